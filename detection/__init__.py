@@ -1,0 +1,1 @@
+"""A boundary and an image -> detections. No database, no web."""

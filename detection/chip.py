@@ -1,0 +1,69 @@
+"""A chip: one window of imagery that the segmenter sees once, for all the lots in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """Pixels with what is needed to put them back on the ground.
+
+    Attributes:
+        pixels: (bands, height, width), in the imagery's own data type.
+        valid: (height, width) bool; False where the imagery says nothing.
+        transform: pixel (column, row) -> CRS (x, y), of the upper left corner of a pixel.
+        crs: of the pixels; projected, so that a pixel has a size in metres.
+        bands: a name for each band: "red", "green", "blue", "nir", or "band5".
+        captured_on: ISO 8601 date, or only its year; None where the imagery does not say.
+        sources: the files or the service that the pixels came from.
+    """
+
+    pixels: NDArray[np.generic]
+    valid: NDArray[np.bool_]
+    transform: Affine
+    crs: CRS
+    bands: tuple[str, ...]
+    captured_on: str | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[2])
+
+    @property
+    def gsd_m(self) -> float:
+        """Ground sample distance: the side of a pixel in metres of the CRS."""
+        unit_m = float(self.crs.axis_info[0].unit_conversion_factor)
+        return float(abs(self.transform.a)) * unit_m
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) in the chip's CRS."""
+        left, top = self.transform * (0, 0)
+        right, bottom = self.transform * (self.width, self.height)
+        return (left, bottom, right, top)
+
+    def band(self, name: str) -> NDArray[np.generic] | None:
+        """The pixels (height, width) of a band by its name, or None."""
+        return self.pixels[self.bands.index(name)] if name in self.bands else None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of pixels, validity, place and bands: the same picture twice has one hash."""
+        digest = hashlib.sha256(repr((self.pixels.shape, str(self.pixels.dtype))).encode())
+        digest.update(repr((tuple(self.transform)[:6], self.crs.to_string(), self.bands)).encode())
+        digest.update(np.ascontiguousarray(self.pixels).tobytes())
+        digest.update(np.packbits(self.valid).tobytes())
+        return digest.hexdigest()

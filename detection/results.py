@@ -1,0 +1,65 @@
+"""What the detector answers for each boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shapely import MultiPolygon
+
+Relation = Literal["belongs", "shared", "trimmed"]
+Status = Literal["detected", "no_imagery", "unavailable", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A polygon of a label on a boundary, in EPSG:4326, and where it came from.
+
+    Attributes:
+        geometry: what is measured on this lot: the whole object where it belongs to the lot,
+            else the part of it inside.
+        area_m2: of `geometry`.
+        clipped_area_m2, whole_area_m2: of the part inside the lot, and of the whole object as
+            seen on the chip. Both are always kept.
+        score: 0..1, the segmenter's mean confidence over the object.
+    """
+
+    label: str
+    prompt: str
+    score: float
+    relation: Relation
+    geometry: MultiPolygon
+    area_m2: float
+    clipped_area_m2: float
+    whole_area_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChipInfo:
+    """Which picture a lot was seen in: provenance without the pixels."""
+
+    sha256: str
+    sources: tuple[str, ...]
+    captured_on: str | None
+    crs: str
+    gsd_m: float
+    bands: tuple[str, ...]
+    bounds: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LotResult:
+    """The answer for one boundary. "no_imagery" is not "nothing found" (no detections).
+
+    Attributes:
+        reason: for every status but "detected": missing, corrupt, nodata, too_large, segmenter...
+        imaged_share: the share of the boundary's area that the imagery shows, 0..1.
+        chip: None where there is no imagery.
+    """
+
+    status: Status
+    detections: tuple[Detection, ...] = ()
+    imaged_share: float = 0.0
+    chip: ChipInfo | None = None
+    reason: str = ""
+    detail: str = ""
