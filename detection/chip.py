@@ -24,6 +24,7 @@ class Chip:
         bands: a name for each band: "red", "green", "blue", "nir", or "band5".
         captured_on: ISO 8601 date, or only its year; None where the imagery does not say.
         sources: the files or the service that the pixels came from.
+        failed_sources: those that should have shown a part of it and could not be read.
     """
 
     pixels: NDArray[np.generic]
@@ -33,6 +34,7 @@ class Chip:
     bands: tuple[str, ...]
     captured_on: str | None = None
     sources: tuple[str, ...] = ()
+    failed_sources: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:

@@ -1,0 +1,58 @@
+"""Mask -> polygons with their holes, in the chip's CRS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from rasterio.features import rasterize, shapes
+from shapely import Polygon
+
+from detection.chip import Chip
+from detection.segmenters.protocol import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """One connected object of a mask: its polygon in the chip's CRS, and its score 0..1."""
+
+    polygon: Polygon
+    score: float
+
+
+def outlines(mask: Mask, chip: Chip) -> list[Outline]:
+    """The objects of a mask, exactly along its pixels' edges, every hole kept.
+
+    Pixels that touch by a side are one object. Objects under the label's `min_area_m2` are
+    left out. A polygon's area is the number of its pixels times a pixel's area.
+    """
+    found = mask.pixels & chip.valid
+    if not found.any():
+        return []
+    min_area = mask.label.min_area_m2 * (abs(chip.transform.a) / chip.gsd_m) ** 2
+    polygons = [
+        shapely.geometry.shape(geometry)
+        for geometry, value in shapes(
+            found.astype(np.uint8), mask=found, connectivity=4, transform=chip.transform
+        )
+        if value
+    ]
+    polygons = [polygon for polygon in polygons if polygon.area >= min_area]
+    if not polygons:
+        return []
+    scores = _mean_inside(polygons, mask, chip)
+    return [Outline(p, score) for p, score in zip(polygons, scores, strict=True)]
+
+
+def _mean_inside(polygons: list[Polygon], mask: Mask, chip: Chip) -> list[float]:
+    """The mean confidence of the pixels of each polygon (the polygons do not overlap)."""
+    numbers = rasterize(
+        [(polygon, number) for number, polygon in enumerate(polygons, start=1)],
+        out_shape=mask.pixels.shape,
+        transform=chip.transform,
+        dtype="int32",
+    ).ravel()
+    sums = np.bincount(numbers, mask.confidence.ravel(), len(polygons) + 1)[1:]
+    counts = np.bincount(numbers, minlength=len(polygons) + 1)[1:]
+    return [float(value) for value in np.clip(sums / np.maximum(counts, 1), 0.0, 1.0)]
