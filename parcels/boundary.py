@@ -56,7 +56,8 @@ def _check_point(property_id: str, longitude: float, latitude: float) -> None:
     swapped = -180 <= latitude <= 180 and -90 <= longitude <= 90
     hint = "longitude and latitude look swapped" if swapped else "use decimal degrees (EPSG:4326)"
     raise PropertyError(
-        f"property {property_id}: longitude {longitude}, latitude {latitude} is not on Earth; {hint}"
+        f"property {property_id}: longitude {longitude}, latitude {latitude} is not on Earth; "
+        f"{hint}"
     )
 
 

@@ -1,0 +1,250 @@
+"""What a registry entry may say about a county, validated."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
+
+Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+Text = Annotated[str, Field(min_length=1)]
+LayerId = Annotated[int, Field(ge=0)]
+
+
+class _Entry(BaseModel):
+    """Frozen, and a key that is not known is an error: a typo never passes in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ParcelFields(_Entry):
+    """Which columns of the parcel layer hold what; only these are ever fetched."""
+
+    parcel_id: Text | None = None
+    address: Text | None = None
+    house_number: Text | None = None
+    street: Text | None = None
+
+
+class Layer(_Entry):
+    """A layer of an ArcGIS MapServer or FeatureServer."""
+
+    url: Text
+    layer: LayerId
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str) -> str:
+        return arcgis_url(url, ("MapServer", "FeatureServer"))
+
+
+class Imagery(_Entry):
+    """Where the pictures come from: local GeoTIFFs (`path`, a glob) or an ImageServer (`url`).
+
+    Attributes:
+        path: an absolute glob; several files are one mosaic.
+        bands: their names in order; None where the files say them, or their number does.
+        captured_on: an ISO 8601 date, or only the year.
+        gsd_m: the pixel size in metres to ask an ImageServer for.
+    """
+
+    path: Text | None = None
+    url: Text | None = None
+    bands: tuple[Text, ...] | None = None
+    captured_on: str | None = None
+    gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: str | None, info: ValidationInfo) -> str | None:
+        return None if path is None else str(resolve(path, info))
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("ImageServer",))
+
+    @field_validator("captured_on", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> object:
+        text = str(value) if isinstance(value, int | datetime.date) else value
+        if text is None:
+            return None
+        if isinstance(text, str) and re.fullmatch(r"(19|20)\d\d", text):
+            return text
+        try:
+            return datetime.date.fromisoformat(str(text)).isoformat()
+        except ValueError:
+            raise ValueError(f"{text!r} is not a date; write 2020-05-31, or 2020") from None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Imagery:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
+        return self
+
+
+class Synthetic(_Entry):
+    """A generated county with a known truth: not a real place."""
+
+    seed: int = 2026
+    lots: Annotated[int, Field(gt=0, le=1_000_000)] = 200
+
+
+def usgs_naip() -> Imagery:
+    """The imagery of an entry that names none: USGS NAIP, which needs no key."""
+    return Imagery(url=USGS_NAIP_URL, bands=("red", "green", "blue", "nir"), gsd_m=0.6)
+
+
+class County(_Entry):
+    """A county: exactly one of `url` with `layer`, `path`, or `synthetic`; the rest is optional.
+
+    Attributes:
+        key: its name in the registry.
+        path: absolute; a vector file that GDAL reads, or GeoParquet.
+        alternates: layers that are asked in order while the first does not answer.
+        where: an SQL condition that parcels must meet (to leave out rights of way).
+        crs: of a file that says none, for example "EPSG:2274".
+        extent: (west, south, east, north) in degrees; a point beyond is refused.
+        properties: an absolute path of the CSV that a batch takes when none is named.
+        allow_private: the url may lie on a private or loopback address.
+    """
+
+    key: Key
+    name: Text = ""
+    state: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    fips: Annotated[str, Field(pattern=r"^\d{5}$")] | None = None
+    url: Text | None = None
+    layer: LayerId | None = None
+    alternates: tuple[Layer, ...] = ()
+    path: Path | None = None
+    synthetic: Synthetic | None = None
+    fields: ParcelFields = ParcelFields()
+    where: Text | None = None
+    crs: Text | None = None
+    extent: tuple[float, float, float, float] | None = None
+    imagery: Imagery = Field(default_factory=usgs_naip)
+    properties: Path | None = None
+    allow_private: bool = False
+
+    @property
+    def source(self) -> Literal["arcgis", "file", "synthetic"]:
+        """Where its parcels come from."""
+        if self.url is not None:
+            return "arcgis"
+        return "file" if self.path is not None else "synthetic"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The ArcGIS layers to ask, in order; none for a file."""
+        if self.url is None or self.layer is None:
+            return ()
+        return (Layer(url=self.url, layer=self.layer), *self.alternates)
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("MapServer", "FeatureServer"))
+
+    @field_validator("fips", mode="before")
+    @classmethod
+    def _fips_is_text(cls, fips: object) -> object:
+        # YAML reads an unquoted 06037 as the octal number 3103.
+        if isinstance(fips, int):
+            if 10_000 <= fips <= 99_999:
+                return str(fips)
+            raise ValueError('write it in quotes, for example "06037"')
+        return fips
+
+    @field_validator("path", "properties")
+    @classmethod
+    def _absolute(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return None if path is None else resolve(str(path), info)
+
+    @field_validator("crs")
+    @classmethod
+    def _known_crs(cls, crs: str | None) -> str | None:
+        if crs is None:
+            return None
+        from pyproj import CRS  # noqa: PLC0415  few entries name a CRS; loading stays quick
+        from pyproj.exceptions import CRSError  # noqa: PLC0415
+
+        try:
+            CRS.from_user_input(crs)
+        except CRSError:
+            raise ValueError(f"{crs!r} is no CRS; write for example EPSG:2274") from None
+        return crs
+
+    @field_validator("extent")
+    @classmethod
+    def _west_south_east_north(
+        cls, extent: tuple[float, float, float, float] | None
+    ) -> tuple[float, float, float, float] | None:
+        if extent is None:
+            return None
+        west, south, east, north = extent
+        if -180 <= west < east <= 180 and -90 <= south < north <= 90:
+            return extent
+        raise ValueError("write [west, south, east, north] in degrees")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> County:
+        given = [k for k in ("url", "path", "synthetic") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has both {given[0]!r} and {given[1]!r}; keep one of them")
+        if not given:
+            missing = "'url' is missing" if self.layer is not None else "has no parcels"
+            raise ValueError(f"{missing}; write 'url' and 'layer', or 'path'")
+        if self.url is not None and self.layer is None:
+            raise ValueError("'layer' is missing; write the layer's number, for example layer: 0")
+        if self.url is None and (self.layer is not None or self.alternates):
+            key = "layer" if self.layer is not None else "alternates"
+            raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, entry: object) -> object:
+        if isinstance(entry, dict) and not entry.get("name"):
+            return {**entry, "name": str(entry.get("key", ""))}
+        return entry
+
+
+def resolve(path: str, info: ValidationInfo) -> Path:
+    """The absolute path, relative ones against the registry file's folder.
+
+    Raises:
+        ValueError: not a place on this machine (a URL, or a GDAL virtual file system).
+    """
+    if "://" in path or path.startswith(("/vsi", "file:")):
+        raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
+    folder = Path((info.context or {}).get("folder", "."))
+    return (folder / path).absolute()
+
+
+def arcgis_url(url: str, services: tuple[str, ...]) -> str:
+    """The URL without a closing slash.
+
+    Raises:
+        ValueError: it does not name an ArcGIS service of one of the kinds.
+    """
+    url = url.strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no web address; write one that starts with https://")
+    endings = " or ".join(f"/{service}" for service in services)
+    if parts.query or parts.fragment:
+        raise ValueError(f"cut it after {endings}; {url!r} carries a query")
+    if parts.path.endswith(tuple(f"/{service}" for service in services)):
+        return url
+    with_layer = re.fullmatch(rf"(.*/(?:{'|'.join(services)}))/(\d+)", url)
+    if with_layer and "ImageServer" not in services:
+        service, layer = with_layer.groups()
+        raise ValueError(f"ends with a layer number; write url: {service} and layer: {layer}")
+    raise ValueError(f"must end with {endings}; {url!r} does not")
