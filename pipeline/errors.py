@@ -1,0 +1,25 @@
+"""The errors of `pipeline`.
+
+    PipelineError
+    ├── SettingsError            a setting or an argument that cannot be used as it is written
+    └── StoreError               the database, or what was asked of it
+        └── VersionConflict      somebody changed the detection after it was read
+
+A message says what, where and how to mend it.
+"""
+
+
+class PipelineError(Exception):
+    """The base of every error that `pipeline` raises on purpose."""
+
+
+class SettingsError(PipelineError):
+    """A setting or an argument that cannot be used as it is written."""
+
+
+class StoreError(PipelineError):
+    """The database cannot be used, or what was asked of it is not possible."""
+
+
+class VersionConflict(StoreError):
+    """Somebody changed the detection after it was read: read it again, then decide."""
