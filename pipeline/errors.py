@@ -2,6 +2,8 @@
 
     PipelineError
     ├── SettingsError            a setting or an argument that cannot be used as it is written
+    ├── PropertiesFileError      a CSV of properties that cannot be read at all
+    ├── EmptyQueueError          a county that has no properties to work on
     └── StoreError               the database, or what was asked of it
         └── VersionConflict      somebody changed the detection after it was read
 
@@ -15,6 +17,14 @@ class PipelineError(Exception):
 
 class SettingsError(PipelineError):
     """A setting or an argument that cannot be used as it is written."""
+
+
+class PropertiesFileError(PipelineError):
+    """A CSV of properties that cannot be read at all."""
+
+
+class EmptyQueueError(PipelineError):
+    """A county that has no properties to work on."""
 
 
 class StoreError(PipelineError):

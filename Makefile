@@ -1,0 +1,44 @@
+# Each target is by itself all that a fresh Debian or Ubuntu machine needs.
+#
+#   make batch                                    the sample county (synthetic)
+#   make batch COUNTY=shelby PROPERTIES=leads.csv
+#   make test                                     every check, from a fresh clone
+
+PYTHON ?= python3
+VENV   := .venv
+READY  := $(VENV)/.ready
+
+# What a user sets reaches the command through its environment and never through a shell line,
+# so that no value is run as code.
+export COUNTY REGISTRY PROPERTIES LABELS SEGMENTER ENGINE LIMIT AGAIN WHEN_UNAVAILABLE OUT
+
+.PHONY: batch test test-long bench lock install clean help
+
+help:
+	@sed -n 's/^# \{0,1\}//;2,5p' Makefile
+
+batch: install
+	@$(VENV)/bin/lotline batch
+
+test: install
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
+
+test-long: install
+	@$(VENV)/bin/python -m pytest -m long
+
+bench: install
+	@$(VENV)/bin/python -m benchmarks
+
+install: $(READY)
+	@sh scripts/install_postgis.sh
+
+# The lock holds the version of every package, on every machine the same.
+$(READY): requirements.lock pyproject.toml scripts/install_venv.sh
+	@PYTHON="$(PYTHON)" sh scripts/install_venv.sh $(VENV)
+	@touch $@
+
+lock:
+	@sh scripts/lock.sh $(VENV)
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .coverage*
