@@ -38,10 +38,12 @@ class Chip:
 
     @property
     def height(self) -> int:
+        """Rows of pixels."""
         return int(self.pixels.shape[1])
 
     @property
     def width(self) -> int:
+        """Columns of pixels."""
         return int(self.pixels.shape[2])
 
     @property

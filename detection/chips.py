@@ -7,14 +7,15 @@ not on which other lots are asked for in the same breath.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parcels import Boundary
-
-from detection.errors import NoImagery
+from detection.errors import ImageryUnavailable, NoImagery
 from detection.imagery.frame import Frame, PixelWindow
 from detection.imagery.protocol import Imagery
+from detection.results import Status
+from parcels.boundary import Boundary
 
 # A chip's side is SAM3's input size, so that the one plan serves every segmenter.
 CHIP_PX = 1008
@@ -37,8 +38,9 @@ class ChipPlan:
 
 @dataclass(frozen=True, slots=True)
 class Unplanned:
-    """Why a boundary has no chip."""
+    """Why a boundary has no chip, as `LotResult` says it."""
 
+    status: Status
     reason: str
     detail: str
 
@@ -46,19 +48,34 @@ class Unplanned:
 def plan_chips(
     boundaries: Sequence[Boundary], imagery: Imagery
 ) -> tuple[list[ChipPlan], dict[int, Unplanned]]:
-    """Chips for boundaries, and the boundaries (by index) that can have none."""
+    """Chips for boundaries, and the boundaries (by index) that can have none.
+
+    A server that does not answer for one boundary is not asked again for the others.
+
+    Raises:
+        ImageryError: imagery that is configured wrongly.
+    """
     shared: dict[tuple[Frame, PixelWindow], list[int]] = {}
     unplanned: dict[int, Unplanned] = {}
+    unavailable: Unplanned | None = None
     for index, boundary in enumerate(boundaries):
+        if unavailable:
+            unplanned[index] = unavailable
+            continue
         try:
             frame = imagery.frame_for(boundary.geometry)
         except NoImagery as error:
-            unplanned[index] = Unplanned(error.reason, str(error))
+            unplanned[index] = Unplanned("no_imagery", error.reason, str(error))
             continue
-        window = chip_window(frame.window_over(frame.from_lonlat(boundary.geometry).bounds))
-        if max(window.width, window.height) > MAX_SIDE_PX:
+        except ImageryUnavailable as error:
+            unavailable = Unplanned("unavailable", "imagery", str(error))
+            unplanned[index] = unavailable
+            continue
+        window = _window_for(boundary, frame)
+        if window is None:
             side_m = MAX_SIDE_PX * frame.gsd_m
             unplanned[index] = Unplanned(
+                "failed",
                 "too_large",
                 f"the boundary is larger than {side_m:,.0f} m across ({MAX_SIDE_PX} px at "
                 f"{frame.gsd_m:g} m), which is more than one chip holds; split it, or use "
@@ -68,6 +85,15 @@ def plan_chips(
         shared.setdefault((frame, window), []).append(index)
     plans = [ChipPlan(frame, window, tuple(lots)) for (frame, window), lots in shared.items()]
     return plans, unplanned
+
+
+def _window_for(boundary: Boundary, frame: Frame) -> PixelWindow | None:
+    """The chip's window for a boundary, or None where it is too large for one."""
+    bounds = frame.from_lonlat(boundary.geometry).bounds
+    if not all(map(math.isfinite, bounds)):  # it reaches beyond where the projection goes
+        return None
+    window = chip_window(frame.window_over(bounds))
+    return None if max(window.width, window.height) > MAX_SIDE_PX else window
 
 
 def chip_window(lot: PixelWindow) -> PixelWindow:

@@ -48,6 +48,8 @@ def parts_on_lot(
 
     Args:
         objects: valid polygons, in the same projected CRS as `lot`.
+        lot: a valid multipolygon.
+        kind: of the objects.
         unit_m: metres in a unit of that CRS.
     """
     if not objects:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from parcels import Boundary
-from parcels.measure import areas_m2, polygonal
+from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely import MultiPolygon
 
@@ -17,13 +16,16 @@ from detection.chip import Chip
 from detection.chips import ChipPlan, plan_chips
 from detection.clip import parts_on_lot
 from detection.clock import Clock
-from detection.errors import ImageryUnavailable, NoImagery, SegmenterError
+from detection.errors import ImageryUnavailable, LabelError, NoImagery
 from detection.imagery.frame import Frame
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.results import ChipInfo, Detection, LotResult
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters.protocol import Mask, Segmenter
 from detection.vectorize import Outline, outlines
+from parcels.boundary import Boundary
+from parcels.errors import ParcelsError
+from parcels.measure import areas_m2, polygonal
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class _Seen:
 
     label: Label
     outlines: list[Outline]
-    whole_area_m2: np.ndarray
+    whole_area_m2: NDArray[np.float64]
 
 
 class Detector:
@@ -53,6 +55,7 @@ class Detector:
 
         Raises:
             ImageryError: imagery that is configured wrongly.
+            LabelError: a label that the segmenter does not find.
         """
         results = dict(self.detect_iter(boundaries, imagery, labels))
         return [results[index] for index in range(len(boundaries))]
@@ -66,15 +69,23 @@ class Detector:
     ) -> Iterator[tuple[int, LotResult]]:
         """`detect`, chip by chip: (index of the boundary, its result) as soon as it is known."""
         clock = clock or Clock()
+        self._check(labels)
         with clock.stage("plan"):
             plans, unplanned = plan_chips(boundaries, imagery)
         for index, why in unplanned.items():
-            no_imagery = why.reason in ("missing", "corrupt", "nodata")
-            status = "no_imagery" if no_imagery else "failed"
-            yield index, LotResult(status, reason=why.reason, detail=why.detail)
+            yield index, LotResult(why.status, reason=why.reason, detail=why.detail)
         for plan in plans:
             lots = [boundaries[index] for index in plan.lots]
             yield from zip(plan.lots, self._chip(plan, lots, imagery, labels, clock), strict=True)
+
+    def _check(self, labels: Sequence[Label]) -> None:
+        known = self.segmenter.labels
+        for label in labels:
+            if label.name not in known:
+                raise LabelError(
+                    f"the segmenter {self.segmenter.name} does not find {label.name!r}: choose "
+                    f"from {', '.join(known)}, or another segmenter"
+                )
 
     def _chip(
         self,
@@ -88,45 +99,52 @@ class Detector:
         try:
             with clock.stage("read"):
                 chip = imagery.read(plan.frame, plan.window)
-            with clock.stage("segment"):
-                masks = self.segmenter.segment([chip], labels)[0]
         except NoImagery as error:
             return [LotResult("no_imagery", reason=error.reason, detail=str(error)) for _ in lots]
         except ImageryUnavailable as error:
             return [LotResult("unavailable", reason="imagery", detail=str(error)) for _ in lots]
-        except (SegmenterError, RuntimeError, MemoryError) as error:
-            # torch raises RuntimeError for what goes wrong in a model, out-of-memory included.
+        try:
+            with clock.stage("segment"):
+                (masks,) = self.segmenter.segment([chip], labels)
+            with clock.stage("vectorize"):
+                seen = [_see(mask, chip, plan.frame) for mask in masks]
+        except Exception as error:  # whatever a model does, the other chips go on
             log.exception("the segmenter failed on a chip")
             detail = f"{self.segmenter.name} failed: {error}"
             return [LotResult("failed", reason="segmenter", detail=detail) for _ in lots]
-        with clock.stage("vectorize"):
-            seen = [
-                _Seen(mask.label, found, _areas_m2([o.polygon for o in found], plan.frame))
-                for mask in masks
-                for found in [outlines(mask, chip)]
-            ]
         with clock.stage("clip"):
             return [_lot_result(lot, chip, plan.frame, seen) for lot in lots]
 
 
+def _see(mask: Mask, chip: Chip, frame: Frame) -> _Seen:
+    found = outlines(mask, chip)
+    return _Seen(mask.label, found, _areas_m2([outline.polygon for outline in found], frame))
+
+
 def _lot_result(lot: Boundary, chip: Chip, frame: Frame, seen: Sequence[_Seen]) -> LotResult:
     """What was seen on one lot of a chip."""
-    geometry = frame.from_lonlat(lot.geometry)
-    info = _chip_info(chip)
-    imaged_share = _imaged_share(chip, geometry)
-    if imaged_share == 0.0:
-        reason = "corrupt" if chip.failed_sources else "nodata"
-        detail = f"no usable pixel in the boundary ({', '.join(chip.failed_sources) or 'nodata'})"
-        return LotResult("no_imagery", reason=reason, detail=detail)
-    detections: list[Detection] = []
-    for things in seen:
-        detections += _on_lot(things, geometry, chip, frame)
-    return LotResult("detected", tuple(detections), imaged_share, info)
+    try:
+        # Rounding in the other CRS can make a ring of a valid lot cross itself.
+        geometry = polygonal(frame.from_lonlat(lot.geometry))
+        imaged_share = _imaged_share(chip, geometry)
+        if imaged_share == 0.0:
+            return _not_imaged(chip)
+        detections = tuple(d for things in seen for d in _on_lot(things, geometry, chip, frame))
+    except (ParcelsError, shapely.GEOSException) as error:
+        log.exception("a boundary cannot be measured")
+        return LotResult("failed", reason="bad_geometry", detail=str(error))
+    return LotResult("detected", detections, imaged_share, _chip_info(chip))
 
 
-def _on_lot(
-    things: _Seen, lot: MultiPolygon, chip: Chip, frame: Frame
-) -> Iterator[Detection]:
+def _not_imaged(chip: Chip) -> LotResult:
+    if chip.failed_sources:
+        detail = f"imagery cannot be read: {', '.join(chip.failed_sources)}"
+        return LotResult("no_imagery", reason="corrupt", detail=detail)
+    detail = "the imagery has no usable pixel in the boundary"
+    return LotResult("no_imagery", reason="nodata", detail=detail)
+
+
+def _on_lot(things: _Seen, lot: MultiPolygon, chip: Chip, frame: Frame) -> Iterator[Detection]:
     unit_m = chip.gsd_m / abs(chip.transform.a)
     objects = [outline.polygon for outline in things.outlines]
     parts = parts_on_lot(objects, lot, things.label.kind, unit_m)
@@ -148,7 +166,7 @@ def _on_lot(
         )
 
 
-def _areas_m2(geometries: Sequence[shapely.Geometry], frame: Frame) -> np.ndarray:
+def _areas_m2(geometries: Sequence[shapely.Geometry], frame: Frame) -> NDArray[np.float64]:
     if not geometries:
         return np.empty(0)
     return np.asarray(areas_m2(frame.to_lonlat(np.asarray(geometries, dtype=object))))

@@ -25,8 +25,17 @@ def outlines(mask: Mask, chip: Chip) -> list[Outline]:
     """The objects of a mask, exactly along its pixels' edges, every hole kept.
 
     Pixels that touch by a side are one object. Objects under the label's `min_area_m2` are
-    left out. A polygon's area is the number of its pixels times a pixel's area.
+    left out. A polygon's area is the number of its pixels times a pixel's area. A pixel whose
+    confidence is not a number counts 0 towards the score.
+
+    Raises:
+        ValueError: a mask that is not on the chip's grid.
     """
+    if mask.pixels.shape != chip.valid.shape or mask.confidence.shape != chip.valid.shape:
+        raise ValueError(
+            f"the mask of {mask.label.name} is {mask.pixels.shape} with confidence "
+            f"{mask.confidence.shape}, but the chip is {chip.valid.shape}"
+        )
     found = mask.pixels & chip.valid
     if not found.any():
         return []
@@ -53,6 +62,8 @@ def _mean_inside(polygons: list[Polygon], mask: Mask, chip: Chip) -> list[float]
         transform=chip.transform,
         dtype="int32",
     ).ravel()
-    sums = np.bincount(numbers, mask.confidence.ravel(), len(polygons) + 1)[1:]
+    # A model in half precision can overflow to NaN, which would spoil a whole object's mean.
+    confidence = np.nan_to_num(mask.confidence.ravel(), nan=0.0, posinf=1.0, neginf=0.0)
+    sums = np.bincount(numbers, confidence, len(polygons) + 1)[1:]
     counts = np.bincount(numbers, minlength=len(polygons) + 1)[1:]
     return [float(value) for value in np.clip(sums / np.maximum(counts, 1), 0.0, 1.0)]

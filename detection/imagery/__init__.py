@@ -1,0 +1,1 @@
+"""Pictures of the ground: local GeoTIFFs and ImageServers, read by windows."""

@@ -1,14 +1,16 @@
-"""What can be read off a raster file beside its pixels: band names and the date."""
+"""What can be read off a raster file beside its pixels: which bands it has, and the date."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from detection.errors import ImageryError
 
@@ -25,26 +27,61 @@ _BY_DESCRIPTION = {
     "near-infrared": "nir",
     "infrared": "nir",
 }
+# A mask is nearly everywhere shut or open; a picture nearly nowhere.
+_MASK_SHARE = 0.9
+_SAMPLE_PX = 256
 
 
-def colour_indexes(dataset: DatasetReader) -> list[int]:
-    """The 1-based indexes of a file's bands that are not alpha."""
-    pairs = zip(dataset.indexes, dataset.colorinterp, strict=True)
-    return [index for index, colour in pairs if colour != ColorInterp.alpha]
+def data_indexes(dataset: DatasetReader, declared: tuple[str, ...] | None) -> list[int]:
+    """The 1-based indexes of the bands that are pictures, in order.
+
+    Much four-band imagery (NAIP as GDAL writes it, for one) marks its near infrared as alpha,
+    and would lose it, and every dark pixel, to the mark. So an alpha band is taken for a mask
+    only where it looks like one, and where `declared` names do not count it.
+    """
+    colour = dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
+    plain = [index for index in dataset.indexes if colour[index] != ColorInterp.alpha]
+    if len(plain) == dataset.count:
+        return plain
+    if declared is not None:
+        return list(dataset.indexes) if len(declared) > len(plain) else plain
+    masks = {i for i in dataset.indexes if i not in plain and _looks_like_a_mask(dataset, i)}
+    return [index for index in dataset.indexes if index not in masks]
 
 
-def band_names(dataset: DatasetReader, declared: tuple[str, ...] | None) -> tuple[str, ...]:
-    """A name for each band that is not alpha: declared, described, by colour, or by custom.
+def mask_index(dataset: DatasetReader, data: list[int]) -> int | None:
+    """The 1-based index of the alpha band, unless it is one of the `data` bands."""
+    for index, colour in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        if colour == ColorInterp.alpha and index not in data:
+            return int(index)
+    return None
+
+
+def _looks_like_a_mask(dataset: DatasetReader, index: int) -> bool:
+    """Whether the middle of a band is nearly all 0 or one other value."""
+    width, height = min(dataset.width, _SAMPLE_PX), min(dataset.height, _SAMPLE_PX)
+    left, top = (dataset.width - width) // 2, (dataset.height - height) // 2
+    values, counts = np.unique(
+        dataset.read(index, window=Window(left, top, width, height)), return_counts=True
+    )
+    open_pixels = int(counts[values != 0].max(initial=0))
+    shut_pixels = int(counts[values == 0].sum())
+    return bool(open_pixels + shut_pixels >= _MASK_SHARE * width * height)
+
+
+def band_names(
+    dataset: DatasetReader, indexes: list[int], declared: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """A name for each of the bands `indexes`: declared, described, by colour, or by custom.
 
     Raises:
-        ImageryError: more names declared than the file has bands.
+        ImageryError: more names declared than the file has bands, or one declared twice.
     """
-    indexes = colour_indexes(dataset)
     if declared is not None:
-        if len(declared) > len(indexes):
+        if len(declared) > len(indexes) or len(set(declared)) < len(declared):
             raise ImageryError(
-                f"{dataset.name} has {len(indexes)} bands, but `bands:` of the imagery names "
-                f"{len(declared)} ({', '.join(declared)}): name only those it has"
+                f"{dataset.name} has {len(indexes)} bands, but `bands:` of the imagery is "
+                f"{', '.join(declared)}: name those it has, from the first, each once"
             )
         return declared
     named = [
@@ -55,22 +92,36 @@ def band_names(dataset: DatasetReader, declared: tuple[str, ...] | None) -> tupl
     # By custom the fourth band of an aerial image that starts red, green, blue is near infrared.
     if named[:3] in ([None] * 3, list(COMMON_BANDS[:3])) and len(named) in (3, 4):
         named = list(COMMON_BANDS[: len(named)])
-    return tuple(name or f"band{index}" for name, index in zip(named, indexes, strict=True))
+    # A colour that two bands claim is neither's.
+    return tuple(
+        name if name and named.count(name) == 1 else f"band{index}"
+        for name, index in zip(named, indexes, strict=True)
+    )
 
 
 def capture_date(dataset: DatasetReader) -> str | None:
-    """ISO 8601 date, or only the year, from the TIFF's own tag, else from the file's name."""
-    tag = dataset.tags().get("TIFFTAG_DATETIME", "")
-    if match := re.match(r"(\d{4}):(\d{2}):(\d{2})", tag):
-        return "-".join(match.groups())
+    """ISO 8601 date, or only the year, from the file's name, else from the TIFF's own tag.
+
+    The name comes first because the tag is often the day on which the file was written.
+    """
     stem = Path(dataset.name).stem
     for digits in re.findall(r"(?<!\d)((?:19|20)\d{6})(?!\d)", stem):
-        try:
-            return datetime.strptime(digits, "%Y%m%d").date().isoformat()  # noqa: DTZ007
-        except ValueError:
-            continue
-    years = re.findall(r"(?<!\d)((?:19|20)\d{2})(?!\d)", stem)
-    return years[0] if years else None
+        if day := _past_day(digits):
+            return day
+    for year in re.findall(r"(?<!\d)((?:19|20)\d{2})(?!\d)", stem):
+        if int(year) <= datetime.now(UTC).year:
+            return str(year)
+    tag = re.match(r"(\d{4}):(\d{2}):(\d{2})", dataset.tags().get("TIFFTAG_DATETIME", ""))
+    return _past_day("".join(tag.groups())) if tag else None
+
+
+def _past_day(digits: str) -> str | None:
+    """YYYYMMDD as an ISO date, or None: no day, or one that has not come yet."""
+    try:
+        day = date.fromisoformat(digits)
+    except ValueError:
+        return None
+    return day.isoformat() if day <= datetime.now(UTC).date() else None
 
 
 def date_span(dates: Iterable[str | None]) -> str | None:

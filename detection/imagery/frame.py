@@ -44,6 +44,12 @@ class Frame:
         top = self.y_origin - window.row * self.pixel
         return Affine(self.pixel, 0.0, left, 0.0, -self.pixel, top)
 
+    def bounds(self, window: PixelWindow) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) of a window in the CRS."""
+        left = self.x_origin + window.column * self.pixel
+        top = self.y_origin - window.row * self.pixel
+        return left, top - window.height * self.pixel, left + window.width * self.pixel, top
+
     def window_over(self, bounds: tuple[float, float, float, float]) -> PixelWindow:
         """The smallest window that holds CRS bounds (left, bottom, right, top)."""
         left, bottom, right, top = bounds

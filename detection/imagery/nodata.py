@@ -1,13 +1,15 @@
-"""Which pixels say something: declared nodata and alpha, and undeclared black collars."""
+"""Which pixels say something: declared masks and nodata, and undeclared black collars."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.features import sieve
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
+
+from detection.imagery.bands import mask_index
 
 # Aerial tiles often fill what was not flown with zeros and declare nothing. A patch of pixels
 # that are zero in every band is taken for such a fill from this size on; smaller ones are
@@ -16,15 +18,34 @@ MIN_COLLAR_PIXELS = 64
 
 
 def valid_pixels(
-    dataset: DatasetReader | WarpedVRT, pixels: NDArray[np.generic], window: Window | None
+    dataset: DatasetReader,
+    indexes: list[int],
+    pixels: NDArray[np.generic],
+    window: Window | None = None,
 ) -> NDArray[np.bool_]:
-    """(height, width) bool for `pixels` (bands, height, width) read from a window."""
-    valid = np.asarray(dataset.dataset_mask(window=window)) > 0
+    """(height, width) bool for `pixels` (bands, height, width), the bands `indexes` of a window.
+
+    A mask of the file counts, else its nodata value (a pixel is nodata where every band is),
+    else large black patches do. What is not a finite number is never valid.
+    """
+    valid = np.ones(pixels.shape[1:], bool)
     if np.issubdtype(pixels.dtype, np.floating):
         valid &= np.isfinite(pixels).all(axis=0)
-    if dataset.nodata is None:
-        black = ~pixels.any(axis=0)
-        if black.any():
-            collar = sieve(black.astype(np.uint8), MIN_COLLAR_PIXELS).astype(bool)
-            valid &= ~(collar & black)
+    alpha = mask_index(dataset, indexes)
+    flags = dataset.mask_flag_enums[0]
+    if alpha is not None:
+        valid &= dataset.read(alpha, window=window) > 0
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        valid &= dataset.read_masks(1, window=window) > 0
+    elif dataset.nodata is not None:
+        valid &= (pixels != dataset.nodata).any(axis=0)
+    else:
+        valid &= ~_black_collar(pixels)
     return valid
+
+
+def _black_collar(pixels: NDArray[np.generic]) -> NDArray[np.bool_]:
+    black: NDArray[np.bool_] = ~np.asarray(pixels.any(axis=0))
+    if black.any():
+        black &= sieve(black.astype(np.uint8), MIN_COLLAR_PIXELS) > 0
+    return black

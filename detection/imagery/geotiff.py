@@ -1,0 +1,246 @@
+"""One GeoTIFF: what its header says, and its pixels in a frame."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+from rasterio.warp import reproject
+from rasterio.windows import Window
+from shapely import Polygon
+
+from detection.errors import ImageryError
+from detection.imagery.bands import band_names, capture_date, data_indexes
+from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
+from detection.imagery.nodata import valid_pixels
+
+# Two grids are one where they differ by less than this share of a pixel.
+GRID_TOLERANCE = 0.01
+# What bilinear interpolation reads round a pixel, and the error of the warp's approximation.
+_WARP_MARGIN_PX = 3
+_OPEN, _HALF_OPEN = 255, 128
+
+
+@dataclass(frozen=True, slots=True)
+class GeoTiff:
+    """What a file's header says.
+
+    Attributes:
+        frame: the file's own grid where that is square, upright and metric, else one of the
+            local UTM zone with pixels no coarser.
+        window: where the file's pixels lie in `frame`; None where they are not the frame's.
+        footprint: its outline in EPSG:4326.
+        indexes: the 1-based bands that are read, named by `bands`.
+    """
+
+    path: str
+    crs: str
+    transform: Affine
+    width: int
+    height: int
+    frame: Frame
+    window: PixelWindow | None
+    footprint: Polygon
+    indexes: tuple[int, ...]
+    bands: tuple[str, ...]
+    dtype: str
+    captured_on: str | None
+
+    @classmethod
+    def open(
+        cls, path: str, bands: tuple[str, ...] | None = None, captured_on: str | None = None
+    ) -> GeoTiff:
+        """Read a file's header.
+
+        Raises:
+            ImageryError: it says no place or no CRS, or has fewer bands than `bands` names.
+            rasterio.errors.RasterioError: it cannot be read.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error below
+            dataset = rasterio.open(path)
+        with dataset:
+            if dataset.crs is None or dataset.transform.is_identity:
+                raise ImageryError(
+                    f"{path} says no CRS or no place: imagery must be georeferenced "
+                    "(gdal_edit.py -a_srs … -a_ullr …)"
+                )
+            crs = _short_name(dataset.crs.to_wkt())
+            footprint = _footprint(dataset, crs)
+            frame, window = _own_grid(dataset, crs, footprint)
+            indexes = data_indexes(dataset, bands)
+            names = band_names(dataset, indexes, bands)
+            return cls(
+                path,
+                crs,
+                dataset.transform,
+                dataset.width,
+                dataset.height,
+                frame,
+                window,
+                footprint,
+                tuple(indexes[: len(names)]),
+                names,
+                dataset.dtypes[indexes[0] - 1],
+                captured_on or capture_date(dataset),
+            )
+
+    def read_into(
+        self,
+        frame: Frame,
+        window: PixelWindow,
+        pixels: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+    ) -> bool:
+        """Fill what is not `valid` yet in `pixels` (bands, height, width) of a frame's window.
+
+        On its own grid the file is read as it is; else it is warped (bilinear).
+
+        Returns:
+            Whether it filled anything.
+
+        Raises:
+            rasterio.errors.RasterioError: the file cannot be read; nothing has been filled.
+        """
+        with rasterio.open(self.path) as dataset:
+            if self.window is not None and frame == self.frame:
+                overlap = _overlap(self.window, window)
+                if overlap is None:
+                    return False
+                rows, columns, source = overlap
+                found, found_valid = self._read(dataset, source)
+            else:
+                rows, columns = slice(None), slice(None)
+                warped = self._warp(dataset, frame, window)
+                if warped is None:
+                    return False
+                found, found_valid = warped
+        take = found_valid & ~valid[rows, columns]
+        pixels[:, rows, columns][:, take] = found[:, take]
+        valid[rows, columns] |= take
+        return bool(take.any())
+
+    def _read(
+        self, dataset: DatasetReader, window: Window
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        indexes = list(self.indexes)
+        pixels = dataset.read(indexes, window=window)
+        return pixels, valid_pixels(dataset, indexes, pixels, window)
+
+    def _warp(
+        self, dataset: DatasetReader, frame: Frame, window: PixelWindow
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
+        """The file's pixels on a frame's window, or None where it shows none of it."""
+        source = _source_window(self, frame, window)
+        if source is None:
+            return None
+        found, found_valid = self._read(dataset, source)
+        # Validity goes along as an alpha band, so that no colour is mixed with nodata.
+        stack = np.concatenate([found, np.where(found_valid, _OPEN, 0)[None].astype(found.dtype)])
+        warped = np.zeros((len(stack), window.height, window.width), stack.dtype)
+        reproject(
+            stack,
+            warped,
+            src_transform=self.transform * Affine.translation(source.col_off, source.row_off),
+            src_crs=self.crs,
+            dst_transform=frame.transform(window),
+            dst_crs=frame.crs,
+            src_alpha=len(stack),
+            dst_alpha=len(stack),
+            resampling=Resampling.bilinear,
+            SRC_ALPHA_MAX=_OPEN,
+            DST_ALPHA_MAX=_OPEN,
+        )
+        return warped[:-1], warped[-1] >= _HALF_OPEN
+
+
+def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
+    width, height = dataset.width, dataset.height
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    outline = Polygon([dataset.transform * corner for corner in corners])
+    # Straight sides are curved in degrees, so they get more corners.
+    return Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
+
+
+def _own_grid(
+    dataset: DatasetReader, crs: str, footprint: Polygon
+) -> tuple[Frame, PixelWindow | None]:
+    transform = dataset.transform
+    longitude, latitude = footprint.centroid.x, footprint.centroid.y
+    square = np.isclose(transform.a, -transform.e, rtol=1e-4) and transform.a > 0
+    upright = transform.b == transform.d == 0
+    if not (square and upright and is_metric(CRS.from_user_input(crs), longitude, latitude)):
+        return _utm_grid(dataset, crs, utm_crs(longitude, latitude)), None
+    pixel = round(transform.a, 9)
+    frame = Frame(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
+    window = PixelWindow(
+        round((transform.c - frame.x_origin) / pixel),
+        round((frame.y_origin - transform.f) / pixel),
+        dataset.width,
+        dataset.height,
+    )
+    return frame, window
+
+
+def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> Frame:
+    """A grid of a UTM zone for a file whose pixels are no upright squares of ground."""
+    steps = [(0, 0), (dataset.width, 0), (0, dataset.height)]
+    corners = shapely.MultiPoint([dataset.transform * step for step in steps])
+    lonlat = Frame(crs, 1.0).to_lonlat(corners)
+    origin, right, down = shapely.get_parts(Frame(utm, 1.0).from_lonlat(lonlat))
+    pixel = min(origin.distance(right) / dataset.width, origin.distance(down) / dataset.height)
+    # Two digits, rounded down: neighbouring files come out alike, and lose no detail.
+    unit = 10.0 ** (math.floor(math.log10(pixel)) - 1)
+    return Frame(utm, round(math.floor(pixel / unit) * unit, 9))
+
+
+def _source_window(file: GeoTiff, frame: Frame, window: PixelWindow) -> Window | None:
+    """The part of a file (as wide as the warp needs it) that shows a frame's window."""
+    outline = shapely.segmentize(shapely.box(*frame.bounds(window)), frame.pixel * 64)
+    in_file = Frame(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
+    xy = shapely.get_coordinates(in_file)
+    columns, rows = ~file.transform * (xy[:, 0], xy[:, 1])
+    left = max(0, math.floor(columns.min()) - _WARP_MARGIN_PX)
+    top = max(0, math.floor(rows.min()) - _WARP_MARGIN_PX)
+    right = min(file.width, math.ceil(columns.max()) + _WARP_MARGIN_PX)
+    bottom = min(file.height, math.ceil(rows.max()) + _WARP_MARGIN_PX)
+    if left >= right or top >= bottom:
+        return None
+    return Window(left, top, right - left, bottom - top)
+
+
+def _overlap(file: PixelWindow, chip: PixelWindow) -> tuple[slice, slice, Window] | None:
+    """Where a file lies on a chip of the same frame (rows, columns), and its own window."""
+    left = max(file.column, chip.column)
+    right = min(file.column + file.width, chip.column + chip.width)
+    top = max(file.row, chip.row)
+    bottom = min(file.row + file.height, chip.row + chip.height)
+    if left >= right or top >= bottom:
+        return None
+    rows = slice(top - chip.row, bottom - chip.row)
+    columns = slice(left - chip.column, right - chip.column)
+    return rows, columns, Window(left - file.column, top - file.row, right - left, bottom - top)
+
+
+def _phase(origin: float, pixel: float) -> float:
+    """The offset of a grid in 0..pixel, with offsets that differ by a rounding made one."""
+    steps = (origin / pixel) % 1.0
+    steps = round(steps / GRID_TOLERANCE) * GRID_TOLERANCE % 1.0
+    return round(steps * pixel, 6)
+
+
+def _short_name(wkt: str) -> str:
+    """EPSG:n where the CRS is one, else its WKT."""
+    crs = CRS.from_wkt(wkt)
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else wkt
