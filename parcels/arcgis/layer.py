@@ -1,0 +1,91 @@
+"""What an ArcGIS layer says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
+
+from parcels.crs import WGS84
+from parcels.errors import GeometryError, SourceMisconfigured
+from parcels.esri import crs_from_esri
+from parcels.source import Extent
+
+_NUMERIC = (
+    "esriFieldTypeOID",
+    "esriFieldTypeSmallInteger",
+    "esriFieldTypeInteger",
+    "esriFieldTypeBigInteger",
+    "esriFieldTypeSingle",
+    "esriFieldTypeDouble",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """The facts of a polygon layer that a query needs.
+
+    Attributes:
+        fields: name -> Esri type, in the layer's order.
+        extent: (west, south, east, north) in degrees; None where the layer does not say one.
+        max_record_count: rows that it returns at most in one answer.
+    """
+
+    name: str
+    fields: dict[str, str]
+    object_id_field: str | None
+    extent: Extent | None
+    max_record_count: int | None
+
+    def is_numeric(self, field: str) -> bool:
+        """Whether values of the field are written without quotes in a where clause."""
+        return self.fields.get(field) in _NUMERIC
+
+
+def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
+    """The facts in the answer of `<layer>?f=json`.
+
+    Raises:
+        SourceMisconfigured: no layer of polygons, or one that cannot be queried.
+    """
+    kind = answer.get("geometryType")
+    if kind != "esriGeometryPolygon":
+        what = kind or answer.get("type") or "no layer"
+        raise SourceMisconfigured(
+            f"{url}: is {answer.get('name', 'unnamed')!r}, {what}, not a layer of polygons; "
+            "correct 'layer' in the registry entry"
+        )
+    capabilities = answer.get("capabilities")
+    if capabilities and "query" not in capabilities.lower():
+        raise SourceMisconfigured(
+            f"{url}: may not be queried (it allows {capabilities}); name another layer in the "
+            "registry entry"
+        )
+    fields = {str(field["name"]): str(field.get("type")) for field in answer.get("fields") or []}
+    of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
+    return LayerInfo(
+        name=str(answer.get("name", "")),
+        fields=fields,
+        object_id_field=answer.get("objectIdField") or next(of_type, None),
+        extent=_extent(answer.get("extent")),
+        max_record_count=answer.get("maxRecordCount"),
+    )
+
+
+def _extent(extent: Mapping[str, Any] | None) -> Extent | None:
+    """In degrees; None for one that is missing, empty or in an unknown CRS: it is a hint only."""
+    if not extent:
+        return None
+    try:
+        left, bottom, right, top = (float(extent[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
+        crs = crs_from_esri(extent.get("spatialReference"))
+        to_degrees = Transformer.from_crs(crs, WGS84, always_xy=True)
+        west, south, east, north = to_degrees.transform_bounds(left, bottom, right, top)
+    except (GeometryError, ProjError, KeyError, TypeError, ValueError):
+        return None
+    on_earth = np.isfinite([west, south, east, north]).all() and west < east and south < north
+    return (west, south, east, north) if on_earth else None

@@ -1,0 +1,203 @@
+"""Parcels of a file: any vector that GDAL reads, or GeoParquet, with an R-tree."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyogrio.errors
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from shapely import Point
+
+from parcels.county import County
+from parcels.crs import horizontal, to_wgs84
+from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
+from parcels.fieldnames import choose_parcel_id, id_text
+from parcels.source import Extent, Found, Hit, lot_geometry
+
+_PARQUET = (".parquet", ".geoparquet")
+
+
+class FileSource:
+    """The parcels of a county's file, read once, on the first question.
+
+    Attributes (after the first question, by `check`):
+        repaired: how many invalid geometries were mended.
+        dropped: how many rows have no geometry that could be mended; they are found by id only.
+    """
+
+    def __init__(self, county: County) -> None:
+        if county.path is None:
+            raise SourceMisconfigured(f"county {county.key!r} has no 'path'")
+        self.path = county.path
+        self._county = county
+        self.repaired = 0
+        self.dropped = 0
+
+    def check(self) -> None:
+        """Read the file.
+
+        Raises:
+            SourceMisconfigured: there is no such file, it cannot be read, or a column is missing.
+            GeometryError: it says no CRS.
+        """
+        _ = self._rows
+
+    def extent(self) -> Extent | None:
+        """(west, south, east, north) in degrees of all parcels; None for a file of none."""
+        bounds = shapely.total_bounds(self._rows.geometries)
+        if np.isnan(bounds).any():
+            return None
+        west, south, east, north = (float(value) for value in bounds)
+        return west, south, east, north
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        """The rows with exactly these ids, and those that share their geometry."""
+        rows = self._rows
+        return [self._found(rows.same_place(rows.by_id.get(i, ()))) for i in parcel_ids]
+
+    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        """The rows that contain or touch these EPSG:4326 points."""
+        asked, row = self._rows.tree.query(list(points), predicate="intersects")
+        hits: dict[int, list[int]] = defaultdict(list)
+        for i, j in zip(asked.tolist(), row.tolist(), strict=True):
+            hits[i].append(j)
+        return [self._found(sorted(hits.get(i, ()))) for i in range(len(points))]
+
+    def _found(self, rows: Sequence[int]) -> Found:
+        ids, geometries = self._rows.ids, self._rows.geometries
+        hits = tuple(Hit(ids[i], lot_geometry(geometries[i])) for i in rows)
+        return Found(hits, str(self.path))
+
+    @cached_property
+    def _rows(self) -> _Rows:
+        if not self.path.exists():
+            raise SourceMisconfigured(
+                f"{self.path}: there is no such file; correct 'path' of county "
+                f"{self._county.key!r} in the registry"
+            )
+        parquet = self.path.suffix.lower() in _PARQUET
+        frame, id_field = self._read_parquet() if parquet else self._read_vector()
+        wgs84 = to_wgs84(np.asarray(frame.geometry, dtype=object), self._crs(frame.crs))
+        geometries = self._valid(wgs84)
+        ids: list[str | None] = [None] * len(frame)
+        if id_field is not None:
+            ids = [id_text(value) for value in frame[id_field]]
+        return _Rows(geometries, ids)
+
+    def _crs(self, of_file: object) -> CRS:
+        if of_file is not None:
+            return horizontal(CRS.from_user_input(of_file))
+        if self._county.crs is not None:
+            return horizontal(CRS.from_user_input(self._county.crs))
+        raise GeometryError(
+            f"{self.path}: the file says no CRS; set 'crs:' of county {self._county.key!r} in "
+            "the registry, for example crs: EPSG:4326"
+        )
+
+    def _read_vector(self) -> tuple[gpd.GeoDataFrame, str | None]:
+        try:
+            layer = self._polygon_layer()
+            names = list(pyogrio.read_info(self.path, layer=layer)["fields"])
+            id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
+            columns = [id_field] if id_field else []
+            frame = pyogrio.read_dataframe(
+                self.path, layer=layer, columns=columns, where=self._county.where
+            )
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if not isinstance(frame, gpd.GeoDataFrame):
+            raise self._unreadable("it has no geometry")
+        return frame, id_field
+
+    def _polygon_layer(self) -> str:
+        layers = pyogrio.list_layers(self.path)
+        names = [str(name) for name, kind in layers if _may_hold_polygons(kind)]
+        if len(names) == 1:
+            return names[0]
+        raise self._unreadable(
+            f"it has {len(names)} layers of polygons ({', '.join(names) or 'none'}); "
+            "one is needed: save the parcels as a file of their own"
+        )
+
+    def _read_parquet(self) -> tuple[gpd.GeoDataFrame, str | None]:
+        if self._county.where is not None:
+            raise SourceMisconfigured(
+                f"{self.path}: 'where' cannot be used with GeoParquet; filter the file, or save "
+                "it as a GeoPackage"
+            )
+        try:
+            # Not among the dependencies of `parcels`: only GeoParquet needs it.
+            from pyarrow import ArrowException, parquet  # noqa: PLC0415
+        except ImportError:
+            raise self._unreadable("GeoParquet needs pyarrow: pip install pyarrow") from None
+        try:
+            schema = parquet.read_schema(self.path)
+            names = [name for name in schema.names if name != "geometry"]
+            id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
+            geometry = _primary_geometry(schema.metadata or {})
+            columns = [geometry, id_field] if id_field else [geometry]
+            return gpd.read_parquet(self.path, columns=columns), id_field
+        except (ArrowException, ValueError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, why: object) -> SourceMisconfigured:
+        return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
+
+    def _valid(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+        with warnings.catch_warnings():
+            # Coordinates of NaN or infinity are found below; GEOS warns of them as well.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
+        polygons = finite & np.isin(shapely.get_type_id(geometries), (3, 6))
+        good = polygons & shapely.is_valid(geometries)
+        mended = geometries.copy()
+        for i in np.flatnonzero(~good):
+            mended[i] = lot_geometry(geometries[i])
+        self.dropped = int(shapely.is_missing(mended).sum())
+        self.repaired = int((~good).sum()) - self.dropped
+        return mended
+
+
+class _Rows:
+    """The rows of a file in memory, with an index by place and one by id."""
+
+    def __init__(self, geometries: NDArray[np.object_], ids: list[str | None]) -> None:
+        self.geometries = geometries
+        self.ids = ids
+        self.tree = shapely.STRtree(geometries)
+        self.by_id: dict[str, list[int]] = defaultdict(list)
+        for row, parcel_id in enumerate(ids):
+            if parcel_id is not None:
+                self.by_id[parcel_id].append(row)
+
+    def same_place(self, rows: Sequence[int]) -> list[int]:
+        """These rows and all others with a geometry of theirs."""
+        found = set(rows)
+        for row in rows:
+            geometry = self.geometries[row]
+            if geometry is not None:
+                near = self.tree.query(shapely.point_on_surface(geometry), predicate="intersects")
+                same = shapely.equals_identical(
+                    shapely.normalize(self.geometries[near]), shapely.normalize(geometry)
+                )
+                found.update(near[same].tolist())
+        return sorted(found)
+
+
+def _may_hold_polygons(kind: str | None) -> bool:
+    return kind is not None and ("Polygon" in kind or kind in ("Unknown", "GeometryCollection"))
+
+
+def _primary_geometry(metadata: dict[bytes, bytes]) -> str:
+    if b"geo" not in metadata:
+        raise ValueError("it has no GeoParquet metadata")
+    return str(json.loads(metadata[b"geo"])["primary_column"])
