@@ -4,6 +4,7 @@
     ├── SettingsError            a setting or an argument that cannot be used as it is written
     ├── PropertiesFileError      a CSV of properties that cannot be read at all
     ├── EmptyQueueError          a county that has no properties to work on
+    ├── ExportError              results that cannot be written as files
     └── StoreError               the database, or what was asked of it
         └── VersionConflict      somebody changed the detection after it was read
 
@@ -25,6 +26,10 @@ class PropertiesFileError(PipelineError):
 
 class EmptyQueueError(PipelineError):
     """A county that has no properties to work on."""
+
+
+class ExportError(PipelineError):
+    """Results that cannot be written as files."""
 
 
 class StoreError(PipelineError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parcels import ParcelsError, Property
-
 from pipeline.errors import PropertiesFileError
 
 COLUMNS = ("property_id", "longitude", "latitude", "parcel_id", "address")

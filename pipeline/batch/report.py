@@ -1,0 +1,62 @@
+"""What a batch has to say when it is done, as data and as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detection.clock import Clock
+from detection.sample import LawnErrors
+from pipeline.properties_file import BadRow
+from pipeline.store.status import CountyStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A property that was not answered, and why."""
+
+    property_id: str
+    state: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """The outcome of one call of `run_batch`.
+
+    Attributes:
+        run_id: None where there was nothing to do.
+        processed: properties that this run worked on, by (state, reason).
+        status: the whole county's queue after the run.
+        problems: properties of this run that are failed, deferred or without imagery.
+        bad_rows: rows of the CSV that are no properties.
+        clock: seconds and calls by stage.
+        truth: for the synthetic county, how far its measured lawns are from the truth.
+    """
+
+    county: str
+    synthetic: bool
+    run_id: int | None
+    processed: dict[tuple[str, str], int]
+    status: CountyStatus
+    problems: tuple[Problem, ...] = ()
+    bad_rows: tuple[BadRow, ...] = ()
+    properties_file: Path | None = None
+    clock: Clock | None = None
+    wall_s: float = 0.0
+    kept_reviews: int = 0
+    map_path: Path | None = None
+    truth: LawnErrors | None = None
+    interrupted: bool = False
+
+    @property
+    def done(self) -> int:
+        """How many properties this run worked on."""
+        return sum(self.processed.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every property has an answer, 1 when some failed, were deferred or misread."""
+        states = {state for state, _ in self.status.by_state}
+        return int(bool(self.bad_rows) or bool(states & {"failed", "deferred"}))

@@ -1,0 +1,55 @@
+"""What a finished run is shown with: its map, and the truth where the county is synthetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from detection.imagery.protocol import Imagery
+from detection.sample import LawnErrors, lawn_errors, true_areas_m2
+from pipeline.batch.map import draw_map
+from pipeline.counties import OpenCounty
+from pipeline.store import rows
+from pipeline.store.database import Database
+
+# Where less of a lot is imaged, its lawn is not measured whole and not compared with the truth.
+WHOLE_SHARE = 0.99
+
+
+def draw_run(
+    database: Database, opened: OpenCounty, run_id: int, imagery: Imagery, path: Path
+) -> Path | None:
+    """Draw what the county has after a run; None where no property has a boundary yet."""
+    county = opened.county
+    with database.engine.connect() as conn:
+        boundaries = list(rows.iter_boundaries(conn, county.key, run_id))
+        detections = list(rows.iter_detections(conn, county.key, run_id=run_id))
+    if not boundaries:
+        return None
+    notice = "Synthetic imagery and lots, not a real place." if opened.synthetic else ""
+    draw_map(
+        path,
+        pd.concat(boundaries, ignore_index=True),
+        pd.concat(detections, ignore_index=True),
+        imagery,
+        f"{county.name}: run {run_id}",
+        notice,
+    )
+    return path
+
+
+def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:
+    """How far the measured lawns of whole, imaged lots are from the truth, if it is known."""
+    if opened.truth is None:
+        return None
+    measured: dict[str, float] = {}
+    with database.engine.connect() as conn:
+        for frame in rows.iter_properties(conn, opened.county.key):
+            if "lawn_m2" not in frame:
+                continue
+            whole = (frame["source"] == "lot") & (frame["imaged_share"] >= WHOLE_SHARE)
+            lawns = frame[whole & frame["lawn_m2"].notna()]
+            for parcel_ids, lawn_m2 in zip(lawns["parcel_ids"], lawns["lawn_m2"], strict=True):
+                measured.update(dict.fromkeys(parcel_ids, float(lawn_m2)))
+    return lawn_errors(true_areas_m2(opened.truth, "lawn"), measured) if measured else None

@@ -1,0 +1,87 @@
+"""`lotline batch`: work on a county's queue, and say what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import county_option, registry_option
+
+
+class Names(click.ParamType[list[str]]):
+    """Names with commas between them."""
+
+    name = "a,b,c"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        """Split; white space round a name does not count."""
+        if isinstance(value, list):
+            return value
+        return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+@click.command()
+@county_option
+@registry_option
+@click.option(
+    "--properties", envvar="PROPERTIES", type=click.Path(path_type=Path),
+    help="A CSV: property_id and longitude, latitude or parcel_id.",
+)  # fmt: skip
+@click.option("--labels", envvar="LABELS", type=Names(), help="Which labels; all by default.")
+@click.option(
+    "--segmenter", envvar="SEGMENTER", default="spectral", show_default=True,
+    help="What looks at the imagery. spectral is a baseline without weights.",
+)  # fmt: skip
+@click.option(
+    "--engine", envvar="ENGINE", type=click.Choice(["local"]), default="local",
+    show_default=True, help="Where the stages run.",
+)  # fmt: skip
+@click.option("--limit", envvar="LIMIT", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--again", envvar="AGAIN", is_flag=True, help="Also those that are done.")
+@click.option(
+    "--when-unavailable", envvar="WHEN_UNAVAILABLE", type=click.Choice(["defer", "buffer"]),
+    default="defer", show_default=True,
+    help="Where the county's server does not answer: leave for later, or measure a 30 m buffer.",
+)  # fmt: skip
+@click.option(
+    "--out", envvar="OUT", type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the map; out/COUNTY by default.",
+)  # fmt: skip
+def batch(
+    county: str,
+    registry: Path | None,
+    properties: Path | None,
+    labels: list[str] | None,
+    segmenter: str,
+    engine: str,  # noqa: ARG001  one choice until Ray is another
+    limit: int | None,
+    again: bool,
+    when_unavailable: str,
+    out: Path | None,
+) -> None:
+    """Fetch boundaries, detect inside them, and keep what was measured.
+
+    Without --properties it takes the county's own CSV, or what is unprocessed in its queue.
+    """
+    from pipeline.batch import Order, run_batch
+    from pipeline.cli.progress import progress
+    from pipeline.cli.summary import print_report
+
+    order = Order(
+        county=county,
+        registry=registry,
+        properties=properties,
+        labels=tuple(labels or ()),
+        segmenter=segmenter,
+        limit=limit,
+        again=again,
+        when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
+        out=out or Path("out") / county,
+    )
+    report = run_batch(order, progress=progress())
+    print_report(report)
+    sys.exit(130 if report.interrupted else report.exit_code)

@@ -1,0 +1,43 @@
+"""`lotline db`: the database's address, its schema, and stopping the embedded one."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.settings import load_settings
+
+
+@click.group()
+def db() -> None:
+    """The database: PostGIS at DATABASE_URL, or the embedded one."""
+
+
+@db.command()
+def url() -> None:
+    """Print the address, for psql. The embedded database stays up until `lotline db stop`."""
+    from pipeline.store.database import open_database
+
+    settings = load_settings()
+    with open_database(settings.database_url, settings.home) as database:
+        database.keep()
+        click.echo(database.url)
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema up to this version of Lotline."""
+    from pipeline.store.database import upgrade_database
+
+    settings = load_settings()
+    click.echo(upgrade_database(settings.database_url, settings.home))
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded database."""
+    from pipeline.store.database import stop_embedded
+
+    settings = load_settings()
+    if settings.database_url:
+        raise click.UsageError("DATABASE_URL is set: that database is not Lotline's to stop")
+    stop_embedded(settings.home)

@@ -1,0 +1,37 @@
+"""`lotline export`: a county's results as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import county_option, registry_option
+
+
+@click.command()
+@county_option
+@registry_option
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder."
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["geoparquet", "geojson", "csv"]),
+    default="geoparquet", show_default=True,
+)  # fmt: skip
+def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
+    """Write detections, properties and a data dictionary."""
+    from parcels import load_registry
+    from pipeline.export import export_county
+    from pipeline.settings import load_settings
+    from pipeline.store.database import open_database
+
+    settings = load_settings()
+    entry = load_registry(registry or settings.registry).county(county)
+    with (
+        open_database(settings.database_url, settings.home) as database,
+        database.engine.connect() as conn,
+    ):
+        written = export_county(conn, entry, out, kind)
+    for path, count in written.items():
+        click.echo(f"{path} ({count:,} rows)" if count is not None else str(path))

@@ -1,0 +1,59 @@
+"""The command's root: its subcommands, and how its errors reach people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import version
+
+import click
+
+from parcels.errors import ParcelsError
+from pipeline.cli.batch import batch
+from pipeline.cli.db import db
+from pipeline.cli.export import export
+from pipeline.cli.registry import registry
+from pipeline.cli.review import review
+from pipeline.cli.status import status
+from pipeline.errors import PipelineError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("lotline"), prog_name="lotline")
+def lotline() -> None:
+    """Measure what lies on a property: the lot's boundary first, then what is inside it."""
+
+
+for command in (batch, status, export, registry, review, db):
+    lotline.add_command(command)
+
+
+def main() -> None:
+    """Run the command; an error that Lotline raises on purpose is one message and exit code 2."""
+    # Imported here, not above: `lotline status` must not wait for rasterio to load.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        lotline.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(INTERRUPTED)
+    except (ParcelsError, PipelineError) as error:
+        _fail(error)
+    except Exception as error:
+        from detection.errors import DetectionError
+
+        if not isinstance(error, DetectionError):
+            raise
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(2)

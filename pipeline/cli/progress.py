@@ -1,0 +1,77 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_EVERY_S = 10.0
+
+
+class Bar:
+    """A rich bar on standard error."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("lots"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+
+    def start(self, total: int, what: str) -> None:
+        """Show the bar."""
+        self._task = self._bar.add_task(what, total=total)
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        """Move it on."""
+        self._bar.advance(self._task, count)
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+        self._bar.stop()
+
+
+class Lines:
+    """A line now and then, for logs and pipes."""
+
+    def start(self, total: int, what: str) -> None:
+        """Say what begins."""
+        self._total, self._done, self._what = total, 0, what
+        self._started = self._last = time.monotonic()
+        print(f"{what}: {total:,} properties to do", file=sys.stderr)  # noqa: T201
+
+    def advance(self, count: int) -> None:
+        """Count, and say so when a while has passed or all is done."""
+        self._done += count
+        now = time.monotonic()
+        if self._done < self._total and now - self._last < LINE_EVERY_S:
+            return
+        self._last = now
+        rate = self._done / max(now - self._started, 1e-3)
+        print(  # noqa: T201
+            f"{self._what}: {self._done:,} of {self._total:,}, {rate:.0f} a second",
+            file=sys.stderr,
+        )
+
+    def stop(self) -> None:
+        """Nothing is left open."""
+
+
+def progress() -> Bar | Lines:
+    """What fits the place that standard error goes to."""
+    return Bar() if sys.stderr.isatty() else Lines()

@@ -1,0 +1,43 @@
+"""`lotline status`: what a county's queue and measurements look like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import county_option, registry_option
+
+
+@click.command()
+@county_option
+@registry_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def status(county: str, registry: Path | None, as_json: bool) -> None:
+    """Show how many properties are in which state, and what was measured."""
+    from rich.console import Console
+
+    from parcels import load_registry
+    from pipeline.cli.summary import print_status
+    from pipeline.settings import load_settings
+    from pipeline.store.database import open_database
+    from pipeline.store.status import county_status, unanswered
+
+    settings = load_settings()
+    entry = load_registry(registry or settings.registry).county(county)
+    with (
+        open_database(settings.database_url, settings.home) as database,
+        database.engine.connect() as conn,
+    ):
+        now = county_status(conn, county)
+        open_ = unanswered(conn, county)
+    if as_json:
+        click.echo(json.dumps({**now.as_json(), "unanswered": open_}, indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    print_status(console, now, entry.name)
+    for prop in open_:
+        console.print(
+            f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}"
+        )

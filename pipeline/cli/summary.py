@@ -1,0 +1,138 @@
+"""A batch's report and a county's status as tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.batch.report import BatchReport
+from pipeline.store.status import CountyStatus
+
+SQFT_PER_M2 = 10.763_910_4  # international foot
+MAX_LISTED = 20
+
+
+def print_report(report: BatchReport) -> None:
+    """What the run did, what the county has now, what went wrong, and where the map is."""
+    console = Console(highlight=False, soft_wrap=True)
+    print_bad_rows(console, report)
+    if report.run_id is None:
+        total = sum(report.status.by_state.values())
+        console.print(
+            f"Nothing to do: all {total:,} properties of {report.county} are processed "
+            "(--again or AGAIN=1 runs them again)."
+        )
+        print_unanswered(console, report.status)
+        return
+    done = f"{report.done:,} properties in {report.wall_s:.1f} s"
+    console.print(f"Run {report.run_id} of {report.county}: {done}.")
+    if report.interrupted:
+        console.print("Interrupted. What was written is kept; the same command goes on from there.")
+    if report.kept_reviews:
+        console.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
+    print_status(console, report.status, report.county)
+    _print_problems(console, report)
+    _print_stages(console, report)
+    _print_truth(console, report)
+    if report.map_path:
+        console.print(f"Map: {_short(report.map_path)}")
+
+
+def print_status(console: Console, status: CountyStatus, county: str) -> None:
+    """The queue by state and reason, and the measured areas, lots and buffers apart."""
+    states = Table(title=f"{county}: properties", title_justify="left")
+    for heading in ("state", "reason"):
+        states.add_column(heading)
+    states.add_column("properties", justify="right")
+    for (state, reason), count in sorted(status.by_state.items()):
+        states.add_row(state, reason, f"{count:,}")
+    console.print(states)
+    if not status.areas:
+        return
+    areas = Table(title="Measured, by boundary source", title_justify="left")
+    for heading in ("label", "boundary"):
+        areas.add_column(heading)
+    for heading in ("properties", "detections", "m²", "sq ft"):
+        areas.add_column(heading, justify="right")
+    for area in status.areas:
+        areas.add_row(
+            area.label,
+            area.source,
+            f"{area.properties:,}",
+            f"{area.detections:,}",
+            f"{area.area_m2:,.0f}",
+            f"{area.area_m2 * SQFT_PER_M2:,.0f}",
+        )
+    console.print(areas)
+
+
+def print_unanswered(console: Console, status: CountyStatus) -> None:
+    """One line for what is failed or deferred, if anything is."""
+    open_ = {k: n for k, n in status.by_state.items() if k[0] in ("failed", "deferred")}
+    if open_:
+        console.print(f"Without an answer: {_counts(open_)} (lotline status lists them).")
+
+
+def print_bad_rows(console: Console, report: BatchReport) -> None:
+    """The rows of the CSV that are no properties."""
+    if not report.bad_rows:
+        return
+    file = _short(report.properties_file) if report.properties_file else "the CSV"
+    console.print(f"{len(report.bad_rows):,} rows of {file} were left out:", style="yellow")
+    for row in report.bad_rows[:MAX_LISTED]:
+        console.print(Text(f"  line {row.line}: {row.problem}"))
+    _print_more(console, len(report.bad_rows))
+
+
+def _print_problems(console: Console, report: BatchReport) -> None:
+    if not report.problems:
+        return
+    console.print("Not measured:", style="yellow")
+    for problem in report.problems[:MAX_LISTED]:
+        state = f"{problem.state} ({problem.reason})"
+        console.print(Text(f"  {problem.property_id}: {state} - {problem.detail}"))
+    _print_more(console, len(report.problems))
+
+
+def _print_more(console: Console, count: int) -> None:
+    if count > MAX_LISTED:
+        console.print(f"  and {count - MAX_LISTED:,} more")
+
+
+def _print_stages(console: Console, report: BatchReport) -> None:
+    if report.clock is None:
+        return
+    stages = ", ".join(f"{name} {s:.1f} s" for name, s in report.clock.seconds.items())
+    console.print(f"Time: {stages}.")
+
+
+def _print_truth(console: Console, report: BatchReport) -> None:
+    truth = report.truth
+    if truth is None:
+        return
+    console.print(
+        f"Lawns against the truth of the synthetic county, {truth.lots} whole lots: "
+        f"measured {truth.measured_m2:,.0f} m², true {truth.true_m2:,.0f} m² "
+        f"({truth.total_percent:+.1f} %); median error of a lot "
+        f"{truth.median_absolute_percent:.1f} %."
+    )
+    worst = truth.worst[0]
+    console.print(
+        f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for "
+        f"{worst.true_m2:,.0f} m². The segmenter is a baseline: no weights, colour and texture only."
+    )
+
+
+def _counts(counts: Mapping[tuple[str, str], int]) -> str:
+    return ", ".join(f"{n:,} {state} ({reason})" for (state, reason), n in sorted(counts.items()))
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

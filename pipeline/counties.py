@@ -1,0 +1,48 @@
+"""A county by its name, ready to work on: a synthetic one is generated when it is first used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detection import sample
+from parcels import County, load_registry
+from parcels.county import Imagery
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCounty:
+    """A county with its files in place; `truth` only where it is synthetic."""
+
+    county: County
+    truth: Path | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        return self.truth is not None
+
+
+def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
+    """Find a county in the registry; make the files of a synthetic one under `home`.
+
+    Raises:
+        RegistryError: the registry or the county is wrong, or there is no such county.
+    """
+    county = load_registry(registry).county(name)
+    if county.synthetic is None:
+        return OpenCounty(county)
+    spec = county.synthetic
+    folder = home / "sample" / f"{spec.seed}-{spec.lots}"
+    if sample.is_current(folder, spec.seed, spec.lots):
+        made = sample.load(folder)
+    else:
+        made = sample.generate(folder, spec.seed, spec.lots)
+    generated = County(
+        key=county.key,
+        name=county.name,
+        path=made.parcels,
+        imagery=Imagery(path=made.imagery),
+        properties=county.properties or made.properties,
+        extent=county.extent,
+    )
+    return OpenCounty(generated, made.truth)

@@ -1,0 +1,96 @@
+"""The columns of the exports, and what each means: the data dictionary is made from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export. `meaning` may hold {label}."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+DETECTIONS = (
+    Column("detection_id", "", "Number of the detection; `lotline review` takes it."),
+    Column("property_id", "", "The property, as named in the properties CSV."),
+    Column("label", "", "What it is, for example lawn."),
+    Column("state", "", "proposed (nobody has looked), accepted (a person agreed)."),
+    Column("area_m2", "m²", "Area of the geometry of this row: what counts for the property."),
+    Column("clipped_area_m2", "m²", "Area of the part inside the boundary."),
+    Column("whole_area_m2", "m²", "Area of the whole object as seen on its chip."),
+    Column(
+        "relation",
+        "",
+        "belongs (the object is the property's), shared (a discrete object that two lots share: "
+        "only the part inside), trimmed (a continuous one that ends at the boundary).",
+    ),
+    Column("score", "0..1", "The segmenter's mean confidence over the object."),
+    Column("prompt", "", "The text that the segmenter was asked with."),
+    Column("segmenter", "", "Which segmenter found it."),
+    Column("weights_sha256", "", "Of the segmenter's weights; empty where it has none."),
+    Column(
+        "source",
+        "",
+        "Where the boundary came from: lot (the county's parcel) or buffer_30m (no lot there: a "
+        "circle of 30 m). Never add the two.",
+    ),
+    Column("boundary_version", "", "SHA-256 of the boundary's source and geometry."),
+    Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
+    Column("imagery_sha256", "", "Hash of the chip that it was seen in."),
+    Column("captured_on", "ISO 8601", "When the imagery was taken: a date, a year, first/last."),
+    Column("gsd_m", "m", "Side of a pixel of that imagery."),
+    Column("run_id", "", "The run that found it."),
+    Column("geometry", "EPSG:4326", "MultiPolygon, x = longitude. Not in CSV."),
+)
+
+PROPERTIES = (
+    Column("property_id", "", "As named in the properties CSV."),
+    Column(
+        "state",
+        "",
+        "pending, leased (being worked on), done, no_imagery, deferred (asked again by the next "
+        "run) or failed.",
+    ),
+    Column(
+        "reason",
+        "",
+        "Why: measured or nothing_found when done; missing, corrupt or nodata for no_imagery.",
+    ),
+    Column("detail", "", "The reason in words, where there is more to say."),
+    Column("source", "", "Of the boundary: lot or buffer_30m; empty where there is none."),
+    Column("method", "", "How the boundary was found: parcel_id, point, no_lot or unavailable."),
+    Column("boundary_area_m2", "m²", "Area of the boundary."),
+    Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
+    Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
+    Column("partly_imaged", "", "True where less than 99 % of the boundary is imaged."),
+    Column("longitude", "degrees", "Of the property's point, EPSG:4326."),
+    Column("latitude", "degrees", "Of the property's point, EPSG:4326."),
+    Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
+)
+
+# One for each label that was asked for.
+MEASURED = (
+    Column("{label}_m2", "m²", "Measured area of {label} on the property; empty: not measured."),
+)
+
+
+def dictionary(title: str, notes: list[str], labels: list[str]) -> str:
+    """The data dictionary as Markdown."""
+    measured = [
+        Column(c.name.format(label=label), c.unit, c.meaning.format(label=label))
+        for label in labels
+        for c in MEASURED
+    ]
+    parts = [f"# {title}: data dictionary", *notes]
+    for name, columns in (
+        ("detections: one row for each polygon", DETECTIONS),
+        ("properties: one row for each property", (*PROPERTIES[:-1], *measured, PROPERTIES[-1])),
+    ):
+        rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in columns]
+        parts.append("\n".join([f"## {name}\n", "| column | unit | meaning |",
+                                "| --- | --- | --- |", *rows]))  # fmt: skip
+    return "\n\n".join(parts) + "\n"
