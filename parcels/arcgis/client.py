@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -30,9 +30,11 @@ _MAX_BYTES = 64 * 1024 * 1024
 # Servers and firewalls refuse longer addresses with 404 or 414.
 _LONGEST_QUERY = 1_500
 
+T = TypeVar("T")
+
 
 class ArcGISClient:
-    """Calls that return the JSON object of the answer, or raise a typed error.
+    """Calls that return the answer, a JSON object or an image, or raise a typed error.
 
     `sleep` waits between the tries, and `read_s` is how long a server may be silent.
     """
@@ -44,7 +46,7 @@ class ArcGISClient:
         self._timeout_s = (_CONNECT_S, read_s)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = (
-            f"lotline/{version('lotline')} (parcel boundaries; python-requests)"
+            f"lotline/{version('lotline')} (lot boundaries; python-requests)"
         )
 
     def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
@@ -54,6 +56,29 @@ class ArcGISClient:
             SourceUnavailable: no usable answer for now.
             SourceMisconfigured: the server understood and will not answer.
         """
+        return self._retrying(url, {**params, "f": "json"}, read_answer)
+
+    def get_image(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
+        """Ask for an image, as `get_json` does, and hand its bytes to `decode`.
+
+        `decode` raises `TryAgain` for bytes that are no whole image.
+
+        Raises:
+            SourceUnavailable: no usable answer for now.
+            SourceMisconfigured: the server understood and will not answer.
+        """
+
+        def read(url: str, status: int, body: bytes, retry_after_s: float) -> T:
+            if status >= 400 or not body or body.lstrip()[:1] in (b"{", b"<"):
+                read_answer(url, status, body, retry_after_s)
+                raise SourceMisconfigured(f"{url}: the answer is no image; is this an ImageServer?")
+            return decode(body)
+
+        return self._retrying(url, {**params, "f": "image"}, read)
+
+    def _retrying(
+        self, url: str, params: Mapping[str, str], read: Callable[[str, int, bytes, float], T]
+    ) -> T:
         retrying = Retrying(
             stop=stop_after_attempt(_TRIES),
             wait=_wait_s,
@@ -61,9 +86,12 @@ class ArcGISClient:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._once, url, {**params, "f": "json"})
+        answer: T = retrying(self._once, url, params, read)
+        return answer
 
-    def _once(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def _once(
+        self, url: str, params: Mapping[str, str], read: Callable[[str, int, bytes, float], T]
+    ) -> T:
         long = len(urlencode(params)) > _LONGEST_QUERY
         try:
             with self._session.request(
@@ -88,7 +116,7 @@ class ArcGISClient:
             raise SourceMisconfigured(f"{url}: cannot be asked: {error}") from error
         retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
         try:
-            return read_answer(url, response.status_code, body, retry_after_s)
+            return read(url, response.status_code, body, retry_after_s)
         except TryAgain as error:
             if retry_after_s > _LONGEST_RETRY_AFTER_S:
                 raise SourceUnavailable(f"{error} (in {retry_after_s:.0f} s, it says)") from error
