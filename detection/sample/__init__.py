@@ -1,0 +1,15 @@
+"""The sample county: a seeded, synthetic neighbourhood with imagery and the exact truth."""
+
+from detection.sample.county import SampleCounty, generate, is_current, load
+from detection.sample.truth import LawnErrors, LotError, lawn_errors, true_areas_m2
+
+__all__ = [
+    "LawnErrors",
+    "LotError",
+    "SampleCounty",
+    "generate",
+    "is_current",
+    "lawn_errors",
+    "load",
+    "true_areas_m2",
+]

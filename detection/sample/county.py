@@ -1,0 +1,285 @@
+"""The sample county as files: lots, imagery, properties to run on, the truth, a manifest."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+
+from detection.sample.layout import CRS
+from detection.sample.materials import BANDS
+from detection.sample.paint import grid, paint
+from detection.sample.scene import GSD_M, Scene, build
+from detection.sample.truth import lot_truth, to_degrees
+
+# Raise it with every change of what a seed gives, so that stale folders are made anew.
+GENERATOR = "1"
+CAPTURED_ON = "2024-06-15"
+DEFAULT_SEED = 20_26
+DEFAULT_LOTS = 200
+_TILE_PX = 640
+_NOTICE = "Synthetic aerial image made by the lotline sample generator; not a real place"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounty:
+    """Where the files of a generated county are."""
+
+    folder: Path
+    seed: int
+    lots: int
+
+    @property
+    def parcels(self) -> Path:
+        """The lots: GeoPackage, EPSG:4326, with parcel_id, house_number, address."""
+        return self.folder / "parcels.gpkg"
+
+    @property
+    def imagery(self) -> str:
+        """A glob of GeoTIFFs: red, green, blue, near infrared at 0.3 m, EPSG:26916."""
+        return str(self.folder / "imagery" / "*.tif")
+
+    @property
+    def properties(self) -> Path:
+        """CSV of property_id, parcel_id, longitude, latitude, address."""
+        return self.folder / "properties.csv"
+
+    @property
+    def truth(self) -> Path:
+        """GeoPackage, EPSG:4326: what is visible on each lot; see `detection.sample.truth`."""
+        return self.folder / "truth.gpkg"
+
+    @property
+    def manifest(self) -> Path:
+        """JSON: seed, size, generator, hashes of the content, and that it is synthetic."""
+        return self.folder / "manifest.json"
+
+
+def generate(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> SampleCounty:
+    """Make the synthetic county of a seed in `folder`, replacing one that is there.
+
+    The same seed and size give the same pixels and the same geometry. The folder appears whole
+    or not at all.
+
+    Raises:
+        ValueError: fewer than 4 lots, or a folder that holds something else.
+    """
+    if lots < 4:
+        raise ValueError(
+            f"a sample county of {lots} lots has no streets to lie on: ask for 4 or more"
+        )
+    folder = Path(folder)
+    _refuse_foreign(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        making.chmod(0o755)
+        _write(SampleCounty(making, seed, lots))
+        _replace(folder, making)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return SampleCounty(folder, seed, lots)
+
+
+def load(folder: Path) -> SampleCounty:
+    """The county that was generated in `folder`.
+
+    Raises:
+        FileNotFoundError: there is none, or not of this version of the generator.
+    """
+    manifest = _read_manifest(Path(folder))
+    if manifest is None:
+        raise FileNotFoundError(
+            f"{folder} holds no sample county of this version: make one with "
+            "detection.sample.generate(folder)"
+        )
+    return SampleCounty(Path(folder), int(manifest["seed"]), int(manifest["lots"]))
+
+
+def is_current(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> bool:
+    """Whether `folder` holds, complete, what `generate` would make of this seed and size."""
+    manifest = _read_manifest(Path(folder))
+    return manifest is not None and (manifest["seed"], manifest["lots"]) == (seed, lots)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest, if the generator is this one and every file it lists has its size."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or manifest["generator"] != GENERATOR:
+            return None
+        for name, size in manifest["bytes"].items():
+            if (folder / name).stat().st_size != size:
+                return None
+    except (FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+        return None
+    return manifest
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "manifest.json").exists()):
+        raise ValueError(
+            f"{folder} is not a sample county and is not overwritten: name a new folder"
+        )
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put `made` in the place of `folder`; a reader sees the old one, none, or the new one."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        folder.rename(old)
+        made.rename(folder)
+        shutil.rmtree(old)
+    else:
+        made.rename(folder)
+
+
+def _write(county: SampleCounty) -> None:
+    scene = build(county.seed, county.lots)
+    image = paint(scene)
+    parcels, truth = _parcels(scene), lot_truth(scene)
+    properties = _properties(scene)
+    _write_tiles(county.folder / "imagery", image, grid(scene))
+    parcels.to_file(county.parcels, layer="parcels_synthetic", driver="GPKG")
+    truth.to_file(county.truth, layer="truth_synthetic", driver="GPKG")
+    county.properties.write_text(properties, encoding="utf-8")
+    manifest = {
+        "synthetic": True,
+        "notice": _NOTICE,
+        "generator": GENERATOR,
+        "seed": county.seed,
+        "lots": county.lots,
+        "gsd_m": GSD_M,
+        "crs": CRS,
+        "captured_on": CAPTURED_ON,
+        # GeoPackages carry the time of writing, so what is hashed is the content.
+        "sha256": {
+            "pixels": hashlib.sha256(image.tobytes()).hexdigest(),
+            "parcels": _frame_sha256(parcels),
+            "truth": _frame_sha256(truth),
+            "properties": hashlib.sha256(properties.encode()).hexdigest(),
+        },
+        "bytes": {
+            str(path.relative_to(county.folder)): path.stat().st_size
+            for path in sorted(county.folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    county.manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _frame_sha256(frame: geopandas.GeoDataFrame) -> str:
+    columns = frame.drop(columns="geometry").to_csv(index=False)
+    digest = hashlib.sha256(columns.encode())
+    for wkb in shapely.to_wkb(frame.geometry.to_numpy(), byte_order=1):
+        digest.update(wkb)
+    return digest.hexdigest()
+
+
+def _parcels(scene: Scene) -> geopandas.GeoDataFrame:
+    plans = [yard.plan for yard in scene.yards]
+    return geopandas.GeoDataFrame(
+        {
+            "parcel_id": [plan.parcel_id for plan in plans],
+            "house_number": [plan.house_number for plan in plans],
+            "address": [plan.address for plan in plans],
+        },
+        geometry=[to_degrees(plan.polygon) for plan in plans],
+        crs="EPSG:4326",
+    )
+
+
+def _properties(scene: Scene) -> str:
+    """One row a lot by a point in its house, then points where there is no lot, then one unseen."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["property_id", "parcel_id", "longitude", "latitude", "address"])
+    for number, yard in enumerate(scene.yards, start=1):
+        plan = yard.plan
+        writer.writerow(
+            [f"synthetic-{number:04d}", plan.parcel_id, *_degrees(*yard.door_xy_m), plan.address]
+        )
+    for number, (x, y) in enumerate(_points_without_a_lot(scene), start=1):
+        writer.writerow([f"synthetic-no-lot-{number}", "", *_degrees(x, y), ""])
+    left, bottom, _, _ = scene.bounds
+    writer.writerow(["synthetic-no-imagery", "", *_degrees(left - 400.0, bottom - 400.0), ""])
+    return text.getvalue()
+
+
+def _points_without_a_lot(scene: Scene) -> list[tuple[float, float]]:
+    """Five: in the park if there is one, and on the streets."""
+    image = shapely.box(*scene.bounds).buffer(-35.0)
+    lots = shapely.union_all([yard.plan.polygon for yard in scene.yards])
+    places = [common.representative_point() for common in scene.plan.commons[:1]]
+    streets = scene.plan.street_lines.intersection(image)
+    parts = sorted(getattr(streets, "geoms", [streets]), key=lambda part: -part.length)
+    shares = [0.5, 0.25, 0.75, 0.4, 0.6]
+    places += [
+        parts[number % len(parts)].interpolate(share, normalized=True)
+        for number, share in enumerate(shares)
+    ]
+    return [(place.x, place.y) for place in places if not lots.contains(place)][:5]
+
+
+def _degrees(x: float, y: float) -> tuple[str, str]:
+    point = to_degrees(shapely.Point(x, y))
+    return f"{point.x:.7f}", f"{point.y:.7f}"
+
+
+def _write_tiles(folder: Path, image: NDArray[np.uint8], transform: Affine) -> None:
+    """Adjoining GeoTIFFs on one pixel grid."""
+    folder.mkdir()
+    _, height, width = image.shape
+    for row, top in enumerate(range(0, height, _TILE_PX)):
+        for column, left in enumerate(range(0, width, _TILE_PX)):
+            pixels = image[:, top : top + _TILE_PX, left : left + _TILE_PX]
+            corner = (transform.c + left * GSD_M, transform.f - top * GSD_M)
+            path = folder / f"synthetic_{row}_{column}.tif"
+            with rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                dtype="uint8",
+                count=len(BANDS),
+                height=pixels.shape[1],
+                width=pixels.shape[2],
+                crs=CRS,
+                transform=Affine(GSD_M, 0, corner[0], 0, -GSD_M, corner[1]),
+                tiled=True,
+                blockxsize=256,
+                blockysize=256,
+                compress="deflate",
+                predictor=2,
+                interleave="pixel",
+                photometric="RGB",
+                alpha="NO",
+            ) as target:
+                target.write(pixels)
+                target.colorinterp = [
+                    ColorInterp.red,
+                    ColorInterp.green,
+                    ColorInterp.blue,
+                    ColorInterp.undefined,
+                ]
+                for band, name in enumerate(BANDS, start=1):
+                    target.set_band_description(band, name)
+                target.update_tags(
+                    TIFFTAG_IMAGEDESCRIPTION=_NOTICE,
+                    TIFFTAG_DATETIME=f"{CAPTURED_ON.replace('-', ':')} 12:00:00",
+                )

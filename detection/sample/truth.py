@@ -1,0 +1,165 @@
+"""The exact truth of the synthetic neighbourhood, and how far a measurement is from it.
+
+Truth is what the image shows from above: where a crown hangs over a lawn or a roof, there is tree.
+Shadows hide nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas
+import shapely
+from pyproj import Transformer
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import unary_union
+
+from detection.sample.layout import CRS
+from detection.sample.scene import Scene
+from detection.sample.things import Yard
+from parcels.measure import areas_m2, polygonal
+
+LABELS = ("lawn", "tree", "vegetation", "roof", "driveway", "pool")
+_WORST = 5
+# Slivers that intersecting polygons leaves; a thousandth of a pixel.
+_LEAST_AREA_M2 = 1e-4
+
+
+def lot_truth(scene: Scene) -> geopandas.GeoDataFrame:
+    """What lies visibly on each lot: a row for each parcel and label that is there, EPSG:4326.
+
+    Columns: parcel_id, label, area_m2, imaged_share (of the lot, 0..1), geometry (MultiPolygon,
+    inside the lot and inside the imagery).
+    """
+    image = shapely.box(*scene.bounds)
+    crowns = [tree.polygon for tree in scene.crowns]
+    tree_index = STRtree(crowns)
+    rows = []
+    for yard in scene.yards:
+        lot = yard.plan.polygon.intersection(image)
+        canopy = unary_union([crowns[i] for i in tree_index.query(lot)])
+        imaged_share = lot.area / yard.plan.polygon.area
+        for label, shape in _visible(yard, canopy).items():
+            geometry = _polygons(shape.intersection(lot))
+            if geometry is not None:
+                rows.append((yard.plan.parcel_id, label, imaged_share, geometry))
+    parcel_ids, labels, shares, geometries = zip(*rows, strict=True)
+    return geopandas.GeoDataFrame(
+        {
+            "parcel_id": parcel_ids,
+            "label": labels,
+            "area_m2": areas_m2(geometries),
+            "imaged_share": shares,
+        },
+        geometry=list(geometries),
+        crs="EPSG:4326",
+    )
+
+
+def to_degrees(geometry: BaseGeometry) -> BaseGeometry:
+    """From EPSG:26916 to EPSG:4326, x = longitude."""
+    to_4326 = Transformer.from_crs(CRS, 4326, always_xy=True)
+    return shapely.transform(geometry, to_4326.transform, interleaved=False)
+
+
+def _visible(yard: Yard, canopy: BaseGeometry) -> dict[str, BaseGeometry]:
+    buildings = unary_union([yard.roof, yard.shed])
+    shrubs = unary_union([shrub.polygon for shrub in yard.shrubs]).difference(buildings)
+    leaves = unary_union([canopy, shrubs])
+    lawn = yard.turf.difference(leaves)
+    return {
+        "lawn": lawn,
+        "tree": canopy,
+        "vegetation": unary_union([lawn, leaves]),
+        "roof": yard.roof.difference(canopy),
+        "driveway": yard.drive.difference(unary_union([buildings, leaves])),
+        "pool": yard.pool.difference(unary_union([buildings, leaves])),
+    }
+
+
+def _polygons(shape: BaseGeometry) -> BaseGeometry | None:
+    """The shape in EPSG:4326, valid; None where nothing but slivers is left of it."""
+    # Snapped to the millimetre, so that turning it to degrees does not make edges cross.
+    snapped = shapely.set_precision(shape, 0.001)
+    if snapped.area < _LEAST_AREA_M2:
+        return None
+    return polygonal(to_degrees(snapped))
+
+
+def true_areas_m2(truth: Path, label: str) -> dict[str, float]:
+    """The true area of a label on each lot that has it, by parcel id, from `truth.gpkg`."""
+    frame = geopandas.read_file(truth, ignore_geometry=True, where=f"label = '{label}'")
+    return dict(zip(frame["parcel_id"], frame["area_m2"].astype(float), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LotError:
+    """One lot's lawn, measured and true."""
+
+    parcel_id: str
+    true_m2: float
+    measured_m2: float
+
+    @property
+    def error_m2(self) -> float:
+        """Measured less true."""
+        return self.measured_m2 - self.true_m2
+
+    @property
+    def error_percent(self) -> float:
+        """Of the true area, which must not be 0."""
+        return 100 * self.error_m2 / self.true_m2
+
+
+@dataclass(frozen=True, slots=True)
+class LawnErrors:
+    """How far measured lawns are from the truth.
+
+    Attributes:
+        lots: how many were compared.
+        total_percent: of all measured area from all true area; over- and underestimates cancel.
+        median_absolute_percent: of a lot.
+        worst: the lots that are furthest off in m², worst first.
+    """
+
+    lots: int
+    true_m2: float
+    measured_m2: float
+    total_percent: float
+    median_absolute_percent: float
+    worst: tuple[LotError, ...]
+
+
+def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> LawnErrors:
+    """Compare lawns in m² by parcel id. Only lots that were measured are compared.
+
+    A lot with no lawn in truth counts in the totals; it has no percentage of its own.
+
+    Raises:
+        ValueError: nothing to compare, or no measured lot has a lawn in truth.
+    """
+    errors = [
+        LotError(parcel_id, truth.get(parcel_id, 0.0), area_m2)
+        for parcel_id, area_m2 in measured.items()
+    ]
+    with_lawn = [error for error in errors if error.true_m2 > 0]
+    if not with_lawn:
+        raise ValueError(
+            f"none of the {len(errors)} measured lots has a lawn in the truth: "
+            "compare by the sample's parcel ids (SYN-0001 ...)"
+        )
+    true_m2 = sum(error.true_m2 for error in errors)
+    measured_m2 = sum(error.measured_m2 for error in errors)
+    worst = sorted(errors, key=lambda error: -abs(error.error_m2))[:_WORST]
+    return LawnErrors(
+        lots=len(errors),
+        true_m2=true_m2,
+        measured_m2=measured_m2,
+        total_percent=100 * (measured_m2 - true_m2) / true_m2,
+        median_absolute_percent=statistics.median(abs(e.error_percent) for e in with_lawn),
+        worst=tuple(worst),
+    )
