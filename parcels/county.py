@@ -172,8 +172,9 @@ class County(_Entry):
     def _known_crs(cls, crs: str | None) -> str | None:
         if crs is None:
             return None
-        from pyproj import CRS  # noqa: PLC0415  few entries name a CRS; loading stays quick
-        from pyproj.exceptions import CRSError  # noqa: PLC0415
+        # Imported late: few entries name a CRS, and loading stays quick.
+        from pyproj import CRS
+        from pyproj.exceptions import CRSError
 
         try:
             CRS.from_user_input(crs)

@@ -136,7 +136,7 @@ class FileSource:
             )
         try:
             # Not among the dependencies of `parcels`: only GeoParquet needs it.
-            from pyarrow import ArrowException, parquet  # noqa: PLC0415
+            from pyarrow import ArrowException, parquet
         except ImportError:
             raise self._unreadable("GeoParquet needs pyarrow: pip install pyarrow") from None
         try:

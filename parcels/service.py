@@ -157,15 +157,15 @@ class ParcelBoundaryService:
 def _source_of(county: County) -> ParcelSource:
     if county.source == "synthetic":
         raise SourceMisconfigured(
-            f"county {county.key!r} is synthetic and has to be generated first: run `make batch "
+            f"county {county.key!r} is synthetic and has to be generated first; the pipeline does "
             f"COUNTY={county.key}`"
         )
     # Imported late: geopandas takes a second, which only a county with a file has to pay.
     if county.source == "file":
-        from parcels.files import FileSource  # noqa: PLC0415
+        from parcels.files import FileSource
 
         return FileSource(county)
-    from parcels.arcgis import ArcGISSource  # noqa: PLC0415
+    from parcels.arcgis import ArcGISSource
 
     return ArcGISSource(county)
 
