@@ -71,13 +71,16 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
         name=str(answer.get("name", "")),
         fields=fields,
         object_id_field=answer.get("objectIdField") or next(of_type, None),
-        extent=_extent(answer.get("extent")),
+        extent=extent_lonlat(answer.get("extent")),
         max_record_count=answer.get("maxRecordCount"),
     )
 
 
-def _extent(extent: Mapping[str, Any] | None) -> Extent | None:
-    """In degrees; None for one that is missing, empty or in an unknown CRS: it is a hint only."""
+def extent_lonlat(extent: Mapping[str, Any] | None) -> Extent | None:
+    """An Esri extent as (west, south, east, north) in degrees.
+
+    None for one that is missing, empty or in an unknown CRS: it is a hint only.
+    """
     if not extent:
         return None
     try:
