@@ -1,1 +1,25 @@
 """Pictures of the ground: local GeoTIFFs and ImageServers, read by windows."""
+
+from __future__ import annotations
+
+from detection.imagery.imageserver import ImageServerImagery
+from detection.imagery.local import LocalImagery
+from detection.imagery.protocol import Imagery
+from parcels.county import Imagery as ImagerySource
+
+__all__ = ["ImageServerImagery", "Imagery", "LocalImagery", "open_imagery"]
+
+
+def open_imagery(source: ImagerySource) -> Imagery:
+    """The imagery that a county's entry names: local GeoTIFFs, or an ImageServer.
+
+    An ImageServer is first asked when it is first looked at.
+
+    Raises:
+        ImageryError: local files that are missing, unreadable or not georeferenced.
+    """
+    if source.url is not None:
+        return ImageServerImagery(source.url, source.bands, source.gsd_m, source.captured_on)
+    if source.path is None:
+        raise ValueError("an imagery entry has a path or a url")
+    return LocalImagery(source.path, source.bands, source.captured_on)

@@ -91,12 +91,19 @@ def band_names(
     ]
     # By custom the fourth band of an aerial image that starts red, green, blue is near infrared.
     if named[:3] in ([None] * 3, list(COMMON_BANDS[:3])) and len(named) in (3, 4):
-        named = list(COMMON_BANDS[: len(named)])
+        named = list(default_names(len(named)))
     # A colour that two bands claim is neither's.
     return tuple(
         name if name and named.count(name) == 1 else f"band{index}"
         for name, index in zip(named, indexes, strict=True)
     )
+
+
+def default_names(count: int) -> tuple[str, ...]:
+    """Names by custom for bands of which nothing is known but their number."""
+    if count in (3, 4):
+        return COMMON_BANDS[:count]
+    return tuple(f"band{index}" for index in range(1, count + 1))
 
 
 def capture_date(dataset: DatasetReader) -> str | None:

@@ -51,11 +51,7 @@ class LocalImagery:
             )
         self.unreadable: dict[str, str] = {}
         files = [self._open(path, bands, captured_on) for path in paths]
-        self._files = sorted(
-            (file for file in files if file),
-            key=lambda file: (file.captured_on or "", file.path),
-            reverse=True,
-        )
+        self._files = [file for file in files if file]
         if not self._files:
             path, error = next(iter(self.unreadable.items()))
             raise ImageryError(
@@ -98,10 +94,12 @@ class LocalImagery:
         used: list[GeoTiff] = []
         failed: list[str] = []
         outline = frame.to_lonlat(shapely.box(*frame.bounds(window)))
-        for index in sorted(self._tree.query(outline, predicate="intersects")):
+        there = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
+        # Of files of one date, those on the frame's own grid go first: they need no warp.
+        there.sort(key=lambda f: (f.captured_on or "", f.frame == frame, f.path), reverse=True)
+        for file in there:
             if valid.all():
                 break
-            file = self._files[int(index)]
             try:
                 if file.read_into(frame, window, pixels, valid):
                     used.append(file)
