@@ -24,7 +24,7 @@ from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
 from parcels.arcgis.layer import extent_lonlat
-from parcels.errors import SourceMisconfigured, SourceUnavailable
+from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
 # NAIP's, and about what a whole state is flown with.
 DEFAULT_GSD_M = 0.6
