@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from detection import DetectionError
+from detection.errors import DetectionError
 from detection.chip import Chip
 from detection.imagery.frame import Frame, PixelWindow
 from detection.imagery.protocol import Imagery
@@ -57,7 +57,9 @@ def draw_map(
     columns = min(len(places), 1 if len(places) == 1 else 2 if len(places) <= 4 else 4)
     rows = -(-len(places) // columns) if places else 1
     side = 11.0 if len(places) == 1 else 6.0 if columns == 2 else 4.2
-    figure = Figure(figsize=(side * columns, side * rows + 1.5), layout="constrained")
+    tallest = max((window.height / window.width for _, window in places), default=1.0)
+    height = side * min(tallest, 1.5)
+    figure = Figure(figsize=(side * columns, height * rows + 1.2), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns or 1, squeeze=False)).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -66,8 +68,13 @@ def draw_map(
         shown += _draw_place(axis, frame, window, lots, detections, imagery)
     caption = f"{shown:,} of {len(lots):,} boundaries, in {len(places)} of {len(every)} places"
     figure.suptitle(title, fontsize=15, fontweight="bold")
-    figure.legend(handles=_legend(detections["label"].unique()), loc="outside lower center", ncol=6)
-    figure.supxlabel("\n".join(textwrap.wrap(f"{footnote} {caption}.", 110)), fontsize=9)
+    note = "\n".join(textwrap.wrap(f"{footnote} {caption}.".strip(), 30 * columns + 60))
+    figure.legend(
+        handles=_legend(detections["label"].unique()),
+        loc="outside lower center",
+        ncol=6,
+        title=note,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return caption
@@ -115,8 +122,8 @@ def _draw_place(
     imagery: Imagery,
 ) -> int:
     transform = frame.transform(window)
-    left, top = transform * (0, 0)
-    right, bottom = transform * (window.width, window.height)
+    left, top = transform @ (0, 0)
+    right, bottom = transform @ (window.width, window.height)
     axis.set_facecolor("#d9d9d9")
     try:
         chip = imagery.read(frame, window)
@@ -185,7 +192,7 @@ def _scale_bar(axis: Axes, extent: tuple[float, float, float, float], unit: floa
     axis.annotate(
         f"{length_m} m",
         ((x + end) / 2, y),
-        (0, 3),
+        (0, 5),
         textcoords="offset points",
         ha="center",
         color="white",

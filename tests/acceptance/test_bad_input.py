@@ -1,0 +1,172 @@
+"""Bad input, typed as a user would: the message says how to mend it, the exit code fits."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+from detection import sample
+
+from acceptance.conftest import User
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> sample.SampleCounty:
+    """A small synthetic county as files, so that tests can break them."""
+    return sample.generate(tmp_path_factory.mktemp("made") / "county", seed=11, lots=12)
+
+
+def _registry(folder: Path, made: sample.SampleCounty, **more: str) -> Path:
+    keys = {
+        "path": str(made.parcels),
+        "imagery": f'{{path: "{made.imagery}"}}',
+        "properties": str(made.properties),
+        **more,
+    }
+    entry = "\n".join(f"    {key}: {value}" for key, value in keys.items() if value)
+    path = folder / "registry.yaml"
+    path.write_text(f"counties:\n  little:\n{entry}\n")
+    return path
+
+
+def test_unknown_county(user: User) -> None:
+    done = user.run("batch", "--county", "shelbi", code=2)
+    assert "shelbi" in done.stderr
+    assert "shelby" in done.stderr
+
+
+@pytest.mark.parametrize("county", ["../../x", "a;rm", "$(reboot)"])
+def test_a_county_that_is_no_name(user: User, county: str) -> None:
+    done = user.run("batch", "--county", county, code=2)
+    assert done.stderr.startswith("error: ")
+    assert not (user.folder / "out").exists()
+
+
+def test_malformed_rows_stop_nothing(fresh: User, made: sample.SampleCounty) -> None:
+    registry = _registry(fresh.folder, made)
+    good = made.properties.read_text().splitlines()[1].split(",")
+    leads = fresh.folder / "leads.csv"
+    leads.write_text(
+        textwrap.dedent(f"""\
+        property_id,longitude,latitude
+        good,{good[2]},{good[3]}
+        word,minus ninety,35.1
+        short,-90.0
+        swapped,35.1,-97.5
+        far,-40.0,10.0
+        good,{good[2]},{good[3]}
+        """)
+    )
+    args = ("--county", "little", "--registry", str(registry), "--properties", str(leads))
+    done = fresh.run("batch", *args, code=1)
+    said = " ".join(done.stdout.split())
+    assert "4 rows of leads.csv were left out" in said
+    assert "line 3: longitude is 'minus ninety'" in said
+    assert "line 4: 2 values for 3 columns" in said
+    assert "line 5" in said
+    assert "swapped" in said
+    assert "line 7: property_id good is on line 2 already" in said
+    assert "far: failed (outside_county)" in said
+    states = fresh.status("--county", "little", REGISTRY=str(registry))["by_state"]
+    assert {s["state"]: s["properties"] for s in states} == {"done": 1, "failed": 1}
+
+
+def test_a_csv_without_the_columns(user: User, made: sample.SampleCounty) -> None:
+    registry = _registry(user.folder, made)
+    leads = user.folder / "leads.csv"
+    leads.write_text("id,lat,lon\na,1,2\n")
+    args = ("--county", "little", "--registry", str(registry), "--properties")
+    done = user.run("batch", *args, "leads.csv", code=2)
+    assert "property_id" in done.stderr
+    assert "id, lat, lon" in done.stderr
+    done = user.run("batch", *args, "nowhere.csv", code=2)
+    assert "no such file" in done.stderr
+
+
+def test_registry_typo(user: User) -> None:
+    path = user.folder / "mine.yaml"
+    path.write_text(
+        "counties:\n  mine:\n    url: https://gis.example.gov/arcgis/rest/services/P/MapServer\n"
+        "    layr: 0\n"
+    )
+    done = user.run("batch", "--county", "mine", REGISTRY=str(path), code=2)
+    for part in ("mine.yaml", "mine", "layr", "layer"):
+        assert part in done.stderr
+    done = user.run("batch", "--county", "mine", "--registry", "none.yaml", code=2)
+    assert "none.yaml" in done.stderr
+
+
+def test_unreachable_server_defers_or_buffers(fresh: User, made: sample.SampleCounty) -> None:
+    registry = _registry(
+        fresh.folder,
+        made,
+        path="",
+        url="http://127.0.0.1:9/arcgis/rest/services/Parcels/FeatureServer",
+        layer="0",
+        allow_private="true",
+    )
+    args = ("--county", "little", "--registry", str(registry), "--limit", "3")
+    done = fresh.run("batch", *args, code=1)
+    assert "deferred (unavailable)" in done.stdout
+    assert "127.0.0.1:9" in done.stdout
+    status = fresh.status("--county", "little", REGISTRY=str(registry))
+    assert {s["state"] for s in status["by_state"]} == {"deferred", "pending"}
+
+    fresh.run("batch", *args, "--when-unavailable", "buffer", code=None)
+    status = fresh.status("--county", "little", REGISTRY=str(registry))
+    assert status["by_source"] == {"buffer_30m": 3}
+
+
+def test_unreadable_imagery(fresh: User, made: sample.SampleCounty) -> None:
+    tiles = fresh.folder / "tiles"
+    shutil.copytree(Path(made.imagery).parent, tiles)
+    for tile in tiles.glob("*.tif"):
+        tile.write_bytes(b"not a picture")
+    registry = _registry(fresh.folder, made, imagery='{path: "tiles/*.tif"}')
+    args = ("--county", "little", "--registry", str(registry))
+    done = fresh.run("batch", *args, code=2)
+    assert "can be read" in done.stderr
+    assert "tiles" in done.stderr
+
+    shutil.rmtree(tiles)
+    done = fresh.run("batch", *args, code=2)
+    assert "no imagery file matches" in done.stderr
+
+
+def test_imagery_that_breaks_off(fresh: User, made: sample.SampleCounty) -> None:
+    tiles = fresh.folder / "tiles"
+    shutil.copytree(Path(made.imagery).parent, tiles)
+    for tile in tiles.glob("*.tif"):
+        tile.write_bytes(tile.read_bytes()[: tile.stat().st_size // 8])
+    registry = _registry(fresh.folder, made, imagery='{path: "tiles/*.tif"}')
+    done = fresh.run("batch", "--county", "little", "--registry", str(registry), code=None)
+    if done.returncode == 2:  # not even the headers are left
+        assert "can be read" in done.stderr
+        return
+    states = fresh.status("--county", "little", REGISTRY=str(registry))["by_state"]
+    assert {"state": "no_imagery", "reason": "corrupt"}.items() <= states[-1].items()
+
+
+def test_no_postgresql(user: User, tmp_path: Path) -> None:
+    done = user.run(
+        "status", code=2, DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/nothing"
+    )
+    assert "127.0.0.1" in done.stderr
+    assert "secret" not in done.stderr
+    assert "DATABASE_URL" in done.stderr
+
+
+def test_wrong_usage(user: User) -> None:
+    assert "label" in user.run("batch", "--labels", "lawn,moat", code=2).stderr
+    assert "segmenter" in user.run("batch", "--segmenter", "sam9", code=2).stderr
+    assert user.run("batch", "--limit", "0", code=2).stderr
+    assert user.run("review", "reject", "999999999", code=2).stderr
+    assert user.run("export", "--county", "shelby", "--out", "x", code=2).stderr
+
+
+def test_an_empty_queue_says_how_to_fill_it(fresh: User, made: sample.SampleCounty) -> None:
+    registry = _registry(fresh.folder, made, properties="")
+    done = fresh.run("batch", "--county", "little", "--registry", str(registry), code=2)
+    assert "PROPERTIES=" in done.stderr

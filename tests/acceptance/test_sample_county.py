@@ -1,0 +1,102 @@
+"""`lotline batch` with nothing said: the sample county, from an empty database to a picture."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import geopandas
+import psycopg
+import rasterio
+
+from acceptance.conftest import User
+
+
+def test_the_sample_county_from_nothing(fresh: User) -> None:
+    first = fresh.run("batch")
+
+    assert "synthetic" in first.stdout
+    compared = re.search(r"\(([+-][\d.]+) %\); median error of a lot ([\d.]+) %", first.stdout)
+    assert compared, first.stdout
+    assert abs(float(compared[1])) < 15
+    assert float(compared[2]) < 25
+
+    status = fresh.status()
+    states = {(s["state"], s["reason"]): s["properties"] for s in status["by_state"]}
+    assert states["done", "measured"] >= 190
+    assert states["no_imagery", "missing"] == 1
+    assert not {state for state, _ in states} & {"pending", "leased", "failed", "deferred"}
+    assert status["by_source"]["buffer_30m"] == 5
+
+    with rasterio.open(fresh.folder / "out" / "sample" / "map.png") as picture:
+        assert picture.count >= 3
+        assert picture.width > 800
+        assert picture.read(1).std() > 20
+
+    second = fresh.run("batch")
+    assert "Nothing to do" in second.stdout
+    assert fresh.status()["areas"] == status["areas"]
+
+
+def test_a_rejected_detection_stays_rejected(fresh: User) -> None:
+    fresh.run("batch", "--limit", "12")
+    with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
+        row = conn.execute(
+            "SELECT d.id, p.property_id FROM lotline.detection d"
+            " JOIN lotline.property p ON p.id = d.property_fk"
+            " WHERE d.label = 'lawn' ORDER BY d.area_m2 DESC LIMIT 1"
+        ).fetchone()
+    assert row is not None
+    detection_id, _ = row
+    before = fresh.status()["areas"]
+
+    said = fresh.run("review", "reject", str(detection_id), "--by", "ann", "--note", "gravel")
+    assert "rejected" in said.stdout
+    rejected = fresh.status()["areas"]
+    assert rejected != before
+
+    again = fresh.run("batch", "--limit", "12", "--again")
+    assert "gave way to what a person had decided" in again.stdout
+    with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
+        state = conn.execute("SELECT state FROM lotline.detection WHERE id = %s", [detection_id])
+        assert state.fetchone() == ("rejected",)
+    assert fresh.status()["areas"] == rejected
+
+    fresh.run("review", "restore", str(detection_id), "--by", "ann")
+    assert fresh.status()["areas"] == before
+
+
+def test_exports_open_and_explain_themselves(fresh: User) -> None:
+    fresh.run("batch", "--limit", "20")
+    for kind, suffix in (("geoparquet", "parquet"), ("geojson", "geojson"), ("csv", "csv")):
+        folder = fresh.folder / kind
+        fresh.run("export", "--out", str(folder), "--format", kind)
+        guide = (folder / "DATA_DICTIONARY.md").read_text()
+        assert "synthetic" in guide.lower()
+        for name in ("detections", "properties"):
+            path = folder / f"{name}.{suffix}"
+            if kind == "csv":
+                columns = next(csv.reader(path.open()))
+            else:
+                read = geopandas.read_parquet if kind == "geoparquet" else geopandas.read_file
+                frame = read(path)
+                assert len(frame)
+                assert frame.crs.to_epsg() == 4326
+                columns = [c for c in frame.columns if c != "bbox"]
+            for column in columns:
+                assert f"`{column}`" in guide, column
+
+
+def test_the_map_says_that_it_is_synthetic_and_psql_can_open_the_database(user: User) -> None:
+    user.run("batch", "--limit", "3", "--out", "here")
+    assert (user.folder / "here" / "map.png").stat().st_size > 10_000
+    url = user.run("db", "url").stdout.strip()
+    with psycopg.connect(url) as conn:
+        version = conn.execute("SELECT postgis_lib_version()").fetchone()
+    assert version is not None
+
+
+def test_registry_list(user: User) -> None:
+    listed = user.run("registry", "list").stdout
+    assert re.search(r"^sample +Sample county \(synthetic\)", listed, re.MULTILINE)
+    assert re.search(r"^shelby +Shelby County", listed, re.MULTILINE)
