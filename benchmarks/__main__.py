@@ -1,0 +1,21 @@
+"""`python -m benchmarks [NAME …]`: run the benchmarks (all, or those named)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("spectral", "stages", "second_batch", "fresh_clone")
+
+
+def main() -> None:
+    """Run them in their order."""
+    names = sys.argv[1:] or NAMES
+    for name in names:
+        if name not in NAMES:
+            sys.exit(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
+    for name in names:
+        importlib.import_module(f"benchmarks.{name}").run()
+
+
+main()

@@ -1,0 +1,47 @@
+"""A second `lotline batch`: how long it takes to see that there is nothing to do."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.commands import LOTLINE, environment, timed
+from benchmarks.results import Result, save
+
+RUNS = 5
+
+
+def run() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        env = environment(folder / "home")
+        batch = [str(LOTLINE), "batch"]
+        first = timed(batch, folder, env)
+        cold = [timed(batch, folder, env) for _ in range(RUNS)]
+        timed([str(LOTLINE), "db", "url"], folder, env)  # leaves the database running
+        warm = [timed(batch, folder, env) for _ in range(RUNS)]
+        bare = [timed([str(LOTLINE), "--version"], folder, env) for _ in range(RUNS)]
+        timed([str(LOTLINE), "db", "stop"], folder, env)
+    rows = [
+        ["first `lotline batch`, 206 properties, cluster made from nothing", f"{first:.1f}", "1"],
+        _row("second, embedded database started and stopped", cold, first),
+        _row("second, database running already", warm, first),
+        _row("`lotline --version`: the interpreter and the command line alone", bare, first),
+    ]
+    save(
+        Result(
+            name="second_batch",
+            order=20,
+            title="A second `make batch` on a finished county",
+            command="python -m benchmarks second_batch",
+            columns=["whole process", "s (median)", "of the first"],
+            rows=rows,
+        )
+    )
+
+
+def _row(what: str, seconds: list[float], first: float) -> list[str]:
+    median = statistics.median(seconds)
+    return [what, f"{median:.2f}", f"{median / first:.3f}"]

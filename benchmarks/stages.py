@@ -1,0 +1,60 @@
+"""Lots a second in each stage of a batch on the sample county."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from pipeline import Order, run_batch
+from pipeline.settings import Settings
+
+from benchmarks.results import Result, save
+
+RUNS = 3
+WORK = ("lease", "boundary", "plan", "read", "segment", "vectorize", "clip", "write")
+
+
+def run() -> None:
+    seconds: dict[str, list[float]] = defaultdict(list)
+    calls: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        settings = Settings(home=folder / "home")
+        run_batch(Order("sample", limit=1), settings)  # imports, cluster, sample county
+        for _ in range(RUNS):
+            report = run_batch(Order("sample", again=True, out=folder), settings)
+            assert report.clock is not None
+            for stage in (*WORK, "map"):
+                seconds[stage].append(report.clock.seconds[stage])
+            calls = report.clock.calls
+            lots = report.done
+    medians = {stage: statistics.median(values) for stage, values in seconds.items()}
+    total = sum(medians[stage] for stage in WORK)
+    rows = [
+        [
+            stage,
+            str(calls[stage]),
+            f"{medians[stage]:.2f}",
+            f"{lots / medians[stage]:,.0f}",
+            f"{medians[stage] / total:.0%}" if stage in WORK else "",
+        ]
+        for stage in (*WORK, "map")
+    ]
+    rows.append(["all stages", "", f"{total:.2f}", f"{lots / total:,.0f}", "100%"])
+    save(
+        Result(
+            name="stages",
+            order=30,
+            title="Stages of a batch on the sample county",
+            command="python -m benchmarks stages",
+            columns=["stage", "calls", "s", "lots a second", "share"],
+            rows=rows,
+            notes=[
+                f"{lots} properties, three labels, `spectral` on the CPU, one stage after the other "
+                f"in one process; the median of {RUNS} runs. `segment` is called once for each chip."
+            ],
+        )
+    )
