@@ -9,6 +9,7 @@ import geopandas
 import numpy as np
 from detection import build_segmenter, choose_labels, open_imagery, sample
 from detection.imagery.local import LocalImagery
+from detection.results import WHOLE_SHARE
 from detection.sample import lawn_errors, true_areas_m2
 from detection import Detector
 from parcels import ParcelBoundaryService, Property
@@ -19,7 +20,6 @@ from benchmarks.results import Result, save
 
 SEEDS = (2026, 1, 2, 3)
 LABELS = ("lawn", "tree", "vegetation")
-WHOLE_SHARE = 0.99
 
 
 def run() -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from detection.imagery.protocol import Imagery
+from detection.results import WHOLE_SHARE
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
 from pipeline.batch.map import draw_map
 from pipeline.counties import OpenCounty
 from pipeline.store import rows
 from pipeline.store.database import Database
-
-# Where less of a lot is imaged, its lawn is not measured whole and not compared with the truth.
-WHOLE_SHARE = 0.99
 
 
 def draw_run(

@@ -66,7 +66,7 @@ PROPERTIES = (
     Column("boundary_area_m2", "m²", "Area of the boundary."),
     Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
     Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
-    Column("partly_imaged", "", "True where less than 99 % of the boundary is imaged."),
+    Column("partly_imaged", "", "True where less than 99.5 % of the boundary is imaged."),
     Column("longitude", "degrees", "Of the property's point, EPSG:4326."),
     Column("latitude", "degrees", "Of the property's point, EPSG:4326."),
     Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),

@@ -10,14 +10,12 @@ import geopandas
 import pandas as pd
 from sqlalchemy import Connection
 
+from detection.results import WHOLE_SHARE
 from parcels import County
 from pipeline.errors import ExportError
 from pipeline.export.columns import DETECTIONS, PROPERTIES, dictionary
 from pipeline.export.writers import SUFFIX, write_table
 from pipeline.store import rows
-
-# Less than this of a boundary seen, and the property is marked as partly imaged.
-WHOLE_SHARE = 0.99
 
 
 def export_county(conn: Connection, county: County, out: Path, kind: str) -> dict[Path, int | None]:
