@@ -55,8 +55,8 @@ class Chip:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) in the chip's CRS."""
-        left, top = self.transform * (0, 0)
-        right, bottom = self.transform * (self.width, self.height)
+        left, top = self.transform @ (0, 0)
+        right, bottom = self.transform @ (self.width, self.height)
         return (left, bottom, right, top)
 
     def band(self, name: str) -> NDArray[np.generic] | None:

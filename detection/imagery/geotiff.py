@@ -151,7 +151,7 @@ class GeoTiff:
         reproject(
             stack,
             warped,
-            src_transform=self.transform * Affine.translation(source.col_off, source.row_off),
+            src_transform=self.transform @ Affine.translation(source.col_off, source.row_off),
             src_crs=self.crs,
             dst_transform=frame.transform(window),
             dst_crs=frame.crs,
@@ -167,7 +167,7 @@ class GeoTiff:
 def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
     width, height = dataset.width, dataset.height
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    outline = Polygon([dataset.transform * corner for corner in corners])
+    outline = Polygon([dataset.transform @ corner for corner in corners])
     # Straight sides are curved in degrees, so they get more corners.
     return Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
 
@@ -195,7 +195,7 @@ def _own_grid(
 def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> Frame:
     """A grid of a UTM zone for a file whose pixels are no upright squares of ground."""
     steps = [(0, 0), (dataset.width, 0), (0, dataset.height)]
-    corners = shapely.MultiPoint([dataset.transform * step for step in steps])
+    corners = shapely.MultiPoint([dataset.transform @ step for step in steps])
     lonlat = Frame(crs, 1.0).to_lonlat(corners)
     origin, right, down = shapely.get_parts(Frame(utm, 1.0).from_lonlat(lonlat))
     pixel = min(origin.distance(right) / dataset.width, origin.distance(down) / dataset.height)
@@ -209,7 +209,7 @@ def _source_window(file: GeoTiff, frame: Frame, window: PixelWindow) -> Window |
     outline = shapely.segmentize(shapely.box(*frame.bounds(window)), frame.pixel * 64)
     in_file = Frame(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
     xy = shapely.get_coordinates(in_file)
-    columns, rows = ~file.transform * (xy[:, 0], xy[:, 1])
+    columns, rows = ~file.transform @ (xy[:, 0], xy[:, 1])
     left = max(0, math.floor(columns.min()) - _WARP_MARGIN_PX)
     top = max(0, math.floor(rows.min()) - _WARP_MARGIN_PX)
     right = min(file.width, math.ceil(columns.max()) + _WARP_MARGIN_PX)

@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
-from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
@@ -85,7 +85,7 @@ class FakeImageServer:
         assert params["bboxSR"] == params["imageSR"]
         assert width <= self.max_size_px[0]
         assert height <= self.max_size_px[1]
-        transform = from_bounds(left, bottom, right, top, width, height)
+        transform = Affine((right - left) / width, 0, left, 0, (bottom - top) / height, top)
         layers = [self._warp(path, params, transform, width, height) for path in self.paths]
         pixels = layers[0][0]
         for more, shown in layers[1:]:

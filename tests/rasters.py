@@ -1,0 +1,134 @@
+"""Small synthetic GeoTIFFs, boundaries and a segmenter for the tests of `detection`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import ColorInterp
+from shapely.geometry.base import BaseGeometry
+
+from detection.chip import Chip
+from detection.imagery.frame import Frame
+from detection.labels import Label
+from detection.segmenters.protocol import Mask
+from parcels.boundary import Boundary
+from parcels.measure import area_m2, polygonal
+
+# The upper left corner of the tests' pictures: in the middle of UTM zone 16 north.
+CRS_NAME = "EPSG:32616"
+LEFT, TOP, PIXEL_M = 500_000.0, 3_880_000.0, 0.5
+
+
+def noise(
+    bands: int, height: int, width: int, seed: int = 0, dtype: str = "uint8"
+) -> NDArray[np.generic]:
+    """Pixels (bands, height, width) that are never 0, and nowhere alike."""
+    high = 256 if dtype == "uint8" else 4000
+    rng = np.random.default_rng(seed)
+    return rng.integers(1, high, (bands, height, width)).astype(dtype)
+
+
+def smooth(bands: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Pixels that change slowly, so that a picture that lies wrong can be told by how much."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    waves = [np.sin(rows / (9 + b)) + np.cos(columns / (7 + b)) for b in range(bands)]
+    return (128 + 50 * np.stack(waves)).astype(np.uint8)
+
+
+def write_tiff(
+    path: Path,
+    pixels: NDArray[np.generic],
+    *,
+    column: int = 0,
+    row: int = 0,
+    crs: str | None = CRS_NAME,
+    transform: Affine | None = None,
+    colours: Sequence[ColorInterp] | None = None,
+    descriptions: Sequence[str] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    tags: dict[str, str] | None = None,
+    **profile: Any,
+) -> Path:
+    """A GeoTIFF whose upper left pixel is pixel (column, row) of the tests' grid."""
+    if transform is None:
+        left, top = LEFT + column * PIXEL_M, TOP - row * PIXEL_M
+        transform = Affine(PIXEL_M, 0, left, 0, -PIXEL_M, top)
+    count, height, width = pixels.shape
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=count,
+            height=height,
+            width=width,
+            dtype=pixels.dtype,
+            crs=crs,
+            transform=transform,
+            **profile,
+        ) as dataset,
+    ):
+        dataset.colorinterp = colours or [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
+        for index, text in enumerate(descriptions or (), start=1):
+            dataset.set_band_description(index, text)
+        dataset.update_tags(**(tags or {}))
+        dataset.write(pixels)
+        if mask is not None:
+            dataset.write_mask(mask)
+    return path
+
+
+def frame() -> Frame:
+    """The grid of the tests' pictures, with its origin at their upper left corner."""
+    return Frame(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
+
+
+def boundary(geometry: BaseGeometry, crs: str = CRS_NAME) -> Boundary:
+    """A lot of this geometry in a projected CRS."""
+    lonlat = polygonal(Frame(crs, 1.0).to_lonlat(geometry))
+    return Boundary(lonlat, "lot", area_m2(lonlat), "parcel_id", "a test")
+
+
+def chip(
+    pixels: NDArray[np.generic],
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    transform: Affine | None = None,
+    crs: str = CRS_NAME,
+) -> Chip:
+    """A chip in memory, with its upper left corner on that of the tests' pictures."""
+    return Chip(
+        pixels,
+        np.ones(pixels.shape[1:], bool) if valid is None else valid,
+        transform or Affine(PIXEL_M, 0, LEFT, 0, -PIXEL_M, TOP),
+        CRS.from_user_input(crs),
+        tuple(f"band{index}" for index in range(1, len(pixels) + 1)),
+    )
+
+
+class ThresholdSegmenter:
+    """A fake for tests: a label is wherever the first band is above a threshold."""
+
+    name = "threshold"
+    weights_sha256 = None
+    labels = ("lawn", "tree", "pool")
+
+    def __init__(self, threshold: int = 100) -> None:
+        self.threshold = threshold
+        self.chips: list[Chip] = []
+
+    def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
+        self.chips += chips
+        return [[self._mask(chip, label) for label in labels] for chip in chips]
+
+    def _mask(self, chip: Chip, label: Label) -> Mask:
+        pixels = chip.pixels[0] > self.threshold
+        return Mask(label, pixels, np.full(pixels.shape, 0.75, np.float32))
