@@ -1,0 +1,119 @@
+"""Opens the database: the one of DATABASE_URL, else the embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from pipeline.errors import StoreError
+from pipeline.store import schema
+from pipeline.store.embedded import EmbeddedPostgres
+
+_DRIVER = "postgresql+psycopg"
+_CONNECT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database whose schema is the code's.
+
+    Attributes:
+        url: what psql opens; it may hold a password.
+        server: the embedded server behind it, None where DATABASE_URL names another.
+    """
+
+    engine: Engine
+    url: str
+    server: EmbeddedPostgres | None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the project's own."""
+        return self.server is not None
+
+
+@contextmanager
+def open_database(url: str | None, home: Path, *, upgrade: bool = False) -> Iterator[Database]:
+    """Open the database at `url`; without one the embedded PostGIS in `home`/postgres.
+
+    The embedded database, and one without tables of Lotline, is brought to the code's schema;
+    any other only with `upgrade`.
+
+    Raises:
+        StoreError: it cannot be reached or started, has no PostGIS, is behind the code (without
+            `upgrade`) or newer than it.
+    """
+    if url is None:
+        with _embedded(home / "postgres") as database:
+            yield database
+    else:
+        with _external(url, upgrade=upgrade) as database:
+            yield database
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[Database]:
+    server = EmbeddedPostgres(folder)
+    server.start()
+    try:
+        name = URL.create(_DRIVER, database="lotline")
+        engine = create_engine(name, connect_args=server.connect_args)
+        try:
+            _prepare(engine, upgrade=True)
+            yield Database(engine, server.url, server)
+        finally:
+            engine.dispose()
+    finally:
+        server.release()
+
+
+@contextmanager
+def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
+    address = _address(url)
+    arguments = (
+        {} if "connect_timeout" in address.query else {"connect_timeout": _CONNECT_TIMEOUT_S}
+    )
+    engine = create_engine(address, connect_args=arguments)
+    try:
+        try:
+            engine.connect().close()
+        except DBAPIError as error:
+            shown = address.set(drivername="postgresql").render_as_string(hide_password=True)
+            raise StoreError(
+                f"the database {shown} cannot be reached: {error.orig}: check DATABASE_URL and "
+                "that the server runs, or unset it to use the embedded database"
+            ) from error
+        _prepare(engine, upgrade=upgrade)
+        plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
+        yield Database(engine, plain, None)
+    finally:
+        engine.dispose()
+
+
+def _address(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        # The address itself is not shown: a password may be anywhere in it.
+        raise StoreError(
+            "DATABASE_URL is not an address: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    if address.drivername not in {"postgres", "postgresql", _DRIVER}:
+        raise StoreError(
+            f"DATABASE_URL names a {address.drivername} database: Lotline needs PostgreSQL with "
+            "PostGIS, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
+    return address.set(drivername=_DRIVER)
+
+
+def _prepare(engine: Engine, *, upgrade: bool) -> None:
+    if not upgrade:
+        with engine.connect() as connection:
+            if schema.check(connection):
+                return
+    schema.upgrade(engine)

@@ -1,0 +1,104 @@
+"""What a county has: its queue by state and reason, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+QUEUE = text("""
+SELECT state, reason, count(*) FROM lotline.property
+WHERE county = :county GROUP BY state, reason
+""")
+
+SOURCES = text("""
+SELECT b.source, count(*)
+FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
+WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
+""")
+
+AREAS = text("""
+-- Lots and buffers apart: a circle of 30 m is no lot, and the two are never added up.
+SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
+       sum(m.area_m2) AS area_m2
+FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+WHERE p.county = :county GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
+""")
+
+LAST_RUN = text("""
+SELECT id, state, segmenter, started_at, finished_at FROM lotline.run
+WHERE county = :county ORDER BY id DESC LIMIT 1
+""")
+
+UNANSWERED = text("""
+SELECT property_id, state, reason, detail FROM lotline.property
+WHERE county = :county AND state IN ('failed', 'deferred', 'no_imagery')
+ORDER BY state, reason, property_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What was measured of a label in boundaries of one source, in m²."""
+
+    label: str
+    source: str
+    properties: int
+    detections: int
+    area_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class CountyStatus:
+    """A county at one moment.
+
+    Attributes:
+        by_state: number of properties by (state, reason).
+        by_source: number of measured properties by where their boundary came from.
+    """
+
+    county: str
+    by_state: dict[tuple[str, str], int]
+    by_source: dict[str, int]
+    areas: tuple[Area, ...]
+    last_run: dict[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {
+            "county": self.county,
+            "by_state": [
+                {"state": state, "reason": reason, "properties": count}
+                for (state, reason), count in sorted(self.by_state.items())
+            ],
+            "by_source": self.by_source,
+            "areas": [asdict(area) for area in self.areas],
+            "last_run": self.last_run,
+        }
+
+
+def county_status(conn: Connection, county: str) -> CountyStatus:
+    """Count what a county has."""
+    where = {"county": county}
+    last_run = conn.execute(LAST_RUN, where).mappings().first()
+    return CountyStatus(
+        county=county,
+        by_state={(state, why): n for state, why, n in conn.execute(QUEUE, where)},
+        by_source={source: n for source, n in conn.execute(SOURCES, where)},
+        areas=tuple(
+            Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
+            for row in conn.execute(AREAS, where)
+        ),
+        last_run=None if last_run is None else _plain(dict(last_run)),
+    )
+
+
+def unanswered(conn: Connection, county: str) -> list[dict[str, str]]:
+    """The properties that are failed, deferred or without imagery, each with its reason."""
+    rows = conn.execute(UNANSWERED, {"county": county})
+    return [dict(row) for row in rows.mappings()]
+
+
+def _plain(run: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in run.items()}

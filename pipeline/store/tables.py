@@ -1,0 +1,263 @@
+"""The tables, as SQLAlchemy Core sees them; migrations make them (a test proves both equal).
+
+All lie in the schema `lotline`. Geometry is EPSG:4326, areas are m² from `parcels.measure`.
+Triggers, which guard what people said, are in the migrations only.
+"""
+
+from __future__ import annotations
+
+from geoalchemy2 import Geometry
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+SCHEMA = "lotline"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    # PostgreSQL's own names, so that what it says of a constraint can be found here.
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _polygons() -> Column[object]:
+    kind = Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)
+    return Column("geom", kind, nullable=False)
+
+
+run = Table(
+    "run",
+    metadata,
+    _id(),
+    Column("county", Text, nullable=False),
+    Column("settings", JSONB, nullable=False),
+    Column("segmenter", Text, nullable=False),
+    Column("weights_sha256", Text),
+    Column("state", Text, nullable=False, server_default="running"),
+    _now("started_at"),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("counts", JSONB, nullable=False, server_default="{}"),
+    Column("faults", JSONB, nullable=False, server_default="{}"),
+    Column("timings", JSONB, nullable=False, server_default="{}"),
+    CheckConstraint("state IN ('running', 'finished', 'interrupted', 'failed')", "state"),
+    Index("run_county_idx", "county", "id"),
+)
+
+chip = Table(
+    "chip",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("sources", ARRAY(Text), nullable=False),
+    Column("captured_on", Text),
+    Column("crs", Text, nullable=False),
+    Column("gsd_m", Double, nullable=False),
+    Column("bands", ARRAY(Text), nullable=False),
+    # left, bottom, right, top in the chip's CRS
+    Column("bounds", ARRAY(Double), nullable=False),
+    CheckConstraint("cardinality(bounds) = 4", "bounds"),
+)
+
+property_ = Table(
+    "property",
+    metadata,
+    _id(),
+    Column("county", Text, nullable=False),
+    Column("property_id", Text, nullable=False),
+    Column("point", Geometry("POINT", srid=4326, spatial_index=False)),
+    Column("parcel_id", Text),
+    Column("address", Text),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("imaged_share", Double),
+    Column("boundary_fk", BigInteger),  # the version that was measured last
+    Column("run_fk", BigInteger),  # the run that took it last
+    Column("chip_sha256", Text),  # the picture that was looked at last
+    # Neighbours sort together, so that one lease is one corner of the county.
+    Column("sort_key", Text, Computed("st_geohash(point, 9)", persisted=True)),
+    _now("created_at"),
+    _now("updated_at"),
+    UniqueConstraint("county", "property_id"),
+    ForeignKeyConstraint(
+        ["boundary_fk", "id"], ["lotline.boundary.id", "lotline.boundary.property_fk"],
+        use_alter=True,
+    ),
+    ForeignKeyConstraint(["run_fk"], ["lotline.run.id"]),
+    ForeignKeyConstraint(["chip_sha256"], ["lotline.chip.sha256"]),
+    CheckConstraint(
+        "state IN ('pending', 'leased', 'done', 'no_imagery', 'deferred', 'failed')", "state"
+    ),
+    CheckConstraint("(state = 'leased') = (lease_owner IS NOT NULL)", "lease_owner"),
+    CheckConstraint("(state = 'leased') = (leased_until IS NOT NULL)", "leased_until"),
+    CheckConstraint("point IS NOT NULL OR parcel_id IS NOT NULL", "place"),
+    CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
+    Index("property_queue_idx", "county", "sort_key", "id",
+          postgresql_where=text("state IN ('pending', 'leased', 'deferred')")),
+    Index("property_state_idx", "county", "state", "reason"),
+)  # fmt: skip
+
+boundary = Table(
+    "boundary",
+    metadata,
+    _id(),
+    Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
+    Column("source", Text, nullable=False),
+    _polygons(),
+    Column("area_m2", Double, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("parcel_ids", ARRAY(Text), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("fetched_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("property_fk", "version"),
+    UniqueConstraint("id", "property_fk"),
+    CheckConstraint("source IN ('lot', 'buffer_30m')", "source"),
+    CheckConstraint("area_m2 > 0", "area_m2"),
+    CheckConstraint("st_isvalid(geom) AND NOT st_isempty(geom)", "geom"),
+    Index("boundary_geom_idx", "geom", postgresql_using="gist"),
+)
+
+detection = Table(
+    "detection",
+    metadata,
+    _id(),
+    Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
+    Column("boundary_fk", BigInteger, nullable=False),
+    # A run's detection has a run and a chip; one that a person added may have no chip.
+    Column("run_fk", BigInteger, ForeignKey("lotline.run.id")),
+    Column("chip_sha256", Text, ForeignKey("lotline.chip.sha256")),
+    Column("label", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("segmenter", Text, nullable=False),
+    Column("weights_sha256", Text),
+    Column("score", Double, nullable=False),
+    Column("relation", Text, nullable=False),
+    _polygons(),
+    Column("area_m2", Double, nullable=False),
+    Column("clipped_area_m2", Double, nullable=False),
+    Column("whole_area_m2", Double, nullable=False),
+    Column("state", Text, nullable=False, server_default="proposed"),
+    # The newest review that its present form rests on, kept by a trigger; none: unreviewed.
+    Column("review_fk", BigInteger),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("fingerprint", Text, nullable=False),
+    _now("created_at"),
+    _now("updated_at"),
+    UniqueConstraint("id", "property_fk"),
+    ForeignKeyConstraint(
+        ["boundary_fk", "property_fk"], ["lotline.boundary.id", "lotline.boundary.property_fk"]
+    ),
+    ForeignKeyConstraint(
+        ["review_fk", "id"], ["lotline.review.id", "lotline.review.detection_fk"], use_alter=True
+    ),
+    CheckConstraint("state IN ('proposed', 'accepted', 'rejected', 'superseded')", "state"),
+    CheckConstraint("relation IN ('belongs', 'shared', 'trimmed')", "relation"),
+    CheckConstraint("score BETWEEN 0 AND 1", "score"),
+    CheckConstraint("area_m2 > 0 AND clipped_area_m2 >= 0 AND whole_area_m2 > 0", "area_m2"),
+    CheckConstraint("st_isvalid(geom) AND NOT st_isempty(geom)", "geom"),
+    CheckConstraint(
+        "segmenter = 'person' OR (run_fk IS NOT NULL AND chip_sha256 IS NOT NULL)", "provenance"
+    ),
+    Index("detection_live_key", "property_fk", "fingerprint", unique=True,
+          postgresql_where=text("state <> 'superseded'")),
+    Index("detection_geom_idx", "geom", postgresql_using="gist"),
+)  # fmt: skip
+
+review = Table(
+    "review",
+    metadata,
+    _id(),
+    Column("detection_fk", BigInteger, ForeignKey("lotline.detection.id"), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    # The detection as it was and as it became: state, label, version, and before also geom.
+    Column("before", JSONB, nullable=False, server_default="{}"),
+    Column("after", JSONB, nullable=False, server_default="{}"),
+    Column("geom", Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)),
+    Column("label", Text),
+    _now("created_at"),
+    Column("idempotency_key", Text, unique=True),
+    UniqueConstraint("id", "detection_fk"),
+    CheckConstraint(
+        "action IN ('accept', 'edit', 'relabel', 'reject', 'add', 'restore')", "action"
+    ),
+    CheckConstraint("reviewer <> ''", "reviewer"),
+    Index("review_detection_idx", "detection_fk", "id"),
+)
+
+measurement = Table(
+    "measurement",
+    metadata,
+    _id(),
+    Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
+    Column("boundary_fk", BigInteger, nullable=False),
+    Column("run_fk", BigInteger, ForeignKey("lotline.run.id")),
+    Column("label", Text, nullable=False),
+    Column("area_m2", Double, nullable=False),
+    Column("detection_count", Integer, nullable=False),
+    Column("imaged_share", Double, nullable=False),
+    Column("source", Text, nullable=False),  # of the boundary, so that sums cannot mix them
+    _now("created_at"),
+    Column("current", Boolean, nullable=False, server_default=text("true")),
+    UniqueConstraint("id", "property_fk"),
+    ForeignKeyConstraint(
+        ["boundary_fk", "property_fk"], ["lotline.boundary.id", "lotline.boundary.property_fk"]
+    ),
+    CheckConstraint("source IN ('lot', 'buffer_30m')", "source"),
+    CheckConstraint("area_m2 >= 0", "area_m2"),
+    CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
+    Index("measurement_current_key", "property_fk", "label", unique=True,
+          postgresql_where=text("current")),
+)  # fmt: skip
+
+measurement_detection = Table(
+    "measurement_detection",
+    metadata,
+    Column("measurement_fk", BigInteger, primary_key=True),
+    Column("detection_fk", BigInteger, primary_key=True),
+    Column("property_fk", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["measurement_fk", "property_fk"],
+        ["lotline.measurement.id", "lotline.measurement.property_fk"],
+    ),
+    ForeignKeyConstraint(
+        ["detection_fk", "property_fk"],
+        ["lotline.detection.id", "lotline.detection.property_fk"],
+    ),
+    Index("measurement_detection_detection_idx", "detection_fk"),
+)
