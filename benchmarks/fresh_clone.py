@@ -46,8 +46,8 @@ def run() -> None:
             columns=["step", "minutes", "share"],
             rows=rows,
             notes=[
-                "PostgreSQL with PostGIS was installed already; apt takes about another half minute. "
-                "The CPU build of PyTorch was on disk: from an index its CUDA build adds gigabytes. "
+                "PostgreSQL with PostGIS was installed already. The CPU build of PyTorch was on "
+                "disk: from an index its CUDA build adds gigabytes. "
                 f"Cores: {os.cpu_count()}."
             ],
         )

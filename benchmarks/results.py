@@ -19,6 +19,15 @@ one machine and vary with it: read the ratios and the shares. No test asserts a 
 """
 
 
+def _machine() -> str:
+    """Cores, memory and Python, in a line."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} "
+        f"{platform.machine()}, Python {platform.python_version()}"
+    )
+
+
 @dataclass(frozen=True)
 class Result:
     """A table with what repeats it, and what it means.
@@ -33,17 +42,8 @@ class Result:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
-    machine: str = field(default_factory=lambda: machine())
+    machine: str = field(default_factory=_machine)
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
-
-
-def machine() -> str:
-    """Cores, memory and Python, in a line."""
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} "
-        f"{platform.machine()}, Python {platform.python_version()}"
-    )
 
 
 def save(result: Result) -> None:

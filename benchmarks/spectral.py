@@ -7,16 +7,15 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
-from detection import build_segmenter, choose_labels, open_imagery, sample
-from detection.imagery.local import LocalImagery
-from detection.results import WHOLE_SHARE
-from detection.sample import lawn_errors, true_areas_m2
-from detection import Detector
-from parcels import ParcelBoundaryService, Property
-from parcels.county import County, Imagery
 from rasterio.features import geometry_mask
 
 from benchmarks.results import Result, save
+from detection import Detector, build_segmenter, choose_labels, open_imagery, sample
+from detection.imagery.local import LocalImagery
+from detection.results import WHOLE_SHARE
+from detection.sample import lawn_errors, true_areas_m2
+from parcels import ParcelBoundaryService, Property
+from parcels.county import County, Imagery
 
 SEEDS = (2026, 1, 2, 3)
 LABELS = ("lawn", "tree", "vegetation")
@@ -42,8 +41,8 @@ def run() -> None:
             ],
             rows=rows,
             notes=[
-                "IoU by pixel inside the lots, all lots together, against the exact truth of what is "
-                "visible from above. Area errors over the lots that are imaged whole. Seed 2026 is "
+                "IoU by pixel inside the lots, all lots together, against the exact truth of "
+                "what is visible from above. Area errors over the lots that are imaged whole. Seed 2026 is "
                 "the one that `make batch` uses. Synthetic images flatter a colour threshold: "
                 "real ones are harder."
             ],

@@ -7,10 +7,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.results import Result, save
 from pipeline import Order, run_batch
 from pipeline.settings import Settings
-
-from benchmarks.results import Result, save
 
 RUNS = 3
 WORK = ("lease", "boundary", "plan", "read", "segment", "vectorize", "clip", "write")
@@ -53,8 +52,9 @@ def run() -> None:
             columns=["stage", "calls", "s", "lots a second", "share"],
             rows=rows,
             notes=[
-                f"{lots} properties, three labels, `spectral` on the CPU, one stage after the other "
-                f"in one process; the median of {RUNS} runs. `segment` is called once for each chip."
+                f"{lots} properties, three labels, `spectral` on the CPU, one stage after the "
+                f"other in one process; the median of {RUNS} runs. `segment` is called once for "
+                "each chip."
             ],
         )
     )

@@ -19,6 +19,7 @@ class OpenCounty:
 
     @property
     def synthetic(self) -> bool:
+        """Whether it is a generated place."""
         return self.truth is not None
 
 

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from detection.errors import DetectionError
 from detection.chip import Chip
+from detection.errors import DetectionError
 from detection.imagery.frame import Frame, PixelWindow
 from detection.imagery.protocol import Imagery
 

@@ -42,11 +42,14 @@ LEASE_S = 900.0
 class Progress(Protocol):
     """Told how far a batch is; see `pipeline.cli.progress`."""
 
-    def start(self, total: int, what: str) -> None: ...
+    def start(self, total: int, what: str) -> None:
+        """So much is to do."""
 
-    def advance(self, count: int) -> None: ...
+    def advance(self, count: int) -> None:
+        """So much more is done."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """No more will come."""
 
 
 class Silent:
@@ -193,7 +196,7 @@ class _Batch:
             run_id,
             segmenter.name,
             segmenter.weights_sha256,
-            tuple((label.name, label.prompt) for label in self.labels),
+            tuple(label.name for label in self.labels),
         )
         state = "failed"
         progress.start(total, opened.county.name)

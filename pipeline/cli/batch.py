@@ -16,7 +16,10 @@ class Names(click.ParamType[list[str]]):
     name = "a,b,c"
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
     ) -> list[str]:
         """Split; white space round a name does not count."""
         if isinstance(value, list):

@@ -19,25 +19,27 @@ def url() -> None:
 
     settings = load_settings()
     with open_database(settings.database_url, settings.home) as database:
-        database.keep()
+        if database.server:
+            database.server.keep()
         click.echo(database.url)
 
 
 @db.command()
 def upgrade() -> None:
     """Bring the schema up to this version of Lotline."""
-    from pipeline.store.database import upgrade_database
+    from pipeline.store.database import open_database
 
     settings = load_settings()
-    click.echo(upgrade_database(settings.database_url, settings.home))
+    with open_database(settings.database_url, settings.home, upgrade=True):
+        click.echo("the schema is up to date")
 
 
 @db.command()
 def stop() -> None:
     """Stop the embedded database."""
-    from pipeline.store.database import stop_embedded
+    from pipeline.store.embedded import EmbeddedPostgres
 
     settings = load_settings()
     if settings.database_url:
         raise click.UsageError("DATABASE_URL is set: that database is not Lotline's to stop")
-    stop_embedded(settings.home)
+    EmbeddedPostgres(settings.home / "postgres").stop()

@@ -123,7 +123,7 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     worst = truth.worst[0]
     console.print(
         f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for "
-        f"{worst.true_m2:,.0f} m². The segmenter is a baseline: no weights, colour and texture only."
+        f"{worst.true_m2:,.0f} m². spectral is a baseline: no weights, colour and texture only."
     )
 
 

@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from detection import sample
-
 from acceptance.conftest import User
+
+from detection import sample
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,7 @@ def test_imagery_that_breaks_off(fresh: User, made: sample.SampleCounty) -> None
 
 
 def test_no_postgresql(user: User, tmp_path: Path) -> None:
-    done = user.run(
-        "status", code=2, DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/nothing"
-    )
+    done = user.run("status", code=2, DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/nothing")
     assert "127.0.0.1" in done.stderr
     assert "secret" not in done.stderr
     assert "DATABASE_URL" in done.stderr

@@ -8,7 +8,6 @@ import re
 import geopandas
 import psycopg
 import rasterio
-
 from acceptance.conftest import User
 
 
