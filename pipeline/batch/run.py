@@ -28,7 +28,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.store import properties as queue
 from pipeline.store import results, runs
 from pipeline.store.database import Database, open_database
-from pipeline.store.properties import LeasedProperty
+from pipeline.store.properties import LeasedProperty, Unfinished
 from pipeline.store.results import RunInfo
 from pipeline.store.status import county_status
 
@@ -180,6 +180,7 @@ class _Batch:
         self.processed: Counter[tuple[str, str]] = Counter()
         self.problems: list[Problem] = []
         self.kept_reviews = 0
+        self.held: set[int] = set()
 
     def run(
         self, opened: OpenCounty, file: PropertiesFile | None, total: int, progress: Progress
@@ -198,13 +199,13 @@ class _Batch:
             segmenter.weights_sha256,
             tuple(label.name for label in self.labels),
         )
-        state = "failed"
+        state: runs.End = "failed"
         progress.start(total, opened.county.name)
         try:
             state = self._work(run, county, total, progress)
         finally:
             progress.stop()
-            self._close_run(run, county, state)
+            self._close_run(run, state)
         map_path = None
         if self.order.out and self.processed:
             with self.clock.stage("map"):
@@ -230,7 +231,7 @@ class _Batch:
             state == "interrupted",
         )
 
-    def _work(self, run: RunInfo, county: str, total: int, progress: Progress) -> str:
+    def _work(self, run: RunInfo, county: str, total: int, progress: Progress) -> runs.End:
         """The state that the run ends in."""
         left = total
         try:
@@ -248,6 +249,7 @@ class _Batch:
         return "finished"
 
     def _chunk(self, run: RunInfo, leased: Sequence[LeasedProperty], progress: Progress) -> None:
+        self.held = {lease.id for lease in leased}
         with self.clock.stage("boundary"):
             found = self.service.boundaries(
                 [lease.property for lease in leased], self.order.when_unavailable
@@ -255,7 +257,7 @@ class _Batch:
         todo: list[tuple[LeasedProperty, Boundary]] = []
         for lease, boundary in zip(leased, found, strict=True):
             if isinstance(boundary, NoBoundary):
-                state = "deferred" if boundary.reason == "unavailable" else "failed"
+                state: Unfinished = "deferred" if boundary.reason == "unavailable" else "failed"
                 self._finish(lease, state, boundary.reason, boundary.detail)
                 progress.advance(1)
             else:
@@ -281,28 +283,27 @@ class _Batch:
             self.kept_reviews += written.suppressed
             self._count(lease, written.state, written.reason, result.detail)
 
-    def _finish(self, lease: LeasedProperty, state: str, reason: str, detail: str) -> None:
+    def _finish(self, lease: LeasedProperty, state: Unfinished, reason: str, detail: str) -> None:
         with self.clock.stage("write"), self.database.engine.begin() as conn:
             queue.finish(conn, [lease.id], state, reason, detail)
         self._count(lease, state, reason, detail)
 
     def _count(self, lease: LeasedProperty, state: str, reason: str, detail: str) -> None:
+        self.held.discard(lease.id)
         self.processed[state, reason] += 1
         if state != "done":
             self.problems.append(Problem(lease.property.property_id, state, reason, detail))
 
-    def _close_run(self, run: RunInfo, county: str, state: str) -> None:
+    def _close_run(self, run: RunInfo, state: runs.End) -> None:
         with self.database.engine.begin() as conn:
-            queue.release(conn, county, self.owner)
+            queue.finish(conn, sorted(self.held), "pending")
             runs.finish(
                 conn,
                 run.id,
                 state,
                 counts={f"{s}/{reason}": n for (s, reason), n in self.processed.items()},
-                faults=[
-                    {"property_id": p.property_id, "state": p.state, "reason": p.reason}
-                    for p in self.problems[:1000]
-                ],
+                # One example of each is enough here: every property keeps its own reason.
+                faults={f"{p.state}/{p.reason}": p.detail for p in reversed(self.problems)},
                 timings={"seconds": self.clock.seconds, "calls": self.clock.calls},
             )
 
