@@ -86,7 +86,8 @@ def _discrete(
 ) -> list[Part]:
     tolerance = LINE_TOLERANCE_M / unit_m
     belongs = shapely.covered_by(whole, lot.buffer(tolerance))
-    reaches_in = shapely.intersects(whole, lot.buffer(-tolerance))
+    core = lot.buffer(-tolerance)
+    reaches_in = shapely.intersects(whole, core) & ~shapely.touches(whole, core)
     # A thing thinner than the tolerance never reaches deep into any lot: most of it decides.
     reaches_in |= shapely.area(inside) > shapely.area(whole) / 2
     return [

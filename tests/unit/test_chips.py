@@ -1,0 +1,209 @@
+"""A chip's hash and place, and the plan: which lots share which chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import CRS
+from rasters import LEFT, TOP, boundary, chip, frame, noise
+from shapely.geometry.base import BaseGeometry
+
+from detection.chips import (
+    CELL_PX,
+    CHIP_PX,
+    CONTEXT_PX,
+    MARGIN_PX,
+    MAX_SIDE_PX,
+    chip_window,
+    plan_chips,
+)
+from detection.errors import ImageryError, ImageryUnavailable, NoImagery
+from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
+from parcels.boundary import Boundary
+from parcels.measure import area_m2
+
+
+class Everywhere:
+    """Imagery that is on the tests' grid everywhere, or fails."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.errors = list(errors)
+        self.asked = 0
+
+    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+        self.asked += 1
+        error = self.errors.pop(0) if self.errors else None
+        if error:
+            raise error
+        return frame()
+
+    def read(self, _frame: Frame, _window: PixelWindow) -> None:
+        raise AssertionError("a plan reads no pixels")
+
+
+def lot(x_m: float, y_m: float, side_m: float = 20.0) -> Boundary:
+    """A square lot, x_m to the right and y_m down from the tests' corner."""
+    left, top = LEFT + x_m, TOP - y_m
+    return boundary(shapely.box(left, top - side_m, left + side_m, top))
+
+
+class TestChip:
+    def test_the_same_picture_twice_has_one_hash(self) -> None:
+        pixels = noise(3, 20, 30)
+        first, second = chip(pixels), chip(pixels.copy(order="F"))
+        assert first.sha256 == second.sha256
+        assert len(first.sha256) == 64
+        assert replace(first, captured_on="2020", sources=("a",)).sha256 == first.sha256
+
+    def test_the_hash_is_the_same_in_every_process(self) -> None:
+        pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+        expected = "00a0100704df80a06c01d7b6acb2e7a9d611cc98bf43b65a579edb729c4a2496"
+        assert chip(pixels).sha256 == expected
+
+    @pytest.mark.parametrize("what", ["pixel", "valid", "place", "crs", "bands", "dtype", "shape"])
+    def test_another_picture_has_another_hash(self, what: str) -> None:
+        pixels = noise(3, 20, 30)
+        one = chip(pixels)
+        changed = pixels.copy()
+        changed[1, 2, 3] ^= 1
+        hole = one.valid.copy()
+        hole[4, 5] = False
+        other = {
+            "pixel": replace(one, pixels=changed),
+            "valid": replace(one, valid=hole),
+            "place": replace(one, transform=one.transform @ Affine.translation(1, 0)),
+            "crs": replace(one, crs=CRS.from_epsg(32615)),
+            "bands": replace(one, bands=("red", "green", "blue")),
+            "dtype": replace(one, pixels=pixels.view(np.int8)),
+            "shape": replace(one, pixels=pixels.reshape(3, 30, 20), valid=one.valid.T),
+        }[what]
+        assert other.sha256 != one.sha256
+
+    def test_bands_by_name(self) -> None:
+        one = chip(noise(2, 4, 4))
+        assert np.array_equal(one.band("band2"), one.pixels[1])  # type: ignore[arg-type]
+        assert one.band("nir") is None
+
+    def test_feet_are_counted_in_metres(self) -> None:
+        feet = Affine(2.0, 0, 800_000, 0, -2.0, 300_000)
+        assert chip(noise(1, 4, 4), transform=feet, crs="EPSG:2274").gsd_m == pytest.approx(
+            2 * 1200 / 3937
+        )
+
+
+class TestFrame:
+    def test_windows_and_bounds_are_inverse(self) -> None:
+        window = PixelWindow(1_000_123, -7_760_321, 31, 17)
+        assert frame().window_over(frame().bounds(window)) == window
+
+    def test_a_window_holds_its_bounds(self) -> None:
+        bounds = (LEFT + 0.1, TOP - 9.9, LEFT + 10.1, TOP - 0.4)
+        left, bottom, right, top = frame().bounds(frame().window_over(bounds))
+        assert (left, bottom, right, top) == (LEFT, TOP - 10, LEFT + 10.5, TOP)
+
+    @pytest.mark.parametrize(
+        ("longitude", "latitude", "zone"),
+        [
+            (-90.05, 35.15, "EPSG:32615"),
+            (-89.9, 35.15, "EPSG:32616"),
+            (-180.0, 10.0, "EPSG:32601"),
+            (180.0, 10.0, "EPSG:32660"),
+            (151.2, -33.9, "EPSG:32756"),
+        ],
+    )
+    def test_utm_zones(self, longitude: float, latitude: float, zone: str) -> None:
+        assert utm_crs(longitude, latitude) == zone
+
+    def test_what_is_metric(self) -> None:
+        memphis = (-90.0, 35.1)
+        assert is_metric(CRS.from_epsg(32616), *memphis)
+        assert is_metric(CRS.from_epsg(2274), *memphis)  # Tennessee state plane, in feet
+        assert not is_metric(CRS.from_epsg(3857), *memphis)
+        assert not is_metric(CRS.from_epsg(4326), *memphis)
+
+    def test_there_and_back(self) -> None:
+        square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
+        again = frame().from_lonlat(frame().to_lonlat(square))
+        assert again.equals_exact(square, 1e-6)
+
+
+class TestPlan:
+    def test_neighbours_share_a_chip(self) -> None:
+        lots = [lot(20 * i, 0) for i in range(4)]
+        plans, unplanned = plan_chips(lots, Everywhere())
+        assert [plan.lots for plan in plans] == [(0, 1, 2, 3)]
+        assert unplanned == {}
+        assert (plans[0].window.width, plans[0].window.height) == (CHIP_PX, CHIP_PX)
+
+    @given(st.permutations(range(6)), st.integers(1, 6))
+    def test_a_lots_chip_does_not_depend_on_the_others(self, order: list[int], count: int) -> None:
+        places = [(0, 0), (300, 40), (310, 900), (1500, 20), (333, 333), (7, 900)]
+        chosen = [places[i] for i in order[:count]]
+        plans, _ = plan_chips([lot(*place) for place in chosen], Everywhere())
+        planned = {chosen[index]: plan.window for plan in plans for index in plan.lots}
+        assert len(planned) == count
+        for place in chosen:
+            [alone] = plan_chips([lot(*place)], Everywhere())[0]
+            assert planned[place] == alone.window
+
+    @given(
+        st.integers(-(10**6), 10**6),
+        st.integers(-(10**6), 10**6),
+        st.integers(1, 1200),
+        st.integers(1, 1200),
+    )
+    def test_a_chip_holds_its_lot_with_context(
+        self, column: int, row: int, width: int, height: int
+    ) -> None:
+        lot_window = PixelWindow(column, row, width, height)
+        assert chip_window(lot_window).holds(lot_window.grown(CONTEXT_PX))
+
+    def test_a_lot_that_fits_no_cell_has_a_chip_of_its_own(self) -> None:
+        size_px = CELL_PX + 2 * MARGIN_PX - 2 * CONTEXT_PX + 1
+        own = chip_window(PixelWindow(5, 6, size_px, 40))
+        assert own == PixelWindow(5, 6, size_px, 40).grown(MARGIN_PX)
+        plans, _ = plan_chips([lot(0, 0), lot(0, 0, side_m=500)], Everywhere())
+        assert [plan.lots for plan in plans] == [(0,), (1,)]
+        assert plans[1].window.width == 1000 + 2 * MARGIN_PX
+
+    def test_a_lot_too_large_is_refused(self) -> None:
+        side_m = (MAX_SIDE_PX - 2 * MARGIN_PX) / 2
+        plans, unplanned = plan_chips([lot(0, 0, side_m + 1), lot(0, 0, side_m - 1)], Everywhere())
+        assert [plan.lots for plan in plans] == [(1,)]
+        assert unplanned[0].status == "failed"
+        assert unplanned[0].reason == "too_large"
+        assert "larger than 3,000 m across (6000 px at 0.5 m)" in unplanned[0].detail
+
+    def test_a_lot_round_the_world_is_too_large(self) -> None:
+        world = shapely.MultiPolygon([shapely.box(-179, -80, 179, 80)])
+        _, unplanned = plan_chips(
+            [Boundary(world, "lot", area_m2(world), "point", "a test")], Everywhere()
+        )
+        assert unplanned[0].reason == "too_large"
+
+    def test_a_lot_without_imagery_stops_no_other(self) -> None:
+        imagery = Everywhere(NoImagery("missing", "none there"))
+        plans, unplanned = plan_chips([lot(0, 0), lot(20, 0)], imagery)
+        assert [plan.lots for plan in plans] == [(1,)]
+        assert (unplanned[0].status, unplanned[0].reason) == ("no_imagery", "missing")
+
+    def test_a_server_that_is_down_is_asked_once(self) -> None:
+        imagery = Everywhere(None, ImageryUnavailable("down"))
+        plans, unplanned = plan_chips([lot(20 * i, 0) for i in range(9)], imagery)
+        assert imagery.asked == 2
+        assert [plan.lots for plan in plans] == [(0,)]
+        assert sorted(unplanned) == list(range(1, 9))
+        assert {why.status for why in unplanned.values()} == {"unavailable"}
+
+    def test_imagery_that_is_configured_wrongly_stops_all(self) -> None:
+        with pytest.raises(ImageryError, match="wrong url"):
+            plan_chips([lot(0, 0)], Everywhere(ImageryError("wrong url")))
+
+    def test_nothing_asked_nothing_planned(self) -> None:
+        assert plan_chips([], Everywhere()) == ([], {})
