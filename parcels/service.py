@@ -157,8 +157,8 @@ class ParcelBoundaryService:
 def _source_of(county: County) -> ParcelSource:
     if county.source == "synthetic":
         raise SourceMisconfigured(
-            f"county {county.key!r} is synthetic and has to be generated first; the pipeline does "
-            f"COUNTY={county.key}`"
+            f"county {county.key!r} is synthetic and has to be generated first; `make batch "
+            f"COUNTY={county.key}` does so"
         )
     # Imported late: geopandas takes a second, which only a county with a file has to pay.
     if county.source == "file":

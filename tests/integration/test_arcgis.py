@@ -1,0 +1,233 @@
+"""The real service over HTTP against a real FeatureServer (Koop), and its faults."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import shapely
+from conftest import SHARED
+from servers.koop import FeatureServer, feature_server, some_parcels, synthetic_lots
+
+from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+from parcels.boundary import Unavailable
+from parcels.errors import SourceMisconfigured, SourceUnavailable
+from parcels.measure import areas_m2
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    with feature_server(some_parcels(SHARED), tmp_path_factory.mktemp("koop")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: FeatureServer) -> FeatureServer:
+    running.mend()
+    return running
+
+
+def county(server: FeatureServer, **more: object) -> County:
+    return County.model_validate({"key": "test", "url": server.url, "layer": 0, **more})
+
+
+def service(server: FeatureServer, **more: object) -> ParcelBoundaryService:
+    """The real service; only that it does not wait between tries, nor long for silence."""
+    there = county(server, **more)
+    client = ArcGISClient(sleep=lambda _: None, read_s=0.5)
+    return ParcelBoundaryService(there, ArcGISSource(there, client))
+
+
+def inside(server: FeatureServer, row: int) -> Property:
+    point = server.parcels.geometry.iloc[row].representative_point()
+    return Property(f"row-{row}", point.x, point.y)
+
+
+def off_the_lots(server: FeatureServer) -> Property:
+    west, _, _, north = (float(edge) for edge in server.parcels.total_bounds)
+    return Property("off", west - 0.01, north + 0.01)
+
+
+def test_every_tenth_parcel_is_found_at_its_point(server: FeatureServer) -> None:
+    rows = range(0, len(server.parcels), 10)
+    answers = service(server).look_up_many([inside(server, row) for row in rows])
+    for row, answer in zip(rows, answers, strict=True):
+        point = server.parcels.geometry.iloc[row].representative_point()
+        here = server.parcels[server.parcels.contains(point)]
+        sizes_m2 = areas_m2(here.geometry)
+        smallest = here[sizes_m2 == sizes_m2.min()]
+        assert isinstance(answer, Lot)
+        assert answer.boundary.geometry.equals(smallest.geometry.iloc[0])
+        assert set(answer.boundary.parcel_ids) == set(smallest.APN)
+        assert answer.boundary.origin == f"{server.url}/0"
+
+
+def test_a_parcel_id_finds_its_lot(server: FeatureServer) -> None:
+    parcel_id = server.parcels.APN.iloc[7]
+    answer = service(server).look_up(Property("a", parcel_id=parcel_id))
+    assert isinstance(answer, Lot)
+    own = server.parcels[server.parcels.APN.eq(parcel_id)]
+    assert answer.boundary.geometry.equals(own.union_all())
+    assert answer.boundary.method == "parcel_id"
+    assert parcel_id in answer.boundary.parcel_ids
+
+
+def test_an_id_with_a_quote_and_spaces_is_found_exactly(tmp_path: Path) -> None:
+    with feature_server(synthetic_lots(), tmp_path) as server:
+        asked = ["CONDO'1", "000003  00001", "000003 00001", "condo'1"]
+        answers = service(server).look_up_many([Property(i, parcel_id=i) for i in asked])
+        assert [answer.status for answer in answers] == ["lot", "lot", "none", "none"]
+        stack = service(server).look_up(inside(server, 0))
+        assert isinstance(stack, Lot)
+        assert stack.boundary.parcel_ids == ("000000  00001", "CONDO'1")
+
+
+def test_no_lot_is_the_buffer_and_says_so(server: FeatureServer) -> None:
+    prop = off_the_lots(server)
+    assert isinstance(service(server).look_up(prop), NoLot)
+    [boundary] = service(server).boundaries([prop])
+    assert isinstance(boundary, Boundary)
+    assert (boundary.source, boundary.method) == ("buffer_30m", "no_lot")
+    assert boundary.area_m2 == pytest.approx(900 * 3.14159265, rel=0.005)
+
+
+def test_an_unknown_id_with_a_point_goes_by_the_point(server: FeatureServer) -> None:
+    here = inside(server, 3)
+    answer = service(server).look_up(Property("a", here.longitude, here.latitude, "no such id"))
+    assert isinstance(answer, Lot)
+    assert answer.boundary.method == "point"
+    [gone] = service(server).boundaries([Property("b", parcel_id="no such id")])
+    assert isinstance(gone, NoBoundary)
+    assert gone.reason == "not_found"
+
+
+def test_a_point_of_another_county_is_outside(server: FeatureServer) -> None:
+    here = inside(server, 3)
+    assert here.longitude is not None
+    [far] = service(server).boundaries([Property("a", here.longitude + 1, here.latitude)])
+    assert isinstance(far, NoBoundary)
+    assert far.reason == "outside_county"
+    assert "km outside" in far.detail
+    assert "swapped" in far.detail
+
+
+@pytest.mark.parametrize(
+    "fault", ["http500", "error_body", "html", "truncated", "close", "hang", "http429"]
+)
+def test_an_outage_is_never_no_lot(server: FeatureServer, fault: str) -> None:
+    asked = service(server)
+    asked.check()
+    server.fail(fault)
+    answer = asked.look_up(inside(server, 0))
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "unavailable"
+    assert server.url in answer.detail
+    assert len(server.calls) == 4  # the tries, and no more
+
+
+@pytest.mark.parametrize("fault", ["http500", "error_body", "html", "truncated", "close"])
+def test_a_fault_that_passes_is_tried_again(server: FeatureServer, fault: str) -> None:
+    asked = service(server)
+    asked.check()
+    server.fail(fault, times=2)
+    assert isinstance(asked.look_up(inside(server, 0)), Lot)
+    assert len(server.calls) == 3
+
+
+@pytest.mark.parametrize(("fault", "says"), [("firewall", "firewall"), ("token", "token")])
+def test_a_refusal_is_not_tried_again(server: FeatureServer, fault: str, says: str) -> None:
+    asked = service(server)
+    asked.check()
+    server.fail(fault)
+    answer = asked.look_up(inside(server, 0))
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "misconfigured"
+    assert says in answer.detail
+    assert len(server.calls) == 1
+
+
+def test_the_policy_decides_what_an_outage_becomes(server: FeatureServer) -> None:
+    asked = service(server)
+    asked.check()
+    server.fail("http500")
+    prop = inside(server, 0)
+    [deferred] = asked.boundaries([prop])
+    assert isinstance(deferred, NoBoundary)
+    assert deferred.reason == "unavailable"
+    [buffer] = asked.boundaries([prop], when_unavailable="buffer")
+    assert isinstance(buffer, Boundary)
+    assert (buffer.source, buffer.method) == ("buffer_30m", "unavailable")
+
+
+def test_a_server_that_is_down_is_asked_a_few_times_for_any_number_of_points(
+    server: FeatureServer,
+) -> None:
+    asked = service(server)
+    asked.check()
+    server.fail("http500")
+    answers = asked.look_up_many([inside(server, row) for row in range(100)])
+    assert {answer.status for answer in answers} == {"unavailable"}
+    assert len(server.calls) == 3 * 4  # three questions of four tries; then the circuit is open
+
+
+def test_an_unreachable_server_is_unavailable() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/arcgis/rest/services/P/MapServer"
+    nowhere = County(key="nowhere", url=url, layer=0)
+    client = ArcGISClient(sleep=lambda _: None)
+    asked = ParcelBoundaryService(nowhere, ArcGISSource(nowhere, client))
+    [deferred] = asked.boundaries([Property("a", -90.0, 35.0)])
+    assert isinstance(deferred, NoBoundary)
+    assert deferred.reason == "unavailable"
+    with pytest.raises(SourceUnavailable, match=r"does not answer: .*refused; try again later"):
+        asked.check()
+
+
+def test_an_alternate_answers_while_the_first_layer_does_not(server: FeatureServer) -> None:
+    gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
+    asked = service(server, url=gone, alternates=[{"url": server.url, "layer": 0}])
+    answer = asked.look_up(inside(server, 0))
+    assert isinstance(answer, Lot)
+    assert answer.boundary.origin == f"{server.url}/0"
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are(server: FeatureServer) -> None:
+    asked = service(server, fields={"parcel_id": "PARCELL"})
+    with pytest.raises(SourceMisconfigured, match="'PARCELL' does not exist; it has: OBJECTID, "):
+        asked.check()
+    answer = asked.look_up(inside(server, 0))
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "misconfigured"
+
+
+def test_a_service_that_is_not_there_is_misconfigured(server: FeatureServer) -> None:
+    asked = service(server, url=f"{server.address}/nothing/rest/services/here/FeatureServer")
+    with pytest.raises(SourceMisconfigured, match="there is no such service"):
+        asked.check()
+
+
+def test_only_the_mapped_columns_are_asked_for_and_long_queries_are_posted(
+    server: FeatureServer,
+) -> None:
+    asked = service(server, fields={"parcel_id": "apn"})
+    asked.look_up(inside(server, 0))
+    [_, query] = server.calls
+    assert "outFields=OBJECTID%2CAPN&" in query["url"]
+    assert query["agent"].startswith("lotline/")
+    server.mend()
+    asked.look_up(Property("long", parcel_id="x" * 2_000))
+    [posted] = server.calls
+    assert posted["method"] == "POST"
+
+
+def test_lots_are_the_same_to_the_byte_each_time(server: FeatureServer) -> None:
+    first, second = (service(server).look_up(inside(server, 5)) for _ in range(2))
+    assert isinstance(first, Lot)
+    assert isinstance(second, Lot)
+    assert first.boundary.version == second.boundary.version
+    assert shapely.is_valid(first.boundary.geometry)
