@@ -1,0 +1,321 @@
+"""Imagery from an ArcGIS ImageServer, over real HTTP, with what goes wrong on real ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from rasters import LEFT, PIXEL_M, TOP, ThresholdSegmenter, boundary, noise, smooth, write_tiff
+from servers.imageserver import FakeImageServer, image_server
+
+from detection import LABELS, Detector, open_imagery
+from detection.errors import ImageryError, ImageryUnavailable, NoImagery
+from detection.imagery import ImageServerImagery, LocalImagery, imageserver
+from detection.imagery.frame import Frame, PixelWindow
+from parcels.arcgis.breaker import Breaker
+from parcels.arcgis.client import ArcGISClient
+from parcels.county import Imagery as ImagerySource
+from parcels.county import usgs_naip
+
+SIZE_PX = 300
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return write_tiff(tmp_path / "a.tif", smooth(4, SIZE_PX, SIZE_PX))
+
+
+@pytest.fixture
+def server(picture: Path) -> Iterator[FakeImageServer]:
+    with image_server(picture) as fake:
+        yield fake
+
+
+@pytest.fixture
+def waits_s() -> list[float]:
+    """What the client would have waited."""
+    return []
+
+
+@pytest.fixture
+def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServerImagery:
+    return opened(server, waits_s)
+
+
+def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServerImagery:
+    client = ArcGISClient(sleep=waits_s.append, read_s=more.pop("read_s", 5.0))
+    return ImageServerImagery(server.url, gsd_m=PIXEL_M, client=client, **more)
+
+
+def over(column: int, row: int, width: int, height: int) -> tuple[Frame, PixelWindow]:
+    """The server's frame, and a window counted from the picture's upper left corner."""
+    found = Frame("EPSG:32616", PIXEL_M)
+    origin = found.window_over((LEFT, TOP - 1, LEFT + 1, TOP))
+    return found, PixelWindow(origin.column + column, origin.row + row, width, height)
+
+
+def lot(side_m: float = 50.0) -> Any:
+    return boundary(shapely.box(LEFT + 20, TOP - 20 - side_m, LEFT + 20 + side_m, TOP - 20))
+
+
+class TestPictures:
+    def test_the_chip_is_that_of_the_file(
+        self, imagery: ImageServerImagery, picture: Path, server: FakeImageServer
+    ) -> None:
+        frame, window = over(10, 20, 200, 150)
+        assert imagery.frame_for(lot().geometry) == frame
+        chip, expected = imagery.read(frame, window), LocalImagery(str(picture)).read(frame, window)
+        assert np.array_equal(chip.pixels, expected.pixels)
+        assert chip.sha256 == expected.sha256
+        assert chip.bands == ("red", "green", "blue", "nir")
+        assert chip.sources == (server.url,)
+        assert chip.captured_on is None
+
+    def test_what_is_asked(self, imagery: ImageServerImagery, server: FakeImageServer) -> None:
+        imagery.read(*over(0, 0, 200, 100))
+        assert [path for path, _ in server.asked] == ["", "/exportImage"]
+        assert server.exports == [
+            {
+                "bbox": "500000.000000,3879950.000000,500100.000000,3880000.000000",
+                "bboxSR": "32616",
+                "imageSR": "32616",
+                "size": "200,100",
+                "format": "tiff",
+                "pixelType": "U8",
+                "interpolation": "RSP_BilinearInterpolation",
+                "f": "image",
+            }
+        ]
+
+    @pytest.mark.parametrize("max_size_px", [(70, 4100), (4100, 64), (96, 80), (300, 300)])
+    def test_tiles_that_the_server_allows_are_one_picture(
+        self,
+        server: FakeImageServer,
+        imagery: ImageServerImagery,
+        picture: Path,
+        max_size_px: tuple[int, int],
+    ) -> None:
+        server.max_size_px = max_size_px
+        frame, window = over(0, 0, SIZE_PX, SIZE_PX)
+        chip = imagery.read(frame, window)
+        expected = LocalImagery(str(picture)).read(frame, window)
+        assert np.array_equal(chip.pixels, expected.pixels)
+        across, down = (-(-SIZE_PX // side) for side in max_size_px)
+        assert len(server.exports) == across * down
+
+    def test_tiles_stay_small_where_pixels_are_large(
+        self, server: FakeImageServer, imagery: ImageServerImagery
+    ) -> None:
+        server.metadata = {"pixelType": "F64", "bandCount": 40}
+        assert max(imagery._ask_service().tile_px) == 256
+        assert imageserver.MAX_TILE_PX == 2048
+
+    def test_only_the_bands_that_are_named_are_fetched(
+        self, server: FakeImageServer, waits_s: list[float]
+    ) -> None:
+        chip = opened(server, waits_s, bands=("red", "green", "blue")).read(*over(0, 0, 50, 50))
+        assert chip.bands == ("red", "green", "blue")
+        assert server.exports[0]["bandIds"] == "0,1,2"
+
+    def test_sixteen_bits(self, tmp_path: Path, waits_s: list[float]) -> None:
+        pixels = noise(4, 60, 60, dtype="uint16")
+        with image_server(write_tiff(tmp_path / "b.tif", pixels)) as server:
+            chip = opened(server, waits_s).read(*over(0, 0, 60, 60))
+        assert chip.pixels.dtype == np.uint16
+        assert np.array_equal(chip.pixels, pixels)
+
+    def test_a_date_that_is_said(self, server: FakeImageServer, waits_s: list[float]) -> None:
+        chip = opened(server, waits_s, captured_on="2021").read(*over(0, 0, 50, 50))
+        assert chip.captured_on == "2021"
+
+    def test_metadata_is_asked_once(
+        self, imagery: ImageServerImagery, server: FakeImageServer
+    ) -> None:
+        for column in (0, 50, 100):
+            imagery.frame_for(lot().geometry)
+            imagery.read(*over(column, 0, 50, 50))
+        assert len(server.asked) == 1 + 3
+
+
+class TestNoImagery:
+    def test_outside_the_extent_is_missing(
+        self, imagery: ImageServerImagery, server: FakeImageServer
+    ) -> None:
+        away = boundary(shapely.box(LEFT + 9000, TOP - 50, LEFT + 9050, TOP)).geometry
+        with pytest.raises(NoImagery) as caught:
+            imagery.frame_for(away)
+        assert caught.value.reason == "missing"
+        assert server.exports == []
+
+    def test_no_extent_hides_nothing(
+        self, imagery: ImageServerImagery, server: FakeImageServer
+    ) -> None:
+        server.metadata = {"extent": {"xmin": "NaN", "ymin": 0, "xmax": 1, "ymax": 1}}
+        assert imagery.frame_for(lot().geometry) == over(0, 0, 1, 1)[0]
+
+    def test_all_zero_is_nodata(self, imagery: ImageServerImagery) -> None:
+        with pytest.raises(NoImagery) as caught:
+            imagery.read(*over(2000, 0, 100, 100))
+        assert caught.value.reason == "nodata"
+
+    def test_past_the_edge_is_imaged_in_part(self, imagery: ImageServerImagery) -> None:
+        chip = imagery.read(*over(SIZE_PX - 40, 0, 100, 100))
+        assert chip.valid[:, :40].all()
+        assert not chip.valid[:, 40:].any()
+
+
+@pytest.mark.parametrize("fault", ["500", "busy", "html", "truncated"])
+class TestFaults:
+    def test_what_passes_is_tried_again(
+        self, imagery: ImageServerImagery, server: FakeImageServer, waits_s: list[float], fault: str
+    ) -> None:
+        imagery.frame_for(lot().geometry)
+        server.faults = [fault, fault]
+        chip = imagery.read(*over(0, 0, 50, 50))
+        assert chip.valid.all()
+        assert len(server.exports) == 3
+        assert len(waits_s) == 2
+
+    def test_what_stays_is_unavailable(
+        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str
+    ) -> None:
+        imagery.frame_for(lot().geometry)
+        server.always = fault
+        with pytest.raises(ImageryUnavailable, match=r"imagery: http.*try again later"):
+            imagery.read(*over(0, 0, 50, 50))
+        assert len(server.exports) == 4
+        server.always = None
+        assert imagery.read(*over(0, 0, 50, 50)).valid.all()
+
+
+class TestConfiguration:
+    def test_a_server_that_is_silent(self, server: FakeImageServer, waits_s: list[float]) -> None:
+        imagery = opened(server, waits_s, read_s=0.2)
+        server.always = "hang"
+        with pytest.raises(ImageryUnavailable, match="does not answer"):
+            imagery.frame_for(lot().geometry)
+
+    def test_nobody_listens(self, waits_s: list[float]) -> None:
+        client = ArcGISClient(sleep=waits_s.append)
+        url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
+        with pytest.raises(ImageryUnavailable, match="does not answer"):
+            ImageServerImagery(url, client=client).frame_for(lot().geometry)
+
+    def test_a_service_that_is_not_there(
+        self, server: FakeImageServer, waits_s: list[float]
+    ) -> None:
+        server.url = server.url.replace("Pictures", "Pictuers")
+        with pytest.raises(ImageryError, match=r"no such service.*mend `imagery:") as caught:
+            opened(server, waits_s).frame_for(lot().geometry)
+        assert not isinstance(caught.value, ImageryUnavailable)
+        assert len(server.asked) == 1
+
+    def test_a_token_is_wanted(self, imagery: ImageServerImagery, server: FakeImageServer) -> None:
+        server.always = "token"
+        with pytest.raises(ImageryError, match=r"token.*mend `imagery:") as caught:
+            imagery.frame_for(lot().geometry)
+        assert not isinstance(caught.value, ImageryUnavailable)
+
+    @pytest.mark.parametrize(
+        ("metadata", "message"),
+        [
+            ({"bandCount": None}, "no ImageServer"),
+            ({"bandCount": 0}, "no ImageServer"),
+            ({"capabilities": "Metadata,Catalog"}, r"gives no images \(it allows Metadata"),
+            ({"pixelType": "C64"}, "pixels of type C64"),
+        ],
+    )
+    def test_a_service_that_cannot_be_used(
+        self,
+        imagery: ImageServerImagery,
+        server: FakeImageServer,
+        metadata: dict[str, Any],
+        message: str,
+    ) -> None:
+        server.metadata = metadata
+        with pytest.raises(ImageryError, match=message):
+            imagery.frame_for(lot().geometry)
+
+    def test_more_bands_named_than_there_are(
+        self, server: FakeImageServer, waits_s: list[float]
+    ) -> None:
+        imagery = opened(server, waits_s, bands=("a", "b", "c", "d", "e"))
+        with pytest.raises(ImageryError, match=r"has 4 bands, but .* names 5 \(a, b, c, d, e\)"):
+            imagery.frame_for(lot().geometry)
+
+    @pytest.mark.parametrize(
+        ("fault", "message"),
+        [("shifted", "lies 7.0 pixels off"), ("small", r"answers with 4 bands of \(25, 25")],
+    )
+    def test_another_picture_than_was_asked_for_is_refused(
+        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str, message: str
+    ) -> None:
+        imagery.frame_for(lot().geometry)
+        server.faults = [fault]
+        with pytest.raises(ImageryError, match=message):
+            imagery.read(*over(0, 0, 50, 50))
+
+    def test_a_refusal_at_first_is_a_mistake_and_later_a_bad_place(
+        self, imagery: ImageServerImagery, server: FakeImageServer
+    ) -> None:
+        imagery.frame_for(lot().geometry)
+        server.faults = ["refused"]
+        with pytest.raises(ImageryError) as caught:
+            imagery.read(*over(0, 0, 50, 50))
+        assert not isinstance(caught.value, ImageryUnavailable)
+        imagery.read(*over(0, 0, 50, 50))
+        server.faults = ["refused"]
+        with pytest.raises(ImageryUnavailable, match="Unable to complete operation"):
+            imagery.read(*over(0, 0, 50, 50))
+
+    def test_a_server_that_is_down_is_left_alone_for_a_while(
+        self, server: FakeImageServer, waits_s: list[float]
+    ) -> None:
+        now_s = [0.0]
+        imagery = opened(server, waits_s, breaker=Breaker(clock=lambda: now_s[0]))
+        imagery.frame_for(lot().geometry)
+        server.always = "500"
+        for _ in range(6):
+            with pytest.raises(ImageryUnavailable):
+                imagery.read(*over(0, 0, 50, 50))
+        assert len(server.exports) == 3 * 4
+        server.always = None
+        now_s[0] = 61.0
+        assert imagery.read(*over(0, 0, 50, 50)).valid.all()
+
+
+class TestThroughTheDetector:
+    def test_a_lot_is_detected_as_on_the_file(
+        self, imagery: ImageServerImagery, picture: Path
+    ) -> None:
+        detector = Detector(ThresholdSegmenter(128))
+        [served] = detector.detect([lot()], imagery, [LABELS["lawn"]])
+        [local] = detector.detect([lot()], LocalImagery(str(picture)), [LABELS["lawn"]])
+        assert served.detections == local.detections
+        assert len(served.detections) > 3
+
+    def test_a_server_that_is_down_defers_every_lot(
+        self,
+        imagery: ImageServerImagery,
+        server: FakeImageServer,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.CRITICAL)
+        server.always = "500"
+        results = Detector(ThresholdSegmenter()).detect([lot()] * 40, imagery, [LABELS["lawn"]])
+        assert {(r.status, r.reason) for r in results} == {("unavailable", "imagery")}
+        assert len(server.asked) == 4
+
+
+def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
+    source = ImagerySource(url=server.url, captured_on="2022", gsd_m=0.5)
+    chip = open_imagery(source).read(*over(0, 0, 50, 50))
+    assert (chip.captured_on, chip.gsd_m) == ("2022", 0.5)
+    naip = open_imagery(usgs_naip())  # nothing is asked before it is looked at
+    assert isinstance(naip, ImageServerImagery)
+    assert naip.url == usgs_naip().url
