@@ -2,7 +2,7 @@
 # Sees to it that this machine has a PostgreSQL with PostGIS, unless DATABASE_URL names one.
 set -eu
 [ -z "${DATABASE_URL:-}" ] || exit 0
-.venv/bin/python -m pipeline.store.programs >/dev/null 2>&1 && exit 0
+.venv/bin/python -c 'from pipeline.store.programs import find_programs; find_programs()' 2>/dev/null && exit 0
 
 advice="install PostgreSQL with PostGIS (Debian, Ubuntu: apt-get install postgresql-postgis; macOS: brew install postgis), or set DATABASE_URL"
 if ! command -v apt-get >/dev/null 2>&1; then
