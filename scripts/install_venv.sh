@@ -19,6 +19,5 @@ fi
 
 say "making $venv (a few minutes the first time: PyTorch is large)"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --upgrade "pip>=25"
 "$venv/bin/python" -m pip install --quiet --requirement requirements.lock
 "$venv/bin/python" -m pip install --quiet --no-deps --editable .
