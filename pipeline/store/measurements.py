@@ -1,79 +1,156 @@
-"""The saved area of a label on a property, and which detections it counts."""
+"""The saved area of a label on a property: the union of its live detections.
+
+Live is what is proposed or accepted. Areas come from `parcels.measure`, as all areas do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import shapely
-from parcels.measure import area_m2
+from shapely import MultiPolygon
 from sqlalchemy import Connection, text
 
-PLACE = text("""
-SELECT p.boundary_fk, p.imaged_share, b.source
-FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk WHERE p.id = :property
-""")
+from parcels.measure import area_m2
 
-LIVE = text("""
-SELECT id, ST_AsBinary(geom) AS geom FROM lotline.detection
-WHERE property_fk = :property AND label = :label AND state IN ('proposed', 'accepted')
-ORDER BY id
-""")
 
-CURRENT = text("""
-SELECT m.id, m.boundary_fk, m.area_m2, m.imaged_share,
-       ARRAY(SELECT detection_fk FROM lotline.measurement_detection
-             WHERE measurement_fk = m.id ORDER BY detection_fk) AS detections
-FROM lotline.measurement m WHERE m.property_fk = :property AND m.label = :label AND m.current
-""")
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A live detection: its id, label and EPSG:4326 geometry."""
 
-RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = :id")
+    id: int
+    label: str
+    geometry: MultiPolygon
 
-MEASURE = text("""
--- The measurement and the list of what it counts, in one statement.
-WITH measured AS (
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a property's measurements rest on beside its detections.
+
+    Attributes:
+        source: of the boundary, `lot` or `buffer_30m`.
+        imaged_share: of the boundary's area, 0..1.
+    """
+
+    property_fk: int
+    boundary_fk: int
+    run_fk: int | None
+    source: str
+    imaged_share: float
+
+
+# The run whose pictures the measurements rest on: not always the one that took the property last,
+# which may not have finished it.
+_PLACE = """
+SELECT p.boundary_fk, b.source, coalesce(p.imaged_share, 0) AS imaged_share,
+    (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
+FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
+WHERE p.id = :property
+"""
+
+_LIVE = """
+SELECT id, label, ST_AsBinary(geom) AS geom FROM lotline.detection
+WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed', 'accepted')
+"""
+
+_CURRENT = """
+SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.imaged_share,
+    array(SELECT d.detection_fk FROM lotline.measurement_detection d
+          WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
+FROM lotline.measurement m
+WHERE m.property_fk = :property AND m.current AND m.label = ANY(:labels)
+"""
+
+_RETIRE = "UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)"
+
+# One statement for the measurements and for what they count: none is there without the other.
+_INSERT = """
+WITH written AS (
     INSERT INTO lotline.measurement
         (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
-    VALUES (:property, :boundary, :run, :label, :area_m2, :count, :imaged_share, :source)
-    RETURNING id, property_fk
+    SELECT :property, :boundary, :run, label, area_m2, detection_count, :imaged_share, :source
+    FROM unnest(CAST(:labels AS text[]), CAST(:areas_m2 AS float8[]), CAST(:counts AS int[]))
+        AS new (label, area_m2, detection_count)
+    RETURNING id, label
 )
 INSERT INTO lotline.measurement_detection (measurement_fk, detection_fk, property_fk)
-SELECT id, unnest(CAST(:detections AS bigint[])), property_fk FROM measured
-""")
+SELECT written.id, counted.id, :property
+FROM unnest(CAST(:detections AS bigint[]), CAST(:detection_labels AS text[]))
+    AS counted (id, label)
+JOIN written USING (label)
+"""
 
 
-def remeasure(
-    conn: Connection, property_fk: int, labels: Iterable[str], run_fk: int | None = None
-) -> None:
-    """Measure labels on a property anew: the area of the union of what is live there.
+def replace(
+    conn: Connection, basis: Basis, labels: Sequence[str], live: Iterable[Live]
+) -> dict[str, float]:
+    """Measure these labels of a property from its live detections; label -> m².
 
-    The union, because what a person drew may overlap what a run found, and no square metre counts
-    twice. A measurement that would say the same as the current one is not written again.
+    `live` holds all of the property's live detections of the labels. A measurement that says
+    the same already stays as it is; the others become history.
     """
-    place = conn.execute(PLACE, {"property": property_fk}).one()
-    for label in labels:
-        where = {"property": property_fk, "label": label}
-        live = conn.execute(LIVE, where).all()
-        detections = [row.id for row in live]
-        whole = shapely.union_all(shapely.from_wkb([row.geom for row in live]))
-        measured_m2 = area_m2(whole) if live else 0.0
-        current = conn.execute(CURRENT, where).first()
-        if current is not None:
-            same = (current.boundary_fk, current.imaged_share, list(current.detections))
-            if same == (place.boundary_fk, place.imaged_share, detections) and (
-                current.area_m2 == measured_m2
-            ):
-                continue
-            conn.execute(RETIRE, {"id": current.id})
+    by_label: dict[str, list[Live]] = {label: [] for label in labels}
+    for detection in live:
+        by_label[detection.label].append(detection)
+    areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
+
+    rows = conn.execute(
+        text(_CURRENT), {"property": basis.property_fk, "labels": list(by_label)}
+    ).all()
+    said = {
+        row.label: (row.area_m2, row.boundary_fk, row.imaged_share, row.detections) for row in rows
+    }
+    new = [
+        label
+        for label, found in by_label.items()
+        if said.get(label)
+        != (
+            areas_m2[label],
+            basis.boundary_fk,
+            basis.imaged_share,
+            sorted(detection.id for detection in found),
+        )
+    ]
+    retired = [row.id for row in rows if row.label in new]
+    if retired:
+        conn.execute(text(_RETIRE), {"ids": retired})
+    if new:
+        counted = [detection for label in new for detection in by_label[label]]
         conn.execute(
-            MEASURE,
+            text(_INSERT),
             {
-                **where,
-                "boundary": place.boundary_fk,
-                "run": run_fk,
-                "area_m2": measured_m2,
-                "count": len(detections),
-                "imaged_share": place.imaged_share,
-                "source": place.source,
-                "detections": detections,
+                "property": basis.property_fk,
+                "boundary": basis.boundary_fk,
+                "run": basis.run_fk,
+                "imaged_share": basis.imaged_share,
+                "source": basis.source,
+                "labels": new,
+                "areas_m2": [areas_m2[label] for label in new],
+                "counts": [len(by_label[label]) for label in new],
+                "detections": [detection.id for detection in counted],
+                "detection_labels": [detection.label for detection in counted],
             },
         )
+    return areas_m2
+
+
+def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:
+    """Measure labels of a property anew, after a person changed what is live there.
+
+    The property has a boundary, and stays as imaged as it was; the measurement keeps its run.
+    """
+    place = conn.execute(text(_PLACE), {"property": property_fk}).one()
+    rows = conn.execute(text(_LIVE), {"property": property_fk, "labels": list(labels)})
+    live = [Live(row.id, row.label, shapely.from_wkb(row.geom)) for row in rows]
+    basis = Basis(property_fk, place.boundary_fk, place.run_fk, place.source, place.imaged_share)
+    replace(conn, basis, labels, live)
+
+
+def union_area_m2(detections: Sequence[Live]) -> float:
+    """The area that detections cover together: where they overlap, it counts once."""
+    if not detections:
+        return 0.0
+    if len(detections) == 1:
+        return area_m2(detections[0].geometry)
+    return area_m2(shapely.union_all([detection.geometry for detection in detections]))

@@ -1,100 +1,24 @@
-"""The queue: a county's properties, leased to one batch at a time, neighbours together.
+"""The queue of a county's properties: loading, leasing, and states that have no result.
 
-A lease runs out by itself, so that what a killed batch held is taken by the next one.
+Functions take a `Connection`, and the caller commits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from parcels import Property
 from sqlalchemy import Connection, text
 
-STAGE = text("""
-CREATE TEMPORARY TABLE incoming (
-    property_id text, longitude double precision, latitude double precision,
-    parcel_id text, address text
-) ON COMMIT DROP
-""")
+from parcels.boundary import Property
 
-MERGE = text("""
--- A property that is asked for in another way than before is waiting again.
-WITH fresh AS (
-    SELECT property_id, parcel_id, address,
-           CASE WHEN longitude IS NOT NULL
-                THEN ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) END AS point
-    FROM incoming
-), merged AS (
-    INSERT INTO lotline.property AS p (county, property_id, point, parcel_id, address)
-    SELECT :county, property_id, point, parcel_id, address FROM fresh
-    ON CONFLICT (county, property_id) DO UPDATE SET
-        point = excluded.point, parcel_id = excluded.parcel_id, address = excluded.address,
-        state = 'pending', reason = '', detail = '', lease_owner = NULL, leased_until = NULL,
-        updated_at = now()
-    WHERE (p.point IS DISTINCT FROM excluded.point)
-       OR (p.parcel_id, p.address) IS DISTINCT FROM (excluded.parcel_id, excluded.address)
-    RETURNING (xmax = 0) AS inserted
-)
-SELECT count(*) FILTER (WHERE inserted) AS new, count(*) FILTER (WHERE NOT inserted) AS changed
-FROM merged
-""")
-
-# What a batch may take: waiting, put off, or held by a batch that died.
-_OPEN = """
-p.county = :county
-AND (p.state IN ('pending', 'deferred') OR (p.state = 'leased' AND p.leased_until < now()))
-AND (CAST(:ids AS text[]) IS NULL OR p.property_id = ANY (CAST(:ids AS text[])))
-"""
-
-COUNT = text(f"SELECT count(*) FROM lotline.property p WHERE {_OPEN}")  # noqa: S608
-
-LEASE = text(f"""
--- SKIP LOCKED: two batches never wait for each other, and never take the same property.
-WITH next AS (
-    SELECT p.id FROM lotline.property p
-    WHERE {_OPEN} AND (p.run_fk IS DISTINCT FROM :run OR p.state <> 'deferred')
-    ORDER BY p.sort_key, p.id
-    LIMIT :count
-    FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE lotline.property p SET
-        state = 'leased', reason = '', detail = '', lease_owner = :owner, run_fk = :run,
-        leased_until = now() + make_interval(secs => :lease_s), attempts = attempts + 1,
-        updated_at = now()
-    FROM next WHERE p.id = next.id
-    RETURNING p.*
-)
-SELECT id, property_id, ST_X(point) AS longitude, ST_Y(point) AS latitude, parcel_id, address
-FROM taken ORDER BY sort_key, id
-""")  # noqa: S608
-
-RESET = text("""
--- Everything but what a living batch holds.
-UPDATE lotline.property p SET
-    state = 'pending', reason = '', detail = '', lease_owner = NULL, leased_until = NULL,
-    updated_at = now()
-WHERE p.county = :county AND NOT (p.state = 'leased' AND p.leased_until >= now())
-  AND (CAST(:ids AS text[]) IS NULL OR p.property_id = ANY (CAST(:ids AS text[])))
-""")
-
-RELEASE = text("""
-UPDATE lotline.property SET
-    state = 'pending', lease_owner = NULL, leased_until = NULL, updated_at = now()
-WHERE county = :county AND state = 'leased' AND lease_owner = :owner
-""")
-
-FINISH = text("""
-UPDATE lotline.property SET
-    state = :state, reason = :reason, detail = :detail, lease_owner = NULL, leased_until = NULL,
-    updated_at = now()
-WHERE id = ANY (:ids)
-""")
+Unfinished = Literal["pending", "deferred", "failed", "no_imagery"]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How a CSV changed the queue."""
+    """How many properties were new, changed (and are pending again), or as they were."""
 
     new: int
     changed: int
@@ -103,78 +27,181 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class LeasedProperty:
-    """A property that this batch holds; `id` is its row's."""
+    """A property that one owner works on.
+
+    Attributes:
+        id: the row's key, which the other functions of the store take.
+        attempts: how often it has been leased, this time included.
+    """
 
     id: int
     property: Property
+    attempts: int
+
+
+_STAGE = """
+CREATE TEMPORARY TABLE staged_property (
+    line bigint GENERATED ALWAYS AS IDENTITY,
+    property_id text, longitude double precision, latitude double precision,
+    parcel_id text, address text
+) ON COMMIT DROP
+"""
+
+_STAGE_COPY = """
+COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM STDIN
+"""
+
+# The last line of a property_id counts. What is asked about a property decides: where it differs,
+# the property is asked about anew; where it does not, the row is left alone.
+_UPSERT = """
+WITH staged AS (
+    SELECT DISTINCT ON (property_id) property_id, parcel_id, address,
+        ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS point
+    FROM staged_property ORDER BY property_id, line DESC
+), written AS (
+    INSERT INTO lotline.property AS old (county, property_id, point, parcel_id, address)
+    SELECT :county, property_id, point, parcel_id, address FROM staged
+    ON CONFLICT (county, property_id) DO UPDATE SET
+        point = excluded.point, parcel_id = excluded.parcel_id, address = excluded.address,
+        state = 'pending', reason = '', detail = '', attempts = 0,
+        lease_owner = NULL, leased_until = NULL, updated_at = now()
+    WHERE (old.point, old.parcel_id, old.address)
+        IS DISTINCT FROM (excluded.point, excluded.parcel_id, excluded.address)
+    RETURNING xmax = 0 AS is_new  -- xmax is 0 in a row that this statement inserted
+)
+SELECT (SELECT count(*) FROM staged) AS staged,
+    count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed
+FROM written
+"""
+
+# NULL for the ids means the whole county.
+_CHOSEN = """
+county = :county AND (CAST(:property_ids AS text[]) IS NULL
+                      OR property_id = ANY(CAST(:property_ids AS text[])))
+"""
+
+_RESET = f"""
+UPDATE lotline.property SET state = 'pending', reason = '', detail = '', attempts = 0,
+    lease_owner = NULL, leased_until = NULL, updated_at = now()
+WHERE {_CHOSEN} AND state <> 'pending'
+    AND NOT (state = 'leased' AND leased_until >= clock_timestamp())
+"""  # noqa: S608
+
+_COUNT_UNPROCESSED = f"""
+SELECT count(*) FROM lotline.property
+WHERE {_CHOSEN} AND (state IN ('pending', 'deferred')
+                     OR (state = 'leased' AND leased_until < clock_timestamp()))
+"""  # noqa: S608
+
+# What this run deferred is left for a later run, or a run would never end. Rows that another
+# owner is leasing at this moment are skipped, not waited for.
+_LEASE = f"""
+WITH picked AS (
+    SELECT id FROM lotline.property
+    WHERE {_CHOSEN} AND (
+        state = 'pending'
+        OR (state = 'deferred' AND run_fk IS DISTINCT FROM :run)
+        OR (state = 'leased' AND leased_until < clock_timestamp()))
+    ORDER BY sort_key, id LIMIT :limit
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE lotline.property AS p SET state = 'leased', lease_owner = :owner,
+    leased_until = clock_timestamp() + make_interval(secs => :lease_s),
+    attempts = attempts + 1, run_fk = :run, updated_at = now()
+FROM picked WHERE p.id = picked.id
+RETURNING p.id, p.property_id, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
+    p.parcel_id, p.address, p.attempts, p.sort_key
+"""  # noqa: S608
+
+# A worker whose lease ran out may come late: what somebody else finished stays finished.
+_FINISH = """
+UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
+    lease_owner = NULL, leased_until = NULL, updated_at = now()
+WHERE id = ANY(CAST(:ids AS bigint[])) AND state NOT IN ('done', 'no_imagery')
+"""
 
 
 def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loaded:
-    """Put properties into a county's queue, in one statement; none is ever taken out."""
-    conn.execute(STAGE)
-    count = 0
-    driver = conn.connection.cursor()
-    columns = "property_id, longitude, latitude, parcel_id, address"
-    with driver.copy(f"COPY incoming ({columns}) FROM STDIN") as copy:
-        for prop in properties:
-            copy.write_row(
-                (prop.property_id, prop.longitude, prop.latitude, prop.parcel_id, prop.address)
-            )
-            count += 1
-    new, changed = conn.execute(MERGE, {"county": county}).one()
-    conn.execute(text("DROP TABLE incoming"))
-    return Loaded(new, changed, count - new - changed)
+    """Put properties into a county's queue, however many, in one statement.
+
+    A property that is there already goes back to pending if its point, parcel id or address
+    changed. Where a property_id comes twice, the last one counts.
+    """
+    conn.execute(text("DROP TABLE IF EXISTS staged_property"))
+    conn.execute(text(_STAGE))
+    driver = conn.connection.driver_connection
+    assert driver is not None  # noqa: S101 (an open Connection has one; for the type checker)
+    with driver.cursor() as cursor, cursor.copy(_STAGE_COPY) as copy:
+        for item in properties:
+            place = (item.longitude, item.latitude)
+            copy.write_row((item.property_id, *place, item.parcel_id, item.address))
+    counts = conn.execute(text(_UPSERT), {"county": county}).one()
+    return Loaded(counts.new, counts.changed, counts.staged - counts.new - counts.changed)
 
 
-def count_unprocessed(conn: Connection, county: str, ids: Sequence[str] | None = None) -> int:
-    """How many properties a batch would take; of `ids` alone, if they are given."""
-    return int(conn.execute(COUNT, {"county": county, "ids": _array(ids)}).scalar_one())
+def reset(conn: Connection, county: str, property_ids: Sequence[str] | None = None) -> int:
+    """Make properties (None: all of the county) pending again, except what is being worked on.
+
+    Returns how many changed.
+    """
+    done = conn.execute(text(_RESET), {"county": county, "property_ids": _ids(property_ids)})
+    return done.rowcount
 
 
-def reset(conn: Connection, county: str, ids: Sequence[str] | None = None) -> int:
-    """Make properties wait again, whatever came of them; how many."""
-    return conn.execute(RESET, {"county": county, "ids": _array(ids)}).rowcount
+def count_unprocessed(
+    conn: Connection, county: str, property_ids: Sequence[str] | None = None
+) -> int:
+    """How many properties (None: of the whole county) wait: pending, deferred, lease run out."""
+    chosen = {"county": county, "property_ids": _ids(property_ids)}
+    return int(conn.execute(text(_COUNT_UNPROCESSED), chosen).scalar_one())
 
 
 def lease(
     conn: Connection,
     county: str,
     owner: str,
-    count: int,
+    limit: int,
     lease_s: float,
-    ids: Sequence[str] | None,
-    run_id: int,
+    property_ids: Sequence[str] | None,
+    exclude_attempted_in_run: int,
 ) -> list[LeasedProperty]:
-    """Take up to `count` properties for `lease_s` seconds; what this run put off is left alone."""
+    """Take up to `limit` unprocessed properties for `owner`, for `lease_s` seconds.
+
+    Neighbours come together. No property is leased to two owners at a time. What the run
+    `exclude_attempted_in_run` deferred is not leased to it again; it becomes the properties' run.
+    """
     rows = conn.execute(
-        LEASE,
+        text(_LEASE),
         {
             "county": county,
             "owner": owner,
-            "count": count,
+            "limit": limit,
             "lease_s": lease_s,
-            "ids": _array(ids),
-            "run": run_id,
+            "property_ids": _ids(property_ids),
+            "run": exclude_attempted_in_run,
         },
-    )
+    ).all()
+    ordered = sorted(rows, key=lambda row: (row.sort_key is None, row.sort_key, row.id))
     return [
         LeasedProperty(
             row.id,
             Property(row.property_id, row.longitude, row.latitude, row.parcel_id, row.address),
+            row.attempts,
         )
-        for row in rows
+        for row in ordered
     ]
 
 
-def release(conn: Connection, county: str, owner: str) -> None:
-    """Give back what a batch still holds."""
-    conn.execute(RELEASE, {"county": county, "owner": owner})
+def finish(
+    conn: Connection, ids: Sequence[int], state: Unfinished, reason: str = "", detail: str = ""
+) -> int:
+    """Give up the leases of properties that have no result, and say why; how many there were.
+
+    `pending` gives them back to the queue. A property that has a result by now is left alone.
+    """
+    values = {"ids": list(ids), "state": state, "reason": reason, "detail": detail}
+    return conn.execute(text(_FINISH), values).rowcount
 
 
-def finish(conn: Connection, ids: Sequence[int], state: str, reason: str, detail: str) -> None:
-    """Close properties (by row id) that have no result: failed or deferred, and why."""
-    conn.execute(FINISH, {"ids": list(ids), "state": state, "reason": reason, "detail": detail})
-
-
-def _array(ids: Sequence[str] | None) -> list[str] | None:
-    return None if ids is None else list(ids)
+def _ids(property_ids: Sequence[str] | None) -> list[str] | None:
+    return None if property_ids is None else list(property_ids)

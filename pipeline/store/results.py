@@ -3,76 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import shapely
-from detection.results import Detection, LotResult
-from parcels import Boundary
-from parcels.measure import iou
 from shapely import MultiPolygon
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
-from pipeline.store.measurements import remeasure
+from detection.results import ChipInfo, Detection, LotResult
+from parcels.boundary import Boundary
+from parcels.measure import iou
+from pipeline.errors import StoreError
+from pipeline.store.measurements import Basis, Live, replace
 
 # A finding that overlaps a reviewed detection by this is the same thing, seen again.
 SAME_IOU = 0.5
 
-BOUNDARY = text("""
--- Versions are only ever added: the same one again finds its row.
+# What is kept of a property is written by one at a time: by runs and by people.
+_LOCK = "SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE"
+
+# Versions are only ever added; the same one again finds its row.
+_BOUNDARY = """
 WITH added AS (
     INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, parcel_ids,
                                   version, fetched_at)
     VALUES (:property, :source, ST_GeomFromWKB(:geom, 4326), :area_m2, :method, :origin,
-            :parcel_ids, :version, :fetched_at)
+            CAST(:parcel_ids AS text[]), :version, :fetched_at)
     ON CONFLICT (property_fk, version) DO NOTHING
     RETURNING id
 )
 SELECT id FROM added
 UNION ALL
 SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
-LIMIT 1
-""")
+"""
 
-CHIP = text("""
+_CHIP = """
 INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
-VALUES (:sha256, :sources, :captured_on, :crs, :gsd_m, :bands, :bounds)
+VALUES (:sha256, CAST(:sources AS text[]), :captured_on, :crs, :gsd_m, CAST(:bands AS text[]),
+        CAST(:bounds AS float8[]))
 ON CONFLICT (sha256) DO NOTHING
-""")
+"""
 
-KNOWN = text("""
--- What is there already, with every label it ever had: a person who relabels a lawn as a tree
--- has also said that it is no lawn.
-SELECT d.id, d.fingerprint, d.review_fk IS NOT NULL AS reviewed, ST_AsBinary(d.geom) AS geom,
-       ARRAY(SELECT r.before ->> 'label' FROM lotline.review r WHERE r.detection_fk = d.id)
-           || d.label AS labels
-FROM lotline.detection d WHERE d.property_fk = :property AND d.state <> 'superseded'
-FOR UPDATE OF d
-""")
+_KNOWN = """
+SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
+    ST_AsBinary(geom) AS geom
+FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
+"""
 
-SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY (:ids)")
+# How reviewed detections looked before a person changed them. Who turned a tree into a lawn has
+# also said that it is no tree, and a redrawn outline stands for the one that was found.
+_EARLIER_FORMS = """
+SELECT r.before ->> 'label' AS label,
+    ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
+FROM lotline.detection d JOIN lotline.review r ON r.detection_fk = d.id
+WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
+"""
 
-DETECTION = text("""
-INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, label, prompt,
-    segmenter, weights_sha256, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
+_SUPERSEDE = "UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)"
+
+_INSERT = """
+INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
+    weights_sha256, label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
     fingerprint)
-VALUES (:property, :boundary, :run, :chip, :label, :prompt, :segmenter, :weights_sha256, :score,
-    :relation, ST_GeomFromWKB(:geom, 4326), :area_m2, :clipped_area_m2, :whole_area_m2,
-    :fingerprint)
-""")
+SELECT :property, :boundary, :run, :chip, :segmenter, :weights_sha256, new.label, new.prompt,
+    new.score, new.relation, ST_GeomFromWKB(new.geom, 4326), new.area_m2, new.clipped_area_m2,
+    new.whole_area_m2, new.fingerprint
+FROM unnest(CAST(:label AS text[]), CAST(:prompt AS text[]), CAST(:score AS float8[]),
+        CAST(:relation AS text[]), CAST(:geom AS bytea[]), CAST(:area_m2 AS float8[]),
+        CAST(:clipped_area_m2 AS float8[]), CAST(:whole_area_m2 AS float8[]),
+        CAST(:fingerprint AS text[]))
+    AS new (label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
+            fingerprint)
+RETURNING id, fingerprint
+"""
 
-CLOSE = text("""
-UPDATE lotline.property SET
-    state = :state, reason = :reason, detail = :detail, boundary_fk = :boundary,
-    chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
+_CLOSE = """
+UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
+    boundary_fk = :boundary, chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 WHERE id = :property
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What every detection of a run says of where it comes from; `labels` were asked for."""
+    """What every detection of a run says of where it comes from.
+
+    Attributes:
+        labels: the names of the labels asked for; one of which nothing is found measures 0 m².
+    """
 
     id: int
     segmenter: str
@@ -82,16 +102,17 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a lot's findings.
+    """What became of a lot, and of its findings.
 
     Attributes:
+        state, reason: of the property.
         new: written as proposed.
         kept: were there already, the same in every respect.
         superseded: earlier findings that nobody reviewed and that were not found again.
         suppressed: gave way to what a person had decided.
     """
 
-    state: str
+    state: Literal["done", "no_imagery"]
     reason: str
     new: int = 0
     kept: int = 0
@@ -99,96 +120,158 @@ class Written:
     suppressed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
+
+    reviewed_live: list[Live]
+    reviewed_forms: list[tuple[str, MultiPolygon]]
+    unreviewed: dict[str, Live]
+
+
 def write_lot(
     conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
 ) -> Written:
-    """Write a lot's boundary, detections, measurements and state; the caller's transaction holds.
+    """Write a lot's boundary, detections, measurements and state, in one savepoint.
 
-    Findings are matched with what people reviewed on this property: same label and an
-    intersection over union of at least `SAME_IOU` means that the person's word stands and the
-    finding is not written. Writing the same result twice changes nothing.
+    Findings are matched with what people reviewed on this property: the same label and an
+    intersection over union of at least `SAME_IOU` mean that the person's word stands, and the
+    finding is not written. Earlier findings that nobody reviewed are superseded, unless they are
+    the same in every respect. Writing the same result twice changes nothing.
 
-    `result` is "detected" or "no_imagery"; the latter leaves earlier detections alone.
+    `no_imagery` keeps the boundary and leaves what was found earlier alone.
+
+    Raises:
+        StoreError: no such property, or a result that is `unavailable` or `failed`, which is no
+            result: `properties.finish` keeps those.
     """
-    boundary_fk = _boundary(conn, property_fk, boundary)
-    if result.chip is None or result.status == "no_imagery":
-        written = Written("no_imagery", result.reason)
+    if result.status not in {"detected", "no_imagery"}:
+        raise StoreError(
+            f"a lot that is {result.status} has no result to write: finish its property instead"
+        )
+    with conn.begin_nested():
+        if conn.execute(text(_LOCK), {"property": property_fk}).one_or_none() is None:
+            raise StoreError(f"there is no property {property_fk}: load it before its result")
+        boundary_fk = _write_boundary(conn, property_fk, boundary)
+        if result.status == "no_imagery" or result.chip is None:
+            written = Written("no_imagery", result.reason)
+            _close(conn, run, property_fk, boundary_fk, result, written)
+            return written
+        _write_chip(conn, result.chip)
+        basis = Basis(property_fk, boundary_fk, run.id, boundary.source, result.imaged_share)
+        written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
+        replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
         _close(conn, run, property_fk, boundary_fk, result, written)
         return written
-    conn.execute(CHIP, _lists(asdict(result.chip)))
-    written = _detections(conn, run, property_fk, (boundary_fk, boundary.version), result)
-    _close(conn, run, property_fk, boundary_fk, result, written)
-    remeasure(conn, property_fk, run.labels, run.id)
-    return written
 
 
-def _detections(
-    conn: Connection, run: RunInfo, property_fk: int, boundary: tuple[int, str], result: LotResult
-) -> Written:
-    boundary_fk, version = boundary
-    assert result.chip is not None
-    known = conn.execute(KNOWN, {"property": property_fk}).all()
-    reviewed = [(row, shapely.from_wkb(row.geom)) for row in known if row.reviewed]
-    unreviewed = {row.fingerprint: row for row in known if not row.reviewed}
-    new: dict[str, dict[str, Any]] = {}
-    kept: set[str] = set()
+def _reconcile(
+    conn: Connection,
+    run: RunInfo,
+    basis: Basis,
+    boundary: Boundary,
+    chip: ChipInfo,
+    findings: Sequence[Detection],
+) -> tuple[Written, list[Live]]:
+    """Write the findings beside what is there; and all that is live on the property then."""
+    known = _read_known(conn, basis.property_fk)
+    version = boundary.version
+    kept: dict[str, Live] = {}
+    new: dict[str, Detection] = {}
     suppressed = 0
-    for found in result.detections:
-        fingerprint = _fingerprint(run, version, result.chip.sha256, found)
-        if fingerprint in unreviewed:
-            kept.add(fingerprint)
-        elif _reviewed_already(found, reviewed):
+    for finding in findings:
+        fingerprint = _fingerprint(run, version, chip.sha256, finding)
+        if _is_decided(finding, known.reviewed_forms):
             suppressed += 1
+        elif fingerprint in known.unreviewed:
+            kept[fingerprint] = known.unreviewed[fingerprint]
         else:
-            new[fingerprint] = {
-                "property": property_fk,
-                "boundary": boundary_fk,
-                "run": run.id,
-                "chip": result.chip.sha256,
-                "segmenter": run.segmenter,
-                "weights_sha256": run.weights_sha256,
-                "fingerprint": fingerprint,
-                **asdict(found),
-                "geom": shapely.to_wkb(found.geometry),
-            }
+            new[fingerprint] = finding
+    # A run says nothing of labels that it was not asked for.
+    others = [live for live in known.unreviewed.values() if live.label not in run.labels]
     gone = [
-        row.id
-        for fingerprint, row in unreviewed.items()
-        if fingerprint not in kept and row.labels[-1] in run.labels
+        live.id
+        for fingerprint, live in known.unreviewed.items()
+        if fingerprint not in kept and live.label in run.labels
     ]
     if gone:
-        conn.execute(SUPERSEDE, {"ids": gone})
-    if new:
-        conn.execute(DETECTION, list(new.values()))
-    reason = "measured" if result.detections else "nothing_found"
-    return Written("done", reason, len(new), len(kept), len(gone), suppressed)
+        conn.execute(text(_SUPERSEDE), {"ids": gone})
+    inserted = _insert(conn, run, basis, chip, new) if new else []
+    live = [*known.reviewed_live, *others, *kept.values(), *inserted]
+    is_empty = not any(found.label in run.labels for found in live)
+    written = Written(
+        "done",
+        "nothing_found" if is_empty else "measured",
+        len(new),
+        len(kept),
+        len(gone),
+        suppressed,
+    )
+    return written, live
 
 
-def _reviewed_already(found: Detection, reviewed: list[tuple[Row[Any], MultiPolygon]]) -> bool:
+def _read_known(conn: Connection, property_fk: int) -> _Known:
+    known = _Known([], [], {})
+    for row in conn.execute(text(_KNOWN), {"property": property_fk}):
+        live = Live(row.id, row.label, shapely.from_wkb(row.geom))
+        if not row.is_reviewed:
+            known.unreviewed[row.fingerprint] = live
+            continue
+        known.reviewed_forms.append((live.label, live.geometry))
+        if row.state != "rejected":
+            known.reviewed_live.append(live)
+    if known.reviewed_forms:
+        for row in conn.execute(text(_EARLIER_FORMS), {"property": property_fk}):
+            known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
+    return known
+
+
+def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, MultiPolygon]]) -> bool:
     return any(
-        found.label in row.labels and iou(found.geometry, geometry) >= SAME_IOU
-        for row, geometry in reviewed
+        finding.label == label
+        and finding.geometry.intersects(geometry)
+        and iou(finding.geometry, geometry) >= SAME_IOU
+        for label, geometry in reviewed
     )
 
 
-def _fingerprint(run: RunInfo, version: str, chip_sha256: str, found: Detection) -> str:
-    """SHA-256 of all that makes a finding what it is: the same look at the same lot has the same."""
-    digest = hashlib.sha256()
-    for part in (
-        version,
-        chip_sha256,
-        run.segmenter,
-        run.weights_sha256 or "",
-        found.label,
-        found.prompt,
-    ):
-        digest.update(part.encode() + b"\0")
-    digest.update(shapely.to_wkb(found.geometry, byte_order=1))
+def _fingerprint(run: RunInfo, version: str, chip_sha256: str, finding: Detection) -> str:
+    """SHA-256 of all that makes a finding what it is: the same look at a lot finds the same."""
+    asked = (run.segmenter, run.weights_sha256 or "", finding.label, finding.prompt)
+    digest = hashlib.sha256(repr((version, chip_sha256, *asked)).encode())
+    digest.update(shapely.to_wkb(finding.geometry, byte_order=1))
     return digest.hexdigest()
 
 
-def _boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:
-    row = {
+def _insert(
+    conn: Connection, run: RunInfo, basis: Basis, chip: ChipInfo, new: dict[str, Detection]
+) -> list[Live]:
+    findings = list(new.values())
+    rows = conn.execute(
+        text(_INSERT),
+        {
+            "property": basis.property_fk,
+            "boundary": basis.boundary_fk,
+            "run": run.id,
+            "chip": chip.sha256,
+            "segmenter": run.segmenter,
+            "weights_sha256": run.weights_sha256,
+            "label": [finding.label for finding in findings],
+            "prompt": [finding.prompt for finding in findings],
+            "score": [finding.score for finding in findings],
+            "relation": [finding.relation for finding in findings],
+            "geom": [shapely.to_wkb(finding.geometry) for finding in findings],
+            "area_m2": [finding.area_m2 for finding in findings],
+            "clipped_area_m2": [finding.clipped_area_m2 for finding in findings],
+            "whole_area_m2": [finding.whole_area_m2 for finding in findings],
+            "fingerprint": list(new),
+        },
+    )
+    return [Live(row.id, new[row.fingerprint].label, new[row.fingerprint].geometry) for row in rows]
+
+
+def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:
+    values = {
         "property": property_fk,
         "source": boundary.source,
         "geom": shapely.to_wkb(boundary.geometry),
@@ -199,7 +282,20 @@ def _boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:
         "version": boundary.version,
         "fetched_at": boundary.fetched_at,
     }
-    return int(conn.execute(BOUNDARY, row).scalar_one())
+    return int(conn.execute(text(_BOUNDARY), values).scalar_one())
+
+
+def _write_chip(conn: Connection, chip: ChipInfo) -> None:
+    values = {
+        "sha256": chip.sha256,
+        "sources": list(chip.sources),
+        "captured_on": chip.captured_on,
+        "crs": chip.crs,
+        "gsd_m": chip.gsd_m,
+        "bands": list(chip.bands),
+        "bounds": list(chip.bounds),
+    }
+    conn.execute(text(_CHIP), values)
 
 
 def _close(
@@ -210,21 +306,15 @@ def _close(
     result: LotResult,
     written: Written,
 ) -> None:
-    conn.execute(
-        CLOSE,
-        {
-            "property": property_fk,
-            "state": written.state,
-            "reason": written.reason,
-            "detail": result.detail,
-            "boundary": boundary_fk,
-            "chip": result.chip.sha256 if result.chip else None,
-            "imaged_share": result.imaged_share,
-            "run": run.id,
-        },
-    )
-
-
-def _lists(row: dict[str, Any]) -> dict[str, Any]:
-    """psycopg sends lists as arrays, and tuples as records."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in row.items()}
+    values = {
+        "property": property_fk,
+        "state": written.state,
+        "reason": written.reason,
+        "detail": result.detail,
+        "boundary": boundary_fk,
+        "chip": None if result.chip is None else result.chip.sha256,
+        # A sum of overlapping pieces can pass the whole by a rounding.
+        "imaged_share": min(max(result.imaged_share, 0.0), 1.0),
+        "run": run.id,
+    }
+    conn.execute(text(_CLOSE), values)

@@ -79,8 +79,8 @@ def upgrade(engine: Engine) -> None:
 
 def _run_migrations(connection: Connection) -> None:
     # Alembic takes a while to import, and a database at the head does not need it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

@@ -13,7 +13,7 @@ WHERE county = :county GROUP BY state, reason
 """)
 
 SOURCES = text("""
-SELECT b.source, count(*)
+SELECT b.source, count(*) AS properties
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
 """)
@@ -85,7 +85,7 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
     return CountyStatus(
         county=county,
         by_state={(state, why): n for state, why, n in conn.execute(QUEUE, where)},
-        by_source={source: n for source, n in conn.execute(SOURCES, where)},
+        by_source={row.source: row.properties for row in conn.execute(SOURCES, where)},
         areas=tuple(
             Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
             for row in conn.execute(AREAS, where)
