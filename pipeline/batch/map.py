@@ -30,7 +30,7 @@ PAD_M = 8.0
 
 COLOURS = {"lawn": "#d4ff2a", "tree": "#19c3e6", "vegetation": "#ff8ad8"}
 OTHER_COLOURS = ("#ff7f0e", "#b58cff", "#ff5252", "#40e0b0", "#ffd166")
-LOT, BUFFER = "#ffffff", "#ffb000"
+LOT, BUFFER, NO_IMAGE = "#ffffff", "#ffb000", "#d0d0d0"
 
 
 def draw_map(
@@ -124,7 +124,8 @@ def _draw_place(
     transform = frame.transform(window)
     left, top = transform @ (0, 0)
     right, bottom = transform @ (window.width, window.height)
-    axis.set_facecolor("#d9d9d9")
+    corners = ([left, right, right, left], [bottom, bottom, top, top])
+    axis.fill(*corners, color=NO_IMAGE, linewidth=0, zorder=-1)
     try:
         chip = imagery.read(frame, window)
         axis.imshow(picture(chip), extent=(left, right, bottom, top), interpolation="nearest")

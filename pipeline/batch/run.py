@@ -17,6 +17,7 @@ from detection.clock import Clock
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.results import LotResult
+from detection.segmenters import check_segmenter
 from parcels import Boundary, NoBoundary, ParcelBoundaryService
 from parcels.service import WhenUnavailable
 from pipeline.batch.report import BatchReport, Problem
@@ -101,8 +102,8 @@ def run_batch(
     """
     settings = settings or load_settings()
     opened = open_county(order.county, order.registry or settings.registry, settings.home)
-    segmenter = build_segmenter(order.segmenter)
-    labels = choose_labels(order.labels or segmenter.labels)
+    check_segmenter(order.segmenter)
+    chosen = choose_labels(order.labels) if order.labels else None
     source = order.properties or opened.county.properties
     file = read_properties(source) if source else None
     with open_database(settings.database_url, settings.home) as database:
@@ -114,6 +115,8 @@ def run_batch(
             return _nothing_to_do(database, opened, file)
         imagery = open_imagery(opened.county.imagery)
         service = ParcelBoundaryService(opened.county)
+        segmenter = build_segmenter(order.segmenter)
+        labels = chosen or choose_labels(segmenter.labels)
         batch = _Batch(database, service, Detector(segmenter), imagery, labels, order, selection)
         return batch.run(opened, file, total, progress or Silent())
 

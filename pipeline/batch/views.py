@@ -9,7 +9,6 @@ import pandas as pd
 from detection.imagery.protocol import Imagery
 from detection.results import WHOLE_SHARE
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
-from pipeline.batch.map import draw_map
 from pipeline.counties import OpenCounty
 from pipeline.store import rows
 from pipeline.store.database import Database
@@ -19,6 +18,9 @@ def draw_run(
     database: Database, opened: OpenCounty, run_id: int, imagery: Imagery, path: Path
 ) -> Path | None:
     """Draw what the county has after a run; None where no property has a boundary yet."""
+    # Loading matplotlib takes longer than finding out that there is nothing to draw.
+    from pipeline.batch.map import draw_map
+
     county = opened.county
     with database.engine.connect() as conn:
         boundaries = list(rows.iter_boundaries(conn, county.key, run_id))
