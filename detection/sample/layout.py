@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 from numpy.typing import NDArray
-from shapely import LineString, MultiPoint, Polygon
+from shapely import LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
@@ -223,12 +223,9 @@ def _court(block: _Block) -> tuple[list[_Parcel], LineString, Polygon]:
         (end[0] + 30 * math.cos(turn), end[1] + 30 * math.sin(turn))
         for turn in np.radians([68, 116, 161, 206, 251, 293])
     ]
-    cells = shapely.voronoi_polygons(MultiPoint(seeds), extend_to=ground.buffer(50))
     parcels = []
     for seed in seeds:
-        point = shapely.Point(seed)
-        cell = next(cell for cell in cells.geoms if cell.contains(point))
-        polygon = cell.intersection(ground).difference(right_of_way)
+        polygon = _nearest_ground(ground, seed, seeds).difference(right_of_way)
         edge = polygon.boundary.intersection(right_of_way.buffer(0.05))
         front = edge.interpolate(0.5, normalized=True) if edge.geom_type == "LineString" else edge
         front = front.centroid
@@ -236,6 +233,29 @@ def _court(block: _Block) -> tuple[list[_Parcel], LineString, Polygon]:
         inward = ((seed[0] - front.x) / reach, (seed[1] - front.y) / reach)
         parcels.append(_Parcel(polygon, (front.x, front.y), inward, edge.length, "Juniper Court"))
     return parcels, stem, bulb
+
+
+def _nearest_ground(
+    ground: Polygon, seed: tuple[float, float], seeds: list[tuple[float, float]]
+) -> Polygon:
+    """The part of the ground that is nearer to `seed` than to any other of the seeds."""
+    far_m = 1000.0
+    for other in seeds:
+        if other == seed:
+            continue
+        across = np.subtract(other, seed) / math.dist(other, seed)
+        along = np.array([-across[1], across[0]])
+        middle = np.add(other, seed) / 2
+        nearer = Polygon(
+            [
+                middle + far_m * along,
+                middle - far_m * along,
+                middle - far_m * along - far_m * across,
+                middle + far_m * along - far_m * across,
+            ]
+        )
+        ground = ground.intersection(nearer)
+    return ground
 
 
 def _bend(

@@ -147,25 +147,25 @@ def furnish(rng: Generator, plan: LotPlan, right_of_way: BaseGeometry) -> Yard:
 
     to_road = unary_union([lot, shapely.clip_by_rect(right_of_way, *lot.buffer(6.0).bounds)])
     drive, garage = _drive(rng, frame, house, lot)
-    drive = drive.intersection(to_road).difference(roof)
+    drive = _areal(drive.intersection(to_road).difference(roof))
     shed = _inside(_shed(rng, frame, house, lot) if garage.is_empty else garage, lot, 0.6, roof)
     door_x = house.left + house.width * rng.uniform(0.4, 0.6)
     walk = frame.box(door_x - 0.6, -2.0, door_x + 0.6, house.front + 0.5)
-    walk = walk.intersection(to_road).difference(unary_union([drive, roof]))
+    walk = _areal(walk.intersection(to_road).difference(unary_union([drive, roof])))
     patio = _patio(rng, frame, house)
     pool, deck = _pool(rng, frame, house)
     if not deck.within(lot.buffer(-0.8)):
         pool = deck = _NOTHING
-    patio = unary_union([patio, deck]).intersection(lot.buffer(-0.5))
+    patio = _areal(unary_union([patio, deck]).intersection(lot.buffer(-0.5)))
 
     built = unary_union([roof, shed, drive, walk, patio, pool])
     beds = roof.buffer(rng.uniform(0.9, 1.6)).intersection(
         frame.box(house.left - 2, house.front - 4, house.right + 2, house.front + 3)
     )
-    beds = beds.difference(built).intersection(lot)
+    beds = _areal(beds.difference(built).intersection(lot))
     bare = _bare_patches(rng, lot) if rng.random() < 0.3 else _NOTHING
-    bare = bare.intersection(lot).difference(unary_union([built, beds]))
-    turf = lot.difference(unary_union([built, beds, bare]))
+    bare = _areal(_areal(bare.intersection(lot)).difference(unary_union([built, beds])))
+    turf = _areal(lot.difference(unary_union([built, beds, bare])))
 
     shrubs = _foundation_shrubs(rng, beds)
     if rng.random() < 0.3:
@@ -179,7 +179,7 @@ def furnish(rng: Generator, plan: LotPlan, right_of_way: BaseGeometry) -> Yard:
         shed=shed,
         drive=drive,
         walk=walk,
-        patio=patio.difference(unary_union([roof, drive, shed, pool])),
+        patio=_areal(patio.difference(unary_union([roof, drive, shed, pool]))),
         pool=pool,
         beds=beds,
         bare=bare,
@@ -307,7 +307,13 @@ def _pool(rng: Generator, frame: _Frame, house: _House) -> tuple[BaseGeometry, B
 def _inside(
     shape: BaseGeometry, lot: Polygon, margin_m: float, taken: BaseGeometry
 ) -> BaseGeometry:
-    return shape.intersection(lot.buffer(-margin_m)).difference(taken)
+    return _areal(_areal(shape.intersection(lot.buffer(-margin_m))).difference(taken))
+
+
+def _areal(shape: BaseGeometry) -> BaseGeometry:
+    """Only the polygons of what an overlay leaves: shapes that touch leave lines and points too."""
+    parts = shapely.get_parts(shape)
+    return unary_union([part for part in parts if part.geom_type == "Polygon"])
 
 
 def _bare_patches(rng: Generator, lot: Polygon) -> BaseGeometry:
