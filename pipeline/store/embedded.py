@@ -186,7 +186,8 @@ def _parameters(socket: Path) -> dict[str, str]:
         "hostaddr": "",
         "port": "5432",
         "user": NAME,
-        "options": "",
+        # Not the default, which for a role of the schema's name would be our schema.
+        "options": "-c search_path=public",
         "application_name": NAME,
         "client_encoding": "utf8",
         "gssencmode": "disable",
