@@ -224,10 +224,12 @@ def _properties(scene: Scene) -> str:
 
 def _points_without_a_lot(scene: Scene) -> list[tuple[float, float]]:
     """Five: in the park if there is one, and on the streets."""
-    image = shapely.box(*scene.bounds).buffer(-35.0)
+    image = shapely.box(*scene.bounds)
     lots = shapely.union_all([yard.plan.polygon for yard in scene.yards])
     places = [common.representative_point() for common in scene.plan.commons[:1]]
-    streets = scene.plan.street_lines.intersection(image)
+    # Where their buffers of 30 m are imaged whole; a small county has no such place.
+    inner = scene.plan.street_lines.intersection(image.buffer(-35.0))
+    streets = scene.plan.street_lines.intersection(image) if inner.is_empty else inner
     parts = sorted(getattr(streets, "geoms", [streets]), key=lambda part: -part.length)
     shares = [0.5, 0.25, 0.75, 0.4, 0.6]
     places += [
