@@ -40,7 +40,7 @@ def draw_map(
     imagery: Imagery,
     title: str,
     footnote: str,
-) -> str:
+) -> str | None:
     """Draw places with most lots, a panel each, and say what is shown.
 
     Args:
@@ -49,18 +49,19 @@ def draw_map(
         imagery: read again for the background.
 
     Returns:
-        A line that tells how much of the county the map shows.
+        A line that tells how much the map shows; None, and no file, where nothing is imaged.
     """
-    mpl.rcParams["savefig.facecolor"] = "white"
     every = _places(lots, imagery)
+    if not every:
+        return None
     places = every[:MAX_PLACES]
     columns = min(len(places), 1 if len(places) == 1 else 2 if len(places) <= 4 else 4)
-    rows = -(-len(places) // columns) if places else 1
+    rows = -(-len(places) // columns)
     side = 11.0 if len(places) == 1 else 6.0 if columns == 2 else 4.2
-    tallest = max((window.height / window.width for _, window in places), default=1.0)
+    tallest = max((window.height / window.width for _, window in places))
     height = side * min(tallest, 1.5)
     figure = Figure(figsize=(side * columns, height * rows + 1.2), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns or 1, squeeze=False)).ravel()
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axis in axes:
         axis.set_axis_off()
     shown = 0

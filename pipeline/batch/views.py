@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import geopandas
 import pandas as pd
 
 from detection.imagery.protocol import Imagery
@@ -17,26 +19,21 @@ from pipeline.store.database import Database
 def draw_run(
     database: Database, opened: OpenCounty, run_id: int, imagery: Imagery, path: Path
 ) -> Path | None:
-    """Draw what the county has after a run; None where no property has a boundary yet."""
+    """Draw what the county has after a run; None where nothing was imaged."""
     # Loading matplotlib takes longer than finding out that there is nothing to draw.
     from pipeline.batch.map import draw_map
 
     county = opened.county
     with database.engine.connect() as conn:
-        boundaries = list(rows.iter_boundaries(conn, county.key, run_id))
-        detections = list(rows.iter_detections(conn, county.key, run_id=run_id))
-    if not boundaries:
-        return None
+        lots = _whole(rows.iter_boundaries(conn, county.key, run_id))
+        detections = _whole(rows.iter_detections(conn, county.key, run_id))
     notice = "Synthetic imagery and lots, not a real place." if opened.synthetic else ""
-    draw_map(
-        path,
-        pd.concat(boundaries, ignore_index=True),
-        pd.concat(detections, ignore_index=True),
-        imagery,
-        f"{county.name}: run {run_id}",
-        notice,
-    )
-    return path
+    title = f"{county.name}: run {run_id}"
+    return path if draw_map(path, lots, detections, imagery, title, notice) else None
+
+
+def _whole(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
+    return pd.concat(list(chunks), ignore_index=True)
 
 
 def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:

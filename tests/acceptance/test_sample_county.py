@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 
 import geopandas
@@ -75,7 +74,7 @@ def test_exports_open_and_explain_themselves(fresh: User) -> None:
         for name in ("detections", "properties"):
             path = folder / f"{name}.{suffix}"
             if kind == "csv":
-                columns = next(csv.reader(path.open()))
+                columns = path.read_text().splitlines()[0].split(",")
             else:
                 read = geopandas.read_parquet if kind == "geoparquet" else geopandas.read_file
                 frame = read(path)
