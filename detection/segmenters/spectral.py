@@ -1,0 +1,333 @@
+"""A baseline without weights: colour finds what is green, texture parts trees from grass.
+
+What is green: NDVI where there is near infrared, else GLI. What is rough among the green is
+tree, what is smooth is lawn. Thresholds are chosen from each chip's own pixels, inside bounds.
+
+It is a baseline, and it is wrong where colour and texture mislead: dormant (straw) lawns are
+missed; smooth crowns and clipped hedges are called lawn; weeds, ground cover and crops too, for
+it cannot know what is mown; small shrubs are lawn or tree by chance; trees in full shade and
+lawns in the broken shade of trees change places; without near infrared, green paint and
+artificial turf are vegetation, and lawns in blue shade are lost. Trees that overhang a lawn hide
+it, and nothing here looks beneath.
+
+Sources:
+    NDVI: Rouse et al. (1974), Monitoring vegetation systems in the Great Plains with ERTS.
+    GLI: Louhaichi, Borman and Johnson (2001), Geocarto International 16(1).
+    Threshold: Otsu (1979), IEEE Transactions on Systems, Man and Cybernetics 9(1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as nn
+from torch import Tensor
+
+from detection.chip import Chip
+from detection.errors import SegmenterError
+from detection.labels import Label
+from detection.segmenters.protocol import Mask
+
+LABELS = ("lawn", "tree", "vegetation")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prior:
+    """What a threshold usually is, and the bounds beyond which a chip's own is not believed."""
+
+    usual: float
+    low: float
+    high: float
+
+
+_NDVI_PRIOR = _Prior(0.09, 0.05, 0.14)
+_GLI_PRIOR = _Prior(0.05, 0.035, 0.08)
+# Logarithm of a relative standard deviation (0.027, between 0.020 and 0.045); see _roughness.
+_ROUGHNESS_PRIOR = _Prior(-3.6, -3.9, -3.1)
+# The logarithm of brightness against the median of the green: what is darker lies in shade.
+_SHADE_PRIOR = _Prior(math.log(0.65), math.log(0.5), math.log(0.78))
+
+# Texture is measured on pixels of about this size, so that finer imagery gives the same answer.
+_TEXTURE_GSD_M = 0.6
+_TEXTURE_WINDOW_M = 3.0
+# How far a window at the edge of a crown is rough beyond it.
+_HALO_M = 1.8
+# Added to brightness, as a share of the median: in the dark, sensor noise is no texture.
+_NOISE_FLOOR = 0.3
+# Crowns shade themselves: a tenth darker than the other green counts as 20 % rougher.
+_DARKNESS_WEIGHT = 2.0
+# In shade there is less light to see texture by, and more noise.
+_SHADE_ROUGHNESS = 0.6
+# Pixels on the rim of the green are half pavement; inside, they have next to no say.
+_RIM_WEIGHT = 0.02
+
+_SPECK_M = 0.25  # radius of the specks and pinholes that are noise
+_NARROWEST_M = 1.0  # a green seam along a wall is narrower than any lawn
+_LAWN_SEED_M = 1.0  # radius of the smallest lawn that stands by itself
+_CROWN_M = 1.4  # radius of the smallest crown
+_GROW_M = 1.8  # how far a lawn may grow into what is green but seems rough at its edge
+_GROW_ROUGHNESS = 2.0  # times the threshold, beyond which a lawn does not grow
+# Confidence is one half at a threshold and 0.73 one of these beyond it.
+_INDEX_SCALE = {"ndvi": 0.05, "gli": 0.02}
+_ROUGHNESS_SCALE = 0.4
+
+# Otsu's separability: 0.64 for one Gaussian, which has nothing to part; two modes have more.
+_LEAST_SEPARABILITY = 0.7
+_LEAST_PIXELS = 400
+_MOST_SAMPLES = 500_000
+_BINS = 256
+
+
+class Spectral:
+    """The baseline segmenter; see the module's docstring for what it gets wrong.
+
+    Every answer is deterministic. "vegetation" contains "lawn" and "tree", which are disjoint.
+    Nothing is found where a chip is not valid, and such pixels have no say in any threshold.
+
+    Confidence is, pixel by pixel, the logistic function of the greenness beyond its threshold;
+    for lawn and tree times the logistic function of how far the texture lies on their side.
+    """
+
+    name = "spectral-1"
+    weights_sha256: str | None = None
+    labels: tuple[str, ...] = LABELS
+
+    def __init__(self, device: str | None = None) -> None:
+        """On a torch `device`; by default a GPU where there is one."""
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
+        """For each chip one mask (height, width) for each label, in the labels' order.
+
+        Raises:
+            SegmenterError: a label that it cannot find, or a chip without the bands it needs:
+                red and nir, or red, green and blue.
+        """
+        for label in labels:
+            if label.name not in LABELS:
+                raise SegmenterError(
+                    f"{self.name} does not find {label.name!r}: choose from {', '.join(LABELS)}"
+                )
+        return [self._segment(chip, labels) for chip in chips]
+
+    @torch.inference_mode()
+    def _segment(self, chip: Chip, labels: Sequence[Label]) -> list[Mask]:
+        planes = _planes(chip, self.device)
+        found = _classify(planes, chip.gsd_m)
+        return [
+            Mask(
+                label=label,
+                pixels=found[label.name][0].cpu().numpy(),
+                confidence=found[label.name][1].cpu().numpy().astype(np.float32),
+            )
+            for label in labels
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """What the bands say, each (height, width): greenness, brightness, and where they say it."""
+
+    index: Tensor
+    index_scale: float
+    prior: _Prior
+    brightness: Tensor
+    valid: Tensor
+
+
+def _planes(chip: Chip, device: str) -> _Planes:
+    names = [name for name in ("red", "green", "blue", "nir") if name in chip.bands]
+    infrared = {"red", "nir"} <= set(names)
+    if not infrared and not {"red", "green", "blue"} <= set(names):
+        raise SegmenterError(
+            f"spectral needs the bands red and nir, or red, green and blue; the chip has "
+            f"{', '.join(chip.bands) or 'none'}: name the imagery's bands in the registry"
+        )
+    bands = {
+        name: torch.from_numpy(np.array(chip.band(name), dtype=np.float32)).to(device)
+        for name in names
+    }
+    valid = torch.from_numpy(np.array(chip.valid, dtype=bool)).to(device)
+    for band in bands.values():
+        valid = valid & torch.isfinite(band)
+    # Reflectance may fall a little below 0; an index of such a pixel would be without bounds.
+    bands = {name: torch.where(valid, band, 0.0).clamp(min=0) for name, band in bands.items()}
+    brightness = torch.stack(list(bands.values())).mean(0)
+    if infrared:
+        index = _ratio(bands["nir"] - bands["red"], bands["nir"] + bands["red"])
+        return _Planes(index, _INDEX_SCALE["ndvi"], _NDVI_PRIOR, brightness, valid)
+    red, green, blue = bands["red"], bands["green"], bands["blue"]
+    index = _ratio(2 * green - red - blue, 2 * green + red + blue)
+    # Pools are green to GLI; no leaf is bluer than green.
+    index = torch.where(blue < green, index, index.clamp(max=0))
+    return _Planes(index, _INDEX_SCALE["gli"], _GLI_PRIOR, brightness, valid)
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    """The quotient, and -1 (no vegetation) where a pixel is black."""
+    return torch.where(below > 0, above / below.clamp(min=1e-12), -1.0)
+
+
+def _classify(planes: _Planes, gsd_m: float) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each label where it is, and the confidence."""
+    valid = planes.valid
+    threshold = _threshold(planes.index[valid], planes.prior)
+    green = valid & (planes.index > threshold)
+    green = _smooth_edges(green, gsd_m) & valid
+    rough, rough_threshold = _roughness(planes, green, gsd_m)
+
+    tree = _trees(green, rough, rough_threshold, gsd_m)
+    lawn = _wide(green & ~tree, round(_NARROWEST_M / gsd_m))
+
+    sure = torch.where(valid, ((planes.index - threshold) / planes.index_scale).sigmoid(), 0.0)
+    tree_like = ((rough - rough_threshold) / _ROUGHNESS_SCALE).sigmoid()
+    return {
+        "vegetation": (green, sure),
+        "tree": (tree, sure * tree_like),
+        "lawn": (lawn, sure * (1 - tree_like)),
+    }
+
+
+def _threshold(values: Tensor, prior: _Prior) -> float:
+    """Otsu's threshold of the values (n,), or the usual one where theirs is not to be believed.
+
+    That is so with few pixels, with one mode instead of two (a chip all lawn, or all roofs), and
+    where the two modes are others than those sought (roofs and roads, or trees and lawns).
+    """
+    if values.numel() < _LEAST_PIXELS:
+        return prior.usual
+    values = values[:: 1 + values.numel() // _MOST_SAMPLES]
+    low, high = (float(edge) for edge in values.quantile(values.new_tensor([0.01, 0.99])))
+    if not high > low:
+        return prior.usual
+    counts = torch.histc(values.clamp(low, high), _BINS, low, high).double()
+    centres = low + (torch.arange(_BINS, dtype=torch.double, device=values.device) + 0.5) * (
+        (high - low) / _BINS
+    )
+    share = counts / counts.sum()
+    below = share.cumsum(0)[:-1]
+    sums = (share * centres).cumsum(0)
+    mean = sums[-1]
+    between = (mean * below - sums[:-1]) ** 2 / (below * (1 - below)).clamp(min=1e-12)
+    best = int(between.argmax())
+    total = (share * (centres - mean) ** 2).sum()
+    chosen = float((centres[best] + centres[best + 1]) / 2)
+    believed = float(between[best] / total) >= _LEAST_SEPARABILITY
+    return chosen if believed and prior.low <= chosen <= prior.high else prior.usual
+
+
+def _roughness(planes: _Planes, green: Tensor, gsd_m: float) -> tuple[Tensor, float]:
+    """(how rough each pixel's neighbourhood is, the threshold), as logarithms.
+
+    Roughness is the standard deviation of the logarithm of brightness, measured among green
+    pixels in the same light only: else the edge of a lawn, or of a shadow on it, would be rough.
+    What is darker than other green in the sun counts as rougher.
+    """
+    factor = max(1, round(_TEXTURE_GSD_M / gsd_m))
+    share = _pool(green.float(), factor)
+    usable = share > 0.5
+    if not bool(usable.any()):
+        return torch.zeros_like(planes.index), _ROUGHNESS_PRIOR.usual
+    brightness = _pool(planes.brightness * green, factor) / share.clamp(min=1e-6)
+    relative = brightness / brightness[usable].median().clamp(min=1e-12)
+    shade_threshold = _threshold(relative[usable].clamp(min=0.02).log(), _SHADE_PRIOR)
+    shade = relative < math.exp(shade_threshold)
+
+    light = ((relative + _NOISE_FLOOR) / (1 + _NOISE_FLOOR)).log()
+    core = torch.where(_dilated(~usable, 1), _RIM_WEIGHT, 1.0) * usable
+    window = _odd(_TEXTURE_WINDOW_M / (gsd_m * factor))
+    in_sun, mean_light = _local_std(light, core * ~shade, window)
+    in_shade, _ = _local_std(light, core * shade, window)
+    rough = torch.where(
+        shade,
+        in_shade.clamp(min=1e-3).log() - _SHADE_ROUGHNESS,
+        in_sun.clamp(min=1e-3).log() - _DARKNESS_WEIGHT * mean_light.clamp(-0.5, 0.5),
+    )
+    rough = _without_halo(rough, usable, _odd(_HALO_M / (gsd_m * factor)))
+    threshold = _threshold(rough[usable & ~shade], _ROUGHNESS_PRIOR)
+    return _unpool(rough, factor, planes.index.shape), threshold
+
+
+def _trees(green: Tensor, rough: Tensor, threshold: float, gsd_m: float) -> Tensor:
+    """The rough part of the green, less what lawns win back at their edges."""
+    smooth = _opened(green & (rough < threshold), round(_LAWN_SEED_M / gsd_m))
+    room = green & (rough < threshold + math.log(_GROW_ROUGHNESS))
+    for _ in range(round(_GROW_M / gsd_m)):
+        smooth = _dilated(smooth, 1) & room | smooth
+    return _opened(green & ~smooth, round(_CROWN_M / gsd_m))
+
+
+def _smooth_edges(mask: Tensor, gsd_m: float) -> Tensor:
+    """Without specks and pinholes of about a third of a square metre."""
+    radius_px = round(_SPECK_M / gsd_m)
+    return ~_opened(~_opened(mask, radius_px), radius_px)
+
+
+def _pool(plane: Tensor, factor: int) -> Tensor:
+    """The mean of each block of factor x factor; blocks over the edge count what is there."""
+    return nn.avg_pool2d(plane[None, None], factor, ceil_mode=True, count_include_pad=False)[0, 0]
+
+
+def _unpool(plane: Tensor, factor: int, shape: torch.Size) -> Tensor:
+    if factor == 1:
+        return plane
+    fine = nn.interpolate(
+        plane[None, None], scale_factor=factor, mode="bilinear", align_corners=False
+    )[0, 0]
+    return fine[: shape[0], : shape[1]]
+
+
+def _local_std(values: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """(standard deviation, mean) in a window (pixels, odd), of the weighted values alone."""
+
+    def mean(plane: Tensor) -> Tensor:
+        return nn.avg_pool2d(plane[None, None], window, stride=1, padding=window // 2)[0, 0]
+
+    share = mean(weight).clamp(min=1e-6)
+    average = mean(values * weight) / share
+    deviation = (mean(values**2 * weight) / share - average**2).clamp(min=0).sqrt()
+    return deviation, average
+
+
+def _without_halo(rough: Tensor, usable: Tensor, window: int) -> Tensor:
+    """The lowest roughness in a window (pixels, odd) of usable ones: crowns at their true size."""
+    usable_rough = torch.where(usable, rough, math.inf)
+    low = -nn.max_pool2d(-usable_rough[None, None], window, stride=1, padding=window // 2)[0, 0]
+    return torch.where(low.isfinite(), low, rough)
+
+
+def _odd(length_px: float) -> int:
+    """The odd number of pixels nearest to a length, at least 3."""
+    return max(3, 2 * round((length_px - 1) / 2) + 1)
+
+
+def _dilated(mask: Tensor, steps: int) -> Tensor:
+    """Grown by that many pixels, to an octagon: crosses and squares in turn."""
+    plane = mask[None, None].float()
+    for step in range(steps):
+        if step % 2:
+            plane = nn.max_pool2d(plane, 3, stride=1, padding=1)
+        else:
+            across = nn.max_pool2d(plane, (1, 3), stride=1, padding=(0, 1))
+            down = nn.max_pool2d(plane, (3, 1), stride=1, padding=(1, 0))
+            plane = torch.maximum(across, down)
+    return plane[0, 0] > 0.5
+
+
+def _opened(mask: Tensor, radius_px: int) -> Tensor:
+    """Without what is narrower than twice the radius. The chip's edge cuts nothing off."""
+    return _dilated(~_dilated(~mask, radius_px), radius_px) & mask
+
+
+def _wide(mask: Tensor, width_px: int) -> Tensor:
+    """Where a square of that width fits into the mask, which goes on beyond the chip's edge."""
+    if width_px <= 1:
+        return mask
+    plane = nn.pad(mask[None, None].float(), [width_px] * 4, mode="replicate")
+    fits = 1 - nn.max_pool2d(1 - plane, width_px, stride=1)
+    covered = nn.max_pool2d(nn.pad(fits, [width_px - 1] * 4), width_px, stride=1)[0, 0]
+    return covered[width_px:-width_px, width_px:-width_px] > 0.5

@@ -1,0 +1,206 @@
+"""The sample county: the same seed is the same county, and its truth adds up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from rasterio.enums import ColorInterp
+
+from detection.sample import SampleCounty, generate, is_current, lawn_errors, load, true_areas_m2
+from detection.sample.scene import build
+from detection.sample.truth import lot_truth
+from parcels.measure import areas_m2
+
+LOTS = 24
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> SampleCounty:
+    return generate(tmp_path_factory.mktemp("sample") / "county", SEED, LOTS)
+
+
+def _hashes(county: SampleCounty) -> dict[str, str]:
+    hashes: dict[str, str] = json.loads(county.manifest.read_text())["sha256"]
+    return hashes
+
+
+def _tiles(county: SampleCounty) -> list[Path]:
+    return sorted(county.folder.glob("imagery/*.tif"))
+
+
+def test_the_same_seed_is_the_same_county(county: SampleCounty, tmp_path: Path) -> None:
+    again = generate(tmp_path / "again", SEED, LOTS)
+    assert _hashes(again) == _hashes(county)
+    for tile, other in zip(_tiles(county), _tiles(again), strict=True):
+        with rasterio.open(tile) as a, rasterio.open(other) as b:
+            assert np.array_equal(a.read(), b.read())
+    assert again.properties.read_bytes() == county.properties.read_bytes()
+
+
+def test_another_seed_is_another_county(county: SampleCounty, tmp_path: Path) -> None:
+    other = generate(tmp_path / "other", SEED + 1, LOTS)
+    mine, theirs = _hashes(county), _hashes(other)
+    assert all(mine[name] != theirs[name] for name in mine)
+
+
+def test_it_says_that_it_is_synthetic(county: SampleCounty) -> None:
+    assert json.loads(county.manifest.read_text())["synthetic"] is True
+    for tile in _tiles(county):
+        with rasterio.open(tile) as dataset:
+            assert dataset.tags()["TIFFTAG_IMAGEDESCRIPTION"].startswith("Synthetic")
+    parcels = geopandas.read_file(county.parcels)
+    assert parcels["address"].str.contains("Synthetic").all()
+    assert parcels["parcel_id"].str.startswith("SYN-").all()
+
+
+def test_the_tiles_adjoin_and_name_their_bands(county: SampleCounty) -> None:
+    tiles = _tiles(county)
+    assert len(tiles) > 1
+    boxes = []
+    for tile in tiles:
+        with rasterio.open(tile) as dataset:
+            assert dataset.descriptions == ("red", "green", "blue", "nir")
+            assert dataset.colorinterp[:3] == (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+            assert dataset.crs.to_epsg() == 26916
+            assert dataset.dtypes == ("uint8",) * 4
+            assert dataset.tags()["TIFFTAG_DATETIME"] == "2024:06:15 12:00:00"
+            boxes.append(shapely.box(*dataset.bounds))
+    whole = shapely.union_all(boxes)
+    # No gap and no overlap: the tiles' areas sum to that of the rectangle around them.
+    assert sum(box.area for box in boxes) == pytest.approx(whole.area, rel=1e-9)
+    assert whole.area == pytest.approx(whole.envelope.area, rel=1e-9)
+
+
+def test_lots_do_not_overlap_and_two_are_imaged_in_part(county: SampleCounty) -> None:
+    parcels = geopandas.read_file(county.parcels).to_crs(26916)
+    assert len(parcels) == LOTS
+    overlap_m2 = parcels.area.sum() - parcels.union_all().area
+    assert overlap_m2 < 0.01 * LOTS
+    shares = geopandas.read_file(county.truth).groupby("parcel_id")["imaged_share"].first()
+    assert ((shares > 0.2) & (shares < 0.999)).sum() == 2
+    assert (shares >= 0.999).sum() == LOTS - 2
+
+
+def test_truth_adds_up_on_every_lot(county: SampleCounty) -> None:
+    truth = geopandas.read_file(county.truth)
+    assert truth.is_valid.all()
+    assert np.allclose(truth["area_m2"], areas_m2(truth.geometry))
+    parcels = geopandas.read_file(county.parcels).set_index("parcel_id")
+    lots_m2 = dict(zip(parcels.index, areas_m2(parcels.geometry), strict=True))
+    for parcel_id, rows in truth.groupby("parcel_id"):
+        area_m2 = rows.set_index("label")["area_m2"]
+        parts = area_m2.reindex(["lawn", "tree", "roof", "driveway", "pool"]).fillna(0.0)
+        assert parts.sum() <= lots_m2[parcel_id] + 0.01
+        assert area_m2["vegetation"] >= parts["lawn"] + parts["tree"] - 0.01
+        shapes = rows.set_index("label").geometry
+        assert areas_m2([shapes["lawn"].intersection(shapes["roof"])])[0] < 0.01
+
+
+def test_a_lawn_is_open_where_the_house_stands(county: SampleCounty) -> None:
+    truth = geopandas.read_file(county.truth)
+    lawns = truth[truth["label"] == "lawn"].set_index("parcel_id").geometry
+    holes = sum(len(part.interiors) for lawn in lawns for part in lawn.geoms)
+    assert holes > LOTS
+    with county.properties.open() as lines:
+        for row in csv.DictReader(lines):
+            if row["parcel_id"]:
+                door = shapely.Point(float(row["longitude"]), float(row["latitude"]))
+                assert not lawns[row["parcel_id"]].contains(door)
+
+
+def test_properties_name_their_lot_or_lie_on_none(county: SampleCounty) -> None:
+    parcels = geopandas.read_file(county.parcels).set_index("parcel_id").geometry
+    with county.properties.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == LOTS + 5 + 1
+    for row in rows:
+        point = shapely.Point(float(row["longitude"]), float(row["latitude"]))
+        assert list(parcels.index[parcels.contains(point)]) == [row["parcel_id"]] * bool(
+            row["parcel_id"]
+        )
+    unseen = shapely.Point(float(rows[-1]["longitude"]), float(rows[-1]["latitude"]))
+    assert all(
+        not shapely.box(*rasterio.warp.transform_bounds(d.crs, 4326, *d.bounds)).contains(unseen)
+        for d in map(rasterio.open, _tiles(county))
+    )
+
+
+def test_a_court_and_an_avenue_have_lots_of_one_piece() -> None:
+    scene = build(seed=3, lots=70)
+    streets = {yard.plan.street for yard in scene.yards}
+    assert "Juniper Court" in streets
+    assert all(yard.plan.polygon.geom_type == "Polygon" for yard in scene.yards)
+    assert all(yard.roof.within(yard.plan.polygon) for yard in scene.yards)
+    truth = lot_truth(scene)
+    assert truth.is_valid.all()
+
+
+def test_load_and_is_current(county: SampleCounty, tmp_path: Path) -> None:
+    assert load(county.folder) == county
+    assert is_current(county.folder, SEED, LOTS)
+    assert not is_current(county.folder, SEED + 1, LOTS)
+    assert not is_current(county.folder, SEED, LOTS + 1)
+    assert not is_current(tmp_path / "absent", SEED, LOTS)
+    with pytest.raises(FileNotFoundError, match="make one"):
+        load(tmp_path / "absent")
+
+
+def test_a_county_that_lost_a_file_is_made_anew(tmp_path: Path) -> None:
+    county = generate(tmp_path / "county", 1, 4)
+    _tiles(county)[0].unlink()
+    assert not is_current(county.folder, 1, 4)
+    assert is_current(generate(county.folder, 1, 4).folder, 1, 4)
+    assert [path.name for path in tmp_path.iterdir()] == ["county"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(scene: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("detection.sample.county.lot_truth", fail)
+    with pytest.raises(OSError, match="full"):
+        generate(tmp_path / "county", 1, 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("keep me")
+    with pytest.raises(ValueError, match="not overwritten"):
+        generate(tmp_path, 1, 4)
+    assert (tmp_path / "letter.txt").read_text() == "keep me"
+
+
+def test_too_few_lots_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="4 or more"):
+        generate(tmp_path / "county", 1, 3)
+
+
+def test_lawn_errors() -> None:
+    truth = {"a": 100.0, "b": 200.0, "c": 50.0}
+    errors = lawn_errors(truth, {"a": 110.0, "b": 150.0, "bare": 5.0})
+    assert errors.lots == 3
+    assert errors.total_percent == pytest.approx(100 * (265 - 300) / 300)
+    assert errors.median_absolute_percent == pytest.approx((10 + 25) / 2)
+    assert [lot.parcel_id for lot in errors.worst] == ["b", "a", "bare"]
+    assert errors.worst[0].error_percent == pytest.approx(-25)
+
+
+def test_lawn_errors_against_the_truth_itself_are_none(county: SampleCounty) -> None:
+    truth = true_areas_m2(county.truth, "lawn")
+    errors = lawn_errors(truth, truth)
+    assert errors.lots == LOTS
+    assert errors.total_percent == 0
+    assert errors.median_absolute_percent == 0
+
+
+def test_lawn_errors_without_a_common_lot() -> None:
+    with pytest.raises(ValueError, match="SYN-0001"):
+        lawn_errors({"SYN-0001": 10.0}, {"other": 3.0})
