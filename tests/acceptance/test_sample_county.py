@@ -6,8 +6,8 @@ import re
 
 import geopandas
 import psycopg
-import rasterio
 from acceptance.conftest import User
+from PIL import Image, ImageStat
 
 
 def test_the_sample_county_from_nothing(fresh: User) -> None:
@@ -26,10 +26,9 @@ def test_the_sample_county_from_nothing(fresh: User) -> None:
     assert not {state for state, _ in states} & {"pending", "leased", "failed", "deferred"}
     assert status["by_source"]["buffer_30m"] == 5
 
-    with rasterio.open(fresh.folder / "out" / "sample" / "map.png") as picture:
-        assert picture.count >= 3
+    with Image.open(fresh.folder / "out" / "sample" / "map.png") as picture:
         assert picture.width > 800
-        assert picture.read(1).std() > 20
+        assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 20
 
     second = fresh.run("batch")
     assert "Nothing to do" in second.stdout
