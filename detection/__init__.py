@@ -17,7 +17,7 @@ from detection.errors import DetectionError
 from detection.imagery import open_imagery
 from detection.labels import LABELS, Label, choose_labels
 from detection.results import Detection, LotResult
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters import build_segmenter
 
 __all__ = [
     "LABELS",
@@ -31,14 +31,3 @@ __all__ = [
     "choose_labels",
     "open_imagery",
 ]
-
-
-def build_segmenter(name: str) -> Segmenter:
-    """The segmenter of this name; see `detection.segmenters`.
-
-    Raises:
-        SegmenterError: there is none of this name, or it cannot be built here.
-    """
-    from detection.segmenters import build_segmenter as build  # torch is loaded when it is needed
-
-    return build(name)

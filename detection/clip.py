@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -22,6 +24,11 @@ from detection.results import Relation
 LINE_TOLERANCE_M = 1.5
 # What is left of a continuous object on a lot below this is the line's own inaccuracy.
 MIN_PART_M2 = 0.5
+# Cuts are rounded to a hundredth of a millimetre. Without it, a lot line that runs along an
+# object's edge leaves needles so thin that they cross themselves in another CRS.
+_GRID_M = 1e-5
+
+_Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,10 @@ class Part:
 
 
 def parts_on_lot(
-    objects: Sequence[Polygon], lot: MultiPolygon, kind: Kind, unit_m: float = 1.0
+    objects: Sequence[Polygon] | NDArray[np.object_],
+    lot: MultiPolygon,
+    kind: Kind,
+    unit_m: float = 1.0,
 ) -> list[Part]:
     """The objects that lie on a lot, each with its relation to it.
 
@@ -52,37 +62,43 @@ def parts_on_lot(
         kind: of the objects.
         unit_m: metres in a unit of that CRS.
     """
-    if not objects:
-        return []
     whole = np.asarray(objects, dtype=object)
     shapely.prepare(lot)
     touching = np.flatnonzero(shapely.intersects(lot, whole))
     if not touching.size:
         return []
-    inside = _polygonal(shapely.intersection(whole[touching], lot))
+    whole = whole[touching]
+    inside = _cut(whole, lot, _GRID_M / unit_m)
     judge = _discrete if kind == "discrete" else _continuous
-    return judge(touching, whole[touching], inside, lot, unit_m)
+    return judge(touching, whole, inside, lot, unit_m)
+
+
+def _cut(whole: _Array, lot: MultiPolygon, grid: float) -> _Array:
+    """The part of each object inside a lot: the object itself where it sticks out nowhere."""
+    inside = whole.copy()
+    out = np.flatnonzero(~shapely.covers(lot, whole))
+    cut = _polygonal(shapely.intersection(whole[out], lot))
+    # Rounded afterwards: cutting on a grid would first put all of a large object on it.
+    cut = _polygonal(shapely.set_precision(cut, grid))
+    sticks_out = shapely.area(whole[out]) - shapely.area(cut)
+    counts = sticks_out > shapely.length(whole[out]) * grid
+    inside[out[counts]] = cut[counts]
+    return inside
 
 
 def _continuous(
-    indexes: np.ndarray, whole: np.ndarray, inside: np.ndarray, _lot: MultiPolygon, unit_m: float
+    indexes: _Array, whole: _Array, inside: _Array, _lot: MultiPolygon, unit_m: float
 ) -> list[Part]:
-    whole_area, inside_area = shapely.area(whole), shapely.area(inside)
-    contained = inside_area >= whole_area * (1 - 1e-9)
-    counts = contained | (inside_area * unit_m**2 >= MIN_PART_M2)
+    contained = inside == whole
+    counts = contained | (shapely.area(inside) * unit_m**2 >= MIN_PART_M2)
     return [
-        Part(
-            int(indexes[i]),
-            "belongs" if contained[i] else "trimmed",
-            whole[i] if contained[i] else inside[i],
-            inside[i],
-        )
+        Part(int(indexes[i]), "belongs" if contained[i] else "trimmed", inside[i], inside[i])
         for i in np.flatnonzero(counts)
     ]
 
 
 def _discrete(
-    indexes: np.ndarray, whole: np.ndarray, inside: np.ndarray, lot: MultiPolygon, unit_m: float
+    indexes: _Array, whole: _Array, inside: _Array, lot: MultiPolygon, unit_m: float
 ) -> list[Part]:
     tolerance = LINE_TOLERANCE_M / unit_m
     belongs = shapely.covered_by(whole, lot.buffer(tolerance))
@@ -101,7 +117,7 @@ def _discrete(
     ]
 
 
-def _polygonal(geometries: np.ndarray) -> np.ndarray:
+def _polygonal(geometries: _Array) -> _Array:
     """Intersections without the points and lines where two outlines only touch."""
     kinds = shapely.get_type_id(geometries)
     mixed = kinds == shapely.GeometryType.GEOMETRYCOLLECTION

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from rasterio.features import rasterize, shapes
 from shapely import Polygon
 
@@ -40,21 +42,32 @@ def outlines(mask: Mask, chip: Chip) -> list[Outline]:
     if not found.any():
         return []
     min_area = mask.label.min_area_m2 * (abs(chip.transform.a) / chip.gsd_m) ** 2
-    polygons = [
-        shapely.geometry.shape(geometry)
-        for geometry, value in shapes(
+    rings = [
+        geometry["coordinates"]
+        for geometry, _ in shapes(
             found.astype(np.uint8), mask=found, connectivity=4, transform=chip.transform
         )
-        if value
     ]
-    polygons = [polygon for polygon in polygons if polygon.area >= min_area]
-    if not polygons:
+    polygons = _polygons(rings)
+    polygons = polygons[shapely.area(polygons) >= min_area]
+    if not len(polygons):
         return []
     scores = _mean_inside(polygons, mask, chip)
     return [Outline(p, score) for p, score in zip(polygons, scores, strict=True)]
 
 
-def _mean_inside(polygons: list[Polygon], mask: Mask, chip: Chip) -> list[float]:
+def _polygons(rings: list[list[list[tuple[float, float]]]]) -> NDArray[np.object_]:
+    """A polygon for each list of rings, the shell first; all at once, which is far quicker."""
+    flat = [ring for polygon in rings for ring in polygon]
+    xy = np.fromiter(chain.from_iterable(chain.from_iterable(flat)), float).reshape(-1, 2)
+    of_ring = np.repeat(np.arange(len(flat)), [len(ring) for ring in flat])
+    of_polygon = np.repeat(np.arange(len(rings)), [len(polygon) for polygon in rings])
+    return np.asarray(
+        shapely.polygons(shapely.linearrings(xy, indices=of_ring), indices=of_polygon)
+    )
+
+
+def _mean_inside(polygons: NDArray[np.object_], mask: Mask, chip: Chip) -> list[float]:
     """The mean confidence of the pixels of each polygon (the polygons do not overlap)."""
     numbers = rasterize(
         [(polygon, number) for number, polygon in enumerate(polygons, start=1)],
