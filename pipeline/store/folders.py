@@ -21,7 +21,7 @@ from pipeline.store.programs import ServerUser, run_as
 SOCKET_NAME = ".s.PGSQL.5432"
 # sun_path of <sys/un.h>: 108 bytes on Linux and 104 on macOS, with a closing zero.
 _LONGEST_SOCKET_PATH = 103
-_SYSTEM_FOLDER = Path("/var/lib/lotline")
+SYSTEM_FOLDER = Path("/var/lib/lotline")
 
 
 def own_id(folder: Path) -> str:
@@ -59,12 +59,12 @@ def cluster_folder(folder: Path, user: ServerUser) -> Path:
 
 
 def _folder_of(user: ServerUser, folder: Path) -> Path:
-    elsewhere = _SYSTEM_FOLDER / own_id(folder)
+    elsewhere = SYSTEM_FOLDER / own_id(folder)
     # Once chosen it stays, also when the project's folder is opened to the user later.
     if not elsewhere.exists() and _can_enter(user, folder.parent):
         _give(folder, user)
         return folder
-    _SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
+    SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
     elsewhere.mkdir(mode=0o700, exist_ok=True)
     _give(elsewhere, user)
     return elsewhere

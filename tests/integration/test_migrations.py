@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -117,7 +118,9 @@ def test_at_the_head_nothing_is_upgraded_and_alembic_is_not_imported(database: D
     subprocess.run([sys.executable, "-c", look], check=True)
 
 
-def test_a_database_without_our_tables_is_migrated(empty_database: Database, tmp_path) -> None:
+def test_a_database_without_our_tables_is_migrated(
+    empty_database: Database, tmp_path: Path
+) -> None:
     with (
         open_database(empty_database.url, tmp_path) as opened,
         opened.engine.connect() as connection,
@@ -126,7 +129,9 @@ def test_a_database_without_our_tables_is_migrated(empty_database: Database, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_database_that_is_behind_is_left_alone(database: Database, tmp_path, monkeypatch) -> None:
+def test_a_database_that_is_behind_is_left_alone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(schema, "code_revisions", lambda: ["0001", "0002"])
     with (
         pytest.raises(StoreError, match="run `lotline db upgrade`"),
@@ -136,11 +141,13 @@ def test_a_database_that_is_behind_is_left_alone(database: Database, tmp_path, m
 
 
 @pytest.mark.parametrize("upgrade", [False, True])
-def test_a_database_that_is_newer_is_refused(database: Database, tmp_path, upgrade: bool) -> None:
+def test_a_database_that_is_newer_is_refused(
+    database: Database, tmp_path: Path, upgrade: bool
+) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE lotline.alembic_version SET version_num = '9999'"))
     with (
-        pytest.raises(StoreError, match="9999.*use the newer Lotline"),
+        pytest.raises(StoreError, match=r"9999.*use the newer Lotline"),
         open_database(database.url, tmp_path, upgrade=upgrade),
     ):
         pass
@@ -155,7 +162,9 @@ def test_a_failed_migration_leaves_nothing(empty_database: Database) -> None:
     assert inspect(empty_database.engine).get_table_names("lotline") == ["review"]
 
 
-def test_a_role_that_may_not_make_extensions_is_told(empty_database: Database, tmp_path) -> None:
+def test_a_role_that_may_not_make_extensions_is_told(
+    empty_database: Database, tmp_path: Path
+) -> None:
     with empty_database.engine.begin() as connection:
         connection.execute(text("CREATE ROLE visitor LOGIN"))
     url = empty_database.url.replace("lotline@", "visitor:secret@")
@@ -170,7 +179,7 @@ def test_a_role_that_may_not_make_extensions_is_told(empty_database: Database, t
             connection.execute(text("DROP ROLE visitor"))
 
 
-def test_an_unreachable_server_is_named_without_its_password(tmp_path) -> None:
+def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
     url = "postgres://ann:secret@127.0.0.1:1/lots"
     with pytest.raises(StoreError) as caught, open_database(url, tmp_path):
         pass
@@ -180,8 +189,11 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://ann:secret@host/lots", "not an address secret", "http:"])
-def test_what_is_no_postgresql_is_refused(url: str, tmp_path) -> None:
-    with pytest.raises(StoreError, match="postgresql://USER") as caught, open_database(url, tmp_path):
+def test_what_is_no_postgresql_is_refused(url: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match="postgresql://USER") as caught,
+        open_database(url, tmp_path),
+    ):
         pass
     assert "secret" not in str(caught.value)
 

@@ -1,0 +1,426 @@
+"""The private cluster: started once, shared, stopped with its last user, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.store import cluster, folders, programs
+from pipeline.store.database import open_database
+from pipeline.store.embedded import EmbeddedPostgres
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
+
+# A command that uses the database: says "up", then waits until its input is closed.
+USER = """
+import sys
+from pathlib import Path
+from pipeline.store.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]))
+server.start()
+print("up", server.url, flush=True)
+sys.stdin.read()
+server.release()
+"""
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A cluster that was made and stopped, to be copied: making one takes a second or two."""
+    parent = Path(tempfile.mkdtemp(prefix="lotline-test-"))
+    parent.chmod(0o755)
+    server = EmbeddedPostgres(parent / "postgres")
+    server.start()
+    server.release()
+    yield parent / "postgres"
+    shutil.rmtree(parent)
+
+
+@pytest.fixture
+def new_home(open_folder: Path) -> Iterator[Path]:
+    """A folder for a cluster that is yet to be made; at the end its server is stopped."""
+    yield open_folder / "postgres"
+    _discard(open_folder / "postgres")
+
+
+@pytest.fixture
+def home(new_home: Path, made: Path) -> Path:
+    """A folder with a cluster of its own that is not running."""
+    subprocess.run(["cp", "-a", str(made), str(new_home)], check=True)
+    (new_home / "id").unlink()
+    return new_home
+
+
+def _discard(folder: Path) -> None:
+    EmbeddedPostgres(folder).stop()
+    project = folder / "id"
+    if project.exists():
+        shutil.rmtree(folders.SYSTEM_FOLDER / project.read_text(), ignore_errors=True)
+
+
+def _command(folder: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", USER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def _up(command: subprocess.Popen[str]) -> str:
+    """The URL that a command was given, once the server is up."""
+    assert command.stdout is not None
+    said, _, url = command.stdout.readline().partition(" ")
+    assert said == "up"
+    return url.strip()
+
+
+def _end(command: subprocess.Popen[str]) -> None:
+    command.communicate()
+    assert command.returncode == 0
+
+
+def _postmaster(folder: Path) -> int:
+    return int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def _is_up(folder: Path) -> bool:
+    return (folder / "data" / "postmaster.pid").exists()
+
+
+def _insert(url: str, value: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS note (what text)")
+        connection.execute("INSERT INTO note VALUES (%s)", [value])
+
+
+def _notes(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [what for (what,) in connection.execute("SELECT what FROM note ORDER BY what")]
+
+
+def test_two_commands_that_start_at_once_share_one_server(new_home: Path) -> None:
+    commands = [_command(new_home) for _ in range(3)]
+    urls = {_up(command) for command in commands}
+    assert len(urls) == 1
+    first = _postmaster(new_home)
+    for command in commands[:-1]:
+        _end(command)
+        assert _postmaster(new_home) == first, "stopped while somebody uses it"
+    _end(commands[-1])
+    assert not _is_up(new_home)
+
+
+def test_what_was_committed_is_there_after_the_next_start(home: Path) -> None:
+    for value in ("a", "b"):
+        command = _command(home)
+        _insert(_up(command), value)
+        _end(command)
+    server = EmbeddedPostgres(home)
+    server.start()
+    assert _notes(server.url) == ["a", "b"]
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute(
+            "SELECT current_user, current_setting('listen_addresses'), "
+            "pg_encoding_to_char(encoding), postgis_lib_version() FROM pg_database "
+            "WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    assert row[:3] == ("lotline", "", "UTF8")
+    server.release()
+
+
+def test_the_server_survives_its_starter_and_stops_with_the_next_command(home: Path) -> None:
+    starter = _command(home)
+    _insert(_up(starter), "committed")
+    postmaster = _postmaster(home)
+    starter.kill()
+    starter.communicate()
+    server = EmbeddedPostgres(home)
+    server.start()
+    assert _postmaster(home) == postmaster, "not the same server"
+    assert _notes(server.url) == ["committed"]
+    server.release()
+    assert not _is_up(home)
+
+
+def test_a_killed_server_is_started_again_and_has_what_was_committed(home: Path) -> None:
+    command = _command(home)
+    _insert(_up(command), "committed")
+    killed = _postmaster(home)
+    os.kill(killed, signal.SIGKILL)
+    server = EmbeddedPostgres(home)
+    server.start()
+    assert _postmaster(home) != killed
+    assert _notes(server.url) == ["committed"]
+    _end(command)
+    server.release()
+    assert not _is_up(home)
+
+
+def test_the_number_of_a_dead_server_may_be_somebody_elses(home: Path) -> None:
+    """As after a reboot: postmaster.pid names a process that lives, and is no server."""
+    server = EmbeddedPostgres(home)
+    server.start()
+    pid_file = home / "data" / "postmaster.pid"
+    written = pid_file.read_text()
+    server.release()
+    for path in (pid_file, home / "socket" / ".s.PGSQL.5432.lock"):
+        path.write_text(written.replace(written.split()[0], str(os.getpid()), 1))
+    server.start()
+    assert _postmaster(home) != os.getpid()
+    server.release()
+
+
+def test_a_cluster_that_was_half_made_is_made_anew(new_home: Path) -> None:
+    new_home.mkdir()
+    half = new_home / "draft-0000"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("15")
+    with open_database(None, new_home.parent) as database, database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM lotline.property").scalar() == 0
+    assert not half.exists()
+
+
+def test_it_runs_from_any_folder(
+    new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    EmbeddedPostgres(new_home).stop()  # nothing there yet: nothing to do
+    server = EmbeddedPostgres(Path(os.path.relpath(new_home)))
+    monkeypatch.chdir("/")
+    server.start()
+    assert _is_up(new_home)
+    server.release()
+
+
+def test_a_folder_too_deep_for_a_socket(open_folder: Path) -> None:
+    deep = open_folder.joinpath(*["a folder with a long name, and a comma"] * 4) / "postgres"
+    deep.parent.mkdir(parents=True)
+    server = EmbeddedPostgres(deep)
+    server.start()
+    socket = Path(server.connect_args["host"])
+    assert len(str(deep)) > 107
+    assert len(str(socket)) < 90
+    assert socket.stat().st_mode & 0o777 == 0o700
+    _insert(server.url, "reached")
+    # A command with another temporary folder finds the same server.
+    other = _command(deep, TMPDIR=str(open_folder))
+    assert _notes(_up(other)) == ["reached"]
+    server.release()
+    assert _is_up(deep)
+    _end(other)
+    assert not _is_up(deep)
+    shutil.rmtree(socket)
+
+
+def test_a_socket_folder_of_somebody_else_is_refused(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = open_folder.joinpath(*["d" * 50] * 3)
+    user = programs.ServerUser(os.geteuid(), os.getegid())
+    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(open_folder))
+    short = folders.socket_folder(deep, "0123", user)
+    assert short.parent == open_folder
+    assert folders.socket_folder(deep, "0123", user) == short, "its own is taken again"
+    short.chmod(0o755)
+    with pytest.raises(StoreError, match="remove it, or set TMPDIR"):
+        folders.socket_folder(deep, "0123", user)
+    short.rmdir()
+    short.symlink_to(open_folder)
+    with pytest.raises(StoreError, match="belongs to somebody else"):
+        folders.socket_folder(deep, "0123", user)
+
+
+def test_a_server_whose_socket_was_swept_away_is_started_again(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    _insert(server.url, "kept")
+    for path in (home / "socket").iterdir():
+        path.unlink()
+    other = EmbeddedPostgres(home)
+    other.start()
+    assert _notes(other.url) == ["kept"]
+    other.release()
+    server.release()
+
+
+@needs_root
+def test_a_folder_that_the_server_cannot_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    folder = closed / "postgres"
+    try:
+        with open_database(None, closed) as database:
+            assert database.engine.connect().close() is None
+        project_id = (folder / "id").read_text()
+        elsewhere = folders.SYSTEM_FOLDER / project_id
+        assert (elsewhere / "data" / "PG_VERSION").exists()
+        assert not (folder / "data").exists()
+        assert elsewhere.stat().st_mode & 0o777 == 0o700
+        # Once it lies there it stays there, also when the folder is opened.
+        monkeypatch.setattr(folders, "_can_enter", lambda *_: True)
+        assert folders.cluster_folder(folder, programs.server_user(folder / "data")) == elsewhere
+        # A new clone at the same path is another project.
+        _discard(folder)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        assert folders.own_id(folder) != project_id
+    finally:
+        _discard(folder)
+
+
+@needs_root
+def test_as_root_an_ordinary_users_cluster_runs_as_that_user(home: Path) -> None:
+    nobody = 65534
+    server = EmbeddedPostgres(home)
+    server.start()
+    server.release()
+    for path in (home, *home.rglob("*")):
+        os.chown(path, nobody, nobody, follow_symlinks=False)
+    server = EmbeddedPostgres(home)
+    server.start()
+    assert (home / "data" / "postmaster.pid").stat().st_uid == nobody
+    assert (home / "lock").stat().st_uid == nobody
+    server.release()
+
+
+def test_keep_lets_it_stay_up_until_stop(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    server.keep()
+    url = server.url
+    server.release()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    server.start()
+    server.release()
+    assert _is_up(home), "the next command may not stop it either"
+    EmbeddedPostgres(home).stop()
+    assert not _is_up(home)
+    server.start()
+    server.release()
+    assert not _is_up(home), "the mark was of the server that was stopped"
+
+
+def test_who_looks_in_with_psql_is_not_cut_off(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    with psycopg.connect(server.url) as psql:
+        server.release()
+        assert psql.execute("SELECT 1").fetchone() == (1,)
+    server.start()
+    server.release()
+
+
+def test_pg_variables_of_the_caller_do_not_divert_it(home: Path) -> None:
+    elsewhere = {
+        "PGHOST": "db.example.org", "PGHOSTADDR": "192.0.2.1", "PGPORT": "99", "PGUSER": "ann",
+        "PGDATABASE": "lots", "PGOPTIONS": "-c no_such_setting=1", "PGAPPNAME": "psql",
+        "PGGSSENCMODE": "require", "PGREQUIREPEER": "ann", "PGTARGETSESSIONATTRS": "standby",
+        "PGDATA": "/nowhere", "PGCLIENTENCODING": "latin1",
+    }  # fmt: skip
+    command = _command(home, **elsewhere)
+    assert _up(command).startswith("postgresql://lotline@/lotline?host=%2F")
+    _end(command)
+    assert not _is_up(home)
+
+
+def test_psql_opens_the_url(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    psql = programs.find_programs().folder / "psql"
+    said = subprocess.run(
+        [psql, server.url, "-Atc", "SELECT current_database()"],
+        env={**os.environ, "PGPORT": "99"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "lotline\n"
+    server.release()
+
+
+def test_a_server_that_does_not_start_says_why(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    server.release()
+    with (home / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write("\nno_such_setting = 1\n")
+    with pytest.raises(StoreError, match=r"does not start(.|\n)*no_such_setting"):
+        server.start()
+
+
+def test_no_postgresql_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StoreError, match=r"apt-get install.*DATABASE_URL"):
+        programs.find_programs(tmp_path)
+
+
+def test_postgresql_without_postgis_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _pretend(tmp_path, "14")
+    with pytest.raises(StoreError, match="has no PostGIS: install it"):
+        programs.find_programs(tmp_path)
+
+
+def test_the_newest_with_postgis_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for major in ("9", "15", "16", "17"):
+        _pretend(tmp_path, major)
+    for major in ("9", "15", "16"):
+        control = tmp_path / "usr/share/postgresql" / major / "extension/postgis.control"
+        control.parent.mkdir(parents=True)
+        control.touch()
+    assert programs.find_programs(tmp_path).major == 16
+    assert programs.find_programs(tmp_path, major=15).folder.parent.name == "15"
+    with pytest.raises(StoreError, match=r"made by PostgreSQL 17.*postgresql-17-postgis-3"):
+        programs.find_programs(tmp_path, major=17)
+
+
+def _pretend(root: Path, major: str) -> None:
+    folder = root / "usr/lib/postgresql" / major / "bin"
+    folder.mkdir(parents=True)
+    for name in ("initdb", "pg_ctl", "postgres"):
+        (folder / name).touch()
+
+
+def test_start_again_and_release_again_are_harmless(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    with pytest.raises(StoreError, match="call start"):
+        _ = server.url
+    server.start()
+    server.start()
+    server.release()
+    server.release()
+    assert not _is_up(home)
+
+
+def test_nothing_is_left_locked_when_a_start_fails(
+    new_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("no programs")
+
+    server = EmbeddedPostgres(new_home)
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "find_programs", fail)
+        with pytest.raises(StoreError, match="no programs"):
+            server.start()
+    server.start()
+    server.release()
+    assert not _is_up(new_home)
