@@ -42,9 +42,11 @@ def run() -> None:
             rows=rows,
             notes=[
                 "IoU by pixel inside the lots, all lots together, against the exact truth of "
-                "what is visible from above. Area errors over the lots that are imaged whole. Seed 2026 is "
-                "the one that `make batch` uses. Synthetic images flatter a colour threshold: "
-                "real ones are harder."
+                "what is visible from above. Area errors over the lots that are imaged whole. "
+                "Seed 2026 is the one that `make batch` uses; what is missed most is straw-coloured "
+                "lawn. On the real NAIP tiles of Chico, Claremont, Long Beach, Palm Springs and "
+                "Riverside, 0.74 of the mapped tree positions fall into `tree` (a test asserts a "
+                "floor); how good its lawns are there is not measured."
             ],
         )
     )

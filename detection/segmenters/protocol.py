@@ -34,10 +34,14 @@ class Segmenter(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name and version."""
+        ...
 
     @property
-    def weights_sha256(self) -> str | None: ...
+    def weights_sha256(self) -> str | None:
+        """Of its weights; None where it has none."""
+        ...
 
     @property
     def labels(self) -> tuple[str, ...]:
