@@ -180,8 +180,11 @@ class TestPlan:
         assert unplanned[0].reason == "too_large"
         assert "larger than 3,000 m across (6000 px at 0.5 m)" in unplanned[0].detail
 
-    def test_a_lot_round_the_world_is_too_large(self) -> None:
-        world = shapely.MultiPolygon([shapely.box(-179, -80, 179, 80)])
+    @pytest.mark.parametrize("bounds", [(-179, -80, 179, 80), (-87, -5, 3, 5)])
+    def test_a_lot_round_the_world_is_too_large(
+        self, bounds: tuple[float, float, float, float]
+    ) -> None:
+        world = shapely.MultiPolygon([shapely.box(*bounds)])  # beyond where UTM ends, too
         _, unplanned = plan_chips(
             [Boundary(world, "lot", area_m2(world), "point", "a test")], Everywhere()
         )

@@ -98,6 +98,17 @@ def test_a_chip_past_the_edge_is_valid_in_part(tmp_path: Path) -> None:
     assert not chip.pixels[:, ~chip.valid].any()
 
 
+@pytest.mark.parametrize("pixel_m", [0.5, 0.4])
+def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) -> None:
+    """On the chip's own grid, and on another one, from which it would be warped."""
+    shown = write_tiff(tmp_path / "a.tif", noise(3, 40, 40))
+    beside = Affine(pixel_m, 0, LEFT + 20, 0, -pixel_m, TOP)
+    write_tiff(tmp_path / "b_2020.tif", noise(3, 50, 50), transform=beside)
+    chip = LocalImagery(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 40))
+    assert chip.sources == (str(shown),)
+    assert chip.valid.all()
+
+
 def test_newer_files_lie_on_top(tmp_path: Path) -> None:
     old = write_tiff(tmp_path / "z_2018.tif", np.full((3, 20, 40), 18, np.uint8))
     new = write_tiff(tmp_path / "a_2020.tif", np.full((3, 20, 40), 20, np.uint8), column=20)

@@ -110,6 +110,10 @@ def test_smaller_than_the_labels_least_is_noise() -> None:
     assert found.polygon.area == 4.0
 
 
+def test_nothing_but_noise() -> None:
+    assert outlined(np.eye(9, dtype=bool), label=Label("lawn", "grass", "continuous", 4.0)) == []
+
+
 def test_the_least_is_in_metres_where_the_crs_is_in_feet() -> None:
     pixels = np.zeros((20, 20), bool)
     pixels[0, :11] = True  # 11 pixels of 2 ft: 4.09 m²
