@@ -91,9 +91,9 @@ def iter_properties(
 def _frames(
     conn: Connection, query: TextClause, parameters: Mapping[str, Any], chunk: int
 ) -> Iterator[geopandas.GeoDataFrame]:
-    result = conn.execution_options(stream_results=True, max_row_buffer=chunk).execute(
-        query, parameters
-    )
+    # Of this statement only: the connection keeps its own way for what follows.
+    streamed = query.execution_options(stream_results=True, max_row_buffer=chunk)
+    result = conn.execute(streamed, parameters)
     columns = list(result.keys())
     empty = True
     for rows in result.partitions(chunk):

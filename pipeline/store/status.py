@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from pipeline.store import runs
+
 QUEUE = text("""
 SELECT state, reason, count(*) FROM lotline.property
 WHERE county = :county GROUP BY state, reason
@@ -26,9 +28,8 @@ FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m
 WHERE p.county = :county GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)
 
-LAST_RUN = text("""
-SELECT id, state, segmenter, started_at, finished_at FROM lotline.run
-WHERE county = :county ORDER BY id DESC LIMIT 1
+COUNTIES = text("""
+SELECT county, count(*) AS properties FROM lotline.property GROUP BY county ORDER BY county
 """)
 
 UNANSWERED = text("""
@@ -81,7 +82,7 @@ class CountyStatus:
 def county_status(conn: Connection, county: str) -> CountyStatus:
     """Count what a county has."""
     where = {"county": county}
-    last_run = conn.execute(LAST_RUN, where).mappings().first()
+    last_run = runs.latest(conn, county)
     return CountyStatus(
         county=county,
         by_state={(state, why): n for state, why, n in conn.execute(QUEUE, where)},
@@ -90,8 +91,13 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
             Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
             for row in conn.execute(AREAS, where)
         ),
-        last_run=None if last_run is None else _plain(dict(last_run)),
+        last_run=None if last_run is None else _summary(last_run),
     )
+
+
+def counties(conn: Connection) -> dict[str, int]:
+    """The counties that have properties, and how many."""
+    return {row.county: row.properties for row in conn.execute(COUNTIES)}
 
 
 def unanswered(conn: Connection, county: str) -> list[dict[str, str]]:
@@ -100,5 +106,11 @@ def unanswered(conn: Connection, county: str) -> list[dict[str, str]]:
     return [dict(row) for row in rows.mappings()]
 
 
-def _plain(run: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in run.items()}
+def _summary(run: runs.Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "state": run.state,
+        "segmenter": run.segmenter,
+        "started_at": run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+    }

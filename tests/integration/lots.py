@@ -1,0 +1,88 @@
+"""Small synthetic lots and findings for the tests of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import shapely
+from shapely import MultiPolygon
+from shapely.affinity import translate
+from sqlalchemy import Connection, text
+
+from detection.results import ChipInfo, Detection, LotResult
+from parcels.boundary import Boundary, Property
+from parcels.measure import area_m2
+from pipeline.store import properties, runs
+from pipeline.store.results import RunInfo
+
+COUNTY = "synthetic"
+LON, LAT = -90.05, 35.15
+STEP = 0.0001  # degrees; about ten metres
+
+CHIP = ChipInfo(
+    "c" * 64, ("synthetic.tif",), "2023", "EPSG:32616", 0.6, ("red", "green"), (0.0, 0.0, 1.0, 1.0)
+)
+
+
+def square(x: float, y: float, width: float, height: float) -> MultiPolygon:
+    """A rectangle, in steps from the lower left corner of the synthetic lot."""
+    left, bottom = LON + x * STEP, LAT + y * STEP
+    box = shapely.box(left, bottom, left + width * STEP, bottom + height * STEP)
+    return MultiPolygon([box])
+
+
+def shifted(geometry: MultiPolygon, x: float) -> MultiPolygon:
+    return translate(geometry, x * STEP)
+
+
+def lot(width: float = 10, source: Any = "lot") -> Boundary:
+    geometry = square(0, 0, width, 10)
+    return Boundary(geometry, source, area_m2(geometry), "point", "synthetic", ("p-1", "p-2"))
+
+
+def finding(geometry: MultiPolygon, label: str = "lawn", score: float = 0.9) -> Detection:
+    size_m2 = area_m2(geometry)
+    return Detection(label, f"a {label}", score, "trimmed", geometry, size_m2, size_m2, size_m2 * 2)
+
+
+def found(*findings: Detection, imaged_share: float = 1.0, chip: ChipInfo = CHIP) -> LotResult:
+    return LotResult("detected", findings, imaged_share, chip)
+
+
+def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
+    """Load `count` properties, named p0, p1, ...; their keys."""
+    properties.load(conn, county, [Property(f"p{i}", LON + i * STEP, LAT) for i in range(count)])
+    rows = conn.execute(
+        text("SELECT id FROM lotline.property WHERE county = :county ORDER BY id"),
+        {"county": county},
+    )
+    return list(rows.scalars())
+
+
+def begin(
+    conn: Connection, labels: Sequence[str] = ("lawn", "tree"), county: str = COUNTY
+) -> RunInfo:
+    run_id = runs.start(conn, county, {"labels": list(labels)}, "synthetic", None)
+    return RunInfo(run_id, "synthetic", None, tuple(labels))
+
+
+def detections(conn: Connection, property_fk: int) -> list[Any]:
+    """All detections of a property, in the order in which they were made."""
+    query = text(
+        "SELECT id, label, state, version, review_fk, area_m2, ST_AsBinary(geom) AS geom "
+        "FROM lotline.detection WHERE property_fk = :property ORDER BY id"
+    )
+    return list(conn.execute(query, {"property": property_fk}))
+
+
+def states(conn: Connection, property_fk: int) -> list[str]:
+    return [row.state for row in detections(conn, property_fk)]
+
+
+def measured_m2(conn: Connection, property_fk: int) -> dict[str, float]:
+    """The current measurement of each label."""
+    query = text(
+        "SELECT label, area_m2 FROM lotline.measurement WHERE property_fk = :property AND current"
+    )
+    return {row.label: row.area_m2 for row in conn.execute(query, {"property": property_fk})}

@@ -1,0 +1,128 @@
+"""Reading: what a county has, and what exports and maps are made of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lots import CHIP, COUNTY, begin, detections, finding, found, lot, queue, square
+from sqlalchemy import Connection, event
+
+from detection.results import LotResult
+from parcels.measure import area_m2
+from pipeline.errors import StoreError
+from pipeline.store import properties, reviews, rows, runs
+from pipeline.store.results import RunInfo, write_lot
+from pipeline.store.status import counties, county_status, unanswered
+
+LAWN = square(1, 1, 6, 4)
+
+
+@pytest.fixture
+def run(conn: Connection) -> RunInfo:
+    """A run that met every state: a lot, a buffer, no imagery, an outage, and one still waiting."""
+    on_lot, on_buffer, dark, away, _ = queue(conn, 5)
+    run = begin(conn, ["lawn"])
+    write_lot(conn, run, on_lot, lot(), found(finding(LAWN), imaged_share=0.5))
+    write_lot(conn, run, on_buffer, lot(8, "buffer_30m"), found(finding(LAWN)))
+    write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
+    properties.finish(conn, [away], "deferred", "unavailable", "HTTP 503")
+    reviews.accept(conn, detections(conn, on_lot)[0].id, "ann")
+    return run
+
+
+def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: RunInfo) -> None:
+    runs.finish(conn, run.id, "finished", {"done": 2}, {}, {"seconds": 1.5})
+    status = county_status(conn, COUNTY)
+    assert status.by_state == {
+        ("done", "measured"): 2,
+        ("no_imagery", "missing"): 1,
+        ("deferred", "unavailable"): 1,
+        ("pending", ""): 1,
+    }
+    assert status.by_source == {"lot": 1, "buffer_30m": 1}
+    assert [(a.label, a.source, a.properties, a.detections) for a in status.areas] == [
+        ("lawn", "lot", 1, 1),
+        ("lawn", "buffer_30m", 1, 1),
+    ]
+    assert [area.area_m2 for area in status.areas] == [area_m2(LAWN)] * 2
+    assert status.last_run is not None
+    assert status.last_run["state"] == "finished"
+    assert json.loads(json.dumps(status.as_json()))["county"] == COUNTY
+
+
+def test_status_of_a_county_without_anything(conn: Connection, run: RunInfo) -> None:
+    assert county_status(conn, "another").by_state == {}
+    assert county_status(conn, "another").last_run is None
+    assert counties(conn) == {COUNTY: 5}
+
+
+def test_what_has_no_answer_is_listed_with_its_reason(conn: Connection, run: RunInfo) -> None:
+    assert unanswered(conn, COUNTY) == [
+        {"property_id": "p3", "state": "deferred", "reason": "unavailable", "detail": "HTTP 503"},
+        {"property_id": "p2", "state": "no_imagery", "reason": "missing", "detail": "no file"},
+    ]
+
+
+def test_detections_come_with_where_they_are_from(conn: Connection, run: RunInfo) -> None:
+    frames = list(rows.iter_detections(conn, COUNTY, chunk=1))
+    assert [len(frame) for frame in frames] == [1, 1]
+    first = frames[0].iloc[0]
+    assert frames[0].crs.to_epsg() == 4326
+    assert first.geometry.equals(LAWN)
+    assert (first.property_id, first.label, first.state) == ("p0", "lawn", "accepted")
+    assert (first.source, first.boundary_version) == ("lot", lot().version)
+    assert (first.imagery_sha256, first.captured_on, first.gsd_m) == (CHIP.sha256, "2023", 0.6)
+    assert (first.run_id, first.prompt, first.segmenter) == (run.id, "a lawn", "synthetic")
+
+
+def test_only_what_is_live_now_is_read(conn: Connection, run: RunInfo) -> None:
+    [frame] = rows.iter_detections(conn, COUNTY)
+    reviews.reject(conn, int(frame.detection_id[0]), "ann")
+    [frame] = rows.iter_detections(conn, COUNTY)
+    assert list(frame.property_id) == ["p1"]
+    [frame] = rows.iter_detections(conn, COUNTY, run_id=run.id + 1)
+    assert frame.empty
+    assert "geometry" in frame.columns
+
+
+def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: RunInfo) -> None:
+    [frame] = rows.iter_properties(conn, COUNTY)
+    by_id = frame.set_index("property_id")
+    assert by_id.loc["p0", "lawn_m2"] == area_m2(LAWN)
+    assert by_id.loc["p0", "imaged_share"] == 0.5
+    assert by_id.loc["p1", "source"] == "buffer_30m"
+    assert by_id.loc["p0", "boundary_area_m2"] == lot().area_m2
+    assert by_id.loc["p0", "parcel_ids"] == ["p-1", "p-2"]
+    assert by_id.loc["p2", "geometry"].equals(lot().geometry)
+    assert by_id.loc["p4", "geometry"] is None
+    assert by_id["lawn_m2"].isna().sum() == 3
+    [boundaries] = rows.iter_boundaries(conn, COUNTY, run.id)
+    assert sorted(boundaries.property_id) == ["p0", "p1", "p2"]
+
+
+def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) -> None:
+    queue(conn, 25)
+    said: list[str] = []
+    event.listen(
+        conn.engine,
+        "after_cursor_execute",
+        lambda _c, cursor, *_: said.append(type(cursor).__name__),
+    )
+    assert [len(frame) for frame in rows.iter_properties(conn, COUNTY, chunk=10)] == [10, 10, 5]
+    assert said[-1] == "ServerCursor"
+    # What follows on the same connection is not streamed.
+    county_status(conn, COUNTY)
+    assert said[-1] == "Cursor"
+
+
+def test_the_latest_run(conn: Connection) -> None:
+    assert runs.latest(conn, COUNTY) is None
+    first, second = begin(conn), begin(conn)
+    runs.finish(conn, first.id, "interrupted", {"pending": 3}, {"a": "b"}, {})
+    latest = runs.latest(conn, COUNTY)
+    assert latest is not None
+    assert (latest.id, latest.state, latest.finished_at) == (second.id, "running", None)
+    assert latest.settings == {"labels": ["lawn", "tree"]}
+    with pytest.raises(StoreError, match="no run 999"):
+        runs.finish(conn, 999, "finished", {}, {}, {})
