@@ -58,10 +58,10 @@ def draw_map(
     columns = min(len(places), 1 if len(places) == 1 else 2 if len(places) <= 4 else 4)
     rows = -(-len(places) // columns)
     side = 11.0 if len(places) == 1 else 6.0 if columns == 2 else 4.2
-    tallest = max((window.height / window.width for _, window in places))
-    height = side * min(tallest, 1.5)
-    figure = Figure(figsize=(side * columns, height * rows + 1.2), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    tallest = [_tallest(places[i : i + columns]) for i in range(0, len(places), columns)]
+    figure = Figure(figsize=(side * columns, side * sum(tallest) + 1.2), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, height_ratios=tallest)
+    axes = grid.ravel()
     for axis in axes:
         axis.set_axis_off()
     shown = 0
@@ -112,6 +112,11 @@ def _window(boxes: Sequence[BaseGeometry], frame: Frame, pad: float) -> PixelWin
         left, right = max(left, middle[0] - half), min(right, middle[0] + half)
         bottom, top = max(bottom, middle[1] - half), min(top, middle[1] + half)
     return frame.window_over((left - pad, bottom - pad, right + pad, top + pad))
+
+
+def _tallest(row: Sequence[tuple[Frame, PixelWindow]]) -> float:
+    """How high a row of panels must be for its tallest, in widths of a panel."""
+    return min(1.5, max(window.height / window.width for _, window in row))
 
 
 def _draw_place(
