@@ -52,10 +52,8 @@ class FileSource:
         _ = self._rows
 
     def extent(self) -> Extent | None:
-        """(west, south, east, north) in degrees of all parcels; None for a file of none."""
+        """(west, south, east, north) in degrees of all parcels."""
         bounds = shapely.total_bounds(self._rows.geometries)
-        if np.isnan(bounds).any():
-            return None
         west, south, east, north = (float(value) for value in bounds)
         return west, south, east, north
 
@@ -88,6 +86,9 @@ class FileSource:
         frame, id_field = self._read_parquet() if parquet else self._read_vector()
         wgs84 = to_wgs84(np.asarray(frame.geometry, dtype=object), self._crs(frame.crs))
         geometries = self._valid(wgs84)
+        if self.dropped == len(geometries):
+            # Else every property would get a buffer, as though the county had no lots.
+            raise self._unreadable("it has no polygons; check 'path', and 'where' if there is one")
         ids: list[str | None] = [None] * len(frame)
         if id_field is not None:
             ids = [id_text(value) for value in frame[id_field]]

@@ -81,7 +81,8 @@ def load_registry(path: Path | str | None = None) -> Registry:
             counties[str(key)] = _county(str(key), entry, file.absolute().parent)
         except ValidationError as error:
             lines = (_explain(detail) for detail in error.errors(include_url=False))
-            mistakes += [f"{file}: county {str(key)!r}: {line}" for line in lines]
+            # A list that is too short is an error for each item; it is said once.
+            mistakes += [f"{file}: county {str(key)!r}: {line}" for line in dict.fromkeys(lines)]
         except RegistryError as error:
             mistakes.append(f"{file}: county {str(key)!r}: {error}")
     if mistakes:
@@ -157,6 +158,8 @@ def _explain(detail: ErrorDetails) -> str:
         close = get_close_matches(str(loc[-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the keys are {_listed(known)}"
         return f"{name!r} is not a key; {hint}"
+    if loc[:1] == ("extent",) and kind != "value_error":
+        return "'extent': write [west, south, east, north] in degrees"
     if kind == "missing":
         return f"{name!r} is missing; write it"
     if kind == "value_error":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import shapely
-from conftest import SHARED
 from servers.koop import FeatureServer, feature_server, some_parcels, synthetic_lots
 
 from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
@@ -17,11 +16,12 @@ from parcels.arcgis.client import ArcGISClient
 from parcels.boundary import Unavailable
 from parcels.errors import SourceMisconfigured, SourceUnavailable
 from parcels.measure import areas_m2
+from parcels.source import Found
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
-    with feature_server(some_parcels(SHARED), tmp_path_factory.mktemp("koop")) as server:
+    with feature_server(some_parcels(), tmp_path_factory.mktemp("koop")) as server:
         yield server
 
 
@@ -231,3 +231,15 @@ def test_lots_are_the_same_to_the_byte_each_time(server: FeatureServer) -> None:
     assert isinstance(second, Lot)
     assert first.boundary.version == second.boundary.version
     assert shapely.is_valid(first.boundary.geometry)
+
+
+def test_the_server_says_how_long_to_wait(server: FeatureServer) -> None:
+    waits_s: list[float] = []
+    there = county(server)
+    asked = ArcGISSource(there, ArcGISClient(sleep=waits_s.append))
+    asked.check()
+    server.fail("http429", times=2)  # with "Retry-After: 7"
+    [found] = asked.at_points([server.parcels.geometry.iloc[0].representative_point()])
+    assert isinstance(found, Found)
+    assert len(waits_s) == 2
+    assert all(7 <= wait_s <= 15 for wait_s in waits_s)

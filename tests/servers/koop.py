@@ -18,6 +18,10 @@ import requests
 import shapely
 
 HERE = Path(__file__).parent / "koop"
+_REAL = (
+    Path(__file__).resolve().parents[3]
+    / "shared/data/real/parcels/Riverside__riverside-6th-adopted040622.zip"
+)
 _NPM_CI = ["npm", "ci", "--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts"]
 
 
@@ -95,11 +99,10 @@ def _install() -> None:
         pytest.skip(f"npm cannot install the real FeatureServer: {run.stderr.strip()[-300:]}")
 
 
-def some_parcels(shared: Path) -> gpd.GeoDataFrame:
+def some_parcels() -> gpd.GeoDataFrame:
     """Riverside's real parcels where they lie, else synthetic lots; ids in the column APN."""
-    real = shared / "data/real/parcels/Riverside__riverside-6th-adopted040622.zip"
-    if real.exists():
-        return gpd.read_file(real)[["APN", "geometry"]]
+    if _REAL.exists():
+        return gpd.read_file(_REAL)[["APN", "geometry"]]
     return synthetic_lots()
 
 

@@ -1,0 +1,254 @@
+"""The service over a source in memory: which lot, which buffer, and which reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import shapely
+from shapely import MultiPolygon, Point, box
+
+import parcels
+from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
+from parcels.boundary import Unavailable
+from parcels.errors import (
+    GeometryError,
+    ParcelsError,
+    PropertyError,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
+from parcels.source import Extent, Found, Hit, lot_geometry
+
+COUNTY = County(key="here", name="Here County", path="here.gpkg")
+BIG, SMALL = box(-90.001, 35.0, -90.0, 35.001), box(-90.0006, 35.0002, -90.0004, 35.0004)
+NEXT = box(-90.0, 35.0, -89.9995, 35.001)
+
+
+def lot(shape: shapely.Polygon) -> MultiPolygon:
+    geometry = lot_geometry(shape)
+    assert geometry is not None
+    return geometry
+
+
+@dataclass
+class Memory:
+    """Rows in memory; `error` is raised, or answered where `each` is set."""
+
+    rows: Sequence[Hit] = ()
+    error: ParcelsError | None = None
+    each: bool = False
+    asked_points: int = 0
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        return [self._answer([r for r in self.rows if r.parcel_id == i]) for i in parcel_ids]
+
+    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        self.asked_points += len(points)
+        return [self._answer([r for r in self.rows if self._meets(r, p)]) for p in points]
+
+    def extent(self) -> Extent | None:
+        self.check()
+        return (-90.001, 35.0, -89.9995, 35.001)
+
+    def _answer(self, rows: list[Hit]) -> Found | ParcelsError:
+        if self.error is not None and not self.each:
+            raise self.error
+        return self.error if self.error is not None else Found(tuple(rows), "memory")
+
+    @staticmethod
+    def _meets(row: Hit, point: Point) -> bool:
+        return row.geometry is None or bool(row.geometry.intersects(point))
+
+
+def service(
+    *rows: Hit, error: ParcelsError | None = None, each: bool = False
+) -> ParcelBoundaryService:
+    return ParcelBoundaryService(COUNTY, Memory(rows, error, each))
+
+
+def test_the_public_names() -> None:
+    assert sorted(parcels.__all__) == [
+        "Boundary",
+        "County",
+        "Lot",
+        "NoBoundary",
+        "NoLot",
+        "ParcelBoundaryService",
+        "ParcelsError",
+        "Property",
+        "Registry",
+        "Unavailable",
+        "load_registry",
+    ]
+    assert all(getattr(parcels, name) for name in parcels.__all__)
+
+
+def test_the_smallest_lot_that_contains_the_point_is_taken() -> None:
+    asked = service(Hit("big", lot(BIG)), Hit("small", lot(SMALL)))
+    [small, big] = asked.boundaries(
+        [Property("a", -90.0005, 35.0003), Property("b", -90.0009, 35.0009)]
+    )
+    assert isinstance(small, Boundary)
+    assert isinstance(big, Boundary)
+    assert (small.parcel_ids, big.parcel_ids) == (("small",), ("big",))
+
+
+def test_on_the_edge_of_a_lot_the_one_around_it_goes_before() -> None:
+    west = SMALL.bounds[0]
+    answer = service(Hit("big", lot(BIG)), Hit("small", lot(SMALL))).look_up(
+        Property("a", west, 35.0003)
+    )
+    assert isinstance(answer, Lot)
+    assert answer.boundary.parcel_ids == ("big",)
+
+
+def test_on_a_shared_edge_the_smaller_of_the_lots_is_taken() -> None:
+    answer = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT))).look_up(
+        Property("a", -90.0, 35.0005)
+    )
+    assert isinstance(answer, Lot)
+    assert answer.boundary.parcel_ids == ("next",)
+
+
+def test_stacked_lots_are_one_boundary_with_many_ids() -> None:
+    turned = shapely.Polygon(BIG.exterior.coords[::-1][1:])
+    asked = service(Hit("2", lot(BIG)), Hit("1", lot(turned)), Hit(None, lot(BIG)))
+    answer = asked.look_up(Property("a", -90.0005, 35.0005))
+    assert isinstance(answer, Lot)
+    assert answer.boundary.parcel_ids == ("1", "2")
+
+
+def test_a_lot_in_two_rows_is_whole() -> None:
+    answer = service(Hit("x", lot(BIG)), Hit("x", lot(NEXT)), Hit("y", lot(SMALL))).look_up(
+        Property("a", parcel_id="x")
+    )
+    assert isinstance(answer, Lot)
+    assert answer.boundary.geometry.equals(shapely.union(BIG, NEXT))
+    assert answer.boundary.parcel_ids == ("x",)
+
+
+def test_the_parcel_id_goes_before_the_point() -> None:
+    asked = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT)))
+    at_next = (-89.9998, 35.0005)
+    by_id, by_point = asked.look_up_many(
+        [Property("a", *at_next, parcel_id="big"), Property("b", *at_next, parcel_id="gone")]
+    )
+    assert isinstance(by_id, Lot)
+    assert (by_id.boundary.parcel_ids, by_id.boundary.method) == (("big",), "parcel_id")
+    assert isinstance(by_point, Lot)
+    assert (by_point.boundary.parcel_ids, by_point.boundary.method) == (("next",), "point")
+
+
+def test_a_known_id_costs_no_look_up_by_point() -> None:
+    source = Memory([Hit("big", lot(BIG))])
+    ParcelBoundaryService(COUNTY, source).look_up(Property("a", -90.0005, 35.0, parcel_id="big"))
+    assert source.asked_points == 0
+
+
+def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
+    asked = service(Hit("x", None))
+    for prop in (Property("a", parcel_id="x"), Property("b", -90.0005, 35.0005)):
+        answer = asked.look_up(prop)
+        assert isinstance(answer, Unavailable)
+        assert answer.reason == "bad_geometry"
+        [kept] = asked.boundaries([prop], when_unavailable="buffer")
+        assert isinstance(kept, NoBoundary)
+        assert kept.reason == "bad_geometry"
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_an_outage_is_unavailable_for_ids_and_points(each: bool) -> None:
+    asked = service(error=SourceUnavailable("down"), each=each)
+    props = [Property("a", -90.0005, 35.0005), Property("b", parcel_id="x")]
+    assert [answer.status for answer in asked.look_up_many(props)] == ["unavailable"] * 2
+    deferred = asked.boundaries(props)
+    assert [b.reason for b in deferred if isinstance(b, NoBoundary)] == ["unavailable"] * 2
+    buffer, without_a_point = asked.boundaries(props, when_unavailable="buffer")
+    assert isinstance(buffer, Boundary)
+    assert (buffer.source, buffer.method) == ("buffer_30m", "unavailable")
+    assert isinstance(without_a_point, NoBoundary)
+    assert without_a_point.reason == "unavailable"
+
+
+@pytest.mark.parametrize("error", [SourceMisconfigured("wrong"), GeometryError("no CRS")])
+def test_a_wrong_entry_is_never_hidden_by_a_buffer(error: ParcelsError) -> None:
+    asked = service(error=error)
+    [kept] = asked.boundaries([Property("a", -90.0005, 35.0005)], when_unavailable="buffer")
+    assert kept == NoBoundary("misconfigured", str(error))
+    with pytest.raises(type(error)):
+        asked.check()
+
+
+def test_no_lot_at_a_point_is_a_circle_of_30_m() -> None:
+    asked = service(Hit("big", lot(BIG)))
+    prop = Property("a", -90.1, 35.0)
+    assert asked.look_up(prop) == NoLot()
+    [circle] = asked.boundaries([prop])
+    assert isinstance(circle, Boundary)
+    assert (circle.source, circle.method, circle.parcel_ids) == ("buffer_30m", "no_lot", ())
+    assert circle.area_m2 == pytest.approx(900 * math.pi, rel=0.005)
+    assert circle.origin.endswith("here.gpkg")
+
+
+def test_far_from_every_parcel_is_outside_the_county() -> None:
+    asked = service(Hit("big", lot(BIG)))
+    near, far, swapped = asked.boundaries(
+        [Property("a", -90.4, 35.0), Property("b", -91.0, 35.0), Property("c", 35.0, -90.0)]
+    )
+    assert isinstance(near, Boundary)
+    assert isinstance(far, NoBoundary)
+    assert far.reason == "outside_county"
+    assert far.detail.startswith("longitude -91.0, latitude 35.0 lies 91.2 km outside Here County;")
+    assert isinstance(swapped, NoBoundary)
+    assert "longitude and latitude are not swapped" in swapped.detail
+
+
+def test_the_extent_of_the_entry_is_sharp() -> None:
+    county = COUNTY.model_copy(update={"extent": (-90.2, 34.9, -89.9, 35.1)})
+    asked = ParcelBoundaryService(county, Memory())
+    inside, outside = asked.boundaries([Property("a", -90.19, 35.0), Property("b", -90.21, 35.0)])
+    assert isinstance(inside, Boundary)
+    assert isinstance(outside, NoBoundary)
+    assert outside.reason == "outside_county"
+
+
+def test_an_id_that_is_not_known_and_no_point() -> None:
+    [gone] = service().boundaries([Property("a", parcel_id="1 2")])
+    assert isinstance(gone, NoBoundary)
+    assert gone.reason == "not_found"
+    assert "'1 2'" in gone.detail
+
+
+def test_a_synthetic_county_says_how_it_is_made() -> None:
+    sample = County.model_validate({"key": "sample", "synthetic": {"seed": 1}})
+    with pytest.raises(SourceMisconfigured, match="`make batch COUNTY=sample`"):
+        ParcelBoundaryService(sample)
+
+
+def test_nothing_asked_nothing_answered() -> None:
+    assert service().look_up_many([]) == []
+    assert service(error=SourceUnavailable("down")).boundaries([]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("",), "property_id is empty"),
+        (("a",), "give longitude and latitude, or a parcel_id"),
+        (("a", 1.0), "give both longitude and latitude, or neither"),
+        (("a", 35.1, -120.05), "look swapped"),
+        (("a", -500_000.0, 35.0), "use decimal degrees"),
+        (("a", math.nan, 35.0), "is not on Earth"),
+    ],
+)
+def test_a_property_that_cannot_be_looked_up(arguments: Any, message: str) -> None:
+    with pytest.raises(PropertyError, match=message):
+        Property(*arguments)

@@ -1,0 +1,181 @@
+"""registry.yaml: what is read, and what is said of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parcels import County, load_registry
+from parcels.county import USGS_NAIP_URL
+from parcels.errors import RegistryError
+
+ROOT = Path(__file__).parents[2]
+URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "registry.yaml"
+    file.write_text(text)
+    return file
+
+
+def entry(folder: Path, text: str) -> County:
+    return load_registry(write(folder, f"counties:\n  here: {{{text}}}\n")).county("here")
+
+
+def test_the_shipped_registry_has_shelby_and_the_synthetic_sample() -> None:
+    registry = load_registry()
+    assert registry.path == ROOT / "registry.yaml"
+    assert set(registry) == {"sample", "shelby"}
+    shelby, sample = registry["shelby"], registry["sample"]
+    assert (shelby.fips, shelby.state, shelby.fields.parcel_id) == ("47157", "TN", "PARCELID")
+    assert [layer.url.rsplit("/", 2)[1] for layer in shelby.layers] == [
+        "CERT_Parcel",
+        "CERT_Parcel",
+        "Assessor",
+    ]
+    assert shelby.imagery.bands == ("red", "green", "blue", "nir")
+    assert sample.synthetic is not None
+    assert (sample.synthetic.seed, sample.synthetic.lots) == (2026, 200)
+    assert "synthetic" in sample.name
+
+
+def test_url_and_layer_are_enough(tmp_path: Path) -> None:
+    county = entry(tmp_path, f"url: {URL}/, layer: 3")
+    assert (county.url, county.layer, county.source) == (URL, 3, "arcgis")
+    assert county.name == "here"
+    assert county.imagery.url == USGS_NAIP_URL
+    assert county.imagery.gsd_m == 0.6
+
+
+def test_paths_are_taken_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'path: a/lots.gpkg, imagery: {path: "b/*.tif"}, properties: ../c.csv'
+    county = entry(tmp_path, text)
+    assert county.source == "file"
+    assert county.path == tmp_path / "a/lots.gpkg"
+    assert county.imagery.path == str(tmp_path / "b/*.tif")
+    assert county.properties == tmp_path / "../c.csv"
+    monkeypatch.chdir(tmp_path)
+    assert load_registry("registry.yaml").county("here").path == tmp_path / "a/lots.gpkg"
+
+
+def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
+    county = entry(tmp_path, "path: x, fips: 47157, imagery: {path: y, captured_on: 2020}")
+    assert (county.fips, county.imagery.captured_on) == ("47157", "2020")
+    dated = entry(tmp_path, "path: x, imagery: {path: y, captured_on: 2020-05-31}")
+    assert dated.imagery.captured_on == "2020-05-31"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"url: {URL}, layr: 0", "'layr' is not a key; did you mean 'layer'?"),
+        ("path: x, colour: 1", "'colour' is not a key; the keys are allow_private, alternates"),
+        ("path: x, fields: {parcelid: A}", "'fields.parcelid' is not a key; did you mean 'parcel"),
+        ("path: x, key: y", "'key' is not a key"),
+        (f"url: {URL}", "'layer' is missing; write the layer's number, for example layer: 0"),
+        ("layer: 0", "'url' is missing; write 'url' and 'layer', or 'path'"),
+        ("name: x", "has no parcels; write 'url' and 'layer', or 'path'"),
+        (f"url: {URL}, layer: 0, path: x", "has both 'url' and 'path'; keep one of them"),
+        ("path: x, layer: 0", "'layer' goes with 'url', not with 'path'; remove it"),
+        (f"url: {URL}, layer: zero", "'layer': 'zero' is wrong; write the layer's number"),
+        (f"url: {URL}/0", f"'url': ends with a layer number; write url: {URL} and layer: 0"),
+        ("url: 'https://gis.gov/x', layer: 0", "'url': must end with /MapServer or /FeatureServer"),
+        (f"url: '{URL}?f=json', layer: 0", "'url': cut it after /MapServer or /FeatureServer"),
+        ("url: 'file:///x/MapServer', layer: 0", "'url': 'file:///x/MapServer' is no web address"),
+        ("path: /vsicurl/x", "'path': '/vsicurl/x' is not a file on this machine"),
+        ("path: x, fips: 06037", "'fips': write it in quotes"),
+        ("path: x, state: Tennessee", "'state': 'Tennessee' is wrong; write two capital letters"),
+        ("path: x, crs: EPSG:0", "'crs': 'EPSG:0' is no CRS; write for example EPSG:2274"),
+        ("path: x, extent: [1, 2, 0, 3]", "'extent': write [west, south, east, north] in degrees"),
+        ("path: x, extent: [1, 2]", "'extent': write [west, south, east, north] in degrees"),
+        ("path: x, imagery: {}", "'imagery': write either 'path' (GeoTIFFs) or 'url'"),
+        ("path: x, imagery: {url: http://h/x}", "'imagery.url': must end with /ImageServer"),
+        ("path: x, imagery: {path: y, captured_on: May}", "'imagery.captured_on': 'May' is not"),
+        ("synthetic: {lots: 0}", "'synthetic.lots': 0 is wrong"),
+        (f"url: {URL}, layer: 0, alternates: [{{url: {URL}}}]", "'alternates[0].layer' is missing"),
+    ],
+)
+def test_a_mistake_is_named_with_file_county_and_what_to_write(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(RegistryError) as caught:
+        entry(tmp_path, text)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path / 'registry.yaml'}: county 'here': {message}")
+
+
+def test_every_mistake_has_a_line(tmp_path: Path) -> None:
+    file = write(tmp_path, "counties:\n  a: {path: x, fips: no}\n  b:\n  c: {path: y}\n")
+    with pytest.raises(RegistryError) as caught:
+        load_registry(file)
+    a, b = str(caught.value).splitlines()
+    assert "county 'a': 'fips'" in a
+    assert "county 'b': is not an entry; write 'url' and 'layer', or 'path', under it" in b
+
+
+@pytest.mark.parametrize("key", ["../../x", "a;rm", "Shelby", "-x", "a b", '"a\\n"', '""'])
+def test_a_name_that_is_no_name_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RegistryError, match="write the county's name with a-z"):
+        load_registry(write(tmp_path, f"counties:\n  {key}: {{path: x}}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("counties:\n  a: {path: x\n  b: [", "line 3: not valid YAML"),
+        ("counties:\n  a: {path: x}\n  a: {path: y}\n", "line 3: not valid YAML: 'a' is there tw"),
+        ("counties:\n  a: {path: x, path: y}\n", "line 2: not valid YAML: 'path' is there twice"),
+        ("", "'counties:' is missing"),
+        ("- a", "'counties:' is missing"),
+        ("counties: {}\ncounty: {}", "'county' is not a key; only 'counties' is"),
+        ("counties: [a]", "'counties' must map a name to an entry"),
+        ("counties: {a: !!python/object/apply:os.getcwd []}", "line 1: not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_registry(tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(RegistryError) as caught:
+        load_registry(file)
+    assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="there is no such file"):
+        load_registry(tmp_path / "no.yaml")
+    with pytest.raises(RegistryError, match="cannot be read"):
+        load_registry(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"counties: {a: {path: \xe9}}")
+    with pytest.raises(RegistryError, match="cannot be read as UTF-8"):
+        load_registry(tmp_path / "latin.yaml")
+
+
+def test_an_unknown_county_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError) as caught:
+        load_registry().county("Shelbyy")
+    assert "no county 'Shelbyy'; did you mean 'shelby'?" in str(caught.value)
+    assert "The counties are: sample, shelby" in str(caught.value)
+    with pytest.raises(RegistryError, match="The counties are: none yet"):
+        load_registry(write(tmp_path, "counties:\n")).county("a")
+
+
+def test_anchors_and_merges_are_read(tmp_path: Path) -> None:
+    text = f"""
+counties:
+  a: &base {{url: {URL}, layer: 0}}
+  b: {{<<: *base, layer: 1}}
+"""
+    assert load_registry(write(tmp_path, text)).county("b").layer == 1
+
+
+def test_the_registry_of_the_real_neighbourhoods(real_registry: Path) -> None:
+    registry = load_registry(real_registry)
+    assert set(registry) == {"claremont", "long_beach", "riverside"}
+    for county in registry.values():
+        assert county.path is not None
+        assert county.path.exists()
+        assert county.properties is not None
+        assert county.properties.exists()
