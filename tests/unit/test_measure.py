@@ -184,3 +184,9 @@ def test_iou() -> None:
     assert iou(left, right) == pytest.approx(1 / 3, rel=1e-6)
     assert iou(left, box(1, 1, 2, 2)) == 0.0
     assert iou(Polygon(), Polygon()) == 0.0
+
+
+def test_iou_of_invalid_geometries_is_refused() -> None:
+    bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    with pytest.raises(GeometryError, match=r"call polygonal\(\) first"):
+        iou(bow_tie, box(0, 0.5, 2, 1.5))
