@@ -42,30 +42,30 @@ class Basis:
 
 # The run whose pictures the measurements rest on: not always the one that took the property last,
 # which may not have finished it.
-_PLACE = """
+_PLACE = text("""
 SELECT p.boundary_fk, b.source, coalesce(p.imaged_share, 0) AS imaged_share,
     (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.id = :property
-"""
+""")
 
-_LIVE = """
+_LIVE = text("""
 SELECT id, label, ST_AsBinary(geom) AS geom FROM lotline.detection
 WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed', 'accepted')
-"""
+""")
 
-_CURRENT = """
+_CURRENT = text("""
 SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.imaged_share,
     array(SELECT d.detection_fk FROM lotline.measurement_detection d
           WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
 FROM lotline.measurement m
 WHERE m.property_fk = :property AND m.current AND m.label = ANY(:labels)
-"""
+""")
 
-_RETIRE = "UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)"
+_RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)")
 
 # One statement for the measurements and for what they count: none is there without the other.
-_INSERT = """
+_INSERT = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
         (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
@@ -79,7 +79,7 @@ SELECT written.id, counted.id, :property
 FROM unnest(CAST(:detections AS bigint[]), CAST(:detection_labels AS text[]))
     AS counted (id, label)
 JOIN written USING (label)
-"""
+""")
 
 
 def replace(
@@ -95,9 +95,7 @@ def replace(
         by_label[detection.label].append(detection)
     areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
 
-    rows = conn.execute(
-        text(_CURRENT), {"property": basis.property_fk, "labels": list(by_label)}
-    ).all()
+    rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
     said = {
         row.label: (row.area_m2, row.boundary_fk, row.imaged_share, row.detections) for row in rows
     }
@@ -114,11 +112,11 @@ def replace(
     ]
     retired = [row.id for row in rows if row.label in new]
     if retired:
-        conn.execute(text(_RETIRE), {"ids": retired})
+        conn.execute(_RETIRE, {"ids": retired})
     if new:
         counted = [detection for label in new for detection in by_label[label]]
         conn.execute(
-            text(_INSERT),
+            _INSERT,
             {
                 "property": basis.property_fk,
                 "boundary": basis.boundary_fk,
@@ -140,8 +138,8 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
 
     The property has a boundary, and stays as imaged as it was; the measurement keeps its run.
     """
-    place = conn.execute(text(_PLACE), {"property": property_fk}).one()
-    rows = conn.execute(text(_LIVE), {"property": property_fk, "labels": list(labels)})
+    place = conn.execute(_PLACE, {"property": property_fk}).one()
+    rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
     live = [Live(row.id, row.label, shapely.from_wkb(row.geom)) for row in rows]
     basis = Basis(property_fk, place.boundary_fk, place.run_fk, place.source, place.imaged_share)
     replace(conn, basis, labels, live)
@@ -153,4 +151,6 @@ def union_area_m2(detections: Sequence[Live]) -> float:
         return 0.0
     if len(detections) == 1:
         return area_m2(detections[0].geometry)
-    return area_m2(shapely.union_all([detection.geometry for detection in detections]))
+    # In one order, in which the same detections give the same area to the last bit.
+    ordered = sorted(detections, key=lambda detection: detection.id)
+    return area_m2(shapely.union_all([detection.geometry for detection in ordered]))

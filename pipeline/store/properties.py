@@ -39,13 +39,13 @@ class LeasedProperty:
     attempts: int
 
 
-_STAGE = """
+_STAGE = text("""
 CREATE TEMPORARY TABLE staged_property (
     line bigint GENERATED ALWAYS AS IDENTITY,
     property_id text, longitude double precision, latitude double precision,
     parcel_id text, address text
 ) ON COMMIT DROP
-"""
+""")
 
 _STAGE_COPY = """
 COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM STDIN
@@ -53,7 +53,7 @@ COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM
 
 # The last line of a property_id counts. What is asked about a property decides: where it differs,
 # the property is asked about anew; where it does not, the row is left alone.
-_UPSERT = """
+_UPSERT = text("""
 WITH staged AS (
     SELECT DISTINCT ON (property_id) property_id, parcel_id, address,
         ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS point
@@ -72,7 +72,7 @@ WITH staged AS (
 SELECT (SELECT count(*) FROM staged) AS staged,
     count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed
 FROM written
-"""
+""")
 
 # NULL for the ids means the whole county.
 _CHOSEN = """
@@ -80,22 +80,22 @@ county = :county AND (CAST(:property_ids AS text[]) IS NULL
                       OR property_id = ANY(CAST(:property_ids AS text[])))
 """
 
-_RESET = f"""
+_RESET = text(f"""
 UPDATE lotline.property SET state = 'pending', reason = '', detail = '', attempts = 0,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 WHERE {_CHOSEN} AND state <> 'pending'
     AND NOT (state = 'leased' AND leased_until >= clock_timestamp())
-"""  # noqa: S608
+""")  # noqa: S608
 
-_COUNT_UNPROCESSED = f"""
+_COUNT_UNPROCESSED = text(f"""
 SELECT count(*) FROM lotline.property
 WHERE {_CHOSEN} AND (state IN ('pending', 'deferred')
                      OR (state = 'leased' AND leased_until < clock_timestamp()))
-"""  # noqa: S608
+""")  # noqa: S608
 
 # What this run deferred is left for a later run, or a run would never end. Rows that another
 # owner is leasing at this moment are skipped, not waited for.
-_LEASE = f"""
+_LEASE = text(f"""
 WITH picked AS (
     SELECT id FROM lotline.property
     WHERE {_CHOSEN} AND (
@@ -111,14 +111,14 @@ UPDATE lotline.property AS p SET state = 'leased', lease_owner = :owner,
 FROM picked WHERE p.id = picked.id
 RETURNING p.id, p.property_id, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
     p.parcel_id, p.address, p.attempts, p.sort_key
-"""  # noqa: S608
+""")  # noqa: S608
 
 # A worker whose lease ran out may come late: what somebody else finished stays finished.
-_FINISH = """
+_FINISH = text("""
 UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 WHERE id = ANY(CAST(:ids AS bigint[])) AND state NOT IN ('done', 'no_imagery')
-"""
+""")
 
 
 def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loaded:
@@ -128,14 +128,14 @@ def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loade
     changed. Where a property_id comes twice, the last one counts.
     """
     conn.execute(text("DROP TABLE IF EXISTS staged_property"))
-    conn.execute(text(_STAGE))
+    conn.execute(_STAGE)
     driver = conn.connection.driver_connection
     assert driver is not None  # noqa: S101 (an open Connection has one; for the type checker)
     with driver.cursor() as cursor, cursor.copy(_STAGE_COPY) as copy:
         for item in properties:
             place = (item.longitude, item.latitude)
             copy.write_row((item.property_id, *place, item.parcel_id, item.address))
-    counts = conn.execute(text(_UPSERT), {"county": county}).one()
+    counts = conn.execute(_UPSERT, {"county": county}).one()
     return Loaded(counts.new, counts.changed, counts.staged - counts.new - counts.changed)
 
 
@@ -144,7 +144,7 @@ def reset(conn: Connection, county: str, property_ids: Sequence[str] | None = No
 
     Returns how many changed.
     """
-    done = conn.execute(text(_RESET), {"county": county, "property_ids": _ids(property_ids)})
+    done = conn.execute(_RESET, {"county": county, "property_ids": _ids(property_ids)})
     return done.rowcount
 
 
@@ -153,7 +153,7 @@ def count_unprocessed(
 ) -> int:
     """How many properties (None: of the whole county) wait: pending, deferred, lease run out."""
     chosen = {"county": county, "property_ids": _ids(property_ids)}
-    return int(conn.execute(text(_COUNT_UNPROCESSED), chosen).scalar_one())
+    return int(conn.execute(_COUNT_UNPROCESSED, chosen).scalar_one())
 
 
 def lease(
@@ -171,7 +171,7 @@ def lease(
     `exclude_attempted_in_run` deferred is not leased to it again; it becomes the properties' run.
     """
     rows = conn.execute(
-        text(_LEASE),
+        _LEASE,
         {
             "county": county,
             "owner": owner,
@@ -200,7 +200,7 @@ def finish(
     `pending` gives them back to the queue. A property that has a result by now is left alone.
     """
     values = {"ids": list(ids), "state": state, "reason": reason, "detail": detail}
-    return conn.execute(text(_FINISH), values).rowcount
+    return conn.execute(_FINISH, values).rowcount
 
 
 def _ids(property_ids: Sequence[str] | None) -> list[str] | None:

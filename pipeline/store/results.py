@@ -21,10 +21,10 @@ from pipeline.store.measurements import Basis, Live, replace
 SAME_IOU = 0.5
 
 # What is kept of a property is written by one at a time: by runs and by people.
-_LOCK = "SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE"
+_LOCK = text("SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE")
 
 # Versions are only ever added; the same one again finds its row.
-_BOUNDARY = """
+_BOUNDARY = text("""
 WITH added AS (
     INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, parcel_ids,
                                   version, fetched_at)
@@ -36,33 +36,33 @@ WITH added AS (
 SELECT id FROM added
 UNION ALL
 SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
-"""
+""")
 
-_CHIP = """
+_CHIP = text("""
 INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
 VALUES (:sha256, CAST(:sources AS text[]), :captured_on, :crs, :gsd_m, CAST(:bands AS text[]),
         CAST(:bounds AS float8[]))
 ON CONFLICT (sha256) DO NOTHING
-"""
+""")
 
-_KNOWN = """
+_KNOWN = text("""
 SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
     ST_AsBinary(geom) AS geom
 FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
-"""
+""")
 
 # How reviewed detections looked before a person changed them. Who turned a tree into a lawn has
 # also said that it is no tree, and a redrawn outline stands for the one that was found.
-_EARLIER_FORMS = """
+_EARLIER_FORMS = text("""
 SELECT r.before ->> 'label' AS label,
     ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
 FROM lotline.detection d JOIN lotline.review r ON r.detection_fk = d.id
 WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
-"""
+""")
 
-_SUPERSEDE = "UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)"
+_SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
 
-_INSERT = """
+_INSERT = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
     weights_sha256, label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
     fingerprint)
@@ -76,14 +76,14 @@ FROM unnest(CAST(:label AS text[]), CAST(:prompt AS text[]), CAST(:score AS floa
     AS new (label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
             fingerprint)
 RETURNING id, fingerprint
-"""
+""")
 
-_CLOSE = """
+_CLOSE = text("""
 UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
     boundary_fk = :boundary, chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 WHERE id = :property
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def write_lot(
             f"a lot that is {result.status} has no result to write: finish its property instead"
         )
     with conn.begin_nested():
-        if conn.execute(text(_LOCK), {"property": property_fk}).one_or_none() is None:
+        if conn.execute(_LOCK, {"property": property_fk}).one_or_none() is None:
             raise StoreError(f"there is no property {property_fk}: load it before its result")
         boundary_fk = _write_boundary(conn, property_fk, boundary)
         if result.status == "no_imagery" or result.chip is None:
@@ -195,7 +195,7 @@ def _reconcile(
         if fingerprint not in kept and live.label in run.labels
     ]
     if gone:
-        conn.execute(text(_SUPERSEDE), {"ids": gone})
+        conn.execute(_SUPERSEDE, {"ids": gone})
     inserted = _insert(conn, run, basis, chip, new) if new else []
     live = [*known.reviewed_live, *others, *kept.values(), *inserted]
     is_empty = not any(found.label in run.labels for found in live)
@@ -212,7 +212,7 @@ def _reconcile(
 
 def _read_known(conn: Connection, property_fk: int) -> _Known:
     known = _Known([], [], {})
-    for row in conn.execute(text(_KNOWN), {"property": property_fk}):
+    for row in conn.execute(_KNOWN, {"property": property_fk}):
         live = Live(row.id, row.label, shapely.from_wkb(row.geom))
         if not row.is_reviewed:
             known.unreviewed[row.fingerprint] = live
@@ -221,7 +221,7 @@ def _read_known(conn: Connection, property_fk: int) -> _Known:
         if row.state != "rejected":
             known.reviewed_live.append(live)
     if known.reviewed_forms:
-        for row in conn.execute(text(_EARLIER_FORMS), {"property": property_fk}):
+        for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
             known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
     return known
 
@@ -248,7 +248,7 @@ def _insert(
 ) -> list[Live]:
     findings = list(new.values())
     rows = conn.execute(
-        text(_INSERT),
+        _INSERT,
         {
             "property": basis.property_fk,
             "boundary": basis.boundary_fk,
@@ -282,7 +282,7 @@ def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> i
         "version": boundary.version,
         "fetched_at": boundary.fetched_at,
     }
-    return int(conn.execute(text(_BOUNDARY), values).scalar_one())
+    return int(conn.execute(_BOUNDARY, values).scalar_one())
 
 
 def _write_chip(conn: Connection, chip: ChipInfo) -> None:
@@ -295,7 +295,7 @@ def _write_chip(conn: Connection, chip: ChipInfo) -> None:
         "bands": list(chip.bands),
         "bounds": list(chip.bounds),
     }
-    conn.execute(text(_CHIP), values)
+    conn.execute(_CHIP, values)
 
 
 def _close(
@@ -317,4 +317,4 @@ def _close(
         "imaged_share": min(max(result.imaged_share, 0.0), 1.0),
         "run": run.id,
     }
-    conn.execute(text(_CLOSE), values)
+    conn.execute(_CLOSE, values)

@@ -27,54 +27,54 @@ from pipeline.store.measurements import remeasure
 Action = Literal["accept", "edit", "relabel", "reject", "add", "restore"]
 
 # People and runs write to one property one after the other, so the property is locked first.
-_LOCK_BY_DETECTION = """
+_LOCK_BY_DETECTION = text("""
 SELECT 1 FROM lotline.property
 WHERE id = (SELECT property_fk FROM lotline.detection WHERE id = :id) FOR NO KEY UPDATE
-"""
+""")
 
-_LOCK = """
+_LOCK = text("""
 SELECT p.id, p.boundary_fk, p.chip_sha256,
     (SELECT ST_AsBinary(geom) FROM lotline.boundary WHERE id = p.boundary_fk) AS boundary
 FROM lotline.property p WHERE p.id = :id FOR NO KEY UPDATE OF p
-"""
+""")
 
-_BEFORE = """
+_BEFORE = text("""
 SELECT d.id, d.property_fk, d.state, d.label, d.version, d.review_fk,
     CAST(d.geom AS text) AS geom, ST_AsBinary(b.geom) AS boundary
 FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
 WHERE d.id = :id
-"""
+""")
 
-_EVENT = """
+_EVENT = text("""
 INSERT INTO lotline.review
     (detection_fk, action, reviewer, note, before, after, geom, label, idempotency_key)
 VALUES (:id, :action, :reviewer, :note, CAST(:before AS jsonb), CAST(:after AS jsonb),
     ST_GeomFromWKB(:geom, 4326), :label, :idempotency_key)
 RETURNING id, detection_fk, action, reviewer, note, after, created_at
-"""
+""")
 
-_EVENT_OF_KEY = """
+_EVENT_OF_KEY = text("""
 SELECT id, detection_fk, action, reviewer, note, after, created_at
 FROM lotline.review WHERE idempotency_key = :idempotency_key
-"""
+""")
 
 # The database's own guard checks that the event above is there, and counts the version up.
-_CHANGE = """
+_CHANGE = text("""
 UPDATE lotline.detection SET state = :state, label = :label,
     geom = coalesce(ST_GeomFromWKB(:geom, 4326), geom),
     area_m2 = coalesce(:area_m2, area_m2),
     clipped_area_m2 = coalesce(:clipped_area_m2, clipped_area_m2),
     whole_area_m2 = coalesce(:area_m2, whole_area_m2)
 WHERE id = :id
-"""
+""")
 
-_ADD = """
+_ADD = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, chip_sha256, label, prompt, segmenter,
     score, relation, geom, area_m2, clipped_area_m2, whole_area_m2, fingerprint)
 VALUES (:property, :boundary, :chip, :label, '', 'person', 1, 'belongs',
     ST_GeomFromWKB(:geom, 4326), :area_m2, :clipped_area_m2, :area_m2, :fingerprint)
 RETURNING id
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def add(
     verdict = _Verdict("add", reviewer, note, idempotency_key, "accepted", geometry=outline)
 
     def write() -> Review:
-        place = conn.execute(text(_LOCK), {"id": property_fk}).one_or_none()
+        place = conn.execute(_LOCK, {"id": property_fk}).one_or_none()
         if place is None or place.boundary_fk is None:
             raise StoreError(
                 f"property {property_fk} has no boundary to add a detection to: run a batch first"
@@ -232,8 +232,8 @@ def add(
             "clipped_area_m2": _inside_m2(outline, place.boundary),
             "fingerprint": f"person:{uuid.uuid4()}",
         }
-        detection_id = conn.execute(text(_ADD), values).scalar_one()
-        return _write(conn, conn.execute(text(_BEFORE), {"id": detection_id}).one(), verdict)
+        detection_id = conn.execute(_ADD, values).scalar_one()
+        return _write(conn, conn.execute(_BEFORE, {"id": detection_id}).one(), verdict)
 
     return _in_savepoint(conn, verdict, write)
 
@@ -242,8 +242,8 @@ def _decide(
     conn: Connection, detection_id: int, verdict: _Verdict, expected_version: int | None
 ) -> Review:
     def write() -> Review:
-        conn.execute(text(_LOCK_BY_DETECTION), {"id": detection_id})
-        before = conn.execute(text(_BEFORE), {"id": detection_id}).one_or_none()
+        conn.execute(_LOCK_BY_DETECTION, {"id": detection_id})
+        before = conn.execute(_BEFORE, {"id": detection_id}).one_or_none()
         if before is None:
             raise StoreError(f"there is no detection {detection_id}: `lotline export` lists them")
         if (first := _first_answer(conn, verdict, detection_id)) is not None:
@@ -283,14 +283,14 @@ def _write(conn: Connection, before: Row[Any], verdict: _Verdict) -> Review:
         "label": verdict.label,
         "idempotency_key": verdict.idempotency_key,
     }
-    review = _review(conn.execute(text(_EVENT), event).one())
+    review = _review(conn.execute(_EVENT, event).one())
     area, inside = None, None
     if verdict.geometry is not None:
         area = area_m2(verdict.geometry)
         inside = _inside_m2(verdict.geometry, before.boundary)
     change = {"area_m2": area, "clipped_area_m2": inside}
     conn.execute(
-        text(_CHANGE),
+        _CHANGE,
         {"id": before.id, "state": verdict.state, "label": label, "geom": wkb, **change},
     )
     remeasure(conn, before.property_fk, list({before.label, label}))
@@ -313,7 +313,7 @@ def _first_answer(conn: Connection, verdict: _Verdict, detection_id: int | None)
     if verdict.idempotency_key is None:
         return None
     key = {"idempotency_key": verdict.idempotency_key}
-    row = conn.execute(text(_EVENT_OF_KEY), key).one_or_none()
+    row = conn.execute(_EVENT_OF_KEY, key).one_or_none()
     if row is None:
         return None
     if row.action != verdict.action or detection_id not in (None, row.detection_fk):

@@ -23,7 +23,7 @@ WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
 AREAS = text("""
 -- Lots and buffers apart: a circle of 30 m is no lot, and the two are never added up.
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
-       sum(m.area_m2) AS area_m2
+       sum(m.area_m2 ORDER BY p.id) AS area_m2  -- in one order: the same to the last bit
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
 WHERE p.county = :county GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)

@@ -294,3 +294,17 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
             ["lawn"],
             [measurements.Live(lawn.id, "lawn", LAWN)],
         )
+
+
+def test_the_same_detections_measure_the_same_to_the_last_bit(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    pieces = [finding(shifted(square(0.1, 0.3, 1.7, 1.1), 1.3 * i)) for i in range(7)]
+    write_lot(conn, begin(conn), lot_id, lot(), found(*pieces))
+    before = measured_m2(conn, lot_id)
+    third = detections(conn, lot_id)[3].id
+    reviews.reject(conn, third, "ann")
+    assert measured_m2(conn, lot_id) != before
+    reviews.restore(conn, third, "ann")
+    assert measured_m2(conn, lot_id) == before
+    write_lot(conn, begin(conn), lot_id, lot(), found(*reversed(pieces)))
+    assert measured_m2(conn, lot_id) == before
