@@ -43,7 +43,7 @@ def run() -> None:
             notes=[
                 "IoU by pixel inside the lots, all lots together, against the exact truth of "
                 "what is visible from above. Area errors over the lots that are imaged whole. "
-                "Seed 2026 is the one that `make batch` uses; what is missed most is straw-coloured "
+                "Seed 2026 is the one that `make batch` uses; what is missed most is straw "
                 "lawn. On the real NAIP tiles of Chico, Claremont, Long Beach, Palm Springs and "
                 "Riverside, 0.74 of the mapped tree positions fall into `tree` (a test asserts a "
                 "floor); how good its lawns are there is not measured."

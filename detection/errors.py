@@ -1,11 +1,11 @@
 """The errors of `detection`.
 
-    DetectionError
-    ├── ImageryError             imagery that is configured wrongly
-    │   └── ImageryUnavailable   an imagery server that does not answer now
-    ├── NoImagery                there are no usable pixels where they were asked for
-    ├── LabelError               a label that nobody can detect as it is written
-    └── SegmenterError           a segmenter that cannot be built, or failed on a chip
+DetectionError
+├── ImageryError             imagery that is configured wrongly
+│   └── ImageryUnavailable   an imagery server that does not answer now
+├── NoImagery                there are no usable pixels where they were asked for
+├── LabelError               a label that nobody can detect as it is written
+└── SegmenterError           a segmenter that cannot be built, or failed on a chip
 """
 
 from __future__ import annotations

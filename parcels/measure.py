@@ -162,10 +162,7 @@ def polygonal(geometry: BaseGeometry) -> MultiPolygon:
     """
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise GeometryError("the geometry has coordinates that are not finite numbers")
-    # "structure" keeps the union where parts overlap; "linework" would punch a hole there.
-    valid = geometry
-    if not geometry.is_valid:
-        valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    valid = geometry if geometry.is_valid else _repaired(geometry)
     polygons, _ = _polygons(np.asarray([valid], dtype=object))
     if not len(polygons) or not shapely.area(polygons).sum() > 0:
         raise GeometryError(
@@ -174,6 +171,15 @@ def polygonal(geometry: BaseGeometry) -> MultiPolygon:
     whole = MultiPolygon(list(polygons))
     # The polygons of a collection may overlap each other though each is valid.
     return whole if whole.is_valid else polygonal(shapely.union_all(polygons))
+
+
+def _repaired(geometry: BaseGeometry) -> BaseGeometry:
+    # "structure" keeps the union where parts overlap; "linework" would punch a hole there. But
+    # only "linework" copes with rings that collapse within the last digits of a double.
+    try:
+        return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    except shapely.errors.GEOSException:
+        return shapely.make_valid(geometry, method="linework")
 
 
 def iou(a: BaseGeometry, b: BaseGeometry) -> float:

@@ -1,7 +1,6 @@
 """The errors of `pipeline`.
 
     PipelineError
-    ├── SettingsError            a setting or an argument that cannot be used as it is written
     ├── PropertiesFileError      a CSV of properties that cannot be read at all
     ├── EmptyQueueError          a county that has no properties to work on
     ├── ExportError              results that cannot be written as files
@@ -14,10 +13,6 @@ A message says what, where and how to mend it.
 
 class PipelineError(Exception):
     """The base of every error that `pipeline` raises on purpose."""
-
-
-class SettingsError(PipelineError):
-    """A setting or an argument that cannot be used as it is written."""
 
 
 class PropertiesFileError(PipelineError):

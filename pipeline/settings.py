@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from pipeline.errors import SettingsError
 
 
 def default_home() -> Path:
@@ -25,7 +22,8 @@ def default_home() -> Path:
     return Path(data) / "lotline"
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """What the environment may set.
 
     Attributes:
@@ -34,22 +32,17 @@ class Settings(BaseSettings):
         home: LOTLINE_HOME, the folder of the embedded database and the sample county.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, populate_by_name=True)
-
-    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
-    registry: Path | None = Field(default=None, validation_alias="REGISTRY")
-    home: Path = Field(default_factory=default_home, validation_alias="LOTLINE_HOME")
+    database_url: str | None = None
+    registry: Path | None = None
+    home: Path = field(default_factory=default_home)
 
 
-def load_settings() -> Settings:
-    """The settings of this environment.
-
-    Raises:
-        SettingsError: a variable that cannot be read as what it should be.
-    """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"{first['loc'][0]}: {first['msg']}") from error
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of an environment; a variable that is empty is not set."""
+    registry = environment.get("REGISTRY")
+    home = environment.get("LOTLINE_HOME")
+    return Settings(
+        database_url=environment.get("DATABASE_URL") or None,
+        registry=Path(registry) if registry else None,
+        home=Path(home).expanduser().absolute() if home else default_home(),
+    )

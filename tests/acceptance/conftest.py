@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,13 +63,18 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One home for the session: making a cluster takes seconds. Stopped at the end."""
-    folder = tmp_path_factory.mktemp("home")
+def home() -> Iterator[Path]:
+    """One home for the session: making a cluster takes seconds. Stopped and removed at the end.
+
+    Not under pytest's own folder, which only root may enter when the tests run as root.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lotline-test-"))
+    folder.chmod(0o755)
     yield folder
     subprocess.run(
         [str(LOTLINE), "db", "stop"], env=clean_environment(LOTLINE_HOME=str(folder)), check=True
     )
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

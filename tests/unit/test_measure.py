@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,3 +191,14 @@ def test_iou_of_invalid_geometries_is_refused() -> None:
     bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     with pytest.raises(GeometryError, match=r"call polygonal\(\) first"):
         iou(bow_tie, box(0, 0.5, 2, 1.5))
+
+
+def test_rings_that_collapse_in_the_last_digits_are_repaired() -> None:
+    # A clipped lawn of the synthetic county on which GEOS's "structure" repair gives up.
+    broken = shapely.from_wkb((Path(__file__).parents[1] / "data/collapsed_rings.wkb").read_bytes())
+    assert not broken.is_valid
+    with pytest.raises(shapely.errors.GEOSException):
+        shapely.make_valid(broken, method="structure")
+    mended = polygonal(broken)
+    assert mended.is_valid
+    assert mended.area == pytest.approx(broken.area)

@@ -1,0 +1,157 @@
+"""`run_batch` on a small synthetic county: interruptions, outages, and doing nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from detection import sample
+from detection.errors import ImageryUnavailable
+from detection.imagery.local import LocalImagery
+from pipeline import Order, run_batch
+from pipeline.batch import run as run_module
+from pipeline.settings import Settings
+from pipeline.store.database import Database
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registry of a synthetic county with 12 lots."""
+    folder = tmp_path_factory.mktemp("little")
+    made = sample.generate(folder / "county", seed=5, lots=12)
+    registry = folder / "registry.yaml"
+    entry = (
+        f'    path: {made.parcels}\n    imagery: {{path: "{made.imagery}"}}\n'
+        f"    properties: {made.properties}\n"
+    )
+    registry.write_text(f"counties:\n  little:\n{entry}  twin:\n{entry}")
+    return registry
+
+
+@pytest.fixture
+def batch(county: Path, database: Database, tmp_path: Path) -> Callable[..., object]:
+    """Run the county on this test's own database."""
+    url = database.url
+    settings = Settings(database_url=url, home=tmp_path)
+
+    def run(**more: object) -> object:
+        return run_batch(Order("little", registry=county, **more), settings)
+
+    return run
+
+
+class StopsAt:
+    """Progress that is interrupted like a person with Ctrl-C, after so many lots."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def start(self, total: int, what: str) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        self.left -= count
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        pass
+
+
+def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
+    with database.engine.connect() as conn:
+        return [tuple(row) for row in conn.execute(text(query))]
+
+
+STATE = """
+SELECT p.county, p.property_id, p.state, p.reason, p.imaged_share, m.label, m.area_m2, m.source
+FROM lotline.property p
+LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+ORDER BY 1, 2, 6
+"""
+LIVE = """
+SELECT property_fk, label, fingerprint FROM lotline.detection
+WHERE state <> 'superseded' ORDER BY 1, 2, 3
+"""
+
+
+def test_interrupted_and_resumed_equals_a_clean_run(
+    batch: Callable[..., run_module.BatchReport],
+    county: Path,
+    database: Database,
+    tmp_path: Path,
+) -> None:
+    settings = Settings(database_url=database.url, home=tmp_path)
+    stopped = run_batch(Order("little", registry=county), settings, StopsAt(4))
+    assert stopped.interrupted
+    assert stopped.done == 4
+    assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")
+    assert _rows(database, "SELECT state FROM lotline.run") == [("interrupted",)]
+
+    resumed = batch()
+    assert resumed.exit_code == 0
+    assert resumed.done == sum(resumed.status.by_state.values()) - 4
+
+    run_batch(Order("twin", registry=county), settings)
+    little, twin = ([row[1:] for row in _rows(database, STATE) if row[0] == name]
+                    for name in ("little", "twin"))  # fmt: skip
+    assert len(little) > 30
+    assert little == twin
+
+
+def test_again_with_the_same_pictures_changes_no_row(
+    batch: Callable[..., run_module.BatchReport], database: Database
+) -> None:
+    batch()
+    live, state = _rows(database, LIVE), _rows(database, STATE)
+    counts = "SELECT (SELECT count(*) FROM lotline.detection), count(*) FROM lotline.measurement"
+    before = _rows(database, counts)
+    assert batch(again=True).done > 12
+    assert _rows(database, LIVE) == live
+    assert _rows(database, STATE) == state
+    assert _rows(database, counts) == before
+    assert batch().run_id is None
+
+
+def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
+    batch: Callable[..., run_module.BatchReport],
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def down(*_: object) -> None:
+        raise ImageryUnavailable("the imagery server does not answer: try again later")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalImagery, "read", down)
+        report = batch()
+    assert report.exit_code == 1
+    assert {state for state, _ in report.status.by_state} == {"deferred", "no_imagery"}
+    assert not _rows(database, "SELECT 1 FROM lotline.measurement")
+
+    report = batch()
+    assert report.exit_code == 0
+    assert {state for state, _ in report.status.by_state} == {"done", "no_imagery"}
+
+
+def test_a_limit_and_some_labels(
+    batch: Callable[..., run_module.BatchReport], database: Database, tmp_path: Path
+) -> None:
+    report = batch(limit=3, labels=("tree",), out=tmp_path / "map")
+    assert report.done == 3
+    assert {area.label for area in report.status.areas} == {"tree"}
+    assert report.status.by_state["pending", ""] > 0
+    assert report.map_path == tmp_path / "map" / "map.png"
+    assert report.map_path.stat().st_size > 10_000
+
+
+def test_each_chip_is_segmented_once_in_a_chunk(
+    batch: Callable[..., run_module.BatchReport], database: Database
+) -> None:
+    report = batch()
+    assert report.clock is not None
+    chips = _rows(database, "SELECT count(*) FROM lotline.chip")[0][0]
+    assert report.clock.calls["segment"] == chips
+    assert chips < report.done

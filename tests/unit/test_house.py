@@ -1,0 +1,80 @@
+"""What is promised of the house: public names, cheap imports, and docs that agree with the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pipeline.cli.main import lotline
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("package", "unwanted"),
+    [
+        ("parcels", ("torch", "rasterio", "sqlalchemy", "detection", "pipeline", "matplotlib")),
+        ("detection", ("torch", "sqlalchemy", "pipeline", "matplotlib")),
+        ("pipeline.cli", ("torch", "rasterio", "geopandas", "matplotlib", "sqlalchemy")),
+    ],
+)
+def test_importing_a_package_does_not_load_what_it_does_not_need(
+    package: str, unwanted: tuple[str, ...]
+) -> None:
+    code = f"import sys, {package}; print(*sorted({set(unwanted)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_pipeline_namespace() -> None:
+    import pipeline
+
+    assert pipeline.__all__ == ["BatchReport", "Order", "run_batch"]
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        pipeline.nothing  # noqa: B018
+
+
+def test_readme_names_every_command() -> None:
+    assert isinstance(lotline, click.Group)
+    for name in lotline.commands:
+        assert re.search(rf"lotline {name}\b", README), name
+
+
+def test_readme_and_makefile_name_the_variables_that_batch_reads() -> None:
+    reads = {
+        str(option.envvar)
+        for option in lotline.commands["batch"].params
+        if isinstance(option, click.Option)
+    }
+    exported = re.search(r"^export (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert exported
+    assert set(exported[1].split()) == reads
+    in_readme = set(re.findall(r"^\| `([A-Z_]+)=", README, re.MULTILINE))
+    assert in_readme == reads
+
+
+def test_the_lock_names_every_dependency_once_and_no_address() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    names = [pin.split("==")[0] for pin in pins]
+    assert all("==" in pin and "/" not in pin and "+" not in pin for pin in pins)
+    assert len(names) == len(set(names))
+    assert "torch==2.13.0" in pins
+
+
+def test_modules_fit_in_the_head() -> None:
+    sizes = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for package in ("parcels", "detection", "pipeline")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert len(sizes) > 40
+    assert {path for path, lines in sizes.items() if lines > 420} == set()

@@ -1,0 +1,78 @@
+"""CSVs of properties: what is read, and what is said of rows that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PropertiesFileError
+from pipeline.properties_file import read_properties
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return tmp_path / "leads.csv"
+
+
+def test_ids_keep_their_inner_spaces_and_quotes_protect_commas(csv: Path) -> None:
+    csv.write_text(
+        "property_id,parcel_id,longitude,latitude,address\n"
+        '"a, b",042035  00007,-89.97,35.1,"1 Oak, 2"\n'
+    )
+    (prop,) = read_properties(csv).properties
+    assert prop.property_id == "a, b"
+    assert prop.parcel_id == "042035  00007"
+    assert (prop.longitude, prop.latitude) == (-89.97, 35.1)
+    assert prop.address == "1 Oak, 2"
+
+
+def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -> None:
+    csv.write_bytes("\ufeffproperty_id,parcel_id,note\r\np1,7,x\r\n\r\n,,\r\n".encode())
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["p1"]
+    assert not file.bad_rows
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (",-90,35", "property_id is empty"),
+        ("p,,", "give longitude and latitude, or a parcel_id"),
+        ("p,-90,", "give both longitude and latitude"),
+        ("p,ninety,35", "longitude is 'ninety'"),
+        ("p,nan,35", "is not on Earth"),
+        ("p,inf,35", "is not on Earth"),
+        ("p,35,-120", "swapped"),
+        ("p,-90,35,1,2", "5 values for 3 columns"),
+    ],
+)
+def test_a_bad_row_names_its_line_and_stops_nothing(csv: Path, row: str, says: str) -> None:
+    csv.write_text(f"property_id,longitude,latitude\nfirst,-90,35\n{row}\nlast,-90,35\n")
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first", "last"]
+    (bad,) = file.bad_rows
+    assert bad.line == 3
+    assert says in bad.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it says nothing"),
+        (b"property_id,latitude\np,35\n", "property_id and longitude, latitude"),
+        (b"property_id,parcel_id\n\xff\xfe,1\n", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_list_of_properties(csv: Path, content: bytes, says: str) -> None:
+    csv.write_bytes(content)
+    with pytest.raises(PropertiesFileError, match=says) as error:
+        read_properties(csv)
+    assert str(csv) in str(error.value)
+
+
+def test_no_file_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(PropertiesFileError, match="no such file"):
+        read_properties(tmp_path / "none.csv")
+    with pytest.raises(PropertiesFileError, match="directory"):
+        read_properties(tmp_path)
