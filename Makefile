@@ -21,6 +21,7 @@ batch: install
 	@$(VENV)/bin/lotline batch
 
 test: install
+	@sh scripts/install_node.sh
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
 test-long: install
