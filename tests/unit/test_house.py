@@ -70,6 +70,12 @@ def test_the_lock_names_every_dependency_once_and_no_address() -> None:
     assert "torch==2.13.0" in pins
 
 
+def test_the_benchmarks_document_is_made_from_the_results() -> None:
+    from benchmarks.results import DOCS, document
+
+    assert DOCS.read_text(encoding="utf-8") == document()
+
+
 def test_modules_fit_in_the_head() -> None:
     sizes = {
         path: len(path.read_text(encoding="utf-8").splitlines())
