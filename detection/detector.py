@@ -88,7 +88,8 @@ class Detector:
             with clock.stage("vectorize"):
                 seen = [see(mask, chip, plan.frame) for mask in masks]
         except Exception as error:  # whatever a model does, the other chips go on
-            log.exception("the segmenter failed on a chip")
+            log.warning("the segmenter failed on a chip: %s", error)
+            log.debug("where it happened", exc_info=True)
             detail = f"{self.segmenter.name} failed: {error}"
             return [LotResult("failed", reason="segmenter", detail=detail) for _ in lots]
         with clock.stage("clip"):

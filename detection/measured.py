@@ -69,7 +69,8 @@ def _lot_result(
             return _not_imaged(chip)
         detections = _detections(geometry, chip, frame, seen)
     except (ParcelsError, shapely.GEOSException) as error:
-        log.exception("a boundary cannot be measured")
+        log.warning("a boundary cannot be measured: %s", error)
+        log.debug("where it happened", exc_info=True)
         return LotResult("failed", reason="bad_geometry", detail=str(error))
     return LotResult("detected", detections, imaged_share, info)
 
