@@ -5,21 +5,26 @@ from __future__ import annotations
 from detection.imagery.imageserver import ImageServerImagery
 from detection.imagery.local import LocalImagery
 from detection.imagery.protocol import Imagery
+from parcels.arcgis.client import ArcGISClient
 from parcels.county import Imagery as ImagerySource
 
 __all__ = ["ImageServerImagery", "Imagery", "LocalImagery", "open_imagery"]
 
 
-def open_imagery(source: ImagerySource) -> Imagery:
+def open_imagery(source: ImagerySource, *, allow_private: bool = False) -> Imagery:
     """The imagery that a county's entry names: local GeoTIFFs, or an ImageServer.
 
-    An ImageServer is first asked when it is first looked at.
+    An ImageServer is first asked when it is first looked at. `allow_private` is the county's:
+    whether it may lie on a private or loopback address.
 
     Raises:
         ImageryError: local files that are missing, unreadable or not georeferenced.
     """
     if source.url is not None:
-        return ImageServerImagery(source.url, source.bands, source.gsd_m, source.captured_on)
+        client = ArcGISClient(allow_private=allow_private)
+        return ImageServerImagery(
+            source.url, source.bands, source.gsd_m, source.captured_on, client=client
+        )
     if source.path is None:
         raise ValueError("an imagery entry has a path or a url")
     return LocalImagery(source.path, source.bands, source.captured_on)

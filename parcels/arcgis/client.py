@@ -36,13 +36,19 @@ T = TypeVar("T")
 class ArcGISClient:
     """Calls that return the answer, a JSON object or an image, or raise a typed error.
 
-    `sleep` waits between the tries, and `read_s` is how long a server may be silent.
+    `sleep` waits between the tries, and `read_s` is how long a server may be silent. A server
+    on a private address is asked only with `allow_private`.
     """
 
     def __init__(
-        self, *, sleep: Callable[[float], None] = time.sleep, read_s: float = 30.0
+        self,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        read_s: float = 30.0,
+        allow_private: bool = False,
     ) -> None:
         self._sleep = sleep
+        self._allow_private = allow_private
         self._timeout_s = (_CONNECT_S, read_s)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = (
