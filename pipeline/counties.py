@@ -18,6 +18,11 @@ class OpenCounty:
     truth: Path | None = None
 
     @property
+    def name(self) -> str:
+        """As people are shown it: a synthetic place says so, whatever its entry says."""
+        return shown_name(self.county.name, synthetic=self.synthetic)
+
+    @property
     def synthetic(self) -> bool:
         """Whether it is a generated place."""
         return self.truth is not None
@@ -47,3 +52,8 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         extent=county.extent,
     )
     return OpenCounty(generated, made.truth)
+
+
+def shown_name(name: str, *, synthetic: bool) -> str:
+    """A county's name; one that is synthetic always carries the word."""
+    return f"{name} (synthetic)" if synthetic and "synthetic" not in name.lower() else name

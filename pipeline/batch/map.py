@@ -215,6 +215,6 @@ def _legend(labels: Sequence[str]) -> list[Patch | Line2D]:
     ]
     lines = [
         Line2D([], [], color="grey", linewidth=1.5, label="lot"),
-        Line2D([], [], color=BUFFER, linewidth=1.5, linestyle="--", label="30 m buffer (no lot)"),
+        Line2D([], [], color=BUFFER, linewidth=1.5, linestyle="--", label="30 m buffer"),
     ]
     return things + lines

@@ -28,7 +28,8 @@ class BatchReport:
     Attributes:
         run_id: None where there was nothing to do.
         processed: properties that this run worked on, by (state, reason).
-        status: the whole county's queue after the run.
+        asked: the CSV's properties, or else all of the county's, by (state, reason).
+        status: the whole county after the run.
         problems: properties of this run that are failed, deferred or without imagery.
         bad_rows: rows of the CSV that are no properties.
         clock: seconds and calls by stage.
@@ -39,6 +40,7 @@ class BatchReport:
     synthetic: bool
     run_id: int | None
     processed: dict[tuple[str, str], int]
+    asked: dict[tuple[str, str], int]
     status: CountyStatus
     problems: tuple[Problem, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
@@ -58,5 +60,5 @@ class BatchReport:
     @property
     def exit_code(self) -> int:
         """0 when every property has an answer, 1 when some failed, were deferred or misread."""
-        states = {state for state, _ in self.status.by_state}
+        states = {state for state, _ in self.asked}
         return int(bool(self.bad_rows) or bool(states & {"failed", "deferred"}))

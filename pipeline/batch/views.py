@@ -28,7 +28,7 @@ def draw_run(
         lots = _whole(rows.iter_boundaries(conn, county.key, run_id))
         detections = _whole(rows.iter_detections(conn, county.key, run_id))
     notice = "Synthetic imagery and lots, not a real place." if opened.synthetic else ""
-    title = f"{county.name}: run {run_id}"
+    title = f"{opened.name}: run {run_id}"
     return path if draw_map(path, lots, detections, imagery, title, notice) else None
 
 

@@ -30,7 +30,8 @@ def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
     entry = load_registry(registry or settings.registry).county(county)
     with (
         open_database(settings.database_url, settings.home) as database,
-        database.engine.connect() as conn,
+        # One moment of the database, though a batch may be writing.
+        database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
     ):
         written = export_county(conn, entry, out, kind)
     for path, count in written.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from importlib.metadata import version
+from typing import NoReturn
 
 import click
 
@@ -32,7 +34,8 @@ for command in (batch, status, export, registry, review, db):
 
 def main() -> None:
     """Run the command; an error that Lotline raises on purpose is one message and exit code 2."""
-    # Imported here, not above: `lotline status` must not wait for rasterio to load.
+    # A service manager stops with SIGTERM what a person stops with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         lotline.main(standalone_mode=False)
@@ -47,13 +50,17 @@ def main() -> None:
     except (ParcelsError, PipelineError) as error:
         _fail(error)
     except Exception as error:
+        from sqlalchemy.exc import OperationalError
+
         from detection.errors import DetectionError
 
+        if isinstance(error, OperationalError):
+            _fail(f"the database went away: {error.orig}; what was written is kept")
         if not isinstance(error, DetectionError):
             raise
         _fail(error)
 
 
-def _fail(error: Exception) -> None:
+def _fail(error: Exception | str) -> NoReturn:
     click.echo(f"error: {error}", err=True)
     sys.exit(2)

@@ -16,10 +16,9 @@ from pipeline.cli.options import county_option, registry_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show how many properties are in which state, and what was measured."""
-    from rich.console import Console
-
     from parcels import load_registry
-    from pipeline.cli.summary import print_status
+    from pipeline.cli.summary import console, print_status
+    from pipeline.counties import shown_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
     from pipeline.store.status import county_status, unanswered
@@ -32,12 +31,14 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     ):
         now = county_status(conn, county)
         open_ = unanswered(conn, county)
+    synthetic = entry.synthetic is not None
+    name = shown_name(entry.name, synthetic=synthetic)
     if as_json:
-        click.echo(json.dumps({**now.as_json(), "unanswered": open_}, indent=2))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    print_status(console, now, entry.name)
-    for prop in open_:
-        console.print(
-            f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}"
+        click.echo(
+            json.dumps({**now.as_json(), "synthetic": synthetic, "unanswered": open_}, indent=2)
         )
+        return
+    out = console()
+    print_status(out, now, name)
+    for prop in open_:
+        out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")

@@ -16,30 +16,45 @@ SQFT_PER_M2 = 10.763_910_4  # international foot
 MAX_LISTED = 20
 
 
+def console() -> Console:
+    """Standard output; text is shown as it is, for ids and paths may hold brackets."""
+    return Console(highlight=False, markup=False, soft_wrap=True)
+
+
 def print_report(report: BatchReport) -> None:
     """What the run did, what the county has now, what went wrong, and where the map is."""
-    console = Console(highlight=False, soft_wrap=True)
-    print_bad_rows(console, report)
+    out = console()
+    print_bad_rows(out, report)
     if report.run_id is None:
-        total = sum(report.status.by_state.values())
-        console.print(
-            f"Nothing to do: all {total:,} properties of {report.county} are processed "
-            "(--again or AGAIN=1 runs them again)."
-        )
-        print_unanswered(console, report.status)
+        _print_nothing_to_do(out, report)
         return
     done = f"{report.done:,} properties in {report.wall_s:.1f} s"
-    console.print(f"Run {report.run_id} of {report.county}: {done}.")
+    out.print(f"Run {report.run_id} of {report.county}: {done}.")
     if report.interrupted:
-        console.print("Interrupted. What was written is kept; the same command goes on from there.")
+        out.print("Interrupted. What was written is kept; the same command goes on from there.")
     if report.kept_reviews:
-        console.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
-    print_status(console, report.status, report.county)
-    _print_problems(console, report)
-    _print_stages(console, report)
-    _print_truth(console, report)
+        out.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
+    print_status(out, report.status, report.county)
+    _print_problems(out, report)
+    _print_stages(out, report)
+    _print_truth(out, report)
     if report.map_path:
-        console.print(f"Map: {_short(report.map_path)}")
+        out.print(f"Map: {_short(report.map_path)}")
+
+
+def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
+    held = sum(count for (state, _), count in report.asked.items() if state == "leased")
+    closed = sum(report.asked.values()) - held
+    if held:
+        console.print(f"{held:,} properties are being worked on by another batch.")
+    if closed:
+        console.print(
+            f"Nothing to do: {closed:,} properties of {report.county} are processed "
+            "(--again or AGAIN=1 runs them again)."
+        )
+    open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
+    if open_:
+        console.print(f"Without an answer: {_counts(open_)} (lotline status lists them).")
 
 
 def print_status(console: Console, status: CountyStatus, county: str) -> None:
@@ -68,13 +83,6 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
             f"{area.area_m2 * SQFT_PER_M2:,.0f}",
         )
     console.print(areas)
-
-
-def print_unanswered(console: Console, status: CountyStatus) -> None:
-    """One line for what is failed or deferred, if anything is."""
-    open_ = {k: n for k, n in status.by_state.items() if k[0] in ("failed", "deferred")}
-    if open_:
-        console.print(f"Without an answer: {_counts(open_)} (lotline status lists them).")
 
 
 def print_bad_rows(console: Console, report: BatchReport) -> None:

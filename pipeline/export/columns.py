@@ -14,6 +14,14 @@ class Column:
     meaning: str
 
 
+METHOD = Column(
+    "method",
+    "",
+    "How the boundary was found: parcel_id, point, no_lot (the county has none there), unavailable "
+    "(the county's server did not answer, and the run was to measure the circle then).",
+)
+SYNTHETIC = Column("synthetic", "", "True where the place is generated and not a real one.")
+
 DETECTIONS = (
     Column("detection_id", "", "Number of the detection; `lotline review` takes it."),
     Column("property_id", "", "The property, as named in the properties CSV."),
@@ -35,15 +43,17 @@ DETECTIONS = (
     Column(
         "source",
         "",
-        "Where the boundary came from: lot (the county's parcel) or buffer_30m (no lot there: a "
-        "circle of 30 m). Never add the two.",
+        "Where the boundary came from: lot (the county's parcel) or buffer_30m (a circle of 30 m "
+        "where no lot is known). Never add the two.",
     ),
+    METHOD,
     Column("boundary_version", "", "SHA-256 of the boundary's source and geometry."),
     Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
     Column("imagery_sha256", "", "Hash of the chip that it was seen in."),
     Column("captured_on", "ISO 8601", "When the imagery was taken: a date, a year, first/last."),
     Column("gsd_m", "m", "Side of a pixel of that imagery."),
-    Column("run_id", "", "The run that found it."),
+    Column("run_id", "", "The run that found it; empty for what a person added."),
+    SYNTHETIC,
     Column("geometry", "EPSG:4326", "MultiPolygon, x = longitude. Not in CSV."),
 )
 
@@ -62,13 +72,14 @@ PROPERTIES = (
     ),
     Column("detail", "", "The reason in words, where there is more to say."),
     Column("source", "", "Of the boundary: lot or buffer_30m; empty where there is none."),
-    Column("method", "", "How the boundary was found: parcel_id, point, no_lot or unavailable."),
+    METHOD,
     Column("boundary_area_m2", "m²", "Area of the boundary."),
     Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
     Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
     Column("partly_imaged", "", "True where less than 99.5 % of the boundary is imaged."),
     Column("longitude", "degrees", "Of the property's point, EPSG:4326."),
     Column("latitude", "degrees", "Of the property's point, EPSG:4326."),
+    SYNTHETIC,
     Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
 )
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from detection.results import WHOLE_SHARE
 from parcels import County
+from pipeline.counties import shown_name
 from pipeline.errors import ExportError
 from pipeline.export.columns import DETECTIONS, PROPERTIES, dictionary
 from pipeline.export.writers import SUFFIX, write_table
@@ -38,6 +39,8 @@ def export_county(conn: Connection, county: County, out: Path, kind: str) -> dic
         raise ExportError(f"{county.name} has nothing to export: run `lotline batch` first")
     detections = _join(rows.iter_detections(conn, county.key))
     labels = [name.removesuffix("_m2") for name in properties if _is_measured(name)]
+    synthetic = county.synthetic is not None
+    properties["synthetic"] = detections["synthetic"] = synthetic
     seen = properties["imaged_share"]
     properties["partly_imaged"] = (seen < WHOLE_SHARE).where(seen.notna(), None)
     tables = {
@@ -46,6 +49,7 @@ def export_county(conn: Connection, county: County, out: Path, kind: str) -> dic
             [c.name for c in PROPERTIES[:-1]] + [f"{label}_m2" for label in labels] + ["geometry"]
         ],
     }
+    name = shown_name(county.name, synthetic=synthetic)
     written: dict[Path, int | None] = {}
     guide = out / "DATA_DICTIONARY.md"
     try:
@@ -55,7 +59,9 @@ def export_county(conn: Connection, county: County, out: Path, kind: str) -> dic
             path = out / f"{name}{SUFFIX[kind]}"
             write_table(_flat(table), path, kind)
             written[path] = len(table)
-        guide.write_text(dictionary(county.name, _notes(county, kind), labels), encoding="utf-8")
+        guide.write_text(
+            dictionary(name, _notes(kind, synthetic=synthetic), labels), encoding="utf-8"
+        )
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror}") from error
     return {**written, guide: None}
@@ -74,11 +80,11 @@ def _flat(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
     return table.assign(parcel_ids=[";".join(ids or ()) for ids in table["parcel_ids"]])
 
 
-def _notes(county: County, kind: str) -> list[str]:
+def _notes(kind: str, *, synthetic: bool) -> list[str]:
     notes = [
         f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC as {kind}. Areas are equal-area, within "
         "0.01 % of the geodesic area. Rejected and superseded detections are left out."
     ]
-    if county.synthetic is not None:
+    if synthetic:
         notes.append("**Synthetic:** generated imagery and lots, not a real place.")
     return notes

@@ -58,6 +58,17 @@ WITH staged AS (
     SELECT DISTINCT ON (property_id) property_id, parcel_id, address,
         ST_SetSRID(ST_MakePoint(longitude, latitude), 4326) AS point
     FROM staged_property ORDER BY property_id, line DESC
+), moved AS (
+    SELECT old.id FROM lotline.property old JOIN staged USING (property_id)
+    WHERE old.county = :county
+        AND (old.point, old.parcel_id) IS DISTINCT FROM (staged.point, staged.parcel_id)
+    FOR NO KEY UPDATE OF old
+), retired AS (
+    UPDATE lotline.measurement SET current = false
+    FROM moved WHERE property_fk = moved.id AND current
+), superseded AS (
+    UPDATE lotline.detection SET state = 'superseded'
+    FROM moved WHERE property_fk = moved.id AND state = 'proposed' AND review_fk IS NULL
 ), written AS (
     INSERT INTO lotline.property AS old (county, property_id, point, parcel_id, address)
     SELECT :county, property_id, point, parcel_id, address FROM staged
@@ -83,9 +94,32 @@ county = :county AND (CAST(:property_ids AS text[]) IS NULL
 _RESET = text(f"""
 UPDATE lotline.property SET state = 'pending', reason = '', detail = '', attempts = 0,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
-WHERE {_CHOSEN} AND state <> 'pending'
-    AND NOT (state = 'leased' AND leased_until >= clock_timestamp())
+WHERE id IN (
+    SELECT id FROM lotline.property
+    WHERE {_CHOSEN} AND NOT (state = 'leased' AND leased_until >= clock_timestamp())
+    ORDER BY sort_key, id LIMIT :limit)
 """)  # noqa: S608
+
+_STATES = text(f"""
+SELECT state, reason, count(*) FROM lotline.property WHERE {_CHOSEN} GROUP BY state, reason
+""")  # noqa: S608
+
+# A worker whose lease ran out, or whose property was changed under its hands, holds it no more.
+_HOLDS = text("""
+SELECT 1 FROM lotline.property WHERE id = :id AND state = 'leased' AND lease_owner = :owner
+FOR NO KEY UPDATE
+""")
+
+_RENEW = text("""
+UPDATE lotline.property SET leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+WHERE state = 'leased' AND lease_owner = :owner
+""")
+
+_RELEASE = text("""
+UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL,
+    updated_at = now()
+WHERE state = 'leased' AND lease_owner = :owner
+""")
 
 _COUNT_UNPROCESSED = text(f"""
 SELECT count(*) FROM lotline.property
@@ -139,13 +173,41 @@ def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loade
     return Loaded(counts.new, counts.changed, counts.staged - counts.new - counts.changed)
 
 
-def reset(conn: Connection, county: str, property_ids: Sequence[str] | None = None) -> int:
+def reset(
+    conn: Connection,
+    county: str,
+    property_ids: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> int:
     """Make properties (None: all of the county) pending again, except what is being worked on.
 
-    Returns how many changed.
+    With `limit` only so many of them. Returns how many.
     """
-    done = conn.execute(_RESET, {"county": county, "property_ids": _ids(property_ids)})
-    return done.rowcount
+    values = {"county": county, "property_ids": _ids(property_ids), "limit": limit}
+    return conn.execute(_RESET, values).rowcount
+
+
+def states(
+    conn: Connection, county: str, property_ids: Sequence[str] | None = None
+) -> dict[tuple[str, str], int]:
+    """How many properties (None: of the whole county) are in which state, for which reason."""
+    chosen = {"county": county, "property_ids": _ids(property_ids)}
+    return {(state, reason): count for state, reason, count in conn.execute(_STATES, chosen)}
+
+
+def holds(conn: Connection, property_fk: int, owner: str) -> bool:
+    """Whether the lease is still the owner's; if so, it stays so until the transaction ends."""
+    return conn.execute(_HOLDS, {"id": property_fk, "owner": owner}).first() is not None
+
+
+def renew(conn: Connection, owner: str, lease_s: float) -> None:
+    """Hold what the owner holds for `lease_s` seconds from now."""
+    conn.execute(_RENEW, {"owner": owner, "lease_s": lease_s})
+
+
+def release(conn: Connection, owner: str) -> None:
+    """Give back to the queue what the owner still holds."""
+    conn.execute(_RELEASE, {"owner": owner})
 
 
 def count_unprocessed(

@@ -7,12 +7,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from pipeline.errors import StoreError
 from pipeline.store import tables
 
 End = Literal["finished", "interrupted", "failed"]
+
+# A living run holds an advisory lock on its number for as long as its connection lives, so that
+# the database itself knows when a batch was killed, on whichever machine it ran.
+_LOCK_CLASS = 0x10771E
+
+_HOLD = text("SELECT pg_advisory_lock(:class, CAST(:run AS int))")
+
+_DEAD = text("""
+WITH running AS MATERIALIZED (
+    SELECT id FROM lotline.run WHERE county = :county AND state = 'running'
+)
+SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int))
+""")
+
+_TAKE_BACK = text("""
+UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL,
+    updated_at = now()
+WHERE state = 'leased' AND run_fk = ANY(CAST(:runs AS bigint[]))
+""")
+
+_BURY = text("""
+UPDATE lotline.run SET state = 'interrupted', finished_at = now()
+WHERE id = ANY(CAST(:runs AS bigint[]))
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +63,29 @@ def start(
     segmenter: str,
     weights_sha256: str | None,
 ) -> int:
-    """Begin a run; its id."""
+    """Begin a run; its id. It counts as alive for as long as this connection stays open."""
     values = {
         "county": county,
         "settings": dict(settings),
         "segmenter": segmenter,
         "weights_sha256": weights_sha256,
     }
-    return int(
+    run_id = int(
         conn.execute(insert(tables.run).values(values).returning(tables.run.c.id)).scalar_one()
     )
+    # Before the row is committed: nobody ever sees a run that lives and is not locked.
+    conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
+    return run_id
+
+
+def take_back(conn: Connection, county: str) -> int:
+    """Give the properties of runs that were killed back to the queue; how many there were."""
+    dead = list(conn.execute(_DEAD, {"class": _LOCK_CLASS, "county": county}).scalars())
+    if not dead:
+        return 0
+    taken = conn.execute(_TAKE_BACK, {"runs": dead}).rowcount
+    conn.execute(_BURY, {"runs": dead})
+    return taken
 
 
 def finish(

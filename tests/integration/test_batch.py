@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from detection import sample
-from detection.errors import ImageryUnavailable
+from detection.errors import ImageryError, ImageryUnavailable
 from detection.imagery.local import LocalImagery
 from pipeline import Order, run_batch
-from pipeline.batch import run as run_module
+from pipeline.batch import report as run_module
+from pipeline.batch import work as work_module
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -155,3 +157,69 @@ def test_each_chip_is_segmented_once_in_a_chunk(
     chips = _rows(database, "SELECT count(*) FROM lotline.chip")[0][0]
     assert report.clock.calls["segment"] == chips
     assert chips < report.done
+
+
+def test_the_exit_code_is_of_what_was_asked_for(
+    batch: Callable[..., run_module.BatchReport], county: Path, tmp_path: Path
+) -> None:
+    header, good = county.parent.joinpath("county/properties.csv").read_text().splitlines()[:2]
+    bad, fine = tmp_path / "bad.csv", tmp_path / "fine.csv"
+    bad.write_text(f"{header}\nlost,NO-SUCH-ID,,,\n")
+    fine.write_text(f"{header}\n{good}\n")
+    assert batch(properties=bad).exit_code == 1
+    assert batch(properties=fine).exit_code == 0
+    again = batch(properties=bad)
+    assert again.run_id is None
+    assert again.exit_code == 1
+    assert again.asked == {("failed", "not_found"): 1}
+
+
+def test_again_with_a_limit_touches_no_more_than_that(
+    batch: Callable[..., run_module.BatchReport],
+) -> None:
+    batch()
+    report = batch(again=True, limit=4)
+    assert report.done == 4
+    assert "pending" not in {state for state, _ in report.status.by_state}
+
+
+def test_a_mistake_in_the_imagery_leaves_the_queue_as_it_was(
+    batch: Callable[..., run_module.BatchReport],
+    county: Path,
+    database: Database,
+    tmp_path: Path,
+) -> None:
+    batch()
+    state = _rows(database, STATE)
+    broken = county.with_name("broken.yaml")
+    broken.write_text(county.read_text().replace("imagery/*.tif", "nowhere/*.tif"))
+    settings = Settings(database_url=database.url, home=tmp_path)
+    with pytest.raises(ImageryError, match="no imagery file matches"):
+        run_batch(Order("little", registry=broken, again=True), settings)
+    assert _rows(database, STATE) == state
+
+
+def test_a_property_that_changes_meanwhile_is_looked_at_again(
+    batch: Callable[..., run_module.BatchReport],
+    county: Path,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody corrects the CSV while the batch holds the property with its old point."""
+    read = LocalImagery.read
+    moved = "UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL"
+
+    def read_while_somebody_edits(self: LocalImagery, *where: Any) -> Any:
+        with database.engine.begin() as conn:
+            conn.execute(text(f"{moved} WHERE property_id = 'synthetic-0001'"))
+        return read(self, *where)
+
+    with monkeypatch.context() as edited:
+        edited.setattr(LocalImagery, "read", read_while_somebody_edits)
+        edited.setattr(work_module, "CHUNK", {"file": 5})
+        report = batch(limit=20)
+    by_id = dict(_rows(database, "SELECT property_id, state FROM lotline.property"))
+    assert by_id["synthetic-0001"] == "pending"
+    assert report.processed
+    assert batch().status.by_state.keys() <= {("done", "measured"), ("done", "nothing_found"),
+                                              ("no_imagery", "missing")}  # fmt: skip

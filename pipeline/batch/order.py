@@ -1,0 +1,58 @@
+"""What a batch is asked to do, and whom it tells how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from parcels.service import WhenUnavailable
+
+
+class Progress(Protocol):
+    """Told how far a batch is; see `pipeline.cli.progress`."""
+
+    def start(self, total: int, what: str) -> None:
+        """So much is to do."""
+
+    def advance(self, count: int) -> None:
+        """So much more is done."""
+
+    def stop(self) -> None:
+        """No more will come."""
+
+
+class Silent:
+    """No progress: for library use."""
+
+    def start(self, total: int, what: str) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int) -> None:
+        """Say nothing."""
+
+    def stop(self) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a batch is asked to do.
+
+    Attributes:
+        labels: names; empty means all that the segmenter finds.
+        limit: at most so many properties.
+        again: also those that are done.
+        when_unavailable: what a county server that does not answer means for a lot.
+        out: the folder of the map; None draws none.
+    """
+
+    county: str
+    registry: Path | None = None
+    properties: Path | None = None
+    labels: tuple[str, ...] = ()
+    segmenter: str = "spectral"
+    limit: int | None = None
+    again: bool = False
+    when_unavailable: WhenUnavailable = "defer"
+    out: Path | None = None

@@ -1,0 +1,245 @@
+"""The work of one run: lease -> boundary -> chip -> detect -> write, until the queue is empty."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from detection import Detector
+from detection.clock import Clock
+from detection.imagery.protocol import Imagery
+from detection.labels import Label
+from detection.results import LotResult
+from parcels import Boundary, NoBoundary, ParcelBoundaryService
+from pipeline.batch.order import Order, Progress
+from pipeline.batch.report import BatchReport, Problem
+from pipeline.batch.views import draw_run, lawn_truth
+from pipeline.counties import OpenCounty
+from pipeline.properties_file import PropertiesFile
+from pipeline.store import properties as queue
+from pipeline.store import results, runs
+from pipeline.store.database import Database
+from pipeline.store.properties import LeasedProperty, Unfinished
+from pipeline.store.results import RunInfo
+from pipeline.store.status import county_status
+
+log = logging.getLogger(__name__)
+
+# What is leased, looked up and detected together; a crash repeats at most this many lots. A server
+# is asked lot by lot, and progress is to be seen meanwhile.
+CHUNK = {"file": 256, "arcgis": 64, "synthetic": 256}
+LEASE_S = 900.0
+
+
+class Batch:
+    """The running of one order."""
+
+    def __init__(
+        self,
+        database: Database,
+        service: ParcelBoundaryService,
+        detector: Detector,
+        imagery: Imagery,
+        labels: Sequence[Label],
+        order: Order,
+        selection: list[str] | None,
+    ) -> None:
+        self.database = database
+        self.service = service
+        self.detector = detector
+        self.imagery = imagery
+        self.labels = labels
+        self.order = order
+        self.selection = selection
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.renewed = time.monotonic()
+        self.clock = Clock()
+        self.processed: Counter[tuple[str, str]] = Counter()
+        self.problems: list[Problem] = []
+        self.kept_reviews = 0
+
+    def run(
+        self, opened: OpenCounty, file: PropertiesFile | None, total: int, progress: Progress
+    ) -> BatchReport:
+        """Chunks until nothing is left, the limit is reached or Ctrl-C; then the report."""
+        started = time.perf_counter()
+        # Its lock says that this run lives; never pooled, so that closing it says otherwise.
+        with self.database.engine.connect() as alive:
+            alive.detach()
+            run = self._start(alive, opened.county.key)
+            state: runs.End = "failed"
+            progress.start(total, opened.name)
+            try:
+                state = self._work(run, opened.county.key, total, progress)
+            finally:
+                progress.stop()
+                self._close_run(run, state)
+        return self._report(opened, file, run, state, started)
+
+    def _start(self, alive: Connection, county: str) -> RunInfo:
+        segmenter = self.detector.segmenter
+        names = tuple(label.name for label in self.labels)
+        weights = segmenter.weights_sha256
+        run_id = runs.start(alive, county, self._settings(), segmenter.name, weights)
+        alive.commit()
+        return RunInfo(run_id, segmenter.name, weights, names)
+
+    def _report(
+        self,
+        opened: OpenCounty,
+        file: PropertiesFile | None,
+        run: RunInfo,
+        state: runs.End,
+        started: float,
+    ) -> BatchReport:
+        map_path = self._draw(opened, run)
+        with self.database.engine.connect() as conn:
+            status = county_status(conn, opened.county.key)
+            asked = queue.states(conn, opened.county.key, self.selection)
+        return BatchReport(
+            opened.name,
+            opened.synthetic,
+            run.id,
+            dict(self.processed),
+            asked,
+            status,
+            tuple(self.problems),
+            file.bad_rows if file else (),
+            file.path if file else None,
+            self.clock,
+            time.perf_counter() - started,
+            self.kept_reviews,
+            map_path,
+            lawn_truth(self.database, opened),
+            state == "interrupted",
+        )
+
+    def _draw(self, opened: OpenCounty, run: RunInfo) -> Path | None:
+        """The map; what was measured is kept, even where its picture cannot be."""
+        if self.order.out is None or not self.processed:
+            return None
+        path = self.order.out / "map.png"
+        try:
+            with self.clock.stage("map"):
+                return draw_run(self.database, opened, run.id, self.imagery, path)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", path, error.strerror)
+            return None
+
+    def _work(self, run: RunInfo, county: str, total: int, progress: Progress) -> runs.End:
+        """The state that the run ends in."""
+        left = total
+        chunk = CHUNK[self.service.county.source]
+        try:
+            while left > 0:
+                with self.clock.stage("lease"), self.database.engine.begin() as conn:
+                    leased = queue.lease(
+                        conn, county, self.owner, min(chunk, left), LEASE_S, self.selection, run.id
+                    )
+                if not leased:
+                    break
+                self._chunk(run, leased, progress)
+                left -= len(leased)
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "finished"
+
+    def _chunk(self, run: RunInfo, leased: Sequence[LeasedProperty], progress: Progress) -> None:
+        with self.clock.stage("boundary"):
+            found = self.service.boundaries(
+                [lease.property for lease in leased], self.order.when_unavailable
+            )
+        todo: list[tuple[LeasedProperty, Boundary]] = []
+        for lease, boundary in zip(leased, found, strict=True):
+            if isinstance(boundary, NoBoundary):
+                state: Unfinished = "deferred" if boundary.reason == "unavailable" else "failed"
+                self._finish(lease, state, boundary.reason, boundary.detail)
+                progress.advance(1)
+            else:
+                todo.append((lease, boundary))
+        boundaries = [boundary for _, boundary in todo]
+        detected = self.detector.detect_iter(boundaries, self.imagery, self.labels, self.clock)
+        for index, result in detected:
+            lease, boundary = todo[index]
+            self._write(run, lease, boundary, result)
+            progress.advance(1)
+
+    def _write(
+        self, run: RunInfo, lease: LeasedProperty, boundary: Boundary, result: LotResult
+    ) -> None:
+        """One lot: its detections, its measurements and its state in one transaction."""
+        if result.status == "unavailable":
+            self._finish(lease, "deferred", "imagery_unavailable", result.detail)
+        elif result.status == "failed":
+            self._finish(lease, "failed", result.reason, result.detail)
+        else:
+            try:
+                self._write_result(run, lease, boundary, result)
+            except (IntegrityError, DataError) as error:
+                reason = str(error.orig).splitlines()[0]
+                log.warning("%s was refused by the database: %s", lease.property, reason)
+                self._finish(lease, "failed", "refused", reason)
+
+    def _write_result(
+        self, run: RunInfo, lease: LeasedProperty, boundary: Boundary, result: LotResult
+    ) -> None:
+        with self.clock.stage("write"), self.database.engine.begin() as conn:
+            if not self._still_ours(conn, lease):
+                return
+            written = results.write_lot(conn, run, lease.id, boundary, result)
+        self.kept_reviews += written.suppressed
+        self._count(lease, written.state, written.reason, result.detail)
+
+    def _finish(self, lease: LeasedProperty, state: Unfinished, reason: str, detail: str) -> None:
+        with self.clock.stage("write"), self.database.engine.begin() as conn:
+            if not self._still_ours(conn, lease):
+                return
+            queue.finish(conn, [lease.id], state, reason, detail)
+        self._count(lease, state, reason, detail)
+
+    def _still_ours(self, conn: Connection, lease: LeasedProperty) -> bool:
+        """Renew the leases when a while has passed, and look whether this one is still held."""
+        if time.monotonic() - self.renewed > LEASE_S / 10:
+            queue.renew(conn, self.owner, LEASE_S)
+            self.renewed = time.monotonic()
+        if queue.holds(conn, lease.id, self.owner):
+            return True
+        log.warning("%s was changed or taken meanwhile: left alone", lease.property.property_id)
+        return False
+
+    def _count(self, lease: LeasedProperty, state: str, reason: str, detail: str) -> None:
+        self.processed[state, reason] += 1
+        if state != "done":
+            self.problems.append(Problem(lease.property.property_id, state, reason, detail))
+
+    def _close_run(self, run: RunInfo, state: runs.End) -> None:
+        with self.database.engine.begin() as conn:
+            queue.release(conn, self.owner)
+            runs.finish(
+                conn,
+                run.id,
+                state,
+                counts={f"{s}/{reason}": n for (s, reason), n in self.processed.items()},
+                # One example of each is enough here: every property keeps its own reason.
+                faults={f"{p.state}/{p.reason}": p.detail for p in reversed(self.problems)},
+                timings={"seconds": self.clock.seconds, "calls": self.clock.calls},
+            )
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "segmenter": self.order.segmenter,
+            "labels": [label.name for label in self.labels],
+            "limit": self.order.limit,
+            "again": self.order.again,
+            "when_unavailable": self.order.when_unavailable,
+            "imagery": self.service.county.imagery.model_dump(mode="json", exclude_none=True),
+        }
