@@ -48,7 +48,7 @@ def run_batch(
         if not total:
             return _nothing_to_do(database, opened, file, selection)
         # Whatever is wrong with these is found before a property is touched.
-        imagery = open_imagery(opened.county.imagery)
+        imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
         service = _open_service(opened.county)
         _make_folder(order.out)
         segmenter = build_segmenter(order.segmenter)
