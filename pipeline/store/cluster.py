@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from pipeline.errors import StoreError
 from pipeline.store.folders import SOCKET_NAME, socket_folder
-from pipeline.store.programs import Programs, ServerUser, find_programs
+from pipeline.store.programs import Programs, ServerUser, find_programs, run_as
 
 NAME = "lotline"  # of the role, of the database, and of our connections
 _READY_S = 120.0  # recovery after a crash can take a while
@@ -55,7 +55,7 @@ def parameters(socket: Path) -> dict[str, str]:
 
 def ensure_running(cluster: Path, project_id: str, user: ServerUser) -> Path:
     """Start the server if it does not run; its socket's folder."""
-    if _is_alive(cluster):
+    if _is_alive(cluster, user):
         running = _socket_of(cluster)
         if running is not None and _answers(running):
             return running
@@ -142,7 +142,7 @@ def _start(programs: Programs, cluster: Path, socket: Path, user: ServerUser) ->
 
 def stop_running(cluster: Path, user: ServerUser) -> None:
     """Stop the server if it runs: at once for its clients, with a checkpoint."""
-    if not _is_alive(cluster):
+    if not _is_alive(cluster, user):
         return
     major = int((cluster / "data" / "PG_VERSION").read_text(encoding="ascii"))
     try:
@@ -152,7 +152,7 @@ def stop_running(cluster: Path, user: ServerUser) -> None:
             user=user,
         )  # fmt: skip
     except StoreError:
-        if _is_alive(cluster):  # else it was going down by itself
+        if _is_alive(cluster, user):  # else it was going down by itself
             raise
 
 
@@ -176,7 +176,7 @@ def _socket_of(cluster: Path) -> Path | None:
     return Path(lines[4]) if len(lines) > 4 and lines[4] else None
 
 
-def _is_alive(cluster: Path) -> bool:
+def _is_alive(cluster: Path, user: ServerUser) -> bool:
     """Whether the process of postmaster.pid is a server of this cluster.
 
     Neither the file nor a living process of that number says so: after a kill or a reboot the
@@ -185,17 +185,28 @@ def _is_alive(cluster: Path) -> bool:
     pid = _first_number(cluster / "data" / "postmaster.pid")
     if pid is None:
         return False
-    process = Path("/proc") / str(pid)
     if Path("/proc/self").exists():
-        try:
-            # A server works in its data folder. A dead process that nobody reaped has no folder.
-            return (process / "cwd").samefile(cluster / "data")
-        except OSError:
-            return False
+        return _works_in(pid, cluster / "data", user)
     listed = subprocess.run(
         ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return "postgres -D" in listed.stdout
+
+
+def _works_in(pid: int, data: Path, user: ServerUser) -> bool:
+    """Whether a process works in the data folder, as a server does.
+
+    A dead process that nobody reaped has no folder.
+    """
+    folder = Path("/proc") / str(pid) / "cwd"
+    try:
+        return folder.samefile(data)
+    except OSError:
+        # Root does not see it either without CAP_SYS_PTRACE, which a container does not have. The
+        # server's own user always does, and what is hidden from that user is not the server.
+        if user.is_caller:
+            return False
+        return run_as(user, ["test", str(folder), "-ef", str(data)]).returncode == 0
 
 
 def _forget_reused(lock_file: Path) -> None:

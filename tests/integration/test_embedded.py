@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -68,9 +68,11 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(folders.SYSTEM_FOLDER / project.read_text(), ignore_errors=True)
 
 
-def _command(folder: Path, **environment: str) -> subprocess.Popen[str]:
+def _command(
+    folder: Path, *, before: Sequence[str] = (), **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", USER, str(folder)],
+        [*before, sys.executable, "-c", USER, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -166,6 +168,33 @@ def test_a_killed_server_is_started_again_and_has_what_was_committed(home: Path)
     assert _notes(server.url) == ["committed"]
     _end(command)
     server.release()
+    assert not _is_up(home)
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes a capability away")
+def test_root_of_a_container_knows_a_living_server(home: Path) -> None:
+    """Docker's root lacks CAP_SYS_PTRACE: it does not see where other users' processes work."""
+    contained = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    first = _command(home, before=contained)
+    url = _up(first)
+    _insert(url, "committed")
+    postmaster = _postmaster(home)
+    look = ["readlink", f"/proc/{postmaster}/cwd"]
+    assert subprocess.run([*contained, *look], capture_output=True, check=False).returncode
+    second = _command(home, before=contained)
+    assert _up(second) == url
+    assert _postmaster(home) == postmaster, "a living server was taken for dead"
+    _end(first)
+    assert _notes(url) == ["committed"]
+    _end(second)
+    assert not _is_up(home)
+    # And a number that went to somebody else's process is still no server.
+    pid_file = home / "data" / "postmaster.pid"
+    pid_file.write_text(f"{os.getpid()}\n{home / 'data'}\n")
+    third = _command(home, before=contained)
+    assert _notes(_up(third)) == ["committed"]
+    _end(third)
     assert not _is_up(home)
 
 
