@@ -1,6 +1,7 @@
-"""The saved area of a label on a property: the union of its live detections.
+"""The saved area of a label on a property: the union of its live detections in its boundary.
 
-Live is what is proposed or accepted. Areas come from `parcels.measure`, as all areas do.
+Live is what is proposed or accepted. What was found in another version of the boundary counts
+only where it lies in the current one. Areas come from `parcels.measure`, as all areas do.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import shapely
 from shapely import MultiPolygon
 from sqlalchemy import Connection, text
 
-from parcels.measure import area_m2
+from parcels.errors import GeometryError
+from parcels.measure import area_m2, polygonal
+
+# Less is no part of a boundary, but the rounding of an edge that it shares with its neighbour.
+_TRACE_M2 = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A live detection: its id, label and EPSG:4326 geometry."""
+    """A live detection: its id, label, EPSG:4326 geometry, and the boundary it was found in."""
 
     id: int
     label: str
     geometry: MultiPolygon
+    boundary_fk: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Basis:
 
     Attributes:
         source: of the boundary, `lot` or `buffer_30m`.
+        geometry: of the boundary, in EPSG:4326.
         imaged_share: of the boundary's area, 0..1.
     """
 
@@ -37,20 +44,22 @@ class Basis:
     boundary_fk: int
     run_fk: int | None
     source: str
+    geometry: MultiPolygon
     imaged_share: float
 
 
 # The run whose pictures the measurements rest on: not always the one that took the property last,
 # which may not have finished it.
 _PLACE = text("""
-SELECT p.boundary_fk, b.source, coalesce(p.imaged_share, 0) AS imaged_share,
+SELECT p.boundary_fk, b.source, ST_AsBinary(b.geom) AS geom,
+    coalesce(p.imaged_share, 0) AS imaged_share,
     (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.id = :property
 """)
 
 _LIVE = text("""
-SELECT id, label, ST_AsBinary(geom) AS geom FROM lotline.detection
+SELECT id, label, ST_AsBinary(geom) AS geom, boundary_fk FROM lotline.detection
 WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed', 'accepted')
 """)
 
@@ -87,12 +96,14 @@ def replace(
 ) -> dict[str, float]:
     """Measure these labels of a property from its live detections; label -> m².
 
-    `live` holds all of the property's live detections of the labels. A measurement that says
+    `live` holds all of the property's live detections of the labels, those of other versions of
+    its boundary included: what of them lies in the current one counts. A measurement that says
     the same already stays as it is; the others become history.
     """
     by_label: dict[str, list[Live]] = {label: [] for label in labels}
     for detection in live:
-        by_label[detection.label].append(detection)
+        if (counted_part := _inside(detection, basis)) is not None:
+            by_label[detection.label].append(counted_part)
     areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
 
     rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
@@ -136,13 +147,39 @@ def replace(
 def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:
     """Measure labels of a property anew, after a person changed what is live there.
 
-    The property has a boundary, and stays as imaged as it was; the measurement keeps its run.
+    The property stays as imaged as it was, and the measurement keeps its run. Without a boundary,
+    as after its place was corrected, there is nothing to measure.
     """
-    place = conn.execute(_PLACE, {"property": property_fk}).one()
+    place = conn.execute(_PLACE, {"property": property_fk}).one_or_none()
+    if place is None:
+        return
     rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
-    live = [Live(row.id, row.label, shapely.from_wkb(row.geom)) for row in rows]
-    basis = Basis(property_fk, place.boundary_fk, place.run_fk, place.source, place.imaged_share)
+    live = [Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk) for row in rows]
+    basis = Basis(
+        property_fk,
+        place.boundary_fk,
+        place.run_fk,
+        place.source,
+        shapely.from_wkb(place.geom),
+        place.imaged_share,
+    )
     replace(conn, basis, labels, live)
+
+
+def _inside(detection: Live, basis: Basis) -> Live | None:
+    """What of a live detection counts in the current boundary; None where nothing does.
+
+    What was found in this boundary was clipped then, or a person drew it so: all of it counts.
+    """
+    if detection.boundary_fk == basis.boundary_fk:
+        return detection
+    try:
+        part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
+    except GeometryError:  # they do not meet, or only touch
+        return None
+    if area_m2(part) < _TRACE_M2:
+        return None
+    return Live(detection.id, detection.label, part, basis.boundary_fk)
 
 
 def union_area_m2(detections: Sequence[Live]) -> float:

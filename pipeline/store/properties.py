@@ -52,7 +52,10 @@ COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM
 """
 
 # The last line of a property_id counts. What is asked about a property decides: where it differs,
-# the property is asked about anew; where it does not, the row is left alone.
+# the property is asked about anew; where it does not, the row is left alone. Where it lies
+# elsewhere now, what was found at the old place is no longer said of it, whatever becomes of the
+# new place; only what a person reviewed stays. All parts see the rows as they were before; the
+# properties are written, and so locked, first.
 _UPSERT = text("""
 WITH staged AS (
     SELECT DISTINCT ON (property_id) property_id, parcel_id, address,
@@ -62,23 +65,27 @@ WITH staged AS (
     SELECT old.id FROM lotline.property old JOIN staged USING (property_id)
     WHERE old.county = :county
         AND (old.point, old.parcel_id) IS DISTINCT FROM (staged.point, staged.parcel_id)
-    FOR NO KEY UPDATE OF old
-), retired AS (
-    UPDATE lotline.measurement SET current = false
-    FROM moved WHERE property_fk = moved.id AND current
-), superseded AS (
-    UPDATE lotline.detection SET state = 'superseded'
-    FROM moved WHERE property_fk = moved.id AND state = 'proposed' AND review_fk IS NULL
 ), written AS (
     INSERT INTO lotline.property AS old (county, property_id, point, parcel_id, address)
     SELECT :county, property_id, point, parcel_id, address FROM staged
     ON CONFLICT (county, property_id) DO UPDATE SET
         point = excluded.point, parcel_id = excluded.parcel_id, address = excluded.address,
+        (boundary_fk, chip_sha256, imaged_share) = (
+            SELECT old.boundary_fk, old.chip_sha256, old.imaged_share
+            WHERE (old.point, old.parcel_id)
+                IS NOT DISTINCT FROM (excluded.point, excluded.parcel_id)),  -- else all NULL
         state = 'pending', reason = '', detail = '', attempts = 0,
         lease_owner = NULL, leased_until = NULL, updated_at = now()
     WHERE (old.point, old.parcel_id, old.address)
         IS DISTINCT FROM (excluded.point, excluded.parcel_id, excluded.address)
-    RETURNING xmax = 0 AS is_new  -- xmax is 0 in a row that this statement inserted
+    RETURNING id, xmax = 0 AS is_new  -- xmax is 0 in a row that this statement inserted
+), retired AS (
+    UPDATE lotline.measurement SET current = false
+    FROM written JOIN moved USING (id) WHERE property_fk = moved.id AND current
+), superseded AS (
+    UPDATE lotline.detection SET state = 'superseded'
+    FROM written JOIN moved USING (id)
+    WHERE property_fk = moved.id AND state = 'proposed' AND review_fk IS NULL
 )
 SELECT (SELECT count(*) FROM staged) AS staged,
     count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ ON CONFLICT (sha256) DO NOTHING
 
 _KNOWN = text("""
 SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
-    ST_AsBinary(geom) AS geom
+    ST_AsBinary(geom) AS geom, boundary_fk
 FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
 """)
 
@@ -61,6 +62,18 @@ WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
 """)
 
 _SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
+
+# What nobody reviewed goes with the boundary it was found in, of every label: a run asks for some,
+# and the others' sums would still be of the old boundary. They are unknown until a run asks.
+_LEAVE_OTHER_BOUNDARIES = text("""
+WITH retired AS (
+    UPDATE lotline.measurement SET current = false
+    WHERE property_fk = :property AND current AND boundary_fk <> :boundary
+)
+UPDATE lotline.detection SET state = 'superseded'
+WHERE property_fk = :property AND state = 'proposed' AND review_fk IS NULL
+    AND boundary_fk <> :boundary
+""")
 
 _INSERT = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
@@ -139,7 +152,11 @@ def write_lot(
     finding is not written. Earlier findings that nobody reviewed are superseded, unless they are
     the same in every respect. Writing the same result twice changes nothing.
 
-    `no_imagery` keeps the boundary and leaves what was found earlier alone.
+    Where the boundary is another version, unreviewed findings of all labels are superseded with
+    the old one and its measurements end; what people reviewed stays, and is measured inside the
+    new one.
+
+    `no_imagery` keeps the boundary and leaves what was found in it earlier alone.
 
     Raises:
         StoreError: no such property, or a result that is `unavailable` or `failed`, which is no
@@ -153,13 +170,23 @@ def write_lot(
         if conn.execute(_LOCK, {"property": property_fk}).one_or_none() is None:
             raise StoreError(f"there is no property {property_fk}: load it before its result")
         boundary_fk = _write_boundary(conn, property_fk, boundary)
+        place = {"property": property_fk, "boundary": boundary_fk}
+        left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
         if result.status == "no_imagery" or result.chip is None:
-            written = Written("no_imagery", result.reason)
+            written = Written("no_imagery", result.reason, superseded=left)
             _close(conn, run, property_fk, boundary_fk, result, written)
             return written
         _write_chip(conn, result.chip)
-        basis = Basis(property_fk, boundary_fk, run.id, boundary.source, result.imaged_share)
+        basis = Basis(
+            property_fk,
+            boundary_fk,
+            run.id,
+            boundary.source,
+            boundary.geometry,
+            result.imaged_share,
+        )
         written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
+        written = dataclasses.replace(written, superseded=written.superseded + left)
         replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
         _close(conn, run, property_fk, boundary_fk, result, written)
         return written
@@ -213,7 +240,7 @@ def _reconcile(
 def _read_known(conn: Connection, property_fk: int) -> _Known:
     known = _Known([], [], {})
     for row in conn.execute(_KNOWN, {"property": property_fk}):
-        live = Live(row.id, row.label, shapely.from_wkb(row.geom))
+        live = Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
         if not row.is_reviewed:
             known.unreviewed[row.fingerprint] = live
             continue
@@ -267,7 +294,15 @@ def _insert(
             "fingerprint": list(new),
         },
     )
-    return [Live(row.id, new[row.fingerprint].label, new[row.fingerprint].geometry) for row in rows]
+    return [
+        Live(
+            row.id,
+            new[row.fingerprint].label,
+            new[row.fingerprint].geometry,
+            basis.boundary_fk,
+        )
+        for row in rows
+    ]
 
 
 def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:

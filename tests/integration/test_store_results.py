@@ -134,13 +134,23 @@ def test_no_imagery_keeps_the_boundary_and_what_was_found(conn: Connection) -> N
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata", detail="all black")
-    written = write_lot(conn, begin(conn), lot_id, lot(9), nothing)
+    written = write_lot(conn, begin(conn), lot_id, lot(), nothing)
     assert written == Written("no_imagery", "nodata")
     prop = _property(conn, lot_id)
     assert (prop.state, prop.reason, prop.detail) == ("no_imagery", "nodata", "all black")
     assert prop.chip_sha256 is None
     assert states(conn, lot_id) == ["proposed"]
     assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+
+
+def test_without_imagery_what_was_found_in_another_boundary_ends(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+    nothing = LotResult("no_imagery", reason="nodata")
+    written = write_lot(conn, begin(conn), lot_id, lot(9), nothing)
+    assert written == Written("no_imagery", "nodata", superseded=1)
+    assert states(conn, lot_id) == ["superseded"]
+    assert measured_m2(conn, lot_id) == {}
 
 
 @pytest.mark.parametrize("status", ["unavailable", "failed"])
@@ -287,12 +297,13 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
     with pytest.raises(DBAPIError, match=r"foreign key|cannot count"):
         count(of[first, "lawn"], 10**9, first)
     reviews.reject(conn, lawn.id, "ann")
+    boundary_fk = _property(conn, first).boundary_fk
     with pytest.raises(DBAPIError, match="which is rejected"):
         measurements.replace(
             conn,
-            measurements.Basis(first, _property(conn, first).boundary_fk, run.id, "lot", 1.0),
+            measurements.Basis(first, boundary_fk, run.id, "lot", lot().geometry, 1.0),
             ["lawn"],
-            [measurements.Live(lawn.id, "lawn", LAWN)],
+            [measurements.Live(lawn.id, "lawn", LAWN, boundary_fk)],
         )
 
 
