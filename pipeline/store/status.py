@@ -25,7 +25,8 @@ AREAS = text("""
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
        sum(m.area_m2 ORDER BY p.id) AS area_m2  -- in one order: the same to the last bit
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
-WHERE p.county = :county GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
+WHERE p.county = :county AND p.state = 'done'
+GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)
 
 COUNTIES = text("""
@@ -57,6 +58,7 @@ class CountyStatus:
     Attributes:
         by_state: number of properties by (state, reason).
         by_source: number of measured properties by where their boundary came from.
+        areas: of the same properties.
     """
 
     county: str

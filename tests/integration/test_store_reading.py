@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from lots import CHIP, COUNTY, begin, detections, finding, found, lot, queue, square
+from lots import CHIP, COUNTY, LAT, LON, begin, detections, finding, found, lot, queue, square
 from sqlalchemy import Connection, event
 
 from detection.results import LotResult
+from parcels.boundary import Property
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
 from pipeline.store import properties, reviews, rows, runs
@@ -49,6 +50,30 @@ def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: Run
     assert status.last_run is not None
     assert status.last_run["state"] == "finished"
     assert json.loads(json.dumps(status.as_json()))["county"] == COUNTY
+
+
+def test_areas_are_of_the_properties_that_are_done(conn: Connection, run: RunInfo) -> None:
+    """As the count of their sources: what is asked about anew is not summed meanwhile."""
+    assert properties.reset(conn, COUNTY, ["p0"]) == 1
+    status = county_status(conn, COUNTY)
+    assert status.by_source == {"buffer_30m": 1}
+    assert [(area.source, area.properties) for area in status.areas] == [("buffer_30m", 1)]
+
+
+def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: RunInfo) -> None:
+    properties.load(conn, COUNTY, [Property("p1", LON + 1, LAT)])
+    [moved] = properties.lease(conn, COUNTY, "a", 1, 60, ["p1"], run.id)
+    properties.finish(conn, [moved.id], "failed", "not_found", "no lot, no buffer")
+    [frame] = rows.iter_properties(conn, COUNTY)
+    row = frame.set_index("property_id").loc["p1"]
+    assert row.state == "failed"
+    assert row.geometry is None
+    assert frame.set_index("property_id")["lawn_m2"].isna()["p1"]
+    [boundaries] = rows.iter_boundaries(conn, COUNTY, run.id)
+    assert "p1" not in list(boundaries.property_id)
+    [found_there] = rows.iter_detections(conn, COUNTY)
+    assert list(found_there.property_id) == ["p0"]
+    assert [area.source for area in county_status(conn, COUNTY).areas] == ["lot"]
 
 
 def test_status_of_a_county_without_anything(conn: Connection, run: RunInfo) -> None:
