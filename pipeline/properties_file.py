@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +38,13 @@ def read_properties(path: Path) -> PropertiesFile:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
+            records = _records(file)
+            first = next(records, _Record(1, []))
+            if first.problem is not None:
+                raise PropertiesFileError(f"{path}: {first.problem}")
+            header = [name.strip() for name in first.cells]
             _check_header(path, header)
-            return _read_rows(path, header, ((rows.line_num, row) for row in rows))
+            return _read_rows(path, header, records)
     except FileNotFoundError:
         raise PropertiesFileError(f"{path}: no such file; PROPERTIES= names a CSV") from None
     except OSError as error:
@@ -54,6 +57,58 @@ def read_properties(path: Path) -> PropertiesFile:
         raise PropertiesFileError(f"{path}: not a CSV: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A row as it stands in the file, from its first line; or what keeps it from being one."""
+
+    line: int
+    cells: list[str]
+    problem: str | None = None
+
+
+def _records(file: Iterable[str]) -> Iterator[_Record]:
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in file:
+            taken.append(line)
+            yield line
+
+    rows = csv.reader(lines())
+    start = 1
+    while True:
+        taken.clear()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            # Of one value as long as a book, the cause is a quote that takes in all the lines.
+            if '"' not in "".join(taken):
+                raise
+            count = len(taken) + sum(1 for _ in file)
+            yield _Record(start, [], _not_closed(start, count))
+            return
+        open_quote = any("\n" in cell or "\r" in cell for cell in cells) and _ends_open(taken)
+        problem = _not_closed(start, len(taken)) if open_quote else None
+        yield _Record(start, cells, problem)
+        start = rows.line_num + 1
+
+
+def _ends_open(lines: list[str]) -> bool:
+    """Whether the lines of a row end inside a quoted value, which `csv` lets pass."""
+    try:
+        list(csv.reader(lines, strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
+
+
+def _not_closed(line: int, count: int) -> str:
+    lines = "that line" if count == 1 else f"the {count:,} lines from there to the end of the file"
+    return f"a quote is opened on line {line} and not closed, so {lines} cannot be read; close it"
+
+
 def _check_header(path: Path, header: list[str]) -> None:
     has_place = {"longitude", "latitude"} <= set(header) or "parcel_id" in header
     if "property_id" in header and has_place:
@@ -64,13 +119,15 @@ def _check_header(path: Path, header: list[str]) -> None:
     )
 
 
-def _read_rows(
-    path: Path, header: list[str], rows: Iterable[tuple[int, list[str]]]
-) -> PropertiesFile:
+def _read_rows(path: Path, header: list[str], records: Iterable[_Record]) -> PropertiesFile:
     properties: list[Property] = []
     bad_rows: list[BadRow] = []
     seen: dict[str, int] = {}
-    for line, row in rows:
+    for record in records:
+        line, row = record.line, record.cells
+        if record.problem is not None:
+            bad_rows.append(BadRow(line, record.problem))
+            continue
         if not any(cell.strip() for cell in row):
             continue
         try:

@@ -76,3 +76,40 @@ def test_no_file_or_a_folder(tmp_path: Path) -> None:
         read_properties(tmp_path / "none.csv")
     with pytest.raises(PropertiesFileError, match="directory"):
         read_properties(tmp_path)
+
+
+def test_a_quote_that_is_not_closed_says_from_where_and_how_much_is_lost(csv: Path) -> None:
+    lost = "".join(f"p{i},-90,35,{i} Oak\n" for i in range(10))
+    csv.write_text(
+        f'property_id,longitude,latitude,address\nfirst,-90,35,"1\nOak"\nbad,-90,35,"2 Oak\n{lost}'
+    )
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first"]
+    (bad,) = file.bad_rows
+    assert bad.line == 4
+    assert "a quote is opened on line 4 and not closed, so the 11 lines" in bad.problem
+
+
+def test_an_open_quote_in_a_long_file_is_one_bad_row(csv: Path) -> None:
+    lost = "".join(f"p{i},{i}\n" for i in range(30_000))
+    csv.write_text(f'property_id,parcel_id\nfirst,1\nbad,"2\n{lost}')
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first"]
+    (bad,) = file.bad_rows
+    assert bad.line == 3
+    assert "so the 30,001 lines" in bad.problem
+
+
+def test_an_open_quote_in_the_header_is_said(csv: Path) -> None:
+    csv.write_text('property_id,"parcel_id\np,1\n')
+    with pytest.raises(PropertiesFileError, match="opened on line 1 and not closed"):
+        read_properties(csv)
+
+
+def test_a_value_of_two_lines_is_no_open_quote_and_a_bad_row_has_its_first_line(csv: Path) -> None:
+    csv.write_text('property_id,parcel_id,address\np,1,"1 Oak\nCourt"\nq,2,"3\nElm",x\nr,3,')
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["p", "r"]
+    (bad,) = file.bad_rows
+    assert bad.line == 4
+    assert "4 values for 3 columns" in bad.problem
