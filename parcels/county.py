@@ -94,7 +94,7 @@ class Synthetic(_Entry):
     """A generated county with a known truth: not a real place."""
 
     seed: int = 2026
-    lots: Annotated[int, Field(gt=0, le=1_000_000)] = 200
+    lots: Annotated[int, Field(ge=4, le=20_000)] = 200
 
 
 def usgs_naip() -> Imagery:
@@ -113,7 +113,8 @@ class County(_Entry):
         crs: of a file that says none, for example "EPSG:2274".
         extent: (west, south, east, north) in degrees; a point beyond is refused.
         properties: an absolute path of the CSV that a batch takes when none is named.
-        allow_private: the url may lie on a private or loopback address.
+        allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
+            which are refused otherwise.
     """
 
     key: Key

@@ -32,6 +32,8 @@ CAPTURED_ON = "2024-06-15"
 DEFAULT_SEED = 20_26
 DEFAULT_LOTS = 200
 _TILE_PX = 640
+# Two processes get in each other's way once; more are for a third.
+_SWAPS = 4
 _NOTICE = "Synthetic aerial image made by the lotline sample generator; not a real place"
 
 
@@ -73,7 +75,7 @@ def generate(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -
     """Make the synthetic county of a seed in `folder`, replacing one that is there.
 
     The same seed and size give the same pixels and the same geometry. The folder appears whole
-    or not at all.
+    or not at all. Where another process makes the same county meanwhile, that one is kept.
 
     Raises:
         ValueError: fewer than 4 lots, or a folder that holds something else.
@@ -84,12 +86,14 @@ def generate(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -
         )
     folder = Path(folder)
     _refuse_foreign(folder)
+    was_current = is_current(folder, seed, lots)
     folder.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         making.chmod(0o755)
-        _write(SampleCounty(making, seed, lots))
-        _replace(folder, making)
+        made = SampleCounty(making, seed, lots)
+        _write(made)
+        _replace(folder, made, accept=not was_current)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return SampleCounty(folder, seed, lots)
@@ -139,15 +143,33 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _replace(folder: Path, made: Path) -> None:
-    """Put `made` in the place of `folder`; a reader sees the old one, none, or the new one."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+def _replace(folder: Path, made: SampleCounty, *, accept: bool) -> None:
+    """Put `made` in the place of `folder`; a reader sees the old one, none, or the new one.
+
+    With `accept`, a folder that holds the same county by now is left, as it may be in use.
+    """
+    for left in reversed(range(_SWAPS)):
+        if accept and is_current(folder, made.seed, made.lots):
+            return
+        try:
+            _swap(folder, made.folder)
+            return
+        except OSError:  # another process has moved the folder, or has filled it
+            if not left:
+                raise
+            accept = True
+
+
+def _swap(folder: Path, made: Path) -> None:
+    if not folder.exists():
+        made.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
         folder.rename(old)
         made.rename(folder)
-        shutil.rmtree(old)
-    else:
-        made.rename(folder)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(county: SampleCounty) -> None:

@@ -134,13 +134,11 @@ class LawnErrors:
     worst: tuple[LotError, ...]
 
 
-def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> LawnErrors:
+def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> LawnErrors | None:
     """Compare lawns in m² by parcel id. Only lots that were measured are compared.
 
-    A lot with no lawn in truth counts in the totals; it has no percentage of its own.
-
-    Raises:
-        ValueError: nothing to compare, or no measured lot has a lawn in truth.
+    A lot with no lawn in truth counts in the totals; it has no percentage of its own. None where
+    there is nothing to compare: no measured lot has a lawn in truth.
     """
     errors = [
         LotError(parcel_id, truth.get(parcel_id, 0.0), area_m2)
@@ -148,10 +146,7 @@ def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> La
     ]
     with_lawn = [error for error in errors if error.true_m2 > 0]
     if not with_lawn:
-        raise ValueError(
-            f"none of the {len(errors)} measured lots has a lawn in the truth: "
-            "compare by the sample's parcel ids (SYN-0001 ...)"
-        )
+        return None
     true_m2 = sum(error.true_m2 for error in errors)
     measured_m2 = sum(error.measured_m2 for error in errors)
     worst = sorted(errors, key=lambda error: -abs(error.error_m2))[:_WORST]

@@ -95,7 +95,8 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("path: x, imagery: {}", "'imagery': write either 'path' (GeoTIFFs) or 'url'"),
         ("path: x, imagery: {url: http://h/x}", "'imagery.url': must end with /ImageServer"),
         ("path: x, imagery: {path: y, captured_on: May}", "'imagery.captured_on': 'May' is not"),
-        ("synthetic: {lots: 0}", "'synthetic.lots': 0 is wrong"),
+        ("synthetic: {lots: 3}", "'synthetic.lots': 3 is wrong"),
+        ("synthetic: {lots: 20001}", "'synthetic.lots': 20001 is wrong"),
         (f"url: {URL}, layer: 0, alternates: [{{url: {URL}}}]", "'alternates[0].layer' is missing"),
     ],
 )

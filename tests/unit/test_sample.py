@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import geopandas
@@ -14,6 +15,7 @@ import shapely
 from rasterio.enums import ColorInterp
 
 from detection.sample import SampleCounty, generate, is_current, lawn_errors, load, true_areas_m2
+from detection.sample import county as county_module
 from detection.sample.scene import build
 from detection.sample.truth import lot_truth
 from parcels.measure import areas_m2
@@ -186,6 +188,7 @@ def test_too_few_lots_are_refused(tmp_path: Path) -> None:
 def test_lawn_errors() -> None:
     truth = {"a": 100.0, "b": 200.0, "c": 50.0}
     errors = lawn_errors(truth, {"a": 110.0, "b": 150.0, "bare": 5.0})
+    assert errors is not None
     assert errors.lots == 3
     assert errors.total_percent == pytest.approx(100 * (265 - 300) / 300)
     assert errors.median_absolute_percent == pytest.approx((10 + 25) / 2)
@@ -196,11 +199,58 @@ def test_lawn_errors() -> None:
 def test_lawn_errors_against_the_truth_itself_are_none(county: SampleCounty) -> None:
     truth = true_areas_m2(county.truth, "lawn")
     errors = lawn_errors(truth, truth)
+    assert errors is not None
     assert errors.lots == LOTS
     assert errors.total_percent == 0
     assert errors.median_absolute_percent == 0
 
 
 def test_lawn_errors_without_a_common_lot() -> None:
-    with pytest.raises(ValueError, match="SYN-0001"):
-        lawn_errors({"SYN-0001": 10.0}, {"other": 3.0})
+    assert lawn_errors({"SYN-0001": 10.0}, {"other": 3.0}) is None
+    assert lawn_errors({"SYN-0001": 10.0}, {}) is None
+
+
+@pytest.mark.parametrize("before", ["nothing", "another county"])
+def test_a_county_that_another_process_has_made_meanwhile_is_kept(
+    county: SampleCounty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    folder = tmp_path / "county"
+    if before == "another county":
+        shutil.copytree(county.folder, folder)
+        (folder / "properties.csv").write_text("stale")
+
+    def write(made: SampleCounty) -> None:
+        shutil.copytree(county.folder, made.folder, dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(county.folder, folder)  # the other process is done first
+        (folder / "of the other").touch()
+
+    monkeypatch.setattr(county_module, "_write", write)
+    assert generate(folder, SEED, LOTS).folder == folder
+    assert (folder / "of the other").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["county"]
+
+
+@pytest.mark.parametrize("there_before", [True, False])
+def test_a_county_that_appears_at_the_last_moment_is_kept(
+    county: SampleCounty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_before: bool
+) -> None:
+    folder = tmp_path / "county"
+    if there_before:
+        shutil.copytree(county.folder, folder)
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        if target == folder and not folder.exists():
+            shutil.copytree(county.folder, folder)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    monkeypatch.setattr(
+        county_module,
+        "_write",
+        lambda made: shutil.copytree(county.folder, made.folder, dirs_exist_ok=True),
+    )
+    generate(folder, SEED, LOTS)
+    assert is_current(folder, SEED, LOTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["county"]
