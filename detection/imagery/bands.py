@@ -115,9 +115,11 @@ def capture_date(dataset: DatasetReader) -> str | None:
     for digits in re.findall(r"(?<!\d)((?:19|20)\d{6})(?!\d)", stem):
         if day := _past_day(digits):
             return day
-    for year in re.findall(r"(?<!\d)((?:19|20)\d{2})(?!\d)", stem):
-        if int(year) <= datetime.now(UTC).year:
-            return str(year)
+    # Beside another number of four digits a year may as well be a tile's column or row.
+    fours = set(re.findall(r"(?<!\d)\d{4}(?!\d)", stem))
+    year = fours.pop() if len(fours) == 1 else ""
+    if year.startswith(("19", "20")) and int(year) <= datetime.now(UTC).year:
+        return str(year)
     tag = re.match(r"(\d{4}):(\d{2}):(\d{2})", dataset.tags().get("TIFFTAG_DATETIME", ""))
     return _past_day("".join(tag.groups())) if tag else None
 

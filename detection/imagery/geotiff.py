@@ -12,8 +12,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
 from rasterio.windows import Window
@@ -75,9 +76,16 @@ class GeoTiff:
                     f"{path} says no CRS or no place: imagery must be georeferenced "
                     "(gdal_edit.py -a_srs … -a_ullr …)"
                 )
-            crs = _short_name(dataset.crs.to_wkt())
-            footprint = _footprint(dataset, crs)
-            frame, window = _own_grid(dataset, crs, footprint)
+            try:
+                crs = _short_name(dataset.crs.to_wkt())
+                footprint = _footprint(dataset, crs)
+                frame, window = _own_grid(dataset, crs, footprint)
+            except (ProjError, CRSError) as error:
+                # A local or engineering CRS, say, which nobody can tie to the Earth.
+                raise ImageryError(
+                    f"{path}: its CRS cannot be brought to longitude and latitude ({error}): "
+                    "warp it to another one, or set the right one (gdal_edit.py -a_srs …)"
+                ) from error
             indexes = data_indexes(dataset, bands)
             names = band_names(dataset, indexes, bands)
             return cls(
@@ -169,7 +177,10 @@ def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     outline = Polygon([dataset.transform @ corner for corner in corners])
     # Straight sides are curved in degrees, so they get more corners.
-    return Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
+    lonlat: Polygon = Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
+    if not np.isfinite(shapely.get_coordinates(lonlat)).all():
+        raise ProjError("its corners lie beyond what the CRS covers")
+    return lonlat
 
 
 def _own_grid(

@@ -97,6 +97,9 @@ def test_declared_names_must_fit(tmp_path: Path) -> None:
         ("tile_20201399", None, None),
         ("tile_99991231", None, None),
         ("tile_12020", None, None),
+        ("tile_1950_2010", None, None),
+        ("tile_1950_2010", "2021:02:03 04:05:06", "2021-02-03"),
+        ("tile_2010_0015", None, None),
         ("tile", None, None),
     ],
 )

@@ -323,3 +323,17 @@ def test_open_imagery_takes_a_registry_entry(tmp_path: Path) -> None:
     chip = open_imagery(source).read(frame(), window(0, 0, 9, 9))
     assert chip.bands == ("nir", "red", "green")
     assert chip.captured_on == "2020"
+
+
+def test_a_crs_that_is_nowhere_on_earth_is_a_mistake(tmp_path: Path) -> None:
+    site = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+    path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), crs=site)
+    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
+        LocalImagery(str(path))
+
+
+def test_corners_beyond_a_crs_are_a_mistake(tmp_path: Path) -> None:
+    transform = Affine(0.5, 0, 9e9, 0, -0.5, 9e9)
+    path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), transform=transform)
+    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
+        LocalImagery(str(path))
