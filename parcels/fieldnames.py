@@ -64,6 +64,14 @@ def require_field(wanted: str, names: Sequence[str], where: str) -> str:
     )
 
 
+def no_parcel_id(names: Sequence[str], where: str) -> SourceMisconfigured:
+    """The error of a lookup by parcel id where `choose_parcel_id` has found no column."""
+    return SourceMisconfigured(
+        f"{where}: no column is known to hold the parcel ids; set fields: {{parcel_id: …}} in the "
+        f"registry entry; the columns are {', '.join(names) or 'none'}"
+    )
+
+
 def id_text(value: object) -> str | None:
     """A parcel id exactly as the county has it, as text; None for none.
 

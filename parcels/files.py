@@ -20,7 +20,7 @@ from shapely import Point
 from parcels.county import County
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
-from parcels.fieldnames import choose_parcel_id, id_text
+from parcels.fieldnames import choose_parcel_id, id_text, no_parcel_id
 from parcels.source import Extent, Found, Hit, lot_geometry
 
 _PARQUET = (".parquet", ".geoparquet")
@@ -41,6 +41,8 @@ class FileSource:
         self._county = county
         self.repaired = 0
         self.dropped = 0
+        self._columns: list[str] = []
+        self._id_field: str | None = None
 
     def check(self) -> None:
         """Read the file.
@@ -58,8 +60,14 @@ class FileSource:
         return west, south, east, north
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
-        """The rows with exactly these ids, and those that share their geometry."""
+        """The rows with exactly these ids, and those that share their geometry.
+
+        Raises:
+            SourceMisconfigured: also where no column of ids is known.
+        """
         rows = self._rows
+        if self._id_field is None:
+            raise no_parcel_id(self._columns, str(self.path))
         return [self._found(rows.same_place(rows.by_id.get(i, ()))) for i in parcel_ids]
 
     def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
@@ -83,15 +91,15 @@ class FileSource:
                 f"{self._county.key!r} in the registry"
             )
         parquet = self.path.suffix.lower() in _PARQUET
-        frame, id_field = self._read_parquet() if parquet else self._read_vector()
+        frame = self._read_parquet() if parquet else self._read_vector()
         wgs84 = to_wgs84(np.asarray(frame.geometry, dtype=object), self._crs(frame.crs))
         geometries = self._valid(wgs84)
         if self.dropped == len(geometries):
             # Else every property would get a buffer, as though the county had no lots.
             raise self._unreadable("it has no polygons; check 'path', and 'where' if there is one")
         ids: list[str | None] = [None] * len(frame)
-        if id_field is not None:
-            ids = [id_text(value) for value in frame[id_field]]
+        if self._id_field is not None:
+            ids = [id_text(value) for value in frame[self._id_field]]
         return _Rows(geometries, ids)
 
     def _crs(self, of_file: object) -> CRS:
@@ -104,12 +112,11 @@ class FileSource:
             "the registry, for example crs: EPSG:4326"
         )
 
-    def _read_vector(self) -> tuple[gpd.GeoDataFrame, str | None]:
+    def _read_vector(self) -> gpd.GeoDataFrame:
         try:
             layer = self._polygon_layer()
             names = list(pyogrio.read_info(self.path, layer=layer)["fields"])
-            id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
-            columns = [id_field] if id_field else []
+            columns = self._choose_id(names)
             frame = pyogrio.read_dataframe(
                 self.path, layer=layer, columns=columns, where=self._county.where
             )
@@ -117,7 +124,13 @@ class FileSource:
             raise self._unreadable(error) from error
         if not isinstance(frame, gpd.GeoDataFrame):
             raise self._unreadable("it has no geometry")
-        return frame, id_field
+        return frame
+
+    def _choose_id(self, names: list[str]) -> list[str]:
+        """The column of the parcel ids, as a list of one or none."""
+        self._columns = names
+        self._id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
+        return [self._id_field] if self._id_field else []
 
     def _polygon_layer(self) -> str:
         layers = pyogrio.list_layers(self.path)
@@ -129,7 +142,7 @@ class FileSource:
             "one is needed: save the parcels as a file of their own"
         )
 
-    def _read_parquet(self) -> tuple[gpd.GeoDataFrame, str | None]:
+    def _read_parquet(self) -> gpd.GeoDataFrame:
         if self._county.where is not None:
             raise SourceMisconfigured(
                 f"{self.path}: 'where' cannot be used with GeoParquet; filter the file, or save "
@@ -143,10 +156,8 @@ class FileSource:
         try:
             schema = parquet.read_schema(self.path)
             names = [name for name in schema.names if name != "geometry"]
-            id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
-            geometry = _primary_geometry(schema.metadata or {})
-            columns = [geometry, id_field] if id_field else [geometry]
-            return gpd.read_parquet(self.path, columns=columns), id_field
+            columns = [_primary_geometry(schema.metadata or {}), *self._choose_id(names)]
+            return gpd.read_parquet(self.path, columns=columns)
         except (ArrowException, ValueError, OSError) as error:
             raise self._unreadable(error) from error
 

@@ -23,6 +23,10 @@ class TryAgain(SourceUnavailable):
         self.retry_after_s = retry_after_s
 
 
+class QueryRefused(SourceMisconfigured):
+    """The server is there and answers others: it will not answer this one query."""
+
+
 def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:
     """The JSON object of an answer that is no error.
 
@@ -96,7 +100,7 @@ def _judge(url: str, code: int, said: str, retry_after_s: float) -> None:
             f"{url}: error {code}{quoted}: there is no such service or layer; correct 'url' and "
             "'layer' in the registry entry"
         )
-    raise SourceMisconfigured(
+    raise QueryRefused(
         f"{url}: error {code}{quoted}: the server refuses the query; check 'layer', 'fields' and "
         "'where' in the registry entry"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from parcels.arcgis.answers import QueryRefused
 from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
 _FAILURES = 3
@@ -39,6 +40,10 @@ class Breaker:
 
     def failed(self, error: SourceError) -> None:
         """The service gave no usable answer, for all the retries."""
+        if isinstance(error, QueryRefused):
+            # It did answer: one property's silly id must not shut out the good ones after it.
+            self.succeeded()
+            return
         self._failures += 1
         self._last = error
         self._closed_again_at = self._clock() + _PAUSE_S

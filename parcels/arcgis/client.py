@@ -19,7 +19,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from parcels.arcgis.answers import TryAgain, read_answer
+from parcels.arcgis.address import PublicOnly
+from parcels.arcgis.answers import QueryRefused, TryAgain, read_answer
 from parcels.errors import SourceMisconfigured, SourceUnavailable
 
 _TRIES = 4
@@ -48,9 +49,11 @@ class ArcGISClient:
         allow_private: bool = False,
     ) -> None:
         self._sleep = sleep
-        self._allow_private = allow_private
         self._timeout_s = (_CONNECT_S, read_s)
         self._session = requests.Session()
+        if not allow_private:
+            self._session.mount("http://", PublicOnly())
+            self._session.mount("https://", PublicOnly())
         self._session.headers["User-Agent"] = (
             f"lotline/{version('lotline')} (lot boundaries; python-requests)"
         )
@@ -136,7 +139,7 @@ def _read(url: str, response: requests.Response) -> bytes:
     for part in response.iter_content(64 * 1024):
         body += part
         if len(body) > _MAX_BYTES:
-            raise SourceMisconfigured(
+            raise QueryRefused(
                 f"{url}: the answer is longer than {_MAX_BYTES // 2**20} MiB; is this a parcel "
                 "layer?"
             )

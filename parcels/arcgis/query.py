@@ -16,7 +16,7 @@ from parcels.arcgis.layer import LayerInfo, read_layer_info
 from parcels.county import Layer, ParcelFields
 from parcels.errors import GeometryError, SourceError, SourceMisconfigured, SourceUnavailable
 from parcels.esri import polygon_from_esri
-from parcels.fieldnames import choose_parcel_id, id_text, require_field
+from parcels.fieldnames import choose_parcel_id, id_text, no_parcel_id, require_field
 from parcels.source import Found, Hit
 
 # More pages than this at one point or for one id is no lot, but a server without an end.
@@ -92,13 +92,15 @@ class LayerQuery:
         return found
 
     def with_id(self, parcel_id: str) -> Found:
-        """The rows with exactly this parcel id; none where the layer has no ids.
+        """The rows with exactly this parcel id.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured.
+            SourceUnavailable, SourceMisconfigured; also where no column of ids is known.
         """
         field = self.parcel_id_field
-        value = None if field is None else _sql_value(parcel_id, self.info.is_numeric(field))
+        if field is None:
+            raise no_parcel_id(list(self.info.fields), self.origin)
+        value = _sql_value(parcel_id, self.info.is_numeric(field))
         if value is None:
             return Found((), self.origin)
         asked = f"{field} = {value}"

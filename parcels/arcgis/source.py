@@ -30,7 +30,7 @@ class ArcGISSource:
     ) -> None:
         if not county.layers:
             raise SourceMisconfigured(f"county {county.key!r} has no 'url' and 'layer'")
-        client = client if client is not None else ArcGISClient()
+        client = client or ArcGISClient(allow_private=county.allow_private)
         self._layers = [
             LayerQuery(layer, county.fields, county.where, client, breaker())
             for layer in county.layers

@@ -32,13 +32,15 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 def county(server: FeatureServer, **more: object) -> County:
-    return County.model_validate({"key": "test", "url": server.url, "layer": 0, **more})
+    return County.model_validate(
+        {"key": "test", "url": server.url, "layer": 0, "allow_private": True, **more}
+    )
 
 
 def service(server: FeatureServer, **more: object) -> ParcelBoundaryService:
     """The real service; only that it does not wait between tries, nor long for silence."""
     there = county(server, **more)
-    client = ArcGISClient(sleep=lambda _: None, read_s=0.5)
+    client = ArcGISClient(sleep=lambda _: None, read_s=0.5, allow_private=True)
     return ParcelBoundaryService(there, ArcGISSource(there, client))
 
 
@@ -179,7 +181,7 @@ def test_an_unreachable_server_is_unavailable() -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/arcgis/rest/services/P/MapServer"
     nowhere = County(key="nowhere", url=url, layer=0)
-    client = ArcGISClient(sleep=lambda _: None)
+    client = ArcGISClient(sleep=lambda _: None, allow_private=True)
     asked = ParcelBoundaryService(nowhere, ArcGISSource(nowhere, client))
     [deferred] = asked.boundaries([Property("a", -90.0, 35.0)])
     assert isinstance(deferred, NoBoundary)
@@ -236,10 +238,20 @@ def test_lots_are_the_same_to_the_byte_each_time(server: FeatureServer) -> None:
 def test_the_server_says_how_long_to_wait(server: FeatureServer) -> None:
     waits_s: list[float] = []
     there = county(server)
-    asked = ArcGISSource(there, ArcGISClient(sleep=waits_s.append))
+    asked = ArcGISSource(there, ArcGISClient(sleep=waits_s.append, allow_private=True))
     asked.check()
     server.fail("http429", times=2)  # with "Retry-After: 7"
     [found] = asked.at_points([server.parcels.geometry.iloc[0].representative_point()])
     assert isinstance(found, Found)
     assert len(waits_s) == 2
     assert all(7 <= wait_s <= 15 for wait_s in waits_s)
+
+
+def test_a_private_address_needs_the_countys_word(server: FeatureServer) -> None:
+    there = county(server, allow_private=False)
+    answer = ParcelBoundaryService(there).look_up(inside(server, 0))
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "misconfigured"
+    assert "allow_private: true" in answer.detail
+    assert server.calls == []
+    assert isinstance(ParcelBoundaryService(county(server)).look_up(inside(server, 0)), Lot)

@@ -11,7 +11,7 @@ from shapely import Point
 
 from parcels import County
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.answers import TryAgain, read_answer
+from parcels.arcgis.answers import QueryRefused, TryAgain, read_answer
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
 from parcels.arcgis.layer import read_layer_info
@@ -79,7 +79,7 @@ def source(server: ArcGISClient, **more: object) -> ArcGISSource:
     ("status", "body", "error", "says"),
     [
         (200, {"error": {"code": 500, "message": "Error"}}, TryAgain, "error 500"),
-        (200, {"error": {"code": 400, "details": ["bad field"]}}, SourceMisconfigured, "bad field"),
+        (200, {"error": {"code": 400, "details": ["bad field"]}}, QueryRefused, "bad field"),
         (200, {"error": {"code": 498}}, SourceMisconfigured, "wants a token"),
         (200, {"error": {"code": 499}}, SourceMisconfigured, "wants a token"),
         (200, {"error": "down"}, TryAgain, "down"),
@@ -89,7 +89,7 @@ def source(server: ArcGISClient, **more: object) -> ArcGISSource:
         (429, {}, TryAgain, "error 429"),
         (404, {}, SourceMisconfigured, "there is no such service or layer"),
         (403, {}, SourceMisconfigured, "wants a token"),
-        (400, {}, SourceMisconfigured, "refuses the query"),
+        (400, {}, QueryRefused, "refuses the query"),
         (200, [], SourceMisconfigured, "no JSON object"),
     ],
 )
@@ -228,3 +228,26 @@ def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_min
     breaker.succeeded()
     breaker.failed(SourceUnavailable("down"))
     breaker.check()
+
+
+def test_refusals_of_single_queries_never_open_the_circuit() -> None:
+    breaker = Breaker(clock=lambda: 0.0)
+    for _ in range(5):
+        breaker.failed(QueryRefused("error 400"))
+        breaker.check()
+    for _ in range(3):
+        breaker.failed(SourceMisconfigured("a firewall refuses the call"))
+    with pytest.raises(SourceMisconfigured, match="firewall"):
+        breaker.check()
+
+
+def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nameless = [field for field in LAYER["fields"] if field["name"] != "PIN"]
+    monkeypatch.setitem(LAYER, "fields", nameless)
+    asked = source(Server([row(1, "a")]))
+    [answer] = asked.with_ids(["a"])
+    assert isinstance(answer, SourceMisconfigured)
+    assert "set fields: {parcel_id: …}" in str(answer)
+    assert "the columns are OBJECTID, NUMBER" in str(answer)

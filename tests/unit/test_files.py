@@ -112,6 +112,23 @@ def test_the_id_column_is_the_mapped_one_else_a_common_name_else_none(tmp_path: 
     assert ids_at(nameless) == ()
 
 
+@pytest.mark.parametrize("name", ["lots.gpkg", "lots.parquet"])
+def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    lots = frame(other=["a", "b", "c", "d", "e"], more=[1, 2, 3, 4, 5])
+    lots.to_parquet(path) if name.endswith("parquet") else lots.to_file(path)
+    props = [Property("a", parcel_id="a"), Property("b", -89.9995, 35.0005, parcel_id="a")]
+    for answer in ParcelBoundaryService(county(path)).look_up_many(props):
+        assert isinstance(answer, Unavailable)
+        assert answer.reason == "misconfigured"
+        assert "set fields: {parcel_id: …}" in answer.detail
+        assert "the columns are other, more" in answer.detail
+    assert ids_at(path) == ()
+    assert ids_at(path, fields={"parcel_id": "other"}) == ("a",)
+
+
 def test_an_id_brings_those_of_the_same_geometry(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     stacked = gpd.GeoDataFrame(
