@@ -107,7 +107,8 @@ class ImageServerImagery:
         Raises:
             NoImagery: not one valid pixel ("nodata").
             ImageryUnavailable: the server does not answer now, or not for this place.
-            ImageryError: no such service, it wants a token, or answers with other pictures.
+            ImageryError: no such service, it wants a token, or answers with other pictures,
+                and has not shown a good one yet.
         """
         service = self._ask_service()
         shape = (window.height, window.width)
@@ -117,7 +118,6 @@ class ImageServerImagery:
             found, found_valid = self._export(service, frame, tile)
             pixels[:, rows, columns] = found
             valid[rows, columns] = found_valid
-        self._has_shown = True
         if not valid.any():
             raise NoImagery("nodata", f"{self.url} shows only nodata there")
         return Chip(
@@ -156,7 +156,10 @@ class ImageServerImagery:
         def decode(body: bytes) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
             return _decode(self.url, body, service, frame, tile)
 
-        return self._ask(lambda: self._client.get_image(f"{self.url}/exportImage", params, decode))
+        url = f"{self.url}/exportImage"
+        shown = self._ask(lambda: self._client.get_image(url, params, decode))
+        self._has_shown = True
+        return shown
 
     def _ask(self, call: Callable[[], _T]) -> _T:
         try:
@@ -171,6 +174,10 @@ class ImageServerImagery:
             raise ImageryError(
                 f"imagery: {error}; mend `imagery: {{url: …}}` of the county"
             ) from error
+        except ImageryError as error:
+            if self._has_shown:  # one odd picture among good ones says nothing of the others
+                raise ImageryUnavailable(f"imagery: {error}") from error
+            raise
 
     def _counted(self, call: Callable[[], _T]) -> _T:
         try:

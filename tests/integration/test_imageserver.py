@@ -48,7 +48,8 @@ def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServerImagery
 
 
 def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServerImagery:
-    client = ArcGISClient(sleep=waits_s.append, read_s=more.pop("read_s", 5.0))
+    read_s = more.pop("read_s", 5.0)
+    client = ArcGISClient(sleep=waits_s.append, read_s=read_s, allow_private=True)
     return ImageServerImagery(server.url, gsd_m=PIXEL_M, client=client, **more)
 
 
@@ -201,7 +202,7 @@ class TestConfiguration:
             imagery.frame_for(lot().geometry)
 
     def test_nobody_listens(self, waits_s: list[float]) -> None:
-        client = ArcGISClient(sleep=waits_s.append)
+        client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
             ImageServerImagery(url, client=client).frame_for(lot().geometry)
@@ -290,6 +291,29 @@ class TestConfiguration:
 
 
 class TestThroughTheDetector:
+    @pytest.mark.parametrize("fault", ["small", "shifted"])
+    def test_one_odd_picture_after_a_good_one_defers_its_lots_only(
+        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str
+    ) -> None:
+        imagery.read(*over(0, 0, 50, 50))
+        detector = Detector(ThresholdSegmenter())
+        server.faults = [fault]
+        [odd] = detector.detect([lot()], imagery, [LABELS["lawn"]])
+        assert (odd.status, odd.reason) == ("unavailable", "imagery")
+        assert "name another service" in odd.detail
+        [good] = detector.detect([lot()], imagery, [LABELS["lawn"]])
+        assert good.detections
+
+    def test_refused_places_do_not_shut_out_the_others(
+        self, imagery: ImageServerImagery, server: FakeImageServer
+    ) -> None:
+        imagery.read(*over(0, 0, 50, 50))
+        server.faults = ["refused"] * 4
+        for _ in range(4):
+            with pytest.raises(ImageryUnavailable):
+                imagery.read(*over(0, 0, 50, 50))
+        assert imagery.read(*over(0, 0, 50, 50)).valid.all()
+
     def test_a_lot_is_detected_as_on_the_file(
         self, imagery: ImageServerImagery, picture: Path
     ) -> None:
@@ -314,8 +338,15 @@ class TestThroughTheDetector:
 
 def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
     source = ImagerySource(url=server.url, captured_on="2022", gsd_m=0.5)
-    chip = open_imagery(source).read(*over(0, 0, 50, 50))
+    chip = open_imagery(source, allow_private=True).read(*over(0, 0, 50, 50))
     assert (chip.captured_on, chip.gsd_m) == ("2022", 0.5)
     naip = open_imagery(usgs_naip())  # nothing is asked before it is looked at
     assert isinstance(naip, ImageServerImagery)
     assert naip.url == usgs_naip().url
+
+
+def test_a_private_address_needs_the_countys_word(server: FakeImageServer) -> None:
+    with pytest.raises(ImageryError, match="allow_private: true") as caught:
+        open_imagery(ImagerySource(url=server.url)).frame_for(lot().geometry)
+    assert not isinstance(caught.value, ImageryUnavailable)
+    assert server.asked == []
