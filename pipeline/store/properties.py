@@ -105,6 +105,7 @@ WHERE id IN (
     SELECT id FROM lotline.property
     WHERE {_CHOSEN} AND NOT (state = 'leased' AND leased_until >= clock_timestamp())
     ORDER BY sort_key, id LIMIT :limit)
+    AND state <> 'pending'
 """)  # noqa: S608
 
 _STATES = text(f"""
@@ -188,7 +189,7 @@ def reset(
 ) -> int:
     """Make properties (None: all of the county) pending again, except what is being worked on.
 
-    With `limit` only so many of them. Returns how many.
+    With `limit` only the first so many. Returns how many changed.
     """
     values = {"county": county, "property_ids": _ids(property_ids), "limit": limit}
     return conn.execute(_RESET, values).rowcount
