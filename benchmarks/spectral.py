@@ -66,6 +66,7 @@ def _row(made: sample.SampleCounty) -> list[str]:
         if result.imaged_share >= WHOLE_SHARE
     }
     errors = lawn_errors(true_areas_m2(made.truth, "lawn"), lawns)
+    assert errors is not None
     truth = geopandas.read_file(made.truth)
     ious = []
     for label in LABELS:
