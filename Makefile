@@ -8,9 +8,11 @@ PYTHON ?= python3
 VENV   := .venv
 READY  := $(VENV)/.ready
 
-# What a user sets reaches the command through its environment and never through a shell line,
-# so that no value is run as code.
-export COUNTY REGISTRY PROPERTIES LABELS SEGMENTER ENGINE LIMIT AGAIN WHEN_UNAVAILABLE OUT
+# What a user sets reaches the command through its environment and as it is typed: neither make
+# nor a shell runs any part of it.
+SETTINGS := COUNTY REGISTRY PROPERTIES LABELS SEGMENTER ENGINE LIMIT AGAIN WHEN_UNAVAILABLE OUT
+$(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
+export $(SETTINGS)
 
 .PHONY: batch test test-long bench lock install clean help
 

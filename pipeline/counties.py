@@ -8,6 +8,7 @@ from pathlib import Path
 from detection import sample
 from parcels import County, load_registry
 from parcels.county import Imagery
+from pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
 
     Raises:
         RegistryError: the registry or the county is wrong, or there is no such county.
+        PipelineError: the files of a synthetic county cannot be written.
     """
     county = load_registry(registry).county(name)
     if county.synthetic is None:
@@ -42,7 +44,13 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
     if sample.is_current(folder, spec.seed, spec.lots):
         made = sample.load(folder)
     else:
-        made = sample.generate(folder, spec.seed, spec.lots)
+        try:
+            made = sample.generate(folder, spec.seed, spec.lots)
+        except OSError as error:
+            raise PipelineError(
+                f"the synthetic county cannot be made in {folder} ({error.strerror}): make the "
+                "folder writable, or name another one with LOTLINE_HOME="
+            ) from error
     generated = County(
         key=county.key,
         name=county.name,

@@ -154,6 +154,8 @@ def _property(header: list[str], row: list[str]) -> Property:
             f"{len(row)} values for {len(header)} columns; put quotes round a value with a comma"
         )
     # Ids may hold runs of spaces that mean something; only the outermost are the CSV's.
+    if any("\0" in cell for cell in row):
+        raise _RowError("holds a NUL byte, which is no text: save the CSV anew")
     cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
     return Property(
         property_id=cells["property_id"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
@@ -34,6 +35,10 @@ for command in (batch, status, export, registry, review, db):
 
 def main() -> None:
     """Run the command; an error that Lotline raises on purpose is one message and exit code 2."""
+    # A terminal that knows no m² shows a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # A service manager stops with SIGTERM what a person stops with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -50,12 +55,12 @@ def main() -> None:
     except (ParcelsError, PipelineError) as error:
         _fail(error)
     except Exception as error:
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import DBAPIError
 
         from detection.errors import DetectionError
 
-        if isinstance(error, OperationalError):
-            _fail(f"the database went away: {error.orig}; what was written is kept")
+        if isinstance(error, DBAPIError):
+            _fail(f"the database refused or went away: {error.orig}; what was written is kept")
         if not isinstance(error, DetectionError):
             raise
         _fail(error)

@@ -32,6 +32,7 @@ def print_report(report: BatchReport) -> None:
     out.print(f"Run {report.run_id} of {report.county}: {done}.")
     if report.interrupted:
         out.print("Interrupted. What was written is kept; the same command goes on from there.")
+    _print_held(out, report)
     if report.kept_reviews:
         out.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
     print_status(out, report.status, report.county)
@@ -43,10 +44,7 @@ def print_report(report: BatchReport) -> None:
 
 
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
-    held = sum(count for (state, _), count in report.asked.items() if state == "leased")
-    closed = sum(report.asked.values()) - held
-    if held:
-        console.print(f"{held:,} properties are being worked on by another batch.")
+    closed = sum(report.asked.values()) - _print_held(console, report)
     if closed:
         console.print(
             f"Nothing to do: {closed:,} properties of {report.county} are processed "
@@ -55,6 +53,14 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
     if open_:
         console.print(f"Without an answer: {_counts(open_)} (lotline status lists them).")
+
+
+def _print_held(console: Console, report: BatchReport) -> int:
+    """Say how many properties another batch works on; that number."""
+    held = sum(count for (state, _), count in report.asked.items() if state == "leased")
+    if held:
+        console.print(f"{held:,} properties are being worked on by another batch.")
+    return held
 
 
 def print_status(console: Console, status: CountyStatus, county: str) -> None:

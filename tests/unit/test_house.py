@@ -54,11 +54,24 @@ def test_readme_and_makefile_name_the_variables_that_batch_reads() -> None:
         for option in lotline.commands["batch"].params
         if isinstance(option, click.Option)
     }
-    exported = re.search(r"^export (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    exported = re.search(r"^SETTINGS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert exported
     assert set(exported[1].split()) == reads
     in_readme = set(re.findall(r"^\| `([A-Z_]+)=", README, re.MULTILINE))
     assert in_readme == reads
+
+
+def test_make_runs_nothing_that_a_user_types(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    typed = f"$(shell touch {trap})`touch {trap}`$$HOME;touch {trap}"
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f"include {ROOT}/Makefile\nshow:\n\t@printenv COUNTY\n")
+    done = subprocess.run(
+        ["make", "-f", str(makefile), "show", f"COUNTY={typed}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == typed
+    assert not trap.exists()
 
 
 def test_the_lock_names_every_dependency_once_and_no_address() -> None:
