@@ -8,11 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from pipeline.store import runs
-
-QUEUE = text("""
-SELECT state, reason, count(*) FROM lotline.property
-WHERE county = :county GROUP BY state, reason
-""")
+from pipeline.store.properties import states
 
 SOURCES = text("""
 SELECT b.source, count(*) AS properties
@@ -87,7 +83,7 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
     last_run = runs.latest(conn, county)
     return CountyStatus(
         county=county,
-        by_state={(state, why): n for state, why, n in conn.execute(QUEUE, where)},
+        by_state=states(conn, county),
         by_source={row.source: row.properties for row in conn.execute(SOURCES, where)},
         areas=tuple(
             Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
