@@ -12,16 +12,28 @@ from shapely import MultiPolygon, Point, to_wkb
 from parcels.errors import PropertyError
 
 Source = Literal["lot", "buffer_30m"]
-Method = Literal["parcel_id", "point", "no_lot", "unavailable"]
-Reason = Literal["unavailable", "misconfigured", "not_found", "outside_county", "bad_geometry"]
+Method = Literal["parcel_id", "address", "point", "house_number", "no_lot", "unavailable"]
+Locator = Literal["given", "parcel_layer", "geocode_server", "census"]
+Reason = Literal[
+    "unavailable",
+    "misconfigured",
+    "not_found",
+    "outside_county",
+    "bad_geometry",
+    "address_not_found",
+    "address_ambiguous",
+    "address_unconfirmed",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """What the user asks about: an id, with a point (EPSG:4326), a parcel id, or both.
+    """What the user asks about: an id, with a point (EPSG:4326), a parcel id or an address.
+
+    Several of them may be given; one is enough.
 
     Raises:
-        PropertyError: no point and no parcel id, or coordinates that are not on Earth.
+        PropertyError: none of them is given, or coordinates that are not on Earth.
     """
 
     property_id: str
@@ -39,9 +51,10 @@ class Property:
             )
         if self.longitude is not None and self.latitude is not None:
             _check_point(self.property_id, self.longitude, self.latitude)
-        elif not self.parcel_id:
+        elif not self.parcel_id and not self.address:
             raise PropertyError(
-                f"property {self.property_id}: give longitude and latitude, or a parcel_id"
+                f"property {self.property_id}: give longitude and latitude, a parcel_id, or an "
+                "address"
             )
 
     @property
@@ -62,12 +75,33 @@ def _check_point(property_id: str, longitude: float, latitude: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Located:
+    """Where a property is, in EPSG:4326 degrees, who said so, and how sure that is.
+
+    Attributes:
+        confidence: 1 for given coordinates and for the county's own address; else 0..1.
+        interpolated: the point was reckoned along the street, not taken at the house.
+        matched: the address that was found; empty for given coordinates.
+    """
+
+    longitude: float
+    latitude: float
+    method: Locator = "given"
+    confidence: float = 1.0
+    interpolated: bool = False
+    matched: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Boundary:
     """The polygon that is measured: a county's lot, or the 30 m buffer where there is none.
 
     `geometry` is an EPSG:4326 MultiPolygon; `area_m2` its equal-area size. `parcel_ids` holds
     every id that the county has for exactly this geometry (stacked condominiums have many).
-    `origin` is the URL or file it came from. `method` says how it was found.
+    `origin` is the URL or file it came from. `method` says how it was found: by its parcel id or
+    its address, at the point, as the nearest lot with the address's house number
+    (`house_number`), or why there is only a buffer. `located` says where the point came from;
+    None where a parcel id was enough.
     """
 
     geometry: MultiPolygon
@@ -77,6 +111,7 @@ class Boundary:
     origin: str
     parcel_ids: tuple[str, ...] = ()
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    located: Located | None = None
 
     @property
     def version(self) -> str:

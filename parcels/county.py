@@ -24,12 +24,37 @@ class _Entry(BaseModel):
 
 
 class ParcelFields(_Entry):
-    """Which columns of the parcel layer hold what; only these are ever fetched."""
+    """Which columns of the parcel layer hold what; only these are ever fetched.
+
+    Attributes:
+        address: the whole address of the lot in one column.
+        street: the columns that make up the street's name, in order (direction, name, suffix).
+    """
 
     parcel_id: Text | None = None
     address: Text | None = None
     house_number: Text | None = None
-    street: Text | None = None
+    street: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    unit: Text | None = None
+    city: Text | None = None
+    postcode: Text | None = None
+
+    @field_validator("street", mode="before")
+    @classmethod
+    def _one_or_several(cls, street: object) -> object:
+        return (street,) if isinstance(street, str) else street
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether a lot can be found by its address, and its house number be compared."""
+        return self.address is not None or None not in (self.house_number, self.street)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every mapped column once, the parcel id first."""
+        named = (self.parcel_id, self.address, self.house_number, *(self.street or ()))
+        rest = (self.unit, self.city, self.postcode)
+        return tuple(dict.fromkeys(name for name in (*named, *rest) if name is not None))
 
 
 class Layer(_Entry):
@@ -90,6 +115,26 @@ class Imagery(_Entry):
         return self
 
 
+class Token(_Entry):
+    """How to sign in to a service that wants a token: names of environment variables, no secrets.
+
+    Either `env` holds a token, or `url` makes one (`…/tokens/generateToken`) for the name and
+    the password that are in `username_env` and `password_env`.
+    """
+
+    env: Text | None = None
+    url: Text | None = None
+    username_env: Text | None = None
+    password_env: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Token:
+        made = (self.url, self.username_env, self.password_env)
+        if (self.env is None) == (None in made) or (self.env is not None and any(made)):
+            raise ValueError("write either 'env', or 'url', 'username_env' and 'password_env'")
+        return self
+
+
 class Synthetic(_Entry):
     """A generated county with a known truth: not a real place."""
 
@@ -115,6 +160,14 @@ class County(_Entry):
         properties: an absolute path of the CSV that a batch takes when none is named.
         allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
             which are refused otherwise.
+        headers: sent with every call to its parcel servers (some want a Referer).
+        legacy_tls: hosts that only do TLS renegotiation of before 2010; certificates are
+            checked all the same.
+        token: how to sign in, where the service wants it.
+        calls_in_flight, calls_per_second: at most, to each of its hosts.
+        geocode_server: an ArcGIS GeocodeServer that finds addresses of this county.
+        census: whether addresses that the county does not know may be sent to the US Census.
+        verified: the day on which `lotline registry verify` last found all in order.
     """
 
     key: Key
@@ -133,6 +186,14 @@ class County(_Entry):
     imagery: Imagery = Field(default_factory=usgs_naip)
     properties: Path | None = None
     allow_private: bool = False
+    headers: dict[Text, Text] = Field(default_factory=dict)
+    legacy_tls: tuple[Text, ...] = ()
+    token: Token | None = None
+    calls_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
+    calls_per_second: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 4.0
+    geocode_server: Text | None = None
+    census: bool = True
+    verified: datetime.date | None = None
 
     @property
     def source(self) -> Literal["arcgis", "file", "synthetic"]:
@@ -152,6 +213,11 @@ class County(_Entry):
     @classmethod
     def _ends_with_the_service(cls, url: str | None) -> str | None:
         return None if url is None else arcgis_url(url, ("MapServer", "FeatureServer"))
+
+    @field_validator("geocode_server")
+    @classmethod
+    def _ends_with_geocode_server(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("GeocodeServer",))
 
     @field_validator("fips", mode="before")
     @classmethod

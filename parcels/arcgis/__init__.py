@@ -1,7 +1,7 @@
 """Parcels of an ArcGIS layer: the one ArcGIS client.
 
 client    one HTTP call: time-outs, size, retries
-address   which addresses a server may have
+network   which addresses a server may have
 answers   what an answer says, whatever its status and content type say
 breaker   stops asking a service that has failed again and again
 layer     what a layer says of itself

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from parcels.errors import SourceMisconfigured, SourceUnavailable
+from parcels.errors import QueryRefused, SourceMisconfigured, SourceUnavailable
 
 _BUSY = (429, 500, 502, 503, 504)
 _NEEDS_TOKEN = (401, 403, 498, 499)
@@ -21,10 +21,6 @@ class TryAgain(SourceUnavailable):
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-
-
-class QueryRefused(SourceMisconfigured):
-    """The server is there and answers others: it will not answer this one query."""
 
 
 def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from parcels.arcgis.answers import QueryRefused
-from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
+from parcels.errors import QueryRefused, SourceError, SourceMisconfigured, SourceUnavailable
 
 _FAILURES = 3
 _PAUSE_S = 60.0

@@ -19,9 +19,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from parcels.arcgis.address import PublicOnly
-from parcels.arcgis.answers import QueryRefused, TryAgain, read_answer
-from parcels.errors import SourceMisconfigured, SourceUnavailable
+from parcels.arcgis.answers import TryAgain, read_answer
+from parcels.arcgis.network import PublicOnly
+from parcels.errors import QueryRefused, SourceMisconfigured, SourceUnavailable
 
 _TRIES = 4
 _CONNECT_S = 10.0

@@ -113,9 +113,8 @@ class LayerQuery:
     def _columns(self) -> list[str]:
         """The object id and the mapped columns, as the layer writes them."""
         names = list(self.info.fields)
-        mapped = self._mapped.model_dump(exclude={"parcel_id"}, exclude_none=True).values()
         wanted = [self.info.object_id_field, self.parcel_id_field]
-        wanted += [require_field(name, names, self.origin) for name in mapped]
+        wanted += [require_field(name, names, self.origin) for name in self._mapped.columns]
         return list(dict.fromkeys(name for name in wanted if name is not None))
 
     def _rows(self, question: Mapping[str, str]) -> Found:

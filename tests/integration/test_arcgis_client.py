@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from parcels.arcgis import address
 from parcels.arcgis import client as client_module
+from parcels.arcgis import network
 from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.client import ArcGISClient
 from parcels.errors import SourceMisconfigured, SourceUnavailable
@@ -104,7 +104,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(
         hosts.append(host)
         return ["8.8.8.8" if host == "127.0.0.1" else "127.0.0.1"]
 
-    monkeypatch.setattr(address, "_addresses", look_up)
+    monkeypatch.setattr(network, "_addresses", look_up)
     with pytest.raises(SourceMisconfigured, match=r"localhost is at 127\.0\.0\.1, which is no pub"):
         ArcGISClient().get_json(outer, {})
     assert hosts == ["127.0.0.1", "localhost"]

@@ -242,7 +242,7 @@ def test_nothing_asked_nothing_answered() -> None:
     ("arguments", "message"),
     [
         (("",), "property_id is empty"),
-        (("a",), "give longitude and latitude, or a parcel_id"),
+        (("a",), "give longitude and latitude, a parcel_id, or an address"),
         (("a", 1.0), "give both longitude and latitude, or neither"),
         (("a", 35.1, -120.05), "look swapped"),
         (("a", -500_000.0, 35.0), "use decimal degrees"),

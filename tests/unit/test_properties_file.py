@@ -38,7 +38,7 @@ def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -
     ("row", "says"),
     [
         (",-90,35", "property_id is empty"),
-        ("p,,", "give longitude and latitude, or a parcel_id"),
+        ("p,,", "give longitude and latitude, a parcel_id, or an address"),
         ("p,-90,", "give both longitude and latitude"),
         ("p,ninety,35", "longitude is 'ninety'"),
         ("p,nan,35", "is not on Earth"),

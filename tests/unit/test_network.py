@@ -6,15 +6,15 @@ import socket
 
 import pytest
 
-from parcels.arcgis import address
-from parcels.arcgis.address import check_public
+from parcels.arcgis import network
+from parcels.arcgis.network import check_public
 from parcels.errors import SourceMisconfigured, SourceUnavailable
 
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
 
 
 def at(monkeypatch: pytest.MonkeyPatch, *places: str) -> None:
-    monkeypatch.setattr(address, "_addresses", lambda _: list(places))
+    monkeypatch.setattr(network, "_addresses", lambda _: list(places))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_no_answer_of_the_name_server_is_an_outage(monkeypatch: pytest.MonkeyPat
     def silent(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(address.socket, "getaddrinfo", silent)
+    monkeypatch.setattr(network.socket, "getaddrinfo", silent)
     with pytest.raises(SourceUnavailable, match="Temporary failure"):
         check_public(URL)
     check_public(URL, proxied=True)  # the proxy looks it up
