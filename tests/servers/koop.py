@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -13,21 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import pandas as pd
 import pytest
 import requests
 import shapely
 
 HERE = Path(__file__).parent / "koop"
-_REAL = (
-    Path(__file__).resolve().parents[3]
-    / "shared/data/real/parcels/Riverside__riverside-6th-adopted040622.zip"
-)
+_REAL = Path(__file__).resolve().parents[3] / "shared/data/real/parcels"
+_RIVERSIDE = _REAL / "Riverside__riverside-6th-adopted040622.zip"
+_MALIBU = _REAL / "malibu_la_county_parcels.geojson"
 _NPM_CI = ["npm", "ci", "--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts"]
 
 
 @dataclass(frozen=True)
 class FeatureServer:
-    """A running server; `parcels` is what it serves, in EPSG:4326, ids in the column APN."""
+    """A running server; `parcels` is what it serves, in EPSG:4326, ids in the column APN.
+
+    Object ids count from 1, in the order of the rows, where the parcels bring no OBJECTID.
+    """
 
     address: str
     parcels: gpd.GeoDataFrame
@@ -36,33 +41,74 @@ class FeatureServer:
     def url(self) -> str:
         return f"{self.address}/parcels/rest/services/all/FeatureServer"
 
-    def fail(self, kind: str, times: int = 1_000_000) -> None:
-        """Answer the next calls with a fault of server.js, and count calls from 0."""
-        requests.post(
-            f"{self.address}/faults", json={"kind": kind, "times": times}, timeout=10
-        ).raise_for_status()
+    @property
+    def map_url(self) -> str:
+        """The same parcels as a MapServer."""
+        return f"{self.address}/parcels/rest/services/all/MapServer"
+
+    def fail(self, kind: str, times: int = 1_000_000, **more: Any) -> None:
+        """Answer the next calls with a fault of faults.js, and count calls from 0.
+
+        `share` and `seed` choose among the calls, always the same ones; `on` is a text that a
+        call must have; `retryAfter` is a header; `delayMs` holds every call back.
+        """
+        self._post("/faults", {"kind": kind, "times": times, **more})
 
     def mend(self) -> None:
         """Answer as it should, and count calls from 0."""
-        self.fail("", times=0)
+        self._post("/faults", {})
+
+    def slow(self, delay_ms: int) -> None:
+        """Answer as it should, but late, and count calls from 0."""
+        self._post("/faults", {"delayMs": delay_ms})
+
+    def edited(self, last_edit_ms: int | None) -> None:
+        """The layer says that it was last edited then; or that it does not know."""
+        self._post("/layer", {"lastEditDate": last_edit_ms})
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """The calls since the last fault was set: method, url, agent."""
+        """The calls since the last fault was set: method, url, agent, form, body_length."""
         calls: list[dict[str, Any]] = requests.get(f"{self.address}/calls", timeout=10).json()
         return calls
 
+    @property
+    def most_in_flight(self) -> int:
+        """The most calls that were under way at once since the last fault was set."""
+        most: int = requests.get(f"{self.address}/most_in_flight", timeout=10).json()
+        return most
+
+    def _post(self, path: str, body: dict[str, Any]) -> None:
+        requests.post(f"{self.address}{path}", json=body, timeout=10).raise_for_status()
+
 
 @contextmanager
-def feature_server(parcels: gpd.GeoDataFrame, folder: Path) -> Iterator[FeatureServer]:
-    """Serve parcels (EPSG:4326) from 127.0.0.1 until the block ends."""
+def feature_server(
+    parcels: gpd.GeoDataFrame,
+    folder: Path,
+    *,
+    wkid: int = 4326,
+    max_record_count: int = 1000,
+    last_edit_ms: int | None = None,
+    supports_pagination: bool = True,
+) -> Iterator[FeatureServer]:
+    """Serve parcels (EPSG:4326) from 127.0.0.1, kept in the CRS `wkid`, until the block ends."""
     _install()
     numbered = parcels.reset_index(drop=True)
-    numbered.insert(0, "OBJECTID", range(1, len(numbered) + 1))
+    if "OBJECTID" not in numbered:
+        numbered.insert(0, "OBJECTID", range(1, len(numbered) + 1))
     file = folder / "parcels.geojson"
-    file.write_text(numbered.to_json(drop_id=True))
+    kept = numbered if wkid == 4326 else numbered.to_crs(3857 if wkid == 102100 else wkid)
+    file.write_text(kept.to_json(drop_id=True))
+    layer = {
+        "wkid": wkid,
+        "maxRecordCount": max_record_count,
+        "lastEditDate": last_edit_ms,
+        "supportsPagination": supports_pagination,
+        "fields": [_field(name, numbered[name]) for name in numbered.columns if name != "geometry"],
+    }
     server = subprocess.Popen(
-        ["node", "server.js", str(file)],
+        ["node", "server.js", str(file), json.dumps(layer)],
         cwd=HERE,
         env={**os.environ, "SUPPRESS_NO_CONFIG_WARNING": "1"},
         stdin=subprocess.PIPE,
@@ -74,6 +120,12 @@ def feature_server(parcels: gpd.GeoDataFrame, folder: Path) -> Iterator[FeatureS
             yield FeatureServer(f"http://127.0.0.1:{_port(server)}", numbered)
         finally:
             server.terminate()
+
+
+def _field(name: str, values: pd.Series) -> dict[str, str]:
+    if pd.api.types.is_integer_dtype(values):
+        return {"name": name, "type": "Integer"}
+    return {"name": name, "type": "Double" if pd.api.types.is_float_dtype(values) else "String"}
 
 
 def _port(server: subprocess.Popen[str]) -> int:
@@ -101,9 +153,50 @@ def _install() -> None:
 
 def some_parcels() -> gpd.GeoDataFrame:
     """Riverside's real parcels where they lie, else synthetic lots; ids in the column APN."""
-    if _REAL.exists():
-        return gpd.read_file(_REAL)[["APN", "geometry"]]
-    return synthetic_lots()
+    return riverside_parcels() if _RIVERSIDE.exists() else synthetic_lots()
+
+
+def riverside_parcels() -> gpd.GeoDataFrame:
+    """1,012 real parcels; ids in the column APN."""
+    return _read(_RIVERSIDE)[["APN", "geometry"]]
+
+
+def malibu_parcels() -> gpd.GeoDataFrame:
+    """8,626 real parcels, 107 of them multipart. Their ids, in the column APN, are made up."""
+    parcels = _read(_MALIBU).set_crs("EPSG:4326", allow_override=True)
+    parcels["APN"] = [f"made-up-{number:05d}" for number in range(1, len(parcels) + 1)]
+    return parcels[["APN", "geometry"]]
+
+
+def with_synthetic_addresses(parcels: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The parcels with made-up house numbers (a float, as some counties keep them) and streets.
+
+    Columns: NUMBER, PREDIR, STREET, SUFFIX, LINE ("12 N MAIN ST"), CITY, ZIP. Row i has the
+    number 100 + 2 i div 5, and its street goes round the same five.
+    """
+    rows = np.arange(len(parcels))
+    streets = [
+        ("N", "MAIN", "ST"),
+        (None, "O'BRIEN", "RD"),
+        ("S", "ST JOHNS", "AVE"),
+        (None, "100%_REAL", "WAY"),
+        (None, "SECOND", "ST"),
+    ]
+    numbers = 100 + 2 * (rows // len(streets))
+    parts = [streets[row % len(streets)] for row in rows]
+    lines = [
+        " ".join(str(part) for part in (number, *street) if part is not None)
+        for number, street in zip(numbers, parts, strict=True)
+    ]
+    return parcels.assign(
+        NUMBER=numbers.astype(float),
+        PREDIR=[predir for predir, _, _ in parts],
+        STREET=[name for _, name, _ in parts],
+        SUFFIX=[suffix for _, _, suffix in parts],
+        LINE=lines,
+        CITY="SYNTHETIC",
+        ZIP="00000",
+    )
 
 
 def synthetic_lots() -> gpd.GeoDataFrame:
@@ -115,3 +208,9 @@ def synthetic_lots() -> gpd.GeoDataFrame:
     ]
     ids = [f"{number:06d}  00001" for number in range(len(lots))]
     return gpd.GeoDataFrame({"APN": [*ids, "CONDO'1"]}, geometry=[*lots, lots[0]], crs="EPSG:4326")
+
+
+def _read(file: Path) -> gpd.GeoDataFrame:
+    if not file.exists():
+        pytest.skip(f"real parcels are not here (../shared/data/real/parcels/{file.name})")
+    return gpd.read_file(file)
