@@ -1,0 +1,14 @@
+"""Parcels that are kept: answers as they come, or a layer as a whole.
+
+    from parcels.cache import FolderCache
+
+    service = ParcelBoundaryService(county, cache=FolderCache(Path("parcels-kept")))
+
+A cache may be thrown away at any time: it holds nothing that the county does not.
+"""
+
+from parcels.cache.folder import FolderCache
+from parcels.cache.protocol import KeptLayer, LayerKey, ParcelCache
+from parcels.cache.source import CachedSource
+
+__all__ = ["CachedSource", "FolderCache", "KeptLayer", "LayerKey", "ParcelCache"]

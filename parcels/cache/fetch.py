@@ -1,0 +1,71 @@
+"""Copying a layer as a whole: only when asked for, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parcels.cache.protocol import KeptLayer
+from parcels.errors import IncompleteAnswer
+from parcels.source import Stamp, WholeLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A copy that is whole.
+
+    Attributes:
+        rows: how many the layer has.
+        earlier: how many of them an earlier call that was stopped had fetched.
+        without_geometry: rows without a polygon that can be used; they are found by id only.
+        was_edited: the layer changed while it was copied, so that the copy is not used.
+    """
+
+    rows: int
+    earlier: int
+    without_geometry: int
+    was_edited: bool
+    seconds: float
+
+
+def fetch_layer(
+    source: WholeLayer,
+    kept: KeptLayer,
+    progress: Callable[[int, int], None] = lambda _rows, _total: None,
+) -> Fetched:
+    """Copy a layer; `progress` is told the rows so far and their total after each page.
+
+    Stopped, however that comes about, the next call goes on after the last page that was kept, as
+    long as the layer was not edited. The copy takes the place of an older one when it is whole.
+
+    Raises:
+        SourceUnavailable: the server does not answer; what was kept is good.
+        IncompleteAnswer: the rows do not agree with what the server says that it has.
+        SourceMisconfigured: the layer cannot be copied.
+        CacheError: another process copies it, or it cannot be kept.
+    """
+    started = time.perf_counter()
+    stamp = source.stamp()
+    with kept.copying(stamp) as copy:
+        earlier = copy.rows
+        expected = copy.rows
+        for page in source.harvest(copy.after_object_id):
+            copy.add(page)
+            expected = page.done
+            progress(copy.rows, page.total)
+        if copy.rows != expected:
+            raise IncompleteAnswer(
+                f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
+                "run the same command again"
+            )
+        after: Stamp = source.stamp()
+        copy.finish()
+        kept.saw(after)
+        return Fetched(
+            copy.rows,
+            earlier,
+            copy.without_geometry,
+            after != stamp,
+            time.perf_counter() - started,
+        )

@@ -1,0 +1,182 @@
+"""What keeps a county's parcels: answers one by one, and a copy of the whole layer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from shapely import Point
+
+from parcels.county import County
+from parcels.errors import SourceMisconfigured
+from parcels.source import Extent, Found, Page, Stamp
+from parcels.streetaddress import StreetAddress
+
+# Raised when the same county would give other rows: what was kept before is then left alone.
+_FORM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKey:
+    """Which layer is meant, and everything that shapes its answers.
+
+    Attributes:
+        county: the county's key.
+        origin: the layer's URL with its number.
+        digest: 32 hexadecimal digits of the layer, its alternates, the mapped columns and `where`.
+    """
+
+    county: str
+    origin: str
+    digest: str
+
+    @classmethod
+    def of(cls, county: County) -> LayerKey:
+        """The key of a county's ArcGIS layer.
+
+        Raises:
+            SourceMisconfigured: the county has none.
+        """
+        if not county.layers:
+            raise SourceMisconfigured(
+                f"county {county.key!r} has no 'url' and 'layer': there is nothing to keep a copy "
+                "of"
+            )
+        shapes = {
+            "form": _FORM,
+            "layers": [[layer.url, layer.layer] for layer in county.layers],
+            "fields": county.fields.model_dump(),
+            "where": county.where,
+        }
+        digest = hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
+        first = county.layers[0]
+        return cls(county.key, f"{first.url}/{first.layer}", digest)
+
+
+def stamp_text(stamp: Stamp) -> str:
+    """A stamp as a name for files and rows: equal stamps, and no others, have the same."""
+    said = (stamp.last_edit_ms, stamp.count, stamp.highest_id)
+    return "stamp_" + "_".join("" if value is None else str(value) for value in said)
+
+
+class WholeCopy(Protocol):
+    """Every parcel of a layer: a question that it has no rows for has none.
+
+    Attributes:
+        fetched_at: when the copying began.
+        rows: how many rows the layer had.
+        has_addresses: whether rows can be found by their address.
+    """
+
+    @property
+    def fetched_at(self) -> datetime: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def has_addresses(self) -> bool: ...  # noqa: D102
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found]:
+        """See `ParcelSource`."""
+        ...
+
+    def at_points(self, points: Sequence[Point]) -> list[Found]:
+        """See `ParcelSource`."""
+        ...
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found]:
+        """See `ParcelSource`."""
+        ...
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found]:
+        """See `ParcelSource`."""
+        ...
+
+    def extent(self) -> Extent | None:
+        """(west, south, east, north) in degrees of all parcels."""
+        ...
+
+
+class CopyInProgress(Protocol):
+    """A copy that is being made, by one process at a time; what was added survives its death.
+
+    Attributes:
+        after_object_id: the last row that is in it; None at the beginning.
+        rows: how many there are.
+        without_geometry: how many of them have none that can be used.
+    """
+
+    @property
+    def after_object_id(self) -> int | None: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def without_geometry(self) -> int: ...  # noqa: D102
+
+    def add(self, page: Page) -> None:
+        """Keep the next page, for good when this returns."""
+        ...
+
+    def finish(self) -> None:
+        """Put the copy in the place of the one before it."""
+        ...
+
+
+class KeptLayer(Protocol):
+    """What is kept of one layer. Several processes may use it at once.
+
+    Answers that cannot be read are as good as none, and those that cannot be kept are lost; either
+    is logged. Only a copy that was asked for has to succeed.
+    """
+
+    def last_stamp(self) -> Stamp | None:
+        """The state in which the layer was last seen; None where it never was."""
+        ...
+
+    def saw(self, stamp: Stamp) -> None:
+        """The layer is in this state now."""
+        ...
+
+    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+        """What the layer said to these questions while it was in this state."""
+        ...
+
+    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+        """Keep what it said."""
+        ...
+
+    def forget_before(self, instant: datetime) -> None:
+        """Make room: answers that were given earlier are not needed any more."""
+        ...
+
+    def copy_stamp(self) -> Stamp | None:
+        """The state of the layer when its copy was made; None where there is no copy."""
+        ...
+
+    def copy(self) -> WholeCopy | None:
+        """The copy, if there is one."""
+        ...
+
+    def copying(self, stamp: Stamp) -> AbstractContextManager[CopyInProgress]:
+        """Begin a copy of the layer in this state, or go on with the one that was stopped.
+
+        Raises:
+            CacheError: another process is at it, or the place cannot be written.
+        """
+        ...
+
+
+class ParcelCache(Protocol):
+    """A place where layers are kept: a folder, a database."""
+
+    def layer(self, key: LayerKey) -> KeptLayer:
+        """What is kept of a layer, if only nothing yet.
+
+        Raises:
+            CacheError: the key is none.
+        """
+        ...

@@ -1,0 +1,188 @@
+"""A parcel source that asks the server only for what it has not said before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+from shapely import Point
+
+from parcels.cache.protocol import LayerKey, ParcelCache, WholeCopy
+from parcels.errors import ParcelsError, SourceError
+from parcels.source import Extent, Found, ParcelSource, Stamp, WholeLayer
+from parcels.streetaddress import StreetAddress
+
+log = logging.getLogger(__name__)
+
+# A layer that does not say when it was edited, or does not answer, is trusted for so long.
+LONGEST = timedelta(days=30)
+# Where there was no lot yesterday there may be one today: a subdivision is entered lot by lot.
+LONGEST_NONE = timedelta(days=1)
+# A long-lived service asks again whether the layer was edited; sooner where nobody answered.
+_CHECK_EVERY = timedelta(hours=1)
+_CHECK_AGAIN = timedelta(minutes=5)
+# Answers are kept in so large parts: what is lost when the process is killed.
+_PART = 1_000
+
+_Question = TypeVar("_Question", str, Point, StreetAddress)
+
+
+class CopiedSource(ParcelSource, WholeLayer, Protocol):
+    """A source that answers questions and says whether its layer was edited."""
+
+
+class CachedSource:
+    """Answers with what is kept, and asks the inner source for the rest alone.
+
+    Questions are exact: a lot that is kept says nothing of what else lies at another point. Only a
+    copy of the whole layer answers everything, and its "none" is a true one.
+
+    What is kept is used while the layer says that it was not edited since, and for 30 days at
+    most; that there is no lot for one day. A copy whose layer says so is used however old it is.
+    While the server is down, what was kept in the last state seen still counts. An outage or any
+    other error is never kept.
+
+    Attributes:
+        from_cache: questions answered with what was kept, so far.
+        asked: questions put to the inner source, so far.
+    """
+
+    def __init__(
+        self,
+        source: CopiedSource,
+        cache: ParcelCache,
+        key: LayerKey,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.from_cache = 0
+        self.asked = 0
+        self._source = source
+        self._layer = cache.layer(key)
+        self._key = key
+        self._clock = clock
+        self._check_at: datetime | None = None
+        self._stamp = Stamp()
+        self._copy: WholeCopy | None = None
+
+    def check(self) -> None:
+        """See `ParcelSource`: the inner source is asked."""
+        self._source.check()
+
+    def extent(self) -> Extent | None:
+        """(west, south, east, north) in degrees: of the copy, else what the inner source says."""
+        self._look_at_the_layer()
+        return self._source.extent() if self._copy is None else self._copy.extent()
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        self._look_at_the_layer()
+        if self._copy is not None:
+            return self._of_copy(self._copy.with_ids(parcel_ids))
+        keys = [f"id:{parcel_id}" for parcel_id in parcel_ids]
+        return self._answer(keys, parcel_ids, self._source.with_ids)
+
+    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        self._look_at_the_layer()
+        if self._copy is not None:
+            return self._of_copy(self._copy.at_points(points))
+        keys = [f"point:{_exact(point)}" for point in points]
+        return self._answer(keys, points, self._source.at_points)
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        self._look_at_the_layer()
+        if self._copy is not None:
+            return self._of_copy(self._copy.near_points(points, distance_m))
+        keys = [f"near:{distance_m!r}:{_exact(point)}" for point in points]
+        return self._answer(keys, points, lambda asked: self._source.near_points(asked, distance_m))
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        self._look_at_the_layer()
+        if self._copy is not None and self._copy.has_addresses:
+            return self._of_copy(self._copy.with_addresses(addresses))
+        keys = [f"address:{address!r}" for address in addresses]
+        return self._answer(keys, addresses, self._source.with_addresses)
+
+    def _of_copy(self, found: Sequence[Found]) -> list[Found | ParcelsError]:
+        self.from_cache += len(found)
+        return list(found)
+
+    def _answer(
+        self,
+        keys: Sequence[str],
+        questions: Sequence[_Question],
+        ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
+    ) -> list[Found | ParcelsError]:
+        now = self._clock()
+        known: dict[str, Found | ParcelsError] = {
+            key: found
+            for key, found in self._layer.answers(keys, self._stamp).items()
+            if now - found.fetched_at <= (LONGEST if found.hits else LONGEST_NONE)
+        }
+        self.from_cache += sum(key in known for key in keys)
+        missing = {k: q for k, q in zip(keys, questions, strict=True) if k not in known}
+        self.asked += len(missing)
+        names = list(missing)
+        for start in range(0, len(names), _PART):
+            part = names[start : start + _PART]
+            said = dict(zip(part, _asked(ask, [missing[key] for key in part]), strict=True))
+            known.update(said)
+            good = {key: found for key, found in said.items() if isinstance(found, Found)}
+            self._layer.keep(good, self._stamp)
+        return [known[key] for key in keys]
+
+    def _look_at_the_layer(self) -> None:
+        """Learn, once in a while, whether the layer was edited, and what of it may be used."""
+        now = self._clock()
+        if self._check_at is not None and now < self._check_at:
+            return
+        seen = self._layer.last_stamp()
+        try:
+            self._stamp = self._source.stamp()
+        except SourceError:
+            is_certain = False
+            self._stamp = seen or Stamp()
+            self._check_at = now + _CHECK_AGAIN
+        else:
+            # Counts do not show an edit that leaves them as they are.
+            is_certain = self._stamp.last_edit_ms is not None
+            self._check_at = now + _CHECK_EVERY
+            if self._stamp != seen:
+                self._layer.saw(self._stamp)
+        self._layer.forget_before(now - LONGEST)
+        self._copy = self._usable_copy(now, is_certain=is_certain)
+
+    def _usable_copy(self, now: datetime, *, is_certain: bool) -> WholeCopy | None:
+        stamp = self._layer.copy_stamp()
+        if stamp is None:
+            return None
+        copy = self._layer.copy() if stamp == self._stamp else None
+        if copy is not None and (is_certain or now - copy.fetched_at <= LONGEST):
+            return copy
+        log.warning(
+            "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
+            "`lotline parcels fetch --county %s` makes a new copy",
+            self._key.county,
+            "of an earlier state of the layer" if stamp != self._stamp else "too old",
+            self._key.county,
+        )
+        return None
+
+
+def _asked(
+    ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
+    questions: Sequence[_Question],
+) -> list[Found | ParcelsError]:
+    """The source's answers; where it fails as a whole, that error for each question."""
+    try:
+        return ask(questions)
+    except ParcelsError as error:
+        return [error] * len(questions)
+
+
+def _exact(point: Point) -> str:
+    return f"{point.x!r},{point.y!r}"

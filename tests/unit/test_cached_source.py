@@ -1,0 +1,225 @@
+"""A cached source asks for what it does not know, and never takes an outage for an answer."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from askedsource import ORIGIN, SOUTH, WEST, AskedSource, inside
+from shapely import Point
+
+from parcels.cache import CachedSource, FolderCache, LayerKey
+from parcels.cache.fetch import fetch_layer
+from parcels.errors import AuthenticationRequired, CacheError, SourceUnavailable
+from parcels.source import Found, Stamp
+from parcels.streetaddress import StreetAddress
+
+KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
+NOWHERE = Point(WEST - 1, SOUTH)
+OAK = StreetAddress("106", "OBRIEN ST", "OBRIEN")
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def source(clock: Clock) -> AskedSource:
+    source = AskedSource()
+    source.clock = clock
+    return source
+
+
+@pytest.fixture
+def cached(source: AskedSource, tmp_path: Path, clock: Clock) -> CachedSource:
+    return CachedSource(source, FolderCache(tmp_path), KEY, clock)
+
+
+def _again(source: AskedSource, tmp_path: Path, clock: Clock) -> CachedSource:
+    """What another process finds there."""
+    source.asked.clear()
+    return CachedSource(source, FolderCache(tmp_path), KEY, clock)
+
+
+def test_what_was_said_once_is_not_asked_again(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
+) -> None:
+    def everything(of: CachedSource) -> list[object]:
+        return [
+            of.at_points([inside(1), inside(2), inside(1)]),
+            of.with_ids(["003  00007", "003 00007"]),
+            of.near_points([inside(4)], 20.0),
+            of.with_addresses([OAK]),
+        ]
+
+    first = everything(cached)
+    assert source.asked == [inside(1), inside(2), "003  00007", "003 00007", inside(4), OAK]
+    points, ids, near, addresses = first
+    assert [[hit.object_id for hit in found.hits] for found in points] == [[1], [2], [1]]
+    assert [len(found.hits) for found in (*ids, *near, *addresses)] == [1, 0, 1, 1]
+    for later in (cached, _again(source, tmp_path, clock)):
+        source.asked.clear()
+        said = everything(later)
+        assert said == first
+        assert source.asked == []
+        assert said[0][0].fetched_at == points[0].fetched_at
+    assert (cached.asked, cached.from_cache) == (6, 7)
+
+
+def test_only_the_misses_are_asked_for(source: AskedSource, cached: CachedSource) -> None:
+    cached.at_points([inside(1)])
+    source.asked.clear()
+    found = cached.at_points([inside(2), inside(1), inside(3)])
+    assert [one.hits[0].object_id for one in found if isinstance(one, Found)] == [2, 1, 3]
+    assert source.asked == [inside(2), inside(3)]
+
+
+def test_a_lot_that_is_kept_answers_no_other_point_in_it(
+    source: AskedSource, cached: CachedSource
+) -> None:
+    cached.at_points([inside(1)])
+    near_by = Point(inside(1).x + 1e-9, inside(1).y)
+    cached.at_points([near_by])
+    assert source.asked == [inside(1), near_by]
+
+
+def test_another_distance_is_another_question(source: AskedSource, cached: CachedSource) -> None:
+    cached.near_points([inside(1)], 40.0)
+    cached.near_points([inside(1)], 41.0)
+    assert len(source.asked) == 2
+
+
+def test_an_outage_is_never_kept(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
+) -> None:
+    source.broken = {inside(2)}
+    one, other = cached.at_points([inside(1), inside(2)])
+    assert isinstance(one, Found)
+    assert isinstance(other, SourceUnavailable)
+    source.broken = set()
+    [mended] = _again(source, tmp_path, clock).at_points([inside(2)])
+    assert isinstance(mended, Found)
+    assert source.asked == [inside(2)]
+
+
+@pytest.mark.parametrize("error", [SourceUnavailable("down"), AuthenticationRequired("token")])
+def test_while_the_server_is_down_what_is_kept_is_used(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock, error: Exception
+) -> None:
+    known = cached.at_points([inside(1), NOWHERE])
+    source.down = error
+    later = _again(source, tmp_path, clock)
+    assert later.at_points([inside(1), inside(2), NOWHERE]) == [known[0], error, known[1]]
+    clock.wait(days=2)
+    assert later.at_points([inside(1), NOWHERE]) == [known[0], error]
+    clock.wait(days=29)
+    assert later.at_points([inside(1)]) == [error]
+
+
+def test_a_lot_is_kept_for_30_days_and_none_for_one(
+    source: AskedSource, cached: CachedSource, clock: Clock
+) -> None:
+    asked = []
+    for wait_days in (0, 0.9, 0.2, 0.9, 27.9, 0.2):
+        clock.wait(days=wait_days)
+        source.asked.clear()
+        cached.at_points([inside(1), NOWHERE])
+        asked.append(list(source.asked))
+    assert asked == [[inside(1), NOWHERE], [], [NOWHERE], [], [NOWHERE], [inside(1)]]
+
+
+def test_a_layer_that_was_edited_is_asked_anew(
+    source: AskedSource, cached: CachedSource, clock: Clock
+) -> None:
+    cached.at_points([inside(1)])
+    source.last_stamp = Stamp(last_edit_ms=2)
+    source.asked.clear()
+    cached.at_points([inside(1)])
+    assert source.asked == [], "the layer is not asked for its state at every question"
+    clock.wait(hours=2)
+    cached.at_points([inside(1)])
+    assert source.asked == [inside(1)]
+    assert source.stamps == 2
+
+
+@pytest.mark.parametrize("stamp", [Stamp(), Stamp(count=20, highest_id=20)])
+def test_a_layer_that_says_little_of_itself_is_kept_too(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock, stamp: Stamp
+) -> None:
+    source.last_stamp = stamp
+    cached.at_points([inside(1)])
+    _again(source, tmp_path, clock).at_points([inside(1)])
+    assert source.asked == []
+    fetch_layer(source, FolderCache(tmp_path).layer(KEY))
+    clock.wait(days=31)
+    _again(source, tmp_path, clock).at_points([inside(1)])
+    assert source.asked == [inside(1)], "of such a layer a copy is too old after 30 days"
+
+
+def test_another_layer_of_the_county_has_answers_of_its_own(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
+) -> None:
+    cached.at_points([inside(1)])
+    other = LayerKey("synthetic", ORIGIN, "b" * 32)
+    source.asked.clear()
+    CachedSource(source, FolderCache(tmp_path), other, clock).at_points([inside(1)])
+    assert source.asked == [inside(1)]
+
+
+def test_a_whole_copy_answers_everything_and_its_none_is_a_true_one(
+    source: AskedSource, tmp_path: Path, clock: Clock
+) -> None:
+    fetched = fetch_layer(source, FolderCache(tmp_path).layer(KEY))
+    assert (fetched.rows, fetched.without_geometry, fetched.was_edited) == (20, 1, False)
+    cached = _again(source, tmp_path, clock)
+    lot, none = cached.at_points([inside(1), NOWHERE])
+    assert isinstance(lot, Found)
+    assert isinstance(none, Found)
+    assert (lot.hits, none.hits) == ((source.hits[0],), ())
+    assert lot.origin == ORIGIN
+    by_id = cached.with_ids(["lost", "001  00007", "nobody"])
+    assert [[hit.object_id for hit in found.hits] for found in by_id] == [[20], [1], []]
+    [near] = cached.near_points([inside(2)], 100.0)
+    assert [hit.object_id for hit in near.hits] == [1, 2, 3]
+    [found] = cached.with_addresses([OAK])
+    assert [hit.object_id for hit in found.hits] == [3]
+    assert cached.extent() == pytest.approx((WEST + 0.001, SOUTH, WEST + 0.0198, SOUTH + 0.001))
+    assert source.asked == []
+    source.down = SourceUnavailable("down")
+    assert _again(source, tmp_path, clock).at_points([inside(1)]) == [lot]
+    clock.wait(days=400)
+    source.down = None
+    assert _again(source, tmp_path, clock).at_points([inside(1)]) == [lot], "not edited since"
+
+
+def test_a_copy_of_a_layer_that_was_edited_is_not_used(
+    source: AskedSource, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch_layer(source, FolderCache(tmp_path).layer(KEY))
+    source.last_stamp = Stamp(last_edit_ms=2)
+    with caplog.at_level(logging.WARNING):
+        _again(source, tmp_path, clock).at_points([inside(1)])
+    assert source.asked == [inside(1)]
+    assert "lotline parcels fetch --county synthetic" in caplog.text
+
+
+@pytest.mark.parametrize("county", ["../elsewhere", "/etc", "a/b", ".."])
+def test_a_key_does_not_lead_out_of_the_folder(tmp_path: Path, county: str) -> None:
+    with pytest.raises(CacheError, match="no name for a folder"):
+        FolderCache(tmp_path).layer(LayerKey(county, ORIGIN, "a" * 32))
