@@ -1,0 +1,177 @@
+"""Esri JSON polygons -> shapely in EPSG:4326, many at a time."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from shapely import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
+from parcels.crs import to_wgs84
+from parcels.errors import GeometryError
+from parcels.esri.curves import has_curves, straightened, tolerance
+from parcels.esri.reference import crs_from_esri
+from parcels.esri.rings import even_odd
+from parcels.measure import polygonal
+
+_EsriJson = Mapping[str, Any]
+# A hundred times the Earth's girth in feet; squares of more overflow.
+_OFF_EVERY_MAP = 1e10
+_POLYGON_TYPE = 3  # shapely's type id
+
+
+def polygon_from_esri(
+    geometry: _EsriJson | None, spatial_reference: _EsriJson | None = None
+) -> MultiPolygon | None:
+    """A valid, normalised EPSG:4326 polygon of an Esri JSON geometry; None for an empty one.
+
+    Args:
+        geometry: `{"rings": [...]}` or `{"curveRings": [...]}`; its own `spatialReference`, if
+            any, goes first.
+        spatial_reference: that of the answer that it came in.
+
+    Raises:
+        GeometryError: no spatial reference, no polygon, or nothing with an area is left.
+    """
+    [lot] = polygons_from_esri([geometry], spatial_reference)
+    if isinstance(lot, GeometryError):
+        raise lot
+    return lot
+
+
+def polygons_from_esri(
+    geometries: Sequence[_EsriJson | None], spatial_reference: _EsriJson | None = None
+) -> list[MultiPolygon | GeometryError | None]:
+    """As `polygon_from_esri`, for all geometries of an answer at once.
+
+    One that cannot be a lot has its error instead, and an empty one None, so that both can be
+    counted and the others go on.
+
+    Raises:
+        GeometryError: the answer's spatial reference is missing or unknown, and a geometry
+            needs it.
+    """
+    lots: list[MultiPolygon | GeometryError | None] = [None] * len(geometries)
+    by_reference: dict[str, list[int]] = defaultdict(list)
+    for i, geometry in enumerate(geometries):
+        if geometry and not _is_empty(geometry):
+            by_reference[json.dumps(geometry.get("spatialReference"), sort_keys=True)].append(i)
+    for text, rows in by_reference.items():
+        own = json.loads(text)
+        try:
+            crs = crs_from_esri(own or spatial_reference)
+            converted = _converted([geometries[i] or {} for i in rows], crs)
+        except GeometryError as error:
+            if not own:
+                raise
+            converted = [error] * len(rows)
+        for i, lot in zip(rows, converted, strict=True):
+            lots[i] = lot
+    return lots
+
+
+def _is_empty(geometry: _EsriJson) -> bool:
+    """Rings that are none; other geometries than polygons are not empty, but wrong."""
+    named = [geometry[key] for key in ("rings", "curveRings") if key in geometry]
+    return bool(named) and not any(named)
+
+
+def _converted(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | GeometryError | None]:
+    """A lot or its error for each geometry.
+
+    Raises:
+        GeometryError: the CRS has no way to EPSG:4326.
+    """
+    errors: dict[int, GeometryError] = {}
+    xy: list[NDArray[np.float64]] = []
+    points: list[int] = []
+    owners: list[int] = []
+    within = tolerance(crs)
+    for i, geometry in enumerate(geometries):
+        try:
+            rings = _rings(geometry, within)
+            xy.append(_coordinates(rings))
+        except GeometryError as error:
+            errors[i] = error
+            continue
+        points.extend(map(len, rings))
+        owners.extend([i] * len(rings))
+    flat = np.concatenate([np.empty((0, 2)), *xy])
+    polygons = even_odd(flat, np.asarray(points, int), np.asarray(owners, int), len(geometries))
+    lots = _lots(to_wgs84(polygons, crs), crs)
+    return [errors.get(i, lot) for i, lot in enumerate(lots)]
+
+
+def _rings(geometry: _EsriJson, within: float) -> list[Sequence[Any]]:
+    """The rings, all of straight lines.
+
+    Esri's documentation has either of the two; where a server sends both, "rings" can be but
+    the same without its curves.
+    """
+    rings = geometry.get("curveRings") or geometry.get("rings")
+    if rings is None:
+        raise GeometryError(f"an Esri geometry with {', '.join(geometry)} is no polygon")
+    if not isinstance(rings, list) or not all(isinstance(ring, (list, tuple)) for ring in rings):
+        raise GeometryError("the rings of a polygon are no lists of points")
+    return [straightened(ring, within) if has_curves(ring) else ring for ring in rings]
+
+
+def _coordinates(rings: list[Sequence[Any]]) -> NDArray[np.float64]:
+    """The x and y (n, 2) of all points of the rings.
+
+    Raises:
+        GeometryError: points that are no pairs of finite numbers.
+    """
+    points = [point for ring in rings for point in ring]
+    try:
+        xy = np.array([point[:2] for point in points], dtype=float)
+    except (TypeError, ValueError, KeyError) as error:
+        raise GeometryError(f"a ring with a point that is no pair of numbers: {error}") from error
+    if points and xy.shape != (len(points), 2):
+        raise GeometryError("a ring with a point that is no pair of numbers")
+    # NaN and infinity compare as False, so they are caught here too.
+    if not (np.abs(xy) < _OFF_EVERY_MAP).all():
+        raise GeometryError("a ring with coordinates that are not finite numbers, or off every map")
+    return xy.reshape(-1, 2)
+
+
+def _lots(polygons: NDArray[np.object_], crs: CRS) -> list[MultiPolygon | GeometryError]:
+    """The polygons (n,) in EPSG:4326 as lots: those that are valid at once, the rest one by one."""
+    west, south, east, north = shapely.bounds(polygons).T
+    # An empty one has no bounds (NaN), and infinite ones compare as False too.
+    off_earth = ~shapely.is_empty(polygons) & ~(
+        (west >= -180) & (south >= -90) & (east <= 180) & (north <= 90)
+    )
+    good = ~off_earth & (shapely.get_type_id(polygons) == _POLYGON_TYPE)
+    good[good] = shapely.is_valid(polygons[good]) & (shapely.area(polygons[good]) > 0)
+    whole = np.full(len(polygons), None, dtype=object)
+    whole[good] = shapely.normalize(
+        shapely.multipolygons(polygons[good], indices=np.arange(good.sum()))
+    )
+    return [
+        lot if lot is not None else _mended(polygon, crs, off_earth=bool(off))
+        for lot, polygon, off in zip(whole, polygons, off_earth, strict=True)
+    ]
+
+
+def _mended(
+    polygon: BaseGeometry | None, crs: CRS, *, off_earth: bool
+) -> MultiPolygon | GeometryError:
+    if polygon is None:
+        return GeometryError("an Esri polygon has no ring with an area")
+    if off_earth:
+        return GeometryError(
+            f"an Esri polygon with coordinates that {crs.name} does not have: the server says "
+            "the wrong spatial reference, or its rings are damaged"
+        )
+    try:
+        return shapely.normalize(polygonal(polygon))
+    except GeometryError:
+        return GeometryError("an Esri polygon has no ring with an area")

@@ -1,0 +1,61 @@
+"""Esri's spatial references -> pyproj."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from parcels.crs import horizontal
+from parcels.errors import GeometryError
+
+
+def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
+    """The horizontal CRS: EPSG of latestWkid, EPSG of wkid, ESRI of wkid, or the WKT.
+
+    Of a compound one the horizontal part; vcsWkid and the like say nothing of x and y.
+
+    Raises:
+        GeometryError: none is given, or none of them is known as a CRS of maps or degrees.
+    """
+    if not spatial_reference:
+        raise GeometryError(
+            "the server says no spatial reference for its geometry; name another layer in the "
+            "registry entry"
+        )
+    return _crs(json.dumps(dict(spatial_reference), sort_keys=True))
+
+
+@lru_cache(maxsize=64)
+def _crs(spatial_reference: str) -> CRS:
+    given = json.loads(spatial_reference)
+    wkid, latest = given.get("wkid"), given.get("latestWkid")
+    candidates = [f"EPSG:{latest}"] if latest else []
+    candidates += [f"EPSG:{wkid}", f"ESRI:{wkid}"] if wkid else []
+    for text in (given.get("wkt2"), given.get("wkt")):
+        candidates += [text, _first_node(text)] if text else []
+    for candidate in candidates:
+        try:
+            crs = horizontal(CRS.from_user_input(candidate))
+        except CRSError:
+            continue
+        if crs.is_projected or crs.is_geographic:
+            return crs
+    raise GeometryError(
+        f"unknown spatial reference {spatial_reference}: neither EPSG nor Esri has it, and there "
+        "is no WKT that says what it is; name another layer in the registry entry"
+    )
+
+
+def _first_node(wkt: str) -> str:
+    """The first of the nodes in `PROJCS[...],VERTCS[...]`, as Esri writes a compound CRS."""
+    depth = 0
+    for i, character in enumerate(wkt):
+        depth += (character == "[") - (character == "]")
+        if character == "]" and depth == 0:
+            return wkt[: i + 1]
+    return wkt
