@@ -9,7 +9,16 @@
 Coordinates are EPSG:4326 degrees, x = longitude and y = latitude. Areas are square metres.
 """
 
-from parcels.boundary import Boundary, Lot, NoBoundary, NoLot, Property, Unavailable
+from parcels.boundary import (
+    Boundary,
+    Located,
+    Lot,
+    NoBoundary,
+    NoLot,
+    NotLocated,
+    Property,
+    Unavailable,
+)
 from parcels.county import County
 from parcels.errors import ParcelsError
 from parcels.registry import Registry, load_registry
@@ -18,9 +27,11 @@ from parcels.service import ParcelBoundaryService
 __all__ = [
     "Boundary",
     "County",
+    "Located",
     "Lot",
     "NoBoundary",
     "NoLot",
+    "NotLocated",
     "ParcelBoundaryService",
     "ParcelsError",
     "Property",

@@ -1,4 +1,4 @@
-"""What is asked of a parcel source, and the three answers: lot, none, unavailable."""
+"""What is asked of a parcel source, and the answers: lot, none, unavailable, not located."""
 
 from __future__ import annotations
 
@@ -145,7 +145,18 @@ class Unavailable:
     status: Literal["unavailable"] = "unavailable"
 
 
-Answer = Lot | NoLot | Unavailable
+@dataclass(frozen=True, slots=True)
+class NotLocated:
+    """Nobody can say where the property is, so that no lot was looked for."""
+
+    reason: Literal[
+        "outside_county", "address_not_found", "address_ambiguous", "address_unconfirmed"
+    ]
+    detail: str
+    status: Literal["not_located"] = "not_located"
+
+
+Answer = Lot | NoLot | Unavailable | NotLocated
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
-"""Names of columns: the mapped one as the layer writes it, or a guess for the parcel id."""
+"""Columns: the mapped ones as the layer writes them, a guess for the parcel id, their values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from parcels.county import ParcelFields
 from parcels.errors import SourceMisconfigured
+from parcels.source import SiteAddress
 
 # Common names in US parcel layers, the most telling first.
 _PARCEL_ID_NAMES = (
@@ -82,3 +84,42 @@ def id_text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def as_written(mapped: ParcelFields, names: Sequence[str], where: str) -> ParcelFields:
+    """The mapped columns as the layer writes them; see `require_field`.
+
+    Raises:
+        SourceMisconfigured: one of them does not exist.
+    """
+    found: dict[str, object] = {}
+    for key, column in mapped:
+        if isinstance(column, tuple):
+            found[key] = tuple(require_field(name, names, where) for name in column)
+        elif column is not None:
+            found[key] = require_field(column, names, where)
+    return mapped.model_copy(update=found)
+
+
+def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress | None:
+    """The address of a row, by column; None where no column of addresses is mapped.
+
+    Args:
+        fields: the columns as the layer writes them.
+    """
+    if fields.address is None and fields.house_number is None and fields.street is None:
+        return None
+
+    def text(column: str | None) -> str | None:
+        value = id_text(row.get(column)) if column is not None else None
+        return " ".join(value.split()) or None if value is not None else None
+
+    parts = [text(column) for column in fields.street or ()]
+    return SiteAddress(
+        line=text(fields.address),
+        house_number=text(fields.house_number),
+        street=" ".join(part for part in parts if part) or None,
+        unit=text(fields.unit),
+        city=text(fields.city),
+        postcode=text(fields.postcode),
+    )

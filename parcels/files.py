@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import geopandas as gpd
@@ -20,8 +19,10 @@ from shapely import Point
 from parcels.county import County
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
-from parcels.fieldnames import choose_parcel_id, id_text, no_parcel_id
-from parcels.source import Extent, Found, Hit, lot_geometry
+from parcels.fieldnames import as_written, choose_parcel_id, no_parcel_id
+from parcels.rows import Rows
+from parcels.source import Extent, Found, lot_geometry
+from parcels.streetaddress import StreetAddress
 
 _PARQUET = (".parquet", ".geoparquet")
 
@@ -42,7 +43,7 @@ class FileSource:
         self.repaired = 0
         self.dropped = 0
         self._columns: list[str] = []
-        self._id_field: str | None = None
+        self._fields = county.fields
 
     def check(self) -> None:
         """Read the file.
@@ -66,25 +67,38 @@ class FileSource:
             SourceMisconfigured: also where no column of ids is known.
         """
         rows = self._rows
-        if self._id_field is None:
+        if self._fields.parcel_id is None:
             raise no_parcel_id(self._columns, str(self.path))
-        return [self._found(rows.same_place(rows.by_id.get(i, ()))) for i in parcel_ids]
+        return [self._found(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
 
     def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
-        asked, row = self._rows.tree.query(list(points), predicate="intersects")
-        hits: dict[int, list[int]] = defaultdict(list)
-        for i, j in zip(asked.tolist(), row.tolist(), strict=True):
-            hits[i].append(j)
-        return [self._found(sorted(hits.get(i, ()))) for i in range(len(points))]
+        return [self._found(rows) for rows in self._rows.at_points(points)]
 
-    def _found(self, rows: Sequence[int]) -> Found:
-        ids, geometries = self._rows.ids, self._rows.geometries
-        hits = tuple(Hit(ids[i], lot_geometry(geometries[i])) for i in rows)
-        return Found(hits, str(self.path))
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        """The rows within `distance_m` metres of these EPSG:4326 points."""
+        return [self._found(self._rows.near_point(point, distance_m)) for point in points]
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        """The rows that may have these addresses.
+
+        Raises:
+            SourceMisconfigured: also where no columns of addresses are mapped.
+        """
+        rows = self._rows
+        if not self._county.fields.has_addresses:
+            raise SourceMisconfigured(
+                f"{self.path}: no columns are known to hold addresses; set fields: {{address: …}}, "
+                "or house_number and street, in the registry entry; the columns are "
+                f"{', '.join(self._columns) or 'none'}"
+            )
+        return [self._found(rows.with_address(address)) for address in addresses]
+
+    def _found(self, rows: Iterable[int]) -> Found:
+        return Found(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
 
     @cached_property
-    def _rows(self) -> _Rows:
+    def _rows(self) -> Rows:
         if not self.path.exists():
             raise SourceMisconfigured(
                 f"{self.path}: there is no such file; correct 'path' of county "
@@ -97,10 +111,9 @@ class FileSource:
         if self.dropped == len(geometries):
             # Else every property would get a buffer, as though the county had no lots.
             raise self._unreadable("it has no polygons; check 'path', and 'where' if there is one")
-        ids: list[str | None] = [None] * len(frame)
-        if self._id_field is not None:
-            ids = [id_text(value) for value in frame[self._id_field]]
-        return _Rows(geometries, ids)
+        table = frame.drop(columns=frame.geometry.name)
+        values = {str(name): table[name].tolist() for name in table.columns}
+        return Rows(geometries, self._fields, values)
 
     def _crs(self, of_file: object) -> CRS:
         if of_file is not None:
@@ -116,7 +129,7 @@ class FileSource:
         try:
             layer = self._polygon_layer()
             names = list(pyogrio.read_info(self.path, layer=layer)["fields"])
-            columns = self._choose_id(names)
+            columns = self._choose_columns(names)
             frame = pyogrio.read_dataframe(
                 self.path, layer=layer, columns=columns, where=self._county.where
             )
@@ -126,11 +139,13 @@ class FileSource:
             raise self._unreadable("it has no geometry")
         return frame
 
-    def _choose_id(self, names: list[str]) -> list[str]:
-        """The column of the parcel ids, as a list of one or none."""
+    def _choose_columns(self, names: list[str]) -> list[str]:
+        """The mapped columns as the file writes them, that of the parcel ids first."""
+        where, mapped = str(self.path), self._county.fields
         self._columns = names
-        self._id_field = choose_parcel_id(self._county.fields.parcel_id, names, str(self.path))
-        return [self._id_field] if self._id_field else []
+        parcel_id = choose_parcel_id(mapped.parcel_id, names, where)
+        self._fields = as_written(mapped.model_copy(update={"parcel_id": parcel_id}), names, where)
+        return list(self._fields.columns)
 
     def _polygon_layer(self) -> str:
         layers = pyogrio.list_layers(self.path)
@@ -156,10 +171,13 @@ class FileSource:
         try:
             schema = parquet.read_schema(self.path)
             names = [name for name in schema.names if name != "geometry"]
-            columns = [_primary_geometry(schema.metadata or {}), *self._choose_id(names)]
+            columns = [_primary_geometry(schema.metadata or {}), *self._choose_columns(names)]
             return gpd.read_parquet(self.path, columns=columns)
-        except (ArrowException, ValueError, OSError) as error:
+        except (ArrowException, shapely.GEOSException, ValueError, OSError) as error:
             raise self._unreadable(error) from error
+        except (TypeError, KeyError, AttributeError) as error:
+            # Metadata that are JSON, but not GeoParquet's, end geopandas in one of these.
+            raise self._unreadable(f"its GeoParquet metadata are broken ({error!r})") from error
 
     def _unreadable(self, why: object) -> SourceMisconfigured:
         return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
@@ -177,32 +195,6 @@ class FileSource:
         self.dropped = int(shapely.is_missing(mended).sum())
         self.repaired = int((~good).sum()) - self.dropped
         return mended
-
-
-class _Rows:
-    """The rows of a file in memory, with an index by place and one by id."""
-
-    def __init__(self, geometries: NDArray[np.object_], ids: list[str | None]) -> None:
-        self.geometries = geometries
-        self.ids = ids
-        self.tree = shapely.STRtree(geometries)
-        self.by_id: dict[str, list[int]] = defaultdict(list)
-        for row, parcel_id in enumerate(ids):
-            if parcel_id is not None:
-                self.by_id[parcel_id].append(row)
-
-    def same_place(self, rows: Sequence[int]) -> list[int]:
-        """These rows and all others with a geometry of theirs."""
-        found = set(rows)
-        for row in rows:
-            geometry = self.geometries[row]
-            if geometry is not None:
-                near = self.tree.query(shapely.point_on_surface(geometry), predicate="intersects")
-                same = shapely.equals_identical(
-                    shapely.normalize(self.geometries[near]), shapely.normalize(geometry)
-                )
-                found.update(near[same].tolist())
-        return sorted(found)
 
 
 def _may_hold_polygons(kind: str | None) -> bool:

@@ -78,9 +78,11 @@ def test_the_public_names() -> None:
     assert sorted(parcels.__all__) == [
         "Boundary",
         "County",
+        "Located",
         "Lot",
         "NoBoundary",
         "NoLot",
+        "NotLocated",
         "ParcelBoundaryService",
         "ParcelsError",
         "Property",

@@ -1,0 +1,113 @@
+"""Whether what a layer says of a lot's address is the address that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from parcels.housenumber import HouseNumber, read_house_number
+from parcels.source import SiteAddress
+from parcels.streetaddress import StreetAddress, city_text, parse_address, unit_text
+from parcels.streetname import Agreement, StreetName, read_street
+
+
+def agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+    """Whether number and street are the same, as far as both sides write them.
+
+    A direction or a suffix that one side leaves out is no difference. City and ZIP code are not
+    looked at: see `elsewhere`.
+    """
+    return rating(site, wanted) is not None
+
+
+def rating(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, int, int] | None:
+    """How well they agree: the street, then the number, then the unit; None where they do not.
+
+    Higher is better: in every word of the street, in the very number and not a range about it,
+    in the unit.
+    """
+    read = _read(site) if site is not None else None
+    street = read_street(wanted.street)
+    if read is None or read.street is None or street is None or not _same_number(read, wanted):
+        return None
+    by_street = read.street.compare(street)
+    if by_street is Agreement.NONE:
+        return None
+    very_number = read.number is not None and read.number.text == wanted.house_number
+    return by_street, int(very_number), int(read.unit == wanted.unit)
+
+
+def number_agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+    """Whether the house number is the same, or lies in the same range, whatever the street is."""
+    read = _read(site) if site is not None else None
+    return read is not None and _same_number(read, wanted)
+
+
+def may_be(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+    """Whether the number agrees, and the street too where the layer says one."""
+    read = _read(site) if site is not None else None
+    if read is None or not _same_number(read, wanted):
+        return False
+    return read.street is None or agrees(site, wanted)
+
+
+def is_numbered(site: SiteAddress | None) -> bool:
+    """Whether the layer says a house number of the lot."""
+    return site is not None and _read(site).number is not None
+
+
+def elsewhere(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+    """Whether ZIP code or city say that it is another street of that name.
+
+    The ZIP code decides where both sides have one; else the city, where both have one.
+    """
+    if site is None:
+        return False
+    postcode = (site.postcode or "").strip()[:5].removesuffix(".0")
+    if postcode and wanted.postcode:
+        return postcode != wanted.postcode
+    city = city_text(site.city)
+    return city is not None and wanted.city is not None and city != city_text(wanted.city)
+
+
+def written(site: SiteAddress | None) -> str:
+    """The address as the county writes it, for people to read."""
+    if site is None:
+        return ""
+    street = site.line or " ".join(filter(None, (site.house_number, site.street, site.unit)))
+    return ", ".join(filter(None, (street, site.city, site.postcode)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    number: HouseNumber | None
+    street: StreetName | None
+    unit: str | None
+
+
+@lru_cache(maxsize=16_384)
+def _read(site: SiteAddress) -> _Read:
+    """The whole line goes before its parts: columns often hold the street without its suffix."""
+    number = read_house_number(site.house_number)
+    unit = unit_text(site.unit)
+    line = (site.line or "").strip()
+    whole = parse_address(line)
+    if whole is None and number is not None and line:
+        whole = parse_address(f"{number.text} {line}")
+    if whole is None:
+        return _Read(number, read_street(site.street or ""), unit)
+    return _Read(
+        number or read_house_number(whole.house_number),
+        read_street(whole.street),
+        unit or whole.unit,
+    )
+
+
+def _same_number(read: _Read, wanted: StreetAddress) -> bool:
+    number = read_house_number(wanted.house_number)
+    if read.number is None or number is None:
+        return False
+    if read.number.agrees(number):
+        return True
+    # 123A is unit A of 123, where one side writes it so.
+    return f"{read.number.text}{read.unit or ''}" == f"{number.text}{wanted.unit or ''}"

@@ -1,0 +1,79 @@
+"""House numbers: ranges, letters, fractions and the floats of databases, so that they compare."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_FRACTIONS = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4"}
+_PLAIN = re.compile(r"(\d+)(?:\.0*)?", re.ASCII)
+_WITH_LETTER = re.compile(r"(\d+)(?: |-)?([A-Z])", re.ASCII)
+_WITH_FRACTION = re.compile(r"(\d+)(?: |-)(\d/\d)", re.ASCII)
+_RANGE = re.compile(r"(\d+) ?(?:[-\u2013\u2014&]|TO|AND) ?(\d+)", re.ASCII)
+# "N6W23001" in Wisconsin, "39W123" in Illinois.
+_GRID = re.compile(r"[NSEW]?\d+[NSEW]\d+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class HouseNumber:
+    """A number, or a range of those on one side of the street.
+
+    Attributes:
+        text: written one way: "123", "123A", "123 1/2", "101-105".
+        low, high: the first and the last number; None where the text is no plain number.
+        rest: the letter or the fraction after it.
+    """
+
+    text: str
+    low: int | None = None
+    high: int | None = None
+    rest: str = ""
+
+    def agrees(self, other: HouseNumber) -> bool:
+        """Whether both may be the same house: a range has the numbers of its parity in it."""
+        if self.text == other.text:
+            return True
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        if self.rest != other.rest or self.low % 2 != other.low % 2:
+            return False
+        return self.low <= other.high and other.low <= self.high
+
+    def numbers(self) -> range:
+        """The plain numbers in it, for an index; empty where the text is no plain number."""
+        if self.low is None or self.high is None:
+            return range(0)
+        return range(self.low, self.high + 1, 2)
+
+
+def read_house_number(text: str | None) -> HouseNumber | None:
+    """The number in a text that holds nothing else; None for none, or 0 (which stands for none)."""
+    if text is None:
+        return None
+    for sign, spelled in _FRACTIONS.items():
+        text = text.replace(sign, spelled)
+    text = " ".join(text.upper().replace("#", " ").split())
+    if plain := _PLAIN.fullmatch(text):
+        return _number(int(plain[1]))
+    if with_letter := _WITH_LETTER.fullmatch(text):
+        return _number(int(with_letter[1]), with_letter[2])
+    if with_fraction := _WITH_FRACTION.fullmatch(text):
+        return _number(int(with_fraction[1]), f" {with_fraction[2]}")
+    if of_range := _RANGE.fullmatch(text):
+        return _range(of_range[1].lstrip("0"), of_range[2])
+    return HouseNumber(text) if _GRID.fullmatch(text) else None
+
+
+def _number(number: int, rest: str = "") -> HouseNumber | None:
+    return HouseNumber(f"{number}{rest}", number, number, rest) if number else None
+
+
+def _range(first: str, last: str) -> HouseNumber | None:
+    if not first:
+        return None
+    # "1201-05" is short for 1201-1205; "120-05" is one number of Queens, New York.
+    whole = first[: -len(last)] + last if len(last) < len(first) else last.lstrip("0")
+    low, high = int(first), int(whole or 0)
+    if low < high and low % 2 == high % 2:
+        return HouseNumber(f"{low}-{high}", low, high)
+    return HouseNumber(f"{first}-{last}")

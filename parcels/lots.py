@@ -1,0 +1,142 @@
+"""From the rows at a point, or near it, to one lot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+from shapely import MultiPolygon, Point
+
+from parcels.agreement import elsewhere, is_numbered, may_be, rating
+from parcels.measure import area_m2, areas_m2
+from parcels.source import Hit
+from parcels.streetaddress import StreetAddress
+
+# A centimetre from north to south, and less from east to west: the noise of coordinates that
+# were projected, rounded, or drawn twice. No two lots are so alike.
+SAME_PLACE_DEGREES = 9e-8
+_GEOD = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A geometry, and the rows that have it: stacked condominiums are many rows in one place."""
+
+    geometry: MultiPolygon
+    hits: tuple[Hit, ...]
+
+    @property
+    def parcel_ids(self) -> tuple[str, ...]:
+        """Every id that the county has for it, in order."""
+        ids = {hit.parcel_id for hit in self.hits if hit.parcel_id is not None}
+        return tuple(sorted(ids))
+
+    def is_anonymous(self) -> bool:
+        """Without an id and a house number, as rights of way and placeholders are."""
+        return not self.parcel_ids and not any(is_numbered(hit.site) for hit in self.hits)
+
+    def may_be(self, wanted: StreetAddress) -> bool:
+        """Whether a row of it has the number, and the street where the layer says one."""
+        return any(may_be(hit.site, wanted) for hit in self.hits)
+
+
+def places(hits: Sequence[Hit]) -> list[Place]:
+    """The rows that have a geometry, by place: geometries within 1 cm of each other are the same.
+
+    A place has the geometry of its first row by id, whatever the order in which rows came, so
+    that the same lot asked for twice has the same bytes.
+    """
+    stacks: list[list[Hit]] = []
+    for hit in sorted(hits, key=_by_id):
+        if hit.geometry is None:
+            continue
+        stack = next((s for s in stacks if same_place(s[0].geometry, hit.geometry)), None)
+        if stack is None:
+            stacks.append([hit])
+        else:
+            stack.append(hit)
+    return [Place(stack[0].geometry, tuple(stack)) for stack in stacks if stack[0].geometry]
+
+
+def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
+    """Whether two geometries are the same but for the noise of coordinates (1 cm)."""
+    if one is None or two is None:
+        return False
+    if np.abs(np.subtract(one.bounds, two.bounds)).max() > SAME_PLACE_DEGREES:
+        return False
+    if one == two:
+        return True
+    # GEOS's distance goes from the vertices of one to the edges of the other, and back.
+    return bool(shapely.hausdorff_distance(one.boundary, two.boundary) <= SAME_PLACE_DEGREES)
+
+
+def lot_at(point: Point, hits: Sequence[Hit], wanted: StreetAddress | None = None) -> Place | None:
+    """The lot at a point, of those that contain or touch it; None where none has a geometry.
+
+    Lots that contain the point strictly go before those that only touch it; then those with the
+    wanted house number; then the smallest. What has neither an id nor a number is taken only
+    where there is nothing else.
+    """
+    found = places(hits)
+    named = [place for place in found if not place.is_anonymous()] or found
+    inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
+    numbered = [p for p in inside if wanted is not None and p.may_be(wanted)] or inside
+    if not numbered:
+        return None
+    areas = areas_m2([place.geometry for place in numbered])
+    return numbered[int(areas.argmin())]
+
+
+def nearest_with_number(
+    point: Point, hits: Sequence[Hit], wanted: StreetAddress, distance_m: float
+) -> Place | None:
+    """The nearest lot whose house number agrees, and whose street does where the layer says one.
+
+    None where there is none within `distance_m` metres.
+    """
+    agreeing = [place for place in places(hits) if place.may_be(wanted)]
+    if not agreeing:
+        return None
+    away_m = distances_m(point, [place.geometry for place in agreeing])
+    nearest = int(away_m.argmin())
+    return agreeing[nearest] if away_m[nearest] <= distance_m else None
+
+
+def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
+    """The lots that have the address; several where it does not decide between them.
+
+    Those that agree best go before the others: see `agreement.rating`. Rows of one id are one
+    lot, and the largest piece stands for it.
+    """
+    rated = [(rating(hit.site, wanted), hit) for hit in hits if not elsewhere(hit.site, wanted)]
+    best = max((rate for rate, _ in rated if rate is not None), default=None)
+    if best is None:
+        return []
+    found = places([hit for rate, hit in rated if rate == best])
+    found.sort(key=lambda place: -area_m2(place.geometry))
+    lots: list[Place] = []
+    for place in found:
+        if not any(set(place.parcel_ids) & set(lot.parcel_ids) for lot in lots):
+            lots.append(place)
+    return lots
+
+
+def distances_m(point: Point, geometries: Sequence[MultiPolygon]) -> NDArray[np.float64]:
+    """The distances (n,) in metres from an EPSG:4326 point to geometries close by; 0 inside.
+
+    Degrees are scaled to metres at the point, which is right to 0.1 % within a kilometre.
+    """
+    x, y = point.x, point.y
+    scale = _GEOD.inv(x, y, x + 1e-4, y)[2] * 1e4, _GEOD.inv(x, y, x, y + 1e-4)[2] * 1e4
+    local = shapely.transform(
+        np.asarray(geometries, dtype=object), lambda degrees: (degrees - (x, y)) * scale
+    )
+    return np.asarray(shapely.distance(local, Point(0, 0)), dtype=np.float64)
+
+
+def _by_id(hit: Hit) -> tuple[str, bytes]:
+    return hit.parcel_id or "", b"" if hit.geometry is None else shapely.to_wkb(hit.geometry)

@@ -1,0 +1,138 @@
+"""The rows of a parcel layer in memory, with an index by place, one by id and one by address."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import Point
+
+from parcels.agreement import may_be
+from parcels.county import ParcelFields
+from parcels.fieldnames import id_text, site_address
+from parcels.housenumber import read_house_number
+from parcels.lots import distances_m, same_place
+from parcels.source import Hit, SiteAddress, lot_geometry
+from parcels.streetaddress import StreetAddress
+from parcels.streetname import hint, words
+
+_METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
+_NUMBERS = re.compile(r"\d+(?: ?- ?\d+)?", re.ASCII)
+# A "range" across half a city is no house; its ends are indexed by other rows anyway.
+_LONGEST_RANGE = 200
+
+
+class Rows:
+    """Rows of a layer, by their numbers from 0.
+
+    Args:
+        geometries: (n,) valid EPSG:4326 polygons; None for those that could not be mended.
+        fields: which columns hold what; without a parcel id, no row has one.
+        values: the columns, n values each.
+    """
+
+    def __init__(
+        self,
+        geometries: NDArray[np.object_],
+        fields: ParcelFields,
+        values: Mapping[str, Sequence[Any]],
+    ) -> None:
+        self.geometries = geometries
+        self._fields = fields
+        self._values = values
+        self._tree = shapely.STRtree(geometries)
+
+    def hit(self, row: int) -> Hit:
+        """The row as a source answers with it."""
+        return Hit(self._id(row), lot_geometry(self.geometries[row]), site=self._site(row))
+
+    def with_id(self, parcel_id: str) -> set[int]:
+        """The rows with exactly this id, and all others with a geometry of theirs."""
+        found = set(self._by_id.get(parcel_id, ()))
+        for row in tuple(found):
+            geometry = lot_geometry(self.geometries[row])
+            if geometry is not None:
+                near = self._tree.query(shapely.point_on_surface(geometry), predicate="intersects")
+                found |= {
+                    other
+                    for other in near.tolist()
+                    if same_place(lot_geometry(self.geometries[other]), geometry)
+                }
+        return found
+
+    def at_points(self, points: Sequence[Point]) -> list[list[int]]:
+        """For each EPSG:4326 point, the rows that contain or touch it."""
+        found: list[list[int]] = [[] for _ in points]
+        asked, rows = self._tree.query(list(points), predicate="intersects")
+        for i, row in zip(asked.tolist(), rows.tolist(), strict=True):
+            found[i].append(row)
+        return found
+
+    def near_point(self, point: Point, distance_m: float) -> list[int]:
+        """The rows within `distance_m` metres of an EPSG:4326 point."""
+        dy = distance_m / _METRES_A_DEGREE
+        dx = dy / max(float(np.cos(np.radians(abs(point.y) + dy))), 1e-6)
+        box = shapely.box(point.x - dx, point.y - dy, point.x + dx, point.y + dy)
+        rows = self._tree.query(box)
+        near = distances_m(point, self.geometries[rows]) <= distance_m
+        return [int(row) for row in rows[near]]
+
+    def with_address(self, wanted: StreetAddress) -> list[int]:
+        """The rows whose number agrees, and whose street does where there is one."""
+        same_number = {
+            row for number in _numbers(wanted.house_number) for row in self._by_number[number]
+        }
+        letters = hint(wanted.street_name) or ""
+        return [
+            row
+            for row in sorted(same_number)
+            if letters in self._squeezed(row) and may_be(self._site(row), wanted)
+        ]
+
+    def _id(self, row: int) -> str | None:
+        column = self._fields.parcel_id
+        return None if column is None else id_text(self._values[column][row])
+
+    def _site(self, row: int) -> SiteAddress | None:
+        return site_address(self._fields, {k: column[row] for k, column in self._values.items()})
+
+    def _squeezed(self, row: int) -> str:
+        site = self._site(row)
+        return words(f"{site.line or ''} {site.street or ''}").replace(" ", "") if site else ""
+
+    @cached_property
+    def _by_id(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in range(len(self.geometries)):
+            parcel_id = self._id(row)
+            if parcel_id is not None:
+                found[parcel_id].append(row)
+        return found
+
+    @cached_property
+    def _by_number(self) -> dict[int, list[int]]:
+        """Rows by every number in their address: more rather than fewer, without parsing it."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for row in range(len(self.geometries)):
+            site = self._site(row)
+            if site is not None:
+                for number in set(_numbers(f"{site.house_number or ''} {site.line or ''}")):
+                    found[number].append(row)
+        return found
+
+
+def _numbers(text: str) -> Iterator[int]:
+    """The whole numbers in a text, and those of the ranges in it."""
+    for match in _NUMBERS.finditer(text):
+        number = read_house_number(match[0])
+        inside = number.numbers() if number is not None else range(0)
+        if 0 < len(inside) <= _LONGEST_RANGE:
+            yield from inside
+        else:
+            yield from (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
