@@ -17,8 +17,10 @@ class Column:
 METHOD = Column(
     "method",
     "",
-    "How the boundary was found: parcel_id, point, no_lot (the county has none there), unavailable "
-    "(the county's server did not answer, and the run was to measure the circle then).",
+    "How the boundary was found, by the last lookup: parcel_id, address (the county's parcel layer "
+    "has it), point, house_number (the point lay beside the lots; this is the nearest one with the "
+    "address's number), no_lot (the county has none there), unavailable (the county's server did "
+    "not answer, and the run was to measure the circle then).",
 )
 SYNTHETIC = Column("synthetic", "", "True where the place is generated and not a real one.")
 
@@ -77,8 +79,21 @@ PROPERTIES = (
     Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
     Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
     Column("partly_imaged", "", "True where less than 99.5 % of the boundary is imaged."),
-    Column("longitude", "degrees", "Of the property's point, EPSG:4326."),
-    Column("latitude", "degrees", "Of the property's point, EPSG:4326."),
+    Column("longitude", "degrees", "Of the property's point, given or located, EPSG:4326."),
+    Column("latitude", "degrees", "Of the property's point, given or located, EPSG:4326."),
+    Column(
+        "located_by",
+        "",
+        "Who said where that point is: given (the CSV), parcel_layer, geocode_server, census; "
+        "empty where a parcel id was enough.",
+    ),
+    Column(
+        "confidence",
+        "0..1",
+        "How sure the point is: 1 for given coordinates and the county's own address. Use it to "
+        "sort, not as a probability.",
+    ),
+    Column("matched_address", "", "The address that was found for the one in the CSV."),
     SYNTHETIC,
     Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
 )

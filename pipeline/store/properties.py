@@ -53,7 +53,7 @@ COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM
 
 # The last line of a property_id counts. What is asked about a property decides: where it differs,
 # the property is asked about anew; where it does not, the row is left alone. Where it lies
-# elsewhere now, what was found at the old place is no longer said of it, whatever becomes of the
+# elsewhere now (another address moves only what was found by its address), what was found at the old place is no longer said of it, whatever becomes of the
 # new place; only what a person reviewed stays. All parts see the rows as they were before; the
 # properties are written, and so locked, first.
 _UPSERT = text("""
@@ -64,16 +64,19 @@ WITH staged AS (
 ), moved AS (
     SELECT old.id FROM lotline.property old JOIN staged USING (property_id)
     WHERE old.county = :county
-        AND (old.point, old.parcel_id) IS DISTINCT FROM (staged.point, staged.parcel_id)
+        AND ((old.point, old.parcel_id) IS DISTINCT FROM (staged.point, staged.parcel_id)
+             OR (old.address IS DISTINCT FROM staged.address
+                 AND (old.method IN ('address', 'house_number') OR old.located_by <> 'given')))
 ), written AS (
     INSERT INTO lotline.property AS old (county, property_id, point, parcel_id, address)
     SELECT :county, property_id, point, parcel_id, address FROM staged
     ON CONFLICT (county, property_id) DO UPDATE SET
         point = excluded.point, parcel_id = excluded.parcel_id, address = excluded.address,
-        (boundary_fk, chip_sha256, imaged_share) = (
-            SELECT old.boundary_fk, old.chip_sha256, old.imaged_share
-            WHERE (old.point, old.parcel_id)
-                IS NOT DISTINCT FROM (excluded.point, excluded.parcel_id)),  -- else all NULL
+        (boundary_fk, chip_sha256, imaged_share, method, located_by, located_point, confidence,
+         matched_address) = (
+            SELECT old.boundary_fk, old.chip_sha256, old.imaged_share, old.method, old.located_by,
+                old.located_point, old.confidence, old.matched_address
+            WHERE old.id NOT IN (SELECT id FROM moved)),  -- else all NULL
         state = 'pending', reason = '', detail = '', attempts = 0,
         lease_owner = NULL, leased_until = NULL, updated_at = now()
     WHERE (old.point, old.parcel_id, old.address)

@@ -27,9 +27,9 @@ _LOCK = text("SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPD
 # Versions are only ever added; the same one again finds its row.
 _BOUNDARY = text("""
 WITH added AS (
-    INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, parcel_ids,
-                                  version, fetched_at)
-    VALUES (:property, :source, ST_GeomFromWKB(:geom, 4326), :area_m2, :method, :origin,
+    INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
+                                  fetched_at)
+    VALUES (:property, :source, ST_GeomFromWKB(:geom, 4326), :area_m2, :origin,
             CAST(:parcel_ids AS text[]), :version, :fetched_at)
     ON CONFLICT (property_fk, version) DO NOTHING
     RETURNING id
@@ -37,6 +37,14 @@ WITH added AS (
 SELECT id FROM added
 UNION ALL
 SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
+""")
+
+# Of the last lookup: the same lot may have been found in another way before.
+_HOW_FOUND = text("""
+UPDATE lotline.property SET method = :method, located_by = :located_by, confidence = :confidence,
+    located_point = ST_SetSRID(ST_MakePoint(:longitude, :latitude), 4326),
+    matched_address = :matched_address
+WHERE id = :property
 """)
 
 _CHIP = text("""
@@ -170,6 +178,7 @@ def write_lot(
         if conn.execute(_LOCK, {"property": property_fk}).one_or_none() is None:
             raise StoreError(f"there is no property {property_fk}: load it before its result")
         boundary_fk = _write_boundary(conn, property_fk, boundary)
+        _write_how_found(conn, property_fk, boundary)
         place = {"property": property_fk, "boundary": boundary_fk}
         left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
         if result.status == "no_imagery" or result.chip is None:
@@ -311,13 +320,26 @@ def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> i
         "source": boundary.source,
         "geom": shapely.to_wkb(boundary.geometry),
         "area_m2": boundary.area_m2,
-        "method": boundary.method,
         "origin": boundary.origin,
         "parcel_ids": list(boundary.parcel_ids),
         "version": boundary.version,
         "fetched_at": boundary.fetched_at,
     }
     return int(conn.execute(_BOUNDARY, values).scalar_one())
+
+
+def _write_how_found(conn: Connection, property_fk: int, boundary: Boundary) -> None:
+    located = boundary.located
+    values = {
+        "property": property_fk,
+        "method": boundary.method,
+        "located_by": None if located is None else located.method,
+        "confidence": None if located is None else located.confidence,
+        "longitude": None if located is None else located.longitude,
+        "latitude": None if located is None else located.latitude,
+        "matched_address": None if located is None else located.matched or None,
+    }
+    conn.execute(_HOW_FOUND, values)
 
 
 def _write_chip(conn: Connection, chip: ChipInfo) -> None:

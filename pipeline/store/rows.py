@@ -18,7 +18,7 @@ DETECTIONS = text("""
 -- What counts now: proposed and accepted, with where each came from.
 SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
-       b.source, b.method, b.version AS boundary_version, b.parcel_ids,
+       b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method, b.version AS boundary_version, b.parcel_ids,
        d.chip_sha256 AS imagery_sha256, c.captured_on, c.gsd_m, d.run_fk AS run_id,
        ST_AsBinary(d.geom) AS geometry
 FROM lotline.property p
@@ -39,9 +39,11 @@ ORDER BY p.sort_key, p.id
 
 PROPERTIES = text("""
 -- Every property, its boundary if it has one, and its measured areas by label.
-SELECT p.property_id, p.state, p.reason, p.detail, b.source, b.method,
+SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        b.area_m2 AS boundary_area_m2, b.parcel_ids, p.imaged_share,
-       ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude, m.areas,
+       ST_X(coalesce(p.point, p.located_point)) AS longitude,
+       ST_Y(coalesce(p.point, p.located_point)) AS latitude,
+       p.located_by, p.confidence, p.matched_address, m.areas,
        ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p
 LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk

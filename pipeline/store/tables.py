@@ -51,9 +51,9 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def _polygons() -> Column[object]:
+def _polygons(*, nullable: bool = False) -> Column[object]:
     kind = Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)
-    return Column("geom", kind, nullable=False)
+    return Column("geom", kind, nullable=nullable)
 
 
 run = Table(
@@ -107,8 +107,17 @@ property_ = Table(
     Column("boundary_fk", BigInteger),  # the version that was measured last
     Column("run_fk", BigInteger),  # the run that took it last
     Column("chip_sha256", Text),  # the picture that was looked at last
+    # What the last lookup said: how the boundary was found, and who said where the property is.
+    Column("method", Text),
+    Column("located_by", Text),
+    Column("located_point", Geometry("POINT", srid=4326, spatial_index=False)),
+    Column("confidence", Double),
+    Column("matched_address", Text),
     # Neighbours sort together, so that one lease is one corner of the county.
-    Column("sort_key", Text, Computed("st_geohash(point, 9)", persisted=True)),
+    Column(
+        "sort_key", Text,
+        Computed("st_geohash(coalesce(point, located_point), 9)", persisted=True),
+    ),
     _now("created_at"),
     _now("updated_at"),
     UniqueConstraint("county", "property_id"),
@@ -123,7 +132,10 @@ property_ = Table(
     ),
     CheckConstraint("(state = 'leased') = (lease_owner IS NOT NULL)", "lease_owner"),
     CheckConstraint("(state = 'leased') = (leased_until IS NOT NULL)", "leased_until"),
-    CheckConstraint("point IS NOT NULL OR parcel_id IS NOT NULL", "place"),
+    CheckConstraint(
+        "point IS NOT NULL OR parcel_id IS NOT NULL OR address IS NOT NULL", "place"
+    ),
+    CheckConstraint("confidence BETWEEN 0 AND 1", "confidence"),
     CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
     Index("property_queue_idx", "county", "sort_key", "id",
           postgresql_where=text("state IN ('pending', 'leased', 'deferred')")),
@@ -138,7 +150,6 @@ boundary = Table(
     Column("source", Text, nullable=False),
     _polygons(),
     Column("area_m2", Double, nullable=False),
-    Column("method", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("parcel_ids", ARRAY(Text), nullable=False),
     Column("version", Text, nullable=False),
@@ -261,3 +272,74 @@ measurement_detection = Table(
     ),
     Index("measurement_detection_detection_idx", "detection_fk"),
 )
+
+parcel_layer = Table(
+    "parcel_layer",
+    metadata,
+    _id(),
+    Column("county", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # of what shapes its answers
+    Column("origin", Text, nullable=False),
+    Column("stamp", Text),  # the state in which it was last seen
+    UniqueConstraint("county", "digest"),
+)
+
+parcel_answer = Table(
+    "parcel_answer",
+    metadata,
+    _id(),
+    Column("layer_fk", BigInteger, ForeignKey("lotline.parcel_layer.id"), nullable=False),
+    Column("stamp", Text, nullable=False),
+    # A question may hold an id of any length, and an index may not.
+    Column("question_sha256", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("fetched_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("layer_fk", "stamp", "question_sha256"),
+    Index("parcel_answer_age_idx", "layer_fk", "fetched_at"),
+)
+
+parcel_hit = Table(
+    "parcel_hit",
+    metadata,
+    Column(
+        "answer_fk", BigInteger, ForeignKey("lotline.parcel_answer.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("place", Integer, primary_key=True),
+    Column("parcel_id", Text),
+    Column("object_id", BigInteger),
+    Column("site", JSONB),
+    _polygons(nullable=True),
+)  # fmt: skip
+
+parcel_copy = Table(
+    "parcel_copy",
+    metadata,
+    _id(),
+    Column("layer_fk", BigInteger, ForeignKey("lotline.parcel_layer.id"), nullable=False),
+    Column("stamp", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="copying"),
+    _now("fetched_at"),
+    Column("after_object_id", BigInteger),  # where a copy that was stopped goes on
+    Column("rows", BigInteger, nullable=False, server_default="0"),
+    Column("without_geometry", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("layer_fk", "state"),
+    CheckConstraint("state IN ('copying', 'complete')", "state"),
+)
+
+parcel = Table(
+    "parcel",
+    metadata,
+    Column(
+        "copy_fk", BigInteger, ForeignKey("lotline.parcel_copy.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("object_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("parcel_id", Text),
+    Column("site", JSONB),
+    Column("house_numbers", ARRAY(Integer), nullable=False),
+    _polygons(nullable=True),
+    Index("parcel_parcel_id_idx", "parcel_id", postgresql_using="hash"),
+    Index("parcel_house_numbers_idx", "house_numbers", postgresql_using="gin"),
+    Index("parcel_geom_idx", "geom", postgresql_using="gist"),
+)  # fmt: skip

@@ -132,7 +132,7 @@ def test_a_database_without_our_tables_is_migrated(
 def test_a_database_that_is_behind_is_left_alone(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "code_revisions", lambda: ["0001", "0002"])
+    monkeypatch.setattr(schema, "code_revisions", lambda: ["0001", "0002", "0003"])
     with (
         pytest.raises(StoreError, match="run `lotline db upgrade`"),
         open_database(database.url, tmp_path),
@@ -202,9 +202,9 @@ def test_geometry_is_what_the_columns_say(conn: Connection) -> None:
     insert = text(
         "WITH p AS (INSERT INTO lotline.property (county, property_id, parcel_id) "
         "VALUES ('c', 'a', '1') RETURNING id) "
-        "INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, "
-        "parcel_ids, version, fetched_at) "
-        "SELECT id, 'lot', ST_GeomFromText(:wkt, :srid), 1, 'point', '', '{}', 'v', now() FROM p"
+        "INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, "
+        "version, fetched_at) "
+        "SELECT id, 'lot', ST_GeomFromText(:wkt, :srid), 1, '', '{}', 'v', now() FROM p"
     )
     square = "MULTIPOLYGON(((0 0, 1 0, 1 1, 0 0)))"
     bow_tie = "MULTIPOLYGON(((0 0, 1 1, 1 0, 0 1, 0 0)))"
