@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FRACTIONS = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4"}
@@ -12,6 +13,10 @@ _WITH_FRACTION = re.compile(r"(\d+)(?: |-)(\d/\d)", re.ASCII)
 _RANGE = re.compile(r"(\d+) ?(?:[-\u2013\u2014&]|TO|AND) ?(\d+)", re.ASCII)
 # "N6W23001" in Wisconsin, "39W123" in Illinois.
 _GRID = re.compile(r"[NSEW]?\d+[NSEW]\d+", re.ASCII)
+
+_NUMBERS = re.compile(r"\d+(?: ?- ?\d+)?", re.ASCII)
+# A "range" across half a city is no house; its ends are indexed by other rows anyway.
+_LONGEST_RANGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,17 @@ def read_house_number(text: str | None) -> HouseNumber | None:
     if of_range := _RANGE.fullmatch(text):
         return _range(of_range[1].lstrip("0"), of_range[2])
     return HouseNumber(text) if _GRID.fullmatch(text) else None
+
+
+def numbers_in(text: str) -> Iterator[int]:
+    """The whole numbers in a text, and those of the ranges in it: more rather than fewer."""
+    for match in _NUMBERS.finditer(text):
+        number = read_house_number(match[0])
+        inside = number.numbers() if number is not None else range(0)
+        if 0 < len(inside) <= _LONGEST_RANGE:
+            yield from inside
+        else:
+            yield from (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
 
 
 def _number(number: int, rest: str = "") -> HouseNumber | None:

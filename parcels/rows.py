@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,16 +15,13 @@ from shapely import Point
 from parcels.agreement import may_be
 from parcels.county import ParcelFields
 from parcels.fieldnames import id_text, site_address
-from parcels.housenumber import read_house_number
+from parcels.housenumber import numbers_in
 from parcels.lots import distances_m, same_place
 from parcels.source import Hit, SiteAddress, lot_geometry
 from parcels.streetaddress import StreetAddress
 from parcels.streetname import hint, words
 
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
-_NUMBERS = re.compile(r"\d+(?: ?- ?\d+)?", re.ASCII)
-# A "range" across half a city is no house; its ends are indexed by other rows anyway.
-_LONGEST_RANGE = 200
 
 
 class Rows:
@@ -86,7 +82,7 @@ class Rows:
     def with_address(self, wanted: StreetAddress) -> list[int]:
         """The rows whose number agrees, and whose street does where there is one."""
         same_number = {
-            row for number in _numbers(wanted.house_number) for row in self._by_number[number]
+            row for number in numbers_in(wanted.house_number) for row in self._by_number[number]
         }
         letters = hint(wanted.street_name) or ""
         return [
@@ -122,17 +118,6 @@ class Rows:
         for row in range(len(self.geometries)):
             site = self._site(row)
             if site is not None:
-                for number in set(_numbers(f"{site.house_number or ''} {site.line or ''}")):
+                for number in set(numbers_in(f"{site.house_number or ''} {site.line or ''}")):
                     found[number].append(row)
         return found
-
-
-def _numbers(text: str) -> Iterator[int]:
-    """The whole numbers in a text, and those of the ranges in it."""
-    for match in _NUMBERS.finditer(text):
-        number = read_house_number(match[0])
-        inside = number.numbers() if number is not None else range(0)
-        if 0 < len(inside) <= _LONGEST_RANGE:
-            yield from inside
-        else:
-            yield from (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
