@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from parcels.errors import QueryRefused, SourceMisconfigured, SourceUnavailable
+from parcels.errors import (
+    AuthenticationRequired,
+    FirewallRefused,
+    LayerNotFound,
+    QueryRefused,
+    RateLimited,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
 
-_BUSY = (429, 500, 502, 503, 504)
+_TOO_MANY = 429
+_BUSY = (408, 425, 500, 502, 503, 504)
 _NEEDS_TOKEN = (401, 403, 498, 499)
 _GONE = (404, 410)
+# What the refusals of web firewalls have in common with nothing else: F5, Akamai, Cloudflare,
+# Incapsula, CloudFront, Sucuri, FortiGate and Palo Alto, Azure, ModSecurity.
+_FIREWALLS = (
+    "request rejected",
+    "the requested url was rejected",
+    "errors.edgesuite.net",
+    "<title>access denied</title>",
+    "attention required! | cloudflare",
+    "<title>just a moment...</title>",
+    "challenge-platform",
+    "sorry, you have been blocked",
+    "error code: 1020",
+    "_incapsula_resource",
+    "incapsula incident",
+    "the request could not be satisfied",
+    "sucuri website firewall",
+    "web page blocked",
+    "the request is blocked",
+    "mod_security",
+)
+_SIGN_IN_PAGE = re.compile(r"""<input[^>]*type\s*=\s*["']?password""")
+# Hosted services say 400 "Invalid URL", old servers 500 "Service … does not exist".
+_NO_SUCH_LAYER = re.compile(
+    r"^invalid url\b|\b(service|layer|item)\b.*\b(not found|does not exist)", re.IGNORECASE
+)
 
 
 class TryAgain(SourceUnavailable):
@@ -23,17 +58,23 @@ class TryAgain(SourceUnavailable):
         self.retry_after_s = retry_after_s
 
 
+class TooManyCalls(TryAgain, RateLimited):
+    """The server counts calls, and there were too many of late."""
+
+
 def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:
     """The JSON object of an answer that is no error.
 
     Raises:
         TryAgain: overloaded, cut, or a page of HTML in place of the answer.
-        SourceMisconfigured: not found, a token wanted, refused by a firewall, or a bad request.
+        TooManyCalls: as `TryAgain`; the server counts calls.
+        AuthenticationRequired, FirewallRefused, LayerNotFound, QueryRefused.
+        SourceMisconfigured: no ArcGIS service.
     """
-    text = body.decode("utf-8", errors="replace").strip()
-    if text.startswith("<"):
+    text = body.decode("utf-8-sig", errors="replace").strip()
+    content = None if text.startswith("<") else _parse(text)
+    if content is None and text:
         _judge_page(url, status, text, retry_after_s)
-    content = _parse(text)
     if isinstance(content, dict):
         _judge_error_body(url, content, retry_after_s)
     if status >= 400:
@@ -48,53 +89,74 @@ def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) 
 def _parse(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _judge_page(url: str, status: int, page: str, retry_after_s: float) -> None:
-    if "request rejected" in page.lower():
-        raise SourceMisconfigured(
+    """Raise for a web page, or for a line of text that a firewall wrote; else pass."""
+    is_page = page.startswith("<")
+    start = page[:20_000].lower()
+    if status == _TOO_MANY:
+        _judge(url, status, "", retry_after_s)
+    if any(words in start for words in _FIREWALLS) or (is_page and status in (403, 406)):
+        raise FirewallRefused(
             f"{url}: a firewall refuses the call; ask the county for access, or name another "
             "layer in the registry entry"
         )
+    if is_page and _SIGN_IN_PAGE.search(start):
+        _judge(url, 401, "a page to sign in", retry_after_s)
     if status in (*_NEEDS_TOKEN, *_GONE):
         _judge(url, status, "", retry_after_s)
-    raise TryAgain(
-        f"{url}: HTTP {status} with a web page in place of data; try again later", retry_after_s
-    )
+    if is_page:
+        raise TryAgain(
+            f"{url}: HTTP {status} with a web page in place of data; try again later",
+            retry_after_s,
+        )
 
 
 def _judge_error_body(url: str, content: dict[str, Any], retry_after_s: float) -> None:
     if content.get("status") == "error":
         details = content.get("messages") or []
         code = content.get("code")
-    elif "error" in content:
+    elif content.get("error") is not None:
         error = content["error"] if isinstance(content["error"], dict) else {}
         details = [error.get("message") or content["error"], *(error.get("details") or [])]
         code = error.get("code")
     else:
         return
     said = "; ".join(dict.fromkeys(str(detail) for detail in details if detail))
-    _judge(url, code if isinstance(code, int) else 500, said, retry_after_s)
+    _judge(url, _number(code), said, retry_after_s)
+
+
+def _number(code: object) -> int:
+    """The code of an error body; 500 where it says none, or a negative one as geocoders do."""
+    text = str(code)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 500
 
 
 def _judge(url: str, code: int, said: str, retry_after_s: float) -> None:
     quoted = f" ({said})" if said else ""
+    if code == _TOO_MANY:
+        raise TooManyCalls(
+            f"{url}: error {code}{quoted}: the server wants fewer calls; lower calls_per_second "
+            "in the registry entry if this happens often",
+            retry_after_s,
+        )
+    if code in _GONE or _NO_SUCH_LAYER.search(said):
+        raise LayerNotFound(
+            f"{url}: error {code}{quoted}: there is no such service or layer; correct 'url' and "
+            "'layer' in the registry entry"
+        )
     if code in _BUSY or code >= 500:
         raise TryAgain(
             f"{url}: error {code}{quoted}: the server is overloaded or down; try again later",
             retry_after_s,
         )
     if code in _NEEDS_TOKEN:
-        raise SourceMisconfigured(
-            f"{url}: error {code}{quoted}: the service wants a token; name a public layer in the "
-            "registry entry"
-        )
-    if code in _GONE:
-        raise SourceMisconfigured(
-            f"{url}: error {code}{quoted}: there is no such service or layer; correct 'url' and "
-            "'layer' in the registry entry"
+        raise AuthenticationRequired(
+            f"{url}: error {code}{quoted}: the service wants a token; set 'token' in the "
+            "registry entry, or name a public layer"
         )
     raise QueryRefused(
         f"{url}: error {code}{quoted}: the server refuses the query; check 'layer', 'fields' and "

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Lock
 
-from parcels.errors import QueryRefused, SourceError, SourceMisconfigured, SourceUnavailable
+from parcels.errors import QueryRefused, SourceError, SourceUnavailable
 
 _FAILURES = 3
 _PAUSE_S = 60.0
 
 
 class Breaker:
-    """Opens after three failures in a row, each with its retries; after a minute one may try."""
+    """Opens after three failures in a row, each with its retries; each minute one may try.
+
+    It may be used by several threads at once.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = Lock()
         self._failures = 0
-        self._closed_again_at = 0.0
-        self._last: SourceError | None = None
+        self._next_try_at = 0.0
+        self._last: SourceError = SourceUnavailable("nothing yet")
 
     def check(self) -> None:
         """Pass, or refuse without a call.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured: the circuit is open; of the last failure's kind.
+            SourceUnavailable, SourceMisconfigured: the circuit is open; of the last failure's
+                class, with its message.
         """
-        if self._failures < _FAILURES or self._clock() >= self._closed_again_at:
-            return
-        message = f"not asked, after {self._failures} failures in a row; the last: {self._last}"
-        if isinstance(self._last, SourceMisconfigured):
-            raise SourceMisconfigured(message)
-        raise SourceUnavailable(message)
+        with self._lock:
+            if self._failures < _FAILURES:
+                return
+            if self._clock() >= self._next_try_at:
+                # This one may try; the others wait for what it learns, or for their minute.
+                self._next_try_at = self._clock() + _PAUSE_S
+                return
+            raise type(self._last)(
+                f"not asked, after {self._failures} failures in a row; the last: {self._last}"
+            )
 
     def succeeded(self) -> None:
         """The service answered."""
-        self._failures = 0
+        with self._lock:
+            self._failures = 0
 
     def failed(self, error: SourceError) -> None:
         """The service gave no usable answer, for all the retries."""
@@ -43,6 +54,7 @@ class Breaker:
             # It did answer: one property's silly id must not shut out the good ones after it.
             self.succeeded()
             return
-        self._failures += 1
-        self._last = error
-        self._closed_again_at = self._clock() + _PAUSE_S
+        with self._lock:
+            self._failures += 1
+            self._last = error
+            self._next_try_at = self._clock() + _PAUSE_S

@@ -1,71 +1,109 @@
-"""One HTTP call to an ArcGIS service: time-outs, a cap on size, and jittered retries."""
+"""The ArcGIS client: calls that return a good answer, after jittered retries, or raise."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from importlib.metadata import version
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
-import requests
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from parcels.arcgis.answers import TryAgain, read_answer
-from parcels.arcgis.network import PublicOnly
-from parcels.errors import QueryRefused, SourceMisconfigured, SourceUnavailable
+from parcels.arcgis.exchange import Exchange, Question, Upload
+from parcels.arcgis.hosts import Clock, Sleep
+from parcels.arcgis.token import SignIn, read_sign_in, sign_in_of
+from parcels.county import County
+from parcels.errors import AuthenticationRequired, SourceError, SourceMisconfigured
 
-_TRIES = 4
-_CONNECT_S = 10.0
-_LONGEST_ANSWER_S = 120.0
-_LONGEST_RETRY_AFTER_S = 60.0
-_MAX_BYTES = 64 * 1024 * 1024
-# Servers and firewalls refuse longer addresses with 404 or 414.
-_LONGEST_QUERY = 1_500
+# Where 3 of 10 calls fail, 10 tries lose one question in 170,000.
+_TRIES = 10
+# After a call that used them all up: a server that is down is known for that after 16 tries.
+_TRIES_WHILE_DOWN = 3
+_LONGEST_CALL_S = 180.0
+_wait_s = wait_random_exponential(multiplier=0.5, max=5)
 
 T = TypeVar("T")
+_Reader = Callable[[str, int, bytes, float], T]
 
 
 class ArcGISClient:
     """Calls that return the answer, a JSON object or an image, or raise a typed error.
 
-    `sleep` waits between the tries, and `read_s` is how long a server may be silent. A server
-    on a private address is asked only with `allow_private`.
+    Several threads may use it. All clients of a process share the limits of a host, and what it
+    asked for with Retry-After.
+
+    Args:
+        sleep, clock: how to wait, and how to know how long. Hosts are shared by the clients that
+            have the same ones.
+        read_s: how long a server may be silent.
+        allow_private: whether servers may be on loopback or in private ranges.
+        headers: sent with every call, but never to a host that a server refers to.
+        legacy_tls: hosts that only do TLS renegotiation of before 2010.
+        token: how to sign in.
+        calls_in_flight, calls_per_second: at most, to each host. Of several clients' limits the
+            smallest hold.
     """
 
     def __init__(
         self,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = time.sleep,
+        clock: Clock = time.monotonic,
         read_s: float = 30.0,
         allow_private: bool = False,
+        headers: Mapping[str, str] | None = None,
+        legacy_tls: Collection[str] = (),
+        token: SignIn | None = None,
+        calls_in_flight: int = 2,
+        calls_per_second: float = 4.0,
     ) -> None:
-        self._sleep = sleep
-        self._timeout_s = (_CONNECT_S, read_s)
-        self._session = requests.Session()
-        if not allow_private:
-            self._session.mount("http://", PublicOnly())
-            self._session.mount("https://", PublicOnly())
-        self._session.headers["User-Agent"] = (
-            f"lotline/{version('lotline')} (lot boundaries; python-requests)"
+        self._sleep, self._clock = sleep, clock
+        self._read_s = read_s
+        self._headers = dict(headers or {})
+        self._sign_in = token
+        if token is not None and token.referer is not None:
+            self._headers.setdefault("Referer", token.referer)
+        self._exchange = Exchange(
+            sleep=sleep,
+            clock=clock,
+            allow_private=allow_private,
+            legacy_tls=legacy_tls,
+            calls_in_flight=calls_in_flight,
+            calls_per_second=calls_per_second,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        county: County,
+        *,
+        sleep: Sleep = time.sleep,
+        clock: Clock = time.monotonic,
+        read_s: float = 30.0,
+    ) -> ArcGISClient:
+        """The client for a county's parcel servers, as its registry entry wants it."""
+        return cls(
+            sleep=sleep,
+            clock=clock,
+            read_s=read_s,
+            allow_private=county.allow_private,
+            headers=county.headers,
+            legacy_tls=county.legacy_tls,
+            token=sign_in_of(county.token, county.url, allow_plain=county.allow_private),
+            calls_in_flight=county.calls_in_flight,
+            calls_per_second=county.calls_per_second,
         )
 
     def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """Ask with GET, or with POST where the query is long; up to four tries.
+        """Ask with GET, or with POST where the query is long; up to ten tries.
 
         Raises:
             SourceUnavailable: no usable answer for now.
-            SourceMisconfigured: the server understood and will not answer.
+            RateLimited: the server wants to be left alone.
+            SourceMisconfigured: the server will not answer; see `parcels.errors` for the classes.
         """
-        return self._retrying(url, {**params, "f": "json"}, read_answer)
+        return self._call(Question(url, {**params, "f": "json"}), read_answer)
 
     def get_image(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
         """Ask for an image, as `get_json` does, and hand its bytes to `decode`.
@@ -73,109 +111,104 @@ class ArcGISClient:
         `decode` raises `TryAgain` for bytes that are no whole image.
 
         Raises:
-            SourceUnavailable: no usable answer for now.
-            SourceMisconfigured: the server understood and will not answer.
+            SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
         """
+        read = _bytes_reader(decode, "the answer is no image; is this an ImageServer?")
+        return self._call(Question(url, {**params, "f": "image"}), read)
 
-        def read(url: str, status: int, body: bytes, retry_after_s: float) -> T:
-            if status >= 400 or not body or body.lstrip()[:1] in (b"{", b"<"):
-                read_answer(url, status, body, retry_after_s)
-                raise SourceMisconfigured(f"{url}: the answer is no image; is this an ImageServer?")
-            return decode(body)
-
-        return self._retrying(url, {**params, "f": "image"}, read)
-
-    def _retrying(
-        self, url: str, params: Mapping[str, str], read: Callable[[str, int, bytes, float], T]
+    def post_file(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        name: str,
+        content: bytes,
+        decode: Callable[[bytes], T],
+        *,
+        read_s: float,
     ) -> T:
+        """Post a form with a CSV file in the field `name`, and hand the answer's bytes to `decode`.
+
+        `decode` raises `TryAgain` for bytes that are no whole answer. `read_s` is how long the
+        server may be silent over this one.
+
+        Raises:
+            SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
+        """
+        read = _bytes_reader(decode, "the answer is not what was asked for; correct the address")
+        return self._call(Question(url, form, upload=Upload(name, content)), read, read_s)
+
+    def _call(self, question: Question, read: _Reader[T], read_s: float | None = None) -> T:
+        """The answer; with a token where one is meant for the server, renewed once."""
+        question = replace(question, headers=self._headers)
+        read_s = self._read_s if read_s is None else read_s
+        sign_in = self._sign_in
+        if sign_in is None or not sign_in.is_for(question.url):
+            return self._retrying(question, read, read_s)
+        token = sign_in.token(question.url, self._post_secrets)
+        try:
+            return self._retrying(_signed(question, token), read, read_s)
+        except AuthenticationRequired:
+            token = sign_in.renewed(question.url, token, self._post_secrets)
+            return self._retrying(_signed(question, token), read, read_s)
+
+    def _post_secrets(
+        self, url: str, form: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> dict[str, Any]:
+        question = Question(url, form, headers=self._headers, secrets=secrets)
+        return self._retrying(question, read_sign_in, self._read_s)
+
+    def _retrying(self, question: Question, read: _Reader[T], read_s: float) -> T:
+        host = self._exchange.host(question.url)
+        tries = _TRIES_WHILE_DOWN if host.gave_up else _TRIES
+        began_s = self._clock()
+
+        def is_enough(state: RetryCallState) -> bool:
+            return state.attempt_number >= tries or self._clock() - began_s > _LONGEST_CALL_S
+
         retrying = Retrying(
-            stop=stop_after_attempt(_TRIES),
+            stop=is_enough,
             wait=_wait_s,
             retry=retry_if_exception_type(TryAgain),
             sleep=self._sleep,
             reraise=True,
         )
-        answer: T = retrying(self._once, url, params, read)
+        try:
+            answer: T = retrying(self._once, question, read, read_s)
+        except SourceError as error:
+            host.gave_up = isinstance(error, TryAgain)
+            raise
+        host.gave_up = False
         return answer
 
-    def _once(
-        self, url: str, params: Mapping[str, str], read: Callable[[str, int, bytes, float], T]
-    ) -> T:
-        long = len(urlencode(params)) > _LONGEST_QUERY
+    def _once(self, question: Question, read: _Reader[T], read_s: float) -> T:
+        answer = self._exchange.ask(question, read_s)
         try:
-            with self._session.request(
-                "POST" if long else "GET",
-                url,
-                params=None if long else params,
-                data=params if long else None,
-                timeout=self._timeout_s,
-                stream=True,
-            ) as response:
-                body = _read(url, response)
-        except requests.exceptions.SSLError as error:
-            raise SourceMisconfigured(f"{url}: no secure connection: {error}") from error
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            requests.exceptions.ContentDecodingError,
-        ) as error:
-            raise TryAgain(f"{url}: does not answer: {_cause(error)}; try again later") from error
-        except requests.RequestException as error:
-            raise SourceMisconfigured(f"{url}: cannot be asked: {error}") from error
-        retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
-        try:
-            return read(url, response.status_code, body, retry_after_s)
-        except TryAgain as error:
-            if retry_after_s > _LONGEST_RETRY_AFTER_S:
-                raise SourceUnavailable(f"{error} (in {retry_after_s:.0f} s, it says)") from error
+            return read(question.url, answer.status, answer.body, answer.retry_after_s)
+        except SourceError as error:
+            # A server may quote what it was sent, and messages quote the server.
+            error.args = (_without(question.secrets.values(), str(error)),)
+            if isinstance(error, TryAgain):
+                self._exchange.host(question.url).hold(error.retry_after_s)
             raise
 
 
-def _read(url: str, response: requests.Response) -> bytes:
-    """The body, as long as it is neither too long nor too slow (a server may drip)."""
-    deadline = time.monotonic() + _LONGEST_ANSWER_S
-    body = bytearray()
-    for part in response.iter_content(64 * 1024):
-        body += part
-        if len(body) > _MAX_BYTES:
-            raise QueryRefused(
-                f"{url}: the answer is longer than {_MAX_BYTES // 2**20} MiB; is this a parcel "
-                "layer?"
-            )
-        if time.monotonic() > deadline:
-            raise TryAgain(f"{url}: the answer takes too long; try again later")
-    return bytes(body)
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[secret]")
+    return text
 
 
-def _cause(error: requests.RequestException) -> str:
-    """The reason in short: urllib3 nests it three deep, each with the whole address."""
-    reason: object = error.args[0] if error.args else error
-    reason = getattr(reason, "reason", reason)
-    text = str(reason)
-    return text.split(": ", 1)[-1] if text.startswith(("<", "HTTP")) else text
+def _signed(question: Question, token: str) -> Question:
+    return replace(question, secrets={"token": token})
 
 
-def _retry_after_s(header: str | None) -> float:
-    """Seconds of a Retry-After header, which holds seconds or a date; 0 for none."""
-    if header is None:
-        return 0.0
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(header)
-    except ValueError:
-        return 0.0
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+def _bytes_reader(decode: Callable[[bytes], T], otherwise: str) -> _Reader[T]:
+    """Reads answers that are no JSON: what is JSON or a page all the same is an error."""
 
+    def read(url: str, status: int, body: bytes, retry_after_s: float) -> T:
+        if status >= 400 or not body or body.lstrip()[:1] in (b"{", b"<"):
+            read_answer(url, status, body, retry_after_s)
+            raise SourceMisconfigured(f"{url}: {otherwise}")
+        return decode(body)
 
-_jittered_s = wait_random_exponential(multiplier=0.5, max=8)
-
-
-def _wait_s(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_after_s if isinstance(error, TryAgain) else 0.0
-    return asked_s + _jittered_s(state)
+    return read

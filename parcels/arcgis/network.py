@@ -4,70 +4,113 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import Any
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
+from parcels.errors import AddressRefused
 
-from parcels.arcgis.answers import TryAgain
-from parcels.errors import SourceMisconfigured
-
-
-class PublicOnly(HTTPAdapter):
-    """Sends a request only to a host whose addresses are all public.
-
-    `requests` hands every hop of a redirect to the adapter, so each of them is checked. The name
-    is looked up again to connect: this guards against a mistaken or borrowed entry, and not
-    against a name server that lies.
-    """
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:  # noqa: ANN401
-        """`HTTPAdapter.send`, after the check.
-
-        Raises:
-            SourceUnavailable: the host's name cannot be looked up now.
-            SourceMisconfigured: it has a private address.
-        """
-        url = request.url or ""
-        proxied = select_proxy(url, more.get("proxies")) is not None
-        check_public(url, proxied=proxied)
-        return super().send(request, *args, **more)
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
+# A gateway of an IPv6-only network puts IPv4 addresses there (RFC 6052).
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def check_public(url: str, *, proxied: bool = False) -> None:
-    """Refuse a host on a loopback, private, link-local or reserved address.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address that a name was found at, and all that a socket needs to connect to it."""
 
-    Behind a proxy, which looks names up itself, a name that is not known here passes.
+    family: int
+    kind: int
+    protocol: int
+    socket_address: tuple[str | int | bytes, ...]
+
+    @property
+    def address(self) -> str:
+        """The address as text, an IPv6 scope included."""
+        return str(self.socket_address[0])
+
+
+def check_web_address(url: str) -> None:
+    """Refuse what is no plain web address.
 
     Raises:
-        SourceUnavailable: the name cannot be looked up now.
-        SourceMisconfigured: one of its addresses is not public.
+        AddressRefused: another scheme than http and https, no host, or a name and password.
     """
-    host = urlsplit(url).hostname or ""
     try:
-        places = _addresses(host)
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise AddressRefused(f"{url}: is no web address: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AddressRefused(f"{url}: is no web address; only http:// and https:// are asked")
+    if parts.username is not None or parts.password is not None:
+        raise AddressRefused(
+            f"{parts.scheme}://{parts.hostname}{parts.path}: carries a name or password; take it "
+            "out of the address, and set 'token' in the registry entry"
+        )
+
+
+def look_up(host: str, port: int | None, *, allow_private: bool) -> list[Place]:
+    """All places of a host, each of which may be connected to.
+
+    Whoever connects must do so to one of them: a name server may say something else when it is
+    asked again.
+
+    Args:
+        host: a name, or an address in any form that the resolver takes (2130706433 is one).
+        allow_private: whether loopback and private ranges will do.
+
+    Raises:
+        OSError: the name cannot be looked up now.
+        AddressRefused: one of the places is not allowed, or `host` is no name.
+    """
+    try:
+        places = _resolve(host, port)
     except UnicodeError as error:
-        raise SourceMisconfigured(f"{url}: {host!r} is no host name; correct 'url'") from error
-    except OSError as error:
-        if proxied:
-            return
-        raise TryAgain(f"{url}: does not answer: {error.strerror}; try again later") from error
+        raise AddressRefused(f"{host!r} is no host name; correct 'url'") from error
     for place in places:
-        if not _is_public(place):
-            raise SourceMisconfigured(
-                f"{url}: {host} is at {place}, which is no public address; set "
+        address = _plain(place.address)
+        if _is_public(address):
+            continue
+        if not _is_private_network(address):
+            raise AddressRefused(f"{host} is at {place.address}, where no county's server can be")
+        if not allow_private:
+            raise AddressRefused(
+                f"{host} is at {place.address}, which is no public address; set "
                 "allow_private: true in the registry entry if that is meant"
             )
+    return places
 
 
-def _addresses(host: str) -> list[str]:
-    return [str(at[0]) for *_, at in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+def _resolve(host: str, port: int | None) -> list[Place]:
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return [Place(family, kind, protocol, at) for family, kind, protocol, _, at in found]
 
 
-def _is_public(text: str) -> bool:
+def _plain(text: str) -> IPv4Address | IPv6Address:
+    """The address that is really reached: IPv6 may carry an IPv4 address inside."""
     address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
     return address.is_global and not address.is_multicast
+
+
+def _is_private_network(address: IPv4Address | IPv6Address) -> bool:
+    """Loopback or a private range; not link-local, where clouds keep their secrets."""
+    if isinstance(address, IPv6Address):
+        return address.is_loopback or address in _UNIQUE_LOCAL
+    never = address.is_link_local or address.is_multicast or address.is_reserved
+    return not (never or address in ipaddress.IPv4Network("0.0.0.0/8"))

@@ -189,7 +189,7 @@ class TestFaults:
         server.always = fault
         with pytest.raises(ImageryUnavailable, match=r"imagery: http.*try again later"):
             imagery.read(*over(0, 0, 50, 50))
-        assert len(server.exports) == 4
+        assert len(server.exports) == 10
         server.always = None
         assert imagery.read(*over(0, 0, 50, 50)).valid.all()
 
@@ -284,7 +284,7 @@ class TestConfiguration:
         for _ in range(6):
             with pytest.raises(ImageryUnavailable):
                 imagery.read(*over(0, 0, 50, 50))
-        assert len(server.exports) == 3 * 4
+        assert len(server.exports) == 10 + 3 + 3
         server.always = None
         now_s[0] = 61.0
         assert imagery.read(*over(0, 0, 50, 50)).valid.all()
@@ -333,7 +333,7 @@ class TestThroughTheDetector:
         server.always = "500"
         results = Detector(ThresholdSegmenter()).detect([lot()] * 40, imagery, [LABELS["lawn"]])
         assert {(r.status, r.reason) for r in results} == {("unavailable", "imagery")}
-        assert len(server.asked) == 4
+        assert len(server.asked) == 10
 
 
 def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
