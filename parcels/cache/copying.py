@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from parcels.cache.memory import CopyInMemory
 from parcels.cache.protocol import stamp_text
 from parcels.cache.tables import (
     COLUMNS,
@@ -31,7 +32,6 @@ from parcels.cache.tables import (
     write_table,
     write_whole,
 )
-from parcels.cache.whole import CopyInMemory
 from parcels.errors import CacheError
 from parcels.source import Page, Stamp
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from parcels.cache.answers import AnswersInFolder
 from parcels.cache.copying import begin_copying, copy_stamp, read_copy
-from parcels.cache.protocol import CopyInProgress, WholeCopy, stamp_text
+from parcels.cache.protocol import CopyInProgress, stamp_text
 from parcels.cache.tables import write_whole
+from parcels.cache.whole import WholeCopy
 from parcels.source import Found, Stamp
 
 log = logging.getLogger(__name__)

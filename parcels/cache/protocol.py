@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shapely import Point
-
+from parcels.cache.whole import WholeCopy
 from parcels.county import County
 from parcels.errors import SourceMisconfigured
-from parcels.source import Extent, Found, Page, Stamp
-from parcels.streetaddress import StreetAddress
+from parcels.source import Found, Page, Stamp
 
 # Raised when the same county would give other rows: what was kept before is then left alone.
 _FORM = 1
@@ -62,43 +60,6 @@ def stamp_text(stamp: Stamp) -> str:
     """A stamp as a name for files and rows: equal stamps, and no others, have the same."""
     said = (stamp.last_edit_ms, stamp.count, stamp.highest_id)
     return "stamp_" + "_".join("" if value is None else str(value) for value in said)
-
-
-class WholeCopy(Protocol):
-    """Every parcel of a layer: a question that it has no rows for has none.
-
-    Attributes:
-        fetched_at: when the copying began.
-        rows: how many rows the layer had.
-        has_addresses: whether rows can be found by their address.
-    """
-
-    @property
-    def fetched_at(self) -> datetime: ...  # noqa: D102
-    @property
-    def rows(self) -> int: ...  # noqa: D102
-    @property
-    def has_addresses(self) -> bool: ...  # noqa: D102
-
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found]:
-        """See `ParcelSource`."""
-        ...
-
-    def at_points(self, points: Sequence[Point]) -> list[Found]:
-        """See `ParcelSource`."""
-        ...
-
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found]:
-        """See `ParcelSource`."""
-        ...
-
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found]:
-        """See `ParcelSource`."""
-        ...
-
-    def extent(self) -> Extent | None:
-        """(west, south, east, north) in degrees of all parcels."""
-        ...
 
 
 class CopyInProgress(Protocol):

@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 
 from shapely import Point
 
-from parcels.cache.protocol import LayerKey, ParcelCache, WholeCopy
+from parcels.cache.protocol import LayerKey, ParcelCache
+from parcels.cache.whole import WholeCopy
 from parcels.errors import ParcelsError, SourceError
 from parcels.source import Extent, Found, ParcelSource, Stamp, WholeLayer
 from parcels.streetaddress import StreetAddress

@@ -1,104 +1,130 @@
-"""A copy of a whole layer in memory: an STRtree, and indexes that are made when first needed."""
+"""A copy of a whole layer: a question that it has no rows for has none."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import TypeVar
 
-import pyarrow as pa
 import shapely
 from shapely import Point
 from shapely.geometry.base import BaseGeometry
 
-from parcels.cache.housenumbers import may_be_on, numbers_in, site_numbers
-from parcels.cache.tables import hits_of, sites_of
+from parcels.agreement import may_be
+from parcels.housenumber import numbers_in
+from parcels.lots import distances_m, same_place
 from parcels.measure import buffer_m
-from parcels.source import Extent, Found
+from parcels.source import Extent, Found, Hit, SiteAddress
 from parcels.streetaddress import StreetAddress
+from parcels.streetname import hint, words
 
-_Key = TypeVar("_Key")
+# A buffer's sides lie a little inside of its circle.
+_ROUND = 1.002
 
 
-class CopyInMemory:
-    """See `WholeCopy`. The rows stay as columns; only those that are asked for become objects."""
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What rows with an address surely have: one of the numbers, and the letters."""
 
-    def __init__(self, table: pa.Table, origin: str, fetched_at: datetime) -> None:
-        self._table = table.combine_chunks()
-        self._origin = origin
-        self.fetched_at = fetched_at
-        self.rows = table.num_rows
-        self._geometries = shapely.from_wkb(table["geometry"].to_numpy())
-        self._tree = shapely.STRtree(self._geometries)
+    numbers: tuple[int, ...]
+    letters: str
 
-    @property
-    def has_addresses(self) -> bool:
-        """Whether a column of addresses was mapped when the copy was made."""
-        return any(self._table["has_site"].to_pylist())
+
+class WholeCopy(ABC):
+    """Answers as `ParcelSource` does, of rows that a subclass finds.
+
+    Attributes:
+        fetched_at: when the copying began.
+        rows: how many rows the layer had.
+        has_addresses: whether columns of addresses were mapped.
+    """
+
+    origin: str
+    fetched_at: datetime
+    rows: int
+    has_addresses: bool
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found]:
-        """See `WholeCopy`."""
-        return self._found([self._rows_by_id.get(parcel_id, ()) for parcel_id in parcel_ids])
+        """The rows with exactly these ids, and those that share their geometry."""
+        named = self.hits_with_ids(parcel_ids)
+        places = sorted(
+            {hit.geometry.wkb for own in named for hit in own if hit.geometry is not None}
+        )
+        geometries = [shapely.from_wkb(place) for place in places]
+        inside = self.hits_meeting([shapely.point_on_surface(each) for each in geometries])
+        sharing = {
+            place: [hit for hit in hits if same_place(hit.geometry, geometry)]
+            for place, geometry, hits in zip(places, geometries, inside, strict=True)
+        }
+        return [self._found(_with_sharing(own, sharing)) for own in named]
 
     def at_points(self, points: Sequence[Point]) -> list[Found]:
-        """See `WholeCopy`."""
-        return self._intersecting(points)
+        """The rows that contain or touch these EPSG:4326 points."""
+        return [self._found(hits) for hits in self.hits_meeting(points)]
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found]:
-        """See `WholeCopy`."""
-        return self._intersecting([buffer_m(point, distance_m) for point in points])
+        """The rows within `distance_m` metres of these EPSG:4326 points."""
+        about = self.hits_meeting([buffer_m(point, distance_m * _ROUND) for point in points])
+        return [
+            self._found(_within(point, hits, distance_m))
+            for point, hits in zip(points, about, strict=True)
+        ]
 
     def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found]:
-        """See `WholeCopy`."""
-        return self._found([self._rows_of(address) for address in addresses])
+        """Rows that may have these addresses."""
+        sought = [
+            Sought(tuple(numbers_in(each.house_number)), hint(each.street_name) or "")
+            for each in addresses
+        ]
+        return [
+            self._found([hit for hit in hits if may_be(hit.site, wanted)])
+            for wanted, hits in zip(addresses, self.hits_with(sought), strict=True)
+        ]
 
+    @abstractmethod
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees of all parcels."""
-        if shapely.is_missing(self._geometries).all():
-            return None
-        west, south, east, north = (float(side) for side in shapely.total_bounds(self._geometries))
-        return west, south, east, north
 
-    @cached_property
-    def _rows_by_id(self) -> dict[str | None, list[int]]:
-        return _index([parcel_id] for parcel_id in self._table["parcel_id"].to_pylist())
+    @abstractmethod
+    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
+        """For each id, the rows with exactly that."""
 
-    @cached_property
-    def _rows_by_number(self) -> dict[int, list[int]]:
-        return _index(map(site_numbers, sites_of(self._table)))
+    @abstractmethod
+    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
+        """For each EPSG:4326 geometry, the rows that intersect it."""
 
-    def _rows_of(self, wanted: StreetAddress) -> list[int]:
-        by_number = self._rows_by_number
-        rows = sorted(
-            {row for n in numbers_in(wanted.house_number) for row in by_number.get(n, ())}
-        )
-        sites = sites_of(self._table.take(rows))
-        return [
-            row
-            for row, site in zip(rows, sites, strict=True)
-            if site is not None and may_be_on(site, wanted)
-        ]
+    @abstractmethod
+    def hits_with(self, sought: Sequence[Sought]) -> list[list[Hit]]:
+        """For each, the rows with one of the numbers and the letters in their addresses."""
 
-    def _intersecting(self, places: Sequence[BaseGeometry]) -> list[Found]:
-        rows: list[list[int]] = [[] for _ in places]
-        asked, row = self._tree.query(list(places), predicate="intersects")
-        for i, j in zip(asked.tolist(), row.tolist(), strict=True):
-            rows[i].append(j)
-        return self._found([sorted(own) for own in rows])
-
-    def _found(self, rows: Sequence[Sequence[int]]) -> list[Found]:
-        needed = sorted({row for own in rows for row in own})
-        hits = dict(zip(needed, hits_of(self._table.take(needed)), strict=True))
-        return [
-            Found(tuple(hits[row] for row in own), self._origin, self.fetched_at) for own in rows
-        ]
+    def _found(self, hits: Sequence[Hit]) -> Found:
+        return Found(tuple(hits), self.origin, self.fetched_at)
 
 
-def _index(keys: Iterable[Iterable[_Key]]) -> dict[_Key, list[int]]:
-    rows: dict[_Key, list[int]] = defaultdict(list)
-    for row, own in enumerate(keys):
-        for key in own:
-            rows[key].append(row)
-    return rows
+def site_numbers(site: SiteAddress | None) -> list[int]:
+    """Every number in a row's address that may be its house number, once."""
+    if site is None:
+        return []
+    return sorted(set(numbers_in(f"{site.house_number or ''} {site.line or ''}")))
+
+
+def site_letters(site: SiteAddress | None) -> str:
+    """The letters and digits of a row's address, one after the other."""
+    if site is None:
+        return ""
+    return words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
+
+
+def _with_sharing(own: Sequence[Hit], sharing: dict[bytes, list[Hit]]) -> list[Hit]:
+    found = list(own)
+    for hit in own:
+        if hit.geometry is not None:
+            found += [other for other in sharing[hit.geometry.wkb] if other not in found]
+    return found
+
+
+def _within(point: Point, hits: Sequence[Hit], distance_m: float) -> list[Hit]:
+    whole = [(hit, hit.geometry) for hit in hits if hit.geometry is not None]
+    far_m = distances_m(point, [geometry for _, geometry in whole])
+    return [hit for (hit, _), away_m in zip(whole, far_m, strict=True) if away_m <= distance_m]
