@@ -80,7 +80,9 @@ def horizontal(crs: CRS) -> CRS:
 def _converted(
     geometries: NDArray[np.object_], crs: CRS, direction: TransformDirection
 ) -> NDArray[np.object_]:
-    flat = np.asarray(shapely.force_2d(geometries), dtype=object)
+    flat = np.array(geometries, dtype=object)
+    high = shapely.get_coordinate_dimension(flat) > 2
+    flat[high] = shapely.force_2d(flat[high])
     if crs.equals(WGS84, ignore_axis_order=True):
         return flat
     wkt = crs.to_wkt()

@@ -44,7 +44,7 @@ def tolerance(crs: CRS) -> float:
 
 def has_curves(ring: Sequence[Any]) -> bool:
     """Whether not all of the ring is points."""
-    return any(isinstance(step, Mapping) for step in ring)
+    return dict in map(type, ring)
 
 
 def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
@@ -55,7 +55,7 @@ def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
     """
     points: list[_Point] = []
     for step in ring:
-        if not isinstance(step, Mapping):
+        if not isinstance(step, dict):
             points.append(_xy(step))
             continue
         if not points:
@@ -63,7 +63,7 @@ def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
         try:
             points.extend(_curve(points[-1], step, within))
         except (TypeError, ValueError, IndexError) as error:
-            raise GeometryError(f"a curve {dict(step)} that cannot be read: {error}") from error
+            raise GeometryError(f"a curve {step} that cannot be read: {error}") from error
     return points
 
 

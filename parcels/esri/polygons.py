@@ -62,9 +62,10 @@ def polygons_from_esri(
     by_reference: dict[str, list[int]] = defaultdict(list)
     for i, geometry in enumerate(geometries):
         if geometry and not _is_empty(geometry):
-            by_reference[json.dumps(geometry.get("spatialReference"), sort_keys=True)].append(i)
+            own = geometry.get("spatialReference")
+            by_reference[json.dumps(own, sort_keys=True) if own else ""].append(i)
     for text, rows in by_reference.items():
-        own = json.loads(text)
+        own = json.loads(text) if text else None
         try:
             crs = crs_from_esri(own or spatial_reference)
             converted = _converted([geometries[i] or {} for i in rows], crs)

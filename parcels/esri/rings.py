@@ -25,6 +25,8 @@ def even_odd(
 ) -> NDArray[np.object_]:
     """The valid polygons (count,) that rings enclose; None where no ring has three points.
 
+    Repeated points are left out.
+
     Args:
         xy: the finite coordinates (n, 2) of all rings, one ring after the other, closed or not.
         points: how many of them each ring has.
@@ -32,10 +34,14 @@ def even_odd(
         count: how many polygons there are.
     """
     polygons = np.full(count, None, dtype=object)
+    of_ring = np.repeat(np.arange(len(points)), points)
+    repeated = np.zeros(len(xy), dtype=bool)
+    repeated[1:] = (xy[1:] == xy[:-1]).all(axis=1) & (of_ring[1:] == of_ring[:-1])
+    xy, of_ring = xy[~repeated], of_ring[~repeated]
+    points = np.bincount(of_ring, minlength=len(points))
     usable = points >= _FEWEST_POINTS
     if not usable.any():
         return polygons
-    of_ring = np.repeat(np.arange(len(points)), points)
     linear = shapely.linearrings(
         xy[usable[of_ring]], indices=np.repeat(np.arange(usable.sum()), points[usable])
     )
@@ -64,7 +70,7 @@ def _of_any(polygons: NDArray[np.object_]) -> BaseGeometry:
 
 def _once(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     """Of rings with the same outline one, if all have the same winding; else none."""
-    outlines = shapely.to_wkb(shapely.normalize(shapely.remove_repeated_points(polygons)))
+    outlines = shapely.to_wkb(shapely.normalize(polygons))
     windings = shapely.is_ccw(shapely.get_exterior_ring(polygons))
     same: dict[bytes, list[int]] = defaultdict(list)
     for i, outline in enumerate(outlines):
