@@ -10,10 +10,22 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from parcels.rules import (
+    arcgis_url,
+    host_name,
+    resolve,
+    resolve_glob,
+    sent_headers,
+    variable_name,
+    web_address,
+)
+
 USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
 
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 Text = Annotated[str, Field(min_length=1)]
+# What says how an ArcGIS server is asked.
+_OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
 LayerId = Annotated[int, Field(ge=0)]
 
 
@@ -88,7 +100,7 @@ class Imagery(_Entry):
     @field_validator("path")
     @classmethod
     def _absolute(cls, path: str | None, info: ValidationInfo) -> str | None:
-        return None if path is None else str(resolve(path, info))
+        return None if path is None else resolve_glob(path, info)
 
     @field_validator("url")
     @classmethod
@@ -126,6 +138,16 @@ class Token(_Entry):
     url: Text | None = None
     username_env: Text | None = None
     password_env: Text | None = None
+
+    @field_validator("env", "username_env", "password_env")
+    @classmethod
+    def _variable(cls, name: str | None) -> str | None:
+        return None if name is None else variable_name(name)
+
+    @field_validator("url")
+    @classmethod
+    def _on_the_web(cls, url: str | None) -> str | None:
+        return None if url is None else web_address(url)
 
     @model_validator(mode="after")
     def _one_way(self) -> Token:
@@ -219,6 +241,16 @@ class County(_Entry):
     def _ends_with_geocode_server(cls, url: str | None) -> str | None:
         return None if url is None else arcgis_url(url, ("GeocodeServer",))
 
+    @field_validator("headers")
+    @classmethod
+    def _sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        return sent_headers(headers)
+
+    @field_validator("legacy_tls")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host_name(host) for host in hosts)
+
     @field_validator("fips", mode="before")
     @classmethod
     def _fips_is_text(cls, fips: object) -> object:
@@ -276,43 +308,29 @@ class County(_Entry):
             raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
         return self
 
+    @model_validator(mode="after")
+    def _only_of_servers(self) -> County:
+        if self.url is None:
+            given = [key for key in _OF_SERVERS if key in self.model_fields_set]
+            if given:
+                raise ValueError(f"{given[0]!r} goes with 'url'; remove it")
+        hosts = {urlsplit(url).hostname for url in self._urls}
+        strangers = [host for host in self.legacy_tls if host not in hosts]
+        if strangers:
+            raise ValueError(f"'legacy_tls': no URL of the entry is on {strangers[0]!r}; remove it")
+        token_url = self.token.url if self.token is not None else None
+        if token_url is not None and token_url.startswith("http:") and not self.allow_private:
+            raise ValueError("'token.url' is sent a password; write one that starts with https://")
+        return self
+
+    @property
+    def _urls(self) -> list[str]:
+        given = (self.geocode_server, self.token.url if self.token is not None else None)
+        return [layer.url for layer in self.layers] + [url for url in given if url is not None]
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, entry: object) -> object:
         if isinstance(entry, dict) and not entry.get("name"):
             return {**entry, "name": str(entry.get("key", ""))}
         return entry
-
-
-def resolve(path: str, info: ValidationInfo) -> Path:
-    """The absolute path, relative ones against the registry file's folder.
-
-    Raises:
-        ValueError: not a place on this machine (a URL, or a GDAL virtual file system).
-    """
-    if "://" in path or path.startswith(("/vsi", "file:")):
-        raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
-    folder = Path((info.context or {}).get("folder", "."))
-    return (folder / path).absolute()
-
-
-def arcgis_url(url: str, services: tuple[str, ...]) -> str:
-    """The URL without a closing slash.
-
-    Raises:
-        ValueError: it does not name an ArcGIS service of one of the kinds.
-    """
-    url = url.strip().rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no web address; write one that starts with https://")
-    endings = " or ".join(f"/{service}" for service in services)
-    if parts.query or parts.fragment:
-        raise ValueError(f"cut it after {endings}; {url!r} carries a query")
-    if parts.path.endswith(tuple(f"/{service}" for service in services)):
-        return url
-    with_layer = re.fullmatch(rf"(.*/(?:{'|'.join(services)}))/(\d+)", url)
-    if with_layer and "ImageServer" not in services:
-        service, layer = with_layer.groups()
-        raise ValueError(f"ends with a layer number; write url: {service} and layer: {layer}")
-    raise ValueError(f"must end with {endings}; {url!r} does not")

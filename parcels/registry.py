@@ -1,40 +1,34 @@
-"""registry.yaml -> validated counties. An entry needs only `url` and `layer`, or `path`."""
+"""registry.yaml over the US layers that are shipped -> validated counties.
+
+An entry needs only `url` and `layer`, or `path`. One that has the key of a shipped layer and no
+parcels of its own is laid over it: `shelby-al: {imagery: …}`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from parcels.county import County, Imagery, Layer, ParcelFields, Synthetic
+from parcels.catalogue.lookup import find_key, unknown
+from parcels.catalogue.shipped import SHIPPED, ShippedLayers, shipped_layers
+from parcels.county import County
 from parcels.errors import RegistryError
+from parcels.registry_entry import validated
+from parcels.registry_file import read_entries
 
 _HERE = Path(__file__).parent
-_MODELS: dict[str, type[BaseModel]] = {
-    "": County,
-    "fields": ParcelFields,
-    "imagery": Imagery,
-    "synthetic": Synthetic,
-    "alternates": Layer,
-}
-_WANTED = {
-    "key": "write the county's name with a-z, digits, '-' and '_' only",
-    "fips": "write five digits in quotes",
-    "state": "write two capital letters",
-    "layer": "write the layer's number, for example layer: 0",
-}
+_PARCELS = ("url", "path", "synthetic")
 
 
 class Registry(Mapping[str, County]):
-    """The counties of a registry file by their keys."""
+    """The counties of a registry file by their keys; `county` knows the shipped ones too."""
 
-    def __init__(self, counties: Mapping[str, County], path: Path) -> None:
+    def __init__(
+        self, counties: Mapping[str, County], path: Path, shipped: ShippedLayers | None = None
+    ) -> None:
         self._counties = dict(counties)
+        self._shipped = shipped_layers() if shipped is None else shipped
         self.path = path
 
     def __getitem__(self, key: str) -> County:
@@ -46,21 +40,41 @@ class Registry(Mapping[str, County]):
     def __len__(self) -> int:
         return len(self._counties)
 
-    def county(self, key: str) -> County:
-        """The county of this key.
+    def county(self, name: str) -> County:
+        """The county of this key or name; its `key` is what results are kept under.
 
         Raises:
-            RegistryError: there is none; it lists those there are.
+            RegistryError: there is none, or several have the name; it lists those there are.
         """
-        if key in self._counties:
-            return self._counties[key]
-        close = get_close_matches(key.lower(), self._counties, n=3)
-        names = ", ".join(sorted(self._counties)[:50]) or "none yet"
-        guess = f"did you mean {_either(close)}? " if close else ""
-        raise RegistryError(
-            f"{self.path}: there is no county {key!r}; {guess}The counties are: {names}. "
-            "Add an entry to the file, or name another file"
-        )
+        key = self.key_of(name)
+        return self._counties[key] if key in self._counties else self._of_shipped(key)
+
+    def key_of(self, name: str) -> str:
+        """The key of a county by its name: "Montrose County, CO" and "08085" are montrose-co.
+
+        Raises:
+            RegistryError: there is none, or several have the name; it lists those there are.
+        """
+        try:
+            key = find_key(name, self._counties, self._shipped)
+        except RegistryError as error:
+            raise RegistryError(f"{self.path}: {error}") from None
+        if key is None:
+            raise RegistryError(f"{self.path}: {unknown(name, self, self._shipped)}")
+        return key
+
+    def shipped(self, state: str | None = None) -> Iterator[County]:
+        """The shipped counties, of one state or all, that the file says nothing of."""
+        ending = "" if state is None else f"-{state.lower()}"
+        for key in self._shipped:
+            if key.endswith(ending) and key not in self._counties:
+                yield self._of_shipped(key)
+
+    def _of_shipped(self, key: str) -> County:
+        try:
+            return validated(key, self._shipped[key])
+        except RegistryError as error:
+            raise RegistryError(_with_place(SHIPPED, key, error)) from error
 
 
 def load_registry(path: Path | str | None = None) -> Registry:
@@ -72,107 +86,42 @@ def load_registry(path: Path | str | None = None) -> Registry:
         RegistryError: the file cannot be read, or an entry is wrong; a line for each mistake,
             with file, county, key and what to write instead.
     """
-    file = _shipped() if path is None else Path(path)
-    entries = _entries(file)
+    file = default_registry() if path is None else Path(path)
+    shipped = shipped_layers()
     counties: dict[str, County] = {}
     mistakes: list[str] = []
-    for key, entry in entries.items():
+    for key, entry in read_entries(file).items():
         try:
-            counties[str(key)] = _county(str(key), entry, file.absolute().parent)
-        except ValidationError as error:
-            lines = (_explain(detail) for detail in error.errors(include_url=False))
-            # A list that is too short is an error for each item; it is said once.
-            mistakes += [f"{file}: county {str(key)!r}: {line}" for line in dict.fromkeys(lines)]
+            counties[key] = validated(key, _over_shipped(key, entry, shipped), _folder(file))
         except RegistryError as error:
-            mistakes.append(f"{file}: county {str(key)!r}: {error}")
+            mistakes.append(_with_place(file, key, error))
     if mistakes:
         raise RegistryError("\n".join(mistakes))
-    return Registry(counties, file)
+    return Registry(counties, file, shipped)
 
 
-def _shipped() -> Path:
+def default_registry() -> Path:
+    """The registry file that is used when none is named."""
     # A wheel carries the file inside the package; in a clone it lies at the root.
     packed = _HERE / "data" / "registry.yaml"
     return packed if packed.exists() else _HERE.parent / "registry.yaml"
 
 
-def _entries(file: Path) -> Mapping[Any, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RegistryError(f"{file}: there is no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{file}: cannot be read as UTF-8 text: {error}") from error
-    try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, see below
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        problem = error.problem or "cannot be read"
-        raise RegistryError(f"{file}:{line} not valid YAML: {problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise RegistryError(f"{file}: not valid YAML: {error}") from error
-    if not isinstance(content, dict) or "counties" not in content:
-        raise RegistryError(f"{file}: 'counties:' is missing; write the entries under it")
-    for key in content:
-        if key != "counties":
-            raise RegistryError(f"{file}: {key!r} is not a key; only 'counties' is")
-    entries = content["counties"] if content["counties"] is not None else {}
-    if not isinstance(entries, dict):
-        raise RegistryError(f"{file}: 'counties' must map a name to an entry for each county")
-    return entries
+def _folder(file: Path) -> Path:
+    return file.absolute().parent
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader in C, with which a key written twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key_node.value in seen:
-                problem = f"{key_node.value!r} is there twice; keep one"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+def _over_shipped(key: str, entry: object, shipped: ShippedLayers) -> object:
+    """The entry laid over the shipped one of its key; of `fields`, column by column."""
+    if not isinstance(entry, dict) or key not in shipped or any(k in entry for k in _PARCELS):
+        return entry
+    under = shipped[key]
+    fields, own_fields = under.get("fields", {}), entry.get("fields", {})
+    merged: dict[Any, Any] = {**under, **entry}
+    if isinstance(own_fields, dict) and (fields or own_fields):
+        merged["fields"] = {**fields, **own_fields}
+    return merged
 
 
-def _county(key: str, entry: object, folder: Path) -> County:
-    if not isinstance(entry, dict):
-        raise RegistryError("is not an entry; write 'url' and 'layer', or 'path', under it")
-    if "key" in entry:
-        raise RegistryError("'key' is not a key; the entry's own name is its key")
-    named = {str(name): value for name, value in entry.items()}
-    return County.model_validate({**named, "key": key}, context={"folder": folder})
-
-
-def _explain(detail: ErrorDetails) -> str:
-    """One line for a pydantic error: which key, and what to write instead."""
-    loc = detail["loc"]
-    name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
-    given, kind = detail["input"], detail["type"]
-    if kind == "extra_forbidden":
-        known = _MODELS[str(loc[0]) if len(loc) > 1 else ""].model_fields.keys() - {"key"}
-        close = get_close_matches(str(loc[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the keys are {_listed(known)}"
-        return f"{name!r} is not a key; {hint}"
-    if loc[:1] == ("extent",) and kind != "value_error":
-        return "'extent': write [west, south, east, north] in degrees"
-    if kind == "missing":
-        return f"{name!r} is missing; write it"
-    if kind == "value_error":
-        reason = str(detail["ctx"]["error"])
-        return f"{name!r}: {reason}" if name else reason
-    if name in _WANTED:
-        return f"{name!r}: {given!r} is wrong; {_WANTED[name]}"
-    return f"{name!r}: {given!r} is wrong: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _either(names: list[str]) -> str:
-    return " or ".join(repr(name) for name in names)
+def _with_place(file: Path, key: str, error: RegistryError) -> str:
+    return "\n".join(f"{file}: county {key!r}: {line}" for line in str(error).splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from parcels.errors import RegistryError
 
 ROOT = Path(__file__).parents[2]
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
+LAYER = f"url: {URL}, layer: 0"
+
+
+LAUGHS = "counties:\n  a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -24,17 +31,20 @@ def entry(folder: Path, text: str) -> County:
     return load_registry(write(folder, f"counties:\n  here: {{{text}}}\n")).county("here")
 
 
-def test_the_shipped_registry_has_shelby_and_the_synthetic_sample() -> None:
+def test_the_projects_registry_has_shelby_tennessee_and_the_synthetic_sample() -> None:
     registry = load_registry()
     assert registry.path == ROOT / "registry.yaml"
-    assert set(registry) == {"sample", "shelby"}
+    assert set(registry) == {"sample", "shelby", "statewide-tn"}
     shelby, sample = registry["shelby"], registry["sample"]
     assert (shelby.fips, shelby.state, shelby.fields.parcel_id) == ("47157", "TN", "PARCELID")
     assert [layer.url.rsplit("/", 2)[1] for layer in shelby.layers] == [
         "CERT_Parcel",
         "CERT_Parcel",
+        "CERTParcel",
         "Assessor",
     ]
+    assert shelby.legacy_tls == ("scgis.shelbycountytn.gov",)
+    assert shelby.fields.street == ("PAR_ADRPREDIR", "PAR_ADRSTR", "PAR_ADRSUF")
     assert shelby.imagery.bands == ("red", "green", "blue", "nir")
     assert sample.synthetic is not None
     assert (sample.synthetic.seed, sample.synthetic.lots) == (2026, 200)
@@ -98,6 +108,36 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("synthetic: {lots: 3}", "'synthetic.lots': 3 is wrong"),
         ("synthetic: {lots: 20001}", "'synthetic.lots': 20001 is wrong"),
         (f"url: {URL}, layer: 0, alternates: [{{url: {URL}}}]", "'alternates[0].layer' is missing"),
+        (f"{LAYER}, headers: {{Host: x}}", "'headers': 'Host' is made by the client itself"),
+        (f"{LAYER}, headers: {{Cookie: x}}", "'headers': 'Cookie' is a secret, and a registry"),
+        (f'{LAYER}, headers: {{X: "a\\r\\nb"}}', "'headers': 'X' has a value that no header can"),
+        (f"{LAYER}, headers: {{a b: x}}", "'headers': 'a b' is no header's name"),
+        (f"{LAYER}, headers: [Referer]", "'headers': a list is wrong; write the headers as"),
+        (f"{LAYER}, legacy_tls: ['https://x']", "'legacy_tls': 'https://x' is no host; write its"),
+        (f"{LAYER}, legacy_tls: [x.gov]", "'legacy_tls': no URL of the entry is on 'x.gov'"),
+        (
+            f"{LAYER}, legacy_tls: gis.example.gov",
+            "'legacy_tls': 'gis.example.gov' is wrong; write",
+        ),
+        (f"{LAYER}, token: {{env: 's3cret!'}}", "'token.env': write the name of an environment va"),
+        (f"{LAYER}, token: {{enf: A}}", "'token.enf' is not a key; did you mean 'env'?"),
+        (f"{LAYER}, token: {{}}", "'token': write either 'env', or 'url', 'username_env' and"),
+        (
+            f"{LAYER}, token: {{url: 'http://h/t', username_env: A, password_env: B}}",
+            "'token.url' is sent a password; write one that starts with https://",
+        ),
+        (f"{LAYER}, calls_in_flight: 0", "'calls_in_flight': 0 is wrong; write a whole number"),
+        (f"{LAYER}, calls_per_second: .nan", "'calls_per_second': nan is wrong; write a number"),
+        (f"{LAYER}, geocode_server: 'https://h/x'", "'geocode_server': must end with /GeocodeSer"),
+        (f"{LAYER}, census: maybe", "'census': 'maybe' is wrong; write true or false"),
+        (f"{LAYER}, verified: soon", "'verified': 'soon' is wrong; write a date"),
+        ("path: x, headers: {Referer: a}", "'headers' goes with 'url'; remove it"),
+        ("url: 'https://me:pw@h/MapServer', layer: 0", "'url': carries a name or a password"),
+        ("url: 'http://h/a b/MapServer', layer: 0", "'url': 'http://h/a b/MapServer' is no web ad"),
+        ("url: 'http://[::1/MapServer', layer: 0", "'url': 'http://[::1/MapServer' is no web ad"),
+        ('path: "a\\0b"', "'path': 'a\\x00b' is no path; remove the NUL"),
+        ("path: x, imagery: {path: '/**'}", "'imagery.path': '/**' searches the whole machine"),
+        ("path: x, imagery: {path: '/*/a.tif'}", "'imagery.path': '/*/a.tif' searches the whole"),
     ],
 )
 def test_a_mistake_is_named_with_file_county_and_what_to_write(
@@ -127,6 +167,19 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "counties:\n  ? [a, b]\n  : {path: x}\n",
+            "line 2: not valid YAML: a list or a mapping is no",
+        ),
+        (
+            "counties:\n  ? {a: b}\n  : {path: x}\n",
+            "line 2: not valid YAML: a list or a mapping is no",
+        ),
+        ("counties: " + "[" * 100_000, "is nested too deeply"),
+        ("counties: " + "{a: " * 100_000, "is nested too deeply"),
+        ("".join(" " * n + "a:\n" for n in range(1_000)), "is nested too deeply"),
+        ("counties: &a\n  b: *a\n", "is nested too deeply"),
+        (LAUGHS, "its aliases stand for more than 1,000,000 values; write them out"),
         ("counties:\n  a: {path: x\n  b: [", "line 3: not valid YAML"),
         ("counties:\n  a: {path: x}\n  a: {path: y}\n", "line 3: not valid YAML: 'a' is there tw"),
         ("counties:\n  a: {path: x, path: y}\n", "line 2: not valid YAML: 'path' is there twice"),
@@ -152,15 +205,46 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"counties: {a: {path: \xe9}}")
     with pytest.raises(RegistryError, match="cannot be read as UTF-8"):
         load_registry(tmp_path / "latin.yaml")
+    with pytest.raises(RegistryError, match="cannot be read: embedded null byte"):
+        load_registry("a\0b")
+    with (tmp_path / "huge.yaml").open("wb") as huge:
+        huge.truncate(17 * 2**20)
+    with pytest.raises(RegistryError, match="is longer than 16 MiB; is this a registry"):
+        load_registry(tmp_path / "huge.yaml")
+
+
+def test_what_a_server_may_want(tmp_path: Path) -> None:
+    county = entry(
+        tmp_path,
+        f"{LAYER}, headers: {{Referer: 'https://maps.example.gov/'}}, "
+        "token: {env: COUNTY_TOKEN}, "
+        "legacy_tls: [GIS.example.gov], calls_in_flight: 1, calls_per_second: 0.5, "
+        "geocode_server: https://gis.example.gov/g/GeocodeServer, census: false, "
+        "verified: 2026-05-31",
+    )
+    assert county.headers == {"Referer": "https://maps.example.gov/"}
+    assert county.token is not None
+    assert county.token.env == "COUNTY_TOKEN"
+    assert county.legacy_tls == ("gis.example.gov",)
+    assert (county.calls_in_flight, county.calls_per_second) == (1, 0.5)
+    assert county.geocode_server == "https://gis.example.gov/g/GeocodeServer"
+    assert not county.census
+    assert county.verified == date(2026, 5, 31)
+
+
+def test_a_long_value_is_not_said_whole(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError) as caught:
+        entry(tmp_path, f"path: x, state: {'T' * 5_000}")
+    assert len(str(caught.value)) < 300
 
 
 def test_an_unknown_county_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught:
         load_registry().county("Shelbyy")
-    assert "no county 'Shelbyy'; did you mean 'shelby'?" in str(caught.value)
-    assert "The counties are: sample, shelby" in str(caught.value)
+    assert "no county 'Shelbyy'; did you mean 'shelby' or " in str(caught.value)
+    assert "The counties are: sample, shelby, statewide-tn, and 1," in str(caught.value)
     with pytest.raises(RegistryError, match="The counties are: none yet"):
-        load_registry(write(tmp_path, "counties:\n")).county("a")
+        load_registry(write(tmp_path, "counties:\n")).county("nowhere")
 
 
 def test_anchors_and_merges_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,11 @@
+"""The layers that are shipped, and the tools that keep a registry.
+
+names           how counties are written
+places          the counties of the US: codes, names and boxes
+shipped         the layers that are shipped, each read when it is asked for
+openaddresses   a table or a tree of source files -> what they say of parcel layers
+entries         what they say -> registry entries, and what was left out and why
+addresses       which columns hold the address of the lot, and not of its owner
+writing         registry files written as a whole
+importing       the two of them, at once
+"""

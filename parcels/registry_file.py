@@ -1,0 +1,133 @@
+"""A registry file's text -> its entries as they are written. Hostile files are refused, not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from parcels.errors import RegistryError
+
+# A thousand counties with all that can be said of them are about 1 MB.
+_MAX_BYTES = 16 * 1024 * 1024
+# Aliases are counted as often as they are used: a few of them, nested, can stand for billions.
+_MAX_NODES = 1_000_000
+# An entry's deepest value lies at 5; libyaml crashes the process at some ten thousand.
+_MAX_DEPTH = 50
+
+
+def read_entries(file: Path) -> dict[str, Any]:
+    """What a registry file has under `counties`: name -> entry, not validated.
+
+    Raises:
+        RegistryError: it cannot be read, or is no registry.
+    """
+    return parse_entries(_text(file), file)
+
+
+def parse_entries(text: str, file: Path) -> dict[str, Any]:
+    """The entries in the text of a registry; `file` is for the messages.
+
+    Raises:
+        RegistryError: it is no registry.
+    """
+    content = _parse(text, file)
+    if not isinstance(content, dict) or "counties" not in content:
+        raise RegistryError(f"{file}: 'counties:' is missing; write the entries under it")
+    for key in content:
+        if key != "counties":
+            raise RegistryError(f"{file}: {key!r} is not a key; only 'counties' is")
+    entries = content["counties"] if content["counties"] is not None else {}
+    if not isinstance(entries, dict):
+        raise RegistryError(f"{file}: 'counties' must map a name to an entry for each county")
+    return {str(key): entry for key, entry in entries.items()}
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise RegistryError(
+                f"{file}: is longer than {_MAX_BYTES // 2**20} MiB; is this a registry?"
+            )
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise RegistryError(f"{file}: there is no such file; check the path") from None
+    except UnicodeDecodeError as error:
+        raise RegistryError(f"{file}: cannot be read as UTF-8 text: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise RegistryError(f"{str(file)!r}: cannot be read: {error}") from error
+
+
+def _parse(text: str, file: Path) -> object:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if "&" in text and _size(node, {}) > _MAX_NODES:
+            raise RegistryError(
+                f"{file}: its aliases stand for more than {_MAX_NODES:,} values; write them out"
+            )
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        problem = error.problem or "cannot be read"
+        raise RegistryError(f"{file}:{line} not valid YAML: {problem}") from error
+    except RecursionError:
+        raise RegistryError(f"{file}: is nested too deeply; an entry has three levels") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise RegistryError(f"{file}: not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are, each alias counted as what it stands for.
+
+    Raises:
+        RecursionError: a node is nested too deeply, or in itself.
+    """
+    if id(node) in known:
+        return known[id(node)]
+    if isinstance(node, yaml.MappingNode):
+        size = 1 + sum(_size(key, known) + _size(value, known) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        size = 1 + sum(_size(item, known) for item in node.value)
+    else:
+        size = 1
+    known[id(node)] = size
+    return size
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader, in C where it can be, with which a key written twice is an error."""
+
+    _depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: object) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise RecursionError
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+        super().ascend_resolver()
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                problem = "a list or a mapping is no key; write a name"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key_node.value in seen:
+                problem = f"{key_node.value!r} is there twice; keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key_node.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
