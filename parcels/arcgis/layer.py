@@ -10,6 +10,7 @@ import numpy as np
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
+from parcels.arcgis.reference import Reference, read_reference
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -32,7 +33,10 @@ class LayerInfo:
     Attributes:
         fields: name -> Esri type, in the layer's order.
         extent: (west, south, east, north) in degrees; None where the layer does not say one.
-        max_record_count: rows that it returns at most in one answer.
+        max_record_count: rows that it returns at most in one answer; None where it says none.
+        reference: in which CRS geometry goes there and comes back.
+        has_statistics: whether it reckons a maximum.
+        last_edit_ms: when it was last edited, in ms since 1970; None where it says nothing.
     """
 
     name: str
@@ -40,6 +44,9 @@ class LayerInfo:
     object_id_field: str | None
     extent: Extent | None
     max_record_count: int | None
+    reference: Reference
+    has_statistics: bool
+    last_edit_ms: int | None
 
     def is_numeric(self, field: str) -> bool:
         """Whether values of the field are written without quotes in a where clause."""
@@ -67,12 +74,16 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
         )
     fields = {str(field["name"]): str(field.get("type")) for field in answer.get("fields") or []}
     of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
+    advanced = answer.get("advancedQueryCapabilities") or {}
     return LayerInfo(
         name=str(answer.get("name", "")),
         fields=fields,
         object_id_field=answer.get("objectIdField") or next(of_type, None),
         extent=extent_lonlat(answer.get("extent")),
         max_record_count=answer.get("maxRecordCount"),
+        reference=read_reference(answer),
+        has_statistics=bool(answer.get("supportsStatistics") or advanced.get("supportsStatistics")),
+        last_edit_ms=(answer.get("editingInfo") or {}).get("lastEditDate"),
     )
 
 

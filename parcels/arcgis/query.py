@@ -1,28 +1,48 @@
-"""One ArcGIS layer: the rows at a point, or with a parcel id."""
+"""One ArcGIS layer: a question in, its rows out, whatever the server cuts off."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import shapely
-from shapely import Point
+import numpy as np
+from numpy.typing import NDArray
 
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.columns import Columns, columns_of
 from parcels.arcgis.layer import LayerInfo, read_layer_info
+from parcels.arcgis.where import both
 from parcels.county import Layer, ParcelFields
-from parcels.errors import GeometryError, SourceError, SourceMisconfigured, SourceUnavailable
-from parcels.esri import polygon_from_esri
-from parcels.fieldnames import choose_parcel_id, id_text, no_parcel_id, require_field
-from parcels.source import Found, Hit
+from parcels.errors import (
+    FirewallRefused,
+    GeometryError,
+    IncompleteAnswer,
+    QueryRefused,
+    RateLimited,
+    SourceError,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
+from parcels.esri import polygons_from_esri
+from parcels.source import Hit
 
-# More pages than this at one point or for one id is no lot, but a server without an end.
-_MOST_PAGES = 50
-# About 100 m: server and client may differ by a datum step, never by so much.
-_NEAR_DEGREES = 1e-3
+ObjectIds = NDArray[np.int64]
+
+# A server that says neither how many rows it returns at most nor that there are more: ArcGIS 9.
+_FEWEST_IN_A_PAGE = 500
+_MOST_IN_A_PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one answer, each object id once; `cut` where there may be more."""
+
+    hits: tuple[Hit, ...]
+    cut: bool
 
 
 class LayerQuery:
@@ -37,18 +57,10 @@ class LayerQuery:
         breaker: Breaker,
     ) -> None:
         self.origin = f"{layer.url}/{layer.layer}"
-        self._mapped = fields
+        self.fields = fields
         self._where = where
         self._client = client
         self._breaker = breaker
-
-    def check(self) -> None:
-        """Ask the layer what it is, and whether it has the mapped columns.
-
-        Raises:
-            SourceUnavailable, SourceMisconfigured.
-        """
-        _ = self._columns
 
     @cached_property
     def info(self) -> LayerInfo:
@@ -57,108 +69,108 @@ class LayerQuery:
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
+        return self.info_now()
+
+    def info_now(self) -> LayerInfo:
+        """What the layer says of itself now.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
         return read_layer_info(self.origin, self._ask(self.origin, {}))
 
     @cached_property
-    def parcel_id_field(self) -> str | None:
-        """The column of the parcel ids: the mapped one, or a guess; None where there is none.
+    def columns(self) -> Columns:
+        """The columns that are asked for.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured.
+            SourceUnavailable, SourceMisconfigured: also where a mapped column does not exist.
         """
-        return choose_parcel_id(self._mapped.parcel_id, list(self.info.fields), self.origin)
+        return columns_of(self.info, self.fields, self.origin)
 
-    def at_point(self, point: Point) -> Found:
-        """The rows that contain or touch an EPSG:4326 point.
+    @property
+    def object_id(self) -> str:
+        """The column of the object ids.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured.
+            SourceUnavailable, SourceMisconfigured: also where there is none.
         """
-        found = self._rows(
-            {
-                "where": self._where or "1=1",
-                "geometry": f"{point.x!r},{point.y!r}",
-                "geometryType": "esriGeometryPoint",
-                "inSR": "4326",
-                "spatialRel": "esriSpatialRelIntersects",
-            }
-        )
-        places = [hit.geometry for hit in found.hits if hit.geometry is not None]
-        if places and min(shapely.distance(places, point)) > _NEAR_DEGREES:
+        if self.columns.object_id is None:
             raise SourceMisconfigured(
-                f"{self.origin}: answers with lots that are not at the point: the server ignores "
-                "the place; name another layer in the registry entry"
+                f"{self.origin}: has no object ids to page by; name another layer in the "
+                "registry entry"
             )
-        return found
+        return self.columns.object_id
 
-    def with_id(self, parcel_id: str) -> Found:
-        """The rows with exactly this parcel id.
+    @property
+    def page_size(self) -> int:
+        """How many rows one call asks for."""
+        return min(self.info.max_record_count or _FEWEST_IN_A_PAGE, _MOST_IN_A_PAGE)
+
+    def rows(self, question: Mapping[str, str], *, geometry: bool = True) -> Rows:
+        """The rows of one call. `question` may have a `where`; the entry's is added.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured; also where no column of ids is known.
+            SourceUnavailable, SourceMisconfigured.
         """
-        field = self.parcel_id_field
-        if field is None:
-            raise no_parcel_id(list(self.info.fields), self.origin)
-        value = _sql_value(parcel_id, self.info.is_numeric(field))
-        if value is None:
-            return Found((), self.origin)
-        asked = f"{field} = {value}"
-        found = self._rows({"where": f"({self._where}) AND ({asked})" if self._where else asked})
-        # Databases compare without regard to case or closing spaces; ids are not alike so.
-        exact = tuple(hit for hit in found.hits if hit.parcel_id == parcel_id)
-        return Found(exact, self.origin)
-
-    @cached_property
-    def _columns(self) -> list[str]:
-        """The object id and the mapped columns, as the layer writes them."""
-        names = list(self.info.fields)
-        wanted = [self.info.object_id_field, self.parcel_id_field]
-        wanted += [require_field(name, names, self.origin) for name in self._mapped.columns]
-        return list(dict.fromkeys(name for name in wanted if name is not None))
-
-    def _rows(self, question: Mapping[str, str]) -> Found:
-        """All rows of a query. One page holds them but for a server that cuts its answers."""
         asked = {
-            **question,
-            "outFields": ",".join(self._columns),
-            "returnGeometry": "true",
-            "returnTrueCurves": "false",
-            "outSR": "4326",
+            **self._all_of(question),
+            "outFields": ",".join(self.columns.names),
+            "returnGeometry": "true" if geometry else "false",
         }
+        if geometry:
+            asked |= {"returnTrueCurves": "false", **self.info.reference.wanted}
         answer = self._ask(f"{self.origin}/query", asked)
-        if not answer.get("exceededTransferLimit"):
-            return self._found(answer, self._features(answer))
-        return self._found(answer, self._all_pages(asked))
+        features = self._features(answer)
+        return Rows(self._hits(features, answer), self._is_cut(answer, len(features)))
 
-    def _all_pages(self, asked: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        """The features of all pages, from the start and in order: pages have none otherwise.
+    def answer(self, question: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of the server to a query for ids, a count or statistics.
 
         Raises:
-            SourceUnavailable: pages that add nothing, or never end.
+            SourceUnavailable, SourceMisconfigured.
         """
-        oid = self.info.object_id_field
-        if oid is None:
-            raise SourceMisconfigured(
-                f"{self.origin}: cuts its answers and has no object ids to page by; name another "
-                "layer in the registry entry"
-            )
-        features: dict[object, Mapping[str, Any]] = {}
-        received = 0
-        for _ in range(_MOST_PAGES):
-            page = {**asked, "orderByFields": oid, "resultOffset": str(received)}
-            answer = self._ask(f"{self.origin}/query", page)
-            rows = self._features(answer)
-            known = len(features)
-            features.update({_attributes(row).get(oid): row for row in rows})
-            received += len(rows)
-            if not answer.get("exceededTransferLimit"):
-                return list(features.values())
-            if len(features) == known:
-                break
-        raise SourceUnavailable(
-            f"{self.origin}: the server says that there is more, and does not send it"
-        )
+        return self._ask(f"{self.origin}/query", self._all_of(question))
+
+    def some_ids(self, question: Mapping[str, str]) -> tuple[list[int], bool]:
+        """The object ids of one page of rows, as they come, and whether there may be more.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        only_ids = {"outFields": self.object_id, "returnGeometry": "false"}
+        answer = self.answer({**question, **only_ids})
+        features = self._features(answer)
+        ids = [self._object_id(_attributes(feature)) for feature in features]
+        return ids, self._is_cut(answer, len(features))
+
+    def is_up_despite(self, error: SourceError) -> bool:
+        """Whether the layer answers, though it did not answer this: less at once may do.
+
+        A batch that fails at a server that is down is not worth asking in halves.
+        """
+        if isinstance(error, QueryRefused):
+            return True
+        if isinstance(error, RateLimited) or not isinstance(
+            error, SourceUnavailable | FirewallRefused
+        ):
+            return False
+        try:
+            self.info_now()
+        except SourceError:
+            return False
+        return True
+
+    def _all_of(self, question: Mapping[str, str]) -> dict[str, str]:
+        where = question.get("where")
+        condition = both(self._where, where) if where is not None else self._where
+        return {**question, "where": condition or "1=1"}
+
+    def _is_cut(self, answer: Mapping[str, Any], row_count: int) -> bool:
+        """The server's word counts; one that never gives it has cut whatever fills a page."""
+        if "exceededTransferLimit" in answer:
+            return bool(answer["exceededTransferLimit"])
+        return row_count >= (self.info.max_record_count or _FEWEST_IN_A_PAGE)
 
     def _features(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         features = answer.get("features")
@@ -166,17 +178,35 @@ class LayerQuery:
             return features
         raise SourceUnavailable(f"{self.origin}: the answer has no features; try again later")
 
-    def _found(self, answer: Mapping[str, Any], features: list[Mapping[str, Any]]) -> Found:
-        reference = answer.get("spatialReference")
-        return Found(tuple(self._hit(row, reference) for row in features), self.origin)
-
-    def _hit(self, row: Mapping[str, Any], reference: Mapping[str, Any] | None) -> Hit:
-        parcel_id = _attributes(row).get(self.parcel_id_field)
+    def _hits(
+        self, features: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]
+    ) -> tuple[Hit, ...]:
+        reference = answer.get("spatialReference") or self.info.reference.esri
         try:
-            geometry = polygon_from_esri(row.get("geometry"), reference)
-        except GeometryError:
-            geometry = None
-        return Hit(id_text(parcel_id), geometry)
+            lots = polygons_from_esri([row.get("geometry") for row in features], reference)
+        except GeometryError as error:
+            raise SourceMisconfigured(f"{self.origin}: {error}") from error
+        hits: dict[object, Hit] = {}
+        for row, lot in zip(features, lots, strict=True):
+            attributes = _attributes(row)
+            hit = Hit(
+                parcel_id=self.columns.parcel_id_of(attributes),
+                geometry=None if isinstance(lot, GeometryError) else lot,
+                object_id=self.columns.object_id_of(attributes),
+                site=self.columns.site_of(attributes),
+            )
+            # Unstable pages send a row twice; rows without an id cannot be told apart.
+            hits.setdefault(len(hits) if hit.object_id is None else ("id", hit.object_id), hit)
+        return tuple(hits.values())
+
+    def _object_id(self, attributes: Mapping[str, Any]) -> int:
+        object_id = self.columns.object_id_of(attributes)
+        if object_id is None:
+            raise IncompleteAnswer(
+                f"{self.origin}: a row without its object id ({self.object_id}); try again later, "
+                "or name another layer in the registry entry"
+            )
+        return object_id
 
     def _ask(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Call the server, unless it has failed too often of late."""
@@ -190,12 +220,10 @@ class LayerQuery:
         return answer
 
 
-def _attributes(row: Mapping[str, Any]) -> Mapping[str | None, Any]:
+def _attributes(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row.get("attributes") or {}
 
 
-def _sql_value(parcel_id: str, numeric: bool) -> str | None:
-    """The id in a where clause; None where a numeric column cannot hold it."""
-    if not numeric:
-        return "'" + parcel_id.replace("'", "''") + "'"
-    return parcel_id if re.fullmatch(r"-?\d+(\.\d+)?", parcel_id, re.ASCII) else None
+def esri_json(content: Mapping[str, Any]) -> str:
+    """A geometry as a parameter: no blanks, as addresses are short."""
+    return json.dumps(content, separators=(",", ":"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -10,17 +10,25 @@ from shapely import Point
 
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.harvest import harvest, stamp
+from parcels.arcgis.lookups import with_addresses, with_ids
+from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.county import County
-from parcels.errors import ParcelsError, SourceError, SourceMisconfigured, SourceUnavailable
-from parcels.source import Extent, Found
+from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
+from parcels.source import Extent, Found, Page, Stamp
+from parcels.streetaddress import StreetAddress
 
 _Result = TypeVar("_Result")
-_Question = TypeVar("_Question", str, Point)
+_Question = TypeVar("_Question", str, Point, StreetAddress)
 
 
 class ArcGISSource:
-    """Asks the county's layer; where that fails, its alternates in their order."""
+    """Asks the county's layer; what it does not answer, its alternates in their order.
+
+    It is a `WholeLayer` too. Object ids and stamps are those of one layer, so all that has to
+    do with copies stays with the first that answers.
+    """
 
     def __init__(
         self,
@@ -30,11 +38,14 @@ class ArcGISSource:
     ) -> None:
         if not county.layers:
             raise SourceMisconfigured(f"county {county.key!r} has no 'url' and 'layer'")
-        client = client or ArcGISClient(allow_private=county.allow_private)
+        client = client or ArcGISClient.of(county)
+        self._in_flight = county.calls_in_flight
         self._layers = [
             LayerQuery(layer, county.fields, county.where, client, breaker())
             for layer in county.layers
         ]
+        self._points = {layer.origin: PointLookup(layer, self._in_flight) for layer in self._layers}
+        self._copied: LayerQuery | None = None
 
     def check(self) -> None:
         """Ask the layer what it is, and whether it has the mapped columns.
@@ -42,7 +53,7 @@ class ArcGISSource:
         Raises:
             SourceUnavailable, SourceMisconfigured: of the first layer, where none will do.
         """
-        self._first(lambda layer: layer.check())
+        self._first(_checked)
 
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees, as the layer says it.
@@ -53,41 +64,115 @@ class ArcGISSource:
         return self._first(lambda layer: layer.info.extent)
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
-        """The rows with exactly these parcel ids, a query for each."""
-        return self._each(LayerQuery.with_id, parcel_ids)
+        """The rows with exactly these parcel ids, a hundred in a call."""
+        ask = partial(with_ids, in_flight=self._in_flight)
+        return self._each(ask, parcel_ids)
 
     def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
-        """The rows that contain or touch these EPSG:4326 points, a query for each."""
-        return self._each(LayerQuery.at_point, points)
+        """The rows that contain or touch these EPSG:4326 points, a hundred in a call."""
+        return self._each(lambda layer, some: self._points[layer.origin].at_points(some), points)
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        """The rows within `distance_m` metres of these EPSG:4326 points, a hundred in a call."""
+        return self._each(
+            lambda layer, some: self._points[layer.origin].near_points(some, distance_m), points
+        )
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        """Rows that may have these addresses, a few dozen in a call; the caller compares."""
+        return self._each(partial(with_addresses, in_flight=self._in_flight), addresses)
+
+    def stamp(self) -> Stamp:
+        """What the layer says of its state now, in three calls at most.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        return stamp(self._to_copy)
+
+    def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+        """Every row of the layer once; with `after_object_id` only those that come after it.
+
+        Raises:
+            SourceUnavailable: it does not answer now; what was yielded is good.
+            IncompleteAnswer: what it sent does not agree with what it says it has.
+            SourceMisconfigured.
+        """
+        return harvest(self._to_copy, after_object_id, self._in_flight)
+
+    @property
+    def copied_from(self) -> str:
+        """The layer that `stamp` and `harvest` speak of.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        return self._to_copy.origin
+
+    @property
+    def _to_copy(self) -> LayerQuery:
+        if self._copied is None:
+            self._copied = self._first(_checked)
+        return self._copied
 
     def _each(
-        self, ask: Callable[[LayerQuery, _Question], Found], questions: Sequence[_Question]
+        self,
+        ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[Found | ParcelsError]],
+        questions: Sequence[_Question],
     ) -> list[Found | ParcelsError]:
-        answers: list[Found | ParcelsError] = []
-        for question in questions:
-            try:
-                answers.append(self._first(partial(_asked, ask, question)))
-            except SourceError as error:
-                answers.append(error)
-        return answers
+        """What the first layer leaves unanswered is asked of the next."""
+        errors: dict[int, list[ParcelsError]] = {i: [] for i in range(len(questions))}
+        answers: dict[int, Found | ParcelsError] = {}
+        for layer in self._layers:
+            unanswered = list(errors)
+            for i, answer in zip(
+                unanswered, _asked(ask, layer, [questions[i] for i in unanswered]), strict=True
+            ):
+                if isinstance(answer, Found):
+                    answers[i] = answer
+                    del errors[i]
+                else:
+                    errors[i].append(answer)
+            if not errors:
+                break
+        answers |= {i: _most_hopeful(of_layers) for i, of_layers in errors.items()}
+        return [answers[i] for i in range(len(questions))]
 
     def _first(self, ask: Callable[[LayerQuery], _Result]) -> _Result:
         """The answer of the first layer that gives one.
 
         Raises:
             SourceUnavailable: one of them may answer later.
-            SourceMisconfigured: none of them will; of the first layer.
+            SourceMisconfigured, GeometryError: none of them will; of the first layer.
         """
-        errors: list[SourceError] = []
+        errors: list[ParcelsError] = []
         for layer in self._layers:
             try:
                 return ask(layer)
-            except SourceError as error:
+            except ParcelsError as error:
                 errors.append(error)
-        raise next((e for e in errors if isinstance(e, SourceUnavailable)), errors[0])
+        raise _most_hopeful(errors)
+
+
+def _checked(layer: LayerQuery) -> LayerQuery:
+    _ = layer.columns
+    return layer
 
 
 def _asked(
-    ask: Callable[[LayerQuery, _Question], Found], question: _Question, layer: LayerQuery
-) -> Found:
-    return ask(layer, question)
+    ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[Found | ParcelsError]],
+    layer: LayerQuery,
+    questions: Sequence[_Question],
+) -> Sequence[Found | ParcelsError]:
+    if not questions:
+        return []
+    try:
+        _checked(layer)  # before there are threads that would all ask it
+        return ask(layer, questions)
+    except ParcelsError as error:
+        return [error] * len(questions)
+
+
+def _most_hopeful(errors: Sequence[ParcelsError]) -> ParcelsError:
+    """One that may pass, if there is one; else the first."""
+    return next((error for error in errors if isinstance(error, SourceUnavailable)), errors[0])

@@ -1,0 +1,51 @@
+"""Many questions in few calls; a batch that cannot be answered is halved.
+
+One bad question so costs only itself: what it was asked with is asked again without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from parcels.arcgis.inflight import in_order
+from parcels.arcgis.query import LayerQuery
+from parcels.errors import ParcelsError, SourceError
+from parcels.source import Found
+
+_Question = TypeVar("_Question")
+Result = Found | ParcelsError
+
+
+def in_batches(
+    layer: LayerQuery,
+    ask: Callable[[Sequence[_Question]], Sequence[Result]],
+    questions: Sequence[_Question],
+    *,
+    size: int,
+    in_flight: int,
+) -> list[Result]:
+    """An answer or an error for each question, `size` of them in a call."""
+    batches = [questions[start : start + size] for start in range(0, len(questions), size)]
+    answers = in_order(partial(_halved, layer, ask), batches, in_flight)
+    return [answer for batch in answers for answer in batch]
+
+
+def _halved(
+    layer: LayerQuery,
+    ask: Callable[[Sequence[_Question]], Sequence[Result]],
+    questions: Sequence[_Question],
+) -> list[Result]:
+    try:
+        return list(ask(questions))
+    except SourceError as error:
+        if len(questions) == 1 or not layer.is_up_despite(error):
+            return [error] * len(questions)
+    except ParcelsError as error:
+        return [error] * len(questions)
+    middle = len(questions) // 2
+    return [
+        *_halved(layer, ask, questions[:middle]),
+        *_halved(layer, ask, questions[middle:]),
+    ]

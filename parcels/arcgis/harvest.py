@@ -1,0 +1,92 @@
+"""A whole layer, once: every object id that it has, and then every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from parcels.arcgis.inflight import in_order
+from parcels.arcgis.objectids import object_ids
+from parcels.arcgis.pages import rows_with
+from parcels.arcgis.query import LayerQuery, ObjectIds
+from parcels.errors import IncompleteAnswer, QueryRefused
+from parcels.source import Page, Stamp
+
+
+def stamp(layer: LayerQuery) -> Stamp:
+    """What the layer says of its state now, in three calls at most.
+
+    Raises:
+        SourceUnavailable, SourceMisconfigured.
+    """
+    info = layer.info_now()
+    if info.last_edit_ms is not None:
+        return Stamp(last_edit_ms=info.last_edit_ms)
+    return Stamp(count=_count(layer), highest_id=_highest_id(layer))
+
+
+def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> Iterator[Page]:
+    """Every row of the layer once, or those after an object id; see `WholeLayer.harvest`.
+
+    A row that is deleted meanwhile is not missed; one that is there and does not come is.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`.
+        SourceMisconfigured.
+    """
+    ids = _all_ids(layer)
+    start = 0 if after_object_id is None else int(np.searchsorted(ids, after_object_id, "right"))
+    size = layer.page_size
+    pages = [ids[first : first + size] for first in range(start, len(ids), size)]
+    done, total = start, len(ids)
+    answers = in_order(partial(rows_with, layer, consecutive=True), pages, in_flight)
+    for page, hits in zip(pages, answers, strict=True):
+        done += len(hits)
+        total -= len(page) - len(hits)
+        yield Page(tuple(hits), int(page[-1]), done, total)
+
+
+def _all_ids(layer: LayerQuery) -> ObjectIds:
+    """The ids of all rows, as many as the layer counts.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`, where it counts otherwise a second time too.
+        SourceMisconfigured.
+    """
+    for _ in range(2):  # rows come and go between two calls, but not always just then
+        ids = object_ids(layer, {})
+        count = _count(layer)
+        if count is None or count == len(ids):
+            return ids
+    raise IncompleteAnswer(
+        f"{layer.origin}: counts {count} rows and names the object ids of {len(ids)}; try again "
+        "later, or name another layer in the registry entry"
+    )
+
+
+def _count(layer: LayerQuery) -> int | None:
+    """How many rows there are; None where the server does not count."""
+    try:
+        count = layer.answer({"returnCountOnly": "true"}).get("count")
+    except QueryRefused:
+        return None
+    return count if isinstance(count, int) else None
+
+
+def _highest_id(layer: LayerQuery) -> int | None:
+    """The highest object id; None where the server does not reckon it."""
+    column = layer.columns.object_id
+    if column is None or not layer.info.has_statistics:
+        return None
+    maximum = {"statisticType": "max", "onStatisticField": column, "outStatisticFieldName": "TOP"}
+    try:
+        answer = layer.answer({"outStatistics": json.dumps([maximum])})
+    except QueryRefused:
+        return None
+    # Some servers write the name in other letters, or name the expression.
+    features = answer.get("features") or [{}]
+    values = list((features[0].get("attributes") or {}).values())
+    return int(values[0]) if len(values) == 1 and isinstance(values[0], int | float) else None

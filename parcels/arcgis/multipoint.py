@@ -1,0 +1,170 @@
+"""The rows at points: a hundred points are one multipoint, and what comes back is joined here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import shapely
+from shapely import MultiPolygon, Point
+
+from parcels.arcgis.batches import Result, in_batches
+from parcels.arcgis.pages import all_rows
+from parcels.arcgis.query import LayerQuery, esri_json
+from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
+from parcels.measure import buffer_m
+from parcels.source import Found, Hit
+
+_BATCH = 100
+# About 100 m: server and client may differ by a datum step, never by so much.
+_NEAR_DEGREES = 1e-3
+# About a millimetre: a point on an edge touches the lots of both sides.
+_EDGE_DEGREES = 1e-8
+# Until a multipoint has found a row, so many points of a batch without any are asked singly: a
+# server that does not know multipoints may say that there is nothing.
+_PROBES = 3
+_SHORTEST_DEGREE_M = 110_500.0
+
+
+class PointLookup:
+    """Asks a layer for the rows at points (EPSG:4326), and near them."""
+
+    def __init__(self, layer: LayerQuery, in_flight: int) -> None:
+        self._layer = layer
+        self._in_flight = in_flight
+        self._knows_multipoints: bool | None = None
+
+    def at_points(self, points: Sequence[Point]) -> list[Result]:
+        """The rows that contain or touch each of the points."""
+        return in_batches(
+            self._layer, self._at_points, points, size=_BATCH, in_flight=self._in_flight
+        )
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Result]:
+        """The rows within `distance_m` metres of each of the points.
+
+        Rows without a usable geometry are nowhere, and so near no point.
+        """
+
+        def ask(some: Sequence[Point]) -> list[Result]:
+            return self._near(some, distance_m)
+
+        return in_batches(self._layer, ask, points, size=_BATCH, in_flight=self._in_flight)
+
+    def _at_points(self, points: Sequence[Point]) -> list[Result]:
+        if len(points) == 1:
+            return [self._at_point(points[0])]
+        if self._knows_multipoints is False:
+            return self._singly(points)
+        try:
+            hits = self._at_multipoint(points)
+        except QueryRefused:
+            if len(points) > 2 or self._knows_multipoints:
+                raise
+            # If each of the two is answered alone, it is the multipoint that is not understood.
+            answers = self._singly(points)
+            self._knows_multipoints = not all(isinstance(answer, Found) for answer in answers)
+            return answers
+        if hits:
+            self._knows_multipoints = True
+        elif not self._knows_multipoints and not self._nothing_there(points[:_PROBES]):
+            self._knows_multipoints = False
+            return self._singly(points)
+        return self._joined(points, hits)
+
+    def _joined(self, points: Sequence[Point], hits: Sequence[Hit]) -> list[Result]:
+        touching = _join(points, hits)
+        orphans = set(range(len(hits))).difference(*touching)
+        return [
+            # Server and client may differ at an edge, and a broken lot joins nothing.
+            self._at_point(point) if orphans and not rows else self._found(hits, rows)
+            for point, rows in zip(points, touching, strict=True)
+        ]
+
+    def _singly(self, points: Iterable[Point]) -> list[Result]:
+        answers: list[Result] = []
+        for point in points:
+            try:
+                answers.append(self._at_point(point))
+            except ParcelsError as error:
+                answers.append(error)
+        return answers
+
+    def _nothing_there(self, points: Sequence[Point]) -> bool:
+        return not any(self._at_point(point).hits for point in points)
+
+    def _at_point(self, point: Point) -> Found:
+        [[x, y]] = self._layer.info.reference.xy([point])
+        if not np.isfinite([x, y]).all():
+            return Found((), self._layer.origin)
+        hits = self._hits_at("esriGeometryPoint", esri_json({"x": x, "y": y}), [point])
+        return Found(hits, self._layer.origin)
+
+    def _at_multipoint(self, points: Sequence[Point]) -> tuple[Hit, ...]:
+        xy = self._layer.info.reference.xy(points)
+        # A point beyond what the layer's CRS can hold is in none of its lots.
+        xy = xy[np.isfinite(xy).all(axis=1)]
+        if not len(xy):
+            return ()
+        return self._hits_at("esriGeometryMultipoint", esri_json({"points": xy.tolist()}), points)
+
+    def _near(self, points: Sequence[Point], distance_m: float) -> list[Result]:
+        boxes = shapely.union_all([_box(point, distance_m) for point in points])
+        area = esri_json({"rings": self._layer.info.reference.rings(boxes)})
+        reach_degrees = 3 * distance_m / _SHORTEST_DEGREE_M
+        hits = self._hits_at("esriGeometryPolygon", area, points, reach_degrees)
+        near = _join([buffer_m(point, distance_m) for point in points], hits)
+        return [self._found(hits, rows) for rows in near]
+
+    def _hits_at(
+        self, kind: str, geometry: str, points: Sequence[Point], reach_degrees: float = 0.0
+    ) -> tuple[Hit, ...]:
+        """All rows that meet a geometry about some points.
+
+        Raises:
+            SourceUnavailable.
+            SourceMisconfigured: also for rows that lie elsewhere.
+        """
+        question = {
+            "geometry": geometry,
+            "geometryType": kind,
+            "spatialRel": "esriSpatialRelIntersects",
+            **self._layer.info.reference.sent,
+        }
+        first = self._layer.rows(question)
+        self._check_place(points, first.hits, reach_degrees + _NEAR_DEGREES)
+        return all_rows(self._layer, question, first)
+
+    def _check_place(
+        self, points: Sequence[Point], hits: Sequence[Hit], reach_degrees: float
+    ) -> None:
+        places = [hit.geometry for hit in hits if hit.geometry is not None]
+        if not places:
+            return
+        near = shapely.STRtree(points).query(places, "dwithin", reach_degrees)
+        if not near.size:
+            raise SourceMisconfigured(
+                f"{self._layer.origin}: answers with lots that are not at the point: the server "
+                "ignores the place; name another layer in the registry entry"
+            )
+
+    def _found(self, hits: Sequence[Hit], rows: Iterable[int]) -> Found:
+        return Found(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
+
+
+def _join(places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[Hit]) -> list[set[int]]:
+    """For each place the numbers of the hits that it touches."""
+    tree = shapely.STRtree([hit.geometry for hit in hits])
+    touching: list[set[int]] = [set() for _ in places]
+    for place, row in tree.query(list(places), "dwithin", _EDGE_DEGREES).T.tolist():
+        touching[place].add(row)
+    return touching
+
+
+def _box(point: Point, distance_m: float) -> MultiPolygon:
+    """A box in degrees that holds the circle about a point."""
+    lat_degrees = distance_m / _SHORTEST_DEGREE_M
+    lon_degrees = lat_degrees / max(np.cos(np.radians(point.y)), 1e-6)
+    return shapely.box(
+        point.x - lon_degrees, point.y - lat_degrees, point.x + lon_degrees, point.y + lat_degrees
+    )

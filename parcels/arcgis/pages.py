@@ -1,0 +1,101 @@
+"""The rows with known object ids, page by page, each page checked against what must come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from parcels.arcgis.objectids import object_ids, still_there
+from parcels.arcgis.query import LayerQuery, ObjectIds, Rows
+from parcels.errors import IncompleteAnswer, SourceError, SourceMisconfigured
+from parcels.source import Hit
+
+# More rows than this at some points, or for some ids, is a server that ignores the question.
+_MOST_ROWS = 20_000
+
+_Question = Callable[[str, ObjectIds], dict[str, str]]
+
+
+def all_rows(layer: LayerQuery, question: Mapping[str, str], first: Rows) -> tuple[Hit, ...]:
+    """All rows that answer a question, of which `first` are the first page.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`.
+        SourceMisconfigured: also where it sends rows without end.
+    """
+    if not first.cut:
+        return first.hits
+    ids = object_ids(layer, question)
+    if len(ids) > _MOST_ROWS:
+        raise SourceMisconfigured(
+            f"{layer.origin}: has {len(ids)} rows for a question about a few: the server ignores "
+            "it; name another layer in the registry entry"
+        )
+    known = np.array([hit.object_id for hit in first.hits if hit.object_id is not None], np.int64)
+    rest = np.setdiff1d(ids, known)
+    hits = list(first.hits)
+    for start in range(0, len(rest), layer.page_size):
+        hits += rows_with(layer, rest[start : start + layer.page_size])
+    return tuple(hits)
+
+
+def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -> list[Hit]:
+    """The rows with these ascending object ids; those that were deleted meanwhile are missing.
+
+    A page that cannot be had is halved, down to the row that the server chokes on; that one
+    comes without its geometry. Ids are `consecutive` where the layer has none between them.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`, where a row is there and does not come.
+        SourceMisconfigured.
+    """
+    try:
+        return _complete(layer, ids, _by_range if consecutive else _by_list)
+    except IncompleteAnswer:
+        raise
+    except SourceError as error:
+        if not layer.is_up_despite(error):
+            raise
+        if len(ids) == 1:
+            bare = layer.rows(_by_list(layer.object_id, ids), geometry=False).hits
+            if not bare:
+                raise
+            return list(bare)
+    middle = len(ids) // 2
+    halves = (ids[:middle], ids[middle:])
+    return [hit for half in halves for hit in rows_with(layer, half, consecutive=consecutive)]
+
+
+def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Hit]:
+    hits = _wanted(layer, ids, question)
+    missing = np.setdiff1d(ids, np.fromiter(hits, np.int64))
+    while len(missing):
+        more = _wanted(layer, missing, _by_list)
+        hits |= more
+        missing = np.setdiff1d(missing, np.fromiter(more, np.int64))
+        if not more:
+            break
+    if len(missing):
+        withheld = still_there(layer, missing)
+        if len(withheld):
+            raise IncompleteAnswer(
+                f"{layer.origin}: {len(withheld)} of {len(ids)} rows do not come, though the "
+                f"server says that they are there ({layer.object_id} {withheld[0]}, …); try again "
+                "later"
+            )
+    return [hits[object_id] for object_id in sorted(hits)]
+
+
+def _wanted(layer: LayerQuery, ids: ObjectIds, question: _Question) -> dict[int, Hit]:
+    wanted = set(ids.tolist())
+    hits = layer.rows(question(layer.object_id, ids)).hits
+    return {oid: hit for hit in hits if (oid := hit.object_id) is not None and oid in wanted}
+
+
+def _by_range(column: str, ids: ObjectIds) -> dict[str, str]:
+    return {"where": f"{column} >= {ids[0]} AND {column} <= {ids[-1]}"}
+
+
+def _by_list(_: str, ids: ObjectIds) -> dict[str, str]:
+    return {"objectIds": ",".join(map(str, ids.tolist()))}

@@ -1,0 +1,110 @@
+"""SQL conditions for ArcGIS: values quoted, patterns escaped, columns from the layer's list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from parcels.arcgis.columns import Columns
+from parcels.arcgis.layer import LayerInfo
+from parcels.streetaddress import StreetAddress
+
+# "SELECT … LIKE … ESCAPE", as Esri's SQL reference for query expressions writes it.
+_ESCAPE = "$"
+# Words that one side may write otherwise (SAINT, ST), or leave out.
+_OFTEN_WRITTEN_OTHERWISE = re.compile(
+    r"[NS]?[EW]?|NORTH|SOUTH|EAST|WEST|SAINT|ST|MOUNT|MT|FORT|FT|US|STATE|COUNTY|CR|FM|HWY|HIGHWAY|"
+    r"RD|ROAD|RTE|ROUTE|STREET|AVE|AVENUE|DR|DRIVE|LN|LANE|BLVD|THE|OF|AND"
+)
+
+
+def quoted(text: str) -> str:
+    """A text value."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def value(text: str, *, numeric: bool) -> str | None:
+    """A value; None where a numeric column cannot hold it."""
+    if not numeric:
+        return quoted(text)
+    return text if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else None
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """The column has one of these values, which are written as `value` does."""
+    return f"{column} IN ({','.join(values)})"
+
+
+def both(first: str | None, second: str) -> str:
+    """Two conditions at once; the first may be missing."""
+    return second if first is None else f"({first}) AND ({second})"
+
+
+def either(conditions: Iterable[str]) -> str:
+    """At least one of the conditions."""
+    return " OR ".join(f"({condition})" for condition in conditions)
+
+
+def like(column: str, pattern: str) -> str:
+    """Capitals of the column match a pattern whose texts went through `literal`."""
+    escape = f" ESCAPE '{_ESCAPE}'" if _ESCAPE in pattern else ""
+    return f"UPPER({column}) LIKE {quoted(pattern)}{escape}"
+
+
+def literal(text: str) -> str:
+    """A text in a pattern, in which no character stands for others."""
+    return re.sub(rf"([%_{re.escape(_ESCAPE)}])", rf"{_ESCAPE}\1", text.upper())
+
+
+def at_address(columns: Columns, info: LayerInfo, address: StreetAddress) -> str | None:
+    """Rows that may have an address: too many rather than too few; None where none can.
+
+    The columns have the house number and the street, or the whole line.
+    """
+    street = _street_pattern(address.street_name)
+    if columns.house_number is not None and columns.street:
+        number = _number_condition(columns.house_number, info, address.house_number)
+        if number is None or street is None:
+            return number
+        return both(number, either(like(column, street) for column in columns.street))
+    if columns.address is None:
+        return None
+    number_text = literal(_digits(address.house_number) or address.house_number)
+    if street is None:
+        return like(columns.address, f"%{number_text}%")
+    # Number first, or street first as Tennessee writes it.
+    return either(
+        like(columns.address, pattern)
+        for pattern in (f"%{number_text}%{street}", f"{street}{number_text}%")
+    )
+
+
+def _number_condition(column: str, info: LayerInfo, house_number: str) -> str | None:
+    digits = _digits(house_number)
+    if info.is_numeric(column):
+        return None if digits is None else f"{column} = {digits}"
+    # "0123", "123.0", "123 1/2" and "121-125" all begin or end somewhere.
+    return like(column, f"%{literal(digits or house_number)}%")
+
+
+def _digits(house_number: str) -> str | None:
+    leading = re.match(r"\d+", house_number, re.ASCII)
+    return leading[0] if leading else None
+
+
+def _street_pattern(street_name: str) -> str | None:
+    """A pattern for the street's most telling word; None where none is.
+
+    Numbered streets have none: they are written 2ND, 2 and SECOND.
+    """
+    words = [
+        word
+        for word in street_name.upper().split()
+        if not _OFTEN_WRITTEN_OTHERWISE.fullmatch(word) and not any(map(str.isdigit, word))
+    ]
+    telling = max(words, key=len, default="")
+    if len(telling) < 2:
+        return None
+    # O'BRIEN and ST JOHN'S lose their apostrophes where addresses are read.
+    first, middle, last = telling[0], telling[1:-1], telling[-1]
+    return "%" + "%".join(literal(part) for part in (first, middle, last) if part) + "%"
