@@ -131,8 +131,9 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class NoLot:
-    """The source answered: there is no lot here."""
+    """The source answered: there is no lot here. `located` says where; None for a parcel id."""
 
+    located: Located | None = field(default=None, compare=False)
     status: Literal["none"] = "none"
 
 

@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Geod
 from shapely import MultiPolygon, Point
+from shapely.geometry.base import BaseGeometry
 
 from parcels.agreement import elsewhere, is_numbered, may_be, rating
 from parcels.measure import area_m2, areas_m2
@@ -37,7 +38,11 @@ class Place:
 
     def is_anonymous(self) -> bool:
         """Without an id and a house number, as rights of way and placeholders are."""
-        return not self.parcel_ids and not any(is_numbered(hit.site) for hit in self.hits)
+        return not self.parcel_ids and not self.is_numbered()
+
+    def is_numbered(self) -> bool:
+        """Whether a row of it has a house number."""
+        return any(is_numbered(hit.site) for hit in self.hits)
 
     def may_be(self, wanted: StreetAddress) -> bool:
         """Whether a row of it has the number, and the street where the layer says one."""
@@ -125,7 +130,7 @@ def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
     return lots
 
 
-def distances_m(point: Point, geometries: Sequence[MultiPolygon]) -> NDArray[np.float64]:
+def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.float64]:
     """The distances (n,) in metres from an EPSG:4326 point to geometries close by; 0 inside.
 
     Degrees are scaled to metres at the point, which is right to 0.1 % within a kilometre.

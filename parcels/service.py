@@ -1,47 +1,59 @@
-"""ParcelBoundaryService: a point or a parcel id -> the county's lot, else the 30 m buffer."""
+"""ParcelBoundaryService: parcel id, point or address -> the county's lot, else the 30 m buffer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
-import shapely
-from pyproj import Geod
-from shapely import MultiPolygon, Point
+from shapely import Point
 
 from parcels.boundary import (
     Answer,
     Boundary,
+    Located,
     Lot,
-    Method,
     NoBoundary,
     NoLot,
+    NotLocated,
     Property,
     Unavailable,
 )
 from parcels.county import County
-from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
-from parcels.measure import area_m2, areas_m2, buffer_m, polygonal
-from parcels.source import Extent, Found, ParcelSource
+from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
+from parcels.lookup import LookUp, Spot, unavailable
+from parcels.measure import area_m2, buffer_m
+from parcels.outside import Outside
+from parcels.source import ParcelSource
+from parcels.streetaddress import StreetAddress, parse_address, read_address
+
+if TYPE_CHECKING:
+    from parcels.geocode import Geocoder
 
 BUFFER_M = 30.0
 # A point so far from every parcel of the county was meant for another one, or is mistyped.
 _OUTSIDE_M = 50_000.0
-_GEOD = Geod(ellps="WGS84")
 
 WhenUnavailable = Literal["defer", "buffer"]
-_Question = TypeVar("_Question", str, Point)
 
 
 class ParcelBoundaryService:
     """Finds the boundary of each property in a county's parcels.
 
-    A parcel id goes before the point; the point is used where the county does not know the id.
-    Of several lots at a point, those with the same geometry are one boundary with many ids;
-    else the smallest that strictly contains the point is taken.
+    A parcel id goes before the point, and the point before the address; the next one is used
+    where the county does not know the id. Of several lots at a point, those with the same
+    geometry are one boundary with many ids; else the lot that strictly contains the point, has
+    the address's house number, or is the smallest, in this order. A point in the street takes
+    the nearest lot with the house number, within 40 m. A geocoder's point along the street
+    counts only where a lot's house number agrees.
     """
 
-    def __init__(self, county: County, source: ParcelSource | None = None) -> None:
+    def __init__(
+        self,
+        county: County,
+        source: ParcelSource | None = None,
+        geocoder: Geocoder | None = None,
+    ) -> None:
         """`source` replaces the one that the county names (a cache, a test).
 
         Raises:
@@ -49,6 +61,9 @@ class ParcelBoundaryService:
         """
         self.county = county
         self._source = source if source is not None else _source_of(county)
+        self._given_geocoder = geocoder
+        self._look_up = LookUp(county, self._source)
+        self._outside = Outside(county, self._source)
 
     def check(self) -> None:
         """Open the county's source, to learn of a mistake before any property is looked up.
@@ -64,32 +79,67 @@ class ParcelBoundaryService:
         return self.look_up_many([prop])[0]
 
     def look_up_many(self, props: Sequence[Property]) -> list[Answer]:
-        """For each property, in order: its lot, that there is none, or that nobody can say.
+        """For each property, in order: its lot, that there is none, or why nobody can say.
 
         It does not raise for a source that fails: the answer is `Unavailable`, with the reason.
         """
         answers: list[Answer] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
-        found = self._ask(self._source.with_ids, list(ids.values()))
-        for (i, parcel_id), rows in zip(ids.items(), found, strict=True):
-            answers[i] = _answer_for_id(parcel_id, rows)
-        points = {
-            i: point
-            for i, prop in enumerate(props)
-            if isinstance(answers[i], NoLot) and (point := prop.point) is not None
-        }
-        found = self._ask(self._source.at_points, list(points.values()))
-        for (i, point), rows in zip(points.items(), found, strict=True):
-            answers[i] = _answer_at_point(point, rows)
+        _fill(answers, ids, self._look_up.by_id(list(ids.values())))
+        spots = self._given_spots(props, answers) | self._geocoded_spots(props, answers)
+        _fill(answers, spots, self._look_up.at(list(spots.values())))
         return answers
+
+    def _given_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
+        """Where those with coordinates are that have no lot yet; an answer for those beyond."""
+        spots: dict[int, Spot] = {}
+        for i, prop in enumerate(props):
+            if not isinstance(answers[i], NoLot) or prop.point is None:
+                continue
+            beyond = self._beyond(prop.point) if self.county.extent is not None else None
+            if beyond is not None:
+                answers[i] = beyond
+            else:
+                wanted = parse_address(prop.address) if prop.address else None
+                spots[i] = Spot(Located(prop.point.x, prop.point.y), wanted)
+        return spots
+
+    def _geocoded_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
+        """Where those with an address alone are; an answer for those that cannot be found."""
+        wanted: dict[int, StreetAddress] = {}
+        for i, prop in enumerate(props):
+            if not isinstance(answers[i], NoLot) or prop.point is not None or not prop.address:
+                continue
+            try:
+                wanted[i] = read_address(prop.address)
+            except PropertyError as error:
+                answers[i] = NotLocated("address_not_found", str(error))
+        if not wanted:
+            return {}
+        spots: dict[int, Spot] = {}
+        located = self._geocoder.locate_many(list(wanted.values()))
+        for (i, address), place in zip(wanted.items(), located, strict=True):
+            if isinstance(place, Located):
+                spots[i] = Spot(place, address)
+            else:
+                answers[i] = unavailable(place) if isinstance(place, ParcelsError) else place
+        return spots
+
+    @cached_property
+    def _geocoder(self) -> Geocoder:
+        # Imported late: most properties come with coordinates.
+        from parcels.geocode import Geocoder
+
+        return self._given_geocoder or Geocoder(self.county, self._source)
 
     def boundaries(
         self, props: Sequence[Property], when_unavailable: WhenUnavailable = "defer"
     ) -> list[Boundary | NoBoundary]:
         """For each property, in order: what to measure, or why there is nothing to measure.
 
-        A point without a lot gets its 30 m buffer. Where the source does not answer, "defer"
-        leaves the property for later, and "buffer" takes the buffer, marked `unavailable`.
+        A point without a lot gets its 30 m buffer, but never a point reckoned along the street.
+        Where the source does not answer, "defer" leaves the property for later, and "buffer"
+        takes the buffer about given coordinates, marked `unavailable`.
         """
         return [
             self._boundary(prop, answer, when_unavailable)
@@ -101,57 +151,50 @@ class ParcelBoundaryService:
     ) -> Boundary | NoBoundary:
         if isinstance(answer, Lot):
             return answer.boundary
-        if isinstance(answer, Unavailable) and (
-            answer.reason != "unavailable" or when_unavailable == "defer" or prop.point is None
-        ):
+        if isinstance(answer, NotLocated):
             return NoBoundary(answer.reason, answer.detail)
-        if prop.point is None:
+        if isinstance(answer, Unavailable):
+            if answer.reason != "unavailable" or when_unavailable == "defer" or prop.point is None:
+                return NoBoundary(answer.reason, answer.detail)
+            return self._buffer(Located(prop.point.x, prop.point.y), "unavailable")
+        if answer.located is None:
             return NoBoundary(
                 "not_found",
                 f"parcel id {prop.parcel_id!r} is not known in {self.county.name}; check it "
                 "(white space and dashes count), or give longitude and latitude",
             )
-        far = self._outside(prop.point)
-        if far is not None:
-            return far
-        method: Method = "no_lot" if isinstance(answer, NoLot) else "unavailable"
-        circle = buffer_m(prop.point, BUFFER_M)
-        return Boundary(circle, "buffer_30m", area_m2(circle), method, self._origin)
+        return self._buffer(answer.located, "no_lot")
+
+    def _buffer(
+        self, located: Located, method: Literal["no_lot", "unavailable"]
+    ) -> Boundary | NoBoundary:
+        point = Point(located.longitude, located.latitude)
+        beyond = self._beyond(point)
+        if beyond is not None:
+            return NoBoundary(beyond.reason, beyond.detail)
+        circle = buffer_m(point, BUFFER_M)
+        return Boundary(
+            circle, "buffer_30m", area_m2(circle), method, self._origin, located=located
+        )
 
     @property
     def _origin(self) -> str:
         layers = self.county.layers
         return f"{layers[0].url}/{layers[0].layer}" if layers else str(self.county.path)
 
-    def _outside(self, point: Point) -> NoBoundary | None:
-        try:
-            extent, limit_m = self.county.extent, 0.0
-            if extent is None:
-                extent, limit_m = self._source.extent(), _OUTSIDE_M
-        except ParcelsError:
-            return None  # nobody can say where the county lies
-        distance_m = 0.0 if extent is None else _distance_m(point, extent)
-        if distance_m <= limit_m:
+    def _beyond(self, point: Point) -> NotLocated | None:
+        detail = self._outside.detail(point, _OUTSIDE_M)
+        if detail is None:
             return None
-        return NoBoundary(
+        return NotLocated(
             "outside_county",
-            f"longitude {point.x}, latitude {point.y} lies {distance_m / 1000:,.1f} km outside "
-            f"{self.county.name}; check the county, and that longitude and latitude are not "
-            "swapped",
+            f"{detail}; check the county, and that longitude and latitude are not swapped",
         )
 
-    def _ask(
-        self,
-        ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
-        questions: list[_Question],
-    ) -> list[Found | ParcelsError]:
-        """The source's answers; where it fails as a whole, that error for each question."""
-        if not questions:
-            return []
-        try:
-            return ask(questions)
-        except ParcelsError as error:
-            return [error] * len(questions)
+
+def _fill(answers: list[Answer], asked: Iterable[int], found: Sequence[Answer]) -> None:
+    for i, answer in zip(asked, found, strict=True):
+        answers[i] = answer
 
 
 def _source_of(county: County) -> ParcelSource:
@@ -168,67 +211,3 @@ def _source_of(county: County) -> ParcelSource:
     from parcels.arcgis import ArcGISSource
 
     return ArcGISSource(county)
-
-
-def _answer_for_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:
-    if isinstance(rows, ParcelsError):
-        return _unavailable(rows)
-    own = [hit for hit in rows.hits if hit.parcel_id == parcel_id]
-    if not own:
-        return NoLot()
-    whole = [hit.geometry for hit in own if hit.geometry is not None]
-    if not whole:
-        return _bad_geometry(f"parcel id {parcel_id!r}", rows)
-    lot = whole[0]
-    if any(other != lot for other in whole):
-        # A lot of several pieces, each in a row of its own.
-        lot = shapely.normalize(polygonal(shapely.union_all(whole)))
-    return _lot(lot, rows, "parcel_id", parcel_id)
-
-
-def _answer_at_point(point: Point, rows: Found | ParcelsError) -> Answer:
-    if isinstance(rows, ParcelsError):
-        return _unavailable(rows)
-    if not rows.hits:
-        return NoLot()
-    lots = [hit.geometry for hit in rows.hits if hit.geometry is not None]
-    if not lots:
-        return _bad_geometry(f"longitude {point.x}, latitude {point.y}", rows)
-    # On a shared edge nothing contains the point strictly: then every lot that it touches.
-    inside = [lot for lot in lots if shapely.contains_properly(lot, point)] or lots
-    smallest = inside[int(areas_m2(inside).argmin())] if len(inside) > 1 else inside[0]
-    return _lot(smallest, rows, "point")
-
-
-def _lot(lot: MultiPolygon, rows: Found, method: Method, parcel_id: str | None = None) -> Lot:
-    ids = {hit.parcel_id for hit in rows.hits if hit.geometry == lot} | {parcel_id}
-    return Lot(
-        Boundary(
-            geometry=lot,
-            source="lot",
-            area_m2=area_m2(lot),
-            method=method,
-            origin=rows.origin,
-            parcel_ids=tuple(sorted(i for i in ids if i is not None)),
-        )
-    )
-
-
-def _unavailable(error: ParcelsError) -> Unavailable:
-    for_now = isinstance(error, SourceUnavailable)
-    return Unavailable(str(error), "unavailable" if for_now else "misconfigured")
-
-
-def _bad_geometry(what: str, rows: Found) -> Unavailable:
-    return Unavailable(
-        f"{rows.origin}: the lot of {what} has a geometry that cannot be repaired; "
-        "report it to the county",
-        "bad_geometry",
-    )
-
-
-def _distance_m(point: Point, extent: Extent) -> float:
-    """The geodesic distance from a point to a box; 0 inside it."""
-    west, south, east, north = extent
-    nearest_x, nearest_y = min(max(point.x, west), east), min(max(point.y, south), north)
-    return float(_GEOD.inv(point.x, point.y, nearest_x, nearest_y)[2])

@@ -1,0 +1,96 @@
+"""The answers of an ArcGIS geocoder: which of them is the house that was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shapely import Point
+
+from parcels.boundary import Located
+from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating
+from parcels.lots import distances_m
+from parcels.streetaddress import StreetAddress
+
+_LOWEST_SCORE = 80.0
+# What a match is, in Esri's words. Any other (a street, a town, a ZIP code) is no house; older
+# locators do not say it, and most of them are of streets with ranges of numbers.
+_HOUSES = ("PointAddress", "Subaddress", "Parcel")
+_ALONG_THE_STREET = ("StreetAddress", "StreetAddressExt", "")
+# Candidates so close are one house: its door, its parcel, its mail box.
+_ONE_HOUSE_M = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A candidate that is a house with the wanted number and street."""
+
+    located: Located
+    rating: tuple[int, int, int]
+
+    @property
+    def rank(self) -> tuple[bool, tuple[int, int, int], float]:
+        return not self.located.interpolated, self.rating, self.located.confidence
+
+    def is_far_from(self, other: _Match) -> bool:
+        here = Point(self.located.longitude, self.located.latitude)
+        there = Point(other.located.longitude, other.located.latitude)
+        return bool(distances_m(here, [there])[0] > _ONE_HOUSE_M)
+
+
+def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the locator says of a match, by field."""
+    said = candidate.get("attributes")
+    return said if isinstance(said, dict) else {}
+
+
+def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Finding:
+    """The best of the candidates that are a house with the wanted number and street.
+
+    A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Two equally good
+    ones that are not the same house are ambiguous.
+    """
+    matches = [match for c in candidates if (match := _match(wanted, c)) is not None]
+    if not matches:
+        others = [text for c in candidates if (text := _matched(c)) and _score(c) > 0]
+        return Miss(f"it finds {others[0]} instead" if others else "")
+    first = max(matches, key=lambda match: match.rank)
+    if any(m.rank == first.rank and m.is_far_from(first) for m in matches):
+        return ambiguous(wanted, "the county's GeocodeServer has several places for it")
+    return first.located
+
+
+def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None:
+    kind = str(attributes(candidate).get("Addr_type") or "")
+    score, matched = _score(candidate), _matched(candidate)
+    point = _point(candidate.get("location"))
+    if score < _LOWEST_SCORE or point is None or kind not in (*_HOUSES, *_ALONG_THE_STREET):
+        return None
+    rated = match_rating(matched, wanted)
+    if rated is None:
+        return None
+    interpolated = kind not in _HOUSES
+    located = Located(*point, "geocode_server", min(score / 100, 1.0), interpolated, matched)
+    return _Match(located, rated)
+
+
+def _score(candidate: Mapping[str, Any]) -> float:
+    score = candidate.get("score", attributes(candidate).get("Score"))
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else 0.0
+
+
+def _matched(candidate: Mapping[str, Any]) -> str:
+    return str(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
+
+
+def _point(location: object) -> tuple[float, float] | None:
+    """Longitude and latitude; None where there are none (an address not found has NaN)."""
+    if not isinstance(location, dict):
+        return None
+    try:
+        x, y = float(location["x"]), float(location["y"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (x, y) if -180 <= x <= 180 and -90 <= y <= 90 else None

@@ -1,0 +1,70 @@
+"""What one stage says of an address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from parcels.agreement import elsewhere, rating
+from parcels.boundary import Located, NotLocated
+from parcels.errors import ParcelsError
+from parcels.source import SiteAddress
+from parcels.streetaddress import StreetAddress, parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """The stage does not know the address; `detail` is what it has instead, if anything."""
+
+    detail: str = ""
+
+
+Finding = Located | NotLocated | Miss | ParcelsError
+
+
+class Stage(Protocol):
+    """One way to find addresses.
+
+    Attributes:
+        name: for messages: "the US Census".
+    """
+
+    name: str
+
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+        """A finding for each address, in order; it raises nothing of `ParcelsError`."""
+        ...
+
+
+def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | None:
+    """How well the address that a geocoder found agrees with the wanted one; None: not at all.
+
+    Geocoders answer with the nearest thing they know, which may be another house or another
+    town; what they found is believed only where number, street, and ZIP code or city agree.
+    """
+    found = parse_address(matched)
+    if found is None:
+        return None
+    site = SiteAddress(
+        house_number=found.house_number,
+        street=found.street,
+        unit=found.unit,
+        city=found.city,
+        postcode=found.postcode,
+    )
+    return None if elsewhere(site, wanted) else rating(site, wanted)
+
+
+def ambiguous(wanted: StreetAddress, detail: str) -> NotLocated:
+    """The address is that of several places."""
+    missing = [
+        name
+        for name, value in (("the city", wanted.city), ("the ZIP code", wanted.postcode))
+        if not value
+    ]
+    advice = f"add {' or '.join(missing)}" if missing else "add the unit, or a direction (N, S)"
+    return NotLocated(
+        "address_ambiguous",
+        f"address {wanted.line!r}: {detail}; {advice}, or give a parcel_id or coordinates",
+    )

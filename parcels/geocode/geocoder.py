@@ -1,0 +1,120 @@
+"""Asks for addresses: the parcel layer, the county's GeocodeServer, the US Census."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from shapely import Point
+
+from parcels.boundary import Located, NotLocated
+from parcels.county import County
+from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
+from parcels.geocode.census import Census
+from parcels.geocode.finding import Finding, Miss, Stage
+from parcels.geocode.geocode_server import GeocodeServer
+from parcels.geocode.parcel_layer import ParcelLayer
+from parcels.outside import Outside
+from parcels.source import ParcelSource
+from parcels.streetaddress import StreetAddress
+
+# A house of the county may lie so far beyond the outermost parcel that the layer has.
+_BEYOND_PARCELS_M = 1_000.0
+
+
+@dataclass
+class _Open:
+    """An address that nobody has found so far, and what was said of it."""
+
+    wanted: StreetAddress
+    result: Located | NotLocated | ParcelsError | None = None
+    errors: list[ParcelsError] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+    outside: str | None = None
+
+
+class Geocoder:
+    """Finds addresses of one county; each stage is asked only for what the one before left."""
+
+    def __init__(
+        self,
+        county: County,
+        source: ParcelSource,
+        *,
+        census: Census | None = None,
+        geocode_server: GeocodeServer | None = None,
+    ) -> None:
+        """`census` and `geocode_server` replace those that the county's entry asks for."""
+        self._county = county
+        self._outside = Outside(county, source)
+        self._stages: list[Stage] = []
+        if county.fields.has_addresses:
+            self._stages.append(ParcelLayer(source, county.name))
+        if county.geocode_server is not None:
+            self._stages.append(geocode_server or GeocodeServer.of(county))
+        if county.census and county.synthetic is None:
+            self._stages.append(census or Census())
+
+    def locate_many(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[Located | NotLocated | ParcelsError]:
+        """For each address, in order: where it is, that it cannot be found, or who is down.
+
+        A stage that does not answer leaves its addresses to the next; where that does not know
+        them either, they are unavailable and not unknown. Only the parcel layer's failure ends
+        the search at once: without it no lot would be found.
+        """
+        if not self._stages:
+            return [self._nobody_to_ask()] * len(addresses)
+        asked = [_Open(self._with_state(wanted)) for wanted in addresses]
+        for stage in self._stages:
+            left = [one for one in asked if one.result is None]
+            if left:
+                for one, finding in zip(left, stage.locate([o.wanted for o in left]), strict=True):
+                    self._take(one, stage, finding)
+        return [one.result if one.result is not None else self._not_found(one) for one in asked]
+
+    def _with_state(self, wanted: StreetAddress) -> StreetAddress:
+        return wanted if wanted.state else replace(wanted, state=self._county.state)
+
+    def _take(self, one: _Open, stage: Stage, finding: Finding) -> None:
+        if isinstance(finding, Miss):
+            if finding.detail:
+                one.hints.append(f"{stage.name}: {finding.detail}")
+        elif isinstance(finding, ParcelsError):
+            one.errors.append(finding)
+            if isinstance(stage, ParcelLayer):
+                one.result = finding
+        elif isinstance(finding, Located):
+            point = Point(finding.longitude, finding.latitude)
+            detail = self._outside.detail(point, _BEYOND_PARCELS_M)
+            if detail is None:
+                one.result = finding
+            else:
+                one.outside = f"{stage.name} finds {finding.matched}; {detail}"
+        else:
+            one.result = finding
+
+    def _not_found(self, one: _Open) -> NotLocated | ParcelsError:
+        for error in one.errors:
+            if isinstance(error, SourceUnavailable):
+                return error
+        if one.errors:
+            return one.errors[0]
+        if one.outside is not None:
+            return NotLocated(
+                "outside_county", f"address {one.wanted.line!r}: {one.outside}; check the county"
+            )
+        hints = "".join(f" ({hint})" for hint in one.hints)
+        asked = ", ".join(stage.name for stage in self._stages)
+        return NotLocated(
+            "address_not_found",
+            f"address {one.wanted.line!r} is not known to {asked}{hints}; check its spelling, "
+            "city and ZIP code, or give longitude and latitude, or a parcel_id",
+        )
+
+    def _nobody_to_ask(self) -> SourceMisconfigured:
+        return SourceMisconfigured(
+            f"county {self._county.key!r} has nothing that finds addresses; set fields: "
+            "{address: …}, geocode_server, or census: true in the registry entry"
+        )

@@ -1,0 +1,191 @@
+"""Asks a source for lots, and answers: lot, none, unavailable, or not located."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import shapely
+from shapely import Point
+
+from parcels.boundary import (
+    Answer,
+    Boundary,
+    Located,
+    Lot,
+    Method,
+    NoLot,
+    NotLocated,
+    Unavailable,
+)
+from parcels.county import County
+from parcels.errors import ParcelsError, SourceUnavailable
+from parcels.lots import Place, lot_at, nearest_with_number, places
+from parcels.measure import area_m2, polygonal
+from parcels.source import Found, ParcelSource
+from parcels.streetaddress import StreetAddress
+
+# How far from a point in the street the lot may lie that has the house number.
+NEAR_M = 40.0
+# Of a point along the street that lies in a lot, but in a layer without house numbers.
+_UNCONFIRMED_SHARE = 0.5
+
+_Question = TypeVar("_Question")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where to look for a lot, and the address that it should have, where that is known."""
+
+    located: Located
+    wanted: StreetAddress | None = None
+
+    @property
+    def point(self) -> Point:
+        """In EPSG:4326."""
+        return Point(self.located.longitude, self.located.latitude)
+
+    @property
+    def needs_the_number(self) -> bool:
+        """Whether nothing may be measured there before a lot's house number agrees."""
+        return self.located.interpolated or self.located.method == "parcel_layer"
+
+
+class LookUp:
+    """Lots by parcel id and by place. It does not raise for a source that fails."""
+
+    def __init__(self, county: County, source: ParcelSource) -> None:
+        self._source = source
+        fields = county.fields
+        self._has_numbers = fields.address is not None or fields.house_number is not None
+        self._has_ids = fields.parcel_id is not None
+
+    def by_id(self, parcel_ids: Sequence[str]) -> list[Answer]:
+        """For each parcel id, in order."""
+        found = _ask(self._source.with_ids, parcel_ids)
+        return [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
+
+    def at(self, spots: Sequence[Spot]) -> list[Answer]:
+        """For each spot, in order: the lot there, else the nearest with the house number."""
+        found = _ask(self._source.at_points, [spot.point for spot in spots])
+        first = [self._at(spot, rows) for spot, rows in zip(spots, found, strict=True)]
+        answers = [answer for answer, _ in first]
+        astray = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
+        near = _ask(
+            lambda points: self._source.near_points(points, NEAR_M),
+            [spots[i].point for i in astray],
+        )
+        for (i, wanted), rows in zip(astray.items(), near, strict=True):
+            answers[i] = _near(spots[i], wanted, rows) or answers[i]
+        return answers
+
+    def _at(self, spot: Spot, rows: Found | ParcelsError) -> tuple[Answer, StreetAddress | None]:
+        """The answer so far, and the address that a lot nearby may have with more right."""
+        if isinstance(rows, ParcelsError):
+            return unavailable(rows), None
+        if rows.hits and all(hit.geometry is None for hit in rows.hits):
+            return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
+        lot = lot_at(spot.point, rows.hits, spot.wanted)
+        if lot is not None and self._has_ids and lot.is_anonymous():
+            lot = None  # a right of way: where lots have ids, this is none
+        elsewhere = spot.wanted if self._has_numbers and not _has_number(lot, spot) else None
+        if spot.needs_the_number:
+            return self._confirmed(spot, lot, rows), elsewhere
+        if lot is None:
+            return NoLot(spot.located), elsewhere
+        # A geocoder's point at the house may have strayed into the neighbour's lot; coordinates
+        # that were given are the user's word.
+        strayed = spot.located.method != "given" and lot.is_numbered()
+        return _lot(lot, rows, "point", spot.located), elsewhere if strayed else None
+
+    def _confirmed(self, spot: Spot, lot: Place | None, rows: Found) -> Answer:
+        """The lot at a point that alone says nothing, if its number agrees."""
+        if _has_number(lot, spot) and lot is not None:
+            method: Method = "address" if spot.located.method == "parcel_layer" else "point"
+            return _lot(lot, rows, method, spot.located)
+        inside = lot is not None and shapely.contains_properly(lot.geometry, spot.point)
+        if lot is not None and inside and not self._has_numbers:
+            confidence = spot.located.confidence * _UNCONFIRMED_SHARE
+            return _lot(lot, rows, "point", replace(spot.located, confidence=confidence))
+        line = spot.wanted.line if spot.wanted is not None else spot.located.matched
+        there = "no lot there or within 40 m has that house number"
+        if not self._has_numbers:
+            there = "the point lies in no lot, and no column of house numbers is mapped"
+        return NotLocated(
+            "address_unconfirmed",
+            f"address {line!r}: {spot.located.method} puts it at longitude "
+            f"{spot.located.longitude}, latitude {spot.located.latitude}, reckoned along the "
+            f"street, and {there}; give longitude and latitude, or a parcel_id",
+        )
+
+
+def _has_number(lot: Place | None, spot: Spot) -> bool:
+    return lot is not None and spot.wanted is not None and lot.may_be(spot.wanted)
+
+
+def _near(spot: Spot, wanted: StreetAddress, rows: Found | ParcelsError) -> Answer | None:
+    if isinstance(rows, ParcelsError):
+        return unavailable(rows)
+    lot = nearest_with_number(spot.point, rows.hits, wanted, NEAR_M)
+    return None if lot is None else _lot(lot, rows, "house_number", spot.located)
+
+
+def _ask(
+    ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
+    questions: Sequence[_Question],
+) -> list[Found | ParcelsError]:
+    """The source's answers; where it fails as a whole, that error for each question."""
+    if not questions:
+        return []
+    try:
+        return ask(questions)
+    except ParcelsError as error:
+        return [error] * len(questions)
+
+
+def _of_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:
+    if isinstance(rows, ParcelsError):
+        return unavailable(rows)
+    own = [hit for hit in rows.hits if hit.parcel_id == parcel_id]
+    if not own:
+        return NoLot()
+    stacks = places(rows.hits)
+    pieces = [place for place in stacks if parcel_id in place.parcel_ids]
+    if not pieces:
+        return _bad_geometry(f"parcel id {parcel_id!r}", rows)
+    if len(pieces) == 1:
+        return _lot(pieces[0], rows, "parcel_id", None)
+    # A lot of several pieces, each in a row of its own.
+    union = shapely.union_all([piece.geometry for piece in pieces])
+    whole = Place(shapely.normalize(polygonal(union)), tuple(own))
+    return _lot(whole, rows, "parcel_id", None)
+
+
+def _lot(lot: Place, rows: Found, method: Method, located: Located | None) -> Lot:
+    return Lot(
+        Boundary(
+            geometry=lot.geometry,
+            source="lot",
+            area_m2=area_m2(lot.geometry),
+            method=method,
+            origin=rows.origin,
+            parcel_ids=lot.parcel_ids,
+            fetched_at=rows.fetched_at,
+            located=located,
+        )
+    )
+
+
+def unavailable(error: ParcelsError) -> Unavailable:
+    """The answer where a source or a geocoder could give none."""
+    for_now = isinstance(error, SourceUnavailable)
+    return Unavailable(str(error), "unavailable" if for_now else "misconfigured")
+
+
+def _bad_geometry(what: str, rows: Found) -> Unavailable:
+    return Unavailable(
+        f"{rows.origin}: the lot of {what} has a geometry that cannot be repaired; "
+        "report it to the county",
+        "bad_geometry",
+    )
