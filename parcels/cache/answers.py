@@ -23,7 +23,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from parcels.cache.tables import COLUMNS, Unreadable, hits_of, read_table, table_of, write_table
+from parcels.cache.tables import (
+    COLUMNS,
+    Unreadable,
+    hits_of,
+    read_table,
+    table_of,
+    take,
+    write_table,
+)
 from parcels.source import Found, Hit
 
 log = logging.getLogger(__name__)
@@ -179,7 +187,7 @@ def _found(places: Mapping[str, _Place]) -> dict[str, Found]:
     """The answers at places of one part, made from its columns at once."""
     [part] = {id(place.part): place.part for place in places.values()}.values()
     rows = [row for p in places.values() for row in range(p.start, p.start + p.count)]
-    taken = part.take(rows)
+    taken = take(part, rows)
     hits = iter(zip(taken["is_hit"].to_pylist(), hits_of(taken), strict=True))
     origins = taken["origin"].to_pylist()
     answers: dict[str, Found] = {}

@@ -144,6 +144,10 @@ class CopyingInFolder:
                     writer.write_table(table.replace_schema_metadata(schema.metadata))
 
         write_whole(self._goal, write)
+        self.discard()
+
+    def discard(self) -> None:
+        """See `CopyInProgress`."""
         shutil.rmtree(self._parts, ignore_errors=True)
 
     def _part(self, number: int) -> Path:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from parcels.cache.protocol import KeptLayer
+from parcels.cache.protocol import CopyInProgress, KeptLayer
 from parcels.errors import IncompleteAnswer
 from parcels.source import Stamp, WholeLayer
 
@@ -49,16 +49,12 @@ def fetch_layer(
     stamp = source.stamp()
     with kept.copying(stamp) as copy:
         earlier = copy.rows
-        expected = copy.rows
-        for page in source.harvest(copy.after_object_id):
-            copy.add(page)
-            expected = page.done
-            progress(copy.rows, page.total)
-        if copy.rows != expected:
-            raise IncompleteAnswer(
-                f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
-                "run the same command again"
-            )
+        try:
+            _add_pages(source, copy, progress)
+        except IncompleteAnswer:
+            # Something is missing, and nobody knows where: to go on at the end would hide it.
+            copy.discard()
+            raise
         after: Stamp = source.stamp()
         copy.finish()
         kept.saw(after)
@@ -68,4 +64,19 @@ def fetch_layer(
             copy.without_geometry,
             after != stamp,
             time.perf_counter() - started,
+        )
+
+
+def _add_pages(
+    source: WholeLayer, copy: CopyInProgress, progress: Callable[[int, int], None]
+) -> None:
+    expected = copy.rows
+    for page in source.harvest(copy.after_object_id):
+        copy.add(page)
+        expected = page.done
+        progress(copy.rows, page.total)
+    if copy.rows != expected:
+        raise IncompleteAnswer(
+            f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
+            "run the same command again"
         )

@@ -8,12 +8,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import shapely
 from pyarrow import compute
 from shapely.geometry.base import BaseGeometry
 
-from parcels.cache.tables import hits_of, sites_of
+from parcels.cache.tables import hits_of, sites_of, take
 from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
 from parcels.source import Extent, Hit
 
@@ -46,7 +47,7 @@ class CopyInMemory(WholeCopy):
     def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
         """See `WholeCopy`."""
         rows: list[list[int]] = [[] for _ in places]
-        asked, row = self._tree.query(list(places), predicate="intersects")
+        asked, row = self._tree.query(np.asarray(places, dtype=object), predicate="intersects")
         for i, j in zip(asked.tolist(), row.tolist(), strict=True):
             rows[i].append(j)
         return self._hits([sorted(own) for own in rows])
@@ -58,7 +59,7 @@ class CopyInMemory(WholeCopy):
     def _rows_with(self, sought: Sought) -> list[int]:
         by_number = self._rows_by_number
         rows = sorted({row for number in sought.numbers for row in by_number.get(number, ())})
-        sites = sites_of(self._table.take(rows))
+        sites = sites_of(take(self._table, rows))
         return [
             row
             for row, site in zip(rows, sites, strict=True)
@@ -75,7 +76,7 @@ class CopyInMemory(WholeCopy):
 
     def _hits(self, rows: Sequence[Sequence[int]]) -> list[list[Hit]]:
         needed = sorted({row for own in rows for row in own})
-        hits = dict(zip(needed, hits_of(self._table.take(needed)), strict=True))
+        hits = dict(zip(needed, hits_of(take(self._table, needed)), strict=True))
         return [[hits[row] for row in own] for own in rows]
 
 

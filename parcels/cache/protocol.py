@@ -62,6 +62,12 @@ def stamp_text(stamp: Stamp) -> str:
     return "stamp_" + "_".join("" if value is None else str(value) for value in said)
 
 
+def stamp_of(text: str) -> Stamp:
+    """The stamp with this `stamp_text`."""
+    edited, count, highest = (int(part) if part else None for part in text.split("_")[1:])
+    return Stamp(edited, count, highest)
+
+
 class CopyInProgress(Protocol):
     """A copy that is being made, by one process at a time; what was added survives its death.
 
@@ -84,6 +90,10 @@ class CopyInProgress(Protocol):
 
     def finish(self) -> None:
         """Put the copy in the place of the one before it."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what was added: the next copy begins anew."""
         ...
 
 

@@ -76,6 +76,11 @@ def hits_of(table: pa.Table) -> list[Hit]:
     ]
 
 
+def take(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """Some rows, in their order; there may be none."""
+    return table.take(pa.array(rows, pa.int64()))
+
+
 def sites_of(table: pa.Table) -> list[SiteAddress | None]:
     """The addresses of the rows."""
     rows = table.select(["has_site", *_SITE]).to_pylist()

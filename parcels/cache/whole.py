@@ -21,6 +21,8 @@ from parcels.streetname import hint, words
 
 # A buffer's sides lie a little inside of its circle.
 _ROUND = 1.002
+# What an integer of a database holds; longer "numbers" are telephone numbers and the like.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,7 @@ class WholeCopy(ABC):
     def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found]:
         """Rows that may have these addresses."""
         sought = [
-            Sought(tuple(numbers_in(each.house_number)), hint(each.street_name) or "")
-            for each in addresses
+            Sought(_numbers(each.house_number), hint(each.street_name) or "") for each in addresses
         ]
         return [
             self._found([hit for hit in hits if may_be(hit.site, wanted)])
@@ -102,11 +103,13 @@ class WholeCopy(ABC):
         return Found(tuple(hits), self.origin, self.fetched_at)
 
 
-def site_numbers(site: SiteAddress | None) -> list[int]:
+def site_numbers(site: SiteAddress | None) -> tuple[int, ...]:
     """Every number in a row's address that may be its house number, once."""
-    if site is None:
-        return []
-    return sorted(set(numbers_in(f"{site.house_number or ''} {site.line or ''}")))
+    return () if site is None else _numbers(f"{site.house_number or ''} {site.line or ''}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(sorted({number for number in numbers_in(text) if number <= _LARGEST}))
 
 
 def site_letters(site: SiteAddress | None) -> str:

@@ -53,9 +53,10 @@ COPY staged_property (property_id, longitude, latitude, parcel_id, address) FROM
 
 # The last line of a property_id counts. What is asked about a property decides: where it differs,
 # the property is asked about anew; where it does not, the row is left alone. Where it lies
-# elsewhere now (another address moves only what was found by its address), what was found at the old place is no longer said of it, whatever becomes of the
-# new place; only what a person reviewed stays. All parts see the rows as they were before; the
-# properties are written, and so locked, first.
+# elsewhere now (another address moves only what was found by its address), what was found at the
+# old place is no longer said of it, whatever becomes of the new place; only what a person reviewed
+# stays. All parts see the rows as they were before; the properties are written, and so locked,
+# first.
 _UPSERT = text("""
 WITH staged AS (
     SELECT DISTINCT ON (property_id) property_id, parcel_id, address,

@@ -18,7 +18,8 @@ DETECTIONS = text("""
 -- What counts now: proposed and accepted, with where each came from.
 SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
-       b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method, b.version AS boundary_version, b.parcel_ids,
+       b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
+       b.version AS boundary_version, b.parcel_ids,
        d.chip_sha256 AS imagery_sha256, c.captured_on, c.gsd_m, d.run_fk AS run_id,
        ST_AsBinary(d.geom) AS geometry
 FROM lotline.property p

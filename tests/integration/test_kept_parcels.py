@@ -1,0 +1,252 @@
+"""What keeps parcels keeps the same promises, as a folder and as a database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import shapely
+from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
+from shapely import MultiPolygon, Point
+
+from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
+from parcels.cache.fetch import fetch_layer
+from parcels.errors import CacheError, IncompleteAnswer, SourceUnavailable
+from parcels.source import Found, Hit, Page, SiteAddress, Stamp
+from parcels.streetaddress import StreetAddress
+from pipeline.store.database import Database
+from pipeline.store.parcels import DatabaseCache
+
+KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
+STAMP = Stamp(last_edit_ms=1)
+NOW = datetime.now(UTC).replace(microsecond=123_456)
+
+
+@pytest.fixture(params=["folder", "database"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
+    """The two forms."""
+    if request.param == "folder":
+        return FolderCache(tmp_path / "kept")
+    database: Database = request.getfixturevalue("database")
+    return DatabaseCache(database.engine)
+
+
+@pytest.fixture
+def layer(cache: ParcelCache) -> KeptLayer:
+    return cache.layer(KEY)
+
+
+def _odd_hits() -> tuple[Hit, ...]:
+    """Rows with everything that a layer may say, and with nothing."""
+    hole = shapely.box(-90, 35, -89.999, 35.001) - shapely.box(-89.9995, 35.0002, -89.9994, 35.0003)
+    geometry = shapely.normalize(
+        MultiPolygon([hole, shapely.box(-89.99, 35, -89.98, 35.1 + 1e-13)])
+    )
+    site = SiteAddress("1 O'Brien St", "1", "O'Brien St", "B", "Ünder, \\N", "00000")
+    return (
+        Hit("042035  00007", geometry, 7, site),
+        Hit("", None, 2**40, SiteAddress()),
+        Hit(None, geometry, None, None),
+    )
+
+
+def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: KeptLayer) -> None:
+    kept = {
+        "point:1,2": Found(_odd_hits(), ORIGIN, NOW),
+        "id:" + "long" * 5_000: Found((), "another layer", NOW - timedelta(days=3)),
+        "id:'\"{}\\": Found(_odd_hits()[:1], ORIGIN, NOW),
+    }
+    layer.keep(kept, STAMP)
+    for reader in (layer, cache.layer(KEY)):
+        found = reader.answers([*kept, "id:unknown"], STAMP)
+        assert found == kept
+        assert {q: f.fetched_at for q, f in found.items()} == {
+            q: f.fetched_at for q, f in kept.items()
+        }
+        versions = [hit.geometry.wkb for hit in found["point:1,2"].hits if hit.geometry]
+        assert versions == [hit.geometry.wkb for hit in _odd_hits() if hit.geometry]
+
+
+def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: KeptLayer) -> None:
+    layer.keep({"id:1": Found((), ORIGIN, NOW)}, STAMP)
+    assert not layer.answers(["id:1"], Stamp(last_edit_ms=2))
+    assert not layer.answers(["id:1"], Stamp(count=1))
+    assert not cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32)).answers(["id:1"], STAMP)
+    assert not cache.layer(LayerKey("another", ORIGIN, "a" * 32)).answers(["id:1"], STAMP)
+    assert layer.answers(["id:1"], STAMP)
+
+
+def test_the_newest_answer_counts(cache: ParcelCache, layer: KeptLayer) -> None:
+    layer.keep({"id:1": Found(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
+    layer.keep({"id:1": Found(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
+    for reader in (layer, cache.layer(KEY)):
+        assert reader.answers(["id:1"], STAMP)["id:1"].hits == _odd_hits()[:1]
+
+
+def test_what_is_old_makes_room(cache: ParcelCache, layer: KeptLayer) -> None:
+    for days in (40, 20):
+        found = Found(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
+        layer.keep({f"id:{days}": found}, STAMP)
+    layer.forget_before(NOW - timedelta(days=30))
+    assert set(cache.layer(KEY).answers(["id:40", "id:20"], STAMP)) == {"id:20"}
+
+
+@pytest.mark.parametrize("stamp", [Stamp(), STAMP, Stamp(None, 3, 9), Stamp(0, 0, 0)])
+def test_the_last_state_is_remembered(cache: ParcelCache, layer: KeptLayer, stamp: Stamp) -> None:
+    assert layer.last_stamp() is None
+    layer.saw(Stamp(last_edit_ms=7))
+    layer.saw(stamp)
+    assert cache.layer(KEY).last_stamp() == stamp
+
+
+def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) -> None:
+    stacked = Hit("002  twin", synthetic_hits()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST"))
+    source = AskedSource([*synthetic_hits(), stacked])
+    fetch_layer(source, layer)
+    copy = cache.layer(KEY).copy()
+    assert copy is not None
+    assert (copy.rows, copy.has_addresses, copy.origin) == (21, True, ORIGIN)
+    corner = Point(WEST + STEP, SOUTH)
+    nowhere = Point(WEST - 1, SOUTH)
+    at = [inside(2), nowhere, corner, inside(19)]
+    assert copy.at_points(at) == source.at_points(at)
+    assert copy.at_points([]) == []
+    for distance_m in (0.5, 30.0, 100.0):
+        assert copy.near_points(at, distance_m) == source.near_points(at, distance_m)
+    assert copy.with_ids(["003  00007", "003 00007", "lost"]) == source.with_ids(
+        ["003  00007", "003 00007", "lost"]
+    )
+    [both] = copy.with_ids(["002  twin"])
+    assert {hit.object_id for hit in both.hits} == {2, 30}, "of one geometry, both are one lot"
+    wanted = [StreetAddress(n, "OBRIEN ST", "OBRIEN") for n in ("104", "138", "105")]
+    wanted.append(StreetAddress("104", "MAIN ST", "MAIN"))
+    found = copy.with_addresses(wanted)
+    assert [[hit.object_id for hit in each.hits] for each in found] == [[2, 30], [19], [], []]
+    assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
+
+
+def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: KeptLayer) -> None:
+    fetch_layer(AskedSource([Hit("1", None, 1)]), layer)
+    copy = layer.copy()
+    assert copy is not None
+    assert (copy.rows, copy.has_addresses, copy.extent()) == (1, False, None)
+    assert copy.at_points([inside(1)])[0].hits == ()
+    fetch_layer(AskedSource([]), layer)
+    empty = cache.layer(KEY).copy()
+    assert empty is not None
+    assert empty.with_ids(["1"])[0].hits == ()
+
+
+class Stops(AskedSource):
+    """A source that goes away after some pages of a harvest."""
+
+    pages = 2
+
+    def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+        yield from islice(super().harvest(after_object_id), self.pages)
+        raise SourceUnavailable("down")
+
+
+def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(Stops(), layer)
+    assert layer.copy_stamp() is None
+    assert layer.copy() is None, "half a copy is none"
+    source, told = AskedSource(), []
+    fetched = fetch_layer(source, cache.layer(KEY), lambda rows, total: told.append((rows, total)))
+    assert source.after == [12]
+    assert told == [(18, 20), (20, 20)]
+    assert (fetched.rows, fetched.earlier, fetched.without_geometry) == (20, 12, 1)
+    copy = layer.copy()
+    assert copy is not None
+    assert [len(found.hits) for found in copy.at_points([inside(n) for n in range(1, 20)])] == (
+        [1] * 19
+    )
+
+
+def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: KeptLayer) -> None:
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(Stops(), layer)
+    source = AskedSource()
+    source.last_stamp = Stamp(last_edit_ms=2)
+    assert fetch_layer(source, layer).earlier == 0
+    assert source.after == [None]
+    assert cache.layer(KEY).copy_stamp() == source.last_stamp
+
+
+def test_the_old_copy_is_there_until_the_new_one_is_whole(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    fetch_layer(AskedSource(), layer)
+    held = layer.copy()
+    shrunk = Stops(synthetic_hits()[:13])
+    shrunk.last_stamp = Stamp(last_edit_ms=2)
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(shrunk, layer)
+    assert layer.copy_stamp() == STAMP
+    copy = cache.layer(KEY).copy()
+    assert copy is not None
+    assert copy.rows == 20
+    shrunk.pages = 99
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(shrunk, layer)
+    fresh = AskedSource(synthetic_hits()[:13])
+    fresh.last_stamp = Stamp(last_edit_ms=2)
+    fetch_layer(fresh, layer)
+    assert layer.copy_stamp() == fresh.last_stamp
+    # Whoever holds the old one is not told that there are no lots any more.
+    assert held is not None
+    assert len(held.at_points([inside(1)])[0].hits) == 1
+
+
+def test_fewer_rows_than_announced_are_no_copy(layer: KeptLayer) -> None:
+    class Short(AskedSource):
+        def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+            for page in super().harvest(after_object_id):
+                yield Page(page.hits[1:], page.last_object_id, page.done, page.total)
+
+    with pytest.raises(IncompleteAnswer, match=r"20 rows were announced and 16 came"):
+        fetch_layer(Short(), layer)
+    assert layer.copy() is None
+    assert fetch_layer(AskedSource(), layer).rows == 20, "what was short is fetched anew"
+
+
+def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: KeptLayer) -> None:
+    class Edited(AskedSource):
+        def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+            yield from super().harvest(after_object_id)
+            self.last_stamp = Stamp(last_edit_ms=2)
+
+    assert fetch_layer(Edited(), layer).was_edited
+    assert layer.copy_stamp() == STAMP
+
+
+def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: KeptLayer) -> None:
+    with (
+        layer.copying(STAMP) as copy,
+        pytest.raises(CacheError, match="another process copies the same parcels"),
+        cache.layer(KEY).copying(STAMP),
+    ):
+        pass
+    assert copy.rows == 0
+    assert fetch_layer(AskedSource(), layer).rows == 20
+
+
+def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptureFixture) -> None:
+    source = AskedSource()
+    points = [inside(n % 19 + 1) for n in range(1_200)]
+    for _ in range(2):
+        found = CachedSource(source, cache, KEY).at_points(points)
+        assert [f.hits[0].object_id for f in found if isinstance(f, Found)] == [
+            n % 19 + 1 for n in range(1_200)
+        ]
+    assert len(source.asked) == 19
+    with caplog.at_level(logging.WARNING):
+        CachedSource(source, cache, KEY).at_points(points)
+    assert not caplog.records
