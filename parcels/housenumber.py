@@ -35,10 +35,15 @@ class HouseNumber:
     rest: str = ""
 
     def agrees(self, other: HouseNumber) -> bool:
-        """Whether both may be the same house: a range has the numbers of its parity in it."""
+        """Whether both may be the same house: a range has the numbers of its parity in it.
+
+        Two ranges must be equal: "12-34" and "12-36" are neighbours in Queens, New York.
+        """
         if self.text == other.text:
             return True
         if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        if self.low < self.high and other.low < other.high:
             return False
         if self.rest != other.rest or self.low % 2 != other.low % 2:
             return False
