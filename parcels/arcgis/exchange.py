@@ -64,6 +64,13 @@ class Answer:
     retry_after_s: float
 
 
+class _Session(requests.Session):
+    """`requests` without redirects: it would prepare the next hop, and read a page to its end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, whatever the response says."""
+
+
 class Exchange:
     """Asks once, in the host's turn. Several threads may use it.
 
@@ -85,7 +92,7 @@ class Exchange:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._limits = (calls_in_flight, calls_per_second)
-        self._session = requests.Session()
+        self._session = _Session()
         adapter = GuardedAdapter(allow_private=allow_private, legacy_tls=legacy_tls)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -130,9 +137,10 @@ class Exchange:
         """The answer, or the URL that it refers to. Nothing private leaves home."""
         is_redirected = url != question.url
         params = {**question.params, **(question.secrets if at_home else {})}
-        with self.host(url).turn():
-            try:
-                with self._session.request(
+        try:
+            with (
+                self.host(url).turn(),
+                self._session.request(
                     "POST" if question.is_posted else "GET",
                     url,
                     # An address that a server refers to has the query in it.
@@ -143,19 +151,22 @@ class Exchange:
                     timeout=(_CONNECT_S, read_s),
                     stream=True,
                     allow_redirects=False,
-                ) as response:
-                    location = response.headers.get("Location")
-                    if response.status_code in _REDIRECTS and location:
-                        return urljoin(url, location)
-                    return Answer(
-                        response.status_code,
-                        _read(question.url, response),
-                        _retry_after_s(response.headers.get("Retry-After")),
-                    )
-            except AddressRefused as error:
-                raise AddressRefused(f"{question.url}: {error}") from error
-            except requests.RequestException as error:
-                raise _as_source_error(question.url, error) from error
+                ) as response,
+            ):
+                location = response.headers.get("Location")
+                if response.status_code in _REDIRECTS and location:
+                    return _target(url, location)
+                return Answer(
+                    response.status_code,
+                    _read(question.url, response),
+                    _retry_after_s(response.headers.get("Retry-After")),
+                )
+        except AddressRefused as error:
+            if str(error).startswith(question.url):
+                raise
+            raise AddressRefused(f"{question.url}: {error}") from error
+        except requests.RequestException as error:
+            raise as_source_error(question.url, error) from error
 
 
 def _as_file(upload: Upload | None) -> dict[str, tuple[str, bytes, str]] | None:
@@ -172,6 +183,13 @@ def _same_server(here: str, there: str) -> bool:
     return (old.scheme, old.port) == (new.scheme, new.port) or upgraded == (
         "http", 80, "https", 443,
     )  # fmt: skip
+
+
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise AddressRefused(f"refers to {_bare(location)!r}: is no web address") from error
 
 
 def _bare(url: str) -> str:
@@ -191,7 +209,8 @@ def _read(url: str, response: requests.Response) -> bytes:
     return bytes(body)
 
 
-def _as_source_error(url: str, error: requests.RequestException) -> SourceError:
+def as_source_error(url: str, error: requests.RequestException) -> SourceError:
+    """What a failure to ask means: try again, or mend the entry."""
     cause = _cause(error)
     if isinstance(error, requests.exceptions.SSLError):
         if "UNSAFE_LEGACY_RENEGOTIATION" in cause:

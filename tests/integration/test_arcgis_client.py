@@ -1,121 +1,531 @@
-"""The client's limits: how long, how big, how often; against a plain server on loopback."""
+"""One call of the ArcGIS client, over real HTTP: what it sends, follows, waits for and gives up."""
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
+from faketime import FakeTime
+from servers.scripted import Call, Reply, ScriptedServer, scripted
 
-from parcels.arcgis import client as client_module
-from parcels.arcgis import network
+from parcels import County
+from parcels.arcgis import connections, exchange
 from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.client import ArcGISClient
-from parcels.errors import SourceMisconfigured, SourceUnavailable
+from parcels.errors import (
+    AddressRefused,
+    AuthenticationRequired,
+    QueryRefused,
+    RateLimited,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
 
-Serve = Callable[..., str]
+Serve = Callable[..., ScriptedServer]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts a server that gives every call one answer, and returns its address."""
-    servers: list[ThreadingHTTPServer] = []
+    """Starts servers that answer with one reply, or as a function of the call says."""
+    with ExitStack() as stack:
 
-    def start(body: bytes = b"{}", status: int = 200, **headers: str) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(body)
+        def start(reply: Reply | Callable[[Call], Reply]) -> ScriptedServer:
+            script = reply if callable(reply) else lambda _: reply
+            return stack.enter_context(scripted(script))
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/x"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
-def test_an_answer_that_is_too_long_is_cut_short(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "_MAX_BYTES", 1_000)
-    with pytest.raises(SourceMisconfigured, match="the answer is longer than"):
-        ArcGISClient(allow_private=True).get_json(serve(b"[" + b"1," * 1_000), {})
+@pytest.fixture
+def fake() -> FakeTime:
+    return FakeTime()
 
 
-def test_a_wait_until_a_date_is_kept(serve: Serve) -> None:
-    until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
-    waits_s: list[float] = []
-    with pytest.raises(TryAgain, match="error 503"):
-        ArcGISClient(sleep=waits_s.append, allow_private=True).get_json(
-            serve(status=503, Retry_After=until), {}
+def client(fake: FakeTime, **more: Any) -> ArcGISClient:
+    return ArcGISClient(sleep=fake.sleep, clock=fake.clock, allow_private=True, **more)
+
+
+class TestAsking:
+    def test_a_query_is_got_and_a_long_one_posted(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(Reply(b'{"count": 1}'))
+        asked = client(fake)
+        assert asked.get_json(server.url, {"where": "A = 'b c'"}) == {"count": 1}
+        asked.get_json(server.url, {"where": "x" * 1_600})
+        [got, posted] = server.calls
+        assert (got.method, got.query) == ("GET", {"where": "A = 'b c'", "f": "json"})
+        assert (posted.method, posted.form["f"]) == ("POST", "json")
+        assert posted.query == {}
+        assert got.headers["User-Agent"].startswith("lotline/")
+
+    def test_the_entrys_headers_are_sent(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(Reply())
+        county = County(
+            key="here", url=server.url, layer=0, allow_private=True,
+            headers={"Referer": "https://maps.example.gov/"},
+        )  # fmt: skip
+        ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
+        assert server.calls[0].headers["Referer"] == "https://maps.example.gov/"
+
+    def test_a_file_is_posted_and_its_answer_decoded(self, serve: Serve, fake: FakeTime) -> None:
+        replies = iter([Reply(status=503), Reply(b'"1","Match"')])
+        server = serve(lambda _: next(replies))
+        found = client(fake).post_file(
+            server.url, {"benchmark": "4"}, "addressFile", b"1,12 OAK ST", bytes.decode, read_s=9
         )
-    assert len(waits_s) == 3
-    assert all(20 < wait_s <= 48 for wait_s in waits_s)
+        assert found == '"1","Match"'
+        body = server.calls[1].body
+        assert body == server.calls[0].body.replace(*_boundaries(server.calls))
+        assert b'name="benchmark"\r\n\r\n4\r\n' in body
+        assert b'name="addressFile"; filename="addressFile.csv"' in body
+        assert b"\r\n\r\n1,12 OAK ST\r\n" in body
+
+    def test_a_page_in_place_of_the_files_answer_is_an_outage(
+        self, serve: Serve, fake: FakeTime
+    ) -> None:
+        server = serve(Reply(b"<html>Down for maintenance</html>"))
+        with pytest.raises(TryAgain, match="a web page in place of data"):
+            client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_s=9)
+
+    def test_json_in_place_of_an_image_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(Reply(b'{"href": "http://x/y.tif"}'))
+        with pytest.raises(SourceMisconfigured, match="no image; is this an ImageServer"):
+            client(fake).get_image(server.url, {}, bytes.decode)
 
 
-@pytest.mark.parametrize("header", ["soon", "-5", "nan"])
-def test_a_wait_that_makes_no_sense_is_none(serve: Serve, header: str) -> None:
-    waits_s: list[float] = []
-    with pytest.raises(TryAgain):
-        ArcGISClient(sleep=waits_s.append, allow_private=True).get_json(
-            serve(status=503, Retry_After=header), {}
+def _boundaries(calls: list[Call]) -> tuple[bytes, bytes]:
+    first, second = (call.body.split(b"\r\n", 1)[0] for call in calls)
+    return first, second
+
+
+class TestLimits:
+    def test_an_answer_that_is_too_long_is_cut_short(
+        self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000)
+        server = serve(Reply(b"[" + b"1," * 1_000))
+        with pytest.raises(QueryRefused, match="the answer is longer than"):
+            client(fake).get_json(server.url, {})
+        assert len(server.calls) == 1
+
+    def test_what_counts_is_the_length_unpacked(
+        self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000_000)
+        packed = gzip.compress(b" " * 50_000_000)
+        assert len(packed) < 60_000
+        server = serve(Reply(packed, headers={"Content-Encoding": "gzip"}))
+        with pytest.raises(QueryRefused, match="the answer is longer than"):
+            client(fake).get_json(server.url, {})
+
+    @pytest.mark.parametrize("head", [b"X-Filler: ", b"Content-Length: 1000000\r\n\r\n"])
+    def test_a_server_that_drips_is_left(
+        self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch, head: bytes
+    ) -> None:
+        monkeypatch.setattr(connections, "_LONGEST_ANSWER_S", -4.8)
+
+        def drip() -> Iterator[bytes]:
+            yield b"HTTP/1.1 200 OK\r\n" + head
+            for _ in range(500):
+                time.sleep(0.01)
+                yield b" "
+
+        server = serve(lambda _: Reply(raw=drip()))
+        # Every byte comes well within the five seconds of silence that are allowed.
+        with pytest.raises(SourceUnavailable, match="does not answer"):
+            client(fake, read_s=5.0).get_json(server.url, {})
+        assert len(server.calls) == 10
+
+    def test_two_clients_share_the_limits_of_a_host(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(Reply())
+        for _ in range(3):
+            client(fake).get_json(server.url, {})
+            client(fake, calls_per_second=100).get_json(server.url, {})
+        assert fake.now_s == pytest.approx(1.05)
+
+    def test_no_more_than_two_calls_are_in_flight_however_many_ask(self) -> None:
+        def slow(_: Call) -> Reply:
+            time.sleep(0.01)
+            return Reply()
+
+        with scripted(slow) as server:
+            askers = [ArcGISClient(allow_private=True, calls_per_second=100) for _ in range(3)]
+            threads = [
+                threading.Thread(target=asker.get_json, args=(server.url, {}))
+                for asker in askers
+                for _ in range(5)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert (len(server.calls), server.most_in_flight) == (15, 2)
+
+
+class TestTryingAgain:
+    def test_ten_tries_and_fewer_while_the_host_is_down(self, serve: Serve, fake: FakeTime) -> None:
+        reply = Reply(status=500)
+        server = serve(lambda _: reply)
+        asked = client(fake)
+        for tries in (10, 3, 3):
+            server.calls.clear()
+            with pytest.raises(TryAgain, match="error 500"):
+                asked.get_json(server.url, {})
+            assert len(server.calls) == tries
+        reply = Reply()
+        asked.get_json(server.url, {})
+        reply = Reply(status=500)
+        server.calls.clear()
+        with pytest.raises(TryAgain):
+            asked.get_json(server.url, {})
+        assert len(server.calls) == 10
+
+    def test_waits_are_jittered_and_grow_to_five_seconds(self, serve: Serve) -> None:
+        longest: list[list[float]] = []
+        for _ in range(20):
+            fake = FakeTime()
+            with pytest.raises(TryAgain):
+                client(fake, calls_per_second=100).get_json(serve(Reply(status=502)).url, {})
+            longest.append(fake.waits_s)
+        assert {len(waits) for waits in longest} == {9}
+        bounds = [0.5, 1, 2, 4, 5, 5, 5, 5, 5]
+        for waits in longest:
+            assert all(wait <= bound for wait, bound in zip(waits, bounds, strict=True))
+        assert len({waits[4] for waits in longest}) == 20
+        assert max(waits[4] for waits in longest) > 2.5
+
+    def test_a_call_does_not_go_on_for_ever(self, serve: Serve, fake: FakeTime) -> None:
+        def slow(_: Call) -> Reply:
+            fake.now_s += 50
+            return Reply(status=504)
+
+        server = serve(slow)
+        with pytest.raises(TryAgain, match="error 504"):
+            client(fake).get_json(server.url, {})
+        assert len(server.calls) == 4
+
+    @pytest.mark.parametrize("body", [b"", b'{"features": [{"attri'])
+    def test_a_dropped_connection_and_half_an_answer_are_tried_again(
+        self, serve: Serve, fake: FakeTime, body: bytes
+    ) -> None:
+        replies = iter([Reply(body, status=0), Reply(body), Reply(b'{"count": 1}')])
+        server = serve(lambda _: next(replies))
+        assert client(fake).get_json(server.url, {}) == {"count": 1}
+
+    def test_a_wait_in_seconds_holds_the_whole_host(self, serve: Serve) -> None:
+        asked_at_s: list[float] = []
+
+        class Together(FakeTime):
+            """While one call waits, another client asks the host too."""
+
+            def sleep(self, wait_s: float) -> None:
+                if not self.waits_s:
+                    self.waits_s.append(0)
+                    client(self).get_json(f"{server.address}/another/MapServer", {})
+                super().sleep(wait_s)
+
+        def script(_: Call) -> Reply:
+            asked_at_s.append(fake.now_s)
+            first = len(asked_at_s) == 1
+            return Reply(status=503, headers={"Retry-After": "7"}) if first else Reply()
+
+        fake = Together()
+        server = serve(script)
+        client(fake).get_json(server.url, {})
+        assert [call.path for call in server.calls][1] == "/another/MapServer"
+        assert asked_at_s == [0.0, pytest.approx(7), pytest.approx(7, abs=0.5)]
+
+    def test_a_wait_until_a_date_is_kept(self, serve: Serve, fake: FakeTime) -> None:
+        until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+        replies = iter([Reply(status=503, headers={"Retry-After": until}), Reply()])
+        server = serve(lambda _: next(replies))
+        client(fake).get_json(server.url, {})
+        assert 20 < fake.now_s <= 40
+
+    @pytest.mark.parametrize("header", ["soon", "-5", "nan", "Mon, 99 Foo 2099", ""])
+    def test_a_wait_that_makes_no_sense_is_none(
+        self, serve: Serve, fake: FakeTime, header: str
+    ) -> None:
+        replies = iter([Reply(status=503, headers={"Retry-After": header}), Reply()])
+        server = serve(lambda _: next(replies))
+        client(fake).get_json(server.url, {})
+        assert fake.now_s <= 0.5
+
+    @pytest.mark.parametrize("wait", ["3600", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+    def test_a_long_wait_is_left_to_another_run(
+        self, serve: Serve, fake: FakeTime, wait: str
+    ) -> None:
+        server = serve(Reply(status=429, headers={"Retry-After": wait}))
+        for path in ("/a/MapServer", "/b/MapServer"):
+            with pytest.raises(RateLimited, match="asks to be left alone until"):
+                client(fake).get_json(server.address + path, {})
+        assert len(server.calls) == 1
+        assert fake.waits_s == []
+
+    def test_calls_that_stay_too_many_are_rate_limited(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(Reply(b"Too Many Requests", status=429))
+        with pytest.raises(RateLimited, match="lower calls_per_second in the registry entry"):
+            client(fake).get_json(server.url, {})
+        assert len(server.calls) == 10
+
+    def test_a_failure_can_be_sent_to_another_process(self) -> None:
+        there = pickle.loads(pickle.dumps(TryAgain("down", 7.0)))
+        assert (str(there), there.retry_after_s) == ("down", 7.0)
+
+
+def redirect(to: str, status: int = 302) -> Reply:
+    return Reply(b"<html>moved</html>", status, {"Location": to})
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_a_long_query_is_posted_again_where_it_is_referred_to(
+        self, serve: Serve, fake: FakeTime, status: int
+    ) -> None:
+        server = serve(lambda call: redirect("/new", status) if call.path != "/new" else Reply())
+        client(fake, headers={"X-Key": "k"}).get_json(server.url, {"where": "x" * 1_600})
+        first, second = server.calls
+        assert (second.method, second.form) == ("POST", first.form)
+        assert second.headers["X-Key"] == "k"
+
+    def test_a_short_query_goes_where_the_address_says(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(
+            lambda call: redirect("/new?where=y&f=json") if call.path != "/new" else Reply()
         )
-    assert len(waits_s) == 3
-    assert all(0 <= wait_s <= 8 for wait_s in waits_s)
+        client(fake).get_json(server.url, {"where": "x"})
+        assert server.calls[1].query == {"where": "y", "f": "json"}
 
+    def test_without_an_end_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
+        server = serve(redirect("/again?token=s3cret"))
+        with pytest.raises(SourceMisconfigured, match=r"without an end, at last to .*/again;"):
+            client(fake).get_json(server.url, {})
+        assert len(server.calls) == 6
 
-def test_a_long_wait_is_left_to_another_run(serve: Serve) -> None:
-    waits_s: list[float] = []
-    with pytest.raises(SourceUnavailable, match=r"\(in 3600 s, it says\)"):
-        ArcGISClient(sleep=waits_s.append, allow_private=True).get_json(
-            serve(status=429, Retry_After="3600"), {}
+    @pytest.mark.parametrize(
+        "to",
+        ["file:///etc/passwd", "ftp://example.gov/x", "https://u:pw@example.gov/", "http://["],
+    )
+    def test_to_what_is_no_web_address_is_refused(
+        self, serve: Serve, fake: FakeTime, to: str
+    ) -> None:
+        server = serve(redirect(to))
+        with pytest.raises(AddressRefused) as caught:
+            client(fake).get_json(server.url, {})
+        assert "pw" not in str(caught.value)
+        assert len(server.calls) == 1
+
+    def test_the_page_of_a_redirect_is_not_read(self, serve: Serve, fake: FakeTime) -> None:
+        sent: list[bytes] = []
+
+        def endless() -> Iterator[bytes]:
+            yield b"HTTP/1.1 302 Found\r\nLocation: /new\r\nContent-Length: 900000000\r\n\r\n"
+            for _ in range(9_000):
+                sent.append(b" " * 100_000)
+                yield sent[-1]
+
+        server = serve(
+            lambda call: Reply(b'{"count": 1}') if call.path == "/new" else Reply(raw=endless())
         )
-    assert waits_s == []
+        assert client(fake).get_json(server.url, {}) == {"count": 1}
+        assert len(sent) < 1_000
+
+    def test_each_host_on_the_way_keeps_its_own_limits(self, serve: Serve, fake: FakeTime) -> None:
+        inner = serve(Reply())
+        outer = serve(redirect(inner.url))
+        for _ in range(5):
+            client(fake).get_json(inner.url, {})
+        began_s = fake.now_s
+        client(fake).get_json(outer.url, {})
+        assert (len(outer.calls), len(inner.calls)) == (1, 6)
+        assert fake.now_s == began_s
+
+    def test_headers_and_tokens_stay_with_the_host_that_they_are_for(
+        self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COUNTY_TOKEN", "s3cret")
+        inner = serve(Reply())
+        outer = serve(redirect(inner.url.replace("127.0.0.1", "localhost")))
+        asked = of(outer.url, {"env": "COUNTY_TOKEN"}, fake, headers={"X-Key": "k"})
+        asked.get_json(outer.url, {"where": "x"})
+        assert outer.calls[0].form["token"] == "s3cret"
+        assert outer.calls[0].headers["X-Key"] == "k"
+        [there] = inner.calls
+        assert (there.form, there.query) == ({"where": "x", "f": "json"}, {})
+        assert "X-Key" not in there.headers
 
 
-def test_a_redirect_without_an_end_is_a_mistake(serve: Serve) -> None:
-    with pytest.raises(SourceMisconfigured, match="cannot be asked: Exceeded 30 redirects"):
-        ArcGISClient(allow_private=True).get_json(serve(status=302, Location="/x"), {})
+def of(url: str, token: dict[str, str], fake: FakeTime, **more: Any) -> ArcGISClient:
+    county = County.model_validate(
+        {"key": "here", "url": url, "layer": 0, "allow_private": True, "token": token, **more}
+    )
+    return ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock)
 
 
-def test_a_redirect_to_a_private_address_is_not_followed(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = serve(b'{"secret": 1}')
-    outer = serve(status=302, Location=inner.replace("127.0.0.1", "localhost"))
-    hosts: list[str] = []
+class Signed:
+    """A server that wants a token, and makes them; `valid` is the one that it takes."""
 
-    def look_up(host: str) -> list[str]:
-        """The first server passes for a public one."""
-        hosts.append(host)
-        return ["8.8.8.8" if host == "127.0.0.1" else "127.0.0.1"]
+    def __init__(self) -> None:
+        self.made = 0
+        self.valid = "none yet"
+        self.refusal: Reply | None = None
 
-    monkeypatch.setattr(network, "_addresses", look_up)
-    with pytest.raises(SourceMisconfigured, match=r"localhost is at 127\.0\.0\.1, which is no pub"):
-        ArcGISClient().get_json(outer, {})
-    assert hosts == ["127.0.0.1", "localhost"]
-
-
-def test_no_secure_connection_is_a_mistake_and_never_goes_on_without(serve: Serve) -> None:
-    plain = serve().replace("http:", "https:")
-    with pytest.raises(SourceMisconfigured, match="no secure connection"):
-        ArcGISClient(allow_private=True).get_json(plain, {})
+    def __call__(self, call: Call) -> Reply:
+        if call.path.endswith("/generateToken"):
+            if self.refusal is not None:
+                return self.refusal
+            self.made += 1
+            self.valid = f"token-{self.made}"
+            return Reply(f'{{"token": "{self.valid}", "expires": 1, "ssl": true}}'.encode())
+        if call.form.get("token") == self.valid:
+            return Reply(b'{"count": 1}')
+        code = 498 if "token" in call.form else 499
+        said = f"Invalid Token {call.form.get('token')}."
+        return Reply(f'{{"error": {{"code": {code}, "message": "{said}"}}}}'.encode())
 
 
-def test_a_failure_can_be_sent_to_another_process() -> None:
-    there = pickle.loads(pickle.dumps(TryAgain("down", 7.0)))
-    assert (str(there), there.retry_after_s) == ("down", 7.0)
+class TestTokens:
+    @pytest.fixture
+    def signed(self) -> Signed:
+        return Signed()
+
+    @pytest.fixture
+    def server(
+        self, serve: Serve, signed: Signed, monkeypatch: pytest.MonkeyPatch
+    ) -> ScriptedServer:
+        monkeypatch.setenv("GIS_USER", "ada")
+        monkeypatch.setenv("GIS_PASSWORD", "hunter2")
+        return serve(signed)
+
+    def asked(self, server: ScriptedServer, fake: FakeTime) -> ArcGISClient:
+        made = {
+            "url": f"{server.address}/arcgis/tokens/generateToken",
+            "username_env": "GIS_USER",
+            "password_env": "GIS_PASSWORD",
+        }
+        return of(server.url, made, fake)
+
+    def test_a_token_is_made_once_and_sent_in_the_body(
+        self, server: ScriptedServer, fake: FakeTime
+    ) -> None:
+        asked = self.asked(server, fake)
+        for _ in range(3):
+            assert asked.get_json(server.url, {"where": "1=1"}) == {"count": 1}
+        making, *calls = server.calls
+        assert making.form == {
+            "username": "ada", "password": "hunter2", "client": "referer",
+            "referer": server.address, "expiration": "60", "f": "json",
+        }  # fmt: skip
+        assert [call.form["token"] for call in calls] == ["token-1"] * 3
+        assert {call.headers["Referer"] for call in calls} == {server.address}
+        assert all(not call.query for call in server.calls)
+
+    def test_a_token_that_ran_out_is_renewed_once(
+        self, server: ScriptedServer, signed: Signed, fake: FakeTime
+    ) -> None:
+        asked = self.asked(server, fake)
+        asked.get_json(server.url, {})
+        signed.valid = "another"
+        assert asked.get_json(server.url, {}) == {"count": 1}
+        assert signed.made == 2
+
+    def test_a_service_that_takes_no_token_is_not_asked_for_ever(
+        self, server: ScriptedServer, signed: Signed, fake: FakeTime
+    ) -> None:
+        asked = self.asked(server, fake)
+        asked.get_json(server.url, {})
+        server.calls.clear()
+        signed.valid = "another"
+        signed.refusal = Reply(b'{"token": "useless"}')
+        with pytest.raises(AuthenticationRequired, match="error 498") as caught:
+            asked.get_json(server.url, {})
+        assert "useless" not in str(caught.value)
+        assert len(server.calls) == 3
+
+    def test_images_are_signed_for_too(self, server: ScriptedServer, fake: FakeTime) -> None:
+        with pytest.raises(SourceMisconfigured, match="no image"):
+            self.asked(server, fake).get_image(server.url, {}, bytes.decode)
+        assert server.calls[-1].form["token"] == "token-1"
+
+    @pytest.mark.parametrize(
+        ("refusal", "says"),
+        [
+            (b'{"error": {"code": 400, "message": "Unable to generate token.", "details": '
+             b'["Invalid username or password.", "hunter2"]}}',
+             r"Invalid username or password.*check the name and the password in the environment"),
+            (b"<!DOCTYPE html><title>ArcGIS REST Services Directory: Generate Token</title>",
+             "a web page in place of a token"),
+            (b'{"ssl": true}', "answers without a token"),
+        ],
+    )  # fmt: skip
+    def test_a_server_that_makes_no_token_is_an_authentication_error(
+        self, server: ScriptedServer, signed: Signed, fake: FakeTime, refusal: bytes, says: str
+    ) -> None:
+        signed.refusal = Reply(refusal)
+        with pytest.raises(AuthenticationRequired, match=says) as caught:
+            self.asked(server, fake).get_json(server.url, {})
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert "hunter2" not in f"{error} {error!r}"
+            error = error.__cause__
+        assert len(server.calls) == 1
+
+    def test_a_server_of_tokens_that_is_down_is_an_outage(
+        self, server: ScriptedServer, signed: Signed, fake: FakeTime
+    ) -> None:
+        signed.refusal = Reply(status=503)
+        with pytest.raises(SourceUnavailable):
+            self.asked(server, fake).get_json(server.url, {})
+
+    def test_a_token_of_the_environment(
+        self,
+        server: ScriptedServer,
+        signed: Signed,
+        fake: FakeTime,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        signed.valid = "t0ken"
+        monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
+        asked = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
+        assert asked.get_json(server.url, {}) == {"count": 1}
+        signed.valid = "another"
+        with pytest.raises(
+            AuthenticationRequired, match="the token that the environment variable COUNTY_TOKEN hol"
+        ) as caught:
+            asked.get_json(server.url, {})
+        assert "t0ken" not in f"{caught.value} {caught.value.__context__}"
+        assert len(server.calls) == 2
+
+    def test_an_environment_without_the_token_says_which_variable(
+        self, server: ScriptedServer, fake: FakeTime
+    ) -> None:
+        with pytest.raises(AuthenticationRequired, match="variable NOT_THERE is not set"):
+            of(server.url, {"env": "NOT_THERE"}, fake).get_json(server.url, {})
+        assert server.calls == []
+
+    def test_no_token_goes_in_the_clear_over_the_internet(
+        self, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
+        url = "http://gis.example.gov/arcgis/rest/services/P/MapServer"
+        asked = of(url, {"env": "COUNTY_TOKEN"}, fake, allow_private=False)
+        with pytest.raises(AuthenticationRequired, match="over http, for all to read"):
+            asked.get_json(url, {})
+
+    def test_alternates_on_another_host_get_no_token(
+        self,
+        server: ScriptedServer,
+        fake: FakeTime,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
+        asked = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
+        with pytest.raises(AuthenticationRequired, match="error 499"):
+            asked.get_json(server.url.replace("127.0.0.1", "localhost"), {})
+        assert "token" not in server.calls[0].form
