@@ -28,6 +28,7 @@ from parcels.source import ParcelSource
 from parcels.streetaddress import StreetAddress, parse_address, read_address
 
 if TYPE_CHECKING:
+    from parcels.cache import ParcelCache
     from parcels.geocode import Geocoder
 
 BUFFER_M = 30.0
@@ -53,14 +54,17 @@ class ParcelBoundaryService:
         county: County,
         source: ParcelSource | None = None,
         geocoder: Geocoder | None = None,
+        cache: ParcelCache | None = None,
     ) -> None:
-        """`source` replaces the one that the county names (a cache, a test).
+        """`source` replaces the one that the county names; `cache` keeps what its server says.
+
+        A county with a file of its own needs no cache, and leaves it alone.
 
         Raises:
             SourceMisconfigured: the county is synthetic and has not been generated.
         """
         self.county = county
-        self._source = source if source is not None else _source_of(county)
+        self._source = source if source is not None else _source_of(county, cache)
         self._given_geocoder = geocoder
         self._look_up = LookUp(county, self._source)
         self._outside = Outside(county, self._source)
@@ -197,7 +201,7 @@ def _fill(answers: list[Answer], asked: Iterable[int], found: Sequence[Answer]) 
         answers[i] = answer
 
 
-def _source_of(county: County) -> ParcelSource:
+def _source_of(county: County, cache: ParcelCache | None) -> ParcelSource:
     if county.source == "synthetic":
         raise SourceMisconfigured(
             f"county {county.key!r} is synthetic and has to be generated first; `make batch "
@@ -210,4 +214,9 @@ def _source_of(county: County) -> ParcelSource:
         return FileSource(county)
     from parcels.arcgis import ArcGISSource
 
-    return ArcGISSource(county)
+    source = ArcGISSource(county)
+    if cache is None:
+        return source
+    from parcels.cache import CachedSource, LayerKey
+
+    return CachedSource(source, cache, LayerKey.of(county))

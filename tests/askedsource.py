@@ -50,6 +50,7 @@ class AskedSource:
     def __init__(self, hits: Sequence[Hit] | None = None) -> None:
         self.hits = list(synthetic_hits() if hits is None else hits)
         self.last_stamp = Stamp(last_edit_ms=1)
+        self.copied_from = ORIGIN
         self.asked: list[object] = []
         self.stamps = 0
         self.down: ParcelsError | None = None
@@ -72,9 +73,10 @@ class AskedSource:
         return [self._found(p, lambda hit, p=p: _meets(hit, p)) for p in points]
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        circles = [buffer_m(point, distance_m) for point in points]
         return [
-            self._found(p, lambda hit, circle=buffer_m(p, distance_m): _meets(hit, circle))
-            for p in points
+            self._found(p, lambda hit, circle=circle: _meets(hit, circle))
+            for p, circle in zip(points, circles, strict=True)
         ]
 
     def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:

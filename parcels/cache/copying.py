@@ -162,6 +162,8 @@ class CopyingInFolder:
             except Unreadable as error:
                 log.warning("%s is damaged, and is fetched anew: %s", path, error)
                 break
+            if about["origin"] != self._about["origin"]:
+                break  # of an alternate, whose object ids are others
             self._count += 1
             self.after_object_id = about["after_object_id"]
             self.rows, self.without_geometry = about["rows"], about["without_geometry"]

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from parcels.cache.protocol import CopyInProgress, KeptLayer
+from parcels.cache.protocol import CopiedLayer, CopyInProgress, KeptLayer
 from parcels.errors import IncompleteAnswer
-from parcels.source import Stamp, WholeLayer
+from parcels.source import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Fetched:
 
 
 def fetch_layer(
-    source: WholeLayer,
+    source: CopiedLayer,
     kept: KeptLayer,
     progress: Callable[[int, int], None] = lambda _rows, _total: None,
 ) -> Fetched:
@@ -47,7 +47,7 @@ def fetch_layer(
     """
     started = time.perf_counter()
     stamp = source.stamp()
-    with kept.copying(stamp) as copy:
+    with kept.copying(stamp, source.copied_from) as copy:
         earlier = copy.rows
         try:
             _add_pages(source, copy, progress)
@@ -68,7 +68,7 @@ def fetch_layer(
 
 
 def _add_pages(
-    source: WholeLayer, copy: CopyInProgress, progress: Callable[[int, int], None]
+    source: CopiedLayer, copy: CopyInProgress, progress: Callable[[int, int], None]
 ) -> None:
     expected = copy.rows
     for page in source.harvest(copy.after_object_id):

@@ -75,9 +75,9 @@ class LayerFolder:
         """See `KeptLayer`."""
         return read_copy(self._folder)
 
-    def copying(self, stamp: Stamp) -> AbstractContextManager[CopyInProgress]:
+    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
         """See `KeptLayer`."""
-        return begin_copying(self._folder, self._origin, stamp)
+        return begin_copying(self._folder, origin, stamp)
 
     def _of(self, stamp: Stamp) -> AnswersInFolder:
         if stamp not in self._answers:

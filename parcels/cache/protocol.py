@@ -13,7 +13,7 @@ from typing import Protocol
 from parcels.cache.whole import WholeCopy
 from parcels.county import County
 from parcels.errors import SourceMisconfigured
-from parcels.source import Found, Page, Stamp
+from parcels.source import Found, Page, Stamp, WholeLayer
 
 # Raised when the same county would give other rows: what was kept before is then left alone.
 _FORM = 1
@@ -132,11 +132,26 @@ class KeptLayer(Protocol):
         """The copy, if there is one."""
         ...
 
-    def copying(self, stamp: Stamp) -> AbstractContextManager[CopyInProgress]:
+    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
         """Begin a copy of the layer in this state, or go on with the one that was stopped.
+
+        `origin` is the layer that the rows come from, which may be an alternate.
 
         Raises:
             CacheError: another process is at it, or the place cannot be written.
+        """
+        ...
+
+
+class CopiedLayer(WholeLayer, Protocol):
+    """A layer that can be copied, and says where the copy comes from."""
+
+    @property
+    def copied_from(self) -> str:
+        """The layer, or the alternate, that `stamp` and `harvest` speak of.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
         """
         ...
 

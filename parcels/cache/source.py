@@ -9,10 +9,10 @@ from typing import Protocol, TypeVar
 
 from shapely import Point
 
-from parcels.cache.protocol import LayerKey, ParcelCache
+from parcels.cache.protocol import CopiedLayer, LayerKey, ParcelCache
 from parcels.cache.whole import WholeCopy
-from parcels.errors import ParcelsError, SourceError
-from parcels.source import Extent, Found, ParcelSource, Stamp, WholeLayer
+from parcels.errors import ParcelsError
+from parcels.source import Extent, Found, ParcelSource, Stamp
 from parcels.streetaddress import StreetAddress
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _PART = 1_000
 _Question = TypeVar("_Question", str, Point, StreetAddress)
 
 
-class CopiedSource(ParcelSource, WholeLayer, Protocol):
+class CopiedSource(ParcelSource, CopiedLayer, Protocol):
     """A source that answers questions and says whether its layer was edited."""
 
 
@@ -142,20 +142,23 @@ class CachedSource:
         if self._check_at is not None and now < self._check_at:
             return
         seen = self._layer.last_stamp()
-        try:
-            self._stamp = self._source.stamp()
-        except SourceError:
-            is_certain = False
-            self._stamp = seen or Stamp()
-            self._check_at = now + _CHECK_AGAIN
-        else:
-            # Counts do not show an edit that leaves them as they are.
-            is_certain = self._stamp.last_edit_ms is not None
-            self._check_at = now + _CHECK_EVERY
-            if self._stamp != seen:
-                self._layer.saw(self._stamp)
+        said = self._stamp_of_the_layer()
+        if said is not None and said != seen:
+            self._layer.saw(said)
+        self._stamp = said or seen or Stamp()
+        self._check_at = now + (_CHECK_AGAIN if said is None else _CHECK_EVERY)
+        # Counts do not show an edit that leaves them as they are.
+        is_certain = said is not None and said.last_edit_ms is not None
         self._layer.forget_before(now - LONGEST)
         self._copy = self._usable_copy(now, is_certain=is_certain)
+
+    def _stamp_of_the_layer(self) -> Stamp | None:
+        """None where the layer itself does not say, whatever an alternate of it may."""
+        try:
+            stamp = self._source.stamp()
+            return stamp if self._source.copied_from == self._key.origin else None
+        except ParcelsError:
+            return None
 
     def _usable_copy(self, now: datetime, *, is_certain: bool) -> WholeCopy | None:
         stamp = self._layer.copy_stamp()

@@ -22,11 +22,12 @@ _LOCK = text("SELECT pg_try_advisory_lock(:class, CAST(:layer AS int))")
 
 _DROP_OTHERS = text("""
 DELETE FROM lotline.parcel_copy
-WHERE layer_fk = :layer AND state = 'copying' AND stamp <> :stamp
+WHERE layer_fk = :layer AND state = 'copying'
+    AND (stamp, origin) <> (:stamp, :origin)
 """)
 
 _BEGIN = text("""
-INSERT INTO lotline.parcel_copy (layer_fk, stamp) VALUES (:layer, :stamp)
+INSERT INTO lotline.parcel_copy (layer_fk, stamp, origin) VALUES (:layer, :stamp, :origin)
 ON CONFLICT (layer_fk, state) DO NOTHING
 """)
 
@@ -58,7 +59,7 @@ DELETE FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'complete'
 """)
 
 _COPY = text("""
-SELECT c.fetched_at, c.rows,
+SELECT c.origin, c.fetched_at, c.rows,
     EXISTS (SELECT 1 FROM lotline.parcel p WHERE p.copy_fk = c.id AND p.site IS NOT NULL)
         AS has_addresses
 FROM lotline.parcel_copy c WHERE c.layer_fk = :layer AND c.state = 'complete'
@@ -98,18 +99,18 @@ FROM (SELECT ST_Extent(p.geom) AS box FROM lotline.parcel p WHERE {_COMPLETE}) A
 """)  # noqa: S608
 
 
-def read_copy(engine: Engine, layer_fk: int, origin: str) -> CopyInDatabase | None:
+def read_copy(engine: Engine, layer_fk: int) -> CopyInDatabase | None:
     """The copy of a layer; None where there is none that is whole."""
     with engine.connect() as conn:
         row = conn.execute(_COPY, {"layer": layer_fk}).one_or_none()
-    return None if row is None else CopyInDatabase(engine, layer_fk, origin, row._mapping)
+    return None if row is None else CopyInDatabase(engine, layer_fk, row._mapping)
 
 
 class CopyInDatabase(WholeCopy):
     """A copy that PostGIS looks things up in: its rows are not read into memory."""
 
-    def __init__(self, engine: Engine, layer_fk: int, origin: str, about: RowMapping) -> None:
-        self.origin = origin
+    def __init__(self, engine: Engine, layer_fk: int, about: RowMapping) -> None:
+        self.origin = about["origin"]
         self.fetched_at = about["fetched_at"]
         self.rows = about["rows"]
         self.has_addresses = about["has_addresses"]
@@ -148,13 +149,15 @@ class CopyInDatabase(WholeCopy):
 
 
 @contextmanager
-def copying(engine: Engine, layer_fk: int, stamp: Stamp) -> Iterator[CopyingInDatabase]:
+def copying(
+    engine: Engine, layer_fk: int, stamp: Stamp, origin: str
+) -> Iterator[CopyingInDatabase]:
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
         CacheError: another process makes one.
     """
-    values = {"layer": layer_fk, "stamp": stamp_text(stamp)}
+    values = {"layer": layer_fk, "stamp": stamp_text(stamp), "origin": origin}
     with engine.connect() as alive:
         alive.detach()  # never pooled: to close it is to give the lock back
         if not alive.execute(_LOCK, {"class": _LOCK_CLASS, "layer": layer_fk}).scalar_one():

@@ -94,16 +94,15 @@ class DatabaseCache:
             found = conn.execute(_LAYER, values).scalar()
             # Another process added it in this very moment: it is seen by the next statement.
             layer_fk = found if found is not None else conn.execute(_LAYER, values).scalar_one()
-        return LayerInDatabase(self._engine, int(layer_fk), key.origin)
+        return LayerInDatabase(self._engine, int(layer_fk))
 
 
 class LayerInDatabase:
     """See `parcels.cache.KeptLayer`."""
 
-    def __init__(self, engine: Engine, layer_fk: int, origin: str) -> None:
+    def __init__(self, engine: Engine, layer_fk: int) -> None:
         self._engine = engine
         self._layer = {"layer": layer_fk}
-        self._origin = origin
 
     def last_stamp(self) -> Stamp | None:
         """See `KeptLayer`."""
@@ -161,11 +160,11 @@ class LayerInDatabase:
 
     def copy(self) -> WholeCopy | None:
         """See `KeptLayer`."""
-        return read_copy(self._engine, self._layer["layer"], self._origin)
+        return read_copy(self._engine, self._layer["layer"])
 
-    def copying(self, stamp: Stamp) -> AbstractContextManager[CopyInProgress]:
+    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
         """See `KeptLayer`."""
-        return copying(self._engine, self._layer["layer"], stamp)
+        return copying(self._engine, self._layer["layer"], stamp, origin)
 
     def _stamp(self, query: Any) -> Stamp | None:  # noqa: ANN401
         with self._engine.connect() as conn:

@@ -318,6 +318,7 @@ parcel_copy = Table(
     _id(),
     Column("layer_fk", BigInteger, ForeignKey("lotline.parcel_layer.id"), nullable=False),
     Column("stamp", Text, nullable=False),
+    Column("origin", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="copying"),
     _now("fetched_at"),
     Column("after_object_id", BigInteger),  # where a copy that was stopped goes on

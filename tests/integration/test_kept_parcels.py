@@ -229,9 +229,9 @@ def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: KeptLayer) -> 
 
 def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: KeptLayer) -> None:
     with (
-        layer.copying(STAMP) as copy,
+        layer.copying(STAMP, ORIGIN) as copy,
         pytest.raises(CacheError, match="another process copies the same parcels"),
-        cache.layer(KEY).copying(STAMP),
+        cache.layer(KEY).copying(STAMP, ORIGIN),
     ):
         pass
     assert copy.rows == 0

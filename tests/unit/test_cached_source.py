@@ -223,3 +223,19 @@ def test_a_copy_of_a_layer_that_was_edited_is_not_used(
 def test_a_key_does_not_lead_out_of_the_folder(tmp_path: Path, county: str) -> None:
     with pytest.raises(CacheError, match="no name for a folder"):
         FolderCache(tmp_path).layer(LayerKey(county, ORIGIN, "a" * 32))
+
+
+def test_an_alternate_does_not_say_whether_the_layer_was_edited(
+    source: AskedSource, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch_layer(source, FolderCache(tmp_path).layer(KEY))
+    source.copied_from, source.last_stamp = "an alternate", Stamp(last_edit_ms=99)
+    cached = _again(source, tmp_path, clock)
+    with caplog.at_level(logging.WARNING):
+        cached.at_points([inside(1)])
+    assert source.asked == []
+    assert not caplog.records
+    source.copied_from, source.last_stamp = ORIGIN, Stamp(last_edit_ms=1)
+    clock.wait(hours=2)
+    cached.at_points([inside(1)])
+    assert source.asked == [], "the layer is back, as it was"

@@ -42,6 +42,7 @@ CREATE TABLE lotline.parcel_copy (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     layer_fk bigint NOT NULL REFERENCES lotline.parcel_layer (id),
     stamp text NOT NULL,
+    origin text NOT NULL,
     state text NOT NULL DEFAULT 'copying',
     fetched_at timestamptz NOT NULL DEFAULT now(),
     after_object_id bigint,
