@@ -41,7 +41,9 @@ class Columns:
     def object_id_of(self, attributes: Mapping[str, Any]) -> int | None:
         """The row's key; servers write 6.4579816E7 too."""
         value = attributes.get(self.object_id) if self.object_id else None
-        return int(value) if isinstance(value, int | float) and value == int(value) else None
+        if isinstance(value, float):
+            return int(value) if value.is_integer() else None
+        return value if isinstance(value, int) else None
 
     def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
         """The parcel id exactly as the county writes it."""

@@ -54,7 +54,8 @@ class Reference:
             GeometryError: PROJ has no good datum step to the CRS.
         """
         turned = shapely.orient_polygons(self._converted([area]), exterior_cw=True)
-        return [shapely.get_coordinates(ring).tolist() for ring in shapely.get_rings(turned)]
+        rings = shapely.get_rings(shapely.get_parts(turned))
+        return [shapely.get_coordinates(ring).tolist() for ring in rings]
 
     def _converted(self, geometries: Sequence[BaseGeometry]) -> NDArray[np.object_]:
         array = np.empty(len(geometries), dtype=object)

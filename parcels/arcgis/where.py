@@ -75,7 +75,7 @@ def at_address(columns: Columns, info: LayerInfo, address: StreetAddress) -> str
     # Number first, or street first as Tennessee writes it.
     return either(
         like(columns.address, pattern)
-        for pattern in (f"%{number_text}%{street}", f"{street}{number_text}%")
+        for pattern in (f"%{number_text}{street}", f"{street}{number_text}%")
     )
 
 

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import shapely
+from pyproj import CRS, Transformer
 from shapely import Point
 
 from parcels import County
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.layer import read_layer_info
-from parcels.errors import SourceMisconfigured, SourceUnavailable
-from parcels.source import Found
+from parcels.arcgis.columns import columns_of
+from parcels.arcgis.layer import LayerInfo, read_layer_info
+from parcels.arcgis.reference import read_reference
+from parcels.arcgis.where import at_address, like, literal, value
+from parcels.county import ParcelFields
+from parcels.errors import SourceMisconfigured
+from parcels.source import Found, SiteAddress
+from parcels.streetaddress import StreetAddress, parse_address
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 LAYER: dict[str, Any] = {
@@ -37,23 +44,20 @@ LAYER: dict[str, Any] = {
 
 
 class Server(ArcGISClient):
-    """A client whose server is a list of rows, two a page."""
+    """A client whose server sends the same rows, whatever it is asked."""
 
-    def __init__(self, rows: list[dict[str, Any]], *, ends: bool = True) -> None:
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         super().__init__()
-        self.rows, self.ends = rows, ends
+        self.rows = rows
         self.queries: list[Mapping[str, str]] = []
 
     def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
         if not url.endswith("/query"):
             return LAYER
         self.queries.append(params)
-        start = int(params.get("resultOffset", "0"))
-        page = self.rows[start : start + 2]
-        more = len(self.rows) > start + 2 or not self.ends
         return {
-            "features": page,
-            "exceededTransferLimit": more,
+            "features": self.rows,
+            "exceededTransferLimit": False,
             "spatialReference": {"wkid": 4326},
         }
 
@@ -106,22 +110,6 @@ def test_an_extent_that_says_nothing_is_none(extent: object) -> None:
     assert read_layer_info(URL, {**LAYER, "extent": extent}).extent is None
 
 
-def test_a_cut_answer_is_read_to_its_end_in_order() -> None:
-    server = Server([row(i, str(i)) for i in range(5)])
-    [found] = source(server).at_points([Point(0.0005, 0.0005)])
-    assert isinstance(found, Found)
-    assert [hit.parcel_id for hit in found.hits] == ["0", "1", "2", "3", "4"]
-    assert [query.get("resultOffset") for query in server.queries] == [None, "0", "2", "4"]
-    assert {query.get("orderByFields") for query in server.queries[1:]} == {"OBJECTID"}
-
-
-def test_pages_that_never_end_are_an_outage_and_not_an_answer() -> None:
-    server = Server([row(1, "a"), row(2, "b")], ends=False)
-    [error] = source(server).at_points([Point(0.0005, 0.0005)])
-    assert isinstance(error, SourceUnavailable)
-    assert "there is more, and does not send it" in str(error)
-
-
 def test_lots_that_are_not_at_the_point_are_refused() -> None:
     [error] = source(Server([row(1, "a", x=3.0)])).at_points([Point(0.0005, 0.0005)])
     assert isinstance(error, SourceMisconfigured)
@@ -139,8 +127,8 @@ def test_an_id_is_quoted_as_its_column_wants() -> None:
     assert [hit.parcel_id for hit in numbered.hits] == ["7"]
     assert text == Found((), f"{URL}/0")
     assert [query["where"] for query in server.queries] == [
-        "PIN = 'O''Brien'",
-        "(PIN <> 'ROW') AND (NUMBER = 7)",
+        "PIN IN ('O''Brien')",
+        "(PIN <> 'ROW') AND (NUMBER IN (7))",
     ]
 
 
@@ -166,3 +154,133 @@ def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
     assert isinstance(answer, SourceMisconfigured)
     assert "set fields: {parcel_id: …}" in str(answer)
     assert "the columns are OBJECTID, NUMBER" in str(answer)
+
+
+TENNESSEE_FEET = {"wkid": 102736, "latestWkid": 2274}
+WKT_ONLY = {"wkt": CRS.from_epsg(2274).to_wkt("WKT1_ESRI")}
+
+
+@pytest.mark.parametrize(
+    ("layer", "epsg", "sent", "wanted"),
+    [
+        ({"extent": {"spatialReference": TENNESSEE_FEET}}, 2274, {"inSR": "102736"}, {}),
+        ({"extent": {"spatialReference": {"wkid": 102100}}}, 3857, {"inSR": "102100"}, {}),
+        ({"extent": {"spatialReference": WKT_ONLY}}, 2274, {}, {}),
+        (  # a Web Mercator map of a layer that is kept in feet
+            {
+                "extent": {"spatialReference": {"wkid": 102100, "latestWkid": 3857}},
+                "sourceSpatialReference": TENNESSEE_FEET,
+            },
+            2274,
+            {"inSR": "102736"},
+            {"outSR": "102736"},
+        ),
+        ({"extent": {"spatialReference": {"wkid": 1}}}, 4326, {"inSR": "4326"}, {"outSR": "4326"}),
+        ({"extent": None}, 4326, {"inSR": "4326"}, {"outSR": "4326"}),
+    ],
+)
+def test_a_layer_is_asked_in_its_own_crs_where_it_is_known(
+    layer: dict[str, Any], epsg: int, sent: dict[str, str], wanted: dict[str, str]
+) -> None:
+    reference = read_reference(layer)
+    assert reference.crs.equals(CRS.from_epsg(epsg), ignore_axis_order=True)
+    assert (reference.sent, reference.wanted) == (sent, wanted)
+
+
+def test_points_and_areas_go_out_in_the_layers_crs() -> None:
+    reference = read_reference({"extent": {"spatialReference": TENNESSEE_FEET}})
+    [[x, y]] = reference.xy([Point(-90.05, 35.15)])
+    to_degrees = Transformer.from_crs(2274, 4269, always_xy=True)
+    assert to_degrees.transform(x, y) == pytest.approx((-90.05, 35.15), abs=1e-9)
+    ring = shapely.box(-90.06, 35.14, -90.05, 35.15)
+    with_hole = ring.difference(shapely.box(-90.057, 35.143, -90.053, 35.147))
+    other = shapely.box(-90.04, 35.14, -90.03, 35.15)
+    rings = reference.rings(shapely.union_all([with_hole, other]))
+    clockwise = sorted(not shapely.LinearRing(ring).is_ccw for ring in rings)
+    assert clockwise == [False, True, True]  # the hole goes the other way
+
+
+PARTS = {"house_number": "number", "street": ["PREDIR", "NAME", "SUFFIX"], "city": "CITY"}
+
+
+def info_with(**types: str) -> LayerInfo:
+    fields = [{"name": name, "type": f"esriFieldType{kind}"} for name, kind in types.items()]
+    return read_layer_info(URL, {**LAYER, "fields": fields})
+
+
+def test_a_row_says_its_address_as_the_county_writes_it() -> None:
+    info = info_with(
+        OBJECTID="OID",
+        NUMBER="Double",
+        PREDIR="String",
+        NAME="String",
+        SUFFIX="String",
+        CITY="String",
+    )
+    fields = County.model_validate({"key": "k", "url": URL, "layer": 0, "fields": PARTS}).fields
+    columns = columns_of(info, fields, URL)
+    assert columns.names == ("OBJECTID", "NUMBER", "PREDIR", "NAME", "SUFFIX", "CITY")
+    attributes = {"NUMBER": 123.0, "PREDIR": " ", "NAME": "MAIN ", "SUFFIX": "ST", "CITY": None}
+    assert columns.site_of(attributes) == SiteAddress(house_number="123", street="MAIN ST")
+    assert columns.site_of({"NUMBER": "123.0"}) == SiteAddress(house_number="123")
+    assert columns_of(info, ParcelFields(), URL).site_of(attributes) is None
+
+
+@pytest.mark.parametrize(
+    ("value_", "object_id"),
+    [(7, 7), (6.4579816e7, 64579816), (7.5, None), ("7", None), (None, None), (float("nan"), None)],
+)
+def test_object_ids_are_whole_numbers_however_they_are_written(
+    value_: object, object_id: int | None
+) -> None:
+    columns = columns_of(info_with(OBJECTID="OID"), ParcelFields(), URL)
+    assert columns.object_id_of({"OBJECTID": value_}) == object_id
+
+
+def test_values_are_quoted_and_patterns_escaped() -> None:
+    assert value("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
+    assert value("7 OR 1=1", numeric=True) is None
+    assert value("-7.50", numeric=True) == "-7.50"
+    assert like("NAME", f"%{literal('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
+    assert like("NAME", literal("O'B")) == "UPPER(NAME) LIKE 'O''B'"
+
+
+@pytest.mark.parametrize(
+    ("number_type", "asked", "condition"),
+    [
+        ("Double", "123 Main St", "(NUMBER = 123) AND ((UPPER(NAME) LIKE '%M%AI%N%'))"),
+        ("Double", "123A Main St", "(NUMBER = 123) AND ((UPPER(NAME) LIKE '%M%AI%N%'))"),
+        (
+            "String",
+            "123 Main St",
+            "(UPPER(NUMBER) LIKE '%123%') AND ((UPPER(NAME) LIKE '%M%AI%N%'))",
+        ),
+        ("Double", "5 2nd St", "NUMBER = 5"),  # SECOND, 2ND and 2 are one street
+    ],
+)
+def test_an_address_is_asked_for_more_widely_than_it_is_written(
+    number_type: str, asked: str, condition: str
+) -> None:
+    info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
+    fields = ParcelFields(house_number="NUMBER", street=("NAME",))
+    assert at_address(columns_of(info, fields, URL), info, address(asked)) == condition
+
+
+def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -> None:
+    info = info_with(OBJECTID="OID", LINE="String")
+    columns = columns_of(info, ParcelFields(address="LINE"), URL)
+    assert at_address(columns, info, address("123 Main St")) == (
+        "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%')"
+    )
+
+
+def address(text: str) -> StreetAddress:
+    parsed = parse_address(text)
+    assert parsed is not None
+    return parsed
+
+
+def test_an_address_needs_its_columns_mapped() -> None:
+    [answer] = source(Server([])).with_addresses([address("123 Main St")])
+    assert isinstance(answer, SourceMisconfigured)
+    assert "no columns are known to hold addresses" in str(answer)
