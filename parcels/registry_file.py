@@ -23,7 +23,7 @@ def read_entries(file: Path) -> dict[str, Any]:
     Raises:
         RegistryError: it cannot be read, or is no registry.
     """
-    return parse_entries(_text(file), file)
+    return parse_entries(read_text(file), file)
 
 
 def parse_entries(text: str, file: Path) -> dict[str, Any]:
@@ -44,7 +44,12 @@ def parse_entries(text: str, file: Path) -> dict[str, Any]:
     return {str(key): entry for key, entry in entries.items()}
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A file's text as it is, line ends included.
+
+    Raises:
+        RegistryError: it cannot be read, or is too long to be a registry.
+    """
     try:
         with file.open("rb") as opened:
             content = opened.read(_MAX_BYTES + 1)
@@ -61,7 +66,17 @@ def _text(file: Path) -> str:
         raise RegistryError(f"{str(file)!r}: cannot be read: {error}") from error
 
 
-def _parse(text: str, file: Path) -> object:
+def compose_entries(text: str, file: Path) -> yaml.MappingNode | None:
+    """The nodes of a registry's entries, with the places where they stand; None for no entries.
+
+    `text` is what `parse_entries` reads without an error.
+    """
+    root = _parse(text, file, construct=False)
+    [(_, counties)] = root.value
+    return counties if isinstance(counties, yaml.MappingNode) else None
+
+
+def _parse(text: str, file: Path, *, construct: bool = True) -> Any:  # noqa: ANN401
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -71,7 +86,7 @@ def _parse(text: str, file: Path) -> object:
             raise RegistryError(
                 f"{file}: its aliases stand for more than {_MAX_NODES:,} values; write them out"
             )
-        return loader.construct_document(node)
+        return loader.construct_document(node) if construct else node
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         problem = error.problem or "cannot be read"
