@@ -24,6 +24,7 @@ const answers = {
   hang: () => {},
   close: response => response.socket.destroy(),
   reset: response => response.socket.resetAndDestroy(),
+  nothing: response => response.json({ features: [] }),
   empty_page: response => response.json({ features: [], exceededTransferLimit: true })
 }
 

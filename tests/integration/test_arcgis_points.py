@@ -1,0 +1,257 @@
+"""Many points, ids and addresses in few calls, against a real FeatureServer (Koop)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from faketime import FakeTime
+from servers.koop import (
+    FeatureServer,
+    feature_server,
+    malibu_parcels,
+    some_parcels,
+    synthetic_lots,
+    with_synthetic_addresses,
+)
+from shapely import Point
+
+from parcels import County
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
+from parcels.measure import buffer_m
+from parcels.source import Found, lot_geometry
+from parcels.streetaddress import StreetAddress, parse_address
+
+FIELDS = {
+    "parcel_id": "APN",
+    "house_number": "NUMBER",
+    "street": ["PREDIR", "STREET", "SUFFIX"],
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    parcels = with_synthetic_addresses(some_parcels())
+    with feature_server(parcels, tmp_path_factory.mktemp("koop")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: FeatureServer) -> FeatureServer:
+    running.mend()
+    return running
+
+
+def source(server: FeatureServer, **more: Any) -> ArcGISSource:
+    entry = {"url": server.url, "layer": 0, "allow_private": True, "calls_per_second": 100}
+    return ArcGISSource(County.model_validate({"key": "test", **entry, **more}))
+
+
+def points_in(parcels: gpd.GeoDataFrame, rows: np.ndarray | range) -> list[Point]:
+    return list(parcels.geometry.iloc[rows].representative_point())
+
+
+def ids(found: Found | ParcelsError) -> set[str | None]:
+    assert isinstance(found, Found), found
+    return {hit.parcel_id for hit in found.hits}
+
+
+@pytest.mark.parametrize("wkid", [2274, 102100, 3435])
+def test_five_thousand_points_take_at_most_sixty_calls(tmp_path: Path, wkid: int) -> None:
+    parcels = malibu_parcels()
+    rows = np.random.default_rng(wkid).integers(0, len(parcels), 5000)
+    points = points_in(parcels, rows)
+    lots = [lot_geometry(geometry) for geometry in parcels.geometry]
+    # Holes outside of their shells: what is inside of such a lot, Koop sees otherwise.
+    broken = set(parcels.APN[~parcels.geometry.is_valid])
+    assert len(broken) == 94
+    asked, row = shapely.STRtree(lots).query(points, "dwithin", 1e-8)
+    expected: list[set[str]] = [set() for _ in points]
+    for i, j in zip(asked, row, strict=True):
+        expected[i].add(parcels.APN.iloc[j])
+    with feature_server(parcels, tmp_path, wkid=wkid) as server:
+        answers = source(server, url=server.map_url).at_points(points)
+        assert len(server.calls) <= 60
+        assert server.most_in_flight <= 2
+        assert [ids(answer) - broken for answer in answers] == [own - broken for own in expected]
+        # Nothing was simplified, shifted or turned on the way.
+        for answer in answers[:500]:
+            assert isinstance(answer, Found)
+            for hit in answer.hits:
+                assert hit.geometry is not None
+                assert hit.object_id is not None
+                own = lots[hit.object_id - 1]
+                assert shapely.hausdorff_distance(hit.geometry, own) < 1e-9
+
+
+def test_points_off_the_lots_have_no_rows(server: FeatureServer) -> None:
+    west, _, _, north = (float(edge) for edge in server.parcels.total_bounds)
+    off = [Point(west - 0.01 - i / 1000, north + 0.01) for i in range(10)]
+    on = points_in(server.parcels, range(10))
+    answers = source(server).at_points([*off, *on])
+    assert [len(ids(answer)) for answer in answers[:10]] == [0] * 10
+    assert all(ids(answer) for answer in answers[10:])
+
+
+def test_a_point_on_an_edge_touches_the_lots_of_both_sides(tmp_path: Path) -> None:
+    left, right = shapely.box(-90, 35, -89.999, 35.001), shapely.box(-89.999, 35, -89.998, 35.001)
+    pair = gpd.GeoDataFrame({"APN": ["left", "right"]}, geometry=[left, right], crs="EPSG:4326")
+    with feature_server(pair, tmp_path) as server:
+        on_edge, inside = source(server).at_points(
+            [Point(-89.999, 35.0005), Point(-89.9985, 35.0005)]
+        )
+        assert ids(on_edge) == {"left", "right"}
+        assert ids(inside) == {"right"}
+
+
+def test_a_batch_that_is_refused_is_halved_to_the_point_that_is_bad(server: FeatureServer) -> None:
+    points = points_in(server.parcels, range(100))
+    asked = source(server)
+    server.fail("refused", on=repr(points[37].x))
+    answers = asked.at_points(points)
+    assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [37]
+    assert isinstance(answers[37], QueryRefused)
+    assert len(server.calls) <= 1 + 2 * 8  # the layer; then two halves seven times over
+
+
+def test_a_batch_that_kills_the_server_is_halved_while_the_layer_answers(
+    server: FeatureServer,
+) -> None:
+    points = points_in(server.parcels, range(40))
+    server.fail("close", on=repr(points[5].x))
+    answers = quick(server).at_points(points)
+    assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [5]
+
+
+def test_what_a_server_refuses_to_all_is_not_asked_in_halves(server: FeatureServer) -> None:
+    asked = source(server)
+    asked.check()
+    server.fail("token")
+    answers = asked.at_points(points_in(server.parcels, range(100)))
+    assert {type(answer) for answer in answers} == {AuthenticationRequired}
+    assert len(server.calls) == 1
+
+
+def test_a_server_that_takes_no_multipoints_is_asked_point_by_point(server: FeatureServer) -> None:
+    points = points_in(server.parcels, range(60))
+    asked = source(server)
+    server.fail("refused", on="esriGeometryMultipoint")
+    first = asked.at_points(points)
+    assert all(ids(answer) for answer in first)
+    server.fail("refused", on="esriGeometryMultipoint")
+    again = asked.at_points(points)
+    assert [ids(answer) for answer in again] == [ids(answer) for answer in first]
+    assert len(server.calls) == len(points)  # it does not try once more
+
+
+def test_a_server_that_says_nothing_to_multipoints_is_asked_point_by_point(
+    server: FeatureServer,
+) -> None:
+    points = points_in(server.parcels, range(20))
+    server.fail("nothing", on="esriGeometryMultipoint")
+    assert all(ids(answer) for answer in source(server).at_points(points))
+
+
+def test_a_stack_that_is_larger_than_a_page_comes_whole(tmp_path: Path) -> None:
+    lot = synthetic_lots().geometry.iloc[0]
+    names = [f"UNIT {number}" for number in range(25)]
+    stack = gpd.GeoDataFrame({"APN": names}, geometry=[lot] * 25, crs="EPSG:4326")
+    points = [lot.centroid, Point(lot.centroid.x + 0.0001, lot.centroid.y)]
+    for fault in ("", "no_paging", "old", "no_ids"):
+        with feature_server(stack, tmp_path, max_record_count=10) as server:
+            server.fail(fault)
+            for answer in source(server).at_points(points):
+                assert ids(answer) == set(names), fault
+
+
+def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
+    points = points_in(server.parcels, range(0, 300, 3))
+    asked = source(server)
+    asked.check()
+    server.mend()
+    answers = asked.near_points(points, 40.0)
+    assert len(server.calls) == 1
+    assert server.calls[0]["method"] == "POST"
+    tree = shapely.STRtree(server.parcels.geometry)
+    for point, answer in zip(points, answers, strict=True):
+        near = tree.query(buffer_m(point, 40.0), "intersects")
+        assert ids(answer) == set(server.parcels.APN.iloc[near])
+    assert sum(len(ids(answer)) for answer in answers) > 2 * len(points)
+
+
+def test_ids_are_asked_for_a_hundred_at_a_time(server: FeatureServer) -> None:
+    known = list(dict.fromkeys(server.parcels.APN))
+    parcel_ids = [*known[:100], "no such id", known[0].lower() + " ", "x' OR 'a' = 'a"]
+    asked = source(server)
+    asked.check()
+    server.mend()
+    answers = asked.with_ids(parcel_ids)
+    assert len(server.calls) <= 3  # a batch, the other, and what the first has beyond a page
+    assert [ids(answer) for answer in answers[:100]] == [{parcel_id} for parcel_id in known[:100]]
+    assert [ids(answer) for answer in answers[100:]] == [set()] * 3
+
+
+@pytest.mark.parametrize(
+    "fields", [FIELDS, {"parcel_id": "APN", "address": "LINE"}], ids=["columns", "line"]
+)
+def test_addresses_are_asked_for_in_batches(server: FeatureServer, fields: dict[str, Any]) -> None:
+    asked = source(server, fields=fields)
+    asked.check()
+    server.mend()
+    rows = list(range(40))
+    answers = asked.with_addresses([address(server.parcels.LINE.iloc[row]) for row in rows])
+    assert [len(ids(answer)) for answer in answers] == [1] * 40
+    assert [ids(answer) for answer in answers] == [{server.parcels.APN.iloc[row]} for row in rows]
+    assert len(server.calls) <= 4
+    [nowhere] = asked.with_addresses([address("99999 N Main St")])
+    assert ids(nowhere) == set()
+
+
+def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None:
+    [answer] = source(server, fields=FIELDS).at_points(points_in(server.parcels, range(2, 3)))
+    assert isinstance(answer, Found)
+    hit = next(hit for hit in answer.hits if hit.object_id == 3)
+    assert hit.site is not None
+    assert (hit.site.house_number, hit.site.street) == ("100", "S ST JOHNS AVE")
+
+
+def test_only_mapped_columns_and_whole_geometry_are_asked_for(server: FeatureServer) -> None:
+    source(server).at_points(points_in(server.parcels, range(3)))
+    [_, query] = server.calls
+    asked = {**query["form"], "url": query["url"]}
+    assert "outFields=OBJECTID%2CAPN&" in asked["url"]
+    for lossy in ("maxAllowableOffset", "geometryPrecision", "outSR"):
+        assert lossy not in asked["url"]
+
+
+def test_an_alternate_is_asked_for_what_the_first_layer_leaves(server: FeatureServer) -> None:
+    points = points_in(server.parcels, range(60))
+    asked = source(server, alternates=[{"url": server.map_url, "layer": 0}])
+    asked.check()
+    server.fail("refused", on="FeatureServer")
+    answers = asked.at_points(points)
+    origins = {answer.origin for answer in answers if isinstance(answer, Found)}
+    assert origins == {f"{server.map_url}/0"}
+    assert all(ids(answer) for answer in answers)
+
+
+def address(text: str) -> StreetAddress:
+    parsed = parse_address(text)
+    assert parsed is not None, text
+    return parsed
+
+
+def quick(server: FeatureServer) -> ArcGISSource:
+    """A source that does not wait between its tries."""
+    time = FakeTime()
+    county = County.model_validate(
+        {"key": "test", "url": server.url, "layer": 0, "allow_private": True}
+    )
+    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
