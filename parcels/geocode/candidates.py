@@ -31,33 +31,34 @@ class _Match:
     rating: tuple[int, int, int]
 
     @property
+    def agreement(self) -> tuple[tuple[int, int, int], float]:
+        return self.rating, self.located.confidence
+
+    @property
     def rank(self) -> tuple[bool, tuple[int, int, int], float]:
-        return not self.located.interpolated, self.rating, self.located.confidence
+        return not self.located.interpolated, *self.agreement
 
-    def is_far_from(self, other: _Match) -> bool:
-        here = Point(self.located.longitude, self.located.latitude)
-        there = Point(other.located.longitude, other.located.latitude)
+    def is_elsewhere(self, house: _Match) -> bool:
+        """Whether it is another place than the house, which goes before it."""
+        one, two = self.located, house.located
+        if one.interpolated and not two.interpolated and one.matched == two.matched:
+            return False  # the same house, reckoned along its street as well
+        here, there = Point(one.longitude, one.latitude), Point(two.longitude, two.latitude)
         return bool(distances_m(here, [there])[0] > _ONE_HOUSE_M)
-
-
-def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the locator says of a match, by field."""
-    said = candidate.get("attributes")
-    return said if isinstance(said, dict) else {}
 
 
 def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Finding:
     """The best of the candidates that are a house with the wanted number and street.
 
-    A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Two equally good
-    ones that are not the same house are ambiguous.
+    A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Another
+    one, as good or better by its words and elsewhere, makes the address ambiguous.
     """
     matches = [match for c in candidates if (match := _match(wanted, c)) is not None]
     if not matches:
         others = [text for c in candidates if (text := _matched(c)) and _score(c) > 0]
         return Miss(f"it finds {others[0]} instead" if others else "")
     first = max(matches, key=lambda match: match.rank)
-    if any(m.rank == first.rank and m.is_far_from(first) for m in matches):
+    if any(m.agreement >= first.agreement and m.is_elsewhere(first) for m in matches):
         return ambiguous(wanted, "the county's GeocodeServer has several places for it")
     return first.located
 

@@ -1,0 +1,422 @@
+"""Addresses over HTTP: a real FeatureServer (Koop), a GeocodeServer, and the Census batch.
+
+The streets are synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from servers.census import CensusServer, census_server
+from servers.geocodeserver import GeocodeServerDouble, geocode_server
+from servers.koop import FeatureServer, feature_server
+from servers.streets import Street, county_lots
+
+from parcels import Boundary, County, Located, NoBoundary, ParcelBoundaryService, Property
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+from parcels.boundary import NotLocated
+from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
+from parcels.files import FileSource
+from parcels.geocode import Geocoder
+from parcels.geocode.census import Census
+from parcels.geocode.geocode_server import GeocodeServer
+from parcels.lots import distances_m
+from parcels.streetaddress import StreetAddress, read_address
+
+MAIN = Street("MAIN ST")
+# The same name in another town.
+OTHER_MAIN = Street("MAIN ST", city="OTHERTON", postcode="38002", y=35.2)
+OAK = Street("OAK AVE", y=35.11)
+# Its numbers could go up to 299, so that points along it are far from their lots.
+LONG = Street("LONG RD", y=35.12, lots=20, range_to=299)
+STREETS = (MAIN, OTHER_MAIN, OAK, LONG)
+FIELDS = {"parcel_id": "APN", "address": "ADDR", "house_number": "NO", "street": "STREET"}
+PLACES = {"city": "CITY", "postcode": "ZIP"}
+
+
+@pytest.fixture(scope="module")
+def koop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    with feature_server(county_lots(STREETS), tmp_path_factory.mktemp("koop")) as server:
+        yield server
+
+
+@pytest.fixture
+def layer(koop: FeatureServer) -> FeatureServer:
+    koop.mend()
+    return koop
+
+
+@pytest.fixture
+def census() -> Iterator[CensusServer]:
+    with census_server(*STREETS) as server:
+        yield server
+
+
+@pytest.fixture
+def locator() -> Iterator[GeocodeServerDouble]:
+    with geocode_server(*STREETS, points=[MAIN]) as server:
+        yield server
+
+
+def client() -> ArcGISClient:
+    """It does not wait between tries, nor between calls."""
+    return ArcGISClient(sleep=lambda _: None, allow_private=True, calls_per_second=100)
+
+
+def county(layer: FeatureServer, **more: Any) -> County:
+    entry = {"key": "test", "state": "TN", "url": layer.url, "layer": 0, "allow_private": True}
+    return County.model_validate({**entry, "census": False, "fields": FIELDS | PLACES, **more})
+
+
+def service(
+    county: County,
+    census: CensusServer | None = None,
+    locator: GeocodeServerDouble | None = None,
+) -> ParcelBoundaryService:
+    source = ArcGISSource(county, client())
+    geocoder = Geocoder(
+        county,
+        source,
+        census=Census(client(), census.url) if census else None,
+        geocode_server=GeocodeServer(locator.url, client()) if locator else None,
+    )
+    return ParcelBoundaryService(county, source, geocoder)
+
+
+def lot_of(boundary: Boundary | NoBoundary, street: Street, number: int) -> Boundary:
+    assert isinstance(boundary, Boundary), boundary
+    assert boundary.source == "lot"
+    assert shapely.hausdorff_distance(boundary.geometry, street.lot(number)) < 1e-9
+    return boundary
+
+
+def ask(service: ParcelBoundaryService, *addresses: str) -> list[Boundary | NoBoundary]:
+    return service.boundaries([Property(f"p{i}", address=a) for i, a in enumerate(addresses)])
+
+
+def reasons(found: list[Boundary | NoBoundary]) -> list[str]:
+    return [b.reason if isinstance(b, NoBoundary) else b.method for b in found]
+
+
+def confidences(found: list[Boundary | NoBoundary]) -> list[float]:
+    return [b.located.confidence for b in found if isinstance(b, Boundary) and b.located]
+
+
+def test_the_parcel_layer_knows_its_own_addresses(layer: FeatureServer) -> None:
+    asked = service(county(layer))
+    found = ask(asked, "103 Oak Avenue", "104 oak ave.", "101 Main St, Otherton", "111 Long Road")
+    lots = [(OAK, 103), (OAK, 104), (OTHER_MAIN, 101), (LONG, 111)]
+    for boundary, (street, number) in zip(found, lots, strict=True):
+        lot = lot_of(boundary, street, number)
+        assert lot.method == "address"
+        assert lot.located is not None
+        assert (lot.located.method, lot.located.interpolated) == ("parcel_layer", False)
+        assert lot.located.matched.startswith(f"{street.name} {number}")
+        assert street.lot(number).contains(
+            shapely.Point(lot.located.longitude, lot.located.latitude)
+        )
+    assert [b.located.confidence for b in found if isinstance(b, Boundary) and b.located] == [
+        1.0
+    ] * 4
+
+
+def test_two_lots_with_the_address_are_ambiguous_and_the_zip_code_decides(
+    layer: FeatureServer,
+) -> None:
+    asked = service(county(layer))
+    both, one, nowhere = ask(
+        asked, "101 Main St", "101 Main St, TN 38002", "101 Main St, Elsewhere 38009"
+    )
+    assert isinstance(both, NoBoundary)
+    assert both.reason == "address_ambiguous"
+    assert "OTHERTON, 38002" in both.detail
+    assert "SAMPLEVILLE, 38001" in both.detail
+    assert "add the city or the ZIP code" in both.detail
+    lot_of(one, OTHER_MAIN, 101)
+    assert isinstance(nowhere, NoBoundary)
+    assert nowhere.reason == "address_not_found"
+    assert "there is MAIN ST 101, OTHERTON, 38002" in nowhere.detail
+
+
+def test_what_is_no_address_costs_no_call(layer: FeatureServer) -> None:
+    found = ask(service(county(layer)), "PO Box 7, Sampleville", "Main St & Oak Ave")
+    assert reasons(found) == ["address_not_found"] * 2
+    assert layer.calls == []
+
+
+def test_an_outage_of_the_layer_is_no_unknown_address(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    asked = service(county(layer, census=True), census)
+    layer.fail("http503")
+    assert reasons(ask(asked, "103 Oak Ave, Sampleville")) == ["unavailable"]
+    assert census.batches == []
+
+
+def test_a_point_of_the_census_counts_where_the_house_number_agrees(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    """The layer's own addresses are not asked for: only its house numbers are mapped."""
+    asked = service(
+        county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
+    )
+    addresses = [OAK.address(n) for n in (101, 106, 119)] + ["103 Oak Ave, Wrong Town, TN 38001"]
+    found = ask(asked, *addresses)
+    for boundary, number in zip(found, (101, 106, 119, 103), strict=True):
+        lot = lot_of(boundary, OAK, number)
+        assert lot.method == "house_number"
+        assert lot.located is not None
+        assert (lot.located.method, lot.located.interpolated) == ("census", True)
+        point = shapely.Point(lot.located.longitude, lot.located.latitude)
+        assert not lot.geometry.intersects(point)
+        assert distances_m(point, [lot.geometry])[0] <= 40
+    assert confidences(found) == [0.8, 0.8, 0.8, 0.6]
+    assert len(census.batches) == 1
+
+
+def test_a_point_along_the_street_far_from_its_lot_is_never_measured(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    asked = service(
+        county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
+    )
+    [far, not_built] = ask(asked, LONG.address(138), LONG.address(250))
+    for boundary in (far, not_built):
+        assert isinstance(boundary, NoBoundary)
+        assert boundary.reason == "address_unconfirmed"
+        assert "no lot there or within 40 m has that house number" in boundary.detail
+
+
+def test_without_house_numbers_only_a_point_inside_a_lot_is_taken_and_trusted_less(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
+    [in_the_road] = ask(asked, OAK.address(101))
+    assert isinstance(in_the_road, NoBoundary)
+    assert in_the_road.reason == "address_unconfirmed"
+    assert "no column of house numbers is mapped" in in_the_road.detail
+    # A street that the census has 30 m too far north runs through the lots.
+    with census_server(Street("OAK AVE", y=OAK.y + 0.0003)) as shifted:
+        other = service(county(layer, census=True, fields={"parcel_id": "APN"}), shifted)
+        [inside] = ask(other, OAK.address(102))
+    assert isinstance(inside, Boundary)
+    assert inside.located is not None
+    assert (inside.method, inside.located.confidence) == ("point", 0.4)
+
+
+@pytest.mark.parametrize(
+    ("faults", "calls", "outcome"),
+    [
+        (["500", "html", "garbage"], 4, "house_number"),
+        (["500"] * 20, 10, "unavailable"),
+        (["garbage"] * 20, 10, "unavailable"),
+    ],
+)
+def test_faults_of_the_census_are_never_an_unknown_address(
+    layer: FeatureServer, census: CensusServer, faults: list[str], calls: int, outcome: str
+) -> None:
+    asked = service(
+        county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
+    )
+    census.faults[:] = faults
+    assert reasons(ask(asked, OAK.address(101))) == [outcome]
+    assert len(census.batches) == calls
+
+
+def test_an_address_that_the_census_leaves_out_is_asked_for_again_another_day(
+    census: CensusServer,
+) -> None:
+    census.faults[:] = ["drops rows"]
+    wanted = [read_address(OAK.address(number)) for number in (101, 103)]
+    found, left_out = Census(client(), census.url).locate(wanted)
+    assert isinstance(found, Located)
+    assert isinstance(left_out, IncompleteAnswer)
+
+
+def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    here = county(layer, census=True)
+    geocoder = Geocoder(here, ArcGISSource(here, client()), census=Census(client(), census.url))
+    known = [read_address(OAK.address(number)) for number in OAK.numbers]
+    unknown = [read_address(f"{n} Nowhere Ln, Sampleville, TN 38001") for n in range(1, 602)]
+    without_city = read_address("1 Nowhere Ln")
+    found = geocoder.locate_many([*known, *unknown, without_city])
+    assert [len(batch) for batch in census.batches] == [500, 101]
+    assert census.batches[0][0] == ["0", "1 NOWHERE LN", "SAMPLEVILLE", "TN", "38001"]
+    assert all(isinstance(f, Located) and f.method == "parcel_layer" for f in found[: len(known)])
+    lost = found[len(known) :]
+    assert [f.reason for f in lost if isinstance(f, NotLocated)] == ["address_not_found"] * 602
+    assert "it needs the city or the ZIP code" in str(lost[-1])
+
+
+def test_a_tie_of_the_census_is_ambiguous() -> None:
+    with census_server(MAIN, Street("MAIN ST", y=35.3)) as twice:
+        [finding] = Census(client(), twice.url).locate([read_address(MAIN.address(101))])
+    assert isinstance(finding, NotLocated)
+    assert finding.reason == "address_ambiguous"
+
+
+def test_an_answer_far_outside_the_county_is_refused(layer: FeatureServer) -> None:
+    with census_server(Street("FAR LN", west=-80.0)) as far:
+        asked = service(county(layer, census=True), far)
+        [refused] = ask(asked, "101 Far Ln, Sampleville, TN 38001")
+    assert isinstance(refused, NoBoundary)
+    assert refused.reason == "outside_county"
+    assert "the US Census finds 101 FAR LN" in refused.detail
+
+
+def locate(
+    locator: GeocodeServerDouble, *addresses: str
+) -> list[Located | NotLocated | Exception | Any]:
+    wanted = [read_address(text) for text in addresses]
+    return list(GeocodeServer(locator.url, client()).locate(wanted))
+
+
+def test_a_geocode_server_is_asked_in_batches_of_its_own_size(
+    locator: GeocodeServerDouble,
+) -> None:
+    addresses = [MAIN.address(101), OAK.address(102), MAIN.address(104), LONG.address(250)]
+    house, along, house_too, reckoned = locate(locator, *addresses)
+    assert locator.asked == [("geocodeAddresses", 3), ("geocodeAddresses", 1)]
+    assert house == Located(
+        *MAIN.at_the_door(101).coords[0], "geocode_server", 1.0, False, MAIN.address(101)
+    )
+    assert (house_too.interpolated, along.interpolated, reckoned.interpolated) == (
+        False,
+        True,
+        True,
+    )
+
+
+def test_a_geocode_server_without_batches_or_that_refuses_them_is_asked_one_by_one(
+    locator: GeocodeServerDouble,
+) -> None:
+    addresses = [MAIN.address(101), OAK.address(102)]
+    batched = locate(locator, *addresses)
+    locator.faults[:] = ["refused"]
+    assert locate(locator, *addresses) == batched
+    locator.metadata = {"capabilities": "ReverseGeocode"}
+    locator.asked.clear()
+    assert locate(locator, *addresses) == batched
+    assert locator.asked == [("findAddressCandidates", 1)] * 2
+    locator.metadata = {"singleLineAddressField": None, "locatorProperties": {}}
+    assert locate(locator, *addresses) == batched
+
+
+def test_only_a_house_that_agrees_is_believed(locator: GeocodeServerDouble) -> None:
+    findings = locate(
+        locator,
+        "999 Oak Ave, Sampleville",  # the street alone is known
+        "101 Oak Ave, Elsewhere",  # of another town, at a lower score
+        "101 Oak Ave, Sampleville 38009",
+        "101 Unheard Of Pl, Sampleville",
+    )
+    assert [type(finding).__name__ for finding in findings] == ["Miss"] * 4
+    assert "it finds OAK AVE, SAMPLEVILLE, TN instead" in findings[0].detail
+
+
+def test_equally_good_places_are_ambiguous_unless_they_are_one_house(
+    locator: GeocodeServerDouble,
+) -> None:
+    [both] = locate(locator, "101 Main St")
+    assert isinstance(both, NotLocated)
+    assert both.reason == "address_ambiguous"
+    assert locator.asked == [("geocodeAddresses", 1), ("findAddressCandidates", 1)]
+    with geocode_server(MAIN, Street("MAIN ST", y=MAIN.y + 1e-5)) as twice:
+        [one] = locate(twice, "101 Main St")
+    assert isinstance(one, Located)
+    # The house, and the same number reckoned along its street, 80 m away.
+    along = Street("MAIN ST", range_to=299)
+    with geocode_server(MAIN, along, points=[MAIN]) as composite:
+        [house] = locate(composite, "115 Main St")
+    assert isinstance(house, Located)
+    assert not house.interpolated
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("500", SourceUnavailable),
+        ("html", SourceUnavailable),
+        ("token", SourceMisconfigured),
+        ("drops rows", IncompleteAnswer),
+    ],
+)
+def test_faults_of_a_geocode_server_have_their_error(
+    locator: GeocodeServerDouble, fault: str, error: type[Exception]
+) -> None:
+    locator.faults[:] = [fault] * 20
+    [finding] = locate(locator, OAK.address(101))
+    assert isinstance(finding, error)
+
+
+def test_what_is_no_geocoder_is_a_mistake_of_the_entry(locator: GeocodeServerDouble) -> None:
+    locator.metadata = {"singleLineAddressField": None, "addressFields": [{"name": "Parcel"}]}
+    [finding] = locate(locator, OAK.address(101))
+    assert isinstance(finding, SourceMisconfigured)
+    assert "correct 'geocode_server'" in str(finding)
+
+
+def test_stages_follow_each_other_and_an_outage_is_kept(
+    layer: FeatureServer, locator: GeocodeServerDouble, census: CensusServer
+) -> None:
+    numbers = {"parcel_id": "APN", "house_number": "NO"}
+    here = county(layer, census=True, fields=numbers, geocode_server=locator.url)
+    asked = service(here, census, locator)
+    at_the_door, along = ask(asked, MAIN.address(101), OAK.address(103))
+    assert census.batches == []
+    lot = lot_of(at_the_door, MAIN, 101)
+    assert lot.method == "point"
+    assert lot.located is not None
+    assert (lot.located.method, lot.located.interpolated) == ("geocode_server", False)
+    assert lot_of(along, OAK, 103).method == "house_number"
+    locator.faults[:] = ["500"] * 100
+    mended, unknown = ask(asked, OAK.address(103), "5 Nowhere Ln, Sampleville 38001")
+    assert lot_of(mended, OAK, 103).located == Located(
+        *OAK.along(103).coords[0], "census", 0.8, True, OAK.address(103)
+    )
+    assert isinstance(unknown, NoBoundary)
+    assert unknown.reason == "unavailable"
+
+
+def test_a_county_that_can_find_no_address_says_what_to_set(layer: FeatureServer) -> None:
+    [refused] = ask(service(county(layer, fields={})), "101 Main St")
+    assert isinstance(refused, NoBoundary)
+    assert refused.reason == "misconfigured"
+    assert "set fields: {address: …}, geocode_server, or census: true" in refused.detail
+
+
+def test_addresses_in_a_file_are_found_in_its_columns_alone_or_together(tmp_path: Path) -> None:
+    lots = county_lots(STREETS)
+    lots.to_file(tmp_path / "lots.gpkg")
+    for fields in (
+        {"address": "ADDR", **PLACES},
+        {"house_number": "no", "street": "street", **PLACES},
+    ):
+        entry = {"key": "test", "path": str(tmp_path / "lots.gpkg"), "census": False}
+        here = County.model_validate({**entry, "fields": {"parcel_id": "APN", **fields}})
+        asked = ParcelBoundaryService(here)
+        [found] = ask(asked, "104 Oak Avenue, Sampleville")
+        assert lot_of(found, OAK, 104).method == "address"
+        [lost] = ask(asked, "999 Oak Avenue")
+        assert reasons([lost]) == ["address_not_found"]
+
+
+def test_every_address_of_a_file_finds_its_own_lot(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    county_lots(STREETS).to_file(path)
+    entry = {"key": "test", "path": str(path), "fields": {"parcel_id": "APN", "address": "ADDR"}}
+    source = FileSource(County.model_validate(entry))
+    wanted = [(street, n) for street in (OAK, LONG) for n in street.numbers]
+    addresses: list[StreetAddress] = [read_address(s.address(n)) for s, n in wanted]
+    for (street, number), found in zip(wanted, source.with_addresses(addresses), strict=True):
+        assert not isinstance(found, Exception)
+        [hit] = found.hits
+        assert hit.geometry is not None
+        assert shapely.hausdorff_distance(hit.geometry, street.lot(number)) < 1e-9
