@@ -47,6 +47,12 @@ class _Match:
         return bool(distances_m(here, [there])[0] > _ONE_HOUSE_M)
 
 
+def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the locator says of a match, by field."""
+    said = candidate.get("attributes")
+    return said if isinstance(said, dict) else {}
+
+
 def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Finding:
     """The best of the candidates that are a house with the wanted number and street.
 
