@@ -31,7 +31,9 @@ class PropertiesFile:
 
 
 def read_properties(path: Path) -> PropertiesFile:
-    """Read a UTF-8 CSV with `property_id` and longitude and latitude, or a parcel_id, or both.
+    """Read a UTF-8 CSV with `property_id` and a place: a point, a parcel_id or an address.
+
+    Of a point, `longitude` and `latitude` are degrees. A property may have all three.
 
     Raises:
         PropertiesFileError: no such file, not UTF-8, or columns missing.
@@ -110,12 +112,20 @@ def _not_closed(line: int, count: int) -> str:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    has_place = {"longitude", "latitude"} <= set(header) or "parcel_id" in header
-    if "property_id" in header and has_place:
+    names = set(header)
+    has_place = {"longitude", "latitude"} <= names or names & {"parcel_id", "address"}
+    if "property_id" in names and has_place:
         return
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and "property_id" in (
+            column.strip() for column in header[0].split(sign)
+        ):
+            raise PropertiesFileError(
+                f"{path}: the values have {name} between them; save it as a CSV with commas"
+            )
     raise PropertiesFileError(
         f"{path}: the first line must name the columns property_id and longitude, latitude "
-        f"(or parcel_id); it says {', '.join(header) or 'nothing'}"
+        f"(or parcel_id, or address); it says {', '.join(header) or 'nothing'}"
     )
 
 

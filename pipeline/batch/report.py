@@ -33,6 +33,8 @@ class BatchReport:
         problems: properties of this run that are failed, deferred or without imagery.
         bad_rows: rows of the CSV that are no properties.
         clock: seconds and calls by stage.
+        questions_kept, questions_asked: about the county's parcels, answered with what an
+            earlier lookup kept, and put to its server; 0 for a county with a file of its own.
         truth: for the synthetic county, how far its measured lawns are from the truth.
     """
 
@@ -51,6 +53,8 @@ class BatchReport:
     map_path: Path | None = None
     truth: LawnErrors | None = None
     interrupted: bool = False
+    questions_kept: int = 0
+    questions_asked: int = 0
 
     @property
     def done(self) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from detection import Detector, build_segmenter, choose_labels, open_imagery
 from detection.segmenters import check_segmenter
 from parcels import County, ParcelBoundaryService
+from parcels.arcgis import ArcGISSource
+from parcels.cache import CachedSource, LayerKey
 from parcels.errors import SourceUnavailable
+from parcels.source import ParcelSource
 from pipeline.batch.order import Order, Progress, Silent
 from pipeline.batch.report import BatchReport
 from pipeline.batch.work import Batch
@@ -20,6 +24,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database, open_database
+from pipeline.store.parcels import DatabaseCache
 from pipeline.store.status import county_status
 
 log = logging.getLogger(__name__)
@@ -49,7 +54,8 @@ def run_batch(
             return _nothing_to_do(database, opened, file, selection)
         # Whatever is wrong with these is found before a property is touched.
         imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
-        service = _open_service(opened.county)
+        kept = _kept_parcels(opened.county, database)
+        service = _open_service(opened.county, kept)
         _make_folder(order.out)
         segmenter = build_segmenter(order.segmenter)
         labels = chosen or choose_labels(segmenter.labels)
@@ -57,7 +63,10 @@ def run_batch(
             with database.engine.begin() as conn:
                 queue.reset(conn, opened.county.key, selection, order.limit)
         batch = Batch(database, service, Detector(segmenter), imagery, labels, order, selection)
-        return batch.run(opened, file, total, progress or Silent())
+        report = batch.run(opened, file, total, progress or Silent())
+        if kept is None:
+            return report
+        return replace(report, questions_kept=kept.from_cache, questions_asked=kept.asked)
 
 
 def _enqueue(
@@ -72,12 +81,12 @@ def _enqueue(
         taken_back = runs.take_back(conn, county)
         empty = not queue.states(conn, county)
     if taken_back:
-        log.warning("a batch was killed; the %d properties that it held wait again", taken_back)
+        log.warning("a batch was killed; what it held waits again: %d of the queue", taken_back)
     if empty and not (file and file.bad_rows):
         raise EmptyQueueError(
             f"{opened.name} has no properties yet: name a CSV with PROPERTIES=leads.csv "
-            "(columns property_id and longitude, latitude or parcel_id), or set `properties:` "
-            "in the registry entry"
+            "(columns property_id and longitude, latitude, or parcel_id, or address), or set "
+            "`properties:` in the registry entry"
         )
     return selection
 
@@ -96,9 +105,16 @@ def _waiting(
     return waiting if order.limit is None else min(waiting, order.limit)
 
 
-def _open_service(county: County) -> ParcelBoundaryService:
+def _kept_parcels(county: County, database: Database) -> CachedSource | None:
+    """The county's server behind what the database keeps of it; None for a file."""
+    if county.source != "arcgis":
+        return None
+    return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
+
+
+def _open_service(county: County, source: ParcelSource | None) -> ParcelBoundaryService:
     """The county's parcels; a server that is down is no mistake, and is met again at each lot."""
-    service = ParcelBoundaryService(county)
+    service = ParcelBoundaryService(county, source)
     with suppress(SourceUnavailable):
         service.check()
     return service

@@ -35,8 +35,8 @@ from pipeline.store.status import county_status
 log = logging.getLogger(__name__)
 
 # What is leased, looked up and detected together; a crash repeats at most this many lots. A server
-# is asked lot by lot, and progress is to be seen meanwhile.
-CHUNK = {"file": 256, "arcgis": 64, "synthetic": 256}
+# is asked for a hundred lots in a call, two calls at a time.
+CHUNK = {"file": 256, "arcgis": 200, "synthetic": 256}
 LEASE_S = 900.0
 
 

@@ -32,7 +32,7 @@ class Names(click.ParamType[list[str]]):
 @registry_option
 @click.option(
     "--properties", envvar="PROPERTIES", type=click.Path(path_type=Path),
-    help="A CSV: property_id and longitude, latitude or parcel_id.",
+    help="A CSV: property_id and longitude, latitude, or a parcel_id, or an address.",
 )  # fmt: skip
 @click.option("--labels", envvar="LABELS", type=Names(), help="Which labels; all by default.")
 @click.option(

@@ -15,6 +15,7 @@ from parcels.errors import ParcelsError
 from pipeline.cli.batch import batch
 from pipeline.cli.db import db
 from pipeline.cli.export import export
+from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.status import status
@@ -29,7 +30,7 @@ def lotline() -> None:
     """Measure what lies on a property: the lot's boundary first, then what is inside it."""
 
 
-for command in (batch, status, export, registry, review, db):
+for command in (batch, status, export, parcels, registry, review, db):
     lotline.add_command(command)
 
 

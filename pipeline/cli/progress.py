@@ -21,12 +21,12 @@ LINE_EVERY_S = 10.0
 class Bar:
     """A rich bar on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("lots"),
+            TextColumn(unit),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -49,11 +49,14 @@ class Bar:
 class Lines:
     """A line now and then, for logs and pipes."""
 
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+
     def start(self, total: int, what: str) -> None:
         """Say what begins."""
         self._total, self._done, self._what = total, 0, what
         self._started = self._last = time.monotonic()
-        print(f"{what}: {total:,} properties to do", file=sys.stderr)  # noqa: T201
+        print(f"{what}: {total:,} {self._unit} to do", file=sys.stderr)  # noqa: T201
 
     def advance(self, count: int) -> None:
         """Count, and say so when a while has passed or all is done."""
@@ -72,6 +75,28 @@ class Lines:
         """Nothing is left open."""
 
 
-def progress() -> Bar | Lines:
+class Pages:
+    """Progress of what says how far it is, and how far it is to go."""
+
+    def __init__(self, shown: Bar | Lines, what: str) -> None:
+        self._shown = shown
+        self._what = what
+        self._reached: int | None = None
+
+    def reached(self, done: int, total: int) -> None:
+        """So much of the total is done."""
+        if self._reached is None:
+            self._shown.start(total, self._what)
+            self._reached = 0
+        self._shown.advance(done - self._reached)
+        self._reached = done
+
+    def stop(self) -> None:
+        """No more will come."""
+        if self._reached is not None:
+            self._shown.stop()
+
+
+def progress(unit: str = "properties") -> Bar | Lines:
     """What fits the place that standard error goes to."""
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar(unit) if sys.stderr.isatty() else Lines(unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import click
 from pipeline.cli.options import registry_option
 
 if TYPE_CHECKING:
-    from parcels import County
+    from parcels import County, Registry
     from parcels.catalogue.importing import Imported
+    from parcels.catalogue.verify import Verdict
 
 
 @click.group()
@@ -27,18 +29,8 @@ def registry() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_(registry: Path | None, state: str | None, everything: bool, as_json: bool) -> None:
     """List the counties of the registry file, a line each."""
-    from parcels import load_registry
-    from parcels.catalogue.states import states_as_written
-    from pipeline.settings import load_settings
-
-    code = states_as_written().get(state.strip().lower().replace(" ", "-")) if state else None
-    if state and code is None:
-        raise click.BadParameter(f"{state!r} is no state of the US; write for example CO")
-    known = load_registry(registry or load_settings().registry)
-    counties = [county for county in known.values() if code is None or county.state == code]
-    if everything or code is not None:
-        counties += known.shipped(code)
-    counties.sort(key=lambda county: county.key)
+    known = _load(registry)
+    counties = sorted(_listed(known, state, everything=everything), key=lambda c: c.key)
     if as_json:
         click.echo(json.dumps([_facts(county, own=county.key in known) for county in counties]))
         return
@@ -46,9 +38,29 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
     for county in counties:
         verified = f"  verified {county.verified}" if county.verified else ""
         click.echo(f"{county.key:<{width}}  {county.name}  {_parcels(county)}{verified}")
-    if not everything and code is None:
+    if not everything and state is None:
         hidden = sum(1 for _ in known.shipped())
         click.echo(f"and {hidden:,} shipped US layers: --all, or --state CO", err=True)
+
+
+def _load(file: Path | None) -> Registry:
+    from parcels import load_registry
+    from pipeline.settings import load_settings
+
+    return load_registry(file or load_settings().registry)
+
+
+def _listed(known: Registry, state: str | None, *, everything: bool) -> list[County]:
+    """The counties of the file, of a state, or all."""
+    from parcels.catalogue.names import slug
+    from parcels.catalogue.states import states_as_written
+
+    if state is None:
+        return [*known.values(), *(known.shipped() if everything else ())]
+    code = states_as_written().get(slug(state))
+    if code is None:
+        raise click.BadParameter(f"{state!r} is no state of the US; write for example CO")
+    return [*(c for c in known.values() if c.state == code), *known.shipped(code)]
 
 
 def _parcels(county: County) -> str:
@@ -92,3 +104,90 @@ def _print_import(done: Imported) -> None:
         f"{whole:,} layers and {parts:,} of the others' codes and columns were left out: "
         f"{done.dropped_file}"
     )
+
+
+@registry.command()
+@click.argument("counties", nargs=-1, metavar="[COUNTY]...")
+@registry_option
+@click.option("--state", help="The counties of one state, shipped ones too: CO.")
+@click.option("--all", "everything", is_flag=True, help="Also all the US layers that are shipped.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def verify(
+    counties: tuple[str, ...],
+    registry: Path | None,
+    state: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Ask the counties' servers whether their entries still hold.
+
+    Without names: those of the registry file. What is in order is marked there with the day and
+    the extent; what fails loses the mark; what does not answer keeps it.
+    """
+    from parcels.catalogue.verify import verify_all
+
+    known = _load(registry)
+    chosen = _chosen(known, counties, state, everything=everything)
+    verdicts: list[Verdict] = []
+    try:
+        for verdict in verify_all(chosen):
+            verdicts.append(verdict)
+            _print_verdict(verdict, len(verdicts), len(chosen), to_stderr=as_json)
+    finally:
+        # Also of what was done when someone presses Ctrl-C.
+        kept = _keep(known.path, verdicts)
+    failed = [verdict for verdict in verdicts if not verdict.in_order]
+    if as_json:
+        click.echo(json.dumps([_verdict_facts(verdict) for verdict in verdicts], indent=2))
+    silent = sum(verdict.for_now for verdict in failed)
+    click.echo(
+        f"{len(verdicts) - len(failed):,} in order, {len(failed) - silent:,} not, {silent:,} did "
+        f"not answer; {kept}",
+        err=as_json,
+    )
+    sys.exit(1 if failed else 0)
+
+
+def _chosen(
+    known: Registry, names: tuple[str, ...], state: str | None, *, everything: bool
+) -> list[County]:
+    """The counties that have a server, of those that were asked for."""
+    chosen = [known.county(name) for name in names] or _listed(known, state, everything=everything)
+    with_server = {county.key: county for county in chosen if county.layers}
+    if not with_server:
+        raise click.UsageError("none of these counties has an ArcGIS server to ask")
+    return list(with_server.values())
+
+
+def _print_verdict(verdict: Verdict, done: int, total: int, *, to_stderr: bool) -> None:
+    word = "ok" if verdict.in_order else "no answer" if verdict.for_now else "failed"
+    said = [verdict.problem] if verdict.problem else []
+    line = "; ".join([*said, *verdict.notes]) or verdict.county.name
+    counted = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
+    click.echo(f"{counted}{word:<9}  {verdict.county.key}  {line}", err=to_stderr)
+
+
+def _keep(file: Path, verdicts: list[Verdict]) -> str:
+    """Say it in the registry file; what came of that."""
+    from datetime import UTC, datetime
+
+    from parcels.catalogue.editing import set_facts
+    from parcels.registry import is_packed
+
+    if is_packed(file):
+        return "nothing is kept: name a registry file of your own with --registry"
+    today = datetime.now(UTC).date()
+    facts = {verdict.county.key: verdict.facts(today) for verdict in verdicts}
+    set_facts(file, {key: said for key, said in facts.items() if said})
+    return f"kept in {file}"
+
+
+def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "key": verdict.county.key,
+        "in_order": verdict.in_order,
+        "answered": not verdict.for_now,
+        "problem": verdict.problem,
+        "notes": verdict.notes,
+        "extent": verdict.extent,
+    }

@@ -28,7 +28,7 @@ def print_report(report: BatchReport) -> None:
     if report.run_id is None:
         _print_nothing_to_do(out, report)
         return
-    done = f"{report.done:,} properties in {report.wall_s:.1f} s"
+    done = f"{_properties(report.done)} in {report.wall_s:.1f} s"
     out.print(f"Run {report.run_id} of {report.county}: {done}.")
     if report.interrupted:
         out.print("Interrupted. What was written is kept; the same command goes on from there.")
@@ -38,6 +38,11 @@ def print_report(report: BatchReport) -> None:
     print_status(out, report.status, report.county)
     _print_problems(out, report)
     _print_stages(out, report)
+    if report.questions_kept or report.questions_asked:
+        out.print(
+            f"Parcels: {report.questions_kept:,} questions answered with what is kept, "
+            f"{report.questions_asked:,} put to the county's server."
+        )
     _print_truth(out, report)
     if report.map_path:
         out.print(f"Map: {_short(report.map_path)}")
@@ -47,7 +52,7 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     closed = sum(report.asked.values()) - _print_held(console, report)
     if closed:
         console.print(
-            f"Nothing to do: {closed:,} properties of {report.county} are processed "
+            f"Nothing to do: {_properties(closed)} of {report.county} {_are(closed)} processed "
             "(--again or AGAIN=1 runs them again)."
         )
     open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
@@ -59,7 +64,7 @@ def _print_held(console: Console, report: BatchReport) -> int:
     """Say how many properties another batch works on; that number."""
     held = sum(count for (state, _), count in report.asked.items() if state == "leased")
     if held:
-        console.print(f"{held:,} properties are being worked on by another batch.")
+        console.print(f"{_properties(held)} {_are(held)} being worked on by another batch.")
     return held
 
 
@@ -96,7 +101,10 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     if not report.bad_rows:
         return
     file = _short(report.properties_file) if report.properties_file else "the CSV"
-    console.print(f"{len(report.bad_rows):,} rows of {file} were left out:", style="yellow")
+    count = len(report.bad_rows)
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    were = "was" if count == 1 else "were"
+    console.print(f"{rows} of {file} {were} left out:", style="yellow")
     for row in report.bad_rows[:MAX_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
     _print_more(console, len(report.bad_rows))
@@ -139,6 +147,14 @@ def _print_truth(console: Console, report: BatchReport) -> None:
         f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for "
         f"{worst.true_m2:,.0f} m². spectral is a baseline: no weights, colour and texture only."
     )
+
+
+def _properties(count: int) -> str:
+    return "1 property" if count == 1 else f"{count:,} properties"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _counts(counts: Mapping[tuple[str, str], int]) -> str:

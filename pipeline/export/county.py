@@ -85,6 +85,11 @@ def _notes(kind: str, *, synthetic: bool) -> list[str]:
         f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC as {kind}. Areas are equal-area, within "
         "0.01 % of the geodesic area. Rejected and superseded detections are left out."
     ]
+    if kind == "csv":
+        notes.append(
+            "A spreadsheet runs text that begins with = + - or @ as a formula: such text has an "
+            "apostrophe before it here, and nowhere else. Numbers have none."
+        )
     if synthetic:
         notes.append("**Synthetic:** generated imagery and lots, not a real place.")
     return notes

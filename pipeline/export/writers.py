@@ -8,6 +8,7 @@ import geopandas
 
 SUFFIX = {"geoparquet": ".parquet", "geojson": ".geojson", "csv": ".csv"}
 ROW_GROUP = 65_536
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_table(frame: geopandas.GeoDataFrame, path: Path, kind: str) -> None:
@@ -28,5 +29,24 @@ def write_table(frame: geopandas.GeoDataFrame, path: Path, kind: str) -> None:
     elif kind == "geojson":
         frame.to_file(making, driver="GeoJSON", COORDINATE_PRECISION=9, RFC7946="YES", index=False)
     else:
-        frame.drop(columns="geometry").to_csv(making, index=False, lineterminator="\n")
+        plain = frame.drop(columns="geometry").map(_no_formula)
+        plain.to_csv(making, index=False, lineterminator="\n")
     making.replace(path)
+
+
+def _no_formula(value: object) -> object:
+    """Text that a spreadsheet would run as a formula, with an apostrophe before it.
+
+    Numbers are left alone, those that are written as text too: "-90.05" is no formula.
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -114,3 +114,23 @@ def test_a_value_of_two_lines_is_no_open_quote_and_a_bad_row_has_its_first_line(
     (bad,) = file.bad_rows
     assert bad.line == 4
     assert "4 values for 3 columns" in bad.problem
+
+
+def test_an_address_alone_is_a_place(csv: Path) -> None:
+    csv.write_text('property_id,address\na,"123 Main St, Memphis TN 38103"\nb,\n')
+    file = read_properties(csv)
+    (prop,) = file.properties
+    assert (prop.address, prop.point, prop.parcel_id) == (
+        "123 Main St, Memphis TN 38103",
+        None,
+        None,
+    )
+    (bad,) = file.bad_rows
+    assert "give longitude and latitude, a parcel_id, or an address" in bad.problem
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_signs_between_the_values_are_named(csv: Path, sign: str, name: str) -> None:
+    csv.write_text(sign.join(("property_id", "longitude", "latitude")) + "\n" + sign.join("123"))
+    with pytest.raises(PropertiesFileError, match=f"{name} between them; save it as a CSV with"):
+        read_properties(csv)
