@@ -107,6 +107,11 @@ def default_registry() -> Path:
     return packed if packed.exists() else _HERE.parent / "registry.yaml"
 
 
+def is_packed(file: Path) -> bool:
+    """Whether a file is a part of an installed package, which nobody should change."""
+    return file.resolve().is_relative_to(_HERE)
+
+
 def _folder(file: Path) -> Path:
     return file.absolute().parent
 

@@ -8,4 +8,6 @@ entries         what they say -> registry entries, and what was left out and why
 addresses       which columns hold the address of the lot, and not of its owner
 writing         registry files written as a whole
 importing       the two of them, at once
+editing         changes to a registry file that leave the rest as it is
+verify          whether an entry still holds
 """

@@ -1,0 +1,261 @@
+"""`lotline registry verify` against a real FeatureServer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from servers.koop import FeatureServer, feature_server, synthetic_lots
+
+from parcels import County, load_registry
+from parcels.arcgis.client import ArcGISClient
+from parcels.catalogue.verify import Verdict, verify_all, verify_county
+from pipeline.cli.main import lotline
+
+# The synthetic lots lie in Memphis.
+PLACE = {"state": "TN", "fips": "47157"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    with feature_server(synthetic_lots(), tmp_path_factory.mktemp("koop"), wkid=2274) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: FeatureServer) -> FeatureServer:
+    running.mend()
+    return running
+
+
+def county(server: FeatureServer, **more: object) -> County:
+    entry = {"url": server.url, "layer": 0, "allow_private": True, **PLACE}
+    return County.model_validate({"key": "here", **entry, **more})
+
+
+def verified(server: FeatureServer, **more: object) -> Verdict:
+    there = county(server, **more)
+    client = ArcGISClient(sleep=lambda _: None, read_s=0.5, allow_private=True)
+    return verify_county(there, client)
+
+
+def gone(server: FeatureServer) -> str:
+    return server.url.replace("/parcels/", "/renamed/")
+
+
+def registry(folder: Path, url: str, more: str = "") -> Path:
+    file = folder / "registry.yaml"
+    file.write_text(
+        f"# Mine.\ncounties:\n  here:  # a comment\n    url: {url}\n    layer: 0\n"
+        "    allow_private: true\n    calls_per_second: 100\n    state: TN\n    fips: '47157'\n"
+        f"{more}"
+    )
+    return file
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(lotline, ["registry", "verify", *map(str, args)])
+
+
+def test_a_layer_in_order_takes_four_small_calls(server: FeatureServer) -> None:
+    verdict = verified(server, fields={"parcel_id": "APN"})
+    assert verdict.in_order
+    assert verdict.notes == ()
+    assert verdict.extent is not None
+    assert len(server.calls) <= 4
+    assert verdict.extent == pytest.approx((-90.0, 35.1, -89.9953, 35.1049), abs=0.001)
+    facts = verdict.facts(date(2026, 5, 31))
+    assert facts["verified"] == "2026-05-31"
+    assert json.loads(str(facts["extent"])) == pytest.approx([-90.02, 35.08, -89.98, 35.12], 0.011)
+
+
+def test_a_map_server_is_in_order_too(server: FeatureServer) -> None:
+    assert verified(server, url=server.map_url).in_order
+
+
+def test_the_condition_of_the_entry_is_asked_with(server: FeatureServer) -> None:
+    assert verified(server, where="OBJECTID > 50").in_order
+    problem = verified(server, where="OBJECTID > 5000").problem
+    assert problem is not None
+    assert "the layer is empty; name another layer, or correct 'where'" in problem
+
+
+def test_a_column_that_is_not_there(server: FeatureServer) -> None:
+    verdict = verified(server, fields={"parcel_id": "PARCEL"})
+    assert verdict.problem is not None
+    assert "field 'PARCEL' does not exist; it has: OBJECTID, APN" in verdict.problem
+    assert verdict.facts(date(2026, 5, 31)) == {"verified": None}
+
+
+def test_a_layer_somewhere_else(server: FeatureServer) -> None:
+    problem = verified(server, state="CO", fips="08085", name="Montrose County").problem
+    assert problem is not None
+    assert "lies at -90.00, 35.10, " in problem
+    assert "and Montrose County, CO at -109.06, 38.15, -107.50, 38.67" in problem
+    problem = verified(server, state="CO", fips=None, name="Somewhere").problem
+    assert problem is not None
+    assert "and Somewhere, CO at -109.0" in problem
+    assert verified(server, state=None, fips=None).in_order  # nobody knows where it should lie
+
+
+def test_a_layer_that_is_not_there(server: FeatureServer) -> None:
+    verdict = verified(server, url=gone(server))
+    assert not verdict.in_order
+    assert not verdict.for_now
+
+
+def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
+    lots = synthetic_lots().rename(columns={"APN": "THING"})
+    with feature_server(lots, tmp_path) as server:
+        verdict = verified(server)
+        assert verdict.in_order
+        assert verdict.notes == ("no column of parcel ids is known; set fields: {parcel_id: …}",)
+
+
+def test_a_server_without_pages(tmp_path: Path) -> None:
+    with feature_server(synthetic_lots(), tmp_path, supports_pagination=False) as server:
+        assert verified(server).in_order
+
+
+def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> None:
+    server.fail("nothing", on="geometryType")
+    problem = verified(server).problem
+    assert problem is not None
+    assert "does not find the lot that is there (" in problem
+
+
+def test_a_firewall_is_no_outage(server: FeatureServer) -> None:
+    server.fail("firewall")
+    verdict = verified(server)
+    assert not verdict.in_order
+    assert not verdict.for_now
+
+
+@pytest.mark.parametrize("fault", ["http500", "html", "close"])
+def test_an_outage_says_nothing_of_the_entry(server: FeatureServer, fault: str) -> None:
+    server.fail(fault)
+    verdict = verified(server)
+    assert verdict.for_now
+    assert verdict.facts(date(2026, 5, 31)) == {}
+
+
+def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
+    verdict = verified(server, alternates=[{"url": gone(server), "layer": 0}])
+    assert verdict.in_order
+    [note] = verdict.notes
+    assert note.startswith(f"alternate {gone(server)}/0: ")
+    verdict = verified(server, url=gone(server), alternates=[{"url": server.url, "layer": 0}])
+    assert not verdict.in_order
+    assert verdict.notes == (f"alternate {server.url}/0: in order",)
+
+
+def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: Path) -> None:
+    file = registry(tmp_path, server.url)
+    done = run("--registry", file)
+    assert done.exit_code == 0, done.output
+    assert (
+        done.output
+        == f"ok         here  here\n1 in order, 0 not, 0 did not answer; kept in {file}\n"
+    )
+    text = file.read_text()
+    assert text.startswith("# Mine.\ncounties:\n  here:  # a comment\n    verified: 20")
+    here = load_registry(file)["here"]
+    assert here.verified is not None
+    assert here.extent is not None
+
+
+def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
+    server: FeatureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = "    verified: 2020-01-01\n"
+    file = registry(tmp_path, gone(server), mark)
+    done = run("here", "--registry", file)
+    assert done.exit_code == 1
+    assert done.output.startswith("failed     here  ")
+    assert "0 in order, 1 not, 0 did not answer" in done.output
+    assert "verified" not in file.read_text()
+
+    monkeypatch.setattr("parcels.catalogue.verify.verify_county", lambda c: Verdict(c, "x", True))
+    file = registry(tmp_path, server.url, mark)
+    done = run("HERE", "--registry", file)
+    assert done.exit_code == 1
+    assert "0 in order, 0 not, 1 did not answer" in done.output
+    assert mark in file.read_text()
+
+
+def test_as_json(server: FeatureServer, tmp_path: Path) -> None:
+    file = registry(tmp_path, server.url)
+    done = CliRunner().invoke(lotline, ["registry", "verify", "--registry", str(file), "--json"])
+    [said] = json.loads(done.stdout)
+    assert (said["key"], said["in_order"], said["answered"]) == ("here", True, True)
+    assert done.stderr.startswith("ok         here")
+
+
+def test_a_shipped_county_gets_an_entry_that_overrides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pretend(county: County) -> Verdict:
+        asked.append(county.key)
+        return Verdict(county, extent=(-108.0, 38.2, -107.6, 38.6))
+
+    monkeypatch.setattr("parcels.catalogue.verify.verify_county", pretend)
+    file = tmp_path / "registry.yaml"
+    file.write_text("counties:\n")
+    assert run("montrose", "--registry", file).exit_code == 0
+    assert file.read_text().splitlines()[2:] == [
+        "  montrose-co:",
+        f"    verified: {load_registry(file)['montrose-co'].verified}",
+        "    extent: [-108.01, 38.19, -107.59, 38.61]",
+    ]
+    assert run("--state", "wyoming", "--registry", file).exit_code == 0
+    assert len(asked) > 10
+    assert all(key.endswith("-wy") for key in asked[1:])
+    assert run("--registry", file).exit_code == 0  # all that the file has by now
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere"], "there is no county 'nowhere'"),
+        (["sample"], "none of these counties has an ArcGIS server to ask"),
+        (["--state", "ZZ"], "'ZZ' is no state of the US"),
+    ],
+)
+def test_wrong_usage(args: list[str], message: str) -> None:
+    done = run(*args)
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
+
+
+def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
+    hosts = ["a.example", "b.example", "a.example", "c.example", "a.example"]
+    counties = [
+        County(key=f"c{n}", url=f"https://{host}/arcgis/rest/services/P/MapServer", layer=0)
+        for n, host in enumerate(hosts)
+    ]
+    together = threading.Barrier(3, timeout=30)
+    busy: set[str] = set()
+    first = {"c0", "c1", "c3"}
+
+    def ask(county: County) -> Verdict:
+        host = str(county.url).split("/")[2]
+        assert host not in busy
+        busy.add(host)
+        if county.key in first:
+            together.wait()  # passes only where three hosts are asked at once
+        busy.remove(host)
+        if county.key == "c4":
+            raise ZeroDivisionError("what a server sent")
+        return Verdict(county)
+
+    verdicts = {verdict.county.key: verdict for verdict in verify_all(counties, ask)}
+    assert set(verdicts) == {"c0", "c1", "c2", "c3", "c4"}
+    assert verdicts["c4"].problem == "ZeroDivisionError: what a server sent"
+    assert all(verdicts[f"c{n}"].in_order for n in range(4))
