@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("spectral", "stages", "second_batch", "fresh_clone")
+NAMES = ("spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries")
 
 
 def main() -> None:

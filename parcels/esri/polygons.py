@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from parcels.measure import polygonal
 _EsriJson = Mapping[str, Any]
 # A hundred times the Earth's girth in feet; squares of more overflow.
 _OFF_EVERY_MAP = 1e10
-_POLYGON_TYPE = 3  # shapely's type id
+_POLYGON, _MULTIPOLYGON = 3, 6  # shapely's type ids
 
 
 def polygon_from_esri(
@@ -90,23 +91,25 @@ def _converted(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | Geo
     Raises:
         GeometryError: the CRS has no way to EPSG:4326.
     """
-    errors: dict[int, GeometryError] = {}
-    xy: list[NDArray[np.float64]] = []
-    points: list[int] = []
-    owners: list[int] = []
     within = tolerance(crs)
+    errors: dict[int, GeometryError] = {}
+    rings: dict[int, list[Sequence[Any]]] = {}
     for i, geometry in enumerate(geometries):
         try:
-            rings = _rings(geometry, within)
-            xy.append(_coordinates(rings))
+            rings[i] = _rings(geometry, within)
         except GeometryError as error:
             errors[i] = error
-            continue
-        points.extend(map(len, rings))
-        owners.extend([i] * len(rings))
-    flat = np.concatenate([np.empty((0, 2)), *xy])
-    polygons = even_odd(flat, np.asarray(points, int), np.asarray(owners, int), len(geometries))
-    lots = _lots(to_wgs84(polygons, crs), crs)
+    try:
+        xy = _coordinates(chain.from_iterable(rings.values()))
+    except GeometryError:
+        # One of them is bad; which, only each alone can tell.
+        apart = {i: _coordinates_or_error(of_one) for i, of_one in rings.items()}
+        errors |= {i: bad for i, bad in apart.items() if isinstance(bad, GeometryError)}
+        rings = {i: of_one for i, of_one in rings.items() if i not in errors}
+        xy = _coordinates(chain.from_iterable(rings.values()))
+    points = np.array([len(ring) for of_one in rings.values() for ring in of_one], dtype=int)
+    owners = np.repeat(np.fromiter(rings, int), [len(of_one) for of_one in rings.values()])
+    lots = _lots(to_wgs84(even_odd(xy, points, owners, len(geometries)), crs), crs)
     return [errors.get(i, lot) for i, lot in enumerate(lots)]
 
 
@@ -124,23 +127,33 @@ def _rings(geometry: _EsriJson, within: float) -> list[Sequence[Any]]:
     return [straightened(ring, within) if has_curves(ring) else ring for ring in rings]
 
 
-def _coordinates(rings: list[Sequence[Any]]) -> NDArray[np.float64]:
+def _coordinates(rings: Iterable[Sequence[Any]]) -> NDArray[np.float64]:
     """The x and y (n, 2) of all points of the rings.
 
     Raises:
         GeometryError: points that are no pairs of finite numbers.
     """
-    points = [point for ring in rings for point in ring]
+    points = list(chain.from_iterable(rings))
     try:
-        xy = np.array([point[:2] for point in points], dtype=float)
-    except (TypeError, ValueError, KeyError) as error:
+        # Two flat lists: a new pair for each point would wake the garbage collector.
+        x = np.array([point[0] for point in points], dtype=float)
+        y = np.array([point[1] for point in points], dtype=float)
+        xy = np.column_stack([x, y]).reshape(len(points), 2)
+    except (TypeError, ValueError, LookupError) as error:
         raise GeometryError(f"a ring with a point that is no pair of numbers: {error}") from error
-    if points and xy.shape != (len(points), 2):
-        raise GeometryError("a ring with a point that is no pair of numbers")
     # NaN and infinity compare as False, so they are caught here too.
     if not (np.abs(xy) < _OFF_EVERY_MAP).all():
         raise GeometryError("a ring with coordinates that are not finite numbers, or off every map")
-    return xy.reshape(-1, 2)
+    return xy
+
+
+def _coordinates_or_error(
+    rings: Iterable[Sequence[Any]],
+) -> NDArray[np.float64] | GeometryError:
+    try:
+        return _coordinates(rings)
+    except GeometryError as error:
+        return error
 
 
 def _lots(polygons: NDArray[np.object_], crs: CRS) -> list[MultiPolygon | GeometryError]:
@@ -150,12 +163,14 @@ def _lots(polygons: NDArray[np.object_], crs: CRS) -> list[MultiPolygon | Geomet
     off_earth = ~shapely.is_empty(polygons) & ~(
         (west >= -180) & (south >= -90) & (east <= 180) & (north <= 90)
     )
-    good = ~off_earth & (shapely.get_type_id(polygons) == _POLYGON_TYPE)
+    types = shapely.get_type_id(polygons)
+    good = ~off_earth & np.isin(types, (_POLYGON, _MULTIPOLYGON))
     good[good] = shapely.is_valid(polygons[good]) & (shapely.area(polygons[good]) > 0)
-    whole = np.full(len(polygons), None, dtype=object)
-    whole[good] = shapely.normalize(
-        shapely.multipolygons(polygons[good], indices=np.arange(good.sum()))
-    )
+    whole = polygons.copy()
+    whole[~good] = None
+    single = good & (types == _POLYGON)
+    whole[single] = shapely.multipolygons(polygons[single], indices=np.arange(single.sum()))
+    whole = shapely.normalize(whole)
     return [
         lot if lot is not None else _mended(polygon, crs, off_earth=bool(off))
         for lot, polygon, off in zip(whole, polygons, off_earth, strict=True)

@@ -53,7 +53,8 @@ def even_odd(
     there, number = np.unique(owners, return_inverse=True)
     polygons[there] = shapely.polygons(linear, indices=number)
     for i in there[~shapely.is_valid(polygons[there])]:
-        polygons[i] = _of_any(shapely.polygons(linear[owners == i]))
+        first, after = np.searchsorted(owners, [i, i + 1])
+        polygons[i] = _of_any(shapely.polygons(linear[first:after]))
     return polygons
 
 
