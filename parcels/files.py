@@ -21,6 +21,7 @@ from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
 from parcels.fieldnames import as_written, choose_parcel_id, no_parcel_id
 from parcels.rows import Rows
+from parcels.selfcontained import check_self_contained
 from parcels.source import Extent, Found, lot_geometry
 from parcels.streetaddress import StreetAddress
 
@@ -126,6 +127,7 @@ class FileSource:
         )
 
     def _read_vector(self) -> gpd.GeoDataFrame:
+        check_self_contained(self.path)
         try:
             layer = self._polygon_layer()
             names = list(pyogrio.read_info(self.path, layer=layer)["fields"])

@@ -12,7 +12,17 @@ import shapely
 from shapely import MultiPolygon, Point, box
 
 import parcels
-from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
+from parcels import (
+    Boundary,
+    County,
+    Located,
+    Lot,
+    NoBoundary,
+    NoLot,
+    NotLocated,
+    ParcelBoundaryService,
+    Property,
+)
 from parcels.boundary import Unavailable
 from parcels.errors import (
     GeometryError,
@@ -21,7 +31,10 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
-from parcels.source import Extent, Found, Hit, lot_geometry
+from parcels.geocode import Geocoder
+from parcels.lots import distances_m
+from parcels.source import Extent, Found, Hit, SiteAddress, lot_geometry
+from parcels.streetaddress import StreetAddress
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")
 BIG, SMALL = box(-90.001, 35.0, -90.0, 35.001), box(-90.0006, 35.0002, -90.0004, 35.0004)
@@ -42,6 +55,8 @@ class Memory:
     error: ParcelsError | None = None
     each: bool = False
     asked_points: int = 0
+    asked_near: int = 0
+    near_error: ParcelsError | None = None
 
     def check(self) -> None:
         if self.error is not None:
@@ -54,6 +69,16 @@ class Memory:
         self.asked_points += len(points)
         return [self._answer([r for r in self.rows if self._meets(r, p)]) for p in points]
 
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        self.asked_near += len(points)
+        if self.near_error is not None:
+            raise self.near_error
+        near = [[r for r in self.rows if self._lies_near(r, p, distance_m)] for p in points]
+        return [self._answer(rows) for rows in near]
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        return [self._answer(list(self.rows)) for _ in addresses]
+
     def extent(self) -> Extent | None:
         self.check()
         return (-90.001, 35.0, -89.9995, 35.001)
@@ -62,6 +87,10 @@ class Memory:
         if self.error is not None and not self.each:
             raise self.error
         return self.error if self.error is not None else Found(tuple(rows), "memory")
+
+    @staticmethod
+    def _lies_near(row: Hit, point: Point, distance_m: float) -> bool:
+        return row.geometry is None or bool(distances_m(point, [row.geometry])[0] <= distance_m)
 
     @staticmethod
     def _meets(row: Hit, point: Point) -> bool:
@@ -254,3 +283,176 @@ def test_nothing_asked_nothing_answered() -> None:
 def test_a_property_that_cannot_be_looked_up(arguments: Any, message: str) -> None:
     with pytest.raises(PropertyError, match=message):
         Property(*arguments)
+
+
+NUMBERED = COUNTY.model_validate(
+    {
+        **COUNTY.model_dump(include={"key", "name", "path"}),
+        "fields": {"parcel_id": "APN", "address": "ADDR"},
+        "census": False,
+    }
+)
+STREET = Point(-90.0003, 34.99985)
+
+
+def numbered(*rows: Hit, **more: Any) -> ParcelBoundaryService:
+    return ParcelBoundaryService(NUMBERED, Memory(rows), **more)
+
+
+def addressed(parcel_id: str | None, shape: shapely.Polygon, line: str | None) -> Hit:
+    return Hit(parcel_id, lot(shape), site=SiteAddress(line=line))
+
+
+class Told(Geocoder):
+    """A geocoder that says what it is told."""
+
+    def __init__(self, says: Located | NotLocated | ParcelsError) -> None:
+        self.says = says
+
+    def locate_many(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[Located | NotLocated | ParcelsError]:
+        return [self.says] * len(addresses)
+
+
+def test_a_point_in_the_street_takes_the_nearest_lot_with_the_number() -> None:
+    asked = numbered(addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST"))
+    at = (STREET.x, STREET.y)
+    [lot_101, lot_103, no_number] = asked.boundaries(
+        [
+            Property("a", *at, address="101 Main Street"),
+            Property("b", *at, address="103 Main Street"),
+            Property("c", *at, address="105 Main Street"),
+        ]
+    )
+    for found, parcel_id in ((lot_101, "big"), (lot_103, "next")):
+        assert isinstance(found, Boundary)
+        assert (found.source, found.method) == ("lot", "house_number")
+        assert found.parcel_ids == (parcel_id,)
+        assert found.located == Located(*at)
+    assert isinstance(no_number, Boundary)
+    assert (no_number.source, no_number.method) == ("buffer_30m", "no_lot")
+    assert no_number.located == Located(*at)
+
+
+def test_given_coordinates_inside_a_lot_stay_with_it_whatever_the_number() -> None:
+    source = Memory([addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")])
+    asked = ParcelBoundaryService(NUMBERED, source)
+    answer = asked.look_up(Property("a", -90.0005, 35.0005, address="103 Main St"))
+    assert isinstance(answer, Lot)
+    assert (answer.boundary.parcel_ids, answer.boundary.method) == (("big",), "point")
+    assert source.asked_near == 0
+
+
+def test_no_number_to_match_costs_no_look_up_nearby() -> None:
+    for county, address in ((NUMBERED, None), (NUMBERED, "PO Box 7"), (COUNTY, "101 Main St")):
+        source = Memory([addressed("big", BIG, "101 MAIN ST")])
+        prop = Property("a", STREET.x, STREET.y, address=address)
+        assert ParcelBoundaryService(county, source).look_up(prop) == NoLot()
+        assert source.asked_near == 0
+
+
+def test_a_right_of_way_is_no_lot_where_lots_have_ids() -> None:
+    road = box(-90.01, 34.9997, -89.99, 35.0)
+    prop = Property("a", STREET.x, STREET.y, address="101 Main St")
+    rows = [addressed(None, road, None), addressed("big", BIG, "101 MAIN ST")]
+    answer = numbered(*rows).look_up(prop)
+    assert isinstance(answer, Lot)
+    assert (answer.boundary.parcel_ids, answer.boundary.method) == (("big",), "house_number")
+    [circle] = numbered(rows[0]).boundaries([prop])
+    assert isinstance(circle, Boundary)
+    assert circle.source == "buffer_30m"
+
+
+def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
+    county = COUNTY.model_copy(update={"extent": (-90.2, 35.0006, -89.9, 35.1)})
+    source = Memory([Hit("big", lot(BIG))])
+    inside, beyond = ParcelBoundaryService(county, source).boundaries(
+        [Property("a", -90.0005, 35.0007), Property("b", -90.0005, 35.0005)]
+    )
+    assert isinstance(inside, Boundary)
+    assert isinstance(beyond, NoBoundary)
+    assert beyond.reason == "outside_county"
+    assert source.asked_points == 1
+
+
+def test_the_house_number_goes_before_a_geocoders_point_in_the_next_lot() -> None:
+    rows = [addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")]
+    at_the_house = Located(-90.0001, 35.0005, "geocode_server", 0.98)
+    prop = Property("a", address="103 Main St")
+    strayed = numbered(*rows, geocoder=Told(at_the_house)).look_up(prop)
+    assert isinstance(strayed, Lot)
+    assert (strayed.boundary.parcel_ids, strayed.boundary.method) == (("next",), "house_number")
+    # The corner house is on Oak Avenue for the assessor, and its own lot is near no other 103.
+    corner = numbered(rows[0], geocoder=Told(at_the_house)).look_up(prop)
+    assert isinstance(corner, Lot)
+    assert (corner.boundary.parcel_ids, corner.boundary.method) == (("big",), "point")
+
+
+def test_a_point_along_the_street_is_never_a_circle_in_the_road() -> None:
+    along = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
+    in_the_lot = Located(-90.0005, 35.0005, "census", 0.8, interpolated=True)
+    prop = Property("a", address="105 Main St")
+    rows = [addressed("big", BIG, "101 MAIN ST")]
+    for located in (along, in_the_lot):
+        for when in ("defer", "buffer"):
+            [kept] = numbered(*rows, geocoder=Told(located)).boundaries([prop], when)
+            assert isinstance(kept, NoBoundary)
+            assert kept.reason == "address_unconfirmed"
+            assert "'105 MAIN ST': census puts it at longitude -90.000" in kept.detail
+    right = numbered(*rows, geocoder=Told(in_the_lot)).look_up(Property("a", address="101 Main St"))
+    assert isinstance(right, Lot)
+    assert (right.boundary.method, right.boundary.located) == ("point", in_the_lot)
+
+
+def test_a_geocoders_point_at_a_house_without_a_lot_has_a_circle() -> None:
+    at_the_house = Located(-90.01, 35.0, "geocode_server", 0.98)
+    asked = numbered(addressed("big", BIG, "101 MAIN ST"), geocoder=Told(at_the_house))
+    [circle] = asked.boundaries([Property("a", address="999 Main St")])
+    assert isinstance(circle, Boundary)
+    assert (circle.source, circle.method, circle.located) == ("buffer_30m", "no_lot", at_the_house)
+
+
+def test_a_geocoder_that_is_down_is_unavailable_even_where_buffers_are_wanted() -> None:
+    asked = numbered(geocoder=Told(SourceUnavailable("down")))
+    for when in ("defer", "buffer"):
+        [kept] = asked.boundaries([Property("a", address="101 Main St")], when)
+        assert kept == NoBoundary("unavailable", "down")
+    wrong = numbered(geocoder=Told(SourceMisconfigured("wrong")))
+    [kept] = wrong.boundaries([Property("a", address="101 Main St")])
+    assert kept == NoBoundary("misconfigured", "wrong")
+
+
+def test_the_parcel_id_goes_before_the_address_which_helps_where_it_is_not_known() -> None:
+    rows = [addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")]
+    asked = numbered(*rows)
+    by_id, by_address, by_neither = asked.look_up_many(
+        [
+            Property("a", parcel_id="next", address="101 Main St"),
+            Property("b", parcel_id="gone", address="101 Main St"),
+            Property("c", parcel_id="gone", address="999 Main St"),
+        ]
+    )
+    assert isinstance(by_id, Lot)
+    assert (by_id.boundary.parcel_ids, by_id.boundary.located) == (("next",), None)
+    assert isinstance(by_address, Lot)
+    assert (by_address.boundary.parcel_ids, by_address.boundary.method) == (("big",), "address")
+    assert isinstance(by_neither, NotLocated)
+    assert by_neither.reason == "address_not_found"
+
+
+def test_an_outage_after_an_address_was_found_is_unavailable() -> None:
+    source = Memory(error=SourceUnavailable("down"))
+    located = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
+    asked = ParcelBoundaryService(NUMBERED, source, Told(located))
+    answer = asked.look_up(Property("a", address="101 Main St"))
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "unavailable"
+
+
+def test_an_outage_of_the_look_up_nearby_is_unavailable() -> None:
+    rows = [addressed("big", BIG, "101 MAIN ST")]
+    source = Memory(rows, near_error=SourceUnavailable("down"))
+    asked = ParcelBoundaryService(NUMBERED, source)
+    answer = asked.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
+    assert answer == Unavailable("down")

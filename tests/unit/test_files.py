@@ -7,14 +7,18 @@ import zipfile
 from pathlib import Path
 
 import geopandas as gpd
+import pyarrow
 import pytest
 import shapely
+from pyarrow import parquet
 from shapely import MultiPolygon, Point, Polygon, box
 
 from parcels import Boundary, County, Lot, NoLot, ParcelBoundaryService, Property, load_registry
 from parcels.boundary import Unavailable
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files import FileSource
+from parcels.source import Found, SiteAddress
+from parcels.streetaddress import read_address
 
 LOTS = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(5)]
 
@@ -206,6 +210,72 @@ def test_a_file_of_no_parcels_is_a_mistake(tmp_path: Path) -> None:
     frame().to_file(path)
     with pytest.raises(SourceMisconfigured, match="check 'path', and 'where'"):
         FileSource(county(path, where="APN = 'none'")).check()
+
+
+@pytest.mark.parametrize(
+    "geo",
+    [
+        "null", "[]", "7", "{", '"x"', "{}", '{"primary_column": null, "columns": {}}',
+        '{"primary_column": "geometry"}', '{"primary_column": "gone", "columns": {}}',
+        '{"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": 7}}',
+        '{"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {}}}',
+    ],
+)  # fmt: skip
+def test_broken_metadata_of_geoparquet_are_a_mistake_of_the_file(tmp_path: Path, geo: str) -> None:
+    path = tmp_path / "lots.parquet"
+    table = pyarrow.table({"apn": ["a"], "geometry": [shapely.to_wkb(LOTS[0])]})
+    parquet.write_table(table.replace_schema_metadata({"geo": geo}), path)
+    with pytest.raises(SourceMisconfigured, match="cannot be read as parcels"):
+        FileSource(county(path)).check()
+
+
+def test_junk_in_place_of_geometries_is_a_mistake_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    frame().to_parquet(path)
+    metadata = parquet.read_schema(path).metadata
+    for junk in (b"\x01\x03\x00", b"not a geometry at all", b""):
+        table = pyarrow.table({"APN": ["a"], "geometry": [junk]})
+        parquet.write_table(table.replace_schema_metadata(metadata), path)
+        with pytest.raises(SourceMisconfigured, match="cannot be read as parcels"):
+            FileSource(county(path)).check()
+
+
+def test_the_lots_within_a_distance(tmp_path: Path) -> None:
+    path = tmp_path / "lots.gpkg"
+    frame().to_file(path)
+    source = FileSource(county(path))
+    # Between the first two lots, which are 18 m apart; the third is 110 m away.
+    found = source.near_points([Point(-89.9991, 35.0005), Point(-89.9991, 35.01)], 40)
+    assert [[hit.parcel_id for hit in f.hits] for f in found if isinstance(f, Found)] == [
+        ["00  A", "01  A"], [],
+    ]  # fmt: skip
+    assert source.near_points([], 40) == []
+    [touching] = source.near_points([Point(-89.9992, 35.0005)], 0)
+    assert isinstance(touching, Found)
+    assert [hit.parcel_id for hit in touching.hits] == ["00  A"]
+
+
+def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None:
+    path = tmp_path / "lots.gpkg"
+    frame(
+        apn=list("abcde"),
+        No=[101.0, 103.0, None, 0.0, 105.0],
+        Dir=["N", " ", None, None, None],
+        Name=["MAIN", "O'BRIEN", "MAIN", "MAIN", "CENTER"],
+        Kind=["ST", "AVE", "ST", "ST", "HILL DR"],
+        owner=["x"] * 5,
+    ).to_file(path)
+    fields = {"house_number": "no", "street": ["dir", "name", "kind"]}
+    source = FileSource(county(path, fields=fields))
+    asked = ["101 North Main Street", "103 OBrien Ave", "1 Main St", "105 Ctr Hill Drive"]
+    found = source.with_addresses([read_address(text) for text in asked])
+    hits = [f.hits for f in found if isinstance(f, Found)]
+    assert [[hit.parcel_id for hit in rows] for rows in hits] == [["a"], ["b"], [], ["e"]]
+    assert hits[0][0].site == SiteAddress(house_number="101", street="N MAIN ST")
+    with pytest.raises(SourceMisconfigured, match="no columns are known to hold addresses"):
+        FileSource(county(path)).with_addresses([read_address("1 Main St")])
+    with pytest.raises(SourceMisconfigured, match="'No2' does not exist"):
+        FileSource(county(path, fields={"house_number": "No2", "street": "Name"})).check()
 
 
 @pytest.mark.parametrize("key", ["claremont", "long_beach", "riverside"])
