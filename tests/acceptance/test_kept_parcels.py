@@ -1,0 +1,166 @@
+"""A county with a server: its parcels are asked for once, by address too, or copied as a whole.
+
+The lots and their addresses are synthetic; the server is a real FeatureServer.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import geopandas
+import psycopg
+import pytest
+from acceptance.conftest import LOTLINE, User
+from servers.koop import FeatureServer, feature_server
+
+from detection import sample
+from parcels.cache import FolderCache, LayerKey
+from parcels.registry import load_registry
+
+ROWS_SO_FAR = "SELECT coalesce(max(rows), 0) FROM lotline.parcel_copy WHERE state = 'copying'"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> sample.SampleCounty:
+    """A small synthetic county: lots with addresses, and their imagery."""
+    return sample.generate(tmp_path_factory.mktemp("made") / "county", seed=11, lots=60)
+
+
+def _lots(made: sample.SampleCounty) -> geopandas.GeoDataFrame:
+    return geopandas.read_file(made.parcels)
+
+
+def _registry(folder: Path, made: sample.SampleCounty, server: FeatureServer) -> Path:
+    path = folder / "registry.yaml"
+    path.write_text(
+        f"""\
+counties:
+  little:
+    name: Little (synthetic)
+    url: {server.url}
+    layer: 0
+    fields: {{parcel_id: parcel_id, address: address}}
+    imagery: {{path: "{made.imagery}"}}
+    allow_private: true
+    calls_per_second: 100
+    census: false
+"""
+    )
+    return path
+
+
+def _queries(server: FeatureServer) -> list[str]:
+    return [call["url"] for call in server.calls if "/query" in call["url"]]
+
+
+def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
+    fresh: User, made: sample.SampleCounty, tmp_path: Path
+) -> None:
+    lots = _lots(made)
+    leads = fresh.folder / "leads.csv"
+    rows = [f'lead-{i},"{address}"' for i, address in enumerate(lots["address"][:10])]
+    leads.write_text("\n".join(["property_id,address", *rows, 'lost,"1 Nowhere Court"', ""]))
+    with feature_server(lots, tmp_path, last_edit_ms=1) as server:
+        little = ("--county", "little", "--registry", str(_registry(fresh.folder, made, server)))
+        first = fresh.run("batch", *little, "--properties", "leads.csv", code=1)
+        assert "lost: failed (address_not_found)" in " ".join(first.stdout.split())
+        assert "put to the county's server" in first.stdout
+        by_state = {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]}
+        assert by_state == {"done": 10, "failed": 1}
+        fresh.run("export", *little, "--out", "results")
+        found = geopandas.read_parquet(fresh.folder / "results" / "properties.parquet")
+        found = found.set_index("property_id")
+        assert list(found.loc["lead-3", "parcel_ids"].split(";")) == [lots["parcel_id"][3]]
+        assert set(found["method"].dropna()) == {"address"}
+        assert set(found["located_by"].dropna()) == {"parcel_layer"}
+        assert set(found["confidence"].dropna()) == {1.0}
+        assert found.loc["lead-3", "matched_address"].startswith(lots["address"][3].split(",")[0])
+        assert found.loc["lead-3", "geometry"].contains(
+            geopandas.points_from_xy([found.longitude["lead-3"]], [found.latitude["lead-3"]])[0]
+        )
+
+        server.mend()
+        again = fresh.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
+        assert _queries(server) == [], "all of it was said before"
+        assert re.search(r"Parcels: \d+ questions answered with what is kept, 0 put", again.stdout)
+        areas = fresh.status(*little)["areas"]
+
+    fresh.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
+    assert {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]} == by_state
+    assert fresh.status(*little)["areas"] == areas
+    more = fresh.folder / "more.csv"
+    more.write_text(f'property_id,address\nnew,"{lots["address"][20]}"\n')
+    fresh.run("batch", *little, "--properties", "more.csv", code=1)
+    states = {(s["state"], s["reason"]) for s in fresh.status(*little)["by_state"]}
+    assert ("deferred", "unavailable") in states, "an outage is no absence"
+
+
+@pytest.mark.parametrize("to", ["the database", "a folder"])
+def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
+    fresh: User, made: sample.SampleCounty, tmp_path: Path, to: str
+) -> None:
+    lots = _lots(made)
+    folder = fresh.folder / "kept"
+    with feature_server(lots, tmp_path, last_edit_ms=1, max_record_count=5) as server:
+        registry = _registry(fresh.folder, made, server)
+        fetch = ["parcels", "fetch", "--county", "little", "--registry", str(registry)]
+        fetch += ["--to", str(folder)] if to == "a folder" else []
+        server.slow(150)
+        running = subprocess.Popen(
+            [str(LOTLINE), *fetch], cwd=fresh.folder, env=fresh.env,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        _wait_for_some_rows(fresh, running, folder if to == "a folder" else None)
+        running.kill()
+        running.communicate()
+        server.mend()
+        done = fresh.run(*fetch)
+        counted = re.search(r"(\d+) parcels are in .+, (\d+) of them fetched now", done.stdout)
+        assert counted, done.stdout
+        assert int(counted[1]) == len(lots)
+        assert 0 < int(counted[2]) < len(lots), "what was fetched before was kept"
+        if to == "a folder":
+            copy = FolderCache(folder).layer(LayerKey.of(load_registry(registry).county("little")))
+            whole = copy.copy()
+            assert whole is not None
+            assert whole.rows == len(lots)
+            written = geopandas.read_parquet(next(folder.glob("little/*/copy.parquet")))
+            assert len(written) == len(lots)
+            assert written.crs == "OGC:CRS84"
+            return
+        server.mend()
+        leads = fresh.folder / "leads.csv"
+        points = lots.representative_point()
+        rows = [f"{i},{point.x!r},{point.y!r}" for i, point in enumerate(points[:12])]
+        beside = f"beside,{lots.total_bounds[0] - 0.001!r},{lots.total_bounds[1]!r}"
+        leads.write_text("\n".join(["property_id,longitude,latitude", *rows, beside, ""]))
+        little = ("--county", "little", "--registry", str(registry))
+        fresh.run("batch", *little, "--properties", "leads.csv", code=None)
+        assert _queries(server) == []
+        assert fresh.status(*little)["by_source"]["lot"] == 12
+
+
+def test_what_cannot_be_copied_says_why(user: User) -> None:
+    done = user.run("parcels", "fetch", "--county", "sample", code=2)
+    assert "has no 'url' and 'layer'" in done.stderr
+
+
+def _wait_for_some_rows(user: User, running: subprocess.Popen[str], folder: Path | None) -> None:
+    for _ in range(1200):
+        assert running.poll() is None, running.communicate()
+        if folder is not None:
+            count = len(list(folder.glob("little/*/copying/*/*.parquet")))
+        else:
+            try:
+                with psycopg.connect(user.env["DATABASE_URL"]) as conn:
+                    row = conn.execute(ROWS_SO_FAR).fetchone()
+                count = row[0] if row else 0
+            except psycopg.errors.UndefinedTable:
+                count = 0
+        if count >= 2:
+            return
+        time.sleep(0.02)
+    pytest.fail("nothing was fetched in a while")
