@@ -10,4 +10,6 @@ writing         registry files written as a whole
 importing       the two of them, at once
 editing         changes to a registry file that leave the rest as it is
 verify          whether an entry still holds
+guess           which columns hold what
+add             a new entry for a layer
 """

@@ -12,7 +12,7 @@ from parcels.catalogue.openaddresses import SourceLayer
 OF_THE_OWNER = re.compile(
     r"(^|[._])(own|mail|mlg|ms(add|str|city)|pstl|postal_?addr|bill|tax_?payer|co_?owner)"
     r"|_(mail|own(er)?)$"
-    r"|(^|[._])(addr?|address|pa)_?\d$",
+    r"|^(addr?|address|pa)_?\d$|(^|[._])address\d$",
     re.IGNORECASE,
 )
 # A column of this name holds number and street, also where the number has one of its own.

@@ -174,7 +174,7 @@ def _called(layer: SourceLayer, place: Place | None) -> tuple[str, str]:
     state = layer.state.lower()
     if place is not None:
         city = "-city" if place.shares_its_name else ""
-        return f"{slug(place.name)}{city}-{state}", place.name + _kind(layer, place)
+        return f"{slug(place.name)}{city}-{state}", _full_name(layer, place)
     if _is_state(layer):
         return f"statewide-{state}", STATES[layer.state][1]
     stem = bare_slug(_stem(layer))
@@ -189,17 +189,11 @@ def _called(layer: SourceLayer, place: Place | None) -> tuple[str, str]:
     return f"{stem}{suffix}-{state}", f"{kind.title()} of {name}"
 
 
-def _kind(layer: SourceLayer, place: Place) -> str:
-    """What the Census calls such a place: " County", " Parish", " Borough"."""
-    if place.independent_city or place.state == "DC":
-        return ""
-    if place.state == "LA":
-        return " Parish"
-    if place.state == "AK":
-        kinds = r" (City and Borough|Borough|Municipality|Census Area)$"
-        found = re.search(kinds, layer.census_name)
-        return found[0] if found else ""
-    return " County"
+def _full_name(layer: SourceLayer, place: Place) -> str:
+    """The county's name with what it is; in Alaska the Census's word for it."""
+    kinds = r" (City and Borough|Borough|Municipality|Census Area)$"
+    said = re.search(kinds, layer.census_name) if place.state == "AK" else None
+    return place.full_name + (said[0] if said else "")
 
 
 def _stem(layer: SourceLayer) -> str:
@@ -225,10 +219,10 @@ def _wrong_code(layer: SourceLayer, place: Place | None) -> str:
         what = {2: "a state", 7: "a city"}.get(len(layer.geoid), "nothing known")
         return f"is the code of {what}, not of a county"
     coded = us_counties().get(layer.geoid)
-    of = f"{coded.name} County, {coded.state}" if coded is not None else "no county"
+    of = f"{coded.full_name}, {coded.state}" if coded is not None else "no county"
     if place is None:
         return f"is the code of {of}, and the layer is of {_called(layer, None)[1]}"
-    name = place.name + _kind(layer, place)
+    name = _full_name(layer, place)
     return f"is the code of {of}; {name}, {place.state} has {place.fips}, which is used"
 
 

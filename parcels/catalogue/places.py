@@ -43,6 +43,12 @@ class Place:
         return int(self.fips[2:]) >= _INDEPENDENT_CITY and not territory
 
     @property
+    def full_name(self) -> str:
+        """With what it is; in Alaska, which has several kinds, without."""
+        kind = {"LA": " Parish", "AK": "", "DC": "", "PR": " Municipio"}.get(self.state, " County")
+        return self.name if self.independent_city else self.name + kind
+
+    @property
     def shares_its_name(self) -> bool:
         """Whether it is a city beside a county of the same name and state."""
         return self.independent_city and any(

@@ -191,3 +191,28 @@ def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
         "notes": verdict.notes,
         "extent": verdict.extent,
     }
+
+
+@registry.command()
+@click.argument("name")
+@click.argument("url")
+@registry_option
+@click.option("--allow-private", is_flag=True, help="The server is on a private address.")
+def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None:
+    """Look at a layer and write an entry for it, with its columns guessed.
+
+    NAME is what the county is called from then on, best like travis-tx. URL is that of the layer,
+    or of a service with one layer of polygons.
+    """
+    from parcels.catalogue.add import add_county
+    from parcels.registry import default_registry, is_packed
+    from pipeline.settings import load_settings
+
+    file = registry or load_settings().registry or default_registry()
+    if is_packed(file):
+        raise click.UsageError("name a registry file of your own with --registry")
+    added = add_county(name, url, file, allow_private=allow_private)
+    click.echo(f"{name}:")
+    for line in added.lines:
+        click.echo(f"  {line}")
+    click.echo(f"written to {file}; now: lotline registry verify {name}", err=True)

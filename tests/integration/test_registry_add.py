@@ -1,0 +1,170 @@
+"""`lotline registry add` against a real FeatureServer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from servers.koop import FeatureServer, feature_server, synthetic_lots
+
+from parcels import load_registry
+from parcels.arcgis.client import ArcGISClient
+from parcels.catalogue.add import add_county
+from parcels.errors import RegistryError, SourceMisconfigured
+from pipeline.cli.main import lotline
+
+PUBLIC = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    lots = synthetic_lots().assign(
+        PIN="0",
+        SITUS_NUM=[float(100 + n) for n in range(121)],
+        SITUS_STREET="MAIN ST",
+        OWNER="NOBODY",
+    )
+    with feature_server(lots, tmp_path_factory.mktemp("koop")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: FeatureServer) -> FeatureServer:
+    running.mend()
+    return running
+
+
+class Canned(ArcGISClient):
+    """Answers that Koop cannot give: service lists of several layers, layers of points."""
+
+    def __init__(self, answers: dict[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def get_json(self, url: str, params: Any) -> dict[str, Any]:  # noqa: ARG002
+        return self._answers[url]
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(lotline, ["registry", "add", *map(str, args)])
+
+
+def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    done = run("shelby-tn", f"{server.url}/0", "--allow-private", "--registry", file)
+    assert done.exit_code == 0, done.output
+    county = load_registry(file)["shelby-tn"]
+    assert (county.name, county.state, county.fips) == ("Shelby County", "TN", "47157")
+    assert (county.url, county.layer, county.allow_private) == (server.url, 0, True)
+    assert county.fields.columns == ("APN", "SITUS_NUM", "SITUS_STREET")
+    text = file.read_text()
+    assert "    # Other columns: OBJECTID, PIN, OWNER" in text
+    assert len(server.calls) <= 3
+    assert not any("OWNER" in call["url"] for call in server.calls)
+    assert done.stdout.startswith("shelby-tn:\n  # The layer ")
+    assert done.stderr == f"written to {file}; now: lotline registry verify shelby-tn\n"
+
+
+@pytest.mark.parametrize("tail", ["", "/", "?f=pjson", "/0/", "/0?f=json", "/0/query?where=1=1"])
+def test_a_url_as_people_copy_it(server: FeatureServer, tmp_path: Path, tail: str) -> None:
+    client = ArcGISClient(allow_private=True)
+    file = tmp_path / "mine.yaml"
+    add_county("here", f"{server.url}{tail}", file, allow_private=True, client=client)
+    assert load_registry(file)["here"].layer == 0
+
+
+def test_the_rest_of_the_file_stays(server: FeatureServer, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    before = "# Mine.\ncounties:\n    a: {path: x}  # lots\n    # no more\n"
+    file.write_text(before)
+    add_county("b", f"{server.url}/0", file, allow_private=True)
+    assert file.read_text().startswith(before)
+    assert set(load_registry(file)) == {"a", "b"}
+
+
+def test_values_that_cannot_be_sampled_leave_the_names(
+    server: FeatureServer, tmp_path: Path
+) -> None:
+    server.fail("refused", on="resultRecordCount")
+    file = tmp_path / "mine.yaml"
+    add_county("here", f"{server.url}/0", file, allow_private=True)
+    assert load_registry(file)["here"].fields.parcel_id == "APN"
+
+
+def test_a_name_that_is_taken_is_refused_before_a_call(
+    server: FeatureServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("counties:\n  here: {path: x}\n")
+    with pytest.raises(RegistryError, match="'here' is there already; take another name"):
+        add_county("here", f"{server.url}/0", file, allow_private=True)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("name", ["Travis County", "../x", "a;rm", "", "-x", "a\nb: {path: x}"])
+def test_a_name_that_is_none_is_refused_before_a_call(
+    server: FeatureServer, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(RegistryError, match="write the county's name with a-z"):
+        add_county(name, f"{server.url}/0", tmp_path / "mine.yaml", allow_private=True)
+    assert server.calls == []
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://gis.example.gov/portal", "file:///MapServer/0", "MapServer/0", ""]
+)
+def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(RegistryError, match=r"names no layer|is no web address"):
+        add_county("here", url, tmp_path / "mine.yaml")
+
+
+def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) -> None:
+    with pytest.raises(SourceMisconfigured, match="allow_private: true"):
+        add_county("here", f"{server.url}/0", tmp_path / "mine.yaml")
+    assert server.calls == []
+
+
+def test_several_layers_of_polygons_are_listed(tmp_path: Path) -> None:
+    def layer(number: int, kind: str, **more: Any) -> dict[str, Any]:
+        return {"id": number, "name": f"L{number}", "geometryType": f"esriGeometry{kind}", **more}
+
+    layers = [layer(0, "Point"), layer(3, "Polygon"), layer(5, "Polygon"), {"id": 7, "name": "G",
+              "subLayerIds": [3, 5]}]  # fmt: skip
+    with pytest.raises(RegistryError) as caught:
+        add_county("here", PUBLIC, tmp_path / "r.yaml", client=Canned({PUBLIC: {"layers": layers}}))
+    assert str(caught.value) == (
+        f"{PUBLIC}: has several layers of polygons; name one of them:\n  {PUBLIC}/3  L3\n"
+        f"  {PUBLIC}/5  L5"
+    )
+    with pytest.raises(RegistryError, match="has no layer of polygons; name another service"):
+        add_county("here", PUBLIC, tmp_path / "r.yaml", client=Canned({PUBLIC: {}}))
+
+
+def test_a_layer_of_points_is_refused(tmp_path: Path) -> None:
+    points = {"name": "Hydrants", "geometryType": "esriGeometryPoint"}
+    with pytest.raises(SourceMisconfigured, match=r"'Hydrants', esriGeometryPoint, not a layer of"):
+        add_county(
+            "here", f"{PUBLIC}/0", tmp_path / "r.yaml", client=Canned({f"{PUBLIC}/0": points})
+        )
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_what_a_server_says_of_itself_cannot_leave_its_comment(tmp_path: Path) -> None:
+    url = f"{PUBLIC}/0"
+    described = {
+        "name": "Lots\n  evil:\n    path: /etc",
+        "geometryType": "esriGeometryPolygon",
+        "fields": [
+            {"name": "PIN", "type": "esriFieldTypeString"},
+            {"name": "x\n    allow_private: true", "type": "esriFieldTypeString"},
+        ],
+    }
+    client = Canned({url: described, f"{url}/query": {"features": []}})
+    add_county("here", url, tmp_path / "r.yaml", client=client)
+    registry = load_registry(tmp_path / "r.yaml")
+    assert set(registry) == {"here"}
+    assert not registry["here"].allow_private
