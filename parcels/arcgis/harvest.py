@@ -68,12 +68,23 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
 
 
 def _count(layer: LayerQuery) -> int | None:
-    """How many rows there are; None where the server does not count."""
+    """How many rows there are; None where the server does not count.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`, for an answer that says nothing.
+        SourceMisconfigured.
+    """
     try:
-        count = layer.answer({"returnCountOnly": "true"}).get("count")
+        answer = layer.answer({"returnCountOnly": "true"})
     except QueryRefused:
         return None
-    return count if isinstance(count, int) else None
+    if isinstance(answer.get("count"), int):
+        return int(answer["count"])
+    if answer.get("features"):
+        return None  # the parameter is not known there
+    raise IncompleteAnswer(
+        f"{layer.origin}: neither counts its rows nor sends any; try again later"
+    )
 
 
 def _highest_id(layer: LayerQuery) -> int | None:

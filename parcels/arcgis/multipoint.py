@@ -35,10 +35,21 @@ class PointLookup:
         self._knows_multipoints: bool | None = None
 
     def at_points(self, points: Sequence[Point]) -> list[Result]:
-        """The rows that contain or touch each of the points."""
-        return in_batches(
-            self._layer, self._at_points, points, size=_BATCH, in_flight=self._in_flight
-        )
+        """The rows that contain or touch each of the points.
+
+        Where a batch has none for a point, that is asked a second time: a server that drops rows
+        without a word must not make lots disappear.
+        """
+        answers = self._in_batches(points)
+        empty = _empty(answers)
+        while empty and len(points) > 1 and self._knows_multipoints is not False:
+            again = self._in_batches([points[i] for i in empty])
+            for i, answer in zip(empty, again, strict=True):
+                answers[i] = answer
+            if len(_empty(answers)) == len(empty):
+                break
+            empty = _empty(answers)
+        return answers
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Result]:
         """The rows within `distance_m` metres of each of the points.
@@ -50,6 +61,11 @@ class PointLookup:
             return self._near(some, distance_m)
 
         return in_batches(self._layer, ask, points, size=_BATCH, in_flight=self._in_flight)
+
+    def _in_batches(self, points: Sequence[Point]) -> list[Result]:
+        return in_batches(
+            self._layer, self._at_points, points, size=_BATCH, in_flight=self._in_flight
+        )
 
     def _at_points(self, points: Sequence[Point]) -> list[Result]:
         if len(points) == 1:
@@ -150,6 +166,10 @@ class PointLookup:
 
     def _found(self, hits: Sequence[Hit], rows: Iterable[int]) -> Found:
         return Found(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
+
+
+def _empty(answers: Sequence[Result]) -> list[int]:
+    return [i for i, answer in enumerate(answers) if isinstance(answer, Found) and not answer.hits]
 
 
 def _join(places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[Hit]) -> list[set[int]]:

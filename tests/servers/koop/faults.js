@@ -4,6 +4,7 @@
 //   … {"share": 0.05, "seed": 1}                     of all calls, at random but always the same ones
 //   … {"on": "-118.8"}                               only calls whose address or body has this text
 //   … {"retryAfter": "7", "delayMs": 20}             for http429 and http503; of every call
+//   … {"value": 7}                                   an object id, for choke, withheld and deleted
 //   POST /layer {"lastEditDate": 1700000000000}      the layer was edited
 //   GET /calls                                       since the last POST /faults
 //   GET /most_in_flight
@@ -41,8 +42,15 @@ const misunderstandings = {
   }
 }
 
-// … and these what it says.
+// … and these what it says. `value` is an object id.
+const without = (page, value) => ({ ...page, features: page.features.filter(({ attributes }) => attributes.OBJECTID !== value) })
 const distortions = {
+  // A row whose geometry cannot be read fails each page that has it.
+  choke: (page, { value }) => page.features.some(({ attributes }) => attributes.OBJECTID === value)
+    ? { error: { code: 400, message: 'Error performing query operation', details: [] } }
+    : page,
+  withheld: (page, { value }) => without(page, value),
+  deleted: (page, { value }) => without(page, value),
   cut_page: ({ exceededTransferLimit, ...page }) => ({ ...page, features: page.features.slice(0, Math.ceil(page.features.length / 2)) }),
   repeated_ids: page => ({ ...page, features: [...page.features.slice(0, -1), page.features[0]] }),
   old: ({ exceededTransferLimit, ...page }) => page,
@@ -75,7 +83,9 @@ module.exports = function faultSwitch (layer) {
       return response.json({ error: { code: 400, message: '', details: ['Pagination is not supported.'] } })
     }
     misunderstandings[kind]?.(request)
-    if (distortions[kind]) rewrite(response, body => body.features?.length ? distortions[kind](body) : body)
+    if (kind === 'cut_ids') rewrite(response, body => body.objectIds ? { ...body, objectIds: body.objectIds.slice(0, 50) } : body)
+    if (kind === 'deleted') rewrite(response, body => body.objectIds ? { ...body, objectIds: body.objectIds.filter(id => id !== fault.value) } : body)
+    if (distortions[kind]) rewrite(response, body => body.features?.length ? distortions[kind](body, fault) : body)
     next()
   }
 

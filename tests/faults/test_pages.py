@@ -1,0 +1,107 @@
+"""Fault 3: cut pages, unstable order, repeated object ids. Fetched = count, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from faketime import FakeTime
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers.koop import FeatureServer, feature_server, some_parcels
+
+from parcels import County
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+from parcels.errors import IncompleteAnswer, SourceError
+from parcels.source import Found, Hit, Page
+
+PAGE = 100
+DISTORTIONS = ["cut_page", "unstable_order", "repeated_ids"]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
+    folder = tmp_path_factory.mktemp("koop")
+    with feature_server(some_parcels(), folder, max_record_count=PAGE) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: FeatureServer) -> FeatureServer:
+    running.mend()
+    return running
+
+
+def source(server: FeatureServer) -> ArcGISSource:
+    """A source that does not wait between its tries."""
+    county = County.model_validate(
+        {"key": "test", "url": server.url, "layer": 0, "allow_private": True}
+    )
+    time = FakeTime()
+    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
+
+
+def hits(pages: list[Page]) -> list[Hit]:
+    return [hit for page in pages for hit in page.hits]
+
+
+@pytest.mark.parametrize("fault", [*DISTORTIONS, "no_paging", "old"])
+def test_a_harvest_has_every_row_once(server: FeatureServer, fault: str) -> None:
+    server.fail(fault)
+    harvested = hits(list(source(server).harvest()))
+    assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
+    assert [hit.parcel_id for hit in harvested] == list(server.parcels.APN)
+
+
+@pytest.mark.parametrize("fault", ["empty_page", "nothing"])
+def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str) -> None:
+    asked = source(server)
+    asked.check()
+    # Ids and count come as they should.
+    server.fail(fault, on="returnGeometry=true")
+    with pytest.raises(IncompleteAnswer, match=f"{PAGE} of {PAGE} rows do not come"):
+        list(asked.harvest())
+
+
+def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
+    server.fail("cut_ids")
+    with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows and names the object ids of 50"):
+        list(source(server).harvest())
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kind=st.sampled_from([*DISTORTIONS, "empty_page", "nothing", "refused", "http500", "close"]),
+    share=st.floats(0.05, 0.6),
+    seed=st.integers(0, 2**31),
+)
+def test_fetched_is_the_count_or_there_is_an_error(
+    server: FeatureServer, kind: str, share: float, seed: int
+) -> None:
+    asked = source(server)
+    server.mend()
+    asked.check()
+    server.fail(kind, share=share, seed=seed)
+    try:
+        harvested = hits(list(asked.harvest()))
+    except SourceError:
+        return
+    assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
+
+
+@pytest.mark.parametrize("fault", DISTORTIONS)
+def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None:
+    points = list(server.parcels.geometry.iloc[:60].representative_point())
+    asked = source(server)
+    before = asked.at_points(points)
+    server.fail(fault)
+    after = asked.at_points(points)
+    for whole, answer in zip(before, after, strict=True):
+        assert isinstance(whole, Found)
+        assert isinstance(answer, Found)
+        assert answer.hits
+        if fault != "cut_page":  # nothing says that one of several rows at a point is missing
+            assert set(answer.hits) == set(whole.hits)
