@@ -261,10 +261,11 @@ class County(_Entry):
             raise ValueError('write it in quotes, for example "06037"')
         return fips
 
-    @field_validator("path", "properties")
+    @field_validator("path", "properties", mode="before")
     @classmethod
-    def _absolute(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        return None if path is None else resolve(str(path), info)
+    def _absolute(cls, path: object, info: ValidationInfo) -> object:
+        # Before it is a Path, which writes http://x as http:/x.
+        return resolve(str(path), info) if isinstance(path, str | Path) else path
 
     @field_validator("crs")
     @classmethod

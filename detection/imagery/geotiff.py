@@ -30,6 +30,8 @@ GRID_TOLERANCE = 0.01
 # What bilinear interpolation reads round a pixel, and the error of the warp's approximation.
 _WARP_MARGIN_PX = 3
 _OPEN, _HALF_OPEN = 255, 128
+# GDAL goes by the content, and a VRT or WMS file of any name would reach out to any address.
+_DRIVER = "GTiff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class GeoTiff:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error below
-            dataset = rasterio.open(path)
+            dataset = rasterio.open(path, driver=_DRIVER)
         with dataset:
             if dataset.crs is None or dataset.transform.is_identity:
                 raise ImageryError(
@@ -120,7 +122,7 @@ class GeoTiff:
         Raises:
             rasterio.errors.RasterioError: the file cannot be read; nothing has been filled.
         """
-        with rasterio.open(self.path) as dataset:
+        with rasterio.open(self.path, driver=_DRIVER) as dataset:
             if self.window is not None and frame == self.frame:
                 overlap = _overlap(self.window, window)
                 if overlap is None:
