@@ -21,6 +21,11 @@ _STREET_FIRST = re.compile(
     rf"(?P<street>(?:\d+(?:ST|ND|RD|TH)|[A-Z])[^,#]*?) (?P<number>{_NUMBER})"
     rf"(?P<rest>(?: (?:{_UNIT}) ?[A-Z0-9-]+)?(?:,.*|[A-Z .]* [A-Z]{{2}}[ ,]+\d{{5}}(?:-\d{{4}})?)?)"
 )
+# 12 N ST CLAIR is no N Street in a town of Clair.
+_SAINT = re.compile(
+    rf"^({_NUMBER})( (?:[NSEW]|NORTH|SOUTH|EAST|WEST))? ST\.? "
+    rf"(?!(?:{_UNIT}|[NS](?:ORTH|OUTH)|EAST|WEST))(?=[A-Z]{{3}})"
+)
 _TWO_NUMBERS = re.compile(r"^(\d+) ?(?:-|&|AND|TO) ?(\d+) ")
 _PLAIN = re.compile(
     rf"(?P<number>{_NUMBER}) (?P<street>[^,#]+?)(?:[ ,]+(?:{_UNIT}) ?(?P<unit>[A-Z0-9-]+))?"
@@ -125,9 +130,9 @@ def _number_first(line: str) -> str:
     """The line with its house number before the street, and a range without spaces."""
     line = _TWO_NUMBERS.sub(r"\1-\2 ", line)
     match = _STREET_FIRST.fullmatch(line)
-    if match is None or _belongs_to_the_street(match["street"].split()):
-        return line
-    return f"{match['number']} {match['street']}{match['rest']}"
+    if match is not None and not _belongs_to_the_street(match["street"].split()):
+        line = f"{match['number']} {match['street']}{match['rest']}"
+    return _SAINT.sub(r"\1\2 SAINT ", line)
 
 
 def _belongs_to_the_street(before: list[str]) -> bool:
