@@ -79,7 +79,9 @@ class Located:
     """Where a property is, in EPSG:4326 degrees, who said so, and how sure that is.
 
     Attributes:
-        confidence: 1 for given coordinates and for the county's own address; else 0..1.
+        confidence: 1 for given coordinates, and for the county's own address where every word
+            of the street agrees; else less, down to 0. It puts places in an order and is no
+            probability.
         interpolated: the point was reckoned along the street, not taken at the house.
         matched: the address that was found; empty for given coordinates.
     """

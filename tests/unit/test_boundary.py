@@ -441,6 +441,25 @@ def test_the_parcel_id_goes_before_the_address_which_helps_where_it_is_not_known
     assert by_neither.reason == "address_not_found"
 
 
+def test_the_unit_finds_its_building_with_the_ids_of_all_units() -> None:
+    rows = [addressed(str(unit), BIG, f"101 MAIN ST APT {unit}") for unit in (1, 2, 3)]
+    asked = numbered(*rows, addressed("next", NEXT, "103 MAIN ST"))
+    for address in ("101 Main Street #2", "101 Main Street, Unit 9", "101 Main Street"):
+        answer = asked.look_up(Property("a", address=address))
+        assert isinstance(answer, Lot)
+        assert answer.boundary.parcel_ids == ("1", "2", "3")
+        assert answer.boundary.method == "address"
+
+
+def test_an_address_whose_direction_is_left_out_is_less_sure() -> None:
+    asked = numbered(addressed("big", BIG, "101 N MAIN ST"), addressed("next", NEXT, "103 MAIN ST"))
+    loose, exact = asked.look_up_many(
+        [Property("a", address="101 Main St"), Property("b", address="103 Main St")]
+    )
+    kept = [a.boundary.located for a in (loose, exact) if isinstance(a, Lot)]
+    assert [located.confidence for located in kept if located] == [0.9, 1.0]
+
+
 def test_an_outage_after_an_address_was_found_is_unavailable() -> None:
     source = Memory(error=SourceUnavailable("down"))
     located = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
