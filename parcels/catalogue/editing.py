@@ -20,6 +20,7 @@ from parcels.registry_file import compose_entries, parse_entries, read_text
 # Key -> what is to be said of it, as YAML in one line; None takes the key away.
 Facts = Mapping[str, str | None]
 _Edit = tuple[int, int, str]
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 # What may stand for no counties at all.
 _NOTHING = re.compile(r"^counties:([ \t]+(\{[ \t]*\}|null|~))?", re.MULTILINE)
 
@@ -71,6 +72,13 @@ def add_entry(file: Path, name: str, lines: Sequence[str]) -> None:
 
 
 def _entry(name: str, lines: Sequence[str], indent: int = 0) -> list[str]:
+    """The lines of an entry; a name that YAML would read as something else is none.
+
+    Raises:
+        RegistryError: the name is no county's.
+    """
+    if not _NAME.fullmatch(name):
+        raise RegistryError(f"{name!r}: write the county's name with a-z, digits, '-' and '_' only")
     return [f"{' ' * indent}{name}:", *(f"{' ' * indent}  {line}" for line in lines)]
 
 

@@ -70,12 +70,15 @@ def batch(
 
     Without --properties it takes the county's own CSV, or what is unprocessed in its queue.
     """
+    from parcels import load_registry
     from pipeline.batch import Order, run_batch
     from pipeline.cli.progress import progress
     from pipeline.cli.summary import print_report
+    from pipeline.settings import load_settings
 
+    key = load_registry(registry or load_settings().registry).key_of(county)
     order = Order(
-        county=county,
+        county=key,
         registry=registry,
         properties=properties,
         labels=tuple(labels or ()),
@@ -83,7 +86,7 @@ def batch(
         limit=limit,
         again=again,
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
-        out=out or Path("out") / county,
+        out=out or Path("out") / key,
     )
     report = run_batch(order, progress=progress())
     print_report(report)

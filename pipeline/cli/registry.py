@@ -141,8 +141,8 @@ def verify(
         click.echo(json.dumps([_verdict_facts(verdict) for verdict in verdicts], indent=2))
     silent = sum(verdict.for_now for verdict in failed)
     click.echo(
-        f"{len(verdicts) - len(failed):,} in order, {len(failed) - silent:,} not, {silent:,} did "
-        f"not answer; {kept}",
+        f"{len(verdicts) - len(failed):,} in order, {len(failed) - silent:,} failed, {silent:,} "
+        f"without an answer; {kept}",
         err=as_json,
     )
     sys.exit(1 if failed else 0)
@@ -174,12 +174,14 @@ def _keep(file: Path, verdicts: list[Verdict]) -> str:
     from parcels.catalogue.editing import set_facts
     from parcels.registry import is_packed
 
-    if is_packed(file):
-        return "nothing is kept: name a registry file of your own with --registry"
     today = datetime.now(UTC).date()
     facts = {verdict.county.key: verdict.facts(today) for verdict in verdicts}
-    set_facts(file, {key: said for key, said in facts.items() if said})
-    return f"kept in {file}"
+    known = {key: said for key, said in facts.items() if said}
+    if known and is_packed(file):
+        return "nothing is kept: name a registry file of your own with --registry"
+    if known:
+        set_facts(file, known)
+    return f"kept in {file}" if known else "nothing to keep"
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, Any]:

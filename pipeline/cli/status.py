@@ -29,8 +29,8 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         open_database(settings.database_url, settings.home) as database,
         database.engine.connect() as conn,
     ):
-        now = county_status(conn, county)
-        open_ = unanswered(conn, county)
+        now = county_status(conn, entry.key)
+        open_ = unanswered(conn, entry.key)
     synthetic = entry.synthetic is not None
     name = shown_name(entry.name, synthetic=synthetic)
     if as_json:

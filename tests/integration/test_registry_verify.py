@@ -160,7 +160,7 @@ def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: P
     assert done.exit_code == 0, done.output
     assert (
         done.output
-        == f"ok         here  here\n1 in order, 0 not, 0 did not answer; kept in {file}\n"
+        == f"ok         here  here\n1 in order, 0 failed, 0 without an answer; kept in {file}\n"
     )
     text = file.read_text()
     assert text.startswith("# Mine.\ncounties:\n  here:  # a comment\n    verified: 20")
@@ -177,14 +177,14 @@ def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
     done = run("here", "--registry", file)
     assert done.exit_code == 1
     assert done.output.startswith("failed     here  ")
-    assert "0 in order, 1 not, 0 did not answer" in done.output
+    assert "0 in order, 1 failed, 0 without an answer" in done.output
     assert "verified" not in file.read_text()
 
     monkeypatch.setattr("parcels.catalogue.verify.verify_county", lambda c: Verdict(c, "x", True))
     file = registry(tmp_path, server.url, mark)
     done = run("HERE", "--registry", file)
     assert done.exit_code == 1
-    assert "0 in order, 0 not, 1 did not answer" in done.output
+    assert "0 in order, 0 failed, 1 without an answer; nothing to keep" in done.output
     assert mark in file.read_text()
 
 
