@@ -24,7 +24,7 @@ from lots import (
 )
 from sqlalchemy import Connection, text
 
-from parcels.boundary import Property
+from parcels.boundary import Located, Property
 from parcels.measure import area_m2
 from pipeline.store import properties, reviews
 from pipeline.store.results import write_lot
@@ -143,3 +143,32 @@ def test_another_address_of_the_same_place_keeps_what_was_found(conn: Connection
     )  # fmt: skip
     assert states(conn, lot_id) == ["proposed"]
     assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+
+
+def test_how_it_was_found_is_of_the_last_lookup(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    at = Located(LON, LAT, "census", 0.8, True, "1 ELM ST")
+    write_lot(conn, begin(conn), lot_id, replace(lot(), method="house_number", located=at), found())
+    prop = _property(conn, lot_id)
+    assert (prop.method, prop.located_by, prop.confidence) == ("house_number", "census", 0.8)
+    assert prop.matched_address == "1 ELM ST"
+    write_lot(conn, begin(conn), lot_id, replace(lot(), method="parcel_id"), found())
+    prop = _property(conn, lot_id)
+    assert (prop.method, prop.located_by, prop.located_point) == ("parcel_id", None, None)
+    count = text("SELECT count(*) FROM lotline.boundary")
+    assert conn.execute(count).scalar_one() == 1, "one lot, found in two ways"
+
+
+def test_another_address_of_what_was_found_by_it_is_another_place(conn: Connection) -> None:
+    properties.load(conn, COUNTY, [Property("p0", address="1 Elm St")])
+    [lot_id] = conn.execute(text("SELECT id FROM lotline.property")).scalars()
+    at = Located(LON, LAT, "parcel_layer", 1.0, False, "1 ELM ST")
+    boundary = replace(lot(), method="address", located=at)
+    write_lot(conn, begin(conn), lot_id, boundary, found(finding(LAWN)))
+    assert _property(conn, lot_id).sort_key, "it has a place among its neighbours now"
+    properties.load(conn, COUNTY, [Property("p0", address="3 Elm St")])
+    prop = _property(conn, lot_id)
+    assert (prop.state, prop.boundary_fk, prop.method, prop.located_by, prop.sort_key) == (
+        "pending", None, None, None, None,
+    )  # fmt: skip
+    assert measured_m2(conn, lot_id) == {}

@@ -1,0 +1,100 @@
+"""A database of an earlier version, with rows in it, is brought up and keeps everything."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from lots import COUNTY, LAT, LON, begin, detections, finding, found, lot, measured_m2, square
+from sqlalchemy import Connection, text
+
+from parcels.boundary import Property
+from pipeline.store import properties, reviews, rows, schema
+from pipeline.store.database import Database
+from pipeline.store.results import write_lot
+
+LAWN = square(1, 1, 6, 4)
+
+
+def _to_first(connection: Connection) -> None:
+    connection.execute(text("CREATE SCHEMA lotline"))
+    connection.execute(text("CREATE EXTENSION IF NOT EXISTS postgis"))
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+
+
+# As the first version wrote them: a lot by its id, one at its point, a circle, and one that waits.
+ROWS = f"""
+INSERT INTO lotline.property (county, property_id, point, parcel_id, address, state, reason) VALUES
+    ('{COUNTY}', 'by-id', NULL, '0 17', '1 Elm St', 'done', 'measured'),
+    ('{COUNTY}', 'at-point', ST_SetSRID(ST_MakePoint({LON}, {LAT}), 4326), NULL, NULL,
+     'done', 'measured'),
+    ('{COUNTY}', 'circle', ST_SetSRID(ST_MakePoint({LON}, {LAT}), 4326), NULL, NULL,
+     'done', 'nothing_found'),
+    ('{COUNTY}', 'waits', ST_SetSRID(ST_MakePoint({LON}, {LAT}), 4326), '0 18', NULL,
+     'pending', '');
+INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, parcel_ids,
+    version, fetched_at)
+SELECT id, CASE property_id WHEN 'circle' THEN 'buffer_30m' ELSE 'lot' END,
+    ST_GeomFromText('{lot().geometry.wkt}', 4326), 100,
+    CASE property_id WHEN 'by-id' THEN 'parcel_id' WHEN 'at-point' THEN 'point' ELSE 'no_lot' END,
+    'synthetic', '{{p-1}}', '{lot().version}', now()
+FROM lotline.property WHERE property_id <> 'waits';
+UPDATE lotline.property SET boundary_fk = boundary.id, imaged_share = 1
+FROM lotline.boundary WHERE property_fk = property.id;
+"""
+
+
+@pytest.fixture
+def upgraded(empty_database: Database) -> Database:
+    """A database that the first version made and filled, at the code's revision."""
+    with empty_database.engine.begin() as connection:
+        _to_first(connection)
+        connection.execute(text(ROWS))
+        connection.execute(
+            text("CREATE TABLE was AS SELECT id, property_id, state, reason, boundary_fk, sort_key "
+                 "FROM lotline.property")
+        )  # fmt: skip
+    schema.upgrade(empty_database.engine)
+    return empty_database
+
+
+def test_every_row_is_there_and_says_how_it_was_found(upgraded: Database) -> None:
+    with upgraded.engine.connect() as conn:
+        assert schema.check(conn)
+        lost = conn.execute(
+            text("SELECT * FROM was EXCEPT SELECT id, property_id, state, reason, boundary_fk, "
+                 "sort_key FROM lotline.property")
+        ).all()  # fmt: skip
+        assert lost == []
+        [frame] = rows.iter_properties(conn, COUNTY)
+    by_id = frame.set_index("property_id")
+    assert by_id["method"].dropna().to_dict() == {
+        "by-id": "parcel_id", "at-point": "point", "circle": "no_lot",
+    }  # fmt: skip
+    assert by_id["located_by"].dropna().to_dict() == {"at-point": "given", "circle": "given"}
+    assert by_id.loc["circle", "confidence"] == 1
+    assert by_id.loc["circle", "source"] == "buffer_30m"
+
+
+def test_work_goes_on_where_it_was(upgraded: Database) -> None:
+    with upgraded.engine.begin() as conn:
+        alone = Property("alone", address="3 Elm St")
+        assert properties.load(conn, COUNTY, [alone]).new == 1
+        run = begin(conn)
+        taken = properties.lease(conn, COUNTY, "a", 9, 60, None, run.id)
+        assert [item.property.property_id for item in taken] == ["waits", "alone"]
+        assert taken[1].property == alone
+        by_name = {item.property.property_id: item.id for item in taken}
+        write_lot(conn, run, by_name["alone"], lot(), found(finding(LAWN)))
+        reviews.accept(conn, detections(conn, by_name["alone"])[0].id, "ann")
+        assert measured_m2(conn, by_name["alone"])["lawn"] > 0
+        # The same boundary of the first version again is the same row.
+        [at_point] = conn.execute(
+            text("SELECT id FROM lotline.property WHERE property_id = 'at-point'")
+        ).scalars()
+        write_lot(conn, run, at_point, lot(), found(finding(LAWN)))
+        count = text("SELECT count(*) FROM lotline.boundary WHERE property_fk = :id")
+        assert conn.execute(count, {"id": at_point}).scalar_one() == 1
