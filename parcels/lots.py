@@ -90,10 +90,9 @@ def lot_at(point: Point, hits: Sequence[Hit], wanted: StreetAddress | None = Non
     named = [place for place in found if not place.is_anonymous()] or found
     inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
     numbered = [p for p in inside if wanted is not None and p.may_be(wanted)] or inside
-    if not numbered:
-        return None
-    areas = areas_m2([place.geometry for place in numbered])
-    return numbered[int(areas.argmin())]
+    if len(numbered) <= 1:
+        return numbered[0] if numbered else None
+    return numbered[int(areas_m2([place.geometry for place in numbered]).argmin())]
 
 
 def nearest_with_number(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely import Point
+from shapely import MultiPolygon, Point
 
 from parcels.agreement import may_be
 from parcels.county import ParcelFields
@@ -43,22 +43,21 @@ class Rows:
         self._fields = fields
         self._values = values
         self._tree = shapely.STRtree(geometries)
+        self._lots: dict[int, MultiPolygon | None] = {}
 
     def hit(self, row: int) -> Hit:
         """The row as a source answers with it."""
-        return Hit(self._id(row), lot_geometry(self.geometries[row]), site=self._site(row))
+        return Hit(self._id(row), self._lot(row), site=self._site(row))
 
     def with_id(self, parcel_id: str) -> set[int]:
         """The rows with exactly this id, and all others with a geometry of theirs."""
         found = set(self._by_id.get(parcel_id, ()))
         for row in tuple(found):
-            geometry = lot_geometry(self.geometries[row])
+            geometry = self._lot(row)
             if geometry is not None:
                 near = self._tree.query(shapely.point_on_surface(geometry), predicate="intersects")
                 found |= {
-                    other
-                    for other in near.tolist()
-                    if same_place(lot_geometry(self.geometries[other]), geometry)
+                    other for other in near.tolist() if same_place(self._lot(other), geometry)
                 }
         return found
 
@@ -90,6 +89,12 @@ class Rows:
             for row in sorted(same_number)
             if letters in self._squeezed(row) and may_be(self._site(row), wanted)
         ]
+
+    def _lot(self, row: int) -> MultiPolygon | None:
+        # Kept: the flats of a building are asked for again and again.
+        if row not in self._lots:
+            self._lots[row] = lot_geometry(self.geometries[row])
+        return self._lots[row]
 
     def _id(self, row: int) -> str | None:
         column = self._fields.parcel_id
