@@ -97,7 +97,7 @@ def _highest_id(layer: LayerQuery) -> int | None:
         answer = layer.answer({"outStatistics": json.dumps([maximum])})
     except QueryRefused:
         return None
-    # Some servers write the name in other letters, or name the expression.
+    # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
     features = answer.get("features") or [{}]
-    values = list((features[0].get("attributes") or {}).values())
-    return int(values[0]) if len(values) == 1 and isinstance(values[0], int | float) else None
+    values = (features[0].get("attributes") or {}).values()
+    return max((int(value) for value in values if isinstance(value, int | float)), default=None)

@@ -173,6 +173,11 @@ class LayerQuery:
         return row_count >= (self.info.max_record_count or _FEWEST_IN_A_PAGE)
 
     def _features(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if answer.get("type") == "FeatureCollection":
+            raise SourceMisconfigured(
+                f"{self.origin}: answers in GeoJSON, though it was asked for Esri JSON; is it an "
+                "ArcGIS server? Name another layer in the registry entry"
+            )
         features = answer.get("features")
         if isinstance(features, list) and all(isinstance(row, dict) for row in features):
             return features
