@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -20,6 +19,7 @@ from parcels.county import County
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
 from parcels.fieldnames import as_written, choose_parcel_id, no_parcel_id
+from parcels.measure import on_earth
 from parcels.rows import Rows
 from parcels.selfcontained import check_self_contained
 from parcels.source import Extent, Found, lot_geometry
@@ -185,11 +185,7 @@ class FileSource:
         return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
 
     def _valid(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
-        with warnings.catch_warnings():
-            # Coordinates of NaN or infinity are found below; GEOS warns of them as well.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
-        polygons = finite & np.isin(shapely.get_type_id(geometries), (3, 6))
+        polygons = on_earth(geometries) & np.isin(shapely.get_type_id(geometries), (3, 6))
         good = polygons & shapely.is_valid(geometries)
         mended = geometries.copy()
         for i in np.flatnonzero(~good):

@@ -87,6 +87,18 @@ def _check_degrees(lon_lat: NDArray[np.float64]) -> None:
     )
 
 
+def on_earth(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Whether each of the geometries (n,) lies wholly within the degrees of EPSG:4326.
+
+    False for one that is missing or empty, or reaches into infinity. A single NaN has no place
+    that could be outside: such a geometry is not valid, and found by that.
+    """
+    with np.errstate(invalid="ignore"):
+        west, south, east, north = shapely.bounds(geometries).T
+        inside = (west >= -180) & (south >= -90) & (east <= 180) & (north <= 90)
+    return np.asarray(inside, dtype=bool)
+
+
 def _polygons(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
     """The single, non-empty polygons of the geometries, and the index each belongs to."""
     parts, owner = geometries, np.arange(len(geometries))

@@ -89,10 +89,24 @@ class ParcelBoundaryService:
         """
         answers: list[Answer] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
-        _fill(answers, ids, self._look_up.by_id(list(ids.values())))
+        by_id = self._look_up.by_id(list(ids.values()))
+        _fill(answers, ids, list(map(self._in_the_county, ids.values(), by_id)))
         spots = self._given_spots(props, answers) | self._geocoded_spots(props, answers)
         _fill(answers, spots, self._look_up.at(list(spots.values())))
         return answers
+
+    def _in_the_county(self, parcel_id: str, answer: Answer) -> Answer:
+        """The answer, unless it is a lot so far away that its coordinates must be wrong."""
+        if not isinstance(answer, Lot):
+            return answer
+        detail = self._outside.detail(answer.boundary.geometry.representative_point(), _OUTSIDE_M)
+        if detail is None:
+            return answer
+        return NotLocated(
+            "outside_county",
+            f"the lot of parcel id {parcel_id!r} at {detail}; its coordinates "
+            f"are not in the CRS that {answer.boundary.origin} says, or belong to another county",
+        )
 
     def _given_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
         """Where those with coordinates are that have no lot yet; an answer for those beyond."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+import numpy as np
 import shapely
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
 from parcels.errors import GeometryError, ParcelsError
-from parcels.measure import polygonal
+from parcels.measure import on_earth, polygonal
 from parcels.streetaddress import StreetAddress
 
 Extent = tuple[float, float, float, float]
@@ -161,8 +162,8 @@ class WholeLayer(Protocol):
 
 
 def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
-    """The geometry as a `Hit` holds it; None where nothing with an area is left of it."""
-    if geometry is None:
+    """The geometry as a `Hit` holds it; None where nothing with an area on Earth is left of it."""
+    if geometry is None or not on_earth(np.asarray([geometry], dtype=object))[0]:
         return None
     try:
         return shapely.normalize(polygonal(geometry))

@@ -20,7 +20,7 @@ from parcels.errors import GeometryError
 from parcels.esri.curves import has_curves, straightened, tolerance
 from parcels.esri.reference import crs_from_esri
 from parcels.esri.rings import even_odd
-from parcels.measure import polygonal
+from parcels.measure import on_earth, polygonal
 
 _EsriJson = Mapping[str, Any]
 # A hundred times the Earth's girth in feet; squares of more overflow.
@@ -158,11 +158,7 @@ def _coordinates_or_error(
 
 def _lots(polygons: NDArray[np.object_], crs: CRS) -> list[MultiPolygon | GeometryError]:
     """The polygons (n,) in EPSG:4326 as lots: those that are valid at once, the rest one by one."""
-    west, south, east, north = shapely.bounds(polygons).T
-    # An empty one has no bounds (NaN), and infinite ones compare as False too.
-    off_earth = ~shapely.is_empty(polygons) & ~(
-        (west >= -180) & (south >= -90) & (east <= 180) & (north <= 90)
-    )
+    off_earth = ~shapely.is_empty(polygons) & ~on_earth(polygons)
     types = shapely.get_type_id(polygons)
     good = ~off_earth & np.isin(types, (_POLYGON, _MULTIPOLYGON))
     good[good] = shapely.is_valid(polygons[good]) & (shapely.area(polygons[good]) > 0)

@@ -14,7 +14,7 @@ from pyproj import Geod
 from shapely import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, areas_m2, buffer_m, iou, local_crs, polygonal
+from parcels.measure import area_m2, areas_m2, buffer_m, iou, local_crs, on_earth, polygonal
 
 GEOD = Geod(ellps="WGS84")
 
@@ -202,3 +202,9 @@ def test_rings_that_collapse_in_the_last_digits_are_repaired() -> None:
     mended = polygonal(broken)
     assert mended.is_valid
     assert mended.area == pytest.approx(broken.area)
+
+
+def test_on_earth() -> None:
+    shapes = [box(-180, -90, 180, 90), box(179, 0, 181, 1), box(0, 89, 1, 91), spike_to("inf"),
+              Polygon(), None]  # fmt: skip
+    assert on_earth(np.asarray(shapes, dtype=object)).tolist() == [True, *[False] * 5]
