@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries")
+NAMES = (
+    "spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
+    "harvest", "points",
+)  # fmt: skip
 
 
 def main() -> None:

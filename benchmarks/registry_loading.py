@@ -1,0 +1,113 @@
+"""How long it takes to find a county among a thousand, to load them all, and to change one."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from ruamel.yaml import YAML
+
+from benchmarks.results import Result, save
+from parcels.catalogue.editing import set_facts
+from parcels.catalogue.shipped import SHIPPED, ShippedLayers
+from parcels.county import County
+from parcels.registry import load_registry
+from parcels.registry_entry import validated
+
+RUNS = 7
+COUNTY = "montrose-co"
+FACTS = {COUNTY: {"verified": "2026-05-31"}}
+
+
+def run() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "registry.yaml"
+        shutil.copy(SHIPPED, file)
+        as_json = Path(name) / "registry.json"
+        as_json.write_text(json.dumps(yaml.load(file.read_text(), Loader=yaml.CSafeLoader)))
+
+        def with_ruamel() -> None:
+            parser = YAML()
+            parser.preserve_quotes = True
+            content = parser.load(file.read_text())
+            content["counties"][COUNTY]["verified"] = "2026-05-31"
+            parser.dump(content, io.StringIO())
+
+        ways: dict[str, dict[str, Callable[[], object]]] = {
+            "find one county": {
+                "Lotline: its text alone is parsed": lambda: validated(
+                    COUNTY, ShippedLayers(file)[COUNTY]
+                ),
+                "CSafeLoader, all": lambda: _all(_c_loader(file))[COUNTY],
+                "yaml.safe_load, all": lambda: _all(_pure_loader(file))[COUNTY],
+                "the same as JSON, all": lambda: _all(json.loads(as_json.read_text()))[COUNTY],
+            },
+            "load all": {
+                "Lotline: checked for hostile YAML too": lambda: load_registry(file),
+                "CSafeLoader + pydantic": lambda: _all(_c_loader(file)),
+                "yaml.safe_load + pydantic": lambda: _all(_pure_loader(file)),
+            },
+            "change one": {
+                "Lotline: in its place, then checked": lambda: set_facts(file, FACTS),
+                "ruamel.yaml, there and back": with_ruamel,
+            },
+        }
+        rows = [row for what, peers in ways.items() for row in _measured(what, peers)]
+    save(
+        Result(
+            name="registry_loading",
+            order=60,
+            title="A registry of a thousand counties",
+            command="python -m benchmarks registry_loading",
+            columns=["what", "how", "ms", "times the first"],
+            rows=rows,
+            notes=[
+                f"The {len(ShippedLayers()):,} US layers that are shipped "
+                f"({SHIPPED.stat().st_size / 1024:.0f} KiB of YAML); the median CPU time of {RUNS} "
+                "runs, files included, imports not. All entries are validated but where one is "
+                "looked up."
+            ],
+        )
+    )
+
+
+def _measured(what: str, peers: dict[str, Callable[[], object]]) -> list[list[str]]:
+    times_s = {how: _median_s(way) for how, way in peers.items()}
+    first_s = next(iter(times_s.values()))
+    return [
+        [what, how, f"{time_s * 1000:,.1f}", f"{time_s / first_s:,.1f}"]
+        for how, time_s in times_s.items()
+    ]
+
+
+def _median_s(way: Callable[[], object]) -> float:
+    def once() -> float:
+        started = time.process_time()
+        way()
+        return time.process_time() - started
+
+    return statistics.median(once() for _ in range(RUNS))
+
+
+def _c_loader(file: Path) -> dict[str, dict[str, object]]:
+    content: dict[str, dict[str, object]] = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
+    return content
+
+
+def _pure_loader(file: Path) -> dict[str, dict[str, object]]:
+    content: dict[str, dict[str, object]] = yaml.safe_load(file.read_text())
+    return content
+
+
+def _all(content: dict[str, dict[str, object]]) -> dict[str, County]:
+    return {
+        key: County.model_validate({**entry, "key": key})  # type: ignore[dict-item]
+        for key, entry in content["counties"].items()
+    }
