@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,8 +64,8 @@ def elsewhere(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """
     if site is None:
         return False
-    postcode = (site.postcode or "").strip()[:5].removesuffix(".0")
-    if postcode and wanted.postcode:
+    postcode = _postcode(site.postcode)
+    if postcode is not None and wanted.postcode is not None:
         return postcode != wanted.postcode
     city = city_text(site.city)
     return city is not None and wanted.city is not None and city != city_text(wanted.city)
@@ -101,6 +102,14 @@ def _read(site: SiteAddress) -> _Read:
         read_street(whole.street),
         unit or whole.unit,
     )
+
+
+def _postcode(text: str | None) -> str | None:
+    """Five digits; columns of numbers lose the zeros in front, and some hold ZIP+4."""
+    digits = re.match(r"\d+", (text or "").strip(), re.ASCII)
+    if digits is None or not int(digits[0]):
+        return None
+    return digits[0].zfill(9 if len(digits[0]) > 5 else 5)[:5]
 
 
 def _same_number(read: _Read, wanted: StreetAddress) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,10 +27,16 @@ _SAINT = re.compile(
     rf"(?!(?:{_UNIT}|[NS](?:ORTH|OUTH)|EAST|WEST))(?=[A-Z]{{3}})"
 )
 _TWO_NUMBERS = re.compile(r"^(\d+) ?(?:-|&|AND|TO) ?(\d+) ")
-_PLAIN = re.compile(
-    rf"(?P<number>{_NUMBER}) (?P<street>[^,#]+?)(?:[ ,]+(?:{_UNIT}) ?(?P<unit>[A-Z0-9-]+))?"
-    r"(?:,(?P<city>[^,0-9]*?))?(?:[ ,]+(?P<state>[A-Z]{2}))?(?:[ ,]+(?P<zip>\d{5})(?:-\d{4})?)?"
-)
+_PARTS = {
+    "AddressNumberPrefix": "number",
+    "AddressNumber": "number",
+    "AddressNumberSuffix": "number",
+    "OccupancyIdentifier": "unit",
+    "SubaddressIdentifier": "building",
+    "PlaceName": "city",
+    "StateName": "state",
+    "ZipCode": "zip",
+}
 # Words that a number belongs to: HIGHWAY 76 has no house number.
 _NUMBERED = re.compile(
     r"(?:HWY|HIGHWAY|ROUTE|RTE|RT|ROAD|RD|INTERSTATE|FM|SR|CR|US|AVENUE|AVE|STREET|BOX|LOT|APT"
@@ -86,7 +92,7 @@ def read_address(text: str) -> StreetAddress:
         raise _unreadable(text, "is a PO box, which is no place: give the street address")
     numbered = _number_first(line)
     parts = _tagged(numbered)
-    number = read_house_number(parts.get("number"))
+    number = read_house_number(parts.get("number", "").strip(", "))
     street = read_street(parts.get("street", ""))
     if number is None and not line[:1].isdigit() and _CROSSING.search(line):
         raise _unreadable(text, "is an intersection: give the address of a house")
@@ -99,8 +105,9 @@ def read_address(text: str) -> StreetAddress:
         house_number=number.text,
         street=street.text,
         street_name=street.name,
-        unit=unit_text(parts.get("unit")),
-        city=city_text(parts.get("city")),
+        unit=unit_text(parts.get("unit") or parts.get("building")),
+        # "MEMPHIS, SHELBY COUNTY": the town comes first.
+        city=city_text(parts.get("city", "").split(",")[0]),
         state=_state(parts.get("state")),
         postcode=postcode[0] if postcode else None,
     )
@@ -143,30 +150,21 @@ def _belongs_to_the_street(before: list[str]) -> bool:
     return not named or before[-1].strip(".") not in suffixes()
 
 
-def _tagged(line: str) -> Mapping[str, str]:
-    """The parts of a line that begins with its number: by the tagger, else by a plain pattern."""
+def _tagged(line: str) -> dict[str, str]:
+    """The parts of a line that begins with its number, by the words' labels; commas are kept.
+
+    Of a label that comes twice ("FL 2 APT 5") only the first words count.
+    """
     import usaddress
 
-    try:
-        tags, _ = usaddress.tag(line)
-    except usaddress.RepeatedLabelError:
-        tags = {}
-    parts = {
-        "number": _joined(tags, "AddressNumberPrefix", "AddressNumber", "AddressNumberSuffix"),
-        "street": _joined(tags, *(label for label in tags if label.startswith("StreetName"))),
-        "unit": _joined(tags, "OccupancyIdentifier") or _joined(tags, "SubaddressIdentifier"),
-        "city": _joined(tags, "PlaceName"),
-        "state": _joined(tags, "StateName"),
-        "zip": _joined(tags, "ZipCode"),
-    }
-    if parts["number"] and parts["street"]:
-        return parts
-    match = _PLAIN.fullmatch(line)
-    return {k: v for k, v in match.groupdict().items() if v} if match else {}
-
-
-def _joined(tags: Mapping[str, str], *labels: str) -> str:
-    return " ".join(tags[label] for label in labels if label in tags)
+    parts: dict[str, list[str]] = defaultdict(list)
+    last = ""
+    for word, label in usaddress.parse(line):
+        part = _PARTS.get(label) or ("street" if label.startswith("StreetName") else "")
+        if part == last or part not in parts:
+            parts[part].append(word)
+        last = part
+    return {part: " ".join(found) for part, found in parts.items()}
 
 
 def _state(state: str | None) -> str | None:

@@ -158,6 +158,11 @@ def test_all_parts_of_an_address() -> None:
     assert read_address("123 north Main street, Apt. 4b, St. Louis, Missouri 63101-1234, USA") == (
         StreetAddress("123", "N MAIN ST", "MAIN", "4B", "SAINT LOUIS", "MO", "63101")
     )
+    assert read_address("123 Main St Fl 2 Apt 5, Memphis, Shelby County, TN 38103") == (
+        StreetAddress("123", "MAIN ST", "MAIN", "2", "MEMPHIS", "TN", "38103")
+    )
+    assert read_address("12 Main St Bldg 5 Apt 7").unit == "7"
+    assert read_address("12 Main St Bldg 5").unit == "5"
     assert read_address("MAIN ST N 123, Memphis TN 38103").line == (
         "123 MAIN ST N, MEMPHIS, TN 38103"
     )
@@ -257,6 +262,12 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     assert not elsewhere(SiteAddress(city="CLAYTON", postcode="63101-0001"), wanted)
     assert elsewhere(SiteAddress(city="SAINT LOUIS", postcode="63105"), wanted)
     assert not elsewhere(SiteAddress(), wanted)
+    assert not elsewhere(SiteAddress(postcode="0"), wanted)
+    boston = read_address("123 Main St, Boston, MA 02108")
+    assert [
+        elsewhere(SiteAddress(postcode=text), boston)
+        for text in ("2108", "02108-1234", "021081234", "21081234", "2109")
+    ] == [False, False, False, False, True]
     assert not elsewhere(SiteAddress(city="CLAYTON"), read_address("123 Main St"))
 
 
