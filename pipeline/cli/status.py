@@ -40,5 +40,8 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         return
     out = console()
     print_status(out, now, name)
+    if now.parcel_copy is not None:
+        day = now.parcel_copy["fetched_at"][:10]
+        out.print(f"A copy of {now.parcel_copy['rows']:,} parcels is kept, of {day}.")
     for prop in open_:
         out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")

@@ -25,6 +25,12 @@ WHERE p.county = :county AND p.state = 'done'
 GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)
 
+COPY = text("""
+SELECT c.rows, c.fetched_at
+FROM lotline.parcel_layer l JOIN lotline.parcel_copy c ON c.layer_fk = l.id
+WHERE l.county = :county AND c.state = 'complete' ORDER BY c.fetched_at DESC LIMIT 1
+""")
+
 COUNTIES = text("""
 SELECT county, count(*) AS properties FROM lotline.property GROUP BY county ORDER BY county
 """)
@@ -55,6 +61,7 @@ class CountyStatus:
         by_state: number of properties by (state, reason).
         by_source: number of measured properties by where their boundary came from.
         areas: of the same properties.
+        parcel_copy: the newest copy of all its parcels: `rows`, and when it was `fetched_at`.
     """
 
     county: str
@@ -62,6 +69,7 @@ class CountyStatus:
     by_source: dict[str, int]
     areas: tuple[Area, ...]
     last_run: dict[str, Any] | None
+    parcel_copy: dict[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -74,6 +82,7 @@ class CountyStatus:
             "by_source": self.by_source,
             "areas": [asdict(area) for area in self.areas],
             "last_run": self.last_run,
+            "parcel_copy": self.parcel_copy,
         }
 
 
@@ -81,6 +90,7 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
     """Count what a county has."""
     where = {"county": county}
     last_run = runs.latest(conn, county)
+    copy = conn.execute(COPY, where).one_or_none()
     return CountyStatus(
         county=county,
         by_state=states(conn, county),
@@ -90,6 +100,9 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
             for row in conn.execute(AREAS, where)
         ),
         last_run=None if last_run is None else _summary(last_run),
+        parcel_copy=None
+        if copy is None
+        else {"rows": copy.rows, "fetched_at": copy.fetched_at.isoformat()},
     )
 
 

@@ -131,6 +131,8 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
             assert len(written) == len(lots)
             assert written.crs == "OGC:CRS84"
             return
+        status = fresh.run("status", "--county", "little", "--registry", str(registry))
+        assert f"A copy of {len(lots)} parcels is kept" in status.stdout
         server.mend()
         leads = fresh.folder / "leads.csv"
         points = lots.representative_point()
