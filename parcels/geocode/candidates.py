@@ -10,7 +10,7 @@ from typing import Any
 from shapely import Point
 
 from parcels.boundary import Located
-from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating
+from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
 from parcels.lots import distances_m
 from parcels.streetaddress import StreetAddress
 
@@ -93,11 +93,9 @@ def _matched(candidate: Mapping[str, Any]) -> str:
 
 
 def _point(location: object) -> tuple[float, float] | None:
-    """Longitude and latitude; None where there are none (an address not found has NaN)."""
     if not isinstance(location, dict):
         return None
     try:
-        x, y = float(location["x"]), float(location["y"])
-    except (KeyError, TypeError, ValueError):
+        return on_earth(location.get("x"), location.get("y"))
+    except ValueError:
         return None
-    return (x, y) if -180 <= x <= 180 and -90 <= y <= 90 else None

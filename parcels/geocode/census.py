@@ -13,7 +13,7 @@ from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.client import ArcGISClient
 from parcels.boundary import Located
 from parcels.errors import IncompleteAnswer, ParcelsError
-from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating
+from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
 from parcels.streetaddress import StreetAddress
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"
@@ -86,8 +86,8 @@ class Census:
         if row[2] == "No_Match":
             return Miss()
         try:
-            kind, matched, (x, y) = row[3], row[4], map(float, row[5].split(","))
-        except (IndexError, ValueError):
+            kind, matched, (x, y) = row[3], row[4], on_earth(*row[5].split(","))
+        except (IndexError, TypeError, ValueError):
             return IncompleteAnswer(
                 f"{self._url}: its row for {wanted.line!r} is broken; try again later"
             )

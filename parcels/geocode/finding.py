@@ -56,6 +56,21 @@ def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | 
     return None if elsewhere(site, wanted) else rating(site, wanted)
 
 
+def on_earth(x: object, y: object) -> tuple[float, float]:
+    """Longitude and latitude in degrees, as numbers or as text.
+
+    Raises:
+        ValueError: they are none; an address that was not found may have NaN.
+    """
+    try:
+        lon, lat = float(str(x)), float(str(y))
+    except ValueError:
+        lon = lat = float("nan")
+    if -180 <= lon <= 180 and -90 <= lat <= 90:
+        return lon, lat
+    raise ValueError(f"{x!r}, {y!r} are no longitude and latitude")
+
+
 def ambiguous(wanted: StreetAddress, detail: str) -> NotLocated:
     """The address is that of several places."""
     missing = [

@@ -5,6 +5,7 @@ The streets are synthetic.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import shapely
 from servers.census import CensusServer, census_server
 from servers.geocodeserver import GeocodeServerDouble, geocode_server
 from servers.koop import FeatureServer, feature_server
+from servers.scripted import Call, Reply, scripted
 from servers.streets import Street, county_lots
 
 from parcels import Boundary, County, Located, NoBoundary, ParcelBoundaryService, Property
@@ -24,6 +26,7 @@ from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavaila
 from parcels.files import FileSource
 from parcels.geocode import Geocoder
 from parcels.geocode.census import Census
+from parcels.geocode.finding import Miss
 from parcels.geocode.geocode_server import GeocodeServer
 from parcels.lots import distances_m
 from parcels.streetaddress import StreetAddress, read_address
@@ -354,6 +357,75 @@ def test_faults_of_a_geocode_server_have_their_error(
     locator.faults[:] = [fault] * 20
     [finding] = locate(locator, OAK.address(101))
     assert isinstance(finding, error)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "found"),
+    [
+        ({}, True),
+        ({"score": 79.9}, False),
+        ({"score": None}, False),
+        ({"location": None}, False),
+        ({"location": {"x": "NaN", "y": "NaN"}}, False),
+        ({"location": {"x": 1e7, "y": 4e6}}, False),  # metres
+        ({"location": {"x": -90.0}}, False),
+        ({"attributes": None}, True),  # locators of before 10.3 say no type
+        ({"attributes": {"Addr_type": "StreetName"}}, False),
+        ({"attributes": {"Addr_type": "Postal"}}, False),
+        ({"address": "102 OAK AVE"}, False),
+        ({"address": "101 ELM AVE"}, False),
+        ({"address": ""}, False),
+    ],
+)
+def test_odd_candidates_are_passed_over(candidate: dict[str, Any], found: bool) -> None:
+    good = {
+        "address": "101 OAK AVE, SAMPLEVILLE",
+        "location": {"x": -90.0, "y": 35.1},
+        "score": 99,
+        "attributes": {"Addr_type": "PointAddress"},
+    }
+
+    def reply(call: Call) -> Reply:
+        if call.path.endswith("findAddressCandidates"):
+            answer: dict[str, Any] = {"candidates": [{**good, **candidate}, "junk"]}
+        else:
+            answer = {"capabilities": "Query", "singleLineAddressField": {"name": "SingleLine"}}
+        return Reply(json.dumps(answer).encode())
+
+    with scripted(reply) as server:
+        [finding] = GeocodeServer(server.url, client()).locate([read_address("101 Oak Ave")])
+    assert isinstance(finding, Located) == found
+
+
+@pytest.mark.parametrize("body", [{}, {"candidates": None}, {"candidates": {}}])
+def test_an_answer_without_candidates_is_not_an_unknown_address(body: dict[str, Any]) -> None:
+    def reply(call: Call) -> Reply:
+        service = {"capabilities": "Query", "singleLineAddressField": {"name": "SingleLine"}}
+        of_address = call.path.endswith("findAddressCandidates")
+        return Reply(json.dumps(body if of_address else service).encode())
+
+    with scripted(reply) as server:
+        [finding] = GeocodeServer(server.url, client()).locate([read_address("101 Oak Ave")])
+    assert isinstance(finding, IncompleteAnswer)
+
+
+@pytest.mark.parametrize(
+    "where", ["", "-90.0", "x,y", "-90.0,35.1,7", "NaN,NaN", "500,35", "-90.0 35.1"]
+)
+def test_a_broken_row_of_the_census_is_not_an_unknown_address(where: str) -> None:
+    wanted = read_address(OAK.address(101))
+    row = f'"0","{wanted.line}","Match","Exact","{OAK.address(101)}","{where}","7","L"\n'
+    with scripted(lambda _: Reply(row.encode())) as server:
+        [finding] = Census(client(), server.url).locate([wanted])
+    assert isinstance(finding, IncompleteAnswer)
+
+
+def test_another_house_is_not_taken_for_the_one_that_was_asked_for() -> None:
+    wanted = read_address(OAK.address(101))
+    row = f'"0","{wanted.line}","Match","Non_Exact","101 OAKLEY AVE, SAMPLEVILLE, TN, 38001","1,2"'
+    with scripted(lambda _: Reply(row.encode())) as server:
+        [finding] = Census(client(), server.url).locate([wanted])
+    assert finding == Miss("it finds 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001 instead")
 
 
 def test_what_is_no_geocoder_is_a_mistake_of_the_entry(locator: GeocodeServerDouble) -> None:
