@@ -90,10 +90,13 @@ class PointLookup:
 
     def _joined(self, points: Sequence[Point], hits: Sequence[Hit]) -> list[Result]:
         touching = _join(points, hits)
-        orphans = set(range(len(hits))).difference(*touching)
+        joined = set[int]().union(*touching)
+        orphans = [hit for row, hit in enumerate(hits) if row not in joined]
         return [
             # Server and client may differ at an edge, and a broken lot joins nothing.
-            self._at_point(point) if orphans and not rows else self._found(hits, rows)
+            self._at_point(point)
+            if not rows and any(_may_be_at(point, orphan) for orphan in orphans)
+            else self._found(hits, rows)
             for point, rows in zip(points, touching, strict=True)
         ]
 
@@ -170,6 +173,10 @@ class PointLookup:
 
 def _empty(answers: Sequence[Result]) -> list[int]:
     return [i for i, answer in enumerate(answers) if isinstance(answer, Found) and not answer.hits]
+
+
+def _may_be_at(point: Point, hit: Hit) -> bool:
+    return hit.geometry is None or bool(shapely.dwithin(hit.geometry, point, _NEAR_DEGREES))
 
 
 def _join(places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[Hit]) -> list[set[int]]:
