@@ -97,7 +97,8 @@ class LookUp:
         # A geocoder's point at the house may have strayed into the neighbour's lot; coordinates
         # that were given are the user's word.
         strayed = spot.located.method != "given" and lot.is_numbered()
-        return _lot(lot, rows, "point", spot.located), elsewhere if strayed else None
+        look_near = strayed or lot.is_anonymous()
+        return _lot(lot, rows, "point", spot.located), elsewhere if look_near else None
 
     def _confirmed(self, spot: Spot, lot: Place | None, rows: Found) -> Answer:
         """The lot at a point that alone says nothing, if its number agrees."""

@@ -24,6 +24,7 @@ from parcels import (
     Property,
 )
 from parcels.boundary import Unavailable
+from parcels.county import ParcelFields
 from parcels.errors import (
     GeometryError,
     ParcelsError,
@@ -362,6 +363,15 @@ def test_a_right_of_way_is_no_lot_where_lots_have_ids() -> None:
     [circle] = numbered(rows[0]).boundaries([prop])
     assert isinstance(circle, Boundary)
     assert circle.source == "buffer_30m"
+    # Where nobody knows whether lots have ids, the house number decides.
+    without_ids = NUMBERED.model_copy(update={"fields": ParcelFields(address="ADDR")})
+    asked = ParcelBoundaryService(without_ids, Memory(rows))
+    by_number = asked.look_up(prop)
+    assert isinstance(by_number, Lot)
+    assert by_number.boundary.method == "house_number"
+    by_point = asked.look_up(Property("b", STREET.x, STREET.y))
+    assert isinstance(by_point, Lot)
+    assert by_point.boundary.parcel_ids == ()
 
 
 def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
