@@ -48,21 +48,14 @@ _NO_SUCH_LAYER = re.compile(
 
 
 class TryAgain(SourceUnavailable):
-    """A failure that may pass within seconds.
-
-    `retry_after_s` is what the server asked for; 0 where it asked for nothing.
-    """
-
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+    """A failure that may pass within seconds."""
 
 
 class TooManyCalls(TryAgain, RateLimited):
     """The server counts calls, and there were too many of late."""
 
 
-def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:
+def read_answer(url: str, status: int, body: bytes) -> dict[str, Any]:
     """The JSON object of an answer that is no error.
 
     Raises:
@@ -74,11 +67,11 @@ def read_answer(url: str, status: int, body: bytes, retry_after_s: float = 0.0) 
     text = body.decode("utf-8-sig", errors="replace").strip()
     content = None if text.startswith("<") else _parse(text)
     if content is None and text:
-        _judge_page(url, status, text, retry_after_s)
+        _judge_page(url, status, text)
     if isinstance(content, dict):
-        _judge_error_body(url, content, retry_after_s)
+        _judge_error_body(url, content)
     if status >= 400:
-        _judge(url, status, "", retry_after_s)
+        _judge(url, status, "")
     if isinstance(content, dict):
         return content
     if content is None:
@@ -93,29 +86,26 @@ def _parse(text: str) -> object:
         return None
 
 
-def _judge_page(url: str, status: int, page: str, retry_after_s: float) -> None:
+def _judge_page(url: str, status: int, page: str) -> None:
     """Raise for a web page, or for a line of text that a firewall wrote; else pass."""
     is_page = page.startswith("<")
     start = page[:20_000].lower()
     if status == _TOO_MANY:
-        _judge(url, status, "", retry_after_s)
+        _judge(url, status, "")
     if any(words in start for words in _FIREWALLS) or (is_page and status in (403, 406)):
         raise FirewallRefused(
             f"{url}: a firewall refuses the call; ask the county for access, or name another "
             "layer in the registry entry"
         )
     if is_page and _SIGN_IN_PAGE.search(start):
-        _judge(url, 401, "a page to sign in", retry_after_s)
+        _judge(url, 401, "a page to sign in")
     if status in (*_NEEDS_TOKEN, *_GONE):
-        _judge(url, status, "", retry_after_s)
+        _judge(url, status, "")
     if is_page:
-        raise TryAgain(
-            f"{url}: HTTP {status} with a web page in place of data; try again later",
-            retry_after_s,
-        )
+        raise TryAgain(f"{url}: HTTP {status} with a web page in place of data; try again later")
 
 
-def _judge_error_body(url: str, content: dict[str, Any], retry_after_s: float) -> None:
+def _judge_error_body(url: str, content: dict[str, Any]) -> None:
     if content.get("status") == "error":
         details = content.get("messages") or []
         code = content.get("code")
@@ -126,7 +116,7 @@ def _judge_error_body(url: str, content: dict[str, Any], retry_after_s: float) -
     else:
         return
     said = "; ".join(dict.fromkeys(str(detail) for detail in details if detail))
-    _judge(url, _number(code), said, retry_after_s)
+    _judge(url, _number(code), said)
 
 
 def _number(code: object) -> int:
@@ -135,13 +125,12 @@ def _number(code: object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 500
 
 
-def _judge(url: str, code: int, said: str, retry_after_s: float) -> None:
+def _judge(url: str, code: int, said: str) -> None:
     quoted = f" ({said})" if said else ""
     if code == _TOO_MANY:
         raise TooManyCalls(
             f"{url}: error {code}{quoted}: the server wants fewer calls; lower calls_per_second "
-            "in the registry entry if this happens often",
-            retry_after_s,
+            "in the registry entry if this happens often"
         )
     if code in _GONE or _NO_SUCH_LAYER.search(said):
         raise LayerNotFound(
@@ -150,8 +139,7 @@ def _judge(url: str, code: int, said: str, retry_after_s: float) -> None:
         )
     if code in _BUSY or code >= 500:
         raise TryAgain(
-            f"{url}: error {code}{quoted}: the server is overloaded or down; try again later",
-            retry_after_s,
+            f"{url}: error {code}{quoted}: the server is overloaded or down; try again later"
         )
     if code in _NEEDS_TOKEN:
         raise AuthenticationRequired(

@@ -24,7 +24,7 @@ _LONGEST_CALL_S = 180.0
 _wait_s = wait_random_exponential(multiplier=0.5, max=5)
 
 T = TypeVar("T")
-_Reader = Callable[[str, int, bytes, float], T]
+_Reader = Callable[[str, int, bytes], T]
 
 
 class ArcGISClient:
@@ -183,12 +183,10 @@ class ArcGISClient:
     def _once(self, question: Question, read: _Reader[T], read_s: float) -> T:
         answer = self._exchange.ask(question, read_s)
         try:
-            return read(question.url, answer.status, answer.body, answer.retry_after_s)
+            return read(question.url, answer.status, answer.body)
         except SourceError as error:
             # A server may quote what it was sent, and messages quote the server.
             error.args = (_without(question.secrets.values(), str(error)),)
-            if isinstance(error, TryAgain):
-                self._exchange.host(question.url).hold(error.retry_after_s)
             raise
 
 
@@ -205,9 +203,9 @@ def _signed(question: Question, token: str) -> Question:
 def _bytes_reader(decode: Callable[[bytes], T], otherwise: str) -> _Reader[T]:
     """Reads answers that are no JSON: what is JSON or a page all the same is an error."""
 
-    def read(url: str, status: int, body: bytes, retry_after_s: float) -> T:
+    def read(url: str, status: int, body: bytes) -> T:
         if status >= 400 or not body or body.lstrip()[:1] in (b"{", b"<"):
-            read_answer(url, status, body, retry_after_s)
+            read_answer(url, status, body)
             raise SourceMisconfigured(f"{url}: {otherwise}")
         return decode(body)
 

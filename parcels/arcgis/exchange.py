@@ -57,11 +57,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; `retry_after_s` is what the server asked for, 0 for nothing."""
+    """What came back, whatever it says."""
 
     status: int
     body: bytes
-    retry_after_s: float
 
 
 class _Session(requests.Session):
@@ -138,8 +137,9 @@ class Exchange:
         is_redirected = url != question.url
         params = {**question.params, **(question.secrets if at_home else {})}
         try:
+            host = self.host(url)
             with (
-                self.host(url).turn(),
+                host.turn(),
                 self._session.request(
                     "POST" if question.is_posted else "GET",
                     url,
@@ -153,14 +153,12 @@ class Exchange:
                     allow_redirects=False,
                 ) as response,
             ):
+                # While it is still our turn: the next call must not slip in between.
+                host.hold(_retry_after_s(response.headers.get("Retry-After")))
                 location = response.headers.get("Location")
                 if response.status_code in _REDIRECTS and location:
                     return _target(url, location)
-                return Answer(
-                    response.status_code,
-                    _read(question.url, response),
-                    _retry_after_s(response.headers.get("Retry-After")),
-                )
+                return Answer(response.status_code, _read(question.url, response))
         except AddressRefused as error:
             if str(error).startswith(question.url):
                 raise

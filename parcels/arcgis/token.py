@@ -117,7 +117,7 @@ class SignIn:
             )
 
 
-def read_sign_in(url: str, status: int, body: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:
+def read_sign_in(url: str, status: int, body: bytes) -> dict[str, Any]:
     """What a server that makes tokens says; its pages and refusals mean that it makes none.
 
     Raises:
@@ -130,7 +130,7 @@ def read_sign_in(url: str, status: int, body: bytes, retry_after_s: float = 0.0)
             "the registry entry, which ends with /generateToken"
         )
     try:
-        return read_answer(url, status, body, retry_after_s)
+        return read_answer(url, status, body)
     except QueryRefused as error:
         said = str(error).removeprefix(f"{url}: ").split(": the server refuses", 1)[0]
         raise AuthenticationRequired(

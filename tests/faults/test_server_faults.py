@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ class TestThreeInTenCallsFail:
         assert max(asked_for.values()) <= 10
         assert server.most_in_flight <= 2
 
+    def test_several_runs_at_once_are_one_caller_to_the_host(
+        self, server: FeatureServer, time: FakeTime, kind: str
+    ) -> None:
+        server.fail(kind, share=0.3, seed=9, retryAfter="2", delayMs=5)
+        runs = [service(server.url, time) for _ in range(3)]
+        props = [at(server, row) for row in range(100)]
+        with ThreadPoolExecutor(len(runs)) as pool:
+            found = list(pool.map(lambda run: run.look_up_many(props), runs))
+        assert all(isinstance(answer, Lot) for answers in found for answer in answers)
+        assert server.most_in_flight == 2
+
     def test_a_harvest_has_every_row_once(
         self, server: FeatureServer, time: FakeTime, kind: str
     ) -> None:
@@ -160,7 +172,7 @@ def test_a_mix_of_faults_costs_no_lot_and_the_host_gets_the_rest_it_asks_for(
     assert len(began_s) > 1.2 * len(rows)
     assert len(rests) > 10
     for start_s, end_s in rests:
-        assert not [moment for moment in began_s if start_s < moment < end_s]
+        assert not [moment for moment in began_s if start_s < moment < end_s - 1e-6]
     for first, fifth in zip(began_s, began_s[4:], strict=False):
         assert fifth - first > 1.0
     assert before.most_in_flight == 1
@@ -190,7 +202,6 @@ class TestAnAnswerThatIsNone:
             assert isinstance(answer, Unavailable)
             assert answer.reason == ("unavailable" if outage else "misconfigured")
             assert server.url in answer.detail
-        server.mend()
 
     def test_is_an_error_of_its_class(
         self, server: FeatureServer, time: FakeTime, kind: str
@@ -245,9 +256,7 @@ class TestDownForTheWholeRun:
         asked = service(server.url, time)
         asked.check()
         server.fail("http500")
-        props = [at(server, row) for row in range(300)] if len(server.parcels) > 300 else [
-            at(server, row) for row in range(len(server.parcels))
-        ]  # fmt: skip
+        props = [at(server, row) for row in range(min(300, len(server.parcels)))]
         boundaries = []
         for prop in props:  # the worst case: one at a time
             boundaries += asked.boundaries([prop])

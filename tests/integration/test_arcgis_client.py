@@ -18,7 +18,7 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import County
 from parcels.arcgis import connections, exchange
-from parcels.arcgis.answers import TryAgain
+from parcels.arcgis.answers import TooManyCalls, TryAgain
 from parcels.arcgis.client import ArcGISClient
 from parcels.errors import (
     AddressRefused,
@@ -242,6 +242,24 @@ class TestTryingAgain:
         assert [call.path for call in server.calls][1] == "/another/MapServer"
         assert asked_at_s == [0.0, pytest.approx(7), pytest.approx(7, abs=0.5)]
 
+    def test_a_call_that_waits_for_its_turn_does_not_slip_in(self, fake: FakeTime) -> None:
+        asked_at_s: list[float] = []
+        other = threading.Thread(target=lambda: client(fake, calls_in_flight=1).get_json(url, {}))
+
+        def script(_: Call) -> Reply:
+            asked_at_s.append(fake.now_s)
+            if len(asked_at_s) > 1:
+                return Reply()
+            other.start()
+            other.join(0.05)  # it waits for the turn of this call to end
+            return Reply(status=503, headers={"Retry-After": "7"})
+
+        with scripted(script) as server:
+            url = server.url
+            client(fake, calls_in_flight=1).get_json(url, {})
+            other.join(10)
+        assert asked_at_s == [0.0, pytest.approx(7), pytest.approx(7, abs=0.5)]
+
     def test_a_wait_until_a_date_is_kept(self, serve: Serve, fake: FakeTime) -> None:
         until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
         replies = iter([Reply(status=503, headers={"Retry-After": until}), Reply()])
@@ -276,8 +294,8 @@ class TestTryingAgain:
         assert len(server.calls) == 10
 
     def test_a_failure_can_be_sent_to_another_process(self) -> None:
-        there = pickle.loads(pickle.dumps(TryAgain("down", 7.0)))
-        assert (str(there), there.retry_after_s) == ("down", 7.0)
+        there = pickle.loads(pickle.dumps(TooManyCalls("down")))
+        assert (type(there), str(there)) == (TooManyCalls, "down")
 
 
 def redirect(to: str, status: int = 302) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -63,16 +63,18 @@ def scripted(
         disable_nagle_algorithm = True
 
         def answer(self) -> None:
+            call = self.call()
             with running.lock:
                 running.in_flight += 1
                 running.most_in_flight = max(running.most_in_flight, running.in_flight)
             try:
-                self.send(reply(self.call()))
-            except (ConnectionError, ssl.SSLError):
-                pass  # the client gave up
+                answer = reply(call)
             finally:
+                # Before it is sent: whoever has the answer may ask again at once.
                 with running.lock:
                     running.in_flight -= 1
+            with suppress(ConnectionError, ssl.SSLError):  # the client gave up
+                self.send(answer)
 
         def call(self) -> Call:
             split = urlsplit(self.path)
