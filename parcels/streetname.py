@@ -96,11 +96,7 @@ def read_street(text: str) -> StreetName | None:
     if not tokens:
         return None
     before, tokens = _direction_before(tokens)
-    road = _numbered_road(" ".join(tokens))
-    if road is not None:
-        name, *rest = road
-        tokens = [name, *rest]
-    tokens, after = _direction_after(tokens)
+    tokens, after = _direction_after(_numbered_road(tokens))
     suffix = ""
     if len(tokens) > 1 and tokens[-1] in suffixes():
         suffix = suffixes()[tokens[-1]]
@@ -178,14 +174,15 @@ def _direction_after(tokens: list[str]) -> tuple[list[str], str]:
     return rest, direction
 
 
-def _numbered_road(text: str) -> list[str] | None:
-    """The road as one name ("US HWY 51"), and the words after its number."""
+def _numbered_road(tokens: list[str]) -> list[str]:
+    """With the road and its number as one word ("US HWY 51"), where it is a numbered one."""
+    text = " ".join(tokens)
     for pattern, written in (*_NUMBERED_ROADS, (_STATE_ROAD, "STATE HWY ")):
         match = pattern.match(text)
         if match and (pattern is not _STATE_ROAD or match[1] in _states()):
             number, *rest = text[match.end() :].split()
             return [written + number, *rest]
-    return None
+    return tokens
 
 
 @cache
