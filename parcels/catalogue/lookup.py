@@ -57,6 +57,9 @@ def unknown(written: str, own: Iterable[str], shipped: ShippedLayers) -> str:
     names = sorted(own)
     close = get_close_matches(written[:80].lower(), [*names, *shipped], n=3)
     guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    _, state = read_name(written[:80], states_as_written())
+    whole = f"statewide-{(state or '').lower()}"
+    guess += f"{whole!r} has parcels of all {state}. " if whole in shipped else ""
     return (
         f"there is no county {written[:80]!r}; {guess}The counties are: "
         f"{', '.join(names[:50]) or 'none yet'}, and {len(shipped):,} more with names like "

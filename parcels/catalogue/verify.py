@@ -39,7 +39,8 @@ class Verdict:
 
     Attributes:
         problem: why its layer cannot be used; None where all is in order.
-        for_now: the problem is that the server did not answer; later it may.
+        for_now: it says nothing of the entry: the server did not answer, or what it sent could
+            not be judged.
         extent: (west, south, east, north) in degrees, as the layer says it.
         notes: what is not in order and does no harm yet, such as an alternate that fails.
     """
@@ -103,7 +104,7 @@ def _guarded(verify: Callable[[County], Verdict], county: County) -> Verdict:
     try:
         return verify(county)
     except Exception as error:  # a server can send anything; the others are asked all the same
-        return Verdict(county, f"{type(error).__name__}: {error}")
+        return Verdict(county, f"cannot be judged: {type(error).__name__}: {error}", for_now=True)
 
 
 def verify_county(county: County, client: ArcGISClient | None = None) -> Verdict:

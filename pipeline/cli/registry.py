@@ -39,8 +39,9 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
         verified = f"  verified {county.verified}" if county.verified else ""
         click.echo(f"{county.key:<{width}}  {county.name}  {_parcels(county)}{verified}")
     if not everything and state is None:
-        hidden = sum(1 for _ in known.shipped())
-        click.echo(f"and {hidden:,} shipped US layers: --all, or --state CO", err=True)
+        click.echo(
+            f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO", err=True
+        )
 
 
 def _load(file: Path | None) -> Registry:

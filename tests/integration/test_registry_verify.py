@@ -120,6 +120,13 @@ def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
 def test_a_server_without_pages(tmp_path: Path) -> None:
     with feature_server(synthetic_lots(), tmp_path, supports_pagination=False) as server:
         assert verified(server).in_order
+        server.fail("refused", on="resultRecordCount=5")
+        assert verified(server).in_order
+
+
+def test_ids_that_are_empty_are_noted(tmp_path: Path) -> None:
+    with feature_server(synthetic_lots().assign(APN=""), tmp_path) as server:
+        assert verified(server).notes == ("APN is empty in the lot that was looked at",)
 
 
 def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> None:
@@ -220,6 +227,21 @@ def test_a_shipped_county_gets_an_entry_that_overrides_it(
     assert run("--registry", file).exit_code == 0  # all that the file has by now
 
 
+def test_what_was_verified_before_ctrl_c_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(counties: list[County]) -> Iterator[Verdict]:
+        yield Verdict(counties[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("parcels.catalogue.verify.verify_all", stopped)
+    file = tmp_path / "registry.yaml"
+    file.write_text("counties:\n")
+    assert run("--state", "CO", "--registry", file).exit_code != 0
+    [county] = load_registry(file).values()
+    assert county.verified is not None
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -257,5 +279,6 @@ def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
 
     verdicts = {verdict.county.key: verdict for verdict in verify_all(counties, ask)}
     assert set(verdicts) == {"c0", "c1", "c2", "c3", "c4"}
-    assert verdicts["c4"].problem == "ZeroDivisionError: what a server sent"
+    assert verdicts["c4"].problem == "cannot be judged: ZeroDivisionError: what a server sent"
+    assert verdicts["c4"].for_now
     assert all(verdicts[f"c{n}"].in_order for n in range(4))

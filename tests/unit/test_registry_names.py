@@ -75,6 +75,11 @@ def test_a_misspelt_name_is_answered_with_close_ones() -> None:
         load_registry().county("montrse")
 
 
+def test_a_county_without_a_layer_may_be_in_its_states() -> None:
+    with pytest.raises(RegistryError, match="'statewide-ut' has parcels of all UT"):
+        load_registry().county("Piute County, Utah")
+
+
 def test_the_file_goes_before_the_shipped_layers(tmp_path: Path) -> None:
     file = registry_with(
         tmp_path,

@@ -1,0 +1,96 @@
+"""`lotline registry list` and `import`, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from parcels import load_registry
+from pipeline.cli.main import lotline
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(lotline, ["registry", *map(str, args)], catch_exceptions=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "registry.yaml"
+    path.write_text(
+        "counties:\n"
+        "  here: {path: lots.gpkg, name: Here, state: CO, verified: 2026-05-31}\n"
+        "  mesa-co: {verified: 2026-05-30}\n"
+    )
+    return path
+
+
+def test_the_counties_of_the_file(file: Path) -> None:
+    done = run("list", "--registry", file)
+    first, second = done.stdout.splitlines()
+    assert first == f"here     Here  {file.parent / 'lots.gpkg'}  verified 2026-05-31"
+    assert second.startswith("mesa-co  Mesa County  https://")
+    assert done.stderr == "and 1,018 shipped US layers: --all, or --state CO\n"
+
+
+@pytest.mark.parametrize("state", ["CO", "co", "Colorado"])
+def test_the_counties_of_a_state(file: Path, state: str) -> None:
+    keys = [
+        line.split()[0]
+        for line in run("list", "--registry", file, "--state", state).stdout.splitlines()
+    ]
+    assert keys == sorted(keys)
+    assert len(keys) == len(set(keys)) > 30
+    assert {"here", "mesa-co", "montrose-co"} <= set(keys)
+    assert "shelby-al" not in keys
+
+
+def test_all_counties_as_json(file: Path) -> None:
+    counties = {
+        c["key"]: c for c in json.loads(run("list", "--registry", file, "--all", "--json").stdout)
+    }
+    assert len(counties) == 1_018 + 2
+    assert counties["montrose-co"] == {
+        "key": "montrose-co",
+        "name": "Montrose County",
+        "state": "CO",
+        "fips": "08085",
+        "parcels": counties["montrose-co"]["parcels"],
+        "fields": {"parcel_id": "ASSESSORSI"},
+        "verified": None,
+        "shipped": True,
+    }
+    assert counties["mesa-co"]["shipped"] is False
+    assert counties["mesa-co"]["verified"] == "2026-05-30"
+
+
+def test_a_state_that_is_none(file: Path) -> None:
+    done = run("list", "--registry", file, "--state", "Ontario")
+    assert done.exit_code == 2
+    assert "'Ontario' is no state of the US; write for example CO" in done.stderr
+
+
+def test_import_says_what_it_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "sources" / "us" / "co"
+    folder.mkdir(parents=True)
+    layer = {
+        "name": "county",
+        "data": "https://gis.example.gov/arcgis/rest/services/P/MapServer/0",
+        "protocol": "ESRI",
+        "conform": {"pid": "OBJECTID"},
+    }
+    (folder / "montrose.json").write_text(json.dumps({"layers": {"parcels": [layer]}}))
+    other = {**layer, "data": "https://gis.example.gov/parcels.zip", "protocol": "http"}
+    (folder / "mesa.json").write_text(json.dumps({"layers": {"parcels": [other]}}))
+    out = tmp_path / "layers.yaml"
+    done = run("import", tmp_path, "--out", out)
+    assert done.stdout.splitlines() == [
+        "co/mesa.json: layer https://gis.example.gov/parcels.zip: is no ArcGIS layer, but http",
+        "co/montrose.json: montrose-co: fields.parcel_id OBJECTID: is no parcel id",
+        f"1 of 2 layers are entries of {out}",
+        "1 layers and 1 of the others' codes and columns were left out: "
+        f"{tmp_path / 'layers.dropped.csv'}",
+    ]
+    assert set(load_registry(out)) == {"montrose-co"}
