@@ -1,29 +1,32 @@
 """Parcels of an ArcGIS layer: the one ArcGIS client.
 
-One call to a server:
+One call, from the socket up:
 
-    client       JSON, an image, or a file to post: retries, typed errors
-    exchange     one try: redirects, size, time
-    hosts        how many calls a host gets, and when it is left alone
-    network      which addresses a server may have; connections holds to it
-    tls, token   old renegotiation for named hosts; signing in
-    answers      what an answer says, whatever its status and content type say
-    breaker      stops asking a service that has failed again and again
+network      which addresses a server may have
+connections  a connection to a checked address, with TLS and a time limit
+tls          an older handshake, for hosts that are named
+hosts        how often a host is asked, by all clients of the process
+exchange     one question and its answer: redirects, size
+answers      what an answer says, whatever its status and content type say
+token        signing in
+client       a good answer after retries, or a typed error
+breaker      stops asking a service that has failed again and again
 
-What a layer is asked:
+One layer, from the call up:
 
-    layer        what it says of itself: columns, page length, last edit
-    reference    in which CRS geometry goes there and comes back
-    columns      the mapped columns, and what a row says in them
-    where        SQL conditions
-    query        one layer: a question in, a page of rows out
-    objectids    all ids that answer a question, whatever the server cannot do
-    pages        the rows with known ids, each page checked
-    batches      many questions in few calls, halved where they fail; inflight runs two at once
-    multipoint   the rows at points, and near them
-    lookups      the rows with parcel ids, and those that may have an address
-    harvest      a whole layer, and its stamp
-    source       a county: its layer, then its alternates
+layer        what a layer says of itself
+columns      the columns that are asked for
+reference    the CRS that geometry goes and comes in
+where        SQL conditions
+query        a question in, its rows out
+batches      many questions in few calls, halved where one is bad
+inflight     several calls at once, their answers in order
+multipoint   the rows at or near points
+lookups      the rows with ids, and those that may have an address
+objectids    all object ids that answer a question
+pages        their rows, checked page by page
+harvest      the whole layer
+source       a county: its layer, then its alternates
 """
 
 from parcels.arcgis.source import ArcGISSource

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from faketime import FakeTime
 from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import County
-from parcels.arcgis import connections, exchange
+from parcels.arcgis import connections, exchange, network
 from parcels.arcgis.answers import TooManyCalls, TryAgain
 from parcels.arcgis.client import ArcGISClient
 from parcels.errors import (
@@ -296,6 +297,36 @@ class TestTryingAgain:
     def test_a_failure_can_be_sent_to_another_process(self) -> None:
         there = pickle.loads(pickle.dumps(TooManyCalls("down")))
         assert (type(there), str(there)) == (TooManyCalls, "down")
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def proxy(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+        server = serve(Reply(b'{"count": 1}'))
+        monkeypatch.setenv("http_proxy", server.address)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        return server
+
+    def test_a_name_that_only_the_proxy_knows_is_asked_there(
+        self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unknown(*_: object) -> list[network.Place]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(network, "_resolve", unknown)
+        asked = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
+        assert asked.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
+        assert proxy.calls[0].headers["Host"] == "gis.example.gov"
+
+    def test_a_name_that_is_known_to_be_private_is_not(
+        self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inside = network.Place(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.5", 80))
+        monkeypatch.setattr(network, "_resolve", lambda *_: [inside])
+        with pytest.raises(AddressRefused, match=r"is at 10\.0\.0\.5"):
+            ArcGISClient(sleep=fake.sleep, clock=fake.clock).get_json("http://gis.example.gov/", {})
+        assert proxy.calls == []
 
 
 def redirect(to: str, status: int = 302) -> Reply:

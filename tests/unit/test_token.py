@@ -1,0 +1,61 @@
+"""What a server that makes tokens says, as real ones said it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parcels.arcgis.answers import TryAgain
+from parcels.arcgis.token import SignIn, read_sign_in, sign_in_of
+from parcels.county import Token
+from parcels.errors import AuthenticationRequired, SourceMisconfigured
+
+URL = "https://gis.example.gov/arcgis/tokens/generateToken"
+RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis/restgdf/error_format_fixtures"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("generate_token_invalid_credentials_error.json",
+         r"error 400 \(Unable to generate token\.; Invalid username or password\.\): check"),
+        ("generate_token_default_html_response.html", "a web page in place of a token"),
+    ],
+)  # fmt: skip
+def test_recorded_refusals_are_authentication_errors(name: str, says: str) -> None:
+    file = RECORDED / name
+    if not file.exists():
+        pytest.skip("recorded answers are not here (../shared/data/arcgis)")
+    with pytest.raises(AuthenticationRequired, match=says) as caught:
+        read_sign_in(URL, 200, file.read_bytes())
+    assert str(caught.value).startswith(f"{URL}: ")
+    assert "demo-token" not in str(caught.value)
+
+
+def test_an_answer_is_read_by_its_content() -> None:
+    assert read_sign_in(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
+    with pytest.raises(TryAgain):
+        read_sign_in(URL, 503, b"<html>busy")
+
+
+def test_a_token_is_for_the_entrys_own_server() -> None:
+    url = "https://GIS.example.gov/arcgis/rest/services/P/MapServer"
+    sign_in = sign_in_of(Token(env="COUNTY_TOKEN"), url, allow_plain=False)
+    assert isinstance(sign_in, SignIn)
+    assert sign_in.is_for("https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query")
+    assert not sign_in.is_for("https://gis.example.gov.example.org/P/MapServer")
+    assert sign_in_of(None, url, allow_plain=False) is None
+    with pytest.raises(SourceMisconfigured, match="'token' goes with 'url'"):
+        sign_in_of(Token(env="COUNTY_TOKEN"), None, allow_plain=False)
+
+
+def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIS_USER", "ada")
+    monkeypatch.setenv("GIS_PASSWORD", "hunter2")
+    plain = Token(
+        url=URL.replace("https", "http"), username_env="GIS_USER", password_env="GIS_PASSWORD"
+    )
+    sign_in = SignIn(plain, ["gis.example.gov"])
+    with pytest.raises(AuthenticationRequired, match="would be sent a secret over http"):
+        sign_in.token("https://gis.example.gov/x", lambda *_: pytest.fail("it is asked"))
