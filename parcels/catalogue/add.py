@@ -146,11 +146,11 @@ def _lines(
     guessed: Guess,
     info: LayerInfo,
 ) -> list[str]:
-    lines = [f"# The layer {_in_a_comment(info.name)}; the columns are guessed from their names."]
+    lines = [f"# The layer {_in_a_comment(info.name)}; the columns are guessed."]
     if place is not None:
         lines += [f"name: {_scalar(place.full_name)}", f"state: {_scalar(place.state)}"]
         lines += [f'fips: "{place.fips}"']
-    lines += [f"url: {_scalar(service)}", f"layer: {number}"]
+    lines += [f"url: {service}", f"layer: {number}"]
     if allow_private:
         lines.append("allow_private: true")
     if guessed.fields:

@@ -129,12 +129,12 @@ def _appended(
     if counties is not None and counties.value:
         if counties.flow_style:
             raise _by_hand(file)
-        indent = counties.value[0][0].start_mark.column
+        indent, gap = counties.value[0][0].start_mark.column, newline
     else:
         text = _NOTHING.sub("counties:", text)
-        indent = 2
+        indent, gap = 2, ""
     block = "".join(f"{' ' * indent}{line}{newline}" for line in lines)
-    return f"{text.rstrip()}{newline}{newline}{block}"
+    return f"{text.rstrip()}{newline}{gap}{block}"
 
 
 def _newline(text: str) -> str:
