@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_RETRY_AFTER_S = 1e7
+# How urllib3 begins a message: with the connection, or its pool.
+_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
 # Servers and firewalls refuse longer addresses with 404 or 414.
 _LONGEST_QUERY = 1_500
 
@@ -234,8 +237,7 @@ def _cause(error: requests.RequestException) -> str:
     """The reason in short: urllib3 nests it three deep, each with the whole address."""
     reason: object = error.args[0] if error.args else error
     reason = getattr(reason, "reason", reason)
-    text = str(reason)
-    return text.split(": ", 1)[-1] if text.startswith(("<", "HTTP")) else text
+    return _CONNECTION.sub("", str(reason))
 
 
 def _retry_after_s(header: str | None) -> float:

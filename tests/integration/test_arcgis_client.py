@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import pickle
+import re
 import socket
 import threading
 import time
@@ -201,6 +203,24 @@ class TestTryingAgain:
             assert all(wait <= bound for wait, bound in zip(waits, bounds, strict=True))
         assert len({waits[4] for waits in longest}) == 20
         assert max(waits[4] for waits in longest) > 2.5
+
+    def test_why_nothing_came_is_said_in_short(
+        self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def said(url: str, **more: Any) -> str:
+            with pytest.raises(TryAgain) as caught:
+                client(fake, **more).get_json(url, {})
+            return str(caught.value).removeprefix(f"{url}: does not answer: ")
+
+        def unknown(*_: object) -> list[network.Place]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        silent = serve(lambda _: Reply(raw=iter([b"", time.sleep(0.1) or b""]))).url
+        refused = rf"\[Errno {errno.ECONNREFUSED}\] .*refused; try again later"
+        assert re.fullmatch(refused, said("http://127.0.0.1:9/x"))
+        assert said(silent, read_s=0.01) == "Read timed out. (read timeout=0.01); try again later"
+        monkeypatch.setattr(network, "_resolve", unknown)
+        assert said("https://gis.example.gov/x").startswith("Failed to resolve 'gis.example.gov' (")
 
     def test_a_call_does_not_go_on_for_ever(self, serve: Serve, fake: FakeTime) -> None:
         def slow(_: Call) -> Reply:
