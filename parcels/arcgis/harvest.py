@@ -97,7 +97,9 @@ def _highest_id(layer: LayerQuery) -> int | None:
         answer = layer.answer({"outStatistics": json.dumps([maximum])})
     except QueryRefused:
         return None
+    features = answer.get("features") or []
+    if len(features) != 1 or "geometry" in features[0]:
+        return None  # rows, as though no statistics were asked for
     # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
-    features = answer.get("features") or [{}]
     values = (features[0].get("attributes") or {}).values()
     return max((int(value) for value in values if isinstance(value, int | float)), default=None)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from faketime import FakeTime
+from arcgissource import source_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers.koop import FeatureServer, feature_server, some_parcels
 
-from parcels import County
-from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
 from parcels.errors import IncompleteAnswer, SourceError
 from parcels.source import Found, Hit, Page
 
@@ -33,15 +30,6 @@ def server(running: FeatureServer) -> FeatureServer:
     return running
 
 
-def source(server: FeatureServer) -> ArcGISSource:
-    """A source that does not wait between its tries."""
-    county = County.model_validate(
-        {"key": "test", "url": server.url, "layer": 0, "allow_private": True}
-    )
-    time = FakeTime()
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
-
-
 def hits(pages: list[Page]) -> list[Hit]:
     return [hit for page in pages for hit in page.hits]
 
@@ -49,14 +37,14 @@ def hits(pages: list[Page]) -> list[Hit]:
 @pytest.mark.parametrize("fault", [*DISTORTIONS, "no_paging", "old"])
 def test_a_harvest_has_every_row_once(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
-    harvested = hits(list(source(server).harvest()))
+    harvested = hits(list(source_of(server.url).harvest()))
     assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
     assert [hit.parcel_id for hit in harvested] == list(server.parcels.APN)
 
 
 @pytest.mark.parametrize("fault", ["empty_page", "nothing"])
 def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str) -> None:
-    asked = source(server)
+    asked = source_of(server.url)
     asked.check()
     # Ids and count come as they should.
     server.fail(fault, on="returnGeometry=true")
@@ -67,7 +55,7 @@ def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str
 def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
     server.fail("cut_ids")
     with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows and names the object ids of 50"):
-        list(source(server).harvest())
+        list(source_of(server.url).harvest())
 
 
 @settings(
@@ -81,7 +69,7 @@ def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
 def test_fetched_is_the_count_or_there_is_an_error(
     server: FeatureServer, kind: str, share: float, seed: int
 ) -> None:
-    asked = source(server)
+    asked = source_of(server.url)
     server.mend()
     asked.check()
     server.fail(kind, share=share, seed=seed)
@@ -95,7 +83,7 @@ def test_fetched_is_the_count_or_there_is_an_error(
 @pytest.mark.parametrize("fault", DISTORTIONS)
 def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None:
     points = list(server.parcels.geometry.iloc[:60].representative_point())
-    asked = source(server)
+    asked = source_of(server.url)
     before = asked.at_points(points)
     server.fail(fault)
     after = asked.at_points(points)

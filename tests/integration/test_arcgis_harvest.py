@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import pytest
 import shapely
-from faketime import FakeTime
+from arcgissource import source_of
 from servers.koop import FeatureServer, feature_server, malibu_parcels, synthetic_lots
 
-from parcels import County
-from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
 from parcels.errors import IncompleteAnswer, SourceUnavailable
 from parcels.source import Page, Stamp, lot_geometry
 
@@ -40,20 +36,12 @@ def server(running: FeatureServer) -> FeatureServer:
     return running
 
 
-def source(server: FeatureServer, **more: Any) -> ArcGISSource:
-    """A source that does not wait between its tries."""
-    entry = {"key": "test", "url": server.url, "layer": 0, "allow_private": True}
-    county = County.model_validate({**entry, **more})
-    time = FakeTime()
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
-
-
 def object_ids(pages: list[Page]) -> list[int | None]:
     return [hit.object_id for page in pages for hit in page.hits]
 
 
 def test_every_row_comes_once_in_the_order_of_the_ids(server: FeatureServer) -> None:
-    pages = list(source(server).harvest())
+    pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
     hits = [hit for page in pages for hit in page.hits]
     assert [hit.parcel_id for hit in hits] == list(server.parcels.APN)
@@ -71,16 +59,16 @@ def test_every_row_comes_once_in_the_order_of_the_ids(server: FeatureServer) -> 
 
 def test_two_pages_are_under_way_at_once_and_no_more(server: FeatureServer) -> None:
     server.slow(30)
-    assert len(object_ids(list(source(server, calls_per_second=100).harvest()))) == 121
+    assert len(object_ids(list(source_of(server.url, calls_per_second=100).harvest()))) == 121
     assert server.most_in_flight == 2
 
 
 def test_a_harvest_goes_on_where_it_was_stopped(server: FeatureServer) -> None:
-    first = source(server).harvest()
+    first = source_of(server.url).harvest()
     before = [next(first) for _ in range(5)]
     first.close()
     server.mend()
-    after = list(source(server).harvest(after_object_id=before[-1].last_object_id))
+    after = list(source_of(server.url).harvest(after_object_id=before[-1].last_object_id))
     assert object_ids(before) + object_ids(after) == list(server.parcels.OBJECTID)
     assert (after[0].done, after[-1].done, after[-1].total) == (60, 121, 121)
     assert len(server.calls) == 3 + 8
@@ -88,7 +76,7 @@ def test_a_harvest_goes_on_where_it_was_stopped(server: FeatureServer) -> None:
 
 def test_nothing_is_left_after_the_last_row(server: FeatureServer) -> None:
     last = int(server.parcels.OBJECTID.iloc[-1])
-    assert list(source(server).harvest(after_object_id=last)) == []
+    assert list(source_of(server.url).harvest(after_object_id=last)) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +87,7 @@ def test_a_layer_comes_whole_whatever_the_server_cannot_do(
     server: FeatureServer, cannot: str
 ) -> None:
     server.fail(cannot)
-    assert object_ids(list(source(server).harvest())) == list(server.parcels.OBJECTID)
+    assert object_ids(list(source_of(server.url).harvest())) == list(server.parcels.OBJECTID)
 
 
 def test_five_percent_of_failing_calls_lose_nothing(tmp_path: Path) -> None:
@@ -107,7 +95,7 @@ def test_five_percent_of_failing_calls_lose_nothing(tmp_path: Path) -> None:
     with feature_server(parcels, tmp_path, wkid=2274, max_record_count=100) as server:
         for seed, kind in enumerate(("http503", "reset")):
             server.fail(kind, share=0.05, seed=seed, retryAfter="0")
-            pages = list(source(server).harvest())
+            pages = list(source_of(server.url).harvest())
             assert object_ids(pages) == list(range(1, len(parcels) + 1)), kind
             assert len(server.calls) > 3 + 87  # some did fail
             assert server.most_in_flight <= 2
@@ -116,7 +104,7 @@ def test_five_percent_of_failing_calls_lose_nothing(tmp_path: Path) -> None:
 def test_a_row_that_the_server_chokes_on_comes_without_its_geometry(server: FeatureServer) -> None:
     bad = int(server.parcels.OBJECTID.iloc[42])
     server.fail("choke", on="returnGeometry=true", value=bad)
-    pages = list(source(server).harvest())
+    pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
     without = [hit for page in pages for hit in page.hits if hit.geometry is None]
     assert [(hit.object_id, hit.parcel_id) for hit in without] == [
@@ -126,7 +114,7 @@ def test_a_row_that_the_server_chokes_on_comes_without_its_geometry(server: Feat
 
 def test_a_row_that_is_deleted_meanwhile_is_not_missed(server: FeatureServer) -> None:
     gone = int(server.parcels.OBJECTID.iloc[115])
-    pages = source(server).harvest()
+    pages = source_of(server.url).harvest()
     first = next(pages)
     server.fail("deleted", value=gone)
     rest = list(pages)
@@ -138,30 +126,30 @@ def test_a_row_that_is_withheld_is_missed(server: FeatureServer) -> None:
     withheld = int(server.parcels.OBJECTID.iloc[55])
     server.fail("withheld", value=withheld)
     with pytest.raises(IncompleteAnswer, match=f"1 of 10 rows do not come.*OBJECTID {withheld}"):
-        list(source(server).harvest())
+        list(source_of(server.url).harvest())
 
 
 def test_what_was_yielded_is_good_when_the_server_goes_down(server: FeatureServer) -> None:
-    pages = source(server).harvest()
+    pages = source_of(server.url).harvest()
     some = [next(pages) for _ in range(3)]
     server.fail("http500")
     with pytest.raises(SourceUnavailable):
         some += pages
     assert object_ids(some) == list(server.parcels.OBJECTID[: len(object_ids(some))])
     server.mend()
-    rest = list(source(server).harvest(after_object_id=some[-1].last_object_id))
+    rest = list(source_of(server.url).harvest(after_object_id=some[-1].last_object_id))
     assert object_ids(some) + object_ids(rest) == list(server.parcels.OBJECTID)
 
 
 def test_a_where_of_the_entry_holds_for_a_harvest(server: FeatureServer) -> None:
-    [page] = source(server, where="APN = 'CONDO''1'").harvest()
+    [page] = source_of(server.url, where="APN = 'CONDO''1'").harvest()
     assert [hit.parcel_id for hit in page.hits] == ["CONDO'1"]
     assert (page.done, page.total) == (1, 1)
 
 
 def test_the_stamp_is_the_last_edit_or_else_count_and_highest_id(server: FeatureServer) -> None:
     highest = int(server.parcels.OBJECTID.max())
-    asked = source(server)
+    asked = source_of(server.url)
     assert asked.stamp() == Stamp(count=121, highest_id=highest)
     server.edited(1_700_000_000_000)
     assert asked.stamp() == Stamp(last_edit_ms=1_700_000_000_000)
@@ -180,13 +168,13 @@ def test_a_stamp_says_what_the_server_can_say(
     server: FeatureServer, fault: str, stamp: Stamp
 ) -> None:
     server.fail(fault)
-    assert source(server).stamp() == stamp
+    assert source_of(server.url).stamp() == stamp
     assert len(server.calls) <= 3 + 1
 
 
 def test_stamp_and_harvest_stay_with_the_layer_that_answers(server: FeatureServer) -> None:
     gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
-    asked = source(server, url=gone, alternates=[{"url": server.url, "layer": 0}])
+    asked = source_of(gone, alternates=[{"url": server.url, "layer": 0}])
     assert asked.copied_from == f"{server.url}/0"
     assert asked.stamp().count == 121
     server.fail("http500")

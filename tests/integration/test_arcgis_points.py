@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from faketime import FakeTime
+from arcgissource import source_of
 from servers.koop import (
     FeatureServer,
     feature_server,
@@ -21,9 +21,6 @@ from servers.koop import (
 )
 from shapely import Point
 
-from parcels import County
-from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
 from parcels.source import Found, lot_geometry
@@ -47,11 +44,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]
 def server(running: FeatureServer) -> FeatureServer:
     running.mend()
     return running
-
-
-def source(server: FeatureServer, **more: Any) -> ArcGISSource:
-    entry = {"url": server.url, "layer": 0, "allow_private": True, "calls_per_second": 100}
-    return ArcGISSource(County.model_validate({"key": "test", **entry, **more}))
 
 
 def points_in(parcels: gpd.GeoDataFrame, rows: np.ndarray | range) -> list[Point]:
@@ -83,7 +75,7 @@ def test_five_thousand_points_take_at_most_sixty_calls(
     for i, j in zip(asked, row, strict=True):
         expected[i].add(parcels.APN.iloc[j])
     with feature_server(parcels, tmp_path, wkid=wkid) as server:
-        answers = source(server, url=server.map_url).at_points(points)
+        answers = source_of(server.map_url).at_points(points)
         assert len(server.calls) <= most_calls
         assert server.most_in_flight <= 2
         assert [ids(answer) - broken for answer in answers] == [own - broken for own in expected]
@@ -101,7 +93,7 @@ def test_points_off_the_lots_have_no_rows(server: FeatureServer) -> None:
     west, _, _, north = (float(edge) for edge in server.parcels.total_bounds)
     off = [Point(west - 0.01 - i / 1000, north + 0.01) for i in range(10)]
     on = points_in(server.parcels, range(10))
-    answers = source(server).at_points([*off, *on])
+    answers = source_of(server.url).at_points([*off, *on])
     assert [len(ids(answer)) for answer in answers[:10]] == [0] * 10
     assert all(ids(answer) for answer in answers[10:])
 
@@ -110,7 +102,7 @@ def test_a_point_on_an_edge_touches_the_lots_of_both_sides(tmp_path: Path) -> No
     left, right = shapely.box(-90, 35, -89.999, 35.001), shapely.box(-89.999, 35, -89.998, 35.001)
     pair = gpd.GeoDataFrame({"APN": ["left", "right"]}, geometry=[left, right], crs="EPSG:4326")
     with feature_server(pair, tmp_path) as server:
-        on_edge, inside = source(server).at_points(
+        on_edge, inside = source_of(server.url).at_points(
             [Point(-89.999, 35.0005), Point(-89.9985, 35.0005)]
         )
         assert ids(on_edge) == {"left", "right"}
@@ -119,7 +111,7 @@ def test_a_point_on_an_edge_touches_the_lots_of_both_sides(tmp_path: Path) -> No
 
 def test_a_batch_that_is_refused_is_halved_to_the_point_that_is_bad(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(100))
-    asked = source(server)
+    asked = source_of(server.url)
     server.fail("refused", on=repr(points[37].x))
     answers = asked.at_points(points)
     assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [37]
@@ -132,12 +124,12 @@ def test_a_batch_that_kills_the_server_is_halved_while_the_layer_answers(
 ) -> None:
     points = points_in(server.parcels, range(40))
     server.fail("close", on=repr(points[5].x))
-    answers = quick(server).at_points(points)
+    answers = source_of(server.url).at_points(points)
     assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [5]
 
 
 def test_what_a_server_refuses_to_all_is_not_asked_in_halves(server: FeatureServer) -> None:
-    asked = source(server)
+    asked = source_of(server.url)
     asked.check()
     server.fail("token")
     answers = asked.at_points(points_in(server.parcels, range(100)))
@@ -147,7 +139,7 @@ def test_what_a_server_refuses_to_all_is_not_asked_in_halves(server: FeatureServ
 
 def test_a_server_that_takes_no_multipoints_is_asked_point_by_point(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(60))
-    asked = source(server)
+    asked = source_of(server.url)
     server.fail("refused", on="esriGeometryMultipoint")
     first = asked.at_points(points)
     assert all(ids(answer) for answer in first)
@@ -162,7 +154,7 @@ def test_a_server_that_says_nothing_to_multipoints_is_asked_point_by_point(
 ) -> None:
     points = points_in(server.parcels, range(20))
     server.fail("nothing", on="esriGeometryMultipoint")
-    assert all(ids(answer) for answer in source(server).at_points(points))
+    assert all(ids(answer) for answer in source_of(server.url).at_points(points))
 
 
 def test_a_stack_that_is_larger_than_a_page_comes_whole(tmp_path: Path) -> None:
@@ -173,13 +165,13 @@ def test_a_stack_that_is_larger_than_a_page_comes_whole(tmp_path: Path) -> None:
     for fault in ("", "no_paging", "old", "no_ids"):
         with feature_server(stack, tmp_path, max_record_count=10) as server:
             server.fail(fault)
-            for answer in source(server).at_points(points):
+            for answer in source_of(server.url).at_points(points):
                 assert ids(answer) == set(names), fault
 
 
 def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(0, 300, 3))
-    asked = source(server)
+    asked = source_of(server.url)
     asked.check()
     server.mend()
     answers = asked.near_points(points, 40.0)
@@ -195,7 +187,7 @@ def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
 def test_ids_are_asked_for_a_hundred_at_a_time(server: FeatureServer) -> None:
     known = list(dict.fromkeys(server.parcels.APN))
     parcel_ids = [*known[:100], "no such id", known[0].lower() + " ", "x' OR 'a' = 'a"]
-    asked = source(server)
+    asked = source_of(server.url)
     asked.check()
     server.mend()
     answers = asked.with_ids(parcel_ids)
@@ -208,7 +200,7 @@ def test_ids_are_asked_for_a_hundred_at_a_time(server: FeatureServer) -> None:
     "fields", [FIELDS, {"parcel_id": "APN", "address": "LINE"}], ids=["columns", "line"]
 )
 def test_addresses_are_asked_for_in_batches(server: FeatureServer, fields: dict[str, Any]) -> None:
-    asked = source(server, fields=fields)
+    asked = source_of(server.url, fields=fields)
     asked.check()
     server.mend()
     rows = list(range(40))
@@ -221,7 +213,9 @@ def test_addresses_are_asked_for_in_batches(server: FeatureServer, fields: dict[
 
 
 def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None:
-    [answer] = source(server, fields=FIELDS).at_points(points_in(server.parcels, range(2, 3)))
+    [answer] = source_of(server.url, fields=FIELDS).at_points(
+        points_in(server.parcels, range(2, 3))
+    )
     assert isinstance(answer, Found)
     hit = next(hit for hit in answer.hits if hit.object_id == 3)
     assert hit.site is not None
@@ -229,7 +223,7 @@ def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None
 
 
 def test_only_mapped_columns_and_whole_geometry_are_asked_for(server: FeatureServer) -> None:
-    source(server).at_points(points_in(server.parcels, range(3)))
+    source_of(server.url).at_points(points_in(server.parcels, range(3)))
     [_, query] = server.calls
     asked = {**query["form"], "url": query["url"]}
     assert "outFields=OBJECTID%2CAPN&" in asked["url"]
@@ -239,7 +233,7 @@ def test_only_mapped_columns_and_whole_geometry_are_asked_for(server: FeatureSer
 
 def test_an_alternate_is_asked_for_what_the_first_layer_leaves(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(60))
-    asked = source(server, alternates=[{"url": server.map_url, "layer": 0}])
+    asked = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
     asked.check()
     server.fail("refused", on="FeatureServer")
     answers = asked.at_points(points)
@@ -252,12 +246,3 @@ def address(text: str) -> StreetAddress:
     parsed = parse_address(text)
     assert parsed is not None, text
     return parsed
-
-
-def quick(server: FeatureServer) -> ArcGISSource:
-    """A source that does not wait between its tries."""
-    time = FakeTime()
-    county = County.model_validate(
-        {"key": "test", "url": server.url, "layer": 0, "allow_private": True}
-    )
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))

@@ -1,30 +1,22 @@
-"""Every recorded response of a real server: what a user gets of it.
+"""The recorded exchanges of real servers, replayed: what a user gets of them.
 
-Exchanges are replayed by a server on loopback, and asked by the real source; a lone body is the
-answer of a server whose layer is made to fit. The recordings are cut: a count is that of the
-whole layer, and only a few of its rows were kept.
+The recordings are cut: a count is that of the whole layer, and few of its rows were kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 import shapely
-from faketime import FakeTime
+from arcgissource import source_of
 from pyproj import Geod
-from servers.scripted import Call, Reply, ScriptedServer, scripted
+from servers.recorded import RECORDED, body, content, exchange, needs_recordings, replayed
 from shapely import Point
 
 from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
 from parcels.errors import (
-    GeometryError,
     IncompleteAnswer,
     ParcelsError,
     SourceMisconfigured,
@@ -34,66 +26,11 @@ from parcels.esri import polygons_from_esri
 from parcels.measure import area_m2
 from parcels.source import Found, Hit, Stamp
 
-RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis"
 GEOD = Geod(ellps="GRS80")
 SQUARE_FOOT_M2 = 0.3048**2
+POLYGONS = "esriGeometryPolygon"
 
-pytestmark = pytest.mark.skipif(
-    not RECORDED.is_dir(), reason="recorded responses are not here (../shared/data/arcgis)"
-)
-
-
-def body(name: str) -> bytes:
-    return (RECORDED / name).read_bytes()
-
-
-def content(name: str) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(body(name))
-    return parsed
-
-
-@contextmanager
-def replayed(answer: Callable[[dict[str, str]], bytes]) -> Iterator[ScriptedServer]:
-    """A server whose answer to a layer's {} or a query's parameters is given."""
-
-    def reply(call: Call) -> Reply:
-        params = {**call.query, **call.form}
-        return Reply(answer(params if call.path.endswith("/query") else {}))
-
-    with scripted(reply) as server:
-        yield server
-
-
-def exchange(folder: str, **bodies: bytes) -> Callable[[dict[str, str]], bytes]:
-    """What the server of a pyesridump recording said; `bodies` replaces some of it."""
-    files = {path.name: path for path in (RECORDED / "pyesridump" / folder).iterdir()}
-
-    def recorded(ending: str) -> bytes | None:
-        return next((path.read_bytes() for name, path in files.items() if ending in name), None)
-
-    def answer(params: dict[str, str]) -> bytes:
-        if not params:
-            kind, found = "metadata", recorded("metadata")
-        elif params.get("returnIdsOnly") == "true":
-            kind, found = "ids", recorded("ids-only")
-        elif params.get("returnCountOnly") == "true":
-            kind, found = "count", recorded("count-only")
-        elif "outStatistics" in params:
-            kind, found = "statistics", recorded("tatistics")
-        else:
-            kind, found = "rows", recorded("-0.")
-        refused = b'{"error": {"code": 400, "message": "not recorded", "details": []}}'
-        return bodies.get(kind) or found or refused
-
-    return answer
-
-
-def source(server: ScriptedServer, **more: Any) -> ArcGISSource:
-    """A source that does not wait between its tries."""
-    entry = {"key": "recorded", "url": server.url, "layer": 0, "allow_private": True}
-    county = County.model_validate({**entry, **more})
-    time = FakeTime()
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
+pytestmark = needs_recordings
 
 
 def harvested(asked: ArcGISSource) -> list[Hit]:
@@ -116,8 +53,8 @@ def harvested(asked: ArcGISSource) -> list[Hit]:
 def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
     with replayed(exchange(folder)) as server:
         with pytest.raises(SourceMisconfigured, match=f"{name}.*esriGeometryPoint, not a layer of"):
-            source(server).check()
-        [answer] = source(server).at_points([Point(-90.0, 35.0)])
+            source_of(server.url).check()
+        [answer] = source_of(server.url).at_points([Point(-90.0, 35.0)])
         assert isinstance(answer, SourceMisconfigured)
 
 
@@ -137,16 +74,13 @@ def test_fewer_or_more_ids_than_rows_are_an_error(folder: str, counts: int, ids:
     with replayed(exchange(folder, metadata=as_polygons(folder))) as server:
         says = rf"counts {counts} rows and names the object ids of {ids};"
         with pytest.raises(IncompleteAnswer, match=says):
-            harvested(source(server))
+            harvested(source_of(server.url))
 
 
 def as_polygons(folder: str) -> bytes:
     """The recorded layer, as though it were one of polygons."""
     [file] = (RECORDED / "pyesridump" / folder).glob("*metadata.json")
     return json.dumps({**json.loads(file.read_bytes()), "geometryType": POLYGONS}).encode()
-
-
-POLYGONS = "esriGeometryPolygon"
 
 
 @pytest.mark.parametrize(
@@ -160,12 +94,12 @@ POLYGONS = "esriGeometryPolygon"
 )
 def test_stamps(folder: str, stamp: Stamp) -> None:
     with replayed(exchange(folder)) as server:
-        assert source(server).stamp() == stamp
+        assert source_of(server.url).stamp() == stamp
 
 
 def test_kent_comes_whole_where_the_count_is_that_of_the_recording() -> None:
     with replayed(exchange("us-mi-kent", count=b'{"count": 15}')) as server:
-        asked = source(server, fields={"parcel_id": "PNUM", "address": "PROPERTYADDRESS"})
+        asked = source_of(server.url, fields={"parcel_id": "PNUM", "address": "PROPERTYADDRESS"})
         hits = harvested(asked)
         fields = server.calls[-1].query["outFields"]
     assert [hit.object_id for hit in hits] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 17]
@@ -188,7 +122,7 @@ def test_rows_whose_object_ids_are_in_no_column_are_missed() -> None:
         replayed(exchange("us-ca-tuolumne", count=b'{"count": 15}')) as server,
         pytest.raises(IncompleteAnswer, match=says),
     ):
-        harvested(source(server))
+        harvested(source_of(server.url))
 
 
 def test_a_server_that_ignores_ids_and_count_is_recognised() -> None:
@@ -198,7 +132,7 @@ def test_a_server_that_ignores_ids_and_count_is_recognised() -> None:
         replayed(cook) as server,
         pytest.raises(IncompleteAnswer, match="a row without its object id"),
     ):
-        harvested(source(server))
+        harvested(source_of(server.url))
 
 
 @pytest.mark.parametrize("name", ["ids-only", "count-only"])
@@ -217,14 +151,14 @@ def test_madisons_lot_without_an_area_is_a_row_without_geometry() -> None:
     ids = b'{"objectIdFieldName": "OBJECTID", "objectIds": [26353]}'
     count = b'{"count": 1}'
     with replayed(exchange("us-ms-madison", ids=ids, count=count)) as server:
-        [hit] = harvested(source(server))
+        [hit] = harvested(source_of(server.url))
     assert (hit.object_id, hit.geometry) == (26353, None)
 
 
 def test_a_layer_without_rows_is_harvested_to_the_end() -> None:
     no_ids = b'{"objectIdFieldName": "OBJECTID", "objectIds": null}'
     with replayed(exchange("us-il-chicago", ids=no_ids)) as server:
-        assert harvested(source(server)) == []
+        assert harvested(source_of(server.url)) == []
 
 
 # restgdf: paging and odd errors ---------------------------------------------------------------
@@ -245,7 +179,7 @@ def test_layers_that_say_no_geometry_type_are_refused_by_name(name: str, says: s
         replayed(lambda _: body(f"{PAGING}/{name}.json")) as server,
         pytest.raises(SourceMisconfigured, match=f"{says}.*not a layer of polygons"),
     ):
-        source(server).check()
+        source_of(server.url).check()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +208,7 @@ def test_a_short_page_is_followed_whatever_the_layer_says_of_paging(name: str) -
         return json.dumps(rest if params.get("objectIds") == "103" else short).encode()
 
     with replayed(answer) as server:
-        [found] = source(server).at_points([Point(-117.19, 34.05)])
+        [found] = source_of(server.url).at_points([Point(-117.19, 34.05)])
     assert isinstance(found, Found)
     assert [hit.object_id for hit in found.hits] == [101, 102, 103]
 
@@ -283,7 +217,7 @@ def test_an_empty_page_that_says_there_is_more_is_no_answer() -> None:
     layer = {**content(f"{PAGING}/query_limit_metadata.json"), "geometryType": POLYGONS}
     empty = body(f"{PAGING}/query_exceeded_transfer_limit_empty_features.json")
     with replayed(lambda params: empty if params else json.dumps(layer).encode()) as server:
-        [answer] = source(server).at_points([Point(-117.19, 34.05)])
+        [answer] = source_of(server.url).at_points([Point(-117.19, 34.05)])
         assert isinstance(answer, IncompleteAnswer)
 
 
@@ -294,7 +228,7 @@ def test_a_count_in_plain_text_is_a_count() -> None:
     layer = exchange("us-mi-kent")({})
     count = body(f"{ERRORS}/count_response_text_plain.txt")
     with replayed(exchange("us-mi-kent", metadata=layer, count=count)) as server:
-        assert source(server).stamp().count == 42
+        assert source_of(server.url).stamp().count == 42
 
 
 @pytest.mark.parametrize(
@@ -306,103 +240,7 @@ def test_a_count_in_plain_text_is_a_count() -> None:
 )
 def test_answers_about_tokens_are_errors_of_the_layer(name: str, error: type[ParcelsError]) -> None:
     with replayed(lambda _: body(f"{ERRORS}/{name}")) as server, pytest.raises(error):
-        source(server).check()
-
-
-# arcgis-rest-js: every form of geometry -------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "rows", "square_km"),
-    [
-        ("PolygonHasM", 4, 342.951),
-        ("PolygonHasZ", 3, 237.376),
-        ("PolygonHasZM", 4, 3079.130),
-        ("arcGISPolygonResponse", 1, 0.0000657),
-    ],
-)
-def test_polygons_with_heights_and_measures_are_read(
-    name: str, rows: int, square_km: float
-) -> None:
-    hits = answered_with(body(f"arcgis-rest-js/arcgis/{name}.json"))
-    assert isinstance(hits, Found)
-    areas_m2 = [area_m2(hit.geometry) for hit in hits.hits if hit.geometry is not None]
-    assert len(areas_m2) == rows
-    assert sum(areas_m2) == pytest.approx(square_km * 1e6, rel=1e-3)
-
-
-def test_esri_json_and_geojson_of_one_park_agree() -> None:
-    [row] = content("arcgis-rest-js/arcgis/arcGISPolygonResponse.json")["features"]
-    [lot] = polygons_from_esri([row["geometry"]], {"wkid": 102100, "latestWkid": 3857})
-    [park] = content("arcgis-rest-js/geojson/geoJSONPolygonResponse.json")["features"]
-    assert isinstance(lot, shapely.MultiPolygon)
-    assert shapely.hausdorff_distance(lot, shapely.geometry.shape(park["geometry"])) < 1e-7
-
-
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [
-        ("arcgis-rest-js/arcgis/LineHasM", 4),
-        ("arcgis-rest-js/arcgis/LineHasZ", 3),
-        ("arcgis-rest-js/arcgis/LineHasZM", 3),
-        ("arcgis-rest-js/arcgis/PointHasM", 5),
-        ("arcgis-rest-js/arcgis/PointHasZ", 3),
-        ("arcgis-rest-js/arcgis/PointHasZM", 3),
-        ("arcgis-rest-js/arcgis/arcGISLineResponse", 1),
-        ("arcgis-rest-js/arcgis/arcGISPointResponse", 1),
-        ("pyesridump/us-ca-carson/us-ca-carson-0", 6),
-        ("pyesridump/us-esri-test/us-esri-test-0", 1000),
-        ("pyesridump/us-fl-polk/us-fl-polk-0", 10),
-        ("pyesridump/us-il-cook/page-full", 500),
-        ("pyesridump/us-il-cook/page-partial", 2),
-        ("pyesridump/us-mo-columbia/us-mo-columbia-0", 43),
-    ],
-)
-def test_lines_and_points_are_rows_without_geometry(name: str, rows: int) -> None:
-    answer = content(f"{name}.json")
-    geometries = [row.get("geometry") for row in answer["features"]]
-    shapes = polygons_from_esri(geometries, answer["spatialReference"])
-    # A row without any geometry is none; all others say why they are no lots.
-    for geometry, shape in zip(geometries, shapes, strict=True):
-        assert isinstance(shape, GeometryError) if geometry else shape is None
-    hits = answered_with(body(f"{name}.json"))
-    assert isinstance(hits, Found)
-    assert [hit.geometry for hit in hits.hits] == [None] * rows
-
-
-GEOJSON = sorted(path.name for path in RECORDED.glob("arcgis-rest-js/geojson/*"))
-PBF = sorted(str(path.relative_to(RECORDED)) for path in RECORDED.glob("arcgis-rest-js/pbf/*/*"))
-
-
-@pytest.mark.parametrize("name", GEOJSON)
-def test_geojson_in_place_of_esri_json_is_refused(name: str) -> None:
-    answer = answered_with(body(f"arcgis-rest-js/geojson/{name}"))
-    assert isinstance(answer, SourceMisconfigured)
-    assert "answers in GeoJSON" in str(answer)
-
-
-@pytest.mark.parametrize("name", PBF)
-def test_pbf_in_place_of_json_is_an_outage_and_no_answer(name: str) -> None:
-    answer = answered_with(body(name))
-    assert isinstance(answer, SourceUnavailable)
-
-
-def answered_with(answer: bytes) -> Found | ParcelsError:
-    """What a lookup by parcel id makes of a body: all rows have the id that was asked for."""
-    layer = {
-        "name": "Any",
-        "geometryType": POLYGONS,
-        "maxRecordCount": 2000,
-        "fields": [{"name": "ANY", "type": "esriFieldTypeString"}],
-    }
-    if answer.startswith(b"{") and b'"attributes"' in answer:
-        rows = json.loads(answer)
-        for row in rows["features"]:
-            row["attributes"] = {**row["attributes"], "ANY": "asked"}
-        answer = json.dumps({**rows, "exceededTransferLimit": False}).encode()
-    with replayed(lambda params: answer if params else json.dumps(layer).encode()) as server:
-        [found] = source(server, fields={"parcel_id": "ANY"}).with_ids(["asked"])
-    return found
+        source_of(server.url).check()
 
 
 # Shelby County, Tennessee ---------------------------------------------------------------------
@@ -440,7 +278,7 @@ def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
     assert isinstance(lot, shapely.MultiPolygon)
     inside = lot.representative_point()
     with replayed(lambda params: body(SHELBY) if params else json.dumps(layer).encode()) as server:
-        asked = source(server, fields=SHELBY_FIELDS)
+        asked = source_of(server.url, fields=SHELBY_FIELDS)
         county = County.model_validate({"key": "s", "url": server.url, "layer": 0})
         found = ParcelBoundaryService(county, asked).look_up(Property("a", inside.x, inside.y))
         [hit] = by_hit(asked, inside)
@@ -470,22 +308,3 @@ def by_hit(asked: ArcGISSource, point: Point) -> tuple[Hit, ...]:
     [found] = asked.at_points([point])
     assert isinstance(found, Found)
     return found.hits
-
-
-# ----------------------------------------------------------------------------------------------
-
-
-def test_no_recording_is_left_out() -> None:
-    """Each file is named above, by its name or by its folder's."""
-    here = Path(__file__).read_text()
-    recordings = [path for path in RECORDED.rglob("*") if path.is_file()]
-    left_out = [
-        path
-        for path in recordings
-        if path.name != "LICENSE"
-        and path.stem not in here
-        and path.parent.name not in here
-        and path.relative_to(RECORDED).parts[1] not in ("geojson", "pbf")
-    ]
-    assert left_out == []
-    assert len(recordings) == 87
