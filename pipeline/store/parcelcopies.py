@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import shapely
+from psycopg.errors import LockNotAvailable
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Engine, RowMapping, text
+from sqlalchemy.exc import OperationalError
 
 from parcels.cache.protocol import stamp_text
 from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
@@ -16,9 +18,12 @@ from parcels.errors import CacheError
 from parcels.source import Extent, Hit, Page, Stamp
 from pipeline.store.parcelrows import columns_of, hit_of
 
-# One process at a time copies a layer. The database frees the lock when its connection ends.
+# One process at a time copies a layer. The database frees the lock when its connection ends; of
+# one that was killed in the middle of a page, it learns that at the end of the page.
 _LOCK_CLASS = 0x10771F
-_LOCK = text("SELECT pg_try_advisory_lock(:class, CAST(:layer AS int))")
+_WAIT = text("SET LOCAL lock_timeout = '2s'")
+_LOCK = text("SELECT pg_advisory_lock(:class, CAST(:layer AS int))")
+_UNLOCK = text("SELECT pg_advisory_unlock(:class, CAST(:layer AS int))")
 
 _DROP_OTHERS = text("""
 DELETE FROM lotline.parcel_copy
@@ -158,18 +163,33 @@ def copying(
         CacheError: another process makes one.
     """
     values = {"layer": layer_fk, "stamp": stamp_text(stamp), "origin": origin}
-    with engine.connect() as alive:
-        alive.detach()  # never pooled: to close it is to give the lock back
-        if not alive.execute(_LOCK, {"class": _LOCK_CLASS, "layer": layer_fk}).scalar_one():
-            raise CacheError(
-                "another process copies the same parcels into the database: wait until it is done"
-            )
-        alive.commit()
+    with _locked(engine, layer_fk):
         with engine.begin() as conn:
             conn.execute(_DROP_OTHERS, values)
             conn.execute(_BEGIN, values)
             row = conn.execute(_SO_FAR, values).one()
         yield CopyingInDatabase(engine, layer_fk, row._mapping)
+
+
+@contextmanager
+def _locked(engine: Engine, layer_fk: int) -> Iterator[None]:
+    lock = {"class": _LOCK_CLASS, "layer": layer_fk}
+    with engine.connect() as alive:
+        alive.detach()  # never pooled: where it ends, the lock does
+        try:
+            alive.execute(_WAIT)
+            alive.execute(_LOCK, lock)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            raise CacheError(
+                "another process copies the same parcels into the database: wait until it is done"
+            ) from error
+        alive.commit()
+        try:
+            yield
+        finally:
+            alive.execute(_UNLOCK, lock)
 
 
 class CopyingInDatabase:
