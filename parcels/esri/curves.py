@@ -62,7 +62,7 @@ def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
             raise GeometryError("a ring that starts with a curve has no first point")
         try:
             points.extend(_curve(points[-1], step, within))
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise GeometryError(f"a curve {step} that cannot be read: {error}") from error
     return points
 
@@ -70,7 +70,7 @@ def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
 def _xy(point: Sequence[Any]) -> _Point:
     try:
         return float(point[0]), float(point[1])
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise GeometryError(f"a ring with a point that is no pair of numbers: {error}") from error
 
 

@@ -62,7 +62,9 @@ def polygons_from_esri(
     lots: list[MultiPolygon | GeometryError | None] = [None] * len(geometries)
     by_reference: dict[str, list[int]] = defaultdict(list)
     for i, geometry in enumerate(geometries):
-        if geometry and not _is_empty(geometry):
+        if geometry and not isinstance(geometry, Mapping):
+            lots[i] = GeometryError(f"{geometry!r:.40} is no Esri geometry")
+        elif geometry and not _is_empty(geometry):
             own = geometry.get("spatialReference")
             by_reference[json.dumps(own, sort_keys=True) if own else ""].append(i)
     for text, rows in by_reference.items():
@@ -139,7 +141,7 @@ def _coordinates(rings: Iterable[Sequence[Any]]) -> NDArray[np.float64]:
         x = np.array([point[0] for point in points], dtype=float)
         y = np.array([point[1] for point in points], dtype=float)
         xy = np.column_stack([x, y]).reshape(len(points), 2)
-    except (TypeError, ValueError, LookupError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise GeometryError(f"a ring with a point that is no pair of numbers: {error}") from error
     # NaN and infinity compare as False, so they are caught here too.
     if not (np.abs(xy) < _OFF_EVERY_MAP).all():

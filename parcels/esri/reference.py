@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -27,18 +27,12 @@ def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
             "the server says no spatial reference for its geometry; name another layer in the "
             "registry entry"
         )
-    return _crs(json.dumps(dict(spatial_reference), sort_keys=True))
+    return _crs(json.dumps(spatial_reference, sort_keys=True))
 
 
 @lru_cache(maxsize=64)
 def _crs(spatial_reference: str) -> CRS:
-    given = json.loads(spatial_reference)
-    wkid, latest = given.get("wkid"), given.get("latestWkid")
-    candidates = [f"EPSG:{latest}"] if latest else []
-    candidates += [f"EPSG:{wkid}", f"ESRI:{wkid}"] if wkid else []
-    for text in (given.get("wkt2"), given.get("wkt")):
-        candidates += [text, _first_node(text)] if text else []
-    for candidate in candidates:
+    for candidate in _candidates(json.loads(spatial_reference)):
         try:
             crs = horizontal(CRS.from_user_input(candidate))
         except CRSError:
@@ -49,6 +43,17 @@ def _crs(spatial_reference: str) -> CRS:
         f"unknown spatial reference {spatial_reference}: neither EPSG nor Esri has it, and there "
         "is no WKT that says what it is; name another layer in the registry entry"
     )
+
+
+def _candidates(given: object) -> Iterator[str]:
+    """What to try, in order. The WKT may be missing, and another thing than a text."""
+    if not isinstance(given, dict):
+        return
+    wkid, latest = given.get("wkid"), given.get("latestWkid")
+    yield from (f"EPSG:{latest}", f"EPSG:{wkid}", f"ESRI:{wkid}")
+    for text in (given.get("wkt2"), given.get("wkt")):
+        if isinstance(text, str):
+            yield from (text, _first_node(text))
 
 
 def _first_node(wkt: str) -> str:

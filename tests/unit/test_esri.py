@@ -140,6 +140,7 @@ def test_an_empty_geometry_is_none(empty: dict[str, Any] | None) -> None:
         ({"rings": [[[0, 0], ["a", "b"], [1, 1], [0, 0]]]}, "no pair of numbers"),
         ({"rings": [[[0], [1], [2], [3]]]}, "no pair of numbers"),
         ({"rings": [[1, 2, 3]]}, "no pair of numbers"),
+        ({"rings": [[[0, 0], [10**400, 1], [1, 1], [0, 0]]]}, "no pair of numbers"),
         ({"rings": "none"}, "no lists of points"),
         ({"rings": [{"x": 1}]}, "no lists of points"),
         ({"rings": [[[0, 0], [1, 1], [2, 2], [0, 0]]]}, "no ring with an area"),
@@ -248,3 +249,41 @@ def test_a_recorded_answer_of_shelby_county() -> None:
     assert area_m2(lot) == pytest.approx(553.304, abs=0.001)
     assert feature["attributes"]["Shape.STArea()"] == pytest.approx(828.6, abs=0.1)
     assert Point(-90, 35.1).distance(lot) < 0.5
+
+
+_NUMBERS = st.none() | st.booleans() | st.integers(-200, 200) | st.floats() | st.text(max_size=3)
+_JSON = st.recursive(
+    _NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["rings", "curveRings", "c", "a", "b", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+_POINTS = st.lists(_NUMBERS, min_size=1, max_size=3)
+_RINGS = st.lists(st.lists(_POINTS | _JSON, max_size=5), max_size=3)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        _JSON
+        | st.fixed_dictionaries({}, optional={"rings": _RINGS, "curveRings": _RINGS})
+        | st.fixed_dictionaries({"rings": _RINGS, "spatialReference": _JSON}),
+        max_size=3,
+    )
+)
+def test_whatever_a_server_sends_the_other_lots_come(sent: list[Any]) -> None:
+    lots = polygons_from_esri([*sent, {"rings": [square(0, 0, 1)]}], DEGREES)
+    assert lots[-1] == polygon(square(0, 0, 1))
+    assert len(lots) == len(sent) + 1
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.sampled_from(["wkid", "latestWkid", "wkt", "wkt2"]), _JSON) | _JSON)
+def test_whatever_a_server_says_of_its_reference_it_is_known_or_refused(given: Any) -> None:
+    try:
+        crs = crs_from_esri(given)
+    except GeometryError:
+        return
+    assert crs.is_geographic or crs.is_projected
