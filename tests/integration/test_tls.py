@@ -43,7 +43,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, host in (("localhost", "localhost"), ("other", "gis.example.gov")):
         openssl(
             folder, "req", "-x509", *key, *signed, "-subj", f"/CN={host}",
-            "-addext", f"subjectAltName=DNS:{host}", "-keyout", f"{name}.key", "-out", f"{name}.pem",
+            "-keyout", f"{name}.key", "-out", f"{name}.pem",
+            "-addext", f"subjectAltName=DNS:{host}",
         )  # fmt: skip
     return folder
 
