@@ -21,7 +21,7 @@ from parcels.boundary import (
 )
 from parcels.county import County
 from parcels.errors import ParcelsError, SourceUnavailable
-from parcels.lots import Place, lot_at, nearest_with_number, places
+from parcels.lots import Place, lot_at, near_with_number, places
 from parcels.measure import area_m2, polygonal
 from parcels.source import Found, ParcelSource
 from parcels.streetaddress import StreetAddress
@@ -110,7 +110,7 @@ class LookUp:
             confidence = spot.located.confidence * _UNCONFIRMED_SHARE
             return _lot(lot, rows, "point", replace(spot.located, confidence=confidence))
         line = spot.wanted.line if spot.wanted is not None else spot.located.matched
-        there = "no lot there or within 40 m has that house number"
+        there = "not one lot alone, there or within 40 m, has that house number"
         if not self._has_numbers:
             there = "the point lies in no lot, and no column of house numbers is mapped"
         return NotLocated(
@@ -128,8 +128,10 @@ def _has_number(lot: Place | None, spot: Spot) -> bool:
 def _near(spot: Spot, wanted: StreetAddress, rows: Found | ParcelsError) -> Answer | None:
     if isinstance(rows, ParcelsError):
         return unavailable(rows)
-    lot = nearest_with_number(spot.point, rows.hits, wanted, NEAR_M)
-    return None if lot is None else _lot(lot, rows, "house_number", spot.located)
+    lots = near_with_number(spot.point, rows.hits, wanted, NEAR_M)
+    if not lots or (len(lots) > 1 and spot.needs_the_number):
+        return None  # two houses with the number: a point in the road cannot tell which
+    return _lot(lots[0], rows, "house_number", spot.located)
 
 
 def _ask(

@@ -48,6 +48,10 @@ class Place:
         """Whether a row of it has the number, and the street where the layer says one."""
         return any(may_be(hit.site, wanted) for hit in self.hits)
 
+    def rating(self, wanted: StreetAddress) -> tuple[int, ...]:
+        """The best of its rows' `agreement.rating`; empty where no street can be compared."""
+        return max((rating(hit.site, wanted) or () for hit in self.hits), default=())
+
 
 def places(hits: Sequence[Hit]) -> list[Place]:
     """The rows that have a geometry, by place: geometries within 1 cm of each other are the same.
@@ -95,19 +99,20 @@ def lot_at(point: Point, hits: Sequence[Hit], wanted: StreetAddress | None = Non
     return numbered[int(areas_m2([place.geometry for place in numbered]).argmin())]
 
 
-def nearest_with_number(
+def near_with_number(
     point: Point, hits: Sequence[Hit], wanted: StreetAddress, distance_m: float
-) -> Place | None:
-    """The nearest lot whose house number agrees, and whose street does where the layer says one.
+) -> list[Place]:
+    """The lots within `distance_m` metres whose number and street agree, the nearest first.
 
-    None where there is none within `distance_m` metres.
+    Where no street is known, the number is enough. Those that agree best go before the others:
+    see `agreement.rating`.
     """
     agreeing = [place for place in places(hits) if place.may_be(wanted)]
-    if not agreeing:
-        return None
-    away_m = distances_m(point, [place.geometry for place in agreeing])
-    nearest = int(away_m.argmin())
-    return agreeing[nearest] if away_m[nearest] <= distance_m else None
+    best = max((place.rating(wanted) for place in agreeing), default=())
+    found = [place for place in agreeing if place.rating(wanted) == best]
+    away_m = distances_m(point, [place.geometry for place in found])
+    order = [int(i) for i in away_m.argsort(kind="stable") if away_m[i] <= distance_m]
+    return _one_per_id([found[i] for i in order])
 
 
 def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
@@ -121,7 +126,11 @@ def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
     if best is None:
         return []
     found = places([hit for rate, hit in rated if rate == best])
-    found.sort(key=lambda place: -area_m2(place.geometry))
+    return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
+
+
+def _one_per_id(found: Sequence[Place]) -> list[Place]:
+    """The first of those that share an id: a lot of several pieces, each in a row of its own."""
     lots: list[Place] = []
     for place in found:
         if not any(set(place.parcel_ids) & set(lot.parcel_ids) for lot in lots):

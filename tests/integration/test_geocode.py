@@ -192,7 +192,7 @@ def test_a_point_along_the_street_far_from_its_lot_is_never_measured(
     for boundary in (far, not_built):
         assert isinstance(boundary, NoBoundary)
         assert boundary.reason == "address_unconfirmed"
-        assert "no lot there or within 40 m has that house number" in boundary.detail
+        assert "not one lot alone, there or within 40 m, has that house number" in boundary.detail
 
 
 def test_without_house_numbers_only_a_point_inside_a_lot_is_taken_and_trusted_less(

@@ -415,6 +415,22 @@ def test_a_point_along_the_street_is_never_a_circle_in_the_road() -> None:
     assert (right.boundary.method, right.boundary.located) == ("point", in_the_lot)
 
 
+def test_a_point_along_the_street_cannot_tell_two_houses_of_one_number_apart() -> None:
+    by_number = NUMBERED.model_copy(update={"fields": ParcelFields(house_number="NO")})
+    across = box(-90.001, 34.9987, -90.0, 34.9997)
+    site = SiteAddress(house_number="101")
+    source = Memory([Hit("big", lot(BIG), site=site), Hit("across", lot(across), site=site)])
+    along = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
+    prop = Property("a", address="101 Main St")
+    answer = ParcelBoundaryService(by_number, source, Told(along)).look_up(prop)
+    assert isinstance(answer, NotLocated)
+    assert answer.reason == "address_unconfirmed"
+    given = Property("a", STREET.x, 34.9999, address="101 Main St")
+    nearest = ParcelBoundaryService(by_number, source).look_up(given)
+    assert isinstance(nearest, Lot)
+    assert nearest.boundary.parcel_ids == ("big",)
+
+
 def test_a_geocoders_point_at_a_house_without_a_lot_has_a_circle() -> None:
     at_the_house = Located(-90.01, 35.0, "geocode_server", 0.98)
     asked = numbered(addressed("big", BIG, "101 MAIN ST"), geocoder=Told(at_the_house))

@@ -15,7 +15,7 @@ from shapely.affinity import translate
 from parcels.lots import (
     distances_m,
     lot_at,
-    nearest_with_number,
+    near_with_number,
     places,
     same_place,
     with_address,
@@ -112,11 +112,11 @@ def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
         Hit("lost", None, site=SiteAddress(line="107 MAIN ST")),
     ]
     found = {
-        number: nearest_with_number(street, rows, read_address(f"{number} Main St"), 40)
+        number: near_with_number(street, rows, read_address(f"{number} Main St"), 40)
         for number in (101, 103, 105, 107)
     }
-    ids = {number: place.parcel_ids if place else None for number, place in found.items()}
-    assert ids == {101: ("west",), 103: ("east",), 105: None, 107: None}
+    ids = {number: [place.parcel_ids[0] for place in lots] for number, lots in found.items()}
+    assert ids == {101: ["west"], 103: ["east"], 105: [], 107: []}
 
 
 def test_a_number_without_a_street_takes_the_nearest() -> None:
@@ -125,9 +125,16 @@ def test_a_number_without_a_street_takes_the_nearest() -> None:
         hit("near", WEST, house_number="101"),
         hit("across", translate(WEST, 0, -0.00135), house_number="101.0"),
     ]
-    lot = nearest_with_number(street, rows, read_address("101 Main St"), 40)
-    assert lot is not None
-    assert lot.parcel_ids == ("near",)
+    lots = near_with_number(street, rows, read_address("101 Main St"), 40)
+    assert [lot.parcel_ids for lot in lots] == [("near",), ("across",)]
+
+
+def test_nearby_the_better_agreement_goes_before_the_nearer_lot() -> None:
+    street = Point(-90.0005, 34.99985)
+    across = hit("across", translate(WEST, 0, -0.00135), "101 N MAIN ST")
+    rows = [hit("near", WEST, "101 MAIN ST"), across, Hit("flat", across.geometry)]
+    lots = near_with_number(street, rows, read_address("101 N Main St"), 40)
+    assert [lot.parcel_ids for lot in lots] == [("across", "flat")]
 
 
 def test_an_address_finds_one_lot_or_says_that_there_are_more() -> None:
