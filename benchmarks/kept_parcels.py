@@ -17,10 +17,10 @@ from shapely import MultiPolygon, Point
 
 from benchmarks.commands import environment
 from benchmarks.results import Result, save
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import FolderCache, KeptLayer, LayerKey, ParcelCache
 from parcels.cache.fetch import fetch_layer
 from parcels.source import Hit, Page, SiteAddress, Stamp
-from parcels.streetaddress import StreetAddress
 
 LOTS, PAGE, QUESTIONS = 353_214, 1_000, 5_000
 ACROSS = 600

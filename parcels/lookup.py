@@ -9,6 +9,7 @@ from typing import TypeVar
 import shapely
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.boundary import (
     Answer,
     Boundary,
@@ -24,7 +25,6 @@ from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.lots import Place, lot_at, near_with_number, places
 from parcels.measure import area_m2, polygonal
 from parcels.source import Found, ParcelSource
-from parcels.streetaddress import StreetAddress
 
 # How far from a point in the street the lot may lie that has the house number.
 NEAR_M = 40.0

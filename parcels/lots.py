@@ -12,10 +12,10 @@ from pyproj import Geod
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
-from parcels.agreement import elsewhere, is_numbered, may_be, rating
+from parcels.addresses.agreement import elsewhere, is_numbered, may_be, rating
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.measure import area_m2, areas_m2
 from parcels.source import Hit
-from parcels.streetaddress import StreetAddress
 
 # A centimetre from north to south, and less from east to west: the noise of coordinates that
 # were projected, rounded, or drawn twice. No two lots are so alike.

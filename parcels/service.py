@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress, parse_address, read_address
 from parcels.boundary import (
     Answer,
     Boundary,
@@ -25,7 +26,6 @@ from parcels.lookup import LookUp, Spot, unavailable
 from parcels.measure import area_m2, buffer_m
 from parcels.outside import Outside
 from parcels.source import ParcelSource
-from parcels.streetaddress import StreetAddress, parse_address, read_address
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache

@@ -12,9 +12,9 @@ import shapely
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.errors import GeometryError, ParcelsError
 from parcels.measure import on_earth, polygonal
-from parcels.streetaddress import StreetAddress
 
 Extent = tuple[float, float, float, float]
 

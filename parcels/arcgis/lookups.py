@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from parcels.agreement import may_be
+from parcels.addresses.agreement import may_be
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.batches import Result, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery
@@ -13,7 +14,6 @@ from parcels.arcgis.where import at_address, either, one_of, value
 from parcels.errors import SourceMisconfigured
 from parcels.fieldnames import no_parcel_id
 from parcels.source import Found, Hit
-from parcels.streetaddress import StreetAddress
 
 _IDS = 100
 # Each is two or three conditions that no index of the county's helps with.

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
 from parcels.arcgis.harvest import harvest, stamp
@@ -17,7 +18,6 @@ from parcels.arcgis.query import LayerQuery
 from parcels.county import County
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.source import Extent, Found, Page, Stamp
-from parcels.streetaddress import StreetAddress
 
 _Result = TypeVar("_Result")
 _Question = TypeVar("_Question", str, Point, StreetAddress)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.columns import Columns
 from parcels.arcgis.layer import LayerInfo
-from parcels.streetaddress import StreetAddress
 
 # "SELECT … LIKE … ESCAPE", as Esri's SQL reference for query expressions writes it.
 _ESCAPE = "$"

@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache.protocol import CopiedLayer, LayerKey, ParcelCache
 from parcels.cache.whole import WholeCopy
 from parcels.errors import ParcelsError
 from parcels.source import Extent, Found, ParcelSource, Stamp
-from parcels.streetaddress import StreetAddress
 
 log = logging.getLogger(__name__)
 

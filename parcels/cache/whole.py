@@ -11,13 +11,13 @@ import shapely
 from shapely import Point
 from shapely.geometry.base import BaseGeometry
 
-from parcels.agreement import may_be
-from parcels.housenumber import numbers_in
+from parcels.addresses.agreement import may_be
+from parcels.addresses.housenumber import numbers_in
+from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.streetname import hint, words
 from parcels.lots import distances_m, same_place
 from parcels.measure import buffer_m
 from parcels.source import Extent, Found, Hit, SiteAddress
-from parcels.streetaddress import StreetAddress
-from parcels.streetname import hint, words
 
 # A buffer's sides lie a little inside of its circle.
 _ROUND = 1.002

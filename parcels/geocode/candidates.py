@@ -9,10 +9,10 @@ from typing import Any
 
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.boundary import Located
 from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
 from parcels.lots import distances_m
-from parcels.streetaddress import StreetAddress
 
 _LOWEST_SCORE = 80.0
 # What a match is, in Esri's words. Any other (a street, a town, a ZIP code) is no house; older

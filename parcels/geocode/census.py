@@ -9,12 +9,12 @@ import csv
 import io
 from collections.abc import Sequence
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.client import ArcGISClient
 from parcels.boundary import Located
 from parcels.errors import IncompleteAnswer, ParcelsError
 from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
-from parcels.streetaddress import StreetAddress
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"
 _BENCHMARK = "Public_AR_Current"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from parcels.agreement import elsewhere, rating
+from parcels.addresses.agreement import elsewhere, rating
+from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
 from parcels.source import SiteAddress
-from parcels.streetaddress import StreetAddress, parse_address
 
 
 @dataclass(frozen=True, slots=True)

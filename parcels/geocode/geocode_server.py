@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.client import ArcGISClient
 from parcels.county import County
 from parcels.errors import (
@@ -23,7 +24,6 @@ from parcels.errors import (
 )
 from parcels.geocode.candidates import attributes, best
 from parcels.geocode.finding import Finding
-from parcels.streetaddress import StreetAddress
 
 _USUAL_BATCH, _LARGEST_BATCH = 100, 1_000
 _CANDIDATES = "10"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.boundary import Located, NotLocated
 from parcels.county import County
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
@@ -16,7 +17,6 @@ from parcels.geocode.geocode_server import GeocodeServer
 from parcels.geocode.parcel_layer import ParcelLayer
 from parcels.outside import Outside
 from parcels.source import ParcelSource
-from parcels.streetaddress import StreetAddress
 
 # A house of the county may lie so far beyond the outermost parcel that the layer has.
 _BEYOND_PARCELS_M = 1_000.0

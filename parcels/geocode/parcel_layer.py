@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import shapely
 
-from parcels.agreement import agrees, rating, written
+from parcels.addresses.agreement import agrees, rating, written
+from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.streetname import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.finding import Finding, Miss, ambiguous
 from parcels.lots import Place, with_address
 from parcels.source import Found, ParcelSource
-from parcels.streetaddress import StreetAddress
-from parcels.streetname import Agreement
 
 # Where one side leaves out a direction or a suffix, and only one lot agrees.
 _LOOSE_CONFIDENCE = 0.9

@@ -21,10 +21,10 @@ from servers.koop import (
 )
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
 from parcels.source import Found, lot_geometry
-from parcels.streetaddress import StreetAddress, parse_address
 
 FIELDS = {
     "parcel_id": "APN",

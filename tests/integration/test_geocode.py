@@ -19,6 +19,7 @@ from servers.scripted import Call, Reply, scripted
 from servers.streets import Street, county_lots
 
 from parcels import Boundary, County, Located, NoBoundary, ParcelBoundaryService, Property
+from parcels.addresses.streetaddress import StreetAddress, read_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.client import ArcGISClient
 from parcels.boundary import NotLocated
@@ -29,7 +30,6 @@ from parcels.geocode.census import Census
 from parcels.geocode.finding import Miss
 from parcels.geocode.geocode_server import GeocodeServer
 from parcels.lots import distances_m
-from parcels.streetaddress import StreetAddress, read_address
 
 MAIN = Street("MAIN ST")
 # The same name in another town.

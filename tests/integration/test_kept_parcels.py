@@ -13,11 +13,11 @@ import shapely
 from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
 from shapely import MultiPolygon, Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
 from parcels.cache.fetch import fetch_layer
 from parcels.errors import CacheError, IncompleteAnswer, SourceUnavailable
 from parcels.source import Found, Hit, Page, SiteAddress, Stamp
-from parcels.streetaddress import StreetAddress
 from pipeline.store.database import Database
 from pipeline.store.parcels import DatabaseCache
 

@@ -11,6 +11,7 @@ from pyproj import CRS, Transformer
 from shapely import Point
 
 from parcels import County
+from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.client import ArcGISClient
 from parcels.arcgis.columns import columns_of
@@ -20,7 +21,6 @@ from parcels.arcgis.where import at_address, like, literal, value
 from parcels.county import ParcelFields
 from parcels.errors import SourceMisconfigured
 from parcels.source import Found, SiteAddress
-from parcels.streetaddress import StreetAddress, parse_address
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 LAYER: dict[str, Any] = {

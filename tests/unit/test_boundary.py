@@ -23,6 +23,7 @@ from parcels import (
     ParcelBoundaryService,
     Property,
 )
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.boundary import Unavailable
 from parcels.county import ParcelFields
 from parcels.errors import (
@@ -35,7 +36,6 @@ from parcels.errors import (
 from parcels.geocode import Geocoder
 from parcels.lots import distances_m
 from parcels.source import Extent, Found, Hit, SiteAddress, lot_geometry
-from parcels.streetaddress import StreetAddress
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")
 BIG, SMALL = box(-90.001, 35.0, -90.0, 35.001), box(-90.0006, 35.0002, -90.0004, 35.0004)

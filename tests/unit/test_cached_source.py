@@ -10,11 +10,11 @@ import pytest
 from askedsource import ORIGIN, SOUTH, WEST, AskedSource, inside
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.cache.fetch import fetch_layer
 from parcels.errors import AuthenticationRequired, CacheError, SourceUnavailable
 from parcels.source import Found, Stamp
-from parcels.streetaddress import StreetAddress
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 NOWHERE = Point(WEST - 1, SOUTH)

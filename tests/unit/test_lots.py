@@ -12,6 +12,7 @@ from pyproj import Geod
 from shapely import MultiPolygon, Point, box
 from shapely.affinity import translate
 
+from parcels.addresses.streetaddress import read_address
 from parcels.lots import (
     distances_m,
     lot_at,
@@ -21,7 +22,6 @@ from parcels.lots import (
     with_address,
 )
 from parcels.source import Hit, SiteAddress, lot_geometry
-from parcels.streetaddress import read_address
 
 WEST, EAST = box(-90.001, 35.0, -90.0, 35.001), box(-90.0, 35.0, -89.9995, 35.001)
 ROAD = box(-90.002, 34.9998, -89.998, 35.0)

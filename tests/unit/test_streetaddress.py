@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parcels.agreement import agrees, elsewhere, may_be, number_agrees, rating
+from parcels.addresses.agreement import agrees, elsewhere, may_be, number_agrees, rating
+from parcels.addresses.housenumber import read_house_number
+from parcels.addresses.streetaddress import StreetAddress, parse_address, read_address
+from parcels.addresses.streetname import hint, read_street, suffixes
 from parcels.errors import PropertyError
-from parcels.housenumber import read_house_number
 from parcels.source import SiteAddress
-from parcels.streetaddress import StreetAddress, parse_address, read_address
-from parcels.streetname import hint, read_street, suffixes
 
 # As people write it, and as assessors do.
 SAME = [

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parcels.housenumber import HouseNumber, read_house_number
+from parcels.addresses.housenumber import HouseNumber, read_house_number
+from parcels.addresses.streetaddress import StreetAddress, city_text, parse_address, unit_text
+from parcels.addresses.streetname import Agreement, StreetName, read_street
 from parcels.source import SiteAddress
-from parcels.streetaddress import StreetAddress, city_text, parse_address, unit_text
-from parcels.streetname import Agreement, StreetName, read_street
 
 
 def agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely import Point
 
+from parcels.addresses.streetaddress import StreetAddress
 from parcels.county import County
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
 from parcels.fieldnames import as_written, choose_parcel_id, no_parcel_id
+from parcels.files.rows import Rows
+from parcels.files.selfcontained import check_self_contained
 from parcels.measure import on_earth
-from parcels.rows import Rows
-from parcels.selfcontained import check_self_contained
 from parcels.source import Extent, Found, lot_geometry
-from parcels.streetaddress import StreetAddress
 
 _PARQUET = (".parquet", ".geoparquet")
 

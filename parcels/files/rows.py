@@ -12,14 +12,14 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Point
 
-from parcels.agreement import may_be
+from parcels.addresses.agreement import may_be
+from parcels.addresses.housenumber import numbers_in
+from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.streetname import hint, words
 from parcels.county import ParcelFields
 from parcels.fieldnames import id_text, site_address
-from parcels.housenumber import numbers_in
 from parcels.lots import distances_m, same_place
 from parcels.source import Hit, SiteAddress, lot_geometry
-from parcels.streetaddress import StreetAddress
-from parcels.streetname import hint, words
 
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
 

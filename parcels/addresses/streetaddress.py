@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
+from parcels.addresses.housenumber import read_house_number
+from parcels.addresses.streetname import read_street, suffixes, words
 from parcels.errors import PropertyError
-from parcels.housenumber import read_house_number
-from parcels.streetname import read_street, suffixes, words
 
 _BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
 _COUNTRY = re.compile(r"[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)$")

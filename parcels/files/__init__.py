@@ -1,0 +1,10 @@
+"""Parcels of a file: any vector that GDAL reads, or GeoParquet.
+
+source          a ParcelSource over the file
+rows            the file in memory, with an index by place, by id and by address
+selfcontained   refuses files that would make GDAL open something else
+"""
+
+from parcels.files.source import FileSource
+
+__all__ = ["FileSource"]
