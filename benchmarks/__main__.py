@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     "spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
-    "harvest", "points",
+    "harvest", "points", "kept_parcels",
 )  # fmt: skip
 
 

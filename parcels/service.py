@@ -56,9 +56,10 @@ class ParcelBoundaryService:
         geocoder: Geocoder | None = None,
         cache: ParcelCache | None = None,
     ) -> None:
-        """`source` replaces the one that the county names; `cache` keeps what its server says.
+        """`source` replaces the one that the county names; `cache` keeps what the latter says.
 
-        A county with a file of its own needs no cache, and leaves it alone.
+        A county with a file of its own needs no cache, and leaves it alone, as a `source` that
+        is given does: wrap that in a `CachedSource`.
 
         Raises:
             SourceMisconfigured: the county is synthetic and has not been generated.

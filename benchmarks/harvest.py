@@ -1,0 +1,126 @@
+"""A whole layer of 20,000 lots while 5 % of the calls fail: who has all of them in the end."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks import peers
+from benchmarks.results import Result, save
+from benchmarks.served_lots import LOTS, POLITE, UNLIMITED, WHAT, county, served
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+
+if TYPE_CHECKING:
+    from servers.koop import FeatureServer
+
+SEEDS = range(1, 11)
+SHARE = 0.05
+# esridump waits 10 s at every fifth call; ten harvests with that would take a quarter of an hour.
+ESRIDUMP_PAUSE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What came of one: the ids, the seconds, and the error that ended it."""
+
+    ids: list[str]
+    seconds: float
+    error: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Every lot, and none twice."""
+        return self.error is None and len(self.ids) == len(set(self.ids)) == LOTS
+
+
+Fetch = Callable[["FeatureServer"], Harvest]
+
+
+def ours(calls_per_second: float) -> Fetch:
+    def fetch(server: FeatureServer) -> Harvest:
+        entry = county(server, calls_per_second)
+
+        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+            time.sleep(wait_s)
+
+        started = time.perf_counter()
+        source = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.hits]
+        return Harvest(ids, time.perf_counter() - started)
+
+    return fetch
+
+
+def peer(name: str, pause_s: float = 0.0) -> Fetch:
+    def fetch(server: FeatureServer) -> Harvest:
+        given = {"peer": name, "url": f"{server.url}/0", "pause_s": pause_s}
+        return Harvest(**peers.ask("peers_harvest.py", given))
+
+    return fetch
+
+
+TOOLS: dict[str, Fetch] = {
+    "Lotline, 4 calls a second": ours(POLITE),
+    "Lotline, without that limit": ours(UNLIMITED),
+    f"pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
+    f"esridump {peers.version('esridump')}, without its pauses": peer("esridump"),
+    f"restgdf {peers.version('restgdf')}, `get_gdf`": peer("restgdf"),
+    f"restgdf {peers.version('restgdf')}, `stream_rows`, split": peer("restgdf_split"),
+}
+
+
+def run() -> None:
+    peers.interpreter()
+    with served() as server:
+        rows = [_row(name, fetch, server) for name, fetch in TOOLS.items()]
+        server.mend()
+        paused = peer("esridump", ESRIDUMP_PAUSE_S)(server)
+    save(
+        Result(
+            name="harvest",
+            order=46,
+            title="A layer of 20,000 lots, 5 % of the calls failing",
+            command="python -m benchmarks harvest",
+            columns=["tool", "whole harvests", "s", "requests", "in flight", "else"],
+            rows=rows,
+            notes=[
+                f"{WHAT} {SHARE:.0%} of the calls, chosen by a seed, answer with HTTP 500; "
+                f"{len(SEEDS)} seeds. Whole is: no error, every lot, none twice. Seconds and "
+                "requests are medians of the whole harvests (of all, where none is whole), in "
+                "flight the most calls at once that the server saw. "
+                f"With its own pauses esridump takes {paused.seconds:.0f} s where nothing fails.",
+            ],
+        )
+    )
+
+
+def _row(name: str, fetch: Fetch, server: FeatureServer) -> list[str]:
+    harvests: list[Harvest] = []
+    requests: list[int] = []
+    most_in_flight = 0
+    for seed in SEEDS:
+        server.fail("http500", share=SHARE, seed=seed)
+        harvests.append(fetch(server))
+        requests.append(len(server.calls))
+        most_in_flight = max(most_in_flight, server.most_in_flight)
+    whole = [i for i, harvest in enumerate(harvests) if harvest.is_whole]
+    shown = whole or range(len(harvests))
+    errors = {harvest.error for harvest in harvests if harvest.error}
+    silent = sum(harvest.error is None and not harvest.is_whole for harvest in harvests)
+    faults = sorted({_kind(error) for error in errors}) + [f"{silent} short"] * (silent > 0)
+    return [
+        name,
+        f"{len(whole)} of {len(harvests)}",
+        f"{statistics.median(harvests[i].seconds for i in shown):.1f}",
+        f"{statistics.median(requests[i] for i in shown):.0f}",
+        str(most_in_flight),
+        "; ".join(faults),
+    ]
+
+
+def _kind(error: str) -> str:
+    return f"`{error.split(':', 1)[0].rsplit('.', 1)[-1]}`"

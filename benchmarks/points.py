@@ -1,0 +1,117 @@
+"""The lots of 5,000 points: how many requests the county's server gets, and how long it takes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import shapely
+from shapely import Point
+
+from benchmarks import peers
+from benchmarks.results import Result, save
+from benchmarks.served_lots import POLITE, UNLIMITED, WHAT, county, served
+from parcels import Boundary, ParcelBoundaryService, Property
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.client import ArcGISClient
+from parcels.cache import CachedSource, FolderCache, LayerKey
+from parcels.source import ParcelSource
+
+if TYPE_CHECKING:
+    from servers.koop import FeatureServer
+
+POINTS = 5_000
+Ids = list[list[str]]
+Find = Callable[["FeatureServer", list[Point]], tuple[Ids, float]]
+
+
+def ours(calls_per_second: float, cache: FolderCache | None = None) -> Find:
+    def find(server: FeatureServer, points: list[Point]) -> tuple[Ids, float]:
+        entry = county(server, calls_per_second)
+
+        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+            time.sleep(wait_s)
+
+        props = [Property(str(i), point.x, point.y) for i, point in enumerate(points)]
+        started = time.perf_counter()
+        layer = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        source: ParcelSource = layer
+        if cache is not None:
+            source = CachedSource(layer, cache, LayerKey.of(entry))
+        found = ParcelBoundaryService(entry, source).boundaries(props)
+        took_s = time.perf_counter() - started
+        return [_ids(boundary) for boundary in found], took_s
+
+    return find
+
+
+def _ids(found: object) -> list[str]:
+    return list(found.parcel_ids) if isinstance(found, Boundary) else []
+
+
+def peer(name: str) -> Find:
+    def find(server: FeatureServer, points: list[Point]) -> tuple[Ids, float]:
+        given = {
+            "peer": name,
+            "url": f"{server.url}/0",
+            "points": [[point.x, point.y] for point in points],
+        }
+        told = peers.ask("peers_points.py", given, timeout_s=3_000)
+        return told["ids"], told["seconds"]
+
+    return find
+
+
+def run() -> None:
+    peers.interpreter()
+    with tempfile.TemporaryDirectory() as folder, served() as server:
+        points = list(server.parcels.geometry.representative_point()[:POINTS])
+        true = [set(ids) for ids in _true_ids(server, points)]
+        kept = FolderCache(Path(folder))
+        tools: dict[str, Find] = {
+            "Lotline, 4 calls a second": ours(POLITE),
+            "Lotline, without that limit": ours(UNLIMITED, kept),
+            "Lotline, the same points again": ours(POLITE, kept),
+            f"one query a point, requests {peers.version('requests')}": peer("requests"),
+            f"one query a point, pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
+        }
+        rows = [_row(name, find, server, points, true) for name, find in tools.items()]
+    save(
+        Result(
+            name="points",
+            order=44,
+            title="The lots of 5,000 points",
+            command="python -m benchmarks points",
+            columns=["tool", "requests", "s", "right"],
+            rows=rows,
+            notes=[
+                f"{WHAT} Requests are those that the server counted, all of them. Right is a point "
+                "whose lot it is, among others where lots overlap. Lotline chooses one lot, and "
+                "measures it; the others return rows. "
+                f"{true.count(set())} of the points lie, for GEOS, in no lot: the rings of theirs "
+                "are invalid. Again: from the folder that the run before "
+                "filled. esridump and restgdf fetch layers, and are left out."
+            ],
+        )
+    )
+
+
+def _true_ids(server: FeatureServer, points: list[Point]) -> Ids:
+    lots = server.parcels
+    tree = shapely.STRtree(lots.geometry.to_numpy())
+    ids: Ids = [[] for _ in points]
+    for point, lot in zip(*tree.query(points, predicate="intersects").tolist(), strict=True):
+        ids[point].append(lots["APN"].iloc[lot])
+    return ids
+
+
+def _row(
+    name: str, find: Find, server: FeatureServer, points: list[Point], true: list[set[str]]
+) -> list[str]:
+    server.mend()
+    ids, took_s = find(server, points)
+    right = sum(bool(set(found) & of) for found, of in zip(ids, true, strict=True))
+    return [name, f"{len(server.calls):,}", f"{took_s:.1f}", f"{right:,}"]
