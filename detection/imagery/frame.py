@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import shapely
 from affine import Affine
-from pyproj import CRS, Proj, Transformer
+from numpy.typing import NDArray
+from pyproj import CRS, Proj
 from shapely.geometry.base import BaseGeometry
+
+from parcels.crs import from_wgs84, to_wgs84
+
+_Convert = Callable[[NDArray[np.object_], CRS], NDArray[np.object_]]
 
 # A projected CRS may be off by this share before its "metres" are not taken for metres:
 # UTM stays within 0.1 %, Web Mercator is 23 % off at Memphis.
@@ -66,11 +71,11 @@ class Frame:
 
     def from_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
         """A geometry of EPSG:4326 in the frame's CRS."""
-        return _reproject(geometry, "EPSG:4326", self.crs)
+        return _each(from_wgs84, geometry, self.crs)
 
     def to_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
         """A geometry (or an array of them) of the frame's CRS in EPSG:4326."""
-        return _reproject(geometry, self.crs, "EPSG:4326")
+        return _each(to_wgs84, geometry, self.crs)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,19 +122,16 @@ def utm_crs(longitude: float, latitude: float) -> str:
 
 
 @lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
+def _crs(crs: str) -> CRS:
+    return CRS.from_user_input(crs)
 
 
 @lru_cache(maxsize=64)
 def _unit_m(crs: str) -> float:
-    return float(CRS.from_user_input(crs).axis_info[0].unit_conversion_factor)
+    return float(_crs(crs).axis_info[0].unit_conversion_factor)
 
 
-def _reproject(geometry: Any, source: str, target: str) -> Any:  # noqa: ANN401 - one or an array
-    transformer = _transformer(source, target)
-
-    def both(xy: np.ndarray) -> np.ndarray:
-        return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
-
-    return shapely.transform(geometry, both)
+def _each(convert: _Convert, geometry: Any, crs: str) -> Any:  # noqa: ANN401 - one or an array
+    """The datum step is that of the lots, so that lot and picture lie on one another."""
+    converted = convert(np.atleast_1d(np.asarray(geometry, dtype=object)), _crs(crs))
+    return converted if isinstance(geometry, np.ndarray) else converted[0]

@@ -26,6 +26,7 @@ from detection.chips import (
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
 from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
 from parcels.boundary import Boundary
+from parcels.crs import from_wgs84
 from parcels.measure import area_m2
 
 
@@ -210,3 +211,16 @@ class TestPlan:
 
     def test_nothing_asked_nothing_planned(self) -> None:
         assert plan_chips([], Everywhere()) == ([], {})
+
+
+@pytest.mark.parametrize("crs", ["EPSG:26904", "EPSG:26911", "EPSG:2871", "EPSG:6339", "EPSG:3857"])
+def test_a_lot_and_a_picture_of_one_crs_lie_on_one_another(crs: str) -> None:
+    # 2871: California zone 2, NAD83(HARN), feet; PROJ alone would move it by more than a metre.
+    place = CRS.from_user_input(crs).area_of_use
+    assert place is not None
+    lot = shapely.Point((place.west + place.east) / 2, (place.south + place.north) / 2).buffer(
+        0.001
+    )
+    kept = from_wgs84(np.array([lot], dtype=object), CRS.from_user_input(crs))[0]
+    assert Frame(crs, 1.0).from_lonlat(lot).equals_exact(kept, 1e-6)
+    assert Frame(crs, 1.0).to_lonlat(kept).equals_exact(lot, 1e-9)
