@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import shutil
 import statistics
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from ruamel.yaml import YAML
 
 from benchmarks.results import Result, save
 from parcels.catalogue.editing import set_facts
@@ -23,7 +22,6 @@ from parcels.registry_entry import validated
 
 RUNS = 7
 COUNTY = "montrose-co"
-FACTS = {COUNTY: {"verified": "2026-05-31"}}
 
 
 def run() -> None:
@@ -33,12 +31,8 @@ def run() -> None:
         as_json = Path(name) / "registry.json"
         as_json.write_text(json.dumps(yaml.load(file.read_text(), Loader=yaml.CSafeLoader)))
 
-        def with_ruamel() -> None:
-            parser = YAML()
-            parser.preserve_quotes = True
-            content = parser.load(file.read_text())
-            content["counties"][COUNTY]["verified"] = "2026-05-31"
-            parser.dump(content, io.StringIO())
+        # By turns, for what is said already is not written again.
+        days = itertools.cycle(["2026-05-30", "2026-05-31"])
 
         ways: dict[str, dict[str, Callable[[], object]]] = {
             "find one county": {
@@ -55,8 +49,9 @@ def run() -> None:
                 "yaml.safe_load + pydantic": lambda: _all(_pure_loader(file)),
             },
             "change one": {
-                "Lotline: in its place, then checked": lambda: set_facts(file, FACTS),
-                "ruamel.yaml, there and back": with_ruamel,
+                "Lotline: ruamel.yaml there and back, then checked": lambda: set_facts(
+                    file, {COUNTY: {"verified": next(days)}}
+                ),
             },
         }
         rows = [row for what, peers in ways.items() for row in _measured(what, peers)]

@@ -66,17 +66,7 @@ def read_text(file: Path) -> str:
         raise RegistryError(f"{str(file)!r}: cannot be read: {error}") from error
 
 
-def compose_entries(text: str, file: Path) -> yaml.MappingNode | None:
-    """The nodes of a registry's entries, with the places where they stand; None for no entries.
-
-    `text` is what `parse_entries` reads without an error.
-    """
-    root = _parse(text, file, construct=False)
-    [(_, counties)] = root.value
-    return counties if isinstance(counties, yaml.MappingNode) else None
-
-
-def _parse(text: str, file: Path, *, construct: bool = True) -> Any:  # noqa: ANN401
+def _parse(text: str, file: Path) -> Any:  # noqa: ANN401
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -86,7 +76,7 @@ def _parse(text: str, file: Path, *, construct: bool = True) -> Any:  # noqa: AN
             raise RegistryError(
                 f"{file}: its aliases stand for more than {_MAX_NODES:,} values; write them out"
             )
-        return loader.construct_document(node) if construct else node
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         problem = error.problem or "cannot be read"

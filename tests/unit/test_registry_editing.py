@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import stat
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from parcels import load_registry
 from parcels.catalogue.editing import add_entry, set_facts
+from parcels.catalogue.shipped import SHIPPED
 from parcels.errors import RegistryError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,20 +22,21 @@ counties:
   a:  # named a
     name: 'A County'   # as people write it
     path: "lots a.gpkg"
-    fields: {parcel_id: APN,   city: TOWN}
+    fields: {parcel_id: APN, city: "TOWN"}  # theirs
     # A comment at the end of a.
+
 
   # The second.
   b:
-      path: b.gpkg
-      verified: 2020-01-01  # by hand
-      extent:
-        - 1
-        - 2
-        - 3
-        - 4  # north
-      # A comment on where.
-      where: A = 1
+    path: b.gpkg
+    verified: 2020-01-01  # by hand
+    extent:
+      - 1
+      - 2
+      - 3
+      - 4  # north
+    # A comment on where.
+    where: A = 1
 
   c: {path: c.gpkg, where: "X <> '}'"}
 """
@@ -45,9 +48,10 @@ def write(folder: Path, text: str = TEXT) -> Path:
     return file
 
 
-def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
-    old, new = before.splitlines(), after.splitlines()
-    return [line for line in old if line not in new], [line for line in new if line not in old]
+def changes(before: str, after: str) -> list[str]:
+    """The lines that went and came, as in a diff; a blank line is one too."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return [line for line in list(lines)[2:] if not line.startswith("@@")]
 
 
 def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -56,20 +60,17 @@ def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
     for county in load_registry(file).values():
         assert str(county.verified) == "2026-05-31"
         assert county.extent == (-90.3, 34.9, -89.6, 35.5)
-    gone, new = changed_lines(TEXT, file.read_text())
-    assert gone == [
-        "      verified: 2020-01-01  # by hand",
-        "        - 1", "        - 2", "        - 3", "        - 4  # north",
-        """  c: {path: c.gpkg, where: "X <> '}'"}""",
-    ]  # fmt: skip
-    assert new == [
-        "    verified: 2026-05-31",
-        "    extent: [-90.3, 34.9, -89.6, 35.5]",
-        "      verified: 2026-05-31  # by hand",
-        "        [-90.3, 34.9, -89.6, 35.5]  # north",
-        "  c: {verified: 2026-05-31, extent: [-90.3, 34.9, -89.6, 35.5], path: c.gpkg, "
+    assert changes(TEXT, file.read_text()) == [
+        "+    verified: 2026-05-31",
+        "+    extent: [-90.3, 34.9, -89.6, 35.5]",
+        "-    verified: 2020-01-01  # by hand",
+        "+    verified: 2026-05-31  # by hand",
+        "-      - 1", "-      - 2", "-      - 3", "-      - 4  # north",
+        "+      - -90.3", "+      - 34.9", "+      - -89.6", "+      - 35.5 # north",
+        """-  c: {path: c.gpkg, where: "X <> '}'"}""",
+        "+  c: {verified: 2026-05-31, extent: [-90.3, 34.9, -89.6, 35.5], path: c.gpkg, "
         """where: "X <> '}'"}""",
-    ]
+    ]  # fmt: skip
 
 
 def test_facts_said_twice_are_said_once(tmp_path: Path) -> None:
@@ -82,14 +83,75 @@ def test_facts_said_twice_are_said_once(tmp_path: Path) -> None:
 
 def test_a_fact_that_no_longer_holds_is_taken_away(tmp_path: Path) -> None:
     file = write(tmp_path)
-    set_facts(file, {"a": {"verified": None}, "b": {"verified": None}, "never": {"verified": None}})
-    assert changed_lines(TEXT, file.read_text()) == (
-        ["      verified: 2020-01-01  # by hand"],
-        [],
+    set_facts(file, {"a": FACTS, "c": FACTS})
+    set_facts(file, {name: dict.fromkeys(FACTS) for name in ("a", "c", "never")})
+    assert file.read_text() == TEXT
+
+
+def test_a_fact_with_a_comment_leaves_its_key(tmp_path: Path) -> None:
+    text = TEXT.replace("    where: A = 1\n", "")
+    file = write(tmp_path, text.replace("  # north\n    # A comment on where.", "  # north"))
+    before = file.read_text()
+    set_facts(file, {"b": {"verified": None}})
+    assert changes(before, file.read_text()) == [
+        "-    verified: 2020-01-01  # by hand",
+        "+    verified:             # by hand",
+    ]
+    assert load_registry(file)["b"].verified is None
+
+
+def test_the_next_entrys_comment_stays_its_own(tmp_path: Path) -> None:
+    text = "counties:\n  a:\n    path: x\n    verified: 2020-01-01\n\n  # Of b.\n  b: {path: y}\n"
+    file = write(tmp_path, text)
+    set_facts(file, {"a": {"verified": None}})
+    assert file.read_text() == text.replace(" 2020-01-01", "")
+    set_facts(file, {"a": {"verified": "2026-05-31", "where": "A = 1"}})
+    assert file.read_text() == text.replace("    path", "    where: A = 1\n    path").replace(
+        "2020-01-01", "2026-05-31"
     )
-    set_facts(file, {"c": FACTS})
-    set_facts(file, {"c": {"verified": None}})
-    assert load_registry(file)["c"].verified is None
+
+
+def test_what_is_said_already_changes_nothing(tmp_path: Path) -> None:
+    text = "counties:\n  a:   {path: x,    verified: 2026-05-31}\n\n\n"
+    file = write(tmp_path, text)
+    set_facts(file, {"a": {"verified": "2026-05-31", "extent": None}})
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("  a: {path:   x}\n", "  a: {path: x}\n"),
+        ("  a:   {path: x,\n    where: y}\n", "  a: {path: x, where: y}\n"),
+        ("  a:\n      path: x\n", "  a:\n    path: x\n"),
+        ("  a:\n    alternates:\n    -   url: x\n", "  a:\n    alternates:\n    -   url: x\n"),
+        ("  a:\n    where: 'x\n      y'\n", "  a:\n    where: 'x y'\n"),
+        ('  a: {where: "\\u00e9"}\n', '  a: {where: "é"}\n'),
+        ("  a: {path: x}\n\n\n", "  a: {path: x}\n"),
+        ("  a: {path: x, fips: 06037, name: yes}\n", "  a: {path: x, fips: 06037, name: yes}\n"),
+        (
+            "  a:\n    where: |\n      A #1\n\n      B\n",
+            "  a:\n    where: |\n      A #1\n\n      B\n",
+        ),
+    ],
+)
+def test_what_is_laid_out_anew(tmp_path: Path, before: str, after: str) -> None:
+    file = write(tmp_path, f"counties:\n{before}")
+    add_entry(file, "z", ["path: z"])
+    assert file.read_text() == f"counties:\n{after}\n  z:\n    path: z\n"
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize("dash", [0, 2])
+def test_the_files_own_indentation_is_kept(tmp_path: Path, width: int, dash: int) -> None:
+    one, two, item = " " * width, " " * 2 * width, " " * (2 * width + dash)
+    text = (
+        f"---\n# Mine.\ncounties:\n{one}a:\n{two}path: x\n{two}bands:\n{item}- u: 1\n"
+        f"{item}  v: 2\n{item}# last\n{item}- 3\n"
+    )
+    file = write(tmp_path, text)
+    set_facts(file, {"a": {"verified": "2026-05-31"}})
+    assert changes(text, file.read_text()) == [f"+{two}verified: 2026-05-31"]
 
 
 def test_a_shipped_county_gets_an_entry(tmp_path: Path) -> None:
@@ -129,13 +191,28 @@ def test_letters_beyond_ascii_shift_nothing(tmp_path: Path) -> None:
     assert str(load_registry(file)["b"].verified) == "2026-05-31"
 
 
-def test_the_projects_own_registry_can_be_changed(tmp_path: Path) -> None:
-    before = (ROOT / "registry.yaml").read_text()
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("registry.yaml", ["shelby", "statewide-tn"]), (SHIPPED, ["ada-id", "yuma-az"])],
+)
+def test_of_the_projects_own_files_only_the_changed_lines_differ(
+    tmp_path: Path, name: str, keys: list[str]
+) -> None:
+    before = (ROOT / name).read_text()
     file = write(tmp_path, before)
-    set_facts(file, {"shelby": FACTS, "montrose-co": FACTS})
-    gone, new = changed_lines(before, file.read_text())
-    assert gone == []
-    assert len(new) == 4 + 1
+    set_facts(file, dict.fromkeys(keys, FACTS))
+    assert changes(before, file.read_text()) == 2 * [
+        "+    verified: 2026-05-31",
+        "+    extent: [-90.3, 34.9, -89.6, 35.5]",
+    ]
+
+
+@pytest.mark.parametrize("head", ["# Mine.\n---\n", "--- # Mine.\n# Theirs.\n", "%YAML 1.1\n---\n"])
+def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
+    text = f"{head}counties:\n  a: {{path: x}}\n"
+    file = write(tmp_path, text)
+    set_facts(file, {"a": {"verified": "2026-05-31"}})
+    assert file.read_text() == text.replace("{path", "{verified: 2026-05-31, path")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +220,10 @@ def test_the_projects_own_registry_can_be_changed(tmp_path: Path) -> None:
     [
         "counties: {a: {path: x}}\n",
         "counties:\n  a: &base {path: x}\n  b: *base\n",
-        "counties:\n  a: {}\n",
+        "counties:\n  a:\n",
+        "counties:\n  a: {path: x,\n    # A comment between brackets.\n    where: y}\n",
+        "counties:\n  a: {path: x}\n...\n# After the end.\n",
+        "counties:\n  a: {extent: [1, 2, 3]}\n",
     ],
 )
 def test_a_layout_that_only_a_person_can_change_is_left_alone(tmp_path: Path, text: str) -> None:
