@@ -12,7 +12,6 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
@@ -24,6 +23,7 @@ from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
 from detection.imagery.nodata import valid_pixels
+from parcels.errors import GeometryError
 
 # Two grids are one where they differ by less than this share of a pixel.
 GRID_TOLERANCE = 0.01
@@ -82,7 +82,7 @@ class GeoTiff:
                 crs = _short_name(dataset.crs.to_wkt())
                 footprint = _footprint(dataset, crs)
                 frame, window = _own_grid(dataset, crs, footprint)
-            except (ProjError, CRSError) as error:
+            except (GeometryError, CRSError) as error:
                 # A local or engineering CRS, say, which nobody can tie to the Earth.
                 raise ImageryError(
                     f"{path}: its CRS cannot be brought to longitude and latitude ({error}): "
@@ -181,7 +181,7 @@ def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
     # Straight sides are curved in degrees, so they get more corners.
     lonlat: Polygon = Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
     if not np.isfinite(shapely.get_coordinates(lonlat)).all():
-        raise ProjError("its corners lie beyond what the CRS covers")
+        raise GeometryError("its corners lie beyond what the CRS covers")
     return lonlat
 
 
