@@ -20,7 +20,6 @@ from parcels.errors import AuthenticationRequired, SourceError, SourceMisconfigu
 _TRIES = 10
 # After a call that used them all up: a server that is down is known for that after 16 tries.
 _TRIES_WHILE_DOWN = 3
-_LONGEST_CALL_S = 180.0
 _wait_s = wait_random_exponential(multiplier=0.5, max=5)
 
 T = TypeVar("T")
@@ -37,6 +36,7 @@ class ArcGISClient:
         sleep, clock: how to wait, and how to know how long. Hosts are shared by the clients that
             have the same ones.
         read_s: how long a server may be silent.
+        trying_s: no call is tried again after so long.
         allow_private: whether servers may be on loopback or in private ranges.
         headers: sent with every call, but never to a host that a server refers to.
         legacy_tls: hosts that only do TLS renegotiation of before 2010.
@@ -51,6 +51,7 @@ class ArcGISClient:
         sleep: Sleep = time.sleep,
         clock: Clock = time.monotonic,
         read_s: float = 30.0,
+        trying_s: float = 180.0,
         allow_private: bool = False,
         headers: Mapping[str, str] | None = None,
         legacy_tls: Collection[str] = (),
@@ -59,7 +60,7 @@ class ArcGISClient:
         calls_per_second: float = 4.0,
     ) -> None:
         self._sleep, self._clock = sleep, clock
-        self._read_s = read_s
+        self._read_s, self._trying_s = read_s, trying_s
         self._headers = dict(headers or {})
         self._sign_in = token
         if token is not None and token.referer is not None:
@@ -81,12 +82,14 @@ class ArcGISClient:
         sleep: Sleep = time.sleep,
         clock: Clock = time.monotonic,
         read_s: float = 30.0,
+        trying_s: float = 180.0,
     ) -> ArcGISClient:
         """The client for a county's parcel servers, as its registry entry wants it."""
         return cls(
             sleep=sleep,
             clock=clock,
             read_s=read_s,
+            trying_s=trying_s,
             allow_private=county.allow_private,
             headers=county.headers,
             legacy_tls=county.legacy_tls,
@@ -163,7 +166,7 @@ class ArcGISClient:
         began_s = self._clock()
 
         def is_enough(state: RetryCallState) -> bool:
-            return state.attempt_number >= tries or self._clock() - began_s > _LONGEST_CALL_S
+            return state.attempt_number >= tries or self._clock() - began_s > self._trying_s
 
         retrying = Retrying(
             stop=is_enough,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -18,6 +19,7 @@ from shapely import Point
 
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.hosts import Clock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.editing import Facts
@@ -27,6 +29,11 @@ from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, Sour
 from parcels.source import Extent, Hit
 
 _LOTS = 5
+# A silent layer costs two reads, and so does one alternate; no other is asked after that. A county
+# that does not answer is known for it within a minute, not in three for each of its layers.
+_READ_S = 12.0
+_TRYING_S = 23.0
+_ASKING_S = 35.0
 # Counties whose hosts differ are asked at once; a host is asked for one after the other.
 _HOSTS_AT_ONCE = 16
 # The boxes of counties are drawn from simplified lines, and islands and piers stick out.
@@ -107,25 +114,32 @@ def _guarded(verify: Callable[[County], Verdict], county: County) -> Verdict:
         return Verdict(county, f"cannot be judged: {type(error).__name__}: {error}", for_now=True)
 
 
-def verify_county(county: County, client: ArcGISClient | None = None) -> Verdict:
-    """Ask a county's layer and its alternates."""
+def verify_county(
+    county: County, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
+) -> Verdict:
+    """Ask a county's layer, and its alternates while there is time."""
+    began_s = clock()
     try:
-        client = client or ArcGISClient.of(county)
+        client = ArcGISClient.of(
+            county, sleep=sleep, clock=clock, read_s=_READ_S, trying_s=_TRYING_S
+        )
     except ParcelsError as error:
         return Verdict(county, str(error))
     first, *others = (
         LayerQuery(layer, county.fields, county.where, client, Breaker()) for layer in county.layers
     )
     verdict = _verify_layer(first, county)
+    notes = list(verdict.notes)
     for layer in others:
-        other = _verify_layer(layer, county)
-        if other.problem is not None:
-            verdict = replace(verdict, notes=(*verdict.notes, f"alternate {other.problem}"))
+        if clock() - began_s > _ASKING_S:
+            notes.append(f"alternate {layer.origin}: not asked, as the others took too long")
+            continue
+        problem = _verify_layer(layer, county).problem
+        if problem is not None:
+            notes.append(f"alternate {problem}")
         elif not verdict.in_order:
-            verdict = replace(
-                verdict, notes=(*verdict.notes, f"alternate {layer.origin}: in order")
-            )
-    return verdict
+            notes.append(f"alternate {layer.origin}: in order")
+    return replace(verdict, notes=tuple(notes))
 
 
 def _verify_layer(layer: LayerQuery, county: County) -> Verdict:

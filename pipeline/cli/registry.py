@@ -123,7 +123,9 @@ def verify(
     """Ask the counties' servers whether their entries still hold.
 
     Without names: those of the registry file. What is in order is marked there with the day and
-    the extent; what fails loses the mark; what does not answer keeps it.
+    the extent; what fails loses the mark; what does not answer keeps it. A server that is silent
+    for 12 seconds is asked once more; a county that does not answer is given up within a minute
+    or so.
     """
     from parcels.catalogue.verify import verify_all
 

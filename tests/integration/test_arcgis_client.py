@@ -231,6 +231,9 @@ class TestTryingAgain:
         with pytest.raises(TryAgain, match="error 504"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 4
+        with pytest.raises(TryAgain, match="error 504"):
+            client(fake, trying_s=60).get_json(server.url, {})
+        assert len(server.calls) == 4 + 2
 
     @pytest.mark.parametrize("body", [b"", b'{"features": [{"attri'])
     def test_a_dropped_connection_and_half_an_answer_are_tried_again(

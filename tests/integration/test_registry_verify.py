@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from faketime import FakeTime
 from servers.koop import FeatureServer, feature_server, synthetic_lots
+from servers.scripted import Call, Reply, scripted
 
 from parcels import County, load_registry
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.answers import TryAgain
+from parcels.arcgis.exchange import Answer, Exchange, Question
 from parcels.catalogue.verify import Verdict, verify_all, verify_county
 from pipeline.cli.main import lotline
 
@@ -39,9 +42,7 @@ def county(server: FeatureServer, **more: object) -> County:
 
 
 def verified(server: FeatureServer, **more: object) -> Verdict:
-    there = county(server, **more)
-    client = ArcGISClient(sleep=lambda _: None, read_s=0.5, allow_private=True)
-    return verify_county(there, client)
+    return verify_county(county(server, **more), sleep=lambda _: None)
 
 
 def gone(server: FeatureServer) -> str:
@@ -159,6 +160,38 @@ def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
     verdict = verified(server, url=gone(server), alternates=[{"url": server.url, "layer": 0}])
     assert not verdict.in_order
     assert verdict.notes == (f"alternate {server.url}/0: in order",)
+
+
+def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
+    fake = FakeTime()
+
+    def silent(_: Call) -> Reply:
+        fake.now_s += 12  # as long as a read may take, and none of ours
+        return Reply(status=0)
+
+    with scripted(silent) as server:
+        there = {"url": server.url, "layer": 0}
+        asked = County(key="k", **there, alternates=[there, there, there], allow_private=True)
+        verdict = verify_county(asked, sleep=fake.sleep, clock=fake.clock)
+    assert verdict.for_now
+    assert len(server.calls) == 4
+    assert 48 < fake.now_s < 65
+    silent_too, *not_asked = verdict.notes
+    assert silent_too.startswith(f"alternate {server.url}/0: does not answer: ")
+    assert not_asked == 2 * [f"alternate {server.url}/0: not asked, as the others took too long"]
+
+
+def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def ask(_: Exchange, question: Question, read_s: float) -> Answer:
+        waited.append(read_s)
+        raise TryAgain(f"{question.url}: does not answer")
+
+    monkeypatch.setattr(Exchange, "ask", ask)
+    there = {"url": "https://gis.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
+    assert verify_county(County(key="k", **there), sleep=lambda _: None).for_now
+    assert set(waited) == {12.0}
 
 
 def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: Path) -> None:
