@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from parcels.county import ParcelFields
@@ -30,6 +31,7 @@ _PARCEL_ID_NAMES = (
     "folio",
     "ain",
 )
+_WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
 def choose_parcel_id(mapped: str | None, names: Sequence[str], where: str) -> str | None:
@@ -107,12 +109,12 @@ def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress
     Args:
         fields: the columns as the layer writes them.
     """
-    if fields.address is None and fields.house_number is None and fields.street is None:
+    line = (fields.address, fields.house_number, fields.street)
+    if not any((*line, fields.unit, fields.city, fields.postcode)):
         return None
 
     def text(column: str | None) -> str | None:
-        value = id_text(row.get(column)) if column is not None else None
-        return " ".join(value.split()) or None if value is not None else None
+        return None if column is None else _text(row.get(column))
 
     parts = [text(column) for column in fields.street or ()]
     return SiteAddress(
@@ -123,3 +125,10 @@ def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress
         city=text(fields.city),
         postcode=text(fields.postcode),
     )
+
+
+def _text(value: object) -> str | None:
+    """What a column says without the blanks around it; house numbers come as "123.0" too."""
+    text = (id_text(value) or "").strip()
+    number = _WHOLE_NUMBER.fullmatch(text)
+    return number[1] if number else text or None

@@ -50,7 +50,7 @@ def with_addresses(
 
 
 def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Hit, ...]:
-    column = layer.columns.parcel_id
+    column = layer.columns.fields.parcel_id
     if column is None:
         raise no_parcel_id(list(layer.info.fields), layer.origin)
     numeric = layer.info.is_numeric(column)
@@ -68,7 +68,9 @@ def _rows_with_addresses(layer: LayerQuery, addresses: Sequence[StreetAddress]) 
             f"{', '.join(layer.info.fields) or 'none'}"
         )
     conditions = {
-        sql for address in addresses if (sql := at_address(layer.columns, layer.info, address))
+        sql
+        for address in addresses
+        if (sql := at_address(layer.columns.fields, layer.info, address))
     }
     return _rows(layer, either(sorted(conditions))) if conditions else ()
 

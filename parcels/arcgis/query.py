@@ -28,6 +28,7 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
+from parcels.fieldnames import site_address
 from parcels.source import Hit
 
 ObjectIds = NDArray[np.int64]
@@ -198,7 +199,7 @@ class LayerQuery:
                 parcel_id=self.columns.parcel_id_of(attributes),
                 geometry=None if isinstance(lot, GeometryError) else lot,
                 object_id=self.columns.object_id_of(attributes),
-                site=self.columns.site_of(attributes),
+                site=site_address(self.columns.fields, attributes),
             )
             # Unstable pages send a row twice; rows without an id cannot be told apart.
             hits.setdefault(len(hits) if hit.object_id is None else ("id", hit.object_id), hit)

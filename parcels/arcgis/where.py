@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from parcels.addresses.streetaddress import StreetAddress
-from parcels.arcgis.columns import Columns
 from parcels.arcgis.layer import LayerInfo
+from parcels.county import ParcelFields
 
 # "SELECT … LIKE … ESCAPE", as Esri's SQL reference for query expressions writes it.
 _ESCAPE = "$"
@@ -56,25 +56,25 @@ def literal(text: str) -> str:
     return re.sub(rf"([%_{re.escape(_ESCAPE)}])", rf"{_ESCAPE}\1", text.upper())
 
 
-def at_address(columns: Columns, info: LayerInfo, address: StreetAddress) -> str | None:
+def at_address(fields: ParcelFields, info: LayerInfo, address: StreetAddress) -> str | None:
     """Rows that may have an address: too many rather than too few; None where none can.
 
     The columns have the house number and the street, or the whole line.
     """
     street = _street_pattern(address.street_name)
-    if columns.house_number is not None and columns.street:
-        number = _number_condition(columns.house_number, info, address.house_number)
+    if fields.house_number is not None and fields.street:
+        number = _number_condition(fields.house_number, info, address.house_number)
         if number is None or street is None:
             return number
-        return both(number, either(like(column, street) for column in columns.street))
-    if columns.address is None:
+        return both(number, either(like(column, street) for column in fields.street))
+    if fields.address is None:
         return None
     number_text = literal(_digits(address.house_number) or address.house_number)
     if street is None:
-        return like(columns.address, f"%{number_text}%")
+        return like(fields.address, f"%{number_text}%")
     # Number first, or street first as Tennessee writes it.
     return either(
-        like(columns.address, pattern)
+        like(fields.address, pattern)
         for pattern in (f"%{number_text}{street}", f"{street}{number_text}%")
     )
 

@@ -144,7 +144,7 @@ def verify_county(
 
 def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
     try:
-        columns = layer.columns
+        parcel_id = layer.columns.fields.parcel_id
         extent = layer.info.extent
         _check_place(extent, county, layer.origin)
         lot, point = _a_lot(layer)
@@ -153,10 +153,10 @@ def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
     except ParcelsError as error:
         return Verdict(county, str(error), for_now=isinstance(error, SourceUnavailable))
     notes = [] if extent is not None else ["the layer does not say where it lies"]
-    if columns.parcel_id is None:
+    if parcel_id is None:
         notes.append("no column of parcel ids is known; set fields: {parcel_id: …}")
     elif lot.parcel_id is None:
-        notes.append(f"{columns.parcel_id} is empty in the lot that was looked at")
+        notes.append(f"{parcel_id} is empty in the lot that was looked at")
     return Verdict(county, extent=extent, notes=tuple(notes))
 
 

@@ -20,6 +20,7 @@ from parcels.arcgis.reference import read_reference
 from parcels.arcgis.where import at_address, like, literal, value
 from parcels.county import ParcelFields
 from parcels.errors import SourceMisconfigured
+from parcels.fieldnames import site_address
 from parcels.source import Found, SiteAddress
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
@@ -221,9 +222,11 @@ def test_a_row_says_its_address_as_the_county_writes_it() -> None:
     columns = columns_of(info, fields, URL)
     assert columns.names == ("OBJECTID", "NUMBER", "PREDIR", "NAME", "SUFFIX", "CITY")
     attributes = {"NUMBER": 123.0, "PREDIR": " ", "NAME": "MAIN ", "SUFFIX": "ST", "CITY": None}
-    assert columns.site_of(attributes) == SiteAddress(house_number="123", street="MAIN ST")
-    assert columns.site_of({"NUMBER": "123.0"}) == SiteAddress(house_number="123")
-    assert columns_of(info, ParcelFields(), URL).site_of(attributes) is None
+    site = SiteAddress(house_number="123", street="MAIN ST")
+    assert site_address(columns.fields, attributes) == site
+    assert site_address(columns.fields, {"NUMBER": "123.0"}) == SiteAddress(house_number="123")
+    assert site_address(ParcelFields(), attributes) is None
+    assert site_address(ParcelFields(city="NAME"), attributes) == SiteAddress(city="MAIN")
 
 
 @pytest.mark.parametrize(
@@ -263,13 +266,13 @@ def test_an_address_is_asked_for_more_widely_than_it_is_written(
 ) -> None:
     info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
     fields = ParcelFields(house_number="NUMBER", street=("NAME",))
-    assert at_address(columns_of(info, fields, URL), info, address(asked)) == condition
+    assert at_address(columns_of(info, fields, URL).fields, info, address(asked)) == condition
 
 
 def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -> None:
     info = info_with(OBJECTID="OID", LINE="String")
     columns = columns_of(info, ParcelFields(address="LINE"), URL)
-    assert at_address(columns, info, address("123 Main St")) == (
+    assert at_address(columns.fields, info, address("123 Main St")) == (
         "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%')"
     )
 
