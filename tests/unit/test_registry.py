@@ -126,6 +126,10 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
             f"{LAYER}, token: {{url: 'http://h/t', username_env: A, password_env: B}}",
             "'token.url' is sent a password; write one that starts with https://",
         ),
+        (
+            f"{LAYER}, token: {{url: 'ftp://h/t', username_env: A, password_env: B}}",
+            "'token.url': 'ftp://h/t' is no web address; write one that starts with https://",
+        ),
         (f"{LAYER}, calls_in_flight: 0", "'calls_in_flight': 0 is wrong; write a whole number"),
         (f"{LAYER}, calls_per_second: .nan", "'calls_per_second': nan is wrong; write a number"),
         (f"{LAYER}, geocode_server: 'https://h/x'", "'geocode_server': must end with /GeocodeSer"),
@@ -230,6 +234,13 @@ def test_what_a_server_may_want(tmp_path: Path) -> None:
     assert county.geocode_server == "https://gis.example.gov/g/GeocodeServer"
     assert not county.census
     assert county.verified == date(2026, 5, 31)
+
+
+def test_a_token_is_made_in_the_clear_on_a_private_network_alone(tmp_path: Path) -> None:
+    token = "token: {url: 'http://10.0.0.1/tokens/', username_env: A, password_env: B}"
+    made = entry(tmp_path, f"{LAYER}, {token}, allow_private: true").token
+    assert made is not None
+    assert made.url == "http://10.0.0.1/tokens"
 
 
 def test_a_long_value_is_not_said_whole(tmp_path: Path) -> None:
