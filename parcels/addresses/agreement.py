@@ -118,5 +118,9 @@ def _same_number(read: _Read, wanted: StreetAddress) -> bool:
         return False
     if read.number.agrees(number):
         return True
-    # 123A is unit A of 123, where one side writes it so.
-    return f"{read.number.text}{read.unit or ''}" == f"{number.text}{wanted.unit or ''}"
+    return _with_letter(read.number, read.unit) == _with_letter(number, wanted.unit)
+
+
+def _with_letter(number: HouseNumber, unit: str | None) -> str:
+    """123A is unit A of 123, where one side writes it so; but 123 is not unit 3 of 12."""
+    return number.text + unit if unit is not None and unit.isalpha() else number.text

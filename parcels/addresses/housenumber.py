@@ -15,8 +15,9 @@ _RANGE = re.compile(r"(\d+) ?(?:[-\u2013\u2014&]|TO|AND) ?(\d+)", re.ASCII)
 _GRID = re.compile(r"[NSEW]?\d+[NSEW]\d+", re.ASCII)
 
 _NUMBERS = re.compile(r"\d+(?: ?- ?\d+)?", re.ASCII)
-# A "range" across half a city is no house; its ends are indexed by other rows anyway.
-_LONGEST_RANGE = 200
+# From the first to the last number: a block has a hundred. A "range" of more is none: 91-1001 is
+# one house of Honolulu, and not round number 101.
+_WIDEST_RANGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,7 @@ def numbers_in(text: str) -> Iterator[int]:
     for match in _NUMBERS.finditer(text):
         number = read_house_number(match[0])
         inside = number.numbers() if number is not None else range(0)
-        if 0 < len(inside) <= _LONGEST_RANGE:
-            yield from inside
-        else:
-            yield from (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
+        yield from inside or (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
 
 
 def _number(number: int, rest: str = "") -> HouseNumber | None:
@@ -95,6 +93,6 @@ def _range(first: str, last: str) -> HouseNumber | None:
     # "1201-05" is short for 1201-1205; "120-05" is one number of Queens, New York.
     whole = first[: -len(last)] + last if len(last) < len(first) else last.lstrip("0")
     low, high = int(first), int(whole or 0)
-    if low < high and low % 2 == high % 2:
+    if 0 < high - low <= _WIDEST_RANGE and low % 2 == high % 2:
         return HouseNumber(f"{low}-{high}", low, high)
     return HouseNumber(f"{first}-{last}")
