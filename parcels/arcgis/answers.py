@@ -47,6 +47,10 @@ _NO_SUCH_LAYER = re.compile(
 )
 
 
+# What a database or a file of ours cannot hold: NUL, and half of a character.
+_UNSTORABLE = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)
+
+
 class TryAgain(SourceUnavailable):
     """A failure that may pass within seconds."""
 
@@ -81,9 +85,21 @@ def read_answer(url: str, status: int, body: bytes) -> dict[str, Any]:
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        return _storable(content) if _UNSTORABLE.search(text) else content
     except (ValueError, RecursionError):
         return None
+
+
+def _storable(content: object) -> object:
+    """The same, without padding by NUL and with a ? for each half of a character."""
+    if isinstance(content, str):
+        return content.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(content, list):
+        return [_storable(item) for item in content]
+    if isinstance(content, dict):
+        return {_storable(key): _storable(value) for key, value in content.items()}
+    return content
 
 
 def _judge_page(url: str, status: int, page: str) -> None:
@@ -107,16 +123,20 @@ def _judge_page(url: str, status: int, page: str) -> None:
 
 def _judge_error_body(url: str, content: dict[str, Any]) -> None:
     if content.get("status") == "error":
-        details = content.get("messages") or []
+        details = _listed(content.get("messages"))
         code = content.get("code")
     elif content.get("error") is not None:
         error = content["error"] if isinstance(content["error"], dict) else {}
-        details = [error.get("message") or content["error"], *(error.get("details") or [])]
+        details = [error.get("message") or content["error"], *_listed(error.get("details"))]
         code = error.get("code")
     else:
         return
     said = "; ".join(dict.fromkeys(str(detail) for detail in details if detail))
     _judge(url, _number(code), said)
+
+
+def _listed(details: object) -> list[object]:
+    return details if isinstance(details, list) else [details]
 
 
 def _number(code: object) -> int:

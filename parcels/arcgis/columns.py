@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parcels.arcgis.layer import LayerInfo
+from parcels.arcgis.layer import LayerInfo, whole_number
 from parcels.county import ParcelFields
 from parcels.fieldnames import as_written, choose_parcel_id, id_text
 
@@ -29,11 +29,8 @@ class Columns:
         return tuple(dict.fromkeys((*first, *self.fields.columns)))
 
     def object_id_of(self, attributes: Mapping[str, Any]) -> int | None:
-        """The row's key; servers write 6.4579816E7 too."""
-        value = attributes.get(self.object_id) if self.object_id else None
-        if isinstance(value, float):
-            return int(value) if value.is_integer() else None
-        return value if isinstance(value, int) else None
+        """The row's key."""
+        return whole_number(attributes.get(self.object_id)) if self.object_id else None
 
     def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
         """The parcel id exactly as the county writes it."""

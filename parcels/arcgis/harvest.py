@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from parcels.arcgis.inflight import in_order
+from parcels.arcgis.layer import whole_number
 from parcels.arcgis.objectids import object_ids
 from parcels.arcgis.pages import rows_with
 from parcels.arcgis.query import LayerQuery, ObjectIds
@@ -78,8 +79,9 @@ def _count(layer: LayerQuery) -> int | None:
         answer = layer.answer({"returnCountOnly": "true"})
     except QueryRefused:
         return None
-    if isinstance(answer.get("count"), int):
-        return int(answer["count"])
+    count = whole_number(answer.get("count"))
+    if count is not None:
+        return count
     if answer.get("features"):
         return None  # the parameter is not known there
     raise IncompleteAnswer(
@@ -97,9 +99,9 @@ def _highest_id(layer: LayerQuery) -> int | None:
         answer = layer.answer({"outStatistics": json.dumps([maximum])})
     except QueryRefused:
         return None
-    features = answer.get("features") or []
-    if len(features) != 1 or "geometry" in features[0]:
-        return None  # rows, as though no statistics were asked for
-    # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
-    values = (features[0].get("attributes") or {}).values()
-    return max((int(value) for value in values if isinstance(value, int | float)), default=None)
+    match answer.get("features"):
+        case [{"attributes": dict() as attributes, **rest}] if "geometry" not in rest:
+            # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
+            tops = (whole_number(value) for value in attributes.values())
+            return max((top for top in tops if top is not None), default=None)
+    return None  # rows, as though no statistics were asked for

@@ -59,6 +59,16 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     Raises:
         SourceMisconfigured: no layer of polygons, or one that cannot be queried.
     """
+    try:
+        return _read(url, answer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SourceMisconfigured(
+            f"{url}: what it says of itself makes no sense ({error}); is it an ArcGIS layer? "
+            "Correct 'url' and 'layer' in the registry entry"
+        ) from error
+
+
+def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     kind = answer.get("geometryType")
     if kind != "esriGeometryPolygon":
         what = kind or answer.get("type") or "no layer"
@@ -74,17 +84,28 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
         )
     fields = {str(field["name"]): str(field.get("type")) for field in answer.get("fields") or []}
     of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
+    named = answer.get("objectIdField")
+    most = whole_number(answer.get("maxRecordCount"))
     advanced = answer.get("advancedQueryCapabilities") or {}
     return LayerInfo(
         name=str(answer.get("name", "")),
         fields=fields,
-        object_id_field=answer.get("objectIdField") or next(of_type, None),
+        object_id_field=named if isinstance(named, str) and named else next(of_type, None),
         extent=extent_lonlat(answer.get("extent")),
-        max_record_count=answer.get("maxRecordCount"),
+        max_record_count=most if most is not None and most > 0 else None,
         reference=read_reference(answer),
         has_statistics=bool(answer.get("supportsStatistics") or advanced.get("supportsStatistics")),
-        last_edit_ms=(answer.get("editingInfo") or {}).get("lastEditDate"),
+        last_edit_ms=whole_number((answer.get("editingInfo") or {}).get("lastEditDate")),
     )
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number of 64 bits, which servers write as 6.4579816E7 too; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
+    return int(value) if -(2**63) <= value < 2**63 else None
 
 
 def extent_lonlat(extent: Mapping[str, Any] | None) -> Extent | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from parcels.arcgis.layer import whole_number
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.arcgis.where import both, one_of
 from parcels.errors import IncompleteAnswer, QueryRefused, SourceMisconfigured
@@ -72,14 +73,24 @@ def _by_ids_only(layer: LayerQuery, question: Question) -> ObjectIds:
         answer = layer.answer({**after, "returnIdsOnly": "true"})
         if "objectIds" not in answer:
             raise _CannotDo  # features, as though the parameter were not there
-        # Null where there are none; "6.4579816E7" is a number of some servers, too.
-        page = {int(object_id) for object_id in answer["objectIds"] or ()}
+        page = _numbers(answer["objectIds"])
         if not page - ids and answer.get("exceededTransferLimit"):
             raise _CannotDo
         ids |= page
         if not answer.get("exceededTransferLimit"):
             return np.array(sorted(ids), dtype=np.int64)
         after = _after(layer, question, max(ids))
+
+
+def _numbers(object_ids: object) -> set[int]:
+    if object_ids is None:  # there are none
+        return set()
+    if isinstance(object_ids, list):
+        numbers = {whole_number(object_id) for object_id in object_ids}
+        known = {number for number in numbers if number is not None}
+        if known == numbers:
+            return known
+    raise _CannotDo
 
 
 def _by_order(layer: LayerQuery, question: Question) -> ObjectIds:

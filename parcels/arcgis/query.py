@@ -227,7 +227,8 @@ class LayerQuery:
 
 
 def _attributes(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return row.get("attributes") or {}
+    attributes = row.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def esri_json(content: Mapping[str, Any]) -> str:

@@ -1,0 +1,138 @@
+"""Whatever JSON a server sends: rows, or an error of ours that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely import Point
+
+from parcels import County
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.answers import read_answer
+from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.layer import read_layer_info
+from parcels.errors import ParcelsError, QueryRefused, SourceError
+from parcels.source import Found, Stamp
+
+URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
+DEGREES = {"wkid": 4326}
+RING = [[0, 0], [0, 0.001], [0.001, 0.001], [0.001, 0], [0, 0]]
+LAYER: dict[str, Any] = {
+    "name": "Parcels",
+    "type": "Feature Layer",
+    "geometryType": "esriGeometryPolygon",
+    "capabilities": "Map,Query,Data",
+    "maxRecordCount": 2,
+    "objectIdField": "OBJECTID",
+    "fields": [
+        {"name": "OBJECTID", "type": "esriFieldTypeOID"},
+        {"name": "PIN", "type": "esriFieldTypeString"},
+    ],
+    "extent": {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1, "spatialReference": DEGREES},
+    "sourceSpatialReference": DEGREES,
+    "supportsStatistics": True,
+    "advancedQueryCapabilities": {"supportsStatistics": True},
+    "editingInfo": {"lastEditDate": 1},
+}
+ROWS: dict[str, Any] = {
+    "features": [{"attributes": {"OBJECTID": 1, "PIN": "a"}, "geometry": {"rings": [RING]}}],
+    "spatialReference": DEGREES,
+    "exceededTransferLimit": False,
+}
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+def source_of(layer: dict[str, Any], **answers: dict[str, Any]) -> ArcGISSource:
+    """A layer whose server gives these answers to queries for rows, ids, counts, statistics."""
+
+    class Server(ArcGISClient):
+        def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+            if not url.endswith("/query"):
+                return layer
+            kinds = {"ids": "returnIdsOnly", "count": "returnCountOnly", "top": "outStatistics"}
+            kind = next((kind for kind, sign in kinds.items() if sign in params), "rows")
+            return answers.get(kind, ROWS)
+
+    return ArcGISSource(County(key="odd", url=URL, layer=0), Server())
+
+
+@given(key=st.sampled_from(sorted(LAYER)), odd=JSON)
+def test_about_itself(key: str, odd: object) -> None:
+    asked = source_of({**LAYER, key: odd}, ids={"objectIds": [1]}, count={"count": 1})
+    for answer in asked.at_points([Point(0.0005, 0.0005)]):
+        assert isinstance(answer, Found | ParcelsError)
+    try:
+        stamp = asked.stamp()
+        assert all(isinstance(n, int | None) for n in (stamp.last_edit_ms, stamp.highest_id))
+        assert sum(len(page.hits) for page in asked.harvest()) == 1
+    except ParcelsError:
+        pass
+
+
+@given(
+    kind=st.sampled_from(["ids", "count", "top", "rows"]),
+    key=st.sampled_from(["objectIds", "count", "features", "exceededTransferLimit", "type"]),
+    odd=JSON | st.builds(lambda inner: [{"attributes": inner}], JSON),
+)
+def test_about_its_rows(kind: str, key: str, odd: object) -> None:
+    sound = {"ids": {"objectIds": [1]}, "count": {"count": 1}, "top": {}, "rows": ROWS}
+    layer = {**LAYER, "editingInfo": None}
+    asked = source_of(layer, **{**sound, kind: {**sound[kind], key: odd}})
+    for answer in [*asked.at_points([Point(0.0005, 0.0005)] * 2), *asked.with_ids(["a", "b"])]:
+        assert isinstance(answer, Found | ParcelsError)
+    try:
+        asked.stamp()
+        list(asked.harvest())
+    except ParcelsError:
+        pass
+
+
+def test_a_layer_that_sends_less_than_nothing_in_a_page_comes_whole() -> None:
+    asked = source_of({**LAYER, "maxRecordCount": -1}, ids={"objectIds": [1]}, count={"count": 1})
+    assert [len(page.hits) for page in asked.harvest()] == [1]
+
+
+def test_numbers_may_be_written_as_floats() -> None:
+    layer = {**LAYER, "maxRecordCount": 1e3, "editingInfo": {"lastEditDate": 1.7e12}}
+    info = read_layer_info(URL, layer)
+    assert repr((info.max_record_count, info.last_edit_ms)) == "(1000, 1700000000000)"
+    layer["editingInfo"] = None
+    top = {"features": [{"attributes": {"TOP": 6.4579816e7}}]}
+    asked = source_of(layer, count={"count": 3.53214e5}, top=top)
+    assert asked.stamp() == Stamp(count=353_214, highest_id=64_579_816)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"042035  00007\u0000\u0000", "042035  00007"),
+        (r"half \ud83d", "half ?"),
+        (r"whole \ud83c\udfe0", "whole \N{HOUSE BUILDING}"),
+        (r"C:\\u0000", r"C:\u0000"),
+    ],
+)
+def test_what_no_database_or_file_can_hold_is_left_out(written: str, read: str) -> None:
+    body = f'{{"features": [{{"attributes": {{"PIN": "{written}"}}}}]}}'.encode()
+    assert read_answer(URL, 200, body) == {"features": [{"attributes": {"PIN": read}}]}
+
+
+@pytest.mark.parametrize("details", ["one line", 7, {"a": 1}, [["nested"], None, "one line"]])
+def test_details_of_an_error_come_in_any_form(details: object) -> None:
+    for body in (
+        {"error": {"code": 400, "message": "bad", "details": details}},
+        {"status": "error", "code": 400, "messages": details},
+    ):
+        with pytest.raises(SourceError) as caught:
+            read_answer(URL, 200, json.dumps(body).encode())
+        assert type(caught.value) is QueryRefused
+        assert "o; n" not in str(caught.value)
