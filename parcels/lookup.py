@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -22,14 +22,20 @@ from parcels.boundary import (
 )
 from parcels.county import County
 from parcels.errors import ParcelsError, SourceUnavailable
-from parcels.lots import Place, lot_at, near_with_number, places
-from parcels.measure import area_m2, polygonal
-from parcels.source import Found, ParcelSource
+from parcels.lots import (
+    Place,
+    is_placeholder,
+    lot_at,
+    lot_with_id,
+    near_with_number,
+    places,
+    same_place,
+)
+from parcels.measure import area_m2
+from parcels.source import Found, Hit, ParcelSource
 
 # How far from a point in the street the lot may lie that has the house number.
 NEAR_M = 40.0
-# Of a point along the street that lies in a lot, but in a layer without house numbers.
-_UNCONFIRMED_SHARE = 0.5
 
 _Question = TypeVar("_Question")
 
@@ -53,7 +59,11 @@ class Spot:
 
 
 class LookUp:
-    """Lots by parcel id and by place. It does not raise for a source that fails."""
+    """Lots by parcel id and by place. It does not raise for a source that fails.
+
+    A lot is the same however it is found: with every piece that the county has of it, and with
+    the ids of all that are stacked there.
+    """
 
     def __init__(self, county: County, source: ParcelSource) -> None:
         self._source = source
@@ -64,7 +74,12 @@ class LookUp:
     def by_id(self, parcel_ids: Sequence[str]) -> list[Answer]:
         """For each parcel id, in order."""
         found = _ask(self._source.with_ids, parcel_ids)
-        return [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
+        answers = [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
+        lots = _lots(answers)
+        inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
+        # What a server has for an id is that id's own rows.
+        _complete(answers, lots, _ask(self._source.at_points, inside), _stack_of)
+        return answers
 
     def at(self, spots: Sequence[Spot]) -> list[Answer]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
@@ -78,6 +93,9 @@ class LookUp:
         )
         for (i, wanted), rows in zip(astray.items(), near, strict=True):
             answers[i] = _near(spots[i], wanted, rows) or answers[i]
+        lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
+        ids = [_only_id(lot) for lot in lots.values()]
+        _complete(answers, lots, _ask(self._source.with_ids, ids), _pieces_of)
         return answers
 
     def _at(self, spot: Spot, rows: Found | ParcelsError) -> tuple[Answer, StreetAddress | None]:
@@ -94,25 +112,20 @@ class LookUp:
             return self._confirmed(spot, lot, rows), elsewhere
         if lot is None:
             return NoLot(spot.located), elsewhere
-        # A geocoder's point at the house may have strayed into the neighbour's lot; coordinates
-        # that were given are the user's word.
-        strayed = spot.located.method != "given" and lot.is_numbered()
-        look_near = strayed or lot.is_anonymous()
-        return _lot(lot, rows, "point", spot.located), elsewhere if look_near else None
+        # A geocoder's point at the house may have strayed into the neighbour's lot, and a lot
+        # without a number may be the road; else coordinates that were given are the user's word.
+        is_sure = spot.located.method == "given" and lot.is_numbered()
+        return _lot(lot, rows, "point", spot.located), None if is_sure else elsewhere
 
     def _confirmed(self, spot: Spot, lot: Place | None, rows: Found) -> Answer:
         """The lot at a point that alone says nothing, if its number agrees."""
         if _has_number(lot, spot) and lot is not None:
             method: Method = "address" if spot.located.method == "parcel_layer" else "point"
             return _lot(lot, rows, method, spot.located)
-        inside = lot is not None and shapely.contains_properly(lot.geometry, spot.point)
-        if lot is not None and inside and not self._has_numbers:
-            confidence = spot.located.confidence * _UNCONFIRMED_SHARE
-            return _lot(lot, rows, "point", replace(spot.located, confidence=confidence))
         line = spot.wanted.line if spot.wanted is not None else spot.located.matched
         there = "not one lot alone, there or within 40 m, has that house number"
         if not self._has_numbers:
-            there = "the point lies in no lot, and no column of house numbers is mapped"
+            there = "no column of house numbers is mapped that says which lot it is"
         return NotLocated(
             "address_unconfirmed",
             f"address {line!r}: {spot.located.method} puts it at longitude "
@@ -151,18 +164,60 @@ def _of_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:
     if isinstance(rows, ParcelsError):
         return unavailable(rows)
     own = [hit for hit in rows.hits if hit.parcel_id == parcel_id]
-    if not own:
-        return NoLot()
-    stacks = places(rows.hits)
-    pieces = [place for place in stacks if parcel_id in place.parcel_ids]
-    if not pieces:
+    if own and all(hit.geometry is None for hit in own):
         return _bad_geometry(f"parcel id {parcel_id!r}", rows)
-    if len(pieces) == 1:
-        return _lot(pieces[0], rows, "parcel_id", None)
-    # A lot of several pieces, each in a row of its own.
-    union = shapely.union_all([piece.geometry for piece in pieces])
-    whole = Place(shapely.normalize(polygonal(union)), tuple(own))
-    return _lot(whole, rows, "parcel_id", None)
+    lot = lot_with_id(parcel_id, own)
+    return NoLot() if lot is None else _lot(lot, rows, "parcel_id", None)
+
+
+def _lots(answers: Sequence[Answer]) -> dict[int, Lot]:
+    return {i: answer for i, answer in enumerate(answers) if isinstance(answer, Lot)}
+
+
+def _only_id(lot: Lot) -> str:
+    """The id whose rows are this lot's pieces; empty where it has none, or is that of many."""
+    ids = lot.boundary.parcel_ids
+    return ids[0] if len(ids) == 1 and not is_placeholder(ids[0]) else ""
+
+
+def _complete(
+    answers: list[Answer],
+    lots: Mapping[int, Lot],
+    found: Iterable[Found | ParcelsError],
+    whole_of: Callable[[Lot, Sequence[Hit]], Place | None],
+) -> None:
+    """Put in the place of lots what they are as a whole, by a second question for each of them.
+
+    An outage may hide that, and so there is no answer; a source that cannot be asked leaves them.
+    """
+    for (i, lot), rows in zip(lots.items(), found, strict=True):
+        whole = whole_of(lot, rows.hits) if isinstance(rows, Found) else None
+        if isinstance(rows, SourceUnavailable):
+            answers[i] = unavailable(rows)
+        elif whole is not None:
+            size_m2 = area_m2(whole.geometry)
+            answers[i] = Lot(
+                replace(
+                    lot.boundary,
+                    geometry=whole.geometry,
+                    area_m2=size_m2,
+                    parcel_ids=whole.parcel_ids,
+                )
+            )
+
+
+def _stack_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
+    """Of the rows at a point of the lot, those that have its place."""
+    geometry = lot.boundary.geometry
+    return next((p for p in places(hits) if same_place(p.geometry, geometry)), None)
+
+
+def _pieces_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
+    """Of the rows with the lot's only id, the lot that they are, if it is more than this piece."""
+    whole, piece = lot_with_id(_only_id(lot), hits), lot.boundary.geometry
+    if whole is None or same_place(whole.geometry, piece):
+        return None
+    return whole if any(same_place(hit.geometry, piece) for hit in whole.hits) else None
 
 
 def _lot(lot: Place, rows: Found, method: Method, located: Located | None) -> Lot:

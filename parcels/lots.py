@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +15,27 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.addresses.agreement import elsewhere, is_numbered, may_be, rating
 from parcels.addresses.streetaddress import StreetAddress
-from parcels.measure import area_m2, areas_m2
+from parcels.measure import area_m2, areas_m2, polygonal
 from parcels.source import Hit
 
 # A centimetre from north to south, and less from east to west: the noise of coordinates that
 # were projected, rounded, or drawn twice. No two lots are so alike.
 SAME_PLACE_DEGREES = 9e-8
+# What stands where there is no id: no lot is told from another by it.
+_PLACEHOLDER = re.compile(
+    r"[\W_0]*|R/?O?/?W|RIGHTS?[ -]?OF[ -]?WAY|ROADS?|STREETS?|ALLEYS?|HIGHWAYS?|RAIL(ROAD|WAY)|RR"
+    r"|WATER|HYDRO|RIVER|LAKE|UNKNOWN|NONE|NULL|N/?A|TBD",
+    re.IGNORECASE,
+)
+# Of more pieces, or such as lie some 2 km from the largest, the id is that of many lots.
+_MOST_PIECES = 20
+_FARTHEST_DEGREES = 0.02
 _GEOD = Geod(ellps="WGS84")
+
+
+def is_placeholder(parcel_id: str) -> bool:
+    """Whether it stands where there is no id: "ROW", "0", "UNKNOWN"."""
+    return _PLACEHOLDER.fullmatch(parcel_id.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,7 @@ class Place:
 
     def is_anonymous(self) -> bool:
         """Without an id and a house number, as rights of way and placeholders are."""
-        return not self.parcel_ids and not self.is_numbered()
+        return all(map(is_placeholder, self.parcel_ids)) and not self.is_numbered()
 
     def is_numbered(self) -> bool:
         """Whether a row of it has a house number."""
@@ -69,6 +84,24 @@ def places(hits: Sequence[Hit]) -> list[Place]:
         else:
             stack.append(hit)
     return [Place(stack[0].geometry, tuple(stack)) for stack in stacks if stack[0].geometry]
+
+
+def lot_with_id(parcel_id: str, hits: Sequence[Hit]) -> Place | None:
+    """The lot that the rows of an id are, together where the county keeps its pieces apart.
+
+    None where there is no geometry; also where they are no one lot: see `is_placeholder`.
+    """
+    own = [hit for hit in hits if hit.parcel_id == parcel_id]
+    shapes = {hit.geometry.wkb for hit in own if hit.geometry is not None}
+    if is_placeholder(parcel_id) or len(shapes) > _MOST_PIECES:
+        return None
+    pieces = sorted(places(own), key=lambda piece: -piece.geometry.area)
+    if len(pieces) < 2:
+        return pieces[0] if pieces else None
+    geometries = [piece.geometry for piece in pieces]
+    if shapely.distance(geometries[0], geometries[1:]).max() > _FARTHEST_DEGREES:
+        return None
+    return Place(shapely.normalize(polygonal(shapely.union_all(geometries))), tuple(own))
 
 
 def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:

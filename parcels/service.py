@@ -46,7 +46,7 @@ class ParcelBoundaryService:
     geometry are one boundary with many ids; else the lot that strictly contains the point, has
     the address's house number, or is the smallest, in this order. A point in the street takes
     the nearest lot with the house number, within 40 m. A geocoder's point along the street
-    counts only where a lot's house number agrees.
+    counts only where a lot's house number agrees. Rows of one id are the pieces of one lot.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class ParcelBoundaryService:
         if answer.located is None:
             return NoBoundary(
                 "not_found",
-                f"parcel id {prop.parcel_id!r} is not known in {self.county.name}; check it "
+                f"parcel id {prop.parcel_id!r} is that of no lot in {self.county.name}; check it "
                 "(white space and dashes count), or give longitude and latitude",
             )
         return self._buffer(answer.located, "no_lot")

@@ -38,12 +38,6 @@ def rating(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, int, i
     return by_street, int(very_number), int(read.unit == wanted.unit)
 
 
-def number_agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
-    """Whether the house number is the same, or lies in the same range, whatever the street is."""
-    read = _read(site) if site is not None else None
-    return read is not None and _same_number(read, wanted)
-
-
 def may_be(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """Whether the number agrees, and the street too where the layer says one."""
     read = _read(site) if site is not None else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from parcels.addresses.agreement import may_be
 from parcels.addresses.streetaddress import StreetAddress
-from parcels.arcgis.batches import Result, in_batches
+from parcels.arcgis.batches import Result, asked_again, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery
 from parcels.arcgis.where import at_address, either, one_of, value
@@ -15,7 +16,8 @@ from parcels.errors import SourceMisconfigured
 from parcels.fieldnames import no_parcel_id
 from parcels.source import Found, Hit
 
-_IDS = 100
+# A list that every database takes; most servers send a thousand rows at once.
+_IDS = 800
 # Each is two or three conditions that no index of the county's helps with.
 _ADDRESSES = 25
 
@@ -31,7 +33,8 @@ def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> li
         # Databases compare without regard to case or closing spaces; ids are not alike so.
         return [Found(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
 
-    return in_batches(layer, ask, parcel_ids, size=_IDS, in_flight=in_flight)
+    batches = partial(in_batches, layer, ask, size=_IDS, in_flight=in_flight)
+    return asked_again(batches, parcel_ids)
 
 
 def with_addresses(

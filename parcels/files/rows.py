@@ -18,7 +18,7 @@ from parcels.addresses.streetaddress import StreetAddress
 from parcels.addresses.streetname import hint, words
 from parcels.county import ParcelFields
 from parcels.fieldnames import id_text, site_address
-from parcels.lots import distances_m, same_place
+from parcels.lots import distances_m
 from parcels.source import Hit, SiteAddress, lot_geometry
 
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
@@ -49,17 +49,9 @@ class Rows:
         """The row as a source answers with it."""
         return Hit(self._id(row), self._lot(row), site=self._site(row))
 
-    def with_id(self, parcel_id: str) -> set[int]:
-        """The rows with exactly this id, and all others with a geometry of theirs."""
-        found = set(self._by_id.get(parcel_id, ()))
-        for row in tuple(found):
-            geometry = self._lot(row)
-            if geometry is not None:
-                near = self._tree.query(shapely.point_on_surface(geometry), predicate="intersects")
-                found |= {
-                    other for other in near.tolist() if same_place(self._lot(other), geometry)
-                }
-        return found
+    def with_id(self, parcel_id: str) -> list[int]:
+        """The rows with exactly this id."""
+        return self._by_id.get(parcel_id, [])
 
     def at_points(self, points: Sequence[Point]) -> list[list[int]]:
         """For each EPSG:4326 point, the rows that contain or touch it."""

@@ -62,7 +62,7 @@ class FileSource:
         return west, south, east, north
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
-        """The rows with exactly these ids, and those that share their geometry.
+        """The rows with exactly these ids.
 
         Raises:
             SourceMisconfigured: also where no column of ids is known.

@@ -21,6 +21,7 @@ from servers.koop import (
 )
 from shapely import Point
 
+from parcels import Boundary, County, ParcelBoundaryService, Property
 from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
@@ -184,14 +185,32 @@ def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
     assert sum(len(ids(answer)) for answer in answers) > 2 * len(points)
 
 
-def test_ids_are_asked_for_a_hundred_at_a_time(server: FeatureServer) -> None:
+def test_five_thousand_lots_are_whole_after_at_most_sixty_calls(tmp_path: Path) -> None:
+    parcels = malibu_parcels()
+    rows = np.random.default_rng(7).permutation(len(parcels))[:5000]
+    points = points_in(parcels, rows)
+    with feature_server(parcels, tmp_path, wkid=2274) as server:
+        county = County.model_validate(
+            {"key": "malibu", "url": server.map_url, "layer": 0, "fields": {"parcel_id": "APN"}}
+        )
+        asked = ParcelBoundaryService(county, source_of(server.map_url))
+        at_points = asked.boundaries([Property(str(p), p.x, p.y) for p in points])
+        assert len(server.calls) <= 60
+        named = [b for b in at_points if isinstance(b, Boundary) and b.parcel_ids][:1000]
+        by_id = asked.boundaries([Property(b.version, parcel_id=b.parcel_ids[-1]) for b in named])
+    assert len(named) == 1000
+    assert [b.version for b in by_id if isinstance(b, Boundary)] == [b.version for b in named]
+    assert [b.parcel_ids for b in by_id if isinstance(b, Boundary)] == [b.parcel_ids for b in named]
+
+
+def test_ids_are_asked_for_together(server: FeatureServer) -> None:
     known = list(dict.fromkeys(server.parcels.APN))
     parcel_ids = [*known[:100], "no such id", known[0].lower() + " ", "x' OR 'a' = 'a"]
     asked = source_of(server.url)
     asked.check()
     server.mend()
     answers = asked.with_ids(parcel_ids)
-    assert len(server.calls) <= 3  # a batch, the other, and what the first has beyond a page
+    assert len(server.calls) <= 3  # a batch, and what it has beyond a page
     assert [ids(answer) for answer in answers[:100]] == [{parcel_id} for parcel_id in known[:100]]
     assert [ids(answer) for answer in answers[100:]] == [set()] * 3
 

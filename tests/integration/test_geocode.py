@@ -195,21 +195,18 @@ def test_a_point_along_the_street_far_from_its_lot_is_never_measured(
         assert "not one lot alone, there or within 40 m, has that house number" in boundary.detail
 
 
-def test_without_house_numbers_only_a_point_inside_a_lot_is_taken_and_trusted_less(
+def test_without_house_numbers_no_point_along_the_street_is_measured(
     layer: FeatureServer, census: CensusServer
 ) -> None:
     asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
-    [in_the_road] = ask(asked, OAK.address(101))
-    assert isinstance(in_the_road, NoBoundary)
-    assert in_the_road.reason == "address_unconfirmed"
-    assert "no column of house numbers is mapped" in in_the_road.detail
-    # A street that the census has 30 m too far north runs through the lots.
+    # A street that the census has 30 m too far north runs through the lots: which one, who knows?
     with census_server(Street("OAK AVE", y=OAK.y + 0.0003)) as shifted:
         other = service(county(layer, census=True, fields={"parcel_id": "APN"}), shifted)
-        [inside] = ask(other, OAK.address(102))
-    assert isinstance(inside, Boundary)
-    assert inside.located is not None
-    assert (inside.method, inside.located.confidence) == ("point", 0.4)
+        found = [*ask(asked, OAK.address(101)), *ask(other, OAK.address(102))]
+    for boundary in found:
+        assert isinstance(boundary, NoBoundary)
+        assert boundary.reason == "address_unconfirmed"
+        assert "no column of house numbers is mapped" in boundary.detail
 
 
 @pytest.mark.parametrize(

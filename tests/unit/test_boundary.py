@@ -34,7 +34,8 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.geocode import Geocoder
-from parcels.lots import distances_m
+from parcels.lots import SAME_PLACE_DEGREES, distances_m
+from parcels.measure import area_m2
 from parcels.source import Extent, Found, Hit, SiteAddress, lot_geometry
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")
@@ -158,13 +159,92 @@ def test_stacked_lots_are_one_boundary_with_many_ids() -> None:
     assert answer.boundary.parcel_ids == ("1", "2")
 
 
-def test_a_lot_in_two_rows_is_whole() -> None:
-    answer = service(Hit("x", lot(BIG)), Hit("x", lot(NEXT)), Hit("y", lot(SMALL))).look_up(
-        Property("a", parcel_id="x")
+def test_a_lot_in_two_rows_is_whole_however_it_is_found() -> None:
+    rows = [addressed("x", BIG, "101 MAIN ST"), addressed("x", NEXT, None)]
+    asked = numbered(*rows, addressed("y", SMALL, "103 MAIN ST"))
+    answers = asked.look_up_many(
+        [
+            Property("id", parcel_id="x"),
+            Property("one piece", -90.0009, 35.0009),
+            Property("the other", -89.9998, 35.0005),
+            Property("address", address="101 Main St"),
+            Property("street", STREET.x, STREET.y, address="101 Main St"),
+        ]
     )
-    assert isinstance(answer, Lot)
-    assert answer.boundary.geometry.equals(shapely.union(BIG, NEXT))
-    assert answer.boundary.parcel_ids == ("x",)
+    found = [answer.boundary for answer in answers if isinstance(answer, Lot)]
+    assert [b.method for b in found] == ["parcel_id", "point", "point", "address", "house_number"]
+    assert found[0].geometry.equals(shapely.union(BIG, NEXT))
+    assert found[0].area_m2 == pytest.approx(sum(area_m2(lot(s)) for s in (BIG, NEXT)), rel=1e-9)
+    assert {(b.version, b.parcel_ids) for b in found} == {(found[0].version, ("x",))}
+
+
+def test_a_lot_that_others_are_stacked_on_is_the_same_however_it_is_found() -> None:
+    nudged = shapely.transform(BIG, lambda xy: xy + SAME_PLACE_DEGREES / 2)
+    asked = service(Hit("2", lot(BIG)), Hit("1", lot(nudged)), Hit("next", lot(NEXT)))
+    answers = asked.look_up_many(
+        [
+            Property("a", parcel_id="1"),
+            Property("b", parcel_id="2"),
+            Property("c", -90.0005, 35.0005),
+        ]
+    )
+    found = [answer.boundary for answer in answers if isinstance(answer, Lot)]
+    assert [(b.version, b.parcel_ids) for b in found] == [(found[0].version, ("1", "2"))] * 3
+
+
+def test_an_outage_of_the_second_question_is_unavailable_and_a_refusal_is_not() -> None:
+    class Half(Memory):
+        def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+            return super().at_points(points) if self.near_error is None else self._failed()
+
+        def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+            return super().with_ids(parcel_ids) if self.near_error is not None else self._failed()
+
+        def _failed(self) -> list[Found | ParcelsError]:
+            raise second
+
+    by_id, by_point = Property("a", parcel_id="big"), Property("b", -90.0005, 35.0005)
+    for prop, near_error in ((by_id, SourceUnavailable("not asked")), (by_point, None)):
+        source = Half([Hit("big", lot(BIG))], near_error=near_error)
+        second: ParcelsError = SourceUnavailable("down")
+        assert ParcelBoundaryService(COUNTY, source).look_up(prop) == Unavailable("down")
+        second = SourceMisconfigured("refused")
+        answer = ParcelBoundaryService(COUNTY, source).look_up(prop)
+        assert isinstance(answer, Lot)
+        assert answer.boundary.geometry.equals(lot(BIG))
+
+
+@pytest.mark.parametrize("parcel_id", ["0", "000-00-000", "ROW", "r/w", "Unknown", " ", "n/a"])
+def test_what_stands_for_no_id_is_no_lots(parcel_id: str) -> None:
+    rows = [Hit(parcel_id, lot(BIG)), Hit(parcel_id, lot(NEXT)), Hit("small", lot(SMALL))]
+    asked = ParcelBoundaryService(NUMBERED, Memory(rows))
+    in_small, in_next, nowhere = asked.boundaries(
+        [
+            Property("a", -90.0005, 35.0003, parcel_id=parcel_id),
+            Property("b", -89.9998, 35.0005),
+            Property("c", parcel_id=parcel_id),
+        ]
+    )
+    assert isinstance(in_small, Boundary)
+    assert (in_small.method, in_small.parcel_ids) == ("point", ("small",))
+    assert isinstance(in_next, Boundary)
+    assert in_next.source == "buffer_30m"
+    assert isinstance(nowhere, NoBoundary)
+    assert nowhere.reason == "not_found"
+
+
+def test_rows_of_one_id_that_lie_far_apart_are_no_lot() -> None:
+    far = shapely.transform(BIG, lambda xy: xy + 0.03)
+    many = [shapely.transform(BIG, lambda xy, i=i: xy + i * 0.0002) for i in range(30)]
+    for shapes in ([BIG, far], many):
+        asked = service(*(Hit("TRACT A", lot(shape)) for shape in shapes))
+        [by_id, by_point] = asked.boundaries(
+            [Property("a", parcel_id="TRACT A"), Property("b", *shapes[-1].exterior.coords[2])]
+        )
+        assert isinstance(by_id, NoBoundary)
+        assert by_id.reason == "not_found"
+        assert isinstance(by_point, Boundary)
+        assert by_point.geometry.equals(lot(shapes[-1]))
 
 
 def test_the_parcel_id_goes_before_the_point() -> None:
@@ -179,10 +259,10 @@ def test_the_parcel_id_goes_before_the_point() -> None:
     assert (by_point.boundary.parcel_ids, by_point.boundary.method) == (("next",), "point")
 
 
-def test_a_known_id_costs_no_look_up_by_point() -> None:
-    source = Memory([Hit("big", lot(BIG))])
-    ParcelBoundaryService(COUNTY, source).look_up(Property("a", -90.0005, 35.0, parcel_id="big"))
-    assert source.asked_points == 0
+def test_a_known_id_costs_no_look_up_at_its_point() -> None:
+    source = Memory([Hit("big", lot(BIG)), Hit("next", lot(NEXT))])
+    ParcelBoundaryService(COUNTY, source).look_up(Property("a", -89.9998, 35.0, parcel_id="big"))
+    assert source.asked_points == 1  # inside of the lot that was found: what else is there
 
 
 def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
@@ -372,6 +452,18 @@ def test_a_right_of_way_is_no_lot_where_lots_have_ids() -> None:
     by_point = asked.look_up(Property("b", STREET.x, STREET.y))
     assert isinstance(by_point, Lot)
     assert by_point.boundary.parcel_ids == ()
+
+
+def test_a_right_of_way_that_has_an_id_gives_way_to_the_number_beside_it() -> None:
+    road = addressed("9-9", box(-90.01, 34.9997, -89.99, 35.0), None)
+    asked = numbered(road, addressed("big", BIG, "101 MAIN ST"))
+    by_number = asked.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
+    assert isinstance(by_number, Lot)
+    assert (by_number.boundary.parcel_ids, by_number.boundary.method) == (("big",), "house_number")
+    # Nothing else says that it is a road: it may be a vacant lot.
+    by_point = asked.look_up(Property("a", STREET.x, STREET.y, address="105 Main St"))
+    assert isinstance(by_point, Lot)
+    assert by_point.boundary.parcel_ids == ("9-9",)
 
 
 def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
