@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import shapely
 from shapely import Point
 from shapely.geometry.base import BaseGeometry
 
@@ -15,7 +14,7 @@ from parcels.addresses.agreement import may_be
 from parcels.addresses.housenumber import numbers_in
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.addresses.streetname import hint, words
-from parcels.lots import distances_m, same_place
+from parcels.lots import distances_m
 from parcels.measure import buffer_m
 from parcels.source import Extent, Found, Hit, SiteAddress
 
@@ -48,18 +47,8 @@ class WholeCopy(ABC):
     has_addresses: bool
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found]:
-        """The rows with exactly these ids, and those that share their geometry."""
-        named = self.hits_with_ids(parcel_ids)
-        places = sorted(
-            {hit.geometry.wkb for own in named for hit in own if hit.geometry is not None}
-        )
-        geometries = [shapely.from_wkb(place) for place in places]
-        inside = self.hits_meeting([shapely.point_on_surface(each) for each in geometries])
-        sharing = {
-            place: [hit for hit in hits if same_place(hit.geometry, geometry)]
-            for place, geometry, hits in zip(places, geometries, inside, strict=True)
-        }
-        return [self._found(_with_sharing(own, sharing)) for own in named]
+        """The rows with exactly these ids."""
+        return [self._found(hits) for hits in self.hits_with_ids(parcel_ids)]
 
     def at_points(self, points: Sequence[Point]) -> list[Found]:
         """The rows that contain or touch these EPSG:4326 points."""
@@ -117,14 +106,6 @@ def site_letters(site: SiteAddress | None) -> str:
     if site is None:
         return ""
     return words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
-
-
-def _with_sharing(own: Sequence[Hit], sharing: dict[bytes, list[Hit]]) -> list[Hit]:
-    found = list(own)
-    for hit in own:
-        if hit.geometry is not None:
-            found += [other for other in sharing[hit.geometry.wkb] if other not in found]
-    return found
 
 
 def _within(point: Point, hits: Sequence[Hit], distance_m: float) -> list[Hit]:

@@ -117,11 +117,8 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) 
     assert copy.at_points([]) == []
     for distance_m in (0.5, 30.0, 100.0):
         assert copy.near_points(at, distance_m) == source.near_points(at, distance_m)
-    assert copy.with_ids(["003  00007", "003 00007", "lost"]) == source.with_ids(
-        ["003  00007", "003 00007", "lost"]
-    )
-    [both] = copy.with_ids(["002  twin"])
-    assert {hit.object_id for hit in both.hits} == {2, 30}, "of one geometry, both are one lot"
+    ids = ["003  00007", "003 00007", "lost", "002  twin"]
+    assert copy.with_ids(ids) == source.with_ids(ids)
     wanted = [StreetAddress(n, "OBRIEN ST", "OBRIEN") for n in ("104", "138", "105")]
     wanted.append(StreetAddress("104", "MAIN ST", "MAIN"))
     found = copy.with_addresses(wanted)
