@@ -32,6 +32,30 @@ def in_batches(
     return [answer for batch in answers for answer in batch]
 
 
+def asked_again(
+    ask: Callable[[Sequence[_Question]], list[Result]],
+    questions: Sequence[_Question],
+    is_worth_it: Callable[[], bool] = lambda: True,
+) -> list[Result]:
+    """The answers; questions without a row are asked again, as long as that finds some.
+
+    A server that drops rows without a word must not make lots disappear.
+    """
+    answers = ask(questions)
+    empty = _empty(answers)
+    while empty and len(questions) > 1 and is_worth_it():
+        for i, answer in zip(empty, ask([questions[i] for i in empty]), strict=True):
+            answers[i] = answer
+        before, empty = empty, _empty(answers)
+        if len(empty) == len(before):
+            break
+    return answers
+
+
+def _empty(answers: Sequence[Result]) -> list[int]:
+    return [i for i, answer in enumerate(answers) if isinstance(answer, Found) and not answer.hits]
+
+
 def _halved(
     layer: LayerQuery,
     ask: Callable[[Sequence[_Question]], Sequence[Result]],

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Point
 
-from parcels.arcgis.batches import Result, in_batches
+from parcels.arcgis.batches import Result, asked_again, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
@@ -35,21 +35,8 @@ class PointLookup:
         self._knows_multipoints: bool | None = None
 
     def at_points(self, points: Sequence[Point]) -> list[Result]:
-        """The rows that contain or touch each of the points.
-
-        Where a batch has none for a point, that is asked a second time: a server that drops rows
-        without a word must not make lots disappear.
-        """
-        answers = self._in_batches(points)
-        empty = _empty(answers)
-        while empty and len(points) > 1 and self._knows_multipoints is not False:
-            again = self._in_batches([points[i] for i in empty])
-            for i, answer in zip(empty, again, strict=True):
-                answers[i] = answer
-            if len(_empty(answers)) == len(empty):
-                break
-            empty = _empty(answers)
-        return answers
+        """The rows that contain or touch each of the points."""
+        return asked_again(self._in_batches, points, lambda: self._knows_multipoints is not False)
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Result]:
         """The rows within `distance_m` metres of each of the points.
@@ -169,10 +156,6 @@ class PointLookup:
 
     def _found(self, hits: Sequence[Hit], rows: Iterable[int]) -> Found:
         return Found(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
-
-
-def _empty(answers: Sequence[Result]) -> list[int]:
-    return [i for i, answer in enumerate(answers) if isinstance(answer, Found) and not answer.hits]
 
 
 def _may_be_at(point: Point, hit: Hit) -> bool:

@@ -93,3 +93,14 @@ def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None
         assert answer.hits
         if fault != "cut_page":  # nothing says that one of several rows at a point is missing
             assert set(answer.hits) == set(whole.hits)
+
+
+@pytest.mark.parametrize("fault", DISTORTIONS)
+def test_no_lot_disappears_by_its_id(server: FeatureServer, fault: str) -> None:
+    known = list(dict.fromkeys(server.parcels.APN))[:60]
+    asked = source_of(server.url)
+    asked.check()
+    server.fail(fault)
+    for parcel_id, answer in zip(known, asked.with_ids(known), strict=True):
+        assert isinstance(answer, Found)
+        assert {hit.parcel_id for hit in answer.hits} == {parcel_id}
