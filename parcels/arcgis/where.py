@@ -63,28 +63,42 @@ def at_address(fields: ParcelFields, info: LayerInfo, address: StreetAddress) ->
     """
     street = _street_pattern(address.street_name)
     if fields.house_number is not None and fields.street:
-        number = _number_condition(fields.house_number, info, address.house_number)
+        number = _number_condition(
+            # Without a street, ranges would be those of the whole county.
+            fields.house_number, info, address.house_number, with_ranges=street is not None
+        )  # fmt: skip
         if number is None or street is None:
             return number
         return both(number, either(like(column, street) for column in fields.street))
     if fields.address is None:
         return None
-    number_text = literal(_digits(address.house_number) or address.house_number)
+    very = _very_number(address.house_number)
     if street is None:
-        return like(fields.address, f"%{number_text}%")
-    # Number first, or street first as Tennessee writes it.
-    return either(
-        like(fields.address, pattern)
-        for pattern in (f"%{number_text}{street}", f"{street}{number_text}%")
-    )
+        return like(fields.address, f"%{very}%")
+    # Number first, or street first as Tennessee writes it; behind which a dash is the ZIP code's.
+    patterns = [f"%{very}{street}", f"{street}{very}%"]
+    patterns += [f"%{ends}{street}" for ends in _ranges(address.house_number)]
+    return either(like(fields.address, pattern) for pattern in patterns)
 
 
-def _number_condition(column: str, info: LayerInfo, house_number: str) -> str | None:
-    digits = _digits(house_number)
+def _number_condition(
+    column: str, info: LayerInfo, house_number: str, *, with_ranges: bool
+) -> str | None:
     if info.is_numeric(column):
+        digits = _digits(house_number)
         return None if digits is None else f"{column} = {digits}"
-    # "0123", "123.0", "123 1/2" and "121-125" all begin or end somewhere.
-    return like(column, f"%{literal(digits or house_number)}%")
+    patterns = [_very_number(house_number), *(_ranges(house_number) if with_ranges else ())]
+    return either(like(column, f"%{pattern}%") for pattern in patterns)
+
+
+def _very_number(house_number: str) -> str:
+    """In a pattern: "0123", "123.0", "123 1/2" and "121-125" all begin or end with it somewhere."""
+    return literal(_digits(house_number) or house_number)
+
+
+def _ranges(house_number: str) -> list[str]:
+    """In a pattern: the ranges that a number may lie in, which begin in the same hundred."""
+    return [f"{house_number[:-2]}%-"] if house_number.isdecimal() else []
 
 
 def _digits(house_number: str) -> str | None:

@@ -231,6 +231,22 @@ def test_addresses_are_asked_for_in_batches(server: FeatureServer, fields: dict[
     assert ids(nowhere) == set()
 
 
+@pytest.mark.parametrize(
+    "fields", [{"house_number": "NO", "street": "ST"}, {"address": "LINE"}], ids=["columns", "line"]
+)
+def test_a_house_is_found_in_the_range_of_its_building(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    numbers = ["101-105", "107", "1201-1209", "1301-1309"]
+    lots = synthetic_lots().head(4).assign(NO=numbers, ST="O'Brien St", ZIP="38103-0001")
+    lots["APN"], lots["LINE"] = numbers, [f"{number} O'Brien St 38103-0001" for number in numbers]
+    with feature_server(lots, tmp_path) as server:
+        asked = source_of(server.url, fields={"parcel_id": "APN", **fields})
+        answers = asked.with_addresses([address(f"{n} OBrien St") for n in (103, 107, 1205, 1207)])
+        assert [ids(answer) for answer in answers] == [{n} for n in numbers[:3]] + [{numbers[2]}]
+        assert ids(asked.with_addresses([address("104 OBrien St")])[0]) == set()
+
+
 def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None:
     [answer] = source_of(server.url, fields=FIELDS).at_points(
         points_in(server.parcels, range(2, 3))

@@ -256,7 +256,13 @@ def test_values_are_quoted_and_patterns_escaped() -> None:
         (
             "String",
             "123 Main St",
-            "(UPPER(NUMBER) LIKE '%123%') AND ((UPPER(NAME) LIKE '%M%AI%N%'))",
+            "((UPPER(NUMBER) LIKE '%123%') OR (UPPER(NUMBER) LIKE '%1%-%')) "
+            "AND ((UPPER(NAME) LIKE '%M%AI%N%'))",
+        ),
+        (
+            "String",
+            "123A Main St",
+            "((UPPER(NUMBER) LIKE '%123%')) AND ((UPPER(NAME) LIKE '%M%AI%N%'))",
         ),
         ("Double", "5 2nd St", "NUMBER = 5"),  # SECOND, 2ND and 2 are one street
     ],
@@ -273,7 +279,8 @@ def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -
     info = info_with(OBJECTID="OID", LINE="String")
     columns = columns_of(info, ParcelFields(address="LINE"), URL)
     assert at_address(columns.fields, info, address("123 Main St")) == (
-        "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%')"
+        "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%') "
+        "OR (UPPER(LINE) LIKE '%1%-%M%AI%N%')"
     )
 
 
