@@ -58,11 +58,11 @@ def elsewhere(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """
     if site is None:
         return False
-    postcode = _postcode(site.postcode)
-    if postcode is not None and wanted.postcode is not None:
-        return postcode != wanted.postcode
-    city = city_text(site.city)
-    return city is not None and wanted.city is not None and city != city_text(wanted.city)
+    read = _read(site)
+    if read.postcode is not None and wanted.postcode is not None:
+        return read.postcode != wanted.postcode
+    wanted_city = city_text(wanted.city)
+    return read.city is not None and wanted_city is not None and read.city != wanted_city
 
 
 def written(site: SiteAddress | None) -> str:
@@ -78,23 +78,29 @@ class _Read:
     number: HouseNumber | None
     street: StreetName | None
     unit: str | None
+    city: str | None
+    postcode: str | None
 
 
 @lru_cache(maxsize=16_384)
 def _read(site: SiteAddress) -> _Read:
-    """The whole line goes before its parts: columns often hold the street without its suffix."""
+    """The street of the whole line goes before its column, which often lacks the suffix."""
     number = read_house_number(site.house_number)
-    unit = unit_text(site.unit)
+    unit, city, postcode = unit_text(site.unit), city_text(site.city), _postcode(site.postcode)
     line = (site.line or "").strip()
     whole = parse_address(line)
     if whole is None and number is not None and line:
         whole = parse_address(f"{number.text} {line}")
     if whole is None:
-        return _Read(number, read_street(site.street or ""), unit)
+        return _Read(number, read_street(site.street or ""), unit, city, postcode)
+    # Of a line without state and ZIP code, the last word of the street may be taken for a city.
+    said_city = whole.city if whole.state or whole.postcode else None
     return _Read(
         number or read_house_number(whole.house_number),
         read_street(whole.street),
         unit or whole.unit,
+        city or said_city,
+        postcode or whole.postcode,
     )
 
 

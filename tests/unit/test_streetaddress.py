@@ -266,6 +266,14 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     assert elsewhere(SiteAddress(city="SAINT LOUIS", postcode="63105"), wanted)
     assert not elsewhere(SiteAddress(), wanted)
     assert not elsewhere(SiteAddress(postcode="0"), wanted)
+    for line, is_elsewhere in (
+        ("123 MAIN ST, CLAYTON, MO 63105", True),
+        ("123 MAIN ST ST LOUIS MO 63101", False),
+        ("MAIN ST 123, CLAYTON, MO", True),
+        ("123 MAIN ST CLAYTON", False),  # it may be a street called so
+    ):
+        assert elsewhere(at(line), wanted) == is_elsewhere
+    assert not elsewhere(SiteAddress(line="123 MAIN ST 63105", postcode="63101"), wanted)
     boston = read_address("123 Main St, Boston, MA 02108")
     assert [
         elsewhere(SiteAddress(postcode=text), boston)
