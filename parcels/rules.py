@@ -30,10 +30,13 @@ def resolve(path: str, info: ValidationInfo) -> Path:
     """
     if "\0" in path:
         raise ValueError(f"{path!r} is no path; remove the NUL")
-    if "://" in path or path.startswith(("/vsi", "file:")):
-        raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
     folder = Path((info.context or {}).get("folder", "."))
-    return (folder / path).absolute()
+    absolute = (folder / path).absolute()
+    # "/./vsicurl/" is one too, once it is a Path.
+    virtual = str(absolute).replace("//", "/").startswith("/vsi")
+    if "://" in path or path.startswith("file:") or virtual:
+        raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
+    return absolute
 
 
 def resolve_glob(path: str, info: ValidationInfo) -> str:

@@ -113,6 +113,9 @@ def _not_closed(line: int, count: int) -> str:
 
 def _check_header(path: Path, header: list[str]) -> None:
     names = set(header)
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    if twice:
+        raise PropertiesFileError(f"{path}: the column {twice[0]} is there twice; keep one of them")
     has_place = {"longitude", "latitude"} <= names or names & {"parcel_id", "address"}
     if "property_id" in names and has_place:
         return

@@ -212,7 +212,7 @@ URLS = [
 PATHS = [
     "/vsicurl/http://169.254.169.254/a.gpkg", "/vsis3/bucket/a.tif", "file:///etc/passwd",
     "http://169.254.169.254/a.vrt", "/vsizip//vsicurl/http://x/a.zip", "WFS:http://127.0.0.1/",
-    "/vsisubfile/0,/vsicurl/http://127.0.0.1/x",
+    "/vsisubfile/0,/vsicurl/http://127.0.0.1/x", "/./vsis3/bucket/a.tif", "//vsigs/bucket/a.tif",
 ]  # fmt: skip
 
 
