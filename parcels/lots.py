@@ -13,7 +13,13 @@ from pyproj import Geod
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
-from parcels.addresses.agreement import elsewhere, is_numbered, may_be, rating
+from parcels.addresses.agreement import (
+    elsewhere,
+    is_another_flat,
+    is_numbered,
+    may_be,
+    rating,
+)
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.measure import area_m2, areas_m2, polygonal
 from parcels.source import Hit
@@ -60,8 +66,12 @@ class Place:
         return any(is_numbered(hit.site) for hit in self.hits)
 
     def may_be(self, wanted: StreetAddress) -> bool:
-        """Whether a row of it has the number, and the street where the layer says one."""
-        return any(may_be(hit.site, wanted) for hit in self.hits)
+        """Whether a row of it has the number, and the street where the layer says one.
+
+        A flat that has a place of its own must be the wanted one.
+        """
+        sites = [hit.site for hit in self.hits if may_be(hit.site, wanted)]
+        return bool(sites) and not is_another_flat(sites, wanted)
 
     def rating(self, wanted: StreetAddress) -> tuple[int, ...]:
         """The best of its rows' `agreement.rating`; empty where no street can be compared."""
@@ -158,7 +168,8 @@ def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
     best = max((rate for rate, _ in rated if rate is not None), default=None)
     if best is None:
         return []
-    found = places([hit for rate, hit in rated if rate == best])
+    agreeing = places([hit for rate, hit in rated if rate == best])
+    found = [place for place in agreeing if place.may_be(wanted)]
     return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
 
 

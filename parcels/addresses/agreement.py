@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,6 +45,15 @@ def may_be(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     if read is None or not _same_number(read, wanted):
         return False
     return read.street is None or agrees(site, wanted)
+
+
+def is_another_flat(sites: Collection[SiteAddress | None], wanted: StreetAddress) -> bool:
+    """Whether the rows of one place, whose address agrees, are those of one unit, not the wanted.
+
+    Rows of several units are a building; which of them are missing says nothing.
+    """
+    units = {_read(site).unit for site in sites if site is not None}
+    return wanted.unit is not None and len(units) == 1 and units.isdisjoint({wanted.unit, None})
 
 
 def is_numbered(site: SiteAddress | None) -> bool:

@@ -114,11 +114,11 @@ def read_address(text: str) -> StreetAddress:
 
 
 def unit_text(unit: str | None) -> str | None:
-    """A unit's name alone: "4B" for "Apt. 4b" and "# 4B"."""
+    """A unit's name alone: "4B" for "Apt. 4b" and "# 04B"."""
     if unit is None:
         return None
     kept = re.sub(rf"^(?:{_UNIT}) *", "", words(unit))
-    return kept.replace(" ", "") or None
+    return kept.replace(" ", "").lstrip("0") or None
 
 
 def city_text(city: str | None) -> str | None:

@@ -172,6 +172,18 @@ def test_the_unit_decides_between_flats_that_have_places_of_their_own() -> None:
     assert len(with_address(rows, read_address("101 Main St"))) == 2
 
 
+def test_a_flat_with_a_place_of_its_own_is_not_another_one() -> None:
+    four = hit("4", WEST, "101 MAIN ST UNIT 04")
+    for text, there in (("101 Main St #4", 1), ("101 Main St", 1), ("101 Main St #5", 0)):
+        assert len(with_address([four], read_address(text))) == there
+        assert (
+            len(near_with_number(Point(-90.0005, 34.9999), [four], read_address(text), 40)) == there
+        )
+    # Of a building some flats may be missing.
+    stacked = [four, hit("6", WEST, "101 MAIN ST UNIT 6")]
+    assert len(with_address(stacked, read_address("101 Main St #5"))) == 1
+
+
 @given(st.floats(-70, 70), st.floats(-60, 60), st.floats(-60, 60))
 def test_distances_are_those_of_the_geodesic(latitude: float, dx_m: float, dy_m: float) -> None:
     here = Point(-90.0, latitude)
