@@ -26,8 +26,8 @@ _Question = TypeVar("_Question", str, Point, StreetAddress)
 class ArcGISSource:
     """Asks the county's layer; what it does not answer, its alternates in their order.
 
-    It is a `WholeLayer` too. Object ids and stamps are those of one layer, so all that has to
-    do with copies stays with the first that answers.
+    It is a `WholeLayer` too. Object ids and stamps are those of one layer: a harvest is of the
+    one that gave the last stamp.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ArcGISSource:
         return self._first(lambda layer: layer.info.extent)
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
-        """The rows with exactly these parcel ids, a hundred in a call."""
+        """The rows with exactly these parcel ids, some hundreds in a call."""
         ask = partial(with_ids, in_flight=self._in_flight)
         return self._each(ask, parcel_ids)
 
@@ -88,6 +88,8 @@ class ArcGISSource:
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
+        if self._copied is not self._layers[0]:
+            self._copied = None  # the layer itself may be back
         return stamp(self._to_copy)
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:

@@ -172,6 +172,14 @@ def test_a_stamp_says_what_the_server_can_say(
     assert len(server.calls) <= 3 + 1
 
 
+def test_the_layer_says_its_own_stamp_as_soon_as_it_is_back(server: FeatureServer) -> None:
+    asked = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
+    server.fail("refused", on="FeatureServer")
+    assert (asked.stamp().count, asked.copied_from) == (121, f"{server.map_url}/0")
+    server.mend()
+    assert (asked.stamp().count, asked.copied_from) == (121, f"{server.url}/0")
+
+
 def test_stamp_and_harvest_stay_with_the_layer_that_answers(server: FeatureServer) -> None:
     gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
     asked = source_of(gone, alternates=[{"url": server.url, "layer": 0}])
