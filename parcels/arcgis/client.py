@@ -98,6 +98,11 @@ class ArcGISClient:
             calls_per_second=county.calls_per_second,
         )
 
+    @property
+    def calls(self) -> int:
+        """Requests that were sent so far, redirects and those that failed among them."""
+        return self._exchange.calls
+
     def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Ask with GET, or with POST where the query is long; up to ten tries.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from threading import Lock
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
@@ -80,6 +81,9 @@ class Exchange:
         allow_private: whether servers may be on loopback or in private ranges.
         legacy_tls: hosts that only do TLS renegotiation of before 2010.
         calls_in_flight, calls_per_second: at most, to each host.
+
+    Attributes:
+        calls: requests that were sent so far, redirects and those that failed among them.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Exchange:
         calls_in_flight: int,
         calls_per_second: float,
     ) -> None:
+        self.calls = 0
+        self._counting = Lock()
         self._clock, self._sleep = clock, sleep
         self._limits = (calls_in_flight, calls_per_second)
         self._session = _Session()
@@ -141,9 +147,10 @@ class Exchange:
         params = {**question.params, **(question.secrets if at_home else {})}
         try:
             host = self.host(url)
-            with (
-                host.turn(),
-                self._session.request(
+            with host.turn():
+                with self._counting:
+                    self.calls += 1
+                with self._session.request(
                     "POST" if question.is_posted else "GET",
                     url,
                     # An address that a server refers to has the query in it.
@@ -154,14 +161,13 @@ class Exchange:
                     timeout=(_CONNECT_S, read_s),
                     stream=True,
                     allow_redirects=False,
-                ) as response,
-            ):
-                # While it is still our turn: the next call must not slip in between.
-                host.hold(_retry_after_s(response.headers.get("Retry-After")))
-                location = response.headers.get("Location")
-                if response.status_code in _REDIRECTS and location:
-                    return _target(url, location)
-                return Answer(response.status_code, _read(question.url, response))
+                ) as response:
+                    # While it is still our turn: the next call must not slip in between.
+                    host.hold(_retry_after_s(response.headers.get("Retry-After")))
+                    location = response.headers.get("Location")
+                    if response.status_code in _REDIRECTS and location:
+                        return _target(url, location)
+                    return Answer(response.status_code, _read(question.url, response))
         except AddressRefused as error:
             if str(error).startswith(question.url):
                 raise

@@ -37,6 +37,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
     """
     from parcels import load_registry
     from parcels.arcgis import ArcGISSource
+    from parcels.arcgis.client import ArcGISClient
     from parcels.cache import LayerKey
     from parcels.cache.fetch import fetch_layer
     from parcels.errors import SourceUnavailable
@@ -46,7 +47,8 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
     key = LayerKey.of(entry)
-    source = ArcGISSource(entry)
+    client = ArcGISClient.of(entry)
+    source = ArcGISSource(entry, client)
     with _kept(folder, settings.database_url, settings.home) as cache:
         pages = Pages(progress("parcels"), entry.name)
         try:
@@ -60,7 +62,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
             raise
         finally:
             pages.stop()
-    _report(fetched, entry.name, folder)
+    _report(fetched, client.calls, entry.name, folder)
 
 
 @contextmanager
@@ -81,11 +83,12 @@ def _say_kept() -> None:
     click.echo("What was fetched is kept: the same command goes on from there.", err=True)
 
 
-def _report(fetched: Fetched, name: str, folder: Path | None) -> None:
+def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
     place = "the database" if folder is None else str(folder)
     click.echo(
         f"{name}: {fetched.rows:,} parcels are in {place}, "
-        f"{fetched.rows - fetched.earlier:,} of them fetched now in {fetched.seconds:.1f} s."
+        f"{fetched.rows - fetched.earlier:,} of them fetched now with {calls:,} requests in "
+        f"{fetched.seconds:.1f} s."
     )
     if fetched.without_geometry:
         click.echo(

@@ -118,8 +118,10 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         running.communicate()
         server.mend()
         done = fresh.run(*fetch)
-        counted = re.search(r"(\d+) parcels are in .+, (\d+) of them fetched now", done.stdout)
+        said = r"(\d+) parcels are in .+, (\d+) of them fetched now with (\d+) requests"
+        counted = re.search(said, done.stdout)
         assert counted, done.stdout
+        assert int(counted[3]) == len(server.calls)
         assert int(counted[1]) == len(lots)
         assert 0 < int(counted[2]) < len(lots), "what was fetched before was kept"
         if to == "a folder":

@@ -374,6 +374,13 @@ class TestRedirects:
         client(fake).get_json(server.url, {"where": "x"})
         assert server.calls[1].query == {"where": "y", "f": "json"}
 
+    def test_each_request_is_counted(self, serve: Serve, fake: FakeTime) -> None:
+        replies = iter([Reply(status=503), redirect("/new"), Reply()])
+        server = serve(lambda _: next(replies))
+        asked = client(fake)
+        asked.get_json(server.url, {})
+        assert asked.calls == len(server.calls) == 3
+
     def test_without_an_end_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(redirect("/again?token=s3cret"))
         with pytest.raises(SourceMisconfigured, match=r"without an end, at last to .*/again;"):
