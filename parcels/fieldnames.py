@@ -76,6 +76,15 @@ def no_parcel_id(names: Sequence[str], where: str) -> SourceMisconfigured:
     )
 
 
+def no_addresses(names: Sequence[str], where: str) -> SourceMisconfigured:
+    """The error of a lookup by address where no columns of addresses are mapped."""
+    return SourceMisconfigured(
+        f"{where}: no columns are known to hold addresses; set fields: {{address: …}}, or "
+        "{house_number: …, street: …}, in the registry entry; the columns are "
+        f"{', '.join(names) or 'none'}"
+    )
+
+
 def id_text(value: object) -> str | None:
     """A parcel id exactly as the county has it, as text; None for none.
 

@@ -12,8 +12,7 @@ from parcels.arcgis.batches import Result, asked_again, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery
 from parcels.arcgis.where import at_address, either, one_of, value
-from parcels.errors import SourceMisconfigured
-from parcels.fieldnames import no_parcel_id
+from parcels.fieldnames import no_addresses, no_parcel_id
 from parcels.source import Found, Hit
 
 # A list that every database takes; most servers send a thousand rows at once.
@@ -65,11 +64,7 @@ def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Hit, .
 
 def _rows_with_addresses(layer: LayerQuery, addresses: Sequence[StreetAddress]) -> tuple[Hit, ...]:
     if not layer.fields.has_addresses:
-        raise SourceMisconfigured(
-            f"{layer.origin}: no columns are known to hold addresses; set fields: {{address: …}}, "
-            "or {house_number: …, street: …}, in the registry entry; the columns are "
-            f"{', '.join(layer.info.fields) or 'none'}"
-        )
+        raise no_addresses(list(layer.info.fields), layer.origin)
     conditions = {
         sql
         for address in addresses

@@ -19,7 +19,7 @@ from parcels.addresses.streetaddress import StreetAddress
 from parcels.county import County
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured
-from parcels.fieldnames import as_written, choose_parcel_id, no_parcel_id
+from parcels.fieldnames import as_written, choose_parcel_id, no_addresses, no_parcel_id
 from parcels.files.rows import Rows
 from parcels.files.selfcontained import check_self_contained
 from parcels.measure import on_earth
@@ -88,11 +88,7 @@ class FileSource:
         """
         rows = self._rows
         if not self._county.fields.has_addresses:
-            raise SourceMisconfigured(
-                f"{self.path}: no columns are known to hold addresses; set fields: {{address: …}}, "
-                "or house_number and street, in the registry entry; the columns are "
-                f"{', '.join(self._columns) or 'none'}"
-            )
+            raise no_addresses(self._columns, str(self.path))
         return [self._found(rows.with_address(address)) for address in addresses]
 
     def _found(self, rows: Iterable[int]) -> Found:
