@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Protocol, TypeVar
 
 from shapely import Point
@@ -34,6 +36,18 @@ class CopiedSource(ParcelSource, CopiedLayer, Protocol):
     """A source that answers questions and says whether its layer was edited."""
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The state of the layer, and what was kept of it as a whole.
+
+    A question is asked and kept in one state, whatever another thread learns meanwhile.
+    """
+
+    stamp: Stamp
+    copy: WholeCopy | None
+    look_again_at: datetime
+
+
 class CachedSource:
     """Answers with what is kept, and asks the inner source for the rest alone.
 
@@ -44,6 +58,8 @@ class CachedSource:
     most; that there is no lot for one day. A copy whose layer says so is used however old it is.
     While the server is down, what was kept in the last state seen still counts. An outage or any
     other error is never kept.
+
+    Several threads may use it, where they may use the inner source.
 
     Attributes:
         from_cache: questions answered with what was kept, so far.
@@ -63,9 +79,8 @@ class CachedSource:
         self._layer = cache.layer(key)
         self._key = key
         self._clock = clock
-        self._check_at: datetime | None = None
-        self._stamp = Stamp()
-        self._copy: WholeCopy | None = None
+        self._state: _State | None = None
+        self._looking = Lock()
 
     def check(self) -> None:
         """See `ParcelSource`: the inner source is asked."""
@@ -73,40 +88,42 @@ class CachedSource:
 
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees: of the copy, else what the inner source says."""
-        self._look_at_the_layer()
-        return self._source.extent() if self._copy is None else self._copy.extent()
+        copy = self._look_at_the_layer().copy
+        return self._source.extent() if copy is None else copy.extent()
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
         """See `ParcelSource`."""
-        self._look_at_the_layer()
-        if self._copy is not None:
-            return self._of_copy(self._copy.with_ids(parcel_ids))
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.with_ids(parcel_ids))
         keys = [f"id:{parcel_id}" for parcel_id in parcel_ids]
-        return self._answer(keys, parcel_ids, self._source.with_ids)
+        return self._answer(state, keys, parcel_ids, self._source.with_ids)
 
     def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
         """See `ParcelSource`."""
-        self._look_at_the_layer()
-        if self._copy is not None:
-            return self._of_copy(self._copy.at_points(points))
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.at_points(points))
         keys = [f"point:{_exact(point)}" for point in points]
-        return self._answer(keys, points, self._source.at_points)
+        return self._answer(state, keys, points, self._source.at_points)
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
         """See `ParcelSource`."""
-        self._look_at_the_layer()
-        if self._copy is not None:
-            return self._of_copy(self._copy.near_points(points, distance_m))
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.near_points(points, distance_m))
         keys = [f"near:{distance_m!r}:{_exact(point)}" for point in points]
-        return self._answer(keys, points, lambda asked: self._source.near_points(asked, distance_m))
+        return self._answer(
+            state, keys, points, lambda asked: self._source.near_points(asked, distance_m)
+        )
 
     def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
         """See `ParcelSource`."""
-        self._look_at_the_layer()
-        if self._copy is not None and self._copy.has_addresses:
-            return self._of_copy(self._copy.with_addresses(addresses))
+        state = self._look_at_the_layer()
+        if state.copy is not None and state.copy.has_addresses:
+            return self._of_copy(state.copy.with_addresses(addresses))
         keys = [f"address:{address!r}" for address in addresses]
-        return self._answer(keys, addresses, self._source.with_addresses)
+        return self._answer(state, keys, addresses, self._source.with_addresses)
 
     def _of_copy(self, found: Sequence[Found]) -> list[Found | ParcelsError]:
         self.from_cache += len(found)
@@ -114,6 +131,7 @@ class CachedSource:
 
     def _answer(
         self,
+        state: _State,
         keys: Sequence[str],
         questions: Sequence[_Question],
         ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
@@ -121,7 +139,7 @@ class CachedSource:
         now = self._clock()
         known: dict[str, Found | ParcelsError] = {
             key: found
-            for key, found in self._layer.answers(keys, self._stamp).items()
+            for key, found in self._layer.answers(keys, state.stamp).items()
             if now - found.fetched_at <= (LONGEST if found.hits else LONGEST_NONE)
         }
         self.from_cache += sum(key in known for key in keys)
@@ -133,24 +151,28 @@ class CachedSource:
             said = dict(zip(part, _asked(ask, [missing[key] for key in part]), strict=True))
             known.update(said)
             good = {key: found for key, found in said.items() if isinstance(found, Found)}
-            self._layer.keep(good, self._stamp)
+            self._layer.keep(good, state.stamp)
         return [known[key] for key in keys]
 
-    def _look_at_the_layer(self) -> None:
+    def _look_at_the_layer(self) -> _State:
         """Learn, once in a while, whether the layer was edited, and what of it may be used."""
-        now = self._clock()
-        if self._check_at is not None and now < self._check_at:
-            return
+        with self._looking:
+            now = self._clock()
+            if self._state is None or now >= self._state.look_again_at:
+                self._state = self._state_at(now)
+            return self._state
+
+    def _state_at(self, now: datetime) -> _State:
         seen = self._layer.last_stamp()
         said = self._stamp_of_the_layer()
         if said is not None and said != seen:
             self._layer.saw(said)
-        self._stamp = said or seen or Stamp()
-        self._check_at = now + (_CHECK_AGAIN if said is None else _CHECK_EVERY)
+        stamp = said or seen or Stamp()
         # Counts do not show an edit that leaves them as they are.
         is_certain = said is not None and said.last_edit_ms is not None
         self._layer.forget_before(now - LONGEST)
-        self._copy = self._usable_copy(now, is_certain=is_certain)
+        copy = self._usable_copy(stamp, now, is_certain=is_certain)
+        return _State(stamp, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
 
     def _stamp_of_the_layer(self) -> Stamp | None:
         """None where the layer itself does not say, whatever an alternate of it may."""
@@ -160,18 +182,18 @@ class CachedSource:
         except ParcelsError:
             return None
 
-    def _usable_copy(self, now: datetime, *, is_certain: bool) -> WholeCopy | None:
-        stamp = self._layer.copy_stamp()
-        if stamp is None:
+    def _usable_copy(self, stamp: Stamp, now: datetime, *, is_certain: bool) -> WholeCopy | None:
+        copied = self._layer.copy_stamp()
+        if copied is None:
             return None
-        copy = self._layer.copy() if stamp == self._stamp else None
+        copy = self._layer.copy() if copied == stamp else None
         if copy is not None and (is_certain or now - copy.fetched_at <= LONGEST):
             return copy
         log.warning(
             "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
             "`lotline parcels fetch --county %s` makes a new copy",
             self._key.county,
-            "of an earlier state of the layer" if stamp != self._stamp else "too old",
+            "of an earlier state of the layer" if copied != stamp else "too old",
             self._key.county,
         )
         return None

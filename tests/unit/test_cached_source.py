@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from shapely import Point
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.cache.fetch import fetch_layer
-from parcels.errors import AuthenticationRequired, CacheError, SourceUnavailable
+from parcels.errors import AuthenticationRequired, CacheError, ParcelsError, SourceUnavailable
 from parcels.source import Found, Stamp
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
@@ -217,6 +218,24 @@ def test_a_copy_of_a_layer_that_was_edited_is_not_used(
         _again(source, tmp_path, clock).at_points([inside(1)])
     assert source.asked == [inside(1)]
     assert "lotline parcels fetch --county synthetic" in caplog.text
+
+
+def test_what_was_asked_in_one_state_is_not_kept_in_another(tmp_path: Path, clock: Clock) -> None:
+    class Edited(AskedSource):
+        def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+            found = super().at_points(points)
+            if points == [inside(1)] and self.stamps == 1:
+                self.last_stamp = Stamp(last_edit_ms=2)
+                clock.wait(hours=2)
+                cached.at_points([inside(2)])  # of another thread, which learns of the edit
+            return found
+
+    source = Edited()
+    cached = CachedSource(source, FolderCache(tmp_path), KEY, clock)
+    cached.at_points([inside(1)])
+    source.asked.clear()
+    cached.at_points([inside(1), inside(2)])
+    assert source.asked == [inside(1)]
 
 
 @pytest.mark.parametrize("county", ["../elsewhere", "/etc", "a/b", ".."])
