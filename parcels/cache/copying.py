@@ -85,6 +85,8 @@ def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingIn
         # The kernel gives the lock back when the process dies, however it dies.
         with (folder / "copying.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left_over in folder.glob(".copy.parquet.*.part"):
+                left_over.unlink()  # of a process that was killed while it finished
             for other in (folder / "copying").glob("stamp_*"):
                 if other.name != stamp_text(stamp):
                     shutil.rmtree(other)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -64,8 +66,12 @@ class LayerFolder:
 
     def forget_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
+        self._use()
         for folder in (self._folder / "answers").glob("stamp_*"):
             AnswersInFolder(folder).forget_before(instant)
+        for other in self._folder.parent.glob("[0-9a-f]" * 32):
+            if other != self._folder and other.stat().st_mtime < instant.timestamp():
+                shutil.rmtree(other, ignore_errors=True)
 
     def copy_stamp(self) -> Stamp | None:
         """See `KeptLayer`."""
@@ -77,12 +83,20 @@ class LayerFolder:
 
     def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
         """See `KeptLayer`."""
+        self._use()
         return begin_copying(self._folder, origin, stamp)
 
     def _of(self, stamp: Stamp) -> AnswersInFolder:
-        if stamp not in self._answers:
-            self._answers[stamp] = AnswersInFolder(self._folder / "answers" / stamp_text(stamp))
-        return self._answers[stamp]
+        answers = self._answers.get(stamp)
+        if answers is None:
+            answers = AnswersInFolder(self._folder / "answers" / stamp_text(stamp))
+            self._answers = {stamp: answers}  # those of an earlier state are not asked for again
+        return answers
+
+    def _use(self) -> None:
+        """Say that the folder is in use, by its time of change."""
+        with suppress(OSError):  # it is not there yet, or belongs to another user
+            os.utime(self._folder)
 
 
 def _write(path: Path, content: str) -> None:

@@ -121,7 +121,11 @@ class KeptLayer(Protocol):
         ...
 
     def forget_before(self, instant: datetime) -> None:
-        """Make room: answers that were given earlier are not needed any more."""
+        """Make room: answers that were given earlier are not needed any more.
+
+        Nor is all that is kept of the county under another digest, where nobody used it since: its
+        entry was changed. This layer itself is in use.
+        """
         ...
 
     def copy_stamp(self) -> Stamp | None:

@@ -26,14 +26,9 @@ from pipeline.store.parcelrows import columns_of, hit_of
 log = logging.getLogger(__name__)
 
 _LAYER = text("""
-WITH added AS (
-    INSERT INTO lotline.parcel_layer (county, digest, origin) VALUES (:county, :digest, :origin)
-    ON CONFLICT (county, digest) DO NOTHING
-    RETURNING id
-)
-SELECT id FROM added
-UNION ALL
-SELECT id FROM lotline.parcel_layer WHERE county = :county AND digest = :digest
+INSERT INTO lotline.parcel_layer (county, digest, origin) VALUES (:county, :digest, :origin)
+ON CONFLICT (county, digest) DO UPDATE SET used_at = clock_timestamp()
+RETURNING id
 """)
 
 _LAST_STAMP = text("SELECT stamp FROM lotline.parcel_layer WHERE id = :layer")
@@ -76,8 +71,18 @@ FROM unnest(CAST(:answers AS bigint[]), CAST(:places AS int[]), CAST(:parcel_ids
     AS new (answer, place, parcel_id, object_id, site, geom)
 """)
 
+# Whoever keeps an old answer anew has it locked: neither must wait for the other.
 _FORGET_BEFORE = text("""
-DELETE FROM lotline.parcel_answer WHERE layer_fk = :layer AND fetched_at < :instant
+DELETE FROM lotline.parcel_answer WHERE id IN (
+    SELECT id FROM lotline.parcel_answer WHERE layer_fk = :layer AND fetched_at < :instant
+    FOR UPDATE SKIP LOCKED)
+""")
+
+_USED = text("""
+UPDATE lotline.parcel_layer SET used_at = clock_timestamp() WHERE id = :layer RETURNING county
+""")
+_FORGET_UNUSED = text("""
+DELETE FROM lotline.parcel_layer WHERE county = :county AND id <> :layer AND used_at < :instant
 """)
 
 
@@ -91,10 +96,7 @@ class DatabaseCache:
         """What is kept of a layer."""
         values = {"county": key.county, "digest": key.digest, "origin": key.origin}
         with self._engine.begin() as conn:
-            found = conn.execute(_LAYER, values).scalar()
-            # Another process added it in this very moment: it is seen by the next statement.
-            layer_fk = found if found is not None else conn.execute(_LAYER, values).scalar_one()
-        return LayerInDatabase(self._engine, int(layer_fk))
+            return LayerInDatabase(self._engine, int(conn.execute(_LAYER, values).scalar_one()))
 
 
 class LayerInDatabase:
@@ -151,8 +153,12 @@ class LayerInDatabase:
 
     def forget_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
+        values = {**self._layer, "instant": instant}
         with self._engine.begin() as conn:
-            conn.execute(_FORGET_BEFORE, {**self._layer, "instant": instant})
+            conn.execute(_FORGET_BEFORE, values)
+        with self._engine.begin() as conn:
+            county = conn.execute(_USED, self._layer).scalar()
+            conn.execute(_FORGET_UNUSED, {**values, "county": county})
 
     def copy_stamp(self) -> Stamp | None:
         """See `KeptLayer`."""

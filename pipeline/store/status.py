@@ -26,9 +26,9 @@ GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)
 
 COPY = text("""
-SELECT c.rows, c.fetched_at
-FROM lotline.parcel_layer l JOIN lotline.parcel_copy c ON c.layer_fk = l.id
-WHERE l.county = :county AND c.state = 'complete' ORDER BY c.fetched_at DESC LIMIT 1
+-- Of the registry entry as it was used last: after a change of it, a copy of before is not used.
+SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
+    SELECT id FROM lotline.parcel_layer WHERE county = :county ORDER BY used_at DESC LIMIT 1)
 """)
 
 COUNTIES = text("""
@@ -61,7 +61,7 @@ class CountyStatus:
         by_state: number of properties by (state, reason).
         by_source: number of measured properties by where their boundary came from.
         areas: of the same properties.
-        parcel_copy: the newest copy of all its parcels: `rows`, and when it was `fetched_at`.
+        parcel_copy: the copy of all its parcels: `rows`, and when it was `fetched_at`.
     """
 
     county: str

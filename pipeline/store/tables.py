@@ -51,6 +51,11 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+def _layer_fk() -> Column[int]:
+    layer = ForeignKey("lotline.parcel_layer.id", ondelete="CASCADE")
+    return Column("layer_fk", BigInteger, layer, nullable=False)
+
+
 def _polygons(*, nullable: bool = False) -> Column[object]:
     kind = Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)
     return Column("geom", kind, nullable=nullable)
@@ -281,6 +286,7 @@ parcel_layer = Table(
     Column("digest", Text, nullable=False),  # of what shapes its answers
     Column("origin", Text, nullable=False),
     Column("stamp", Text),  # the state in which it was last seen
+    _now("used_at"),
     UniqueConstraint("county", "digest"),
 )
 
@@ -288,7 +294,7 @@ parcel_answer = Table(
     "parcel_answer",
     metadata,
     _id(),
-    Column("layer_fk", BigInteger, ForeignKey("lotline.parcel_layer.id"), nullable=False),
+    _layer_fk(),
     Column("stamp", Text, nullable=False),
     # A question may hold an id of any length, and an index may not.
     Column("question_sha256", Text, nullable=False),
@@ -316,7 +322,7 @@ parcel_copy = Table(
     "parcel_copy",
     metadata,
     _id(),
-    Column("layer_fk", BigInteger, ForeignKey("lotline.parcel_layer.id"), nullable=False),
+    _layer_fk(),
     Column("stamp", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="copying"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import shapely
 from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
 from shapely import MultiPolygon, Point
+from sqlalchemy import text
 
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
@@ -20,6 +22,7 @@ from parcels.errors import CacheError, IncompleteAnswer, SourceUnavailable
 from parcels.source import Found, Hit, Page, SiteAddress, Stamp
 from pipeline.store.database import Database
 from pipeline.store.parcels import DatabaseCache
+from pipeline.store.status import county_status
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 STAMP = Stamp(last_edit_ms=1)
@@ -93,6 +96,48 @@ def test_what_is_old_makes_room(cache: ParcelCache, layer: KeptLayer) -> None:
         layer.keep({f"id:{days}": found}, STAMP)
     layer.forget_before(NOW - timedelta(days=30))
     assert set(cache.layer(KEY).answers(["id:40", "id:20"], STAMP)) == {"id:20"}
+
+
+def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    others = [LayerKey("synthetic", ORIGIN, "b" * 32), LayerKey("another", ORIGIN, "b" * 32)]
+    for key in (KEY, *others):
+        fetch_layer(AskedSource(), cache.layer(key))
+        cache.layer(key).keep({"id:1": Found((), ORIGIN, NOW + timedelta(days=9))}, STAMP)
+    layer.forget_before(NOW - timedelta(days=30))
+    assert [cache.layer(key).copy_stamp() for key in others] == [STAMP, STAMP]
+    layer.forget_before(datetime.now(UTC) + timedelta(days=1))
+    assert [cache.layer(key).copy_stamp() for key in (KEY, *others)] == [STAMP, None, STAMP]
+    assert [len(cache.layer(key).answers(["id:1"], STAMP)) for key in (KEY, *others)] == [1, 0, 1]
+    assert fetch_layer(AskedSource(), cache.layer(others[0])).rows == 20, "it may come back"
+
+
+def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
+    layer = DatabaseCache(database.engine).layer(KEY)
+    old = NOW - timedelta(days=40)
+    layer.keep({"id:1": Found((), ORIGIN, old), "id:2": Found((), ORIGIN, old)}, STAMP)
+    with database.engine.begin() as other, ThreadPoolExecutor(1) as pool:
+        # As another batch does that keeps many, in an order of its own.
+        other.execute(text("SELECT 1 FROM lotline.parcel_answer ORDER BY id LIMIT 1 FOR UPDATE"))
+        done = pool.submit(layer.forget_before, NOW - timedelta(days=30))
+        try:
+            done.result(timeout=20)
+        finally:
+            other.rollback()
+    assert len(layer.answers(["id:1", "id:2"], STAMP)) == 1
+
+
+def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
+    cache = DatabaseCache(database.engine)
+    fetch_layer(AskedSource(), cache.layer(KEY))
+    with database.engine.connect() as conn:
+        copy = county_status(conn, "synthetic").parcel_copy
+        assert copy is not None
+        assert copy["rows"] == 20
+    cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32))  # the entry was changed
+    with database.engine.connect() as conn:
+        assert county_status(conn, "synthetic").parcel_copy is None
 
 
 @pytest.mark.parametrize("stamp", [Stamp(), STAMP, Stamp(None, 3, 9), Stamp(0, 0, 0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import signal
@@ -11,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from askedsource import ORIGIN, AskedSource, synthetic_hits
 
@@ -109,6 +111,18 @@ def test_many_parts_become_one(tmp_path: Path, layer: KeptLayer) -> None:
     assert not FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP)
 
 
+def test_answers_of_an_earlier_state_leave_the_memory(layer: KeptLayer) -> None:
+    before = pa.total_allocated_bytes()
+    for edited in range(5):
+        stamp = Stamp(last_edit_ms=edited)
+        layer.keep({"id:1": Found(tuple(synthetic_hits(2_000)), ORIGIN)}, stamp)
+        if edited == 0:
+            one = pa.total_allocated_bytes() - before
+    gc.collect()
+    assert pa.total_allocated_bytes() - before < 2 * one
+    assert layer.answers(["id:1"], Stamp(last_edit_ms=0)), "on the disk they are, for a while"
+
+
 def test_a_place_that_cannot_be_written_costs_answers_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,6 +149,16 @@ def test_a_damaged_copy_is_not_used(
     assert "lotline parcels fetch" in caplog.text
     fetch_layer(AskedSource(), layer)
     assert layer.copy() is not None
+
+
+def test_what_a_killed_process_left_of_a_copy_is_removed(tmp_path: Path, layer: KeptLayer) -> None:
+    fetch_layer(AskedSource(), layer)
+    [copy] = tmp_path.glob("synthetic/*/copy.parquet")
+    half = copy.with_name(".copy.parquet.0123abcd.part")
+    half.write_bytes(b"half a copy")
+    fetch_layer(AskedSource(), layer)
+    assert not half.exists()
+    assert copy.exists()
 
 
 def test_a_damaged_page_is_fetched_anew(tmp_path: Path, layer: KeptLayer) -> None:

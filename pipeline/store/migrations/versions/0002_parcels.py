@@ -14,12 +14,13 @@ CREATE TABLE lotline.parcel_layer (
     digest text NOT NULL,
     origin text NOT NULL,
     stamp text,
+    used_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (county, digest)
 );
 
 CREATE TABLE lotline.parcel_answer (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    layer_fk bigint NOT NULL REFERENCES lotline.parcel_layer (id),
+    layer_fk bigint NOT NULL REFERENCES lotline.parcel_layer (id) ON DELETE CASCADE,
     stamp text NOT NULL,
     question_sha256 text NOT NULL,
     origin text NOT NULL,
@@ -40,7 +41,7 @@ CREATE TABLE lotline.parcel_hit (
 
 CREATE TABLE lotline.parcel_copy (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    layer_fk bigint NOT NULL REFERENCES lotline.parcel_layer (id),
+    layer_fk bigint NOT NULL REFERENCES lotline.parcel_layer (id) ON DELETE CASCADE,
     stamp text NOT NULL,
     origin text NOT NULL,
     state text NOT NULL DEFAULT 'copying',
