@@ -30,7 +30,7 @@ SAME_PLACE_DEGREES = 9e-8
 # What stands where there is no id: no lot is told from another by it.
 _PLACEHOLDER = re.compile(
     r"[\W_0]*|R/?O?/?W|RIGHTS?[ -]?OF[ -]?WAY|ROADS?|STREETS?|ALLEYS?|HIGHWAYS?|RAIL(ROAD|WAY)|RR"
-    r"|WATER|HYDRO|RIVER|LAKE|UNKNOWN|NONE|NULL|N/?A|TBD",
+    r"|WATER|HYDRO|RIVER|LAKE|UNKNOWN|N/A",
     re.IGNORECASE,
 )
 # Of more pieces, or such as lie some 2 km from the largest, the id is that of many lots.

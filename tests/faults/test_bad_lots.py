@@ -118,7 +118,7 @@ def from_a_layer(lots: gpd.GeoDataFrame, folder: Path) -> Iterator[str]:
         asked = {**call.query, **call.form}
         if not call.path.endswith("/query"):
             return Reply(json.dumps(layer).encode())
-        wanted = set(re.findall("'([^']*)'", asked["where"]))
+        wanted = set(re.findall("'([^']*)'", asked.get("where", "")))
         features = [
             {"attributes": {"OBJECTID": i, "APN": apn}, "geometry": _esri(shape)}
             for i, (apn, shape) in enumerate(zip(lots.APN, lots.geometry, strict=True), 1)

@@ -141,7 +141,7 @@ def test_a_fault_that_passes_is_tried_again(server: FeatureServer, fault: str) -
     asked.check()
     server.fail(fault, times=2)
     assert isinstance(asked.look_up(inside(server, 0)), Lot)
-    assert len(server.calls) == 3
+    assert len(server.calls) == 2 + 2  # two failed; the rows at the point, and those of its id
 
 
 @pytest.mark.parametrize(("fault", "says"), [("firewall", "firewall"), ("token", "token")])
@@ -223,9 +223,10 @@ def test_only_the_mapped_columns_are_asked_for_and_long_queries_are_posted(
 ) -> None:
     asked = service(server, fields={"parcel_id": "apn"})
     asked.look_up(inside(server, 0))
-    [_, query] = server.calls
-    assert "outFields=OBJECTID%2CAPN&" in query["url"]
-    assert query["agent"].startswith("lotline/")
+    for query in server.calls[1:]:
+        assert "outFields=OBJECTID%2CAPN&" in query["url"]
+        assert query["agent"].startswith("lotline/")
+    assert len(server.calls) == 3
     server.mend()
     asked.look_up(Property("long", parcel_id="x" * 2_000))
     [posted] = server.calls
