@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
 from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
 from shapely import MultiPolygon, Point
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
@@ -292,3 +293,42 @@ def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         CachedSource(source, cache, KEY).at_points(points)
     assert not caplog.records
+
+
+# 40,000 synthetic lots in a grid, of another county, beside those of the layer.
+MANY = """
+INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_numbers, geom)
+SELECT id, n, 'lot ' || n, '{}', ARRAY[n / 10],
+    ST_Multi(ST_MakeEnvelope(-80 + n % 200 * 0.001, 35 + n / 200 * 0.001,
+        -80 + n % 200 * 0.001 + 0.0009, 35 + n / 200 * 0.001 + 0.0009, 4326))
+FROM lotline.parcel_copy, generate_series(1, 40000) AS n WHERE state = 'copying'
+"""
+
+
+def test_no_question_reads_a_whole_copy(database: Database) -> None:
+    cache = DatabaseCache(database.engine)
+    with cache.layer(LayerKey("another", ORIGIN, "c" * 32)).copying(STAMP, ORIGIN) as other:
+        with database.engine.begin() as conn:
+            conn.execute(text(MANY))
+        other.finish()
+    layer = cache.layer(KEY)
+    fetch_layer(AskedSource(), layer)
+    copy = layer.copy()
+    assert copy is not None
+    asked: list[tuple[str, Any]] = []
+
+    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(database.engine, "before_cursor_execute", listen)
+    points = [inside(1), inside(2)] * 5
+    copy.at_points(points)
+    copy.near_points(points, 40.0)
+    copy.with_ids(["001  00007"] * 10)
+    copy.with_addresses([StreetAddress("104", "OBRIEN ST", "OBRIEN")] * 10)
+    event.remove(database.engine, "before_cursor_execute", listen)
+    with database.engine.connect() as conn:
+        for statement, values in asked:
+            plan = "\n".join(conn.exec_driver_sql(f"EXPLAIN {statement}", values).scalars())
+            assert "Seq Scan on parcel p" not in plan, plan
+    assert len(asked) == 4
