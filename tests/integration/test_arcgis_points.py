@@ -262,6 +262,7 @@ def test_only_mapped_columns_and_whole_geometry_are_asked_for(server: FeatureSer
     [_, query] = server.calls
     asked = {**query["form"], "url": query["url"]}
     assert "outFields=OBJECTID%2CAPN&" in asked["url"]
+    assert "returnTrueCurves=false&f=json" in asked["url"]
     for lossy in ("maxAllowableOffset", "geometryPrecision", "outSR"):
         assert lossy not in asked["url"]
 

@@ -16,7 +16,7 @@ from parcels.arcgis import ArcGISSource
 from parcels.arcgis.answers import read_answer
 from parcels.arcgis.client import ArcGISClient
 from parcels.arcgis.layer import read_layer_info
-from parcels.errors import ParcelsError, QueryRefused, SourceError
+from parcels.errors import IncompleteAnswer, ParcelsError, QueryRefused, SourceError
 from parcels.source import Found, Stamp
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
@@ -100,6 +100,16 @@ def test_about_its_rows(kind: str, key: str, odd: object) -> None:
 def test_a_layer_that_sends_less_than_nothing_in_a_page_comes_whole() -> None:
     asked = source_of({**LAYER, "maxRecordCount": -1}, ids={"objectIds": [1]}, count={"count": 1})
     assert [len(page.hits) for page in asked.harvest()] == [1]
+
+
+@pytest.mark.parametrize("ids", [ROWS, {"objectIds": [1], "exceededTransferLimit": True}])
+def test_the_same_page_again_and_again_is_an_error(ids: dict[str, Any]) -> None:
+    rows = {**ROWS, "exceededTransferLimit": True}
+    asked = source_of(LAYER, ids={**ids, "exceededTransferLimit": True}, rows=rows)
+    with pytest.raises(IncompleteAnswer, match="sends the rest in no way that is known"):
+        list(asked.harvest())
+    [answer] = asked.at_points([Point(0.0005, 0.0005)])
+    assert isinstance(answer, IncompleteAnswer)
 
 
 def test_numbers_may_be_written_as_floats() -> None:
