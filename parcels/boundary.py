@@ -99,7 +99,8 @@ class Boundary:
     """The polygon that is measured: a county's lot, or the 30 m buffer where there is none.
 
     `geometry` is an EPSG:4326 MultiPolygon; `area_m2` its equal-area size. `parcel_ids` holds
-    every id that the county has for exactly this geometry (stacked condominiums have many).
+    every id that the county has for exactly this geometry (stacked condominiums have many). Of a
+    lot that the county keeps in several rows of one id, it is all of them together.
     `origin` is the URL or file it came from. `method` says how it was found: by its parcel id or
     its address, at the point, as the nearest lot with the address's house number
     (`house_number`), or why there is only a buffer. `located` says where the point came from;
