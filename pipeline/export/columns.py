@@ -19,8 +19,8 @@ METHOD = Column(
     "",
     "How the boundary was found, by the last lookup: parcel_id, address (the county's parcel layer "
     "has it), point, house_number (the point lay in the street, or in a lot without a number; this "
-    "is the nearest one with the address's number), no_lot (the county has none there), unavailable (the county's server did "
-    "not answer, and the run was to measure the circle then).",
+    "is the nearest one with the address's number), no_lot (the county has none there), "
+    "unavailable (the county's server did not answer, and the run was to measure the circle then).",
 )
 SYNTHETIC = Column("synthetic", "", "True where the place is generated and not a real one.")
 
