@@ -8,10 +8,10 @@ import numpy as np
 
 from parcels.arcgis.objectids import object_ids, still_there
 from parcels.arcgis.query import LayerQuery, ObjectIds, Rows
-from parcels.errors import IncompleteAnswer, SourceError, SourceMisconfigured
+from parcels.errors import IncompleteAnswer, QueryRefused, SourceError
 from parcels.source import Hit
 
-# More rows than this at some points, or for some ids, is a server that ignores the question.
+# More rows than this at a point, or for an id, is a server that ignores the question.
 _MOST_ROWS = 20_000
 
 _Question = Callable[[str, ObjectIds], dict[str, str]]
@@ -22,13 +22,14 @@ def all_rows(layer: LayerQuery, question: Mapping[str, str], first: Rows) -> tup
 
     Raises:
         SourceUnavailable: also `IncompleteAnswer`.
-        SourceMisconfigured: also where it sends rows without end.
+        SourceMisconfigured: also `QueryRefused`, where it sends rows without end.
     """
     if not first.cut:
         return first.hits
     ids = object_ids(layer, question)
     if len(ids) > _MOST_ROWS:
-        raise SourceMisconfigured(
+        # Of many points among towers of flats, fewer are asked at once; of one, it is an error.
+        raise QueryRefused(
             f"{layer.origin}: has {len(ids)} rows for a question about a few: the server ignores "
             "it; name another layer in the registry entry"
         )

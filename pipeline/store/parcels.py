@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from parcels.cache import LayerKey
 from parcels.cache.protocol import CopyInProgress, stamp_of, stamp_text
@@ -147,8 +147,8 @@ class LayerInDatabase:
                 kept = {row.id: by_digest[row.question_sha256] for row in rows}
                 conn.execute(_FORGET_HITS, {"answers": list(kept)})
                 _keep_hits(conn, kept)
-        except DataError as error:
-            # Text of a server that PostgreSQL cannot hold; the lots themselves are good.
+        except (DataError, IntegrityError) as error:
+            # Text that PostgreSQL cannot hold, or a layer forgotten meanwhile; the lots are good.
             log.warning("%d answers are not kept: %s", len(answered), error.orig)
 
     def forget_before(self, instant: datetime) -> None:

@@ -129,6 +129,18 @@ def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
     assert len(layer.answers(["id:1", "id:2"], STAMP)) == 1
 
 
+def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = DatabaseCache(database.engine).layer(KEY)
+    layer.keep({"id:1": Found((Hit("no\0text", None, 1),), ORIGIN)}, STAMP)
+    assert layer.answers(["id:1"], STAMP) == {}
+    with database.engine.begin() as conn:
+        conn.execute(text("DELETE FROM lotline.parcel_layer"))  # nobody used it for long
+    layer.keep({"id:1": Found((), ORIGIN)}, STAMP)
+    assert caplog.text.count("1 answers are not kept") == 2
+
+
 def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
     cache = DatabaseCache(database.engine)
     fetch_layer(AskedSource(), cache.layer(KEY))

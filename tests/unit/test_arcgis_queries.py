@@ -117,6 +117,20 @@ def test_lots_that_are_not_at_the_point_are_refused() -> None:
     assert "ignores the place" in str(error)
 
 
+def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() -> None:
+    class Towers(Server):
+        def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+            if params.get("geometryType") != "esriGeometryMultipoint":
+                return super().get_json(url, params)
+            if params.get("returnIdsOnly"):
+                return {"objectIds": list(range(30_000))}
+            return {**super().get_json(url, params), "exceededTransferLimit": True}
+
+    for found in source(Towers([row(1, "a")])).at_points([Point(0.0005, 0.0005)] * 3):
+        assert isinstance(found, Found)
+        assert [hit.parcel_id for hit in found.hits] == ["a"]
+
+
 def test_an_id_is_quoted_as_its_column_wants() -> None:
     server = Server([row(1, "O'Brien")])
     [found] = source(server).with_ids(["O'Brien"])
