@@ -15,8 +15,8 @@ from parcels.arcgis.where import at_address, either, one_of, value
 from parcels.fieldnames import no_addresses, no_parcel_id
 from parcels.source import Found, Hit
 
-# A list that every database takes; most servers send a thousand rows at once.
-_IDS = 800
+# The longest list that Oracle takes, and as many rows as most servers send at once.
+_IDS = 1_000
 # Each is two or three conditions that no index of the county's helps with.
 _ADDRESSES = 25
 

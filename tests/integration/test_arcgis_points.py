@@ -23,6 +23,7 @@ from shapely import Point
 
 from parcels import Boundary, County, ParcelBoundaryService, Property
 from parcels.addresses.streetaddress import StreetAddress, parse_address
+from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
 from parcels.source import Found, lot_geometry
@@ -193,7 +194,9 @@ def test_five_thousand_lots_are_whole_after_at_most_sixty_calls(tmp_path: Path) 
         county = County.model_validate(
             {"key": "malibu", "url": server.map_url, "layer": 0, "fields": {"parcel_id": "APN"}}
         )
-        asked = ParcelBoundaryService(county, source_of(server.map_url))
+        source = source_of(server.map_url)
+        kept = CachedSource(source, FolderCache(tmp_path / "kept"), LayerKey.of(county))
+        asked = ParcelBoundaryService(county, kept)
         at_points = asked.boundaries([Property(str(p), p.x, p.y) for p in points])
         assert len(server.calls) <= 60
         named = [b for b in at_points if isinstance(b, Boundary) and b.parcel_ids][:1000]
