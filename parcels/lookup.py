@@ -102,11 +102,13 @@ class LookUp:
         """The answer so far, and the address that a lot nearby may have with more right."""
         if isinstance(rows, ParcelsError):
             return unavailable(rows), None
-        if rows.hits and all(hit.geometry is None for hit in rows.hits):
-            return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
         lot = lot_at(spot.point, rows.hits, spot.wanted)
         if lot is not None and self._has_ids and lot.is_anonymous():
             lot = None  # a right of way: where lots have ids, this is none
+        inside = lot is not None and shapely.contains_properly(lot.geometry, spot.point)
+        if not inside and any(hit.geometry is None for hit in rows.hits):
+            # The row that cannot be drawn may be the lot, and not the road or the neighbour's.
+            return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
         elsewhere = spot.wanted if self._has_numbers and not _has_number(lot, spot) else None
         if spot.needs_the_number:
             return self._confirmed(spot, lot, rows), elsewhere

@@ -276,6 +276,17 @@ def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
         assert kept.reason == "bad_geometry"
 
 
+def test_a_lot_beyond_repair_is_neither_the_road_nor_the_neighbours() -> None:
+    asked = numbered(Hit("x", None), Hit(None, lot(NEXT)), Hit("big", lot(BIG)))
+    for point in ((-89.9998, 35.0005), (-90.0005, 35.0)):
+        answer = asked.look_up(Property("a", *point))
+        assert isinstance(answer, Unavailable)
+        assert answer.reason == "bad_geometry"
+    inside = asked.look_up(Property("b", -90.0005, 35.0005))
+    assert isinstance(inside, Lot)
+    assert inside.boundary.parcel_ids == ("big",)
+
+
 @pytest.mark.parametrize("each", [False, True])
 def test_an_outage_is_unavailable_for_ids_and_points(each: bool) -> None:
     asked = service(error=SourceUnavailable("down"), each=each)
