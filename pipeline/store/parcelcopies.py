@@ -42,12 +42,14 @@ FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'copying'
 """)
 
 _ADD_ROWS = text("""
-INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_numbers, geom)
+INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_keys, geom)
 SELECT :copy, new.object_id, new.parcel_id, CAST(new.site AS jsonb),
-    CAST(new.house_numbers AS int[]), ST_GeomFromWKB(new.geom, 4326)
+    ARRAY(SELECT (CAST(:copy AS bigint) << 32) | number
+          FROM unnest(CAST(new.numbers AS bigint[])) AS number),
+    ST_GeomFromWKB(new.geom, 4326)
 FROM unnest(CAST(:parcel_ids AS text[]), CAST(:object_ids AS bigint[]), CAST(:sites AS text[]),
-        CAST(:geoms AS bytea[]), CAST(:house_numbers AS text[]))
-    AS new (parcel_id, object_id, site, geom, house_numbers)
+        CAST(:geoms AS bytea[]), CAST(:numbers AS text[]))
+    AS new (parcel_id, object_id, site, geom, numbers)
 ON CONFLICT DO NOTHING
 """)
 
@@ -92,9 +94,15 @@ ORDER BY asked.place, p.object_id
 """)  # noqa: S608
 
 _WITH_NUMBERS = text(f"""
+WITH asked AS MATERIALIZED (
+    SELECT place, ARRAY(SELECT (id << 32) | number
+                        FROM unnest(CAST(numbers AS bigint[])) AS number) AS keys
+    FROM lotline.parcel_copy,
+        unnest(CAST(:numbers AS text[])) WITH ORDINALITY AS each (numbers, place)
+    WHERE layer_fk = :layer AND state = 'complete'
+)
 SELECT asked.place, {_ROW}
-FROM unnest(CAST(:numbers AS text[])) WITH ORDINALITY AS asked (numbers, place)
-JOIN lotline.parcel p ON p.house_numbers && CAST(asked.numbers AS int[]) AND {_COMPLETE}
+FROM asked JOIN lotline.parcel p ON p.house_keys && asked.keys AND {_COMPLETE}
 ORDER BY asked.place, p.object_id
 """)  # noqa: S608
 
@@ -206,7 +214,7 @@ class CopyingInDatabase:
         """See `CopyInProgress`."""
         numbers = [_array(site_numbers(hit.site)) for hit in page.hits]
         with self._engine.begin() as conn:
-            rows = {**self._ids, **columns_of(page.hits), "house_numbers": numbers}
+            rows = {**self._ids, **columns_of(page.hits), "numbers": numbers}
             added = conn.execute(_ADD_ROWS, rows).rowcount
             without = sum(hit.geometry is None for hit in page.hits)
             so_far = {

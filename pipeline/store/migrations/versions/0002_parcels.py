@@ -58,12 +58,13 @@ CREATE TABLE lotline.parcel (
     object_id bigint NOT NULL,
     parcel_id text,
     site jsonb,
-    house_numbers integer[] NOT NULL,
+    house_keys bigint[] NOT NULL,
     geom geometry(MultiPolygon, 4326),
     PRIMARY KEY (copy_fk, object_id)
 );
 CREATE INDEX parcel_parcel_id_idx ON lotline.parcel USING hash (parcel_id);
-CREATE INDEX parcel_house_numbers_idx ON lotline.parcel USING gin (house_numbers);
+CREATE INDEX parcel_house_keys_idx ON lotline.parcel USING gin (house_keys)
+    WITH (fastupdate = off);
 CREATE INDEX parcel_geom_idx ON lotline.parcel USING gist (geom);
 """
 
