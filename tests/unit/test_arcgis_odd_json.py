@@ -56,7 +56,7 @@ def source_of(layer: dict[str, Any], **answers: dict[str, Any]) -> ArcGISSource:
     """A layer whose server gives these answers to queries for rows, ids, counts, statistics."""
 
     class Server(ArcGISClient):
-        def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+        def get_json(self, url: str, params: Mapping[str, str], **_: float) -> dict[str, Any]:
             if not url.endswith("/query"):
                 return layer
             kinds = {"ids": "returnIdsOnly", "count": "returnCountOnly", "top": "outStatistics"}

@@ -52,7 +52,7 @@ class Server(ArcGISClient):
         self.rows = rows
         self.queries: list[Mapping[str, str]] = []
 
-    def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def get_json(self, url: str, params: Mapping[str, str], **_: float) -> dict[str, Any]:
         if not url.endswith("/query"):
             return LAYER
         self.queries.append(params)
@@ -119,7 +119,7 @@ def test_lots_that_are_not_at_the_point_are_refused() -> None:
 
 def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() -> None:
     class Towers(Server):
-        def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+        def get_json(self, url: str, params: Mapping[str, str], **_: float) -> dict[str, Any]:
             if params.get("geometryType") != "esriGeometryMultipoint":
                 return super().get_json(url, params)
             if params.get("returnIdsOnly"):
