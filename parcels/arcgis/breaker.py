@@ -22,6 +22,7 @@ class Breaker:
         self._clock = clock
         self._lock = Lock()
         self._failures = 0
+        self._is_open = False
         self._next_try_at = 0.0
         self._last: SourceError = SourceUnavailable("nothing yet")
 
@@ -33,20 +34,20 @@ class Breaker:
                 class, with its message.
         """
         with self._lock:
-            if self._failures < _FAILURES:
+            if not self._is_open:
                 return
             if self._clock() >= self._next_try_at:
                 # This one may try; the others wait for what it learns, or for their minute.
                 self._next_try_at = self._clock() + _PAUSE_S
                 return
-            raise type(self._last)(
-                f"not asked, after {self._failures} failures in a row; the last: {self._last}"
-            )
+            count = "a failure" if self._failures == 1 else f"{self._failures} failures in a row"
+            raise type(self._last)(f"not asked, after {count}; the last: {self._last}")
 
     def succeeded(self) -> None:
         """The service answered."""
         with self._lock:
             self._failures = 0
+            self._is_open = False
 
     def failed(self, error: SourceError) -> None:
         """The service gave no usable answer, for all the retries."""
@@ -56,5 +57,12 @@ class Breaker:
             return
         with self._lock:
             self._failures += 1
+            self._is_open = self._is_open or self._failures >= _FAILURES
             self._last = error
+            self._next_try_at = self._clock() + _PAUSE_S
+
+    def open(self) -> None:
+        """Open after the failures that there were, if there was one: it is known to be down."""
+        with self._lock:
+            self._is_open = self._failures > 0
             self._next_try_at = self._clock() + _PAUSE_S

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -18,12 +19,21 @@ from parcels.errors import AuthenticationRequired, SourceError, SourceMisconfigu
 
 # Where 3 of 10 calls fail, 10 tries lose one question in 170,000.
 _TRIES = 10
-# After a call that used them all up: a server that is down is known for that after 16 tries.
+# After a call that used them all up: a server that is down is known for that after 16 tries, and
+# the silence of one is waited for once.
 _TRIES_WHILE_DOWN = 3
 _wait_s = wait_random_exponential(multiplier=0.5, max=5)
 
 T = TypeVar("T")
 _Reader = Callable[[str, int, bytes], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How long a server may be silent, and after how long no call is tried again."""
+
+    read_s: float
+    trying_s: float
 
 
 class ArcGISClient:
@@ -60,7 +70,7 @@ class ArcGISClient:
         calls_per_second: float = 4.0,
     ) -> None:
         self._sleep, self._clock = sleep, clock
-        self._read_s, self._trying_s = read_s, trying_s
+        self._limits = _Limits(read_s, trying_s)
         self._headers = dict(headers or {})
         self._sign_in = token
         if token is not None and token.referer is not None:
@@ -103,15 +113,25 @@ class ArcGISClient:
         """Requests that were sent so far, redirects and those that failed among them."""
         return self._exchange.calls
 
-    def get_json(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def get_json(
+        self,
+        url: str,
+        params: Mapping[str, str],
+        *,
+        read_s: float = math.inf,
+        trying_s: float = math.inf,
+    ) -> dict[str, Any]:
         """Ask with GET, or with POST where the query is long; up to ten tries.
+
+        `read_s` and `trying_s` are for this call, where they are shorter than the client's.
 
         Raises:
             SourceUnavailable: no usable answer for now.
             RateLimited: the server wants to be left alone.
             SourceMisconfigured: the server will not answer; see `parcels.errors` for the classes.
         """
-        return self._call(Question(url, {**params, "f": "json"}), read_answer)
+        limits = _Limits(min(read_s, self._limits.read_s), min(trying_s, self._limits.trying_s))
+        return self._call(Question(url, {**params, "f": "json"}), read_answer, limits)
 
     def get_image(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
         """Ask for an image, as `get_json` does, and hand its bytes to `decode`.
@@ -122,7 +142,7 @@ class ArcGISClient:
             SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
         """
         read = _bytes_reader(decode, "the answer is no image; is this an ImageServer?")
-        return self._call(Question(url, {**params, "f": "image"}), read)
+        return self._call(Question(url, {**params, "f": "image"}), read, self._limits)
 
     def post_file(
         self,
@@ -143,35 +163,37 @@ class ArcGISClient:
             SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
         """
         read = _bytes_reader(decode, "the answer is not what was asked for; correct the address")
-        return self._call(Question(url, form, upload=Upload(name, content)), read, read_s)
+        question = Question(url, form, upload=Upload(name, content))
+        return self._call(question, read, replace(self._limits, read_s=read_s))
 
-    def _call(self, question: Question, read: _Reader[T], read_s: float | None = None) -> T:
+    def _call(self, question: Question, read: _Reader[T], limits: _Limits) -> T:
         """The answer; with a token where one is meant for the server, renewed once."""
         question = replace(question, headers=self._headers)
-        read_s = self._read_s if read_s is None else read_s
         sign_in = self._sign_in
         if sign_in is None or not sign_in.is_for(question.url):
-            return self._retrying(question, read, read_s)
+            return self._retrying(question, read, limits)
         token = sign_in.token(question.url, self._post_secrets)
         try:
-            return self._retrying(_signed(question, token), read, read_s)
+            return self._retrying(_signed(question, token), read, limits)
         except AuthenticationRequired:
             token = sign_in.renewed(question.url, token, self._post_secrets)
-            return self._retrying(_signed(question, token), read, read_s)
+            return self._retrying(_signed(question, token), read, limits)
 
     def _post_secrets(
         self, url: str, form: Mapping[str, str], secrets: Mapping[str, str]
     ) -> dict[str, Any]:
         question = Question(url, form, headers=self._headers, secrets=secrets)
-        return self._retrying(question, read_sign_in, self._read_s)
+        return self._retrying(question, read_sign_in, self._limits)
 
-    def _retrying(self, question: Question, read: _Reader[T], read_s: float) -> T:
+    def _retrying(self, question: Question, read: _Reader[T], limits: _Limits) -> T:
         host = self._exchange.host(question.url)
-        tries = _TRIES_WHILE_DOWN if host.gave_up else _TRIES
+        tries, trying_s = _TRIES, limits.trying_s
+        if host.gave_up:
+            tries, trying_s = _TRIES_WHILE_DOWN, min(limits.read_s, trying_s)
         began_s = self._clock()
 
         def is_enough(state: RetryCallState) -> bool:
-            return state.attempt_number >= tries or self._clock() - began_s > self._trying_s
+            return state.attempt_number >= tries or self._clock() - began_s >= trying_s
 
         retrying = Retrying(
             stop=is_enough,
@@ -181,7 +203,7 @@ class ArcGISClient:
             reraise=True,
         )
         try:
-            answer: T = retrying(self._once, question, read, read_s)
+            answer: T = retrying(self._once, question, read, limits.read_s)
         except SourceError as error:
             host.gave_up = isinstance(error, TryAgain)
             raise

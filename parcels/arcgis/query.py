@@ -36,6 +36,10 @@ ObjectIds = NDArray[np.int64]
 # A server that says neither how many rows it returns at most nor that there are more: ArcGIS 9.
 _FEWEST_IN_A_PAGE = 500
 _MOST_IN_A_PAGE = 2000
+# What a layer says of itself is short, and what every other question begins with: two silences in
+# a row are enough to know that nobody answers, and ten quick failures have room.
+_READ_INFO_S = 15.0
+_TRYING_INFO_S = 28.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,12 @@ class LayerQuery:
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        return read_layer_info(self.origin, self._ask(self.origin, {}))
+        limits = {"read_s": _READ_INFO_S, "trying_s": _TRYING_INFO_S}
+        return read_layer_info(self.origin, self._ask(self.origin, {}, **limits))
+
+    def leave_alone(self) -> None:
+        """Ask nothing for a minute, if the last call failed."""
+        self._breaker.open()
 
     @cached_property
     def columns(self) -> Columns:
@@ -214,11 +223,11 @@ class LayerQuery:
             )
         return object_id
 
-    def _ask(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def _ask(self, url: str, params: Mapping[str, str], **limits: float) -> dict[str, Any]:
         """Call the server, unless it has failed too often of late."""
         self._breaker.check()
         try:
-            answer = self._client.get_json(url, params)
+            answer = self._client.get_json(url, params, **limits)
         except SourceError as error:
             self._breaker.failed(error)
             raise

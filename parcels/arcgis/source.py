@@ -50,10 +50,18 @@ class ArcGISSource:
     def check(self) -> None:
         """Ask the layer what it is, and whether it has the mapped columns.
 
+        What does not answer is left alone for a minute: half a minute of waiting for each layer
+        is enough for all the questions that follow.
+
         Raises:
             SourceUnavailable, SourceMisconfigured: of the first layer, where none will do.
         """
-        self._first(_checked)
+        try:
+            self._first(_checked)
+        except SourceUnavailable:
+            for layer in self._layers:
+                layer.leave_alone()
+            raise
 
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees, as the layer says it.

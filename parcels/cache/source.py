@@ -64,6 +64,7 @@ class CachedSource:
     Attributes:
         from_cache: questions answered with what was kept, so far.
         asked: questions put to the inner source, so far.
+        copy_is_unchecked: a copy answers, and nobody can say whether its layer was edited since.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class CachedSource:
     ) -> None:
         self.from_cache = 0
         self.asked = 0
+        self.copy_is_unchecked = False
         self._source = source
         self._layer = cache.layer(key)
         self._key = key
@@ -172,6 +174,7 @@ class CachedSource:
         is_certain = said is not None and said.last_edit_ms is not None
         self._layer.forget_before(now - LONGEST)
         copy = self._usable_copy(stamp, now, is_certain=is_certain)
+        self.copy_is_unchecked = said is None and copy is not None
         return _State(stamp, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
 
     def _stamp_of_the_layer(self) -> Stamp | None:

@@ -29,8 +29,8 @@ from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, Sour
 from parcels.source import Extent, Hit
 
 _LOTS = 5
-# A silent layer costs two reads, and so does one alternate; no other is asked after that. A county
-# that does not answer is known for it within a minute, not in three for each of its layers.
+# A silent layer costs two reads, and an alternate one or two; no other is asked after that. A
+# county that does not answer is known for it within a minute, not in three for each of its layers.
 _READ_S = 12.0
 _TRYING_S = 23.0
 _ASKING_S = 35.0

@@ -12,6 +12,9 @@ from parcels.service import WhenUnavailable
 class Progress(Protocol):
     """Told how far a batch is; see `pipeline.cli.progress`."""
 
+    def say(self, what: str) -> None:
+        """Say what is waited for now."""
+
     def start(self, total: int, what: str) -> None:
         """So much is to do."""
 
@@ -24,6 +27,9 @@ class Progress(Protocol):
 
 class Silent:
     """No progress: for library use."""
+
+    def say(self, what: str) -> None:
+        """Say nothing."""
 
     def start(self, total: int, what: str) -> None:
         """Say nothing."""

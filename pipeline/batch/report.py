@@ -35,6 +35,8 @@ class BatchReport:
         clock: seconds and calls by stage.
         questions_kept, questions_asked: about the county's parcels, answered with what an
             earlier lookup kept, and put to its server; 0 for a county with a file of its own.
+        copy_is_unchecked: they were answered with a copy of the county's parcels, and its server
+            did not say whether it still holds.
         truth: for the synthetic county, how far its measured lawns are from the truth.
     """
 
@@ -55,6 +57,7 @@ class BatchReport:
     interrupted: bool = False
     questions_kept: int = 0
     questions_asked: int = 0
+    copy_is_unchecked: bool = False
 
     @property
     def done(self) -> int:

@@ -42,6 +42,7 @@ def run_batch(
         ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
     """
     settings = settings or load_settings()
+    progress = progress or Silent()
     opened = open_county(order.county, order.registry or settings.registry, settings.home)
     check_segmenter(order.segmenter)
     chosen = choose_labels(order.labels) if order.labels else None
@@ -55,7 +56,7 @@ def run_batch(
         # Whatever is wrong with these is found before a property is touched.
         imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
         kept = _kept_parcels(opened.county, database)
-        service = _open_service(opened.county, kept)
+        service = _open_service(opened.county, kept, progress)
         _make_folder(order.out)
         segmenter = build_segmenter(order.segmenter)
         labels = chosen or choose_labels(segmenter.labels)
@@ -63,10 +64,15 @@ def run_batch(
             with database.engine.begin() as conn:
                 queue.reset(conn, opened.county.key, selection, order.limit)
         batch = Batch(database, service, Detector(segmenter), imagery, labels, order, selection)
-        report = batch.run(opened, file, total, progress or Silent())
+        report = batch.run(opened, file, total, progress)
         if kept is None:
             return report
-        return replace(report, questions_kept=kept.from_cache, questions_asked=kept.asked)
+        return replace(
+            report,
+            questions_kept=kept.from_cache,
+            questions_asked=kept.asked,
+            copy_is_unchecked=kept.copy_is_unchecked,
+        )
 
 
 def _enqueue(
@@ -112,9 +118,13 @@ def _kept_parcels(county: County, database: Database) -> CachedSource | None:
     return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
 
 
-def _open_service(county: County, source: ParcelSource | None) -> ParcelBoundaryService:
+def _open_service(
+    county: County, source: ParcelSource | None, progress: Progress
+) -> ParcelBoundaryService:
     """The county's parcels; a server that is down is no mistake, and is met again at each lot."""
     service = ParcelBoundaryService(county, source)
+    if source is not None:
+        progress.say(f"asking {county.name}'s parcel server")
     with suppress(SourceUnavailable):
         service.check()
     return service

@@ -32,6 +32,10 @@ class Bar:
             console=Console(stderr=True),
         )
 
+    def say(self, what: str) -> None:
+        """A line above the bar, or before it is there."""
+        self._bar.console.print(what, markup=False, highlight=False, soft_wrap=True)
+
     def start(self, total: int, what: str) -> None:
         """Show the bar."""
         self._task = self._bar.add_task(what, total=total)
@@ -52,11 +56,15 @@ class Lines:
     def __init__(self, unit: str) -> None:
         self._unit = unit
 
+    def say(self, what: str) -> None:
+        """A line of its own."""
+        print(what, file=sys.stderr, flush=True)  # noqa: T201
+
     def start(self, total: int, what: str) -> None:
         """Say what begins."""
         self._total, self._done, self._what = total, 0, what
         self._started = self._last = time.monotonic()
-        print(f"{what}: {total:,} {self._unit} to do", file=sys.stderr)  # noqa: T201
+        self.say(f"{what}: {total:,} {self._unit} to do")
 
     def advance(self, count: int) -> None:
         """Count, and say so when a while has passed or all is done."""
@@ -65,11 +73,8 @@ class Lines:
         if self._done < self._total and now - self._last < LINE_EVERY_S:
             return
         self._last = now
-        rate = self._done / max(now - self._started, 1e-3)
-        print(  # noqa: T201
-            f"{self._what}: {self._done:,} of {self._total:,}, {rate:.0f} a second",
-            file=sys.stderr,
-        )
+        speed = _speed(self._done, now - self._started)
+        self.say(f"{self._what}: {self._done:,} of {self._total:,}, {speed}")
 
     def stop(self) -> None:
         """Nothing is left open."""
@@ -95,6 +100,11 @@ class Pages:
         """No more will come."""
         if self._reached is not None:
             self._shown.stop()
+
+
+def _speed(count: int, seconds: float) -> str:
+    rate = count / max(seconds, 1e-3)
+    return f"{rate:.0f} a second" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s each"
 
 
 def progress(unit: str = "properties") -> Bar | Lines:

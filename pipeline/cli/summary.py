@@ -38,11 +38,7 @@ def print_report(report: BatchReport) -> None:
     print_status(out, report.status, report.county)
     _print_problems(out, report)
     _print_stages(out, report)
-    if report.questions_kept or report.questions_asked:
-        out.print(
-            f"Parcels: {report.questions_kept:,} questions answered with what is kept, "
-            f"{report.questions_asked:,} put to the county's server."
-        )
+    _print_questions(out, report)
     _print_truth(out, report)
     if report.map_path:
         out.print(f"Map: {_short(report.map_path)}")
@@ -130,6 +126,21 @@ def _print_stages(console: Console, report: BatchReport) -> None:
         return
     stages = ", ".join(f"{name} {s:.1f} s" for name, s in report.clock.seconds.items())
     console.print(f"Time: {stages}.")
+
+
+def _print_questions(console: Console, report: BatchReport) -> None:
+    if not report.questions_kept and not report.questions_asked:
+        return
+    console.print(
+        f"Parcels: {report.questions_kept:,} questions answered with what is kept, "
+        f"{report.questions_asked:,} put to the county's server."
+    )
+    if report.copy_is_unchecked:
+        console.print(
+            "The county's server did not answer: the copy of its parcels was used, and could not "
+            "be checked against it.",
+            style="yellow",
+        )
 
 
 def _print_truth(console: Console, report: BatchReport) -> None:

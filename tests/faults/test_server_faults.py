@@ -17,8 +17,10 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
+from parcels.arcgis.answers import TryAgain
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.exchange import Answer, Exchange, Question
 from parcels.boundary import Unavailable
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import (
@@ -50,7 +52,7 @@ def time() -> FakeTime:
     return FakeTime()
 
 
-def county(url: str, **more: object) -> County:
+def county(url: object, **more: object) -> County:
     return County.model_validate(
         {"key": "test", "url": url, "layer": 0, "allow_private": True, **more}
     )
@@ -269,6 +271,40 @@ class TestDownForTheWholeRun:
         server.mend()
         time.sleep(60)
         assert isinstance(asked.look_up(props[0]), Lot)
+
+    @pytest.mark.parametrize(("alternates", "most_s"), [(0, 32), (3, 95)])
+    def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again(
+        self, time: FakeTime, monkeypatch: pytest.MonkeyPatch, alternates: int, most_s: float
+    ) -> None:
+        calls: list[str] = []
+
+        def silent(_: Exchange, question: Question, read_s: float) -> Answer:
+            calls.append(question.url)
+            time.sleep(read_s)
+            raise TryAgain(f"{question.url}: does not answer")
+
+        monkeypatch.setattr(Exchange, "ask", silent)
+        there: list[dict[str, object]] = [
+            {"url": f"https://gis{i}.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
+            for i in (0, 0, 1, 1)
+        ]
+        layers = county(**there[0], alternates=there[1 : 1 + alternates])
+        client = ArcGISClient.of(layers, sleep=time.sleep, clock=time.clock)
+        parcels = ArcGISSource(layers, client, lambda: Breaker(time.clock))
+        asked = ParcelBoundaryService(layers, parcels)
+        with pytest.raises(SourceUnavailable, match="does not answer"):
+            asked.check()
+        assert time.now_s <= most_s
+        assert len(calls) <= 2 * (1 + alternates)
+        checked, checked_s = len(calls), time.now_s
+        for chunk in range(50):
+            props = [Property(f"{chunk}-{i}", -90.0, 35.0 + i / 1e4) for i in range(200)]
+            found = asked.boundaries([*props, Property("by id", parcel_id="7")])
+            assert all(isinstance(b, NoBoundary) and b.reason == "unavailable" for b in found)
+        assert (len(calls), time.now_s) == (checked, checked_s), "nobody waits for it again"
+        time.sleep(60)
+        asked.look_up(props[0])
+        assert len(calls) == checked + 1 + alternates, "one may try, a minute later"
 
     def test_nobody_listens(self, time: FakeTime) -> None:
         asked = service("http://127.0.0.1:9/arcgis/rest/services/P/MapServer", time)

@@ -232,8 +232,13 @@ class TestTryingAgain:
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 4
         with pytest.raises(TryAgain, match="error 504"):
-            client(fake, trying_s=60).get_json(server.url, {})
-        assert len(server.calls) == 4 + 2
+            client(fake).get_json(server.url, {})
+        assert len(server.calls) == 4 + 1, "a host that is down is waited for once"
+        for mine, of_the_call in ((60, 180), (180, 60)):
+            fake, calls = FakeTime(), len(server.calls)
+            with pytest.raises(TryAgain, match="error 504"):
+                client(fake, trying_s=mine).get_json(server.url, {}, trying_s=of_the_call)
+            assert len(server.calls) == calls + 2
 
     @pytest.mark.parametrize("body", [b"", b'{"features": [{"attri'])
     def test_a_dropped_connection_and_half_an_answer_are_tried_again(

@@ -12,6 +12,8 @@ from sqlalchemy import text
 from detection import sample
 from detection.errors import ImageryError, ImageryUnavailable
 from detection.imagery.local import LocalImagery
+from parcels.arcgis.exchange import Answer, Exchange, Question
+from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
 from pipeline.batch import report as run_module
 from pipeline.batch import work as work_module
@@ -50,6 +52,9 @@ class StopsAt:
 
     def __init__(self, count: int) -> None:
         self.left = count
+
+    def say(self, what: str) -> None:
+        pass
 
     def start(self, total: int, what: str) -> None:
         pass
@@ -136,6 +141,57 @@ def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
     report = batch()
     assert report.exit_code == 0
     assert {state for state, _ in report.status.by_state} == {"done", "no_imagery"}
+
+
+class Telling:
+    """Progress as a list of what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, what: str) -> None:
+        self.said.append(what)
+
+    def start(self, total: int, what: str) -> None:
+        self.said.append(f"{total} of {what}")
+
+    def advance(self, count: int) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_silent_server_is_asked_once_for_any_number_of_properties(
+    county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each of its layers, before anything else, and with a word of that."""
+    asked: list[str] = []
+    telling = Telling()
+
+    def silent(_: Exchange, question: Question, __: float) -> Answer:
+        assert telling.said == ["asking Far County's parcel server"]
+        asked.append(question.url)
+        raise SourceUnavailable(f"{question.url}: does not answer")
+
+    monkeypatch.setattr(Exchange, "ask", silent)
+    there = "https://gis.example.gov/arcgis/rest/services"
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(
+        "counties:\n  far:\n    name: Far County\n"
+        f"    url: {there}/A/MapServer\n    layer: 0\n"
+        f"    alternates: [{{url: {there}/B/MapServer, layer: 0}}]\n"
+        f'    imagery: {{path: "{county.parent}/county/imagery/*.tif"}}\n'
+    )
+    leads = tmp_path / "leads.csv"
+    rows = [f"{n},{-90 - n / 1e4},35.1," for n in range(450)] + ["id,,,7"]
+    header = "property_id,longitude,latitude,parcel_id"
+    leads.write_text("\n".join([header, *rows, ""]))
+    order = Order("far", registry=registry, properties=leads)
+    report = run_batch(order, Settings(database_url=database.url, home=tmp_path), telling)
+    assert report.status.by_state == {("deferred", "unavailable"): 451}
+    assert asked == [f"{there}/A/MapServer/0", f"{there}/B/MapServer/0"]
+    assert telling.said[1:] == ["451 of Far County"]
 
 
 def test_a_limit_and_some_labels(

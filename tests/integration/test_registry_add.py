@@ -44,7 +44,7 @@ class Canned(ArcGISClient):
         super().__init__()
         self._answers = answers
 
-    def get_json(self, url: str, params: Any) -> dict[str, Any]:  # noqa: ARG002
+    def get_json(self, url: str, params: Any, **limits: float) -> dict[str, Any]:  # noqa: ARG002
         return self._answers[url]
 
 

@@ -220,6 +220,22 @@ def test_a_copy_of_a_layer_that_was_edited_is_not_used(
     assert "lotline parcels fetch --county synthetic" in caplog.text
 
 
+def test_a_copy_that_cannot_be_checked_says_so(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
+) -> None:
+    fetch_layer(source, FolderCache(tmp_path).layer(KEY))
+    cached.at_points([inside(1)])
+    assert not cached.copy_is_unchecked
+    source.down = SourceUnavailable("down")
+    clock.wait(hours=2)
+    cached.at_points([inside(1)])
+    assert cached.copy_is_unchecked
+    source.down = None
+    clock.wait(hours=2)
+    cached.at_points([inside(1)])
+    assert not cached.copy_is_unchecked
+
+
 def test_what_was_asked_in_one_state_is_not_kept_in_another(tmp_path: Path, clock: Clock) -> None:
     class Edited(AskedSource):
         def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:

@@ -1,0 +1,35 @@
+"""Progress in plain lines: what begins, how far it is, and how fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.cli import progress
+from pipeline.cli.progress import Lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "speed"),
+    [(0.5, "400 a second"), (200.0, "1 a second"), (400.0, "2.0 s each"), (3_000.0, "15.0 s each")],
+)
+def test_how_fast_it_is(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    speed: str,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = Lines("properties")
+    lines.start(200, "Here")
+    now[0] = seconds
+    lines.advance(200)
+    assert capsys.readouterr().err.splitlines() == [
+        "Here: 200 properties to do",
+        f"Here: 200 of 200, {speed}",
+    ]
+
+
+def test_what_is_waited_for_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines("properties").say("asking Here's parcel server")
+    assert capsys.readouterr().err == "asking Here's parcel server\n"
