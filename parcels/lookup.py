@@ -105,9 +105,9 @@ class LookUp:
         lot = lot_at(spot.point, rows.hits, spot.wanted)
         if lot is not None and self._has_ids and lot.is_anonymous():
             lot = None  # a right of way: where lots have ids, this is none
-        inside = lot is not None and shapely.contains_properly(lot.geometry, spot.point)
-        if not inside and any(hit.geometry is None for hit in rows.hits):
-            # The row that cannot be drawn may be the lot, and not the road or the neighbour's.
+        if not _has_number(lot, spot) and _hides_another(lot, rows.hits):
+            # The row that cannot be drawn may be the lot, and not the road, the neighbour's, or
+            # the subdivision around it.
             return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
         elsewhere = spot.wanted if self._has_numbers and not _has_number(lot, spot) else None
         if spot.needs_the_number:
@@ -138,6 +138,12 @@ class LookUp:
 
 def _has_number(lot: Place | None, spot: Spot) -> bool:
     return lot is not None and spot.wanted is not None and lot.may_be(spot.wanted)
+
+
+def _hides_another(lot: Place | None, hits: Sequence[Hit]) -> bool:
+    """Whether a row that cannot be drawn may be the lot, as it is no piece of this one."""
+    ids = lot.parcel_ids if lot is not None else ()
+    return any(hit.geometry is None and hit.parcel_id not in ids for hit in hits)
 
 
 def _near(spot: Spot, wanted: StreetAddress, rows: Found | ParcelsError) -> Answer | None:

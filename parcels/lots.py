@@ -21,12 +21,16 @@ from parcels.addresses.agreement import (
     rating,
 )
 from parcels.addresses.streetaddress import StreetAddress
-from parcels.measure import area_m2, areas_m2, polygonal
+from parcels.errors import GeometryError
+from parcels.measure import area_m2, areas_m2, buffer_m, polygonal
 from parcels.source import Hit
 
 # A centimetre from north to south, and less from east to west: the noise of coordinates that
 # were projected, rounded, or drawn twice. No two lots are so alike.
 SAME_PLACE_DEGREES = 9e-8
+# Further from its point a lot is not at it: a server asked for what it has in a bounding box may
+# say so all the same. Less than this is a datum step.
+_AT_POINT_M = 2.0
 # What stands where there is no id: no lot is told from another by it.
 _PLACEHOLDER = re.compile(
     r"[\W_0]*|R/?O?/?W|RIGHTS?[ -]?OF[ -]?WAY|ROADS?|STREETS?|ALLEYS?|HIGHWAYS?|RAIL(ROAD|WAY)|RR"
@@ -127,19 +131,24 @@ def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
 
 
 def lot_at(point: Point, hits: Sequence[Hit], wanted: StreetAddress | None = None) -> Place | None:
-    """The lot at a point, of those that contain or touch it; None where none has a geometry.
+    """The lot at a point, of those that contain or touch it; None where none does.
 
     Lots that contain the point strictly go before those that only touch it; then those with the
     wanted house number; then the smallest. What has neither an id nor a number is taken only
     where there is nothing else.
     """
-    found = places(hits)
+    found = [place for place in places(hits) if is_at(point, place.geometry)]
     named = [place for place in found if not place.is_anonymous()] or found
     inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
     numbered = [p for p in inside if wanted is not None and p.may_be(wanted)] or inside
     if len(numbered) <= 1:
         return numbered[0] if numbered else None
     return numbered[int(areas_m2([place.geometry for place in numbered]).argmin())]
+
+
+def is_at(point: Point, geometry: MultiPolygon) -> bool:
+    """Whether an EPSG:4326 lot is at a point: it contains it, or is no more than 2 m away."""
+    return bool(geometry.intersects(point) or distances_m(point, [geometry])[0] <= _AT_POINT_M)
 
 
 def near_with_number(
@@ -180,6 +189,14 @@ def _one_per_id(found: Sequence[Place]) -> list[Place]:
         if not any(set(place.parcel_ids) & set(lot.parcel_ids) for lot in lots):
             lots.append(place)
     return lots
+
+
+def within_m(point: Point, distance_m: float) -> MultiPolygon:
+    """Everything so near to an EPSG:4326 point, as EPSG:4326; empty at a pole, where no lot is."""
+    try:
+        return buffer_m(point, distance_m)
+    except GeometryError:
+        return MultiPolygon()
 
 
 def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.float64]:

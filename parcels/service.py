@@ -23,7 +23,8 @@ from parcels.boundary import (
 from parcels.county import County
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
 from parcels.lookup import LookUp, Spot, unavailable
-from parcels.measure import area_m2, buffer_m
+from parcels.lots import within_m
+from parcels.measure import area_m2
 from parcels.outside import Outside
 from parcels.source import ParcelSource
 
@@ -191,7 +192,10 @@ class ParcelBoundaryService:
         beyond = self._beyond(point)
         if beyond is not None:
             return NoBoundary(beyond.reason, beyond.detail)
-        circle = buffer_m(point, BUFFER_M)
+        circle = within_m(point, BUFFER_M)
+        if circle.is_empty:
+            where = f"longitude {point.x}, latitude {point.y}"
+            return NoBoundary("outside_county", f"{where} is a pole, where no county is")
         return Boundary(
             circle, "buffer_30m", area_m2(circle), method, self._origin, located=located
         )

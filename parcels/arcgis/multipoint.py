@@ -12,7 +12,7 @@ from parcels.arcgis.batches import Result, asked_again, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
-from parcels.measure import buffer_m
+from parcels.lots import is_at, within_m
 from parcels.source import Found, Hit
 
 _BATCH = 100
@@ -79,22 +79,28 @@ class PointLookup:
         touching = _join(points, hits)
         joined = set[int]().union(*touching)
         orphans = [hit for row, hit in enumerate(hits) if row not in joined]
+        if any(orphan.geometry is None for orphan in orphans):
+            # Fewer are asked at once, down to the point that it is at.
+            raise QueryRefused(
+                f"{self._layer.origin}: a lot that cannot be drawn is at one of {len(points)} "
+                "points; report it to the county"
+            )
         return [
-            # Server and client may differ at an edge, and a broken lot joins nothing.
-            self._at_point(point)
-            if not rows and any(_may_be_at(point, orphan) for orphan in orphans)
+            # Server and client may differ at an edge.
+            self._at_point_or_error(point)
+            if not rows and any(_is_near(point, orphan) for orphan in orphans)
             else self._found(hits, rows)
             for point, rows in zip(points, touching, strict=True)
         ]
 
     def _singly(self, points: Iterable[Point]) -> list[Result]:
-        answers: list[Result] = []
-        for point in points:
-            try:
-                answers.append(self._at_point(point))
-            except ParcelsError as error:
-                answers.append(error)
-        return answers
+        return [self._at_point_or_error(point) for point in points]
+
+    def _at_point_or_error(self, point: Point) -> Result:
+        try:
+            return self._at_point(point)
+        except ParcelsError as error:
+            return error
 
     def _nothing_there(self, points: Sequence[Point]) -> bool:
         return not any(self._at_point(point).hits for point in points)
@@ -104,7 +110,10 @@ class PointLookup:
         if not np.isfinite([x, y]).all():
             return Found((), self._layer.origin)
         hits = self._hits_at("esriGeometryPoint", esri_json({"x": x, "y": y}), [point])
-        return Found(hits, self._layer.origin)
+        at_point = [hit for hit in hits if hit.geometry is None or is_at(point, hit.geometry)]
+        if hits and not at_point:
+            raise self._ignores_the_place()
+        return Found(tuple(at_point), self._layer.origin)
 
     def _at_multipoint(self, points: Sequence[Point]) -> tuple[Hit, ...]:
         xy = self._layer.info.reference.xy(points)
@@ -115,11 +124,16 @@ class PointLookup:
         return self._hits_at("esriGeometryMultipoint", esri_json({"points": xy.tolist()}), points)
 
     def _near(self, points: Sequence[Point], distance_m: float) -> list[Result]:
-        boxes = shapely.union_all([_box(point, distance_m) for point in points])
-        area = esri_json({"rings": self._layer.info.reference.rings(boxes)})
+        reference = self._layer.info.reference
+        boxes = [_box(point, distance_m) for point in points]
+        # One beyond what the layer's CRS can hold, as at a pole, is near none of its lots.
+        boxes = [box for box in boxes if np.isfinite(reference.xy([box])).all()]
+        if not boxes:
+            return [self._found((), ()) for _ in points]
+        area = esri_json({"rings": reference.rings(shapely.union_all(boxes))})
         reach_degrees = 3 * distance_m / _SHORTEST_DEGREE_M
         hits = self._hits_at("esriGeometryPolygon", area, points, reach_degrees)
-        near = _join([buffer_m(point, distance_m) for point in points], hits)
+        near = _join([within_m(point, distance_m) for point in points], hits)
         return [self._found(hits, rows) for rows in near]
 
     def _hits_at(
@@ -149,17 +163,20 @@ class PointLookup:
             return
         near = shapely.STRtree(points).query(places, "dwithin", reach_degrees)
         if not near.size:
-            raise SourceMisconfigured(
-                f"{self._layer.origin}: answers with lots that are not at the point: the server "
-                "ignores the place; name another layer in the registry entry"
-            )
+            raise self._ignores_the_place()
+
+    def _ignores_the_place(self) -> SourceMisconfigured:
+        return SourceMisconfigured(
+            f"{self._layer.origin}: answers with lots that are not at the point: the server "
+            "ignores the place; name another layer in the registry entry"
+        )
 
     def _found(self, hits: Sequence[Hit], rows: Iterable[int]) -> Found:
         return Found(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
 
 
-def _may_be_at(point: Point, hit: Hit) -> bool:
-    return hit.geometry is None or bool(shapely.dwithin(hit.geometry, point, _NEAR_DEGREES))
+def _is_near(point: Point, hit: Hit) -> bool:
+    return bool(shapely.dwithin(hit.geometry, point, _NEAR_DEGREES))
 
 
 def _join(places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[Hit]) -> list[set[int]]:

@@ -14,8 +14,7 @@ from parcels.addresses.agreement import may_be
 from parcels.addresses.housenumber import numbers_in
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.addresses.streetname import hint, words
-from parcels.lots import distances_m
-from parcels.measure import buffer_m
+from parcels.lots import distances_m, within_m
 from parcels.source import Extent, Found, Hit, SiteAddress
 
 # A buffer's sides lie a little inside of its circle.
@@ -56,7 +55,7 @@ class WholeCopy(ABC):
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
-        about = self.hits_meeting([buffer_m(point, distance_m * _ROUND) for point in points])
+        about = self.hits_meeting([within_m(point, distance_m * _ROUND) for point in points])
         return [
             self._found(_within(point, hits, distance_m))
             for point, hits in zip(points, about, strict=True)

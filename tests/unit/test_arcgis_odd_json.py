@@ -112,6 +112,47 @@ def test_the_same_page_again_and_again_is_an_error(ids: dict[str, Any]) -> None:
     assert isinstance(answer, IncompleteAnswer)
 
 
+def rows_of(*lots: tuple[str, list[list[float]]]) -> dict[str, Any]:
+    features = [
+        {"attributes": {"OBJECTID": i, "PIN": pin}, "geometry": {"rings": [ring]}}
+        for i, (pin, ring) in enumerate(lots)
+    ]
+    return {**ROWS, "features": features}
+
+
+def test_a_lot_that_is_not_at_the_point_is_dropped_and_alone_an_error() -> None:
+    near, far = [[x, y + 0.0015] for x, y in RING], [[x + 9, y] for x, y in RING]
+    point, other = Point(0.0005, 0.0005), Point(0.0005, 0.0012)
+    [found] = source_of(LAYER, rows=rows_of(("a", RING), ("b", near), ("c", far))).at_points(
+        [point]
+    )
+    assert isinstance(found, Found)
+    assert [hit.parcel_id for hit in found.hits] == ["a"]
+    astray = source_of(LAYER, rows=rows_of(("a", RING)))
+    for asked in ([other], [point, other]):
+        *good, bad = astray.at_points(asked)
+        assert isinstance(bad, SourceError)
+        assert "not at the point" in str(bad)
+        assert all(isinstance(answer, Found) and answer.hits for answer in good)
+
+
+def test_a_lot_that_cannot_be_drawn_is_at_its_point_whatever_else_is_asked() -> None:
+    asked = source_of(LAYER, rows=rows_of(("a", RING), ("broken", [[0, 0]])))
+    for found in asked.at_points([Point(0.0005, 0.0005), Point(0.0004, 0.0004)]):
+        assert isinstance(found, Found)
+        assert {hit.parcel_id for hit in found.hits} == {"a", "broken"}
+
+
+def test_a_pole_is_near_nothing_and_spoils_no_other_point() -> None:
+    good, pole = Point(0.0005, 0.0005), Point(0.0, 90.0)
+    found, nothing = source_of(LAYER).near_points([good, pole], 40.0)
+    assert isinstance(found, Found)
+    assert isinstance(nothing, Found)
+    assert (len(found.hits), len(nothing.hits)) == (1, 0)
+    [alone] = source_of(LAYER).near_points([pole], 40.0)
+    assert not isinstance(alone, Found) or not alone.hits
+
+
 def test_numbers_may_be_written_as_floats() -> None:
     layer = {**LAYER, "maxRecordCount": 1e3, "editingInfo": {"lastEditDate": 1.7e12}}
     info = read_layer_info(URL, layer)

@@ -282,9 +282,32 @@ def test_a_lot_beyond_repair_is_neither_the_road_nor_the_neighbours() -> None:
         answer = asked.look_up(Property("a", *point))
         assert isinstance(answer, Unavailable)
         assert answer.reason == "bad_geometry"
-    inside = asked.look_up(Property("b", -90.0005, 35.0005))
-    assert isinstance(inside, Lot)
-    assert inside.boundary.parcel_ids == ("big",)
+
+
+def test_a_lot_around_one_beyond_repair_is_taken_only_for_its_house_number() -> None:
+    rows = [Hit("x", None), addressed("subdivision", BIG, "10 Oak St")]
+    there = (-90.0005, 35.0005)
+    answers = [
+        numbered(*rows).look_up(Property("a", *there, address=address))
+        for address in (None, "12 Oak St", "10 Oak St")
+    ]
+    assert [getattr(answer, "reason", "lot") for answer in answers] == [
+        "bad_geometry", "bad_geometry", "lot",
+    ]  # fmt: skip
+    piece = numbered(Hit("big", None), addressed("big", BIG, None))
+    assert isinstance(piece.look_up(Property("b", *there)), Lot)
+
+
+def test_at_a_pole_there_is_no_county() -> None:
+    class Nowhere(Memory):
+        def extent(self) -> Extent | None:
+            return None
+
+    asked = ParcelBoundaryService(COUNTY, Nowhere([]))
+    good, pole = asked.boundaries([Property("a", -90.0, 35.0), Property("b", 0.0, 90.0)])
+    assert isinstance(good, Boundary)
+    assert isinstance(pole, NoBoundary)
+    assert pole.reason == "outside_county"
 
 
 @pytest.mark.parametrize("each", [False, True])

@@ -102,6 +102,15 @@ def test_a_right_of_way_never_wins_over_a_lot() -> None:
     assert lot_at(inside, []) is None
 
 
+def test_what_is_not_at_the_point_is_no_lot_of_it() -> None:
+    metre = 1 / 111_000
+    rows = [hit("west", WEST, "101 MAIN ST")]
+    assert lot_at(Point(-90.0005, 35.001 + metre), rows) is not None
+    far = Point(-90.0005, 35.001 + 3 * metre)
+    assert lot_at(far, rows) is None
+    assert lot_at(far, rows, read_address("101 Main St")) is None
+
+
 def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
     street = Point(-90.0003, 34.99985)
     rows = [
