@@ -48,7 +48,9 @@ def read_properties(path: Path) -> PropertiesFile:
             _check_header(path, header)
             return _read_rows(path, header, records)
     except FileNotFoundError:
-        raise PropertiesFileError(f"{path}: no such file; PROPERTIES= names a CSV") from None
+        raise PropertiesFileError(
+            f"{path}: no such file; name a CSV with --properties or PROPERTIES="
+        ) from None
     except OSError as error:
         raise PropertiesFileError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

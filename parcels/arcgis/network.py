@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from parcels.errors import AddressRefused
 
+# What to do about a private address; a command may have an option for it.
+ALLOW_PRIVATE = "set allow_private: true in the registry entry"
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
 # A gateway of an IPv6-only network puts IPv4 addresses there (RFC 6052).
@@ -76,10 +78,9 @@ def look_up(host: str, port: int | None, *, allow_private: bool) -> list[Place]:
         if not _is_private_network(address):
             raise AddressRefused(f"{host} is at {place.address}, where no county's server can be")
         if not allow_private:
-            raise AddressRefused(
-                f"{host} is at {place.address}, which is no public address; set "
-                "allow_private: true in the registry entry if that is meant"
-            )
+            is_itself = host.strip("[]") == place.address
+            what = place.address if is_itself else f"{host} is at {place.address}, which"
+            raise AddressRefused(f"{what} is no public address; {ALLOW_PRIVATE} if that is meant")
     return places
 
 

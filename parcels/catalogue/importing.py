@@ -7,7 +7,12 @@ from pathlib import Path
 
 from parcels.catalogue.entries import Dropped, entries_of
 from parcels.catalogue.openaddresses import read_source
-from parcels.catalogue.writing import dropped_beside, write_dropped, write_registry
+from parcels.catalogue.writing import (
+    dropped_beside,
+    is_written_here,
+    write_dropped,
+    write_registry,
+)
 from parcels.errors import RegistryError
 
 
@@ -32,8 +37,13 @@ def import_layers(source: Path, file: Path) -> Imported:
 
     Raises:
         RegistryError: the source cannot be read, holds nothing usable, or `file` cannot be
-            written.
+            written, or is there and of somebody else.
     """
+    if file.exists() and not is_written_here(file):
+        raise RegistryError(
+            f"{file}: is there, and `lotline registry import` has not written it: name another "
+            "file with --out, so that nothing in this one is lost"
+        )
     layers = read_source(source)
     entries, dropped = entries_of(layers)
     if not entries:

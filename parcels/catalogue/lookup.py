@@ -56,12 +56,15 @@ def unknown(written: str, own: Iterable[str], shipped: ShippedLayers) -> str:
     """What to say of a name that is no county's."""
     names = sorted(own)
     close = get_close_matches(written[:80].lower(), [*names, *shipped], n=3)
-    guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    guess = f"; did you mean {' or '.join(map(repr, close))}? " if close else ". "
     _, state = read_name(written[:80], states_as_written())
     whole = f"statewide-{(state or '').lower()}"
     guess += f"{whole!r} has parcels of all {state}. " if whole in shipped else ""
+    code = written.strip()
+    is_code = _FIPS.fullmatch(code)
+    missing = f"layer with FIPS {code}" if is_code else f"county {written[:80]!r}"
     return (
-        f"there is no county {written[:80]!r}; {guess}The counties are: "
+        f"there is no {missing}{guess}The counties are: "
         f"{', '.join(names[:50]) or 'none yet'}, and {len(shipped):,} more with names like "
         "'montrose-co'. `lotline registry list --state CO` shows those of a state; `lotline "
         "registry add` makes an entry"

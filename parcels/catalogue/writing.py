@@ -15,6 +15,7 @@ import yaml
 
 from parcels.catalogue.entries import Dropped
 from parcels.errors import RegistryError
+from parcels.registry_file import read_text
 
 _HEAD = """\
 # US parcel layers: facts of OpenAddresses' source files, as `lotline registry import` has
@@ -64,6 +65,15 @@ def write_registry(entries: Mapping[str, Mapping[str, Any]], file: Path) -> None
         default_flow_style=False,
     )
     write_text(_HEAD + content, file)
+
+
+def is_written_here(file: Path) -> bool:
+    """Whether a file that is there is of `write_registry`, and may be written anew.
+
+    Raises:
+        RegistryError: it cannot be read.
+    """
+    return read_text(file).startswith(_HEAD.splitlines()[0])
 
 
 def write_dropped(dropped: Iterable[Dropped], file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,11 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
     if as_json:
         click.echo(json.dumps([_facts(county, own=county.key in known) for county in counties]))
         return
-    width = max((len(county.key) for county in counties), default=0)
-    for county in counties:
-        verified = f"  verified {county.verified}" if county.verified else ""
-        click.echo(f"{county.key:<{width}}  {county.name}  {_parcels(county)}{verified}")
+    rows = [(c.key, c.name, _verified(c), _parcels(c)) for c in counties]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [f"{text:<{width}}" for text, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(padded).rstrip())
     if not everything and state is None:
         click.echo(
             f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO", err=True
@@ -68,6 +70,12 @@ def _parcels(county: County) -> str:
     return f"{county.url}/{county.layer}" if county.url else str(county.path or "synthetic")
 
 
+def _verified(county: County) -> str:
+    if not county.layers:
+        return ""  # there is no server to ask
+    return f"verified {county.verified}" if county.verified else "not verified"
+
+
 def _facts(county: County, *, own: bool) -> dict[str, Any]:
     return {
         "key": county.key,
@@ -95,15 +103,12 @@ def import_(source: Path, out: Path) -> None:
 
 
 def _print_import(done: Imported) -> None:
-    for drop in done.dropped:
-        what = drop.what if drop.what == "layer" else f"{drop.key}: {drop.what}"
-        click.echo(f"{drop.source}: {what} {drop.given}: {drop.reason}")
     whole = sum(1 for drop in done.dropped if drop.what == "layer")
     parts = len(done.dropped) - whole
     click.echo(f"{len(done.keys):,} of {done.layers:,} layers are entries of {done.file}")
     click.echo(
-        f"{whole:,} layers and {parts:,} of the others' codes and columns were left out: "
-        f"{done.dropped_file}"
+        f"{whole:,} layers and {parts:,} of the others' codes and columns were left out; each "
+        f"with its reason: {done.dropped_file}"
     )
 
 
@@ -165,9 +170,11 @@ def _chosen(
 def _print_verdict(verdict: Verdict, done: int, total: int, *, to_stderr: bool) -> None:
     word = "ok" if verdict.in_order else "no answer" if verdict.for_now else "failed"
     said = [verdict.problem] if verdict.problem else []
-    line = "; ".join([*said, *verdict.notes]) or verdict.county.name
+    first, *others = [*said, *verdict.notes] or [verdict.county.name]
     counted = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
-    click.echo(f"{counted}{word:<9}  {verdict.county.key}  {line}", err=to_stderr)
+    click.echo(f"{counted}{word:<9}  {verdict.county.key}  {first}", err=to_stderr)
+    for note in others:
+        click.echo(f"{'':<{len(counted) + 9}}  {note}", err=to_stderr)
 
 
 def _keep(file: Path, verdicts: list[Verdict]) -> str:
@@ -209,15 +216,21 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     NAME is what the county is called from then on, best like travis-tx. URL is that of the layer,
     or of a service with one layer of polygons.
     """
+    from parcels.arcgis.network import ALLOW_PRIVATE
     from parcels.catalogue.add import add_county
+    from parcels.errors import AddressRefused
     from parcels.registry import default_registry, is_packed
     from pipeline.settings import load_settings
 
     file = registry or load_settings().registry or default_registry()
     if is_packed(file):
         raise click.UsageError("name a registry file of your own with --registry")
-    added = add_county(name, url, file, allow_private=allow_private)
+    try:
+        added = add_county(name, url, file, allow_private=allow_private)
+    except AddressRefused as error:
+        raise AddressRefused(str(error).replace(ALLOW_PRIVATE, "add --allow-private")) from error
     click.echo(f"{name}:")
     for line in added.lines:
         click.echo(f"  {line}")
-    click.echo(f"written to {file}; now: lotline registry verify {name}", err=True)
+    there = f" --registry {shlex.quote(str(registry))}" if registry else ""
+    click.echo(f"written to {file}; now: lotline registry verify {name}{there}", err=True)

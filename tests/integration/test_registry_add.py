@@ -65,7 +65,8 @@ def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path)
     assert len(server.calls) <= 3
     assert not any("OWNER" in call["url"] for call in server.calls)
     assert done.stdout.startswith("shelby-tn:\n  # The layer ")
-    assert done.stderr == f"written to {file}; now: lotline registry verify shelby-tn\n"
+    verify = f"lotline registry verify shelby-tn --registry {file}"
+    assert done.stderr == f"written to {file}; now: {verify}\n"
 
 
 @pytest.mark.parametrize("tail", ["", "/", "?f=pjson", "/0/", "/0?f=json", "/0/query?where=1=1"])
@@ -125,6 +126,10 @@ def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
 def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) -> None:
     with pytest.raises(SourceMisconfigured, match="allow_private: true"):
         add_county("here", f"{server.url}/0", tmp_path / "mine.yaml")
+    done = run("here", f"{server.url}/0", "--registry", tmp_path / "mine.yaml")
+    assert str(done.exception) == (
+        f"{server.url}/0: 127.0.0.1 is no public address; add --allow-private if that is meant"
+    )
     assert server.calls == []
 
 

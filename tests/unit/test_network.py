@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -61,9 +62,18 @@ def test_public_addresses_pass(monkeypatch: pytest.MonkeyPatch, address: str) ->
     assert place.address == address
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_hosts_are_looked_up(host: str) -> None:
-    with pytest.raises(AddressRefused, match="no public address"):
+@pytest.mark.parametrize(
+    ("host", "is_at"),
+    [
+        ("127.0.0.1", "127.0.0.1 is no public address; "),
+        ("localhost", "localhost is at 127.0.0.1, which is no public address; "),
+        ("[::1]", "::1 is no public address; "),
+    ],
+)
+def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: str) -> None:
+    if host == "localhost":
+        at(monkeypatch, "127.0.0.1")
+    with pytest.raises(AddressRefused, match=f"^{re.escape(is_at)}"):
         look_up(host, 8080, allow_private=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,14 @@ def file(tmp_path: Path) -> Path:
 def test_the_counties_of_the_file(file: Path) -> None:
     done = run("list", "--registry", file)
     first, second = done.stdout.splitlines()
-    assert first == f"here     Here  {file.parent / 'lots.gpkg'}  verified 2026-05-31"
-    assert second.startswith("mesa-co  Mesa County  https://")
+    assert first == f"here     Here                              {file.parent / 'lots.gpkg'}"
+    assert second.startswith("mesa-co  Mesa County  verified 2026-05-30  https://")
+    shipped = run("list", "--registry", file, "--state", "CO").stdout.splitlines()
+    assert any(
+        re.match(r"montrose-co +Montrose County +not verified +https://", s) for s in shipped
+    )
+    starts = {line.index("https://") for line in shipped if "https://" in line}
+    assert len(starts) == 1, "the columns are aligned"
     assert done.stderr == "and 1,018 shipped US layers: --all, or --state CO\n"
 
 
@@ -72,7 +79,7 @@ def test_a_state_that_is_none(file: Path) -> None:
     assert "'Ontario' is no state of the US; write for example CO" in done.stderr
 
 
-def test_import_says_what_it_left_out(tmp_path: Path) -> None:
+def test_import_says_what_it_wrote_and_where_the_rest_is(tmp_path: Path) -> None:
     folder = tmp_path / "sources" / "us" / "co"
     folder.mkdir(parents=True)
     layer = {
@@ -87,10 +94,13 @@ def test_import_says_what_it_left_out(tmp_path: Path) -> None:
     out = tmp_path / "layers.yaml"
     done = run("import", tmp_path, "--out", out)
     assert done.stdout.splitlines() == [
-        "co/mesa.json: layer https://gis.example.gov/parcels.zip: is no ArcGIS layer, but http",
-        "co/montrose.json: montrose-co: fields.parcel_id OBJECTID: is no parcel id",
         f"1 of 2 layers are entries of {out}",
-        "1 layers and 1 of the others' codes and columns were left out: "
+        "1 layers and 1 of the others' codes and columns were left out; each with its reason: "
         f"{tmp_path / 'layers.dropped.csv'}",
     ]
+    left_out = (tmp_path / "layers.dropped.csv").read_text()
+    assert "https://gis.example.gov/parcels.zip,is no ArcGIS layer, but http" in left_out.replace(
+        '"', ""
+    )
+    assert "OBJECTID,is no parcel id" in left_out
     assert set(load_registry(out)) == {"montrose-co"}

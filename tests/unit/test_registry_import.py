@@ -284,6 +284,18 @@ def test_a_source_with_nothing_in_it(tmp_path: Path) -> None:
         import_layers(source, tmp_path / "out.yaml")
 
 
+def test_a_file_that_import_has_not_written_is_left_alone(tmp_path: Path) -> None:
+    source = tree(tmp_path, {"co/montrose.json": source_file()})
+    mine = tmp_path / "registry.yaml"
+    mine.write_text("# Mine.\ncounties:\n  here: {path: lots.gpkg}\n")
+    with pytest.raises(RegistryError, match=r"registry.yaml: is there.*name another file.*--out"):
+        import_layers(source, mine)
+    assert mine.read_text() == "# Mine.\ncounties:\n  here: {path: lots.gpkg}\n"
+    assert not (tmp_path / "registry.dropped.csv").exists()
+    for written in (tmp_path / "layers.yaml", tmp_path / "layers.yaml"):
+        assert import_layers(source, written).keys == ("montrose-co",)
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     source = tree(tmp_path, {"co/montrose.json": source_file()})
     (tmp_path / "taken").write_text("")

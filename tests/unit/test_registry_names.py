@@ -62,12 +62,19 @@ def test_a_name_that_several_have_is_answered_with_them() -> None:
 @pytest.mark.parametrize(
     "written",
     ["", " ", "../../x", "../shelby", "shelby;rm", "a;rm", "$(montrose)", "montrose/", "shelby..",
-     "montrose\0", "99999", "\u0661\u0662\u0663\u0664\u0665", "x" * 100_000],
+     "montrose\0", "\u0661\u0662\u0663\u0664\u0665", "x" * 100_000],
 )  # fmt: skip
 def test_what_is_no_name_is_no_county(written: str) -> None:
     with pytest.raises(RegistryError, match="there is no county") as caught:
         load_registry().county(written)
     assert len(str(caught.value)) < 800
+
+
+def test_a_code_that_no_layer_has() -> None:
+    with pytest.raises(
+        RegistryError, match=r"there is no layer with FIPS 99999\. The counties are"
+    ):
+        load_registry().county("99999")
 
 
 def test_a_misspelt_name_is_answered_with_close_ones() -> None:
