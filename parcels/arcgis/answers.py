@@ -51,6 +51,10 @@ _NO_SUCH_LAYER = re.compile(
 _UNSTORABLE = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)
 
 
+# Parsers differ in which of two they take: an error must not hide behind a list of no rows.
+_ONLY_ONCE = ("error", "features")
+
+
 class TryAgain(SourceUnavailable):
     """A failure that may pass within seconds."""
 
@@ -79,16 +83,24 @@ def read_answer(url: str, status: int, body: bytes) -> dict[str, Any]:
     if isinstance(content, dict):
         return content
     if content is None:
-        raise TryAgain(f"{url}: the answer is empty or cut off; try again later")
+        raise TryAgain(f"{url}: the answer is empty, cut off or garbled; try again later")
     raise SourceMisconfigured(f"{url}: the answer is no JSON object; is this an ArcGIS service?")
 
 
 def _parse(text: str) -> object:
     try:
-        content = json.loads(text)
+        suspicious = any(text.count(f'"{name}"') > 1 for name in _ONLY_ONCE)
+        content = json.loads(text, object_pairs_hook=_once if suspicious else None)
         return _storable(content) if _UNSTORABLE.search(text) else content
     except (ValueError, RecursionError):
         return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if any(names.count(name) > 1 for name in _ONLY_ONCE):
+        raise ValueError("a name is there twice")
+    return dict(pairs)
 
 
 def _storable(content: object) -> object:

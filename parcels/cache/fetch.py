@@ -7,8 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from parcels.cache.protocol import CopiedLayer, CopyInProgress, KeptLayer
-from parcels.errors import IncompleteAnswer
+from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
 from parcels.source import Stamp
+
+# A few rows without a place are in most layers. A layer with more than both is damaged.
+_MOST_BROKEN = 10
+_MOST_BROKEN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,9 @@ def fetch_layer(
 
     Raises:
         SourceUnavailable: the server does not answer; what was kept is good.
-        IncompleteAnswer: the rows do not agree with what the server says that it has.
-        SourceMisconfigured: the layer cannot be copied.
+        IncompleteAnswer: the rows do not agree with what the server says that it has, or it
+            says that it has none.
+        SourceMisconfigured: the layer cannot be copied, or its geometry cannot be used.
         CacheError: another process copies it, or it cannot be kept.
     """
     started = time.perf_counter()
@@ -55,6 +60,9 @@ def fetch_layer(
             # Something is missing, and nobody knows where: to go on at the end would hide it.
             copy.discard()
             raise
+        if not copy.rows or _is_mostly_broken(copy):
+            copy.discard()
+            raise _useless(source.copied_from, copy)
         after: Stamp = source.stamp()
         copy.finish()
         kept.saw(after)
@@ -65,6 +73,25 @@ def fetch_layer(
             after != stamp,
             time.perf_counter() - started,
         )
+
+
+def _is_mostly_broken(copy: CopyInProgress) -> bool:
+    """Whether so many rows have no place that "no lot there" would be said of many lots."""
+    broken = copy.without_geometry
+    return broken == copy.rows or broken > max(_MOST_BROKEN, _MOST_BROKEN_SHARE * copy.rows)
+
+
+def _useless(origin: str, copy: CopyInProgress) -> SourceUnavailable | SourceMisconfigured:
+    if not copy.rows:
+        return IncompleteAnswer(
+            f"{origin}: the layer says that it is empty; the copy is not used: try again later, "
+            "or correct 'where' in the registry entry if there is one"
+        )
+    return SourceMisconfigured(
+        f"{origin}: {copy.without_geometry:,} of {copy.rows:,} rows have no polygon that can be "
+        "used: the copy is not used, as those lots would be missing from it; report it to the "
+        "county, or name another layer in the registry entry"
+    )
 
 
 def _add_pages(

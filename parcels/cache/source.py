@@ -26,6 +26,8 @@ LONGEST_NONE = timedelta(days=1)
 # A long-lived service asks again whether the layer was edited; sooner where nobody answered.
 _CHECK_EVERY = timedelta(hours=1)
 _CHECK_AGAIN = timedelta(minutes=5)
+# Machines that share a cache do not agree to the second.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 # Answers are kept in so large parts: what is lost when the process is killed.
 _PART = 1_000
 
@@ -142,7 +144,7 @@ class CachedSource:
         known: dict[str, Found | ParcelsError] = {
             key: found
             for key, found in self._layer.answers(keys, state.stamp).items()
-            if now - found.fetched_at <= (LONGEST if found.hits else LONGEST_NONE)
+            if _is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
         }
         self.from_cache += sum(key in known for key in keys)
         missing = {k: q for k, q in zip(keys, questions, strict=True) if k not in known}
@@ -190,7 +192,7 @@ class CachedSource:
         if copied is None:
             return None
         copy = self._layer.copy() if copied == stamp else None
-        if copy is not None and (is_certain or now - copy.fetched_at <= LONGEST):
+        if copy is not None and (is_certain or _is_fresh(copy.fetched_at, now, LONGEST)):
             return copy
         log.warning(
             "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
@@ -211,6 +213,11 @@ def _asked(
         return ask(questions)
     except ParcelsError as error:
         return [error] * len(questions)
+
+
+def _is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
+    """Not too old; nor of a time to come, when a clock was ahead and it may be of any age."""
+    return -_CLOCKS_DIFFER <= now - fetched_at <= longest
 
 
 def _exact(point: Point) -> str:

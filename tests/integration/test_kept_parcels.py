@@ -19,7 +19,13 @@ from sqlalchemy import event, text
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
 from parcels.cache.fetch import fetch_layer
-from parcels.errors import CacheError, IncompleteAnswer, SourceUnavailable
+from parcels.errors import (
+    CacheError,
+    IncompleteAnswer,
+    ParcelsError,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
 from parcels.source import Found, Hit, Page, SiteAddress, Stamp
 from pipeline.store.database import Database
 from pipeline.store.parcels import DatabaseCache
@@ -185,15 +191,45 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) 
 
 
 def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: KeptLayer) -> None:
-    fetch_layer(AskedSource([Hit("1", None, 1)]), layer)
+    with layer.copying(STAMP, ORIGIN) as copying:
+        copying.add(Page((Hit("1", None, 1),), 1, 1, 1))
+        copying.finish()
     copy = layer.copy()
     assert copy is not None
     assert (copy.rows, copy.has_addresses, copy.extent()) == (1, False, None)
     assert copy.at_points([inside(1)])[0].hits == ()
-    fetch_layer(AskedSource([]), layer)
+    with layer.copying(STAMP, ORIGIN) as copying:
+        copying.finish()
     empty = cache.layer(KEY).copy()
     assert empty is not None
     assert empty.with_ids(["1"])[0].hits == ()
+
+
+@pytest.mark.parametrize(
+    ("hits", "error"),
+    [
+        ([], IncompleteAnswer),
+        ([Hit("1", None, 1)], SourceMisconfigured),
+        (
+            [*synthetic_hits(21)[:20], *(Hit("b", None, n) for n in range(21, 32))],
+            SourceMisconfigured,
+        ),
+    ],
+)
+def test_a_copy_that_would_hide_lots_is_refused(
+    cache: ParcelCache, layer: KeptLayer, hits: list[Hit], error: type[ParcelsError]
+) -> None:
+    fetch_layer(AskedSource(), layer)
+    with pytest.raises(error, match=r"says that it is empty|no polygon that can be used"):
+        fetch_layer(AskedSource(hits), layer)
+    kept = cache.layer(KEY).copy()
+    assert kept is not None
+    assert kept.rows == 20, "the one before it stays"
+
+
+def test_ten_rows_without_geometry_are_not_too_many(layer: KeptLayer) -> None:
+    some = [*synthetic_hits(12)[:11], *(Hit("b", None, n) for n in range(12, 22))]
+    assert fetch_layer(AskedSource(some), layer).without_geometry == 10
 
 
 class Stops(AskedSource):

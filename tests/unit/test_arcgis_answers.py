@@ -119,6 +119,20 @@ def test_an_error_that_is_null_is_none() -> None:
     assert read_answer(URL, 200, b'{"error": null, "count": 1}')["count"] == 1
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"code": 500}, "features": [], "error": null}',
+        b'{"features": [{"attributes": {}}], "features": []}',
+    ],
+)
+def test_what_is_said_twice_is_not_believed(body: bytes) -> None:
+    with pytest.raises(SourceUnavailable, match="garbled"):
+        read_answer(URL, 200, body)
+    once = {"features": [{"attributes": {"NOTE": "error", "KIND": "features", "WHY": "error"}}]}
+    assert read_answer(URL, 200, json.dumps(once).encode()) == once
+
+
 def test_content_goes_before_the_content_type_and_a_byte_order_mark_is_none() -> None:
     assert read_answer(URL, 200, b'\xef\xbb\xbf {"count": 42}') == {"count": 42}
 

@@ -145,6 +145,20 @@ def test_a_lot_is_kept_for_30_days_and_none_for_one(
     assert asked == [[inside(1), NOWHERE], [], [NOWHERE], [], [NOWHERE], [inside(1)]]
 
 
+def test_what_was_kept_while_the_clock_was_ahead_is_asked_anew(
+    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
+) -> None:
+    source.last_stamp = Stamp()
+    clock.wait(days=400)
+    cached.at_points([inside(1), NOWHERE])
+    clock.wait(minutes=-3)
+    _again(source, tmp_path, clock).at_points([inside(1), NOWHERE])
+    assert source.asked == [], "clocks of two machines are never quite alike"
+    clock.wait(days=-400)
+    _again(source, tmp_path, clock).at_points([inside(1), NOWHERE])
+    assert source.asked == [inside(1), NOWHERE]
+
+
 def test_a_layer_that_was_edited_is_asked_anew(
     source: AskedSource, cached: CachedSource, clock: Clock
 ) -> None:
