@@ -15,6 +15,7 @@ from pipeline.cli.options import county_option, registry_option
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
     from parcels.cache.fetch import Fetched
+    from pipeline.cli.progress import Pages
 
 
 @click.group()
@@ -40,7 +41,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
     from parcels.arcgis.client import ArcGISClient
     from parcels.cache import LayerKey
     from parcels.cache.fetch import fetch_layer
-    from parcels.errors import SourceUnavailable
+    from parcels.errors import IncompleteAnswer, SourceUnavailable
     from pipeline.cli.progress import Pages, progress
     from pipeline.settings import load_settings
 
@@ -50,15 +51,18 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
     client = ArcGISClient.of(entry)
     source = ArcGISSource(entry, client)
     with _kept(folder, settings.database_url, settings.home) as cache:
-        pages = Pages(progress("parcels"), entry.name)
+        shown = progress("parcels")
+        pages = Pages(shown, entry.name)
+        shown.say(f"asking {entry.name}'s parcel server: {key.origin}")
         try:
             fetched = fetch_layer(source, cache.layer(key), pages.reached)
         except SourceUnavailable as error:
             click.echo(f"error: {error}", err=True)
-            _say_kept()
+            if not isinstance(error, IncompleteAnswer):
+                _say_kept(pages)
             sys.exit(1)
         except KeyboardInterrupt:
-            _say_kept()
+            _say_kept(pages)
             raise
         finally:
             pages.stop()
@@ -79,8 +83,9 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
         yield DatabaseCache(database.engine)
 
 
-def _say_kept() -> None:
-    click.echo("What was fetched is kept: the same command goes on from there.", err=True)
+def _say_kept(pages: Pages) -> None:
+    if pages.came:
+        click.echo("What was fetched is kept: the same command goes on from there.", err=True)
 
 
 def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:

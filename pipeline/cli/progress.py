@@ -96,6 +96,11 @@ class Pages:
         self._shown.advance(done - self._reached)
         self._reached = done
 
+    @property
+    def came(self) -> bool:
+        """Whether there was any."""
+        return self._reached is not None
+
     def stop(self) -> None:
         """No more will come."""
         if self._reached is not None:

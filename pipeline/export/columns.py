@@ -75,12 +75,22 @@ PROPERTIES = (
     Column("detail", "", "The reason in words, where there is more to say."),
     Column("source", "", "Of the boundary: lot or buffer_30m; empty where there is none."),
     METHOD,
-    Column("boundary_area_m2", "m²", "Area of the boundary."),
+    Column(
+        "boundary_area_m2",
+        "m²",
+        "Area of the boundary. Several properties may lie on one lot (the units of a house): each "
+        "has all of its lot and of what is on it, and a sum over them counts that several times; "
+        "`parcel_ids` or the geometry say which share one.",
+    ),
     Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
     Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
     Column("partly_imaged", "", "True where less than 99.5 % of the boundary is imaged."),
-    Column("longitude", "degrees", "Of the property's point, given or located, EPSG:4326."),
-    Column("latitude", "degrees", "Of the property's point, given or located, EPSG:4326."),
+    Column(
+        "longitude",
+        "degrees",
+        "Of the property's point, given or located, EPSG:4326; empty where a parcel id was enough.",
+    ),
+    Column("latitude", "degrees", "As longitude."),
     Column(
         "located_by",
         "",
@@ -93,6 +103,7 @@ PROPERTIES = (
         "How sure the point is: 1 for given coordinates and the county's own address. Use it to "
         "sort, not as a probability.",
     ),
+    Column("address", "", "As given in the properties CSV."),
     Column("matched_address", "", "The address that was found for the one in the CSV."),
     SYNTHETIC,
     Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),

@@ -44,7 +44,7 @@ SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        b.area_m2 AS boundary_area_m2, b.parcel_ids, p.imaged_share,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
-       p.located_by, p.confidence, p.matched_address, m.areas,
+       p.located_by, p.confidence, p.address, p.matched_address, m.areas,
        ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p
 LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk

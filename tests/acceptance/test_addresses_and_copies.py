@@ -6,6 +6,7 @@ The lots and their addresses are synthetic; the server is a real FeatureServer.
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
         assert set(found["method"].dropna()) == {"address"}
         assert set(found["located_by"].dropna()) == {"parcel_layer"}
         assert set(found["confidence"].dropna()) == {1.0}
+        assert found.loc["lead-3", "address"] == lots["address"][3]
         assert found.loc["lead-3", "matched_address"].startswith(lots["address"][3].split(",")[0])
         assert found.loc["lead-3", "geometry"].contains(
             geopandas.points_from_xy([found.longitude["lead-3"]], [found.latitude["lead-3"]])[0]
@@ -145,6 +147,23 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         fresh.run("batch", *little, "--properties", "leads.csv", code=None)
         assert _queries(server) == []
         assert fresh.status(*little)["by_source"]["lot"] == 12
+
+
+def test_a_copy_of_a_server_that_does_not_answer_says_whom_it_asked_and_that_alone(
+    user: User,
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/arcgis/rest/services/P/MapServer"
+    registry = user.folder / "registry.yaml"
+    registry.write_text(
+        f"counties:\n  here: {{url: '{url}', layer: 0, name: Here, allow_private: true}}\n"
+    )
+    here = ("--county", "here", "--registry", "registry.yaml", "--to", "kept")
+    done = user.run("parcels", "fetch", *here, code=1)
+    asking, error = done.stderr.splitlines()
+    assert asking == f"asking Here's parcel server: {url}/0"
+    assert error.startswith(f"error: {url}/0: does not answer: ")
 
 
 def test_what_cannot_be_copied_says_why(user: User) -> None:
