@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from parcels.cache.protocol import CopiedLayer, CopyInProgress, KeptLayer
+from parcels.cache.source import LONGEST, is_fresh
+from parcels.cache.whole import WholeCopy
 from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
 from parcels.source import Stamp
 
@@ -31,6 +34,25 @@ class Fetched:
     without_geometry: int
     was_edited: bool
     seconds: float
+
+
+def current_copy(
+    source: CopiedLayer, kept: KeptLayer, now: datetime | None = None
+) -> WholeCopy | None:
+    """The copy that is kept, if the layer is still as it was then; batches use it by the same rule.
+
+    None where there is no copy, where the layer was edited, and where it says nothing of that.
+
+    Raises:
+        SourceUnavailable, SourceMisconfigured.
+    """
+    stamp = source.stamp()
+    copy = kept.copy() if stamp.says_something and kept.copy_stamp() == stamp else None
+    if copy is None or copy.origin != source.copied_from:
+        return None
+    is_certain = stamp.last_edit_ms is not None
+    is_current = is_certain or is_fresh(copy.fetched_at, now or datetime.now(UTC), LONGEST)
+    return copy if is_current else None
 
 
 def fetch_layer(

@@ -144,7 +144,7 @@ class CachedSource:
         known: dict[str, Found | ParcelsError] = {
             key: found
             for key, found in self._layer.answers(keys, state.stamp).items()
-            if _is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
+            if is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
         }
         self.from_cache += sum(key in known for key in keys)
         missing = {k: q for k, q in zip(keys, questions, strict=True) if k not in known}
@@ -192,7 +192,7 @@ class CachedSource:
         if copied is None:
             return None
         copy = self._layer.copy() if copied == stamp else None
-        if copy is not None and (is_certain or _is_fresh(copy.fetched_at, now, LONGEST)):
+        if copy is not None and (is_certain or is_fresh(copy.fetched_at, now, LONGEST)):
             return copy
         log.warning(
             "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
@@ -215,7 +215,7 @@ def _asked(
         return [error] * len(questions)
 
 
-def _is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
+def is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
     """Not too old; nor of a time to come, when a clock was ahead and it may be of any age."""
     return -_CLOCKS_DIFFER <= now - fetched_at <= longest
 

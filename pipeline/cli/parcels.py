@@ -15,6 +15,7 @@ from pipeline.cli.options import county_option, registry_option
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
     from parcels.cache.fetch import Fetched
+    from parcels.cache.whole import WholeCopy
     from pipeline.cli.progress import Pages
 
 
@@ -30,18 +31,22 @@ def parcels() -> None:
     "--to", "folder", type=click.Path(path_type=Path, file_okay=False),
     help="A folder for GeoParquet; without it the copy goes into the database.",
 )  # fmt: skip
-def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
+@click.option("--again", is_flag=True, help="Also where the copy that is kept is current.")
+def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) -> None:
     """Copy every parcel of a county, so that batches need not ask its server.
 
     Stopped in any way, the same command goes on where it was, as long as the county has not edited
-    its parcels meanwhile. The copy is used when it is whole, until the county edits its parcels.
+    its parcels meanwhile. The copy is used when it is whole, until the county edits its parcels. A
+    copy that is current is not fetched again; where the layer does not say whether it was edited,
+    it is.
     """
     from parcels import load_registry
     from parcels.arcgis import ArcGISSource
     from parcels.arcgis.client import ArcGISClient
     from parcels.cache import LayerKey
-    from parcels.cache.fetch import fetch_layer
+    from parcels.cache.fetch import current_copy, fetch_layer
     from parcels.errors import IncompleteAnswer, SourceUnavailable
+    from parcels.source import Stamp
     from pipeline.cli.progress import Pages, progress
     from pipeline.settings import load_settings
 
@@ -54,8 +59,15 @@ def fetch(county: str, registry: Path | None, folder: Path | None) -> None:
         shown = progress("parcels")
         pages = Pages(shown, entry.name)
         shown.say(f"asking {entry.name}'s parcel server: {key.origin}")
+        kept = cache.layer(key)
         try:
-            fetched = fetch_layer(source, cache.layer(key), pages.reached)
+            current = None if again else current_copy(source, kept)
+            if current is not None:
+                _report_current(current, entry.name, folder)
+                return
+            if kept.copy_stamp() == Stamp():
+                shown.say("its layer does not say whether it was edited: it is copied anew")
+            fetched = fetch_layer(source, kept, pages.reached)
         except SourceUnavailable as error:
             click.echo(f"error: {error}", err=True)
             if not isinstance(error, IncompleteAnswer):
@@ -88,10 +100,20 @@ def _say_kept(pages: Pages) -> None:
         click.echo("What was fetched is kept: the same command goes on from there.", err=True)
 
 
-def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
-    place = "the database" if folder is None else str(folder)
+def _place(folder: Path | None) -> str:
+    return "the database" if folder is None else str(folder)
+
+
+def _report_current(copy: WholeCopy, name: str, folder: Path | None) -> None:
     click.echo(
-        f"{name}: {fetched.rows:,} parcels are in {place}, "
+        f"{name}: the copy of {copy.rows:,} parcels in {_place(folder)}, of "
+        f"{copy.fetched_at:%Y-%m-%d}, is current; nothing fetched (--again copies them anew)."
+    )
+
+
+def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
+    click.echo(
+        f"{name}: {fetched.rows:,} parcels are in {_place(folder)}, "
         f"{fetched.rows - fetched.earlier:,} of them fetched now with {calls:,} requests in "
         f"{fetched.seconds:.1f} s."
     )

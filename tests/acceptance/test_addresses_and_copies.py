@@ -126,6 +126,8 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         assert int(counted[3]) == len(server.calls)
         assert int(counted[1]) == len(lots)
         assert 0 < int(counted[2]) < len(lots), "what was fetched before was kept"
+        assert "is current; nothing fetched" in fresh.run(*fetch).stdout
+        assert f"{len(lots)} of them fetched now" in fresh.run(*fetch, "--again").stdout
         if to == "a folder":
             copy = FolderCache(folder).layer(LayerKey.of(load_registry(registry).county("little")))
             whole = copy.copy()

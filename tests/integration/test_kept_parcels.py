@@ -18,7 +18,7 @@ from sqlalchemy import event, text
 
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
-from parcels.cache.fetch import fetch_layer
+from parcels.cache.fetch import current_copy, fetch_layer
 from parcels.errors import (
     CacheError,
     IncompleteAnswer,
@@ -259,6 +259,33 @@ def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
     assert [len(found.hits) for found in copy.at_points([inside(n) for n in range(1, 20)])] == (
         [1] * 19
     )
+
+
+@pytest.mark.parametrize(
+    ("stamp", "days", "is_current"),
+    [
+        (STAMP, 0, True),
+        (STAMP, 400, True),
+        (Stamp(None, 20, 20), 0, True),
+        (Stamp(None, 20, 20), 31, False),
+        (Stamp(), 0, False),
+    ],
+)
+def test_a_copy_is_current_as_long_as_batches_use_it(
+    cache: ParcelCache, layer: KeptLayer, stamp: Stamp, days: int, is_current: bool
+) -> None:
+    source = AskedSource()
+    source.last_stamp = stamp
+    assert current_copy(source, layer) is None
+    fetch_layer(source, layer)
+    then = datetime.now(UTC) + timedelta(days=days)
+    copy = current_copy(source, cache.layer(KEY), then)
+    assert (copy is not None) == is_current
+    assert copy is None or copy.rows == 20
+    source.copied_from = "https://gis.example.gov/arcgis/rest/services/Another/FeatureServer/0"
+    assert current_copy(source, layer) is None
+    source.copied_from, source.last_stamp = ORIGIN, Stamp(last_edit_ms=2)
+    assert current_copy(source, layer) is None
 
 
 def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: KeptLayer) -> None:
