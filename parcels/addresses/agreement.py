@@ -11,6 +11,7 @@ from parcels.addresses.housenumber import HouseNumber, read_house_number
 from parcels.addresses.streetaddress import StreetAddress, city_text, parse_address, unit_text
 from parcels.addresses.streetname import Agreement, StreetName, read_street
 from parcels.source import SiteAddress
+from parcels.untrusted import printable
 
 
 def agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
@@ -80,7 +81,7 @@ def written(site: SiteAddress | None) -> str:
     if site is None:
         return ""
     street = site.line or " ".join(filter(None, (site.house_number, site.street, site.unit)))
-    return ", ".join(filter(None, (street, site.city, site.postcode)))
+    return printable(", ".join(filter(None, (street, site.city, site.postcode))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _read(site: SiteAddress) -> _Read:
 def _postcode(text: str | None) -> str | None:
     """Five digits; columns of numbers lose the zeros in front, and some hold ZIP+4."""
     digits = re.match(r"\d+", (text or "").strip(), re.ASCII)
-    if digits is None or not int(digits[0]):
+    if digits is None or not digits[0].strip("0"):
         return None
     return digits[0].zfill(9 if len(digits[0]) > 5 else 5)[:5]
 

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FRACTIONS = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4"}
-_PLAIN = re.compile(r"(\d+)(?:\.0*)?", re.ASCII)
-_WITH_LETTER = re.compile(r"(\d+)(?: |-)?([A-Z])", re.ASCII)
-_WITH_FRACTION = re.compile(r"(\d+)(?: |-)(\d/\d)", re.ASCII)
-_RANGE = re.compile(r"(\d+) ?(?:[-\u2013\u2014&]|TO|AND) ?(\d+)", re.ASCII)
+# Longer ones are no house numbers, and numbers in indices have 64 bits.
+_DIGITS = r"\d{1,12}"
+_PLAIN = re.compile(rf"({_DIGITS})(?:\.0*)?", re.ASCII)
+_WITH_LETTER = re.compile(rf"({_DIGITS})(?: |-)?([A-Z])", re.ASCII)
+_WITH_FRACTION = re.compile(rf"({_DIGITS})(?: |-)(\d/\d)", re.ASCII)
+_RANGE = re.compile(rf"({_DIGITS}) ?(?:[-\u2013\u2014&]|TO|AND) ?({_DIGITS})", re.ASCII)
 # "N6W23001" in Wisconsin, "39W123" in Illinois.
 _GRID = re.compile(r"[NSEW]?\d+[NSEW]\d+", re.ASCII)
 
-_NUMBERS = re.compile(r"\d+(?: ?- ?\d+)?", re.ASCII)
+_NUMBERS = re.compile(rf"(?<!\d){_DIGITS}(?!\d)(?: ?- ?{_DIGITS}(?!\d))?", re.ASCII)
 # From the first to the last number: a block has a hundred. A "range" of more is none: 91-1001 is
 # one house of Honolulu, and not round number 101.
 _WIDEST_RANGE = 100

@@ -11,6 +11,7 @@ from parcels.addresses.housenumber import read_house_number
 from parcels.addresses.streetname import read_street, suffixes, words
 from parcels.errors import PropertyError
 
+_LONGEST = 500
 _BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
 _COUNTRY = re.compile(r"[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)$")
 _CROSSING = re.compile(r"&|@|/| AND | AT ")
@@ -87,6 +88,8 @@ def read_address(text: str) -> StreetAddress:
     Raises:
         PropertyError: a PO box, an intersection, or no house number or street; what to write.
     """
+    if len(text) > _LONGEST:
+        raise _unreadable(text, "is too long: write it like 123 N Main St, City, ST 12345")
     line = _COUNTRY.sub("", " ".join(text.replace("\n", ", ").upper().split())).lstrip("# ")
     if _BOX.match(line):
         raise _unreadable(text, "is a PO box, which is no place: give the street address")
@@ -130,7 +133,8 @@ def city_text(city: str | None) -> str | None:
 
 
 def _unreadable(text: str, problem: str) -> PropertyError:
-    return PropertyError(f"address {text!r} {problem}")
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return PropertyError(f"address {shown!r} {problem}")
 
 
 def _number_first(line: str) -> str:

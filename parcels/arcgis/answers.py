@@ -15,6 +15,7 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
+from parcels.untrusted import printable
 
 _TOO_MANY = 429
 _BUSY = (408, 425, 500, 502, 503, 504)
@@ -143,8 +144,8 @@ def _judge_error_body(url: str, content: dict[str, Any]) -> None:
         code = error.get("code")
     else:
         return
-    said = "; ".join(dict.fromkeys(str(detail) for detail in details if detail))
-    _judge(url, _number(code), said)
+    said = "; ".join(dict.fromkeys(printable(detail) for detail in details if detail))
+    _judge(url, _number(code), printable(said))
 
 
 def _listed(details: object) -> list[object]:
@@ -153,7 +154,7 @@ def _listed(details: object) -> list[object]:
 
 def _number(code: object) -> int:
     """The code of an error body; 500 where it says none, or a negative one as geocoders do."""
-    text = str(code)
+    text = printable(code)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 500
 
 

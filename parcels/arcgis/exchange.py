@@ -18,6 +18,7 @@ from parcels.arcgis.connections import GuardedAdapter
 from parcels.arcgis.hosts import Clock, Host, Sleep, host_of
 from parcels.arcgis.network import check_web_address
 from parcels.errors import AddressRefused, QueryRefused, SourceError, SourceMisconfigured
+from parcels.untrusted import printable
 
 _CONNECT_S = 10.0
 _MAX_BYTES = 64 * 1024 * 1024
@@ -171,7 +172,7 @@ class Exchange:
         except AddressRefused as error:
             if str(error).startswith(question.url):
                 raise
-            raise AddressRefused(f"{question.url}: {error}") from error
+            raise AddressRefused(f"{question.url}: {printable(error)}") from error
         except requests.RequestException as error:
             raise as_source_error(question.url, error) from error
 
@@ -194,13 +195,15 @@ def _same_server(here: str, there: str) -> bool:
 
 def _target(url: str, location: str) -> str:
     try:
-        return urljoin(url, location)
+        target = urljoin(url, location)
+        _ = urlsplit(target).port
     except ValueError as error:
         raise AddressRefused(f"refers to {_bare(location)!r}: is no web address") from error
+    return target
 
 
 def _bare(url: str) -> str:
-    return url.split("?", 1)[0]
+    return printable(url.split("?", 1)[0])
 
 
 def _read(url: str, response: requests.Response) -> bytes:
@@ -243,7 +246,7 @@ def _cause(error: requests.RequestException) -> str:
     """The reason in short: urllib3 nests it three deep, each with the whole address."""
     reason: object = error.args[0] if error.args else error
     reason = getattr(reason, "reason", reason)
-    return _CONNECTION.sub("", str(reason))
+    return printable(_CONNECTION.sub("", str(reason)))
 
 
 def _retry_after_s(header: str | None) -> float:
@@ -256,7 +259,8 @@ def _retry_after_s(header: str | None) -> float:
         pass
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        wait_s = (until - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return 0.0
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - datetime.now(UTC)).total_seconds()), _LONGEST_RETRY_AFTER_S)
+    return min(max(0.0, wait_s), _LONGEST_RETRY_AFTER_S)

@@ -15,6 +15,7 @@ from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
 from parcels.source import Extent
+from parcels.untrusted import printable
 
 _NUMERIC = (
     "esriFieldTypeOID",
@@ -61,34 +62,40 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     """
     try:
         return _read(url, answer)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SourceMisconfigured(
-            f"{url}: what it says of itself makes no sense ({error}); is it an ArcGIS layer? "
-            "Correct 'url' and 'layer' in the registry entry"
+            f"{url}: what it says of itself makes no sense ({printable(error)}); is it "
+            "an ArcGIS layer? Correct 'url' and 'layer' in the registry entry"
         ) from error
 
 
 def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     kind = answer.get("geometryType")
     if kind != "esriGeometryPolygon":
-        what = kind or answer.get("type") or "no layer"
+        what = printable(kind or answer.get("type") or "no layer")
+        name = printable(answer.get("name", "unnamed"))
         raise SourceMisconfigured(
-            f"{url}: is {answer.get('name', 'unnamed')!r}, {what}, not a layer of polygons; "
+            f"{url}: is {name!r}, {what}, not a layer of polygons; "
             "correct 'layer' in the registry entry"
         )
     capabilities = answer.get("capabilities")
     if capabilities and "query" not in capabilities.lower():
         raise SourceMisconfigured(
-            f"{url}: may not be queried (it allows {capabilities}); name another layer in the "
-            "registry entry"
+            f"{url}: may not be queried (it allows {printable(capabilities)}); name another "
+            "layer in the registry entry"
         )
-    fields = {str(field["name"]): str(field.get("type")) for field in answer.get("fields") or []}
+    fields = {
+        name: str(field.get("type"))
+        for field in answer.get("fields") or []
+        # Another name is none of a database.
+        if (name := str(field["name"])) == printable(name)
+    }
     of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
     named = answer.get("objectIdField")
     most = whole_number(answer.get("maxRecordCount"))
     advanced = answer.get("advancedQueryCapabilities") or {}
     return LayerInfo(
-        name=str(answer.get("name", "")),
+        name=printable(answer.get("name", "")),
         fields=fields,
         object_id_field=named if isinstance(named, str) and named else next(of_type, None),
         extent=extent_lonlat(answer.get("extent")),
@@ -120,7 +127,7 @@ def extent_lonlat(extent: Mapping[str, Any] | None) -> Extent | None:
         crs = crs_from_esri(extent.get("spatialReference"))
         to_degrees = Transformer.from_crs(crs, WGS84, always_xy=True)
         west, south, east, north = to_degrees.transform_bounds(left, bottom, right, top)
-    except (GeometryError, ProjError, KeyError, TypeError, ValueError):
+    except (GeometryError, ProjError, KeyError, OverflowError, TypeError, ValueError):
         return None
     on_earth = np.isfinite([west, south, east, north]).all() and west < east and south < north
     return (west, south, east, north) if on_earth else None

@@ -12,7 +12,7 @@ import yaml
 
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.layer import LayerInfo
+from parcels.arcgis.layer import LayerInfo, whole_number
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.editing import add_entry
 from parcels.catalogue.guess import Guess, candidates, guess
@@ -24,9 +24,10 @@ from parcels.county import County, Layer, ParcelFields
 from parcels.errors import QueryRefused, RegistryError
 from parcels.registry_entry import validated
 from parcels.registry_file import read_entries
+from parcels.untrusted import mapping, mappings, printable
 
 _ROWS = 50
-_SERVICE = re.compile(r"(.*/(?:MapServer|FeatureServer))(?:/(\d+))?(?:/query)?", re.IGNORECASE)
+_SERVICE = re.compile(r"(.*/(?:MapServer|FeatureServer))(?:/(\d{1,12}))?(?:/query)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,20 @@ def _only_layer(service: str, answer: Mapping[str, Any]) -> int:
     Raises:
         RegistryError: it has none or several; those are listed.
     """
-    layers = [layer for layer in answer.get("layers") or [] if isinstance(layer, dict)]
     # Servers of before 10 do not say of what a layer is; groups have no geometry.
     may_be = [
-        layer
-        for layer in layers
-        if layer.get("geometryType", "esriGeometryPolygon") == "esriGeometryPolygon"
+        (number, layer)
+        for layer in mappings(answer.get("layers"))
+        if (number := whole_number(layer.get("id"))) is not None
+        and number >= 0
+        and layer.get("geometryType", "esriGeometryPolygon") == "esriGeometryPolygon"
         and not layer.get("subLayerIds")
     ]
     if len(may_be) == 1:
-        return int(may_be[0]["id"])
-    listed = "".join(f"\n  {service}/{layer.get('id')}  {layer.get('name')}" for layer in may_be)
+        return may_be[0][0]
+    listed = "".join(
+        f"\n  {service}/{number}  {printable(layer.get('name'))}" for number, layer in may_be
+    )
     if not may_be:
         raise RegistryError(f"{service}: has no layer of polygons; name another service")
     raise RegistryError(f"{service}: has several layers of polygons; name one of them:{listed}")
@@ -122,10 +126,10 @@ def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> Guess:
         "resultRecordCount": str(_ROWS),
     }
     try:
-        features = client.get_json(f"{query.origin}/query", sample).get("features") or []
+        features = mappings(client.get_json(f"{query.origin}/query", sample).get("features"))
     except QueryRefused:
         features = []  # a server without pages: the names must do
-    rows = [feature.get("attributes") or {} for feature in features[:_ROWS]]
+    rows = [mapping(feature.get("attributes")) for feature in features[:_ROWS]]
     return guess(columns, info.object_id_field, rows)
 
 
@@ -146,7 +150,7 @@ def _lines(
     guessed: Guess,
     info: LayerInfo,
 ) -> list[str]:
-    lines = [f"# The layer {_in_a_comment(info.name)}; the columns are guessed."]
+    lines = [f"# The layer {printable(info.name)}; the columns are guessed."]
     if place is not None:
         lines += [f"name: {_scalar(place.full_name)}", f"state: {_scalar(place.state)}"]
         lines += [f'fips: "{place.fips}"']
@@ -156,11 +160,11 @@ def _lines(
     if guessed.fields:
         lines.append("fields:")
         lines += [f"  {key}: {_columns(value)}" for key, value in guessed.fields.items()]
-    lines += [f"# {_in_a_comment(name)} {why}." for name, why in guessed.refused.items()]
+    lines += [f"# {printable(name)} {why}." for name, why in guessed.refused.items()]
     used = {name for value in guessed.fields.values() for name in _names(value)}
     rest = [name for name in info.fields if name not in used]
     if rest:
-        lines.append(f"# Other columns: {', '.join(map(_in_a_comment, rest))}")
+        lines.append(f"# Other columns: {', '.join(map(printable, rest))}")
     return lines
 
 
@@ -178,8 +182,3 @@ def _scalar(text: str) -> str:
     """A text as YAML reads it back, also inside brackets."""
     dumped: str = yaml.safe_dump([text], default_flow_style=True, width=100_000, allow_unicode=True)
     return dumped.strip()[1:-1]
-
-
-def _in_a_comment(text: str) -> str:
-    """A server's words, which must not end the line they stand in."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:200]

@@ -16,8 +16,10 @@ from parcels.catalogue.places import Place, county_named, us_counties
 from parcels.catalogue.states import STATES
 from parcels.errors import RegistryError
 from parcels.registry_entry import validated
+from parcels.untrusted import printable
 
 Entry = dict[str, Any]
+_LONGEST_REASON = 1_000
 
 # A layer's own row numbers change when it is loaded again, and no county knows its lots by a
 # township, the number of a map, or the angle of a label.
@@ -67,8 +69,8 @@ def entries_of(layers: Iterable[SourceLayer]) -> tuple[dict[str, Entry], list[Dr
             continue
         try:
             key, entry, left_out = _entry(layer)
-        except RegistryError as error:
-            dropped.append(_whole(layer, str(error)))
+        except (RegistryError, ValueError) as error:  # of a URL like http://[x
+            dropped.append(_whole(layer, printable(error, _LONGEST_REASON)))
             continue
         if key in entries:
             dropped.append(_whole(layer, f"is a second layer of {key}; the first is kept"))
@@ -232,7 +234,7 @@ def _service_url(url: str) -> str:
 
 
 def _url_and_layer(url: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(.*/(?:MapServer|FeatureServer))/(\d+)", _service_url(url))
+    found = re.fullmatch(r"(.*/(?:MapServer|FeatureServer))/(\d{1,12})", _service_url(url))
     if found is None:
         raise RegistryError("is no layer of a MapServer or FeatureServer")
     return found[1], int(found[2])

@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from parcels.errors import RegistryError
+from parcels.untrusted import mapping, mappings, printable
 
 _COLUMNS = (
     "source", "state", "county", "city", "geoid", "census_name", "layer_name", "url", "pid_field",
     "addr_number", "addr_street", "addr_unit", "addr_city", "addr_postcode", "skip", "request",
 )  # fmt: skip
+
+
+# The largest of OpenAddresses' own has some 20 KB.
+_MOST_BYTES = 5_000_000
+# Longer than any URL that is asked.
+_LONGEST_TEXT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def _table(file: Path) -> Iterator[SourceLayer]:
 
 def _of_row(row: Mapping[str, str | None]) -> SourceLayer:
     def said(name: str) -> str:
-        return (row[name] or "").strip()
+        return _text(row[name])
 
     def columns(name: str) -> tuple[str, ...]:
         return tuple(part for part in said(name).split("+") if part)
@@ -109,10 +116,14 @@ def _of_row(row: Mapping[str, str | None]) -> SourceLayer:
 def _headers(request: str) -> tuple[tuple[str, str], ...]:
     try:
         content = json.loads(request) if request else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
-    headers = content.get("headers") if isinstance(content, dict) else None
-    return tuple((str(k), str(v)) for k, v in _mapping(headers).items())
+    return _headers_of(content)
+
+
+def _headers_of(request: object) -> tuple[tuple[str, str], ...]:
+    headers = mapping(mapping(request).get("headers"))
+    return tuple((str(name), str(value)) for name, value in headers.items())
 
 
 def _tree(folder: Path) -> Iterator[SourceLayer]:
@@ -124,28 +135,41 @@ def _tree(folder: Path) -> Iterator[SourceLayer]:
             "a folder that does, or a table"
         )
     for file in files:
-        yield from _of_file(file)
+        yield from _of_file(file, folder)
 
 
-def _of_file(file: Path) -> Iterator[SourceLayer]:
-    name = f"{file.parent.name}/{file.name}"
+def _of_file(file: Path, tree: Path) -> list[SourceLayer]:
+    name = printable(f"{file.parent.name}/{file.name}")
     state = file.parent.name.upper()
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise TypeError("no JSON object")
+        return list(_layers(name, state, _content(file, tree)))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        yield SourceLayer(name, state, problem=f"cannot be read: {error}")
-        return
-    coverage = _mapping(content.get("coverage"))
-    census = _mapping(coverage.get("US Census"))
+        return [SourceLayer(name, state, problem=f"cannot be read: {printable(error)}")]
+
+
+def _content(file: Path, tree: Path) -> dict[str, Any]:
+    """The JSON object in a file of the tree; no pipe or device, which a link may lead to."""
+    if not file.is_file() or not file.resolve().is_relative_to(tree.resolve()):
+        raise ValueError("no file of the tree")
+    with file.open("rb") as opened:
+        read = opened.read(_MOST_BYTES + 1)
+    if len(read) > _MOST_BYTES:
+        raise ValueError(f"longer than {_MOST_BYTES // 10**6} MB")
+    content = json.loads(read.decode("utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError("no JSON object")
+    return content
+
+
+def _layers(name: str, state: str, content: Mapping[str, Any]) -> Iterator[SourceLayer]:
+    coverage = mapping(content.get("coverage"))
+    census = mapping(coverage.get("US Census"))
     if "layers" in content:
-        layers = _mapping(content["layers"]).get("parcels") or []
-        layers = [layer for layer in layers if isinstance(layer, dict)]
+        layers = mappings(mapping(content["layers"]).get("parcels"))
     else:
         layers = [{**content, "protocol": content.get("type")}]
     for layer in layers:
-        conform = _mapping(layer.get("conform"))
+        conform = mapping(layer.get("conform"))
         yield SourceLayer(
             source=name,
             state=state,
@@ -161,10 +185,7 @@ def _of_file(file: Path) -> Iterator[SourceLayer]:
             unit=_columns(conform.get("unit")),
             city=_columns(conform.get("city")),
             postcode=_columns(conform.get("postcode")),
-            headers=tuple(
-                (str(k), str(v))
-                for k, v in _mapping(_mapping(layer.get("request")).get("headers")).items()
-            ),
+            headers=_headers_of(layer.get("request")),
             problem=_problem(content, layer, conform),
         )
 
@@ -184,7 +205,7 @@ def _problem(
 def _columns(said: object) -> tuple[str, ...]:
     """The columns that a value is made of: a name, several, or a function of some."""
     if isinstance(said, str):
-        return (said,) if said else ()
+        return (_text(said),) if _text(said) else ()
     if isinstance(said, list):
         return tuple(name for part in said for name in _columns(part))
     if not isinstance(said, dict):
@@ -192,9 +213,5 @@ def _columns(said: object) -> tuple[str, ...]:
     return _columns(said.get("field") or said.get("fields"))
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return printable(value.strip(), _LONGEST_TEXT) if isinstance(value, str) else ""

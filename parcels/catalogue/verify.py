@@ -27,6 +27,7 @@ from parcels.catalogue.places import box_of
 from parcels.county import County
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, SourceUnavailable
 from parcels.source import Extent, Hit
+from parcels.untrusted import printable
 
 _LOTS = 5
 # A silent layer costs two reads, and an alternate one or two; no other is asked after that. A
@@ -111,7 +112,7 @@ def _guarded(verify: Callable[[County], Verdict], county: County) -> Verdict:
     try:
         return verify(county)
     except Exception as error:  # a server can send anything; the others are asked all the same
-        return Verdict(county, f"cannot be judged: {type(error).__name__}: {error}", for_now=True)
+        return Verdict(county, f"cannot be judged: {type(error).__name__}: {printable(error)}", for_now=True)
 
 
 def verify_county(
@@ -195,7 +196,8 @@ def _check_point(layer: LayerQuery, lot: Hit, point: Point) -> None:
     if lot.object_id not in [hit.object_id for hit in found.hits]:
         raise SourceMisconfigured(
             f"{layer.origin}: a query at longitude {point.x:.6f}, latitude {point.y:.6f} does not "
-            f"find the lot that is there ({lot.parcel_id or lot.object_id}); name another layer"
+            f"find the lot that is there ({printable(lot.parcel_id or lot.object_id)}); name "
+            "another layer"
         )
 
 

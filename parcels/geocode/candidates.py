@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,10 @@ from parcels.addresses.streetaddress import StreetAddress
 from parcels.boundary import Located
 from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
 from parcels.lots import distances_m
+from parcels.untrusted import mapping, printable
 
 _LOWEST_SCORE = 80.0
+_MOST_SCORE = 1_000.0
 # What a match is, in Esri's words. Any other (a street, a town, a ZIP code) is no house; older
 # locators do not say it, and most of them are of streets with ranges of numbers.
 _HOUSES = ("PointAddress", "Subaddress", "Parcel")
@@ -49,8 +50,7 @@ class _Match:
 
 def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the locator says of a match, by field."""
-    said = candidate.get("attributes")
-    return said if isinstance(said, dict) else {}
+    return mapping(candidate.get("attributes"))
 
 
 def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Finding:
@@ -70,7 +70,7 @@ def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Find
 
 
 def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None:
-    kind = str(attributes(candidate).get("Addr_type") or "")
+    kind = printable(attributes(candidate).get("Addr_type") or "")
     score, matched = _score(candidate), _matched(candidate)
     point = _point(candidate.get("location"))
     if score < _LOWEST_SCORE or point is None or kind not in (*_HOUSES, *_ALONG_THE_STREET):
@@ -85,11 +85,11 @@ def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None
 
 def _score(candidate: Mapping[str, Any]) -> float:
     score = candidate.get("score", attributes(candidate).get("Score"))
-    return float(score) if isinstance(score, int | float) and math.isfinite(score) else 0.0
+    return float(score) if isinstance(score, int | float) and 0 <= score <= _MOST_SCORE else 0.0
 
 
 def _matched(candidate: Mapping[str, Any]) -> str:
-    return str(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
+    return printable(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
 
 
 def _point(location: object) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ from parcels.arcgis.client import ArcGISClient
 from parcels.boundary import Located
 from parcels.errors import IncompleteAnswer, ParcelsError
 from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
+from parcels.untrusted import printable
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"
 _BENCHMARK = "Public_AR_Current"
@@ -70,8 +71,11 @@ class Census:
         Raises:
             TryAgain: this is no answer to a batch.
         """
-        rows = list(csv.reader(io.StringIO(body.decode("utf-8", errors="replace"))))
-        answers = {row[0]: row for row in rows if len(row) >= 3 and row[2] in _INDICATORS}
+        rows = csv.reader(io.StringIO(body.decode("utf-8", errors="replace")))
+        try:
+            answers = {row[0]: row for row in rows if len(row) >= 3 and row[2] in _INDICATORS}
+        except csv.Error:
+            answers = {}
         if not answers:
             raise TryAgain(f"{self._url}: the answer has no rows of addresses; try again later")
         return answers
@@ -86,7 +90,7 @@ class Census:
         if row[2] == "No_Match":
             return Miss()
         try:
-            kind, matched, (x, y) = row[3], row[4], on_earth(*row[5].split(","))
+            kind, matched, (x, y) = row[3], printable(row[4]), on_earth(*row[5].split(","))
         except (IndexError, TypeError, ValueError):
             return IncompleteAnswer(
                 f"{self._url}: its row for {wanted.line!r} is broken; try again later"

@@ -11,6 +11,7 @@ from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
 from parcels.source import SiteAddress
+from parcels.untrusted import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,12 @@ def on_earth(x: object, y: object) -> tuple[float, float]:
         ValueError: they are none; an address that was not found may have NaN.
     """
     try:
-        lon, lat = float(str(x)), float(str(y))
+        lon, lat = float(printable(x)), float(printable(y))
     except ValueError:
         lon = lat = float("nan")
     if -180 <= lon <= 180 and -90 <= lat <= 90:
         return lon, lat
-    raise ValueError(f"{x!r}, {y!r} are no longitude and latitude")
+    raise ValueError(f"{printable(x)}, {printable(y)} are no longitude and latitude")
 
 
 def ambiguous(wanted: StreetAddress, detail: str) -> NotLocated:

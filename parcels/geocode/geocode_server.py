@@ -7,6 +7,7 @@ The operations and their fields: https://developers.arcgis.com/rest/services-ref
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from parcels.errors import (
 )
 from parcels.geocode.candidates import attributes, best
 from parcels.geocode.finding import Finding
+from parcels.untrusted import mapping, mappings, printable
 
 _USUAL_BATCH, _LARGEST_BATCH = 100, 1_000
 _CANDIDATES = "10"
@@ -100,15 +102,15 @@ class GeocodeServer:
     @cached_property
     def _service(self) -> _Service:
         answer = self._client.get_json(self._url, {})
-        single = answer.get("singleLineAddressField")
-        fields = {str(f.get("name")) for f in answer.get("addressFields") or []}
+        single_line = _name(mapping(answer.get("singleLineAddressField")))
+        named = (_name(field) for field in mappings(answer.get("addressFields")))
+        fields = {name for name in named if name is not None}
         by_lower = {name.lower(): name for name in fields}
         parts = {
             part: next(by_lower[name] for name in names if name in by_lower)
             for part, names in _PARTS.items()
             if by_lower.keys() & set(names)
         }
-        single_line = str(single["name"]) if isinstance(single, dict) and "name" in single else None
         if single_line is None and "street" not in parts:
             raise SourceMisconfigured(
                 f"{self._url}: is no geocoder of addresses (its fields are "
@@ -131,9 +133,8 @@ class GeocodeServer:
         except ParcelsError as error:
             return [error] * len(addresses)
         found = {
-            str(attributes(location).get("ResultID")): location
-            for location in answer.get("locations") or []
-            if isinstance(location, dict)
+            printable(attributes(location).get("ResultID")): location
+            for location in mappings(answer.get("locations"))
         }
         return [self._of_batch(wanted, found.get(str(i))) for i, wanted in enumerate(addresses)]
 
@@ -160,14 +161,20 @@ class GeocodeServer:
         candidates = answer.get("candidates")
         if not isinstance(candidates, list):
             return IncompleteAnswer(f"{self._url}: the answer has no candidates; try again later")
-        return best(wanted, [c for c in candidates if isinstance(c, dict)])
+        return best(wanted, mappings(candidates))
+
+
+def _name(field: Mapping[str, Any]) -> str | None:
+    name = field.get("name")
+    return name if isinstance(name, str) and name and name == printable(name) else None
 
 
 def _batch_size(answer: Mapping[str, Any]) -> int:
     """How many addresses the service wants in one call; 0 for no batches."""
-    capabilities = str(answer.get("capabilities") or "Geocode").replace(" ", "").split(",")
+    capabilities = printable(answer.get("capabilities") or "Geocode").replace(" ", "").split(",")
     if "Geocode" not in capabilities:
         return 0
-    said = answer.get("locatorProperties") or {}
-    suggested = str(said.get("SuggestedBatchSize") or said.get("MaxBatchSize") or "")
-    return min(int(suggested), _LARGEST_BATCH) if suggested.isdecimal() else _USUAL_BATCH
+    said = mapping(answer.get("locatorProperties"))
+    suggested = printable(said.get("SuggestedBatchSize") or said.get("MaxBatchSize") or "")
+    is_number = re.fullmatch(r"[0-9]{1,9}", suggested)
+    return min(int(suggested), _LARGEST_BATCH) if is_number else _USUAL_BATCH

@@ -14,6 +14,7 @@ from parcels.errors import ParcelsError
 from parcels.geocode.finding import Finding, Miss, ambiguous
 from parcels.lots import Place, with_address
 from parcels.source import Found, ParcelSource
+from parcels.untrusted import printable
 
 # Where one side leaves out a direction or a suffix, and only one lot agrees.
 _LOOSE_CONFIDENCE = 0.9
@@ -61,7 +62,7 @@ def _finding(wanted: StreetAddress, rows: Found) -> Finding:
 
 def _described(lot: Place, wanted: StreetAddress) -> str:
     site = next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
-    ids = f" (parcel {lot.parcel_ids[0]})" if lot.parcel_ids else ""
+    ids = f" (parcel {printable(lot.parcel_ids[0])})" if lot.parcel_ids else ""
     return f"{written(site)}{ids}"
 
 
