@@ -28,8 +28,10 @@ class _CannotDo(Exception):
     """The server understands something else by the query."""
 
 
-def object_ids(layer: LayerQuery, question: Question) -> ObjectIds:
+def object_ids(layer: LayerQuery, question: Question, most: float = np.inf) -> ObjectIds:
     """The object ids (n,) of all rows that answer a question, ascending, each once.
+
+    Where there are more than `most` it stops, with some that are more.
 
     `returnIdsOnly` is not capped. A server that ignores it is asked row by row in the order of
     the ids; one that knows no order either, place by place.
@@ -42,7 +44,7 @@ def object_ids(layer: LayerQuery, question: Question) -> ObjectIds:
     refusal: QueryRefused | None = None
     for way in (_by_ids_only, _by_order, *([_by_place] if whole_layer else [])):
         try:
-            return way(layer, question)
+            return way(layer, question, most)
         except _CannotDo:
             continue
         except QueryRefused as error:
@@ -66,7 +68,7 @@ def still_there(layer: LayerQuery, wanted: ObjectIds) -> ObjectIds:
     return np.intersect1d(wanted, there, assume_unique=True)
 
 
-def _by_ids_only(layer: LayerQuery, question: Question) -> ObjectIds:
+def _by_ids_only(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
     ids: set[int] = set()
     after: Question = question
     while True:
@@ -77,7 +79,7 @@ def _by_ids_only(layer: LayerQuery, question: Question) -> ObjectIds:
         if not page - ids and answer.get("exceededTransferLimit"):
             raise _CannotDo
         ids |= page
-        if not answer.get("exceededTransferLimit"):
+        if not answer.get("exceededTransferLimit") or len(ids) > most:
             return np.array(sorted(ids), dtype=np.int64)
         after = _after(layer, question, max(ids))
 
@@ -93,7 +95,7 @@ def _numbers(object_ids: object) -> set[int]:
     raise _CannotDo
 
 
-def _by_order(layer: LayerQuery, question: Question) -> ObjectIds:
+def _by_order(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
     """Page after page of ids, until one is empty: no flag and no page length is believed."""
     ids: list[int] = []
     after: Question = question
@@ -106,10 +108,12 @@ def _by_order(layer: LayerQuery, question: Question) -> ObjectIds:
         if sorted(set(page)) != page or (ids and page[0] <= ids[-1]):
             raise _CannotDo
         ids += page
+        if len(ids) > most:
+            return np.array(ids, dtype=np.int64)
         after = _after(layer, question, ids[-1])
 
 
-def _by_place(layer: LayerQuery, question: Question) -> ObjectIds:
+def _by_place(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
     """Envelopes, each split in four while its answer is cut."""
     extent = layer.info.extent
     if extent is None:
@@ -121,7 +125,7 @@ def _by_place(layer: LayerQuery, question: Question) -> ObjectIds:
     margin = _MARGIN_DEGREES
     cells = [((west - margin, south - margin, east + margin, north + margin), 0)]
     ids: set[int] = set()
-    while cells:
+    while cells and len(ids) <= most:
         cell, splits = cells.pop()
         page, cut = layer.some_ids({**question, **_in_envelope(cell)})
         ids.update(page)

@@ -26,12 +26,12 @@ def all_rows(layer: LayerQuery, question: Mapping[str, str], first: Rows) -> tup
     """
     if not first.cut:
         return first.hits
-    ids = object_ids(layer, question)
+    ids = object_ids(layer, question, _MOST_ROWS)
     if len(ids) > _MOST_ROWS:
         # Of many points among towers of flats, fewer are asked at once; of one, it is an error.
         raise QueryRefused(
-            f"{layer.origin}: has {len(ids)} rows for a question about a few: the server ignores "
-            "it; name another layer in the registry entry"
+            f"{layer.origin}: has {len(ids)} rows or more for a question about a few: the server "
+            "ignores it; name another layer in the registry entry"
         )
     known = np.array([hit.object_id for hit in first.hits if hit.object_id is not None], np.int64)
     rest = np.setdiff1d(ids, known)

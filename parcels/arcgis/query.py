@@ -36,6 +36,8 @@ ObjectIds = NDArray[np.int64]
 # A server that says neither how many rows it returns at most nor that there are more: ArcGIS 9.
 _FEWEST_IN_A_PAGE = 500
 _MOST_IN_A_PAGE = 2000
+# More, where the layer announces less, is a server that was not asked for them.
+_MOST_IN_AN_ANSWER = 20_000
 # What a layer says of itself is short, and what every other question begins with: two silences in
 # a row are enough to know that nobody answers, and ten quick failures have room.
 _READ_INFO_S = 15.0
@@ -182,6 +184,10 @@ class LayerQuery:
             return bool(answer["exceededTransferLimit"])
         return row_count >= (self.info.max_record_count or _FEWEST_IN_A_PAGE)
 
+    @property
+    def _most_in_an_answer(self) -> int:
+        return max(self.info.max_record_count or 0, _MOST_IN_AN_ANSWER)
+
     def _features(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         if answer.get("type") == "FeatureCollection":
             raise SourceMisconfigured(
@@ -189,6 +195,11 @@ class LayerQuery:
                 "ArcGIS server? Name another layer in the registry entry"
             )
         features = answer.get("features")
+        if isinstance(features, list) and len(features) > self._most_in_an_answer:
+            raise SourceMisconfigured(
+                f"{self.origin}: answers with {len(features)} rows at once: the server ignores the "
+                "question; name another layer in the registry entry"
+            )
         if isinstance(features, list) and all(isinstance(row, dict) for row in features):
             return features
         raise SourceUnavailable(f"{self.origin}: the answer has no features; try again later")

@@ -28,8 +28,11 @@ _Point = tuple[float, float]
 # Esri's own default tolerance in x and y.
 _TOLERANCE_M = 0.001
 _EARTH_RADIUS_M = 6_371_008.8
-# A circle of 20 km radius within the tolerance; an absurd one must not fill the memory.
+# A circle of 20 km radius within the tolerance; one of the Earth's own.
 _MOST_STEPS = 10_000
+_ABSURD_STEPS = 180_000
+# Of all curves of a geometry. A county of culs-de-sac has not as many.
+MOST_POINTS = 200_000
 # Radians; less than this between start and end of a major arc is rounding.
 _NO_SWEEP = 1e-9
 
@@ -47,11 +50,12 @@ def has_curves(ring: Sequence[Any]) -> bool:
     return dict in map(type, ring)
 
 
-def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
-    """The ring as points (x, y); no chord is further than `within` from its curve.
+def straightened(ring: Sequence[Any], within: float, most: int = MOST_POINTS) -> list[_Point]:
+    """The ring as at most so many points (x, y); no chord is further than `within` from its curve.
 
     Raises:
-        GeometryError: a curve of an unknown kind, without a start, or with the wrong members.
+        GeometryError: a curve of an unknown kind, without a start, or with the wrong members; or
+            curves that are absurdly large.
     """
     points: list[_Point] = []
     for step in ring:
@@ -64,6 +68,8 @@ def straightened(ring: Sequence[Any], within: float) -> list[_Point]:
             points.extend(_curve(points[-1], step, within))
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise GeometryError(f"a curve {step} that cannot be read: {error}") from error
+        if len(points) > most:
+            raise GeometryError(f"curves that take more than {MOST_POINTS} points to follow")
     return points
 
 
@@ -184,4 +190,6 @@ def _steps(second_derivative: float, span: float, within: float) -> int:
     wanted = span * math.sqrt(second_derivative / (8 * within))
     if not math.isfinite(wanted):
         raise GeometryError("a curve with coordinates that are not finite numbers")
+    if wanted > _ABSURD_STEPS:
+        raise GeometryError("a curve that is too large for a lot, or for the Earth")
     return min(_MOST_STEPS, max(1, math.ceil(wanted)))

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
-from parcels.esri.curves import has_curves, straightened, tolerance
+from parcels.esri.curves import MOST_POINTS, has_curves, straightened, tolerance
 from parcels.esri.reference import crs_from_esri
 from parcels.esri.rings import even_odd
 from parcels.measure import on_earth, polygonal
@@ -111,7 +111,9 @@ def _converted(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | Geo
         xy = _coordinates(chain.from_iterable(rings.values()))
     points = np.array([len(ring) for of_one in rings.values() for ring in of_one], dtype=int)
     owners = np.repeat(np.fromiter(rings, int), [len(of_one) for of_one in rings.values()])
-    lots = _lots(to_wgs84(even_odd(xy, points, owners, len(geometries)), crs), crs)
+    polygons, tangled = even_odd(xy, points, owners, len(geometries))
+    errors |= tangled
+    lots = _lots(to_wgs84(polygons, crs), crs)
     return [errors.get(i, lot) for i, lot in enumerate(lots)]
 
 
@@ -126,7 +128,15 @@ def _rings(geometry: _EsriJson, within: float) -> list[Sequence[Any]]:
         raise GeometryError(f"an Esri geometry with {', '.join(geometry)} is no polygon")
     if not isinstance(rings, list) or not all(isinstance(ring, (list, tuple)) for ring in rings):
         raise GeometryError("the rings of a polygon are no lists of points")
-    return [straightened(ring, within) if has_curves(ring) else ring for ring in rings]
+    straight: list[Sequence[Any]] = []
+    left = MOST_POINTS
+    for ring in rings:
+        if not has_curves(ring):
+            straight.append(ring)
+            continue
+        straight.append(straightened(ring, within, left))
+        left -= len(straight[-1])
+    return straight
 
 
 def _coordinates(rings: Iterable[Sequence[Any]]) -> NDArray[np.float64]:

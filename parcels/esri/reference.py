@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,13 @@ from pyproj.exceptions import CRSError
 
 from parcels.crs import horizontal
 from parcels.errors import GeometryError
+
+# PROJ takes other texts for its own language, in which a server could name files to open.
+_WKT = re.compile(
+    r"\s*(GEOGCS|PROJCS|COMPD_CS|GEOD(ETIC)?CRS|GEOG(RAPHIC)?CRS|PROJ(ECTED)?CRS|COMPOUNDCRS)\s*\[",
+    re.IGNORECASE,
+)
+_NAMES_A_FILE = re.compile(r"PROJ4|PARAMETERFILE|nadgrids|geoidgrids", re.IGNORECASE)
 
 
 def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
@@ -34,7 +42,7 @@ def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
 def _crs(spatial_reference: str) -> CRS:
     for candidate in _candidates(json.loads(spatial_reference)):
         try:
-            crs = horizontal(CRS.from_user_input(candidate))
+            crs = horizontal(CRS.from_wkt(candidate) if "[" in candidate else CRS(candidate))
         except CRSError:
             continue
         if crs.is_projected or crs.is_geographic:
@@ -50,10 +58,18 @@ def _candidates(given: object) -> Iterator[str]:
     if not isinstance(given, dict):
         return
     wkid, latest = given.get("wkid"), given.get("latestWkid")
-    yield from (f"EPSG:{latest}", f"EPSG:{wkid}", f"ESRI:{wkid}")
+    for authority, code in (("EPSG", latest), ("EPSG", wkid), ("ESRI", wkid)):
+        if _is_code(code):
+            yield f"{authority}:{code}"
     for text in (given.get("wkt2"), given.get("wkt")):
-        if isinstance(text, str):
+        if isinstance(text, str) and _WKT.match(text) and not _NAMES_A_FILE.search(text):
             yield from (text, _first_node(text))
+
+
+def _is_code(code: object) -> bool:
+    if isinstance(code, str):
+        return code.isascii() and code.isdigit() and len(code) < 10
+    return isinstance(code, int) and not isinstance(code, bool) and 0 < code < 10**9
 
 
 def _first_node(wkt: str) -> str:

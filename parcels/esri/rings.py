@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from parcels.errors import GeometryError
+from parcels.esri.crossing import check_tangle, is_crowded, uncrossed
+
 _FEWEST_POINTS = 3
+_MANY_RINGS = 1_000
 
 
 def even_odd(
     xy: NDArray[np.float64], points: NDArray[np.intp], owners: NDArray[np.intp], count: int
-) -> NDArray[np.object_]:
-    """The valid polygons (count,) that rings enclose; None where no ring has three points.
+) -> tuple[NDArray[np.object_], dict[int, GeometryError]]:
+    """The valid polygons (count,) that rings enclose, and the errors of those too tangled to say.
 
-    Repeated points are left out.
+    None where no ring has three points, and for a tangle. Repeated points are left out.
 
     Args:
         xy: the finite coordinates (n, 2) of all rings, one ring after the other, closed or not.
@@ -34,6 +38,7 @@ def even_odd(
         count: how many polygons there are.
     """
     polygons = np.full(count, None, dtype=object)
+    errors: dict[int, GeometryError] = {}
     of_ring = np.repeat(np.arange(len(points)), points)
     repeated = np.zeros(len(xy), dtype=bool)
     repeated[1:] = (xy[1:] == xy[:-1]).all(axis=1) & (of_ring[1:] == of_ring[:-1])
@@ -41,7 +46,7 @@ def even_odd(
     points = np.bincount(of_ring, minlength=len(points))
     usable = points >= _FEWEST_POINTS
     if not usable.any():
-        return polygons
+        return polygons, errors
     linear = shapely.linearrings(
         xy[usable[of_ring]], indices=np.repeat(np.arange(usable.sum()), points[usable])
     )
@@ -50,18 +55,33 @@ def even_odd(
     order = np.lexsort((-sizes, owners))
     linear, owners = linear[order], owners[order]
     # Nearly every lot: one shell, and holes inside it that do not meet. That is quick to see.
-    there, number = np.unique(owners, return_inverse=True)
+    there, number, rings = np.unique(owners, return_inverse=True, return_counts=True)
     polygons[there] = shapely.polygons(linear, indices=number)
+    # But not where thousands are within each other: that alone takes a minute to see.
+    for i in there[rings > _MANY_RINGS]:
+        first, after = np.searchsorted(owners, [i, i + 1])
+        if is_crowded(linear[first:after]):
+            error = GeometryError(f"an Esri polygon of {after - first} rings within each other")
+            polygons[i], errors[int(i)] = None, error
+    there = there[~shapely.is_missing(polygons[there])]
     for i in there[~shapely.is_valid(polygons[there])]:
         first, after = np.searchsorted(owners, [i, i + 1])
-        polygons[i] = _of_any(shapely.polygons(linear[first:after]))
-    return polygons
+        try:
+            polygons[i] = _of_any(shapely.polygons(linear[first:after]))
+        except (GeometryError, shapely.GEOSException) as error:
+            said = GeometryError(f"an Esri polygon whose rings cannot be told apart: {error}")
+            polygons[i], errors[int(i)] = None, said
+    return polygons, errors
 
 
 def _of_any(polygons: NDArray[np.object_]) -> BaseGeometry:
-    """What lies inside an odd number of the rings, given as polygons of their own."""
-    # "linework" reads a ring that crosses itself as even-odd too.
-    parts = list(shapely.make_valid(_once(polygons), method="linework"))
+    """What lies inside an odd number of the rings, given as polygons of their own.
+
+    Raises:
+        GeometryError: a tangle that no survey draws.
+    """
+    check_tangle(polygons)
+    parts = [part if part.is_valid else uncrossed(part) for part in _once(polygons)]
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
         odd = parts[-1:] if len(parts) % 2 else []

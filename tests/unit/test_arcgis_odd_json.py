@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -110,6 +111,34 @@ def test_the_same_page_again_and_again_is_an_error(ids: dict[str, Any]) -> None:
         list(asked.harvest())
     [answer] = asked.at_points([Point(0.0005, 0.0005)])
     assert isinstance(answer, IncompleteAnswer)
+
+
+@pytest.mark.parametrize("way", ["returnIdsOnly", "orderByFields"])
+def test_ids_without_an_end_are_not_followed_for_ever(way: str) -> None:
+    told = itertools.count(1)
+
+    class Endless(ArcGISClient):
+        def get_json(self, url: str, params: Mapping[str, str], **_limits: float) -> dict[str, Any]:
+            if not url.endswith("/query"):
+                return LAYER
+            if way in params:
+                ids = [next(told) for _ in range(1_000)]
+                rows = [{"attributes": {"OBJECTID": i}} for i in ids]
+                named = {"objectIds": ids} if way == "returnIdsOnly" else {"features": rows}
+                return {**named, "exceededTransferLimit": True}
+            return {**ROWS, "exceededTransferLimit": True}
+
+    source = ArcGISSource(County(key="odd", url=URL, layer=0), Endless())
+    [answer] = source.at_points([Point(0.0005, 0.0005)])
+    assert isinstance(answer, QueryRefused)
+    assert next(told) < 25_000
+
+
+def test_more_rows_than_a_server_may_send_are_not_converted() -> None:
+    rows = {**ROWS, "features": [{}] * 20_001}
+    [answer] = source_of(LAYER, rows=rows).at_points([Point(0.0005, 0.0005)])
+    assert isinstance(answer, SourceError)
+    assert "20001 rows at once" in str(answer)
 
 
 def rows_of(*lots: tuple[str, list[list[float]]]) -> dict[str, Any]:

@@ -79,6 +79,56 @@ def test_a_bow_tie_and_a_ring_of_two_points() -> None:
     assert mended.area == pytest.approx(2)
 
 
+def test_a_tangle_that_would_take_minutes_is_an_error() -> None:
+    some = np.random.default_rng(1)
+    tangle, knot = some.random((600, 2)), some.random((40, 2))
+    rings = [square(-i / 1e6, -i / 1e6, 1 + i / 5e5) for i in range(1_500)]
+    lots = polygons_from_esri([{"rings": [r]} for r in (tangle.tolist(), knot.tolist())], DEGREES)
+    assert isinstance(lots[0], GeometryError)
+    assert "tangle" in str(lots[0])
+    assert isinstance(lots[1], shapely.MultiPolygon)
+    [nested] = polygons_from_esri([{"rings": rings}], DEGREES)
+    assert isinstance(nested, GeometryError)
+    assert "within each other" in str(nested)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=12))
+def test_a_ring_that_crosses_itself_is_even_odd(corners: list[tuple[int, int]]) -> None:
+    x, y = np.random.default_rng(2).random((2, 300)) * 6
+    inside = np.zeros(x.shape, dtype=bool)
+    for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        if y1 != y2:
+            inside ^= ((y1 > y) != (y2 > y)) & (x1 + (y - y1) * (x2 - x1) / (y2 - y1) > x)
+    if inside.any():
+        lot = polygon([list(corner) for corner in corners])
+        assert lot.is_valid
+        assert (shapely.contains_xy(lot, x, y) == inside).all()
+
+
+@pytest.mark.parametrize(
+    "wkt",
+    [
+        "+proj=longlat +ellps=clrk66 +nadgrids=/nowhere +type=crs",
+        "+init=/nowhere:1",
+        "/nowhere",
+        "EPSG:4326",
+        'GEOGCS["x",DATUM["d",SPHEROID["s",6378137,298],EXTENSION["PROJ4_GRIDS","/nowhere"]],'
+        'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]',
+        'PROJCS["x",EXTENSION["PROJ4","+proj=longlat +nadgrids=/nowhere"]]',
+        'BOUNDCRS[SOURCECRS[PARAMETERFILE["a","/nowhere"]]]',
+    ],
+)
+def test_a_spatial_reference_names_no_file(wkt: str) -> None:
+    for said in ({"wkt": wkt}, {"wkt2": wkt}, {"wkid": wkt}, {"latestWkid": wkt}):
+        with pytest.raises(GeometryError, match="unknown spatial reference"):
+            crs_from_esri(said)
+    for said in ({"wkid": True}, {"wkid": 4326.5}, {"wkid": -4326}, {"wkid": "4326+5703"}):
+        with pytest.raises(GeometryError, match="unknown spatial reference"):
+            crs_from_esri(said)
+    assert crs_from_esri({"wkid": "4326"}).to_epsg() == 4326
+
+
 def test_a_ring_that_was_written_twice_counts_once() -> None:
     shell, hole = square(0, 0, 9), square(2, 2, 5)[::-1]
     later = [*shell[2:], *shell[1:3]]  # the same outline from another corner

@@ -101,7 +101,7 @@ def test_chords_stay_within_the_tolerance_and_are_no_more_than_needed() -> None:
         ring = straightened([[radius, 0], {"a": [[0, radius], [0, 0], 1, 0]}], MM)
         sagitta = radius - math.hypot((ring[0][0] + ring[1][0]) / 2, (ring[0][1] + ring[1][1]) / 2)
         assert MM / 2 < sagitta <= MM
-    far = straightened([[1e12, 0], {"a": [[1e12, 0], [0, 0], 0, 0]}], MM)
+    far = straightened([[1e6, 0], {"a": [[1e6, 0], [0, 0], 0, 0]}], MM)
     assert len(far) < 20_000
 
 
@@ -169,3 +169,12 @@ def test_where_a_server_sends_both_the_curves_are_the_lot() -> None:
 def test_a_curve_that_is_none_is_refused(ring: Any, message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         polygon_from_esri({"curveRings": [ring]}, METRES)
+
+
+def test_curves_that_would_fill_the_memory_are_an_error() -> None:
+    huge = {"c": [[-90.0, 35.1], [5e8, 5e3]]}
+    many: list[Any] = [[0.0, 0.0]]
+    many += [{"c": [[0.2 * (i % 2), i * 1e-4], [0.1, i * 1e-4 + 0.05]]} for i in range(200)]
+    for ring, says in (([[-90.0, 35.0], huge], "too large"), (many, "more than 200000 points")):
+        with pytest.raises(GeometryError, match=says):
+            polygon_from_esri({"curveRings": [ring]}, {"wkid": 4326})
