@@ -17,7 +17,7 @@ from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.editing import add_entry
 from parcels.catalogue.guess import Guess, candidates, guess
 from parcels.catalogue.names import compact, read_name
-from parcels.catalogue.places import Place, county_named
+from parcels.catalogue.places import box_of, county_named, meet
 from parcels.catalogue.states import states_as_written
 from parcels.catalogue.writing import write_text
 from parcels.county import County, Layer, ParcelFields
@@ -71,7 +71,7 @@ def add_county(
     query = LayerQuery(Layer(url=service, layer=number), ParcelFields(), None, client, Breaker())
     info = query.info
     guessed = _guess(query, info, client)
-    lines = _lines(_place(name), service, number, allow_private, guessed, info)
+    lines = _lines(_whereabouts(name, info), service, number, allow_private, guessed, info)
     if not file.exists():
         write_text("counties:\n", file)
     add_entry(file, name, lines)
@@ -133,17 +133,23 @@ def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> Guess:
     return guess(columns, info.object_id_field, rows)
 
 
-def _place(name: str) -> Place | None:
-    """The county that a name like `travis-tx` is of."""
+def _whereabouts(name: str, info: LayerInfo) -> list[str]:
+    """The lines that a name like `travis-tx` gives: of the county, else of the state alone."""
     base, state = read_name(name, states_as_written())
     if state is None:
-        return None
+        return []
     place = county_named(state, base)
-    return place if place is not None and compact(place.name) == compact(base) else None
+    if place is not None and compact(place.name) == compact(base):
+        full_name = f"name: {_scalar(place.full_name)}"
+        return [full_name, f"state: {_scalar(state)}", f'fips: "{place.fips}"']
+    box = box_of(state, None)
+    # A name may end like a state's code: built-in lies where it does.
+    is_there = info.extent is None or box is None or meet(info.extent, box)
+    return [f"state: {_scalar(state)}"] if is_there else []
 
 
 def _lines(
-    place: Place | None,
+    whereabouts: list[str],
     service: str,
     number: int,
     allow_private: bool,
@@ -151,16 +157,17 @@ def _lines(
     info: LayerInfo,
 ) -> list[str]:
     lines = [f"# The layer {printable(info.name)}; the columns are guessed."]
-    if place is not None:
-        lines += [f"name: {_scalar(place.full_name)}", f"state: {_scalar(place.state)}"]
-        lines += [f'fips: "{place.fips}"']
-    lines += [f"url: {service}", f"layer: {number}"]
+    lines += [*whereabouts, f"url: {service}", f"layer: {number}"]
     if allow_private:
         lines.append("allow_private: true")
     if guessed.fields:
         lines.append("fields:")
         lines += [f"  {key}: {_columns(value)}" for key, value in guessed.fields.items()]
     lines += [f"# {printable(name)} {why}." for name, why in guessed.refused.items()]
+    if not guessed.has_addresses:
+        lines.append(
+            "# Addresses are not mapped: set address, or house_number and street, under fields."
+        )
     used = {name for value in guessed.fields.values() for name in _names(value)}
     rest = [name for name in info.fields if name not in used]
     if rest:

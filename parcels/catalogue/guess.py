@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from parcels.addresses.streetname import suffixes, words
 from parcels.catalogue.addresses import OF_THE_OWNER
 from parcels.fieldnames import choose_parcel_id, id_text
 
@@ -42,6 +43,12 @@ _LIKE_AN_ID = re.compile(
     re.IGNORECASE,
 )
 _SITE_PREFIXES = ("situs", "site")
+# Names that say so little that only the values of a sample make them believed; a street column
+# of the layer, too, has to be there.
+_BARE = {
+    "number": "bare_number", "num": "bare_number", "nbr": "bare_number", "house": "bare_number",
+    "dir": "direction", "suffix": "bare_suffix", "suf": "bare_suffix",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ class Guess:
 
     fields: dict[str, str | list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether columns of addresses are among the fields."""
+        return "address" in self.fields or {"house_number", "street"} <= set(self.fields)
 
 
 def candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
@@ -118,13 +130,16 @@ def _address_groups(columns: Iterable[str]) -> list[dict[str, str]]:
             part = _PART_OF.get(rest)
             if part is None and prefix in _SITE_PREFIXES:
                 part = _ONLY_WITH_PREFIX.get(rest, "address" if not rest else None)
+            if part is None and not prefix:
+                part = _BARE.get(rest)
             if part is not None and (prefix or part != "address") and plain.startswith(prefix):
                 groups[prefix].setdefault(part, name)
                 break
     return [
         group
         for group in groups.values()
-        if {"house_number", "street"} <= set(group) or "address" in group
+        if ("street" in group and group.keys() & {"house_number", "bare_number"})
+        or "address" in group
     ]
 
 
@@ -133,14 +148,24 @@ def _mapped(group: Mapping[str, str], rows: Rows) -> dict[str, str | list[str]]:
     mapped: dict[str, str | list[str]] = {}
     if "address" in group and _mostly(rows, group["address"], r".*\d.*[A-Za-z].*|.*[A-Za-z].*\d.*"):
         mapped["address"] = group["address"]
-    numbered = {"house_number", "street"} <= set(group)
-    if numbered and _mostly(rows, group["house_number"], r"\d{1,6}[A-Za-z]?"):
-        mapped["house_number"] = group["house_number"]
-        parts = ("direction", "street", "suffix")
-        mapped["street"] = [group[part] for part in parts if part in group]
+    number = group.get("house_number") or (group.get("bare_number") if rows else None)
+    if number and "street" in group and _mostly(rows, number, r"\d{1,6}[A-Za-z]?"):
+        mapped["house_number"] = number
+        mapped["street"] = [group[part] for part in _street_parts(group, rows)]
     if mapped:
         mapped |= {part: group[part] for part in ("unit", "city", "postcode") if part in group}
     return mapped
+
+
+def _street_parts(group: Mapping[str, str], rows: Rows) -> list[str]:
+    """The parts of the street's name that are there; a suffix may be that of the number."""
+    parts = [part for part in ("direction", "street", "suffix") if part in group]
+    if "suffix" not in parts and "bare_suffix" in group:
+        said = [words(value) for value in _values(rows, group["bare_suffix"]) if value]
+        types = {*suffixes(), *suffixes().values()}
+        if sum(value in types for value in said) > len(said) / 2:
+            parts.append("bare_suffix")
+    return parts
 
 
 def _mostly(rows: Rows, column: str, pattern: str) -> bool:

@@ -18,6 +18,8 @@ from parcels.source import Extent
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "us_counties.csv"
 # Virginia's cities, Baltimore, St. Louis and Carson City are no part of a county.
 _INDEPENDENT_CITY = 510
+# The boxes of counties are drawn from simplified lines, and islands and piers stick out.
+_MARGIN_DEGREES = 0.1
 
 _STATE_OF = {fips: state for state, (fips, _) in STATES.items()}
 
@@ -90,6 +92,13 @@ def box_of(state: str | None, fips: str | None) -> Extent | None:
         return None
     wests, souths, easts, norths = zip(*boxes, strict=True)
     return (min(wests), min(souths), max(easts), max(norths))
+
+
+def meet(a: Extent, b: Extent) -> bool:
+    """Whether two boxes in degrees overlap, or nearly do."""
+    apart_x = max(a[0], b[0]) - min(a[2], b[2])
+    apart_y = max(a[1], b[1]) - min(a[3], b[3])
+    return max(apart_x, apart_y) <= _MARGIN_DEGREES
 
 
 @cache

@@ -23,7 +23,7 @@ from parcels.arcgis.hosts import Clock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.editing import Facts
-from parcels.catalogue.places import box_of
+from parcels.catalogue.places import box_of, meet
 from parcels.county import County
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, SourceUnavailable
 from parcels.source import Extent, Hit
@@ -37,8 +37,6 @@ _TRYING_S = 23.0
 _ASKING_S = 35.0
 # Counties whose hosts differ are asked at once; a host is asked for one after the other.
 _HOSTS_AT_ONCE = 16
-# The boxes of counties are drawn from simplified lines, and islands and piers stick out.
-_MARGIN_DEGREES = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,9 @@ def _guarded(verify: Callable[[County], Verdict], county: County) -> Verdict:
     try:
         return verify(county)
     except Exception as error:  # a server can send anything; the others are asked all the same
-        return Verdict(county, f"cannot be judged: {type(error).__name__}: {printable(error)}", for_now=True)
+        return Verdict(
+            county, f"cannot be judged: {type(error).__name__}: {printable(error)}", for_now=True
+        )
 
 
 def verify_county(
@@ -158,6 +158,8 @@ def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
         notes.append("no column of parcel ids is known; set fields: {parcel_id: …}")
     elif lot.parcel_id is None:
         notes.append(f"{parcel_id} is empty in the lot that was looked at")
+    if not county.fields.has_addresses:
+        notes.append("no address columns")
     return Verdict(county, extent=extent, notes=tuple(notes))
 
 
@@ -203,19 +205,13 @@ def _check_point(layer: LayerQuery, lot: Hit, point: Point) -> None:
 
 def _check_place(extent: Extent | None, county: County, origin: str) -> None:
     box = box_of(county.state, county.fips)
-    if extent is None or box is None or _meet(extent, box):
+    if extent is None or box is None or meet(extent, box):
         return
     where = county.name if county.state in (None, county.name) else f"{county.name}, {county.state}"
     raise SourceMisconfigured(
         f"{origin}: lies at {_shown(extent)}, and {where} at {_shown(box)} (west, south, east, "
         "north): correct 'url' and 'layer', or 'state' and 'fips', in the registry entry"
     )
-
-
-def _meet(a: Extent, b: Extent) -> bool:
-    apart_x = max(a[0], b[0]) - min(a[2], b[2])
-    apart_y = max(a[1], b[1]) - min(a[3], b[3])
-    return max(apart_x, apart_y) <= _MARGIN_DEGREES
 
 
 def _outwards(extent: Extent) -> Extent:

@@ -69,6 +69,33 @@ def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path)
     assert done.stderr == f"written to {file}; now: {verify}\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "state"), [("parcels-tn", "TN"), ("parcels-ca", None), ("parcels", None)]
+)
+def test_the_state_of_a_name_is_kept_where_the_layer_lies_there(
+    server: FeatureServer, tmp_path: Path, name: str, state: str | None
+) -> None:
+    file = tmp_path / "mine.yaml"
+    add_county(name, f"{server.url}/0", file, allow_private=True)
+    assert load_registry(file)[name].state == state
+
+
+def test_an_entry_without_columns_of_addresses_says_so(tmp_path: Path) -> None:
+    url = f"{PUBLIC}/0"
+    described = {
+        "name": "Lots",
+        "geometryType": "esriGeometryPolygon",
+        "fields": [{"name": "PIN", "type": "esriFieldTypeString"}],
+    }
+    client = Canned({url: described, f"{url}/query": {"features": []}})
+    added = add_county("riv-ca", url, tmp_path / "r.yaml", client=client)
+    assert added.county.state == "CA"
+    assert (
+        "# Addresses are not mapped: set address, or house_number and street, under fields."
+        in added.lines
+    )
+
+
 @pytest.mark.parametrize("tail", ["", "/", "?f=pjson", "/0/", "/0?f=json", "/0/query?where=1=1"])
 def test_a_url_as_people_copy_it(server: FeatureServer, tmp_path: Path, tail: str) -> None:
     client = ArcGISClient(allow_private=True)

@@ -66,7 +66,7 @@ def run(*args: str | Path) -> Result:
 def test_a_layer_in_order_takes_four_small_calls(server: FeatureServer) -> None:
     verdict = verified(server, fields={"parcel_id": "APN"})
     assert verdict.in_order
-    assert verdict.notes == ()
+    assert verdict.notes == ("no address columns",)
     assert verdict.extent is not None
     assert len(server.calls) <= 4
     assert verdict.extent == pytest.approx((-90.0, 35.1, -89.9953, 35.1049), abs=0.001)
@@ -115,7 +115,9 @@ def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
     with feature_server(lots, tmp_path) as server:
         verdict = verified(server)
         assert verdict.in_order
-        assert verdict.notes == ("no column of parcel ids is known; set fields: {parcel_id: …}",)
+        no_id, no_address = verdict.notes
+        assert no_id == "no column of parcel ids is known; set fields: {parcel_id: …}"
+        assert no_address == "no address columns"
 
 
 def test_a_server_without_pages(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_server_without_pages(tmp_path: Path) -> None:
 
 def test_ids_that_are_empty_are_noted(tmp_path: Path) -> None:
     with feature_server(synthetic_lots().assign(APN=""), tmp_path) as server:
-        assert verified(server).notes == ("APN is empty in the lot that was looked at",)
+        assert verified(server).notes[0] == "APN is empty in the lot that was looked at"
 
 
 def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> None:
@@ -155,7 +157,7 @@ def test_an_outage_says_nothing_of_the_entry(server: FeatureServer, fault: str) 
 def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
     verdict = verified(server, alternates=[{"url": gone(server), "layer": 0}])
     assert verdict.in_order
-    [note] = verdict.notes
+    _, note = verdict.notes
     assert note.startswith(f"alternate {gone(server)}/0: ")
     verdict = verified(server, url=gone(server), alternates=[{"url": server.url, "layer": 0}])
     assert not verdict.in_order
@@ -199,8 +201,8 @@ def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: P
     done = run("--registry", file)
     assert done.exit_code == 0, done.output
     assert (
-        done.output
-        == f"ok         here  here\n1 in order, 0 failed, 0 without an answer; kept in {file}\n"
+        done.output == "ok         here  no address columns\n"
+        f"1 in order, 0 failed, 0 without an answer; kept in {file}\n"
     )
     text = file.read_text()
     assert text.startswith("# Mine.\ncounties:\n  here:  # a comment\n    verified: 20")

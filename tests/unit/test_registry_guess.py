@@ -84,6 +84,27 @@ def test_a_layer_of_one_row_has_its_id() -> None:
     assert guessed("PIN", rows=[("7",)]).fields == {"parcel_id": "PIN"}
 
 
+def test_bare_names_are_believed_for_their_values_alone() -> None:
+    columns = ("APN", "NUMBER", "PREDIR", "STREET", "SUFFIX", "LINE", "CITY", "ZIP")
+    rows = [
+        ("1-1", 12.0, "N", "MAIN", "ST", "12 N MAIN ST", "TOWN", "92501"),
+        ("1-2", 14.0, None, "OAK", "Avenue", "14 OAK AVE", "TOWN", "92501"),
+        ("1-3", None, None, None, None, None, None, None),
+    ]
+    numbered = {"parcel_id": "APN", "house_number": "NUMBER"}
+    town = {"city": "CITY", "postcode": "ZIP"}
+    found = guessed(*columns, rows=rows)
+    assert found.fields == {**numbered, "street": ["PREDIR", "STREET", "SUFFIX"], **town}
+    assert found.has_addresses
+    of_the_number = [(*row[:4], "A", *row[5:]) for row in rows]
+    assert guessed(*columns, rows=of_the_number).fields["street"] == ["PREDIR", "STREET"]
+    no_numbers = [(row[0], "LOT", *row[2:]) for row in rows]
+    assert not guessed(*columns, rows=no_numbers).has_addresses
+    assert not guessed(*columns).has_addresses, "a name alone says too little"
+    assert not guessed("APN", "NUMBER", "CITY", rows=[("1-1", 12.0, "TOWN")]).has_addresses
+    assert {"NUMBER", "SUFFIX"} <= set(candidates(columns, None))
+
+
 def test_addresses_are_believed_for_their_values() -> None:
     columns = ("SITUS", "STREET_NO", "STREET")
     good = [("12 MAIN ST", 12.0, "MAIN ST"), (None, None, None), ("MAIN ST 14", "14A", "MAIN ST")]
