@@ -76,6 +76,14 @@ def elsewhere(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     return read.city is not None and wanted_city is not None and read.city != wanted_city
 
 
+def city_and_postcode(site: SiteAddress | None) -> tuple[str | None, str | None]:
+    """City and ZIP code, as far as the layer says them, written one way."""
+    if site is None:
+        return None, None
+    read = _read(site)
+    return read.city, read.postcode
+
+
 def written(site: SiteAddress | None) -> str:
     """The address as the county writes it, for people to read."""
     if site is None:

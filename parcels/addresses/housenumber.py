@@ -77,6 +77,12 @@ def read_house_number(text: str | None) -> HouseNumber | None:
     return HouseNumber(text) if _GRID.fullmatch(text) else None
 
 
+def is_range(text: str) -> bool:
+    """Whether it is a range of house numbers, and not one with a dash in it."""
+    number = read_house_number(text)
+    return number is not None and len(number.numbers()) > 1
+
+
 def numbers_in(text: str) -> Iterator[int]:
     """The whole numbers in a text, and those of the ranges in it: more rather than fewer."""
     for match in _NUMBERS.finditer(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from parcels.addresses.housenumber import read_house_number
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.layer import LayerInfo
 from parcels.county import ParcelFields
@@ -72,11 +73,11 @@ def at_address(fields: ParcelFields, info: LayerInfo, address: StreetAddress) ->
         return both(number, either(like(column, street) for column in fields.street))
     if fields.address is None:
         return None
-    very = _very_number(address.house_number)
+    numbers = _very_numbers(address.house_number)
     if street is None:
-        return like(fields.address, f"%{very}%")
+        return either(like(fields.address, f"%{very}%") for very in numbers)
     # Number first, or street first as Tennessee writes it; behind which a dash is the ZIP code's.
-    patterns = [f"%{very}{street}", f"{street}{very}%"]
+    patterns = [text for very in numbers for text in (f"%{very}{street}", f"{street}{very}%")]
     patterns += [f"%{ends}{street}" for ends in _ranges(address.house_number)]
     return either(like(fields.address, pattern) for pattern in patterns)
 
@@ -85,15 +86,24 @@ def _number_condition(
     column: str, info: LayerInfo, house_number: str, *, with_ranges: bool
 ) -> str | None:
     if info.is_numeric(column):
-        digits = _digits(house_number)
-        return None if digits is None else f"{column} = {digits}"
-    patterns = [_very_number(house_number), *(_ranges(house_number) if with_ranges else ())]
+        numbers = [digits for each in _each(house_number) if (digits := _digits(each))]
+        if len(numbers) < 2:
+            return f"{column} = {numbers[0]}" if numbers else None
+        return one_of(column, numbers)
+    patterns = [*_very_numbers(house_number), *(_ranges(house_number) if with_ranges else ())]
     return either(like(column, f"%{pattern}%") for pattern in patterns)
 
 
-def _very_number(house_number: str) -> str:
+def _very_numbers(house_number: str) -> list[str]:
     """In a pattern: "0123", "123.0", "123 1/2" and "121-125" all begin or end with it somewhere."""
-    return literal(_digits(house_number) or house_number)
+    return [literal(_digits(each) or each) for each in _each(house_number)]
+
+
+def _each(house_number: str) -> list[str]:
+    """The numbers of a range, each of which may be a lot; else the number itself."""
+    number = read_house_number(house_number)
+    plain = [] if number is None or number.rest else number.numbers()
+    return [str(each) for each in plain] if len(plain) > 1 else [house_number]
 
 
 def _ranges(house_number: str) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from parcels.addresses.agreement import elsewhere, rating
+from parcels.addresses.agreement import city_and_postcode, elsewhere, rating
+from parcels.addresses.housenumber import is_range
 from parcels.addresses.streetaddress import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
@@ -72,14 +73,26 @@ def on_earth(x: object, y: object) -> tuple[float, float]:
     raise ValueError(f"{printable(x)}, {printable(y)} are no longitude and latitude")
 
 
-def ambiguous(wanted: StreetAddress, detail: str) -> NotLocated:
-    """The address is that of several places."""
+def ambiguous(
+    wanted: StreetAddress, detail: str, sites: Sequence[SiteAddress | None] = ()
+) -> NotLocated:
+    """The address is that of several places; `sites` are theirs, where that is known."""
+    said = [city_and_postcode(site) for site in sites]
+    cities, postcodes = {city for city, _ in said}, {postcode for _, postcode in said}
     missing = [
         name
-        for name, value in (("the city", wanted.city), ("the ZIP code", wanted.postcode))
-        if not value
+        for name, value, theirs in (
+            ("the city", wanted.city, cities),
+            ("the ZIP code", wanted.postcode, postcodes),
+        )
+        if not value and (not sites or len(theirs) > 1)
     ]
-    advice = f"add {' or '.join(missing)}" if missing else "add the unit, or a direction (N, S)"
+    if missing:
+        advice = f"add {' or '.join(missing)}"
+    elif is_range(wanted.house_number):
+        advice = "write one house number"
+    else:
+        advice = "add the unit, or a direction (N, S)"
     return NotLocated(
         "address_ambiguous",
         f"address {wanted.line!r}: {detail}; {advice}, or give a parcel_id or coordinates",

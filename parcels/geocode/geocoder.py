@@ -29,6 +29,7 @@ class _Open:
     wanted: StreetAddress
     result: Located | NotLocated | ParcelsError | None = None
     errors: list[ParcelsError] = field(default_factory=list)
+    unknown_to: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     outside: str | None = None
 
@@ -79,6 +80,7 @@ class Geocoder:
 
     def _take(self, one: _Open, stage: Stage, finding: Finding) -> None:
         if isinstance(finding, Miss):
+            one.unknown_to.append(stage.name)
             if finding.detail:
                 one.hints.append(f"{stage.name}: {finding.detail}")
         elif isinstance(finding, ParcelsError):
@@ -96,22 +98,35 @@ class Geocoder:
             one.result = finding
 
     def _not_found(self, one: _Open) -> NotLocated | ParcelsError:
-        for error in one.errors:
-            if isinstance(error, SourceUnavailable):
-                return error
         if one.errors:
-            return one.errors[0]
+            for_now = [error for error in one.errors if isinstance(error, SourceUnavailable)]
+            return self._nobody_knows(one, [*for_now, *one.errors][0])
         if one.outside is not None:
             return NotLocated(
                 "outside_county", f"address {one.wanted.line!r}: {one.outside}; check the county"
             )
-        hints = "".join(f" ({hint})" for hint in one.hints)
-        asked = ", ".join(stage.name for stage in self._stages)
         return NotLocated(
             "address_not_found",
-            f"address {one.wanted.line!r} is not known to {asked}{hints}; check its spelling, "
-            "city and ZIP code, or give longitude and latitude, or a parcel_id",
+            f"{self._unknown(one)}; check its spelling, city and ZIP code, or give longitude and "
+            "latitude, or a parcel_id",
         )
+
+    def _nobody_knows(self, one: _Open, error: ParcelsError) -> ParcelsError:
+        """The error of a stage, after what the others said."""
+        if not one.unknown_to and self._county.fields.has_addresses:
+            return error
+        return type(error)(f"{self._unknown(one)}; {error}")
+
+    def _unknown(self, one: _Open) -> str:
+        hints = "".join(f" ({hint})" for hint in one.hints)
+        asked = f" is not known to {', '.join(one.unknown_to)}{hints}" if one.unknown_to else ""
+        not_asked = (
+            ""
+            if self._county.fields.has_addresses
+            else f"; the registry entry of {self._county.key!r} maps no columns of addresses "
+            "(fields: {address: …}), so its own parcels were not asked"
+        )
+        return f"address {one.wanted.line!r}{asked}{not_asked}"
 
     def _nobody_to_ask(self) -> SourceMisconfigured:
         return SourceMisconfigured(

@@ -13,7 +13,7 @@ from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.finding import Finding, Miss, ambiguous
 from parcels.lots import Place, with_address
-from parcels.source import Found, ParcelSource
+from parcels.source import Found, ParcelSource, SiteAddress
 from parcels.untrusted import printable
 
 # Where one side leaves out a direction or a suffix, and only one lot agrees.
@@ -45,8 +45,9 @@ def _finding(wanted: StreetAddress, rows: Found) -> Finding:
         others = {written(hit.site) for hit in rows.hits if agrees(hit.site, wanted)}
         return Miss(f"there is {_listed(others)}" if others else "")
     if len(lots) > 1:
-        described = {_described(lot, wanted) for lot in lots}
-        return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}")
+        sites = [_site(lot, wanted) for lot in lots]
+        described = {_described(*each) for each in zip(lots, sites, strict=True)}
+        return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
     rated = rating(lot.hits[0].site, wanted)
@@ -60,8 +61,11 @@ def _finding(wanted: StreetAddress, rows: Found) -> Finding:
     )
 
 
-def _described(lot: Place, wanted: StreetAddress) -> str:
-    site = next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
+def _site(lot: Place, wanted: StreetAddress) -> SiteAddress | None:
+    return next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
+
+
+def _described(lot: Place, site: SiteAddress | None) -> str:
     ids = f" (parcel {printable(lot.parcel_ids[0])})" if lot.parcel_ids else ""
     return f"{written(site)}{ids}"
 

@@ -146,6 +146,35 @@ def test_two_lots_with_the_address_are_ambiguous_and_the_zip_code_decides(
     assert "there is MAIN ST 101, OTHERTON, 38002" in nowhere.detail
 
 
+def test_a_range_of_numbers_that_are_several_lots_wants_one_of_them(layer: FeatureServer) -> None:
+    [some] = ask(service(county(layer)), "100-104 Oak Ave")
+    assert isinstance(some, NoBoundary)
+    assert some.reason == "address_ambiguous"
+    assert "3 lots have it" in some.detail
+    assert some.detail.endswith("; write one house number, or give a parcel_id or coordinates"), (
+        "all three have one city and ZIP code"
+    )
+
+
+def test_only_what_the_lots_differ_in_is_asked_for(tmp_path: Path) -> None:
+    lots = county_lots([OAK, OAK])
+    of_both = len(OAK.numbers)
+    lots.loc[of_both:, "geometry"] = lots.geometry[of_both:].translate(0.01)
+    lots.loc[of_both:, "APN"] = [f"other {number}" for number in OAK.numbers]
+    lots.loc[of_both:, "ZIP"] = "38009"
+    lots.to_file(tmp_path / "lots.gpkg")
+    entry = {"key": "test", "path": str(tmp_path / "lots.gpkg"), "census": False}
+    for fields, advice in (
+        (FIELDS | PLACES, "; add the ZIP code, or"),
+        (FIELDS | {"city": "CITY"}, "; add the unit, or a direction (N, S), or"),
+    ):
+        here = County.model_validate({**entry, "fields": fields})
+        [both] = ask(ParcelBoundaryService(here), "101 Oak Ave")
+        assert isinstance(both, NoBoundary)
+        assert both.reason == "address_ambiguous"
+        assert advice in both.detail
+
+
 def test_what_is_no_address_costs_no_call(layer: FeatureServer) -> None:
     found = ask(service(county(layer)), "PO Box 7, Sampleville", "Main St & Oak Ave")
     assert reasons(found) == ["address_not_found"] * 2
@@ -452,6 +481,36 @@ def test_stages_follow_each_other_and_an_outage_is_kept(
     )
     assert isinstance(unknown, NoBoundary)
     assert unknown.reason == "unavailable"
+
+
+def test_a_census_that_is_down_does_not_hide_that_the_county_lacks_the_address(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    asked = service(county(layer, census=True), census)
+    census.faults[:] = ["500"] * 100
+    [lost] = ask(asked, "101 Oka Ave, Sampleville 38001")
+    assert isinstance(lost, NoBoundary)
+    assert lost.reason == "unavailable"
+    assert lost.detail.startswith(
+        "address '101 OKA AVE, SAMPLEVILLE, TN 38001' is not known to the parcels of test; "
+    )
+    assert census.url in lost.detail
+
+
+def test_a_county_whose_columns_of_addresses_are_not_mapped_says_so(
+    layer: FeatureServer, census: CensusServer
+) -> None:
+    asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
+    says = "the registry entry of 'test' maps no columns of addresses (fields: {address: …}), so "
+    [unknown] = ask(asked, "5 Nowhere Ln, Sampleville 38001")
+    assert isinstance(unknown, NoBoundary)
+    assert unknown.reason == "address_not_found"
+    assert says in unknown.detail
+    census.faults[:] = ["500"] * 100
+    [nobody] = ask(asked, "5 Nowhere Ln, Sampleville 38001")
+    assert isinstance(nobody, NoBoundary)
+    assert nobody.reason == "unavailable"
+    assert says in nobody.detail
 
 
 def test_a_county_that_can_find_no_address_says_what_to_set(layer: FeatureServer) -> None:
