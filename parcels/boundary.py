@@ -104,7 +104,7 @@ class Boundary:
     `origin` is the URL or file it came from. `method` says how it was found: by its parcel id or
     its address, at the point, as the nearest lot with the address's house number
     (`house_number`), or why there is only a buffer. `located` says where the point came from;
-    None where a parcel id was enough.
+    None where a parcel id was enough. `note` is what a person should look at.
     """
 
     geometry: MultiPolygon
@@ -115,6 +115,7 @@ class Boundary:
     parcel_ids: tuple[str, ...] = ()
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     located: Located | None = None
+    note: str = ""
 
     @property
     def version(self) -> str:

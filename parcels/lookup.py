@@ -63,12 +63,15 @@ class LookUp:
 
     A lot is the same however it is found: with every piece that the county has of it, and with
     the ids of all that are stacked there.
+
+    Attributes:
+        has_numbers: whether lots can be told by their house numbers.
     """
 
     def __init__(self, county: County, source: ParcelSource) -> None:
         self._source = source
         fields = county.fields
-        self._has_numbers = fields.address is not None or fields.house_number is not None
+        self.has_numbers = fields.address is not None or fields.house_number is not None
         self._has_ids = fields.parcel_id is not None
 
     def by_id(self, parcel_ids: Sequence[str]) -> list[Answer]:
@@ -109,7 +112,7 @@ class LookUp:
             # The row that cannot be drawn may be the lot, and not the road, the neighbour's, or
             # the subdivision around it.
             return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
-        elsewhere = spot.wanted if self._has_numbers and not _has_number(lot, spot) else None
+        elsewhere = spot.wanted if self.has_numbers and not _has_number(lot, spot) else None
         if spot.needs_the_number:
             return self._confirmed(spot, lot, rows), elsewhere
         if lot is None:
@@ -126,7 +129,7 @@ class LookUp:
             return _lot(lot, rows, method, spot.located)
         line = spot.wanted.line if spot.wanted is not None else spot.located.matched
         there = "not one lot alone, there or within 40 m, has that house number"
-        if not self._has_numbers:
+        if not self.has_numbers:
             there = "no column of house numbers is mapped that says which lot it is"
         return NotLocated(
             "address_unconfirmed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +23,8 @@ from parcels.boundary import (
 )
 from parcels.county import County
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
-from parcels.lookup import LookUp, Spot, unavailable
-from parcels.lots import within_m
+from parcels.lookup import NEAR_M, LookUp, Spot, unavailable
+from parcels.lots import distances_m, within_m
 from parcels.measure import area_m2
 from parcels.outside import Outside
 from parcels.source import ParcelSource
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 BUFFER_M = 30.0
 # A point so far from every parcel of the county was meant for another one, or is mistyped.
 _OUTSIDE_M = 50_000.0
+# A point at the gate or the letter box is still that of its lot; farther off it is another's.
+_FAR_FROM_THE_LOT_M = 100.0
 
 WhenUnavailable = Literal["defer", "buffer"]
 
@@ -92,21 +95,21 @@ class ParcelBoundaryService:
         answers: list[Answer] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
         by_id = self._look_up.by_id(list(ids.values()))
-        _fill(answers, ids, list(map(self._in_the_county, ids.values(), by_id)))
+        _fill(answers, ids, [self._of_id(props[i], by) for i, by in zip(ids, by_id, strict=True)])
         spots = self._given_spots(props, answers) | self._geocoded_spots(props, answers)
         _fill(answers, spots, self._look_up.at(list(spots.values())))
         return answers
 
-    def _in_the_county(self, parcel_id: str, answer: Answer) -> Answer:
+    def _of_id(self, prop: Property, answer: Answer) -> Answer:
         """The answer, unless it is a lot so far away that its coordinates must be wrong."""
         if not isinstance(answer, Lot):
             return answer
         detail = self._outside.detail(answer.boundary.geometry.representative_point(), _OUTSIDE_M)
         if detail is None:
-            return answer
+            return _with_distance(prop, answer)
         return NotLocated(
             "outside_county",
-            f"the lot of parcel id {parcel_id!r} at {detail}; its coordinates "
+            f"the lot of parcel id {prop.parcel_id!r} at {detail}; its coordinates "
             f"are not in the CRS that {answer.boundary.origin} says, or belong to another county",
         )
 
@@ -183,10 +186,17 @@ class ParcelBoundaryService:
                 f"parcel id {prop.parcel_id!r} is that of no lot in {self.county.name}; check it "
                 "(white space and dashes count), or give longitude and latitude",
             )
-        return self._buffer(answer.located, "no_lot")
+        return self._buffer(answer.located, "no_lot", self._why_no_lot(prop))
+
+    def _why_no_lot(self, prop: Property) -> str:
+        """What to say of a point beside the lots whose address did not help; else empty."""
+        can_tell = self._look_up.has_numbers and prop.point is not None
+        if not can_tell or not prop.address or parse_address(prop.address) is None:
+            return ""
+        return f"no lot within {NEAR_M:.0f} m of the point has the address {prop.address!r}"
 
     def _buffer(
-        self, located: Located, method: Literal["no_lot", "unavailable"]
+        self, located: Located, method: Literal["no_lot", "unavailable"], note: str = ""
     ) -> Boundary | NoBoundary:
         point = Point(located.longitude, located.latitude)
         beyond = self._beyond(point)
@@ -197,7 +207,7 @@ class ParcelBoundaryService:
             where = f"longitude {point.x}, latitude {point.y}"
             return NoBoundary("outside_county", f"{where} is a pole, where no county is")
         return Boundary(
-            circle, "buffer_30m", area_m2(circle), method, self._origin, located=located
+            circle, "buffer_30m", area_m2(circle), method, self._origin, located=located, note=note
         )
 
     @property
@@ -213,6 +223,21 @@ class ParcelBoundaryService:
             "outside_county",
             f"{detail}; check the county, and that longitude and latitude are not swapped",
         )
+
+
+def _with_distance(prop: Property, lot: Lot) -> Lot:
+    """The lot of the parcel id, with a note where the given point lies far from it."""
+    if prop.point is None:
+        return lot
+    away_m = float(distances_m(prop.point, [lot.boundary.geometry])[0])
+    if not away_m > _FAR_FROM_THE_LOT_M:
+        return lot
+    away = f"{away_m:,.0f} m" if away_m < 10_000 else f"about {away_m / 1000:,.0f} km"
+    note = (
+        f"the point lies {away} from the lot of parcel id {prop.parcel_id!r}, which was "
+        "taken: one of the two is wrong"
+    )
+    return Lot(replace(lot.boundary, note=note))
 
 
 def _fill(answers: list[Answer], asked: Iterable[int], found: Sequence[Answer]) -> None:

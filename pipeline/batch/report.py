@@ -13,7 +13,7 @@ from pipeline.store.status import CountyStatus
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A property that was not answered, and why."""
+    """A property that was not answered, and why; or what is odd about its answer."""
 
     property_id: str
     state: str
@@ -31,6 +31,7 @@ class BatchReport:
         asked: the CSV's properties, or else all of the county's, by (state, reason).
         status: the whole county after the run.
         problems: properties of this run that are failed, deferred or without imagery.
+        notes: what a person should look at in properties that have a boundary.
         bad_rows: rows of the CSV that are no properties.
         clock: seconds and calls by stage.
         questions_kept, questions_asked: about the county's parcels, answered with what an
@@ -58,6 +59,7 @@ class BatchReport:
     questions_kept: int = 0
     questions_asked: int = 0
     copy_is_unchecked: bool = False
+    notes: tuple[Problem, ...] = ()
 
     @property
     def done(self) -> int:

@@ -65,6 +65,7 @@ class Batch:
         self.clock = Clock()
         self.processed: Counter[tuple[str, str]] = Counter()
         self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
         self.kept_reviews = 0
 
     def run(
@@ -121,6 +122,7 @@ class Batch:
             map_path,
             lawn_truth(self.database, opened),
             state == "interrupted",
+            notes=tuple(self.notes),
         )
 
     def _draw(self, opened: OpenCounty, run: RunInfo) -> Path | None:
@@ -198,6 +200,9 @@ class Batch:
             written = results.write_lot(conn, run, lease.id, boundary, result)
         self.kept_reviews += written.suppressed
         self._count(lease, written.state, written.reason, result.detail)
+        if boundary.note:
+            property_id = lease.property.property_id
+            self.notes.append(Problem(property_id, written.state, written.reason, boundary.note))
 
     def _finish(self, lease: LeasedProperty, state: Unfinished, reason: str, detail: str) -> None:
         with self.clock.stage("write"), self.database.engine.begin() as conn:

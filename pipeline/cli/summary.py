@@ -37,6 +37,7 @@ def print_report(report: BatchReport) -> None:
         out.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
     print_status(out, report.status, report.county)
     _print_problems(out, report)
+    _print_notes(out, report)
     _print_stages(out, report)
     _print_questions(out, report)
     _print_truth(out, report)
@@ -114,6 +115,15 @@ def _print_problems(console: Console, report: BatchReport) -> None:
         state = f"{problem.state} ({problem.reason})"
         console.print(Text(f"  {problem.property_id}: {state} - {problem.detail}"))
     _print_more(console, len(report.problems))
+
+
+def _print_notes(console: Console, report: BatchReport) -> None:
+    if not report.notes:
+        return
+    console.print("To look at:", style="yellow")
+    for note in report.notes[:MAX_LISTED]:
+        console.print(Text(f"  {note.property_id}: {note.detail}"))
+    _print_more(console, len(report.notes))
 
 
 def _print_more(console: Console, count: int) -> None:

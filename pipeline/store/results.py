@@ -164,6 +164,8 @@ def write_lot(
     the old one and its measurements end; what people reviewed stays, and is measured inside the
     new one.
 
+    The boundary's note is said in the property's detail.
+
     `no_imagery` keeps the boundary and leaves what was found in it earlier alone.
 
     Raises:
@@ -174,6 +176,8 @@ def write_lot(
         raise StoreError(
             f"a lot that is {result.status} has no result to write: finish its property instead"
         )
+    said = "; ".join(filter(None, (boundary.note, result.detail)))
+    result = dataclasses.replace(result, detail=said)
     with conn.begin_nested():
         if conn.execute(_LOCK, {"property": property_fk}).one_or_none() is None:
             raise StoreError(f"there is no property {property_fk}: load it before its result")

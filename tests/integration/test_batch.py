@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pytest
 from sqlalchemy import text
 
@@ -17,6 +18,7 @@ from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
 from pipeline.batch import report as run_module
 from pipeline.batch import work as work_module
+from pipeline.cli.summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -141,6 +143,33 @@ def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
     report = batch()
     assert report.exit_code == 0
     assert {state for state, _ in report.status.by_state} == {"done", "no_imagery"}
+
+
+def test_what_a_person_should_look_at_is_told_and_kept(
+    batch: Callable[..., run_module.BatchReport],
+    county: Path,
+    database: Database,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lots = geopandas.read_file(county.parent / "county/parcels.gpkg")
+    here = lots.iloc[0]
+    point = here.geometry.representative_point()
+    leads = tmp_path / "leads.csv"
+    leads.write_text(
+        "property_id,longitude,latitude,parcel_id\n"
+        f"astray,{point.x + 0.003!r},{point.y!r},{here['parcel_id']}\n"
+        f"fine,,,{here['parcel_id']}\n"
+    )
+    report = batch(properties=leads)
+    assert report.exit_code == 0
+    [note] = report.notes
+    assert note.property_id == "astray"
+    assert note.detail.startswith("the point lies ")
+    kept = "SELECT detail FROM lotline.property WHERE property_id IN ('astray', 'fine') ORDER BY 1"
+    assert _rows(database, kept) == [("",), (note.detail,)]
+    print_report(report)
+    assert "To look at:\n  astray: the point lies " in capsys.readouterr().out
 
 
 class Telling:

@@ -259,6 +259,25 @@ def test_the_parcel_id_goes_before_the_point() -> None:
     assert (by_point.boundary.parcel_ids, by_point.boundary.method) == (("next",), "point")
 
 
+@pytest.mark.parametrize(
+    ("longitude", "away"),
+    [
+        (-90.0005, ""),
+        (-89.999, ""),
+        (-89.998, "the point lies 183 m from the lot of parcel id 'big', which was taken: one of "
+         "the two is wrong"),
+        (-85.0, "the point lies about 456 km from the lot of parcel id 'big', which was taken: one "
+         "of the two is wrong"),
+    ],
+)  # fmt: skip
+def test_an_id_and_a_point_that_disagree_are_told(longitude: float, away: str) -> None:
+    asked = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT)))
+    [found] = asked.boundaries([Property("p", longitude, 35.0005, parcel_id="big")])
+    assert isinstance(found, Boundary)
+    assert (found.parcel_ids, found.method) == (("big",), "parcel_id")
+    assert found.note == away
+
+
 def test_a_known_id_costs_no_look_up_at_its_point() -> None:
     source = Memory([Hit("big", lot(BIG)), Hit("next", lot(NEXT))])
     ParcelBoundaryService(COUNTY, source).look_up(Property("a", -89.9998, 35.0, parcel_id="big"))
@@ -448,6 +467,26 @@ def test_a_point_in_the_street_takes_the_nearest_lot_with_the_number() -> None:
     assert isinstance(no_number, Boundary)
     assert (no_number.source, no_number.method) == ("buffer_30m", "no_lot")
     assert no_number.located == Located(*at)
+
+
+def test_a_circle_says_that_no_lot_near_it_has_the_address() -> None:
+    asked = numbered(addressed("big", BIG, "101 MAIN ST"))
+    beside = (-89.9999, 35.0005)
+    found = asked.boundaries(
+        [
+            Property("other", *beside, address="777 Main St"),
+            Property("unreadable", *beside, address="Main St"),
+            Property("none", *beside),
+        ]
+    )
+    notes = [each.note for each in found if isinstance(each, Boundary)]
+    assert notes == ["no lot within 40 m of the point has the address '777 Main St'", "", ""]
+    assert {each.source for each in found if isinstance(each, Boundary)} == {"buffer_30m"}
+    [found] = service(Hit("big", lot(BIG))).boundaries(
+        [Property("nobody knows", *beside, address="777 Main St")]
+    )
+    assert isinstance(found, Boundary)
+    assert found.note == ""
 
 
 def test_given_coordinates_inside_a_lot_stay_with_it_whatever_the_number() -> None:
