@@ -165,7 +165,10 @@ def _layers(name: str, state: str, content: Mapping[str, Any]) -> Iterator[Sourc
     coverage = mapping(content.get("coverage"))
     census = mapping(coverage.get("US Census"))
     if "layers" in content:
-        layers = mappings(mapping(content["layers"]).get("parcels"))
+        said = content["layers"].get("parcels", []) if isinstance(content["layers"], dict) else None
+        layers = mappings(said)
+        if not isinstance(said, list) or len(layers) < len(said):
+            raise ValueError("its layers are no list of JSON objects")
     else:
         layers = [{**content, "protocol": content.get("type")}]
     for layer in layers:

@@ -250,6 +250,9 @@ def tree(folder: Path) -> Path:
     [
         (source("http://[x/MapServer/0"), "is no web address"),
         (source(f"{SERVICE}/{MANY_DIGITS}"), "is no layer of a MapServer"),
+        ({"coverage": [1], "layers": [1]}, "its layers are no list"),
+        ({"coverage": {"US Census": 5}, "layers": {"parcels": {"a": 1}}}, "its layers are no list"),
+        ({"layers": {"parcels": [5]}}, "its layers are no list"),
         (source(protocol=ESCAPES), "is no ArcGIS layer, but"),
         (source(request={"headers": {"X": "a\nb"}}), "has a value that no header can have"),
         (source(request={"headers": {"X": "\ud800"}}), "'headers.X'"),
@@ -274,9 +277,7 @@ def test_a_url_that_is_none_of_a_whole_state_is_a_drop_too(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content",
     [
-        {"coverage": [1], "layers": [1]},
-        {"coverage": {"county": [1], "US Census": 5}, "layers": {"parcels": {"a": 1}}},
-        {"layers": {"parcels": 5}},
+        {"coverage": [1], "layers": {"parcels": []}},
         source(conform={"number": [1, {"field": 5}], "pid": 7}, request=[1]),
         source(conform=[1], name=5),
     ],
