@@ -60,6 +60,10 @@ class TryAgain(SourceUnavailable):
     """A failure that may pass within seconds."""
 
 
+class NameUnknown(TryAgain):
+    """The host's name cannot be looked up, which many tries do not mend."""
+
+
 class TooManyCalls(TryAgain, RateLimited):
     """The server counts calls, and there were too many of late."""
 

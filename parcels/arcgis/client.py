@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from parcels.arcgis.answers import TryAgain, read_answer
+from parcels.arcgis.answers import NameUnknown, TryAgain, read_answer
 from parcels.arcgis.exchange import Exchange, Question, Upload
 from parcels.arcgis.hosts import Clock, Sleep
 from parcels.arcgis.token import SignIn, read_sign_in, sign_in_of
@@ -22,6 +22,8 @@ _TRIES = 10
 # After a call that used them all up: a server that is down is known for that after 16 tries, and
 # the silence of one is waited for once.
 _TRIES_WHILE_DOWN = 3
+# A name that is not found is a slip of the resolver, or nobody is online.
+_TRIES_OF_A_NAME = 3
 _wait_s = wait_random_exponential(multiplier=0.5, max=5)
 
 T = TypeVar("T")
@@ -193,7 +195,9 @@ class ArcGISClient:
         began_s = self._clock()
 
         def is_enough(state: RetryCallState) -> bool:
-            return state.attempt_number >= tries or self._clock() - began_s >= trying_s
+            error = state.outcome.exception() if state.outcome is not None else None
+            most = min(tries, _TRIES_OF_A_NAME) if isinstance(error, NameUnknown) else tries
+            return state.attempt_number >= most or self._clock() - began_s >= trying_s
 
         retrying = Retrying(
             stop=is_enough,

@@ -12,8 +12,9 @@ from threading import Lock
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import NameResolutionError
 
-from parcels.arcgis.answers import TryAgain
+from parcels.arcgis.answers import NameUnknown, TryAgain
 from parcels.arcgis.connections import GuardedAdapter
 from parcels.arcgis.hosts import Clock, Host, Sleep, host_of
 from parcels.arcgis.network import check_web_address
@@ -239,13 +240,22 @@ def as_source_error(url: str, error: requests.RequestException) -> SourceError:
         | requests.exceptions.ContentDecodingError,
     ):
         return SourceMisconfigured(f"{url}: cannot be asked: {cause}")
+    if isinstance(_reason(error), NameResolutionError):
+        return NameUnknown(
+            f"{url}: does not answer: {cause}; try again later (is this machine online?)"
+        )
     return TryAgain(f"{url}: does not answer: {cause}; try again later")
 
 
-def _cause(error: requests.RequestException) -> str:
-    """The reason in short: urllib3 nests it three deep, each with the whole address."""
+def _reason(error: requests.RequestException) -> object:
+    """What urllib3 says, which nests it three deep."""
     reason: object = error.args[0] if error.args else error
-    reason = getattr(reason, "reason", reason)
+    return getattr(reason, "reason", reason)
+
+
+def _cause(error: requests.RequestException) -> str:
+    """The reason in short: urllib3 writes the whole address at each level."""
+    reason = _reason(error)
     return printable(_CONNECTION.sub("", str(reason)))
 
 

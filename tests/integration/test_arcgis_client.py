@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,17 @@ class TestAsking:
         )  # fmt: skip
         ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
         assert server.calls[0].headers["Referer"] == "https://maps.example.gov/"
+
+    def test_passwords_of_other_programs_are_not_sent(
+        self, serve: Serve, fake: FakeTime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text("default login me password secret\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        server = serve(Reply())
+        client(fake).get_json(server.url, {})
+        assert "Authorization" not in server.calls[0].headers
 
     def test_a_file_is_posted_and_its_answer_decoded(self, serve: Serve, fake: FakeTime) -> None:
         replies = iter([Reply(status=503), Reply(b'"1","Match"')])
@@ -220,7 +232,11 @@ class TestTryingAgain:
         assert re.fullmatch(refused, said("http://127.0.0.1:9/x"))
         assert said(silent, read_s=0.01) == "Read timed out. (read timeout=0.01); try again later"
         monkeypatch.setattr(network, "_resolve", unknown)
-        assert said("https://gis.example.gov/x").startswith("Failed to resolve 'gis.example.gov' (")
+        fake.waits_s.clear()
+        nobody = said("https://gis.example.gov/x")
+        assert nobody.startswith("Failed to resolve 'gis.example.gov' (")
+        assert nobody.endswith("; try again later (is this machine online?)")
+        assert len(fake.waits_s) == 2, "tried three times"
 
     def test_a_call_does_not_go_on_for_ever(self, serve: Serve, fake: FakeTime) -> None:
         def slow(_: Call) -> Reply:
