@@ -26,6 +26,7 @@ import pyarrow as pa
 from parcels.cache.tables import (
     COLUMNS,
     Unreadable,
+    check_geometry,
     hits_of,
     read_table,
     table_of,
@@ -120,16 +121,25 @@ class AnswersInFolder:
                 self._take(table)
             except FileNotFoundError:
                 continue  # merged or grown old meanwhile
-            except (Unreadable, KeyError, pa.ArrowException) as error:
-                log.warning("%s is damaged and was removed: %s", path, error)
-                path.unlink(missing_ok=True)
+            except (Unreadable, KeyError, IsADirectoryError, pa.ArrowException) as error:
+                self._remove_damaged(path, error)
             except OSError as error:
                 self._complain(error)
             self._read.add(path.name)
 
+    def _remove_damaged(self, path: Path, error: Exception) -> None:
+        try:
+            path.unlink(missing_ok=True)
+            log.warning("%s is damaged and was removed: %s", path, error)
+        except OSError:
+            log.warning("%s is damaged, and cannot be removed: %s", path, error)
+
     def _take(self, table: pa.Table) -> None:
         if not set(COLUMNS.names) <= set(table.column_names):
             raise Unreadable("columns are missing")
+        if table["fetched_at"].null_count or table["origin"].null_count:
+            raise Unreadable("times or origins are missing")
+        check_geometry(table)
         times = table["fetched_at"].to_pylist()
         start = 0
         for question, rows in groupby(table["question"].to_pylist()):

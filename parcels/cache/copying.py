@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import shapely
 from pyarrow import parquet
 
 from parcels.cache.memory import CopyInMemory
@@ -59,7 +60,7 @@ def read_copy(folder: Path) -> CopyInMemory | None:
         return CopyInMemory(table, about["origin"], fetched_at)
     except FileNotFoundError:
         return None
-    except (Unreadable, KeyError, ValueError, OSError) as error:
+    except (Unreadable, KeyError, TypeError, ValueError, shapely.GEOSException, OSError) as error:
         _warn(folder, error)
         return None
 

@@ -24,6 +24,7 @@ from parcels.cache.copying import begin_copying, copy_stamp, read_copy
 from parcels.cache.protocol import CopyInProgress, stamp_text
 from parcels.cache.tables import write_whole
 from parcels.cache.whole import WholeCopy
+from parcels.errors import CacheError
 from parcels.source import Found, Stamp
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,21 @@ class LayerFolder:
     def __init__(self, folder: Path, origin: str) -> None:
         self._folder = folder
         self._origin = origin
+        self._has_complained = False
         self._answers: dict[Stamp, AnswersInFolder] = {}
 
     def last_stamp(self) -> Stamp | None:
         """See `KeptLayer`."""
         try:
             about = json.loads((self._folder / "layer.json").read_text(encoding="utf-8"))
-            return Stamp(**about["stamp"])
+            stamp = Stamp(**about["stamp"])
+            stamp_text(stamp)
+            return stamp
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (
+            ValueError, KeyError, TypeError, RecursionError, CacheError, OSError,
+        ) as error:  # fmt: skip
             log.warning("%s cannot be read, and is made anew: %s", self._folder, error)
             return None
 
@@ -67,11 +73,16 @@ class LayerFolder:
     def forget_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
         self._use()
-        for folder in (self._folder / "answers").glob("stamp_*"):
-            AnswersInFolder(folder).forget_before(instant)
-        for other in self._folder.parent.glob("[0-9a-f]" * 32):
-            if other != self._folder and other.stat().st_mtime < instant.timestamp():
-                shutil.rmtree(other, ignore_errors=True)
+        try:
+            for folder in (self._folder / "answers").glob("stamp_*"):
+                AnswersInFolder(folder).forget_before(instant)
+            for other in self._folder.parent.glob("[0-9a-f]" * 32):
+                if other != self._folder and other.stat().st_mtime < instant.timestamp():
+                    shutil.rmtree(other, ignore_errors=True)
+        except OSError as error:
+            if not self._has_complained:
+                log.warning("old parcels stay in %s: %s", self._folder, error.strerror)
+            self._has_complained = True
 
     def copy_stamp(self) -> Stamp | None:
         """See `KeptLayer`."""

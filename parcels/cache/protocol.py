@@ -12,7 +12,7 @@ from typing import Protocol
 
 from parcels.cache.whole import WholeCopy
 from parcels.county import County
-from parcels.errors import SourceMisconfigured
+from parcels.errors import CacheError, SourceMisconfigured
 from parcels.source import Found, Page, Stamp, WholeLayer
 
 # Raised when the same county would give other rows: what was kept before is then left alone.
@@ -57,8 +57,14 @@ class LayerKey:
 
 
 def stamp_text(stamp: Stamp) -> str:
-    """A stamp as a name for files and rows: equal stamps, and no others, have the same."""
+    """A stamp as a name for files and rows: equal stamps, and no others, have the same.
+
+    Raises:
+        CacheError: something else than whole numbers is in it.
+    """
     said = (stamp.last_edit_ms, stamp.count, stamp.highest_id)
+    if not all(value is None or type(value) is int for value in said):
+        raise CacheError(f"{stamp} is no state of a layer: whole numbers are")  # never a path
     return "stamp_" + "_".join("" if value is None else str(value) for value in said)
 
 

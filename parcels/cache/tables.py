@@ -76,6 +76,18 @@ def hits_of(table: pa.Table) -> list[Hit]:
     ]
 
 
+def check_geometry(table: pa.Table) -> None:
+    """Raise where a geometry cannot be read back.
+
+    Raises:
+        Unreadable.
+    """
+    try:
+        shapely.from_wkb(table["geometry"].to_numpy())
+    except (shapely.GEOSException, TypeError) as error:
+        raise Unreadable(f"a geometry is damaged: {error}") from error
+
+
 def take(table: pa.Table, rows: Sequence[int]) -> pa.Table:
     """Some rows, in their order; there may be none."""
     return table.take(pa.array(rows, pa.int64()))

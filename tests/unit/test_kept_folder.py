@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from askedsource import ORIGIN, AskedSource, synthetic_hits
 
 from parcels.cache import FolderCache, KeptLayer, LayerKey
 from parcels.cache.fetch import fetch_layer
+from parcels.errors import CacheError
 from parcels.source import Found, Stamp
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
@@ -95,6 +98,60 @@ def test_a_damaged_part_is_dropped_with_a_word(
     assert found["id:1"].hits == tuple(synthetic_hits())
     assert caplog.text.count("is damaged and was removed") == len(damaged)
     assert _parts(tmp_path) == [good]
+
+
+def _with(good: Path, name: str, column: pa.Array) -> None:
+    table = pq.read_table(good)
+    place = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(place, table.schema.field(place), column), good)
+
+
+def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: KeptLayer) -> None:
+    def kept() -> Path:
+        shutil.rmtree(tmp_path / "synthetic", ignore_errors=True)
+        fresh = FolderCache(tmp_path).layer(KEY)
+        fresh.saw(STAMP)
+        fresh.keep({"id:1": Found(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
+        [part] = _parts(tmp_path)
+        return part
+
+    _with(kept(), "geometry", pa.array([b"\x01\x02"] * 3, pa.binary()))
+    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    _with(kept(), "fetched_at", pa.nulls(3, pa.timestamp("us", tz="UTC")))
+    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    good = kept()
+    good.with_name("5-ab.parquet").mkdir()
+    later = FolderCache(tmp_path).layer(KEY)
+    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    later.forget_before(datetime.now(UTC) - timedelta(days=30))
+    about = good.parent.parent.parent / "layer.json"
+    for said in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
+        about.write_text(said)
+        assert FolderCache(tmp_path).layer(KEY).last_stamp() is None
+    with pytest.raises(CacheError):
+        layer.keep({}, Stamp(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
+
+
+def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
+    tmp_path: Path,
+    layer: KeptLayer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer.keep({"id:1": Found(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    [good] = _parts(tmp_path)
+    good.with_name("1-aa.parquet").write_bytes(b"not a table")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    later = FolderCache(tmp_path).layer(KEY)
+    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    for _ in range(2):
+        later.forget_before(datetime.now(UTC) + timedelta(days=1))
+    assert caplog.text.count("cannot be removed") == 1
+    assert caplog.text.count("old parcels stay in") == 1
 
 
 def test_many_parts_become_one(tmp_path: Path, layer: KeptLayer) -> None:
