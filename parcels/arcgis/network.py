@@ -14,6 +14,12 @@ from parcels.errors import AddressRefused
 ALLOW_PRIVATE = "set allow_private: true in the registry entry"
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
+# Where clouds keep the secrets of their machines, though these are no link-local addresses.
+_OF_CLOUDS = (
+    IPv6Address("fd00:ec2::254"),  # Amazon
+    IPv4Address("100.100.100.200"),  # Alibaba
+    IPv4Address("168.63.129.16"),  # Azure
+)
 # A gateway of an IPv6-only network puts IPv4 addresses there (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -73,9 +79,9 @@ def look_up(host: str, port: int | None, *, allow_private: bool) -> list[Place]:
         raise AddressRefused(f"{host!r} is no host name; correct 'url'") from error
     for place in places:
         address = _plain(place.address)
-        if _is_public(address):
+        if _is_public(address) and address not in _OF_CLOUDS:
             continue
-        if not _is_private_network(address):
+        if address in _OF_CLOUDS or not _is_private_network(address):
             raise AddressRefused(f"{host} is at {place.address}, where no county's server can be")
         if not allow_private:
             is_itself = host.strip("[]") == place.address
