@@ -69,8 +69,20 @@ class Answer:
     body: bytes
 
 
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The credentials that every request has: none."""
+    return request
+
+
 class _Session(requests.Session):
-    """`requests` without redirects: it would prepare the next hop, and read a page to its end."""
+    """`requests` without redirects: it would prepare the next hop, and read a page to its end.
+
+    Nor with the passwords of `~/.netrc`, which are for other programs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_it_is
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None, whatever the response says."""
