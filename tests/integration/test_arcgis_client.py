@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,17 +77,6 @@ class TestAsking:
         )  # fmt: skip
         ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
         assert server.calls[0].headers["Referer"] == "https://maps.example.gov/"
-
-    def test_passwords_of_other_programs_are_not_sent(
-        self, serve: Serve, fake: FakeTime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        netrc = tmp_path / "netrc"
-        netrc.write_text("default login me password secret\n")
-        netrc.chmod(0o600)
-        monkeypatch.setenv("NETRC", str(netrc))
-        server = serve(Reply())
-        client(fake).get_json(server.url, {})
-        assert "Authorization" not in server.calls[0].headers
 
     def test_passwords_of_other_programs_are_not_sent(
         self, serve: Serve, fake: FakeTime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
