@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 # What is leased, looked up and detected together; a crash repeats at most this many lots. A server
 # is asked for a hundred lots in a call, two calls at a time.
-CHUNK = {"file": 256, "arcgis": 200, "synthetic": 256}
+CHUNK = {"file": 256, "arcgis": 1_000, "synthetic": 256}
 LEASE_S = 900.0
 
 
