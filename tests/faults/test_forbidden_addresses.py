@@ -107,6 +107,7 @@ def source(url: str, **more: object) -> ArcGISSource:
     return ArcGISSource(there, ArcGISClient.of(there, sleep=time.sleep, clock=time.clock))
 
 
+REFUSED = "is no public address|where no county's server can be"
 HOSTS = {
     "169.254.169.254": ["169.254.169.254"],
     "127.0.0.1": ["127.0.0.1"],
@@ -129,7 +130,7 @@ class TestPrivateAddresses:
     def test_of_parcels(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
         asked = source(f"http://{host}{SERVICE}")
-        with pytest.raises(AddressRefused, match="no public address"):
+        with pytest.raises(AddressRefused, match=REFUSED):
             asked.check()
         there = County(key="test", url=f"http://{host}{SERVICE}", layer=0)
         answer = ParcelBoundaryService(there, asked).look_up(Property("a", -90.0, 35.0))
@@ -140,7 +141,7 @@ class TestPrivateAddresses:
     def test_of_imagery(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
         imagery = open_imagery(Imagery(url=f"https://{host}/arcgis/rest/services/I/ImageServer"))
-        with pytest.raises(ImageryError, match="no public address") as caught:
+        with pytest.raises(ImageryError, match=REFUSED) as caught:
             imagery.frame_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
         assert not isinstance(caught.value, ImageryUnavailable)
         assert watched.connects == []
@@ -149,7 +150,7 @@ class TestPrivateAddresses:
         watched.names[host.strip("[]")] = [HOSTS[host]]
         elsewhere = Reply(status=302, headers={"Location": f"http://{host}/latest/meta-data/"})
         with countys_server(lambda _: elsewhere) as server:
-            with pytest.raises(AddressRefused, match=rf"http://{COUNTY}.* is at "):
+            with pytest.raises(AddressRefused, match=rf"http://{COUNTY}.*({REFUSED})"):
                 source(server.url).check()
             assert len(server.calls) == 1
         assert watched.connects == [COUNTY_IS_AT]
