@@ -82,7 +82,8 @@ def test_fetched_is_the_count_or_there_is_an_error(
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
 def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None:
-    points = list(server.parcels.geometry.iloc[:60].representative_point())
+    # Not the first, which is a stack of two in the synthetic lots.
+    points = list(server.parcels.geometry.iloc[1:60].representative_point())
     asked = source_of(server.url)
     before = asked.at_points(points)
     server.fail(fault)

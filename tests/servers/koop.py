@@ -200,12 +200,16 @@ def with_synthetic_addresses(parcels: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def synthetic_lots() -> gpd.GeoDataFrame:
-    """A grid of 12 x 10 synthetic lots with streets between them, and a stack of two."""
-    lots = [
-        shapely.box(x, y, x + 0.0003, y + 0.0004)
-        for x in (-90.0 + i * 0.0004 for i in range(12))
-        for y in (35.1 + j * 0.0005 for j in range(10))
+    """A grid of 12 x 10 synthetic lots with streets between them, and a stack of two.
+
+    Columns and rows are a hair askew, so that a coordinate tells a lot from all others.
+    """
+    corners = [
+        (-90.0 + i * 0.0004 + j * 1e-7, 35.1 + j * 0.0005 + i * 1e-7)
+        for i in range(12)
+        for j in range(10)
     ]
+    lots = [shapely.box(x, y, x + 0.0003, y + 0.0004) for x, y in corners]
     ids = [f"{number:06d}  00001" for number in range(len(lots))]
     return gpd.GeoDataFrame({"APN": [*ids, "CONDO'1"]}, geometry=[*lots, lots[0]], crs="EPSG:4326")
 
