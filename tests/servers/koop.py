@@ -153,7 +153,8 @@ def _install() -> None:
 
 def some_parcels() -> gpd.GeoDataFrame:
     """Riverside's real parcels where they lie, else synthetic lots; ids in the column APN."""
-    return riverside_parcels() if _RIVERSIDE.exists() else synthetic_lots()
+    # Without the first synthetic lot there is no stack, as at the first of the real ones.
+    return riverside_parcels() if _RIVERSIDE.exists() else synthetic_lots().iloc[1:]
 
 
 def riverside_parcels() -> gpd.GeoDataFrame:
