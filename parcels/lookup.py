@@ -32,7 +32,7 @@ from parcels.lots import (
     same_place,
 )
 from parcels.measure import area_m2
-from parcels.source import Found, Hit, ParcelSource
+from parcels.source import Found, Hit, ParcelSource, ask_all
 
 # How far from a point in the street the lot may lie that has the house number.
 NEAR_M = 40.0
@@ -76,21 +76,21 @@ class LookUp:
 
     def by_id(self, parcel_ids: Sequence[str]) -> list[Answer]:
         """For each parcel id, in order."""
-        found = _ask(self._source.with_ids, parcel_ids)
+        found = ask_all(self._source.with_ids, parcel_ids)
         answers = [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
         lots = _lots(answers)
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
         # What a server has for an id is that id's own rows.
-        _complete(answers, lots, _ask(self._source.at_points, inside), _stack_of)
+        _complete(answers, lots, ask_all(self._source.at_points, inside), _stack_of)
         return answers
 
     def at(self, spots: Sequence[Spot]) -> list[Answer]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
-        found = _ask(self._source.at_points, [spot.point for spot in spots])
+        found = ask_all(self._source.at_points, [spot.point for spot in spots])
         first = [self._at(spot, rows) for spot, rows in zip(spots, found, strict=True)]
         answers = [answer for answer, _ in first]
         astray = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
-        near = _ask(
+        near = ask_all(
             lambda points: self._source.near_points(points, NEAR_M),
             [spots[i].point for i in astray],
         )
@@ -98,7 +98,7 @@ class LookUp:
             answers[i] = _near(spots[i], wanted, rows) or answers[i]
         lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
         ids = [_only_id(lot) for lot in lots.values()]
-        _complete(answers, lots, _ask(self._source.with_ids, ids), _pieces_of)
+        _complete(answers, lots, ask_all(self._source.with_ids, ids), _pieces_of)
         return answers
 
     def _at(self, spot: Spot, rows: Found | ParcelsError) -> tuple[Answer, StreetAddress | None]:
@@ -156,19 +156,6 @@ def _near(spot: Spot, wanted: StreetAddress, rows: Found | ParcelsError) -> Answ
     if not lots or (len(lots) > 1 and spot.needs_the_number):
         return None  # two houses with the number: a point in the road cannot tell which
     return _lot(lots[0], rows, "house_number", spot.located)
-
-
-def _ask(
-    ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
-    questions: Sequence[_Question],
-) -> list[Found | ParcelsError]:
-    """The source's answers; where it fails as a whole, that error for each question."""
-    if not questions:
-        return []
-    try:
-        return ask(questions)
-    except ParcelsError as error:
-        return [error] * len(questions)
 
 
 def _of_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:

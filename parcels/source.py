@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import shapely
@@ -17,6 +17,7 @@ from parcels.errors import GeometryError, ParcelsError
 from parcels.measure import on_earth, polygonal
 
 Extent = tuple[float, float, float, float]
+_Question = TypeVar("_Question")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,22 @@ class WholeLayer(Protocol):
             SourceMisconfigured.
         """
         ...
+
+
+def ask_all(
+    ask: Callable[[Sequence[_Question]], Sequence[Found | ParcelsError]],
+    questions: Sequence[_Question],
+) -> list[Found | ParcelsError]:
+    """A source's answers; where it fails as a whole, that error for each question.
+
+    Nothing is asked where there are no questions.
+    """
+    if not questions:
+        return []
+    try:
+        return list(ask(questions))
+    except ParcelsError as error:
+        return [error] * len(questions)
 
 
 def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:

@@ -17,7 +17,7 @@ from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.county import County
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
-from parcels.source import Extent, Found, Page, Stamp
+from parcels.source import Extent, Found, Page, Stamp, ask_all
 
 _Result = TypeVar("_Result")
 _Question = TypeVar("_Question", str, Point, StreetAddress)
@@ -135,9 +135,8 @@ class ArcGISSource:
         answers: dict[int, Found | ParcelsError] = {}
         for layer in self._layers:
             unanswered = list(errors)
-            for i, answer in zip(
-                unanswered, _asked(ask, layer, [questions[i] for i in unanswered]), strict=True
-            ):
+            said = ask_all(partial(_ask_checked, ask, layer), [questions[i] for i in unanswered])
+            for i, answer in zip(unanswered, said, strict=True):
                 if isinstance(answer, Found):
                     answers[i] = answer
                     del errors[i]
@@ -164,23 +163,17 @@ class ArcGISSource:
         raise _most_hopeful(errors)
 
 
-def _checked(layer: LayerQuery) -> LayerQuery:
-    _ = layer.columns
-    return layer
-
-
-def _asked(
+def _ask_checked(
     ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[Found | ParcelsError]],
     layer: LayerQuery,
     questions: Sequence[_Question],
 ) -> Sequence[Found | ParcelsError]:
-    if not questions:
-        return []
-    try:
-        _checked(layer)  # before there are threads that would all ask it
-        return ask(layer, questions)
-    except ParcelsError as error:
-        return [error] * len(questions)
+    return ask(_checked(layer), questions)  # before there are threads that would all check it
+
+
+def _checked(layer: LayerQuery) -> LayerQuery:
+    _ = layer.columns
+    return layer
 
 
 def _most_hopeful(errors: Sequence[ParcelsError]) -> ParcelsError:

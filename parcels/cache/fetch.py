@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from parcels.cache.protocol import CopiedLayer, CopyInProgress, KeptLayer
-from parcels.cache.source import LONGEST, is_fresh
+from parcels.cache.source import is_current
 from parcels.cache.whole import WholeCopy
 from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
 from parcels.source import Stamp
@@ -50,9 +50,7 @@ def current_copy(
     copy = kept.copy() if stamp.says_something and kept.copy_stamp() == stamp else None
     if copy is None or copy.origin != source.copied_from:
         return None
-    is_certain = stamp.last_edit_ms is not None
-    is_current = is_certain or is_fresh(copy.fetched_at, now or datetime.now(UTC), LONGEST)
-    return copy if is_current else None
+    return copy if is_current(copy, stamp, now or datetime.now(UTC)) else None
 
 
 def fetch_layer(

@@ -15,7 +15,7 @@ from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache.protocol import CopiedLayer, LayerKey, ParcelCache
 from parcels.cache.whole import WholeCopy
 from parcels.errors import ParcelsError
-from parcels.source import Extent, Found, ParcelSource, Stamp
+from parcels.source import Extent, Found, ParcelSource, Stamp, ask_all
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class CachedSource:
         names = list(missing)
         for start in range(0, len(names), _PART):
             part = names[start : start + _PART]
-            said = dict(zip(part, _asked(ask, [missing[key] for key in part]), strict=True))
+            said = dict(zip(part, ask_all(ask, [missing[key] for key in part]), strict=True))
             known.update(said)
             good = {key: found for key, found in said.items() if isinstance(found, Found)}
             self._layer.keep(good, state.stamp)
@@ -172,10 +172,8 @@ class CachedSource:
         if said is not None and said != seen:
             self._layer.saw(said)
         stamp = said or seen or Stamp()
-        # Counts do not show an edit that leaves them as they are.
-        is_certain = said is not None and said.last_edit_ms is not None
         self._layer.forget_before(now - LONGEST)
-        copy = self._usable_copy(stamp, now, is_certain=is_certain)
+        copy = self._usable_copy(stamp, said, now)
         self.copy_is_unchecked = said is None and copy is not None
         return _State(stamp, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
 
@@ -187,12 +185,12 @@ class CachedSource:
         except ParcelsError:
             return None
 
-    def _usable_copy(self, stamp: Stamp, now: datetime, *, is_certain: bool) -> WholeCopy | None:
+    def _usable_copy(self, stamp: Stamp, said: Stamp | None, now: datetime) -> WholeCopy | None:
         copied = self._layer.copy_stamp()
         if copied is None:
             return None
         copy = self._layer.copy() if copied == stamp else None
-        if copy is not None and (is_certain or is_fresh(copy.fetched_at, now, LONGEST)):
+        if copy is not None and is_current(copy, said, now):
             return copy
         log.warning(
             "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
@@ -204,20 +202,19 @@ class CachedSource:
         return None
 
 
-def _asked(
-    ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
-    questions: Sequence[_Question],
-) -> list[Found | ParcelsError]:
-    """The source's answers; where it fails as a whole, that error for each question."""
-    try:
-        return ask(questions)
-    except ParcelsError as error:
-        return [error] * len(questions)
-
-
 def is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
     """Not too old; nor of a time to come, when a clock was ahead and it may be of any age."""
     return -_CLOCKS_DIFFER <= now - fetched_at <= longest
+
+
+def is_current(copy: WholeCopy, said: Stamp | None, now: datetime) -> bool:
+    """Whether a copy of the state that the layer is in is not too old.
+
+    `said` is that state in the layer's own words. Counts do not show an edit that leaves them as
+    they are: only a layer that says when it was edited makes age no matter.
+    """
+    is_certain = said is not None and said.last_edit_ms is not None
+    return is_certain or is_fresh(copy.fetched_at, now, LONGEST)
 
 
 def _exact(point: Point) -> str:

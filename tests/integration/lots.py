@@ -36,6 +36,10 @@ def shifted(geometry: MultiPolygon, x: float) -> MultiPolygon:
     return translate(geometry, x * STEP)
 
 
+LAWN = square(1, 1, 6, 4)
+TREE = square(1, 6, 3, 3)
+
+
 def lot(width: float = 10, source: Any = "lot") -> Boundary:
     geometry = square(0, 0, width, 10)
     return Boundary(geometry, source, area_m2(geometry), "point", "synthetic", ("p-1", "p-2"))
@@ -86,3 +90,8 @@ def measured_m2(conn: Connection, property_fk: int) -> dict[str, float]:
         "SELECT label, area_m2 FROM lotline.measurement WHERE property_fk = :property AND current"
     )
     return {row.label: row.area_m2 for row in conn.execute(query, {"property": property_fk})}
+
+
+def property_row(conn: Connection, property_fk: int) -> Any:
+    query = text("SELECT * FROM lotline.property WHERE id = :id")
+    return conn.execute(query, {"id": property_fk}).one()

@@ -10,13 +10,16 @@ from lots import (
     CHIP,
     COUNTY,
     LAT,
+    LAWN,
     LON,
+    TREE,
     begin,
     detections,
     finding,
     found,
     lot,
     measured_m2,
+    property_row,
     queue,
     shifted,
     square,
@@ -28,14 +31,6 @@ from parcels.boundary import Located, Property
 from parcels.measure import area_m2
 from pipeline.store import properties, reviews
 from pipeline.store.results import write_lot
-
-LAWN = square(1, 1, 6, 4)
-TREE = square(1, 6, 3, 3)
-
-
-def _property(conn: Connection, property_fk: int) -> Any:
-    query = text("SELECT * FROM lotline.property WHERE id = :id")
-    return conn.execute(query, {"id": property_fk}).one()
 
 
 def _counted(conn: Connection, property_fk: int, label: str = "lawn") -> list[int]:
@@ -107,7 +102,7 @@ def test_a_corrected_place_leaves_nothing_of_the_old_one(
     lawn, _ = detections(conn, first)
     reviews.accept(conn, lawn.id, "ann")
     _move(conn, **to)
-    prop = _property(conn, first)
+    prop = property_row(conn, first)
     assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.imaged_share) == (
         "pending", None, None, None,
     )  # fmt: skip
@@ -135,9 +130,9 @@ def test_a_lawn_of_the_wrong_lot_is_not_added_to_the_right_one(conn: Connection)
 def test_another_address_of_the_same_place_keeps_what_was_found(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    before = _property(conn, lot_id)
+    before = property_row(conn, lot_id)
     _move(conn, address="1 Elm St")
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.imaged_share) == (
         "pending", before.boundary_fk, CHIP.sha256, 1.0,
     )  # fmt: skip
@@ -149,11 +144,11 @@ def test_how_it_was_found_is_of_the_last_lookup(conn: Connection) -> None:
     [lot_id] = queue(conn)
     at = Located(LON, LAT, "census", 0.8, True, "1 ELM ST")
     write_lot(conn, begin(conn), lot_id, replace(lot(), method="house_number", located=at), found())
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.method, prop.located_by, prop.confidence) == ("house_number", "census", 0.8)
     assert prop.matched_address == "1 ELM ST"
     write_lot(conn, begin(conn), lot_id, replace(lot(), method="parcel_id"), found())
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.method, prop.located_by, prop.located_point) == ("parcel_id", None, None)
     count = text("SELECT count(*) FROM lotline.boundary")
     assert conn.execute(count).scalar_one() == 1, "one lot, found in two ways"
@@ -165,9 +160,9 @@ def test_another_address_of_what_was_found_by_it_is_another_place(conn: Connecti
     at = Located(LON, LAT, "parcel_layer", 1.0, False, "1 ELM ST")
     boundary = replace(lot(), method="address", located=at)
     write_lot(conn, begin(conn), lot_id, boundary, found(finding(LAWN)))
-    assert _property(conn, lot_id).sort_key, "it has a place among its neighbours now"
+    assert property_row(conn, lot_id).sort_key, "it has a place among its neighbours now"
     properties.load(conn, COUNTY, [Property("p0", address="3 Elm St")])
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.state, prop.boundary_fk, prop.method, prop.located_by, prop.sort_key) == (
         "pending", None, None, None, None,
     )  # fmt: skip

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from lots import (
     CHIP,
+    LAWN,
+    TREE,
     begin,
     detections,
     finding,
     found,
     lot,
     measured_m2,
+    property_row,
     queue,
     shifted,
     square,
@@ -28,14 +31,6 @@ from pipeline.errors import StoreError
 from pipeline.store import measurements, results, reviews
 from pipeline.store.database import Database
 from pipeline.store.results import Written, write_lot
-
-LAWN = square(1, 1, 6, 4)
-TREE = square(1, 6, 3, 3)
-
-
-def _property(conn: Connection, property_fk: int) -> Any:
-    query = text("SELECT * FROM lotline.property WHERE id = :id")
-    return conn.execute(query, {"id": property_fk}).one()
 
 
 def _everything(conn: Connection) -> dict[str, list[Any]]:
@@ -53,7 +48,7 @@ def test_a_lot_is_written_whole(conn: Connection) -> None:
     run = begin(conn)
     result = found(finding(LAWN), finding(TREE, "tree"), imaged_share=0.9)
     assert write_lot(conn, run, lot_id, lot(), result) == Written("done", "measured", new=2)
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.state, prop.reason, prop.imaged_share) == ("done", "measured", 0.9)
     assert (prop.run_fk, prop.chip_sha256, prop.lease_owner) == (run.id, CHIP.sha256, None)
     assert states(conn, lot_id) == ["proposed", "proposed"]
@@ -125,7 +120,7 @@ def test_a_new_boundary_is_a_new_version(conn: Connection) -> None:
     query = text("SELECT id, ST_XMax(geom) AS right FROM lotline.boundary ORDER BY id")
     rows = conn.execute(query).all()
     assert len(rows) == 2
-    assert _property(conn, lot_id).boundary_fk == rows[0].id
+    assert property_row(conn, lot_id).boundary_fk == rows[0].id
     with pytest.raises(DBAPIError, match="never changed"):
         conn.execute(text("UPDATE lotline.boundary SET area_m2 = 1"))
 
@@ -136,7 +131,7 @@ def test_no_imagery_keeps_the_boundary_and_what_was_found(conn: Connection) -> N
     nothing = LotResult("no_imagery", reason="nodata", detail="all black")
     written = write_lot(conn, begin(conn), lot_id, lot(), nothing)
     assert written == Written("no_imagery", "nodata")
-    prop = _property(conn, lot_id)
+    prop = property_row(conn, lot_id)
     assert (prop.state, prop.reason, prop.detail) == ("no_imagery", "nodata", "all black")
     assert prop.chip_sha256 is None
     assert states(conn, lot_id) == ["proposed"]
@@ -158,7 +153,7 @@ def test_an_outage_is_never_written_as_a_result(conn: Connection, status: Any) -
     [lot_id] = queue(conn)
     with pytest.raises(StoreError, match="finish its property"):
         write_lot(conn, begin(conn), lot_id, lot(), LotResult(status))
-    assert _property(conn, lot_id).state == "pending"
+    assert property_row(conn, lot_id).state == "pending"
 
 
 def test_an_unknown_property_is_an_error(conn: Connection) -> None:
@@ -197,7 +192,7 @@ def test_what_the_database_refuses_leaves_nothing(conn: Connection) -> None:
     with pytest.raises(DBAPIError, match="detection_score_check"):
         write_lot(conn, run, lot_id, lot(), found(finding(TREE, "tree"), bad))
     assert detections(conn, lot_id) == []
-    assert _property(conn, lot_id).state == "pending"
+    assert property_row(conn, lot_id).state == "pending"
 
 
 # What people said
@@ -217,7 +212,7 @@ def test_what_was_rejected_stays_rejected_also_if_it_moved_a_little(conn: Connec
     assert write_lot(conn, begin(conn), lot_id, lot(), elsewhere).new == 1
 
 
-def test_a_rejected_lawn_says_nothing_of_a_tree_or_of_another_property(conn: Connection) -> None:
+def test_a_rejected_lawn_says_nothing_of_a_tree_or_of_anotherproperty_row(conn: Connection) -> None:
     first, second = queue(conn, 2)
     run = begin(conn)
     write_lot(conn, run, first, lot(), found(finding(LAWN)))
@@ -297,7 +292,7 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
     with pytest.raises(DBAPIError, match=r"foreign key|cannot count"):
         count(of[first, "lawn"], 10**9, first)
     reviews.reject(conn, lawn.id, "ann")
-    boundary_fk = _property(conn, first).boundary_fk
+    boundary_fk = property_row(conn, first).boundary_fk
     with pytest.raises(DBAPIError, match="which is rejected"):
         measurements.replace(
             conn,
