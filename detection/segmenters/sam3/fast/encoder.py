@@ -1,0 +1,40 @@
+"""SAM3's image encoder, made for speed, with the outputs of `model.vision_encoder`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+from .linear import Precision
+from .neck import level_forward, level_of
+from .vit import Trunk
+
+
+class FastEncoder:
+    """The ViT and neck of a loaded `Sam3Model`, with weights of its own in `precision`.
+
+    It runs anywhere; it is quick on a GPU under `compiled` (see `compiling.py`).
+    """
+
+    def __init__(self, model: nn.Module, precision: Precision = "bf16") -> None:
+        vision = model.vision_encoder
+        self.trunk = Trunk(vision.backbone, precision)
+        self.levels = [level_of(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
+        self.back = torch.argsort(self.trunk.order)
+        self.positions = vision.neck.position_encoding
+
+    def __call__(self, pixels: Tensor) -> Sam3VisionEncoderOutput:
+        """`pixels` (n, 3, size, size), as the model's preprocessing makes them."""
+        with torch.inference_mode():
+            tokens = self.trunk(pixels)
+            side, window = self.trunk.side, self.trunk.window
+            maps = tuple(level_forward(tokens, level, side, window) for level in self.levels)
+            positions = tuple(
+                self.positions(m.shape, m.device, torch.float32).to(m.dtype) for m in maps
+            )
+            return Sam3VisionEncoderOutput(
+                last_hidden_state=tokens[:, self.back],
+                fpn_hidden_states=maps,
+                fpn_position_encoding=positions,
+            )
