@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import Sam3Config
 
 
-def tiny_config(side_px: int = 112, width: int = 32) -> Sam3Config:
+def tiny_config(side_px: int = 112, width: int = 32, depth: int = 2) -> Sam3Config:
+    """Every kind of layer that the real one has; `depth` layers in each part, one more in the ViT."""
     heads = 4
     tokens = side_px // 14
     return Sam3Config(
@@ -20,12 +21,12 @@ def tiny_config(side_px: int = 112, width: int = 32) -> Sam3Config:
                 "model_type": "sam3_vit_model",
                 "hidden_size": 48,
                 "intermediate_size": 96,
-                "num_hidden_layers": 3,
+                "num_hidden_layers": depth + 1,
                 "num_attention_heads": heads,
                 "image_size": side_px,
                 "pretrain_image_size": side_px // 2,
                 "window_size": tokens // 2,
-                "global_attn_indexes": [2],
+                "global_attn_indexes": [depth],
             },
         },
         text_config={
@@ -34,26 +35,26 @@ def tiny_config(side_px: int = 112, width: int = 32) -> Sam3Config:
             "hidden_size": 16,
             "intermediate_size": 32,
             "projection_dim": 8,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": depth,
             "num_attention_heads": 2,
             "max_position_embeddings": 32,
             "hidden_act": "gelu",
         },
         geometry_encoder_config={
             "hidden_size": width,
-            "num_layers": 2,
+            "num_layers": depth,
             "num_attention_heads": heads,
             "intermediate_size": 2 * width,
         },
         detr_encoder_config={
             "hidden_size": width,
-            "num_layers": 2,
+            "num_layers": depth,
             "num_attention_heads": heads,
             "intermediate_size": 2 * width,
         },
         detr_decoder_config={
             "hidden_size": width,
-            "num_layers": 2,
+            "num_layers": depth,
             "num_queries": 12,
             "num_attention_heads": heads,
             "intermediate_size": 2 * width,

@@ -1,0 +1,78 @@
+"""SAM3's DETR encoder: the image's tokens look at each other and at the prompt."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .linear import Precision, Weight, linear, pack
+from .prompts import CrossWeights, cross_weights, image_to_prompt
+from .vit import Norm, layer_norm, norm_of
+
+
+class FusionLayer(NamedTuple):
+    """One layer's weights."""
+
+    norm1: Norm
+    qk: Weight
+    v: Weight
+    out: Weight
+    norm2: Norm
+    cross: CrossWeights
+    norm3: Norm
+    up: Weight
+    down: Weight
+    heads: int
+
+
+def fusion_layer(layer: nn.Module, precision: Precision) -> FusionLayer:
+    """The weights of a transformers `Sam3DetrEncoderLayer`."""
+    attention = layer.self_attn
+    return FusionLayer(
+        norm1=norm_of(layer.layer_norm1),
+        qk=pack([attention.q_proj, attention.k_proj], precision),
+        v=pack([attention.v_proj], precision),
+        out=pack([attention.o_proj], precision),
+        norm2=norm_of(layer.layer_norm2),
+        cross=cross_weights(layer.cross_attn),
+        norm3=norm_of(layer.layer_norm3),
+        up=pack([layer.mlp.fc1], precision),
+        down=pack([layer.mlp.fc2], precision),
+        heads=attention.num_attention_heads,
+    )
+
+
+def look_around(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
+    """Self-attention of `x` (n, tokens, channels); no prompt takes part."""
+    normed = layer_norm(x, w.norm1, x.dtype)
+    qk = linear(normed + position.to(x.dtype), w.qk).unflatten(-1, (2, w.heads, -1))
+    q, k = qk.transpose(1, 3).unbind(2)
+    v = linear(normed, w.v).unflatten(-1, (w.heads, -1)).transpose(1, 2)
+    out = F.scaled_dot_product_attention(q, k, v)
+    return x + linear(out.transpose(1, 2).flatten(2), w.out)
+
+
+def look_at_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: FusionLayer) -> Tensor:
+    """Cross-attention of `x` (n, tokens, channels) to the prompt, and the layer's MLP."""
+    x = x + image_to_prompt(layer_norm(x, w.norm2, x.dtype), prompt, valid, w.cross)
+    hidden = linear(layer_norm(x, w.norm3, x.dtype), w.up)
+    return x + linear(F.relu(hidden), w.down)
+
+
+def fuse(
+    image: Tensor, position: Tensor, prompt: Tensor, valid: Tensor, layers: list[FusionLayer]
+) -> Tensor:
+    """`image` (chips, tokens, channels) and prompts (chips * k, t, channels): (chips * k, …).
+
+    The first self-attention knows nothing of the prompts and is done once a chip.
+    """
+    repeats = len(prompt) // len(image)
+    for number, layer in enumerate(layers):
+        image = look_around(image, position, layer)
+        if number == 0 and repeats > 1:
+            image = torch.repeat_interleave(image, repeats, 0)
+        image = look_at_prompt(image, prompt, valid, layer)
+    return image
