@@ -248,6 +248,7 @@ def test_it_compiles_to_one_graph(model: Sam3Model, pixels: Tensor, text: Text) 
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long  # a minute of compiling
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, in inductor
 @torch.no_grad()
 def test_compiled_is_eager(pixels: Tensor) -> None:

@@ -108,8 +108,8 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Ten
 
     `k` and `v` are (n, heads, side * side, head).
     """
-    if q.is_cuda:
-        from .triton_kernels import biased_attention as on_gpu
+    if q.is_cuda and k.dtype == torch.bfloat16:
+        from .kernels import biased_attention as on_gpu
 
         return on_gpu(q, k, v, rows, columns)
     bias = (rows[..., :, None] + columns[..., None, :]).flatten(-2)
