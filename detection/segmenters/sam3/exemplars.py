@@ -30,6 +30,13 @@ class Box:
     bottom: float
     wanted: bool = True
 
+    def in_units(self, width: float, height: float) -> Box:
+        """The same in 0..1 of a chip of that size."""
+        return Box(
+            self.left / width, self.top / height, self.right / width, self.bottom / height,
+            self.wanted,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -38,6 +45,10 @@ class Point:
     x: float
     y: float
     wanted: bool = True
+
+    def in_units(self, width: float, height: float) -> Point:
+        """The same in 0..1 of a chip of that size."""
+        return Point(self.x / width, self.y / height, self.wanted)
 
 
 Exemplar = Box | Point
@@ -60,7 +71,6 @@ def geometry_tokens(
     features: Tensor,
     position: Tensor,
     exemplars: Sequence[Sequence[Exemplar]] | None = None,
-    size_px: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The CLS token and those of the exemplars, and which of them are valid.
 
@@ -70,8 +80,7 @@ def geometry_tokens(
     Args:
         features: (n, channels, h, w), the coarsest level of the pyramid.
         position: (1, channels, h, w), its position encoding.
-        exemplars: for each of the n rows its own; None is none at all.
-        size_px: (height, width) of the chip that exemplars are measured on.
+        exemplars: for each of the n rows its own, in 0..1 of the chip; None is none at all.
 
     Returns:
         tokens (n, 1 + k, channels) and valid (n, 1 + k) bool, k the most exemplars of a row.
@@ -84,8 +93,8 @@ def geometry_tokens(
     cls = encoder.cls_embed.weight.expand(rows, 1, -1)
     valid = torch.ones(rows, 1, dtype=torch.bool, device=features.device)
     tokens, attend = cls, None
-    if exemplars is not None and size_px is not None and any(exemplars):
-        shown, shown_valid = _shown(model, features, exemplars, size_px)
+    if exemplars is not None and any(exemplars):
+        shown, shown_valid = _shown(model, features, exemplars)
         tokens, valid = torch.cat([cls, shown], 1), torch.cat([valid, shown_valid], 1)
         attend = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
     tokens = encoder.prompt_layer_norm(encoder.final_proj(tokens))
@@ -140,10 +149,7 @@ def _averaging(start: float, end: float, cells: int, bins: int) -> Tensor:
 
 
 def _shown(
-    model: Sam3Model,
-    features: Tensor,
-    exemplars: Sequence[Sequence[Exemplar]],
-    size_px: tuple[int, int],
+    model: Sam3Model, features: Tensor, exemplars: Sequence[Sequence[Exemplar]]
 ) -> tuple[Tensor, Tensor]:
     """Tokens (n, k, channels) of the exemplars, zeros where a row has fewer than k; and valid."""
     encoder = model.geometry_encoder
@@ -153,21 +159,20 @@ def _shown(
     valid = torch.zeros(len(exemplars), most, dtype=torch.bool, device=features.device)
     for row, shown in enumerate(exemplars):
         for column, exemplar in enumerate(shown):
-            encode = _box_token if isinstance(exemplar, Box) else _point_token
-            token = encode(model, normed[row], exemplar, size_px)
+            if isinstance(exemplar, Box):
+                token = _box_token(model, normed[row], exemplar)
+            else:
+                token = _point_token(model, normed[row], exemplar)
             tokens[row, column] = token + encoder.label_embed.weight[int(exemplar.wanted)]
             valid[row, column] = True
     return tokens, valid
 
 
-def _box_token(model: Sam3Model, features: Tensor, box: Box, size_px: tuple[int, int]) -> Tensor:
+def _box_token(model: Sam3Model, features: Tensor, box: Box) -> Tensor:
     """(channels,) of one box."""
     encoder = model.geometry_encoder
     height, width = features.shape[-2:]
-    down, across = 1 / size_px[0], 1 / size_px[1]
-    corners = torch.tensor(
-        [[box.left * across, box.top * down, box.right * across, box.bottom * down]]
-    ).to(features)
+    corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).to(features)
     pooled = roi_align(features, corners * corners.new_tensor([width, height] * 2), encoder.roi_size)
     middle = (corners[:, :2] + corners[:, 2:]) / 2
     extent = corners[:, 2:] - corners[:, :2]
@@ -177,9 +182,7 @@ def _box_token(model: Sam3Model, features: Tensor, box: Box, size_px: tuple[int,
     return (token + encoder.boxes_pos_enc_project(place))[0]
 
 
-def _point_token(
-    model: Sam3Model, features: Tensor, point: Point, size_px: tuple[int, int]
-) -> Tensor:
+def _point_token(model: Sam3Model, features: Tensor, point: Point) -> Tensor:
     """(channels,) of one point."""
     if not has_points(model):
         raise SegmenterError(
@@ -187,7 +190,7 @@ def _point_token(
             "out. Show a box round the example instead, or load Meta's sam3.pt"
         )
     encoder = model.geometry_encoder
-    at = torch.tensor([[point.x / size_px[1], point.y / size_px[0]]]).to(features)
+    at = torch.tensor([[point.x, point.y]]).to(features)
     pooled = functional.grid_sample(
         features[None], (2 * at - 1)[None, None], align_corners=False
     ).flatten(1)

@@ -38,10 +38,6 @@ class Pyramid:
         levels = tuple(level.repeat_interleave(prompts, 0) for level in self.levels)
         return Pyramid(levels, self.position)
 
-    def of_chips(self, chips: slice) -> Pyramid:
-        """Some of the chips."""
-        return Pyramid(tuple(level[chips] for level in self.levels), self.position)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:

@@ -20,6 +20,10 @@ class Text:
     tokens: Tensor
     valid: Tensor
 
+    def of(self, phrases: slice) -> Text:
+        """Some of the phrases."""
+        return Text(self.tokens[phrases], self.valid[phrases])
+
 
 class Phrases:
     """Encodes each phrase once; `calls` counts how often the text encoder ran."""
@@ -62,7 +66,6 @@ def prompt_tokens(
     features: Tensor,
     position: Tensor,
     exemplars: Sequence[Sequence[Exemplar]] | None = None,
-    size_px: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The tokens of p phrases on b chips, and which are valid.
 
@@ -72,8 +75,8 @@ def prompt_tokens(
     Args:
         features: (b, channels, h, w), the coarsest level of the pyramid.
         position: (1, channels, h, w), its position encoding.
-        exemplars: for each of the b x p rows (a chip's phrases together) its own.
-        size_px: (height, width) of the chips that exemplars are measured on.
+        exemplars: for each of the b x p rows (a chip's phrases together) its own, in 0..1 of
+            the chip.
 
     Returns:
         tokens (b x p, n, channels) float32 and valid (b x p, n) bool, chip by chip.
@@ -86,6 +89,6 @@ def prompt_tokens(
         shown_valid = shown_valid.repeat_interleave(phrases, 0)
     else:
         features = features.repeat_interleave(phrases, 0)
-        shown, shown_valid = geometry_tokens(model, features, position, exemplars, size_px)
+        shown, shown_valid = geometry_tokens(model, features, position, exemplars)
     tokens = torch.cat([text.tokens.repeat(chips, 1, 1), shown], 1)
     return tokens, torch.cat([text.valid.repeat(chips, 1), shown_valid], 1)

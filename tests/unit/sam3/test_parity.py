@@ -173,7 +173,7 @@ def test_boxes_are_encoded_as_transformers_does(
         [_box(boxes[1, 0], True)],
     ]
     one = Text(text.tokens[:1], text.valid[:1])
-    prompt, valid = prompt_tokens(model, one, seen.levels[-1], seen.position, shown, (224, 448))
+    prompt, valid = prompt_tokens(model, one, seen.levels[-1], seen.position, shown)
     ours = heads(model, seen, prompt, valid)
     assert valid.sum(1).tolist() == [6 + 3, 6 + 2]
     scores = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
@@ -183,7 +183,8 @@ def test_boxes_are_encoded_as_transformers_does(
 
 def _box(cxcywh: Tensor, wanted: bool) -> Box:
     x, y, w, h = cxcywh.tolist()
-    return Box((x - w / 2) * 448, (y - h / 2) * 224, (x + w / 2) * 448, (y + h / 2) * 224, wanted)
+    corners = ((x - w / 2) * 448, (y - h / 2) * 224, (x + w / 2) * 448, (y + h / 2) * 224)
+    return Box(*corners, wanted).in_units(448, 224)
 
 
 @torch.no_grad()
@@ -191,8 +192,8 @@ def test_rows_with_and_without_exemplars_share_a_batch(
     model: Sam3Model, seen: Pyramid, text: Text
 ) -> None:
     features, position = seen.levels[-1], seen.position
-    box = Box(10, 10, 60, 50)
-    mixed, valid = geometry_tokens(model, features, position, [[box], []], (112, 112))
+    box = Box(10, 10, 60, 50).in_units(112, 112)
+    mixed, valid = geometry_tokens(model, features, position, [[box], []])
     plain, _ = geometry_tokens(model, features, position)
     assert valid.tolist() == [[True, True], [True, False]]
     torch.testing.assert_close(mixed[1, 0], plain[1, 0], **TOLERANCE)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from .linear import Precision
-from .neck import level_forward, level_of
+from .neck import in_image_order, level_forward, level_of
 from .vit import Trunk
 
 
@@ -21,7 +21,6 @@ class FastEncoder:
         vision = model.vision_encoder
         self.trunk = Trunk(vision.backbone, precision)
         self.levels = [level_of(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
-        self.back = torch.argsort(self.trunk.order)
         self.positions = vision.neck.position_encoding
 
     def __call__(self, pixels: Tensor) -> Sam3VisionEncoderOutput:
@@ -30,11 +29,13 @@ class FastEncoder:
             tokens = self.trunk(pixels)
             side, window = self.trunk.side, self.trunk.window
             maps = tuple(level_forward(tokens, level, side, window) for level in self.levels)
-            positions = tuple(
-                self.positions(m.shape, m.device, torch.float32).to(m.dtype) for m in maps
-            )
+            positions = tuple(self._position(level) for level in maps)
             return Sam3VisionEncoderOutput(
-                last_hidden_state=tokens[:, self.back],
+                last_hidden_state=in_image_order(tokens, side, window, 0).flatten(2).transpose(1, 2),
                 fpn_hidden_states=maps,
                 fpn_position_encoding=positions,
             )
+
+    def _position(self, level: Tensor) -> Tensor:
+        one = torch.Size((1, *level.shape[1:]))
+        return self.positions(one, level.device, torch.float32).to(level.dtype).expand_as(level)

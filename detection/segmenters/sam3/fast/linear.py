@@ -60,11 +60,14 @@ def linear(x: Tensor, w: Weight) -> Tensor:
     """`x` (…, in) through the layer: (…, out), in `x`'s dtype."""
     if w.scale is None:
         return F.linear(x, w.weight, w.bias)
-    rows, scale = quantise(x.flatten(0, -2))
-    if x.is_cuda:
-        out = torch._scaled_mm(
-            rows, w.weight.t(), scale, w.scale, bias=w.bias, out_dtype=x.dtype, use_fast_accum=True
+    return multiply(*quantise(x.flatten(0, -2)), w).unflatten(0, x.shape[:-1])
+
+
+def multiply(rows: Tensor, scale: Tensor, w: Weight) -> Tensor:
+    """`rows` as `quantise` gives them through an fp8 layer: (rows, out) in bf16."""
+    if rows.is_cuda:
+        return torch._scaled_mm(
+            rows, w.weight.t(), scale, w.scale, bias=w.bias, out_dtype=w.bias.dtype, use_fast_accum=True
         )
-    else:  # the same arithmetic, for machines without fp8 matrix units
-        out = ((rows.float() @ w.weight.float().t()) * scale * w.scale + w.bias).to(x.dtype)
-    return out.unflatten(0, x.shape[:-1])
+    # The same arithmetic, for machines without fp8 matrix units.
+    return ((rows.float() @ w.weight.float().t()) * scale * w.scale + w.bias).to(w.bias.dtype)

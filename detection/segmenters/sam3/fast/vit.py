@@ -148,8 +148,12 @@ def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
     dtype = branch.dtype
     x = x + branch
     x = x + linear(attend(linear(layer_norm(x, w.norm1, dtype), w.qkv), w), w.out)
-    hidden = linear(layer_norm(x, w.norm2, dtype), w.up)
-    return x, linear(F.gelu(hidden), w.down)
+    return x, mlp(layer_norm(x, w.norm2, dtype), w.up, w.down)
+
+
+def mlp(x: Tensor, up: Weight, down: Weight) -> Tensor:
+    """Two linear layers with a GELU between them."""
+    return linear(F.gelu(linear(x, up)), down)
 
 
 def attend(qkv: Tensor, w: Block) -> Tensor:
