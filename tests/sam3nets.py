@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Small SAM3 networks for tests, and a checkpoint of Meta's layout with the same weights."""
 
 from __future__ import annotations

@@ -173,13 +173,16 @@ def _box_token(model: Sam3Model, features: Tensor, box: Box) -> Tensor:
     encoder = model.geometry_encoder
     height, width = features.shape[-2:]
     corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).to(features)
-    pooled = roi_align(features, corners * corners.new_tensor([width, height] * 2), encoder.roi_size)
+    pooled = roi_align(
+        features, corners * corners.new_tensor([width, height] * 2), encoder.roi_size
+    )
     middle = (corners[:, :2] + corners[:, 2:]) / 2
     extent = corners[:, 2:] - corners[:, :2]
     place = encoder._encode_box_coordinates(*middle.unbind(1), *extent.unbind(1))
     token = encoder.boxes_direct_project(torch.cat([middle, extent], 1))
     token = token + encoder.boxes_pool_project(pooled).flatten(1)
-    return (token + encoder.boxes_pos_enc_project(place))[0]
+    whole: Tensor = token + encoder.boxes_pos_enc_project(place)
+    return whole[0]
 
 
 def _point_token(model: Sam3Model, features: Tensor, point: Point) -> Tensor:
@@ -195,5 +198,7 @@ def _point_token(model: Sam3Model, features: Tensor, point: Point) -> Tensor:
         features[None], (2 * at - 1)[None, None], align_corners=False
     ).flatten(1)
     place = torch.cat(encoder.position_encoding.encode_1d_positions(*at.unbind(1)), 1)
-    token = encoder.points_direct_project(at) + encoder.points_pool_project(pooled)
-    return (token + encoder.points_pos_enc_project(place))[0]
+    # In the order of _POINT_LAYERS.
+    parts = zip(_POINT_LAYERS, (at, pooled, place), strict=True)
+    whole: Tensor = sum(encoder.get_submodule(name)(part) for name, part in parts)
+    return whole[0]

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from transformers import Sam3Model
-from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
+from transformers.models.sam3.modeling_sam3 import inverse_sigmoid
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -112,7 +112,7 @@ def pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     """The neck: tokens (n, s x s, channels) -> the three levels that the heads use."""
     neck = model.vision_encoder.neck
     side = math.isqrt(tokens.shape[1])
-    grid = tokens.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    grid = tokens.view(-1, side, side, tokens.shape[2]).permute(0, 3, 1, 2)
     levels = tuple(layer(grid) for layer in neck.fpn_layers[:3])
     shape = torch.Size((1, *levels[-1].shape[1:]))
     return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
@@ -173,6 +173,12 @@ def draw(
     return drawn.pred_masks, drawn.semantic_seg[:, 0]
 
 
+def corners(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) by centre and size as left, top, right, bottom."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
 def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Output:
     """What SAM3 says of n rows: `decode`, then `draw` for the last layer's queries."""
     decoded = decode(model, seen, prompt, valid)
@@ -181,7 +187,7 @@ def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Out
     return Output(
         scores=decoded.logits[-1].sigmoid() * presence[:, None],
         presence=presence,
-        boxes=box_cxcywh_to_xyxy(decoded.boxes[-1]),
+        boxes=corners(decoded.boxes[-1]),
         masks=masks,
         semantic=semantic,
     )

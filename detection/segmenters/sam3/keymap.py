@@ -24,6 +24,8 @@ _META_COMPUTED = re.compile(r"backbone\.vision_backbone\.trunk\.blocks\.\d+\.att
 
 _TRUNK = "backbone.vision_backbone.trunk."
 _TEXT = "backbone.language_backbone.encoder."
+_CONVS = "backbone.vision_backbone.convs.N."
+_OUR_TEXT = "text_encoder.text_model."
 
 # Meta's module -> transformers' module. Digits are written "N" and keep their value.
 _MODULES = {
@@ -35,18 +37,18 @@ _MODULES = {
     f"{_TRUNK}blocks.N.attn.proj": "vision_encoder.backbone.layers.N.attention.o_proj",
     f"{_TRUNK}blocks.N.mlp.fc1": "vision_encoder.backbone.layers.N.mlp.fc1",
     f"{_TRUNK}blocks.N.mlp.fc2": "vision_encoder.backbone.layers.N.mlp.fc2",
-    "backbone.vision_backbone.convs.N.dconv_2x2_0": "vision_encoder.neck.fpn_layers.N.scale_layers.0",
-    "backbone.vision_backbone.convs.N.dconv_2x2_1": "vision_encoder.neck.fpn_layers.N.scale_layers.2",
-    "backbone.vision_backbone.convs.N.dconv_2x2": "vision_encoder.neck.fpn_layers.N.scale_layers.0",
-    "backbone.vision_backbone.convs.N.conv_1x1": "vision_encoder.neck.fpn_layers.N.proj1",
-    "backbone.vision_backbone.convs.N.conv_3x3": "vision_encoder.neck.fpn_layers.N.proj2",
-    f"{_TEXT}token_embedding": "text_encoder.text_model.embeddings.token_embedding",
-    f"{_TEXT}ln_final": "text_encoder.text_model.final_layer_norm",
-    f"{_TEXT}transformer.resblocks.N.attn": "text_encoder.text_model.encoder.layers.N.self_attn",
-    f"{_TEXT}transformer.resblocks.N.ln_1": "text_encoder.text_model.encoder.layers.N.layer_norm1",
-    f"{_TEXT}transformer.resblocks.N.ln_2": "text_encoder.text_model.encoder.layers.N.layer_norm2",
-    f"{_TEXT}transformer.resblocks.N.mlp.c_fc": "text_encoder.text_model.encoder.layers.N.mlp.fc1",
-    f"{_TEXT}transformer.resblocks.N.mlp.c_proj": "text_encoder.text_model.encoder.layers.N.mlp.fc2",
+    f"{_CONVS}dconv_2x2_0": "vision_encoder.neck.fpn_layers.N.scale_layers.0",
+    f"{_CONVS}dconv_2x2_1": "vision_encoder.neck.fpn_layers.N.scale_layers.2",
+    f"{_CONVS}dconv_2x2": "vision_encoder.neck.fpn_layers.N.scale_layers.0",
+    f"{_CONVS}conv_1x1": "vision_encoder.neck.fpn_layers.N.proj1",
+    f"{_CONVS}conv_3x3": "vision_encoder.neck.fpn_layers.N.proj2",
+    f"{_TEXT}token_embedding": f"{_OUR_TEXT}embeddings.token_embedding",
+    f"{_TEXT}ln_final": f"{_OUR_TEXT}final_layer_norm",
+    f"{_TEXT}transformer.resblocks.N.attn": f"{_OUR_TEXT}encoder.layers.N.self_attn",
+    f"{_TEXT}transformer.resblocks.N.ln_1": f"{_OUR_TEXT}encoder.layers.N.layer_norm1",
+    f"{_TEXT}transformer.resblocks.N.ln_2": f"{_OUR_TEXT}encoder.layers.N.layer_norm2",
+    f"{_TEXT}transformer.resblocks.N.mlp.c_fc": f"{_OUR_TEXT}encoder.layers.N.mlp.fc1",
+    f"{_TEXT}transformer.resblocks.N.mlp.c_proj": f"{_OUR_TEXT}encoder.layers.N.mlp.fc2",
     "backbone.language_backbone.resizer": "text_projection",
     **{
         f"geometry_encoder.{name}": f"geometry_encoder.{name}"

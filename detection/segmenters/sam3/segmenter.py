@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detection.chip import Chip
 from detection.errors import SegmenterError
@@ -72,8 +72,9 @@ class Sam3:
         self.precision: Precision = precision or _best_precision(self.device)
         self.batch = batch or _BATCH.get(torch.device(self.device).type, 1)
         self.encoder_calls = 0
-        self._model = set_precision(weights.model, self.precision).to(self.device)
-        self._side_px = int(self._model.config.vision_config.image_size)
+        self._model = set_precision(weights.model, self.precision)
+        nn.Module.to(self._model, self.device)
+        self._side_px = int(self._model.vision_encoder.config.image_size)
         self._phrases = Phrases(self._model)
         # Rows of chips times prompts that the heads take at once.
         self._rows = max(self.batch, _ROWS)
@@ -140,18 +141,19 @@ class Sam3:
         shown: Sequence[Shown] | None,
     ) -> list[list[Mask] | SegmenterError]:
         """The answers of chips at once; where that fails, of halves, until it is one's own."""
+        failure: SegmenterError | None = None
         try:
             return list(self._masks(chips, labels, text, shown))
         except torch.OutOfMemoryError:
-            failure = SegmenterError(
-                f"{self.device} has no memory left for one chip and one prompt: use a device with "
-                "more, or close what else runs on it"
-            )
             if len(chips) > 1:
                 self.batch = min(self.batch, (len(chips) + 1) // 2)
             elif self._rows > 1:
                 self._rows //= 2
-                failure = None
+            else:
+                failure = SegmenterError(
+                    f"{self.device} has no memory left for one chip and one prompt: use a device "
+                    "with more, or close what else runs on it"
+                )
         except SegmenterError as error:
             failure = error
         # Only here is what the failed attempt held free to go.

@@ -49,7 +49,9 @@ def _tokenizer() -> CLIPTokenizer:
     symbols = _byte_symbols()
     words = [*symbols, *(symbol + "</w>" for symbol in symbols)]
     words += [left + right for left, right in merges] + [_START, _END]
-    return CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=merges)
+    vocabulary = {word: number for number, word in enumerate(words)}
+    # Its annotation says strings, and pairs are what it takes.
+    return CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
 
 
 def _byte_symbols() -> list[str]:

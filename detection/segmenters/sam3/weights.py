@@ -240,11 +240,13 @@ def _build(config: Sam3Config, state: State, source: str) -> Sam3Model:
         if any(".points_" in name for name in state):
             add_points(model)
     if WORDS_KEY in state:
-        state = _with_all_words(state, config.text_config.vocab_size)
+        state = _with_all_words(state, model.vocab_size)
     check_fit(state, model.state_dict(), source)
     whole = {name: tensor.float() for name, tensor in state.items()}
     model.load_state_dict(whole, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
+    model.train(mode=False)
+    model.requires_grad_(requires_grad=False)
+    return model
 
 
 def _with_all_words(state: State, words: int) -> State:

@@ -55,8 +55,8 @@ def test_what_is_for_video_is_left_out_and_nothing_else_is(model: Sam3Model) -> 
         from_meta(meta | {"ema.decay": one})
     with pytest.raises(SegmenterError, match="no place for"):
         from_meta(meta | {"transformer.decoder.layers.0.norm9.weight": one})
+    name = "geometry_encoder.cls_embed.weight"
     with pytest.raises(SegmenterError, match="two tensors"):
-        name = "geometry_encoder.cls_embed.weight"
         from_meta(meta | {f"detector.{name}": meta[name]})
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sam3nets import meta_layout, tiny_config
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import Sam3Model
 from transformers.models.sam3 import modeling_sam3
 
@@ -104,14 +104,16 @@ class _Meta:
         return self.weights[f"{self.prefix}.{name}"]
 
     def linear(self, name: str, x: Tensor) -> Tensor:
-        return F.linear(x, self.get(f"{name}.weight"), self.get(f"{name}.bias"))
+        return functional.linear(x, self.get(f"{name}.weight"), self.get(f"{name}.bias"))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.get(f"{name}.weight"), self.get(f"{name}.bias"))
+        return functional.layer_norm(
+            x, x.shape[-1:], self.get(f"{name}.weight"), self.get(f"{name}.bias")
+        )
 
     def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor, pad: Tensor | None) -> Tensor:
         """Batch first in and out; `pad` is True where a key is padding, as in PyTorch."""
-        answer, _ = F.multi_head_attention_forward(
+        answer, _ = functional.multi_head_attention_forward(
             q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1), q.shape[-1], self.heads,
             self.get(f"{name}.in_proj_weight"), self.get(f"{name}.in_proj_bias"), None, None, False,
             0.0, self.get(f"{name}.out_proj.weight"), self.get(f"{name}.out_proj.bias"),
@@ -139,9 +141,7 @@ def _meta_cls(weights: dict[str, Tensor], seen: Pyramid) -> Tensor:
     return encoder.norm("encode_norm", token)
 
 
-def _meta_fusion(
-    weights: dict[str, Tensor], seen: Pyramid, prompt: Tensor, pad: Tensor
-) -> Tensor:
+def _meta_fusion(weights: dict[str, Tensor], seen: Pyramid, prompt: Tensor, pad: Tensor) -> Tensor:
     image = seen.levels[-1].flatten(2).transpose(1, 2)
     position = seen.position.flatten(2).transpose(1, 2)
     for number in range(2):

@@ -172,9 +172,7 @@ def test_chips_that_do_not_fit_are_halved(
     assert all(_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_prompts_that_do_not_fit_are_halved(
-    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [LAWN, TREE, POOL, Label("boat", "boat", "discrete", 1.0)]
     [expected] = sam3.segment([_chip(1)], labels)
     tried = _short_of_memory(monkeypatch, 1, "heads")
@@ -182,9 +180,7 @@ def test_prompts_that_do_not_fit_are_halved(
     assert tried == [4, 4, 2, 1, 1, 1, 1]
 
 
-def test_a_chip_that_never_fits_is_isolated(
-    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chip_that_never_fits_is_isolated(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     _short_of_memory(monkeypatch, 0, "heads")
     failures = list(sam3.segment_each([_chip(1), _chip(2)], [LAWN]))
     assert [type(failure) for failure in failures] == [SegmenterError] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -32,8 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model: Sam3Model) -> Path:
 
 def _write_config(folder: Path, config: Sam3Config) -> None:
     both = {"model_type": "sam3_video", "detector_config": config.to_dict()}
-    import json
-
     (folder / "config.json").write_text(json.dumps(both, default=str))
 
 
@@ -107,7 +106,8 @@ def test_tensors_without_names_are_not_weights(tmp_path: Path) -> None:
 
 
 def test_a_partial_file_loads_nothing(tmp_path: Path, model: Sam3Model) -> None:
-    state = {name: t.clone() for name, t in model.state_dict().items() if "mask_decoder" not in name}
+    whole = model.state_dict().items()
+    state = {name: tensor.clone() for name, tensor in whole if "mask_decoder" not in name}
     save_file(state, tmp_path / "model.safetensors")
     _write_config(tmp_path, model.config)
     with pytest.raises(SegmenterError, match=r"missing \(mask_decoder.*Nothing was loaded"):
@@ -136,7 +136,9 @@ def test_a_delta_fits_its_base_alone(tmp_path: Path, folder: Path, model: Sam3Mo
     weights = load_weights(f"{folder}{os.pathsep}{delta}")
     assert weights.model.state_dict()[name].tolist() == [7.0]
     assert weights.sha256 == file_sha256(delta)
-    changed = {n for n, t in weights.model.state_dict().items() if not torch.equal(t, model.state_dict()[n])}
+    before = model.state_dict()
+    after = weights.model.state_dict().items()
+    changed = {other for other, tensor in after if not torch.equal(tensor, before[other])}
     assert changed == {name}
     for tensors, metadata, reason in (
         ({name: torch.zeros(1)}, {BASE_KEY: "0" * 64}, "was trained on weights 000000000000"),
@@ -168,7 +170,7 @@ def test_nothing_there(source: str) -> None:
 
 
 def test_an_empty_folder_is_no_copy(tmp_path: Path) -> None:
-    with pytest.raises(SegmenterError, match="lacks model.safetensors"):
+    with pytest.raises(SegmenterError, match=r"lacks model\.safetensors"):
         load_weights(str(tmp_path))
 
 
