@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from . import ops
 from .linear import Precision, Weight, linear, pack
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
@@ -49,30 +50,35 @@ def look_around(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
     """Self-attention of `x` (n, tokens, channels); no prompt takes part."""
     normed = layer_norm(x, w.norm1, x.dtype)
     qk = linear(normed + position.to(x.dtype), w.qk).unflatten(-1, (2, w.heads, -1))
-    q, k = qk.transpose(1, 3).unbind(2)
-    v = linear(normed, w.v).unflatten(-1, (w.heads, -1)).transpose(1, 2)
-    out = F.scaled_dot_product_attention(q, k, v)
-    return x + linear(out.transpose(1, 2).flatten(2), w.out)
+    v = linear(normed, w.v).unflatten(-1, (w.heads, -1))
+    return x + linear(ops.attention(*qk.unbind(2), v).flatten(2), w.out)
 
 
 def look_at_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: FusionLayer) -> Tensor:
     """Cross-attention of `x` (n, tokens, channels) to the prompt, and the layer's MLP."""
     x = x + image_to_prompt(layer_norm(x, w.norm2, x.dtype), prompt, valid, w.cross)
-    hidden = linear(layer_norm(x, w.norm3, x.dtype), w.up)
-    return x + linear(F.relu(hidden), w.down)
+    hidden = ops.linear_relu(layer_norm(x, w.norm3, x.dtype), w.up.weight, w.up.bias)
+    return x + linear(hidden, w.down)
 
 
 def fuse(
-    image: Tensor, position: Tensor, prompt: Tensor, valid: Tensor, layers: list[FusionLayer]
+    image: Tensor,
+    position: Tensor,
+    prompt: Tensor,
+    valid: Tensor,
+    layers: list[FusionLayer],
+    around: Callable[..., Tensor] = look_around,
+    at_prompt: Callable[..., Tensor] = look_at_prompt,
 ) -> Tensor:
     """`image` (chips, tokens, channels) and prompts (chips * k, t, channels): (chips * k, …).
 
-    The first self-attention knows nothing of the prompts and is done once a chip.
+    The first self-attention knows nothing of the prompts and is done once a chip. `around` and
+    `at_prompt` are the two halves of a layer, perhaps compiled.
     """
     repeats = len(prompt) // len(image)
     for number, layer in enumerate(layers):
-        image = look_around(image, position, layer)
+        image = around(image, position, layer)
         if number == 0 and repeats > 1:
             image = torch.repeat_interleave(image, repeats, 0)
-        image = look_at_prompt(image, prompt, valid, layer)
+        image = at_prompt(image, prompt, valid, layer)
     return image

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .decoder import Decoder
-from .fusion import fuse, fusion_layer
+from .fusion import fuse, fusion_layer, look_around, look_at_prompt
 from .linear import Precision, dtype_of
 from .masks import MaskDecoder
 from .prompts import geometry_token
+from .running import part, tensor_float32
 
 
 class Found(NamedTuple):
@@ -33,17 +35,23 @@ class FastHeads:
     """All of a loaded `Sam3Model` that comes after its image encoder, for text prompts.
 
     The prompt carries the geometry encoder's token, as in Meta's model. The decoder and the
-    boxes stay in float32; fp8 is for the image encoder, here it means bf16.
+    boxes stay in float32 (its products in TF32, unless `precision` is float32); fp8 is for the
+    image encoder, here it means bf16.
     """
 
-    def __init__(self, model: nn.Module, precision: Precision = "bf16") -> None:
+    def __init__(
+        self, model: nn.Module, precision: Precision = "bf16", *, compiled: bool = False
+    ) -> None:
         half: Precision = "float32" if precision == "float32" else "bf16"
         self.dtype = dtype_of(half)
         self.geometry = model.geometry_encoder
         self.positions = model.vision_encoder.neck.position_encoding
         self.layers = [fusion_layer(layer, half) for layer in model.detr_encoder.layers]
-        self.decoder = Decoder(model, half)
-        self.masks = MaskDecoder(model.mask_decoder, half)
+        self.decode = part(Decoder(model, half).__call__, compiled)
+        self.draw = part(MaskDecoder(model.mask_decoder, half).__call__, compiled)
+        self.token = part(geometry_token, compiled)
+        self.parts = (part(look_around, compiled), part(look_at_prompt, compiled))
+        self.rounding = nullcontext if half == "float32" else tensor_float32
 
     def __call__(
         self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None
@@ -54,7 +62,7 @@ class FastHeads:
         channels) the projected text with `valid` (prompts, t). With `top`, only so many queries
         of the highest logits come back, best first: masks of all would be 33 MB a prompt.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), self.rounding():
             fine, middle, coarse = (level.to(self.dtype) for level in maps[:3])
             image = coarse.flatten(2).transpose(1, 2)
             chips, prompts = len(image), len(text)
@@ -62,15 +70,15 @@ class FastHeads:
             position = self.positions(shape, coarse.device, torch.float32)
             position = position.flatten(2)[0].t().contiguous()
 
-            token = geometry_token(self.geometry, image, position)
+            token = self.token(self.geometry, image, position)
             prompt = torch.cat([text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1)
             valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
-            image = fuse(image, position, prompt, valid, self.layers)
-            decoded = self.decoder(image, position, prompt, valid)
+            image = fuse(image, position, prompt, valid, self.layers, *self.parts)
+            decoded = self.decode(image, position, prompt, valid)
             queries, boxes, logits = decoded.queries, decoded.boxes, decoded.logits
             if top is not None:
                 logits, order = logits.topk(top)
                 boxes = boxes.take_along_dim(order[..., None], 1)
                 queries = queries.take_along_dim(order[..., None], 1)
-            masks, semantic = self.masks(image, [fine, middle], prompt, valid, queries)
+            masks, semantic = self.draw(image, [fine, middle], prompt, valid, queries)
             return Found(masks, boxes, logits, decoded.presence, semantic)

@@ -1,8 +1,6 @@
-"""The passes over memory that torch.compile does not fuse well, as Triton kernels. CUDA only."""
+"""Triton kernels of the operations in `ops.py`; each function here has its counterpart there."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import triton
@@ -11,233 +9,325 @@ from torch import Tensor
 
 from .linear import FP8, FP8_MAX
 
+LOG2_E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def _tanh(x):
+    return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
+
 
 @triton.jit
 def _gelu(x):
-    """x * Phi(x); erf by Abramowitz and Stegun 7.1.26, at most 1.5e-7 off.
-
-    The library's erf takes so many instructions that arithmetic, not memory, sets the time.
-    """
-    z = tl.abs(x) * 0.7071067811865476
-    t = 1.0 / (1.0 + 0.3275911 * z)
-    poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t
-            + 0.254829592) * t
-    tail = 0.5 * poly * tl.exp2(-1.4426950408889634 * z * z)
-    return x * tl.where(x < 0, tail, 1.0 - tail)
+    return 0.5 * x * (1.0 + _tanh(x * (0.7978845608028654 + 0.035677408136300125 * x * x)))
 
 
 @triton.jit
-def _gelu_kernel(x_ptr, count, block: tl.constexpr):
-    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-    x = tl.load(x_ptr + at, mask=at < count, other=0.0).to(tl.float32)
-    tl.store(x_ptr + at, _gelu(x).to(x_ptr.dtype.element_ty), mask=at < count)
-
-
-def gelu_(x: Tensor) -> Tensor:
-    """Exact GELU in place on a contiguous tensor."""
-    _gelu_kernel[(triton.cdiv(x.numel(), 4096),)](x, x.numel(), block=4096, num_warps=8)
-    return x
-
-
-@triton.jit
-def _gelu_quantise_kernel(
+def _gelu_quantise(
     x_ptr, out_ptr, scale_ptr, width: tl.constexpr, first: tl.constexpr, rest: tl.constexpr,
     limit: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    a_at = tl.arange(0, first)
-    b_at = first + tl.arange(0, rest)
-    a = _gelu(tl.load(x_ptr + row * width + a_at).to(tl.float32))
-    b = _gelu(tl.load(x_ptr + row * width + b_at, mask=b_at < width, other=0.0).to(tl.float32))
+    kind = out_ptr.dtype.element_ty
+    left = tl.arange(0, first)
+    right = first + tl.arange(0, rest)
+    a = _gelu(tl.load(x_ptr + row * width + left).to(tl.float32))
+    b = _gelu(tl.load(x_ptr + row * width + right, mask=right < width, other=0.0).to(tl.float32))
     most = tl.maximum(tl.max(tl.abs(a), 0), tl.max(tl.abs(b), 0))
     scale = tl.maximum(most, 1e-12) / limit
-    inverse = 1.0 / scale
-    kind = out_ptr.dtype.element_ty
     tl.store(scale_ptr + row, scale)
-    a = tl.clamp(a * inverse, -limit, limit)
-    b = tl.clamp(b * inverse, -limit, limit)
-    tl.store(out_ptr + row * width + a_at, a.to(kind))
-    tl.store(out_ptr + row * width + b_at, b.to(kind), mask=b_at < width)
+    tl.store(out_ptr + row * width + left, (a / scale).to(kind))
+    tl.store(out_ptr + row * width + right, (b / scale).to(kind), mask=right < width)
 
 
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`quantise(gelu(x))` of `x` (rows, n) in one pass."""
+    """One program a row. A row's width is seldom a power of two: it is read in two parts."""
     rows, width = x.shape
     first = 1 << (width.bit_length() - 1)
-    rest = max(16, triton.next_power_of_2(width - first))
+    rest = triton.next_power_of_2(max(width - first, 16))
     out = torch.empty_like(x, dtype=FP8)
     scale = x.new_empty(rows, 1, dtype=torch.float32)
-    _gelu_quantise_kernel[(rows,)](
+    _gelu_quantise[(rows,)](
         x, out, scale, width=width, first=first, rest=rest, limit=FP8_MAX, num_warps=4
     )
     return out, scale
 
 
 @triton.jit
-def _biased_kernel(
-    q_ptr, k_ptr, v_ptr, rows_ptr, columns_ptr, out_ptr,
-    q_n, q_h, q_q, kv_n, kv_h, kv_t, heads, queries, tokens: tl.constexpr, scale,
-    side: tl.constexpr, head: tl.constexpr, block_q: tl.constexpr, block_t: tl.constexpr,
+def _turn(
+    x_ptr, cos_ptr, sin_ptr, width, tokens,
+    heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    n = tl.program_id(1) // heads
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, block)
+    mask = at < heads * half
+    x = x_ptr + row * width + (at // half) * (2 * half) + at % half
+    angle = (row % tokens) * half + at % half
+    a = tl.load(x, mask=mask).to(tl.float32)
+    b = tl.load(x + half, mask=mask).to(tl.float32)
+    cos = tl.load(cos_ptr + angle, mask=mask)
+    sin = tl.load(sin_ptr + angle, mask=mask)
+    kind = x_ptr.dtype.element_ty
+    tl.store(x, (a * cos - b * sin).to(kind), mask=mask)
+    tl.store(x + half, (b * cos + a * sin).to(kind), mask=mask)
+
+
+def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
+    """One program a row: all heads of its query and its key."""
+    tokens, half = cos.shape
+    rows = qkv.numel() // qkv.shape[-1]
+    block = triton.next_power_of_2(2 * heads * half)
+    _turn[(rows,)](
+        qkv, cos, sin, qkv.shape[-1], tokens, heads=2 * heads, half=half, block=block, num_warps=4
+    )
+
+
+@triton.jit
+def _attention(
+    q_ptr, k_ptr, v_ptr, out_ptr, q_n, q_t, k_n, k_t, v_n, v_t, heads, fold,
+    tokens: tl.constexpr, head: tl.constexpr, even: tl.constexpr,
+    block_q: tl.constexpr, block_t: tl.constexpr,
+):  # fmt: skip
+    n = (tl.program_id(1) // heads).to(tl.int64)
+    h = tl.program_id(1) % heads
+    qs = tl.program_id(0) * block_q + tl.arange(0, block_q)
+    ds = tl.arange(0, head)
+    real = qs < tokens
+    q_at = q_ptr + n * q_n + h * head + qs[:, None] * q_t + ds[None, :]
+    k_at = k_ptr + n * k_n + h * head + ds[:, None]
+    v_at = v_ptr + n * v_n + h * head + ds[None, :]
+    q = tl.load(q_at, mask=real[:, None], other=0.0)
+    most = tl.full([block_q], float("-inf"), tl.float32)
+    total = tl.zeros([block_q], tl.float32)
+    seen = tl.zeros([block_q, head], tl.float32)
+    for start in range(0, tokens, block_t):
+        ts = start + tl.arange(0, block_t)
+        if even:
+            k = tl.load(k_at + ts[None, :] * k_t)
+            v = tl.load(v_at + ts[:, None] * v_t)
+        else:
+            k = tl.load(k_at + ts[None, :] * k_t, mask=ts[None, :] < tokens, other=0.0)
+            v = tl.load(v_at + ts[:, None] * v_t, mask=ts[:, None] < tokens, other=0.0)
+        score = tl.dot(q, k, input_precision="ieee")
+        if not even:
+            score = tl.where(ts[None, :] < tokens, score, float("-inf"))
+        higher = tl.maximum(most, tl.max(score, 1) * fold)
+        p = tl.exp2(score * fold - higher[:, None])
+        fade = tl.exp2(most - higher)
+        total = total * fade + tl.sum(p, 1)
+        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
+        most = higher
+    out = out_ptr + ((n * tokens + qs[:, None]) * heads + h) * head + ds[None, :]
+    tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Small tiles, many to a multiprocessor: one's exponentials hide behind another's products."""
+    n, tokens, heads, head = q.shape
+    out = torch.empty((n, tokens, heads, head), dtype=q.dtype, device=q.device)
+    block = 64
+    _attention[(triton.cdiv(tokens, block), n * heads)](
+        q, k, v, out, q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
+        heads, head**-0.5 * LOG2_E.value,
+        tokens=tokens, head=head, even=tokens % block == 0, block_q=block, block_t=block,
+        num_warps=4, num_stages=3,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _prompt_softmax(
+    scores_ptr, offset_ptr, out_ptr, tokens, heads: tl.constexpr, words: tl.constexpr,
+    block: tl.constexpr, block_h: tl.constexpr, block_w: tl.constexpr,
+):  # fmt: skip
+    n = tl.program_id(1).to(tl.int64)
+    rows = tl.program_id(0) * block + tl.arange(0, block)
+    hs = tl.arange(0, block_h)
+    ws = tl.arange(0, block_w)
+    column = hs[:, None] * words + ws[None, :]
+    fits = (hs[:, None] < heads) & (ws[None, :] < words)
+    mask = (rows < tokens)[:, None, None] & fits[None]
+    at = (n * tokens + rows)[:, None, None] * (heads * words) + column[None]
+    offset = tl.load(offset_ptr + n * heads * words + column, mask=fits, other=float("-inf"))
+    score = tl.load(scores_ptr + at, mask=mask, other=0.0).to(tl.float32) + offset[None]
+    p = tl.exp2((score - tl.max(score, 2)[:, :, None]) * LOG2_E)
+    p = p / tl.sum(p, 2)[:, :, None]
+    tl.store(out_ptr + at, p.to(out_ptr.dtype.element_ty), mask=mask)
+
+
+def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
+    """A few rows a program, all heads at once."""
+    n, tokens, _ = scores.shape
+    heads, words = offset.shape[1:]
+    out = torch.empty_like(scores)
+    block_h, block_w = triton.next_power_of_2(heads), triton.next_power_of_2(words)
+    block = max(1, 4096 // (block_h * block_w))
+    _prompt_softmax[(triton.cdiv(tokens, block), n)](
+        scores, offset, out, tokens, heads=heads, words=words, block=block, block_h=block_h,
+        block_w=block_w, num_warps=4,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _box_bias(
+    edges_ptr, w1_ptr, b1_ptr, w2_ptr, b2_ptr, out_ptr, n_queries, queries,
+    side: tl.constexpr, heads: tl.constexpr, hidden: tl.constexpr,
+    block: tl.constexpr, block_h: tl.constexpr, block_c: tl.constexpr,
+):  # fmt: skip
+    axis = tl.program_id(1)
+    n = tl.program_id(0) // (queries + 1)
+    query = tl.program_id(0) % (queries + 1)
+    ps = tl.arange(0, block)
+    hs = tl.arange(0, block_h)
+    cs = tl.arange(0, block_c)
+    bias = tl.zeros([block, block_h], tl.float32)
+    if query > 0:
+        edge = edges_ptr + (n * queries + query - 1) * 4 + (1 - axis)
+        place = ps.to(tl.float32) / side
+        low = 8.0 * (place - tl.load(edge))
+        high = 8.0 * (place - tl.load(edge + 2))
+        low = tl.where(low < 0, -1.0, 1.0) * tl.log2(tl.abs(low) + 1.0) / 3.0
+        high = tl.where(high < 0, -1.0, 1.0) * tl.log2(tl.abs(high) + 1.0) / 3.0
+        for start in range(0, hidden, block_c):
+            c = axis * hidden + start + cs
+            a = tl.load(w1_ptr + 2 * c)
+            b = tl.load(w1_ptr + 2 * c + 1)
+            x = low[:, None] * a[None, :] + high[:, None] * b[None, :] + tl.load(b1_ptr + c)[None, :]
+            weight = tl.load(
+                w2_ptr + (axis * heads + hs)[None, :] * hidden + (start + cs)[:, None],
+                mask=hs[None, :] < heads, other=0.0,
+            )  # fmt: skip
+            bias = tl.dot(tl.maximum(x, 0.0), weight, bias, input_precision="tf32x3")
+        bias += tl.load(b2_ptr + axis * heads + hs, mask=hs < heads, other=0.0)[None, :]
+    at = axis.to(tl.int64) * n_queries * heads * side
+    at += ((n * heads + hs)[None, :] * (queries + 1) + query) * side + ps[:, None]
+    tl.store(out_ptr + at, bias, mask=(hs[None, :] < heads) & (ps[:, None] < side))
+
+
+def box_bias(
+    edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
+    """One program a query and axis; the hidden layer never leaves the registers."""
+    n, queries, _ = edges.shape
+    heads, hidden = w2.shape[1:]
+    out = edges.new_empty(2, n, heads, queries + 1, side)
+    _box_bias[(n * (queries + 1), 2)](
+        edges, w1, b1, w2, b2, out, n * (queries + 1), queries,
+        side=side, heads=heads, hidden=hidden, block=triton.next_power_of_2(max(side, 16)),
+        block_h=triton.next_power_of_2(max(heads, 16)), block_c=min(hidden, 32), num_warps=4,
+    )  # fmt: skip
+    return out[0].clone(), out[1].clone()
+
+
+@triton.jit
+def _biased_attention(
+    q_ptr, k_ptr, v_ptr, rows_ptr, columns_ptr, out_ptr,
+    q_n, q_t, k_n, k_t, v_n, v_t, heads, queries, fold,
+    tokens: tl.constexpr, side: tl.constexpr, head: tl.constexpr,
+    block_q: tl.constexpr, block_t: tl.constexpr,
+):  # fmt: skip
+    n = (tl.program_id(1) // heads).to(tl.int64)
     h = tl.program_id(1) % heads
     qs = tl.program_id(0) * block_q + tl.arange(0, block_q)
     ds = tl.arange(0, head)
     real = qs < queries
-    q_at = n.to(tl.int64) * q_n + h * q_h + qs[:, None] * q_q + ds[None, :]
-    q = tl.load(q_ptr + q_at, mask=real[:, None], other=0.0)
-    q = (q * (scale * 1.4426950408889634)).to(k_ptr.dtype.element_ty)
-    kv = n.to(tl.int64) * kv_n + h * kv_h
-    bias_row = (tl.program_id(1).to(tl.int64) * queries + qs) * side
+    q = tl.load(
+        q_ptr + n * q_n + h * head + qs[:, None] * q_t + ds[None, :], mask=real[:, None], other=0.0
+    )
+    q = (q * fold).to(k_ptr.dtype.element_ty)
+    k_at = k_ptr + n * k_n + h * head + ds[:, None]
+    v_at = v_ptr + n * v_n + h * head + ds[None, :]
+    bias = ((n * heads + h) * queries + qs) * side
     most = tl.full([block_q], float("-inf"), tl.float32)
     total = tl.zeros([block_q], tl.float32)
     seen = tl.zeros([block_q, head], tl.float32)
     for start in range(0, tokens, block_t):
         ts = start + tl.arange(0, block_t)
         inside = ts < tokens
+        k = tl.load(k_at + ts[None, :] * k_t, mask=inside[None, :], other=0.0)
+        v = tl.load(v_at + ts[:, None] * v_t, mask=inside[:, None], other=0.0)
         both = real[:, None] & inside[None, :]
-        k = tl.load(k_ptr + kv + ts[None, :] * kv_t + ds[:, None], mask=inside[None, :], other=0.0)
-        v = tl.load(v_ptr + kv + ts[:, None] * kv_t + ds[None, :], mask=inside[:, None], other=0.0)
-        row = tl.load(rows_ptr + bias_row[:, None] + (ts // side)[None, :], mask=both, other=0.0)
+        if side >= block_t:  # then a tile lies in two rows of tokens at most
+            first = start // side
+            upper = tl.load(rows_ptr + bias + first, mask=real, other=0.0)
+            lower = tl.load(rows_ptr + bias + first + 1, mask=real & (first + 1 < side), other=0.0)
+            row = tl.where((ts // side == first)[None, :], upper[:, None], lower[:, None])
+        else:
+            row = tl.load(rows_ptr + bias[:, None] + (ts // side)[None, :], mask=both, other=0.0)
         column = tl.load(
-            columns_ptr + bias_row[:, None] + (ts % side)[None, :], mask=both, other=0.0
+            columns_ptr + bias[:, None] + (ts % side)[None, :], mask=both, other=0.0
         )
-        score = tl.dot(q, k) + (row + column) * 1.4426950408889634
+        score = tl.dot(q, k, input_precision="ieee") + (row + column) * LOG2_E
         score = tl.where(inside[None, :], score, float("-inf"))
         higher = tl.maximum(most, tl.max(score, 1))
         p = tl.exp2(score - higher[:, None])
         fade = tl.exp2(most - higher)
         total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None])
+        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
         most = higher
-    out_at = (tl.program_id(1).to(tl.int64) * queries + qs[:, None]) * head + ds[None, :]
-    tl.store(out_ptr + out_at, seen / total[:, None], mask=real[:, None])
+    out = out_ptr + ((n * queries + qs[:, None]) * heads + h) * head + ds[None, :]
+    tl.store(out, seen / total[:, None], mask=real[:, None])
 
 
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """See `decoder.biased_attention`; `k` and `v` bf16 with the same strides."""
-    n, heads, queries, head = q.shape
-    tokens, side = k.shape[2], rows.shape[-1]
-    out = torch.empty((n, heads, queries, head), dtype=torch.float32, device=q.device)
-    block_q, block_t = 64, 64
-    _biased_kernel[(triton.cdiv(queries, block_q), n * heads)](
-        q, k, v, rows.contiguous(), columns.contiguous(), out,
-        q.stride(0), q.stride(1), q.stride(2), k.stride(0), k.stride(1), k.stride(2),
-        heads, queries, tokens, head**-0.5,
-        side=side, head=head, block_q=block_q, block_t=block_t, num_warps=4, num_stages=3,
-    )  # fmt: skip
-    return out
-
-
-@triton.jit
-def _turn_kernel(
-    x_ptr, cos_ptr, sin_ptr, row_stride, first_head, tokens,
-    heads: tl.constexpr, head: tl.constexpr, block: tl.constexpr,
-):  # fmt: skip
-    """RoPE in place on `heads` heads of each row; cos and sin are (tokens, head / 2)."""
-    half: tl.constexpr = head // 2
-    at = tl.arange(0, block)
-    row = tl.program_id(0).to(tl.int64)
-    angle = (row % tokens) * half + at % half
-    x = x_ptr + row * row_stride + first_head * head + (at // half) * head + at % half
-    mask = at < heads * half
-    a = tl.load(x, mask=mask).to(tl.float32)
-    b = tl.load(x + half, mask=mask).to(tl.float32)
-    cos = tl.load(cos_ptr + angle, mask=mask)
-    sin = tl.load(sin_ptr + angle, mask=mask)
-    tl.store(x, (a * cos - b * sin).to(x_ptr.dtype.element_ty), mask=mask)
-    tl.store(x + half, (b * cos + a * sin).to(x_ptr.dtype.element_ty), mask=mask)
-
-
-def turn_(qkv: Tensor, cos: Tensor, sin: Tensor, first_head: int, heads: int, head: int) -> None:
-    """Turn `heads` heads from `first_head` on in each row of `qkv` (rows, width), in place."""
-    rows = qkv.shape[0]
-    block = triton.next_power_of_2(heads * head // 2)
-    _turn_kernel[(rows,)](
-        qkv, cos, sin, qkv.stride(0), first_head, cos.shape[0],
-        heads=heads, head=head, block=block, num_warps=2 if heads <= 16 else 4,
-    )  # fmt: skip
-
-
-@triton.jit
-def _attention_kernel(
-    q_ptr, k_ptr, v_ptr, out_ptr, cos_ptr, sin_ptr,
-    q_n, q_t, k_n, k_t, v_n, v_t, o_n, o_t, heads, tokens: tl.constexpr, scale,
-    head: tl.constexpr, turn: tl.constexpr, even: tl.constexpr,
-    block_q: tl.constexpr, block_t: tl.constexpr,
-):  # fmt: skip
-    half: tl.constexpr = head // 2
-    n = (tl.program_id(1) // heads).to(tl.int64)
-    h = tl.program_id(1) % heads
-    qs = tl.program_id(0) * block_q + tl.arange(0, block_q)
-    ds = tl.arange(0, head)
-    hs = tl.arange(0, half)
-    real = qs < tokens
-    q_base = q_ptr + n * q_n + h * head
-    k_base = k_ptr + n * k_n + h * head
-    v_base = v_ptr + n * v_n + h * head
-    fold = scale * 1.4426950408889634
-    if turn:
-        at = qs[:, None] * q_t + hs[None, :]
-        a = tl.load(q_base + at, mask=real[:, None], other=0.0).to(tl.float32)
-        b = tl.load(q_base + at + half, mask=real[:, None], other=0.0).to(tl.float32)
-        angle = qs[:, None] * half + hs[None, :]
-        cos = tl.load(cos_ptr + angle, mask=real[:, None], other=0.0)
-        sin = tl.load(sin_ptr + angle, mask=real[:, None], other=0.0)
-        q1 = ((a * cos - b * sin)).to(k_ptr.dtype.element_ty)
-        q2 = ((b * cos + a * sin)).to(k_ptr.dtype.element_ty)
-    else:
-        q = tl.load(q_base + qs[:, None] * q_t + ds[None, :], mask=real[:, None], other=0.0)
-    most = tl.full([block_q], float("-inf"), tl.float32)
-    total = tl.zeros([block_q], tl.float32)
-    seen = tl.zeros([block_q, head], tl.float32)
-    for start in range(0, tokens, block_t):
-        ts = start + tl.arange(0, block_t)
-        inside = ts < tokens
-        if turn:
-            k_at = k_base + ts[None, :] * k_t + hs[:, None]
-            if even:
-                k1 = tl.load(k_at)
-                k2 = tl.load(k_at + half)
-            else:
-                k1 = tl.load(k_at, mask=inside[None, :], other=0.0)
-                k2 = tl.load(k_at + half, mask=inside[None, :], other=0.0)
-            score = tl.dot(q1, k1)
-            score = tl.dot(q2, k2, score)
-        else:
-            k_at = k_base + ts[None, :] * k_t + ds[:, None]
-            if even:
-                k = tl.load(k_at)
-            else:
-                k = tl.load(k_at, mask=inside[None, :], other=0.0)
-            score = tl.dot(q, k)
-        if not even:
-            score = tl.where(inside[None, :], score, float("-inf"))
-        v_at = v_base + ts[:, None] * v_t + ds[None, :]
-        if even:
-            v = tl.load(v_at)
-        else:
-            v = tl.load(v_at, mask=inside[:, None], other=0.0)
-        higher = tl.maximum(most, tl.max(score, 1) * fold)
-        p = tl.exp2(score * fold - higher[:, None])
-        fade = tl.exp2(most - higher)
-        total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None])
-        most = higher
-    out = out_ptr + n * o_n + h * head + qs[:, None] * o_t + ds[None, :]
-    tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, cos: Tensor | None = None, sin: Tensor | None = None,
-              block_q: int = 64, block_t: int = 64, warps: int = 4, stages: int = 3) -> Tensor:
-    """Attention of q, k, v (n, tokens, heads, head); with `cos` and `sin`, q is turned first."""
-    n, tokens, heads, head = q.shape
-    out = torch.empty((n, tokens, heads, head), dtype=q.dtype, device=q.device)
-    _attention_kernel[(triton.cdiv(tokens, block_q), n * heads)](
-        q, k, v, out, q if cos is None else cos, q if sin is None else sin,
+    """As `attention`, with the bias made tile by tile."""
+    n, queries, heads, head = q.shape
+    out = torch.empty((n, queries, heads, head), dtype=torch.float32, device=q.device)
+    block = 64
+    _biased_attention[(triton.cdiv(queries, block), n * heads)](
+        q, k, v, rows, columns, out,
         q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
-        out.stride(0), out.stride(1), heads, tokens, head**-0.5,
-        head=head, turn=cos is not None, even=tokens % block_t == 0,
-        block_q=block_q, block_t=block_t, num_warps=warps, num_stages=stages,
+        heads, queries, head**-0.5 * LOG2_E.value,
+        tokens=k.shape[1], side=rows.shape[-1], head=head, block_q=block, block_t=block,
+        num_warps=4, num_stages=3,
     )  # fmt: skip
     return out
+
+
+@triton.jit
+def _group_sums(
+    x_ptr, out_ptr, pixels, steps: tl.constexpr, channels: tl.constexpr, groups: tl.constexpr,
+    block: tl.constexpr,
+):  # fmt: skip
+    n = tl.program_id(1).to(tl.int64)
+    cs = tl.arange(0, channels)
+    first = tl.zeros([channels], tl.float32)
+    second = tl.zeros([channels], tl.float32)
+    for step in range(steps):
+        rows = (tl.program_id(0) * steps + step) * block + tl.arange(0, block)
+        at = (n * pixels + rows)[:, None] * channels + cs[None, :]
+        x = tl.load(x_ptr + at, mask=(rows < pixels)[:, None], other=0.0).to(tl.float32)
+        first += tl.sum(x, 0)
+        second += tl.sum(x * x, 0)
+    gs = tl.arange(0, groups)
+    out = out_ptr + ((n * tl.num_programs(0) + tl.program_id(0)) * groups + gs) * 2
+    tl.store(out, tl.sum(tl.reshape(first, [groups, channels // groups]), 1))
+    tl.store(out + 1, tl.sum(tl.reshape(second, [groups, channels // groups]), 1))
+
+
+def group_sums(x: Tensor, groups: int) -> Tensor:
+    """A run of pixels a program; the programs' sums are added at the end."""
+    n, pixels, channels = x.shape
+    block, steps = 32, 16
+    chunks = triton.cdiv(pixels, block * steps)
+    out = torch.empty((n, chunks, groups, 2), dtype=torch.float32, device=x.device)
+    _group_sums[(chunks, n)](
+        x, out, pixels, steps=steps, channels=channels, groups=groups, block=block, num_warps=8
+    )
+    return out.sum(1)
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The matrix library's own fused product."""
+    return _fused(x, weight, bias, use_gelu=True)
+
+
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The matrix library's own fused product."""
+    return _fused(x, weight, bias, use_gelu=False)
+
+
+def _fused(x: Tensor, weight: Tensor, bias: Tensor, *, use_gelu: bool) -> Tensor:
+    out = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=use_gelu)
+    return out.unflatten(0, x.shape[:-1])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import ops
 from .linear import Precision, dtype_of
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
@@ -87,6 +88,17 @@ def raise_level(x: Tensor, level: Tensor, stage: Stage) -> Tensor:
     x = F.interpolate(x, scale_factor=2, mode="nearest")
     x = (x.unflatten(0, (len(level), -1)) + level[:, None]).flatten(0, 1)
     x = F.conv2d(x.contiguous(memory_format=torch.channels_last), stage.kernel, stage.bias, padding=1)
-    norm = stage.norm
-    x = F.group_norm(x.float(), stage.groups, norm.weight, norm.bias, norm.eps)
-    return F.relu(x).to(level.dtype)
+    return group_norm_relu(x, stage.norm, stage.groups)
+
+
+def group_norm_relu(x: Tensor, norm: Norm, groups: int) -> Tensor:
+    """Of `x` (n, channels, h, w) with the channels last in memory, in float32; `x`'s dtype."""
+    n, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(n, -1, channels)
+    mean, square = (ops.group_sums(pixels, groups) * (groups / pixels[0].numel())).unbind(-1)
+    scale = (square - mean.square() + norm.eps).rsqrt()
+    mean, scale = (part.repeat_interleave(channels // groups, 1) for part in (mean, scale))
+    scale = scale * norm.weight
+    shift = norm.bias - mean * scale
+    pixels = F.relu(pixels.float() * scale[:, None] + shift[:, None]).to(x.dtype)
+    return pixels.view(n, height, width, channels).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import ops
 from .vit import layer_norm, norm_of
 
 
@@ -59,9 +60,8 @@ def image_to_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: CrossWeights) -
     answers = torch.einsum("nhtd,ohd->nhto", v, w.out).flatten(1, 2)
     offset = torch.einsum("nhtd,hd->nht", k, w.q_bias)
     offset = offset.masked_fill(~valid[:, None], float("-inf"))
-    scores = torch.bmm(x, probes.to(x.dtype).transpose(1, 2)).float()
-    scores = scores.unflatten(-1, offset.shape[1:]) + offset[:, None]
-    weights = scores.softmax(-1).flatten(-2).to(x.dtype)
+    scores = torch.bmm(x, probes.to(x.dtype).transpose(1, 2))
+    weights = ops.prompt_softmax(scores, offset)
     return torch.bmm(weights, answers.to(x.dtype)) + w.out_bias.to(x.dtype)
 
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .linear import Precision, Weight, dtype_of, linear, pack
+from . import ops
+from .linear import Precision, Weight, dtype_of, linear, multiply, pack
+from .running import part
 
 
 class Norm(NamedTuple):
@@ -25,7 +27,7 @@ class Norm(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One layer. `cos` and `sin` (tokens, 1, 1, head) are those of its window, or of the image."""
+    """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image."""
 
     norm1: Norm
     qkv: Weight
@@ -71,29 +73,30 @@ class Trunk:
     computed once, and the patches cut by a matrix product.
     """
 
-    def __init__(self, vit: nn.Module, precision: Precision) -> None:
+    def __init__(self, vit: nn.Module, precision: Precision, compiled: bool) -> None:
         config = vit.config
         self.dtype = dtype_of(precision)
-        self.patch = config.patch_size
-        self.side = config.image_size // self.patch
+        self.side = config.image_size // config.patch_size
         self.window = config.window_size
+        self.shape = (self.side // self.window, self.window, config.patch_size)
         device = vit.layer_norm.weight.device
         self.order = window_order(self.side, self.window).to(device)
         self.norm = norm_of(vit.layer_norm)
 
-        kernel = vit.embeddings.patch_embeddings.projection.weight.detach()
-        kernel = kernel.flatten(1)
+        kernel = vit.embeddings.patch_embeddings.projection.weight.detach().flatten(1)
         # Rows of a multiple of 16 bytes: matrix units read nothing else at full speed.
-        self.padding = -kernel.shape[1] % 8
-        self.kernel = F.pad(kernel, (0, self.padding)).to(self.dtype)
+        self.kernel = F.pad(kernel, (0, -kernel.shape[1] % 8)).to(self.dtype)
         position = vit.embeddings._tile_position_embeddings(
             vit.embeddings.position_embeddings.detach(), self.side, self.side
         )
         self.position = position[0, self.order].to(self.dtype)
+        self.embed = part(embed, compiled)
+        self.block = part(block_forward, compiled)
         self.blocks = [self._block(layer, config, precision) for layer in vit.layers]
 
     def _block(self, layer: nn.Module, config: object, precision: Precision) -> Block:
         attention = layer.attention
+        half: Precision = "float32" if precision == "float32" else "bf16"
         heads, head = attention.num_attention_heads, attention.head_dim
         # RoPE turns channels 2i and 2i+1 of a head together. With all even channels first, the
         # partner lies half a head away; queries and keys permuted alike have the same products.
@@ -104,8 +107,7 @@ class Trunk:
 
         cos, sin = layer.rotary_emb(self.position, layer.position_ids)
         order = slice(None) if layer.window_size else self.order
-        cos, sin = cos[0, order][:, halves], sin[0, order][:, halves]
-        sin = torch.cat([-sin[:, : head // 2], sin[:, head // 2 :]], dim=1)
+        cos, sin = (angles[0, order, ::2].float().contiguous() for angles in (cos, sin))
         return Block(
             norm1=norm_of(layer.layer_norm1),
             qkv=pack(
@@ -113,31 +115,37 @@ class Trunk:
                 precision,
                 rows.to(self.order.device),
             ),
-            out=pack([attention.o_proj], precision),
+            # In fp8 it would gain nothing: its input would have to be made fp8 in a pass of its own.
+            out=pack([attention.o_proj], half),
             norm2=norm_of(layer.layer_norm2),
             up=pack([layer.mlp.fc1], precision),
             down=pack([layer.mlp.fc2], precision),
-            cos=cos.float()[:, None, None].contiguous(),
-            sin=sin.float()[:, None, None].contiguous(),
+            cos=cos,
+            sin=sin,
             heads=heads,
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """`pixels` (n, 3, size, size) to tokens (n, tokens, channels), in window order."""
-        x = embed(pixels, self)
+        x = self.embed(pixels, self.shape, self.kernel, self.position, self.norm)
         branch = torch.zeros((), dtype=self.dtype, device=x.device).expand_as(x)
         for block in self.blocks:
-            x, branch = block_forward(x, branch, block)
+            x, branch = self.block(x, branch, block)
         return x + branch
 
 
-def embed(pixels: Tensor, trunk: Trunk) -> Tensor:
-    """Patches as rows, one matrix product, positions, norm: (n, tokens, channels)."""
-    n, windows, window, patch = len(pixels), trunk.side // trunk.window, trunk.window, trunk.patch
-    x = pixels.to(trunk.dtype).view(n, -1, windows, window, patch, windows, window, patch)
-    x = x.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(n, trunk.side**2, -1)
-    x = F.linear(F.pad(x, (0, trunk.padding)), trunk.kernel) + trunk.position
-    return layer_norm(x, trunk.norm, trunk.dtype)
+def embed(
+    pixels: Tensor, shape: tuple[int, int, int], kernel: Tensor, position: Tensor, norm: Norm
+) -> Tensor:
+    """Patches as rows, one matrix product, positions, norm: (n, tokens, channels).
+
+    `shape` is windows a side, patches a window's side, pixels a patch's side.
+    """
+    windows, window, patch = shape
+    x = pixels.to(kernel.dtype).view(len(pixels), -1, windows, window, patch, windows, window, patch)
+    x = x.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(len(pixels), (windows * window) ** 2, -1)
+    x = F.pad(x, (0, kernel.shape[1] - x.shape[-1]))
+    return layer_norm(F.linear(x, kernel) + position, norm, kernel.dtype)
 
 
 def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
@@ -153,17 +161,14 @@ def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
 
 def mlp(x: Tensor, up: Weight, down: Weight) -> Tensor:
     """Two linear layers with a GELU between them."""
-    return linear(F.gelu(linear(x, up)), down)
+    if down.scale is None:
+        return linear(ops.linear_gelu(x, up.weight, up.bias), down)
+    hidden = ops.gelu_quantise(linear(x, up).flatten(0, -2))
+    return multiply(*hidden, down).unflatten(0, x.shape[:-1])
 
 
 def attend(qkv: Tensor, w: Block) -> Tensor:
     """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
-    qkv = qkv.unflatten(-1, (3, w.heads, -1))
-    shape = qkv.shape
-    qkv = qkv.reshape(-1, len(w.cos), *shape[2:])
-    turned = qkv[:, :, :2].float()
-    turned = turned * w.cos + turned.roll(shape[-1] // 2, -1) * w.sin
-    q, k = turned.to(qkv.dtype).unbind(2)
-    v = qkv[:, :, 2]
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return out.transpose(1, 2).reshape(*shape[:2], -1)
+    ops.turn(qkv, w.cos, w.sin, w.heads)
+    q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
+    return ops.attention(q, k, v).view(*qkv.shape[:2], -1)

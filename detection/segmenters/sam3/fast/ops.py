@@ -1,0 +1,176 @@
+"""Operations that a GPU does in one pass and plain PyTorch in several.
+
+What stands here is each one's meaning, in plain PyTorch, and what runs on a CPU. On CUDA the Triton kernel
+of the same name in `kernels.py` takes its place. torch.compile leaves both as they are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .linear import quantise
+
+NAMESPACE = "sam3_fast"
+
+
+def _operation(*changed: str) -> Callable[[Callable[..., Any]], Any]:
+    """Make an operation of a function; `changed` are the arguments that it writes to."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        name = f"{NAMESPACE}::{function.__name__}"
+        operation = torch.library.custom_op(name, function, mutates_args=changed)
+        if importlib.util.find_spec("triton"):
+
+            @operation.register_kernel("cuda")
+            def _(*args: Any) -> Any:
+                from . import kernels
+
+                return getattr(kernels, function.__name__)(*args)
+
+        return operation
+
+    return make
+
+
+@_operation()
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention; all are (n, tokens, heads, head), the result contiguous."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).contiguous()
+
+
+@attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return q.new_empty(q.shape)
+
+
+@_operation("qkv")
+def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
+    """Rotary angles, in place, on the queries and keys of `qkv` (n, tokens, 3 * channels).
+
+    Channel i of a head turns with channel i + head / 2; `cos` and `sin` are (tokens, head / 2),
+    float32. `n` may be a multiple of windows: row r takes the angles of token r modulo tokens.
+    """
+    tokens, half = cos.shape
+    x = qkv.view(-1, tokens, 3, heads, 2, half)[:, :, :2]
+    a, b = x.float().unbind(-2)
+    cos, sin = cos[:, None, None], sin[:, None, None]
+    x.copy_(torch.stack([a * cos - b * sin, b * cos + a * sin], -2))
+
+
+@_operation()
+def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
+    """`quantise(gelu(x))` of `x` (rows, n). The kernel's GELU is the tanh form, 5e-4 off."""
+    return quantise(F.gelu(x.float()))
+
+
+@gelu_quantise.register_fake
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape, dtype=torch.float8_e4m3fn), x.new_empty(
+        len(x), 1, dtype=torch.float32
+    )
+
+
+@_operation()
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`gelu(linear(x))`. On CUDA in the product's own last step, in the tanh form, 5e-4 off.
+
+    Meta's code does the same (`addmm_act`).
+    """
+    return F.gelu(F.linear(x, weight, bias))
+
+
+@linear_gelu.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight))
+
+
+@_operation()
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`relu(linear(x))`, on CUDA in the product's own last step."""
+    return F.relu(F.linear(x, weight, bias))
+
+
+@linear_relu.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight))
+
+
+@_operation()
+def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
+    """Softmax over each head's words of `scores` (n, tokens, heads * words).
+
+    `offset` (n, heads, words), float32, is added first; -inf leaves a word out.
+    """
+    weights = (scores.unflatten(-1, offset.shape[1:]).float() + offset[:, None]).softmax(-1)
+    return weights.flatten(-2).to(scores.dtype)
+
+
+@prompt_softmax.register_fake
+def _(scores: Tensor, offset: Tensor) -> Tensor:
+    return torch.empty_like(scores)
+
+
+@_operation()
+def box_bias(
+    edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
+    """How far each row and column of tokens lies from each box's edges, embedded.
+
+    `edges` (n, q, 4) xyxy in 0…1; the weights of two small networks, rows first: `w1` (2, hidden,
+    2), `b1` (2, hidden), `w2` (2, heads, hidden), `b2` (2, heads). Two of (n, heads, q + 1, side):
+    the first query is the presence token's, which has no box and a bias of zero.
+    """
+    places = torch.arange(side, device=edges.device, dtype=edges.dtype)[:, None] / side
+
+    def embed(axis: int) -> Tensor:
+        away = 8 * (places - edges[:, :, None, 1 - axis :: 2])
+        away = away.sign() * (away.abs() + 1).log2() / math.log2(8)
+        bias = F.linear(F.relu(F.linear(away, w1[axis], b1[axis])), w2[axis], b2[axis])
+        return F.pad(bias.permute(0, 3, 1, 2), (0, 0, 1, 0)).contiguous()
+
+    return embed(0), embed(1)
+
+
+@box_bias.register_fake
+def _(
+    edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
+    shape = (len(edges), w2.shape[1], edges.shape[1] + 1, side)
+    return edges.new_empty(shape), edges.new_empty(shape)
+
+
+@_operation()
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Attention of `q` (n, queries, heads, head), float32, to an image's tokens.
+
+    `k` and `v` are (n, side * side, heads, head). `box_bias`'s `rows` and `columns` are added to
+    the scores. The sum of both is never laid out: it would be 33 MB a layer and prompt.
+    """
+    bias = (rows[..., :, None] + columns[..., None, :]).flatten(-2)
+    q, k, v = (x.transpose(1, 2).to(q.dtype) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).contiguous()
+
+
+@biased_attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return q.new_empty(q.shape)
+
+
+@_operation()
+def group_sums(x: Tensor, groups: int) -> Tensor:
+    """Sums of `x` (n, pixels, channels) and of its squares over each group: (n, groups, 2)."""
+    x = x.float().unflatten(-1, (groups, -1))
+    return torch.stack([x.sum((1, 3)), x.square().sum((1, 3))], -1)
+
+
+@group_sums.register_fake
+def _(x: Tensor, groups: int) -> Tensor:
+    return x.new_empty(len(x), groups, 2, dtype=torch.float32)
