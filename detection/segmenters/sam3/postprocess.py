@@ -26,6 +26,8 @@ LEAST_PRESENCE = 0.5
 # unless it is nearly certain (logit 4 is 0.982) of at least a token's worth of pixels.
 CERTAIN_LOGIT = 4.0
 CERTAIN_PX = 16
+# A mask ends where its box does, give or take this share of the box, and a pixel.
+BOX_MARGIN = 0.1
 # Beyond this a logit says no more, and a larger one would shift the edges between pixels.
 _MOST_LOGIT = 20.0
 
@@ -58,10 +60,13 @@ def objects(output: Output, row: int, least_score: float = LEAST_SCORE) -> Objec
     scores = output.scores[row]
     order = scores.argsort(descending=True)
     order = order[scores[order] >= least_score]
+    boxes = output.boxes[row][order]
     masks = output.masks[row][order].float().clamp(-_MOST_LOGIT, _MOST_LOGIT)
+    # Specks of a mask far from its box are of other things that look the same.
+    masks = masks.masked_fill(~in_boxes(boxes, masks.shape[-1]), -_MOST_LOGIT)
     kept = _distinct(masks > 0)
     order = order[kept]
-    return Objects(scores[order], output.boxes[row][order], masks[kept])
+    return Objects(scores[order], boxes[kept], masks[kept])
 
 
 def cover(output: Output, row: int, found: Objects) -> Layer:
@@ -104,6 +109,20 @@ def layers(found: Objects) -> list[Layer]:
         confidence = torch.where(near, score, layer.confidence)
         made[number] = (Layer(logits, confidence), taken | mine)
     return [layer for layer, _ in made]
+
+
+def in_boxes(boxes: Tensor, side: int) -> Tensor:
+    """(k, side, side): whether the middle of a cell is in a box (k, 4), or close to it.
+
+    Boxes are left, top, right, bottom in 0..1.
+    """
+    middle = (torch.arange(side, device=boxes.device) + 0.5) / side
+    extent = (boxes[:, 2:] - boxes[:, :2]) * BOX_MARGIN + 1 / side
+    low, high = boxes[:, :2] - extent, boxes[:, 2:] + extent
+    across, down = (
+        (middle >= low[:, axis, None]) & (middle <= high[:, axis, None]) for axis in (0, 1)
+    )
+    return down[:, :, None] & across[:, None, :]
 
 
 def on_grid(layer: Layer, height: int, width: int) -> Layer:

@@ -23,7 +23,7 @@ def _output(
     return Output(
         scores=torch.tensor([scores]),
         presence=torch.tensor([presence]),
-        boxes=torch.zeros(1, len(scores), 4),
+        boxes=torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(1, len(scores), 1),
         masks=torch.stack(masks)[None],
         semantic=(_mask() if semantic is None else semantic)[None],
     )
@@ -47,6 +47,13 @@ def test_an_empty_mask_is_nothing() -> None:
     found = objects(_output([0.9], [_mask()]), 0)
     assert found.masks.shape == (0, SIDE, SIDE)
     assert layers(found) == []
+
+
+def test_a_mask_ends_where_its_box_does() -> None:
+    output = _output([0.9], [_mask((0, 0, 8, 8), (20, 20, 30, 30))])
+    output.boxes[0, 0] = torch.tensor([0.0, 0.0, 0.25, 0.25])
+    found = objects(output, 0)
+    assert int((found.masks > 0).sum()) == 64
 
 
 def test_cover_is_both_heads_together() -> None:
