@@ -48,14 +48,12 @@ class Decoded:
         boxes: (layers, n, q, 4) as centre x, centre y, width, height in 0..1 of the chip.
         logits: (layers, n, q), how well each fits the prompt.
         presence: (layers, n), the logit that there is anything to find.
-        memory: (n, s x s, channels), the chip as the prompt sees it.
     """
 
     queries: Tensor
     boxes: Tensor
     logits: Tensor
     presence: Tensor
-    memory: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +116,8 @@ def pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
 
 
-def decode(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Decoded:
-    """The queries of n rows.
+def fuse(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
+    """The chip as the prompt sees it: memory (n, s x s, channels) of n rows.
 
     Args:
         seen: of n rows, not of chips.
@@ -127,21 +125,31 @@ def decode(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> De
         valid: (n, t) bool, False where the prompt is padding.
     """
     coarse = seen.levels[-1]
-    rows, _, height, width = coarse.shape
-    position = seen.position.expand(rows, -1, -1, -1)
-    memory = model.detr_encoder(
+    memory: Tensor = model.detr_encoder(
         vision_features=[coarse],
         text_features=prompt.to(coarse.dtype),
-        vision_pos_embeds=[position.to(coarse.dtype)],
+        vision_pos_embeds=[seen.position.expand(len(coarse), -1, -1, -1).to(coarse.dtype)],
         text_mask=valid,
     ).last_hidden_state
+    return memory
+
+
+def decode(
+    model: Sam3Model, memory: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
+) -> Decoded:
+    """The queries of n rows, in float32.
+
+    Args:
+        memory: what `fuse` made.
+        position: (1, channels, s, s), as in `Pyramid`.
+    """
     decoder = model.detr_decoder
     decoded = decoder(
         vision_features=memory.float(),
         text_features=prompt,
-        vision_pos_encoding=position.flatten(2).transpose(1, 2),
+        vision_pos_encoding=position.flatten(2).transpose(1, 2).expand(len(memory), -1, -1),
         text_mask=valid,
-        spatial_shapes=_StaticShape(height, width),
+        spatial_shapes=_StaticShape(*position.shape[-2:]),
     )
     queries = decoded.intermediate_hidden_states
     offsets = decoder.box_head(queries) + inverse_sigmoid(decoded.reference_boxes)
@@ -149,7 +157,7 @@ def decode(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> De
         decoder_hidden_states=queries, text_features=prompt, text_mask=valid
     )
     return Decoded(
-        queries, offsets.sigmoid(), logits.squeeze(-1), decoded.presence_logits.squeeze(-1), memory
+        queries, offsets.sigmoid(), logits.squeeze(-1), decoded.presence_logits.squeeze(-1)
     )
 
 
@@ -180,9 +188,10 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Output:
-    """What SAM3 says of n rows: `decode`, then `draw` for the last layer's queries."""
-    decoded = decode(model, seen, prompt, valid)
-    masks, semantic = draw(model, seen, decoded.queries[-1], decoded.memory, prompt, valid)
+    """What SAM3 says of n rows: `fuse`, `decode`, then `draw` for the last layer's queries."""
+    memory = fuse(model, seen, prompt, valid)
+    decoded = decode(model, memory, seen.position, prompt, valid)
+    masks, semantic = draw(model, seen, decoded.queries[-1], memory, prompt, valid)
     presence = decoded.presence[-1].sigmoid()
     return Output(
         scores=decoded.logits[-1].sigmoid() * presence[:, None],

@@ -1,6 +1,7 @@
 """SAM3's answer for one chip and prompt -> objects and cover, on the mask's own grid.
 
-A discrete label has objects: queries that score, one for each thing. A continuous one has cover:
+A discrete label has objects: queries that score, one for each thing, and what the semantic map
+is certain of and no query claims. A continuous one has cover:
 the objects and the semantic map together, since an amorphous lawn is seldom one object, and
 either head finds what the other misses (arXiv 2512.08730).
 """
@@ -69,16 +70,24 @@ def objects(output: Output, row: int, least_score: float = LEAST_SCORE) -> Objec
     return Objects(scores[order], boxes[kept], masks[kept])
 
 
-def cover(output: Output, row: int, found: Objects) -> Layer:
-    """Where a continuous label is: the objects' masks and the semantic map, whichever says more.
+def unclaimed(output: Output, row: int, found: Objects) -> Layer | None:
+    """What the semantic map is certain of and no object touches, or None.
 
-    The map is gated by presence. But presence is one number for the whole chip, and has vetoed
-    lawns that the map was certain of, so a certain map speaks all the same.
+    There are 200 queries, and a chip may show more roofs than that.
     """
-    semantic = output.semantic[row].float().clamp(-_MOST_LOGIT, _MOST_LOGIT)
-    certain = (semantic >= CERTAIN_LOGIT).sum() >= CERTAIN_PX
-    present = output.presence[row] >= LEAST_PRESENCE
-    believed = torch.where(present | certain, semantic, torch.full_like(semantic, -_MOST_LOGIT))
+    semantic = _believed(output, row)
+    inside = semantic > 0
+    claimed = _grown((found.masks > 0).any(0) & inside, inside)
+    free = _grown((semantic >= CERTAIN_LOGIT) & ~claimed, inside) & ~claimed
+    if not free.any():
+        return None
+    logits = torch.where(free, semantic, semantic.clamp(max=0) - 1e-3)
+    return Layer(logits, semantic.sigmoid())
+
+
+def cover(output: Output, row: int, found: Objects) -> Layer:
+    """Where a continuous label is: the objects' masks and the semantic map, whichever says more."""
+    believed = _believed(output, row)
     logits = torch.cat([believed[None], found.masks]).amax(0)
     confidence = torch.cat(
         [believed.sigmoid()[None], found.masks.sigmoid() * found.scores[:, None, None]]
@@ -130,6 +139,28 @@ def on_grid(layer: Layer, height: int, width: int) -> Layer:
     logits = functional.interpolate(layer.logits[None, None], (height, width), mode="bilinear")
     near = functional.interpolate(layer.confidence[None, None], (height, width))
     return Layer(logits[0, 0], near[0, 0])
+
+
+def _believed(output: Output, row: int) -> Tensor:
+    """The semantic map (h, w), gated by presence.
+
+    But presence is one number for the whole chip, and has vetoed lawns that the map was certain
+    of, so a certain map speaks all the same.
+    """
+    semantic = output.semantic[row].float().clamp(-_MOST_LOGIT, _MOST_LOGIT)
+    certain = (semantic >= CERTAIN_LOGIT).sum() >= CERTAIN_PX
+    present = output.presence[row] >= LEAST_PRESENCE
+    return torch.where(present | certain, semantic, torch.full_like(semantic, -_MOST_LOGIT))
+
+
+def _grown(seeds: Tensor, inside: Tensor) -> Tensor:
+    """The connected parts (h, w) of `inside` that have a seed in them."""
+    while True:
+        wider = functional.max_pool2d(seeds[None].float(), 3, stride=1, padding=1)[0] > 0
+        wider &= inside
+        if torch.equal(wider, seeds):
+            return seeds
+        seeds = wider
 
 
 def _distinct(inside: Tensor) -> Tensor:

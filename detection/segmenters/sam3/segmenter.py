@@ -25,7 +25,7 @@ from detection.segmenters.sam3.forward import (
     pyramid,
     set_precision,
 )
-from detection.segmenters.sam3.postprocess import Layer, cover, layers, objects, on_grid
+from detection.segmenters.sam3.postprocess import Layer, cover, layers, objects, on_grid, unclaimed
 from detection.segmenters.sam3.preprocess import preprocess
 from detection.segmenters.sam3.prompts import Phrases, Text, prompt_tokens
 from detection.segmenters.sam3.weights import Weights
@@ -237,7 +237,10 @@ class Sam3:
 def _drawn(output: Output, row: int, label: Label, chip: Chip) -> list[Mask]:
     """The masks of one label on a chip, on the chip's grid."""
     found = objects(output, row)
-    drawn = [cover(output, row, found)] if label.kind == "continuous" else layers(found)
+    if label.kind == "continuous":
+        return [_mask(cover(output, row, found), label, chip)]
+    rest = unclaimed(output, row, found)
+    drawn = [*layers(found), *([rest] if rest else [])]
     return [_mask(layer, label, chip) for layer in drawn]
 
 

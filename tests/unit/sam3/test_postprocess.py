@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from detection.segmenters.sam3.forward import Output
-from detection.segmenters.sam3.postprocess import Objects, cover, layers, objects, on_grid
+from detection.segmenters.sam3.postprocess import (
+    Objects,
+    cover,
+    layers,
+    objects,
+    on_grid,
+    unclaimed,
+)
 
 SIDE = 32
 
@@ -72,6 +79,19 @@ def test_presence_gates_the_map_but_not_a_certain_one() -> None:
         output = _output([0.0], [_mask()], semantic, presence)
         layer = cover(output, 0, objects(output, 0))
         assert int((layer.logits > 0).sum()) == px
+
+
+def test_what_the_map_is_certain_of_and_nobody_claims_is_found_too() -> None:
+    claimed, free, doubtful = (0, 0, 10, 10), (20, 20, 28, 30), (20, 0, 28, 10)
+    semantic = torch.maximum(_mask(claimed, free), _mask(doubtful, logit=2.0))
+    semantic[24, 22:24] = 2.0  # a part of it that is less certain
+    output = _output([0.9], [_mask((0, 0, 10, 6))], semantic)
+    rest = unclaimed(output, 0, objects(output, 0))
+    assert rest is not None
+    assert torch.equal(rest.logits > 0, _mask(free) > 0)
+    absent = _output([0.0], [_mask()], _mask(doubtful, logit=2.0), presence=0.1)
+    assert unclaimed(absent, 0, objects(absent, 0)) is None
+    assert unclaimed(_output([0.9], [_mask(claimed)]), 0, objects(output, 0)) is None
 
 
 def test_things_that_touch_come_in_different_layers() -> None:
