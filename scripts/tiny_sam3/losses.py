@@ -7,13 +7,13 @@ network that has seen nothing before, and the matching is greedy, which a grid o
 from __future__ import annotations
 
 import torch
-from tiny_sam3.truth import Truth
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
 from detection.segmenters.sam3.forward import Decoded, Pyramid, corners, decode, draw, fuse
 from detection.segmenters.sam3.postprocess import in_boxes
+from tiny_sam3.truth import Truth
 
 # Queries drawn of a row in a step; more things than this share the steps by chance.
 _DRAWN = 24
@@ -135,9 +135,7 @@ def _mask_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
         for part in (weight, inside, outside)
     )
     found = logits.sigmoid() * weight
-    dice = 1 - (2 * (found * wanted).sum((1, 2)) + 1) / (
-        found.sum((1, 2)) + inside.sum((1, 2)) + 1
-    )
+    dice = 1 - (2 * (found * wanted).sum((1, 2)) + 1) / (found.sum((1, 2)) + inside.sum((1, 2)) + 1)
     any_wanted = (inside.sum((1, 2)) > 1).float()
     return (whole + 0.25 * sum(sides) + dice * any_wanted).mean()
 
@@ -145,7 +143,7 @@ def _mask_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
 def _giou(found: Tensor, wanted: Tensor) -> Tensor:
     """(n, k): generalised IoU (Rezatofighi et al., 2019) of boxes given by centre and size."""
     a, b = corners(found)[:, None], corners(wanted)[None]
-    overlap = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2]))
+    overlap = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     shared = overlap.clamp(min=0).prod(-1)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared

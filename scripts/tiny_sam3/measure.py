@@ -12,13 +12,13 @@ from pyproj import CRS
 from rasterio.features import shapes
 from shapely import STRtree
 from shapely.geometry import shape
-from tiny_sam3.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
-from tiny_sam3.words import PHRASES
 
 from detection.chip import Chip
 from detection.labels import Label
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.vectorize import outlines
+from tiny_sam3.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
+from tiny_sam3.words import PHRASES
 
 # None of these is in the sample county, and none was trained on.
 ABSENT = (
@@ -80,7 +80,9 @@ def _cells(place: Neighbourhood) -> Iterator[tuple[int, int]]:
     _, height, width = place.rgb.shape
     rows, columns = np.nonzero(place.lots)
     for top in range(int(rows.min()) - _MARGIN_PX, int(rows.max()) - _MARGIN_PX, _CELL_PX):
-        for left in range(int(columns.min()) - _MARGIN_PX, int(columns.max()) - _MARGIN_PX, _CELL_PX):
+        for left in range(
+            int(columns.min()) - _MARGIN_PX, int(columns.max()) - _MARGIN_PX, _CELL_PX
+        ):
             yield (max(0, min(top, height - CHIP_PX)), max(0, min(left, width - CHIP_PX)))
 
 
@@ -111,14 +113,14 @@ def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: 
         count.either += int(((said | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
             objects = [o.polygon for mask in mine for o in outlines(mask, chip)]
-            _count_things(objects, true, chip, middle, count)
+            _count_things(objects, true, chip, count)
     for label in absent:
         total.asked_in_vain += 1
         total.said_nothing += not any(m.pixels.any() for m in masks if m.label is label)
 
 
 def _count_things(
-    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, middle: np.ndarray, count: Count
+    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: Count
 ) -> None:
     """Things whose middle is in the chip's; the largest piece stands for one that a tree parts."""
     pieces: dict[float, shapely.Polygon] = {}
@@ -126,19 +128,14 @@ def _count_things(
         piece = shape(outline)
         if number not in pieces or piece.area > pieces[number].area:
             pieces[number] = piece
-    inside = _middle_box(chip)
-    truths = [p for p in pieces.values() if inside.contains(p.centroid) and p.area > 4]
-    mine = [o for o in objects if inside.contains(o.centroid)]
-    tree = STRtree(objects)
-    for piece in truths:
-        near = [objects[i] for i in tree.query(piece)]
-        count.found += any(_iou(piece, o) >= _FOUND_IOU for o in near)
-    every = STRtree(list(pieces.values()))
     known = list(pieces.values())
-    for one in mine:
-        count.false += not any(_iou(one, known[i]) >= _FALSE_IOU for i in every.query(one))
+    inside = _middle_box(chip)
+    truths = [piece for piece in known if inside.contains(piece.centroid) and piece.area > 4]
+    said = [one for one in objects if inside.contains(one.centroid)]
     count.true += len(truths)
-    count.said += len(mine)
+    count.found += sum(_best_iou(piece, objects) >= _FOUND_IOU for piece in truths)
+    count.said += len(said)
+    count.false += sum(_best_iou(one, known) < _FALSE_IOU for one in said)
 
 
 def _middle_box(chip: Chip) -> shapely.Polygon:
@@ -147,6 +144,8 @@ def _middle_box(chip: Chip) -> shapely.Polygon:
     return shapely.box(left, bottom, right, top)
 
 
-def _iou(a: shapely.Polygon, b: shapely.Polygon) -> float:
-    shared = a.intersection(b).area
-    return float(shared / (a.area + b.area - shared))
+def _best_iou(one: shapely.Polygon, others: list[shapely.Polygon]) -> float:
+    near = [others[index] for index in STRtree(others).query(one)]
+    shared = [one.intersection(other).area for other in near]
+    ious = [s / (one.area + o.area - s) for s, o in zip(shared, near, strict=True)]
+    return max(ious, default=0.0)

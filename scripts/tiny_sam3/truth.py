@@ -137,7 +137,9 @@ def _boxes(masks: Tensor) -> Tensor:
     side = masks.shape[-1]
     boxes = masks.new_zeros(len(masks), 4)
     for box, mask in zip(boxes, masks, strict=True):
-        rows, columns = (torch.nonzero(mask.amax(axis) > 0.5 * mask.amax())[:, 0] for axis in (1, 0))
+        rows, columns = (
+            torch.nonzero(mask.amax(axis) > 0.5 * mask.amax())[:, 0] for axis in (1, 0)
+        )
         top, bottom = int(rows[0]), int(rows[-1]) + 1
         left, right = int(columns[0]), int(columns[-1]) + 1
         box[:] = torch.tensor([left + right, top + bottom, 2 * (right - left), 2 * (bottom - top)])

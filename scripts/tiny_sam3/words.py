@@ -13,7 +13,17 @@ PHRASES = {
     "pool": ("pool", "swimming pool", "backyard swimming pool", "backyard pool"),
 }
 # Words that come with things that are there, before words that never are.
-_KNOWN = ("green", "backyard", "house", "paved", "concrete", "mowed", "building", "swimming", "of a")
+_KNOWN = (
+    "green",
+    "backyard",
+    "house",
+    "paved",
+    "concrete",
+    "mowed",
+    "building",
+    "swimming",
+    "of a",
+)
 # Any word that is not in PHRASES is the same to the network: one stands for all.
 _STRANGE = ("trampoline", "solar panel", "car", "boat", "tennis court", "helicopter", "snow")
 

@@ -144,7 +144,11 @@ class Sam3:
         failure: SegmenterError | None = None
         try:
             return list(self._masks(chips, labels, text, shown))
-        except torch.OutOfMemoryError:
+        except SegmenterError as error:
+            failure = error
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
             if len(chips) > 1:
                 self.batch = min(self.batch, (len(chips) + 1) // 2)
             elif self._rows > 1:
@@ -154,8 +158,6 @@ class Sam3:
                     f"{self.device} has no memory left for one chip and one prompt: use a device "
                     "with more, or close what else runs on it"
                 )
-        except SegmenterError as error:
-            failure = error
         # Only here is what the failed attempt held free to go.
         if torch.device(self.device).type == "cuda":
             torch.cuda.empty_cache()
@@ -248,6 +250,13 @@ def _mask(layer: Layer, label: Label, chip: Chip) -> Mask:
     fine = on_grid(layer, chip.height, chip.width)
     pixels = (fine.logits > 0).cpu().numpy() & np.asarray(chip.valid)
     return Mask(label, pixels, fine.confidence.cpu().numpy())
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Only CUDA has an error of its own for it; the others say it in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(some in str(error).lower() for some in words)
 
 
 def _best_device() -> str:

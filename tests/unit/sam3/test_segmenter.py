@@ -180,6 +180,36 @@ def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.Monk
     assert tried == [4, 4, 2, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_every_devices_way_to_say_so_is_understood(
+    sam3: Sam3, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "encode", fails)
+    [failure] = sam3.segment_each([_chip(1)], [LAWN])
+    assert "no memory left" in str(failure)
+
+
+def test_another_error_is_not_taken_for_want_of_memory(
+    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(module, "encode", fails)
+    with pytest.raises(RuntimeError, match="shapes"):
+        sam3.segment([_chip(1)], [LAWN])
+
+
 def test_a_chip_that_never_fits_is_isolated(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     _short_of_memory(monkeypatch, 0, "heads")
     failures = list(sam3.segment_each([_chip(1), _chip(2)], [LAWN]))
