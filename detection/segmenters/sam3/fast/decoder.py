@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
 
 from . import ops
@@ -56,7 +56,9 @@ class Decoder:
         mask = valid[:, None, None].expand(-1, -1, x.shape[1], -1)
         for number, layer in enumerate(d.layers):
             rows, columns = ops.box_bias(box_cxcywh_to_xyxy(boxes), *self.bias, side)
-            place = F.pad(d.ref_point_head(d.position_encoding.encode_boxes(boxes)), (0, 0, 1, 0))
+            place = functional.pad(
+                d.ref_point_head(d.position_encoding.encode_boxes(boxes)), (0, 0, 1, 0)
+            )
             k, v = keys[:, :, number], values[:, :, number]
             x = decoder_layer(x, place, prompt, mask, k, v, rows, columns, layer)
             queries = d.output_layer_norm(x[:, 1:])

@@ -47,10 +47,10 @@ class FastHeads:
         self.geometry = model.geometry_encoder
         self.positions = model.vision_encoder.neck.position_encoding
         self.layers = [fusion_layer(layer, half) for layer in model.detr_encoder.layers]
-        self.decode = part(Decoder(model, half).__call__, compiled)
-        self.draw = part(MaskDecoder(model.mask_decoder, half).__call__, compiled)
-        self.token = part(geometry_token, compiled)
-        self.parts = (part(look_around, compiled), part(look_at_prompt, compiled))
+        self.decode = part(Decoder(model, half).__call__, compiled=compiled)
+        self.draw = part(MaskDecoder(model.mask_decoder, half).__call__, compiled=compiled)
+        self.token = part(geometry_token, compiled=compiled)
+        self.parts = (part(look_around, compiled=compiled), part(look_at_prompt, compiled=compiled))
         self.rounding = nullcontext if half == "float32" else tensor_float32
 
     def __call__(
@@ -71,7 +71,9 @@ class FastHeads:
             position = position.flatten(2)[0].t().contiguous()
 
             token = self.token(self.geometry, image, position)
-            prompt = torch.cat([text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1)
+            prompt = torch.cat(
+                [text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1
+            )
             valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
             image = fuse(image, position, prompt, valid, self.layers, *self.parts)
             decoded = self.decode(image, position, prompt, valid)

@@ -1,5 +1,9 @@
 """Triton kernels of the operations in `ops.py`; each function here has its counterpart there."""
 
+# Triton reads these functions as a language of its own, in which types have no place.
+# ruff: noqa: ANN001, ANN202
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import torch
@@ -42,7 +46,8 @@ def _gelu_quantise(
 
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     """One program a row. A row's width is seldom a power of two: it is read in two parts."""
-    rows, width = x.shape
+    width = x.shape[-1]
+    rows = x.numel() // width
     first = 1 << (width.bit_length() - 1)
     rest = triton.next_power_of_2(max(width - first, 16))
     out = torch.empty_like(x, dtype=FP8)
@@ -51,6 +56,48 @@ def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
         x, out, scale, width=width, first=first, rest=rest, limit=FP8_MAX, num_warps=4
     )
     return out, scale
+
+
+@triton.jit
+def _add_norm_quantise(
+    x_ptr, branch_ptr, weight_ptr, bias_ptr, out_ptr, values_ptr, scale_ptr, rows, eps,
+    width: tl.constexpr, padded: tl.constexpr, block: tl.constexpr, limit: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    cs = tl.arange(0, padded)
+    fits = cs < width
+    mask = (row < rows)[:, None] & fits[None, :]
+    at = row[:, None] * width + cs[None, :]
+    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    x += tl.load(branch_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    x = x.to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + at, x, mask=mask)
+    x = x.to(tl.float32)
+    mean = tl.sum(x, 1) / width
+    x = tl.where(fits[None, :], x - mean[:, None], 0.0)
+    spread = tl.rsqrt(tl.sum(x * x, 1) / width + eps)
+    weight = tl.load(weight_ptr + cs, mask=fits, other=0.0)
+    bias = tl.load(bias_ptr + cs, mask=fits, other=0.0)
+    x = x * spread[:, None] * weight[None, :] + bias[None, :]
+    scale = tl.maximum(tl.max(tl.abs(x), 1), 1e-12) / limit
+    tl.store(scale_ptr + row, scale, mask=row < rows)
+    tl.store(values_ptr + at, (x / scale[:, None]).to(values_ptr.dtype.element_ty), mask=mask)
+
+
+def add_norm_quantise(
+    x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A few rows a program, each read once."""
+    width = x.shape[-1]
+    rows = x.numel() // width
+    out, values = torch.empty_like(x), torch.empty_like(x, dtype=FP8)
+    scale = torch.empty((rows, 1), dtype=torch.float32, device=x.device)
+    block = 4
+    _add_norm_quantise[(triton.cdiv(rows, block),)](
+        x, branch, weight, bias, out, values, scale, rows, eps,
+        width=width, padded=triton.next_power_of_2(width), block=block, limit=FP8_MAX, num_warps=4,
+    )  # fmt: skip
+    return out, values, scale
 
 
 @triton.jit
@@ -121,10 +168,10 @@ def _attention(
     tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, kind: torch.dtype) -> Tensor:
     """Small tiles, many to a multiprocessor: one's exponentials hide behind another's products."""
     n, tokens, heads, head = q.shape
-    out = torch.empty((n, tokens, heads, head), dtype=q.dtype, device=q.device)
+    out = torch.empty((n, tokens, heads, head), dtype=kind, device=q.device)
     block = 64
     _attention[(triton.cdiv(tokens, block), n * heads)](
         q, k, v, out, q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
@@ -138,86 +185,84 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @triton.jit
 def _prompt_softmax(
     scores_ptr, offset_ptr, out_ptr, tokens, heads: tl.constexpr, words: tl.constexpr,
-    block: tl.constexpr, block_h: tl.constexpr, block_w: tl.constexpr,
+    block: tl.constexpr, padded: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0) * block + tl.arange(0, block)
-    hs = tl.arange(0, block_h)
-    ws = tl.arange(0, block_w)
-    column = hs[:, None] * words + ws[None, :]
-    fits = (hs[:, None] < heads) & (ws[None, :] < words)
-    mask = (rows < tokens)[:, None, None] & fits[None]
-    at = (n * tokens + rows)[:, None, None] * (heads * words) + column[None]
-    offset = tl.load(offset_ptr + n * heads * words + column, mask=fits, other=float("-inf"))
-    score = tl.load(scores_ptr + at, mask=mask, other=0.0).to(tl.float32) + offset[None]
-    p = tl.exp2((score - tl.max(score, 2)[:, :, None]) * LOG2_E)
-    p = p / tl.sum(p, 2)[:, :, None]
-    tl.store(out_ptr + at, p.to(out_ptr.dtype.element_ty), mask=mask)
+    ws = tl.arange(0, padded)
+    mask = (rows < tokens)[:, None] & (ws < words)[None, :]
+    at = (n * tokens + rows)[:, None] * (heads * words) + ws[None, :]
+    for h in tl.static_range(heads):
+        offset = tl.load(
+            offset_ptr + (n * heads + h) * words + ws, mask=ws < words, other=float("-inf")
+        )
+        score = tl.load(scores_ptr + at + h * words, mask=mask, other=0.0).to(tl.float32)
+        score += offset[None, :]
+        p = tl.exp2((score - tl.max(score, 1)[:, None]) * LOG2_E)
+        p = p / tl.sum(p, 1)[:, None]
+        tl.store(out_ptr + at + h * words, p.to(out_ptr.dtype.element_ty), mask=mask)
 
 
 def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
-    """A few rows a program, all heads at once."""
+    """A few rows a program, head after head: the lines of memory are shared by the heads."""
     n, tokens, _ = scores.shape
     heads, words = offset.shape[1:]
     out = torch.empty_like(scores)
-    block_h, block_w = triton.next_power_of_2(heads), triton.next_power_of_2(words)
-    block = max(1, 4096 // (block_h * block_w))
+    block = 32
     _prompt_softmax[(triton.cdiv(tokens, block), n)](
-        scores, offset, out, tokens, heads=heads, words=words, block=block, block_h=block_h,
-        block_w=block_w, num_warps=4,
+        scores, offset, out, tokens, heads=heads, words=words, block=block,
+        padded=triton.next_power_of_2(words), num_warps=4,
     )  # fmt: skip
     return out
 
 
 @triton.jit
 def _box_bias(
-    edges_ptr, w1_ptr, b1_ptr, w2_ptr, b2_ptr, out_ptr, n_queries, queries,
+    edges_ptr, w1_ptr, b1_ptr, w2_ptr, b2_ptr, out_ptr, boxes, queries,
     side: tl.constexpr, heads: tl.constexpr, hidden: tl.constexpr,
     block: tl.constexpr, block_h: tl.constexpr, block_c: tl.constexpr,
 ):  # fmt: skip
     axis = tl.program_id(1)
-    n = tl.program_id(0) // (queries + 1)
-    query = tl.program_id(0) % (queries + 1)
-    ps = tl.arange(0, block)
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    box, place = at // side, at % side
+    real = box < boxes
     hs = tl.arange(0, block_h)
     cs = tl.arange(0, block_c)
+    edge = edges_ptr + box * 4 + (1 - axis)
+    low = 8.0 * (place.to(tl.float32) / side - tl.load(edge, mask=real, other=0.0))
+    high = 8.0 * (place.to(tl.float32) / side - tl.load(edge + 2, mask=real, other=0.0))
+    low = tl.where(low < 0, -1.0, 1.0) * tl.log2(tl.abs(low) + 1.0) / 3.0
+    high = tl.where(high < 0, -1.0, 1.0) * tl.log2(tl.abs(high) + 1.0) / 3.0
     bias = tl.zeros([block, block_h], tl.float32)
-    if query > 0:
-        edge = edges_ptr + (n * queries + query - 1) * 4 + (1 - axis)
-        place = ps.to(tl.float32) / side
-        low = 8.0 * (place - tl.load(edge))
-        high = 8.0 * (place - tl.load(edge + 2))
-        low = tl.where(low < 0, -1.0, 1.0) * tl.log2(tl.abs(low) + 1.0) / 3.0
-        high = tl.where(high < 0, -1.0, 1.0) * tl.log2(tl.abs(high) + 1.0) / 3.0
-        for start in range(0, hidden, block_c):
-            c = axis * hidden + start + cs
-            a = tl.load(w1_ptr + 2 * c)
-            b = tl.load(w1_ptr + 2 * c + 1)
-            x = low[:, None] * a[None, :] + high[:, None] * b[None, :] + tl.load(b1_ptr + c)[None, :]
-            weight = tl.load(
-                w2_ptr + (axis * heads + hs)[None, :] * hidden + (start + cs)[:, None],
-                mask=hs[None, :] < heads, other=0.0,
-            )  # fmt: skip
-            bias = tl.dot(tl.maximum(x, 0.0), weight, bias, input_precision="tf32x3")
-        bias += tl.load(b2_ptr + axis * heads + hs, mask=hs < heads, other=0.0)[None, :]
-    at = axis.to(tl.int64) * n_queries * heads * side
-    at += ((n * heads + hs)[None, :] * (queries + 1) + query) * side + ps[:, None]
-    tl.store(out_ptr + at, bias, mask=(hs[None, :] < heads) & (ps[:, None] < side))
+    for start in range(0, hidden, block_c):
+        c = axis * hidden + start + cs
+        a = tl.load(w1_ptr + 2 * c)
+        b = tl.load(w1_ptr + 2 * c + 1)
+        x = low[:, None] * a[None, :] + high[:, None] * b[None, :] + tl.load(b1_ptr + c)[None, :]
+        weight = tl.load(
+            w2_ptr + (axis * heads + hs)[None, :] * hidden + (start + cs)[:, None],
+            mask=hs[None, :] < heads, other=0.0,
+        )  # fmt: skip
+        bias = tl.dot(tl.maximum(x, 0.0), weight, bias, input_precision="tf32")
+    bias += tl.load(b2_ptr + axis * heads + hs, mask=hs < heads, other=0.0)[None, :]
+    n, query = box // queries, box % queries + 1
+    row = (axis * (boxes // queries) + n)[:, None] * heads + hs[None, :]
+    out = out_ptr + (row * (queries + 1) + query[:, None]) * side + place[:, None]
+    tl.store(out, bias, mask=real[:, None] & (hs[None, :] < heads))
 
 
-def box_bias(
-    edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int
-) -> tuple[Tensor, Tensor]:
-    """One program a query and axis; the hidden layer never leaves the registers."""
+def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int) -> Tensor:
+    """The hidden layer never leaves the registers. Its second product is in TF32."""
     n, queries, _ = edges.shape
     heads, hidden = w2.shape[1:]
-    out = edges.new_empty(2, n, heads, queries + 1, side)
-    _box_bias[(n * (queries + 1), 2)](
-        edges, w1, b1, w2, b2, out, n * (queries + 1), queries,
-        side=side, heads=heads, hidden=hidden, block=triton.next_power_of_2(max(side, 16)),
+    out = edges.new_zeros(2, n, heads, queries + 1, side)
+    block = 128
+    _box_bias[(triton.cdiv(n * queries * side, block), 2)](
+        edges, w1, b1, w2, b2, out, n * queries, queries,
+        side=side, heads=heads, hidden=hidden, block=block,
         block_h=triton.next_power_of_2(max(heads, 16)), block_c=min(hidden, 32), num_warps=4,
     )  # fmt: skip
-    return out[0].clone(), out[1].clone()
+    return out
 
 
 @triton.jit
@@ -255,9 +300,7 @@ def _biased_attention(
             row = tl.where((ts // side == first)[None, :], upper[:, None], lower[:, None])
         else:
             row = tl.load(rows_ptr + bias[:, None] + (ts // side)[None, :], mask=both, other=0.0)
-        column = tl.load(
-            columns_ptr + bias[:, None] + (ts % side)[None, :], mask=both, other=0.0
-        )
+        column = tl.load(columns_ptr + bias[:, None] + (ts % side)[None, :], mask=both, other=0.0)
         score = tl.dot(q, k, input_precision="ieee") + (row + column) * LOG2_E
         score = tl.where(inside[None, :], score, float("-inf"))
         higher = tl.maximum(most, tl.max(score, 1))
@@ -273,6 +316,7 @@ def _biased_attention(
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """As `attention`, with the bias made tile by tile."""
     n, queries, heads, head = q.shape
+    rows, columns = rows.contiguous(), columns.contiguous()
     out = torch.empty((n, queries, heads, head), dtype=torch.float32, device=q.device)
     block = 64
     _biased_attention[(triton.cdiv(queries, block), n * heads)](
@@ -292,28 +336,28 @@ def _group_sums(
 ):  # fmt: skip
     n = tl.program_id(1).to(tl.int64)
     cs = tl.arange(0, channels)
-    first = tl.zeros([channels], tl.float32)
-    second = tl.zeros([channels], tl.float32)
+    first = tl.zeros([block, channels], tl.float32)
+    second = tl.zeros([block, channels], tl.float32)
     for step in range(steps):
         rows = (tl.program_id(0) * steps + step) * block + tl.arange(0, block)
         at = (n * pixels + rows)[:, None] * channels + cs[None, :]
         x = tl.load(x_ptr + at, mask=(rows < pixels)[:, None], other=0.0).to(tl.float32)
-        first += tl.sum(x, 0)
-        second += tl.sum(x * x, 0)
+        first += x
+        second += x * x
     gs = tl.arange(0, groups)
     out = out_ptr + ((n * tl.num_programs(0) + tl.program_id(0)) * groups + gs) * 2
-    tl.store(out, tl.sum(tl.reshape(first, [groups, channels // groups]), 1))
-    tl.store(out + 1, tl.sum(tl.reshape(second, [groups, channels // groups]), 1))
+    tl.store(out, tl.sum(tl.reshape(tl.sum(first, 0), [groups, channels // groups]), 1))
+    tl.store(out + 1, tl.sum(tl.reshape(tl.sum(second, 0), [groups, channels // groups]), 1))
 
 
 def group_sums(x: Tensor, groups: int) -> Tensor:
     """A run of pixels a program; the programs' sums are added at the end."""
     n, pixels, channels = x.shape
-    block, steps = 32, 16
+    block, steps = 16, 32
     chunks = triton.cdiv(pixels, block * steps)
     out = torch.empty((n, chunks, groups, 2), dtype=torch.float32, device=x.device)
     _group_sums[(chunks, n)](
-        x, out, pixels, steps=steps, channels=channels, groups=groups, block=block, num_warps=8
+        x, out, pixels, steps=steps, channels=channels, groups=groups, block=block, num_warps=4
     )
     return out.sum(1)
 

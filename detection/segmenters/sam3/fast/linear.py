@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Precision = Literal["float32", "bf16", "fp8"]
 
@@ -30,15 +30,21 @@ class Weight(NamedTuple):
     scale: Tensor | None = None
 
 
-def pack(layers: list[nn.Linear], precision: Precision, rows: Tensor | None = None) -> Weight:
-    """Layers that read the same input as one, their outputs one after the other.
+class Rows(NamedTuple):
+    """What an fp8 layer reads: e4m3 `values` (…, n), and the `scale` (rows, 1) of each row."""
 
-    `rows` puts the outputs into another order.
-    """
+    values: Tensor
+    scale: Tensor
+
+
+def pack(layers: list[nn.Linear], precision: Precision) -> Weight:
+    """Layers that read the same input as one, their outputs one after the other."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
-    bias = torch.cat([layer.bias.detach() for layer in layers])
-    if rows is not None:
-        weight, bias = weight[rows], bias[rows]
+    return weight_of(weight, torch.cat([layer.bias.detach() for layer in layers]), precision)
+
+
+def weight_of(weight: Tensor, bias: Tensor, precision: Precision) -> Weight:
+    """A float32 `weight` (out, in) and `bias` in `precision`."""
     if precision != "fp8":
         dtype = dtype_of(precision)
         return Weight(weight.to(dtype), bias.to(dtype))
@@ -47,27 +53,33 @@ def pack(layers: list[nn.Linear], precision: Precision, rows: Tensor | None = No
 
 
 def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` (rows, n) in e4m3, and the scale (rows, 1) that brings each row back.
+    """`x` (…, n) in e4m3, and the scale (rows, 1) that brings each row back.
 
     The scale is the row's own, found as it passes: nothing is calibrated, and one outlier
     spoils no other row.
     """
-    scale = x.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / FP8_MAX
-    return (x.float() / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
+    x = x.float()
+    scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-12) / FP8_MAX
+    return (x / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale.view(-1, 1)
 
 
-def linear(x: Tensor, w: Weight) -> Tensor:
-    """`x` (…, in) through the layer: (…, out), in `x`'s dtype."""
-    if w.scale is None:
-        return F.linear(x, w.weight, w.bias)
-    return multiply(*quantise(x.flatten(0, -2)), w).unflatten(0, x.shape[:-1])
-
-
-def multiply(rows: Tensor, scale: Tensor, w: Weight) -> Tensor:
-    """`rows` as `quantise` gives them through an fp8 layer: (rows, out) in bf16."""
-    if rows.is_cuda:
-        return torch._scaled_mm(
-            rows, w.weight.t(), scale, w.scale, bias=w.bias, out_dtype=w.bias.dtype, use_fast_accum=True
+def linear(x: Tensor | Rows, w: Weight) -> Tensor:
+    """`x` (…, in) through the layer: (…, out), in the layer's bf16 or float32."""
+    if isinstance(x, Tensor):
+        return functional.linear(x, w.weight, w.bias)
+    shape = x.values.shape[:-1]
+    values = x.values.flatten(0, -2)
+    if values.is_cuda:
+        out = torch._scaled_mm(
+            values,
+            w.weight.t(),
+            x.scale,
+            w.scale,
+            bias=w.bias,
+            out_dtype=w.bias.dtype,
+            use_fast_accum=True,
         )
-    # The same arithmetic, for machines without fp8 matrix units.
-    return ((rows.float() @ w.weight.float().t()) * scale * w.scale + w.bias).to(w.bias.dtype)
+    else:  # the same arithmetic, for machines without fp8 matrix units
+        product = (values.float() @ w.weight.float().t()) * x.scale * w.scale
+        out = (product + w.bias).to(w.bias.dtype)
+    return out.unflatten(0, shape)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from . import ops
 from .linear import Precision, dtype_of
@@ -71,9 +71,7 @@ class MaskDecoder:
         offset = self.semantic.bias.expand(len(queries), 1)
         return rows, torch.cat([embedded @ bias, offset], 1)[..., None]
 
-    def _pixels(
-        self, image: Tensor, levels: list[Tensor], prompt: Tensor, valid: Tensor
-    ) -> Tensor:
+    def _pixels(self, image: Tensor, levels: list[Tensor], prompt: Tensor, valid: Tensor) -> Tensor:
         normed = layer_norm(image, self.norm, self.dtype)
         image = image + image_to_prompt(normed, prompt, valid, self.cross)
         side = levels[-1].shape[-1] // 2
@@ -85,9 +83,11 @@ class MaskDecoder:
 
 def raise_level(x: Tensor, level: Tensor, stage: Stage) -> Tensor:
     """`x` (n, channels, h, w) doubled, with the finer `level` (chips, channels, 2h, 2w) added."""
-    x = F.interpolate(x, scale_factor=2, mode="nearest")
+    x = functional.interpolate(x, scale_factor=2, mode="nearest")
     x = (x.unflatten(0, (len(level), -1)) + level[:, None]).flatten(0, 1)
-    x = F.conv2d(x.contiguous(memory_format=torch.channels_last), stage.kernel, stage.bias, padding=1)
+    x = functional.conv2d(
+        x.contiguous(memory_format=torch.channels_last), stage.kernel, stage.bias, padding=1
+    )
     return group_norm_relu(x, stage.norm, stage.groups)
 
 
@@ -100,5 +100,5 @@ def group_norm_relu(x: Tensor, norm: Norm, groups: int) -> Tensor:
     mean, scale = (part.repeat_interleave(channels // groups, 1) for part in (mean, scale))
     scale = scale * norm.weight
     shift = norm.bias - mean * scale
-    pixels = F.relu(pixels.float() * scale[:, None] + shift[:, None]).to(x.dtype)
+    pixels = functional.relu(pixels.float() * scale[:, None] + shift[:, None]).to(x.dtype)
     return pixels.view(n, height, width, channels).permute(0, 3, 1, 2)

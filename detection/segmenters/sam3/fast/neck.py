@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class Level(NamedTuple):
@@ -54,15 +54,15 @@ def level_forward(tokens: Tensor, level: Level, side: int, window: int) -> Tenso
     x = tokens
     if level.pool:
         x = in_image_order(x, side, window, 0)
-        x = F.max_pool2d(x, 2, 2).permute(0, 2, 3, 1)
-        x = F.linear(x, *level.steps[0]).permute(0, 3, 1, 2)
-        return F.conv2d(x, level.kernel, level.bias, padding=1)
+        x = functional.max_pool2d(x, 2, 2).permute(0, 2, 3, 1)
+        x = functional.linear(x, *level.steps[0]).permute(0, 3, 1, 2)
+        return functional.conv2d(x, level.kernel, level.bias, padding=1)
     for number, (weight, bias) in enumerate(level.steps):
-        x = F.gelu(x) if number else x
-        x = F.linear(x, weight, bias)
+        x = functional.gelu(x) if number else x
+        x = functional.linear(x, weight, bias)
         x = x.unflatten(-1, (4, -1)) if level.doublings else x
     x = in_image_order(x, side, window, level.doublings)
-    return F.conv2d(x, level.kernel, level.bias, padding=1)
+    return functional.conv2d(x, level.kernel, level.bias, padding=1)
 
 
 def in_image_order(tokens: Tensor, side: int, window: int, doublings: int) -> Tensor:
