@@ -17,6 +17,8 @@ from tiny_sam3.truth import Truth
 
 # Queries drawn of a row in a step; more things than this share the steps by chance.
 _DRAWN = 24
+# Found where nothing is, so many pixels are as bad as half of all.
+_MANY_PX = 100
 
 
 def map_loss(
@@ -97,7 +99,6 @@ def _decoded_terms(
     target = torch.zeros_like(decoded.logits)
     box_loss, things = decoded.boxes.sum() * 0, 0
     for row, (queries, matched) in enumerate(pairs):
-        target[:, row, queries] = 1
         if not len(queries):
             continue
         wanted = truths[row].boxes[matched]
@@ -105,15 +106,13 @@ def _decoded_terms(
         box_loss = box_loss + 10 * (found - wanted).abs().sum() / layers
         giou = torch.stack([_giou(layer, wanted).diagonal() for layer in found])
         box_loss = box_loss + (1 - giou).sum() / layers
+        # A query is worth what its box is: one that is off leaves its thing to the map.
+        target[:, row, queries] = giou.detach().clamp(0, 1)
         things += len(queries)
-    positive = target.sum().clamp(min=1)
-    classes = functional.binary_cross_entropy_with_logits(decoded.logits, target, reduction="none")
-    # As many negatives as there are, but no more say than the positives.
-    negative = (1 - target).sum()
-    balance = target + (1 - target) * (positive / negative).clamp(min=0.1)
+    classes = functional.binary_cross_entropy_with_logits(decoded.logits, target)
     return {
-        "presence": presence,
-        "class": 2 * (classes * balance).sum() / balance.sum(),
+        "presence": 2 * presence,
+        "class": 2 * classes,
         "boxes": 0.5 * box_loss / max(1, things),
     }
 
@@ -126,7 +125,8 @@ def _some(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 def _mask_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Cross entropy, a quarter of it for each side of the edge alone, plus Dice.
 
-    All are (n, side, side). Where nothing is wanted, Dice says nothing.
+    All are (n, side, side). Where nothing is wanted, Dice gives way to how much was found: a few
+    pools' worth of pixels are next to nothing to the cross entropy.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     inside, outside = weight * wanted, weight * (1 - wanted)
