@@ -6,12 +6,15 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
+from transformers.models.sam3.modeling_sam3 import (
+    box_cxcywh_to_xyxy,
+    inverse_sigmoid,
+)
 
 from . import ops
-from .linear import Precision, Weight, linear, pack
+from .linear import Part, Precision, Weight, linear, pack
 
 
 class Decoded(NamedTuple):
@@ -29,7 +32,7 @@ class Decoder:
     See `ops.biased_attention`.
     """
 
-    def __init__(self, model: nn.Module, precision: Precision) -> None:
+    def __init__(self, model: Part, precision: Precision) -> None:
         self.decoder = model.detr_decoder
         self.scoring = model.dot_product_scoring
         attentions = [layer.vision_cross_attn for layer in self.decoder.layers]
@@ -78,7 +81,7 @@ def decoder_layer(
     v: Tensor,
     rows: Tensor,
     columns: Tensor,
-    layer: nn.Module,
+    layer: Part,
 ) -> Tensor:
     """Queries look at each other, at the prompt and at the image; then the MLP."""
     at = x + place

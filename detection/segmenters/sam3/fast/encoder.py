@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-from .linear import Precision
+from .linear import Part, Precision
 from .neck import Level, in_image_order, level_forward, level_of
 from .running import part
 from .vit import Trunk
@@ -19,7 +19,7 @@ class FastEncoder:
     """
 
     def __init__(
-        self, model: nn.Module, precision: Precision = "bf16", *, compiled: bool = False
+        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
     ) -> None:
         vision = model.vision_encoder
         self.trunk = Trunk(vision.backbone, precision, compiled=compiled)

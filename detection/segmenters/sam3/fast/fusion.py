@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import ops
-from .linear import Precision, Weight, linear, pack
+from .linear import Part, Precision, Weight, linear, pack
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
 
@@ -29,7 +29,7 @@ class FusionLayer(NamedTuple):
     heads: int
 
 
-def fusion_layer(layer: nn.Module, precision: Precision) -> FusionLayer:
+def fusion_layer(layer: Part, precision: Precision) -> FusionLayer:
     """The weights of a transformers `Sam3DetrEncoderLayer`."""
     attention = layer.self_attn
     return FusionLayer(

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .decoder import Decoder
 from .fusion import fuse, fusion_layer, look_around, look_at_prompt
-from .linear import Precision, dtype_of
+from .linear import Part, Precision, dtype_of
 from .masks import MaskDecoder
 from .prompts import geometry_token
 from .running import part, tensor_float32
@@ -40,7 +40,7 @@ class FastHeads:
     """
 
     def __init__(
-        self, model: nn.Module, precision: Precision = "bf16", *, compiled: bool = False
+        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
     ) -> None:
         half: Precision = "float32" if precision == "float32" else "bf16"
         self.dtype = dtype_of(half)

@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional
 
 from .linear import FP8, FP8_MAX
 
@@ -46,6 +47,7 @@ def _gelu_quantise(
 
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     """One program a row. A row's width is seldom a power of two: it is read in two parts."""
+    x = x.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
     first = 1 << (width.bit_length() - 1)
@@ -88,6 +90,7 @@ def add_norm_quantise(
     x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A few rows a program, each read once."""
+    x, branch = x.contiguous(), branch.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
     out, values = torch.empty_like(x), torch.empty_like(x, dtype=FP8)
@@ -205,6 +208,7 @@ def _prompt_softmax(
 
 def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
     """A few rows a program, head after head: the lines of memory are shared by the heads."""
+    scores, offset = scores.contiguous(), offset.contiguous()
     n, tokens, _ = scores.shape
     heads, words = offset.shape[1:]
     out = torch.empty_like(scores)
@@ -253,6 +257,7 @@ def _box_bias(
 
 def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int) -> Tensor:
     """The hidden layer never leaves the registers. Its second product is in TF32."""
+    edges = edges.contiguous()
     n, queries, _ = edges.shape
     heads, hidden = w2.shape[1:]
     out = edges.new_zeros(2, n, heads, queries + 1, side)
@@ -352,6 +357,7 @@ def _group_sums(
 
 def group_sums(x: Tensor, groups: int) -> Tensor:
     """A run of pixels a program; the programs' sums are added at the end."""
+    x = x.contiguous()
     n, pixels, channels = x.shape
     block, steps = 16, 32
     chunks = triton.cdiv(pixels, block * steps)
@@ -363,7 +369,9 @@ def group_sums(x: Tensor, groups: int) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The matrix library's own fused product."""
+    """The matrix library's own fused product; in float32 the exact GELU, in a pass of its own."""
+    if x.dtype == torch.float32:
+        return functional.gelu(functional.linear(x, weight, bias))
     return _fused(x, weight, bias, use_gelu=True)
 
 

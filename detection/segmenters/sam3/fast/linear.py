@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 Precision = Literal["float32", "bf16", "fp8"]
+
+# A part of transformers' model. mypy knows what such a part holds only as Tensor or Module.
+Part: TypeAlias = Any
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
@@ -67,6 +70,7 @@ def linear(x: Tensor | Rows, w: Weight) -> Tensor:
     """`x` (…, in) through the layer: (…, out), in the layer's bf16 or float32."""
     if isinstance(x, Tensor):
         return functional.linear(x, w.weight, w.bias)
+    assert w.scale is not None  # noqa: S101  for mypy: an fp8 layer
     shape = x.values.shape[:-1]
     values = x.values.flatten(0, -2)
     if values.is_cuda:

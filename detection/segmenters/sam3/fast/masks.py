@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from . import ops
-from .linear import Precision, dtype_of
+from .linear import Part, Precision, dtype_of
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
 
@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 class MaskDecoder:
     """The weights of a transformers `Sam3MaskDecoder`."""
 
-    def __init__(self, decoder: nn.Module, precision: Precision) -> None:
+    def __init__(self, decoder: Part, precision: Precision) -> None:
         self.dtype = dtype_of(precision)
         self.norm = norm_of(decoder.prompt_cross_attn_norm)
         self.cross: CrossWeights = cross_weights(decoder.prompt_cross_attn)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .linear import Part
+
 
 class Level(NamedTuple):
     """One level: matrix products on the tokens, then a 3 x 3 convolution.
@@ -24,9 +26,9 @@ class Level(NamedTuple):
     bias: Tensor
 
 
-def level_of(layer: nn.Module, dtype: torch.dtype) -> Level:
+def level_of(layer: Part, dtype: torch.dtype) -> Level:
     """The weights of a transformers `Sam3FPNLayer`."""
-    ups = [part for part in layer.scale_layers if isinstance(part, nn.ConvTranspose2d)]
+    ups: list[Part] = [p for p in layer.scale_layers if isinstance(p, nn.ConvTranspose2d)]
     project = layer.proj1.weight.detach().float().flatten(1)
     shift = layer.proj1.bias.detach().float()
     steps = [_upsampling(up.weight.detach(), up.bias.detach()) for up in ups[:-1]]

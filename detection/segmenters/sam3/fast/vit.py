@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import ops
-from .linear import FP8, FP8_MAX, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
+from .linear import FP8, FP8_MAX, Part, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
 from .running import part
 
 
@@ -87,7 +87,7 @@ class Trunk:
     computed once, and the patches cut by a matrix product.
     """
 
-    def __init__(self, vit: nn.Module, precision: Precision, *, compiled: bool) -> None:
+    def __init__(self, vit: Part, precision: Precision, *, compiled: bool) -> None:
         config = vit.config
         self.dtype = dtype_of(precision)
         self.side = config.image_size // config.patch_size
@@ -108,7 +108,7 @@ class Trunk:
         self.block = part(block_forward, compiled=compiled)
         self.blocks = [self._block(layer, precision) for layer in vit.layers]
 
-    def _block(self, layer: nn.Module, precision: Precision) -> Block:
+    def _block(self, layer: Part, precision: Precision) -> Block:
         attention = layer.attention
         norm1 = norm_of(layer.layer_norm1)
         heads, head = attention.num_attention_heads, attention.head_dim
