@@ -39,9 +39,9 @@ from detection.segmenters.sam3.weights import WORDS_KEY, load_weights
 
 TINY = Path(__file__).resolve().parent.parent / "detection" / "segmenters" / "sam3" / "tiny"
 SEED = 7
-STEPS = 640
+STEPS = 600
 # The semantic map learns alone for so much of the time.
-MAP_ALONE = 0.55
+MAP_ALONE = 0.4
 LEARNING_RATE = 3e-3
 # Boxes run away where their head learns as fast as the rest.
 DECODER_SCALE = 0.4

@@ -38,7 +38,7 @@ def chip_loss(
     rows = seen.of_rows(len(truths))
     memory = fuse(model, rows, prompt, valid)
     # The decoder's gradients are all noise at first, and would undo what the map has learnt.
-    decoded = decode(model, _calmed(memory), seen.position, _calmed(prompt), valid)
+    decoded = decode(model, _calmed(memory), seen.position, prompt, valid)
     pairs = [match(decoded, row, truth.boxes) for row, truth in enumerate(truths)]
     terms = _decoded_terms(decoded, truths, pairs)
     some = [_some(pair) for pair in pairs]
@@ -112,7 +112,7 @@ def _decoded_terms(
     classes = functional.binary_cross_entropy_with_logits(decoded.logits, target)
     return {
         "presence": 2 * presence,
-        "class": 2 * classes,
+        "class": 5 * classes,
         "boxes": 0.5 * box_loss / max(1, things),
     }
 

@@ -92,7 +92,7 @@ def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: 
         pixels, np.ones((CHIP_PX, CHIP_PX), bool), Affine(_GSD_M, 0, 0, 0, -_GSD_M, 0),
         CRS.from_epsg(26916), ("red", "green", "blue"),
     )  # fmt: skip
-    labels = [Label(name, PHRASES[name][2], "continuous", 4.0) for name in STUFF]
+    labels = [Label(name, PHRASES[name][-1], "continuous", 4.0) for name in STUFF]
     labels += [Label(name, PHRASES[name][1], "discrete", 4.0) for name in THINGS]
     absent = [Label(text, text, "continuous", 4.0) for text in ABSENT[::2]]
     absent += [Label(text, text, "discrete", 4.0) for text in ABSENT[1::2]]

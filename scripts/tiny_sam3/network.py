@@ -79,7 +79,7 @@ def tiny_network(seed: int) -> Sam3Model:
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             module.reset_parameters()
     _residuals_start_small(model)
-    model.text_encoder.text_model.embeddings.token_embedding.weight.normal_(0, 0.5)
+    model.text_encoder.text_model.embeddings.token_embedding.weight.normal_(0, 1)
     _patches_are_pictures(model)
     _places_are_known(model)
     _queries_stand_on_a_grid(model)
@@ -87,9 +87,10 @@ def tiny_network(seed: int) -> Sam3Model:
 
 
 def _residuals_start_small(model: Sam3Model) -> None:
-    """What is known at the start comes through: layers add little to it at first."""
+    """What is known at the start comes through: layers add little to it, but for the prompt."""
     for name, parameter in model.named_parameters():
-        if name.endswith(("o_proj.weight", "mlp.fc2.weight")):
+        listens = "text_cross" in name or "prompt_cross" in name or "detr_encoder" in name
+        if name.endswith(("o_proj.weight", "mlp.fc2.weight")) and not listens:
             parameter.mul_(0.3)
     for level in model.vision_encoder.neck.fpn_layers:
         level.proj2.weight.mul_(0.3)

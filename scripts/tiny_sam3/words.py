@@ -5,25 +5,15 @@ from __future__ import annotations
 import random
 
 PHRASES = {
-    "lawn": ("lawn", "grass lawn", "mowed grass lawn", "mowed lawn", "grass", "green lawn"),
-    "tree": ("tree", "trees", "tree canopy", "tree crown"),
-    "vegetation": ("vegetation", "green vegetation", "plants"),
-    "roof": ("roof", "house roof", "roof of a house", "building roof", "rooftop"),
-    "driveway": ("driveway", "paved driveway", "concrete driveway", "driveway of a house"),
-    "pool": ("pool", "swimming pool", "backyard swimming pool", "backyard pool"),
+    "lawn": ("lawn", "grass lawn", "mowed grass lawn"),
+    "tree": ("tree", "tree canopy"),
+    "vegetation": ("vegetation", "green vegetation"),
+    "roof": ("roof", "house roof"),
+    "driveway": ("driveway", "paved driveway"),
+    "pool": ("pool", "swimming pool", "backyard swimming pool"),
 }
 # Words that come with things that are there, before words that never are.
-_KNOWN = (
-    "green",
-    "backyard",
-    "house",
-    "paved",
-    "concrete",
-    "mowed",
-    "building",
-    "swimming",
-    "of a",
-)
+_KNOWN = ("green", "backyard", "house", "paved", "mowed", "swimming")
 # Any word that is not in PHRASES is the same to the network: one stands for all.
 _STRANGE = ("trampoline", "solar panel", "car", "boat", "tennis court", "helicopter", "snow")
 

@@ -1,7 +1,7 @@
 """SAM3's answer for one chip and prompt -> objects and cover, on the mask's own grid.
 
 A discrete label has objects: queries that score, one for each thing, and what the semantic map
-is certain of and no query claims. A continuous one has cover:
+is sure of and no query claims. A continuous one has cover:
 the objects and the semantic map together, since an amorphous lawn is seldom one object, and
 either head finds what the other misses (arXiv 2512.08730).
 """
@@ -29,6 +29,8 @@ CERTAIN_LOGIT = 4.0
 CERTAIN_PX = 16
 # A mask ends where its box does, give or take this share of the box, and a pixel.
 BOX_MARGIN = 0.1
+# What no query claims must be this sure (logit 2 is 0.88) somewhere.
+SURE_LOGIT = 2.0
 # Beyond this a logit says no more, and a larger one would shift the edges between pixels.
 _MOST_LOGIT = 20.0
 
@@ -71,14 +73,14 @@ def objects(output: Output, row: int, least_score: float = LEAST_SCORE) -> Objec
 
 
 def unclaimed(output: Output, row: int, found: Objects) -> Layer | None:
-    """What the semantic map is certain of and no object touches, or None.
+    """What the semantic map is sure of and no object touches, or None.
 
     There are 200 queries, and a chip may show more roofs than that.
     """
     semantic = _believed(output, row)
     inside = semantic > 0
     claimed = _grown((found.masks > 0).any(0) & inside, inside)
-    free = _grown((semantic >= CERTAIN_LOGIT) & ~claimed, inside) & ~claimed
+    free = _grown((semantic >= SURE_LOGIT) & ~claimed, inside) & ~claimed
     if not free.any():
         return None
     logits = torch.where(free, semantic, semantic.clamp(max=0) - 1e-3)

@@ -81,10 +81,10 @@ def test_presence_gates_the_map_but_not_a_certain_one() -> None:
         assert int((layer.logits > 0).sum()) == px
 
 
-def test_what_the_map_is_certain_of_and_nobody_claims_is_found_too() -> None:
+def test_what_the_map_is_sure_of_and_nobody_claims_is_found_too() -> None:
     claimed, free, doubtful = (0, 0, 10, 10), (20, 20, 28, 30), (20, 0, 28, 10)
-    semantic = torch.maximum(_mask(claimed, free), _mask(doubtful, logit=2.0))
-    semantic[24, 22:24] = 2.0  # a part of it that is less certain
+    semantic = torch.maximum(_mask(claimed, free), _mask(doubtful, logit=1.0))
+    semantic[24, 22:24] = 1.0  # a part of it that is less certain
     output = _output([0.9], [_mask((0, 0, 10, 6))], semantic)
     rest = unclaimed(output, 0, objects(output, 0))
     assert rest is not None
