@@ -161,6 +161,7 @@ def save(model: Sam3Model, folder: Path) -> None:
     state[WORDS_KEY] = ids.int()
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / "model.safetensors", {"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # it writes what only its owner may read
     model.config.save_pretrained(folder)
 
 
