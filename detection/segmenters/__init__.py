@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import os
+from importlib.resources import files
+
 from detection.errors import SegmenterError
 from detection.segmenters.protocol import Segmenter
 
-SEGMENTERS = ("spectral",)
+SEGMENTERS = ("spectral", "sam3", "sam3-tiny")
 
 
 def check_segmenter(name: str) -> None:
     """Find a wrong name without the seconds that it takes to build a segmenter.
 
     Raises:
-        SegmenterError: no such segmenter.
+        SegmenterError: no such segmenter, or sam3 without weights.
     """
     if name not in SEGMENTERS:
         raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
+    if name == "sam3" and not os.environ.get("SAM3_WEIGHTS"):
+        raise SegmenterError(
+            "SEGMENTER=sam3 needs SAM3_WEIGHTS: a folder, a file (.safetensors or Meta's sam3.pt) "
+            "or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
+        )
 
 
 def build_segmenter(name: str) -> Segmenter:
-    """The segmenter of a name in `SEGMENTERS`.
+    """The segmenter of a name in `SEGMENTERS`; sam3's weights are what SAM3_WEIGHTS names.
 
     Raises:
-        SegmenterError: no such segmenter, or torch is not installed.
+        SegmenterError: no such segmenter, weights that cannot be loaded, or torch or transformers
+            is not installed.
     """
     check_segmenter(name)
     try:
-        from detection.segmenters.spectral import Spectral
+        if name == "spectral":
+            from detection.segmenters.spectral import Spectral
+
+            return Spectral()
+        from detection.segmenters.sam3.segmenter import Sam3
+        from detection.segmenters.sam3.weights import load_weights
     except ModuleNotFoundError as error:
         raise SegmenterError(
             f"segmenter {name!r} needs {error.name}: install lotline[detection]"
         ) from error
-    return Spectral()
+    if name == "sam3-tiny":
+        tiny = files("detection.segmenters.sam3").joinpath("tiny")
+        return Sam3(load_weights(str(tiny)), name)
+    return Sam3(load_weights(os.environ["SAM3_WEIGHTS"]), name)

@@ -1,0 +1,15 @@
+"""SAM3: what a text prompt names, found in chips.
+
+    tokens       text -> token ids, offline
+    preprocess   chips -> the pixels that the network takes
+    exemplars    boxes and points that show what is meant
+    prompts      text (once a phrase) and exemplars -> the tokens of a prompt
+    forward      pixels and prompts -> scores, boxes, masks, the semantic map
+    postprocess  those -> objects (discrete labels) and cover (continuous ones)
+    keymap       names of tensors: Meta's and the hub's to transformers'
+    weights      a folder, file or hub id -> a network, strictly and by SHA-256
+    segmenter    all of it behind the `Segmenter` protocol
+    tiny/        weights of a small network for tests, trained on the synthetic county
+
+Importing this loads no torch.
+"""

@@ -1,0 +1,204 @@
+"""Boxes and points on a chip that show what is meant, or what is not -> tokens of a prompt.
+
+The arithmetic is Meta's geometry encoder (facebookresearch/sam3, `geometry_encoders.py`), of
+which transformers has all but the points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Sam3Model
+
+from detection.errors import SegmenterError
+
+_POINT_LAYERS = ("points_direct_project", "points_pool_project", "points_pos_enc_project")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box round one example, in pixels of the chip; not `wanted` says "nothing like this"."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    wanted: bool = True
+
+    def in_units(self, width: float, height: float) -> Box:
+        """The same in 0..1 of a chip of that size."""
+        return Box(
+            self.left / width, self.top / height, self.right / width, self.bottom / height,
+            self.wanted,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point on an example, in pixels of the chip from its upper left corner."""
+
+    x: float
+    y: float
+    wanted: bool = True
+
+    def in_units(self, width: float, height: float) -> Point:
+        """The same in 0..1 of a chip of that size."""
+        return Point(self.x / width, self.y / height, self.wanted)
+
+
+Exemplar = Box | Point
+
+
+def add_points(model: Sam3Model) -> None:
+    """Give a network of transformers the three layers that encode points; weights come later."""
+    width = model.geometry_encoder.hidden_size
+    for name, inputs in zip(_POINT_LAYERS, (2, width, width), strict=True):
+        setattr(model.geometry_encoder, name, nn.Linear(inputs, width))
+
+
+def has_points(model: Sam3Model) -> bool:
+    """Whether the network can encode points."""
+    return hasattr(model.geometry_encoder, _POINT_LAYERS[0])
+
+
+def geometry_tokens(
+    model: Sam3Model,
+    features: Tensor,
+    position: Tensor,
+    exemplars: Sequence[Sequence[Exemplar]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The CLS token and those of the exemplars, and which of them are valid.
+
+    A prompt without exemplars still has the CLS token: Meta's model was trained so, and
+    transformers leaves it out.
+
+    Args:
+        features: (n, channels, h, w), the coarsest level of the pyramid.
+        position: (1, channels, h, w), its position encoding.
+        exemplars: for each of the n rows its own, in 0..1 of the chip; None is none at all.
+
+    Returns:
+        tokens (n, 1 + k, channels) and valid (n, 1 + k) bool, k the most exemplars of a row.
+
+    Raises:
+        SegmenterError: points, where the weights hold no encoder for them.
+    """
+    encoder = model.geometry_encoder
+    rows = features.shape[0]
+    cls = encoder.cls_embed.weight.expand(rows, 1, -1)
+    valid = torch.ones(rows, 1, dtype=torch.bool, device=features.device)
+    tokens, attend = cls, None
+    if exemplars is not None and any(exemplars):
+        shown, shown_valid = _shown(model, features, exemplars)
+        tokens, valid = torch.cat([cls, shown], 1), torch.cat([valid, shown_valid], 1)
+        attend = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
+    tokens = encoder.prompt_layer_norm(encoder.final_proj(tokens))
+    flat = features.flatten(2).transpose(1, 2)
+    flat_position = position.flatten(2).transpose(1, 2).expand(rows, -1, -1)
+    for layer in encoder.layers:
+        tokens = layer(
+            prompt_feats=tokens,
+            vision_feats=flat,
+            vision_pos_encoding=flat_position,
+            prompt_mask=attend,
+        )
+    return encoder.output_layer_norm(tokens), valid
+
+
+def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """The mean of the features (channels, h, w) in each of size x size bins of k boxes.
+
+    He et al. (2017), Mask R-CNN, as torchvision's `roi_align` does it without `aligned` and with
+    as many samples a bin as it has cells. An average of bilinear samples on a grid is a product
+    with one matrix for the rows and one for the columns.
+
+    Args:
+        boxes: (k, 4) left, top, right, bottom in cells of the features.
+
+    Returns:
+        (k, channels, size, size)
+    """
+    height, width = features.shape[-2:]
+    pooled = []
+    for left, top, right, bottom in boxes.tolist():
+        down = _averaging(top, bottom, height, size).to(features)
+        across = _averaging(left, right, width, size).to(features)
+        pooled.append(torch.einsum("ih,chw,jw->cij", down, features, across))
+    return torch.stack(pooled)
+
+
+def _averaging(start: float, end: float, cells: int, bins: int) -> Tensor:
+    """(bins, cells): how much of each cell is in the mean of each bin."""
+    step = max(end - start, 1.0) / bins
+    samples = math.ceil(step)
+    at = start + (torch.arange(bins * samples, dtype=torch.float64) + 0.5) * step / samples
+    seen = ((at >= -1) & (at <= cells)).double() / samples
+    at = at.clamp(0, cells - 1)
+    low = at.floor().long()
+    share = at - low
+    of_bin = torch.arange(bins).repeat_interleave(samples)
+    weights = torch.zeros(bins, cells, dtype=torch.float64)
+    weights.index_put_((of_bin, low), (1 - share) * seen, accumulate=True)
+    high = (low + 1).clamp(max=cells - 1)
+    return weights.index_put_((of_bin, high), share * seen, accumulate=True)
+
+
+def _shown(
+    model: Sam3Model, features: Tensor, exemplars: Sequence[Sequence[Exemplar]]
+) -> tuple[Tensor, Tensor]:
+    """Tokens (n, k, channels) of the exemplars, zeros where a row has fewer than k; and valid."""
+    encoder = model.geometry_encoder
+    normed = encoder.vision_layer_norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    most = max(map(len, exemplars))
+    tokens = features.new_zeros(len(exemplars), most, features.shape[1])
+    valid = torch.zeros(len(exemplars), most, dtype=torch.bool, device=features.device)
+    for row, shown in enumerate(exemplars):
+        for column, exemplar in enumerate(shown):
+            if isinstance(exemplar, Box):
+                token = _box_token(model, normed[row], exemplar)
+            else:
+                token = _point_token(model, normed[row], exemplar)
+            tokens[row, column] = token + encoder.label_embed.weight[int(exemplar.wanted)]
+            valid[row, column] = True
+    return tokens, valid
+
+
+def _box_token(model: Sam3Model, features: Tensor, box: Box) -> Tensor:
+    """(channels,) of one box."""
+    encoder = model.geometry_encoder
+    height, width = features.shape[-2:]
+    corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).to(features)
+    pooled = roi_align(
+        features, corners * corners.new_tensor([width, height] * 2), encoder.roi_size
+    )
+    middle = (corners[:, :2] + corners[:, 2:]) / 2
+    extent = corners[:, 2:] - corners[:, :2]
+    place = encoder._encode_box_coordinates(*middle.unbind(1), *extent.unbind(1))
+    token = encoder.boxes_direct_project(torch.cat([middle, extent], 1))
+    token = token + encoder.boxes_pool_project(pooled).flatten(1)
+    whole: Tensor = token + encoder.boxes_pos_enc_project(place)
+    return whole[0]
+
+
+def _point_token(model: Sam3Model, features: Tensor, point: Point) -> Tensor:
+    """(channels,) of one point."""
+    if not has_points(model):
+        raise SegmenterError(
+            "these weights cannot read points: transformers' layout of SAM3 leaves their encoder "
+            "out. Show a box round the example instead, or load Meta's sam3.pt"
+        )
+    encoder = model.geometry_encoder
+    at = torch.tensor([[point.x, point.y]]).to(features)
+    pooled = functional.grid_sample(
+        features[None], (2 * at - 1)[None, None], align_corners=False
+    ).flatten(1)
+    place = torch.cat(encoder.position_encoding.encode_1d_positions(*at.unbind(1)), 1)
+    # In the order of _POINT_LAYERS.
+    parts = zip(_POINT_LAYERS, (at, pooled, place), strict=True)
+    whole: Tensor = sum(encoder.get_submodule(name)(part) for name, part in parts)
+    return whole[0]

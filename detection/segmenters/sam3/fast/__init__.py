@@ -1,0 +1,7 @@
+"""SAM3's forward pass rebuilt for speed, from the weights of a loaded transformers `Sam3Model`."""
+
+from .encoder import FastEncoder
+from .heads import FastHeads, Found
+from .running import Replayed
+
+__all__ = ["FastEncoder", "FastHeads", "Found", "Replayed"]

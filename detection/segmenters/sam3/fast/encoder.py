@@ -1,0 +1,54 @@
+"""SAM3's image encoder, made for speed, with the outputs of `model.vision_encoder`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+from .linear import Part, Precision
+from .neck import Level, in_image_order, level_forward, level_of
+from .running import part
+from .vit import Trunk
+
+
+class FastEncoder:
+    """The ViT and neck of a loaded `Sam3Model`, with weights of its own in `precision`.
+
+    It runs anywhere. It is quick on a CUDA GPU when `compiled`, and quickest under `Replayed`.
+    """
+
+    def __init__(
+        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
+    ) -> None:
+        vision = model.vision_encoder
+        self.trunk = Trunk(vision.backbone, precision, compiled=compiled)
+        self.levels = [level_of(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
+        self.level = part(level_forward, compiled=compiled)
+        self.positions = vision.neck.position_encoding
+
+    def __call__(self, pixels: Tensor) -> Sam3VisionEncoderOutput:
+        """`pixels` (n, 3, size, size), as the model's preprocessing makes them."""
+        with torch.inference_mode():
+            tokens = self.trunk(pixels)
+            maps = self._maps(tokens, self.levels)
+            image = in_image_order(tokens, self.trunk.side, self.trunk.window, 0)
+            return Sam3VisionEncoderOutput(
+                last_hidden_state=image.flatten(2).transpose(1, 2),
+                fpn_hidden_states=maps,
+                fpn_position_encoding=tuple(self._position(level) for level in maps),
+            )
+
+    def pyramid(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Only what the heads read: the three finest maps, the finest first."""
+        with torch.inference_mode():
+            return self._maps(self.trunk(pixels), self.levels[:3])
+
+    def _maps(self, tokens: Tensor, levels: list[Level]) -> tuple[Tensor, ...]:
+        side, window = self.trunk.side, self.trunk.window
+        return tuple(self.level(tokens, level, side, window) for level in levels)
+
+    def _position(self, level: Tensor) -> Tensor:
+        one = torch.Size((1, *level.shape[1:]))
+        position: Tensor = self.positions(one, level.device, torch.float32)
+        return position.to(level.dtype).expand_as(level)

@@ -1,0 +1,86 @@
+"""From the image's features and prompts to masks, boxes and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .decoder import Decoder
+from .fusion import fuse, fusion_layer, look_around, look_at_prompt
+from .linear import Part, Precision, dtype_of
+from .masks import MaskDecoder
+from .prompts import geometry_token
+from .running import part, tensor_float32
+
+
+class Found(NamedTuple):
+    """Of n = chips x prompts, chip by chip, q queries each.
+
+    `masks` (n, q, h, w) and `semantic` (n, 1, h, w) are logits in the heads' precision; `boxes`
+    (n, q, 4) are xyxy in 0…1, `logits` (n, q) and `presence` (n, 1) float32.
+    """
+
+    masks: Tensor
+    boxes: Tensor
+    logits: Tensor
+    presence: Tensor
+    semantic: Tensor
+
+
+class FastHeads:
+    """All of a loaded `Sam3Model` that comes after its image encoder, for text prompts.
+
+    The prompt carries the geometry encoder's token, as in Meta's model. The decoder and the
+    boxes stay in float32 (its products in TF32, unless `precision` is float32); fp8 is for the
+    image encoder, here it means bf16.
+    """
+
+    def __init__(
+        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
+    ) -> None:
+        half: Precision = "float32" if precision == "float32" else "bf16"
+        self.dtype = dtype_of(half)
+        self.geometry = model.geometry_encoder
+        self.positions = model.vision_encoder.neck.position_encoding
+        self.layers = [fusion_layer(layer, half) for layer in model.detr_encoder.layers]
+        self.decode = part(Decoder(model, half).__call__, compiled=compiled)
+        self.draw = part(MaskDecoder(model.mask_decoder, half).__call__, compiled=compiled)
+        self.token = part(geometry_token, compiled=compiled)
+        self.parts = (part(look_around, compiled=compiled), part(look_at_prompt, compiled=compiled))
+        self.rounding = nullcontext if half == "float32" else tensor_float32
+
+    def __call__(
+        self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None
+    ) -> Found:
+        """Look for each of the prompts on each of the chips.
+
+        `maps` are the encoder's feature maps (a fourth is left aside), `text` (prompts, t,
+        channels) the projected text with `valid` (prompts, t). With `top`, only so many queries
+        of the highest logits come back, best first: masks of all would be 33 MB a prompt.
+        """
+        with torch.inference_mode(), self.rounding():
+            fine, middle, coarse = (level.to(self.dtype) for level in maps[:3])
+            image = coarse.flatten(2).transpose(1, 2)
+            chips, prompts = len(image), len(text)
+            shape = torch.Size((1, *coarse.shape[1:]))
+            position = self.positions(shape, coarse.device, torch.float32)
+            position = position.flatten(2)[0].t().contiguous()
+
+            token = self.token(self.geometry, image, position)
+            prompt = torch.cat(
+                [text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1
+            )
+            valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
+            image = fuse(image, position, prompt, valid, self.layers, *self.parts)
+            decoded = self.decode(image, position, prompt, valid)
+            queries, boxes, logits = decoded.queries, decoded.boxes, decoded.logits
+            if top is not None:
+                logits, order = logits.topk(top)
+                boxes = boxes.take_along_dim(order[..., None], 1)
+                queries = queries.take_along_dim(order[..., None], 1)
+            masks, semantic = self.draw(image, [fine, middle], prompt, valid, queries)
+            return Found(masks, boxes, logits, decoded.presence, semantic)

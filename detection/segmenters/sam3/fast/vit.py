@@ -1,0 +1,204 @@
+"""SAM3's image encoder (a ViT with windows) without its layout copies.
+
+The tokens are put into window order once, while the image is cut into patches, and stay in it:
+a window is then a run of rows, and the global layers do not mind the order of their tokens as
+long as the rotary angles are in the same one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import ops
+from .linear import FP8, FP8_MAX, Part, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
+from .running import part
+
+
+class Norm(NamedTuple):
+    """A layer norm's weights, each (channels,) in float32."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+class Block(NamedTuple):
+    """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image."""
+
+    norm1: Norm
+    qkv: Weight
+    out: Weight
+    norm2: Norm
+    up: Weight
+    down: Weight
+    cos: Tensor
+    sin: Tensor
+    heads: int
+
+
+def norm_of(layer: nn.LayerNorm) -> Norm:
+    """The weights of a layer norm."""
+    return Norm(layer.weight.detach().float(), layer.bias.detach().float(), layer.eps)
+
+
+def layer_norm(x: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:
+    """In float32 whatever `x` is; the result in `dtype`."""
+    return functional.layer_norm(x.float(), (x.shape[-1],), norm.weight, norm.bias, norm.eps).to(
+        dtype
+    )
+
+
+def window_order(side: int, window: int) -> Tensor:
+    """Row-major indices of a square grid's tokens, window after window: (side * side,).
+
+    Raises:
+        ValueError: the windows do not cover the grid exactly.
+    """
+    if side % window:
+        raise ValueError(
+            f"a grid of {side} x {side} tokens is not made of windows of {window}: "
+            f"choose an image size that is a multiple of {window} patches"
+        )
+    grid = torch.arange(side * side).view(side // window, window, side // window, window)
+    return grid.permute(0, 2, 1, 3).flatten()
+
+
+def value_bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
+    """What no value of attention can exceed, channel by channel, whatever the image.
+
+    A normed token has a length of sqrt(channels), and attention is a weighted mean of values. So
+    the scale of its fp8 result is known from the weights alone; that such a bound is seldom
+    reached costs a floating-point format nothing.
+    """
+    length = math.sqrt(weight.shape[1])
+    return length * (weight * norm.weight).norm(dim=1) + (weight @ norm.bias + bias).abs()
+
+
+class Trunk:
+    """The ViT of a loaded model, rebuilt: pixels to tokens in window order.
+
+    Its arithmetic is transformers'; what differs is the order of the tokens, packed weights
+    (q, k and v in one product, the pairs that RoPE turns laid side by side), RoPE's angles
+    computed once, and the patches cut by a matrix product.
+    """
+
+    def __init__(self, vit: Part, precision: Precision, *, compiled: bool) -> None:
+        config = vit.config
+        self.dtype = dtype_of(precision)
+        self.side = config.image_size // config.patch_size
+        self.window = config.window_size
+        self.shape = (self.side // self.window, self.window, config.patch_size)
+        device = vit.layer_norm.weight.device
+        self.order = window_order(self.side, self.window).to(device)
+        self.norm = norm_of(vit.layer_norm)
+
+        kernel = vit.embeddings.patch_embeddings.projection.weight.detach().flatten(1)
+        # Rows of a multiple of 16 bytes: matrix units read nothing else at full speed.
+        self.kernel = functional.pad(kernel, (0, -kernel.shape[1] % 8)).to(self.dtype)
+        position = vit.embeddings._tile_position_embeddings(
+            vit.embeddings.position_embeddings.detach(), self.side, self.side
+        )
+        self.position = position[0, self.order].to(self.dtype)
+        self.embed = part(embed, compiled=compiled)
+        self.block = part(block_forward, compiled=compiled)
+        self.blocks = [self._block(layer, precision) for layer in vit.layers]
+
+    def _block(self, layer: Part, precision: Precision) -> Block:
+        attention = layer.attention
+        norm1 = norm_of(layer.layer_norm1)
+        heads, head = attention.num_attention_heads, attention.head_dim
+        v, out = attention.v_proj, attention.o_proj
+        v_weight, v_bias = v.weight.detach(), v.bias.detach()
+        out_weight = out.weight.detach()
+        if precision == "fp8":
+            limit = value_bound(v_weight, v_bias, norm1) / FP8_MAX
+            v_weight, v_bias = v_weight / limit[:, None], v_bias / limit
+            out_weight = out_weight * limit
+
+        # RoPE turns channels 2i and 2i+1 of a head together. With all even channels first, the
+        # partner lies half a head away; queries and keys permuted alike have the same products.
+        halves = torch.cat([torch.arange(0, head, 2), torch.arange(1, head, 2)])
+        rows = (torch.arange(heads)[:, None] * head + halves).flatten().to(v_weight.device)
+        q, k = attention.q_proj, attention.k_proj
+        weight = torch.cat([q.weight.detach()[rows], k.weight.detach()[rows], v_weight])
+        bias = torch.cat([q.bias.detach()[rows], k.bias.detach()[rows], v_bias])
+
+        cos, sin = layer.rotary_emb(self.position, layer.position_ids)
+        order = slice(None) if layer.window_size else self.order
+        cos, sin = (angles[0, order, ::2].float().contiguous() for angles in (cos, sin))
+        return Block(
+            norm1=norm1,
+            qkv=weight_of(weight, bias, precision),
+            out=weight_of(out_weight, out.bias.detach(), precision),
+            norm2=norm_of(layer.layer_norm2),
+            up=pack([layer.mlp.fc1], precision),
+            down=pack([layer.mlp.fc2], precision),
+            cos=cos,
+            sin=sin,
+            heads=heads,
+        )
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """`pixels` (n, 3, size, size) to tokens (n, tokens, channels), in window order."""
+        x = self.embed(pixels, self.shape, self.kernel, self.position, self.norm)
+        branch = torch.zeros_like(x)
+        for block in self.blocks:
+            x, branch = self.block(x, branch, block)
+        return x + branch
+
+
+def embed(
+    pixels: Tensor, shape: tuple[int, int, int], kernel: Tensor, position: Tensor, norm: Norm
+) -> Tensor:
+    """Patches as rows, one matrix product, positions, norm: (n, tokens, channels).
+
+    `shape` is windows a side, patches a window's side, pixels a patch's side.
+    """
+    windows, window, patch = shape
+    x = pixels.to(kernel.dtype).view(
+        len(pixels), -1, windows, window, patch, windows, window, patch
+    )
+    x = x.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(len(pixels), (windows * window) ** 2, -1)
+    x = functional.pad(x, (0, kernel.shape[1] - x.shape[-1]))
+    return layer_norm(functional.linear(x, kernel) + position, norm, kernel.dtype)
+
+
+def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
+    """One layer: the residual stream, and what the next layer's first kernel adds to it.
+
+    Both are (n, tokens, channels). Sum and norm are one pass over memory this way.
+    """
+    x, normed = add_norm(x, branch, w.norm1, w.qkv)
+    x, normed = add_norm(x, linear(attend(linear(normed, w.qkv), w), w.out), w.norm2, w.up)
+    return x, mlp(normed, w.up, w.down)
+
+
+def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, Tensor | Rows]:
+    """The sum, and its norm as the layer `w` reads it."""
+    if w.scale is None:
+        x = x + branch
+        return x, layer_norm(x, norm, branch.dtype)
+    x, values, scale = ops.add_norm_quantise(x, branch, *norm)
+    return x, Rows(values, scale)
+
+
+def attend(qkv: Tensor, w: Block) -> Tensor | Rows:
+    """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
+    ops.turn(qkv, w.cos, w.sin, w.heads)
+    q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
+    if w.out.scale is None:
+        return ops.attention(q, k, v, qkv.dtype).view(*qkv.shape[:2], -1)
+    seen = ops.attention(q, k, v, FP8).view(*qkv.shape[:2], -1)
+    return Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
+
+
+def mlp(x: Tensor | Rows, up: Weight, down: Weight) -> Tensor:
+    """Two linear layers with a GELU between them."""
+    if isinstance(x, Tensor):
+        return linear(ops.linear_gelu(x, up.weight, up.bias), down)
+    return linear(Rows(*ops.gelu_quantise(linear(x, up))), down)

@@ -1,0 +1,202 @@
+"""Pixels and prompts -> scores, boxes, masks and the semantic map: SAM3's forward pass.
+
+The modules are transformers'; what lies between them is ours, because their own `forward`
+leaves out the CLS token, reads two numbers back from the device in each decoder layer (which
+also breaks a compiled graph), and computes a level of the pyramid that nothing uses.
+
+Rows are chips times prompts, chip by chip: the encoder runs once a chip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import Sam3Model
+from transformers.models.sam3.modeling_sam3 import inverse_sigmoid
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pyramid:
+    """What the encoder saw of n chips.
+
+    Attributes:
+        levels: (n, channels, 4s, 4s), (n, channels, 2s, 2s) and (n, channels, s, s).
+        position: (1, channels, s, s) float32, the position encoding of the coarsest.
+    """
+
+    levels: tuple[Tensor, ...]
+    position: Tensor
+
+    def of_rows(self, prompts: int) -> Pyramid:
+        """Each chip repeated for its prompts."""
+        levels = tuple(level.repeat_interleave(prompts, 0) for level in self.levels)
+        return Pyramid(levels, self.position)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """Queries of n rows after each of the decoder's layers, all float32.
+
+    Attributes:
+        queries: (layers, n, q, channels)
+        boxes: (layers, n, q, 4) as centre x, centre y, width, height in 0..1 of the chip.
+        logits: (layers, n, q), how well each fits the prompt.
+        presence: (layers, n), the logit that there is anything to find.
+    """
+
+    queries: Tensor
+    boxes: Tensor
+    logits: Tensor
+    presence: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What SAM3 says of n rows.
+
+    Attributes:
+        scores: (n, q) in 0..1: fits the prompt, times there is anything to find.
+        presence: (n,) in 0..1.
+        boxes: (n, q, 4) left, top, right, bottom in 0..1 of the chip.
+        masks: (n, q, 4s, 4s) logits.
+        semantic: (n, 4s, 4s) logits.
+    """
+
+    scores: Tensor
+    presence: Tensor
+    boxes: Tensor
+    masks: Tensor
+    semantic: Tensor
+
+
+class _StaticShape:
+    """Stands in for the decoder's tensor of spatial shapes; its numbers are plain integers."""
+
+    shape = (1, 2)
+
+    def __init__(self, height: int, width: int) -> None:
+        self._size = (height, width)
+
+    def __getitem__(self, index: tuple[int, int]) -> int:
+        return self._size[index[1]]
+
+
+def set_precision(model: Sam3Model, precision: Precision) -> Sam3Model:
+    """Put the parts that bear it into `precision`; text, prompts, decoder and boxes stay float32.
+
+    Only parameters: in bfloat16 the buffers that rotations come from would lose the positions.
+    """
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    parts: tuple[nn.Module, ...] = (model.vision_encoder, model.detr_encoder, model.mask_decoder)
+    for part in parts:
+        for parameter in part.parameters():
+            parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def encode(model: Sam3Model, pixels: Tensor) -> Tensor:
+    """Pixels (n, 3, side, side) -> the ViT's tokens (n, s x s, channels): all that is cached."""
+    tokens: Tensor = model.vision_encoder.backbone(pixels).last_hidden_state
+    return tokens
+
+
+def pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
+    """The neck: tokens (n, s x s, channels) -> the three levels that the heads use."""
+    neck = model.vision_encoder.neck
+    side = math.isqrt(tokens.shape[1])
+    grid = tokens.view(-1, side, side, tokens.shape[2]).permute(0, 3, 1, 2)
+    levels = tuple(layer(grid) for layer in neck.fpn_layers[:3])
+    shape = torch.Size((1, *levels[-1].shape[1:]))
+    return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
+
+
+def fuse(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
+    """The chip as the prompt sees it: memory (n, s x s, channels) of n rows.
+
+    Args:
+        seen: of n rows, not of chips.
+        prompt: (n, t, channels) float32.
+        valid: (n, t) bool, False where the prompt is padding.
+    """
+    coarse = seen.levels[-1]
+    memory: Tensor = model.detr_encoder(
+        vision_features=[coarse],
+        text_features=prompt.to(coarse.dtype),
+        vision_pos_embeds=[seen.position.expand(len(coarse), -1, -1, -1).to(coarse.dtype)],
+        text_mask=valid,
+    ).last_hidden_state
+    return memory
+
+
+def decode(
+    model: Sam3Model, memory: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
+) -> Decoded:
+    """The queries of n rows, in float32.
+
+    Args:
+        memory: what `fuse` made.
+        position: (1, channels, s, s), as in `Pyramid`.
+    """
+    decoder = model.detr_decoder
+    decoded = decoder(
+        vision_features=memory.float(),
+        text_features=prompt,
+        vision_pos_encoding=position.flatten(2).transpose(1, 2).expand(len(memory), -1, -1),
+        text_mask=valid,
+        spatial_shapes=_StaticShape(*position.shape[-2:]),
+    )
+    queries = decoded.intermediate_hidden_states
+    offsets = decoder.box_head(queries) + inverse_sigmoid(decoded.reference_boxes)
+    logits = model.dot_product_scoring(
+        decoder_hidden_states=queries, text_features=prompt, text_mask=valid
+    )
+    return Decoded(
+        queries, offsets.sigmoid(), logits.squeeze(-1), decoded.presence_logits.squeeze(-1)
+    )
+
+
+def draw(
+    model: Sam3Model,
+    seen: Pyramid,
+    queries: Tensor,
+    memory: Tensor,
+    prompt: Tensor,
+    valid: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Logits of masks (n, q, 4s, 4s) for queries (n, q, channels), and of the semantic map."""
+    dtype = seen.levels[-1].dtype
+    drawn = model.mask_decoder(
+        decoder_queries=queries.to(dtype),
+        backbone_features=list(seen.levels),
+        encoder_hidden_states=memory,
+        prompt_features=prompt.to(dtype),
+        prompt_mask=valid,
+    )
+    return drawn.pred_masks, drawn.semantic_seg[:, 0]
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) by centre and size as left, top, right, bottom."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Output:
+    """What SAM3 says of n rows: `fuse`, `decode`, then `draw` for the last layer's queries."""
+    memory = fuse(model, seen, prompt, valid)
+    decoded = decode(model, memory, seen.position, prompt, valid)
+    masks, semantic = draw(model, seen, decoded.queries[-1], memory, prompt, valid)
+    presence = decoded.presence[-1].sigmoid()
+    return Output(
+        scores=decoded.logits[-1].sigmoid() * presence[:, None],
+        presence=presence,
+        boxes=corners(decoded.boxes[-1]),
+        masks=masks,
+        semantic=semantic,
+    )

@@ -1,0 +1,56 @@
+"""Chips -> the pixels that SAM3 takes: red, green and blue, square, -1..1.
+
+The same as transformers' `Sam3ImageProcessor` within one grey level, without torchvision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detection.chip import Chip
+from detection.errors import SegmenterError
+
+# What is not imaged is the grey that normalises to 0, and so looks like nothing.
+_NOTHING_DN = 127.5
+
+
+def preprocess(chips: Sequence[Chip], side_px: int, device: torch.device | str = "cpu") -> Tensor:
+    """The pixels (n, 3, side_px, side_px) of n chips, float32 in -1..1.
+
+    A chip of another size is resized; one that is not square is squeezed to a square, as SAM3
+    was trained.
+
+    Raises:
+        SegmenterError: a chip without red, green and blue, or one that is not 8 bit.
+    """
+    return torch.stack([_pixels(chip, side_px, device) for chip in chips])
+
+
+def _pixels(chip: Chip, side_px: int, device: torch.device | str) -> Tensor:
+    bands = [chip.band(name) for name in ("red", "green", "blue")]
+    found = [band for band in bands if band is not None]
+    if len(found) < 3:
+        raise SegmenterError(
+            f"sam3 needs the bands red, green and blue; the chip has "
+            f"{', '.join(chip.bands) or 'none'}: name the imagery's bands in the registry"
+        )
+    if chip.pixels.dtype != np.uint8:
+        raise SegmenterError(
+            f"sam3 needs imagery of 8 bits, and this is {chip.pixels.dtype}: make it so with "
+            "`gdal_translate -ot Byte -scale`, or name a service's 8 bit product in the registry"
+        )
+    image = torch.from_numpy(np.stack(found)).to(device).float()
+    if not chip.valid.all():
+        valid = torch.from_numpy(np.ascontiguousarray(chip.valid)).to(device)
+        image = torch.where(valid, image, _NOTHING_DN)
+    if image.shape[1:] != (side_px, side_px):
+        image = functional.interpolate(
+            image[None], (side_px, side_px), mode="bilinear", antialias=True
+        )[0]
+        image = image.round().clamp(0, 255)
+    return image / 127.5 - 1

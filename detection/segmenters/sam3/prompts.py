@@ -1,0 +1,94 @@
+"""What is asked: text, encoded once a phrase and process, and exemplars where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Sam3Model
+
+from detection.segmenters.sam3.exemplars import Exemplar, geometry_tokens
+from detection.segmenters.sam3.tokens import tokenize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """p phrases: tokens (p, 32, channels) float32, and valid (p, 32), False where padding."""
+
+    tokens: Tensor
+    valid: Tensor
+
+    def of(self, phrases: slice) -> Text:
+        """Some of the phrases."""
+        return Text(self.tokens[phrases], self.valid[phrases])
+
+
+class Phrases:
+    """Encodes each phrase once; `calls` counts how often the text encoder ran."""
+
+    def __init__(self, model: Sam3Model) -> None:
+        self.calls = 0
+        self._model = model
+        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def encode(self, phrases: Sequence[str]) -> Text:
+        """The tokens of phrases, in their order.
+
+        Raises:
+            SegmenterError: a phrase that cannot be read.
+        """
+        for phrase in phrases:
+            if phrase not in self._known:
+                self._known[phrase] = self._encode(phrase)
+        rows = [self._known[phrase] for phrase in phrases]
+        return Text(torch.stack([t for t, _ in rows]), torch.stack([v for _, v in rows]))
+
+    # Not inference mode: its tensors could not go through a training step.
+    @torch.no_grad()
+    def _encode(self, phrase: str) -> tuple[Tensor, Tensor]:
+        ids, valid = (part.to(self._model.device) for part in tokenize([phrase]))
+        self.calls += 1
+        return text_tokens(self._model, ids, valid)[0], valid[0]
+
+
+def text_tokens(model: Sam3Model, ids: Tensor, valid: Tensor) -> Tensor:
+    """(p, 32, channels) of token ids (p, 32)."""
+    found = model.get_text_features(input_ids=ids, attention_mask=valid.long())
+    tokens: Tensor = found.pooler_output
+    return tokens
+
+
+def prompt_tokens(
+    model: Sam3Model,
+    text: Text,
+    features: Tensor,
+    position: Tensor,
+    exemplars: Sequence[Sequence[Exemplar]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The tokens of p phrases on b chips, and which are valid.
+
+    Without exemplars, what the geometry encoder adds depends on the chip alone, and is computed
+    once a chip.
+
+    Args:
+        features: (b, channels, h, w), the coarsest level of the pyramid.
+        position: (1, channels, h, w), its position encoding.
+        exemplars: for each of the b x p rows (a chip's phrases together) its own, in 0..1 of
+            the chip.
+
+    Returns:
+        tokens (b x p, n, channels) float32 and valid (b x p, n) bool, chip by chip.
+    """
+    chips, phrases = features.shape[0], text.tokens.shape[0]
+    features = features.float()
+    if exemplars is None:
+        shown, shown_valid = geometry_tokens(model, features, position)
+        shown = shown.repeat_interleave(phrases, 0)
+        shown_valid = shown_valid.repeat_interleave(phrases, 0)
+    else:
+        features = features.repeat_interleave(phrases, 0)
+        shown, shown_valid = geometry_tokens(model, features, position, exemplars)
+    tokens = torch.cat([text.tokens.repeat(chips, 1, 1), shown], 1)
+    return tokens, torch.cat([text.valid.repeat(chips, 1), shown_valid], 1)

@@ -1,0 +1,61 @@
+"""Text -> the ids of its tokens, offline: CLIP's byte pair encoding, whose vocabulary is here."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from detection.errors import SegmenterError
+
+LENGTH = 32
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+
+
+def tokenize(phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """(ids, mask) of n phrases, int64 and bool (n, 32); the mask is False where it is padding.
+
+    Raises:
+        SegmenterError: an empty phrase, or one that is longer than SAM3 reads.
+    """
+    ids = torch.zeros(len(phrases), LENGTH, dtype=torch.int64)
+    mask = torch.zeros(len(phrases), LENGTH, dtype=torch.bool)
+    for row, phrase in enumerate(phrases):
+        found = _tokenizer()(phrase).input_ids
+        if len(found) <= 2:
+            raise SegmenterError(f"the prompt {phrase!r} has no word in it: say what to look for")
+        if len(found) > LENGTH:
+            raise SegmenterError(
+                f"the prompt {phrase!r} has {len(found) - 2} tokens, and SAM3 reads "
+                f"{LENGTH - 2}: shorten it to a noun phrase"
+            )
+        ids[row, : len(found)] = torch.tensor(found)
+        mask[row, : len(found)] = True
+    return ids, mask
+
+
+@cache
+def _tokenizer() -> CLIPTokenizer:
+    packed = files(__package__).joinpath("vocabulary/merges.txt.gz").read_bytes()
+    merges = [
+        (left, right)
+        for left, right in (line.split() for line in gzip.decompress(packed).decode().splitlines())
+    ]
+    symbols = _byte_symbols()
+    words = [*symbols, *(symbol + "</w>" for symbol in symbols)]
+    words += [left + right for left, right in merges] + [_START, _END]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    # Its annotation says strings, and pairs are what it takes.
+    return CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
+
+
+def _byte_symbols() -> list[str]:
+    """CLIP's character for each byte: printable ones first as themselves, then the others."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = len(set(range(256)) - set(printable))
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(hidden)]

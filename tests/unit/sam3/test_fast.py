@@ -1,0 +1,205 @@
+"""The fast forward pass against transformers' own, on a tiny random network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.library import opcheck
+from transformers import Sam3Config, Sam3Model
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.sam3.modeling_sam3 import (
+    Sam3ImageSegmentationOutput,
+    Sam3VisionEncoderOutput,
+)
+
+from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, Replayed, ops
+from detection.segmenters.sam3.fast.linear import FP8_MAX, quantise
+from detection.segmenters.sam3.fast.vit import window_order
+
+CHIPS, PROMPTS, WORDS = 2, 3, 8
+EXACT = 1e-5
+
+
+@pytest.fixture(scope="module")
+def pixels(config: Sam3Config) -> Tensor:
+    size = config.image_size
+    return torch.randn(CHIPS, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def vision(model: Sam3Model, pixels: Tensor) -> Sam3VisionEncoderOutput:
+    with torch.inference_mode():
+        return model.vision_encoder(pixels)
+
+
+@pytest.fixture(scope="module")
+def prompts(config: Sam3Config) -> tuple[Tensor, Tensor]:
+    width = config.detr_encoder_config.hidden_size
+    text = torch.randn(PROMPTS, WORDS, width, generator=torch.Generator().manual_seed(2))
+    return text, torch.arange(WORDS) < torch.tensor([3, 5, WORDS])[:, None]
+
+
+def off(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, of the largest value."""
+    assert ours.shape == theirs.shape
+    return float((ours.float() - theirs).abs().max() / theirs.abs().max())
+
+
+def with_geometry_token(
+    model: Sam3Model, vision: Sam3VisionEncoderOutput, chip: int, text: Tensor, valid: Tensor
+) -> Sam3ImageSegmentationOutput:
+    """transformers' forward for one chip and prompt, with the token that it leaves out."""
+    one = Sam3VisionEncoderOutput(
+        last_hidden_state=vision.last_hidden_state[chip : chip + 1],
+        fpn_hidden_states=tuple(m[chip : chip + 1] for m in vision.fpn_hidden_states),
+        fpn_position_encoding=tuple(m[chip : chip + 1] for m in vision.fpn_position_encoding),
+    )
+    geometry = model.geometry_encoder
+    token = geometry.prompt_layer_norm(geometry.final_proj(geometry.cls_embed.weight[None]))
+    image = one.fpn_hidden_states[2].flatten(2).transpose(1, 2)
+    position = one.fpn_position_encoding[2].flatten(2).transpose(1, 2)
+    for layer in geometry.layers:
+        token = layer(token, image, position, None)
+    prompt = torch.cat([text[None], geometry.output_layer_norm(token)], 1)
+    mask = torch.cat([valid[None], torch.ones(1, 1, dtype=torch.bool)], 1)
+    embedded = BaseModelOutputWithPooling(pooler_output=prompt)
+    return model(vision_embeds=one, text_embeds=embedded, attention_mask=mask.long())
+
+
+def test_encoder_equals_transformers(
+    model: Sam3Model, pixels: Tensor, vision: Sam3VisionEncoderOutput
+) -> None:
+    ours = FastEncoder(model, "float32")(pixels)
+    assert off(ours.last_hidden_state, vision.last_hidden_state) < EXACT
+    for name in ("fpn_hidden_states", "fpn_position_encoding"):
+        assert len(ours[name]) == len(vision[name]) == 4
+        for level, theirs in zip(ours[name], vision[name], strict=True):
+            assert off(level, theirs) < EXACT
+
+
+def test_pyramid_is_what_the_heads_read(
+    model: Sam3Model, pixels: Tensor, vision: Sam3VisionEncoderOutput
+) -> None:
+    maps = FastEncoder(model, "float32").pyramid(pixels)
+    assert len(maps) == 3
+    for level, theirs in zip(maps, vision.fpn_hidden_states, strict=False):
+        assert off(level, theirs) < EXACT
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.02), ("fp8", 0.12)])
+def test_low_precision_stays_near(
+    precision: str,
+    limit: float,
+    model: Sam3Model,
+    pixels: Tensor,
+    vision: Sam3VisionEncoderOutput,
+) -> None:
+    for level, theirs in zip(
+        FastEncoder(model, precision).pyramid(pixels), vision.fpn_hidden_states, strict=False
+    ):
+        error = float((level.float() - theirs).norm() / theirs.norm())
+        assert 1e-4 < error < limit  # and it is indeed of low precision
+
+
+def test_heads_equal_transformers_with_its_missing_token(
+    model: Sam3Model, vision: Sam3VisionEncoderOutput, prompts: tuple[Tensor, Tensor]
+) -> None:
+    ours = FastHeads(model, "float32")(vision.fpn_hidden_states, *prompts)
+    assert len(ours.boxes) == CHIPS * PROMPTS
+    for chip in range(CHIPS):
+        for number in range(PROMPTS):
+            with torch.inference_mode():
+                theirs = with_geometry_token(
+                    model, vision, chip, prompts[0][number], prompts[1][number]
+                )
+            at = slice(chip * PROMPTS + number, chip * PROMPTS + number + 1)
+            assert off(ours.masks[at], theirs.pred_masks) < EXACT
+            assert off(ours.semantic[at], theirs.semantic_seg) < EXACT
+            assert off(ours.boxes[at], theirs.pred_boxes) < EXACT
+            assert off(ours.logits[at], theirs.pred_logits) < EXACT
+            assert off(ours.presence[at], theirs.presence_logits) < EXACT
+
+
+def test_the_best_queries_are_those_of_all(
+    model: Sam3Model, vision: Sam3VisionEncoderOutput, prompts: tuple[Tensor, Tensor]
+) -> None:
+    heads = FastHeads(model, "float32")
+    every, best = (heads(vision.fpn_hidden_states, *prompts, top=top) for top in (None, 4))
+    order = every.logits.argsort(descending=True)[:, :4]
+    assert off(best.logits, every.logits.take_along_dim(order, 1)) < EXACT
+    assert off(best.boxes, every.boxes.take_along_dim(order[..., None], 1)) < EXACT
+    assert off(best.masks, every.masks.take_along_dim(order[..., None, None], 1)) < EXACT
+    assert off(best.semantic, every.semantic) < EXACT
+
+
+def test_windows_must_cover_the_grid() -> None:
+    assert window_order(4, 2).tolist() == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]
+    with pytest.raises(ValueError, match="multiple of 24 patches"):
+        window_order(73, 24)
+
+
+def test_quantising_keeps_rows_apart() -> None:
+    x = torch.tensor([[1.0, -0.5, 0.25], [1e4, 10.0, -2e3], [0.0, 0.0, 0.0]])
+    values, scale = quantise(x)
+    assert float((values.float() * scale - x).abs().div(x.abs().clamp(min=1e-9)).max()) < 2**-4
+    assert float(values.float().abs().max()) == FP8_MAX
+
+
+def test_operations_tell_the_compiler_the_truth() -> None:
+    """Their stated shapes, and what they write to, are those of the run."""
+    made = torch.Generator().manual_seed(3)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=made)
+
+    q, k, v = random(2, 16, 3, 2, 8).unbind(2)
+    edges, weights = torch.rand(2, 5, 4, generator=made), (random(2, 6, 2), random(2, 6))
+    weights = (*weights, random(2, 4, 6), random(2, 4))
+    rows, columns = ops.box_bias(edges, *weights, 3)
+    kept = ("test_schema", "test_faketensor")
+    for operation, arguments in (
+        (ops.attention, (q, k, v, torch.bfloat16)),
+        (ops.turn, (random(2, 16, 48), random(8, 4), random(8, 4), 2)),
+        (ops.add_norm_quantise, (random(2, 3, 8), random(2, 3, 8), random(8), random(8), 1e-6)),
+        (ops.gelu_quantise, (random(2, 3, 8),)),
+        (ops.linear_gelu, (random(2, 3, 8), random(5, 8), random(5))),
+        (ops.linear_relu, (random(2, 3, 8), random(5, 8), random(5))),
+        (ops.prompt_softmax, (random(2, 7, 12), random(2, 4, 3))),
+        (ops.box_bias, (edges, *weights, 3)),
+        (ops.biased_attention, (random(2, 6, 4, 8), *random(2, 2, 9, 4, 8), rows, columns)),
+        (ops.group_sums, (random(2, 9, 8), 4)),
+    ):
+        opcheck(operation, arguments, test_utils=kept)
+
+
+def test_box_bias_spares_the_presence_token() -> None:
+    edges = torch.tensor([[[0.25, 0.5, 0.75, 1.0]]])
+    w1, w2 = torch.ones(2, 1, 2), torch.ones(2, 1, 1)
+    rows, columns = ops.box_bias(edges, w1, torch.zeros(2, 1), w2, torch.zeros(2, 1), 4)
+    assert rows[0, 0, 0].tolist() == columns[0, 0, 0].tolist() == [0, 0, 0, 0]
+    far = math.log2(8 * 0.5 + 1) / 3  # the last column lies 0.5 and 0 from left and right
+    assert columns[0, 0, 1, 3] == pytest.approx(far)
+    assert columns[0, 0, 1, 0] == 0  # left of both edges
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_recorded_and_compiled_equal_eager(
+    model: Sam3Model, pixels: Tensor, prompts: tuple[Tensor, Tensor]
+) -> None:
+    on_gpu = model.cuda()
+    text, valid = (part.cuda() for part in prompts)
+
+    def answer(*, compiled: bool) -> Found:
+        encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
+        heads = FastHeads(on_gpu, "bf16", compiled=compiled)
+        if not compiled:
+            return heads(encoder.pyramid(pixels.cuda()), text, valid)
+        recorded = Replayed(lambda x: heads(encoder.pyramid(x), text, valid), pixels.cuda())
+        return recorded(pixels.cuda())
+
+    eager, compiled = answer(compiled=False), answer(compiled=True)
+    assert off(compiled.masks.float(), eager.masks.float()) < 0.05
+    assert off(compiled.boxes, eager.boxes) < 0.01

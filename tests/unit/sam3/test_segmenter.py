@@ -1,0 +1,246 @@
+"""The segmenter: what is computed how often, what it says of chips, and what it survives."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from pyproj import CRS
+from transformers import Sam3Config, Sam3Model
+
+from detection.chip import Chip
+from detection.errors import SegmenterError
+from detection.labels import LABELS, Label
+from detection.segmenters.protocol import Segmenter
+from detection.segmenters.sam3 import segmenter as module
+from detection.segmenters.sam3.exemplars import Box, Point, add_points
+from detection.segmenters.sam3.segmenter import Sam3
+from detection.segmenters.sam3.weights import Weights
+
+LAWN, TREE = LABELS["lawn"], LABELS["tree"]
+POOL = Label("pool", "swimming pool", "discrete", 4.0)
+BANDS = ("red", "green", "blue", "nir")
+
+
+def _chip(seed: int, height: int = 100, width: int = 100, **more: Any) -> Chip:
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, height, width), dtype=np.uint8)
+    return Chip(**{
+        "pixels": pixels, "valid": np.ones((height, width), bool), "bands": BANDS,
+        "transform": Affine(0.3, 0, 5e5, 0, -0.3, 4e6), "crs": CRS.from_epsg(26916),
+    } | more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(config: Sam3Config) -> Sam3Model:
+    """Random, and sure that there is something to find: else every answer would be nothing."""
+    torch.manual_seed(2)
+    made = Sam3Model(config).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        made.detr_decoder.presence_head.layer3.bias.fill_(20.0)
+        made.dot_product_scoring.query_proj.weight.mul_(20.0)
+    return made
+
+
+@pytest.fixture
+def sam3(model: Sam3Model) -> Sam3:
+    return Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2)
+
+
+def _equal(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(
+        x.label == y.label and np.mean(x.pixels != y.pixels) < 1e-3
+        and np.allclose(x.confidence, y.confidence, atol=1e-3)
+        for x, y in zip(a, b, strict=True)
+    )  # fmt: skip
+
+
+def test_it_is_a_segmenter(sam3: Sam3) -> None:
+    as_protocol: Segmenter = sam3
+    assert as_protocol.name == "sam3-1"
+    assert as_protocol.weights_sha256 == "5a"
+    assert set(LABELS) <= set(as_protocol.labels)
+
+
+def test_the_encoder_sees_a_chip_once_and_a_phrase_is_read_once(sam3: Sam3) -> None:
+    chips = [_chip(seed) for seed in range(5)]
+    found = sam3.segment(chips, [LAWN, TREE, POOL])
+    assert all(any(m.pixels.any() for m in masks if m.label is POOL) for masks in found)
+    assert sam3.encoder_calls == 5
+    assert sam3.text_calls == 3
+    assert [len([m for m in masks if m.label is LAWN]) for masks in found] == [1] * 5
+    sam3.segment(chips, [POOL, LAWN])
+    assert sam3.encoder_calls == 5  # what was just seen is kept
+    assert sam3.text_calls == 3
+
+
+def test_masks_lie_on_the_chips_own_grid(sam3: Sam3) -> None:
+    for masks in sam3.segment([_chip(1, 70, 140), _chip(2, 300, 200)], [LAWN, POOL]):
+        assert masks[0].label is LAWN
+        for mask in masks:
+            assert mask.pixels.dtype == bool
+            assert mask.confidence.dtype == np.float32
+            assert mask.pixels.shape == mask.confidence.shape
+            assert 0 <= mask.confidence.min() <= mask.confidence.max() <= 1
+        assert masks[0].pixels.shape in ((70, 140), (300, 200))
+
+
+def test_a_chip_in_a_batch_is_the_chip_alone(sam3: Sam3, model: Sam3Model) -> None:
+    chips = [_chip(seed) for seed in range(4)]
+    together = sam3.segment(chips, [LAWN, POOL])
+    alone = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=1)
+    for chip, expected in zip(chips, together, strict=True):
+        assert _equal(alone.segment([chip], [LAWN, POOL])[0], expected)
+        each = [alone.segment([chip], [label])[0] for label in (LAWN, POOL)]
+        assert _equal(each[0] + each[1], expected)
+
+
+def test_kept_tokens_give_what_fresh_ones_do(sam3: Sam3, model: Sam3Model) -> None:
+    chip = _chip(1)
+    sam3.segment([chip], [TREE])
+    [kept] = sam3.segment([chip], [LAWN, POOL])
+    fresh_sam3 = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu")
+    [fresh] = fresh_sam3.segment([chip], [LAWN, POOL])
+    assert sam3.encoder_calls == 1
+    assert _equal(kept, fresh)
+
+
+def test_no_more_chips_are_kept_than_fit(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT_CHIPS", 2)
+    for seed in (0, 1, 2, 2, 1, 0):
+        sam3.segment([_chip(seed)], [LAWN])
+    assert sam3.encoder_calls == 4
+
+
+def test_nothing_is_found_where_nothing_is_imaged(sam3: Sam3) -> None:
+    valid = np.ones((100, 100), bool)
+    valid[:, :40] = False
+    for mask in sam3.segment([_chip(1, valid=valid)], [LAWN, POOL])[0]:
+        assert not mask.pixels[:, :40].any()
+
+
+@pytest.mark.parametrize(
+    ("chip", "says"),
+    [
+        (_chip(1, bands=("nir", "red", "green", "band4")), "bands red, green and blue"),
+        (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bits, and this is uint16"),
+    ],
+)
+def test_a_chip_that_cannot_be_read_fails_alone(sam3: Sam3, chip: Chip, says: str) -> None:
+    first, bad, last = sam3.segment_each([_chip(1), chip, _chip(2)], [LAWN])
+    assert isinstance(first, list)
+    assert isinstance(last, list)
+    assert isinstance(bad, SegmenterError)
+    assert says in str(bad)
+    with pytest.raises(SegmenterError, match=says):
+        sam3.segment([_chip(1), chip], [LAWN])
+
+
+def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> list[int]:
+    """Let a step of the network fail as a GPU does beyond `most` rows; what was tried."""
+    real, tried = getattr(module, name), []
+
+    def step(model: Sam3Model, first: Any, *rest: Any) -> Any:
+        rows = len(first) if isinstance(first, torch.Tensor) else len(first.levels[0])
+        tried.append(rows)
+        if rows > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, first, *rest)
+
+    monkeypatch.setattr(module, name, step)
+    return tried
+
+
+def test_chips_that_do_not_fit_are_halved(
+    model: Sam3Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = [_chip(seed) for seed in range(8)]
+    roomy = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
+    expected = roomy.segment(chips, [LAWN])
+    sam3 = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
+    tried = _short_of_memory(monkeypatch, 3, "encode")
+    found = sam3.segment(chips, [LAWN])
+    assert tried == [8, 4, 2, 2, 4, 2, 2]
+    assert sam3.batch == 2  # learnt for the chips that follow
+    assert sam3.encoder_calls == 8
+    assert all(_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [LAWN, TREE, POOL, Label("boat", "boat", "discrete", 1.0)]
+    [expected] = sam3.segment([_chip(1)], labels)
+    tried = _short_of_memory(monkeypatch, 1, "heads")
+    assert _equal(sam3.segment([_chip(1)], labels)[0], expected)
+    assert tried == [4, 4, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_every_devices_way_to_say_so_is_understood(
+    sam3: Sam3, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "encode", fails)
+    [failure] = sam3.segment_each([_chip(1)], [LAWN])
+    assert "no memory left" in str(failure)
+
+
+def test_another_error_is_not_taken_for_want_of_memory(
+    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(module, "encode", fails)
+    with pytest.raises(RuntimeError, match="shapes"):
+        sam3.segment([_chip(1)], [LAWN])
+
+
+def test_a_chip_that_never_fits_is_isolated(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    _short_of_memory(monkeypatch, 0, "heads")
+    failures = list(sam3.segment_each([_chip(1), _chip(2)], [LAWN]))
+    assert [type(failure) for failure in failures] == [SegmenterError] * 2
+    assert "no memory left for one chip" in str(failures[0])
+
+
+def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
+    chips = [_chip(1), _chip(2)]
+    plain = sam3.segment(chips, [LAWN])
+    shown = sam3.segment(chips, [LAWN], [{"lawn": [Box(10, 10, 60, 50)]}, {}])
+    assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
+    assert _equal(plain[1], shown[1])
+
+
+def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> None:
+    point = [{"lawn": [Point(30, 40), Point(80, 20, wanted=False)]}]
+    with pytest.raises(SegmenterError, match="cannot read points"):
+        sam3.segment([_chip(1)], [LAWN], point)
+    torch.manual_seed(0)
+    able = copy.deepcopy(model)
+    add_points(able)
+    reader = Sam3(Weights(able, "5a"), device="cpu")
+    plain, shown = reader.segment([_chip(1)], [LAWN]), reader.segment([_chip(1)], [LAWN], point)
+    assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
+
+
+def test_the_first_chip_says_where_it_runs(sam3: Sam3, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        sam3.segment([_chip(1)], [LAWN])
+        sam3.segment([_chip(2)], [LAWN])
+    [said] = caplog.messages
+    assert "sam3-1 on cpu (1 threads) in float32" in said
+    assert "chips a second with 1 prompts" in said
