@@ -20,12 +20,17 @@ class Label:
         kind: "discrete" things (a pool) belong to a lot whole; "continuous" ones (a lawn) are
             trimmed at the lot line.
         min_area_m2: smaller polygons are taken for noise.
+        least_score: what a prompted segmenter must be sure of, 0..1, to say that it is there.
+        simplify_share: outlines may lose corners as long as a polygon's area changes by no more
+            than this share of it; 0 keeps every corner.
     """
 
     name: str
     prompt: str
     kind: Kind
     min_area_m2: float
+    least_score: float = 0.5
+    simplify_share: float = 0.0
 
 
 LABELS: dict[str, Label] = {
