@@ -22,6 +22,7 @@ CHIP_PX = 1008
 MARGIN_PX = 168
 CELL_PX = CHIP_PX - 2 * MARGIN_PX
 # What a lot must have round it, so that an object on its line is seen from both sides.
+CONTEXT_M = 5.0
 CONTEXT_PX = 16
 # A lot beyond this is refused with a reason: its chip would not fit into memory in one piece.
 MAX_SIDE_PX = 6000
@@ -29,10 +30,13 @@ MAX_SIDE_PX = 6000
 
 @dataclass(frozen=True, slots=True)
 class ChipPlan:
-    """One window to read and segment, and the indexes of the boundaries that it serves."""
+    """Windows to read and segment, and the indexes of the boundaries that they serve together.
+
+    There is one window, or overlapping ones side by side where no chip holds a lot.
+    """
 
     frame: Frame
-    window: PixelWindow
+    windows: tuple[PixelWindow, ...]
     lots: tuple[int, ...]
 
 
@@ -83,7 +87,7 @@ def plan_chips(
             )
             continue
         shared.setdefault((frame, window), []).append(index)
-    plans = [ChipPlan(frame, window, tuple(lots)) for (frame, window), lots in shared.items()]
+    plans = [ChipPlan(frame, (window,), tuple(lots)) for (frame, window), lots in shared.items()]
     return plans, unplanned
 
 

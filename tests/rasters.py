@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import ColorInterp
+from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
@@ -119,16 +120,43 @@ class ThresholdSegmenter:
 
     name = "threshold"
     weights_sha256 = None
-    labels = ("lawn", "tree", "pool")
+    labels: tuple[str, ...] | None = ("lawn", "tree", "pool")
+    gsd_m: float | None = None
+    device = "the tests' own"
 
-    def __init__(self, threshold: int = 100) -> None:
+    def __init__(self, threshold: int = 100, chip_px: int = 1008, chips_at_once: int = 1) -> None:
         self.threshold = threshold
+        self.chip_px = chip_px
+        self.chips_at_once = chips_at_once
         self.chips: list[Chip] = []
+
+    def prepare(self, labels: Sequence[Label]) -> None:
+        """There is nothing to prepare."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         self.chips += chips
-        return [[self._mask(chip, label) for label in labels] for chip in chips]
+        return [[m for label in labels for m in self._masks(chip, label)] for chip in chips]
 
-    def _mask(self, chip: Chip, label: Label) -> Mask:
-        pixels = chip.pixels[0] > self.threshold
-        return Mask(label, pixels, np.full(pixels.shape, 0.75, np.float32))
+    def _masks(self, chip: Chip, label: Label) -> list[Mask]:
+        """One mask of all of the chip for a continuous label, one an object for a discrete."""
+        above = chip.pixels[0] > self.threshold
+        if label.kind == "continuous":
+            return [pixel_mask(label, above)]
+        numbers, _ = ndimage.label(above)
+        return [
+            pixel_mask(label, numbers[rows, columns] == number, above.shape, rows, columns)
+            for number, (rows, columns) in enumerate(ndimage.find_objects(numbers), start=1)
+        ]
+
+
+def pixel_mask(
+    label: Label,
+    inside: NDArray[np.bool_],
+    cells: tuple[int, int] | None = None,
+    rows: slice = slice(0, None),
+    columns: slice = slice(0, None),
+) -> Mask:
+    """A mask with a field of 1 inside and -1 outside, on `rows` and `columns` of `cells`."""
+    field = np.where(inside, 1, -1).astype(np.float32)
+    confidence = np.full(inside.shape, 0.75, np.float32)
+    return Mask(label, field, confidence, cells or field.shape, rows.start, columns.start)
