@@ -73,6 +73,11 @@ _GROW_M = 1.8  # how far a lawn may grow into what is green but seems rough at i
 _GROW_ROUGHNESS = 2.0  # times the threshold, beyond which a lawn does not grow
 # Confidence is one half at a threshold and 0.73 one of these beyond it.
 _INDEX_SCALE = {"ndvi": 0.05, "gli": 0.02}
+# So many of these from its threshold a pixel is all green, or has none: the field goes no further,
+# so that the edge runs through a pixel of both by its share of green.
+_PURE = 3.0
+# The least that the field says of a pixel whose label is not decided by its own greenness.
+_LEAST_FIELD = 0.1
 _ROUGHNESS_SCALE = 0.4
 
 # Otsu's separability: 0.64 for one Gaussian, which has nothing to part; two modes have more.
@@ -92,40 +97,53 @@ class Spectral:
     for lawn and tree times the logistic function of how far the texture lies on their side.
     """
 
-    name = "spectral-1"
+    name = "spectral-2"
     weights_sha256: str | None = None
-    labels: tuple[str, ...] = LABELS
+    labels: tuple[str, ...] | None = LABELS
+    chip_px = 1008
+    gsd_m: float | None = None
+    chips_at_once = 1
 
     def __init__(self, device: str | None = None) -> None:
         """On a torch `device`; by default a GPU where there is one."""
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def device(self) -> str:
+        """Where it runs, in words for people."""
+        return f"{self._device.upper()}, float32"
+
+    def prepare(self, labels: Sequence[Label]) -> None:
+        """Nothing is slow before the first chip; a label that it cannot find is said at once.
+
+        Raises:
+            SegmenterError: a label that it cannot find.
+        """
+        for label in labels:
+            if label.name not in LABELS:
+                raise SegmenterError(
+                    f"{self.name} does not find {label.name!r}: choose from {', '.join(LABELS)}, "
+                    "or a segmenter that is asked in words (SEGMENTER=sam3-tiny or sam3)"
+                )
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        """For each chip one mask (height, width) for each label, in the labels' order.
+        """For each chip one mask on its own pixels for each label, in the labels' order.
 
         Raises:
             SegmenterError: a label that it cannot find, or a chip without the bands it needs:
                 red and nir, or red, green and blue.
         """
-        for label in labels:
-            if label.name not in LABELS:
-                raise SegmenterError(
-                    f"{self.name} does not find {label.name!r}: choose from {', '.join(LABELS)}"
-                )
+        self.prepare(labels)
         return [self._segment(chip, labels) for chip in chips]
 
     @torch.inference_mode()
     def _segment(self, chip: Chip, labels: Sequence[Label]) -> list[Mask]:
-        planes = _planes(chip, self.device)
-        found = _classify(planes, chip.gsd_m)
-        return [
-            Mask(
-                label=label,
-                pixels=found[label.name][0].cpu().numpy(),
-                confidence=found[label.name][1].cpu().numpy().astype(np.float32),
-            )
-            for label in labels
-        ]
+        found = _classify(_planes(chip, self._device), chip.gsd_m)
+        masks = []
+        for label in labels:
+            field, confidence = (plane.float().cpu().numpy() for plane in found[label.name])
+            masks.append(Mask(label, field, confidence, cells=field.shape))
+        return masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +191,7 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
 
 
 def _classify(planes: _Planes, gsd_m: float) -> dict[str, tuple[Tensor, Tensor]]:
-    """For each label where it is, and the confidence."""
+    """For each label its field, and the confidence."""
     valid = planes.valid
     threshold = _threshold(planes.index[valid], planes.prior)
     green = valid & (planes.index > threshold)
@@ -183,13 +201,20 @@ def _classify(planes: _Planes, gsd_m: float) -> dict[str, tuple[Tensor, Tensor]]
     tree = _trees(green, rough, rough_threshold, gsd_m)
     lawn = _wide(green & ~tree, round(_NARROWEST_M / gsd_m))
 
-    sure = torch.where(valid, ((planes.index - threshold) / planes.index_scale).sigmoid(), 0.0)
+    greenness = (planes.index - threshold) / planes.index_scale
+    sure = torch.where(valid, greenness.sigmoid(), 0.0)
     tree_like = ((rough - rough_threshold) / _ROUGHNESS_SCALE).sigmoid()
     return {
-        "vegetation": (green, sure),
-        "tree": (tree, sure * tree_like),
-        "lawn": (lawn, sure * (1 - tree_like)),
+        "vegetation": (_field(green, greenness), sure),
+        "tree": (_field(tree, greenness), sure * tree_like),
+        "lawn": (_field(lawn, greenness), sure * (1 - tree_like)),
     }
+
+
+def _field(mask: Tensor, greenness: Tensor) -> Tensor:
+    """-1..1, above 0 exactly where the mask is: by its greenness where that is what decides."""
+    margin = (greenness.abs() / _PURE).clamp(_LEAST_FIELD, 1)
+    return torch.where(mask, margin, -margin)
 
 
 def _threshold(values: Tensor, prior: _Prior) -> float:

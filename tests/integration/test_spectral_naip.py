@@ -39,8 +39,8 @@ def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> 
             row = int((y - chip.transform.f) / chip.transform.e)
             if 0 <= row < chip.height and 0 <= column < chip.width:
                 points += 1
-                hits += bool(tree.pixels[row, column])
-                green += bool(vegetation.pixels[row, column])
+                hits += bool((tree.field[row, column] > 0))
+                green += bool((vegetation.field[row, column] > 0))
     assert points > 3000
     # Measured: 0.95 green, 0.74 tree. Dark smooth street trees are what it takes for lawn.
     assert green / points > 0.90
@@ -52,7 +52,7 @@ def test_the_share_of_green_agrees_with_plain_ndvi_on_parcels(real_data: Path) -
     differences = []
     for tile, on_tile in parcels.groupby("tile"):
         chip = _chip(real_data / "naip" / f"{tile}.tif")
-        green = Spectral("cpu").segment([chip], LABELS)[0][2].pixels
+        green = Spectral("cpu").segment([chip], LABELS)[0][2].field > 0
         for _, parcel in on_tile.to_crs(chip.crs).iterrows():
             inside = rasterize(
                 [parcel.geometry], out_shape=green.shape, transform=chip.transform, dtype="uint8"
