@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
 
 from detection import Detector
 from detection.clock import Clock
@@ -23,13 +22,14 @@ from parcels import Boundary, NoBoundary, ParcelBoundaryService
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.report import BatchReport, Problem
 from pipeline.batch.views import draw_run, lawn_truth
+from pipeline.batch.writing import LEASE_S, ChunkWriter
 from pipeline.counties import OpenCounty
 from pipeline.properties_file import PropertiesFile
 from pipeline.store import properties as queue
-from pipeline.store import results, runs
+from pipeline.store import runs
 from pipeline.store.database import Database
+from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
 from pipeline.store.properties import LeasedProperty, Unfinished
-from pipeline.store.results import RunInfo
 from pipeline.store.status import county_status
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 # What is leased, looked up and detected together; a crash repeats at most this many lots. A server
 # is asked for a hundred lots in a call, two calls at a time.
 CHUNK = {"file": 256, "arcgis": 1_000, "synthetic": 256}
-LEASE_S = 900.0
 
 
 class Batch:
@@ -61,7 +60,6 @@ class Batch:
         self.order = order
         self.selection = selection
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.renewed = time.monotonic()
         self.clock = Clock()
         self.processed: Counter[tuple[str, str]] = Counter()
         self.problems: list[Problem] = []
@@ -141,6 +139,7 @@ class Batch:
         """The state that the run ends in."""
         left = total
         chunk = CHUNK[self.service.county.source]
+        writer = ChunkWriter(self.database.engine, run, self.owner, self._told)
         try:
             while left > 0:
                 with self.clock.stage("lease"), self.database.engine.begin() as conn:
@@ -149,13 +148,15 @@ class Batch:
                     )
                 if not leased:
                     break
-                self._chunk(run, leased, progress)
+                self._chunk(writer, leased, progress)
                 left -= len(leased)
         except KeyboardInterrupt:
             return "interrupted"
         return "finished"
 
-    def _chunk(self, run: RunInfo, leased: Sequence[LeasedProperty], progress: Progress) -> None:
+    def _chunk(
+        self, writer: ChunkWriter, leased: Sequence[LeasedProperty], progress: Progress
+    ) -> None:
         with self.clock.stage("boundary"):
             found = self.service.boundaries(
                 [lease.property for lease in leased], self.order.when_unavailable
@@ -164,67 +165,40 @@ class Batch:
         for lease, boundary in zip(leased, found, strict=True):
             if isinstance(boundary, NoBoundary):
                 state: Unfinished = "deferred" if boundary.reason == "unavailable" else "failed"
-                self._finish(lease, state, boundary.reason, boundary.detail)
-                progress.advance(1)
+                outcome = Unanswered(lease.id, state, boundary.reason, boundary.detail)
+                self._write(writer, progress, lease, outcome)
             else:
                 todo.append((lease, boundary))
         boundaries = [boundary for _, boundary in todo]
         detected = self.detector.detect_iter(boundaries, self.imagery, self.labels, self.clock)
         for index, result in detected:
             lease, boundary = todo[index]
-            self._write(run, lease, boundary, result)
-            progress.advance(1)
+            self._write(writer, progress, lease, _outcome(lease.id, boundary, result))
+        with self.clock.stage("write"):
+            written = writer.flush()
+        progress.advance(written)
 
     def _write(
-        self, run: RunInfo, lease: LeasedProperty, boundary: Boundary, result: LotResult
+        self, writer: ChunkWriter, progress: Progress, lease: LeasedProperty, outcome: Outcome
     ) -> None:
-        """One lot: its detections, its measurements and its state in one transaction."""
-        if result.status == "unavailable":
-            self._finish(lease, "deferred", "imagery_unavailable", result.detail)
-        elif result.status == "failed":
-            self._finish(lease, "failed", result.reason, result.detail)
-        else:
-            try:
-                self._write_result(run, lease, boundary, result)
-            except (IntegrityError, DataError) as error:
-                reason = str(error.orig).splitlines()[0]
-                log.warning("%s was refused by the database: %s", lease.property, reason)
-                self._finish(lease, "failed", "refused", reason)
+        with self.clock.stage("write"):
+            written = writer.add(lease, outcome)
+        if written:
+            progress.advance(written)
 
-    def _write_result(
-        self, run: RunInfo, lease: LeasedProperty, boundary: Boundary, result: LotResult
-    ) -> None:
-        with self.clock.stage("write"), self.database.engine.begin() as conn:
-            if not self._still_ours(conn, lease):
-                return
-            written = results.write_lot(conn, run, lease.id, boundary, result)
-        self.kept_reviews += written.suppressed
-        self._count(lease, written.state, written.reason, result.detail)
-        if boundary.note:
-            property_id = lease.property.property_id
-            self.notes.append(Problem(property_id, written.state, written.reason, boundary.note))
-
-    def _finish(self, lease: LeasedProperty, state: Unfinished, reason: str, detail: str) -> None:
-        with self.clock.stage("write"), self.database.engine.begin() as conn:
-            if not self._still_ours(conn, lease):
-                return
-            queue.finish(conn, [lease.id], state, reason, detail)
-        self._count(lease, state, reason, detail)
-
-    def _still_ours(self, conn: Connection, lease: LeasedProperty) -> bool:
-        """Renew the leases when a while has passed, and look whether this one is still held."""
-        if time.monotonic() - self.renewed > LEASE_S / 10:
-            queue.renew(conn, self.owner, LEASE_S)
-            self.renewed = time.monotonic()
-        if queue.holds(conn, lease.id, self.owner):
-            return True
-        log.warning("%s was changed or taken meanwhile: left alone", lease.property.property_id)
-        return False
-
-    def _count(self, lease: LeasedProperty, state: str, reason: str, detail: str) -> None:
+    def _told(self, lease: LeasedProperty, outcome: Outcome, written: Written | None) -> None:
+        """Count what was written, and keep what a person should know of it."""
+        property_id = lease.property.property_id
+        if written is None:
+            log.warning("%s was changed or taken meanwhile: left alone", property_id)
+            return
+        state, reason = written.state, written.reason
         self.processed[state, reason] += 1
+        self.kept_reviews += written.suppressed
         if state != "done":
-            self.problems.append(Problem(lease.property.property_id, state, reason, detail))
+            self.problems.append(Problem(property_id, state, reason, written.detail))
+        if isinstance(outcome, Answered) and outcome.boundary.note:
+            self.notes.append(Problem(property_id, state, reason, outcome.boundary.note))
 
     def _close_run(self, run: RunInfo, state: runs.End) -> None:
         with self.database.engine.begin() as conn:
@@ -248,3 +222,11 @@ class Batch:
             "when_unavailable": self.order.when_unavailable,
             "imagery": self.service.county.imagery.model_dump(mode="json", exclude_none=True),
         }
+
+
+def _outcome(property_fk: int, boundary: Boundary, result: LotResult) -> Outcome:
+    if result.status == "unavailable":
+        return Unanswered(property_fk, "deferred", "imagery_unavailable", result.detail)
+    if result.status == "failed":
+        return Unanswered(property_fk, "failed", result.reason, result.detail)
+    return Answered(property_fk, boundary, result)

@@ -1,20 +1,24 @@
 """The saved area of a label on a property: the union of its live detections in its boundary.
 
 Live is what is proposed or accepted. What was found in another version of the boundary counts
-only where it lies in the current one. Areas come from `parcels.measure`, as all areas do.
+only where it lies in the current one. Areas come from `parcels.measure`, as all areas do, and are
+made for many properties at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import shapely
 from shapely import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, polygonal
+from parcels.measure import area_m2, areas_m2, polygonal
+from pipeline.store.staging import AREAS, MEASUREMENTS, plan_by_index
 
 # Less is no part of a boundary, but the rounding of an edge that it shares with its neighbour.
 _TRACE_M2 = 0.01
@@ -22,9 +26,14 @@ _TRACE_M2 = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A live detection: its id, label, EPSG:4326 geometry, and the boundary it was found in."""
+    """A live detection: its label, EPSG:4326 geometry, and the boundary it was found in.
 
-    id: int
+    Attributes:
+        id: None for one that is about to be written.
+    """
+
+    id: int | None
+    property_fk: int
     label: str
     geometry: MultiPolygon
     boundary_fk: int
@@ -48,6 +57,19 @@ class Basis:
     imaged_share: float
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The areas of labels on properties.
+
+    Attributes:
+        areas_m2: of each property and label that was asked for; 0 where nothing is live.
+        outside: ids of live detections that do not count: no part of them is in the boundary.
+    """
+
+    areas_m2: dict[tuple[int, str], float]
+    outside: list[int]
+
+
 # The run whose pictures the measurements rest on: not always the one that took the property last,
 # which may not have finished it.
 _PLACE = text("""
@@ -61,87 +83,102 @@ WHERE p.id = :property
 _LIVE = text("""
 SELECT id, label, ST_AsBinary(geom) AS geom, boundary_fk FROM lotline.detection
 WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed', 'accepted')
+ORDER BY id
 """)
 
-_CURRENT = text("""
-SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.imaged_share,
-    array(SELECT d.detection_fk FROM lotline.measurement_detection d
-          WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
-FROM lotline.measurement m
-WHERE m.property_fk = :property AND m.current AND m.label = ANY(:labels)
+# A measurement that says the same already stays as it is.
+_CHANGED = text("""
+INSERT INTO staged_measurement
+SELECT new.*, counted.detections
+FROM staged_area new
+CROSS JOIN LATERAL (
+    SELECT array(
+        SELECT d.id FROM lotline.detection d
+        WHERE d.property_fk = new.property_fk AND d.label = new.label
+            AND d.state IN ('proposed', 'accepted')
+            AND d.id <> ALL(CAST(:outside AS bigint[]))
+        ORDER BY d.id) AS detections
+) counted
+WHERE NOT EXISTS (
+    SELECT FROM lotline.measurement m
+    WHERE m.property_fk = new.property_fk AND m.label = new.label AND m.current
+        AND (m.area_m2, m.boundary_fk, m.imaged_share)
+            = (new.area_m2, new.boundary_fk, new.imaged_share)
+        AND counted.detections = array(
+            SELECT d.detection_fk FROM lotline.measurement_detection d
+            WHERE d.measurement_fk = m.id ORDER BY 1)
+)
 """)
 
-_RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)")
+_RETIRE = text("""
+UPDATE lotline.measurement SET current = false WHERE id = ANY(ARRAY(
+    SELECT old.id FROM staged_measurement new CROSS JOIN LATERAL (
+        SELECT m.id FROM lotline.measurement m
+        WHERE m.property_fk = new.property_fk AND m.label = new.label AND m.current
+        OFFSET 0) old))
+""")
 
 # One statement for the measurements and for what they count: none is there without the other.
 _INSERT = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
         (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
-    SELECT :property, :boundary, :run, label, area_m2, detection_count, :imaged_share, :source
-    FROM unnest(CAST(:labels AS text[]), CAST(:areas_m2 AS float8[]), CAST(:counts AS int[]))
-        AS new (label, area_m2, detection_count)
-    RETURNING id, label
+    SELECT property_fk, boundary_fk, run_fk, label, area_m2, cardinality(detections), imaged_share,
+        source
+    FROM staged_measurement
+    RETURNING id, property_fk, label
 )
 INSERT INTO lotline.measurement_detection (measurement_fk, detection_fk, property_fk)
-SELECT written.id, counted.id, :property
-FROM unnest(CAST(:detections AS bigint[]), CAST(:detection_labels AS text[]))
-    AS counted (id, label)
-JOIN written USING (label)
+SELECT written.id, unnest(new.detections), property_fk
+FROM written JOIN staged_measurement new USING (property_fk, label)
 """)
 
 
-def replace(
-    conn: Connection, basis: Basis, labels: Sequence[str], live: Iterable[Live]
-) -> dict[str, float]:
-    """Measure these labels of a property from its live detections; label -> m².
+def measure(bases: Mapping[int, Basis], labels: Sequence[str], live: Iterable[Live]) -> Measured:
+    """Measure these labels on properties from all that is live there, of those labels.
 
-    `live` holds all of the property's live detections of the labels, those of other versions of
-    its boundary included: what of them lies in the current one counts. A measurement that says
-    the same already stays as it is; the others become history.
+    `bases` are by property.
+
+    `live` comes in the order in which it was written, in which the same detections give the same
+    area to the last bit. What of it was found in another version of the boundary counts where it
+    lies in the current one.
+
+    Raises:
+        GeometryError, shapely.GEOSException: geometries that cannot be measured.
     """
-    by_label: dict[str, list[Live]] = {label: [] for label in labels}
-    for detection in live:
-        if (counted_part := _inside(detection, basis)) is not None:
-            by_label[detection.label].append(counted_part)
-    areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
-
-    rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
-    said = {
-        row.label: (row.area_m2, row.boundary_fk, row.imaged_share, row.detections) for row in rows
+    groups: dict[tuple[int, str], list[BaseGeometry]] = {
+        (property_fk, label): [] for property_fk in bases for label in labels
     }
-    new = [
-        label
-        for label, found in by_label.items()
-        if said.get(label)
-        != (
-            areas_m2[label],
-            basis.boundary_fk,
-            basis.imaged_share,
-            sorted(detection.id for detection in found),
-        )
-    ]
-    retired = [row.id for row in rows if row.label in new]
-    if retired:
-        conn.execute(_RETIRE, {"ids": retired})
-    if new:
-        counted = [detection for label in new for detection in by_label[label]]
-        conn.execute(
-            _INSERT,
-            {
-                "property": basis.property_fk,
-                "boundary": basis.boundary_fk,
-                "run": basis.run_fk,
-                "imaged_share": basis.imaged_share,
-                "source": basis.source,
-                "labels": new,
-                "areas_m2": [areas_m2[label] for label in new],
-                "counts": [len(by_label[label]) for label in new],
-                "detections": [detection.id for detection in counted],
-                "detection_labels": [detection.label for detection in counted],
-            },
-        )
-    return areas_m2
+    outside = []
+    for detection in live:
+        part = _inside(detection, bases[detection.property_fk])
+        if part is not None:
+            groups[detection.property_fk, detection.label].append(part)
+        elif detection.id is not None:
+            outside.append(detection.id)
+    covered = [parts[0] if len(parts) == 1 else None for parts in groups.values()]
+    several = [i for i, parts in enumerate(groups.values()) if len(parts) > 1]
+    unions = _unions([parts for parts in groups.values() if len(parts) > 1])
+    for i, union in zip(several, unions, strict=True):
+        covered[i] = union
+    found = [i for i, geometry in enumerate(covered) if geometry is not None]
+    sizes_m2 = np.zeros(len(covered))
+    sizes_m2[found] = areas_m2(covered[i] for i in found)
+    return Measured(dict(zip(groups, sizes_m2.tolist(), strict=True)), outside)
+
+
+def replace(conn: Connection, bases: Mapping[int, Basis], measured: Measured) -> None:
+    """Keep what was measured on properties as what holds now, with what is live there.
+
+    `bases` are by property. A measurement that says the same already stays as it is; the others
+    become history.
+    """
+    plan_by_index(conn)
+    AREAS.fill(conn, _rows(bases, measured.areas_m2))
+    MEASUREMENTS.empty(conn)
+    conn.execute(_CHANGED, {"outside": measured.outside})
+    conn.execute(_RETIRE)
+    conn.execute(_INSERT)
 
 
 def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:
@@ -154,7 +191,10 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
     if place is None:
         return
     rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
-    live = [Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk) for row in rows]
+    live = [
+        Live(row.id, property_fk, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
+        for row in rows
+    ]
     basis = Basis(
         property_fk,
         place.boundary_fk,
@@ -163,31 +203,45 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
         shapely.from_wkb(place.geom),
         place.imaged_share,
     )
-    replace(conn, basis, labels, live)
+    bases = {property_fk: basis}
+    replace(conn, bases, measure(bases, labels, live))
 
 
-def _inside(detection: Live, basis: Basis) -> Live | None:
+def _inside(detection: Live, basis: Basis) -> MultiPolygon | None:
     """What of a live detection counts in the current boundary; None where nothing does.
 
     What was found in this boundary was clipped then, or a person drew it so: all of it counts.
     """
     if detection.boundary_fk == basis.boundary_fk:
-        return detection
+        return detection.geometry
     try:
         part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
     except GeometryError:  # they do not meet, or only touch
         return None
-    if area_m2(part) < _TRACE_M2:
-        return None
-    return Live(detection.id, detection.label, part, basis.boundary_fk)
+    return None if area_m2(part) < _TRACE_M2 else part
 
 
-def union_area_m2(detections: Sequence[Live]) -> float:
-    """The area that detections cover together: where they overlap, it counts once."""
-    if not detections:
-        return 0.0
-    if len(detections) == 1:
-        return area_m2(detections[0].geometry)
-    # In one order, in which the same detections give the same area to the last bit.
-    ordered = sorted(detections, key=lambda detection: detection.id)
-    return area_m2(shapely.union_all([detection.geometry for detection in ordered]))
+def _unions(groups: Sequence[Sequence[BaseGeometry]]) -> Sequence[BaseGeometry]:
+    """What each group covers together: where its members overlap, it counts once."""
+    if not groups:
+        return []
+    members = [member for group in groups for member in group]
+    of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    together = shapely.geometrycollections(members, indices=of)
+    return list(shapely.union_all(together[:, None], axis=1))
+
+
+def _rows(
+    bases: Mapping[int, Basis], areas: Mapping[tuple[int, str], float]
+) -> Iterator[tuple[object, ...]]:
+    for (property_fk, label), size_m2 in areas.items():
+        basis = bases[property_fk]
+        yield (
+            property_fk,
+            basis.boundary_fk,
+            basis.run_fk,
+            label,
+            size_m2,
+            basis.imaged_share,
+            basis.source,
+        )

@@ -1,164 +1,123 @@
-"""Writing what a run found on a lot, beside what people said of it: all of it, or nothing."""
+"""Writing what became of a chunk of properties, beside what people said of them.
+
+The chunk is copied into temporary tables and merged from there by a handful of statements, however
+many lots it holds. They are the caller's one transaction: `pipeline.store.writer` makes it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import shapely
-from shapely import MultiPolygon
 from sqlalchemy import Connection, text
 
-from detection.results import ChipInfo, Detection, LotResult
-from parcels.boundary import Boundary
-from parcels.measure import iou
 from pipeline.errors import StoreError
-from pipeline.store.measurements import Basis, Live, replace
+from pipeline.store import measurements
+from pipeline.store.decided import decided
+from pipeline.store.findings import Finding, findings_of
+from pipeline.store.measurements import Basis, measure
+from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
+from pipeline.store.reconcile import Known, Reconciled, reconcile
+from pipeline.store.staging import CHIPS, FINDINGS, LOTS, plan_by_index
 
-# A finding that overlaps a reviewed detection by this is the same thing, seen again.
-SAME_IOU = 0.5
+# What is kept of a property is written by one at a time: by runs and by people. A worker whose
+# lease ran out, or whose property was changed under its hands, holds it no more.
+_HOLD = text("""
+SELECT id FROM lotline.property
+WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'leased' AND lease_owner = :owner
+ORDER BY id FOR NO KEY UPDATE
+""")
 
-# What is kept of a property is written by one at a time: by runs and by people.
-_LOCK = text("SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE")
+_FINISH = text("""
+UPDATE lotline.property p SET state = new.state, reason = new.reason, detail = new.detail,
+    lease_owner = NULL, leased_until = NULL, updated_at = now()
+FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:reasons AS text[]),
+        CAST(:details AS text[])) AS new (id, state, reason, detail)
+WHERE p.id = new.id
+""")
 
 # Versions are only ever added; the same one again finds its row.
-_BOUNDARY = text("""
-WITH added AS (
-    INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
-                                  fetched_at)
-    VALUES (:property, :source, ST_GeomFromWKB(:geom, 4326), :area_m2, :origin,
-            CAST(:parcel_ids AS text[]), :version, :fetched_at)
-    ON CONFLICT (property_fk, version) DO NOTHING
-    RETURNING id
-)
-SELECT id FROM added
-UNION ALL
-SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
+_BOUNDARIES = text("""
+INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
+                              fetched_at)
+SELECT property_fk, source, geom, area_m2, origin, parcel_ids, version, fetched_at
+FROM staged_lot ORDER BY property_fk
+ON CONFLICT (property_fk, version) DO NOTHING
 """)
 
-# Of the last lookup: the same lot may have been found in another way before.
-_HOW_FOUND = text("""
-UPDATE lotline.property SET method = :method, located_by = :located_by, confidence = :confidence,
-    located_point = ST_SetSRID(ST_MakePoint(:longitude, :latitude), 4326),
-    matched_address = :matched_address
-WHERE id = :property
+_FIND_BOUNDARIES = text("""
+UPDATE staged_lot lot SET boundary_fk = boundary.id FROM lotline.boundary
+WHERE boundary.property_fk = lot.property_fk AND boundary.version = lot.version
+RETURNING lot.property_fk, lot.boundary_fk
 """)
 
-_CHIP = text("""
+# Sorted, so that two batches that bring the same chips wait for each other and not in a circle.
+_CHIPS = text("""
 INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
-VALUES (:sha256, CAST(:sources AS text[]), :captured_on, :crs, :gsd_m, CAST(:bands AS text[]),
-        CAST(:bounds AS float8[]))
+SELECT sha256, sources, captured_on, crs, gsd_m, bands, bounds FROM staged_chip ORDER BY sha256
 ON CONFLICT (sha256) DO NOTHING
 """)
 
+# Outlines only of what people reviewed: the others are told by their fingerprints. OFFSET 0 keeps
+# the planner from turning this round and reading a whole county for a few lots.
 _KNOWN = text("""
-SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
-    ST_AsBinary(geom) AS geom, boundary_fk
-FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
+SELECT lot.property_fk, known.*
+FROM staged_lot lot CROSS JOIN LATERAL (
+    SELECT d.id, d.label, d.state, d.fingerprint, d.boundary_fk,
+        CASE WHEN d.review_fk IS NOT NULL THEN ST_AsBinary(d.geom) END AS reviewed
+    FROM lotline.detection d
+    WHERE d.property_fk = lot.property_fk AND d.state <> 'superseded'
+    OFFSET 0) known
 """)
 
-# How reviewed detections looked before a person changed them. Who turned a tree into a lawn has
-# also said that it is no tree, and a redrawn outline stands for the one that was found.
-_EARLIER_FORMS = text("""
-SELECT r.before ->> 'label' AS label,
-    ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
-FROM lotline.detection d JOIN lotline.review r ON r.detection_fk = d.id
-WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
-""")
-
-_SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
-
-# What nobody reviewed goes with the boundary it was found in, of every label: a run asks for some,
-# and the others' sums would still be of the old boundary. They are unknown until a run asks.
 _LEAVE_OTHER_BOUNDARIES = text("""
-WITH retired AS (
-    UPDATE lotline.measurement SET current = false
-    WHERE property_fk = :property AND current AND boundary_fk <> :boundary
-)
-UPDATE lotline.detection SET state = 'superseded'
-WHERE property_fk = :property AND state = 'proposed' AND review_fk IS NULL
-    AND boundary_fk <> :boundary
+UPDATE lotline.measurement SET current = false WHERE id = ANY(ARRAY(
+    SELECT old.id FROM staged_lot lot CROSS JOIN LATERAL (
+        SELECT m.id FROM lotline.measurement m
+        WHERE m.property_fk = lot.property_fk AND m.current AND m.boundary_fk <> lot.boundary_fk
+        OFFSET 0) old))
 """)
+
+_SUPERSEDE = text("""
+UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(CAST(:ids AS bigint[]))
+""")
+
+_FORGET = text("DELETE FROM staged_finding WHERE place = ANY(CAST(:places AS int[]))")
 
 _INSERT = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
     weights_sha256, label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
     fingerprint)
-SELECT :property, :boundary, :run, :chip, :segmenter, :weights_sha256, new.label, new.prompt,
-    new.score, new.relation, ST_GeomFromWKB(new.geom, 4326), new.area_m2, new.clipped_area_m2,
-    new.whole_area_m2, new.fingerprint
-FROM unnest(CAST(:label AS text[]), CAST(:prompt AS text[]), CAST(:score AS float8[]),
-        CAST(:relation AS text[]), CAST(:geom AS bytea[]), CAST(:area_m2 AS float8[]),
-        CAST(:clipped_area_m2 AS float8[]), CAST(:whole_area_m2 AS float8[]),
-        CAST(:fingerprint AS text[]))
-    AS new (label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
-            fingerprint)
-RETURNING id, fingerprint
+SELECT property_fk, lot.boundary_fk, :run, lot.chip_sha256, :segmenter, :weights_sha256,
+    found.label, found.prompt, found.score, found.relation, found.geom, found.area_m2,
+    found.clipped_area_m2, found.whole_area_m2, found.fingerprint
+FROM staged_finding found JOIN staged_lot lot USING (property_fk)
+ORDER BY found.place
 """)
 
+# How it was found is of the last lookup: the same lot may have been found in another way before.
 _CLOSE = text("""
-UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
-    boundary_fk = :boundary, chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
+UPDATE lotline.property p SET state = lot.state, detail = lot.detail,
+    reason = CASE WHEN lot.state = 'no_imagery' THEN lot.reason
+        WHEN p.id = ANY(CAST(:measured AS bigint[])) THEN 'measured' ELSE 'nothing_found' END,
+    method = lot.method, located_by = lot.located_by, confidence = lot.confidence,
+    located_point = ST_SetSRID(ST_MakePoint(lot.longitude, lot.latitude), 4326),
+    matched_address = lot.matched_address, boundary_fk = lot.boundary_fk,
+    chip_sha256 = lot.chip_sha256, imaged_share = lot.imaged_share, run_fk = :run,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
-WHERE id = :property
+FROM staged_lot lot WHERE p.id = lot.property_fk
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What every detection of a run says of where it comes from.
+def write_chunk(
+    conn: Connection, run: RunInfo, outcomes: Sequence[Outcome], owner: str
+) -> dict[int, Written]:
+    """Write what became of properties that `owner` holds; the others are left alone.
 
-    Attributes:
-        labels: the names of the labels asked for; one of which nothing is found measures 0 m².
-    """
-
-    id: int
-    segmenter: str
-    weights_sha256: str | None
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a lot, and of its findings.
-
-    Attributes:
-        state, reason: of the property.
-        new: written as proposed.
-        kept: were there already, the same in every respect.
-        superseded: earlier findings that nobody reviewed and that were not found again.
-        suppressed: gave way to what a person had decided.
-    """
-
-    state: Literal["done", "no_imagery"]
-    reason: str
-    new: int = 0
-    kept: int = 0
-    superseded: int = 0
-    suppressed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
-
-    reviewed_live: list[Live]
-    reviewed_forms: list[tuple[str, MultiPolygon]]
-    unreviewed: dict[str, Live]
-
-
-def write_lot(
-    conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
-) -> Written:
-    """Write a lot's boundary, detections, measurements and state, in one savepoint.
-
-    Findings are matched with what people reviewed on this property: the same label and an
-    intersection over union of at least `SAME_IOU` mean that the person's word stands, and the
-    finding is not written. Earlier findings that nobody reviewed are superseded, unless they are
-    the same in every respect. Writing the same result twice changes nothing.
+    Of a lot that was looked at, its boundary, detections, measurements and state are written.
+    Findings that people have decided about (see `pipeline.store.decided`) give way. Earlier
+    findings that nobody reviewed are superseded, unless they are the same in every respect.
+    Writing the same result twice changes nothing.
 
     Where the boundary is another version, unreviewed findings of all labels are superseded with
     the old one and its measurements end; what people reviewed stays, and is measured inside the
@@ -168,214 +127,144 @@ def write_lot(
 
     `no_imagery` keeps the boundary and leaves what was found in it earlier alone.
 
+    Returns:
+        What was written, by property: one that is not there was not the owner's any more.
+
     Raises:
-        StoreError: no such property, or a result that is `unavailable` or `failed`, which is no
-            result: `properties.finish` keeps those.
+        StoreError: a property comes twice.
+        DBAPIError, GeometryError, GEOSException: a lot is refused, and with it the chunk.
     """
-    if result.status not in {"detected", "no_imagery"}:
-        raise StoreError(
-            f"a lot that is {result.status} has no result to write: finish its property instead"
-        )
-    said = "; ".join(filter(None, (boundary.note, result.detail)))
-    result = dataclasses.replace(result, detail=said)
-    with conn.begin_nested():
-        if conn.execute(_LOCK, {"property": property_fk}).one_or_none() is None:
-            raise StoreError(f"there is no property {property_fk}: load it before its result")
-        boundary_fk = _write_boundary(conn, property_fk, boundary)
-        _write_how_found(conn, property_fk, boundary)
-        place = {"property": property_fk, "boundary": boundary_fk}
-        left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
-        if result.status == "no_imagery" or result.chip is None:
-            written = Written("no_imagery", result.reason, superseded=left)
-            _close(conn, run, property_fk, boundary_fk, result, written)
-            return written
-        _write_chip(conn, result.chip)
-        basis = Basis(
-            property_fk,
-            boundary_fk,
-            run.id,
-            boundary.source,
-            boundary.geometry,
-            result.imaged_share,
-        )
-        written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
-        written = dataclasses.replace(written, superseded=written.superseded + left)
-        replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
-        _close(conn, run, property_fk, boundary_fk, result, written)
-        return written
+    ids = [outcome.property_fk for outcome in outcomes]
+    if len(set(ids)) < len(ids):
+        raise StoreError("a property comes twice in a chunk: write its last outcome alone")
+    held = set(conn.execute(_HOLD, {"ids": ids, "owner": owner}).scalars())
+    ours = [outcome for outcome in outcomes if outcome.property_fk in held]
+    written = _finish(conn, [outcome for outcome in ours if isinstance(outcome, Unanswered)])
+    lots = [outcome for outcome in ours if isinstance(outcome, Answered)]
+    return written | _merge(conn, run, lots) if lots else written
 
 
-def _reconcile(
-    conn: Connection,
-    run: RunInfo,
-    basis: Basis,
-    boundary: Boundary,
-    chip: ChipInfo,
-    findings: Sequence[Detection],
-) -> tuple[Written, list[Live]]:
-    """Write the findings beside what is there; and all that is live on the property then."""
-    known = _read_known(conn, basis.property_fk)
-    version = boundary.version
-    kept: dict[str, Live] = {}
-    new: dict[str, Detection] = {}
-    suppressed = 0
-    for finding in findings:
-        fingerprint = _fingerprint(run, version, chip.sha256, finding)
-        if _is_decided(finding, known.reviewed_forms):
-            suppressed += 1
-        elif fingerprint in known.unreviewed:
-            kept[fingerprint] = known.unreviewed[fingerprint]
-        else:
-            new[fingerprint] = finding
-    # A run says nothing of labels that it was not asked for.
-    others = [live for live in known.unreviewed.values() if live.label not in run.labels]
-    gone = [
-        live.id
-        for fingerprint, live in known.unreviewed.items()
-        if fingerprint not in kept and live.label in run.labels
-    ]
-    if gone:
-        conn.execute(_SUPERSEDE, {"ids": gone})
-    inserted = _insert(conn, run, basis, chip, new) if new else []
-    live = [*known.reviewed_live, *others, *kept.values(), *inserted]
-    is_empty = not any(found.label in run.labels for found in live)
-    written = Written(
-        "done",
-        "nothing_found" if is_empty else "measured",
-        len(new),
-        len(kept),
-        len(gone),
-        suppressed,
-    )
-    return written, live
-
-
-def _read_known(conn: Connection, property_fk: int) -> _Known:
-    known = _Known([], [], {})
-    for row in conn.execute(_KNOWN, {"property": property_fk}):
-        live = Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
-        if not row.is_reviewed:
-            known.unreviewed[row.fingerprint] = live
-            continue
-        known.reviewed_forms.append((live.label, live.geometry))
-        if row.state != "rejected":
-            known.reviewed_live.append(live)
-    if known.reviewed_forms:
-        for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
-            known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
-    return known
-
-
-def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, MultiPolygon]]) -> bool:
-    return any(
-        finding.label == label
-        and finding.geometry.intersects(geometry)
-        and iou(finding.geometry, geometry) >= SAME_IOU
-        for label, geometry in reviewed
-    )
-
-
-def _fingerprint(run: RunInfo, version: str, chip_sha256: str, finding: Detection) -> str:
-    """SHA-256 of all that makes a finding what it is: the same look at a lot finds the same."""
-    asked = (run.segmenter, run.weights_sha256 or "", finding.label, finding.prompt)
-    digest = hashlib.sha256(repr((version, chip_sha256, *asked)).encode())
-    digest.update(shapely.to_wkb(finding.geometry, byte_order=1))
-    return digest.hexdigest()
-
-
-def _insert(
-    conn: Connection, run: RunInfo, basis: Basis, chip: ChipInfo, new: dict[str, Detection]
-) -> list[Live]:
-    findings = list(new.values())
-    rows = conn.execute(
-        _INSERT,
-        {
-            "property": basis.property_fk,
-            "boundary": basis.boundary_fk,
-            "run": run.id,
-            "chip": chip.sha256,
-            "segmenter": run.segmenter,
-            "weights_sha256": run.weights_sha256,
-            "label": [finding.label for finding in findings],
-            "prompt": [finding.prompt for finding in findings],
-            "score": [finding.score for finding in findings],
-            "relation": [finding.relation for finding in findings],
-            "geom": [shapely.to_wkb(finding.geometry) for finding in findings],
-            "area_m2": [finding.area_m2 for finding in findings],
-            "clipped_area_m2": [finding.clipped_area_m2 for finding in findings],
-            "whole_area_m2": [finding.whole_area_m2 for finding in findings],
-            "fingerprint": list(new),
-        },
-    )
-    return [
-        Live(
-            row.id,
-            new[row.fingerprint].label,
-            new[row.fingerprint].geometry,
-            basis.boundary_fk,
-        )
-        for row in rows
-    ]
-
-
-def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:
-    values = {
-        "property": property_fk,
-        "source": boundary.source,
-        "geom": shapely.to_wkb(boundary.geometry),
-        "area_m2": boundary.area_m2,
-        "origin": boundary.origin,
-        "parcel_ids": list(boundary.parcel_ids),
-        "version": boundary.version,
-        "fetched_at": boundary.fetched_at,
+def _finish(conn: Connection, outcomes: Sequence[Unanswered]) -> dict[int, Written]:
+    if outcomes:
+        values = {
+            "ids": [outcome.property_fk for outcome in outcomes],
+            "states": [outcome.state for outcome in outcomes],
+            "reasons": [outcome.reason for outcome in outcomes],
+            "details": [outcome.detail for outcome in outcomes],
+        }
+        conn.execute(_FINISH, values)
+    return {
+        outcome.property_fk: Written(outcome.state, outcome.reason, outcome.detail)
+        for outcome in outcomes
     }
-    return int(conn.execute(_BOUNDARY, values).scalar_one())
 
 
-def _write_how_found(conn: Connection, property_fk: int, boundary: Boundary) -> None:
-    located = boundary.located
-    values = {
-        "property": property_fk,
-        "method": boundary.method,
-        "located_by": None if located is None else located.method,
-        "confidence": None if located is None else located.confidence,
-        "longitude": None if located is None else located.longitude,
-        "latitude": None if located is None else located.latitude,
-        "matched_address": None if located is None else located.matched or None,
-    }
-    conn.execute(_HOW_FOUND, values)
+def _merge(conn: Connection, run: RunInfo, lots: Sequence[Answered]) -> dict[int, Written]:
+    imaged = [lot for lot in lots if lot.is_imaged]
+    findings = findings_of(run, imaged)
+    plan_by_index(conn)
+    LOTS.fill(conn, map(_lot_row, lots))
+    CHIPS.fill(conn, _chip_rows(imaged))
+    FINDINGS.fill(conn, map(_finding_row, range(len(findings)), findings))
+    conn.execute(_BOUNDARIES)
+    conn.execute(_CHIPS)
+    boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_FIND_BOUNDARIES)}
+
+    labels = frozenset(run.labels)
+    asked = {lot.property_fk: labels if lot.is_imaged else frozenset[str]() for lot in lots}
+    suppressed = decided(conn, findings)
+    known = [Known(*row) for row in conn.execute(_KNOWN)]
+    found = reconcile(findings, suppressed, known, boundary_of, asked)
+    _write_detections(conn, run, found, len(findings))
+
+    live = [item for item in found.live if item.label in asked[item.property_fk]]
+    bases = {lot.property_fk: _basis(run, lot, boundary_of[lot.property_fk]) for lot in imaged}
+    conn.execute(_LEAVE_OTHER_BOUNDARIES)
+    measurements.replace(conn, bases, measure(bases, run.labels, live))
+
+    measured = {item.property_fk for item in live}
+    conn.execute(_CLOSE, {"run": run.id, "measured": list(measured)})
+    return {lot.property_fk: _written(lot, found, lot.property_fk in measured) for lot in lots}
 
 
-def _write_chip(conn: Connection, chip: ChipInfo) -> None:
-    values = {
-        "sha256": chip.sha256,
-        "sources": list(chip.sources),
-        "captured_on": chip.captured_on,
-        "crs": chip.crs,
-        "gsd_m": chip.gsd_m,
-        "bands": list(chip.bands),
-        "bounds": list(chip.bounds),
-    }
-    conn.execute(_CHIP, values)
+def _write_detections(conn: Connection, run: RunInfo, found: Reconciled, count: int) -> None:
+    if found.superseded:
+        conn.execute(_SUPERSEDE, {"ids": found.superseded})
+    others = set(range(count)).difference(found.new)
+    if others:
+        conn.execute(_FORGET, {"places": list(others)})
+    provenance = {"run": run.id, "segmenter": run.segmenter, "weights_sha256": run.weights_sha256}
+    conn.execute(_INSERT, provenance)
 
 
-def _close(
-    conn: Connection,
-    run: RunInfo,
-    property_fk: int,
-    boundary_fk: int,
-    result: LotResult,
-    written: Written,
-) -> None:
-    values = {
-        "property": property_fk,
-        "state": written.state,
-        "reason": written.reason,
-        "detail": result.detail,
-        "boundary": boundary_fk,
-        "chip": None if result.chip is None else result.chip.sha256,
+def _basis(run: RunInfo, lot: Answered, boundary_fk: int) -> Basis:
+    boundary = lot.boundary
+    share = lot.result.imaged_share
+    return Basis(lot.property_fk, boundary_fk, run.id, boundary.source, boundary.geometry, share)
+
+
+def _written(lot: Answered, found: Reconciled, is_measured: bool) -> Written:
+    if lot.is_imaged:
+        state, reason = "done", "measured" if is_measured else "nothing_found"
+    else:
+        state, reason = "no_imagery", lot.result.reason
+    fk = lot.property_fk
+    counts = (found.news[fk], found.kept[fk], found.gone[fk], found.suppressed[fk])
+    return Written(state, reason, lot.detail, *counts)
+
+
+def _lot_row(lot: Answered) -> tuple[object, ...]:
+    boundary, result, at = lot.boundary, lot.result, lot.boundary.located
+    return (
+        lot.property_fk,
+        boundary.source,
+        shapely.to_wkb(boundary.geometry),
+        boundary.area_m2,
+        boundary.origin,
+        list(boundary.parcel_ids),
+        boundary.version,
+        boundary.fetched_at,
+        boundary.method,
+        None if at is None else at.method,
+        None if at is None else at.longitude,
+        None if at is None else at.latitude,
+        None if at is None else at.confidence,
+        None if at is None else at.matched or None,
+        "done" if lot.is_imaged else "no_imagery",
+        result.reason,
+        lot.detail,
+        None if result.chip is None else result.chip.sha256,
         # A sum of overlapping pieces can pass the whole by a rounding.
-        "imaged_share": min(max(result.imaged_share, 0.0), 1.0),
-        "run": run.id,
-    }
-    conn.execute(_CLOSE, values)
+        min(max(result.imaged_share, 0.0), 1.0),
+    )
+
+
+def _chip_rows(imaged: Sequence[Answered]) -> Iterator[tuple[object, ...]]:
+    chips = {lot.result.chip.sha256: lot.result.chip for lot in imaged if lot.result.chip}
+    for chip in chips.values():
+        yield (
+            chip.sha256,
+            list(chip.sources),
+            chip.captured_on,
+            chip.crs,
+            chip.gsd_m,
+            list(chip.bands),
+            list(chip.bounds),
+        )
+
+
+def _finding_row(place: int, found: Finding) -> tuple[object, ...]:
+    detection = found.detection
+    return (
+        place,
+        found.property_fk,
+        detection.label,
+        detection.prompt,
+        detection.score,
+        detection.relation,
+        found.wkb,
+        detection.area_m2,
+        detection.clipped_area_m2,
+        detection.whole_area_m2,
+        found.fingerprint,
+    )

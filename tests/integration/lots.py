@@ -14,7 +14,8 @@ from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary, Property
 from parcels.measure import area_m2
 from pipeline.store import properties, runs
-from pipeline.store.results import RunInfo
+from pipeline.store.outcomes import Answered, RunInfo, Written
+from pipeline.store.results import write_chunk
 
 COUNTY = "synthetic"
 LON, LAT = -90.05, 35.15
@@ -69,6 +70,28 @@ def begin(
 ) -> RunInfo:
     run_id = runs.start(conn, county, {"labels": list(labels)}, "synthetic", None)
     return RunInfo(run_id, "synthetic", None, tuple(labels))
+
+
+def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -> None:
+    """Lease these, whatever their state."""
+    conn.execute(
+        text(
+            "UPDATE lotline.property SET state = 'leased', lease_owner = :owner, "
+            "leased_until = now() + interval '1 h' WHERE id = ANY(:ids)"
+        ),
+        {"ids": list(property_fks), "owner": owner},
+    )
+
+
+def write_lot(
+    conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
+) -> Written:
+    """Lease a property and write a chunk of it alone."""
+    with conn.begin_nested():
+        hold(conn, [property_fk])
+        return write_chunk(conn, run, [Answered(property_fk, boundary, result)], "worker")[
+            property_fk
+        ]
 
 
 def detections(conn: Connection, property_fk: int) -> list[Any]:

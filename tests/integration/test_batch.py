@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
 from pipeline.batch import report as run_module
 from pipeline.batch import work as work_module
+from pipeline.batch import writing
 from pipeline.cli.summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -92,9 +94,13 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     county: Path,
     database: Database,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path)
-    stopped = run_batch(Order("little", registry=county), settings, StopsAt(4))
+    with monkeypatch.context() as small:
+        small.setattr(writing, "CHUNK_LOTS", 4)
+        small.setattr(writing, "CHUNK_S", math.inf)
+        stopped = run_batch(Order("little", registry=county), settings, StopsAt(4))
     assert stopped.interrupted
     assert stopped.done == 4
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 import shapely
-from lots import begin, detections, finding, found, lot, measured_m2, queue, square, states
+from lots import (
+    begin,
+    detections,
+    finding,
+    found,
+    lot,
+    measured_m2,
+    queue,
+    square,
+    states,
+    write_lot,
+)
 from shapely import LineString, Polygon
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +28,6 @@ from parcels.measure import area_m2
 from pipeline.errors import StoreError, VersionConflict
 from pipeline.store import reviews
 from pipeline.store.database import Database
-from pipeline.store.results import write_lot
 
 LAWN = square(1, 1, 6, 4)
 DRAWN = square(1, 1, 3, 4)

@@ -24,13 +24,13 @@ from lots import (
     shifted,
     square,
     states,
+    write_lot,
 )
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Located, Property
 from parcels.measure import area_m2
 from pipeline.store import properties, reviews
-from pipeline.store.results import write_lot
 
 
 def _counted(conn: Connection, property_fk: int, label: str = "lawn") -> list[int]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
-from lots import CHIP, COUNTY, LAT, LON, begin, detections, finding, found, lot, queue, square
+from lots import (
+    CHIP,
+    COUNTY,
+    LAT,
+    LON,
+    begin,
+    detections,
+    finding,
+    found,
+    lot,
+    queue,
+    square,
+    write_lot,
+)
 from sqlalchemy import Connection, event
 
 from detection.results import LotResult
@@ -13,7 +26,7 @@ from parcels.boundary import Property
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
 from pipeline.store import properties, reviews, rows, runs
-from pipeline.store.results import RunInfo, write_lot
+from pipeline.store.outcomes import RunInfo
 from pipeline.store.status import counties, county_status, unanswered
 
 LAWN = square(1, 1, 6, 4)

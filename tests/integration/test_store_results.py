@@ -21,6 +21,7 @@ from lots import (
     shifted,
     square,
     states,
+    write_lot,
 )
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -28,9 +29,10 @@ from sqlalchemy.exc import DBAPIError
 from detection.results import LotResult
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
-from pipeline.store import measurements, results, reviews
+from pipeline.store import results, reviews
 from pipeline.store.database import Database
-from pipeline.store.results import Written, write_lot
+from pipeline.store.outcomes import Answered, Written
+from pipeline.store.results import write_chunk
 
 
 def _everything(conn: Connection) -> dict[str, list[Any]]:
@@ -130,7 +132,7 @@ def test_no_imagery_keeps_the_boundary_and_what_was_found(conn: Connection) -> N
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata", detail="all black")
     written = write_lot(conn, begin(conn), lot_id, lot(), nothing)
-    assert written == Written("no_imagery", "nodata")
+    assert written == Written("no_imagery", "nodata", "all black")
     prop = property_row(conn, lot_id)
     assert (prop.state, prop.reason, prop.detail) == ("no_imagery", "nodata", "all black")
     assert prop.chip_sha256 is None
@@ -151,17 +153,19 @@ def test_without_imagery_what_was_found_in_another_boundary_ends(conn: Connectio
 @pytest.mark.parametrize("status", ["unavailable", "failed"])
 def test_an_outage_is_never_written_as_a_result(conn: Connection, status: Any) -> None:
     [lot_id] = queue(conn)
-    with pytest.raises(StoreError, match="finish its property"):
+    with pytest.raises(StoreError, match="no result to write"):
         write_lot(conn, begin(conn), lot_id, lot(), LotResult(status))
     assert property_row(conn, lot_id).state == "pending"
 
 
-def test_an_unknown_property_is_an_error(conn: Connection) -> None:
-    with pytest.raises(StoreError, match="no property 17"):
-        write_lot(conn, begin(conn), 17, lot(), found())
+def test_one_property_twice_in_a_chunk_is_an_error(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    twice = [Answered(lot_id, lot(), found())] * 2
+    with pytest.raises(StoreError, match="comes twice"):
+        write_chunk(conn, begin(conn), twice, "worker")
 
 
-@pytest.mark.parametrize("broken", ["replace", "_close", "_insert"])
+@pytest.mark.parametrize("broken", ["decided", "reconcile", "measure", "_written"])
 def test_a_fault_in_the_middle_leaves_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -271,6 +275,15 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
     write_lot(conn, run, first, lot(), found(finding(LAWN), finding(TREE, "tree")))
     write_lot(conn, run, second, lot(), found())
     lawn, tree = detections(conn, first)
+
+    def measured() -> int:
+        """The current measurement of the first property's lawn."""
+        query = text(
+            "SELECT id FROM lotline.measurement "
+            "WHERE property_fk = :id AND label = 'lawn' AND current"
+        )
+        return int(conn.execute(query, {"id": first}).scalar_one())
+
     rows = conn.execute(text("SELECT property_fk, label, id FROM lotline.measurement"))
     of = {(row.property_fk, row.label): row.id for row in rows}
     insert = text(
@@ -292,14 +305,8 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
     with pytest.raises(DBAPIError, match=r"foreign key|cannot count"):
         count(of[first, "lawn"], 10**9, first)
     reviews.reject(conn, lawn.id, "ann")
-    boundary_fk = property_row(conn, first).boundary_fk
     with pytest.raises(DBAPIError, match="which is rejected"):
-        measurements.replace(
-            conn,
-            measurements.Basis(first, boundary_fk, run.id, "lot", lot().geometry, 1.0),
-            ["lawn"],
-            [measurements.Live(lawn.id, "lawn", LAWN, boundary_fk)],
-        )
+        count(measured(), lawn.id, first)
 
 
 def test_the_same_detections_measure_the_same_to_the_last_bit(conn: Connection) -> None:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import pytest
 from alembic import command
 from alembic.config import Config
-from lots import COUNTY, LAT, LON, begin, detections, finding, found, lot, measured_m2, square
+from lots import (
+    COUNTY,
+    LAT,
+    LON,
+    begin,
+    detections,
+    finding,
+    found,
+    lot,
+    measured_m2,
+    square,
+    write_lot,
+)
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
 from pipeline.store import properties, reviews, rows, schema
 from pipeline.store.database import Database
-from pipeline.store.results import write_lot
 
 LAWN = square(1, 1, 6, 4)
 
