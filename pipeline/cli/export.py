@@ -20,19 +20,20 @@ from pipeline.cli.options import county_option, registry_option
     default="geoparquet", show_default=True,
 )  # fmt: skip
 def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
-    """Write detections, properties and a data dictionary."""
+    """Write a table a label, one of the properties, one of the errors, and a README."""
     from parcels import load_registry
+    from pipeline.cli.progress import Pages, progress
     from pipeline.export import export_county
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
-    with (
-        open_database(settings.database_url, settings.home) as database,
-        # One moment of the database, though a batch may be writing.
-        database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
-    ):
-        written = export_county(conn, entry, out, kind)
+    shown = Pages(progress("rows"), "exporting")
+    with open_database(settings.database_url, settings.home) as database:
+        try:
+            written = export_county(database.engine, entry, out, kind, shown.reached)
+        finally:
+            shown.stop()
     for path, count in written.items():
         click.echo(f"{path} ({count:,} rows)" if count is not None else str(path))

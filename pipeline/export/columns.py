@@ -1,133 +1,211 @@
-"""The columns of the exports, and what each means: the data dictionary is made from this."""
+"""The tables of an export: their columns, and what each means.
+
+The files' schemas and the data dictionary are both made from this.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+# 1 ft = 0.3048 m, exactly: the international foot, of which the US survey foot is no more than
+# 0.0004 % larger in area.
+M2_PER_SQFT = 0.3048**2
+
+Kind = Literal["text", "integer", "number", "flag", "polygons"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of an export. `meaning` may hold {label}."""
+    """A column of a table. `name` and `meaning` may hold {label}."""
 
     name: str
+    kind: Kind
     unit: str
     meaning: str
+
+    def of(self, label: str) -> Column:
+        """The column of this label."""
+        # Not `format`: a label may hold braces of its own.
+        name, meaning = (text.replace("{label}", label) for text in (self.name, self.meaning))
+        return replace(self, name=name, meaning=meaning)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one file holds; `geometry`, where it has one, is its last column."""
+
+    name: str
+    what: str
+    columns: tuple[Column, ...]
+
+    @property
+    def cells(self) -> tuple[Column, ...]:
+        """The columns but the geometry."""
+        return tuple(column for column in self.columns if column.kind != "polygons")
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether it has shapes."""
+        return len(self.cells) < len(self.columns)
 
 
 METHOD = Column(
     "method",
+    "text",
     "",
     "How the boundary was found, by the last lookup: parcel_id, address (the county's parcel layer "
     "has it), point, house_number (the point lay in the street, or in a lot without a number; this "
     "is the nearest one with the address's number), no_lot (the county has none there), "
     "unavailable (the county's server did not answer, and the run was to measure the circle then).",
 )
-SYNTHETIC = Column("synthetic", "", "True where the place is generated and not a real one.")
+SYNTHETIC = Column("synthetic", "flag", "", "True where the place is generated and not a real one.")
 
 DETECTIONS = (
-    Column("detection_id", "", "Number of the detection; `lotline review` takes it."),
-    Column("property_id", "", "The property, as named in the properties CSV."),
-    Column("label", "", "What it is, for example lawn."),
-    Column("state", "", "proposed (nobody has looked), accepted (a person agreed)."),
-    Column("area_m2", "m²", "Area of the geometry of this row: what counts for the property."),
-    Column("clipped_area_m2", "m²", "Area of the part inside the boundary."),
-    Column("whole_area_m2", "m²", "Area of the whole object as seen on its chip."),
+    Column("detection_id", "integer", "", "Number of the detection; `lotline review` takes it."),
+    Column("property_id", "text", "", "The property, as named in the properties CSV."),
+    Column("label", "text", "", "What it is, for example lawn."),
+    Column("state", "text", "", "proposed (nobody has looked), accepted (a person agreed)."),
+    Column("area_m2", "number", "m²", "Area of the row's geometry: what counts for the property."),
+    Column("area_sqft", "number", "sq ft", "The same in square feet (of 0.09290304 m²)."),
+    Column("clipped_area_m2", "number", "m²", "Area of the part inside the boundary."),
+    Column("whole_area_m2", "number", "m²", "Area of the whole object as seen on its chip."),
     Column(
         "relation",
+        "text",
         "",
         "belongs (the object is the property's), shared (a discrete object that two lots share: "
         "only the part inside), trimmed (a continuous one that ends at the boundary).",
     ),
-    Column("score", "0..1", "The segmenter's mean confidence over the object."),
-    Column("prompt", "", "The text that the segmenter was asked with."),
-    Column("segmenter", "", "Which segmenter found it."),
-    Column("weights_sha256", "", "Of the segmenter's weights; empty where it has none."),
+    Column("score", "number", "0..1", "The segmenter's mean confidence over the object."),
+    Column("prompt", "text", "", "The text that the segmenter was asked with."),
+    Column("segmenter", "text", "", "Which segmenter found it."),
+    Column("weights_sha256", "text", "", "Of the segmenter's weights; empty where it has none."),
     Column(
         "source",
+        "text",
         "",
         "Where the boundary came from: lot (the county's parcel) or buffer_30m (a circle of 30 m "
         "where no lot is known). Never add the two.",
     ),
     METHOD,
-    Column("boundary_version", "", "SHA-256 of the boundary's source and geometry."),
-    Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
-    Column("imagery_sha256", "", "Hash of the chip that it was seen in."),
-    Column("captured_on", "ISO 8601", "When the imagery was taken: a date, a year, first/last."),
-    Column("gsd_m", "m", "Side of a pixel of that imagery."),
-    Column("run_id", "", "The run that found it; empty for what a person added."),
+    Column("boundary_version", "text", "", "SHA-256 of the boundary's source and geometry."),
+    Column("parcel_ids", "text", "", "The county's ids for that lot, with ; between them."),
+    Column("imagery_sha256", "text", "", "Hash of the chip that it was seen in."),
+    Column(
+        "captured_on", "text", "ISO 8601", "When the imagery was taken: a date, a year, first/last."
+    ),
+    Column("gsd_m", "number", "m", "Side of a pixel of that imagery."),
+    Column("run_id", "integer", "", "The run that found it; empty for what a person added."),
     SYNTHETIC,
-    Column("geometry", "EPSG:4326", "MultiPolygon, x = longitude. Not in CSV."),
+    Column("geometry", "polygons", "EPSG:4326", "MultiPolygon, x = longitude. Not in CSV."),
 )
 
 PROPERTIES = (
-    Column("property_id", "", "As named in the properties CSV."),
+    Column("property_id", "text", "", "As named in the properties CSV."),
     Column(
         "state",
+        "text",
         "",
         "pending, leased (being worked on), done, no_imagery, deferred (asked again by the next "
         "run) or failed.",
     ),
     Column(
         "reason",
+        "text",
         "",
         "Why: measured or nothing_found when done; missing, corrupt or nodata for no_imagery.",
     ),
-    Column("detail", "", "The reason in words, where there is more to say."),
-    Column("source", "", "Of the boundary: lot or buffer_30m; empty where there is none."),
+    Column("detail", "text", "", "The reason in words, where there is more to say."),
+    Column(
+        "source",
+        "text",
+        "",
+        "Of the boundary: lot or buffer_30m; empty where there is none. Never add the areas of the "
+        "two.",
+    ),
     METHOD,
     Column(
         "boundary_area_m2",
+        "number",
         "m²",
         "Area of the boundary. Several properties may lie on one lot (the units of a house): each "
         "has all of its lot and of what is on it, and a sum over them counts that several times; "
         "`parcel_ids` or the geometry say which share one.",
     ),
-    Column("parcel_ids", "", "The county's ids for that lot, with ; between them."),
-    Column("imaged_share", "0..1", "Share of the boundary that the imagery shows."),
-    Column("partly_imaged", "", "True where less than 99.5 % of the boundary is imaged."),
+    Column("boundary_area_sqft", "number", "sq ft", "The same in square feet."),
+    Column("parcel_ids", "text", "", "The county's ids for that lot, with ; between them."),
+    Column("imaged_share", "number", "0..1", "Share of the boundary that the imagery shows."),
+    Column("partly_imaged", "flag", "", "True where less than 99.5 % of the boundary is imaged."),
     Column(
         "longitude",
+        "number",
         "degrees",
         "Of the property's point, given or located, EPSG:4326; empty where a parcel id was enough.",
     ),
-    Column("latitude", "degrees", "As longitude."),
+    Column("latitude", "number", "degrees", "As longitude."),
     Column(
         "located_by",
+        "text",
         "",
         "Who said where that point is: given (the CSV), parcel_layer, geocode_server, census; "
         "empty where a parcel id was enough.",
     ),
     Column(
         "confidence",
+        "number",
         "0..1",
         "How sure the point is: 1 for given coordinates and the county's own address. Use it to "
         "sort, not as a probability.",
     ),
-    Column("address", "", "As given in the properties CSV."),
-    Column("matched_address", "", "The address that was found for the one in the CSV."),
+    Column("address", "text", "", "As given in the properties CSV."),
+    Column("matched_address", "text", "", "The address that was found for the one in the CSV."),
     SYNTHETIC,
-    Column("geometry", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
+    Column("geometry", "polygons", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
 )
 
-# One for each label that was asked for.
+# These for each label that was asked for; before the geometry.
 MEASURED = (
-    Column("{label}_m2", "m²", "Measured area of {label} on the property; empty: not measured."),
+    Column("{label}_m2", "number", "m²", "Measured area of {label} on the property, where "
+           "polygons overlap once; empty: not measured."),
+    Column("{label}_sqft", "number", "sq ft", "The same in square feet (of 0.09290304 m²)."),
+    Column("{label}_count", "integer", "", "How many polygons of {label} that is."),
+)  # fmt: skip
+
+UNFINISHED = (
+    Column("property_id", "text", "", "As named in the properties CSV."),
+    Column("state", "text", "", "pending, leased, no_imagery, deferred or failed."),
+    Column("reason", "text", "", "Why, in a word: not_found, unavailable, missing, …"),
+    Column("detail", "text", "", "Why, in words, and how to mend it."),
+    Column("longitude", "number", "degrees", "As given in the properties CSV, like the next ones."),
+    Column("latitude", "number", "degrees", "As given."),
+    Column("parcel_id", "text", "", "As given."),
+    Column("address", "text", "", "As given."),
 )
 
 
-def dictionary(title: str, notes: list[str], labels: list[str]) -> str:
+def detections_table(label: str) -> Table:
+    """The table of a label's polygons."""
+    return Table(f"detections_{label}", f"one row for each polygon of {label}", DETECTIONS)
+
+
+def properties_table(labels: Iterable[str]) -> Table:
+    """The roll-up: what each property is, and what was measured on it of each label."""
+    measured = [column.of(label) for label in labels for column in MEASURED]
+    columns = (*PROPERTIES[:-1], *measured, PROPERTIES[-1])
+    return Table("properties", "one row for each property", columns)
+
+
+ERRORS = Table("errors", "one row for each property that is not done", UNFINISHED)
+
+
+def dictionary(title: str, notes: Sequence[str], labels: Iterable[str]) -> str:
     """The data dictionary as Markdown."""
-    measured = [
-        Column(c.name.format(label=label), c.unit, c.meaning.format(label=label))
-        for label in labels
-        for c in MEASURED
-    ]
+    detections = Table("detections_LABEL", "one row for each polygon, a file a label", DETECTIONS)
     parts = [f"# {title}: data dictionary", *notes]
-    for name, columns in (
-        ("detections: one row for each polygon", DETECTIONS),
-        ("properties: one row for each property", (*PROPERTIES[:-1], *measured, PROPERTIES[-1])),
-    ):
-        rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in columns]
-        parts.append("\n".join([f"## {name}\n", "| column | unit | meaning |",
-                                "| --- | --- | --- |", *rows]))  # fmt: skip
+    for table in (detections, properties_table(labels), ERRORS):
+        rows = [f"| `{c.name}` | {c.kind} | {c.unit} | {c.meaning} |" for c in table.columns]
+        head = ["| column | kind | unit | meaning |", "| --- | --- | --- | --- |"]
+        parts.append("\n".join([f"## {table.name}: {table.what}\n", *head, *rows]))
     return "\n\n".join(parts) + "\n"

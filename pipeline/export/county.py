@@ -1,95 +1,160 @@
-"""A county's detections and properties as files, and the dictionary that explains them."""
+"""A county's results as files: a table a label, one of the properties, one of the errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
-import geopandas
-import pandas as pd
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from detection.results import WHOLE_SHARE
 from parcels import County
 from pipeline.counties import shown_name
 from pipeline.errors import ExportError
-from pipeline.export.columns import DETECTIONS, PROPERTIES, dictionary
-from pipeline.export.writers import SUFFIX, write_table
+from pipeline.export.columns import (
+    ERRORS,
+    M2_PER_SQFT,
+    Table,
+    detections_table,
+    dictionary,
+    properties_table,
+)
+from pipeline.export.folder import README, draft
+from pipeline.export.formats import CSV, FORMATS, Format
+from pipeline.export.readme import Contents, readme
 from pipeline.store import rows
+from pipeline.store.rows import Columns
+from pipeline.store.status import county_status
+
+GUIDE = "DATA_DICTIONARY.md"
 
 
-def export_county(conn: Connection, county: County, out: Path, kind: str) -> dict[Path, int | None]:
-    """Write `detections` and `properties` in the format, and DATA_DICTIONARY.md last.
+def export_county(
+    engine: Engine,
+    county: County,
+    out: Path,
+    kind: str,
+    on_rows: Callable[[int, int], None] | None = None,
+) -> dict[Path, int | None]:
+    """Write a county's results into a folder, as they are at one moment.
 
-    The dictionary is the sign that the export is complete: it is removed first and written
-    when everything else stands.
+    Rows come through a cursor of the server and are written as they come: memory does not grow
+    with the county. A batch may write meanwhile; what it writes is not in the export.
 
     Args:
         kind: "geoparquet", "geojson" or "csv".
+        on_rows: told how many rows are written, of how many.
 
     Returns:
-        The files, with their numbers of rows (None for the dictionary).
+        The files, with their numbers of rows (None for the guides), README.md last.
 
     Raises:
-        ExportError: the folder cannot be written, or the county has no properties.
+        ExportError: the folder cannot be used or is full, or the county has no properties.
     """
-    properties = _join(rows.iter_properties(conn, county.key))
-    if not len(properties):
-        raise ExportError(f"{county.name} has nothing to export: run `lotline batch` first")
-    detections = _join(rows.iter_detections(conn, county.key))
-    labels = [name.removesuffix("_m2") for name in properties if _is_measured(name)]
-    synthetic = county.synthetic is not None
-    properties["synthetic"] = detections["synthetic"] = synthetic
-    seen = properties["imaged_share"]
-    properties["partly_imaged"] = (seen < WHOLE_SHARE).where(seen.notna(), None)
-    tables = {
-        "detections": detections[[column.name for column in DETECTIONS]],
-        "properties": properties[
-            [c.name for c in PROPERTIES[:-1]] + [f"{label}_m2" for label in labels] + ["geometry"]
-        ],
-    }
-    name = shown_name(county.name, synthetic=synthetic)
-    written: dict[Path, int | None] = {}
-    guide = out / "DATA_DICTIONARY.md"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        guide.unlink(missing_ok=True)
-        for name, table in tables.items():
-            path = out / f"{name}{SUFFIX[kind]}"
-            write_table(_flat(table), path, kind)
-            written[path] = len(table)
-        guide.write_text(
-            dictionary(name, _notes(kind, synthetic=synthetic), labels), encoding="utf-8"
-        )
-    except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror}") from error
-    return {**written, guide: None}
+    moment = engine.connect().execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
+    with moment as conn:
+        status = county_status(conn, county.key)
+        if not status.by_state:
+            raise ExportError(f"{county.name} has nothing to export: run `lotline batch` first")
+        live = rows.live_counts(conn, county.key)
+        # What was looked for and not found has a file, too: an empty one.
+        labels = sorted({*rows.measured_labels(conn, county.key), *live})
+        unfinished = sum(n for (state, _), n in status.by_state.items() if state != "done")
+        total = sum(live.values()) + sum(status.by_state.values()) + unfinished
+        passing = _Passing(on_rows, total)
+        synthetic = county.synthetic is not None
+        files: dict[str, Contents] = {}
+        with draft(out) as new:
+            for table, chunks, form in _tables(conn, county.key, labels, FORMATS[kind]):
+                name = f"{quote(table.name)}{form.suffix}"
+                before = passing.done
+                with new.file(name) as file:
+                    whole = (_completed(columns, table, synthetic) for columns in chunks)
+                    form.write(file, table, passing.through(whole))
+                files[name] = Contents(table.what, passing.done - before, new.size_bytes(name))
+            title = shown_name(county.name, synthetic=synthetic)
+            notes = _notes(kind, synthetic=synthetic)
+            with new.file(GUIDE) as file:
+                file.write(dictionary(title, notes, labels).encode())
+            with new.file(README) as file:
+                file.write(readme(title, notes, files, status, kind).encode())
+            new.publish(outdated=f"detections_*{FORMATS[kind].suffix}")
+    counts = {out / name: contents.rows for name, contents in files.items()}
+    return {**counts, out / GUIDE: None, out / README: None}
 
 
-def _is_measured(column: str) -> bool:
-    return column.endswith("_m2") and column != "boundary_area_m2"
+class _Passing:
+    """Counts the rows that pass, and says so."""
+
+    def __init__(self, on_rows: Callable[[int, int], None] | None, total: int) -> None:
+        self.done = 0
+        self._on_rows = on_rows
+        self._total = total
+
+    def through(self, chunks: Iterable[Columns]) -> Iterator[Columns]:
+        for columns in chunks:
+            yield columns
+            self.done += len(next(iter(columns.values())))
+            if self._on_rows is not None:
+                self._on_rows(self.done, self._total)
 
 
-def _join(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
-    return pd.concat(list(chunks), ignore_index=True)
+def _tables(
+    conn: Connection, county: str, labels: list[str], form: Format
+) -> Iterator[tuple[Table, Iterable[Columns], Format]]:
+    """Each table with its rows; take those before you ask for the next."""
+    parts = (part for columns in rows.detection_columns(conn, county) for part in _apart(columns))
+    empty = dict.fromkeys(labels)
+    for label, of_label in groupby(parts, lambda part: part["label"][0]):
+        del empty[label]
+        yield detections_table(label), of_label, form
+    for label in empty:
+        yield detections_table(label), [], form
+    yield properties_table(labels), rows.property_columns(conn, county, labels), form
+    # Always a CSV: to be mended, and given to the next batch.
+    yield ERRORS, rows.unfinished_columns(conn, county), CSV
 
 
-def _flat(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
-    """Lists of ids as text: CSV and GeoJSON readers know no lists."""
-    return table.assign(parcel_ids=[";".join(ids or ()) for ids in table["parcel_ids"]])
+def _apart(columns: Columns) -> Iterator[Columns]:
+    """The rows of each label, which stand together, by themselves."""
+    start = 0
+    for _, same in groupby(columns["label"]):
+        end = start + sum(1 for _ in same)
+        yield {name: values[start:end] for name, values in columns.items()}
+        start = end
+
+
+def _completed(columns: Columns, table: Table, synthetic: bool) -> Columns:
+    """The rows with the columns that follow from others, or are of the whole county."""
+    made = dict(columns)
+    for column in table.cells:
+        if column.unit == "sq ft":
+            areas_m2 = columns[f"{column.name.removesuffix('_sqft')}_m2"]
+            made[column.name] = [None if m2 is None else m2 / M2_PER_SQFT for m2 in areas_m2]
+    if "parcel_ids" in columns:
+        # As text: CSV and GeoJSON readers know no lists.
+        made["parcel_ids"] = [";".join(ids or ()) for ids in columns["parcel_ids"]]
+        made["synthetic"] = [synthetic] * len(columns["parcel_ids"])
+    if "imaged_share" in columns:
+        shares = columns["imaged_share"]
+        made["partly_imaged"] = [None if s is None else s < WHOLE_SHARE for s in shares]
+    return made
 
 
 def _notes(kind: str, *, synthetic: bool) -> list[str]:
+    """What holds for all files of an export."""
     notes = [
-        f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC as {kind}. Areas are equal-area, within "
-        "0.01 % of the geodesic area. Rejected and superseded detections are left out."
+        f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC as {kind}: what the database held at that "
+        "moment. Areas are equal-area, within 0.01 % of the geodesic area. Rejected and superseded "
+        "detections are left out.",
+        "A spreadsheet runs text that begins with = + - or @ as a formula: in CSV files such text "
+        "has an apostrophe before it, and nowhere else. Numbers have none.",
     ]
-    if kind == "csv":
-        notes.append(
-            "A spreadsheet runs text that begins with = + - or @ as a formula: such text has an "
-            "apostrophe before it here, and nowhere else. Numbers have none."
-        )
     if synthetic:
         notes.append("**Synthetic:** generated imagery and lots, not a real place.")
     return notes

@@ -1,21 +1,27 @@
-"""Reading what is kept, a chunk at a time as GeoDataFrames in EPSG:4326: memory stays flat.
+"""Reading what is kept, a chunk at a time through a cursor of the server: memory stays flat.
 
-Every iterator yields one frame at least, with all its columns, if an empty one.
+`*_columns` give plain lists by column, geometry as WKB in EPSG:4326; `iter_*` give GeoDataFrames.
+Each yields one chunk at least, with all its columns, if an empty one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import geopandas
 import shapely
 from sqlalchemy import Connection, TextClause, text
 
-CHUNK = 10_000
+CHUNK = 1024
 
+Columns = dict[str, list[Any]]
+
+# PostGIS sorts geometries along a Hilbert curve, by the middles of their boxes. Sorted are points
+# in those middles: to compare two large polygons, the server would unpack both each time.
 DETECTIONS = text("""
--- What counts now: proposed and accepted, with where each came from.
+-- What counts now: proposed and accepted, with where each came from; label by label, in each of
+-- them neighbours together.
 SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
        b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
@@ -27,7 +33,7 @@ JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'ac
 JOIN lotline.boundary b ON b.id = d.boundary_fk
 LEFT JOIN lotline.chip c ON c.sha256 = d.chip_sha256
 WHERE p.county = :county AND (CAST(:run AS bigint) IS NULL OR p.run_fk = :run)
-ORDER BY p.sort_key, p.id, d.id
+ORDER BY d.label, ST_Centroid(ST_Envelope(d.geom)), d.id
 """)
 
 BOUNDARIES = text("""
@@ -39,21 +45,30 @@ ORDER BY p.sort_key, p.id
 """)
 
 PROPERTIES = text("""
--- Every property, its boundary if it has one, and its measured areas by label.
+-- Every property, its boundary if it has one, and what was measured of each label; neighbours
+-- together, those of which nobody knows where they are last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        b.area_m2 AS boundary_area_m2, b.parcel_ids, p.imaged_share,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
-       p.located_by, p.confidence, p.address, p.matched_address, m.areas,
+       p.located_by, p.confidence, p.address, p.matched_address, m.measured,
        ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p
 LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
 LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(label, area_m2) AS areas
+    SELECT jsonb_object_agg(label, jsonb_build_array(area_m2, detection_count)) AS measured
     FROM lotline.measurement WHERE property_fk = p.id AND current
 ) m ON true
 WHERE p.county = :county
-ORDER BY p.sort_key, p.id
+ORDER BY coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point), p.id
+""")
+
+UNFINISHED = text("""
+-- What is not done, and why, with all that its CSV said of it.
+SELECT property_id, state, reason, detail, ST_X(point) AS longitude, ST_Y(point) AS latitude,
+       parcel_id, address
+FROM lotline.property WHERE county = :county AND state <> 'done'
+ORDER BY state, reason, property_id
 """)
 
 LABELS = text("""
@@ -62,51 +77,87 @@ FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m
 WHERE p.county = :county ORDER BY m.label
 """)
 
+LIVE_COUNTS = text("""
+SELECT d.label, count(*) AS detections
+FROM lotline.property p
+JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
+WHERE p.county = :county GROUP BY d.label
+""")
+
+
+def measured_labels(conn: Connection, county: str) -> list[str]:
+    """The labels that are measured on any property now."""
+    return list(conn.execute(LABELS, {"county": county}).scalars())
+
+
+def live_counts(conn: Connection, county: str) -> dict[str, int]:
+    """How many live detections there are of each label."""
+    return {row.label: row.detections for row in conn.execute(LIVE_COUNTS, {"county": county})}
+
+
+def detection_columns(
+    conn: Connection, county: str, run_id: int | None = None, chunk: int = CHUNK
+) -> Iterator[Columns]:
+    """Live detections, label by label; with `run_id` those on the properties it took last."""
+    return _chunks(conn, DETECTIONS, {"county": county, "run": run_id}, chunk)
+
+
+def property_columns(
+    conn: Connection, county: str, labels: list[str], chunk: int = CHUNK
+) -> Iterator[Columns]:
+    """Every property, with `LABEL_m2` and `LABEL_count` (of detections) for each of the labels."""
+    for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
+        by_property = [found or {} for found in columns.pop("measured")]
+        for label in labels:
+            measured = [found.get(label, (None, None)) for found in by_property]
+            columns[f"{label}_m2"] = [area_m2 for area_m2, _ in measured]
+            columns[f"{label}_count"] = [count for _, count in measured]
+        yield columns
+
+
+def unfinished_columns(conn: Connection, county: str, chunk: int = CHUNK) -> Iterator[Columns]:
+    """The properties that are not done, without geometry."""
+    return _chunks(conn, UNFINISHED, {"county": county}, chunk)
+
 
 def iter_detections(
     conn: Connection, county: str, run_id: int | None = None, chunk: int = CHUNK
 ) -> Iterator[geopandas.GeoDataFrame]:
     """Live detections; with `run_id` those on the properties that the run took last."""
-    return _frames(conn, DETECTIONS, {"county": county, "run": run_id}, chunk)
+    return map(_frame, detection_columns(conn, county, run_id, chunk))
 
 
 def iter_boundaries(
     conn: Connection, county: str, run_id: int, chunk: int = CHUNK
 ) -> Iterator[geopandas.GeoDataFrame]:
     """The boundaries of the properties that a run took last: property_id, source, geometry."""
-    return _frames(conn, BOUNDARIES, {"county": county, "run": run_id}, chunk)
+    return map(_frame, _chunks(conn, BOUNDARIES, {"county": county, "run": run_id}, chunk))
 
 
 def iter_properties(
     conn: Connection, county: str, chunk: int = CHUNK
 ) -> Iterator[geopandas.GeoDataFrame]:
-    """Every property with its boundary as geometry, and `LABEL_m2` for each measured label."""
-    labels = list(conn.execute(LABELS, {"county": county}).scalars())
-    for frame in _frames(conn, PROPERTIES, {"county": county}, chunk):
-        areas = [found or {} for found in frame.pop("areas")]
-        for label in labels:
-            measured = [found.get(label) for found in areas]
-            frame.insert(len(frame.columns) - 1, f"{label}_m2", measured)
-            frame[f"{label}_m2"] = frame[f"{label}_m2"].astype("float64")
-        yield frame
+    """Every property with its boundary as geometry, and the columns of `property_columns`."""
+    labels = measured_labels(conn, county)
+    for columns in property_columns(conn, county, labels, chunk):
+        yield _frame(columns).astype({f"{label}_m2": "float64" for label in labels})
 
 
-def _frames(
+def _chunks(
     conn: Connection, query: TextClause, parameters: Mapping[str, Any], chunk: int
-) -> Iterator[geopandas.GeoDataFrame]:
+) -> Iterator[Columns]:
     # Of this statement only: the connection keeps its own way for what follows.
     streamed = query.execution_options(stream_results=True, max_row_buffer=chunk)
     result = conn.execute(streamed, parameters)
-    columns = list(result.keys())
+    names = list(result.keys())
     empty = True
     for rows in result.partitions(chunk):
         empty = False
-        yield _frame(rows, columns)
+        yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     if empty:
-        yield _frame([], columns)
+        yield {name: [] for name in names}
 
 
-def _frame(rows: Sequence[Any], columns: list[str]) -> geopandas.GeoDataFrame:
-    values = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
-    geometry = shapely.from_wkb(values.pop("geometry"))
-    return geopandas.GeoDataFrame(values, geometry=list(geometry), crs="EPSG:4326")
+def _frame(columns: Columns) -> geopandas.GeoDataFrame:
+    geometry = shapely.from_wkb(columns.pop("geometry"))
+    return geopandas.GeoDataFrame(columns, geometry=list(geometry), crs="EPSG:4326")

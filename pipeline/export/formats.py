@@ -1,0 +1,37 @@
+"""The formats of an export: how the files are called, and what writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pipeline.export.columns import Table
+from pipeline.export.geojson import write_geojson
+from pipeline.export.geoparquet import write_geoparquet
+from pipeline.export.spreadsheet import write_csv
+from pipeline.store.rows import Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format by its name, as `--format` takes it.
+
+    Attributes:
+        write: writes a table into an open file as its chunks of rows come, and leaves it open.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[BinaryIO, Table, Iterable[Columns]], None]
+
+
+CSV = Format("csv", ".csv", write_csv)
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("geoparquet", ".parquet", write_geoparquet),
+        Format("geojson", ".geojson", write_geojson),
+        CSV,
+    )
+}

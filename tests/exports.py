@@ -1,0 +1,115 @@
+"""Synthetic rows for the tests of exports, and what GeoParquet's specification asks of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+from pyproj import CRS
+
+from pipeline.export.columns import Column, Table
+from pipeline.store.rows import Columns
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+TABLE = Table(
+    "places",
+    "synthetic squares",
+    (
+        Column("name", "text", "", "What it is called."),
+        Column("number", "integer", "", "Which it is."),
+        Column("area_m2", "number", "m²", "How large it is."),
+        Column("synthetic", "flag", "", "That it is."),
+        Column("geometry", "polygons", "EPSG:4326", "Where it is."),
+    ),
+)
+
+
+def squares(count: int, first: int = 0) -> Columns:
+    """Squares in a row from west to east, each a thousandth of a degree wide."""
+    west = -90 + np.arange(first, first + count) / 1000
+    shapes = [shapely.MultiPolygon([shape]) for shape in shapely.box(west, 35, west + 5e-4, 35.01)]
+    return places([f"s{i}" for i in range(first, first + count)], shapes)
+
+
+def places(names: Sequence[str | None], shapes: Sequence[shapely.MultiPolygon | None]) -> Columns:
+    """Rows of TABLE with these names and geometries."""
+    return {
+        "name": list(names),
+        "number": list(range(len(names))),
+        "area_m2": [1.5] * len(names),
+        "synthetic": [True] * len(names),
+        "geometry": [None if shape is None else shapely.to_wkb(shape) for shape in shapes],
+    }
+
+
+def check_geoparquet(path: Path) -> dict[str, Any]:
+    """Assert what the specification of GeoParquet 1.1 asks; the metadata of the geometry.
+
+    https://geoparquet.org/releases/v1.1.0/
+    """
+    file = pq.ParquetFile(path)
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    assert geo["primary_column"] == "geometry"
+    assert list(geo["columns"]) == ["geometry"]
+    said: dict[str, Any] = geo["columns"]["geometry"]
+    assert said["encoding"] == "WKB"
+    assert said["geometry_types"] == ["MultiPolygon"]
+    crs = CRS.from_json_dict(said["crs"])
+    assert said["crs"]["$schema"].endswith("projjson.schema.json")
+    assert crs.to_epsg() == 4326
+    assert said["covering"] == {"bbox": {side: ["bbox", side] for side in SIDES}}
+    assert said.keys() <= {"encoding", "geometry_types", "crs", "covering", "bbox"}
+
+    table = file.read()
+    assert str(table.schema.field("geometry").type) == "binary"
+    shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    types = {shapely.GeometryType(i).name for i in np.unique(shapely.get_type_id(shapes)) if i >= 0}
+    assert types <= {"MULTIPOLYGON"}
+    assert not shapely.has_z(shapes).any()
+    boxes = table["bbox"].to_pylist()
+    for box, bounds in zip(boxes, shapely.bounds(shapes), strict=True):
+        if box is None:
+            assert np.isnan(bounds).all()
+        else:
+            assert [box[side] for side in SIDES] == bounds.tolist()
+    if "bbox" in said:
+        assert said["bbox"] == shapely.total_bounds(shapes).tolist()
+    else:
+        assert all(box is None for box in boxes)
+    assert max((group["rows"] for group in row_groups(path)), default=0) <= 65_536
+    return said
+
+
+def row_groups(path: Path) -> list[dict[str, Any]]:
+    """The number of rows of each row group, and the box that its statistics say."""
+    metadata = pq.ParquetFile(path).metadata
+    columns = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    places = {side: columns.index(f"bbox.{side}") for side in SIDES}
+    groups = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        box = {}
+        for side, place in places.items():
+            said = group.column(place).statistics
+            if said is not None and said.has_min_max:
+                box[side] = said.min if side.endswith("min") else said.max
+        groups.append({"rows": group.num_rows, **box})
+    return groups
+
+
+def meeting(path: Path, west: float, south: float, east: float, north: float) -> list[int]:
+    """The row groups that a reader has to open for what lies in a window."""
+    return [
+        number
+        for number, group in enumerate(row_groups(path))
+        if group["xmin"] <= east
+        and group["xmax"] >= west
+        and group["ymin"] <= north
+        and group["ymax"] >= south
+    ]

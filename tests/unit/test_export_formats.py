@@ -1,0 +1,178 @@
+"""Tables as files: each format holds what it was given, and readers read it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import geopandas
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from exports import TABLE, check_geoparquet, meeting, places, row_groups, squares
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.export import geoparquet
+from pipeline.export.formats import FORMATS
+from pipeline.export.geoparquet import write_geoparquet
+from pipeline.export.spreadsheet import harmless, write_csv
+from pipeline.store.rows import Columns
+
+EMPTY = places([], [])
+HOLED = shapely.MultiPolygon(
+    [
+        shapely.Polygon(
+            [(0, 0), (0, 9), (9, 9), (9, 0)], [[(1, 1), (2, 1), (2, 2), (1, 2)]]
+        ),  # clockwise, as Esri's are
+        shapely.box(20, 20, 20 + 1 / 3, 21),
+    ]
+)
+ODD = places(['a "quoted", name\nof 2 lines', "=1+1", None, "é ☃ 屋"], [HOLED, None, HOLED, HOLED])
+
+
+def write(folder: Path, kind: str, *chunks: Columns) -> Path:
+    path = folder / f"places{FORMATS[kind].suffix}"
+    with path.open("wb") as file:
+        FORMATS[kind].write(file, TABLE, chunks)
+        assert not file.closed
+    return path
+
+
+@pytest.mark.parametrize("kind", ["geoparquet", "geojson"])
+def test_geometry_and_text_come_back_as_they_were(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, kind, ODD, squares(3))
+    read = geopandas.read_parquet if kind == "geoparquet" else geopandas.read_file
+    frame = read(path)
+    assert frame.crs.to_epsg() == 4326
+    assert frame["name"].dropna().tolist() == [*filter(None, ODD["name"]), "s0", "s1", "s2"]
+    assert frame["name"].isna()[2]
+    assert frame.geometry.isna().tolist() == [False, True, False, False, False, False, False]
+    assert frame.geometry[0].equals_exact(HOLED, 1e-9, normalize=True)
+    assert set(frame["synthetic"]) == {True}
+
+
+@pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
+@pytest.mark.parametrize("chunks", [[], [EMPTY]], ids=["no chunk", "an empty one"])
+def test_a_table_without_rows_has_its_columns(
+    tmp_path: Path, kind: str, chunks: list[Columns]
+) -> None:
+    path = write(tmp_path, kind, *chunks)
+    if kind == "geoparquet":
+        assert "bbox" not in check_geoparquet(path)
+        assert list(geopandas.read_parquet(path).columns)[: len(EMPTY)] == list(EMPTY)
+    elif kind == "geojson":
+        assert json.loads(path.read_text())["features"] == []
+        assert len(geopandas.read_file(path)) == 0
+    else:
+        assert path.read_text() == "name,number,area_m2,synthetic\n"
+
+
+def test_geoparquet_is_as_specified_and_exact(tmp_path: Path) -> None:
+    path = write(tmp_path, "geoparquet", ODD, squares(10))
+    said = check_geoparquet(path)
+    assert said["bbox"] == [-90, 0, 20 + 1 / 3, 35.01]
+    kept = pq.read_table(path)
+    assert kept["geometry"].to_pylist() == ODD["geometry"] + squares(10)["geometry"]
+    assert [str(kept.schema.field(name).type) for name in EMPTY] == [
+        "string", "int64", "double", "bool", "binary",
+    ]  # fmt: skip
+
+
+def test_geoparquet_without_any_geometry_says_no_box(tmp_path: Path) -> None:
+    path = write(tmp_path, "geoparquet", places(["a", "b"], [None, None]))
+    assert "bbox" not in check_geoparquet(path)
+    assert geopandas.read_parquet(path).geometry.isna().all()
+
+
+def test_readers_skip_the_row_groups_that_lie_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "places.parquet"
+    with path.open("wb") as file:
+        write_geoparquet(file, TABLE, (squares(50, i * 50) for i in range(20)), group_rows=100)
+    assert [group["rows"] for group in row_groups(path)] == [100] * 10
+    window = (-89.7495, 35, -89.7005, 35.01)
+    assert meeting(path, *window) == [2]
+    inside = geopandas.read_parquet(path, bbox=window)
+    assert inside["name"].tolist() == [f"s{i}" for i in range(250, 300)]
+    # pyarrow leaves them out by the statistics of `bbox`, before it reads anything.
+    [fragment] = ds.dataset(path).get_fragments()
+    near = (pc.field("bbox", "xmin") <= window[2]) & (pc.field("bbox", "xmax") >= window[0])
+    assert [group.id for group in fragment.subset(near).row_groups] == [2]
+
+
+def test_row_groups_end_early_where_outlines_are_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geoparquet, "GROUP_BYTES", 10_000)
+    ring = shapely.MultiPolygon([shapely.Point(0, 0).buffer(1, 250)])
+    assert len(shapely.to_wkb(ring)) > 10_000
+    path = write(tmp_path, "geoparquet", *[places(["a"], [ring])] * 3)
+    assert [group["rows"] for group in row_groups(path)] == [1, 1, 1]
+
+
+def test_a_chunk_larger_than_a_row_group_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "places.parquet"
+    with path.open("wb") as file:
+        write_geoparquet(file, TABLE, [squares(250)], group_rows=100)
+    assert [group["rows"] for group in row_groups(path)] == [100, 100, 50]
+    assert geoparquet.GROUP_ROWS <= 65_536
+
+
+def test_a_writer_whose_rows_do_not_come_leaves_nothing_open(tmp_path: Path) -> None:
+    """Warnings are errors here: one that tries to end its file when thrown away would be one."""
+
+    def broken() -> Iterator[Columns]:
+        yield squares(3)
+        raise KeyboardInterrupt
+
+    for kind in FORMATS:
+        with pytest.raises(KeyboardInterrupt), (tmp_path / kind).open("wb") as file:
+            FORMATS[kind].write(file, TABLE, broken())
+
+
+def test_geojson_is_as_the_rfc_wants_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "geojson", ODD, squares(2))
+    whole = json.loads(path.read_bytes())
+    assert whole["type"] == "FeatureCollection"
+    assert len(path.read_text().splitlines()) == 2 + 6
+    first, second, *_ = whole["features"]
+    assert first["type"] == "Feature"
+    assert second["geometry"] is None
+    outer, hole = first["geometry"]["coordinates"][0]
+    assert shapely.is_ccw(shapely.LinearRing(outer))
+    assert not shapely.is_ccw(shapely.LinearRing(hole))
+    assert max(max(ring) for ring in first["geometry"]["coordinates"][1][0]) == 21
+    assert 20.333333333 in [x for x, _ in first["geometry"]["coordinates"][1][0]]
+    info = pyogrio.read_info(path)
+    assert info["features"] == 6
+    assert info["geometry_type"] == "MultiPolygon"
+    assert info["layer_name"] == "places"
+
+
+def test_text_in_a_csv_is_no_formula_and_numbers_stay(tmp_path: Path) -> None:
+    texts = ["=1+1", "+12 Oak", "-cmd", "@sum", "\t=1", "\n=1", "-90.05", "+12", "a=b", "", None]
+    path = tmp_path / "t.csv"
+    with path.open("wb") as file:
+        write_csv(file, TABLE, [places(texts, [None] * len(texts))])
+    with path.open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert [row["name"] for row in rows] == [
+        "'=1+1", "'+12 Oak", "'-cmd", "'@sum", "'\t=1", "'\n=1", "-90.05", "+12", "a=b", "", "",
+    ]  # fmt: skip
+    assert "geometry" not in rows[0]
+    assert (rows[3]["number"], rows[3]["area_m2"], rows[3]["synthetic"]) == ("3", "1.5", "True")
+
+
+@given(st.text())
+def test_no_cell_begins_as_a_formula_but_numbers(text: str) -> None:
+    shown = harmless(text) or ""
+    if shown.startswith(("=", "@", "\t", "\r", "\n")):
+        pytest.fail(f"{shown!r} would be run")
+    if shown.startswith(("+", "-")):
+        float(shown)
+    assert shown in {text, f"'{text}"}
