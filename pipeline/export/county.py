@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -69,9 +70,11 @@ def export_county(
         passing = _Passing(on_rows, total)
         synthetic = county.synthetic is not None
         files: dict[str, Contents] = {}
-        with draft(out) as new:
-            for table, chunks, form in _tables(conn, county.key, labels, FORMATS[kind]):
-                name = f"{quote(table.name)}{form.suffix}"
+        tables = _tables(conn, county.key, labels, FORMATS[kind])
+        with draft(out) as new, closing(tables):
+            for table, chunks, form in tables:
+                # A label may be any text that a person wrote, and a file's name may not.
+                name = quote(table.name, safe="") + form.suffix
                 before = passing.done
                 with new.file(name) as file:
                     whole = (_completed(columns, table, synthetic) for columns in chunks)
@@ -106,18 +109,21 @@ class _Passing:
 
 def _tables(
     conn: Connection, county: str, labels: list[str], form: Format
-) -> Iterator[tuple[Table, Iterable[Columns], Format]]:
+) -> Generator[tuple[Table, Iterable[Columns], Format]]:
     """Each table with its rows; take those before you ask for the next."""
-    parts = (part for columns in rows.detection_columns(conn, county) for part in _apart(columns))
     empty = dict.fromkeys(labels)
-    for label, of_label in groupby(parts, lambda part: part["label"][0]):
-        del empty[label]
-        yield detections_table(label), of_label, form
+    with closing(rows.detection_columns(conn, county)) as chunks:
+        parts = (part for columns in chunks for part in _apart(columns))
+        for label, of_label in groupby(parts, lambda part: part["label"][0]):
+            del empty[label]
+            yield detections_table(label), of_label, form
     for label in empty:
         yield detections_table(label), [], form
-    yield properties_table(labels), rows.property_columns(conn, county, labels), form
+    with closing(rows.property_columns(conn, county, labels)) as chunks:
+        yield properties_table(labels), chunks, form
     # Always a CSV: to be mended, and given to the next batch.
-    yield ERRORS, rows.unfinished_columns(conn, county), CSV
+    with closing(rows.unfinished_columns(conn, county)) as chunks:
+        yield ERRORS, chunks, CSV
 
 
 def _apart(columns: Columns) -> Iterator[Columns]:

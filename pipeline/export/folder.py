@@ -88,8 +88,8 @@ def draft(out: Path) -> Iterator[Draft]:
                 shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
         raise ExportError(
-            f"{out} cannot be written ({error.strerror or error}): make it writable, or name another "
-            "folder with --out"
+            f"{out} cannot be written ({error.strerror or error}): make it writable, or name "
+            "another folder with --out"
         ) from error
 
 

@@ -1,12 +1,13 @@
 """Reading what is kept, a chunk at a time through a cursor of the server: memory stays flat.
 
 `*_columns` give plain lists by column, geometry as WKB in EPSG:4326; `iter_*` give GeoDataFrames.
-Each yields one chunk at least, with all its columns, if an empty one.
+Each yields one chunk at least, with all its columns, if an empty one. Who stops before the end
+closes it, and with it the cursor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import geopandas
@@ -97,14 +98,14 @@ def live_counts(conn: Connection, county: str) -> dict[str, int]:
 
 def detection_columns(
     conn: Connection, county: str, run_id: int | None = None, chunk: int = CHUNK
-) -> Iterator[Columns]:
+) -> Generator[Columns]:
     """Live detections, label by label; with `run_id` those on the properties it took last."""
     return _chunks(conn, DETECTIONS, {"county": county, "run": run_id}, chunk)
 
 
 def property_columns(
     conn: Connection, county: str, labels: list[str], chunk: int = CHUNK
-) -> Iterator[Columns]:
+) -> Generator[Columns]:
     """Every property, with `LABEL_m2` and `LABEL_count` (of detections) for each of the labels."""
     for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
         by_property = [found or {} for found in columns.pop("measured")]
@@ -115,7 +116,7 @@ def property_columns(
         yield columns
 
 
-def unfinished_columns(conn: Connection, county: str, chunk: int = CHUNK) -> Iterator[Columns]:
+def unfinished_columns(conn: Connection, county: str, chunk: int = CHUNK) -> Generator[Columns]:
     """The properties that are not done, without geometry."""
     return _chunks(conn, UNFINISHED, {"county": county}, chunk)
 
@@ -145,17 +146,17 @@ def iter_properties(
 
 def _chunks(
     conn: Connection, query: TextClause, parameters: Mapping[str, Any], chunk: int
-) -> Iterator[Columns]:
+) -> Generator[Columns]:
     # Of this statement only: the connection keeps its own way for what follows.
     streamed = query.execution_options(stream_results=True, max_row_buffer=chunk)
-    result = conn.execute(streamed, parameters)
-    names = list(result.keys())
-    empty = True
-    for rows in result.partitions(chunk):
-        empty = False
-        yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    if empty:
-        yield {name: [] for name in names}
+    with conn.execute(streamed, parameters) as result:
+        names = list(result.keys())
+        empty = True
+        for rows in result.partitions(chunk):
+            empty = False
+            yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        if empty:
+            yield {name: [] for name in names}
 
 
 def _frame(columns: Columns) -> geopandas.GeoDataFrame:

@@ -1,0 +1,257 @@
+"""A county's export: complete, consistent, and explained."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pandas as pd
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+from bigcounty import LABELS, LOT_DEG, SOUTH, WEST, fill
+from exports import check_geoparquet, meeting, row_groups
+from sqlalchemy import event, text
+
+from parcels import County
+from pipeline.errors import ExportError
+from pipeline.export import export_county, geoparquet
+from pipeline.export.folder import README
+from pipeline.properties_file import read_properties
+from pipeline.store import rows
+from pipeline.store.database import Database
+from pipeline.store.status import county_status
+
+KEY = "synthetic"
+LOTS = 400  # of which 4 failed and 8 lie in a circle
+COUNTY = County(
+    key=KEY,
+    name="Synthetic County",
+    url="https://gis.example.gov/arcgis/rest/services/Parcels/MapServer",
+    layer=0,
+)
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    with database.engine.connect() as conn:
+        fill(conn, KEY, LOTS, corners=8)
+    return database
+
+
+def read(path: Path) -> Any:
+    if path.suffix == ".csv":
+        return pd.read_csv(path)
+    return (geopandas.read_parquet if path.suffix == ".parquet" else geopandas.read_file)(path)
+
+
+SUFFIX = {"geoparquet": ".parquet", "geojson": ".geojson", "csv": ".csv"}
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_every_format_holds_all_of_it_and_is_explained(
+    filled: Database, tmp_path: Path, kind: str
+) -> None:
+    written = export_county(filled.engine, COUNTY, tmp_path, kind)
+    tables = [*(f"detections_{label}" for label in sorted(LABELS)), "properties"]
+    names = [f"{table}{SUFFIX[kind]}" for table in tables] + ["errors.csv"]
+    assert [path.name for path in written] == [*names, "DATA_DICTIONARY.md", README]
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
+
+    guide = (tmp_path / "DATA_DICTIONARY.md").read_text()
+    said = (tmp_path / README).read_text()
+    for path, count in written.items():
+        if count is None:
+            continue
+        frame = read(path)
+        assert len(frame) == count
+        assert f"| `{path.name}` |" in said
+        assert f"| {count:,} | {path.stat().st_size:,} |" in said
+        for column in frame.columns:
+            assert f"| `{column}` |" in guide or column == "bbox", column
+    assert {count for path, count in written.items() if "detections" in path.name} == {LOTS - 4}
+    assert (written[tmp_path / names[-2]], written[tmp_path / "errors.csv"]) == (LOTS, 4)
+
+
+def test_the_dictionary_and_the_files_have_the_same_columns_in_the_same_order(
+    filled: Database, tmp_path: Path
+) -> None:
+    export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
+    guide = (tmp_path / "DATA_DICTIONARY.md").read_text()
+    sections = {
+        part.split(":")[0]: re.findall(r"^\| `(.+?)` \|", part, re.MULTILINE)
+        for part in guide.split("\n## ")[1:]
+    }
+    for name, section in (("detections_lawn", "detections_LABEL"), ("properties", "properties")):
+        assert pq.read_schema(tmp_path / f"{name}.parquet").names == [*sections[section], "bbox"]
+    header = (tmp_path / "errors.csv").read_text().splitlines()[0]
+    assert header.split(",") == sections["errors"]
+
+
+def test_geoparquet_is_as_specified_and_lies_along_a_curve(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geoparquet, "GROUP_BYTES", 1)  # a row group for each chunk that is read
+    monkeypatch.setattr(rows.detection_columns, "__defaults__", (None, 25))
+    monkeypatch.setattr(rows.property_columns, "__defaults__", (25,))
+    written = export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
+    paths = [path for path in written if path.suffix == ".parquet"]
+    for path in paths:
+        check_geoparquet(path)
+        assert len(row_groups(path)) >= 15
+        # 400 lots of 20 x 20: a window of 5 x 5 in the middle.
+    window = tuple(
+        edge + LOT_DEG * lots for edge, lots in zip((WEST, SOUTH) * 2, (8, 0, 12, 1), strict=True)
+    )
+    for path in paths:
+        assert 1 <= len(meeting(path, *window)) <= len(row_groups(path)) / 3, path
+        frame = geopandas.read_parquet(path)
+        inside = geopandas.read_parquet(path, bbox=window)
+        assert len(inside) == int(frame.cx[window[0] : window[2], window[1] : window[3]].shape[0])
+
+
+def test_the_roll_up_adds_up_to_what_the_readme_says_and_never_mixes_sources(
+    filled: Database, tmp_path: Path
+) -> None:
+    export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
+    properties = geopandas.read_parquet(tmp_path / "properties.parquet")
+    said = (tmp_path / README).read_text()
+    assert set(properties["source"].dropna()) == {"lot", "buffer_30m"}
+    for label in LABELS:
+        detections = geopandas.read_parquet(tmp_path / f"detections_{label}.parquet")
+        assert set(detections["label"]) == {label}
+        one = detections.set_index("property_id")["area_m2"]
+        rolled = properties.set_index("property_id")[f"{label}_m2"].dropna()
+        pd.testing.assert_series_equal(
+            one.sort_index(), rolled.sort_index(), check_names=False, check_exact=True
+        )
+        assert properties[f"{label}_count"].sum() == len(detections)
+        for source, of_source in properties.groupby("source"):
+            area_m2, area_sqft = of_source[f"{label}_m2"].sum(), of_source[f"{label}_sqft"].sum()
+            assert area_sqft == pytest.approx(area_m2 * 10.7639104, rel=1e-8)
+            assert (
+                f"| {label} | {source} | {len(of_source):,} | {len(of_source):,} | "
+                f"{area_m2:,.1f} | {area_sqft:,.0f} |"
+            ) in said
+    everything = sum(properties[f"{label}_m2"].sum() for label in LABELS)
+    assert f"{everything:,.1f}" not in said
+
+
+def test_errors_have_their_reason_and_can_be_given_to_the_next_batch(
+    filled: Database, tmp_path: Path
+) -> None:
+    with filled.engine.begin() as conn:
+        conn.execute(
+            text(
+                "UPDATE lotline.property SET state = 'deferred', reason = 'unavailable', "
+                "detail = '=HYPERLINK(1)' WHERE property_id = 'lot-7'"
+            )
+        )
+    export_county(filled.engine, COUNTY, tmp_path, "geojson")
+    with (tmp_path / "errors.csv").open(newline="") as file:
+        found = {row["property_id"]: row for row in csv.DictReader(file)}
+    assert len(found) == 5
+    assert found["lot-7"]["state"] == "deferred"
+    assert found["lot-7"]["detail"] == "'=HYPERLINK(1)"
+    assert {row["reason"] for row in found.values()} == {"not_found", "unavailable"}
+    again = read_properties(tmp_path / "errors.csv")
+    assert not again.bad_rows
+    assert {prop.property_id for prop in again.properties} == set(found)
+    assert {prop.address for prop in again.properties} == {r["address"] for r in found.values()}
+
+
+def test_an_export_is_of_one_moment_though_a_batch_writes(filled: Database, tmp_path: Path) -> None:
+    changed = []
+
+    def batch_writes(done: int, total: int) -> None:
+        if changed:
+            return
+        with filled.engine.begin() as conn:
+            changed.append(conn.execute(text(
+                "UPDATE lotline.detection SET state = 'superseded' WHERE label <> 'lawn'"
+            )).rowcount)  # fmt: skip
+            conn.execute(text("UPDATE lotline.measurement SET area_m2 = 0"))
+            conn.execute(text("UPDATE lotline.property SET state = 'pending'"))
+
+    export_county(filled.engine, COUNTY, tmp_path, "geoparquet", batch_writes)
+    assert changed == [3 * (LOTS - 4)]
+    for label in LABELS:
+        assert len(geopandas.read_parquet(tmp_path / f"detections_{label}.parquet")) == LOTS - 4
+    properties = geopandas.read_parquet(tmp_path / "properties.parquet")
+    assert set(properties["state"]) == {"done", "failed"}
+    assert (properties["pool_m2"].dropna() > 0).all()
+    with filled.engine.connect() as conn:
+        assert county_status(conn, KEY).by_state == {("pending", "measured"): LOTS - 4,
+                                                     ("pending", "not_found"): 4}  # fmt: skip
+
+
+def test_rows_come_through_cursors_of_the_server_in_one_read_only_transaction(
+    filled: Database, tmp_path: Path
+) -> None:
+    cursors: list[tuple[str, str]] = []
+    begun: list[str] = []
+
+    def after(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        cursors.append((statement.split("FROM", maxsplit=1)[0], type(cursor).__name__))
+
+    event.listen(filled.engine, "after_cursor_execute", after)
+    event.listen(filled.engine, "begin", lambda conn: begun.append(conn.get_isolation_level()))
+    export_county(filled.engine, COUNTY, tmp_path, "csv")
+    streamed = [what for what, cursor in cursors if cursor == "ServerCursor"]
+    assert len(streamed) == 3
+    assert all("property_id" in what for what in streamed)
+    assert begun == ["REPEATABLE READ"]
+
+
+def test_labels_that_were_looked_for_in_vain_have_an_empty_file(
+    filled: Database, tmp_path: Path
+) -> None:
+    with filled.engine.begin() as conn:
+        conn.execute(text("UPDATE lotline.detection SET state = 'superseded' WHERE label = 'pool'"))
+        conn.execute(text("UPDATE lotline.measurement SET area_m2 = 0, detection_count = 0 "
+                          "WHERE label = 'pool'"))  # fmt: skip
+        conn.execute(text("UPDATE lotline.detection SET label = 'roof/../solar +1' "
+                          "WHERE label = 'roof'"))  # fmt: skip
+    for kind, suffix in SUFFIX.items():
+        out = tmp_path / kind
+        written = export_county(filled.engine, COUNTY, out, kind)
+        assert written[out / f"detections_pool{suffix}"] == 0
+        # A label that a person made up is no path.
+        odd = out / f"detections_roof%2F..%2Fsolar%20%2B1{suffix}"
+        assert written[odd] == LOTS - 4
+        assert set(read(odd)["label"]) == {"roof/../solar +1"}
+        assert len(read(out / f"detections_pool{suffix}")) == 0
+        columns = read(out / f"properties{suffix}")
+        assert columns["pool_m2"].sum() == 0
+        assert columns["pool_m2"].notna().sum() == LOTS - 4
+    assert pyogrio.read_info(tmp_path / "geojson" / "detections_pool.geojson")["features"] == 0
+
+
+def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
+    filled: Database, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_county(filled.engine, COUNTY, tmp_path / "out", "geoparquet", stop)
+    assert list((tmp_path / "out").iterdir()) == []
+    reached: list[tuple[int, int]] = []
+    written = export_county(
+        filled.engine, COUNTY, tmp_path / "out", "geoparquet", lambda *at: reached.append(at)
+    )
+    assert (tmp_path / "out" / README) in written
+    assert reached[-1] == (reached[-1][1],) * 2, "all that was to be done"
+    assert reached[-1][0] == sum(count or 0 for count in written.values())
+
+
+def test_a_county_without_properties_leaves_the_folder_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="nothing to export: run `lotline batch` first"):
+        export_county(database.engine, COUNTY, tmp_path / "out", "csv")
+    assert not (tmp_path / "out").exists()
