@@ -1,0 +1,463 @@
+"""A writer that takes one lot at a time, a statement for each thing: slow and plain.
+
+The writer of chunks is held against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import shapely
+from shapely import MultiPolygon
+from sqlalchemy import Connection, text
+
+from detection.results import ChipInfo, Detection, LotResult
+from parcels.boundary import Boundary
+from parcels.errors import GeometryError
+from parcels.measure import area_m2, iou, polygonal
+from pipeline.store.outcomes import RunInfo, Written
+
+SAME_IOU = 0.5
+_TRACE_M2 = 0.01
+
+# What is kept of a property is written by one at a time: by runs and by people.
+_LOCK = text("SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE")
+
+# Versions are only ever added; the same one again finds its row.
+_BOUNDARY = text("""
+WITH added AS (
+    INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
+                                  fetched_at)
+    VALUES (:property, :source, ST_GeomFromWKB(:geom, 4326), :area_m2, :origin,
+            CAST(:parcel_ids AS text[]), :version, :fetched_at)
+    ON CONFLICT (property_fk, version) DO NOTHING
+    RETURNING id
+)
+SELECT id FROM added
+UNION ALL
+SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
+""")
+
+# Of the last lookup: the same lot may have been found in another way before.
+_HOW_FOUND = text("""
+UPDATE lotline.property SET method = :method, located_by = :located_by, confidence = :confidence,
+    located_point = ST_SetSRID(ST_MakePoint(:longitude, :latitude), 4326),
+    matched_address = :matched_address
+WHERE id = :property
+""")
+
+_CHIP = text("""
+INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
+VALUES (:sha256, CAST(:sources AS text[]), :captured_on, :crs, :gsd_m, CAST(:bands AS text[]),
+        CAST(:bounds AS float8[]))
+ON CONFLICT (sha256) DO NOTHING
+""")
+
+_KNOWN = text("""
+SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
+    ST_AsBinary(geom) AS geom, boundary_fk
+FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
+""")
+
+# How reviewed detections looked before a person changed them. Who turned a tree into a lawn has
+# also said that it is no tree, and a redrawn outline stands for the one that was found.
+_EARLIER_FORMS = text("""
+SELECT r.before ->> 'label' AS label,
+    ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
+FROM lotline.detection d JOIN lotline.review r ON r.detection_fk = d.id
+WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
+""")
+
+_SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
+
+# What nobody reviewed goes with the boundary it was found in, of every label: a run asks for some,
+# and the others' sums would still be of the old boundary. They are unknown until a run asks.
+_LEAVE_OTHER_BOUNDARIES = text("""
+WITH retired AS (
+    UPDATE lotline.measurement SET current = false
+    WHERE property_fk = :property AND current AND boundary_fk <> :boundary
+)
+UPDATE lotline.detection SET state = 'superseded'
+WHERE property_fk = :property AND state = 'proposed' AND review_fk IS NULL
+    AND boundary_fk <> :boundary
+""")
+
+_INSERT = text("""
+INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
+    weights_sha256, label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
+    fingerprint)
+SELECT :property, :boundary, :run, :chip, :segmenter, :weights_sha256, new.label, new.prompt,
+    new.score, new.relation, ST_GeomFromWKB(new.geom, 4326), new.area_m2, new.clipped_area_m2,
+    new.whole_area_m2, new.fingerprint
+FROM unnest(CAST(:label AS text[]), CAST(:prompt AS text[]), CAST(:score AS float8[]),
+        CAST(:relation AS text[]), CAST(:geom AS bytea[]), CAST(:area_m2 AS float8[]),
+        CAST(:clipped_area_m2 AS float8[]), CAST(:whole_area_m2 AS float8[]),
+        CAST(:fingerprint AS text[]))
+    AS new (label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
+            fingerprint)
+RETURNING id, fingerprint
+""")
+
+_CLOSE = text("""
+UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
+    boundary_fk = :boundary, chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
+    lease_owner = NULL, leased_until = NULL, updated_at = now()
+WHERE id = :property
+""")
+
+
+_CURRENT = text("""
+SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.imaged_share,
+    array(SELECT d.detection_fk FROM lotline.measurement_detection d
+          WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
+FROM lotline.measurement m
+WHERE m.property_fk = :property AND m.current AND m.label = ANY(:labels)
+""")
+
+_RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)")
+
+# One statement for the measurements and for what they count: none is there without the other.
+_INSERT_MEASUREMENTS = text("""
+WITH written AS (
+    INSERT INTO lotline.measurement
+        (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
+    SELECT :property, :boundary, :run, label, area_m2, detection_count, :imaged_share, :source
+    FROM unnest(CAST(:labels AS text[]), CAST(:areas_m2 AS float8[]), CAST(:counts AS int[]))
+        AS new (label, area_m2, detection_count)
+    RETURNING id, label
+)
+INSERT INTO lotline.measurement_detection (measurement_fk, detection_fk, property_fk)
+SELECT written.id, counted.id, :property
+FROM unnest(CAST(:detections AS bigint[]), CAST(:detection_labels AS text[]))
+    AS counted (id, label)
+JOIN written USING (label)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A live detection: its id, label, EPSG:4326 geometry, and the boundary it was found in."""
+
+    id: int
+    label: str
+    geometry: MultiPolygon
+    boundary_fk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a property's measurements rest on beside its detections.
+
+    Attributes:
+        source: of the boundary, `lot` or `buffer_30m`.
+        geometry: of the boundary, in EPSG:4326.
+        imaged_share: of the boundary's area, 0..1.
+    """
+
+    property_fk: int
+    boundary_fk: int
+    run_fk: int | None
+    source: str
+    geometry: MultiPolygon
+    imaged_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
+
+    reviewed_live: list[Live]
+    reviewed_forms: list[tuple[str, MultiPolygon]]
+    unreviewed: dict[str, Live]
+
+
+def write_lot(
+    conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
+) -> Written:
+    """Write a lot's boundary, detections, measurements and state, in one savepoint."""
+    said = "; ".join(filter(None, (boundary.note, result.detail)))
+    result = dataclasses.replace(result, detail=said)
+    with conn.begin_nested():
+        conn.execute(_LOCK, {"property": property_fk})
+        boundary_fk = _write_boundary(conn, property_fk, boundary)
+        _write_how_found(conn, property_fk, boundary)
+        place = {"property": property_fk, "boundary": boundary_fk}
+        left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
+        if result.status == "no_imagery" or result.chip is None:
+            written = Written("no_imagery", result.reason, said, superseded=left)
+            _close(conn, run, property_fk, boundary_fk, result, written)
+            return written
+        _write_chip(conn, result.chip)
+        basis = Basis(
+            property_fk,
+            boundary_fk,
+            run.id,
+            boundary.source,
+            boundary.geometry,
+            result.imaged_share,
+        )
+        written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
+        written = dataclasses.replace(written, detail=said, superseded=written.superseded + left)
+        _replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
+        _close(conn, run, property_fk, boundary_fk, result, written)
+        return written
+
+
+def _reconcile(
+    conn: Connection,
+    run: RunInfo,
+    basis: Basis,
+    boundary: Boundary,
+    chip: ChipInfo,
+    findings: Sequence[Detection],
+) -> tuple[Written, list[Live]]:
+    """Write the findings beside what is there; and all that is live on the property then."""
+    known = _read_known(conn, basis.property_fk)
+    version = boundary.version
+    kept: dict[str, Live] = {}
+    new: dict[str, Detection] = {}
+    suppressed = 0
+    for finding in findings:
+        fingerprint = _fingerprint(run, version, chip.sha256, finding)
+        if _is_decided(finding, known.reviewed_forms):
+            suppressed += 1
+        elif fingerprint in known.unreviewed:
+            kept[fingerprint] = known.unreviewed[fingerprint]
+        else:
+            new[fingerprint] = finding
+    # A run says nothing of labels that it was not asked for.
+    others = [live for live in known.unreviewed.values() if live.label not in run.labels]
+    gone = [
+        live.id
+        for fingerprint, live in known.unreviewed.items()
+        if fingerprint not in kept and live.label in run.labels
+    ]
+    if gone:
+        conn.execute(_SUPERSEDE, {"ids": gone})
+    inserted = _insert(conn, run, basis, chip, new) if new else []
+    live = [*known.reviewed_live, *others, *kept.values(), *inserted]
+    is_empty = not any(found.label in run.labels for found in live)
+    written = Written(
+        "done",
+        "nothing_found" if is_empty else "measured",
+        "",
+        len(new),
+        len(kept),
+        len(gone),
+        suppressed,
+    )
+    return written, live
+
+
+def _read_known(conn: Connection, property_fk: int) -> _Known:
+    known = _Known([], [], {})
+    for row in conn.execute(_KNOWN, {"property": property_fk}):
+        live = Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
+        if not row.is_reviewed:
+            known.unreviewed[row.fingerprint] = live
+            continue
+        known.reviewed_forms.append((live.label, live.geometry))
+        if row.state != "rejected":
+            known.reviewed_live.append(live)
+    if known.reviewed_forms:
+        for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
+            known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
+    return known
+
+
+def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, MultiPolygon]]) -> bool:
+    return any(
+        finding.label == label
+        and finding.geometry.intersects(geometry)
+        and iou(finding.geometry, geometry) >= SAME_IOU
+        for label, geometry in reviewed
+    )
+
+
+def _fingerprint(run: RunInfo, version: str, chip_sha256: str, finding: Detection) -> str:
+    """SHA-256 of all that makes a finding what it is: the same look at a lot finds the same."""
+    asked = (run.segmenter, run.weights_sha256 or "", finding.label, finding.prompt)
+    digest = hashlib.sha256(repr((version, chip_sha256, *asked)).encode())
+    digest.update(shapely.to_wkb(finding.geometry, byte_order=1))
+    return digest.hexdigest()
+
+
+def _insert(
+    conn: Connection, run: RunInfo, basis: Basis, chip: ChipInfo, new: dict[str, Detection]
+) -> list[Live]:
+    findings = list(new.values())
+    rows = conn.execute(
+        _INSERT,
+        {
+            "property": basis.property_fk,
+            "boundary": basis.boundary_fk,
+            "run": run.id,
+            "chip": chip.sha256,
+            "segmenter": run.segmenter,
+            "weights_sha256": run.weights_sha256,
+            "label": [finding.label for finding in findings],
+            "prompt": [finding.prompt for finding in findings],
+            "score": [finding.score for finding in findings],
+            "relation": [finding.relation for finding in findings],
+            "geom": [shapely.to_wkb(finding.geometry) for finding in findings],
+            "area_m2": [finding.area_m2 for finding in findings],
+            "clipped_area_m2": [finding.clipped_area_m2 for finding in findings],
+            "whole_area_m2": [finding.whole_area_m2 for finding in findings],
+            "fingerprint": list(new),
+        },
+    )
+    return [
+        Live(
+            row.id,
+            new[row.fingerprint].label,
+            new[row.fingerprint].geometry,
+            basis.boundary_fk,
+        )
+        for row in rows
+    ]
+
+
+def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> int:
+    values = {
+        "property": property_fk,
+        "source": boundary.source,
+        "geom": shapely.to_wkb(boundary.geometry),
+        "area_m2": boundary.area_m2,
+        "origin": boundary.origin,
+        "parcel_ids": list(boundary.parcel_ids),
+        "version": boundary.version,
+        "fetched_at": boundary.fetched_at,
+    }
+    return int(conn.execute(_BOUNDARY, values).scalar_one())
+
+
+def _write_how_found(conn: Connection, property_fk: int, boundary: Boundary) -> None:
+    located = boundary.located
+    values = {
+        "property": property_fk,
+        "method": boundary.method,
+        "located_by": None if located is None else located.method,
+        "confidence": None if located is None else located.confidence,
+        "longitude": None if located is None else located.longitude,
+        "latitude": None if located is None else located.latitude,
+        "matched_address": None if located is None else located.matched or None,
+    }
+    conn.execute(_HOW_FOUND, values)
+
+
+def _write_chip(conn: Connection, chip: ChipInfo) -> None:
+    values = {
+        "sha256": chip.sha256,
+        "sources": list(chip.sources),
+        "captured_on": chip.captured_on,
+        "crs": chip.crs,
+        "gsd_m": chip.gsd_m,
+        "bands": list(chip.bands),
+        "bounds": list(chip.bounds),
+    }
+    conn.execute(_CHIP, values)
+
+
+def _close(
+    conn: Connection,
+    run: RunInfo,
+    property_fk: int,
+    boundary_fk: int,
+    result: LotResult,
+    written: Written,
+) -> None:
+    values = {
+        "property": property_fk,
+        "state": written.state,
+        "reason": written.reason,
+        "detail": result.detail,
+        "boundary": boundary_fk,
+        "chip": None if result.chip is None else result.chip.sha256,
+        # A sum of overlapping pieces can pass the whole by a rounding.
+        "imaged_share": min(max(result.imaged_share, 0.0), 1.0),
+        "run": run.id,
+    }
+    conn.execute(_CLOSE, values)
+
+
+def _replace(
+    conn: Connection, basis: Basis, labels: Sequence[str], live: Iterable[Live]
+) -> dict[str, float]:
+    """Measure these labels of a property from its live detections; label -> m².
+
+    `live` holds all of the property's live detections of the labels, those of other versions of
+    its boundary included: what of them lies in the current one counts. A measurement that says
+    the same already stays as it is; the others become history.
+    """
+    by_label: dict[str, list[Live]] = {label: [] for label in labels}
+    for detection in live:
+        if (counted_part := _inside(detection, basis)) is not None:
+            by_label[detection.label].append(counted_part)
+    areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
+
+    rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
+    said = {
+        row.label: (row.area_m2, row.boundary_fk, row.imaged_share, row.detections) for row in rows
+    }
+    new = [
+        label
+        for label, found in by_label.items()
+        if said.get(label)
+        != (
+            areas_m2[label],
+            basis.boundary_fk,
+            basis.imaged_share,
+            sorted(detection.id for detection in found),
+        )
+    ]
+    retired = [row.id for row in rows if row.label in new]
+    if retired:
+        conn.execute(_RETIRE, {"ids": retired})
+    if new:
+        counted = [detection for label in new for detection in by_label[label]]
+        conn.execute(
+            _INSERT_MEASUREMENTS,
+            {
+                "property": basis.property_fk,
+                "boundary": basis.boundary_fk,
+                "run": basis.run_fk,
+                "imaged_share": basis.imaged_share,
+                "source": basis.source,
+                "labels": new,
+                "areas_m2": [areas_m2[label] for label in new],
+                "counts": [len(by_label[label]) for label in new],
+                "detections": [detection.id for detection in counted],
+                "detection_labels": [detection.label for detection in counted],
+            },
+        )
+    return areas_m2
+
+
+def _inside(detection: Live, basis: Basis) -> Live | None:
+    """What of a live detection counts in the current boundary; None where nothing does.
+
+    What was found in this boundary was clipped then, or a person drew it so: all of it counts.
+    """
+    if detection.boundary_fk == basis.boundary_fk:
+        return detection
+    try:
+        part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
+    except GeometryError:  # they do not meet, or only touch
+        return None
+    if area_m2(part) < _TRACE_M2:
+        return None
+    return Live(detection.id, detection.label, part, basis.boundary_fk)
+
+
+def union_area_m2(detections: Sequence[Live]) -> float:
+    """The area that detections cover together: where they overlap, it counts once."""
+    if not detections:
+        return 0.0
+    if len(detections) == 1:
+        return area_m2(detections[0].geometry)
+    # In one order, in which the same detections give the same area to the last bit.
+    ordered = sorted(detections, key=lambda detection: detection.id)
+    return area_m2(shapely.union_all([detection.geometry for detection in ordered]))

@@ -1,0 +1,177 @@
+"""A chunk is what its lots are one by one: random histories, written by both writers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import onelot
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from lots import CHIP, begin, finding, found, hold, lot, queue, shifted, square
+from sqlalchemy import Connection, text
+
+from detection.results import LotResult
+from parcels.boundary import Boundary, Located
+from pipeline.store import properties, reviews
+from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
+from pipeline.store.results import write_chunk
+
+LOTS = 5
+COUNTIES = ("one-by-one", "in-chunks")
+LABELS = ("lawn", "tree", "roof")
+
+# A few outlines, some of which overlap others by a little, by half, or wholly.
+outlines = st.one_of(
+    st.builds(square, st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.integers(1, 4)),
+    st.builds(shifted, st.just(square(1, 1, 6, 4)), st.sampled_from([0, 0.5, 1.9, 2.1, 3])),
+)
+findings = st.builds(
+    finding, outlines, st.sampled_from(LABELS), st.sampled_from([0.5, 0.9]),
+)  # fmt: skip
+chips = st.sampled_from([CHIP, replace(CHIP, sha256="d" * 64)])
+results = st.one_of(
+    st.builds(
+        lambda found_there, share, chip: found(*found_there, imaged_share=share, chip=chip),
+        st.lists(findings, max_size=4), st.sampled_from([0.5, 1.0]), chips,
+    ),
+    st.just(LotResult("no_imagery", reason="nodata", detail="all black")),
+)  # fmt: skip
+boundaries = st.builds(
+    lambda width, source, note, located, method: replace(
+        lot(width, source), note=note, located=located, method=method
+    ),
+    st.sampled_from([10, 10, 10, 4]),
+    st.sampled_from(["lot", "lot", "buffer_30m"]),
+    st.sampled_from(["", "the point lies 9 m from the lot"]),
+    st.sampled_from([None, Located(-90, 35), Located(-90, 35, "census", 0.8, True, "1 ELM")]),
+    st.sampled_from(["point", "parcel_id"]),
+)  # fmt: skip
+unanswered = st.sampled_from([("deferred", "unavailable", "HTTP 503"), ("failed", "segmenter", ""),
+                              ("pending", "", "")])  # fmt: skip
+outcomes = st.one_of(st.tuples(boundaries, results), st.tuples(boundaries, results), unanswered)
+rounds = st.tuples(
+    st.lists(outcomes, min_size=LOTS, max_size=LOTS),
+    st.sampled_from([LABELS, LABELS, ("lawn",), ("tree", "lawn")]),
+    st.sampled_from(["one", "another"]),
+)
+verdicts = st.tuples(
+    st.sampled_from(["accept", "reject", "restore", "edit", "relabel", "add"]),
+    st.integers(0, LOTS - 1),
+    st.integers(0, 3),
+    outlines,
+    st.sampled_from(LABELS),
+)
+
+
+@settings(
+    deadline=None,
+    max_examples=30,
+    phases=[Phase.generate],  # to make a failure smaller takes minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=st.lists(st.tuples(rounds, st.lists(verdicts, max_size=5)), min_size=1, max_size=4))
+def test_a_chunk_is_what_its_lots_are_one_by_one(conn: Connection, history: list[Any]) -> None:
+    example = conn.begin_nested()
+    try:
+        _compare(conn, history)
+    finally:
+        example.rollback()
+
+
+def _compare(conn: Connection, history: list[Any]) -> None:
+    plain, chunked = (queue(conn, LOTS, county) for county in COUNTIES)
+    for (said, labels, segmenter), verdicts_then in history:
+        run = replace(begin(conn, labels), segmenter=segmenter)
+        by_lot = _one_by_one(conn, run, [_outcome(*pair) for pair in zip(plain, said, strict=True)])
+        hold(conn, chunked)
+        chunk = [_outcome(*pair) for pair in zip(chunked, said, strict=True)]
+        in_chunk = write_chunk(conn, run, chunk, "worker")
+        assert [in_chunk[fk] for fk in chunked] == by_lot
+        assert _kept(conn, chunked) == _kept(conn, plain)
+        before = _kept(conn, chunked)
+        hold(conn, chunked)
+        write_chunk(conn, run, chunk, "worker")
+        assert _kept(conn, chunked) == before, "the same twice"
+        for verdict in verdicts_then:
+            _review(conn, plain, *verdict)
+            _review(conn, chunked, *verdict)
+    assert _kept(conn, chunked) == _kept(conn, plain)
+
+
+def _outcome(property_fk: int, said: Any) -> Outcome:
+    if isinstance(said[0], Boundary):
+        return Answered(property_fk, *said)
+    return Unanswered(property_fk, *said)
+
+
+def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> list[Written]:
+    written = []
+    hold(conn, [outcome.property_fk for outcome in outcomes])
+    for outcome in outcomes:
+        fk = outcome.property_fk
+        if isinstance(outcome, Unanswered):
+            said = (outcome.state, outcome.reason, outcome.detail)
+            properties.finish(conn, [fk], *said)
+            written.append(Written(*said))
+        else:
+            written.append(onelot.write_lot(conn, run, fk, outcome.boundary, outcome.result))
+    return written
+
+
+def _review(
+    conn: Connection, lots: Sequence[int], action: str, which: int, nth: int, *to: Any
+) -> None:
+    """Say something of a lot's nth detection, if that may be said of it."""
+    rows = conn.execute(
+        text("SELECT id, state FROM lotline.detection WHERE property_fk = :id AND state <> "
+             "'superseded' ORDER BY id"),
+        {"id": lots[which]},
+    ).all()  # fmt: skip
+    outline, label = to
+    has_boundary = conn.execute(
+        text("SELECT boundary_fk FROM lotline.property WHERE id = :id"), {"id": lots[which]}
+    ).scalar()
+    if action == "add":
+        if has_boundary:
+            reviews.add(conn, lots[which], "ann", label, outline)
+    elif nth < len(rows) and (rows[nth].state == "rejected") == (action == "restore"):
+        more = {"edit": [outline], "relabel": [label]}.get(action, [])
+        getattr(reviews, action)(conn, rows[nth].id, "ann", *more)
+
+
+KEPT = {
+    "property": """
+        SELECT p.state, p.reason, p.detail, p.lease_owner, p.imaged_share, p.chip_sha256, p.run_fk,
+            p.method, p.located_by, ST_AsText(p.located_point), p.confidence, p.matched_address,
+            b.version
+        FROM lotline.property p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
+        WHERE p.id = ANY(:ids) ORDER BY p.id""",
+    "boundary": """
+        SELECT source, ST_AsBinary(geom), area_m2, origin, parcel_ids, version
+        FROM lotline.boundary WHERE property_fk = ANY(:ids) ORDER BY property_fk, id""",
+    "detection": """
+        SELECT b.version, d.run_fk, d.chip_sha256, d.label, d.prompt, d.segmenter, d.score,
+            d.relation, ST_AsBinary(d.geom), d.area_m2, d.clipped_area_m2, d.whole_area_m2, d.state,
+            d.version, regexp_replace(d.fingerprint, 'person:.*', 'person'),
+            d.review_fk IS NOT NULL
+        FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
+        WHERE d.property_fk = ANY(:ids) ORDER BY d.property_fk, d.id""",
+    "measurement": """
+        SELECT m.label, b.version, m.run_fk, m.area_m2, m.detection_count, m.imaged_share, m.source,
+            m.current, array(SELECT d.label || ST_AsText(d.geom) || d.version
+                             FROM lotline.measurement_detection c
+                             JOIN lotline.detection d ON d.id = c.detection_fk
+                             WHERE c.measurement_fk = m.id ORDER BY d.id)
+        FROM lotline.measurement m JOIN lotline.boundary b ON b.id = m.boundary_fk
+        WHERE m.property_fk = ANY(:ids) ORDER BY m.property_fk, m.label, m.id""",
+}
+
+
+def _kept(conn: Connection, ids: Sequence[int]) -> dict[str, list[Any]]:
+    """All that is kept of these properties, in one order and without the rows' numbers."""
+    return {
+        name: [tuple(map(str, row)) for row in conn.execute(text(query), {"ids": list(ids)})]
+        for name, query in KEPT.items()
+    }
