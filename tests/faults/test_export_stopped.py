@@ -1,0 +1,157 @@
+"""Fault 10: a disk that fills up, or a kill, in the middle of an export.
+
+There is no README.md, nothing half written has its final name, and the next export is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from exports import check_geoparquet
+from integration.bigcounty import fill
+from integration.conftest import database, postgres  # noqa: F401 - fixtures
+
+from pipeline.export.folder import README
+from pipeline.store.database import Database
+
+LOTS = 400
+ROOM = 300_000  # bytes; the export is several times as large, and so is one of its GeoJSON files
+REGISTRY = """
+counties:
+  synthetic:
+    name: Synthetic County
+    url: https://gis.example.gov/arcgis/rest/services/Parcels/MapServer
+    layer: 0
+"""
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import create_engine
+from parcels import load_registry
+from pipeline.export import export_county
+
+def kill(done, total):
+    if done > total / 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+url = os.environ["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:", 1)
+county = load_registry(Path(sys.argv[1])).county("synthetic")
+export_county(create_engine(url), county, Path(sys.argv[2]), "geoparquet", kill)
+"""
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:  # noqa: F811
+    with database.engine.connect() as conn:
+        fill(conn, "synthetic", LOTS)
+    return database
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of `ROOM` bytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small file system cannot be mounted here: run as root, with mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def python(
+    database: Database,  # noqa: F811
+    folder: Path,
+    code: str,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    (folder / "registry.yaml").write_text(REGISTRY)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "DATABASE_URL": database.url},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=before,
+    )
+
+
+def lotline_export(
+    database: Database,  # noqa: F811
+    folder: Path,
+    out: Path,
+    kind: str,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from pipeline.cli import main; sys.argv[0] = 'lotline'; main()"
+    arguments = ("export", "--county", "synthetic", "--registry", "registry.yaml")
+    return python(
+        database, folder, code, *arguments, "--out", str(out), "--format", kind, before=before
+    )
+
+
+def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) -> None:
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith(f"error: {out} is full: there was room for 0.")
+    assert "Free some space" in message
+    assert "then export again" in message
+
+
+@pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
+def test_a_full_disk_leaves_no_readme(
+    filled: Database, tmp_path: Path, small_disk: Path, kind: str
+) -> None:
+    out = small_disk / "out"
+    check_says_how_to_mend(lotline_export(filled, tmp_path, out, kind), out)
+    assert list(out.iterdir()) == [], "the parts of it are removed"
+
+
+@pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
+def test_a_limit_leaves_no_readme_and_the_earlier_files(
+    filled: Database, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    whole = lotline_export(filled, tmp_path, out, kind)
+    assert whole.returncode == 0, whole.stderr
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    room = max(path.stat().st_size for path in out.iterdir()) // 2
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    check_says_how_to_mend(lotline_export(filled, tmp_path, out, kind, limited), out)
+    del before[README]
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    again = lotline_export(filled, tmp_path, out, kind)
+    assert again.returncode == 0, again.stderr
+    assert (out / README).exists()
+
+
+def test_a_killed_export_leaves_no_readme_and_the_next_one_sweeps_up(
+    filled: Database, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    killed = python(filled, tmp_path, KILLED, "registry.yaml", str(out))
+    assert killed.returncode == -9, killed.stderr
+    [left] = out.iterdir()
+    assert left.is_dir()
+    assert any(left.iterdir())
+    again = lotline_export(filled, tmp_path, out, "geoparquet")
+    assert again.returncode == 0, again.stderr
+    assert not left.exists()
+    assert (out / README).exists()
+    for path in out.glob("*.parquet"):
+        check_geoparquet(path)
