@@ -70,7 +70,8 @@ def test_exports_open_and_explain_themselves(fresh: User) -> None:
         fresh.run("export", "--out", str(folder), "--format", kind)
         guide = (folder / "DATA_DICTIONARY.md").read_text()
         assert "synthetic" in guide.lower()
-        for name in ("detections", "properties"):
+        assert f"{guide.split(':')[0]}\n" in (folder / "README.md").read_text()
+        for name in ("detections_lawn", "detections_tree", "properties"):
             path = folder / f"{name}.{suffix}"
             if kind == "csv":
                 columns = path.read_text().splitlines()[0].split(",")
