@@ -232,6 +232,14 @@ def test_it_stays_rejected_on_a_new_version_of_the_boundary(conn: Connection) ->
     assert write_lot(conn, begin(conn), lot_id, lot(9), found(finding(LAWN))).suppressed == 1
 
 
+def test_each_of_the_same_findings_gives_way(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+    reviews.reject(conn, detections(conn, lot_id)[0].id, "ann")
+    twice = found(finding(LAWN), finding(LAWN, score=0.5))
+    assert write_lot(conn, begin(conn), lot_id, lot(), twice).suppressed == 2
+
+
 def test_an_edit_stays_and_is_measured(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))

@@ -1,0 +1,410 @@
+"""Chunks in a bad moment: what is refused, taken away, rolled back, cut off, or restarted."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tenacity
+from lots import (
+    CHIP,
+    LAWN,
+    TREE,
+    begin,
+    detections,
+    finding,
+    found,
+    hold,
+    lot,
+    measured_m2,
+    property_row,
+    queue,
+    shifted,
+    square,
+)
+from shapely import MultiPolygon, Polygon
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from detection.results import LotResult
+from pipeline.store import results, reviews, writer
+from pipeline.store.database import Database, open_database
+from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered
+
+BOW_TIE = MultiPolygon([Polygon([(-90, 35), (-89, 36), (-89, 35), (-90, 36)])])
+GARDEN = found(finding(LAWN), finding(TREE, "tree"))
+
+
+def _ready(engine: Engine, count: int) -> tuple[RunInfo, list[int]]:
+    """A run, and properties that "worker" holds."""
+    with engine.begin() as conn:
+        ids = queue(conn, count)
+        hold(conn, ids)
+        return begin(conn), ids
+
+
+def _rows(engine: Engine) -> dict[str, int]:
+    """How many rows there are of all that a chunk brings."""
+    tables = ("boundary", "chip", "detection", "measurement", "measurement_detection")
+    with engine.connect() as conn:
+        count = {
+            t: conn.execute(text(f"SELECT count(*) FROM lotline.{t}")).scalar() for t in tables
+        }
+    return {name: int(rows or 0) for name, rows in count.items()}
+
+
+NOTHING = dict.fromkeys(
+    ("boundary", "chip", "detection", "measurement", "measurement_detection"), 0
+)
+
+
+def _states(engine: Engine, ids: Sequence[int]) -> list[str]:
+    with engine.connect() as conn:
+        return [property_row(conn, lot_id).state for lot_id in ids]
+
+
+# What is refused
+
+BAD: dict[str, tuple[Callable[[int], Outcome], str]] = {
+    "score": (
+        lambda fk: Answered(fk, lot(), found(replace(finding(LAWN), score=1.5))),
+        "detection_score_check",
+    ),
+    "outline": (
+        lambda fk: Answered(fk, lot(), found(replace(finding(LAWN), geometry=BOW_TIE))),
+        "detection_geom_check",
+    ),
+    "boundary": (
+        lambda fk: Answered(fk, replace(lot(), geometry=BOW_TIE), found()),
+        "boundary_geom_check",
+    ),
+    "flat boundary": (
+        lambda fk: Answered(fk, replace(lot(), area_m2=0.0), found()),
+        "area_m2_check",
+    ),
+    "not on Earth": (
+        lambda fk: Answered(
+            fk, lot(), found(replace(finding(LAWN), geometry=shifted(LAWN, 10_000_000)))
+        ),
+        "not on Earth",
+    ),
+    "text": (lambda fk: Answered(fk, replace(lot(), note="\x00"), found()), "0x00|NUL"),
+    "surrogate": (lambda fk: Unanswered(fk, "failed", "segmenter", "\ud800"), "surrogates"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_one_that_is_refused_fails_alone(database: Database, what: str) -> None:
+    bad, said = BAD[what]
+    run, ids = _ready(database.engine, 9)
+    outcomes: list[Outcome] = [Answered(fk, lot(), GARDEN) for fk in ids]
+    outcomes[5] = bad(ids[5])
+    written = writer.write(database.engine, run, outcomes, "worker")
+    assert [written[fk].state for fk in ids] == ["done"] * 5 + ["failed"] + ["done"] * 3
+    with database.engine.connect() as conn:
+        prop = property_row(conn, ids[5])
+        assert (prop.state, prop.reason, prop.lease_owner) == ("failed", "refused", None)
+        assert prop.boundary_fk is None
+        assert detections(conn, ids[5]) == []
+        assert re.search(said, prop.detail), prop.detail
+        assert all(len(detections(conn, fk)) == 2 for fk in ids if fk != ids[5])
+
+
+def test_several_that_are_refused_leave_the_others(database: Database) -> None:
+    run, ids = _ready(database.engine, 20)
+    bad, _ = BAD["score"]
+    refused = {ids[i] for i in (0, 7, 8, 19)}
+    outcomes = [bad(fk) if fk in refused else Answered(fk, lot(), GARDEN) for fk in ids]
+    written = writer.write(database.engine, run, outcomes, "worker")
+    assert {fk for fk in ids if written[fk].reason == "refused"} == refused
+    assert _rows(database.engine)["detection"] == 2 * 16
+
+
+# What was taken away
+
+
+def test_what_is_held_no_more_is_left_alone(database: Database) -> None:
+    run, ids = _ready(database.engine, 4)
+    with database.engine.begin() as conn:
+        hold(conn, ids[1:2], "rival")
+        conn.execute(
+            text("UPDATE lotline.property SET state = 'pending', lease_owner = NULL, "
+                 "leased_until = NULL WHERE id = :id"),
+            {"id": ids[2]},
+        )  # fmt: skip
+    outcomes: list[Outcome] = [Answered(fk, lot(), GARDEN) for fk in [*ids[:3], 10**9]]
+    outcomes.append(Unanswered(ids[3], "deferred", "unavailable", "HTTP 503"))
+    written = writer.write(database.engine, run, outcomes, "worker")
+    assert {fk: w.state for fk, w in written.items()} == {ids[0]: "done", ids[3]: "deferred"}
+    assert _states(database.engine, ids) == ["done", "leased", "pending", "deferred"]
+    assert _rows(database.engine)["boundary"] == 1
+    # And what is written is held no more: a late second writer changes nothing.
+    assert writer.write(database.engine, run, outcomes, "worker") == {}
+
+
+# What is rolled back
+
+
+def _raise_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str, times: int = 1) -> list[Connection]:
+    """After a chunk was merged, but before its commit, the server raises this."""
+    calls: list[Connection] = []
+    merge = results.write_chunk
+
+    def merge_and_fail(conn: Connection, *rest: Any) -> Any:
+        calls.append(conn)
+        written = merge(conn, *rest)
+        if len(calls) <= times:
+            conn.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$"))
+        return written
+
+    monkeypatch.setattr(writer, "write_chunk", merge_and_fail)
+    return calls
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001", "57P01", "08006", "53300", "55P03"])
+def test_a_rolled_back_chunk_is_written_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    run, ids = _ready(database.engine, 3)
+    calls = _raise_once(monkeypatch, sqlstate, times=2)
+    written = writer.write(
+        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+    )
+    assert len(calls) == 3
+    assert [written[fk].new for fk in ids] == [2, 2, 2]
+    assert _rows(database.engine)["detection"] == 6
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "57014", "42501"])
+def test_a_full_disk_is_not_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    run, ids = _ready(database.engine, 1)
+    calls = _raise_once(monkeypatch, sqlstate)
+    with pytest.raises(DBAPIError):
+        writer.write(database.engine, run, [Answered(ids[0], lot(), GARDEN)], "worker")
+    assert len(calls) == 1
+    assert _rows(database.engine) == NOTHING
+
+
+def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ids = _ready(database.engine, 1)
+    calls = _raise_once(monkeypatch, "40P01", times=99)
+    monkeypatch.setattr(writer._transaction.retry, "stop", tenacity.stop_after_attempt(3))
+    with pytest.raises(OperationalError):
+        writer.write(database.engine, run, [Answered(ids[0], lot(), GARDEN)], "worker")
+    assert len(calls) == 3
+    assert _rows(database.engine) == NOTHING
+
+
+def test_rivals_that_bring_the_same_chips_both_write(database: Database) -> None:
+    """Each chunk's chips come in another order; the lots of both are the same place."""
+    run, ids = _ready(database.engine, 40)
+    chips = [replace(CHIP, sha256=f"{i:064x}") for i in range(20)]
+
+    def chunk(fks: Sequence[int], turn: int) -> list[Outcome]:
+        return [
+            Answered(fk, lot(), found(finding(LAWN), chip=chips[(turn * i) % 20]))
+            for i, fk in enumerate(fks)
+        ]
+
+    chunks = [chunk(ids[:20], 1), chunk(ids[20:], -1)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: writer.write(database.engine, run, one, "worker"), chunks))
+    assert set(_states(database.engine, ids)) == {"done"}
+    assert _rows(database.engine) == {
+        "boundary": 40, "chip": 20, "detection": 40, "measurement": 80, "measurement_detection": 40,
+    }  # fmt: skip
+
+
+# What is cut off
+
+
+def _terminate(engine: Engine, doing: str) -> None:
+    """Make an end of the one backend that does this."""
+    with engine.connect() as conn:
+        ended = conn.execute(
+            text("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                 "WHERE datname = current_database() AND query LIKE :doing "
+                 "AND pid <> pg_backend_pid()"),
+            {"doing": doing},
+        ).scalars()  # fmt: skip
+        assert list(ended) == [True]
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[Engine]:
+    """Somebody else's connections to the same database."""
+    with open_database(database.url, Path("unused")) as opened:
+        yield opened.engine
+
+
+def _in_mid_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]) -> list[int]:
+    """Once, when half of the findings are on their way; the places that were copied."""
+    places: list[int] = []
+    row = results._finding_row
+
+    def cut(place: int, finding_there: Any) -> tuple[object, ...]:
+        if place == 5 and place not in places:
+            fault()
+        places.append(place)
+        return row(place, finding_there)
+
+    monkeypatch.setattr(results, "_finding_row", cut)
+    return places
+
+
+def test_a_backend_that_dies_in_mid_copy_leaves_nothing_and_the_chunk_is_written_again(
+    database: Database, other: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ids = _ready(database.engine, 6)
+    seen: list[dict[str, int]] = []
+
+    def die() -> None:
+        _terminate(other, "COPY staged_finding%")
+        seen.append(_rows(other))
+
+    places = _in_mid_copy(monkeypatch, die)
+    written = writer.write(
+        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+    )
+    assert seen == [NOTHING]
+    assert places[-12:] == list(range(12))
+    assert len(places) > 12
+    assert [written[fk].new for fk in ids] == [2] * 6
+    assert _rows(other) == {
+        "boundary": 6, "chip": 1, "detection": 12, "measurement": 12, "measurement_detection": 12,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO lotline.boundary",
+        "INSERT INTO lotline.chip",
+        "INSERT INTO lotline.detection",
+        "WITH written AS",
+        "UPDATE lotline.property p SET state = lot.state",
+    ],
+)
+def test_a_backend_that_dies_between_statements_leaves_nothing(
+    database: Database, other: Engine, statement: str
+) -> None:
+    run, ids = _ready(database.engine, 3)
+    seen: list[dict[str, int]] = []
+
+    def die(conn: Any, cursor: Any, query: str, *_: Any) -> None:
+        if query.strip().startswith(statement) and not seen:
+            with other.begin() as apart:
+                pid = conn.connection.driver_connection.info.backend_pid
+                apart.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+            seen.append(_rows(other))
+
+    event.listen(database.engine, "after_cursor_execute", die)
+    written = writer.write(
+        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+    )
+    assert seen == [NOTHING]
+    assert [written[fk].new for fk in ids] == [2, 2, 2]
+    assert _rows(other)["detection"] == 6
+
+
+@pytest.mark.parametrize("how", ["stopped", "crashed"])
+def test_a_server_that_restarts_in_mid_copy(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with open_database(None, open_folder) as opened:
+        server = opened.server
+        assert server is not None
+        run, ids = _ready(opened.engine, 6)
+
+        def restart() -> None:
+            if how == "crashed":
+                _crash(open_folder)
+            server.stop()
+            server.start()
+
+        places = _in_mid_copy(monkeypatch, restart)
+        written = writer.write(
+            opened.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+        )
+        assert len(places) > 12
+        assert [written[fk].new for fk in ids] == [2] * 6
+        assert _rows(opened.engine)["detection"] == 12
+        server.stop()
+
+
+def _crash(folder: Path) -> None:
+    """Shut down at once, so that the next start has to recover from the log."""
+    [pid_file] = folder.rglob("postmaster.pid")
+    process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
+    process.send_signal(signal.SIGQUIT)
+    process.wait(60)
+
+
+# How much is asked
+
+
+def _statements(engine: Engine, run: RunInfo, chunk: Sequence[Outcome]) -> list[str]:
+    asked: list[str] = []
+
+    def note(_: Any, __: Any, query: str, *___: Any) -> None:
+        asked.append(" ".join(query.split())[:60])
+
+    event.listen(engine, "before_cursor_execute", note)
+    writer.write(engine, run, chunk, "worker")
+    event.remove(engine, "before_cursor_execute", note)
+    return asked
+
+
+def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database: Database) -> None:
+    run, ids = _ready(database.engine, 51)
+    asked = []
+    for lots in ([ids[0]], ids[1:]):
+        first = [Answered(fk, lot(), GARDEN) for fk in lots]
+        writer.write(database.engine, run, first, "worker")
+        with database.engine.begin() as conn:
+            for fk in lots:
+                lawn, tree = detections(conn, fk)
+                reviews.reject(conn, lawn.id, "ann")
+                reviews.edit(conn, tree.id, "ann", square(1, 6, 2, 2))
+            hold(conn, lots)
+        moved = found(
+            finding(shifted(LAWN, 0.2)), finding(TREE, "tree"), finding(square(7, 7, 1, 1))
+        )
+        again: list[Outcome] = [Answered(fk, lot(), moved) for fk in lots]
+        asked.append(_statements(database.engine, run, again))
+        with database.engine.connect() as conn:
+            assert [row.state for row in detections(conn, lots[-1])] == [
+                "rejected", "accepted", "proposed",
+            ]  # fmt: skip
+            assert measured_m2(conn, lots[-1])["lawn"] > 0
+    assert asked[0] == asked[1]
+    assert len(asked[0]) < 40
+
+
+def test_nothing_but_unanswered_ones_are_two_statements(database: Database) -> None:
+    run, ids = _ready(database.engine, 9)
+    chunk = [Unanswered(fk, "failed", "not_found", f"no lot {fk}") for fk in ids]
+    assert len(_statements(database.engine, run, chunk)) == 2
+    with database.engine.connect() as conn:
+        assert property_row(conn, ids[4]).detail == f"no lot {ids[4]}"
+
+
+def test_no_imagery_and_found_lots_share_a_chunk(database: Database) -> None:
+    run, ids = _ready(database.engine, 2)
+    dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
+    chunk = [Answered(ids[0], lot(), dark), Answered(ids[1], lot(), GARDEN)]
+    written = writer.write(database.engine, run, chunk, "worker")
+    assert [(w.state, w.reason) for w in (written[ids[0]], written[ids[1]])] == [
+        ("no_imagery", "missing"), ("done", "measured"),
+    ]  # fmt: skip
+    with database.engine.connect() as conn:
+        assert measured_m2(conn, ids[0]) == {}
