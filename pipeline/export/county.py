@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from detection.results import WHOLE_SHARE
 from parcels import County
@@ -53,12 +54,14 @@ def export_county(
         The files, with their numbers of rows (None for the guides), README.md last.
 
     Raises:
-        ExportError: the folder cannot be used or is full, or the county has no properties.
+        ExportError: the folder cannot be used or is full, the county has no properties, or the
+            database fails.
     """
     moment = engine.connect().execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
-    with moment as conn:
+    with _read(out), moment as conn:
+        begun = datetime.now(UTC)
         status = county_status(conn, county.key)
         if not status.by_state:
             raise ExportError(f"{county.name} has nothing to export: run `lotline batch` first")
@@ -81,7 +84,7 @@ def export_county(
                     form.write(file, table, passing.through(whole))
                 files[name] = Contents(table.what, passing.done - before, new.size_bytes(name))
             title = shown_name(county.name, synthetic=synthetic)
-            notes = _notes(kind, synthetic=synthetic)
+            notes = _notes(kind, begun, synthetic=synthetic)
             with new.file(GUIDE) as file:
                 file.write(dictionary(title, notes, labels).encode())
             with new.file(README) as file:
@@ -89,6 +92,19 @@ def export_county(
             new.publish(outdated=f"detections_*{FORMATS[kind].suffix}")
     counts = {out / name: contents.rows for name, contents in files.items()}
     return {**counts, out / GUIDE: None, out / README: None}
+
+
+@contextmanager
+def _read(out: Path) -> Iterator[None]:
+    """What the database says when it fails, with what that means for the export."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise ExportError(
+            f"the database failed while it was read ({error.orig}): the export into {out} is not "
+            "complete and has no README.md. See that the database runs and that its disk has room "
+            "(it sorts the county there, which takes about 1.5 kB a polygon), then export again"
+        ) from error
 
 
 class _Passing:
@@ -152,12 +168,12 @@ def _completed(columns: Columns, table: Table, synthetic: bool) -> Columns:
     return made
 
 
-def _notes(kind: str, *, synthetic: bool) -> list[str]:
+def _notes(kind: str, begun: datetime, *, synthetic: bool) -> list[str]:
     """What holds for all files of an export."""
     notes = [
-        f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC as {kind}: what the database held at that "
-        "moment. Areas are equal-area, within 0.01 % of the geodesic area. Rejected and superseded "
-        "detections are left out.",
+        f"Of {begun:%Y-%m-%d %H:%M} UTC, as {kind}: what the database held at that moment. Areas "
+        "are equal-area, within 0.01 % of the geodesic area. Rejected and superseded detections "
+        "are left out.",
         "A spreadsheet runs text that begins with = + - or @ as a formula: in CSV files such text "
         "has an apostrophe before it, and nowhere else. Numbers have none.",
     ]

@@ -249,6 +249,23 @@ def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
     assert reached[-1][0] == sum(count or 0 for count in written.values())
 
 
+def test_a_database_that_goes_away_leaves_no_readme_and_says_so(
+    filled: Database, tmp_path: Path
+) -> None:
+    def restart(done: int, total: int) -> None:
+        with filled.engine.connect() as conn:
+            conn.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+
+    with pytest.raises(ExportError, match=r"the database failed while it was read.*export again"):
+        export_county(filled.engine, COUNTY, tmp_path / "out", "csv", restart)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_county_without_properties_leaves_the_folder_alone(
     database: Database, tmp_path: Path
 ) -> None:
