@@ -99,7 +99,12 @@ DETECTIONS = (
     Column("gsd_m", "number", "m", "Side of a pixel of that imagery."),
     Column("run_id", "integer", "", "The run that found it; empty for what a person added."),
     SYNTHETIC,
-    Column("geometry", "polygons", "EPSG:4326", "MultiPolygon, x = longitude. Not in CSV."),
+    Column(
+        "geometry",
+        "polygons",
+        "EPSG:4326",
+        "MultiPolygon, x = longitude; its box is in `bbox` in GeoParquet. Not in CSV.",
+    ),
 )
 
 PROPERTIES = (
@@ -162,7 +167,7 @@ PROPERTIES = (
     Column("address", "text", "", "As given in the properties CSV."),
     Column("matched_address", "text", "", "The address that was found for the one in the CSV."),
     SYNTHETIC,
-    Column("geometry", "polygons", "EPSG:4326", "The boundary, a MultiPolygon. Not in CSV."),
+    Column("geometry", "polygons", "EPSG:4326", "The boundary, as the geometry of a polygon."),
 )
 
 # These for each label that was asked for; before the geometry.

@@ -20,15 +20,14 @@ DECIMALS = 9
 def write_geojson(file: BinaryIO, table: Table, chunks: Iterable[Columns]) -> None:
     """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
     names = [column.name for column in table.cells]
-    head = json.dumps({"type": "FeatureCollection", "name": table.name}, ensure_ascii=False)
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    head = encode({"type": "FeatureCollection", "name": table.name})
     file.write(head.encode()[:-1] + b', "features": [')
     between = b"\n"
     for columns in chunks:
         rows = zip(*(columns[name] for name in names), strict=True)
         for row, shape in zip(rows, _shapes(columns["geometry"]), strict=True):
-            properties = json.dumps(
-                dict(zip(names, row, strict=True)), ensure_ascii=False, allow_nan=False
-            )
+            properties = encode(dict(zip(names, row, strict=True)))
             feature = f'{{"type": "Feature", "properties": {properties}, "geometry": {shape}}}'
             file.write(between + feature.encode())
             between = b",\n"
