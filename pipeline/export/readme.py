@@ -36,8 +36,9 @@ def readme(
             [(f"`{name}`", file.what, f"{file.rows:,}", f"{file.size_bytes:,}")
              for name, file in files.items()],
         ),
-        "Beside them `DATA_DICTIONARY.md` says what each column means. Any other file in this "
-        "folder is not of this export.",
+        "Beside them `DATA_DICTIONARY.md` says what each column means. `errors.csv` says why a "
+        "property is not done; mended, it can be given to the next batch as its properties. Any "
+        "other file in this folder is not of this export.",
         "## Properties\n\n" + _table(
             ("state", "reason", "properties"),
             [(state, reason, f"{count:,}") for (state, reason), count
@@ -68,7 +69,7 @@ geopandas.read_parquet("properties.parquet", bbox=(west, south, east, north))
 ```sql
 -- DuckDB
 SELECT * FROM 'properties.parquet'
-WHERE bbox.xmin <= 8.5 AND bbox.xmax >= 8.4 AND bbox.ymin <= 47.4 AND bbox.ymax >= 47.3;
+WHERE bbox.xmin <= $east AND bbox.xmax >= $west AND bbox.ymin <= $north AND bbox.ymax >= $south;
 ```""",
     "geojson": "GeoJSON (RFC 7946), a feature a line: whatever reads one reads it. Coordinates "
     "have nine decimals, a tenth of a millimetre.",

@@ -29,6 +29,7 @@ counties:
     url: https://gis.example.gov/arcgis/rest/services/Parcels/MapServer
     layer: 0
 """
+EXPORT = ("export", "--county", "synthetic", "--registry", "registry.yaml")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -43,6 +44,16 @@ def kill(done, total):
 url = os.environ["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:", 1)
 county = load_registry(Path(sys.argv[1])).county("synthetic")
 export_county(create_engine(url), county, Path(sys.argv[2]), "geoparquet", kill)
+"""
+
+STOPPED = """
+import os, signal, sys
+from pipeline.cli import main
+from pipeline.cli.progress import Lines
+
+stop = signal.Signals[sys.argv.pop(1)]
+Lines.advance = lambda self, count: os.kill(os.getpid(), stop)
+main()
 """
 
 
@@ -93,11 +104,9 @@ def lotline_export(
     kind: str,
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from pipeline.cli import main; sys.argv[0] = 'lotline'; main()"
-    arguments = ("export", "--county", "synthetic", "--registry", "registry.yaml")
-    return python(
-        database, folder, code, *arguments, "--out", str(out), "--format", kind, before=before
-    )
+    arguments = (*EXPORT, "--out", str(out), "--format", kind)
+    code = "from pipeline.cli import main; main()"
+    return python(database, folder, code, *arguments, before=before)
 
 
 def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) -> None:
@@ -138,6 +147,17 @@ def test_a_limit_leaves_no_readme_and_the_earlier_files(
     again = lotline_export(filled, tmp_path, out, kind)
     assert again.returncode == 0, again.stderr
     assert (out / README).exists()
+
+
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM"])
+def test_a_stopped_export_says_so_and_leaves_nothing(
+    filled: Database, tmp_path: Path, stop: str
+) -> None:
+    done = python(filled, tmp_path, STOPPED, stop, *EXPORT, "--out", "out")
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "stopped"
+    assert "Exception ignored" not in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_killed_export_leaves_no_readme_and_the_next_one_sweeps_up(
