@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = (
-    "spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
+    "spectral", "stages", "writing", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
     "harvest", "points", "kept_parcels",
 )  # fmt: skip
 

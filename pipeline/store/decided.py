@@ -25,20 +25,26 @@ SAME_IOU = 0.5
 # was found. Which of them meet a finding at all is asked of the boxes.
 _NEAR = text("""
 WITH reviewed AS MATERIALIZED (
-    SELECT d.id, d.property_fk, d.label, d.geom
-    FROM staged_lot JOIN lotline.detection d USING (property_fk)
-    WHERE d.review_fk IS NOT NULL AND d.state <> 'superseded'
+    SELECT lot.property_fk, d.*
+    FROM staged_lot lot CROSS JOIN LATERAL (
+        SELECT id, label, geom FROM lotline.detection
+        WHERE property_fk = lot.property_fk AND review_fk IS NOT NULL AND state <> 'superseded'
+        OFFSET 0) d
 ), forms AS (
     SELECT property_fk, label, geom FROM reviewed
     UNION ALL
     SELECT reviewed.property_fk, r.before ->> 'label',
         ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)
-    FROM reviewed JOIN lotline.review r ON r.detection_fk = reviewed.id
-    WHERE r.action IN ('edit', 'relabel')
+    FROM reviewed CROSS JOIN LATERAL (
+        SELECT before FROM lotline.review
+        WHERE detection_fk = reviewed.id AND action IN ('edit', 'relabel')
+        OFFSET 0) r
 )
 SELECT found.place, ST_AsBinary(forms.geom) AS geom
-FROM forms JOIN staged_finding found USING (property_fk, label)
-WHERE found.geom && forms.geom
+FROM forms CROSS JOIN LATERAL (
+    SELECT place FROM staged_finding
+    WHERE property_fk = forms.property_fk AND label = forms.label AND geom && forms.geom
+    OFFSET 0) found
 """)
 
 

@@ -390,6 +390,35 @@ def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database
     assert len(asked[0]) < 40
 
 
+def _rows_read(conn: Connection) -> int:
+    """How many rows of our tables this transaction has read so far."""
+    return conn.execute(
+        text("SELECT CAST(sum(seq_tup_read + idx_tup_fetch) AS int) FROM pg_stat_xact_user_tables "
+             "WHERE schemaname = 'lotline'")
+    ).scalar_one()  # fmt: skip
+
+
+def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> None:
+    """Statistics of the tables are never at hand: a wrong guess would read a whole county."""
+    run, ids = _ready(database.engine, 1010)
+    read = []
+    for lots in (ids[:5], ids[-5:]):
+        with database.engine.begin() as conn:
+            results.write_chunk(conn, run, [Answered(fk, lot(), GARDEN) for fk in lots], "worker")
+            for fk in lots:
+                reviews.edit(conn, detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
+            hold(conn, lots)
+        with database.engine.begin() as conn:
+            moved = found(finding(shifted(LAWN, 0.2)), finding(shifted(TREE, 0.2), "tree"))
+            chunk = [Answered(fk, lot(9), moved) for fk in lots]
+            written = results.write_chunk(conn, run, chunk, "worker")
+            assert [written[fk].superseded for fk in lots] == [1] * 5
+            read.append(_rows_read(conn))
+        others = [Answered(fk, lot(), GARDEN) for fk in ids[5:-5]]
+        writer.write(database.engine, run, others, "worker")
+    assert read[1] < 1.5 * read[0], read
+
+
 def test_nothing_but_unanswered_ones_are_two_statements(database: Database) -> None:
     run, ids = _ready(database.engine, 9)
     chunk = [Unanswered(fk, "failed", "not_found", f"no lot {fk}") for fk in ids]

@@ -1,0 +1,143 @@
+"""Writing what was found: one lot at a time, and in chunks, by one writer or by two."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine, text
+
+from benchmarks import synthetic_lots
+from benchmarks.commands import ROOT
+from benchmarks.results import Result, save
+from pipeline.store import properties, runs, writer
+from pipeline.store.database import Database, open_database
+from pipeline.store.outcomes import Answered, RunInfo
+
+LOTS = 6_000
+ONE_BY_ONE = 300
+RUNS = 3
+OWNER = "benchmark"
+
+Write = Callable[[Engine, RunInfo, Sequence[Answered]], None]
+
+
+def run() -> None:
+    rows = []
+    one = _median(ONE_BY_ONE, _one_by_one)
+    rows.append(_row("one at a time, about 20 statements each", one, one))
+    for size, writers in ((1, 1), (10, 1), (100, 1), (500, 1), (1000, 1), (500, 2)):
+        count = LOTS if size > 10 else ONE_BY_ONE
+        figures = _median(count, _in_chunks(size, writers))
+        many = "writers" if writers > 1 else "writer"
+        rows.append(_row(f"chunks of {size:,}, {writers} {many}", figures, one))
+    rows.append(_row("the same chunks of 500 again", _median(LOTS, _in_chunks(500, 1), True), one))
+    save(
+        Result(
+            name="writing",
+            order=35,
+            title="Writing lots into PostGIS",
+            command="python -m benchmarks writing",
+            columns=["how", "lots a second", "times", "CPU ms a lot, Python", "and PostgreSQL"],
+            rows=rows,
+            notes=[
+                f"Synthetic lots with {len(synthetic_lots.THINGS)} detections of "
+                f"{synthetic_lots.CORNERS} corners each, three labels, in a fresh embedded "
+                f"database that waits for the disk; the median of {RUNS} runs."
+            ],
+        )
+    )
+
+
+Figures = tuple[float, float, float]
+
+
+def _median(count: int, write: Write, twice: bool = False) -> Figures:
+    """Lots a second, and milliseconds of CPU a lot in this process and in the server's."""
+    found = [_figures(count, write, twice) for _ in range(RUNS)]
+    rate, ours, theirs = (statistics.median(values) for values in zip(*found, strict=True))
+    return rate, ours, theirs
+
+
+def _figures(count: int, write: Write, twice: bool) -> Figures:
+    with _county(count) as (database, leased):
+        answered = [
+            Answered(fk, *lot)
+            for fk, lot in zip(leased, synthetic_lots.results(0, count), strict=True)
+        ]
+        info = _lease(database.engine, count)
+        if twice:
+            write(database.engine, info, answered)
+            info = _lease(database.engine, count)
+        server, started, ours = _server_s(database), time.perf_counter(), time.process_time()
+        write(database.engine, info, answered)
+        seconds = time.perf_counter() - started
+        ours, theirs = time.process_time() - ours, _server_s(database) - server
+        with database.engine.connect() as conn:
+            left = text("SELECT count(*) FROM lotline.property WHERE state <> 'done'")
+            assert conn.execute(left).scalar_one() == 0
+    return count / seconds, ours / count * 1e3, theirs / count * 1e3
+
+
+@contextmanager
+def _county(count: int) -> Iterator[tuple[Database, list[int]]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with open_database(None, folder) as database:
+            with database.engine.begin() as conn:
+                properties.load(conn, "synthetic", synthetic_lots.properties(count))
+                by_name = text("SELECT id FROM lotline.property ORDER BY property_id")
+                ids = list(conn.execute(by_name).scalars())
+            yield database, ids
+            database.engine.dispose()
+            if database.server is not None:
+                database.server.stop()
+
+
+def _lease(engine: Engine, count: int) -> RunInfo:
+    with engine.begin() as conn:
+        run_id = runs.start(conn, "synthetic", {}, "synthetic", None)
+        properties.reset(conn, "synthetic")
+        properties.lease(conn, "synthetic", OWNER, count, 3600, None, run_id)
+    return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
+
+
+def _server_s(database: Database) -> float:
+    """Seconds of CPU of the server's processes that live, and of those that ended."""
+    with database.engine.connect() as conn:
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    postmaster = psutil.Process(pid).parent()
+    assert postmaster is not None
+    times = [process.cpu_times() for process in [postmaster, *postmaster.children()]]
+    return sum(t.user + t.system for t in times) + times[0].children_user
+
+
+def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None:
+    sys.path.append(str(ROOT / "tests" / "integration"))
+    from onelot import write_lot
+
+    for lot in lots:
+        with engine.begin() as conn:
+            write_lot(conn, info, lot.property_fk, lot.boundary, lot.result)
+
+
+def _in_chunks(size: int, writers: int) -> Write:
+    def write(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None:
+        chunks = [lots[i : i + size] for i in range(0, len(lots), size)]
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(lambda chunk: writer.write(engine, info, chunk, OWNER), chunks))
+
+    return write
+
+
+def _row(how: str, figures: Figures, first: Figures) -> list[str]:
+    rate, ours, theirs = figures
+    return [how, f"{rate:,.0f}", f"{rate / first[0]:.1f}", f"{ours:.2f}", f"{theirs:.2f}"]
