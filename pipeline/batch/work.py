@@ -151,6 +151,8 @@ class Batch:
                 self._chunk(writer, leased, progress)
                 left -= len(leased)
         except KeyboardInterrupt:
+            with self.clock.stage("write"):
+                writer.flush()  # what is found already need not be looked for again
             return "interrupted"
         return "finished"
 
