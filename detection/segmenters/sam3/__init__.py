@@ -5,7 +5,9 @@
     exemplars    boxes and points that show what is meant
     prompts      text (once a phrase) and exemplars -> the tokens of a prompt
     forward      pixels and prompts -> scores, boxes, masks, the semantic map
-    postprocess  those -> objects (discrete labels) and cover (continuous ones)
+    fast/        the same forward pass, rebuilt for speed
+    network      either of the two, as one thing to ask
+    postprocess  answers -> objects (discrete labels) and cover (continuous ones)
     keymap       names of tensors: Meta's and the hub's to transformers'
     weights      a folder, file or hub id -> a network, strictly and by SHA-256
     segmenter    all of it behind the `Segmenter` protocol
