@@ -28,8 +28,15 @@ MAX_SIDE_PX = 2400
 NEAR_M = 60.0
 PAD_M = 8.0
 
-COLOURS = {"lawn": "#d4ff2a", "tree": "#19c3e6", "vegetation": "#ff8ad8"}
-OTHER_COLOURS = ("#ff7f0e", "#b58cff", "#ff5252", "#40e0b0", "#ffd166")
+COLOURS = {
+    "lawn": "#d4ff2a",
+    "tree": "#19c3e6",
+    "vegetation": "#ff8ad8",
+    "driveway": "#b58cff",
+    "roof": "#ff5252",
+    "pool": "#2f6bff",
+}
+OTHER_COLOURS = ("#ff7f0e", "#40e0b0", "#ffd166", "#c98f5a", "#f2f2f2")
 LOT, BUFFER, NO_IMAGE = "#ffffff", "#ffb000", "#d0d0d0"
 
 

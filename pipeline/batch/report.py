@@ -27,6 +27,7 @@ class BatchReport:
 
     Attributes:
         run_id: None where there was nothing to do.
+        segmenter: its name and version; empty where there was nothing to do.
         processed: properties that this run worked on, by (state, reason).
         asked: the CSV's properties, or else all of the county's, by (state, reason).
         status: the whole county after the run.
@@ -60,6 +61,7 @@ class BatchReport:
     questions_asked: int = 0
     copy_is_unchecked: bool = False
     notes: tuple[Problem, ...] = ()
+    segmenter: str = ""
 
     @property
     def done(self) -> int:

@@ -16,10 +16,12 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from detection import Detector
 from detection.clock import Clock
+from detection.detector import FirstChips
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.results import LotResult
 from parcels import Boundary, NoBoundary, ParcelBoundaryService
+from pipeline.batch.forecast import in_words
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.report import BatchReport, Problem
 from pipeline.batch.views import draw_run, lawn_truth
@@ -67,6 +69,7 @@ class Batch:
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []
         self.kept_reviews = 0
+        self.first_chips_seen = False
 
     def run(
         self, opened: OpenCounty, file: PropertiesFile | None, total: int, progress: Progress
@@ -123,6 +126,7 @@ class Batch:
             lawn_truth(self.database, opened),
             state == "interrupted",
             notes=tuple(self.notes),
+            segmenter=run.segmenter,
         )
 
     def _draw(self, opened: OpenCounty, run: RunInfo) -> Path | None:
@@ -149,13 +153,15 @@ class Batch:
                     )
                 if not leased:
                     break
-                self._chunk(run, leased, progress)
+                self._chunk(run, leased, left, progress)
                 left -= len(leased)
         except KeyboardInterrupt:
             return "interrupted"
         return "finished"
 
-    def _chunk(self, run: RunInfo, leased: Sequence[LeasedProperty], progress: Progress) -> None:
+    def _chunk(
+        self, run: RunInfo, leased: Sequence[LeasedProperty], left: int, progress: Progress
+    ) -> None:
         with self.clock.stage("boundary"):
             found = self.service.boundaries(
                 [lease.property for lease in leased], self.order.when_unavailable
@@ -169,7 +175,15 @@ class Batch:
             else:
                 todo.append((lease, boundary))
         boundaries = [boundary for _, boundary in todo]
-        detected = self.detector.detect_iter(boundaries, self.imagery, self.labels, self.clock)
+
+        def first(chips: FirstChips) -> None:
+            if not self.first_chips_seen:
+                progress.say(in_words(chips, left))
+            self.first_chips_seen = True
+
+        detected = self.detector.detect_iter(
+            boundaries, self.imagery, self.labels, self.clock, first
+        )
         for index, result in detected:
             lease, boundary = todo[index]
             self._write(run, lease, boundary, result)

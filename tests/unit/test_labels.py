@@ -47,6 +47,17 @@ def test_the_labels_that_are_known() -> None:
     assert kinds["discrete"] == {"roof", "pool"}
 
 
+def test_the_page_on_labels_says_what_the_file_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
+    said = re.findall(
+        r"^\| `(\w+)` \| ([\w ]+) \| (continuous|discrete) \| (\d+) m² \|$", page, re.M
+    )
+    assert said == [
+        (label.name, label.prompt, label.kind, f"{label.min_area_m2:g}")
+        for label in LABELS.values()
+    ]
+
+
 def test_a_label_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         LABELS["lawn"].prompt = "moss"  # type: ignore[misc]  # what is tested
