@@ -108,7 +108,8 @@ class LocalImagery:
                 log.warning("%s cannot be read: %s", file.path, _first_line(error))
         if not valid.any():
             if failed:
-                raise NoImagery("corrupt", f"imagery cannot be read: {', '.join(failed)}")
+                detail = f"imagery cannot be read: {', '.join(failed)}"
+                raise NoImagery("corrupt", detail, tuple(failed))
             raise NoImagery("nodata", "the imagery here is all nodata")
         return Chip(
             pixels,
