@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import shapely
-from shapely import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
 from detection.results import ChipInfo, Detection, LotResult
@@ -143,10 +143,13 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
+    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint.
+
+    `reviewed_forms` holds the pieces of what has several too.
+    """
 
     reviewed_live: list[Live]
-    reviewed_forms: list[tuple[str, MultiPolygon]]
+    reviewed_forms: list[tuple[str, BaseGeometry]]
     unreviewed: dict[str, Live]
 
 
@@ -156,9 +159,10 @@ def write_lot(
     """Write a lot's boundary, detections, measurements and state, in one savepoint.
 
     Findings are matched with what people reviewed on this property: the same label and an
-    intersection over union of at least `SAME_IOU` mean that the person's word stands, and the
-    finding is not written. Earlier findings that nobody reviewed are superseded, unless they are
-    the same in every respect. Writing the same result twice changes nothing.
+    intersection over union of at least `SAME_IOU`, with all of it or one of its pieces, mean that
+    the person's word stands, and the finding is not written. Earlier findings that nobody reviewed
+    are superseded, unless they are the same in every respect. Writing the same result twice changes
+    nothing.
 
     Where the boundary is another version, unreviewed findings of all labels are superseded with
     the old one and its measurements end; what people reviewed stays, and is measured inside the
@@ -257,16 +261,23 @@ def _read_known(conn: Connection, property_fk: int) -> _Known:
         if not row.is_reviewed:
             known.unreviewed[row.fingerprint] = live
             continue
-        known.reviewed_forms.append((live.label, live.geometry))
+        known.reviewed_forms.extend((live.label, form) for form in _forms(live.geometry))
         if row.state != "rejected":
             known.reviewed_live.append(live)
     if known.reviewed_forms:
         for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
-            known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
+            geometry = shapely.from_wkb(row.geom)
+            known.reviewed_forms.extend((row.label, form) for form in _forms(geometry))
     return known
 
 
-def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, MultiPolygon]]) -> bool:
+def _forms(geometry: BaseGeometry) -> list[BaseGeometry]:
+    """An outline, and each of its pieces: runs find a lawn before and behind a house as two."""
+    pieces = list(shapely.get_parts(geometry))
+    return [geometry, *pieces] if len(pieces) > 1 else [geometry]
+
+
+def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, BaseGeometry]]) -> bool:
     return any(
         finding.label == label
         and finding.geometry.intersects(geometry)
