@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
@@ -108,8 +109,11 @@ class Sam3:
         text = self._phrases.encode([label.prompt for label in labels])
         if not self._network.fixed_shapes or not labels:
             return
-        while not self._attempt(self._tried_out, labels, text):
-            self._make_room(self.batch)
+        with warnings.catch_warnings():
+            # The compiler's advice to its own authors.
+            warnings.filterwarnings("ignore", "(?s).*[Oo]nline softmax is disabled", UserWarning)
+            while not self._attempt(self._tried_out, labels, text):
+                self._make_room(self.batch)
 
     def segment(
         self,
@@ -159,8 +163,6 @@ class Sam3:
         """
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        if self._network.fixed_shapes:
-            torch.compiler.reset()  # what was compiled for so many is of no use any more
         if chips > 1:
             self.batch = min(self.batch, (chips + 1) // 2)
         elif self._prompts > 1:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from affine import Affine
 from pyproj import CRS
+from sam3nets import tiny_config
 from transformers import Sam3Config, Sam3Model
 
 from detection.chip import Chip
@@ -19,6 +20,7 @@ from detection.labels import LABELS, Label
 from detection.segmenters.protocol import Mask, Segmenter
 from detection.segmenters.sam3 import network, segmenter
 from detection.segmenters.sam3.exemplars import Box, Point, add_points
+from detection.segmenters.sam3.fast import FastEncoder
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import Weights
 
@@ -226,11 +228,9 @@ def test_another_error_is_not_taken_for_want_of_memory(
         sam3.segment([_chip(1)], [LAWN])
 
 
-def test_a_chip_that_never_fits_is_an_error(
-    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = _short_of_memory(monkeypatch, 0, "heads")
-    with pytest.raises(SegmenterError, match="CPU .* no memory left for one chip"):
+    with pytest.raises(SegmenterError, match=r"CPU .* no memory left for one chip"):
         sam3.segment([_chip(1), _chip(2)], [LAWN, POOL])
     assert tried == [4, 2, 2, 1]
 
@@ -253,3 +253,44 @@ def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> Non
     reader = Sam3(Weights(able, "5a"), device="cpu")
     plain, shown = reader.segment([_chip(1)], [LAWN]), reader.segment([_chip(1)], [LAWN], point)
     assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
+
+
+def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: Sam3Model) -> None:
+    chips = [_chip(seed) for seed in range(3)]
+    fast = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2, fast=True)
+    fast.prepare([LAWN, POOL])
+    shown = [{"lawn": [Box(10, 10, 60, 50)]}, {}, {"pool": [Box(20, 5, 40, 90, wanted=False)]}]
+    for given in (None, shown):
+        plain = sam3.segment(chips, [LAWN, POOL], given)
+        found = fast.segment(chips, [LAWN, POOL], given)
+        assert all(_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert fast.encoder_calls == 3
+
+
+def test_a_compiled_network_meets_one_number_of_chips(
+    sam3: Sam3, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = [_chip(seed) for seed in range(5)]
+    shown = [{"pool": [Box(20, 5, 40, 90)]}, *[{}] * 4]
+    fixed = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=4, fast=True)
+    monkeypatch.setattr(fixed._network, "fixed_shapes", True)
+    met: list[int] = []
+    real = FastEncoder.tokens
+    monkeypatch.setattr(
+        FastEncoder, "tokens", lambda self, pixels: (met.append(len(pixels)), real(self, pixels))[1]
+    )
+    fixed.prepare([LAWN])
+    for given in (None, shown):
+        found = fixed.segment(chips, [LAWN, POOL], given)
+        plain = sam3.segment(chips, [LAWN, POOL], given)
+        assert all(_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert met == [4, 4, 4]  # a blank batch to compile for, four chips, and the fifth
+    assert fixed.encoder_calls == 5
+
+
+def test_fp8_needs_windows_that_cover_the_image() -> None:
+    odd = Sam3Model(tiny_config(side_px=126))
+    with pytest.raises(SegmenterError, match="fp8 needs an image side"):
+        Sam3(Weights(odd, "5a"), device="cpu", precision="fp8")
+    plain = Sam3(Weights(odd, "5a"), device="cpu", fast=True)
+    assert len(plain.segment([_chip(1)], [LAWN])[0]) == 1

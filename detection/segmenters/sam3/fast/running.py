@@ -12,6 +12,9 @@ from torch import Tensor
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# A part is compiled for each number of chips and prompts; PyTorch stops at 8 by default.
+_MOST_SHAPES = 64
+
 
 def part(function: Callable[P, T], *, compiled: bool) -> Callable[P, T]:
     """`function`, compiled as one graph for the shapes that it meets if `compiled`.
@@ -20,6 +23,8 @@ def part(function: Callable[P, T], *, compiled: bool) -> Callable[P, T]:
     """
     if not compiled:
         return function
+    dynamo = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, _MOST_SHAPES)
     ready: Callable[P, T] = torch.compile(function, fullgraph=True, dynamic=False)
     return ready
 
