@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,25 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Geod
-from rasters import CRS_NAME, LEFT, TOP, ThresholdSegmenter, boundary, frame, noise, write_tiff
+from rasters import (
+    CRS_NAME,
+    LEFT,
+    PIXEL_M,
+    TOP,
+    ThresholdSegmenter,
+    boundary,
+    frame,
+    noise,
+    pixel_mask,
+    write_tiff,
+)
 from shapely import MultiPolygon, affinity, box
 from shapely.geometry.base import BaseGeometry
 
 from detection import LABELS, Detector, Label, LotResult
 from detection.chip import Chip
 from detection.clock import Clock
+from detection.detector import FirstChips
 from detection.errors import (
     ImageryError,
     ImageryUnavailable,
@@ -66,9 +80,12 @@ class TestAreas:
         [lawn] = result.detections
         assert (lawn.label, lawn.prompt, lawn.relation) == ("lawn", LAWN.prompt, "belongs")
         assert lawn.score == pytest.approx(0.75)
-        assert lawn.area_m2 == lawn.clipped_area_m2 == lawn.whole_area_m2
-        # A UTM metre is 0.9996 of a metre in the middle of its zone.
-        assert lawn.area_m2 == pytest.approx(600 / 0.9996**2, rel=1e-5)
+        assert lawn.area_m2 == pytest.approx(lawn.clipped_area_m2, rel=1e-9)
+        assert lawn.area_m2 == pytest.approx(lawn.whole_area_m2, rel=1e-9)
+        # An outline cuts a sharp corner by an eighth of a pixel; and a UTM metre is 0.9996 of a
+        # metre in the middle of its zone.
+        expected_m2 = (600 - 4 / 8 * PIXEL_M**2) / 0.9996**2
+        assert lawn.area_m2 == pytest.approx(expected_m2, rel=1e-5)
         assert result.chip is not None
         assert result.chip.captured_on == "2020"
         assert result.chip.crs == CRS_NAME
@@ -82,9 +99,12 @@ class TestAreas:
         results = Detector(ThresholdSegmenter()).detect(lots, imagery, [LAWN])
         [left], [right] = (result.detections for result in results)
         assert {left.relation, right.relation} == {"trimmed"}
-        assert left.whole_area_m2 == right.whole_area_m2
-        assert left.area_m2 + right.area_m2 == pytest.approx(left.whole_area_m2, rel=1e-3)
-        assert left.area_m2 + right.area_m2 == pytest.approx(left.whole_area_m2, rel=1e-7)
+        [whole] = only(
+            Detector(ThresholdSegmenter()).detect([boundary(block)], imagery, [LAWN])
+        ).detections
+        assert whole.area_m2 == pytest.approx(whole.whole_area_m2, rel=1e-9)
+        assert whole.area_m2 == pytest.approx(201 * 77 / 4, rel=2e-3)
+        assert left.area_m2 + right.area_m2 == pytest.approx(whole.area_m2, rel=1e-6)
 
     def test_clipped_and_whole_are_both_kept(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (100, 100, 40, 40))
@@ -120,10 +140,12 @@ class TestAreas:
         ring = at(20, 20, 100, 100) - at(50, 50, 40, 40)
         lot = boundary(MultiPolygon([ring, at(200, 20, 50, 50)]))
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
-        [lawn] = result.detections
-        assert lawn.area_m2 == pytest.approx(lot.area_m2, rel=1e-6)
-        assert len(lawn.geometry.geoms) == 2
-        assert lawn.geometry.difference(lot.geometry.buffer(1e-9)).is_empty
+        assert sum(lawn.area_m2 for lawn in result.detections) == pytest.approx(
+            lot.area_m2, rel=1e-6
+        )
+        assert len(result.detections) == 2
+        for lawn in result.detections:
+            assert lawn.geometry.difference(lot.geometry.buffer(1e-9)).is_empty
 
 
 def oriented(geometry: MultiPolygon) -> BaseGeometry:
@@ -141,10 +163,15 @@ class InMemory:
     def frame_for(self, _geometry: BaseGeometry) -> Frame:
         return self.frame
 
-    def read(self, frame: Frame, _window: PixelWindow) -> Chip:
-        shown = np.ones(self.pixels.shape[1:], bool)
-        transform = frame.transform(self.place)
-        return Chip(self.pixels, shown, transform, CRS.from_user_input(frame.crs), ("red",))
+    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+        pixels = np.zeros((len(self.pixels), window.height, window.width), self.pixels.dtype)
+        shown = np.zeros((window.height, window.width), bool)
+        if part := self.place.meet(window):
+            at = part.slices_in(window)
+            pixels[:, *at] = self.pixels[:, *part.slices_in(self.place)]
+            shown[at] = True
+        crs = CRS.from_user_input(frame.crs)
+        return Chip(pixels, shown, frame.transform(window), crs, ("red",))
 
 
 class TestSharing:
@@ -177,6 +204,123 @@ class TestSharing:
 
     def test_nothing_to_detect(self, tmp_path: Path) -> None:
         assert Detector(ThresholdSegmenter()).detect([], painted(tmp_path), [LAWN]) == []
+
+
+class TestLargeLots:
+    """Lots that no chip holds, on imagery that is cut into chips of 256 pixels."""
+
+    @pytest.mark.parametrize("label", [LAWN, POOL])
+    @pytest.mark.parametrize("chips_at_once", [1, 3])
+    def test_a_thing_over_seams_is_one_as_if_there_were_none(
+        self, tmp_path: Path, label: Label, chips_at_once: int
+    ) -> None:
+        # Synthetic: from one end to the other over three chips, and down over two.
+        imagery = painted(tmp_path, (40, 90, 600, 50), (300, 90, 40, 300), size_px=700)
+        lot = boundary(at(20, 20, 660, 600))
+        cut = ThresholdSegmenter(100, 256, chips_at_once)
+        whole = ThresholdSegmenter(100, chip_px=2048)
+        [small] = only(Detector(cut).detect([lot], imagery, [label])).detections
+        [large] = only(Detector(whole).detect([lot], imagery, [label])).detections
+        assert len(cut.chips) == 12
+        assert len(whole.chips) == 1
+        assert small.geometry.symmetric_difference(large.geometry).area < 1e-9 * large.geometry.area
+        assert small.area_m2 == pytest.approx(large.area_m2, rel=1e-9)
+        assert small.score == pytest.approx(large.score, rel=1e-5)
+        exact_m2 = (600 * 50 + 40 * 250) / 4 / 0.9996**2
+        assert small.area_m2 == pytest.approx(exact_m2, rel=1e-4)
+
+    @settings(max_examples=20)
+    @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from([LAWN, POOL]))
+    def test_chips_change_nothing(self, seed: int, kind: Label) -> None:
+        """Rectangles at random, in chips of 128 pixels and in one, for lots at random."""
+        rng = np.random.default_rng(seed)
+        pixels = np.full((1, 500, 500), 20, np.uint8)
+        for column, row, width, height in rng.integers((0, 0, 3, 3), (450, 450, 200, 90), (9, 4)):
+            pixels[:, row : row + height, column : column + width] = 200
+        imagery = InMemory(pixels, frame(), LEFT, TOP)
+        sizes = rng.uniform((0, 0, 20, 20), (250, 250, 240, 240), (3, 4))
+        lots = [boundary(at(*size)) for size in sizes]
+        cut, whole = ThresholdSegmenter(100, 128, 4), ThresholdSegmenter(100, 2048)
+        for small, large in zip(
+            Detector(cut).detect(lots, imagery, [kind]),
+            Detector(whole).detect(lots, imagery, [kind]),
+            strict=True,
+        ):
+            areas = [sorted(d.area_m2 for d in each.detections) for each in (small, large)]
+            # A corner that lies on a mask's own edge is not cut, elsewhere by an eighth of a pixel.
+            corners_m2 = PIXEL_M**2 / 8 if kind == POOL else 0.0
+            assert areas[0] == pytest.approx(areas[1], rel=1e-6, abs=4.01 * corners_m2)
+
+    @settings(max_examples=10)
+    @given(st.permutations(range(5)), st.integers(1, 5), st.integers(1, 4))
+    def test_a_lots_result_does_not_depend_on_the_others(
+        self, order: list[int], count: int, chips_at_once: int
+    ) -> None:
+        rng = np.random.default_rng(5)
+        blocks = np.kron(rng.random((40, 40)) < 0.4, np.ones((12, 12))).astype(np.uint8)
+        imagery = InMemory(200 * blocks[None], frame(), LEFT, TOP)
+        places = [
+            (5, 5, 50, 50),
+            (60, 5, 300, 40),
+            (100, 50, 30, 30),
+            (100, 80, 30, 300),
+            (9, 9, 400, 400),
+        ]
+        lots = [boundary(at(*place)) for place in places]
+        segmenter = ThresholdSegmenter(100, 128, chips_at_once)
+        asked = [lots[i] for i in order[:count]]
+        results = Detector(segmenter).detect(asked, imagery, [LAWN, POOL])
+        assert len(segmenter.chips) == len({chip.bounds for chip in segmenter.chips})
+        for lot, result in zip(asked, results, strict=True):
+            assert [result] == Detector(ThresholdSegmenter(100, 128)).detect(
+                [lot], imagery, [LAWN, POOL]
+            )
+
+    def test_masks_are_dropped_after_the_last_plan(self, tmp_path: Path) -> None:
+        imagery = painted(tmp_path, (0, 0, 40, 40), size_px=1500)
+        lots = [
+            boundary(at(x, y, 60, 60)) for x in range(10, 1400, 70) for y in range(10, 1400, 140)
+        ]
+        alive: weakref.WeakSet[Mask] = weakref.WeakSet()
+        most = 0
+
+        class Counting(ThresholdSegmenter):
+            def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
+                nonlocal most
+                most = max(most, len(alive))
+                made = super().segment(chips, labels)
+                alive.update(mask for masks in made for mask in masks)
+                self.chips.clear()
+                return made
+
+        segmenter = Counting(100, 256)
+        assert len(Detector(segmenter).detect(lots, imagery, [LAWN])) == len(lots)
+        # Seven chips by seven: a row of them waits for the next, never all.
+        assert 3 <= most <= 10
+        assert not alive
+
+
+class TestFirstChips:
+    def test_the_first_chips_say_how_fast_it_goes(self, tmp_path: Path) -> None:
+        imagery = painted(tmp_path, size_px=1500)
+        lots = [boundary(at(x + 90, 90, 20, 20)) for x in range(0, 1300, 224)]
+        lots.append(boundary(at(90_000, 0, 20, 20)))
+        told: list[FirstChips] = []
+        detector = Detector(ThresholdSegmenter(100, 256, chips_at_once=4))
+        for _ in detector.detect_iter(lots, imagery, [LAWN, POOL], on_first=told.append):
+            pass
+        [first] = told
+        assert (first.device, first.chips, first.prompts) == ("the tests' own", 4, 2)
+        assert (first.planned_chips, first.planned_lots) == (6, 6)
+        assert first.seconds > 0
+
+    def test_nothing_is_said_where_nothing_is_seen(self, tmp_path: Path) -> None:
+        told: list[FirstChips] = []
+        away = [boundary(at(90_000, 0, 20, 20))]
+        detector = Detector(ThresholdSegmenter())
+        found = detector.detect_iter(away, painted(tmp_path), [LAWN], on_first=told.append)
+        assert [result.status for _, result in found] == ["no_imagery"]
+        assert not told
 
 
 class TestNoImagery:
@@ -235,16 +379,16 @@ class TestNoImagery:
 
 
 class Failing(ThresholdSegmenter):
-    """Fails on the first chip."""
+    """Fails on every batch that has a chip with this point of the tests' pictures, in pixels."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error: Exception | None = error
+    def __init__(self, error: Exception, column: int, row: int, chips_at_once: int = 1) -> None:
+        super().__init__(chip_px=256, chips_at_once=chips_at_once)
+        self.error = error
+        self.point = shapely.Point(LEFT + column / 2, TOP - row / 2)
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        if self.error:
-            error, self.error = self.error, None
-            raise error
+        if any(box(*chip.bounds).contains(self.point) for chip in chips):
+            raise self.error
         return super().segment(chips, labels)
 
 
@@ -252,8 +396,8 @@ class Misshapen(ThresholdSegmenter):
     """Answers with masks of another size."""
 
     def segment(self, _chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        small = np.ones((8, 8), bool)
-        return [[Mask(label, small, small.astype(np.float32)) for label in labels]]
+        small = np.ones((8, 8), np.float32)
+        return [[Mask(label, small, small, (4, 4)) for label in labels]]
 
 
 class Down:
@@ -267,6 +411,28 @@ class Down:
 
     def read(self, _frame: Frame, _window: PixelWindow) -> Chip:
         raise self.error
+
+
+class Partly:
+    """Imagery that is bright, or not there, but for chips that begin right of pixel 100."""
+
+    def __init__(self, error: Exception, *, dark: bool = False) -> None:
+        self.error, self.dark = error, dark
+
+    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+        return frame()
+
+    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+        left, *_ = frame.bounds(window)
+        if left >= LEFT + 50:
+            raise self.error
+        pixels = np.full((1, window.height, window.width), 200, np.uint8)
+        shown = np.ones((window.height, window.width), bool)
+        if self.dark:
+            shown[:] = False
+            shown[-1, 0] = True
+        crs = CRS.from_user_input(frame.crs)
+        return Chip(pixels, shown, frame.transform(window), crs, ("red",))
 
 
 class TestFaults:
@@ -284,10 +450,25 @@ class TestFaults:
     ) -> None:
         imagery = painted(tmp_path, (0, 0, 40, 40), (1400, 1400, 40, 40), size_px=1500)
         lots = [boundary(at(1400, 1400, 40, 40)), boundary(at(0, 0, 40, 40))]
-        failed, found = Detector(Failing(error)).detect(lots, imagery, [LAWN])
+        failed, found = Detector(Failing(error, 1420, 1420)).detect(lots, imagery, [LAWN])
         assert (failed.status, failed.reason) == ("failed", "segmenter")
         assert failed.detail == f"threshold failed: {error}"
         assert (found.status, len(found.detections)) == ("detected", 1)
+
+    def test_a_failing_batch_is_tried_chip_by_chip(self, tmp_path: Path) -> None:
+        imagery = painted(tmp_path, (0, 0, 1500, 1500), size_px=1500)
+        lots = [boundary(at(x + 90, y + 90, 20, 20)) for x in range(0, 1300, 224) for y in (0, 672)]
+        segmenter = Failing(RuntimeError("out of memory"), 324, 100, chips_at_once=8)
+        results = Detector(segmenter).detect(lots, imagery, [LAWN])
+        assert [r.status for r in results] == ["detected"] * 2 + ["failed"] + ["detected"] * 9
+        assert len(segmenter.chips) == len({chip.sha256 for chip in segmenter.chips}) == 11
+
+    def test_a_failing_chip_fails_the_large_lots_that_need_it(self, tmp_path: Path) -> None:
+        imagery = painted(tmp_path, (0, 0, 900, 900), size_px=900)
+        lots = [boundary(at(20, 20, 400, 60)), boundary(at(300, 90, 20, 20)),
+                boundary(at(20, 100, 20, 20))]  # fmt: skip
+        results = Detector(Failing(RuntimeError("no"), 324, 100)).detect(lots, imagery, [LAWN])
+        assert [r.status for r in results] == ["failed", "failed", "detected"]
 
     def test_masks_of_another_size_fail_their_chip(self, tmp_path: Path) -> None:
         lot = boundary(at(5, 5, 40, 40))
@@ -305,6 +486,34 @@ class TestFaults:
             "imagery",
             "it is down",
         )
+
+    def test_a_chip_that_a_server_does_not_give_defers_the_lots_that_need_it(self) -> None:
+        imagery = Partly(ImageryUnavailable("it is down"))
+        lots = [boundary(at(20, 20, 400, 60)), boundary(at(20, 100, 20, 20))]
+        large, small = Detector(ThresholdSegmenter(100, 256)).detect(lots, imagery, [LAWN])
+        assert (large.status, large.reason, large.detail) == (
+            "unavailable", "imagery", "it is down",
+        )  # fmt: skip
+        assert (small.status, small.imaged_share) == ("detected", 1.0)
+
+    def test_a_chip_without_imagery_leaves_its_part_of_a_lot_out(self) -> None:
+        imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)))
+        lots = [boundary(at(20, 20, 400, 60)), boundary(at(100, 160, 130, 60))]
+        large, lost = Detector(ThresholdSegmenter(100, 256)).detect(lots, imagery, [LAWN])
+        # The chip on the left ends at pixel 176.
+        assert large.status == "detected"
+        assert large.imaged_share == pytest.approx(156 / 400, abs=1e-9)
+        [lawn] = large.detections
+        assert lawn.area_m2 == pytest.approx(156 * 60 / 4, rel=2e-3)
+        assert lost.status == "detected"
+        assert lost.imaged_share == pytest.approx(76 / 130, abs=1e-9)
+
+    def test_what_could_not_be_read_is_named(self) -> None:
+        imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)), dark=True)
+        lot = boundary(at(20, 20, 400, 60))
+        result = only(Detector(ThresholdSegmenter(100, 256)).detect([lot], imagery, [LAWN]))
+        assert (result.status, result.reason) == ("no_imagery", "corrupt")
+        assert "b.tif" in result.detail
 
     @pytest.mark.parametrize("reason", ["missing", "corrupt", "nodata"])
     def test_reasons_of_imagery_are_kept(self, reason: Any) -> None:
@@ -325,7 +534,7 @@ class TestFaults:
 
     def test_a_lot_too_large_stops_no_other(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 40, 40))
-        lots = [boundary(at(0, 0, 9000, 9000)), boundary(at(0, 0, 40, 40))]
+        lots = [boundary(at(0, 0, 9 * 1008, 9 * 1008)), boundary(at(0, 0, 40, 40))]
         refused, found = Detector(ThresholdSegmenter()).detect(lots, imagery, [LAWN])
         assert (refused.status, refused.reason) == ("failed", "too_large")
         assert found.status == "detected"
@@ -342,9 +551,9 @@ class TestFaults:
 
     def test_confidence_that_is_not_a_number(self, tmp_path: Path) -> None:
         class NotANumber(ThresholdSegmenter):
-            def _mask(self, chip: Chip, label: Label) -> Mask:
-                pixels = chip.pixels[0] > self.threshold
-                return Mask(label, pixels, np.full(pixels.shape, np.nan, np.float32))
+            def _masks(self, chip: Chip, label: Label) -> list[Mask]:
+                mask = pixel_mask(label, chip.pixels[0] > self.threshold)
+                return [replace(mask, confidence=np.full_like(mask.confidence, np.nan))]
 
         imagery = painted(tmp_path, (0, 0, 40, 40))
         [lawn] = only(
