@@ -135,8 +135,7 @@ def _near(lots: _Lots, scene: Scene, masks: Sequence[Mask]) -> tuple[_Near, _Nea
             of_mask.append(number)
             of_lot.append(-1)
             continue
-        for lot, (left, bottom, right, top) in enumerate(windows):
-            look = cropped(mask, scene, (left, bottom, right, top))
+        for lot, look in enumerate(cropped(mask, scene, windows)):
             if look is not None:
                 looks.append(look)
                 of_mask.append(number)

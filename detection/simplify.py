@@ -16,10 +16,9 @@ _HALVINGS = 7
 def simplified(polygons: NDArray[np.object_], share: float, furthest: float) -> NDArray[np.object_]:
     """The polygons (n,) of one mask, each with as few corners as its area allows.
 
-    Each is simplified (Douglas and Peucker 1973, with its rings kept apart as in JTS) as far as
-    its area changes by no more than `share` of it and no corner that is left out lay further from
-    the outline than `furthest`, in units of the CRS. No hole is lost. Polygons that did not
-    overlap do not overlap afterwards.
+    Each is simplified (Douglas and Peucker 1973, with its rings kept apart as in JTS) with the
+    largest tolerance, at most `furthest` units of the CRS, with which its area changes by no more
+    than `share` of it. No hole is lost. Polygons that did not overlap do not overlap afterwards.
     """
     made = polygons.copy()
     left = np.arange(len(polygons))

@@ -6,9 +6,8 @@ a small part of a cell. Where a mask ends, its objects end exactly at the outer 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
@@ -30,7 +29,6 @@ _CLEARLY = 1e-11
 
 _Floats = NDArray[np.float64]
 _Indexes = NDArray[np.intp]
-_Bounds = tuple[float, float, float, float]
 # What contourpy answers in one chunk: corners, where rings begin, where polygons begin.
 _Filled = tuple[list[_Floats], list[NDArray[Any]], list[NDArray[Any]]]
 
@@ -57,30 +55,34 @@ class Outlines:
         return len(self.polygons)
 
 
-def cropped(mask: Mask, scene: Scene, bounds: _Bounds) -> Mask | None:
-    """The mask's cells that decide its outlines within CRS bounds (left, bottom, right, top).
+def cropped(mask: Mask, scene: Scene, bounds: _Floats) -> list[Mask | None]:
+    """The mask's cells that decide its outlines within CRS bounds (n, 4), for each of them.
 
-    Inside the bounds the outlines are those of the whole mask. None where nothing is inside.
+    Within the bounds (left, bottom, right, top), the outlines are those of the whole mask. None
+    where nothing is inside.
+
+    Raises:
+        ValueError: as `outlines`.
     """
+    _check(mask)
     width, height = _cell(mask, scene)
-    x, y = scene.transform @ (0, 0)
-    left, right = (bounds[0] - x) / width, (bounds[2] - x) / width
-    top, bottom = (y - bounds[3]) / height, (y - bounds[1]) / height
+    transform = scene.transform
     # Half a cell further, as an edge is drawn between two middles.
-    first_row = max(math.floor(top - 0.5) - mask.row, 0)
-    first_column = max(math.floor(left - 0.5) - mask.column, 0)
-    rows = slice(first_row, max(math.ceil(bottom + 0.5) - mask.row, 0))
-    columns = slice(first_column, max(math.ceil(right + 0.5) - mask.column, 0))
+    left = np.floor((bounds[:, 0] - transform.c) / width - 0.5) - mask.column
+    top = np.floor((transform.f - bounds[:, 3]) / height - 0.5) - mask.row
+    right = np.ceil((bounds[:, 2] - transform.c) / width + 0.5) - mask.column
+    bottom = np.ceil((transform.f - bounds[:, 1]) / height + 0.5) - mask.row
+    edges = np.maximum(np.stack([left, top, right, bottom], axis=1), 0).astype(int).tolist()
+    return [_window(mask, slice(edge[1], edge[3]), slice(edge[0], edge[2])) for edge in edges]
+
+
+def _window(mask: Mask, rows: slice, columns: slice) -> Mask | None:
     field = mask.field[rows, columns]
     if not field.size or not field.max() > 0:
         return None
-    return replace(
-        mask,
-        field=field,
-        confidence=mask.confidence[rows, columns],
-        row=mask.row + first_row,
-        column=mask.column + first_column,
-    )
+    confidence = mask.confidence[rows, columns]
+    row, column = mask.row + rows.start, mask.column + columns.start
+    return Mask(mask.label, field, confidence, mask.cells, row, column)
 
 
 def outlines(masks: Sequence[Mask], scene: Scene) -> Outlines:
@@ -117,6 +119,8 @@ def _check(mask: Mask) -> None:
             f"the mask of {mask.label.name} is {mask.field.shape} at row {mask.row}, column "
             f"{mask.column}, with confidence {mask.confidence.shape}, on a grid of {mask.cells}"
         )
+    if not np.isfinite(mask.field).all():
+        raise ValueError(f"the mask of {mask.label.name} has a field that is not finite")
 
 
 def _cell(mask: Mask, scene: Scene) -> tuple[float, float]:
@@ -130,9 +134,6 @@ def _traced(masks: Sequence[Mask], scene: Scene) -> Outlines:
     sizes = np.array([mask.field.size for mask in masks], dtype=np.intp)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
     field = _joined([mask.field for mask in masks])
-    if not np.isfinite(field).all():
-        number = int(np.searchsorted(starts, np.flatnonzero(~np.isfinite(field))[0], "right")) - 1
-        raise ValueError(f"the mask of {masks[number].label.name} has a field that is not finite")
     size = np.clip(np.abs(field), _LEAST, _MOST)
     field = np.where(field > 0, size, -size)
     traces = []
