@@ -159,8 +159,9 @@ def _traced(masks: Sequence[Mask], scene: Scene) -> Outlines:
     return Outlines(np.asarray(made, dtype=object), scores, of_polygon)
 
 
-def _joined(arrays: Sequence[NDArray[Any]]) -> _Floats:
-    return np.concatenate([np.empty(0), *(array.ravel() for array in arrays)])
+def _joined(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    nothing = np.empty(0, np.float32)
+    return np.concatenate([nothing, *(array.ravel() for array in arrays)], dtype=np.float32)
 
 
 def _chained(offsets: Sequence[NDArray[Any]]) -> _Indexes:
@@ -169,7 +170,7 @@ def _chained(offsets: Sequence[NDArray[Any]]) -> _Indexes:
     return np.concatenate([[0], np.cumsum(steps)]).astype(np.intp)
 
 
-def _trace(field: _Floats) -> tuple[_Floats, NDArray[Any], NDArray[Any]]:
+def _trace(field: NDArray[np.float32]) -> tuple[_Floats, NDArray[Any], NDArray[Any]]:
     """Corners (k, 2) as column, row in cells, the first of each ring, the first ring of each."""
     height, width = field.shape
     # The outer cells reach to their own edge, and just there lies their opposite: the outline
@@ -214,7 +215,7 @@ def _scores(
     rings: _Indexes,
     polygons: _Indexes,
     masks: Sequence[Mask],
-    field: _Floats,
+    field: NDArray[np.float32],
     starts: _Indexes,
 ) -> _Floats:
     """The mean confidence of the cells whose middles are inside, for each polygon.
@@ -226,7 +227,7 @@ def _scores(
     confidence = np.nan_to_num(
         _joined([mask.confidence for mask in masks]), nan=0.0, posinf=1.0, neginf=0.0
     )
-    sums = np.concatenate([[0.0], np.cumsum(confidence)])
+    sums = np.concatenate([[0.0], np.cumsum(confidence, dtype=np.float64)])
     column, row = points[:, 0], np.floor(points[:, 1])
     crosses = np.abs(points[:, 1] - row - 0.5) < _CLEARLY
     crosses[rings[1:] - 1] = False  # a ring ends where it began
