@@ -262,10 +262,11 @@ def _without_gaps(found: Outlines, scene: Scene) -> Outlines:
     touching, gap = tree.query(found.polygons, predicate="intersects")
     if not touching.size:
         return found
+    torn, number = np.unique(touching, return_inverse=True)
+    # Gaps touch each other by their corners at most, so together they are valid.
+    holes = shapely.multipolygons(tree.geometries[gap], indices=number)
     polygons = found.polygons.copy()
-    for index in np.unique(touching):
-        hole = shapely.union_all(tree.geometries[gap[touching == index]])
-        polygons[index] = shapely.difference(polygons[index], hole)
+    polygons[torn] = shapely.difference(polygons[torn], holes)
     pieces, of = shapely.get_parts(polygons, return_index=True)
     solid = shapely.get_type_id(pieces) == GeometryType.POLYGON
     return Outlines(pieces, found.scores[of], found.masks[of])[solid & (shapely.area(pieces) > 0)]

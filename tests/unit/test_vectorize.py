@@ -39,10 +39,10 @@ def signs(*rows: str) -> NDArray[np.float64]:
 
 
 def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two sets of polygons cover the same ground, to a thousandth of a metre's width."""
+    """Whether two sets of polygons cover the same ground, to a hair along their outlines."""
     one, other = shapely.union_all(a), shapely.union_all(b)
-    hair_m = 1e-3 * (one.length + other.length + 1)
-    return bool(one.symmetric_difference(other).area <= hair_m)
+    hair_m2 = 1e-6 * (one.length + other.length + 1)
+    return bool(one.symmetric_difference(other).area <= hair_m2)
 
 
 class TestSubPixel:
@@ -186,6 +186,20 @@ class TestGaps:
         mask = mask_of(np.ones((96, 96)), Label("lawn", "grass", "continuous", 4.0))
         [polygon] = outlines([mask], scene(valid=valid)).polygons
         assert polygon.area == 4.0
+
+    @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
+    @settings(max_examples=30)
+    def test_any_gaps(self, seed: int, share: float) -> None:
+        """Gaps that touch by corners, islands among them, objects that they part."""
+        rng = np.random.default_rng(seed)
+        valid = rng.random((36, 36)) > share
+        everything = outlines([mask_of(np.ones((12, 12)))], scene(36, valid)).polygons
+        assert shapely.area(everything).sum() == pytest.approx(valid.sum() * PIXEL_M**2)
+        field = mask_of(meadow(seed, 12, 1.0))
+        whole = outlines([field], scene(36)).polygons
+        shown = outlines([field], scene(36, valid)).polygons
+        assert shapely.is_valid(shown).all()
+        assert same(shown, shapely.intersection(whole, shapely.union_all(everything)))
 
     def test_nothing_is_shown(self) -> None:
         assert not len(found(np.ones((96, 96)), np.zeros((288, 288), bool)))
