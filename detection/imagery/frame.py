@@ -112,6 +112,15 @@ class PixelWindow:
         height = min(self.row + self.height, other.row + other.height) - row
         return PixelWindow(column, row, width, height) if width > 0 < height else None
 
+    def over(self, factor: int) -> PixelWindow:
+        """The window of the grid `factor` times coarser whose pixels it meets."""
+        column, row = self.column // factor, self.row // factor
+        right, bottom = (
+            -(-(self.column + self.width) // factor),
+            -(-(self.row + self.height) // factor),
+        )
+        return PixelWindow(column, row, right - column, bottom - row)
+
     def slices_in(self, other: PixelWindow) -> tuple[slice, slice]:
         """Its rows and columns in an array over another window, which holds it."""
         row, column = self.row - other.row, self.column - other.column
