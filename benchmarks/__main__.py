@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    "spectral", "stages", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
-    "harvest", "points", "kept_parcels",
+    "accuracy", "stages", "second_batch", "fresh_clone", "tricky_geometries", "registry_loading",
+    "harvest", "points", "kept_parcels", "lots",
 )  # fmt: skip
 
 
