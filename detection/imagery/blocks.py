@@ -49,11 +49,15 @@ def read_blocks(
 
 
 def _overview(dataset: DatasetReader, part: PixelWindow, factor: int) -> tuple[int | None, int]:
-    """The coarsest overview whose pixels fill the blocks exactly: its level and its factor."""
+    """The coarsest overview whose pixels fill the blocks exactly: its level and its factor.
+
+    Where a side is no multiple of the factor, GDAL stretches the overview: it would lie wrong.
+    """
+    sides = (factor, part.column, part.row, dataset.width, dataset.height)
     fitting = [
         (step, level)
         for level, step in enumerate(dataset.overviews(1))
-        if factor % step == part.column % step == part.row % step == 0
+        if all(side % step == 0 for side in sides)
     ]
     step, level = max(fitting, default=(1, None))
     return level, step

