@@ -97,21 +97,21 @@ class Truth:
                 for hole in map(Polygon, thing.interiors):
                     if hole.area >= LEAST_HOLE_M2:
                         holes += 1
-                        holes_kept += _covered(hole, polygons).sum() < hole.area / 2
+                        holes_kept += bool(_covered(hole, polygons).sum() < hole.area / 2)
         truth, measured = np.array(true_m2), np.array(measured_m2)
         return Comparison(
             errors=np.abs(measured - truth) / truth,
             total=float(measured.sum() / truth.sum() - 1),
             at_seams=(broken[True], things[True]),
             elsewhere=(broken[False], things[False]),
-            holes=(int(holes_kept), holes),
+            holes=(holes_kept, holes),
         )
 
 
 def _is_broken(thing: Polygon, polygons: NDArray[np.object_]) -> bool:
     covered = _covered(thing, polygons)
     pieces = np.count_nonzero(covered >= _LEAST_PIECE_SHARE * thing.area)
-    return pieces != 1 or covered.sum() < thing.area / 2
+    return bool(pieces != 1 or covered.sum() < thing.area / 2)
 
 
 def _covered(shape: Polygon, polygons: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ def interpreter(pins: Path = PINS) -> Path:
     if not done.exists():
         print(f"installing {pins.name} into {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
-        subprocess.run(install, check=True)
+        options = ["--quiet", "--no-deps", "--requirement", str(pins)]
+        subprocess.run([str(python), "-m", "pip", "install", *options], check=True)
         done.touch()
     return python
 

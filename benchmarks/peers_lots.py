@@ -8,6 +8,7 @@ Output: {"found": [[lot, label, WKB in hex], …], "seconds": {stage: …}, "pea
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import sys
@@ -21,11 +22,12 @@ import geopandas
 import numpy as np
 import torch
 
-# Its __init__ imports every model that it knows; of them only SAM3's module is wanted.
+# Its __init__ imports every model that it knows; of them only SAM3's module is wanted. That one
+# says on stdout which models are not installed.
 package = types.ModuleType("samgeo")
 package.__path__ = [str(distribution("segment-geospatial").locate_file("samgeo"))]
 sys.modules["samgeo"] = package
-with redirect_stdout(sys.stderr):
+with redirect_stdout(io.StringIO()):
     from samgeo.samgeo3 import SamGeo3
 
 # Its default is uint32, which its own raster_to_vector cannot read (rasterio's shapes refuses it).

@@ -116,7 +116,7 @@ class Looks:
         place = [round(abs(edge) / GSD_M) for edge in bounds]
         rng = np.random.default_rng([self.scene.seed, label, *place])
         noise = gaussian_filter(rng.standard_normal((SIDE, SIDE)), _NOISE_CELLS)
-        return noise * (_NOISE_LOGIT / noise.std())
+        return np.asarray(noise * (_NOISE_LOGIT / noise.std()))
 
 
 def _masks(label: Label, drawn: NDArray[Any], noise: NDArray[np.float64]) -> list[Mask]:
