@@ -101,12 +101,12 @@ def outlines(masks: Sequence[Mask], scene: Scene) -> Outlines:
     found = _traced(masks, scene)
     unit_m = scene.frame.gsd_m / scene.frame.pixel
     found = _large(found, masks, unit_m)
-    for number, mask in enumerate(masks):
-        if mask.label.simplify_share:
-            mine = np.flatnonzero(found.masks == number)
-            furthest = min(_cell(mask, scene))
-            share = mask.label.simplify_share
-            found.polygons[mine] = simplified(found.polygons[mine], share, furthest)
+    share = np.array([mask.label.simplify_share for mask in masks])[found.masks]
+    furthest = np.array([min(_cell(mask, scene)) for mask in masks])[found.masks]
+    less = np.flatnonzero(share)
+    found.polygons[less] = simplified(
+        found.polygons[less], share[less], furthest[less], found.masks[less]
+    )
     shown = _without_gaps(found, scene)
     return found if shown is found else _large(shown, masks, unit_m)
 
