@@ -79,7 +79,7 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
     labels = []
     with torch.inference_mode():
         for label in ASKED[:prompts]:
-            text = sam3._phrases.encode([label.prompt])
+            text = sam3._phrases.encode([label.prompt] * prompts)
             tokens = sam3._filled_up(sam3._tokens(chips[:1]))
             scores = sam3._network.answer(sam3._network.pyramid(tokens), text, None).scores[0]
             labels.append(replace(label, least_score=float(scores.sort().values[-FOUND])))
@@ -91,10 +91,10 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
     torch.cuda.reset_peak_memory_stats()
     chips = real_chips(4 * batch)
     sam3 = segmenter(model, precision, batch)
-    labels = labels_for(sam3, chips, prompts)
     started = time.perf_counter()
-    sam3.prepare(labels)
+    sam3.prepare(ASKED[:prompts])
     prepared_s = time.perf_counter() - started
+    labels = labels_for(sam3, chips, prompts)
     spans, masks = [], 0
     for start in range(0, len(chips), batch):
         some = chips[start : start + batch]
@@ -118,13 +118,13 @@ def short_of_memory(model: Sam3Model) -> list[str]:
     expected = roomy.segment(chips, labels)
     del roomy
     tight = segmenter(model, "bf16", 8)
-    tight.prepare(labels[:0])
     whole = torch.cuda.get_device_properties(0).total_memory
     said = []
-    for spare_gib in (3.0, 0.05):
+    for spare_gib in (3, 0):
         torch.cuda.empty_cache()
         limit = torch.cuda.memory_reserved() + spare_gib * 2**30
         torch.cuda.set_per_process_memory_fraction(limit / whole)
+        taken = [] if spare_gib else _all_that_is_left()
         before = tight.batch
         try:
             found = tight.segment(chips, labels)
@@ -132,11 +132,23 @@ def short_of_memory(model: Sam3Model) -> list[str]:
         except SegmenterError as error:
             outcome = f"SegmenterError: {error}"
         said.append(f"with {spare_gib} GiB to spare, {before} chips at once: {outcome}")
+        del taken
         torch.cuda.set_per_process_memory_fraction(1.0)
         tight._kept.clear()
     again = tight.segment(chips[:2], labels)
     said.append(f"with memory again, two chips: {_agreement(again, expected[:2])}")
     return said
+
+
+def _all_that_is_left() -> list[torch.Tensor]:
+    taken = []
+    for mib in (256, 64, 16, 4, 1):
+        try:
+            while True:
+                taken.append(torch.empty(mib << 20, dtype=torch.uint8, device="cuda"))
+        except torch.OutOfMemoryError:
+            continue
+    return taken
 
 
 def _agreement(found: list[list[Mask]], expected: list[list[Mask]]) -> str:

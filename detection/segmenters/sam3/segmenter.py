@@ -107,7 +107,7 @@ class Sam3:
             SegmenterError: a prompt that cannot be read, or a device without memory for a chip.
         """
         text = self._phrases.encode([label.prompt for label in labels])
-        if not self._network.fixed_shapes or not labels:
+        if not self._network.fixed_shapes:
             return
         with warnings.catch_warnings():
             # The compiler's advice to its own authors.
@@ -195,8 +195,6 @@ class Sam3:
         tokens = self._filled_up(tokens)
         seen = self._network.pyramid(tokens)
         found: list[list[Mask]] = [[] for _ in range(chips)]
-        if not labels:
-            return found
         # Groups of one size, or nearly: a compiled network has to be so for each size.
         groups = math.ceil(len(labels) / self._prompts)
         size = math.ceil(len(labels) / groups)

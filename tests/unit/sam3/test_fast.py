@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sam3nets import tiny_config
 from torch import Tensor
 from torch.library import opcheck
 from transformers import Sam3Config, Sam3Model
@@ -15,7 +16,7 @@ from transformers.models.sam3.modeling_sam3 import (
     Sam3VisionEncoderOutput,
 )
 
-from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, Replayed, ops
+from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, ops
 from detection.segmenters.sam3.fast.linear import FP8_MAX, quantise
 from detection.segmenters.sam3.fast.vit import window_order
 
@@ -186,19 +187,18 @@ def test_box_bias_spares_the_presence_token() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_recorded_and_compiled_equal_eager(
-    model: Sam3Model, pixels: Tensor, prompts: tuple[Tensor, Tensor]
-) -> None:
-    on_gpu = model.cuda()
-    text, valid = (part.cuda() for part in prompts)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the compiler's advice to its own authors
+def test_compiled_equals_eager(pixels: Tensor) -> None:
+    torch.manual_seed(0)
+    width = 64  # a GPU's matrix units take no head of fewer than 16 channels
+    on_gpu = Sam3Model(tiny_config(width=width, vit_width=width)).eval().cuda()
+    text = torch.randn(PROMPTS, WORDS, width, device="cuda")
+    valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]
 
     def answer(*, compiled: bool) -> Found:
         encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
         heads = FastHeads(on_gpu, "bf16", compiled=compiled)
-        if not compiled:
-            return heads(encoder.pyramid(pixels.cuda()), text, valid)
-        recorded = Replayed(lambda x: heads(encoder.pyramid(x), text, valid), pixels.cuda())
-        return recorded(pixels.cuda())
+        return heads(encoder.pyramid(pixels.cuda()), text, valid)
 
     eager, compiled = answer(compiled=False), answer(compiled=True)
     assert off(compiled.masks.float(), eager.masks.float()) < 0.05

@@ -15,7 +15,7 @@ from .vit import Trunk
 class FastEncoder:
     """The ViT and neck of a loaded `Sam3Model`, with weights of its own in `precision`.
 
-    It runs anywhere. It is quick on a CUDA GPU when `compiled`, and quickest under `Replayed`.
+    It runs anywhere. It is quick on a CUDA GPU when `compiled`.
     """
 
     def __init__(
