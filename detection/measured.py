@@ -25,7 +25,7 @@ from detection.segmenters.protocol import Mask
 from detection.vectorize import Outlines, cropped, outlines
 from parcels.boundary import Boundary
 from parcels.errors import ParcelsError
-from parcels.measure import areas_m2, polygonal
+from parcels.measure import areas_beside_m2, areas_m2, polygonal
 
 log = logging.getLogger(__name__)
 
@@ -194,11 +194,10 @@ def _measured(
     geometries = _multipolygons(scene.frame.to_lonlat(parts.measured))
     area_m2 = areas_m2(geometries)
     whole = near.objects[parts.objects]
-    # Near one object a CRS has one scale: 100 m make a millionth. So the one area made on the
-    # ground serves for the others, and a third of the corners have to be taken there.
-    scale = area_m2 / shapely.area(parts.measured)
-    clipped_area_m2 = scale * shapely.area(parts.inside)
-    whole_area_m2 = scale * shapely.area(whole.polygons)
+    # One area is made of corners on the ground; the other two lie beside it.
+    measured = shapely.area(parts.measured), area_m2
+    clipped_area_m2 = areas_beside_m2(shapely.area(parts.inside), *measured)
+    whole_area_m2 = areas_beside_m2(shapely.area(whole.polygons), *measured)
     lots = near.of_lot[parts.objects]
     return [
         (
