@@ -10,6 +10,19 @@ from detection.sample import LawnErrors
 from pipeline.properties_file import BadRow
 from pipeline.store.status import CountyStatus
 
+# What is to be thought of a segmenter's findings, where that is not what it seems.
+_CAVEATS = {
+    "spectral": "a baseline without weights beside SAM3: colour and texture alone",
+    "sam3-tiny": "a small SAM3 that was trained on synthetic pictures alone and says nothing of "
+    "real imagery",
+}
+
+
+def found_by(segmenter: str) -> str:
+    """A sentence that names the segmenter, and says what it is where it is none to rely on."""
+    caveats = [said for name, said in _CAVEATS.items() if segmenter.startswith(name)]
+    return f"Found by {', '.join([segmenter, *caveats])}."
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -136,7 +136,7 @@ class Batch:
         path = self.order.out / "map.png"
         try:
             with self.clock.stage("map"):
-                return draw_run(self.database, opened, run.id, self.imagery, path)
+                return draw_run(self.database, opened, run, self.imagery, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
             return None

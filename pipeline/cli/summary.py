@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.batch.report import BatchReport
+from pipeline.batch.report import BatchReport, found_by
 from pipeline.store.status import CountyStatus
 
 SQFT_PER_M2 = 10.763_910_4  # international foot
@@ -41,7 +41,7 @@ def print_report(report: BatchReport) -> None:
     _print_stages(out, report)
     _print_questions(out, report)
     _print_truth(out, report)
-    _print_segmenter(out, report)
+    out.print(found_by(report.segmenter))
     if report.map_path:
         out.print(f"Map: {_short(report.map_path)}")
 
@@ -168,20 +168,6 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     console.print(
         f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for {worst.true_m2:,.0f} m²."
     )
-
-
-def _print_segmenter(console: Console, report: BatchReport) -> None:
-    """What is to be thought of what it found, where that is not what it seems."""
-    if report.segmenter.startswith("spectral"):
-        console.print(
-            "Found by spectral, a baseline without weights beside SAM3: colour and texture alone "
-            "(SEGMENTER=sam3-tiny or sam3)."
-        )
-    elif report.segmenter.startswith("sam3-tiny"):
-        console.print(
-            "Found by sam3-tiny, a small SAM3 that was trained on synthetic pictures alone: it "
-            "tries out the way, and says nothing of real imagery (SEGMENTER=sam3 SAM3_WEIGHTS=…)."
-        )
 
 
 def _properties(count: int) -> str:

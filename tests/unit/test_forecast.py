@@ -6,7 +6,7 @@ import pytest
 
 from detection.detector import FirstChips
 from pipeline.batch.forecast import forecast, in_words
-from pipeline.cli.progress import Lines
+from pipeline.cli.progress import Bar, Lines
 
 
 def _first(
@@ -62,6 +62,11 @@ def test_one_is_not_several() -> None:
     )
 
 
-def test_plain_lines_say_it(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines("properties").say(in_words(_first(), 160))
-    assert capsys.readouterr().err.startswith("NVIDIA H200, bfloat16: 4.0 chips a second")
+@pytest.mark.parametrize("progress", [Lines("properties"), Bar("properties")])
+def test_it_is_said_while_the_work_goes_on(
+    progress: Lines | Bar, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress.start(160, "Here")
+    progress.say(in_words(_first(), 160))
+    progress.stop()
+    assert "NVIDIA H200, bfloat16: 4.0 chips a second with 4 prompts" in capsys.readouterr().err
