@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely import STRtree
 
 from detection.chips import MARGINS
 from detection.imagery.frame import PixelWindow, union
@@ -124,12 +126,18 @@ def same_things(drawn: Sequence[Placed]) -> list[list[int]]:
     of_chip: dict[_Cells, list[int]] = defaultdict(list)
     for number, each in enumerate(drawn):
         of_chip[each.chip].append(number)
+    corners = [
+        (at.column, at.row, at.column + at.width, at.row + at.height)
+        for at in (each.place for each in drawn)
+    ]
+    boxes = shapely.box(*np.array(corners, float).reshape(-1, 4).T)
     same = []
     for (one, mine), (other, theirs) in combinations(of_chip.items(), 2):
         if overlap := one.meet(other):
-            near = [n for n in mine if drawn[n].place.meet(overlap)]
-            also = [n for n in theirs if drawn[n].place.meet(overlap)]
-            same += [(a, b) for a in near for b in also if _are_one(drawn[a], drawn[b], overlap)]
+            # Chips may show thousands of things: only those that can meet are compared.
+            near = STRtree(boxes[mine]).query(boxes[theirs], predicate="intersects")
+            pairs = ((mine[a], theirs[b]) for b, a in near.T)
+            same += [(a, b) for a, b in pairs if _are_one(drawn[a], drawn[b], overlap)]
     return _joined(len(drawn), same)
 
 
