@@ -87,8 +87,8 @@ def plan_chips(
     shared: dict[tuple[Frame, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
     shared = defaultdict(list)
     for native, indexes in frames.items():
-        frame = shown_frame(native, gsd_m)
-        side_px = chip_side_px(frame, chip_px, gsd_m)
+        frame = _shown_frame(native, gsd_m)
+        side_px = _chip_side_px(frame, chip_px, gsd_m)
         geometries = [boundaries[index].geometry for index in indexes]
         needed = _needed_windows(geometries, frame, lines or LotLines())
         for index, window in zip(indexes, needed, strict=True):
@@ -125,7 +125,7 @@ def _frames(
     return frames, unplanned
 
 
-def shown_frame(frame: Frame, gsd_m: float | None) -> Frame:
+def _shown_frame(frame: Frame, gsd_m: float | None) -> Frame:
     """The grid that chips are cut from: the imagery's own, or one a whole number coarser."""
     if gsd_m is None:
         return frame
@@ -144,7 +144,7 @@ def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
     )  # fmt: skip
 
 
-def chip_side_px(frame: Frame, chip_px: int, gsd_m: float | None) -> int:
+def _chip_side_px(frame: Frame, chip_px: int, gsd_m: float | None) -> int:
     """The side of a chip in the frame's pixels, a multiple of 16."""
     side = chip_px if gsd_m is None else chip_px * gsd_m / frame.gsd_m
     return MARGINS * max(1, round(side / MARGINS))

@@ -80,14 +80,11 @@ def continuous_parts(
             several lots is given several times.
         unit_m: metres in a unit of that CRS.
     """
-    near, covered, cut = _cut(objects, lots, of_lot)
+    near, covered, cut = _cut(objects, lots, of_lot, unit_m)
     pieces, of_piece = shapely.get_parts(cut, return_index=True)
-    counts = shapely.area(pieces) * unit_m**2 >= MIN_PART_M2
-    counts |= covered[of_piece]
+    counts = covered[of_piece] | (shapely.area(pieces) * unit_m**2 >= MIN_PART_M2)
     pieces, of_piece = pieces[counts], of_piece[counts]
-    whole = covered | ~_sticks_out(objects[near], cut, unit_m)
-    pieces = np.where(whole[of_piece], objects[near[of_piece]], pieces)
-    relations: list[Relation] = ["belongs" if whole[i] else "trimmed" for i in of_piece]
+    relations: list[Relation] = ["belongs" if covered[i] else "trimmed" for i in of_piece]
     return Parts(near[of_piece], relations, pieces, pieces)
 
 
@@ -103,9 +100,8 @@ def discrete_parts(
     They belong to a lot when they stick out of it by no more than `tolerance_m`, are somebody
     else's when they reach into it by no more than that, and are shared otherwise.
     """
-    near, covered, cut = _cut(objects, lots, of_lot)
+    near, covered, inside = _cut(objects, lots, of_lot, unit_m)
     whole, lot = objects[near], of_lot[near]
-    inside = np.where(covered | ~_sticks_out(whole, cut, unit_m), whole, cut)
     wide = shapely.buffer(lots, tolerance_m / unit_m)
     core = shapely.buffer(lots, -tolerance_m / unit_m)
     shapely.prepare(wide)
@@ -121,21 +117,18 @@ def discrete_parts(
 
 
 def _cut(
-    objects: _Geometries, lots: _Geometries, of_lot: _Array
+    objects: _Geometries, lots: _Geometries, of_lot: _Array, unit_m: float
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], _Geometries]:
-    """The objects that meet their lots, whether they lie inside, and what of them does."""
+    """The objects (by index) that meet their lots, whether they lie inside, and what does."""
     shapely.prepare(lots)
     near = np.flatnonzero(shapely.intersects(lots[of_lot], objects))
     whole, lot = objects[near], lots[of_lot[near]]
     covered = shapely.covers(lot, whole)
     cut = whole.copy()
     cut[~covered] = _polygonal(shapely.intersection(whole[~covered], lot[~covered]))
-    return near, covered, cut
-
-
-def _sticks_out(whole: _Geometries, cut: _Geometries, unit_m: float) -> NDArray[np.bool_]:
-    out = shapely.area(whole) - shapely.area(cut)
-    return np.asarray(out > shapely.length(whole) * _HAIR_M / unit_m, dtype=bool)
+    sticks_out = shapely.area(whole) - shapely.area(cut)
+    covered |= sticks_out <= shapely.length(whole) * _HAIR_M / unit_m
+    return near, covered, np.where(covered, whole, cut)
 
 
 def _polygonal(geometries: _Geometries) -> _Geometries:

@@ -79,7 +79,7 @@ def _results(
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     # Rounding in the other CRS can make a ring of a valid lot cross itself.
     lots = _multipolygons(scene.frame.from_lonlat(lonlat))
-    lots = lines.on_imagery(lots, _unit_m(scene))
+    lots = lines.on_imagery(lots, scene.frame.unit_m)
     shares = _imaged_shares(lots, scene)
     imaged = np.flatnonzero(shares)
     detections = _detections(lots[imaged], scene, masks, lines)
@@ -101,7 +101,7 @@ def _detections(
     lots: _Lots, scene: Scene, masks: Sequence[Mask], lines: LotLines
 ) -> list[tuple[Detection, ...]]:
     """What counts for each lot (in the scene's CRS), of all masks, measured in one go."""
-    unit_m = _unit_m(scene)
+    unit_m = scene.frame.unit_m
     discrete, continuous = _near(lots, scene, masks)
     made = [
         (
@@ -125,7 +125,7 @@ def _detections(
 
 def _near(lots: _Lots, scene: Scene, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
     """The discrete and the continuous objects that may lie on the lots."""
-    margin = CONTEXT_M / _unit_m(scene)
+    margin = CONTEXT_M / scene.frame.unit_m
     windows = shapely.bounds(lots) + np.array([-margin, -margin, margin, margin])
     looks: list[Mask] = []  # what is to be outlined: masks, and windows of masks
     of_mask, of_lot = [], []
@@ -149,7 +149,7 @@ def _near(lots: _Lots, scene: Scene, masks: Sequence[Mask]) -> tuple[_Near, _Nea
         _on_lots(seen[discrete], lots),
         _both(
             _Near(seen[windowed], lot_of[windowed]),
-            _in_windows(seen[~windowed & ~discrete], windows, masks, _unit_m(scene)),
+            _in_windows(seen[~windowed & ~discrete], windows, masks, scene.frame.unit_m),
         ),
     )
 
@@ -245,8 +245,3 @@ def _imaged_share(lot: MultiPolygon, scene: Scene) -> float:
     if not inside.any():  # smaller than a pixel: the pixels that it touches
         inside = geometry_mask([lot], valid.shape, transform, all_touched=True, invert=True)
     return float(valid[inside].mean()) if inside.any() else 0.0
-
-
-def _unit_m(scene: Scene) -> float:
-    """Metres in a unit of the CRS."""
-    return scene.frame.gsd_m / scene.frame.pixel

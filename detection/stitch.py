@@ -61,14 +61,14 @@ def stitch(
         if len({(each.mask.cells, each.scene) for each in drawn}) > 1:
             raise ValueError(f"the masks of {label.name} lie on different grids")
         if label.kind == "discrete":
-            for one in same_things(drawn):
+            for one in _same_things(drawn):
                 yield _whole([drawn[number] for number in one])
         elif drawn:
             yield _blended(drawn, _cells_of(within, window, drawn[0].scene))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class _Placed:
     """A chip's mask on the scene's grid.
 
     Attributes:
@@ -91,7 +91,7 @@ class Placed:
         return int(np.count_nonzero(self.field(known) > 0)) if known else 0
 
 
-def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> Placed:
+def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _Placed:
     rows, columns = mask.cells
     if rows % MARGINS or columns % MARGINS:
         raise ValueError(
@@ -102,7 +102,7 @@ def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> Placed:
     row = (chip.row - window.row) * rows // chip.height
     column = (chip.column - window.column) * columns // chip.width
     height, width = mask.field.shape
-    return Placed(
+    return _Placed(
         mask,
         (window.height * rows // chip.height, window.width * columns // chip.width),
         _Cells(column, row, columns, rows),
@@ -121,7 +121,7 @@ def _cells_of(part: PixelWindow, window: PixelWindow, scene: tuple[int, int]) ->
     return _Cells(column, row, end - column, bottom - row)
 
 
-def same_things(drawn: Sequence[Placed]) -> list[list[int]]:
+def _same_things(drawn: Sequence[_Placed]) -> list[list[int]]:
     """Which masks of discrete things are of one and the same: groups of their indexes."""
     of_chip: dict[_Cells, list[int]] = defaultdict(list)
     for number, each in enumerate(drawn):
@@ -141,7 +141,7 @@ def same_things(drawn: Sequence[Placed]) -> list[list[int]]:
     return _joined(len(drawn), same)
 
 
-def _are_one(one: Placed, other: Placed, overlap: _Cells) -> bool:
+def _are_one(one: _Placed, other: _Placed, overlap: _Cells) -> bool:
     common = one.place.meet(other.place)
     if common is None or (common := common.meet(overlap)) is None:
         return False
@@ -174,7 +174,7 @@ def _joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _whole(parts: Sequence[Placed]) -> Mask:
+def _whole(parts: Sequence[_Placed]) -> Mask:
     """One thing, of all the masks that show a part of it."""
     if len(parts) > 1:
         return _blended(parts, union(part.place for part in parts))
@@ -182,9 +182,9 @@ def _whole(parts: Sequence[Placed]) -> Mask:
     return replace(part.mask, cells=part.scene, row=part.place.row, column=part.place.column)
 
 
-def _blended(drawn: Sequence[Placed], cells: _Cells) -> Mask:
+def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
     """One mask on these cells, of all that chips say of them."""
-    of_chip: dict[_Cells, list[Placed]] = defaultdict(list)
+    of_chip: dict[_Cells, list[_Placed]] = defaultdict(list)
     for each in drawn:
         of_chip[each.chip].append(each)
     # What a chip has not drawn it holds to be outside, as surely as it is sure of anything.
@@ -207,7 +207,7 @@ def _blended(drawn: Sequence[Placed], cells: _Cells) -> Mask:
     return Mask(first.mask.label, field, confidence, first.scene, cells.row, cells.column)
 
 
-def _flattened(mine: Sequence[Placed], shown: _Cells, outside: float) -> tuple[_Floats, _Floats]:
+def _flattened(mine: Sequence[_Placed], shown: _Cells, outside: float) -> tuple[_Floats, _Floats]:
     """Field and confidence of what one chip has drawn on some of its cells."""
     shape = (shown.height, shown.width)
     field, confidence = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)

@@ -99,7 +99,7 @@ def outlines(masks: Sequence[Mask], scene: Scene) -> Outlines:
     for mask in masks:
         _check(mask)
     found = _traced(masks, scene)
-    unit_m = scene.frame.gsd_m / scene.frame.pixel
+    unit_m = scene.frame.unit_m
     found = _large(found, masks, unit_m)
     share = np.array([mask.label.simplify_share for mask in masks])[found.masks]
     furthest = np.array([min(_cell(mask, scene)) for mask in masks])[found.masks]
