@@ -46,7 +46,7 @@ def stitch(
     Args:
         seen: the masks of each chip, by its window of the frame.
         window: the scene's; it holds the chips, which lie side by side in it.
-        within: the part of the scene that a continuous label's mask must show.
+        within: the part of the scene that is needed of continuous things.
 
     Raises:
         ValueError: masks of different grids, or of one that does not go with the overlap.
@@ -64,7 +64,9 @@ def stitch(
             for one in _same_things(drawn):
                 yield _whole([drawn[number] for number in one])
         elif drawn:
-            yield _blended(drawn, _cells_of(within, window, drawn[0].scene))
+            # A line is simplified as a whole: cut to what some lots need, it would depend on which.
+            part = window if label.simplify_share else within
+            yield _blended(drawn, _cells_of(part, window, drawn[0].scene))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,8 +189,9 @@ def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
     of_chip: dict[_Cells, list[_Placed]] = defaultdict(list)
     for each in drawn:
         of_chip[each.chip].append(each)
-    # What a chip has not drawn it holds to be outside, as surely as it is sure of anything.
-    outside = -max(float(np.abs(each.mask.field).max()) for each in drawn)
+    # What a chip has not drawn it holds to be outside, as surely as drawn things are inside: then
+    # the edge lies where those have the greater say who drew it.
+    outside = -max(abs(float(each.mask.field.max())) for each in drawn)
     shape = (cells.height, cells.width)
     field, confidence, says = (np.zeros(shape, np.float32) for _ in range(3))
     for chip, mine in of_chip.items():

@@ -252,7 +252,7 @@ class TestLargeLots:
             assert areas[0] == pytest.approx(areas[1], rel=1e-6, abs=4.01 * corners_m2)
 
     @settings(max_examples=10)
-    @given(st.permutations(range(5)), st.integers(1, 5), st.integers(1, 4))
+    @given(st.permutations(range(6)), st.integers(1, 6), st.integers(1, 4))
     def test_a_lots_result_does_not_depend_on_the_others(
         self, order: list[int], count: int, chips_at_once: int
     ) -> None:
@@ -265,16 +265,17 @@ class TestLargeLots:
             (100, 50, 30, 30),
             (100, 80, 30, 300),
             (9, 9, 400, 400),
+            (60, 20, 300, 45),
         ]
         lots = [boundary(at(*place)) for place in places]
         segmenter = ThresholdSegmenter(100, 128, chips_at_once)
         asked = [lots[i] for i in order[:count]]
-        results = Detector(segmenter).detect(asked, imagery, [LAWN, POOL])
+        labels = [LAWN, POOL, replace(LABELS["tree"], simplify_share=0.05)]
+        results = Detector(segmenter).detect(asked, imagery, labels)
         assert len(segmenter.chips) == len({chip.bounds for chip in segmenter.chips})
         for lot, result in zip(asked, results, strict=True):
-            assert [result] == Detector(ThresholdSegmenter(100, 128)).detect(
-                [lot], imagery, [LAWN, POOL]
-            )
+            [alone] = Detector(ThresholdSegmenter(100, 128)).detect([lot], imagery, labels)
+            assert result == alone
 
     def test_masks_are_dropped_after_the_last_plan(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 40, 40), size_px=1500)

@@ -226,6 +226,14 @@ class TestThings:
         [mask] = cut(field)
         assert (whole(mask) == field).all()
 
+    def test_the_surer_of_what_is_outside_has_no_greater_say(self) -> None:
+        left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
+        left[8:24, STEP - 3 : STEP + 1] = 3  # it sees no more than the beginning
+        left[8, STEP - 3] = -9
+        right[8:24, 0:20] = 3
+        [mask] = stitched([things(left), things(right)], 2, label=POOL)
+        assert (whole(mask)[10] > 0)[STEP - 3 : STEP + 20].all()
+
     def test_a_thing_of_one_chip_is_moved_and_not_copied(self) -> None:
         field = scene()
         field[3:6, 40:44] = 1
