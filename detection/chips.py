@@ -131,8 +131,7 @@ def _shown_frame(frame: Frame, gsd_m: float | None) -> Frame:
         return frame
     if frame.gsd_m > _MAX_ENLARGED * gsd_m:
         _warn_coarse(round(frame.gsd_m, 3), gsd_m)
-    # A hair: 0.3 m over 0.1 m is three in all but floating point.
-    return frame.coarser(max(1, math.floor(gsd_m / frame.gsd_m + 1e-6)))
+    return frame.coarser(frame.pixels_in(gsd_m))
 
 
 @cache

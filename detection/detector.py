@@ -96,26 +96,21 @@ class Detector:
             return
         with clock.stage("prepare"):
             self.segmenter.prepare(labels)
-
-        def first(chips: int, seconds: float) -> None:
-            if on_first:
-                on_first(self._first_chips(chips, seconds, plans, len(labels)))
-
         plans = _swept(plans)
         waiting = _Waiting(plans)
         places = waiting.places()
+        planned_lots = sum(len(plan.lots) for plan in plans)
+
+        def first(chips: int, seconds: float) -> None:
+            if on_first:
+                device, prompts = self.segmenter.device, len(labels)
+                on_first(FirstChips(device, chips, seconds, prompts, len(places), planned_lots))
+
         for place, looked in look(places, imagery, self.segmenter, labels, clock, first):
             for plan, looks in waiting.ready(place, looked):
                 lots = [boundaries[index] for index in plan.lots]
                 results = self._results(plan, lots, looks, labels, clock)
                 yield from zip(plan.lots, results, strict=True)
-
-    def _first_chips(
-        self, chips: int, seconds: float, plans: Sequence[ChipPlan], prompts: int
-    ) -> FirstChips:
-        places = {(plan.frame, window) for plan in plans for window in plan.windows}
-        lots = sum(len(plan.lots) for plan in plans)
-        return FirstChips(self.segmenter.device, chips, seconds, prompts, len(places), lots)
 
     def _results(
         self,

@@ -102,20 +102,13 @@ def _detections(
 ) -> list[tuple[Detection, ...]]:
     """What counts for each lot (in the scene's CRS), of all masks, measured in one go."""
     unit_m = scene.frame.unit_m
-    discrete, continuous = _near(lots, scene, masks)
-    made = [
-        (
-            discrete,
-            discrete_parts(
-                discrete.objects.polygons, lots, discrete.of_lot, lines.tolerance_m, unit_m
-            ),
-        ),
-        (
-            continuous,
-            continuous_parts(continuous.objects.polygons, lots, continuous.of_lot, unit_m),
-        ),
-    ]
-    rows = [row for near, parts in made for row in _measured(near, parts, scene, masks)]
+    things, cover = _near(lots, scene, masks)
+    whole_or_shared = discrete_parts(
+        things.objects.polygons, lots, things.of_lot, lines.tolerance_m, unit_m
+    )
+    trimmed = continuous_parts(cover.objects.polygons, lots, cover.of_lot, unit_m)
+    rows = _measured(things, whole_or_shared, scene, masks)
+    rows += _measured(cover, trimmed, scene, masks)
     rows.sort(key=lambda row: row[:2])
     found: list[list[Detection]] = [[] for _ in lots]
     for lot, _, detection in rows:

@@ -48,6 +48,11 @@ class Frame:
         """Metres in a unit of the CRS."""
         return _unit_m(self.crs)
 
+    def pixels_in(self, gsd_m: float) -> int:
+        """How many whole pixels lie side by side in so many metres of the CRS; 1 at least."""
+        # A hair: 0.3 m over 0.1 m is three in all but floating point.
+        return max(1, math.floor(gsd_m / self.gsd_m + 1e-6))
+
     def coarser(self, factor: int) -> Frame:
         """The grid whose pixels are blocks of `factor` x `factor` of these, of the same origin."""
         return replace(self, pixel=round(self.pixel * factor, 9))

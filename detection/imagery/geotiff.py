@@ -157,7 +157,7 @@ class GeoTiff:
         self, dataset: DatasetReader, frame: Frame, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
         """The file's pixels on a frame's window, or None where it shows none of it."""
-        factor = max(1, int(frame.gsd_m / self.frame.gsd_m))
+        factor = self.frame.pixels_in(frame.gsd_m)
         source = _source_window(self, frame, window, factor)
         if source is None:
             return None

@@ -123,6 +123,13 @@ class TestFrame:
         assert not is_metric(CRS.from_epsg(3857), *memphis)
         assert not is_metric(CRS.from_epsg(4326), *memphis)
 
+    @pytest.mark.parametrize(
+        ("pixel_m", "gsd_m", "count"),
+        [(0.1, 0.3, 3), (0.075, 0.3, 4), (0.5, 0.9, 1), (0.5, 0.1, 1), (0.6, 1.2, 2)],
+    )
+    def test_whole_pixels_side_by_side(self, pixel_m: float, gsd_m: float, count: int) -> None:
+        assert Frame("EPSG:32616", pixel_m).pixels_in(gsd_m) == count
+
     def test_there_and_back(self) -> None:
         square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
         again = frame().from_lonlat(frame().to_lonlat(square))
