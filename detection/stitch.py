@@ -24,11 +24,11 @@ from detection.labels import Label
 from detection.segmenters.protocol import Mask
 
 # Two things that share this much of what they cover in the overlap are one,
-SAME_IOU = 0.5
+_SAME_IOU = 0.5
 # and so are those of which one lies this far inside the other there,
-SAME_INSIDE = 0.8
+_SAME_INSIDE = 0.8
 # unless it is but a sliver of the thing: neighbours may each reach a little into the other.
-SLIVER_SHARE = 0.1
+_SLIVER_SHARE = 0.1
 
 _Floats = NDArray[np.float32]
 # Windows of cells of the scene's grid, not of pixels.
@@ -151,10 +151,10 @@ def _are_one(one: _Placed, other: _Placed, overlap: _Cells) -> bool:
     if not shared:
         return False
     mine, theirs = one.count_inside(overlap), other.count_inside(overlap)
-    if shared >= SAME_IOU * (mine + theirs - shared):
+    if shared >= _SAME_IOU * (mine + theirs - shared):
         return True
     smaller = min(one.count_inside(one.place), other.count_inside(other.place))
-    return shared >= SAME_INSIDE * min(mine, theirs) and shared >= SLIVER_SHARE * smaller
+    return shared >= _SAME_INSIDE * min(mine, theirs) and shared >= _SLIVER_SHARE * smaller
 
 
 def _joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
