@@ -67,6 +67,13 @@ class TestContinuous:
         part = one(lawn, LEFT_LOT, "continuous")
         assert part == Part(0, "belongs", lawn, lawn)
 
+    def test_over_the_line_by_a_rounding_it_is_one_whole_thing(self) -> None:
+        small = box(19.5, 2, 20 + 1e-7, 2.5)  # under MIN_PART_M2, and no sliver
+        assert one(small, LEFT_LOT, "continuous") == Part(0, "belongs", small, small)
+        # Its back lies outside by less than a rounding, and parts what is inside.
+        arms = box(10, 0, 20, 10).union(box(10, 20, 20, 30)).union(box(20 - 1e-9, 0, 20 + 1e-7, 30))
+        assert one(arms, LEFT_LOT, "continuous") == Part(0, "belongs", arms, arms)
+
     def test_across_the_line_it_is_trimmed(self) -> None:
         part = one(box(10, 10, 30, 20), LEFT_LOT, "continuous")
         assert part is not None
