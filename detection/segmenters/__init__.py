@@ -47,8 +47,6 @@ def build_segmenter(name: str, weights: str | None = None) -> Segmenter:
         raise SegmenterError(
             f"segmenter {name!r} needs {error.name}: install lotline[detection]"
         ) from error
-    if name == "sam3-tiny":
-        tiny = files("detection.segmenters.sam3").joinpath("tiny")
-        return Sam3(load_weights(str(tiny)), name)
-    assert weights is not None  # noqa: S101  for mypy: checked above
-    return Sam3(load_weights(weights), name)
+    tiny = files("detection.segmenters.sam3").joinpath("tiny")
+    source = weights if weights and name == "sam3" else str(tiny)
+    return Sam3(load_weights(source), name)

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import logit
 from torch import Tensor
 
+from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.protocol import Mask
 from detection.segmenters.sam3.fast.running import tensor_float32
@@ -34,7 +36,7 @@ CERTAIN_LOGIT = 4.0
 CERTAIN_CELLS = 16
 # A mask ends where its box does, give or take this share of the box, and a cell.
 BOX_MARGIN = 0.1
-# What no query claims must be this sure (logit 2 is 0.88) somewhere.
+# What no query claims must be this sure (logit 2 is 0.88) somewhere, and as its label asks.
 SURE_LOGIT = 2.0
 # Beyond this a logit says no more, and a larger one would shift the edges between cells.
 _MOST_LOGIT = 20.0
@@ -57,7 +59,18 @@ class Objects:
 
 
 def read(output: Output, labels: Sequence[Label]) -> list[list[Mask]]:
-    """The masks of n rows, of which each is about its own label."""
+    """The masks of n rows, of which each is about its own label.
+
+    Raises:
+        SegmenterError: scores, boxes or maps that are no numbers: nothing is no answer.
+    """
+    said = (output.scores, output.presence, output.boxes, output.masks, output.semantic)
+    # One number back from the device for all of them: a sum is finite where its terms are.
+    if not bool(torch.stack([part.sum(dtype=torch.float32) for part in said]).isfinite().all()):
+        raise SegmenterError(
+            "sam3 answered with what is no number: its weights are broken, or their numbers too "
+            "large for this precision"
+        )
     least = torch.tensor([label.least_score for label in labels], device=output.scores.device)
     found = objects(output, least)
     semantic = believed(output, least)
@@ -206,7 +219,9 @@ def _unclaimed(
         return []
     claimed = (found.masks[rows] > 0).any(1)
     maps = semantic[rows]
-    asked = ((maps >= SURE_LOGIT) & ~claimed).flatten(1).any(1).cpu().tolist()
+    sure = [_sure_logit(labels[row]) for row in rows]
+    limits = torch.tensor(sure, device=maps.device)[:, None, None]
+    asked = ((maps >= limits) & ~claimed).flatten(1).any(1).cpu().tolist()
     chosen = [number for number, ask in enumerate(asked) if ask]
     if not chosen:
         return []
@@ -218,10 +233,15 @@ def _unclaimed(
     ]
 
 
+def _sure_logit(label: Label) -> float:
+    """What the semantic map must say somewhere of a thing that no query claims."""
+    return max(SURE_LOGIT, float(logit(label.least_score)))
+
+
 def _loose(semantic: NDArray[np.float32], claimed: NDArray[np.bool_], label: Label) -> list[Mask]:
     """The connected parts of a map (h, w) that are sure somewhere and claimed nowhere."""
     parts, count = ndimage.label(semantic > 0, _TOUCHING)
-    sure = np.bincount(parts[semantic >= SURE_LOGIT], minlength=count + 1) > 0
+    sure = np.bincount(parts[semantic >= _sure_logit(label)], minlength=count + 1) > 0
     sure[parts[claimed]] = False
     masks = []
     for number, (down, across) in enumerate(ndimage.find_objects(parts), 1):

@@ -82,6 +82,8 @@ class Sam3:
         self._phrases = Phrases(model)
         self._network = network_of(model, self.precision, fast=fast, compiled=kind == "cuda")
         self._prompts = _PROMPTS
+        # Of chips and prompts at once, what went through already.
+        self._tried: set[tuple[int, int]] = set()
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
@@ -106,14 +108,17 @@ class Sam3:
         Raises:
             SegmenterError: a prompt that cannot be read, or a device without memory for a chip.
         """
+        if not labels:
+            return
         text = self._phrases.encode([label.prompt for label in labels])
         if not self._network.fixed_shapes:
             return
         with warnings.catch_warnings():
             # The compiler's advice to its own authors.
             warnings.filterwarnings("ignore", "(?s).*[Oo]nline softmax is disabled", UserWarning)
-            while not self._attempt(self._tried_out, labels, text):
-                self._make_room(self.batch)
+            while (self.batch, len(labels)) not in self._tried:
+                if self._attempt(self._try_out, labels, text) is None:
+                    self._make_room(self.batch)
 
     def segment(
         self,
@@ -133,6 +138,8 @@ class Sam3:
             SegmenterError: a prompt or a chip that SAM3 cannot read, or a chip too large for the
                 memory even alone.
         """
+        if not labels:
+            return [[] for _ in chips]
         text = self._phrases.encode([label.prompt for label in labels])
         found: list[list[Mask]] = []
         while len(found) < len(chips):
@@ -161,6 +168,7 @@ class Sam3:
         Raises:
             SegmenterError: it was one chip and one prompt.
         """
+        self._kept.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         if chips > 1:
@@ -218,7 +226,8 @@ class Sam3:
             pixels = preprocess(list(new.values()), self._side_px, self._device)
             made = self._network.tokens(self._filled_up(pixels))
             self.encoder_calls += len(new)
-            self._kept.update(zip(new, made, strict=False))
+            # Each by itself, so that none keeps its whole batch alive.
+            self._kept.update(zip(new, map(Tensor.clone, made), strict=False))
         tokens = torch.stack([self._kept[chip.sha256] for chip in chips])
         for chip in chips:
             self._kept.move_to_end(chip.sha256)
@@ -227,11 +236,12 @@ class Sam3:
         return tokens
 
     @torch.inference_mode()
-    def _tried_out(self, labels: Sequence[Label], text: Text) -> bool:
-        """True, once a batch of nothing went through."""
+    def _try_out(self, labels: Sequence[Label], text: Text) -> bool:
+        """Let a batch of nothing through, which compiles what is compiled for so many."""
         side = self._side_px
         pixels = torch.zeros(self.batch, 3, side, side, device=self._device)
         self._answers(self._network.tokens(pixels), labels, text)
+        self._tried.add((self.batch, len(labels)))
         return True
 
     def _filled_up(self, rows: Tensor) -> Tensor:

@@ -1,11 +1,15 @@
+"""SAM3's answers as masks: each thing once, what no query claims, what is no number."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
+from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.protocol import Mask
 from detection.segmenters.sam3.forward import Output
@@ -174,3 +178,25 @@ def test_rows_of_different_labels_are_read_together() -> None:
             )  # fmt: skip
             assert np.allclose(found.field, wanted.field)
             assert np.allclose(found.confidence, wanted.confidence)
+
+
+@pytest.mark.parametrize(
+    ("logit", "least_score", "count"), [(3.0, 0.5, 1), (3.0, 0.97, 0), (5.0, 0.97, 1)]
+)
+def test_what_no_query_claims_is_as_sure_as_its_label_asks(
+    logit: float, least_score: float, count: int
+) -> None:
+    semantic = _mask((4, 4, 12, 12), logit=logit)
+    output = _output([0.1], [_mask()], semantic)
+    assert len(_read(output, replace(ROOF, least_score=least_score))) == count
+
+
+@pytest.mark.parametrize("part", ["scores", "presence", "boxes", "masks", "semantic"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_never_an_empty_lot(part: str, bad: float) -> None:
+    output = _output([0.9], [_mask((4, 4, 12, 12))])
+    broken = getattr(output, part).clone()
+    broken.view(-1)[0] = bad
+    for label in (ROOF, LAWN):
+        with pytest.raises(SegmenterError, match="what is no number"):
+            _read(replace(output, **{part: broken}), label)

@@ -280,6 +280,7 @@ def test_a_compiled_network_meets_one_number_of_chips(
         FastEncoder, "tokens", lambda self, pixels: (met.append(len(pixels)), real(self, pixels))[1]
     )
     fixed.prepare([LAWN])
+    fixed.prepare([LAWN])  # each chunk of a batch asks for it
     for given in (None, shown):
         found = fixed.segment(chips, [LAWN, POOL], given)
         plain = sam3.segment(chips, [LAWN, POOL], given)
@@ -294,3 +295,9 @@ def test_fp8_needs_windows_that_cover_the_image() -> None:
         Sam3(Weights(odd, "5a"), device="cpu", precision="fp8")
     plain = Sam3(Weights(odd, "5a"), device="cpu", fast=True)
     assert len(plain.segment([_chip(1)], [LAWN])[0]) == 1
+
+
+def test_no_labels_and_no_chips(sam3: Sam3) -> None:
+    sam3.prepare([])
+    assert sam3.segment([_chip(1), _chip(2)], []) == [[], []]
+    assert sam3.segment([], [LAWN]) == []
