@@ -89,8 +89,8 @@ def plan_chips(
     for native, indexes in frames.items():
         frame = _shown_frame(native, gsd_m)
         side_px = _chip_side_px(frame, chip_px, gsd_m)
-        geometries = [boundaries[index].geometry for index in indexes]
-        needed = _needed_windows(geometries, frame, lines or LotLines())
+        mine = [boundaries[index] for index in indexes]
+        needed = _needed_windows(mine, frame, lines or LotLines())
         for index, window in zip(indexes, needed, strict=True):
             windows = chip_windows(window, side_px) if window else ()
             if window and windows:
@@ -150,14 +150,15 @@ def _chip_side_px(frame: Frame, chip_px: int, gsd_m: float | None) -> int:
 
 
 def _needed_windows(
-    geometries: Sequence[shapely.MultiPolygon], frame: Frame, lines: LotLines
+    boundaries: Sequence[Boundary], frame: Frame, lines: LotLines
 ) -> list[PixelWindow | None]:
     """The windows of lots with their context, or None where the projection does not reach."""
-    lots = frame.from_lonlat(np.array(geometries, dtype=object))
+    lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
+    lots = lines.on_imagery(boundaries, frame.from_lonlat(lonlat), frame.unit_m)
     context_px = math.ceil(CONTEXT_M / frame.gsd_m)
     return [
         frame.window_over(tuple(lot)).grown(context_px) if np.isfinite(lot).all() else None
-        for lot in shapely.bounds(lines.on_imagery(lots, frame.unit_m))
+        for lot in shapely.bounds(lots)
     ]
 
 

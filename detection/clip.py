@@ -7,6 +7,7 @@ shave a roof; things without one (lawns, pavement) end at the lot line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from shapely import GeometryType, Polygon
 
 from detection.results import Relation
+from parcels.boundary import Boundary
 
 # What is left of a continuous object on a lot below this is the line's own inaccuracy.
 MIN_PART_M2 = 0.5
@@ -38,12 +40,24 @@ class LotLines:
     offset_m: tuple[float, float] = (0.0, 0.0)
     tolerance_m: float = 1.5
 
-    def on_imagery(self, lots: _Geometries, unit_m: float = 1.0) -> _Geometries:
+    def moved(self, lots: _Geometries, unit_m: float = 1.0) -> _Geometries:
         """Lots (n,) moved onto the imagery, in a projected CRS whose unit is `unit_m` metres."""
-        if self.offset_m == (0.0, 0.0):
-            return lots
         step = np.array(self.offset_m) / unit_m
         return cast(_Geometries, shapely.transform(lots, lambda xy: xy + step))
+
+    def on_imagery(
+        self, boundaries: Sequence[Boundary], shapes: _Geometries, unit_m: float = 1.0
+    ) -> _Geometries:
+        """The shapes (n,) of boundaries in a projected CRS, with the lots among them moved.
+
+        A circle round a point stays: no line of the county's has part in it.
+        """
+        if self.offset_m == (0.0, 0.0):
+            return shapes
+        lots = np.array([boundary.source == "lot" for boundary in boundaries], dtype=bool)
+        placed = shapes.copy()
+        placed[lots] = self.moved(shapes[lots], unit_m)
+        return placed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

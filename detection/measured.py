@@ -79,7 +79,7 @@ def _results(
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     # Rounding in the other CRS can make a ring of a valid lot cross itself.
     lots = _multipolygons(scene.frame.from_lonlat(lonlat))
-    lots = lines.on_imagery(lots, scene.frame.unit_m)
+    lots = lines.on_imagery(boundaries, lots, scene.frame.unit_m)
     shares = _imaged_shares(lots, scene)
     imaged = np.flatnonzero(shares)
     detections = _detections(lots[imaged], scene, masks, lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,13 @@ _CAVEATS = {
 }
 
 
-def found_by(segmenter: str) -> str:
-    """A sentence that names the segmenter, and says what it is where it is none to rely on."""
-    caveats = [said for name, said in _CAVEATS.items() if segmenter.startswith(name)]
-    return f"Found by {', '.join([segmenter, *caveats])}."
+def found_by(segmenters: Sequence[str]) -> list[str]:
+    """A sentence for each segmenter, which says what it is where it is none to rely on."""
+    sentences = []
+    for name in segmenters:
+        caveats = [said for key, said in _CAVEATS.items() if name.startswith(key)]
+        sentences.append(f"Found by {', '.join([name, *caveats])}.")
+    return sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,6 @@ class BatchReport:
 
     Attributes:
         run_id: None where there was nothing to do.
-        segmenter: its name and version; empty where there was nothing to do.
         processed: properties that this run worked on, by (state, reason).
         asked: the CSV's properties, or else all of the county's, by (state, reason).
         status: the whole county after the run.
@@ -74,7 +77,6 @@ class BatchReport:
     questions_asked: int = 0
     copy_is_unchecked: bool = False
     notes: tuple[Problem, ...] = ()
-    segmenter: str = ""
 
     @property
     def done(self) -> int:

@@ -126,7 +126,6 @@ class Batch:
             lawn_truth(self.database, opened),
             state == "interrupted",
             notes=tuple(self.notes),
-            segmenter=run.segmenter,
         )
 
     def _draw(self, opened: OpenCounty, run: RunInfo) -> Path | None:
@@ -136,7 +135,8 @@ class Batch:
         path = self.order.out / "map.png"
         try:
             with self.clock.stage("map"):
-                return draw_run(self.database, opened, run, self.imagery, path)
+                lines = self.detector.lines
+                return draw_run(self.database, opened, run, self.imagery, lines, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
             return None

@@ -41,7 +41,6 @@ def print_report(report: BatchReport) -> None:
     _print_stages(out, report)
     _print_questions(out, report)
     _print_truth(out, report)
-    out.print(found_by(report.segmenter))
     if report.map_path:
         out.print(f"Map: {_short(report.map_path)}")
 
@@ -51,7 +50,8 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     if closed:
         console.print(
             f"Nothing to do: {_properties(closed)} of {report.county} {_are(closed)} processed "
-            "(--again or AGAIN=1 runs them again)."
+            f"by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or AGAIN=1 runs "
+            "them again, with the segmenter that is named)."
         )
     open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
     if open_:
@@ -92,6 +92,8 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
             f"{area.area_m2 * SQFT_PER_M2:,.0f}",
         )
     console.print(areas)
+    for sentence in found_by(status.segmenters):
+        console.print(sentence)
 
 
 def print_bad_rows(console: Console, report: BatchReport) -> None:

@@ -44,6 +44,7 @@ def test_the_sample_county_with_the_tiny_sam3(fresh: User) -> None:
         real = there > 15
         assert np.median(np.abs(mine - there)[real] / there[real]) < off_on_a_lot, label
 
+    assert fresh.status()["segmenters"] == ["sam3-tiny-1"]
     areas = fresh.status()["areas"]
     assert {area["label"] for area in areas} == {
         "lawn", "tree", "driveway", "roof", "pool", "vegetation",

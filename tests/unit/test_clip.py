@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from detection.clip import MIN_PART_M2, LotLines, Parts, continuous_parts, discrete_parts
 from detection.labels import Kind
 from detection.vectorize import outlines
+from parcels import Boundary
 
 LEFT_LOT = MultiPolygon([box(0, 0, 20, 40)])
 RIGHT_LOT = MultiPolygon([box(20, 0, 40, 40)])
@@ -210,16 +211,22 @@ class TestEveryKind:
 
 class TestLotLines:
     def test_lots_move_east_and_north(self) -> None:
-        [moved] = LotLines((3.0, -2.0)).on_imagery(np.array([LEFT_LOT]))
+        [moved] = LotLines((3.0, -2.0)).moved(np.array([LEFT_LOT]))
         assert moved.bounds == (3, -2, 23, 38)
 
     def test_by_metres_where_the_crs_is_in_feet(self) -> None:
-        [moved] = LotLines((3.048, 0.0)).on_imagery(np.array([LEFT_LOT]), unit_m=0.3048)
+        [moved] = LotLines((3.048, 0.0)).moved(np.array([LEFT_LOT]), unit_m=0.3048)
         assert moved.bounds == pytest.approx((10, 0, 30, 40))
 
-    def test_without_an_offset_they_stay(self) -> None:
-        lots = np.array([LEFT_LOT])
-        assert LotLines().on_imagery(lots)[0] is LEFT_LOT
+    def test_circles_round_points_stay_and_so_do_lots_without_an_offset(self) -> None:
+        boundaries = [
+            Boundary(LEFT_LOT, source, 800.0, "point", "a test") for source in ("lot", "buffer_30m")
+        ]
+        shapes = np.array([LEFT_LOT, LEFT_LOT])
+        lot, circle = LotLines((3.0, -2.0)).on_imagery(boundaries, shapes)
+        assert lot.bounds == (3, -2, 23, 38)
+        assert circle is LEFT_LOT
+        assert LotLines().on_imagery(boundaries, shapes)[0] is LEFT_LOT
 
 
 @given(
