@@ -53,8 +53,9 @@ def read_config(folder: Path, tensors: int) -> Sam3Config:
         OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError,
         ArithmeticError, StrictDataclassError,
     ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
         raise SegmenterError(
-            f"{path} is not a SAM3 configuration ({type(error).__name__}: {error}): copy the one "
+            f"{path} is not a SAM3 configuration ({reason or type(error).__name__}): copy the one "
             "that belongs to the weights"
         ) from error
     if wrong:

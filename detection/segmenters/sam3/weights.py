@@ -171,8 +171,8 @@ def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
         raise SegmenterError(f"{path} is no delta: its metadata lacks {BASE_KEY}")
     if trained_on != base_sha256:
         raise SegmenterError(
-            f"the delta {path} was trained on weights {trained_on[:12]}, and these are "
-            f"{base_sha256[:12]}: name the base that it was trained on"
+            f"the delta {path} was trained on weights {trained_on}, and these are "
+            f"{base_sha256}: name the base that it was trained on"
         )
     delta = from_hub(delta)
     _check_values(delta, str(path))
@@ -187,8 +187,6 @@ def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
 
 def _build(folder: Path, state: State, source: str) -> Sam3Model:
     config = read_config(folder, len(state))
-    if WORDS_KEY in state:
-        state = _with_all_words(state, source)
     points = any(".points_" in name for name in state)
     try:
         # Without memory: what does not fit, however large, is found before any is taken.
@@ -198,6 +196,8 @@ def _build(folder: Path, state: State, source: str) -> Sam3Model:
             f"{folder / 'config.json'} describes no network ({error}): copy the one that belongs "
             "to the weights"
         ) from error
+    if WORDS_KEY in state:
+        state = _with_all_words(state, wanted[f"{_EMBEDDING}.weight"].shape[1], source)
     check_fit(state, wanted, source)
     model = _empty(config, points, "cpu")
     whole = {name: tensor.float() for name, tensor in state.items()}
@@ -216,20 +216,20 @@ def _empty(config: Sam3Config, points: bool, device: str) -> Sam3Model:
     return model
 
 
-def _with_all_words(state: State, source: str) -> State:
+def _with_all_words(state: State, channels: int, source: str) -> State:
     """A whole table of words from that of a network which knows a few: (k + 1, channels).
 
     The last row is every other word's. The table of all words alone would be larger than all
     that a tiny network may be.
 
     Raises:
-        SegmenterError: ids that are not k different words, each of its own row.
+        SegmenterError: ids that are not k different words, each of its own row; other channels.
     """
     few, ids = state.get(f"{_EMBEDDING}.weight"), state[WORDS_KEY]
-    if few is None or few.ndim != 2 or ids.shape != (len(few) - 1,):
+    if few is None or ids.ndim != 1 or few.shape != (len(ids) + 1, channels):
         raise SegmenterError(
             f"{source} has {WORDS_KEY} {tuple(ids.shape)}, and not one for each row but the last "
-            f"of {_EMBEDDING}.weight: save the two together"
+            f"of a {_EMBEDDING}.weight of {channels} channels: save the two together"
         )
     known = set(ids.tolist())
     if len(known) < len(ids) or not known <= set(range(WORDS)):

@@ -75,9 +75,19 @@ def test_weights_of_any_floats_are_taken(folder: Path, dtype: torch.dtype) -> No
     assert bool((loaded == 0.5).all())
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300])
-def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, value: float) -> None:
-    spoilt = torch.zeros(96, 96, dtype=torch.float64)
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (float("nan"), torch.float16),
+        (float("nan"), torch.bfloat16),
+        (float("inf"), torch.float32),
+        (-1e300, torch.float64),
+    ],
+)
+def test_weights_that_are_not_finite_are_named(
+    folder: Path, tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
+    spoilt = torch.zeros(96, 96, dtype=dtype)
     spoilt[5, 7] = value
     delta = tmp_path / "delta.safetensors"
     save_file({NAME: spoilt}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
@@ -108,12 +118,12 @@ def test_a_table_of_words_names_each_once(
         load_weights(str(folder))
 
 
-@pytest.mark.parametrize("table", [None, torch.ones(()), torch.ones(18, 3)])
+@pytest.mark.parametrize("table", [None, torch.ones(()), torch.ones(18, 3), torch.ones(18, 10**6)])
 def test_a_table_of_words_has_its_rows(folder: Path, table: Tensor | None) -> None:
     path = folder / "model.safetensors"
     state = {name: tensor for name, tensor in load_file(path).items() if name != TABLE}
     save_file(state if table is None else state | {TABLE: table}, path)
-    with pytest.raises(SegmenterError, match=r"save the two together|of another shape"):
+    with pytest.raises(SegmenterError, match="save the two together"):
         load_weights(str(folder))
 
 
