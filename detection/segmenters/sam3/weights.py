@@ -190,15 +190,22 @@ def _build(folder: Path, state: State, source: str) -> Sam3Model:
     points = any(".points_" in name for name in state)
     try:
         # Without memory: what does not fit, however large, is found before any is taken.
-        wanted = _empty(config, points, "meta").state_dict()
+        outline = _empty(config, points, "meta")
     except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         raise SegmenterError(
             f"{folder / 'config.json'} describes no network ({error}): copy the one that belongs "
             "to the weights"
         ) from error
+    wanted = outline.state_dict()
     if WORDS_KEY in state:
         state = _with_all_words(state, wanted[f"{_EMBEDDING}.weight"].shape[1], source)
     check_fit(state, wanted, source)
+    computed = sum(table.numel() for table in outline.buffers())
+    if computed > sum(tensor.numel() for tensor in state.values()):
+        raise SegmenterError(
+            f"{folder / 'config.json'} describes no network: its {computed} computed numbers are "
+            "more than its weights. Copy the one that belongs to the weights"
+        )
     model = _empty(config, points, "cpu")
     whole = {name: tensor.float() for name, tensor in state.items()}
     model.load_state_dict(whole, strict=True, assign=True)

@@ -183,6 +183,7 @@ def test_a_configuration_that_is_none(folder: Path, text: str) -> None:
         (("text_config", "max_position_embeddings"), 8, "prompts have 32"),
         ((*VIT, "hidden_act"), "shout", "describes no network"),
         (("vision_config", "scale_factors"), [3.0], "describes no network"),
+        ((*VIT, "head_dim"), 10**12, "computed numbers are more than its weights"),
         ((*VIT, "hidden_size"), 100_000, "of another shape"),
         ((*VIT, "patch_size"), 10**9, "patch_size"),
         ((*VIT, "intermediate_size"), 10**12, "of another shape"),
