@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from detection.errors import SegmenterError
 from detection.segmenters.protocol import Segmenter
+from detection.segmenters.sam3.sources import check_source
 
 SEGMENTERS = ("spectral", "sam3", "sam3-tiny")
 
@@ -14,15 +15,19 @@ def check_segmenter(name: str, weights: str | None = None) -> None:
     """Find a wrong name without the seconds that it takes to build a segmenter.
 
     Raises:
-        SegmenterError: no such segmenter, or sam3 without weights.
+        SegmenterError: no such segmenter, or sam3 without weights or with none where they should
+            be.
     """
     if name not in SEGMENTERS:
         raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
-    if name == "sam3" and not weights:
+    if name != "sam3":
+        return
+    if not weights:
         raise SegmenterError(
             "SEGMENTER=sam3 needs SAM3_WEIGHTS=, or --weights: a folder, a file (.safetensors or "
             "Meta's sam3.pt) or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
         )
+    check_source(weights)
 
 
 def build_segmenter(name: str, weights: str | None = None) -> Segmenter:

@@ -9,6 +9,8 @@
     network      either of the two, as one thing to ask
     postprocess  answers -> objects (discrete labels) and cover (continuous ones)
     keymap       names of tensors: Meta's and the hub's to transformers'
+    sources      a folder, file or hub id -> the files there
+    config       the sizes that they are of, checked
     weights      a folder, file or hub id -> a network, strictly and by SHA-256
     segmenter    all of it behind the `Segmenter` protocol
     tiny/        weights of a small network for tests, trained on the synthetic county

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -30,13 +31,31 @@ def find_files(source: str) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     if path.is_dir():
         return path, _in_folder(path)
-    if _HUB_ID.fullmatch(source) and not source.startswith((".", "~")):
+    if _is_hub_id(source):
         folder = _download(source)
         return folder, _in_folder(folder)
     raise SegmenterError(
         f"there is nothing at {source}: SAM3_WEIGHTS is a folder, a file (.safetensors or "
         "sam3.pt) or a hub id such as facebook/sam3"
     )
+
+
+def check_source(source: str) -> None:
+    """Find a wrong path before anything is loaded; the hub is not asked for an id of its own.
+
+    Raises:
+        SegmenterError: nothing there, or a copy that is not whole.
+    """
+    base, *deltas = source.split(os.pathsep)
+    if local_path(base).exists() or not _is_hub_id(base):
+        find_files(base)
+    for delta in deltas:
+        if not local_path(delta).is_file():
+            raise SegmenterError(f"there is no delta at {delta}: name a .safetensors file")
+
+
+def _is_hub_id(source: str) -> bool:
+    return _HUB_ID.fullmatch(source) is not None and not source.startswith((".", "~"))
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -1,3 +1,5 @@
+"""Segmenters by their names, and SAM3 by its weights."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,6 +18,20 @@ def test_sam3_says_which_weights_it_needs(monkeypatch: pytest.MonkeyPatch) -> No
         check_segmenter("sam3")
     check_segmenter("sam3", "facebook/sam3")
     check_segmenter("sam3-tiny")
+
+
+def test_a_wrong_path_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "base.safetensors").touch()  # what is in it is for who loads it
+    check_segmenter("sam3", str(tmp_path / "base.safetensors"))
+    for wrong, said in (
+        ("gone", "nothing at"),
+        ("empty", "is not a whole copy"),
+        ("base.safetensors:gone", "there is no delta at gone"),
+        ("", "needs SAM3_WEIGHTS="),
+    ):
+        with pytest.raises(SegmenterError, match=said):
+            check_segmenter("sam3", wrong and f"{tmp_path}/{wrong}")
 
 
 def test_sam3_is_built_from_the_weights_that_are_named(tmp_path: Path, model: Sam3Model) -> None:
