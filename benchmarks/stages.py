@@ -12,7 +12,7 @@ from pipeline import Order, run_batch
 from pipeline.settings import Settings
 
 RUNS = 3
-WORK = ("lease", "boundary", "plan", "prepare", "read", "segment", "stitch", "measure", "write")
+WORK = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
 
 
 def run() -> None:
