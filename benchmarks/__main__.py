@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    "spectral", "stages", "writing", "second_batch", "fresh_clone", "tricky_geometries",
-    "registry_loading", "harvest", "points", "kept_parcels",
+    "accuracy", "stages", "writing", "second_batch", "fresh_clone", "tricky_geometries",
+    "registry_loading", "harvest", "points", "kept_parcels", "lots",
 )  # fmt: skip
 
 

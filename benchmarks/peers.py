@@ -1,4 +1,4 @@
-"""Other people's tools, in a virtual environment of their own, to compare with."""
+"""Other people's tools, in virtual environments of their own, to compare with."""
 
 from __future__ import annotations
 
@@ -15,30 +15,37 @@ HERE = Path(__file__).resolve().parent
 PINS = HERE / "peers.txt"
 
 
-def interpreter() -> Path:
-    """Its Python. The environment is made on the first call, and anew when a pin changes."""
-    pins = hashlib.sha256(PINS.read_bytes()).hexdigest()[:12]
+def interpreter(pins: Path = PINS) -> Path:
+    """Their Python. The environment is made on the first call, and anew when a pin changes.
+
+    The pins are all that is installed, whatever else the packages ask for.
+    """
+    digest = hashlib.sha256(pins.read_bytes()).hexdigest()[:12]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = Path(tempfile.gettempdir()) / f"lotline-peers-{version}-{pins}"
+    folder = Path(tempfile.gettempdir()) / f"lotline-peers-{version}-{digest}"
     python = folder / "bin/python"
     done = folder / "done"
     if not done.exists():
-        print(f"installing {PINS.name} into {folder}", flush=True)
+        print(f"installing {pins.name} into {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--requirement", PINS], check=True
-        )
+        options = ["--quiet", "--no-deps", "--requirement", str(pins)]
+        subprocess.run([str(python), "-m", "pip", "install", *options], check=True)
         done.touch()
     return python
 
 
-def ask(script: str, given: Any, timeout_s: float = 600) -> Any:  # noqa: ANN401 - JSON
+def ask(
+    script: str,
+    given: Any,  # noqa: ANN401 - JSON
+    timeout_s: float = 600,
+    pins: Path = PINS,
+) -> Any:  # noqa: ANN401 - JSON
     """What a script of this folder prints, run by the peers' Python with JSON for its input.
 
     The script must not import from this project, which the peers' environment does not have.
     """
     done = subprocess.run(
-        [interpreter(), HERE / script],
+        [interpreter(pins), HERE / script],
         input=json.dumps(given).encode(),
         stdout=subprocess.PIPE,
         timeout=timeout_s,
@@ -47,9 +54,7 @@ def ask(script: str, given: Any, timeout_s: float = 600) -> Any:  # noqa: ANN401
     return json.loads(done.stdout)
 
 
-def version(name: str) -> str:
+def version(name: str, pins: Path = PINS) -> str:
     """The pinned version of a peer."""
-    pins = dict(
-        line.split("==") for line in PINS.read_text(encoding="utf-8").splitlines() if "==" in line
-    )
-    return pins[name]
+    lines = pins.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)[name]

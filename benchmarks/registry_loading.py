@@ -58,7 +58,7 @@ def run() -> None:
     save(
         Result(
             name="registry_loading",
-            order=60,
+            order=47,
             title="A registry of a thousand counties",
             command="python -m benchmarks registry_loading",
             columns=["what", "how", "ms", "times the first"],

@@ -12,7 +12,7 @@ from pipeline import Order, run_batch
 from pipeline.settings import Settings
 
 RUNS = 3
-WORK = ("lease", "boundary", "plan", "read", "segment", "vectorize", "clip", "write")
+WORK = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
 
 
 def run() -> None:
@@ -27,7 +27,7 @@ def run() -> None:
             report = run_batch(Order("sample", again=True, out=folder), settings)
             assert report.clock is not None
             for stage in (*WORK, "map"):
-                seconds[stage].append(report.clock.seconds[stage])
+                seconds[stage].append(report.clock.seconds.get(stage, 0.0))
             calls = report.clock.calls
             lots = report.done
     medians = {stage: statistics.median(values) for stage, values in seconds.items()}
@@ -41,6 +41,7 @@ def run() -> None:
             f"{medians[stage] / total:.0%}" if stage in WORK else "",
         ]
         for stage in (*WORK, "map")
+        if medians[stage] > 0
     ]
     rows.append(["all stages", "", f"{total:.2f}", f"{lots / total:,.0f}", "100%"])
     save(

@@ -82,7 +82,7 @@ def _save_tricky(tricky: list[Case], read: dict[str, Read]) -> None:
     save(
         Result(
             name="tricky_geometries",
-            order=40,
+            order=42,
             title="Tricky Esri geometries",
             command="python -m benchmarks tricky_geometries",
             columns=["sent", *read],
@@ -102,7 +102,7 @@ def _save_speed(seconds: dict[str, list[float]], ours: str) -> None:
     save(
         Result(
             name="convert_polygons",
-            order=41,
+            order=43,
             title=f"{LOTS:,} Esri polygons converted",
             command="python -m benchmarks tricky_geometries",
             columns=["tool", "s", "of ours"],

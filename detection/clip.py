@@ -9,122 +9,152 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon
-from shapely.geometry.base import BaseGeometry
+from shapely import GeometryType, Polygon
 
-from detection.labels import Kind
 from detection.results import Relation
+from parcels.boundary import Boundary
 
-# How far lot lines and imagery may disagree before a discrete object counts as shared.
-LINE_TOLERANCE_M = 1.5
 # What is left of a continuous object on a lot below this is the line's own inaccuracy.
 MIN_PART_M2 = 0.5
-# Cuts are rounded to a hundredth of a millimetre. Without it, a lot line that runs along an
-# object's edge leaves needles so thin that they cross themselves in another CRS.
-_GRID_M = 1e-5
+# An outline that leaves a lot by less than this along its length does not leave it.
+_HAIR_M = 1e-5
 
 _Array = NDArray[Any]
+_Geometries = NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What of an object counts for a lot, in the objects' CRS.
+class LotLines:
+    """How a county's lot lines lie on its imagery.
 
-    `measured` is the whole object where it belongs, else `inside`, the part within the lot.
+    Attributes:
+        offset_m: east and north; how far the lots must be moved to lie on the imagery.
+        tolerance_m: how far their lines may still be off before a discrete object counts as shared.
     """
 
-    index: int
-    relation: Relation
-    measured: BaseGeometry
-    inside: BaseGeometry
+    offset_m: tuple[float, float] = (0.0, 0.0)
+    tolerance_m: float = 1.5
+
+    def moved(self, lots: _Geometries, unit_m: float = 1.0) -> _Geometries:
+        """Lots (n,) moved onto the imagery, in a projected CRS whose unit is `unit_m` metres."""
+        step = np.array(self.offset_m) / unit_m
+        return cast(_Geometries, shapely.transform(lots, lambda xy: xy + step))
+
+    def on_imagery(
+        self, boundaries: Sequence[Boundary], shapes: _Geometries, unit_m: float = 1.0
+    ) -> _Geometries:
+        """The shapes (n,) of boundaries in a projected CRS, with the lots among them moved.
+
+        A circle round a point stays: no line of the county's has part in it.
+        """
+        if self.offset_m == (0.0, 0.0):
+            return shapes
+        lots = np.array([boundary.source == "lot" for boundary in boundaries], dtype=bool)
+        placed = shapes.copy()
+        placed[lots] = self.moved(shapes[lots], unit_m)
+        return placed
 
 
-def parts_on_lot(
-    objects: Sequence[Polygon] | NDArray[np.object_],
-    lot: MultiPolygon,
-    kind: Kind,
-    unit_m: float = 1.0,
-) -> list[Part]:
-    """The objects that lie on a lot, each with its relation to it.
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What of objects counts for their lots: n parts, in the objects' CRS.
 
-    Discrete objects belong to the lot when they stick out of it by no more than
-    `LINE_TOLERANCE_M`, are somebody else's when they reach into it by no more than that, and
-    are shared otherwise. Continuous ones belong when they lie inside, else they are trimmed.
+    Attributes:
+        objects: (n,) the index of the object that each is a part of.
+        relations: (n,) how the object lies to the lot.
+        measured: (n,) the whole object where it belongs, else the part inside.
+        inside: (n,) the part within the lot.
+    """
+
+    objects: NDArray[np.intp]
+    relations: list[Relation]
+    measured: _Geometries
+    inside: _Geometries
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+def continuous_parts(
+    objects: _Geometries, lots: _Geometries, of_lot: _Array, unit_m: float = 1.0
+) -> Parts:
+    """The connected parts of continuous objects inside their lots.
+
+    An object that lies inside its lot belongs to it, any other is trimmed.
 
     Args:
-        objects: valid polygons, in the same projected CRS as `lot`.
-        lot: a valid multipolygon.
-        kind: of the objects.
+        objects: (n,) valid polygons, in a projected CRS.
+        lots: (m,) valid multipolygons in the same CRS.
+        of_lot: (n,) the index of the lot that each object is taken to. An object that lies on
+            several lots is given several times.
         unit_m: metres in a unit of that CRS.
     """
-    whole = np.asarray(objects, dtype=object)
-    shapely.prepare(lot)
-    touching = np.flatnonzero(shapely.intersects(lot, whole))
-    if not touching.size:
-        return []
-    whole = whole[touching]
-    inside = _cut(whole, lot, _GRID_M / unit_m)
-    judge = _discrete if kind == "discrete" else _continuous
-    return judge(touching, whole, inside, lot, unit_m)
+    near, covered, cut = _cut(objects, lots, of_lot, unit_m)
+    pieces, of_piece = shapely.get_parts(cut, return_index=True)
+    counts = covered[of_piece] | (shapely.area(pieces) * unit_m**2 >= MIN_PART_M2)
+    pieces, of_piece = pieces[counts], of_piece[counts]
+    relations: list[Relation] = ["belongs" if covered[i] else "trimmed" for i in of_piece]
+    return Parts(near[of_piece], relations, pieces, pieces)
 
 
-def _cut(whole: _Array, lot: MultiPolygon, grid: float) -> _Array:
-    """The part of each object inside a lot: the object itself where it sticks out nowhere."""
-    inside = whole.copy()
-    out = np.flatnonzero(~shapely.covers(lot, whole))
-    cut = _polygonal(shapely.intersection(whole[out], lot))
-    # Rounded afterwards: cutting on a grid would first put all of a large object on it.
-    cut = _polygonal(shapely.set_precision(cut, grid))
-    sticks_out = shapely.area(whole[out]) - shapely.area(cut)
-    counts = sticks_out > shapely.length(whole[out]) * grid
-    inside[out[counts]] = cut[counts]
-    return inside
+def discrete_parts(
+    objects: _Geometries,
+    lots: _Geometries,
+    of_lot: _Array,
+    tolerance_m: float,
+    unit_m: float = 1.0,
+) -> Parts:
+    """Discrete objects that are their lots', whole or shared; arguments as `continuous_parts`.
 
-
-def _continuous(
-    indexes: _Array, whole: _Array, inside: _Array, _lot: MultiPolygon, unit_m: float
-) -> list[Part]:
-    contained = inside == whole
-    counts = contained | (shapely.area(inside) * unit_m**2 >= MIN_PART_M2)
-    return [
-        Part(int(indexes[i]), "belongs" if contained[i] else "trimmed", inside[i], inside[i])
-        for i in np.flatnonzero(counts)
-    ]
-
-
-def _discrete(
-    indexes: _Array, whole: _Array, inside: _Array, lot: MultiPolygon, unit_m: float
-) -> list[Part]:
-    tolerance = LINE_TOLERANCE_M / unit_m
-    belongs = shapely.covered_by(whole, lot.buffer(tolerance))
-    core = lot.buffer(-tolerance)
-    reaches_in = shapely.intersects(whole, core) & ~shapely.touches(whole, core)
+    They belong to a lot when they stick out of it by no more than `tolerance_m`, are somebody
+    else's when they reach into it by no more than that, and are shared otherwise.
+    """
+    near, covered, inside = _cut(objects, lots, of_lot, unit_m)
+    whole, lot = objects[near], of_lot[near]
+    wide = shapely.buffer(lots, tolerance_m / unit_m)
+    core = shapely.buffer(lots, -tolerance_m / unit_m)
+    shapely.prepare(wide)
+    shapely.prepare(core)
+    belongs = covered | shapely.covers(wide[lot], whole)
+    reaches_in = shapely.intersects(core[lot], whole) & ~shapely.touches(core[lot], whole)
     # A thing thinner than the tolerance never reaches deep into any lot: most of it decides.
     reaches_in |= shapely.area(inside) > shapely.area(whole) / 2
-    return [
-        Part(
-            int(indexes[i]),
-            "belongs" if belongs[i] else "shared",
-            whole[i] if belongs[i] else inside[i],
-            inside[i],
-        )
-        for i in np.flatnonzero(reaches_in & ~shapely.is_empty(inside))
-    ]
+    mine = np.flatnonzero(reaches_in & ~shapely.is_empty(inside))
+    relations: list[Relation] = ["belongs" if belongs[i] else "shared" for i in mine]
+    measured = np.where(belongs, whole, inside)
+    return Parts(near[mine], relations, measured[mine], inside[mine])
 
 
-def _polygonal(geometries: _Array) -> _Array:
+def _cut(
+    objects: _Geometries, lots: _Geometries, of_lot: _Array, unit_m: float
+) -> tuple[NDArray[np.intp], NDArray[np.bool_], _Geometries]:
+    """The objects (by index) that meet their lots, whether they lie inside, and what does."""
+    shapely.prepare(lots)
+    near = np.flatnonzero(shapely.intersects(lots[of_lot], objects))
+    whole, lot = objects[near], lots[of_lot[near]]
+    covered = shapely.covers(lot, whole)
+    cut = whole.copy()
+    cut[~covered] = _polygonal(shapely.intersection(whole[~covered], lot[~covered]))
+    sticks_out = shapely.area(whole) - shapely.area(cut)
+    covered |= sticks_out <= shapely.length(whole) * _HAIR_M / unit_m
+    return near, covered, np.where(covered, whole, cut)
+
+
+def _polygonal(geometries: _Geometries) -> _Geometries:
     """Intersections without the points and lines where two outlines only touch."""
     kinds = shapely.get_type_id(geometries)
-    mixed = kinds == shapely.GeometryType.GEOMETRYCOLLECTION
     result = geometries.copy()
-    for i in np.flatnonzero(mixed):
-        pieces = [g for g in geometries[i].geoms if isinstance(g, Polygon | MultiPolygon)]
-        result[i] = shapely.union_all(pieces) if pieces else Polygon()
-    flat = ~mixed & (kinds < shapely.GeometryType.POLYGON)
+    for i in np.flatnonzero(kinds == GeometryType.GEOMETRYCOLLECTION):
+        pieces = shapely.get_parts(shapely.get_parts(geometries[i]))
+        pieces = pieces[shapely.get_type_id(pieces) == GeometryType.POLYGON]
+        result[i] = shapely.multipolygons(pieces) if len(pieces) > 1 else (*pieces, Polygon())[0]
+    flat = (kinds < GeometryType.POLYGON) | np.isin(
+        kinds, (GeometryType.MULTIPOINT, GeometryType.MULTILINESTRING)
+    )
     result[flat] = Polygon()
     return result

@@ -28,11 +28,17 @@ class ImageryUnavailable(ImageryError):
 
 
 class NoImagery(DetectionError):
-    """There are no usable pixels where they were asked for: missing, corrupt or all nodata."""
+    """There are no usable pixels where they were asked for: missing, corrupt or all nodata.
 
-    def __init__(self, reason: NoImageryReason, detail: str) -> None:
+    `failed_sources` are the files that should have shown some and could not be read.
+    """
+
+    def __init__(
+        self, reason: NoImageryReason, detail: str, failed_sources: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(detail)
         self.reason: NoImageryReason = reason
+        self.failed_sources = failed_sources
 
 
 class LabelError(DetectionError):

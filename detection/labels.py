@@ -1,14 +1,28 @@
-"""Labels: the class, the text that asks for it, and how its polygons meet a lot line."""
+"""Labels: the class, the text that asks for it, and how its polygons meet a lot line.
+
+The known ones are in labels.yaml beside this. A county may say otherwise of them, and add its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detection.errors import LabelError
+from parcels.errors import RegistryError
+from parcels.label_entry import LabelEntries, LabelEntry
+from parcels.registry_entry import mistakes
+from parcels.registry_file import parse_yaml, read_text
 
 Kind = Literal["discrete", "continuous"]
+
+# Of a label that somebody adds and says no more of than its words.
+_NEW = {"kind": "discrete", "min_area_m2": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +47,99 @@ class Label:
     simplify_share: float = 0.0
 
 
-LABELS: dict[str, Label] = {
-    label.name: label
-    for label in (
-        Label("lawn", "mowed grass lawn", "continuous", 4.0),
-        # Canopy is measured as cover over the lot, not as stems: it is trimmed like a lawn.
-        Label("tree", "tree canopy", "continuous", 4.0),
-        Label("vegetation", "green vegetation", "continuous", 4.0),
-    )
-}
+class _File(BaseModel):
+    """What labels.yaml holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    labels: LabelEntries
 
 
-def choose_labels(names: Iterable[str]) -> tuple[Label, ...]:
-    """The labels of these names, in their order, each once.
+def read_labels(file: Path) -> dict[str, Label]:
+    """The labels of a YAML file, by their names, in the file's order.
+
+    Raises:
+        LabelError: the file cannot be read, or a label is wrong; a line for each mistake, with
+            file, label, key and what to write instead.
+    """
+    try:
+        content = parse_yaml(read_text(file), file)
+    except RegistryError as error:
+        raise LabelError(str(error)) from error
+    if not isinstance(content, dict) or content.keys() != {"labels"}:
+        raise LabelError(f"{file}: write the labels under 'labels:', and nothing beside it")
+    return with_entries({}, _entries(content, str(file)), str(file))
+
+
+def with_entries(
+    known: Mapping[str, Label], entries: Mapping[str, LabelEntry], where: str
+) -> dict[str, Label]:
+    """The known labels with what the entries say of them, then the new ones.
+
+    Args:
+        where: the entries are written, for the messages.
+
+    Raises:
+        LabelError: a new label without a prompt.
+    """
+    labels = dict(known)
+    for name, entry in entries.items():
+        said: dict[str, Any] = entry.model_dump(exclude_none=True)
+        if name in labels:
+            labels[name] = replace(labels[name], **said)
+        elif "prompt" in said:
+            labels[name] = Label(name, **{**_NEW, **said})
+        else:
+            raise LabelError(
+                f"{where}: 'labels.{name}': has no prompt; write the words that name it, such as "
+                f"prompt: round backyard trampoline (known without one: {', '.join(known)})"
+            )
+    return labels
+
+
+def label_in_words(text: str) -> dict[str, LabelEntry]:
+    """The entry of "trampoline=round backyard trampoline", by its name.
+
+    Raises:
+        LabelError: it is not written so.
+    """
+    name, equals, prompt = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise LabelError(
+            f'label {text[:80]!r}: write a name and its prompt, such as "trampoline=round backyard '
+            'trampoline"'
+        )
+    return _entries({"labels": {name: prompt}}, f"label {text[:80]!r}")
+
+
+def choose_labels(
+    names: Iterable[str], known: Mapping[str, Label] | None = None
+) -> tuple[Label, ...]:
+    """The labels of these names, in their order, each once; of `LABELS` if not said otherwise.
 
     Raises:
         LabelError: a name that is not known, or none at all.
     """
+    known = LABELS if known is None else known
     chosen: dict[str, Label] = {}
     for name in names:
-        if name not in LABELS:
-            raise LabelError(f"unknown label {name!r}: choose from {', '.join(LABELS)}")
-        chosen[name] = LABELS[name]
+        if name not in known:
+            raise LabelError(
+                f"unknown label {name!r}: choose from {', '.join(known)}, or add it with its "
+                f'prompt (--label "{name}=…", or labels: in the registry)'
+            )
+        chosen[name] = known[name]
     if not chosen:
-        raise LabelError(f"no label given: choose from {', '.join(LABELS)}")
+        raise LabelError(f"no label given: choose from {', '.join(known)}")
     return tuple(chosen.values())
+
+
+def _entries(content: object, where: str) -> dict[str, LabelEntry]:
+    try:
+        return _File.model_validate(content).labels
+    except ValidationError as error:
+        lines = (f"{where}: {line}" for line in mistakes(error))
+        raise LabelError("\n".join(lines)) from error
+
+
+LABELS: Mapping[str, Label] = MappingProxyType(read_labels(Path(__file__).with_name("labels.yaml")))

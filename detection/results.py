@@ -20,12 +20,13 @@ class Detection:
     """A polygon of a label on a boundary, in EPSG:4326, and where it came from.
 
     Attributes:
-        geometry: what is measured on this lot: the whole object where it belongs to the lot,
-            else the part of it inside.
+        geometry: what is measured on this lot, as it lies on the imagery: the whole object where
+            it belongs to the lot, else the part of it inside. Of a continuous label, each
+            connected part is a detection of its own.
         area_m2: of `geometry`.
-        clipped_area_m2, whole_area_m2: of the part inside the lot, and of the whole object as
-            seen on the chip. Both are always kept.
-        score: 0..1, the segmenter's mean confidence over the object.
+        clipped_area_m2, whole_area_m2: of the part inside the lot, and of the whole object; of a
+            continuous one, as far as it is seen close to the lot. Both are always kept.
+        score: 0..1, the segmenter's mean confidence over the object, as far as it is seen.
     """
 
     label: str

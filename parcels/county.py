@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from parcels.label_entry import LabelEntries
 from parcels.rules import (
     arcgis_url,
     host_name,
@@ -21,12 +22,14 @@ from parcels.rules import (
 )
 
 USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
+_USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "gsd_m": 0.6}
 
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 Text = Annotated[str, Field(min_length=1)]
 # What says how an ArcGIS server is asked.
 _OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
 LayerId = Annotated[int, Field(ge=0)]
+OffsetM = Annotated[float, Field(ge=-50, le=50, allow_inf_nan=False)]
 
 
 class _Entry(BaseModel):
@@ -89,6 +92,8 @@ class Imagery(_Entry):
         bands: their names in order; None where the files say them, or their number does.
         captured_on: an ISO 8601 date, or only the year.
         gsd_m: the pixel size in metres to ask an ImageServer for.
+        chip_gsd_m: the pixel size in metres at which a model is shown it; None leaves that to
+            the model. Said alone, it is of USGS NAIP.
     """
 
     path: Text | None = None
@@ -96,6 +101,14 @@ class Imagery(_Entry):
     bands: tuple[Text, ...] | None = None
     captured_on: str | None = None
     gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    chip_gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_naip(cls, entry: object) -> object:
+        if isinstance(entry, dict) and entry.keys() == {"chip_gsd_m"}:
+            return {**_USGS_NAIP, **entry}
+        return entry
 
     @field_validator("path")
     @classmethod
@@ -166,7 +179,7 @@ class Synthetic(_Entry):
 
 def usgs_naip() -> Imagery:
     """The imagery of an entry that names none: USGS NAIP, which needs no key."""
-    return Imagery(url=USGS_NAIP_URL, bands=("red", "green", "blue", "nir"), gsd_m=0.6)
+    return Imagery.model_validate(_USGS_NAIP)
 
 
 class County(_Entry):
@@ -179,6 +192,10 @@ class County(_Entry):
         where: an SQL condition that parcels must meet (to leave out rights of way).
         crs: of a file that says none, for example "EPSG:2274".
         extent: (west, south, east, north) in degrees; a point beyond is refused.
+        lot_offset_m: (east, north) in metres by which its lots must be moved to lie on its imagery.
+        line_tolerance_m: how far its lot lines may be off before a thing counts as shared by two
+            lots; None is the usual.
+        labels: labels of its own, and what it says of known ones, by their names.
         properties: an absolute path of the CSV that a batch takes when none is named.
         allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
             which are refused otherwise.
@@ -206,6 +223,9 @@ class County(_Entry):
     crs: Text | None = None
     extent: tuple[float, float, float, float] | None = None
     imagery: Imagery = Field(default_factory=usgs_naip)
+    lot_offset_m: tuple[OffsetM, OffsetM] = (0.0, 0.0)
+    line_tolerance_m: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    labels: LabelEntries = Field(default_factory=dict)
     properties: Path | None = None
     allow_private: bool = False
     headers: dict[Text, Text] = Field(default_factory=dict)

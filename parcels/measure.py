@@ -75,6 +75,23 @@ def areas_m2(geometries: Iterable[BaseGeometry]) -> NDArray[np.float64]:
     return areas
 
 
+def areas_beside_m2(
+    flat: NDArray[np.float64], measured_flat: NDArray[np.float64], measured_m2: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The areas (n,) in m² of things that lie where others have been measured by `areas_m2`.
+
+    A projected CRS has nearly one scale in one place: 100 m further, areas in UTM differ by a
+    millionth of themselves. So the ratio of ground to map serves for a neighbour, whose corners
+    need not be projected. Up to 1 km away the result keeps within 0.01 % of `pyproj.Geod`.
+
+    Args:
+        flat: their areas in the CRS.
+        measured_flat: those of the measured ones in the same CRS; above 0.
+        measured_m2: those of the measured ones on the ground.
+    """
+    return flat * (measured_m2 / measured_flat)
+
+
 def _check_degrees(lon_lat: NDArray[np.float64]) -> None:
     # NaN and infinity compare as False, so they are caught here too.
     on_earth = (np.abs(lon_lat[:, 0]) <= 180) & (np.abs(lon_lat[:, 1]) <= 90)

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from parcels.county import County, Imagery, Layer, ParcelFields, Synthetic, Token
 from parcels.errors import RegistryError
+from parcels.label_entry import LabelEntry
 
 _MODELS: dict[str, type[BaseModel]] = {
     "": County,
@@ -18,6 +19,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "synthetic": Synthetic,
     "alternates": Layer,
     "token": Token,
+    "labels": LabelEntry,
 }
 _WANTED = {
     "key": "write the county's name with a-z, digits, '-' and '_' only",
@@ -32,6 +34,18 @@ _WANTED = {
     "allow_private": "write true or false",
     "verified": "write a date, for example 2026-05-31",
     "geocode_server": "write the URL of a GeocodeServer",
+    "line_tolerance_m": "write metres, from 0 to 10",
+    "imagery.chip_gsd_m": "write metres a pixel, for example 0.3",
+    "labels.*.kind": "write discrete or continuous",
+    "labels.*.min_area_m2": "write square metres, from 0 to 10,000",
+    "labels.*.least_score": "write a number above 0 and below 1",
+    "labels.*.simplify_share": "write a share from 0 to 0.1",
+    "labels.*.prompt": "write in a few words what is looked for, such as swimming pool",
+}
+# Lists that are told as a whole, however much of them is wrong.
+_WANTED_LISTS = {
+    "extent": "write [west, south, east, north] in degrees",
+    "lot_offset_m": "write [east, north] in metres, from -50 to 50",
 }
 # A long value is not said whole: it may be a page, or stand for billions by its aliases.
 _LONGEST_SAID = 80
@@ -51,9 +65,14 @@ def validated(key: str, entry: object, folder: Path | None = None) -> County:
     try:
         return County.model_validate({**named, "key": key}, context={"folder": folder or Path()})
     except ValidationError as error:
-        lines = (_explain(detail) for detail in error.errors(include_url=False))
-        # A list that is too short is an error for each item; it is said once.
-        raise RegistryError("\n".join(dict.fromkeys(lines))) from error
+        raise RegistryError("\n".join(mistakes(error))) from error
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """A line for each mistake, with the key and what to write instead."""
+    lines = (_explain(detail) for detail in error.errors(include_url=False))
+    # A list that is too short is an error for each item; it is said once.
+    return list(dict.fromkeys(lines))
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -63,16 +82,17 @@ def _explain(detail: ErrorDetails) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"{name!r} is not a key; {_known_keys(loc)}"
-    if loc[:1] == ("extent",) and kind != "value_error":
-        return "'extent': write [west, south, east, north] in degrees"
+    if loc and loc[0] in _WANTED_LISTS and kind != "value_error":
+        return f"{loc[0]!r}: {_WANTED_LISTS[str(loc[0])]}"
     if kind == "missing":
         return f"{name!r} is missing; write it"
     if kind == "value_error":
         reason = str(detail["ctx"]["error"])
         return f"{name!r}: {reason}" if name else reason
     given = _said(detail["input"])
-    if name in _WANTED:
-        return f"{name!r}: {given} is wrong; {_WANTED[name]}"
+    wanted = _WANTED.get(f"labels.*.{loc[-1]}" if loc[:1] == ("labels",) else name)
+    if wanted is not None:
+        return f"{name!r}: {given} is wrong; {wanted}"
     return f"{name!r}: {given} is wrong: {detail['msg'][0].lower()}{detail['msg'][1:]}"
 
 

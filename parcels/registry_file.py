@@ -32,7 +32,7 @@ def parse_entries(text: str, file: Path) -> dict[str, Any]:
     Raises:
         RegistryError: it is no registry.
     """
-    content = _parse(text, file)
+    content = parse_yaml(text, file)
     if not isinstance(content, dict) or "counties" not in content:
         raise RegistryError(f"{file}: 'counties:' is missing; write the entries under it")
     for key in content:
@@ -66,7 +66,12 @@ def read_text(file: Path) -> str:
         raise RegistryError(f"{str(file)!r}: cannot be read: {error}") from error
 
 
-def _parse(text: str, file: Path) -> Any:  # noqa: ANN401
+def parse_yaml(text: str, file: Path) -> Any:  # noqa: ANN401
+    """What a YAML file holds, in plain values; `file` is for the messages.
+
+    Raises:
+        RegistryError: not valid YAML, a key twice, or a file that is made to do harm.
+    """
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

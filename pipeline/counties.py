@@ -51,13 +51,14 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
                 f"the synthetic county cannot be made in {folder} ({error.strerror}): make the "
                 "folder writable, or name another one with LOTLINE_HOME="
             ) from error
-    generated = County(
-        key=county.key,
-        name=county.name,
-        path=made.parcels,
-        imagery=Imagery(path=made.imagery),
-        properties=county.properties or made.properties,
-        extent=county.extent,
+    # Whatever else the entry says holds for the generated place too.
+    generated = county.model_copy(
+        update={
+            "synthetic": None,
+            "path": made.parcels,
+            "imagery": Imagery(path=made.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
+            "properties": county.properties or made.properties,
+        }
     )
     return OpenCounty(generated, made.truth)
 

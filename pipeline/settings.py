@@ -30,11 +30,13 @@ class Settings:
         database_url: DATABASE_URL; None means the embedded PostGIS.
         registry: REGISTRY; None means the registry.yaml that Lotline ships.
         home: LOTLINE_HOME, the folder of the embedded database and the sample county.
+        sam3_weights: SAM3_WEIGHTS, a folder, a file or a hub id, for the segmenter sam3.
     """
 
     database_url: str | None = None
     registry: Path | None = None
     home: Path = field(default_factory=default_home)
+    sam3_weights: str | None = None
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -45,4 +47,5 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         database_url=environment.get("DATABASE_URL") or None,
         registry=Path(registry) if registry else None,
         home=Path(home).expanduser().absolute() if home else default_home(),
+        sam3_weights=environment.get("SAM3_WEIGHTS") or None,
     )

@@ -10,7 +10,9 @@ from torch import Tensor
 from transformers import Sam3Config
 
 
-def tiny_config(side_px: int = 112, width: int = 32, depth: int = 2) -> Sam3Config:
+def tiny_config(
+    side_px: int = 112, width: int = 32, depth: int = 2, vit_width: int = 48
+) -> Sam3Config:
     """Every kind of layer that the real one has; `depth` layers in each part, one more in the ViT."""
     heads = 4
     tokens = side_px // 14
@@ -20,8 +22,8 @@ def tiny_config(side_px: int = 112, width: int = 32, depth: int = 2) -> Sam3Conf
             "backbone_feature_sizes": [[tokens * 4] * 2, [tokens * 2] * 2, [tokens] * 2],
             "backbone_config": {
                 "model_type": "sam3_vit_model",
-                "hidden_size": 48,
-                "intermediate_size": 96,
+                "hidden_size": vit_width,
+                "intermediate_size": 2 * vit_width,
                 "num_hidden_layers": depth + 1,
                 "num_attention_heads": heads,
                 "image_size": side_px,

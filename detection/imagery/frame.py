@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -41,7 +41,21 @@ class Frame:
     @property
     def gsd_m(self) -> float:
         """Ground sample distance in metres of the CRS."""
-        return self.pixel * _unit_m(self.crs)
+        return self.pixel * self.unit_m
+
+    @property
+    def unit_m(self) -> float:
+        """Metres in a unit of the CRS."""
+        return _unit_m(self.crs)
+
+    def pixels_in(self, gsd_m: float) -> int:
+        """How many whole pixels lie side by side in so many metres of the CRS; 1 at least."""
+        # A hair: 0.3 m over 0.1 m is three in all but floating point.
+        return max(1, math.floor(gsd_m / self.gsd_m + 1e-6))
+
+    def coarser(self, factor: int) -> Frame:
+        """The grid whose pixels are blocks of `factor` x `factor` of these, of the same origin."""
+        return replace(self, pixel=round(self.pixel * factor, 9))
 
     def transform(self, window: PixelWindow) -> Affine:
         """Pixel (column, row) of a window -> CRS (x, y)."""
@@ -96,6 +110,27 @@ class PixelWindow:
             and other.row + other.height <= self.row + self.height
         )
 
+    def meet(self, other: PixelWindow) -> PixelWindow | None:
+        """What two windows share, or None."""
+        column, row = max(self.column, other.column), max(self.row, other.row)
+        width = min(self.column + self.width, other.column + other.width) - column
+        height = min(self.row + self.height, other.row + other.height) - row
+        return PixelWindow(column, row, width, height) if width > 0 < height else None
+
+    def over(self, factor: int) -> PixelWindow:
+        """The window of the grid `factor` times coarser whose pixels it meets."""
+        column, row = self.column // factor, self.row // factor
+        right, bottom = (
+            -(-(self.column + self.width) // factor),
+            -(-(self.row + self.height) // factor),
+        )
+        return PixelWindow(column, row, right - column, bottom - row)
+
+    def slices_in(self, other: PixelWindow) -> tuple[slice, slice]:
+        """Its rows and columns in an array over another window, which holds it."""
+        row, column = self.row - other.row, self.column - other.column
+        return slice(row, row + self.height), slice(column, column + self.width)
+
     def grown(self, pixels: int) -> PixelWindow:
         """The window with a margin on every side."""
         return PixelWindow(
@@ -104,6 +139,15 @@ class PixelWindow:
             self.width + 2 * pixels,
             self.height + 2 * pixels,
         )
+
+
+def union(windows: Iterable[PixelWindow]) -> PixelWindow:
+    """The smallest window that holds one or more others."""
+    all_of = list(windows)
+    column, row = min(w.column for w in all_of), min(w.row for w in all_of)
+    right = max(w.column + w.width for w in all_of)
+    bottom = max(w.row + w.height for w in all_of)
+    return PixelWindow(column, row, right - column, bottom - row)
 
 
 def is_metric(crs: CRS, longitude: float, latitude: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import rasterio
@@ -16,13 +16,12 @@ from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
-from rasterio.windows import Window
 from shapely import Polygon
 
 from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
+from detection.imagery.blocks import read_blocks
 from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
-from detection.imagery.nodata import valid_pixels
 from parcels.errors import GeometryError
 
 # Two grids are one where they differ by less than this share of a pixel.
@@ -105,6 +104,12 @@ class GeoTiff:
                 captured_on or capture_date(dataset),
             )
 
+    def factor_to(self, frame: Frame) -> int | None:
+        """How many of the file's pixels make one of a frame's; None where their grids differ."""
+        factor = round(frame.pixel / self.frame.pixel)
+        same = self.window is not None and factor > 0 and self.frame.coarser(factor) == frame
+        return factor if same else None
+
     def read_into(
         self,
         frame: Frame,
@@ -114,7 +119,8 @@ class GeoTiff:
     ) -> bool:
         """Fill what is not `valid` yet in `pixels` (bands, height, width) of a frame's window.
 
-        On its own grid the file is read as it is; else it is warped (bilinear).
+        On its own grid the file is read as it is, and on one a whole number coarser by blocks;
+        else it is warped (bilinear).
 
         Returns:
             Whether it filled anything.
@@ -122,13 +128,20 @@ class GeoTiff:
         Raises:
             rasterio.errors.RasterioError: the file cannot be read; nothing has been filled.
         """
+        factor = self.factor_to(frame)
         with rasterio.open(self.path, driver=_DRIVER) as dataset:
-            if self.window is not None and frame == self.frame:
-                overlap = _overlap(self.window, window)
+            if self.window is not None and factor is not None:
+                overlap = self.window.over(factor).meet(window)
                 if overlap is None:
                     return False
-                rows, columns, source = overlap
-                found, found_valid = self._read(dataset, source)
+                rows, columns = overlap.slices_in(window)
+                source = PixelWindow(
+                    overlap.column * factor - self.window.column,
+                    overlap.row * factor - self.window.row,
+                    overlap.width * factor,
+                    overlap.height * factor,
+                )
+                found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
             else:
                 rows, columns = slice(None), slice(None)
                 warped = self._warp(dataset, frame, window)
@@ -140,28 +153,23 @@ class GeoTiff:
         valid[rows, columns] |= take
         return bool(take.any())
 
-    def _read(
-        self, dataset: DatasetReader, window: Window
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        indexes = list(self.indexes)
-        pixels = dataset.read(indexes, window=window)
-        return pixels, valid_pixels(dataset, indexes, pixels, window)
-
     def _warp(
         self, dataset: DatasetReader, frame: Frame, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
         """The file's pixels on a frame's window, or None where it shows none of it."""
-        source = _source_window(self, frame, window)
+        factor = self.frame.pixels_in(frame.gsd_m)
+        source = _source_window(self, frame, window, factor)
         if source is None:
             return None
-        found, found_valid = self._read(dataset, source)
+        found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
         # Validity goes along as an alpha band, so that no colour is mixed with nodata.
         stack = np.concatenate([found, np.where(found_valid, _OPEN, 0)[None].astype(found.dtype)])
         warped = np.zeros((len(stack), window.height, window.width), stack.dtype)
+        corner = self.transform @ Affine.translation(source.column, source.row)
         reproject(
             stack,
             warped,
-            src_transform=self.transform @ Affine.translation(source.col_off, source.row_off),
+            src_transform=corner @ Affine.scale(factor),
             src_crs=self.crs,
             dst_transform=frame.transform(window),
             dst_crs=frame.crs,
@@ -217,32 +225,22 @@ def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> Frame:
     return Frame(utm, round(math.floor(pixel / unit) * unit, 9))
 
 
-def _source_window(file: GeoTiff, frame: Frame, window: PixelWindow) -> Window | None:
-    """The part of a file (as wide as the warp needs it) that shows a frame's window."""
+def _source_window(
+    file: GeoTiff, frame: Frame, window: PixelWindow, factor: int
+) -> PixelWindow | None:
+    """The blocks of a file (as many as the warp needs) that show a frame's window."""
     outline = shapely.segmentize(shapely.box(*frame.bounds(window)), frame.pixel * 64)
     in_file = Frame(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
     xy = shapely.get_coordinates(in_file)
     columns, rows = ~file.transform @ (xy[:, 0], xy[:, 1])
-    left = max(0, math.floor(columns.min()) - _WARP_MARGIN_PX)
-    top = max(0, math.floor(rows.min()) - _WARP_MARGIN_PX)
-    right = min(file.width, math.ceil(columns.max()) + _WARP_MARGIN_PX)
-    bottom = min(file.height, math.ceil(rows.max()) + _WARP_MARGIN_PX)
-    if left >= right or top >= bottom:
+    left, top = math.floor(columns.min()), math.floor(rows.min())
+    width, height = math.ceil(columns.max()) - left, math.ceil(rows.max()) - top
+    needed = PixelWindow(left, top, width, height).grown(_WARP_MARGIN_PX * factor)
+    shown = needed.meet(PixelWindow(0, 0, file.width, file.height))
+    if shown is None:
         return None
-    return Window(left, top, right - left, bottom - top)
-
-
-def _overlap(file: PixelWindow, chip: PixelWindow) -> tuple[slice, slice, Window] | None:
-    """Where a file lies on a chip of the same frame (rows, columns), and its own window."""
-    left = max(file.column, chip.column)
-    right = min(file.column + file.width, chip.column + chip.width)
-    top = max(file.row, chip.row)
-    bottom = min(file.row + file.height, chip.row + chip.height)
-    if left >= right or top >= bottom:
-        return None
-    rows = slice(top - chip.row, bottom - chip.row)
-    columns = slice(left - chip.column, right - chip.column)
-    return rows, columns, Window(left - file.column, top - file.row, right - left, bottom - top)
+    blocks = shown.over(factor)
+    return PixelWindow(*(factor * value for value in astuple(blocks)))
 
 
 def _phase(origin: float, pixel: float) -> float:

@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 class LocalImagery:
     """The GeoTIFFs that a glob matches, as one mosaic; newer files lie over older ones.
 
-    Files on one pixel grid are read as they are. Where a chip reaches into a file on another
-    grid or in another UTM zone, that file is warped (bilinear) into the chip's frame.
+    Files on one pixel grid are read as they are, or by blocks of pixels where the frame is coarser.
+    Where a chip reaches into a file on another grid or in another UTM zone, that file is warped
+    (bilinear) into the chip's frame.
 
     Attributes:
         bands: their names, in the order of a chip's pixels.
@@ -96,7 +97,8 @@ class LocalImagery:
         outline = frame.to_lonlat(shapely.box(*frame.bounds(window)))
         there = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
         # Of files of one date, those on the frame's own grid go first: they need no warp.
-        there.sort(key=lambda f: (f.captured_on or "", f.frame == frame, f.path), reverse=True)
+        own = {file.path: file.factor_to(frame) is not None for file in there}
+        there.sort(key=lambda f: (f.captured_on or "", own[f.path], f.path), reverse=True)
         for file in there:
             if valid.all():
                 break
@@ -108,7 +110,8 @@ class LocalImagery:
                 log.warning("%s cannot be read: %s", file.path, _first_line(error))
         if not valid.any():
             if failed:
-                raise NoImagery("corrupt", f"imagery cannot be read: {', '.join(failed)}")
+                detail = f"imagery cannot be read: {', '.join(failed)}"
+                raise NoImagery("corrupt", detail, tuple(failed))
             raise NoImagery("nodata", "the imagery here is all nodata")
         return Chip(
             pixels,

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 
 from detection.errors import SegmenterError
 from detection.segmenters.protocol import Segmenter
+from detection.segmenters.sam3.sources import check_source
 
 SEGMENTERS = ("spectral", "sam3", "sam3-tiny")
 
 
-def check_segmenter(name: str) -> None:
+def check_segmenter(name: str, weights: str | None = None) -> None:
     """Find a wrong name without the seconds that it takes to build a segmenter.
 
     Raises:
-        SegmenterError: no such segmenter, or sam3 without weights.
+        SegmenterError: no such segmenter, or sam3 without weights or with none where they should
+            be.
     """
     if name not in SEGMENTERS:
         raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
-    if name == "sam3" and not os.environ.get("SAM3_WEIGHTS"):
+    if name != "sam3":
+        return
+    if not weights:
         raise SegmenterError(
-            "SEGMENTER=sam3 needs SAM3_WEIGHTS: a folder, a file (.safetensors or Meta's sam3.pt) "
-            "or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
+            "SEGMENTER=sam3 needs SAM3_WEIGHTS=, or --weights: a folder, a file (.safetensors or "
+            "Meta's sam3.pt) or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
         )
+    check_source(weights)
 
 
-def build_segmenter(name: str) -> Segmenter:
-    """The segmenter of a name in `SEGMENTERS`; sam3's weights are what SAM3_WEIGHTS names.
+def build_segmenter(name: str, weights: str | None = None) -> Segmenter:
+    """The segmenter of a name in `SEGMENTERS`.
+
+    Args:
+        weights: where sam3's lie, as `segmenters.sam3.weights` writes it; the others need none.
 
     Raises:
         SegmenterError: no such segmenter, weights that cannot be loaded, or torch or transformers
             is not installed.
     """
-    check_segmenter(name)
+    check_segmenter(name, weights)
     try:
         if name == "spectral":
             from detection.segmenters.spectral import Spectral
@@ -45,7 +52,6 @@ def build_segmenter(name: str) -> Segmenter:
         raise SegmenterError(
             f"segmenter {name!r} needs {error.name}: install lotline[detection]"
         ) from error
-    if name == "sam3-tiny":
-        tiny = files("detection.segmenters.sam3").joinpath("tiny")
-        return Sam3(load_weights(str(tiny)), name)
-    return Sam3(load_weights(os.environ["SAM3_WEIGHTS"]), name)
+    tiny = files("detection.segmenters.sam3").joinpath("tiny")
+    source = weights if weights and name == "sam3" else str(tiny)
+    return Sam3(load_weights(source), name)

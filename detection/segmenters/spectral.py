@@ -32,7 +32,7 @@ from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.protocol import Mask
 
-LABELS = ("lawn", "tree", "vegetation")
+_LABELS = ("lawn", "tree", "vegetation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Spectral:
 
     name = "spectral-2"
     weights_sha256: str | None = None
-    labels: tuple[str, ...] | None = LABELS
+    labels: tuple[str, ...] | None = _LABELS
     chip_px = 1008
     gsd_m: float | None = None
     chips_at_once = 1
@@ -120,9 +120,9 @@ class Spectral:
             SegmenterError: a label that it cannot find.
         """
         for label in labels:
-            if label.name not in LABELS:
+            if label.name not in _LABELS:
                 raise SegmenterError(
-                    f"{self.name} does not find {label.name!r}: choose from {', '.join(LABELS)}, "
+                    f"{self.name} does not find {label.name!r}: choose from {', '.join(_LABELS)}, "
                     "or a segmenter that is asked in words (SEGMENTER=sam3-tiny or sam3)"
                 )
 

@@ -48,6 +48,23 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
         done += len(hits)
         total -= len(page) - len(hits)
         yield Page(tuple(hits), int(page[-1]), done, total)
+    if total < len(ids):
+        _check_deleted(layer, len(ids) - total, len(ids))
+
+
+def _check_deleted(layer: LayerQuery, gone: int, before: int) -> None:
+    """Believe that rows were deleted meanwhile only where the layer does not count them still.
+
+    Raises:
+        SourceUnavailable: also `IncompleteAnswer`.
+        SourceMisconfigured.
+    """
+    count = _count(layer)
+    if count is not None and count >= before:
+        raise IncompleteAnswer(
+            f"{layer.origin}: {gone} of {before} rows do not come, though it counts {count}; try "
+            "again later"
+        )
 
 
 def _all_ids(layer: LayerQuery) -> ObjectIds:

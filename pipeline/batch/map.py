@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
+from detection.clip import LotLines
 from detection.errors import DetectionError
 from detection.imagery.frame import Frame, PixelWindow
 from detection.imagery.protocol import Imagery
@@ -28,8 +29,15 @@ MAX_SIDE_PX = 2400
 NEAR_M = 60.0
 PAD_M = 8.0
 
-COLOURS = {"lawn": "#d4ff2a", "tree": "#19c3e6", "vegetation": "#ff8ad8"}
-OTHER_COLOURS = ("#ff7f0e", "#b58cff", "#ff5252", "#40e0b0", "#ffd166")
+COLOURS = {
+    "lawn": "#d4ff2a",
+    "tree": "#19c3e6",
+    "vegetation": "#ff8ad8",
+    "driveway": "#b58cff",
+    "roof": "#ff5252",
+    "pool": "#2f6bff",
+}
+OTHER_COLOURS = ("#ff7f0e", "#40e0b0", "#ffd166", "#c98f5a", "#ff3df2")
 LOT, BUFFER, NO_IMAGE = "#ffffff", "#ffb000", "#d0d0d0"
 
 
@@ -40,6 +48,7 @@ def draw_map(
     imagery: Imagery,
     title: str,
     footnote: str,
+    lines: LotLines | None = None,
 ) -> str | None:
     """Draw places with most lots, a panel each, and say what is shown.
 
@@ -47,6 +56,7 @@ def draw_map(
         lots: EPSG:4326 boundaries with the column `source` ("lot" or "buffer_30m").
         detections: EPSG:4326 polygons with the column `label`.
         imagery: read again for the background.
+        lines: how the lots lie on it; they are drawn where they were measured.
 
     Returns:
         A line that tells how much the map shows; None, and no file, where nothing is imaged.
@@ -66,7 +76,7 @@ def draw_map(
         axis.set_axis_off()
     shown = 0
     for axis, (frame, window) in zip(axes, places, strict=False):
-        shown += _draw_place(axis, frame, window, lots, detections, imagery)
+        shown += _draw_place(axis, frame, window, lots, detections, imagery, lines or LotLines())
     caption = f"{shown:,} of {len(lots):,} boundaries, in {len(places)} of {len(every)} places"
     figure.suptitle(title, fontsize=15, fontweight="bold")
     note = "\n".join(textwrap.wrap(f"{footnote} {caption}.".strip(), 30 * columns + 60))
@@ -126,6 +136,7 @@ def _draw_place(
     lots: geopandas.GeoDataFrame,
     detections: geopandas.GeoDataFrame,
     imagery: Imagery,
+    lines: LotLines,
 ) -> int:
     transform = frame.transform(window)
     left, top = transform @ (0, 0)
@@ -148,6 +159,9 @@ def _draw_place(
         outlines = here[here["source"] == source].to_crs(frame.crs)
         if len(outlines):
             colour = LOT if source == "lot" else BUFFER
+            if source == "lot":
+                placed = lines.moved(outlines.geometry.to_numpy(), frame.unit_m)
+                outlines = outlines.set_geometry(placed, crs=frame.crs)
             outlines.boundary.plot(ax=axis, color="black", linewidth=2.0, alpha=0.5)
             outlines.boundary.plot(ax=axis, color=colour, linewidth=1.1, linestyle=style)
     axis.set_xlim(left, right)

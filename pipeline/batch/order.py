@@ -46,7 +46,10 @@ class Order:
     """What a batch is asked to do.
 
     Attributes:
-        labels: names; empty means all that the segmenter finds.
+        labels: names; empty means all that are known and that the segmenter finds.
+        own_labels: as "trampoline=round backyard trampoline": labels that are asked for too, or
+            known ones in other words.
+        weights: of the segmenter sam3: a folder, a file or a hub id; None takes the settings'.
         limit: at most so many properties.
         again: also those that are done.
         when_unavailable: what a county server that does not answer means for a lot.
@@ -57,7 +60,9 @@ class Order:
     registry: Path | None = None
     properties: Path | None = None
     labels: tuple[str, ...] = ()
+    own_labels: tuple[str, ...] = ()
     segmenter: str = "spectral"
+    weights: str | None = None
     limit: int | None = None
     again: bool = False
     when_unavailable: WhenUnavailable = "defer"

@@ -7,13 +7,15 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from detection import Detector, build_segmenter, choose_labels, open_imagery
+from detection import Detector, build_segmenter, open_imagery
+from detection.clip import LotLines
 from detection.segmenters import check_segmenter
 from parcels import County, ParcelBoundaryService
 from parcels.arcgis import ArcGISSource
 from parcels.cache import CachedSource, LayerKey
 from parcels.errors import SourceUnavailable
 from parcels.source import ParcelSource
+from pipeline.batch.asked import AskedLabels
 from pipeline.batch.order import Order, Progress, Silent
 from pipeline.batch.report import BatchReport
 from pipeline.batch.work import Batch
@@ -44,8 +46,9 @@ def run_batch(
     settings = settings or load_settings()
     progress = progress or Silent()
     opened = open_county(order.county, order.registry or settings.registry, settings.home)
-    check_segmenter(order.segmenter)
-    chosen = choose_labels(order.labels) if order.labels else None
+    weights = order.weights or settings.sam3_weights
+    check_segmenter(order.segmenter, weights)
+    asked = AskedLabels(order, opened.county)
     source = order.properties or opened.county.properties
     file = read_properties(source) if source else None
     with open_database(settings.database_url, settings.home) as database:
@@ -58,12 +61,16 @@ def run_batch(
         kept = _kept_parcels(opened.county, database)
         service = _open_service(opened.county, kept, progress)
         _make_folder(order.out)
-        segmenter = build_segmenter(order.segmenter)
-        labels = chosen or choose_labels(segmenter.labels)
+        if order.segmenter != "spectral":
+            progress.say(f"loading {order.segmenter}")
+        segmenter = build_segmenter(order.segmenter, weights)
+        labels = asked.of(segmenter.labels)
+        segmenter.prepare(labels)
         if order.again:
             with database.engine.begin() as conn:
                 queue.reset(conn, opened.county.key, selection, order.limit)
-        batch = Batch(database, service, Detector(segmenter), imagery, labels, order, selection)
+        detector = Detector(segmenter, _lot_lines(opened.county), opened.county.imagery.chip_gsd_m)
+        batch = Batch(database, service, detector, imagery, labels, order, selection)
         report = batch.run(opened, file, total, progress)
         if kept is None:
             return report
@@ -128,6 +135,12 @@ def _open_service(
     with suppress(SourceUnavailable):
         service.check()
     return service
+
+
+def _lot_lines(county: County) -> LotLines:
+    if county.line_tolerance_m is None:
+        return LotLines(county.lot_offset_m)
+    return LotLines(county.lot_offset_m, county.line_tolerance_m)
 
 
 def _make_folder(out: Path | None) -> None:

@@ -8,16 +8,24 @@ from pathlib import Path
 import geopandas
 import pandas as pd
 
+from detection.clip import LotLines
 from detection.imagery.protocol import Imagery
 from detection.results import WHOLE_SHARE
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
+from pipeline.batch.report import found_by
 from pipeline.counties import OpenCounty
 from pipeline.store import rows
 from pipeline.store.database import Database
+from pipeline.store.outcomes import RunInfo
 
 
 def draw_run(
-    database: Database, opened: OpenCounty, run_id: int, imagery: Imagery, path: Path
+    database: Database,
+    opened: OpenCounty,
+    run: RunInfo,
+    imagery: Imagery,
+    lines: LotLines,
+    path: Path,
 ) -> Path | None:
     """Draw what the county has after a run; None where nothing was imaged."""
     # Loading matplotlib takes longer than finding out that there is nothing to draw.
@@ -25,11 +33,17 @@ def draw_run(
 
     county = opened.county
     with database.engine.connect() as conn:
-        lots = _whole(rows.iter_boundaries(conn, county.key, run_id))
-        detections = _whole(rows.iter_detections(conn, county.key, run_id))
-    notice = "Synthetic imagery and lots, not a real place." if opened.synthetic else ""
-    title = f"{opened.name}: run {run_id}"
-    return path if draw_map(path, lots, detections, imagery, title, notice) else None
+        lots = _whole(rows.iter_boundaries(conn, county.key, run.id))
+        detections = _whole(rows.iter_detections(conn, county.key, run.id))
+    notes = ["Synthetic imagery and lots, not a real place."] if opened.synthetic else []
+    # What a lot had of an earlier run stays where this one asked for other labels.
+    notes += found_by(sorted(set(detections["segmenter"]) - {"person"}))
+    if lines.offset_m != (0.0, 0.0):
+        east_m, north_m = lines.offset_m
+        notes.append(f"Lots are moved onto the imagery: {east_m:g} m east, {north_m:g} m north.")
+    title = f"{opened.name}: run {run.id}"
+    footnote = " ".join(notes)
+    return path if draw_map(path, lots, detections, imagery, title, footnote, lines) else None
 
 
 def _whole(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:

@@ -15,10 +15,12 @@ from sqlalchemy import Connection
 
 from detection import Detector
 from detection.clock import Clock
+from detection.detector import FirstChips
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.results import LotResult
 from parcels import Boundary, NoBoundary, ParcelBoundaryService
+from pipeline.batch.forecast import in_words
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.report import BatchReport, Problem
 from pipeline.batch.views import draw_run, lawn_truth
@@ -65,6 +67,7 @@ class Batch:
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []
         self.kept_reviews = 0
+        self.first_chips_seen = False
 
     def run(
         self, opened: OpenCounty, file: PropertiesFile | None, total: int, progress: Progress
@@ -130,7 +133,8 @@ class Batch:
         path = self.order.out / "map.png"
         try:
             with self.clock.stage("map"):
-                return draw_run(self.database, opened, run.id, self.imagery, path)
+                lines = self.detector.lines
+                return draw_run(self.database, opened, run, self.imagery, lines, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
             return None
@@ -148,7 +152,7 @@ class Batch:
                     )
                 if not leased:
                     break
-                self._chunk(writer, leased, progress)
+                self._chunk(writer, leased, left, progress)
                 left -= len(leased)
         except KeyboardInterrupt:
             with self.clock.stage("write"):
@@ -157,7 +161,11 @@ class Batch:
         return "finished"
 
     def _chunk(
-        self, writer: ChunkWriter, leased: Sequence[LeasedProperty], progress: Progress
+        self,
+        writer: ChunkWriter,
+        leased: Sequence[LeasedProperty],
+        left: int,
+        progress: Progress,
     ) -> None:
         with self.clock.stage("boundary"):
             found = self.service.boundaries(
@@ -172,7 +180,15 @@ class Batch:
             else:
                 todo.append((lease, boundary))
         boundaries = [boundary for _, boundary in todo]
-        detected = self.detector.detect_iter(boundaries, self.imagery, self.labels, self.clock)
+
+        def first(chips: FirstChips) -> None:
+            if not self.first_chips_seen:
+                progress.say(in_words(chips, left))
+            self.first_chips_seen = True
+
+        detected = self.detector.detect_iter(
+            boundaries, self.imagery, self.labels, self.clock, first
+        )
         for index, result in detected:
             lease, boundary = todo[index]
             self._write(writer, progress, lease, _outcome(lease.id, boundary, result))

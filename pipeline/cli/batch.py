@@ -27,6 +27,16 @@ class Names(click.ParamType[list[str]]):
         return [name.strip() for name in str(value).split(",") if name.strip()]
 
 
+class Several(click.ParamType[str]):
+    """A text; in the environment several, with semicolons between them."""
+
+    name = "name=prompt"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The texts; what is empty between two semicolons is none."""
+        return [text for text in rv.split(";") if text.strip()]
+
+
 @click.command()
 @county_option
 @registry_option
@@ -36,8 +46,17 @@ class Names(click.ParamType[list[str]]):
 )  # fmt: skip
 @click.option("--labels", envvar="LABELS", type=Names(), help="Which labels; all by default.")
 @click.option(
+    "--label", "own_labels", envvar="LABEL", type=Several(), multiple=True,
+    help='A label of your own, too: "trampoline=round backyard trampoline". Repeatable.',
+)  # fmt: skip
+@click.option(
     "--segmenter", envvar="SEGMENTER", default="spectral", show_default=True,
-    help="What looks at the imagery. spectral is a baseline without weights.",
+    help="What looks at the imagery: sam3 (needs weights), sam3-tiny (trained on synthetic "
+    "pictures alone) or spectral (a baseline without weights).",
+)  # fmt: skip
+@click.option(
+    "--weights", envvar="SAM3_WEIGHTS",
+    help="Of sam3: a folder, a file (.safetensors, sam3.pt) or a hub id (facebook/sam3).",
 )  # fmt: skip
 @click.option(
     "--engine", envvar="ENGINE", type=click.Choice(["local"]), default="local",
@@ -59,7 +78,9 @@ def batch(
     registry: Path | None,
     properties: Path | None,
     labels: list[str] | None,
+    own_labels: tuple[str, ...],
     segmenter: str,
+    weights: str | None,
     engine: str,  # noqa: ARG001  one choice until Ray is another
     limit: int | None,
     again: bool,
@@ -82,7 +103,9 @@ def batch(
         registry=registry,
         properties=properties,
         labels=tuple(labels or ()),
+        own_labels=own_labels,
         segmenter=segmenter,
+        weights=weights,
         limit=limit,
         again=again,
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",

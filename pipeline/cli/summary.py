@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.batch.report import BatchReport
+from pipeline.batch.report import BatchReport, found_by
 from pipeline.store.status import CountyStatus
 
 SQFT_PER_M2 = 10.763_910_4  # international foot
@@ -50,7 +50,8 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     if closed:
         console.print(
             f"Nothing to do: {_properties(closed)} of {report.county} {_are(closed)} processed "
-            "(--again or AGAIN=1 runs them again)."
+            f"by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or AGAIN=1 runs "
+            "them again, with the segmenter that is named)."
         )
     open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
     if open_:
@@ -91,6 +92,8 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
             f"{area.area_m2 * SQFT_PER_M2:,.0f}",
         )
     console.print(areas)
+    for sentence in found_by(status.segmenters):
+        console.print(sentence)
 
 
 def print_bad_rows(console: Console, report: BatchReport) -> None:
@@ -165,8 +168,7 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     )
     worst = truth.worst[0]
     console.print(
-        f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for "
-        f"{worst.true_m2:,.0f} m². spectral is a baseline: no weights, colour and texture only."
+        f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for {worst.true_m2:,.0f} m²."
     )
 
 

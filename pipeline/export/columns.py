@@ -70,17 +70,30 @@ DETECTIONS = (
     Column("area_m2", "number", "m²", "Area of the row's geometry: what counts for the property."),
     Column("area_sqft", "number", "sq ft", "The same in square feet (of 0.09290304 m²)."),
     Column("clipped_area_m2", "number", "m²", "Area of the part inside the boundary."),
-    Column("whole_area_m2", "number", "m²", "Area of the whole object as seen on its chip."),
+    Column(
+        "whole_area_m2",
+        "number",
+        "m²",
+        "Area of the whole object: of a discrete one all of it, of a continuous one what lies in "
+        "the boundary's window and 5 m round it.",
+    ),
     Column(
         "relation",
         "text",
         "",
         "belongs (the object is the property's), shared (a discrete object that two lots share: "
-        "only the part inside), trimmed (a continuous one that ends at the boundary).",
+        "only the part inside), trimmed (a continuous one that ends at the boundary; each "
+        "connected part inside is a row of its own).",
     ),
     Column("score", "number", "0..1", "The segmenter's mean confidence over the object."),
     Column("prompt", "text", "", "The text that the segmenter was asked with."),
-    Column("segmenter", "text", "", "Which segmenter found it."),
+    Column(
+        "segmenter",
+        "text",
+        "",
+        "Which segmenter found it, and its version. spectral is a baseline without weights; "
+        "sam3-tiny was trained on synthetic pictures alone.",
+    ),
     Column("weights_sha256", "text", "", "Of the segmenter's weights; empty where it has none."),
     Column(
         "source",

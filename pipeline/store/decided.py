@@ -1,7 +1,8 @@
 """Which findings of a chunk people have decided about: one spatial query for all of them.
 
 A finding that overlaps a reviewed detection of its property and label by an intersection over
-union of at least `SAME_IOU` is the same thing, seen again: there the person's word stands.
+union of at least `SAME_IOU`, with all of it or with one of its pieces, is the same thing, seen
+again: there the person's word stands.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ SAME_IOU = 0.5
 
 # Reviewed detections as they are, and as they looked before a person changed them: who turned a
 # tree into a lawn has also said that it is no tree, and a redrawn outline stands for the one that
-# was found. Which of them meet a finding at all is asked of the boxes.
+# was found. Runs find a lawn before and behind a house as two, which a person may have made one: so
+# each piece stands for itself too. Which of them meet a finding at all is asked of the boxes.
 _NEAR = text("""
 WITH reviewed AS MATERIALIZED (
     SELECT lot.property_fk, d.*
@@ -39,11 +41,15 @@ WITH reviewed AS MATERIALIZED (
         SELECT before FROM lotline.review
         WHERE detection_fk = reviewed.id AND action IN ('edit', 'relabel')
         OFFSET 0) r
+), pieces AS (
+    SELECT property_fk, label, geom FROM forms
+    UNION ALL
+    SELECT property_fk, label, (ST_Dump(geom)).geom FROM forms WHERE ST_NumGeometries(geom) > 1
 )
-SELECT found.place, ST_AsBinary(forms.geom) AS geom
-FROM forms CROSS JOIN LATERAL (
+SELECT found.place, ST_AsBinary(pieces.geom) AS geom
+FROM pieces CROSS JOIN LATERAL (
     SELECT place FROM staged_finding
-    WHERE property_fk = forms.property_fk AND label = forms.label AND geom && forms.geom
+    WHERE property_fk = pieces.property_fk AND label = pieces.label AND geom && pieces.geom
     OFFSET 0) found
 """)
 

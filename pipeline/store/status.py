@@ -25,6 +25,12 @@ WHERE p.county = :county AND p.state = 'done'
 GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)
 
+SEGMENTERS = text("""
+SELECT DISTINCT d.segmenter FROM lotline.property p
+JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
+WHERE p.county = :county AND d.segmenter <> 'person' ORDER BY d.segmenter
+""")
+
 COPY = text("""
 -- Of the registry entry as it was used last: after a change of it, a copy of before is not used.
 SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
@@ -61,6 +67,7 @@ class CountyStatus:
         by_state: number of properties by (state, reason).
         by_source: number of measured properties by where their boundary came from.
         areas: of the same properties.
+        segmenters: names and versions of those that found what they are made of.
         parcel_copy: the copy of all its parcels: `rows`, and when it was `fetched_at`.
     """
 
@@ -68,6 +75,7 @@ class CountyStatus:
     by_state: dict[tuple[str, str], int]
     by_source: dict[str, int]
     areas: tuple[Area, ...]
+    segmenters: tuple[str, ...]
     last_run: dict[str, Any] | None
     parcel_copy: dict[str, Any] | None
 
@@ -81,6 +89,7 @@ class CountyStatus:
             ],
             "by_source": self.by_source,
             "areas": [asdict(area) for area in self.areas],
+            "segmenters": list(self.segmenters),
             "last_run": self.last_run,
             "parcel_copy": self.parcel_copy,
         }
@@ -99,6 +108,7 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
             Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
             for row in conn.execute(AREAS, where)
         ),
+        segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
         last_run=None if last_run is None else _summary(last_run),
         parcel_copy=None
         if copy is None

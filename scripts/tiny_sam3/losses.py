@@ -17,8 +17,6 @@ from tiny_sam3.truth import Truth
 
 # Queries drawn of a row in a step; more things than this share the steps by chance.
 _DRAWN = 24
-# Found where nothing is, so many pixels are as bad as half of all.
-_MANY_PX = 100
 
 
 def map_loss(

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
-from affine import Affine
+import torch
+from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import shapes
 from shapely import STRtree
 from shapely.geometry import shape
+from torch.nn import functional
 
 from detection.chip import Chip
+from detection.imagery.frame import Frame, PixelWindow
 from detection.labels import Label
+from detection.scene import scene_of
+from detection.segmenters.protocol import Mask
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.vectorize import outlines
 from tiny_sam3.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
@@ -29,7 +34,8 @@ ABSENT = (
 )  # fmt: skip
 # The plan's cells: chips overlap, and each lot is looked at in the middle of one.
 _CELL_PX, _MARGIN_PX = 672, 168
-_GSD_M = 0.3
+_FRAME = Frame("EPSG:26916", 0.3)
+_WINDOW = PixelWindow(0, 0, CHIP_PX, CHIP_PX)
 _FOUND_IOU = 0.5
 _FALSE_IOU = 0.1
 
@@ -89,8 +95,8 @@ def _cells(place: Neighbourhood) -> Iterator[tuple[int, int]]:
 def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: Measured) -> None:
     pixels = chip_at(place.rgb, top, left)
     chip = Chip(
-        pixels, np.ones((CHIP_PX, CHIP_PX), bool), Affine(_GSD_M, 0, 0, 0, -_GSD_M, 0),
-        CRS.from_epsg(26916), ("red", "green", "blue"),
+        pixels, np.ones((CHIP_PX, CHIP_PX), bool), _FRAME.transform(_WINDOW),
+        CRS.from_user_input(_FRAME.crs), ("red", "green", "blue"),
     )  # fmt: skip
     labels = [Label(name, PHRASES[name][-1], "continuous", 4.0) for name in STUFF]
     labels += [Label(name, PHRASES[name][1], "discrete", 4.0) for name in THINGS]
@@ -105,18 +111,28 @@ def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: 
         mine = [mask for mask in masks if mask.label is label]
         said = np.zeros_like(middle)
         for mask in mine:
-            said |= mask.pixels
+            said |= _pixels(mask)
         count = total.of[label.name]
         plane = place.things if label.name in THINGS else place.stuff
         true = plane[label.name][window]
         count.shared += int((said & (true > 0) & on_lots).sum())
         count.either += int(((said | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
-            objects = [o.polygon for mask in mine for o in outlines(mask, chip)]
+            objects = list(outlines(mine, scene_of(chip, _FRAME, _WINDOW)).polygons) if mine else []
             _count_things(objects, true, chip, count)
     for label in absent:
         total.asked_in_vain += 1
-        total.said_nothing += not any(m.pixels.any() for m in masks if m.label is label)
+        total.said_nothing += not any((m.field > 0).any() for m in masks if m.label is label)
+
+
+def _pixels(mask: Mask) -> NDArray[np.bool_]:
+    """Where a mask is, on the chip's pixels."""
+    whole = np.full(mask.cells, -1.0, np.float32)
+    height, width = mask.field.shape
+    whole[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field
+    field = torch.from_numpy(whole)[None, None]
+    fine = functional.interpolate(field, (CHIP_PX, CHIP_PX), mode="bilinear")
+    return (fine[0, 0] > 0).numpy()
 
 
 def _count_things(

@@ -14,6 +14,7 @@ def test_the_sample_county_from_nothing(fresh: User) -> None:
     first = fresh.run("batch")
 
     assert "synthetic" in first.stdout
+    assert "Found by spectral-2, a baseline without weights beside SAM3" in first.stdout
     compared = re.search(r"\(([+-][\d.]+) %\); median error of a lot ([\d.]+) %", first.stdout)
     assert compared, first.stdout
     assert abs(float(compared[1])) < 15

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import shapely
 from shapely import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
 from detection.results import ChipInfo, Detection, LotResult
@@ -170,7 +171,7 @@ class _Known:
     """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
 
     reviewed_live: list[Live]
-    reviewed_forms: list[tuple[str, MultiPolygon]]
+    reviewed_forms: list[tuple[str, BaseGeometry]]
     unreviewed: dict[str, Live]
 
 
@@ -259,16 +260,23 @@ def _read_known(conn: Connection, property_fk: int) -> _Known:
         if not row.is_reviewed:
             known.unreviewed[row.fingerprint] = live
             continue
-        known.reviewed_forms.append((live.label, live.geometry))
+        known.reviewed_forms.extend((live.label, form) for form in _forms(live.geometry))
         if row.state != "rejected":
             known.reviewed_live.append(live)
     if known.reviewed_forms:
         for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
-            known.reviewed_forms.append((row.label, shapely.from_wkb(row.geom)))
+            geometry = shapely.from_wkb(row.geom)
+            known.reviewed_forms.extend((row.label, form) for form in _forms(geometry))
     return known
 
 
-def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, MultiPolygon]]) -> bool:
+def _forms(geometry: BaseGeometry) -> list[BaseGeometry]:
+    """An outline, and each of its pieces: runs find a lawn before and behind a house as two."""
+    pieces = list(shapely.get_parts(geometry))
+    return [geometry, *pieces] if len(pieces) > 1 else [geometry]
+
+
+def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, BaseGeometry]]) -> bool:
     return any(
         finding.label == label
         and finding.geometry.intersects(geometry)

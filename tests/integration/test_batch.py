@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,50 @@ def test_a_property_that_changes_meanwhile_is_looked_at_again(
     assert report.processed
     assert batch().status.by_state.keys() <= {("done", "measured"), ("done", "nothing_found"),
                                               ("no_imagery", "missing")}  # fmt: skip
+
+
+def test_after_the_first_chips_it_says_how_long_it_will_take(
+    county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_module, "CHUNK", {"file": 5})
+    telling = Telling()
+    settings = Settings(database_url=database.url, home=tmp_path)
+    run_batch(Order("little", registry=county), settings, telling)
+    [first] = [said for said in telling.said if "left" in said]
+    assert re.fullmatch(
+        r"\w+, float32: .+ chips? a second with 3 prompts; about \d+ chips?, .+ left", first
+    ) or re.fullmatch(r"\w+, float32: \d+ s a chip with 3 prompts; .+ left", first)
+
+
+def test_what_a_county_says_of_its_lines_and_labels_is_heeded(
+    county: Path, database: Database, tmp_path: Path
+) -> None:
+    """The same lots, drawn six metres off and moved back, measure the same."""
+    lots = geopandas.read_file(county.parent / "county/parcels.gpkg")
+    there = lots.estimate_utm_crs()
+    off = lots.to_crs(there)
+    off["geometry"] = off.translate(4.0, -5.0)
+    off.to_crs(lots.crs).to_file(tmp_path / "off.gpkg")
+    leads = tmp_path / "leads.csv"
+    leads.write_text("\n".join(["property_id,parcel_id", *(f"{i},{i}" for i in lots["parcel_id"])]))
+    imagery = f'imagery: {{path: "{county.parent}/county/imagery/*.tif"}}'
+    entry = f"{imagery}, properties: {leads}"
+    (tmp_path / "registry.yaml").write_text(
+        "counties:\n"
+        f"  drawn: {{path: {county.parent}/county/parcels.gpkg, {entry}}}\n"
+        f"  moved: {{path: off.gpkg, {entry}}}\n"
+        f"  back: {{path: off.gpkg, lot_offset_m: [-4, 5], {entry}}}\n"
+        f"  large: {{path: off.gpkg, lot_offset_m: [-4, 5], {entry},"
+        " labels: {lawn: {min_area_m2: 5000}, shed: garden shed}}\n"
+    )
+    lawn_m2 = {}
+    for name in ("drawn", "moved", "back", "large"):
+        settings = Settings(database_url=database.url, home=tmp_path)
+        order = Order(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
+        report = run_batch(order, settings)
+        assert report.exit_code == 0
+        [area] = report.status.areas
+        lawn_m2[name] = area.area_m2
+    assert lawn_m2["back"] == pytest.approx(lawn_m2["drawn"], rel=1e-3)
+    assert lawn_m2["moved"] < 0.97 * lawn_m2["drawn"]
+    assert lawn_m2["large"] < 0.5 * lawn_m2["drawn"]

@@ -16,7 +16,6 @@ from detection.imagery.local import LocalImagery
 from detection.labels import LABELS, Label
 from detection.results import LotResult
 from detection.sample import SampleCounty, generate
-from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import file_sha256
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, polygonal
@@ -33,7 +32,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> SampleCounty:
 
 
 @pytest.fixture(scope="module")
-def seen(county: SampleCounty, monkeypatch_module: pytest.MonkeyPatch) -> dict[str, LotResult]:
+def seen(county: SampleCounty) -> dict[str, LotResult]:
     """What the tiny SAM3 says of each lot, by parcel id."""
     parcels = geopandas.read_file(county.parcels)
     lots = [
@@ -41,17 +40,9 @@ def seen(county: SampleCounty, monkeypatch_module: pytest.MonkeyPatch) -> dict[s
         for lot in parcels.geometry
     ]
     segmenter = build_segmenter("sam3-tiny")
-    # The labels that are asked need not be those that are known by default.
-    monkeypatch_module.setattr(Sam3, "labels", ("lawn", "roof", "pool", "trampoline"))
     asked = [LABELS["lawn"], ROOF, POOL, VAIN]
     results = Detector(segmenter).detect(lots, LocalImagery(county.imagery), asked)
     return dict(zip(parcels["parcel_id"], results, strict=True))
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module() -> pytest.MonkeyPatch:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 @pytest.fixture(scope="module")

@@ -39,8 +39,8 @@ def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> 
             row = int((y - chip.transform.f) / chip.transform.e)
             if 0 <= row < chip.height and 0 <= column < chip.width:
                 points += 1
-                hits += bool((tree.field[row, column] > 0))
-                green += bool((vegetation.field[row, column] > 0))
+                hits += bool(tree.field[row, column] > 0)
+                green += bool(vegetation.field[row, column] > 0)
     assert points > 3000
     # Measured: 0.95 green, 0.74 tree. Dark smooth street trees are what it takes for lawn.
     assert green / points > 0.90

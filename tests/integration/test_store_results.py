@@ -23,6 +23,7 @@ from lots import (
     states,
     write_lot,
 )
+from shapely import MultiPolygon
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -261,6 +262,30 @@ def test_a_tree_that_a_person_called_a_lawn_is_not_found_as_a_tree_again(conn: C
     both = found(finding(LAWN, "tree"), finding(LAWN, "lawn"))
     assert write_lot(conn, begin(conn), lot_id, lot(), both).suppressed == 2
     assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
+
+
+def test_pieces_of_what_a_person_drew_in_one_are_decided_each(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
+    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+    [lawn] = detections(conn, lot_id)
+    reviews.edit(conn, lawn.id, "ann", MultiPolygon([*front.geoms, *back.geoms]))
+    again = found(finding(front), finding(back), finding(LAWN))
+    assert write_lot(conn, begin(conn), lot_id, lot(), again).suppressed == 3
+    assert states(conn, lot_id) == ["accepted"]
+    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(front) + area_m2(back))
+
+
+def test_front_and_back_lawn_are_reviewed_each_for_itself(conn: Connection) -> None:
+    [lot_id] = queue(conn)
+    front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
+    both = found(finding(front), finding(back))
+    write_lot(conn, begin(conn), lot_id, lot(), both)
+    reviews.reject(conn, detections(conn, lot_id)[0].id, "ann")
+    again = write_lot(conn, begin(conn), lot_id, lot(), both)
+    assert (again.kept, again.suppressed, again.new) == (1, 1, 0)
+    assert states(conn, lot_id) == ["rejected", "proposed"]
+    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(back))
 
 
 def test_what_was_restored_or_accepted_is_not_superseded(conn: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,17 +15,11 @@ from pyproj import CRS
 from rasters import LEFT, TOP, boundary, chip, frame, noise
 from shapely.geometry.base import BaseGeometry
 
-from detection.chips import (
-    CELL_PX,
-    CHIP_PX,
-    CONTEXT_PX,
-    MARGIN_PX,
-    MAX_SIDE_PX,
-    chip_window,
-    plan_chips,
-)
+from detection.chips import MAX_CHIPS, ChipPlan, Unplanned, chip_windows
+from detection.chips import plan_chips as plan_chips_of
+from detection.clip import LotLines
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
-from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
+from detection.imagery.frame import Frame, PixelWindow, is_metric, union, utm_crs
 from parcels.boundary import Boundary
 from parcels.crs import from_wgs84
 from parcels.measure import area_m2
@@ -128,10 +123,74 @@ class TestFrame:
         assert not is_metric(CRS.from_epsg(3857), *memphis)
         assert not is_metric(CRS.from_epsg(4326), *memphis)
 
+    @pytest.mark.parametrize(
+        ("pixel_m", "gsd_m", "count"),
+        [(0.1, 0.3, 3), (0.075, 0.3, 4), (0.5, 0.9, 1), (0.5, 0.1, 1), (0.6, 1.2, 2)],
+    )
+    def test_whole_pixels_side_by_side(self, pixel_m: float, gsd_m: float, count: int) -> None:
+        assert Frame("EPSG:32616", pixel_m).pixels_in(gsd_m) == count
+
     def test_there_and_back(self) -> None:
         square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
         again = frame().from_lonlat(frame().to_lonlat(square))
         assert again.equals_exact(square, 1e-6)
+
+
+SIDE_PX = 1008  # so a cell is 882 pixels, with a margin of 63
+
+
+def plan_chips(
+    lots: Sequence[Boundary], imagery: Everywhere, gsd_m: float | None = None
+) -> tuple[list[ChipPlan], dict[int, Unplanned]]:
+    return plan_chips_of(lots, imagery, SIDE_PX, gsd_m)
+
+
+windows = st.builds(
+    PixelWindow,
+    st.integers(-(10**6), 10**6),
+    st.integers(-(10**6), 10**6),
+    st.integers(1, 2500),
+    st.integers(1, 2500),
+)
+
+
+class TestChipsOfALot:
+    @given(windows, st.sampled_from([16, 128, 512, 1008]))
+    def test_they_hold_it(self, needed: PixelWindow, side_px: int) -> None:
+        chips = chip_windows(needed, side_px)
+        if chips:
+            assert union(chips).holds(needed)
+            assert len(chips) == 1 or not any(one.holds(needed) for one in chips)
+        else:
+            assert max(needed.width, needed.height) > 2 * side_px
+
+    @given(windows, st.sampled_from([128, 512, 1008]))
+    def test_they_lie_on_one_grid_and_overlap_by_an_eighth(
+        self, needed: PixelWindow, side_px: int
+    ) -> None:
+        chips = chip_windows(needed, side_px)
+        cell = side_px * 7 // 8
+        assert {(one.width, one.height) for one in chips} <= {(side_px, side_px)}
+        columns, rows = {one.column for one in chips}, {one.row for one in chips}
+        assert all((start + side_px // 16) % cell == 0 for start in columns | rows)
+        assert len(set(chips)) == len(chips) == len(columns) * len(rows)
+        for starts in (columns, rows):
+            assert not starts or max(starts) - min(starts) == (len(starts) - 1) * cell
+
+    def test_one_chip_while_the_middles_holds_it(self) -> None:
+        assert chip_windows(PixelWindow(-63, 0, 1008, 100), 1008) == (
+            PixelWindow(-63, -63, 1008, 1008),
+        )
+        assert chip_windows(PixelWindow(-64, 0, 1008, 100), 1008) == (
+            PixelWindow(-945, -63, 1008, 1008),
+            PixelWindow(-63, -63, 1008, 1008),
+        )
+
+    def test_there_is_a_most(self) -> None:
+        cell = 882
+        assert len(chip_windows(PixelWindow(0, 0, 8 * cell, 8 * cell), 1008)) == MAX_CHIPS == 64
+        assert chip_windows(PixelWindow(0, 0, 8 * cell + 64, 8 * cell), 1008) == ()
+        assert len(chip_windows(PixelWindow(0, 0, 64 * cell, 10), 1008)) == 64
 
 
 class TestPlan:
@@ -140,46 +199,42 @@ class TestPlan:
         plans, unplanned = plan_chips(lots, Everywhere())
         assert [plan.lots for plan in plans] == [(0, 1, 2, 3)]
         assert unplanned == {}
-        assert (plans[0].window.width, plans[0].window.height) == (CHIP_PX, CHIP_PX)
+        [window] = plans[0].windows
+        assert (window.width, window.height) == (SIDE_PX, SIDE_PX)
 
     @given(st.permutations(range(6)), st.integers(1, 6))
-    def test_a_lots_chip_does_not_depend_on_the_others(self, order: list[int], count: int) -> None:
-        places = [(0, 0), (300, 40), (310, 900), (1500, 20), (333, 333), (7, 900)]
+    def test_a_lots_chips_do_not_depend_on_the_others(self, order: list[int], count: int) -> None:
+        places = [(0, 0), (300, 40), (310, 900), (1500, 20), (430, 333), (7, 900)]
         chosen = [places[i] for i in order[:count]]
         plans, _ = plan_chips([lot(*place) for place in chosen], Everywhere())
-        planned = {chosen[index]: plan.window for plan in plans for index in plan.lots}
+        planned = {chosen[index]: plan.windows for plan in plans for index in plan.lots}
         assert len(planned) == count
         for place in chosen:
             [alone] = plan_chips([lot(*place)], Everywhere())[0]
-            assert planned[place] == alone.window
+            assert planned[place] == alone.windows
 
-    @given(
-        st.integers(-(10**6), 10**6),
-        st.integers(-(10**6), 10**6),
-        st.integers(1, 1200),
-        st.integers(1, 1200),
-    )
-    def test_a_chip_holds_its_lot_with_context(
-        self, column: int, row: int, width: int, height: int
-    ) -> None:
-        lot_window = PixelWindow(column, row, width, height)
-        assert chip_window(lot_window).holds(lot_window.grown(CONTEXT_PX))
+    def test_a_lot_has_five_metres_round_it(self) -> None:
+        [plan], _ = plan_chips([lot(10, 10, side_m=30)], Everywhere())
+        corner = frame().window_over((LEFT, TOP, LEFT, TOP))
+        # Projected there and back, an edge may come to lie a hair in the next pixel.
+        assert plan.within.holds(PixelWindow(corner.column + 10, corner.row + 10, 80, 80))
+        assert max(plan.within.width, plan.within.height) <= 82
 
-    def test_a_lot_that_fits_no_cell_has_a_chip_of_its_own(self) -> None:
-        size_px = CELL_PX + 2 * MARGIN_PX - 2 * CONTEXT_PX + 1
-        own = chip_window(PixelWindow(5, 6, size_px, 40))
-        assert own == PixelWindow(5, 6, size_px, 40).grown(MARGIN_PX)
-        plans, _ = plan_chips([lot(0, 0), lot(0, 0, side_m=500)], Everywhere())
-        assert [plan.lots for plan in plans] == [(0,), (1,)]
-        assert plans[1].window.width == 1000 + 2 * MARGIN_PX
+    def test_a_lot_is_looked_for_where_the_imagery_shows_it(self) -> None:
+        imagery = Everywhere()
+        [plan], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX)
+        [moved], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX, None, LotLines((7.5, -3.0)))
+        assert moved.within.column == plan.within.column + 15
+        assert moved.within.row == plan.within.row + 6
 
     def test_a_lot_too_large_is_refused(self) -> None:
-        side_m = (MAX_SIDE_PX - 2 * MARGIN_PX) / 2
-        plans, unplanned = plan_chips([lot(0, 0, side_m + 1), lot(0, 0, side_m - 1)], Everywhere())
+        plans, unplanned = plan_chips([lot(0, 0, 9 * 441), lot(0, 0, 6 * 441)], Everywhere())
         assert [plan.lots for plan in plans] == [(1,)]
+        assert len(plans[0].windows) == 49
         assert unplanned[0].status == "failed"
         assert unplanned[0].reason == "too_large"
-        assert "larger than 3,000 m across (6000 px at 0.5 m)" in unplanned[0].detail
+        assert "needs more than 64 chips of 504 m (1008 px at 0.5 m)" in unplanned[0].detail
+        assert "chip_gsd_m" in unplanned[0].detail
 
     @pytest.mark.parametrize("bounds", [(-179, -80, 179, 80), (-87, -5, 3, 5)])
     def test_a_lot_round_the_world_is_too_large(
@@ -190,6 +245,36 @@ class TestPlan:
             [Boundary(world, "lot", area_m2(world), "point", "a test")], Everywhere()
         )
         assert unplanned[0].reason == "too_large"
+
+    @pytest.mark.parametrize(
+        ("gsd_m", "pixel_m", "side_px"),
+        [
+            (None, 0.5, 1008),
+            (0.5, 0.5, 1008),
+            (0.3, 0.5, 608),  # 604.8, in whole sixteenths
+            (0.9, 0.5, 1808),  # 1814.4: less than twice as fine is left to the network
+            (1.0, 1.0, 1008),
+            (1.6, 1.5, 1072),  # 1075.2
+        ],
+    )
+    def test_what_the_segmenter_is_to_see(
+        self, gsd_m: float | None, pixel_m: float, side_px: int
+    ) -> None:
+        [plan], _ = plan_chips([lot(0, 0)], Everywhere(), gsd_m)
+        assert plan.frame.gsd_m == pixel_m
+        assert (plan.frame.x_origin, plan.frame.y_origin) == (frame().x_origin, frame().y_origin)
+        assert plan.windows[0].width == side_px
+
+    def test_imagery_that_is_far_too_coarse_is_said_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(3):
+            plan_chips([lot(0, 0), lot(9000, 0)], Everywhere(), 0.5 / 4)
+        assert not caplog.records
+        for _ in range(3):
+            plan_chips([lot(0, 0), lot(9000, 0)], Everywhere(), 0.12)
+        [record] = caplog.records
+        assert "has 0.5 m a pixel, but the segmenter is to see 0.12 m" in record.message
 
     def test_a_lot_without_imagery_stops_no_other(self) -> None:
         imagery = Everywhere(NoImagery("missing", "none there"))

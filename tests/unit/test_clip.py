@@ -1,26 +1,53 @@
-"""What of an object counts for a lot: belongs, shared, trimmed."""
+"""What of an object counts for a lot: belongs, shared, trimmed; and lot lines that lie wrong."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import PIXEL_M, chip, frame
+from rasters import frame
+from scenes import mask_of, meadow, scene
 from shapely import MultiPolygon, Polygon, affinity, box
+from shapely.geometry.base import BaseGeometry
 
-from detection.clip import LINE_TOLERANCE_M, MIN_PART_M2, Part, parts_on_lot
-from detection.labels import Kind, Label
-from detection.segmenters.protocol import Mask
+from detection.clip import MIN_PART_M2, LotLines, Parts, continuous_parts, discrete_parts
+from detection.labels import Kind
 from detection.vectorize import outlines
+from parcels import Boundary
 
 LEFT_LOT = MultiPolygon([box(0, 0, 20, 40)])
 RIGHT_LOT = MultiPolygon([box(20, 0, 40, 40)])
+TOLERANCE_M = LotLines().tolerance_m
+
+
+@dataclass
+class Part:
+    index: int
+    relation: str
+    measured: BaseGeometry
+    inside: BaseGeometry
+
+
+def parts_on(
+    things: list[Polygon], lot: MultiPolygon, kind: Kind, unit_m: float = 1.0
+) -> list[Part]:
+    objects, lots = np.array(things, dtype=object), np.array([lot], dtype=object)
+    of_lot = np.zeros(len(objects), dtype=np.intp)
+    found: Parts = (
+        discrete_parts(objects, lots, of_lot, TOLERANCE_M, unit_m)
+        if kind == "discrete"
+        else continuous_parts(objects, lots, of_lot, unit_m)
+    )
+    rows = zip(found.objects, found.relations, found.measured, found.inside, strict=True)
+    return [Part(int(index), *row) for index, *row in rows]
 
 
 def one(thing: Polygon, lot: MultiPolygon, kind: Kind, unit_m: float = 1.0) -> Part | None:
-    parts = parts_on_lot([thing], lot, kind, unit_m)
+    parts = parts_on([thing], lot, kind, unit_m)
     assert len(parts) <= 1
     return parts[0] if parts else None
 
@@ -29,14 +56,24 @@ class TestContinuous:
     def test_inside_it_belongs(self) -> None:
         lawn = box(2, 2, 18, 30)
         part = one(lawn, LEFT_LOT, "continuous")
-        assert part is not None
-        assert (part.index, part.relation, part.measured) == (0, "belongs", lawn)
-        assert part.inside.equals(lawn)
+        assert part == Part(0, "belongs", lawn, lawn)
 
     def test_up_to_the_line_it_belongs(self) -> None:
         part = one(box(0, 0, 20, 10), LEFT_LOT, "continuous")
         assert part is not None
         assert part.relation == "belongs"
+
+    def test_over_the_line_by_a_rounding_it_belongs_whole(self) -> None:
+        lawn = box(0, 0, 20 + 1e-7, 10)
+        part = one(lawn, LEFT_LOT, "continuous")
+        assert part == Part(0, "belongs", lawn, lawn)
+
+    def test_over_the_line_by_a_rounding_it_is_one_whole_thing(self) -> None:
+        small = box(19.5, 2, 20 + 1e-7, 2.5)  # under MIN_PART_M2, and no sliver
+        assert one(small, LEFT_LOT, "continuous") == Part(0, "belongs", small, small)
+        # Its back lies outside by less than a rounding, and parts what is inside.
+        arms = box(10, 0, 20, 10).union(box(10, 20, 20, 30)).union(box(20 - 1e-9, 0, 20 + 1e-7, 30))
+        assert one(arms, LEFT_LOT, "continuous") == Part(0, "belongs", arms, arms)
 
     def test_across_the_line_it_is_trimmed(self) -> None:
         part = one(box(10, 10, 30, 20), LEFT_LOT, "continuous")
@@ -50,7 +87,14 @@ class TestContinuous:
         left, right = (one(lawn, lot, "continuous") for lot in (LEFT_LOT, RIGHT_LOT))
         assert left is not None
         assert right is not None
-        assert left.measured.area + right.measured.area == pytest.approx(lawn.area, rel=1e-6)
+        assert left.measured.area + right.measured.area == pytest.approx(lawn.area, rel=1e-9)
+
+    def test_front_and_back_are_two_parts(self) -> None:
+        round_the_house = box(10, 0, 30, 40).difference(box(10, 12, 22, 25))
+        front, back = parts_on([round_the_house], LEFT_LOT, "continuous")
+        assert {front.relation, back.relation} == {"trimmed"}
+        assert sorted([front.measured.area, back.measured.area]) == [120, 150]
+        assert front.index == back.index == 0
 
     def test_a_sliver_is_the_lines_own_inaccuracy(self) -> None:
         length = 10.0
@@ -58,6 +102,9 @@ class TestContinuous:
         just_more = box(20 - 1.01 * MIN_PART_M2 / length, 0, 30, length)
         assert one(just_less, LEFT_LOT, "continuous") is None
         assert one(just_more, LEFT_LOT, "continuous") is not None
+
+    def test_a_small_thing_inside_is_no_sliver(self) -> None:
+        assert one(box(2, 2, 2.5, 2.5), LEFT_LOT, "continuous") is not None
 
     def test_the_sliver_is_measured_in_metres(self) -> None:
         feet = 0.3048
@@ -74,14 +121,12 @@ class TestContinuous:
 
     def test_both_parts_of_a_lot_count(self) -> None:
         lot = MultiPolygon([box(0, 0, 10, 10), box(20, 0, 30, 10)])
-        part = one(box(5, 0, 25, 10), lot, "continuous")
-        assert part is not None
-        assert part.measured.geom_type == "MultiPolygon"
-        assert part.measured.area == 100
+        parts = parts_on([box(5, 0, 25, 10)], lot, "continuous")
+        assert [part.measured.area for part in parts] == [50, 50]
 
 
 class TestDiscrete:
-    @pytest.mark.parametrize("off_m", [0.0, 1.0, LINE_TOLERANCE_M])
+    @pytest.mark.parametrize("off_m", [0.0, 1.0, TOLERANCE_M])
     def test_a_lot_line_a_metre_off_shaves_no_roof(self, off_m: float) -> None:
         roof = box(20 - 10 + off_m, 10, 20 + off_m, 22)  # it sticks out to the right
         part = one(roof, LEFT_LOT, "discrete")
@@ -126,6 +171,12 @@ class TestDiscrete:
         lot = MultiPolygon([box(0, 0, 40, 40).difference(box(10, 10, 30, 30))])
         assert one(box(15, 15, 25, 25), lot, "discrete") is None
 
+    def test_each_object_is_taken_to_its_own_lot(self) -> None:
+        roofs = np.array([box(2, 2, 12, 12), box(25, 2, 35, 12), box(25, 2, 35, 12)])
+        lots = np.array([LEFT_LOT, RIGHT_LOT])
+        found = discrete_parts(roofs, lots, np.array([0, 0, 1]), TOLERANCE_M)
+        assert found.objects.tolist() == [0, 2]
+
 
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
 class TestEveryKind:
@@ -141,32 +192,41 @@ class TestEveryKind:
         assert part.inside.geom_type == "Polygon"
         assert part.inside.area == 100
 
+    def test_two_overlaps_and_a_touch_too(self, kind: Kind) -> None:
+        back = box(26, 2, 30, 38)
+        arms = [box(10, 2, 28, 8), box(10, 32, 28, 38), box(20, 15, 28, 20)]
+        parts = parts_on([shapely.union_all([back, *arms])], LEFT_LOT, kind)
+        assert sum(part.inside.area for part in parts) == 120
+        assert all(part.inside.is_valid for part in parts)
+
     def test_no_objects(self, kind: Kind) -> None:
-        assert parts_on_lot([], LEFT_LOT, kind) == []
+        assert parts_on([], LEFT_LOT, kind) == []
 
     def test_indexes_are_the_objects(self, kind: Kind) -> None:
         things = [box(50, 0, 60, 9), box(2, 2, 8, 8), box(60, 0, 70, 9), box(2, 20, 8, 28)]
-        parts = parts_on_lot(things, LEFT_LOT, kind)
+        parts = parts_on(things, LEFT_LOT, kind)
         assert [part.index for part in parts] == [1, 3]
         assert [part.measured for part in parts] == [things[1], things[3]]
 
 
-def test_lot_lines_along_pixels_leave_no_needles() -> None:
-    """Lots that follow the pixels' edges but for a rounding: the parts are valid in degrees."""
-    rng = np.random.default_rng(5)
-    pixels = np.kron(rng.random((40, 40)) < 0.55, np.ones((5, 5))).astype(bool)
-    picture = chip(np.ones((1, *pixels.shape), np.uint8))
-    label = Label("lawn", "grass", "continuous", 0.0)
-    things = [o.polygon for o in outlines(_mask(label, pixels), picture)]
-    left, _, _, top = picture.bounds
-    parts = []
-    for x in range(0, 100, 20):
-        for y in range(0, 80, 40):
-            lot = box(left + x, top - y - 40, left + x + 18, top - y)
-            rounded = frame().from_lonlat(frame().to_lonlat(MultiPolygon([lot])))
-            parts += parts_on_lot(things, rounded, "continuous")
-    assert len(parts) > 50
-    assert all(frame().to_lonlat(part.measured).is_valid for part in parts)
+class TestLotLines:
+    def test_lots_move_east_and_north(self) -> None:
+        [moved] = LotLines((3.0, -2.0)).moved(np.array([LEFT_LOT]))
+        assert moved.bounds == (3, -2, 23, 38)
+
+    def test_by_metres_where_the_crs_is_in_feet(self) -> None:
+        [moved] = LotLines((3.048, 0.0)).moved(np.array([LEFT_LOT]), unit_m=0.3048)
+        assert moved.bounds == pytest.approx((10, 0, 30, 40))
+
+    def test_circles_round_points_stay_and_so_do_lots_without_an_offset(self) -> None:
+        boundaries = [
+            Boundary(LEFT_LOT, source, 800.0, "point", "a test") for source in ("lot", "buffer_30m")
+        ]
+        shapes = np.array([LEFT_LOT, LEFT_LOT])
+        lot, circle = LotLines((3.0, -2.0)).on_imagery(boundaries, shapes)
+        assert lot.bounds == (3, -2, 23, 38)
+        assert circle is LEFT_LOT
+        assert LotLines().on_imagery(boundaries, shapes)[0] is LEFT_LOT
 
 
 @given(
@@ -177,30 +237,32 @@ def test_lot_lines_along_pixels_leave_no_needles() -> None:
 )
 @settings(max_examples=60)
 def test_the_parts_on_lots_that_tile_a_block_add_up_to_it(
-    seed: int, lots: int, turn_degrees: float, share: float
+    seed: int, count: int, turn_degrees: float, share: float
 ) -> None:
-    """Random masks over a random partition: nothing is lost or counted twice but slivers."""
-    rng = np.random.default_rng(seed)
-    blocks = rng.random((8, 8)) < share
-    pixels = np.kron(blocks, np.ones((6, 6))).astype(bool)
-    picture = chip(np.ones((1, *pixels.shape), np.uint8))
-    label = Label("lawn", "grass", "continuous", 0.0)
-    things = [o.polygon for o in outlines(_mask(label, pixels), picture)]
-    left, bottom, right, top = picture.bounds
+    """Random fields over a random partition: nothing is lost or counted twice but slivers."""
+    place = scene()
+    things = outlines([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
+    left, bottom, right, top = place.frame.bounds(place.window)
     centre = ((left + right) / 2, (bottom + top) / 2)
-    block = affinity.rotate(box(left - 30, bottom - 30, right + 30, top + 30), turn_degrees, centre)
-    points = shapely.MultiPoint(rng.uniform((left, bottom), (right, top), (lots, 2)))
+    block = affinity.rotate(box(left - 60, bottom - 60, right + 60, top + 60), turn_degrees, centre)
+    points = shapely.MultiPoint(
+        np.random.default_rng(seed).uniform((left, bottom), (right, top), (count, 2))
+    )
     cells = shapely.get_parts(shapely.voronoi_polygons(points, extend_to=block))
-    partition = [MultiPolygon([cell]) for cell in cells] or [MultiPolygon([block])]
-    parts = [part for lot in partition for part in parts_on_lot(things, lot, "continuous")]
-    # A sliver that is left out is below MIN_PART_M2; each lot can leave out a few.
-    crossed = sum(len(things) for _ in partition)
-    whole = pixels.sum() * PIXEL_M**2
-    found = sum(part.measured.area for part in parts)
-    assert whole - MIN_PART_M2 * crossed <= found <= whole * (1 + 1e-9)
-    kept = shapely.union_all([part.measured for part in parts]) if parts else Polygon()
+    lots = np.array([MultiPolygon([cell]) for cell in cells] or [MultiPolygon([block])])
+    objects = np.tile(things, len(lots))
+    parts = continuous_parts(objects, lots, np.repeat(np.arange(len(lots)), len(things)))
+    whole = shapely.area(things).sum()
+    found = shapely.area(parts.measured).sum()
+    slivers = [
+        piece.area
+        for thing in things
+        for lot in lots
+        for piece in shapely.get_parts(thing.intersection(lot))
+        if piece.area < MIN_PART_M2 and not lot.covers(thing)
+    ]
+    assert found == pytest.approx(whole - sum(slivers), rel=1e-6)
+    kept = shapely.union_all(parts.measured) if len(parts) else Polygon()
     assert kept.area == pytest.approx(found, rel=1e-6, abs=1e-6)  # no place is counted twice
-
-
-def _mask(label: Label, pixels: np.ndarray) -> Mask:
-    return Mask(label, pixels, np.ones(pixels.shape, np.float32))
+    lonlat = frame().to_lonlat(parts.measured)
+    assert shapely.is_valid(lonlat).mean() >= 0.99

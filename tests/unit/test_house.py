@@ -58,7 +58,7 @@ def test_readme_and_makefile_name_the_variables_that_batch_reads() -> None:
     exported = re.search(r"^SETTINGS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert exported
     assert set(exported[1].split()) == reads
-    in_readme = set(re.findall(r"^\| `([A-Z_]+)=", README, re.MULTILINE))
+    in_readme = set(re.findall(r"^\| `([A-Z0-9_]+)=", README, re.MULTILINE))
     assert in_readme == reads
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import detection
-from detection import LABELS, DetectionError, choose_labels
+from detection import LABELS, DetectionError, Label, choose_labels
 from detection.errors import LabelError
+from detection.labels import label_in_words, read_labels, with_entries
+from detection.sample.truth import LABELS as IN_THE_SAMPLE
+from parcels.label_entry import LabelEntry
+from scripts.tiny_sam3.words import PHRASES
 
 
 def test_labels_come_in_the_order_asked_each_once() -> None:
@@ -19,19 +26,137 @@ def test_labels_come_in_the_order_asked_each_once() -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["grass"], "unknown label 'grass': choose from lawn, "), ([], "no label given: choose")],
+    [
+        (["grass"], r"unknown label 'grass': choose from lawn, .*--label \"grass=…\""),
+        ([], "no label given: choose"),
+    ],
 )
 def test_a_wrong_label_says_which_there_are(names: list[str], message: str) -> None:
     with pytest.raises(LabelError, match=message):
         choose_labels(names)
 
 
-def test_every_label_has_a_prompt_and_its_own_key() -> None:
+def test_the_labels_that_are_known() -> None:
+    assert set(LABELS) == set(IN_THE_SAMPLE)
     for key, label in LABELS.items():
         assert key == label.name
-        assert label.prompt
-        assert label.kind in ("discrete", "continuous")
+        assert label.prompt in PHRASES[key], "the tiny SAM3 was not trained on this prompt"
         assert label.min_area_m2 > 0
+    kinds = {label.kind: {k for k, v in LABELS.items() if v.kind == label.kind}
+             for label in LABELS.values()}  # fmt: skip
+    assert kinds["discrete"] == {"roof", "pool"}
+
+
+def test_the_page_on_labels_says_what_the_file_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
+    said = re.findall(
+        r"^\| `(\w+)` \| ([\w ]+) \| (continuous|discrete) \| (\d+) m² \|$", page, re.M
+    )
+    assert said == [
+        (label.name, label.prompt, label.kind, f"{label.min_area_m2:g}")
+        for label in LABELS.values()
+    ]
+
+
+def test_a_label_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        LABELS["lawn"].prompt = "moss"  # type: ignore[misc]  # what is tested
+    with pytest.raises(TypeError):
+        LABELS["moss"] = LABELS["lawn"]  # type: ignore[index]  # what is tested
+
+
+def test_a_known_label_keeps_what_is_not_said_of_it() -> None:
+    known = with_entries(LABELS, {"lawn": LabelEntry(prompt="dry grass")}, "here")
+    assert known["lawn"] == dataclasses.replace(LABELS["lawn"], prompt="dry grass")
+    known = with_entries(LABELS, {"pool": LabelEntry(min_area_m2=9)}, "here")
+    assert known["pool"] == dataclasses.replace(LABELS["pool"], min_area_m2=9.0)
+    assert {k: v for k, v in known.items() if k != "pool"} == {
+        k: v for k, v in LABELS.items() if k != "pool"
+    }
+
+
+def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
+    entries = {
+        "trampoline": LabelEntry(prompt="round backyard trampoline"),
+        "gravel": LabelEntry(prompt="gravel bed", kind="continuous", least_score=0.3),
+    }
+    known = with_entries(LABELS, entries, "here")
+    assert list(known) == [*LABELS, "trampoline", "gravel"]
+    assert known["trampoline"] == Label("trampoline", "round backyard trampoline", "discrete", 1.0)
+    assert known["gravel"] == Label("gravel", "gravel bed", "continuous", 1.0, 0.3)
+    with pytest.raises(LabelError, match=r"here: 'labels\.moat': has no prompt; write the words"):
+        with_entries(LABELS, {"moat": LabelEntry(kind="discrete")}, "here")
+
+
+def test_a_label_in_words() -> None:
+    assert label_in_words(" trampoline = round  backyard trampoline ") == {
+        "trampoline": LabelEntry(prompt="round backyard trampoline")
+    }
+    assert label_in_words("a=b=c")["a"].prompt == "b=c"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trampoline", "write a name and its prompt"),
+        ("=x", "'' is no name of a label"),
+        ("trampoline=", "'labels.trampoline.prompt': write in a few words"),
+        ("trampoline=a\0b", "'labels.trampoline.prompt': write in a few words"),
+        (f"trampoline={'x' * 201}", "'labels.trampoline.prompt': write in a few words"),
+        ("Trampoline=x", "'Trampoline' is no name of a label; write a-z, digits and '_'"),
+        ("../x=y", "'../x' is no name of a label"),
+        ("solar panel=x", "'solar panel' is no name of a label; write a-z, digits and '_', a"),
+        (f"{'x' * 41}=y", "is no name of a label"),
+        ("boundary_area=x", "is the name of another column of the exports"),
+    ],
+)
+def test_words_that_are_no_label(text: str, message: str) -> None:
+    with pytest.raises(LabelError, match=re.escape(message)) as caught:
+        label_in_words(text)
+    assert str(caught.value).startswith("label '")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lawn: {prompt: x}", "write the labels under 'labels:', and nothing beside it"),
+        ("labels: {}\nmore: 1", "write the labels under 'labels:', and nothing beside it"),
+        ("labels: [lawn]", "'labels': write a name and a prompt for each label"),
+        ("labels: {lawn: }", "'labels.lawn': write its prompt, or a mapping of prompt, kind"),
+        ("labels: {lawn: {prmpt: x}}", "'labels.lawn.prmpt' is not a key; did you mean 'prompt'?"),
+        ("labels: {lawn: {kind: soft}}", "'labels.lawn.kind': 'soft' is wrong; write discrete or"),
+        (
+            "labels: {lawn: {prompt: x, min_area_m2: -1}}",
+            "'labels.lawn.min_area_m2': -1 is wrong; write square metres, from 0 to 10,000",
+        ),
+        (
+            "labels: {lawn: {prompt: x, least_score: 1.5}}",
+            "'labels.lawn.least_score': 1.5 is wrong; write a number above 0 and below 1",
+        ),
+        (
+            "labels: {lawn: {prompt: x, simplify_share: .nan}}",
+            "'labels.lawn.simplify_share': nan is wrong; write a share from 0 to 0.1",
+        ),
+        ("labels: {lawn: {prompt: [x]}}", "'labels.lawn.prompt': a list is wrong; write in a few"),
+        ("labels: {lawn: {kind: discrete}}", "'labels.lawn': has no prompt; write the words"),
+        ("labels: {lawn: x, lawn: y}", "line 1: not valid YAML: 'lawn' is there twice; keep one"),
+        ("labels: {1: x}", "'labels': '1' is no name of a label"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_what_to_write(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "labels.yaml"
+    file.write_text(text)
+    with pytest.raises(LabelError) as caught:
+        read_labels(file)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{file}: {message}")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"labels\.yaml: there is no such file"):
+        read_labels(tmp_path / "labels.yaml")
 
 
 def test_the_public_names_are_these() -> None:

@@ -10,11 +10,21 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Geod
+from pyproj import CRS, Geod
 from shapely import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
+from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, areas_m2, buffer_m, iou, local_crs, on_earth, polygonal
+from parcels.measure import (
+    area_m2,
+    areas_beside_m2,
+    areas_m2,
+    buffer_m,
+    iou,
+    local_crs,
+    on_earth,
+    polygonal,
+)
 
 GEOD = Geod(ellps="WGS84")
 
@@ -208,3 +218,24 @@ def test_on_earth() -> None:
     shapes = [box(-180, -90, 180, 90), box(179, 0, 181, 1), box(0, 89, 1, 91), spike_to("inf"),
               Polygon(), None]  # fmt: skip
     assert on_earth(np.asarray(shapes, dtype=object)).tolist() == [True, *[False] * 5]
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y"),
+    [
+        ("EPSG:26916", 770_000, 3_890_000),  # the zone's edge, where its scale changes most
+        ("EPSG:32633", 165_000, 7_500_000),
+        ("EPSG:2274", 750_000, 300_000),  # feet
+    ],
+)
+def test_a_thing_beside_a_measured_one(crs: str, x: float, y: float) -> None:
+    projected = CRS.from_user_input(crs)
+    metre = 1 / projected.axis_info[0].unit_conversion_factor
+    known = box(x, y, x + 10 * metre, y + 10 * metre)
+    for east, north in [(0, 0), (1000, 0), (0, 1000), (-700, -700)]:
+        left, bottom = x + east * metre, y + north * metre
+        beside = box(left, bottom, left + 30 * metre, bottom + 20 * metre)
+        ground, ground_beside = to_wgs84(np.array([known, beside], dtype=object), projected)
+        [found] = areas_beside_m2(shapely.area([beside]), shapely.area([known]), areas_m2([ground]))
+        assert found == pytest.approx(geodesic_m2(ground_beside), rel=1e-4)
+        assert found != pytest.approx(shapely.area(beside), rel=1e-4)

@@ -10,6 +10,7 @@ import pytest
 from parcels import County, load_registry
 from parcels.county import USGS_NAIP_URL
 from parcels.errors import RegistryError
+from parcels.label_entry import LabelEntry
 
 ROOT = Path(__file__).parents[2]
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
@@ -70,6 +71,28 @@ def test_paths_are_taken_from_the_folder_of_the_file(
     assert county.properties == tmp_path / "../c.csv"
     monkeypatch.chdir(tmp_path)
     assert load_registry("registry.yaml").county("here").path == tmp_path / "a/lots.gpkg"
+
+
+def test_what_a_county_says_of_detection(tmp_path: Path) -> None:
+    county = entry(
+        tmp_path,
+        "path: x, lot_offset_m: [1.5, -2], line_tolerance_m: 2.5, "
+        "imagery: {path: y, chip_gsd_m: 0.3}, "
+        "labels: {trampoline: round  trampoline, lawn: {min_area_m2: 10}}",
+    )
+    assert (county.lot_offset_m, county.line_tolerance_m) == ((1.5, -2.0), 2.5)
+    assert county.imagery.chip_gsd_m == 0.3
+    assert county.labels == {
+        "trampoline": LabelEntry(prompt="round trampoline"),
+        "lawn": LabelEntry(min_area_m2=10),
+    }
+    silent = entry(tmp_path, "path: x")
+    assert (silent.lot_offset_m, silent.line_tolerance_m, silent.labels) == ((0, 0), None, {})
+
+
+def test_a_ground_sample_distance_alone_is_of_naip(tmp_path: Path) -> None:
+    imagery = entry(tmp_path, "path: x, imagery: {chip_gsd_m: 0.5}").imagery
+    assert (imagery.url, imagery.gsd_m, imagery.chip_gsd_m) == (USGS_NAIP_URL, 0.6, 0.5)
 
 
 def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
@@ -139,6 +162,16 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("url: 'https://me:pw@h/MapServer', layer: 0", "'url': carries a name or a password"),
         ("url: 'http://h/a b/MapServer', layer: 0", "'url': 'http://h/a b/MapServer' is no web ad"),
         ("url: 'http://[::1/MapServer', layer: 0", "'url': 'http://[::1/MapServer' is no web ad"),
+        ("path: x, lot_offset_m: [1, 2, 3]", "'lot_offset_m': write [east, north] in metres"),
+        ("path: x, lot_offset_m: [99, 0]", "'lot_offset_m': write [east, north] in metres, from -"),
+        ("path: x, lot_offset_m: 2", "'lot_offset_m': write [east, north] in metres"),
+        ("path: x, line_tolerance_m: -1", "'line_tolerance_m': -1 is wrong; write metres, from 0"),
+        ("path: x, imagery: {path: y, chip_gsd_m: 0}", "'imagery.chip_gsd_m': 0 is wrong; write m"),
+        ("path: x, labels: {lawn: {knd: x}}", "'labels.lawn.knd' is not a key; did you mean 'kin"),
+        ("path: x, labels: {lawn: {kind: x}}", "'labels.lawn.kind': 'x' is wrong; write discrete"),
+        ("path: x, labels: {A b: x}", "'labels': 'A b' is no name of a label; write a-z, digits"),
+        ("path: x, labels: {lawn: ''}", "'labels.lawn.prompt': write in a few words what is look"),
+        ("path: x, labels: [lawn]", "'labels': write a name and a prompt for each label, such as"),
         ('path: "a\\0b"', "'path': 'a\\x00b' is no path; remove the NUL"),
         ("path: x, imagery: {path: '/**'}", "'imagery.path': '/**' searches the whole machine"),
         ("path: x, imagery: {path: '/*/a.tif'}", "'imagery.path': '/*/a.tif' searches the whole"),

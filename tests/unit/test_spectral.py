@@ -256,7 +256,7 @@ def test_missing_bands_are_named(bands: tuple[str, ...]) -> None:
 
 def test_a_label_that_it_cannot_find() -> None:
     pool = Label("pool", "swimming pool", "discrete", 4.0)
-    with pytest.raises(SegmenterError, match="lawn, tree, vegetation.*sam3-tiny"):
+    with pytest.raises(SegmenterError, match=r"lawn, tree, vegetation.*sam3-tiny"):
         Spectral("cpu").segment([_chip(_half_lawn())], [pool])
 
 

@@ -1,150 +1,317 @@
-"""Masks -> polygons: areas to the pixel, holes, diagonal contacts, scores."""
+"""Masks -> polygons: areas below a cell, holes, the scene's edge, gaps, scores, crops."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
-from rasters import LEFT, PIXEL_M, TOP, chip
+from rasterio.features import geometry_mask
+from rasters import LEFT, PIXEL_M, TOP
+from scenes import LAWN, disc, distances, mask_of, meadow, rectangle, scene
+from shapely import Point, affinity, box
 
+from detection.imagery.frame import Frame
 from detection.labels import Label
 from detection.segmenters.protocol import Mask
-from detection.vectorize import Outline, outlines
+from detection.vectorize import Outlines, cropped, outlines
 
-SPECK = Label("lawn", "grass", "continuous", 0.0)
-PIXEL_M2 = PIXEL_M**2
-
-
-def mask(pixels: NDArray[np.bool_], score: float = 0.5, label: Label = SPECK) -> Mask:
-    return Mask(label, pixels, np.full(pixels.shape, score, np.float32))
+SIDE_M = 288 * PIXEL_M
 
 
-def outlined(
-    pixels: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None, label: Label = SPECK
-) -> list[Outline]:
-    picture = chip(np.ones((1, *pixels.shape), np.uint8), valid)
-    return outlines(mask(pixels, label=label), picture)
+def found(field: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[np.object_]:
+    return outlines([mask_of(field)], scene(valid=valid)).polygons
 
 
-def drawn(*rows: str) -> NDArray[np.bool_]:
-    return np.array([[character == "#" for character in row] for row in rows])
+def at(x_m: float, y_m: float) -> tuple[float, float]:
+    """A place, from metres right and down of the scene's corner."""
+    return LEFT + x_m, TOP - y_m
 
 
-def test_a_rectangle_lies_on_its_pixels_edges() -> None:
-    pixels = np.zeros((20, 30), bool)
-    pixels[4:10, 5:25] = True
-    [found] = outlined(pixels)
-    expected = shapely.box(LEFT + 2.5, TOP - 5, LEFT + 12.5, TOP - 2)
-    assert found.polygon.equals(expected)
+def signs(*rows: str) -> NDArray[np.float64]:
+    return np.array([[1.0 if character == "#" else -1.0 for character in row] for row in rows])
 
 
-def test_holes_are_kept_and_what_is_in_them_is_another_object() -> None:
-    pixels = np.ones((30, 30), bool)
-    pixels[5:25, 5:25] = False
-    pixels[10:20, 10:20] = True
-    lawn, island = sorted(outlined(pixels), key=lambda o: -o.polygon.area)
-    assert len(lawn.polygon.interiors) == 1
-    assert lawn.polygon.area == (900 - 400) * PIXEL_M2
-    assert island.polygon.area == 100 * PIXEL_M2
+def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two sets of polygons cover the same ground, to a hair along their outlines."""
+    one, other = shapely.union_all(a), shapely.union_all(b)
+    hair_m2 = 1e-6 * (one.length + other.length + 1)
+    return bool(one.symmetric_difference(other).area <= hair_m2)
 
 
-def test_pixels_that_touch_by_a_corner_are_two_objects() -> None:
-    found = outlined(drawn("##..", "##..", "..##", "..##"))
-    assert [outline.polygon.area for outline in found] == [1.0, 1.0]
+class TestSubPixel:
+    """Cells are 1.5 m wide here; whole cells would be off by 5 to 10 % of these areas."""
+
+    @given(st.floats(20, 120), st.floats(20, 120), st.floats(8, 19))
+    @settings(max_examples=50)
+    def test_discs(self, x: float, y: float, radius: float) -> None:
+        [polygon] = outlines([distances(disc(x, y, radius))], scene()).polygons
+        truth = Point(at(x, y)).buffer(radius, quad_segs=64)
+        assert polygon.area == pytest.approx(truth.area, rel=0.008)
+        assert polygon.intersection(truth).area / polygon.union(truth).area > 0.99
+        assert shapely.hausdorff_distance(polygon.exterior, truth.exterior) < 0.1
+
+    @given(
+        st.floats(40, 100),
+        st.floats(40, 100),
+        st.floats(12, 40),
+        st.floats(12, 40),
+        st.floats(0, 3),
+    )
+    @settings(max_examples=50)
+    def test_turned_rectangles(
+        self, x: float, y: float, width: float, height: float, turn: float
+    ) -> None:
+        mask = distances(rectangle(x, y, width, height, turn))
+        [polygon] = outlines([mask], scene()).polygons
+        upright = box(-width / 2, -height / 2, width / 2, height / 2)
+        truth = affinity.translate(
+            affinity.rotate(upright, -turn, (0, 0), use_radians=True), *at(x, y)
+        )
+        # Only the four corners are cut, each within a cell.
+        assert polygon.area == pytest.approx(truth.area, abs=4 * 0.5 * 1.5**2)
+        assert polygon.intersection(truth).area / polygon.union(truth).area > 0.98
+        assert polygon.difference(truth.buffer(0.05)).area < 0.01
+
+    def test_a_ring_keeps_its_hole(self) -> None:
+        def ring(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+            return 6 - np.abs(np.hypot(x - 70, y - 60) - 20)
+
+        [polygon] = outlines([distances(ring)], scene()).polygons
+        assert len(polygon.interiors) == 1
+        assert polygon.area == pytest.approx(np.pi * (26**2 - 14**2), rel=0.005)
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        ("####", "#.##", "##.#", "####"),  # two holes that touch by a corner
-        ("####.", "#.###", "##.#.", ".####"),
-        (".####", "#.###", "#####"),  # a hole that touches the outside by a corner
-    ],
-)
-def test_diagonal_contacts_are_valid(rows: tuple[str, ...]) -> None:
-    pixels = drawn(*rows)
-    found = outlined(pixels)
-    assert all(outline.polygon.is_valid for outline in found)
-    assert sum(outline.polygon.area for outline in found) == pixels.sum() * PIXEL_M2
+class TestRings:
+    def test_what_is_in_a_hole_is_another_object(self) -> None:
+        field = -np.ones((48, 48))
+        field[4:44, 4:44] = 1
+        field[10:38, 10:38] = -1
+        field[16:32, 16:32] = 1
+        field[20:28, 20:28] = -1
+        lawn, island = sorted(found(field), key=lambda polygon: -polygon.area)
+        assert len(lawn.interiors) == len(island.interiors) == 1
+        assert lawn.area == pytest.approx((40**2 - 28**2) * 9, rel=1e-3)
+        assert island.area == pytest.approx((16**2 - 8**2) * 9, rel=4e-3)
+
+    @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9), st.sampled_from([0.0, 0.5, 2.0]))
+    @settings(max_examples=60)
+    def test_any_field_is_parted_into_valid_polygons(
+        self, seed: int, share: float, smooth: float
+    ) -> None:
+        """Inside is in a polygon, outside in none; none lie on each other."""
+        field = meadow(seed, 48, smooth, share)
+        polygons = found(field)
+        assert shapely.is_valid(polygons).all()
+        whole = shapely.union_all(polygons)
+        assert whole.area == pytest.approx(shapely.area(polygons).sum(), rel=1e-9)
+        middles = (np.arange(48) + 0.5) * 3
+        x, y = np.meshgrid(LEFT + middles, TOP - middles)
+        assert (shapely.contains_xy(whole, x, y) == (field.astype(np.float32) > 0)).all()
+
+    @given(
+        arrays(
+            np.float32,
+            array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9),
+            elements=st.sampled_from([-1e30, -1.0, -1e-30, 0.0, 1e-30, 1e-6, 1.0, 1e30]),
+        )
+    )
+    @settings(max_examples=200)
+    def test_extreme_fields_too(self, field: NDArray[np.float32]) -> None:
+        seen = outlines([mask_of(field, confidence=(field > 0).astype(np.float32))], scene())
+        assert shapely.is_valid(seen.polygons).all()
+        assert (shapely.area(seen.polygons) > 0).all()
+        assert seen.scores == pytest.approx(np.ones(len(seen)))
+        whole = shapely.union_all(seen.polygons)
+        assert whole.area == pytest.approx(shapely.area(seen.polygons).sum(), rel=1e-9)
+
+    def test_two_that_touch_by_a_corner_are_valid(self) -> None:
+        polygons = found(signs("##..", "##..", "..##", "..##"))
+        assert shapely.is_valid(polygons).all()
 
 
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)))
-@settings(max_examples=200)
-def test_any_masks_polygons_add_up_to_its_pixels(pixels: NDArray[np.bool_]) -> None:
-    found = [outline.polygon for outline in outlined(pixels)]
-    assert sum(polygon.area for polygon in found) == pixels.sum() * PIXEL_M2
-    assert all(polygon.is_valid for polygon in found)
-    assert shapely.union_all(found).area == pixels.sum() * PIXEL_M2  # none lie on each other
+class TestEdges:
+    def test_all_inside_is_the_scene(self) -> None:
+        [polygon] = found(np.ones((7, 9)))
+        assert polygon.normalize().simplify(0) == box(*at(0, SIDE_M), *at(SIDE_M, 0)).normalize()
+
+    def test_along_the_edge_the_outline_is_straight_to_its_corners(self) -> None:
+        field = -np.ones((48, 48))
+        field[:, :10] = 1
+        [polygon] = found(field)
+        assert polygon.simplify(0).equals(box(*at(0, SIDE_M), *at(30, 0)))
+
+    @given(st.integers(0, 2**32 - 1))
+    @settings(max_examples=20)
+    def test_nothing_lies_beyond_the_edge(self, seed: int) -> None:
+        polygons = found(meadow(seed, 36, 2.0))
+        left, bottom, right, top = shapely.total_bounds(polygons)
+        assert min(left - LEFT, TOP - top) >= 0
+        assert max(right - LEFT, TOP - bottom) <= SIDE_M
+
+    def test_a_window_of_the_grid_ends_at_its_own_edge(self) -> None:
+        part = mask_of(np.ones((4, 6)))
+        mask = replace(part, cells=(96, 96), row=10, column=20)
+        [polygon] = outlines([mask], scene()).polygons
+        assert polygon.simplify(0).equals(box(*at(30, 21), *at(39, 15)))
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
-@settings(max_examples=25)
-def test_large_masks_add_up_too(seed: int, share: float) -> None:
-    pixels = np.random.default_rng(seed).random((120, 130)) < share
-    found = outlined(pixels)
-    assert sum(outline.polygon.area for outline in found) == pixels.sum() * PIXEL_M2
-    assert all(outline.polygon.is_valid for outline in found)
+class TestGaps:
+    def test_what_the_imagery_does_not_show_is_cut_along_its_pixels(self) -> None:
+        valid = np.ones((288, 288), bool)
+        valid[:, 101:] = False
+        valid[11:17, 23:30] = False
+        [polygon] = found(np.ones((96, 96)), valid)
+        assert polygon.bounds == (*at(0, SIDE_M), *at(101 * PIXEL_M, 0))
+        assert polygon.area == pytest.approx(valid.sum() * PIXEL_M**2, rel=1e-12)
+        assert len(polygon.interiors) == 1
+
+    def test_a_gap_parts_an_object(self) -> None:
+        valid = np.ones((288, 288), bool)
+        valid[:, 100:110] = False
+        seen = outlines([mask_of(np.ones((96, 96)), confidence=0.75)], scene(valid=valid))
+        assert sorted(shapely.area(seen.polygons)) == [288 * 100 / 4, 288 * 178 / 4]
+        assert seen.scores == pytest.approx([0.75, 0.75])
+
+    def test_pieces_under_the_least_area_are_noise_too(self) -> None:
+        valid = np.zeros((288, 288), bool)
+        valid[:4, :4] = True  # 4 m²
+        valid[50:53, 50:55] = True  # 3.75 m²
+        mask = mask_of(np.ones((96, 96)), Label("lawn", "grass", "continuous", 4.0))
+        [polygon] = outlines([mask], scene(valid=valid)).polygons
+        assert polygon.area == 4.0
+
+    @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
+    @settings(max_examples=30)
+    def test_any_gaps(self, seed: int, share: float) -> None:
+        """Gaps that touch by corners, islands among them, objects that they part."""
+        rng = np.random.default_rng(seed)
+        valid = rng.random((36, 36)) > share
+        everything = outlines([mask_of(np.ones((12, 12)))], scene(36, valid)).polygons
+        assert shapely.area(everything).sum() == pytest.approx(valid.sum() * PIXEL_M**2)
+        field = mask_of(meadow(seed, 12, 1.0))
+        whole = outlines([field], scene(36)).polygons
+        shown = outlines([field], scene(36, valid)).polygons
+        assert shapely.is_valid(shown).all()
+        assert same(shown, shapely.intersection(whole, shapely.union_all(everything)))
+
+    def test_nothing_is_shown(self) -> None:
+        assert not len(found(np.ones((96, 96)), np.zeros((288, 288), bool)))
 
 
-def test_an_empty_mask_has_no_objects() -> None:
-    assert outlined(np.zeros((5, 5), bool)) == []
+class TestCrops:
+    @given(
+        st.integers(0, 2**32 - 1),
+        st.tuples(st.floats(-20, 150), st.floats(-20, 150)),
+        st.tuples(st.floats(1, 90), st.floats(1, 90)),
+        st.sampled_from([0, 0, 7]),
+    )
+    @settings(max_examples=100)
+    def test_within_the_bounds_outlines_are_those_of_the_whole(
+        self, seed: int, corner: tuple[float, float], size: tuple[float, float], start: int
+    ) -> None:
+        field = meadow(seed, 96)[start:, start:]
+        cells = (96, 96)
+        whole = replace(mask_of(field), cells=cells, row=start, column=start)
+        left, top = at(*corner)
+        bounds = box(left, top - size[1], left + size[0], top)
+        place = scene()
+        [part] = cropped(whole, place, np.array([bounds.bounds]))
+        mine = outlines([part] if part else [], place).polygons
+        expected = outlines([whole], place).polygons
+        assert same(shapely.intersection(mine, bounds), shapely.intersection(expected, bounds))
+        if part:
+            assert part.field.shape <= (size[1] / 1.5 + 4, size[0] / 1.5 + 4)
+
+    def test_where_nothing_is_inside_there_is_none(self) -> None:
+        mask = distances(disc(20, 20, 8))
+        there, beyond, outside = np.array([at(5, 30), at(60, 100), at(500, 700)])
+        bounds = np.hstack([[there, beyond, outside], [there + 20, beyond + 20, outside + 20]])
+        crops = cropped(mask, scene(), bounds)
+        assert crops[0] is not None
+        assert crops[1:] == [None, None]
 
 
-def test_what_the_imagery_does_not_show_is_no_object() -> None:
-    valid = np.ones((10, 10), bool)
-    valid[:, 4:] = False
-    [found] = outlined(np.ones((10, 10), bool), valid)
-    assert found.polygon.area == 40 * PIXEL_M2
+class TestScores:
+    @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8))
+    @settings(max_examples=40)
+    def test_a_score_is_the_mean_of_the_middles_inside(self, seed: int, share: float) -> None:
+        confidence = np.random.default_rng(seed).random((32, 32)).astype(np.float32)
+        seen = outlines([mask_of(meadow(seed, 32, 1.0, share), confidence=confidence)], scene(32))
+        for polygon, score in zip(seen.polygons, seen.scores, strict=True):
+            middles = geometry_mask([polygon], (32, 32), scene(32).transform, invert=True)
+            assert score == pytest.approx(confidence[middles].mean(), abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("bad", "expected"), [(np.nan, 0.375), (-np.inf, 0.375), (np.inf, 0.625), (7.0, 1.0)]
+    )
+    def test_a_score_is_always_a_share(self, bad: float, expected: float) -> None:
+        confidence = np.full((2, 2), 0.5, np.float32)
+        confidence[0, 0] = bad
+        seen = outlines([mask_of(np.ones((2, 2)), confidence=confidence)], scene(2))
+        assert seen.scores == pytest.approx([expected])
 
 
-def test_smaller_than_the_labels_least_is_noise() -> None:
-    pixels = np.zeros((20, 20), bool)
-    pixels[0, :16] = True  # 4.0 m²
-    pixels[5, :15] = True  # 3.75 m²
-    [found] = outlined(pixels, label=Label("lawn", "grass", "continuous", 4.0))
-    assert found.polygon.area == 4.0
+class TestManyMasks:
+    def test_together_they_are_what_each_is_alone(self) -> None:
+        masks = [mask_of(meadow(seed, cells)) for seed, cells in enumerate((12, 96, 48, 96))]
+        masks[1] = mask_of(-np.ones((96, 96)))
+        masks.append(replace(mask_of(np.ones((3, 5))), cells=(96, 96), row=3, column=9))
+        together = outlines(masks, scene())
+        for number, mask in enumerate(masks):
+            alone = outlines([mask], scene())
+            mine = together[together.masks == number]
+            assert len(mine) == len(alone)
+            assert (mine.polygons == alone.polygons).all()
+            assert mine.scores == pytest.approx(alone.scores)
+
+    def test_none(self) -> None:
+        assert not len(outlines([], scene()))
+        assert not len(outlines([mask_of(-np.ones((5, 5)))], scene()))
+        assert not len(outlines([mask_of(np.zeros((5, 5)))], scene()))  # 0 is not inside
 
 
-def test_nothing_but_noise() -> None:
-    assert outlined(np.eye(9, dtype=bool), label=Label("lawn", "grass", "continuous", 4.0)) == []
+class TestLeastArea:
+    LEAST = Label("lawn", "grass", "continuous", 4.0)
+
+    def test_smaller_is_noise(self) -> None:
+        large, small = disc(30, 30, 1.2), disc(60, 60, 1.1)  # 4.5 and 3.8 m²
+        mask = distances(lambda x, y: np.maximum(large(x, y), small(x, y)), self.LEAST, 288, 0.5)
+        [polygon] = outlines([mask], scene()).polygons
+        assert Point(at(30, 30)).within(polygon)
+
+    def test_it_is_in_metres_where_the_crs_is_in_feet(self) -> None:
+        feet = scene(20, frame=Frame("EPSG:2274", 2.0))
+        field = -np.ones((20, 20))
+        field[0, :11] = 1  # 11 pixels of 2 ft, of which the far corner is cut: 4.04 m²
+        field[5, 5:15] = 1
+        seen: Outlines = outlines([mask_of(field, self.LEAST)], feet)
+        assert len(seen) == 1
+        assert seen.polygons[0].area * 0.3048**2 == pytest.approx(4.04, abs=0.01)
 
 
-def test_the_least_is_in_metres_where_the_crs_is_in_feet() -> None:
-    pixels = np.zeros((20, 20), bool)
-    pixels[0, :11] = True  # 11 pixels of 2 ft: 4.09 m²
-    pixels[5, :10] = True  # 3.72 m²
-    feet = Affine(2.0, 0, 800_000, 0, -2.0, 300_000)
-    picture = chip(np.ones((1, 20, 20), np.uint8), transform=feet, crs="EPSG:2274")
-    label = Label("lawn", "grass", "continuous", 4.0)
-    [found] = outlines(mask(pixels, label=label), picture)
-    assert found.polygon.area == 44.0  # square feet, as the chip's CRS has it
+class TestRefusals:
+    def test_a_confidence_of_another_size(self) -> None:
+        mask = replace(mask_of(np.ones((6, 4))), confidence=np.ones((4, 6), np.float32))
+        with pytest.raises(ValueError, match=r"lawn is \(6, 4\).*confidence \(4, 6\)"):
+            outlines([mask], scene())
 
+    @pytest.mark.parametrize(("row", "column"), [(0, 1), (3, 0), (-1, 0)])
+    def test_a_window_beyond_its_grid(self, row: int, column: int) -> None:
+        mask: Mask = replace(mask_of(np.ones((6, 4))), cells=(8, 4), row=row, column=column)
+        with pytest.raises(ValueError, match=rf"row {row}, column {column}, .*\(8, 4\)"):
+            outlines([mask], scene())
 
-def test_a_score_is_the_mean_inside() -> None:
-    pixels = drawn("##..#", "##..#")
-    confidence = np.array([[0.2, 0.4, 9, 9, 0.9], [0.6, 0.8, 9, 9, 0.7]], np.float32)
-    picture = chip(np.ones((1, 2, 5), np.uint8))
-    found = outlines(Mask(SPECK, pixels, confidence), picture)
-    assert [round(outline.score, 6) for outline in found] == [0.5, 0.8]
-
-
-@pytest.mark.parametrize(
-    ("bad", "expected"), [(np.nan, 0.375), (-np.inf, 0.375), (np.inf, 0.625), (7.0, 1.0)]
-)
-def test_a_score_is_always_a_share(bad: float, expected: float) -> None:
-    confidence = np.full((2, 2), 0.5, np.float32)
-    confidence[0, 0] = bad
-    picture = chip(np.ones((1, 2, 2), np.uint8))
-    [found] = outlines(Mask(SPECK, np.ones((2, 2), bool), confidence), picture)
-    assert found.score == pytest.approx(expected)
-
-
-def test_a_mask_of_another_size_is_refused() -> None:
-    picture = chip(np.ones((1, 4, 6), np.uint8))
-    with pytest.raises(ValueError, match=r"lawn is \(6, 4\).*but the chip is \(4, 6\)"):
-        outlines(mask(np.ones((6, 4), bool)), picture)
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_a_field_that_is_not_finite(self, bad: float) -> None:
+        field = np.ones((4, 4))
+        field[3, 3] = bad
+        good = mask_of(np.ones((4, 4)), replace(LAWN, name="tree"))
+        with pytest.raises(ValueError, match="lawn has a field that is not finite"):
+            outlines([good, mask_of(field), good], scene())

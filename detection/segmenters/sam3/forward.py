@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import Sam3Model
 from transformers.models.sam3.modeling_sam3 import inverse_sigmoid
 
-Precision = Literal["float32", "bfloat16"]
+from detection.segmenters.sam3.fast.linear import Precision, dtype_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +73,11 @@ class Output:
     masks: Tensor
     semantic: Tensor
 
+    def first(self, rows: int) -> Output:
+        """Of the first rows alone."""
+        parts = (self.scores, self.presence, self.boxes, self.masks, self.semantic)
+        return Output(*(part[:rows] for part in parts))
+
 
 class _StaticShape:
     """Stands in for the decoder's tensor of spatial shapes; its numbers are plain integers."""
@@ -88,11 +92,11 @@ class _StaticShape:
 
 
 def set_precision(model: Sam3Model, precision: Precision) -> Sam3Model:
-    """Put the parts that bear it into `precision`; text, prompts, decoder and boxes stay float32.
+    """Put the parts that bear it into bf16; text, prompts, decoder and boxes stay float32.
 
     Only parameters: in bfloat16 the buffers that rotations come from would lose the positions.
     """
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    dtype = dtype_of(precision)
     parts: tuple[nn.Module, ...] = (model.vision_encoder, model.detr_encoder, model.mask_decoder)
     for part in parts:
         for parameter in part.parameters():

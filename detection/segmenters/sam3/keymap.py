@@ -116,16 +116,27 @@ _MODULES = {
 
 
 def from_hub(state: Mapping[str, Tensor]) -> State:
-    """The detector of a file of facebook/sam3's layout, or of `Sam3Model.save_pretrained`."""
+    """The detector of a file of facebook/sam3's layout, or of `Sam3Model.save_pretrained`.
+
+    Raises:
+        SegmenterError: two tensors for one place.
+    """
     kept = {name: t for name, t in state.items() if not name.startswith(_HUB_TRACKER)}
-    return {name.removeprefix(_HUB_PREFIX): tensor for name, tensor in kept.items()}
+    mapped: State = {}
+    for name, tensor in kept.items():
+        place = name.removeprefix(_HUB_PREFIX)
+        if place in mapped:
+            raise SegmenterError(f"the file has two tensors for {place}: save it with one")
+        mapped[place] = tensor
+    return mapped
 
 
 def from_meta(state: Mapping[str, Tensor]) -> State:
     """The detector of Meta's own layout (`sam3.pt`), with or without its "detector." prefix.
 
     Raises:
-        SegmenterError: a tensor whose place is not known, or two for one place.
+        SegmenterError: a tensor whose place is not known, two for one place, or packed
+            projections that do not part into three.
     """
     mapped: State = {}
     unknown: list[str] = []
@@ -133,7 +144,12 @@ def from_meta(state: Mapping[str, Tensor]) -> State:
         short = name.removeprefix(_META_PREFIX)
         if _META_TRACKER.match(name) or _META_COMPUTED.fullmatch(short):
             continue
-        places = _places(short, tensor)
+        try:
+            places = _places(short, tensor)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise SegmenterError(
+                f"the file has {name} as {tuple(tensor.shape)}, which is not SAM3's: fetch it again"
+            ) from error
         if not places:
             unknown.append(name)
         twice = [place for place in places if place in mapped]
@@ -210,7 +226,7 @@ def _special(name: str, tensor: Tensor) -> State:
     if name == f"{_TEXT}positional_embedding":
         return {"text_encoder.text_model.embeddings.position_embedding.weight": tensor}
     if name == f"{_TEXT}text_projection":
-        return {"text_encoder.text_projection.weight": tensor.T}
+        return {"text_encoder.text_projection.weight": tensor.transpose(0, 1)}
     return {}
 
 

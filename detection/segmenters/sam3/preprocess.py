@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,10 +29,11 @@ def preprocess(chips: Sequence[Chip], side_px: int, device: torch.device | str =
     Raises:
         SegmenterError: a chip without red, green and blue, or one that is not 8 bit.
     """
+    device = torch.device(device)
     return torch.stack([_pixels(chip, side_px, device) for chip in chips])
 
 
-def _pixels(chip: Chip, side_px: int, device: torch.device | str) -> Tensor:
+def _pixels(chip: Chip, side_px: int, device: torch.device) -> Tensor:
     bands = [chip.band(name) for name in ("red", "green", "blue")]
     found = [band for band in bands if band is not None]
     if len(found) < 3:
@@ -44,7 +46,7 @@ def _pixels(chip: Chip, side_px: int, device: torch.device | str) -> Tensor:
             f"sam3 needs imagery of 8 bits, and this is {chip.pixels.dtype}: make it so with "
             "`gdal_translate -ot Byte -scale`, or name a service's 8 bit product in the registry"
         )
-    image = torch.from_numpy(np.stack(found)).to(device).float()
+    image = _on_device(found, device).float()
     if not chip.valid.all():
         valid = torch.from_numpy(np.ascontiguousarray(chip.valid)).to(device)
         image = torch.where(valid, image, _NOTHING_DN)
@@ -54,3 +56,11 @@ def _pixels(chip: Chip, side_px: int, device: torch.device | str) -> Tensor:
         )[0]
         image = image.round().clamp(0, 255)
     return image / 127.5 - 1
+
+
+def _on_device(bands: Sequence[NDArray[np.generic]], device: torch.device) -> Tensor:
+    """Bands (height, width) as one tensor, through memory that a GPU copies from by itself."""
+    pinned = device.type == "cuda"
+    image = torch.empty(len(bands), *bands[0].shape, dtype=torch.uint8, pin_memory=pinned)
+    np.stack(bands, out=image.numpy())
+    return image.to(device, non_blocking=pinned)

@@ -31,6 +31,7 @@ class Phrases:
     def __init__(self, model: Sam3Model) -> None:
         self.calls = 0
         self._model = model
+        self._device = model.text_projection.weight.device
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
 
     def encode(self, phrases: Sequence[str]) -> Text:
@@ -48,7 +49,7 @@ class Phrases:
     # Not inference mode: its tensors could not go through a training step.
     @torch.no_grad()
     def _encode(self, phrase: str) -> tuple[Tensor, Tensor]:
-        ids, valid = (part.to(self._model.device) for part in tokenize([phrase]))
+        ids, valid = (part.to(self._device) for part in tokenize([phrase]))
         self.calls += 1
         return text_tokens(self._model, ids, valid)[0], valid[0]
 

@@ -13,10 +13,8 @@ base that it was trained on, and it fits no other.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +26,17 @@ from transformers import Sam3Config, Sam3Model
 from transformers.initialization import no_init_weights
 
 from detection.errors import SegmenterError
+from detection.segmenters.sam3.config import WORDS, read_config
 from detection.segmenters.sam3.exemplars import add_points
 from detection.segmenters.sam3.keymap import State, check_fit, from_hub, from_meta, is_meta
+from detection.segmenters.sam3.sources import find_files, local_path
 
 BASE_KEY = "base_sha256"
 _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding"
 # The ids of the words that a small network knows; see `_with_all_words`.
 WORDS_KEY = f"{_EMBEDDING}.ids"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_WHOLE_NUMBERS = (torch.int64, torch.int32)
 _CHUNK_BYTES = 1 << 24
 
 
@@ -61,21 +62,20 @@ def load_weights(source: str, sha256: str | None = None) -> Weights:
     Raises:
         SegmenterError: nothing there, no access, another network's weights, or other weights.
     """
-    base, *deltas = [part for part in source.split(os.pathsep) if part]
+    base, *deltas = [part for part in source.split(os.pathsep) if part] or [""]
     if len(deltas) > 1:
         raise SegmenterError(f"{source} names {len(deltas)} deltas: a base takes one")
-    folder, files = _files(base)
+    folder, files = find_files(base)
     found_sha256 = _sha256_of(files)
     state = _read_all(files, base)
-    config = _config(folder)
     if deltas:
-        state, found_sha256 = _with_delta(state, Path(deltas[0]), found_sha256)
+        state, found_sha256 = _with_delta(state, local_path(deltas[0]), found_sha256)
     if sha256 is not None and sha256 != found_sha256:
         raise SegmenterError(
             f"{source} has the SHA-256 {found_sha256}, and {sha256} was asked for: it is another "
             "version, or the download broke off"
         )
-    return Weights(_build(config, state, source), found_sha256)
+    return Weights(_build(folder, state, source), found_sha256)
 
 
 def file_sha256(path: Path) -> str:
@@ -87,70 +87,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(source: str) -> tuple[Path, list[Path]]:
-    """The folder where the configuration would be, and the files with the weights."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        if path.suffix not in (".pt", ".safetensors"):
-            raise SegmenterError(f"{source} is no SAM3 weights: they are .safetensors or .pt")
-        return path.parent, [path]
-    if path.is_dir():
-        return path, _in_folder(path)
-    if _HUB_ID.fullmatch(source) and not source.startswith((".", "~")):
-        folder = _download(source)
-        return folder, _in_folder(folder)
-    raise SegmenterError(
-        f"there is nothing at {source}: SAM3_WEIGHTS is a folder, a file (.safetensors or "
-        "sam3.pt) or a hub id such as facebook/sam3"
-    )
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [folder / name for name in sorted(names)]
-    else:
-        files = [p for p in (folder / "model.safetensors", folder / "sam3.pt") if p.is_file()][:1]
-    lacking = [file.name for file in files if not file.is_file()]
-    if lacking or not files:
-        what = ", ".join(lacking) or "model.safetensors or sam3.pt"
-        raise SegmenterError(f"{folder} lacks {what}: it is not a whole copy of SAM3's weights")
-    return files
-
-
-def _download(repository: str) -> Path:
-    """The local copy of a hub repository, fetched where it is not there yet."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
-    except GatedRepoError as error:
-        raise SegmenterError(
-            f"the weights of {repository} are gated. Accept Meta's licence once on "
-            f"https://huggingface.co/{repository}, make a token that may read it on "
-            "https://huggingface.co/settings/tokens, and set HF_TOKEN to it (or run "
-            "`hf auth login`). SEGMENTER=sam3-tiny needs none of this"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise SegmenterError(
-            f"the hub has no {repository}, or HF_TOKEN may not see it: SAM3's is facebook/sam3"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise SegmenterError(
-            f"{repository} cannot be fetched ({type(error).__name__}), and no copy of it is on "
-            "this machine: try again, or copy the folder here and name it in SAM3_WEIGHTS"
-        ) from error
-
-
 def _sha256_of(files: list[Path]) -> str:
-    hashes = [file_sha256(file) for file in files]
+    try:
+        hashes = [file_sha256(file) for file in files]
+    except OSError as error:
+        raise SegmenterError(f"{error.filename} cannot be read: {error.strerror}") from error
     if len(files) == 1:
         return hashes[0]
     listing = "".join(f"{sha}  {file.name}\n" for sha, file in zip(hashes, files, strict=True))
@@ -161,11 +102,11 @@ def _read_all(files: list[Path], source: str) -> State:
     state: State = {}
     for file in files:
         state.update(_read_pickle(file) if file.suffix == ".pt" else _read_safetensors(file)[0])
-    if is_meta(state):
-        return from_meta(state)
+    state = from_meta(state) if is_meta(state) else from_hub(state)
     if not state:
-        raise SegmenterError(f"{source} holds no tensors")
-    return from_hub(state)
+        raise SegmenterError(f"{source} holds no tensors of SAM3's detector: fetch it again")
+    _check_values(state, source)
+    return state
 
 
 def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
@@ -199,22 +140,26 @@ def _read_pickle(path: Path) -> State:
     return found
 
 
-def _config(folder: Path) -> Sam3Config:
-    """The configuration beside the weights; without one, as beside Meta's file, full size."""
-    path = folder / "config.json"
-    if not path.is_file():
-        return Sam3Config()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        # facebook/sam3 describes detector and tracker together.
-        content = content.get("detector_config") or content
-        if content.get("model_type") != "sam3":
+def _check_values(state: State, source: str) -> None:
+    """Find weights that are no numbers to reckon with.
+
+    Raises:
+        SegmenterError: not floating point, or not finite as float32; it names the tensor.
+    """
+    for name, tensor in state.items():
+        allowed = _WHOLE_NUMBERS if name == WORDS_KEY else _FLOATS
+        if tensor.dtype not in allowed or tensor.layout is not torch.strided or tensor.is_meta:
+            kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
             raise SegmenterError(
-                f"{path} is of a {content.get('model_type')} model, and not of sam3"
+                f"{source} has {name} as {str(tensor.dtype).removeprefix('torch.')}, and SAM3's "
+                f"is a plain tensor of {kinds}: convert it with what made it"
             )
-        return Sam3Config.from_dict(content)
-    except (ValueError, TypeError) as error:
-        raise SegmenterError(f"{path} is not a SAM3 configuration: {error}") from error
+        # The extremes carry a NaN along, and take no memory beside the tensor's own.
+        if tensor.numel() and not torch.stack(tensor.aminmax()).float().isfinite().all():
+            raise SegmenterError(
+                f"{source} has NaN or infinite values in {name}: its training failed, or the "
+                "file is damaged. Use an earlier one"
+            )
 
 
 def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
@@ -226,22 +171,42 @@ def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
         raise SegmenterError(f"{path} is no delta: its metadata lacks {BASE_KEY}")
     if trained_on != base_sha256:
         raise SegmenterError(
-            f"the delta {path} was trained on weights {trained_on[:12]}, and these are "
-            f"{base_sha256[:12]}: name the base that it was trained on"
+            f"the delta {path} was trained on weights {trained_on}, and these are "
+            f"{base_sha256}: name the base that it was trained on"
         )
     delta = from_hub(delta)
+    _check_values(delta, str(path))
     check_fit(delta, {name: t for name, t in base.items() if name in delta}, str(path))
+    if all(torch.equal(tensor.float(), base[name].float()) for name, tensor in delta.items()):
+        raise SegmenterError(
+            f"the delta {path} changes nothing in the detector: save the tensors that were "
+            "trained, or name the base alone"
+        )
     return base | delta, file_sha256(path)
 
 
-def _build(config: Sam3Config, state: State, source: str) -> Sam3Model:
-    with no_init_weights():
-        model = Sam3Model(config)
-        if any(".points_" in name for name in state):
-            add_points(model)
+def _build(folder: Path, state: State, source: str) -> Sam3Model:
+    config = read_config(folder, len(state))
+    points = any(".points_" in name for name in state)
+    try:
+        # Without memory: what does not fit, however large, is found before any is taken.
+        outline = _empty(config, points, "meta")
+    except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+        raise SegmenterError(
+            f"{folder / 'config.json'} describes no network ({error}): copy the one that belongs "
+            "to the weights"
+        ) from error
+    wanted = outline.state_dict()
     if WORDS_KEY in state:
-        state = _with_all_words(state, model.vocab_size)
-    check_fit(state, model.state_dict(), source)
+        state = _with_all_words(state, wanted[f"{_EMBEDDING}.weight"].shape[1], source)
+    check_fit(state, wanted, source)
+    computed = sum(table.numel() for table in outline.buffers())
+    if computed > sum(tensor.numel() for tensor in state.values()):
+        raise SegmenterError(
+            f"{folder / 'config.json'} describes no network: its {computed} computed numbers are "
+            "more than its weights. Copy the one that belongs to the weights"
+        )
+    model = _empty(config, points, "cpu")
     whole = {name: tensor.float() for name, tensor in state.items()}
     model.load_state_dict(whole, strict=True, assign=True)
     model.train(mode=False)
@@ -249,14 +214,37 @@ def _build(config: Sam3Config, state: State, source: str) -> Sam3Model:
     return model
 
 
-def _with_all_words(state: State, words: int) -> State:
+def _empty(config: Sam3Config, points: bool, device: str) -> Sam3Model:
+    """A network whose weights are yet to come, and whose computed tables are right."""
+    with no_init_weights(), torch.device(device):
+        model = Sam3Model(config)
+        if points:
+            add_points(model)
+    return model
+
+
+def _with_all_words(state: State, channels: int, source: str) -> State:
     """A whole table of words from that of a network which knows a few: (k + 1, channels).
 
     The last row is every other word's. The table of all words alone would be larger than all
     that a tiny network may be.
+
+    Raises:
+        SegmenterError: ids that are not k different words, each of its own row; other channels.
     """
-    few, ids = state[f"{_EMBEDDING}.weight"], state[WORDS_KEY]
-    table = few[-1].expand(words, -1).clone()
-    table[ids] = few[:-1]
+    few, ids = state.get(f"{_EMBEDDING}.weight"), state[WORDS_KEY]
+    if few is None or ids.ndim != 1 or few.shape != (len(ids) + 1, channels):
+        raise SegmenterError(
+            f"{source} has {WORDS_KEY} {tuple(ids.shape)}, and not one for each row but the last "
+            f"of a {_EMBEDDING}.weight of {channels} channels: save the two together"
+        )
+    known = set(ids.tolist())
+    if len(known) < len(ids) or not known <= set(range(WORDS)):
+        raise SegmenterError(
+            f"{source} has {WORDS_KEY} that are not different numbers of 0..{WORDS - 1}: save "
+            "the id of each word once"
+        )
+    table = few[-1].expand(WORDS, -1).clone()
+    table[ids.long()] = few[:-1]
     others = {name: tensor for name, tensor in state.items() if name != WORDS_KEY}
     return others | {f"{_EMBEDDING}.weight": table}

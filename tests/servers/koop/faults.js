@@ -84,7 +84,12 @@ module.exports = function faultSwitch (layer) {
     }
     misunderstandings[kind]?.(request)
     if (kind === 'cut_ids') rewrite(response, body => body.objectIds ? { ...body, objectIds: body.objectIds.slice(0, 50) } : body)
-    if (kind === 'deleted') rewrite(response, body => body.objectIds ? { ...body, objectIds: body.objectIds.filter(id => id !== fault.value) } : body)
+    if (kind === 'deleted') {
+      rewrite(response, body => {
+        if (body.objectIds) return { ...body, objectIds: body.objectIds.filter(id => id !== fault.value) }
+        return Number.isInteger(body.count) ? { ...body, count: body.count - 1 } : body
+      })
+    }
     if (distortions[kind]) rewrite(response, body => body.features?.length ? distortions[kind](body, fault) : body)
     next()
   }

@@ -1,3 +1,5 @@
+"""Segmenters by their names, and SAM3 by its weights."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,20 +12,32 @@ from detection.segmenters import build_segmenter, check_segmenter
 
 
 def test_sam3_says_which_weights_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SAM3_WEIGHTS", raising=False)
-    with pytest.raises(SegmenterError, match=r"needs SAM3_WEIGHTS.*sam3-tiny needs none"):
+    # What the environment says is the business of who reads the command line.
+    monkeypatch.setenv("SAM3_WEIGHTS", "facebook/sam3")
+    with pytest.raises(SegmenterError, match=r"needs SAM3_WEIGHTS=.*sam3-tiny needs none"):
         check_segmenter("sam3")
+    check_segmenter("sam3", "facebook/sam3")
     check_segmenter("sam3-tiny")
 
 
-def test_sam3_is_built_from_the_weights_that_are_named(
-    tmp_path: Path, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_path_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "base.safetensors").touch()  # what is in it is for who loads it
+    check_segmenter("sam3", str(tmp_path / "base.safetensors"))
+    for wrong, said in (
+        ("gone", "nothing at"),
+        ("empty", "is not a whole copy"),
+        ("base.safetensors:gone", "there is no delta at gone"),
+        ("", "needs SAM3_WEIGHTS="),
+    ):
+        with pytest.raises(SegmenterError, match=said):
+            check_segmenter("sam3", wrong and f"{tmp_path}/{wrong}")
+
+
+def test_sam3_is_built_from_the_weights_that_are_named(tmp_path: Path, model: Sam3Model) -> None:
     model.save_pretrained(tmp_path)
-    monkeypatch.setenv("SAM3_WEIGHTS", str(tmp_path))
-    built = build_segmenter("sam3")
+    built = build_segmenter("sam3", str(tmp_path))
     assert built.name == "sam3-1"
     assert len(built.weights_sha256 or "") == 64
-    monkeypatch.setenv("SAM3_WEIGHTS", str(tmp_path / "gone"))
     with pytest.raises(SegmenterError, match="nothing at"):
-        build_segmenter("sam3")
+        build_segmenter("sam3", str(tmp_path / "gone"))

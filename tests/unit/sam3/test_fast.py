@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sam3nets import tiny_config
 from torch import Tensor
 from torch.library import opcheck
 from transformers import Sam3Config, Sam3Model
@@ -15,9 +16,9 @@ from transformers.models.sam3.modeling_sam3 import (
     Sam3VisionEncoderOutput,
 )
 
-from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, Replayed, ops
+from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, ops
 from detection.segmenters.sam3.fast.linear import FP8_MAX, quantise
-from detection.segmenters.sam3.fast.vit import window_order
+from detection.segmenters.sam3.fast.vit import Norm, turned_bound, window_order
 
 CHIPS, PROMPTS, WORDS = 2, 3, 8
 EXACT = 1e-5
@@ -161,8 +162,9 @@ def test_operations_tell_the_compiler_the_truth() -> None:
     rows, columns = ops.box_bias(edges, *weights, 3)
     kept = ("test_schema", "test_faketensor")
     for operation, arguments in (
-        (ops.attention, (q, k, v, torch.bfloat16)),
+        (ops.attention, (q, k, v)),
         (ops.turn, (random(2, 16, 48), random(8, 4), random(8, 4), 2)),
+        (ops.turned_attention, (random(2, 16, 48), random(8, 4), random(8, 4), random(2), 2)),
         (ops.add_norm_quantise, (random(2, 3, 8), random(2, 3, 8), random(8), random(8), 1e-6)),
         (ops.gelu_quantise, (random(2, 3, 8),)),
         (ops.linear_gelu, (random(2, 3, 8), random(5, 8), random(5))),
@@ -173,6 +175,22 @@ def test_operations_tell_the_compiler_the_truth() -> None:
         (ops.group_sums, (random(2, 9, 8), 4)),
     ):
         opcheck(operation, arguments, test_utils=kept)
+
+
+def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
+    """The longest token there is, turned any way, stays within its bound, and reaches it."""
+    channels, heads = 16, 2
+    made = torch.Generator().manual_seed(4)
+    weight, bias = torch.randn(channels, channels, generator=made), torch.zeros(channels)
+    norm = Norm(torch.rand(channels, generator=made), torch.zeros(channels), 1e-6)
+    limit = turned_bound(weight, bias, norm, heads)
+    tokens = torch.randn(4096, channels, generator=made)
+    tokens = torch.cat([tokens, weight * norm.weight])
+    tokens *= channels**0.5 / tokens.norm(dim=1, keepdim=True)
+    a, b = (tokens * norm.weight @ weight.T).view(-1, heads, 2, channels // heads // 2).unbind(2)
+    longest = (a.square() + b.square()).sqrt().amax((0, 2))
+    assert (longest <= limit).all()
+    assert (longest > 0.7 * limit).all()
 
 
 def test_box_bias_spares_the_presence_token() -> None:
@@ -186,20 +204,38 @@ def test_box_bias_spares_the_presence_token() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_recorded_and_compiled_equal_eager(
-    model: Sam3Model, pixels: Tensor, prompts: tuple[Tensor, Tensor]
-) -> None:
-    on_gpu = model.cuda()
-    text, valid = (part.cuda() for part in prompts)
+@pytest.mark.filterwarnings("ignore")  # torch's own, in its compiler
+def test_compiled_equals_eager(pixels: Tensor) -> None:
+    torch.manual_seed(0)
+    width = 64  # a GPU's matrix units take no head of fewer than 16 channels
+    on_gpu = Sam3Model(tiny_config(width=width, vit_width=width)).eval().cuda()
+    text = torch.randn(PROMPTS, WORDS, width, device="cuda")
+    valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]
 
     def answer(*, compiled: bool) -> Found:
         encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
         heads = FastHeads(on_gpu, "bf16", compiled=compiled)
-        if not compiled:
-            return heads(encoder.pyramid(pixels.cuda()), text, valid)
-        recorded = Replayed(lambda x: heads(encoder.pyramid(x), text, valid), pixels.cuda())
-        return recorded(pixels.cuda())
+        return heads(encoder.pyramid(pixels.cuda()), text, valid)
 
     eager, compiled = answer(compiled=False), answer(compiled=True)
     assert off(compiled.masks.float(), eager.masks.float()) < 0.05
     assert off(compiled.boxes, eager.boxes) < 0.01
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("tokens", [64, 576, 600])  # one tile, a window, a part of a tile
+@pytest.mark.parametrize("sharp", [1, 3])
+def test_fp8_attention_is_what_it_says(tokens: int, sharp: int) -> None:
+    made = torch.Generator().manual_seed(5)
+    heads, head = 2, 64
+    qkv = torch.randn(3, tokens, 3, heads * head, generator=made)
+    qkv[:, :, :2] *= sharp
+    qkv[:, :, 2] += 1  # so that a wrong sum of weights shows
+    qkv = qkv.flatten(2).bfloat16()
+    angle = torch.rand(tokens, head // 2, generator=made)
+    scale = torch.tensor([0.125, 0.1])
+    given = (qkv, angle.cos(), angle.sin(), scale)
+    there = ops.turned_attention(*(x.cuda() for x in given), heads).float().cpu()
+    here = ops.turned_attention(*given, heads).float()
+    assert float((there - here).norm() / here.norm()) < 0.06
+    assert abs(float((there * here).sum() / here.square().sum()) - 1) < 0.01

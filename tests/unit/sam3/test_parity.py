@@ -272,7 +272,7 @@ def test_half_precision_leaves_the_decoder_and_the_rotations_alone(
     half = Sam3Model(config).eval()
     half.load_state_dict(model.state_dict())
     rotations = {n: b.clone() for n, b in half.named_buffers() if "inv_freq" in n}
-    set_precision(half, "bfloat16")
+    set_precision(half, "bf16")
     assert all(torch.equal(b, rotations[n]) for n, b in half.named_buffers() if n in rotations)
     dtypes = {n: p.dtype for n, p in half.named_parameters()}
     assert dtypes["vision_encoder.neck.fpn_layers.0.proj1.weight"] == torch.bfloat16

@@ -1,19 +1,23 @@
+"""SAM3's answers as masks: each thing once, what no query claims, what is no number."""
+
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
+from detection.errors import SegmenterError
+from detection.labels import Label
+from detection.segmenters.protocol import Mask
 from detection.segmenters.sam3.forward import Output
-from detection.segmenters.sam3.postprocess import (
-    Objects,
-    cover,
-    layers,
-    objects,
-    on_grid,
-    unclaimed,
-)
+from detection.segmenters.sam3.postprocess import read
 
 SIDE = 32
+ROOF = Label("roof", "house roof", "discrete", 4.0)
+LAWN = Label("lawn", "mowed grass lawn", "continuous", 4.0)
 
 
 def _mask(*boxes: tuple[int, int, int, int], logit: float = 8.0) -> Tensor:
@@ -36,80 +40,163 @@ def _output(
     )
 
 
+def _read(output: Output, label: Label = ROOF) -> list[Mask]:
+    [masks] = read(output, [label])
+    return masks
+
+
+def _inside(mask: Mask) -> np.ndarray:
+    """Where a mask is, on the whole grid."""
+    whole = np.zeros(mask.cells, bool)
+    height, width = mask.field.shape
+    whole[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field > 0
+    return whole
+
+
+def _is(mask: Mask, expected: Tensor) -> bool:
+    return np.array_equal(_inside(mask), (expected > 0).numpy())
+
+
 def test_what_scores_is_found_best_first_and_once() -> None:
     roof, shed = _mask((0, 0, 10, 10)), _mask((20, 20, 25, 25))
     again, part = _mask((1, 0, 10, 10)), _mask((2, 2, 6, 6))
-    found = objects(_output([0.6, 0.9, 0.8, 0.55, 0.4], [shed, roof, again, part, shed]), 0)
-    assert torch.allclose(found.scores, torch.tensor([0.9, 0.6]))
-    assert torch.equal(found.masks[0] > 0, roof > 0)
-    assert torch.equal(found.masks[1] > 0, shed > 0)
+    first, second = _read(_output([0.6, 0.9, 0.8, 0.55, 0.4], [shed, roof, again, part, shed]))
+    assert _is(first, roof)
+    assert _is(second, shed)
+    assert np.allclose(first.confidence, 0.9)
+    assert np.allclose(second.confidence, 0.6)
+
+
+def test_a_part_of_what_is_itself_a_repeat_is_judged_by_what_stays() -> None:
+    """Of three in a row, the middle one repeats the first; the last repeats only the middle."""
+    boxes = [(0, 0, 10, 10), (0, 3, 10, 13), (0, 6, 10, 16)]
+    found = _read(_output([0.9, 0.8, 0.7], [_mask(box) for box in boxes]))
+    assert [mask.column for mask in found] == [0, 5]
+
+
+def test_an_object_is_cut_out_with_a_cell_around_it() -> None:
+    [shed] = _read(_output([0.9], [_mask((20, 21, 25, 30))]))
+    assert (shed.cells, shed.row, shed.column) == ((SIDE, SIDE), 19, 20)
+    assert shed.field.shape == shed.confidence.shape == (7, 11)
+    assert shed.field.dtype == shed.confidence.dtype == np.float32
+    assert (shed.field[[0, -1]] < 0).all()
+    assert (shed.field[:, [0, -1]] < 0).all()
+    [corner] = _read(_output([0.9], [_mask((0, 24, 9, SIDE))]))
+    assert (corner.row, corner.column, corner.field.shape) == (0, 23, (10, 9))
 
 
 def test_neighbours_are_two_things() -> None:
     left, right = _mask((0, 0, 10, 10)), _mask((0, 9, 10, 20))
-    assert len(objects(_output([0.9, 0.8], [left, right]), 0).scores) == 2
+    assert len(_read(_output([0.9, 0.8], [left, right]))) == 2
 
 
 def test_an_empty_mask_is_nothing() -> None:
-    found = objects(_output([0.9], [_mask()]), 0)
-    assert found.masks.shape == (0, SIDE, SIDE)
-    assert layers(found) == []
+    assert _read(_output([0.9], [_mask()])) == []
+
+
+def test_nothing_that_scores_is_nothing_and_a_cover_of_nothing() -> None:
+    output = _output([0.1], [_mask((0, 0, 4, 4))])
+    assert _read(output) == []
+    [cover] = _read(output, LAWN)
+    assert not (cover.field > 0).any()
+
+
+def test_a_label_says_what_a_query_must_score() -> None:
+    output = _output([0.9, 0.6], [_mask((0, 0, 4, 4)), _mask((10, 10, 14, 14))])
+    counts = [len(_read(output, replace(ROOF, least_score=s))) for s in (0.95, 0.7, 0.5)]
+    assert counts == [0, 1, 2]
 
 
 def test_a_mask_ends_where_its_box_does() -> None:
     output = _output([0.9], [_mask((0, 0, 8, 8), (20, 20, 30, 30))])
     output.boxes[0, 0] = torch.tensor([0.0, 0.0, 0.25, 0.25])
-    found = objects(output, 0)
-    assert int((found.masks > 0).sum()) == 64
+    [mask] = _read(output)
+    assert _is(mask, _mask((0, 0, 8, 8)))
 
 
 def test_cover_is_both_heads_together() -> None:
     output = _output([0.9], [_mask((0, 0, 4, 4))], _mask((10, 10, 20, 20)))
-    layer = cover(output, 0, objects(output, 0))
-    assert int((layer.logits > 0).sum()) == 16 + 100
-    assert layer.confidence[0, 0] < 0.9 < layer.confidence[15, 15]
+    [cover] = _read(output, LAWN)
+    assert cover.field.shape == cover.cells == (SIDE, SIDE)
+    assert _is(cover, _mask((0, 0, 4, 4), (10, 10, 20, 20)))
+    assert cover.confidence[0, 0] < 0.9 < cover.confidence[15, 15]
 
 
 def test_presence_gates_the_map_but_not_a_certain_one() -> None:
     doubtful, certain = _mask((10, 10, 20, 20), logit=2.0), _mask((10, 10, 20, 20), logit=10.0)
     speck = _mask((10, 10, 13, 13), logit=10.0)
-    for semantic, presence, px in (
+    for semantic, presence, cells in (
         (doubtful, 0.9, 100), (doubtful, 0.08, 0), (certain, 0.08, 100), (speck, 0.08, 0)
     ):  # fmt: skip
-        output = _output([0.0], [_mask()], semantic, presence)
-        layer = cover(output, 0, objects(output, 0))
-        assert int((layer.logits > 0).sum()) == px
+        [cover] = _read(_output([0.0], [_mask()], semantic, presence), LAWN)
+        assert int((cover.field > 0).sum()) == cells
+    easy = replace(LAWN, least_score=0.05)
+    [cover] = _read(_output([0.0], [_mask()], doubtful, 0.08), easy)
+    assert int((cover.field > 0).sum()) == 100
 
 
 def test_what_the_map_is_sure_of_and_nobody_claims_is_found_too() -> None:
-    claimed, free, doubtful = (0, 0, 10, 10), (20, 20, 28, 30), (20, 0, 28, 10)
-    semantic = torch.maximum(_mask(claimed, free), _mask(doubtful, logit=1.0))
+    claimed, doubtful = (0, 0, 10, 10), (20, 0, 28, 10)
+    free, other = (20, 20, 28, 30), (2, 20, 6, 24)
+    semantic = torch.maximum(_mask(claimed, free, other), _mask(doubtful, logit=1.0))
     semantic[24, 22:24] = 1.0  # a part of it that is less certain
-    output = _output([0.9], [_mask((0, 0, 10, 6))], semantic)
-    rest = unclaimed(output, 0, objects(output, 0))
-    assert rest is not None
-    assert torch.equal(rest.logits > 0, _mask(free) > 0)
-    absent = _output([0.0], [_mask()], _mask(doubtful, logit=2.0), presence=0.1)
-    assert unclaimed(absent, 0, objects(absent, 0)) is None
-    assert unclaimed(_output([0.9], [_mask(claimed)]), 0, objects(output, 0)) is None
+    first, *loose = _read(_output([0.9], [_mask((0, 0, 10, 6))], semantic))
+    assert _is(first, _mask((0, 0, 10, 6)))
+    assert len(loose) == 2
+    upper, lower = sorted(loose, key=lambda mask: mask.row)
+    assert _is(upper, _mask(other))
+    assert _is(lower, _mask(free))
+    assert lower.field.shape == lower.confidence.shape == (10, 12)
+    assert 0.5 < float(lower.confidence[5, 3]) < float(lower.confidence[5, 8])
+    assert _read(_output([0.0], [_mask()], _mask(doubtful, logit=2.0), presence=0.1)) == []
 
 
-def test_things_that_touch_come_in_different_layers() -> None:
-    boxes = [(0, 0, 8, 8), (0, 8, 8, 16), (20, 0, 28, 8), (20, 9, 28, 16)]
-    masks = torch.stack([_mask(box) for box in boxes])
-    found = Objects(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.zeros(4, 4), masks)
-    made = layers(found)
-    assert len(made) == 2
-    assert [int((layer.logits > 0).sum()) for layer in made] == [64 + 64 + 56, 64]
-    assert torch.equal((made[0].logits > 0) | (made[1].logits > 0), (masks > 0).any(0))
-    top_left = made[0].confidence[masks[0] > 0]
-    assert torch.allclose(top_left, torch.tensor(0.9))
+def test_loose_things_that_share_a_window_stay_apart() -> None:
+    ring = _mask((4, 4, 20, 20))
+    ring[7:17, 7:17] = -8.0
+    semantic = torch.maximum(ring, _mask((10, 10, 14, 14)))
+    outer, inner = sorted(_read(_output([0.0], [_mask()], semantic)), key=lambda mask: mask.row)
+    assert _is(outer, ring)
+    assert _is(inner, _mask((10, 10, 14, 14)))
 
 
-def test_finer_pixels_keep_the_area() -> None:
-    found = Objects(torch.tensor([0.9]), torch.zeros(1, 4), _mask((8, 8, 24, 20))[None])
-    [layer] = layers(found)
-    fine = on_grid(layer, SIDE * 7 // 2, SIDE * 7 // 2)
-    share = (fine.logits > 0).float().mean() / (layer.logits > 0).float().mean()
-    assert abs(share - 1) < 0.03
-    assert torch.all(fine.confidence[fine.logits > 0] == found.scores[0])
+def test_rows_of_different_labels_are_read_together() -> None:
+    one = _output([0.9, 0.2], [_mask((0, 0, 4, 4)), _mask((8, 8, 12, 12))])
+    two = _output([0.6, 0.95], [_mask((0, 0, 4, 4)), _mask((8, 8, 12, 12))], _mask((20, 0, 30, 9)))
+    three = _output([0.1, 0.2], [_mask()] * 2)
+    names = ("scores", "presence", "boxes", "masks", "semantic")
+    outputs = (one, two, three, two)
+    every = Output(*(torch.cat([getattr(o, name) for o in outputs]) for name in names))
+    labels = [ROOF, LAWN, ROOF, ROOF]
+    for alone, label, masks in zip(outputs, labels, read(every, labels), strict=True):
+        expected = _read(alone, label)
+        assert len(masks) == len(expected)
+        for found, wanted in zip(masks, expected, strict=True):
+            assert found.label is label
+            assert (found.row, found.column, found.cells) == (
+                wanted.row, wanted.column, wanted.cells
+            )  # fmt: skip
+            assert np.allclose(found.field, wanted.field)
+            assert np.allclose(found.confidence, wanted.confidence)
+
+
+@pytest.mark.parametrize(
+    ("logit", "least_score", "count"), [(3.0, 0.5, 1), (3.0, 0.97, 0), (5.0, 0.97, 1)]
+)
+def test_what_no_query_claims_is_as_sure_as_its_label_asks(
+    logit: float, least_score: float, count: int
+) -> None:
+    semantic = _mask((4, 4, 12, 12), logit=logit)
+    output = _output([0.1], [_mask()], semantic)
+    assert len(_read(output, replace(ROOF, least_score=least_score))) == count
+
+
+@pytest.mark.parametrize("part", ["scores", "presence", "boxes", "masks", "semantic"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_never_an_empty_lot(part: str, bad: float) -> None:
+    output = _output([0.9], [_mask((4, 4, 12, 12))])
+    broken = getattr(output, part).clone()
+    broken.view(-1)[0] = bad
+    for label in (ROOF, LAWN):
+        with pytest.raises(SegmenterError, match="what is no number"):
+            _read(replace(output, **{part: broken}), label)

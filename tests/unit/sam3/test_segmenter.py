@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,20 @@ import pytest
 import torch
 from affine import Affine
 from pyproj import CRS
+from sam3nets import tiny_config
 from transformers import Sam3Config, Sam3Model
 
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import LABELS, Label
-from detection.segmenters.protocol import Segmenter
-from detection.segmenters.sam3 import segmenter as module
+from detection.segmenters.protocol import Mask, Segmenter
+from detection.segmenters.sam3 import network, segmenter
 from detection.segmenters.sam3.exemplars import Box, Point, add_points
+from detection.segmenters.sam3.fast import FastEncoder
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import Weights
 
+SIDE = (32, 32)  # four cells a token, eight tokens
 LAWN, TREE = LABELS["lawn"], LABELS["tree"]
 POOL = Label("pool", "swimming pool", "discrete", 4.0)
 BANDS = ("red", "green", "blue", "nir")
@@ -53,25 +56,29 @@ def sam3(model: Sam3Model) -> Sam3:
     return Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2)
 
 
-def _equal(a: list[Any], b: list[Any]) -> bool:
+def _equal(a: list[Mask], b: list[Mask]) -> bool:
     return len(a) == len(b) and all(
-        x.label == y.label and np.mean(x.pixels != y.pixels) < 1e-3
+        (x.label, x.cells, x.row, x.column) == (y.label, y.cells, y.row, y.column)
+        and np.allclose(x.field, y.field, atol=1e-3)
         and np.allclose(x.confidence, y.confidence, atol=1e-3)
         for x, y in zip(a, b, strict=True)
-    )  # fmt: skip
+    )
 
 
 def test_it_is_a_segmenter(sam3: Sam3) -> None:
     as_protocol: Segmenter = sam3
     assert as_protocol.name == "sam3-1"
     assert as_protocol.weights_sha256 == "5a"
-    assert set(LABELS) <= set(as_protocol.labels)
+    assert as_protocol.labels is None  # it is asked in words
+    assert (as_protocol.chip_px, as_protocol.gsd_m) == (1008, 0.3)
+    assert as_protocol.chips_at_once == 2
+    assert as_protocol.device == "CPU (1 threads) in float32, 2 chips at once"
 
 
 def test_the_encoder_sees_a_chip_once_and_a_phrase_is_read_once(sam3: Sam3) -> None:
     chips = [_chip(seed) for seed in range(5)]
     found = sam3.segment(chips, [LAWN, TREE, POOL])
-    assert all(any(m.pixels.any() for m in masks if m.label is POOL) for masks in found)
+    assert all(any((m.field > 0).any() for m in masks if m.label is POOL) for masks in found)
     assert sam3.encoder_calls == 5
     assert sam3.text_calls == 3
     assert [len([m for m in masks if m.label is LAWN]) for masks in found] == [1] * 5
@@ -80,15 +87,19 @@ def test_the_encoder_sees_a_chip_once_and_a_phrase_is_read_once(sam3: Sam3) -> N
     assert sam3.text_calls == 3
 
 
-def test_masks_lie_on_the_chips_own_grid(sam3: Sam3) -> None:
+def test_masks_lie_on_the_networks_own_grid(sam3: Sam3) -> None:
     for masks in sam3.segment([_chip(1, 70, 140), _chip(2, 300, 200)], [LAWN, POOL]):
-        assert masks[0].label is LAWN
+        lawn, *pools = masks
+        assert lawn.label is LAWN
+        assert lawn.field.shape == lawn.cells == SIDE
+        assert pools
+        assert all(pool.cells == SIDE and pool.label is POOL for pool in pools)
         for mask in masks:
-            assert mask.pixels.dtype == bool
-            assert mask.confidence.dtype == np.float32
-            assert mask.pixels.shape == mask.confidence.shape
+            assert mask.field.dtype == mask.confidence.dtype == np.float32
+            assert mask.field.shape == mask.confidence.shape
             assert 0 <= mask.confidence.min() <= mask.confidence.max() <= 1
-        assert masks[0].pixels.shape in ((70, 140), (300, 200))
+            assert mask.row + mask.field.shape[0] <= SIDE[0]
+            assert mask.column + mask.field.shape[1] <= SIDE[1]
 
 
 def test_a_chip_in_a_batch_is_the_chip_alone(sam3: Sam3, model: Sam3Model) -> None:
@@ -112,17 +123,19 @@ def test_kept_tokens_give_what_fresh_ones_do(sam3: Sam3, model: Sam3Model) -> No
 
 
 def test_no_more_chips_are_kept_than_fit(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT_CHIPS", 2)
+    monkeypatch.setattr(segmenter, "_KEPT_CHIPS", 2)
     for seed in (0, 1, 2, 2, 1, 0):
         sam3.segment([_chip(seed)], [LAWN])
     assert sam3.encoder_calls == 4
 
 
-def test_nothing_is_found_where_nothing_is_imaged(sam3: Sam3) -> None:
-    valid = np.ones((100, 100), bool)
-    valid[:, :40] = False
-    for mask in sam3.segment([_chip(1, valid=valid)], [LAWN, POOL])[0]:
-        assert not mask.pixels[:, :40].any()
+def test_a_label_says_how_sure_it_must_be(sam3: Sam3) -> None:
+    never = replace(POOL, least_score=1.0)
+    [masks] = sam3.segment([_chip(1)], [never, POOL])
+    assert {mask.label for mask in masks} == {POOL}
+    [least] = {float(mask.confidence.min()) for mask in masks[:1]}
+    [surer] = sam3.segment([_chip(1)], [replace(POOL, least_score=least + 1e-4)])
+    assert all(mask.confidence.max() > least for mask in surer)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +145,24 @@ def test_nothing_is_found_where_nothing_is_imaged(sam3: Sam3) -> None:
         (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bits, and this is uint16"),
     ],
 )
-def test_a_chip_that_cannot_be_read_fails_alone(sam3: Sam3, chip: Chip, says: str) -> None:
-    first, bad, last = sam3.segment_each([_chip(1), chip, _chip(2)], [LAWN])
-    assert isinstance(first, list)
-    assert isinstance(last, list)
-    assert isinstance(bad, SegmenterError)
-    assert says in str(bad)
+def test_a_chip_that_cannot_be_read_is_an_error(sam3: Sam3, chip: Chip, says: str) -> None:
     with pytest.raises(SegmenterError, match=says):
         sam3.segment([_chip(1), chip], [LAWN])
+    assert len(sam3.segment([_chip(1)], [LAWN])) == 1
+
+
+def test_preparing_reads_the_prompts_once(sam3: Sam3) -> None:
+    sam3.prepare([LAWN, POOL])
+    assert (sam3.text_calls, sam3.encoder_calls) == (2, 0)
+    sam3.segment([_chip(1)], [LAWN, POOL])
+    assert sam3.text_calls == 2
+    with pytest.raises(SegmenterError, match="has no word in it"):
+        sam3.prepare([replace(POOL, prompt="")])
 
 
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> list[int]:
     """Let a step of the network fail as a GPU does beyond `most` rows; what was tried."""
-    real, tried = getattr(module, name), []
+    real, tried = getattr(network, name), []
 
     def step(model: Sam3Model, first: Any, *rest: Any) -> Any:
         rows = len(first) if isinstance(first, torch.Tensor) else len(first.levels[0])
@@ -153,7 +171,7 @@ def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> l
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(model, first, *rest)
 
-    monkeypatch.setattr(module, name, step)
+    monkeypatch.setattr(network, name, step)
     return tried
 
 
@@ -166,7 +184,7 @@ def test_chips_that_do_not_fit_are_halved(
     sam3 = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
     tried = _short_of_memory(monkeypatch, 3, "encode")
     found = sam3.segment(chips, [LAWN])
-    assert tried == [8, 4, 2, 2, 4, 2, 2]
+    assert tried == [8, 4, 2, 2, 2, 2]
     assert sam3.batch == 2  # learnt for the chips that follow
     assert sam3.encoder_calls == 8
     assert all(_equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -177,7 +195,7 @@ def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.Monk
     [expected] = sam3.segment([_chip(1)], labels)
     tried = _short_of_memory(monkeypatch, 1, "heads")
     assert _equal(sam3.segment([_chip(1)], labels)[0], expected)
-    assert tried == [4, 4, 2, 1, 1, 1, 1]
+    assert tried == [4, 2, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -194,9 +212,9 @@ def test_every_devices_way_to_say_so_is_understood(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "encode", fails)
-    [failure] = sam3.segment_each([_chip(1)], [LAWN])
-    assert "no memory left" in str(failure)
+    monkeypatch.setattr(network, "encode", fails)
+    with pytest.raises(SegmenterError, match="no memory left"):
+        sam3.segment([_chip(1)], [LAWN])
 
 
 def test_another_error_is_not_taken_for_want_of_memory(
@@ -205,16 +223,16 @@ def test_another_error_is_not_taken_for_want_of_memory(
     def fails(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(module, "encode", fails)
+    monkeypatch.setattr(network, "encode", fails)
     with pytest.raises(RuntimeError, match="shapes"):
         sam3.segment([_chip(1)], [LAWN])
 
 
-def test_a_chip_that_never_fits_is_isolated(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
-    _short_of_memory(monkeypatch, 0, "heads")
-    failures = list(sam3.segment_each([_chip(1), _chip(2)], [LAWN]))
-    assert [type(failure) for failure in failures] == [SegmenterError] * 2
-    assert "no memory left for one chip" in str(failures[0])
+def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = _short_of_memory(monkeypatch, 0, "heads")
+    with pytest.raises(SegmenterError, match=r"CPU .* no memory left for one chip"):
+        sam3.segment([_chip(1), _chip(2)], [LAWN, POOL])
+    assert tried == [4, 2, 2, 1]
 
 
 def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
@@ -237,10 +255,49 @@ def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> Non
     assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
 
 
-def test_the_first_chip_says_where_it_runs(sam3: Sam3, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger=module.__name__):
-        sam3.segment([_chip(1)], [LAWN])
-        sam3.segment([_chip(2)], [LAWN])
-    [said] = caplog.messages
-    assert "sam3-1 on cpu (1 threads) in float32" in said
-    assert "chips a second with 1 prompts" in said
+def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: Sam3Model) -> None:
+    chips = [_chip(seed) for seed in range(3)]
+    fast = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2, fast=True)
+    fast.prepare([LAWN, POOL])
+    shown = [{"lawn": [Box(10, 10, 60, 50)]}, {}, {"pool": [Box(20, 5, 40, 90, wanted=False)]}]
+    for given in (None, shown):
+        plain = sam3.segment(chips, [LAWN, POOL], given)
+        found = fast.segment(chips, [LAWN, POOL], given)
+        assert all(_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert fast.encoder_calls == 3
+
+
+def test_a_compiled_network_meets_one_number_of_chips(
+    sam3: Sam3, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = [_chip(seed) for seed in range(5)]
+    shown = [{"pool": [Box(20, 5, 40, 90)]}, *[{}] * 4]
+    fixed = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=4, fast=True)
+    monkeypatch.setattr(fixed._network, "fixed_shapes", True)
+    met: list[int] = []
+    real = FastEncoder.tokens
+    monkeypatch.setattr(
+        FastEncoder, "tokens", lambda self, pixels: (met.append(len(pixels)), real(self, pixels))[1]
+    )
+    fixed.prepare([LAWN])
+    fixed.prepare([LAWN])  # each chunk of a batch asks for it
+    for given in (None, shown):
+        found = fixed.segment(chips, [LAWN, POOL], given)
+        plain = sam3.segment(chips, [LAWN, POOL], given)
+        assert all(_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert met == [4, 4, 4]  # a blank batch to compile for, four chips, and the fifth
+    assert fixed.encoder_calls == 5
+
+
+def test_fp8_needs_windows_that_cover_the_image() -> None:
+    odd = Sam3Model(tiny_config(side_px=126))
+    with pytest.raises(SegmenterError, match="fp8 needs an image side"):
+        Sam3(Weights(odd, "5a"), device="cpu", precision="fp8")
+    plain = Sam3(Weights(odd, "5a"), device="cpu", fast=True)
+    assert len(plain.segment([_chip(1)], [LAWN])[0]) == 1
+
+
+def test_no_labels_and_no_chips(sam3: Sam3) -> None:
+    sam3.prepare([])
+    assert sam3.segment([_chip(1), _chip(2)], []) == [[], []]
+    assert sam3.segment([], [LAWN]) == []

@@ -2,6 +2,5 @@
 
 from .encoder import FastEncoder
 from .heads import FastHeads, Found
-from .running import Replayed
 
-__all__ = ["FastEncoder", "FastHeads", "Found", "Replayed"]
+__all__ = ["FastEncoder", "FastHeads", "Found"]

@@ -15,7 +15,7 @@ from .vit import Trunk
 class FastEncoder:
     """The ViT and neck of a loaded `Sam3Model`, with weights of its own in `precision`.
 
-    It runs anywhere. It is quick on a CUDA GPU when `compiled`, and quickest under `Replayed`.
+    It runs anywhere. It is quick on a CUDA GPU when `compiled`.
     """
 
     def __init__(
@@ -39,10 +39,19 @@ class FastEncoder:
                 fpn_position_encoding=tuple(self._position(level) for level in maps),
             )
 
-    def pyramid(self, pixels: Tensor) -> tuple[Tensor, ...]:
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """The ViT's tokens (n, tokens, channels), in window order: all that need be kept."""
+        with torch.inference_mode():
+            return self.trunk(pixels)
+
+    def levels_of(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """Only what the heads read: the three finest maps, the finest first."""
         with torch.inference_mode():
-            return self._maps(self.trunk(pixels), self.levels[:3])
+            return self._maps(tokens, self.levels[:3])
+
+    def pyramid(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """`levels_of` the pixels' `tokens`."""
+        return self.levels_of(self.tokens(pixels))
 
     def _maps(self, tokens: Tensor, levels: list[Level]) -> tuple[Tensor, ...]:
         side, window = self.trunk.side, self.trunk.window

@@ -51,7 +51,7 @@ def look_around(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
     normed = layer_norm(x, w.norm1, x.dtype)
     qk = linear(normed + position.to(x.dtype), w.qk).unflatten(-1, (2, w.heads, -1))
     v = linear(normed, w.v).unflatten(-1, (w.heads, -1))
-    return x + linear(ops.attention(*qk.unbind(2), v, x.dtype).flatten(2), w.out)
+    return x + linear(ops.attention(*qk.unbind(2), v).flatten(2), w.out)
 
 
 def look_at_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: FusionLayer) -> Tensor:

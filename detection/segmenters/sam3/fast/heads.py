@@ -56,27 +56,35 @@ class FastHeads:
     def __call__(
         self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None
     ) -> Found:
-        """Look for each of the prompts on each of the chips.
+        """Look for each of the phrases on each of the chips.
 
         `maps` are the encoder's feature maps (a fourth is left aside), `text` (prompts, t,
-        channels) the projected text with `valid` (prompts, t). With `top`, only so many queries
-        of the highest logits come back, best first: masks of all would be 33 MB a prompt.
+        channels) the projected text with `valid` (prompts, t). `top` as in `answer`.
         """
         with torch.inference_mode(), self.rounding():
-            fine, middle, coarse = (level.to(self.dtype) for level in maps[:3])
+            coarse = maps[2].to(self.dtype)
+            chips, prompts = len(coarse), len(text)
             image = coarse.flatten(2).transpose(1, 2)
-            chips, prompts = len(image), len(text)
-            shape = torch.Size((1, *coarse.shape[1:]))
-            position = self.positions(shape, coarse.device, torch.float32)
-            position = position.flatten(2)[0].t().contiguous()
-
-            token = self.token(self.geometry, image, position)
+            token = self.token(self.geometry, image, self._places(coarse))
             prompt = torch.cat(
                 [text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1
             )
             valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
-            image = fuse(image, position, prompt, valid, self.layers, *self.parts)
-            decoded = self.decode(image, position, prompt, valid)
+            return self.answer(maps, prompt, valid, top)
+
+    def answer(
+        self, maps: Sequence[Tensor], prompt: Tensor, valid: Tensor, top: int | None = None
+    ) -> Found:
+        """Look for whole prompts (chips x prompts, t, channels), where `valid`, on the chips.
+
+        With `top`, only so many queries of the highest logits come back, best first: masks of
+        all would be 33 MB a prompt.
+        """
+        with torch.inference_mode(), self.rounding():
+            fine, middle, coarse = (level.to(self.dtype) for level in maps[:3])
+            image, places = coarse.flatten(2).transpose(1, 2), self._places(coarse)
+            image = fuse(image, places, prompt, valid, self.layers, *self.parts)
+            decoded = self.decode(image, places, prompt, valid)
             queries, boxes, logits = decoded.queries, decoded.boxes, decoded.logits
             if top is not None:
                 logits, order = logits.topk(top)
@@ -84,3 +92,13 @@ class FastHeads:
                 queries = queries.take_along_dim(order[..., None], 1)
             masks, semantic = self.draw(image, [fine, middle], prompt, valid, queries)
             return Found(masks, boxes, logits, decoded.presence, semantic)
+
+    def position(self, coarse: Tensor) -> Tensor:
+        """The position encoding (1, channels, h, w), float32, of the coarsest map."""
+        shape = torch.Size((1, *coarse.shape[1:]))
+        position: Tensor = self.positions(shape, coarse.device, torch.float32)
+        return position
+
+    def _places(self, coarse: Tensor) -> Tensor:
+        """The same as (tokens, channels)."""
+        return self.position(coarse).flatten(2)[0].t().contiguous()

@@ -171,10 +171,10 @@ def _attention(
     tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, kind: torch.dtype) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Small tiles, many to a multiprocessor: one's exponentials hide behind another's products."""
     n, tokens, heads, head = q.shape
-    out = torch.empty((n, tokens, heads, head), dtype=kind, device=q.device)
+    out = q.new_empty((n, tokens, heads, head))
     block = 64
     _attention[(triton.cdiv(tokens, block), n * heads)](
         q, k, v, out, q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),

@@ -1,11 +1,13 @@
 """Operations that a GPU does in one pass and plain PyTorch in several.
 
 What stands here is each one's meaning, in plain PyTorch, and what runs on a CPU. On CUDA the
-function of the same name in `kernels.py` takes its place. torch.compile leaves both as they are.
+function of the same name in `kernels.py` or `attention8.py` takes its place. torch.compile leaves
+both as they are.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 from collections.abc import Callable
@@ -20,8 +22,13 @@ from .linear import FP8, quantise
 NAMESPACE = "sam3_fast"
 
 
-def _operation(*changed: str) -> Callable[[Callable[..., object]], CustomOpDef]:
-    """Make an operation of a function; `changed` are the arguments that it writes to."""
+def _operation(
+    *changed: str, module: str = "kernels"
+) -> Callable[[Callable[..., object]], CustomOpDef]:
+    """Make an operation of a function; `changed` are the arguments that it writes to.
+
+    `module` has its kernel.
+    """
 
     def make(function: Callable[..., object]) -> CustomOpDef:
         name = f"{NAMESPACE}::{function.__name__}"
@@ -30,8 +37,7 @@ def _operation(*changed: str) -> Callable[[Callable[..., object]], CustomOpDef]:
 
             @operation.register_kernel("cuda")
             def _(*args: object) -> object:
-                from . import kernels
-
+                kernels = importlib.import_module(f".{module}", __package__)
                 return getattr(kernels, function.__name__)(*args)
 
         return operation
@@ -40,18 +46,18 @@ def _operation(*changed: str) -> Callable[[Callable[..., object]], CustomOpDef]:
 
 
 @_operation()
-def attention(q: Tensor, k: Tensor, v: Tensor, kind: torch.dtype) -> Tensor:
-    """Softmax attention; all are (n, tokens, heads, head), the result contiguous and of `kind`.
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention; all are (n, tokens, heads, head), the result contiguous.
 
     The heads of a token lie side by side in memory, as in a slice of packed q, k and v.
     """
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).to(kind).contiguous()
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).contiguous()
 
 
 @attention.register_fake
-def _(q: Tensor, _k: Tensor, _v: Tensor, kind: torch.dtype) -> Tensor:
-    return q.new_empty(q.shape, dtype=kind)
+def _(q: Tensor, _k: Tensor, _v: Tensor) -> Tensor:
+    return q.new_empty(q.shape)
 
 
 @_operation("qkv")
@@ -66,6 +72,27 @@ def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
     a, b = x.float().unbind(-2)
     cos, sin = cos[:, None, None], sin[:, None, None]
     x.copy_(torch.stack([a * cos - b * sin, b * cos + a * sin], -2))
+
+
+@_operation(module="attention8")
+def turned_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
+    """`turn`, then `attention` with queries, keys and values in e4m3, as the result is.
+
+    `qkv` (n, tokens, 3 * channels) must fit e4m3 also when turned; the result is (n, tokens,
+    channels). `scale` (heads,), float32, multiplies a query's products with the keys. The kernel
+    casts softmax's weights too; a head has a power of two of channels there, 32 or more.
+    """
+    turned = qkv.clone()
+    turn(turned, cos, sin, heads)
+    q, k, v = turned.to(FP8).float().view(-1, len(cos), 3, heads, 2 * cos.shape[1]).unbind(2)
+    q, k, v = (x.transpose(1, 2) for x in (q * scale[:, None], k, v))
+    seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+    return seen.transpose(1, 2).to(FP8).reshape(*qkv.shape[:-1], -1)
+
+
+@turned_attention.register_fake
+def _(qkv: Tensor, *_: object) -> Tensor:
+    return qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3, dtype=FP8)
 
 
 @_operation()

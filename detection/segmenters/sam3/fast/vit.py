@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import ops
-from .linear import FP8, FP8_MAX, Part, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
+from .linear import FP8_MAX, Part, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
 from .running import part
 
 
@@ -28,7 +28,10 @@ class Norm(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image."""
+    """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image.
+
+    `scale` (heads,) is what fp8 queries' products with keys are multiplied by.
+    """
 
     norm1: Norm
     qkv: Weight
@@ -38,6 +41,7 @@ class Block(NamedTuple):
     down: Weight
     cos: Tensor
     sin: Tensor
+    scale: Tensor
     heads: int
 
 
@@ -68,15 +72,23 @@ def window_order(side: int, window: int) -> Tensor:
     return grid.permute(0, 2, 1, 3).flatten()
 
 
-def value_bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
-    """What no value of attention can exceed, channel by channel, whatever the image.
+def bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
+    """What no output of a layer after a norm can exceed, channel by channel, whatever the image.
 
     A normed token has a length of sqrt(channels), and attention is a weighted mean of values. So
-    the scale of its fp8 result is known from the weights alone; that such a bound is seldom
-    reached costs a floating-point format nothing.
+    the scales of fp8 queries, keys, values and of attention's result are known from the weights
+    alone; that such a bound is seldom reached costs a floating-point format nothing.
     """
     length = math.sqrt(weight.shape[1])
     return length * (weight * norm.weight).norm(dim=1) + (weight @ norm.bias + bias).abs()
+
+
+def turned_bound(weight: Tensor, bias: Tensor, norm: Norm, heads: int) -> Tensor:
+    """`bound` of each head's queries or keys (heads,), whatever the angle of their turn.
+
+    Channel i of a head turns with channel i + head / 2.
+    """
+    return bound(weight, bias, norm).view(heads, 2, -1).norm(dim=1).amax(-1)
 
 
 class Trunk:
@@ -112,21 +124,29 @@ class Trunk:
         attention = layer.attention
         norm1 = norm_of(layer.layer_norm1)
         heads, head = attention.num_attention_heads, attention.head_dim
-        v, out = attention.v_proj, attention.o_proj
-        v_weight, v_bias = v.weight.detach(), v.bias.detach()
-        out_weight = out.weight.detach()
-        if precision == "fp8":
-            limit = value_bound(v_weight, v_bias, norm1) / FP8_MAX
-            v_weight, v_bias = v_weight / limit[:, None], v_bias / limit
-            out_weight = out_weight * limit
-
         # RoPE turns channels 2i and 2i+1 of a head together. With all even channels first, the
         # partner lies half a head away; queries and keys permuted alike have the same products.
         halves = torch.cat([torch.arange(0, head, 2), torch.arange(1, head, 2)])
-        rows = (torch.arange(heads)[:, None] * head + halves).flatten().to(v_weight.device)
-        q, k = attention.q_proj, attention.k_proj
-        weight = torch.cat([q.weight.detach()[rows], k.weight.detach()[rows], v_weight])
-        bias = torch.cat([q.bias.detach()[rows], k.bias.detach()[rows], v_bias])
+        rows = (torch.arange(heads)[:, None] * head + halves).flatten()
+        q, k, v = (
+            (part.weight.detach(), part.bias.detach())
+            for part in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        rows = rows.to(v[0].device)
+        q, k = ((weight[rows], bias[rows]) for weight, bias in (q, k))
+        out, out_weight = attention.o_proj, attention.o_proj.weight.detach()
+        scale = torch.full((heads,), head**-0.5, device=rows.device)
+        if precision == "fp8":
+            limits = [turned_bound(*part, norm1, heads) / FP8_MAX for part in (q, k)]
+            scale = scale * limits[0] * limits[1]
+            limits = [limit.repeat_interleave(head) for limit in limits]
+            limits.append(bound(*v, norm1) / FP8_MAX)
+            q, k, v = (
+                (weight / limit[:, None], bias / limit)
+                for (weight, bias), limit in zip((q, k, v), limits, strict=True)
+            )
+            out_weight = out_weight * limits[2]
+        weight, bias = (torch.cat(parts) for parts in zip(q, k, v, strict=True))
 
         cos, sin = layer.rotary_emb(self.position, layer.position_ids)
         order = slice(None) if layer.window_size else self.order
@@ -140,6 +160,7 @@ class Trunk:
             down=pack([layer.mlp.fc2], precision),
             cos=cos,
             sin=sin,
+            scale=scale,
             heads=heads,
         )
 
@@ -189,12 +210,12 @@ def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, 
 
 def attend(qkv: Tensor, w: Block) -> Tensor | Rows:
     """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
+    if w.out.scale is not None:
+        seen = ops.turned_attention(qkv, w.cos, w.sin, w.scale, w.heads)
+        return Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
     ops.turn(qkv, w.cos, w.sin, w.heads)
     q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
-    if w.out.scale is None:
-        return ops.attention(q, k, v, qkv.dtype).view(*qkv.shape[:2], -1)
-    seen = ops.attention(q, k, v, FP8).view(*qkv.shape[:2], -1)
-    return Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
+    return ops.attention(q, k, v).view(*qkv.shape[:2], -1)
 
 
 def mlp(x: Tensor | Rows, up: Weight, down: Weight) -> Tensor:

@@ -1,0 +1,79 @@
+"""What people may write of a label: in the registry, in labels.yaml, or on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+# Measured areas are exported as LABEL_m2 beside this one.
+_TAKEN = ("boundary_area",)
+_KEYS = "prompt, kind, min_area_m2, least_score, simplify_share"
+_LONGEST_PROMPT = 200
+
+
+class LabelEntry(BaseModel):
+    """A label as it is written; what it leaves out is said elsewhere, or is the usual.
+
+    Attributes:
+        prompt: the words that a segmenter is asked with.
+        kind: "discrete" things belong to a lot whole, "continuous" ones end at its line.
+        min_area_m2: smaller polygons are taken for noise.
+        least_score: what a segmenter must be sure of, 0..1.
+        simplify_share: how much of a polygon's area may change where its outline is simplified.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str | None = None
+    kind: Literal["discrete", "continuous"] | None = None
+    min_area_m2: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] | None = None
+    least_score: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    simplify_share: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_or_mapping(cls, entry: object) -> object:
+        if isinstance(entry, str):
+            return {"prompt": entry}
+        if not isinstance(entry, dict | LabelEntry):
+            raise ValueError(f"write its prompt, or a mapping of {_KEYS}")
+        return entry
+
+    @field_validator("prompt")
+    @classmethod
+    def _readable(cls, prompt: str | None) -> str | None:
+        if prompt is None:
+            return None
+        words = " ".join(prompt.split())
+        if not words or not words.isprintable() or len(words) > _LONGEST_PROMPT:
+            raise ValueError("write in a few words what is looked for, such as swimming pool")
+        return words
+
+
+def label_name(name: str) -> str:
+    """A name for a label: it becomes a column (`lawn_m2`) and a part of file names.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:60]!r} is no name of a label; write a-z, digits and '_', a letter first, "
+            "40 at most, such as solar_panel"
+        )
+    if name in _TAKEN:
+        raise ValueError(f"{name!r} is the name of another column of the exports; choose another")
+    return name
+
+
+def _named(entries: object) -> object:
+    if not isinstance(entries, Mapping):
+        raise ValueError("write a name and a prompt for each label, such as pool: swimming pool")
+    return {label_name(str(name)): entry for name, entry in entries.items()}
+
+
+LabelEntries = Annotated[dict[str, LabelEntry], BeforeValidator(_named)]

@@ -1,0 +1,60 @@
+"""Pictures with bright rectangles, in a file or in memory, for the tests of the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import CRS
+from rasters import LEFT, TOP, write_tiff
+from shapely import box
+from shapely.geometry.base import BaseGeometry
+
+from detection import LotResult
+from detection.chip import Chip
+from detection.imagery import LocalImagery
+from detection.imagery.frame import Frame, PixelWindow
+
+
+def at(column: float, row: float, width: float, height: float) -> shapely.Polygon:
+    """A rectangle in the tests' pixels from their upper left corner, in the CRS."""
+    left, top = LEFT + column / 2, TOP - row / 2
+    return box(left, top - height / 2, left + width / 2, top)
+
+
+def painted(folder: Path, *things: tuple[int, int, int, int], size_px: int = 400) -> LocalImagery:
+    """One file, dark but for bright rectangles (column, row, width, height)."""
+    pixels = np.full((3, size_px, size_px), 20, np.uint8)
+    for column, row, width, height in things:
+        pixels[:, row : row + height, column : column + width] = 200
+    return LocalImagery(str(write_tiff(folder / "a_2020.tif", pixels)))
+
+
+def only(results: Sequence[LotResult]) -> LotResult:
+    assert len(results) == 1
+    return results[0]
+
+
+class InMemory:
+    """Pixels at a place of any frame."""
+
+    def __init__(self, pixels: Any, frame: Frame, left: float, top: float) -> None:
+        self.pixels, self.frame = pixels, frame
+        corner = frame.window_over((left, top - 1, left + 1, top))
+        self.place = PixelWindow(corner.column, corner.row, pixels.shape[2], pixels.shape[1])
+
+    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+        return self.frame
+
+    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+        pixels = np.zeros((len(self.pixels), window.height, window.width), self.pixels.dtype)
+        shown = np.zeros((window.height, window.width), bool)
+        if part := self.place.meet(window):
+            at = part.slices_in(window)
+            pixels[:, *at] = self.pixels[:, *part.slices_in(self.place)]
+            shown[at] = True
+        crs = CRS.from_user_input(frame.crs)
+        return Chip(pixels, shown, frame.transform(window), crs, ("red",))

@@ -1,0 +1,228 @@
+"""Odd weights, configurations and names of them are refused in words, and cost no memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import Sam3Model
+
+from detection.errors import SegmenterError
+from detection.segmenters.sam3 import weights as loading
+from detection.segmenters.sam3.keymap import from_hub, from_meta
+from detection.segmenters.sam3.weights import BASE_KEY, WORDS_KEY, file_sha256, load_weights
+
+TINY = Path(loading.__file__).parent / "tiny"
+NAME = "vision_encoder.backbone.layers.0.attention.k_proj.weight"
+TABLE = WORDS_KEY.replace(".ids", ".weight")
+VIT = ("vision_config", "backbone_config")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped tiny network, to be spoilt."""
+    return Path(shutil.copytree(TINY, tmp_path / "sam3"))
+
+
+def _rewrite(folder: Path, **changed: Tensor) -> None:
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | changed, path)
+
+
+def _configure(folder: Path, place: tuple[str, ...], value: object) -> None:
+    path = folder / "config.json"
+    content: Any = json.loads(path.read_text())
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("tensors", [{}, {"tracker_model.x": torch.ones(1)}, None])
+def test_a_delta_that_changes_nothing_is_none(
+    tmp_path: Path, tensors: dict[str, Tensor] | None
+) -> None:
+    base = TINY / "model.safetensors"
+    if tensors is None:
+        tensors = {NAME: load_file(base)[NAME]}
+    delta = tmp_path / "delta.safetensors"
+    save_file(tensors, delta, {BASE_KEY: file_sha256(base)})
+    with pytest.raises(SegmenterError, match="changes nothing"):
+        load_weights(f"{TINY}{os.pathsep}{delta}")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e5m2])
+def test_weights_of_another_kind_are_named(folder: Path, dtype: torch.dtype) -> None:
+    _rewrite(folder, **{NAME: torch.ones(96, 96).to(dtype)})
+    with pytest.raises(SegmenterError, match=rf"{NAME} as {str(dtype)[6:]}.*convert"):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_weights_of_any_floats_are_taken(folder: Path, dtype: torch.dtype) -> None:
+    _rewrite(folder, **{NAME: torch.full((96, 96), 0.5, dtype=dtype)})
+    loaded = load_weights(str(folder)).model.state_dict()[NAME]
+    assert loaded.dtype == torch.float32
+    assert bool((loaded == 0.5).all())
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (float("nan"), torch.float16),
+        (float("nan"), torch.bfloat16),
+        (float("inf"), torch.float32),
+        (-1e300, torch.float64),
+    ],
+)
+def test_weights_that_are_not_finite_are_named(
+    folder: Path, tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
+    spoilt = torch.zeros(96, 96, dtype=dtype)
+    spoilt[5, 7] = value
+    delta = tmp_path / "delta.safetensors"
+    save_file({NAME: spoilt}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
+    with pytest.raises(SegmenterError, match=rf"delta\.safetensors has NaN .* in {NAME}"):
+        load_weights(f"{folder}{os.pathsep}{delta}")
+    _rewrite(folder, **{NAME: spoilt})
+    with pytest.raises(SegmenterError, match=rf"NaN or infinite values in {NAME}"):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda ids: ids + 10**6, "different numbers of 0..49407"),
+        (lambda ids: -ids - 1, "different numbers"),
+        (lambda ids: torch.full_like(ids, 5), "different numbers"),
+        (lambda ids: ids.float(), "as float32"),
+        (lambda ids: ids[:3], "one for each row but the last"),
+        (lambda ids: ids[:, None], "one for each row but the last"),
+    ],
+)
+def test_a_table_of_words_names_each_once(
+    folder: Path, spoil: Callable[[Tensor], Tensor], says: str
+) -> None:
+    ids = load_file(folder / "model.safetensors")[WORDS_KEY]
+    _rewrite(folder, **{WORDS_KEY: spoil(ids).contiguous()})
+    with pytest.raises(SegmenterError, match=says):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize("table", [None, torch.ones(()), torch.ones(18, 3), torch.ones(18, 10**6)])
+def test_a_table_of_words_has_its_rows(folder: Path, table: Tensor | None) -> None:
+    path = folder / "model.safetensors"
+    state = {name: tensor for name, tensor in load_file(path).items() if name != TABLE}
+    save_file(state if table is None else state | {TABLE: table}, path)
+    with pytest.raises(SegmenterError, match="save the two together"):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize("source", [
+    "", ":", "  ", "x/-y", "a--b/c", "fácebook/sam3", "~nobody_x/x", "a" * 5000, "/" + "a" * 5000,
+    "nul\0x", "facebook/..",
+])  # fmt: skip
+def test_a_name_of_nothing(source: str) -> None:
+    with pytest.raises(SegmenterError, match="facebook/sam3"):
+        load_weights(source)
+
+
+def test_a_name_of_no_delta() -> None:
+    for delta in ("~nobody_x/x", "a" * 5000, "/nowhere.safetensors"):
+        with pytest.raises(SegmenterError, match=r"no path|no delta"):
+            load_weights(f"{TINY}{os.pathsep}{delta}")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "3", "\xff", "[" * 100_000,
+                                  '{"weight_map": null}', '{"weight_map": {}}',
+                                  '{"weight_map": {"a": 3}}', '{"weight_map": {"a": [1]}}',
+                                  '{"weight_map": {"a": "../b.safetensors"}}',
+                                  '{"weight_map": {"a": "."}}'])  # fmt: skip
+def test_a_list_of_files_that_is_none(folder: Path, text: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(text, encoding="latin-1")
+    with pytest.raises(SegmenterError, match=r"index\.json .*fetch it again"):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize("text", ["[{}]", "null", "3", '"sam3"', "{", "\xff", "[" * 100_000,
+                                  '{"detector_config": "abc"}'])  # fmt: skip
+def test_a_configuration_that_is_none(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(SegmenterError, match=r"config\.json is not a SAM3 configuration"):
+        load_weights(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("vision_config",), "x", "not a SAM3 configuration"),
+        (("text_config",), [], "not a SAM3 configuration"),
+        (("text_config",), {"model_type": "bert"}, "of a bert"),
+        ((*VIT, "hidden_size"), "x", "not a SAM3 configuration"),
+        ((*VIT, "hidden_size"), None, "not a SAM3 configuration"),
+        ((*VIT, "image_size"), [112], "image_size is .112., and a whole number"),
+        ((*VIT, "image_size"), 0, "image_size is 0, and a whole number of 1 or more"),
+        ((*VIT, "image_size"), 113, "113 is no multiple of patch_size 14"),
+        ((*VIT, "image_size"), 10**9, "image_size is 1000000000, and 4096 is the most"),
+        ((*VIT, "patch_size"), -1, "patch_size is -1"),
+        ((*VIT, "window_size"), 0, "window_size is 0"),
+        ((*VIT, "window_size"), 10**5, "wider than a chip"),
+        ((*VIT, "num_attention_heads"), 10**5, "does not divide among 100000"),
+        ((*VIT, "num_hidden_layers"), 10**9, "the weights have .* tensors in all"),
+        (("detr_decoder_config", "num_layers"), 0, "num_layers is 0"),
+        (("text_config", "vocab_size"), 100, "vocab_size is 100"),
+        (("text_config", "max_position_embeddings"), 8, "prompts have 32"),
+        ((*VIT, "hidden_act"), "shout", "describes no network"),
+        (("vision_config", "scale_factors"), [3.0], "describes no network"),
+        ((*VIT, "head_dim"), 10**12, "computed numbers are more than its weights"),
+        ((*VIT, "hidden_size"), 100_000, "of another shape"),
+        ((*VIT, "patch_size"), 10**9, "patch_size"),
+        ((*VIT, "intermediate_size"), 10**12, "of another shape"),
+        ((*VIT, "pretrain_image_size"), 14 * 10**6, "of another shape"),
+        (("detr_decoder_config", "num_queries"), 10**10, "of another shape"),
+    ],
+)
+def test_a_configuration_of_no_network_takes_no_memory(
+    folder: Path, place: tuple[str, ...], value: object, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _configure(folder, place, value)
+    made = loading._empty
+
+    def weightless(config: Any, points: bool, device: str) -> Any:
+        assert device == "meta"
+        return made(config, points, device)
+
+    monkeypatch.setattr(loading, "_empty", weightless)
+    with pytest.raises(SegmenterError, match=says):
+        load_weights(str(folder))
+
+
+def test_a_loaded_network_has_the_tables_that_its_configuration_makes() -> None:
+    loaded = load_weights(str(TINY)).model
+    made = Sam3Model(loaded.config)
+    computed = dict(made.named_buffers())
+    assert len(computed) > 3
+    assert {name for name, _ in loaded.named_buffers()} == set(computed)
+    for name, table in loaded.named_buffers():
+        assert torch.equal(table, computed[name]), name
+
+
+def test_two_tensors_for_one_place() -> None:
+    with pytest.raises(SegmenterError, match="two tensors for a"):
+        from_hub({"detector_model.a": torch.ones(1), "a": torch.ones(1)})
+
+
+@pytest.mark.parametrize("packed", [torch.ones(()), torch.ones(4, 2), torch.ones(2)])
+def test_packed_projections_part_into_three(packed: Tensor) -> None:
+    name = "backbone.vision_backbone.trunk.blocks.0.attn.qkv.weight"
+    with pytest.raises(SegmenterError, match=f"has {name} as"):
+        from_meta({name: packed})
