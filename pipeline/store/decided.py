@@ -41,15 +41,16 @@ WITH reviewed AS MATERIALIZED (
         SELECT before FROM lotline.review
         WHERE detection_fk = reviewed.id AND action IN ('edit', 'relabel')
         OFFSET 0) r
-), pieces AS (
-    SELECT property_fk, label, geom FROM forms
-    UNION ALL
-    SELECT property_fk, label, (ST_Dump(geom)).geom FROM forms WHERE ST_NumGeometries(geom) > 1
 )
-SELECT found.place, ST_AsBinary(pieces.geom) AS geom
-FROM pieces CROSS JOIN LATERAL (
+SELECT found.place, ST_AsBinary(piece.geom) AS geom
+FROM forms CROSS JOIN LATERAL (
+    SELECT forms.geom
+    UNION ALL
+    SELECT (ST_Dump(forms.geom)).geom WHERE ST_NumGeometries(forms.geom) > 1
+    OFFSET 0) piece
+CROSS JOIN LATERAL (
     SELECT place FROM staged_finding
-    WHERE property_fk = pieces.property_fk AND label = pieces.label AND geom && pieces.geom
+    WHERE property_fk = forms.property_fk AND label = forms.label AND geom && piece.geom
     OFFSET 0) found
 """)
 
