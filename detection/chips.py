@@ -38,6 +38,10 @@ MAX_CHIPS = 64
 _MAX_ENLARGED = 4.0
 
 
+# Where a chip is: the frame whose pixels it has, and its window there.
+Place = tuple[Frame, PixelWindow]
+
+
 @dataclass(frozen=True, slots=True)
 class ChipPlan:
     """Windows to read and segment, and the indexes of the boundaries that they serve together.
@@ -51,6 +55,11 @@ class ChipPlan:
     windows: tuple[PixelWindow, ...]
     lots: tuple[int, ...]
     within: PixelWindow
+
+    @property
+    def places(self) -> list[Place]:
+        """Of its chips."""
+        return [(self.frame, window) for window in self.windows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from detection.chips import ChipPlan, plan_chips
+from detection.answer import answer
+from detection.chips import plan_chips
 from detection.clip import LotLines
 from detection.clock import Clock
 from detection.errors import LabelError
-from detection.imagery.frame import Frame, PixelWindow, union
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
-from detection.look import Place, Seen, Unseen, look, segmenter_failed
-from detection.measured import lot_results
+from detection.look import look, read
 from detection.results import LotResult
-from detection.scene import joined
 from detection.segmenters.protocol import Segmenter
-from detection.stitch import stitch
+from detection.strips import Looks, strips_of
 from parcels.boundary import Boundary
 
 
@@ -79,142 +78,54 @@ class Detector:
         clock: Clock | None = None,
         on_first: Callable[[FirstChips], None] | None = None,
     ) -> Iterator[tuple[int, LotResult]]:
-        """`detect`, chip by chip: (index of the boundary, its result) as soon as it is known.
+        """`detect`, strip by strip: (index of the boundary, its result) as soon as it is known.
 
         Args:
             on_first: called once, after the segmenter's first chips.
         """
         clock = clock or Clock()
-        self._check(labels)
+        segmenter = self.segmenter
+        check_labels(segmenter, labels)
         with clock.stage("plan"):
             plans, unplanned = plan_chips(
-                boundaries, imagery, self.segmenter.chip_px, self.gsd_m, self.lines
+                boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines
             )
+            strips = strips_of(plans, segmenter.chips_at_once)
         for index, why in unplanned.items():
             yield index, LotResult(why.status, reason=why.reason, detail=why.detail)
-        if not plans:
-            return
-        with clock.stage("prepare"):
-            self.segmenter.prepare(labels)
-        plans = _swept(plans)
-        waiting = _Waiting(plans)
-        places = waiting.places()
-        planned_lots = sum(len(plan.lots) for plan in plans)
-
-        def first(chips: int, seconds: float) -> None:
-            if on_first:
-                device, prompts = self.segmenter.device, len(labels)
-                on_first(FirstChips(device, chips, seconds, prompts, len(places), planned_lots))
-
-        for place, looked in look(places, imagery, self.segmenter, labels, clock, first):
-            for plan, looks in waiting.ready(place, looked):
-                lots = [boundaries[index] for index in plan.lots]
-                results = self._results(plan, lots, looks, labels, clock)
-                yield from zip(plan.lots, results, strict=True)
-
-    def _results(
-        self,
-        plan: ChipPlan,
-        lots: Sequence[Boundary],
-        looks: Mapping[PixelWindow, Seen | Unseen],
-        labels: Sequence[Label],
-        clock: Clock,
-    ) -> list[LotResult]:
-        """The results of the lots of one plan, of what was seen of its chips."""
-        seen = {window: each for window, each in looks.items() if isinstance(each, Seen)}
-        unseen = [each for each in looks.values() if isinstance(each, Unseen)]
-        if why := _refusal(unseen, partly=bool(seen)):
-            return [why for _ in lots]
-        try:
-            if len(plan.windows) == 1:
-                [(scene, masks)] = [(each.scene, each.masks) for each in seen.values()]
-            else:
-                with clock.stage("stitch"):
-                    window = union(plan.windows)
-                    failed = [source for each in unseen for source in each.failed_sources]
-                    scene = joined([each.scene for each in seen.values()], window, failed)
-                    drawn = {chip: each.masks for chip, each in seen.items()}
-                    masks = list(stitch(drawn, labels, window, plan.within))
-            with clock.stage("measure"):
-                return lot_results(lots, scene, masks, self.lines)
-        except Exception as error:  # masks that make no sense; the other chips go on
-            why = segmenter_failed(self.segmenter, error)
-            return [why for _ in lots]
-
-    def _check(self, labels: Sequence[Label]) -> None:
-        known = self.segmenter.labels
-        for label in labels:
-            if known is not None and label.name not in known:
-                raise LabelError(
-                    f"the segmenter {self.segmenter.name} does not find {label.name!r}: choose "
-                    f"from {', '.join(known)}, or another segmenter"
-                )
+        if strips:
+            with clock.stage("prepare"):
+                segmenter.prepare(labels)
+        looks = Looks(strips)
+        planned_chips = sum(len(strip.places) for strip in strips)
+        planned_lots = sum(len(strip.lots) for strip in strips)
+        for strip in strips:
+            chips = read(strip.places, imagery, clock)
+            started = time.perf_counter()
+            with clock.stage("segment"):
+                seen = looks.add(strip, look(chips, segmenter, labels))
+            if on_first and strip is strips[0]:
+                seconds = time.perf_counter() - started
+                on_first(
+                    FirstChips(
+                        segmenter.device, len(chips), seconds, len(labels), planned_chips,
+                        planned_lots,
+                    )
+                )  # fmt: skip
+            lots = {index: boundaries[index] for index in strip.lots}
+            yield from answer(strip.plans, seen, lots, labels, self.lines, segmenter.name, clock)
 
 
-def _refusal(unseen: Sequence[Unseen], *, partly: bool) -> LotResult | None:
-    """Why lots have no result of chips some of which were not seen; None where they do.
+def check_labels(segmenter: Segmenter, labels: Sequence[Label]) -> None:
+    """Refuse labels that the segmenter does not know.
 
-    Where no imagery is, a lot is only partly imaged. But what a server or a segmenter did not say
-    may be half a lawn.
+    Raises:
+        LabelError: one that it does not find.
     """
-    order = ("unavailable", "failed", "corrupt", "nodata", "missing")
-    reasons = [each.why for each in unseen if each.why.status != "no_imagery" or not partly]
-    if not reasons:
-        return None
-    return min(
-        reasons,
-        key=lambda why: order.index(why.reason if why.status == "no_imagery" else why.status),
-    )
-
-
-def _swept(plans: Sequence[ChipPlan]) -> list[ChipPlan]:
-    """In the order of a sweep over each frame, along its longer side.
-
-    So the masks that wait for a chip that overlaps theirs are those of the shorter side.
-    """
-    frames: dict[Frame, list[ChipPlan]] = {}
-    for plan in plans:
-        frames.setdefault(plan.frame, []).append(plan)
-    swept: list[ChipPlan] = []
-    for mine in frames.values():
-        all_of = union(plan.windows[0] for plan in mine)
-        wide = all_of.width > all_of.height
-        swept += sorted(
-            mine,
-            key=lambda plan: (
-                (plan.windows[0].column, plan.windows[0].row) if wide
-                else (plan.windows[0].row, plan.windows[0].column)
-            ),
-        )  # fmt: skip
-    return swept
-
-
-class _Waiting:
-    """Plans that wait for their chips. A chip is held until the last plan that needs it."""
-
-    def __init__(self, plans: Sequence[ChipPlan]) -> None:
-        self._looks: dict[Place, Seen | Unseen] = {}
-        self._of_place: dict[Place, list[ChipPlan]] = {}
-        for plan in plans:
-            for window in plan.windows:
-                self._of_place.setdefault((plan.frame, window), []).append(plan)
-
-    def places(self) -> list[Place]:
-        """All chips, in the order in which the plans need them."""
-        return list(self._of_place)
-
-    def ready(
-        self, place: Place, looked: Seen | Unseen
-    ) -> list[tuple[ChipPlan, dict[PixelWindow, Seen | Unseen]]]:
-        """The plans that waited for this chip alone, each with what was seen of its chips."""
-        self._looks[place] = looked
-        complete = []
-        for plan in list(self._of_place[place]):
-            places = [(plan.frame, window) for window in plan.windows]
-            if all(each in self._looks for each in places):
-                complete.append((plan, {each[1]: self._looks[each] for each in places}))
-                for each in places:
-                    self._of_place[each].remove(plan)
-        for each in [each for each in self._looks if not self._of_place[each]]:
-            del self._looks[each]
-        return complete
+    known = segmenter.labels
+    for label in labels:
+        if known is not None and label.name not in known:
+            raise LabelError(
+                f"the segmenter {segmenter.name} does not find {label.name!r}: choose "
+                f"from {', '.join(known)}, or another segmenter"
+            )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detection.chip import Chip
+from detection.chips import Place
 from detection.clock import Clock
 from detection.errors import ImageryUnavailable, NoImagery
-from detection.imagery.frame import Frame, PixelWindow
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.results import LotResult
@@ -18,8 +17,6 @@ from detection.scene import Scene, scene_of
 from detection.segmenters.protocol import Mask, Segmenter
 
 log = logging.getLogger(__name__)
-
-Place = tuple[Frame, PixelWindow]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,52 +35,32 @@ class Unseen:
     failed_sources: tuple[str, ...] = ()
 
 
-def look(
-    places: Iterable[Place],
-    imagery: Imagery,
-    segmenter: Segmenter,
-    labels: Sequence[Label],
-    clock: Clock,
-    on_first: Callable[[int, float], None],
-) -> Iterator[tuple[Place, Seen | Unseen]]:
-    """What is seen at each place, about in their order.
-
-    Args:
-        on_first: called once with how many chips the segmenter was first given together, and
-            the seconds that it took.
+def read(places: Iterable[Place], imagery: Imagery, clock: Clock) -> dict[Place, Chip | Unseen]:
+    """The pixels of each place, or why there are none.
 
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    batch: dict[Place, Chip] = {}
-    told = False
-
-    def seen() -> Iterator[tuple[Place, Seen | Unseen]]:
-        nonlocal told
-        started = time.perf_counter()
-        with clock.stage("segment"):
-            answers = _segment(list(batch.values()), segmenter, labels)
-        if not told:
-            told = True
-            on_first(len(batch), time.perf_counter() - started)
-        for (place, chip), answer in zip(batch.items(), answers, strict=True):
-            if isinstance(answer, Unseen):
-                yield place, answer
-            else:
-                yield place, Seen(scene_of(chip, *place), answer)
-        batch.clear()
-
+    chips: dict[Place, Chip | Unseen] = {}
     for place in places:
         with clock.stage("read"):
-            chip = _read(place, imagery)
-        if isinstance(chip, Unseen):
-            yield place, chip
-            continue
-        batch[place] = chip
-        if len(batch) >= segmenter.chips_at_once:
-            yield from seen()
-    if batch:
-        yield from seen()
+            chips[place] = _read(place, imagery)
+    return chips
+
+
+def look(
+    chips: Mapping[Place, Chip | Unseen], segmenter: Segmenter, labels: Sequence[Label]
+) -> dict[Place, Seen | Unseen]:
+    """What the segmenter sees on chips that it is given together; the others stay unseen."""
+    shown = {place: chip for place, chip in chips.items() if isinstance(chip, Chip)}
+    answers = _segment(list(shown.values()), segmenter, labels) if shown else []
+    seen = {
+        place: answer if isinstance(answer, Unseen) else Seen(scene_of(chip, *place), answer)
+        for (place, chip), answer in zip(shown.items(), answers, strict=True)
+    }
+    return {
+        place: chip if isinstance(chip, Unseen) else seen[place] for place, chip in chips.items()
+    }
 
 
 def _read(place: Place, imagery: Imagery) -> Chip | Unseen:
@@ -108,12 +85,12 @@ def _segment(
         if len(chips) > 1:
             log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
             return [one for chip in chips for one in _segment([chip], segmenter, labels)]
-        return [Unseen(segmenter_failed(segmenter, error))]
+        return [Unseen(segmenter_failed(segmenter.name, error))]
     return list(answers)
 
 
-def segmenter_failed(segmenter: Segmenter, error: Exception) -> LotResult:
+def segmenter_failed(name: str, error: Exception) -> LotResult:
     """The result of a lot whose chip a segmenter failed on, or drew masks that make no sense."""
     log.warning("the segmenter failed on a chip: %s", error)
     log.debug("where it happened", exc_info=error)
-    return LotResult("failed", reason="segmenter", detail=f"{segmenter.name} failed: {error}")
+    return LotResult("failed", reason="segmenter", detail=f"{name} failed: {error}")
