@@ -1,0 +1,145 @@
+"""One machine: threads that work ahead of one another, and processes that measure.
+
+    lease, survey │ read (several at a time) │ segment │ measure (processes) │ write
+
+Each waits where the next one's queue is full. So imagery is read, and lots are measured and
+written, while the segmenter looks at other chips; and what is in memory does not grow with the
+county.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from sqlalchemy import Engine as Database
+
+from detection.detector import FirstChips
+from detection.imagery.protocol import Imagery
+from detection.segmenters.protocol import Segmenter
+from detection.strips import Looks
+from parcels import ParcelBoundaryService
+from pipeline.batch.engines.flow import Ahead, gathered, side_by_side
+from pipeline.batch.engines.job import Job
+from pipeline.batch.engines.measurers import Measurers
+from pipeline.batch.engines.protocol import Progressed
+from pipeline.batch.recipe import Recipe
+from pipeline.batch.stages import Chunk, Surveyed, read_strip, segment, survey
+from pipeline.batch.tally import Tally
+from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
+
+# GDAL decodes without Python's lock, and a server takes its time.
+_READERS = 4
+# Batches of chips that are read before the segmenter asks for them.
+_READ_AHEAD = 2
+
+
+class LocalEngine:
+    """See `pipeline.batch.engines.protocol.Engine`.
+
+    Args:
+        measurers: processes that measure; 0 measures in a thread of this one, which is as good
+            where there is little to do.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        service: ParcelBoundaryService,
+        imagery: Imagery,
+        segmenter: Segmenter,
+        database: Database,
+        measurers: int = 0,
+    ) -> None:
+        self._recipe = recipe
+        self._service = service
+        self._imagery = imagery
+        self._segmenter = segmenter
+        self._database = database
+        self._measurers = measurers
+
+    def run(
+        self,
+        chunks: Iterable[Chunk],
+        stopping: Callable[[], bool],
+        on_first: Callable[[FirstChips], None],
+    ) -> Iterator[Progressed]:
+        """See `Engine.run`."""
+        ahead = _READ_AHEAD * self._recipe.shown.chips_at_once
+        with (
+            ThreadPoolExecutor(_READERS, "read") as readers,
+            Measurers(self._recipe, self._measurers) as measurers,
+        ):
+            surveyed = Ahead(self._surveyed(chunks), 1, "survey")
+            jobs = self._jobs(surveyed, stopping)
+            read = Ahead(side_by_side(self._read, jobs, readers, ahead, "read"), ahead, "ready")
+            seen = Ahead(self._seen(read, on_first), 2, "segment")
+            finished = Ahead(measurers.measured(seen), 2 * MOST_LOTS, "measured")
+            written = Ahead(self._written(finished), 2, "write")
+            with closing(written):
+                yield from written
+
+    def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Tally]]:
+        for chunk in chunks:
+            tally = Tally()
+            yield survey(chunk, self._recipe, self._service, self._imagery, tally), tally
+
+    def _jobs(
+        self, surveyed: Ahead[tuple[Surveyed, Tally]], stopping: Callable[[], bool]
+    ) -> Iterator[Job]:
+        """A job for each strip, and one for what needs no look."""
+        with closing(surveyed):
+            for found, tally in surveyed:
+                yield Job(found, tally, settling=list(found.settling))
+                looks = Looks(found.strips)
+                for strip in found.strips:
+                    if stopping():
+                        return
+                    yield Job(found, Tally(), strip, looks)
+
+    def _read(self, job: Job) -> Job:
+        if job.strip is not None:
+            job.chips = read_strip(job.strip, self._imagery, job.tally)
+        return job
+
+    def _seen(self, read: Ahead[Job], on_first: Callable[[FirstChips], None]) -> Iterator[Job]:
+        """Show the segmenter the strips that are ready, as many as it takes together."""
+        told = False
+        at_once = self._recipe.shown.chips_at_once
+        with closing(read):
+            for job in read:
+                batch = [job]
+                most = at_once - len(job.chips)
+                while read.waiting and sum(len(each.chips) for each in batch) <= most:
+                    batch.append(next(read))
+                chips = {place: chip for each in batch for place, chip in each.chips.items()}
+                started_s = time.perf_counter()
+                views = segment(chips, self._recipe, self._segmenter, job.tally)
+                if job.tally.encoder_calls and not told:
+                    told = True
+                    on_first(self._first(job, time.perf_counter() - started_s))
+                for each in batch:
+                    each.see(views)
+                    yield each
+
+    def _first(self, job: Job, seconds: float) -> FirstChips:
+        strips = job.surveyed.strips
+        return FirstChips(
+            self._segmenter.device,
+            job.tally.encoder_calls,
+            seconds,
+            len(self._recipe.labels),
+            sum(len(strip.places) for strip in strips),
+            sum(len(strip.lots) for strip in strips),
+        )
+
+    def _written(self, finished: Ahead[Job]) -> Iterator[Progressed]:
+        with closing(finished):
+            for jobs in gathered(finished, MOST_LOTS, WITHIN_S, lambda job: len(job.settling)):
+                tally = Tally()
+                for job in jobs:
+                    tally.add(job.tally)
+                settling = [each for job in jobs for each in job.settling]
+                yield Progressed(write(settling, self._recipe, self._database, tally), tally)

@@ -1,0 +1,87 @@
+"""What the stages of a run have to know: small, and the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from detection.clip import LotLines
+from detection.imagery import open_imagery
+from detection.imagery.protocol import Imagery
+from detection.labels import Label
+from detection.segmenters.protocol import Segmenter
+from parcels import County, ParcelBoundaryService
+from parcels.arcgis import ArcGISSource
+from parcels.cache import CachedSource, LayerKey
+from parcels.service import WhenUnavailable
+from pipeline.store.database import Database
+from pipeline.store.outcomes import RunInfo
+from pipeline.store.parcels import DatabaseCache
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a segmenter wants to be shown; whoever plans chips has no segmenter.
+
+    Attributes:
+        chip_px: the side of a chip in pixels of `gsd_m`.
+        gsd_m: None where the imagery's own will do.
+    """
+
+    chip_px: int
+    gsd_m: float | None
+    chips_at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that the stages of a run have to know. It can be sent to another process.
+
+    Attributes:
+        owner: in whose name properties are leased.
+        build: makes the segmenter, where it is to run.
+        database_url: with its password; the embedded database's holds on this machine only.
+    """
+
+    county: County
+    run: RunInfo
+    owner: str
+    labels: tuple[Label, ...]
+    lines: LotLines
+    shown: Shown
+    build: Callable[[], Segmenter]
+    when_unavailable: WhenUnavailable
+    database_url: str
+
+    def open_imagery(self) -> Imagery:
+        """The county's imagery. One object may be read by several threads.
+
+        Raises:
+            ImageryError: it is configured wrongly.
+        """
+        return open_imagery(self.county.imagery, allow_private=self.county.allow_private)
+
+
+def shown_to(segmenter: Segmenter, county: County) -> Shown:
+    """What a segmenter is shown of a county's imagery."""
+    gsd_m = county.imagery.chip_gsd_m or segmenter.gsd_m
+    return Shown(segmenter.chip_px, gsd_m, segmenter.chips_at_once)
+
+
+def lot_lines(county: County) -> LotLines:
+    """How the county's lot lines lie on its imagery."""
+    if county.line_tolerance_m is None:
+        return LotLines(county.lot_offset_m)
+    return LotLines(county.lot_offset_m, county.line_tolerance_m)
+
+
+def kept_parcels(county: County, database: Database) -> CachedSource | None:
+    """The county's server behind what the database keeps of it; None for a file."""
+    if county.source != "arcgis":
+        return None
+    return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
+
+
+def open_service(county: County, database: Database) -> ParcelBoundaryService:
+    """The county's parcels."""
+    return ParcelBoundaryService(county, kept_parcels(county, database))
