@@ -21,10 +21,13 @@ from pipeline.store.reconcile import Known, Reconciled, reconcile
 from pipeline.store.staging import CHIPS, FINDINGS, LOTS, plan_by_index
 
 # What is kept of a property is written by one at a time: by runs and by people. A worker whose
-# lease ran out, or whose property was changed under its hands, holds it no more.
+# lease ran out, or whose property was changed under its hands, holds it no more. What this run
+# finished already is still its own until somebody waits for it, or takes it, again.
 _HOLD = text("""
-SELECT id FROM lotline.property
-WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'leased' AND lease_owner = :owner
+SELECT id, state, reason, detail FROM lotline.property
+WHERE id = ANY(CAST(:ids AS bigint[])) AND (
+    (state = 'leased' AND lease_owner = :owner)
+    OR (state NOT IN ('pending', 'leased') AND run_fk = :run))
 ORDER BY id FOR NO KEY UPDATE
 """)
 
@@ -114,6 +117,10 @@ def write_chunk(
 ) -> dict[int, Written]:
     """Write what became of properties that `owner` holds; the others are left alone.
 
+    What the same run has written already it may write again: the answer to its commit was lost,
+    or a worker died and its work was done anew. A result is then merged with itself; what has no
+    result never takes the place of what was written, and is told as that.
+
     Of a lot that was looked at, its boundary, detections, measurements and state are written.
     Findings that people have decided about (see `pipeline.store.decided`) give way. Earlier
     findings that nobody reviewed are superseded, unless they are the same in every respect.
@@ -137,10 +144,14 @@ def write_chunk(
     ids = [outcome.property_fk for outcome in outcomes]
     if len(set(ids)) < len(ids):
         raise StoreError("a property comes twice in a chunk: write its last outcome alone")
-    held = set(conn.execute(_HOLD, {"ids": ids, "owner": owner}).scalars())
-    ours = [outcome for outcome in outcomes if outcome.property_fk in held]
-    written = _finish(conn, [outcome for outcome in ours if isinstance(outcome, Unanswered)])
+    rows = conn.execute(_HOLD, {"ids": ids, "owner": owner, "run": run.id})
+    now = {row.id: Written(row.state, row.reason, row.detail) for row in rows}
+    ours = [outcome for outcome in outcomes if outcome.property_fk in now]
     lots = [outcome for outcome in ours if isinstance(outcome, Answered)]
+    others = [outcome for outcome in ours if isinstance(outcome, Unanswered)]
+    waiting = [other for other in others if now[other.property_fk].state == "leased"]
+    written = {other.property_fk: now[other.property_fk] for other in others}
+    written |= _finish(conn, waiting)
     return written | _merge(conn, run, lots) if lots else written
 
 

@@ -44,10 +44,12 @@ def write(
 ) -> dict[int, Written]:
     """Write what became of properties that `owner` holds; see `results.write_chunk`.
 
-    A lot that is refused is `failed` with the reason `refused`.
+    A lot that is refused is `failed` with the reason `refused`. Once more is as good as once:
+    what the same run wrote already is told again.
 
     Returns:
-        What was written, by property: one that is not there was not the owner's any more.
+        What was written, by property: one that is not there was taken by another, or is asked
+        for anew.
 
     Raises:
         DBAPIError: the database could not be written to for `PATIENCE_S`.

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import tenacity
 from lots import (
     CHIP,
+    COUNTY,
     LAWN,
     TREE,
     begin,
@@ -34,7 +36,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from detection.results import LotResult
-from pipeline.store import results, reviews, writer
+from pipeline.store import properties, results, reviews, writer
 from pipeline.store.database import Database, open_database
 from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered
 
@@ -145,8 +147,114 @@ def test_what_is_held_no_more_is_left_alone(database: Database) -> None:
     assert {fk: w.state for fk, w in written.items()} == {ids[0]: "done", ids[3]: "deferred"}
     assert _states(database.engine, ids) == ["done", "leased", "pending", "deferred"]
     assert _rows(database.engine)["boundary"] == 1
-    # And what is written is held no more: a late second writer changes nothing.
-    assert writer.write(database.engine, run, outcomes, "worker") == {}
+    # And what is written is held no more: a late writer of another run changes nothing.
+    with database.engine.begin() as conn:
+        late = begin(conn)
+    assert writer.write(database.engine, late, outcomes, "worker") == {}
+
+
+# What is written again
+
+
+def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outcome]]) -> RunInfo:
+    """A run that leased its properties, and wrote what became of them."""
+    with engine.begin() as conn:
+        ids = queue(conn, 4)
+        run = begin(conn)
+        properties.lease(conn, COUNTY, "worker", 4, 900, None, run.id)
+    writer.write(engine, run, outcomes(ids), "worker")
+    return run
+
+
+def _garden_and_others(ids: Sequence[int]) -> list[Outcome]:
+    dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
+    return [
+        Answered(ids[0], lot(), GARDEN),
+        Answered(ids[1], lot(), dark),
+        Unanswered(ids[2], "deferred", "unavailable", "HTTP 503"),
+        Unanswered(ids[3], "failed", "not_found", "no lot"),
+    ]
+
+
+def _ids(engine: Engine) -> list[int]:
+    with engine.connect() as conn:
+        return list(conn.execute(text("SELECT id FROM lotline.property ORDER BY id")).scalars())
+
+
+def test_what_a_run_wrote_already_is_told_again(database: Database) -> None:
+    """A worker died after its commit, and its work is done anew by another."""
+    run = _written_once(database.engine, _garden_and_others)
+    ids, before = _ids(database.engine), _rows(database.engine)
+    again = writer.write(database.engine, run, _garden_and_others(ids), "another worker")
+    assert {fk: (w.state, w.reason, w.detail) for fk, w in again.items()} == {
+        ids[0]: ("done", "measured", ""),
+        ids[1]: ("no_imagery", "missing", "no file covers it"),
+        ids[2]: ("deferred", "unavailable", "HTTP 503"),
+        ids[3]: ("failed", "not_found", "no lot"),
+    }
+    assert (again[ids[0]].new, again[ids[0]].kept) == (0, 2)
+    assert _rows(database.engine) == before
+    with database.engine.connect() as conn:
+        assert property_row(conn, ids[0]).attempts == 1
+
+
+def test_no_result_never_takes_the_place_of_one_that_the_run_wrote(database: Database) -> None:
+    run = _written_once(database.engine, _garden_and_others)
+    ids = _ids(database.engine)
+    failed: list[Outcome] = [Unanswered(fk, "failed", "segmenter", "lost a worker") for fk in ids]
+    again = writer.write(database.engine, run, failed, "worker")
+    kept = ["done", "no_imagery", "deferred", "failed"]
+    assert [again[fk].state for fk in ids] == kept == _states(database.engine, ids)
+    assert again[ids[3]].reason == "not_found"
+    # A result does: of what did not answer at first.
+    better = writer.write(database.engine, run, [Answered(ids[2], lot(), GARDEN)], "worker")
+    assert (better[ids[2]].state, better[ids[2]].new) == ("done", 2)
+
+
+@pytest.mark.parametrize("then", ["asked for again", "taken", "finished"])
+def test_what_another_run_has_by_now_is_not_written_again(database: Database, then: str) -> None:
+    run = _written_once(database.engine, _garden_and_others)
+    ids = _ids(database.engine)
+    with database.engine.begin() as conn:
+        properties.reset(conn, COUNTY)
+        if then != "asked for again":
+            later = begin(conn)
+            properties.lease(conn, COUNTY, "rival", 4, 900, None, later.id)
+    if then == "finished":
+        found_nothing: list[Outcome] = [Answered(fk, lot(), found()) for fk in ids]
+        writer.write(database.engine, later, found_nothing, "rival")
+    before = _states(database.engine, ids)
+    assert writer.write(database.engine, run, _garden_and_others(ids), "worker") == {}
+    assert _states(database.engine, ids) == before
+
+
+def test_the_answer_to_a_commit_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the chunk is there or not cannot be known: so it is written again."""
+    with database.engine.begin() as conn:
+        queue(conn, 3)
+        run = begin(conn)
+        leased = properties.lease(conn, COUNTY, "worker", 3, 900, None, run.id)
+    lost: list[int] = []
+
+    def lose(conn: Connection) -> None:
+        if not lost:
+            lost.append(1)
+            driver = conn.connection.driver_connection
+            assert driver is not None
+            driver.commit()
+            driver.close()
+            raise OperationalError("COMMIT", None, psycopg.OperationalError("connection lost"))
+
+    event.listen(database.engine, "commit", lose)
+    chunk = [Answered(lease.id, lot(), GARDEN) for lease in leased]
+    written = writer.write(database.engine, run, chunk, "worker")
+    assert lost
+    assert [(w.state, w.reason) for w in written.values()] == [("done", "measured")] * 3
+    assert _rows(database.engine) == {
+        "boundary": 3, "chip": 1, "detection": 6, "measurement": 6, "measurement_detection": 6,
+    }  # fmt: skip
 
 
 # What is rolled back
