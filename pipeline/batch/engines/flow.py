@@ -43,8 +43,9 @@ class Ahead(Generic[_T], Iterator[_T]):
 
     @property
     def waiting(self) -> bool:
-        """Whether the next item is there already."""
-        return not self._held.empty()
+        """Whether the next item is there already; the end is none."""
+        with self._held.mutex:
+            return bool(self._held.queue) and not isinstance(self._held.queue[0], _End)
 
     def __iter__(self) -> Ahead[_T]:
         return self
