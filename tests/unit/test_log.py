@@ -1,0 +1,182 @@
+"""Logs: what a record says of its run, county and property, as text and as JSON; and no secrets."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from multiprocessing import get_context
+
+import pytest
+
+from pipeline import log
+from pipeline.redaction import Redactor
+
+SECRET = "kh7-Zb!qW2x&8"
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(log, "redactor", Redactor())
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line_of_text_is_the_level_and_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure()
+    logging.getLogger("parcels.x").warning("%d lots are odd", 3)
+    logging.getLogger("parcels.x").info("not at this level")
+    assert capsys.readouterr().err == "WARNING: 3 lots are odd\n"
+
+
+def test_json_says_when_how_bad_who_what_and_about_which(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.configure("INFO", "json")
+    with log.about(run=12, county="shelby"):
+        logging.getLogger("detection.look").info("a chip\nis odd")
+        with log.about(property="a-1"):
+            logging.getLogger("parcels.arcgis").warning("no answer")
+        logging.getLogger("pipeline.store").error("refused", extra={"property": "b-2"})
+    logging.getLogger("pipeline").info("done")
+    first, second, third, last = records(capsys)
+    when = datetime.fromisoformat(str(first.pop("time")))
+    assert when.utcoffset() is not None
+    assert when.tzname() == "UTC"
+    assert first == {
+        "level": "INFO", "logger": "detection.look", "message": "a chip\nis odd",
+        "run": 12, "county": "shelby",
+    }  # fmt: skip
+    assert (second["run"], second["property"]) == (12, "a-1")
+    assert (third["run"], third["property"]) == (12, "b-2")
+    assert not {"run", "county", "property"} & set(last)
+
+
+def test_a_thread_that_copies_the_context_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("WARNING", "json")
+    warn = logging.getLogger("x").warning
+    with log.about(run=7):
+        for target in (contextvars.copy_context().run, lambda f, *a: f(*a)):
+            thread = threading.Thread(target=target, args=(warn, "here"))
+            thread.start()
+            thread.join()
+    with_run, without = records(capsys)
+    assert with_run["run"] == 7
+    assert "run" not in without
+
+
+def _in_another_process(setup: log.Setup) -> None:
+    log.configure_as(setup)
+    logging.getLogger("worker").warning("it is %s", SECRET)
+
+
+def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
+    log.redactor.keep([SECRET])
+    log.configure("WARNING", "json")
+    with log.about(run=3, county="shelby"):
+        setup = log.setup()
+    assert SECRET not in repr(setup)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(_in_another_process, setup).result()
+    (record,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (record["message"], record["run"], record["county"]) == ("it is ***", 3, "shelby")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_no_part_of_a_record_holds_a_known_secret(
+    capsys: pytest.CaptureFixture[str], kind: log.Format
+) -> None:
+    log.redactor.keep([SECRET])
+    log.configure("WARNING", kind)
+    try:
+        raise ValueError(f"{SECRET!r} is refused")
+    except ValueError:
+        logging.getLogger("x").exception("with %s", SECRET)
+    warnings.warn(f"beware of {SECRET}", UserWarning, stacklevel=1)
+    with log.about(property=SECRET):
+        logging.getLogger("x").error("about it")
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert said.count("***") >= 3
+    assert "ValueError" in said
+    assert "beware of" in said
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_an_error_that_nobody_expected_is_told_without_secrets(
+    capsys: pytest.CaptureFixture[str], kind: log.Format
+) -> None:
+    log.redactor.keep([SECRET])
+    log.configure("WARNING", kind)
+
+    def fail() -> None:
+        raise RuntimeError(f"postgresql://ann:{SECRET}@host/db")
+
+    try:
+        fail()
+    except RuntimeError as error:
+        sys.excepthook(RuntimeError, error, error.__traceback__)
+    with pytest.MonkeyPatch.context() as patch:
+        # pytest has a hook of its own for threads.
+        patch.setattr(threading, "excepthook", log._uncaught_in_thread)
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert said.count("Traceback (most recent call last)") == 2
+    if kind == "json":
+        assert [json.loads(line)["level"] for line in said.splitlines()] == ["CRITICAL"] * 2
+
+
+def test_a_record_that_cannot_be_made_stops_nothing_and_tells_no_secret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.redactor.keep([SECRET])
+    log.configure()
+    logging.getLogger("x").warning("%d", SECRET)
+    said = capsys.readouterr().err
+    assert "cannot be logged" in said
+    assert SECRET not in said
+
+
+def test_a_record_goes_to_what_standard_error_is_now(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    log.configure()
+    bar = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", bar)  # as a live bar of rich does
+        logging.getLogger("x").warning("above the bar")
+    assert bar.getvalue() == "WARNING: above the bar\n"
+    assert capsys.readouterr().err == ""
+
+
+def test_importing_lotline_sets_up_no_logging() -> None:
+    import subprocess
+
+    code = (
+        "import logging, sys, parcels, detection, pipeline.log, pipeline.settings;"
+        "print(logging.getLogger().handlers, sys.excepthook is sys.__excepthook__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] True"

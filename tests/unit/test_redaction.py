@@ -1,0 +1,156 @@
+"""Secrets are taken out of text: by their place, and because they are known."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.redaction import (
+    Redactor,
+    is_secret_name,
+    secrets_of_address,
+    secrets_of_environment,
+)
+
+TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40)
+LONG = st.text(st.characters(blacklist_categories=("Cs",)), min_size=12, max_size=40).filter(
+    lambda secret: "*" not in secret
+)
+PLAIN = st.text("abcdefghijkXYZ0123456789._~-", min_size=8, max_size=40)
+
+
+@given(secret=LONG, before=TEXT, after=TEXT)
+def test_a_known_secret_never_comes_out(secret: str, before: str, after: str) -> None:
+    redactor = Redactor([secret])
+    for written in (secret, repr(secret), json.dumps(secret), quote(secret, safe="")):
+        assert secret not in redactor.text(f"{before}{written}{after}")
+    assert quote(secret, safe="") not in redactor.text(f"{before}{quote(secret, safe='')}{after}")
+    told = json.dumps(redactor.mapping({"a": [f"{before}{secret}", {"b": secret}]}))
+    assert json.dumps(secret)[1:-1] not in told
+
+
+@given(secret=PLAIN)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "postgresql://ann:{}@db.example/lots",
+        "postgresql+psycopg://ann:{}@/lots?host=/run",
+        "https://ann:{}@gis.example.gov/arcgis",
+        "https://gis.example.gov/query?f=json&token={}&where=1",
+        "https://gis.example.gov/query?access_token={}",
+        "https://store.example/x?X-Amz-Signature={}&X-Amz-Date=1",
+        "host=db password={} user=ann",
+        "host=db password='{}' user=ann",
+        "Authorization: Bearer {}",
+        "{{'Authorization': 'Basic {}'}}",
+        "authorization={}",
+        "Bearer {}",
+        '{{"token": "{}", "expires": 1}}',
+        "{{'access_token': '{}'}}",
+        "X-Amz-Security-Token: {}",
+        "aws_secret_access_key = {}",
+        "HF_TOKEN={}",
+        "client_secret={}",
+    ],
+)
+def test_a_secret_is_known_by_its_place(place: str, secret: str) -> None:
+    assert secret not in Redactor().text(place.format(secret)).replace(place.format(""), "")
+
+
+@given(user=PLAIN, password=st.text(min_size=1, max_size=20).filter(lambda p: "*" not in p))
+def test_the_password_of_an_address_never_comes_out(user: str, password: str) -> None:
+    for written in (password, quote(password, safe="")):
+        shown = Redactor().address(f"postgresql://{user}:{written}@db.example:5432/lots")
+        assert shown == f"postgresql://{user}:***@db.example:5432/lots"
+
+
+def test_of_an_address_that_is_none_nothing_comes_out() -> None:
+    for address in ("ann:hunter2@db", "hunter2", "host=db password=hunter2"):
+        assert Redactor().address(address) == "***"
+    assert Redactor().address("postgresql:///lots?password=hunter2&host=/run") == (
+        "postgresql:///lots?password=***&host=/run"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "secrets"),
+    [
+        ("postgresql://ann:hunter2@db/lots", {"hunter2"}),
+        ("postgresql://ann:p%40ss@db/lots", {"p%40ss", "p@ss"}),
+        ("postgresql://ann:p@ss@db/lots", {"p", "p@ss"}),
+        ("postgresql://ann:p/ss:w@db/lots", {"p/ss:w"}),
+        ("postgresql://ann@db/lots?password=hunter2", {"hunter2"}),
+        ("postgresql://ann@db:5432/lots", set()),
+        ("postgresql:///lots?host=/run/x&user=ann", set()),
+        ("my secret", {"my secret"}),
+    ],
+)
+def test_the_secrets_of_an_address(address: str, secrets: set[str]) -> None:
+    assert secrets_of_address(address) == secrets
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql:///lotline?host=/run/lotline&user=ann",
+        "https://gis.example.gov:6443/arcgis/rest/services/Parcels/MapServer/0",
+        "'token' goes with 'url'; remove it from the registry entry",
+        "answers without a token; correct token: {url: https://x/generateToken} in the entry",
+        "refuses the token that the environment variable GIS_TOKEN holds; put a new one there",
+        "check the name and the password in the environment variables that 'token' names",
+        "max_tokens=77, tokenizer=clip",
+        "12:30:01 ann@example.com",
+        "a basic description of the bearer",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert Redactor(["postgres"]).text(text) == text
+
+
+def test_a_short_secret_is_hidden_where_it_stands_alone() -> None:
+    redactor = Redactor(["postgres", "pw"])
+    assert redactor.text("FATAL: postgres of postgresql says pw") == (
+        "FATAL: *** of postgresql says pw"
+    )
+
+
+def test_of_two_secrets_the_longer_is_looked_for_first() -> None:
+    assert Redactor(["hunter2", "hunter2-and-more"]).text("hunter2-and-more") == "***"
+
+
+def test_names_of_secrets() -> None:
+    for name in ("HF_TOKEN", "GIS_PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "apiKey"):
+        assert is_secret_name(name)
+    for name in ("PWD", "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "PASSWORD_FILE", "KEYBOARD",
+                 "token_env", "HF_TOKEN_PATH"):  # fmt: skip
+        assert not is_secret_name(name)
+
+
+def test_an_environment_tells_its_secrets() -> None:
+    told = secrets_of_environment(
+        {"HF_TOKEN": "hf_0123456789", "PWD": "/somewhere", "USE_TOKEN": "true"}
+    )
+    assert told == {"hf_0123456789"}
+
+
+def test_settings_that_are_kept_lose_their_secrets() -> None:
+    kept = Redactor(["hunter2hunter2"]).mapping(
+        {
+            "imagery": {"url": "https://x/ImageServer?token=abc", "bands": ["red", "nir"]},
+            "password": "short",
+            "note": "hunter2hunter2",
+            "limit": None,
+            "again": True,
+        }
+    )
+    assert kept == {
+        "imagery": {"url": "https://x/ImageServer?token=***", "bands": ["red", "nir"]},
+        "password": "***",
+        "note": "***",
+        "limit": None,
+        "again": True,
+    }
