@@ -85,7 +85,7 @@ class Detector:
         """
         clock = clock or Clock()
         segmenter = self.segmenter
-        check_labels(segmenter, labels)
+        check_labels(segmenter.name, segmenter.labels, labels)
         with clock.stage("plan"):
             plans, unplanned = plan_chips(
                 boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines
@@ -116,16 +116,18 @@ class Detector:
             yield from answer(strip.plans, seen, lots, labels, self.lines, segmenter.name, clock)
 
 
-def check_labels(segmenter: Segmenter, labels: Sequence[Label]) -> None:
-    """Refuse labels that the segmenter does not know.
+def check_labels(name: str, known: Sequence[str] | None, labels: Sequence[Label]) -> None:
+    """Refuse labels that a segmenter does not find.
+
+    Args:
+        name, known: of the segmenter; None for one that is asked in words.
 
     Raises:
         LabelError: one that it does not find.
     """
-    known = segmenter.labels
     for label in labels:
         if known is not None and label.name not in known:
             raise LabelError(
-                f"the segmenter {segmenter.name} does not find {label.name!r}: choose "
+                f"the segmenter {name} does not find {label.name!r}: choose "
                 f"from {', '.join(known)}, or another segmenter"
             )

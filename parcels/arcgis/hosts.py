@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ _MARGIN = 1.05
 
 _hosts: dict[tuple[str, Clock, Sleep], Host] = {}
 _hosts_lock = Lock()
+_calls: Counter[str] = Counter()
 
 
 class Host:
@@ -90,6 +91,7 @@ class Host:
                 start_s = max(self._held_until_s, self._next_start_s())
                 if start_s <= now_s:
                     self._starts_s.append(now_s)
+                    _count_call(self.name)
                     return
             self._sleep(start_s - now_s)
             now_s = max(self._clock(), start_s)
@@ -120,3 +122,16 @@ def host_of(url: str, clock: Clock, sleep: Sleep) -> Host:
     name = f"{(parts.hostname or '').rstrip('.')}:{port}"
     with _hosts_lock:
         return _hosts.setdefault((name, clock, sleep), Host(name, clock, sleep))
+
+
+def drain_calls() -> Counter[str]:
+    """The calls to each host (name and port) since this was last asked, in the whole process."""
+    with _hosts_lock:
+        calls = Counter(_calls)
+        _calls.clear()
+        return calls
+
+
+def _count_call(host: str) -> None:
+    with _hosts_lock:
+        _calls[host] += 1

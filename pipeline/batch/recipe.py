@@ -10,13 +10,25 @@ from detection.imagery import open_imagery
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from detection.segmenters.protocol import Segmenter
-from parcels import County, ParcelBoundaryService
+from parcels import County
 from parcels.arcgis import ArcGISSource
 from parcels.cache import CachedSource, LayerKey
 from parcels.service import WhenUnavailable
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
 from pipeline.store.parcels import DatabaseCache
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What there is to know of a segmenter where it is not at hand; see `Segmenter`."""
+
+    name: str
+    weights_sha256: str | None
+    labels: tuple[str, ...] | None
+    chip_px: int
+    gsd_m: float | None
+    chips_at_once: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +74,22 @@ class Recipe:
         return open_imagery(self.county.imagery, allow_private=self.county.allow_private)
 
 
-def shown_to(segmenter: Segmenter, county: County) -> Shown:
+def facts_of(segmenter: Segmenter) -> Facts:
+    """What others have to know of a segmenter."""
+    return Facts(
+        segmenter.name,
+        segmenter.weights_sha256,
+        segmenter.labels,
+        segmenter.chip_px,
+        segmenter.gsd_m,
+        segmenter.chips_at_once,
+    )
+
+
+def shown_to(facts: Facts, county: County) -> Shown:
     """What a segmenter is shown of a county's imagery."""
-    gsd_m = county.imagery.chip_gsd_m or segmenter.gsd_m
-    return Shown(segmenter.chip_px, gsd_m, segmenter.chips_at_once)
+    gsd_m = county.imagery.chip_gsd_m or facts.gsd_m
+    return Shown(facts.chip_px, gsd_m, facts.chips_at_once)
 
 
 def lot_lines(county: County) -> LotLines:
@@ -80,8 +104,3 @@ def kept_parcels(county: County, database: Database) -> CachedSource | None:
     if county.source != "arcgis":
         return None
     return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
-
-
-def open_service(county: County, database: Database) -> ParcelBoundaryService:
-    """The county's parcels."""
-    return ParcelBoundaryService(county, kept_parcels(county, database))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from detection import Detector, build_segmenter, open_imagery
-from detection.clip import LotLines
+from detection import build_segmenter, open_imagery
+from detection.detector import check_labels
 from detection.segmenters import check_segmenter
+from detection.segmenters.protocol import Segmenter
 from parcels import County, ParcelBoundaryService
-from parcels.arcgis import ArcGISSource
-from parcels.cache import CachedSource, LayerKey
 from parcels.errors import SourceUnavailable
 from parcels.source import ParcelSource
 from pipeline.batch.asked import AskedLabels
+from pipeline.batch.batch import Batch
+from pipeline.batch.engines.local import local_workplace
 from pipeline.batch.order import Order, Progress, Silent
+from pipeline.batch.recipe import kept_parcels
 from pipeline.batch.report import BatchReport
-from pipeline.batch.work import Batch
 from pipeline.counties import OpenCounty, open_county
 from pipeline.errors import EmptyQueueError, PipelineError
 from pipeline.properties_file import PropertiesFile, read_properties
@@ -26,19 +29,27 @@ from pipeline.settings import Settings, load_settings
 from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database, open_database
-from pipeline.store.parcels import DatabaseCache
 from pipeline.store.status import county_status
 
 log = logging.getLogger(__name__)
 
+# The segmenter of a name, with its weights where it needs any.
+Build = Callable[[str, str | None], Segmenter]
+
 
 def run_batch(
-    order: Order, settings: Settings | None = None, progress: Progress | None = None
+    order: Order,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    build: Build = build_segmenter,
 ) -> BatchReport:
-    """Work on a county's unprocessed properties until none is left.
+    """Do what an order asks for, and report.
 
-    One property that cannot be answered never stops the others: it is in the report, with the
+    A property that cannot be answered never stops the others: it is in the report, with the
     reason. After Ctrl-C what was written stays, and the next run goes on from there.
+
+    Args:
+        build: makes the segmenter of the order's name and weights.
 
     Raises:
         ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
@@ -47,7 +58,8 @@ def run_batch(
     progress = progress or Silent()
     opened = open_county(order.county, order.registry or settings.registry, settings.home)
     weights = order.weights or settings.sam3_weights
-    check_segmenter(order.segmenter, weights)
+    if build is build_segmenter:
+        check_segmenter(order.segmenter, weights)
     asked = AskedLabels(order, opened.county)
     source = order.properties or opened.county.properties
     file = read_properties(source) if source else None
@@ -58,20 +70,22 @@ def run_batch(
             return _nothing_to_do(database, opened, file, selection)
         # Whatever is wrong with these is found before a property is touched.
         imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
-        kept = _kept_parcels(opened.county, database)
+        kept = kept_parcels(opened.county, database)
         service = _open_service(opened.county, kept, progress)
         _make_folder(order.out)
         if order.segmenter != "spectral":
             progress.say(f"loading {order.segmenter}")
-        segmenter = build_segmenter(order.segmenter, weights)
-        labels = asked.of(segmenter.labels)
-        segmenter.prepare(labels)
+        place = local_workplace(
+            partial(build, order.segmenter, weights), service, imagery, database.engine, total
+        )
+        labels = asked.of(place.facts.labels)
+        check_labels(place.facts.name, place.facts.labels, labels)
+        place.prepare(labels)
         if order.again:
             with database.engine.begin() as conn:
                 queue.reset(conn, opened.county.key, selection, order.limit)
-        detector = Detector(segmenter, _lot_lines(opened.county), opened.county.imagery.chip_gsd_m)
-        batch = Batch(database, service, detector, imagery, labels, order, selection)
-        report = batch.run(opened, file, total, progress)
+        batch = Batch(database, opened, order, place, labels, imagery, selection, progress)
+        report = batch.run(file, total)
         if kept is None:
             return report
         return replace(
@@ -118,13 +132,6 @@ def _waiting(
     return waiting if order.limit is None else min(waiting, order.limit)
 
 
-def _kept_parcels(county: County, database: Database) -> CachedSource | None:
-    """The county's server behind what the database keeps of it; None for a file."""
-    if county.source != "arcgis":
-        return None
-    return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
-
-
 def _open_service(
     county: County, source: ParcelSource | None, progress: Progress
 ) -> ParcelBoundaryService:
@@ -135,12 +142,6 @@ def _open_service(
     with suppress(SourceUnavailable):
         service.check()
     return service
-
-
-def _lot_lines(county: County) -> LotLines:
-    if county.line_tolerance_m is None:
-        return LotLines(county.lot_offset_m)
-    return LotLines(county.lot_offset_m, county.line_tolerance_m)
 
 
 def _make_folder(out: Path | None) -> None:

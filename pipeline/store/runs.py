@@ -74,8 +74,13 @@ def start(
         conn.execute(insert(tables.run).values(values).returning(tables.run.c.id)).scalar_one()
     )
     # Before the row is committed: nobody ever sees a run that lives and is not locked.
-    conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
+    hold(conn, run_id)
     return run_id
+
+
+def hold(conn: Connection, run_id: int) -> None:
+    """Say that a run lives, for as long as this connection stays open."""
+    conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
 
 
 def take_back(conn: Connection, county: str) -> int:

@@ -9,8 +9,9 @@ county.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -24,14 +25,16 @@ from parcels import ParcelBoundaryService
 from pipeline.batch.engines.flow import Ahead, gathered, side_by_side
 from pipeline.batch.engines.job import Job
 from pipeline.batch.engines.measurers import Measurers
-from pipeline.batch.engines.protocol import Progressed
-from pipeline.batch.recipe import Recipe
+from pipeline.batch.engines.protocol import Progressed, Workplace
+from pipeline.batch.recipe import Recipe, facts_of
 from pipeline.batch.stages import Chunk, Surveyed, read_strip, segment, survey
 from pipeline.batch.tally import Tally
 from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 
 # GDAL decodes without Python's lock, and a server takes its time.
 _READERS = 4
+# Properties whose measuring takes longer than a process takes to start.
+_WORTH_A_PROCESS = 1_000
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
 
@@ -65,7 +68,7 @@ class LocalEngine:
         chunks: Iterable[Chunk],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Iterator[Progressed]:
+    ) -> Generator[Progressed, None, None]:
         """See `Engine.run`."""
         ahead = _READ_AHEAD * self._recipe.shown.chips_at_once
         with (
@@ -143,3 +146,25 @@ class LocalEngine:
                     tally.add(job.tally)
                 settling = [each for job in jobs for each in job.settling]
                 yield Progressed(write(settling, self._recipe, self._database, tally), tally)
+
+
+def local_workplace(
+    build: Callable[[], Segmenter],
+    service: ParcelBoundaryService,
+    imagery: Imagery,
+    database: Database,
+    total: int,
+) -> Workplace:
+    """Here, with as many processes as `total` properties are worth.
+
+    Raises:
+        SegmenterError: the segmenter cannot be built.
+    """
+    segmenter = build()
+    spare = len(os.sched_getaffinity(0)) - 1
+    measurers = spare if total >= _WORTH_A_PROCESS else 0
+
+    def engine(recipe: Recipe) -> LocalEngine:
+        return LocalEngine(recipe, service, imagery, segmenter, database, measurers)
+
+    return Workplace(facts_of(segmenter), build, segmenter.prepare, engine)

@@ -97,7 +97,8 @@ def _pool(processes: int) -> Executor:
     if not processes:
         return ThreadPoolExecutor(1, "measure")
     # Its processes do not run the caller's main module anew, and end when this process does.
-    return ProcessPoolExecutor(processes, timeout=_IDLE_S)
+    pool: Executor = ProcessPoolExecutor(processes, timeout=_IDLE_S)
+    return pool
 
 
 def _shut(pool: Executor) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from detection.detector import FirstChips
+from detection.labels import Label
+from detection.segmenters.protocol import Segmenter
+from pipeline.batch.recipe import Facts, Recipe
 from pipeline.batch.stages import Chunk
 from pipeline.batch.tally import Tally
 from pipeline.store.outcomes import Written
@@ -42,7 +45,7 @@ class Engine(Protocol):
         chunks: Iterable[Chunk],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Iterator[Progressed]:
+    ) -> Generator[Progressed, None, None]:
         """Work on chunks, each taken when there is room for it.
 
         What the segmenter has not been shown when `stopping` is left alone: it stays leased.
@@ -57,3 +60,20 @@ class Engine(Protocol):
             DBAPIError: the database could not be written to.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a run will work: the segmenter is loaded there, and its engine can be had.
+
+    Attributes:
+        facts: of the segmenter.
+        build: makes the segmenter once more, where a worker needs it.
+        prepare: does what is slow and comes before the first chip, and finds what cannot be read.
+        engine: makes the engine of a run.
+    """
+
+    facts: Facts
+    build: Callable[[], Segmenter]
+    prepare: Callable[[Sequence[Label]], None]
+    engine: Callable[[Recipe], Engine]

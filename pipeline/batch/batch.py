@@ -1,0 +1,159 @@
+"""One run from its row in the database to its report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from detection.imagery.protocol import Imagery
+from detection.labels import Label
+from pipeline.batch.engines.protocol import Workplace
+from pipeline.batch.heartbeat import Heartbeat
+from pipeline.batch.order import Order, Progress
+from pipeline.batch.recipe import Recipe, lot_lines, shown_to
+from pipeline.batch.report import BatchReport
+from pipeline.batch.views import draw_run, lawn_truth
+from pipeline.batch.work import Work, new_owner
+from pipeline.counties import OpenCounty
+from pipeline.properties_file import PropertiesFile
+from pipeline.store import properties as queue
+from pipeline.store import runs
+from pipeline.store.database import Database
+from pipeline.store.outcomes import RunInfo
+from pipeline.store.status import county_status
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+    """The running of one order, when everything that it needs is at hand."""
+
+    def __init__(
+        self,
+        database: Database,
+        opened: OpenCounty,
+        order: Order,
+        place: Workplace,
+        labels: Sequence[Label],
+        imagery: Imagery,
+        selection: list[str] | None,
+        progress: Progress,
+    ) -> None:
+        self.database = database
+        self.opened = opened
+        self.order = order
+        self.place = place
+        self.labels = tuple(labels)
+        self.imagery = imagery
+        self.selection = selection
+        self.progress = progress
+        self.owner = new_owner()
+
+    def run(self, file: PropertiesFile | None, total: int) -> BatchReport:
+        """Work until nothing is left, the limit is reached or Ctrl-C; then the report."""
+        started_s = time.perf_counter()
+        county = self.opened.county.key
+        facts = self.place.facts
+        # Its lock says that this run lives; never pooled, so that closing it says otherwise.
+        alive = self.database.engine.connect()
+        alive.detach()
+        run_id = runs.start(alive, county, self._settings(), facts.name, facts.weights_sha256)
+        alive.commit()
+        names = tuple(label.name for label in self.labels)
+        run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
+        work = Work(self.database, county, run_id, self.owner, self.selection, total, self.progress)
+        end: runs.End = "failed"
+        self.progress.start(total, self.opened.name)
+        with Heartbeat(self.database.engine, run_id, self.owner, alive):
+            try:
+                end = work.through(self.place.engine(self._recipe(run)))
+            except KeyboardInterrupt:
+                end = "interrupted"
+                raise
+            finally:
+                self.progress.stop()
+                self._close(run_id, end, work)
+        return self._report(file, run, end, work, started_s)
+
+    def _recipe(self, run: RunInfo) -> Recipe:
+        county = self.opened.county
+        return Recipe(
+            county,
+            run,
+            self.owner,
+            self.labels,
+            lot_lines(county),
+            shown_to(self.place.facts, county),
+            self.place.build,
+            self.order.when_unavailable,
+            self.database.url,
+        )
+
+    def _close(self, run_id: int, end: runs.End, work: Work) -> None:
+        with self.database.engine.begin() as conn:
+            queue.release(conn, self.owner)
+            runs.finish(
+                conn,
+                run_id,
+                end,
+                counts={f"{s}/{reason}": n for (s, reason), n in work.processed.items()},
+                # One example of each is enough here: every property keeps its own reason.
+                faults={f"{p.state}/{p.reason}": p.detail for p in reversed(work.problems)},
+                timings={"seconds": work.tally.clock.seconds, "calls": work.tally.clock.calls},
+            )
+
+    def _report(
+        self,
+        file: PropertiesFile | None,
+        run: RunInfo,
+        end: runs.End,
+        work: Work,
+        started_s: float,
+    ) -> BatchReport:
+        map_path = self._draw(run, work)
+        with self.database.engine.connect() as conn:
+            status = county_status(conn, self.opened.county.key)
+            asked = queue.states(conn, self.opened.county.key, self.selection)
+        return BatchReport(
+            self.opened.name,
+            self.opened.synthetic,
+            run.id,
+            dict(work.processed),
+            asked,
+            status,
+            tuple(work.problems),
+            file.bad_rows if file else (),
+            file.path if file else None,
+            work.tally.clock,
+            time.perf_counter() - started_s,
+            work.kept_reviews,
+            map_path,
+            lawn_truth(self.database, self.opened),
+            end == "interrupted",
+            notes=tuple(work.notes),
+        )
+
+    def _draw(self, run: RunInfo, work: Work) -> Path | None:
+        """The map; what was measured is kept, even where its picture cannot be."""
+        if self.order.out is None or not work.processed:
+            return None
+        path = self.order.out / "map.png"
+        try:
+            with work.tally.clock.stage("map"):
+                lines = lot_lines(self.opened.county)
+                return draw_run(self.database, self.opened, run, self.imagery, lines, path)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", path, error.strerror)
+            return None
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "segmenter": self.order.segmenter,
+            "labels": [label.name for label in self.labels],
+            "limit": self.order.limit,
+            "again": self.order.again,
+            "when_unavailable": self.order.when_unavailable,
+            "imagery": self.opened.county.imagery.model_dump(mode="json", exclude_none=True),
+        }

@@ -1,0 +1,75 @@
+"""A run's sign of life: its lock in the database, and the leases of what it works on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from pipeline.store import properties as queue
+from pipeline.store import runs
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 900.0
+_EVERY_S = 10.0
+
+
+class Heartbeat:
+    """Holds a run's lock and leases in a thread of its own, however slow the segmenter is.
+
+    Where the database restarts, the lock is taken anew when it is back. Until then another batch
+    may take the run for dead and its properties for free; what this one then brings is not
+    written.
+    """
+
+    def __init__(self, engine: Engine, run_id: int, owner: str, alive: Connection) -> None:
+        """`alive` is the connection that began the run. It is not the pool's any more."""
+        self._engine = engine
+        self._run_id = run_id
+        self._owner = owner
+        self._alive: Connection | None = alive
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._close()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            try:
+                if self._alive is None:
+                    self._alive = self._again()
+                queue.renew(self._alive, self._owner, LEASE_S)
+                self._alive.commit()
+            except DBAPIError as error:
+                log.info("the database did not take this run's sign of life: %s", error.orig)
+                self._close()
+
+    def _again(self) -> Connection:
+        alive = self._engine.connect()
+        alive.detach()
+        runs.hold(alive, self._run_id)
+        alive.commit()
+        return alive
+
+    def _close(self) -> None:
+        if self._alive is not None:
+            with suppress(DBAPIError):
+                self._alive.close()
+            self._alive = None
