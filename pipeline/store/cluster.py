@@ -17,6 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pipeline.errors import StoreError
+from pipeline.store.diskfull import is_full
 from pipeline.store.folders import SOCKET_NAME, socket_folder
 from pipeline.store.programs import Programs, ServerUser, find_programs, run_as
 
@@ -55,8 +56,8 @@ def parameters(socket: Path) -> dict[str, str]:
 
 def ensure_running(cluster: Path, project_id: str, user: ServerUser) -> Path:
     """Start the server if it does not run; its socket's folder."""
-    if _is_alive(cluster, user):
-        running = _socket_of(cluster)
+    if is_alive(cluster, user):
+        running = socket_of(cluster)
         if running is not None and _answers(running):
             return running
         # It answers nobody, for instance because the temporary folder was emptied.
@@ -132,6 +133,11 @@ def _start(programs: Programs, cluster: Path, socket: Path, user: ServerUser) ->
             tail = "\n".join(said.splitlines()[-6:])
             if "shared memory block" not in tail or time.monotonic() > deadline:
                 end = f"\nThe end of {log}:\n{tail}" if tail else ""
+                if is_full(tail):
+                    raise StoreError(
+                        f"the disk of the embedded database in {cluster} is full, and it does not "
+                        f"start: free some space there, then go on; what was written is kept{end}"
+                    ) from error
                 raise StoreError(
                     f"the embedded database in {cluster} does not start: {error}{end}"
                 ) from error
@@ -142,7 +148,7 @@ def _start(programs: Programs, cluster: Path, socket: Path, user: ServerUser) ->
 
 def stop_running(cluster: Path, user: ServerUser) -> None:
     """Stop the server if it runs: at once for its clients, with a checkpoint."""
-    if not _is_alive(cluster, user):
+    if not is_alive(cluster, user):
         return
     major = int((cluster / "data" / "PG_VERSION").read_text(encoding="ascii"))
     try:
@@ -152,7 +158,7 @@ def stop_running(cluster: Path, user: ServerUser) -> None:
             user=user,
         )  # fmt: skip
     except StoreError:
-        if _is_alive(cluster, user):  # else it was going down by itself
+        if is_alive(cluster, user):  # else it was going down by itself
             raise
 
 
@@ -171,12 +177,13 @@ def instance(cluster: Path) -> str:
     return " ".join((lines[0], lines[2])) if len(lines) > 2 else ""
 
 
-def _socket_of(cluster: Path) -> Path | None:
+def socket_of(cluster: Path) -> Path | None:
+    """The folder of a running server's socket; None where it has none yet."""
     lines = _postmaster(cluster)
     return Path(lines[4]) if len(lines) > 4 and lines[4] else None
 
 
-def _is_alive(cluster: Path, user: ServerUser) -> bool:
+def is_alive(cluster: Path, user: ServerUser) -> bool:
     """Whether the process of postmaster.pid is a server of this cluster.
 
     Neither the file nor a living process of that number says so: after a kill or a reboot the
@@ -212,8 +219,9 @@ def _works_in(pid: int, data: Path, user: ServerUser) -> bool:
 def _forget_reused(lock_file: Path) -> None:
     """Remove a dead server's lock file where its number now is another process's.
 
-    PostgreSQL would take that process for the server. In every other case it cleans up by itself,
-    and better, because the file also leads it to the shared memory of what was not killed.
+    PostgreSQL would take that process for the server, and so it would a dead one that nobody
+    reaped. In every other case it cleans up by itself. What was not killed it finds also without
+    the file, and waits for it.
     """
     pid = _first_number(lock_file)
     if pid is None:

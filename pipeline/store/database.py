@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+import psycopg
+from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.errors import StoreError
 from pipeline.store import schema
+from pipeline.store.diskfull import on_error
 from pipeline.store.embedded import EmbeddedPostgres
 
 _DRIVER = "postgresql+psycopg"
@@ -61,8 +66,8 @@ def _embedded(folder: Path) -> Iterator[Database]:
     server = EmbeddedPostgres(folder)
     server.start()
     try:
-        name = URL.create(_DRIVER, database="lotline")
-        engine = create_engine(name, connect_args=server.connect_args)
+        engine = _engine(URL.create(_DRIVER, database="lotline"), server.connect_args)
+        event.listen(engine, "do_connect", partial(_connect, server))
         try:
             _prepare(engine, upgrade=True)
             yield Database(engine, server.url, server)
@@ -72,13 +77,31 @@ def _embedded(folder: Path) -> Iterator[Database]:
         server.release()
 
 
+def _engine(address: URL, arguments: Mapping[str, object]) -> Engine:
+    # What is taken from the pool may be of before the server's restart.
+    engine = create_engine(address, connect_args=dict(arguments), pool_pre_ping=True)
+    event.listen(engine, "handle_error", on_error)
+    return engine
+
+
+def _connect(
+    server: EmbeddedPostgres, dialect: Dialect, _: object, args: list[Any], names: dict[str, Any]
+) -> DBAPIConnection:
+    """Connect to the embedded server, which nobody but us starts again when it died."""
+    try:
+        return dialect.connect(*args, **names)
+    except psycopg.OperationalError:
+        server.revive()
+        return dialect.connect(*args, **{**names, **server.connect_args})
+
+
 @contextmanager
 def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
     address = _address(url)
     arguments = (
         {} if "connect_timeout" in address.query else {"connect_timeout": _CONNECT_TIMEOUT_S}
     )
-    engine = create_engine(address, connect_args=arguments)
+    engine = _engine(address, arguments)
     try:
         try:
             engine.connect().close()

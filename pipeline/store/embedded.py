@@ -15,6 +15,7 @@ Locks are flocks: the kernel gives them back when a process dies, however it die
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +26,19 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pipeline.errors import StoreError
-from pipeline.store.cluster import NAME, ensure_running, instance, parameters, stop_running
+from pipeline.store.cluster import (
+    NAME,
+    ensure_running,
+    instance,
+    is_alive,
+    parameters,
+    socket_of,
+    stop_running,
+)
 from pipeline.store.folders import cluster_folder, own_id
 from pipeline.store.programs import ServerUser, server_user
+
+log = logging.getLogger(__name__)
 
 _KNOWN_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _KNOWN_POSTGIS = "SELECT 1 FROM pg_extension WHERE extname = 'postgis'"
@@ -71,6 +82,7 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if there is none, start its server if it is down, and use it."""
         if self._users is not None:
+            self.revive()
             return
         cluster, user = self._located()
         with _locked(cluster, user):
@@ -84,6 +96,21 @@ class EmbeddedPostgres:
                 self._socket = None
                 raise
             self._users = users
+
+    def revive(self) -> None:
+        """Start the server again if it died while it was used, or find where it is now.
+
+        A server that lives is left alone, also one that answers nobody at this moment.
+        """
+        cluster, user = self._located()
+        with _locked(cluster, user):
+            if self._users is None:
+                return
+            if is_alive(cluster, user):
+                self._socket = socket_of(cluster) or self._socket
+                return
+            log.warning("the embedded database in %s is down: it is started again", self._folder)
+            self._socket = ensure_running(cluster, own_id(self._folder), user)
 
     def release(self) -> None:
         """Use it no longer; the last user stops the server, unless it is kept or psql is in it."""

@@ -15,6 +15,8 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.store.diskfull import refuse_full
+
 # What PostGIS reads of a geometry in binary is its WKB; the column's type adds and checks the rest.
 _OID_NAMES = {"geometry(MultiPolygon, 4326)": "bytea"}
 
@@ -56,6 +58,7 @@ class Stage:
 
         Raises:
             DBAPIError: of SQLAlchemy's, also where the driver alone is at work.
+            StoreError: the database's disk is full.
         """
         self.empty(conn)
         statement = f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT BINARY)"
@@ -70,6 +73,7 @@ class Stage:
         except psycopg.Error as error:
             if driver.closed:
                 conn.invalidate(error)
+            refuse_full(error)
             raise DBAPIError.instance(
                 statement, None, error, psycopg.Error, connection_invalidated=driver.closed
             ) from error

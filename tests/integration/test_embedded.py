@@ -8,9 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -23,8 +27,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as 
 
 # A command that uses the database: says "up", then waits until its input is closed.
 USER = """
-import sys
+import ctypes, os, sys
 from pathlib import Path
+if "PARENT" in os.environ:
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what is orphaned becomes its child
 from pipeline.store.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
@@ -95,6 +101,12 @@ def _end(command: subprocess.Popen[str]) -> None:
 
 def _postmaster(folder: Path) -> int:
     return int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def _kill_server(folder: Path) -> None:
+    server = psutil.Process(_postmaster(folder))
+    server.kill()
+    server.wait(60)
 
 
 def _is_up(folder: Path) -> bool:
@@ -169,6 +181,78 @@ def test_a_killed_server_is_started_again_and_has_what_was_committed(home: Path)
     _end(command)
     server.release()
     assert not _is_up(home)
+
+
+def test_a_server_that_dies_while_it_is_used_is_started_again(home: Path) -> None:
+    server = EmbeddedPostgres(home)
+    server.start()
+    living = _postmaster(home)
+    server.revive()
+    assert _postmaster(home) == living
+    _insert(server.url, "committed")
+    _kill_server(home)
+    server.start()
+    assert _postmaster(home) != living
+    assert _notes(server.url) == ["committed"]
+    other = _command(home)
+    _up(other)
+    server.release()
+    assert _is_up(home), "the other one still uses it"
+    _end(other)
+    assert not _is_up(home)
+    server.revive()
+    assert not _is_up(home), "nobody uses it"
+
+
+def test_connections_are_made_anew_after_the_server_died(home: Path) -> None:
+    with open_database(None, home.parent) as database:
+        for _ in range(2):
+            with database.engine.connect() as connection:
+                assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+            _kill_server(home)
+
+
+def test_a_new_server_waits_for_what_a_dead_one_left_at_work(home: Path) -> None:
+    """As in a container, whose first process reaps nobody: the dead server keeps its number."""
+    command = _command(home, PARENT="reaps nobody")
+    url = _up(command)
+    _insert(url, "committed")
+    connection = psycopg.connect(url)
+    backend = connection.info.backend_pid
+    at_work = threading.Thread(target=_work_for_a_while, args=(connection,))
+    at_work.start()
+    _wait_until_it_works(url, backend)
+    os.kill(_postmaster(home), signal.SIGKILL)
+    server = EmbeddedPostgres(home)
+    server.start()
+    assert not _works(backend)
+    at_work.join()
+    connection.close()
+    assert _notes(server.url) == ["committed"]
+    _end(command)
+    server.release()
+
+
+def _work_for_a_while(connection: psycopg.Connection[object]) -> None:
+    # It never waits, and so never sees that its server died, until it has an answer to send.
+    with suppress(psycopg.OperationalError):
+        connection.execute(
+            "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '2 s' LOOP END LOOP; END $$"
+        )
+
+
+def _works(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait_until_it_works(url: str, backend: int) -> None:
+    active = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    with psycopg.connect(url, autocommit=True) as connection:
+        while connection.execute(active, [backend]).fetchone() != ("active",):
+            time.sleep(0.01)
 
 
 @needs_root

@@ -36,6 +36,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from detection.results import LotResult
+from pipeline.errors import StoreError
 from pipeline.store import properties, results, reviews, writer
 from pipeline.store.database import Database, open_database
 from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered
@@ -290,16 +291,45 @@ def test_a_rolled_back_chunk_is_written_again(
     assert _rows(database.engine)["detection"] == 6
 
 
-@pytest.mark.parametrize("sqlstate", ["53100", "57014", "42501"])
-def test_a_full_disk_is_not_tried_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+@pytest.mark.parametrize(
+    ("sqlstate", "error", "said"),
+    [
+        ("53100", StoreError, "the database's disk is full .*free some space"),
+        ("57014", DBAPIError, "RAISE"),
+        ("42501", DBAPIError, "RAISE"),
+    ],
+)
+def test_what_does_not_pass_is_not_tried_again(
+    database: Database,
+    other: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    sqlstate: str,
+    error: type[Exception],
+    said: str,
 ) -> None:
-    run, ids = _ready(database.engine, 1)
+    run, ids = _ready(database.engine, 2)
     calls = _raise_once(monkeypatch, sqlstate)
-    with pytest.raises(DBAPIError):
-        writer.write(database.engine, run, [Answered(ids[0], lot(), GARDEN)], "worker")
+    chunk = [Answered(fk, lot(), GARDEN) for fk in ids]
+    with pytest.raises(error, match=said):
+        writer.write(other, run, chunk, "worker")
     assert len(calls) == 1
     assert _rows(database.engine) == NOTHING
+    assert _states(database.engine, ids) == ["leased"] * 2, "refused for no fault of theirs"
+
+
+def test_a_disk_that_is_full_in_mid_copy_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ids = _ready(database.engine, 6)
+
+    def fill() -> None:
+        raise psycopg.errors.DiskFull("could not extend file: No space left on device")
+
+    _in_mid_copy(monkeypatch, fill)
+    with pytest.raises(StoreError, match=r"disk is full .could not extend.*SHOW data_directory"):
+        writer.write(database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker")
+    assert _rows(database.engine) == NOTHING
+    assert _states(database.engine, ids) == ["leased"] * 6
 
 
 def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +454,7 @@ def test_a_backend_that_dies_between_statements_leaves_nothing(
     assert _rows(other)["detection"] == 6
 
 
-@pytest.mark.parametrize("how", ["stopped", "crashed"])
+@pytest.mark.parametrize("how", ["stopped", "crashed", "killed"])
 def test_a_server_that_restarts_in_mid_copy(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -434,8 +464,11 @@ def test_a_server_that_restarts_in_mid_copy(
         run, ids = _ready(opened.engine, 6)
 
         def restart() -> None:
-            if how == "crashed":
-                _crash(open_folder)
+            if how == "killed":  # and nobody starts it again
+                _end(open_folder, signal.SIGKILL)
+                return
+            if how == "crashed":  # so that the next start has to recover from the log
+                _end(open_folder, signal.SIGQUIT)
             server.stop()
             server.start()
 
@@ -449,11 +482,10 @@ def test_a_server_that_restarts_in_mid_copy(
         server.stop()
 
 
-def _crash(folder: Path) -> None:
-    """Shut down at once, so that the next start has to recover from the log."""
+def _end(folder: Path, how: signal.Signals) -> None:
     [pid_file] = folder.rglob("postmaster.pid")
     process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-    process.send_signal(signal.SIGQUIT)
+    process.send_signal(how)
     process.wait(60)
 
 
