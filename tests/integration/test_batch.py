@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import pytest
 from sqlalchemy import text
 
 from detection import sample
+from detection.chip import Chip
 from detection.errors import ImageryError, ImageryUnavailable
 from detection.imagery.local import LocalImagery
+from detection.labels import Label
+from detection.segmenters.protocol import Mask
+from detection.segmenters.spectral import Spectral
 from parcels.arcgis.exchange import Answer, Exchange, Question
 from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
 from pipeline.batch import report as run_module
 from pipeline.batch import work as work_module
-from pipeline.batch import writing
+from pipeline.batch.order import Silent
 from pipeline.cli.summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -52,25 +57,31 @@ def batch(county: Path, database: Database, tmp_path: Path) -> Callable[..., obj
     return run
 
 
-class StopsAt:
-    """Progress that is interrupted like a person with Ctrl-C, after so many lots."""
+class Stops(Silent):
+    """Progress that sends the signal of Ctrl-C when the first lots are written."""
 
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def say(self, what: str) -> None:
-        pass
-
-    def start(self, total: int, what: str) -> None:
-        pass
+    def __init__(self) -> None:
+        self.sent = threading.Event()
 
     def advance(self, count: int) -> None:
-        self.left -= count
-        if self.left <= 0:
-            raise KeyboardInterrupt
+        if not self.sent.is_set():
+            signal.raise_signal(signal.SIGINT)
+            self.sent.set()
 
-    def stop(self) -> None:
-        pass
+
+class LooksTwice(Spectral):
+    """A segmenter that does not go on before Ctrl-C has come."""
+
+    def __init__(self, sent: threading.Event) -> None:
+        super().__init__()
+        self.looks = 0
+        self.sent = sent
+
+    def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
+        self.looks += 1
+        if self.looks > 2:
+            assert self.sent.wait(60)
+        return super().segment(chips, labels)
 
 
 def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -98,18 +109,19 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path)
+    stops = Stops()
     with monkeypatch.context() as small:
-        small.setattr(writing, "CHUNK_LOTS", 4)
-        small.setattr(writing, "CHUNK_S", math.inf)
-        stopped = run_batch(Order("little", registry=county), settings, StopsAt(4))
+        small.setattr(work_module, "CHUNK_LOTS", 3)
+        build = lambda *_: LooksTwice(stops.sent)  # noqa: E731
+        stopped = run_batch(Order("little", registry=county), settings, stops, build)
     assert stopped.interrupted
-    assert stopped.done == 4
+    assert 0 < stopped.done < sum(stopped.status.by_state.values())
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")
     assert _rows(database, "SELECT state FROM lotline.run") == [("interrupted",)]
 
     resumed = batch()
     assert resumed.exit_code == 0
-    assert resumed.done == sum(resumed.status.by_state.values()) - 4
+    assert resumed.done == sum(resumed.status.by_state.values()) - stopped.done
 
     run_batch(Order("twin", registry=county), settings)
     little, twin = ([row[1:] for row in _rows(database, STATE) if row[0] == name]
@@ -308,7 +320,7 @@ def test_a_property_that_changes_meanwhile_is_looked_at_again(
 
     with monkeypatch.context() as edited:
         edited.setattr(LocalImagery, "read", read_while_somebody_edits)
-        edited.setattr(work_module, "CHUNK", {"file": 5})
+        edited.setattr(work_module, "CHUNK_LOTS", 5)
         report = batch(limit=20)
     by_id = dict(_rows(database, "SELECT property_id, state FROM lotline.property"))
     assert by_id["synthetic-0001"] == "pending"
@@ -320,7 +332,7 @@ def test_a_property_that_changes_meanwhile_is_looked_at_again(
 def test_after_the_first_chips_it_says_how_long_it_will_take(
     county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_module, "CHUNK", {"file": 5})
+    monkeypatch.setattr(work_module, "CHUNK_LOTS", 5)
     telling = Telling()
     settings = Settings(database_url=database.url, home=tmp_path)
     run_batch(Order("little", registry=county), settings, telling)

@@ -78,7 +78,7 @@ class LocalEngine:
             surveyed = Ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
             read = Ahead(side_by_side(self._read, jobs, readers, ahead, "read"), ahead, "ready")
-            seen = Ahead(self._seen(read, on_first), 2, "segment")
+            seen = Ahead(self._seen(read, stopping, on_first), 2, "segment")
             finished = Ahead(measurers.measured(seen), 2 * MOST_LOTS, "measured")
             written = Ahead(self._written(finished), 2, "write")
             with closing(written):
@@ -113,6 +113,8 @@ class LocalEngine:
         at_once = self._recipe.shown.chips_at_once
         with closing(read):
             for job in read:
+                if job.strip is not None and stopping():
+                    continue
                 batch = [job]
                 most = at_once - len(job.chips)
                 while read.waiting and sum(len(each.chips) for each in batch) <= most:
