@@ -63,7 +63,7 @@ class Stops(Silent):
     def __init__(self) -> None:
         self.sent = threading.Event()
 
-    def advance(self, count: int) -> None:
+    def advance(self, _: int) -> None:
         if not self.sent.is_set():
             signal.raise_signal(signal.SIGINT)
             self.sent.set()

@@ -107,7 +107,12 @@ class LocalEngine:
             job.chips = read_strip(job.strip, self._imagery, job.tally)
         return job
 
-    def _seen(self, read: Ahead[Job], on_first: Callable[[FirstChips], None]) -> Iterator[Job]:
+    def _seen(
+        self,
+        read: Ahead[Job],
+        stopping: Callable[[], bool],
+        on_first: Callable[[FirstChips], None],
+    ) -> Iterator[Job]:
         """Show the segmenter the strips that are ready, as many as it takes together."""
         told = False
         at_once = self._recipe.shown.chips_at_once
