@@ -19,6 +19,8 @@ _R = TypeVar("_R")
 
 # How often a thread that cannot go on looks whether it is still wanted.
 _LOOK_S = 0.1
+# How long whoever closes a thread waits for it: it may wait for a server, or a slow segmenter.
+_PATIENCE_S = 1.0
 
 
 class _End:
@@ -77,10 +79,10 @@ class Ahead(Generic[_T], Iterator[_T]):
         raise StopIteration
 
     def close(self) -> None:
-        """Take no more, and wait until what is before it has stopped."""
+        """Take no more. What is before it ends with what it has in hand, waited for or not."""
         self._closed.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_PATIENCE_S)
 
     def _start(self) -> None:
         if self._thread is None:

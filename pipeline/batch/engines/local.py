@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from sqlalchemy import Engine as Database
 
@@ -71,10 +71,10 @@ class LocalEngine:
     ) -> Generator[Progressed, None, None]:
         """See `Engine.run`."""
         ahead = _READ_AHEAD * self._recipe.shown.chips_at_once
-        with (
-            ThreadPoolExecutor(_READERS, "read") as readers,
-            Measurers(self._recipe, self._measurers) as measurers,
-        ):
+        with ExitStack() as stack:
+            readers = ThreadPoolExecutor(_READERS, "read")
+            stack.callback(readers.shutdown, wait=False, cancel_futures=True)
+            measurers = stack.enter_context(Measurers(self._recipe, self._measurers))
             surveyed = Ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
             read = Ahead(side_by_side(self._read, jobs, readers, ahead, "read"), ahead, "ready")

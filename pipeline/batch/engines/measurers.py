@@ -105,7 +105,7 @@ def _shut(pool: Executor) -> None:
     if isinstance(pool, ProcessPoolExecutor):
         pool.shutdown(kill_workers=True)
     else:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _submit(pool: Executor, job: Job, recipe: Recipe) -> Future[_Measured]:
