@@ -13,7 +13,7 @@ from detection.clock import Clock
 from detection.errors import LabelError
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
-from detection.look import look, read
+from detection.look import Seen, Unseen, look, read
 from detection.results import LotResult
 from detection.segmenters.protocol import Segmenter
 from detection.strips import Looks, strips_of
@@ -96,7 +96,7 @@ class Detector:
         if strips:
             with clock.stage("prepare"):
                 segmenter.prepare(labels)
-        looks = Looks(strips)
+        looks: Looks[Seen | Unseen] = Looks(strips)
         planned_chips = sum(len(strip.places) for strip in strips)
         planned_lots = sum(len(strip.lots) for strip in strips)
         for strip in strips:

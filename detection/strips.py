@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from detection.chips import ChipPlan, Place
 from detection.imagery.frame import Frame, union
-from detection.look import Seen, Unseen
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,19 @@ def strips_of(plans: Sequence[ChipPlan], chips_at_once: int) -> list[Strip]:
     ]
 
 
-class Looks:
-    """What was seen of the chips of some strips, each held until the last plan that needs it."""
+class Looks(Generic[_T]):
+    """What was seen of the chips of some strips, each held until the last plan that needs it.
+
+    What is held may be the views themselves, or references to where they are.
+    """
 
     def __init__(self, strips: Sequence[Strip]) -> None:
         self._needed = Counter(
             place for strip in strips for plan in strip.plans for place in plan.places
         )
-        self._held: dict[Place, Seen | Unseen] = {}
+        self._held: dict[Place, _T] = {}
 
-    def add(
-        self, strip: Strip, looked: Mapping[Place, Seen | Unseen]
-    ) -> dict[Place, Seen | Unseen]:
+    def add(self, strip: Strip, looked: Mapping[Place, _T]) -> dict[Place, _T]:
         """Take what was seen of a strip's chips, in order; what its plans need of all so far."""
         self._held.update(looked)
         needed = {place: self._held[place] for plan in strip.plans for place in plan.places}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from detection.look import Seen, Unseen
 from detection.strips import Looks, Strip
 from pipeline.batch.stages import Chips, Lot, Settling, Surveyed, Views
 from pipeline.batch.tally import Tally
@@ -22,7 +23,7 @@ class Job:
     surveyed: Surveyed
     tally: Tally
     strip: Strip | None = None
-    looks: Looks | None = None
+    looks: Looks[Seen | Unseen] | None = None
     chips: Chips = field(default_factory=dict)
     views: Views = field(default_factory=dict)
     settling: list[Settling] = field(default_factory=list)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine as Database
 
 from detection.detector import FirstChips
 from detection.imagery.protocol import Imagery
+from detection.look import Seen, Unseen
 from detection.segmenters.protocol import Segmenter
 from detection.strips import Looks
 from parcels import ParcelBoundaryService
@@ -96,7 +97,7 @@ class LocalEngine:
         with closing(surveyed):
             for found, tally in surveyed:
                 yield Job(found, tally, settling=list(found.settling))
-                looks = Looks(found.strips)
+                looks: Looks[Seen | Unseen] = Looks(found.strips)
                 for strip in found.strips:
                     if stopping():
                         return
