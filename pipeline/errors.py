@@ -1,6 +1,7 @@
 """The errors of `pipeline`.
 
     PipelineError
+    ├── SettingsError            the settings file, or what a variable of the environment says
     ├── PropertiesFileError      a CSV of properties that cannot be read at all
     ├── EmptyQueueError          a county that has no properties to work on
     ├── ExportError              results that cannot be written as files
@@ -13,6 +14,10 @@ A message says what, where and how to mend it.
 
 class PipelineError(Exception):
     """The base of every error that `pipeline` raises on purpose."""
+
+
+class SettingsError(PipelineError):
+    """The settings file cannot be read, or a setting is none or has a value it cannot have."""
 
 
 class PropertiesFileError(PipelineError):

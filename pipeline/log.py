@@ -74,7 +74,11 @@ def configure(level: Level = "WARNING", format: Format = "text") -> None:  # noq
     handler = _StandardError()
     handler.addFilter(_stamp)
     handler.setFormatter(_Json() if format == "json" else _Text())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    root = logging.getLogger()
+    for earlier in [each for each in root.handlers if isinstance(each, _StandardError)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
+    root.setLevel(level)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

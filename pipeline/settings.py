@@ -1,12 +1,24 @@
-"""Settings from the environment, in one typed place. A command's flags go over them."""
+"""Every setting, in one typed place: what it is called, what it may be, and what it is by itself.
+
+A setting's name is its key in `lotline.toml`; in capitals it is the environment's variable, and its
+flag is named alike. A flag goes over the environment, this over the file, this over the default.
+"""
 
 from __future__ import annotations
 
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic.functional_validators import AfterValidator
+
+from pipeline.errors import SettingsError
+from pipeline.log import Format, Level
+from pipeline.redaction import redactor, secrets_of_address
+from pipeline.settings_file import SettingsFile, read_settings_file, said_of
 
 
 def default_home() -> Path:
@@ -22,30 +34,121 @@ def default_home() -> Path:
     return Path(data) / "lotline"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment may set.
+def _of_the_user(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("names a user who has no home folder") from error
 
-    Attributes:
-        database_url: DATABASE_URL; None means the embedded PostGIS.
-        registry: REGISTRY; None means the registry.yaml that Lotline ships.
-        home: LOTLINE_HOME, the folder of the embedded database and the sample county.
-        sam3_weights: SAM3_WEIGHTS, a folder, a file or a hub id, for the segmenter sam3.
+
+UserPath = Annotated[Path, AfterValidator(_of_the_user)]
+
+
+class Settings(BaseModel):
+    """What commands and the library alike take from their surroundings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: str | None = Field(
+        None, repr=False, description="The PostGIS to use; the embedded one without it.",
+        examples=["postgresql://ann@db.example/lots"],
+    )  # fmt: skip
+    home: UserPath = Field(
+        default_factory=default_home,
+        description="The folder of the embedded database and the sample county.",
+        examples=["/data/lotline"],
+    )
+    registry: UserPath | None = Field(
+        None, description="Another registry file; its paths are relative to it.",
+        examples=["counties.yaml"],
+    )  # fmt: skip
+    sam3_weights: str | None = Field(
+        None,
+        description="Of sam3: a folder, a file (.safetensors, sam3.pt) or a hub id "
+        "(facebook/sam3).",
+        examples=["facebook/sam3"],
+    )
+
+
+class CommandSettings(Settings):
+    """All settings: also those that commands alone know, where each has a flag."""
+
+    county: str = Field("sample", description="A county of the registry.", examples=["shelby"])
+    properties: UserPath | None = Field(
+        None,
+        description="A CSV: property_id and longitude, latitude, or a parcel_id, or an address.",
+        examples=["leads.csv"],
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Which labels; all by default.", examples=[["lawn", "pool"]]
+    )
+    label: tuple[str, ...] = Field(
+        (),
+        description='A label of your own, too: "trampoline=round backyard trampoline". Repeatable.',
+        examples=[["trampoline=round backyard trampoline"]],
+    )
+    segmenter: str = Field(
+        "spectral",
+        description="What looks at the imagery: sam3 (needs weights), sam3-tiny (trained on "
+        "synthetic pictures alone) or spectral (a baseline without weights).",
+        examples=["sam3"],
+    )
+    engine: Literal["local"] = Field("local", description="Where the stages run.")
+    limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        None, description="At most so many.", examples=[100]
+    )
+    again: StrictBool = Field(False, description="Also those that are done.", examples=[True])
+    when_unavailable: Literal["defer", "buffer"] = Field(
+        "defer",
+        description="Where the county's server does not answer: leave for later, or measure a "
+        "30 m buffer.",
+    )
+    out: UserPath | None = Field(
+        None, description="The folder of the map; out/COUNTY by default.", examples=["results"]
+    )
+    log_level: Level = Field("WARNING", description="The least that is logged.")
+    log_format: Format = Field(
+        "text", description="Logs as lines for people, or as one JSON object a line."
+    )
+
+
+_VARIABLES = {"home": "LOTLINE_HOME"}
+
+
+def variable_of(name: str) -> str:
+    """The environment's variable for a setting."""
+    return _VARIABLES.get(name, name.upper())
+
+
+def settings_file(environment: Mapping[str, str] = os.environ) -> SettingsFile:
+    """What `lotline.toml` sets, where there is one.
+
+    Raises:
+        SettingsError: it cannot be read, or says what no setting knows.
     """
-
-    database_url: str | None = None
-    registry: Path | None = None
-    home: Path = field(default_factory=default_home)
-    sam3_weights: str | None = None
+    return read_settings_file(environment, CommandSettings)
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of an environment; a variable that is empty is not set."""
-    registry = environment.get("REGISTRY")
-    home = environment.get("LOTLINE_HOME")
-    return Settings(
-        database_url=environment.get("DATABASE_URL") or None,
-        registry=Path(registry) if registry else None,
-        home=Path(home).expanduser().absolute() if home else default_home(),
-        sam3_weights=environment.get("SAM3_WEIGHTS") or None,
-    )
+    """The settings of an environment over those of its file; an empty variable is not set.
+
+    Raises:
+        SettingsError: the file or a variable is wrong.
+    """
+    file = settings_file(environment)
+    given: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = environment.get(variable_of(name)) or file.values.get(name)
+        if value is not None:
+            given[name] = value
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        said = (
+            f"{variable_of(str(problem['loc'][0]))} {said_of(problem)}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise SettingsError("\n".join(said)) from None
+    if settings.database_url:
+        redactor.keep(secrets_of_address(settings.database_url))
+    return settings.model_copy(update={"home": settings.home.absolute()})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import county_option, registry_option
+from pipeline.cli.options import county_option, registry_option, setting
 
 
 class Names(click.ParamType[list[str]]):
@@ -22,8 +22,8 @@ class Names(click.ParamType[list[str]]):
         ctx: click.Context | None,  # noqa: ARG002
     ) -> list[str]:
         """Split; white space round a name does not count."""
-        if isinstance(value, list):
-            return value
+        if isinstance(value, list | tuple):  # of the settings file
+            return list(value)
         return [name.strip() for name in str(value).split(",") if name.strip()]
 
 
@@ -40,39 +40,16 @@ class Several(click.ParamType[str]):
 @click.command()
 @county_option
 @registry_option
-@click.option(
-    "--properties", envvar="PROPERTIES", type=click.Path(path_type=Path),
-    help="A CSV: property_id and longitude, latitude, or a parcel_id, or an address.",
-)  # fmt: skip
-@click.option("--labels", envvar="LABELS", type=Names(), help="Which labels; all by default.")
-@click.option(
-    "--label", "own_labels", envvar="LABEL", type=Several(), multiple=True,
-    help='A label of your own, too: "trampoline=round backyard trampoline". Repeatable.',
-)  # fmt: skip
-@click.option(
-    "--segmenter", envvar="SEGMENTER", default="spectral", show_default=True,
-    help="What looks at the imagery: sam3 (needs weights), sam3-tiny (trained on synthetic "
-    "pictures alone) or spectral (a baseline without weights).",
-)  # fmt: skip
-@click.option(
-    "--weights", envvar="SAM3_WEIGHTS",
-    help="Of sam3: a folder, a file (.safetensors, sam3.pt) or a hub id (facebook/sam3).",
-)  # fmt: skip
-@click.option(
-    "--engine", envvar="ENGINE", type=click.Choice(["local"]), default="local",
-    show_default=True, help="Where the stages run.",
-)  # fmt: skip
-@click.option("--limit", envvar="LIMIT", type=click.IntRange(min=1), help="At most so many.")
-@click.option("--again", envvar="AGAIN", is_flag=True, help="Also those that are done.")
-@click.option(
-    "--when-unavailable", envvar="WHEN_UNAVAILABLE", type=click.Choice(["defer", "buffer"]),
-    default="defer", show_default=True,
-    help="Where the county's server does not answer: leave for later, or measure a 30 m buffer.",
-)  # fmt: skip
-@click.option(
-    "--out", envvar="OUT", type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of the map; out/COUNTY by default.",
-)  # fmt: skip
+@setting("properties", type=click.Path(path_type=Path))
+@setting("labels", type=Names())
+@setting("label", "--label", "own_labels", type=Several(), multiple=True)
+@setting("segmenter")
+@setting("sam3_weights", "--weights", "weights")
+@setting("engine")
+@setting("limit", type=click.IntRange(min=1))
+@setting("again")
+@setting("when_unavailable")
+@setting("out", type=click.Path(path_type=Path, file_okay=False))
 def batch(
     county: str,
     registry: Path | None,

@@ -12,25 +12,33 @@ from typing import NoReturn
 import click
 
 from parcels.errors import ParcelsError
+from pipeline import log
 from pipeline.cli.batch import batch
+from pipeline.cli.config import config
 from pipeline.cli.db import db
 from pipeline.cli.export import export
+from pipeline.cli.options import from_file, setting
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.status import status
 from pipeline.errors import PipelineError
+from pipeline.redaction import redactor
+from pipeline.settings import settings_file
 
 INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("lotline"), prog_name="lotline")
-def lotline() -> None:
+@setting("log_level")
+@setting("log_format")
+def lotline(log_level: log.Level, log_format: log.Format) -> None:
     """Measure what lies on a property: the lot's boundary first, then what is inside it."""
+    log.configure(log_level, log_format)
 
 
-for command in (batch, status, export, parcels, registry, review, db):
+for command in (batch, status, export, parcels, registry, review, db, config):
     lotline.add_command(command)
 
 
@@ -42,19 +50,18 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     # A service manager stops with SIGTERM what a person stops with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    log.configure()
     try:
-        lotline.main(standalone_mode=False)
+        lotline.main(standalone_mode=False, default_map=from_file(lotline, settings_file().values))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        _fail(error.format_message(), usage=error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        _say("stopped", logging.WARNING)
         sys.exit(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
-        _fail(error)
+        _fail(str(error))
     except Exception as error:
         from sqlalchemy.exc import DBAPIError
 
@@ -64,9 +71,23 @@ def main() -> None:
             _fail(f"the database refused or went away: {error.orig}; what was written is kept")
         if not isinstance(error, DetectionError):
             raise
-        _fail(error)
+        _fail(str(error))
 
 
-def _fail(error: Exception | str) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
+def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
+    if usage is not None and not log.is_json():
+        shown = io.StringIO()
+        usage.show(shown)
+        click.echo(redactor.text(shown.getvalue()), err=True, nl=False)
+    else:
+        _say(message, logging.ERROR)
     sys.exit(2)
+
+
+def _say(message: str, level: int) -> None:
+    """The last word: a record among records, a line for people."""
+    if log.is_json():
+        logging.getLogger("lotline").log(level, message)
+        return
+    prefix = "error: " if level == logging.ERROR else ""
+    click.echo(f"{prefix}{redactor.text(message)}", err=True)

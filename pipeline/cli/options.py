@@ -1,16 +1,64 @@
-"""Options that several commands share."""
+"""Options of commands: those that are settings, and those that several commands share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from click.core import ParameterSource
 
-county_option = click.option(
-    "--county", envvar="COUNTY", default="sample", show_default=True,
-    help="A county of the registry.",
-)  # fmt: skip
-registry_option = click.option(
-    "--registry", envvar="REGISTRY", type=click.Path(path_type=Path),
-    help="Another registry file; its paths are relative to it.",
-)  # fmt: skip
+from pipeline.settings import CommandSettings, variable_of
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class SettingOption(click.Option):
+    """An option that is a setting: the environment and the settings file may give it, too."""
+
+    def __init__(self, *args: Any, setting: str, **kwargs: Any) -> None:  # noqa: ANN401  click's
+        super().__init__(*args, **kwargs)
+        self.setting = setting
+
+    def get_error_hint(self, ctx: click.Context | None, *args: Any) -> str:  # noqa: ANN401  click's
+        """A wrong value of the environment is of its variable, not of a flag that nobody gave."""
+        if ctx is not None and self.name is not None:
+            source = ctx.get_parameter_source(self.name)
+            if source is ParameterSource.ENVIRONMENT:
+                return f"{self.envvar} of the environment"
+        return super().get_error_hint(ctx, *args)
+
+
+def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401  click's
+    """The option of a setting; its variable, default and help are the setting's own.
+
+    `declared` and `more` are as of `click.option`; by default the flag is named for the setting.
+    """
+    field = CommandSettings.model_fields[name]
+    if get_origin(field.annotation) is Literal:
+        more["type"] = click.Choice(get_args(field.annotation), case_sensitive=False)
+    elif field.annotation is bool:
+        more["is_flag"] = True
+    if isinstance(field.default, str):
+        more.update(default=field.default, show_default=True)
+    return click.option(
+        *(declared or (f"--{name.replace('_', '-')}",)),
+        cls=SettingOption, setting=name, envvar=variable_of(name), help=field.description, **more,
+    )  # fmt: skip
+
+
+def from_file(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
+    """The settings file's values as click takes them: a command's defaults, by its parameters."""
+    own = {
+        str(option.name): values[option.setting]
+        for option in command.params
+        if isinstance(option, SettingOption) and option.setting in values
+    }
+    if not isinstance(command, click.Group):
+        return own
+    return own | {name: from_file(each, values) for name, each in command.commands.items()}
+
+
+county_option = setting("county")
+registry_option = setting("registry", type=click.Path(path_type=Path))

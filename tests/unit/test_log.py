@@ -151,7 +151,9 @@ def test_a_record_that_cannot_be_made_stops_nothing_and_tells_no_secret(
 ) -> None:
     log.redactor.keep([SECRET])
     log.configure()
-    logging.getLogger("x").warning("%d", SECRET)
+    # Past pytest's own handler, for which such a record is a failure.
+    record = logging.LogRecord("x", logging.WARNING, "x.py", 7, "%d", (SECRET,), None)
+    logging.getLogger().handlers[-1].handle(record)
     said = capsys.readouterr().err
     assert "cannot be logged" in said
     assert SECRET not in said
