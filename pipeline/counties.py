@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from detection import sample
 from parcels import County, load_registry
 from parcels.county import Imagery
 from pipeline.errors import PipelineError
+from pipeline.redaction import redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         PipelineError: the files of a synthetic county cannot be written.
     """
     county = load_registry(registry).county(name)
+    keep_secrets(county)
     if county.synthetic is None:
         return OpenCounty(county)
     spec = county.synthetic
@@ -61,6 +64,14 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         }
     )
     return OpenCounty(generated, made.truth)
+
+
+def keep_secrets(county: County) -> None:
+    """Nothing that is printed shows the token or the password that this county's servers want."""
+    token = county.token
+    if token is not None:
+        names = filter(None, (token.env, token.password_env))
+        redactor.keep(os.environ.get(name, "") for name in names)
 
 
 def shown_name(name: str, *, synthetic: bool) -> str:

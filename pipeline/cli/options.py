@@ -21,13 +21,13 @@ class SettingOption(click.Option):
         super().__init__(*args, **kwargs)
         self.setting = setting
 
-    def get_error_hint(self, ctx: click.Context | None, *args: Any) -> str:  # noqa: ANN401  click's
+    def get_error_hint(self, ctx: click.Context | None) -> str:
         """A wrong value of the environment is of its variable, not of a flag that nobody gave."""
         if ctx is not None and self.name is not None:
             source = ctx.get_parameter_source(self.name)
             if source is ParameterSource.ENVIRONMENT:
                 return f"{self.envvar} of the environment"
-        return super().get_error_hint(ctx, *args)
+        return super().get_error_hint(ctx)
 
 
 def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401  click's

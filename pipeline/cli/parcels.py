@@ -48,10 +48,12 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     from parcels.errors import IncompleteAnswer, SourceUnavailable
     from parcels.source import Stamp
     from pipeline.cli.progress import Pages, progress
+    from pipeline.counties import keep_secrets
     from pipeline.settings import load_settings
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
+    keep_secrets(entry)
     key = LayerKey.of(entry)
     client = ArcGISClient.of(entry)
     source = ArcGISSource(entry, client)

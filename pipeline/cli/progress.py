@@ -1,7 +1,8 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, records in a JSON log."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -14,6 +15,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from pipeline import log
+from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0
 
@@ -34,7 +38,7 @@ class Bar:
 
     def say(self, what: str) -> None:
         """A line above the bar, or before it is there."""
-        self._bar.console.print(what, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(redactor.text(what), markup=False, highlight=False, soft_wrap=True)
 
     def start(self, total: int, what: str) -> None:
         """Show the bar."""
@@ -58,7 +62,7 @@ class Lines:
 
     def say(self, what: str) -> None:
         """A line of its own."""
-        print(what, file=sys.stderr, flush=True)  # noqa: T201
+        print(redactor.text(what), file=sys.stderr, flush=True)  # noqa: T201
 
     def start(self, total: int, what: str) -> None:
         """Say what begins."""
@@ -78,6 +82,19 @@ class Lines:
 
     def stop(self) -> None:
         """Nothing is left open."""
+
+
+class Records(Lines):
+    """Lines as records of the log, for programs; they come whatever the level of the log is."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(unit)
+        self._log = logging.getLogger("pipeline.progress")
+        self._log.setLevel(logging.INFO)
+
+    def say(self, what: str) -> None:
+        """A record of its own."""
+        self._log.info("%s", what)
 
 
 class Pages:
@@ -114,4 +131,6 @@ def _speed(count: int, seconds: float) -> str:
 
 def progress(unit: str = "properties") -> Bar | Lines:
     """What fits the place that standard error goes to."""
+    if log.is_json():
+        return Records(unit)
     return Bar(unit) if sys.stderr.isatty() else Lines(unit)

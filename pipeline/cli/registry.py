@@ -133,9 +133,12 @@ def verify(
     or so.
     """
     from parcels.catalogue.verify import verify_all
+    from pipeline.counties import keep_secrets
 
     known = _load(registry)
     chosen = _chosen(known, counties, state, everything=everything)
+    for county in chosen:
+        keep_secrets(county)
     verdicts: list[Verdict] = []
     try:
         for verdict in verify_all(chosen):

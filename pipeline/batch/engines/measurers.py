@@ -17,6 +17,7 @@ from pipeline.batch.engines.job import Job
 from pipeline.batch.recipe import Recipe
 from pipeline.batch.stages import Lot, Settling, Views, failed, measure
 from pipeline.batch.tally import Tally
+from pipeline.log import configure_as, setup
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,9 @@ def _pool(processes: int) -> Executor:
     if not processes:
         return ThreadPoolExecutor(1, "measure")
     # Its processes do not run the caller's main module anew, and end when this process does.
-    pool: Executor = ProcessPoolExecutor(processes, timeout=_IDLE_S)
+    pool: Executor = ProcessPoolExecutor(
+        processes, timeout=_IDLE_S, initializer=configure_as, initargs=(setup(),)
+    )
     return pool
 
 
