@@ -49,18 +49,16 @@ def read(places: Iterable[Place], imagery: Imagery, clock: Clock) -> dict[Place,
 
 
 def look(
-    chips: Mapping[Place, Chip | Unseen], segmenter: Segmenter, labels: Sequence[Label]
+    chips: Mapping[Place, Chip | Seen | Unseen], segmenter: Segmenter, labels: Sequence[Label]
 ) -> dict[Place, Seen | Unseen]:
-    """What the segmenter sees on chips that it is given together; the others stay unseen."""
+    """What the segmenter sees on chips that it is given together; the others stay as they are."""
     shown = {place: chip for place, chip in chips.items() if isinstance(chip, Chip)}
     answers = _segment(list(shown.values()), segmenter, labels) if shown else []
     seen = {
         place: answer if isinstance(answer, Unseen) else Seen(scene_of(chip, *place), answer)
         for (place, chip), answer in zip(shown.items(), answers, strict=True)
     }
-    return {
-        place: chip if isinstance(chip, Unseen) else seen[place] for place, chip in chips.items()
-    }
+    return {place: seen[place] if isinstance(chip, Chip) else chip for place, chip in chips.items()}
 
 
 def _read(place: Place, imagery: Imagery) -> Chip | Unseen:

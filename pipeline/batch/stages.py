@@ -6,7 +6,7 @@ same functions and comes to the same results. (`pipeline.batch.writing` is the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from detection.answer import answer
@@ -23,7 +23,7 @@ from pipeline.batch.tally import Tally
 from pipeline.store.outcomes import Answered, Outcome, Unanswered
 from pipeline.store.properties import LeasedProperty, Unfinished
 
-Chips = dict[Place, Chip | Unseen]
+Chips = dict[Place, Chip | Seen | Unseen]
 Views = dict[Place, Seen | Unseen]
 Lot = tuple[LeasedProperty, Boundary]
 Settling = tuple[LeasedProperty, Outcome]
@@ -93,13 +93,13 @@ def survey(
     return Surveyed(tuple(lots), tuple(strips), tuple(settling))
 
 
-def read_strip(strip: Strip, imagery: Imagery, tally: Tally) -> Chips:
-    """The pixels of a strip's chips, or why there are none.
+def read_places(places: Iterable[Place], imagery: Imagery, tally: Tally) -> Chips:
+    """The pixels of chips, or why there are none.
 
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    return read(strip.places, imagery, tally.clock)
+    return dict(read(places, imagery, tally.clock))
 
 
 def segment(chips: Chips, recipe: Recipe, segmenter: Segmenter, tally: Tally) -> Views:

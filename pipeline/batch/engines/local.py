@@ -27,8 +27,9 @@ from pipeline.batch.engines.flow import Ahead, gathered, side_by_side
 from pipeline.batch.engines.job import Job
 from pipeline.batch.engines.measurers import Measurers
 from pipeline.batch.engines.protocol import Progressed, Workplace
+from pipeline.batch.engines.recent import Recent
 from pipeline.batch.recipe import Recipe, facts_of
-from pipeline.batch.stages import Chunk, Surveyed, read_strip, segment, survey
+from pipeline.batch.stages import Chunk, Surveyed, read_places, segment, survey
 from pipeline.batch.tally import Tally
 from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 
@@ -63,6 +64,7 @@ class LocalEngine:
         self._segmenter = segmenter
         self._database = database
         self._measurers = measurers
+        self._recent = Recent()
 
     def run(
         self,
@@ -105,7 +107,10 @@ class LocalEngine:
 
     def _read(self, job: Job) -> Job:
         if job.strip is not None:
-            job.chips = read_strip(job.strip, self._imagery, job.tally)
+            known = {place: self._recent.get(place) for place in job.strip.places}
+            unknown = [place for place, view in known.items() if view is None]
+            job.chips = read_places(unknown, self._imagery, job.tally)
+            job.chips |= {place: view for place, view in known.items() if view is not None}
         return job
 
     def _seen(
@@ -128,6 +133,7 @@ class LocalEngine:
                 chips = {place: chip for each in batch for place, chip in each.chips.items()}
                 started_s = time.perf_counter()
                 views = segment(chips, self._recipe, self._segmenter, job.tally)
+                self._recent.add(views)
                 if job.tally.encoder_calls and not told:
                     told = True
                     on_first(self._first(job, time.perf_counter() - started_s))
