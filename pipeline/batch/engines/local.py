@@ -175,10 +175,14 @@ def local_workplace(
         SegmenterError: the segmenter cannot be built.
     """
     segmenter = build()
-    spare = len(os.sched_getaffinity(0)) - 1
-    measurers = spare if total >= _WORTH_A_PROCESS else 0
+    measurers = _cores() - 1 if total >= _WORTH_A_PROCESS else 0
 
     def engine(recipe: Recipe) -> LocalEngine:
         return LocalEngine(recipe, service, imagery, segmenter, database, measurers)
 
     return Workplace(facts_of(segmenter), build, segmenter.prepare, engine)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
