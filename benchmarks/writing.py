@@ -17,8 +17,9 @@ from sqlalchemy import Engine, text
 from benchmarks import synthetic_lots
 from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
-from pipeline.store import properties, runs, writer
+from pipeline.store import loading, properties, runs, writer
 from pipeline.store.database import Database, open_database
+from pipeline.store.leasing import Sweep
 from pipeline.store.outcomes import Answered, RunInfo
 
 LOTS = 6_000
@@ -75,6 +76,8 @@ def _figures(count: int, write: Write, twice: bool) -> Figures:
         info = _lease(database.engine, count)
         if twice:
             write(database.engine, info, answered)
+            with database.engine.begin() as conn:
+                conn.execute(text("UPDATE lotline.run SET state = 'finished'"))
             info = _lease(database.engine, count)
         server, started, ours = _server_s(database), time.perf_counter(), time.process_time()
         write(database.engine, info, answered)
@@ -93,7 +96,7 @@ def _county(count: int) -> Iterator[tuple[Database, list[int]]]:
         folder.chmod(0o755)
         with open_database(None, folder) as database:
             with database.engine.begin() as conn:
-                properties.load(conn, "synthetic", synthetic_lots.properties(count))
+                loading.load(conn, "synthetic", synthetic_lots.properties(count))
                 by_name = text("SELECT id FROM lotline.property ORDER BY property_id")
                 ids = list(conn.execute(by_name).scalars())
             yield database, ids
@@ -106,7 +109,7 @@ def _lease(engine: Engine, count: int) -> RunInfo:
     with engine.begin() as conn:
         run_id = runs.start(conn, "synthetic", {}, "synthetic", None)
         properties.reset(conn, "synthetic")
-        properties.lease(conn, "synthetic", OWNER, count, 3600, None, run_id)
+        Sweep("synthetic", OWNER, run_id, 3600).take(conn, count)
     return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
 
 

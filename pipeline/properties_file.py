@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from parcels import ParcelsError, Property
 from pipeline.errors import PropertiesFileError
 
 COLUMNS = ("property_id", "longitude", "latitude", "parcel_id", "address")
+
+# Raised when the same file is read otherwise: what was kept of it before is then read anew.
+_FORM = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,23 @@ class BadRow:
 
     line: int
     problem: str
+
+
+@dataclass(slots=True)
+class BadRows:
+    """How many rows of a file are bad, and the first of them as examples, in order."""
+
+    MOST_EXAMPLES: ClassVar[int] = 100
+
+    count: int = 0
+    examples: list[BadRow] = field(default_factory=list)
+
+    def add(self, *rows: BadRow, count: int | None = None) -> None:
+        """There are these too; `count` says how many, where they are examples themselves."""
+        self.count += len(rows) if count is None else count
+        if len(self.examples) < self.MOST_EXAMPLES or count is not None:
+            both = sorted([*self.examples, *rows], key=lambda row: row.line)
+            self.examples = both[: self.MOST_EXAMPLES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +53,35 @@ class PropertiesFile:
 
 
 def read_properties(path: Path) -> PropertiesFile:
-    """Read a UTF-8 CSV with `property_id` and a place: a point, a parcel_id or an address.
+    """Read a whole CSV into memory; see `read_rows`.
 
-    Of a point, `longitude` and `latitude` are degrees. A property may have all three.
+    Raises:
+        PropertiesFileError: no such file, not UTF-8, or columns missing.
+    """
+    properties: dict[str, tuple[int, Property]] = {}
+    bad_rows: list[BadRow] = []
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            bad_rows.append(row)
+            continue
+        line, prop = row
+        first, _ = properties.setdefault(prop.property_id, row)
+        if first != line:
+            bad_rows.append(BadRow(line, twice(prop.property_id, first)))
+    return PropertiesFile(path, tuple(prop for _, prop in properties.values()), tuple(bad_rows))
+
+
+def twice(property_id: str, first_line: int) -> str:
+    """What is wrong with a row whose id an earlier one has; the earlier one counts."""
+    return f"property_id {property_id} is on line {first_line} already"
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Property] | BadRow]:
+    """Each row of a UTF-8 CSV: a property with its line, or what is wrong with it.
+
+    A row has a `property_id` and a place: a point, a parcel_id or an address. Of a point,
+    `longitude` and `latitude` are degrees. A property may have all three. Whether an id comes
+    twice is not looked at.
 
     Raises:
         PropertiesFileError: no such file, not UTF-8, or columns missing.
@@ -46,19 +94,38 @@ def read_properties(path: Path) -> PropertiesFile:
                 raise PropertiesFileError(f"{path}: {first.problem}")
             header = [name.strip() for name in first.cells]
             _check_header(path, header)
-            return _read_rows(path, header, records)
-    except FileNotFoundError:
-        raise PropertiesFileError(
-            f"{path}: no such file; name a CSV with --properties or PROPERTIES="
-        ) from None
+            yield from _read_rows(header, records)
     except OSError as error:
-        raise PropertiesFileError(f"{path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise PropertiesFileError(
             f"{path}: not UTF-8 (byte {error.start}): save the CSV as UTF-8"
         ) from error
     except csv.Error as error:
         raise PropertiesFileError(f"{path}: not a CSV: {error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal digest of a CSV and of how it is read: with the same one, the same rows.
+
+    Raises:
+        PropertiesFileError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    digest.update(f"form {_FORM}".encode())
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> PropertiesFileError:
+    if isinstance(error, FileNotFoundError):
+        return PropertiesFileError(
+            f"{path}: no such file; name a CSV with --properties or PROPERTIES="
+        )
+    return PropertiesFileError(f"{path}: {error.strerror}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +201,20 @@ def _check_header(path: Path, header: list[str]) -> None:
     )
 
 
-def _read_rows(path: Path, header: list[str], records: Iterable[_Record]) -> PropertiesFile:
-    properties: list[Property] = []
-    bad_rows: list[BadRow] = []
-    seen: dict[str, int] = {}
+def _read_rows(
+    header: list[str], records: Iterable[_Record]
+) -> Iterator[tuple[int, Property] | BadRow]:
     for record in records:
         line, row = record.line, record.cells
         if record.problem is not None:
-            bad_rows.append(BadRow(line, record.problem))
+            yield BadRow(line, record.problem)
             continue
         if not any(cell.strip() for cell in row):
             continue
         try:
-            prop = _property(header, row)
-            if prop.property_id in seen:
-                raise _RowError(
-                    f"property_id {prop.property_id} is on line {seen[prop.property_id]} already"
-                )
+            yield line, _property(header, row)
         except (_RowError, ParcelsError) as error:
-            bad_rows.append(BadRow(line, str(error)))
-            continue
-        seen[prop.property_id] = line
-        properties.append(prop)
-    return PropertiesFile(path, tuple(properties), tuple(bad_rows))
+            yield BadRow(line, str(error))
 
 
 class _RowError(Exception):

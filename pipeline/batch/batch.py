@@ -10,6 +10,7 @@ from pathlib import Path
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from pipeline.batch.engines.protocol import Workplace
+from pipeline.batch.enqueue import Queued, registry_sha256
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.recipe import Recipe, lot_lines, shown_to
@@ -17,7 +18,6 @@ from pipeline.batch.report import BatchReport
 from pipeline.batch.views import draw_run, lawn_truth
 from pipeline.batch.work import Work, new_owner
 from pipeline.counties import OpenCounty
-from pipeline.properties_file import PropertiesFile
 from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database
@@ -38,7 +38,7 @@ class Batch:
         place: Workplace,
         labels: Sequence[Label],
         imagery: Imagery,
-        selection: list[str] | None,
+        queued: Queued,
         progress: Progress,
     ) -> None:
         self.database = database
@@ -47,11 +47,11 @@ class Batch:
         self.place = place
         self.labels = tuple(labels)
         self.imagery = imagery
-        self.selection = selection
+        self.queued = queued
         self.progress = progress
         self.owner = new_owner()
 
-    def run(self, file: PropertiesFile | None, total: int) -> BatchReport:
+    def run(self) -> BatchReport:
         """Work until nothing is left, the limit is reached or Ctrl-C; then the report."""
         started_s = time.perf_counter()
         county = self.opened.county.key
@@ -63,9 +63,9 @@ class Batch:
         alive.commit()
         names = tuple(label.name for label in self.labels)
         run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
-        work = Work(self.database, county, run_id, self.owner, self.selection, total, self.progress)
+        work = Work(self.database, county, run_id, self.owner, self.queued, self.progress)
         end: runs.End = "failed"
-        self.progress.start(total, self.opened.name)
+        self.progress.start(self.queued.waiting, self.opened.name)
         with Heartbeat(self.database.engine, run_id, self.owner, alive):
             try:
                 end = work.through(self.place.engine(self._recipe(run)))
@@ -75,7 +75,7 @@ class Batch:
             finally:
                 self.progress.stop()
                 self._close(run_id, end, work)
-        return self._report(file, run, end, work, started_s)
+        return self._report(run, end, work, started_s)
 
     def _recipe(self, run: RunInfo) -> Recipe:
         county = self.opened.county
@@ -106,7 +106,6 @@ class Batch:
 
     def _report(
         self,
-        file: PropertiesFile | None,
         run: RunInfo,
         end: runs.End,
         work: Work,
@@ -115,7 +114,7 @@ class Batch:
         map_path = self._draw(run, work)
         with self.database.engine.connect() as conn:
             status = county_status(conn, self.opened.county.key)
-            asked = queue.states(conn, self.opened.county.key, self.selection)
+            asked = queue.states(conn, self.opened.county.key, self.queued.selection)
         return BatchReport(
             self.opened.name,
             self.opened.synthetic,
@@ -124,8 +123,8 @@ class Batch:
             asked,
             status,
             tuple(work.problems),
-            file.bad_rows if file else (),
-            file.path if file else None,
+            self.queued.bad_rows,
+            self.queued.file,
             work.tally.clock,
             time.perf_counter() - started_s,
             work.kept_reviews,
@@ -154,6 +153,9 @@ class Batch:
             "labels": [label.name for label in self.labels],
             "limit": self.order.limit,
             "again": self.order.again,
+            "retry_failed": self.order.retry_failed,
+            "bbox": self.order.bbox,
+            "registry_sha256": registry_sha256(self.opened.county),
             "when_unavailable": self.order.when_unavailable,
             "imagery": self.opened.county.imagery.model_dump(mode="json", exclude_none=True),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from parcels.service import WhenUnavailable
+from pipeline.store.selection import BBox
 
 
 class Progress(Protocol):
@@ -52,6 +53,9 @@ class Order:
         weights: of the segmenter sam3: a folder, a file or a hub id; None takes the settings'.
         limit: at most so many properties.
         again: also those that are done.
+        retry_failed: also those without a result: failed, deferred, without imagery.
+        bbox: only properties that lie in it: (west, south, east, north) in degrees.
+        all_lots: every lot of the county becomes a property first.
         when_unavailable: what a county server that does not answer means for a lot.
         out: the folder of the map; None draws none.
     """
@@ -65,5 +69,8 @@ class Order:
     weights: str | None = None
     limit: int | None = None
     again: bool = False
+    retry_failed: bool = False
+    bbox: BBox | None = None
+    all_lots: bool = False
     when_unavailable: WhenUnavailable = "defer"
     out: Path | None = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detection.clock import Clock
 from detection.sample import LawnErrors
-from pipeline.properties_file import BadRow
+from pipeline.properties_file import BadRows
 from pipeline.store.status import CountyStatus
 
 # What is to be thought of a segmenter's findings, where that is not what it seems.
@@ -65,7 +65,7 @@ class BatchReport:
     asked: dict[tuple[str, str], int]
     status: CountyStatus
     problems: tuple[Problem, ...] = ()
-    bad_rows: tuple[BadRow, ...] = ()
+    bad_rows: BadRows = field(default_factory=BadRows)
     properties_file: Path | None = None
     clock: Clock | None = None
     wall_s: float = 0.0
@@ -87,4 +87,4 @@ class BatchReport:
     def exit_code(self) -> int:
         """0 when every property has an answer, 1 when some failed, were deferred or misread."""
         states = {state for state, _ in self.asked}
-        return int(bool(self.bad_rows) or bool(states & {"failed", "deferred"}))
+        return int(bool(self.bad_rows.count) or bool(states & {"failed", "deferred"}))

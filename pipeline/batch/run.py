@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,19 +18,14 @@ from parcels.source import ParcelSource
 from pipeline.batch.asked import AskedLabels
 from pipeline.batch.batch import Batch
 from pipeline.batch.engines.local import local_workplace
+from pipeline.batch.enqueue import enqueue, make_pending, nothing_to_do
 from pipeline.batch.order import Order, Progress, Silent
 from pipeline.batch.recipe import kept_parcels
 from pipeline.batch.report import BatchReport
-from pipeline.counties import OpenCounty, open_county
-from pipeline.errors import EmptyQueueError, PipelineError
-from pipeline.properties_file import PropertiesFile, read_properties
+from pipeline.counties import open_county
+from pipeline.errors import PipelineError
 from pipeline.settings import Settings, load_settings
-from pipeline.store import properties as queue
-from pipeline.store import runs
-from pipeline.store.database import Database, open_database
-from pipeline.store.status import county_status
-
-log = logging.getLogger(__name__)
+from pipeline.store.database import open_database
 
 # The segmenter of a name, with its weights where it needs any.
 Build = Callable[[str, str | None], Segmenter]
@@ -61,13 +55,10 @@ def run_batch(
     if build is build_segmenter:
         check_segmenter(order.segmenter, weights)
     asked = AskedLabels(order, opened.county)
-    source = order.properties or opened.county.properties
-    file = read_properties(source) if source else None
     with open_database(settings.database_url, settings.home) as database:
-        selection = _enqueue(database, opened, file)
-        total = _waiting(database, opened, selection, order)
-        if not total:
-            return _nothing_to_do(database, opened, file, selection)
+        queued = enqueue(database, opened, order, progress)
+        if not queued.waiting:
+            return nothing_to_do(database, opened, queued)
         # Whatever is wrong with these is found before a property is touched.
         imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
         kept = kept_parcels(opened.county, database)
@@ -76,16 +67,18 @@ def run_batch(
         if order.segmenter != "spectral":
             progress.say(f"loading {order.segmenter}")
         place = local_workplace(
-            partial(build, order.segmenter, weights), service, imagery, database.engine, total
+            partial(build, order.segmenter, weights),
+            service,
+            imagery,
+            database.engine,
+            queued.waiting,
         )
         labels = asked.of(place.facts.labels)
         check_labels(place.facts.name, place.facts.labels, labels)
         place.prepare(labels)
-        if order.again:
-            with database.engine.begin() as conn:
-                queue.reset(conn, opened.county.key, selection, order.limit)
-        batch = Batch(database, opened, order, place, labels, imagery, selection, progress)
-        report = batch.run(file, total)
+        make_pending(database, opened.county, order, queued)
+        batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
+        report = batch.run()
         if kept is None:
             return report
         return replace(
@@ -94,42 +87,6 @@ def run_batch(
             questions_asked=kept.asked,
             copy_is_unchecked=kept.copy_is_unchecked,
         )
-
-
-def _enqueue(
-    database: Database, opened: OpenCounty, file: PropertiesFile | None
-) -> list[str] | None:
-    """Put the CSV's properties into the queue; the ids to work on, None for the whole county."""
-    county = opened.county.key
-    selection = None if file is None else [prop.property_id for prop in file.properties]
-    with database.engine.begin() as conn:
-        if file is not None:
-            queue.load(conn, county, file.properties)
-        taken_back = runs.take_back(conn, county)
-        empty = not queue.states(conn, county)
-    if taken_back:
-        log.warning("a batch was killed; what it held waits again: %d of the queue", taken_back)
-    if empty and not (file and file.bad_rows):
-        raise EmptyQueueError(
-            f"{opened.name} has no properties yet: name a CSV with PROPERTIES=leads.csv "
-            "(columns property_id and longitude, latitude, or parcel_id, or address), or set "
-            "`properties:` in the registry entry"
-        )
-    return selection
-
-
-def _waiting(
-    database: Database, opened: OpenCounty, selection: list[str] | None, order: Order
-) -> int:
-    """How many properties this batch is to work on."""
-    county = opened.county.key
-    with database.engine.connect() as conn:
-        if order.again:
-            asked = queue.states(conn, county, selection)
-            waiting = sum(count for (state, _), count in asked.items() if state != "leased")
-        else:
-            waiting = queue.count_unprocessed(conn, county, selection)
-    return waiting if order.limit is None else min(waiting, order.limit)
 
 
 def _open_service(
@@ -152,24 +109,3 @@ def _make_folder(out: Path | None) -> None:
         raise PipelineError(
             f"{out} cannot be made ({error.strerror}): name another folder with OUT="
         ) from error
-
-
-def _nothing_to_do(
-    database: Database,
-    opened: OpenCounty,
-    file: PropertiesFile | None,
-    selection: list[str] | None,
-) -> BatchReport:
-    with database.engine.connect() as conn:
-        status = county_status(conn, opened.county.key)
-        asked = queue.states(conn, opened.county.key, selection)
-    return BatchReport(
-        opened.name,
-        opened.synthetic,
-        None,
-        {},
-        asked,
-        status,
-        bad_rows=file.bad_rows if file else (),
-        properties_file=file.path if file else None,
-    )

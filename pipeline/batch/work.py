@@ -14,6 +14,7 @@ from detection.clock import Clock
 from detection.detector import FirstChips
 from parcels.arcgis.hosts import drain_calls
 from pipeline.batch.engines.protocol import Engine, Settled
+from pipeline.batch.enqueue import Queued
 from pipeline.batch.forecast import in_words
 from pipeline.batch.heartbeat import LEASE_S
 from pipeline.batch.interrupts import Interrupts
@@ -21,9 +22,9 @@ from pipeline.batch.order import Progress
 from pipeline.batch.report import Problem
 from pipeline.batch.stages import Chunk
 from pipeline.batch.tally import Tally
-from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database
+from pipeline.store.leasing import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,6 @@ def new_owner() -> str:
 class Work:
     """A run's way through the queue, and what came of it.
 
-    Args:
-        total: how many properties are to be worked on, at most.
-
     Attributes:
         processed: properties, by (state, reason).
         problems, notes: examples of what a person should know; not all of a county's.
@@ -56,16 +54,12 @@ class Work:
         county: str,
         run_id: int,
         owner: str,
-        selection: list[str] | None,
-        total: int,
+        queued: Queued,
         progress: Progress,
     ) -> None:
         self._database = database
-        self._county = county
-        self._run_id = run_id
-        self._owner = owner
-        self._selection = selection
-        self._total = self._left = total
+        self._sweep = Sweep(county, owner, run_id, LEASE_S, queued.selection)
+        self._total = self._left = queued.waiting
         self._progress = progress
         self._leasing = Clock()  # of the thread that leases
         self.tally = Tally()
@@ -99,15 +93,7 @@ class Work:
         number = 0
         while self._left > 0 and not interrupts.asked():
             with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                leased = queue.lease(
-                    conn,
-                    self._county,
-                    self._owner,
-                    min(CHUNK_LOTS, self._left),
-                    LEASE_S,
-                    self._selection,
-                    self._run_id,
-                )
+                leased = self._sweep.take(conn, min(CHUNK_LOTS, self._left))
             if not leased:
                 return
             yield Chunk(number, tuple(leased))

@@ -98,16 +98,16 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
 
 def print_bad_rows(console: Console, report: BatchReport) -> None:
     """The rows of the CSV that are no properties."""
-    if not report.bad_rows:
+    if not report.bad_rows.count:
         return
     file = _short(report.properties_file) if report.properties_file else "the CSV"
-    count = len(report.bad_rows)
+    count = report.bad_rows.count
     rows = "1 row" if count == 1 else f"{count:,} rows"
     were = "was" if count == 1 else "were"
     console.print(f"{rows} of {file} {were} left out:", style="yellow")
-    for row in report.bad_rows[:MAX_LISTED]:
+    for row in report.bad_rows.examples[:MAX_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
-    _print_more(console, len(report.bad_rows))
+    _print_more(console, count)
 
 
 def _print_problems(console: Console, report: BatchReport) -> None:

@@ -143,9 +143,33 @@ property_ = Table(
     CheckConstraint("confidence BETWEEN 0 AND 1", "confidence"),
     CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
     Index("property_queue_idx", "county", "sort_key", "id",
-          postgresql_where=text("state IN ('pending', 'leased', 'deferred')")),
+          postgresql_where=text("state IN ('pending', 'leased', 'deferred', 'failed')")),
+    Index("property_lease_idx", "lease_owner", postgresql_where=text("state = 'leased'")),
     Index("property_state_idx", "county", "state", "reason"),
 )  # fmt: skip
+
+property_list = Table(
+    "property_list",
+    metadata,
+    _id(),
+    Column("county", Text, nullable=False),
+    Column("sha256", Text, nullable=False),  # of the file, and of how it is read
+    Column("bad_row_count", Integer, nullable=False),
+    Column("bad_rows", JSONB, nullable=False),  # the first of them
+    # Whether its properties still say what the file says: no later one changed any.
+    Column("is_current", Boolean, nullable=False, server_default=text("true")),
+    _now("loaded_at"),
+    _now("used_at"),
+    UniqueConstraint("county", "sha256"),
+)
+
+# Without foreign keys: see the migration.
+listed = Table(
+    "listed",
+    metadata,
+    Column("list_fk", BigInteger, primary_key=True, autoincrement=False),
+    Column("property_fk", BigInteger, primary_key=True, autoincrement=False),
+)
 
 boundary = Table(
     "boundary",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary, Property
 from parcels.measure import area_m2
-from pipeline.store import properties, runs
+from pipeline.store import loading, runs
 from pipeline.store.outcomes import Answered, RunInfo, Written
 from pipeline.store.results import write_chunk
 
@@ -57,7 +57,7 @@ def found(*findings: Detection, imaged_share: float = 1.0, chip: ChipInfo = CHIP
 
 def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
     """Load `count` properties, named p0, p1, ...; their keys."""
-    properties.load(conn, county, [Property(f"p{i}", LON + i * STEP, LAT) for i in range(count)])
+    loading.load(conn, county, [Property(f"p{i}", LON + i * STEP, LAT) for i in range(count)])
     rows = conn.execute(
         text("SELECT id FROM lotline.property WHERE county = :county ORDER BY id"),
         {"county": county},
@@ -72,6 +72,11 @@ def begin(
     return RunInfo(run_id, "synthetic", None, tuple(labels))
 
 
+def end(conn: Connection, run: RunInfo) -> None:
+    """The run is over."""
+    conn.execute(text("UPDATE lotline.run SET state = 'finished' WHERE id = :id"), {"id": run.id})
+
+
 def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -> None:
     """Lease these, whatever their state."""
     conn.execute(
@@ -80,6 +85,23 @@ def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -
             "leased_until = now() + interval '1 h' WHERE id = ANY(:ids)"
         ),
         {"ids": list(property_fks), "owner": owner},
+    )
+
+
+def finish(
+    conn: Connection,
+    property_fks: Sequence[int],
+    state: str,
+    reason: str = "",
+    detail: str = "",
+) -> None:
+    """Put these into a state, and end their leases."""
+    conn.execute(
+        text(
+            "UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail, "
+            "lease_owner = NULL, leased_until = NULL WHERE id = ANY(:ids)"
+        ),
+        {"ids": list(property_fks), "state": state, "reason": reason, "detail": detail},
     )
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import onelot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lots import CHIP, begin, finding, found, hold, lot, queue, shifted, square
+from lots import CHIP, begin, finding, finish, found, hold, lot, queue, shifted, square
 from sqlalchemy import Connection, text
 
 from detection.results import LotResult
 from parcels.boundary import Boundary, Located
-from pipeline.store import properties, reviews
+from pipeline.store import reviews
 from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
 from pipeline.store.results import write_chunk
 
@@ -119,7 +119,7 @@ def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> 
         fk = outcome.property_fk
         if isinstance(outcome, Unanswered):
             said = (outcome.state, outcome.reason, outcome.detail)
-            properties.finish(conn, [fk], *said)
+            finish(conn, [fk], *said)
             written.append(Written(*said))
         else:
             written.append(onelot.write_lot(conn, run, fk, outcome.boundary, outcome.result))

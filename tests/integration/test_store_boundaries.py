@@ -30,7 +30,7 @@ from sqlalchemy import Connection, text
 
 from parcels.boundary import Located, Property
 from parcels.measure import area_m2
-from pipeline.store import properties, reviews
+from pipeline.store import loading, reviews
 
 
 def _counted(conn: Connection, property_fk: int, label: str = "lawn") -> list[int]:
@@ -88,7 +88,7 @@ def test_another_boundary_ends_what_nobody_reviewed_of_every_label(conn: Connect
 
 def _move(conn: Connection, **to: Any) -> None:
     place = {"longitude": LON, "latitude": LAT, **to}
-    properties.load(conn, COUNTY, [Property("p0", **place)])
+    loading.load(conn, COUNTY, [Property("p0", **place)])
 
 
 @pytest.mark.parametrize("to", [{"longitude": LON + 1}, {"parcel_id": "17"}])
@@ -155,13 +155,13 @@ def test_how_it_was_found_is_of_the_last_lookup(conn: Connection) -> None:
 
 
 def test_another_address_of_what_was_found_by_it_is_another_place(conn: Connection) -> None:
-    properties.load(conn, COUNTY, [Property("p0", address="1 Elm St")])
+    loading.load(conn, COUNTY, [Property("p0", address="1 Elm St")])
     [lot_id] = conn.execute(text("SELECT id FROM lotline.property")).scalars()
     at = Located(LON, LAT, "parcel_layer", 1.0, False, "1 ELM ST")
     boundary = replace(lot(), method="address", located=at)
     write_lot(conn, begin(conn), lot_id, boundary, found(finding(LAWN)))
     assert property_row(conn, lot_id).sort_key, "it has a place among its neighbours now"
-    properties.load(conn, COUNTY, [Property("p0", address="3 Elm St")])
+    loading.load(conn, COUNTY, [Property("p0", address="3 Elm St")])
     prop = property_row(conn, lot_id)
     assert (prop.state, prop.boundary_fk, prop.method, prop.located_by, prop.sort_key) == (
         "pending", None, None, None, None,

@@ -1,19 +1,22 @@
-"""The queue: loading, leasing, and states without a result."""
+"""The queue: leasing, what waits, and what is asked once more."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from lots import COUNTY, LAT, LON, STEP, begin, queue
+from lots import COUNTY, LAT, LON, STEP, begin, end, finish, queue
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from parcels.boundary import Property
-from pipeline.store import properties
+from pipeline.store import loading, properties, retry
 from pipeline.store.database import Database
-from pipeline.store.properties import Loaded
+from pipeline.store.leasing import Sweep
+from pipeline.store.outcomes import RunInfo
+from pipeline.store.selection import WHOLE_COUNTY, Selection
 
 
 def _states(conn: Connection) -> dict[str, tuple[str, str]]:
@@ -30,50 +33,32 @@ def _expire(conn: Connection) -> None:
     )
 
 
-def _lease(conn: Connection, run_id: int, limit: int = 100, **more: Any) -> list[str]:
-    taken = properties.lease(
-        conn, COUNTY, more.pop("owner", "a"), limit, 60, more.pop("ids", None), run_id
-    )
+def _sweep(run: RunInfo, owner: str = "a", selection: Selection = WHOLE_COUNTY) -> Sweep:
+    return Sweep(COUNTY, owner, run.id, 60, selection)
+
+
+def _lease(
+    conn: Connection,
+    run: RunInfo,
+    limit: int = 100,
+    owner: str = "a",
+    selection: Selection = WHOLE_COUNTY,
+) -> list[str]:
+    taken = _sweep(run, owner, selection).take(conn, limit)
     return [item.property.property_id for item in taken]
 
 
-def test_loading_says_what_is_new_changed_and_as_it_was(conn: Connection) -> None:
-    first = [Property("a", LON, LAT), Property("b", parcel_id="17"), Property("c", LON, LAT)]
-    assert properties.load(conn, COUNTY, first) == Loaded(3, 0, 0)
-    assert properties.load(conn, COUNTY, first) == Loaded(0, 0, 3)
-    moved = [Property("a", LON + STEP, LAT), Property("b", parcel_id="17", address="1 Elm St")]
-    assert properties.load(conn, COUNTY, [*moved, Property("d", LON, LAT)]) == Loaded(1, 2, 0)
-    assert properties.load(conn, "another", first) == Loaded(3, 0, 0)
-
-
-def test_what_changed_is_pending_again_and_the_rest_stays(conn: Connection) -> None:
-    ids = queue(conn, 2)
-    properties.finish(conn, ids, "failed", "outside_county", "far away")
-    properties.load(conn, COUNTY, [Property("p0", LON, LAT), Property("p1", LON, LAT + STEP)])
-    assert _states(conn) == {"p0": ("failed", "outside_county"), "p1": ("pending", "")}
-
-
-def test_of_one_id_twice_the_last_counts(conn: Connection) -> None:
-    twice = [Property("a", LON, LAT), Property("a", LON, LAT + 1)]
-    assert properties.load(conn, COUNTY, twice) == Loaded(1, 0, 0)
-    run = begin(conn)
-    [leased] = properties.lease(conn, COUNTY, "a", 1, 60, None, run.id)
-    assert leased.property == twice[1]
-
-
-def test_a_property_comes_back_as_it_was_loaded(conn: Connection) -> None:
-    loaded = [
-        Property("x", parcel_id="0 17", address="1 Elm\tSt\n"),
-        Property("ü,\\N", LON, LAT, "", None),
-    ]
-    properties.load(conn, COUNTY, loaded)
-    leased = properties.lease(conn, COUNTY, "a", 5, 60, None, begin(conn).id)
-    assert sorted((item.property for item in leased), key=lambda p: p.property_id) == loaded
+def _list(conn: Connection, names: Sequence[str]) -> Selection:
+    """A list of some of the properties that `queue` loaded."""
+    places = [Property(name, LON + int(name[1:]) * STEP, LAT) for name in names]
+    sha256 = hashlib.sha256(" ".join(names).encode()).hexdigest()
+    listed = loading.load_list(conn, COUNTY, sha256, enumerate(places, 2))
+    return Selection(listed.id)
 
 
 def test_neighbours_are_leased_together(conn: Connection) -> None:
     corners = [(LON, LAT), (LON + 1, LAT + 1)]
-    properties.load(
+    loading.load(
         conn,
         COUNTY,
         [
@@ -82,20 +67,57 @@ def test_neighbours_are_leased_together(conn: Connection) -> None:
             for corner, (x, y) in zip("ab", corners, strict=True)
         ],
     )
-    taken = _lease(conn, begin(conn).id, limit=5)
+    taken = _lease(conn, begin(conn), limit=5)
     assert len({name[1] for name in taken}) == 1
+
+
+def test_a_property_comes_back_as_it_was_loaded(conn: Connection) -> None:
+    loaded = [
+        Property("x", parcel_id="0 17", address="1 Elm\tSt\n"),
+        Property("ü,\\N", LON, LAT, "", None),
+    ]
+    loading.load(conn, COUNTY, loaded)
+    leased = _sweep(begin(conn)).take(conn, 5)
+    assert sorted((item.property for item in leased), key=lambda p: p.property_id) == loaded
 
 
 def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> None:
     queue(conn, 3)
     run = begin(conn)
-    assert sorted(_lease(conn, run.id, limit=2) + _lease(conn, run.id)) == ["p0", "p1", "p2"]
-    assert _lease(conn, run.id, owner="b") == []
-    assert properties.count_unprocessed(conn, COUNTY) == 0
+    assert sorted(_lease(conn, run, limit=2) + _lease(conn, run)) == ["p0", "p1", "p2"]
+    assert _lease(conn, run, owner="b") == []
+    assert properties.count_waiting(conn, COUNTY) == 0
     _expire(conn)
-    assert properties.count_unprocessed(conn, COUNTY) == 3
-    again = properties.lease(conn, COUNTY, "b", 9, 60, None, run.id)
-    assert [item.attempts for item in again] == [2, 2, 2]
+    assert properties.count_waiting(conn, COUNTY) == 3
+    assert [item.attempts for item in _sweep(run, "b").take(conn, 9)] == [2, 2, 2]
+
+
+def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
+    queue(conn, 2)
+    run = begin(conn)
+    _lease(conn, run)
+    properties.release(conn, "a")
+    assert [item.attempts for item in _sweep(run).take(conn, 9)] == [1, 1]
+
+
+def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
+    conn: Connection,
+) -> None:
+    loading.load(conn, COUNTY, [Property(f"a{i}", address=f"{i} Elm St") for i in range(3)])
+    ids = queue(conn, 5)[3:]
+    run = begin(conn)
+    sweep = _sweep(run)
+
+    def take() -> list[str]:
+        return [item.property.property_id for item in sweep.take(conn, 2)]
+
+    assert take() == ["p0", "p1"]
+    finish(conn, ids[:1], "pending")
+    assert [take(), take(), take()] == [["p2", "p3"], ["p4", "a0"], ["a1", "a2"]]
+    assert take() == ["p0"], "given back meanwhile, by a batch that was stopped"
+    assert take() == []
+    finish(conn, ids[2:3], "pending")
+    assert take() == ["p2"]
 
 
 def test_no_property_goes_to_two_owners_at_once(database: Database) -> None:
@@ -105,12 +127,13 @@ def test_no_property_goes_to_two_owners_at_once(database: Database) -> None:
 
     def take_all(owner: str) -> list[str]:
         taken: list[str] = []
+        sweep = _sweep(run, owner)
         while True:
             with database.engine.begin() as conn:
-                leased = _lease(conn, run.id, limit=7, owner=owner)
+                leased = sweep.take(conn, 7)
             if not leased:
                 return taken
-            taken += leased
+            taken += [item.property.property_id for item in leased]
 
     with ThreadPoolExecutor(4) as pool:
         taken = list(pool.map(take_all, "abcd"))
@@ -124,54 +147,202 @@ def test_who_is_leasing_is_not_waited_for(database: Database) -> None:
         run = begin(conn)
     with database.engine.connect() as first, database.engine.connect() as second:
         second.execute(text("SET lock_timeout = '1ms'"))
-        assert len(_lease(first, run.id, limit=3, owner="a")) == 3
-        assert len(_lease(second, run.id, limit=3, owner="b")) == 1
+        assert len(_lease(first, run, limit=3, owner="a")) == 3
+        assert len(_lease(second, run, limit=3, owner="b")) == 1
 
 
-def test_what_a_run_deferred_is_left_to_the_next(conn: Connection) -> None:
-    ids = queue(conn, 2)
+def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
+    """Whatever the statistics say: of tables that were just filled they say nothing."""
+    queue(conn, 3_000)
+    conn.execute(text("UPDATE lotline.property SET state = 'done' WHERE id % 3 <> 0"))
+    selection = _list(conn, [f"p{i}" for i in range(0, 3_000, 2)])
     run = begin(conn)
-    _lease(conn, run.id)
-    properties.finish(conn, ids[:1], "deferred", "unavailable", "HTTP 503")
-    properties.finish(conn, ids[1:], "pending")
-    assert properties.count_unprocessed(conn, COUNTY) == 2
-    assert _lease(conn, run.id) == ["p1"]
-    assert _lease(conn, begin(conn).id) == ["p0"]
+    blocks: list[int] = []
+    for chosen in (WHOLE_COUNTY, selection):
+        sweep = _sweep(run, selection=chosen)
+        while True:
+            before = _blocks_read(conn)
+            if not sweep.take(conn, 50):
+                break
+            blocks.append(_blocks_read(conn) - before)
+        properties.release(conn, "a")
+    assert len(blocks) == 20 + 10
+    first, last = blocks[1:5], blocks[15:19]
+    assert sum(last) < 2 * sum(first), "as the sweep goes on it reads no more"
 
 
-def test_only_the_chosen_are_leased_counted_and_reset(conn: Connection) -> None:
+def _blocks_read(conn: Connection) -> int:
+    """Blocks of the queue's table and indexes that this transaction asked for so far."""
+    counted = text("""
+        SELECT sum(pg_stat_get_xact_blocks_fetched(oid)) FROM pg_class
+        WHERE oid = 'lotline.property'::regclass OR oid IN (
+            SELECT indexrelid FROM pg_index WHERE indrelid = 'lotline.property'::regclass)
+    """)
+    return int(conn.execute(counted).scalar_one())
+
+
+def test_what_a_run_deferred_is_left_to_one_that_starts_after_it(conn: Connection) -> None:
+    ids = queue(conn, 2)
+    run, rival = begin(conn), begin(conn)
+    _lease(conn, run)
+    finish(conn, ids[:1], "deferred", "unavailable")
+    finish(conn, ids[1:], "pending")
+    assert properties.count_waiting(conn, COUNTY) == 1
+    assert _lease(conn, run) == ["p1"]
+    assert _lease(conn, rival) == [], "its server did not answer a moment ago"
+    end(conn, run)
+    assert properties.count_waiting(conn, COUNTY) == 1
+    assert _lease(conn, begin(conn)) == ["p0"]
+
+
+def test_a_segmenter_that_fails_is_tried_three_times(conn: Connection) -> None:
+    ids = queue(conn, 2)
+    for _ in range(3):
+        run = begin(conn)
+        assert _lease(conn, run) == ["p0", "p1"]
+        finish(conn, ids, "failed", "segmenter")
+        assert _lease(conn, run) == []
+        end(conn, run)
+    assert _lease(conn, begin(conn)) == []
+    assert properties.count_waiting(conn, COUNTY) == 0
+    assert properties.reset(conn, COUNTY, redo="unanswered") == 2
+    assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
+
+
+@pytest.mark.parametrize("rule", retry.RULES)
+def test_each_reason_is_asked_again_when_its_rule_says(conn: Connection, rule: retry.Rule) -> None:
+    ids = queue(conn, 1)
+    run = begin(conn)
+    conn.execute(text('UPDATE lotline.run SET settings = \'{"registry_sha256": "1"}\''))
+    for reason in rule.reasons or ("any",):
+        conn.execute(text("UPDATE lotline.property SET run_fk = :run"), {"run": run.id})
+        finish(conn, ids, rule.state, reason)
+        end(conn, run)
+        for entry, is_other in (("1", False), ("2", True)):
+            helps = is_other and rule.when == "registry changed"
+            waiting = properties.count_waiting(conn, COUNTY, registry_sha256=entry)
+            assert waiting == (helps or rule.when == "next run")
+            reset = properties.reset(conn, COUNTY, redo="nothing", registry_sha256=entry)
+            assert reset == helps
+        assert properties.count_waiting(conn, COUNTY, redo="unanswered") == 1
+
+
+def test_every_state_without_a_result_has_a_rule() -> None:
+    assert {rule.state for rule in retry.RULES} == {"deferred", "failed", "no_imagery"}
+    names = [(rule.state, reason) for rule in retry.RULES for reason in rule.reasons]
+    assert len(names) == len(set(names))
+
+
+def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> None:
     ids = queue(conn, 4)
     run = begin(conn)
-    assert properties.count_unprocessed(conn, COUNTY, ["p1", "p3", "unknown"]) == 2
-    assert sorted(_lease(conn, run.id, ids=["p1", "p3"])) == ["p1", "p3"]
-    assert properties.count_unprocessed(conn, COUNTY, []) == 0
-    properties.finish(conn, ids, "failed", "not_found", "")
-    assert properties.reset(conn, COUNTY, ["p0"]) == 1
-    assert properties.reset(conn, COUNTY, []) == 0
+    some, none = _list(conn, ["p1", "p3"]), _list(conn, [])
+    assert properties.count_waiting(conn, COUNTY, some) == 2
+    assert properties.count_waiting(conn, COUNTY, none) == 0
+    assert sorted(_lease(conn, run, selection=some)) == ["p1", "p3"]
+    assert _lease(conn, run, selection=none) == []
+    finish(conn, ids, "failed", "not_found")
+    end(conn, run)
+    assert properties.reset(conn, COUNTY, _list(conn, ["p0"])) == 1
+    assert properties.reset(conn, COUNTY, none) == 0
     assert properties.reset(conn, COUNTY) == 3
-    assert properties.count_unprocessed(conn, COUNTY) == 4
+    assert properties.count_waiting(conn, COUNTY) == 4
+    assert properties.states(conn, COUNTY, some) == {("pending", ""): 2}
 
 
-def test_a_hundred_thousand_ids_are_one_argument(conn: Connection) -> None:
-    queue(conn, 3)
-    many = [f"other{i}" for i in range(100_000)] + ["p2"]
-    assert properties.count_unprocessed(conn, COUNTY, many) == 1
-    assert _lease(conn, begin(conn).id, ids=many) == ["p2"]
+def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
+    ids = queue(conn, 5)
+    loading.load(conn, COUNTY, [Property("a", address="1 Elm St"), Property("b", parcel_id="1")])
+    box = Selection(bbox=(LON + 1 * STEP, LAT, LON + 3 * STEP, LAT))
+    assert properties.count_waiting(conn, COUNTY, box) == 3
+    assert properties.count_without_place(conn, COUNTY, box) == 2
+    assert _lease(conn, begin(conn), selection=box) == ["p1", "p2", "p3"]
+    conn.execute(
+        text("UPDATE lotline.property SET located_point = (SELECT point FROM lotline.property "
+             "WHERE id = :id) WHERE property_id = 'a'"),
+        {"id": ids[2]},
+    )  # fmt: skip
+    assert _lease(conn, begin(conn), selection=box) == ["a"]
+    assert properties.count_without_place(conn, COUNTY, box) == 1
+
+
+def test_a_box_and_a_list_take_what_is_in_both(conn: Connection) -> None:
+    queue(conn, 5)
+    listed = _list(conn, ["p0", "p2", "p4"])
+    both = Selection(listed.list_id, (LON + STEP, LAT, LON + 3 * STEP, LAT))
+    assert _lease(conn, begin(conn), selection=both) == ["p2"]
 
 
 def test_what_is_being_worked_on_is_not_reset(conn: Connection) -> None:
     queue(conn, 2)
-    _lease(conn, begin(conn).id, limit=1)
+    _lease(conn, begin(conn), limit=1)
     assert properties.reset(conn, COUNTY) == 0
     _expire(conn)
+    assert properties.reset(conn, COUNTY) == 0
+    assert properties.count_waiting(conn, COUNTY) == 2, "it waits without that"
+
+
+def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
+    """Two batches that are both told to do all again share that."""
+    ids = queue(conn, 4)
+    old, first = begin(conn), begin(conn)
+    _lease(conn, old)
+    finish(conn, ids, "done", "measured")
+    end(conn, old)
+    assert properties.reset(conn, COUNTY) == 4
+    _lease(conn, first, limit=2)
+    finish(conn, ids[:1], "done", "measured")
+    finish(conn, ids[1:2], "failed", "not_found")
+    assert properties.count_waiting(conn, COUNTY, redo="everything") == 2
+    assert properties.reset(conn, COUNTY) == 0
+    assert properties.reset(conn, COUNTY, redo="unanswered") == 0
+    end(conn, first)
+    assert properties.count_waiting(conn, COUNTY, redo="unanswered") == 3
+    assert properties.reset(conn, COUNTY, redo="unanswered") == 1
     assert properties.reset(conn, COUNTY) == 1
+
+
+def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
+    database: Database,
+) -> None:
+    with database.engine.begin() as conn:
+        ids = queue(conn, 6)
+        old = begin(conn)
+        conn.execute(
+            text("UPDATE lotline.property SET state = 'done', reason = 'measured', run_fk = :run"),
+            {"run": old.id},
+        )
+        end(conn, old)
+        run = begin(conn)
+    with database.engine.connect() as first, database.engine.connect() as second:
+        second.execute(text("SET lock_timeout = '1ms'"))
+        assert properties.reset(first, COUNTY, limit=3) == 3
+        assert len(_lease(first, run, limit=2)) == 2
+        assert properties.reset(second, COUNTY) == 3
+        first.commit()
+        second.commit()
+    with database.engine.begin() as conn:
+        states = [_states(conn)[f"p{i}"][0] for i in range(len(ids))]
+    assert states == ["leased", "leased", "pending", "pending", "pending", "pending"]
+
+
+def test_of_all_again_only_as_many_as_the_limit_says(conn: Connection) -> None:
+    ids = queue(conn, 5)
+    run = begin(conn)
+    finish(conn, ids[:4], "done", "measured")
+    end(conn, run)
+    assert properties.reset(conn, COUNTY, limit=2) == 2
+    assert [state for state, _ in _states(conn).values()].count("pending") == 3
+    assert _lease(conn, begin(conn), limit=2) == ["p0", "p1"]
 
 
 def test_counties_do_not_share_a_queue(conn: Connection) -> None:
     queue(conn, 2)
     queue(conn, 3, "another")
-    assert properties.count_unprocessed(conn, "another") == 3
-    assert len(_lease(conn, begin(conn).id)) == 2
+    assert properties.count_waiting(conn, "another") == 3
+    assert len(_lease(conn, begin(conn))) == 2
+    assert not properties.is_empty(conn, COUNTY)
+    assert properties.is_empty(conn, "a third")
 
 
 @pytest.mark.parametrize("values", ["'gone', '', NULL, NULL", "'leased', '', NULL, NULL"])

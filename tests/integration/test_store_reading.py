@@ -13,19 +13,21 @@ from lots import (
     begin,
     detections,
     finding,
+    finish,
     found,
     lot,
     queue,
     square,
     write_lot,
 )
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from detection.results import LotResult
 from parcels.boundary import Property
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
-from pipeline.store import properties, reviews, rows, runs
+from pipeline.store import loading, reviews, rows, runs
+from pipeline.store.accounts import Account
 from pipeline.store.outcomes import RunInfo
 from pipeline.store.status import counties, county_status, unanswered
 
@@ -40,13 +42,18 @@ def run(conn: Connection) -> RunInfo:
     write_lot(conn, run, on_lot, lot(), found(finding(LAWN), imaged_share=0.5))
     write_lot(conn, run, on_buffer, lot(8, "buffer_30m"), found(finding(LAWN)))
     write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
-    properties.finish(conn, [away], "deferred", "unavailable", "HTTP 503")
+    finish(conn, [away], "deferred", "unavailable", "HTTP 503")
     reviews.accept(conn, detections(conn, on_lot)[0].id, "ann")
     return run
 
 
+def _key(conn: Connection, name: str) -> int:
+    query = text("SELECT id FROM lotline.property WHERE property_id = :name")
+    return int(conn.execute(query, {"name": name}).scalar_one())
+
+
 def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: RunInfo) -> None:
-    runs.finish(conn, run.id, "finished", {"done": 2}, {}, {"seconds": 1.5})
+    runs.finish(conn, run.id, "finished", Account())
     status = county_status(conn, COUNTY)
     assert status.by_state == {
         ("done", "measured"): 2,
@@ -67,16 +74,15 @@ def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: Run
 
 def test_areas_are_of_the_properties_that_are_done(conn: Connection, run: RunInfo) -> None:
     """As the count of their sources: what is asked about anew is not summed meanwhile."""
-    assert properties.reset(conn, COUNTY, ["p0"]) == 1
+    finish(conn, [_key(conn, "p0")], "pending")
     status = county_status(conn, COUNTY)
     assert status.by_source == {"buffer_30m": 1}
     assert [(area.source, area.properties) for area in status.areas] == [("buffer_30m", 1)]
 
 
 def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: RunInfo) -> None:
-    properties.load(conn, COUNTY, [Property("p1", LON + 1, LAT)])
-    [moved] = properties.lease(conn, COUNTY, "a", 1, 60, ["p1"], run.id)
-    properties.finish(conn, [moved.id], "failed", "not_found", "no lot, no buffer")
+    loading.load(conn, COUNTY, [Property("p1", LON + 1, LAT)])
+    finish(conn, [_key(conn, "p1")], "failed", "not_found", "no lot, no buffer")
     [frame] = rows.iter_properties(conn, COUNTY)
     row = frame.set_index("property_id").loc["p1"]
     assert row.state == "failed"
@@ -157,10 +163,10 @@ def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) 
 def test_the_latest_run(conn: Connection) -> None:
     assert runs.latest(conn, COUNTY) is None
     first, second = begin(conn), begin(conn)
-    runs.finish(conn, first.id, "interrupted", {"pending": 3}, {"a": "b"}, {})
+    runs.finish(conn, first.id, "interrupted", Account())
     latest = runs.latest(conn, COUNTY)
     assert latest is not None
     assert (latest.id, latest.state, latest.finished_at) == (second.id, "running", None)
     assert latest.settings == {"labels": ["lawn", "tree"]}
     with pytest.raises(StoreError, match="no run 999"):
-        runs.finish(conn, 999, "finished", {}, {}, {})
+        runs.finish(conn, 999, "finished", Account())

@@ -21,8 +21,9 @@ from lots import (
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
-from pipeline.store import properties, reviews, rows, schema
+from pipeline.store import loading, reviews, rows, schema
 from pipeline.store.database import Database
+from pipeline.store.leasing import Sweep
 
 LAWN = square(1, 1, 6, 4)
 
@@ -93,9 +94,9 @@ def test_every_row_is_there_and_says_how_it_was_found(upgraded: Database) -> Non
 def test_work_goes_on_where_it_was(upgraded: Database) -> None:
     with upgraded.engine.begin() as conn:
         alone = Property("alone", address="3 Elm St")
-        assert properties.load(conn, COUNTY, [alone]).new == 1
+        assert loading.load(conn, COUNTY, [alone]).new == 1
         run = begin(conn)
-        taken = properties.lease(conn, COUNTY, "a", 9, 60, None, run.id)
+        taken = Sweep(COUNTY, "a", run.id, 60).take(conn, 9)
         assert [item.property.property_id for item in taken] == ["waits", "alone"]
         assert taken[1].property == alone
         by_name = {item.property.property_id: item.id for item in taken}

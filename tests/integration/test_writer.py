@@ -22,6 +22,7 @@ from lots import (
     begin,
     detections,
     finding,
+    finish,
     found,
     hold,
     lot,
@@ -37,8 +38,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from detection.results import LotResult
 from pipeline.errors import StoreError
-from pipeline.store import properties, results, reviews, writer
+from pipeline.store import results, reviews, writer
 from pipeline.store.database import Database, open_database
+from pipeline.store.leasing import Sweep
 from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered
 
 BOW_TIE = MultiPolygon([Polygon([(-90, 35), (-89, 36), (-89, 35), (-90, 36)])])
@@ -162,7 +164,7 @@ def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outco
     with engine.begin() as conn:
         ids = queue(conn, 4)
         run = begin(conn)
-        properties.lease(conn, COUNTY, "worker", 4, 900, None, run.id)
+        Sweep(COUNTY, "worker", run.id, 900).take(conn, 4)
     writer.write(engine, run, outcomes(ids), "worker")
     return run
 
@@ -217,10 +219,10 @@ def test_what_another_run_has_by_now_is_not_written_again(database: Database, th
     run = _written_once(database.engine, _garden_and_others)
     ids = _ids(database.engine)
     with database.engine.begin() as conn:
-        properties.reset(conn, COUNTY)
+        finish(conn, ids, "pending")
         if then != "asked for again":
             later = begin(conn)
-            properties.lease(conn, COUNTY, "rival", 4, 900, None, later.id)
+            Sweep(COUNTY, "rival", later.id, 900).take(conn, 4)
     if then == "finished":
         found_nothing: list[Outcome] = [Answered(fk, lot(), found()) for fk in ids]
         writer.write(database.engine, later, found_nothing, "rival")
@@ -236,7 +238,7 @@ def test_the_answer_to_a_commit_is_lost(
     with database.engine.begin() as conn:
         queue(conn, 3)
         run = begin(conn)
-        leased = properties.lease(conn, COUNTY, "worker", 3, 900, None, run.id)
+        leased = Sweep(COUNTY, "worker", run.id, 900).take(conn, 3)
     lost: list[int] = []
 
     def lose(conn: Connection) -> None:

@@ -1,0 +1,106 @@
+"""Taking properties from the queue: each to one owner at a time, neighbours together."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from parcels.boundary import Property
+from pipeline.store.properties import WAITS, LeasedProperty
+from pipeline.store.selection import WHOLE_COUNTY, Selection
+
+# A lease goes along the queue's index, whatever the database believes of tables that a batch has
+# just filled: to read them whole and sort them would cost more the larger the county is.
+_ALONG_THE_QUEUE = text("""
+SELECT set_config(name, 'off', true)
+FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']) AS name
+""")
+
+# Those with a place come in the order of it; then those that nobody has located yet.
+_PLACED = "p.sort_key IS NOT NULL"
+_PLACED_AFTER = "(p.sort_key, p.id) > (:sort_key, :id)"
+_UNPLACED_AFTER = "p.sort_key IS NULL AND p.id > :id"
+
+
+class Sweep:
+    """Leases a run's properties, chunk by chunk, in one sweep over the county.
+
+    Each lease begins where the last one ended, and so costs the same in a county's last chunk as in
+    its first. At the end the sweep begins anew, for what was given back meanwhile, until
+    nothing waits. What this run could not settle waits for a later one.
+    """
+
+    def __init__(
+        self,
+        county: str,
+        owner: str,
+        run_id: int,
+        lease_s: float,
+        selection: Selection = WHOLE_COUNTY,
+    ) -> None:
+        self._values = {
+            "county": county,
+            "owner": owner,
+            "run": run_id,
+            "lease_s": lease_s,
+            **selection.values,
+        }
+        self._condition = f"{selection.condition} AND {WAITS}"
+        self._last: tuple[str | None, int] | None = None
+
+    def take(self, conn: Connection, limit: int) -> list[LeasedProperty]:
+        """Lease up to `limit` neighbours; none where nothing waits. The caller commits.
+
+        Rows that another owner is leasing at this moment are skipped, not waited for.
+        """
+        conn.execute(_ALONG_THE_QUEUE)
+        taken = self._onward(conn, limit)
+        if not taken and self._last is not None:
+            self._last = None
+            taken = self._onward(conn, limit)
+        return taken
+
+    def _onward(self, conn: Connection, limit: int) -> list[LeasedProperty]:
+        taken: list[LeasedProperty] = []
+        unplaced_after_id = 0
+        if self._last is None:
+            taken = self._lease(conn, limit, _PLACED)
+        elif self._last[0] is not None:
+            sort_key, last_id = self._last
+            taken = self._lease(conn, limit, _PLACED_AFTER, sort_key=sort_key, id=last_id)
+        else:
+            unplaced_after_id = self._last[1]
+        if len(taken) < limit:
+            rest = limit - len(taken)
+            taken += self._lease(conn, rest, _UNPLACED_AFTER, id=unplaced_after_id)
+        return taken
+
+    def _lease(
+        self, conn: Connection, limit: int, where: str, **after: object
+    ) -> list[LeasedProperty]:
+        leased = text(f"""
+            WITH picked AS MATERIALIZED (
+                SELECT p.id FROM lotline.property p
+                WHERE {self._condition} AND {where}
+                ORDER BY p.sort_key, p.id LIMIT :limit
+                FOR NO KEY UPDATE OF p SKIP LOCKED
+            )
+            UPDATE lotline.property p SET state = 'leased', lease_owner = :owner,
+                leased_until = clock_timestamp() + make_interval(secs => :lease_s),
+                attempts = attempts + 1, run_fk = :run, updated_at = now()
+            WHERE p.id = ANY(ARRAY(SELECT id FROM picked))
+            RETURNING p.id, p.property_id, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
+                p.parcel_id, p.address, p.attempts, p.sort_key
+        """)  # noqa: S608
+        rows = conn.execute(leased, {**self._values, **after, "limit": limit}).all()
+        if not rows:
+            return []
+        rows = sorted(rows, key=lambda row: (row.sort_key or "", row.id))
+        self._last = (rows[-1].sort_key, rows[-1].id)
+        return [
+            LeasedProperty(
+                row.id,
+                Property(row.property_id, row.longitude, row.latitude, row.parcel_id, row.address),
+                row.attempts,
+            )
+            for row in rows
+        ]

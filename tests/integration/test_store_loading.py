@@ -1,0 +1,109 @@
+"""Loading a county's queue: what is new, changed or as it was, and lists of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lots import COUNTY, LAT, LON, STEP, finish, queue
+from sqlalchemy import Connection, text
+
+from parcels.boundary import Property
+from pipeline.properties_file import BadRow, BadRows
+from pipeline.store import loading, properties
+from pipeline.store.loading import Loaded
+from pipeline.store.selection import Selection
+
+
+def _states(conn: Connection) -> dict[str, tuple[str, str]]:
+    rows = conn.execute(text("SELECT property_id, state, reason FROM lotline.property"))
+    return {row.property_id: (row.state, row.reason) for row in rows}
+
+
+def _rows(*names: str) -> Iterator[tuple[int, Property]]:
+    return enumerate((Property(name, LON, LAT) for name in names), 2)
+
+
+def _lists(conn: Connection) -> list[str]:
+    return list(conn.execute(text("SELECT sha256 FROM lotline.property_list ORDER BY 1")).scalars())
+
+
+def test_loading_says_what_is_new_changed_and_as_it_was(conn: Connection) -> None:
+    first = [Property("a", LON, LAT), Property("b", parcel_id="17"), Property("c", LON, LAT)]
+    assert loading.load(conn, COUNTY, first) == Loaded(3, 0, 0)
+    assert loading.load(conn, COUNTY, first) == Loaded(0, 0, 3)
+    moved = [Property("a", LON + STEP, LAT), Property("b", parcel_id="17", address="1 Elm St")]
+    assert loading.load(conn, COUNTY, [*moved, Property("d", LON, LAT)]) == Loaded(1, 2, 0)
+    assert loading.load(conn, "another", first) == Loaded(3, 0, 0)
+
+
+def test_what_changed_is_pending_again_and_the_rest_stays(conn: Connection) -> None:
+    ids = queue(conn, 2)
+    finish(conn, ids, "failed", "outside_county")
+    loading.load(conn, COUNTY, [Property("p0", LON, LAT), Property("p1", LON, LAT + STEP)])
+    assert _states(conn) == {"p0": ("failed", "outside_county"), "p1": ("pending", "")}
+
+
+def test_of_one_id_twice_the_first_counts_and_the_others_are_bad_rows(conn: Connection) -> None:
+    twice = [Property("a", LON, LAT), Property("b", LON, LAT), Property("a", LON, LAT + 1)]
+    listed = loading.load_list(
+        conn, COUNTY, "1", [(2, twice[0]), BadRow(3, "no place"), (4, twice[1]), (5, twice[2])]
+    )
+    said = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is on line 2 already")])
+    assert listed.bad_rows == said
+    assert loading.current_list(conn, COUNTY, "1") == listed
+    assert loading.load(conn, COUNTY, twice[:2]) == Loaded(0, 0, 2)
+
+
+def test_of_many_bad_rows_the_first_are_kept_and_all_are_counted(conn: Connection) -> None:
+    repeated = [(line, Property("a", LON, LAT)) for line in range(2, 400, 2)]
+    bad = [BadRow(line, "no place") for line in range(3, 401, 2)]
+    listed = loading.load_list(conn, COUNTY, "1", [*repeated, *bad])
+    assert listed.bad_rows.count == len(repeated) - 1 + len(bad)
+    assert [row.line for row in listed.bad_rows.examples] == list(range(3, 103))
+
+
+def test_a_file_that_was_loaded_is_known_as_long_as_its_properties_are_the_same(
+    conn: Connection,
+) -> None:
+    first = loading.load_list(conn, COUNTY, "1", _rows("a", "b"))
+    assert loading.current_list(conn, COUNTY, "1") == first
+    assert loading.current_list(conn, COUNTY, "2") is None
+    assert loading.current_list(conn, "another", "1") is None
+    second = loading.load_list(conn, COUNTY, "2", _rows("b", "c"))
+    assert loading.current_list(conn, COUNTY, "1") == first, "the same of b, and one more"
+    moved = loading.load_list(conn, COUNTY, "3", [(2, Property("c", LON, LAT + 1))])
+    assert loading.current_list(conn, COUNTY, "1") is None
+    assert loading.current_list(conn, COUNTY, "2") is None
+    assert loading.current_list(conn, COUNTY, "3") == moved
+    assert loading.load_list(conn, COUNTY, "2", _rows("b", "c")) == second
+    assert loading.current_list(conn, COUNTY, "3") is None, "the last word is that of 2"
+
+
+def test_two_lists_may_share_properties(conn: Connection) -> None:
+    first = loading.load_list(conn, COUNTY, "1", _rows("a", "b"))
+    second = loading.load_list(conn, COUNTY, "2", _rows("b", "c"))
+    for listed in (first, second):
+        assert properties.states(conn, COUNTY, Selection(listed.id)) == {("pending", ""): 2}
+    assert properties.states(conn, COUNTY) == {("pending", ""): 3}
+
+
+def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Connection) -> None:
+    for number in range(loading.KEPT_LISTS + 2):
+        loading.load_list(conn, COUNTY, f"{number}", _rows("a"))
+    assert len(_lists(conn)) == loading.KEPT_LISTS + 2, "a batch may be working on each of them"
+    conn.execute(text("UPDATE lotline.property_list SET used_at = used_at - interval '8 days'"))
+    assert loading.current_list(conn, COUNTY, "0") is not None
+    loading.load_list(conn, COUNTY, "new", _rows("a"))
+    assert len(_lists(conn)) == loading.KEPT_LISTS
+    assert {"0", "new"} < set(_lists(conn))
+    held = text("SELECT count(DISTINCT list_fk) FROM lotline.listed")
+    assert conn.execute(held).scalar_one() == loading.KEPT_LISTS
+
+
+def test_lots_are_added_and_change_nothing(conn: Connection) -> None:
+    queue(conn, 2)
+    lots = [Property("p0", LON + 1, LAT), Property("17", LON, LAT, "17")]
+    assert loading.add_lots(conn, COUNTY, lots) == 1
+    assert loading.add_lots(conn, COUNTY, lots) == 0
+    assert set(_states(conn)) == {"p0", "p1", "17"}
+    assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == Loaded(0, 0, 1)
