@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Generator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import closing
@@ -12,12 +13,13 @@ from types import TracebackType
 from loky import ProcessPoolExecutor
 
 from detection.strips import Strip
+from pipeline.batch.engines.child import begin
 from pipeline.batch.engines.flow import Ahead
 from pipeline.batch.engines.job import Job
 from pipeline.batch.recipe import Recipe
 from pipeline.batch.stages import Lot, Settling, Views, failed, measure
 from pipeline.batch.tally import Tally
-from pipeline.log import configure_as, setup
+from pipeline.log import setup
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +99,9 @@ class Measurers:
 def _pool(processes: int) -> Executor:
     if not processes:
         return ThreadPoolExecutor(1, "measure")
-    # Its processes do not run the caller's main module anew, and end when this process does.
+    # Its processes do not run the caller's main module anew.
     pool: Executor = ProcessPoolExecutor(
-        processes, timeout=_IDLE_S, initializer=configure_as, initargs=(setup(),)
+        processes, timeout=_IDLE_S, initializer=begin, initargs=(setup(), os.getpid())
     )
     return pool
 
