@@ -130,7 +130,12 @@ class LocalEngine:
                 most = at_once - len(job.chips)
                 while read.waiting and sum(len(each.chips) for each in batch) <= most:
                     batch.append(next(read))
-                chips = {place: chip for each in batch for place, chip in each.chips.items()}
+                chips = {
+                    # Another chunk's strip may have been shown it since it was read.
+                    place: self._recent.get(place) or chip
+                    for each in batch
+                    for place, chip in each.chips.items()
+                }
                 started_s = time.perf_counter()
                 views = segment(chips, self._recipe, self._segmenter, job.tally)
                 self._recent.add(views)
