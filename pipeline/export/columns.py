@@ -5,36 +5,42 @@ The files' schemas and the data dictionary are both made from this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Literal
+from urllib.parse import quote
 
 # 1 ft = 0.3048 m, exactly: the international foot, of which the US survey foot is no more than
 # 0.0004 % larger in area.
 M2_PER_SQFT = 0.3048**2
 
-Kind = Literal["text", "integer", "number", "flag", "polygons"]
+Kind = Literal["text", "integer", "number", "flag", "polygons", "box"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `name` and `meaning` may hold {label}."""
+    """A column of a table. `name` may begin with {stem}, and `meaning` hold {label}."""
 
     name: str
     kind: Kind
     unit: str
     meaning: str
 
-    def of(self, label: str) -> Column:
-        """The column of this label."""
+    def of(self, label: str, stem: str) -> Column:
+        """The column of this label, called by this stem."""
         # Not `format`: a label may hold braces of its own.
-        name, meaning = (text.replace("{label}", label) for text in (self.name, self.meaning))
-        return replace(self, name=name, meaning=meaning)
+        name = self.name.replace("{stem}", stem)
+        return replace(self, name=name, meaning=self.meaning.replace("{label}", label))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one file holds; `geometry`, where it has one, is its last column."""
+    """What one file holds; `geometry`, where it has one, is its last column.
+
+    Attributes:
+        name: of the file, without what its format adds.
+    """
 
     name: str
     what: str
@@ -44,11 +50,6 @@ class Table:
     def cells(self) -> tuple[Column, ...]:
         """The columns but the geometry."""
         return tuple(column for column in self.columns if column.kind != "polygons")
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether it has shapes."""
-        return len(self.cells) < len(self.columns)
 
 
 METHOD = Column(
@@ -116,7 +117,7 @@ DETECTIONS = (
         "geometry",
         "polygons",
         "EPSG:4326",
-        "MultiPolygon, x = longitude; its box is in `bbox` in GeoParquet. Not in CSV.",
+        "MultiPolygon, x = longitude: the part that counts for the property.",
     ),
 )
 
@@ -153,6 +154,13 @@ PROPERTIES = (
         "`parcel_ids` or the geometry say which share one.",
     ),
     Column("boundary_area_sqft", "number", "sq ft", "The same in square feet."),
+    Column(
+        "segmenters",
+        "text",
+        "",
+        "Which segmenters looked at it last and found what is measured on it, with their versions "
+        "and ; between them; person: drawn by a person. Empty: not measured.",
+    ),
     Column("parcel_ids", "text", "", "The county's ids for that lot, with ; between them."),
     Column("imaged_share", "number", "0..1", "Share of the boundary that the imagery shows."),
     Column("partly_imaged", "flag", "", "True where less than 99.5 % of the boundary is imaged."),
@@ -180,15 +188,20 @@ PROPERTIES = (
     Column("address", "text", "", "As given in the properties CSV."),
     Column("matched_address", "text", "", "The address that was found for the one in the CSV."),
     SYNTHETIC,
-    Column("geometry", "polygons", "EPSG:4326", "The boundary, as the geometry of a polygon."),
+    Column(
+        "geometry",
+        "polygons",
+        "EPSG:4326",
+        "The boundary, a MultiPolygon, x = longitude; empty where there is none.",
+    ),
 )
 
 # These for each label that was asked for; before the geometry.
 MEASURED = (
-    Column("{label}_m2", "number", "m²", "Measured area of {label} on the property, where "
+    Column("{stem}_m2", "number", "m²", "Measured area of {label} on the property, where "
            "polygons overlap once; empty: not measured."),
-    Column("{label}_sqft", "number", "sq ft", "The same in square feet (of 0.09290304 m²)."),
-    Column("{label}_count", "integer", "", "How many polygons of {label} that is."),
+    Column("{stem}_sqft", "number", "sq ft", "The same in square feet (of 0.09290304 m²)."),
+    Column("{stem}_count", "integer", "", "How many polygons of {label} that is."),
 )  # fmt: skip
 
 UNFINISHED = (
@@ -203,27 +216,61 @@ UNFINISHED = (
 )
 
 
-def detections_table(label: str) -> Table:
-    """The table of a label's polygons."""
-    return Table(f"detections_{label}", f"one row for each polygon of {label}", DETECTIONS)
+BOX = Column(
+    "bbox",
+    "box",
+    "EPSG:4326",
+    "The box round the geometry: xmin, ymin, xmax, ymax. Readers use it to leave out what lies "
+    "elsewhere.",
+)
+
+ERRORS = Table("errors", "one row for each property that is not done", UNFINISHED)
+
+# A file's name may have 255 bytes.
+_LONGEST_STEM = 160
 
 
-def properties_table(labels: Iterable[str]) -> Table:
-    """The roll-up: what each property is, and what was measured on it of each label."""
-    measured = [column.of(label) for label in labels for column in MEASURED]
+def detections_tables(labels: Iterable[str]) -> dict[str, Table]:
+    """The table of each label's polygons.
+
+    A label may be any text that a person wrote, and a file's name may not.
+    """
+    safe = {label: quote(label, safe="")[:_LONGEST_STEM] for label in labels}
+    return {
+        label: Table(f"detections_{stem}", f"one row for each polygon of {label}", DETECTIONS)
+        for label, stem in _apart(safe, ("",), ()).items()
+    }
+
+
+def properties_table(stems: Mapping[str, str]) -> Table:
+    """The roll-up: what each property is, and what was measured on it of each label.
+
+    Args:
+        stems: of the labels' columns; see `column_stems`.
+    """
+    measured = [column.of(*each) for each in stems.items() for column in MEASURED]
     columns = (*PROPERTIES[:-1], *measured, PROPERTIES[-1])
     return Table("properties", "one row for each property", columns)
 
 
-ERRORS = Table("errors", "one row for each property that is not done", UNFINISHED)
+def column_stems(labels: Iterable[str]) -> dict[str, str]:
+    """What each label's columns are called by: its name, where no other column is called so."""
+    ends = [column.name.removeprefix("{stem}") for column in MEASURED]
+    return _apart({label: label for label in labels}, ends, [column.name for column in PROPERTIES])
 
 
-def dictionary(title: str, notes: Sequence[str], labels: Iterable[str]) -> str:
-    """The data dictionary as Markdown."""
-    detections = Table("detections_LABEL", "one row for each polygon, a file a label", DETECTIONS)
-    parts = [f"# {title}: data dictionary", *notes]
-    for table in (detections, properties_table(labels), ERRORS):
-        rows = [f"| `{c.name}` | {c.kind} | {c.unit} | {c.meaning} |" for c in table.columns]
-        head = ["| column | kind | unit | meaning |", "| --- | --- | --- | --- |"]
-        parts.append("\n".join([f"## {table.name}: {table.what}\n", *head, *rows]))
-    return "\n\n".join(parts) + "\n"
+def _apart(stems: Mapping[str, str], ends: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
+    """The stems, numbered where one of them with one of the ends is taken.
+
+    Some file systems, and some databases, take capitals for the same.
+    """
+    used = {name.casefold() for name in taken}
+    found = {}
+    for label, stem in stems.items():
+        for free in chain([stem], (f"{stem}_{number}" for number in count(2))):
+            names = {f"{free}{end}".casefold() for end in ends}
+            if used.isdisjoint(names):
+                break
+        used |= names
+        found[label] = free
+    return found

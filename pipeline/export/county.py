@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -19,13 +18,16 @@ from pipeline.errors import ExportError
 from pipeline.export.columns import (
     ERRORS,
     M2_PER_SQFT,
+    SYNTHETIC,
+    Column,
     Table,
-    detections_table,
-    dictionary,
+    column_stems,
+    detections_tables,
     properties_table,
 )
 from pipeline.export.folder import README, draft
 from pipeline.export.formats import CSV, FORMATS, Format
+from pipeline.export.guide import dictionary
 from pipeline.export.readme import Contents, readme
 from pipeline.store import rows
 from pipeline.store.rows import Columns
@@ -73,20 +75,21 @@ def export_county(
         passing = _Passing(on_rows, total)
         synthetic = county.synthetic is not None
         files: dict[str, Contents] = {}
+        columns: dict[str, tuple[Column, ...]] = {}
         tables = _tables(conn, county.key, labels, FORMATS[kind])
         with draft(out) as new, closing(tables):
             for table, chunks, form in tables:
-                # A label may be any text that a person wrote, and a file's name may not.
-                name = quote(table.name, safe="") + form.suffix
+                name = table.name + form.suffix
                 before = passing.done
                 with new.file(name) as file:
-                    whole = (_completed(columns, table, synthetic) for columns in chunks)
+                    whole = (_completed(chunk, table, synthetic) for chunk in chunks)
                     form.write(file, table, passing.through(whole))
                 files[name] = Contents(table.what, passing.done - before, new.size_bytes(name))
+                columns[name] = form.columns(table)
             title = shown_name(county.name, synthetic=synthetic)
             notes = _notes(kind, begun, synthetic=synthetic)
             with new.file(GUIDE) as file:
-                file.write(dictionary(title, notes, labels).encode())
+                file.write(dictionary(title, notes, columns).encode())
             with new.file(README) as file:
                 file.write(readme(title, notes, files, status, kind).encode())
             new.publish(outdated=f"detections_*{FORMATS[kind].suffix}")
@@ -127,16 +130,16 @@ def _tables(
     conn: Connection, county: str, labels: list[str], form: Format
 ) -> Generator[tuple[Table, Iterable[Columns], Format]]:
     """Each table with its rows; take those before you ask for the next."""
-    empty = dict.fromkeys(labels)
+    empty = detections_tables(labels)
     with closing(rows.detection_columns(conn, county)) as chunks:
         parts = (part for columns in chunks for part in _apart(columns))
         for label, of_label in groupby(parts, lambda part: part["label"][0]):
-            del empty[label]
-            yield detections_table(label), of_label, form
-    for label in empty:
-        yield detections_table(label), [], form
-    with closing(rows.property_columns(conn, county, labels)) as chunks:
-        yield properties_table(labels), chunks, form
+            yield empty.pop(label), of_label, form
+    for table in empty.values():
+        yield table, [], form
+    stems = column_stems(labels)
+    with closing(rows.property_columns(conn, county, stems)) as chunks:
+        yield properties_table(stems), chunks, form
     # Always a CSV: to be mended, and given to the next batch.
     with closing(rows.unfinished_columns(conn, county)) as chunks:
         yield ERRORS, chunks, CSV
@@ -161,7 +164,10 @@ def _completed(columns: Columns, table: Table, synthetic: bool) -> Columns:
     if "parcel_ids" in columns:
         # As text: CSV and GeoJSON readers know no lists.
         made["parcel_ids"] = [";".join(ids or ()) for ids in columns["parcel_ids"]]
-        made["synthetic"] = [synthetic] * len(columns["parcel_ids"])
+    if "segmenters" in columns:
+        made["segmenters"] = [";".join(names) or None for names in columns["segmenters"]]
+    if any(column == SYNTHETIC for column in table.cells):
+        made["synthetic"] = [synthetic] * len(columns["property_id"])
     if "imaged_share" in columns:
         shares = columns["imaged_share"]
         made["partly_imaged"] = [None if s is None else s < WHOLE_SHARE for s in shares]

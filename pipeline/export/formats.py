@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.export.columns import Table
+from pipeline.export.columns import BOX, Column, Table
 from pipeline.export.geojson import write_geojson
 from pipeline.export.geoparquet import write_geoparquet
 from pipeline.export.spreadsheet import write_csv
@@ -19,19 +19,21 @@ class Format:
 
     Attributes:
         write: writes a table into an open file as its chunks of rows come, and leaves it open.
+        columns: what of a table is in the file, in its order.
     """
 
     name: str
     suffix: str
     write: Callable[[BinaryIO, Table, Iterable[Columns]], None]
+    columns: Callable[[Table], tuple[Column, ...]]
 
 
-CSV = Format("csv", ".csv", write_csv)
+CSV = Format("csv", ".csv", write_csv, lambda table: table.cells)
 FORMATS = {
     each.name: each
     for each in (
-        Format("geoparquet", ".parquet", write_geoparquet),
-        Format("geojson", ".geojson", write_geojson),
+        Format("geoparquet", ".parquet", write_geoparquet, lambda table: (*table.columns, BOX)),
+        Format("geojson", ".geojson", write_geojson, lambda table: table.columns),
         CSV,
     )
 }

@@ -20,28 +20,29 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from pipeline.export.columns import Column, Table
+from pipeline.export.columns import BOX, Column, Table
 from pipeline.store.rows import Columns
 
 GROUP_ROWS = 32_768
 GROUP_BYTES = 32 * 2**20
 
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_BOX = pa.struct([(side, pa.float64()) for side in _SIDES])
 _TYPES = {
     "text": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
     "flag": pa.bool_(),
     "polygons": pa.binary(),
+    "box": _BOX,
 }
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
-_BOX = pa.struct([(side, pa.float64()) for side in _SIDES])
 
 
 def write_geoparquet(
     file: BinaryIO, table: Table, chunks: Iterable[Columns], group_rows: int = GROUP_ROWS
 ) -> None:
     """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
-    schema = pa.schema([*map(_field, table.columns), pa.field("bbox", _BOX)])
+    schema = pa.schema([*map(_field, table.columns), _field(BOX)])
     sortable = [column.name for column in table.cells]
     writer = pq.ParquetWriter(
         file,
@@ -49,12 +50,12 @@ def write_geoparquet(
         compression="zstd",
         # Outlines never repeat, and the smallest of their bytes says nothing.
         use_dictionary=sortable,
-        write_statistics=[*sortable, *(f"bbox.{side}" for side in _SIDES)],
+        write_statistics=[*sortable, *(f"{BOX.name}.{side}" for side in _SIDES)],
     )
     extent = np.full(4, np.nan)
     try:
         for group in _groups((_batch(columns, schema) for columns in chunks), group_rows):
-            extent = _grown(extent, group["bbox"])
+            extent = _grown(extent, group[BOX.name])
             writer.write_table(group, row_group_size=group_rows)
         writer.add_key_value_metadata({"geo": json.dumps(_geo(extent))})
         writer.close()
@@ -84,7 +85,9 @@ def _batch(columns: Columns, schema: pa.Schema) -> pa.RecordBatch:
     missing = np.isnan(boxes[:, 0])
     sides = [pa.array(boxes[:, i], mask=missing) for i in range(len(_SIDES))]
     box = pa.StructArray.from_arrays(sides, fields=list(_BOX), mask=pa.array(missing))
-    arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name != "bbox"]
+    arrays = [
+        pa.array(columns[field.name], field.type) for field in schema if field.name != BOX.name
+    ]
     return pa.RecordBatch.from_arrays([*arrays, box], schema=schema)
 
 
@@ -105,7 +108,7 @@ def _geo(extent: NDArray[np.float64]) -> dict[str, Any]:
         "encoding": "WKB",
         "geometry_types": ["MultiPolygon"],
         "crs": CRS.from_epsg(4326).to_json_dict(),
-        "covering": {"bbox": {side: ["bbox", side] for side in _SIDES}},
+        "covering": {"bbox": {side: [BOX.name, side] for side in _SIDES}},
     }
     if not np.isnan(extent).any():
         column["bbox"] = extent.tolist()

@@ -53,6 +53,13 @@ SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
        p.located_by, p.confidence, p.address, p.matched_address, m.measured,
+       -- Who looked last, and who found what is measured: not the same where a person's word stands
+       array(SELECT r.segmenter FROM lotline.run r WHERE r.id = p.run_fk AND p.state = 'done'
+             UNION
+             SELECT d.segmenter FROM lotline.detection d
+             WHERE d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
+                 AND m.measured IS NOT NULL
+             ORDER BY 1) AS segmenters,
        ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p
 LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
@@ -104,15 +111,15 @@ def detection_columns(
 
 
 def property_columns(
-    conn: Connection, county: str, labels: list[str], chunk: int = CHUNK
+    conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK
 ) -> Generator[Columns]:
-    """Every property, with `LABEL_m2` and `LABEL_count` (of detections) for each of the labels."""
+    """Every property, with `STEM_m2` and `STEM_count` (of detections) for each label's stem."""
     for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
         by_property = [found or {} for found in columns.pop("measured")]
-        for label in labels:
+        for label, stem in stems.items():
             measured = [found.get(label, (None, None)) for found in by_property]
-            columns[f"{label}_m2"] = [area_m2 for area_m2, _ in measured]
-            columns[f"{label}_count"] = [count for _, count in measured]
+            columns[f"{stem}_m2"] = [area_m2 for area_m2, _ in measured]
+            columns[f"{stem}_count"] = [count for _, count in measured]
         yield columns
 
 
@@ -138,9 +145,10 @@ def iter_boundaries(
 def iter_properties(
     conn: Connection, county: str, chunk: int = CHUNK
 ) -> Iterator[geopandas.GeoDataFrame]:
-    """Every property with its boundary as geometry, and the columns of `property_columns`."""
+    """Every property with its boundary as geometry, and `LABEL_m2` and `LABEL_count`."""
     labels = measured_labels(conn, county)
-    for columns in property_columns(conn, county, labels, chunk):
+    stems = dict(zip(labels, labels, strict=True))
+    for columns in property_columns(conn, county, stems, chunk):
         yield _frame(columns).astype({f"{label}_m2": "float64" for label in labels})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -61,34 +62,73 @@ def test_every_format_holds_all_of_it_and_is_explained(
     assert [path.name for path in written] == [*names, "DATA_DICTIONARY.md", README]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 
-    guide = (tmp_path / "DATA_DICTIONARY.md").read_text()
     said = (tmp_path / README).read_text()
     for path, count in written.items():
         if count is None:
             continue
-        frame = read(path)
-        assert len(frame) == count
+        assert len(read(path)) == count
         assert f"| `{path.name}` |" in said
         assert f"| {count:,} | {path.stat().st_size:,} |" in said
-        for column in frame.columns:
-            assert f"| `{column}` |" in guide or column == "bbox", column
     assert {count for path, count in written.items() if "detections" in path.name} == {LOTS - 4}
     assert (written[tmp_path / names[-2]], written[tmp_path / "errors.csv"]) == (LOTS, 4)
 
 
+def columns_of(path: Path) -> list[str]:
+    """The columns of a file, in its order."""
+    if path.suffix == ".parquet":
+        return list(pq.read_schema(path).names)
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return next(csv.reader(file))
+    first = json.loads(path.read_text())["features"][0]
+    return [*first["properties"], "geometry"]
+
+
+def in_dictionary(path: Path) -> dict[str, list[str]]:
+    """The columns of each file, as the data dictionary lists them."""
+    found = {}
+    for part in path.read_text().split("\n## ")[1:]:
+        names, _, rest = part.partition("\n")
+        columns = re.findall(r"^\| `(.+?)` \| (?:\w+) \| .* \| .+ \|$", rest, re.MULTILINE)
+        found |= dict.fromkeys(names.split(", "), columns)
+    return found
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
 def test_the_dictionary_and_the_files_have_the_same_columns_in_the_same_order(
-    filled: Database, tmp_path: Path
+    filled: Database, tmp_path: Path, kind: str
 ) -> None:
-    export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
-    guide = (tmp_path / "DATA_DICTIONARY.md").read_text()
-    sections = {
-        part.split(":")[0]: re.findall(r"^\| `(.+?)` \|", part, re.MULTILINE)
-        for part in guide.split("\n## ")[1:]
-    }
-    for name, section in (("detections_lawn", "detections_LABEL"), ("properties", "properties")):
-        assert pq.read_schema(tmp_path / f"{name}.parquet").names == [*sections[section], "bbox"]
-    header = (tmp_path / "errors.csv").read_text().splitlines()[0]
-    assert header.split(",") == sections["errors"]
+    written = export_county(filled.engine, COUNTY, tmp_path, kind)
+    said = in_dictionary(tmp_path / "DATA_DICTIONARY.md")
+    tables = [path for path, count in written.items() if count is not None]
+    assert {path.name: columns_of(path) for path in tables} == said
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_what_the_readme_says_of_reading_it_works(
+    filled: Database,
+    tmp_path: Path,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export_county(filled.engine, COUNTY, tmp_path, kind)
+    monkeypatch.chdir(tmp_path)
+    said = Path(README).read_text()
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.+?)```", said, re.DOTALL):
+        exec(code, names)
+    shown = capsys.readouterr().out
+    lawns = names["done"].groupby("source")["lawn_m2"].sum()
+    assert f"| lawn | lot | {lots(names)} | {lots(names)} | {lawns['lot']:,.1f} |" in said
+    assert "buffer_30m" in shown
+    assert "lawn_m2" in shown
+    if kind == "geoparquet":
+        assert len(names["part"]) == names["properties"].geometry.notna().sum()
+
+
+def lots(names: dict[str, Any]) -> int:
+    return int((names["done"]["source"] == "lot").sum())
 
 
 def test_geoparquet_is_as_specified_and_lies_along_a_curve(
@@ -228,6 +268,83 @@ def test_labels_that_were_looked_for_in_vain_have_an_empty_file(
         assert columns["pool_m2"].sum() == 0
         assert columns["pool_m2"].notna().sum() == LOTS - 4
     assert pyogrio.read_info(tmp_path / "geojson" / "detections_pool.geojson")["features"] == 0
+
+
+def rename(database: Database, labels: dict[str, str]) -> None:
+    with database.engine.begin() as conn:
+        for table in ("detection", "measurement"):
+            for old, new in labels.items():
+                conn.execute(
+                    text(f"UPDATE lotline.{table} SET label = :new WHERE label = :old"),
+                    {"old": old, "new": new},
+                )
+
+
+def test_labels_that_are_called_like_another_column_or_file_stay_apart(
+    filled: Database, tmp_path: Path
+) -> None:
+    """Whoever reviews may write any text, in capitals too, which some disks take for the same."""
+    odd = {"lawn": "boundary_area", "tree": "properties", "roof": "Pool"}
+    rename(filled, odd)
+    for kind, suffix in SUFFIX.items():
+        out = tmp_path / kind
+        written = export_county(filled.engine, COUNTY, out, kind)
+        names = [path.name for path in written]
+        assert len({name.casefold() for name in names}) == len(names)
+        rolled = read(out / f"properties{suffix}")
+        assert len({column.casefold() for column in rolled.columns}) == len(rolled.columns)
+        files = {
+            "boundary_area": ("boundary_area", "boundary_area_2"),
+            "properties": ("properties", "properties"),
+            "Pool": ("Pool", "Pool"),
+            "pool": ("pool_2", "pool_2"),
+        }
+        for label, (file, column) in files.items():
+            frame = read(out / f"detections_{file}{suffix}")
+            assert set(frame["label"]) == {label}
+            assert rolled[f"{column}_m2"].sum() == pytest.approx(frame["area_m2"].sum())
+            assert rolled[f"{column}_count"].sum() == len(frame)
+        assert rolled["boundary_area_m2"].sum() > 5 * rolled["boundary_area_2_m2"].sum()
+        assert len(rolled) == LOTS
+        said = in_dictionary(out / "DATA_DICTIONARY.md")
+        assert said[f"properties{suffix}"] == columns_of(out / f"properties{suffix}")
+        meaning = (out / "DATA_DICTIONARY.md").read_text()
+        assert "| `boundary_area_2_m2` | number | m² | Measured area of boundary_area on" in meaning
+
+
+def test_a_label_of_many_letters_and_one_that_would_break_a_table(
+    filled: Database, tmp_path: Path
+) -> None:
+    long = "屋" * 90  # nine letters each in a file's name
+    rename(filled, {"lawn": long, "tree": f"{long}根", "roof": "a | b\nc"})
+    written = export_county(filled.engine, COUNTY, tmp_path, "csv")
+    for path in written:
+        if path.name.startswith("detections_"):
+            assert len(set(read(path)["label"])) == 1
+    said = (tmp_path / README).read_text()
+    assert "| one row for each polygon of a \\| b c |" in said
+
+
+def test_the_roll_up_says_who_looked_and_who_found(filled: Database, tmp_path: Path) -> None:
+    with filled.engine.begin() as conn:
+        ids = list(conn.execute(text("SELECT id FROM lotline.property WHERE state = 'done' "
+                                     "ORDER BY id LIMIT 3")).scalars())  # fmt: skip
+        found = text("UPDATE lotline.detection SET segmenter = :by WHERE property_fk = :id "
+                     "AND label = :label")  # fmt: skip
+        conn.execute(found, {"by": "person", "id": ids[0], "label": "pool"})
+        conn.execute(found, {"by": "sam3-tiny-1", "id": ids[1], "label": "pool"})
+        gone = text("UPDATE lotline.detection SET state = 'superseded' WHERE property_fk = :id")
+        conn.execute(gone, {"id": ids[2]})
+        name = text("SELECT property_id FROM lotline.property WHERE id = :id")
+        names = [conn.execute(name, {"id": each}).scalar_one() for each in ids]
+    export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
+    rolled = geopandas.read_parquet(tmp_path / "properties.parquet").set_index("property_id")
+    assert [rolled.loc[name, "segmenters"] for name in names] == [
+        "person;synthetic", "sam3-tiny-1;synthetic", "synthetic",
+    ]  # fmt: skip
+    failed = rolled[rolled["state"] == "failed"]
+    assert failed["segmenters"].isna().all()
+    assert "found by sam3-tiny-1, synthetic." in (tmp_path / README).read_text()
 
 
 def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
