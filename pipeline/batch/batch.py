@@ -18,6 +18,7 @@ from pipeline.batch.report import BatchReport
 from pipeline.batch.views import draw_run, lawn_truth
 from pipeline.batch.work import Work, new_owner
 from pipeline.counties import OpenCounty
+from pipeline.log import about
 from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database
@@ -66,7 +67,8 @@ class Batch:
         work = Work(self.database, county, run_id, self.owner, self.queued, self.progress)
         end: runs.End = "failed"
         self.progress.start(self.queued.waiting, self.opened.name)
-        with Heartbeat(self.database.engine, run_id, self.owner, alive):
+        beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
+        with about(run=run_id, county=county), beating:
             try:
                 end = work.through(self.place.engine(self._recipe(run)))
             except KeyboardInterrupt:
@@ -94,15 +96,7 @@ class Batch:
     def _close(self, run_id: int, end: runs.End, work: Work) -> None:
         with self.database.engine.begin() as conn:
             queue.release(conn, self.owner)
-            runs.finish(
-                conn,
-                run_id,
-                end,
-                counts={f"{s}/{reason}": n for (s, reason), n in work.processed.items()},
-                # One example of each is enough here: every property keeps its own reason.
-                faults={f"{p.state}/{p.reason}": p.detail for p in reversed(work.problems)},
-                timings={"seconds": work.tally.clock.seconds, "calls": work.tally.clock.calls},
-            )
+            runs.finish(conn, run_id, end, work.account())
 
     def _report(
         self,

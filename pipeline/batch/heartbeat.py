@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.store import properties as queue
 from pipeline.store import runs
+from pipeline.store.accounts import Account
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,24 @@ class Heartbeat:
     written.
     """
 
-    def __init__(self, engine: Engine, run_id: int, owner: str, alive: Connection) -> None:
-        """`alive` is the connection that began the run. It is not the pool's any more."""
+    def __init__(
+        self,
+        engine: Engine,
+        run_id: int,
+        owner: str,
+        alive: Connection,
+        account: Callable[[], Account],
+    ) -> None:
+        """
+        Args:
+            alive: the connection that began the run. It is not the pool's any more.
+            account: what the run has counted so far; asked for in another thread.
+        """
         self._engine = engine
         self._run_id = run_id
         self._owner = owner
         self._alive: Connection | None = alive
+        self._account = account
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -56,6 +70,7 @@ class Heartbeat:
                 if self._alive is None:
                     self._alive = self._again()
                 queue.renew(self._alive, self._owner, LEASE_S)
+                runs.beat(self._alive, self._run_id, self._account())
                 self._alive.commit()
             except DBAPIError as error:
                 log.info("the database did not take this run's sign of life: %s", error.orig)

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from copy import deepcopy
 
 from detection.clock import Clock
 from detection.detector import FirstChips
@@ -23,6 +24,7 @@ from pipeline.batch.report import Problem
 from pipeline.batch.stages import Chunk
 from pipeline.batch.tally import Tally
 from pipeline.store import runs
+from pipeline.store.accounts import Account
 from pipeline.store.database import Database
 from pipeline.store.leasing import Sweep
 
@@ -46,6 +48,7 @@ class Work:
         processed: properties, by (state, reason).
         problems, notes: examples of what a person should know; not all of a county's.
         kept_reviews: findings that gave way to what a person had decided.
+        so_far: what was counted when something was written last; it is never changed.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Work:
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []
         self.kept_reviews = 0
+        self.so_far = Account()
 
     def through(self, engine: Engine) -> runs.End:
         """Work until nothing is left, the limit is reached or Ctrl-C; the run's end.
@@ -83,10 +87,23 @@ class Work:
                     self.tally.add(each.tally)
                     for settled in each.settled:
                         self._count(settled)
+                    self.so_far = self.account()
                     self._progress.advance(len(each.settled))
             self.tally.clock.add(self._leasing)
-            self.tally.requests.update(drain_calls())
             return "interrupted" if interrupts.asked() and self._remains() else "finished"
+
+    def account(self) -> Account:
+        """What was counted until now."""
+        tally = self.tally
+        tally.requests.update(drain_calls())
+        stages = {name: deepcopy(spread) for name, spread in tally.clock.stages.items()}
+        return Account(
+            stages,
+            dict(tally.requests),
+            tally.encoder_calls,
+            dict(tally.faults),
+            self.kept_reviews,
+        )
 
     def _chunks(self, interrupts: Interrupts) -> Iterator[Chunk]:
         """Leases, as the engine has room for them."""
@@ -104,9 +121,15 @@ class Work:
         """Count what was written, and keep what a person should know of it."""
         written = settled.written
         if written is None:
-            log.warning("%s was changed or taken meanwhile: left alone", settled.property_id)
+            log.warning(
+                "%s was changed or taken meanwhile: left alone",
+                settled.property_id,
+                extra={"property": settled.property_id},
+            )
             return
         state, reason = written.state, written.reason
+        level = logging.DEBUG if state == "done" else logging.INFO
+        log.log(level, "%s (%s)", state, reason, extra={"property": settled.property_id})
         self.processed[state, reason] += 1
         self.kept_reviews += written.suppressed
         if state != "done" and len(self.problems) < _MOST_TOLD:

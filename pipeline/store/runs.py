@@ -1,18 +1,23 @@
-"""Runs: one batch with its settings, counts, faults and timings."""
+"""Runs: one batch with its settings, what it counted of itself, and what it answered."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, Row, insert, text
 
 from pipeline.errors import StoreError
+from pipeline.redaction import redactor
 from pipeline.store import tables
+from pipeline.store.accounts import Account
+from pipeline.store.runresults import RunResults, count_results
 
 End = Literal["finished", "interrupted", "failed"]
+RunState = Literal["running", "finished", "interrupted", "failed", "killed"]
 
 # A living run holds an advisory lock on its number for as long as its connection lives, so that
 # the database itself knows when a batch was killed, on whichever machine it ran.
@@ -24,7 +29,7 @@ _DEAD = text("""
 WITH running AS MATERIALIZED (
     SELECT id FROM lotline.run WHERE county = :county AND state = 'running'
 )
-SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int))
+SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
 """)
 
 _TAKE_BACK = text("""
@@ -33,27 +38,71 @@ UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until 
 WHERE state = 'leased' AND run_fk = ANY(CAST(:runs AS bigint[]))
 """)
 
+# What a killed run wrote last is newer than its last sign of life.
 _BURY = text("""
-UPDATE lotline.run SET state = 'interrupted', finished_at = now()
-WHERE id = ANY(CAST(:runs AS bigint[]))
+UPDATE lotline.run r SET state = 'killed', results = CAST(:results AS jsonb),
+    finished_at = greatest(r.started_at, r.beat_at, (
+        SELECT max(p.updated_at) FROM lotline.property p
+        WHERE p.county = r.county AND p.run_fk = r.id AND p.state NOT IN ('pending', 'leased')))
+WHERE r.id = :run
+""")
+
+_BEAT = text("""
+UPDATE lotline.run SET beat_at = now(), account = CAST(:account AS jsonb)
+WHERE id = :run AND state = 'running'
+""")
+
+_FINISH = text("""
+UPDATE lotline.run SET state = :state, finished_at = now(),
+    account = CAST(:account AS jsonb), results = CAST(:results AS jsonb)
+WHERE id = :run
+""")
+
+# A run that says it is running and holds no lock was killed, and no batch has noticed it yet.
+_RUNS = """
+SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
+    r.beat_at, r.account, r.results, was.state,
+    CAST(extract(epoch FROM coalesce(r.finished_at,
+        CASE was.state WHEN 'running' THEN now() ELSE r.beat_at END, r.started_at)
+        - r.started_at) AS float) AS took_s
+FROM lotline.run r CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.state = 'running' AND NOT EXISTS (
+            SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+                AND l.classid = :class AND l.objid = r.id AND l.objsubid = 2
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+        THEN 'killed' ELSE r.state END AS state) was
+"""
+
+_ONE = text(f"{_RUNS} WHERE r.id = :run")
+
+_NEWEST = text(f"""
+{_RUNS} WHERE CAST(:county AS text) IS NULL OR r.county = :county ORDER BY r.id DESC LIMIT :limit
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is kept."""
+    """A run as it is kept.
+
+    Attributes:
+        state: `interrupted` by a person, `failed` by an error, `killed` without a last word.
+        beat_at: its last sign of life, of which `account` is; None before the first.
+        took_s: until it ended, or until now.
+        results: what it had answered when it ended; None before.
+    """
 
     id: int
     county: str
     settings: dict[str, Any]
     segmenter: str
     weights_sha256: str | None
-    state: Literal["running", "finished", "interrupted", "failed"]
+    state: RunState
     started_at: datetime
     finished_at: datetime | None
-    counts: dict[str, Any]
-    faults: dict[str, Any]
-    timings: dict[str, Any]
+    beat_at: datetime | None
+    took_s: float
+    account: Account
+    results: RunResults | None
 
 
 def start(
@@ -63,10 +112,13 @@ def start(
     segmenter: str,
     weights_sha256: str | None,
 ) -> int:
-    """Begin a run; its id. It counts as alive for as long as this connection stays open."""
+    """Begin a run; its id. It counts as alive for as long as this connection stays open.
+
+    `settings` are shown to people: secrets in them are masked.
+    """
     values = {
         "county": county,
-        "settings": dict(settings),
+        "settings": redactor.mapping(settings),
         "segmenter": segmenter,
         "weights_sha256": weights_sha256,
     }
@@ -83,48 +135,78 @@ def hold(conn: Connection, run_id: int) -> None:
     conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
 
 
+def beat(conn: Connection, run_id: int, account: Account) -> None:
+    """A running run's sign of life, with what it has counted so far."""
+    conn.execute(_BEAT, {"run": run_id, "account": json.dumps(account.as_json())})
+
+
 def take_back(conn: Connection, county: str) -> int:
-    """Give the properties of runs that were killed back to the queue; how many there were."""
+    """Give the properties of runs that were killed back to the queue; how many there were.
+
+    What those runs had answered is kept as their results, before another run takes any of it.
+    """
     dead = list(conn.execute(_DEAD, {"class": _LOCK_CLASS, "county": county}).scalars())
     if not dead:
         return 0
     taken = conn.execute(_TAKE_BACK, {"runs": dead}).rowcount
-    conn.execute(_BURY, {"runs": dead})
+    for run_id in dead:
+        results = _count(conn, get(conn, run_id))
+        conn.execute(_BURY, {"run": run_id, "results": json.dumps(results.as_json())})
     return taken
 
 
-def finish(
-    conn: Connection,
-    run_id: int,
-    state: End,
-    counts: Mapping[str, Any],
-    faults: Mapping[str, Any],
-    timings: Mapping[str, Any],
-) -> None:
-    """End a run.
+def finish(conn: Connection, run_id: int, state: End, account: Account) -> RunResults:
+    """End a run that gave back what it held; what it answered.
 
     Raises:
         StoreError: there is no such run.
     """
+    results = _count(conn, get(conn, run_id))
     values = {
+        "run": run_id,
         "state": state,
-        "finished_at": func.now(),
-        "counts": dict(counts),
-        "faults": dict(faults),
-        "timings": dict(timings),
+        "account": json.dumps(account.as_json()),
+        "results": json.dumps(results.as_json()),
     }
-    done = conn.execute(update(tables.run).where(tables.run.c.id == run_id).values(values))
-    if not done.rowcount:
-        raise StoreError(f"there is no run {run_id}: start it before it is finished")
+    conn.execute(_FINISH, values)
+    return results
+
+
+def get(conn: Connection, run_id: int) -> Run:
+    """A run by its id.
+
+    Raises:
+        StoreError: there is no such run.
+    """
+    row = conn.execute(_ONE, {"class": _LOCK_CLASS, "run": run_id}).one_or_none()
+    if row is None:
+        raise StoreError(f"there is no run {run_id}: `lotline runs list` names those that are kept")
+    return _run(row)
+
+
+def newest(conn: Connection, county: str | None = None, limit: int = 1) -> list[Run]:
+    """So many runs at most, of one county or of all, the newest first."""
+    where = {"class": _LOCK_CLASS, "county": county, "limit": limit}
+    return [_run(row) for row in conn.execute(_NEWEST, where)]
 
 
 def latest(conn: Connection, county: str) -> Run | None:
     """The county's newest run, None before the first."""
-    newest = (
-        select(tables.run)
-        .where(tables.run.c.county == county)
-        .order_by(tables.run.c.id.desc())
-        .limit(1)
-    )
-    row = conn.execute(newest).one_or_none()
-    return None if row is None else Run(**row._mapping)
+    return next(iter(newest(conn, county)), None)
+
+
+def results_of(conn: Connection, run: Run) -> RunResults:
+    """What a run answered: as it was when it ended, else as it stands now."""
+    return _count(conn, run) if run.results is None else run.results
+
+
+def _count(conn: Connection, run: Run) -> RunResults:
+    return count_results(conn, run.county, run.id, run.settings.get("labels"))
+
+
+def _run(row: Row[Any]) -> Run:
+    values = dict(row._mapping)
+    results = values["results"]
+    values["account"] = Account.from_json(values["account"])
+    values["results"] = None if results is None else RunResults.from_json(results)
+    return Run(**values)

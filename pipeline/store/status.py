@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from pipeline.store import runs
 from pipeline.store.properties import states
+from pipeline.store.runresults import Area
 
 SOURCES = text("""
 SELECT b.source, count(*) AS properties
@@ -46,17 +47,6 @@ SELECT property_id, state, reason, detail FROM lotline.property
 WHERE county = :county AND state IN ('failed', 'deferred', 'no_imagery')
 ORDER BY state, reason, property_id
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """What was measured of a label in boundaries of one source, in m²."""
-
-    label: str
-    source: str
-    properties: int
-    detections: int
-    area_m2: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,10 +72,12 @@ run = Table(
     Column("state", Text, nullable=False, server_default="running"),
     _now("started_at"),
     Column("finished_at", DateTime(timezone=True)),
-    Column("counts", JSONB, nullable=False, server_default="{}"),
-    Column("faults", JSONB, nullable=False, server_default="{}"),
-    Column("timings", JSONB, nullable=False, server_default="{}"),
-    CheckConstraint("state IN ('running', 'finished', 'interrupted', 'failed')", "state"),
+    Column("beat_at", DateTime(timezone=True)),  # its last sign of life
+    Column("account", JSONB, nullable=False, server_default="{}"),  # what it counted of itself
+    Column("results", JSONB),  # what it had answered when it ended
+    CheckConstraint(
+        "state IN ('running', 'finished', 'interrupted', 'failed', 'killed')", "state"
+    ),
     Index("run_county_idx", "county", "id"),
 )
 

@@ -1,0 +1,54 @@
+"""Numbers and names as people read them, the same in the tables and on the page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
+
+ENDS = {
+    "running": "It is still running: these numbers are of this moment.",
+    "interrupted": "A person stopped it. What was written is kept; the same command goes on.",
+    "failed": "An error stopped it. What was written is kept; the same command goes on.",
+    "killed": "It was killed without a last word. What was written is kept, and counted here; "
+    "the same command goes on. Times and requests are as of its last sign of life.",
+}
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits, with two or three digits."""
+    if seconds < 0.0095:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 0.95:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 99.5:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def known(seconds: float | None) -> str:
+    """A duration, or that it is not known."""
+    return "-" if seconds is None else duration(seconds)
+
+
+def moment(at: datetime | None) -> str:
+    """A time in UTC."""
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def rate(per_s: float) -> str:
+    """How many a second."""
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.3f}"
+
+
+def area(m2: float) -> str:
+    """In whole units, and not as 0 where there is some."""
+    return f"{m2:,.0f}" if m2 == 0 or m2 >= 10 else f"{m2:.1f}"
+
+
+def properties(count: int) -> str:
+    """So many."""
+    return "1 property" if count == 1 else f"{count:,} properties"
