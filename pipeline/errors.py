@@ -4,6 +4,7 @@
     ├── SettingsError            the settings file, or what a variable of the environment says
     ├── PropertiesFileError      a CSV of properties that cannot be read at all
     ├── EmptyQueueError          a county that has no properties to work on
+    ├── ClusterError             a Ray cluster that cannot be used, or does not have what it needs
     ├── ExportError              results that cannot be written as files
     └── StoreError               the database, or what was asked of it
         └── VersionConflict      somebody changed the detection after it was read
@@ -26,6 +27,10 @@ class PropertiesFileError(PipelineError):
 
 class EmptyQueueError(PipelineError):
     """A county that has no properties to work on."""
+
+
+class ClusterError(PipelineError):
+    """A Ray cluster cannot be reached or used, or one of its machines lacks what it needs."""
 
 
 class ExportError(PipelineError):

@@ -118,6 +118,15 @@ def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
         engine.dispose()
 
 
+def connected(url: str) -> Engine:
+    """The engine of a database that another process has opened: `Database.url` of that.
+
+    Raises:
+        StoreError: no address of a PostgreSQL.
+    """
+    return _engine(_address(url), {"connect_timeout": _CONNECT_TIMEOUT_S})
+
+
 def _address(url: str) -> URL:
     try:
         address = make_url(url)

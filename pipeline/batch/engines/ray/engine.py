@@ -1,0 +1,177 @@
+"""The driver: it takes chunks, and sees to it that each goes through the stages on the cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from detection.chips import Place
+from detection.detector import FirstChips
+from pipeline.batch.engines.protocol import Progressed
+from pipeline.batch.engines.ray.errors import LOST, told_by
+from pipeline.batch.engines.ray.looking import Looking, Part, Ref
+from pipeline.batch.engines.ray.pieces import pieces_of
+from pipeline.batch.engines.ray.pool import Pool
+from pipeline.batch.engines.ray.told import Told
+from pipeline.batch.engines.ray.workers import Surveyor, read_files
+from pipeline.batch.engines.ray.writing import Writing
+from pipeline.batch.recipe import Recipe
+from pipeline.batch.stages import Chunk, Surveyed
+from pipeline.store.outcomes import Unanswered
+
+log = logging.getLogger(__name__)
+
+# A county's server answers for one while the other's strips are looked at.
+_CHUNKS_AHEAD = 2
+# By one worker, of an ImageServer: the client in it keeps the server's limits.
+_READS_AT_ONCE = 4
+# A surveyor that dies as often has a chunk that kills it.
+_TRIES_TO_SURVEY = 3
+# How often it looks whether it is still wanted, and whether it should write.
+_LOOK_S = 0.25
+
+
+class RayEngine:
+    """See `pipeline.batch.engines.protocol.Engine`. A run of its own for each."""
+
+    def __init__(self, recipe: Recipe, pool: Pool) -> None:
+        is_server = recipe.county.imagery.url is not None
+        self._recipe = recipe
+        self._pool = pool
+        self._there = ray.put(recipe)
+        surveyor: Any = ray.remote(Surveyor)
+        self._surveyor = surveyor.options(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=_TRIES_TO_SURVEY,
+            max_concurrency=1 + _READS_AT_ONCE if is_server else 1,
+        ).remote(self._there, _is_restarted)
+        self._read_files: Any = ray.remote(read_files).options(max_retries=0)
+        read = self._read_of_server if is_server else self._read_of_files
+        self._looking = Looking(self._there, pool, read, recipe.shown.chips_at_once)
+        self._writing = Writing(self._there)
+        self._surveys: dict[Ref, Chunk] = {}
+        self._planned = (0, 0)
+        self._told = Told()
+
+    def run(
+        self,
+        chunks: Iterable[Chunk],
+        stopping: Callable[[], bool],
+        on_first: Callable[[FirstChips], None],
+    ) -> Generator[Progressed, None, None]:
+        """See `Engine.run`."""
+        left = iter(chunks)
+        told_first = False
+        try:
+            while True:
+                if stopping():
+                    self._looking.leave()
+                more_comes = not stopping() and self._survey(left)
+                if not self._writing.is_full:
+                    self._looking.go_on(more_comes=more_comes or bool(self._surveys))
+                at_rest = not self._surveys and self._looking.is_idle
+                self._writing.go_on(at_once=at_rest)
+                waited_for = [*self._surveys, *self._looking.refs, *self._writing.refs]
+                if at_rest and not waited_for and not more_comes:
+                    break
+                yield from self._arrived([*waited_for, *self._pool.coming])
+                if self._looking.first is not None and not told_first:
+                    told_first = True
+                    on_first(self._first_chips())
+        finally:
+            ray.kill(self._surveyor)
+            with suppress(AttributeError):  # only generators can be closed
+                left.close()  # type: ignore[attr-defined]
+
+    def _survey(self, chunks: Iterator[Chunk]) -> bool:
+        """Have as many chunks surveyed as will be wanted soon; whether there may be more."""
+        while len(self._surveys) < _CHUNKS_AHEAD and self._looking.wants_more:
+            chunk = next(chunks, None)
+            if chunk is None:
+                return False
+            self._surveys[self._surveyor.survey.remote(chunk)] = chunk
+        return True
+
+    def _arrived(self, waited_for: Sequence[Ref]) -> Iterator[Progressed]:
+        """Go on with what is there by now; what was written, and what was told meanwhile."""
+        ready, _ = ray.wait(list(waited_for), timeout=_LOOK_S)
+        if ready:
+            ready, _ = ray.wait(list(waited_for), num_returns=len(waited_for), timeout=0)
+        for ref in ready:
+            if ref in self._surveys:
+                self._on_surveyed(ref, self._surveys.pop(ref))
+            elif ref in self._writing.refs:
+                progressed, lost = self._writing.arrived(ref)
+                yield progressed
+                for part in lost:
+                    self._lose(part)
+            elif ref in self._pool.coming:
+                self._pool.arrive(ref)
+            else:
+                self._looking.arrived(ref)
+        for part in self._looking.take_parts():
+            self._writing.add(part)
+        told, self._told = self._told, Told()
+        told.add(self._looking.take_told())
+        told.log()
+        yield Progressed((), told.tally)
+
+    def _on_surveyed(self, ref: Ref, chunk: Chunk) -> None:
+        surveyed: Surveyed
+        told: Told
+        try:
+            surveyed, told = ray.get(ref)
+        except LOST as error:
+            log.warning("a chunk of %d could not be surveyed", len(chunk.leased), exc_info=error)
+            why = f"the worker that surveyed it was lost {_TRIES_TO_SURVEY + 1} times"
+            settling = [(it, Unanswered(it.id, "failed", "crashed", why)) for it in chunk.leased]
+            self._writing.add(Part(list(settling), len(settling)))
+            return
+        except RayError as error:
+            raise told_by(error) from error
+        self._told.add(told)
+        strips = surveyed.strips
+        if not any(self._planned):
+            self._planned = (
+                sum(len(strip.places) for strip in strips),
+                sum(len(strip.lots) for strip in strips),
+            )
+        if surveyed.settling:
+            self._writing.add(Part(list(surveyed.settling), len(surveyed.settling)))
+        self._looking.take(pieces_of(surveyed))
+
+    def _lose(self, part: Part) -> None:
+        """What was measured was lost before it was written."""
+        if part.piece is not None:
+            self._looking.lose(part.piece)
+
+    def _first_chips(self) -> FirstChips:
+        first = self._looking.first
+        assert first is not None  # noqa: S101 (for the type checker)
+        chips, lots = self._planned
+        return FirstChips(
+            first.device,
+            first.told.tally.encoder_calls,
+            first.seconds,
+            len(self._recipe.labels),
+            chips,
+            lots,
+        )
+
+    def _read_of_files(self, places: Sequence[Place]) -> Ref:
+        read: Ref = self._read_files.remote(self._there, tuple(places))
+        return read
+
+    def _read_of_server(self, places: Sequence[Place]) -> Ref:
+        read: Ref = self._surveyor.read.remote(tuple(places))
+        return read
+
+
+def _is_restarted() -> bool:
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
