@@ -28,6 +28,7 @@ from pipeline.redaction import redactor, secrets_of_environment
 Format = Literal["text", "json"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
+OURS = ("parcels", "detection", "pipeline", "lotline")
 SUBJECTS = ("run", "county", "property")
 
 _about: ContextVar[dict[str, int | str]] = ContextVar("lotline_log_about")
@@ -67,7 +68,10 @@ def about(
 
 
 def configure(level: Level = "WARNING", format: Format = "text") -> None:  # noqa: A002
-    """Log to standard error from now on; uncaught errors and warnings are records too."""
+    """Log to standard error from now on; uncaught errors and warnings are records too.
+
+    `level` is of Lotline's own records; of other libraries nothing below a warning is logged.
+    """
     global _setup  # noqa: PLW0603  logging is one for a process
     _setup = Setup(level, format)
     redactor.keep(secrets_of_environment(os.environ))
@@ -78,7 +82,9 @@ def configure(level: Level = "WARNING", format: Format = "text") -> None:  # noq
     for earlier in [each for each in root.handlers if isinstance(each, _StandardError)]:
         root.removeHandler(earlier)
     root.addHandler(handler)
-    root.setLevel(level)
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from threading import Lock
-from urllib.parse import parse_qsl, quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 
@@ -45,6 +45,12 @@ _PATTERNS = tuple(
         (r"\bhf_[A-Za-z0-9]{16,}\b", MASK),
     )
 )
+# What libpq knows and may be shown. Any other word of an address may be a misspelt password.
+_SHOWN_WORD = re.compile(
+    r"host|hostaddr|port|user|dbname|service|options|connect_timeout|application_name|"
+    r"client_encoding|target_session_attrs|keepalives\w*|ssl(?!password)\w*|gss\w+|krb\w+"
+)
+_WORD_OF_QUERY = re.compile(r"(?<=[?&])([^=&]*)=([^&]*)")
 _PASSWORD = re.compile(r"(\w[\w+.-]*://[^/:@]*):.*@", re.DOTALL)
 _PASSWORDS = (
     re.compile(r"://[^/:@]*:([^@]*)@"),  # as SQLAlchemy reads an address,
@@ -97,7 +103,10 @@ class Redactor:
         """A database's address; nothing of one that is none, for a password may be anywhere."""
         if "://" not in address:
             return MASK
-        return self.text(_PASSWORD.sub(rf"\1:{MASK}@", address))
+        shown = _WORD_OF_QUERY.sub(
+            lambda word: word[0] if _SHOWN_WORD.fullmatch(word[1]) else f"{word[1]}={MASK}", address
+        )
+        return self.text(_PASSWORD.sub(rf"\1:{MASK}@", shown))
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):
@@ -128,8 +137,9 @@ def secrets_of_address(address: str) -> set[str]:
     if "://" not in address:
         return {address}
     found = {match[1] for pattern in _PASSWORDS if (match := pattern.search(address))}
-    query = address.partition("?")[2]
-    found |= {value for key, value in parse_qsl(query) if is_secret_name(key)}
+    found |= {
+        value for word, value in _WORD_OF_QUERY.findall(address) if not _SHOWN_WORD.fullmatch(word)
+    }
     return {text for secret in found if secret for text in (secret, unquote(secret))}
 
 

@@ -122,7 +122,8 @@ def _unknown(name: str, value: object, model: type[BaseModel]) -> str:
 
 def said_of(problem: ErrorDetails) -> str:
     """What pydantic says of a value, to stand after its name."""
-    return problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return said.replace("valid tuple", "valid list")  # TOML knows no tuples
 
 
 def as_toml(value: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from pipeline.settings import load_settings
@@ -14,14 +16,18 @@ def db() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the address, for psql. The embedded database stays up until `lotline db stop`."""
+    """Print the address, for psql. The embedded database stays up until `lotline db stop`.
+
+    A terminal is not shown the password; psql "$(lotline db url)" is.
+    """
+    from pipeline.redaction import redactor
     from pipeline.store.database import open_database
 
     settings = load_settings()
     with open_database(settings.database_url, settings.home) as database:
         if database.server:
             database.server.keep()
-        click.echo(database.url)
+        click.echo(redactor.address(database.url) if sys.stdout.isatty() else database.url)
 
 
 @db.command()

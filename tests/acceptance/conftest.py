@@ -17,12 +17,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pipeline.settings import CommandSettings, variable_of
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOTLINE = Path(sys.executable).with_name("lotline")
 # What the shell of whoever runs the tests may hold, and no test wants.
-OURS = ("COUNTY", "REGISTRY", "PROPERTIES", "LABELS", "LABEL", "SEGMENTER", "SAM3_WEIGHTS",
-        "ENGINE", "LIMIT", "AGAIN", "WHEN_UNAVAILABLE", "OUT", "DATABASE_URL",
-        "LOTLINE_HOME")  # fmt: skip
+OURS = {"LOTLINE_CONFIG", *map(variable_of, CommandSettings.model_fields)}
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import io
 import json
 import logging
+import re
 import sys
 import threading
 import warnings
@@ -24,14 +26,16 @@ SECRET = "kh7-Zb!qW2x&8"
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in (None, *log.OURS)}
     monkeypatch.setattr(log, "redactor", Redactor())
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -42,6 +46,8 @@ def test_a_line_of_text_is_the_level_and_the_message(capsys: pytest.CaptureFixtu
     log.configure()
     logging.getLogger("parcels.x").warning("%d lots are odd", 3)
     logging.getLogger("parcels.x").info("not at this level")
+    log.configure("DEBUG")
+    logging.getLogger("urllib3.connectionpool").info("what others say at length")
     assert capsys.readouterr().err == "WARNING: 3 lots are odd\n"
 
 
@@ -162,8 +168,6 @@ def test_a_record_that_cannot_be_made_stops_nothing_and_tells_no_secret(
 def test_a_record_goes_to_what_standard_error_is_now(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import io
-
     log.configure()
     bar = io.StringIO()
     with monkeypatch.context() as patch:
@@ -182,3 +186,31 @@ def test_importing_lotline_sets_up_no_logging() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_record_stands_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.cli.progress import Bar
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    log.configure()
+    bar = Bar("properties")
+    bar.start(10, "Here")
+    for _ in range(10):
+        thread = threading.Thread(target=logging.getLogger("x").warning, args=("[a] is odd",))
+        thread.start()
+        thread.join()
+        bar.advance(1)
+    bar.stop()
+    # What a terminal shows is what stands after the last return and erasure of each line.
+    written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    shown = [line.rpartition("\r")[2].rstrip() for line in written.splitlines()]
+    assert shown.count("WARNING: [a] is odd") == 10
+    assert "10/10" in shown[-1] or "10/10" in shown[-2]

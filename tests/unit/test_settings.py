@@ -1,19 +1,43 @@
-"""The environment's settings, and where Lotline keeps what it makes."""
+"""Settings: from the environment, over those of lotline.toml, over what they are by themselves."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.settings import load_settings
+from pipeline.errors import SettingsError
+from pipeline.redaction import Redactor
+from pipeline.settings import (
+    CommandSettings,
+    Settings,
+    load_settings,
+    settings_file,
+    variable_of,
+)
+from pipeline.settings_file import as_toml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str, name: str = "lotline.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def test_an_empty_variable_is_none() -> None:
     # `make` exports REGISTRY and the rest even when nobody set them.
-    names = ("DATABASE_URL", "REGISTRY", "LOTLINE_HOME", "SAM3_WEIGHTS")
+    names = ("DATABASE_URL", "REGISTRY", "LOTLINE_HOME", "SAM3_WEIGHTS", "LOTLINE_CONFIG")
     settings = load_settings(dict.fromkeys(names, ""))
     assert settings.database_url is None
     assert settings.registry is None
@@ -29,6 +53,138 @@ def test_home_is_in_the_clone_and_not_the_users_home() -> None:
     assert load_settings({"HOME": "/somewhere"}).home == ROOT / ".lotline"
 
 
-def test_home_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert load_settings({"LOTLINE_HOME": "here"}).home == tmp_path / "here"
+def test_home_is_absolute(folder: Path) -> None:
+    assert load_settings({"LOTLINE_HOME": "here"}).home == folder / "here"
+
+
+def test_a_home_of_nobody_is_told() -> None:
+    with pytest.raises(SettingsError, match="LOTLINE_HOME names a user who has no home folder"):
+        load_settings({"LOTLINE_HOME": "~nobody-of-that-name/x"})
+
+
+def test_settings_do_not_change_and_do_not_print_their_secret() -> None:
+    settings = Settings(database_url="postgresql://ann:hunter2@db/lots")
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.registry = Path("x")  # type: ignore[misc]  # that it fails is the test
+
+
+def test_the_environment_goes_over_the_file(folder: Path) -> None:
+    write(folder, 'sam3_weights = "mine"\nregistry = "counties.yaml"\n')
+    settings = load_settings({"SAM3_WEIGHTS": "facebook/sam3"})
+    assert settings.sam3_weights == "facebook/sam3"
+    assert settings.registry == Path("counties.yaml")
+
+
+def test_a_file_may_be_anywhere_and_its_paths_are_relative_to_it(folder: Path) -> None:
+    write(folder, 'sam3_weights = "this is not read"')
+    (folder / "etc").mkdir()
+    write(folder, 'home = "data"\nregistry = "/counties.yaml"\nout = "../maps"', "etc/mine.toml")
+    environment = {"LOTLINE_CONFIG": "etc/mine.toml"}
+    settings = load_settings(environment)
+    assert settings.home == folder / "etc" / "data"
+    assert settings.registry == Path("/counties.yaml")
+    assert settings.sam3_weights is None
+    assert settings_file(environment).values["out"] == Path("etc/../maps")
+
+
+def test_an_empty_text_in_the_file_is_not_set(folder: Path) -> None:
+    write(folder, 'database_url = ""\nhome = ""')
+    assert load_settings({}) == Settings(home=ROOT / ".lotline")
+
+
+def test_every_setting_can_stand_in_the_file(folder: Path) -> None:
+    lines = {
+        name: as_toml(field.examples[0] if field.examples else field.default)
+        for name, field in CommandSettings.model_fields.items()
+    }
+    write(folder, "".join(f"# a line\n{name} = {value}\n" for name, value in lines.items()))
+    file = settings_file({})
+    assert set(file.values) == set(CommandSettings.model_fields)
+    assert file.place("home") == "lotline.toml:4"
+    assert file.values["labels"] == ("lawn", "pool")
+    assert file.values["limit"] == 100
+    assert file.values["again"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('segmentor = "x"', "lotline.toml:2: there is no setting 'segmentor'; did you mean 'seg"),
+        ('LOTLINE_HOME = "x"', "no setting 'LOTLINE_HOME'; did you mean 'home'"),
+        ('when-unavailable = "defer"', "did you mean 'when_unavailable'"),
+        ("xyzzy = 1", "there is no setting 'xyzzy'; `lotline config` lists"),
+        ('[batch]\nsegmenter = "x"', "lotline.toml:2: settings stand in no table"),
+        ('limit = "ten"', "lotline.toml:2: 'limit' should be a valid integer; .* limit = 100"),
+        ("limit = 0", "'limit' should be greater than or equal to 1"),
+        ("limit = true", "'limit' should be a valid integer"),
+        ("again = 1", "'again' should be a valid boolean; write for example again = true"),
+        ('labels = "lawn"', r"'labels' should be a valid list; .* labels = \[\"lawn\", "),
+        ('labels = ["lawn", 3]', "each of 'labels' should be a valid string"),
+        ('when_unavailable = "wait"', "'when_unavailable' should be 'defer' or 'buffer'"),
+        ('log_level = "loud"', "'log_level' should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("county = 47157", "'county' should be a valid string; write for example county"),
+        ('home = "~nobody-of-that-name"', "'home' names a user who has no home folder"),
+        ("limit = ", "lotline.toml is no TOML: Invalid value .at line 2"),
+        ("limit = 1\nlimit = 2", "lotline.toml is no TOML: Cannot overwrite a value"),
+        ("x = " + "[" * 10_000, "lotline.toml is no TOML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_line(folder: Path, text: str, says: str) -> None:
+    write(folder, f"# settings\n{text}\n")
+    with pytest.raises(SettingsError, match=says):
+        load_settings({})
+
+
+def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
+    write(folder, 'limit = "ten"\n\nsegmentor = "x"\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings({})
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("lotline.toml:1: 'limit'")
+    assert second.startswith("lotline.toml:3: there is no setting")
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no file x\.toml: LOTLINE_CONFIG names it"):
+        load_settings({"LOTLINE_CONFIG": "x.toml"})
+    (folder / "lotline.toml").mkdir()
+    with pytest.raises(SettingsError, match=r"lotline\.toml cannot be read: Is a directory"):
+        load_settings({})
+    (folder / "lotline.toml").rmdir()
+    (folder / "lotline.toml").write_bytes(b'county = "\xff"')
+    with pytest.raises(SettingsError, match=r"lotline\.toml is no UTF-8 text \(byte 10\)"):
+        load_settings({})
+
+
+@given(secret=st.text("abcdefXYZ0189!$~", min_size=8, max_size=30))
+def test_a_secret_in_the_file_is_in_no_error(
+    tmp_path_factory: pytest.TempPathFactory, secret: str
+) -> None:
+    folder = tmp_path_factory.mktemp("wrong")
+    for text in (f'database_urI = "{secret}"', f'database_url = ["{secret}"]',
+                 f'limit = "{secret}"', f'log_level = "{secret}"'):  # fmt: skip
+        path = write(folder, text)
+        with pytest.raises(SettingsError) as caught:
+            load_settings({"LOTLINE_CONFIG": str(path)})
+        assert secret not in str(caught.value)
+        assert secret not in repr(caught.value.__cause__)
+
+
+@given(secret=st.text("abcdefXYZ0189!$~", min_size=12, max_size=30))
+def test_the_databases_password_is_known_as_a_secret_from_then_on(secret: str) -> None:
+    redactor = Redactor()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.settings.redactor", redactor)
+        load_settings({"DATABASE_URL": f"postgresql://ann:{secret}@db/lots"})
+    assert secret not in redactor.text(f"it is {secret}")
+
+
+def test_names_of_variables() -> None:
+    assert variable_of("home") == "LOTLINE_HOME"
+    assert variable_of("when_unavailable") == "WHEN_UNAVAILABLE"
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for name, field in CommandSettings.model_fields.items():
+        assert field.description, name

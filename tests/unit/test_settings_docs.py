@@ -1,0 +1,58 @@
+"""docs/settings.md agrees with the code: every setting, its variable, its default, what it is."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from pipeline.cli.main import lotline
+from pipeline.cli.options import SettingOption
+from pipeline.settings import CommandSettings, settings_file, variable_of
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+
+
+def rows() -> list[str]:
+    """The table as the code has it."""
+    flags = {
+        option.setting: option.opts[-1]
+        for command in (lotline, lotline.commands["batch"])
+        for option in command.params
+        if isinstance(option, SettingOption)
+    }
+    made = []
+    for name, field in CommandSettings.model_fields.items():
+        flag = f"`{flags[name]}`" if name in flags else ""
+        default = f"`{field.default}`" if isinstance(field.default, str) else ""
+        made.append(
+            f"| `{name}` | `{variable_of(name)}` | {flag} | {default} | {field.description} |"
+        )
+    return made
+
+
+def test_the_table_is_the_codes() -> None:
+    written = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
+    assert written == rows(), "write into docs/settings.md:\n" + "\n".join(rows())
+
+
+def test_the_example_is_read(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    file = tmp_path / "lotline.toml"
+    file.write_text(example)
+    read = settings_file({"LOTLINE_CONFIG": str(file)})
+    assert set(read.values) == set(tomllib.loads(example))
+
+
+@pytest.mark.parametrize("name", sorted(lotline.commands))
+def test_every_option_that_the_environment_gives_is_a_setting(name: str) -> None:
+    commands = [lotline.commands[name]]
+    while commands:
+        command = commands.pop()
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
+        for option in command.params:
+            assert isinstance(option, SettingOption) or not getattr(option, "envvar", None), option
