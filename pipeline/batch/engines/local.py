@@ -28,6 +28,7 @@ from pipeline.batch.engines.job import Job
 from pipeline.batch.engines.measurers import Measurers
 from pipeline.batch.engines.protocol import Progressed, Workplace
 from pipeline.batch.engines.recent import Recent
+from pipeline.batch.engines.room import Room
 from pipeline.batch.recipe import Recipe, facts_of
 from pipeline.batch.stages import Chunk, Surveyed, read_places, segment, survey
 from pipeline.batch.tally import Tally
@@ -37,6 +38,8 @@ from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 _READERS = 4
 # Properties whose measuring takes longer than a process takes to start.
 _WORTH_A_PROCESS = 1_000
+# Lots that were looked at and are not yet written: what a crash makes a run look at again.
+_UNWRITTEN_LOTS = 1_024
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
 
@@ -65,6 +68,7 @@ class LocalEngine:
         self._database = database
         self._measurers = measurers
         self._recent = Recent()
+        self._unwritten = Room(_UNWRITTEN_LOTS)
 
     def run(
         self,
@@ -85,7 +89,10 @@ class LocalEngine:
             finished = Ahead(measurers.measured(seen), 2 * MOST_LOTS, "measured")
             written = Ahead(self._written(finished), 2, "write")
             with closing(written):
-                yield from written
+                try:
+                    yield from written
+                finally:
+                    self._unwritten.close()
 
     def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Tally]]:
         for chunk in chunks:
@@ -121,15 +128,9 @@ class LocalEngine:
     ) -> Iterator[Job]:
         """Show the segmenter the strips that are ready, as many as it takes together."""
         told = False
-        at_once = self._recipe.shown.chips_at_once
         with closing(read):
-            for job in read:
-                if job.strip is not None and stopping():
-                    continue
-                batch = [job]
-                most = at_once - len(job.chips)
-                while read.waiting and sum(len(each.chips) for each in batch) <= most:
-                    batch.append(next(read))
+            for batch in self._batches(read, stopping):
+                job = batch[0]
                 chips = {
                     # Another chunk's strip may have been shown it since it was read.
                     place: self._recent.get(place) or chip
@@ -145,6 +146,25 @@ class LocalEngine:
                 for each in batch:
                     each.see(views)
                     yield each
+
+    def _batches(self, read: Ahead[Job], stopping: Callable[[], bool]) -> Iterator[list[Job]]:
+        batch: list[Job] = []
+        left = self._recipe.shown.chips_at_once
+        for job in read:
+            if job.strip is not None and stopping():
+                continue
+            if batch and (len(job.chips) > left or not self._unwritten.has(len(job.lots))):
+                yield batch
+                batch, left = [], self._recipe.shown.chips_at_once
+            if not self._unwritten.take(len(job.lots)):
+                return
+            batch.append(job)
+            left -= len(job.chips)
+            if not read.waiting:
+                yield batch
+                batch, left = [], self._recipe.shown.chips_at_once
+        if batch:
+            yield batch
 
     def _first(self, job: Job, seconds: float) -> FirstChips:
         strips = job.surveyed.strips
@@ -164,7 +184,9 @@ class LocalEngine:
                 for job in jobs:
                     tally.add(job.tally)
                 settling = [each for job in jobs for each in job.settling]
-                yield Progressed(write(settling, self._recipe, self._database, tally), tally)
+                settled = write(settling, self._recipe, self._database, tally)
+                self._unwritten.give(sum(len(job.lots) for job in jobs))
+                yield Progressed(settled, tally)
 
 
 def local_workplace(
