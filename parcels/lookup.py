@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -31,7 +32,7 @@ from parcels.lots import (
     places,
     same_place,
 )
-from parcels.measure import area_m2
+from parcels.measure import areas_m2
 from parcels.source import Found, Hit, ParcelSource, ask_all
 
 # How far from a point in the street the lot may lie that has the house number.
@@ -82,7 +83,7 @@ class LookUp:
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
         # What a server has for an id is that id's own rows.
         _complete(answers, lots, ask_all(self._source.at_points, inside), _stack_of)
-        return answers
+        return _measured(answers)
 
     def at(self, spots: Sequence[Spot]) -> list[Answer]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
@@ -99,7 +100,7 @@ class LookUp:
         lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
         ids = [_only_id(lot) for lot in lots.values()]
         _complete(answers, lots, ask_all(self._source.with_ids, ids), _pieces_of)
-        return answers
+        return _measured(answers)
 
     def _at(self, spot: Spot, rows: Found | ParcelsError) -> tuple[Answer, StreetAddress | None]:
         """The answer so far, and the address that a lot nearby may have with more right."""
@@ -193,14 +194,8 @@ def _complete(
         if isinstance(rows, SourceUnavailable):
             answers[i] = unavailable(rows)
         elif whole is not None:
-            size_m2 = area_m2(whole.geometry)
             answers[i] = Lot(
-                replace(
-                    lot.boundary,
-                    geometry=whole.geometry,
-                    area_m2=size_m2,
-                    parcel_ids=whole.parcel_ids,
-                )
+                replace(lot.boundary, geometry=whole.geometry, parcel_ids=whole.parcel_ids)
             )
 
 
@@ -218,12 +213,22 @@ def _pieces_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
     return whole if any(same_place(hit.geometry, piece) for hit in whole.hits) else None
 
 
+def _measured(answers: list[Answer]) -> list[Answer]:
+    """The answers, with the areas of their lots: measured together, for one by one is slow."""
+    lots = _lots(answers)
+    sizes_m2 = areas_m2(lot.boundary.geometry for lot in lots.values())
+    for (i, lot), size_m2 in zip(lots.items(), sizes_m2, strict=True):
+        answers[i] = Lot(replace(lot.boundary, area_m2=float(size_m2)))
+    return answers
+
+
 def _lot(lot: Place, rows: Found, method: Method, located: Located | None) -> Lot:
+    """A lot that `_measured` gives its area."""
     return Lot(
         Boundary(
             geometry=lot.geometry,
             source="lot",
-            area_m2=area_m2(lot.geometry),
+            area_m2=math.nan,
             method=method,
             origin=rows.origin,
             parcel_ids=lot.parcel_ids,

@@ -26,7 +26,7 @@ def stamp(layer: LayerQuery) -> Stamp:
     info = layer.info_now()
     if info.last_edit_ms is not None:
         return Stamp(last_edit_ms=info.last_edit_ms)
-    return Stamp(count=_count(layer), highest_id=_highest_id(layer))
+    return Stamp(count=row_count(layer), highest_id=_highest_id(layer))
 
 
 def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> Iterator[Page]:
@@ -59,7 +59,7 @@ def _check_deleted(layer: LayerQuery, gone: int, before: int) -> None:
         SourceUnavailable: also `IncompleteAnswer`.
         SourceMisconfigured.
     """
-    count = _count(layer)
+    count = row_count(layer)
     if count is not None and count >= before:
         raise IncompleteAnswer(
             f"{layer.origin}: {gone} of {before} rows do not come, though it counts {count}; try "
@@ -76,7 +76,7 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
     """
     for _ in range(2):  # rows come and go between two calls, but not always just then
         ids = object_ids(layer, {})
-        count = _count(layer)
+        count = row_count(layer)
         if count is None or count == len(ids):
             return ids
     raise IncompleteAnswer(
@@ -85,7 +85,7 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
     )
 
 
-def _count(layer: LayerQuery) -> int | None:
+def row_count(layer: LayerQuery) -> int | None:
     """How many rows there are; None where the server does not count.
 
     Raises:

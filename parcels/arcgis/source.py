@@ -11,7 +11,7 @@ from shapely import Point
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.arcgis.breaker import Breaker
 from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.harvest import harvest, stamp
+from parcels.arcgis.harvest import harvest, row_count, stamp
 from parcels.arcgis.lookups import with_addresses, with_ids
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
@@ -109,6 +109,14 @@ class ArcGISSource:
             SourceMisconfigured.
         """
         return harvest(self._to_copy, after_object_id, self._in_flight)
+
+    def row_count(self) -> int | None:
+        """How many rows the layer has; None where its server does not count.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        return row_count(self._to_copy)
 
     @property
     def copied_from(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from parcels.fieldnames import id_text, site_address
 from parcels.lots import distances_m
 from parcels.source import Hit, SiteAddress, lot_geometry
 
+_MOST_KEPT = 4_096
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
 
 
@@ -43,11 +44,17 @@ class Rows:
         self._fields = fields
         self._values = values
         self._tree = shapely.STRtree(geometries)
-        self._lots: dict[int, MultiPolygon | None] = {}
+        # The flats of a building are asked for again and again; a county is not kept twice.
+        self._lot = lru_cache(_MOST_KEPT)(lambda row: lot_geometry(geometries[row]))
 
     def hit(self, row: int) -> Hit:
         """The row as a source answers with it."""
         return Hit(self._id(row), self._lot(row), site=self._site(row))
+
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row, as a source answers with it; nothing of them is kept."""
+        for row, geometry in enumerate(self.geometries):
+            yield Hit(self._id(row), lot_geometry(geometry), site=self._site(row))
 
     def with_id(self, parcel_id: str) -> list[int]:
         """The rows with exactly this id."""
@@ -81,12 +88,6 @@ class Rows:
             for row in sorted(same_number)
             if letters in self._squeezed(row) and may_be(self._site(row), wanted)
         ]
-
-    def _lot(self, row: int) -> MultiPolygon | None:
-        # Kept: the flats of a building are asked for again and again.
-        if row not in self._lots:
-            self._lots[row] = lot_geometry(self.geometries[row])
-        return self._lots[row]
 
     def _id(self, row: int) -> str | None:
         column = self._fields.parcel_id

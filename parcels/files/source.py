@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import geopandas as gpd
@@ -23,7 +23,7 @@ from parcels.fieldnames import as_written, choose_parcel_id, no_addresses, no_pa
 from parcels.files.rows import Rows
 from parcels.files.selfcontained import check_self_contained
 from parcels.measure import on_earth
-from parcels.source import Extent, Found, lot_geometry
+from parcels.source import Extent, Found, Hit, lot_geometry
 
 _PARQUET = (".parquet", ".geoparquet")
 
@@ -90,6 +90,10 @@ class FileSource:
         if not self._county.fields.has_addresses:
             raise no_addresses(self._columns, str(self.path))
         return [self._found(rows.with_address(address)) for address in addresses]
+
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row of the file, one at a time."""
+        return self._rows.every_hit()
 
     def _found(self, rows: Iterable[int]) -> Found:
         return Found(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
