@@ -7,7 +7,7 @@ little to make, and what is to be measured on each is known. Used by tests and b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ WEST_M, SOUTH_M = 500_004.0, 3_880_008.0
 # Beyond the lots: what a lot on the county's edge needs round it.
 _MARGIN_M = 72.0
 _TILE_PX = 256
-KEY = "large"
+# Two entries of the registry with the same files, so that one may be what the other ought to be.
+KEY, TWIN = "large", "twin"
 
 # Of the CSV, beside one property a lot.
 ODD = ("no-such-parcel", "no-lot", "no-imagery")
@@ -70,7 +71,7 @@ class LargeCounty:
 
     @property
     def registry(self) -> Path:
-        """With one county, `KEY`."""
+        """With two counties of these files, `KEY` and `TWIN`."""
         return self.folder / "registry.yaml"
 
     @property
@@ -88,6 +89,11 @@ class LargeCounty:
         """(n, 2) the lower left corners of lots, in metres of `CRS`."""
         rows, columns = np.divmod(numbers, self.columns)
         return np.column_stack([WEST_M + columns * LOT_M[0], SOUTH_M + rows * LOT_M[1]])
+
+    def middles_m(self, property_ids: Sequence[str]) -> NDArray[np.float64]:
+        """(n, 2) the middles of the lots of properties, in metres of `CRS`."""
+        numbers = [int(name.removeprefix("lot-")) for name in property_ids if name not in ODD]
+        return self.corners_m(np.array(numbers, np.int64)) + np.array(LOT_M) / 2
 
     def outlines(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
         """The lots, in degrees."""
@@ -112,11 +118,8 @@ def make(folder: Path, lots: int) -> LargeCounty:
     frame.to_parquet(folder / "parcels.parquet")
     write_properties(county)
     _write_imagery(county)
-    county.registry.write_text(
-        f"counties:\n  {KEY}:\n    name: Large County (synthetic)\n    path: parcels.parquet\n"
-        "    imagery: {path: imagery.tif, captured_on: 2024}\n    properties: properties.csv\n",
-        encoding="utf-8",
-    )
+    entry = "{path: parcels.parquet, imagery: {path: imagery.tif}, properties: properties.csv}"
+    county.registry.write_text(f"counties:\n  {KEY}: {entry}\n  {TWIN}: {entry}\n", "utf-8")
     return county
 
 

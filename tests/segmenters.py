@@ -68,6 +68,11 @@ class FreeSegmenter:
         return [_masks(chip, labels) for chip in chips]
 
 
+def build_free(_name: str, _weights: str | None, log: Path | None = None) -> FreeSegmenter:
+    """As `run_batch` wants it."""
+    return FreeSegmenter(log)
+
+
 def _masks(chip: Chip, labels: Sequence[Label]) -> list[Mask]:
     cell_m = _PX_A_CELL * chip.gsd_m
     left, _, _, top = chip.bounds

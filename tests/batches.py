@@ -1,0 +1,209 @@
+"""Batches as processes of their own, and what they left in the database.
+
+`python tests/batches.py REGISTRY COUNTY LOG [--again]` is a batch with a segmenter that costs
+nothing; what came of it is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+# Rows by what people know them by: without the keys and the times that differ from run to run.
+_ROWS = {
+    "property": """
+SELECT p.property_id, p.state, p.reason, replace(p.detail, p.county, ''), p.imaged_share,
+    p.method, p.located_by, ST_AsBinary(p.located_point), p.confidence, p.matched_address,
+    p.chip_sha256, b.version
+FROM lotline.property p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
+WHERE p.county = %(county)s ORDER BY 1
+""",
+    "boundary": """
+SELECT p.property_id, b.version, b.source, ST_AsBinary(b.geom), b.area_m2, b.origin, b.parcel_ids
+FROM lotline.boundary b JOIN lotline.property p ON p.id = b.property_fk
+WHERE p.county = %(county)s ORDER BY 1, 2
+""",
+    "detection": """
+SELECT p.property_id, d.label, ST_AsBinary(d.geom), b.version, d.chip_sha256, d.prompt,
+    d.segmenter, d.weights_sha256, d.score, d.relation, d.area_m2, d.clipped_area_m2,
+    d.whole_area_m2, d.state, d.review_fk IS NOT NULL, d.version, d.fingerprint
+FROM lotline.detection d JOIN lotline.property p ON p.id = d.property_fk
+JOIN lotline.boundary b ON b.id = d.boundary_fk
+WHERE p.county = %(county)s ORDER BY 1, 2, 3, 4
+""",
+    "measurement": """
+SELECT p.property_id, m.label, m.area_m2, m.detection_count, m.imaged_share, m.source, m.current,
+    b.version, ARRAY(
+        SELECT d.fingerprint FROM lotline.measurement_detection md
+        JOIN lotline.detection d ON d.id = md.detection_fk
+        WHERE md.measurement_fk = m.id ORDER BY 1)
+FROM lotline.measurement m JOIN lotline.property p ON p.id = m.property_fk
+JOIN lotline.boundary b ON b.id = m.boundary_fk
+WHERE p.county = %(county)s ORDER BY 1, 2, m.id
+""",
+    "chip": """
+SELECT c.* FROM lotline.chip c WHERE EXISTS (
+    SELECT FROM lotline.property p WHERE p.county = %(county)s AND p.chip_sha256 = c.sha256)
+ORDER BY sha256
+""",
+}
+
+_HALF_WRITTEN = """
+SELECT p.property_id, p.state, 'has ' || count(DISTINCT m.label) || ' measurements' FROM
+lotline.property p LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+WHERE p.county = %(county)s GROUP BY p.id
+HAVING count(DISTINCT m.label) <> CASE WHEN p.state = 'done' THEN %(labels)s ELSE 0 END
+UNION ALL
+SELECT p.property_id, p.state, 'has a detection and no result' FROM lotline.property p
+WHERE p.county = %(county)s AND p.state <> 'done'
+    AND EXISTS (SELECT FROM lotline.detection d WHERE d.property_fk = p.id)
+UNION ALL
+SELECT p.property_id, p.state, 'is measured by what is not there' FROM lotline.property p
+JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+WHERE p.county = %(county)s AND m.detection_count <> (
+    SELECT count(*) FROM lotline.measurement_detection md JOIN lotline.detection d
+    ON d.id = md.detection_fk WHERE md.measurement_fk = m.id AND d.state <> 'superseded')
+"""
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def rows_of(url: str, county: str) -> Rows:
+    """All that is kept of a county, in an order that does not depend on when it was written."""
+    with psycopg.connect(url) as conn:
+        return {name: conn.execute(q, {"county": county}).fetchall() for name, q in _ROWS.items()}
+
+
+def half_written(url: str, county: str, labels: int) -> list[tuple[Any, ...]]:
+    """Properties whose state, detections and measurements of so many labels do not agree."""
+    with psycopg.connect(url) as conn:
+        return conn.execute(_HALF_WRITTEN, {"county": county, "labels": labels}).fetchall()
+
+
+def states_of(url: str, county: str) -> dict[str, int]:
+    """Properties by their state; none before there are tables."""
+    query = "SELECT state, count(*) FROM lotline.property WHERE county = %s GROUP BY state"
+    with psycopg.connect(url) as conn:
+        try:
+            return {str(state): int(count) for state, count in conn.execute(query, [county])}
+        except psycopg.errors.UndefinedTable:
+            return {}
+
+
+def leased(url: str, county: str) -> list[str]:
+    """The properties that somebody works on, or worked on when they were killed."""
+    query = "SELECT property_id FROM lotline.property WHERE county = %s AND state = 'leased'"
+    with psycopg.connect(url) as conn:
+        return [property_id for (property_id,) in conn.execute(query, [county])]
+
+
+def finished(url: str, county: str) -> int:
+    """How many properties have an answer."""
+    states = states_of(url, county)
+    return sum(states.get(name, 0) for name in ("done", "no_imagery", "failed"))
+
+
+def wait_for(ready: Callable[[], bool], batch: Batch | None = None, seconds: float = 120) -> None:
+    """Until something is so; fails where the batch ends before, or after so long."""
+    until_s = time.monotonic() + seconds
+    while not ready():
+        assert batch is None or batch.process.poll() is None, batch.ended()
+        assert time.monotonic() < until_s, "it did not come to pass"
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A running process with a group of its own, as a shell gives a command."""
+
+    process: subprocess.Popen[str]
+
+    def ended(self, seconds: float = 300) -> tuple[int, str, str]:
+        """Wait; exit code, what it said, and what it said of its errors."""
+        said, complained = self.process.communicate(timeout=seconds)
+        return self.process.returncode, said, complained
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all of its group, however they are related."""
+        mine = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                is_dead = process.status() == psutil.STATUS_ZOMBIE
+                if os.getpgid(process.pid) == self.process.pid and not is_dead:
+                    mine.append(process)
+        return mine
+
+    def kill(self, *, alone: bool) -> None:
+        """`kill -9`: of the process alone, or of all of its group."""
+        if alone:
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """What a terminal does at Ctrl-C: all of the group gets the signal."""
+        os.killpg(self.process.pid, how)
+
+
+@contextlib.contextmanager
+def started(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[Batch]:
+    """Start a command; what is left of it at the end is killed."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Batch(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdout is not None and not process.stdout.closed:
+            process.communicate()
+
+
+def free_batch(registry: Path, county: str, log: Path, *more: str) -> list[str]:
+    """The command of a batch with a segmenter that costs nothing."""
+    return [sys.executable, __file__, str(registry), county, str(log), *more]
+
+
+def environment(url: str, home: Path) -> dict[str, str]:
+    """Of a batch on a database, with nothing of the caller's."""
+    env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    return {**env, "DATABASE_URL": url, "LOTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+_SETTINGS = ("COUNTY", "REGISTRY", "PROPERTIES", "SEGMENTER", "LIMIT", "AGAIN", "OUT")
+
+
+def _main(registry: str, county: str, log: str, *more: str) -> None:
+    from segmenters import build_free
+
+    from pipeline import Order, run_batch
+
+    order = Order(county, Path(registry), segmenter="free", again="--again" in more)
+    report = run_batch(order, build=partial(build_free, log=Path(log)))
+    processed = {f"{state}/{reason}": n for (state, reason), n in report.processed.items()}
+    print(json.dumps({"processed": processed, "interrupted": report.interrupted}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,145 @@
+"""Fault 7: `kill -9` at random instants, again and again. Nothing is lost, and little done twice.
+
+Each batch is a process of its own with processes below it. It is killed alone, so that these have
+to see for themselves that it is gone, or together with them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import figures
+import numpy as np
+import psycopg
+import pytest
+from batches import (
+    Batch,
+    environment,
+    finished,
+    free_batch,
+    half_written,
+    leased,
+    rows_of,
+    started,
+    wait_for,
+)
+from integration.conftest import database, postgres  # noqa: F401 - fixtures
+from largecounty import GSD_M, KEY, LOT_M, TWIN, LargeCounty, make
+from segmenters import FreeSegmenter
+
+from pipeline.batch.work import CHUNK_LOTS
+from pipeline.store.database import Database
+
+LABELS = 4
+# Of a chip without its margins: where the lots are that it was looked at for.
+_REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
+# A chip on the edge of a chunk counts with all of its lots, also those of the next chunk.
+MOST_REDONE = CHUNK_LOTS + math.ceil(2 * _REACH_M / LOT_M[0]) * math.ceil(2 * _REACH_M / LOT_M[1])
+
+
+@dataclass
+class Killed:
+    """What became of a county through many kills.
+
+    Attributes:
+        redone: for each kill, the lots that had been looked at and were not written.
+        held: for each kill, the lots that were leased.
+    """
+
+    redone: list[int]
+    held: list[int]
+
+
+def killed(url: str, county: LargeCounty, home: Path, kills: int, seed: int) -> Killed:
+    """Run batches on a county, each killed somewhere, and a last one to its end."""
+    rng = random.Random(seed)
+    # So early that something is left for the last one, and each at its own point of the work.
+    targets = sorted(rng.uniform(0, 0.6 * county.lots) for _ in range(kills))
+    env = environment(url, home)
+    seen = Killed([], [])
+    for number, target in enumerate(targets):
+        log = home / f"looked-{number}"
+        log.touch()
+        with started(free_batch(county.registry, KEY, log), home, env) as batch:
+            wait_for(_at_work(url, log, target), batch)
+            time.sleep(rng.uniform(0, 0.3))
+            batch.kill(alone=number % 2 == 0)
+            _ends(batch)
+        held = leased(url, KEY)
+        seen.held.append(len(held))
+        seen.redone.append(_looked_at(county, held, log))
+    with started(free_batch(county.registry, KEY, home / "last"), home, env) as batch:
+        code, said, complained = batch.ended()
+        assert code == 0, (said, complained)
+    return seen
+
+
+def _at_work(url: str, log: Path, target: float) -> Callable[[], bool]:
+    """Whether a batch has looked at something, and the county is so far."""
+    return lambda: log.stat().st_size > 0 and finished(url, KEY) >= target
+
+
+def _ends(batch: Batch) -> None:
+    """Its processes see that it is gone, and end."""
+    wait_for(lambda: not batch.family(), seconds=20)
+
+
+def _looked_at(county: LargeCounty, held: list[str], log: Path) -> int:
+    """How many of these properties lie where the segmenter looked."""
+    looked = np.loadtxt(log, ndmin=2)
+    middles = county.middles_m(held)
+    if not len(looked) or not len(middles):
+        return 0
+    away_m = np.abs(middles[:, None, :] - looked[None, :, :]).max(axis=2).min(axis=1)
+    return int((away_m <= _REACH_M).sum())
+
+
+def check_like_clean(url: str, county: LargeCounty, home: Path, kills: int) -> None:
+    """Rows are those of a clean run, nothing is half written, and nothing is held."""
+    with started(
+        free_batch(county.registry, TWIN, home / "clean"), home, environment(url, home)
+    ) as batch:
+        code, _, complained = batch.ended()
+        assert code == 0, complained
+    assert leased(url, KEY) == []
+    assert half_written(url, KEY, LABELS) == []
+    ours, theirs = rows_of(url, KEY), rows_of(url, TWIN)
+    assert len(theirs["property"]) == county.lots + 3
+    for name in theirs:
+        assert ours[name] == theirs[name], name
+    with psycopg.connect(url) as conn:
+        query = "SELECT state FROM lotline.run WHERE county = %s ORDER BY id"
+        runs = [state for (state,) in conn.execute(query, [KEY])]
+    assert runs == ["interrupted"] * kills + ["finished"]
+
+
+def test_after_three_kills_rows_are_those_of_a_clean_run(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    county = make(tmp_path / "county", 2_000)
+    seen = killed(database.url, county, tmp_path, 3, seed=7)
+    assert max(seen.redone) <= MOST_REDONE
+    check_like_clean(database.url, county, tmp_path, 3)
+
+
+@pytest.mark.long  # two minutes
+def test_after_twenty_kills_rows_are_those_of_a_clean_run(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    county = make(tmp_path / "county", 20_000)
+    seen = killed(database.url, county, tmp_path, 20, seed=20)
+    assert max(seen.redone) <= MOST_REDONE
+    check_like_clean(database.url, county, tmp_path, 20)
+    figures.keep(
+        "20 kills at random instants",
+        f"{county.lots:,} lots, rows as of a clean run; redone after a kill {max(seen.redone):,} "
+        f"lots at most, {np.median(seen.redone):,.0f} in the median (a chunk has {CHUNK_LOTS:,}); "
+        f"leased when it was killed: {max(seen.held):,} at most",
+    )
