@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Point
+from shapely import Point
 
 from parcels.addresses.agreement import may_be
 from parcels.addresses.housenumber import numbers_in
