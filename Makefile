@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 
 # What a user sets reaches the command through its environment and as it is typed: neither make
 # nor a shell runs any part of it.
-SETTINGS := COUNTY REGISTRY PROPERTIES LABELS LABEL SEGMENTER SAM3_WEIGHTS ENGINE LIMIT AGAIN WHEN_UNAVAILABLE OUT
+SETTINGS := COUNTY REGISTRY PROPERTIES LABELS LABEL SEGMENTER SAM3_WEIGHTS ENGINE LIMIT BBOX AGAIN RETRY_FAILED ALL_LOTS YES WHEN_UNAVAILABLE OUT
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
-from pydantic.functional_validators import AfterValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from pipeline.bbox import BBox, parse_bbox
 from pipeline.errors import SettingsError
 from pipeline.log import Format, Level
 from pipeline.redaction import redactor, secrets_of_address
@@ -39,6 +40,10 @@ def _of_the_user(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError("names a user who has no home folder") from error
+
+
+def _of_text(box: object) -> object:
+    return parse_bbox(box) if isinstance(box, str) else box
 
 
 UserPath = Annotated[Path, AfterValidator(_of_the_user)]
@@ -97,7 +102,25 @@ class CommandSettings(Settings):
     limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
         None, description="At most so many.", examples=[100]
     )
+    bbox: Annotated[BBox, BeforeValidator(_of_text)] | None = Field(
+        None,
+        description="Only properties that lie in this box: WEST,SOUTH,EAST,NORTH in degrees.",
+        examples=["-90.1,35.0,-89.9,35.2"],
+    )
     again: StrictBool = Field(False, description="Also those that are done.", examples=[True])
+    retry_failed: StrictBool = Field(
+        False,
+        description="Also those without a result: failed, deferred, without imagery.",
+        examples=[True],
+    )
+    all_lots: StrictBool = Field(
+        False,
+        description="Every lot of the county becomes a property; asks first, with the number.",
+        examples=[True],
+    )
+    yes: StrictBool = Field(
+        False, description="Go on without asking, whatever the number.", examples=[True]
+    )
     when_unavailable: Literal["defer", "buffer"] = Field(
         "defer",
         description="Where the county's server does not answer: leave for later, or measure a "

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from parcels import County
+from pipeline.batch.all_lots import Confirm, add_all_lots
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.report import BatchReport
+from pipeline.bbox import BBox
 from pipeline.counties import OpenCounty
 from pipeline.errors import EmptyQueueError, PropertiesFileError
 from pipeline.properties_file import BadRows, file_sha256, read_rows
@@ -21,13 +22,10 @@ from pipeline.store import properties as queue
 from pipeline.store.database import Database
 from pipeline.store.loading import PropertyList
 from pipeline.store.properties import Redo
-from pipeline.store.selection import BBox, Selection
+from pipeline.store.selection import Selection
 from pipeline.store.status import county_status
 
 log = logging.getLogger(__name__)
-
-# Asked before something large is done: whether to go on.
-Confirm = Callable[[str], bool]
 
 # It takes some seconds to read.
 _LONG_FILE_BYTES = 5_000_000
@@ -71,13 +69,18 @@ def enqueue(
     opened: OpenCounty,
     order: Order,
     progress: Progress,
+    confirm: Confirm,
 ) -> Queued:
     """Put what is ordered into the queue.
 
     What a batch that was killed held waits again. The same CSV again costs next to nothing, as
     long as no other changed the county's properties.
 
+    Args:
+        confirm: told how many lots are to become properties, before they do.
+
     Raises:
+        ParcelsError: all lots are wanted, and their layer cannot be read.
         PropertiesFileError: the CSV cannot be read.
         EmptyQueueError: the county has no properties, or none where the order asks for them.
     """
@@ -86,7 +89,10 @@ def enqueue(
     _take_back(database, county)
     listed = None if path is None else _listed(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
-    selection = Selection(None if listed is None else listed.id, order.bbox)
+    if order.all_lots:
+        add_all_lots(database, opened, progress, confirm)
+    list_id = None if listed is None or order.all_lots else listed.id
+    selection = Selection(list_id, order.bbox)
     with database.engine.connect() as conn:
         if queue.is_empty(conn, county):
             if not bad_rows.count:

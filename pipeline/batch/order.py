@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from parcels.service import WhenUnavailable
-from pipeline.store.selection import BBox
+from pipeline.bbox import BBox
 
 
 class Progress(Protocol):

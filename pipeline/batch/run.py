@@ -15,6 +15,7 @@ from detection.segmenters.protocol import Segmenter
 from parcels import County, ParcelBoundaryService
 from parcels.errors import SourceUnavailable
 from parcels.source import ParcelSource
+from pipeline.batch.all_lots import Confirm
 from pipeline.batch.asked import AskedLabels
 from pipeline.batch.batch import Batch
 from pipeline.batch.engines.local import local_workplace
@@ -36,6 +37,7 @@ def run_batch(
     settings: Settings | None = None,
     progress: Progress | None = None,
     build: Build = build_segmenter,
+    confirm: Confirm = lambda _: None,
 ) -> BatchReport:
     """Do what an order asks for, and report.
 
@@ -44,6 +46,8 @@ def run_batch(
 
     Args:
         build: makes the segmenter of the order's name and weights.
+        confirm: told how many lots are to become properties, where that is ordered, before they
+            do; it raises to stop that.
 
     Raises:
         ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
@@ -56,7 +60,7 @@ def run_batch(
         check_segmenter(order.segmenter, weights)
     asked = AskedLabels(order, opened.county)
     with open_database(settings.database_url, settings.home) as database:
-        queued = enqueue(database, opened, order, progress)
+        queued = enqueue(database, opened, order, progress, confirm)
         if not queued.waiting:
             return nothing_to_do(database, opened, queued)
         # Whatever is wrong with these is found before a property is touched.

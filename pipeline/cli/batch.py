@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
+from pipeline.bbox import BBox, parse_bbox
 from pipeline.cli.options import county_option, registry_option, setting
 
 
@@ -37,6 +39,23 @@ class Several(click.ParamType[str]):
         return [text for text in rv.split(";") if text.strip()]
 
 
+class Box(click.ParamType[BBox]):
+    """A box on the map."""
+
+    name = "west,south,east,north"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> BBox:
+        """Read; see `parse_bbox`."""
+        if isinstance(value, tuple):  # of the settings file
+            return value
+        try:
+            return parse_bbox(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command()
 @county_option
 @registry_option
@@ -47,7 +66,11 @@ class Several(click.ParamType[str]):
 @setting("sam3_weights", "--weights", "weights")
 @setting("engine")
 @setting("limit", type=click.IntRange(min=1))
+@setting("bbox", type=Box())
 @setting("again")
+@setting("retry_failed")
+@setting("all_lots")
+@setting("yes")
 @setting("when_unavailable")
 @setting("out", type=click.Path(path_type=Path, file_okay=False))
 def batch(
@@ -60,7 +83,11 @@ def batch(
     weights: str | None,
     engine: str,  # noqa: ARG001  one choice until Ray is another
     limit: int | None,
+    bbox: BBox | None,
     again: bool,
+    retry_failed: bool,
+    all_lots: bool,
+    yes: bool,
     when_unavailable: str,
     out: Path | None,
 ) -> None:
@@ -85,9 +112,28 @@ def batch(
         weights=weights,
         limit=limit,
         again=again,
+        retry_failed=retry_failed,
+        bbox=bbox,
+        all_lots=all_lots,
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
         out=out or Path("out") / key,
     )
-    report = run_batch(order, progress=progress())
+    report = run_batch(order, progress=progress(), confirm=partial(_confirm, yes))
     print_report(report)
     sys.exit(130 if report.interrupted else report.exit_code)
+
+
+def _confirm(yes: bool, question: str) -> None:
+    """Ask a person, unless that was answered before.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        Abort: they would rather not.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{question} Nobody can be asked, as this is no terminal: add --yes (YES=1) to go on."
+        )
+    click.confirm(f"{question} Go on?", abort=True, err=True)

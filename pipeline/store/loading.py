@@ -162,7 +162,7 @@ def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loade
     A property that is there already goes back to pending if its point, parcel id or address
     changed. Where a property_id comes twice, the first one counts.
     """
-    _stage(conn, county, enumerate(properties, 1), BadRows())
+    _stage(conn, enumerate(properties, 1), BadRows())
     return _merge(conn, county, None)
 
 
@@ -187,7 +187,7 @@ def load_list(
         rows: of the file, each property with its line.
     """
     bad_rows = BadRows()
-    _stage(conn, county, _good(rows, bad_rows), bad_rows)
+    _stage(conn, _good(rows, bad_rows), bad_rows)
     _merge(conn, county, sha256)
     values = {
         "county": county,
@@ -201,12 +201,12 @@ def load_list(
     return PropertyList(list_id, bad_rows)
 
 
-def add_lots(conn: Connection, county: str, lots: Iterable[Property]) -> int:
-    """Put lots into the queue that have no property of their name there; how many were new.
+def add_staged(conn: Connection, county: str) -> int:
+    """Put what `STAGED` holds into the queue, and leave what is there as it is; how many were new.
 
-    What is there stays as it is, whatever it is asked about.
+    Their ids differ.
     """
-    _stage(conn, county, enumerate(lots, 1), BadRows())
+    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
     return conn.execute(_ADD, {"county": county}).rowcount
 
 
@@ -220,11 +220,8 @@ def _good(
             yield row
 
 
-def _stage(
-    conn: Connection, county: str, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows
-) -> None:
+def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows) -> None:
     """Hold the properties in the temporary table, each id once."""
-    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
     STAGED.fill(
         conn,
         (
@@ -239,6 +236,7 @@ def _stage(
 
 
 def _merge(conn: Connection, county: str, sha256: str | None) -> Loaded:
+    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
     changed = int(conn.execute(_CHANGE, {"county": county}).scalar_one())
     new = conn.execute(_ADD, {"county": county}).rowcount
     staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())

@@ -79,6 +79,8 @@ p.copy_fk = (SELECT id FROM lotline.parcel_copy WHERE layer_fk = :layer AND stat
 """
 _ROW = "p.parcel_id, p.object_id, p.site, ST_AsBinary(p.geom) AS geom"
 
+_ROWS_AT_ONCE = 1_000
+
 _WITH_IDS = text(f"""
 SELECT asked.place, {_ROW}
 FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS asked (id, place)
@@ -105,6 +107,8 @@ SELECT asked.place, {_ROW}
 FROM asked JOIN lotline.parcel p ON p.house_keys && asked.keys AND {_COMPLETE}
 ORDER BY asked.place, p.object_id
 """)  # noqa: S608
+
+_EVERY = text(f"SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE}")  # noqa: S608
 
 _EXTENT = text(f"""
 SELECT ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north
@@ -135,6 +139,12 @@ class CopyInDatabase(WholeCopy):
         with self._engine.connect() as conn:
             box = conn.execute(_EXTENT, self._layer).one()
         return None if box.west is None else (box.west, box.south, box.east, box.north)
+
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row of the copy, read some at a time."""
+        with self._engine.connect().execution_options(yield_per=_ROWS_AT_ONCE) as conn:
+            for row in conn.execute(_EVERY, self._layer):
+                yield hit_of(row)
 
     def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
         """See `WholeCopy`."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# (west, south, east, north) in degrees.
-BBox = tuple[float, float, float, float]
+from pipeline.bbox import BBox
 
 # Where a property is, as far as is known before its boundary is.
 PLACE = "coalesce(p.point, p.located_point)"

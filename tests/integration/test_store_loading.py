@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
 from pipeline.properties_file import BadRow, BadRows
-from pipeline.store import loading, properties
+from pipeline.store import loading, lots, properties
 from pipeline.store.loading import Loaded
 from pipeline.store.selection import Selection
 
@@ -100,10 +100,30 @@ def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Conne
     assert conn.execute(held).scalar_one() == loading.KEPT_LISTS
 
 
-def test_lots_are_added_and_change_nothing(conn: Connection) -> None:
-    queue(conn, 2)
-    lots = [Property("p0", LON + 1, LAT), Property("17", LON, LAT, "17")]
-    assert loading.add_lots(conn, COUNTY, lots) == 1
-    assert loading.add_lots(conn, COUNTY, lots) == 0
-    assert set(_states(conn)) == {"p0", "p1", "17"}
+def _piece(name: str, parcel_id: str | None, size: float = 1.0, shape: str = "") -> lots.Piece:
+    return lots.Piece(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
+
+
+def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
+    conn: Connection,
+) -> None:
+    queue(conn, 1)
+    loading.load(conn, COUNTY, [Property("lead", LON, LAT, "17")])
+    rows = [
+        _piece("p0", "p0"),
+        _piece("17", "17"),
+        _piece("18", "18", 1, "small piece"),
+        _piece("18", "18", 2, "large piece"),
+        _piece("20b", "20b", 1, "flats"),
+        _piece("20a", "20a", 1, "flats"),
+        _piece("lot@1", None, 1, "flats"),
+        _piece("lot@2", None),
+    ]
+    assert lots.stage(conn, COUNTY, rows) == lots.Lots(count=5, new=3)
+    assert lots.add(conn, COUNTY) == 3
+    assert set(_states(conn)) == {"p0", "lead", "18", "20a", "lot@2"}
+    place = text("SELECT ST_X(point) FROM lotline.property WHERE property_id = '18'")
+    assert conn.execute(place).scalar_one() == LON + 2, "the largest piece says where it is"
     assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == Loaded(0, 0, 1)
+    assert lots.stage(conn, COUNTY, rows) == lots.Lots(count=5, new=0)
+    assert lots.add(conn, COUNTY) == 0
