@@ -21,7 +21,9 @@ from pipeline.cli.options import from_file, setting
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
+from pipeline.cli.runs import runs
 from pipeline.cli.status import status
+from pipeline.cli.told import tell
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 from pipeline.settings import settings_file
@@ -38,7 +40,7 @@ def lotline(log_level: log.Level, log_format: log.Format) -> None:
     log.configure(log_level, log_format)
 
 
-for command in (batch, status, export, parcels, registry, review, db, config):
+for command in (batch, status, runs, export, parcels, registry, review, db, config):
     lotline.add_command(command)
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), usage=error)
     except (click.Abort, KeyboardInterrupt):
-        _say("stopped", logging.WARNING)
+        tell("stopped", logging.WARNING)
         sys.exit(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
         _fail(str(error))
@@ -80,14 +82,5 @@ def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
         usage.show(shown)
         click.echo(redactor.text(shown.getvalue()), err=True, nl=False)
     else:
-        _say(message, logging.ERROR)
+        tell(message, logging.ERROR)
     sys.exit(2)
-
-
-def _say(message: str, level: int) -> None:
-    """The last word: a record among records, a line for people."""
-    if log.is_json():
-        logging.getLogger("lotline").log(level, message)
-        return
-    prefix = "error: " if level == logging.ERROR else ""
-    click.echo(f"{prefix}{redactor.text(message)}", err=True)

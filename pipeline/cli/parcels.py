@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import county_option, registry_option
+from pipeline.cli.told import tell
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
@@ -71,7 +73,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
                 shown.say("its layer does not say whether it was edited: it is copied anew")
             fetched = fetch_layer(source, kept, pages.reached)
         except SourceUnavailable as error:
-            click.echo(f"error: {error}", err=True)
+            tell(str(error), logging.ERROR)
             if not isinstance(error, IncompleteAnswer):
                 _say_kept(pages)
             sys.exit(1)
@@ -99,7 +101,7 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
 
 def _say_kept(pages: Pages) -> None:
     if pages.came:
-        click.echo("What was fetched is kept: the same command goes on from there.", err=True)
+        tell("What was fetched is kept: the same command goes on from there.")
 
 
 def _place(folder: Path | None) -> str:
@@ -125,8 +127,7 @@ def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> Non
             "beyond repair): they are found by their id only."
         )
     if fetched.was_edited:
-        click.echo(
+        tell(
             "The county edited its parcels meanwhile: batches ask its server until the same "
-            "command is run again.",
-            err=True,
+            "command is run again."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 
 from pipeline import log
+from pipeline.cli.told import tell
 from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0
@@ -62,7 +62,7 @@ class Lines:
 
     def say(self, what: str) -> None:
         """A line of its own."""
-        print(redactor.text(what), file=sys.stderr, flush=True)  # noqa: T201
+        tell(what)
 
     def start(self, total: int, what: str) -> None:
         """Say what begins."""
@@ -82,19 +82,6 @@ class Lines:
 
     def stop(self) -> None:
         """Nothing is left open."""
-
-
-class Records(Lines):
-    """Lines as records of the log, for programs; they come whatever the level of the log is."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__(unit)
-        self._log = logging.getLogger("pipeline.progress")
-        self._log.setLevel(logging.INFO)
-
-    def say(self, what: str) -> None:
-        """A record of its own."""
-        self._log.info("%s", what)
 
 
 class Pages:
@@ -131,6 +118,4 @@ def _speed(count: int, seconds: float) -> str:
 
 def progress(unit: str = "properties") -> Bar | Lines:
     """What fits the place that standard error goes to."""
-    if log.is_json():
-        return Records(unit)
-    return Bar(unit) if sys.stderr.isatty() else Lines(unit)
+    return Bar(unit) if sys.stderr.isatty() and not log.is_json() else Lines(unit)

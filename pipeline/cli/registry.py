@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import registry_option
+from pipeline.cli.told import tell
 
 if TYPE_CHECKING:
     from parcels import County, Registry
@@ -41,9 +42,7 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
         padded = [f"{text:<{width}}" for text, width in zip(row, widths, strict=True)]
         click.echo("  ".join(padded).rstrip())
     if not everything and state is None:
-        click.echo(
-            f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO", err=True
-        )
+        tell(f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO")
 
 
 def _load(file: Path | None) -> Registry:
@@ -236,4 +235,4 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     for line in added.lines:
         click.echo(f"  {line}")
     there = f" --registry {shlex.quote(str(registry))}" if registry else ""
-    click.echo(f"written to {file}; now: lotline registry verify {name}{there}", err=True)
+    tell(f"written to {file}; now: lotline registry verify {name}{there}")
