@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detection.clip import LotLines
 from detection.imagery import open_imagery
@@ -63,7 +63,7 @@ class Recipe:
     shown: Shown
     build: Callable[[], Segmenter]
     when_unavailable: WhenUnavailable
-    database_url: str
+    database_url: str = field(repr=False)
 
     def open_imagery(self) -> Imagery:
         """The county's imagery. One object may be read by several threads.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Database:
     """
 
     engine: Engine
-    url: str
+    url: str = field(repr=False)
     server: EmbeddedPostgres | None
 
     @property

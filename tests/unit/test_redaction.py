@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.counties import open_county
 from pipeline.redaction import (
     Redactor,
     is_secret_name,
@@ -154,3 +156,27 @@ def test_settings_that_are_kept_lose_their_secrets() -> None:
         "limit": None,
         "again": True,
     }
+
+
+def test_what_a_countys_servers_want_is_known_as_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("GIS_PASS_WORD", "COUNTY_GIS"):
+        monkeypatch.setenv(name, f"kh7Zb0qW2x8 of {name}")
+    file = tmp_path / "registry.yaml"
+    file.write_text(
+        """
+counties:
+  kept: {url: "https://a.example/arcgis/rest/services/P/MapServer", layer: 0,
+         token: {env: COUNTY_GIS}}
+  made: {url: "https://b.example/arcgis/rest/services/P/MapServer", layer: 0,
+         token: {url: "https://b.example/arcgis/tokens/generateToken",
+                 username_env: HOME, password_env: GIS_PASS_WORD}}
+  free: {url: "https://c.example/arcgis/rest/services/P/MapServer", layer: 0}
+"""
+    )
+    redactor = Redactor()
+    monkeypatch.setattr("pipeline.counties.redactor", redactor)
+    for name in ("kept", "made", "free"):
+        open_county(name, file, tmp_path)
+    assert redactor.known == {"kh7Zb0qW2x8 of COUNTY_GIS", "kh7Zb0qW2x8 of GIS_PASS_WORD"}
