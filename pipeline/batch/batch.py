@@ -15,7 +15,7 @@ from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.recipe import Recipe, lot_lines, shown_to
 from pipeline.batch.report import BatchReport
-from pipeline.batch.views import draw_run, lawn_truth
+from pipeline.batch.views import draw_run, lawn_truth, tell_run
 from pipeline.batch.work import Work, new_owner
 from pipeline.counties import OpenCounty
 from pipeline.log import about
@@ -77,7 +77,7 @@ class Batch:
             finally:
                 self.progress.stop()
                 self._close(run_id, end, work)
-        return self._report(run, end, work, started_s)
+        return self._report(run, work, started_s)
 
     def _recipe(self, run: RunInfo) -> Recipe:
         county = self.opened.county
@@ -98,34 +98,25 @@ class Batch:
             queue.release(conn, self.owner)
             runs.finish(conn, run_id, end, work.account())
 
-    def _report(
-        self,
-        run: RunInfo,
-        end: runs.End,
-        work: Work,
-        started_s: float,
-    ) -> BatchReport:
+    def _report(self, run: RunInfo, work: Work, started_s: float) -> BatchReport:
         map_path = self._draw(run, work)
+        told, page_path = tell_run(self.database, run.id, self.order.out)
         with self.database.engine.connect() as conn:
             status = county_status(conn, self.opened.county.key)
             asked = queue.states(conn, self.opened.county.key, self.queued.selection)
         return BatchReport(
             self.opened.name,
             self.opened.synthetic,
-            run.id,
-            dict(work.processed),
+            told,
             asked,
             status,
-            tuple(work.problems),
             self.queued.bad_rows,
             self.queued.file,
             work.tally.clock,
             time.perf_counter() - started_s,
-            work.kept_reviews,
             map_path,
+            page_path,
             lawn_truth(self.database, self.opened),
-            end == "interrupted",
-            notes=tuple(work.notes),
         )
 
     def _draw(self, run: RunInfo, work: Work) -> Path | None:
@@ -143,6 +134,8 @@ class Batch:
 
     def _settings(self) -> dict[str, object]:
         return {
+            "county_name": self.opened.name,
+            "synthetic": self.opened.synthetic,
             "segmenter": self.order.segmenter,
             "labels": [label.name for label in self.labels],
             "limit": self.order.limit,

@@ -124,7 +124,6 @@ def nothing_to_do(database: Database, opened: OpenCounty, queued: Queued) -> Bat
             opened.name,
             opened.synthetic,
             None,
-            {},
             asked=queue.states(conn, opened.county.key, queued.selection),
             status=county_status(conn, opened.county.key),
             bad_rows=queued.bad_rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from detection.clip import LotLines
 from detection.imagery.protocol import Imagery
 from detection.results import WHOLE_SHARE
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
-from pipeline.batch.report import found_by
 from pipeline.counties import OpenCounty
-from pipeline.store import rows
+from pipeline.errors import PipelineError
+from pipeline.report import RunReport, gather
+from pipeline.report.caveats import found_by
+from pipeline.report.files import write_files
+from pipeline.store import rows, runs
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
+from pipeline.store.runmap import map_of
+
+log = logging.getLogger(__name__)
 
 
 def draw_run(
@@ -48,6 +55,26 @@ def draw_run(
 
 def _whole(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
     return pd.concat(list(chunks), ignore_index=True)
+
+
+def tell_run(
+    database: Database, run_id: int, folder: Path | None
+) -> tuple[RunReport, Path | None]:
+    """What a run tells, and the page that was written of it; without a folder none is.
+
+    What was measured is kept, even where nothing can be written of it.
+    """
+    with database.engine.connect() as conn:
+        run = runs.get(conn, run_id)
+        report = gather(conn, run)
+        places = None if folder is None else map_of(conn, run)
+    if folder is None:
+        return report, None
+    try:
+        return report, write_files(report, places, folder)
+    except PipelineError as error:
+        log.warning("%s", error)
+        return report, None
 
 
 def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:

@@ -20,7 +20,6 @@ from pipeline.batch.forecast import in_words
 from pipeline.batch.heartbeat import LEASE_S
 from pipeline.batch.interrupts import Interrupts
 from pipeline.batch.order import Progress
-from pipeline.batch.report import Problem
 from pipeline.batch.stages import Chunk
 from pipeline.batch.tally import Tally
 from pipeline.store import runs
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 
 # What is leased together: the more neighbours, the fewer chips are looked at for two chunks.
 CHUNK_LOTS = 1_024
-# Of what goes wrong so many examples are told; every property keeps its own reason.
-_MOST_TOLD = 1_000
 
 
 def new_owner() -> str:
@@ -46,7 +43,6 @@ class Work:
 
     Attributes:
         processed: properties, by (state, reason).
-        problems, notes: examples of what a person should know; not all of a county's.
         kept_reviews: findings that gave way to what a person had decided.
         so_far: what was counted when something was written last; it is never changed.
     """
@@ -67,8 +63,6 @@ class Work:
         self._leasing = Clock()  # of the thread that leases
         self.tally = Tally()
         self.processed: Counter[tuple[str, str]] = Counter()
-        self.problems: list[Problem] = []
-        self.notes: list[Problem] = []
         self.kept_reviews = 0
         self.so_far = Account()
 
@@ -118,7 +112,7 @@ class Work:
             self._left -= len(leased)
 
     def _count(self, settled: Settled) -> None:
-        """Count what was written, and keep what a person should know of it."""
+        """Count what was written."""
         written = settled.written
         if written is None:
             log.warning(
@@ -132,10 +126,6 @@ class Work:
         log.log(level, "%s (%s)", state, reason, extra={"property": settled.property_id})
         self.processed[state, reason] += 1
         self.kept_reviews += written.suppressed
-        if state != "done" and len(self.problems) < _MOST_TOLD:
-            self.problems.append(Problem(settled.property_id, state, reason, written.detail))
-        if settled.note and len(self.notes) < _MOST_TOLD:
-            self.notes.append(Problem(settled.property_id, state, reason, settled.note))
 
     def _remains(self) -> bool:
         return self.processed.total() < self._total

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from pipeline.batch.report import BatchReport, found_by
+from pipeline.batch.report import BatchReport
+from pipeline.cli.runtables import print_run, table_of
+from pipeline.report import words
+from pipeline.report.caveats import found_by
+from pipeline.report.data import M2_PER_SQFT
 from pipeline.store.status import CountyStatus
 
-SQFT_PER_M2 = 10.763_910_4  # international foot
 MAX_LISTED = 20
 
 
@@ -22,27 +24,22 @@ def console() -> Console:
 
 
 def print_report(report: BatchReport) -> None:
-    """What the run did, what the county has now, what went wrong, and where the map is."""
+    """What the run did, what the county has beside, and where the map and the page are."""
     out = console()
     print_bad_rows(out, report)
-    if report.run_id is None:
+    if report.run is None:
         _print_nothing_to_do(out, report)
         return
-    done = f"{_properties(report.done)} in {report.wall_s:.1f} s"
-    out.print(f"Run {report.run_id} of {report.county}: {done}.")
-    if report.interrupted:
-        out.print("Interrupted. What was written is kept; the same command goes on from there.")
+    print_run(out, report.run)
     _print_held(out, report)
-    if report.kept_reviews:
-        out.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
-    print_status(out, report.status, report.county)
-    _print_problems(out, report)
-    _print_notes(out, report)
-    _print_stages(out, report)
+    if sum(report.status.by_state.values()) > report.run.properties:
+        print_status(out, report.status, report.county)
     _print_questions(out, report)
     _print_truth(out, report)
     if report.map_path:
         out.print(f"Map: {_short(report.map_path)}")
+    if report.page_path:
+        out.print(f"Report: {_short(report.page_path)} (lotline runs show {report.run.id})")
 
 
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
@@ -68,28 +65,22 @@ def _print_held(console: Console, report: BatchReport) -> int:
 
 def print_status(console: Console, status: CountyStatus, county: str) -> None:
     """The queue by state and reason, and the measured areas, lots and buffers apart."""
-    states = Table(title=f"{county}: properties", title_justify="left")
-    for heading in ("state", "reason"):
-        states.add_column(heading)
-    states.add_column("properties", justify="right")
+    states = table_of(f"{county}: all its properties", ("state", "reason"), ("properties",))
     for (state, reason), count in sorted(status.by_state.items()):
         states.add_row(state, reason, f"{count:,}")
     console.print(states)
     if not status.areas:
         return
-    areas = Table(title="Measured, by boundary source", title_justify="left")
-    for heading in ("label", "boundary"):
-        areas.add_column(heading)
-    for heading in ("properties", "detections", "m²", "sq ft"):
-        areas.add_column(heading, justify="right")
+    numbers = ("properties", "detections", "m²", "sq ft")
+    areas = table_of("All that is measured, by boundary source", ("label", "boundary"), numbers)
     for area in status.areas:
         areas.add_row(
             area.label,
             area.source,
             f"{area.properties:,}",
             f"{area.detections:,}",
-            f"{area.area_m2:,.0f}",
-            f"{area.area_m2 * SQFT_PER_M2:,.0f}",
+            words.area(area.area_m2),
+            words.area(area.area_m2 / M2_PER_SQFT),
         )
     console.print(areas)
     for sentence in found_by(status.segmenters):
@@ -110,35 +101,9 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     _print_more(console, count)
 
 
-def _print_problems(console: Console, report: BatchReport) -> None:
-    if not report.problems:
-        return
-    console.print("Not measured:", style="yellow")
-    for problem in report.problems[:MAX_LISTED]:
-        state = f"{problem.state} ({problem.reason})"
-        console.print(Text(f"  {problem.property_id}: {state} - {problem.detail}"))
-    _print_more(console, len(report.problems))
-
-
-def _print_notes(console: Console, report: BatchReport) -> None:
-    if not report.notes:
-        return
-    console.print("To look at:", style="yellow")
-    for note in report.notes[:MAX_LISTED]:
-        console.print(Text(f"  {note.property_id}: {note.detail}"))
-    _print_more(console, len(report.notes))
-
-
 def _print_more(console: Console, count: int) -> None:
     if count > MAX_LISTED:
         console.print(f"  and {count - MAX_LISTED:,} more")
-
-
-def _print_stages(console: Console, report: BatchReport) -> None:
-    if report.clock is None:
-        return
-    stages = ", ".join(f"{name} {s:.1f} s" for name, s in report.clock.seconds.items())
-    console.print(f"Time: {stages}.")
 
 
 def _print_questions(console: Console, report: BatchReport) -> None:

@@ -32,16 +32,21 @@ def colour_of(label: str) -> str:
     return _COLOURS.get(label) or _OTHERS[sum(label.encode()) % len(_OTHERS)]
 
 
-def draw(run_map: RunMap) -> Raw:
-    """The map with its legend, and in words what of the run it shows."""
+def draw(run_map: RunMap, answered: int) -> Raw:
+    """The map with its legend, and in words what of the run it shows.
+
+    Args:
+        answered: how many properties the run answered; some may be a later run's by now.
+    """
+    said = _said(run_map, answered)
     if run_map.grid is not None:
-        return joined([*_grid_maps(run_map.grid), element("p", _said(run_map), class_="soft")])
+        return joined([*_grid_maps(run_map.grid), element("p", said, class_="soft")])
     frame = _Frame(_around(run_map))
     lots = [_lot(lot, frame) for lot in run_map.lots if not _is_point(lot)]
     things = _things(run_map.things, frame)
     points = [_point(lot, frame) for lot in run_map.lots if _is_point(lot)]
-    picture = _svg(frame.width, frame.height, [*lots, *things, *points], _said(run_map))
-    return joined([picture, _legend(run_map), element("p", _said(run_map), class_="soft")])
+    picture = _svg(frame.width, frame.height, [*lots, *things, *points], said)
+    return joined([picture, _legend(run_map), element("p", said, class_="soft")])
 
 
 class _Frame:
@@ -193,9 +198,12 @@ def _svg(width: float, height: float, parts: Sequence[Raw], title: str) -> Raw:
     return Raw(f'<svg {box} {rule} role="img" aria-label="{made(title)}">{joined(parts)}</svg>')
 
 
-def _said(run_map: RunMap) -> str:
-    parts = [f"{run_map.shown:,} of the {run_map.properties:,} properties are shown."]
+def _said(run_map: RunMap, answered: int) -> str:
+    parts = [f"{run_map.shown:,} of {answered:,} properties are shown."]
+    later = answered - run_map.properties
     nowhere, far = run_map.properties - run_map.placed, run_map.placed - run_map.shown
+    if later > 0:
+        parts.append(f"{later:,} were worked on again by a later run.")
     if nowhere:
         parts.append(f"Of {nowhere:,} it is not known where they are.")
     if far:

@@ -22,6 +22,9 @@ from pipeline.store import runs
 from pipeline.store.runresults import Area
 from pipeline.store.runs import Run
 
+# As a property goes through them; what is not named here comes last.
+_TURNS = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
+
 
 def gather(conn: Connection, run: Run) -> RunReport:
     """What a run tells: as it was when it ended, or as it stands while it has not."""
@@ -53,7 +56,9 @@ def gather(conn: Connection, run: Run) -> RunReport:
         ),
         sources=results.sources,
         areas=tuple(_area(area) for area in results.areas),
-        stages=tuple(_stage(name, spread) for name, spread in account.stages.items()),
+        stages=tuple(
+            _stage(name, account.stages[name]) for name in sorted(account.stages, key=_in_turn)
+        ),
         requests=tuple(
             HostRequests(host=host, requests=count)
             for host, count in sorted(account.requests.items(), key=lambda each: -each[1])
@@ -78,6 +83,10 @@ def _area(area: Area) -> LabelArea:
         area_m2=area.area_m2,
         area_sqft=area.area_m2 / M2_PER_SQFT,
     )
+
+
+def _in_turn(name: str) -> tuple[int, str]:
+    return (_TURNS.index(name) if name in _TURNS else len(_TURNS), name)
 
 
 def _stage(name: str, spread: Spread) -> Stage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -38,7 +37,7 @@ def page(report: RunReport, run_map: RunMap | None) -> str:
     sections: Sequence[tuple[str, Callable[[RunReport], Raw]]] = (
         ("Properties of this run", _counts),
         ("Measured areas", _areas),
-        ("Where they lie", lambda _: Raw() if run_map is None else draw(run_map)),
+        ("Where they lie", lambda _: _places(report, run_map)),
         ("To look at", _examples),
         ("How long each stage took", _stages),
         ("Requests and faults", _requests),
@@ -156,6 +155,14 @@ def _area_table(areas: Sequence[LabelArea]) -> Raw:
     return table(columns, rows)
 
 
+def _places(report: RunReport, run_map: RunMap | None) -> Raw:
+    if run_map is not None:
+        return draw(run_map, report.properties)
+    if not report.properties:
+        return Raw()
+    return element("p", "It is not known where they are, or a later run worked on them again.")
+
+
 def _examples(report: RunReport) -> Raw:
     if not report.examples:
         return Raw()
@@ -215,16 +222,6 @@ def _requests(report: RunReport) -> Raw:
 
 def _settings(report: RunReport) -> Raw:
     kept: dict[str, Any] = {**report.settings, "weights (SHA-256)": report.weights_sha256 or "-"}
-    rows = [(name.replace("_", " "), _shown(value)) for name, value in kept.items()]
+    rows = [(name.replace("_", " "), words.setting(value)) for name, value in kept.items()]
     listed = table((Column("setting"), Column("value", "text")), rows)
     return element("details", joined([element("summary", "What it was asked to do"), listed]))
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

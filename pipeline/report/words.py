@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
 ENDS = {
     "running": "It is still running: these numbers are of this moment.",
-    "interrupted": "A person stopped it. What was written is kept; the same command goes on.",
-    "failed": "An error stopped it. What was written is kept; the same command goes on.",
+    "interrupted": "Interrupted. What was written is kept; the same command goes on from there.",
+    "failed": "An error stopped it. What was written is kept; the same command goes on from there.",
     "killed": "It was killed without a last word. What was written is kept, and counted here; "
-    "the same command goes on. Times and requests are as of its last sign of life.",
+    "the same command goes on from there. Times and requests are as of its last sign of life.",
 }
 
 
@@ -52,3 +53,14 @@ def area(m2: float) -> str:
 def properties(count: int) -> str:
     """So many."""
     return "1 property" if count == 1 else f"{count:,} properties"
+
+
+def setting(value: object) -> str:
+    """A setting's value in a line."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,133 @@
+"""`lotline runs`: what each batch did, and two of them side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.store.runs import Run
+
+_LATEST = "latest"
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
+
+@click.group()
+def runs() -> None:
+    """What each batch did; every one is kept with its settings, counts, faults and times."""
+
+
+@runs.command("list")
+@click.option("--county", help="Of this county alone.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+)
+@as_json_option
+def list_(county: str | None, limit: int, as_json: bool) -> None:
+    """List the runs, the newest first."""
+    from pipeline.cli.runtables import print_runs
+    from pipeline.cli.summary import console
+    from pipeline.report import gather
+    from pipeline.store.runs import newest
+
+    with _connection() as conn:
+        kept = [gather(conn, run) for run in newest(conn, county, limit)]
+    if as_json:
+        click.echo(json.dumps([_in_short(run.model_dump(mode="json")) for run in kept], indent=2))
+    elif kept:
+        print_runs(console(), kept)
+    else:
+        click.echo(f"No batch of {county} was run yet." if county else "No batch was run yet.")
+
+
+@runs.command()
+@click.argument("run_id", metavar="[ID|latest]", default=_LATEST)
+@as_json_option
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write its page into this file.",
+)  # fmt: skip
+def show(run_id: str, as_json: bool, page: Path | None) -> None:
+    """Show what a run did: of a killed one, or one that is running, what it did so far."""
+    from pipeline.cli.runtables import print_run
+    from pipeline.cli.summary import console
+    from pipeline.report import gather
+    from pipeline.report.files import as_json as json_of
+    from pipeline.report.files import write_page
+    from pipeline.store.runmap import map_of
+
+    with _connection() as conn:
+        run = _find(conn, run_id)
+        report = gather(conn, run)
+        places = None if page is None else map_of(conn, run)
+    if page is not None:
+        write_page(report, places, page)
+    if as_json:
+        click.echo(json_of(report), nl=False)
+    elif page is not None:
+        click.echo(str(page))
+    else:
+        print_run(console(), report)
+
+
+@runs.command()
+@click.argument("a")
+@click.argument("b")
+@as_json_option
+def compare(a: str, b: str, as_json: bool) -> None:
+    """Put two runs side by side; areas on the properties that both measured."""
+    from pipeline.cli.runtables import print_comparison
+    from pipeline.cli.summary import console
+    from pipeline.report.comparison import compare as compare_runs
+
+    with _connection() as conn:
+        told = compare_runs(conn, _find(conn, a), _find(conn, b))
+    if as_json:
+        click.echo(told.model_dump_json(indent=2))
+    else:
+        print_comparison(console(), told)
+
+
+@contextmanager
+def _connection() -> Iterator[Connection]:
+    """The database, seen as it is at one moment: a batch may be writing."""
+    from pipeline.settings import load_settings
+    from pipeline.store.database import open_database
+
+    settings = load_settings()
+    with (
+        open_database(settings.database_url, settings.home) as database,
+        database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
+    ):
+        yield conn
+
+
+def _find(conn: Connection, run_id: str) -> Run:
+    from pipeline.errors import StoreError
+    from pipeline.store.runs import get, newest
+
+    if run_id == _LATEST:
+        for run in newest(conn):
+            return run
+        raise StoreError("no batch was run yet: `lotline batch` runs one")
+    # Beyond what a run's number can be there is none, and the database would not understand it.
+    if not run_id.isdecimal() or len(run_id) > 18:
+        raise click.UsageError(f"{run_id!r} is no run: give its number, or {_LATEST}")
+    return get(conn, int(run_id))
+
+
+def _in_short(run: dict[str, object]) -> dict[str, object]:
+    """What a list says of a run."""
+    names = (
+        "id", "county", "county_name", "synthetic", "state", "started_at", "finished_at", "took_s",
+        "segmenter", "properties", "properties_per_s", "counts",
+    )  # fmt: skip
+    return {name: run[name] for name in names}

@@ -1,0 +1,79 @@
+"""Two runs on the same properties: what each of them measured there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from pipeline.store.runs import Run
+
+# A run's measurements are kept when a later one takes their place; but a measurement that says the
+# same as before stays the earlier run's, and there the later one is known by the property alone.
+_COMMON = """
+WITH measured AS (
+    SELECT run_fk, property_fk FROM lotline.measurement WHERE run_fk IN (:a, :b)
+    UNION
+    SELECT run_fk, id FROM lotline.property
+    WHERE county = :county AND run_fk IN (:a, :b) AND state = 'done'
+), common AS (
+    SELECT property_fk FROM measured GROUP BY property_fk HAVING count(DISTINCT run_fk) = 2
+)"""
+
+_COUNT = text(f"{_COMMON} SELECT count(*) FROM common")  # noqa: S608
+
+# As it stood when each run ended. The same labels for both: of another, one of them knows nothing.
+_AREAS = text(f"""
+{_COMMON}, ends (side, at) AS (
+    VALUES ('a', coalesce(CAST(:a_end AS timestamptz), now())),
+           ('b', coalesce(CAST(:b_end AS timestamptz), now()))
+), stood AS (
+    SELECT DISTINCT ON (ends.side, m.property_fk, m.label)
+        ends.side, m.property_fk, m.label, m.source, m.area_m2
+    FROM common JOIN lotline.measurement m USING (property_fk) JOIN ends ON m.created_at <= ends.at
+    WHERE m.label = ANY(CAST(:labels AS text[]))
+    ORDER BY ends.side, m.property_fk, m.label, m.id DESC
+)
+SELECT label, source,
+    count(*) FILTER (WHERE side = 'a') AS a_properties,
+    count(*) FILTER (WHERE side = 'b') AS b_properties,
+    -- In one order: the same to the last bit where they measured the same.
+    coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'a'), 0) AS a_m2,
+    coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'b'), 0) AS b_m2
+FROM stood GROUP BY label, source ORDER BY label, source DESC
+""")  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class AreaPair:
+    """What two runs measured of a label on the same properties, by their boundary's source."""
+
+    label: str
+    source: str
+    a_properties: int
+    b_properties: int
+    a_m2: float
+    b_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunPair:
+    """What two runs measured on the properties that both did.
+
+    Attributes:
+        properties: that both measured, as far as it can be told: what one found just as an
+            earlier run had is known for the property's last run only.
+        areas: of the labels that both were asked for.
+    """
+
+    properties: int
+    areas: tuple[AreaPair, ...]
+
+
+def pair(conn: Connection, a: Run, b: Run) -> RunPair:
+    """What two runs of a county measured on the same properties."""
+    labels = [name for name in a.settings.get("labels", ()) if name in b.settings.get("labels", ())]
+    both = {"a": a.id, "b": b.id, "county": a.county}
+    count = conn.execute(_COUNT, both).scalar_one()
+    ends = {"a_end": a.finished_at, "b_end": b.finished_at, "labels": labels}
+    return RunPair(count, tuple(AreaPair(*row) for row in conn.execute(_AREAS, {**both, **ends})))
