@@ -1,31 +1,25 @@
-"""Writing what was found: one lot at a time, and in chunks, by one writer or by two."""
+"""Writing what was found: a lot at a time or in chunks, by one writer or two, and in other ways."""
 
 from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
 from sqlalchemy import Engine, text
 
-from benchmarks import synthetic_lots
+from benchmarks import synthetic_lots, ways
 from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
-from pipeline.store import loading, properties, runs, writer
-from pipeline.store.database import Database, open_database
-from pipeline.store.leasing import Sweep
+from benchmarks.scratch import OWNER, lease, scratch_county, server_s
+from pipeline.store import writer
 from pipeline.store.outcomes import Answered, RunInfo
 
 LOTS = 6_000
 ONE_BY_ONE = 300
 RUNS = 3
-OWNER = "benchmark"
 
 Write = Callable[[Engine, RunInfo, Sequence[Answered]], None]
 
@@ -55,6 +49,7 @@ def run() -> None:
             ],
         )
     )
+    save(ways.measured())
 
 
 Figures = tuple[float, float, float]
@@ -68,59 +63,25 @@ def _median(count: int, write: Write, twice: bool = False) -> Figures:
 
 
 def _figures(count: int, write: Write, twice: bool) -> Figures:
-    with _county(count) as (database, leased):
+    with scratch_county(count) as (database, leased):
         answered = [
             Answered(fk, *lot)
             for fk, lot in zip(leased, synthetic_lots.results(0, count), strict=True)
         ]
-        info = _lease(database.engine, count)
+        info = lease(database.engine, count)
         if twice:
             write(database.engine, info, answered)
             with database.engine.begin() as conn:
                 conn.execute(text("UPDATE lotline.run SET state = 'finished'"))
-            info = _lease(database.engine, count)
-        server, started, ours = _server_s(database), time.perf_counter(), time.process_time()
+            info = lease(database.engine, count)
+        server, started, ours = server_s(database), time.perf_counter(), time.process_time()
         write(database.engine, info, answered)
         seconds = time.perf_counter() - started
-        ours, theirs = time.process_time() - ours, _server_s(database) - server
+        ours, theirs = time.process_time() - ours, server_s(database) - server
         with database.engine.connect() as conn:
             left = text("SELECT count(*) FROM lotline.property WHERE state <> 'done'")
             assert conn.execute(left).scalar_one() == 0
     return count / seconds, ours / count * 1e3, theirs / count * 1e3
-
-
-@contextmanager
-def _county(count: int) -> Iterator[tuple[Database, list[int]]]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with open_database(None, folder) as database:
-            with database.engine.begin() as conn:
-                loading.load(conn, "synthetic", synthetic_lots.properties(count))
-                by_name = text("SELECT id FROM lotline.property ORDER BY property_id")
-                ids = list(conn.execute(by_name).scalars())
-            yield database, ids
-            database.engine.dispose()
-            if database.server is not None:
-                database.server.stop()
-
-
-def _lease(engine: Engine, count: int) -> RunInfo:
-    with engine.begin() as conn:
-        run_id = runs.start(conn, "synthetic", {}, "synthetic", None)
-        properties.reset(conn, "synthetic")
-        Sweep("synthetic", OWNER, run_id, 3600).take(conn, count)
-    return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
-
-
-def _server_s(database: Database) -> float:
-    """Seconds of CPU of the server's processes that live, and of those that ended."""
-    with database.engine.connect() as conn:
-        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
-    postmaster = psutil.Process(pid).parent()
-    assert postmaster is not None
-    times = [process.cpu_times() for process in [postmaster, *postmaster.children()]]
-    return sum(t.user + t.system for t in times) + times[0].children_user
 
 
 def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None:

@@ -1,0 +1,56 @@
+"""A synthetic county in an embedded database of its own, to be written to and thrown away."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine, text
+
+from benchmarks import synthetic_lots
+from pipeline.store import loading, properties, runs
+from pipeline.store.database import Database, open_database
+from pipeline.store.leasing import Sweep
+from pipeline.store.outcomes import RunInfo
+
+OWNER = "benchmark"
+
+
+@contextmanager
+def scratch_county(count: int) -> Iterator[tuple[Database, list[int]]]:
+    """So many properties that wait, and their keys in order; the server stops at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with open_database(None, folder) as database:
+            with database.engine.begin() as conn:
+                loading.load(conn, "synthetic", synthetic_lots.properties(count))
+                by_name = text("SELECT id FROM lotline.property ORDER BY property_id")
+                ids = list(conn.execute(by_name).scalars())
+            yield database, ids
+            database.engine.dispose()
+            if database.server is not None:
+                database.server.stop()
+
+
+def lease(engine: Engine, count: int) -> RunInfo:
+    """A run that has leased all of them."""
+    with engine.begin() as conn:
+        run_id = runs.start(conn, "synthetic", {}, "synthetic", None)
+        properties.reset(conn, "synthetic")
+        Sweep("synthetic", OWNER, run_id, 3600).take(conn, count)
+    return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
+
+
+def server_s(database: Database) -> float:
+    """Seconds of CPU of the server's processes that live, and of those that ended."""
+    with database.engine.connect() as conn:
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    postmaster = psutil.Process(pid).parent()
+    assert postmaster is not None
+    times = [process.cpu_times() for process in [postmaster, *postmaster.children()]]
+    ended = times[0].children_user + times[0].children_system
+    return sum(t.user + t.system for t in times) + ended

@@ -1,0 +1,273 @@
+"""Ways of writing detections into PostGIS: binary COPY, SQLAlchemy's core, GeoPandas and the ORM.
+
+All write the same rows into the same table, `lotline.detection` with its constraints, foreign keys,
+indexes and triggers, in one transaction for so many lots. Each begins with geometries of shapely,
+and is given the fastest form of it that we know for many rows.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import geopandas
+import shapely
+from shapely import MultiPolygon
+from sqlalchemy import Connection, Engine, create_engine, insert, text
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from benchmarks import synthetic_lots
+from benchmarks.results import Result
+from benchmarks.scratch import OWNER, lease, scratch_county, server_s
+from pipeline.store import tables, writer
+from pipeline.store.findings import findings_of
+from pipeline.store.outcomes import Answered, RunInfo
+from pipeline.store.staging import Stage
+
+LOTS = 6_000
+LOTS_A_TRANSACTION = 500
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A detection, as it is written."""
+
+    property_fk: int
+    boundary_fk: int
+    run_fk: int
+    chip_sha256: str
+    label: str
+    prompt: str
+    segmenter: str
+    score: float
+    relation: str
+    geom: MultiPolygon
+    area_m2: float
+    clipped_area_m2: float
+    whole_area_m2: float
+    fingerprint: str
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+_STAGE = Stage(
+    "staged_detection",
+    dict(
+        zip(
+            COLUMNS,
+            ("bigint", "bigint", "bigint", "text", "text", "text", "text", "float8", "text",
+             "geometry(MultiPolygon, 4326)", "float8", "float8", "float8", "text"),
+            strict=True,
+        )
+    ),
+    key="property_fk, fingerprint",
+)  # fmt: skip
+_NAMES = ", ".join(COLUMNS)
+_MERGE = text(f"INSERT INTO lotline.detection ({_NAMES}) SELECT {_NAMES} FROM {_STAGE.name}")
+
+
+class _Base(DeclarativeBase):
+    """Its classes are mapped to tables that are there."""
+
+
+class _Detection(_Base):
+    __table__ = tables.detection
+
+
+def copy(conn: Connection, rows: Sequence[Row]) -> None:
+    """Binary COPY into a temporary table, then one INSERT, as `pipeline.store` does."""
+    outlines = shapely.to_wkb([row.geom for row in rows])
+    place = COLUMNS.index("geom")
+    values = [[getattr(row, name) for name in COLUMNS] for row in rows]
+    for value, outline in zip(values, outlines, strict=True):
+        value[place] = outline
+    _STAGE.fill(conn, values)
+    conn.execute(_MERGE)
+
+
+def core(conn: Connection, rows: Sequence[Row]) -> None:
+    """One INSERT, executed for many rows: psycopg sends them in a pipeline."""
+    conn.execute(insert(tables.detection), _dicts(rows))
+
+
+def core_values(conn: Connection, rows: Sequence[Row]) -> None:
+    """The same, and ids are asked for: then SQLAlchemy puts many rows into a statement."""
+    conn.execute(insert(tables.detection).returning(tables.detection.c.id), _dicts(rows)).all()
+
+
+def to_postgis(conn: Connection, rows: Sequence[Row]) -> None:
+    """`GeoDataFrame.to_postgis`, which copies CSV straight into the table."""
+    values = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    frame = geopandas.GeoDataFrame(values, geometry="geom", crs="EPSG:4326")
+    frame.to_postgis("detection", conn, schema="lotline", if_exists="append")
+
+
+def orm(conn: Connection, rows: Sequence[Row]) -> None:
+    """Objects of a mapped class, added to a session together."""
+    with Session(conn) as session:
+        session.add_all([_Detection(**values) for values in _dicts(rows)])
+        session.flush()
+
+
+def _dicts(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """With geometry as hexadecimal EWKB, which GeoAlchemy2 hands on as it is."""
+    shapes = shapely.set_srid([row.geom for row in rows], 4326)
+    outlines = shapely.to_wkb(shapes, hex=True, include_srid=True)
+    return [
+        {name: outline if name == "geom" else getattr(row, name) for name in COLUMNS}
+        for row, outline in zip(rows, outlines, strict=True)
+    ]
+
+
+Way = Callable[[Connection, Sequence[Row]], None]
+WAYS: dict[str, Way] = {
+    "binary COPY into a staging table, one INSERT": copy,
+    "GeoPandas `to_postgis` (COPY of CSV)": to_postgis,
+    "SQLAlchemy core, many rows a statement": core_values,
+    "SQLAlchemy core, executemany": core,
+    "SQLAlchemy ORM, `add_all`": orm,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What it cost to write all rows in one way.
+
+    Attributes:
+        ours_s, theirs_s: seconds of CPU, in this process and in the server's.
+        peak_mb: of memory, beyond what the process had before.
+    """
+
+    seconds: float
+    ours_s: float
+    theirs_s: float
+    peak_mb: float
+
+
+def measured(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
+    """Write the same rows in each of the ways, so many times in turn."""
+    found: dict[str, list[Figures]] = {name: [] for name in WAYS}
+    with scratch_county(lots) as (database, ids):
+        run = lease(database.engine, lots)
+        # Boundaries, chips and the run are there then; detections go again before each round.
+        for start in range(0, lots, LOTS_A_TRANSACTION):
+            chunk = _answered(ids[start : start + LOTS_A_TRANSACTION], start)
+            writer.write(database.engine, run, chunk, OWNER)
+        for _ in range(rounds):
+            for name in WAYS:
+                _clear(database.engine)
+                server = server_s(database)
+                seconds, ours_s, peak_mb = _in_a_process(name, database.url, run, ids)
+                theirs_s = server_s(database) - server
+                found[name].append(Figures(seconds, ours_s, theirs_s, peak_mb))
+                _check(database.engine, len(ids) * len(synthetic_lots.THINGS))
+    slowest = statistics.median(each.seconds for each in found["SQLAlchemy ORM, `add_all`"])
+    count = lots * len(synthetic_lots.THINGS)
+    return Result(
+        name="writing_ways",
+        order=36,
+        title="Ways of writing detections into PostGIS",
+        command="python -m benchmarks writing",
+        columns=["how", "detections a second", "times the ORM", "CPU ms a thousand, Python",
+                 "and PostgreSQL", "memory, MB"],
+        rows=[_row(name, each, count, slowest) for name, each in found.items()],
+        notes=[
+            f"The same {count:,} detections of {synthetic_lots.CORNERS} corners, from shapely's "
+            f"geometries into `lotline.detection` with its checks, foreign keys, indexes and "
+            f"triggers, {LOTS_A_TRANSACTION} lots a transaction; a process for each, the median of "
+            f"{rounds} rounds. PostgreSQL does the same for all: it looks at each row, "
+            "whatever brought it. Memory is the most that was added while writing."
+        ],
+    )  # fmt: skip
+
+
+def _row(how: str, found: Sequence[Figures], count: int, slowest_s: float) -> list[str]:
+    seconds, ours_s, theirs_s, peak_mb = (
+        statistics.median(getattr(each, field.name) for each in found) for field in fields(Figures)
+    )
+    ms = 1e6 / count  # a thousand detections, from seconds for all
+    return [
+        how, f"{count / seconds:,.0f}", f"{slowest_s / seconds:.1f}",
+        f"{ours_s * ms:.0f}", f"{theirs_s * ms:.0f}", f"{peak_mb:.0f}",
+    ]  # fmt: skip
+
+
+def _answered(ids: Sequence[int], first: int) -> list[Answered]:
+    lots = zip(ids, synthetic_lots.results(first, len(ids)), strict=True)
+    return [Answered(fk, boundary, result) for fk, (boundary, result) in lots]
+
+
+def _clear(engine: Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        # A trigger refuses it everywhere else.
+        conn.execute(text("SET session_replication_role = replica"))
+        conn.execute(text("TRUNCATE lotline.detection CASCADE"))
+        conn.execute(text("RESET session_replication_role"))
+        conn.execute(text("CHECKPOINT"))
+
+
+def _check(engine: Engine, count: int) -> None:
+    with engine.connect() as conn:
+        there = text("SELECT count(*), count(DISTINCT fingerprint) FROM lotline.detection "
+                     "WHERE ST_SRID(geom) = 4326 AND state = 'proposed'")  # fmt: skip
+        assert conn.execute(there).one() == (count, count)
+
+
+def _in_a_process(
+    name: str, url: str, run: RunInfo, ids: Sequence[int]
+) -> tuple[float, float, float]:
+    """What one way costs a process of its own: seconds, seconds of CPU, MB of memory."""
+    apart = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, apart) as process:
+        return process.submit(_write_all, name, url, run, ids).result()
+
+
+def _write_all(name: str, url: str, run: RunInfo, ids: Sequence[int]) -> tuple[float, float, float]:
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
+    write = WAYS[name]
+    with engine.connect() as conn:
+        found = text("SELECT property_fk, id FROM lotline.boundary")
+        boundary_of = {row.property_fk: row.id for row in conn.execute(found)}
+    chunks = [
+        _rows(run, _answered(ids[start : start + LOTS_A_TRANSACTION], start), boundary_of)
+        for start in range(0, len(ids), LOTS_A_TRANSACTION)
+    ]
+    before_mb = _memory_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    started_s, ours_s = time.perf_counter(), time.process_time()
+    for chunk in chunks:
+        with engine.begin() as conn:
+            write(conn, chunk)
+    seconds, ours_s = time.perf_counter() - started_s, time.process_time() - ours_s
+    engine.dispose()
+    return seconds, ours_s, _memory_mb("VmHWM") - before_mb
+
+
+def _rows(run: RunInfo, lots: Sequence[Answered], boundary_of: dict[int, int]) -> list[Row]:
+    chip_of = {lot.property_fk: lot.result.chip for lot in lots}
+    rows = []
+    for each in findings_of(run, lots):
+        found, chip = each.detection, chip_of[each.property_fk]
+        assert chip is not None
+        rows.append(
+            Row(
+                each.property_fk, boundary_of[each.property_fk], run.id, chip.sha256, found.label,
+                found.prompt, run.segmenter, found.score, found.relation, found.geometry,
+                found.area_m2, found.clipped_area_m2, found.whole_area_m2, each.fingerprint,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _memory_mb(what: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kib = re.search(rf"{what}:\s+(\d+) kB", status)
+    assert kib is not None
+    return int(kib[1]) * 1024 / 1e6
