@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from pipeline.errors import PropertiesFileError
 COLUMNS = ("property_id", "longitude", "latitude", "parcel_id", "address")
 
 # Raised when the same file is read otherwise: what was kept of it before is then read anew.
-_FORM = 1
+_FORM = 2
+
+_KEPT_FROM_RUNNING = re.compile(r"^'(?='*[=+\-@])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ def _property(header: list[str], row: list[str]) -> Property:
     # Ids may hold runs of spaces that mean something; only the outermost are the CSV's.
     if any("\0" in cell for cell in row):
         raise _RowError("holds a NUL byte, which is no text: save the CSV anew")
-    cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
+    cells = {name: _typed(cell.strip()) for name, cell in zip(header, row, strict=True)}
     return Property(
         property_id=cells["property_id"],
         longitude=_degrees(cells, "longitude"),
@@ -237,6 +240,11 @@ def _property(header: list[str], row: list[str]) -> Property:
         parcel_id=cells.get("parcel_id") or None,
         address=cells.get("address") or None,
     )
+
+
+def _typed(cell: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from running it, as our exports write it."""
+    return _KEPT_FROM_RUNNING.sub("", cell)
 
 
 def _degrees(cells: dict[str, str], column: str) -> float | None:

@@ -38,4 +38,7 @@ def write(
 
 
 def _note(outcome: Outcome) -> str:
-    return outcome.boundary.note if isinstance(outcome, Answered) else ""
+    # What is said of one without imagery has its boundary's note already.
+    if isinstance(outcome, Answered) and outcome.is_imaged:
+        return outcome.boundary.note
+    return ""

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 from pipeline.export.columns import Column, Table
 from pipeline.store.rows import Columns
 
-# What spreadsheets take for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What spreadsheets take for the beginning of a formula; and what has such an apostrophe already,
+# so that whoever takes one away has the text again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -36,6 +37,6 @@ def harmless(text: str | None) -> str | None:
 
     Numbers that are written as text are left alone: "-90.05" is no formula.
     """
-    if text and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+    if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text

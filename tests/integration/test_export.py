@@ -203,6 +203,26 @@ def test_errors_have_their_reason_and_can_be_given_to_the_next_batch(
     assert {prop.address for prop in again.properties} == {r["address"] for r in found.values()}
 
 
+def test_odd_ids_come_back_from_the_errors_file_as_they_were(
+    filled: Database, tmp_path: Path
+) -> None:
+    odd = ["=A1", "-12-B", "'=A1", "''@home", "+1 901 555", "'plain", "-90.05", 'a "b", c']
+    with filled.engine.begin() as conn:
+        for number, name in enumerate(odd):
+            conn.execute(
+                text("UPDATE lotline.property SET property_id = :name, address = :name, "
+                     "parcel_id = :name, state = 'failed' WHERE property_id = :old"),
+                {"name": name, "old": f"lot-{number + 1}"},
+            )  # fmt: skip
+    export_county(filled.engine, COUNTY, tmp_path, "csv")
+    again = read_properties(tmp_path / "errors.csv")
+    assert not again.bad_rows
+    for column in ("property_id", "address", "parcel_id"):
+        assert {getattr(prop, column) for prop in again.properties} >= set(odd)
+    first = (tmp_path / "errors.csv").read_text().splitlines()
+    assert not [line for line in first if line[0] in "=+@" or line.startswith("-12")]
+
+
 def test_an_export_is_of_one_moment_though_a_batch_writes(filled: Database, tmp_path: Path) -> None:
     changed = []
 
