@@ -50,7 +50,7 @@ class RayEngine:
             max_restarts=-1,
             max_task_retries=_TRIES_TO_SURVEY,
             max_concurrency=1 + _READS_AT_ONCE if is_server else 1,
-        ).remote(self._there, _is_restarted)
+        ).remote(recipe, _is_restarted)
         self._read_files: Any = ray.remote(read_files).options(max_retries=0)
         read = self._read_of_server if is_server else self._read_of_files
         self._looking = Looking(self._there, pool, read, recipe.shown.chips_at_once)

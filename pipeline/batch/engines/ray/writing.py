@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # Two transactions at a time: one waits for the disk while the other one's rows come.
 _MOST_AT_ONCE = 2
 # Lots that are measured and not yet written; beyond them nothing more is looked at.
-_MOST_UNWRITTEN = 4 * MOST_LOTS
+_MOST_UNWRITTEN = 2 * MOST_LOTS
 _MOST_TRIES = 4
 
 
