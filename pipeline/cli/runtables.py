@@ -38,22 +38,22 @@ def print_run(console: Console, report: RunReport) -> None:
 
 def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
     """A line for each run."""
-    numbers = ("took", "properties", "a second", "failed")
-    table = table_of("", ("run", "county", "started (UTC)", "state"), numbers)
-    table.box = box.SIMPLE_HEAD
-    table.padding = (0, 1, 0, 0)
-    table.add_column("segmenter", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
+    for heading in ("run", "county", "started (UTC)", "state", "segmenter"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("county", "segmenter"))
+    for heading in ("took", "lots", "lots/s", "failed"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
         table.add_row(
             str(report.id),
             report.county,
             f"{report.started_at.astimezone(UTC):%Y-%m-%d %H:%M}",
             report.state,
+            report.segmenter,
             words.duration(report.took_s),
             f"{report.properties:,}",
             words.rate(report.properties_per_s),
             f"{report.properties_in('failed', 'deferred'):,}",
-            report.segmenter,
         )
     console.print(table)
 

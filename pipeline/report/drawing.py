@@ -110,11 +110,17 @@ def _things(things: Sequence[Thing], frame: _Frame) -> list[Raw]:
             "path",
             label,
             class_="thing",
-            style=f"fill:{colour_of(label)}",
+            style=_style(label),
             d=_path(frame.drawn(covered[label])),
         )
         for label in widest
     ]
+
+
+def _style(label: str) -> str:
+    """Vegetation holds lawns and trees: it goes round them."""
+    colour = colour_of(label)
+    return f"fill:none;stroke:{colour}" if label == "vegetation" else f"fill:{colour}"
 
 
 def _path(geometry: BaseGeometry) -> str:
@@ -135,7 +141,12 @@ def _legend(run_map: RunMap) -> Raw:
     if any(_is_point(lot) for lot in run_map.lots):
         entries.append(("cross", "", "no boundary"))
     labels = sorted({thing.label for thing in run_map.things})
-    return legend([*entries, *(("", colour_of(label), label) for label in labels)])
+    return legend(
+        [
+            *entries,
+            *(("round" if each == "vegetation" else "", colour_of(each), each) for each in labels),
+        ]
+    )
 
 
 def _grid_maps(grid: Grid) -> list[Raw]:

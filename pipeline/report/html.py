@@ -37,8 +37,10 @@ def joined(parts: Iterable[str]) -> Raw:
 
 
 def element(name: str, content: str = "", **attributes: str) -> Raw:
-    """An element; `class_` is the attribute class."""
-    said = "".join(f' {key.rstrip("_")}="{made(value)}"' for key, value in attributes.items())
+    """An element; `class_` is the attribute class, and an empty attribute is left out."""
+    said = "".join(
+        f' {key.rstrip("_")}="{made(value)}"' for key, value in attributes.items() if value
+    )
     return Raw(f"<{name}{said}>{made(content)}</{name}>")
 
 
@@ -78,4 +80,4 @@ def legend(entries: Iterable[tuple[str, str, str]]) -> Raw:
 
 
 def _fill(colour: str) -> str:
-    return f"background:{colour}" if colour else ""
+    return f"background:{colour};border-color:{colour}" if colour else ""

@@ -183,7 +183,7 @@ def _stages(report: RunReport) -> Raw:
     if not report.stages:
         return Raw()
     columns = (
-        Column("stage"), Column("a call is", "text"), number("calls"), number("in all"),
+        Column("stage"), Column("a call is", "aside"), number("calls"), number("in all"),
         number("median"), number("9 in 10"), number("99 in 100"), number("longest"),
     )  # fmt: skip
     rows = [

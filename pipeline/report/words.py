@@ -24,6 +24,8 @@ def duration(seconds: float) -> str:
         return f"{seconds * 1e3:.0f} ms"
     if seconds < 99.5:
         return f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 100:
         return f"{minutes} min"

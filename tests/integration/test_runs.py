@@ -1,0 +1,275 @@
+"""Runs as they are kept: what each did, how it ended, and two of them on the same properties."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from bigcounty import fill
+from lots import COUNTY, begin, finding, finish, found, hold, lot, queue, square, write_lot
+from sqlalchemy import Connection, text
+
+from detection.clock import Spread
+from detection.results import LotResult
+from parcels.measure import area_m2
+from pipeline.report import gather
+from pipeline.report.comparison import compare
+from pipeline.report.page import page
+from pipeline.store import runs
+from pipeline.store.accounts import Account
+from pipeline.store.database import Database
+from pipeline.store.outcomes import RunInfo
+from pipeline.store.runmap import MOST_LOTS, map_of
+from pipeline.store.runresults import Example, StateCount
+
+LAWN = square(1, 1, 6, 4)
+LARGER = square(1, 1, 6, 5)
+TREE = square(1, 6, 3, 3)
+
+
+def _spread(*seconds: float) -> Spread:
+    spread = Spread()
+    for each in seconds:
+        spread.count(each)
+    return spread
+
+
+ACCOUNT = Account(
+    {"segment": _spread(0.1, 0.2, 0.3)}, {"gis.example.gov:443": 7}, 5, {"worker lost": 1}, 2
+)
+
+
+def _take(conn: Connection, run: RunInfo, *property_fks: int) -> None:
+    """As a lease does, beside the state that `write_lot` makes."""
+    hold(conn, property_fks)
+    query = text("UPDATE lotline.property SET run_fk = :run WHERE id = ANY(:ids)")
+    conn.execute(query, {"run": run.id, "ids": list(property_fks)})
+
+
+def _pretend_later(conn: Connection) -> None:
+    """What was written so far was written an hour ago: a test is all of one transaction."""
+    for table, column in (("measurement", "created_at"), ("run", "finished_at")):
+        conn.execute(text(f"UPDATE lotline.{table} SET {column} = {column} - interval '1 h'"))
+
+
+def _wait_until_gone(database: Database) -> None:
+    """The server notices a closed connection a moment later."""
+    locks = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        for _ in range(500):
+            if not conn.execute(locks).scalar_one():
+                return
+            time.sleep(0.01)
+    pytest.fail("the lock of a closed connection is still held")
+
+
+def test_an_account_is_kept_as_it_is() -> None:
+    assert Account.from_json(json.loads(json.dumps(ACCOUNT.as_json()))) == ACCOUNT
+    assert Account.from_json({}) == Account()
+
+
+def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> None:
+    earlier = begin(conn, ["lawn", "tree"])
+    first, second, circle, dark, away, waiting = queue(conn, 6)
+    _take(conn, earlier, first, second)
+    write_lot(conn, earlier, first, lot(), found(finding(LAWN)))
+    write_lot(conn, earlier, second, lot(), found(finding(LAWN), finding(TREE, "tree")))
+    runs.finish(conn, earlier.id, "finished", Account())
+
+    run = begin(conn, ["lawn"])
+    _take(conn, run, second, circle, dark, away, waiting)
+    write_lot(conn, run, second, lot(), found(finding(LARGER)))
+    write_lot(conn, run, circle, lot(8, "buffer_30m"), found(finding(LAWN)))
+    write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
+    finish(conn, [away], "deferred", "unavailable")
+    finish(conn, [waiting], "pending")
+    runs.finish(conn, run.id, "interrupted", ACCOUNT)
+
+    report = gather(conn, runs.get(conn, run.id))
+    assert (report.state, report.properties) == ("interrupted", 4)
+    assert {(c.state, c.reason): c.properties for c in report.counts} == {
+        ("done", "measured"): 2,
+        ("no_imagery", "missing"): 1,
+        ("deferred", "unavailable"): 1,
+    }
+    assert {each.source: each.properties for each in report.sources} == {"lot": 1, "buffer_30m": 1}
+    # The tree is of the earlier run, and this one was not asked for trees.
+    assert [(a.label, a.source, a.properties, a.detections) for a in report.areas] == [
+        ("lawn", "lot", 1, 1),
+        ("lawn", "buffer_30m", 1, 1),
+    ]
+    assert [a.area_m2 for a in report.areas] == pytest.approx([area_m2(LARGER), area_m2(LAWN)])
+    assert [(e.property_id, e.state) for e in report.examples] == [
+        ("p4", "deferred"),
+        ("p3", "no_imagery"),
+    ]
+    assert (report.encoder_calls, report.kept_reviews) == (5, 2)
+    assert [(each.host, each.requests) for each in report.requests] == [("gis.example.gov:443", 7)]
+    [stage] = report.stages
+    assert (stage.calls, stage.longest_s) == (3, 0.3)
+    assert stage.p50_s == pytest.approx(0.2, rel=0.05)
+
+
+def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Connection) -> None:
+    [only] = queue(conn, 1)
+    told = []
+    for shape in (LAWN, LARGER):
+        run = begin(conn, ["lawn"])
+        _take(conn, run, only)
+        write_lot(conn, run, only, lot(), found(finding(shape)))
+        runs.finish(conn, run.id, "finished", ACCOUNT)
+        told.append(gather(conn, runs.get(conn, run.id)))
+    first, second = told
+    assert gather(conn, runs.get(conn, first.id)) == first
+    assert first.properties == second.properties == 1
+    assert first.areas[0].area_m2 < second.areas[0].area_m2
+    assert [run.id for run in runs.newest(conn, COUNTY, 9)] == [second.id, first.id]
+    assert runs.newest(conn, "elsewhere") == []
+
+
+def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> None:
+    with database.engine.begin() as conn:
+        done, held = queue(conn, 2)
+    alive = database.engine.connect()
+    alive.detach()
+    run = begin(alive, ["lawn"])
+    _take(alive, run, done, held)
+    alive.commit()
+    with database.engine.begin() as conn:
+        runs.beat(conn, run.id, ACCOUNT)
+        write_lot(conn, run, done, lot(), found(finding(LAWN)))
+    with database.engine.connect() as conn:
+        assert runs.get(conn, run.id).state == "running"
+    alive.close()
+    _wait_until_gone(database)
+
+    # Before anybody has noticed, and after the next batch has.
+    with database.engine.connect() as conn:
+        unnoticed = gather(conn, runs.get(conn, run.id))
+    with database.engine.begin() as conn:
+        assert runs.take_back(conn, COUNTY) == 1
+    with database.engine.begin() as conn:
+        noticed = gather(conn, runs.get(conn, run.id))
+        later = begin(conn, ["lawn"])
+        _take(conn, later, done, held)
+        finish(conn, [done], "failed", "not_found")
+    with database.engine.connect() as conn:
+        at_last = gather(conn, runs.get(conn, run.id))
+    for report in (unnoticed, noticed, at_last):
+        assert report.state == "killed"
+        assert [(c.state, c.properties) for c in report.counts] == [("done", 1)]
+        assert report.areas[0].area_m2 == pytest.approx(area_m2(LAWN))
+        assert report.encoder_calls == 5
+        assert report.last_sign_at is not None
+    assert noticed.finished_at is not None
+    assert noticed.finished_at >= report.last_sign_at
+    assert at_last == noticed
+
+
+def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
+    run = begin(conn)
+    runs.finish(conn, run.id, "finished", ACCOUNT)
+    runs.beat(conn, run.id, Account())
+    assert runs.get(conn, run.id).account == ACCOUNT
+
+
+def test_examples_are_few_for_each_reason(conn: Connection) -> None:
+    run = begin(conn)
+    keys = queue(conn, 20)
+    _take(conn, run, *keys)
+    finish(conn, keys[:12], "failed", "not_found")
+    finish(conn, keys[12:], "deferred", "unavailable")
+    results = runs.finish(conn, run.id, "finished", Account())
+    assert results.counts == (
+        StateCount("deferred", "unavailable", 8),
+        StateCount("failed", "not_found", 12),
+    )
+    assert Counter(e.reason for e in results.examples) == {"unavailable": 5, "not_found": 5}
+    assert results.examples[5] == Example("p0", "failed", "not_found", "", 12)
+
+
+def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
+    both, first_only, second_only, moved = queue(conn, 4)
+    reports = []
+    for shape, others, source in ((LAWN, first_only, "lot"), (LARGER, second_only, "buffer_30m")):
+        run = begin(conn, ["lawn"] if source == "lot" else ["lawn", "tree"])
+        for key in (both, others, moved):
+            _take(conn, run, key)
+            where: Any = source if key == moved else "lot"
+            write_lot(conn, run, key, lot(source=where), found(finding(shape)))
+        runs.finish(conn, run.id, "finished", Account())
+        if source == "lot":
+            _pretend_later(conn)
+        reports.append(runs.get(conn, run.id))
+    told = compare(conn, *reports)
+    assert told.common_properties == 2
+    lots, circles = told.areas
+    assert (lots.source, lots.a_properties, lots.b_properties) == ("lot", 2, 1)
+    assert (circles.source, circles.a_properties, circles.b_properties) == ("buffer_30m", 0, 1)
+    assert lots.a_m2 == pytest.approx(2 * area_m2(LAWN))
+    assert lots.b_m2 == pytest.approx(area_m2(LARGER))
+    assert lots.difference_m2 == lots.b_m2 - lots.a_m2
+    assert lots.difference_percent == pytest.approx(100 * lots.difference_m2 / lots.a_m2)
+    assert circles.difference_percent is None
+    assert [(each.setting, each.a, each.b) for each in told.settings] == [
+        ("labels", ["lawn"], ["lawn", "tree"])
+    ]
+    nothing_changed = compare(conn, reports[1], reports[1])
+    assert nothing_changed.settings == ()
+
+
+def test_settings_never_hold_a_secret(conn: Connection) -> None:
+    given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
+    run_id = runs.start(conn, COUNTY, given, "synthetic", None)
+    kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
+    told = page(gather(conn, runs.get(conn, run_id)), None)
+    for text_ in (kept, told):
+        assert "gis.example.gov" in text_
+        assert "verysecretword" not in text_
+        assert "abcd1" not in text_
+
+
+def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
+    for county, count in (("few", 200), ("many", MOST_LOTS + 500), ("more", 4 * MOST_LOTS)):
+        fill(conn, county, count)
+        [run] = runs.newest(conn, county)
+        places = map_of(conn, run)
+        assert places is not None
+        report = gather(conn, run)
+        assert places.properties == places.placed == report.properties == count
+        assert (places.grid is None) == (count <= MOST_LOTS)
+        told = page(report, places)
+        assert f"{places.shown:,} of {count:,} properties are shown." in told
+        assert len(told) < 1_000_000
+        if places.grid is not None:
+            cells = places.grid.cells
+            assert len(cells) <= 28 * 28
+            assert sum(sum(cell.states.values()) for cell in cells) == places.shown == count
+            for area in report.areas_of("lot"):
+                in_cells = sum(cell.areas_m2.get(area.label, 0.0) for cell in cells)
+                assert in_cells == pytest.approx(area.area_m2)
+        else:
+            assert len(re.findall('class="lot ', told)) == 198
+            assert len(places.things) == 198 * 4
+
+
+def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
+    fill(conn, COUNTY, 150)
+    conn.execute(
+        text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
+             "point = ST_SetSRID(ST_MakePoint(12, 48), 4326) WHERE property_id = 'lot-7'")
+    )  # fmt: skip
+    [run] = runs.newest(conn, COUNTY)
+    places = map_of(conn, run)
+    assert places is not None
+    assert (places.placed, places.shown) == (150, 149)
+    assert places.bounds[2] < -89
+
+
+def test_where_nothing_is_known_of_places_there_is_no_map(conn: Connection) -> None:
+    run = begin(conn)
+    assert map_of(conn, runs.get(conn, run.id)) is None

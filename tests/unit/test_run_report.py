@@ -1,0 +1,248 @@
+"""A run's report: the page asks for nothing, escapes everything, and says what the JSON says."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import shapely
+from rich.console import Console
+
+from pipeline.cli.runtables import print_run, print_runs
+from pipeline.report import RunReport, words
+from pipeline.report.advice import what_to_do
+from pipeline.report.data import Fault, HostRequests, LabelArea, Stage, StateCount
+from pipeline.report.files import as_json
+from pipeline.report.page import page
+from pipeline.store.runmap import Cell, Grid, PlacedLot, RunMap, Thing
+from pipeline.store.runresults import Example, SourceCount
+
+HOSTILE = "<script>alert('x')</script>\"&"
+STARTED = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
+
+
+def _report(**changes: Any) -> RunReport:
+    report = RunReport(
+        id=7,
+        county="little",
+        county_name="Little (synthetic)",
+        synthetic=True,
+        state="finished",
+        started_at=STARTED,
+        finished_at=STARTED + timedelta(seconds=100),
+        last_sign_at=STARTED + timedelta(seconds=95),
+        took_s=100.0,
+        segmenter="spectral-2",
+        weights_sha256=None,
+        settings={"labels": ["lawn", "pool"], "limit": None, "again": True},
+        properties=1_234,
+        properties_per_s=12.34,
+        counts=(
+            StateCount(state="done", reason="measured", properties=1_200, what_to_do=""),
+            StateCount(
+                state="failed", reason="not_found", properties=34,
+                what_to_do=what_to_do("failed", "not_found"),
+            ),
+        ),
+        sources=(SourceCount("lot", 1_150), SourceCount("buffer_30m", 50)),
+        areas=(
+            _area("lawn", "lot", 1_150, 345_678.9),
+            _area("lawn", "buffer_30m", 50, 9_876.5),
+        ),
+        stages=(
+            Stage(
+                stage="segment", calls=4_321, seconds=77.5, p50_s=0.0123, p90_s=0.0345,
+                p99_s=0.678, longest_s=1.25,
+            ),
+            Stage(
+                stage="write", calls=9, seconds=3.0, p50_s=None, p90_s=None, p99_s=None,
+                longest_s=None,
+            ),
+        ),
+        requests=(HostRequests(host="gis.example.gov:443", requests=2_468),),
+        encoder_calls=4_444,
+        kept_reviews=3,
+        faults=(Fault(fault="worker lost", times=2),),
+        examples=(Example("p-1", "failed", "not_found", "no such parcel", 34),),
+    )  # fmt: skip
+    return report.model_copy(update=changes)
+
+
+def _area(label: str, source: str, properties: int, area_m2: float) -> LabelArea:
+    return LabelArea(
+        label=label, source=source, properties=properties, detections=2 * properties,
+        area_m2=area_m2, area_sqft=area_m2 * 10.7639104,
+    )  # fmt: skip
+
+
+def _hostile() -> tuple[RunReport, RunMap]:
+    report = _report(
+        county_name=HOSTILE,
+        segmenter=HOSTILE,
+        state="killed",
+        settings={HOSTILE: HOSTILE, "imagery": {"path": HOSTILE}},
+        counts=(StateCount(state=HOSTILE, reason=HOSTILE, properties=1, what_to_do=HOSTILE),),
+        sources=(SourceCount(HOSTILE, 1),),
+        areas=(_area(HOSTILE, "lot", 1, 1.0), _area(HOSTILE, "buffer_30m", 1, 1.0)),
+        requests=(HostRequests(host=HOSTILE, requests=1),),
+        faults=(Fault(fault=HOSTILE, times=1),),
+        examples=(Example(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1),),
+        stages=(_report().stages[0].model_copy(update={"stage": HOSTILE}),),
+    )
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)
+    lot = PlacedLot(HOSTILE, HOSTILE, HOSTILE, HOSTILE, box)
+    return report, RunMap(box.bounds, 1, 1, 1, (lot,), (Thing(HOSTILE, box),))
+
+
+class _Reader(HTMLParser):
+    """Elements that are open, all that were there, and the text that people see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def _read(text: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def _table(report: RunReport) -> str:
+    console = Console(width=80, soft_wrap=True, highlight=False, markup=False)
+    with console.capture() as capture:
+        print_run(console, report)
+    return capture.get()
+
+
+def _grid_map() -> RunMap:
+    cells = (
+        Cell(0, 0, {"done": 3_000, "failed": 1_000}, 2_900, {"lawn": 580_000.0}),
+        Cell(3, 2, {"deferred": 5}, 0, {}),
+    )
+    return RunMap((-90, 35, -89, 36), 4_010, 4_006, 4_005, grid=Grid(4, 3, cells))
+
+
+def test_every_text_is_escaped() -> None:
+    report, places = _hostile()
+    for drawn in (places, None):
+        told = page(report, drawn)
+        assert "<script" not in told
+        read = _read(told)
+        assert not read.tags & {"script", "iframe", "object", "img", "link", "a", "form"}
+        assert not [name for name in read.attributes if name.startswith("on")]
+        assert HOSTILE in "".join(read.text)
+
+
+def test_the_page_asks_for_nothing() -> None:
+    read = []
+    for drawn in (None, _hostile()[1], _grid_map()):
+        told = page(_report(), drawn)
+        assert not re.findall(r"https?:|//\w|url\(|@import|src=|href=|xlink", told)
+        read.append(_read(told))
+    assert all("svg" in reader.tags for reader in read[1:])
+    assert "default-src 'none'" in page(_report(), None)
+
+
+def test_json_table_and_page_say_the_same_numbers() -> None:
+    report = _report()
+    assert RunReport.model_validate_json(as_json(report)) == report
+    seen = {"page": " ".join(_read(page(report, None)).text), "table": _table(report)}
+    for where, text in seen.items():
+        for number in (
+            "1,200", "34", "1,150", "50",  # counts and sources
+            "345,679", "9,876", "3,720,857", "106,310",  # m² and sq ft, lots and buffers apart
+            "4,321", "77.5 s", "12 ms", "34 ms", "678 ms", "1.2 s",  # a stage
+            "2,468", "4,444", "gis.example.gov:443", "worker lost", "3 findings", "12.3",
+        ):  # fmt: skip
+            assert number in text, f"{number} in the {where}"
+        # What lots and buffers would come to together is nowhere.
+        assert "355,555" not in text
+
+
+def test_tables_fit_a_terminal_of_80_columns() -> None:
+    assert max(len(line) for line in _table(_report()).splitlines() if line[0] in "┏┃│└") <= 80
+    console = Console(width=80, soft_wrap=True, highlight=False, markup=False)
+    with console.capture() as capture:
+        print_runs(console, [_report(state="interrupted", county="claremont")])
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    [line] = [line for line in lines if "2026-05-04 22:00" in line]
+    assert line.split() == [
+        "7", "claremont", "2026-05-04", "22:00", "interrupted", "spectral-2", "100", "s", "1,234",
+        "12.3", "34",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed", "killed"])
+def test_how_a_run_ended_is_said(state: str) -> None:
+    report = _report(state=state)
+    said = words.ENDS[state]
+    assert said in _table(report)
+    text = " ".join(_read(page(report, None)).text)
+    assert said in text
+    assert ("Last sign of life: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
+
+
+def test_a_synthetic_place_says_so() -> None:
+    assert "not a real place" in page(_report(), None)
+    assert "not a real place" not in page(_report(synthetic=False), None)
+
+
+def test_a_run_that_answered_nothing_has_a_page() -> None:
+    nothing = _report(
+        properties=0, properties_per_s=0.0, counts=(), sources=(), areas=(), stages=(),
+        requests=(), faults=(), examples=(), took_s=0.0,
+    )  # fmt: skip
+    assert "It answered none." in page(nothing, None)
+    assert "0 properties" in _table(nothing)
+
+
+def test_a_grid_says_what_lies_in_its_cells() -> None:
+    told = page(_report(properties=4_020), _grid_map())
+    read = " ".join(_read(told).text)
+    assert "3,000 done, 1,000 failed" in read
+    assert "200 m² a lot" in read
+    assert "4,005 of 4,020 properties are shown." in read
+    assert "10 were worked on again by a later run." in read
+    assert "Of 4 it is not known where they are. 1 lie too far" in read
+    assert told.count('<rect class="failed"') + told.count('height="1" class="failed"') == 1
+
+
+def test_every_reason_that_is_retried_has_advice() -> None:
+    from pipeline.store.retry import RULES
+
+    for rule in RULES:
+        for reason in rule.reasons or ("",):
+            assert what_to_do(rule.state, reason)
+    assert what_to_do("done", "measured") == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0.0 ms"), (0.00123, "1.2 ms"), (0.0123, "12 ms"), (0.9499, "950 ms"), (0.96, "1.0 s"),
+     (99.4, "99.4 s"), (99.6, "100 s"), (5_900, "98 min"), (45_000, "12 h 30 min")],
+)  # fmt: skip
+def test_durations(seconds: float, said: str) -> None:
+    assert words.duration(seconds) == said
