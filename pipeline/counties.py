@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from detection import sample
 from parcels import County, load_registry
 from parcels.county import Imagery
 from pipeline.errors import PipelineError
@@ -42,6 +41,9 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
     keep_secrets(county)
     if county.synthetic is None:
         return OpenCounty(county)
+    # Only a county that is generated has to wait for geopandas.
+    from detection import sample
+
     spec = county.synthetic
     folder = home / "sample" / f"{spec.seed}-{spec.lots}"
     if sample.is_current(folder, spec.seed, spec.lots):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import shapely
 
@@ -15,7 +15,7 @@ from parcels.cache.fetch import current_copy, fetch_layer
 from parcels.files import FileSource
 from parcels.lots import is_placeholder
 from parcels.source import Hit
-from pipeline.batch.order import Progress
+from pipeline.batch.order import Confirm, Progress
 from pipeline.counties import OpenCounty
 from pipeline.errors import PipelineError
 from pipeline.store import lots
@@ -23,9 +23,6 @@ from pipeline.store.database import Database
 from pipeline.store.lots import Piece
 from pipeline.store.parcelcopies import CopyInDatabase
 from pipeline.store.parcels import DatabaseCache
-
-# Told what is about to be done, before it is; returns where that is wanted, and raises otherwise.
-Confirm = Callable[[str], None]
 
 
 def add_all_lots(

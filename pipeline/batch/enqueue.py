@@ -10,8 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from parcels import County
-from pipeline.batch.all_lots import Confirm, add_all_lots
-from pipeline.batch.order import Order, Progress
+from pipeline.batch.order import Confirm, Order, Progress
 from pipeline.batch.report import BatchReport
 from pipeline.bbox import BBox
 from pipeline.counties import OpenCounty
@@ -23,7 +22,7 @@ from pipeline.store.database import Database
 from pipeline.store.loading import PropertyList
 from pipeline.store.properties import Redo
 from pipeline.store.selection import Selection
-from pipeline.store.status import county_status
+from pipeline.store.status import queue_status
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +89,9 @@ def enqueue(
     listed = None if path is None else _listed(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
     if order.all_lots:
+        # Reads layers, which few batches do before they begin.
+        from pipeline.batch.all_lots import add_all_lots
+
         add_all_lots(database, opened, progress, confirm)
     list_id = None if listed is None or order.all_lots else listed.id
     selection = Selection(list_id, order.bbox)
@@ -125,7 +127,7 @@ def nothing_to_do(database: Database, opened: OpenCounty, queued: Queued) -> Bat
             opened.synthetic,
             None,
             asked=queue.states(conn, opened.county.key, queued.selection),
-            status=county_status(conn, opened.county.key),
+            status=queue_status(conn, opened.county.key),
             bad_rows=queued.bad_rows,
             properties_file=queued.file,
         )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from parcels.service import WhenUnavailable
 from pipeline.bbox import BBox
+
+if TYPE_CHECKING:
+    from detection.segmenters.protocol import Segmenter
+
+# The segmenter of a name, with its weights where it needs any.
+Build = Callable[[str, str | None], "Segmenter"]
+
+# Told what is about to be done, before it is; returns where that is wanted, and raises otherwise.
+Confirm = Callable[[str], None]
 
 
 class Progress(Protocol):

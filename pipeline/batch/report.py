@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detection.clock import Clock
-from detection.sample import LawnErrors
 from pipeline.properties_file import BadRows
-from pipeline.report import RunReport
 from pipeline.store.runresults import Example
 from pipeline.store.status import CountyStatus
+
+if TYPE_CHECKING:
+    from detection.clock import Clock
+    from detection.sample import LawnErrors
+    from pipeline.report import RunReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class BatchReport:
     Attributes:
         run: what this run alone did; None where there was nothing to do.
         asked: the CSV's properties, or else all of the county's, by (state, reason).
-        status: the whole county after the run.
+        status: the whole county after the run; where nothing was to do, only its queue.
         bad_rows: rows of the CSV that are no properties.
         clock: seconds and calls by stage, those of the map too.
         wall_s: of all this, the map and the page too.

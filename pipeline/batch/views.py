@@ -57,9 +57,7 @@ def _whole(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
     return pd.concat(list(chunks), ignore_index=True)
 
 
-def tell_run(
-    database: Database, run_id: int, folder: Path | None
-) -> tuple[RunReport, Path | None]:
+def tell_run(database: Database, run_id: int, folder: Path | None) -> tuple[RunReport, Path | None]:
     """What a run tells, and the page that was written of it; without a folder none is.
 
     What was measured is kept, even where nothing can be written of it.

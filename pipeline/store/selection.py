@@ -14,6 +14,8 @@ PLACE = "coalesce(p.point, p.located_point)"
 _LISTED = """EXISTS (SELECT 1 FROM lotline.listed l
     WHERE l.list_fk = :list_id AND l.property_fk = p.id OFFSET 0)"""
 
+_ALL_LISTED = "p.id IN (SELECT l.property_fk FROM lotline.listed l WHERE l.list_fk = :list_id)"
+
 _INSIDE = f"""(ST_X({PLACE}) BETWEEN :west AND :east
     AND ST_Y({PLACE}) BETWEEN :south AND :north)"""
 
@@ -39,6 +41,11 @@ class Selection:
         if self.bbox is not None:
             conditions.append(_INSIDE)
         return " AND ".join(conditions)
+
+    @property
+    def condition_of_all(self) -> str:
+        """The same, for a statement that reads all of them: a list is read once."""
+        return self.condition.replace(_LISTED, _ALL_LISTED)
 
     @property
     def values(self) -> dict[str, float]:

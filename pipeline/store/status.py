@@ -32,6 +32,13 @@ JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'ac
 WHERE p.county = :county AND d.segmenter <> 'person' ORDER BY d.segmenter
 """)
 
+# Of each property's last run: what its detections say takes seconds in a large county.
+PROCESSED_BY = text("""
+SELECT DISTINCT r.segmenter FROM lotline.run r JOIN (
+    SELECT DISTINCT p.run_fk FROM lotline.property p WHERE p.county = :county AND p.state = 'done'
+) done ON r.id = done.run_fk ORDER BY r.segmenter
+""")
+
 COPY = text("""
 -- Of the registry entry as it was used last: after a change of it, a copy of before is not used.
 SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
@@ -103,6 +110,23 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
         parcel_copy=None
         if copy is None
         else {"rows": copy.rows, "fetched_at": copy.fetched_at.isoformat()},
+    )
+
+
+def queue_status(conn: Connection, county: str) -> CountyStatus:
+    """What a county has but for what was measured, which takes long to sum up: see `county_status`.
+
+    Its segmenters are those of the runs that its properties were last processed in.
+    """
+    last_run = runs.latest(conn, county)
+    return CountyStatus(
+        county=county,
+        by_state=states(conn, county),
+        by_source={},
+        areas=(),
+        segmenters=tuple(conn.execute(PROCESSED_BY, {"county": county}).scalars()),
+        last_run=None if last_run is None else _summary(last_run),
+        parcel_copy=None,
     )
 
 

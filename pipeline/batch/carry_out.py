@@ -1,0 +1,85 @@
+"""A batch that has something to do: everything it needs, then the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from detection import open_imagery
+from detection.detector import check_labels
+from detection.segmenters.protocol import Segmenter
+from parcels import County, ParcelBoundaryService
+from parcels.errors import SourceUnavailable
+from parcels.source import ParcelSource
+from pipeline.batch.asked import AskedLabels
+from pipeline.batch.batch import Batch
+from pipeline.batch.engines.local import local_workplace
+from pipeline.batch.enqueue import Queued, make_pending
+from pipeline.batch.order import Order, Progress
+from pipeline.batch.recipe import kept_parcels
+from pipeline.batch.report import BatchReport
+from pipeline.counties import OpenCounty
+from pipeline.errors import PipelineError
+from pipeline.store.database import Database
+
+
+def carry_out(
+    database: Database,
+    opened: OpenCounty,
+    order: Order,
+    queued: Queued,
+    asked: AskedLabels,
+    build: Callable[[], Segmenter],
+    progress: Progress,
+) -> BatchReport:
+    """Work on what waits, and report.
+
+    Raises:
+        ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
+    """
+    # Whatever is wrong with these is found before a property is touched.
+    imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
+    kept = kept_parcels(opened.county, database)
+    service = _open_service(opened.county, kept, progress)
+    _make_folder(order.out)
+    if order.segmenter != "spectral":
+        progress.say(f"loading {order.segmenter}")
+    place = local_workplace(build, service, imagery, database.engine, queued.waiting)
+    labels = asked.of(place.facts.labels)
+    check_labels(place.facts.name, place.facts.labels, labels)
+    place.prepare(labels)
+    make_pending(database, opened.county, order, queued)
+    batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
+    report = batch.run()
+    if kept is None:
+        return report
+    return replace(
+        report,
+        questions_kept=kept.from_cache,
+        questions_asked=kept.asked,
+        copy_is_unchecked=kept.copy_is_unchecked,
+    )
+
+
+def _open_service(
+    county: County, source: ParcelSource | None, progress: Progress
+) -> ParcelBoundaryService:
+    """The county's parcels; a server that is down is no mistake, and is met again at each lot."""
+    service = ParcelBoundaryService(county, source)
+    if source is not None:
+        progress.say(f"asking {county.name}'s parcel server")
+    with suppress(SourceUnavailable):
+        service.check()
+    return service
+
+
+def _make_folder(out: Path | None) -> None:
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipelineError(
+            f"{out} cannot be made ({error.strerror}): name another folder with OUT="
+        ) from error
