@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    "accuracy", "stages", "writing", "second_batch", "fresh_clone", "tricky_geometries",
-    "registry_loading", "harvest", "points", "kept_parcels", "lots",
+    "accuracy", "stages", "county", "rerun", "writing", "second_batch", "fresh_clone",
+    "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels", "lots",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Batches as processes of their own, and what they left in the database.
 
-`python tests/batches.py REGISTRY COUNTY LOG [--again]` is a batch with a segmenter that costs
+`python tests/batches.py FOLDER KEY LOG [--again]` is a batch with a segmenter that costs
 nothing; what came of it is one line of JSON.
 """
 
@@ -21,6 +21,9 @@ from typing import Any
 
 import psutil
 import psycopg
+from largecounty import KEY, ODD, TWIN, LargeCounty
+
+LOTLINE = str(Path(sys.executable).with_name("lotline"))
 
 # Rows by what people know them by: without the keys and the times that differ from run to run.
 _ROWS = {
@@ -77,6 +80,9 @@ WHERE p.county = %(county)s AND m.detection_count <> (
     SELECT count(*) FROM lotline.measurement_detection md JOIN lotline.detection d
     ON d.id = md.detection_fk WHERE md.measurement_fk = m.id AND d.state <> 'superseded')
 """
+
+# Of the segmenter that costs nothing.
+LABELS = 4
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -146,6 +152,15 @@ class Batch:
                     mine.append(process)
         return mine
 
+    def resident_mb(self) -> float:
+        """Resident memory of the process and of those below it; PostgreSQL's are not."""
+        total = 0
+        with contextlib.suppress(psutil.Error):  # one ends while it is counted
+            root = psutil.Process(self.process.pid)
+            for process in [root, *root.children(recursive=True)]:
+                total += process.memory_info().rss
+        return total / 1e6
+
     def kill(self, *, alone: bool) -> None:
         """`kill -9`: of the process alone, or of all of its group."""
         if alone:
@@ -180,29 +195,71 @@ def started(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[B
             process.communicate()
 
 
-def free_batch(registry: Path, county: str, log: Path, *more: str) -> list[str]:
+def check_like_clean(url: str, county: LargeCounty, home: Path) -> None:
+    """Rows are those of a run that nothing happened to, nothing is half written or held."""
+    with started(free_batch(county, TWIN, home / "clean"), home, environment(url, home)) as batch:
+        code, _, complained = batch.ended()
+        assert code == 0, complained
+    assert leased(url, KEY) == []
+    assert half_written(url, KEY, LABELS) == []
+    ours, clean = rows_of(url, KEY), rows_of(url, TWIN)
+    assert len(clean["property"]) == county.lots + len(ODD)
+    for name in clean:
+        assert ours[name] == clean[name], name
+
+
+def free_batch(county: LargeCounty, key: str, log: Path, *more: str) -> list[str]:
     """The command of a batch with a segmenter that costs nothing."""
-    return [sys.executable, __file__, str(registry), county, str(log), *more]
+    return [sys.executable, __file__, str(county.folder), key, str(log), *more]
 
 
-def environment(url: str, home: Path) -> dict[str, str]:
-    """Of a batch on a database, with nothing of the caller's."""
+def spectral_batch(county: LargeCounty, *more: str) -> list[str]:
+    """The command that users have, with the segmenter that needs no weights."""
+    files = ("--registry", str(county.registry), "--properties", str(county.properties))
+    return [LOTLINE, "batch", "--county", KEY, *files, *more]
+
+
+def environment(url: str | None, home: Path) -> dict[str, str]:
+    """Of a batch on a database (None: the embedded one), with nothing of the caller's."""
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
-    return {**env, "DATABASE_URL": url, "LOTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    env |= {"LOTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return env if url is None else {**env, "DATABASE_URL": url}
 
 
-_SETTINGS = ("COUNTY", "REGISTRY", "PROPERTIES", "SEGMENTER", "LIMIT", "AGAIN", "OUT")
+_SETTINGS = (
+    "DATABASE_URL",
+    "COUNTY",
+    "REGISTRY",
+    "PROPERTIES",
+    "SEGMENTER",
+    "LIMIT",
+    "AGAIN",
+    "OUT",
+)
 
 
-def _main(registry: str, county: str, log: str, *more: str) -> None:
+def _main(folder: str, key: str, log: str, *more: str) -> None:
     from segmenters import build_free
 
     from pipeline import Order, run_batch
 
-    order = Order(county, Path(registry), segmenter="free", again="--again" in more)
+    county = LargeCounty(Path(folder), 0)
+    order = Order(
+        key,
+        county.registry,
+        county.properties,
+        segmenter="free",
+        again="--again" in more,
+    )
     report = run_batch(order, build=partial(build_free, log=Path(log)))
     processed = {f"{state}/{reason}": n for (state, reason), n in report.processed.items()}
-    print(json.dumps({"processed": processed, "interrupted": report.interrupted}))  # noqa: T201
+    told = {
+        "run": report.run_id,
+        "processed": processed,
+        "wall_s": report.wall_s,
+        "busy_s": report.clock.seconds if report.clock else {},
+    }
+    print(json.dumps(told))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def make(folder: Path, lots: int) -> LargeCounty:
     frame.to_parquet(folder / "parcels.parquet")
     write_properties(county)
     _write_imagery(county)
-    entry = "{path: parcels.parquet, imagery: {path: imagery.tif}, properties: properties.csv}"
+    entry = "{path: parcels.parquet, imagery: {path: imagery.tif}}"
     county.registry.write_text(f"counties:\n  {KEY}: {entry}\n  {TWIN}: {entry}\n", "utf-8")
     return county
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from batches import (
+    LOTLINE,
     Batch,
     environment,
     finished,
     half_written,
     leased,
+    spectral_batch,
     started,
     states_of,
     wait_for,
@@ -26,7 +27,6 @@ from largecounty import KEY, LargeCounty, make
 
 from pipeline.store.database import Database
 
-LOTLINE = str(Path(sys.executable).with_name("lotline"))
 # Of the spectral segmenter.
 LABELS = 3
 
@@ -43,7 +43,7 @@ def batch(
     tmp_path: Path,
 ) -> Iterator[Batch]:
     """The command at work, with something written and much still to do."""
-    command = [LOTLINE, "batch", "--county", KEY, "--registry", str(county.registry)]
+    command = spectral_batch(county)
     with started(command, tmp_path, environment(database.url, tmp_path)) as running:
         wait_for(lambda: finished(database.url, KEY) > 0, running)
         yield running
@@ -91,11 +91,7 @@ def test_ctrl_c_in_a_terminal(
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         os.chdir(tmp_path)
-        os.execve(
-            LOTLINE,
-            [LOTLINE, "batch", "--county", KEY, "--registry", str(county.registry)],
-            env,
-        )
+        os.execve(LOTLINE, spectral_batch(county), env)
     shown = _shown_until(terminal, lambda: finished(database.url, KEY) > 0)
     os.write(terminal, b"\x03")
     shown += _shown_until(terminal, lambda: False)
