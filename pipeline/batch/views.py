@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-import geopandas
 import pandas as pd
 
 from detection.clip import LotLines
@@ -25,6 +23,9 @@ from pipeline.store.runmap import map_of
 
 log = logging.getLogger(__name__)
 
+# No picture shows more, and all of them are in memory together.
+MOST_DRAWN = 1_000
+
 
 def draw_run(
     database: Database,
@@ -34,27 +35,28 @@ def draw_run(
     lines: LotLines,
     path: Path,
 ) -> Path | None:
-    """Draw what the county has after a run; None where nothing was imaged."""
+    """Draw some of what the county has after a run; None where nothing was imaged."""
     # Loading matplotlib takes longer than finding out that there is nothing to draw.
     from pipeline.batch.map import draw_map
 
     county = opened.county
     with database.engine.connect() as conn:
-        lots = _whole(rows.iter_boundaries(conn, county.key, run.id))
-        detections = _whole(rows.iter_detections(conn, county.key, run.id))
+        lots = rows.boundaries_of_run(conn, county.key, run.id, MOST_DRAWN + 1)
+        is_all = len(lots) <= MOST_DRAWN
+        lots = lots.head(MOST_DRAWN)
+        found = list(rows.iter_detections(conn, county.key, list(lots["property_id"])))
+    detections = pd.concat(found, ignore_index=True)
     notes = ["Synthetic imagery and lots, not a real place."] if opened.synthetic else []
     # What a lot had of an earlier run stays where this one asked for other labels.
     notes += found_by(sorted(set(detections["segmenter"]) - {"person"}))
     if lines.offset_m != (0.0, 0.0):
         east_m, north_m = lines.offset_m
         notes.append(f"Lots are moved onto the imagery: {east_m:g} m east, {north_m:g} m north.")
+    if not is_all:
+        notes.append(f"Only {MOST_DRAWN:,} boundaries of the run, neighbours of each other.")
     title = f"{opened.name}: run {run.id}"
     footnote = " ".join(notes)
     return path if draw_map(path, lots, detections, imagery, title, footnote, lines) else None
-
-
-def _whole(chunks: Iterator[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
-    return pd.concat(list(chunks), ignore_index=True)
 
 
 def tell_run(database: Database, run_id: int, folder: Path | None) -> tuple[RunReport, Path | None]:

@@ -33,16 +33,17 @@ FROM lotline.property p
 JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
 JOIN lotline.boundary b ON b.id = d.boundary_fk
 LEFT JOIN lotline.chip c ON c.sha256 = d.chip_sha256
-WHERE p.county = :county AND (CAST(:run AS bigint) IS NULL OR p.run_fk = :run)
+WHERE p.county = :county AND (CAST(:property_ids AS text[]) IS NULL
+    OR p.property_id = ANY(CAST(:property_ids AS text[])))
 ORDER BY d.label, ST_Centroid(ST_Envelope(d.geom)), d.id
 """)
 
 BOUNDARIES = text("""
--- What was measured in, of the properties that a run took.
+-- What was measured in, of the properties that a run took: neighbours together.
 SELECT p.property_id, b.source, ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.county = :county AND p.run_fk = :run
-ORDER BY p.sort_key, p.id
+ORDER BY p.sort_key, p.id LIMIT :most
 """)
 
 PROPERTIES = text("""
@@ -104,10 +105,11 @@ def live_counts(conn: Connection, county: str) -> dict[str, int]:
 
 
 def detection_columns(
-    conn: Connection, county: str, run_id: int | None = None, chunk: int = CHUNK
+    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK
 ) -> Generator[Columns]:
-    """Live detections, label by label; with `run_id` those on the properties it took last."""
-    return _chunks(conn, DETECTIONS, {"county": county, "run": run_id}, chunk)
+    """Live detections, label by label; with `property_ids`, a few, those on them alone."""
+    where = {"county": county, "property_ids": property_ids}
+    return _chunks(conn, DETECTIONS, where, chunk)
 
 
 def property_columns(
@@ -129,17 +131,19 @@ def unfinished_columns(conn: Connection, county: str, chunk: int = CHUNK) -> Gen
 
 
 def iter_detections(
-    conn: Connection, county: str, run_id: int | None = None, chunk: int = CHUNK
+    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK
 ) -> Iterator[geopandas.GeoDataFrame]:
-    """Live detections; with `run_id` those on the properties that the run took last."""
-    return map(_frame, detection_columns(conn, county, run_id, chunk))
+    """Live detections; with `property_ids`, a few, those on them alone."""
+    return map(_frame, detection_columns(conn, county, property_ids, chunk))
 
 
-def iter_boundaries(
-    conn: Connection, county: str, run_id: int, chunk: int = CHUNK
-) -> Iterator[geopandas.GeoDataFrame]:
-    """The boundaries of the properties that a run took last: property_id, source, geometry."""
-    return map(_frame, _chunks(conn, BOUNDARIES, {"county": county, "run": run_id}, chunk))
+def boundaries_of_run(
+    conn: Connection, county: str, run_id: int, most: int
+) -> geopandas.GeoDataFrame:
+    """So many boundaries of the properties that a run took last: property_id, source, geometry."""
+    where = {"county": county, "run": run_id, "most": most}
+    [columns] = _chunks(conn, BOUNDARIES, where, most)
+    return _frame(columns)
 
 
 def iter_properties(

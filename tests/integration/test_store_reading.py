@@ -88,7 +88,7 @@ def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: Ru
     assert row.state == "failed"
     assert row.geometry is None
     assert frame.set_index("property_id")["lawn_m2"].isna()["p1"]
-    [boundaries] = rows.iter_boundaries(conn, COUNTY, run.id)
+    boundaries = rows.boundaries_of_run(conn, COUNTY, run.id, 9)
     assert "p1" not in list(boundaries.property_id)
     [found_there] = rows.iter_detections(conn, COUNTY)
     assert list(found_there.property_id) == ["p0"]
@@ -125,7 +125,7 @@ def test_only_what_is_live_now_is_read(conn: Connection, run: RunInfo) -> None:
     reviews.reject(conn, int(frame.detection_id[0]), "ann")
     [frame] = rows.iter_detections(conn, COUNTY)
     assert list(frame.property_id) == ["p1"]
-    [frame] = rows.iter_detections(conn, COUNTY, run_id=run.id + 1)
+    [frame] = rows.iter_detections(conn, COUNTY, ["p0", "p9"])
     assert frame.empty
     assert "geometry" in frame.columns
 
@@ -141,7 +141,7 @@ def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: Ru
     assert by_id.loc["p2", "geometry"].equals(lot().geometry)
     assert by_id.loc["p4", "geometry"] is None
     assert by_id["lawn_m2"].isna().sum() == 3
-    [boundaries] = rows.iter_boundaries(conn, COUNTY, run.id)
+    boundaries = rows.boundaries_of_run(conn, COUNTY, run.id, 9)
     assert sorted(boundaries.property_id) == ["p0", "p1", "p2"]
 
 
