@@ -227,12 +227,6 @@ def test_each_reason_is_asked_again_when_its_rule_says(conn: Connection, rule: r
         assert properties.count_waiting(conn, COUNTY, redo="unanswered") == 1
 
 
-def test_every_state_without_a_result_has_a_rule() -> None:
-    assert {rule.state for rule in retry.RULES} == {"deferred", "failed", "no_imagery"}
-    names = [(rule.state, reason) for rule in retry.RULES for reason in rule.reasons]
-    assert len(names) == len(set(names))
-
-
 def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> None:
     ids = queue(conn, 4)
     run = begin(conn)
