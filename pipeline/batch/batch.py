@@ -136,6 +136,8 @@ class Batch:
         return {
             "county_name": self.opened.name,
             "synthetic": self.opened.synthetic,
+            "properties_file": None if self.queued.file is None else str(self.queued.file),
+            "rows_left_out": self.queued.bad_rows.count,
             "segmenter": self.order.segmenter,
             "labels": [label.name for label in self.labels],
             "limit": self.order.limit,

@@ -195,7 +195,7 @@ def _label_map(grid: Grid, label: str) -> Raw:
 
 
 def _rectangle(x: float, y: float, width: float, title: str, **attributes: str) -> Raw:
-    place = {"x": f"{x:.3g}", "y": f"{y:.3g}", "width": f"{width:.3g}", "height": "1"}
+    place = {"x": f"{x:.6g}", "y": f"{y:g}", "width": f"{width:.4g}", "height": "1"}
     return _titled("rect", title, **place, **attributes)
 
 

@@ -70,6 +70,11 @@ def _head(report: RunReport) -> Raw:
         last = f" Last sign of life: {words.moment(report.last_sign_at)}."
         said = words.ENDS[report.state] + (last if report.state == "killed" else "")
         lines.append(element("p", said, class_="told"))
+    if left_out := report.settings.get("rows_left_out"):
+        said = (
+            f"Rows of its CSV that are no properties, and in none of these numbers: {left_out:,}."
+        )
+        lines.append(element("p", said, class_="told"))
     return joined([*lines, _tiles(report)])
 
 
@@ -80,7 +85,7 @@ def _badge(state: str) -> Raw:
 def _tiles(report: RunReport) -> Raw:
     told = [
         (f"{report.properties:,}", "properties answered"),
-        (f"{report.properties_in('done'):,}", "with an image looked at"),
+        (f"{report.properties_in('done'):,}", "done"),
         (f"{report.properties_in('no_imagery'):,}", "without imagery"),
         (f"{report.properties_in('deferred', 'failed'):,}", "deferred or failed"),
         (words.rate(report.properties_per_s), "properties a second"),

@@ -56,7 +56,7 @@ def test_after_a_kill_the_next_batch_goes_on_at_once(fresh: User) -> None:
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
         runs = conn.execute("SELECT state FROM lotline.run ORDER BY id").fetchall()
         before = conn.execute(MEASURED).fetchall()
-    assert runs == [("interrupted",), ("finished",)]
+    assert runs == [("killed",), ("finished",)]
 
     # A clean run over everything says the same.
     fresh.run("batch", "--again")

@@ -9,6 +9,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from bigcounty import fill
 from lots import COUNTY, begin, finding, finish, found, hold, lot, queue, square, write_lot
 from sqlalchemy import Connection, text
@@ -19,7 +21,7 @@ from parcels.measure import area_m2
 from pipeline.report import gather
 from pipeline.report.comparison import compare
 from pipeline.report.page import page
-from pipeline.store import runs
+from pipeline.store import runs, schema
 from pipeline.store.accounts import Account
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
@@ -220,6 +222,38 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
     ]
     nothing_changed = compare(conn, reports[1], reports[1])
     assert nothing_changed.settings == ()
+
+
+def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database) -> None:
+    old = """
+    INSERT INTO lotline.run (county, settings, segmenter, state, finished_at, counts, timings)
+    VALUES
+        ('c', '{"labels": ["lawn"]}', 'spectral-1', 'finished', now() + interval '10 s',
+         '{"done/measured": 40, "failed/not_found": 2}',
+         '{"seconds": {"segment": 8.5, "write": 1}, "calls": {"segment": 12}}'),
+        ('c', '{}', 'spectral-1', 'interrupted', now(), '{}', '{}')
+    """
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with empty_database.engine.begin() as conn:
+        conn.execute(text("CREATE SCHEMA lotline"))
+        conn.execute(text("CREATE EXTENSION IF NOT EXISTS postgis"))
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0003")
+        conn.exec_driver_sql(old)
+    schema.upgrade(empty_database.engine)
+    with empty_database.engine.connect() as conn:
+        second, first = (gather(conn, run) for run in runs.newest(conn, "c", 9))
+    assert [(c.state, c.reason, c.properties) for c in first.counts] == [
+        ("done", "measured", 40),
+        ("failed", "not_found", 2),
+    ]
+    assert (first.properties, first.took_s, first.properties_per_s) == (42, 10.0, 4.2)
+    assert [(s.stage, s.calls, s.seconds, s.p99_s) for s in first.stages] == [
+        ("segment", 12, 8.5, None),
+        ("write", 0, 1.0, None),
+    ]
+    assert (second.state, second.properties, second.stages) == ("interrupted", 0, ())
 
 
 def test_settings_never_hold_a_secret(conn: Connection) -> None:

@@ -205,6 +205,12 @@ def test_how_a_run_ended_is_said(state: str) -> None:
     assert ("Last sign of life: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
 
 
+def test_rows_that_are_no_properties_are_told() -> None:
+    told = page(_report(settings={"rows_left_out": 1_003}), None)
+    assert "no properties, and in none of these numbers: 1,003." in told
+    assert "of its CSV" not in page(_report(settings={"rows_left_out": 0}), None)
+
+
 def test_a_synthetic_place_says_so() -> None:
     assert "not a real place" in page(_report(), None)
     assert "not a real place" not in page(_report(synthetic=False), None)
