@@ -16,7 +16,7 @@ from detection.labels import Label
 from detection.segmenters.protocol import Mask
 from pipeline import BatchReport, Order, run_batch
 from pipeline.batch import work
-from pipeline.batch.engines import local
+from pipeline.batch.engines import apart, local
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -44,7 +44,7 @@ def _run(
     county: LargeCounty, key: str, database: Database, home: Path
 ) -> tuple[BatchReport, Counting]:
     segmenter = Counting()
-    order = Order(key, registry=county.registry, segmenter="free")
+    order = Order(key, county.registry, county.properties, segmenter="free")
     settings = Settings(database_url=database.url, home=home)
     return run_batch(order, settings, build=lambda *_: segmenter), segmenter
 
@@ -81,7 +81,8 @@ def test_an_error_that_no_lot_is_to_blame_for_ends_the_run_and_gives_back_the_le
         raise RuntimeError("the ground opened")
 
     with monkeypatch.context() as broken:
-        broken.setattr(local, "read_places", gone)
+        broken.setattr(apart, "read_places", gone)
+        broken.setattr(local, "_cores", lambda: 1)
         with pytest.raises(RuntimeError, match="the ground opened"):
             _run(county, KEY, database, tmp_path)
     with database.engine.connect() as conn:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.batch.engines.flow import Ahead, gathered, side_by_side
+from pipeline.batch.engines.flow import Ahead, gathered
 
 
 def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
@@ -58,23 +57,6 @@ def test_closing_ends_all_that_is_before() -> None:
     assert next(second) == 0
     second.close()
     assert sorted(ended) == ["first", "second"]
-
-
-def test_side_by_side_keeps_the_order_and_passes_errors_on() -> None:
-    both = threading.Barrier(2, timeout=10)
-
-    def meet(number: int) -> int:
-        if number < 2:
-            both.wait()  # neither can end before the other has begun
-        if number == 5:
-            raise ValueError("five")
-        return number * number
-
-    with ThreadPoolExecutor(2) as pool:
-        made = side_by_side(meet, range(10), pool, 2, "test")
-        assert [next(made) for _ in range(5)] == [0, 1, 4, 9, 16]
-        with pytest.raises(ValueError, match="five"):
-            next(made)
 
 
 def test_what_waited_long_enough_is_not_kept_for_more() -> None:

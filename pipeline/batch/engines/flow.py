@@ -9,13 +9,11 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
-_R = TypeVar("_R")
 
 # How often a thread that cannot go on looks whether it is still wanted.
 _LOOK_S = 0.1
@@ -113,28 +111,6 @@ class Ahead(Generic[_T], Iterator[_T]):
                 self._held.put(item, timeout=_LOOK_S)
                 return True
         return False
-
-
-def side_by_side(
-    function: Callable[[_T], _R], items: Iterable[_T], pool: Executor, most: int, name: str
-) -> Iterator[_R]:
-    """What a function makes of each item, in order; at most so many are made at a time."""
-
-    def submitted() -> Generator[Future[Any], None, None]:
-        items_ = iter(items)
-        try:
-            for item in items_:
-                yield pool.submit(function, item)
-        finally:
-            with suppress(AttributeError):
-                items_.close()  # type: ignore[attr-defined]
-
-    futures = Ahead(submitted(), most, name)
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        futures.close()
 
 
 def gathered(

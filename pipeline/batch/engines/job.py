@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from detection.look import Seen, Unseen
+from detection.results import LotResult
 from detection.strips import Looks, Strip
 from pipeline.batch.stages import Chips, Lot, Settling, Surveyed, Views
 from pipeline.batch.tally import Tally
@@ -39,3 +40,15 @@ class Job:
             mine = {place: views[place] for place in self.strip.places}
             self.views = self.looks.add(self.strip, mine)
         self.chips = {}
+
+    def count_lost(self, processes: int) -> None:
+        """So many processes died with it in hand."""
+        if processes:
+            self.tally.faults["helping process lost"] += processes
+
+
+def unread(job: Job, why: str) -> Chips:
+    """The chips of a job that could not be read, whatever is wrong with them."""
+    result = LotResult("failed", reason="crashed", detail=why)
+    places = job.strip.places if job.strip is not None else ()
+    return {place: Unseen(result) for place in places if place not in job.chips}

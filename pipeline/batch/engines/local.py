@@ -1,10 +1,11 @@
 """One machine: threads that work ahead of one another, and processes that measure.
 
-    lease, survey │ read (several at a time) │ segment │ measure (processes) │ write
+    lease, survey │ read (helpers) │ segment │ measure (helpers) │ write
 
 Each waits where the next one's queue is full. So imagery is read, and lots are measured and
 written, while the segmenter looks at other chips; and what is in memory does not grow with the
-county.
+county. Where there is much to do the helpers are processes: a fast segmenter would wait for
+Python's lock else.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 from sqlalchemy import Engine as Database
 
@@ -23,33 +23,36 @@ from detection.look import Seen, Unseen
 from detection.segmenters.protocol import Segmenter
 from detection.strips import Looks
 from parcels import ParcelBoundaryService
-from pipeline.batch.engines.flow import Ahead, gathered, side_by_side
-from pipeline.batch.engines.job import Job
-from pipeline.batch.engines.measurers import Measurers
+from pipeline.batch.engines.apart import measure_apart, read_apart, read_here
+from pipeline.batch.engines.flow import Ahead, gathered
+from pipeline.batch.engines.helpers import Call, HelperLost, Helpers
+from pipeline.batch.engines.job import Job, unread
 from pipeline.batch.engines.protocol import Progressed, Workplace
 from pipeline.batch.engines.recent import Recent
 from pipeline.batch.engines.room import Room
 from pipeline.batch.recipe import Recipe, facts_of
-from pipeline.batch.stages import Chunk, Surveyed, read_places, segment, survey
+from pipeline.batch.stages import Chips, Chunk, Settling, Surveyed, failed, segment, survey
 from pipeline.batch.tally import Tally
 from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 
-# GDAL decodes without Python's lock, and a server takes its time.
-_READERS = 4
-# Properties whose measuring takes longer than a process takes to start.
+# A server takes its time, and GDAL decodes without Python's lock.
+_THREADS = 4
+# Properties whose reading and measuring take longer than a process takes to start.
 _WORTH_A_PROCESS = 1_000
 # Lots that were looked at and are not yet written: what a crash makes a run look at again.
 _UNWRITTEN_LOTS = 1_024
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
 
+_Reading = tuple[Job, Call[tuple[Chips, Tally]] | None]
+_Measuring = tuple[Job, Call[tuple[list[Settling], Tally]] | None]
+
 
 class LocalEngine:
     """See `pipeline.batch.engines.protocol.Engine`.
 
     Args:
-        measurers: processes that measure; 0 measures in a thread of this one, which is as good
-            where there is little to do.
+        processes: that read files and measure; with 0, threads of this one do.
     """
 
     def __init__(
@@ -59,14 +62,14 @@ class LocalEngine:
         imagery: Imagery,
         segmenter: Segmenter,
         database: Database,
-        measurers: int = 0,
+        processes: int = 0,
     ) -> None:
         self._recipe = recipe
         self._service = service
         self._imagery = imagery
         self._segmenter = segmenter
         self._database = database
-        self._measurers = measurers
+        self._processes = processes
         self._recent = Recent()
         self._unwritten = Room(_UNWRITTEN_LOTS)
 
@@ -78,15 +81,16 @@ class LocalEngine:
     ) -> Generator[Progressed, None, None]:
         """See `Engine.run`."""
         ahead = _READ_AHEAD * self._recipe.shown.chips_at_once
-        with ExitStack() as stack:
-            readers = ThreadPoolExecutor(_READERS, "read")
-            stack.callback(readers.shutdown, wait=False, cancel_futures=True)
-            measurers = stack.enter_context(Measurers(self._recipe, self._measurers))
+        with Helpers(self._processes) as helpers, Helpers(0, _THREADS) as threads:
             surveyed = Ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
-            read = Ahead(side_by_side(self._read, jobs, readers, ahead, "read"), ahead, "ready")
+            # The limits of an imagery server hold within one process.
+            apart = self._processes and self._recipe.county.imagery.url is None
+            reading = Ahead(self._reading(jobs, helpers if apart else threads), ahead, "read")
+            read = Ahead(self._read(reading), ahead, "ready")
             seen = Ahead(self._seen(read, stopping, on_first), 2, "segment")
-            finished = Ahead(measurers.measured(seen), 2 * MOST_LOTS, "measured")
+            measuring = Ahead(self._measuring(seen, helpers), 2 * self._processes + 1, "measure")
+            finished = Ahead(self._measured(measuring), 2 * MOST_LOTS, "measured")
             written = Ahead(self._written(finished), 2, "write")
             with closing(written):
                 try:
@@ -112,13 +116,34 @@ class LocalEngine:
                         return
                     yield Job(found, Tally(), strip, looks)
 
-    def _read(self, job: Job) -> Job:
-        if job.strip is not None:
-            known = {place: self._recent.get(place) for place in job.strip.places}
-            unknown = [place for place, view in known.items() if view is None]
-            job.chips = read_places(unknown, self._imagery, job.tally)
-            job.chips |= {place: view for place, view in known.items() if view is not None}
-        return job
+    def _reading(self, jobs: Iterator[Job], helpers: Helpers) -> Iterator[_Reading]:
+        """Ask for the chips of each strip that are not known."""
+        for job in jobs:
+            places = job.strip.places if job.strip is not None else ()
+            for place in places:
+                view = self._recent.get(place)
+                if view is not None:
+                    job.chips[place] = view
+            unknown = [place for place in places if place not in job.chips]
+            if not unknown:
+                yield job, None
+            elif helpers.are_processes:
+                yield job, helpers.call(read_apart, unknown, self._recipe)
+            else:
+                yield job, helpers.call(read_here, unknown, self._imagery)
+
+    def _read(self, reading: Ahead[_Reading]) -> Iterator[Job]:
+        with closing(reading):
+            for job, call in reading:
+                if call is not None:
+                    try:
+                        chips, tally = call.result()
+                    except HelperLost as error:
+                        chips, tally = unread(job, str(error)), Tally()
+                    job.chips |= chips
+                    job.tally.add(tally)
+                    job.count_lost(call.lost)
+                yield job
 
     def _seen(
         self,
@@ -166,6 +191,31 @@ class LocalEngine:
         if batch:
             yield batch
 
+    def _measuring(self, seen: Ahead[Job], helpers: Helpers) -> Iterator[_Measuring]:
+        with closing(seen):
+            for job in seen:
+                if job.strip is None or not job.strip.plans:
+                    yield job, None
+                else:
+                    given = (job.strip, job.views, job.lots, self._recipe)
+                    yield job, helpers.call(measure_apart, *given)
+
+    def _measured(self, measuring: Ahead[_Measuring]) -> Iterator[Job]:
+        with closing(measuring):
+            for job, call in measuring:
+                if call is not None:
+                    try:
+                        settling, tally = call.result()
+                    except HelperLost as error:
+                        lots = job.lots.values()
+                        settling = [failed(lot, "crashed", str(error)) for lot in lots]
+                        tally = Tally()
+                    job.settling += settling
+                    job.tally.add(tally)
+                    job.count_lost(call.lost)
+                    job.views = {}
+                yield job
+
     def _first(self, job: Job, seconds: float) -> FirstChips:
         strips = job.surveyed.strips
         return FirstChips(
@@ -202,10 +252,10 @@ def local_workplace(
         SegmenterError: the segmenter cannot be built.
     """
     segmenter = build()
-    measurers = _cores() - 1 if total >= _WORTH_A_PROCESS else 0
+    processes = _cores() - 1 if total >= _WORTH_A_PROCESS else 0
 
     def engine(recipe: Recipe) -> LocalEngine:
-        return LocalEngine(recipe, service, imagery, segmenter, database, measurers)
+        return LocalEngine(recipe, service, imagery, segmenter, database, processes)
 
     return Workplace(facts_of(segmenter), build, segmenter.prepare, engine)
 
