@@ -11,6 +11,7 @@ from types import TracebackType
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.errors import StoreError
 from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.accounts import Account
@@ -72,8 +73,8 @@ class Heartbeat:
                 queue.renew(self._alive, self._owner, LEASE_S)
                 runs.beat(self._alive, self._run_id, self._account())
                 self._alive.commit()
-            except DBAPIError as error:
-                log.info("the database did not take this run's sign of life: %s", error.orig)
+            except (DBAPIError, StoreError) as error:
+                log.info("the database did not take this run's sign of life: %s", error)
                 self._close()
 
     def _again(self) -> Connection:
@@ -85,6 +86,6 @@ class Heartbeat:
 
     def _close(self) -> None:
         if self._alive is not None:
-            with suppress(DBAPIError):
+            with suppress(DBAPIError, StoreError):
                 self._alive.close()
             self._alive = None
