@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from parcels import County
 from pipeline.batch.order import Confirm, Order, Progress
@@ -54,6 +55,7 @@ class Queued:
         file: the CSV that names them; None for the county's queue.
         bad_rows: of the CSV.
         without_place: properties that the bounding box leaves out, as nobody has located them.
+        ordered_at: by the database's clock.
     """
 
     selection: Selection
@@ -61,6 +63,7 @@ class Queued:
     file: Path | None
     bad_rows: BadRows
     without_place: int
+    ordered_at: datetime
 
 
 def enqueue(
@@ -96,17 +99,18 @@ def enqueue(
     list_id = None if listed is None or order.all_lots else listed.id
     selection = Selection(list_id, order.bbox)
     with database.engine.connect() as conn:
+        ordered_at = conn.execute(text("SELECT now()")).scalar_one()
         if queue.is_empty(conn, county):
             if not bad_rows.count:
                 raise _empty(opened)
-            return Queued(selection, 0, path, bad_rows, 0)
+            return Queued(selection, 0, path, bad_rows, 0, ordered_at)
         waiting = _count(conn, opened.county, order, selection)
         without_place = 0
         if order.bbox is not None:
             without_place = queue.count_without_place(conn, county, selection)
             if not waiting and not queue.states(conn, county, selection):
                 raise _nothing_there(opened, order.bbox, without_place)
-    return Queued(selection, waiting, path, bad_rows, without_place)
+    return Queued(selection, waiting, path, bad_rows, without_place, ordered_at)
 
 
 def make_pending(database: Database, county: County, order: Order, queued: Queued) -> None:
@@ -116,7 +120,15 @@ def make_pending(database: Database, county: County, order: Order, queued: Queue
     """
     entry = registry_sha256(county)
     with database.engine.begin() as conn:
-        queue.reset(conn, county.key, queued.selection, _redo(order), entry, order.limit)
+        queue.reset(
+            conn,
+            county.key,
+            queued.selection,
+            _redo(order),
+            entry,
+            order.limit,
+            queued.ordered_at,
+        )
 
 
 def nothing_to_do(database: Database, opened: OpenCounty, queued: Queued) -> BatchReport:

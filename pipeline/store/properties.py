@@ -7,6 +7,7 @@ Functions take a `Connection`, and the caller commits. `pipeline.store.loading` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, text
@@ -52,6 +53,12 @@ WAITS = f"""p.state IN ('pending', 'leased', 'deferred', 'failed') AND (
     p.state = 'pending'
     OR (p.state = 'leased' AND p.leased_until < clock_timestamp())
     OR (({retry.condition("next run")}) AND {_SETTLED_BEFORE}))"""
+
+# The same, as it was when the batch was ordered: what another did since is as fresh as it gets.
+_SETTLED_BEFORE_THE_ORDER = """(p.run_fk IS NULL OR p.run_fk IN (
+    SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
+        AND coalesce(r.finished_at, r.started_at)
+            <= coalesce(CAST(:ordered_at AS timestamptz), 'infinity')))"""
 
 # Of an earlier registry entry, as each run keeps it in its settings.
 _REGISTRY_CHANGED = f"""(({retry.condition("registry changed")}) AND p.run_fk IN (
@@ -104,7 +111,12 @@ def count_waiting(
             + (SELECT count(*) FROM lotline.property p
                WHERE {selection.condition} AND NOT ({WAITS}) AND ({_redone(redo)}))
     """)  # noqa: S608
-    values = {"county": county, "registry_sha256": registry_sha256, **selection.values}
+    values = {
+        "county": county,
+        "registry_sha256": registry_sha256,
+        "ordered_at": None,
+        **selection.values,
+    }
     return int(conn.execute(counted, values).scalar_one())
 
 
@@ -125,16 +137,18 @@ def reset(
     redo: Redo = "everything",
     registry_sha256: str = "",
     limit: int | None = None,
+    ordered_at: datetime | None = None,
 ) -> int:
     """Make properties pending again, except what waits already or is being worked on.
 
-    What a run that is alive has settled is being worked on, too: two batches that are both told
-    to do a county again share it, and do it once.
+    What a run has settled that is alive, or was when this was ordered, is being worked on, too:
+    two batches that are both told to do a county again share it, and do it once.
 
     Args:
         registry_sha256: of the county's entry as it is now: properties that another entry may be
             to blame for are made pending, too.
         limit: no more than it takes to have the first so many waiting.
+        ordered_at: when the batch was ordered, by the database's clock; None is now.
 
     Returns:
         How many were made pending.
@@ -151,14 +165,14 @@ def reset(
             lease_owner = NULL, leased_until = NULL, updated_at = now()
         FROM picked WHERE p.id = picked.id AND NOT picked.waits
     """)  # noqa: S608
-    values = {
+    values: dict[str, object] = {
         "county": county,
         "registry_sha256": registry_sha256,
-        "limit": limit,
+        "ordered_at": ordered_at,
         **selection.values,
     }
-    if limit is None:
-        del values["limit"]
+    if limit is not None:
+        values["limit"] = limit
     return conn.execute(made_pending, values).rowcount
 
 
@@ -176,4 +190,4 @@ def _redone(redo: Redo) -> str:
     if not _REDONE[redo]:
         return _REGISTRY_CHANGED
     states = ", ".join(f"'{state}'" for state in _REDONE[redo])
-    return f"(p.state IN ({states}) AND {_SETTLED_BEFORE}) OR {_REGISTRY_CHANGED}"
+    return f"(p.state IN ({states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"

@@ -159,7 +159,8 @@ def test_a_csv_that_was_read_is_not_read_again(
     first = take(properties=csv)
     assert (first.waiting, first.bad_rows.count) == (1, 2)
     monkeypatch.setattr("pipeline.batch.enqueue.read_rows", lambda _: pytest.fail("it is read"))
-    assert take(properties=csv) == first
+    again = take(properties=csv)
+    assert (again.selection, again.bad_rows) == (first.selection, first.bad_rows)
 
 
 def test_a_csv_that_changes_while_it_is_read_is_refused(

@@ -296,6 +296,20 @@ def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
     assert properties.reset(conn, COUNTY) == 1
 
 
+def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
+    """Two batches are ordered at once, and the first has done all before the other is ready."""
+    ids = queue(conn, 2)
+    run = begin(conn)
+    _lease(conn, run)
+    finish(conn, ids, "done", "measured")
+    [ordered_at, later] = conn.execute(text("SELECT now(), now() + interval '1 s'")).one()
+    conn.execute(
+        text("UPDATE lotline.run SET state = 'finished', finished_at = :at"), {"at": later}
+    )
+    assert properties.reset(conn, COUNTY, ordered_at=ordered_at) == 0
+    assert properties.reset(conn, COUNTY, ordered_at=later) == 2
+
+
 def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
     database: Database,
 ) -> None:
@@ -318,6 +332,37 @@ def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
     with database.engine.begin() as conn:
         states = [_states(conn)[f"p{i}"][0] for i in range(len(ids))]
     assert states == ["leased", "leased", "pending", "pending", "pending", "pending"]
+
+
+def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
+    database: Database,
+) -> None:
+    with database.engine.begin() as conn:
+        ids = queue(conn, 300)
+        old = begin(conn)
+        conn.execute(text("UPDATE lotline.property SET run_fk = :run"), {"run": old.id})
+        finish(conn, ids, "done", "measured")
+        end(conn, old)
+
+    def do_again(owner: str) -> list[int]:
+        done: list[int] = []
+        with database.engine.begin() as conn:
+            run = begin(conn)
+        with database.engine.begin() as conn:
+            properties.reset(conn, COUNTY)
+        sweep = _sweep(run, owner)
+        while True:
+            with database.engine.begin() as conn:
+                taken = [item.id for item in sweep.take(conn, 7)]
+            if not taken:
+                return done
+            with database.engine.begin() as conn:
+                finish(conn, taken, "done", "measured")
+            done += taken
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [fk for each in pool.map(do_again, "abcd") for fk in each]
+    assert sorted(done) == ids
 
 
 def test_of_all_again_only_as_many_as_the_limit_says(conn: Connection) -> None:
