@@ -1,0 +1,106 @@
+"""What a batch leaves in its folder: a page, its data, and a picture that stays small."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection import sample
+from pipeline import Order, run_batch
+from pipeline.batch import heartbeat, views
+from pipeline.batch import map as map_module
+from pipeline.batch.heartbeat import Heartbeat
+from pipeline.report import RunReport
+from pipeline.settings import Settings
+from pipeline.store import runs
+from pipeline.store.accounts import Account
+from pipeline.store.database import Database
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registry of a synthetic county with 12 lots."""
+    folder = tmp_path_factory.mktemp("little")
+    made = sample.generate(folder / "county", seed=5, lots=12)
+    registry = folder / "registry.yaml"
+    registry.write_text(
+        f"counties:\n  little:\n    name: <i>Little</i>\n    path: {made.parcels}\n"
+        f'    imagery: {{path: "{made.imagery}"}}\n    properties: {made.properties}\n'
+    )
+    return registry
+
+
+def test_page_and_data_are_of_the_run_alone(
+    county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int, str]] = []
+    draw_map = map_module.draw_map
+
+    def counted(path: Path, lots: Any, detections: Any, *others: Any) -> str | None:
+        drawn.append((len(lots), detections["property_id"].nunique(), others[2]))
+        return draw_map(path, lots, detections, *others)
+
+    monkeypatch.setattr(map_module, "draw_map", counted)
+    monkeypatch.setattr(views, "MOST_DRAWN", 6)
+    settings = Settings(database_url=database.url, home=tmp_path)
+    reports = [
+        run_batch(
+            Order("little", registry=county, limit=limit, out=tmp_path / str(limit)), settings
+        )
+        for limit in (4, 9)
+    ]
+    for limit, report in zip((4, 9), reports, strict=True):
+        told = report.run
+        assert told is not None
+        assert told.properties == report.done == limit
+        folder = tmp_path / str(limit)
+        kept = RunReport.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))
+        assert kept == told
+        assert report.page_path == folder / "report.html"
+        page = report.page_path.read_text(encoding="utf-8")
+        assert "&lt;i&gt;Little&lt;/i&gt;" in page
+        assert "<i>Little" not in page
+        assert f"{limit} of {limit} properties are shown." in page
+        # The encoder sees a chip once, and the run's clock counts what the machine did.
+        assert told.encoder_calls > 0
+        assert {stage.stage for stage in told.stages} >= {"lease", "read", "segment", "write"}
+    assert sum(reports[1].status.by_state.values()) > 13
+    (few, _, said), (bounded, found_on, said_too) = drawn
+    assert (few, bounded, found_on) == (4, 6, 6)
+    assert "boundaries of the run" not in said
+    assert "Only 6 boundaries of the run" in said_too
+
+
+def test_without_a_folder_nothing_is_written(
+    county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(database_url=database.url, home=tmp_path / "home")
+    report = run_batch(Order("little", registry=county, limit=1), settings)
+    assert report.run is not None
+    assert (report.map_path, report.page_path) == (None, None)
+    assert not list(tmp_path.glob("*.*"))
+
+
+def test_a_sign_of_life_says_what_was_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
+    alive = database.engine.connect()
+    alive.detach()
+    run_id = runs.start(alive, "little", {}, "synthetic", None)
+    alive.commit()
+    counted = Account(encoder_calls=12)
+    with (
+        Heartbeat(database.engine, run_id, "me", alive, lambda: counted),
+        database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
+    ):
+        for _ in range(500):
+            run = runs.get(conn, run_id)
+            if run.beat_at is not None:
+                break
+            time.sleep(0.01)
+    assert (run.state, run.account) == ("running", counted)
