@@ -5,6 +5,7 @@
     ├── GeometryError                   a geometry that cannot be repaired, or has no CRS
     ├── PropertyError                   a property that cannot be looked up as it is written
     ├── CacheError                      a local copy of parcels that cannot be read or written
+    │   └── CopiedElsewhere             another process makes that copy just now
     └── SourceError                     a parcel source could not answer
         ├── SourceUnavailable           for now: try again later (never means "no lot")
         │   ├── RateLimited             it asked to be left alone for a while
@@ -38,6 +39,10 @@ class PropertyError(ParcelsError):
 
 class CacheError(ParcelsError):
     """A local copy of parcels cannot be read or written."""
+
+
+class CopiedElsewhere(CacheError):
+    """Another process copies the same parcels to the same place."""
 
 
 class SourceError(ParcelsError):

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
@@ -43,7 +44,7 @@ class Hit:
         parcel_id: exactly as the county writes it; None where it has none.
         geometry: EPSG:4326, valid and normalised, so that the same lot twice is equal byte for
             byte; None where it cannot be repaired.
-        object_id: the row's key in its layer; None for a file.
+        object_id: the row's key in its layer; of a file, its place there, from 1.
         site: None where no column of addresses is mapped.
     """
 
@@ -186,3 +187,20 @@ def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
         return shapely.normalize(polygonal(geometry))
     except GeometryError:
         return None
+
+
+def lot_geometries(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], int]:
+    """`lot_geometry` of each of (n,), at once; and how many of them had to be mended."""
+    polygons = on_earth(geometries) & np.isin(shapely.get_type_id(geometries), (3, 6))
+    good = np.flatnonzero(polygons & shapely.is_valid(geometries))
+    good = good[shapely.area(geometries[good]) > 0]
+    parts, owners = shapely.get_parts(geometries[good], return_index=True)
+    whole = ~shapely.is_empty(parts)
+    lots = np.full(len(geometries), None, dtype=object)
+    if len(good):
+        lots[good] = shapely.normalize(shapely.multipolygons(parts[whole], indices=owners[whole]))
+    others = np.setdiff1d(np.arange(len(geometries)), good)
+    for i in others:
+        lots[i] = lot_geometry(geometries[i])
+    mended = [i for i in others if lots[i] is not None]
+    return lots, len(mended)

@@ -33,7 +33,7 @@ from parcels.cache.tables import (
     write_table,
     write_whole,
 )
-from parcels.errors import CacheError
+from parcels.errors import CacheError, CopiedElsewhere
 from parcels.source import Page, Stamp
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingIn
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
-        CacheError: another process makes one, or the folder cannot be written.
+        CopiedElsewhere: another process makes one.
+        CacheError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingIn
                     shutil.rmtree(other)
             yield CopyingInFolder(folder, origin, stamp)
     except BlockingIOError:
-        raise CacheError(
+        raise CopiedElsewhere(
             f"another process copies the same parcels into {folder}: wait until it is done"
         ) from None
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
@@ -18,6 +18,7 @@ from parcels.cache.tables import hits_of, sites_of, take
 from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
 from parcels.source import Extent, Hit
 
+_ROWS_AT_ONCE = 1_000
 _Key = TypeVar("_Key")
 
 
@@ -39,6 +40,11 @@ class CopyInMemory(WholeCopy):
             return None
         west, south, east, north = (float(side) for side in shapely.total_bounds(self._geometries))
         return west, south, east, north
+
+    def every_hit(self) -> Iterator[Hit]:
+        """See `WholeCopy`."""
+        for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            yield from hits_of(pa.Table.from_batches([batch]))
 
     def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
         """See `WholeCopy`."""

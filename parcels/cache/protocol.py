@@ -25,8 +25,9 @@ class LayerKey:
 
     Attributes:
         county: the county's key.
-        origin: the layer's URL with its number.
-        digest: 32 hexadecimal digits of the layer, its alternates, the mapped columns and `where`.
+        origin: the layer's URL with its number, or the path of a file.
+        digest: 32 hexadecimal digits of the layer, its alternates, the mapped columns and `where`;
+            of a file also of the CRS that the entry gives it.
     """
 
     county: str
@@ -45,15 +46,25 @@ class LayerKey:
                 f"county {county.key!r} has no 'url' and 'layer': there is nothing to keep a copy "
                 "of"
             )
-        shapes = {
-            "form": _FORM,
-            "layers": [[layer.url, layer.layer] for layer in county.layers],
-            "fields": county.fields.model_dump(),
-            "where": county.where,
-        }
-        digest = hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
+        layers = [[layer.url, layer.layer] for layer in county.layers]
         first = county.layers[0]
-        return cls(county.key, f"{first.url}/{first.layer}", digest)
+        return cls(county.key, f"{first.url}/{first.layer}", _digest(county, layers=layers))
+
+    @classmethod
+    def of_file(cls, county: County) -> LayerKey:
+        """The key of a county's file."""
+        path = str(county.path)
+        return cls(county.key, path, _digest(county, path=path, crs=county.crs))
+
+
+def _digest(county: County, **where_from: object) -> str:
+    shapes = {
+        "form": _FORM,
+        **where_from,
+        "fields": county.fields.model_dump(),
+        "where": county.where,
+    }
+    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def stamp_text(stamp: Stamp) -> str:
@@ -148,7 +159,8 @@ class KeptLayer(Protocol):
         `origin` is the layer that the rows come from, which may be an alternate.
 
         Raises:
-            CacheError: another process is at it, or the place cannot be written.
+            CopiedElsewhere: another process is at it.
+            CacheError: the place cannot be written.
         """
         ...
 

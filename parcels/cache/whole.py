@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,6 +74,10 @@ class WholeCopy(ABC):
     @abstractmethod
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees of all parcels."""
+
+    @abstractmethod
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row, one at a time."""
 
     @abstractmethod
     def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from parcels.addresses.streetname import hint, words
 from parcels.county import ParcelFields
 from parcels.fieldnames import id_text, site_address
 from parcels.lots import distances_m
-from parcels.source import Hit, SiteAddress, lot_geometry
+from parcels.source import Hit, SiteAddress
 
-_MOST_KEPT = 4_096
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
 
 
@@ -29,9 +28,11 @@ class Rows:
     """Rows of a layer, by their numbers from 0.
 
     Args:
-        geometries: (n,) valid EPSG:4326 polygons; None for those that could not be mended.
+        geometries: (n,) as a `Hit` holds them.
         fields: which columns hold what; without a parcel id, no row has one.
         values: the columns, n values each.
+        first: the place of the first of them in the file.
+        repaired: how many geometries were mended.
     """
 
     def __init__(
@@ -39,22 +40,27 @@ class Rows:
         geometries: NDArray[np.object_],
         fields: ParcelFields,
         values: Mapping[str, Sequence[Any]],
+        first: int = 1,
+        repaired: int = 0,
     ) -> None:
         self.geometries = geometries
+        self.repaired = repaired
         self._fields = fields
         self._values = values
-        self._tree = shapely.STRtree(geometries)
-        # The flats of a building are asked for again and again; a county is not kept twice.
-        self._lot = lru_cache(_MOST_KEPT)(lambda row: lot_geometry(geometries[row]))
+        self._first = first
+
+    @property
+    def dropped(self) -> int:
+        """How many rows have no geometry."""
+        return int(shapely.is_missing(self.geometries).sum())
 
     def hit(self, row: int) -> Hit:
         """The row as a source answers with it."""
-        return Hit(self._id(row), self._lot(row), site=self._site(row))
+        return Hit(self._id(row), self.geometries[row], self._first + row, self._site(row))
 
     def every_hit(self) -> Iterator[Hit]:
         """Every row, as a source answers with it; nothing of them is kept."""
-        for row, geometry in enumerate(self.geometries):
-            yield Hit(self._id(row), lot_geometry(geometry), site=self._site(row))
+        return map(self.hit, range(len(self.geometries)))
 
     def with_id(self, parcel_id: str) -> list[int]:
         """The rows with exactly this id."""
@@ -94,11 +100,21 @@ class Rows:
         return None if column is None else id_text(self._values[column][row])
 
     def _site(self, row: int) -> SiteAddress | None:
+        if not self._has_sites:
+            return None
         return site_address(self._fields, {k: column[row] for k, column in self._values.items()})
 
     def _squeezed(self, row: int) -> str:
         site = self._site(row)
         return words(f"{site.line or ''} {site.street or ''}").replace(" ", "") if site else ""
+
+    @cached_property
+    def _has_sites(self) -> bool:
+        return any(column != self._fields.parcel_id for column in self._fields.columns)
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.geometries)
 
     @cached_property
     def _by_id(self) -> dict[str, list[int]]:

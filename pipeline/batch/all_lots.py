@@ -16,12 +16,12 @@ from parcels.files import FileSource
 from parcels.lots import is_placeholder
 from parcels.source import Hit
 from pipeline.batch.order import Confirm, Progress
+from pipeline.batch.recipe import long_file
 from pipeline.counties import OpenCounty
 from pipeline.errors import PipelineError
 from pipeline.store import lots
 from pipeline.store.database import Database
 from pipeline.store.lots import Piece
-from pipeline.store.parcelcopies import CopyInDatabase
 from pipeline.store.parcels import DatabaseCache
 
 
@@ -51,7 +51,7 @@ def add_all_lots(
         is_asked = _fetch(database, opened, progress, confirm)
     progress.say(f"listing the lots of {opened.name}")
     with database.engine.begin() as conn:
-        found = lots.stage(conn, county.key, _pieces(county, _hits(database, county)))
+        found = lots.stage(conn, county.key, _pieces(county, _hits(database, county, progress)))
         if not found.count:
             raise PipelineError(f"{opened.name} has no lots: check its layer in the registry entry")
         if not found.new:
@@ -94,11 +94,11 @@ def _fetch(database: Database, opened: OpenCounty, progress: Progress, confirm: 
     return True
 
 
-def _hits(database: Database, county: County) -> Iterator[Hit]:
+def _hits(database: Database, county: County, progress: Progress) -> Iterator[Hit]:
     if county.source == "file":
-        return FileSource(county).every_hit()
+        return (long_file(county, database, progress) or FileSource(county)).every_hit()
     copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).copy()
-    if not isinstance(copy, CopyInDatabase):
+    if copy is None:
         raise PipelineError(f"the copy of {county.name}'s parcels is gone: run this again")
     return copy.every_hit()
 

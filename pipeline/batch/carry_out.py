@@ -11,6 +11,7 @@ from detection import open_imagery
 from detection.detector import check_labels
 from detection.segmenters.protocol import Segmenter
 from parcels import County, ParcelBoundaryService
+from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
 from parcels.source import ParcelSource
 from pipeline.batch.asked import AskedLabels
@@ -41,7 +42,7 @@ def carry_out(
     """
     # Whatever is wrong with these is found before a property is touched.
     imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
-    kept = kept_parcels(opened.county, database)
+    kept = kept_parcels(opened.county, database, progress)
     service = _open_service(opened.county, kept, progress)
     _make_folder(order.out)
     if order.segmenter != "spectral":
@@ -53,8 +54,8 @@ def carry_out(
     make_pending(database, opened.county, order, queued)
     batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
     report = batch.run()
-    if kept is None:
-        return report
+    if not isinstance(kept, CachedSource):
+        return report  # of a file: no server was spared a question
     return replace(
         report,
         questions_kept=kept.from_cache,
@@ -68,7 +69,7 @@ def _open_service(
 ) -> ParcelBoundaryService:
     """The county's parcels; a server that is down is no mistake, and is met again at each lot."""
     service = ParcelBoundaryService(county, source)
-    if source is not None:
+    if county.source == "arcgis":
         progress.say(f"asking {county.name}'s parcel server")
     with suppress(SourceUnavailable):
         service.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from detection.clip import LotLines
 from detection.imagery import open_imagery
@@ -14,9 +15,17 @@ from parcels import County
 from parcels.arcgis import ArcGISSource
 from parcels.cache import CachedSource, LayerKey
 from parcels.service import WhenUnavailable
+from pipeline.batch.order import Progress, Silent
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
 from pipeline.store.parcels import DatabaseCache
+
+if TYPE_CHECKING:
+    from parcels.cache.files import CopiedFile
+
+# It takes some ten seconds to copy so many.
+_SAY_EVERY = 100_000
+_SILENT = Silent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,43 @@ def lot_lines(county: County) -> LotLines:
     return LotLines(county.lot_offset_m, county.line_tolerance_m)
 
 
-def kept_parcels(county: County, database: Database) -> CachedSource | None:
-    """The county's server behind what the database keeps of it; None for a file."""
+def kept_parcels(
+    county: County, database: Database, progress: Progress = _SILENT
+) -> CachedSource | CopiedFile | None:
+    """The county's server behind what the database keeps of it; else see `long_file`."""
     if county.source != "arcgis":
-        return None
+        return long_file(county, database, progress)
     return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
+
+
+def long_file(
+    county: County, database: Database, progress: Progress = _SILENT
+) -> CopiedFile | None:
+    """The copy in the database of a county's file; None for one of few lots, to read into memory.
+
+    Raises:
+        SourceMisconfigured, GeometryError: the file cannot be read; the entry must be mended.
+        CacheError: the file was changed while it was copied.
+    """
+    # Imported late: geopandas takes a second, which only a county with a file has to pay.
+    from parcels.cache.files import copied_file
+
+    return copied_file(county, DatabaseCache(database.engine), _Copying(county, progress))
+
+
+class _Copying:
+    """Says how far a file is copied."""
+
+    def __init__(self, county: County, progress: Progress) -> None:
+        self._name = "" if county.path is None else county.path.name
+        self._progress = progress
+        self._said = -1
+
+    def __call__(self, rows: int, total: int) -> None:
+        if self._said < 0:
+            self._progress.say(f"copying {self._name} into the database: {total:,} lots")
+        elif rows < self._said + _SAY_EVERY:
+            return
+        else:
+            self._progress.say(f"{self._name}: {rows:,} of {total:,} lots")
+        self._said = rows

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from parcels.cache.protocol import stamp_text
 from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
-from parcels.errors import CacheError
+from parcels.errors import CopiedElsewhere
 from parcels.source import Extent, Hit, Page, Stamp
 from pipeline.store.parcelrows import columns_of, hit_of
 
@@ -141,7 +141,7 @@ class CopyInDatabase(WholeCopy):
         return None if box.west is None else (box.west, box.south, box.east, box.north)
 
     def every_hit(self) -> Iterator[Hit]:
-        """Every row of the copy, read some at a time."""
+        """See `WholeCopy`: they are read some at a time."""
         with self._engine.connect().execution_options(yield_per=_ROWS_AT_ONCE) as conn:
             for row in conn.execute(_EVERY, self._layer):
                 yield hit_of(row)
@@ -178,7 +178,7 @@ def copying(
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
-        CacheError: another process makes one.
+        CopiedElsewhere: another process makes one.
     """
     values = {"layer": layer_fk, "stamp": stamp_text(stamp), "origin": origin}
     with _locked(engine, layer_fk):
@@ -200,7 +200,7 @@ def _locked(engine: Engine, layer_fk: int) -> Iterator[None]:
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
                 raise
-            raise CacheError(
+            raise CopiedElsewhere(
                 "another process copies the same parcels into the database: wait until it is done"
             ) from error
         alive.commit()

@@ -1,0 +1,345 @@
+"""A long file is copied into the database once, and its copy answers as the file does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+import geopandas as gpd
+import pytest
+import shapely
+from shapely import Point, Polygon, box
+from sqlalchemy import text
+
+from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
+from parcels.addresses.streetaddress import read_address
+from parcels.cache import FolderCache, ParcelCache
+from parcels.cache.files import CopiedFile, copied_file
+from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
+from parcels.files import FileSource
+from pipeline.store.database import Database
+from pipeline.store.parcels import DatabaseCache
+
+WEST, SOUTH, STEP = -90.0, 35.0, 0.001
+BOWTIE = Polygon([(-89.99, 35.01), (-89.98, 35.02), (-89.98, 35.01), (-89.99, 35.02)])
+
+
+@pytest.fixture(params=["folder", "database"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
+    if request.param == "folder":
+        return FolderCache(tmp_path / "kept")
+    database: Database = request.getfixturevalue("database")
+    return DatabaseCache(database.engine)
+
+
+def _county(path: Path, **more: object) -> County:
+    return County.model_validate({"key": "here", "path": str(path), **more})
+
+
+def _lots(count: int) -> list[Polygon]:
+    return [
+        box(WEST + i * STEP, SOUTH, WEST + (i + 0.8) * STEP, SOUTH + STEP) for i in range(count)
+    ]
+
+
+def _inside(number: int) -> Point:
+    return Point(WEST + (number + 0.4) * STEP, SOUTH + STEP / 2)
+
+
+def _frame(count: int = 12) -> gpd.GeoDataFrame:
+    """Synthetic lots, with everything that files have: no id, no number, a stack, a bow tie."""
+    lots = [*_lots(count), _lots(count)[2], BOWTIE, None, Polygon()]
+    n = len(lots)
+    ids = [f"0{i}  A" for i in range(n)]
+    ids[3], ids[4] = "", ids[5]
+    numbers = [100.0 + 2 * i for i in range(n)]
+    numbers[6] = None
+    return gpd.GeoDataFrame(
+        {
+            "APN": ids,
+            "No": numbers,
+            "Dir": ["N" if i % 2 else " " for i in range(n)],
+            "Name": ["O'BRIEN ST"] * n,
+            "owner": ["x"] * n,
+            "Block": [i // 4 for i in range(n)],
+        },
+        geometry=lots,
+        crs="EPSG:4326",
+    )
+
+
+ADDRESSES = {"parcel_id": "apn", "house_number": "no", "street": ["dir", "name"]}
+ASKED = [read_address(a) for a in ("104 OBrien St", "102 N O'Brien St", "1 Main St", "126 OBrien")]
+
+
+def _write(frame: gpd.GeoDataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, row_group_size=5)
+    else:
+        frame.to_file(path)
+
+
+def _said(ask: Callable[[], object]) -> object:
+    try:
+        return ask()
+    except ParcelsError as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "crs", "more"),
+    [
+        ("lots.gpkg", 4326, {"fields": ADDRESSES}),
+        ("lots.gpkg", 2274, {"fields": ADDRESSES, "where": "Block < 2"}),
+        ("lots.gpkg", 3857, {}),
+        ("lots.gpkg", 4326, {"fields": {"parcel_id": "Block"}}),
+        ("lots.parquet", 4326, {"fields": ADDRESSES}),
+        ("lots.parquet", 26916, {"fields": {"parcel_id": "No"}}),
+        ("lots.shp", 4326, {"fields": ADDRESSES}),
+        ("lots.geojson", 4326, {"fields": ADDRESSES}),
+        ("nameless.fgb", 4326, {}),
+    ],
+)
+def test_it_answers_as_the_file_does(
+    tmp_path: Path, cache: ParcelCache, name: str, crs: int, more: dict[str, object]
+) -> None:
+    frame = _frame().to_crs(crs)
+    if name == "nameless.fgb":
+        frame = frame.drop(columns="APN").iloc[:-2]
+    _write(frame, tmp_path / name)
+    county = _county(tmp_path / name, **more)
+    file, copy = FileSource(county), copied_file(county, cache, fewest=1)
+    assert copy is not None
+    copy.check()
+    assert copy.extent() == file.extent()
+    assert list(copy.every_hit()) == list(file.every_hit())
+    middle = shapely.Point(-89.985, 35.012)
+    corner = Point(WEST, SOUTH)
+    points = [_inside(0), _inside(2), _inside(40), corner, middle, *map(_inside, range(3, 12))]
+    assert copy.at_points(points) == file.at_points(points)
+    for distance_m in (0.5, 30.0, 200.0):
+        near = copy.near_points(points, distance_m), file.near_points(points, distance_m)
+        assert near[0] == near[1]
+    for ids in (["00  A", "05  A", "00 A", "014  A", "1", "2", "106"], ["none"], []):
+        asked = partial(copy.with_ids, ids), partial(file.with_ids, ids)
+        assert _said(asked[0]) == _said(asked[1])
+    assert _said(lambda: copy.with_addresses(ASKED)) == _said(lambda: file.with_addresses(ASKED))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "error"),
+    [
+        ("text.gpkg", {}, "cannot be read as parcels"),
+        ("text.parquet", {}, "cannot be read as parcels"),
+        ("lots.gpkg", {"fields": {"parcel_id": "lot"}}, "'lot' does not exist; it has: APN"),
+        ("lots.gpkg", {"where": "APN = 'none'"}, "check 'path', and 'where'"),
+        ("lots.parquet", {"where": "APN = 'none'"}, "'where' cannot be used with GeoParquet"),
+        ("none.gpkg", {}, "there is no such file; correct 'path'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
+    tmp_path: Path, database: Database, name: str, more: dict[str, object], error: str
+) -> None:
+    for path in (tmp_path / "lots.gpkg", tmp_path / "lots.parquet"):
+        _write(_frame(), path)
+    for path in (tmp_path / "text.gpkg", tmp_path / "text.parquet"):
+        path.write_text("this is no file of parcels")
+    county = _county(tmp_path / name, **more)
+    cache = DatabaseCache(database.engine)
+
+    def ask() -> object:
+        copy = copied_file(county, cache, fewest=1)
+        assert copy is None
+        return FileSource(county).check()
+
+    said = _said(ask)
+    assert said == _said(FileSource(county).check)
+    assert error in str(said)
+    with database.engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM lotline.parcel_copy")) == 0
+
+
+def test_a_file_without_a_crs_is_refused(tmp_path: Path, cache: ParcelCache) -> None:
+    _frame().to_file(tmp_path / "lots.shp")
+    (tmp_path / "lots.prj").unlink()
+    with pytest.raises(GeometryError, match="says no CRS; set 'crs:' of county 'here'"):
+        copied_file(_county(tmp_path / "lots.shp"), cache, fewest=1)
+    assert copied_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, fewest=1)
+
+
+def test_a_file_of_few_lots_is_not_copied(tmp_path: Path, database: Database) -> None:
+    _frame().to_file(tmp_path / "lots.gpkg")
+    county, cache = _county(tmp_path / "lots.gpkg"), DatabaseCache(database.engine)
+    assert copied_file(county, cache) is None
+    assert copied_file(county, cache, fewest=17) is None
+    with database.engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM lotline.parcel")) == 0
+
+
+def test_it_is_read_again_when_it_or_its_entry_was_changed(
+    tmp_path: Path, database: Database
+) -> None:
+    path, cache = tmp_path / "lots.gpkg", DatabaseCache(database.engine)
+    _frame(12).to_file(path)
+    told: list[tuple[int, int]] = []
+
+    def copied(**more: object) -> CopiedFile:
+        told.clear()
+        copy = copied_file(_county(path, **more), cache, lambda *far: told.append(far), fewest=1)
+        assert copy is not None
+        return copy
+
+    def rows() -> int:
+        with database.engine.connect() as conn:
+            return int(conn.scalar(text("SELECT count(*) FROM lotline.parcel")) or 0)
+
+    first = copied()
+    assert told == [(0, 16), (16, 16)]
+    assert copied().extent() == first.extent()
+    assert told == []
+    _frame(13).to_file(path)
+    assert len(list(copied().every_hit())) == 17
+    assert told == [(0, 17), (17, 17)]
+    assert rows() == 17, "those of before are gone"
+    assert [hit.parcel_id for hit in copied(fields={"parcel_id": "Block"}).every_hit()][4] == "1"
+    assert rows() == 34
+
+
+def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) -> None:
+    path = tmp_path / "lots.gpkg"
+    _frame().to_file(path)
+    assert copied_file(_county(path), cache, fewest=1)
+    path.unlink()
+    copy = copied_file(_county(path), cache, fewest=1)
+    assert copy is not None
+    [found] = copy.at_points([_inside(1)])
+    assert not isinstance(found, ParcelsError)
+    assert [hit.parcel_id for hit in found.hits] == ["01  A"]
+    with pytest.raises(SourceMisconfigured, match="there is no such file"):
+        copy.check()  # as the machine does that has the registry
+
+
+def test_a_file_that_is_changed_while_it_is_copied_is_refused(
+    tmp_path: Path, cache: ParcelCache
+) -> None:
+    path = tmp_path / "lots.gpkg"
+    _frame().to_file(path)
+
+    def change(_rows: int, _total: int) -> None:
+        os.utime(path, (1, 1))
+
+    with pytest.raises(CacheError, match="changed while it was copied: run the same again"):
+        copied_file(_county(path), cache, change, fewest=1)
+    told: list[tuple[int, int]] = []
+    assert copied_file(_county(path), cache, lambda *far: told.append(far), fewest=1)
+    assert told[0] == (0, 16), "nothing of it was kept"
+
+
+def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Database) -> None:
+    path, cache = tmp_path / "lots.gpkg", DatabaseCache(database.engine)
+    _frame().to_file(path)
+    has_begun, may_go_on = Event(), Event()
+
+    def hold(rows: int, _total: int) -> None:
+        if rows == 0:
+            has_begun.set()
+            may_go_on.wait(60)
+
+    first = Thread(target=copied_file, args=(_county(path), cache, hold, 1))
+    first.start()
+    assert has_begun.wait(60)
+    told: list[tuple[int, int]] = []
+    found: list[CopiedFile | None] = []
+
+    def ask() -> None:
+        found.append(copied_file(_county(path), cache, lambda *far: told.append(far), fewest=1))
+
+    second = Thread(target=ask)
+    second.start()
+    second.join(0.3)
+    may_go_on.set()
+    first.join(60)
+    second.join(60)
+    assert found[0] is not None
+    assert len(list(found[0].every_hit())) == 16
+    assert told == []
+    with database.engine.connect() as conn:
+        states = conn.execute(text("SELECT state FROM lotline.parcel_copy")).scalars().all()
+    assert states == ["complete"]
+
+
+# Copies a file, and says how far it is, a line for each page.
+COPIER = """
+import sys
+from pathlib import Path
+from parcels import County
+from parcels.cache.files import copied_file
+from pipeline.store.database import connected
+from pipeline.store.parcels import DatabaseCache
+county = County.model_validate({"key": "here", "path": sys.argv[2]})
+copied_file(county, DatabaseCache(connected(sys.argv[1])), lambda *far: print(*far, flush=True))
+"""
+
+
+@pytest.mark.parametrize("name", ["lots.gpkg", "lots.parquet"])
+def test_killed_while_it_copies_the_next_goes_on(
+    tmp_path: Path, database: Database, name: str
+) -> None:
+    path = tmp_path / name
+    lots = _lots(22_000)
+    frame = gpd.GeoDataFrame({"apn": [f"{i}" for i in range(22_000)]}, geometry=lots, crs=4326)
+    frame.to_parquet(path) if name == "lots.parquet" else frame.to_file(path)
+    copier = subprocess.Popen(
+        [sys.executable, "-c", COPIER, database.url, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert copier.stdout is not None
+    for line in copier.stdout:
+        if not line.startswith("0 "):
+            break
+    copier.send_signal(signal.SIGKILL)
+    copier.wait()
+    copier.stdout.close()
+    told: list[tuple[int, int]] = []
+    cache = DatabaseCache(database.engine)
+    copy = copied_file(_county(path), cache, lambda *far: told.append(far))
+    assert copy is not None
+    assert told[0][0] >= 5_000
+    assert told[-1] == (22_000, 22_000)
+    assert list(copy.every_hit()) == list(FileSource(_county(path)).every_hit())
+
+
+@pytest.mark.parametrize("key", ["claremont", "long_beach", "riverside"])
+def test_the_real_neighbourhoods_have_the_same_boundaries(
+    real_registry: Path, database: Database, key: str
+) -> None:
+    county = load_registry(real_registry).county(key)
+    assert county.properties is not None
+    with county.properties.open() as file:
+        rows = list(csv.DictReader(file))
+    asked = [Property(r["property_id"], float(r["longitude"]), float(r["latitude"])) for r in rows]
+    asked += [
+        Property(f"by id {r['property_id']}", parcel_id=r["parcel_id"])
+        for r in rows
+        if r["parcel_id"]
+    ]
+    copy = copied_file(county, DatabaseCache(database.engine), fewest=1)
+    found = ParcelBoundaryService(county, copy).boundaries(asked)
+    expected = ParcelBoundaryService(county).boundaries(asked)
+    assert copy is not None
+    assert len(found) == len(expected)
+    for one, two in zip(found, expected, strict=True):
+        assert isinstance(one, Boundary)
+        assert isinstance(two, Boundary)
+        assert one.version == two.version
+        assert (one.parcel_ids, one.area_m2, one.method) == (
+            two.parcel_ids,
+            two.area_m2,
+            two.method,
+        )
