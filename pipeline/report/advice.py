@@ -9,8 +9,11 @@ _MEND_ROW = "mend its row in the CSV, then run again"
 _BY_REASON = {
     ("deferred", "unavailable"): f"the county's server did not answer: {_RETRY}",
     ("deferred", "imagery_unavailable"): f"the imagery's server did not answer: {_RETRY}",
-    ("no_imagery", "missing"): "no imagery covers it: add some to the entry, then --retry-failed",
-    ("no_imagery", "nodata"): "the imagery is empty there: add other imagery, then --retry-failed",
+    (
+        "no_imagery",
+        "missing",
+    ): "no imagery covers it: add some to the registry entry, then run again",
+    ("no_imagery", "nodata"): "the imagery is empty there: add other imagery, then run again",
     ("no_imagery", "corrupt"): "the imagery cannot be read: replace it, then --retry-failed",
     ("failed", "misconfigured"): _MEND_ENTRY,
     ("failed", "not_found"): f"the county has no such parcel: {_MEND_ROW}",
@@ -20,14 +23,17 @@ _BY_REASON = {
     ("failed", "address_ambiguous"): f"the address is of several places: {_MEND_ROW}",
     ("failed", "address_unconfirmed"): f"the address may be of another place: {_MEND_ROW}",
     ("failed", "too_large"): "it needs more chips than a lot may: measure its parts",
-    ("failed", "segmenter"): "the segmenter failed on its chips: --retry-failed",
+    (
+        "failed",
+        "segmenter",
+    ): "the segmenter failed on it: the next runs try again, then --retry-failed",
     ("failed", "crashed"): "a process died over it twice: see the log, then --retry-failed",
     ("failed", "refused"): "the database refused what was found: see the detail, --retry-failed",
 }
 
 _BY_STATE = {
     "deferred": _RETRY,
-    "no_imagery": "add imagery to the entry, then --retry-failed",
+    "no_imagery": "add imagery to the registry entry, then run again",
     "failed": "see the detail, mend it, then --retry-failed",
 }
 
