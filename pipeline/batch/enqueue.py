@@ -110,6 +110,8 @@ def enqueue(
             without_place = queue.count_without_place(conn, county, selection)
             if not waiting and not queue.states(conn, county, selection):
                 raise _nothing_there(opened, order.bbox, without_place)
+            if without_place:
+                progress.say(f"left out by the box: {without_place:,} that have no place yet")
     return Queued(selection, waiting, path, bad_rows, without_place, ordered_at)
 
 

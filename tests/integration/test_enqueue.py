@@ -74,12 +74,17 @@ def county(tmp_path: Path) -> County:
 
 
 @pytest.fixture
-def take(county: County, database: Database) -> Take:
+def telling() -> Telling:
+    return Telling()
+
+
+@pytest.fixture
+def take(county: County, database: Database, telling: Telling) -> Take:
     """Enqueue an order of the county; nobody says no."""
 
     def taken(confirm: Callable[[str], None] = _yes, **order: object) -> Queued:
         asked = Order("synthetic", **order)  # type: ignore[arg-type]  # of the test's own choice
-        return enqueue(database, OpenCounty(county), asked, Silent(), confirm)
+        return enqueue(database, OpenCounty(county), asked, telling, confirm)
 
     return taken
 
@@ -179,10 +184,13 @@ def test_only_bad_rows_are_no_empty_queue(take: Take, tmp_path: Path) -> None:
     assert (queued.waiting, queued.bad_rows.count) == (0, 1)
 
 
-def test_a_box_takes_some_and_says_who_is_left_out(take: Take, tmp_path: Path) -> None:
+def test_a_box_takes_some_and_says_who_is_left_out(
+    take: Take, tmp_path: Path, telling: Telling
+) -> None:
     csv = _csv(tmp_path, f"1,{LON},{LAT},", f"2,{LON + 1},{LAT},", "3,,,3")
     queued = take(properties=csv, bbox=(LON - SIDE, LAT - SIDE, LON + SIDE, LAT + SIDE))
     assert (queued.waiting, queued.without_place) == (1, 1)
+    assert telling.said == ["left out by the box: 1 that have no place yet"]
     with pytest.raises(EmptyQueueError, match=r"no property of .* lies in the box .*\(1 have no"):
         take(properties=csv, bbox=(LAT, LON, LAT + 1, LON + 1))
 
