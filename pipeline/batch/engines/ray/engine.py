@@ -9,10 +9,11 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from detection.chips import Place
 from detection.detector import FirstChips
-from pipeline.batch.engines.protocol import Progressed
+from pipeline.batch.engines.protocol import Progressed, Settled
 from pipeline.batch.engines.ray.errors import LOST, told_by
 from pipeline.batch.engines.ray.looking import Looking, Part, Ref
 from pipeline.batch.engines.ray.pieces import pieces_of
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 _CHUNKS_AHEAD = 2
 # By one worker, of an ImageServer: the client in it keeps the server's limits.
 _READS_AT_ONCE = 4
-# A surveyor that dies as often has a chunk that kills it.
-_TRIES_TO_SURVEY = 3
+# A chunk with which as many surveyors die has killed them.
+_MOST_SURVEYS = 3
 # How often it looks whether it is still wanted, and whether it should write.
 _LOOK_S = 0.25
 
@@ -45,17 +46,19 @@ class RayEngine:
         self._pool = pool
         self._there = ray.put(recipe)
         surveyor: Any = ray.remote(Surveyor)
-        self._surveyor = surveyor.options(
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=_TRIES_TO_SURVEY,
-            max_concurrency=1 + _READS_AT_ONCE if is_server else 1,
-        ).remote(recipe, _is_restarted)
+        # One thread waits for the end, and one surveys.
+        threads = 2 + (_READS_AT_ONCE if is_server else 0)
+        # Beside the driver, where the county's files are known to be.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._surveyors = surveyor.options(
+            num_cpus=0, max_concurrency=threads, scheduling_strategy=here
+        )
+        self._begin_surveyor()
         self._read_files: Any = ray.remote(read_files).options(max_retries=0)
         read = self._read_of_server if is_server else self._read_of_files
         self._looking = Looking(self._there, pool, read, recipe.shown.chips_at_once)
         self._writing = Writing(self._there)
-        self._surveys: dict[Ref, Chunk] = {}
+        self._surveys: dict[Ref, tuple[Chunk, int]] = {}
         self._planned = (0, 0)
         self._told = Told()
 
@@ -80,10 +83,12 @@ class RayEngine:
                 waited_for = [*self._surveys, *self._looking.refs, *self._writing.refs]
                 if at_rest and not waited_for and not more_comes:
                     break
-                yield from self._arrived([*waited_for, *self._pool.coming])
+                waited_for += [*self._pool.coming, self._surveyor_ended]
+                yield from self._arrived(waited_for)
                 if self._looking.first is not None and not told_first:
                     told_first = True
                     on_first(self._first_chips())
+            yield self._progressed(())
         finally:
             ray.kill(self._surveyor)
             with suppress(AttributeError):  # only generators can be closed
@@ -95,41 +100,50 @@ class RayEngine:
             chunk = next(chunks, None)
             if chunk is None:
                 return False
-            self._surveys[self._surveyor.survey.remote(chunk)] = chunk
+            self._surveys[self._surveyor.survey.remote(chunk)] = (chunk, 1)
         return True
 
     def _arrived(self, waited_for: Sequence[Ref]) -> Iterator[Progressed]:
-        """Go on with what is there by now; what was written, and what was told meanwhile."""
+        """Go on with what is there by now, and tell what was written."""
         ready, _ = ray.wait(list(waited_for), timeout=_LOOK_S)
         if ready:
             ready, _ = ray.wait(list(waited_for), num_returns=len(waited_for), timeout=0)
+        if self._surveyor_ended in ready:  # before what it left undone is begun anew
+            ready.remove(self._surveyor_ended)
+            self._on_surveyor_ended()
         for ref in ready:
             if ref in self._surveys:
-                self._on_surveyed(ref, self._surveys.pop(ref))
+                self._on_surveyed(ref, *self._surveys.pop(ref))
             elif ref in self._writing.refs:
-                progressed, lost = self._writing.arrived(ref)
-                yield progressed
+                settled, told, lost = self._writing.arrived(ref)
+                self._told.add(told)
                 for part in lost:
                     self._lose(part)
+                self._take_told()
+                yield self._progressed(settled)
             elif ref in self._pool.coming:
                 self._pool.arrive(ref)
             else:
                 self._looking.arrived(ref)
         for part in self._looking.take_parts():
             self._writing.add(part)
-        told, self._told = self._told, Told()
-        told.add(self._looking.take_told())
-        told.log()
-        yield Progressed((), told.tally)
+        self._take_told()
 
-    def _on_surveyed(self, ref: Ref, chunk: Chunk) -> None:
+    def _begin_surveyor(self) -> None:
+        self._surveyor = self._surveyors.remote(self._recipe)
+        self._surveyor_ended: Ref = self._surveyor.stay.remote()
+
+    def _on_surveyed(self, ref: Ref, chunk: Chunk, tries: int) -> None:
         surveyed: Surveyed
         told: Told
         try:
             surveyed, told = ray.get(ref)
         except LOST as error:
-            log.warning("a chunk of %d could not be surveyed", len(chunk.leased), exc_info=error)
-            why = f"the worker that surveyed it was lost {_TRIES_TO_SURVEY + 1} times"
+            if tries < _MOST_SURVEYS:
+                self._surveys[self._surveyor.survey.remote(chunk)] = (chunk, tries + 1)
+                return
+            log.warning("%d properties could not be surveyed: %s", len(chunk.leased), error)
+            why = f"the worker that surveyed it was lost {tries} times"
             settling = [(it, Unanswered(it.id, "failed", "crashed", why)) for it in chunk.leased]
             self._writing.add(Part(list(settling), len(settling)))
             return
@@ -146,10 +160,27 @@ class RayEngine:
             self._writing.add(Part(list(surveyed.settling), len(surveyed.settling)))
         self._looking.take(pieces_of(surveyed))
 
+    def _on_surveyor_ended(self) -> None:
+        try:
+            ray.get(self._surveyor_ended)
+        except LOST:
+            log.warning("the worker that surveys was lost: another takes its place")
+            self._told.tally.faults["surveyor lost"] += 1
+            self._begin_surveyor()
+
     def _lose(self, part: Part) -> None:
         """What was measured was lost before it was written."""
         if part.piece is not None:
             self._looking.lose(part.piece)
+
+    def _take_told(self) -> None:
+        self._told.add(self._looking.take_told())
+        self._told.log()
+
+    def _progressed(self, settled: Sequence[Settled]) -> Progressed:
+        """What was written, with all that was counted since this was last asked."""
+        told, self._told = self._told, Told()
+        return Progressed(settled, told.tally)
 
     def _first_chips(self) -> FirstChips:
         first = self._looking.first
@@ -171,7 +202,3 @@ class RayEngine:
     def _read_of_server(self, places: Sequence[Place]) -> Ref:
         read: Ref = self._surveyor.read.remote(tuple(places))
         return read
-
-
-def _is_restarted() -> bool:
-    return bool(ray.get_runtime_context().was_current_actor_reconstructed)

@@ -44,7 +44,8 @@ def told_by(error: RayError) -> Exception:
     cause = error.cause if isinstance(error, RayTaskError) else None
     if missing := _MISSING.search(text):
         return ClusterError(
-            f"on {machine}: {missing[0]}: install the same lotline[ray] on all machines of the cluster"
+            f"on {machine}: {missing[0]}: install the same lotline[ray] on all machines of the "
+            "cluster"
         )
     if isinstance(cause, DetectionError | ParcelsError | PipelineError):
         return cause if machine == _this_machine() else ClusterError(f"on {machine}: {cause}")

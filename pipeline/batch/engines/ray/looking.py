@@ -65,7 +65,7 @@ class Looking:
         self._measure: Any = ray.remote(measure_strip).options(num_returns=2, max_retries=0)
         self._waiting: deque[Piece] = deque()
         self._lost: deque[Piece] = deque()
-        self._shown: dict[Ref, Member] = {}
+        self._shown: dict[Ref, tuple[Member, int]] = {}
         self._measured: dict[Ref, tuple[Piece, Ref]] = {}
         self._recent: OrderedDict[Place, Ref] = OrderedDict()
         self._chips_on_their_way = 0
@@ -130,7 +130,7 @@ class Looking:
     def arrived(self, ref: Ref) -> None:
         """Something that was waited for is there, or lost."""
         if ref in self._shown:
-            self._on_shown(ref, self._shown.pop(ref))
+            self._on_shown(ref, *self._shown.pop(ref))
         else:
             self._on_measured(ref, *self._measured.pop(ref))
 
@@ -189,7 +189,7 @@ class Looking:
         shown, *seen = segment.remote(self._recipe, *map(self._read, to_read))
         member.batches += 1
         member.is_alone = any(piece.losses for piece in batch)
-        self._shown[shown] = member
+        self._shown[shown] = (member, member.worker)
         views = dict(zip(places, seen, strict=True))
         self._recent |= views
         while len(self._recent) > _RECENT_CHIPS:
@@ -205,26 +205,24 @@ class Looking:
             self._measured[told] = (piece, settling)
             self._chips_on_their_way += len(piece.strip.places)
 
-    def _on_shown(self, ref: Ref, member: Member) -> None:
-        member.batches -= 1
-        member.is_alone = False
+    def _on_shown(self, ref: Ref, member: Member, worker: int) -> None:
+        is_same = member.worker == worker
+        if is_same:
+            member.batches -= 1
+            member.is_alone = False
         try:
             shown: Shown = ray.get(ref)
         except RayError as error:
             # Whoever needs what it should have seen is told so, too, and does what is to be done.
-            if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
-                self._on_lost(member)
+            is_actor_lost = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
+            if is_actor_lost and is_same:
+                log.warning("a worker with the segmenter was lost: another takes its place")
+                self._told.tally.faults["segmenter lost"] += 1
+                self._pool.replace(member)
         else:
             self._told.add(shown.told)
             if shown.told.tally.encoder_calls and self.first is None:
                 self.first = shown
-
-    def _on_lost(self, member: Member) -> None:
-        """Of the batches of a worker that is lost, only the first is told."""
-        if member.is_there:
-            log.warning("a worker with the segmenter was lost; Ray starts it again")
-            self._told.tally.faults["segmenter lost"] += 1
-            self._pool.await_(member)
 
     def _on_measured(self, ref: Ref, piece: Piece, settling: Ref) -> None:
         self._chips_on_their_way -= len(piece.strip.places)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # While a batch of chips is looked at, the next ones are read and brought to the segmenter.
 BATCHES_AHEAD = 3
 # A worker that dies as often while it loads the segmenter will not do better.
-_TRIES_TO_LOAD = 3
+_MOST_DEATHS = 3
 # An autoscaler needs minutes for a machine; after this it is said that one is waited for.
 _SAY_AFTER_S = 30.0
 
@@ -36,14 +36,18 @@ class Member:
 
     Attributes:
         batches: that it has been given and has not answered.
-        is_there: whether it can be given more; not while Ray starts it, again or elsewhere.
+        is_there: whether it can be given more; not while Ray starts it.
         is_alone: what it has must be alone with it: a batch that was lost before.
+        worker: its number; one that takes its place has another.
+        deaths: one after the other, without anything done between them.
     """
 
     actor: Any
     batches: int = 0
     is_there: bool = False
     is_alone: bool = False
+    worker: int = 0
+    deaths: int = 0
 
 
 class Pool:
@@ -58,15 +62,12 @@ class Pool:
 
     def __init__(self, build: Callable[[], Segmenter], gpus_per_worker: float) -> None:
         looker: Any = ray.remote(Looker)
-        count, options = _places(gpus_per_worker)
-        # A worker that dies is started again, here or elsewhere. What it was doing is not done
-        # by it again: that may be what it died of, and its machine may be gone for good.
-        looker = looker.options(max_restarts=-1, max_task_retries=0, **options)
-        self.members = [Member(looker.remote(build)) for _ in range(count)]
+        count, options = places(gpus_per_worker)
+        self._looker = looker.options(**options)
+        self._build = build
         self._coming: dict[ObjectRef[Any], Member] = {}
         self._facts: Facts | None = None
-        for member in self.members:
-            self.await_(member)
+        self.members = [self._begin(Member(None)) for _ in range(count)]
 
     def __enter__(self) -> Pool:
         return self
@@ -123,12 +124,17 @@ class Pool:
         try:
             facts, present = ray.get(ref)
         except LOST as error:
-            self._drop(member, error)
+            member.deaths += 1
+            if member.deaths < _MOST_DEATHS:
+                self._begin(member)
+            else:
+                self._drop(member, error)
             return
         except RayError as error:
             raise told_by(error) from error
         self._check(facts, present)
         member.is_there = True
+        member.deaths = 0
 
     def free(self, *, alone: bool) -> Member | None:
         """Who may be given a batch now: who has the fewest; None where all have enough."""
@@ -140,16 +146,25 @@ class Pool:
         ]
         return min(free, key=lambda each: each.batches, default=None)
 
-    def await_(self, member: Member) -> None:
-        """It is being started: it gets nothing until it is there."""
-        member.is_there = False
-        # Waits for as long as Ray needs to find a place for it.
-        load = member.actor.load.options(max_task_retries=_TRIES_TO_LOAD)
-        self._coming[load.remote()] = member
+    def replace(self, member: Member) -> None:
+        """It is lost: another worker takes its place, wherever Ray finds one for it.
+
+        It is not Ray that starts the same one again: that fails calls meanwhile, and goes on for
+        ever with one that dies each time.
+        """
+        ray.kill(member.actor)
+        self._begin(member)
+
+    def _begin(self, member: Member) -> Member:
+        member.actor = self._looker.remote(self._build)
+        member.is_there = member.is_alone = False
+        member.batches = 0
+        member.worker += 1
+        self._coming[member.actor.load.remote()] = member
+        return member
 
     def _drop(self, member: Member, error: RayError) -> None:
         log.warning("a worker died each time that it loaded the segmenter: %s", told_by(error))
-        ray.kill(member.actor)
         self.members.remove(member)
         if not self.members:
             raise ClusterError(
@@ -168,7 +183,7 @@ class Pool:
             )
 
 
-def _places(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
+def places(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
     """How many workers, and what each asks for."""
     share = gpus_per_worker
     if not (0 < share <= 1 or (share > 1 and share == int(share))):

@@ -26,9 +26,10 @@ class Told:
         self.records += other.records
 
     def log(self) -> None:
-        """Let the records go on as if they had been made here."""
+        """Let the records go on as if they had been made here, once."""
         for record in self.records:
             logging.getLogger(record.name).handle(record)
+        self.records.clear()
 
 
 class _Keeper(QueueHandler):

@@ -6,9 +6,11 @@ Nothing here knows of Ray, which calls these functions and classes.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 from sqlalchemy import Engine
@@ -73,24 +75,20 @@ class Present:
 class Surveyor:
     """The one process that asks the county's servers, so that their limits hold.
 
-    Args:
-        is_restarted: asked once, whether it takes the place of one that was lost.
+    Its methods may be called in several threads.
     """
 
-    def __init__(self, recipe: Recipe, is_restarted: Callable[[], bool]) -> None:
-        engine = connected(recipe.database_url)
+    def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._imagery = recipe.open_imagery()
-        kept = kept_parcels(recipe.county, Database(engine, recipe.database_url, None))
-        self._service = ParcelBoundaryService(recipe.county, kept)
-        self._is_new = is_restarted()
+        self._one_at_a_time = threading.Lock()
+
+    def stay(self) -> None:
+        """Until the process ends: so is it known when it does."""
+        threading.Event().wait()
 
     def survey(self, chunk: Chunk) -> tuple[Surveyed, Told]:
         """See `stages.survey`."""
-        with telling() as told:
-            if self._is_new:
-                told.tally.faults["surveyor lost"] += 1
-                self._is_new = False
+        with telling() as told, self._one_at_a_time:
             surveyed = survey(chunk, self._recipe, self._service, self._imagery, told.tally)
         return surveyed, told
 
@@ -99,6 +97,16 @@ class Surveyor:
         with telling() as told:
             chips = read_places(places, self._imagery, told.tally)
         return Read(chips, told)
+
+    @cached_property
+    def _service(self) -> ParcelBoundaryService:
+        url = self._recipe.database_url
+        kept = kept_parcels(self._recipe.county, Database(connected(url), url, None))
+        return ParcelBoundaryService(self._recipe.county, kept)
+
+    @property
+    def _imagery(self) -> Imagery:
+        return _here.imagery(self._recipe)
 
 
 class Looker:
@@ -190,15 +198,17 @@ class _Here:
     """What this process has made for one run; it is made anew for another."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._owner = ""
         self._imagery: Imagery | None = None
         self._database: Engine | None = None
 
     def imagery(self, recipe: Recipe) -> Imagery:
-        self._be_for(recipe)
-        if self._imagery is None:
-            self._imagery = recipe.open_imagery()
-        return self._imagery
+        with self._lock:
+            self._be_for(recipe)
+            if self._imagery is None:
+                self._imagery = recipe.open_imagery()
+            return self._imagery
 
     def database(self, recipe: Recipe) -> Engine:
         self._be_for(recipe)

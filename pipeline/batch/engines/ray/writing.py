@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,10 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import RayError
 
-from pipeline.batch.engines.protocol import Progressed
+from pipeline.batch.engines.protocol import Settled
 from pipeline.batch.engines.ray.errors import LOST, told_by
 from pipeline.batch.engines.ray.looking import Part, Ref
+from pipeline.batch.engines.ray.told import Told
 from pipeline.batch.engines.ray.workers import write_parts
 from pipeline.batch.stages import Settling
 from pipeline.batch.tally import Tally
@@ -70,8 +72,8 @@ class Writing:
             self._begin(self._together(), 1)
             self._since_s = time.monotonic()
 
-    def arrived(self, ref: Ref) -> tuple[Progressed, list[Part]]:
-        """What was written, and the parts that could not be, for they are lost.
+    def arrived(self, ref: Ref) -> tuple[list[Settled], Told, list[Part]]:
+        """What was written, what is told, and the parts that are lost.
 
         Raises:
             DBAPIError: the database could not be written to.
@@ -87,13 +89,10 @@ class Writing:
                     f"the workers that write were lost {tries} times: {told_by(error)}"
                 ) from error
             self._begin(parts, tries + 1)
-            tally = Tally()
-            tally.faults["writer lost"] += 1
-            return Progressed((), tally), []
+            return [], Told(Tally(faults=Counter({"writer lost": 1}))), []
         except RayError as error:
             raise told_by(error) from error
-        told.log()
-        return Progressed(settled, told.tally), [parts[index] for index in lost]
+        return settled, told, [parts[index] for index in lost]
 
     @property
     def _lots_waiting(self) -> int:

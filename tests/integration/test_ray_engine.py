@@ -1,0 +1,263 @@
+"""The Ray engine on a cluster of three processes that stand for machines, on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from batches import rows_of
+from largecounty import KEY, LOT_M, TWIN, LargeCounty, make
+from raysegmenters import SmallChips, small
+
+from pipeline import BatchReport, Order, run_batch
+from pipeline.batch import run as run_module
+from pipeline.batch import work
+from pipeline.batch.engines.protocol import Workplace
+from pipeline.batch.engines.ray import ray_workplace
+from pipeline.batch.order import Progress, Silent
+from pipeline.settings import Settings
+from pipeline.store.database import Database
+
+# Ray reads it when it is imported: 127.0.0.1 is to stay that, and not become the network's.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+pytest.importorskip("ray", reason="needs lotline[ray]")
+
+TESTS = Path(__file__).resolve().parent.parent
+LOTS = 300
+
+
+@dataclass
+class Machines:
+    """A head and two machines with a GPU each, as far as Ray knows."""
+
+    cluster: Any
+    address: str
+
+    def add(self) -> Any:
+        return self.cluster.add_node(**_node(num_cpus=1, num_gpus=1))
+
+
+def _node(**more: object) -> dict[str, object]:
+    return {
+        "node_ip_address": "127.0.0.1",
+        "object_store_memory": 200 * 2**20,
+        "include_dashboard": False,
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    with pytest.MonkeyPatch.context() as environment:
+        # The workers import the tests' segmenters by name.
+        environment.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(head_node_args=_node(num_cpus=2), initialize_head=True)
+        there = Machines(cluster, cluster.address)
+        for _ in range(2):
+            there.add()
+        yield there
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
+    return make(tmp_path_factory.mktemp("county"), LOTS)
+
+
+class Run:
+    """Batches of one county, the one on this machine and the other on the cluster."""
+
+    def __init__(
+        self, county: LargeCounty, database: Database, home: Path, patch: pytest.MonkeyPatch
+    ) -> None:
+        self._county = county
+        self._settings = Settings(database_url=database.url, home=home)
+        self._url = database.url
+        self._patch = patch
+
+    def local(self) -> BatchReport:
+        return self._batch(KEY, small, Silent())
+
+    def ray(
+        self,
+        address: str | None,
+        build: Callable[..., SmallChips] = small,
+        progress: Progress | None = None,
+    ) -> BatchReport:
+        with self._patch.context() as patch:
+            module = sys.modules.get("pipeline.batch.carry_out") or run_module
+            patch.setattr(module, "local_workplace", partial(_on, address))
+            try:
+                return self._batch(TWIN, build, progress or Silent())
+            finally:
+                while _open:
+                    _open.pop().__exit__(None, None, None)
+
+    def rows(self, key: str) -> object:
+        return rows_of(self._url, key)
+
+    def properties(self, key: str) -> list[tuple[Any, ...]]:
+        return rows_of(self._url, key)["property"]
+
+    def faults(self) -> dict[str, int]:
+        """Of the last run, mended."""
+        query = "SELECT account -> 'faults' FROM lotline.run ORDER BY id DESC LIMIT 1"
+        with psycopg.connect(self._url) as conn:
+            [faults] = conn.execute(query).fetchone() or ({},)
+        return dict(faults)
+
+    def _batch(self, key: str, build: Callable[..., SmallChips], progress: Progress) -> BatchReport:
+        order = Order(
+            key,
+            registry=self._county.registry,
+            properties=self._county.properties,
+            segmenter="free",
+        )
+        return run_batch(order, self._settings, progress, build)
+
+
+_open: list[Any] = []
+
+
+def _on(address: str | None, build: Callable[[], SmallChips], *_: object) -> Workplace:
+    place = ray_workplace(build, address)
+    _open.append(place)
+    return place.__enter__()
+
+
+@pytest.fixture
+def run(
+    county: LargeCounty, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    monkeypatch.setattr(work, "CHUNK_LOTS", 150)
+    return Run(county, database, tmp_path, monkeypatch)
+
+
+class At(Silent):
+    """Does something once, when so many lots are written."""
+
+    def __init__(self, lots: int, do: Callable[[], object]) -> None:
+        self._left = lots
+        self._do = do
+
+    def advance(self, count: int) -> None:
+        before, self._left = self._left, self._left - count
+        if before > 0 >= self._left:
+            self._do()
+
+
+def _workers() -> list[psutil.Process]:
+    """Of the cluster, whose machines are children of this process."""
+    mine = psutil.Process().children(recursive=True)
+    return [process for process in mine if process.name().startswith("ray::")]
+
+
+def _looks(log: Path) -> tuple[Counter[str], set[str]]:
+    """How often each chip was shown, and the processes that were shown some."""
+    lines = [line.split(" ", 1) for line in log.read_text(encoding="ascii").splitlines()]
+    return Counter(bounds for _, bounds in lines), {pid for pid, _ in lines}
+
+
+def test_rows_are_those_of_the_local_engine_and_each_chip_is_looked_at_once(
+    run: Run, machines: Machines, tmp_path: Path
+) -> None:
+    local = run.local()
+    log = tmp_path / "looks"
+    there = run.ray(machines.address, partial(small, log=log))
+    assert there.processed == local.processed
+    assert run.rows(TWIN) == run.rows(KEY)
+
+    shown, workers = _looks(log)
+    assert set(shown.values()) == {1}
+    assert len(workers) == 2
+    assert there.clock is not None
+    assert local.clock is not None
+    assert there.clock.calls["read"] == len(shown)
+    assert there.clock.calls["stitch"] == local.clock.calls["stitch"] > 0
+
+
+def test_a_worker_killed_and_a_machine_lost_change_no_row(
+    run: Run, machines: Machines, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = run.local()
+    one = machines.add()
+
+    def strike() -> None:
+        looker = next(it for it in _workers() if "Looker" in it.name())
+        looker.send_signal(signal.SIGKILL)
+        machines.cluster.remove_node(one, allow_graceful=False)
+
+    struck = run.ray(machines.address, progress=At(100, strike))
+    assert struck.processed == expected.processed
+    assert run.rows(TWIN) == run.rows(KEY)
+    assert "a worker with the segmenter was lost" in caplog.text
+    faults = run.faults()
+    assert faults["segmenter lost"] >= 1
+    assert faults["strip lost"] >= 1
+
+
+@pytest.mark.long
+def test_a_chip_that_kills_whoever_looks_at_it_takes_its_own_lots_alone(
+    run: Run, machines: Machines, county: LargeCounty
+) -> None:
+    run.local()
+    left, bottom, right, top = county.extent_m
+    there_m = ((left + right) / 2, (bottom + top) / 2)
+    report = run.ray(machines.address, partial(small, fatal_m=there_m))
+    crashed = report.processed["failed", "crashed"]
+    chip_m = SmallChips.chip_px * (SmallChips.gsd_m or 0)
+    assert 0 < crashed <= (chip_m / LOT_M[0] + 3) * (chip_m / LOT_M[1] + 3)
+    assert report.done == LOTS + 3
+    found = {row[0]: row for row in run.properties(TWIN)}
+    for row in run.properties(KEY):
+        assert found[row[0]][2] == "crashed" or found[row[0]] == row
+
+
+@pytest.mark.long
+def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
+    run: Run, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in hand is bounded, by what the segmenters and the writers have."""
+    from pipeline.batch.engines.ray import looking, pool, writing
+
+    for module, name, value in (
+        (looking, "BATCHES_AHEAD", 1),
+        (looking, "_UNMEASURED_BATCHES", 0),
+        (pool, "BATCHES_AHEAD", 1),
+        (writing, "MOST_LOTS", 40),
+        (writing, "_MOST_UNWRITTEN", 80),
+    ):
+        monkeypatch.setattr(module, name, value)
+    in_hand: list[int] = []
+    send = looking.Looking._send
+
+    def sent(self: looking.Looking, *batch: Any) -> None:
+        send(self, *batch)
+        in_hand.append(self._chips_on_their_way)
+
+    monkeypatch.setattr(looking.Looking, "_send", sent)
+
+    expected = run.local()
+    ctrl_c = partial(os.kill, os.getpid(), signal.SIGINT)
+    stopped = run.ray(machines.address, progress=At(1, ctrl_c))
+    assert stopped.interrupted
+    assert 0 < stopped.done < expected.done
+    assert {row[1] for row in run.properties(TWIN)} >= {"done", "pending"}
+    assert "leased" not in {row[1] for row in run.properties(TWIN)}
+    run.ray(machines.address)
+    assert run.rows(TWIN) == run.rows(KEY)
+    room = 2 * SmallChips.chips_at_once
+    assert 0 < max(in_hand) < room + SmallChips.chips_at_once

@@ -1,0 +1,132 @@
+"""What cannot work on a Ray cluster is said before anything is done, with its cure."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from segmenters import FreeSegmenter
+
+from pipeline.batch.engines.ray import ray_workplace
+from pipeline.errors import ClusterError
+
+pytest.importorskip("ray", reason="needs lotline[ray]")
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Bound, so that nobody else takes it, and not listening."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+def _refused(address: str) -> str:
+    with pytest.raises(ClusterError) as refusal, ray_workplace(FreeSegmenter, address):
+        pass
+    return str(refusal.value)
+
+
+def test_an_address_where_nobody_answers(closed_port: int) -> None:
+    said = _refused(f"127.0.0.1:{closed_port}")
+    assert f"no Ray cluster answers at 127.0.0.1:{closed_port}" in said
+    assert "RAY_ADDRESS is HOST:PORT of the cluster's head" in said
+
+
+@pytest.mark.parametrize("address", ["head", "head:ray", "10.0.0.7:"])
+def test_an_address_that_is_none(address: str) -> None:
+    assert f"no Ray cluster answers at {address} (" in _refused(address)
+
+
+def test_an_address_of_a_ray_client() -> None:
+    assert "start the run on a machine of the cluster" in _refused("ray://10.0.0.7:10001")
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name.startswith("pipeline.batch.engines.ray."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert _refused("127.0.0.1:6379") == "ENGINE=ray needs Ray: install lotline[ray]"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        ("postgresql://lotline@/lotline?host=%2Ftmp%2Fsocket&port=5432", True),
+        ("postgresql:///lots", True),
+        ("postgresql://ann:secret@localhost:5432/lots", True),
+        ("postgresql://ann:secret@127.0.0.1/lots", True),
+        ("postgresql://ann:secret@db.example:5432/lots", False),
+        ("postgresql+psycopg://ann@10.0.0.9/lots", False),
+    ],
+)
+def test_where_a_database_is(url: str, is_here: bool) -> None:
+    from pipeline.batch.engines.ray.cluster import is_of_this_machine
+
+    assert is_of_this_machine(url) is is_here
+
+
+def test_several_machines_and_a_database_of_this_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pipeline.batch.engines.ray import cluster
+
+    two: list[dict[str, Any]] = [{"NodeManagerAddress": f"10.0.0.{n}"} for n in (7, 8)]
+    monkeypatch.setattr(cluster, "machines", lambda: two)
+    recipe: Any = SimpleNamespace(database_url="postgresql://lotline@/lotline?host=%2Ftmp&port=1")
+    with pytest.raises(ClusterError, match=r"has 2 machines, .* set DATABASE_URL to a PostGIS"):
+        cluster.check_machines(recipe)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "workers"),
+    [([0, 1, 1], 1.0, 2), ([8], 0.5, 16), ([4, 1], 2.0, 2), ([2], 0.3, 6), ([0, 0], 1.0, 3)],
+)
+def test_how_many_workers_hold_the_segmenter(
+    gpus: list[int], share: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.batch.engines.ray import pool
+
+    nodes = [{"Resources": {"CPU": 3.0, "GPU": float(each)}} for each in gpus]
+    monkeypatch.setattr(pool, "machines", lambda: nodes)
+    count, asked = pool.places(share)
+    assert count == workers
+    assert asked == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
+def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.batch.engines.ray import pool
+
+    monkeypatch.setattr(pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}])
+    with pytest.raises(ClusterError, match="RAY_GPUS_PER_WORKER="):
+        pool.places(share)
+
+
+def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.batch.engines.ray import pool
+
+    monkeypatch.setattr(pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
+    with pytest.raises(ClusterError, match="but no machine has more than 1"):
+        pool.places(2.0)
+
+
+def test_the_cluster_file_is_one_to_ray() -> None:
+    import jsonschema
+    import ray.autoscaler
+
+    file = yaml.safe_load((ROOT / "deploy" / "ray" / "cluster.yaml").read_text(encoding="utf-8"))
+    schema = Path(ray.autoscaler.__file__).with_name("ray-schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(file, json.loads(schema))
+    assert file["head_node_type"] in file["available_node_types"]
+    assert file["available_node_types"]["gpu"]["resources"]["GPU"] == 1
