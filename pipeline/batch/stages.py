@@ -29,7 +29,7 @@ Lot = tuple[LeasedProperty, Boundary]
 Settling = tuple[LeasedProperty, Outcome]
 
 # Strips are smaller than what a segmenter is given together: chips of several fill it up.
-_STRIPS_AT_ONCE = 4
+STRIPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def survey(
         shown = recipe.shown
         boundaries = [boundary for _, boundary in lots]
         plans, unplanned = plan_chips(boundaries, imagery, shown.chip_px, shown.gsd_m, recipe.lines)
-        strips = strips_of(plans, max(1, shown.chips_at_once // _STRIPS_AT_ONCE))
+        strips = strips_of(plans, max(1, shown.chips_at_once // STRIPS_AT_ONCE))
     for index, why in unplanned.items():
         result = LotResult(why.status, reason=why.reason, detail=why.detail)
         settling.append(_settling(lots[index], result))

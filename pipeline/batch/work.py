@@ -30,7 +30,7 @@ from pipeline.store.leasing import Sweep
 log = logging.getLogger(__name__)
 
 # What is leased together: the more neighbours, the fewer chips are looked at for two chunks.
-CHUNK_LOTS = 1_024
+CHUNK_LOTS = 2_048
 
 
 def new_owner() -> str:

@@ -31,7 +31,16 @@ from pipeline.batch.engines.protocol import Progressed, Workplace
 from pipeline.batch.engines.recent import Recent
 from pipeline.batch.engines.room import Room
 from pipeline.batch.recipe import Recipe, facts_of
-from pipeline.batch.stages import Chips, Chunk, Settling, Surveyed, failed, segment, survey
+from pipeline.batch.stages import (
+    STRIPS_AT_ONCE,
+    Chips,
+    Chunk,
+    Settling,
+    Surveyed,
+    failed,
+    segment,
+    survey,
+)
 from pipeline.batch.tally import Tally
 from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 
@@ -40,9 +49,11 @@ _THREADS = 4
 # Properties whose reading and measuring take longer than a process takes to start.
 _WORTH_A_PROCESS = 1_000
 # Lots that were looked at and are not yet written: what a crash makes a run look at again.
-_UNWRITTEN_LOTS = 1_024
+_UNWRITTEN_LOTS = 2_048
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
+# How long a batch waits to be filled up: one that is not full takes a GPU as long as one that is.
+_FILL_S = 0.5
 
 _Reading = tuple[Job, Call[tuple[Chips, Tally]] | None]
 _Measuring = tuple[Job, Call[tuple[list[Settling], Tally]] | None]
@@ -80,7 +91,7 @@ class LocalEngine:
         on_first: Callable[[FirstChips], None],
     ) -> Generator[Progressed, None, None]:
         """See `Engine.run`."""
-        ahead = _READ_AHEAD * self._recipe.shown.chips_at_once
+        ahead = _READ_AHEAD * min(STRIPS_AT_ONCE, self._recipe.shown.chips_at_once)
         with Helpers(self._processes) as helpers, Helpers(0, _THREADS) as threads:
             surveyed = Ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
@@ -173,21 +184,27 @@ class LocalEngine:
                     yield each
 
     def _batches(self, read: Ahead[Job], stopping: Callable[[], bool]) -> Iterator[list[Job]]:
+        """As many strips together as the segmenter takes, where they come in time."""
         batch: list[Job] = []
-        left = self._recipe.shown.chips_at_once
-        for job in read:
-            if job.strip is not None and stopping():
+        left = at_once = self._recipe.shown.chips_at_once
+        while True:
+            try:
+                job = read.within(_FILL_S if batch else None)
+            except StopIteration:
+                break
+            if job is not None and job.strip is not None and stopping():
                 continue
-            if batch and (len(job.chips) > left or not self._unwritten.has(len(job.lots))):
+            lots = 0 if job is None else len(job.lots)
+            is_full = job is None or len(job.chips) > left or not self._unwritten.has(lots)
+            if batch and is_full:
                 yield batch
-                batch, left = [], self._recipe.shown.chips_at_once
-            if not self._unwritten.take(len(job.lots)):
+                batch, left = [], at_once
+            if job is None:
+                continue
+            if not self._unwritten.take(lots):
                 return
             batch.append(job)
             left -= len(job.chips)
-            if not read.waiting:
-                yield batch
-                batch, left = [], self._recipe.shown.chips_at_once
         if batch:
             yield batch
 
