@@ -54,14 +54,11 @@ class Call(Generic[_T]):
             log.warning("a helping process was lost: %s", error)
             self.lost += 1
         self._helpers.replace(self._pool)
-        alone = _pool(1)
         try:
-            return _submit(alone, self._function, self._given).result()
+            return self._helpers.alone(self._function, self._given)
         except BrokenExecutor as error:
             self.lost += 1
             raise HelperLost(f"the process that worked on it was lost twice: {error}") from error
-        finally:
-            _shut(alone)
 
 
 class Helpers:
@@ -74,6 +71,8 @@ class Helpers:
     def __init__(self, processes: int, threads: int = 1) -> None:
         self._processes = processes
         self._replacing = Lock()
+        self._for_one = Lock()
+        self._single: Executor | None = None
         self.pool = _pool(processes, threads)
 
     def __enter__(self) -> Helpers:
@@ -86,6 +85,8 @@ class Helpers:
         trace: TracebackType | None,
     ) -> None:
         _shut(self.pool)
+        if self._single is not None:
+            _shut(self._single)
 
     @property
     def are_processes(self) -> bool:
@@ -95,6 +96,23 @@ class Helpers:
     def call(self, function: Callable[..., _T], *given: Any) -> Call[_T]:  # noqa: ANN401
         """Begin a call; to a process, the function is sent by its name."""
         return Call(self, function, given)
+
+    def alone(self, function: Callable[..., _T], given: tuple[Any, ...]) -> _T:
+        """What comes of a call in a process with nothing else in hand.
+
+        Raises:
+            BrokenExecutor: the process died.
+            Exception: whatever the function raised.
+        """
+        with self._for_one:
+            # Kept: to start one takes longer than what most calls take.
+            self._single = single = self._single or _pool(1)
+            try:
+                return _submit(single, function, given).result()
+            except BrokenExecutor:
+                self._single = None
+                _shut(single)
+                raise
 
     def replace(self, broken: Executor) -> None:
         """Once for each pool, however many calls it had."""
