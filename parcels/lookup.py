@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import shapely
 from shapely import Point
 
@@ -49,11 +50,6 @@ class Spot:
     wanted: StreetAddress | None = None
 
     @property
-    def point(self) -> Point:
-        """In EPSG:4326."""
-        return Point(self.located.longitude, self.located.latitude)
-
-    @property
     def needs_the_number(self) -> bool:
         """Whether nothing may be measured there before a lot's house number agrees."""
         return self.located.interpolated or self.located.method == "parcel_layer"
@@ -87,32 +83,35 @@ class LookUp:
 
     def at(self, spots: Sequence[Spot]) -> list[Answer]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
-        found = ask_all(self._source.at_points, [spot.point for spot in spots])
-        first = [self._at(spot, rows) for spot, rows in zip(spots, found, strict=True)]
+        points = _points(spots)
+        found = ask_all(self._source.at_points, points)
+        first = [self._at(*asked) for asked in zip(spots, points, found, strict=True)]
         answers = [answer for answer, _ in first]
         astray = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = ask_all(
             lambda points: self._source.near_points(points, NEAR_M),
-            [spots[i].point for i in astray],
+            [points[i] for i in astray],
         )
         for (i, wanted), rows in zip(astray.items(), near, strict=True):
-            answers[i] = _near(spots[i], wanted, rows) or answers[i]
+            answers[i] = _near(spots[i], points[i], wanted, rows) or answers[i]
         lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
         ids = [_only_id(lot) for lot in lots.values()]
         _complete(answers, lots, ask_all(self._source.with_ids, ids), _pieces_of)
         return _measured(answers)
 
-    def _at(self, spot: Spot, rows: Found | ParcelsError) -> tuple[Answer, StreetAddress | None]:
+    def _at(
+        self, spot: Spot, point: Point, rows: Found | ParcelsError
+    ) -> tuple[Answer, StreetAddress | None]:
         """The answer so far, and the address that a lot nearby may have with more right."""
         if isinstance(rows, ParcelsError):
             return unavailable(rows), None
-        lot = lot_at(spot.point, rows.hits, spot.wanted)
+        lot = lot_at(point, rows.hits, spot.wanted)
         if lot is not None and self._has_ids and lot.is_anonymous():
             lot = None  # a right of way: where lots have ids, this is none
         if not _has_number(lot, spot) and _hides_another(lot, rows.hits):
             # The row that cannot be drawn may be the lot, and not the road, the neighbour's, or
             # the subdivision around it.
-            return _bad_geometry(f"longitude {spot.point.x}, latitude {spot.point.y}", rows), None
+            return _bad_geometry(f"longitude {point.x}, latitude {point.y}", rows), None
         elsewhere = spot.wanted if self.has_numbers and not _has_number(lot, spot) else None
         if spot.needs_the_number:
             return self._confirmed(spot, lot, rows), elsewhere
@@ -140,6 +139,12 @@ class LookUp:
         )
 
 
+def _points(spots: Sequence[Spot]) -> list[Point]:
+    """Where the spots are, in EPSG:4326: made together, for one by one is slow."""
+    places = [(spot.located.longitude, spot.located.latitude) for spot in spots]
+    return list(shapely.points(np.asarray(places, dtype=np.float64).reshape(-1, 2)))
+
+
 def _has_number(lot: Place | None, spot: Spot) -> bool:
     return lot is not None and spot.wanted is not None and lot.may_be(spot.wanted)
 
@@ -150,10 +155,12 @@ def _hides_another(lot: Place | None, hits: Sequence[Hit]) -> bool:
     return any(hit.geometry is None and hit.parcel_id not in ids for hit in hits)
 
 
-def _near(spot: Spot, wanted: StreetAddress, rows: Found | ParcelsError) -> Answer | None:
+def _near(
+    spot: Spot, point: Point, wanted: StreetAddress, rows: Found | ParcelsError
+) -> Answer | None:
     if isinstance(rows, ParcelsError):
         return unavailable(rows)
-    lots = near_with_number(spot.point, rows.hits, wanted, NEAR_M)
+    lots = near_with_number(point, rows.hits, wanted, NEAR_M)
     if not lots or (len(lots) > 1 and spot.needs_the_number):
         return None  # two houses with the number: a point in the road cannot tell which
     return _lot(lots[0], rows, "house_number", spot.located)

@@ -88,10 +88,10 @@ def places(hits: Sequence[Hit]) -> list[Place]:
     A place has the geometry of its first row by id, whatever the order in which rows came, so
     that the same lot asked for twice has the same bytes.
     """
+    drawn = [hit for hit in hits if hit.geometry is not None]
     stacks: list[list[Hit]] = []
-    for hit in sorted(hits, key=_by_id):
-        if hit.geometry is None:
-            continue
+    # Nearly every lot is alone in its place, and there are many.
+    for hit in sorted(drawn, key=_by_id) if len(drawn) > 1 else drawn:
         stack = next((s for s in stacks if same_place(s[0].geometry, hit.geometry)), None)
         if stack is None:
             stacks.append([hit])
@@ -106,9 +106,12 @@ def lot_with_id(parcel_id: str, hits: Sequence[Hit]) -> Place | None:
     None where there is no geometry; also where they are no one lot: see `is_placeholder`.
     """
     own = [hit for hit in hits if hit.parcel_id == parcel_id]
-    shapes = {hit.geometry.wkb for hit in own if hit.geometry is not None}
-    if is_placeholder(parcel_id) or len(shapes) > _MOST_PIECES:
+    if is_placeholder(parcel_id):
         return None
+    if len(own) > _MOST_PIECES:
+        shapes = {hit.geometry.wkb for hit in own if hit.geometry is not None}
+        if len(shapes) > _MOST_PIECES:
+            return None
     pieces = sorted(places(own), key=lambda piece: -piece.geometry.area)
     if len(pieces) < 2:
         return pieces[0] if pieces else None
@@ -122,6 +125,8 @@ def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
     """Whether two geometries are the same but for the noise of coordinates (1 cm)."""
     if one is None or two is None:
         return False
+    if one is two:
+        return True
     if np.abs(np.subtract(one.bounds, two.bounds)).max() > SAME_PLACE_DEGREES:
         return False
     if one == two:

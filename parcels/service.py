@@ -117,21 +117,22 @@ class ParcelBoundaryService:
         """Where those with coordinates are that have no lot yet; an answer for those beyond."""
         spots: dict[int, Spot] = {}
         for i, prop in enumerate(props):
-            if not isinstance(answers[i], NoLot) or prop.point is None:
+            if not isinstance(answers[i], NoLot) or prop.longitude is None or prop.latitude is None:
                 continue
-            beyond = self._beyond(prop.point) if self.county.extent is not None else None
+            place = Located(prop.longitude, prop.latitude)
+            beyond = self._beyond(_point(place)) if self.county.extent is not None else None
             if beyond is not None:
                 answers[i] = beyond
             else:
                 wanted = parse_address(prop.address) if prop.address else None
-                spots[i] = Spot(Located(prop.point.x, prop.point.y), wanted)
+                spots[i] = Spot(place, wanted)
         return spots
 
     def _geocoded_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
         """Where those with an address alone are; an answer for those that cannot be found."""
         wanted: dict[int, StreetAddress] = {}
         for i, prop in enumerate(props):
-            if not isinstance(answers[i], NoLot) or prop.point is not None or not prop.address:
+            if not isinstance(answers[i], NoLot) or prop.longitude is not None or not prop.address:
                 continue
             try:
                 wanted[i] = read_address(prop.address)
@@ -198,7 +199,7 @@ class ParcelBoundaryService:
     def _buffer(
         self, located: Located, method: Literal["no_lot", "unavailable"], note: str = ""
     ) -> Boundary | NoBoundary:
-        point = Point(located.longitude, located.latitude)
+        point = _point(located)
         beyond = self._beyond(point)
         if beyond is not None:
             return NoBoundary(beyond.reason, beyond.detail)
@@ -223,6 +224,10 @@ class ParcelBoundaryService:
             "outside_county",
             f"{detail}; check the county, and that longitude and latitude are not swapped",
         )
+
+
+def _point(located: Located) -> Point:
+    return Point(located.longitude, located.latitude)
 
 
 def _with_distance(prop: Property, lot: Lot) -> Lot:

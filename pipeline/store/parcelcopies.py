@@ -16,7 +16,7 @@ from parcels.cache.protocol import stamp_text
 from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
 from parcels.errors import CopiedElsewhere
 from parcels.source import Extent, Hit, Page, Stamp
-from pipeline.store.parcelrows import columns_of, hit_of
+from pipeline.store.parcelrows import columns_of, hits_of
 
 # One process at a time copies a layer. The database frees the lock when its connection ends; of
 # one that was killed in the middle of a page, it learns that at the end of the page.
@@ -143,8 +143,8 @@ class CopyInDatabase(WholeCopy):
     def every_hit(self) -> Iterator[Hit]:
         """See `WholeCopy`: they are read some at a time."""
         with self._engine.connect().execution_options(yield_per=_ROWS_AT_ONCE) as conn:
-            for row in conn.execute(_EVERY, self._layer):
-                yield hit_of(row)
+            for rows in conn.execute(_EVERY, self._layer).partitions():
+                yield from hits_of(rows)
 
     def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
         """See `WholeCopy`."""
@@ -152,7 +152,7 @@ class CopyInDatabase(WholeCopy):
 
     def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
         """See `WholeCopy`."""
-        return self._hits(_MEETING, "places", [shapely.to_wkb(place) for place in places])
+        return self._hits(_MEETING, "places", list(shapely.to_wkb(list(places))))
 
     def hits_with(self, sought: Sequence[Sought]) -> list[list[Hit]]:
         """See `WholeCopy`."""
@@ -166,8 +166,9 @@ class CopyInDatabase(WholeCopy):
         found: list[list[Hit]] = [[] for _ in asked]
         if asked:
             with self._engine.connect() as conn:
-                for row in conn.execute(query, {**self._layer, name: asked}):
-                    found[row.place - 1].append(hit_of(row))
+                rows = conn.execute(query, {**self._layer, name: asked}).all()
+            for row, hit in zip(rows, hits_of(rows), strict=True):
+                found[row.place - 1].append(hit)
         return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import shapely
 from sqlalchemy import Row
 
@@ -23,11 +24,15 @@ def columns_of(hits: Sequence[Hit]) -> dict[str, list[Any]]:
     }
 
 
-def hit_of(row: Row[Any]) -> Hit:
-    """A row with parcel_id, object_id, site and geom (WKB) as it was kept."""
-    return Hit(
-        row.parcel_id,
-        None if row.geom is None else shapely.from_wkb(row.geom),
-        row.object_id,
-        None if row.site is None else SiteAddress(**row.site),
-    )
+def hits_of(rows: Sequence[Row[Any]]) -> list[Hit]:
+    """Rows with parcel_id, object_id, site and geom (WKB) as they were kept."""
+    geometries = shapely.from_wkb(np.array([row.geom for row in rows], dtype=object))
+    return [
+        Hit(
+            row.parcel_id,
+            geometry,
+            row.object_id,
+            None if row.site is None else SiteAddress(**row.site),
+        )
+        for row, geometry in zip(rows, geometries, strict=True)
+    ]

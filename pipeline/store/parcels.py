@@ -21,7 +21,7 @@ from parcels.cache.protocol import CopyInProgress, stamp_of, stamp_text
 from parcels.cache.whole import WholeCopy
 from parcels.source import Found, Hit, Stamp
 from pipeline.store.parcelcopies import copying, read_copy
-from pipeline.store.parcelrows import columns_of, hit_of
+from pipeline.store.parcelrows import columns_of, hits_of
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,12 @@ class LayerInDatabase:
         about: dict[str, tuple[str, datetime]] = {}
         hits: dict[str, list[Hit]] = defaultdict(list)
         with self._engine.connect() as conn:
-            for row in conn.execute(_ANSWERS, values):
-                question = by_digest[row.question_sha256]
-                about[question] = (row.origin, row.fetched_at.astimezone(UTC))
-                if row.is_hit:
-                    hits[question].append(hit_of(row))
+            rows = conn.execute(_ANSWERS, values).all()
+        for row, hit in zip(rows, hits_of(rows), strict=True):
+            question = by_digest[row.question_sha256]
+            about[question] = (row.origin, row.fetched_at.astimezone(UTC))
+            if row.is_hit:
+                hits[question].append(hit)
         return {q: Found(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()}
 
     def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
