@@ -44,6 +44,12 @@ FROM stood GROUP BY label, source ORDER BY label, source DESC
 """)  # noqa: S608
 
 
+# History has no index by property: the planner, who expects few in common, would read all of it for
+# each of them.
+_READ_ONCE = text("SET LOCAL enable_nestloop = off")
+_AS_BEFORE = text("SET LOCAL enable_nestloop = on")
+
+
 @dataclass(frozen=True, slots=True)
 class AreaPair:
     """What two runs measured of a label on the same properties, by their boundary's source."""
@@ -73,7 +79,10 @@ class RunPair:
 def pair(conn: Connection, a: Run, b: Run) -> RunPair:
     """What two runs of a county measured on the same properties."""
     labels = [name for name in a.settings.get("labels", ()) if name in b.settings.get("labels", ())]
+    conn.execute(_READ_ONCE)
     both = {"a": a.id, "b": b.id, "county": a.county}
     count = conn.execute(_COUNT, both).scalar_one()
     ends = {"a_end": a.finished_at, "b_end": b.finished_at, "labels": labels}
-    return RunPair(count, tuple(AreaPair(*row) for row in conn.execute(_AREAS, {**both, **ends})))
+    areas = tuple(AreaPair(*row) for row in conn.execute(_AREAS, {**both, **ends}))
+    conn.execute(_AS_BEFORE)
+    return RunPair(count, areas)
