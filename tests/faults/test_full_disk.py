@@ -1,0 +1,120 @@
+"""Fault 10: a disk that is full, of the database or of the batch's own folders.
+
+It is said plainly, nothing is half written, and after space was made the same command goes on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from batches import (
+    LOTLINE,
+    check_like_clean,
+    environment,
+    finished,
+    free_batch,
+    half_written,
+    spectral_batch,
+    started,
+    wait_for,
+)
+from integration.conftest import (  # noqa: F401 - fixtures
+    database,
+    open_folder,
+    postgres,
+)
+from largecounty import KEY, LargeCounty, make
+
+from pipeline.store.database import Database
+from pipeline.store.embedded import EmbeddedPostgres
+
+# A new cluster takes about half of it.
+_DISK_MB = 200
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
+    return make(tmp_path_factory.mktemp("large"), 1_500)
+
+
+@pytest.fixture
+def disk(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:  # noqa: F811
+    """A file system of its own, of so many megabytes."""
+    folder = open_folder / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small file system cannot be mounted here: run as root, with mount")
+    folder.chmod(0o755)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("disk", [_DISK_MB], indirect=True)
+def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: Path) -> None:
+    server = EmbeddedPostgres(disk / "postgres")
+    server.start()
+    try:
+        env = environment(server.url, tmp_path)
+        filler = disk / "filler"
+        with started(free_batch(county, KEY, tmp_path / "log"), tmp_path, env) as batch:
+            wait_for(lambda: finished(server.url, KEY) > 0, batch)
+            _fill(filler)
+            code, said, complained = batch.ended()
+        assert code != 0, said
+        assert "disk is full" in complained, complained
+        assert "free some space" in complained
+        filler.unlink()
+        server.release()
+        server.start()
+        assert finished(server.url, KEY) < county.lots
+        assert half_written(server.url, KEY, 4) == []
+        with started(free_batch(county, KEY, tmp_path / "log"), tmp_path, env) as batch:
+            code, said, complained = batch.ended()
+            assert code == 0, complained
+        check_like_clean(server.url, county, tmp_path)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("disk", [1], indirect=True)
+def test_the_disk_of_the_batchs_own_folder_is_full(
+    disk: Path,
+    county: LargeCounty,
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """What was measured is kept, even where its picture cannot be."""
+    _fill(disk / "filler")
+    command = spectral_batch(county, "--limit", "50", "--out", str(disk / "out"))
+    with started(command, tmp_path, environment(database.url, tmp_path)) as batch:
+        code, said, complained = batch.ended()
+    assert "Traceback" not in complained
+    assert code in {0, 1}, complained
+    assert "No space left on device" in complained
+    assert finished(database.url, KEY) == 50, said
+
+
+@pytest.mark.parametrize("disk", [1], indirect=True)
+def test_the_disk_of_lotlines_home_is_full(disk: Path, tmp_path: Path) -> None:
+    with started([LOTLINE, "batch"], tmp_path, environment(None, disk / "home")) as batch:
+        code, said, complained = batch.ended()
+    assert code == 2, said
+    assert "Traceback" not in complained
+    assert str(disk / "home") in complained
+    assert "LOTLINE_HOME=" in complained
+
+
+def _fill(filler: Path) -> None:
+    """Write until nothing more fits."""
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(2**16))
+        except OSError:
+            pass
