@@ -17,14 +17,17 @@ import psycopg
 import pytest
 from batches import rows_of
 from largecounty import KEY, LOT_M, TWIN, LargeCounty, make
-from raysegmenters import SmallChips, small
+from raysegmenters import SmallChips, deadly, small, without_weights
+from segmenters import FreeSegmenter
 
+from detection.errors import SegmenterError
 from pipeline import BatchReport, Order, run_batch
 from pipeline.batch import run as run_module
 from pipeline.batch import work
 from pipeline.batch.engines.protocol import Workplace
 from pipeline.batch.engines.ray import ray_workplace
 from pipeline.batch.order import Progress, Silent
+from pipeline.errors import ClusterError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -94,7 +97,7 @@ class Run:
     def ray(
         self,
         address: str | None,
-        build: Callable[..., SmallChips] = small,
+        build: Callable[..., FreeSegmenter] = small,
         progress: Progress | None = None,
     ) -> BatchReport:
         with self._patch.context() as patch:
@@ -119,7 +122,9 @@ class Run:
             [faults] = conn.execute(query).fetchone() or ({},)
         return dict(faults)
 
-    def _batch(self, key: str, build: Callable[..., SmallChips], progress: Progress) -> BatchReport:
+    def _batch(
+        self, key: str, build: Callable[..., FreeSegmenter], progress: Progress
+    ) -> BatchReport:
         order = Order(
             key,
             registry=self._county.registry,
@@ -132,7 +137,7 @@ class Run:
 _open: list[Any] = []
 
 
-def _on(address: str | None, build: Callable[[], SmallChips], *_: object) -> Workplace:
+def _on(address: str | None, build: Callable[[], FreeSegmenter], *_: object) -> Workplace:
     place = ray_workplace(build, address)
     _open.append(place)
     return place.__enter__()
@@ -144,6 +149,21 @@ def run(
 ) -> Run:
     monkeypatch.setattr(work, "CHUNK_LOTS", 150)
     return Run(county, database, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is in hand at a time, so that much is left when the first lots are written."""
+    from pipeline.batch.engines.ray import looking, pool, writing
+
+    for module, name, value in (
+        (looking, "BATCHES_AHEAD", 1),
+        (looking, "_UNMEASURED_BATCHES", 0),
+        (pool, "BATCHES_AHEAD", 1),
+        (writing, "MOST_LOTS", 40),
+        (writing, "_MOST_UNWRITTEN", 80),
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 class At(Silent):
@@ -190,23 +210,40 @@ def test_rows_are_those_of_the_local_engine_and_each_chip_is_looked_at_once(
 
 
 def test_a_worker_killed_and_a_machine_lost_change_no_row(
-    run: Run, machines: Machines, caplog: pytest.LogCaptureFixture
+    run: Run, machines: Machines, tight: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = run.local()
     one = machines.add()
 
     def strike() -> None:
-        looker = next(it for it in _workers() if "Looker" in it.name())
-        looker.send_signal(signal.SIGKILL)
+        by_name = {worker.name().split(".")[0]: worker for worker in _workers()}
+        by_name["ray::Looker"].send_signal(signal.SIGKILL)
+        by_name["ray::Surveyor"].send_signal(signal.SIGKILL)
         machines.cluster.remove_node(one, allow_graceful=False)
 
-    struck = run.ray(machines.address, progress=At(100, strike))
+    struck = run.ray(machines.address, progress=At(1, strike))
     assert struck.processed == expected.processed
     assert run.rows(TWIN) == run.rows(KEY)
     assert "a worker with the segmenter was lost" in caplog.text
     faults = run.faults()
     assert faults["segmenter lost"] >= 1
+    assert faults["surveyor lost"] == 1
     assert faults["strip lost"] >= 1
+
+
+def test_weights_that_no_worker_can_load_end_the_run_before_a_lot(
+    run: Run, machines: Machines
+) -> None:
+    with pytest.raises(SegmenterError, match=r"/weights/sam3\.pt: no such file"):
+        run.ray(machines.address, without_weights)
+    assert {row[1] for row in run.properties(TWIN)} == {"pending"}
+
+
+@pytest.mark.long
+def test_a_segmenter_that_nobody_survives_loading_is_given_up(run: Run, machines: Machines) -> None:
+    with pytest.raises(ClusterError, match="every worker died while it loaded the segmenter"):
+        run.ray(machines.address, deadly)
+    assert {row[1] for row in run.properties(TWIN)} == {"pending"}
 
 
 @pytest.mark.long
@@ -228,19 +265,11 @@ def test_a_chip_that_kills_whoever_looks_at_it_takes_its_own_lots_alone(
 
 @pytest.mark.long
 def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
-    run: Run, machines: Machines, monkeypatch: pytest.MonkeyPatch
+    run: Run, machines: Machines, tight: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is in hand is bounded, by what the segmenters and the writers have."""
-    from pipeline.batch.engines.ray import looking, pool, writing
+    from pipeline.batch.engines.ray import looking
 
-    for module, name, value in (
-        (looking, "BATCHES_AHEAD", 1),
-        (looking, "_UNMEASURED_BATCHES", 0),
-        (pool, "BATCHES_AHEAD", 1),
-        (writing, "MOST_LOTS", 40),
-        (writing, "_MOST_UNWRITTEN", 80),
-    ):
-        monkeypatch.setattr(module, name, value)
     in_hand: list[int] = []
     send = looking.Looking._send
 

@@ -41,6 +41,8 @@ def cluster(address: str | None) -> Iterator[None]:
     if not local:
         _check_address(str(address))
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    # What Ray has to say of a lost worker would be printed among our results: we log it ourselves.
+    ray._private.worker._worker_logs_enabled = False
     try:
         ray.init(
             address="local" if local else address,

@@ -33,6 +33,8 @@ _CHUNKS_AHEAD = 2
 _READS_AT_ONCE = 4
 # A chunk with which as many surveyors die has killed them.
 _MOST_SURVEYS = 3
+# Ray tells of a worker that died in no set order.
+_TOLD_S = 10.0
 # How often it looks whether it is still wanted, and whether it should write.
 _LOOK_S = 0.25
 
@@ -139,6 +141,8 @@ class RayEngine:
         try:
             surveyed, told = ray.get(ref)
         except LOST as error:
+            if ray.wait([self._surveyor_ended], timeout=_TOLD_S)[0]:
+                self._on_surveyor_ended()
             if tries < _MOST_SURVEYS:
                 self._surveys[self._surveyor.survey.remote(chunk)] = (chunk, tries + 1)
                 return

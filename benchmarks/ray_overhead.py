@@ -1,0 +1,71 @@
+"""What Ray costs on one machine: the same county with a segmenter that costs nothing, twice."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.commands import ROOT
+from benchmarks.results import Result, save
+
+sys.path.append(str(ROOT / "tests"))
+# Ray's workers import the segmenter by its name.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+
+from largecounty import KEY, TWIN, LargeCounty, make
+from segmenters import build_free
+
+from pipeline import Order, run_batch
+from pipeline.settings import Settings
+
+LOTS = 10_000
+STAGES = ("boundary", "read", "segment", "measure", "write")
+
+
+def run() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        home.chmod(0o755)
+        county = make(home / "county", LOTS)
+        local = _row("local", KEY, county, home)
+        ray = _row("ray", TWIN, county, home)
+    save(
+        Result(
+            name="ray_overhead",
+            order=34,
+            title="Ray against local, on one machine",
+            command="python -m benchmarks ray_overhead",
+            columns=["engine", "whole call, s", "run, s", "lots a second", *STAGES],
+            rows=[local, ray],
+            notes=[
+                f"The synthetic county of {LOTS:,} lots, with a segmenter that costs nothing: so "
+                "all that is between the stages shows. The whole call starts Ray and its workers "
+                "and ends them; the run is from its first lease to its report. Under each stage: "
+                "seconds of all its calls.",
+            ],
+        )
+    )
+
+
+def _row(engine: str, key: str, county: LargeCounty, home: Path) -> list[str]:
+    order = Order(
+        key,
+        registry=county.registry,
+        properties=county.properties,
+        segmenter="free",
+        engine=engine,
+    )
+    started_s = time.perf_counter()
+    report = run_batch(order, Settings(home=home), build=build_free)
+    whole_s = time.perf_counter() - started_s
+    busy_s = report.clock.seconds if report.clock else {}
+    return [
+        engine,
+        f"{whole_s:.1f}",
+        f"{report.wall_s:.1f}",
+        f"{report.done / report.wall_s:,.0f}",
+        *(f"{busy_s.get(stage, 0.0):.1f}" for stage in STAGES),
+    ]
