@@ -73,6 +73,18 @@ class Settings(BaseModel):
         "(facebook/sam3).",
         examples=["facebook/sam3"],
     )
+    ray_address: str | None = Field(
+        None,
+        description="Of ENGINE=ray: HOST:PORT of a cluster's head, or auto on one of its machines; "
+        "this machine alone without it.",
+        examples=["10.0.0.7:6379"],
+    )
+    ray_gpus_per_worker: float = Field(
+        1.0,
+        gt=0,
+        description="Of ENGINE=ray: 0.5 where two workers share a GPU; 1 without it.",
+        examples=[0.5],
+    )
 
 
 class CommandSettings(Settings):
@@ -98,7 +110,9 @@ class CommandSettings(Settings):
         "synthetic pictures alone) or spectral (a baseline without weights).",
         examples=["sam3"],
     )
-    engine: Literal["local"] = Field("local", description="Where the stages run.")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="Where the stages run: here, or on a Ray cluster.", examples=["ray"]
+    )
     limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
         None, description="At most so many.", examples=[100]
     )

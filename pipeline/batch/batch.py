@@ -139,6 +139,7 @@ class Batch:
             "properties_file": None if self.queued.file is None else str(self.queued.file),
             "rows_left_out": self.queued.bad_rows.count,
             "segmenter": self.order.segmenter,
+            "engine": self.order.engine,
             "labels": [label.name for label in self.labels],
             "limit": self.order.limit,
             "again": self.order.again,

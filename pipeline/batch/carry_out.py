@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from parcels.source import ParcelSource
 from pipeline.batch.asked import AskedLabels
 from pipeline.batch.batch import Batch
 from pipeline.batch.engines.local import local_workplace
+from pipeline.batch.engines.ray import ray_workplace
 from pipeline.batch.enqueue import Queued, make_pending
 from pipeline.batch.order import Order, Progress
 from pipeline.batch.recipe import kept_parcels
 from pipeline.batch.report import BatchReport
 from pipeline.counties import OpenCounty
 from pipeline.errors import PipelineError
+from pipeline.settings import Settings
 from pipeline.store.database import Database
 
 
@@ -33,6 +35,7 @@ def carry_out(
     queued: Queued,
     asked: AskedLabels,
     build: Callable[[], Segmenter],
+    settings: Settings,
     progress: Progress,
 ) -> BatchReport:
     """Work on what waits, and report.
@@ -47,13 +50,18 @@ def carry_out(
     _make_folder(order.out)
     if order.segmenter != "spectral":
         progress.say(f"loading {order.segmenter}")
-    place = local_workplace(build, service, imagery, database.engine, queued.waiting)
-    labels = asked.of(place.facts.labels)
-    check_labels(place.facts.name, place.facts.labels, labels)
-    place.prepare(labels)
-    make_pending(database, opened.county, order, queued)
-    batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
-    report = batch.run()
+    with ExitStack() as stack:
+        if order.engine == "ray":
+            where = settings.ray_address, settings.ray_gpus_per_worker
+            place = stack.enter_context(ray_workplace(build, *where))
+        else:
+            place = local_workplace(build, service, imagery, database.engine, queued.waiting)
+        labels = asked.of(place.facts.labels)
+        check_labels(place.facts.name, place.facts.labels, labels)
+        place.prepare(labels)
+        make_pending(database, opened.county, order, queued)
+        batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
+        report = batch.run()
     if not isinstance(kept, CachedSource):
         return report  # of a file: no server was spared a question
     return replace(

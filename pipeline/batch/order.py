@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from parcels.service import WhenUnavailable
 from pipeline.bbox import BBox
@@ -61,6 +61,7 @@ class Order:
         own_labels: as "trampoline=round backyard trampoline": labels that are asked for too, or
             known ones in other words.
         weights: of the segmenter sam3: a folder, a file or a hub id; None takes the settings'.
+        engine: where the stages run: on this machine, or on a Ray cluster.
         limit: at most so many properties.
         again: also those that are done.
         retry_failed: also those without a result: failed, deferred, without imagery.
@@ -77,6 +78,7 @@ class Order:
     own_labels: tuple[str, ...] = ()
     segmenter: str = "spectral"
     weights: str | None = None
+    engine: Literal["local", "ray"] = "local"
     limit: int | None = None
     again: bool = False
     retry_failed: bool = False

@@ -49,4 +49,4 @@ def run_batch(
         from pipeline.batch.carry_out import carry_out
 
         segmenter = partial(build, order.segmenter, weights)
-        return carry_out(database, opened, order, queued, asked, segmenter, progress)
+        return carry_out(database, opened, order, queued, asked, segmenter, settings, progress)

@@ -81,7 +81,7 @@ def batch(
     own_labels: tuple[str, ...],
     segmenter: str,
     weights: str | None,
-    engine: str,  # noqa: ARG001  one choice until Ray is another
+    engine: str,
     limit: int | None,
     bbox: BBox | None,
     again: bool,
@@ -110,6 +110,7 @@ def batch(
         own_labels=own_labels,
         segmenter=segmenter,
         weights=weights,
+        engine="ray" if engine == "ray" else "local",
         limit=limit,
         again=again,
         retry_failed=retry_failed,
