@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 from importlib.metadata import version
@@ -74,6 +75,13 @@ def main() -> None:
         if not isinstance(error, DetectionError):
             raise
         _fail(str(error))
+
+
+def _leave(code: int) -> NoReturn:
+    """End now: threads that wait for a server or a segmenter would hold the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
