@@ -6,7 +6,6 @@ to see for themselves that it is gone, or together with them.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from batches import (
     wait_for,
 )
 from integration.conftest import database, postgres  # noqa: F401 - fixtures
-from largecounty import GSD_M, KEY, LOT_M, LargeCounty, make
+from largecounty import GSD_M, KEY, LargeCounty, make
 from segmenters import FreeSegmenter
 
 from pipeline.batch.work import CHUNK_LOTS
@@ -36,8 +35,9 @@ from pipeline.store.database import Database
 
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
-# A chip on the edge of a chunk counts with all of its lots, also those of the next chunk.
-MOST_REDONE = CHUNK_LOTS + math.ceil(2 * _REACH_M / LOT_M[0]) * math.ceil(2 * _REACH_M / LOT_M[1])
+# The engine lets no more than a chunk lie between a look and its row. What can be seen from outside
+# is more: of a chip on the edge of a chunk, the next chunk's lots count too.
+MOST_REDONE = 1.5 * CHUNK_LOTS
 
 
 @dataclass
@@ -111,24 +111,24 @@ def test_after_three_kills_rows_are_those_of_a_clean_run(
 ) -> None:
     county = make(tmp_path / "county", 2_000)
     seen = killed(database.url, county, tmp_path, 3, seed=7)
-    assert max(seen.redone) <= MOST_REDONE
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 3)
+    assert max(seen.redone) <= MOST_REDONE
 
 
-@pytest.mark.long  # two minutes
+@pytest.mark.long  # five minutes
 def test_after_twenty_kills_rows_are_those_of_a_clean_run(
     database: Database,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     county = make(tmp_path / "county", 20_000)
     seen = killed(database.url, county, tmp_path, 20, seed=20)
-    assert max(seen.redone) <= MOST_REDONE
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 20)
+    assert max(seen.redone) <= MOST_REDONE
     figures.keep(
         "20 kills at random instants",
-        f"{county.lots:,} lots, rows as of a clean run; redone after a kill {max(seen.redone):,} "
+        f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill {max(seen.redone):,} "
         f"lots at most, {np.median(seen.redone):,.0f} in the median (a chunk has {CHUNK_LOTS:,}); "
         f"leased when it was killed: {max(seen.held):,} at most",
     )

@@ -59,7 +59,7 @@ def test_no_lot_is_done_twice(
         reports.append(json.loads(said))
 
     with psycopg.connect(url) as conn:
-        answered = dict(conn.execute(_BY_RUN, [KEY]).fetchall())
+        answered: dict[int, int] = dict(conn.execute(_BY_RUN, [KEY]).fetchall())
         [again] = conn.execute(_MORE_THAN_ONCE, [KEY]).fetchone() or [None]
     assert sum(answered.values()) == lots + len(ODD)
     for report in reports:
