@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
@@ -50,7 +51,7 @@ def run() -> None:
     )
 
 
-def _row(engine: str, key: str, county: LargeCounty, home: Path) -> list[str]:
+def _row(engine: Literal["local", "ray"], key: str, county: LargeCounty, home: Path) -> list[str]:
     order = Order(
         key,
         registry=county.registry,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import psycopg
@@ -22,10 +21,7 @@ from segmenters import FreeSegmenter
 
 from detection.errors import SegmenterError
 from pipeline import BatchReport, Order, run_batch
-from pipeline.batch import run as run_module
 from pipeline.batch import work
-from pipeline.batch.engines.protocol import Workplace
-from pipeline.batch.engines.ray import ray_workplace
 from pipeline.batch.order import Progress, Silent
 from pipeline.errors import ClusterError
 from pipeline.settings import Settings
@@ -83,13 +79,10 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 class Run:
     """Batches of one county, the one on this machine and the other on the cluster."""
 
-    def __init__(
-        self, county: LargeCounty, database: Database, home: Path, patch: pytest.MonkeyPatch
-    ) -> None:
+    def __init__(self, county: LargeCounty, database: Database, home: Path) -> None:
         self._county = county
-        self._settings = Settings(database_url=database.url, home=home)
         self._url = database.url
-        self._patch = patch
+        self._home = home
 
     def local(self) -> BatchReport:
         return self._batch(KEY, small, Silent())
@@ -100,14 +93,7 @@ class Run:
         build: Callable[..., FreeSegmenter] = small,
         progress: Progress | None = None,
     ) -> BatchReport:
-        with self._patch.context() as patch:
-            module = sys.modules.get("pipeline.batch.carry_out") or run_module
-            patch.setattr(module, "local_workplace", partial(_on, address))
-            try:
-                return self._batch(TWIN, build, progress or Silent())
-            finally:
-                while _open:
-                    _open.pop().__exit__(None, None, None)
+        return self._batch(TWIN, build, progress or Silent(), "ray", address)
 
     def rows(self, key: str) -> object:
         return rows_of(self._url, key)
@@ -123,24 +109,22 @@ class Run:
         return dict(faults)
 
     def _batch(
-        self, key: str, build: Callable[..., FreeSegmenter], progress: Progress
+        self,
+        key: str,
+        build: Callable[..., FreeSegmenter],
+        progress: Progress,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
     ) -> BatchReport:
         order = Order(
             key,
             registry=self._county.registry,
             properties=self._county.properties,
             segmenter="free",
+            engine=engine,
         )
-        return run_batch(order, self._settings, progress, build)
-
-
-_open: list[Any] = []
-
-
-def _on(address: str | None, build: Callable[[], FreeSegmenter], *_: object) -> Workplace:
-    place = ray_workplace(build, address)
-    _open.append(place)
-    return place.__enter__()
+        settings = Settings(database_url=self._url, home=self._home, ray_address=address)
+        return run_batch(order, settings, progress, build)
 
 
 @pytest.fixture
@@ -148,7 +132,7 @@ def run(
     county: LargeCounty, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
     monkeypatch.setattr(work, "CHUNK_LOTS", 150)
-    return Run(county, database, tmp_path, monkeypatch)
+    return Run(county, database, tmp_path)
 
 
 @pytest.fixture
