@@ -1,6 +1,6 @@
 """Batches as processes of their own, and what they left in the database.
 
-`python tests/batches.py FOLDER KEY LOG [--again]` is a batch with a segmenter that costs
+`python tests/batches.py FOLDER KEY LOG [CHUNK_LOTS]` is a batch with a segmenter that costs
 nothing; what came of it is one line of JSON.
 """
 
@@ -208,9 +208,10 @@ def check_like_clean(url: str, county: LargeCounty, home: Path) -> None:
         assert ours[name] == clean[name], name
 
 
-def free_batch(county: LargeCounty, key: str, log: Path, *more: str) -> list[str]:
-    """The command of a batch with a segmenter that costs nothing."""
-    return [sys.executable, __file__, str(county.folder), key, str(log), *more]
+def free_batch(county: LargeCounty, key: str, log: Path, chunk_lots: int = 0) -> list[str]:
+    """The command of a batch with a segmenter that costs nothing; 0: in chunks as ever."""
+    chunk = [str(chunk_lots)] if chunk_lots else []
+    return [sys.executable, __file__, str(county.folder), key, str(log), *chunk]
 
 
 def spectral_batch(county: LargeCounty, *more: str) -> list[str]:
@@ -238,19 +239,17 @@ _SETTINGS = (
 )
 
 
-def _main(folder: str, key: str, log: str, *more: str) -> None:
+def _main(folder: str, key: str, log: str, chunk_lots: str = "") -> None:
     from segmenters import build_free
 
     from pipeline import Order, run_batch
+    from pipeline.batch import work
+
+    if chunk_lots:
+        work.CHUNK_LOTS = int(chunk_lots)
 
     county = LargeCounty(Path(folder), 0)
-    order = Order(
-        key,
-        county.registry,
-        county.properties,
-        segmenter="free",
-        again="--again" in more,
-    )
+    order = Order(key, county.registry, county.properties, segmenter="free")
     report = run_batch(order, build=partial(build_free, log=Path(log)))
     processed = {f"{state}/{reason}": n for (state, reason), n in report.processed.items()}
     told = {

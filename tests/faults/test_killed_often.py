@@ -128,7 +128,8 @@ def test_after_twenty_kills_rows_are_those_of_a_clean_run(
     assert max(seen.redone) <= MOST_REDONE
     figures.keep(
         "20 kills at random instants",
-        f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill {max(seen.redone):,} "
-        f"lots at most, {np.median(seen.redone):,.0f} in the median (a chunk has {CHUNK_LOTS:,}); "
+        f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill "
+        f"{max(seen.redone):,} lots at most, {np.median(seen.redone):,.0f} in the median "
+        f"(a chunk has {CHUNK_LOTS:,}); "
         f"leased when it was killed: {max(seen.held):,} at most",
     )
