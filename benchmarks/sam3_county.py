@@ -1,0 +1,260 @@
+"""SAM3 at full size in the local engine: how busy the rest of a batch keeps one GPU.
+
+Run on a machine with a CUDA GPU: `python -m benchmarks.sam3_county`. No database is there: what
+would be written is counted and dropped, which the notes say.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.windows import Window
+from transformers import Sam3Config, Sam3Model
+
+from benchmarks.commands import ROOT
+from benchmarks.results import Result, save
+from benchmarks.sam3_segment import ASKED, labels_for, real_chips, segmenter
+from benchmarks.sam3_speed import _machine, _spread
+from detection import Detector, open_imagery
+from detection.chips import plan_chips
+from detection.clip import LotLines
+from detection.clock import Clock
+from detection.imagery.protocol import Imagery
+from detection.labels import Label
+from detection.look import read
+from detection.segmenters.sam3.fast.linear import Precision
+from detection.segmenters.sam3.segmenter import Sam3
+from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
+from pipeline.batch.engines import local
+from pipeline.batch.engines.local import LocalEngine
+from pipeline.batch.engines.protocol import Settled
+from pipeline.batch.recipe import Recipe, Shown
+from pipeline.batch.stages import Chunk, Settling
+from pipeline.batch.tally import Tally
+from pipeline.batch.work import CHUNK_LOTS
+from pipeline.store.outcomes import RunInfo
+from pipeline.store.properties import LeasedProperty
+
+sys.path.append(str(ROOT / "tests"))
+
+from largecounty import KEY, LargeCounty, make
+
+LOTS = 400_000
+EVERY = 25  # of these lots one is asked for: some 16 share a chip, as in a county of 0.5 ha a lot
+CHIP_PX, GSD_M, BATCH, PROMPTS = 1008, 0.6, 16, 2
+ALONE = 12  # batches that the segmenter is shown alone
+SERIAL_LOTS = 128
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way through the county: chips and lots a second, and the GPU's share of the time."""
+
+    name: str
+    precision: str
+    chips: int
+    lots: int
+    wall_s: float
+    segment_s: float
+
+    def row(self) -> list[str]:
+        """As the table shows it."""
+        return [
+            self.name,
+            self.precision,
+            f"{self.chips:,}",
+            f"{self.chips / self.wall_s:.1f}",
+            f"{self.lots / self.wall_s:,.0f}" if self.lots else "",
+            f"{self.segment_s / self.wall_s:.0%}",
+        ]
+
+
+def run() -> None:
+    if not torch.cuda.is_available():
+        sys.exit("benchmarks.sam3_county needs a CUDA GPU")
+    with tempfile.TemporaryDirectory() as name:
+        county = make(Path(name), LOTS)
+        _make_each_chip_another(county)
+        entry = load_registry(county.registry).county(KEY)
+        imagery = open_imagery(entry.imagery)
+        leased = _neighbours(county)
+        torch.manual_seed(0)
+        with torch.device("cuda"):
+            model = Sam3Model(Sam3Config()).eval()
+        _spread(model)
+        precisions: tuple[Precision, ...] = ("bf16", "fp8")
+        ways = [
+            way
+            for precision in precisions
+            for way in _ways(model, precision, entry, imagery, leased)
+        ]
+    save(_result(ways))
+
+
+def _ways(
+    model: Sam3Model,
+    precision: Precision,
+    entry: County,
+    imagery: Imagery,
+    leased: Sequence[LeasedProperty],
+) -> Iterator[Way]:
+    sam3 = segmenter(model, precision, BATCH)
+    sam3.prepare(ASKED[:PROMPTS])
+    labels = tuple(labels_for(sam3, real_chips(BATCH), PROMPTS))
+    service = ParcelBoundaryService(entry)
+    some = [each.property for each in leased[:CHUNK_LOTS]]
+    boundaries = [each for each in service.boundaries(some) if isinstance(each, Boundary)]
+    yield _alone(sam3, precision, boundaries, imagery, labels)
+    yield _one_after_the_other(sam3, precision, boundaries[:SERIAL_LOTS], imagery, labels)
+    yield _engine(sam3, precision, entry, service, imagery, labels, leased)
+
+
+def _alone(
+    sam3: Sam3,
+    precision: str,
+    boundaries: Sequence[Boundary],
+    imagery: Imagery,
+    labels: Sequence[Label],
+) -> Way:
+    """Chips that are in memory and hashed, and nothing else to do."""
+    plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
+    places = list(dict.fromkeys(place for plan in plans for place in plan.places))
+    chips = list(read(places[: ALONE * BATCH], imagery, Clock()).values())
+    for chip in chips:
+        chip.sha256  # type: ignore[union-attr]  # noqa: B018  all of this county can be read
+    sam3.segment(chips[:BATCH], labels)  # type: ignore[arg-type]
+    sam3._kept.clear()
+    started = time.perf_counter()
+    for first in range(0, len(chips) - BATCH + 1, BATCH):
+        sam3.segment(chips[first : first + BATCH], labels)  # type: ignore[arg-type]
+    wall_s = time.perf_counter() - started
+    return Way("the segmenter alone", precision, len(chips) // BATCH * BATCH, 0, wall_s, wall_s)
+
+
+def _one_after_the_other(
+    sam3: Sam3,
+    precision: str,
+    boundaries: Sequence[Boundary],
+    imagery: Imagery,
+    labels: Sequence[Label],
+) -> Way:
+    sam3._kept.clear()
+    clock, started = Clock(), time.perf_counter()
+    detector = Detector(sam3, LotLines(), GSD_M)
+    lots = sum(1 for _ in detector.detect_iter(boundaries, imagery, labels, clock))
+    wall_s = time.perf_counter() - started
+    seen = clock.stages
+    return Way(
+        "one stage after the other", precision, seen["read"].calls, lots, wall_s,
+        seen["segment"].seconds,
+    )  # fmt: skip
+
+
+def _engine(
+    sam3: Sam3,
+    precision: str,
+    entry: County,
+    service: ParcelBoundaryService,
+    imagery: Imagery,
+    labels: tuple[Label, ...],
+    leased: Sequence[LeasedProperty],
+) -> Way:
+    """From when the first lots are through, as its processes take seconds to start."""
+    names = tuple(label.name for label in labels)
+    run_info = RunInfo(1, sam3.name, None, names)
+    shown = Shown(CHIP_PX, GSD_M, BATCH)
+    recipe = Recipe(entry, run_info, "benchmark", labels, LotLines(), shown, _none, "defer", "")
+    sam3._kept.clear()
+    tally, lots, began = Tally(), 0, 0.0
+    parts = range(0, len(leased), CHUNK_LOTS)
+    chunks = (Chunk(i, tuple(leased[at : at + CHUNK_LOTS])) for i, at in enumerate(parts))
+    with _nothing_is_written():
+        engine = LocalEngine(recipe, service, imagery, sam3, mock.Mock(), _processes())
+        for progressed in engine.run(chunks, lambda: False, lambda _: None):
+            if not began:
+                began = time.perf_counter()
+                continue
+            tally.add(progressed.tally)
+            lots += len(progressed.settled)
+        wall_s = time.perf_counter() - began
+    spent_s = tally.clock.stages["segment"].seconds
+    return Way("the local engine", precision, tally.encoder_calls, lots, wall_s, spent_s)
+
+
+def _none() -> Sam3:
+    raise RuntimeError("the segmenter is here already")
+
+
+def _processes() -> int:
+    return len(os.sched_getaffinity(0)) - 1
+
+
+@contextmanager
+def _nothing_is_written() -> Iterator[None]:
+    def drop(settling: Sequence[Settling], *_: object) -> list[Settled]:
+        return [Settled(leased.property.property_id, None) for leased, _ in settling]
+
+    with mock.patch.object(local, "write", drop):
+        yield
+
+
+def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
+    """One property of so many, in squares of some half a kilometre, as a sweep has them."""
+    rows = [line.split(",") for line in county.properties.read_text("utf-8").splitlines()[1:]]
+    asked = [row for row in rows if row[0][4:].isdigit() and int(row[0][4:]) % EVERY == 0]
+    asked.sort(key=lambda row: (round(float(row[2]) * 200), round(float(row[1]) * 160), row[0]))
+    return [
+        LeasedProperty(number, Property(row[0], float(row[1]), float(row[2])), 1)
+        for number, row in enumerate(asked)
+    ]
+
+
+def _make_each_chip_another(county: LargeCounty) -> None:
+    """Grain over imagery that repeats itself: equal chips would be encoded once."""
+    grain = np.random.default_rng(0).integers(0, 4, 64_000_000, dtype=np.uint8)
+    path = county.folder / "imagery.tif"
+    grainy = county.folder / "grainy.tif"
+    with rasterio.open(path) as source, rasterio.open(grainy, "w", **source.profile) as target:
+        target.colorinterp = source.colorinterp
+        for row in range(0, source.height, 256):
+            window = Window(0, row, source.width, min(256, source.height - row))
+            pixels = source.read(window=window)
+            first = row % 977
+            target.write(pixels ^ grain[first : first + pixels.size].reshape(pixels.shape),
+                         window=window)  # fmt: skip
+    grainy.replace(path)
+
+
+def _result(ways: Sequence[Way]) -> Result:
+    return Result(
+        name="sam3_county",
+        order=12,
+        title="SAM3 in a batch: how busy the rest keeps one GPU",
+        command="python -m benchmarks.sam3_county",
+        columns=["way", "precision", "chips", "chips a second", "lots a second", "segmenter busy"],
+        rows=[way.row() for way in ways],
+        notes=[
+            f"The full architecture with random weights, {PROMPTS} prompts, chips of {CHIP_PX} px "
+            f"at {GSD_M} m in batches of {BATCH}, a synthetic county of 18 x 36 m lots of which "
+            f"one in {EVERY} is asked for, its imagery with grain in a deflated GeoTIFF. Masks are "
+            "those of random weights: 40 queries of 200 score enough.",
+            f"The local engine with {_processes()} helping processes, from its first written lots "
+            "on. No database is there: what would be written is dropped.",
+        ],
+        machine=f"{_machine()}, {os.cpu_count()} cores",
+    )
+
+
+if __name__ == "__main__":
+    run()
