@@ -4,6 +4,8 @@
 
     service = ParcelBoundaryService(county, cache=FolderCache(Path("parcels-kept")))
 
+A county's long file is kept in the same way (`files`), so that it is not held in memory.
+
 A cache may be thrown away at any time: it holds nothing that the county does not.
 """
 

@@ -24,6 +24,9 @@ from parcels.cache import FolderCache, ParcelCache
 from parcels.cache.files import CopiedFile, copied_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
 from parcels.files import FileSource
+from pipeline.batch.enqueue import enqueue
+from pipeline.batch.order import Order, Silent
+from pipeline.counties import OpenCounty
 from pipeline.store.database import Database
 from pipeline.store.parcels import DatabaseCache
 
@@ -273,6 +276,39 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     with database.engine.connect() as conn:
         states = conn.execute(text("SELECT state FROM lotline.parcel_copy")).scalars().all()
     assert states == ["complete"]
+
+
+class Telling(Silent):
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, what: str) -> None:
+        self.said.append(what)
+
+
+def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parcels.cache.files.copied_file", partial(copied_file, fewest=1))
+    frame = gpd.GeoDataFrame({"apn": list("abcde")}, geometry=_lots(5), crs=4326)
+    frame.to_parquet(tmp_path / "lots.parquet")
+    opened = OpenCounty(_county(tmp_path / "lots.parquet"))
+    said: list[list[str]] = []
+    for _ in range(2):
+        telling = Telling()
+        queued = enqueue(database, opened, Order("here", all_lots=True), telling, lambda _: None)
+        assert queued.waiting == 5
+        said.append(telling.said)
+    assert said == [
+        [
+            "listing the lots of here",
+            "copying lots.parquet into the database: 5 lots",
+            "5 of the 5 lots of here are new properties",
+        ],
+        ["listing the lots of here", "all 5 lots of here are properties already"],
+    ]
 
 
 # Copies a file, and says how far it is, a line for each page.
