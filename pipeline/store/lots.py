@@ -40,11 +40,17 @@ SELECT line, property_id, longitude, latitude, parcel_id FROM (
 ) lot
 """)
 
-_FORGET_KNOWN = text("""
+# One after the other: either id in one condition would compare every lot with every property.
+_FORGET_KNOWN = (
+    text("""
 DELETE FROM staged_property lot USING lotline.property known
-WHERE known.county = :county
-    AND (known.property_id = lot.property_id OR known.parcel_id = lot.parcel_id)
-""")
+WHERE known.county = :county AND known.property_id = lot.property_id
+"""),
+    text("""
+DELETE FROM staged_property lot USING lotline.property known
+WHERE known.county = :county AND known.parcel_id = lot.parcel_id
+"""),
+)
 
 _COUNT = text("SELECT count(*) FROM staged_property")
 
@@ -94,7 +100,8 @@ def stage(conn: Connection, county: str, pieces: Iterable[Piece]) -> Lots:
     )
     STAGED.empty(conn)
     count = conn.execute(_WHOLE).rowcount
-    conn.execute(_FORGET_KNOWN, {"county": county})
+    for forget in _FORGET_KNOWN:
+        conn.execute(forget, {"county": county})
     return Lots(count, int(conn.execute(_COUNT).scalar_one()))
 
 
