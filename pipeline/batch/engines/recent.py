@@ -9,7 +9,7 @@ from detection.chips import Place
 from detection.look import Seen
 from pipeline.batch.stages import Views
 
-_MOST_BYTES = 256 * 1024 * 1024
+_MOST_BYTES = 128 * 1024 * 1024
 
 
 class Recent:
