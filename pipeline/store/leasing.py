@@ -86,7 +86,8 @@ class Sweep:
             )
             UPDATE lotline.property p SET state = 'leased', lease_owner = :owner,
                 leased_until = clock_timestamp() + make_interval(secs => :lease_s),
-                attempts = attempts + 1, run_fk = :run, updated_at = now()
+                attempts = attempts + CAST(state <> 'leased' AS int),  -- else it never ended
+                run_fk = :run, updated_at = now()
             WHERE p.id = ANY(ARRAY(SELECT id FROM picked))
             RETURNING p.id, p.property_id, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
                 p.parcel_id, p.address, p.attempts, p.sort_key

@@ -53,10 +53,21 @@ SELECT line, property_id, first, count(*) OVER () AS dropped FROM dropped ORDER 
 _POINT = "ST_SetSRID(ST_MakePoint(staged.longitude, staged.latitude), 4326)"
 
 # What is asked about a property decides: where it differs, the property is asked about anew; where
-# it does not, the row is left alone. Where it lies elsewhere now (another address moves only what
-# was found by its address), what was found at the old place is no longer said of it, whatever
-# becomes of the new place; only what a person reviewed stays. All parts see the rows as they were
-# before; the properties are written, and so locked, first.
+# it does not, the row is left alone.
+_DIFFERING = f"""lotline.property old JOIN staged_property staged USING (property_id)
+    WHERE old.county = :county AND (old.point, old.parcel_id, old.address)
+        IS DISTINCT FROM ({_POINT}, staged.parcel_id, staged.address)"""
+
+# In the order in which whoever writes results locks them, so that nobody waits in a circle. A
+# statement of its own: the next one sees what was written meanwhile.
+_LOCK = text(f"""
+SELECT count(*) FROM (
+    SELECT old.id FROM {_DIFFERING} ORDER BY old.id FOR NO KEY UPDATE OF old) locked
+""")  # noqa: S608
+
+# Where a property lies elsewhere now (another address moves only what was found by its address),
+# what was found at the old place is no longer said of it, whatever becomes of the new place; only
+# what a person reviewed stays. All parts see the rows as they were before.
 _CHANGE = text(f"""
 WITH differing AS MATERIALIZED (
     SELECT old.id, {_POINT} AS point, staged.parcel_id, staged.address,
@@ -64,9 +75,7 @@ WITH differing AS MATERIALIZED (
             OR (old.address IS DISTINCT FROM staged.address
                 AND (old.method IN ('address', 'house_number') OR old.located_by <> 'given'))
             AS moved
-    FROM lotline.property old JOIN staged_property staged USING (property_id)
-    WHERE old.county = :county AND (old.point, old.parcel_id, old.address)
-        IS DISTINCT FROM ({_POINT}, staged.parcel_id, staged.address)
+    FROM {_DIFFERING}
 ), changed AS (
     UPDATE lotline.property p SET
         point = new.point, parcel_id = new.parcel_id, address = new.address,
@@ -237,7 +246,9 @@ def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows:
 
 def _merge(conn: Connection, county: str, sha256: str | None) -> Loaded:
     conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
-    changed = int(conn.execute(_CHANGE, {"county": county}).scalar_one())
+    changed = int(conn.execute(_LOCK, {"county": county}).scalar_one())
+    if changed:
+        conn.execute(_CHANGE, {"county": county})
     new = conn.execute(_ADD, {"county": county}).rowcount
     staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())
     if changed:

@@ -6,6 +6,7 @@ Functions take a `Connection`, and the caller commits. `pipeline.store.loading` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -25,7 +26,7 @@ class LeasedProperty:
 
     Attributes:
         id: the row's key, which the other functions of the store take.
-        attempts: how often it has been leased, this time included.
+        attempts: how often it has been tried, this time included.
     """
 
     id: int
@@ -65,17 +66,25 @@ _REGISTRY_CHANGED = f"""(({retry.condition("registry changed")}) AND p.run_fk IN
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
         AND r.settings ->> 'registry_sha256' <> :registry_sha256))"""  # noqa: S608
 
+# What is being written at this moment is finished then, or renewed the next time: who waits for
+# it could be waited for.
 _RENEW = text("""
 UPDATE lotline.property SET leased_until = clock_timestamp() + make_interval(secs => :lease_s)
-WHERE state = 'leased' AND lease_owner = :owner
+WHERE id = ANY(ARRAY(SELECT id FROM lotline.property
+    WHERE state = 'leased' AND lease_owner = :owner FOR NO KEY UPDATE SKIP LOCKED))
 """)
 
-# An attempt that was not made does not count.
-_RELEASE = text("""
+# An attempt that was not made does not count. All that lock many properties and wait for others
+# take them in the order of their ids, so that nobody waits in a circle.
+_GIVE_BACK = """
 UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL,
     attempts = attempts - 1, updated_at = now()
-WHERE state = 'leased' AND lease_owner = :owner
-""")
+WHERE id = ANY(ARRAY(SELECT id FROM lotline.property
+    WHERE state = 'leased' AND {whose} ORDER BY id FOR NO KEY UPDATE))
+"""
+
+_RELEASE = text(_GIVE_BACK.format(whose="lease_owner = :owner"))
+_RELEASE_RUNS = text(_GIVE_BACK.format(whose="run_fk = ANY(CAST(:runs AS bigint[]))"))
 
 
 def states(
@@ -184,6 +193,11 @@ def renew(conn: Connection, owner: str, lease_s: float) -> None:
 def release(conn: Connection, owner: str) -> None:
     """Give back to the queue what the owner still holds."""
     conn.execute(_RELEASE, {"owner": owner})
+
+
+def release_of_runs(conn: Connection, run_ids: Sequence[int]) -> int:
+    """Give back to the queue what these runs still hold; how many that were."""
+    return conn.execute(_RELEASE_RUNS, {"runs": list(run_ids)}).rowcount
 
 
 def _redone(redo: Redo) -> str:

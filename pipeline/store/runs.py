@@ -14,6 +14,7 @@ from pipeline.errors import StoreError
 from pipeline.redaction import redactor
 from pipeline.store import tables
 from pipeline.store.accounts import Account
+from pipeline.store.properties import release_of_runs
 from pipeline.store.runresults import RunResults, count_results
 
 End = Literal["finished", "interrupted", "failed"]
@@ -30,12 +31,6 @@ WITH running AS MATERIALIZED (
     SELECT id FROM lotline.run WHERE county = :county AND state = 'running'
 )
 SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
-""")
-
-_TAKE_BACK = text("""
-UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL,
-    updated_at = now()
-WHERE state = 'leased' AND run_fk = ANY(CAST(:runs AS bigint[]))
 """)
 
 # What a killed run wrote last is newer than its last sign of life.
@@ -148,7 +143,7 @@ def take_back(conn: Connection, county: str) -> int:
     dead = list(conn.execute(_DEAD, {"class": _LOCK_CLASS, "county": county}).scalars())
     if not dead:
         return 0
-    taken = conn.execute(_TAKE_BACK, {"runs": dead}).rowcount
+    taken = release_of_runs(conn, dead)
     for run_id in dead:
         results = _count(conn, get(conn, run_id))
         conn.execute(_BURY, {"run": run_id, "results": json.dumps(results.as_json())})

@@ -82,7 +82,7 @@ def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -
     conn.execute(
         text(
             "UPDATE lotline.property SET state = 'leased', lease_owner = :owner, "
-            "leased_until = now() + interval '1 h' WHERE id = ANY(:ids)"
+            "attempts = attempts + 1, leased_until = now() + interval '1 h' WHERE id = ANY(:ids)"
         ),
         {"ids": list(property_fks), "owner": owner},
     )

@@ -154,6 +154,9 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
         unnoticed = gather(conn, runs.get(conn, run.id))
     with database.engine.begin() as conn:
         assert runs.take_back(conn, COUNTY) == 1
+        tried = conn.execute(text("SELECT attempts FROM lotline.property WHERE id = :id"),
+                             {"id": held})  # fmt: skip
+        assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
         noticed = gather(conn, runs.get(conn, run.id))
         later = begin(conn, ["lawn"])

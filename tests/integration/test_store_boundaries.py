@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from lots import (
     LAT,
     LAWN,
     LON,
+    STEP,
     TREE,
     begin,
     detections,
@@ -31,6 +34,7 @@ from sqlalchemy import Connection, text
 from parcels.boundary import Located, Property
 from parcels.measure import area_m2
 from pipeline.store import loading, reviews
+from pipeline.store.database import Database
 
 
 def _counted(conn: Connection, property_fk: int, label: str = "lawn") -> list[int]:
@@ -125,6 +129,31 @@ def test_a_lawn_of_the_wrong_lot_is_not_added_to_the_right_one(conn: Connection)
     write_lot(conn, begin(conn), lot_id, right, found(finding(lawn)))
     assert states(conn, lot_id) == ["accepted", "proposed"]
     assert measured_m2(conn, lot_id)["lawn"] == area_m2(lawn)
+
+
+def test_a_place_that_is_corrected_while_the_old_one_is_written_keeps_nothing_of_it(
+    database: Database,
+) -> None:
+    with database.engine.begin() as conn:
+        [lot_id] = queue(conn)
+        run = begin(conn)
+    corrected = [Property("p0", LON + 100 * STEP, LAT)]
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with database.engine.connect() as writer, ThreadPoolExecutor(1) as pool:
+        write_lot(writer, run, lot_id, lot(), found(finding(LAWN)))
+
+        def correct() -> None:
+            with database.engine.begin() as conn:
+                loading.load(conn, COUNTY, corrected)
+
+        loaded = pool.submit(correct)
+        while not loaded.done() and not writer.execute(waits).scalar_one():
+            time.sleep(0.01)
+        writer.commit()
+        loaded.result()
+    with database.engine.connect() as conn:
+        assert states(conn, lot_id) == ["superseded"]
+        assert measured_m2(conn, lot_id) == {}
 
 
 def test_another_address_of_the_same_place_keeps_what_was_found(conn: Connection) -> None:

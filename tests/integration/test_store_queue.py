@@ -89,7 +89,7 @@ def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> No
     assert properties.count_waiting(conn, COUNTY) == 0
     _expire(conn)
     assert properties.count_waiting(conn, COUNTY) == 3
-    assert [item.attempts for item in _sweep(run, "b").take(conn, 9)] == [2, 2, 2]
+    assert [item.attempts for item in _sweep(run, "b").take(conn, 9)] == [1, 1, 1]
 
 
 def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
@@ -98,6 +98,19 @@ def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
     _lease(conn, run)
     properties.release(conn, "a")
     assert [item.attempts for item in _sweep(run).take(conn, 9)] == [1, 1]
+
+
+def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Database) -> None:
+    with database.engine.begin() as conn:
+        ids = queue(conn, 3)
+        _lease(conn, begin(conn))
+        _expire(conn)
+    held = text("SELECT id FROM lotline.property WHERE id = :id FOR NO KEY UPDATE")
+    with database.engine.connect() as writer, database.engine.begin() as conn:
+        writer.execute(held, {"id": ids[0]})
+        conn.execute(text("SET LOCAL lock_timeout = '1ms'"))
+        properties.renew(conn, "a", 60)
+        assert properties.count_waiting(conn, COUNTY) == 1
 
 
 def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
