@@ -142,9 +142,12 @@ class CopyInDatabase(WholeCopy):
 
     def every_hit(self) -> Iterator[Hit]:
         """See `WholeCopy`: they are read some at a time."""
-        with self._engine.connect().execution_options(yield_per=_ROWS_AT_ONCE) as conn:
-            for rows in conn.execute(_EVERY, self._layer).partitions():
-                yield from hits_of(rows)
+        # Without a cursor of the server's, the driver would hold all rows first.
+        streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
+        with self._engine.connect() as conn:
+            rows = conn.execute(_EVERY, self._layer, execution_options=streamed)
+            for some in rows.partitions(_ROWS_AT_ONCE):
+                yield from hits_of(some)
 
     def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
         """See `WholeCopy`."""
