@@ -2,6 +2,7 @@
 
 A setting's name is its key in `lotline.toml`; in capitals it is the environment's variable, and its
 flag is named alike. A flag goes over the environment, this over the file, this over the default.
+What is ordered of one batch stands in no file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pipeline.bbox import BBox, parse_bbox
@@ -87,8 +88,8 @@ class Settings(BaseModel):
     )
 
 
-class CommandSettings(Settings):
-    """All settings: also those that commands alone know, where each has a flag."""
+class FileSettings(Settings):
+    """What a file may set: also what commands alone know, where each has a flag."""
 
     county: str = Field("sample", description="A county of the registry.", examples=["shelby"])
     properties: UserPath | None = Field(
@@ -121,20 +122,6 @@ class CommandSettings(Settings):
         description="Only properties that lie in this box: WEST,SOUTH,EAST,NORTH in degrees.",
         examples=["-90.1,35.0,-89.9,35.2"],
     )
-    again: StrictBool = Field(False, description="Also those that are done.", examples=[True])
-    retry_failed: StrictBool = Field(
-        False,
-        description="Also those without a result: failed, deferred, without imagery.",
-        examples=[True],
-    )
-    all_lots: StrictBool = Field(
-        False,
-        description="Every lot of the county becomes a property; asks first, with the number.",
-        examples=[True],
-    )
-    yes: StrictBool = Field(
-        False, description="Go on without asking, whatever the number.", examples=[True]
-    )
     when_unavailable: Literal["defer", "buffer"] = Field(
         "defer",
         description="Where the county's server does not answer: leave for later, or measure a "
@@ -147,6 +134,25 @@ class CommandSettings(Settings):
     log_format: Format = Field(
         "text", description="Logs as lines for people, or as one JSON object a line."
     )
+
+
+class CommandSettings(FileSettings):
+    """All settings: also what is ordered of one batch.
+
+    In a file it would hold for each batch that is run there: a county would be done anew every
+    time, and nobody asked before its lots become properties.
+    """
+
+    again: bool = Field(False, description="Also those that are done.")
+    retry_failed: bool = Field(
+        False,
+        description="Also those without a result: failed, deferred, without imagery.",
+    )
+    all_lots: bool = Field(
+        False,
+        description="Every lot of the county becomes a property; asks first, with the number.",
+    )
+    yes: bool = Field(False, description="Go on without asking, whatever the number.")
 
 
 _VARIABLES = {"home": "LOTLINE_HOME"}
@@ -163,7 +169,8 @@ def settings_file(environment: Mapping[str, str] = os.environ) -> SettingsFile:
     Raises:
         SettingsError: it cannot be read, or says what no setting knows.
     """
-    return read_settings_file(environment, CommandSettings)
+    orders = CommandSettings.model_fields.keys() - FileSettings.model_fields.keys()
+    return read_settings_file(environment, FileSettings, orders)
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,8 +37,13 @@ class SettingsFile:
         return f"{self.path}:{self.lines[name]}" if name in self.lines else str(self.path)
 
 
-def read_settings_file(environment: Mapping[str, str], model: type[BaseModel]) -> SettingsFile:
+def read_settings_file(
+    environment: Mapping[str, str], model: type[BaseModel], orders: Collection[str] = ()
+) -> SettingsFile:
     """The file's settings, checked against the fields of a model; an empty text is not set.
+
+    Args:
+        orders: settings that are given with each command, and stand in no file.
 
     Raises:
         SettingsError: the file cannot be read, or says what no setting knows.
@@ -57,7 +62,7 @@ def read_settings_file(environment: Mapping[str, str], model: type[BaseModel]) -
     try:
         read = model.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(_problems(file, given, model, error)) from None
+        raise SettingsError(_problems(file, given, model, orders, error)) from None
     for name in read.model_fields_set:
         value = getattr(read, name)
         file.values[name] = path.parent / value if isinstance(value, Path) else value
@@ -94,13 +99,19 @@ def _lines(text: str, keys: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _problems(
-    file: SettingsFile, given: Mapping[str, Any], model: type[BaseModel], error: ValidationError
+    file: SettingsFile,
+    given: Mapping[str, Any],
+    model: type[BaseModel],
+    orders: Collection[str],
+    error: ValidationError,
 ) -> str:
     """What is wrong, a line each; never with the value, which may be a secret."""
     said = []
     for problem in error.errors(include_url=False, include_input=False):
         name = str(problem["loc"][0])
-        if problem["type"] == "extra_forbidden":
+        if name in orders:
+            text = f"{name!r} would hold for every batch: say it each time, {name.upper()}=1"
+        elif problem["type"] == "extra_forbidden":
             text = _unknown(name, given[name], model)
         else:
             whose = f"{name!r}" if len(problem["loc"]) == 1 else f"each of {name!r}"

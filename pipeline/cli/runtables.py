@@ -22,8 +22,8 @@ def print_run(console: Console, report: RunReport) -> None:
     what = f"{words.properties(report.properties)} in {words.duration(report.took_s)}"
     speed = f", {words.rate(report.properties_per_s)} a second" if report.properties else ""
     console.print(f"Run {report.id} of {report.county_name}: {what}{speed}.")
-    if report.state in words.ENDS:
-        console.print(words.ENDS[report.state], style="yellow")
+    if ended := words.ended(report.state, report.settings):
+        console.print(ended, style="yellow")
     if report.kept_reviews:
         console.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
     _print_counts(console, report)

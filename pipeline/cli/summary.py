@@ -43,16 +43,22 @@ def print_report(report: BatchReport) -> None:
 
 
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
-    closed = sum(report.asked.values()) - _print_held(console, report)
+    held = _print_held(console, report)
+    open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred", "no_imagery")}
+    closed = sum(report.asked.values()) - held - sum(open_.values())
     if closed:
         console.print(
             f"Nothing to do: {_properties(closed)} of {report.county} {_are(closed)} processed "
             f"by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or AGAIN=1 runs "
             "them again, with the segmenter that is named)."
         )
-    open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred")}
+    elif open_:
+        console.print(f"Nothing to do: what {report.county} has no result for waits to be asked.")
     if open_:
-        console.print(f"Without an answer: {_counts(open_)} (lotline status lists them).")
+        console.print(
+            f"Without a result: {_counts(open_)} (lotline status lists them; --retry-failed or "
+            "RETRY_FAILED=1 tries them once more)."
+        )
 
 
 def _print_held(console: Console, report: BatchReport) -> int:

@@ -66,9 +66,9 @@ def _head(report: RunReport) -> Raw:
     ]
     if report.synthetic:
         lines.append(element("p", "Synthetic imagery and lots, not a real place.", class_="told"))
-    if report.state in words.ENDS:
+    if ended := words.ended(report.state, report.settings):
         last = f" Last sign of life: {words.moment(report.last_sign_at)}."
-        said = words.ENDS[report.state] + (last if report.state == "killed" else "")
+        said = ended + (last if report.state == "killed" else "")
         lines.append(element("p", said, class_="told"))
     if left_out := report.settings.get("rows_left_out"):
         said = (

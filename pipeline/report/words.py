@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
-ENDS = {
+_ENDS = {
     "running": "It is still running: these numbers are of this moment.",
-    "interrupted": "Interrupted. What was written is kept; the same command goes on from there.",
-    "failed": "An error stopped it. What was written is kept; the same command goes on from there.",
+    "interrupted": "Interrupted. What was written is kept; {again} goes on from there.",
+    "failed": "An error stopped it. What was written is kept; {again} goes on from there.",
     "killed": "It was killed without a last word. What was written is kept, and counted here; "
-    "the same command goes on from there. Times and requests are as of its last sign of life.",
+    "{again} goes on from there. Times and requests are as of its last sign of life.",
 }
+
+
+def ended(state: str, settings: Mapping[str, Any]) -> str:
+    """How a run of these settings ended, and how to go on; "" of one that is finished.
+
+    What is told to begin anew would not go on.
+    """
+    anew = [f"{name.upper()}=1" for name in ("again", "retry_failed") if settings.get(name)]
+    without = f" without {' and '.join(anew)}" if anew else ""
+    return _ENDS.get(state, "").format(again=f"the same command{without}")
 
 
 def duration(seconds: float) -> str:

@@ -198,11 +198,19 @@ def test_tables_fit_a_terminal_of_80_columns() -> None:
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed", "killed"])
 def test_how_a_run_ended_is_said(state: str) -> None:
     report = _report(state=state)
-    said = words.ENDS[state]
+    said = words.ended(state, report.settings)
     assert said in _table(report)
     text = " ".join(_read(page(report, None)).text)
     assert said in text
     assert ("Last sign of life: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
+
+
+@pytest.mark.parametrize("state", ["interrupted", "failed", "killed"])
+def test_what_began_anew_goes_on_without_that(state: str) -> None:
+    assert "the same command goes on" in words.ended(state, {"again": False})
+    assert "command without AGAIN=1 goes on" in words.ended(state, {"again": True})
+    both = words.ended(state, {"again": True, "retry_failed": True})
+    assert "command without AGAIN=1 and RETRY_FAILED=1 goes on" in both
 
 
 def test_rows_that_are_no_properties_are_told() -> None:

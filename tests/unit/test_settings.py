@@ -12,6 +12,7 @@ from pipeline.errors import SettingsError
 from pipeline.redaction import Redactor
 from pipeline.settings import (
     CommandSettings,
+    FileSettings,
     Settings,
     load_settings,
     settings_file,
@@ -93,18 +94,27 @@ def test_an_empty_text_in_the_file_is_not_set(folder: Path) -> None:
     assert load_settings({}) == Settings(home=ROOT / ".lotline")
 
 
-def test_every_setting_can_stand_in_the_file(folder: Path) -> None:
+def test_every_setting_but_an_order_can_stand_in_the_file(folder: Path) -> None:
     lines = {
         name: as_toml(field.examples[0] if field.examples else field.default)
-        for name, field in CommandSettings.model_fields.items()
+        for name, field in FileSettings.model_fields.items()
     }
     write(folder, "".join(f"# a line\n{name} = {value}\n" for name, value in lines.items()))
     file = settings_file({})
-    assert set(file.values) == set(CommandSettings.model_fields)
+    assert set(file.values) == set(FileSettings.model_fields)
     assert file.place("home") == "lotline.toml:4"
     assert file.values["labels"] == ("lawn", "pool")
     assert file.values["limit"] == 100
-    assert file.values["again"] is True
+
+
+@pytest.mark.parametrize("name", ["again", "retry_failed", "all_lots", "yes"])
+def test_what_is_ordered_of_one_batch_stands_in_no_file(folder: Path, name: str) -> None:
+    write(folder, f"{name} = true")
+    said = (
+        f"lotline.toml:1: '{name}' would hold for every batch: say it each time, {name.upper()}=1"
+    )
+    with pytest.raises(SettingsError, match=said):
+        settings_file({})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +128,6 @@ def test_every_setting_can_stand_in_the_file(folder: Path) -> None:
         ('limit = "ten"', "lotline.toml:2: 'limit' should be a valid integer; .* limit = 100"),
         ("limit = 0", "'limit' should be greater than or equal to 1"),
         ("limit = true", "'limit' should be a valid integer"),
-        ("again = 1", "'again' should be a valid boolean; write for example again = true"),
         ('labels = "lawn"', r"'labels' should be a valid list; .* labels = \[\"lawn\", "),
         ('labels = ["lawn", 3]', "each of 'labels' should be a valid string"),
         ('when_unavailable = "wait"', "'when_unavailable' should be 'defer' or 'buffer'"),
