@@ -135,6 +135,11 @@ def _address(url: str) -> URL:
         raise StoreError(
             "DATABASE_URL is not an address: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from None
+    if "@" in (address.database or ""):
+        # The password is cut off at a / of its own, and the rest would be shown as host and name.
+        raise StoreError(
+            "DATABASE_URL is not an address: in its password write %40 for @, %2F for /, %3A for :"
+        )
     if address.drivername not in {"postgres", "postgresql", _DRIVER}:
         raise StoreError(
             f"DATABASE_URL names a {address.drivername} database: Lotline needs PostgreSQL with "

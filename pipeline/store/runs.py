@@ -33,14 +33,16 @@ WITH running AS MATERIALIZED (
 SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
 """)
 
-# What a killed run wrote last is newer than its last sign of life.
-_BURY = text("""
+# What a killed run wrote last is newer than its last sign of life, and may be the only one.
+_LAST_SIGN = """greatest(r.started_at, r.beat_at, (
+    SELECT max(p.updated_at) FROM lotline.property p
+    WHERE p.county = r.county AND p.run_fk = r.id AND p.state NOT IN ('pending', 'leased')))"""
+
+_BURY = text(f"""
 UPDATE lotline.run r SET state = 'killed', results = CAST(:results AS jsonb),
-    finished_at = greatest(r.started_at, r.beat_at, (
-        SELECT max(p.updated_at) FROM lotline.property p
-        WHERE p.county = r.county AND p.run_fk = r.id AND p.state NOT IN ('pending', 'leased')))
+    finished_at = {_LAST_SIGN}
 WHERE r.id = :run
-""")
+""")  # noqa: S608
 
 _BEAT = text("""
 UPDATE lotline.run SET beat_at = now(), account = CAST(:account AS jsonb)
@@ -54,19 +56,19 @@ WHERE id = :run
 """)
 
 # A run that says it is running and holds no lock was killed, and no batch has noticed it yet.
-_RUNS = """
+_RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
     r.beat_at, r.account, r.results, was.state,
-    CAST(extract(epoch FROM coalesce(r.finished_at,
-        CASE was.state WHEN 'running' THEN now() ELSE r.beat_at END, r.started_at)
-        - r.started_at) AS float) AS took_s
+    CAST(extract(epoch FROM CASE WHEN r.finished_at IS NOT NULL THEN r.finished_at
+        WHEN was.state = 'running' THEN now() ELSE {_LAST_SIGN} END - r.started_at) AS float)
+        AS took_s
 FROM lotline.run r CROSS JOIN LATERAL (
     SELECT CASE WHEN r.state = 'running' AND NOT EXISTS (
             SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
                 AND l.classid = :class AND l.objid = r.id AND l.objsubid = 2
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
         THEN 'killed' ELSE r.state END AS state) was
-"""
+"""  # noqa: S608
 
 _ONE = text(f"{_RUNS} WHERE r.id = :run")
 

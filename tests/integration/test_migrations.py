@@ -213,3 +213,13 @@ def test_geometry_is_what_the_columns_say(conn: Connection) -> None:
         with pytest.raises(DBAPIError), conn.begin_nested():
             conn.execute(insert, {"wkt": wkt, "srid": srid})
     conn.execute(insert, {"wkt": square, "srid": 4326})
+
+
+def test_nothing_of_a_password_with_a_slash_is_shown(tmp_path: Path) -> None:
+    url = "postgresql://ann:one/two@three@127.0.0.1:1/lots"
+    with (
+        pytest.raises(StoreError, match="write %40 for @") as told,
+        open_database(url, tmp_path),
+    ):
+        pass
+    assert not any(part in str(told.value) for part in ("one", "two", "three"))

@@ -175,6 +175,19 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
     assert at_last == noticed
 
 
+def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_result(
+    conn: Connection,
+) -> None:
+    [done] = queue(conn)
+    run = begin(conn, ["lawn"])
+    _take(conn, run, done)
+    write_lot(conn, run, done, lot(), found(finding(LAWN)))
+    conn.execute(text("UPDATE lotline.run SET started_at = started_at - interval '7 s'"))
+    conn.execute(text("SELECT pg_advisory_unlock_all()"))
+    killed = runs.get(conn, run.id)
+    assert (killed.state, killed.beat_at, round(killed.took_s)) == ("killed", None, 7)
+
+
 def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
     run = begin(conn)
     runs.finish(conn, run.id, "finished", ACCOUNT)
