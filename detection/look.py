@@ -79,12 +79,22 @@ def _segment(
         answers = segmenter.segment(chips, labels)
         if len(answers) != len(chips):
             raise ValueError(f"masks of {len(answers)} chips instead of {len(chips)}")
+        # Here, where it fails these chips alone, and not where they are measured.
+        masks = [_checked(each) for each in answers]
     except Exception as error:  # whatever a model does, the other chips go on
         if len(chips) > 1:
             log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
             return [one for chip in chips for one in _segment([chip], segmenter, labels)]
         return [Unseen(segmenter_failed(segmenter.name, error))]
-    return list(answers)
+    return list(masks)
+
+
+def _checked(masks: Iterable[Mask]) -> Sequence[Mask]:
+    masks = tuple(masks)
+    for mask in masks:
+        if not isinstance(mask, Mask):
+            raise TypeError(f"a {type(mask).__name__} instead of a mask")
+    return masks
 
 
 def segmenter_failed(name: str, error: Exception) -> LotResult:
