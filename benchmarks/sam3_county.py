@@ -174,7 +174,7 @@ def _engine(
     names = tuple(label.name for label in labels)
     run_info = RunInfo(1, sam3.name, None, names)
     shown = Shown(CHIP_PX, GSD_M, BATCH)
-    recipe = Recipe(entry, run_info, "benchmark", labels, LotLines(), shown, _none, "defer", "")
+    recipe = Recipe(entry, run_info, "benchmark", labels, LotLines(), shown, "defer", "")
     sam3._kept.clear()
     tally, lots, began = Tally(), 0, 0.0
     parts = range(0, len(leased), CHUNK_LOTS)
@@ -190,10 +190,6 @@ def _engine(
         wall_s = time.perf_counter() - began
     spent_s = tally.clock.stages["segment"].seconds
     return Way("the local engine", precision, tally.encoder_calls, lots, wall_s, spent_s)
-
-
-def _none() -> Sam3:
-    raise RuntimeError("the segmenter is here already")
 
 
 def _processes() -> int:

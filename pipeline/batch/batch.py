@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from detection.imagery.protocol import Imagery
 from detection.labels import Label
 from pipeline.batch.engines.protocol import Workplace
@@ -18,6 +20,7 @@ from pipeline.batch.report import BatchReport
 from pipeline.batch.views import draw_run, lawn_truth, tell_run
 from pipeline.batch.work import Work, new_owner
 from pipeline.counties import OpenCounty
+from pipeline.errors import StoreError
 from pipeline.log import about
 from pipeline.store import properties as queue
 from pipeline.store import runs
@@ -65,18 +68,18 @@ class Batch:
         names = tuple(label.name for label in self.labels)
         run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
         work = Work(self.database, county, run_id, self.owner, self.queued, self.progress)
-        end: runs.End = "failed"
         self.progress.start(self.queued.waiting, self.opened.name)
         beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
         with about(run=run_id, county=county), beating:
             try:
                 end = work.through(self.place.engine(self._recipe(run)))
-            except KeyboardInterrupt:
-                end = "interrupted"
+            except BaseException as error:
+                interrupted = isinstance(error, KeyboardInterrupt)
+                self._close_if_it_can(run_id, "interrupted" if interrupted else "failed", work)
                 raise
             finally:
                 self.progress.stop()
-                self._close(run_id, end, work)
+            self._close(run_id, end, work)
         return self._report(run, work, started_s)
 
     def _recipe(self, run: RunInfo) -> Recipe:
@@ -88,7 +91,6 @@ class Batch:
             self.labels,
             lot_lines(county),
             shown_to(self.place.facts, county),
-            self.place.build,
             self.order.when_unavailable,
             self.database.url,
         )
@@ -97,6 +99,13 @@ class Batch:
         with self.database.engine.begin() as conn:
             queue.release(conn, self.owner)
             runs.finish(conn, run_id, end, work.account())
+
+    def _close_if_it_can(self, run_id: int, end: runs.End, work: Work) -> None:
+        """`_close`; the error that ended the run is told, and not what comes of it."""
+        try:
+            self._close(run_id, end, work)
+        except (SQLAlchemyError, StoreError) as error:
+            log.warning("the next batch takes back what this one held: %s", error)
 
     def _report(self, run: RunInfo, work: Work, started_s: float) -> BatchReport:
         map_path = self._draw(run, work)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import StoreError
 from pipeline.store import properties as queue
@@ -73,7 +73,7 @@ class Heartbeat:
                 queue.renew(self._alive, self._owner, LEASE_S)
                 runs.beat(self._alive, self._run_id, self._account())
                 self._alive.commit()
-            except (DBAPIError, StoreError) as error:
+            except (SQLAlchemyError, StoreError) as error:
                 log.info("the database did not take this run's sign of life: %s", error)
                 self._close()
 
@@ -86,6 +86,6 @@ class Heartbeat:
 
     def _close(self) -> None:
         if self._alive is not None:
-            with suppress(DBAPIError, StoreError):
+            with suppress(SQLAlchemyError, StoreError):
                 self._alive.close()
             self._alive = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,6 @@ class Recipe:
 
     Attributes:
         owner: in whose name properties are leased.
-        build: makes the segmenter, where it is to run.
         database_url: with its password; the embedded database's holds on this machine only.
     """
 
@@ -70,7 +68,6 @@ class Recipe:
     labels: tuple[Label, ...]
     lines: LotLines
     shown: Shown
-    build: Callable[[], Segmenter]
     when_unavailable: WhenUnavailable
     database_url: str = field(repr=False)
 

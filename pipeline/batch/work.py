@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
+from threading import Lock
 
 from detection.clock import Clock
 from detection.detector import FirstChips
@@ -26,6 +27,7 @@ from pipeline.store import runs
 from pipeline.store.accounts import Account
 from pipeline.store.database import Database
 from pipeline.store.leasing import Sweep
+from pipeline.store.properties import LeasedProperty
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class Work:
         self._total = self._left = queued.waiting
         self._progress = progress
         self._leasing = Clock()  # of the thread that leases
+        self._one_leases = Lock()
+        self._ended = False
         self.tally = Tally()
         self.processed: Counter[tuple[str, str]] = Counter()
         self.kept_reviews = 0
@@ -76,14 +80,16 @@ class Work:
         drain_calls()
         with Interrupts(self._say_how_it_ends) as interrupts:
             progressed = engine.run(self._chunks(interrupts), interrupts.asked, self._tell_first)
-            with closing(progressed):
-                for each in progressed:
-                    self.tally.add(each.tally)
-                    for settled in each.settled:
-                        self._count(settled)
-                    self.so_far = self.account()
-                    self._progress.advance(len(each.settled))
-            self.tally.clock.add(self._leasing)
+            try:
+                with closing(progressed):
+                    for each in progressed:
+                        self.tally.add(each.tally)
+                        for settled in each.settled:
+                            self._count(settled)
+                        self.so_far = self.account()
+                        self._progress.advance(len(each.settled))
+            finally:
+                self._lease_no_more()
             return "interrupted" if interrupts.asked() and self._remains() else "finished"
 
     def account(self) -> Account:
@@ -103,13 +109,25 @@ class Work:
         """Leases, as the engine has room for them."""
         number = 0
         while self._left > 0 and not interrupts.asked():
-            with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                leased = self._sweep.take(conn, min(CHUNK_LOTS, self._left))
+            leased = self._lease()
             if not leased:
                 return
             yield Chunk(number, tuple(leased))
             number += 1
             self._left -= len(leased)
+
+    def _lease(self) -> list[LeasedProperty]:
+        with self._one_leases:
+            if self._ended:
+                return []
+            with self._leasing.stage("lease"), self._database.engine.begin() as conn:
+                return self._sweep.take(conn, min(CHUNK_LOTS, self._left))
+
+    def _lease_no_more(self) -> None:
+        """What a thread leased that outlives the run, nobody would give back."""
+        with self._one_leases:
+            self._ended = True
+        self.tally.clock.add(self._leasing)
 
     def _count(self, settled: Settled) -> None:
         """Count what was written."""

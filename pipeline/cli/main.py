@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -58,11 +59,15 @@ def main() -> None:
         lotline.main(standalone_mode=False, default_map=from_file(lotline, settings_file().values))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except SystemExit as stop:
+        if stop.code != INTERRUPTED:
+            raise
+        _leave(INTERRUPTED)
     except click.ClickException as error:
         _fail(error.format_message(), usage=error)
     except (click.Abort, KeyboardInterrupt):
         tell("stopped", logging.WARNING)
-        sys.exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
         _fail(str(error))
     except Exception as error:
@@ -78,9 +83,10 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End now: threads that wait for a server or a segmenter would hold the process."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """End now: threads that wait for a server, or work, would hold the process or crash its end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(code)
 
 
@@ -91,4 +97,4 @@ def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
         click.echo(redactor.text(shown.getvalue()), err=True, nl=False)
     else:
         tell(message, logging.ERROR)
-    sys.exit(2)
+    _leave(2)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.batch.engines.flow import Ahead, gathered
+from pipeline.batch.engines.flow import Ahead, Stages, Stopped, gathered
 
 
 def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
@@ -83,3 +83,74 @@ def test_an_error_loses_nothing_that_was_gathered() -> None:
     assert next(groups) == [1]
     with pytest.raises(ValueError, match="spilt"):
         next(groups)
+
+
+def test_who_waits_is_woken_where_all_are_stopped() -> None:
+    never = threading.Event()
+    ended: list[str] = []
+
+    def slow() -> Iterator[int]:
+        never.wait(20)
+        yield 1
+
+    def passed_on(before: Iterator[int]) -> Iterator[int]:
+        try:
+            yield from before
+        except Stopped:
+            ended.append("stopped")
+            raise
+
+    with Stages() as stages:
+        first = stages.ahead(slow(), 1, "first")
+        second = stages.ahead(passed_on(first), 1, "second")
+        third = stages.ahead(gathered(second, 5, 1.0, int), 1, "third")
+        assert third.within(0.05) is None
+    # Only the first one still waits for its server.
+    names = {thread.name for thread in threading.enumerate()}
+    assert {"second", "third"}.isdisjoint(names)
+    assert ended == ["stopped"]
+    never.set()
+    with pytest.raises(Stopped):
+        next(third)
+
+
+def test_what_was_gathered_is_dropped_where_nobody_wants_it() -> None:
+    never = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        never.wait(20)
+
+    with Stages() as stages:
+        held = stages.ahead(items(), 9, "held")
+        groups = gathered(held, 5, 60.0, int)
+        threading.Timer(0.05, held.stop).start()
+        with pytest.raises(Stopped):
+            next(groups)
+        never.set()
+
+
+def test_a_thread_that_would_end_the_process_is_an_error() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise SystemExit(0)
+
+    ahead = Ahead(items(), 5, "model")
+    assert next(ahead) == 1
+    with pytest.raises(RuntimeError, match=r"model: SystemExit\(0\)"):
+        next(ahead)
+
+
+def test_an_error_while_a_stage_is_closed_is_told() -> None:
+    class Odd:
+        def __iter__(self) -> Odd:
+            return self
+
+        def __next__(self) -> int:
+            raise StopIteration
+
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    with pytest.raises(OSError, match="stuck"):
+        next(Ahead(Odd(), 1, "odd"))

@@ -1,6 +1,7 @@
 """Iterators that work ahead in threads of their own, with bounded queues between them.
 
-An error travels to whoever takes the next item; closing an iterator closes those before it.
+An error travels to whoever takes the next item; closing an iterator closes those before it. Where
+one may wait for what never comes, `Stages` stops all of them from outside.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Generic, TypeVar
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
@@ -19,6 +21,10 @@ _T = TypeVar("_T")
 _LOOK_S = 0.1
 # How long whoever closes a thread waits for it: it may wait for a server, or a slow segmenter.
 _PATIENCE_S = 1.0
+
+
+class Stopped(Exception):
+    """Nobody wants the items any more."""
 
 
 class _End:
@@ -38,14 +44,9 @@ class Ahead(Generic[_T], Iterator[_T]):
         self._items = items
         self._held: queue.Queue[_T | _End] = queue.Queue(most)
         self._closed = threading.Event()
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._name = name
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the next item is there already; the end is none."""
-        with self._held.mutex:
-            return bool(self._held.queue) and not isinstance(self._held.queue[0], _End)
 
     def __iter__(self) -> Ahead[_T]:
         return self
@@ -61,26 +62,46 @@ class Ahead(Generic[_T], Iterator[_T]):
 
         Raises:
             StopIteration: there is none.
+            Stopped: it was stopped meanwhile.
+            RuntimeError: an error in the thread that only ends a process.
+            Exception: any other error in the thread.
         """
-        if self._closed.is_set():
+        if self._ended:
             raise StopIteration
+        if self._closed.is_set():
+            raise Stopped
         self._start()
         try:
             item = self._held.get(timeout=wait_s)
         except queue.Empty:
             return None
+        if self._closed.is_set():
+            raise Stopped
         if not isinstance(item, _End):
             return item
+        self._ended = True
+        if item.error is None:
+            raise StopIteration
+        if not isinstance(item.error, Exception):
+            # A model that wants to end the process does not end a run as if all were well.
+            raise RuntimeError(f"{self._name}: {item.error!r}") from item.error
+        raise item.error
+
+    def stop(self) -> None:
+        """Hold no more, and let nobody wait for more, in whichever thread."""
         self._closed.set()
-        if item.error is not None:
-            raise item.error
-        raise StopIteration
+        with suppress(queue.Full):  # then nobody waits
+            self._held.put_nowait(_End())
+
+    def join(self, wait_s: float) -> None:
+        """Wait so long for the thread, which ends with what it has in hand."""
+        if self._thread is not None:
+            self._thread.join(max(wait_s, 0.0))
 
     def close(self) -> None:
         """Take no more. What is before it ends with what it has in hand, waited for or not."""
-        self._closed.set()
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_S)
+        self.stop()
+        self.join(_PATIENCE_S)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -92,16 +113,17 @@ class Ahead(Generic[_T], Iterator[_T]):
 
     def _fill(self) -> None:
         end = _End()
-        items = iter(self._items)
         try:
-            for item in items:
-                if not self._hold(item):
-                    break
+            items = iter(self._items)
+            try:
+                for item in items:
+                    if not self._hold(item):
+                        break
+            finally:
+                with suppress(AttributeError):  # only generators and our own kind can be closed
+                    items.close()  # type: ignore[attr-defined]
         except BaseException as error:
             end = _End(error)
-        finally:
-            with suppress(AttributeError):  # only generators and our own kind can be closed
-                items.close()  # type: ignore[attr-defined]
         self._hold(end)
 
     def _hold(self, item: _T | _End) -> bool:
@@ -113,16 +135,44 @@ class Ahead(Generic[_T], Iterator[_T]):
         return False
 
 
+class Stages:
+    """Stages that end together, whichever of them waits for another."""
+
+    def __init__(self) -> None:
+        self._all: list[Ahead[Any]] = []
+
+    def ahead(self, items: Iterable[_T], most: int, name: str) -> Ahead[_T]:
+        """One more; see `Ahead`."""
+        stage = Ahead(items, most, name)
+        self._all.append(stage)
+        return stage
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for stage in self._all:
+            stage.stop()
+        until_s = time.monotonic() + _PATIENCE_S
+        for stage in self._all:
+            stage.join(until_s - time.monotonic())
+
+
 def gathered(
     items: Ahead[_T], most: int, within_s: float, size: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
     """Items together: until their sizes reach `most`, or the first of them has waited so long.
 
-    Where an error ends the items, those before it come first.
+    Where an error ends the items, those before it come first; none do where they were stopped.
     """
     while True:
         group: list[_T] = []
-        end: BaseException | None = None
+        end: Exception | None = None
         try:
             group.append(next(items))
             until_s = time.monotonic() + within_s
@@ -131,7 +181,9 @@ def gathered(
                 if item is None:
                     break
                 group.append(item)
-        except BaseException as error:
+        except Stopped:
+            raise
+        except Exception as error:
             end = error
         if group:
             yield group

@@ -10,11 +10,11 @@ Python's lock else.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
+from loky import cpu_count
 from sqlalchemy import Engine as Database
 
 from detection.detector import FirstChips
@@ -24,7 +24,7 @@ from detection.segmenters.protocol import Segmenter
 from detection.strips import Looks
 from parcels import ParcelBoundaryService
 from pipeline.batch.engines.apart import measure_apart, read_apart, read_here
-from pipeline.batch.engines.flow import Ahead, gathered
+from pipeline.batch.engines.flow import Ahead, Stages, gathered
 from pipeline.batch.engines.helpers import Call, HelperLost, Helpers
 from pipeline.batch.engines.job import Job, unread
 from pipeline.batch.engines.protocol import Progressed, Workplace
@@ -53,6 +53,7 @@ _UNWRITTEN_LOTS = 2_048
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
 # How long a batch waits to be filled up: one that is not full takes a GPU as long as one that is.
+# And how soon a stop is noticed.
 _FILL_S = 0.5
 
 _Reading = tuple[Job, Call[tuple[Chips, Tally]] | None]
@@ -92,22 +93,27 @@ class LocalEngine:
     ) -> Generator[Progressed, None, None]:
         """See `Engine.run`."""
         ahead = _READ_AHEAD * min(STRIPS_AT_ONCE, self._recipe.shown.chips_at_once)
-        with Helpers(self._processes) as helpers, Helpers(0, _THREADS) as threads:
-            surveyed = Ahead(self._surveyed(chunks), 1, "survey")
+        with (
+            Stages() as stages,
+            Helpers(self._processes) as helpers,
+            Helpers(0, _THREADS) as threads,
+            closing(self._unwritten),
+        ):
+            surveyed = stages.ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
             # The limits of an imagery server hold within one process.
             apart = self._processes and self._recipe.county.imagery.url is None
-            reading = Ahead(self._reading(jobs, helpers if apart else threads), ahead, "read")
-            read = Ahead(self._read(reading), ahead, "ready")
-            seen = Ahead(self._seen(read, stopping, on_first), 2, "segment")
-            measuring = Ahead(self._measuring(seen, helpers), 2 * self._processes + 1, "measure")
-            finished = Ahead(self._measured(measuring), 2 * MOST_LOTS, "measured")
-            written = Ahead(self._written(finished), 2, "write")
-            with closing(written):
-                try:
-                    yield from written
-                finally:
-                    self._unwritten.close()
+            reading = self._reading(jobs, helpers if apart else threads)
+            asked = stages.ahead(reading, ahead, "read")
+            read = stages.ahead(self._read(asked), ahead, "ready")
+            seen = stages.ahead(self._seen(read, stopping, on_first), 2, "segment")
+            measuring = self._measuring(seen, helpers)
+            given = stages.ahead(measuring, 2 * self._processes + 1, "measure")
+            finished = stages.ahead(self._measured(given), 2 * MOST_LOTS, "measured")
+            written = stages.ahead(self._written(finished), 2, "write")
+            # Not "yield from", which would close the last one before the others.
+            for progressed in written:  # noqa: UP028
+                yield progressed
 
     def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Tally]]:
         for chunk in chunks:
@@ -184,16 +190,22 @@ class LocalEngine:
                     yield each
 
     def _batches(self, read: Ahead[Job], stopping: Callable[[], bool]) -> Iterator[list[Job]]:
-        """As many strips together as the segmenter takes, where they come in time."""
+        """As many strips together as the segmenter takes, where they come in time.
+
+        When the run stops, nobody waits for a slow server: what is on its way is left alone.
+        """
         batch: list[Job] = []
         left = at_once = self._recipe.shown.chips_at_once
         while True:
             try:
-                job = read.within(_FILL_S if batch else None)
+                job = read.within(0.0 if stopping() else _FILL_S)
             except StopIteration:
                 break
-            if job is not None and job.strip is not None and stopping():
-                continue
+            if stopping():
+                if job is None:
+                    break
+                if job.strip is not None:
+                    continue
             lots = 0 if job is None else len(job.lots)
             is_full = job is None or len(job.chips) > left or not self._unwritten.has(lots)
             if batch and is_full:
@@ -205,6 +217,8 @@ class LocalEngine:
                 return
             batch.append(job)
             left -= len(job.chips)
+        if stopping():
+            batch = [job for job in batch if job.strip is None]
         if batch:
             yield batch
 
@@ -274,9 +288,9 @@ def local_workplace(
     def engine(recipe: Recipe) -> LocalEngine:
         return LocalEngine(recipe, service, imagery, segmenter, database, processes)
 
-    return Workplace(facts_of(segmenter), build, segmenter.prepare, engine)
+    return Workplace(facts_of(segmenter), segmenter.prepare, engine)
 
 
 def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Those that this process may use: of its affinity and its container, on every system."""
+    return int(cpu_count())

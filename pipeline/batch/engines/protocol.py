@@ -8,7 +8,6 @@ from typing import Protocol
 
 from detection.detector import FirstChips
 from detection.labels import Label
-from detection.segmenters.protocol import Segmenter
 from pipeline.batch.recipe import Facts, Recipe
 from pipeline.batch.stages import Chunk
 from pipeline.batch.tally import Tally
@@ -68,12 +67,10 @@ class Workplace:
 
     Attributes:
         facts: of the segmenter.
-        build: makes the segmenter once more, where a worker needs it.
         prepare: does what is slow and comes before the first chip, and finds what cannot be read.
         engine: makes the engine of a run.
     """
 
     facts: Facts
-    build: Callable[[], Segmenter]
     prepare: Callable[[Sequence[Label]], None]
     engine: Callable[[Recipe], Engine]

@@ -55,4 +55,4 @@ def ray_workplace(
         return RayEngine(recipe, pool)
 
     with cluster(address), Pool(build, gpus_per_worker) as pool:
-        yield Workplace(pool.facts(), build, pool.prepare, engine)
+        yield Workplace(pool.facts(), pool.prepare, engine)
