@@ -16,7 +16,10 @@ from pipeline.errors import PropertiesFileError
 COLUMNS = ("property_id", "longitude", "latitude", "parcel_id", "address")
 
 # Raised when the same file is read otherwise: what was kept of it before is then read anew.
-_FORM = 2
+_FORM = 3
+
+# An index of the database takes some 2,700 bytes, of which a character may need four.
+_LONGEST_ID = 500
 
 _KEPT_FROM_RUNNING = re.compile(r"^'(?='*[=+\-@])")
 
@@ -233,6 +236,10 @@ def _property(header: list[str], row: list[str]) -> Property:
     if any("\0" in cell for cell in row):
         raise _RowError("holds a NUL byte, which is no text: save the CSV anew")
     cells = {name: _typed(cell.strip()) for name, cell in zip(header, row, strict=True)}
+    if len(cells["property_id"]) > _LONGEST_ID:
+        raise _RowError(
+            f"property_id has {len(cells['property_id']):,} characters: {_LONGEST_ID} at most"
+        )
     return Property(
         property_id=cells["property_id"],
         longitude=_degrees(cells, "longitude"),

@@ -43,6 +43,9 @@ def print_report(report: BatchReport) -> None:
 
 
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
+    if not report.asked:
+        file = _short(report.properties_file) if report.properties_file else "the queue"
+        console.print(f"Nothing to do: {file} names no property.")
     held = _print_held(console, report)
     open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred", "no_imagery")}
     closed = sum(report.asked.values()) - held - sum(open_.values())

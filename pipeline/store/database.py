@@ -135,8 +135,8 @@ def _address(url: str) -> URL:
         raise StoreError(
             "DATABASE_URL is not an address: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from None
-    if "@" in (address.database or ""):
-        # The password is cut off at a / of its own, and the rest would be shown as host and name.
+    if "@" in f"{address.host}{address.database}":
+        # A password that is not quoted ends too early, and its rest would be shown as a host.
         raise StoreError(
             "DATABASE_URL is not an address: in its password write %40 for @, %2F for /, %3A for :"
         )

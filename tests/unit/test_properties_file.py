@@ -46,6 +46,7 @@ def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -
         ("p,35,-120", "swapped"),
         ("p,-90,35,1,2", "5 values for 3 columns"),
         ("p\0q,-90,35", "NUL byte"),
+        ("p" * 501 + ",-90,35", "property_id has 501 characters: 500 at most"),
     ],
 )
 def test_a_bad_row_names_its_line_and_stops_nothing(csv: Path, row: str, says: str) -> None:
