@@ -6,8 +6,9 @@ import importlib
 import sys
 
 NAMES = (
-    "accuracy", "stages", "county", "rerun", "ray_overhead", "writing", "second_batch", "fresh_clone",
-    "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels", "lots",
+    "accuracy", "stages", "county", "rerun", "ray_overhead", "writing", "second_batch",
+    "fresh_clone", "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels",
+    "lots",
 )  # fmt: skip
 
 

@@ -129,5 +129,6 @@ def check_labels(name: str, known: Sequence[str] | None, labels: Sequence[Label]
         if known is not None and label.name not in known:
             raise LabelError(
                 f"the segmenter {name} does not find {label.name!r}: choose "
-                f"from {', '.join(known)}, or another segmenter"
+                f"from {', '.join(known)}, or a segmenter that is asked in words "
+                "(SEGMENTER=sam3-tiny or sam3)"
             )

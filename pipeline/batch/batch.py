@@ -67,7 +67,8 @@ class Batch:
         alive.commit()
         names = tuple(label.name for label in self.labels)
         run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
-        work = Work(self.database, county, run_id, self.owner, self.queued, self.progress)
+        limit = self.order.limit
+        work = Work(self.database, county, run_id, self.owner, self.queued, limit, self.progress)
         self.progress.start(self.queued.waiting, self.opened.name)
         beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
         with about(run=run_id, county=county), beating:

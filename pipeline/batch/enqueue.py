@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,8 +23,6 @@ from pipeline.store.loading import PropertyList
 from pipeline.store.properties import Redo
 from pipeline.store.selection import Selection
 from pipeline.store.status import queue_status
-
-log = logging.getLogger(__name__)
 
 # It takes some seconds to read.
 _LONG_FILE_BYTES = 5_000_000
@@ -88,7 +85,8 @@ def enqueue(
     """
     county = opened.county.key
     path = order.properties or opened.county.properties
-    _take_back(database, county)
+    with database.engine.begin() as conn:
+        runs.take_back(conn, county)
     listed = None if path is None else _listed(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
     if order.all_lots:
@@ -154,13 +152,6 @@ def registry_sha256(county: County) -> str:
         about = county.path.stat()
         digest.update(f"{about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()
-
-
-def _take_back(database: Database, county: str) -> None:
-    with database.engine.begin() as conn:
-        taken_back = runs.take_back(conn, county)
-    if taken_back:
-        log.warning("a batch was killed; what it held waits again: %d of the queue", taken_back)
 
 
 def _redo(order: Order) -> Redo:

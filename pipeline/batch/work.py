@@ -12,6 +12,8 @@ from contextlib import closing
 from copy import deepcopy
 from threading import Lock
 
+from sqlalchemy import Connection
+
 from detection.clock import Clock
 from detection.detector import FirstChips
 from parcels.arcgis.hosts import drain_calls
@@ -56,11 +58,14 @@ class Work:
         run_id: int,
         owner: str,
         queued: Queued,
+        limit: int | None,
         progress: Progress,
     ) -> None:
         self._database = database
+        self._county = county
         self._sweep = Sweep(county, owner, run_id, LEASE_S, queued.selection)
         self._total = self._left = queued.waiting
+        self._is_limited = limit is not None
         self._progress = progress
         self._leasing = Clock()  # of the thread that leases
         self._one_leases = Lock()
@@ -108,20 +113,31 @@ class Work:
     def _chunks(self, interrupts: Interrupts) -> Iterator[Chunk]:
         """Leases, as the engine has room for them."""
         number = 0
-        while self._left > 0 and not interrupts.asked():
+        while not interrupts.asked():
             leased = self._lease()
             if not leased:
                 return
             yield Chunk(number, tuple(leased))
             number += 1
-            self._left -= len(leased)
 
     def _lease(self) -> list[LeasedProperty]:
         with self._one_leases:
             if self._ended:
                 return []
             with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                return self._sweep.take(conn, min(CHUNK_LOTS, self._left))
+                leased = self._take(conn)
+                if not leased and not self._is_limited:
+                    # What a rival held that was killed meanwhile.
+                    self._left = runs.take_back(conn, self._county)
+                    leased = self._take(conn)
+                return leased
+
+    def _take(self, conn: Connection) -> list[LeasedProperty]:
+        if not self._left:
+            return []
+        leased = self._sweep.take(conn, min(CHUNK_LOTS, self._left))
+        self._left -= len(leased)
+        return leased
 
     def _lease_no_more(self) -> None:
         """What a thread leased that outlives the run, nobody would give back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from pipeline.store import tables
 from pipeline.store.accounts import Account
 from pipeline.store.properties import release_of_runs
 from pipeline.store.runresults import RunResults, count_results
+
+log = logging.getLogger(__name__)
 
 End = Literal["finished", "interrupted", "failed"]
 RunState = Literal["running", "finished", "interrupted", "failed", "killed"]
@@ -149,6 +152,8 @@ def take_back(conn: Connection, county: str) -> int:
     for run_id in dead:
         results = _count(conn, get(conn, run_id))
         conn.execute(_BURY, {"run": run_id, "results": json.dumps(results.as_json())})
+    if taken:
+        log.warning("a batch was killed; what it held waits again: %d of the queue", taken)
     return taken
 
 

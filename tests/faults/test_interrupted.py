@@ -45,7 +45,7 @@ def batch(
     """The command at work, with something written and much still to do."""
     command = spectral_batch(county)
     with started(command, tmp_path, environment(database.url, tmp_path)) as running:
-        wait_for(lambda: finished(database.url, KEY) > 0, running)
+        wait_for(lambda: "done" in states_of(database.url, KEY), running)
         yield running
 
 

@@ -1,4 +1,7 @@
-"""Fault 8: several batches on one county at once, one of which is killed. No lot is done twice."""
+"""Fault 8: several batches on one county at once, one of which is killed.
+
+No lot is done twice, and none is left out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from batches import (
     environment,
     finished,
     free_batch,
-    leased,
     started,
     wait_for,
 )
@@ -55,7 +57,7 @@ def test_no_lot_is_done_twice(
             code, said, complained = batch.ended()
             assert code == 0, complained
             reports.append(json.loads(said))
-    held = leased(url, KEY)
+    # What was held by the killed one when the others had leased all that was free.
     with started(free_batch(county, KEY, tmp_path / "last"), tmp_path, env) as batch:
         code, said, complained = batch.ended()
         assert code == 0, complained
@@ -67,8 +69,7 @@ def test_no_lot_is_done_twice(
     assert sum(answered.values()) == lots + len(ODD)
     for report in reports:
         assert sum(report["processed"].values()) == answered.get(report["run"], 0)
-    # Nothing but what the killed one held was taken a second time.
-    assert again == len(held)
+    assert again == 0, "what a killed one held is no attempt"
     check_like_clean(url, county, tmp_path)
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from detection import sample
-from detection.chip import Chip
 from detection.errors import ImageryError, ImageryUnavailable
 from detection.imagery.local import LocalImagery
-from detection.labels import Label
-from detection.segmenters.protocol import Mask
-from detection.segmenters.spectral import Spectral
 from parcels.arcgis.exchange import Answer, Exchange, Question
 from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
@@ -29,6 +26,10 @@ from pipeline.batch.order import Silent
 from pipeline.cli.summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
+from pipeline.store.leasing import Sweep
+from pipeline.store.properties import LeasedProperty
+
+_TAKE = Sweep.take
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +70,15 @@ class Stops(Silent):
             self.sent.set()
 
 
-class LooksOnce(Spectral):
-    """A segmenter that does not go on before Ctrl-C has come."""
+def takes_once(sent: threading.Event) -> Callable[..., list[LeasedProperty]]:
+    """A `Sweep.take` that takes no second chunk before Ctrl-C has come."""
+    taken = itertools.count()
 
-    def __init__(self, sent: threading.Event) -> None:
-        super().__init__()
-        self.looks = 0
-        self.sent = sent
+    def take(sweep: Sweep, conn: Connection, count: int) -> list[LeasedProperty]:
+        assert next(taken) == 0 or sent.wait(60)
+        return _TAKE(sweep, conn, count)
 
-    def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        self.looks += 1
-        if self.looks > 1:
-            assert self.sent.wait(60)
-        return super().segment(chips, labels)
+    return take
 
 
 def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -112,8 +109,8 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     stops = Stops()
     with monkeypatch.context() as small:
         small.setattr(work_module, "CHUNK_LOTS", 3)
-        build = lambda *_: LooksOnce(stops.sent)  # noqa: E731
-        stopped = run_batch(Order("little", registry=county), settings, stops, build)
+        small.setattr(Sweep, "take", takes_once(stops.sent))
+        stopped = run_batch(Order("little", registry=county), settings, stops)
     assert stopped.interrupted
     assert 0 < stopped.done < sum(stopped.status.by_state.values())
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")

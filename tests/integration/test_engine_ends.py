@@ -145,6 +145,39 @@ def test_nothing_is_leased_once_a_run_has_ended(
     assert _ended(database) == ["failed"]
 
 
+_RIVAL = """
+WITH rival AS (
+    INSERT INTO lotline.run (county, state, settings, segmenter)
+    SELECT county, 'running', settings, segmenter FROM lotline.run RETURNING id
+)
+UPDATE lotline.property p SET state = 'leased', lease_owner = 'rival', attempts = 1,
+    leased_until = now() + interval '1 hour', run_fk = rival.id
+FROM rival WHERE p.state = 'pending'
+"""
+
+
+def test_what_a_rival_held_that_is_killed_meanwhile_is_done(
+    run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey, held = local.survey, 0
+
+    def survey_once_a_rival_was_killed(*given: Any) -> Any:
+        nonlocal held
+        if not held:
+            with database.engine.begin() as conn:
+                held = conn.exec_driver_sql(_RIVAL).rowcount
+        return survey(*given)
+
+    monkeypatch.setattr(local, "survey", survey_once_a_rival_was_killed)
+    report = run()
+    assert held > 0
+    assert set(report.status.by_state) == set(report.processed)
+    assert sum(report.processed.values()) == sum(report.status.by_state.values()) > 200
+    with database.engine.connect() as conn:
+        states = conn.exec_driver_sql("SELECT state FROM lotline.run ORDER BY id")
+        assert [state for (state,) in states] == ["finished", "killed"]
+
+
 def test_the_first_error_is_told_where_the_database_is_gone_too(
     run: Callable[..., BatchReport],
     monkeypatch: pytest.MonkeyPatch,

@@ -9,6 +9,9 @@ import time
 
 from pipeline.log import Setup, configure_as
 
+# Those that a terminal, or a service manager, sends to all processes of a batch.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 _LOOK_S = 1.0
 
 
@@ -22,7 +25,7 @@ def begin(logs: Setup, parent: int) -> None:
     configure_as(logs)
     # A terminal's Ctrl-C, and a service manager's SIGTERM, go to all processes of a batch; which
     # of them ends when is for the first one to say.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
 

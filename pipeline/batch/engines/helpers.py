@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from loky import ProcessPoolExecutor
 
-from pipeline.batch.engines.child import begin
+from pipeline.batch.engines.child import SIGNALS, begin
 from pipeline.log import setup
 
 log = logging.getLogger(__name__)
@@ -141,8 +143,19 @@ def _shut(pool: Executor) -> None:
 
 def _submit(pool: Executor, function: Callable[..., _T], given: tuple[Any, ...]) -> Future[_T]:
     try:
-        return pool.submit(function, *given)
+        with _signals_kept():
+            return pool.submit(function, *given)
     except BrokenExecutor as error:
         broken: Future[_T] = Future()
         broken.set_exception(error)
         return broken
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A process that is started in here, as a call may, has no signal end it before it begins."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
