@@ -42,6 +42,13 @@ def test_an_address_where_nobody_answers(closed_port: int) -> None:
     assert "RAY_ADDRESS is HOST:PORT of the cluster's head" in said
 
 
+@pytest.mark.long
+def test_an_address_where_something_else_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert f"what listens at {address} is no Ray cluster's head" in _refused(address)
+
+
 @pytest.mark.parametrize("address", ["head", "head:ray", "10.0.0.7:"])
 def test_an_address_that_is_none(address: str) -> None:
     assert f"no Ray cluster answers at {address} (" in _refused(address)

@@ -48,7 +48,7 @@ def _pixels(chip: Chip, side_px: int, device: torch.device) -> Tensor:
         )
     image = _on_device(found, device).float()
     if not chip.valid.all():
-        valid = torch.from_numpy(np.ascontiguousarray(chip.valid)).to(device)
+        valid = torch.tensor(chip.valid, device=device)  # a copy: the chip's may be read-only
         image = torch.where(valid, image, _NOTHING_DN)
     if image.shape[1:] != (side_px, side_px):
         image = functional.interpolate(

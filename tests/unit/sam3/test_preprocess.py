@@ -44,3 +44,10 @@ def test_what_is_not_imaged_looks_like_nothing() -> None:
     valid = np.zeros((28, 28), bool)
     pixels = np.full((3, 28, 28), 255, np.uint8)
     assert not preprocess([_chip(pixels, valid)], 28).any()
+
+
+def test_a_chip_that_nobody_may_write_to_is_read() -> None:
+    """As those that come from another process."""
+    pixels, valid = np.full((3, 28, 28), 7, np.uint8), np.zeros((28, 28), bool)
+    pixels.flags.writeable = valid.flags.writeable = False
+    assert not preprocess([_chip(pixels, valid)], 28).any()
