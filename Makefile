@@ -14,7 +14,7 @@ SETTINGS := COUNTY REGISTRY PROPERTIES LABELS LABEL SEGMENTER SAM3_WEIGHTS ENGIN
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
-.PHONY: batch test test-long bench lock install clean help
+.PHONY: batch test test-long coverage bench lock install clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//;2,5p' Makefile
@@ -28,6 +28,10 @@ test: install
 
 test-long: install
 	@$(VENV)/bin/python -m pytest -m long
+
+# Takes half as long again as the tests without it.
+coverage: install
+	@$(VENV)/bin/python -m pytest -m "not long" --cov --cov-report=term
 
 bench: install
 	@$(VENV)/bin/python -m benchmarks

@@ -5,4 +5,4 @@ echo "ruff";          ruff check . && ruff format --check --quiet .
 echo "mypy";          mypy
 echo "import-linter"; lint-imports --no-cache >/dev/null || lint-imports --no-cache
 echo "pytest"
-python -m pytest -m "not long" --cov --cov-report=term --durations=10
+python -m pytest -m "not long" --durations=10
