@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import shapely
 from shapely import MultiPolygon, Point
 
 from benchmarks.commands import environment
+from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
 from parcels.addresses.streetaddress import StreetAddress
 from parcels.cache import FolderCache, KeptLayer, LayerKey, ParcelCache
@@ -102,10 +102,10 @@ def _in_database(home: Path) -> tuple[float, dict[str, float]]:
 
 def child(folder: str) -> None:
     """A fresh process that loads the copy of a folder; its figures as JSON."""
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_mb = resident_mb()
+    forget_peak()
     seconds = _ask(FolderCache(Path(folder)).layer(KEY))
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({**seconds, "mib": (peak_kib - before_kib) / 1024}))
+    print(json.dumps({**seconds, "mb": peak_mb() - before_mb}))
 
 
 def run() -> None:
@@ -145,7 +145,7 @@ def run() -> None:
             ],
             notes=[
                 f"The file has {size_mb:.1f} MB; a process that opens it and asks all this takes "
-                f"{folder['mib']:,.0f} MiB of memory. PostGIS looks lots up with its own indexes: "
+                f"{folder['mb']:,.0f} MB of memory. PostGIS looks lots up with its own indexes: "
                 "nothing is read into memory, however large the county. The first question of a "
                 "kind makes the folder's index for it, which is in its time."
             ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -17,13 +16,13 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import psutil
 import rasterio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from benchmarks import peers
 from benchmarks.lots_truth import LEAST_HOLE_M2, Comparison, Truth, found_by_peer, found_by_us
+from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
 from benchmarks.synthetic_masks import ASKED, SIDE, BlankImagery, Bounds, Looks, Prepared
 from detection import Detector
@@ -68,11 +67,11 @@ class Pace:
     Attributes:
         seconds: of the slowest process in each stage, and in "all" from the first start to the
             last end.
-        grown_mib: the most memory that a process took beside what it had before.
+        grown_mb: the most memory that a process took beside what it had before.
     """
 
     seconds: dict[str, float]
-    grown_mib: float
+    grown_mb: float
 
 
 def run() -> None:
@@ -136,16 +135,16 @@ def _pace(work: Work, processes: int) -> Pace:
 
 
 def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -> None:
-    """Send for each run its start, end and clock, and the MiB that the process has grown by."""
-    before_kib = psutil.Process().memory_info().rss / 1024
+    """Send for each run its start, end and clock, and the MB that the process has grown by."""
+    before_mb = resident_mb()
+    forget_peak()
     spans = []
     for _ in range(RUNS):
         together.wait()
         clock, start = Clock(), time.perf_counter()
         work.detect(lots, clock)
         spans.append((start, time.perf_counter(), clock))
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answer.send((spans, (peak_kib - before_kib) / 1024))
+    answer.send((spans, peak_mb() - before_mb))
 
 
 def _prepare_samgeo(folder: Path, scene: Scene, work: Work) -> list[Bounds]:
@@ -200,12 +199,12 @@ def _save_speed(
     for processes, pace in paces.items():
         who = f"Lotline, {processes} process" + "es" * (processes > 1)
         for stage in (*STAGES, "all"):
-            grown = f"{pace.grown_mib:.0f}" if stage == "all" else ""
+            grown = f"{pace.grown_mb:.0f}" if stage == "all" else ""
             rows.append([f"{who}: {stage}", *_speed(pace.seconds[stage]), grown])
     for tool, answer in answers.items():
         seconds = answer["seconds"] | {"all": sum(answer["seconds"].values())}
         for stage, took_s in seconds.items():
-            grown = f"{answer['peak_mib']:.0f}" if stage == "all" else ""
+            grown = f"{answer['grown_mb']:.0f}" if stage == "all" else ""
             rows.append([f"{tool}: {stage}", *_speed(took_s), grown])
     masks = sum(len(masks) for masks in work.segmenter.made.values())
     save(
@@ -214,7 +213,7 @@ def _save_speed(
             order=60,
             title="Lots a second from masks to square metres",
             command="python -m benchmarks lots",
-            columns=["tool and stage", "s", "lots a second", "MiB a process"],
+            columns=["tool and stage", "s", "lots a second", "MB a process"],
             rows=rows,
             notes=[
                 f"{LOTS} synthetic lots, {len(work.segmenter.made)} chips of 1008 px at 0.3 m, "
@@ -224,7 +223,7 @@ def _save_speed(
                 "smooth noise. The detector runs as it is, with a segmenter that has the masks "
                 "already, over black pixels; `measure` is vectorise, clip and square metres. Two "
                 "processes have half of the lots each, and of stages the slower one's time. "
-                f"Lotline: the median of {RUNS} runs. MiB are what a process took on top of what "
+                f"Lotline: the median of {RUNS} runs. MB are what a process took on top of what "
                 "it had before.",
                 "samgeo runs its own `generate_masks_tiled` (tiles of 1024 px, 128 shared), "
                 "`raster_to_vector` and geopandas' `overlay` with the lots, as its users do, once "

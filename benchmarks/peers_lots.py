@@ -3,14 +3,13 @@
 Input: {"folder": …, "labels": [name, …], "side": cells of a mask's grid, "unique": bool}. The
 folder has source.tif, lots.gpkg with a column "lot", and for each tile, in samgeo's order,
 NUMBER.npz with fields named LABEL_NUMBER and the first row and column of each in LABEL_NUMBER_at.
-Output: {"found": [[lot, label, WKB in hex], …], "seconds": {stage: …}, "peak_mib": …}.
+Output: {"found": [[lot, label, WKB in hex], …], "seconds": {stage: …}, "grown_mb": …}.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import resource
 import sys
 import time
 import types
@@ -72,6 +71,12 @@ class Prepared(SamGeo3):
         return (shares[0, 0] > 0.5).long().numpy()
 
 
+def status_mb(what: str) -> float:
+    """VmRSS is what this process holds, VmHWM the most that it held."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{what}:")[1].split()[0]) * 1024 / 1e6
+
+
 def main() -> None:
     given = json.load(sys.stdin)
     folder = Path(given["folder"])
@@ -79,7 +84,7 @@ def main() -> None:
     model = Prepared(folder, given["side"])
     seconds = {"tiles": 0.0, "vectors": 0.0, "overlay": 0.0}
     found = []
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_mb = status_mb("VmRSS")
     for label in given["labels"]:
         model.start()
         raster, vector = str(folder / f"{label}.tif"), str(folder / f"{label}.gpkg")
@@ -103,8 +108,8 @@ def main() -> None:
             [int(lot), label, wkb]
             for lot, wkb in zip(pieces["lot"], pieces.geometry.to_wkb(hex=True), strict=True)
         ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    json.dump({"found": found, "seconds": seconds, "peak_mib": (peak - before) / 1024}, sys.stdout)
+    grown_mb = status_mb("VmHWM") - before_mb
+    json.dump({"found": found, "seconds": seconds, "grown_mb": grown_mb}, sys.stdout)
 
 
 main()

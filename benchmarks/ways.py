@@ -8,13 +8,11 @@ and is given the fastest form of it that we know for many rows.
 from __future__ import annotations
 
 import multiprocessing
-import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import geopandas
 import shapely
@@ -23,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, insert, text
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from benchmarks import synthetic_lots
+from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result
 from benchmarks.scratch import OWNER, lease, scratch_county, server_s
 from pipeline.store import tables, writer
@@ -239,15 +238,15 @@ def _write_all(name: str, url: str, run: RunInfo, ids: Sequence[int]) -> tuple[f
         _rows(run, _answered(ids[start : start + LOTS_A_TRANSACTION], start), boundary_of)
         for start in range(0, len(ids), LOTS_A_TRANSACTION)
     ]
-    before_mb = _memory_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    before_mb = resident_mb()
+    forget_peak()
     started_s, ours_s = time.perf_counter(), time.process_time()
     for chunk in chunks:
         with engine.begin() as conn:
             write(conn, chunk)
     seconds, ours_s = time.perf_counter() - started_s, time.process_time() - ours_s
     engine.dispose()
-    return seconds, ours_s, _memory_mb("VmHWM") - before_mb
+    return seconds, ours_s, peak_mb() - before_mb
 
 
 def _rows(run: RunInfo, lots: Sequence[Answered], boundary_of: dict[int, int]) -> list[Row]:
@@ -264,10 +263,3 @@ def _rows(run: RunInfo, lots: Sequence[Answered], boundary_of: dict[int, int]) -
             )
         )  # fmt: skip
     return rows
-
-
-def _memory_mb(what: str) -> float:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    kib = re.search(rf"{what}:\s+(\d+) kB", status)
-    assert kib is not None
-    return int(kib[1]) * 1024 / 1e6
