@@ -1,8 +1,7 @@
-"""A batch that is killed, stopped or rivalled: the next goes on at once, and nothing is lost."""
+"""A batch that is killed or rivalled: the next goes on at once, and nothing is lost."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 
@@ -62,20 +61,6 @@ def test_after_a_kill_the_next_batch_goes_on_at_once(fresh: User) -> None:
     fresh.run("batch", "--again")
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
         assert conn.execute(MEASURED).fetchall() == before
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_batch_that_is_stopped_says_how_to_go_on(fresh: User, how: signal.Signals) -> None:
-    running = _start(fresh)
-    _wait_for_some(fresh, running, 5)
-    running.send_signal(how)
-    said, complained = running.communicate(timeout=60)
-    assert running.returncode == 130, complained
-    assert "Traceback" not in complained
-    assert "the same command goes on from there" in said
-    states = {s["state"] for s in fresh.status()["by_state"]}
-    assert "leased" not in states
-    assert {"done", "pending"} <= states
 
 
 def test_two_batches_at_once_do_no_lot_twice(fresh: User) -> None:
