@@ -97,8 +97,8 @@ def _print_changes(console: Console, told: Comparison) -> None:
             area.source,
             words.area(area.a_m2),
             words.area(area.b_m2),
-            f"{area.difference_m2:+,.1f}",
-            "-" if percent is None else f"{percent:+.1f}",
+            f"{area.difference_m2:+z,.1f}",
+            "-" if percent is None else f"{percent:+z.1f}",
         )
     console.print(areas)
 

@@ -218,7 +218,7 @@ def _said(run_map: RunMap, answered: int) -> str:
     if nowhere:
         parts.append(f"Of {nowhere:,} it is not known where they are.")
     if far:
-        parts.append(f"{far:,} lie too far from the others.")
+        parts.append(f"Too far from the others to be shown: {far:,}.")
     if run_map.grid is not None:
         parts.append("Each square is a piece of the county with what lies in it.")
     return " ".join(parts)

@@ -62,6 +62,7 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
     }
     assert all(abs(each["difference_m2"]) < 1e-6 for each in compared["areas"])
     shown = fresh.run("runs", "compare", str(report.id), str(latest.id)).stdout
+    assert "-0.0" not in shown
     assert "Settings that differ" in shown
 
 
