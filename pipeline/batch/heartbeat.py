@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 900.0
 _EVERY_S = 10.0
+# While its lock is lost others may take the run for dead.
+_AGAIN_S = 1.0
 
 
 class Heartbeat:
@@ -66,7 +68,7 @@ class Heartbeat:
         self._close()
 
     def _beat(self) -> None:
-        while not self._ended.wait(_EVERY_S):
+        while not self._ended.wait(_EVERY_S if self._alive is not None else _AGAIN_S):
             try:
                 if self._alive is None:
                     self._alive = self._again()
@@ -80,7 +82,7 @@ class Heartbeat:
     def _again(self) -> Connection:
         alive = self._engine.connect()
         alive.detach()
-        runs.hold(alive, self._run_id)
+        runs.hold_again(alive, self._run_id)
         alive.commit()
         return alive
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
 from threading import Lock
-
-from sqlalchemy import Connection
 
 from detection.clock import Clock
 from detection.detector import FirstChips
@@ -64,8 +63,12 @@ class Work:
         self._database = database
         self._county = county
         self._sweep = Sweep(county, owner, run_id, LEASE_S, queued.selection)
-        self._total = self._left = queued.waiting
-        self._is_limited = limit is not None
+        self._run_id = run_id
+        self._total = queued.waiting
+        # Without a limit what others give back meanwhile is taken too.
+        self._left = sys.maxsize if limit is None else limit
+        self._leased = self._settled = 0
+        self._nothing_waits = False
         self._progress = progress
         self._leasing = Clock()  # of the thread that leases
         self._one_leases = Lock()
@@ -91,6 +94,7 @@ class Work:
                         self.tally.add(each.tally)
                         for settled in each.settled:
                             self._count(settled)
+                        self._settled += len(each.settled)
                         self.so_far = self.account()
                         self._progress.advance(len(each.settled))
             finally:
@@ -113,31 +117,27 @@ class Work:
     def _chunks(self, interrupts: Interrupts) -> Iterator[Chunk]:
         """Leases, as the engine has room for them."""
         number = 0
-        while not interrupts.asked():
-            leased = self._lease()
-            if not leased:
+        while self._left > 0:
+            if interrupts.asked():
                 return
+            leased = self._lease(min(CHUNK_LOTS, self._left))
+            if not leased:
+                break
+            self._leased += len(leased)
+            self._left -= len(leased)
             yield Chunk(number, tuple(leased))
             number += 1
+        self._nothing_waits = True
 
-    def _lease(self) -> list[LeasedProperty]:
+    def _lease(self, most: int) -> list[LeasedProperty]:
         with self._one_leases:
             if self._ended:
                 return []
             with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                leased = self._take(conn)
-                if not leased and not self._is_limited:
-                    # What a rival held that was killed meanwhile.
-                    self._left = runs.take_back(conn, self._county)
-                    leased = self._take(conn)
+                leased = self._sweep.take(conn, most)
+                if not leased and runs.take_back(conn, self._county, self._run_id):
+                    leased = self._sweep.take(conn, most)  # what a rival held that was killed
                 return leased
-
-    def _take(self, conn: Connection) -> list[LeasedProperty]:
-        if not self._left:
-            return []
-        leased = self._sweep.take(conn, min(CHUNK_LOTS, self._left))
-        self._left -= len(leased)
-        return leased
 
     def _lease_no_more(self) -> None:
         """What a thread leased that outlives the run, nobody would give back."""
@@ -162,7 +162,7 @@ class Work:
         self.kept_reviews += written.suppressed
 
     def _remains(self) -> bool:
-        return self.processed.total() < self._total
+        return not self._nothing_waits or self._settled < self._leased
 
     def _tell_first(self, chips: FirstChips) -> None:
         self._progress.say(in_words(chips, self._total))

@@ -25,8 +25,9 @@ class Sweep:
     """Leases a run's properties, chunk by chunk, in one sweep over the county.
 
     Each lease begins where the last one ended, and so costs the same in a county's last chunk as in
-    its first. At the end the sweep begins anew, for what was given back meanwhile, until
-    nothing waits. What this run could not settle waits for a later one.
+    its first. At the end the sweep begins anew, for what rivals gave back meanwhile, until nothing
+    waits. What this run had in hand once, it does not take again: it could not tell what it still
+    knows of it from what it asks now. That waits for a later run.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Sweep:
             "lease_s": lease_s,
             **selection.values,
         }
-        self._condition = f"{selection.condition} AND {WAITS}"
+        not_mine = "p.run_fk IS DISTINCT FROM :run"
+        self._condition = f"{selection.condition} AND {WAITS} AND {not_mine}"
         self._last: tuple[str | None, int] | None = None
 
     def take(self, conn: Connection, limit: int) -> list[LeasedProperty]:

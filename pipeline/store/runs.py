@@ -31,7 +31,8 @@ _HOLD = text("SELECT pg_advisory_lock(:class, CAST(:run AS int))")
 
 _DEAD = text("""
 WITH running AS MATERIALIZED (
-    SELECT id FROM lotline.run WHERE county = :county AND state = 'running'
+    SELECT id FROM lotline.run
+    WHERE county = :county AND state = 'running' AND id IS DISTINCT FROM CAST(:own AS bigint)
 )
 SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
 """)
@@ -46,6 +47,11 @@ UPDATE lotline.run r SET state = 'killed', results = CAST(:results AS jsonb),
     finished_at = {_LAST_SIGN}
 WHERE r.id = :run
 """)  # noqa: S608
+
+_REVIVE = text("""
+UPDATE lotline.run SET state = 'running', finished_at = NULL, results = NULL
+WHERE id = :run AND state = 'killed'
+""")
 
 _BEAT = text("""
 UPDATE lotline.run SET beat_at = now(), account = CAST(:account AS jsonb)
@@ -140,12 +146,22 @@ def beat(conn: Connection, run_id: int, account: Account) -> None:
     conn.execute(_BEAT, {"run": run_id, "account": json.dumps(account.as_json())})
 
 
-def take_back(conn: Connection, county: str) -> int:
+def hold_again(conn: Connection, run_id: int) -> None:
+    """`hold`, of a run that lost its connection: another may have taken it for dead meanwhile."""
+    hold(conn, run_id)
+    conn.execute(_REVIVE, {"run": run_id})
+
+
+def take_back(conn: Connection, county: str, own: int | None = None) -> int:
     """Give the properties of runs that were killed back to the queue; how many there were.
 
     What those runs had answered is kept as their results, before another run takes any of it.
+
+    Args:
+        own: the caller's run, which lives even while it has lost its connection.
     """
-    dead = list(conn.execute(_DEAD, {"class": _LOCK_CLASS, "county": county}).scalars())
+    values = {"class": _LOCK_CLASS, "county": county, "own": own}
+    dead = list(conn.execute(_DEAD, values).scalars())
     if not dead:
         return 0
     taken = release_of_runs(conn, dead)
