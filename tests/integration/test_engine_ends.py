@@ -23,6 +23,7 @@ from pipeline.batch import batch, work
 from pipeline.batch.engines import apart, local
 from pipeline.settings import Settings
 from pipeline.store.database import Database
+from pipeline.store.properties import release
 
 _STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
 
@@ -176,6 +177,55 @@ def test_what_a_rival_held_that_is_killed_meanwhile_is_done(
     with database.engine.connect() as conn:
         states = conn.exec_driver_sql("SELECT state FROM lotline.run ORDER BY id")
         assert [state for (state,) in states] == ["finished", "killed"]
+
+
+_LOSE_LOCKS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 2 AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def test_a_run_whose_lock_is_lost_does_not_take_itself_for_dead(
+    run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey, surveyed = local.survey, 0
+
+    def survey_without_a_lock(*given: Any) -> Any:
+        nonlocal surveyed
+        surveyed += 1
+        if surveyed == 4:  # the next lease finds nothing
+            with database.engine.begin() as conn:
+                assert conn.exec_driver_sql(_LOSE_LOCKS).all() == [(True,)]
+        return survey(*given)
+
+    monkeypatch.setattr(local, "survey", survey_without_a_lock)
+    report = run()
+    assert sum(report.processed.values()) == sum(report.status.by_state.values()) > 200
+    assert _ended(database) == ["finished"]
+
+
+def test_what_a_rival_gives_back_meanwhile_is_done_too(
+    run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than was counted when the run began: a rival had most of the county then."""
+    run(limit=1)
+    rival = "UPDATE lotline.property SET state = 'leased', lease_owner = 'rival', attempts = 1, "
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql(
+            rival + "leased_until = now() + interval '1 hour' "
+            "WHERE id > (SELECT min(id) + 20 FROM lotline.property) AND state = 'pending'"
+        )
+    survey = local.survey
+
+    def survey_once_the_rival_stopped(*given: Any) -> Any:
+        with database.engine.begin() as conn:
+            release(conn, "rival")
+        return survey(*given)
+
+    monkeypatch.setattr(local, "survey", survey_once_the_rival_stopped)
+    report = run()
+    assert sum(report.processed.values()) == sum(report.status.by_state.values()) - 1 > 200
 
 
 def test_the_first_error_is_told_where_the_database_is_gone_too(

@@ -175,6 +175,26 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
     assert at_last == noticed
 
 
+def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None:
+    with database.engine.begin() as conn:
+        held = queue(conn, 2)
+        run = begin(conn)  # nobody holds its lock any more
+        _take(conn, run, *held)
+        assert runs.take_back(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
+        assert runs.take_back(conn, COUNTY) == 2, "a rival cannot know"
+    alive = database.engine.connect()
+    alive.detach()
+    runs.hold_again(alive, run.id)
+    alive.commit()
+    with database.engine.begin() as conn:
+        runs.beat(conn, run.id, ACCOUNT)
+        told = runs.get(conn, run.id)
+        assert (told.state, told.finished_at, told.results) == ("running", None, None)
+        assert told.beat_at is not None
+        assert runs.take_back(conn, COUNTY) == 0
+    alive.close()
+
+
 def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_result(
     conn: Connection,
 ) -> None:

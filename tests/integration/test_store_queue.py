@@ -83,21 +83,21 @@ def test_a_property_comes_back_as_it_was_loaded(conn: Connection) -> None:
 
 def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> None:
     queue(conn, 3)
-    run = begin(conn)
+    run, rival = begin(conn), begin(conn)
     assert sorted(_lease(conn, run, limit=2) + _lease(conn, run)) == ["p0", "p1", "p2"]
-    assert _lease(conn, run, owner="b") == []
+    assert _lease(conn, rival, owner="b") == []
     assert properties.count_waiting(conn, COUNTY) == 0
     _expire(conn)
     assert properties.count_waiting(conn, COUNTY) == 3
-    assert [item.attempts for item in _sweep(run, "b").take(conn, 9)] == [1, 1, 1]
+    assert _lease(conn, run) == [], "it may have them in hand still"
+    assert [item.attempts for item in _sweep(rival, "b").take(conn, 9)] == [1, 1, 1]
 
 
 def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
     queue(conn, 2)
-    run = begin(conn)
-    _lease(conn, run)
+    _lease(conn, begin(conn))
     properties.release(conn, "a")
-    assert [item.attempts for item in _sweep(run).take(conn, 9)] == [1, 1]
+    assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
 
 
 def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Database) -> None:
@@ -118,17 +118,18 @@ def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
 ) -> None:
     loading.load(conn, COUNTY, [Property(f"a{i}", address=f"{i} Elm St") for i in range(3)])
     ids = queue(conn, 5)[3:]
-    run = begin(conn)
-    sweep = _sweep(run)
+    assert _lease(conn, begin(conn), limit=3, owner="rival") == ["p0", "p1", "p2"]
+    sweep = _sweep(begin(conn))
 
     def take() -> list[str]:
         return [item.property.property_id for item in sweep.take(conn, 2)]
 
-    assert take() == ["p0", "p1"]
+    assert take() == ["p3", "p4"]
     finish(conn, ids[:1], "pending")
-    assert [take(), take(), take()] == [["p2", "p3"], ["p4", "a0"], ["a1", "a2"]]
+    finish(conn, ids[3:4], "pending")
+    assert [take(), take()] == [["a0", "a1"], ["a2"]]
     assert take() == ["p0"], "given back meanwhile, by a batch that was stopped"
-    assert take() == []
+    assert take() == [], "p3 it has had in hand itself"
     finish(conn, ids[2:3], "pending")
     assert take() == ["p2"]
 
@@ -169,10 +170,9 @@ def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
     queue(conn, 3_000)
     conn.execute(text("UPDATE lotline.property SET state = 'done' WHERE id % 3 <> 0"))
     selection = _list(conn, [f"p{i}" for i in range(0, 3_000, 2)])
-    run = begin(conn)
     blocks: list[int] = []
     for chosen in (WHOLE_COUNTY, selection):
-        sweep = _sweep(run, selection=chosen)
+        sweep = _sweep(begin(conn), selection=chosen)
         while True:
             before = _blocks_read(conn)
             if not sweep.take(conn, 50):
@@ -201,7 +201,7 @@ def test_what_a_run_deferred_is_left_to_one_that_starts_after_it(conn: Connectio
     finish(conn, ids[:1], "deferred", "unavailable")
     finish(conn, ids[1:], "pending")
     assert properties.count_waiting(conn, COUNTY) == 1
-    assert _lease(conn, run) == ["p1"]
+    assert _lease(conn, rival) == ["p1"]
     assert _lease(conn, rival) == [], "its server did not answer a moment ago"
     end(conn, run)
     assert properties.count_waiting(conn, COUNTY) == 1
