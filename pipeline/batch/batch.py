@@ -26,6 +26,7 @@ from pipeline.store import properties as queue
 from pipeline.store import runs
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
+from pipeline.store.patience import patiently
 from pipeline.store.status import county_status
 
 log = logging.getLogger(__name__)
@@ -80,8 +81,8 @@ class Batch:
                 raise
             finally:
                 self.progress.stop()
-            self._close(run_id, end, work)
-        return self._report(run, work, started_s)
+            patiently(self._close)(run_id, end, work)
+        return patiently(self._report)(run, work, started_s)
 
     def _recipe(self, run: RunInfo) -> Recipe:
         county = self.opened.county

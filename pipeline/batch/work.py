@@ -10,8 +10,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from copy import deepcopy
+from copy import copy, deepcopy
 from threading import Lock
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from detection.clock import Clock
 from detection.detector import FirstChips
@@ -28,6 +30,7 @@ from pipeline.store import runs
 from pipeline.store.accounts import Account
 from pipeline.store.database import Database
 from pipeline.store.leasing import Sweep
+from pipeline.store.patience import patiently
 from pipeline.store.properties import LeasedProperty
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Work:
         self._leased = self._settled = 0
         self._nothing_waits = False
         self._progress = progress
+        self._unsure: list[LeasedProperty] = []  # leased, but for the answer to the COMMIT
         self._leasing = Clock()  # of the thread that leases
         self._one_leases = Lock()
         self._ended = False
@@ -129,15 +133,23 @@ class Work:
             number += 1
         self._nothing_waits = True
 
+    @patiently
     def _lease(self, most: int) -> list[LeasedProperty]:
         with self._one_leases:
             if self._ended:
                 return []
-            with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                leased = self._sweep.take(conn, most)
-                if not leased and runs.take_back(conn, self._county, self._run_id):
-                    leased = self._sweep.take(conn, most)  # what a rival held that was killed
-                return leased
+            sweep, leased = copy(self._sweep), []
+            try:
+                with self._leasing.stage("lease"), self._database.engine.begin() as conn:
+                    leased = sweep.still_held(conn, self._unsure) or sweep.take(conn, most)
+                    if not leased and runs.take_back(conn, self._county, self._run_id):
+                        leased = sweep.take(conn, most)  # what a rival held that was killed
+            except SQLAlchemyError:
+                # The answer to the COMMIT may have been lost: these are ours then, and not waiting.
+                self._unsure = leased or self._unsure
+                raise
+            self._sweep, self._unsure = sweep, []
+            return leased
 
     def _lease_no_more(self) -> None:
         """What a thread leased that outlives the run, nobody would give back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
@@ -19,6 +21,11 @@ FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']) 
 _PLACED = "p.sort_key IS NOT NULL"
 _PLACED_AFTER = "(p.sort_key, p.id) > (:sort_key, :id)"
 _UNPLACED_AFTER = "p.sort_key IS NULL AND p.id > :id"
+
+_HELD = text("""
+SELECT id FROM lotline.property
+WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'leased' AND lease_owner = :owner
+""")
 
 
 class Sweep:
@@ -60,6 +67,14 @@ class Sweep:
             self._last = None
             taken = self._onward(conn, limit)
         return taken
+
+    def still_held(
+        self, conn: Connection, leased: Sequence[LeasedProperty]
+    ) -> list[LeasedProperty]:
+        """Those that the owner holds: all or none, where the answer to a COMMIT was lost."""
+        values = {"ids": [each.id for each in leased], "owner": self._values["owner"]}
+        held = set(conn.execute(_HELD, values).scalars()) if leased else set()
+        return [each for each in leased if each.id in held]
 
     def _onward(self, conn: Connection, limit: int) -> list[LeasedProperty]:
         taken: list[LeasedProperty] = []

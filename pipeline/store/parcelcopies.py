@@ -17,6 +17,7 @@ from parcels.cache.whole import Sought, WholeCopy, site_letters, site_numbers
 from parcels.errors import CopiedElsewhere
 from parcels.source import Extent, Hit, Page, Stamp
 from pipeline.store.parcelrows import columns_of, hits_of
+from pipeline.store.patience import patiently
 
 # One process at a time copies a layer. The database frees the lock when its connection ends; of
 # one that was killed in the middle of a page, it learns that at the end of the page.
@@ -116,6 +117,7 @@ FROM (SELECT ST_Extent(p.geom) AS box FROM lotline.parcel p WHERE {_COMPLETE}) A
 """)  # noqa: S608
 
 
+@patiently
 def read_copy(engine: Engine, layer_fk: int) -> CopyInDatabase | None:
     """The copy of a layer; None where there is none that is whole."""
     with engine.connect() as conn:
@@ -134,6 +136,7 @@ class CopyInDatabase(WholeCopy):
         self._engine = engine
         self._layer = {"layer": layer_fk}
 
+    @patiently
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees of all parcels."""
         with self._engine.connect() as conn:
@@ -165,6 +168,7 @@ class CopyInDatabase(WholeCopy):
             for each, hits in zip(sought, found, strict=True)
         ]
 
+    @patiently
     def _hits(self, query: Any, name: str, asked: list[Any]) -> list[list[Hit]]:  # noqa: ANN401
         found: list[list[Hit]] = [[] for _ in asked]
         if asked:

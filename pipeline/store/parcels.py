@@ -22,6 +22,7 @@ from parcels.cache.whole import WholeCopy
 from parcels.source import Found, Hit, Stamp
 from pipeline.store.parcelcopies import copying, read_copy
 from pipeline.store.parcelrows import columns_of, hits_of
+from pipeline.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class DatabaseCache:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @patiently
     def layer(self, key: LayerKey) -> LayerInDatabase:
         """What is kept of a layer."""
         values = {"county": key.county, "digest": key.digest, "origin": key.origin}
@@ -110,11 +112,13 @@ class LayerInDatabase:
         """See `KeptLayer`."""
         return self._stamp(_LAST_STAMP)
 
+    @patiently
     def saw(self, stamp: Stamp) -> None:
         """See `KeptLayer`."""
         with self._engine.begin() as conn:
             conn.execute(_SAW, {**self._layer, "stamp": stamp_text(stamp)})
 
+    @patiently
     def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
         """See `KeptLayer`."""
         by_digest = {_digest(question): question for question in questions}
@@ -130,6 +134,7 @@ class LayerInDatabase:
                 hits[question].append(hit)
         return {q: Found(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()}
 
+    @patiently
     def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
         """See `KeptLayer`."""
         if not answered:
@@ -152,6 +157,7 @@ class LayerInDatabase:
             # Text that PostgreSQL cannot hold, or a layer forgotten meanwhile; the lots are good.
             log.warning("%d answers are not kept: %s", len(answered), error.orig)
 
+    @patiently
     def forget_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
         values = {**self._layer, "instant": instant}
@@ -173,6 +179,7 @@ class LayerInDatabase:
         """See `KeptLayer`."""
         return copying(self._engine, self._layer["layer"], stamp, origin)
 
+    @patiently
     def _stamp(self, query: Any) -> Stamp | None:  # noqa: ANN401
         with self._engine.connect() as conn:
             found = conn.execute(query, self._layer).scalar()

@@ -12,31 +12,17 @@ from collections.abc import Sequence
 
 from shapely.errors import GEOSException
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
-from tenacity import (
-    before_sleep_log,
-    retry,
-    retry_if_exception,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from parcels.errors import GeometryError
 from pipeline.store.outcomes import Outcome, RunInfo, Unanswered, Written
+from pipeline.store.patience import patiently
 from pipeline.store.results import write_chunk
 
 log = logging.getLogger(__name__)
 
 # A lot that the database or its geometry's arithmetic refuses will be refused again.
 REFUSED = (IntegrityError, DataError, GeometryError, GEOSException, UnicodeError)
-
-# Longer than a server takes to restart; leases are longer still.
-PATIENCE_S = 120.0
-
-# By SQLSTATE: the connection failed, the transaction was rolled back for another's sake, the
-# server shuts down or starts, has no connection left, a lock was not to be had.
-_TRANSIENT_CLASSES = ("08", "40")
-_TRANSIENT = ("57P01", "57P02", "57P03", "53300", "55P03")
 
 
 def write(
@@ -52,7 +38,7 @@ def write(
         for anew.
 
     Raises:
-        DBAPIError: the database could not be written to for `PATIENCE_S`.
+        DBAPIError: the database could not be written to for `patience.PATIENCE_S`.
     """
     try:
         return _transaction(engine, run, outcomes, owner)
@@ -64,24 +50,7 @@ def write(
         return first | write(engine, run, outcomes[middle:], owner)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same may succeed a moment later."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None)
-    if state is None:
-        # What the driver says by itself: it cannot connect, or lost the connection.
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return state in _TRANSIENT or state.startswith(_TRANSIENT_CLASSES)
-
-
-@retry(
-    retry=retry_if_exception(is_transient),
-    wait=wait_random_exponential(multiplier=0.1, max=5),
-    stop=stop_after_delay(PATIENCE_S),
-    before_sleep=before_sleep_log(log, logging.WARNING),
-    reraise=True,
-)
+@patiently
 def _transaction(
     engine: Engine, run: RunInfo, outcomes: Sequence[Outcome], owner: str
 ) -> dict[int, Written]:
