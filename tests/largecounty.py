@@ -130,6 +130,19 @@ def write_properties(county: LargeCounty) -> None:
         file.writelines(_rows(county))
 
 
+def crop_imagery(county: LargeCounty, share: float) -> None:
+    """Keep the imagery of the lower left corner alone, `share` of the county's width and height."""
+    path = county.folder / "imagery.tif"
+    with rasterio.open(path) as source:
+        width, height = (round(share * pixels) for pixels in (source.width, source.height))
+        above = source.height - height
+        pixels = source.read(window=Window(0, above, width, height))
+        transform = source.transform @ Affine.translation(0, above)
+        profile = source.profile | {"width": width, "height": height, "transform": transform}
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(pixels)
+
+
 def _rows(county: LargeCounty) -> Iterator[str]:
     numbers = np.random.default_rng(1).permutation(county.lots)
     middles = _to_degrees(county.corners_m(numbers) + np.array(LOT_M) / 2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batches import rows_of
-from largecounty import KEY, TWIN, LargeCounty, make
+from largecounty import KEY, ODD, TWIN, LargeCounty, crop_imagery, make
 from segmenters import FreeSegmenter
 
 from detection.chip import Chip
@@ -93,3 +95,43 @@ def test_an_error_that_no_lot_is_to_blame_for_ends_the_run_and_gives_back_the_le
     assert runs == [("failed",)]
     report, _ = _run(county, KEY, database, tmp_path)
     assert report.done > 1_200
+
+
+def test_what_needs_no_look_is_bounded_too(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of most lots there is no imagery: the segmenter, which is waited for, is never asked."""
+    chunk, most = 60, 240
+    monkeypatch.setattr(work, "CHUNK_LOTS", chunk)
+    monkeypatch.setattr(local, "_UNWRITTEN_LOTS", chunk)
+    monkeypatch.setattr(local, "MOST_LOTS", chunk)
+    county = make(tmp_path / "county", 900)
+    crop_imagery(county, 0.3)
+    write, survey, surveyed = local.write, local.survey, 0
+    too_many = threading.Event()
+    unwritten: list[int] = []
+
+    def counted(chunk: Any, *given: Any) -> Any:
+        nonlocal surveyed
+        surveyed += len(chunk.leased)
+        if surveyed > most:
+            too_many.set()
+        return survey(chunk, *given)
+
+    def slowly(*given: Any) -> Any:
+        too_many.wait(0.5)
+        with database.engine.connect() as conn:
+            leased = conn.exec_driver_sql(
+                "SELECT count(*) FROM lotline.property WHERE state = 'leased'"
+            )
+            unwritten.append(leased.scalar_one())
+        return write(*given)
+
+    monkeypatch.setattr(local, "survey", counted)
+    monkeypatch.setattr(local, "write", slowly)
+    report, segmenter = _run(county, KEY, database, tmp_path)
+    assert sum(report.processed.values()) == 900 + len(ODD)
+    assert report.processed["no_imagery", "missing"] > 600
+    assert report.done > 50
+    assert segmenter.shown
+    assert chunk <= max(unwritten) <= most

@@ -48,8 +48,9 @@ from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 _THREADS = 4
 # Properties whose reading and measuring take longer than a process takes to start.
 _WORTH_A_PROCESS = 1_000
-# Lots that were looked at and are not yet written: what a crash makes a run look at again.
-_UNWRITTEN_LOTS = 2_048
+# Lots that were looked at and are not yet written: what a crash makes a run look at again. And,
+# counted by themselves, those that need no look.
+_UNWRITTEN_LOTS = 1_280
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
 # How long a batch waits to be filled up: one that is not full takes a GPU as long as one that is.
@@ -84,6 +85,8 @@ class LocalEngine:
         self._processes = processes
         self._recent = Recent()
         self._unwritten = Room(_UNWRITTEN_LOTS)
+        # Not the same: behind one that waits for it, the survey, are those that give it back.
+        self._unlooked = Room(_UNWRITTEN_LOTS)
 
     def run(
         self,
@@ -98,6 +101,7 @@ class LocalEngine:
             Helpers(self._processes) as helpers,
             Helpers(0, _THREADS) as threads,
             closing(self._unwritten),
+            closing(self._unlooked),
         ):
             surveyed = stages.ahead(self._surveyed(chunks), 1, "survey")
             jobs = self._jobs(surveyed, stopping)
@@ -118,7 +122,10 @@ class LocalEngine:
     def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Tally]]:
         for chunk in chunks:
             tally = Tally()
-            yield survey(chunk, self._recipe, self._service, self._imagery, tally), tally
+            found = survey(chunk, self._recipe, self._service, self._imagery, tally)
+            if not self._unlooked.take(len(found.settling)):
+                return
+            yield found, tally
 
     def _jobs(
         self, surveyed: Ahead[tuple[Surveyed, Tally]], stopping: Callable[[], bool]
@@ -201,11 +208,13 @@ class LocalEngine:
                 job = read.within(0.0 if stopping() else _FILL_S)
             except StopIteration:
                 break
+            if job is not None and job.strip is None:
+                yield [job]  # it has no chips, and waits for nobody's
+                continue
             if stopping():
                 if job is None:
                     break
-                if job.strip is not None:
-                    continue
+                continue
             lots = 0 if job is None else len(job.lots)
             is_full = job is None or len(job.chips) > left or not self._unwritten.has(lots)
             if batch and is_full:
@@ -217,9 +226,7 @@ class LocalEngine:
                 return
             batch.append(job)
             left -= len(job.chips)
-        if stopping():
-            batch = [job for job in batch if job.strip is None]
-        if batch:
+        if batch and not stopping():
             yield batch
 
     def _measuring(self, seen: Ahead[Job], helpers: Helpers) -> Iterator[_Measuring]:
@@ -267,6 +274,7 @@ class LocalEngine:
                 settling = [each for job in jobs for each in job.settling]
                 settled = write(settling, self._recipe, self._database, tally)
                 self._unwritten.give(sum(len(job.lots) for job in jobs))
+                self._unlooked.give(sum(len(job.settling) for job in jobs if job.strip is None))
                 yield Progressed(settled, tally)
 
 
