@@ -8,16 +8,19 @@ from sqlalchemy import Connection, text
 
 from pipeline.store.runs import Run
 
-# A run's measurements are kept when a later one takes their place; but a measurement that says the
-# same as before stays the earlier run's, and there the later one is known by the property alone.
+# What a run had measured is kept when it ends. Of one that is at work, and of those that an older
+# version kept, it is known where they wrote a measurement or took the property last.
 _COMMON = """
-WITH measured AS (
+WITH measured (run_fk, property_fk) AS (
+    SELECT id, unnest(measured) FROM lotline.run WHERE id IN (:a, :b)
+    UNION
     SELECT run_fk, property_fk FROM lotline.measurement WHERE run_fk IN (:a, :b)
     UNION
     SELECT run_fk, id FROM lotline.property
     WHERE county = :county AND run_fk IN (:a, :b) AND state = 'done'
 ), common AS (
-    SELECT property_fk FROM measured GROUP BY property_fk HAVING count(DISTINCT run_fk) = 2
+    SELECT property_fk FROM measured GROUP BY property_fk
+    HAVING count(DISTINCT run_fk) = CASE WHEN :a = :b THEN 1 ELSE 2 END
 )"""
 
 _COUNT = text(f"{_COMMON} SELECT count(*) FROM common")  # noqa: S608
@@ -67,8 +70,8 @@ class RunPair:
     """What two runs measured on the properties that both did.
 
     Attributes:
-        properties: that both measured, as far as it can be told: what one found just as an
-            earlier run had is known for the property's last run only.
+        properties: that both measured. Of runs that an older version kept, it cannot be told of
+            those where one found just what an earlier run had, and a later one took them again.
         areas: of the labels that both were asked for.
     """
 

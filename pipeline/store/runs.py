@@ -42,14 +42,18 @@ _LAST_SIGN = """greatest(r.started_at, r.beat_at, (
     SELECT max(p.updated_at) FROM lotline.property p
     WHERE p.county = r.county AND p.run_fk = r.id AND p.state NOT IN ('pending', 'leased')))"""
 
+# Before a later run takes any of them.
+_MEASURED = """ARRAY(SELECT p.id FROM lotline.property p
+    WHERE p.county = r.county AND p.run_fk = r.id AND p.state = 'done' ORDER BY p.id)"""
+
 _BURY = text(f"""
 UPDATE lotline.run r SET state = 'killed', results = CAST(:results AS jsonb),
-    finished_at = {_LAST_SIGN}
+    measured = {_MEASURED}, finished_at = {_LAST_SIGN}
 WHERE r.id = :run
 """)  # noqa: S608
 
 _REVIVE = text("""
-UPDATE lotline.run SET state = 'running', finished_at = NULL, results = NULL
+UPDATE lotline.run SET state = 'running', finished_at = NULL, results = NULL, measured = NULL
 WHERE id = :run AND state = 'killed'
 """)
 
@@ -58,11 +62,11 @@ UPDATE lotline.run SET beat_at = now(), account = CAST(:account AS jsonb)
 WHERE id = :run AND state = 'running'
 """)
 
-_FINISH = text("""
-UPDATE lotline.run SET state = :state, finished_at = now(),
+_FINISH = text(f"""
+UPDATE lotline.run r SET state = :state, finished_at = now(), measured = {_MEASURED},
     account = CAST(:account AS jsonb), results = CAST(:results AS jsonb)
-WHERE id = :run
-""")
+WHERE r.id = :run
+""")  # noqa: S608
 
 # A run that says it is running and holds no lock was killed, and no batch has noticed it yet.
 _RUNS = f"""

@@ -75,6 +75,7 @@ run = Table(
     Column("beat_at", DateTime(timezone=True)),  # its last sign of life
     Column("account", JSONB, nullable=False, server_default="{}"),  # what it counted of itself
     Column("results", JSONB),  # what it had answered when it ended
+    Column("measured", ARRAY(BigInteger)),  # the properties that it had measured then
     CheckConstraint("state IN ('running', 'finished', 'interrupted', 'failed', 'killed')", "state"),
     Index("run_county_idx", "county", "id"),
 )

@@ -26,6 +26,7 @@ from pipeline.store.accounts import Account
 from pipeline.store.database import Database
 from pipeline.store.outcomes import RunInfo
 from pipeline.store.runmap import MOST_LOTS, map_of
+from pipeline.store.runpairs import pair
 from pipeline.store.runresults import Example, StateCount
 
 LAWN = square(1, 1, 6, 4)
@@ -258,6 +259,23 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
     ]
     nothing_changed = compare(conn, reports[1], reports[1])
     assert nothing_changed.settings == ()
+    assert nothing_changed.common_properties == 3
+    assert {each.difference_m2 for each in nothing_changed.areas} == {0}
+
+
+def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connection) -> None:
+    [key] = queue(conn, 1)
+    ids = []
+    for _ in range(3):
+        run = begin(conn, ["lawn"])
+        _take(conn, run, key)
+        write_lot(conn, run, key, lot(), found(finding(LAWN)))
+        runs.finish(conn, run.id, "finished", Account())
+        ids.append(run.id)
+    for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
+        told = pair(conn, runs.get(conn, a), runs.get(conn, b))
+        assert told.properties == 1
+        assert [(each.a_properties, each.b_properties) for each in told.areas] == [(1, 1)]
 
 
 def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database) -> None:

@@ -13,6 +13,7 @@ ALTER TABLE lotline.run
     ADD COLUMN beat_at timestamptz,
     ADD COLUMN account jsonb NOT NULL DEFAULT '{}',
     ADD COLUMN results jsonb,
+    ADD COLUMN measured bigint[],
     DROP CONSTRAINT run_state_check,
     ADD CONSTRAINT run_state_check
         CHECK (state IN ('running', 'finished', 'interrupted', 'failed', 'killed'));
