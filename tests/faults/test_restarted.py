@@ -50,7 +50,7 @@ def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:  # noqa: F811
     made.stop()
 
 
-def restart(server: EmbeddedPostgres, folder: Path) -> None:
+def restart(server: EmbeddedPostgres, folder: Path, away_s: float = 0) -> None:
     """As after a power cut: nothing is asked, nothing is waited for."""
     pid = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
@@ -62,6 +62,7 @@ def restart(server: EmbeddedPostgres, folder: Path) -> None:
             continue
         break
     server.release()
+    time.sleep(away_s)
     server.start()
 
 
@@ -80,6 +81,23 @@ def test_a_server_that_restarts_twice(
             restart(server, open_folder)
         code, said, complained = batch.ended()
         assert code == 0, (said, complained)
+    check_like_clean(server.url, county, tmp_path)
+
+
+def test_a_server_that_is_away_while_chunks_are_leased(
+    server: EmbeddedPostgres,
+    open_folder: Path,  # noqa: F811
+    county: LargeCounty,
+    tmp_path: Path,
+) -> None:
+    env = environment(server.url, tmp_path)
+    command = free_batch(county, KEY, tmp_path / "log", chunk_lots=100)
+    with started(command, tmp_path, env) as batch:
+        wait_for(lambda: finished(server.url, KEY) > 0, batch)
+        restart(server, open_folder, away_s=4)
+        code, said, complained = batch.ended()
+        assert code == 0, (said, complained)
+    assert "Retrying pipeline.batch.work.Work._lease" in complained
     check_like_clean(server.url, county, tmp_path)
 
 
