@@ -35,10 +35,6 @@ from pipeline.store.database import Database
 
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
-# The engine lets no more than a chunk lie between a look and its row. What can be seen from outside
-# is more: of a chip on the edge of a chunk, the next chunk's lots count too.
-MOST_REDONE = 1.5 * CHUNK_LOTS
-
 
 @dataclass
 class Killed:
@@ -113,7 +109,7 @@ def test_after_three_kills_rows_are_those_of_a_clean_run(
     seen = killed(database.url, county, tmp_path, 3, seed=7)
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 3)
-    assert max(seen.redone) <= MOST_REDONE
+    assert max(seen.redone) <= CHUNK_LOTS
 
 
 @pytest.mark.long  # five minutes
@@ -125,7 +121,7 @@ def test_after_twenty_kills_rows_are_those_of_a_clean_run(
     seen = killed(database.url, county, tmp_path, 20, seed=20)
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 20)
-    assert max(seen.redone) <= MOST_REDONE
+    assert max(seen.redone) <= CHUNK_LOTS
     figures.keep(
         "20 kills at random instants",
         f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill "

@@ -48,8 +48,9 @@ from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
 _THREADS = 4
 # Properties whose reading and measuring take longer than a process takes to start.
 _WORTH_A_PROCESS = 1_000
-# Lots that were looked at and are not yet written: what a crash makes a run look at again. And,
-# counted by themselves, those that need no look.
+# Lots that were looked at and are not yet written: what a crash makes a run look at again. Their
+# chips show others too, and all of these are to be less than a chunk. And, counted by themselves,
+# those that need no look.
 _UNWRITTEN_LOTS = 1_280
 # Batches of chips that are read before the segmenter asks for them.
 _READ_AHEAD = 2
