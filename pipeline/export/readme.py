@@ -53,8 +53,10 @@ def readme(
             ],
         ),
         "## Measured areas",
-        f"Of the properties that are done, found by {found_by}. Lots and circles of 30 m are "
-        "apart, because a circle is no lot: never add the two.",
+        f"Of the properties that are done, found by {found_by}; one that waits to be looked at "
+        "again has its last areas in the files, and is in no sum here. Lots and circles of 30 m "
+        "are apart, because a circle is no lot: never add the two. Nor do labels add up where they "
+        "overlap: `vegetation` has lawns and trees in it, and a tree may hide a roof.",
         table(
             ("label", "boundary", "properties", "polygons", "m²", "sq ft"),
             [
