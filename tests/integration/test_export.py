@@ -364,7 +364,7 @@ def test_the_roll_up_says_who_looked_and_who_found(filled: Database, tmp_path: P
     ]  # fmt: skip
     failed = rolled[rolled["state"] == "failed"]
     assert failed["segmenters"].isna().all()
-    assert "found by sam3-tiny-1, synthetic." in (tmp_path / README).read_text()
+    assert "found by sam3-tiny-1, synthetic;" in (tmp_path / README).read_text()
 
 
 def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
