@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
@@ -39,6 +40,8 @@ COLOURS = {
 }
 OTHER_COLOURS = ("#ff7f0e", "#40e0b0", "#ffd166", "#c98f5a", "#ff3df2")
 LOT, BUFFER, NO_IMAGE = "#ffffff", "#ffb000", "#d0d0d0"
+# White lines are seen on white by what they have round them.
+_CASING = withStroke(linewidth=3.5, foreground="#606060")
 
 
 def draw_map(
@@ -228,7 +231,7 @@ def _legend(labels: Sequence[str]) -> list[Patch | Line2D]:
         for label in sorted(labels)
     ]
     lines = [
-        Line2D([], [], color="grey", linewidth=1.5, label="lot"),
+        Line2D([], [], color=LOT, linewidth=1.5, label="lot", path_effects=[_CASING]),
         Line2D([], [], color=BUFFER, linewidth=1.5, linestyle="--", label="30 m buffer"),
     ]
     return things + lines

@@ -9,7 +9,8 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.report.html import Raw, element, joined, legend, made
+from pipeline.report.html import Raw, element, joined, legend, made, swatch
+from pipeline.report.scale import M_PER_FT, scale_bar, width_m
 from pipeline.report.words import SOURCES, area
 from pipeline.store.runmap import Bounds, Cell, Grid, PlacedLot, RunMap, Thing
 
@@ -25,6 +26,12 @@ _WIDTH = 1_000
 _MOST_HEIGHT = 1_400
 # Lines closer than this to each other, in units of the drawing, are one on any screen.
 _FINE = 0.4
+# The letters of the scale bar are so much of the drawing's size, and have room below it.
+_LETTERS = 0.018
+_ROOM = 4.2
+
+_CROSS_LINES = "l12 12m0 -12l-12 12"
+_SQUARE, _CROSS = "M1 1h12v12h-12z", f"M1 1{_CROSS_LINES}"
 
 
 def colour_of(label: str) -> str:
@@ -45,7 +52,11 @@ def draw(run_map: RunMap, answered: int) -> Raw:
     lots = [_lot(lot, frame) for lot in run_map.lots if not _is_point(lot)]
     things = _things(run_map.things, frame)
     points = [_point(lot, frame) for lot in run_map.lots if _is_point(lot)]
-    picture = _svg(frame.width, frame.height, [*lots, *things, *points], said)
+    letters = _LETTERS * max(frame.width, frame.height)
+    begin = letters, frame.height + _ROOM / 2 * letters
+    scale = scale_bar(*begin, frame.width / 4, frame.units_per_m, letters)
+    parts = [*lots, *things, *points, scale]
+    picture = _svg(frame.width, frame.height + _ROOM * letters, parts, said)
     return joined([picture, _legend(run_map), element("p", said, class_="soft")])
 
 
@@ -61,6 +72,7 @@ class _Frame:
         self._scale = np.array([units * shrink, -units])
         self.width = max((east - west) * shrink * units, 1.0)
         self.height = max((north - south) * units, 1.0)
+        self.units_per_m = self.width / width_m(bounds)
 
     def drawn(self, geometry: BaseGeometry) -> BaseGeometry:
         """The geometry in the drawing's units, as fine as a screen shows it."""
@@ -88,7 +100,7 @@ def _lot(lot: PlacedLot, frame: _Frame) -> Raw:
 
 def _point(lot: PlacedLot, frame: _Frame) -> Raw:
     x, y = shapely.get_coordinates(frame.drawn(lot.geometry))[0]
-    cross = f"M{x - 6:.0f} {y - 6:.0f}l12 12m0 -12l-12 12"
+    cross = f"M{x - 6:.0f} {y - 6:.0f}{_CROSS_LINES}"
     return _titled("path", _name(lot), class_=f"point {lot.state}", d=cross)
 
 
@@ -134,19 +146,28 @@ def _path(geometry: BaseGeometry) -> str:
 
 
 def _legend(run_map: RunMap) -> Raw:
-    states = {lot.state for lot in run_map.lots}
-    entries = [(state, "", state.replace("_", " ")) for state in STATES if state in states]
+    """Each swatch is a piece of the drawing, and looks as what it stands for."""
+    states = {lot.state for lot in run_map.lots if not _is_point(lot)}
+    entries = [
+        (_sample(_SQUARE, class_=f"{state} lot"), state.replace("_", " "))
+        for state in STATES
+        if state in states
+    ]
     if any(lot.source == "buffer_30m" for lot in run_map.lots):
-        entries.append(("dashed", "", "30 m buffer"))
-    if any(_is_point(lot) for lot in run_map.lots):
-        entries.append(("cross", "", "no boundary"))
+        entries.append((_sample(_SQUARE, class_="done lot buffer_30m"), "30 m buffer"))
+    entries += [
+        (_sample(_CROSS, class_=f"point {state}"), f"{state.replace('_', ' ')}, no boundary")
+        for state in STATES
+        if any(lot.state == state and _is_point(lot) for lot in run_map.lots)
+    ]
     labels = sorted({thing.label for thing in run_map.things})
-    return legend(
-        [
-            *entries,
-            *(("round" if each == "vegetation" else "", colour_of(each), each) for each in labels),
-        ]
-    )
+    entries += [(_sample(_SQUARE, class_="thing", style=_style(each)), each) for each in labels]
+    return legend(entries)
+
+
+def _sample(path: str, **attributes: str) -> Raw:
+    drawn = element("path", d=path, **attributes)
+    return Raw(f'<svg viewBox="0 0 14 14" aria-hidden="true">{drawn}</svg>')
 
 
 def _grid_maps(grid: Grid) -> list[Raw]:
@@ -156,7 +177,7 @@ def _grid_maps(grid: Grid) -> list[Raw]:
     return [
         element("h3", "Share of properties by state"),
         _svg(grid.columns, grid.rows, [each for c in grid.cells for each in _shares(c)], "states"),
-        legend((state, "", state.replace("_", " ")) for state in shown),
+        legend((swatch(state), state.replace("_", " ")) for state in shown),
         element("h3", "m² for each lot, mean of a cell (lots only)") if labels else Raw(),
         element("div", joined(_label_map(grid, label) for label in labels), class_="maps"),
     ]
@@ -220,5 +241,13 @@ def _said(run_map: RunMap, answered: int) -> str:
     if far:
         parts.append(f"Too far from the others to be shown: {far:,}.")
     if run_map.grid is not None:
-        parts.append("Each square is a piece of the county with what lies in it.")
+        side_m = width_m(run_map.bounds) / run_map.grid.columns
+        wide = f"{_whole(side_m)} m ({_whole(side_m / M_PER_FT)} ft)"
+        parts.append(f"Each square is a piece of the county, {wide} wide, with what lies in it.")
     return " ".join(parts)
+
+
+def _whole(length: float) -> str:
+    """With two digits, as squares are not all quite the same."""
+    digits = max(0, math.floor(math.log10(max(length, 1.0))) - 1)
+    return f"{round(length, -digits):,.0f}"

@@ -67,17 +67,12 @@ def bar(share: float, kind: str = "", colour: str = "") -> Raw:
     return element("i", class_=kind, style=f"{style};background:{colour}" if colour else style)
 
 
-def legend(entries: Iterable[tuple[str, str, str]]) -> Raw:
-    """What colours mean: (class, colour or nothing, text) of each."""
-    return element(
-        "div",
-        joined(
-            element("span", joined([element("i", class_=kind, style=_fill(colour)), text]))
-            for kind, colour, text in entries
-        ),
-        class_="legend",
-    )
+def legend(entries: Iterable[tuple[Raw, str]]) -> Raw:
+    """What is shown how: a swatch and a text of each."""
+    spans = [element("span", joined([shown, text])) for shown, text in entries]
+    return element("div", joined(spans), class_="legend")
 
 
-def _fill(colour: str) -> str:
-    return f"background:{colour};border-color:{colour}" if colour else ""
+def swatch(kind: str) -> Raw:
+    """A mark of a legend; `kind` is a class of page.css."""
+    return element("i", class_=kind)

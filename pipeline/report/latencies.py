@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.report.data import Stage
-from pipeline.report.html import Raw, element, joined, legend
+from pipeline.report.html import Raw, element, joined, legend, swatch
 from pipeline.report.words import duration
 
 
@@ -28,7 +28,7 @@ def latency_chart(stages: Sequence[Stage]) -> Raw:
     return joined(
         [
             element("div", joined(rows), class_="latency"),
-            legend((kind, "", f"{name} took no longer") for kind, name in names),
+            legend((swatch(kind), f"{name} took no longer") for kind, name in names),
         ]
     )
 

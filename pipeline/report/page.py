@@ -101,20 +101,20 @@ def _tiles(report: RunReport) -> Raw:
 def _counts(report: RunReport) -> Raw:
     if not report.counts:
         return element("p", "It answered none.")
-    columns = (
-        Column("state"), Column("reason"), number("properties"), Column("", "bar"),
-        Column("what to do", "text"),
-    )  # fmt: skip
+    columns = [Column("state"), Column("reason"), number("properties"), Column("", "bar")]
     rows = [
-        (
+        [
             count.state.replace("_", " "),
             count.reason.replace("_", " "),
             f"{count.properties:,}",
             bar(count.properties / max(report.properties, 1), count.state),
-            count.what_to_do,
-        )
+        ]
         for count in report.counts
     ]
+    if any(count.what_to_do for count in report.counts):
+        columns.append(Column("what to do", "text"))
+        for row, count in zip(rows, report.counts, strict=True):
+            row.append(count.what_to_do)
     sources = ", ".join(
         f"{source.properties:,} in a {words.SOURCES.get(source.source, source.source)}"
         for source in report.sources

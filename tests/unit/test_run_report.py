@@ -17,6 +17,7 @@ from pipeline.report.advice import what_to_do
 from pipeline.report.data import Fault, HostRequests, LabelArea, Stage, StateCount
 from pipeline.report.files import as_json
 from pipeline.report.page import page
+from pipeline.report.scale import scale_bar
 from pipeline.store.runmap import Cell, Grid, PlacedLot, RunMap, Thing
 from pipeline.store.runresults import Example, SourceCount
 
@@ -240,8 +241,57 @@ def test_a_grid_says_what_lies_in_its_cells() -> None:
     assert "200 m² a lot" in read
     assert "4,005 of 4,020 properties are shown." in read
     assert "10 were worked on again by a later run." in read
-    assert "Of 4 it is not known where they are. 1 lie too far" in read
+    assert "Of 4 it is not known where they are. Too far from the others to be shown: 1." in read
+    # A degree of longitude at 35.5° north, in four.
+    assert "23,000 m (74,000 ft) wide" in read
     assert told.count('<rect class="failed"') + told.count('height="1" class="failed"') == 1
+
+
+def test_a_legend_is_a_piece_of_the_drawing() -> None:
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)
+    lots = tuple(
+        PlacedLot(f"p-{state}", state, "", source, box if source else box.centroid)
+        for state, source in (("done", "lot"), ("failed", "lot"), ("failed", None))
+    )
+    told = page(_report(), RunMap(box.bounds, 3, 3, 3, lots, (Thing("lawn", box),)))
+    [legend] = re.findall(r'<div class="legend"><span><svg.*?</div>', told, re.DOTALL)
+    assert re.findall(r'<path d="\S[^"]*" class="(.*?)"', legend) == [
+        "done lot", "failed lot", "point failed", "thing",
+    ]  # fmt: skip
+    assert ">failed, no boundary<" in legend.replace("\n", "")
+
+
+def test_a_map_has_a_scale_in_metres_and_feet() -> None:
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)  # 91 m by 111 m
+    lot = PlacedLot("p", "done", "measured", "lot", box)
+    told = page(_report(), RunMap(box.bounds, 1, 1, 1, (lot,), ()))
+    width, bars = (
+        re.search(pattern, told)
+        for pattern in (r'viewBox="0 0 (\d+)', r'd="M.*?H(\S+?)V.*?M(\S+) .*?H(\S+?)V')
+    )
+    assert width is not None
+    assert bars is not None
+    metres, begin, feet = map(float, bars.groups())
+    units_per_m = float(width[1]) / (1.04 * 91.3)
+    assert (metres - begin) / units_per_m == pytest.approx(20, rel=0.01)
+    assert (feet - begin) / units_per_m == pytest.approx(50 * 0.3048, rel=0.01)
+    assert ">20 m<" in told
+    assert ">50 ft<" in told
+
+
+@pytest.mark.parametrize(
+    ("most_m", "said"),
+    [(0.9, ("0.5 m", "2 ft")), (26, ("20 m", "50 ft")), (1_500, ("1 km", "2000 ft")),
+     (3_400, ("2 km", "2 mi"))],
+)  # fmt: skip
+def test_a_scale_is_round(most_m: float, said: tuple[str, str]) -> None:
+    assert tuple(re.findall("<text.*?>(.*?)</text>", scale_bar(0, 0, most_m, 1, 9))) == said
+
+
+def test_what_to_do_is_told_where_there_is_something_to_do() -> None:
+    done = _report().counts[:1]
+    assert "what to do" in page(_report(), None)
+    assert "what to do" not in page(_report(counts=done), None)
 
 
 def test_every_reason_that_is_retried_has_advice() -> None:
