@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # (west, south, east, north) in degrees.
 BBox = tuple[float, float, float, float]
 
@@ -15,9 +17,23 @@ def parse_bbox(text: str) -> BBox:
         ValueError: they are no box; it says why, and how to write one.
     """
     try:
-        west, south, east, north = (float(part) for part in text.split(","))
+        sides = [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{text!r} is not four numbers: {_HOW}") from None
+    return bbox_of(sides)
+
+
+def bbox_of(sides: Sequence[object]) -> BBox:
+    """A box from its west, south, east and north.
+
+    Raises:
+        ValueError: they are no box; it says why, and how to write one.
+    """
+    numbers = [float(side) for side in sides if isinstance(side, int | float)]
+    shown = ",".join(str(side) for side in sides)
+    if not len(numbers) == len(sides) == 4:
+        raise ValueError(f"{shown!r} is not four numbers: {_HOW}")
+    west, south, east, north = numbers
     if not (-180 <= west <= 180 and -180 <= east <= 180):
         raise ValueError(f"the longitudes {west:g} and {east:g} are not within ±180: {_HOW}")
     if not (-90 <= south <= 90 and -90 <= north <= 90):
@@ -26,5 +42,5 @@ def parse_bbox(text: str) -> BBox:
         raise ValueError(f"the latitudes {south:g} and {north:g} are not within ±90{hint}: {_HOW}")
     if west >= east or south >= north:
         side = "west of its east" if west >= east else "south of its north"
-        raise ValueError(f"the box {text} does not begin {side}: {_HOW}")
+        raise ValueError(f"the box {shown} does not begin {side}: {_HOW}")
     return west, south, east, north

@@ -8,6 +8,7 @@ What is ordered of one batch stands in no file.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
-from pipeline.bbox import BBox, parse_bbox
+from pipeline.bbox import BBox, bbox_of, parse_bbox
 from pipeline.errors import SettingsError
 from pipeline.log import Format, Level
 from pipeline.redaction import redactor, secrets_of_address
@@ -40,11 +41,34 @@ def _of_the_user(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ValueError("names a user who has no home folder") from error
+        raise ValueError("it names a user who has no home folder") from error
 
 
-def _of_text(box: object) -> object:
-    return parse_bbox(box) if isinstance(box, str) else box
+def _box(written: object) -> object:
+    if isinstance(written, str):
+        return parse_bbox(written)
+    return bbox_of(written) if isinstance(written, list | tuple) else written
+
+
+# What SQLAlchemy reads as an address, and as the author meant it: in a password that is not quoted
+# an @ would end it too early, and its rest be shown as a host.
+_ADDRESS = re.compile(
+    r"(?:postgres|postgresql|postgresql\+psycopg)://"
+    r"(?:[^:/]*(?::[^@]*)?@)?"
+    r"(?:\[[^/?@]+\]|[^/:?@]*)(?::\d*)?"
+    r"(?:/[^?@]*)?(?:\?.*)?"
+)
+
+
+def _address_of_postgres(url: str) -> str:
+    # The address itself is not shown: a password may be anywhere in it.
+    if not _ADDRESS.fullmatch(url):
+        raise ValueError(
+            "it is not the address of a PostgreSQL: write "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in its password %40 for @, "
+            "%2F for /, %3A for :"
+        )
+    return url
 
 
 UserPath = Annotated[Path, AfterValidator(_of_the_user)]
@@ -55,7 +79,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    database_url: str | None = Field(
+    database_url: Annotated[str, AfterValidator(_address_of_postgres)] | None = Field(
         None, repr=False, description="The PostGIS to use; the embedded one without it.",
         examples=["postgresql://ann@db.example/lots"],
     )  # fmt: skip
@@ -105,7 +129,7 @@ class FileSettings(Settings):
         description='A label of your own, too: "trampoline=round backyard trampoline". Repeatable.',
         examples=[["trampoline=round backyard trampoline"]],
     )
-    segmenter: str = Field(
+    segmenter: Literal["spectral", "sam3", "sam3-tiny"] = Field(
         "spectral",
         description="What looks at the imagery: sam3 (needs weights), sam3-tiny (trained on "
         "synthetic pictures alone) or spectral (a baseline without weights).",
@@ -117,7 +141,7 @@ class FileSettings(Settings):
     limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
         None, description="At most so many.", examples=[100]
     )
-    bbox: Annotated[BBox, BeforeValidator(_of_text)] | None = Field(
+    bbox: Annotated[BBox, BeforeValidator(_box)] | None = Field(
         None,
         description="Only properties that lie in this box: WEST,SOUTH,EAST,NORTH in degrees.",
         examples=["-90.1,35.0,-89.9,35.2"],
@@ -189,7 +213,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         said = (
-            f"{variable_of(str(problem['loc'][0]))} {said_of(problem)}"
+            f"{variable_of(str(problem['loc'][0]))}{said_of(problem)}"
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise SettingsError("\n".join(said)) from None

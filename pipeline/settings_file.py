@@ -105,7 +105,7 @@ def _problems(
     orders: Collection[str],
     error: ValidationError,
 ) -> str:
-    """What is wrong, a line each; never with the value, which may be a secret."""
+    """What is wrong, a line each; never with a value that may be a secret."""
     said = []
     for problem in error.errors(include_url=False, include_input=False):
         name = str(problem["loc"][0])
@@ -115,8 +115,9 @@ def _problems(
             text = _unknown(name, given[name], model)
         else:
             whose = f"{name!r}" if len(problem["loc"]) == 1 else f"each of {name!r}"
-            text = f"{whose} {said_of(problem)}"
-            if examples := model.model_fields[name].examples:
+            text = f"{whose}{said_of(problem)}"
+            examples = model.model_fields[name].examples
+            if examples and problem["type"] != "value_error":  # which says itself how to write it
                 text += f"; write for example {name} = {as_toml(examples[0])}"
         said.append(f"{file.place(name)}: {text}")
     return "\n".join(dict.fromkeys(said))
@@ -132,9 +133,12 @@ def _unknown(name: str, value: object, model: type[BaseModel]) -> str:
 
 
 def said_of(problem: ErrorDetails) -> str:
-    """What pydantic says of a value, to stand after its name."""
-    said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return said.replace("valid tuple", "valid list")  # TOML knows no tuples
+    """What pydantic or a validator of ours says of a value, to stand right after its name."""
+    if problem["type"] == "value_error":
+        return f": {problem['msg'].removeprefix('Value error, ')}"
+    said = problem["msg"].removeprefix("Input ")
+    # TOML knows no tuples, and people no integers.
+    return f" {said.replace('valid tuple', 'valid list').replace('valid integer', 'whole number')}"
 
 
 def as_toml(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from click.core import ParameterSource
 
-from pipeline.settings import CommandSettings, variable_of
+from pipeline.settings import CommandSettings, settings_file, variable_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -22,11 +22,13 @@ class SettingOption(click.Option):
         self.setting = setting
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """A wrong value of the environment is of its variable, not of a flag that nobody gave."""
+        """Where the wrong value is from, which need not be a flag: nobody may have given it."""
         if ctx is not None and self.name is not None:
             source = ctx.get_parameter_source(self.name)
             if source is ParameterSource.ENVIRONMENT:
                 return f"{self.envvar} of the environment"
+            if source is ParameterSource.DEFAULT_MAP:
+                return f"{self.setting!r} of {settings_file().place(self.setting)}"
         return super().get_error_hint(ctx)
 
 

@@ -55,7 +55,9 @@ def test_no_secret_is_shown(user: User) -> None:
         done = user.run(*arguments, DATABASE_URL=ADDRESS, SAM3_WEIGHTS=SECRET, HF_TOKEN=SECRET)
         assert SECRET not in done.stdout + done.stderr
         assert "postgresql://ann:***@127.0.0.1:9/lots" in done.stdout
-    assert SECRET not in user.run("config", DATABASE_URL=SECRET).stdout
+    done = user.run("config", code=2, DATABASE_URL=SECRET)
+    assert "DATABASE_URL: it is not the address of a PostgreSQL" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
 
 
 def test_it_fits_a_terminal_of_80_columns(user: User) -> None:
@@ -71,6 +73,15 @@ def test_a_wrong_file_is_one_message(user: User) -> None:
     assert user.run("batch", code=2).stderr == (
         "error: lotline.toml:2: there is no setting 'segmentor'; did you mean 'segmenter'?\n"
     )
+
+
+@pytest.mark.parametrize("command", ["config", "batch"])
+def test_a_wrong_value_of_the_file_is_told_with_its_line(user: User, command: str) -> None:
+    (user.folder / "README.md").write_text("a file")
+    (user.folder / "lotline.toml").write_text('county = "sample"\nout = "README.md"\n')
+    said = user.run(command, code=2).stderr
+    assert "Invalid value for 'out' of lotline.toml:2: Directory 'README.md' is a file." in said
+    assert "--out" not in said
 
 
 def test_a_wrong_variable_is_named(user: User) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingsError
+from detection.segmenters import SEGMENTERS
+from pipeline.errors import SettingsError, StoreError
 from pipeline.redaction import Redactor
 from pipeline.settings import (
     CommandSettings,
@@ -19,6 +21,7 @@ from pipeline.settings import (
     variable_of,
 )
 from pipeline.settings_file import as_toml
+from pipeline.store.database import connected
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -59,8 +62,38 @@ def test_home_is_absolute(folder: Path) -> None:
 
 
 def test_a_home_of_nobody_is_told() -> None:
-    with pytest.raises(SettingsError, match="LOTLINE_HOME names a user who has no home folder"):
+    with pytest.raises(SettingsError, match="LOTLINE_HOME: it names a user who has no home folder"):
         load_settings({"LOTLINE_HOME": "~nobody-of-that-name/x"})
+
+
+def test_the_segmenters_are_those_that_detection_knows() -> None:
+    assert get_args(FileSettings.model_fields["segmenter"].annotation) == SEGMENTERS
+
+
+ADDRESSES = [
+    "postgresql://ann:hunter2@db.example:5432/lots?sslmode=require",
+    "postgresql://ann:pa/ss@db/lots",
+    "postgres://db", "postgresql+psycopg:///lots?host=/run/x@y", "postgresql://ann@[::1]:5432/lots",
+]  # fmt: skip
+NO_ADDRESSES = [
+    "hunter2", "db.example/lots", "mysql://ann@db/lots", "postgresql://ann:hunt@er2@db/lots",
+    "postgresql://ann:hunter2@db:54x2/lots",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_that_the_store_can_open_is_one(address: str) -> None:
+    assert load_settings({"DATABASE_URL": address}).database_url == address
+    connected(address).dispose()
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_what_the_store_could_not_open_is_no_address_and_is_not_shown(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: it is not the address") as caught:
+        load_settings({"DATABASE_URL": address})
+    assert "hunt" not in str(caught.value)
+    with pytest.raises(StoreError):
+        connected(address)
 
 
 def test_settings_do_not_change_and_do_not_print_their_secret() -> None:
@@ -125,15 +158,21 @@ def test_what_is_ordered_of_one_batch_stands_in_no_file(folder: Path, name: str)
         ('when-unavailable = "defer"', "did you mean 'when_unavailable'"),
         ("xyzzy = 1", "there is no setting 'xyzzy'; `lotline config` lists"),
         ('[batch]\nsegmenter = "x"', "lotline.toml:2: settings stand in no table"),
-        ('limit = "ten"', "lotline.toml:2: 'limit' should be a valid integer; .* limit = 100"),
+        ('limit = "ten"', "lotline.toml:2: 'limit' should be a whole number; .* limit = 100"),
         ("limit = 0", "'limit' should be greater than or equal to 1"),
-        ("limit = true", "'limit' should be a valid integer"),
+        ("limit = true", "'limit' should be a whole number"),
         ('labels = "lawn"', r"'labels' should be a valid list; .* labels = \[\"lawn\", "),
         ('labels = ["lawn", 3]', "each of 'labels' should be a valid string"),
         ('when_unavailable = "wait"', "'when_unavailable' should be 'defer' or 'buffer'"),
         ('log_level = "loud"', "'log_level' should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("county = 47157", "'county' should be a valid string; write for example county"),
-        ('home = "~nobody-of-that-name"', "'home' names a user who has no home folder"),
+        ('segmenter = "sam4"', "toml:2: 'segmenter' should be 'spectral', 'sam3' or 'sam3-tiny'"),
+        ("bbox = [1, 2, 3]", "toml:2: 'bbox': '1,2,3' is not four numbers: write WEST.*35.2$"),
+        ("bbox = 7", "toml:2: 'bbox' should be a valid list; write for example bbox = "),
+        ("bbox = [-89.9, 35.2, -90.1, 35.0]", "toml:2: 'bbox': the box .* west of its east"),
+        ("bbox = [[1], 2, 3, 4]", "toml:2: 'bbox': .* is not four numbers"),
+        ('database_url = "db/lots"', "toml:2: 'database_url': it is not the address of a Postg"),
+        ('home = "~nobody-of-that-name"', "'home': it names a user who has no home folder"),
         ("limit = ", "lotline.toml is no TOML: Invalid value .at line 2"),
         ("limit = 1\nlimit = 2", "lotline.toml is no TOML: Cannot overwrite a value"),
         ("x = " + "[" * 10_000, "lotline.toml is no TOML"),
