@@ -20,7 +20,34 @@ from pipeline.store.diskfull import on_error
 from pipeline.store.embedded import EmbeddedPostgres
 
 _DRIVER = "postgresql+psycopg"
-_CONNECT_TIMEOUT_S = 10
+
+# Of a machine that freezes, or behind a cable that is cut, nothing is ever heard: within about a
+# minute each end notices that the other is gone. A statement that takes long is none of that.
+_IDLE_S, _INTERVAL_S, _COUNT, _UNHEARD_MS = 30, 10, 3, 60_000
+
+# Parameters of libpq, unless the address has others. On a Unix socket it ignores all but the first.
+_PARAMETERS = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": _IDLE_S,
+    "keepalives_interval": _INTERVAL_S,
+    "keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNHEARD_MS,
+}
+
+# The server's, unless somebody has set others there: else the locks of a machine that is gone, its
+# run's among them, are held for hours. On a Unix socket they change nothing.
+_SETTINGS = {
+    "tcp_keepalives_idle": str(_IDLE_S),
+    "tcp_keepalives_interval": str(_INTERVAL_S),
+    "tcp_keepalives_count": str(_COUNT),
+    "tcp_user_timeout": str(_UNHEARD_MS),
+}
+_SET = """
+SELECT set_config(name, value, false) FROM pg_settings
+JOIN unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS wanted (name, value) USING (name)
+WHERE source = 'default'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +125,15 @@ def _connect(
 @contextmanager
 def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
     address = _address(url)
-    arguments = (
-        {} if "connect_timeout" in address.query else {"connect_timeout": _CONNECT_TIMEOUT_S}
-    )
-    engine = _engine(address, arguments)
+    engine = _engine_afar(address)
     try:
         try:
             engine.connect().close()
         except DBAPIError as error:
             shown = address.set(drivername="postgresql").render_as_string(hide_password=True)
             raise StoreError(
-                f"the database {shown} cannot be reached: {error.orig}: check DATABASE_URL and "
+                f"the database {shown} cannot be reached: "
+                f"{' '.join(str(error.orig).split()).rstrip('.:?')}: check DATABASE_URL and "
                 "that the server runs, or unset it to use the embedded database"
             ) from error
         _prepare(engine, upgrade=upgrade)
@@ -124,7 +149,19 @@ def connected(url: str) -> Engine:
     Raises:
         StoreError: no address of a PostgreSQL.
     """
-    return _engine(_address(url), {"connect_timeout": _CONNECT_TIMEOUT_S})
+    return _engine_afar(_address(url))
+
+
+def _engine_afar(address: URL) -> Engine:
+    said = {name: value for name, value in _PARAMETERS.items() if name not in address.query}
+    engine = _engine(address, said)
+    event.listen(engine, "connect", _watch)
+    return engine
+
+
+def _watch(connection: DBAPIConnection, _: object) -> None:
+    connection.cursor().execute(_SET, [list(_SETTINGS), list(_SETTINGS.values())])
+    connection.commit()
 
 
 def _address(url: str) -> URL:
