@@ -126,12 +126,16 @@ class _StandardError(logging.Handler):
 
 
 class _Text(logging.Formatter):
-    """`WARNING: what happened`, and the traceback where there is one."""
+    """`INFO: run 12, property a-17: what happened`, and the traceback where there is one."""
 
     def __init__(self) -> None:
-        super().__init__("%(levelname)s: %(message)s")
+        super().__init__("%(levelname)s: %(about)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
+        # Without the county, which is the run's.
+        names = [name for name in ("run", "property") if hasattr(record, name)]
+        said = ", ".join(f"{name} {getattr(record, name)}" for name in names)
+        record.about = f"{said}: " if said else ""
         return redactor.text(super().format(record))
 
 

@@ -51,6 +51,20 @@ def test_a_line_of_text_is_the_level_and_the_message(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "WARNING: 3 lots are odd\n"
 
 
+def test_a_line_of_text_says_of_which_run_and_property(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("INFO")
+    with log.about(run=12, county="shelby"):
+        logging.getLogger("pipeline.x").info("begun")
+        with log.about(property="a-17"):
+            logging.getLogger("pipeline.x").info("failed (%s)", "outside_county")
+    logging.getLogger("pipeline.x").warning("refused", extra={"property": "b-2"})
+    assert capsys.readouterr().err.splitlines() == [
+        "INFO: run 12: begun",
+        "INFO: run 12, property a-17: failed (outside_county)",
+        "WARNING: property b-2: refused",
+    ]
+
+
 def test_json_says_when_how_bad_who_what_and_about_which(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
