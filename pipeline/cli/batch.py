@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.bbox import BBox, parse_bbox
-from pipeline.cli.options import county_option, registry_option, setting
+from pipeline.cli.options import WholeNumber, county_option, registry_option, setting
 
 
 class Names(click.ParamType[list[str]]):
@@ -65,7 +65,7 @@ class Box(click.ParamType[BBox]):
 @setting("segmenter")
 @setting("sam3_weights", "--weights", "weights")
 @setting("engine")
-@setting("limit", type=click.IntRange(min=1))
+@setting("limit", type=WholeNumber(min=1))
 @setting("bbox", type=Box())
 @setting("again")
 @setting("retry_failed")

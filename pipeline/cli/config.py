@@ -50,7 +50,10 @@ def config(ctx: click.Context, as_json: bool) -> None:
     from pipeline.settings import settings_file
 
     file = settings_file()
-    rows = list(_rows(ctx.find_root(), file))
+    try:
+        rows = list(_rows(ctx.find_root(), file))
+    except click.UsageError as error:  # of the batch that is read here, and that nobody typed
+        raise click.UsageError(error.format_message(), ctx) from None
     if as_json:
         told = {
             "file": None if file.path is None else str(file.path.absolute()),

@@ -32,6 +32,22 @@ class SettingOption(click.Option):
         return super().get_error_hint(ctx)
 
 
+class WholeNumber(click.IntRange):
+    """A whole number, of which a wrong one is told in these words."""
+
+    name = "whole number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read."""
+        try:
+            number = int(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        return int(super().convert(number, param, ctx))
+
+
 def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401  click's
     """The option of a setting; its variable, default and help are the setting's own.
 

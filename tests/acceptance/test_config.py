@@ -86,12 +86,18 @@ def test_a_wrong_value_of_the_file_is_told_with_its_line(user: User, command: st
 
 def test_a_wrong_variable_is_named(user: User) -> None:
     said = user.run("config", code=2, LIMIT="ten").stderr
-    assert "LIMIT of the environment: 'ten' is not a valid integer" in said
+    assert "LIMIT of the environment: 'ten' is not a whole number" in said
+    assert "Usage: lotline config [OPTIONS]" in said
+    assert "lotline batch" not in said
+    said = user.run("batch", code=2, LIMIT="0").stderr
+    assert "LIMIT of the environment: 0 is not in the range" in said
 
 
 def test_a_database_that_does_not_answer_tells_no_password(user: User) -> None:
     said = user.run("batch", code=2, DATABASE_URL=ADDRESS).stderr
     assert "error: the database postgresql://ann:***@127.0.0.1:9/lots cannot be reached" in said
+    assert "TCP/IP connections: check DATABASE_URL" in said
+    assert said.count("\n") == 1
     assert SECRET not in said
 
 

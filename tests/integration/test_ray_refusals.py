@@ -51,7 +51,7 @@ def test_an_address_where_something_else_listens() -> None:
 
 @pytest.mark.parametrize("address", ["head", "head:ray", "10.0.0.7:"])
 def test_an_address_that_is_none(address: str) -> None:
-    assert f"no Ray cluster answers at {address} (" in _refused(address)
+    assert f"RAY_ADDRESS={address} names no port, which is a number" in _refused(address)
 
 
 def test_an_address_of_a_ray_client() -> None:

@@ -124,9 +124,11 @@ def _check_address(address: str) -> None:
             f"(`ray submit`, see docs/ray.md). {cure}"
         )
     host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise ClusterError(f"RAY_ADDRESS={address} names no port, which is a number: {cure}")
     try:
         socket.create_connection((host or address, int(port)), _CONNECT_S).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ClusterError(f"no Ray cluster answers at {address} ({error}): {cure}") from error
     try:
         GcsClient(address=address)
