@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 from batches import rows_of
-from largecounty import KEY, LOT_M, TWIN, LargeCounty, make
+from largecounty import KEY, LOT_M, ODD, TWIN, LargeCounty, crop_imagery, make
 from raysegmenters import SmallChips, deadly, small, without_weights
 from segmenters import FreeSegmenter
 
@@ -150,6 +151,17 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
+@pytest.fixture
+def unimaged(
+    tmp_path: Path, database: Database, tight: None, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Batches of a county whose imagery is of one corner, and not of the first chunk."""
+    monkeypatch.setattr(work, "CHUNK_LOTS", 30)
+    county = make(tmp_path / "county", LOTS)
+    crop_imagery(county, 0.4)
+    return Run(county, database, tmp_path)
+
+
 class At(Silent):
     """Does something once, when so many lots are written."""
 
@@ -213,6 +225,70 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
     assert faults["segmenter lost"] >= 1
     assert faults["surveyor lost"] == 1
     assert faults["strip lost"] >= 1
+
+
+def test_what_needs_no_look_is_bounded_too(
+    unimaged: Run, machines: Machines, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.batch.engines.ray import workers, writing
+
+    right = workers.write_parts
+    leased: list[int] = []
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.5)
+        return right(*given)
+
+    class Counting(Silent):
+        def advance(self, _count: int) -> None:
+            query = "SELECT count(*) FROM lotline.property WHERE state = 'leased'"
+            with database.engine.connect() as conn:
+                leased.append(conn.exec_driver_sql(query).scalar_one())
+
+    monkeypatch.setattr(writing, "write_parts", slowly)
+    report = unimaged.ray(machines.address, progress=Counting())
+    assert sum(report.processed.values()) == LOTS + len(ODD)
+    assert report.processed["no_imagery", "missing"] > 150
+    looked_at = report.processed["done", "measured"]
+    assert looked_at > 20
+    # What may wait to be written, what was being surveyed then, and what was to be looked at.
+    assert 30 <= max(leased) <= 80 + 2 * 30 + looked_at
+
+
+def test_ctrl_c_does_not_wait_for_a_slow_server(
+    unimaged: Run, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has said by then, and needs no look, is written."""
+    from pipeline.batch.engines.ray import engine, workers
+
+    answered = tmp_path / "answered"
+
+    class Slow(workers.Surveyor):
+        def survey(self, chunk: Any) -> Any:
+            if chunk.number:
+                time.sleep(20)
+                answered.touch()
+            return super().survey(chunk)
+
+    survey, is_asked = engine.RayEngine._survey, False
+
+    def interrupted(self: engine.RayEngine, chunks: Any) -> bool:
+        nonlocal is_asked
+        more_comes = survey(self, chunks)
+        if not is_asked:
+            is_asked = True
+            first = next(iter(self._surveys))
+            engine.ray.wait([first], timeout=30)
+            os.kill(os.getpid(), signal.SIGINT)
+        return more_comes
+
+    monkeypatch.setattr(engine, "Surveyor", Slow)
+    monkeypatch.setattr(engine.RayEngine, "_survey", interrupted)
+    report = unimaged.ray(machines.address)
+    assert report.interrupted
+    assert not answered.exists()
+    assert sum(report.processed.values()) > 0
+    assert {row[1] for row in unimaged.properties(TWIN)} == {"no_imagery", "pending"}
 
 
 def test_weights_that_no_worker_can_load_end_the_run_before_a_lot(

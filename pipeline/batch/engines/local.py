@@ -86,7 +86,7 @@ class LocalEngine:
         self._processes = processes
         self._recent = Recent()
         self._unwritten = Room(_UNWRITTEN_LOTS)
-        # Not the same: behind one that waits for it, the survey, are those that give it back.
+        # Not the same: a strip would wait for what needs no look, and is queued behind it.
         self._unlooked = Room(_UNWRITTEN_LOTS)
 
     def run(

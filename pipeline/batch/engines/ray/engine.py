@@ -76,7 +76,7 @@ class RayEngine:
         try:
             while True:
                 if stopping():
-                    self._looking.leave()
+                    self._leave()
                 more_comes = not stopping() and self._survey(left)
                 if not self._writing.is_full:
                     self._looking.go_on(more_comes=more_comes or bool(self._surveys))
@@ -98,12 +98,26 @@ class RayEngine:
 
     def _survey(self, chunks: Iterator[Chunk]) -> bool:
         """Have as many chunks surveyed as will be wanted soon; whether there may be more."""
-        while len(self._surveys) < _CHUNKS_AHEAD and self._looking.wants_more:
+        while self._has_room():
             chunk = next(chunks, None)
             if chunk is None:
                 return False
             self._surveys[self._surveyor.survey.remote(chunk)] = (chunk, 1)
         return True
+
+    def _has_room(self) -> bool:
+        """Whether one more chunk is to be surveyed. Of some, nothing waits but to be written."""
+        is_wanted = self._looking.wants_more and not self._writing.is_full
+        return is_wanted and len(self._surveys) < _CHUNKS_AHEAD
+
+    def _leave(self) -> None:
+        """Forget what is being surveyed, and what has not been shown to a segmenter."""
+        if self._surveys:
+            there, _ = ray.wait(list(self._surveys), num_returns=len(self._surveys), timeout=0)
+            for ref in there:  # what needs no look is written all the same
+                self._on_surveyed(ref, *self._surveys.pop(ref))
+            self._surveys.clear()
+        self._looking.leave()
 
     def _arrived(self, waited_for: Sequence[Ref]) -> Iterator[Progressed]:
         """Go on with what is there by now, and tell what was written."""
