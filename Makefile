@@ -11,6 +11,13 @@ READY  := $(VENV)/.ready
 # What a user sets reaches the command through its environment and as it is typed: neither make
 # nor a shell runs any part of it.
 SETTINGS := COUNTY REGISTRY PROPERTIES LABELS LABEL SEGMENTER SAM3_WEIGHTS ENGINE LIMIT BBOX AGAIN RETRY_FAILED ALL_LOTS YES WHEN_UNAVAILABLE OUT
+# What make hands on to it all the same, with secrets that a county names; and what is make's own.
+OTHERS := DATABASE_URL LOTLINE_HOME LOTLINE_CONFIG RAY_ADDRESS RAY_GPUS_PER_WORKER LOG_LEVEL LOG_FORMAT \
+          PYTHON VENV SHELL %_TOKEN %_KEY
+# A misspelt name would be ignored in silence, and another county be measured, or all of it.
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(if $(filter batch,$(MAKECMDGOALS)),$(filter-out $(SETTINGS) $(OTHERS),$(TYPED)))
+$(if $(UNKNOWN),$(error no setting is called $(UNKNOWN); there are $(SETTINGS). What is for another program stands before make: NAME=... make batch))
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
