@@ -36,7 +36,7 @@ from pipeline.store.properties import LeasedProperty
 log = logging.getLogger(__name__)
 
 # What is leased together: the more neighbours, the fewer chips are looked at for two chunks.
-CHUNK_LOTS = 2_048
+CHUNK_LOTS = 3_072
 
 
 def new_owner() -> str:
