@@ -25,6 +25,7 @@ from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.runs import runs
 from pipeline.cli.status import status
+from pipeline.cli.streams import open_streams
 from pipeline.cli.told import tell
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
@@ -48,10 +49,7 @@ for command in (batch, status, runs, export, parcels, registry, review, db, conf
 
 def main() -> None:
     """Run the command; an error that Lotline raises on purpose is one message and exit code 2."""
-    # A terminal that knows no m² shows a question mark, not a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    open_streams()
     # A service manager stops with SIGTERM what a person stops with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log.configure()
