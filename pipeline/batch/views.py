@@ -62,13 +62,14 @@ def draw_run(
 def tell_run(database: Database, run_id: int, folder: Path | None) -> tuple[RunReport, Path | None]:
     """What a run tells, and the page that was written of it; without a folder none is.
 
-    What was measured is kept, even where nothing can be written of it.
+    None is of a run that answered nothing, for it would take the place of one that did. What was
+    measured is kept, even where nothing can be written of it.
     """
     with database.engine.connect() as conn:
         run = runs.get(conn, run_id)
         report = gather(conn, run)
         places = None if folder is None else map_of(conn, run)
-    if folder is None:
+    if folder is None or not report.properties:
         return report, None
     try:
         return report, write_files(report, places, folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import county_option, registry_option
+from pipeline.counted import counted
 
 
 @click.command()
@@ -36,4 +37,4 @@ def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
         finally:
             shown.stop()
     for path, count in written.items():
-        click.echo(f"{path} ({count:,} rows)" if count is not None else str(path))
+        click.echo(f"{path} ({counted(count, 'rows')})" if count is not None else str(path))

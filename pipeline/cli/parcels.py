@@ -13,6 +13,7 @@ import click
 
 from pipeline.cli.options import county_option, registry_option
 from pipeline.cli.told import tell
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
@@ -110,16 +111,17 @@ def _place(folder: Path | None) -> str:
 
 def _report_current(copy: WholeCopy, name: str, folder: Path | None) -> None:
     click.echo(
-        f"{name}: the copy of {copy.rows:,} parcels in {_place(folder)}, of "
+        f"{name}: the copy of {counted(copy.rows, 'parcels')} in {_place(folder)}, of "
         f"{copy.fetched_at:%Y-%m-%d}, is current; nothing fetched (--again copies them anew)."
     )
 
 
 def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
+    are = "is" if fetched.rows == 1 else "are"
     click.echo(
-        f"{name}: {fetched.rows:,} parcels are in {_place(folder)}, "
-        f"{fetched.rows - fetched.earlier:,} of them fetched now with {calls:,} requests in "
-        f"{fetched.seconds:.1f} s."
+        f"{name}: {counted(fetched.rows, 'parcels')} {are} in {_place(folder)}, "
+        f"{fetched.rows - fetched.earlier:,} of them fetched now with {counted(calls, 'requests')} "
+        f"in {fetched.seconds:.1f} s."
     )
     if fetched.without_geometry:
         click.echo(

@@ -17,6 +17,7 @@ from rich.progress import (
 
 from pipeline import log
 from pipeline.cli.told import tell
+from pipeline.counted import counted
 from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0
@@ -68,7 +69,7 @@ class Lines:
         """Say what begins."""
         self._total, self._done, self._what = total, 0, what
         self._started = self._last = time.monotonic()
-        self.say(f"{what}: {total:,} {self._unit} to do")
+        self.say(f"{what}: {counted(total, self._unit)} to do")
 
     def advance(self, count: int) -> None:
         """Count, and say so when a while has passed or all is done."""

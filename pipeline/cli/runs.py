@@ -39,7 +39,10 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
     from pipeline.store.runs import newest
 
     with _connection() as conn:
-        kept = [gather(conn, run) for run in newest(conn, county, limit)]
+        found = newest(conn, county, limit)
+        if county is not None and not found:
+            found = newest(conn, _known(county), limit)
+        kept = [gather(conn, run) for run in found]
     if as_json:
         click.echo(json.dumps([_in_short(run.model_dump(mode="json")) for run in kept], indent=2))
     elif kept:
@@ -108,6 +111,18 @@ def _connection() -> Iterator[Connection]:
         database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
     ):
         yield conn
+
+
+def _known(county: str) -> str:
+    """The key of a county of the registry.
+
+    Raises:
+        RegistryError: there is none of that key or name; it says what to do.
+    """
+    from parcels import load_registry
+    from pipeline.settings import load_settings
+
+    return load_registry(load_settings().registry).key_of(county)
 
 
 def _find(conn: Connection, run_id: str) -> Run:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.counted import counted
 from pipeline.report import RunReport, words
 from pipeline.report.caveats import found_by
 from pipeline.report.comparison import Comparison
@@ -19,13 +20,11 @@ from pipeline.store.runresults import Example
 
 def print_run(console: Console, report: RunReport) -> None:
     """What a run alone did: the county's other properties are in none of these numbers."""
-    what = f"{words.properties(report.properties)} in {words.duration(report.took_s)}"
-    speed = f", {words.rate(report.properties_per_s)} a second" if report.properties else ""
-    console.print(f"Run {report.id} of {report.county_name}: {what}{speed}.")
+    console.print(f"Run {report.id} of {report.county_name}: {_answered(report)}.")
     if ended := words.ended(report.state, report.settings):
         console.print(ended, style="yellow")
     if report.kept_reviews:
-        console.print(f"{report.kept_reviews:,} findings gave way to what a person had decided.")
+        console.print(words.reviewed(report.kept_reviews))
     _print_counts(console, report)
     _print_areas(console, report)
     for sentence in found_by([report.segmenter]):
@@ -50,7 +49,7 @@ def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
             f"{report.started_at.astimezone(UTC):%Y-%m-%d %H:%M}",
             report.state,
             report.segmenter,
-            words.duration(report.took_s),
+            words.known(report.took_s or None),
             f"{report.properties:,}",
             words.rate(report.properties_per_s),
             f"{report.properties_in('failed', 'deferred'):,}",
@@ -62,9 +61,7 @@ def print_comparison(console: Console, told: Comparison) -> None:
     """Two runs side by side."""
     a, b = told.a, told.b
     for name, run in (("A", a), ("B", b)):
-        what = f"{words.properties(run.properties)} in {words.duration(run.took_s)}"
-        speed = f"{words.rate(run.properties_per_s)} a second"
-        console.print(f"{name}: run {run.id} of {run.county_name}, {run.state}: {what}, {speed}.")
+        console.print(f"{name}: run {run.id} of {run.county_name}, {run.state}: {_answered(run)}.")
     if told.settings:
         settings = table_of("Settings that differ", ("setting", "A", "B"), ())
         for each in told.settings:
@@ -86,9 +83,9 @@ def print_comparison(console: Console, told: Comparison) -> None:
 
 def _print_changes(console: Console, told: Comparison) -> None:
     if not told.common_properties:
-        console.print("There is no property of which it can be told that both measured it.")
+        console.print("There is no property that both measured.")
         return
-    title = f"Areas of the {words.properties(told.common_properties)} that both measured"
+    title = f"Areas of the {counted(told.common_properties, 'properties')} that both measured"
     areas = table_of(title, ("label", "boundary"), ("A m²", "B m²", "more m²", "%"))
     for area in told.areas:
         percent = area.difference_percent
@@ -111,6 +108,10 @@ def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
     for heading in numbers:
         made.add_column(heading, justify="right")
     return made
+
+
+def _answered(report: RunReport) -> str:
+    return words.answered(report.properties, report.took_s, report.properties_per_s)
 
 
 def _print_counts(console: Console, report: RunReport) -> None:

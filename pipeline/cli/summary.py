@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipeline.batch.report import BatchReport
 from pipeline.cli.runtables import print_run, table_of
+from pipeline.counted import counted
 from pipeline.report import words
 from pipeline.report.caveats import found_by
 from pipeline.report.data import M2_PER_SQFT
@@ -29,6 +30,10 @@ def print_report(report: BatchReport) -> None:
     print_bad_rows(out, report)
     if report.run is None:
         _print_nothing_to_do(out, report)
+        return
+    if report.run.state == "finished" and not report.run.properties:
+        out.print(f"Other batches of {report.county} took all that waited: nothing was left to do.")
+        _print_held(out, report)
         return
     print_run(out, report.run)
     _print_held(out, report)
@@ -51,15 +56,20 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     closed = sum(report.asked.values()) - held - sum(open_.values())
     if closed:
         console.print(
-            f"Nothing to do: {_properties(closed)} of {report.county} {_are(closed)} processed "
-            f"by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or AGAIN=1 runs "
-            "them again, with the segmenter that is named)."
+            f"Nothing to do: {counted(closed, 'properties')} of {report.county} {_are(closed)} "
+            f"processed by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or "
+            "AGAIN=1 runs them again, with the segmenter that is named)."
         )
     elif open_:
-        console.print(f"Nothing to do: what {report.county} has no result for waits to be asked.")
+        tried = sum(open_.values())
+        were, have = ("was", "has") if tried == 1 else ("were", "have")
+        console.print(
+            f"Nothing to do: {counted(tried, 'properties')} of {report.county} {were} tried before "
+            f"and {have} no result, and nothing was mended since (in the CSV or the registry)."
+        )
     if open_:
         console.print(
-            f"Without a result: {_counts(open_)} (lotline status lists them; --retry-failed or "
+            f"Without a result: {_counts(open_)} (lotline status says why; --retry-failed or "
             "RETRY_FAILED=1 tries them once more)."
         )
 
@@ -68,7 +78,8 @@ def _print_held(console: Console, report: BatchReport) -> int:
     """Say how many properties another batch works on; that number."""
     held = sum(count for (state, _), count in report.asked.items() if state == "leased")
     if held:
-        console.print(f"{_properties(held)} {_are(held)} being worked on by another batch.")
+        what = f"{counted(held, 'properties')} {_are(held)}"
+        console.print(f"{what} being worked on by another batch.")
     return held
 
 
@@ -102,9 +113,8 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
         return
     file = _short(report.properties_file) if report.properties_file else "the CSV"
     count = report.bad_rows.count
-    rows = "1 row" if count == 1 else f"{count:,} rows"
     were = "was" if count == 1 else "were"
-    console.print(f"{rows} of {file} {were} left out:", style="yellow")
+    console.print(f"{counted(count, 'rows')} of {file} {were} left out:", style="yellow")
     for row in report.bad_rows.examples[:MAX_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
     _print_more(console, count)
@@ -119,7 +129,7 @@ def _print_questions(console: Console, report: BatchReport) -> None:
     if not report.questions_kept and not report.questions_asked:
         return
     console.print(
-        f"Parcels: {report.questions_kept:,} questions answered with what is kept, "
+        f"Parcels: {counted(report.questions_kept, 'questions')} answered with what is kept, "
         f"{report.questions_asked:,} put to the county's server."
     )
     if report.copy_is_unchecked:
@@ -135,7 +145,7 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     if truth is None:
         return
     console.print(
-        f"Lawns against the truth of the synthetic county, {truth.lots} whole lots: "
+        f"Lawns against the truth of the synthetic county, {counted(truth.lots, 'whole lots')}: "
         f"measured {truth.measured_m2:,.0f} m², true {truth.true_m2:,.0f} m² "
         f"({truth.total_percent:+.1f} %); median error of a lot "
         f"{truth.median_absolute_percent:.1f} %."
@@ -144,10 +154,6 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     console.print(
         f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for {worst.true_m2:,.0f} m²."
     )
-
-
-def _properties(count: int) -> str:
-    return "1 property" if count == 1 else f"{count:,} properties"
 
 
 def _are(count: int) -> str:

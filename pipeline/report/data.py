@@ -73,14 +73,14 @@ class RunReport(_Frozen):
         version: of this format.
         state: running, finished, interrupted (by a person), failed (by an error) or killed.
         last_sign_at: when the run last said what it had counted; what it answered is newer.
-        took_s: until it ended, or until now.
+        took_s: until it ended, or until now; 0 where a killed run left no sign of life.
         properties: that it answered, measured or not.
         counts, examples: of those.
         sources: of those that are done.
         areas: of the same, of the labels that it was asked for.
         stages: of threads and machines together, so that they add up to more than the run.
         encoder_calls: chips that the segmenter was shown.
-        kept_reviews: findings that gave way to what a person had decided.
+        kept_reviews: findings of what people have reviewed, which no run changes.
     """
 
     version: Literal[1] = 1

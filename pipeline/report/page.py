@@ -58,11 +58,12 @@ def page(report: RunReport, run_map: RunMap | None) -> str:
 
 
 def _head(report: RunReport) -> Raw:
-    took = f"{words.moment(report.started_at)}, {words.duration(report.took_s)}"
+    took = f", {words.duration(report.took_s)}" if report.took_s else ""
+    started = f"Started {words.moment(report.started_at)}{took}."
     title = [f"Run {report.id}: {report.county_name} ", _badge(report.state)]
     lines: list[Raw] = [
         element("h1", joined(title)),
-        element("p", f"Started {took}. {' '.join(found_by([report.segmenter]))}", class_="soft"),
+        element("p", f"{started} {' '.join(found_by([report.segmenter]))}", class_="soft"),
     ]
     if report.synthetic:
         lines.append(element("p", "Synthetic imagery and lots, not a real place.", class_="told"))
@@ -120,10 +121,8 @@ def _counts(report: RunReport) -> Raw:
         for source in report.sources
     )
     said = element("p", f"Measured: {sources}.") if sources else Raw()
-    reviews = f"{report.kept_reviews:,} findings gave way to what a person had decided."
-    return joined(
-        [table(columns, rows), said, element("p", reviews) if report.kept_reviews else Raw()]
-    )
+    reviews = element("p", words.reviewed(report.kept_reviews)) if report.kept_reviews else Raw()
+    return joined([table(columns, rows), said, reviews])
 
 
 def _areas(report: RunReport) -> Raw:

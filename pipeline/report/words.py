@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.counted import counted
+
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
 _ENDS = {
@@ -55,7 +57,9 @@ def moment(at: datetime | None) -> str:
 
 
 def rate(per_s: float) -> str:
-    """How many a second."""
+    """How many a second, where it is known of any."""
+    if not per_s:
+        return "-"
     return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.3f}"
 
 
@@ -64,9 +68,24 @@ def area(m2: float) -> str:
     return f"{m2:,.0f}" if m2 == 0 or m2 >= 10 else f"{m2:.1f}"
 
 
-def properties(count: int) -> str:
-    """So many."""
-    return "1 property" if count == 1 else f"{count:,} properties"
+def answered(count: int, took_s: float, per_s: float) -> str:
+    """So many properties, in what time and how fast; what is not known is left out.
+
+    A run that was killed before its first sign of life took nobody knows how long.
+    """
+    said = counted(count, "properties")
+    if took_s:
+        said += f" in {duration(took_s)}"
+    return f"{said}, {rate(per_s)} a second" if count and took_s else said
+
+
+def reviewed(count: int) -> str:
+    """That findings of a run are of what people have reviewed, whatever they said of it.
+
+    Who restores what was rejected has said something too: no run changes it any more.
+    """
+    are = "is" if count == 1 else "are"
+    return f"{counted(count, 'findings')} {are} of what people have reviewed: that stays as it is."
 
 
 def setting(value: object) -> str:

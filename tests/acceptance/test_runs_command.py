@@ -43,7 +43,11 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
     assert "12 properties" in second.stdout
     runs = _json(fresh, "list")
     assert [run["id"] for run in runs] == [report.id + 1, report.id]
-    assert _json(fresh, "list", "--county", "nowhere") == []
+    assert _json(fresh, "list", "--county", "sample") == runs
+    assert _json(fresh, "list", "--county", "montrose-co") == []
+    nowhere = fresh.run("runs", "list", "--county", "nowhere", code=2).stderr
+    assert "there is no county 'nowhere'" in nowhere
+    assert "lotline registry list" in nowhere
 
     # The first is still told as it was, and the second is the latest.
     assert RunReport.model_validate(_json(fresh, "show", str(report.id))) == report

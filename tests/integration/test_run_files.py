@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from detection import sample
+from detection.segmenters import build_segmenter
+from detection.segmenters.protocol import Segmenter
 from pipeline import Order, run_batch
 from pipeline.batch import heartbeat, views
 from pipeline.batch import map as map_module
@@ -83,6 +85,28 @@ def test_without_a_folder_nothing_is_written(
     assert report.run is not None
     assert (report.map_path, report.page_path) == (None, None)
     assert not list(tmp_path.glob("*.*"))
+
+
+def test_a_run_that_a_rival_left_nothing_leaves_its_files_alone(
+    county: Path, database: Database, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=database.url, home=tmp_path / "home")
+    order = Order("little", registry=county, out=tmp_path / "out")
+    rivals = []
+
+    def build(name: str, weights: str | None) -> Segmenter:
+        rivals.append(run_batch(order, settings))
+        return build_segmenter(name, weights)
+
+    report = run_batch(order, settings, build=build)
+    [rival] = rivals
+    assert rival.done > 0
+    assert report.done == 0
+    assert (report.map_path, report.page_path) == (None, None)
+    for name in ("report.html", "report.json", "map.png"):
+        assert (tmp_path / "out" / name).exists()
+    kept = RunReport.model_validate_json((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert kept == rival.run
 
 
 def test_a_sign_of_life_says_what_was_counted(

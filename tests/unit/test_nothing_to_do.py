@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pipeline.batch.report import BatchReport
 from pipeline.cli.summary import print_report
 from pipeline.properties_file import BadRows
+from pipeline.report import RunReport
 from pipeline.store.status import CountyStatus
 
 
@@ -33,8 +35,14 @@ def test_only_what_has_a_result_is_called_processed(capsys: pytest.CaptureFixtur
 
 def test_where_nothing_has_a_result_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(capsys, {("no_imagery", "missing"): 2})
-    assert said.startswith("Nothing to do")
+    assert said.startswith(
+        "Nothing to do: 2 properties of Here were tried before and have no result, and nothing was "
+        "mended since (in the CSV or the registry). Without a result: 2 no_imagery (missing)"
+    )
+    assert "RETRY_FAILED=1 tries them once more" in said
     assert "processed" not in said
+    one = _said(capsys, {("failed", "not_found"): 1})
+    assert "1 property of Here was tried before and has no result" in one
 
 
 def test_what_another_batch_holds_is_not_called_processed(
@@ -42,3 +50,26 @@ def test_what_another_batch_holds_is_not_called_processed(
 ) -> None:
     said = _said(capsys, {("leased", ""): 1})
     assert said == "1 property is being worked on by another batch."
+
+
+def test_a_run_that_others_left_nothing_tells_of_them_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
+    run = RunReport(
+        id=26, county="here", county_name="Here", synthetic=False, state="finished",
+        started_at=now, finished_at=now, last_sign_at=None, took_s=0.036, segmenter="spectral-2",
+        weights_sha256=None, settings={}, properties=0, properties_per_s=0.0, counts=(),
+        sources=(), areas=(), stages=(), requests=(), encoder_calls=0, kept_reviews=0, faults=(),
+        examples=(),
+    )  # fmt: skip
+    asked = {("leased", ""): 40, ("done", "measured"): 166}
+    status = CountyStatus("here", asked, {}, (), ("spectral-2",), None, None)
+    print_report(BatchReport("Here", False, run, asked, status))
+    assert " ".join(capsys.readouterr().out.split()) == (
+        "Other batches of Here took all that waited: nothing was left to do. "
+        "40 properties are being worked on by another batch."
+    )
+    stopped = run.model_copy(update={"state": "interrupted"})
+    print_report(BatchReport("Here", False, stopped, asked, status))
+    assert "goes on from there" in capsys.readouterr().out

@@ -30,6 +30,18 @@ def test_how_fast_it_is(
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "things", "said"),
+    [(1, "properties", "1 property"), (0, "properties", "0 properties"), (1, "rows", "1 row"),
+     (2_345, "parcels", "2,345 parcels")],
+)  # fmt: skip
+def test_one_is_no_plural(
+    capsys: pytest.CaptureFixture[str], count: int, things: str, said: str
+) -> None:
+    Lines(things).start(count, "Here")
+    assert capsys.readouterr().err == f"Here: {said} to do\n"
+
+
 def test_what_is_waited_for_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     Lines("properties").say("asking Here's parcel server")
     assert capsys.readouterr().err == "asking Here's parcel server\n"

@@ -214,6 +214,28 @@ def test_what_began_anew_goes_on_without_that(state: str) -> None:
     assert "command without AGAIN=1 and RETRY_FAILED=1 goes on" in both
 
 
+def test_what_is_not_known_of_a_killed_run_is_not_told_as_nought() -> None:
+    killed = _report(state="killed", took_s=0.0, properties=0, properties_per_s=0.0, counts=())
+    console = Console(width=80, soft_wrap=True, highlight=False, markup=False)
+    with console.capture() as capture:
+        print_runs(console, [killed])
+    assert capture.get().splitlines()[-1].split()[-4:] == ["-", "0", "-", "0"]
+    assert "Run 7 of Little (synthetic): 0 properties.\n" in _table(killed)
+    text = " ".join(_read(page(killed, None)).text)
+    assert "Started 2026-05-04 22:00:00 UTC. Found by" in text
+    assert "0.0 ms" not in text
+    assert "0.000" not in text
+
+
+def test_one_finding_is_told_of_as_one() -> None:
+    for report, said in (
+        (_report(kept_reviews=1), "1 finding is of what people have reviewed"),
+        (_report(kept_reviews=2), "2 findings are of what people have reviewed"),
+    ):
+        assert said in _table(report)
+        assert said in page(report, None)
+
+
 def test_rows_that_are_no_properties_are_told() -> None:
     told = page(_report(settings={"rows_left_out": 1_003}), None)
     assert "no properties, and in none of these numbers: 1,003." in told
