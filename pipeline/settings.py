@@ -64,9 +64,8 @@ def _address_of_postgres(url: str) -> str:
     # The address itself is not shown: a password may be anywhere in it.
     if not _ADDRESS.fullmatch(url):
         raise ValueError(
-            "it is not the address of a PostgreSQL: write "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in its password %40 for @, "
-            "%2F for /, %3A for :"
+            "it is not the address of a PostgreSQL: write postgresql://USER@HOST:PORT/DATABASE, "
+            "with a password USER:PASSWORD@, and in this %40 for @, %2F for /, %3A for :"
         )
     return url
 
