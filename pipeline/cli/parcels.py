@@ -125,8 +125,8 @@ def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> Non
     )
     if fetched.without_geometry:
         click.echo(
-            f"{fetched.without_geometry:,} have no polygon that can be used (missing, empty or "
-            "beyond repair): they are found by their id only."
+            "Without a polygon that can be used (missing, empty or beyond repair), so that only "
+            f"their id finds them: {fetched.without_geometry:,}."
         )
     if fetched.was_edited:
         tell(

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from pipeline.counted import counted
 from pipeline.report.html import Raw, element, joined, legend, made, swatch
 from pipeline.report.scale import M_PER_FT, scale_bar, width_m
 from pipeline.report.words import SOURCES, area
@@ -231,11 +232,12 @@ def _svg(width: float, height: float, parts: Sequence[Raw], title: str) -> Raw:
 
 
 def _said(run_map: RunMap, answered: int) -> str:
-    parts = [f"{run_map.shown:,} of {answered:,} properties are shown."]
+    are = "is" if run_map.shown == 1 else "are"
+    parts = [f"{run_map.shown:,} of {counted(answered, 'properties')} {are} shown."]
     later = answered - run_map.properties
     nowhere, far = run_map.properties - run_map.placed, run_map.placed - run_map.shown
     if later > 0:
-        parts.append(f"{later:,} were worked on again by a later run.")
+        parts.append(f"Worked on again by a later run: {later:,}.")
     if nowhere:
         parts.append(f"Of {nowhere:,} it is not known where they are.")
     if far:

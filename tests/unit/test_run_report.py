@@ -262,7 +262,7 @@ def test_a_grid_says_what_lies_in_its_cells() -> None:
     assert "3,000 done, 1,000 failed" in read
     assert "200 m² a lot" in read
     assert "4,005 of 4,020 properties are shown." in read
-    assert "10 were worked on again by a later run." in read
+    assert "Worked on again by a later run: 10." in read
     assert "Of 4 it is not known where they are. Too far from the others to be shown: 1." in read
     # A degree of longitude at 35.5° north, in four.
     assert "23,000 m (74,000 ft) wide" in read
