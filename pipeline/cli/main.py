@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -29,9 +31,16 @@ from pipeline.cli.streams import open_streams
 from pipeline.cli.told import tell
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
-from pipeline.settings import settings_file
+from pipeline.settings import settings_file, variable_of
+from pipeline.settings_file import SettingsFile
 
 INTERRUPTED = 130
+
+# Only its use shows that such a value is wrong, and the error knows not where that came from.
+_FOUND_WRONG_LATER = {
+    "database_url", "registry", "sam3_weights", "ray_address",
+    "county", "properties", "labels", "segmenter",
+}  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,8 +62,10 @@ def main() -> None:
     # A service manager stops with SIGTERM what a person stops with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log.configure()
+    file = SettingsFile()
     try:
-        lotline.main(standalone_mode=False, default_map=from_file(lotline, settings_file().values))
+        file = settings_file()
+        lotline.main(standalone_mode=False, default_map=from_file(lotline, file.values))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except SystemExit as stop:
@@ -67,17 +78,35 @@ def main() -> None:
         tell("stopped", logging.WARNING)
         _leave(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
-        _fail(str(error))
+        _fail(_with_places(str(error), file))
     except Exception as error:
         from sqlalchemy.exc import DBAPIError
 
         from detection.errors import DetectionError
 
         if isinstance(error, DBAPIError):
-            _fail(f"the database refused or went away: {error.orig}; what was written is kept")
+            said = " ".join(str(error.orig).split())
+            _fail(f"the database refused or went away: {said}; what was written is kept")
         if not isinstance(error, DetectionError):
             raise
-        _fail(str(error))
+        _fail(_with_places(str(error), file))
+
+
+def _with_places(message: str, file: SettingsFile) -> str:
+    """Say too where the file gives what a message names: nobody may have typed it."""
+    named = {
+        name: [value] if isinstance(value, str | Path) else value
+        for name, value in file.values.items()
+        if name in _FOUND_WRONG_LATER and not os.environ.get(variable_of(name))
+    }
+    if "database_url" in named:  # its value is in no message
+        named["database_url"] = ["DATABASE_URL"]
+    places = [
+        f"; {name!r} stands in {file.place(name)}"
+        for name, values in named.items()
+        if any(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message) for value in values)
+    ]
+    return "".join([message, *places])
 
 
 def _leave(code: int) -> NoReturn:

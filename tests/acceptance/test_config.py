@@ -57,6 +57,9 @@ def test_no_secret_is_shown(user: User) -> None:
         assert "postgresql://ann:***@127.0.0.1:9/lots" in done.stdout
     done = user.run("config", code=2, DATABASE_URL=SECRET)
     assert "DATABASE_URL: it is not the address of a PostgreSQL" in done.stderr
+    assert (
+        "write postgresql://USER@HOST:PORT/DATABASE, with a password USER:PASSWORD@" in done.stderr
+    )
     assert SECRET not in done.stdout + done.stderr
 
 
@@ -82,6 +85,26 @@ def test_a_wrong_value_of_the_file_is_told_with_its_line(user: User, command: st
     said = user.run(command, code=2).stderr
     assert "Invalid value for 'out' of lotline.toml:2: Directory 'README.md' is a file." in said
     assert "--out" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "says"),
+    [
+        ('county = "shelbi"', ("status",), "; 'county' stands in lotline.toml:2"),
+        ('registry = "nope.yaml"', ("status",), "; 'registry' stands in lotline.toml:2"),
+        ('properties = "nope.csv"', ("batch",), "; 'properties' stands in lotline.toml:2"),
+        ('labels = ["pool", "lawm"]', ("batch",), "; 'labels' stands in lotline.toml:2"),
+        (f'database_url = "{ADDRESS}"', ("status",), "; 'database_url' stands in lotline.toml:2"),
+    ],
+)
+def test_what_is_found_wrong_later_is_told_with_its_line_too(
+    user: User, line: str, arguments: tuple[str, ...], says: str
+) -> None:
+    (user.folder / "lotline.toml").write_text(f"# mine\n{line}\n")
+    env = {"DATABASE_URL": ""} if "database_url" in line else {}
+    assert user.run(*arguments, code=2, **env).stderr.endswith(f"{says}\n")
+    other = user.run("status", "--county", "mine", code=2).stderr
+    assert ("lotline.toml" in other) == line.startswith("registry")
 
 
 def test_a_wrong_variable_is_named(user: User) -> None:
