@@ -36,6 +36,7 @@ from pipeline.store.database import Database
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
 
+
 @dataclass
 class Killed:
     """What became of a county through many kills.
