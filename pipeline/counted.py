@@ -8,3 +8,8 @@ def counted(count: int, things: str) -> str:
     if count != 1:
         return f"{count:,} {things}"
     return f"1 {things[:-3]}y" if things.endswith("ies") else f"1 {things[:-1]}"
+
+
+def is_or_are(count: int) -> str:
+    """What so many are joined with."""
+    return "is" if count == 1 else "are"

@@ -13,7 +13,7 @@ import click
 
 from pipeline.cli.options import county_option, registry_option
 from pipeline.cli.told import tell
-from pipeline.counted import counted
+from pipeline.counted import counted, is_or_are
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
@@ -117,9 +117,9 @@ def _report_current(copy: WholeCopy, name: str, folder: Path | None) -> None:
 
 
 def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
-    are = "is" if fetched.rows == 1 else "are"
+    parcels = f"{counted(fetched.rows, 'parcels')} {is_or_are(fetched.rows)}"
     click.echo(
-        f"{name}: {counted(fetched.rows, 'parcels')} {are} in {_place(folder)}, "
+        f"{name}: {parcels} in {_place(folder)}, "
         f"{fetched.rows - fetched.earlier:,} of them fetched now with {counted(calls, 'requests')} "
         f"in {fetched.seconds:.1f} s."
     )

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from pipeline.batch.report import BatchReport
 from pipeline.cli.runtables import print_run, table_of
-from pipeline.counted import counted
+from pipeline.counted import counted, is_or_are
 from pipeline.report import words
 from pipeline.report.caveats import found_by
-from pipeline.report.data import M2_PER_SQFT
 from pipeline.store.status import CountyStatus
+from pipeline.units import M2_PER_SQFT
 
 MAX_LISTED = 20
 
@@ -56,8 +56,9 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     closed = sum(report.asked.values()) - held - sum(open_.values())
     if closed:
         console.print(
-            f"Nothing to do: {counted(closed, 'properties')} of {report.county} {_are(closed)} "
-            f"processed by {', '.join(report.status.segmenters) or 'earlier runs'} (--again or "
+            f"Nothing to do: {counted(closed, 'properties')} of {report.county} "
+            f"{is_or_are(closed)} processed by "
+            f"{', '.join(report.status.segmenters) or 'earlier runs'} (--again or "
             "AGAIN=1 runs them again, with the segmenter that is named)."
         )
     elif open_:
@@ -78,7 +79,7 @@ def _print_held(console: Console, report: BatchReport) -> int:
     """Say how many properties another batch works on; that number."""
     held = sum(count for (state, _), count in report.asked.items() if state == "leased")
     if held:
-        what = f"{counted(held, 'properties')} {_are(held)}"
+        what = f"{counted(held, 'properties')} {is_or_are(held)}"
         console.print(f"{what} being worked on by another batch.")
     return held
 
@@ -154,10 +155,6 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     console.print(
         f"Furthest off: {worst.parcel_id}, {worst.measured_m2:,.0f} m² for {worst.true_m2:,.0f} m²."
     )
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _counts(counts: Mapping[tuple[str, str], int]) -> str:

@@ -11,10 +11,6 @@ from itertools import chain, count
 from typing import Literal
 from urllib.parse import quote
 
-# 1 ft = 0.3048 m, exactly: the international foot, of which the US survey foot is no more than
-# 0.0004 % larger in area.
-M2_PER_SQFT = 0.3048**2
-
 Kind = Literal["text", "integer", "number", "flag", "polygons", "box"]
 
 

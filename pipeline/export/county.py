@@ -17,7 +17,6 @@ from pipeline.counties import shown_name
 from pipeline.errors import ExportError
 from pipeline.export.columns import (
     ERRORS,
-    M2_PER_SQFT,
     SYNTHETIC,
     Column,
     Table,
@@ -32,6 +31,7 @@ from pipeline.export.readme import Contents, readme
 from pipeline.store import rows
 from pipeline.store.rows import Columns
 from pipeline.store.status import county_status
+from pipeline.units import M2_PER_SQFT
 
 GUIDE = "DATA_DICTIONARY.md"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.export.columns import M2_PER_SQFT
 from pipeline.export.folder import MARK
 from pipeline.export.markdown import table
 from pipeline.store.status import CountyStatus
+from pipeline.units import M2_PER_SQFT
 
 
 @dataclass(frozen=True, slots=True)

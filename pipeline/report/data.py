@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.store.runresults import Example, SourceCount
 
-M2_PER_SQFT = 0.3048**2  # the international foot
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,11 +9,12 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.counted import counted
+from pipeline.counted import counted, is_or_are
 from pipeline.report.html import Raw, element, joined, legend, made, swatch
-from pipeline.report.scale import M_PER_FT, scale_bar, width_m
+from pipeline.report.scale import scale_bar, width_m
 from pipeline.report.words import SOURCES, area
 from pipeline.store.runmap import Bounds, Cell, Grid, PlacedLot, RunMap, Thing
+from pipeline.units import M_PER_FT
 
 STATES = ("done", "no_imagery", "deferred", "failed")
 
@@ -232,8 +233,9 @@ def _svg(width: float, height: float, parts: Sequence[Raw], title: str) -> Raw:
 
 
 def _said(run_map: RunMap, answered: int) -> str:
-    are = "is" if run_map.shown == 1 else "are"
-    parts = [f"{run_map.shown:,} of {counted(answered, 'properties')} {are} shown."]
+    parts = [
+        f"{run_map.shown:,} of {counted(answered, 'properties')} {is_or_are(run_map.shown)} shown."
+    ]
     later = answered - run_map.properties
     nowhere, far = run_map.properties - run_map.placed, run_map.placed - run_map.shown
     if later > 0:

@@ -10,7 +10,6 @@ from detection.clock import Spread
 from pipeline.redaction import redactor
 from pipeline.report.advice import what_to_do
 from pipeline.report.data import (
-    M2_PER_SQFT,
     Fault,
     HostRequests,
     LabelArea,
@@ -21,6 +20,7 @@ from pipeline.report.data import (
 from pipeline.store import runs
 from pipeline.store.runresults import Area
 from pipeline.store.runs import Run
+from pipeline.units import M2_PER_SQFT
 
 # As a property goes through them; what is not named here comes last.
 _TURNS = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")

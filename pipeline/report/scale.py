@@ -8,8 +8,8 @@ from pyproj import Geod
 
 from pipeline.report.html import Raw, element, joined
 from pipeline.store.runmap import Bounds
+from pipeline.units import M_PER_FT
 
-M_PER_FT = 0.3048
 _FT_PER_MILE = 5_280
 _GEOD = Geod(ellps="WGS84")
 _TICK = 0.4  # of the letters' height

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.counted import counted
+from pipeline.counted import counted, is_or_are
 
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
@@ -84,8 +84,8 @@ def reviewed(count: int) -> str:
 
     Who restores what was rejected has said something too: no run changes it any more.
     """
-    are = "is" if count == 1 else "are"
-    return f"{counted(count, 'findings')} {are} of what people have reviewed: that stays as it is."
+    findings = f"{counted(count, 'findings')} {is_or_are(count)}"
+    return f"{findings} of what people have reviewed: that stays as it is."
 
 
 def setting(value: object) -> str:

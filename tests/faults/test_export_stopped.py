@@ -16,6 +16,7 @@ import pytest
 from exports import check_geoparquet
 from integration.bigcounty import fill
 from integration.conftest import database, postgres  # noqa: F401 - fixtures
+from smalldisk import small_disk
 
 from pipeline.export.folder import README
 from pipeline.store.database import Database
@@ -65,17 +66,10 @@ def filled(database: Database) -> Database:  # noqa: F811
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of `ROOM` bytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a small file system cannot be mounted here: run as root, with mount")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", str(ROOM)) as folder:
+        yield folder
 
 
 def python(
@@ -121,9 +115,9 @@ def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) ->
 
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
 def test_a_full_disk_leaves_no_readme(
-    filled: Database, tmp_path: Path, small_disk: Path, kind: str
+    filled: Database, tmp_path: Path, disk: Path, kind: str
 ) -> None:
-    out = small_disk / "out"
+    out = disk / "out"
     check_says_how_to_mend(lotline_export(filled, tmp_path, out, kind), out)
     assert list(out.iterdir()) == [], "the parts of it are removed"
 

@@ -5,7 +5,6 @@ It is said plainly, nothing is half written, and after space was made the same c
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from integration.conftest import (  # noqa: F401 - fixtures
     postgres,
 )
 from largecounty import KEY, LargeCounty, make
+from smalldisk import small_disk
 
 from pipeline.store.database import Database
 from pipeline.store.embedded import EmbeddedPostgres
@@ -43,16 +43,9 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 @pytest.fixture
 def disk(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:  # noqa: F811
     """A file system of its own, of so many megabytes."""
-    folder = open_folder / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a small file system cannot be mounted here: run as root, with mount")
-    folder.chmod(0o755)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(open_folder / "disk", f"{request.param}m") as folder:
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.mark.parametrize("disk", [_DISK_MB], indirect=True)

@@ -11,9 +11,11 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Connection, create_engine
 
+from parcels.cache import FolderCache, ParcelCache
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.parcels import DatabaseCache
 
 TEMPLATE = "migrated"
 
@@ -84,3 +86,12 @@ def _administer(server: EmbeddedPostgres) -> psycopg.Connection[tuple[object, ..
 
 def _url(name: str) -> URL:
     return URL.create("postgresql+psycopg", database=name)
+
+
+@pytest.fixture(params=["folder", "database"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
+    """Where parcels are kept, in its two forms."""
+    if request.param == "folder":
+        return FolderCache(tmp_path / "kept")
+    database: Database = request.getfixturevalue("database")
+    return DatabaseCache(database.engine)

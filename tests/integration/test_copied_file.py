@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
 from parcels.addresses.streetaddress import read_address
-from parcels.cache import FolderCache, ParcelCache
+from parcels.cache import ParcelCache
 from parcels.cache.files import CopiedFile, copied_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
 from parcels.files import FileSource
@@ -32,14 +32,6 @@ from pipeline.store.parcels import DatabaseCache
 
 WEST, SOUTH, STEP = -90.0, 35.0, 0.001
 BOWTIE = Polygon([(-89.99, 35.01), (-89.98, 35.02), (-89.98, 35.01), (-89.99, 35.02)])
-
-
-@pytest.fixture(params=["folder", "database"])
-def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
-    if request.param == "folder":
-        return FolderCache(tmp_path / "kept")
-    database: Database = request.getfixturevalue("database")
-    return DatabaseCache(database.engine)
 
 
 def _county(path: Path, **more: object) -> County:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from shapely import MultiPolygon, Point
 from sqlalchemy import event, text
 
 from parcels.addresses.streetaddress import StreetAddress
-from parcels.cache import CachedSource, FolderCache, KeptLayer, LayerKey, ParcelCache
+from parcels.cache import CachedSource, KeptLayer, LayerKey, ParcelCache
 from parcels.cache.fetch import current_copy, fetch_layer
 from parcels.errors import (
     CacheError,
@@ -34,15 +33,6 @@ from pipeline.store.status import county_status
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 STAMP = Stamp(last_edit_ms=1)
 NOW = datetime.now(UTC).replace(microsecond=123_456)
-
-
-@pytest.fixture(params=["folder", "database"])
-def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
-    """The two forms."""
-    if request.param == "folder":
-        return FolderCache(tmp_path / "kept")
-    database: Database = request.getfixturevalue("database")
-    return DatabaseCache(database.engine)
 
 
 @pytest.fixture

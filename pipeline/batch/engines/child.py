@@ -7,10 +7,8 @@ import signal
 import threading
 import time
 
+from pipeline.batch.interrupts import SIGNALS
 from pipeline.log import Setup, configure_as
-
-# Those that a terminal, or a service manager, sends to all processes of a batch.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOOK_S = 1.0
 

@@ -14,7 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from loky import ProcessPoolExecutor
 
-from pipeline.batch.engines.child import SIGNALS, begin
+from pipeline.batch.engines.child import begin
+from pipeline.batch.interrupts import SIGNALS
 from pipeline.log import setup
 
 log = logging.getLogger(__name__)
