@@ -12,7 +12,7 @@ from benchmarks import peers
 from benchmarks.results import Result, save
 from benchmarks.served_lots import LOTS, POLITE, UNLIMITED, WHAT, county, served
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http.client import ArcGISClient
 
 if TYPE_CHECKING:
     from servers.koop import FeatureServer

@@ -17,10 +17,10 @@ from shapely import MultiPolygon, Point
 from benchmarks.commands import environment
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.cache import FolderCache, KeptLayer, LayerKey, ParcelCache
-from parcels.cache.fetch import fetch_layer
-from parcels.source import Hit, Page, SiteAddress, Stamp
+from parcels.cache.fetch_layer import fetch_layer
+from parcels.parcel_source import Hit, Page, SiteAddress, Stamp
 
 LOTS, PAGE, QUESTIONS = 353_214, 1_000, 5_000
 ACROSS = 600
@@ -93,7 +93,7 @@ def _fetch(cache: ParcelCache) -> float:
 
 def _in_database(home: Path) -> tuple[float, dict[str, float]]:
     from pipeline.store.database import open_database
-    from pipeline.store.parcels import DatabaseCache
+    from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
     with open_database(None, home) as database:
         cache = DatabaseCache(database.engine)

@@ -26,12 +26,12 @@ from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
 from benchmarks.synthetic_masks import ASKED, SIDE, BlankImagery, Bounds, Looks, Prepared
 from detection import Detector
-from detection.clock import Clock
-from detection.imagery.frame import PixelWindow
+from detection.imagery.pixel_grid import PixelWindow
 from detection.results import LotResult
 from detection.sample.layout import CRS
 from detection.sample.scene import Scene, build
 from detection.sample.truth import lot_truth, to_degrees
+from detection.timing import Clock
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, polygonal
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from detection.imagery.frame import Frame
+from detection.imagery.pixel_grid import Frame
 from detection.labels import Label
 from detection.results import WHOLE_SHARE, LotResult
 

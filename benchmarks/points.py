@@ -16,9 +16,9 @@ from benchmarks.results import Result, save
 from benchmarks.served_lots import POLITE, UNLIMITED, WHAT, county, served
 from parcels import Boundary, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http.client import ArcGISClient
 from parcels.cache import CachedSource, FolderCache, LayerKey
-from parcels.source import ParcelSource
+from parcels.parcel_source import ParcelSource
 
 if TYPE_CHECKING:
     from servers.koop import FeatureServer

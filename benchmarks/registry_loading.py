@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 
 from benchmarks.results import Result, save
-from parcels.catalogue.editing import set_facts
-from parcels.catalogue.shipped import SHIPPED, ShippedLayers
-from parcels.county import County
-from parcels.registry import load_registry
-from parcels.registry_entry import validated
+from parcels.catalogue.edit_registry import set_facts
+from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers
+from parcels.registry.county import County
+from parcels.registry.entry import validated
+from parcels.registry.load import load_registry
 
 RUNS = 7
 COUNTY = "montrose-co"

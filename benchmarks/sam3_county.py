@@ -27,24 +27,24 @@ from benchmarks.results import Result, save
 from benchmarks.sam3_segment import ASKED, labels_for, real_chips, segmenter
 from benchmarks.sam3_speed import _machine, _spread
 from detection import Detector, open_imagery
-from detection.chips import plan_chips
+from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.clock import Clock
-from detection.imagery.protocol import Imagery
+from detection.imagery.interface import Imagery
+from detection.inference import read
 from detection.labels import Label
-from detection.look import read
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.segmenter import Sam3
+from detection.timing import Clock
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
+from pipeline.batch.counters import Tally
+from pipeline.batch.engine import Settled
 from pipeline.batch.engines import local
 from pipeline.batch.engines.local import LocalEngine
-from pipeline.batch.engines.protocol import Settled
-from pipeline.batch.recipe import Recipe, Shown
+from pipeline.batch.lease_loop import CHUNK_LOTS
+from pipeline.batch.run_context import Recipe, Shown
 from pipeline.batch.stages import Chunk, Settling
-from pipeline.batch.tally import Tally
-from pipeline.batch.work import CHUNK_LOTS
-from pipeline.store.outcomes import RunInfo
-from pipeline.store.properties import LeasedProperty
+from pipeline.store.queue.states import LeasedProperty
+from pipeline.store.results.outcomes import RunInfo
 
 sys.path.append(str(ROOT / "tests"))
 

@@ -21,7 +21,7 @@ from transformers import Sam3Model
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import Weights

@@ -11,10 +11,11 @@ import psutil
 from sqlalchemy import Engine, text
 
 from benchmarks import synthetic_lots
-from pipeline.store import loading, properties, runs
 from pipeline.store.database import Database, open_database
-from pipeline.store.leasing import Sweep
-from pipeline.store.outcomes import RunInfo
+from pipeline.store.queue import loading, states
+from pipeline.store.queue.leases import Sweep
+from pipeline.store.results.outcomes import RunInfo
+from pipeline.store.runs import lifecycle
 
 OWNER = "benchmark"
 
@@ -39,8 +40,8 @@ def scratch_county(count: int) -> Iterator[tuple[Database, list[int]]]:
 def lease(engine: Engine, count: int) -> RunInfo:
     """A run that has leased all of them."""
     with engine.begin() as conn:
-        run_id = runs.start(conn, "synthetic", {}, "synthetic", None)
-        properties.reset(conn, "synthetic")
+        run_id = lifecycle.start(conn, "synthetic", {}, "synthetic", None)
+        states.reset(conn, "synthetic")
         Sweep("synthetic", OWNER, run_id, 3600).take(conn, count)
     return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
 

@@ -24,11 +24,11 @@ from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.imagery.frame import Frame, PixelWindow
+from detection.imagery.pixel_grid import Frame, PixelWindow
 from detection.labels import LABELS, Label
 from detection.sample.layout import CRS as SAMPLE_CRS
 from detection.sample.scene import GSD_M, Scene
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 CHIP_PX = 1008
 SIDE = 288

@@ -24,10 +24,11 @@ from benchmarks import synthetic_lots
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result
 from benchmarks.scratch import OWNER, lease, scratch_county, server_s
-from pipeline.store import tables, writer
-from pipeline.store.findings import findings_of
-from pipeline.store.outcomes import Answered, RunInfo
-from pipeline.store.staging import Stage
+from pipeline.store import tables
+from pipeline.store.bulk_copy import Stage
+from pipeline.store.results import writer
+from pipeline.store.results.findings import findings_of
+from pipeline.store.results.outcomes import Answered, RunInfo
 
 LOTS = 6_000
 LOTS_A_TRANSACTION = 500

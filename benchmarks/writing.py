@@ -14,8 +14,8 @@ from benchmarks import synthetic_lots, ways
 from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
 from benchmarks.scratch import OWNER, lease, scratch_county, server_s
-from pipeline.store import writer
-from pipeline.store.outcomes import Answered, RunInfo
+from pipeline.store.results import writer
+from pipeline.store.results.outcomes import Answered, RunInfo
 
 LOTS = 6_000
 ONE_BY_ONE = 300

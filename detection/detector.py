@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from detection.answer import answer
-from detection.chips import plan_chips
+from detection.assemble import answer
+from detection.chip_batches import Looks, strips_of
+from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.clock import Clock
 from detection.errors import LabelError
-from detection.imagery.protocol import Imagery
+from detection.imagery.interface import Imagery
+from detection.inference import Seen, Unseen, look, read
 from detection.labels import Label
-from detection.look import Seen, Unseen, look, read
 from detection.results import LotResult
-from detection.segmenters.protocol import Segmenter
-from detection.strips import Looks, strips_of
+from detection.segmenters.interface import Segmenter
+from detection.timing import Clock
 from parcels.boundary import Boundary
 
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detection.errors import LabelError
 from parcels.errors import RegistryError
-from parcels.label_entry import LabelEntries, LabelEntry
-from parcels.registry_entry import mistakes
-from parcels.registry_file import parse_yaml, read_text
+from parcels.registry.entry import mistakes
+from parcels.registry.label_entry import LabelEntries, LabelEntry
+from parcels.registry.yaml_file import parse_yaml, read_text
 
 Kind = Literal["discrete", "continuous"]
 

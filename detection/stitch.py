@@ -18,10 +18,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely import STRtree
 
-from detection.chips import MARGINS
-from detection.imagery.frame import PixelWindow, union
+from detection.chip_plan import MARGINS
+from detection.imagery.pixel_grid import PixelWindow, union
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 # Two things that share this much of what they cover in the overlap are one,
 _SAME_IOU = 0.5

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely import GeometryType, STRtree
 
-from detection.scene import Scene
-from detection.segmenters.protocol import Mask
+from detection.mosaic import Scene
+from detection.segmenters.interface import Mask
 from detection.simplify import simplified
 
 # A field is kept this far from 0 and no further, so that each corner of an outline lies clearly

@@ -19,9 +19,9 @@ from parcels.boundary import (
     Property,
     Unavailable,
 )
-from parcels.county import County
 from parcels.errors import ParcelsError
-from parcels.registry import Registry, load_registry
+from parcels.registry.county import County
+from parcels.registry.load import Registry, load_registry
 from parcels.service import ParcelBoundaryService
 
 __all__ = [

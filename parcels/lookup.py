@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from shapely import Point
 
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import (
     Answer,
     Boundary,
@@ -22,9 +22,8 @@ from parcels.boundary import (
     NotLocated,
     Unavailable,
 )
-from parcels.county import County
 from parcels.errors import ParcelsError, SourceUnavailable
-from parcels.lots import (
+from parcels.lot_selection import (
     Place,
     is_placeholder,
     lot_at,
@@ -34,7 +33,8 @@ from parcels.lots import (
     same_place,
 )
 from parcels.measure import areas_m2
-from parcels.source import Found, Hit, ParcelSource, ask_all
+from parcels.parcel_source import Found, Hit, ParcelSource, ask_all
+from parcels.registry.county import County
 
 # How far from a point in the street the lot may lie that has the house number.
 NEAR_M = 40.0

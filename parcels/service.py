@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from shapely import Point
 
-from parcels.addresses.streetaddress import StreetAddress, parse_address, read_address
+from parcels.addresses.street_address import StreetAddress, parse_address, read_address
 from parcels.boundary import (
     Answer,
     Boundary,
@@ -21,13 +21,13 @@ from parcels.boundary import (
     Property,
     Unavailable,
 )
-from parcels.county import County
+from parcels.county_extent import Outside
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
 from parcels.lookup import NEAR_M, LookUp, Spot, unavailable
-from parcels.lots import distances_m, within_m
+from parcels.lot_selection import distances_m, within_m
 from parcels.measure import area_m2
-from parcels.outside import Outside
-from parcels.source import ParcelSource
+from parcels.parcel_source import ParcelSource
+from parcels.registry.county import County
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache

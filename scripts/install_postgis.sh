@@ -2,7 +2,7 @@
 # Sees to it that this machine has a PostgreSQL with PostGIS, unless DATABASE_URL names one.
 set -eu
 [ -z "${DATABASE_URL:-}" ] || exit 0
-find='from pipeline.store.programs import find_programs; find_programs()'
+find='from pipeline.store.embedded.programs import find_programs; find_programs()'
 .venv/bin/python -c "$find" 2>/dev/null && exit 0
 sh scripts/apt_install.sh postgresql-postgis && exit 0
 echo "error: install PostgreSQL with PostGIS (Debian, Ubuntu: sudo apt-get install" \

@@ -22,20 +22,20 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tiny_sam3.losses import chip_loss, map_loss
-from tiny_sam3.measure import measure
-from tiny_sam3.network import MASK_PX, SIDE_PX, tiny_network
-from tiny_sam3.truth import CHIP_PX, STUFF, THINGS, Truth, chip_at, neighbourhood, truth_at
-from tiny_sam3.words import PHRASES, absent_phrase
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
+from detection.evaluation.sample_county import measure
 from detection.segmenters.sam3.forward import Pyramid, encode, pyramid
 from detection.segmenters.sam3.prompts import Text, prompt_tokens, text_tokens
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.tokens import tokenize
 from detection.segmenters.sam3.weights import WORDS_KEY, load_weights
+from detection.training.losses import chip_loss, map_loss
+from detection.training.phrases import PHRASES, absent_phrase
+from detection.training.tiny_network import MASK_PX, SIDE_PX, tiny_network
+from detection.training.truth import CHIP_PX, STUFF, THINGS, Truth, chip_at, neighbourhood, truth_at
 
 TINY = Path(__file__).resolve().parent.parent / "detection" / "segmenters" / "sam3" / "tiny"
 SEED = 7

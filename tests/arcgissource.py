@@ -8,7 +8,7 @@ from faketime import FakeTime
 
 from parcels import County
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http.client import ArcGISClient
 
 
 def source_of(url: str, **entry: Any) -> ArcGISSource:

@@ -243,10 +243,10 @@ def _main(folder: str, key: str, log: str, chunk_lots: str = "") -> None:
     from segmenters import build_free
 
     from pipeline import Order, run_batch
-    from pipeline.batch import work
+    from pipeline.batch import lease_loop
 
     if chunk_lots:
-        work.CHUNK_LOTS = int(chunk_lots)
+        lease_loop.CHUNK_LOTS = int(chunk_lots)
 
     county = LargeCounty(Path(folder), 0)
     order = Order(key, county.registry, county.properties, segmenter="free")

@@ -13,7 +13,7 @@ import shapely
 from pyproj import CRS
 
 from pipeline.export.columns import Column, Table
-from pipeline.store.rows import Columns
+from pipeline.store.reads.row_cursors import Columns
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 TABLE = Table(

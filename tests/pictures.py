@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from detection import LotResult
 from detection.chip import Chip
 from detection.imagery import LocalImagery
-from detection.imagery.frame import Frame, PixelWindow
+from detection.imagery.pixel_grid import Frame, PixelWindow
 
 
 def at(column: float, row: float, width: float, height: float) -> shapely.Polygon:

@@ -16,9 +16,9 @@ from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.imagery.frame import Frame
+from detection.imagery.pixel_grid import Frame
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, polygonal
 

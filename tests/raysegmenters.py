@@ -13,7 +13,7 @@ from segmenters import FreeSegmenter
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 
 class SmallChips(FreeSegmenter):

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from rasters import CRS_NAME, LEFT, PIXEL_M, TOP
 from scipy import ndimage
 
-from detection.imagery.frame import Frame, PixelWindow
+from detection.imagery.pixel_grid import Frame, PixelWindow
 from detection.labels import Label
+from detection.mosaic import Scene
 from detection.results import ChipInfo
-from detection.scene import Scene
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 LAWN = Label("lawn", "mowed grass", "continuous", 0.0)
 ROOF = Label("roof", "roof of a house", "discrete", 0.0)

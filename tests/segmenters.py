@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from detection.chip import Chip
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 _Field = NDArray[np.float32]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from detection.imagery.geotiff_mosaic import LocalImagery
 from detection.imagery.imageserver import ImageServerImagery
-from detection.imagery.local import LocalImagery
-from detection.imagery.protocol import Imagery
-from parcels.arcgis.client import ArcGISClient
-from parcels.county import Imagery as ImagerySource
+from detection.imagery.interface import Imagery
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.registry.county import Imagery as ImagerySource
 
 __all__ = ["ImageServerImagery", "Imagery", "LocalImagery", "open_imagery"]
 

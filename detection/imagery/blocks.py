@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from detection.imagery.frame import PixelWindow
 from detection.imagery.nodata import valid_pixels
+from detection.imagery.pixel_grid import PixelWindow
 
 # A block of which less is shown says nothing: another file may show the rest of it.
 _LEAST_SHARE = 0.5

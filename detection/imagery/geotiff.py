@@ -21,7 +21,7 @@ from shapely import Polygon
 from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.blocks import read_blocks
-from detection.imagery.frame import Frame, PixelWindow, is_metric, utm_crs
+from detection.imagery.pixel_grid import Frame, PixelWindow, is_metric, utm_crs
 from parcels.errors import GeometryError
 
 # Two grids are one where they differ by less than this share of a pixel.

@@ -18,12 +18,12 @@ from shapely.geometry.base import BaseGeometry
 from detection.chip import Chip
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
 from detection.imagery.bands import default_names
-from detection.imagery.frame import Frame, PixelWindow, utm_crs
 from detection.imagery.nodata import valid_pixels
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.breaker import Breaker
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.layer import extent_lonlat
+from detection.imagery.pixel_grid import Frame, PixelWindow, utm_crs
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.layer_info import extent_lonlat
 from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
 # NAIP's, and about what a whole state is flown with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from detection.errors import SegmenterError
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters.interface import Segmenter
 from detection.segmenters.sam3.sources import check_source
 
 SEGMENTERS = ("spectral", "sam3", "sam3-tiny")

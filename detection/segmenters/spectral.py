@@ -30,7 +30,7 @@ from torch import Tensor
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 
 _LABELS = ("lawn", "tree", "vegetation")
 

@@ -29,6 +29,6 @@ harvest      the whole layer
 source       a county: its layer, then its alternates
 """
 
-from parcels.arcgis.source import ArcGISSource
+from parcels.arcgis.arcgis_source import ArcGISSource
 
 __all__ = ["ArcGISSource"]

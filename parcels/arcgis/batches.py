@@ -12,7 +12,7 @@ from typing import TypeVar
 from parcels.arcgis.inflight import in_order
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceError
-from parcels.source import Found
+from parcels.parcel_source import Found
 
 _Question = TypeVar("_Question")
 Result = Found | ParcelsError

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 
 from parcels.arcgis.inflight import in_order
-from parcels.arcgis.layer import whole_number
-from parcels.arcgis.objectids import object_ids
+from parcels.arcgis.layer_info import whole_number
+from parcels.arcgis.object_ids import object_ids
 from parcels.arcgis.pages import rows_with
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.errors import IncompleteAnswer, QueryRefused
-from parcels.source import Page, Stamp
+from parcels.parcel_source import Page, Stamp
 
 
 def stamp(layer: LayerQuery) -> Stamp:

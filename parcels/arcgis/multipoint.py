@@ -12,8 +12,8 @@ from parcels.arcgis.batches import Result, asked_again, in_batches
 from parcels.arcgis.pages import all_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
-from parcels.lots import is_at, within_m
-from parcels.source import Found, Hit
+from parcels.lot_selection import is_at, within_m
+from parcels.parcel_source import Found, Hit
 
 _BATCH = 100
 # About 100 m: server and client may differ by a datum step, never by so much.

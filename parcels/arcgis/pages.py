@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from parcels.arcgis.objectids import object_ids, still_there
+from parcels.arcgis.object_ids import object_ids, still_there
 from parcels.arcgis.query import LayerQuery, ObjectIds, Rows
 from parcels.errors import IncompleteAnswer, QueryRefused, SourceError
-from parcels.source import Hit
+from parcels.parcel_source import Hit
 
 # More rows than this at a point, or for an id, is a server that ignores the question.
 _MOST_ROWS = 20_000

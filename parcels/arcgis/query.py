@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parcels.arcgis.breaker import Breaker
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.columns import Columns, columns_of
-from parcels.arcgis.layer import LayerInfo, read_layer_info
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.requested_columns import Columns, columns_of
 from parcels.arcgis.where import both
-from parcels.county import Layer, ParcelFields
+from parcels.column_mapping import site_address
 from parcels.errors import (
     FirewallRefused,
     GeometryError,
@@ -28,8 +28,8 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
-from parcels.fieldnames import site_address
-from parcels.source import Hit
+from parcels.parcel_source import Hit
+from parcels.registry.county import Layer, ParcelFields
 
 ObjectIds = NDArray[np.int64]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from parcels.addresses.housenumber import read_house_number
-from parcels.addresses.streetaddress import StreetAddress
-from parcels.arcgis.layer import LayerInfo
-from parcels.county import ParcelFields
+from parcels.addresses.house_number import read_house_number
+from parcels.addresses.street_address import StreetAddress
+from parcels.arcgis.layer_info import LayerInfo
+from parcels.registry.county import ParcelFields
 
 # "SELECT … LIKE … ESCAPE", as Esri's SQL reference for query expressions writes it.
 _ESCAPE = "$"

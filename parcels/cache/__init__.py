@@ -9,8 +9,8 @@ A county's long file is kept in the same way (`files`), so that it is not held i
 A cache may be thrown away at any time: it holds nothing that the county does not.
 """
 
-from parcels.cache.folder import FolderCache
-from parcels.cache.protocol import KeptLayer, LayerKey, ParcelCache
-from parcels.cache.source import CachedSource
+from parcels.cache.cached_source import CachedSource
+from parcels.cache.folder_cache import FolderCache
+from parcels.cache.interface import KeptLayer, LayerKey, ParcelCache
 
 __all__ = ["CachedSource", "FolderCache", "KeptLayer", "LayerKey", "ParcelCache"]

@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 from shapely import Point
 
-from parcels.arcgis.breaker import Breaker
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.hosts import Clock, Sleep
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.rate_limit import Clock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
-from parcels.catalogue.editing import Facts
-from parcels.catalogue.places import box_of, meet
-from parcels.county import County
+from parcels.catalogue.edit_registry import Facts
+from parcels.catalogue.us_counties import box_of, meet
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, SourceUnavailable
-from parcels.source import Extent, Hit
+from parcels.parcel_source import Extent, Hit
+from parcels.registry.county import County
 from parcels.untrusted import printable
 
 _LOTS = 5

@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
 from parcels.esri.curves import MOST_POINTS, has_curves, straightened, tolerance
-from parcels.esri.reference import crs_from_esri
 from parcels.esri.rings import even_odd
+from parcels.esri.spatial_reference import crs_from_esri
 from parcels.measure import on_earth, polygonal
 
 _EsriJson = Mapping[str, Any]

@@ -18,7 +18,7 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from parcels.errors import GeometryError
-from parcels.esri.crossing import check_tangle, is_crowded, uncrossed
+from parcels.esri.self_intersection import check_tangle, is_crowded, uncrossed
 
 _FEWEST_POINTS = 3
 _MANY_RINGS = 1_000

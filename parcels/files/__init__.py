@@ -6,6 +6,6 @@ rows            rows of the file in memory, with an index by place, by id and by
 selfcontained   refuses files that would make GDAL open something else
 """
 
-from parcels.files.source import FileSource
+from parcels.files.file_source import FileSource
 
 __all__ = ["FileSource"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from shapely import Point
 
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Located
-from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
-from parcels.lots import distances_m
+from parcels.geocode.geocode_result import Finding, Miss, ambiguous, match_rating, on_earth
+from parcels.lot_selection import distances_m
 from parcels.untrusted import mapping, printable
 
 _LOWEST_SCORE = 80.0

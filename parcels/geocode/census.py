@@ -9,12 +9,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from parcels.addresses.streetaddress import StreetAddress
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.client import ArcGISClient
+from parcels.addresses.street_address import StreetAddress
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.responses import TryAgain
 from parcels.boundary import Located
 from parcels.errors import IncompleteAnswer, ParcelsError
-from parcels.geocode.finding import Finding, Miss, ambiguous, match_rating, on_earth
+from parcels.geocode.geocode_result import Finding, Miss, ambiguous, match_rating, on_earth
 from parcels.untrusted import printable
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"

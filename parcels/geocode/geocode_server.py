@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from parcels.addresses.streetaddress import StreetAddress
-from parcels.arcgis.client import ArcGISClient
-from parcels.county import County
+from parcels.addresses.street_address import StreetAddress
+from parcels.arcgis.http.client import ArcGISClient
 from parcels.errors import (
     IncompleteAnswer,
     LayerNotFound,
@@ -24,7 +23,8 @@ from parcels.errors import (
     SourceMisconfigured,
 )
 from parcels.geocode.candidates import attributes, best
-from parcels.geocode.finding import Finding
+from parcels.geocode.geocode_result import Finding
+from parcels.registry.county import County
 from parcels.untrusted import mapping, mappings, printable
 
 _USUAL_BATCH, _LARGEST_BATCH = 100, 1_000

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from shapely import Point
 
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Located, NotLocated
-from parcels.county import County
+from parcels.county_extent import Outside
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.geocode.census import Census
-from parcels.geocode.finding import Finding, Miss, Stage
+from parcels.geocode.geocode_result import Finding, Miss, Stage
 from parcels.geocode.geocode_server import GeocodeServer
-from parcels.geocode.parcel_layer import ParcelLayer
-from parcels.outside import Outside
-from parcels.source import ParcelSource
+from parcels.geocode.parcel_addresses import ParcelLayer
+from parcels.parcel_source import ParcelSource
+from parcels.registry.county import County
 
 # A house of the county may lie so far beyond the outermost parcel that the layer has.
 _BEYOND_PARCELS_M = 1_000.0

@@ -1,7 +1,7 @@
 """Lease -> boundary -> chip -> detect -> write."""
 
-from pipeline.batch.order import Order
-from pipeline.batch.report import BatchReport
-from pipeline.batch.run import run_batch
+from pipeline.batch.request import Order
+from pipeline.batch.result import BatchReport
+from pipeline.batch.run_batch import run_batch
 
 __all__ = ["BatchReport", "Order", "run_batch"]

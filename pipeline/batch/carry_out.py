@@ -9,21 +9,21 @@ from pathlib import Path
 
 from detection import open_imagery
 from detection.detector import check_labels
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters.interface import Segmenter
 from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
-from parcels.source import ParcelSource
-from pipeline.batch.asked import AskedLabels
-from pipeline.batch.batch import Batch
+from parcels.parcel_source import ParcelSource
 from pipeline.batch.engines.local import local_workplace
 from pipeline.batch.engines.ray import ray_workplace
 from pipeline.batch.enqueue import Queued, make_pending
-from pipeline.batch.order import Order, Progress
-from pipeline.batch.recipe import kept_parcels
-from pipeline.batch.report import BatchReport
-from pipeline.counties import OpenCounty
+from pipeline.batch.label_selection import AskedLabels
+from pipeline.batch.request import Order, Progress
+from pipeline.batch.result import BatchReport
+from pipeline.batch.run_context import kept_parcels
+from pipeline.batch.runner import Batch
 from pipeline.errors import PipelineError
+from pipeline.open_county import OpenCounty
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 

@@ -10,19 +10,20 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from parcels import County
-from pipeline.batch.order import Confirm, Order, Progress
-from pipeline.batch.report import BatchReport
+from pipeline.batch.request import Confirm, Order, Progress
+from pipeline.batch.result import BatchReport
 from pipeline.bbox import BBox
-from pipeline.counties import OpenCounty
 from pipeline.errors import EmptyQueueError, PropertiesFileError
-from pipeline.properties_file import BadRows, file_sha256, read_rows
-from pipeline.store import loading, runs
-from pipeline.store import properties as queue
+from pipeline.open_county import OpenCounty
+from pipeline.properties_csv import BadRows, file_sha256, read_rows
 from pipeline.store.database import Database
-from pipeline.store.loading import PropertyList
-from pipeline.store.properties import Redo
-from pipeline.store.selection import Selection
-from pipeline.store.status import queue_status
+from pipeline.store.queue import loading
+from pipeline.store.queue import states as queue
+from pipeline.store.queue.loading import PropertyList
+from pipeline.store.queue.selection import Selection
+from pipeline.store.queue.states import Redo
+from pipeline.store.reads.county_status import queue_status
+from pipeline.store.runs import lifecycle
 
 # It takes some seconds to read.
 _LONG_FILE_BYTES = 5_000_000
@@ -86,12 +87,12 @@ def enqueue(
     county = opened.county.key
     path = order.properties or opened.county.properties
     with database.engine.begin() as conn:
-        runs.take_back(conn, county)
+        lifecycle.take_back(conn, county)
     listed = None if path is None else _listed(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
     if order.all_lots:
         # Reads layers, which few batches do before they begin.
-        from pipeline.batch.all_lots import add_all_lots
+        from pipeline.batch.enqueue_all_lots import add_all_lots
 
         add_all_lots(database, opened, progress, confirm)
     list_id = None if listed is None or order.all_lots else listed.id

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import StoreError
-from pipeline.store import properties as queue
-from pipeline.store import runs
-from pipeline.store.accounts import Account
+from pipeline.store.queue import states as queue
+from pipeline.store.runs import lifecycle
+from pipeline.store.runs.metrics import Account
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Heartbeat:
                 if self._alive is None:
                     self._alive = self._again()
                 queue.renew(self._alive, self._owner, LEASE_S)
-                runs.beat(self._alive, self._run_id, self._account())
+                lifecycle.beat(self._alive, self._run_id, self._account())
                 self._alive.commit()
             except (SQLAlchemyError, StoreError) as error:
                 log.info("the database did not take this run's sign of life: %s", error)
@@ -82,7 +82,7 @@ class Heartbeat:
     def _again(self) -> Connection:
         alive = self._engine.connect()
         alive.detach()
-        runs.hold_again(alive, self._run_id)
+        lifecycle.hold_again(alive, self._run_id)
         alive.commit()
         return alive
 

@@ -1,7 +1,7 @@
 """The stages of a batch as plain functions: survey -> read -> segment -> measure.
 
 What goes in and what comes out can be sent to another process, so that every engine runs these
-same functions and comes to the same results. (`pipeline.batch.writing` is the last stage.)
+same functions and comes to the same results. (`pipeline.batch.write_stage` is the last stage.)
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from detection.answer import answer
+from detection.assemble import answer
 from detection.chip import Chip
-from detection.chips import Place, plan_chips
-from detection.imagery.protocol import Imagery
-from detection.look import Seen, Unseen, look, read
+from detection.chip_batches import Strip, strips_of
+from detection.chip_plan import Place, plan_chips
+from detection.imagery.interface import Imagery
+from detection.inference import Seen, Unseen, look, read
 from detection.results import LotResult
-from detection.segmenters.protocol import Segmenter
-from detection.strips import Strip, strips_of
+from detection.segmenters.interface import Segmenter
 from parcels import Boundary, NoBoundary, ParcelBoundaryService
-from pipeline.batch.recipe import Recipe
-from pipeline.batch.tally import Tally
-from pipeline.store.outcomes import Answered, Outcome, Unanswered
-from pipeline.store.properties import LeasedProperty, Unfinished
+from pipeline.batch.counters import Tally
+from pipeline.batch.run_context import Recipe
+from pipeline.store.queue.states import LeasedProperty, Unfinished
+from pipeline.store.results.outcomes import Answered, Outcome, Unanswered
 
 Chips = dict[Place, Chip | Seen | Unseen]
 Views = dict[Place, Seen | Unseen]

@@ -97,8 +97,8 @@ def batch(
     """
     from parcels import load_registry
     from pipeline.batch import Order, run_batch
+    from pipeline.cli.batch_summary import print_report
     from pipeline.cli.progress import progress
-    from pipeline.cli.summary import print_report
     from pipeline.settings import load_settings
 
     key = load_registry(registry or load_settings().registry).key_of(county)

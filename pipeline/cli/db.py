@@ -43,7 +43,7 @@ def upgrade() -> None:
 @db.command()
 def stop() -> None:
     """Stop the embedded database."""
-    from pipeline.store.embedded import EmbeddedPostgres
+    from pipeline.store.embedded.postgres import EmbeddedPostgres
 
     settings = load_settings()
     if settings.database_url:

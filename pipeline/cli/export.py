@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.counted import counted
+from pipeline.plurals import counted
 
 
 @click.command()

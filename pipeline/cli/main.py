@@ -22,13 +22,13 @@ from pipeline.cli.config import config
 from pipeline.cli.db import db
 from pipeline.cli.export import export
 from pipeline.cli.options import from_file, setting
+from pipeline.cli.output import tell
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.runs import runs
 from pipeline.cli.status import status
 from pipeline.cli.streams import open_streams
-from pipeline.cli.told import tell
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 from pipeline.settings import settings_file, variable_of

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.cli.told import tell
-from pipeline.counted import counted, is_or_are
+from pipeline.cli.output import tell
+from pipeline.plurals import counted, is_or_are
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
-    from parcels.cache.fetch import Fetched
-    from parcels.cache.whole import WholeCopy
+    from parcels.cache.fetch_layer import Fetched
+    from parcels.cache.layer_snapshot import WholeCopy
     from pipeline.cli.progress import Pages
 
 
@@ -45,13 +45,13 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     """
     from parcels import load_registry
     from parcels.arcgis import ArcGISSource
-    from parcels.arcgis.client import ArcGISClient
+    from parcels.arcgis.http.client import ArcGISClient
     from parcels.cache import LayerKey
-    from parcels.cache.fetch import current_copy, fetch_layer
+    from parcels.cache.fetch_layer import current_copy, fetch_layer
     from parcels.errors import IncompleteAnswer, SourceUnavailable
-    from parcels.source import Stamp
+    from parcels.parcel_source import Stamp
     from pipeline.cli.progress import Pages, progress
-    from pipeline.counties import keep_secrets
+    from pipeline.open_county import keep_secrets
     from pipeline.settings import load_settings
 
     settings = load_settings()
@@ -94,7 +94,7 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
         yield FolderCache(folder)
         return
     from pipeline.store.database import open_database
-    from pipeline.store.parcels import DatabaseCache
+    from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
     with open_database(url, home) as database:
         yield DatabaseCache(database.engine)

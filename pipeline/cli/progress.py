@@ -16,8 +16,8 @@ from rich.progress import (
 )
 
 from pipeline import log
-from pipeline.cli.told import tell
-from pipeline.counted import counted
+from pipeline.cli.output import tell
+from pipeline.plurals import counted
 from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0

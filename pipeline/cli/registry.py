@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import registry_option
-from pipeline.cli.told import tell
+from pipeline.cli.output import tell
 
 if TYPE_CHECKING:
     from parcels import County, Registry
-    from parcels.catalogue.importing import Imported
+    from parcels.catalogue.import_layers import Imported
     from parcels.catalogue.verify import Verdict
 
 
@@ -54,8 +54,8 @@ def _load(file: Path | None) -> Registry:
 
 def _listed(known: Registry, state: str | None, *, everything: bool) -> list[County]:
     """The counties of the file, of a state, or all."""
-    from parcels.catalogue.names import slug
-    from parcels.catalogue.states import states_as_written
+    from parcels.catalogue.county_names import slug
+    from parcels.catalogue.us_states import states_as_written
 
     if state is None:
         return [*known.values(), *(known.shipped() if everything else ())]
@@ -96,7 +96,7 @@ def _facts(county: County, *, own: bool) -> dict[str, Any]:
 )  # fmt: skip
 def import_(source: Path, out: Path) -> None:
     """Make a registry file of an OpenAddresses source tree, or of a table (CSV) of its layers."""
-    from parcels.catalogue.importing import import_layers
+    from parcels.catalogue.import_layers import import_layers
 
     _print_import(import_layers(source, out))
 
@@ -132,7 +132,7 @@ def verify(
     or so.
     """
     from parcels.catalogue.verify import verify_all
-    from pipeline.counties import keep_secrets
+    from pipeline.open_county import keep_secrets
 
     known = _load(registry)
     chosen = _chosen(known, counties, state, everything=everything)
@@ -183,8 +183,8 @@ def _keep(file: Path, verdicts: list[Verdict]) -> str:
     """Say it in the registry file; what came of that."""
     from datetime import UTC, datetime
 
-    from parcels.catalogue.editing import set_facts
-    from parcels.registry import is_packed
+    from parcels.catalogue.edit_registry import set_facts
+    from parcels.registry.load import is_packed
 
     today = datetime.now(UTC).date()
     facts = {verdict.county.key: verdict.facts(today) for verdict in verdicts}
@@ -218,10 +218,10 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     NAME is what the county is called from then on, best like travis-tx. URL is that of the layer,
     or of a service with one layer of polygons.
     """
-    from parcels.arcgis.network import ALLOW_PRIVATE
-    from parcels.catalogue.add import add_county
+    from parcels.arcgis.http.address_guard import ALLOW_PRIVATE
+    from parcels.catalogue.add_county import add_county
     from parcels.errors import AddressRefused
-    from parcels.registry import default_registry, is_packed
+    from parcels.registry.load import default_registry, is_packed
     from pipeline.settings import load_settings
 
     file = registry or load_settings().registry or default_registry()

@@ -50,14 +50,14 @@ def restore(detection_id: int, reviewer: str, note: str) -> None:
 
 def _decide(action: str, detection_id: int, reviewer: str, note: str) -> None:
     from pipeline.settings import load_settings
-    from pipeline.store import reviews
     from pipeline.store.database import open_database
+    from pipeline.store.reviews import verdicts
 
     settings = load_settings()
     with (
         open_database(settings.database_url, settings.home) as database,
         database.engine.begin() as conn,
     ):
-        decide = {"accept": reviews.accept, "reject": reviews.reject, "restore": reviews.restore}
+        decide = {"accept": verdicts.accept, "reject": verdicts.reject, "restore": verdicts.restore}
         done = decide[action](conn, detection_id, reviewer, note=note)
     click.echo(f"detection {detection_id}: {done.state}, by {reviewer}")

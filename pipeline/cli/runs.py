@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pipeline.store.runs import Run
+    from pipeline.store.runs.lifecycle import Run
 
 _LATEST = "latest"
 
@@ -33,10 +33,10 @@ def runs() -> None:
 @as_json_option
 def list_(county: str | None, limit: int, as_json: bool) -> None:
     """List the runs, the newest first."""
-    from pipeline.cli.runtables import print_runs
-    from pipeline.cli.summary import console
+    from pipeline.cli.batch_summary import console
+    from pipeline.cli.run_tables import print_runs
     from pipeline.report import gather
-    from pipeline.store.runs import newest
+    from pipeline.store.runs.lifecycle import newest
 
     with _connection() as conn:
         found = newest(conn, county, limit)
@@ -60,12 +60,12 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
 )  # fmt: skip
 def show(run_id: str, as_json: bool, page: Path | None) -> None:
     """Show what a run did: of a killed one, or one that is running, what it did so far."""
-    from pipeline.cli.runtables import print_run
-    from pipeline.cli.summary import console
+    from pipeline.cli.batch_summary import console
+    from pipeline.cli.run_tables import print_run
     from pipeline.report import gather
-    from pipeline.report.files import as_json as json_of
-    from pipeline.report.files import write_page
-    from pipeline.store.runmap import map_of
+    from pipeline.report.write_report import as_json as json_of
+    from pipeline.report.write_report import write_page
+    from pipeline.store.runs.map_data import map_of
 
     with _connection() as conn:
         run = _find(conn, run_id)
@@ -87,8 +87,8 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
 @as_json_option
 def compare(a: str, b: str, as_json: bool) -> None:
     """Put two runs side by side; areas on the properties that both measured."""
-    from pipeline.cli.runtables import print_comparison
-    from pipeline.cli.summary import console
+    from pipeline.cli.batch_summary import console
+    from pipeline.cli.run_tables import print_comparison
     from pipeline.report.comparison import compare as compare_runs
 
     with _connection() as conn:
@@ -127,7 +127,7 @@ def _known(county: str) -> str:
 
 def _find(conn: Connection, run_id: str) -> Run:
     from pipeline.errors import StoreError
-    from pipeline.store.runs import get, newest
+    from pipeline.store.runs.lifecycle import get, newest
 
     if run_id == _LATEST:
         for run in newest(conn):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.counted import counted
+from pipeline.plurals import counted
 
 
 @click.command()
@@ -18,11 +18,11 @@ from pipeline.counted import counted
 def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show how many properties are in which state, and what was measured."""
     from parcels import load_registry
-    from pipeline.cli.summary import console, print_status
-    from pipeline.counties import shown_name
+    from pipeline.cli.batch_summary import console, print_status
+    from pipeline.open_county import shown_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
-    from pipeline.store.status import county_status, unanswered
+    from pipeline.store.reads.county_status import county_status, unanswered
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.export.columns import BOX, Column, Table
+from pipeline.export.csv_format import write_csv
 from pipeline.export.geojson import write_geojson
 from pipeline.export.geoparquet import write_geoparquet
-from pipeline.export.spreadsheet import write_csv
-from pipeline.store.rows import Columns
+from pipeline.store.reads.row_cursors import Columns
 
 
 @dataclass(frozen=True, slots=True)

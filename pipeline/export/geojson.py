@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.export.columns import Table
-from pipeline.store.rows import Columns
+from pipeline.store.reads.row_cursors import Columns
 
 # A tenth of a millimetre.
 DECIMALS = 9

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from pipeline.export.columns import BOX, Column, Table
-from pipeline.store.rows import Columns
+from pipeline.store.reads.row_cursors import Columns
 
 GROUP_ROWS = 32_768
 GROUP_BYTES = 32 * 2**20

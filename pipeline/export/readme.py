@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.export.folder import MARK
+from pipeline.export.export_folder import MARK
 from pipeline.export.markdown import table
-from pipeline.store.status import CountyStatus
+from pipeline.store.reads.county_status import CountyStatus
 from pipeline.units import M2_PER_SQFT
 
 

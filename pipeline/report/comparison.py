@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from pipeline.report.data import RunReport, Stage
-from pipeline.report.gather import gather
-from pipeline.store.runpairs import AreaPair, pair
-from pipeline.store.runs import Run
+from pipeline.report.build_report import gather
+from pipeline.report.run_report import RunReport, Stage
+from pipeline.store.runs.comparison import AreaPair, pair
+from pipeline.store.runs.lifecycle import Run
 
 
 class _Frozen(BaseModel):

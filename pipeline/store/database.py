@@ -16,8 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.errors import StoreError
 from pipeline.store import schema
-from pipeline.store.diskfull import on_error
-from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.disk_full import on_error
+from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 _DRIVER = "postgresql+psycopg"
 

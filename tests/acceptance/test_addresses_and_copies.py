@@ -19,7 +19,7 @@ from servers.koop import FeatureServer, feature_server
 
 from detection import sample
 from parcels.cache import FolderCache, LayerKey
-from parcels.registry import load_registry
+from parcels.registry.load import load_registry
 
 ROWS_SO_FAR = "SELECT coalesce(max(rows), 0) FROM lotline.parcel_copy WHERE state = 'copying'"
 

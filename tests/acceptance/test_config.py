@@ -142,7 +142,7 @@ def test_a_small_batch_in_json_says_of_which_run_and_property(fresh: User) -> No
     for record in of_properties:
         assert (record["run"], record["county"]) == (run, "sample")
         assert record["level"] == "INFO"
-    assert {record["logger"] for record in told} >= {"pipeline.told", "pipeline.batch.work"}
+    assert {record["logger"] for record in told} >= {"pipeline.told", "pipeline.batch.lease_loop"}
     assert "12 of 12" in " ".join(record["message"] for record in told)
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
         kept = str(conn.execute("SELECT r::text FROM lotline.run r").fetchall())

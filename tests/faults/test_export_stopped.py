@@ -18,7 +18,7 @@ from integration.bigcounty import fill
 from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from smalldisk import small_disk
 
-from pipeline.export.folder import README
+from pipeline.export.export_folder import README
 from pipeline.store.database import Database
 
 LOTS = 400

@@ -24,12 +24,13 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 from detection import open_imagery
 from detection.errors import ImageryError, ImageryUnavailable
 from parcels import County, ParcelBoundaryService, Property, load_registry
-from parcels.arcgis import ArcGISSource, network
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis import ArcGISSource
+from parcels.arcgis.http import address_guard
+from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import Unavailable
-from parcels.county import Imagery
 from parcels.errors import AddressRefused, RegistryError, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
+from parcels.registry.county import Imagery
 
 SERVICE = "/arcgis/rest/services/P/MapServer"
 COUNTY, COUNTY_IS_AT = "gis.county.gov", "93.184.216.34"
@@ -88,7 +89,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Network:
             raise ConnectionRefusedError("nobody listens there")
         real_connect(self, ("127.0.0.1", address[1]))
 
-    monkeypatch.setattr(network.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(address_guard.socket, "getaddrinfo", look_up)
     monkeypatch.setattr(socket.socket, "connect", connect)
     return seen
 

@@ -29,7 +29,7 @@ from largecounty import KEY, LargeCounty, make
 from smalldisk import small_disk
 
 from pipeline.store.database import Database
-from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 # A new cluster takes about half of it.
 _DISK_MB = 200

@@ -31,9 +31,9 @@ from segmenters import FreeSegmenter
 
 from detection.chip import Chip
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from pipeline import Order, run_batch
-from pipeline.batch.report import BatchReport
+from pipeline.batch.result import BatchReport
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 

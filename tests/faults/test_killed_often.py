@@ -30,7 +30,7 @@ from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import GSD_M, KEY, LargeCounty, make
 from segmenters import FreeSegmenter
 
-from pipeline.batch.work import CHUNK_LOTS
+from pipeline.batch.lease_loop import CHUNK_LOTS
 from pipeline.store.database import Database
 
 # Of a chip without its margins: where the lots are that it was looked at for.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from parcels import load_registry
-from parcels.catalogue.add import add_county
-from parcels.catalogue.editing import add_entry, set_facts
-from parcels.catalogue.importing import import_layers
+from parcels.catalogue.add_county import add_county
+from parcels.catalogue.edit_registry import add_entry, set_facts
+from parcels.catalogue.import_layers import import_layers
 from parcels.errors import RegistryError
 
 ROOT = Path(__file__).resolve().parents[2]

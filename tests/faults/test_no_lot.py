@@ -16,8 +16,8 @@ from shapely import Point
 
 from parcels import Boundary, County, Located, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
-from parcels.lots import distances_m
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.lot_selection import distances_m
 
 CIRCLE_M2 = math.pi * 30**2
 GEOD = Geod(ellps="WGS84")

@@ -12,8 +12,8 @@ from shapely import box
 
 from detection import Detector, Label, LotResult
 from detection.chip import Chip
-from detection.imagery.frame import Frame, PixelWindow
-from detection.segmenters.protocol import Mask
+from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.segmenters.interface import Mask
 from parcels import Boundary
 
 POOL = Label("pool", "swimming pool", "discrete", 0.0)

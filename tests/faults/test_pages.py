@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from servers.koop import FeatureServer, feature_server, some_parcels
 
 from parcels.errors import IncompleteAnswer, SourceError
-from parcels.source import Found, Hit, Page
+from parcels.parcel_source import Found, Hit, Page
 
 PAGE = 100
 DISTORTIONS = ["cut_page", "unstable_order", "repeated_ids"]

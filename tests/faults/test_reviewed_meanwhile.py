@@ -16,9 +16,10 @@ from shapely import MultiPolygon
 from sqlalchemy import text
 
 from pipeline.errors import StoreError
-from pipeline.store import reviews, writer
 from pipeline.store.database import Database
-from pipeline.store.outcomes import Answered, RunInfo
+from pipeline.store.results import writer
+from pipeline.store.results.outcomes import Answered, RunInfo
+from pipeline.store.reviews import verdicts
 
 LOTS = 40
 SAME_IOU = 0.5
@@ -62,12 +63,12 @@ def review_at_random(database: Database, rng: random.Random, over: threading.Eve
             with database.engine.begin() as conn:
                 # Else all that there is would be rejected in the end.
                 if row.property_fk % 2:
-                    reviews.reject(conn, row.id, "ann", expected_version=row.version)
+                    verdicts.reject(conn, row.id, "ann", expected_version=row.version)
                 else:
                     drawn = shapely.from_wkb(row.geom).buffer(
                         rng.choice((-2e-6, 2e-6)), join_style="mitre"
                     )
-                    reviews.edit(conn, row.id, "ann", drawn, expected_version=row.version)
+                    verdicts.edit(conn, row.id, "ann", drawn, expected_version=row.version)
         except StoreError:
             continue  # a run was there first, and the person is told so
         decided.append(row.id)

@@ -17,10 +17,10 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.breaker import Breaker
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.exchange import Answer, Exchange, Question
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.exchange import Answer, Exchange, Question
+from parcels.arcgis.http.responses import TryAgain
 from parcels.boundary import Unavailable
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import (

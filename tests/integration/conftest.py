@@ -14,8 +14,8 @@ from sqlalchemy import URL, Connection, create_engine
 from parcels.cache import FolderCache, ParcelCache
 from pipeline.store import schema
 from pipeline.store.database import Database
-from pipeline.store.embedded import EmbeddedPostgres
-from pipeline.store.parcels import DatabaseCache
+from pipeline.store.embedded.postgres import EmbeddedPostgres
+from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
 TEMPLATE = "migrated"
 

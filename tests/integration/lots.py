@@ -13,9 +13,10 @@ from sqlalchemy import Connection, text
 from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary, Property
 from parcels.measure import area_m2
-from pipeline.store import loading, runs
-from pipeline.store.outcomes import Answered, RunInfo, Written
-from pipeline.store.results import write_chunk
+from pipeline.store.queue import loading
+from pipeline.store.results.merge import write_chunk
+from pipeline.store.results.outcomes import Answered, RunInfo, Written
+from pipeline.store.runs import lifecycle
 
 COUNTY = "synthetic"
 LON, LAT = -90.05, 35.15
@@ -68,7 +69,7 @@ def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
 def begin(
     conn: Connection, labels: Sequence[str] = ("lawn", "tree"), county: str = COUNTY
 ) -> RunInfo:
-    run_id = runs.start(conn, county, {"labels": list(labels)}, "synthetic", None)
+    run_id = lifecycle.start(conn, county, {"labels": list(labels)}, "synthetic", None)
     return RunInfo(run_id, "synthetic", None, tuple(labels))
 
 

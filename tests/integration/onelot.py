@@ -19,7 +19,7 @@ from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, iou, polygonal
-from pipeline.store.outcomes import RunInfo, Written
+from pipeline.store.results.outcomes import RunInfo, Written
 
 SAME_IOU = 0.5
 _TRACE_M2 = 0.01

@@ -13,7 +13,7 @@ from servers.koop import FeatureServer, feature_server, some_parcels, synthetic_
 
 from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import Unavailable
 from parcels.errors import SourceMisconfigured, SourceUnavailable
 from parcels.measure import areas_m2

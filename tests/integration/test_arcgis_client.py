@@ -21,9 +21,9 @@ from faketime import FakeTime
 from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import County
-from parcels.arcgis import connections, exchange, network
-from parcels.arcgis.answers import TooManyCalls, TryAgain
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http import address_guard, connections, exchange
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.responses import TooManyCalls, TryAgain
 from parcels.errors import (
     AddressRefused,
     AuthenticationRequired,
@@ -224,14 +224,14 @@ class TestTryingAgain:
                 client(fake, **more).get_json(url, {})
             return str(caught.value).removeprefix(f"{url}: does not answer: ")
 
-        def unknown(*_: object) -> list[network.Place]:
+        def unknown(*_: object) -> list[address_guard.Place]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         silent = serve(lambda _: Reply(raw=iter([b"", time.sleep(0.1) or b""]))).url
         refused = rf"\[Errno {errno.ECONNREFUSED}\] .*refused; try again later"
         assert re.fullmatch(refused, said("http://127.0.0.1:9/x"))
         assert said(silent, read_s=0.01) == "Read timed out. (read timeout=0.01); try again later"
-        monkeypatch.setattr(network, "_resolve", unknown)
+        monkeypatch.setattr(address_guard, "_resolve", unknown)
         fake.waits_s.clear()
         nobody = said("https://gis.example.gov/x")
         assert nobody.startswith("Failed to resolve 'gis.example.gov' (")
@@ -355,10 +355,10 @@ class TestBehindAProxy:
     def test_a_name_that_only_the_proxy_knows_is_asked_there(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def unknown(*_: object) -> list[network.Place]:
+        def unknown(*_: object) -> list[address_guard.Place]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        monkeypatch.setattr(network, "_resolve", unknown)
+        monkeypatch.setattr(address_guard, "_resolve", unknown)
         asked = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
         assert asked.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
         assert proxy.calls[0].headers["Host"] == "gis.example.gov"
@@ -366,8 +366,8 @@ class TestBehindAProxy:
     def test_a_name_that_is_known_to_be_private_is_not(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        inside = network.Place(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.5", 80))
-        monkeypatch.setattr(network, "_resolve", lambda *_: [inside])
+        inside = address_guard.Place(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.5", 80))
+        monkeypatch.setattr(address_guard, "_resolve", lambda *_: [inside])
         with pytest.raises(AddressRefused, match=r"is at 10\.0\.0\.5"):
             ArcGISClient(sleep=fake.sleep, clock=fake.clock).get_json("http://gis.example.gov/", {})
         assert proxy.calls == []

@@ -12,7 +12,7 @@ from arcgissource import source_of
 from servers.koop import FeatureServer, feature_server, malibu_parcels, synthetic_lots
 
 from parcels.errors import IncompleteAnswer, SourceUnavailable
-from parcels.source import Page, Stamp, lot_geometry
+from parcels.parcel_source import Page, Stamp, lot_geometry
 
 PAGE = 10
 

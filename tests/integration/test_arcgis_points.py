@@ -22,11 +22,11 @@ from servers.koop import (
 from shapely import Point
 
 from parcels import Boundary, County, ParcelBoundaryService, Property
-from parcels.addresses.streetaddress import StreetAddress, parse_address
+from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
-from parcels.source import Found, lot_geometry
+from parcels.parcel_source import Found, lot_geometry
 
 FIELDS = {
     "parcel_id": "APN",

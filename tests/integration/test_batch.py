@@ -16,18 +16,18 @@ from sqlalchemy import Connection, text
 
 from detection import sample
 from detection.errors import ImageryError, ImageryUnavailable
-from detection.imagery.local import LocalImagery
-from parcels.arcgis.exchange import Answer, Exchange, Question
+from detection.imagery.geotiff_mosaic import LocalImagery
+from parcels.arcgis.http.exchange import Answer, Exchange, Question
 from parcels.errors import SourceUnavailable
 from pipeline import Order, run_batch
-from pipeline.batch import report as run_module
-from pipeline.batch import work as work_module
-from pipeline.batch.order import Silent
-from pipeline.cli.summary import print_report
+from pipeline.batch import lease_loop as work_module
+from pipeline.batch import result as run_module
+from pipeline.batch.request import Silent
+from pipeline.cli.batch_summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
-from pipeline.store.leasing import Sweep
-from pipeline.store.properties import LeasedProperty
+from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.states import LeasedProperty
 
 _TAKE = Sweep.take
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, text
 
 from detection.results import LotResult
 from parcels.boundary import Boundary, Located
-from pipeline.store import reviews
-from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
-from pipeline.store.results import write_chunk
+from pipeline.store.results.merge import write_chunk
+from pipeline.store.results.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
+from pipeline.store.reviews import verdicts as verdicts_module
 
 LOTS = 4
 COUNTIES = ("one-by-one", "in-chunks")
@@ -141,10 +141,10 @@ def _review(
     ).scalar()
     if action == "add":
         if has_boundary:
-            reviews.add(conn, lots[which], "ann", label, outline)
+            verdicts_module.add(conn, lots[which], "ann", label, outline)
     elif nth < len(rows) and (rows[nth].state == "rejected") == (action == "restore"):
         more = {"edit": [outline], "relabel": [label]}.get(action, [])
-        getattr(reviews, action)(conn, rows[nth].id, "ann", *more)
+        getattr(verdicts_module, action)(conn, rows[nth].id, "ann", *more)
 
 
 KEPT = {

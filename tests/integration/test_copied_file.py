@@ -19,16 +19,16 @@ from shapely import Point, Polygon, box
 from sqlalchemy import text
 
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
-from parcels.addresses.streetaddress import read_address
+from parcels.addresses.street_address import read_address
 from parcels.cache import ParcelCache
-from parcels.cache.files import CopiedFile, copied_file
+from parcels.cache.file_snapshot import CopiedFile, copied_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
 from parcels.files import FileSource
 from pipeline.batch.enqueue import enqueue
-from pipeline.batch.order import Order, Silent
-from pipeline.counties import OpenCounty
+from pipeline.batch.request import Order, Silent
+from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
-from pipeline.store.parcels import DatabaseCache
+from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
 WEST, SOUTH, STEP = -90.0, 35.0, 0.001
 BOWTIE = Polygon([(-89.99, 35.01), (-89.98, 35.02), (-89.98, 35.01), (-89.99, 35.02)])
@@ -283,7 +283,7 @@ class Telling(Silent):
 def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parcels.cache.files.copied_file", partial(copied_file, fewest=1))
+    monkeypatch.setattr("parcels.cache.file_snapshot.copied_file", partial(copied_file, fewest=1))
     frame = gpd.GeoDataFrame({"apn": list("abcde")}, geometry=_lots(5), crs=4326)
     frame.to_parquet(tmp_path / "lots.parquet")
     opened = OpenCounty(_county(tmp_path / "lots.parquet"))
@@ -308,9 +308,9 @@ COPIER = """
 import sys
 from pathlib import Path
 from parcels import County
-from parcels.cache.files import copied_file
+from parcels.cache.file_snapshot import copied_file
 from pipeline.store.database import connected
-from pipeline.store.parcels import DatabaseCache
+from pipeline.store.parcel_cache.database_cache import DatabaseCache
 county = County.model_validate({"key": "here", "path": sys.argv[2]})
 copied_file(county, DatabaseCache(connected(sys.argv[1])), lambda *far: print(*far, flush=True))
 """

@@ -19,9 +19,10 @@ import psycopg
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import cluster, folders, programs
 from pipeline.store.database import open_database
-from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.embedded import paths, programs
+from pipeline.store.embedded import server as server_module
+from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
 
@@ -31,7 +32,7 @@ import ctypes, os, sys
 from pathlib import Path
 if "PARENT" in os.environ:
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what is orphaned becomes its child
-from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
 print("up", server.url, flush=True)
@@ -71,7 +72,7 @@ def _discard(folder: Path) -> None:
     EmbeddedPostgres(folder).stop()
     project = folder / "id"
     if project.exists():
-        shutil.rmtree(folders.SYSTEM_FOLDER / project.read_text(), ignore_errors=True)
+        shutil.rmtree(paths.SYSTEM_FOLDER / project.read_text(), ignore_errors=True)
 
 
 def _command(
@@ -343,17 +344,17 @@ def test_a_socket_folder_of_somebody_else_is_refused(
 ) -> None:
     deep = open_folder.joinpath(*["d" * 50] * 3)
     user = programs.ServerUser(os.geteuid(), os.getegid())
-    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(open_folder))
-    short = folders.socket_folder(deep, "0123", user)
+    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(open_folder))
+    short = paths.socket_folder(deep, "0123", user)
     assert short.parent == open_folder
-    assert folders.socket_folder(deep, "0123", user) == short, "its own is taken again"
+    assert paths.socket_folder(deep, "0123", user) == short, "its own is taken again"
     short.chmod(0o755)
     with pytest.raises(StoreError, match="remove it, or set TMPDIR"):
-        folders.socket_folder(deep, "0123", user)
+        paths.socket_folder(deep, "0123", user)
     short.rmdir()
     short.symlink_to(open_folder)
     with pytest.raises(StoreError, match="belongs to somebody else"):
-        folders.socket_folder(deep, "0123", user)
+        paths.socket_folder(deep, "0123", user)
 
 
 def test_a_server_whose_socket_was_swept_away_is_started_again(home: Path) -> None:
@@ -380,18 +381,18 @@ def test_a_folder_that_the_server_cannot_reach(
         with open_database(None, closed) as database:
             assert database.engine.connect().close() is None
         project_id = (folder / "id").read_text()
-        elsewhere = folders.SYSTEM_FOLDER / project_id
+        elsewhere = paths.SYSTEM_FOLDER / project_id
         assert (elsewhere / "data" / "PG_VERSION").exists()
         assert not (folder / "data").exists()
         assert elsewhere.stat().st_mode & 0o777 == 0o700
         # Once it lies there it stays there, also when the folder is opened.
-        monkeypatch.setattr(folders, "_can_enter", lambda *_: True)
-        assert folders.cluster_folder(folder, programs.server_user(folder / "data")) == elsewhere
+        monkeypatch.setattr(paths, "_can_enter", lambda *_: True)
+        assert paths.cluster_folder(folder, programs.server_user(folder / "data")) == elsewhere
         # A new clone at the same path is another project.
         _discard(folder)
         shutil.rmtree(folder)
         folder.mkdir()
-        assert folders.own_id(folder) != project_id
+        assert paths.own_id(folder) != project_id
     finally:
         _discard(folder)
 
@@ -531,7 +532,7 @@ def test_nothing_is_left_locked_when_a_start_fails(
 
     server = EmbeddedPostgres(new_home)
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "find_programs", fail)
+        patch.setattr(server_module, "find_programs", fail)
         with pytest.raises(StoreError, match="no programs"):
             server.start()
     server.start()

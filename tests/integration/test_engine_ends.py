@@ -17,13 +17,13 @@ from sqlalchemy.exc import OperationalError
 
 from detection.chip import Chip
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from pipeline import BatchReport, Order, run_batch
-from pipeline.batch import batch, work
-from pipeline.batch.engines import apart, local
+from pipeline.batch import lease_loop, runner
+from pipeline.batch.engines import local, pool_tasks
 from pipeline.settings import Settings
 from pipeline.store.database import Database
-from pipeline.store.properties import release
+from pipeline.store.queue.states import release
 
 _STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
 
@@ -35,7 +35,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 
 @pytest.fixture(autouse=True)
 def few_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "CHUNK_LOTS", 60)
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 60)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def _ended(database: Database) -> list[str]:
 @contextmanager
 def _slow(name: str, monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[threading.Event]:
     """A stage of the local engine that hangs after so many calls, until the test is over."""
-    where = local if hasattr(local, name) else apart
+    where = local if hasattr(local, name) else pool_tasks
     stage, calls = getattr(where, name), 0
     hangs, over = threading.Event(), threading.Event()
 
@@ -87,7 +87,7 @@ def test_the_error_of_any_stage_ends_the_run_once(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    where = local if hasattr(local, stage) else apart
+    where = local if hasattr(local, stage) else pool_tasks
     right, calls = getattr(where, stage), 0
     monkeypatch.setattr(local, "MOST_LOTS", 50)
 
@@ -240,7 +240,7 @@ def test_the_first_error_is_told_where_the_database_is_gone_too(
         raise OperationalError("UPDATE", {}, Exception("the server is away"))
 
     monkeypatch.setattr(local, "survey", opened)
-    monkeypatch.setattr(batch.runs, "finish", refused)
+    monkeypatch.setattr(runner.runs, "finish", refused)
     with pytest.raises(RuntimeError, match="the ground opened"):
         run()
     assert "the server is away" in caplog.text

@@ -15,11 +15,11 @@ from sqlalchemy import text
 
 from parcels import County
 from pipeline.batch.enqueue import Queued, enqueue, make_pending, registry_sha256
-from pipeline.batch.order import Order, Silent
-from pipeline.counties import OpenCounty
+from pipeline.batch.request import Order, Silent
 from pipeline.errors import EmptyQueueError, PipelineError, PropertiesFileError
-from pipeline.store import properties
+from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
+from pipeline.store.queue import states as states_module
 
 LON, LAT, SIDE = -89.9, 35.1, 0.001
 
@@ -216,7 +216,7 @@ def test_another_registry_entry_lets_what_it_may_be_to_blame_for_wait_again(
     assert take(properties=csv).waiting == 1
     make_pending(database, county, Order("synthetic"), queued)
     with database.engine.connect() as conn:
-        assert properties.states(conn, "synthetic") == {
+        assert states_module.states(conn, "synthetic") == {
             ("pending", ""): 1,
             ("failed", "too_large"): 1,
         }

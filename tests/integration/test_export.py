@@ -20,11 +20,11 @@ from sqlalchemy import event, text
 from parcels import County
 from pipeline.errors import ExportError
 from pipeline.export import export_county, geoparquet
-from pipeline.export.folder import README
-from pipeline.properties_file import read_properties
-from pipeline.store import rows
+from pipeline.export.export_folder import README
+from pipeline.properties_csv import read_properties
 from pipeline.store.database import Database
-from pipeline.store.status import county_status
+from pipeline.store.reads import row_cursors
+from pipeline.store.reads.county_status import county_status
 
 KEY = "synthetic"
 LOTS = 400  # of which 4 failed and 8 lie in a circle
@@ -135,8 +135,8 @@ def test_geoparquet_is_as_specified_and_lies_along_a_curve(
     filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(geoparquet, "GROUP_BYTES", 1)  # a row group for each chunk that is read
-    monkeypatch.setattr(rows.detection_columns, "__defaults__", (None, 25))
-    monkeypatch.setattr(rows.property_columns, "__defaults__", (25,))
+    monkeypatch.setattr(row_cursors.detection_columns, "__defaults__", (None, 25))
+    monkeypatch.setattr(row_cursors.property_columns, "__defaults__", (25,))
     written = export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
     paths = [path for path in written if path.suffix == ".parquet"]
     for path in paths:

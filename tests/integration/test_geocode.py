@@ -19,17 +19,17 @@ from servers.scripted import Call, Reply, scripted
 from servers.streets import Street, county_lots
 
 from parcels import Boundary, County, Located, NoBoundary, ParcelBoundaryService, Property
-from parcels.addresses.streetaddress import StreetAddress, read_address
+from parcels.addresses.street_address import StreetAddress, read_address
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
+from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import NotLocated
 from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
 from parcels.geocode import Geocoder
 from parcels.geocode.census import Census
-from parcels.geocode.finding import Miss
+from parcels.geocode.geocode_result import Miss
 from parcels.geocode.geocode_server import GeocodeServer
-from parcels.lots import distances_m
+from parcels.lot_selection import distances_m
 
 MAIN = Street("MAIN ST")
 # The same name in another town.

@@ -18,7 +18,7 @@ from rasters import ThresholdSegmenter
 from detection import LABELS, Detector
 from detection.chip import Chip
 from detection.imagery import LocalImagery
-from detection.imagery.frame import Frame
+from detection.imagery.pixel_grid import Frame
 from detection.results import WHOLE_SHARE
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, buffer_m, polygonal

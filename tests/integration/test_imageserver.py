@@ -16,11 +16,11 @@ from servers.imageserver import FakeImageServer, image_server
 from detection import LABELS, Detector, open_imagery
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
 from detection.imagery import ImageServerImagery, LocalImagery, imageserver
-from detection.imagery.frame import Frame, PixelWindow
-from parcels.arcgis.breaker import Breaker
-from parcels.arcgis.client import ArcGISClient
-from parcels.county import Imagery as ImagerySource
-from parcels.county import usgs_naip
+from detection.imagery.pixel_grid import Frame, PixelWindow
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.registry.county import Imagery as ImagerySource
+from parcels.registry.county import usgs_naip
 
 SIZE_PX = 300
 

@@ -15,10 +15,10 @@ from segmenters import FreeSegmenter
 
 from detection.chip import Chip
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from pipeline import BatchReport, Order, run_batch
-from pipeline.batch import work
-from pipeline.batch.engines import apart, local
+from pipeline.batch import lease_loop
+from pipeline.batch.engines import local, pool_tasks
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -60,7 +60,7 @@ def test_rows_do_not_depend_on_chunks_nor_on_who_measures(
 
     monkeypatch.setattr(local, "_WORTH_A_PROCESS", 1)
     monkeypatch.setattr(local, "_cores", lambda: 2)
-    monkeypatch.setattr(work, "CHUNK_LOTS", 90)
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 90)
     cut, in_pieces = _run(county, TWIN, database, tmp_path)
     assert cut.processed == whole.processed
     expected, found = rows_of(database.url, KEY), rows_of(database.url, TWIN)
@@ -83,7 +83,7 @@ def test_an_error_that_no_lot_is_to_blame_for_ends_the_run_and_gives_back_the_le
         raise RuntimeError("the ground opened")
 
     with monkeypatch.context() as broken:
-        broken.setattr(apart, "read_places", gone)
+        broken.setattr(pool_tasks, "read_places", gone)
         broken.setattr(local, "_cores", lambda: 1)
         with pytest.raises(RuntimeError, match="the ground opened"):
             _run(county, KEY, database, tmp_path)
@@ -102,7 +102,7 @@ def test_what_needs_no_look_is_bounded_too(
 ) -> None:
     """Of most lots there is no imagery: the segmenter, which is waited for, is never asked."""
     chunk, most = 60, 240
-    monkeypatch.setattr(work, "CHUNK_LOTS", chunk)
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", chunk)
     monkeypatch.setattr(local, "_UNWRITTEN_LOTS", chunk)
     monkeypatch.setattr(local, "MOST_LOTS", chunk)
     county = make(tmp_path / "county", 900)

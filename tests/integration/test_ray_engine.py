@@ -22,8 +22,8 @@ from segmenters import FreeSegmenter
 
 from detection.errors import SegmenterError
 from pipeline import BatchReport, Order, run_batch
-from pipeline.batch import work
-from pipeline.batch.order import Progress, Silent
+from pipeline.batch import lease_loop
+from pipeline.batch.request import Progress, Silent
 from pipeline.errors import ClusterError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -132,21 +132,21 @@ class Run:
 def run(
     county: LargeCounty, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    monkeypatch.setattr(work, "CHUNK_LOTS", 150)
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 150)
     return Run(county, database, tmp_path)
 
 
 @pytest.fixture
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little is in hand at a time, so that much is left when the first lots are written."""
-    from pipeline.batch.engines.ray import looking, pool, writing
+    from pipeline.batch.engines.ray import scheduler, segmenter_pool, write_tasks
 
     for module, name, value in (
-        (looking, "BATCHES_AHEAD", 1),
-        (looking, "_UNMEASURED_BATCHES", 0),
-        (pool, "BATCHES_AHEAD", 1),
-        (writing, "MOST_LOTS", 40),
-        (writing, "_MOST_UNWRITTEN", 80),
+        (scheduler, "BATCHES_AHEAD", 1),
+        (scheduler, "_UNMEASURED_BATCHES", 0),
+        (segmenter_pool, "BATCHES_AHEAD", 1),
+        (write_tasks, "MOST_LOTS", 40),
+        (write_tasks, "_MOST_UNWRITTEN", 80),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -156,7 +156,7 @@ def unimaged(
     tmp_path: Path, database: Database, tight: None, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
     """Batches of a county whose imagery is of one corner, and not of the first chunk."""
-    monkeypatch.setattr(work, "CHUNK_LOTS", 30)
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 30)
     county = make(tmp_path / "county", LOTS)
     crop_imagery(county, 0.4)
     return Run(county, database, tmp_path)
@@ -230,7 +230,7 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
 def test_what_needs_no_look_is_bounded_too(
     unimaged: Run, machines: Machines, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.batch.engines.ray import workers, writing
+    from pipeline.batch.engines.ray import workers, write_tasks
 
     right = workers.write_parts
     leased: list[int] = []
@@ -245,7 +245,7 @@ def test_what_needs_no_look_is_bounded_too(
             with database.engine.connect() as conn:
                 leased.append(conn.exec_driver_sql(query).scalar_one())
 
-    monkeypatch.setattr(writing, "write_parts", slowly)
+    monkeypatch.setattr(write_tasks, "write_parts", slowly)
     report = unimaged.ray(machines.address, progress=Counting())
     assert sum(report.processed.values()) == LOTS + len(ODD)
     assert report.processed["no_imagery", "missing"] > 150
@@ -328,16 +328,16 @@ def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
     run: Run, machines: Machines, tight: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is in hand is bounded, by what the segmenters and the writers have."""
-    from pipeline.batch.engines.ray import looking
+    from pipeline.batch.engines.ray import scheduler
 
     in_hand: list[int] = []
-    send = looking.Looking._send
+    send = scheduler.Looking._send
 
-    def sent(self: looking.Looking, *batch: Any) -> None:
+    def sent(self: scheduler.Looking, *batch: Any) -> None:
         send(self, *batch)
         in_hand.append(self._chips_on_their_way)
 
-    monkeypatch.setattr(looking.Looking, "_send", sent)
+    monkeypatch.setattr(scheduler.Looking, "_send", sent)
 
     expected = run.local()
     ctrl_c = partial(os.kill, os.getpid(), signal.SIGINT)

@@ -102,30 +102,30 @@ def test_several_machines_and_a_database_of_this_one_alone(
 def test_how_many_workers_hold_the_segmenter(
     gpus: list[int], share: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.batch.engines.ray import pool
+    from pipeline.batch.engines.ray import segmenter_pool
 
     nodes = [{"Resources": {"CPU": 3.0, "GPU": float(each)}} for each in gpus]
-    monkeypatch.setattr(pool, "machines", lambda: nodes)
-    count, asked = pool.places(share)
+    monkeypatch.setattr(segmenter_pool, "machines", lambda: nodes)
+    count, asked = segmenter_pool.places(share)
     assert count == workers
     assert asked == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
 def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.batch.engines.ray import pool
+    from pipeline.batch.engines.ray import segmenter_pool
 
-    monkeypatch.setattr(pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}])
+    monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}])
     with pytest.raises(ClusterError, match="RAY_GPUS_PER_WORKER="):
-        pool.places(share)
+        segmenter_pool.places(share)
 
 
 def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.batch.engines.ray import pool
+    from pipeline.batch.engines.ray import segmenter_pool
 
-    monkeypatch.setattr(pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
+    monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
     with pytest.raises(ClusterError, match="but no machine has more than 1"):
-        pool.places(2.0)
+        segmenter_pool.places(2.0)
 
 
 def test_the_cluster_file_is_one_to_ray() -> None:

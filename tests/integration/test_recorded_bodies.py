@@ -13,7 +13,7 @@ from servers.recorded import RECORDED, body, content, needs_recordings, replayed
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.esri import polygons_from_esri
 from parcels.measure import area_m2
-from parcels.source import Found
+from parcels.parcel_source import Found
 
 pytestmark = needs_recordings
 

@@ -24,7 +24,7 @@ from parcels.errors import (
 )
 from parcels.esri import polygons_from_esri
 from parcels.measure import area_m2
-from parcels.source import Found, Hit, Stamp
+from parcels.parcel_source import Found, Hit, Stamp
 
 GEOD = Geod(ellps="GRS80")
 SQUARE_FOOT_M2 = 0.3048**2

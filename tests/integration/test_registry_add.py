@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from servers.koop import FeatureServer, feature_server, synthetic_lots
 
 from parcels import load_registry
-from parcels.arcgis.client import ArcGISClient
-from parcels.catalogue.add import add_county
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.catalogue.add_county import add_county
 from parcels.errors import RegistryError, SourceMisconfigured
 from pipeline.cli.main import lotline
 

@@ -15,8 +15,8 @@ from servers.koop import FeatureServer, feature_server, synthetic_lots
 from servers.scripted import Call, Reply, scripted
 
 from parcels import County, load_registry
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.exchange import Answer, Exchange, Question
+from parcels.arcgis.http.exchange import Answer, Exchange, Question
+from parcels.arcgis.http.responses import TryAgain
 from parcels.catalogue.verify import Verdict, verify_all, verify_county
 from pipeline.cli.main import lotline
 

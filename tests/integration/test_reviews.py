@@ -26,8 +26,8 @@ from sqlalchemy.exc import DBAPIError
 
 from parcels.measure import area_m2
 from pipeline.errors import StoreError, VersionConflict
-from pipeline.store import reviews
 from pipeline.store.database import Database
+from pipeline.store.reviews import verdicts
 
 LAWN = square(1, 1, 6, 4)
 DRAWN = square(1, 1, 3, 4)
@@ -66,7 +66,7 @@ def _say(conn: Connection, detection_id: int, action: str) -> None:
 
 
 def test_accept(conn: Connection, lot_id: int, lawn: int) -> None:
-    review = reviews.accept(conn, lawn, "ann", "as it is")
+    review = verdicts.accept(conn, lawn, "ann", "as it is")
     assert (review.state, review.label, review.version) == ("accepted", "lawn", 2)
     [row] = detections(conn, lot_id)
     assert (row.state, row.version, row.review_fk) == ("accepted", 2, review.id)
@@ -74,16 +74,16 @@ def test_accept(conn: Connection, lot_id: int, lawn: int) -> None:
 
 
 def test_reject_and_restore(conn: Connection, lot_id: int, lawn: int) -> None:
-    assert reviews.reject(conn, lawn, "ann").state == "rejected"
+    assert verdicts.reject(conn, lawn, "ann").state == "rejected"
     assert measured_m2(conn, lot_id)["lawn"] == 0
-    assert reviews.restore(conn, lawn, "bob").state == "proposed"
+    assert verdicts.restore(conn, lawn, "bob").state == "proposed"
     assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
-    assert reviews.reject(conn, lawn, "ann").version == 4
+    assert verdicts.reject(conn, lawn, "ann").version == 4
     assert states(conn, lot_id) == ["rejected"]
 
 
 def test_relabel_measures_both_labels(conn: Connection, lot_id: int, lawn: int) -> None:
-    assert reviews.relabel(conn, lawn, "ann", "tree").label == "tree"
+    assert verdicts.relabel(conn, lawn, "ann", "tree").label == "tree"
     assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(LAWN)}
     # The measurement of before still says what it counted.
     history = text(
@@ -95,7 +95,7 @@ def test_relabel_measures_both_labels(conn: Connection, lot_id: int, lawn: int) 
 
 def test_edit_measures_anew_and_keeps_what_was(conn: Connection, lot_id: int, lawn: int) -> None:
     beyond = square(5, 0, 10, 10)  # half of it inside the lot
-    reviews.edit(conn, lawn, "ann", beyond)
+    verdicts.edit(conn, lawn, "ann", beyond)
     row = conn.execute(
         text("SELECT area_m2, clipped_area_m2, whole_area_m2 FROM lotline.detection")
     ).one()
@@ -113,7 +113,7 @@ def test_edit_measures_anew_and_keeps_what_was(conn: Connection, lot_id: int, la
 
 
 def test_add(conn: Connection, lot_id: int) -> None:
-    review = reviews.add(conn, lot_id, "ann", "pool", Polygon(square(8, 8, 4, 1).geoms[0]))
+    review = verdicts.add(conn, lot_id, "ann", "pool", Polygon(square(8, 8, 4, 1).geoms[0]))
     assert (review.action, review.state, review.label) == ("add", "accepted", "pool")
     row = conn.execute(
         text(
@@ -131,7 +131,7 @@ def test_add(conn: Connection, lot_id: int) -> None:
 def test_added_detections_stay_when_the_lot_is_looked_at_again(
     conn: Connection, lot_id: int
 ) -> None:
-    reviews.add(conn, lot_id, "ann", "tree", DRAWN)
+    verdicts.add(conn, lot_id, "ann", "tree", DRAWN)
     written = write_lot(conn, begin(conn), lot_id, lot(), found(finding(DRAWN, "tree")))
     assert (written.new, written.suppressed, written.superseded) == (0, 1, 1)
     assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(DRAWN)}
@@ -140,14 +140,14 @@ def test_added_detections_stay_when_the_lot_is_looked_at_again(
 @pytest.mark.parametrize(
     ("say", "message"),
     [
-        (lambda conn, _: reviews.accept(conn, 10**9, "ann"), "there is no detection"),
-        (lambda conn, lawn: reviews.accept(conn, lawn, " "), "name of the person"),
-        (lambda conn, lawn: reviews.restore(conn, lawn, "ann"), "only a rejected one"),
+        (lambda conn, _: verdicts.accept(conn, 10**9, "ann"), "there is no detection"),
+        (lambda conn, lawn: verdicts.accept(conn, lawn, " "), "name of the person"),
+        (lambda conn, lawn: verdicts.restore(conn, lawn, "ann"), "only a rejected one"),
         (
-            lambda conn, lawn: reviews.edit(conn, lawn, "ann", LineString([(0, 0), (1, 1)])),
+            lambda conn, lawn: verdicts.edit(conn, lawn, "ann", LineString([(0, 0), (1, 1)])),
             "outline",
         ),
-        (lambda conn, _: reviews.add(conn, 10**9, "ann", "lawn", DRAWN), "no boundary"),
+        (lambda conn, _: verdicts.add(conn, 10**9, "ann", "lawn", DRAWN), "no boundary"),
     ],
 )
 def test_what_cannot_be_said_is_explained_and_leaves_nothing(
@@ -161,12 +161,12 @@ def test_what_cannot_be_said_is_explained_and_leaves_nothing(
 def test_a_property_without_a_boundary_cannot_be_added_to(conn: Connection) -> None:
     [lot_id] = queue(conn)
     with pytest.raises(StoreError, match="run a batch first"):
-        reviews.add(conn, lot_id, "ann", "lawn", DRAWN)
+        verdicts.add(conn, lot_id, "ann", "lawn", DRAWN)
 
 
 def test_a_rejected_one_is_restored_before_anything_else(conn: Connection, lawn: int) -> None:
-    reviews.reject(conn, lawn, "ann")
-    for say in (reviews.accept, reviews.reject):
+    verdicts.reject(conn, lawn, "ann")
+    for say in (verdicts.accept, verdicts.reject):
         with pytest.raises(StoreError, match="restore it first"):
             say(conn, lawn, "bob")
 
@@ -174,7 +174,7 @@ def test_a_rejected_one_is_restored_before_anything_else(conn: Connection, lawn:
 def test_a_superseded_one_is_not_reviewed(conn: Connection, lot_id: int, lawn: int) -> None:
     write_lot(conn, begin(conn), lot_id, lot(), found())
     with pytest.raises(StoreError, match="superseded by a later run"):
-        reviews.accept(conn, lawn, "ann")
+        verdicts.accept(conn, lawn, "ann")
 
 
 def test_a_fault_after_the_event_leaves_no_event(
@@ -184,32 +184,32 @@ def test_a_fault_after_the_event_leaves_no_event(
         raise RuntimeError("in the middle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(reviews, "remeasure", fail)
+        patch.setattr(verdicts, "remeasure", fail)
         with pytest.raises(RuntimeError, match="in the middle"):
-            reviews.reject(conn, lawn, "ann")
+            verdicts.reject(conn, lawn, "ann")
     assert conn.execute(text("SELECT count(*) FROM lotline.review")).scalar() == 0
     assert states(conn, lot_id) == ["proposed"]
 
 
 def test_the_same_key_counts_once_and_is_answered_alike(conn: Connection, lawn: int) -> None:
-    first = reviews.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1)
-    reviews.reject(conn, lawn, "bob")
-    assert reviews.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1) == first
+    first = verdicts.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1)
+    verdicts.reject(conn, lawn, "bob")
+    assert verdicts.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1) == first
     assert conn.execute(text("SELECT count(*) FROM lotline.review")).scalar() == 2
     with pytest.raises(StoreError, match="a key of its own"):
-        reviews.restore(conn, lawn, "ann", idempotency_key="k1")
+        verdicts.restore(conn, lawn, "ann", idempotency_key="k1")
 
 
 def test_an_addition_that_is_sent_twice_is_one(conn: Connection, lot_id: int) -> None:
-    first = reviews.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1")
-    assert reviews.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1") == first
+    first = verdicts.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1")
+    assert verdicts.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1") == first
     assert len(detections(conn, lot_id)) == 2
 
 
 def test_who_saw_an_older_version_is_told(conn: Connection, lot_id: int, lawn: int) -> None:
-    reviews.edit(conn, lawn, "ann", DRAWN, expected_version=1)
+    verdicts.edit(conn, lawn, "ann", DRAWN, expected_version=1)
     with pytest.raises(VersionConflict, match="at version 2, not at 1"):
-        reviews.reject(conn, lawn, "bob", expected_version=1)
+        verdicts.reject(conn, lawn, "bob", expected_version=1)
     assert states(conn, lot_id) == ["accepted"]
 
 
@@ -222,7 +222,7 @@ def test_of_two_people_at_once_one_is_told(database: Database) -> None:
     def say(name: str) -> str:
         try:
             with database.engine.begin() as conn:
-                return reviews.accept(conn, lawn, name, expected_version=1).reviewer
+                return verdicts.accept(conn, lawn, name, expected_version=1).reviewer
         except VersionConflict:
             return "conflict"
 
@@ -239,7 +239,7 @@ def test_the_same_key_at_once_counts_once(database: Database) -> None:
 
     def say(_: int) -> int:
         with database.engine.begin() as conn:
-            return reviews.accept(conn, lawn, "ann", idempotency_key="k").id
+            return verdicts.accept(conn, lawn, "ann", idempotency_key="k").id
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(say, range(4)))) == 1
@@ -258,21 +258,21 @@ REJECTED_CHANGES = [
 def test_nobody_changes_a_rejected_detection(
     conn: Connection, lot_id: int, lawn: int, change: str
 ) -> None:
-    reviews.reject(conn, lawn, "ann")
+    verdicts.reject(conn, lawn, "ann")
     said = _refused(conn, f"UPDATE lotline.detection SET {change}")
     assert "stays rejected" in said
     assert "'restore'" in said
     # Nor with a word that is no restore, or a restore that is older than the last reject.
     _say(conn, lawn, "accept")
     assert "stays rejected" in _refused(conn, f"UPDATE lotline.detection SET {change}")
-    reviews.restore(conn, lawn, "ann")
-    reviews.reject(conn, lawn, "ann")
+    verdicts.restore(conn, lawn, "ann")
+    verdicts.reject(conn, lawn, "ann")
     assert "stays rejected" in _refused(conn, f"UPDATE lotline.detection SET {change}")
     assert states(conn, lot_id) == ["rejected"]
 
 
 def test_a_restore_by_hand_is_a_restore(conn: Connection, lot_id: int, lawn: int) -> None:
-    reviews.reject(conn, lawn, "ann")
+    verdicts.reject(conn, lawn, "ann")
     _say(conn, lawn, "restore")
     conn.execute(text("UPDATE lotline.detection SET state = 'proposed'"))
     assert states(conn, lot_id) == ["proposed"]
@@ -284,8 +284,8 @@ def test_a_restore_of_another_detection_does_not_count(conn: Connection) -> None
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(LAWN, "tree")))
     lawn, tree = (row.id for row in detections(conn, lot_id))
-    reviews.reject(conn, lawn, "ann")
-    reviews.reject(conn, tree, "ann")
+    verdicts.reject(conn, lawn, "ann")
+    verdicts.reject(conn, tree, "ann")
     _say(conn, tree, "restore")
     said = _refused(conn, "UPDATE lotline.detection SET state = 'proposed' WHERE id = :id", id=lawn)
     assert "stays rejected" in said
@@ -306,7 +306,7 @@ def test_a_verdict_has_a_person_behind_it(conn: Connection, state: str) -> None:
 
 @pytest.mark.parametrize("change", REJECTED_CHANGES[1:])
 def test_no_run_changes_what_was_accepted(conn: Connection, lawn: int, change: str) -> None:
-    reviews.accept(conn, lawn, "ann")
+    verdicts.accept(conn, lawn, "ann")
     said = _refused(conn, f"UPDATE lotline.detection SET {change}")
     assert "not changed by a run" in said
     assert "Write a new review" in said
@@ -326,7 +326,7 @@ def test_a_detection_starts_as_proposed(conn: Connection, lawn: int) -> None:
 
 
 def test_history_is_not_rewritten(conn: Connection, lawn: int) -> None:
-    reviews.accept(conn, lawn, "ann")
+    verdicts.accept(conn, lawn, "ann")
     for statement in (
         "UPDATE lotline.review SET reviewer = 'bob'",
         "DELETE FROM lotline.review",

@@ -10,16 +10,16 @@ import pytest
 
 from detection import sample
 from detection.segmenters import build_segmenter
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters.interface import Segmenter
 from pipeline import Order, run_batch
-from pipeline.batch import heartbeat, views
-from pipeline.batch import map as map_module
+from pipeline.batch import heartbeat
 from pipeline.batch.heartbeat import Heartbeat
-from pipeline.report import RunReport
+from pipeline.report import RunReport, run_outputs
+from pipeline.report import map_png as map_module
 from pipeline.settings import Settings
-from pipeline.store import runs
-from pipeline.store.accounts import Account
 from pipeline.store.database import Database
+from pipeline.store.runs import lifecycle
+from pipeline.store.runs.metrics import Account
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_page_and_data_are_of_the_run_alone(
         return draw_map(path, lots, detections, *others)
 
     monkeypatch.setattr(map_module, "draw_map", counted)
-    monkeypatch.setattr(views, "MOST_DRAWN", 6)
+    monkeypatch.setattr(run_outputs, "MOST_DRAWN", 6)
     settings = Settings(database_url=database.url, home=tmp_path)
     reports = [
         run_batch(
@@ -115,7 +115,7 @@ def test_a_sign_of_life_says_what_was_counted(
     monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
     alive = database.engine.connect()
     alive.detach()
-    run_id = runs.start(alive, "little", {}, "synthetic", None)
+    run_id = lifecycle.start(alive, "little", {}, "synthetic", None)
     alive.commit()
     counted = Account(encoder_calls=12)
     with (
@@ -123,7 +123,7 @@ def test_a_sign_of_life_says_what_was_counted(
         database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
     ):
         for _ in range(500):
-            run = runs.get(conn, run_id)
+            run = lifecycle.get(conn, run_id)
             if run.beat_at is not None:
                 break
             time.sleep(0.01)

@@ -15,19 +15,20 @@ from bigcounty import fill
 from lots import COUNTY, begin, finding, finish, found, hold, lot, queue, square, write_lot
 from sqlalchemy import Connection, text
 
-from detection.clock import Spread
 from detection.results import LotResult
+from detection.timing import Spread
 from parcels.measure import area_m2
 from pipeline.report import gather
 from pipeline.report.comparison import compare
-from pipeline.report.page import page
-from pipeline.store import runs, schema
-from pipeline.store.accounts import Account
+from pipeline.report.html_page import page
+from pipeline.store import schema
 from pipeline.store.database import Database
-from pipeline.store.outcomes import RunInfo
-from pipeline.store.runmap import MOST_LOTS, map_of
-from pipeline.store.runpairs import pair
-from pipeline.store.runresults import Example, StateCount
+from pipeline.store.results.outcomes import RunInfo
+from pipeline.store.runs import lifecycle
+from pipeline.store.runs.comparison import pair
+from pipeline.store.runs.map_data import MOST_LOTS, map_of
+from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.totals import Example, StateCount
 
 LAWN = square(1, 1, 6, 4)
 LARGER = square(1, 1, 6, 5)
@@ -81,7 +82,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     _take(conn, earlier, first, second)
     write_lot(conn, earlier, first, lot(), found(finding(LAWN)))
     write_lot(conn, earlier, second, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    runs.finish(conn, earlier.id, "finished", Account())
+    lifecycle.finish(conn, earlier.id, "finished", Account())
 
     run = begin(conn, ["lawn"])
     _take(conn, run, second, circle, dark, away, waiting)
@@ -90,9 +91,9 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
     finish(conn, [away], "deferred", "unavailable")
     finish(conn, [waiting], "pending")
-    runs.finish(conn, run.id, "interrupted", ACCOUNT)
+    lifecycle.finish(conn, run.id, "interrupted", ACCOUNT)
 
-    report = gather(conn, runs.get(conn, run.id))
+    report = gather(conn, lifecycle.get(conn, run.id))
     assert (report.state, report.properties) == ("interrupted", 4)
     assert {(c.state, c.reason): c.properties for c in report.counts} == {
         ("done", "measured"): 2,
@@ -124,14 +125,14 @@ def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Con
         run = begin(conn, ["lawn"])
         _take(conn, run, only)
         write_lot(conn, run, only, lot(), found(finding(shape)))
-        runs.finish(conn, run.id, "finished", ACCOUNT)
-        told.append(gather(conn, runs.get(conn, run.id)))
+        lifecycle.finish(conn, run.id, "finished", ACCOUNT)
+        told.append(gather(conn, lifecycle.get(conn, run.id)))
     first, second = told
-    assert gather(conn, runs.get(conn, first.id)) == first
+    assert gather(conn, lifecycle.get(conn, first.id)) == first
     assert first.properties == second.properties == 1
     assert first.areas[0].area_m2 < second.areas[0].area_m2
-    assert [run.id for run in runs.newest(conn, COUNTY, 9)] == [second.id, first.id]
-    assert runs.newest(conn, "elsewhere") == []
+    assert [run.id for run in lifecycle.newest(conn, COUNTY, 9)] == [second.id, first.id]
+    assert lifecycle.newest(conn, "elsewhere") == []
 
 
 def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> None:
@@ -143,28 +144,28 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
     _take(alive, run, done, held)
     alive.commit()
     with database.engine.begin() as conn:
-        runs.beat(conn, run.id, ACCOUNT)
+        lifecycle.beat(conn, run.id, ACCOUNT)
         write_lot(conn, run, done, lot(), found(finding(LAWN)))
     with database.engine.connect() as conn:
-        assert runs.get(conn, run.id).state == "running"
+        assert lifecycle.get(conn, run.id).state == "running"
     alive.close()
     _wait_until_gone(database)
 
     # Before anybody has noticed, and after the next batch has.
     with database.engine.connect() as conn:
-        unnoticed = gather(conn, runs.get(conn, run.id))
+        unnoticed = gather(conn, lifecycle.get(conn, run.id))
     with database.engine.begin() as conn:
-        assert runs.take_back(conn, COUNTY) == 1
+        assert lifecycle.take_back(conn, COUNTY) == 1
         tried = conn.execute(text("SELECT attempts FROM lotline.property WHERE id = :id"),
                              {"id": held})  # fmt: skip
         assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
-        noticed = gather(conn, runs.get(conn, run.id))
+        noticed = gather(conn, lifecycle.get(conn, run.id))
         later = begin(conn, ["lawn"])
         _take(conn, later, done, held)
         finish(conn, [done], "failed", "not_found")
     with database.engine.connect() as conn:
-        at_last = gather(conn, runs.get(conn, run.id))
+        at_last = gather(conn, lifecycle.get(conn, run.id))
     for report in (unnoticed, noticed, at_last):
         assert report.state == "killed"
         assert [(c.state, c.properties) for c in report.counts] == [("done", 1)]
@@ -181,18 +182,18 @@ def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None
         held = queue(conn, 2)
         run = begin(conn)  # nobody holds its lock any more
         _take(conn, run, *held)
-        assert runs.take_back(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
-        assert runs.take_back(conn, COUNTY) == 2, "a rival cannot know"
+        assert lifecycle.take_back(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
+        assert lifecycle.take_back(conn, COUNTY) == 2, "a rival cannot know"
     alive = database.engine.connect()
     alive.detach()
-    runs.hold_again(alive, run.id)
+    lifecycle.hold_again(alive, run.id)
     alive.commit()
     with database.engine.begin() as conn:
-        runs.beat(conn, run.id, ACCOUNT)
-        told = runs.get(conn, run.id)
+        lifecycle.beat(conn, run.id, ACCOUNT)
+        told = lifecycle.get(conn, run.id)
         assert (told.state, told.finished_at, told.results) == ("running", None, None)
         assert told.beat_at is not None
-        assert runs.take_back(conn, COUNTY) == 0
+        assert lifecycle.take_back(conn, COUNTY) == 0
     alive.close()
 
 
@@ -205,15 +206,15 @@ def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_r
     write_lot(conn, run, done, lot(), found(finding(LAWN)))
     conn.execute(text("UPDATE lotline.run SET started_at = started_at - interval '7 s'"))
     conn.execute(text("SELECT pg_advisory_unlock_all()"))
-    killed = runs.get(conn, run.id)
+    killed = lifecycle.get(conn, run.id)
     assert (killed.state, killed.beat_at, round(killed.took_s)) == ("killed", None, 7)
 
 
 def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
     run = begin(conn)
-    runs.finish(conn, run.id, "finished", ACCOUNT)
-    runs.beat(conn, run.id, Account())
-    assert runs.get(conn, run.id).account == ACCOUNT
+    lifecycle.finish(conn, run.id, "finished", ACCOUNT)
+    lifecycle.beat(conn, run.id, Account())
+    assert lifecycle.get(conn, run.id).account == ACCOUNT
 
 
 def test_examples_are_few_for_each_reason(conn: Connection) -> None:
@@ -222,7 +223,7 @@ def test_examples_are_few_for_each_reason(conn: Connection) -> None:
     _take(conn, run, *keys)
     finish(conn, keys[:12], "failed", "not_found")
     finish(conn, keys[12:], "deferred", "unavailable")
-    results = runs.finish(conn, run.id, "finished", Account())
+    results = lifecycle.finish(conn, run.id, "finished", Account())
     assert results.counts == (
         StateCount("deferred", "unavailable", 8),
         StateCount("failed", "not_found", 12),
@@ -240,10 +241,10 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
             _take(conn, run, key)
             where: Any = source if key == moved else "lot"
             write_lot(conn, run, key, lot(source=where), found(finding(shape)))
-        runs.finish(conn, run.id, "finished", Account())
+        lifecycle.finish(conn, run.id, "finished", Account())
         if source == "lot":
             _pretend_later(conn)
-        reports.append(runs.get(conn, run.id))
+        reports.append(lifecycle.get(conn, run.id))
     told = compare(conn, *reports)
     assert told.common_properties == 2
     lots, circles = told.areas
@@ -270,10 +271,10 @@ def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connectio
         run = begin(conn, ["lawn"])
         _take(conn, run, key)
         write_lot(conn, run, key, lot(), found(finding(LAWN)))
-        runs.finish(conn, run.id, "finished", Account())
+        lifecycle.finish(conn, run.id, "finished", Account())
         ids.append(run.id)
     for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
-        told = pair(conn, runs.get(conn, a), runs.get(conn, b))
+        told = pair(conn, lifecycle.get(conn, a), lifecycle.get(conn, b))
         assert told.properties == 1
         assert [(each.a_properties, each.b_properties) for each in told.areas] == [(1, 1)]
 
@@ -297,7 +298,7 @@ def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database)
         conn.exec_driver_sql(old)
     schema.upgrade(empty_database.engine)
     with empty_database.engine.connect() as conn:
-        second, first = (gather(conn, run) for run in runs.newest(conn, "c", 9))
+        second, first = (gather(conn, run) for run in lifecycle.newest(conn, "c", 9))
     assert [(c.state, c.reason, c.properties) for c in first.counts] == [
         ("done", "measured", 40),
         ("failed", "not_found", 2),
@@ -312,9 +313,9 @@ def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database)
 
 def test_settings_never_hold_a_secret(conn: Connection) -> None:
     given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
-    run_id = runs.start(conn, COUNTY, given, "synthetic", None)
+    run_id = lifecycle.start(conn, COUNTY, given, "synthetic", None)
     kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
-    told = page(gather(conn, runs.get(conn, run_id)), None)
+    told = page(gather(conn, lifecycle.get(conn, run_id)), None)
     for text_ in (kept, told):
         assert "gis.example.gov" in text_
         assert "verysecretword" not in text_
@@ -324,7 +325,7 @@ def test_settings_never_hold_a_secret(conn: Connection) -> None:
 def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
     for county, count in (("few", 200), ("many", MOST_LOTS + 500), ("more", 4 * MOST_LOTS)):
         fill(conn, county, count)
-        [run] = runs.newest(conn, county)
+        [run] = lifecycle.newest(conn, county)
         places = map_of(conn, run)
         assert places is not None
         report = gather(conn, run)
@@ -351,7 +352,7 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
         text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
              "point = ST_SetSRID(ST_MakePoint(12, 48), 4326) WHERE property_id = 'lot-7'")
     )  # fmt: skip
-    [run] = runs.newest(conn, COUNTY)
+    [run] = lifecycle.newest(conn, COUNTY)
     places = map_of(conn, run)
     assert places is not None
     assert (places.placed, places.shown) == (150, 149)
@@ -360,4 +361,4 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
 
 def test_where_nothing_is_known_of_places_there_is_no_map(conn: Connection) -> None:
     run = begin(conn)
-    assert map_of(conn, runs.get(conn, run.id)) is None
+    assert map_of(conn, lifecycle.get(conn, run.id)) is None

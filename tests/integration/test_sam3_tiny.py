@@ -12,7 +12,7 @@ from pyproj import CRS
 from shapely.ops import unary_union
 
 from detection import Detector, build_segmenter
-from detection.imagery.local import LocalImagery
+from detection.imagery.geotiff_mosaic import LocalImagery
 from detection.labels import LABELS, Label
 from detection.results import LotResult
 from detection.sample import SampleCounty, generate

@@ -12,14 +12,14 @@ from rasters import ThresholdSegmenter
 from shapely.geometry.base import BaseGeometry
 
 from detection import LABELS, Detector, Label, LotResult, build_segmenter
-from detection.chips import plan_chips
+from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.clock import Clock
 from detection.imagery import LocalImagery
-from detection.imagery.frame import Frame
+from detection.imagery.pixel_grid import Frame
 from detection.sample import generate
-from detection.segmenters.protocol import Segmenter
+from detection.segmenters.interface import Segmenter
 from detection.segmenters.sam3.segmenter import Sam3
+from detection.timing import Clock
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, buffer_m, polygonal
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from detection import sample
 from pipeline import Order, run_batch
 from pipeline.batch.engines import local
-from pipeline.batch.order import Silent
+from pipeline.batch.request import Silent
 from pipeline.settings import Settings
 from pipeline.store.database import open_database
 

@@ -11,8 +11,8 @@ from servers.koop import FeatureServer, feature_server, some_parcels
 from parcels import Boundary, County, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
 from parcels.cache import FolderCache, LayerKey
-from parcels.cache.fetch import fetch_layer
-from parcels.county import ParcelFields
+from parcels.cache.fetch_layer import fetch_layer
+from parcels.registry.county import ParcelFields
 
 
 @pytest.fixture(scope="module")

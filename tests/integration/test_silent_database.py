@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from pipeline.store.database import Database, connected, open_database
-from pipeline.store.embedded import EmbeddedPostgres
+from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 # A loopback address of its own: the port of the project's server is always the same.
 HOST, PORT = "127.84.32.1", 5432

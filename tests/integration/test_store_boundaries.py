@@ -33,8 +33,9 @@ from sqlalchemy import Connection, text
 
 from parcels.boundary import Located, Property
 from parcels.measure import area_m2
-from pipeline.store import loading, reviews
 from pipeline.store.database import Database
+from pipeline.store.queue import loading
+from pipeline.store.reviews import verdicts
 
 
 def _counted(conn: Connection, property_fk: int, label: str = "lawn") -> list[int]:
@@ -54,7 +55,7 @@ def test_what_was_reviewed_in_a_buffer_counts_only_inside_the_lot(conn: Connecti
     write_lot(conn, begin(conn), lot_id, buffer, found(finding(astride), finding(beyond)))
     first, second = (row.id for row in detections(conn, lot_id))
     for lawn in (first, second):
-        reviews.accept(conn, lawn, "ann")
+        verdicts.accept(conn, lawn, "ann")
     assert _counted(conn, lot_id) == [first, second]
     # The county has a lot by now, and its edge cuts through the first and leaves out the second.
     inside_m2 = pytest.approx(area_m2(square(2, 1, 2, 4)))
@@ -63,10 +64,10 @@ def test_what_was_reviewed_in_a_buffer_counts_only_inside_the_lot(conn: Connecti
     assert measured_m2(conn, lot_id)["lawn"] == inside_m2
     assert _counted(conn, lot_id) == [first]
     # And a later review of either measures the same way.
-    reviews.accept(conn, second, "bob")
+    verdicts.accept(conn, second, "bob")
     assert measured_m2(conn, lot_id)["lawn"] == inside_m2
     assert _counted(conn, lot_id) == [first]
-    reviews.reject(conn, first, "bob")
+    verdicts.reject(conn, first, "bob")
     assert measured_m2(conn, lot_id)["lawn"] == 0
     assert _counted(conn, lot_id) == []
 
@@ -74,7 +75,7 @@ def test_what_was_reviewed_in_a_buffer_counts_only_inside_the_lot(conn: Connecti
 def test_what_only_touches_the_boundary_is_not_counted(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(square(4, 1, 3, 3))))
-    reviews.accept(conn, detections(conn, lot_id)[0].id, "ann")
+    verdicts.accept(conn, detections(conn, lot_id)[0].id, "ann")
     write_lot(conn, begin(conn), lot_id, lot(4), found())
     assert measured_m2(conn, lot_id)["lawn"] == 0
     assert _counted(conn, lot_id) == []
@@ -104,7 +105,7 @@ def test_a_corrected_place_leaves_nothing_of_the_old_one(
     for lot_id in (first, second):
         write_lot(conn, run, lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
     lawn, _ = detections(conn, first)
-    reviews.accept(conn, lawn.id, "ann")
+    verdicts.accept(conn, lawn.id, "ann")
     _move(conn, **to)
     prop = property_row(conn, first)
     assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.imaged_share) == (
@@ -115,14 +116,14 @@ def test_a_corrected_place_leaves_nothing_of_the_old_one(
     assert states(conn, second) == ["proposed", "proposed"], "another property's are left alone"
     assert set(measured_m2(conn, second)) == {"lawn", "tree"}
     # A person still may say something of what was found there, though nothing is measured.
-    reviews.reject(conn, lawn.id, "bob")
+    verdicts.reject(conn, lawn.id, "bob")
     assert measured_m2(conn, first) == {}
 
 
 def test_a_lawn_of_the_wrong_lot_is_not_added_to_the_right_one(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    reviews.accept(conn, detections(conn, lot_id)[0].id, "ann")
+    verdicts.accept(conn, detections(conn, lot_id)[0].id, "ann")
     _move(conn, longitude=LON + 1)
     right = replace(lot(), geometry=shifted(lot().geometry, 100))
     lawn = shifted(TREE, 100)

@@ -8,10 +8,11 @@ from lots import COUNTY, LAT, LON, STEP, finish, queue
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
-from pipeline.properties_file import BadRow, BadRows
-from pipeline.store import loading, lots, properties
-from pipeline.store.loading import Loaded
-from pipeline.store.selection import Selection
+from pipeline.properties_csv import BadRow, BadRows
+from pipeline.store.queue import all_lots, loading
+from pipeline.store.queue import states as states_module
+from pipeline.store.queue.loading import Loaded
+from pipeline.store.queue.selection import Selection
 
 
 def _states(conn: Connection) -> dict[str, tuple[str, str]]:
@@ -83,8 +84,8 @@ def test_two_lists_may_share_properties(conn: Connection) -> None:
     first = loading.load_list(conn, COUNTY, "1", _rows("a", "b"))
     second = loading.load_list(conn, COUNTY, "2", _rows("b", "c"))
     for listed in (first, second):
-        assert properties.states(conn, COUNTY, Selection(listed.id)) == {("pending", ""): 2}
-    assert properties.states(conn, COUNTY) == {("pending", ""): 3}
+        assert states_module.states(conn, COUNTY, Selection(listed.id)) == {("pending", ""): 2}
+    assert states_module.states(conn, COUNTY) == {("pending", ""): 3}
 
 
 def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Connection) -> None:
@@ -100,8 +101,8 @@ def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Conne
     assert conn.execute(held).scalar_one() == loading.KEPT_LISTS
 
 
-def _piece(name: str, parcel_id: str | None, size: float = 1.0, shape: str = "") -> lots.Piece:
-    return lots.Piece(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
+def _piece(name: str, parcel_id: str | None, size: float = 1.0, shape: str = "") -> all_lots.Piece:
+    return all_lots.Piece(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
 
 
 def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
@@ -119,11 +120,11 @@ def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
         _piece("lot@1", None, 1, "flats"),
         _piece("lot@2", None),
     ]
-    assert lots.stage(conn, COUNTY, rows) == lots.Lots(count=5, new=3)
-    assert lots.add(conn, COUNTY) == 3
+    assert all_lots.stage(conn, COUNTY, rows) == all_lots.Lots(count=5, new=3)
+    assert all_lots.add(conn, COUNTY) == 3
     assert set(_states(conn)) == {"p0", "lead", "18", "20a", "lot@2"}
     place = text("SELECT ST_X(point) FROM lotline.property WHERE property_id = '18'")
     assert conn.execute(place).scalar_one() == LON + 2, "the largest piece says where it is"
     assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == Loaded(0, 0, 1)
-    assert lots.stage(conn, COUNTY, rows) == lots.Lots(count=5, new=0)
-    assert lots.add(conn, COUNTY) == 0
+    assert all_lots.stage(conn, COUNTY, rows) == all_lots.Lots(count=5, new=0)
+    assert all_lots.add(conn, COUNTY) == 0

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from parcels.boundary import Property
-from pipeline.store import loading, properties, retry
 from pipeline.store.database import Database
-from pipeline.store.leasing import Sweep
-from pipeline.store.outcomes import RunInfo
-from pipeline.store.selection import WHOLE_COUNTY, Selection
+from pipeline.store.queue import loading, retry_policy
+from pipeline.store.queue import states as states_module
+from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
+from pipeline.store.results.outcomes import RunInfo
 
 
 def _states(conn: Connection) -> dict[str, tuple[str, str]]:
@@ -86,9 +87,9 @@ def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> No
     run, rival = begin(conn), begin(conn)
     assert sorted(_lease(conn, run, limit=2) + _lease(conn, run)) == ["p0", "p1", "p2"]
     assert _lease(conn, rival, owner="b") == []
-    assert properties.count_waiting(conn, COUNTY) == 0
+    assert states_module.count_waiting(conn, COUNTY) == 0
     _expire(conn)
-    assert properties.count_waiting(conn, COUNTY) == 3
+    assert states_module.count_waiting(conn, COUNTY) == 3
     assert _lease(conn, run) == [], "it may have them in hand still"
     assert [item.attempts for item in _sweep(rival, "b").take(conn, 9)] == [1, 1, 1]
 
@@ -96,7 +97,7 @@ def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> No
 def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
     queue(conn, 2)
     _lease(conn, begin(conn))
-    properties.release(conn, "a")
+    states_module.release(conn, "a")
     assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
 
 
@@ -109,8 +110,8 @@ def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Data
     with database.engine.connect() as writer, database.engine.begin() as conn:
         writer.execute(held, {"id": ids[0]})
         conn.execute(text("SET LOCAL lock_timeout = '1ms'"))
-        properties.renew(conn, "a", 60)
-        assert properties.count_waiting(conn, COUNTY) == 1
+        states_module.renew(conn, "a", 60)
+        assert states_module.count_waiting(conn, COUNTY) == 1
 
 
 def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
@@ -178,7 +179,7 @@ def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
             if not sweep.take(conn, 50):
                 break
             blocks.append(_blocks_read(conn) - before)
-        properties.release(conn, "a")
+        states_module.release(conn, "a")
     assert len(blocks) == 20 + 10
     first, last = blocks[1:5], blocks[15:19]
     assert sum(last) < 2 * sum(first), "as the sweep goes on it reads no more"
@@ -200,11 +201,11 @@ def test_what_a_run_deferred_is_left_to_one_that_starts_after_it(conn: Connectio
     _lease(conn, run)
     finish(conn, ids[:1], "deferred", "unavailable")
     finish(conn, ids[1:], "pending")
-    assert properties.count_waiting(conn, COUNTY) == 1
+    assert states_module.count_waiting(conn, COUNTY) == 1
     assert _lease(conn, rival) == ["p1"]
     assert _lease(conn, rival) == [], "its server did not answer a moment ago"
     end(conn, run)
-    assert properties.count_waiting(conn, COUNTY) == 1
+    assert states_module.count_waiting(conn, COUNTY) == 1
     assert _lease(conn, begin(conn)) == ["p0"]
 
 
@@ -217,13 +218,15 @@ def test_a_segmenter_that_fails_is_tried_three_times(conn: Connection) -> None:
         assert _lease(conn, run) == []
         end(conn, run)
     assert _lease(conn, begin(conn)) == []
-    assert properties.count_waiting(conn, COUNTY) == 0
-    assert properties.reset(conn, COUNTY, redo="unanswered") == 2
+    assert states_module.count_waiting(conn, COUNTY) == 0
+    assert states_module.reset(conn, COUNTY, redo="unanswered") == 2
     assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
 
 
-@pytest.mark.parametrize("rule", retry.RULES)
-def test_each_reason_is_asked_again_when_its_rule_says(conn: Connection, rule: retry.Rule) -> None:
+@pytest.mark.parametrize("rule", retry_policy.RULES)
+def test_each_reason_is_asked_again_when_its_rule_says(
+    conn: Connection, rule: retry_policy.Rule
+) -> None:
     ids = queue(conn, 1)
     run = begin(conn)
     conn.execute(text('UPDATE lotline.run SET settings = \'{"registry_sha256": "1"}\''))
@@ -233,36 +236,36 @@ def test_each_reason_is_asked_again_when_its_rule_says(conn: Connection, rule: r
         end(conn, run)
         for entry, is_other in (("1", False), ("2", True)):
             helps = is_other and rule.when == "registry changed"
-            waiting = properties.count_waiting(conn, COUNTY, registry_sha256=entry)
+            waiting = states_module.count_waiting(conn, COUNTY, registry_sha256=entry)
             assert waiting == (helps or rule.when == "next run")
-            reset = properties.reset(conn, COUNTY, redo="nothing", registry_sha256=entry)
+            reset = states_module.reset(conn, COUNTY, redo="nothing", registry_sha256=entry)
             assert reset == helps
-        assert properties.count_waiting(conn, COUNTY, redo="unanswered") == 1
+        assert states_module.count_waiting(conn, COUNTY, redo="unanswered") == 1
 
 
 def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> None:
     ids = queue(conn, 4)
     run = begin(conn)
     some, none = _list(conn, ["p1", "p3"]), _list(conn, [])
-    assert properties.count_waiting(conn, COUNTY, some) == 2
-    assert properties.count_waiting(conn, COUNTY, none) == 0
+    assert states_module.count_waiting(conn, COUNTY, some) == 2
+    assert states_module.count_waiting(conn, COUNTY, none) == 0
     assert sorted(_lease(conn, run, selection=some)) == ["p1", "p3"]
     assert _lease(conn, run, selection=none) == []
     finish(conn, ids, "failed", "not_found")
     end(conn, run)
-    assert properties.reset(conn, COUNTY, _list(conn, ["p0"])) == 1
-    assert properties.reset(conn, COUNTY, none) == 0
-    assert properties.reset(conn, COUNTY) == 3
-    assert properties.count_waiting(conn, COUNTY) == 4
-    assert properties.states(conn, COUNTY, some) == {("pending", ""): 2}
+    assert states_module.reset(conn, COUNTY, _list(conn, ["p0"])) == 1
+    assert states_module.reset(conn, COUNTY, none) == 0
+    assert states_module.reset(conn, COUNTY) == 3
+    assert states_module.count_waiting(conn, COUNTY) == 4
+    assert states_module.states(conn, COUNTY, some) == {("pending", ""): 2}
 
 
 def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
     ids = queue(conn, 5)
     loading.load(conn, COUNTY, [Property("a", address="1 Elm St"), Property("b", parcel_id="1")])
     box = Selection(bbox=(LON + 1 * STEP, LAT, LON + 3 * STEP, LAT))
-    assert properties.count_waiting(conn, COUNTY, box) == 3
-    assert properties.count_without_place(conn, COUNTY, box) == 2
+    assert states_module.count_waiting(conn, COUNTY, box) == 3
+    assert states_module.count_without_place(conn, COUNTY, box) == 2
     assert _lease(conn, begin(conn), selection=box) == ["p1", "p2", "p3"]
     conn.execute(
         text("UPDATE lotline.property SET located_point = (SELECT point FROM lotline.property "
@@ -270,7 +273,7 @@ def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
         {"id": ids[2]},
     )  # fmt: skip
     assert _lease(conn, begin(conn), selection=box) == ["a"]
-    assert properties.count_without_place(conn, COUNTY, box) == 1
+    assert states_module.count_without_place(conn, COUNTY, box) == 1
 
 
 def test_a_box_and_a_list_take_what_is_in_both(conn: Connection) -> None:
@@ -283,10 +286,10 @@ def test_a_box_and_a_list_take_what_is_in_both(conn: Connection) -> None:
 def test_what_is_being_worked_on_is_not_reset(conn: Connection) -> None:
     queue(conn, 2)
     _lease(conn, begin(conn), limit=1)
-    assert properties.reset(conn, COUNTY) == 0
+    assert states_module.reset(conn, COUNTY) == 0
     _expire(conn)
-    assert properties.reset(conn, COUNTY) == 0
-    assert properties.count_waiting(conn, COUNTY) == 2, "it waits without that"
+    assert states_module.reset(conn, COUNTY) == 0
+    assert states_module.count_waiting(conn, COUNTY) == 2, "it waits without that"
 
 
 def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
@@ -296,17 +299,17 @@ def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
     _lease(conn, old)
     finish(conn, ids, "done", "measured")
     end(conn, old)
-    assert properties.reset(conn, COUNTY) == 4
+    assert states_module.reset(conn, COUNTY) == 4
     _lease(conn, first, limit=2)
     finish(conn, ids[:1], "done", "measured")
     finish(conn, ids[1:2], "failed", "not_found")
-    assert properties.count_waiting(conn, COUNTY, redo="everything") == 2
-    assert properties.reset(conn, COUNTY) == 0
-    assert properties.reset(conn, COUNTY, redo="unanswered") == 0
+    assert states_module.count_waiting(conn, COUNTY, redo="everything") == 2
+    assert states_module.reset(conn, COUNTY) == 0
+    assert states_module.reset(conn, COUNTY, redo="unanswered") == 0
     end(conn, first)
-    assert properties.count_waiting(conn, COUNTY, redo="unanswered") == 3
-    assert properties.reset(conn, COUNTY, redo="unanswered") == 1
-    assert properties.reset(conn, COUNTY) == 1
+    assert states_module.count_waiting(conn, COUNTY, redo="unanswered") == 3
+    assert states_module.reset(conn, COUNTY, redo="unanswered") == 1
+    assert states_module.reset(conn, COUNTY) == 1
 
 
 def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
@@ -319,8 +322,8 @@ def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
     conn.execute(
         text("UPDATE lotline.run SET state = 'finished', finished_at = :at"), {"at": later}
     )
-    assert properties.reset(conn, COUNTY, ordered_at=ordered_at) == 0
-    assert properties.reset(conn, COUNTY, ordered_at=later) == 2
+    assert states_module.reset(conn, COUNTY, ordered_at=ordered_at) == 0
+    assert states_module.reset(conn, COUNTY, ordered_at=later) == 2
 
 
 def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
@@ -337,9 +340,9 @@ def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
         run = begin(conn)
     with database.engine.connect() as first, database.engine.connect() as second:
         second.execute(text("SET lock_timeout = '1ms'"))
-        assert properties.reset(first, COUNTY, limit=3) == 3
+        assert states_module.reset(first, COUNTY, limit=3) == 3
         assert len(_lease(first, run, limit=2)) == 2
-        assert properties.reset(second, COUNTY) == 3
+        assert states_module.reset(second, COUNTY) == 3
         first.commit()
         second.commit()
     with database.engine.begin() as conn:
@@ -362,7 +365,7 @@ def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
         with database.engine.begin() as conn:
             run = begin(conn)
         with database.engine.begin() as conn:
-            properties.reset(conn, COUNTY)
+            states_module.reset(conn, COUNTY)
         sweep = _sweep(run, owner)
         while True:
             with database.engine.begin() as conn:
@@ -383,7 +386,7 @@ def test_of_all_again_only_as_many_as_the_limit_says(conn: Connection) -> None:
     run = begin(conn)
     finish(conn, ids[:4], "done", "measured")
     end(conn, run)
-    assert properties.reset(conn, COUNTY, limit=2) == 2
+    assert states_module.reset(conn, COUNTY, limit=2) == 2
     assert [state for state, _ in _states(conn).values()].count("pending") == 3
     assert _lease(conn, begin(conn), limit=2) == ["p0", "p1"]
 
@@ -391,10 +394,10 @@ def test_of_all_again_only_as_many_as_the_limit_says(conn: Connection) -> None:
 def test_counties_do_not_share_a_queue(conn: Connection) -> None:
     queue(conn, 2)
     queue(conn, 3, "another")
-    assert properties.count_waiting(conn, "another") == 3
+    assert states_module.count_waiting(conn, "another") == 3
     assert len(_lease(conn, begin(conn))) == 2
-    assert not properties.is_empty(conn, COUNTY)
-    assert properties.is_empty(conn, "a third")
+    assert not states_module.is_empty(conn, COUNTY)
+    assert states_module.is_empty(conn, "a third")
 
 
 @pytest.mark.parametrize("values", ["'gone', '', NULL, NULL", "'leased', '', NULL, NULL"])

@@ -26,10 +26,13 @@ from detection.results import LotResult
 from parcels.boundary import Property
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
-from pipeline.store import loading, reviews, rows, runs
-from pipeline.store.accounts import Account
-from pipeline.store.outcomes import RunInfo
-from pipeline.store.status import counties, county_status, unanswered
+from pipeline.store.queue import loading
+from pipeline.store.reads import row_cursors
+from pipeline.store.reads.county_status import counties, county_status, unanswered
+from pipeline.store.results.outcomes import RunInfo
+from pipeline.store.reviews import verdicts
+from pipeline.store.runs import lifecycle
+from pipeline.store.runs.metrics import Account
 
 LAWN = square(1, 1, 6, 4)
 
@@ -43,7 +46,7 @@ def run(conn: Connection) -> RunInfo:
     write_lot(conn, run, on_buffer, lot(8, "buffer_30m"), found(finding(LAWN)))
     write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
     finish(conn, [away], "deferred", "unavailable", "HTTP 503")
-    reviews.accept(conn, detections(conn, on_lot)[0].id, "ann")
+    verdicts.accept(conn, detections(conn, on_lot)[0].id, "ann")
     return run
 
 
@@ -53,7 +56,7 @@ def _key(conn: Connection, name: str) -> int:
 
 
 def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: RunInfo) -> None:
-    runs.finish(conn, run.id, "finished", Account())
+    lifecycle.finish(conn, run.id, "finished", Account())
     status = county_status(conn, COUNTY)
     assert status.by_state == {
         ("done", "measured"): 2,
@@ -83,14 +86,14 @@ def test_areas_are_of_the_properties_that_are_done(conn: Connection, run: RunInf
 def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: RunInfo) -> None:
     loading.load(conn, COUNTY, [Property("p1", LON + 1, LAT)])
     finish(conn, [_key(conn, "p1")], "failed", "not_found", "no lot, no buffer")
-    [frame] = rows.iter_properties(conn, COUNTY)
+    [frame] = row_cursors.iter_properties(conn, COUNTY)
     row = frame.set_index("property_id").loc["p1"]
     assert row.state == "failed"
     assert row.geometry is None
     assert frame.set_index("property_id")["lawn_m2"].isna()["p1"]
-    boundaries = rows.boundaries_of_run(conn, COUNTY, run.id, 9)
+    boundaries = row_cursors.boundaries_of_run(conn, COUNTY, run.id, 9)
     assert "p1" not in list(boundaries.property_id)
-    [found_there] = rows.iter_detections(conn, COUNTY)
+    [found_there] = row_cursors.iter_detections(conn, COUNTY)
     assert list(found_there.property_id) == ["p0"]
     assert [area.source for area in county_status(conn, COUNTY).areas] == ["lot"]
 
@@ -109,7 +112,7 @@ def test_what_has_no_answer_is_listed_with_its_reason(conn: Connection, run: Run
 
 
 def test_detections_come_with_where_they_are_from(conn: Connection, run: RunInfo) -> None:
-    frames = list(rows.iter_detections(conn, COUNTY, chunk=1))
+    frames = list(row_cursors.iter_detections(conn, COUNTY, chunk=1))
     assert [len(frame) for frame in frames] == [1, 1]
     first = frames[0].iloc[0]
     assert frames[0].crs.to_epsg() == 4326
@@ -121,17 +124,17 @@ def test_detections_come_with_where_they_are_from(conn: Connection, run: RunInfo
 
 
 def test_only_what_is_live_now_is_read(conn: Connection, run: RunInfo) -> None:
-    [frame] = rows.iter_detections(conn, COUNTY)
-    reviews.reject(conn, int(frame.detection_id[0]), "ann")
-    [frame] = rows.iter_detections(conn, COUNTY)
+    [frame] = row_cursors.iter_detections(conn, COUNTY)
+    verdicts.reject(conn, int(frame.detection_id[0]), "ann")
+    [frame] = row_cursors.iter_detections(conn, COUNTY)
     assert list(frame.property_id) == ["p1"]
-    [frame] = rows.iter_detections(conn, COUNTY, ["p0", "p9"])
+    [frame] = row_cursors.iter_detections(conn, COUNTY, ["p0", "p9"])
     assert frame.empty
     assert "geometry" in frame.columns
 
 
 def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: RunInfo) -> None:
-    [frame] = rows.iter_properties(conn, COUNTY)
+    [frame] = row_cursors.iter_properties(conn, COUNTY)
     by_id = frame.set_index("property_id")
     assert by_id.loc["p0", "lawn_m2"] == area_m2(LAWN)
     assert by_id.loc["p0", "imaged_share"] == 0.5
@@ -141,7 +144,7 @@ def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: Ru
     assert by_id.loc["p2", "geometry"].equals(lot().geometry)
     assert by_id.loc["p4", "geometry"] is None
     assert by_id["lawn_m2"].isna().sum() == 3
-    boundaries = rows.boundaries_of_run(conn, COUNTY, run.id, 9)
+    boundaries = row_cursors.boundaries_of_run(conn, COUNTY, run.id, 9)
     assert sorted(boundaries.property_id) == ["p0", "p1", "p2"]
 
 
@@ -153,7 +156,11 @@ def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) 
         "after_cursor_execute",
         lambda _c, cursor, *_: said.append(type(cursor).__name__),
     )
-    assert [len(frame) for frame in rows.iter_properties(conn, COUNTY, chunk=10)] == [10, 10, 5]
+    assert [len(frame) for frame in row_cursors.iter_properties(conn, COUNTY, chunk=10)] == [
+        10,
+        10,
+        5,
+    ]
     assert said[-1] == "ServerCursor"
     # What follows on the same connection is not streamed.
     county_status(conn, COUNTY)
@@ -161,12 +168,12 @@ def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) 
 
 
 def test_the_latest_run(conn: Connection) -> None:
-    assert runs.latest(conn, COUNTY) is None
+    assert lifecycle.latest(conn, COUNTY) is None
     first, second = begin(conn), begin(conn)
-    runs.finish(conn, first.id, "interrupted", Account())
-    latest = runs.latest(conn, COUNTY)
+    lifecycle.finish(conn, first.id, "interrupted", Account())
+    latest = lifecycle.latest(conn, COUNTY)
     assert latest is not None
     assert (latest.id, latest.state, latest.finished_at) == (second.id, "running", None)
     assert latest.settings == {"labels": ["lawn", "tree"]}
     with pytest.raises(StoreError, match="no run 999"):
-        runs.finish(conn, 999, "finished", Account())
+        lifecycle.finish(conn, 999, "finished", Account())

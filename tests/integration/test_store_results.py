@@ -30,10 +30,11 @@ from sqlalchemy.exc import DBAPIError
 from detection.results import LotResult
 from parcels.measure import area_m2
 from pipeline.errors import StoreError
-from pipeline.store import results, reviews
 from pipeline.store.database import Database
-from pipeline.store.outcomes import Answered, Written
-from pipeline.store.results import write_chunk
+from pipeline.store.results import merge
+from pipeline.store.results.merge import write_chunk
+from pipeline.store.results.outcomes import Answered, Written
+from pipeline.store.reviews import verdicts
 
 
 def _everything(conn: Connection) -> dict[str, list[Any]]:
@@ -180,7 +181,7 @@ def test_a_fault_in_the_middle_leaves_nothing(
         before = _everything(conn)
         moved = found(finding(shifted(LAWN, 1)))
         with monkeypatch.context() as patch:
-            patch.setattr(results, broken, fail)
+            patch.setattr(merge, broken, fail)
             with pytest.raises(RuntimeError, match="in the middle"):
                 write_lot(conn, run, first, lot(9), moved)
         assert _everything(conn) == before
@@ -207,7 +208,7 @@ def test_what_was_rejected_stays_rejected_also_if_it_moved_a_little(conn: Connec
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     [lawn] = detections(conn, lot_id)
-    reviews.reject(conn, lawn.id, "ann")
+    verdicts.reject(conn, lawn.id, "ann")
     for x in (0, 0.5, 1.9):  # IoU of 1, 0.85 and 0.52
         again = write_lot(conn, begin(conn), lot_id, lot(), found(finding(shifted(LAWN, x))))
         assert again == Written("done", "nothing_found", suppressed=1)
@@ -221,7 +222,7 @@ def test_a_rejected_lawn_says_nothing_of_a_tree_or_of_anotherproperty_row(conn: 
     first, second = queue(conn, 2)
     run = begin(conn)
     write_lot(conn, run, first, lot(), found(finding(LAWN)))
-    reviews.reject(conn, detections(conn, first)[0].id, "ann")
+    verdicts.reject(conn, detections(conn, first)[0].id, "ann")
     assert write_lot(conn, run, first, lot(), found(finding(LAWN, "tree"))).new == 1
     assert write_lot(conn, run, second, lot(), found(finding(LAWN))).new == 1
 
@@ -229,14 +230,14 @@ def test_a_rejected_lawn_says_nothing_of_a_tree_or_of_anotherproperty_row(conn: 
 def test_it_stays_rejected_on_a_new_version_of_the_boundary(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    reviews.reject(conn, detections(conn, lot_id)[0].id, "ann")
+    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
     assert write_lot(conn, begin(conn), lot_id, lot(9), found(finding(LAWN))).suppressed == 1
 
 
 def test_each_of_the_same_findings_gives_way(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    reviews.reject(conn, detections(conn, lot_id)[0].id, "ann")
+    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
     twice = found(finding(LAWN), finding(LAWN, score=0.5))
     assert write_lot(conn, begin(conn), lot_id, lot(), twice).suppressed == 2
 
@@ -246,7 +247,7 @@ def test_an_edit_stays_and_is_measured(conn: Connection) -> None:
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     [lawn] = detections(conn, lot_id)
     drawn = square(1, 1, 2, 4)  # a third of what was found
-    reviews.edit(conn, lawn.id, "ann", drawn)
+    verdicts.edit(conn, lawn.id, "ann", drawn)
     # The same finding again, one that is like the edit, and one on which nobody said anything.
     again = [finding(LAWN), finding(shifted(drawn, 0.2)), finding(TREE)]
     written = write_lot(conn, begin(conn), lot_id, lot(), found(*again))
@@ -258,7 +259,7 @@ def test_an_edit_stays_and_is_measured(conn: Connection) -> None:
 def test_a_tree_that_a_person_called_a_lawn_is_not_found_as_a_tree_again(conn: Connection) -> None:
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN, "tree")))
-    reviews.relabel(conn, detections(conn, lot_id)[0].id, "ann", "lawn")
+    verdicts.relabel(conn, detections(conn, lot_id)[0].id, "ann", "lawn")
     both = found(finding(LAWN, "tree"), finding(LAWN, "lawn"))
     assert write_lot(conn, begin(conn), lot_id, lot(), both).suppressed == 2
     assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
@@ -269,7 +270,7 @@ def test_pieces_of_what_a_person_drew_in_one_are_decided_each(conn: Connection) 
     front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     [lawn] = detections(conn, lot_id)
-    reviews.edit(conn, lawn.id, "ann", MultiPolygon([*front.geoms, *back.geoms]))
+    verdicts.edit(conn, lawn.id, "ann", MultiPolygon([*front.geoms, *back.geoms]))
     again = found(finding(front), finding(back), finding(LAWN))
     assert write_lot(conn, begin(conn), lot_id, lot(), again).suppressed == 3
     assert states(conn, lot_id) == ["accepted"]
@@ -281,7 +282,7 @@ def test_front_and_back_lawn_are_reviewed_each_for_itself(conn: Connection) -> N
     front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
     both = found(finding(front), finding(back))
     write_lot(conn, begin(conn), lot_id, lot(), both)
-    reviews.reject(conn, detections(conn, lot_id)[0].id, "ann")
+    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
     again = write_lot(conn, begin(conn), lot_id, lot(), both)
     assert (again.kept, again.suppressed, again.new) == (1, 1, 0)
     assert states(conn, lot_id) == ["rejected", "proposed"]
@@ -292,9 +293,9 @@ def test_what_was_restored_or_accepted_is_not_superseded(conn: Connection) -> No
     [lot_id] = queue(conn)
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
     lawn, tree = detections(conn, lot_id)
-    reviews.reject(conn, lawn.id, "ann")
-    reviews.restore(conn, lawn.id, "bob")
-    reviews.accept(conn, tree.id, "ann")
+    verdicts.reject(conn, lawn.id, "ann")
+    verdicts.restore(conn, lawn.id, "bob")
+    verdicts.accept(conn, tree.id, "ann")
     assert write_lot(conn, begin(conn), lot_id, lot(), found()).reason == "measured"
     assert states(conn, lot_id) == ["proposed", "accepted"]
     assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
@@ -337,7 +338,7 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
         count(of[second, "lawn"], lawn.id, second)
     with pytest.raises(DBAPIError, match=r"foreign key|cannot count"):
         count(of[first, "lawn"], 10**9, first)
-    reviews.reject(conn, lawn.id, "ann")
+    verdicts.reject(conn, lawn.id, "ann")
     with pytest.raises(DBAPIError, match="which is rejected"):
         count(measured(), lawn.id, first)
 
@@ -348,9 +349,9 @@ def test_the_same_detections_measure_the_same_to_the_last_bit(conn: Connection) 
     write_lot(conn, begin(conn), lot_id, lot(), found(*pieces))
     before = measured_m2(conn, lot_id)
     third = detections(conn, lot_id)[3].id
-    reviews.reject(conn, third, "ann")
+    verdicts.reject(conn, third, "ann")
     assert measured_m2(conn, lot_id) != before
-    reviews.restore(conn, third, "ann")
+    verdicts.restore(conn, third, "ann")
     assert measured_m2(conn, lot_id) == before
     write_lot(conn, begin(conn), lot_id, lot(), found(*reversed(pieces)))
     assert measured_m2(conn, lot_id) == before

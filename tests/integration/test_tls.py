@@ -15,10 +15,10 @@ import requests
 from faketime import FakeTime
 from servers.scripted import Reply, ScriptedServer, scripted
 
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.connections import GuardedAdapter
-from parcels.arcgis.exchange import as_source_error
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.connections import GuardedAdapter
+from parcels.arcgis.http.exchange import as_source_error
+from parcels.arcgis.http.responses import TryAgain
 from parcels.errors import SourceMisconfigured
 
 _LEGACY_SERVER_CONNECT = 0x4

@@ -21,9 +21,12 @@ from lots import (
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
-from pipeline.store import loading, reviews, rows, schema
+from pipeline.store import schema
 from pipeline.store.database import Database
-from pipeline.store.leasing import Sweep
+from pipeline.store.queue import loading
+from pipeline.store.queue.leases import Sweep
+from pipeline.store.reads import row_cursors
+from pipeline.store.reviews import verdicts
 
 LAWN = square(1, 1, 6, 4)
 
@@ -81,7 +84,7 @@ def test_every_row_is_there_and_says_how_it_was_found(upgraded: Database) -> Non
                  "sort_key FROM lotline.property")
         ).all()  # fmt: skip
         assert lost == []
-        [frame] = rows.iter_properties(conn, COUNTY)
+        [frame] = row_cursors.iter_properties(conn, COUNTY)
     by_id = frame.set_index("property_id")
     assert by_id["method"].dropna().to_dict() == {
         "by-id": "parcel_id", "at-point": "point", "circle": "no_lot",
@@ -101,7 +104,7 @@ def test_work_goes_on_where_it_was(upgraded: Database) -> None:
         assert taken[1].property == alone
         by_name = {item.property.property_id: item.id for item in taken}
         write_lot(conn, run, by_name["alone"], lot(), found(finding(LAWN)))
-        reviews.accept(conn, detections(conn, by_name["alone"])[0].id, "ann")
+        verdicts.accept(conn, detections(conn, by_name["alone"])[0].id, "ann")
         assert measured_m2(conn, by_name["alone"])["lawn"] > 0
         # The same boundary of the first version again is the same row.
         [at_point] = conn.execute(

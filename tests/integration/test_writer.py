@@ -38,10 +38,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from detection.results import LotResult
 from pipeline.errors import StoreError
-from pipeline.store import results, reviews, writer
 from pipeline.store.database import Database, open_database
-from pipeline.store.leasing import Sweep
-from pipeline.store.outcomes import Answered, Outcome, RunInfo, Unanswered
+from pipeline.store.queue.leases import Sweep
+from pipeline.store.results import merge as merge_module
+from pipeline.store.results import writer
+from pipeline.store.results.outcomes import Answered, Outcome, RunInfo, Unanswered
+from pipeline.store.reviews import verdicts
 
 BOW_TIE = MultiPolygon([Polygon([(-90, 35), (-89, 36), (-89, 35), (-90, 36)])])
 GARDEN = found(finding(LAWN), finding(TREE, "tree"))
@@ -266,7 +268,7 @@ def test_the_answer_to_a_commit_is_lost(
 def _raise_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str, times: int = 1) -> list[Connection]:
     """After a chunk was merged, but before its commit, the server raises this."""
     calls: list[Connection] = []
-    merge = results.write_chunk
+    merge = merge_module.write_chunk
 
     def merge_and_fail(conn: Connection, *rest: Any) -> Any:
         calls.append(conn)
@@ -389,7 +391,7 @@ def other(database: Database) -> Iterator[Engine]:
 def _in_mid_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]) -> list[int]:
     """Once, when half of the findings are on their way; the places that were copied."""
     places: list[int] = []
-    row = results._finding_row
+    row = merge_module._finding_row
 
     def cut(place: int, finding_there: Any) -> tuple[object, ...]:
         if place == 5 and place not in places:
@@ -397,7 +399,7 @@ def _in_mid_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]) -> 
         places.append(place)
         return row(place, finding_there)
 
-    monkeypatch.setattr(results, "_finding_row", cut)
+    monkeypatch.setattr(merge_module, "_finding_row", cut)
     return places
 
 
@@ -515,8 +517,8 @@ def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database
         with database.engine.begin() as conn:
             for fk in lots:
                 lawn, tree = detections(conn, fk)
-                reviews.reject(conn, lawn.id, "ann")
-                reviews.edit(conn, tree.id, "ann", square(1, 6, 2, 2))
+                verdicts.reject(conn, lawn.id, "ann")
+                verdicts.edit(conn, tree.id, "ann", square(1, 6, 2, 2))
             hold(conn, lots)
         moved = found(
             finding(shifted(LAWN, 0.2)), finding(TREE, "tree"), finding(square(7, 7, 1, 1))
@@ -546,9 +548,11 @@ def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> Non
     read = []
     for lots in (ids[:5], ids[-5:]):
         with database.engine.begin() as conn:
-            results.write_chunk(conn, run, [Answered(fk, lot(), GARDEN) for fk in lots], "worker")
+            merge_module.write_chunk(
+                conn, run, [Answered(fk, lot(), GARDEN) for fk in lots], "worker"
+            )
             for fk in lots:
-                reviews.edit(conn, detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
+                verdicts.edit(conn, detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
             hold(conn, lots)
         with database.engine.connect() as conn:
             # Else what earlier transactions of this connection read may still be counted.
@@ -556,7 +560,7 @@ def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> Non
             conn.commit()
             moved = found(finding(shifted(LAWN, 0.2)), finding(shifted(TREE, 0.2), "tree"))
             chunk = [Answered(fk, lot(9), moved) for fk in lots]
-            written = results.write_chunk(conn, run, chunk, "worker")
+            written = merge_module.write_chunk(conn, run, chunk, "worker")
             assert [written[fk].superseded for fk in lots] == [1] * 5
             read.append(_rows_read(conn))
             conn.commit()

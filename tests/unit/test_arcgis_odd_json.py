@@ -14,11 +14,11 @@ from shapely import Point
 
 from parcels import County
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.answers import read_answer
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.layer import read_layer_info
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.responses import read_answer
+from parcels.arcgis.layer_info import read_layer_info
 from parcels.errors import IncompleteAnswer, ParcelsError, QueryRefused, SourceError
-from parcels.source import Found, Stamp
+from parcels.parcel_source import Found, Stamp
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 DEGREES = {"wkid": 4326}

@@ -11,17 +11,17 @@ from pyproj import CRS, Transformer
 from shapely import Point
 
 from parcels import County
-from parcels.addresses.streetaddress import StreetAddress, parse_address
+from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.columns import columns_of
-from parcels.arcgis.layer import LayerInfo, read_layer_info
-from parcels.arcgis.reference import read_reference
+from parcels.arcgis.geometry_crs import read_reference
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.requested_columns import columns_of
 from parcels.arcgis.where import at_address, like, literal, value
-from parcels.county import ParcelFields
+from parcels.column_mapping import site_address
 from parcels.errors import SourceMisconfigured
-from parcels.fieldnames import site_address
-from parcels.source import Found, SiteAddress
+from parcels.parcel_source import Found, SiteAddress
+from parcels.registry.county import ParcelFields
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 LAYER: dict[str, Any] = {

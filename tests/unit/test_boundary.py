@@ -23,9 +23,8 @@ from parcels import (
     ParcelBoundaryService,
     Property,
 )
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Unavailable
-from parcels.county import ParcelFields
 from parcels.errors import (
     GeometryError,
     ParcelsError,
@@ -34,9 +33,10 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.geocode import Geocoder
-from parcels.lots import SAME_PLACE_DEGREES, distances_m
+from parcels.lot_selection import SAME_PLACE_DEGREES, distances_m
 from parcels.measure import area_m2
-from parcels.source import Extent, Found, Hit, SiteAddress, lot_geometry
+from parcels.parcel_source import Extent, Found, Hit, SiteAddress, lot_geometry
+from parcels.registry.county import ParcelFields
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")
 BIG, SMALL = box(-90.001, 35.0, -90.0, 35.001), box(-90.0006, 35.0002, -90.0004, 35.0004)

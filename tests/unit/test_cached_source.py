@@ -11,11 +11,11 @@ import pytest
 from askedsource import ORIGIN, SOUTH, WEST, AskedSource, inside
 from shapely import Point
 
-from parcels.addresses.streetaddress import StreetAddress
+from parcels.addresses.street_address import StreetAddress
 from parcels.cache import CachedSource, FolderCache, LayerKey
-from parcels.cache.fetch import fetch_layer
+from parcels.cache.fetch_layer import fetch_layer
 from parcels.errors import AuthenticationRequired, CacheError, ParcelsError, SourceUnavailable
-from parcels.source import Found, Stamp
+from parcels.parcel_source import Found, Stamp
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 NOWHERE = Point(WEST - 1, SOUTH)

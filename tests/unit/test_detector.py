@@ -28,10 +28,10 @@ from shapely.geometry.base import BaseGeometry
 
 from detection import LABELS, Detector, Label
 from detection.chip import Chip
-from detection.clock import Clock
 from detection.detector import FirstChips
-from detection.imagery.frame import Frame
-from detection.segmenters.protocol import Mask
+from detection.imagery.pixel_grid import Frame
+from detection.segmenters.interface import Mask
+from detection.timing import Clock
 
 LAWN = LABELS["lawn"]
 POOL = Label("pool", "swimming pool", "discrete", 1.0)

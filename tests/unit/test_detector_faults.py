@@ -35,8 +35,8 @@ from detection.errors import (
     SegmenterError,
 )
 from detection.imagery import Imagery, LocalImagery
-from detection.imagery.frame import Frame, PixelWindow
-from detection.segmenters.protocol import Mask
+from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 
 LAWN = LABELS["lawn"]

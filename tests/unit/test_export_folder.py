@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExportError
-from pipeline.export.folder import MARK, README, Draft, draft
+from pipeline.export.export_folder import MARK, README, Draft, draft
 
 
 def fill(new: Draft, **files: str) -> None:

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.export import geoparquet
+from pipeline.export.csv_format import harmless, write_csv
 from pipeline.export.formats import FORMATS
 from pipeline.export.geoparquet import write_geoparquet
-from pipeline.export.spreadsheet import harmless, write_csv
-from pipeline.store.rows import Columns
+from pipeline.store.reads.row_cursors import Columns
 
 EMPTY = places([], [])
 HOLED = shapely.MultiPolygon(

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, frame, noise, smooth, write_tiff
 
-from detection.chips import plan_chips
-from detection.imagery.frame import Frame, PixelWindow
-from detection.imagery.local import LocalImagery
+from detection.chip_plan import plan_chips
+from detection.imagery.geotiff_mosaic import LocalImagery
+from detection.imagery.pixel_grid import Frame, PixelWindow
 
 
 def corner(factor: int) -> PixelWindow:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasters import frame, noise, write_tiff
-from test_imagery_local import window
+from test_geotiff_mosaic import window
 
 from detection.errors import NoImagery
 from detection.imagery import LocalImagery

@@ -70,7 +70,7 @@ def test_json_says_when_how_bad_who_what_and_about_which(
 ) -> None:
     log.configure("INFO", "json")
     with log.about(run=12, county="shelby"):
-        logging.getLogger("detection.look").info("a chip\nis odd")
+        logging.getLogger("detection.inference").info("a chip\nis odd")
         with log.about(property="a-1"):
             logging.getLogger("parcels.arcgis").warning("no answer")
         logging.getLogger("pipeline.store").error("refused", extra={"property": "b-2"})
@@ -80,7 +80,7 @@ def test_json_says_when_how_bad_who_what_and_about_which(
     assert when.utcoffset() is not None
     assert when.tzname() == "UTC"
     assert first == {
-        "level": "INFO", "logger": "detection.look", "message": "a chip\nis odd",
+        "level": "INFO", "logger": "detection.inference", "message": "a chip\nis odd",
         "run": 12, "county": "shelby",
     }  # fmt: skip
     assert (second["run"], second["property"]) == (12, "a-1")

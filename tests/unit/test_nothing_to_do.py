@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.report import BatchReport
-from pipeline.cli.summary import print_report
-from pipeline.properties_file import BadRows
+from pipeline.batch.result import BatchReport
+from pipeline.cli.batch_summary import print_report
+from pipeline.properties_csv import BadRows
 from pipeline.report import RunReport
-from pipeline.store.status import CountyStatus
+from pipeline.store.reads.county_status import CountyStatus
 
 
 def _said(capsys: pytest.CaptureFixture[str], asked: dict[tuple[str, str], int]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.counties import open_county
+from pipeline.open_county import open_county
 from pipeline.redaction import (
     Redactor,
     is_secret_name,
@@ -176,7 +176,7 @@ counties:
 """
     )
     redactor = Redactor()
-    monkeypatch.setattr("pipeline.counties.redactor", redactor)
+    monkeypatch.setattr("pipeline.open_county.redactor", redactor)
     for name in ("kept", "made", "free"):
         open_county(name, file, tmp_path)
     assert redactor.known == {"kh7Zb0qW2x8 of COUNTY_GIS", "kh7Zb0qW2x8 of GIS_PASS_WORD"}

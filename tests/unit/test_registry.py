@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from parcels import County, load_registry
-from parcels.county import USGS_NAIP_URL
 from parcels.errors import RegistryError
-from parcels.label_entry import LabelEntry
+from parcels.registry.county import USGS_NAIP_URL
+from parcels.registry.label_entry import LabelEntry
 
 ROOT = Path(__file__).parents[2]
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from parcels import load_registry
-from parcels.catalogue.editing import add_entry, set_facts
-from parcels.catalogue.shipped import SHIPPED
+from parcels.catalogue.edit_registry import add_entry, set_facts
+from parcels.catalogue.shipped_layers import SHIPPED
 from parcels.errors import RegistryError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from parcels import load_registry
-from parcels.catalogue.entries import Dropped, entries_of
-from parcels.catalogue.importing import import_layers
+from parcels.catalogue.import_layers import import_layers
 from parcels.catalogue.openaddresses import SourceLayer, read_source
-from parcels.catalogue.shipped import SHIPPED
-from parcels.catalogue.writing import dropped_beside
+from parcels.catalogue.openaddresses_entries import Dropped, entries_of
+from parcels.catalogue.shipped_layers import SHIPPED
+from parcels.catalogue.write_registry import dropped_beside
 from parcels.errors import RegistryError
 
 TABLE = Path(__file__).resolve().parents[3] / "shared/reference/openaddresses_us_parcel_layers.csv"

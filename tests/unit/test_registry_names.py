@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from parcels import load_registry
-from parcels.catalogue.names import compact, slug
-from parcels.catalogue.places import box_of, county_named, us_counties
-from parcels.catalogue.shipped import SHIPPED, shipped_layers
+from parcels.catalogue.county_names import compact, slug
+from parcels.catalogue.shipped_layers import SHIPPED, shipped_layers
+from parcels.catalogue.us_counties import box_of, county_named, us_counties
 from parcels.errors import RegistryError
-from parcels.registry_entry import validated
-from parcels.registry_file import read_entries
+from parcels.registry.entry import validated
+from parcels.registry.yaml_file import read_entries
 
 
 def registry_with(folder: Path, entries: str = "") -> Path:

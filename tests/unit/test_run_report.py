@@ -11,15 +11,15 @@ import pytest
 import shapely
 from rich.console import Console
 
-from pipeline.cli.runtables import print_run, print_runs
-from pipeline.report import RunReport, words
+from pipeline.cli.run_tables import print_run, print_runs
+from pipeline.report import RunReport, formatting
 from pipeline.report.advice import what_to_do
-from pipeline.report.data import Fault, HostRequests, LabelArea, Stage, StateCount
-from pipeline.report.files import as_json
-from pipeline.report.page import page
-from pipeline.report.scale import scale_bar
-from pipeline.store.runmap import Cell, Grid, PlacedLot, RunMap, Thing
-from pipeline.store.runresults import Example, SourceCount
+from pipeline.report.html_page import page
+from pipeline.report.run_report import Fault, HostRequests, LabelArea, Stage, StateCount
+from pipeline.report.scale_bar import scale_bar
+from pipeline.report.write_report import as_json
+from pipeline.store.runs.map_data import Cell, Grid, PlacedLot, RunMap, Thing
+from pipeline.store.runs.totals import Example, SourceCount
 
 HOSTILE = "<script>alert('x')</script>\"&"
 STARTED = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
@@ -199,7 +199,7 @@ def test_tables_fit_a_terminal_of_80_columns() -> None:
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed", "killed"])
 def test_how_a_run_ended_is_said(state: str) -> None:
     report = _report(state=state)
-    said = words.ended(state, report.settings)
+    said = formatting.ended(state, report.settings)
     assert said in _table(report)
     text = " ".join(_read(page(report, None)).text)
     assert said in text
@@ -208,9 +208,9 @@ def test_how_a_run_ended_is_said(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["interrupted", "failed", "killed"])
 def test_what_began_anew_goes_on_without_that(state: str) -> None:
-    assert "the same command goes on" in words.ended(state, {"again": False})
-    assert "command without AGAIN=1 goes on" in words.ended(state, {"again": True})
-    both = words.ended(state, {"again": True, "retry_failed": True})
+    assert "the same command goes on" in formatting.ended(state, {"again": False})
+    assert "command without AGAIN=1 goes on" in formatting.ended(state, {"again": True})
+    both = formatting.ended(state, {"again": True, "retry_failed": True})
     assert "command without AGAIN=1 and RETRY_FAILED=1 goes on" in both
 
 
@@ -317,7 +317,7 @@ def test_what_to_do_is_told_where_there_is_something_to_do() -> None:
 
 
 def test_every_reason_that_is_retried_has_advice() -> None:
-    from pipeline.store.retry import RULES
+    from pipeline.store.queue.retry_policy import RULES
 
     for rule in RULES:
         for reason in rule.reasons or ("",):
@@ -331,4 +331,4 @@ def test_every_reason_that_is_retried_has_advice() -> None:
      (99.4, "99.4 s"), (99.6, "100 s"), (5_900, "98 min"), (45_000, "12 h 30 min")],
 )  # fmt: skip
 def test_durations(seconds: float, said: str) -> None:
-    assert words.duration(seconds) == said
+    assert formatting.duration(seconds) == said

@@ -14,10 +14,10 @@ from rasters import chip as picture
 from rasters import frame, noise
 from scipy import ndimage
 
-from detection.imagery.frame import PixelWindow, union
+from detection.imagery.pixel_grid import PixelWindow, union
 from detection.labels import Label
-from detection.scene import joined, scene_of
-from detection.segmenters.protocol import Mask
+from detection.mosaic import joined, scene_of
+from detection.segmenters.interface import Mask
 from detection.stitch import stitch
 
 LAWN = Label("lawn", "lawn", "continuous", 1.0)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parcels.arcgis.answers import TryAgain
-from parcels.arcgis.token import SignIn, read_sign_in, sign_in_of
-from parcels.county import Token
+from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.token import SignIn, read_sign_in, sign_in_of
 from parcels.errors import AuthenticationRequired, SourceMisconfigured
+from parcels.registry.county import Token
 
 URL = "https://gis.example.gov/arcgis/tokens/generateToken"
 RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis/restgdf/error_format_fixtures"

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from servers.scripted import Reply, scripted
 
-from parcels.addresses.agreement import may_be, written
-from parcels.addresses.housenumber import numbers_in, read_house_number
-from parcels.addresses.streetaddress import parse_address, read_address
-from parcels.arcgis.answers import read_answer
-from parcels.arcgis.client import ArcGISClient
-from parcels.arcgis.layer import extent_lonlat, read_layer_info
-from parcels.catalogue.add import add_county
-from parcels.catalogue.entries import entries_of
-from parcels.catalogue.importing import import_layers
+from parcels.addresses.house_number import numbers_in, read_house_number
+from parcels.addresses.matching import may_be, written
+from parcels.addresses.street_address import parse_address, read_address
+from parcels.arcgis.http.client import ArcGISClient
+from parcels.arcgis.http.responses import read_answer
+from parcels.arcgis.layer_info import extent_lonlat, read_layer_info
+from parcels.catalogue.add_county import add_county
+from parcels.catalogue.import_layers import import_layers
 from parcels.catalogue.openaddresses import read_source
+from parcels.catalogue.openaddresses_entries import entries_of
 from parcels.errors import (
     AddressRefused,
     ParcelsError,
@@ -31,7 +31,7 @@ from parcels.errors import (
 )
 from parcels.geocode.census import Census
 from parcels.geocode.geocode_server import GeocodeServer
-from parcels.source import SiteAddress
+from parcels.parcel_source import SiteAddress
 from parcels.untrusted import mapping, mappings, printable
 
 SERVICE = "https://gis.example.gov/arcgis/rest/services/P/MapServer"

@@ -17,9 +17,9 @@ from rasters import LEFT, PIXEL_M, TOP
 from scenes import LAWN, disc, distances, mask_of, meadow, rectangle, scene
 from shapely import Point, affinity, box
 
-from detection.imagery.frame import Frame
+from detection.imagery.pixel_grid import Frame
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from detection.vectorize import Outlines, cropped, outlines
 
 SIDE_M = 288 * PIXEL_M

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.fast.running import tensor_float32
 from detection.segmenters.sam3.forward import Output
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.exemplars import Exemplar
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.network import network_of

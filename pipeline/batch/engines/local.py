@@ -17,20 +17,21 @@ from contextlib import closing
 from loky import cpu_count
 from sqlalchemy import Engine as Database
 
+from detection.chip_batches import Looks
 from detection.detector import FirstChips
-from detection.imagery.protocol import Imagery
-from detection.look import Seen, Unseen
-from detection.segmenters.protocol import Segmenter
-from detection.strips import Looks
+from detection.imagery.interface import Imagery
+from detection.inference import Seen, Unseen
+from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
-from pipeline.batch.engines.apart import measure_apart, read_apart, read_here
-from pipeline.batch.engines.flow import Ahead, Stages, gathered
-from pipeline.batch.engines.helpers import Call, HelperLost, Helpers
-from pipeline.batch.engines.job import Job, unread
-from pipeline.batch.engines.protocol import Progressed, Workplace
-from pipeline.batch.engines.recent import Recent
-from pipeline.batch.engines.room import Room
-from pipeline.batch.recipe import Recipe, facts_of
+from pipeline.batch.counters import Tally
+from pipeline.batch.engine import Progressed, Workplace
+from pipeline.batch.engines.backpressure import Room
+from pipeline.batch.engines.chip_batch_job import Job, unread
+from pipeline.batch.engines.pool_tasks import measure_apart, read_apart, read_here
+from pipeline.batch.engines.prefetch import Ahead, Stages, gathered
+from pipeline.batch.engines.view_cache import Recent
+from pipeline.batch.engines.worker_pool import Call, HelperLost, Helpers
+from pipeline.batch.run_context import Recipe, facts_of
 from pipeline.batch.stages import (
     STRIPS_AT_ONCE,
     Chips,
@@ -41,8 +42,7 @@ from pipeline.batch.stages import (
     segment,
     survey,
 )
-from pipeline.batch.tally import Tally
-from pipeline.batch.writing import MOST_LOTS, WITHIN_S, write
+from pipeline.batch.write_stage import MOST_LOTS, WITHIN_S, write
 
 # A server takes its time, and GDAL decodes without Python's lock.
 _THREADS = 4
@@ -63,7 +63,7 @@ _Measuring = tuple[Job, Call[tuple[list[Settling], Tally]] | None]
 
 
 class LocalEngine:
-    """See `pipeline.batch.engines.protocol.Engine`.
+    """See `pipeline.batch.engine.Engine`.
 
     Args:
         processes: that read files and measure; with 0, threads of this one do.

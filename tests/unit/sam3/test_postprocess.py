@@ -11,7 +11,7 @@ from torch import Tensor
 
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.protocol import Mask
+from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.forward import Output
 from detection.segmenters.sam3.postprocess import read
 

@@ -17,7 +17,7 @@ from transformers import Sam3Config, Sam3Model
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import LABELS, Label
-from detection.segmenters.protocol import Mask, Segmenter
+from detection.segmenters.interface import Mask, Segmenter
 from detection.segmenters.sam3 import network, segmenter
 from detection.segmenters.sam3.exemplars import Box, Point, add_points
 from detection.segmenters.sam3.fast import FastEncoder

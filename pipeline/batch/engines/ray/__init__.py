@@ -15,9 +15,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from detection.segmenters.protocol import Segmenter
-from pipeline.batch.engines.protocol import Engine, Workplace
-from pipeline.batch.recipe import Recipe
+from detection.segmenters.interface import Segmenter
+from pipeline.batch.engine import Engine, Workplace
+from pipeline.batch.run_context import Recipe
 from pipeline.errors import ClusterError
 
 
@@ -44,7 +44,7 @@ def ray_workplace(
     try:
         from pipeline.batch.engines.ray.cluster import check_machines, cluster
         from pipeline.batch.engines.ray.engine import RayEngine
-        from pipeline.batch.engines.ray.pool import Pool
+        from pipeline.batch.engines.ray.segmenter_pool import Pool
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise

@@ -16,9 +16,9 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayError, RpcError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.batch.engines.ray.errors import told_by
+from pipeline.batch.engines.ray.task_errors import told_by
 from pipeline.batch.engines.ray.workers import check_machine
-from pipeline.batch.recipe import Recipe
+from pipeline.batch.run_context import Recipe
 from pipeline.errors import ClusterError
 
 _CONNECT_S = 5.0

@@ -11,19 +11,19 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from detection.chips import Place
+from detection.chip_plan import Place
 from detection.detector import FirstChips
-from pipeline.batch.engines.protocol import Progressed, Settled
-from pipeline.batch.engines.ray.errors import LOST, told_by
-from pipeline.batch.engines.ray.looking import Looking, Part, Ref
-from pipeline.batch.engines.ray.pieces import pieces_of
-from pipeline.batch.engines.ray.pool import Pool
-from pipeline.batch.engines.ray.told import Told
+from pipeline.batch.engine import Progressed, Settled
+from pipeline.batch.engines.ray.chip_batch_tasks import pieces_of
+from pipeline.batch.engines.ray.scheduler import Looking, Part, Ref
+from pipeline.batch.engines.ray.segmenter_pool import Pool
+from pipeline.batch.engines.ray.task_errors import LOST, told_by
+from pipeline.batch.engines.ray.telemetry import Told
 from pipeline.batch.engines.ray.workers import Surveyor, read_files
-from pipeline.batch.engines.ray.writing import Writing
-from pipeline.batch.recipe import Recipe
+from pipeline.batch.engines.ray.write_tasks import Writing
+from pipeline.batch.run_context import Recipe
 from pipeline.batch.stages import Chunk, Surveyed
-from pipeline.store.outcomes import Unanswered
+from pipeline.store.results.outcomes import Unanswered
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _LOOK_S = 0.25
 
 
 class RayEngine:
-    """See `pipeline.batch.engines.protocol.Engine`. A run of its own for each."""
+    """See `pipeline.batch.engine.Engine`. A run of its own for each."""
 
     def __init__(self, recipe: Recipe, pool: Pool) -> None:
         is_server = recipe.county.imagery.url is not None

@@ -15,16 +15,16 @@ from importlib.metadata import version
 
 from sqlalchemy import Engine
 
-from detection.chips import Place
-from detection.imagery.protocol import Imagery
+from detection.chip_batches import Strip
+from detection.chip_plan import Place
+from detection.imagery.interface import Imagery
+from detection.inference import Seen, Unseen
 from detection.labels import Label
-from detection.look import Seen, Unseen
-from detection.segmenters.protocol import Segmenter
-from detection.strips import Strip
+from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
-from pipeline.batch.engines.protocol import Settled
-from pipeline.batch.engines.ray.told import Told, telling
-from pipeline.batch.recipe import Facts, Recipe, facts_of, kept_parcels
+from pipeline.batch.engine import Settled
+from pipeline.batch.engines.ray.telemetry import Told, telling
+from pipeline.batch.run_context import Facts, Recipe, facts_of, kept_parcels
 from pipeline.batch.stages import (
     Chips,
     Chunk,
@@ -36,7 +36,7 @@ from pipeline.batch.stages import (
     segment,
     survey,
 )
-from pipeline.batch.writing import write
+from pipeline.batch.write_stage import write
 from pipeline.store.database import Database, connected
 
 View = Seen | Unseen

@@ -1,0 +1,100 @@
+"""What was seen of the chips of plans -> the results of their lots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from detection.chip_plan import ChipPlan, Place
+from detection.clip import LotLines
+from detection.imagery.pixel_grid import union
+from detection.inference import Seen, Unseen, segmenter_failed
+from detection.labels import Label
+from detection.lot_results import lot_results
+from detection.mosaic import Scene, joined
+from detection.results import LotResult
+from detection.segmenters.interface import Mask
+from detection.stitch import stitch
+from detection.timing import Clock
+from parcels.boundary import Boundary
+
+
+def answer(
+    plans: Sequence[ChipPlan],
+    looks: Mapping[Place, Seen | Unseen],
+    lots: Mapping[int, Boundary],
+    labels: Sequence[Label],
+    lines: LotLines,
+    segmenter: str,
+    clock: Clock,
+) -> list[tuple[int, LotResult]]:
+    """(index of the boundary, its result) for every lot of the plans.
+
+    Args:
+        looks: of all chips of the plans.
+        lots: the boundaries of the plans, by index.
+        segmenter: its name, for what is said of masks that make no sense.
+    """
+    results: list[tuple[int, LotResult]] = []
+    for plan in plans:
+        boundaries = [lots[index] for index in plan.lots]
+        seen = {place: looks[place] for place in plan.places}
+        mine = _results(plan, boundaries, seen, labels, lines, segmenter, clock)
+        results += zip(plan.lots, mine, strict=True)
+    return results
+
+
+def _results(
+    plan: ChipPlan,
+    lots: Sequence[Boundary],
+    looks: Mapping[Place, Seen | Unseen],
+    labels: Sequence[Label],
+    lines: LotLines,
+    segmenter: str,
+    clock: Clock,
+) -> list[LotResult]:
+    seen = {place: each for place, each in looks.items() if isinstance(each, Seen)}
+    unseen = [each for each in looks.values() if isinstance(each, Unseen)]
+    if why := _refusal(unseen, partly=bool(seen)):
+        return [why for _ in lots]
+    try:
+        scene, masks = _scene(plan, seen, unseen, labels, clock)
+        with clock.stage("measure"):
+            return lot_results(lots, scene, masks, lines)
+    except Exception as error:  # masks that make no sense; the other chips go on
+        why = segmenter_failed(segmenter, error)
+        return [why for _ in lots]
+
+
+def _scene(
+    plan: ChipPlan,
+    seen: Mapping[Place, Seen],
+    unseen: Sequence[Unseen],
+    labels: Sequence[Label],
+    clock: Clock,
+) -> tuple[Scene, Sequence[Mask]]:
+    """The scene that a plan's lots are measured on, and the masks over it."""
+    if len(plan.windows) == 1:
+        [each] = seen.values()
+        return each.scene, each.masks
+    with clock.stage("stitch"):
+        window = union(plan.windows)
+        failed = [source for each in unseen for source in each.failed_sources]
+        scene = joined([each.scene for each in seen.values()], window, failed)
+        drawn = {chip: each.masks for (_, chip), each in seen.items()}
+        return scene, list(stitch(drawn, labels, window, plan.within))
+
+
+def _refusal(unseen: Sequence[Unseen], *, partly: bool) -> LotResult | None:
+    """Why lots have no result of chips some of which were not seen; None where they do.
+
+    Where no imagery is, a lot is only partly imaged. But what a server or a segmenter did not say
+    may be half a lawn.
+    """
+    order = ("unavailable", "failed", "corrupt", "nodata", "missing")
+    reasons = [each.why for each in unseen if each.why.status != "no_imagery" or not partly]
+    if not reasons:
+        return None
+    return min(
+        reasons,
+        key=lambda why: order.index(why.reason if why.status == "no_imagery" else why.status),
+    )

@@ -1,0 +1,210 @@
+"""The plan: which lots share which chips.
+
+A fixed grid of cells lies over each frame. A chip is a cell with a margin round it, so that
+neighbours share one look of the segmenter, and chips side by side overlap by two margins. A
+lot's chips depend on where the lot is, and not on which other lots are asked for in the same
+breath.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import shapely
+
+from detection.clip import LotLines
+from detection.errors import ImageryUnavailable, NoImagery
+from detection.imagery.interface import Imagery
+from detection.imagery.pixel_grid import Frame, PixelWindow, union
+from detection.results import Status
+from parcels.boundary import Boundary
+
+log = logging.getLogger(__name__)
+
+# A chip's margin is this share of its side. A side is a whole number of margins, and so is a
+# mask's (288 cells, say): then the masks of overlapping chips lie cell on cell.
+MARGINS = 16
+# What a lot must have round it, so that an object on its line is seen from both sides.
+CONTEXT_M = 5.0
+# A lot that needs more is refused with a reason: all of them are in memory together.
+MAX_CHIPS = 64
+# Imagery up to this much coarser than what a segmenter is to see is enlarged without a word.
+_MAX_ENLARGED = 4.0
+
+
+# Where a chip is: the frame whose pixels it has, and its window there.
+Place = tuple[Frame, PixelWindow]
+
+
+@dataclass(frozen=True, slots=True)
+class ChipPlan:
+    """Windows to read and segment, and the indexes of the boundaries that they serve together.
+
+    Attributes:
+        windows: one, or overlapping ones side by side where no chip holds a lot.
+        within: the lots with `CONTEXT_M` round them; no more need be looked at.
+    """
+
+    frame: Frame
+    windows: tuple[PixelWindow, ...]
+    lots: tuple[int, ...]
+    within: PixelWindow
+
+    @property
+    def places(self) -> list[Place]:
+        """Of its chips."""
+        return [(self.frame, window) for window in self.windows]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """Why a boundary has no chip, as `LotResult` says it."""
+
+    status: Status
+    reason: str
+    detail: str
+
+
+def plan_chips(
+    boundaries: Sequence[Boundary],
+    imagery: Imagery,
+    chip_px: int,
+    gsd_m: float | None = None,
+    lines: LotLines | None = None,
+) -> tuple[list[ChipPlan], dict[int, Unplanned]]:
+    """Chips for boundaries, and the boundaries (by index) that can have none.
+
+    A server that does not answer for one boundary is not asked again for the others.
+
+    Args:
+        chip_px: the side of a chip in pixels of `gsd_m`.
+        gsd_m: the ground sample distance that is to be seen; None for the imagery's own. Imagery
+            at least twice as fine is read coarser; coarser imagery stays as it is, and has
+            chips of fewer pixels.
+        lines: how far the boundaries must be moved to lie on the imagery.
+
+    Raises:
+        ImageryError: imagery that is configured wrongly.
+    """
+    frames, unplanned = _frames(boundaries, imagery)
+    shared: dict[tuple[Frame, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
+    shared = defaultdict(list)
+    for native, indexes in frames.items():
+        frame = _shown_frame(native, gsd_m)
+        side_px = _chip_side_px(frame, chip_px, gsd_m)
+        mine = [boundaries[index] for index in indexes]
+        needed = _needed_windows(mine, frame, lines or LotLines())
+        for index, window in zip(indexes, needed, strict=True):
+            windows = chip_windows(window, side_px) if window else ()
+            if window and windows:
+                shared[frame, windows].append((index, window))
+            else:
+                unplanned[index] = _too_large(frame, side_px)
+    plans = [
+        ChipPlan(frame, windows, tuple(i for i, _ in lots), union(w for _, w in lots))
+        for (frame, windows), lots in shared.items()
+    ]
+    return plans, unplanned
+
+
+def _frames(
+    boundaries: Sequence[Boundary], imagery: Imagery
+) -> tuple[dict[Frame, list[int]], dict[int, Unplanned]]:
+    """The boundaries (by index) of each of the imagery's own grids, and those of none."""
+    frames: dict[Frame, list[int]] = defaultdict(list)
+    unplanned: dict[int, Unplanned] = {}
+    unavailable: Unplanned | None = None
+    for index, boundary in enumerate(boundaries):
+        if unavailable:
+            unplanned[index] = unavailable
+            continue
+        try:
+            frames[imagery.frame_for(boundary.geometry)].append(index)
+        except NoImagery as error:
+            unplanned[index] = Unplanned("no_imagery", error.reason, str(error))
+        except ImageryUnavailable as error:
+            unavailable = Unplanned("unavailable", "imagery", str(error))
+            unplanned[index] = unavailable
+    return frames, unplanned
+
+
+def _shown_frame(frame: Frame, gsd_m: float | None) -> Frame:
+    """The grid that chips are cut from: the imagery's own, or one a whole number coarser."""
+    if gsd_m is None:
+        return frame
+    if frame.gsd_m > _MAX_ENLARGED * gsd_m:
+        _warn_coarse(round(frame.gsd_m, 3), gsd_m)
+    return frame.coarser(frame.pixels_in(gsd_m))
+
+
+@cache
+def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
+    """Once for each grid, not for each lot."""
+    log.warning(
+        "the imagery has %g m a pixel, but the segmenter is to see %g m: small things will be "
+        "missed and outlines rough; use finer imagery for this county", gsd_m, wanted_m,
+    )  # fmt: skip
+
+
+def _chip_side_px(frame: Frame, chip_px: int, gsd_m: float | None) -> int:
+    """The side of a chip in the frame's pixels, a multiple of 16."""
+    side = chip_px if gsd_m is None else chip_px * gsd_m / frame.gsd_m
+    return MARGINS * max(1, round(side / MARGINS))
+
+
+def _needed_windows(
+    boundaries: Sequence[Boundary], frame: Frame, lines: LotLines
+) -> list[PixelWindow | None]:
+    """The windows of lots with their context, or None where the projection does not reach."""
+    lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
+    lots = lines.on_imagery(boundaries, frame.from_lonlat(lonlat), frame.unit_m)
+    context_px = math.ceil(CONTEXT_M / frame.gsd_m)
+    return [
+        frame.window_over(tuple(lot)).grown(context_px) if np.isfinite(lot).all() else None
+        for lot in shapely.bounds(lots)
+    ]
+
+
+def chip_windows(needed: PixelWindow, side_px: int) -> tuple[PixelWindow, ...]:
+    """The chips for what a lot needs: its middle's, or all that it meets; none beyond MAX_CHIPS."""
+    margin = side_px // MARGINS
+    cell = side_px - 2 * margin
+
+    def chip(column: int, row: int) -> PixelWindow:
+        return PixelWindow(column * cell - margin, row * cell - margin, side_px, side_px)
+
+    middle = chip(
+        (needed.column + needed.width // 2) // cell, (needed.row + needed.height // 2) // cell
+    )
+    if middle.holds(needed):
+        return (middle,)
+    # Margins lie round all of them together, so that these cells need not hold them.
+    columns = _cells(needed.column + margin, needed.column + needed.width - margin, cell)
+    rows = _cells(needed.row + margin, needed.row + needed.height - margin, cell)
+    if len(columns) * len(rows) > MAX_CHIPS:
+        return ()
+    return tuple(chip(column, row) for row in rows for column in columns)
+
+
+def _cells(first_px: int, end_px: int, cell: int) -> range:
+    """The cells between two pixels; that of their middle where they have passed one another."""
+    if end_px <= first_px:
+        first_px = (first_px + end_px) // 2
+        end_px = first_px + 1
+    return range(first_px // cell, (end_px - 1) // cell + 1)
+
+
+def _too_large(frame: Frame, side_px: int) -> Unplanned:
+    return Unplanned(
+        "failed",
+        "too_large",
+        f"the boundary needs more than {MAX_CHIPS} chips of {side_px * frame.gsd_m:,.0f} m "
+        f"({side_px} px at {frame.gsd_m:g} m), which is more than fit into memory together: split "
+        "it, or show the segmenter coarser pictures (`chip_gsd_m` of the county's imagery)",
+    )

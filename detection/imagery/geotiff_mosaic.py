@@ -1,0 +1,151 @@
+"""Local GeoTIFFs: a glob is a mosaic, also across files in several UTM zones."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from pathlib import Path
+
+import numpy as np
+import shapely
+from pyproj import CRS
+from rasterio.errors import RasterioError
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
+
+from detection.chip import Chip
+from detection.errors import ImageryError, NoImagery
+from detection.imagery.bands import date_span
+from detection.imagery.geotiff import GeoTiff
+from detection.imagery.pixel_grid import Frame, PixelWindow
+
+log = logging.getLogger(__name__)
+
+
+class LocalImagery:
+    """The GeoTIFFs that a glob matches, as one mosaic; newer files lie over older ones.
+
+    Files on one pixel grid are read as they are, or by blocks of pixels where the frame is coarser.
+    Where a chip reaches into a file on another grid or in another UTM zone, that file is warped
+    (bilinear) into the chip's frame.
+
+    Attributes:
+        bands: their names, in the order of a chip's pixels.
+        unreadable: files whose header cannot be read, with why. They are left out.
+
+    Raises:
+        ImageryError: no file matches, none can be read, one says no CRS, or bands differ.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        bands: tuple[str, ...] | None = None,
+        captured_on: str | None = None,
+    ) -> None:
+        paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
+        if Path(pattern).is_file():  # a name with brackets in it is no pattern
+            paths = [pattern]
+        if not paths:
+            raise ImageryError(
+                f"no imagery file matches {pattern}: mend `imagery: {{path: …}}` of the county"
+            )
+        self.unreadable: dict[str, str] = {}
+        files = [self._open(path, bands, captured_on) for path in paths]
+        self._files = [file for file in files if file]
+        if not self._files:
+            path, error = next(iter(self.unreadable.items()))
+            raise ImageryError(
+                f"none of the {len(paths)} imagery files of {pattern} can be read; {path}: {error}"
+            )
+        self.bands = self._common_bands()
+        self._dtype = self._files[0].dtype
+        self._tree = STRtree([file.footprint for file in self._files])
+
+    def frame_for(self, geometry: BaseGeometry) -> Frame:
+        """The grid of the files that show most of the geometry (EPSG:4326).
+
+        Raises:
+            NoImagery: no readable file covers any of it ("corrupt" where a file whose place is
+                not known might have).
+        """
+        shown: dict[Frame, float] = {}
+        for index in self._tree.query(geometry, predicate="intersects"):
+            file = self._files[int(index)]
+            share = geometry.intersection(file.footprint).area
+            shown[file.frame] = shown.get(file.frame, 0.0) + share
+        if shown:
+            return max(shown, key=lambda frame: (shown[frame], -frame.pixel, frame.crs))
+        if self.unreadable:
+            raise NoImagery(
+                "corrupt",
+                "no readable imagery file covers it, and these could not be read: "
+                + ", ".join(self.unreadable),
+            )
+        raise NoImagery("missing", "no imagery file covers it")
+
+    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+        """The window of the mosaic; files that cannot be read leave their part invalid.
+
+        Raises:
+            NoImagery: not one valid pixel ("corrupt" where a file failed, else "nodata").
+        """
+        pixels = np.zeros((len(self.bands), window.height, window.width), self._dtype)
+        valid = np.zeros((window.height, window.width), bool)
+        used: list[GeoTiff] = []
+        failed: list[str] = []
+        outline = frame.to_lonlat(shapely.box(*frame.bounds(window)))
+        there = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
+        # Of files of one date, those on the frame's own grid go first: they need no warp.
+        own = {file.path: file.factor_to(frame) is not None for file in there}
+        there.sort(key=lambda f: (f.captured_on or "", own[f.path], f.path), reverse=True)
+        for file in there:
+            if valid.all():
+                break
+            try:
+                if file.read_into(frame, window, pixels, valid):
+                    used.append(file)
+            except RasterioError as error:
+                failed.append(file.path)
+                log.warning("%s cannot be read: %s", file.path, _first_line(error))
+        if not valid.any():
+            if failed:
+                detail = f"imagery cannot be read: {', '.join(failed)}"
+                raise NoImagery("corrupt", detail, tuple(failed))
+            raise NoImagery("nodata", "the imagery here is all nodata")
+        return Chip(
+            pixels,
+            valid,
+            frame.transform(window),
+            CRS.from_user_input(frame.crs),
+            self.bands,
+            date_span(file.captured_on for file in used),
+            tuple(file.path for file in used),
+            tuple(failed),
+        )
+
+    def _open(
+        self, path: str, bands: tuple[str, ...] | None, captured_on: str | None
+    ) -> GeoTiff | None:
+        try:
+            return GeoTiff.open(path, bands, captured_on)
+        except RasterioError as error:
+            self.unreadable[path] = _first_line(error)
+            log.warning("%s cannot be read: %s", path, _first_line(error))
+            return None
+
+    def _common_bands(self) -> tuple[str, ...]:
+        first = self._files[0]
+        for file in self._files:
+            if (file.bands, file.dtype) != (first.bands, first.dtype):
+                raise ImageryError(
+                    f"{file.path} has bands {', '.join(file.bands)} ({file.dtype}), but "
+                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}): a mosaic's "
+                    "files must have the same ones; narrow `imagery: {path: …}` or set `bands:`"
+                )
+        return first.bands
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error.__cause__ or error)
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,104 @@
+"""Reads chips and shows them to the segmenter, several at once, each one once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from detection.chip import Chip
+from detection.chip_plan import Place
+from detection.errors import ImageryUnavailable, NoImagery
+from detection.imagery.interface import Imagery
+from detection.labels import Label
+from detection.mosaic import Scene, scene_of
+from detection.results import LotResult
+from detection.segmenters.interface import Mask, Segmenter
+from detection.timing import Clock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A chip that has been looked at. Its pixels are gone."""
+
+    scene: Scene
+    masks: Sequence[Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Why a chip could not be looked at, as the result of a lot says it."""
+
+    why: LotResult
+    failed_sources: tuple[str, ...] = ()
+
+
+def read(places: Iterable[Place], imagery: Imagery, clock: Clock) -> dict[Place, Chip | Unseen]:
+    """The pixels of each place, or why there are none.
+
+    Raises:
+        ImageryError: imagery that is configured wrongly.
+    """
+    chips: dict[Place, Chip | Unseen] = {}
+    for place in places:
+        with clock.stage("read"):
+            chips[place] = _read(place, imagery)
+    return chips
+
+
+def look(
+    chips: Mapping[Place, Chip | Seen | Unseen], segmenter: Segmenter, labels: Sequence[Label]
+) -> dict[Place, Seen | Unseen]:
+    """What the segmenter sees on chips that it is given together; the others stay as they are."""
+    shown = {place: chip for place, chip in chips.items() if isinstance(chip, Chip)}
+    answers = _segment(list(shown.values()), segmenter, labels) if shown else []
+    seen = {
+        place: answer if isinstance(answer, Unseen) else Seen(scene_of(chip, *place), answer)
+        for (place, chip), answer in zip(shown.items(), answers, strict=True)
+    }
+    return {place: seen[place] if isinstance(chip, Chip) else chip for place, chip in chips.items()}
+
+
+def _read(place: Place, imagery: Imagery) -> Chip | Unseen:
+    try:
+        return imagery.read(*place)
+    except NoImagery as error:
+        why = LotResult("no_imagery", reason=error.reason, detail=str(error))
+        return Unseen(why, error.failed_sources)
+    except ImageryUnavailable as error:
+        return Unseen(LotResult("unavailable", reason="imagery", detail=str(error)))
+
+
+def _segment(
+    chips: Sequence[Chip], segmenter: Segmenter, labels: Sequence[Label]
+) -> list[Sequence[Mask] | Unseen]:
+    """The masks of chips; where they fail together each is tried alone, to fail alone."""
+    try:
+        answers = segmenter.segment(chips, labels)
+        if len(answers) != len(chips):
+            raise ValueError(f"masks of {len(answers)} chips instead of {len(chips)}")
+        # Here, where it fails these chips alone, and not where they are measured.
+        masks = [_checked(each) for each in answers]
+    except Exception as error:  # whatever a model does, the other chips go on
+        if len(chips) > 1:
+            log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
+            return [one for chip in chips for one in _segment([chip], segmenter, labels)]
+        return [Unseen(segmenter_failed(segmenter.name, error))]
+    return list(masks)
+
+
+def _checked(masks: Iterable[Mask]) -> Sequence[Mask]:
+    masks = tuple(masks)
+    for mask in masks:
+        if not isinstance(mask, Mask):
+            raise TypeError(f"a {type(mask).__name__} instead of a mask")
+    return masks
+
+
+def segmenter_failed(name: str, error: Exception) -> LotResult:
+    """The result of a lot whose chip a segmenter failed on, or drew masks that make no sense."""
+    log.warning("the segmenter failed on a chip: %s", error)
+    log.debug("where it happened", exc_info=error)
+    return LotResult("failed", reason="segmenter", detail=f"{name} failed: {error}")

@@ -1,0 +1,82 @@
+"""A scene: one chip, or overlapping ones side by side, as the ground that lots are measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from detection.chip import Chip
+from detection.imagery.bands import date_span
+from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.results import ChipInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is left of the pixels once they have been looked at.
+
+    Attributes:
+        frame, window: its place on the imagery's pixel grid.
+        valid: (height, width) bool; False where no chip shows anything.
+        info: what a detection keeps of where it was seen.
+        failed_sources: files that should have shown a part of it and could not be read.
+    """
+
+    frame: Frame
+    window: PixelWindow
+    valid: NDArray[np.bool_]
+    info: ChipInfo
+    failed_sources: tuple[str, ...] = ()
+
+    @property
+    def transform(self) -> Affine:
+        """Pixel (column, row) -> CRS (x, y), of the upper left corner of a pixel."""
+        return self.frame.transform(self.window)
+
+
+def scene_of(chip: Chip, frame: Frame, window: PixelWindow) -> Scene:
+    """The scene of one chip, which shows this window of the frame."""
+    info = ChipInfo(
+        sha256=chip.sha256,
+        sources=chip.sources,
+        captured_on=chip.captured_on,
+        crs=chip.crs.to_string(),
+        gsd_m=chip.gsd_m,
+        bands=chip.bands,
+        bounds=chip.bounds,
+    )
+    return Scene(frame, window, chip.valid, info, chip.failed_sources)
+
+
+def joined(
+    scenes: Sequence[Scene], window: PixelWindow, failed_sources: Sequence[str] = ()
+) -> Scene:
+    """One or more scenes of one frame as one on `window`; what none of them shows is invalid.
+
+    Its hash is that of theirs, its sources all of theirs, and its date the span of their dates.
+
+    Args:
+        failed_sources: further files that should have shown a part of it.
+    """
+    first = scenes[0]
+    valid = np.zeros((window.height, window.width), bool)
+    for scene in scenes:
+        valid[scene.window.slices_in(window)] |= scene.valid
+    infos = [scene.info for scene in scenes]
+    dates = [date for info in infos for date in (info.captured_on or "").split("/")]
+    failed = [source for scene in scenes for source in scene.failed_sources]
+    info = ChipInfo(
+        sha256=hashlib.sha256(" ".join(info.sha256 for info in infos).encode()).hexdigest(),
+        sources=tuple(dict.fromkeys(source for info in infos for source in info.sources)),
+        captured_on=date_span(dates),
+        crs=first.info.crs,
+        gsd_m=first.info.gsd_m,
+        bands=first.info.bands,
+        bounds=first.frame.bounds(window),
+    )
+    return Scene(first.frame, window, valid, info, tuple(dict.fromkeys([*failed, *failed_sources])))

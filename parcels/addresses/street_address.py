@@ -1,0 +1,180 @@
+"""US street addresses, taken apart and written one way, so that two spellings can be compared."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+
+from parcels.addresses.house_number import read_house_number
+from parcels.addresses.street_name import read_street, suffixes, words
+from parcels.errors import PropertyError
+
+_LONGEST = 500
+_BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
+_COUNTRY = re.compile(r"[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)$")
+_CROSSING = re.compile(r"&|@|/| AND | AT ")
+_UNIT = r"(?:APT|APARTMENT|UNIT|STE|SUITE|BLDG|BUILDING|FL|FLOOR|RM|ROOM|TRLR|SPC|LOT)\b\.?|#"
+_NUMBER = r"\d+(?:\.0*)?(?:-?[A-Z])?(?: ?[½¼¾]| \d/\d)?|\d+ ?- ?\d+"
+# Tennessee's assessors write MAIN ST 123; what stands before the number must be a street.
+_STREET_FIRST = re.compile(
+    rf"(?P<street>(?:\d+(?:ST|ND|RD|TH)|[A-Z])[^,#]*?) (?P<number>{_NUMBER})"
+    rf"(?P<rest>(?: (?:{_UNIT}) ?[A-Z0-9-]+)?(?:,.*|[A-Z .]* [A-Z]{{2}}[ ,]+\d{{5}}(?:-\d{{4}})?)?)"
+)
+# 12 N ST CLAIR is no N Street in a town of Clair.
+_SAINT = re.compile(
+    rf"^({_NUMBER})( (?:[NSEW]|NORTH|SOUTH|EAST|WEST))? ST\.? "
+    rf"(?!(?:{_UNIT}|[NS](?:ORTH|OUTH)|EAST|WEST))(?=[A-Z]{{3}})"
+)
+_TWO_NUMBERS = re.compile(r"^(\d+) ?(?:-|&|AND|TO) ?(\d+) ")
+_PARTS = {
+    "AddressNumberPrefix": "number",
+    "AddressNumber": "number",
+    "AddressNumberSuffix": "number",
+    "OccupancyIdentifier": "unit",
+    "SubaddressIdentifier": "building",
+    "PlaceName": "city",
+    "StateName": "state",
+    "ZipCode": "zip",
+}
+# Words that a number belongs to: HIGHWAY 76 has no house number.
+_NUMBERED = re.compile(
+    r"(?:HWY|HIGHWAY|ROUTE|RTE|RT|ROAD|RD|INTERSTATE|FM|SR|CR|US|AVENUE|AVE|STREET|BOX|LOT|APT"
+    r"|UNIT|STE|SUITE|NO|DISTRICT)\.?"
+)
+_QUALIFIERS = ("STATE", "ST", "US", "U", "S", "COUNTY", "CO", "N", "E", "W", "OLD")
+
+
+@dataclass(frozen=True, slots=True)
+class StreetAddress:
+    """A street address in capitals, with USPS abbreviations and without punctuation.
+
+    Attributes:
+        house_number: "123", "123A", "12-34"; as written, without leading zeros.
+        street: direction, name and suffix: "N MAIN ST".
+        street_name: the name alone: "MAIN". What a server is asked for.
+    """
+
+    house_number: str
+    street: str
+    street_name: str
+    unit: str | None = None
+    city: str | None = None
+    state: str | None = None
+    postcode: str | None = None
+
+    @property
+    def line(self) -> str:
+        """On one line, as a geocoder wants it; without the unit, which they trip over."""
+        end = " ".join(filter(None, (self.state, self.postcode)))
+        return ", ".join(filter(None, (f"{self.house_number} {self.street}", self.city, end)))
+
+
+def parse_address(text: str) -> StreetAddress | None:
+    """See `read_address`; None where that raises."""
+    try:
+        return read_address(text)
+    except PropertyError:
+        return None
+
+
+@lru_cache(maxsize=16_384)
+def read_address(text: str) -> StreetAddress:
+    """Take an address apart: number, street, unit, city, state and ZIP code.
+
+    Street-first addresses ("MAIN ST 123") are read too.
+
+    Raises:
+        PropertyError: a PO box, an intersection, or no house number or street; what to write.
+    """
+    if len(text) > _LONGEST:
+        raise _unreadable(text, "is too long: write it like 123 N Main St, City, ST 12345")
+    line = _COUNTRY.sub("", " ".join(text.replace("\n", ", ").upper().split())).lstrip("# ")
+    if _BOX.match(line):
+        raise _unreadable(text, "is a PO box, which is no place: give the street address")
+    numbered = _number_first(line)
+    parts = _tagged(numbered)
+    number = read_house_number(parts.get("number", "").strip(", "))
+    street = read_street(parts.get("street", ""))
+    if number is None and not line[:1].isdigit() and _CROSSING.search(line):
+        raise _unreadable(text, "is an intersection: give the address of a house")
+    if number is None:
+        raise _unreadable(text, "has no house number: write it like 123 N Main St, City, ST 12345")
+    if street is None:
+        raise _unreadable(text, "has no street: write it like 123 N Main St, City, ST 12345")
+    postcode = re.search(r"\d{5}", parts.get("zip", ""))
+    return StreetAddress(
+        house_number=number.text,
+        street=street.text,
+        street_name=street.name,
+        unit=unit_text(parts.get("unit") or parts.get("building")),
+        # "MEMPHIS, SHELBY COUNTY": the town comes first.
+        city=city_text(parts.get("city", "").split(",")[0]),
+        state=_state(parts.get("state")),
+        postcode=postcode[0] if postcode else None,
+    )
+
+
+def unit_text(unit: str | None) -> str | None:
+    """A unit's name alone: "4B" for "Apt. 4b" and "# 04B"."""
+    if unit is None:
+        return None
+    kept = re.sub(rf"^(?:{_UNIT}) *", "", words(unit))
+    return kept.replace(" ", "").lstrip("0") or None
+
+
+def city_text(city: str | None) -> str | None:
+    """A city in capitals, with SAINT, MOUNT and FORT written out."""
+    if city is None:
+        return None
+    long = {"ST": "SAINT", "STE": "SAINTE", "MT": "MOUNT", "FT": "FORT"}
+    return " ".join(long.get(word, word) for word in words(city).split()) or None
+
+
+def _unreadable(text: str, problem: str) -> PropertyError:
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return PropertyError(f"address {shown!r} {problem}")
+
+
+def _number_first(line: str) -> str:
+    """The line with its house number before the street, and a range without spaces."""
+    line = _TWO_NUMBERS.sub(r"\1-\2 ", line)
+    match = _STREET_FIRST.fullmatch(line)
+    if match is not None and not _belongs_to_the_street(match["street"].split()):
+        line = f"{match['number']} {match['street']}{match['rest']}"
+    return _SAINT.sub(r"\1\2 SAINT ", line)
+
+
+def _belongs_to_the_street(before: list[str]) -> bool:
+    """Whether the number after these words is the road's own: HIGHWAY 76, but not MAIN RD 76."""
+    if not _NUMBERED.fullmatch(before[-1]):
+        return False
+    named = [word for word in before[:-1] if word not in _QUALIFIERS]
+    return not named or before[-1].strip(".") not in suffixes()
+
+
+def _tagged(line: str) -> dict[str, str]:
+    """The parts of a line that begins with its number, by the words' labels; commas are kept.
+
+    Of a label that comes twice ("FL 2 APT 5") only the first words count.
+    """
+    import usaddress
+
+    parts: dict[str, list[str]] = defaultdict(list)
+    last = ""
+    for word, label in usaddress.parse(line):
+        part = _PARTS.get(label) or ("street" if label.startswith("StreetName") else "")
+        if part == last or part not in parts:
+            parts[part].append(word)
+        last = part
+    return {part: " ".join(found) for part, found in parts.items()}
+
+
+def _state(state: str | None) -> str | None:
+    """Two letters, of a name too; None for what is no state."""
+    from scourgify.address_constants import STATE_ABBREVIATIONS
+
+    name = words(state or "")
+    short: str | None = STATE_ABBREVIATIONS.get(name)
+    return name if short is None and name in STATE_ABBREVIATIONS.values() else short

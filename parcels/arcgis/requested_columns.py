@@ -1,0 +1,50 @@
+"""The columns of a layer that are asked for, and what a row says in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parcels.arcgis.layer_info import LayerInfo, whole_number
+from parcels.column_mapping import as_written, choose_parcel_id, id_text
+from parcels.registry.county import ParcelFields
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The mapped columns, named as the layer writes them, and that of the object ids.
+
+    No others are ever asked for: one broken column fails a whole query, and what is not needed
+    (owners) does not leave the county.
+    """
+
+    object_id: str | None
+    fields: ParcelFields
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each of them once, the object id first."""
+        first = () if self.object_id is None else (self.object_id,)
+        return tuple(dict.fromkeys((*first, *self.fields.columns)))
+
+    def object_id_of(self, attributes: Mapping[str, Any]) -> int | None:
+        """The row's key."""
+        return whole_number(attributes.get(self.object_id)) if self.object_id else None
+
+    def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
+        """The parcel id exactly as the county writes it."""
+        column = self.fields.parcel_id
+        return None if column is None else id_text(attributes.get(column))
+
+
+def columns_of(info: LayerInfo, fields: ParcelFields, origin: str) -> Columns:
+    """The columns that the registry entry maps; the parcel id's is guessed where it names none.
+
+    Raises:
+        SourceMisconfigured: a mapped column does not exist.
+    """
+    names = list(info.fields)
+    parcel_id = choose_parcel_id(fields.parcel_id, names, origin)
+    mapped = fields.model_copy(update={"parcel_id": parcel_id})
+    return Columns(info.object_id_field, as_written(mapped, names, origin))

@@ -1,0 +1,221 @@
+"""A parcel source that asks the server only for what it has not said before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Protocol, TypeVar
+
+from shapely import Point
+
+from parcels.addresses.street_address import StreetAddress
+from parcels.cache.interface import CopiedLayer, LayerKey, ParcelCache
+from parcels.cache.layer_snapshot import WholeCopy
+from parcels.errors import ParcelsError
+from parcels.parcel_source import Extent, Found, ParcelSource, Stamp, ask_all
+
+log = logging.getLogger(__name__)
+
+# A layer that does not say when it was edited, or does not answer, is trusted for so long.
+LONGEST = timedelta(days=30)
+# Where there was no lot yesterday there may be one today: a subdivision is entered lot by lot.
+LONGEST_NONE = timedelta(days=1)
+# A long-lived service asks again whether the layer was edited; sooner where nobody answered.
+_CHECK_EVERY = timedelta(hours=1)
+_CHECK_AGAIN = timedelta(minutes=5)
+# Machines that share a cache do not agree to the second.
+_CLOCKS_DIFFER = timedelta(minutes=5)
+# Answers are kept in so large parts: what is lost when the process is killed.
+_PART = 1_000
+
+_Question = TypeVar("_Question", str, Point, StreetAddress)
+
+
+class CopiedSource(ParcelSource, CopiedLayer, Protocol):
+    """A source that answers questions and says whether its layer was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The state of the layer, and what was kept of it as a whole.
+
+    A question is asked and kept in one state, whatever another thread learns meanwhile.
+    """
+
+    stamp: Stamp
+    copy: WholeCopy | None
+    look_again_at: datetime
+
+
+class CachedSource:
+    """Answers with what is kept, and asks the inner source for the rest alone.
+
+    Questions are exact: a lot that is kept says nothing of what else lies at another point. Only a
+    copy of the whole layer answers everything, and its "none" is a true one.
+
+    What is kept is used while the layer says that it was not edited since, and for 30 days at
+    most; that there is no lot for one day. A copy whose layer says so is used however old it is.
+    While the server is down, what was kept in the last state seen still counts. An outage or any
+    other error is never kept.
+
+    Several threads may use it, where they may use the inner source.
+
+    Attributes:
+        from_cache: questions answered with what was kept, so far.
+        asked: questions put to the inner source, so far.
+        copy_is_unchecked: a copy answers, and nobody can say whether its layer was edited since.
+    """
+
+    def __init__(
+        self,
+        source: CopiedSource,
+        cache: ParcelCache,
+        key: LayerKey,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.from_cache = 0
+        self.asked = 0
+        self.copy_is_unchecked = False
+        self._source = source
+        self._layer = cache.layer(key)
+        self._key = key
+        self._clock = clock
+        self._state: _State | None = None
+        self._looking = Lock()
+
+    def check(self) -> None:
+        """See `ParcelSource`: the inner source is asked."""
+        self._source.check()
+
+    def extent(self) -> Extent | None:
+        """(west, south, east, north) in degrees: of the copy, else what the inner source says."""
+        copy = self._look_at_the_layer().copy
+        return self._source.extent() if copy is None else copy.extent()
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.with_ids(parcel_ids))
+        keys = [f"id:{parcel_id}" for parcel_id in parcel_ids]
+        return self._answer(state, keys, parcel_ids, self._source.with_ids)
+
+    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.at_points(points))
+        keys = [f"point:{_exact(point)}" for point in points]
+        return self._answer(state, keys, points, self._source.at_points)
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        state = self._look_at_the_layer()
+        if state.copy is not None:
+            return self._of_copy(state.copy.near_points(points, distance_m))
+        keys = [f"near:{distance_m!r}:{_exact(point)}" for point in points]
+        return self._answer(
+            state, keys, points, lambda asked: self._source.near_points(asked, distance_m)
+        )
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        """See `ParcelSource`."""
+        state = self._look_at_the_layer()
+        if state.copy is not None and state.copy.has_addresses:
+            return self._of_copy(state.copy.with_addresses(addresses))
+        keys = [f"address:{address!r}" for address in addresses]
+        return self._answer(state, keys, addresses, self._source.with_addresses)
+
+    def _of_copy(self, found: Sequence[Found]) -> list[Found | ParcelsError]:
+        self.from_cache += len(found)
+        return list(found)
+
+    def _answer(
+        self,
+        state: _State,
+        keys: Sequence[str],
+        questions: Sequence[_Question],
+        ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
+    ) -> list[Found | ParcelsError]:
+        now = self._clock()
+        known: dict[str, Found | ParcelsError] = {
+            key: found
+            for key, found in self._layer.answers(keys, state.stamp).items()
+            if is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
+        }
+        self.from_cache += sum(key in known for key in keys)
+        missing = {k: q for k, q in zip(keys, questions, strict=True) if k not in known}
+        self.asked += len(missing)
+        names = list(missing)
+        for start in range(0, len(names), _PART):
+            part = names[start : start + _PART]
+            said = dict(zip(part, ask_all(ask, [missing[key] for key in part]), strict=True))
+            known.update(said)
+            good = {key: found for key, found in said.items() if isinstance(found, Found)}
+            self._layer.keep(good, state.stamp)
+        return [known[key] for key in keys]
+
+    def _look_at_the_layer(self) -> _State:
+        """Learn, once in a while, whether the layer was edited, and what of it may be used."""
+        with self._looking:
+            now = self._clock()
+            if self._state is None or now >= self._state.look_again_at:
+                self._state = self._state_at(now)
+            return self._state
+
+    def _state_at(self, now: datetime) -> _State:
+        seen = self._layer.last_stamp()
+        said = self._stamp_of_the_layer()
+        if said is not None and said != seen:
+            self._layer.saw(said)
+        stamp = said or seen or Stamp()
+        self._layer.forget_before(now - LONGEST)
+        copy = self._usable_copy(stamp, said, now)
+        self.copy_is_unchecked = said is None and copy is not None
+        return _State(stamp, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
+
+    def _stamp_of_the_layer(self) -> Stamp | None:
+        """None where the layer itself does not say, whatever an alternate of it may."""
+        try:
+            stamp = self._source.stamp()
+            return stamp if self._source.copied_from == self._key.origin else None
+        except ParcelsError:
+            return None
+
+    def _usable_copy(self, stamp: Stamp, said: Stamp | None, now: datetime) -> WholeCopy | None:
+        copied = self._layer.copy_stamp()
+        if copied is None:
+            return None
+        copy = self._layer.copy() if copied == stamp else None
+        if copy is not None and is_current(copy, said, now):
+            return copy
+        log.warning(
+            "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
+            "`lotline parcels fetch --county %s` makes a new copy",
+            self._key.county,
+            "of an earlier state of the layer" if copied != stamp else "too old",
+            self._key.county,
+        )
+        return None
+
+
+def is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
+    """Not too old; nor of a time to come, when a clock was ahead and it may be of any age."""
+    return -_CLOCKS_DIFFER <= now - fetched_at <= longest
+
+
+def is_current(copy: WholeCopy, said: Stamp | None, now: datetime) -> bool:
+    """Whether a copy of the state that the layer is in is not too old.
+
+    `said` is that state in the layer's own words. Counts do not show an edit that leaves them as
+    they are: only a layer that says when it was edited makes age no matter.
+    """
+    is_certain = said is not None and said.last_edit_ms is not None
+    return is_certain or is_fresh(copy.fetched_at, now, LONGEST)
+
+
+def _exact(point: Point) -> str:
+    return f"{point.x!r},{point.y!r}"

@@ -1,0 +1,129 @@
+"""Copying a layer as a whole: only when asked for, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from parcels.cache.cached_source import is_current
+from parcels.cache.interface import CopiedLayer, CopyInProgress, KeptLayer
+from parcels.cache.layer_snapshot import WholeCopy
+from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
+from parcels.parcel_source import Stamp
+
+# A few rows without a place are in most layers. A layer with more than both is damaged.
+_MOST_BROKEN = 10
+_MOST_BROKEN_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A copy that is whole.
+
+    Attributes:
+        rows: how many the layer has.
+        earlier: how many of them an earlier call that was stopped had fetched.
+        without_geometry: rows without a polygon that can be used; they are found by id only.
+        was_edited: the layer changed while it was copied, so that the copy is not used.
+    """
+
+    rows: int
+    earlier: int
+    without_geometry: int
+    was_edited: bool
+    seconds: float
+
+
+def current_copy(
+    source: CopiedLayer, kept: KeptLayer, now: datetime | None = None
+) -> WholeCopy | None:
+    """The copy that is kept, if the layer is still as it was then; batches use it by the same rule.
+
+    None where there is no copy, where the layer was edited, and where it says nothing of that.
+
+    Raises:
+        SourceUnavailable, SourceMisconfigured.
+    """
+    stamp = source.stamp()
+    copy = kept.copy() if stamp.says_something and kept.copy_stamp() == stamp else None
+    if copy is None or copy.origin != source.copied_from:
+        return None
+    return copy if is_current(copy, stamp, now or datetime.now(UTC)) else None
+
+
+def fetch_layer(
+    source: CopiedLayer,
+    kept: KeptLayer,
+    progress: Callable[[int, int], None] = lambda _rows, _total: None,
+) -> Fetched:
+    """Copy a layer; `progress` is told the rows so far and their total after each page.
+
+    Stopped, however that comes about, the next call goes on after the last page that was kept, as
+    long as the layer was not edited. The copy takes the place of an older one when it is whole.
+
+    Raises:
+        SourceUnavailable: the server does not answer; what was kept is good.
+        IncompleteAnswer: the rows do not agree with what the server says that it has, or it
+            says that it has none.
+        SourceMisconfigured: the layer cannot be copied, or its geometry cannot be used.
+        CacheError: another process copies it, or it cannot be kept.
+    """
+    started = time.perf_counter()
+    stamp = source.stamp()
+    with kept.copying(stamp, source.copied_from) as copy:
+        earlier = copy.rows
+        try:
+            _add_pages(source, copy, progress)
+        except IncompleteAnswer:
+            # Something is missing, and nobody knows where: to go on at the end would hide it.
+            copy.discard()
+            raise
+        if not copy.rows or _is_mostly_broken(copy):
+            copy.discard()
+            raise _useless(source.copied_from, copy)
+        after: Stamp = source.stamp()
+        copy.finish()
+        kept.saw(after)
+        return Fetched(
+            copy.rows,
+            earlier,
+            copy.without_geometry,
+            after != stamp,
+            time.perf_counter() - started,
+        )
+
+
+def _is_mostly_broken(copy: CopyInProgress) -> bool:
+    """Whether so many rows have no place that "no lot there" would be said of many lots."""
+    broken = copy.without_geometry
+    return broken == copy.rows or broken > max(_MOST_BROKEN, _MOST_BROKEN_SHARE * copy.rows)
+
+
+def _useless(origin: str, copy: CopyInProgress) -> SourceUnavailable | SourceMisconfigured:
+    if not copy.rows:
+        return IncompleteAnswer(
+            f"{origin}: the layer says that it is empty; the copy is not used: try again later, "
+            "or correct 'where' in the registry entry if there is one"
+        )
+    return SourceMisconfigured(
+        f"{origin}: {copy.without_geometry:,} of {copy.rows:,} rows have no polygon that can be "
+        "used: the copy is not used, as those lots would be missing from it; report it to the "
+        "county, or name another layer in the registry entry"
+    )
+
+
+def _add_pages(
+    source: CopiedLayer, copy: CopyInProgress, progress: Callable[[int, int], None]
+) -> None:
+    expected = copy.rows
+    for page in source.harvest(copy.after_object_id):
+        copy.add(page)
+        expected = page.done
+        progress(copy.rows, page.total)
+    if copy.rows != expected:
+        raise IncompleteAnswer(
+            f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
+            "run the same command again"
+        )

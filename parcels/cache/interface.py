@@ -1,0 +1,190 @@
+"""What keeps a county's parcels: answers one by one, and a copy of the whole layer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from parcels.cache.layer_snapshot import WholeCopy
+from parcels.errors import CacheError, SourceMisconfigured
+from parcels.parcel_source import Found, Page, Stamp, WholeLayer
+from parcels.registry.county import County
+
+# Raised when the same county would give other rows: what was kept before is then left alone.
+_FORM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKey:
+    """Which layer is meant, and everything that shapes its answers.
+
+    Attributes:
+        county: the county's key.
+        origin: the layer's URL with its number, or the path of a file.
+        digest: 32 hexadecimal digits of the layer, its alternates, the mapped columns and `where`;
+            of a file also of the CRS that the entry gives it.
+    """
+
+    county: str
+    origin: str
+    digest: str
+
+    @classmethod
+    def of(cls, county: County) -> LayerKey:
+        """The key of a county's ArcGIS layer.
+
+        Raises:
+            SourceMisconfigured: the county has none.
+        """
+        if not county.layers:
+            raise SourceMisconfigured(
+                f"county {county.key!r} has no 'url' and 'layer': there is nothing to keep a copy "
+                "of"
+            )
+        layers = [[layer.url, layer.layer] for layer in county.layers]
+        first = county.layers[0]
+        return cls(county.key, f"{first.url}/{first.layer}", _digest(county, layers=layers))
+
+    @classmethod
+    def of_file(cls, county: County) -> LayerKey:
+        """The key of a county's file."""
+        path = str(county.path)
+        return cls(county.key, path, _digest(county, path=path, crs=county.crs))
+
+
+def _digest(county: County, **where_from: object) -> str:
+    shapes = {
+        "form": _FORM,
+        **where_from,
+        "fields": county.fields.model_dump(),
+        "where": county.where,
+    }
+    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def stamp_text(stamp: Stamp) -> str:
+    """A stamp as a name for files and rows: equal stamps, and no others, have the same.
+
+    Raises:
+        CacheError: something else than whole numbers is in it.
+    """
+    said = (stamp.last_edit_ms, stamp.count, stamp.highest_id)
+    if not all(value is None or type(value) is int for value in said):
+        raise CacheError(f"{stamp} is no state of a layer: whole numbers are")  # never a path
+    return "stamp_" + "_".join("" if value is None else str(value) for value in said)
+
+
+def stamp_of(text: str) -> Stamp:
+    """The stamp with this `stamp_text`."""
+    edited, count, highest = (int(part) if part else None for part in text.split("_")[1:])
+    return Stamp(edited, count, highest)
+
+
+class CopyInProgress(Protocol):
+    """A copy that is being made, by one process at a time; what was added survives its death.
+
+    Attributes:
+        after_object_id: the last row that is in it; None at the beginning.
+        rows: how many there are.
+        without_geometry: how many of them have none that can be used.
+    """
+
+    @property
+    def after_object_id(self) -> int | None: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def without_geometry(self) -> int: ...  # noqa: D102
+
+    def add(self, page: Page) -> None:
+        """Keep the next page, for good when this returns."""
+        ...
+
+    def finish(self) -> None:
+        """Put the copy in the place of the one before it."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what was added: the next copy begins anew."""
+        ...
+
+
+class KeptLayer(Protocol):
+    """What is kept of one layer. Several processes may use it at once.
+
+    Answers that cannot be read are as good as none, and those that cannot be kept are lost; either
+    is logged. Only a copy that was asked for has to succeed.
+    """
+
+    def last_stamp(self) -> Stamp | None:
+        """The state in which the layer was last seen; None where it never was."""
+        ...
+
+    def saw(self, stamp: Stamp) -> None:
+        """The layer is in this state now."""
+        ...
+
+    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+        """What the layer said to these questions while it was in this state."""
+        ...
+
+    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+        """Keep what it said."""
+        ...
+
+    def forget_before(self, instant: datetime) -> None:
+        """Make room: answers that were given earlier are not needed any more.
+
+        Nor is all that is kept of the county under another digest, where nobody used it since: its
+        entry was changed. This layer itself is in use.
+        """
+        ...
+
+    def copy_stamp(self) -> Stamp | None:
+        """The state of the layer when its copy was made; None where there is no copy."""
+        ...
+
+    def copy(self) -> WholeCopy | None:
+        """The copy, if there is one."""
+        ...
+
+    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
+        """Begin a copy of the layer in this state, or go on with the one that was stopped.
+
+        `origin` is the layer that the rows come from, which may be an alternate.
+
+        Raises:
+            CopiedElsewhere: another process is at it.
+            CacheError: the place cannot be written.
+        """
+        ...
+
+
+class CopiedLayer(WholeLayer, Protocol):
+    """A layer that can be copied, and says where the copy comes from."""
+
+    @property
+    def copied_from(self) -> str:
+        """The layer, or the alternate, that `stamp` and `harvest` speak of.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        ...
+
+
+class ParcelCache(Protocol):
+    """A place where layers are kept: a folder, a database."""
+
+    def layer(self, key: LayerKey) -> KeptLayer:
+        """What is kept of a layer, if only nothing yet.
+
+        Raises:
+            CacheError: the key is none.
+        """
+        ...

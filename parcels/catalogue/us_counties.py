@@ -1,0 +1,109 @@
+"""The counties of the US: their codes, their names, and the boxes they lie in.
+
+`parcels/data/us_counties.csv` is the Census Bureau's cartographic county boundaries of 2017
+(public domain), reduced to boxes by `scripts/us_counties.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from parcels.catalogue.county_names import compact
+from parcels.catalogue.us_states import STATES
+from parcels.parcel_source import Extent
+
+_TABLE = Path(__file__).resolve().parent.parent / "data" / "us_counties.csv"
+# Virginia's cities, Baltimore, St. Louis and Carson City are no part of a county.
+_INDEPENDENT_CITY = 510
+# The boxes of counties are drawn from simplified lines, and islands and piers stick out.
+_MARGIN_DEGREES = 0.1
+
+_STATE_OF = {fips: state for state, (fips, _) in STATES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A county, or what stands for one: a parish, a borough, an independent city.
+
+    Attributes:
+        box: (west, south, east, north) in degrees; of one that lies on both sides of the date
+            line, all the way round.
+    """
+
+    fips: str
+    state: str
+    name: str
+    box: Extent
+
+    @property
+    def independent_city(self) -> bool:
+        """Whether it is a city that belongs to no county."""
+        territory = self.state in ("AS", "GU", "MP", "PR", "VI")
+        return int(self.fips[2:]) >= _INDEPENDENT_CITY and not territory
+
+    @property
+    def full_name(self) -> str:
+        """With what it is; in Alaska, which has several kinds, without."""
+        kind = {"LA": " Parish", "AK": "", "DC": "", "PR": " Municipio"}.get(self.state, " County")
+        return self.name if self.independent_city else self.name + kind
+
+    @property
+    def shares_its_name(self) -> bool:
+        """Whether it is a city beside a county of the same name and state."""
+        return self.independent_city and any(
+            other.fips != self.fips for other in _named().get((self.state, compact(self.name)), ())
+        )
+
+
+@cache
+def us_counties() -> dict[str, Place]:
+    """Every county of the US by its five-digit FIPS code."""
+    with _TABLE.open(encoding="utf-8", newline="") as file:
+        return {
+            row["fips"]: Place(
+                row["fips"],
+                _STATE_OF[row["fips"][:2]],
+                row["name"],
+                (float(row["west"]), float(row["south"]), float(row["east"]), float(row["north"])),
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def county_named(state: str, name: str, *, city: bool = False) -> Place | None:
+    """The county of this name (`city`: the independent city), however it is spelt."""
+    places = _named().get((state, compact(name)), ())
+    alike = [place for place in places if place.independent_city == city]
+    if alike:
+        return alike[0]
+    return places[0] if places and not city else None
+
+
+def box_of(state: str | None, fips: str | None) -> Extent | None:
+    """The box of a county, else that of its state; None where neither is known."""
+    place = us_counties().get(fips or "")
+    if place is not None:
+        return place.box
+    boxes = [place.box for place in us_counties().values() if place.state == state]
+    if not boxes:
+        return None
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    return (min(wests), min(souths), max(easts), max(norths))
+
+
+def meet(a: Extent, b: Extent) -> bool:
+    """Whether two boxes in degrees overlap, or nearly do."""
+    apart_x = max(a[0], b[0]) - min(a[2], b[2])
+    apart_y = max(a[1], b[1]) - min(a[3], b[3])
+    return max(apart_x, apart_y) <= _MARGIN_DEGREES
+
+
+@cache
+def _named() -> dict[tuple[str, str], list[Place]]:
+    named: dict[tuple[str, str], list[Place]] = {}
+    for place in us_counties().values():
+        named.setdefault((place.state, compact(place.name)), []).append(place)
+    return named

@@ -1,0 +1,98 @@
+"""Parcels of a file: any vector that GDAL reads, or GeoParquet, with an R-tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import shapely
+from shapely import Point
+
+from parcels.addresses.street_address import StreetAddress
+from parcels.column_mapping import no_addresses, no_parcel_id
+from parcels.errors import ParcelsError, SourceMisconfigured
+from parcels.files.parcel_file import ParcelFile
+from parcels.files.row_index import Rows
+from parcels.parcel_source import Extent, Found, Hit
+from parcels.registry.county import County
+
+
+class FileSource:
+    """The parcels of a county's file, read once, on the first question.
+
+    Attributes (after the first question, by `check`):
+        repaired: how many invalid geometries were mended.
+        dropped: how many rows have no geometry that could be mended; they are found by id only.
+    """
+
+    def __init__(self, county: County) -> None:
+        if county.path is None:
+            raise SourceMisconfigured(f"county {county.key!r} has no 'path'")
+        self.path = county.path
+        self._county = county
+        self.repaired = 0
+        self.dropped = 0
+
+    def check(self) -> None:
+        """Read the file.
+
+        Raises:
+            SourceMisconfigured: there is no such file, it cannot be read, or a column is missing.
+            GeometryError: it says no CRS.
+        """
+        _ = self._rows
+
+    def extent(self) -> Extent | None:
+        """(west, south, east, north) in degrees of all parcels."""
+        bounds = shapely.total_bounds(self._rows.geometries)
+        west, south, east, north = (float(value) for value in bounds)
+        return west, south, east, north
+
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        """The rows with exactly these ids.
+
+        Raises:
+            SourceMisconfigured: also where no column of ids is known.
+        """
+        rows = self._rows
+        if self._file.fields.parcel_id is None:
+            raise no_parcel_id(self._file.columns, str(self.path))
+        return [self._found(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
+
+    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        """The rows that contain or touch these EPSG:4326 points."""
+        return [self._found(rows) for rows in self._rows.at_points(points)]
+
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+        """The rows within `distance_m` metres of these EPSG:4326 points."""
+        return [self._found(self._rows.near_point(point, distance_m)) for point in points]
+
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+        """The rows that may have these addresses.
+
+        Raises:
+            SourceMisconfigured: also where no columns of addresses are mapped.
+        """
+        rows = self._rows
+        if not self._county.fields.has_addresses:
+            raise no_addresses(self._file.columns, str(self.path))
+        return [self._found(rows.with_address(address)) for address in addresses]
+
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row of the file, one at a time."""
+        return self._rows.every_hit()
+
+    def _found(self, rows: Iterable[int]) -> Found:
+        return Found(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
+
+    @cached_property
+    def _file(self) -> ParcelFile:
+        return ParcelFile(self._county)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        rows = self._file.rows()
+        if rows.dropped == len(rows.geometries):
+            raise self._file.no_polygons()
+        self.repaired, self.dropped = rows.repaired, rows.dropped
+        return rows

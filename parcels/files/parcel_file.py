@@ -1,0 +1,257 @@
+"""A county's file, opened: which layer and columns of it are its parcels, and its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyogrio.errors
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from parcels.column_mapping import as_written, choose_parcel_id
+from parcels.crs import horizontal, to_wgs84
+from parcels.errors import GeometryError, SourceMisconfigured
+from parcels.files.row_index import Rows
+from parcels.files.self_contained import check_self_contained
+from parcels.parcel_source import lot_geometries
+from parcels.registry.county import County
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Some rows with the CRS of their geometry, as geopandas reads it.
+_Table = tuple["pa.Table", object]
+
+_PARQUET = (".parquet", ".geoparquet")
+# Of GeoParquet's metadata: a column that says no CRS is in longitude and latitude.
+_LON_LAT = "OGC:CRS84"
+
+
+class ParcelFile:
+    """The layer of parcels in the file of a county's `path`; no row of it is read yet.
+
+    Attributes:
+        columns: of the file, geometry excepted.
+        fields: the mapped columns as the file writes them, with the guess of the parcel id.
+
+    Raises:
+        SourceMisconfigured: there is no such file, it cannot be read, or a column is missing.
+    """
+
+    def __init__(self, county: County) -> None:
+        self.path = path_of(county)
+        self._county = county
+        self._is_parquet = self.path.suffix.lower() in _PARQUET
+        self._layer = ""
+        self._geo: dict[str, Any] = {}
+        is_parquet = self._is_parquet
+        self.columns = self._columns_of_parquet() if is_parquet else self._columns_of_vector()
+        where, mapped = str(self.path), county.fields
+        parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
+        with_id = mapped.model_copy(update={"parcel_id": parcel_id})
+        self.fields = as_written(with_id, self.columns, where)
+
+    def count(self) -> int:
+        """How many rows the layer has, those among them that `where` leaves out."""
+        with self._reading():
+            if self._is_parquet:
+                from pyarrow import parquet
+
+                return int(parquet.read_metadata(self.path).num_rows)
+            info = pyogrio.read_info(self.path, layer=self._layer, force_feature_count=True)
+            return int(info["features"])
+
+    def rows(self) -> Rows:
+        """All rows.
+
+        Raises:
+            SourceMisconfigured: it cannot be read.
+            GeometryError: it says no CRS.
+        """
+        with self._reading():
+            if self._is_parquet:
+                frame = gpd.read_parquet(self.path, columns=self._read_of_parquet())
+            else:
+                frame = pyogrio.read_dataframe(
+                    self.path, layer=self._layer, columns=self._named, where=self._county.where
+                )
+        if not isinstance(frame, gpd.GeoDataFrame):
+            raise self.unreadable("it has no geometry")
+        table = frame.drop(columns=frame.geometry.name)
+        values = {str(name): table[name].tolist() for name in table.columns}
+        return self._rows(np.asarray(frame.geometry, dtype=object), frame.crs, values, 1)
+
+    def parts(self, rows_at_once: int, after: int = 0) -> Iterator[Rows]:
+        """The rows after the first `after`, some at a time. It needs pyarrow.
+
+        Raises:
+            SourceMisconfigured, GeometryError: as `rows`.
+        """
+        first = after + 1
+        tables = self._tables_of_parquet if self._is_parquet else self._tables_of_vector
+        for table, crs in self._read(tables(rows_at_once, after)):
+            with self._reading():
+                geometries = _geometries(table)
+                values = {name: table[name].to_pylist() for name in self._named}
+            yield self._rows(geometries, crs, values, first)
+            first += table.num_rows
+
+    def unreadable(self, why: object) -> SourceMisconfigured:
+        """The error that says why the file is none of parcels."""
+        return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
+
+    def no_polygons(self) -> SourceMisconfigured:
+        """The error where no row has one: else all would get buffers, as though there were none."""
+        return self.unreadable("it has no polygons; check 'path', and 'where' if there is one")
+
+    @property
+    def _named(self) -> list[str]:
+        return list(self.fields.columns)
+
+    def _rows(
+        self, geometries: NDArray[np.object_], crs: object, values: dict[str, list[Any]], first: int
+    ) -> Rows:
+        lots, repaired = lot_geometries(to_wgs84(geometries, self._crs(crs)))
+        return Rows(lots, self.fields, values, first, repaired)
+
+    def _crs(self, of_file: object) -> CRS:
+        if of_file is not None:
+            return horizontal(CRS.from_user_input(of_file))
+        if self._county.crs is not None:
+            return horizontal(CRS.from_user_input(self._county.crs))
+        raise GeometryError(
+            f"{self.path}: the file says no CRS; set 'crs:' of county {self._county.key!r} in "
+            "the registry, for example crs: EPSG:4326"
+        )
+
+    def _columns_of_vector(self) -> list[str]:
+        check_self_contained(self.path)
+        with self._reading():
+            layers = pyogrio.list_layers(self.path)
+            names = [str(name) for name, kind in layers if _may_hold_polygons(kind)]
+            if len(names) != 1:
+                raise self.unreadable(
+                    f"it has {len(names)} layers of polygons ({', '.join(names) or 'none'}); "
+                    "one is needed: save the parcels as a file of their own"
+                )
+            self._layer = names[0]
+            return [str(name) for name in pyogrio.read_info(self.path, layer=self._layer)["fields"]]
+
+    def _columns_of_parquet(self) -> list[str]:
+        if self._county.where is not None:
+            raise SourceMisconfigured(
+                f"{self.path}: 'where' cannot be used with GeoParquet; filter the file, or save "
+                "it as a GeoPackage"
+            )
+        try:
+            # Not among the dependencies of `parcels`: only GeoParquet needs it.
+            from pyarrow import parquet
+        except ImportError:
+            raise self.unreadable("GeoParquet needs pyarrow: pip install pyarrow") from None
+        with self._reading():
+            schema = parquet.read_schema(self.path)
+            self._geo = _geoparquet(schema.metadata or {})
+            return [name for name in schema.names if name != "geometry"]
+
+    def _read_of_parquet(self) -> list[str]:
+        return [str(self._geo["primary_column"]), *self._named]
+
+    def _read(self, tables: Iterator[_Table]) -> Iterator[_Table]:
+        with self._reading():
+            yield from tables
+
+    def _tables_of_vector(self, rows_at_once: int, after: int) -> Iterator[_Table]:
+        import pyarrow as pa
+
+        with pyogrio.open_arrow(
+            self.path,
+            layer=self._layer,
+            columns=self._named,
+            where=self._county.where,
+            skip_features=after,
+            batch_size=rows_at_once,
+            use_pyarrow=True,
+        ) as (about, batches):
+            name = about["geometry_name"] or "wkb_geometry"
+            for batch in batches:
+                yield _described(pa.Table.from_batches([batch]), name, "wkb"), about["crs"]
+
+    def _tables_of_parquet(self, rows_at_once: int, after: int) -> Iterator[_Table]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        name = str(self._geo["primary_column"])
+        about = self._geo["columns"][name]
+        skip = after
+        with parquet.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(rows_at_once, columns=self._read_of_parquet()):
+                rest = batch.slice(skip)
+                skip = max(0, skip - batch.num_rows)
+                if rest.num_rows:
+                    table = pa.Table.from_batches([rest])
+                    yield _described(table, name, about["encoding"]), about.get("crs", _LON_LAT)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            pyogrio.errors.DataSourceError,
+            pyogrio.errors.DataLayerError,
+            shapely.GEOSException,
+            ValueError,  # most of Arrow's errors among them
+            OSError,
+            NotImplementedError,
+        ) as error:
+            raise self.unreadable(error) from error
+        except (TypeError, KeyError, AttributeError) as error:
+            # Metadata that are JSON, but not GeoParquet's, end geopandas in one of these.
+            raise self.unreadable(f"its GeoParquet metadata are broken ({error!r})") from error
+
+
+def path_of(county: County) -> Path:
+    """The file of a county.
+
+    Raises:
+        SourceMisconfigured: it names none, or there is no such file.
+    """
+    if county.path is None:
+        raise SourceMisconfigured(f"county {county.key!r} has no 'path'")
+    if not county.path.exists():
+        raise SourceMisconfigured(
+            f"{county.path}: there is no such file; correct 'path' of county {county.key!r} in "
+            "the registry"
+        )
+    return county.path
+
+
+def _described(table: pa.Table, geometry: str, encoding: str) -> pa.Table:
+    """The table, its geometry marked for geopandas as being written in this way."""
+    place = table.schema.get_field_index(geometry)
+    name = {"ARROW:extension:name": f"geoarrow.{encoding.lower()}"}
+    field = table.schema.field(place).with_metadata(name)
+    return table.set_column(place, field, table.column(place))
+
+
+def _geometries(table: pa.Table) -> NDArray[np.object_]:
+    return np.asarray(gpd.GeoDataFrame.from_arrow(table).geometry, dtype=object)
+
+
+def _may_hold_polygons(kind: str | None) -> bool:
+    return kind is not None and ("Polygon" in kind or kind in ("Unknown", "GeometryCollection"))
+
+
+def _geoparquet(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    if b"geo" not in metadata:
+        raise ValueError("it has no GeoParquet metadata")
+    about: dict[str, Any] = json.loads(metadata[b"geo"])
+    _ = about["primary_column"], about["columns"]
+    return about

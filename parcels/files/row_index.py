@@ -1,0 +1,137 @@
+"""The rows of a parcel layer in memory, with an index by place, one by id and one by address."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import Point
+
+from parcels.addresses.house_number import numbers_in
+from parcels.addresses.matching import may_be
+from parcels.addresses.street_address import StreetAddress
+from parcels.addresses.street_name import hint, words
+from parcels.column_mapping import id_text, site_address
+from parcels.lot_selection import distances_m
+from parcels.parcel_source import Hit, SiteAddress
+from parcels.registry.county import ParcelFields
+
+_METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
+
+
+class Rows:
+    """Rows of a layer, by their numbers from 0.
+
+    Args:
+        geometries: (n,) as a `Hit` holds them.
+        fields: which columns hold what; without a parcel id, no row has one.
+        values: the columns, n values each.
+        first: the place of the first of them in the file.
+        repaired: how many geometries were mended.
+    """
+
+    def __init__(
+        self,
+        geometries: NDArray[np.object_],
+        fields: ParcelFields,
+        values: Mapping[str, Sequence[Any]],
+        first: int = 1,
+        repaired: int = 0,
+    ) -> None:
+        self.geometries = geometries
+        self.repaired = repaired
+        self._fields = fields
+        self._values = values
+        self._first = first
+
+    @property
+    def dropped(self) -> int:
+        """How many rows have no geometry."""
+        return int(shapely.is_missing(self.geometries).sum())
+
+    def hit(self, row: int) -> Hit:
+        """The row as a source answers with it."""
+        return Hit(self._id(row), self.geometries[row], self._first + row, self._site(row))
+
+    def every_hit(self) -> Iterator[Hit]:
+        """Every row, as a source answers with it; nothing of them is kept."""
+        return map(self.hit, range(len(self.geometries)))
+
+    def with_id(self, parcel_id: str) -> list[int]:
+        """The rows with exactly this id."""
+        return self._by_id.get(parcel_id, [])
+
+    def at_points(self, points: Sequence[Point]) -> list[list[int]]:
+        """For each EPSG:4326 point, the rows that contain or touch it."""
+        found: list[list[int]] = [[] for _ in points]
+        asked, rows = self._tree.query(list(points), predicate="intersects")
+        for i, row in zip(asked.tolist(), rows.tolist(), strict=True):
+            found[i].append(row)
+        return found
+
+    def near_point(self, point: Point, distance_m: float) -> list[int]:
+        """The rows within `distance_m` metres of an EPSG:4326 point."""
+        dy = distance_m / _METRES_A_DEGREE
+        dx = dy / max(float(np.cos(np.radians(abs(point.y) + dy))), 1e-6)
+        box = shapely.box(point.x - dx, point.y - dy, point.x + dx, point.y + dy)
+        rows = self._tree.query(box)
+        near = distances_m(point, self.geometries[rows]) <= distance_m
+        return [int(row) for row in rows[near]]
+
+    def with_address(self, wanted: StreetAddress) -> list[int]:
+        """The rows whose number agrees, and whose street does where there is one."""
+        same_number = {
+            row for number in numbers_in(wanted.house_number) for row in self._by_number[number]
+        }
+        letters = hint(wanted.street_name) or ""
+        return [
+            row
+            for row in sorted(same_number)
+            if letters in self._squeezed(row) and may_be(self._site(row), wanted)
+        ]
+
+    def _id(self, row: int) -> str | None:
+        column = self._fields.parcel_id
+        return None if column is None else id_text(self._values[column][row])
+
+    def _site(self, row: int) -> SiteAddress | None:
+        if not self._has_sites:
+            return None
+        return site_address(self._fields, {k: column[row] for k, column in self._values.items()})
+
+    def _squeezed(self, row: int) -> str:
+        site = self._site(row)
+        return words(f"{site.line or ''} {site.street or ''}").replace(" ", "") if site else ""
+
+    @cached_property
+    def _has_sites(self) -> bool:
+        return any(column != self._fields.parcel_id for column in self._fields.columns)
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.geometries)
+
+    @cached_property
+    def _by_id(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in range(len(self.geometries)):
+            parcel_id = self._id(row)
+            if parcel_id is not None:
+                found[parcel_id].append(row)
+        return found
+
+    @cached_property
+    def _by_number(self) -> dict[int, list[int]]:
+        """Rows by every number in their address: more rather than fewer, without parsing it."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for row in range(len(self.geometries)):
+            site = self._site(row)
+            if site is not None:
+                for number in set(numbers_in(f"{site.house_number or ''} {site.line or ''}")):
+                    found[number].append(row)
+        return found

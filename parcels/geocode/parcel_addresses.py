@@ -1,0 +1,75 @@
+"""Addresses found in the county's own parcels: no other source is as sure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import shapely
+
+from parcels.addresses.matching import agrees, rating, written
+from parcels.addresses.street_address import StreetAddress
+from parcels.addresses.street_name import Agreement
+from parcels.boundary import Located
+from parcels.errors import ParcelsError
+from parcels.geocode.geocode_result import Finding, Miss, ambiguous
+from parcels.lot_selection import Place, with_address
+from parcels.parcel_source import Found, ParcelSource, SiteAddress
+from parcels.untrusted import printable
+
+# Where one side leaves out a direction or a suffix, and only one lot agrees.
+_LOOSE_CONFIDENCE = 0.9
+
+
+class ParcelLayer:
+    """The lots whose own address agrees; the point lies inside the lot."""
+
+    def __init__(self, source: ParcelSource, county_name: str) -> None:
+        self.name = f"the parcels of {county_name}"
+        self._source = source
+
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+        """See `Stage`. Two lots with the address are ambiguous, and never one of them."""
+        try:
+            found = self._source.with_addresses(addresses)
+        except ParcelsError as error:
+            return [error] * len(addresses)
+        return [
+            rows if isinstance(rows, ParcelsError) else _finding(wanted, rows)
+            for wanted, rows in zip(addresses, found, strict=True)
+        ]
+
+
+def _finding(wanted: StreetAddress, rows: Found) -> Finding:
+    lots = with_address(rows.hits, wanted)
+    if not lots:
+        others = {written(hit.site) for hit in rows.hits if agrees(hit.site, wanted)}
+        return Miss(f"there is {_listed(others)}" if others else "")
+    if len(lots) > 1:
+        sites = [_site(lot, wanted) for lot in lots]
+        described = {_described(*each) for each in zip(lots, sites, strict=True)}
+        return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
+    [lot] = lots
+    inside = shapely.point_on_surface(lot.geometry)
+    rated = rating(lot.hits[0].site, wanted)
+    exact = rated is not None and rated[0] == Agreement.EXACT
+    return Located(
+        inside.x,
+        inside.y,
+        "parcel_layer",
+        confidence=1.0 if exact else _LOOSE_CONFIDENCE,
+        matched=written(lot.hits[0].site),
+    )
+
+
+def _site(lot: Place, wanted: StreetAddress) -> SiteAddress | None:
+    return next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
+
+
+def _described(lot: Place, site: SiteAddress | None) -> str:
+    ids = f" (parcel {printable(lot.parcel_ids[0])})" if lot.parcel_ids else ""
+    return f"{written(site)}{ids}"
+
+
+def _listed(texts: set[str]) -> str:
+    shown = sorted(texts)[:5]
+    return "; ".join(shown) + ("; …" if len(texts) > len(shown) else "")

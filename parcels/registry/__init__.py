@@ -1,0 +1,9 @@
+"""registry.yaml -> validated counties.
+
+load          the registry file, merged over the shipped US layers
+yaml_file     reads YAML safely and with line numbers
+entry         validates one entry; one line for each mistake
+county        what an entry may contain: County and its parts
+label_entry   what an entry may contain about a label
+validators    checks of URLs, paths, headers and host names
+"""

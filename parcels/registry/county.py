@@ -1,0 +1,357 @@
+"""What a registry entry may say about a county, validated."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from parcels.registry.label_entry import LabelEntries
+from parcels.registry.validators import (
+    arcgis_url,
+    host_name,
+    resolve,
+    resolve_glob,
+    sent_headers,
+    variable_name,
+    web_address,
+)
+
+USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
+_USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "gsd_m": 0.6}
+
+Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+Text = Annotated[str, Field(min_length=1)]
+# What says how an ArcGIS server is asked.
+_OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
+LayerId = Annotated[int, Field(ge=0)]
+OffsetM = Annotated[float, Field(ge=-50, le=50, allow_inf_nan=False)]
+
+
+class _Entry(BaseModel):
+    """Frozen, and a key that is not known is an error: a typo never passes in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ParcelFields(_Entry):
+    """Which columns of the parcel layer hold what; only these are ever fetched.
+
+    Attributes:
+        address: the whole address of the lot in one column.
+        street: the columns that make up the street's name, in order (direction, name, suffix).
+    """
+
+    parcel_id: Text | None = None
+    address: Text | None = None
+    house_number: Text | None = None
+    street: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    unit: Text | None = None
+    city: Text | None = None
+    postcode: Text | None = None
+
+    @field_validator("street", mode="before")
+    @classmethod
+    def _one_or_several(cls, street: object) -> object:
+        return (street,) if isinstance(street, str) else street
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether a lot can be found by its address, and its house number be compared."""
+        return self.address is not None or None not in (self.house_number, self.street)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every mapped column once, the parcel id first."""
+        named = (self.parcel_id, self.address, self.house_number, *(self.street or ()))
+        rest = (self.unit, self.city, self.postcode)
+        return tuple(dict.fromkeys(name for name in (*named, *rest) if name is not None))
+
+
+class Layer(_Entry):
+    """A layer of an ArcGIS MapServer or FeatureServer."""
+
+    url: Text
+    layer: LayerId
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str) -> str:
+        return arcgis_url(url, ("MapServer", "FeatureServer"))
+
+
+class Imagery(_Entry):
+    """Where the pictures come from: local GeoTIFFs (`path`, a glob) or an ImageServer (`url`).
+
+    Attributes:
+        path: an absolute glob; several files are one mosaic.
+        bands: their names in order; None where the files say them, or their number does.
+        captured_on: an ISO 8601 date, or only the year.
+        gsd_m: the pixel size in metres to ask an ImageServer for.
+        chip_gsd_m: the pixel size in metres at which a model is shown it; None leaves that to
+            the model. Said alone, it is of USGS NAIP.
+    """
+
+    path: Text | None = None
+    url: Text | None = None
+    bands: tuple[Text, ...] | None = None
+    captured_on: str | None = None
+    gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    chip_gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_naip(cls, entry: object) -> object:
+        if isinstance(entry, dict) and entry.keys() == {"chip_gsd_m"}:
+            return {**_USGS_NAIP, **entry}
+        return entry
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: str | None, info: ValidationInfo) -> str | None:
+        return None if path is None else resolve_glob(path, info)
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("ImageServer",))
+
+    @field_validator("captured_on", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> object:
+        text = str(value) if isinstance(value, int | datetime.date) else value
+        if text is None:
+            return None
+        if isinstance(text, str) and re.fullmatch(r"(19|20)\d\d", text):
+            return text
+        try:
+            return datetime.date.fromisoformat(str(text)).isoformat()
+        except ValueError:
+            raise ValueError(f"{text!r} is not a date; write 2020-05-31, or 2020") from None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Imagery:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
+        return self
+
+
+class Token(_Entry):
+    """How to sign in to a service that wants a token: names of environment variables, no secrets.
+
+    Either `env` holds a token, or `url` makes one (`…/tokens/generateToken`) for the name and
+    the password that are in `username_env` and `password_env`.
+    """
+
+    env: Text | None = None
+    url: Text | None = None
+    username_env: Text | None = None
+    password_env: Text | None = None
+
+    @field_validator("env", "username_env", "password_env")
+    @classmethod
+    def _variable(cls, name: str | None) -> str | None:
+        return None if name is None else variable_name(name)
+
+    @field_validator("url")
+    @classmethod
+    def _on_the_web(cls, url: str | None) -> str | None:
+        return None if url is None else web_address(url)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Token:
+        made = (self.url, self.username_env, self.password_env)
+        if (self.env is None) == (None in made) or (self.env is not None and any(made)):
+            raise ValueError("write either 'env', or 'url', 'username_env' and 'password_env'")
+        return self
+
+
+class Synthetic(_Entry):
+    """A generated county with a known truth: not a real place."""
+
+    seed: int = 2026
+    lots: Annotated[int, Field(ge=4, le=20_000)] = 200
+
+
+def usgs_naip() -> Imagery:
+    """The imagery of an entry that names none: USGS NAIP, which needs no key."""
+    return Imagery.model_validate(_USGS_NAIP)
+
+
+class County(_Entry):
+    """A county: exactly one of `url` with `layer`, `path`, or `synthetic`; the rest is optional.
+
+    Attributes:
+        key: its name in the registry.
+        path: absolute; a vector file that GDAL reads, or GeoParquet.
+        alternates: layers that are asked in order while the first does not answer.
+        where: an SQL condition that parcels must meet (to leave out rights of way).
+        crs: of a file that says none, for example "EPSG:2274".
+        extent: (west, south, east, north) in degrees; a point beyond is refused.
+        lot_offset_m: (east, north) in metres by which its lots must be moved to lie on its imagery.
+        line_tolerance_m: how far its lot lines may be off before a thing counts as shared by two
+            lots; None is the usual.
+        labels: labels of its own, and what it says of known ones, by their names.
+        properties: an absolute path of the CSV that a batch takes when none is named.
+        allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
+            which are refused otherwise.
+        headers: sent with every call to its parcel servers (some want a Referer).
+        legacy_tls: hosts that only do TLS renegotiation of before 2010; certificates are
+            checked all the same.
+        token: how to sign in, where the service wants it.
+        calls_in_flight, calls_per_second: at most, to each of its hosts.
+        geocode_server: an ArcGIS GeocodeServer that finds addresses of this county.
+        census: whether addresses that the county does not know may be sent to the US Census.
+        verified: the day on which `lotline registry verify` last found all in order.
+    """
+
+    key: Key
+    name: Text = ""
+    state: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    fips: Annotated[str, Field(pattern=r"^\d{5}$")] | None = None
+    url: Text | None = None
+    layer: LayerId | None = None
+    alternates: tuple[Layer, ...] = ()
+    path: Path | None = None
+    synthetic: Synthetic | None = None
+    fields: ParcelFields = ParcelFields()
+    where: Text | None = None
+    crs: Text | None = None
+    extent: tuple[float, float, float, float] | None = None
+    imagery: Imagery = Field(default_factory=usgs_naip)
+    lot_offset_m: tuple[OffsetM, OffsetM] = (0.0, 0.0)
+    line_tolerance_m: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    labels: LabelEntries = Field(default_factory=dict)
+    properties: Path | None = None
+    allow_private: bool = False
+    headers: dict[Text, Text] = Field(default_factory=dict)
+    legacy_tls: tuple[Text, ...] = ()
+    token: Token | None = None
+    calls_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
+    calls_per_second: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 4.0
+    geocode_server: Text | None = None
+    census: bool = True
+    verified: datetime.date | None = None
+
+    @property
+    def source(self) -> Literal["arcgis", "file", "synthetic"]:
+        """Where its parcels come from."""
+        if self.url is not None:
+            return "arcgis"
+        return "file" if self.path is not None else "synthetic"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The ArcGIS layers to ask, in order; none for a file."""
+        if self.url is None or self.layer is None:
+            return ()
+        return (Layer(url=self.url, layer=self.layer), *self.alternates)
+
+    @field_validator("url")
+    @classmethod
+    def _ends_with_the_service(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("MapServer", "FeatureServer"))
+
+    @field_validator("geocode_server")
+    @classmethod
+    def _ends_with_geocode_server(cls, url: str | None) -> str | None:
+        return None if url is None else arcgis_url(url, ("GeocodeServer",))
+
+    @field_validator("headers")
+    @classmethod
+    def _sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        return sent_headers(headers)
+
+    @field_validator("legacy_tls")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host_name(host) for host in hosts)
+
+    @field_validator("fips", mode="before")
+    @classmethod
+    def _fips_is_text(cls, fips: object) -> object:
+        # YAML reads an unquoted 06037 as the octal number 3103.
+        if isinstance(fips, int):
+            if 10_000 <= fips <= 99_999:
+                return str(fips)
+            raise ValueError('write it in quotes, for example "06037"')
+        return fips
+
+    @field_validator("path", "properties", mode="before")
+    @classmethod
+    def _absolute(cls, path: object, info: ValidationInfo) -> object:
+        # Before it is a Path, which writes http://x as http:/x.
+        return resolve(str(path), info) if isinstance(path, str | Path) else path
+
+    @field_validator("crs")
+    @classmethod
+    def _known_crs(cls, crs: str | None) -> str | None:
+        if crs is None:
+            return None
+        # Imported late: few entries name a CRS, and loading stays quick.
+        from pyproj import CRS
+        from pyproj.exceptions import CRSError
+
+        try:
+            CRS.from_user_input(crs)
+        except CRSError:
+            raise ValueError(f"{crs!r} is no CRS; write for example EPSG:2274") from None
+        return crs
+
+    @field_validator("extent")
+    @classmethod
+    def _west_south_east_north(
+        cls, extent: tuple[float, float, float, float] | None
+    ) -> tuple[float, float, float, float] | None:
+        if extent is None:
+            return None
+        west, south, east, north = extent
+        if -180 <= west < east <= 180 and -90 <= south < north <= 90:
+            return extent
+        raise ValueError("write [west, south, east, north] in degrees")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> County:
+        given = [k for k in ("url", "path", "synthetic") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has both {given[0]!r} and {given[1]!r}; keep one of them")
+        if not given:
+            missing = "'url' is missing" if self.layer is not None else "has no parcels"
+            raise ValueError(f"{missing}; write 'url' and 'layer', or 'path'")
+        if self.url is not None and self.layer is None:
+            raise ValueError("'layer' is missing; write the layer's number, for example layer: 0")
+        if self.url is None and (self.layer is not None or self.alternates):
+            key = "layer" if self.layer is not None else "alternates"
+            raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _only_of_servers(self) -> County:
+        if self.url is None:
+            given = [key for key in _OF_SERVERS if key in self.model_fields_set]
+            if given:
+                raise ValueError(f"{given[0]!r} goes with 'url'; remove it")
+        hosts = {urlsplit(url).hostname for url in self._urls}
+        strangers = [host for host in self.legacy_tls if host not in hosts]
+        if strangers:
+            raise ValueError(f"'legacy_tls': no URL of the entry is on {strangers[0]!r}; remove it")
+        token_url = self.token.url if self.token is not None else None
+        if token_url is not None and token_url.startswith("http:") and not self.allow_private:
+            raise ValueError("'token.url' is sent a password; write one that starts with https://")
+        return self
+
+    @property
+    def _urls(self) -> list[str]:
+        given = (self.geocode_server, self.token.url if self.token is not None else None)
+        return [layer.url for layer in self.layers] + [url for url in given if url is not None]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, entry: object) -> object:
+        if isinstance(entry, dict) and not entry.get("name"):
+            return {**entry, "name": str(entry.get("key", ""))}
+        return entry

@@ -1,0 +1,46 @@
+"""Which labels a batch looks for: those of labels.yaml, of the county, and of the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from detection.errors import LabelError
+from detection.labels import LABELS, Label, choose_labels, label_in_words, with_entries
+from parcels import County
+from parcels.registry.label_entry import LabelEntry
+from pipeline.batch.request import Order
+
+
+class AskedLabels:
+    """What an order asks for in a county; wrong names and words are found when it is made."""
+
+    def __init__(self, order: Order, county: County) -> None:
+        """
+        Raises:
+            LabelError: a name that is not known, or words that are no label.
+        """
+        in_county = with_entries(LABELS, county.labels, f"registry: county {county.key!r}")
+        own = _in_words(order.own_labels)
+        self._own = tuple(own)
+        self._known: Mapping[str, Label] = with_entries(in_county, own, "--label")
+        self._chosen = choose_labels([*order.labels, *own], self._known) if order.labels else None
+
+    def of(self, found: Sequence[str] | None) -> tuple[Label, ...]:
+        """The labels, where a segmenter finds those names, or (None) what it is asked for.
+
+        One that finds a few only is spared the others, unless the order names them.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        usual = [name for name in self._known if found is None or name in found]
+        return choose_labels([*usual, *self._own], self._known)
+
+
+def _in_words(texts: Sequence[str]) -> dict[str, LabelEntry]:
+    entries: dict[str, LabelEntry] = {}
+    for text in texts:
+        [(name, entry)] = label_in_words(text).items()
+        if name in entries:
+            raise LabelError(f"the label {name!r} is given twice: keep one of its prompts")
+        entries[name] = entry
+    return entries

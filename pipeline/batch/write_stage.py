@@ -1,0 +1,44 @@
+"""The last stage of a batch: what became of properties is written, many in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine
+
+from pipeline.batch.counters import Tally
+from pipeline.batch.engine import Settled
+from pipeline.batch.run_context import Recipe
+from pipeline.batch.stages import Settling
+from pipeline.store.results import writer
+from pipeline.store.results.outcomes import Answered, Outcome
+
+# Many together cost little more than one; but what is found is not kept waiting for long, so that
+# progress is seen, and a crash loses little.
+MOST_LOTS = 500
+WITHIN_S = 1.0
+
+
+def write(
+    settling: Sequence[Settling], recipe: Recipe, engine: Engine, tally: Tally
+) -> list[Settled]:
+    """Write what became of properties that the run's owner leased; all or nothing of each.
+
+    Raises:
+        DBAPIError: the database could not be written to, and did not come back in time.
+    """
+    with tally.clock.stage("write"):
+        written = writer.write(
+            engine, recipe.run, [outcome for _, outcome in settling], recipe.owner
+        )
+    return [
+        Settled(leased.property.property_id, written.get(leased.id), _note(outcome))
+        for leased, outcome in settling
+    ]
+
+
+def _note(outcome: Outcome) -> str:
+    # What is said of one without imagery has its boundary's note already.
+    if isinstance(outcome, Answered) and outcome.is_imaged:
+        return outcome.boundary.note
+    return ""

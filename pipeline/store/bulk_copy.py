@@ -1,0 +1,163 @@
+"""Temporary tables that a chunk is copied into, in binary, before it is merged.
+
+They are a connection's own, and empty again when its transaction ends. Nobody ever gathers
+statistics of them, nor in time of tables that a batch fills: so statements that join both are
+planned by rule, from each staged row through an index, and cost as much in a county's last chunk
+as in its first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from pipeline.store.disk_full import refuse_full
+
+# What PostGIS reads of a geometry in binary is its WKB; the column's type adds and checks the rest.
+_OID_NAMES = {"geometry(MultiPolygon, 4326)": "bytea"}
+
+
+_BY_INDEX = text("""
+SELECT set_config(name, 'off', true)
+FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) AS name
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A temporary table.
+
+    Attributes:
+        columns: names and types; what is copied, in this order.
+        key: the columns by which its rows are found.
+        merged: columns that are filled in the database.
+    """
+
+    name: str
+    columns: dict[str, str]
+    key: str
+    merged: str = ""
+
+    def empty(self, conn: Connection) -> None:
+        """Be there, without rows."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        conn.execute(
+            text(
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.name} "
+                f"({columns}{self.merged}, PRIMARY KEY ({self.key})) ON COMMIT DELETE ROWS"
+            )
+        )
+        conn.execute(text(f"DELETE FROM {self.name}"))  # noqa: S608 (a name of this module's)
+
+    def fill(self, conn: Connection, rows: Iterable[Sequence[object]]) -> None:
+        """Hold these rows and no others.
+
+        Raises:
+            DBAPIError: of SQLAlchemy's, also where the driver alone is at work.
+            StoreError: the database's disk is full.
+        """
+        self.empty(conn)
+        statement = f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT BINARY)"
+        types = [_OID_NAMES.get(kind, kind) for kind in self.columns.values()]
+        driver = conn.connection.driver_connection
+        assert driver is not None  # noqa: S101 (an open Connection has one; for the type checker)
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.Error as error:
+            if driver.closed:
+                conn.invalidate(error)
+            refuse_full(error)
+            raise DBAPIError.instance(
+                statement, None, error, psycopg.Error, connection_invalidated=driver.closed
+            ) from error
+
+
+LOTS = Stage(
+    "staged_lot",
+    {
+        "property_fk": "bigint",
+        "source": "text",
+        "geom": "geometry(MultiPolygon, 4326)",
+        "area_m2": "float8",
+        "origin": "text",
+        "parcel_ids": "text[]",
+        "version": "text",
+        "fetched_at": "timestamptz",
+        "method": "text",
+        "located_by": "text",
+        "longitude": "float8",
+        "latitude": "float8",
+        "confidence": "float8",
+        "matched_address": "text",
+        "state": "text",
+        "reason": "text",
+        "detail": "text",
+        "chip_sha256": "text",
+        "imaged_share": "float8",
+    },
+    key="property_fk",
+    merged=", boundary_fk bigint",
+)
+
+CHIPS = Stage(
+    "staged_chip",
+    {
+        "sha256": "text",
+        "sources": "text[]",
+        "captured_on": "text",
+        "crs": "text",
+        "gsd_m": "float8",
+        "bands": "text[]",
+        "bounds": "float8[]",
+    },
+    key="sha256",
+)
+
+FINDINGS = Stage(
+    "staged_finding",
+    {
+        "place": "int4",
+        "property_fk": "bigint",
+        "label": "text",
+        "prompt": "text",
+        "score": "float8",
+        "relation": "text",
+        "geom": "geometry(MultiPolygon, 4326)",
+        "area_m2": "float8",
+        "clipped_area_m2": "float8",
+        "whole_area_m2": "float8",
+        "fingerprint": "text",
+    },
+    key="property_fk, fingerprint",
+)
+
+AREAS = Stage(
+    "staged_area",
+    {
+        "property_fk": "bigint",
+        "boundary_fk": "bigint",
+        "run_fk": "bigint",
+        "label": "text",
+        "area_m2": "float8",
+        "imaged_share": "float8",
+        "source": "text",
+    },
+    key="property_fk, label",
+)
+
+# Of the areas, those that differ from what is measured already, and the detections that count.
+MEASUREMENTS = Stage(
+    "staged_measurement", {**AREAS.columns, "detections": "bigint[]"}, key=AREAS.key
+)
+
+
+def plan_by_index(conn: Connection) -> None:
+    """Until the transaction ends, go from staged rows to the others through indexes."""
+    conn.execute(_BY_INDEX)

@@ -1,0 +1,205 @@
+"""Parcels that are kept in the database: what batches and other machines share.
+
+See `parcels.cache`; this is the form of it that has transactions of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from parcels.cache import LayerKey
+from parcels.cache.interface import CopyInProgress, stamp_of, stamp_text
+from parcels.cache.layer_snapshot import WholeCopy
+from parcels.parcel_source import Found, Hit, Stamp
+from pipeline.store.parcel_cache.layer_snapshot import copying, read_copy
+from pipeline.store.parcel_cache.rows import columns_of, hits_of
+from pipeline.store.retries import patiently
+
+log = logging.getLogger(__name__)
+
+_LAYER = text("""
+INSERT INTO lotline.parcel_layer (county, digest, origin) VALUES (:county, :digest, :origin)
+ON CONFLICT (county, digest) DO UPDATE SET used_at = clock_timestamp()
+RETURNING id
+""")
+
+_LAST_STAMP = text("SELECT stamp FROM lotline.parcel_layer WHERE id = :layer")
+_SAW = text("UPDATE lotline.parcel_layer SET stamp = :stamp WHERE id = :layer")
+_COPY_STAMP = text("""
+SELECT stamp FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'complete'
+""")
+
+_ANSWERS = text("""
+SELECT a.question_sha256, a.origin, a.fetched_at, h.answer_fk IS NOT NULL AS is_hit,
+    h.parcel_id, h.object_id, h.site, ST_AsBinary(h.geom) AS geom
+FROM lotline.parcel_answer a LEFT JOIN lotline.parcel_hit h ON h.answer_fk = a.id
+WHERE a.layer_fk = :layer AND a.stamp = :stamp
+    AND a.question_sha256 = ANY(CAST(:questions AS text[]))
+ORDER BY a.id, h.place
+""")
+
+# In one order, so that two that keep the same answers wait for each other and do not lock.
+_KEEP = text("""
+INSERT INTO lotline.parcel_answer (layer_fk, stamp, question_sha256, origin, fetched_at)
+SELECT :layer, :stamp, new.question, new.origin, new.fetched_at
+FROM unnest(CAST(:questions AS text[]), CAST(:origins AS text[]), CAST(:times AS timestamptz[]))
+    AS new (question, origin, fetched_at)
+ORDER BY new.question
+ON CONFLICT (layer_fk, stamp, question_sha256) DO UPDATE SET
+    origin = excluded.origin, fetched_at = excluded.fetched_at
+RETURNING id, question_sha256
+""")
+
+_FORGET_HITS = text("""
+DELETE FROM lotline.parcel_hit WHERE answer_fk = ANY(CAST(:answers AS bigint[]))
+""")
+
+_KEEP_HITS = text("""
+INSERT INTO lotline.parcel_hit (answer_fk, place, parcel_id, object_id, site, geom)
+SELECT new.answer, new.place, new.parcel_id, new.object_id, CAST(new.site AS jsonb),
+    ST_GeomFromWKB(new.geom, 4326)
+FROM unnest(CAST(:answers AS bigint[]), CAST(:places AS int[]), CAST(:parcel_ids AS text[]),
+        CAST(:object_ids AS bigint[]), CAST(:sites AS text[]), CAST(:geoms AS bytea[]))
+    AS new (answer, place, parcel_id, object_id, site, geom)
+""")
+
+# Whoever keeps an old answer anew has it locked: neither must wait for the other.
+_FORGET_BEFORE = text("""
+DELETE FROM lotline.parcel_answer WHERE id IN (
+    SELECT id FROM lotline.parcel_answer WHERE layer_fk = :layer AND fetched_at < :instant
+    FOR UPDATE SKIP LOCKED)
+""")
+
+_USED = text("""
+UPDATE lotline.parcel_layer SET used_at = clock_timestamp() WHERE id = :layer RETURNING county
+""")
+_FORGET_UNUSED = text("""
+DELETE FROM lotline.parcel_layer WHERE county = :county AND id <> :layer AND used_at < :instant
+""")
+
+
+class DatabaseCache:
+    """Keeps parcels in the database; see `parcels.cache.ParcelCache`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @patiently
+    def layer(self, key: LayerKey) -> LayerInDatabase:
+        """What is kept of a layer."""
+        values = {"county": key.county, "digest": key.digest, "origin": key.origin}
+        with self._engine.begin() as conn:
+            return LayerInDatabase(self._engine, int(conn.execute(_LAYER, values).scalar_one()))
+
+
+class LayerInDatabase:
+    """See `parcels.cache.KeptLayer`."""
+
+    def __init__(self, engine: Engine, layer_fk: int) -> None:
+        self._engine = engine
+        self._layer = {"layer": layer_fk}
+
+    def last_stamp(self) -> Stamp | None:
+        """See `KeptLayer`."""
+        return self._stamp(_LAST_STAMP)
+
+    @patiently
+    def saw(self, stamp: Stamp) -> None:
+        """See `KeptLayer`."""
+        with self._engine.begin() as conn:
+            conn.execute(_SAW, {**self._layer, "stamp": stamp_text(stamp)})
+
+    @patiently
+    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+        """See `KeptLayer`."""
+        by_digest = {_digest(question): question for question in questions}
+        values = {**self._layer, "stamp": stamp_text(stamp), "questions": list(by_digest)}
+        about: dict[str, tuple[str, datetime]] = {}
+        hits: dict[str, list[Hit]] = defaultdict(list)
+        with self._engine.connect() as conn:
+            rows = conn.execute(_ANSWERS, values).all()
+        for row, hit in zip(rows, hits_of(rows), strict=True):
+            question = by_digest[row.question_sha256]
+            about[question] = (row.origin, row.fetched_at.astimezone(UTC))
+            if row.is_hit:
+                hits[question].append(hit)
+        return {q: Found(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()}
+
+    @patiently
+    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+        """See `KeptLayer`."""
+        if not answered:
+            return
+        by_digest = {_digest(question): found for question, found in answered.items()}
+        values = {
+            **self._layer,
+            "stamp": stamp_text(stamp),
+            "questions": list(by_digest),
+            "origins": [found.origin for found in by_digest.values()],
+            "times": [found.fetched_at for found in by_digest.values()],
+        }
+        try:
+            with self._engine.begin() as conn:
+                rows = conn.execute(_KEEP, values)
+                kept = {row.id: by_digest[row.question_sha256] for row in rows}
+                conn.execute(_FORGET_HITS, {"answers": list(kept)})
+                _keep_hits(conn, kept)
+        except (DataError, IntegrityError) as error:
+            # Text that PostgreSQL cannot hold, or a layer forgotten meanwhile; the lots are good.
+            log.warning("%d answers are not kept: %s", len(answered), error.orig)
+
+    @patiently
+    def forget_before(self, instant: datetime) -> None:
+        """See `KeptLayer`."""
+        values = {**self._layer, "instant": instant}
+        with self._engine.begin() as conn:
+            conn.execute(_FORGET_BEFORE, values)
+        with self._engine.begin() as conn:
+            county = conn.execute(_USED, self._layer).scalar()
+            conn.execute(_FORGET_UNUSED, {**values, "county": county})
+
+    def copy_stamp(self) -> Stamp | None:
+        """See `KeptLayer`."""
+        return self._stamp(_COPY_STAMP)
+
+    def copy(self) -> WholeCopy | None:
+        """See `KeptLayer`."""
+        return read_copy(self._engine, self._layer["layer"])
+
+    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
+        """See `KeptLayer`."""
+        return copying(self._engine, self._layer["layer"], stamp, origin)
+
+    @patiently
+    def _stamp(self, query: Any) -> Stamp | None:  # noqa: ANN401
+        with self._engine.connect() as conn:
+            found = conn.execute(query, self._layer).scalar()
+        return None if found is None else stamp_of(found)
+
+
+def _keep_hits(conn: Connection, kept: Mapping[int, Found]) -> None:
+    rows = [
+        (answer, place, hit)
+        for answer, found in kept.items()
+        for place, hit in enumerate(found.hits)
+    ]
+    if rows:
+        values = {
+            "answers": [answer for answer, _, _ in rows],
+            "places": [place for _, place, _ in rows],
+            **columns_of([hit for _, _, hit in rows]),
+        }
+        conn.execute(_KEEP_HITS, values)
+
+
+def _digest(question: str) -> str:
+    return hashlib.sha256(question.encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""Rows of a parcel layer as the database has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import shapely
+from sqlalchemy import Row
+
+from parcels.parcel_source import Hit, SiteAddress
+
+
+def columns_of(hits: Sequence[Hit]) -> dict[str, list[Any]]:
+    """The rows as arrays for `unnest`: parcel_ids, object_ids, sites (JSON), geoms (WKB)."""
+    return {
+        "parcel_ids": [hit.parcel_id for hit in hits],
+        "object_ids": [hit.object_id for hit in hits],
+        "sites": [None if hit.site is None else json.dumps(asdict(hit.site)) for hit in hits],
+        "geoms": list(shapely.to_wkb([hit.geometry for hit in hits])) if hits else [],
+    }
+
+
+def hits_of(rows: Sequence[Row[Any]]) -> list[Hit]:
+    """Rows with parcel_id, object_id, site and geom (WKB) as they were kept."""
+    geometries = shapely.from_wkb(np.array([row.geom for row in rows], dtype=object))
+    return [
+        Hit(
+            row.parcel_id,
+            geometry,
+            row.object_id,
+            None if row.site is None else SiteAddress(**row.site),
+        )
+        for row, geometry in zip(rows, geometries, strict=True)
+    ]

@@ -1,0 +1,256 @@
+"""Putting properties into a county's queue: those of a file, as a list, and a county's own lots.
+
+Functions take a `Connection`, and the caller commits. However many properties there are, they are
+copied into a temporary table and merged by a handful of statements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from parcels.boundary import Property
+from pipeline.properties_csv import BadRow, BadRows, twice
+from pipeline.store.bulk_copy import Stage
+
+# The newest lists of a county are kept, and those that a long batch may still be working on.
+KEPT_LISTS = 5
+KEPT_DAYS = 7
+
+# Whoever loads a county's properties is alone in that: the last one to come is the one that counts.
+_ALONE = text("SELECT pg_advisory_xact_lock(:class, hashtext(:county))")
+_LOCK_CLASS = 0x107720
+
+STAGED = Stage(
+    "staged_property",
+    {
+        "line": "bigint",
+        "property_id": "text",
+        "longitude": "float8",
+        "latitude": "float8",
+        "parcel_id": "text",
+        "address": "text",
+    },
+    key="line",
+)
+
+# Of an id that comes twice, the first line counts.
+_DROP_REPEATED = text("""
+WITH repeated AS (
+    SELECT property_id, min(line) AS first FROM staged_property
+    GROUP BY property_id HAVING count(*) > 1
+), dropped AS (
+    DELETE FROM staged_property staged USING repeated
+    WHERE staged.property_id = repeated.property_id AND staged.line > repeated.first
+    RETURNING staged.line, staged.property_id, repeated.first
+)
+SELECT line, property_id, first, count(*) OVER () AS dropped FROM dropped ORDER BY line LIMIT :most
+""")
+
+_POINT = "ST_SetSRID(ST_MakePoint(staged.longitude, staged.latitude), 4326)"
+
+# What is asked about a property decides: where it differs, the property is asked about anew; where
+# it does not, the row is left alone.
+_DIFFERING = f"""lotline.property old JOIN staged_property staged USING (property_id)
+    WHERE old.county = :county AND (old.point, old.parcel_id, old.address)
+        IS DISTINCT FROM ({_POINT}, staged.parcel_id, staged.address)"""
+
+# In the order in which whoever writes results locks them, so that nobody waits in a circle. A
+# statement of its own: the next one sees what was written meanwhile.
+_LOCK = text(f"""
+SELECT count(*) FROM (
+    SELECT old.id FROM {_DIFFERING} ORDER BY old.id FOR NO KEY UPDATE OF old) locked
+""")  # noqa: S608
+
+# Where a property lies elsewhere now (another address moves only what was found by its address),
+# what was found at the old place is no longer said of it, whatever becomes of the new place; only
+# what a person reviewed stays. All parts see the rows as they were before.
+_CHANGE = text(f"""
+WITH differing AS MATERIALIZED (
+    SELECT old.id, {_POINT} AS point, staged.parcel_id, staged.address,
+        (old.point, old.parcel_id) IS DISTINCT FROM ({_POINT}, staged.parcel_id)
+            OR (old.address IS DISTINCT FROM staged.address
+                AND (old.method IN ('address', 'house_number') OR old.located_by <> 'given'))
+            AS moved
+    FROM {_DIFFERING}
+), changed AS (
+    UPDATE lotline.property p SET
+        point = new.point, parcel_id = new.parcel_id, address = new.address,
+        (boundary_fk, chip_sha256, imaged_share, method, located_by, located_point, confidence,
+         matched_address) = (
+            SELECT p.boundary_fk, p.chip_sha256, p.imaged_share, p.method, p.located_by,
+                p.located_point, p.confidence, p.matched_address
+            WHERE new.moved IS NOT TRUE),  -- else all NULL
+        state = 'pending', reason = '', detail = '', attempts = 0,
+        lease_owner = NULL, leased_until = NULL, updated_at = now()
+    FROM differing new WHERE p.id = new.id
+    RETURNING p.id, new.moved
+), retired AS (
+    UPDATE lotline.measurement SET current = false
+    FROM changed WHERE property_fk = changed.id AND moved AND current
+), superseded AS (
+    UPDATE lotline.detection SET state = 'superseded'
+    FROM changed
+    WHERE property_fk = changed.id AND moved AND state = 'proposed' AND review_fk IS NULL
+)
+SELECT count(*) FROM changed
+""")  # noqa: S608
+
+_ADD = text(f"""
+INSERT INTO lotline.property (county, property_id, point, parcel_id, address)
+SELECT :county, property_id, {_POINT}, parcel_id, address FROM staged_property staged
+WHERE NOT EXISTS (
+    SELECT 1 FROM lotline.property old
+    WHERE old.county = :county AND old.property_id = staged.property_id)
+ORDER BY line
+ON CONFLICT (county, property_id) DO NOTHING
+""")  # noqa: S608
+
+_USE = text("""
+UPDATE lotline.property_list SET used_at = now()
+WHERE county = :county AND sha256 = :sha256 AND is_current
+RETURNING id, bad_row_count, bad_rows
+""")
+
+_REMEMBER = text("""
+INSERT INTO lotline.property_list (county, sha256, bad_row_count, bad_rows)
+VALUES (:county, :sha256, :bad_row_count, CAST(:bad_rows AS jsonb))
+ON CONFLICT (county, sha256) DO UPDATE SET bad_row_count = excluded.bad_row_count,
+    bad_rows = excluded.bad_rows, is_current = true, loaded_at = now(), used_at = now()
+RETURNING id
+""")
+
+_LIST = text("""
+INSERT INTO lotline.listed (list_fk, property_fk)
+SELECT :list, p.id
+FROM staged_property JOIN lotline.property p USING (property_id)
+WHERE p.county = :county ORDER BY p.id
+ON CONFLICT DO NOTHING
+""")
+
+_OUTDATE = text("""
+UPDATE lotline.property_list SET is_current = false
+WHERE county = :county AND sha256 IS DISTINCT FROM :sha256 AND is_current
+""")
+
+_FORGET = text("""
+WITH old AS (
+    DELETE FROM lotline.property_list
+    WHERE county = :county AND used_at < now() - make_interval(days => :days)
+        AND id NOT IN (SELECT id FROM lotline.property_list WHERE county = :county
+                       ORDER BY used_at DESC, id DESC LIMIT :kept)
+    RETURNING id
+)
+DELETE FROM lotline.listed WHERE list_fk IN (SELECT id FROM old)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How many properties were new, changed (and are pending again), or as they were."""
+
+    new: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyList:
+    """The properties of a file as the database has them, and the rows that are none."""
+
+    id: int
+    bad_rows: BadRows
+
+
+def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loaded:
+    """Put properties into a county's queue.
+
+    A property that is there already goes back to pending if its point, parcel id or address
+    changed. Where a property_id comes twice, the first one counts.
+    """
+    _stage(conn, enumerate(properties, 1), BadRows())
+    return _merge(conn, county, None)
+
+
+def current_list(conn: Connection, county: str, sha256: str) -> PropertyList | None:
+    """The list of a file that was loaded before, if the county still has it so.
+
+    None where another list changed a property of the county since.
+    """
+    row = conn.execute(_USE, {"county": county, "sha256": sha256}).one_or_none()
+    if row is None:
+        return None
+    examples = [BadRow(line, problem) for line, problem in row.bad_rows]
+    return PropertyList(row.id, BadRows(row.bad_row_count, examples))
+
+
+def load_list(
+    conn: Connection, county: str, sha256: str, rows: Iterable[tuple[int, Property] | BadRow]
+) -> PropertyList:
+    """Put a file's properties into the queue, as `load` does, and keep which they are.
+
+    Args:
+        rows: of the file, each property with its line.
+    """
+    bad_rows = BadRows()
+    _stage(conn, _good(rows, bad_rows), bad_rows)
+    _merge(conn, county, sha256)
+    values = {
+        "county": county,
+        "sha256": sha256,
+        "bad_row_count": bad_rows.count,
+        "bad_rows": json.dumps([(row.line, row.problem) for row in bad_rows.examples]),
+    }
+    list_id = int(conn.execute(_REMEMBER, values).scalar_one())
+    conn.execute(_LIST, {"county": county, "list": list_id})
+    conn.execute(_FORGET, {"county": county, "days": KEPT_DAYS, "kept": KEPT_LISTS})
+    return PropertyList(list_id, bad_rows)
+
+
+def add_staged(conn: Connection, county: str) -> int:
+    """Put what `STAGED` holds into the queue, and leave what is there as it is; how many were new.
+
+    Their ids differ.
+    """
+    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
+    return conn.execute(_ADD, {"county": county}).rowcount
+
+
+def _good(
+    rows: Iterable[tuple[int, Property] | BadRow], bad_rows: BadRows
+) -> Iterator[tuple[int, Property]]:
+    for row in rows:
+        if isinstance(row, BadRow):
+            bad_rows.add(row)
+        else:
+            yield row
+
+
+def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows) -> None:
+    """Hold the properties in the temporary table, each id once."""
+    STAGED.fill(
+        conn,
+        (
+            (line, item.property_id, item.longitude, item.latitude, item.parcel_id, item.address)
+            for line, item in numbered
+        ),
+    )
+    repeated = conn.execute(_DROP_REPEATED, {"most": BadRows.MOST_EXAMPLES}).all()
+    if repeated:
+        rows = [BadRow(row.line, twice(row.property_id, row.first)) for row in repeated]
+        bad_rows.add(*rows, count=repeated[0].dropped)
+
+
+def _merge(conn: Connection, county: str, sha256: str | None) -> Loaded:
+    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
+    changed = int(conn.execute(_LOCK, {"county": county}).scalar_one())
+    if changed:
+        conn.execute(_CHANGE, {"county": county})
+    new = conn.execute(_ADD, {"county": county}).rowcount
+    staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())
+    if changed:
+        conn.execute(_OUTDATE, {"county": county, "sha256": sha256})
+    return Loaded(new, changed, staged - new - changed)

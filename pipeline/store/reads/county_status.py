@@ -1,0 +1,151 @@
+"""What a county has: its queue by state and reason, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from pipeline.store.queue.states import states
+from pipeline.store.runs import lifecycle
+from pipeline.store.runs.totals import Area
+
+SOURCES = text("""
+SELECT b.source, count(*) AS properties
+FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
+WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
+""")
+
+AREAS = text("""
+-- Lots and buffers apart: a circle of 30 m is no lot, and the two are never added up.
+SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
+       sum(m.area_m2 ORDER BY p.id) AS area_m2  -- in one order: the same to the last bit
+FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+WHERE p.county = :county AND p.state = 'done'
+GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
+""")
+
+SEGMENTERS = text("""
+SELECT DISTINCT d.segmenter FROM lotline.property p
+JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
+WHERE p.county = :county AND d.segmenter <> 'person' ORDER BY d.segmenter
+""")
+
+# Of each property's last run: what its detections say takes seconds in a large county.
+PROCESSED_BY = text("""
+SELECT DISTINCT r.segmenter FROM lotline.run r JOIN (
+    SELECT DISTINCT p.run_fk FROM lotline.property p WHERE p.county = :county AND p.state = 'done'
+) done ON r.id = done.run_fk ORDER BY r.segmenter
+""")
+
+COPY = text("""
+-- Of the registry entry as it was used last: after a change of it, a copy of before is not used.
+SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
+    SELECT id FROM lotline.parcel_layer WHERE county = :county ORDER BY used_at DESC LIMIT 1)
+""")
+
+COUNTIES = text("""
+SELECT county, count(*) AS properties FROM lotline.property GROUP BY county ORDER BY county
+""")
+
+UNANSWERED = text("""
+SELECT property_id, state, reason, detail FROM lotline.property
+WHERE county = :county AND state IN ('failed', 'deferred', 'no_imagery')
+ORDER BY state, reason, property_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class CountyStatus:
+    """A county at one moment.
+
+    Attributes:
+        by_state: number of properties by (state, reason).
+        by_source: number of measured properties by where their boundary came from.
+        areas: of the same properties.
+        segmenters: names and versions of those that found what they are made of.
+        parcel_copy: the copy of all its parcels: `rows`, and when it was `fetched_at`.
+    """
+
+    county: str
+    by_state: dict[tuple[str, str], int]
+    by_source: dict[str, int]
+    areas: tuple[Area, ...]
+    segmenters: tuple[str, ...]
+    last_run: dict[str, Any] | None
+    parcel_copy: dict[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {
+            "county": self.county,
+            "by_state": [
+                {"state": state, "reason": reason, "properties": count}
+                for (state, reason), count in sorted(self.by_state.items())
+            ],
+            "by_source": self.by_source,
+            "areas": [asdict(area) for area in self.areas],
+            "segmenters": list(self.segmenters),
+            "last_run": self.last_run,
+            "parcel_copy": self.parcel_copy,
+        }
+
+
+def county_status(conn: Connection, county: str) -> CountyStatus:
+    """Count what a county has."""
+    where = {"county": county}
+    last_run = lifecycle.latest(conn, county)
+    copy = conn.execute(COPY, where).one_or_none()
+    return CountyStatus(
+        county=county,
+        by_state=states(conn, county),
+        by_source={row.source: row.properties for row in conn.execute(SOURCES, where)},
+        areas=tuple(
+            Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
+            for row in conn.execute(AREAS, where)
+        ),
+        segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
+        last_run=None if last_run is None else _summary(last_run),
+        parcel_copy=None
+        if copy is None
+        else {"rows": copy.rows, "fetched_at": copy.fetched_at.isoformat()},
+    )
+
+
+def queue_status(conn: Connection, county: str) -> CountyStatus:
+    """What a county has but for what was measured, which takes long to sum up: see `county_status`.
+
+    Its segmenters are those of the runs that its properties were last processed in.
+    """
+    last_run = lifecycle.latest(conn, county)
+    return CountyStatus(
+        county=county,
+        by_state=states(conn, county),
+        by_source={},
+        areas=(),
+        segmenters=tuple(conn.execute(PROCESSED_BY, {"county": county}).scalars()),
+        last_run=None if last_run is None else _summary(last_run),
+        parcel_copy=None,
+    )
+
+
+def counties(conn: Connection) -> dict[str, int]:
+    """The counties that have properties, and how many."""
+    return {row.county: row.properties for row in conn.execute(COUNTIES)}
+
+
+def unanswered(conn: Connection, county: str) -> list[dict[str, str]]:
+    """The properties that are failed, deferred or without imagery, each with its reason."""
+    rows = conn.execute(UNANSWERED, {"county": county})
+    return [dict(row) for row in rows.mappings()]
+
+
+def _summary(run: lifecycle.Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "state": run.state,
+        "segmenter": run.segmenter,
+        "started_at": run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+    }

@@ -1,0 +1,4 @@
+"""Reviews: what people decided about detections.
+
+verdicts   accept, reject, restore, relabel, edit, add
+"""

@@ -1,0 +1,401 @@
+"""What keeps parcels keeps the same promises, as a folder and as a database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import pytest
+import shapely
+from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
+from shapely import MultiPolygon, Point
+from sqlalchemy import event, text
+
+from parcels.addresses.street_address import StreetAddress
+from parcels.cache import CachedSource, KeptLayer, LayerKey, ParcelCache
+from parcels.cache.fetch_layer import current_copy, fetch_layer
+from parcels.errors import (
+    CacheError,
+    IncompleteAnswer,
+    ParcelsError,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
+from parcels.parcel_source import Found, Hit, Page, SiteAddress, Stamp
+from pipeline.store.database import Database
+from pipeline.store.parcel_cache.database_cache import DatabaseCache
+from pipeline.store.reads.county_status import county_status
+
+KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
+STAMP = Stamp(last_edit_ms=1)
+NOW = datetime.now(UTC).replace(microsecond=123_456)
+
+
+@pytest.fixture
+def layer(cache: ParcelCache) -> KeptLayer:
+    return cache.layer(KEY)
+
+
+def _odd_hits() -> tuple[Hit, ...]:
+    """Rows with everything that a layer may say, and with nothing."""
+    hole = shapely.box(-90, 35, -89.999, 35.001) - shapely.box(-89.9995, 35.0002, -89.9994, 35.0003)
+    geometry = shapely.normalize(
+        MultiPolygon([hole, shapely.box(-89.99, 35, -89.98, 35.1 + 1e-13)])
+    )
+    site = SiteAddress("1 O'Brien St", "1", "O'Brien St", "B", "Ünder, \\N", "00000")
+    return (
+        Hit("042035  00007", geometry, 7, site),
+        Hit("", None, 2**40, SiteAddress()),
+        Hit(None, geometry, None, None),
+    )
+
+
+def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: KeptLayer) -> None:
+    kept = {
+        "point:1,2": Found(_odd_hits(), ORIGIN, NOW),
+        "id:" + "long" * 5_000: Found((), "another layer", NOW - timedelta(days=3)),
+        "id:'\"{}\\": Found(_odd_hits()[:1], ORIGIN, NOW),
+    }
+    layer.keep(kept, STAMP)
+    for reader in (layer, cache.layer(KEY)):
+        found = reader.answers([*kept, "id:unknown"], STAMP)
+        assert found == kept
+        assert {q: f.fetched_at for q, f in found.items()} == {
+            q: f.fetched_at for q, f in kept.items()
+        }
+        versions = [hit.geometry.wkb for hit in found["point:1,2"].hits if hit.geometry]
+        assert versions == [hit.geometry.wkb for hit in _odd_hits() if hit.geometry]
+
+
+def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: KeptLayer) -> None:
+    layer.keep({"id:1": Found((), ORIGIN, NOW)}, STAMP)
+    assert not layer.answers(["id:1"], Stamp(last_edit_ms=2))
+    assert not layer.answers(["id:1"], Stamp(count=1))
+    assert not cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32)).answers(["id:1"], STAMP)
+    assert not cache.layer(LayerKey("another", ORIGIN, "a" * 32)).answers(["id:1"], STAMP)
+    assert layer.answers(["id:1"], STAMP)
+
+
+def test_the_newest_answer_counts(cache: ParcelCache, layer: KeptLayer) -> None:
+    layer.keep({"id:1": Found(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
+    layer.keep({"id:1": Found(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
+    for reader in (layer, cache.layer(KEY)):
+        assert reader.answers(["id:1"], STAMP)["id:1"].hits == _odd_hits()[:1]
+
+
+def test_what_is_old_makes_room(cache: ParcelCache, layer: KeptLayer) -> None:
+    for days in (40, 20):
+        found = Found(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
+        layer.keep({f"id:{days}": found}, STAMP)
+    layer.forget_before(NOW - timedelta(days=30))
+    assert set(cache.layer(KEY).answers(["id:40", "id:20"], STAMP)) == {"id:20"}
+
+
+def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    others = [LayerKey("synthetic", ORIGIN, "b" * 32), LayerKey("another", ORIGIN, "b" * 32)]
+    for key in (KEY, *others):
+        fetch_layer(AskedSource(), cache.layer(key))
+        cache.layer(key).keep({"id:1": Found((), ORIGIN, NOW + timedelta(days=9))}, STAMP)
+    layer.forget_before(NOW - timedelta(days=30))
+    assert [cache.layer(key).copy_stamp() for key in others] == [STAMP, STAMP]
+    layer.forget_before(datetime.now(UTC) + timedelta(days=1))
+    assert [cache.layer(key).copy_stamp() for key in (KEY, *others)] == [STAMP, None, STAMP]
+    assert [len(cache.layer(key).answers(["id:1"], STAMP)) for key in (KEY, *others)] == [1, 0, 1]
+    assert fetch_layer(AskedSource(), cache.layer(others[0])).rows == 20, "it may come back"
+
+
+def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
+    layer = DatabaseCache(database.engine).layer(KEY)
+    old = NOW - timedelta(days=40)
+    layer.keep({"id:1": Found((), ORIGIN, old), "id:2": Found((), ORIGIN, old)}, STAMP)
+    with database.engine.begin() as other, ThreadPoolExecutor(1) as pool:
+        # As another batch does that keeps many, in an order of its own.
+        other.execute(text("SELECT 1 FROM lotline.parcel_answer ORDER BY id LIMIT 1 FOR UPDATE"))
+        done = pool.submit(layer.forget_before, NOW - timedelta(days=30))
+        try:
+            done.result(timeout=20)
+        finally:
+            other.rollback()
+    assert len(layer.answers(["id:1", "id:2"], STAMP)) == 1
+
+
+def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = DatabaseCache(database.engine).layer(KEY)
+    layer.keep({"id:1": Found((Hit("no\0text", None, 1),), ORIGIN)}, STAMP)
+    assert layer.answers(["id:1"], STAMP) == {}
+    with database.engine.begin() as conn:
+        conn.execute(text("DELETE FROM lotline.parcel_layer"))  # nobody used it for long
+    layer.keep({"id:1": Found((), ORIGIN)}, STAMP)
+    assert caplog.text.count("1 answers are not kept") == 2
+
+
+def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
+    cache = DatabaseCache(database.engine)
+    fetch_layer(AskedSource(), cache.layer(KEY))
+    with database.engine.connect() as conn:
+        copy = county_status(conn, "synthetic").parcel_copy
+        assert copy is not None
+        assert copy["rows"] == 20
+    cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32))  # the entry was changed
+    with database.engine.connect() as conn:
+        assert county_status(conn, "synthetic").parcel_copy is None
+
+
+@pytest.mark.parametrize("stamp", [Stamp(), STAMP, Stamp(None, 3, 9), Stamp(0, 0, 0)])
+def test_the_last_state_is_remembered(cache: ParcelCache, layer: KeptLayer, stamp: Stamp) -> None:
+    assert layer.last_stamp() is None
+    layer.saw(Stamp(last_edit_ms=7))
+    layer.saw(stamp)
+    assert cache.layer(KEY).last_stamp() == stamp
+
+
+def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) -> None:
+    stacked = Hit("002  twin", synthetic_hits()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST"))
+    source = AskedSource([*synthetic_hits(), stacked])
+    fetch_layer(source, layer)
+    copy = cache.layer(KEY).copy()
+    assert copy is not None
+    assert (copy.rows, copy.has_addresses, copy.origin) == (21, True, ORIGIN)
+    corner = Point(WEST + STEP, SOUTH)
+    nowhere = Point(WEST - 1, SOUTH)
+    at = [inside(2), nowhere, corner, inside(19)]
+    assert copy.at_points(at) == source.at_points(at)
+    assert copy.at_points([]) == []
+    for distance_m in (0.5, 30.0, 100.0):
+        assert copy.near_points(at, distance_m) == source.near_points(at, distance_m)
+    ids = ["003  00007", "003 00007", "lost", "002  twin"]
+    assert copy.with_ids(ids) == source.with_ids(ids)
+    wanted = [StreetAddress(n, "OBRIEN ST", "OBRIEN") for n in ("104", "138", "105")]
+    wanted.append(StreetAddress("104", "MAIN ST", "MAIN"))
+    found = copy.with_addresses(wanted)
+    assert [[hit.object_id for hit in each.hits] for each in found] == [[2, 30], [19], [], []]
+    assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
+
+
+def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: KeptLayer) -> None:
+    with layer.copying(STAMP, ORIGIN) as copying:
+        copying.add(Page((Hit("1", None, 1),), 1, 1, 1))
+        copying.finish()
+    copy = layer.copy()
+    assert copy is not None
+    assert (copy.rows, copy.has_addresses, copy.extent()) == (1, False, None)
+    assert copy.at_points([inside(1)])[0].hits == ()
+    with layer.copying(STAMP, ORIGIN) as copying:
+        copying.finish()
+    empty = cache.layer(KEY).copy()
+    assert empty is not None
+    assert empty.with_ids(["1"])[0].hits == ()
+
+
+@pytest.mark.parametrize(
+    ("hits", "error"),
+    [
+        ([], IncompleteAnswer),
+        ([Hit("1", None, 1)], SourceMisconfigured),
+        (
+            [*synthetic_hits(21)[:20], *(Hit("b", None, n) for n in range(21, 32))],
+            SourceMisconfigured,
+        ),
+    ],
+)
+def test_a_copy_that_would_hide_lots_is_refused(
+    cache: ParcelCache, layer: KeptLayer, hits: list[Hit], error: type[ParcelsError]
+) -> None:
+    fetch_layer(AskedSource(), layer)
+    with pytest.raises(error, match=r"says that it is empty|no polygon that can be used"):
+        fetch_layer(AskedSource(hits), layer)
+    kept = cache.layer(KEY).copy()
+    assert kept is not None
+    assert kept.rows == 20, "the one before it stays"
+
+
+def test_ten_rows_without_geometry_are_not_too_many(layer: KeptLayer) -> None:
+    some = [*synthetic_hits(12)[:11], *(Hit("b", None, n) for n in range(12, 22))]
+    assert fetch_layer(AskedSource(some), layer).without_geometry == 10
+
+
+class Stops(AskedSource):
+    """A source that goes away after some pages of a harvest."""
+
+    pages = 2
+
+    def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+        yield from islice(super().harvest(after_object_id), self.pages)
+        raise SourceUnavailable("down")
+
+
+def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(Stops(), layer)
+    assert layer.copy_stamp() is None
+    assert layer.copy() is None, "half a copy is none"
+    source, told = AskedSource(), []
+    fetched = fetch_layer(source, cache.layer(KEY), lambda rows, total: told.append((rows, total)))
+    assert source.after == [12]
+    assert told == [(18, 20), (20, 20)]
+    assert (fetched.rows, fetched.earlier, fetched.without_geometry) == (20, 12, 1)
+    copy = layer.copy()
+    assert copy is not None
+    assert [len(found.hits) for found in copy.at_points([inside(n) for n in range(1, 20)])] == (
+        [1] * 19
+    )
+
+
+@pytest.mark.parametrize(
+    ("stamp", "days", "is_current"),
+    [
+        (STAMP, 0, True),
+        (STAMP, 400, True),
+        (Stamp(None, 20, 20), 0, True),
+        (Stamp(None, 20, 20), 31, False),
+        (Stamp(), 0, False),
+    ],
+)
+def test_a_copy_is_current_as_long_as_batches_use_it(
+    cache: ParcelCache, layer: KeptLayer, stamp: Stamp, days: int, is_current: bool
+) -> None:
+    source = AskedSource()
+    source.last_stamp = stamp
+    assert current_copy(source, layer) is None
+    fetch_layer(source, layer)
+    then = datetime.now(UTC) + timedelta(days=days)
+    copy = current_copy(source, cache.layer(KEY), then)
+    assert (copy is not None) == is_current
+    assert copy is None or copy.rows == 20
+    source.copied_from = "https://gis.example.gov/arcgis/rest/services/Another/FeatureServer/0"
+    assert current_copy(source, layer) is None
+    source.copied_from, source.last_stamp = ORIGIN, Stamp(last_edit_ms=2)
+    assert current_copy(source, layer) is None
+
+
+def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: KeptLayer) -> None:
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(Stops(), layer)
+    source = AskedSource()
+    source.last_stamp = Stamp(last_edit_ms=2)
+    assert fetch_layer(source, layer).earlier == 0
+    assert source.after == [None]
+    assert cache.layer(KEY).copy_stamp() == source.last_stamp
+
+
+def test_the_old_copy_is_there_until_the_new_one_is_whole(
+    cache: ParcelCache, layer: KeptLayer
+) -> None:
+    fetch_layer(AskedSource(), layer)
+    held = layer.copy()
+    shrunk = Stops(synthetic_hits()[:13])
+    shrunk.last_stamp = Stamp(last_edit_ms=2)
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(shrunk, layer)
+    assert layer.copy_stamp() == STAMP
+    copy = cache.layer(KEY).copy()
+    assert copy is not None
+    assert copy.rows == 20
+    shrunk.pages = 99
+    with pytest.raises(SourceUnavailable):
+        fetch_layer(shrunk, layer)
+    fresh = AskedSource(synthetic_hits()[:13])
+    fresh.last_stamp = Stamp(last_edit_ms=2)
+    fetch_layer(fresh, layer)
+    assert layer.copy_stamp() == fresh.last_stamp
+    # Whoever holds the old one is not told that there are no lots any more.
+    assert held is not None
+    assert len(held.at_points([inside(1)])[0].hits) == 1
+
+
+def test_fewer_rows_than_announced_are_no_copy(layer: KeptLayer) -> None:
+    class Short(AskedSource):
+        def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+            for page in super().harvest(after_object_id):
+                yield Page(page.hits[1:], page.last_object_id, page.done, page.total)
+
+    with pytest.raises(IncompleteAnswer, match=r"20 rows were announced and 16 came"):
+        fetch_layer(Short(), layer)
+    assert layer.copy() is None
+    assert fetch_layer(AskedSource(), layer).rows == 20, "what was short is fetched anew"
+
+
+def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: KeptLayer) -> None:
+    class Edited(AskedSource):
+        def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
+            yield from super().harvest(after_object_id)
+            self.last_stamp = Stamp(last_edit_ms=2)
+
+    assert fetch_layer(Edited(), layer).was_edited
+    assert layer.copy_stamp() == STAMP
+
+
+def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: KeptLayer) -> None:
+    with (
+        layer.copying(STAMP, ORIGIN) as copy,
+        pytest.raises(CacheError, match="another process copies the same parcels"),
+        cache.layer(KEY).copying(STAMP, ORIGIN),
+    ):
+        pass
+    assert copy.rows == 0
+    assert fetch_layer(AskedSource(), layer).rows == 20
+
+
+def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptureFixture) -> None:
+    source = AskedSource()
+    points = [inside(n % 19 + 1) for n in range(1_200)]
+    for _ in range(2):
+        found = CachedSource(source, cache, KEY).at_points(points)
+        assert [f.hits[0].object_id for f in found if isinstance(f, Found)] == [
+            n % 19 + 1 for n in range(1_200)
+        ]
+    assert len(source.asked) == 19
+    with caplog.at_level(logging.WARNING):
+        CachedSource(source, cache, KEY).at_points(points)
+    assert not caplog.records
+
+
+# 40,000 synthetic lots in a grid, of another county, beside those of the layer.
+MANY = """
+INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_keys, geom)
+SELECT id, n, 'lot ' || n, '{}', ARRAY[(id << 32) | (n / 10)],
+    ST_Multi(ST_MakeEnvelope(-80 + n % 200 * 0.001, 35 + n / 200 * 0.001,
+        -80 + n % 200 * 0.001 + 0.0009, 35 + n / 200 * 0.001 + 0.0009, 4326))
+FROM lotline.parcel_copy, generate_series(1, 40000) AS n WHERE state = 'copying'
+"""
+
+
+def test_no_question_reads_a_whole_copy(database: Database) -> None:
+    cache = DatabaseCache(database.engine)
+    with cache.layer(LayerKey("another", ORIGIN, "c" * 32)).copying(STAMP, ORIGIN) as other:
+        with database.engine.begin() as conn:
+            conn.execute(text(MANY))
+        other.finish()
+    layer = cache.layer(KEY)
+    fetch_layer(AskedSource(), layer)
+    copy = layer.copy()
+    assert copy is not None
+    asked: list[tuple[str, Any]] = []
+
+    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(database.engine, "before_cursor_execute", listen)
+    points = [inside(1), inside(2)] * 5
+    copy.at_points(points)
+    copy.near_points(points, 40.0)
+    copy.with_ids(["001  00007"] * 10)
+    copy.with_addresses([StreetAddress("104", "OBRIEN ST", "OBRIEN")] * 10)
+    event.remove(database.engine, "before_cursor_execute", listen)
+    with database.engine.connect() as conn:
+        for statement, values in asked:
+            rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE) {statement}", values).scalars()
+            plan = "\n".join(rows)
+            assert "Seq Scan on parcel p" not in plan, plan
+            assert "Removed by Filter" not in plan, "rows of other counties were read"
+    assert len(asked) == 4

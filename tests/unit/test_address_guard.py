@@ -1,0 +1,128 @@
+"""Which addresses a server may have, with and without `allow_private`."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+
+from parcels.arcgis.http import address_guard
+from parcels.arcgis.http.address_guard import Place, check_web_address, look_up
+from parcels.errors import AddressRefused
+
+HOST = "gis.example.gov"
+PRIVATE = [
+    "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1",
+    "::ffff:10.0.0.1", "::ffff:127.0.0.1",
+    "2002:7f00:1::",  # 6to4 of 127.0.0.1
+    "2002:a01:203::1",  # 6to4 of 10.1.2.3
+    "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+    "64:ff9b::c0a8:101",  # NAT64 of 192.168.1.1
+]  # fmt: skip
+NEVER = [
+    "169.254.169.254", "0.0.0.0", "0.1.2.3", "240.0.0.1", "255.255.255.255", "224.0.0.1", "::",
+    "fe80::1%eth0", "fec0::1", "ff02::1", "::7f00:1", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1",
+    "100::1", "::ffff:169.254.169.254",
+    "2002:a9fe:a9fe::",  # 6to4 of 169.254.169.254
+    "64:ff9b::a9fe:a9fe",  # NAT64 of the same
+    "2001:0:4136:e378:8000:63bf:80ff:fffe",  # Teredo of 127.0.0.1
+    "fd00:ec2::254", "100.100.100.200", "168.63.129.16",  # where clouds keep secrets
+    "::ffff:168.63.129.16",
+]  # fmt: skip
+
+
+def at(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    places = [Place(socket.AF_INET, socket.SOCK_STREAM, 0, (text, 443)) for text in addresses]
+    monkeypatch.setattr(address_guard, "_resolve", lambda *_: places)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_need_the_entrys_word(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    at(monkeypatch, "8.8.8.8", address)
+    with pytest.raises(AddressRefused, match="no public address; set allow_private: true"):
+        look_up(HOST, 443, allow_private=False)
+    assert len(look_up(HOST, 443, allow_private=True)) == 2
+
+
+@pytest.mark.parametrize("address", NEVER)
+@pytest.mark.parametrize("allow_private", [False, True])
+def test_some_addresses_are_no_servers(
+    monkeypatch: pytest.MonkeyPatch, address: str, allow_private: bool
+) -> None:
+    at(monkeypatch, address, "8.8.8.8")
+    with pytest.raises(AddressRefused, match="where no county's server can be"):
+        look_up(HOST, 443, allow_private=allow_private)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808"])
+def test_public_addresses_pass(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    at(monkeypatch, address)
+    [place] = look_up(HOST, 443, allow_private=False)
+    assert place.address == address
+
+
+@pytest.mark.parametrize(
+    ("host", "is_at"),
+    [
+        ("127.0.0.1", "127.0.0.1 is no public address; "),
+        ("localhost", "localhost is at 127.0.0.1, which is no public address; "),
+        ("[::1]", "::1 is no public address; "),
+    ],
+)
+def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: str) -> None:
+    if host == "localhost":
+        at(monkeypatch, "127.0.0.1")
+    with pytest.raises(AddressRefused, match=f"^{re.escape(is_at)}"):
+        look_up(host, 8080, allow_private=False)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1"])
+def test_addresses_in_odd_forms_are_what_the_resolver_takes_them_for(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    # The network block of the tests knows dotted forms only, so the C library is asked by itself.
+    address = socket.inet_ntoa(socket.inet_aton(host))
+    assert address == "127.0.0.1"
+    at(monkeypatch, address)
+    with pytest.raises(AddressRefused, match=r"is at 127\.0\.0\.1"):
+        look_up(host, 80, allow_private=False)
+
+
+def test_no_answer_of_the_name_server_is_for_the_caller_to_judge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(address_guard.socket, "getaddrinfo", silent)
+    with pytest.raises(socket.gaierror):
+        look_up(HOST, 443, allow_private=False)
+
+
+def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_name(*_: object, **__: object) -> None:
+        raise UnicodeError("label too long")
+
+    monkeypatch.setattr(address_guard.socket, "getaddrinfo", no_name)
+    with pytest.raises(AddressRefused, match="is no host name; correct 'url'"):
+        look_up("x" * 70, 443, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "/vsicurl/http://x/y", "ftp://x/y", "gopher://x:70/", "//x/y", "http://",
+     "https:///x", "http://[::1", "http://x:99999/", "", "data:text/plain,x"],
+)  # fmt: skip
+def test_only_web_addresses_are_asked(url: str) -> None:
+    with pytest.raises(AddressRefused, match="is no web address"):
+        check_web_address(url)
+
+
+def test_names_and_passwords_in_addresses_are_refused_and_not_repeated() -> None:
+    with pytest.raises(AddressRefused, match="carries a name or password") as caught:
+        check_web_address("https://ada:hunter2@gis.example.gov/x")
+    assert "hunter2" not in str(caught.value)
+    check_web_address("https://gis.example.gov:6443/arcgis")

@@ -1,0 +1,186 @@
+"""What the ArcGIS client makes of answers and failures, without a network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from faketime import FakeTime
+
+from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.responses import TooManyCalls, TryAgain, read_answer
+from parcels.errors import (
+    AuthenticationRequired,
+    FirewallRefused,
+    LayerNotFound,
+    QueryRefused,
+    RateLimited,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
+
+URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "says"),
+    [
+        (200, {"error": {"code": 500, "message": "Error"}}, TryAgain, "error 500"),
+        (200, {"error": {"code": 400, "details": ["bad field"]}}, QueryRefused, "bad field"),
+        (200, {"error": {"code": 498}}, AuthenticationRequired, "wants a token"),
+        (200, {"error": {"code": "499"}}, AuthenticationRequired, "wants a token"),
+        (200, {"error": "down"}, TryAgain, "down"),
+        (200, {"status": "error", "messages": ["no such"], "code": 404}, LayerNotFound, "no"),
+        (200, {"status": "error", "messages": ["Could not access"]}, TryAgain, "Could not access"),
+        (503, {}, TryAgain, "error 503"),
+        (429, {}, TooManyCalls, "error 429"),
+        (404, {}, LayerNotFound, "there is no such service or layer"),
+        (403, {}, AuthenticationRequired, "wants a token"),
+        (400, {}, QueryRefused, "refuses the query"),
+        (200, [], SourceMisconfigured, "no JSON object"),
+    ],
+)
+def test_an_error_is_known_by_status_or_body(
+    status: int, body: object, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says) as caught:
+        read_answer(URL, status, json.dumps(body).encode())
+    assert str(caught.value).startswith(URL)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (200, b"", TryAgain),
+        (200, b'{"features": [{"attri', TryAgain),
+        (200, b"\n<!DOCTYPE html><p>Log in", TryAgain),
+        (500, b"<html>oops", TryAgain),
+        (404, b"<html>no such page", LayerNotFound),
+        (401, b"<html>401 - Unauthorized", AuthenticationRequired),
+        (403, b"<html>403 - Forbidden: Access is denied.", FirewallRefused),
+        (200, b"<html><form><input name='p' type='password'></form>", AuthenticationRequired),
+        (429, b"<html>Access denied | error 1015 | Cloudflare", TooManyCalls),
+        (200, b"[" * 100_000, TryAgain),
+        (200, b"\xef\xbb\xbf<html>Down", TryAgain),
+    ],
+)
+def test_what_is_no_json_is_judged_by_its_content(
+    status: int, body: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        read_answer(URL, status, body)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("status", [200, 403, 503])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html><head><title>Request Rejected</title></head><body>The requested URL was rejected. "
+        "Please consult with your administrator.<br>Your support ID is: 1234</body></html>",
+        "<HTML><HEAD>\n<TITLE>Access Denied</TITLE>\n</HEAD><BODY>Reference #18.2d351ab8</BODY>",
+        "<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>",
+        "<title>Attention Required! | Cloudflare</title><h1>Sorry, you have been blocked</h1>",
+        '<html><iframe src="/_Incapsula_Resource?CWUDNSAI=9">Request unsuccessful.</iframe></html>',
+        "<H1>403 ERROR</H1><H2>The request could not be satisfied.</H2>Request blocked.",
+        "error code: 1020",
+    ],
+)  # fmt: skip
+def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, page: str) -> None:
+    with pytest.raises(FirewallRefused, match="a firewall refuses the call; ask the county"):
+        read_answer(URL, status, page.encode())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": 400, "message": "Invalid URL"}, LayerNotFound),
+        ({"code": 500, "message": "Service Parcels/MapServer not found"}, LayerNotFound),
+        ({"code": 400, "message": "Item does not exist or is inaccessible."}, LayerNotFound),
+        ({"code": 500, "message": "Service Parcels/MapServer not started"}, TryAgain),
+        ({"code": 400, "message": "Pagination is not supported."}, QueryRefused),
+        ({"code": 400, "message": "", "details": ["'Invalid field: PARCEL'"]}, QueryRefused),
+        ({"code": 403, "message": "You do not have permissions"}, AuthenticationRequired),
+        ({"code": 429, "message": "Unable to perform query. Too many requests."}, TooManyCalls),
+        ({"code": -2147467259, "message": "Error performing query operation"}, TryAgain),
+        ({}, TryAgain),
+    ],
+)  # fmt: skip
+def test_what_an_error_body_says_decides(error: dict[str, Any], kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        read_answer(URL, 200, json.dumps({"error": error}).encode())
+    assert type(caught.value) is kind
+    assert str(error.get("message", "")) in str(caught.value)
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    assert read_answer(URL, 200, b'{"error": null, "count": 1}')["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"code": 500}, "features": [], "error": null}',
+        b'{"features": [{"attributes": {}}], "features": []}',
+    ],
+)
+def test_what_is_said_twice_is_not_believed(body: bytes) -> None:
+    with pytest.raises(SourceUnavailable, match="garbled"):
+        read_answer(URL, 200, body)
+    once = {"features": [{"attributes": {"NOTE": "error", "KIND": "features", "WHY": "error"}}]}
+    assert read_answer(URL, 200, json.dumps(once).encode()) == once
+
+
+def test_content_goes_before_the_content_type_and_a_byte_order_mark_is_none() -> None:
+    assert read_answer(URL, 200, b'\xef\xbb\xbf {"count": 42}') == {"count": 42}
+
+
+def test_an_answer_without_rows_is_an_answer() -> None:
+    assert read_answer(URL, 200, b'{"features": []}') == {"features": []}
+
+
+def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_minute() -> None:
+    now_s = 0.0
+    breaker = Breaker(clock=lambda: now_s)
+    for _ in range(3):
+        breaker.check()
+        breaker.failed(SourceUnavailable("down"))
+    with pytest.raises(SourceUnavailable, match="3 failures in a row; the last: down"):
+        breaker.check()
+    now_s = 60.0
+    breaker.check()
+    with pytest.raises(SourceUnavailable, match="the last: down"):
+        breaker.check()  # one is on its way, and the others wait for what it learns
+    breaker.failed(LayerNotFound("gone"))
+    with pytest.raises(LayerNotFound, match="4 failures in a row; the last: gone"):
+        breaker.check()
+    now_s = 120.0
+    breaker.check()
+    breaker.succeeded()
+    breaker.failed(SourceUnavailable("down"))
+    breaker.check()
+
+
+def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
+    time = FakeTime()
+    breaker = Breaker(time.clock)
+    for _ in range(3):
+        breaker.failed(RateLimited("later"))
+    for _ in range(2):
+        time.sleep(60)
+        breaker.check()
+        with pytest.raises(RateLimited):
+            breaker.check()
+
+
+def test_refusals_of_single_queries_never_open_the_circuit() -> None:
+    breaker = Breaker(clock=lambda: 0.0)
+    for _ in range(5):
+        breaker.failed(QueryRefused("error 400"))
+        breaker.check()
+    for _ in range(3):
+        breaker.failed(SourceMisconfigured("a firewall refuses the call"))
+    with pytest.raises(SourceMisconfigured, match="firewall"):
+        breaker.check()

@@ -1,0 +1,36 @@
+"""Room between two stages: who wants more than there is waits until something is given back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.batch.engines.backpressure import Room
+
+
+def test_who_wants_too_much_waits_until_it_is_given_back() -> None:
+    room = Room(10)
+    assert room.take(7)
+    assert room.has(3)
+    assert not room.has(4)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(room.take, 4)
+        assert not waiting.done()
+        room.give(7)
+        assert waiting.result(10)
+
+
+def test_more_than_all_of_it_is_had_alone() -> None:
+    room = Room(10)
+    assert room.take(25)
+    assert not room.has(1)
+    room.give(25)
+    assert room.has(11)
+
+
+def test_nobody_waits_for_a_room_that_is_closed() -> None:
+    room = Room(1)
+    assert room.take(1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(room.take, 1)
+        room.close()
+        assert not waiting.result(10)

@@ -1,0 +1,230 @@
+"""The folder of kept parcels: killed processes, rivals and damaged files cost time, not answers."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from askedsource import ORIGIN, AskedSource, synthetic_hits
+
+from parcels.cache import FolderCache, KeptLayer, LayerKey
+from parcels.cache.fetch_layer import fetch_layer
+from parcels.errors import CacheError
+from parcels.parcel_source import Found, Stamp
+
+KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
+STAMP = Stamp(last_edit_ms=1)
+TESTS = Path(__file__).resolve().parent.parent
+
+# Keeps answers for good and says so, a line for each, until it is killed.
+WRITER = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(TESTS)!r})
+from askedsource import ORIGIN, synthetic_hits
+from parcels.cache import FolderCache, LayerKey
+from parcels.parcel_source import Found, Stamp
+layer = FolderCache(Path(sys.argv[1])).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
+for number in range(100_000):
+    question = f"{{sys.argv[2]}}:{{number}}"
+    layer.keep({{question: Found(tuple(synthetic_hits()), ORIGIN)}}, Stamp(last_edit_ms=1))
+    print(question, flush=True)
+"""
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> KeptLayer:
+    return FolderCache(tmp_path).layer(KEY)
+
+
+def _parts(tmp_path: Path) -> list[Path]:
+    return sorted(tmp_path.glob("synthetic/*/answers/*/*.parquet"))
+
+
+def test_what_a_killed_process_kept_is_whole(tmp_path: Path) -> None:
+    for round_ in range(4):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path), f"{round_}{name}"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for name in "ab"
+        ]
+        said: list[str] = []
+        for writer in writers:
+            assert writer.stdout is not None
+            said += [writer.stdout.readline().strip() for _ in range(3)]
+        time.sleep(random.Random(round_).random() / 50)  # at any instant
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+        for writer in writers:
+            rest, _ = writer.communicate()
+            said += rest.split()
+        found = FolderCache(tmp_path).layer(KEY).answers(said, STAMP)
+        assert set(found) == set(said)
+        assert {answer.hits for answer in found.values()} == {tuple(synthetic_hits())}
+
+
+def test_a_damaged_part_is_dropped_with_a_word(
+    tmp_path: Path, layer: KeptLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer.keep({"id:1": Found(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    [good] = _parts(tmp_path)
+    content = good.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "1-aa": b"",
+        "2-bb": b"not a table",
+        "3-cc": content[:middle],
+        "4-dd": content[: middle - 30] + bytes(60) + content[middle + 30 :],
+    }
+    for name, broken in damaged.items():
+        good.with_name(f"{name}.parquet").write_bytes(broken)
+    with caplog.at_level(logging.WARNING):
+        found = FolderCache(tmp_path).layer(KEY).answers(["id:1", "id:2"], STAMP)
+    assert set(found) == {"id:1"}
+    assert found["id:1"].hits == tuple(synthetic_hits())
+    assert caplog.text.count("is damaged and was removed") == len(damaged)
+    assert _parts(tmp_path) == [good]
+
+
+def _with(good: Path, name: str, column: pa.Array) -> None:
+    table = pq.read_table(good)
+    place = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(place, table.schema.field(place), column), good)
+
+
+def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: KeptLayer) -> None:
+    def kept() -> Path:
+        shutil.rmtree(tmp_path / "synthetic", ignore_errors=True)
+        fresh = FolderCache(tmp_path).layer(KEY)
+        fresh.saw(STAMP)
+        fresh.keep({"id:1": Found(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
+        [part] = _parts(tmp_path)
+        return part
+
+    _with(kept(), "geometry", pa.array([b"\x01\x02"] * 3, pa.binary()))
+    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    _with(kept(), "fetched_at", pa.nulls(3, pa.timestamp("us", tz="UTC")))
+    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    good = kept()
+    good.with_name("5-ab.parquet").mkdir()
+    later = FolderCache(tmp_path).layer(KEY)
+    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    later.forget_before(datetime.now(UTC) - timedelta(days=30))
+    about = good.parent.parent.parent / "layer.json"
+    for said in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
+        about.write_text(said)
+        assert FolderCache(tmp_path).layer(KEY).last_stamp() is None
+    with pytest.raises(CacheError):
+        layer.keep({}, Stamp(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
+
+
+def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
+    tmp_path: Path,
+    layer: KeptLayer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer.keep({"id:1": Found(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    [good] = _parts(tmp_path)
+    good.with_name("1-aa.parquet").write_bytes(b"not a table")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    later = FolderCache(tmp_path).layer(KEY)
+    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    for _ in range(2):
+        later.forget_before(datetime.now(UTC) + timedelta(days=1))
+    assert caplog.text.count("cannot be removed") == 1
+    assert caplog.text.count("old parcels stay in") == 1
+
+
+def test_many_parts_become_one(tmp_path: Path, layer: KeptLayer) -> None:
+    now = datetime.now(UTC)
+    for number in range(120):
+        when = now - timedelta(days=40 if number < 5 else 0)
+        layer.keep({f"id:{number}": Found((), ORIGIN, when)}, STAMP)
+    assert len(_parts(tmp_path)) == 120
+    layer.forget_before(now - timedelta(days=30))
+    assert len(_parts(tmp_path)) == 1
+    for reader in (layer, FolderCache(tmp_path).layer(KEY)):
+        found = reader.answers([f"id:{number}" for number in range(5, 120)], STAMP)
+        assert len(found) == 115
+    assert not FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP)
+
+
+def test_answers_of_an_earlier_state_leave_the_memory(layer: KeptLayer) -> None:
+    before = pa.total_allocated_bytes()
+    for edited in range(5):
+        stamp = Stamp(last_edit_ms=edited)
+        layer.keep({"id:1": Found(tuple(synthetic_hits(2_000)), ORIGIN)}, stamp)
+        if edited == 0:
+            one = pa.total_allocated_bytes() - before
+    gc.collect()
+    assert pa.total_allocated_bytes() - before < 2 * one
+    assert layer.answers(["id:1"], Stamp(last_edit_ms=0)), "on the disk they are, for a while"
+
+
+def test_a_place_that_cannot_be_written_costs_answers_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "synthetic").write_text("a file where the folder should be")
+    layer = FolderCache(tmp_path).layer(KEY)
+    with caplog.at_level(logging.WARNING):
+        layer.saw(STAMP)
+        layer.keep({"id:1": Found((), ORIGIN)}, STAMP)
+        layer.keep({"id:2": Found((), ORIGIN)}, STAMP)
+        layer.forget_before(datetime.now(UTC))
+    assert layer.answers(["id:1"], STAMP) == {}
+    assert caplog.text.count("make the folder writable") == 1
+
+
+def test_a_damaged_copy_is_not_used(
+    tmp_path: Path, layer: KeptLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch_layer(AskedSource(), layer)
+    [copy] = tmp_path.glob("synthetic/*/copy.parquet")
+    copy.write_bytes(copy.read_bytes()[:-40])
+    with caplog.at_level(logging.WARNING):
+        assert layer.copy_stamp() is None
+        assert layer.copy() is None
+    assert "lotline parcels fetch" in caplog.text
+    fetch_layer(AskedSource(), layer)
+    assert layer.copy() is not None
+
+
+def test_what_a_killed_process_left_of_a_copy_is_removed(tmp_path: Path, layer: KeptLayer) -> None:
+    fetch_layer(AskedSource(), layer)
+    [copy] = tmp_path.glob("synthetic/*/copy.parquet")
+    half = copy.with_name(".copy.parquet.0123abcd.part")
+    half.write_bytes(b"half a copy")
+    fetch_layer(AskedSource(), layer)
+    assert not half.exists()
+    assert copy.exists()
+
+
+def test_a_damaged_page_is_fetched_anew(tmp_path: Path, layer: KeptLayer) -> None:
+    pages = list(AskedSource().harvest())
+    with layer.copying(STAMP, ORIGIN) as copy:
+        for page in pages[:3]:
+            copy.add(page)
+    second = next(tmp_path.glob("synthetic/*/copying/*/000002.parquet"))
+    second.write_bytes(b"half a page")
+    source = AskedSource()
+    assert fetch_layer(source, layer).rows == 20
+    assert source.after == [6]

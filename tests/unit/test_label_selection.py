@@ -1,0 +1,115 @@
+"""Which labels a batch looks for: the known ones, the county's, and those of the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from detection import LABELS
+from detection.errors import LabelError
+from parcels import County
+from parcels.registry.label_entry import LabelEntry
+from pipeline.batch import Order
+from pipeline.batch.label_selection import AskedLabels
+from pipeline.cli.batch import batch
+from pipeline.open_county import open_county
+
+COUNTY = County(key="here", path=Path("x"))
+OWN = County(
+    key="here",
+    path=Path("x"),
+    labels={"shed": LabelEntry(prompt="garden shed"), "lawn": LabelEntry(prompt="dry grass")},
+)
+TRAMPOLINE = "trampoline=round backyard trampoline"
+SPECTRAL = ("lawn", "tree", "vegetation")
+
+
+def _names(order: Order, county: County, found: tuple[str, ...] | None) -> list[str]:
+    return [label.name for label in AskedLabels(order, county).of(found)]
+
+
+def test_by_default_all_that_the_segmenter_finds() -> None:
+    assert _names(Order("here"), COUNTY, None) == list(LABELS)
+    assert _names(Order("here"), COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation"]
+    assert _names(Order("here"), OWN, None) == [*LABELS, "shed"]
+    # A county's own label stops no segmenter that cannot find it.
+    assert _names(Order("here"), OWN, SPECTRAL) == ["lawn", "tree", "vegetation"]
+
+
+def test_a_label_in_words_is_asked_for_too() -> None:
+    asked = Order("here", own_labels=(TRAMPOLINE,))
+    assert _names(asked, COUNTY, None) == [*LABELS, "trampoline"]
+    # Whoever names it wants to know that this segmenter cannot.
+    assert _names(asked, COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation", "trampoline"]
+    asked = Order("here", labels=("pool",), own_labels=(TRAMPOLINE,))
+    assert _names(asked, COUNTY, None) == ["pool", "trampoline"]
+    assert _names(Order("here", labels=("shed",)), OWN, None) == ["shed"]
+
+
+def test_other_words_for_a_known_label_change_nothing_else() -> None:
+    [lawn, *_] = AskedLabels(Order("here"), OWN).of(None)
+    assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("dry grass", "continuous", 4.0)
+    [lawn] = AskedLabels(Order("here", labels=("lawn",), own_labels=("lawn=moss",)), OWN).of(None)
+    assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("moss", "continuous", 4.0)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Order("here", labels=("moat",)), "unknown label 'moat': choose from lawn, "),
+        (Order("here", own_labels=("moat",)), "write a name and its prompt"),
+        (Order("here", own_labels=("a=b", "a=c")), "the label 'a' is given twice"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_segmenter_is_built(order: Order, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        AskedLabels(order, COUNTY)
+
+
+def test_a_county_that_names_a_label_without_words_is_told_where() -> None:
+    county = COUNTY.model_copy(update={"labels": {"moat": LabelEntry(kind="discrete")}})
+    with pytest.raises(LabelError, match=r"county 'here': 'labels\.moat': has no prompt"):
+        AskedLabels(Order("here"), county)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, ()),
+        ([], {"LABEL": ""}, ()),
+        ([], {"LABEL": "a=b c; d=e ;"}, ("a=b c", " d=e ")),
+        (["--label", "a=b; c", "--label", "d=e"], {}, ("a=b; c", "d=e")),
+        (["--label", "a=b"], {"LABEL": "c=d"}, ("a=b",)),
+    ],
+)
+def test_how_they_are_typed(
+    arguments: list[str], environment: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    seen: list[tuple[str, ...]] = []
+    [option] = [o for o in batch.params if o.name == "own_labels"]
+
+    @click.command(params=[option])
+    def typed(own_labels: tuple[str, ...]) -> None:
+        seen.append(own_labels)
+
+    done = CliRunner().invoke(typed, arguments, env={"LABEL": None, **environment})
+    assert done.exit_code == 0, done.output
+    assert seen == [expected]
+
+
+def test_what_a_synthetic_countys_entry_says_is_not_lost(tmp_path: Path) -> None:
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(
+        "counties:\n  made:\n    synthetic: {seed: 3, lots: 4}\n    lot_offset_m: [1, -2]\n"
+        "    line_tolerance_m: 3\n    imagery: {chip_gsd_m: 0.6}\n"
+        "    labels: {trampoline: round backyard trampoline}\n    extent: [-91, 34, -89, 36]\n"
+    )
+    county = open_county("made", registry, tmp_path / "home").county
+    assert (county.lot_offset_m, county.line_tolerance_m) == ((1.0, -2.0), 3.0)
+    assert county.labels["trampoline"].prompt == "round backyard trampoline"
+    assert county.extent == (-91.0, 34.0, -89.0, 36.0)
+    assert (county.imagery.chip_gsd_m, county.imagery.url) == (0.6, None)
+    assert county.source == "file"

@@ -1,0 +1,210 @@
+"""From rows to one lot: stacks, edges, rights of way, and the nearest lot with the number."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Geod
+from shapely import MultiPolygon, Point, box
+from shapely.affinity import translate
+
+from parcels.addresses.street_address import read_address
+from parcels.lot_selection import (
+    distances_m,
+    lot_at,
+    near_with_number,
+    places,
+    same_place,
+    with_address,
+)
+from parcels.parcel_source import Hit, SiteAddress, lot_geometry
+
+WEST, EAST = box(-90.001, 35.0, -90.0, 35.001), box(-90.0, 35.0, -89.9995, 35.001)
+ROAD = box(-90.002, 34.9998, -89.998, 35.0)
+GEOD = Geod(ellps="WGS84")
+CENTIMETRE = 1e-2 / 111_000
+
+
+def hit(
+    parcel_id: str | None, shape: shapely.Geometry, line: str | None = None, **more: str
+) -> Hit:
+    site = SiteAddress(line=line, **more) if line or more else None
+    return Hit(parcel_id, lot_geometry(shape), site=site)
+
+
+def multi(shape: shapely.Geometry) -> MultiPolygon:
+    geometry = lot_geometry(shape)
+    assert geometry is not None
+    return geometry
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_stack_is_one_place_with_all_ids_whatever_the_order(order: tuple[int, ...]) -> None:
+    turned = shapely.Polygon(WEST.exterior.coords[::-1][1:])
+    stack = [hit("3", WEST), hit("1", translate(turned, CENTIMETRE / 2)), hit(None, WEST)]
+    [place] = places([stack[i] for i in order])
+    assert place.parcel_ids == ("1", "3")
+    assert len(place.hits) == 3
+    assert place.geometry == places(stack)[0].geometry
+
+
+def test_a_vertex_on_an_edge_and_a_jitter_of_a_centimetre_are_no_other_lot() -> None:
+    denser = shapely.segmentize(WEST, 1e-4)
+    assert same_place(multi(WEST), multi(denser))
+    assert same_place(multi(WEST), multi(translate(WEST, 0, 0.9 * CENTIMETRE)))
+    assert not same_place(multi(WEST), multi(translate(WEST, 0, 2 * CENTIMETRE)))
+    bitten = WEST.difference(box(-90.0006, 35.0005, -90.0005, 35.0006))
+    assert not same_place(multi(WEST), multi(bitten))
+    assert not same_place(None, multi(WEST))
+
+
+def test_a_point_on_a_shared_edge_takes_the_lot_with_the_number_else_the_smaller() -> None:
+    rows = [hit("west", WEST, "101 MAIN ST"), hit("east", EAST, "103 MAIN ST")]
+    edge = Point(-90.0, 35.0005)
+    smaller = lot_at(edge, rows)
+    numbered = lot_at(edge, rows, read_address("101 Main St"))
+    neither = lot_at(edge, rows, read_address("105 Main St"))
+    assert [p.parcel_ids for p in (smaller, numbered, neither) if p] == [
+        ("east",), ("west",), ("east",),
+    ]  # fmt: skip
+
+
+def test_strictly_inside_goes_before_the_number_and_the_number_before_the_area() -> None:
+    common = box(-90.0012, 34.9999, -89.999, 35.0012)
+    rows = [hit("common", common, "101 MAIN ST"), hit("west", WEST, "103 MAIN ST")]
+    inside = Point(-90.0005, 35.0005)
+    by_area = lot_at(inside, rows)
+    by_number = lot_at(inside, rows, read_address("101 Main St"))
+    touching = hit("east", EAST, "105 MAIN ST")
+    strict = lot_at(Point(-90.0, 35.0005), [rows[0], touching], read_address("105 Main St"))
+    assert [p.parcel_ids for p in (by_area, by_number, strict) if p] == [
+        ("west",), ("common",), ("common",),
+    ]  # fmt: skip
+
+
+def test_a_right_of_way_never_wins_over_a_lot() -> None:
+    over_the_lot = box(-90.0006, 34.9999, -90.0004, 35.0011)
+    inside = Point(-90.0005, 35.0005)
+    lot = lot_at(inside, [hit(None, over_the_lot), hit("west", WEST)])
+    assert lot is not None
+    assert lot.parcel_ids == ("west",)
+    numbered = lot_at(inside, [hit(None, over_the_lot), hit(None, WEST, "101 MAIN ST")])
+    assert numbered is not None
+    assert numbered.geometry == multi(WEST)
+    alone = lot_at(Point(-90.0, 34.9999), [hit(None, ROAD)])
+    assert alone is not None
+    assert alone.is_anonymous()
+    assert lot_at(inside, [Hit("x", None)]) is None
+    assert lot_at(inside, []) is None
+
+
+def test_what_is_not_at_the_point_is_no_lot_of_it() -> None:
+    metre = 1 / 111_000
+    rows = [hit("west", WEST, "101 MAIN ST")]
+    assert lot_at(Point(-90.0005, 35.001 + metre), rows) is not None
+    far = Point(-90.0005, 35.001 + 3 * metre)
+    assert lot_at(far, rows) is None
+    assert lot_at(far, rows, read_address("101 Main St")) is None
+
+
+def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
+    street = Point(-90.0003, 34.99985)
+    rows = [
+        hit("west", WEST, "101 MAIN ST"),
+        hit("east", EAST, "103 MAIN ST"),
+        hit("far", translate(EAST, 0.002), "105 MAIN ST"),
+        hit("oak", translate(WEST, 0, -0.0015), "101 OAK AVE"),
+        Hit("lost", None, site=SiteAddress(line="107 MAIN ST")),
+    ]
+    found = {
+        number: near_with_number(street, rows, read_address(f"{number} Main St"), 40)
+        for number in (101, 103, 105, 107)
+    }
+    ids = {number: [place.parcel_ids[0] for place in lots] for number, lots in found.items()}
+    assert ids == {101: ["west"], 103: ["east"], 105: [], 107: []}
+
+
+def test_a_number_without_a_street_takes_the_nearest() -> None:
+    street = Point(-90.0005, 34.99985)
+    rows = [
+        hit("near", WEST, house_number="101"),
+        hit("across", translate(WEST, 0, -0.00135), house_number="101.0"),
+    ]
+    lots = near_with_number(street, rows, read_address("101 Main St"), 40)
+    assert [lot.parcel_ids for lot in lots] == [("near",), ("across",)]
+
+
+def test_nearby_the_better_agreement_goes_before_the_nearer_lot() -> None:
+    street = Point(-90.0005, 34.99985)
+    across = hit("across", translate(WEST, 0, -0.00135), "101 N MAIN ST")
+    rows = [hit("near", WEST, "101 MAIN ST"), across, Hit("flat", across.geometry)]
+    lots = near_with_number(street, rows, read_address("101 N Main St"), 40)
+    assert [lot.parcel_ids for lot in lots] == [("across", "flat")]
+
+
+def test_an_address_finds_one_lot_or_says_that_there_are_more() -> None:
+    rows = [
+        hit("north", WEST, "101 N MAIN ST"),
+        hit("south", EAST, "101 S MAIN ST"),
+        hit("oak", translate(WEST, 1), "101 OAK AVE"),
+        hit("range", translate(WEST, 2), "101-109 OAK AVE"),
+    ]
+    found = {
+        text: [place.parcel_ids[0] for place in with_address(rows, read_address(text))]
+        for text in ("101 N Main St", "101 Main St", "101 Oak Ave", "105 Oak Ave", "7 Oak Ave")
+    }
+    assert {text: sorted(ids) for text, ids in found.items()} == {
+        "101 N Main St": ["north"],
+        "101 Main St": ["north", "south"],
+        "101 Oak Ave": ["oak"],
+        "105 Oak Ave": ["range"],
+        "7 Oak Ave": [],
+    }
+
+
+def test_a_lot_in_several_rows_is_one_and_its_largest_piece_stands_for_it() -> None:
+    rows = [hit("x", EAST, "101 MAIN ST"), hit("x", WEST, "101 MAIN ST")]
+    [lot] = with_address(rows, read_address("101 Main St"))
+    assert lot.geometry == multi(WEST)
+
+
+def test_the_unit_decides_between_flats_that_have_places_of_their_own() -> None:
+    rows = [hit(str(i), translate(EAST, i), f"101 MAIN ST APT {i}") for i in (1, 2)]
+    whole = hit("0", WEST, "101 MAIN ST")
+    [flat] = with_address([*rows, whole], read_address("101 Main St #2"))
+    [building] = with_address([*rows, whole], read_address("101 Main St"))
+    assert (flat.parcel_ids, building.parcel_ids) == (("2",), ("0",))
+    assert len(with_address(rows, read_address("101 Main St"))) == 2
+
+
+def test_a_flat_with_a_place_of_its_own_is_not_another_one() -> None:
+    four = hit("4", WEST, "101 MAIN ST UNIT 04")
+    for text, there in (("101 Main St #4", 1), ("101 Main St", 1), ("101 Main St #5", 0)):
+        assert len(with_address([four], read_address(text))) == there
+        assert (
+            len(near_with_number(Point(-90.0005, 34.9999), [four], read_address(text), 40)) == there
+        )
+    # Of a building some flats may be missing.
+    stacked = [four, hit("6", WEST, "101 MAIN ST UNIT 6")]
+    assert len(with_address(stacked, read_address("101 Main St #5"))) == 1
+
+
+@given(st.floats(-70, 70), st.floats(-60, 60), st.floats(-60, 60))
+def test_distances_are_those_of_the_geodesic(latitude: float, dx_m: float, dy_m: float) -> None:
+    here = Point(-90.0, latitude)
+    lon, lat, _ = GEOD.fwd(-90.0, latitude, 0.0, dy_m)
+    lon, lat, _ = GEOD.fwd(lon, lat, 90.0, dx_m)
+    expected_m = GEOD.inv(-90.0, latitude, lon, lat)[2]
+    [away_m] = distances_m(here, [multi(Point(lon, lat).buffer(1e-9))])
+    assert away_m == pytest.approx(expected_m, rel=0.001, abs=0.002)
+
+
+def test_inside_is_no_distance() -> None:
+    assert distances_m(Point(-90.0005, 35.0005), [multi(WEST), multi(EAST)]).tolist() == [
+        0.0,
+        pytest.approx(45.6, abs=0.1),
+    ]

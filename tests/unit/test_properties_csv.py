@@ -1,0 +1,138 @@
+"""CSVs of properties: what is read, and what is said of rows that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PropertiesFileError
+from pipeline.properties_csv import read_properties
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return tmp_path / "leads.csv"
+
+
+def test_ids_keep_their_inner_spaces_and_quotes_protect_commas(csv: Path) -> None:
+    csv.write_text(
+        "property_id,parcel_id,longitude,latitude,address\n"
+        '"a, b",042035  00007,-89.97,35.1,"1 Oak, 2"\n'
+    )
+    (prop,) = read_properties(csv).properties
+    assert prop.property_id == "a, b"
+    assert prop.parcel_id == "042035  00007"
+    assert (prop.longitude, prop.latitude) == (-89.97, 35.1)
+    assert prop.address == "1 Oak, 2"
+
+
+def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -> None:
+    csv.write_bytes("\ufeffproperty_id,parcel_id,note\r\np1,7,x\r\n\r\n,,\r\n".encode())
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["p1"]
+    assert not file.bad_rows
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (",-90,35", "property_id is empty"),
+        ("p,,", "give longitude and latitude, a parcel_id, or an address"),
+        ("p,-90,", "give both longitude and latitude"),
+        ("p,ninety,35", "longitude is 'ninety'"),
+        ("p,nan,35", "is not on Earth"),
+        ("p,inf,35", "is not on Earth"),
+        ("p,35,-120", "swapped"),
+        ("p,-90,35,1,2", "5 values for 3 columns"),
+        ("p\0q,-90,35", "NUL byte"),
+        ("p" * 501 + ",-90,35", "property_id has 501 characters: 500 at most"),
+    ],
+)
+def test_a_bad_row_names_its_line_and_stops_nothing(csv: Path, row: str, says: str) -> None:
+    csv.write_text(f"property_id,longitude,latitude\nfirst,-90,35\n{row}\nlast,-90,35\n")
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first", "last"]
+    (bad,) = file.bad_rows
+    assert bad.line == 3
+    assert says in bad.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it says nothing"),
+        (b"property_id,latitude\np,35\n", "property_id and longitude, latitude"),
+        (b"property_id,parcel_id\n\xff\xfe,1\n", "not UTF-8"),
+        (b"property_id,address,address \np,1 A St,2 B St\n", "the column address is there twice"),
+    ],
+)
+def test_a_file_that_is_no_list_of_properties(csv: Path, content: bytes, says: str) -> None:
+    csv.write_bytes(content)
+    with pytest.raises(PropertiesFileError, match=says) as error:
+        read_properties(csv)
+    assert str(csv) in str(error.value)
+
+
+def test_no_file_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(PropertiesFileError, match="no such file"):
+        read_properties(tmp_path / "none.csv")
+    with pytest.raises(PropertiesFileError, match="directory"):
+        read_properties(tmp_path)
+
+
+def test_a_quote_that_is_not_closed_says_from_where_and_how_much_is_lost(csv: Path) -> None:
+    lost = "".join(f"p{i},-90,35,{i} Oak\n" for i in range(10))
+    csv.write_text(
+        f'property_id,longitude,latitude,address\nfirst,-90,35,"1\nOak"\nbad,-90,35,"2 Oak\n{lost}'
+    )
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first"]
+    (bad,) = file.bad_rows
+    assert bad.line == 4
+    assert "a quote is opened on line 4 and not closed, so the 11 lines" in bad.problem
+
+
+def test_an_open_quote_in_a_long_file_is_one_bad_row(csv: Path) -> None:
+    lost = "".join(f"p{i},{i}\n" for i in range(30_000))
+    csv.write_text(f'property_id,parcel_id\nfirst,1\nbad,"2\n{lost}')
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["first"]
+    (bad,) = file.bad_rows
+    assert bad.line == 3
+    assert "so the 30,001 lines" in bad.problem
+
+
+def test_an_open_quote_in_the_header_is_said(csv: Path) -> None:
+    csv.write_text('property_id,"parcel_id\np,1\n')
+    with pytest.raises(PropertiesFileError, match="opened on line 1 and not closed"):
+        read_properties(csv)
+
+
+def test_a_value_of_two_lines_is_no_open_quote_and_a_bad_row_has_its_first_line(csv: Path) -> None:
+    csv.write_text('property_id,parcel_id,address\np,1,"1 Oak\nCourt"\nq,2,"3\nElm",x\nr,3,')
+    file = read_properties(csv)
+    assert [prop.property_id for prop in file.properties] == ["p", "r"]
+    (bad,) = file.bad_rows
+    assert bad.line == 4
+    assert "4 values for 3 columns" in bad.problem
+
+
+def test_an_address_alone_is_a_place(csv: Path) -> None:
+    csv.write_text('property_id,address\na,"123 Main St, Memphis TN 38103"\nb,\n')
+    file = read_properties(csv)
+    (prop,) = file.properties
+    assert (prop.address, prop.point, prop.parcel_id) == (
+        "123 Main St, Memphis TN 38103",
+        None,
+        None,
+    )
+    (bad,) = file.bad_rows
+    assert "give longitude and latitude, a parcel_id, or an address" in bad.problem
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_signs_between_the_values_are_named(csv: Path, sign: str, name: str) -> None:
+    csv.write_text(sign.join(("property_id", "longitude", "latitude")) + "\n" + sign.join("123"))
+    with pytest.raises(PropertiesFileError, match=f"{name} between them; save it as a CSV with"):
+        read_properties(csv)

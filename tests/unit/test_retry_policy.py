@@ -1,0 +1,48 @@
+"""When what has no result is looked at again: every reason has its rule, and the docs its row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from parcels.boundary import Reason
+from pipeline.store.queue import retry_policy
+from pipeline.store.queue.retry_policy import Rule
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "batches.md").read_text(encoding="utf-8")
+_IN_WORDS = {
+    "next run": "in the next run",
+    "registry changed": "when the registry entry",
+    "asked": "when it is asked for",
+}
+
+
+def test_every_reason_of_a_property_without_a_boundary_has_a_rule() -> None:
+    ruled = {
+        reason for rule in retry_policy.RULES if rule.state == "failed" for reason in rule.reasons
+    }
+    assert set(get_args(Reason)) - {"unavailable"} <= ruled
+
+
+def test_no_reason_has_two_rules() -> None:
+    named = [
+        (rule.state, reason) for rule in retry_policy.RULES for reason in rule.reasons or ("",)
+    ]
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("rule", retry_policy.RULES)
+def test_the_docs_have_a_row_of_each_rule(rule: Rule) -> None:
+    rows = re.findall(rf"^\| `{rule.state}` \| (.*?) \| (.*?) \|", DOCS, re.MULTILINE)
+    row = next(
+        when
+        for reasons, when in rows
+        if (not rule.reasons and reasons.startswith("any"))
+        or re.findall(r"`(\w+)`", reasons) == list(rule.reasons)
+    )
+    assert row.startswith(_IN_WORDS[rule.when])
+    assert ("three attempts in all" in row) == (rule.attempts == 3)
+    assert (rule.attempts or 3) == 3

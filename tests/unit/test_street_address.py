@@ -1,0 +1,294 @@
+"""Spellings of addresses: which are the same house, which are not, and which are no address."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from parcels.addresses.house_number import read_house_number
+from parcels.addresses.matching import agrees, elsewhere, may_be, rating
+from parcels.addresses.street_address import StreetAddress, parse_address, read_address
+from parcels.addresses.street_name import hint, read_street, suffixes
+from parcels.errors import PropertyError
+from parcels.parcel_source import SiteAddress
+
+# As people write it, and as assessors do.
+SAME = [
+    ("123 Main Street", "123 MAIN ST"),
+    ("123 Main St.", "123  Main   Street"),
+    ("123 north main street", "123 N MAIN ST"),
+    ("123 N. Main St", "N MAIN ST 123"),
+    ("123 Main St", "MAIN ST 123"),
+    ("123 Main St N", "MAIN ST N 123"),
+    ("123 N Main St", "123 MAIN ST N"),
+    ("123 Main St", "123 N MAIN ST"),
+    ("123 Main", "123 MAIN ST"),
+    ("12 O'Brien Avenue", "OBRIEN AVE 12"),
+    ("12 O\u2019Brien Ave", "12 O'BRIEN AVE"),
+    ("77 Saint Mary's Road #5", "77 ST MARYS RD"),
+    ("77 St. Marys Rd", "ST MARY'S RD 77"),
+    ("12 Saint James Place", "12 ST JAMES PL"),
+    ("12 North St. Clair Court, Memphis", "N ST CLAIR CT 12"),
+    ("12 East Saint Michaels", "12 E ST MICHAELS"),
+    ("9 Mount Moriah Rd", "9 MT MORIAH RD"),
+    ("9 Fort Hill Road", "9 FT HILL RD"),
+    ("123 First Street", "123 1ST ST"),
+    ("5 East Forty Second St", "5 E 42ND ST"),
+    ("5 E 42 St", "5 E 42ND ST"),
+    ("10 Twenty-First Ave", "10 21ST AVE"),
+    ("10 Twelfth Avenue", "12TH AVE 10"),
+    ("10 North West 5th Street", "10 NW 5TH ST"),
+    ("10 N.W. Fifth St", "10 5TH ST NW"),
+    ("1234 State Highway 76", "1234 STATE HWY 76"),
+    ("1234 SR 76", "1234 STATE ROUTE 76"),
+    ("1234 TN-76", "HWY 76 1234"),
+    ("1234 Highway 76 East", "1234 HWY 76 E"),
+    ("1234 US Highway 51 N", "US HWY 51 N 1234"),
+    ("1234 U.S. 51", "1234 US ROUTE 51"),
+    ("345 County Road 12", "COUNTY RD 12 345"),
+    ("345 CR 12", "345 CO RD 12"),
+    ("900 FM 1960 W", "FM 1960 W 900"),
+    ("123A Oak Ln", "123-A OAK LANE"),
+    ("123 a oak", "OAK LN 123A"),
+    ("123 Oak Ln Apt A", "123A OAK LN"),
+    ("123 1/2 Oak Ln", "123\u00bd OAK LN"),
+    ("123 Oak Ln", "00123 OAK LN"),
+    ("123 Oak Ln", "123.0 OAK LN"),
+    ("103 Elm St", "101-105 ELM ST"),
+    ("103 Elm St", "ELM ST 101-105"),
+    ("103 Elm St", "101 & 105 ELM ST"),
+    ("1203 Elm St", "1201-05 ELM ST"),
+    ("101-105 Elm St", "101 ELM ST"),
+    ("12-34 Union Turnpike", "12-34 UNION TPKE"),
+    ("456 Avenue C", "456 AVE C"),
+    ("456 Avenue E", "AVE E 456"),
+    ("8 Center Hill Drive", "8 CTR HILL DR"),
+    ("8 DeSoto Ave", "8 DE SOTO AVE"),
+    ("35 W McLemore Ave", "35 W MC LEMORE AVE"),
+    ("1 Martin Luther King Jr Blvd", "1 M L KING BLVD"),
+    ("1 Dr Martin Luther King Jr Blvd", "1 MLK BLVD"),
+    ("123 E 400 S", "123 EAST 400 SOUTH"),
+    ("2 N St NW", "2 N STREET NORTHWEST"),
+    ("14 Cedar Creek", "14 CEDAR CREEK DR"),
+    ("20 West End Avenue", "20 W END AVE"),
+    ("20 Winston-Salem Pkwy", "20 WINSTON SALEM PARKWAY"),
+    ("7 Ca\u00f1on Rd", "7 CANON RD"),
+    ("N6W23001 Bluemound Road", "N6W23001 BLUEMOUND RD"),
+    ("123 Main St, Memphis, TN 38103", "123 MAIN ST"),
+    ("123 Main St Memphis TN 38103-1234", "MAIN ST 123 MEMPHIS TN 38103"),
+]
+NOT_SAME = [
+    ("123 Main St", "124 MAIN ST"),
+    ("123 Main St", "1123 MAIN ST"),
+    ("123 Main St", "MAIN ST 12"),
+    ("123 Main St", "123 MAIN AVE"),
+    ("123 Main St", "123 MAINE ST"),
+    ("123 N Main St", "123 S MAIN ST"),
+    ("123 N Main St", "MAIN ST S 123"),
+    ("123 NW 5th St", "123 NE 5TH ST"),
+    ("123 1st St", "123 2ND ST"),
+    ("123 21st St", "123 20TH ST"),
+    ("1234 Highway 76", "1234 HWY 67"),
+    ("1234 State Highway 76", "1234 US HWY 76"),
+    ("1234 County Road 76", "1234 STATE HWY 76"),
+    ("456 Avenue C", "456 C AVE"),
+    ("456 Avenue E", "456 E AVE"),
+    ("123A Oak Ln", "123B OAK LN"),
+    ("123A Oak Ln", "123 OAK LN"),
+    ("123 1/2 Oak Ln", "123 OAK LN"),
+    ("104 Elm St", "101-105 ELM ST"),
+    ("107 Elm St", "101-105 ELM ST"),
+    ("12-34 Union Tpke", "12-36 UNION TPKE"),
+    ("120-05 Union Tpke", "120 UNION TPKE"),
+    ("123 E 400 S", "123 S 400 E"),
+    ("12 St James Pl", "12 JAMES PL"),
+    ("12 N St Clair", "12 N ST"),
+    ("123 Oak Ridge Dr", "123 OAK DR"),
+    ("123 Martin Luther King Blvd", "123 KING BLVD"),
+    ("5 Park Place", "5 PARK AVE"),
+    ("123 Main St", "12 MAIN ST UNIT 3"),
+    ("12 Main St #3", "1 MAIN ST #23"),
+    ("101 Keaunui Dr", "91-1001 KEAUNUI DR"),
+    ("N6W23001 Bluemound Rd", "N6W23002 BLUEMOUND RD"),
+]
+UNREADABLE = [
+    ("PO Box 12, Memphis, TN", "is a PO box"),
+    ("P.O. Box 12", "is a PO box"),
+    ("Main St & 2nd Ave", "is an intersection"),
+    ("Main St and 2nd Ave, Memphis", "is an intersection"),
+    ("Main Street", "has no house number"),
+    ("Highway 76", "has no house number"),
+    ("0 Main St", "has no house number"),
+    ("Memphis, TN 38103", "has no house number"),
+    ("", "has no house number"),
+    ("123", "has no"),
+    ("\x00\ufffd", "has no house number"),
+]
+
+
+def at(line: str) -> SiteAddress:
+    return SiteAddress(line=line)
+
+
+def test_the_table_is_as_long_as_it_says() -> None:
+    assert (len(SAME), len(NOT_SAME)) == (62, 32)
+    assert len(set(SAME) | set(NOT_SAME)) == 94
+
+
+@pytest.mark.parametrize(("wanted", "site"), SAME)
+def test_the_same_house(wanted: str, site: str) -> None:
+    assert agrees(at(site), read_address(wanted))
+    assert agrees(at(wanted), read_address(site))
+
+
+@pytest.mark.parametrize(("wanted", "site"), NOT_SAME)
+def test_another_house(wanted: str, site: str) -> None:
+    assert not agrees(at(site), read_address(wanted))
+    assert not agrees(at(wanted), read_address(site))
+
+
+@pytest.mark.parametrize(("text", "problem"), UNREADABLE)
+def test_what_is_no_address_says_why(text: str, problem: str) -> None:
+    with pytest.raises(PropertyError, match=problem):
+        read_address(text)
+    assert parse_address(text) is None
+
+
+def test_all_parts_of_an_address() -> None:
+    assert read_address("123 north Main street, Apt. 4b, St. Louis, Missouri 63101-1234, USA") == (
+        StreetAddress("123", "N MAIN ST", "MAIN", "4B", "SAINT LOUIS", "MO", "63101")
+    )
+    assert read_address("123 Main St Fl 2 Apt 5, Memphis, Shelby County, TN 38103") == (
+        StreetAddress("123", "MAIN ST", "MAIN", "2", "MEMPHIS", "TN", "38103")
+    )
+    assert read_address("12 Main St Bldg 5 Apt 7").unit == "7"
+    assert read_address("12 Main St Bldg 5").unit == "5"
+    assert read_address("MAIN ST N 123, Memphis TN 38103").line == (
+        "123 MAIN ST N, MEMPHIS, TN 38103"
+    )
+
+
+_word = st.text(string.ascii_uppercase, min_size=3, max_size=9).filter(
+    lambda word: word not in suffixes() and hint(word) is not None
+)
+_street = st.builds(
+    lambda before, name, suffix: " ".join(filter(None, (before, *name, suffix))),
+    st.sampled_from(["", "N", "South", "NW"]),
+    st.lists(_word, min_size=1, max_size=2),
+    st.sampled_from(["St", "Avenue", "Blvd", "Lane", "CV"]),
+)
+
+
+@given(_street)
+def test_a_street_that_was_read_reads_the_same_again(street: str) -> None:
+    once = read_street(street)
+    assert once is not None
+    assert read_street(once.text) == once
+    assert read_street(f" {street.lower()}. ") == once
+
+
+@given(_street, st.integers(1, 99_999))
+def test_an_address_that_was_read_reads_the_same_again(street: str, number: int) -> None:
+    once = parse_address(f"{number} {street}")
+    if once is not None and once.city is None:
+        again = parse_address(once.line)
+        # "1 5TH AAAAA ST" is read as no address at all, which finds nothing and no wrong lot.
+        assume(again is not None)
+        assert again is not None
+        assert (again.house_number, again.street) == (once.house_number, once.street)
+        assert rating(at(f"{number:07d} {street.upper()}"), once) is not None
+
+
+@given(st.text(max_size=60))
+def test_no_text_ends_in_anything_but_an_address_or_a_reason(text: str) -> None:
+    address = parse_address(text)
+    assert address is None or (address.house_number and address.street)
+
+
+@given(st.integers(1, 9_998), st.integers(0, 20), st.integers(-3, 60))
+def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: int) -> None:
+    high, asked = low + 2 * pairs, low + step
+    number, of_range = read_house_number(str(asked)), read_house_number(f"{low}-{high}")
+    if number is not None and of_range is not None and low < high:
+        assert of_range.agrees(number) == (low <= asked <= high and asked % 2 == low % 2)
+        assert of_range.agrees(number) == number.agrees(of_range)
+        assert (asked in of_range.numbers()) == of_range.agrees(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0123", "123"), ("123.0", "123"), ("123 - B", None), ("123 b", "123B"), (" 7 ", "7"),
+        ("#7", "7"), ("0", None), ("", None), ("0-0", None), ("x", None), ("12 1/2", "12 1/2"),
+        ("101 TO 105", "101-105"), ("101\u2013105", "101-105"), ("39w123", "39W123"),
+        ("105-101", "105-101"), ("101-104", "101-104"), (None, None),
+    ],
+)  # fmt: skip
+def test_a_house_number_is_written_one_way(text: str | None, written: str | None) -> None:
+    number = read_house_number(text)
+    assert (number.text if number else None) == written
+
+
+def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
+    wanted = read_address("123 N Main St")
+    assert agrees(SiteAddress(house_number="123.0", street="N MAIN"), wanted)
+    assert agrees(SiteAddress(house_number="123", street="MAIN ST", line="MAIN ST"), wanted)
+    assert not agrees(SiteAddress(line="123 MAIN DR", house_number="123", street="MAIN"), wanted)
+    assert not agrees(SiteAddress(house_number="123"), wanted)
+    assert not agrees(SiteAddress(street="MAIN ST"), wanted)
+    assert not agrees(SiteAddress(), wanted)
+    assert not agrees(None, wanted)
+    assert agrees(SiteAddress(line="123 MAIN ST", unit="B"), read_address("123B Main St"))
+
+
+def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
+    wanted = read_address("103 Main St")
+    assert may_be(SiteAddress(house_number="101-105"), wanted)
+    assert may_be(SiteAddress(house_number="103"), wanted)
+    assert not may_be(SiteAddress(house_number="103", street="OAK ST"), wanted)
+    assert not may_be(SiteAddress(house_number="104"), wanted)
+    assert not may_be(None, wanted)
+
+
+def test_the_better_agreement_is_rated_higher() -> None:
+    wanted = read_address("103 N Main St Apt 4")
+    lines = ["103 N MAIN ST APT 4", "103 N MAIN ST", "101-105 N MAIN ST", "103 MAIN ST"]
+    ratings = [rating(at(line), wanted) or () for line in lines]
+    assert ratings == sorted(ratings, reverse=True)
+    assert len(set(ratings)) == 4
+
+
+def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
+    wanted = read_address("123 Main St, St. Louis, MO 63101")
+    assert not elsewhere(SiteAddress(city="SAINT LOUIS"), wanted)
+    assert elsewhere(SiteAddress(city="CLAYTON"), wanted)
+    assert not elsewhere(SiteAddress(city="CLAYTON", postcode="63101-0001"), wanted)
+    assert elsewhere(SiteAddress(city="SAINT LOUIS", postcode="63105"), wanted)
+    assert not elsewhere(SiteAddress(), wanted)
+    assert not elsewhere(SiteAddress(postcode="0"), wanted)
+    for line, is_elsewhere in (
+        ("123 MAIN ST, CLAYTON, MO 63105", True),
+        ("123 MAIN ST ST LOUIS MO 63101", False),
+        ("MAIN ST 123, CLAYTON, MO", True),
+        ("123 MAIN ST CLAYTON", False),  # it may be a street called so
+    ):
+        assert elsewhere(at(line), wanted) == is_elsewhere
+    assert not elsewhere(SiteAddress(line="123 MAIN ST 63105", postcode="63101"), wanted)
+    boston = read_address("123 Main St, Boston, MA 02108")
+    assert [
+        elsewhere(SiteAddress(postcode=text), boston)
+        for text in ("2108", "02108-1234", "021081234", "21081234", "2109")
+    ] == [False, False, False, False, True]
+    assert not elsewhere(SiteAddress(city="CLAYTON"), read_address("123 Main St"))
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [("OBRIEN", "IEN"), ("SAINT MARYS", "ARY"), ("MAIN", "AIN"), ("1ST", None), ("CENTER", None),
+     ("MLK", None), ("STATE HWY 76", None), ("AVENUE C", None)],
+)  # fmt: skip
+def test_the_letters_that_every_spelling_holds(name: str, letters: str | None) -> None:
+    assert hint(name) == letters
