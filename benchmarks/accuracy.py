@@ -11,11 +11,11 @@ from rasterio.features import geometry_mask
 
 from benchmarks.results import Result, save
 from detection import LABELS, Detector, build_segmenter, choose_labels, open_imagery, sample
-from detection.imagery.geotiff_mosaic import LocalImagery
+from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from detection.results import WHOLE_SHARE
 from detection.sample import lawn_errors, true_areas_m2
 from parcels import ParcelBoundaryService, Property
-from parcels.registry.county import County, Imagery
+from parcels.registry.county import County, ImageryEntry
 
 # The sample county's seed first. The tiny SAM3 was trained on none of them.
 SEEDS = (2026, 1, 2, 3)
@@ -59,7 +59,7 @@ def run() -> None:
 
 
 def _row(made: sample.SampleCounty, name: str) -> list[str]:
-    county = County(key="sample", path=made.parcels, imagery=Imagery(path=made.imagery))
+    county = County(key="sample", path=made.parcels, imagery=ImageryEntry(path=made.imagery))
     imagery = open_imagery(county.imagery)
     segmenter = build_segmenter(name)
     labels = choose_labels(segmenter.labels or LABELS)
@@ -70,7 +70,7 @@ def _row(made: sample.SampleCounty, name: str) -> list[str]:
     lawns = {
         prop.property_id: sum(d.area_m2 for d in result.detections if d.label == "lawn")
         for prop, result in zip(props, results, strict=True)
-        if result.imaged_share >= WHOLE_SHARE
+        if result.coverage_fraction >= WHOLE_SHARE
     }
     errors = lawn_errors(true_areas_m2(made.truth, "lawn"), lawns)
     assert errors is not None
@@ -89,7 +89,7 @@ def _row(made: sample.SampleCounty, name: str) -> list[str]:
     ]
 
 
-def _pixel_iou(imagery: LocalImagery, found: list, true: list) -> float:
+def _pixel_iou(imagery: GeoTiffMosaic, found: list, true: list) -> float:
     frame = imagery.frame_for((found or true)[0])
     everything = geopandas.GeoSeries(found + true, crs=4326).to_crs(frame.crs)
     window = frame.window_over(tuple(everything.total_bounds))

@@ -18,9 +18,9 @@ from benchmarks.commands import environment
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
 from parcels.addresses.street_address import StreetAddress
-from parcels.cache import FolderCache, KeptLayer, LayerKey, ParcelCache
+from parcels.cache import CachedLayer, FolderCache, LayerKey, ParcelCache
 from parcels.cache.fetch_layer import fetch_layer
-from parcels.parcel_source import Hit, Page, SiteAddress, Stamp
+from parcels.parcel_source import LayerVersion, Page, ParcelRow, SiteAddress
 
 LOTS, PAGE, QUESTIONS = 353_214, 1_000, 5_000
 ACROSS = 600
@@ -32,11 +32,11 @@ STREETS = ("MAIN ST", "OAK AVE", "ELM DR", "2ND ST", "POPLAR CV")
 class Lots:
     """A layer of synthetic lots of 12 corners, as many as Shelby County, Tennessee, has."""
 
-    copied_from = KEY.origin
+    snapshot_origin = KEY.origin
 
-    def stamp(self) -> Stamp:
+    def layer_version(self) -> LayerVersion:
         """See `WholeLayer`."""
-        return Stamp(last_edit_ms=1)
+        return LayerVersion(last_edit_ms=1)
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
         """See `WholeLayer`."""
@@ -46,11 +46,11 @@ class Lots:
             yield Page(hits, numbers[-1] + 1, numbers[-1] + 1, LOTS)
 
 
-def _hit(number: int) -> Hit:
+def _hit(number: int) -> ParcelRow:
     x, y = WEST + number % ACROSS * WIDTH, SOUTH + number // ACROSS * HEIGHT
     box = shapely.segmentize(shapely.box(x, y, x + WIDTH * 0.9, y + HEIGHT), WIDTH / 2.9)
     site = SiteAddress(line=f"{100 + number % 4000} {STREETS[number % 5]}", postcode="00000")
-    return Hit(f"{number:06d}  00001", MultiPolygon([box]), number + 1, site)
+    return ParcelRow(f"{number:06d}  00001", MultiPolygon([box]), number + 1, site)
 
 
 def _points() -> list[Point]:
@@ -61,7 +61,7 @@ def _points() -> list[Point]:
     ]
 
 
-def _ask(layer: KeptLayer) -> dict[str, float]:
+def _ask(layer: CachedLayer) -> dict[str, float]:
     """Seconds of each kind of question, the first of a process and so with its indexes made."""
     seconds: dict[str, float] = {}
     started = time.perf_counter()

@@ -29,9 +29,9 @@ from detection import Detector
 from detection.imagery.pixel_grid import PixelWindow
 from detection.results import LotResult
 from detection.sample.layout import CRS
-from detection.sample.scene import Scene, build
+from detection.sample.scene import SyntheticScene, build_scene
 from detection.sample.truth import lot_truth, to_degrees
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, polygonal
 
@@ -53,7 +53,7 @@ class Work:
     imagery: BlankImagery
     segmenter: Prepared
 
-    def detect(self, lots: Sequence[int], clock: Clock | None = None) -> list[LotResult]:
+    def detect(self, lots: Sequence[int], clock: StageTimer | None = None) -> list[LotResult]:
         """The results of some of the lots."""
         boundaries = [self.boundaries[lot] for lot in lots]
         found = dict(Detector(self.segmenter).detect_iter(boundaries, self.imagery, ASKED, clock))
@@ -76,7 +76,7 @@ class Pace:
 
 def run() -> None:
     peers.interpreter(PINS)
-    scene = build(SEED, LOTS)
+    scene = build_scene(SEED, LOTS)
     looks = Looks(scene)
     boundaries = [_boundary(yard.plan.polygon) for yard in scene.yards]
     work = Work(boundaries, BlankImagery(scene), Prepared(looks))
@@ -141,13 +141,13 @@ def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -
     spans = []
     for _ in range(RUNS):
         together.wait()
-        clock, start = Clock(), time.perf_counter()
+        clock, start = StageTimer(), time.perf_counter()
         work.detect(lots, clock)
         spans.append((start, time.perf_counter(), clock))
     answer.send((spans, peak_mb() - before_mb))
 
 
-def _prepare_samgeo(folder: Path, scene: Scene, work: Work) -> list[Bounds]:
+def _prepare_samgeo(folder: Path, scene: SyntheticScene, work: Work) -> list[Bounds]:
     """An image of the county, its lots, and the masks of each tile; the tiles' CRS bounds."""
     frame = work.imagery.frame
     whole = frame.window_over(scene.bounds)

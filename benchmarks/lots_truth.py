@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from detection.imagery.pixel_grid import Frame
+from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.results import WHOLE_SHARE, LotResult
 
@@ -56,10 +56,10 @@ class Truth:
     """What lies on each lot that is imaged whole, of labels that a tool was asked for."""
 
     def __init__(
-        self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], frame: Frame
+        self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], frame: PixelGrid
     ) -> None:
         numbers = {parcel_id: number for number, parcel_id in enumerate(parcel_ids)}
-        whole = truth[truth["imaged_share"] >= WHOLE_SHARE]
+        whole = truth[truth["coverage_fraction"] >= WHOLE_SHARE]
         shapes = frame.from_lonlat(whole.geometry.to_numpy())
         self._rows: dict[_Key, tuple[float, BaseGeometry]] = {
             (numbers[parcel_id], label): (float(area_m2), shape)
@@ -119,7 +119,7 @@ def _covered(shape: Polygon, polygons: NDArray[np.object_]) -> NDArray[np.float6
     return np.asarray(shapely.area(shapely.intersection(polygons, shape)))
 
 
-def found_by_us(results: Sequence[LotResult], frame: Frame) -> dict[_Key, Found]:
+def found_by_us(results: Sequence[LotResult], frame: PixelGrid) -> dict[_Key, Found]:
     """The detector's results, by lot and label."""
     rows = [(lot, each) for lot, result in enumerate(results) for each in result.detections]
     shapes = frame.from_lonlat(np.array([each.geometry for _, each in rows], dtype=object))

@@ -19,7 +19,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
 from largecounty import KEY, TWIN, LargeCounty, make
 from segmenters import build_free
 
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.settings import Settings
 
 LOTS = 10_000
@@ -52,7 +52,7 @@ def run() -> None:
 
 
 def _row(engine: Literal["local", "ray"], key: str, county: LargeCounty, home: Path) -> list[str]:
-    order = Order(
+    order = BatchRequest(
         key,
         registry=county.registry,
         properties=county.properties,

@@ -14,10 +14,10 @@ from pathlib import Path
 import yaml
 
 from benchmarks.results import Result, save
-from parcels.catalogue.edit_registry import set_facts
+from parcels.catalogue.edit_registry import set_keys
 from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers
 from parcels.registry.county import County
-from parcels.registry.entry import validated
+from parcels.registry.entry import validate_entry
 from parcels.registry.load import load_registry
 
 RUNS = 7
@@ -36,7 +36,7 @@ def run() -> None:
 
         ways: dict[str, dict[str, Callable[[], object]]] = {
             "find one county": {
-                "Lotline: its text alone is parsed": lambda: validated(
+                "Lotline: its text alone is parsed": lambda: validate_entry(
                     COUNTY, ShippedLayers(file)[COUNTY]
                 ),
                 "CSafeLoader, all": lambda: _all(_c_loader(file))[COUNTY],
@@ -49,7 +49,7 @@ def run() -> None:
                 "yaml.safe_load + pydantic": lambda: _all(_pure_loader(file)),
             },
             "change one": {
-                "Lotline: ruamel.yaml there and back, then checked": lambda: set_facts(
+                "Lotline: ruamel.yaml there and back, then checked": lambda: set_keys(
                     file, {COUNTY: {"verified": next(days)}}
                 ),
             },

@@ -29,20 +29,20 @@ from benchmarks.sam3_speed import _machine, _spread
 from detection import Detector, open_imagery
 from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.imagery.interface import Imagery
-from detection.inference import read
+from detection.imagery.interface import ImagerySource
+from detection.inference import read_chips
 from detection.labels import Label
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.segmenter import Sam3
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
-from pipeline.batch.counters import Tally
-from pipeline.batch.engine import Settled
+from pipeline.batch.counters import Counters
+from pipeline.batch.engine import Completed
 from pipeline.batch.engines import local
 from pipeline.batch.engines.local import LocalEngine
 from pipeline.batch.lease_loop import CHUNK_LOTS
-from pipeline.batch.run_context import Recipe, Shown
-from pipeline.batch.stages import Chunk, Settling
+from pipeline.batch.run_context import ChipSpec, RunContext
+from pipeline.batch.stages import Chunk, PendingOutcome
 from pipeline.store.queue.states import LeasedProperty
 from pipeline.store.results.outcomes import RunInfo
 
@@ -106,7 +106,7 @@ def _ways(
     model: Sam3Model,
     precision: Precision,
     entry: County,
-    imagery: Imagery,
+    imagery: ImagerySource,
     leased: Sequence[LeasedProperty],
 ) -> Iterator[Way]:
     sam3 = segmenter(model, precision, BATCH)
@@ -124,13 +124,13 @@ def _alone(
     sam3: Sam3,
     precision: str,
     boundaries: Sequence[Boundary],
-    imagery: Imagery,
+    imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
     """Chips that are in memory and hashed, and nothing else to do."""
     plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
     places = list(dict.fromkeys(place for plan in plans for place in plan.places))
-    chips = list(read(places[: ALONE * BATCH], imagery, Clock()).values())
+    chips = list(read_chips(places[: ALONE * BATCH], imagery, StageTimer()).values())
     for chip in chips:
         chip.sha256  # type: ignore[union-attr]  # noqa: B018  all of this county can be read
     sam3.segment(chips[:BATCH], labels)  # type: ignore[arg-type]
@@ -146,17 +146,17 @@ def _one_after_the_other(
     sam3: Sam3,
     precision: str,
     boundaries: Sequence[Boundary],
-    imagery: Imagery,
+    imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
     sam3._kept.clear()
-    clock, started = Clock(), time.perf_counter()
+    clock, started = StageTimer(), time.perf_counter()
     detector = Detector(sam3, LotLines(), GSD_M)
     lots = sum(1 for _ in detector.detect_iter(boundaries, imagery, labels, clock))
     wall_s = time.perf_counter() - started
     seen = clock.stages
     return Way(
-        "one stage after the other", precision, seen["read"].calls, lots, wall_s,
+        "one stage after the other", precision, seen["read_chips"].calls, lots, wall_s,
         seen["segment"].seconds,
     )  # fmt: skip
 
@@ -166,17 +166,17 @@ def _engine(
     precision: str,
     entry: County,
     service: ParcelBoundaryService,
-    imagery: Imagery,
+    imagery: ImagerySource,
     labels: tuple[Label, ...],
     leased: Sequence[LeasedProperty],
 ) -> Way:
     """From when the first lots are through, as its processes take seconds to start."""
     names = tuple(label.name for label in labels)
     run_info = RunInfo(1, sam3.name, None, names)
-    shown = Shown(CHIP_PX, GSD_M, BATCH)
-    recipe = Recipe(entry, run_info, "benchmark", labels, LotLines(), shown, "defer", "")
+    shown = ChipSpec(CHIP_PX, GSD_M, BATCH)
+    recipe = RunContext(entry, run_info, "benchmark", labels, LotLines(), shown, "defer", "")
     sam3._kept.clear()
-    tally, lots, began = Tally(), 0, 0.0
+    counters, lots, began = Counters(), 0, 0.0
     parts = range(0, len(leased), CHUNK_LOTS)
     chunks = (Chunk(i, tuple(leased[at : at + CHUNK_LOTS])) for i, at in enumerate(parts))
     with _nothing_is_written():
@@ -185,11 +185,11 @@ def _engine(
             if not began:
                 began = time.perf_counter()
                 continue
-            tally.add(progressed.tally)
+            counters.add(progressed.counters)
             lots += len(progressed.settled)
         wall_s = time.perf_counter() - began
-    spent_s = tally.clock.stages["segment"].seconds
-    return Way("the local engine", precision, tally.encoder_calls, lots, wall_s, spent_s)
+    spent_s = counters.clock.stages["segment"].seconds
+    return Way("the local engine", precision, counters.encoder_calls, lots, wall_s, spent_s)
 
 
 def _processes() -> int:
@@ -198,10 +198,10 @@ def _processes() -> int:
 
 @contextmanager
 def _nothing_is_written() -> Iterator[None]:
-    def drop(settling: Sequence[Settling], *_: object) -> list[Settled]:
-        return [Settled(leased.property.property_id, None) for leased, _ in settling]
+    def drop(settling: Sequence[PendingOutcome], *_: object) -> list[Completed]:
+        return [Completed(leased.property.property_id, None) for leased, _ in settling]
 
-    with mock.patch.object(local, "write", drop):
+    with mock.patch.object(local, "write_outcomes", drop):
         yield
 
 

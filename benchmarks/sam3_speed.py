@@ -23,7 +23,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3ImageSegmentationOutput
 from benchmarks.replayed import Replayed
 from benchmarks.results import Result, save
 from benchmarks.sam3_segment import FOUND, Way, short_of_memory, timed
-from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found
+from detection.segmenters.sam3.fast import FastEncoder, FastHeads, HeadsOutput
 
 SIZE_PX = 1008
 BATCH = 32
@@ -246,7 +246,7 @@ def _plain(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> list
     """Transformers' own forward, image by image; for more prompts it is called for each."""
     rows = []
 
-    def forward(batch: int, words: Tensor, real: Tensor) -> Found:
+    def forward(batch: int, words: Tensor, real: Tensor) -> HeadsOutput:
         words, real = words.expand(batch, -1, -1), real.expand(batch, -1)
         return _found(_forward(model, words, real, pixel_values=chips[:batch]))
 
@@ -272,8 +272,8 @@ def _plain(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> list
     return rows
 
 
-def _found(output: Sam3ImageSegmentationOutput) -> Found:
-    return Found(
+def _found(output: Sam3ImageSegmentationOutput) -> HeadsOutput:
+    return HeadsOutput(
         output.pred_masks,
         output.pred_boxes,
         output.pred_logits,
@@ -282,7 +282,9 @@ def _found(output: Sam3ImageSegmentationOutput) -> Found:
     )
 
 
-def _reference(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor, prompts: int) -> Found:
+def _reference(
+    model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor, prompts: int
+) -> HeadsOutput:
     """float32 throughout, no TF32: transformers' encoder, and heads that equal its own.
 
     The heads are ours because transformers leaves out a token that Meta's model has.
@@ -292,7 +294,7 @@ def _reference(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor, pro
         return FastHeads(model, "float32")(maps, text[:prompts], valid[:prompts])
 
 
-def _error(found: Found, reference: Found) -> str:
+def _error(found: HeadsOutput, reference: HeadsOutput) -> str:
     """Masks' relative error, their IoU at logit 0, boxes in px, scores, with bars between."""
     n = len(reference.boxes)
     masks, true = found.masks[:n].float(), reference.masks.float()
@@ -308,7 +310,7 @@ def _error(found: Found, reference: Found) -> str:
     )
 
 
-def _score(found: Found) -> Tensor:
+def _score(found: HeadsOutput) -> Tensor:
     return found.logits.float().sigmoid() * found.presence.float().sigmoid()
 
 
@@ -318,7 +320,7 @@ def _fast(
     chips: Tensor,
     text: Tensor,
     valid: Tensor,
-    references: dict[int, Found],
+    references: dict[int, HeadsOutput],
     notes: list[str],
 ) -> list[Timed]:
     """Ours: eager, compiled and replayed; the last with its profile as a note."""
@@ -327,7 +329,7 @@ def _fast(
         encoder, heads = FastEncoder(model, precision), FastHeads(model, precision)
         batch = 8
 
-        def eager() -> Found:
+        def eager() -> HeadsOutput:
             return heads(encoder.pyramid(chips[:batch]), text[:1], valid[:1])
 
         error = _error(eager(), references[1])
@@ -341,7 +343,7 @@ def _fast(
     del alone
     for prompts, batch in REPLAYED:
 
-        def whole(x: Tensor, prompts: int = prompts) -> Found:
+        def whole(x: Tensor, prompts: int = prompts) -> HeadsOutput:
             return heads(encoder.pyramid(x), text[:prompts], valid[:prompts])
 
         if batch == BATCH:

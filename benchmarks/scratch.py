@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from benchmarks import synthetic_lots
 from pipeline.store.database import Database, open_database
 from pipeline.store.queue import loading, states
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.runs import lifecycle
 
@@ -42,7 +42,7 @@ def lease(engine: Engine, count: int) -> RunInfo:
     with engine.begin() as conn:
         run_id = lifecycle.start(conn, "synthetic", {}, "synthetic", None)
         states.reset(conn, "synthetic")
-        Sweep("synthetic", OWNER, run_id, 3600).take(conn, count)
+        LeaseScan("synthetic", OWNER, run_id, 3600).take(conn, count)
     return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
 
 

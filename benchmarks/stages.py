@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.results import Result, save
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.settings import Settings
 
 RUNS = 3
@@ -23,9 +23,9 @@ def run() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         settings = Settings(home=folder / "home")
-        run_batch(Order("sample", limit=1), settings)  # imports, cluster, sample county
+        run_batch(BatchRequest("sample", limit=1), settings)  # imports, cluster, sample county
         for _ in range(RUNS):
-            report = run_batch(Order("sample", again=True, out=folder), settings)
+            report = run_batch(BatchRequest("sample", again=True, out=folder), settings)
             assert report.clock is not None
             assert report.run is not None
             for stage in (*WORK, "map"):

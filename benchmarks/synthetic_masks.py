@@ -24,10 +24,10 @@ from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.labels import LABELS, Label
 from detection.sample.layout import CRS as SAMPLE_CRS
-from detection.sample.scene import GSD_M, Scene
+from detection.sample.scene import GSD_M, SyntheticScene
 from detection.segmenters.interface import Mask
 
 CHIP_PX = 1008
@@ -74,7 +74,7 @@ class _Layer:
 class Looks:
     """Masks of any square window of a synthetic scene."""
 
-    scene: Scene
+    scene: SyntheticScene
 
     def masks(self, bounds: Bounds) -> list[Mask]:
         """The masks of all of `ASKED` of a window, CRS bounds (left, bottom, right, top)."""
@@ -182,17 +182,17 @@ class Prepared:
 class BlankImagery:
     """Black pixels without end on the grid of a scene: the masks are known without them."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: SyntheticScene) -> None:
         left, _, _, top = scene.bounds
-        self.frame = Frame(SAMPLE_CRS, GSD_M, left % GSD_M, top % GSD_M)
+        self.frame = PixelGrid(SAMPLE_CRS, GSD_M, left % GSD_M, top % GSD_M)
         self._pixels = np.zeros((3, CHIP_PX, CHIP_PX), np.uint8)
         self._valid = np.ones((CHIP_PX, CHIP_PX), bool)
 
-    def frame_for(self, geometry: BaseGeometry) -> Frame:  # noqa: ARG002 - there is but one
+    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:  # noqa: ARG002 - there is but one
         """The one frame."""
         return self.frame
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         """A black chip."""
         transform = frame.transform(window)
         crs = CRS.from_user_input(frame.crs)

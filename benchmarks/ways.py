@@ -25,10 +25,10 @@ from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result
 from benchmarks.scratch import OWNER, lease, scratch_county, server_s
 from pipeline.store import tables
-from pipeline.store.bulk_copy import Stage
+from pipeline.store.bulk_copy import StagingTable
 from pipeline.store.results import writer
 from pipeline.store.results.findings import findings_of
-from pipeline.store.results.outcomes import Answered, RunInfo
+from pipeline.store.results.outcomes import Processed, RunInfo
 
 LOTS = 6_000
 LOTS_A_TRANSACTION = 500
@@ -57,7 +57,7 @@ class Row:
 
 COLUMNS = tuple(field.name for field in fields(Row))
 
-_STAGE = Stage(
+_STAGE = StagingTable(
     "staged_detection",
     dict(
         zip(
@@ -199,9 +199,9 @@ def _row(how: str, found: Sequence[Figures], count: int, slowest_s: float) -> li
     ]  # fmt: skip
 
 
-def _answered(ids: Sequence[int], first: int) -> list[Answered]:
+def _answered(ids: Sequence[int], first: int) -> list[Processed]:
     lots = zip(ids, synthetic_lots.results(first, len(ids)), strict=True)
-    return [Answered(fk, boundary, result) for fk, (boundary, result) in lots]
+    return [Processed(fk, boundary, result) for fk, (boundary, result) in lots]
 
 
 def _clear(engine: Engine) -> None:
@@ -250,7 +250,7 @@ def _write_all(name: str, url: str, run: RunInfo, ids: Sequence[int]) -> tuple[f
     return seconds, ours_s, peak_mb() - before_mb
 
 
-def _rows(run: RunInfo, lots: Sequence[Answered], boundary_of: dict[int, int]) -> list[Row]:
+def _rows(run: RunInfo, lots: Sequence[Processed], boundary_of: dict[int, int]) -> list[Row]:
     chip_of = {lot.property_fk: lot.result.chip for lot in lots}
     rows = []
     for each in findings_of(run, lots):

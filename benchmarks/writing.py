@@ -15,13 +15,13 @@ from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
 from benchmarks.scratch import OWNER, lease, scratch_county, server_s
 from pipeline.store.results import writer
-from pipeline.store.results.outcomes import Answered, RunInfo
+from pipeline.store.results.outcomes import Processed, RunInfo
 
 LOTS = 6_000
 ONE_BY_ONE = 300
 RUNS = 3
 
-Write = Callable[[Engine, RunInfo, Sequence[Answered]], None]
+Write = Callable[[Engine, RunInfo, Sequence[Processed]], None]
 
 
 def run() -> None:
@@ -65,7 +65,7 @@ def _median(count: int, write: Write, twice: bool = False) -> Figures:
 def _figures(count: int, write: Write, twice: bool) -> Figures:
     with scratch_county(count) as (database, leased):
         answered = [
-            Answered(fk, *lot)
+            Processed(fk, *lot)
             for fk, lot in zip(leased, synthetic_lots.results(0, count), strict=True)
         ]
         info = lease(database.engine, count)
@@ -84,7 +84,7 @@ def _figures(count: int, write: Write, twice: bool) -> Figures:
     return count / seconds, ours / count * 1e3, theirs / count * 1e3
 
 
-def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None:
+def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Processed]) -> None:
     sys.path.append(str(ROOT / "tests" / "integration"))
     from onelot import write_lot
 
@@ -94,7 +94,7 @@ def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None
 
 
 def _in_chunks(size: int, writers: int) -> Write:
-    def write(engine: Engine, info: RunInfo, lots: Sequence[Answered]) -> None:
+    def write(engine: Engine, info: RunInfo, lots: Sequence[Processed]) -> None:
         chunks = [lots[i : i + size] for i in range(0, len(lots), size)]
         with ThreadPoolExecutor(writers) as pool:
             list(pool.map(lambda chunk: writer.write(engine, info, chunk, OWNER), chunks))

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from detection.chip_plan import ChipPlan, Place
+from detection.chip_plan import ChipKey, ChipPlan
 from detection.clip import LotLines
 from detection.imagery.pixel_grid import union
-from detection.inference import Seen, Unseen, segmenter_failed
+from detection.inference import ChipFailure, InferenceResult, segmenter_failed
 from detection.labels import Label
 from detection.lot_results import lot_results
-from detection.mosaic import Scene, joined
+from detection.mosaic import Mosaic, join_mosaics
 from detection.results import LotResult
 from detection.segmenters.interface import Mask
 from detection.stitch import stitch
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels.boundary import Boundary
 
 
-def answer(
+def assemble_lot_results(
     plans: Sequence[ChipPlan],
-    looks: Mapping[Place, Seen | Unseen],
+    looks: Mapping[ChipKey, InferenceResult | ChipFailure],
     lots: Mapping[int, Boundary],
     labels: Sequence[Label],
     lines: LotLines,
     segmenter: str,
-    clock: Clock,
+    clock: StageTimer,
 ) -> list[tuple[int, LotResult]]:
     """(index of the boundary, its result) for every lot of the plans.
 
@@ -46,14 +46,14 @@ def answer(
 def _results(
     plan: ChipPlan,
     lots: Sequence[Boundary],
-    looks: Mapping[Place, Seen | Unseen],
+    looks: Mapping[ChipKey, InferenceResult | ChipFailure],
     labels: Sequence[Label],
     lines: LotLines,
     segmenter: str,
-    clock: Clock,
+    clock: StageTimer,
 ) -> list[LotResult]:
-    seen = {place: each for place, each in looks.items() if isinstance(each, Seen)}
-    unseen = [each for each in looks.values() if isinstance(each, Unseen)]
+    seen = {place: each for place, each in looks.items() if isinstance(each, InferenceResult)}
+    unseen = [each for each in looks.values() if isinstance(each, ChipFailure)]
     if why := _refusal(unseen, partly=bool(seen)):
         return [why for _ in lots]
     try:
@@ -67,11 +67,11 @@ def _results(
 
 def _scene(
     plan: ChipPlan,
-    seen: Mapping[Place, Seen],
-    unseen: Sequence[Unseen],
+    seen: Mapping[ChipKey, InferenceResult],
+    unseen: Sequence[ChipFailure],
     labels: Sequence[Label],
-    clock: Clock,
-) -> tuple[Scene, Sequence[Mask]]:
+    clock: StageTimer,
+) -> tuple[Mosaic, Sequence[Mask]]:
     """The scene that a plan's lots are measured on, and the masks over it."""
     if len(plan.windows) == 1:
         [each] = seen.values()
@@ -79,12 +79,12 @@ def _scene(
     with clock.stage("stitch"):
         window = union(plan.windows)
         failed = [source for each in unseen for source in each.failed_sources]
-        scene = joined([each.scene for each in seen.values()], window, failed)
+        scene = join_mosaics([each.scene for each in seen.values()], window, failed)
         drawn = {chip: each.masks for (_, chip), each in seen.items()}
         return scene, list(stitch(drawn, labels, window, plan.within))
 
 
-def _refusal(unseen: Sequence[Unseen], *, partly: bool) -> LotResult | None:
+def _refusal(unseen: Sequence[ChipFailure], *, partly: bool) -> LotResult | None:
     """Why lots have no result of chips some of which were not seen; None where they do.
 
     Where no imagery is, a lot is only partly imaged. But what a server or a segmenter did not say

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from detection.chip_plan import ChipPlan, Place
-from detection.imagery.pixel_grid import Frame, union
+from detection.chip_plan import ChipKey, ChipPlan
+from detection.imagery.pixel_grid import PixelGrid, union
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
+class ChipBatch:
     """Chips to look at together, and the plans that are complete once they have been.
 
     Attributes:
@@ -26,7 +26,7 @@ class Strip:
         plans: the last of whose chips is here; the others are in earlier strips.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[ChipKey, ...]
     plans: tuple[ChipPlan, ...]
 
     @property
@@ -35,7 +35,7 @@ class Strip:
         return [index for plan in self.plans for index in plan.lots]
 
 
-def strips_of(plans: Sequence[ChipPlan], chips_at_once: int) -> list[Strip]:
+def chip_batches(plans: Sequence[ChipPlan], chips_at_once: int) -> list[ChipBatch]:
     """All plans, cut into strips of so many chips; the last one may have fewer."""
     plans = _swept(plans)
     places = list(dict.fromkeys(place for plan in plans for place in plan.places))
@@ -44,24 +44,24 @@ def strips_of(plans: Sequence[ChipPlan], chips_at_once: int) -> list[Strip]:
     for plan in plans:
         complete[max(strip_of[place] for place in plan.places)].append(plan)
     return [
-        Strip(tuple(places[index * chips_at_once : (index + 1) * chips_at_once]), tuple(mine))
+        ChipBatch(tuple(places[index * chips_at_once : (index + 1) * chips_at_once]), tuple(mine))
         for index, mine in enumerate(complete)
     ]
 
 
-class Looks(Generic[_T]):
+class SharedResults(Generic[_T]):
     """What was seen of the chips of some strips, each held until the last plan that needs it.
 
     What is held may be the views themselves, or references to where they are.
     """
 
-    def __init__(self, strips: Sequence[Strip]) -> None:
+    def __init__(self, strips: Sequence[ChipBatch]) -> None:
         self._needed = Counter(
             place for strip in strips for plan in strip.plans for place in plan.places
         )
-        self._held: dict[Place, _T] = {}
+        self._held: dict[ChipKey, _T] = {}
 
-    def add(self, strip: Strip, looked: Mapping[Place, _T]) -> dict[Place, _T]:
+    def add(self, strip: ChipBatch, looked: Mapping[ChipKey, _T]) -> dict[ChipKey, _T]:
         """Take what was seen of a strip's chips, in order; what its plans need of all so far."""
         self._held.update(looked)
         needed = {place: self._held[place] for plan in strip.plans for place in plan.places}
@@ -78,7 +78,7 @@ def _swept(plans: Sequence[ChipPlan]) -> list[ChipPlan]:
 
     So the masks that wait for a chip that overlaps theirs are those of the shorter side.
     """
-    frames: dict[Frame, list[ChipPlan]] = {}
+    frames: dict[PixelGrid, list[ChipPlan]] = {}
     for plan in plans:
         frames.setdefault(plan.frame, []).append(plan)
     swept: list[ChipPlan] = []

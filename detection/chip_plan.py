@@ -20,18 +20,18 @@ import shapely
 
 from detection.clip import LotLines
 from detection.errors import ImageryUnavailable, NoImagery
-from detection.imagery.interface import Imagery
-from detection.imagery.pixel_grid import Frame, PixelWindow, union
-from detection.results import Status
+from detection.imagery.interface import ImagerySource
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow, union
+from detection.results import LotStatus
 from parcels.boundary import Boundary
 
 log = logging.getLogger(__name__)
 
 # A chip's margin is this share of its side. A side is a whole number of margins, and so is a
 # mask's (288 cells, say): then the masks of overlapping chips lie cell on cell.
-MARGINS = 16
+OVERLAP_SHARES = 16
 # What a lot must have round it, so that an object on its line is seen from both sides.
-CONTEXT_M = 5.0
+CONTEXT_BUFFER_M = 5.0
 # A lot that needs more is refused with a reason: all of them are in memory together.
 MAX_CHIPS = 64
 # Imagery up to this much coarser than what a segmenter is to see is enlarged without a word.
@@ -39,7 +39,7 @@ _MAX_ENLARGED = 4.0
 
 
 # Where a chip is: the frame whose pixels it has, and its window there.
-Place = tuple[Frame, PixelWindow]
+ChipKey = tuple[PixelGrid, PixelWindow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +48,36 @@ class ChipPlan:
 
     Attributes:
         windows: one, or overlapping ones side by side where no chip holds a lot.
-        within: the lots with `CONTEXT_M` round them; no more need be looked at.
+        within: the lots with `CONTEXT_BUFFER_M` round them; no more need be looked at.
     """
 
-    frame: Frame
+    frame: PixelGrid
     windows: tuple[PixelWindow, ...]
     lots: tuple[int, ...]
     within: PixelWindow
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ChipKey]:
         """Of its chips."""
         return [(self.frame, window) for window in self.windows]
 
 
 @dataclass(frozen=True, slots=True)
-class Unplanned:
+class PlanFailure:
     """Why a boundary has no chip, as `LotResult` says it."""
 
-    status: Status
+    status: LotStatus
     reason: str
     detail: str
 
 
 def plan_chips(
     boundaries: Sequence[Boundary],
-    imagery: Imagery,
+    imagery: ImagerySource,
     chip_px: int,
     gsd_m: float | None = None,
     lines: LotLines | None = None,
-) -> tuple[list[ChipPlan], dict[int, Unplanned]]:
+) -> tuple[list[ChipPlan], dict[int, PlanFailure]]:
     """Chips for boundaries, and the boundaries (by index) that can have none.
 
     A server that does not answer for one boundary is not asked again for the others.
@@ -93,7 +93,7 @@ def plan_chips(
         ImageryError: imagery that is configured wrongly.
     """
     frames, unplanned = _frames(boundaries, imagery)
-    shared: dict[tuple[Frame, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
+    shared: dict[tuple[PixelGrid, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
     shared = defaultdict(list)
     for native, indexes in frames.items():
         frame = _shown_frame(native, gsd_m)
@@ -114,12 +114,12 @@ def plan_chips(
 
 
 def _frames(
-    boundaries: Sequence[Boundary], imagery: Imagery
-) -> tuple[dict[Frame, list[int]], dict[int, Unplanned]]:
+    boundaries: Sequence[Boundary], imagery: ImagerySource
+) -> tuple[dict[PixelGrid, list[int]], dict[int, PlanFailure]]:
     """The boundaries (by index) of each of the imagery's own grids, and those of none."""
-    frames: dict[Frame, list[int]] = defaultdict(list)
-    unplanned: dict[int, Unplanned] = {}
-    unavailable: Unplanned | None = None
+    frames: dict[PixelGrid, list[int]] = defaultdict(list)
+    unplanned: dict[int, PlanFailure] = {}
+    unavailable: PlanFailure | None = None
     for index, boundary in enumerate(boundaries):
         if unavailable:
             unplanned[index] = unavailable
@@ -127,14 +127,14 @@ def _frames(
         try:
             frames[imagery.frame_for(boundary.geometry)].append(index)
         except NoImagery as error:
-            unplanned[index] = Unplanned("no_imagery", error.reason, str(error))
+            unplanned[index] = PlanFailure("no_imagery", error.reason, str(error))
         except ImageryUnavailable as error:
-            unavailable = Unplanned("unavailable", "imagery", str(error))
+            unavailable = PlanFailure("unavailable", "imagery", str(error))
             unplanned[index] = unavailable
     return frames, unplanned
 
 
-def _shown_frame(frame: Frame, gsd_m: float | None) -> Frame:
+def _shown_frame(frame: PixelGrid, gsd_m: float | None) -> PixelGrid:
     """The grid that chips are cut from: the imagery's own, or one a whole number coarser."""
     if gsd_m is None:
         return frame
@@ -152,19 +152,19 @@ def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
     )  # fmt: skip
 
 
-def _chip_side_px(frame: Frame, chip_px: int, gsd_m: float | None) -> int:
+def _chip_side_px(frame: PixelGrid, chip_px: int, gsd_m: float | None) -> int:
     """The side of a chip in the frame's pixels, a multiple of 16."""
     side = chip_px if gsd_m is None else chip_px * gsd_m / frame.gsd_m
-    return MARGINS * max(1, round(side / MARGINS))
+    return OVERLAP_SHARES * max(1, round(side / OVERLAP_SHARES))
 
 
 def _needed_windows(
-    boundaries: Sequence[Boundary], frame: Frame, lines: LotLines
+    boundaries: Sequence[Boundary], frame: PixelGrid, lines: LotLines
 ) -> list[PixelWindow | None]:
     """The windows of lots with their context, or None where the projection does not reach."""
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     lots = lines.on_imagery(boundaries, frame.from_lonlat(lonlat), frame.unit_m)
-    context_px = math.ceil(CONTEXT_M / frame.gsd_m)
+    context_px = math.ceil(CONTEXT_BUFFER_M / frame.gsd_m)
     return [
         frame.window_over(tuple(lot)).grown(context_px) if np.isfinite(lot).all() else None
         for lot in shapely.bounds(lots)
@@ -173,7 +173,7 @@ def _needed_windows(
 
 def chip_windows(needed: PixelWindow, side_px: int) -> tuple[PixelWindow, ...]:
     """The chips for what a lot needs: its middle's, or all that it meets; none beyond MAX_CHIPS."""
-    margin = side_px // MARGINS
+    margin = side_px // OVERLAP_SHARES
     cell = side_px - 2 * margin
 
     def chip(column: int, row: int) -> PixelWindow:
@@ -200,8 +200,8 @@ def _cells(first_px: int, end_px: int, cell: int) -> range:
     return range(first_px // cell, (end_px - 1) // cell + 1)
 
 
-def _too_large(frame: Frame, side_px: int) -> Unplanned:
-    return Unplanned(
+def _too_large(frame: PixelGrid, side_px: int) -> PlanFailure:
+    return PlanFailure(
         "failed",
         "too_large",
         f"the boundary needs more than {MAX_CHIPS} chips of {side_px * frame.gsd_m:,.0f} m "

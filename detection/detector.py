@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from detection.assemble import answer
-from detection.chip_batches import Looks, strips_of
+from detection.assemble import assemble_lot_results
+from detection.chip_batches import SharedResults, chip_batches
 from detection.chip_plan import plan_chips
 from detection.clip import LotLines
 from detection.errors import LabelError
-from detection.imagery.interface import Imagery
-from detection.inference import Seen, Unseen, look, read
+from detection.imagery.interface import ImagerySource
+from detection.inference import ChipFailure, InferenceResult, read_chips, run_inference
 from detection.labels import Label
 from detection.results import LotResult
 from detection.segmenters.interface import Segmenter
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels.boundary import Boundary
 
 
@@ -55,7 +55,7 @@ class Detector:
         self.gsd_m = gsd_m or segmenter.gsd_m
 
     def detect(
-        self, boundaries: Sequence[Boundary], imagery: Imagery, labels: Sequence[Label]
+        self, boundaries: Sequence[Boundary], imagery: ImagerySource, labels: Sequence[Label]
     ) -> list[LotResult]:
         """One result for each boundary, in their order.
 
@@ -73,9 +73,9 @@ class Detector:
     def detect_iter(
         self,
         boundaries: Sequence[Boundary],
-        imagery: Imagery,
+        imagery: ImagerySource,
         labels: Sequence[Label],
-        clock: Clock | None = None,
+        clock: StageTimer | None = None,
         on_first: Callable[[FirstChips], None] | None = None,
     ) -> Iterator[tuple[int, LotResult]]:
         """`detect`, strip by strip: (index of the boundary, its result) as soon as it is known.
@@ -83,27 +83,27 @@ class Detector:
         Args:
             on_first: called once, after the segmenter's first chips.
         """
-        clock = clock or Clock()
+        clock = clock or StageTimer()
         segmenter = self.segmenter
         check_labels(segmenter.name, segmenter.labels, labels)
         with clock.stage("plan"):
             plans, unplanned = plan_chips(
                 boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines
             )
-            strips = strips_of(plans, segmenter.chips_at_once)
+            strips = chip_batches(plans, segmenter.chips_at_once)
         for index, why in unplanned.items():
             yield index, LotResult(why.status, reason=why.reason, detail=why.detail)
         if strips:
             with clock.stage("prepare"):
                 segmenter.prepare(labels)
-        looks: Looks[Seen | Unseen] = Looks(strips)
+        looks: SharedResults[InferenceResult | ChipFailure] = SharedResults(strips)
         planned_chips = sum(len(strip.places) for strip in strips)
         planned_lots = sum(len(strip.lots) for strip in strips)
         for strip in strips:
-            chips = read(strip.places, imagery, clock)
+            chips = read_chips(strip.places, imagery, clock)
             started = time.perf_counter()
             with clock.stage("segment"):
-                seen = looks.add(strip, look(chips, segmenter, labels))
+                seen = looks.add(strip, run_inference(chips, segmenter, labels))
             if on_first and strip is strips[0]:
                 seconds = time.perf_counter() - started
                 on_first(
@@ -113,7 +113,9 @@ class Detector:
                     )
                 )  # fmt: skip
             lots = {index: boundaries[index] for index in strip.lots}
-            yield from answer(strip.plans, seen, lots, labels, self.lines, segmenter.name, clock)
+            yield from assemble_lot_results(
+                strip.plans, seen, lots, labels, self.lines, segmenter.name, clock
+            )
 
 
 def check_labels(name: str, known: Sequence[str] | None, labels: Sequence[Label]) -> None:

@@ -7,73 +7,79 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detection.chip import Chip
-from detection.chip_plan import Place
+from detection.chip_plan import ChipKey
 from detection.errors import ImageryUnavailable, NoImagery
-from detection.imagery.interface import Imagery
+from detection.imagery.interface import ImagerySource
 from detection.labels import Label
-from detection.mosaic import Scene, scene_of
+from detection.mosaic import Mosaic, mosaic_of
 from detection.results import LotResult
 from detection.segmenters.interface import Mask, Segmenter
-from detection.timing import Clock
+from detection.timing import StageTimer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class InferenceResult:
     """A chip that has been looked at. Its pixels are gone."""
 
-    scene: Scene
+    scene: Mosaic
     masks: Sequence[Mask]
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class ChipFailure:
     """Why a chip could not be looked at, as the result of a lot says it."""
 
     why: LotResult
     failed_sources: tuple[str, ...] = ()
 
 
-def read(places: Iterable[Place], imagery: Imagery, clock: Clock) -> dict[Place, Chip | Unseen]:
+def read_chips(
+    places: Iterable[ChipKey], imagery: ImagerySource, clock: StageTimer
+) -> dict[ChipKey, Chip | ChipFailure]:
     """The pixels of each place, or why there are none.
 
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    chips: dict[Place, Chip | Unseen] = {}
+    chips: dict[ChipKey, Chip | ChipFailure] = {}
     for place in places:
-        with clock.stage("read"):
+        with clock.stage("read_chips"):
             chips[place] = _read(place, imagery)
     return chips
 
 
-def look(
-    chips: Mapping[Place, Chip | Seen | Unseen], segmenter: Segmenter, labels: Sequence[Label]
-) -> dict[Place, Seen | Unseen]:
+def run_inference(
+    chips: Mapping[ChipKey, Chip | InferenceResult | ChipFailure],
+    segmenter: Segmenter,
+    labels: Sequence[Label],
+) -> dict[ChipKey, InferenceResult | ChipFailure]:
     """What the segmenter sees on chips that it is given together; the others stay as they are."""
     shown = {place: chip for place, chip in chips.items() if isinstance(chip, Chip)}
     answers = _segment(list(shown.values()), segmenter, labels) if shown else []
     seen = {
-        place: answer if isinstance(answer, Unseen) else Seen(scene_of(chip, *place), answer)
+        place: answer
+        if isinstance(answer, ChipFailure)
+        else InferenceResult(mosaic_of(chip, *place), answer)
         for (place, chip), answer in zip(shown.items(), answers, strict=True)
     }
     return {place: seen[place] if isinstance(chip, Chip) else chip for place, chip in chips.items()}
 
 
-def _read(place: Place, imagery: Imagery) -> Chip | Unseen:
+def _read(place: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
     try:
         return imagery.read(*place)
     except NoImagery as error:
         why = LotResult("no_imagery", reason=error.reason, detail=str(error))
-        return Unseen(why, error.failed_sources)
+        return ChipFailure(why, error.failed_sources)
     except ImageryUnavailable as error:
-        return Unseen(LotResult("unavailable", reason="imagery", detail=str(error)))
+        return ChipFailure(LotResult("unavailable", reason="imagery", detail=str(error)))
 
 
 def _segment(
     chips: Sequence[Chip], segmenter: Segmenter, labels: Sequence[Label]
-) -> list[Sequence[Mask] | Unseen]:
+) -> list[Sequence[Mask] | ChipFailure]:
     """The masks of chips; where they fail together each is tried alone, to fail alone."""
     try:
         answers = segmenter.segment(chips, labels)
@@ -85,7 +91,7 @@ def _segment(
         if len(chips) > 1:
             log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
             return [one for chip in chips for one in _segment([chip], segmenter, labels)]
-        return [Unseen(segmenter_failed(segmenter.name, error))]
+        return [ChipFailure(segmenter_failed(segmenter.name, error))]
     return list(masks)
 
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detection.errors import LabelError
 from parcels.errors import RegistryError
-from parcels.registry.entry import mistakes
+from parcels.registry.entry import validation_messages
 from parcels.registry.label_entry import LabelEntries, LabelEntry
 from parcels.registry.yaml_file import parse_yaml, read_text
 
-Kind = Literal["discrete", "continuous"]
+LabelKind = Literal["discrete", "continuous"]
 
 # Of a label that somebody adds and says no more of than its words.
 _NEW = {"kind": "discrete", "min_area_m2": 1.0}
@@ -34,16 +34,16 @@ class Label:
         kind: "discrete" things (a pool) belong to a lot whole; "continuous" ones (a lawn) are
             trimmed at the lot line.
         min_area_m2: smaller polygons are taken for noise.
-        least_score: what a prompted segmenter must be sure of, 0..1, to say that it is there.
+        score_threshold: what a prompted segmenter must be sure of, 0..1, to say that it is there.
         simplify_share: outlines may lose corners as long as a polygon's area changes by no more
             than this share of it; 0 keeps every corner.
     """
 
     name: str
     prompt: str
-    kind: Kind
+    kind: LabelKind
     min_area_m2: float
-    least_score: float = 0.5
+    score_threshold: float = 0.5
     simplify_share: float = 0.0
 
 
@@ -138,7 +138,7 @@ def _entries(content: object, where: str) -> dict[str, LabelEntry]:
     try:
         return _File.model_validate(content).labels
     except ValidationError as error:
-        lines = (f"{where}: {line}" for line in mistakes(error))
+        lines = (f"{where}: {line}" for line in validation_messages(error))
         raise LabelError("\n".join(lines)) from error
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely import GeometryType, MultiPolygon, STRtree
 
-from detection.chip_plan import CONTEXT_M
+from detection.chip_plan import CONTEXT_BUFFER_M
 from detection.clip import LotLines, Parts, continuous_parts, discrete_parts
-from detection.mosaic import Scene
+from detection.mosaic import Mosaic
 from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
 from detection.vectorize import Outlines, cropped, outlines
@@ -42,18 +42,18 @@ class _Near:
 
 def lot_results(
     boundaries: Sequence[Boundary],
-    scene: Scene,
+    scene: Mosaic,
     masks: Sequence[Mask],
     lines: LotLines | None = None,
 ) -> list[LotResult]:
     """A result for each boundary on a scene; one that cannot be measured fails alone.
 
     A continuous label's detections are the connected parts inside the boundary. The whole object
-    is what is seen of it in the boundary's bounds and `CONTEXT_M` round them, in full cells; a
+    is what lies in the boundary's bounds and `CONTEXT_BUFFER_M` around, in full cells; a
     discrete label's is all of it.
 
     Args:
-        boundaries: whose bounds, with `CONTEXT_M` round them, lie in the scene.
+        boundaries: whose bounds, with `CONTEXT_BUFFER_M` round them, lie in the scene.
         masks: on the scene's grid, of all labels; they are the order of a result's detections.
         lines: how the boundaries lie on the imagery.
 
@@ -74,7 +74,7 @@ def lot_results(
 
 
 def _results(
-    boundaries: Sequence[Boundary], scene: Scene, masks: Sequence[Mask], lines: LotLines
+    boundaries: Sequence[Boundary], scene: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[LotResult]:
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     # Rounding in the other CRS can make a ring of a valid lot cross itself.
@@ -89,7 +89,7 @@ def _results(
     return results
 
 
-def _not_imaged(scene: Scene) -> LotResult:
+def _not_imaged(scene: Mosaic) -> LotResult:
     if scene.failed_sources:
         detail = f"imagery cannot be read: {', '.join(scene.failed_sources)}"
         return LotResult("no_imagery", reason="corrupt", detail=detail)
@@ -98,7 +98,7 @@ def _not_imaged(scene: Scene) -> LotResult:
 
 
 def _detections(
-    lots: _Lots, scene: Scene, masks: Sequence[Mask], lines: LotLines
+    lots: _Lots, scene: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[tuple[Detection, ...]]:
     """What counts for each lot (in the scene's CRS), of all masks, measured in one go."""
     unit_m = scene.frame.unit_m
@@ -116,9 +116,9 @@ def _detections(
     return [tuple(each) for each in found]
 
 
-def _near(lots: _Lots, scene: Scene, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
+def _near(lots: _Lots, scene: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
     """The discrete and the continuous objects that may lie on the lots."""
-    margin = CONTEXT_M / scene.frame.unit_m
+    margin = CONTEXT_BUFFER_M / scene.frame.unit_m
     windows = shapely.bounds(lots) + np.array([-margin, -margin, margin, margin])
     looks: list[Mask] = []  # what is to be outlined: masks, and windows of masks
     of_mask, of_lot = [], []
@@ -179,7 +179,7 @@ def _both(one: _Near, other: _Near) -> _Near:
 
 
 def _measured(
-    near: _Near, parts: Parts, scene: Scene, masks: Sequence[Mask]
+    near: _Near, parts: Parts, scene: Mosaic, masks: Sequence[Mask]
 ) -> list[tuple[int, int, Detection]]:
     """(lot, mask, detection) for each part."""
     if not len(parts):
@@ -222,14 +222,14 @@ def _multipolygons(geometries: NDArray[np.object_]) -> _Lots:
     return made
 
 
-def _imaged_shares(lots: _Lots, scene: Scene) -> NDArray[np.float64]:
+def _imaged_shares(lots: _Lots, scene: Mosaic) -> NDArray[np.float64]:
     """The share of each lot's pixels (by their centres) that the scene shows, 0..1."""
     if scene.valid.all():
         return np.ones(len(lots))
     return np.array([_imaged_share(lot, scene) for lot in lots])
 
 
-def _imaged_share(lot: MultiPolygon, scene: Scene) -> float:
+def _imaged_share(lot: MultiPolygon, scene: Mosaic) -> float:
     window = scene.frame.window_over(lot.bounds)
     row, column = window.row - scene.window.row, window.column - scene.window.column
     valid = scene.valid[row : row + window.height, column : column + window.width]

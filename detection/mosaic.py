@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from detection.chip import Chip
 from detection.imagery.bands import date_span
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.results import ChipInfo
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Mosaic:
     """What is left of the pixels once they have been looked at.
 
     Attributes:
@@ -27,7 +27,7 @@ class Scene:
         failed_sources: files that should have shown a part of it and could not be read.
     """
 
-    frame: Frame
+    frame: PixelGrid
     window: PixelWindow
     valid: NDArray[np.bool_]
     info: ChipInfo
@@ -39,7 +39,7 @@ class Scene:
         return self.frame.transform(self.window)
 
 
-def scene_of(chip: Chip, frame: Frame, window: PixelWindow) -> Scene:
+def mosaic_of(chip: Chip, frame: PixelGrid, window: PixelWindow) -> Mosaic:
     """The scene of one chip, which shows this window of the frame."""
     info = ChipInfo(
         sha256=chip.sha256,
@@ -50,12 +50,12 @@ def scene_of(chip: Chip, frame: Frame, window: PixelWindow) -> Scene:
         bands=chip.bands,
         bounds=chip.bounds,
     )
-    return Scene(frame, window, chip.valid, info, chip.failed_sources)
+    return Mosaic(frame, window, chip.valid, info, chip.failed_sources)
 
 
-def joined(
-    scenes: Sequence[Scene], window: PixelWindow, failed_sources: Sequence[str] = ()
-) -> Scene:
+def join_mosaics(
+    scenes: Sequence[Mosaic], window: PixelWindow, failed_sources: Sequence[str] = ()
+) -> Mosaic:
     """One or more scenes of one frame as one on `window`; what none of them shows is invalid.
 
     Its hash is that of theirs, its sources all of theirs, and its date the span of their dates.
@@ -79,4 +79,6 @@ def joined(
         bands=first.info.bands,
         bounds=first.frame.bounds(window),
     )
-    return Scene(first.frame, window, valid, info, tuple(dict.fromkeys([*failed, *failed_sources])))
+    return Mosaic(
+        first.frame, window, valid, info, tuple(dict.fromkeys([*failed, *failed_sources]))
+    )

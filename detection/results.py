@@ -12,7 +12,7 @@ from shapely import MultiPolygon
 WHOLE_SHARE = 0.995
 
 Relation = Literal["belongs", "shared", "trimmed"]
-Status = Literal["detected", "no_imagery", "unavailable", "failed"]
+LotStatus = Literal["detected", "no_imagery", "unavailable", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class LotResult:
 
     Attributes:
         reason: for every status but "detected": missing, corrupt, nodata, too_large, segmenter...
-        imaged_share: the share of the boundary's area that the imagery shows, 0..1.
+        coverage_fraction: the share of the boundary's area that the imagery shows, 0..1.
         chip: None where there is no imagery.
     """
 
-    status: Status
+    status: LotStatus
     detections: tuple[Detection, ...] = ()
-    imaged_share: float = 0.0
+    coverage_fraction: float = 0.0
     chip: ChipInfo | None = None
     reason: str = ""
     detail: str = ""

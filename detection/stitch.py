@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import STRtree
 
-from detection.chip_plan import MARGINS
+from detection.chip_plan import OVERLAP_SHARES
 from detection.imagery.pixel_grid import PixelWindow, union
 from detection.labels import Label
 from detection.segmenters.interface import Mask
@@ -95,10 +95,10 @@ class _Placed:
 
 def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _Placed:
     rows, columns = mask.cells
-    if rows % MARGINS or columns % MARGINS:
+    if rows % OVERLAP_SHARES or columns % OVERLAP_SHARES:
         raise ValueError(
             f"the mask of {mask.label.name} is on a grid of {mask.cells}; chips only lie cell on "
-            f"cell where its sides are multiples of {MARGINS}"
+            f"cell where its sides are multiples of {OVERLAP_SHARES}"
         )
     # Exact: chips are whole numbers of margins apart, and a margin is a whole number of cells.
     row = (chip.row - window.row) * rows // chip.height
@@ -230,8 +230,8 @@ def _say(chip: _Cells) -> _Floats:
     rows, columns = (
         np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / overlap)
         for side, overlap in (
-            (chip.height, 2 * chip.height // MARGINS),
-            (chip.width, 2 * chip.width // MARGINS),
+            (chip.height, 2 * chip.height // OVERLAP_SHARES),
+            (chip.width, 2 * chip.width // OVERLAP_SHARES),
         )
     )
     return np.outer(rows, columns).astype(np.float32)

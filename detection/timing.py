@@ -15,7 +15,7 @@ _SHORTEST_S = 1e-6
 
 
 @dataclass
-class Spread:
+class DurationHistogram:
     """How long calls took: a histogram of constant size, however many calls there were.
 
     Attributes:
@@ -36,7 +36,7 @@ class Spread:
         doublings = math.log2(max(seconds, _SHORTEST_S) / _SHORTEST_S)
         self.buckets[round(doublings * _BUCKETS_PER_DOUBLING)] += 1
 
-    def add(self, other: Spread) -> None:
+    def add(self, other: DurationHistogram) -> None:
         """The calls of another, too."""
         self.calls += other.calls
         self.seconds += other.seconds
@@ -55,10 +55,10 @@ class Spread:
 
 
 @dataclass
-class Clock:
+class StageTimer:
     """Wall-clock seconds and calls of each stage. Clocks of many workers add up."""
 
-    stages: dict[str, Spread] = field(default_factory=dict)
+    stages: dict[str, DurationHistogram] = field(default_factory=dict)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -77,10 +77,10 @@ class Clock:
         try:
             yield
         finally:
-            spread = self.stages.setdefault(name, Spread())
+            spread = self.stages.setdefault(name, DurationHistogram())
             spread.count(time.perf_counter() - started)
 
-    def add(self, other: Clock) -> None:
+    def add(self, other: StageTimer) -> None:
         """What another clock counted, too."""
         for name, spread in other.stages.items():
-            self.stages.setdefault(name, Spread()).add(spread)
+            self.stages.setdefault(name, DurationHistogram()).add(spread)

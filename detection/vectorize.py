@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely import GeometryType, STRtree
 
-from detection.mosaic import Scene
+from detection.mosaic import Mosaic
 from detection.segmenters.interface import Mask
 from detection.simplify import simplified
 
@@ -55,7 +55,7 @@ class Outlines:
         return len(self.polygons)
 
 
-def cropped(mask: Mask, scene: Scene, bounds: _Floats) -> list[Mask | None]:
+def cropped(mask: Mask, scene: Mosaic, bounds: _Floats) -> list[Mask | None]:
     """The mask's cells that decide its outlines within CRS bounds (n, 4), for each of them.
 
     Within the bounds (left, bottom, right, top), the outlines are those of the whole mask. None
@@ -85,7 +85,7 @@ def _window(mask: Mask, rows: slice, columns: slice) -> Mask | None:
     return Mask(mask.label, field, confidence, mask.cells, row, column)
 
 
-def outlines(masks: Sequence[Mask], scene: Scene) -> Outlines:
+def outlines(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
     """The objects of masks on a scene's grid, every hole kept; all at once, which is far quicker.
 
     What the scene does not show is cut out, along its pixels' edges. Objects under their label's
@@ -123,14 +123,14 @@ def _check(mask: Mask) -> None:
         raise ValueError(f"the mask of {mask.label.name} has a field that is not finite")
 
 
-def _cell(mask: Mask, scene: Scene) -> tuple[float, float]:
+def _cell(mask: Mask, scene: Mosaic) -> tuple[float, float]:
     """Width and height of a cell in units of the CRS."""
     rows, columns = mask.cells
     pixel = scene.frame.pixel
     return scene.window.width * pixel / columns, scene.window.height * pixel / rows
 
 
-def _traced(masks: Sequence[Mask], scene: Scene) -> Outlines:
+def _traced(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
     sizes = np.array([mask.field.size for mask in masks], dtype=np.intp)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
     field = _joined([mask.field for mask in masks])
@@ -249,7 +249,7 @@ def _large(found: Outlines, masks: Sequence[Mask], unit_m: float) -> Outlines:
     return found[area_m2 >= least_m2[found.masks]]
 
 
-def _without_gaps(found: Outlines, scene: Scene) -> Outlines:
+def _without_gaps(found: Outlines, scene: Mosaic) -> Outlines:
     """The outlines less the pixels that the scene does not show."""
     if not len(found) or scene.valid.all():
         return found

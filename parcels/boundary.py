@@ -11,10 +11,10 @@ from shapely import MultiPolygon, Point, to_wkb
 
 from parcels.errors import PropertyError
 
-Source = Literal["lot", "buffer_30m"]
+BoundarySource = Literal["lot", "buffer_30m"]
 Method = Literal["parcel_id", "address", "point", "house_number", "no_lot", "unavailable"]
 Locator = Literal["given", "parcel_layer", "geocode_server", "census"]
-Reason = Literal[
+NoBoundaryReason = Literal[
     "unavailable",
     "misconfigured",
     "not_found",
@@ -108,7 +108,7 @@ class Boundary:
     """
 
     geometry: MultiPolygon
-    source: Source
+    source: BoundarySource
     area_m2: float
     method: Method
     origin: str
@@ -161,12 +161,12 @@ class NotLocated:
     status: Literal["not_located"] = "not_located"
 
 
-Answer = Lot | NoLot | Unavailable | NotLocated
+LookupResult = Lot | NoLot | Unavailable | NotLocated
 
 
 @dataclass(frozen=True, slots=True)
 class NoBoundary:
     """Why a property has no boundary to be measured in."""
 
-    reason: Reason
+    reason: NoBoundaryReason
     detail: str

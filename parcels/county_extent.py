@@ -12,7 +12,7 @@ from parcels.registry.county import County
 _GEOD = Geod(ellps="WGS84")
 
 
-class Outside:
+class ExtentCheck:
     """How far beyond the county's extent a point is.
 
     The extent is the entry's, which is sharp; else that of its parcels, beyond which a point may

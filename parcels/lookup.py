@@ -13,9 +13,9 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import (
-    Answer,
     Boundary,
     Located,
+    LookupResult,
     Lot,
     Method,
     NoLot,
@@ -24,16 +24,16 @@ from parcels.boundary import (
 )
 from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.lot_selection import (
-    Place,
+    LotCandidate,
     is_placeholder,
     lot_at,
+    lot_candidates,
     lot_with_id,
     near_with_number,
-    places,
     same_place,
 )
 from parcels.measure import areas_m2
-from parcels.parcel_source import Found, Hit, ParcelSource, ask_all
+from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, ask_all
 from parcels.registry.county import County
 
 # How far from a point in the street the lot may lie that has the house number.
@@ -43,7 +43,7 @@ _Question = TypeVar("_Question")
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class SearchPoint:
     """Where to look for a lot, and the address that it should have, where that is known."""
 
     located: Located
@@ -55,7 +55,7 @@ class Spot:
         return self.located.interpolated or self.located.method == "parcel_layer"
 
 
-class LookUp:
+class LotLookup:
     """Lots by parcel id and by place. It does not raise for a source that fails.
 
     A lot is the same however it is found: with every piece that the county has of it, and with
@@ -71,7 +71,7 @@ class LookUp:
         self.has_numbers = fields.address is not None or fields.house_number is not None
         self._has_ids = fields.parcel_id is not None
 
-    def by_id(self, parcel_ids: Sequence[str]) -> list[Answer]:
+    def by_id(self, parcel_ids: Sequence[str]) -> list[LookupResult]:
         """For each parcel id, in order."""
         found = ask_all(self._source.with_ids, parcel_ids)
         answers = [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
@@ -81,7 +81,7 @@ class LookUp:
         _complete(answers, lots, ask_all(self._source.at_points, inside), _stack_of)
         return _measured(answers)
 
-    def at(self, spots: Sequence[Spot]) -> list[Answer]:
+    def at(self, spots: Sequence[SearchPoint]) -> list[LookupResult]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
         points = _points(spots)
         found = ask_all(self._source.at_points, points)
@@ -100,8 +100,8 @@ class LookUp:
         return _measured(answers)
 
     def _at(
-        self, spot: Spot, point: Point, rows: Found | ParcelsError
-    ) -> tuple[Answer, StreetAddress | None]:
+        self, spot: SearchPoint, point: Point, rows: QueryResult | ParcelsError
+    ) -> tuple[LookupResult, StreetAddress | None]:
         """The answer so far, and the address that a lot nearby may have with more right."""
         if isinstance(rows, ParcelsError):
             return unavailable(rows), None
@@ -122,7 +122,9 @@ class LookUp:
         is_sure = spot.located.method == "given" and lot.is_numbered()
         return _lot(lot, rows, "point", spot.located), None if is_sure else elsewhere
 
-    def _confirmed(self, spot: Spot, lot: Place | None, rows: Found) -> Answer:
+    def _confirmed(
+        self, spot: SearchPoint, lot: LotCandidate | None, rows: QueryResult
+    ) -> LookupResult:
         """The lot at a point that alone says nothing, if its number agrees."""
         if _has_number(lot, spot) and lot is not None:
             method: Method = "address" if spot.located.method == "parcel_layer" else "point"
@@ -139,25 +141,25 @@ class LookUp:
         )
 
 
-def _points(spots: Sequence[Spot]) -> list[Point]:
+def _points(spots: Sequence[SearchPoint]) -> list[Point]:
     """Where the spots are, in EPSG:4326: made together, for one by one is slow."""
-    places = [(spot.located.longitude, spot.located.latitude) for spot in spots]
-    return list(shapely.points(np.asarray(places, dtype=np.float64).reshape(-1, 2)))
+    lot_candidates = [(spot.located.longitude, spot.located.latitude) for spot in spots]
+    return list(shapely.points(np.asarray(lot_candidates, dtype=np.float64).reshape(-1, 2)))
 
 
-def _has_number(lot: Place | None, spot: Spot) -> bool:
+def _has_number(lot: LotCandidate | None, spot: SearchPoint) -> bool:
     return lot is not None and spot.wanted is not None and lot.may_be(spot.wanted)
 
 
-def _hides_another(lot: Place | None, hits: Sequence[Hit]) -> bool:
+def _hides_another(lot: LotCandidate | None, hits: Sequence[ParcelRow]) -> bool:
     """Whether a row that cannot be drawn may be the lot, as it is no piece of this one."""
     ids = lot.parcel_ids if lot is not None else ()
     return any(hit.geometry is None and hit.parcel_id not in ids for hit in hits)
 
 
 def _near(
-    spot: Spot, point: Point, wanted: StreetAddress, rows: Found | ParcelsError
-) -> Answer | None:
+    spot: SearchPoint, point: Point, wanted: StreetAddress, rows: QueryResult | ParcelsError
+) -> LookupResult | None:
     if isinstance(rows, ParcelsError):
         return unavailable(rows)
     lots = near_with_number(point, rows.hits, wanted, NEAR_M)
@@ -166,7 +168,7 @@ def _near(
     return _lot(lots[0], rows, "house_number", spot.located)
 
 
-def _of_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:
+def _of_id(parcel_id: str, rows: QueryResult | ParcelsError) -> LookupResult:
     if isinstance(rows, ParcelsError):
         return unavailable(rows)
     own = [hit for hit in rows.hits if hit.parcel_id == parcel_id]
@@ -176,7 +178,7 @@ def _of_id(parcel_id: str, rows: Found | ParcelsError) -> Answer:
     return NoLot() if lot is None else _lot(lot, rows, "parcel_id", None)
 
 
-def _lots(answers: Sequence[Answer]) -> dict[int, Lot]:
+def _lots(answers: Sequence[LookupResult]) -> dict[int, Lot]:
     return {i: answer for i, answer in enumerate(answers) if isinstance(answer, Lot)}
 
 
@@ -187,17 +189,17 @@ def _only_id(lot: Lot) -> str:
 
 
 def _complete(
-    answers: list[Answer],
+    answers: list[LookupResult],
     lots: Mapping[int, Lot],
-    found: Iterable[Found | ParcelsError],
-    whole_of: Callable[[Lot, Sequence[Hit]], Place | None],
+    found: Iterable[QueryResult | ParcelsError],
+    whole_of: Callable[[Lot, Sequence[ParcelRow]], LotCandidate | None],
 ) -> None:
     """Put in the place of lots what they are as a whole, by a second question for each of them.
 
     An outage may hide that, and so there is no answer; a source that cannot be asked leaves them.
     """
     for (i, lot), rows in zip(lots.items(), found, strict=True):
-        whole = whole_of(lot, rows.hits) if isinstance(rows, Found) else None
+        whole = whole_of(lot, rows.hits) if isinstance(rows, QueryResult) else None
         if isinstance(rows, SourceUnavailable):
             answers[i] = unavailable(rows)
         elif whole is not None:
@@ -206,13 +208,13 @@ def _complete(
             )
 
 
-def _stack_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
+def _stack_of(lot: Lot, hits: Sequence[ParcelRow]) -> LotCandidate | None:
     """Of the rows at a point of the lot, those that have its place."""
     geometry = lot.boundary.geometry
-    return next((p for p in places(hits) if same_place(p.geometry, geometry)), None)
+    return next((p for p in lot_candidates(hits) if same_place(p.geometry, geometry)), None)
 
 
-def _pieces_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
+def _pieces_of(lot: Lot, hits: Sequence[ParcelRow]) -> LotCandidate | None:
     """Of the rows with the lot's only id, the lot that they are, if it is more than this piece."""
     whole, piece = lot_with_id(_only_id(lot), hits), lot.boundary.geometry
     if whole is None or same_place(whole.geometry, piece):
@@ -220,7 +222,7 @@ def _pieces_of(lot: Lot, hits: Sequence[Hit]) -> Place | None:
     return whole if any(same_place(hit.geometry, piece) for hit in whole.hits) else None
 
 
-def _measured(answers: list[Answer]) -> list[Answer]:
+def _measured(answers: list[LookupResult]) -> list[LookupResult]:
     """The answers, with the areas of their lots: measured together, for one by one is slow."""
     lots = _lots(answers)
     sizes_m2 = areas_m2(lot.boundary.geometry for lot in lots.values())
@@ -229,7 +231,7 @@ def _measured(answers: list[Answer]) -> list[Answer]:
     return answers
 
 
-def _lot(lot: Place, rows: Found, method: Method, located: Located | None) -> Lot:
+def _lot(lot: LotCandidate, rows: QueryResult, method: Method, located: Located | None) -> Lot:
     """A lot that `_measured` gives its area."""
     return Lot(
         Boundary(
@@ -251,7 +253,7 @@ def unavailable(error: ParcelsError) -> Unavailable:
     return Unavailable(str(error), "unavailable" if for_now else "misconfigured")
 
 
-def _bad_geometry(what: str, rows: Found) -> Unavailable:
+def _bad_geometry(what: str, rows: QueryResult) -> Unavailable:
     return Unavailable(
         f"{rows.origin}: the lot of {what} has a geometry that cannot be repaired; "
         "report it to the county",

@@ -23,7 +23,7 @@ from parcels.addresses.matching import (
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, areas_m2, buffer_m, polygonal
-from parcels.parcel_source import Hit
+from parcels.parcel_source import ParcelRow
 
 # A centimetre from north to south, and less from east to west: the noise of coordinates that
 # were projected, rounded, or drawn twice. No two lots are so alike.
@@ -49,11 +49,11 @@ def is_placeholder(parcel_id: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LotCandidate:
     """A geometry, and the rows that have it: stacked condominiums are many rows in one place."""
 
     geometry: MultiPolygon
-    hits: tuple[Hit, ...]
+    hits: tuple[ParcelRow, ...]
 
     @property
     def parcel_ids(self) -> tuple[str, ...]:
@@ -82,14 +82,14 @@ class Place:
         return max((rating(hit.site, wanted) or () for hit in self.hits), default=())
 
 
-def places(hits: Sequence[Hit]) -> list[Place]:
+def lot_candidates(hits: Sequence[ParcelRow]) -> list[LotCandidate]:
     """The rows that have a geometry, by place: geometries within 1 cm of each other are the same.
 
     A place has the geometry of its first row by id, whatever the order in which rows came, so
     that the same lot asked for twice has the same bytes.
     """
     drawn = [hit for hit in hits if hit.geometry is not None]
-    stacks: list[list[Hit]] = []
+    stacks: list[list[ParcelRow]] = []
     # Nearly every lot is alone in its place, and there are many.
     for hit in sorted(drawn, key=_by_id) if len(drawn) > 1 else drawn:
         stack = next((s for s in stacks if same_place(s[0].geometry, hit.geometry)), None)
@@ -97,10 +97,10 @@ def places(hits: Sequence[Hit]) -> list[Place]:
             stacks.append([hit])
         else:
             stack.append(hit)
-    return [Place(stack[0].geometry, tuple(stack)) for stack in stacks if stack[0].geometry]
+    return [LotCandidate(stack[0].geometry, tuple(stack)) for stack in stacks if stack[0].geometry]
 
 
-def lot_with_id(parcel_id: str, hits: Sequence[Hit]) -> Place | None:
+def lot_with_id(parcel_id: str, hits: Sequence[ParcelRow]) -> LotCandidate | None:
     """The lot that the rows of an id are, together where the county keeps its pieces apart.
 
     None where there is no geometry; also where they are no one lot: see `is_placeholder`.
@@ -112,13 +112,13 @@ def lot_with_id(parcel_id: str, hits: Sequence[Hit]) -> Place | None:
         shapes = {hit.geometry.wkb for hit in own if hit.geometry is not None}
         if len(shapes) > _MOST_PIECES:
             return None
-    pieces = sorted(places(own), key=lambda piece: -piece.geometry.area)
+    pieces = sorted(lot_candidates(own), key=lambda piece: -piece.geometry.area)
     if len(pieces) < 2:
         return pieces[0] if pieces else None
     geometries = [piece.geometry for piece in pieces]
     if shapely.distance(geometries[0], geometries[1:]).max() > _FARTHEST_DEGREES:
         return None
-    return Place(shapely.normalize(polygonal(shapely.union_all(geometries))), tuple(own))
+    return LotCandidate(shapely.normalize(polygonal(shapely.union_all(geometries))), tuple(own))
 
 
 def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
@@ -135,14 +135,16 @@ def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
     return bool(shapely.hausdorff_distance(one.boundary, two.boundary) <= SAME_PLACE_DEGREES)
 
 
-def lot_at(point: Point, hits: Sequence[Hit], wanted: StreetAddress | None = None) -> Place | None:
+def lot_at(
+    point: Point, hits: Sequence[ParcelRow], wanted: StreetAddress | None = None
+) -> LotCandidate | None:
     """The lot at a point, of those that contain or touch it; None where none does.
 
     Lots that contain the point strictly go before those that only touch it; then those with the
     wanted house number; then the smallest. What has neither an id nor a number is taken only
     where there is nothing else.
     """
-    found = [place for place in places(hits) if is_at(point, place.geometry)]
+    found = [place for place in lot_candidates(hits) if is_at(point, place.geometry)]
     named = [place for place in found if not place.is_anonymous()] or found
     inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
     numbered = [p for p in inside if wanted is not None and p.may_be(wanted)] or inside
@@ -157,14 +159,14 @@ def is_at(point: Point, geometry: MultiPolygon) -> bool:
 
 
 def near_with_number(
-    point: Point, hits: Sequence[Hit], wanted: StreetAddress, distance_m: float
-) -> list[Place]:
+    point: Point, hits: Sequence[ParcelRow], wanted: StreetAddress, distance_m: float
+) -> list[LotCandidate]:
     """The lots within `distance_m` metres whose number and street agree, the nearest first.
 
     Where no street is known, the number is enough. Those that agree best go before the others:
     see `agreement.rating`.
     """
-    agreeing = [place for place in places(hits) if place.may_be(wanted)]
+    agreeing = [place for place in lot_candidates(hits) if place.may_be(wanted)]
     best = max((place.rating(wanted) for place in agreeing), default=())
     found = [place for place in agreeing if place.rating(wanted) == best]
     away_m = distances_m(point, [place.geometry for place in found])
@@ -172,7 +174,7 @@ def near_with_number(
     return _one_per_id([found[i] for i in order])
 
 
-def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
+def with_address(hits: Sequence[ParcelRow], wanted: StreetAddress) -> list[LotCandidate]:
     """The lots that have the address; several where it does not decide between them.
 
     Those that agree best go before the others: see `agreement.rating`. Rows of one id are one
@@ -182,14 +184,14 @@ def with_address(hits: Sequence[Hit], wanted: StreetAddress) -> list[Place]:
     best = max((rate for rate, _ in rated if rate is not None), default=None)
     if best is None:
         return []
-    agreeing = places([hit for rate, hit in rated if rate == best])
+    agreeing = lot_candidates([hit for rate, hit in rated if rate == best])
     found = [place for place in agreeing if place.may_be(wanted)]
     return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
 
 
-def _one_per_id(found: Sequence[Place]) -> list[Place]:
+def _one_per_id(found: Sequence[LotCandidate]) -> list[LotCandidate]:
     """The first of those that share an id: a lot of several pieces, each in a row of its own."""
-    lots: list[Place] = []
+    lots: list[LotCandidate] = []
     for place in found:
         if not any(set(place.parcel_ids) & set(lot.parcel_ids) for lot in lots):
             lots.append(place)
@@ -217,5 +219,5 @@ def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.
     return np.asarray(shapely.distance(local, Point(0, 0)), dtype=np.float64)
 
 
-def _by_id(hit: Hit) -> tuple[str, bytes]:
+def _by_id(hit: ParcelRow) -> tuple[str, bytes]:
     return hit.parcel_id or "", b"" if hit.geometry is None else shapely.to_wkb(hit.geometry)

@@ -37,7 +37,7 @@ class SiteAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class ParcelRow:
     """One row of a parcel layer.
 
     Attributes:
@@ -55,13 +55,13 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class QueryResult:
     """The rows that a source has for one question (none is an answer too), and its address.
 
     `fetched_at` is when the source itself said so, however long a cache has kept it since.
     """
 
-    hits: tuple[Hit, ...]
+    hits: tuple[ParcelRow, ...]
     origin: str
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
@@ -78,19 +78,23 @@ class ParcelSource(Protocol):
         """
         ...
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """The rows with exactly these parcel ids."""
         ...
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
         ...
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
         ...
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         """Rows that may have these addresses, more rather than fewer: the caller compares.
 
         A source without columns of addresses answers with `SourceMisconfigured`.
@@ -107,7 +111,7 @@ class ParcelSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class LayerVersion:
     """What a layer says of its state: as long as it is the same, so are the parcels.
 
     A layer that says when it was last edited needs no more; else the count and the highest
@@ -121,7 +125,7 @@ class Stamp:
     @property
     def says_something(self) -> bool:
         """Whether two equal stamps mean anything."""
-        return self != Stamp()
+        return self != LayerVersion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Page:
         total: rows that the layer has.
     """
 
-    hits: tuple[Hit, ...]
+    hits: tuple[ParcelRow, ...]
     last_object_id: int
     done: int
     total: int
@@ -144,7 +148,7 @@ class Page:
 class WholeLayer(Protocol):
     """A source that can be copied as a whole."""
 
-    def stamp(self) -> Stamp:
+    def layer_version(self) -> LayerVersion:
         """What the layer says of its state now; two or three calls at most.
 
         Raises:
@@ -164,9 +168,9 @@ class WholeLayer(Protocol):
 
 
 def ask_all(
-    ask: Callable[[Sequence[_Question]], Sequence[Found | ParcelsError]],
+    ask: Callable[[Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
     questions: Sequence[_Question],
-) -> list[Found | ParcelsError]:
+) -> list[QueryResult | ParcelsError]:
     """A source's answers; where it fails as a whole, that error for each question.
 
     Nothing is asked where there are no questions.
@@ -180,7 +184,7 @@ def ask_all(
 
 
 def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
-    """The geometry as a `Hit` holds it; None where nothing with an area on Earth is left of it."""
+    """The geometry as a `ParcelRow` holds it; None where nothing with an area on Earth is left."""
     if geometry is None or not on_earth(np.asarray([geometry], dtype=object))[0]:
         return None
     try:

@@ -11,9 +11,9 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress, parse_address, read_address
 from parcels.boundary import (
-    Answer,
     Boundary,
     Located,
+    LookupResult,
     Lot,
     NoBoundary,
     NoLot,
@@ -21,9 +21,9 @@ from parcels.boundary import (
     Property,
     Unavailable,
 )
-from parcels.county_extent import Outside
+from parcels.county_extent import ExtentCheck
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
-from parcels.lookup import NEAR_M, LookUp, Spot, unavailable
+from parcels.lookup import NEAR_M, LotLookup, SearchPoint, unavailable
 from parcels.lot_selection import distances_m, within_m
 from parcels.measure import area_m2
 from parcels.parcel_source import ParcelSource
@@ -71,8 +71,8 @@ class ParcelBoundaryService:
         self.county = county
         self._source = source if source is not None else _source_of(county, cache)
         self._given_geocoder = geocoder
-        self._look_up = LookUp(county, self._source)
-        self._outside = Outside(county, self._source)
+        self._look_up = LotLookup(county, self._source)
+        self._outside = ExtentCheck(county, self._source)
 
     def check(self) -> None:
         """Open the county's source, to learn of a mistake before any property is looked up.
@@ -83,16 +83,16 @@ class ParcelBoundaryService:
         """
         self._source.check()
 
-    def look_up(self, prop: Property) -> Answer:
+    def look_up(self, prop: Property) -> LookupResult:
         """See `look_up_many`."""
         return self.look_up_many([prop])[0]
 
-    def look_up_many(self, props: Sequence[Property]) -> list[Answer]:
+    def look_up_many(self, props: Sequence[Property]) -> list[LookupResult]:
         """For each property, in order: its lot, that there is none, or why nobody can say.
 
         It does not raise for a source that fails: the answer is `Unavailable`, with the reason.
         """
-        answers: list[Answer] = [NoLot()] * len(props)
+        answers: list[LookupResult] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
         by_id = self._look_up.by_id(list(ids.values()))
         _fill(answers, ids, [self._of_id(props[i], by) for i, by in zip(ids, by_id, strict=True)])
@@ -100,7 +100,7 @@ class ParcelBoundaryService:
         _fill(answers, spots, self._look_up.at(list(spots.values())))
         return answers
 
-    def _of_id(self, prop: Property, answer: Answer) -> Answer:
+    def _of_id(self, prop: Property, answer: LookupResult) -> LookupResult:
         """The answer, unless it is a lot so far away that its coordinates must be wrong."""
         if not isinstance(answer, Lot):
             return answer
@@ -113,9 +113,11 @@ class ParcelBoundaryService:
             f"are not in the CRS that {answer.boundary.origin} says, or belong to another county",
         )
 
-    def _given_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
+    def _given_spots(
+        self, props: Sequence[Property], answers: list[LookupResult]
+    ) -> dict[int, SearchPoint]:
         """Where those with coordinates are that have no lot yet; an answer for those beyond."""
-        spots: dict[int, Spot] = {}
+        spots: dict[int, SearchPoint] = {}
         for i, prop in enumerate(props):
             if not isinstance(answers[i], NoLot) or prop.longitude is None or prop.latitude is None:
                 continue
@@ -125,10 +127,12 @@ class ParcelBoundaryService:
                 answers[i] = beyond
             else:
                 wanted = parse_address(prop.address) if prop.address else None
-                spots[i] = Spot(place, wanted)
+                spots[i] = SearchPoint(place, wanted)
         return spots
 
-    def _geocoded_spots(self, props: Sequence[Property], answers: list[Answer]) -> dict[int, Spot]:
+    def _geocoded_spots(
+        self, props: Sequence[Property], answers: list[LookupResult]
+    ) -> dict[int, SearchPoint]:
         """Where those with an address alone are; an answer for those that cannot be found."""
         wanted: dict[int, StreetAddress] = {}
         for i, prop in enumerate(props):
@@ -140,11 +144,11 @@ class ParcelBoundaryService:
                 answers[i] = NotLocated("address_not_found", str(error))
         if not wanted:
             return {}
-        spots: dict[int, Spot] = {}
+        spots: dict[int, SearchPoint] = {}
         located = self._geocoder.locate_many(list(wanted.values()))
         for (i, address), place in zip(wanted.items(), located, strict=True):
             if isinstance(place, Located):
-                spots[i] = Spot(place, address)
+                spots[i] = SearchPoint(place, address)
             else:
                 answers[i] = unavailable(place) if isinstance(place, ParcelsError) else place
         return spots
@@ -171,7 +175,7 @@ class ParcelBoundaryService:
         ]
 
     def _boundary(
-        self, prop: Property, answer: Answer, when_unavailable: WhenUnavailable
+        self, prop: Property, answer: LookupResult, when_unavailable: WhenUnavailable
     ) -> Boundary | NoBoundary:
         if isinstance(answer, Lot):
             return answer.boundary
@@ -245,7 +249,7 @@ def _with_distance(prop: Property, lot: Lot) -> Lot:
     return Lot(replace(lot.boundary, note=note))
 
 
-def _fill(answers: list[Answer], asked: Iterable[int], found: Sequence[Answer]) -> None:
+def _fill(answers: list[LookupResult], asked: Iterable[int], found: Sequence[LookupResult]) -> None:
     for i, answer in zip(asked, found, strict=True):
         answers[i] = answer
 

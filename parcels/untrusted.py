@@ -7,7 +7,7 @@ from typing import Any
 _LONGEST = 300
 
 
-def printable(said: object, most: int = _LONGEST) -> str:
+def sanitize_text(said: object, most: int = _LONGEST) -> str:
     """Their words on one line for people to read, cut after `most` characters.
 
     Whatever else a terminal would obey (escape sequences, line ends, the other way of writing)

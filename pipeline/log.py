@@ -25,8 +25,8 @@ from typing import Literal
 
 from pipeline.redaction import redactor, secrets_of_environment
 
-Format = Literal["text", "json"]
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 OURS = ("parcels", "detection", "pipeline", "lotline")
 SUBJECTS = ("run", "county", "property")
@@ -35,16 +35,16 @@ _about: ContextVar[dict[str, int | str]] = ContextVar("lotline_log_about")
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class LogSetup:
     """How this process logs; it can be sent to another. It holds secrets: hide it from people."""
 
-    level: Level = "WARNING"
-    format: Format = "text"
+    level: LogLevel = "WARNING"
+    format: LogFormat = "text"
     about: dict[str, int | str] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
-_setup = Setup()
+_setup = LogSetup()
 
 
 @contextmanager
@@ -67,13 +67,13 @@ def about(
         _about.reset(token)
 
 
-def configure(level: Level = "WARNING", format: Format = "text") -> None:  # noqa: A002
+def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None:  # noqa: A002
     """Log to standard error from now on; uncaught errors and warnings are records too.
 
     `level` is of Lotline's own records; of other libraries nothing below a warning is logged.
     """
     global _setup  # noqa: PLW0603  logging is one for a process
-    _setup = Setup(level, format)
+    _setup = LogSetup(level, format)
     redactor.keep(secrets_of_environment(os.environ))
     handler = _StandardError()
     handler.addFilter(_stamp)
@@ -90,12 +90,12 @@ def configure(level: Level = "WARNING", format: Format = "text") -> None:  # noq
     threading.excepthook = _uncaught_in_thread
 
 
-def setup() -> Setup:
+def setup() -> LogSetup:
     """How this process logs, what about, and the secrets that it knows: for one that helps it."""
-    return Setup(_setup.level, _setup.format, dict(_about.get({})), redactor.known)
+    return LogSetup(_setup.level, _setup.format, dict(_about.get({})), redactor.known)
 
 
-def configure_as(given: Setup) -> None:
+def configure_as(given: LogSetup) -> None:
     """Log as the process that made this does, and of the same run."""
     redactor.keep(given.secrets)
     configure(given.level, given.format)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parcels import County, load_registry
-from parcels.registry.county import Imagery
+from parcels.registry.county import ImageryEntry
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 
@@ -61,7 +61,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         update={
             "synthetic": None,
             "path": made.parcels,
-            "imagery": Imagery(path=made.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
+            "imagery": ImageryEntry(path=made.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
             "properties": county.properties or made.properties,
         }
     )

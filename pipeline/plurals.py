@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def counted(count: int, things: str) -> str:
+def count_of(count: int, things: str) -> str:
     """One is "1 property", more are "2,000 properties"; `things` ends in -s or -ies."""
     if count != 1:
         return f"{count:,} {things}"

@@ -19,7 +19,7 @@ from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pipeline.bbox import BBox, bbox_of, parse_bbox
 from pipeline.errors import SettingsError
-from pipeline.log import Format, Level
+from pipeline.log import LogFormat, LogLevel
 from pipeline.redaction import redactor, secrets_of_address
 from pipeline.settings_file import SettingsFile, read_settings_file, said_of
 
@@ -153,8 +153,8 @@ class FileSettings(Settings):
     out: UserPath | None = Field(
         None, description="The folder of the map; out/COUNTY by default.", examples=["results"]
     )
-    log_level: Level = Field("WARNING", description="The least that is logged.")
-    log_format: Format = Field(
+    log_level: LogLevel = Field("WARNING", description="The least that is logged.")
+    log_format: LogFormat = Field(
         "text", description="Logs as lines for people, or as one JSON object a line."
     )
 

@@ -26,16 +26,24 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
-from detection.evaluation.sample_county import measure
+from detection.evaluation.sample_county import evaluate_on_sample
 from detection.segmenters.sam3.forward import Pyramid, encode, pyramid
-from detection.segmenters.sam3.prompts import Text, prompt_tokens, text_tokens
+from detection.segmenters.sam3.prompts import TextTokens, prompt_tokens, text_tokens
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.tokens import tokenize
 from detection.segmenters.sam3.weights import WORDS_KEY, load_weights
 from detection.training.losses import chip_loss, map_loss
 from detection.training.phrases import PHRASES, absent_phrase
 from detection.training.tiny_network import MASK_PX, SIDE_PX, tiny_network
-from detection.training.truth import CHIP_PX, STUFF, THINGS, Truth, chip_at, neighbourhood, truth_at
+from detection.training.truth import (
+    CHIP_PX,
+    STUFF,
+    THINGS,
+    ChipTruth,
+    chip_at,
+    neighbourhood,
+    truth_at,
+)
 
 TINY = Path(__file__).resolve().parent.parent / "detection" / "segmenters" / "sam3" / "tiny"
 SEED = 7
@@ -52,7 +60,7 @@ CHIPS_EACH = 6
 MEASURED_ON = ((2026, 200), (901, 120), (902, 120))
 _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding.weight"
 
-Loss = Callable[[Sam3Model, Pyramid, Tensor, Tensor, list[Truth]], dict[str, Tensor]]
+Loss = Callable[[Sam3Model, Pyramid, Tensor, Tensor, list[ChipTruth]], dict[str, Tensor]]
 
 
 class Chips:
@@ -76,7 +84,7 @@ class Chips:
                 truths = {name: truth_at(place, name, top, left, MASK_PX) for name in names}
                 self._truths.append({name: _packed(truth) for name, truth in truths.items()})
 
-    def draw(self) -> tuple[Tensor, list[str], list[Truth]]:
+    def draw(self) -> tuple[Tensor, list[str], list[ChipTruth]]:
         """Pixels (1, 3, side, side) in -1..1, phrases, and what each should find."""
         chance = self._chance
         index = chance.randrange(len(self._pixels))
@@ -88,7 +96,7 @@ class Chips:
         truths = [_unpacked(self._truths[index][name]) for name in names]
         phrases = [chance.choice(PHRASES[name]) for name in names]
         empty = torch.zeros(MASK_PX, MASK_PX)
-        nothing = Truth(empty, empty + 1, empty[None][:0], torch.zeros(0, 4))
+        nothing = ChipTruth(empty, empty + 1, empty[None][:0], torch.zeros(0, 4))
         return (
             pixels[None] / 127.5 - 1,
             [*phrases, absent_phrase(chance)],
@@ -133,10 +141,10 @@ def _step(
     loss: Loss,
     pixels: Tensor,
     phrases: list[str],
-    truths: list[Truth],
+    truths: list[ChipTruth],
 ) -> dict[str, float]:
     ids, valid = tokenize(phrases)
-    text = Text(text_tokens(model, ids, valid), valid)
+    text = TextTokens(text_tokens(model, ids, valid), valid)
     seen = pyramid(model, encode(model, pixels))
     prompt, prompt_valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     terms = loss(model, seen, prompt, prompt_valid, truths)
@@ -165,14 +173,14 @@ def save(model: Sam3Model, folder: Path) -> None:
     model.config.save_pretrained(folder)
 
 
-def _packed(truth: Truth) -> tuple[Tensor, ...]:
+def _packed(truth: ChipTruth) -> tuple[Tensor, ...]:
     shares = (truth.semantic, truth.weight, truth.masks)
     return (*((share * 255).round().to(torch.uint8) for share in shares), truth.boxes)
 
 
-def _unpacked(packed: tuple[Tensor, ...]) -> Truth:
+def _unpacked(packed: tuple[Tensor, ...]) -> ChipTruth:
     semantic, weight, masks = (plane.float() / 255 for plane in packed[:3])
-    return Truth(semantic, weight, masks, packed[3])
+    return ChipTruth(semantic, weight, masks, packed[3])
 
 
 def main() -> int:
@@ -202,7 +210,7 @@ def main() -> int:
             shutil.move(path, asked.out / path.name)
         making.rmdir()
     weights = load_weights(str(asked.out))
-    figures = measure(Sam3(weights, "sam3-tiny", device="cpu"), MEASURED_ON)
+    figures = evaluate_on_sample(Sam3(weights, "sam3-tiny", device="cpu"), MEASURED_ON)
     content = {
         "synthetic": True,
         "sha256": weights.sha256,

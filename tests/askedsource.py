@@ -12,16 +12,16 @@ from shapely.geometry.base import BaseGeometry
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.measure import buffer_m
-from parcels.parcel_source import Extent, Found, Hit, Page, SiteAddress, Stamp
+from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult, SiteAddress
 
 ORIGIN = "https://gis.example.gov/arcgis/rest/services/Synthetic/FeatureServer/0"
 WEST, SOUTH, STEP = -90.0, 35.1, 0.001
 
 
-def synthetic_hits(count: int = 20) -> list[Hit]:
+def synthetic_hits(count: int = 20) -> list[ParcelRow]:
     """A row of square lots from west to east, a gap after each; the last without a geometry."""
     hits = [
-        Hit(
+        ParcelRow(
             f"{number:03d}  00007",
             shapely.normalize(MultiPolygon([shapely.box(x, SOUTH, x + STEP * 0.8, SOUTH + STEP)])),
             number,
@@ -29,7 +29,7 @@ def synthetic_hits(count: int = 20) -> list[Hit]:
         )
         for number, x in ((n, WEST + n * STEP) for n in range(1, count))
     ]
-    return [*hits, Hit("lost", None, count, SiteAddress())]
+    return [*hits, ParcelRow("lost", None, count, SiteAddress())]
 
 
 def inside(number: int) -> Point:
@@ -47,10 +47,10 @@ class AskedSource:
         clock: what time it is when it answers.
     """
 
-    def __init__(self, hits: Sequence[Hit] | None = None) -> None:
+    def __init__(self, hits: Sequence[ParcelRow] | None = None) -> None:
         self.hits = list(synthetic_hits() if hits is None else hits)
-        self.last_stamp = Stamp(last_edit_ms=1)
-        self.copied_from = ORIGIN
+        self.last_version = LayerVersion(last_edit_ms=1)
+        self.snapshot_origin = ORIGIN
         self.asked: list[object] = []
         self.stamps = 0
         self.down: ParcelsError | None = None
@@ -66,29 +66,33 @@ class AskedSource:
         self._answer()
         return (-180.0, -90.0, 180.0, 90.0)
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         return [self._found(i, lambda hit, i=i: hit.parcel_id == i) for i in parcel_ids]
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         return [self._found(p, lambda hit, p=p: _meets(hit, p)) for p in points]
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         circles = [buffer_m(point, distance_m) for point in points]
         return [
             self._found(p, lambda hit, circle=circle: _meets(hit, circle))
             for p, circle in zip(points, circles, strict=True)
         ]
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         return [
             self._found(a, lambda hit, a=a: (hit.site.line or "").startswith(f"{a.house_number} "))
             for a in addresses
         ]
 
-    def stamp(self) -> Stamp:
+    def layer_version(self) -> LayerVersion:
         self._answer()
         self.stamps += 1
-        return self.last_stamp
+        return self.last_version
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
         self.after.append(after_object_id)
@@ -104,13 +108,15 @@ class AskedSource:
         if self.down is not None:
             raise self.down
 
-    def _found(self, question: object, meets: Callable[[Hit], bool]) -> Found | ParcelsError:
+    def _found(
+        self, question: object, meets: Callable[[ParcelRow], bool]
+    ) -> QueryResult | ParcelsError:
         self.asked.append(question)
         self._answer()
         if question in self.broken:
             return SourceUnavailable("this one is broken: try again later")
-        return Found(tuple(hit for hit in self.hits if meets(hit)), ORIGIN, self.clock())
+        return QueryResult(tuple(hit for hit in self.hits if meets(hit)), ORIGIN, self.clock())
 
 
-def _meets(hit: Hit, place: BaseGeometry) -> bool:
+def _meets(hit: ParcelRow, place: BaseGeometry) -> bool:
     return hit.geometry is not None and bool(hit.geometry.intersects(place))

@@ -28,7 +28,7 @@ LOTLINE = str(Path(sys.executable).with_name("lotline"))
 # Rows by what people know them by: without the keys and the times that differ from run to run.
 _ROWS = {
     "property": """
-SELECT p.property_id, p.state, p.reason, replace(p.detail, p.county, ''), p.imaged_share,
+SELECT p.property_id, p.state, p.reason, replace(p.detail, p.county, ''), p.coverage_fraction,
     p.method, p.located_by, ST_AsBinary(p.located_point), p.confidence, p.matched_address,
     p.chip_sha256, b.version
 FROM lotline.property p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
@@ -48,7 +48,8 @@ JOIN lotline.boundary b ON b.id = d.boundary_fk
 WHERE p.county = %(county)s ORDER BY 1, 2, 3, 4
 """,
     "measurement": """
-SELECT p.property_id, m.label, m.area_m2, m.detection_count, m.imaged_share, m.source, m.current,
+SELECT p.property_id, m.label, m.area_m2, m.detection_count, m.coverage_fraction, m.source,
+    m.current,
     b.version, ARRAY(
         SELECT d.fingerprint FROM lotline.measurement_detection md
         JOIN lotline.detection d ON d.id = md.detection_fk
@@ -242,14 +243,14 @@ _SETTINGS = (
 def _main(folder: str, key: str, log: str, chunk_lots: str = "") -> None:
     from segmenters import build_free
 
-    from pipeline import Order, run_batch
+    from pipeline import BatchRequest, run_batch
     from pipeline.batch import lease_loop
 
     if chunk_lots:
         lease_loop.CHUNK_LOTS = int(chunk_lots)
 
     county = LargeCounty(Path(folder), 0)
-    order = Order(key, county.registry, county.properties, segmenter="free")
+    order = BatchRequest(key, county.registry, county.properties, segmenter="free")
     report = run_batch(order, build=partial(build_free, log=Path(log)))
     processed = {f"{state}/{reason}": n for (state, reason), n in report.processed.items()}
     told = {

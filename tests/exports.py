@@ -13,7 +13,7 @@ import shapely
 from pyproj import CRS
 
 from pipeline.export.columns import Column, Table
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 TABLE = Table(
@@ -29,14 +29,16 @@ TABLE = Table(
 )
 
 
-def squares(count: int, first: int = 0) -> Columns:
+def squares(count: int, first: int = 0) -> ColumnArrays:
     """Squares in a row from west to east, each a thousandth of a degree wide."""
     west = -90 + np.arange(first, first + count) / 1000
     shapes = [shapely.MultiPolygon([shape]) for shape in shapely.box(west, 35, west + 5e-4, 35.01)]
     return places([f"s{i}" for i in range(first, first + count)], shapes)
 
 
-def places(names: Sequence[str | None], shapes: Sequence[shapely.MultiPolygon | None]) -> Columns:
+def places(
+    names: Sequence[str | None], shapes: Sequence[shapely.MultiPolygon | None]
+) -> ColumnArrays:
     """Rows of TABLE with these names and geometries."""
     return {
         "name": list(names),

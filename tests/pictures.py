@@ -15,8 +15,8 @@ from shapely.geometry.base import BaseGeometry
 
 from detection import LotResult
 from detection.chip import Chip
-from detection.imagery import LocalImagery
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery import GeoTiffMosaic
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 
 def at(column: float, row: float, width: float, height: float) -> shapely.Polygon:
@@ -25,12 +25,12 @@ def at(column: float, row: float, width: float, height: float) -> shapely.Polygo
     return box(left, top - height / 2, left + width / 2, top)
 
 
-def painted(folder: Path, *things: tuple[int, int, int, int], size_px: int = 400) -> LocalImagery:
+def painted(folder: Path, *things: tuple[int, int, int, int], size_px: int = 400) -> GeoTiffMosaic:
     """One file, dark but for bright rectangles (column, row, width, height)."""
     pixels = np.full((3, size_px, size_px), 20, np.uint8)
     for column, row, width, height in things:
         pixels[:, row : row + height, column : column + width] = 200
-    return LocalImagery(str(write_tiff(folder / "a_2020.tif", pixels)))
+    return GeoTiffMosaic(str(write_tiff(folder / "a_2020.tif", pixels)))
 
 
 def only(results: Sequence[LotResult]) -> LotResult:
@@ -41,15 +41,15 @@ def only(results: Sequence[LotResult]) -> LotResult:
 class InMemory:
     """Pixels at a place of any frame."""
 
-    def __init__(self, pixels: Any, frame: Frame, left: float, top: float) -> None:
+    def __init__(self, pixels: Any, frame: PixelGrid, left: float, top: float) -> None:
         self.pixels, self.frame = pixels, frame
         corner = frame.window_over((left, top - 1, left + 1, top))
         self.place = PixelWindow(corner.column, corner.row, pixels.shape[2], pixels.shape[1])
 
-    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
         return self.frame
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         pixels = np.zeros((len(self.pixels), window.height, window.width), self.pixels.dtype)
         shown = np.zeros((window.height, window.width), bool)
         if part := self.place.meet(window):

@@ -16,7 +16,7 @@ from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.imagery.pixel_grid import Frame
+from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
@@ -87,14 +87,14 @@ def write_tiff(
     return path
 
 
-def frame() -> Frame:
+def frame() -> PixelGrid:
     """The grid of the tests' pictures, with its origin at their upper left corner."""
-    return Frame(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
+    return PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
 
 
 def boundary(geometry: BaseGeometry, crs: str = CRS_NAME) -> Boundary:
     """A lot of this geometry in a projected CRS."""
-    lonlat = polygonal(Frame(crs, 1.0).to_lonlat(geometry))
+    lonlat = polygonal(PixelGrid(crs, 1.0).to_lonlat(geometry))
     return Boundary(lonlat, "lot", area_m2(lonlat), "parcel_id", "a test")
 
 

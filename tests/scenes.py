@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from rasters import CRS_NAME, LEFT, PIXEL_M, TOP
 from scipy import ndimage
 
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.labels import Label
-from detection.mosaic import Scene
+from detection.mosaic import Mosaic
 from detection.results import ChipInfo
 from detection.segmenters.interface import Mask
 
@@ -27,17 +27,17 @@ def scene(
     side_px: int = 288,
     valid: NDArray[np.bool_] | None = None,
     *,
-    frame: Frame | None = None,
+    frame: PixelGrid | None = None,
     failed_sources: tuple[str, ...] = (),
-) -> Scene:
+) -> Mosaic:
     """A square scene whose upper left corner is that of the tests' pictures."""
-    grid = frame or Frame(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
+    grid = frame or PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
     column = round((LEFT - grid.x_origin) / grid.pixel)
     row = round((grid.y_origin - TOP) / grid.pixel)
     window = PixelWindow(column, row, side_px, side_px)
     info = ChipInfo("", (), None, grid.crs, grid.gsd_m, ("red",), grid.bounds(window))
     shown = np.ones((side_px, side_px), bool) if valid is None else valid
-    return Scene(grid, window, shown, info, failed_sources)
+    return Mosaic(grid, window, shown, info, failed_sources)
 
 
 def mask_of(

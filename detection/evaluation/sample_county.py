@@ -16,9 +16,9 @@ from shapely.geometry import shape
 from torch.nn import functional
 
 from detection.chip import Chip
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.labels import Label
-from detection.mosaic import scene_of
+from detection.mosaic import mosaic_of
 from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.training.phrases import PHRASES
@@ -34,14 +34,14 @@ ABSENT = (
 )  # fmt: skip
 # The plan's cells: chips overlap, and each lot is looked at in the middle of one.
 _CELL_PX, _MARGIN_PX = 672, 168
-_FRAME = Frame("EPSG:26916", 0.3)
+_FRAME = PixelGrid("EPSG:26916", 0.3)
 _WINDOW = PixelWindow(0, 0, CHIP_PX, CHIP_PX)
 _FOUND_IOU = 0.5
 _FALSE_IOU = 0.1
 
 
 @dataclass
-class Count:
+class PixelCounts:
     """Pixels of stuff, or objects of things."""
 
     shared: int = 0
@@ -53,10 +53,12 @@ class Count:
 
 
 @dataclass
-class Measured:
+class SampleMetrics:
     """Sums over chips; `share` makes figures of them."""
 
-    of: dict[str, Count] = field(default_factory=lambda: {n: Count() for n in (*STUFF, *THINGS)})
+    of: dict[str, PixelCounts] = field(
+        default_factory=lambda: {n: PixelCounts() for n in (*STUFF, *THINGS)}
+    )
     asked_in_vain: int = 0
     said_nothing: int = 0
 
@@ -71,9 +73,9 @@ class Measured:
         return {name: round(value, 4) for name, value in figures.items()}
 
 
-def measure(sam3: Sam3, seeds: tuple[tuple[int, int], ...]) -> dict[str, float]:
+def evaluate_on_sample(sam3: Sam3, seeds: tuple[tuple[int, int], ...]) -> dict[str, float]:
     """Figures over neighbourhoods (seed, lots) that were not trained on."""
-    total = Measured()
+    total = SampleMetrics()
     for seed, lots in seeds:
         place = neighbourhood(seed, lots)
         for top, left in _cells(place):
@@ -92,7 +94,9 @@ def _cells(place: Neighbourhood) -> Iterator[tuple[int, int]]:
             yield (max(0, min(top, height - CHIP_PX)), max(0, min(left, width - CHIP_PX)))
 
 
-def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: Measured) -> None:
+def _measure_chip(
+    sam3: Sam3, place: Neighbourhood, top: int, left: int, total: SampleMetrics
+) -> None:
     pixels = chip_at(place.rgb, top, left)
     chip = Chip(
         pixels, np.ones((CHIP_PX, CHIP_PX), bool), _FRAME.transform(_WINDOW),
@@ -118,7 +122,9 @@ def _measure_chip(sam3: Sam3, place: Neighbourhood, top: int, left: int, total: 
         count.shared += int((said & (true > 0) & on_lots).sum())
         count.either += int(((said | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
-            objects = list(outlines(mine, scene_of(chip, _FRAME, _WINDOW)).polygons) if mine else []
+            objects = (
+                list(outlines(mine, mosaic_of(chip, _FRAME, _WINDOW)).polygons) if mine else []
+            )
             _count_things(objects, true, chip, count)
     for label in absent:
         total.asked_in_vain += 1
@@ -136,7 +142,7 @@ def _pixels(mask: Mask) -> NDArray[np.bool_]:
 
 
 def _count_things(
-    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: Count
+    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: PixelCounts
 ) -> None:
     """Things whose middle is in the chip's; the largest piece stands for one that a tree parts."""
     pieces: dict[float, shapely.Polygon] = {}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from detection.imagery.geotiff_mosaic import LocalImagery
-from detection.imagery.imageserver import ImageServerImagery
-from detection.imagery.interface import Imagery
+from detection.imagery.geotiff_mosaic import GeoTiffMosaic
+from detection.imagery.imageserver import ImageServer
+from detection.imagery.interface import ImagerySource
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.registry.county import Imagery as ImagerySource
+from parcels.registry.county import ImageryEntry
 
-__all__ = ["ImageServerImagery", "Imagery", "LocalImagery", "open_imagery"]
+__all__ = ["GeoTiffMosaic", "ImageServer", "ImagerySource", "open_imagery"]
 
 
-def open_imagery(source: ImagerySource, *, allow_private: bool = False) -> Imagery:
+def open_imagery(source: ImageryEntry, *, allow_private: bool = False) -> ImagerySource:
     """The imagery that a county's entry names: local GeoTIFFs, or an ImageServer.
 
     An ImageServer is first asked when it is first looked at. `allow_private` is the county's:
@@ -22,9 +22,9 @@ def open_imagery(source: ImagerySource, *, allow_private: bool = False) -> Image
     """
     if source.url is not None:
         client = ArcGISClient(allow_private=allow_private)
-        return ImageServerImagery(
+        return ImageServer(
             source.url, source.bands, source.gsd_m, source.captured_on, client=client
         )
     if source.path is None:
         raise ValueError("an imagery entry has a path or a url")
-    return LocalImagery(source.path, source.bands, source.captured_on)
+    return GeoTiffMosaic(source.path, source.bands, source.captured_on)

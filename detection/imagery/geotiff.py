@@ -21,7 +21,7 @@ from shapely import Polygon
 from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.blocks import read_blocks
-from detection.imagery.pixel_grid import Frame, PixelWindow, is_metric, utm_crs
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
 from parcels.errors import GeometryError
 
 # Two grids are one where they differ by less than this share of a pixel.
@@ -50,7 +50,7 @@ class GeoTiff:
     transform: Affine
     width: int
     height: int
-    frame: Frame
+    frame: PixelGrid
     window: PixelWindow | None
     footprint: Polygon
     indexes: tuple[int, ...]
@@ -104,7 +104,7 @@ class GeoTiff:
                 captured_on or capture_date(dataset),
             )
 
-    def factor_to(self, frame: Frame) -> int | None:
+    def factor_to(self, frame: PixelGrid) -> int | None:
         """How many of the file's pixels make one of a frame's; None where their grids differ."""
         factor = round(frame.pixel / self.frame.pixel)
         same = self.window is not None and factor > 0 and self.frame.coarser(factor) == frame
@@ -112,7 +112,7 @@ class GeoTiff:
 
     def read_into(
         self,
-        frame: Frame,
+        frame: PixelGrid,
         window: PixelWindow,
         pixels: NDArray[np.generic],
         valid: NDArray[np.bool_],
@@ -154,7 +154,7 @@ class GeoTiff:
         return bool(take.any())
 
     def _warp(
-        self, dataset: DatasetReader, frame: Frame, window: PixelWindow
+        self, dataset: DatasetReader, frame: PixelGrid, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
         """The file's pixels on a frame's window, or None where it shows none of it."""
         factor = self.frame.pixels_in(frame.gsd_m)
@@ -187,7 +187,9 @@ def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     outline = Polygon([dataset.transform @ corner for corner in corners])
     # Straight sides are curved in degrees, so they get more corners.
-    lonlat: Polygon = Frame(crs, 1.0).to_lonlat(shapely.segmentize(outline, outline.length / 64))
+    lonlat: Polygon = PixelGrid(crs, 1.0).to_lonlat(
+        shapely.segmentize(outline, outline.length / 64)
+    )
     if not np.isfinite(shapely.get_coordinates(lonlat)).all():
         raise GeometryError("its corners lie beyond what the CRS covers")
     return lonlat
@@ -195,7 +197,7 @@ def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
 
 def _own_grid(
     dataset: DatasetReader, crs: str, footprint: Polygon
-) -> tuple[Frame, PixelWindow | None]:
+) -> tuple[PixelGrid, PixelWindow | None]:
     transform = dataset.transform
     longitude, latitude = footprint.centroid.x, footprint.centroid.y
     square = np.isclose(transform.a, -transform.e, rtol=1e-4) and transform.a > 0
@@ -203,7 +205,7 @@ def _own_grid(
     if not (square and upright and is_metric(CRS.from_user_input(crs), longitude, latitude)):
         return _utm_grid(dataset, crs, utm_crs(longitude, latitude)), None
     pixel = round(transform.a, 9)
-    frame = Frame(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
+    frame = PixelGrid(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
     window = PixelWindow(
         round((transform.c - frame.x_origin) / pixel),
         round((frame.y_origin - transform.f) / pixel),
@@ -213,24 +215,24 @@ def _own_grid(
     return frame, window
 
 
-def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> Frame:
+def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
     """A grid of a UTM zone for a file whose pixels are no upright squares of ground."""
     steps = [(0, 0), (dataset.width, 0), (0, dataset.height)]
     corners = shapely.MultiPoint([dataset.transform @ step for step in steps])
-    lonlat = Frame(crs, 1.0).to_lonlat(corners)
-    origin, right, down = shapely.get_parts(Frame(utm, 1.0).from_lonlat(lonlat))
+    lonlat = PixelGrid(crs, 1.0).to_lonlat(corners)
+    origin, right, down = shapely.get_parts(PixelGrid(utm, 1.0).from_lonlat(lonlat))
     pixel = min(origin.distance(right) / dataset.width, origin.distance(down) / dataset.height)
     # Two digits, rounded down: neighbouring files come out alike, and lose no detail.
     unit = 10.0 ** (math.floor(math.log10(pixel)) - 1)
-    return Frame(utm, round(math.floor(pixel / unit) * unit, 9))
+    return PixelGrid(utm, round(math.floor(pixel / unit) * unit, 9))
 
 
 def _source_window(
-    file: GeoTiff, frame: Frame, window: PixelWindow, factor: int
+    file: GeoTiff, frame: PixelGrid, window: PixelWindow, factor: int
 ) -> PixelWindow | None:
     """The blocks of a file (as many as the warp needs) that show a frame's window."""
     outline = shapely.segmentize(shapely.box(*frame.bounds(window)), frame.pixel * 64)
-    in_file = Frame(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
+    in_file = PixelGrid(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
     xy = shapely.get_coordinates(in_file)
     columns, rows = ~file.transform @ (xy[:, 0], xy[:, 1])
     left, top = math.floor(columns.min()), math.floor(rows.min())

@@ -17,12 +17,12 @@ from detection.chip import Chip
 from detection.errors import ImageryError, NoImagery
 from detection.imagery.bands import date_span
 from detection.imagery.geotiff import GeoTiff
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 log = logging.getLogger(__name__)
 
 
-class LocalImagery:
+class GeoTiffMosaic:
     """The GeoTIFFs that a glob matches, as one mosaic; newer files lie over older ones.
 
     Files on one pixel grid are read as they are, or by blocks of pixels where the frame is coarser.
@@ -62,14 +62,14 @@ class LocalImagery:
         self._dtype = self._files[0].dtype
         self._tree = STRtree([file.footprint for file in self._files])
 
-    def frame_for(self, geometry: BaseGeometry) -> Frame:
+    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The grid of the files that show most of the geometry (EPSG:4326).
 
         Raises:
             NoImagery: no readable file covers any of it ("corrupt" where a file whose place is
                 not known might have).
         """
-        shown: dict[Frame, float] = {}
+        shown: dict[PixelGrid, float] = {}
         for index in self._tree.query(geometry, predicate="intersects"):
             file = self._files[int(index)]
             share = geometry.intersection(file.footprint).area
@@ -84,7 +84,7 @@ class LocalImagery:
             )
         raise NoImagery("missing", "no imagery file covers it")
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         """The window of the mosaic; files that cannot be read leave their part invalid.
 
         Raises:

@@ -19,10 +19,10 @@ from detection.chip import Chip
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
 from detection.imagery.bands import default_names
 from detection.imagery.nodata import valid_pixels
-from detection.imagery.pixel_grid import Frame, PixelWindow, utm_crs
-from parcels.arcgis.http.circuit_breaker import Breaker
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.responses import TransientError
 from parcels.arcgis.layer_info import extent_lonlat
 from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
@@ -55,7 +55,7 @@ class _Service:
     footprint: BaseGeometry | None
 
 
-class ImageServerImagery:
+class ImageServer:
     """The pictures of an ArcGIS ImageServer, resampled by it (bilinear) to the local UTM zone.
 
     Every chip of a zone lies on one grid, so the same place is always asked for alike.
@@ -75,19 +75,19 @@ class ImageServerImagery:
         gsd_m: float | None = None,
         captured_on: str | None = None,
         client: ArcGISClient | None = None,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._bands = bands
         self._gsd_m = gsd_m or DEFAULT_GSD_M
         self._captured_on = captured_on
         self._client = client or ArcGISClient()
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or CircuitBreaker()
         self._service: _Service | None = None
         self._service_lock = Lock()
         self._has_shown = False
 
-    def frame_for(self, geometry: BaseGeometry) -> Frame:
+    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The UTM grid of a geometry (EPSG:4326).
 
         Raises:
@@ -99,9 +99,9 @@ class ImageServerImagery:
         if footprint is not None and not footprint.intersects(geometry):
             raise NoImagery("missing", f"{self.url} has no imagery there")
         centre = geometry.centroid
-        return Frame(utm_crs(centre.x, centre.y), self._gsd_m)
+        return PixelGrid(utm_crs(centre.x, centre.y), self._gsd_m)
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels, asked for in tiles that the server allows.
 
         Raises:
@@ -138,7 +138,7 @@ class ImageServerImagery:
             return self._service
 
     def _export(
-        self, service: _Service, frame: Frame, tile: PixelWindow
+        self, service: _Service, frame: PixelGrid, tile: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         srid = frame.crs.removeprefix("EPSG:")
         params = {
@@ -250,7 +250,7 @@ def _tiles(
 
 
 def _decode(
-    url: str, body: bytes, service: _Service, frame: Frame, tile: PixelWindow
+    url: str, body: bytes, service: _Service, frame: PixelGrid, tile: PixelWindow
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Pixels and validity of an exported TIFF.
 
@@ -265,11 +265,11 @@ def _decode(
             pixels = dataset.read(indexes)
             return pixels, valid_pixels(dataset, indexes, pixels)
     except RasterioError as error:
-        raise TryAgain(f"{url}: the TIFF is cut off or damaged; try again later") from error
+        raise TransientError(f"{url}: the TIFF is cut off or damaged; try again later") from error
 
 
 def _check_answer(
-    url: str, dataset: DatasetReader, service: _Service, frame: Frame, tile: PixelWindow
+    url: str, dataset: DatasetReader, service: _Service, frame: PixelGrid, tile: PixelWindow
 ) -> None:
     """Refuse a picture that would be laid in the wrong place without a word."""
     asked = (tile.width, tile.height, _DTYPES[service.pixel_type])

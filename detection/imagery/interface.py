@@ -7,13 +7,13 @@ from typing import Protocol
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 
-class Imagery(Protocol):
+class ImagerySource(Protocol):
     """Aerial imagery that can be read by windows."""
 
-    def frame_for(self, geometry: BaseGeometry) -> Frame:
+    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The pixel grid in which a geometry (EPSG:4326) is looked at.
 
         Raises:
@@ -21,7 +21,7 @@ class Imagery(Protocol):
         """
         ...
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels; `valid` is False wherever there are none.
 
         Raises:

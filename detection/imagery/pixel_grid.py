@@ -24,7 +24,7 @@ MAX_SCALE_ERROR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PixelGrid:
     """A pixel grid without end: pixel (0, 0) has its upper left corner at the origin.
 
     Attributes:
@@ -53,7 +53,7 @@ class Frame:
         # A hair: 0.3 m over 0.1 m is three in all but floating point.
         return max(1, math.floor(gsd_m / self.gsd_m + 1e-6))
 
-    def coarser(self, factor: int) -> Frame:
+    def coarser(self, factor: int) -> PixelGrid:
         """The grid whose pixels are blocks of `factor` x `factor` of these, of the same origin."""
         return replace(self, pixel=round(self.pixel * factor, 9))
 

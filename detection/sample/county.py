@@ -23,11 +23,11 @@ from rasterio.enums import ColorInterp
 from detection.sample.layout import CRS
 from detection.sample.materials import BANDS
 from detection.sample.paint import grid, paint
-from detection.sample.scene import GSD_M, Scene, build
+from detection.sample.scene import GSD_M, SyntheticScene, build_scene
 from detection.sample.truth import lot_truth, to_degrees
 
 # Raise it with every change of what a seed gives, so that stale folders are made anew.
-GENERATOR = "1"
+GENERATOR = "2"
 CAPTURED_ON = "2024-06-15"
 DEFAULT_SEED = 20_26
 DEFAULT_LOTS = 200
@@ -173,7 +173,7 @@ def _swap(folder: Path, made: Path) -> None:
 
 
 def _write(county: SampleCounty) -> None:
-    scene = build(county.seed, county.lots)
+    scene = build_scene(county.seed, county.lots)
     image = paint(scene)
     parcels, truth = _parcels(scene), lot_truth(scene)
     properties = _properties(scene)
@@ -214,7 +214,7 @@ def _frame_sha256(frame: geopandas.GeoDataFrame) -> str:
     return digest.hexdigest()
 
 
-def _parcels(scene: Scene) -> geopandas.GeoDataFrame:
+def _parcels(scene: SyntheticScene) -> geopandas.GeoDataFrame:
     plans = [yard.plan for yard in scene.yards]
     return geopandas.GeoDataFrame(
         {
@@ -227,7 +227,7 @@ def _parcels(scene: Scene) -> geopandas.GeoDataFrame:
     )
 
 
-def _properties(scene: Scene) -> str:
+def _properties(scene: SyntheticScene) -> str:
     """One row a lot by a point in its house, then points where there is no lot, then one unseen."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -244,7 +244,7 @@ def _properties(scene: Scene) -> str:
     return text.getvalue()
 
 
-def _points_without_a_lot(scene: Scene) -> list[tuple[float, float]]:
+def _points_without_a_lot(scene: SyntheticScene) -> list[tuple[float, float]]:
     """Five: in the park if there is one, and on the streets."""
     image = shapely.box(*scene.bounds)
     lots = shapely.union_all([yard.plan.polygon for yard in scene.yards])

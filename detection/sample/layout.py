@@ -61,7 +61,7 @@ class LotPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class GroundPlan:
     """The neighbourhood's ground plan, in EPSG:26916.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Edge:
         return self.at + self.lean * v
 
 
-def lay_out(rng: Generator, lots: int) -> Plan:
+def lay_out(rng: Generator, lots: int) -> GroundPlan:
     """A plan with exactly `lots` lots; what the last row has beyond them becomes a park."""
     length_m = _FRONTAGE_M * float(np.clip(round(1.5 * math.sqrt(lots)), 2, 22))
     parcels: list[_Parcel] = []
@@ -264,7 +264,7 @@ def _bend(
     lots: int,
     lines: list[LineString],
     bulbs: list[Polygon],
-) -> Plan:
+) -> GroundPlan:
     """From the straight frame to EPSG:26916: gentle waves and a turn of the whole."""
     phases = rng.uniform(0, 2 * math.pi, 3)
     turn = math.radians(rng.uniform(6.5, 9.0))
@@ -297,7 +297,7 @@ def _bend(
                 frontage_m=parcel.frontage_m,
             )
         )
-    return Plan(
+    return GroundPlan(
         lots=tuple(plans),
         street_lines=bent(unary_union(lines)),
         bulbs=bent(shapely.MultiPolygon(bulbs)),

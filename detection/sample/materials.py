@@ -12,7 +12,7 @@ from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
 from detection.sample.layout import PAVEMENT_HALF_M
-from detection.sample.scene import Scene
+from detection.sample.scene import SyntheticScene
 from detection.sample.things import Crown, Yard
 
 BANDS = ("red", "green", "blue", "nir")
@@ -77,7 +77,7 @@ class Surface:
     stripes: tuple[float, float] = (0.0, 0.0)
 
 
-def surfaces(scene: Scene) -> list[Surface]:
+def surfaces(scene: SyntheticScene) -> list[Surface]:
     """All but trees and shrubs, from the ground up."""
     rng = np.random.default_rng([scene.seed, 2])
     plan = scene.plan

@@ -19,7 +19,7 @@ from detection.sample.materials import (
     foliage,
     surfaces,
 )
-from detection.sample.scene import GSD_M, Scene
+from detection.sample.scene import GSD_M, SyntheticScene
 from detection.sample.things import Crown
 
 Plane = NDArray[np.float32]
@@ -42,7 +42,7 @@ class _Canvas:
     transform: Affine
 
 
-def paint(scene: Scene) -> NDArray[np.uint8]:
+def paint(scene: SyntheticScene) -> NDArray[np.uint8]:
     """The image (4, height, width) of red, green, blue and near infrared, 0.3 m a pixel."""
     rng = np.random.default_rng([scene.seed, 3])
     canvas = _ground(scene, rng)
@@ -55,7 +55,7 @@ def paint(scene: Scene) -> NDArray[np.uint8]:
     return _expose(canvas.colour, rng)
 
 
-def grid(scene: Scene) -> Affine:
+def grid(scene: SyntheticScene) -> Affine:
     """Pixel (column, row) to EPSG:26916 (x, y)."""
     left, _, _, top = scene.bounds
     return Affine(GSD_M, 0, left, 0, -GSD_M, top)
@@ -74,7 +74,7 @@ def noise(rng: Generator, shape: tuple[int, int], cell_px: float) -> Plane:
     return smooth
 
 
-def _ground(scene: Scene, rng: Generator) -> _Canvas:
+def _ground(scene: SyntheticScene, rng: Generator) -> _Canvas:
     """Everything but trees and shrubs, without light."""
     transform = grid(scene)
     layers = [Surface(scene.plan.street_lines, country(), 0.06), *surfaces(scene)]
@@ -110,7 +110,7 @@ def _stripes(across: NDArray[np.float32], index: NDArray[np.int32]) -> Plane:
     return wave
 
 
-def _crowns(canvas: _Canvas, scene: Scene) -> NDArray[np.bool_]:
+def _crowns(canvas: _Canvas, scene: SyntheticScene) -> NDArray[np.bool_]:
     """Raise the domes of shrubs and trees, and colour them. True where there are leaves."""
     leaves = np.zeros(scene.shape, bool)
     shrubs = (shrub for yard in scene.yards for shrub in yard.shrubs)

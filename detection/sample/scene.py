@@ -10,7 +10,7 @@ import shapely
 from numpy.random import Generator
 from shapely import Polygon
 
-from detection.sample.layout import PAVEMENT_HALF_M, RIGHT_OF_WAY_HALF_M, Plan, lay_out
+from detection.sample.layout import PAVEMENT_HALF_M, RIGHT_OF_WAY_HALF_M, GroundPlan, lay_out
 from detection.sample.things import Crown, Yard, furnish, grow_crown
 
 GSD_M = 0.3
@@ -20,7 +20,7 @@ _CAR_M = (4.6, 1.8)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SyntheticScene:
     """Everything there is, in EPSG:26916 metres.
 
     Attributes:
@@ -29,7 +29,7 @@ class Scene:
     """
 
     seed: int
-    plan: Plan
+    plan: GroundPlan
     yards: tuple[Yard, ...]
     wild_trees: tuple[Crown, ...]
     cars: tuple[Polygon, ...]
@@ -47,7 +47,7 @@ class Scene:
         return round((top - bottom) / GSD_M), round((right - left) / GSD_M)
 
 
-def build(seed: int, lots: int) -> Scene:
+def build_scene(seed: int, lots: int) -> SyntheticScene:
     """The scene of a seed. Every lot draws from a stream of its own."""
     rng = np.random.default_rng([seed, 0])
     plan = lay_out(rng, lots)
@@ -57,7 +57,7 @@ def build(seed: int, lots: int) -> Scene:
         for number, lot in enumerate(plan.lots)
     )
     bounds = _imaged(plan)
-    return Scene(
+    return SyntheticScene(
         seed=seed,
         plan=plan,
         yards=yards,
@@ -67,7 +67,7 @@ def build(seed: int, lots: int) -> Scene:
     )
 
 
-def _imaged(plan: Plan) -> tuple[float, float, float, float]:
+def _imaged(plan: GroundPlan) -> tuple[float, float, float, float]:
     """All the lots with a margin, but for the easternmost two, which the imagery cuts."""
     edges = np.array([lot.polygon.bounds for lot in plan.lots])
     left, bottom = edges[:, :2].min(axis=0) - _MARGIN_M
@@ -82,7 +82,7 @@ def _imaged(plan: Plan) -> tuple[float, float, float, float]:
 
 
 def _wild_trees(
-    rng: Generator, plan: Plan, bounds: tuple[float, float, float, float]
+    rng: Generator, plan: GroundPlan, bounds: tuple[float, float, float, float]
 ) -> list[Crown]:
     """Clumps of trees where there are neither lots nor streets."""
     taken = shapely.unary_union(
@@ -101,7 +101,7 @@ def _wild_trees(
     return trees
 
 
-def _parked_cars(rng: Generator, plan: Plan) -> list[Polygon]:
+def _parked_cars(rng: Generator, plan: GroundPlan) -> list[Polygon]:
     """Cars at the kerb in front of some of the lots."""
     cars = []
     for lot in plan.lots:

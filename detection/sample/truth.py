@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from detection.sample.layout import CRS
-from detection.sample.scene import Scene
+from detection.sample.scene import SyntheticScene
 from detection.sample.things import Yard
 from parcels.measure import areas_m2, polygonal
 
@@ -29,10 +29,10 @@ _WORST = 5
 _LEAST_AREA_M2 = 1e-4
 
 
-def lot_truth(scene: Scene) -> geopandas.GeoDataFrame:
+def lot_truth(scene: SyntheticScene) -> geopandas.GeoDataFrame:
     """What lies visibly on each lot: a row for each parcel and label that is there, EPSG:4326.
 
-    Columns: parcel_id, label, area_m2, imaged_share (of the lot, 0..1), geometry (MultiPolygon,
+    Columns: parcel_id, label, area_m2, coverage_fraction (0..1), geometry (MultiPolygon,
     inside the lot and inside the imagery).
     """
     image = shapely.box(*scene.bounds)
@@ -42,18 +42,18 @@ def lot_truth(scene: Scene) -> geopandas.GeoDataFrame:
     for yard in scene.yards:
         lot = yard.plan.polygon.intersection(image)
         canopy = unary_union([crowns[i] for i in tree_index.query(lot)])
-        imaged_share = lot.area / yard.plan.polygon.area
+        coverage_fraction = lot.area / yard.plan.polygon.area
         for label, shape in _visible(yard, canopy).items():
             geometry = _polygons(shape.intersection(lot))
             if geometry is not None:
-                rows.append((yard.plan.parcel_id, label, imaged_share, geometry))
+                rows.append((yard.plan.parcel_id, label, coverage_fraction, geometry))
     parcel_ids, labels, shares, geometries = zip(*rows, strict=True)
     return geopandas.GeoDataFrame(
         {
             "parcel_id": parcel_ids,
             "label": labels,
             "area_m2": areas_m2(geometries),
-            "imaged_share": shares,
+            "coverage_fraction": shares,
         },
         geometry=list(geometries),
         crs="EPSG:4326",

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
-from detection.segmenters.sam3.forward import Decoded, Pyramid, corners, decode, draw, fuse
+from detection.segmenters.sam3.forward import DecoderOutput, Pyramid, corners, decode, draw, fuse
 from detection.segmenters.sam3.postprocess import in_boxes
-from detection.training.truth import Truth
+from detection.training.truth import ChipTruth
 
 # Queries drawn of a row in a step; more things than this share the steps by chance.
 _DRAWN = 24
 
 
 def map_loss(
-    model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[Truth]
+    model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[ChipTruth]
 ) -> dict[str, Tensor]:
     """The semantic map's alone, of the rows of one chip: what is quickest to learn."""
     rows = seen.of_rows(len(truths))
@@ -30,7 +30,7 @@ def map_loss(
 
 
 def chip_loss(
-    model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[Truth]
+    model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[ChipTruth]
 ) -> dict[str, Tensor]:
     """All the terms, weighted, of the rows of one chip."""
     rows = seen.of_rows(len(truths))
@@ -61,13 +61,13 @@ def _calmed(tensor: Tensor) -> Tensor:
     return tensor.detach() * 0.9 + tensor * 0.1
 
 
-def _map_loss(semantic: Tensor, truths: list[Truth]) -> Tensor:
+def _map_loss(semantic: Tensor, truths: list[ChipTruth]) -> Tensor:
     wanted = torch.stack([truth.semantic for truth in truths])
     return 2 * _mask_loss(semantic, wanted, torch.stack([truth.weight for truth in truths]))
 
 
 @torch.no_grad()
-def match(decoded: Decoded, row: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def match(decoded: DecoderOutput, row: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """(queries, things): pairs of least cost, the cheapest first, after the last layer."""
     if not len(boxes):
         none = torch.zeros(0, dtype=torch.long)
@@ -86,7 +86,7 @@ def match(decoded: Decoded, row: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _decoded_terms(
-    decoded: Decoded, truths: list[Truth], pairs: list[tuple[Tensor, Tensor]]
+    decoded: DecoderOutput, truths: list[ChipTruth], pairs: list[tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
     """Presence, class and boxes after every layer of the decoder."""
     layers = len(decoded.logits)

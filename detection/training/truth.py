@@ -16,7 +16,7 @@ from torch import Tensor
 
 from detection.sample.layout import PAVEMENT_HALF_M
 from detection.sample.paint import grid, paint
-from detection.sample.scene import Scene, build
+from detection.sample.scene import SyntheticScene, build_scene
 
 CHIP_PX = 1008
 THINGS = ("roof", "driveway", "pool")
@@ -46,7 +46,7 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class ChipTruth:
     """What a prompt should find on a chip, on the mask's grid.
 
     Attributes:
@@ -64,7 +64,7 @@ class Truth:
 
 def neighbourhood(seed: int, lots: int) -> Neighbourhood:
     """The neighbourhood of a seed of the sample generator."""
-    scene = build(seed, lots)
+    scene = build_scene(seed, lots)
     rgb = paint(scene)[:3]
     number = _rasterizer(scene)
     yards = scene.yards
@@ -107,19 +107,21 @@ def chip_at(rgb: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8]:
     return rgb[:, top : top + CHIP_PX, left : left + CHIP_PX]
 
 
-def truth_at(place: Neighbourhood, label: str, top: int, left: int, side: int) -> Truth:
+def truth_at(place: Neighbourhood, label: str, top: int, left: int, side: int) -> ChipTruth:
     """What the chip at a corner shows of a label, on a grid of side x side cells."""
     window = (slice(top, top + CHIP_PX), slice(left, left + CHIP_PX))
     weight = 1 - _shares(place.unsure[label][window].astype(np.int64), 1, side)[0]
     if label in place.stuff:
         semantic = _shares(place.stuff[label][window].astype(np.int64), 1, side)[0]
-        return Truth(semantic, weight, semantic.new_zeros(0, side, side), semantic.new_zeros(0, 4))
+        return ChipTruth(
+            semantic, weight, semantic.new_zeros(0, side, side), semantic.new_zeros(0, 4)
+        )
     numbers, found = np.unique(place.things[label][window], return_inverse=True)
     found = found.reshape(CHIP_PX, CHIP_PX) + (0 if numbers[0] == 0 else 1)
     masks = _shares(found, int(found.max()), side)
     masks = masks[masks.sum((1, 2)) > 1.0]  # slivers at the chip's edge teach nothing
     semantic = masks.sum(0) if len(masks) else weight.new_zeros(side, side)
-    return Truth(semantic, weight, masks, _boxes(masks))
+    return ChipTruth(semantic, weight, masks, _boxes(masks))
 
 
 def _shares(numbers: NDArray[np.int64], most: int, side: int) -> Tensor:
@@ -146,7 +148,7 @@ def _boxes(masks: Tensor) -> Tensor:
     return boxes / (2 * side)
 
 
-def _rasterizer(scene: Scene) -> Callable[[Iterable[BaseGeometry]], NDArray[np.int32]]:
+def _rasterizer(scene: SyntheticScene) -> Callable[[Iterable[BaseGeometry]], NDArray[np.int32]]:
     def number(shapes: Iterable[BaseGeometry]) -> NDArray[np.int32]:
         burnt = [(shape, n) for n, shape in enumerate(shapes, 1) if not shape.is_empty]
         if not burnt:

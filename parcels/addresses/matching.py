@@ -11,7 +11,7 @@ from parcels.addresses.house_number import HouseNumber, read_house_number
 from parcels.addresses.street_address import StreetAddress, city_text, parse_address, unit_text
 from parcels.addresses.street_name import Agreement, StreetName, read_street
 from parcels.parcel_source import SiteAddress
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 
 def agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
@@ -89,7 +89,7 @@ def written(site: SiteAddress | None) -> str:
     if site is None:
         return ""
     street = site.line or " ".join(filter(None, (site.house_number, site.street, site.unit)))
-    return printable(", ".join(filter(None, (street, site.city, site.postcode))))
+    return sanitize_text(", ".join(filter(None, (street, site.city, site.postcode))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.attribute_queries import with_addresses, with_ids
-from parcels.arcgis.harvest import harvest, row_count, stamp
-from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.harvest import harvest, layer_version, row_count
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
-from parcels.parcel_source import Extent, Found, Page, Stamp, ask_all
+from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, ask_all
 from parcels.registry.county import County
 
 _Result = TypeVar("_Result")
@@ -34,7 +34,7 @@ class ArcGISSource:
         self,
         county: County,
         client: ArcGISClient | None = None,
-        breaker: Callable[[], Breaker] = Breaker,
+        breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
     ) -> None:
         if not county.layers:
             raise SourceMisconfigured(f"county {county.key!r} has no 'url' and 'layer'")
@@ -71,26 +71,30 @@ class ArcGISSource:
         """
         return self._first(lambda layer: layer.info.extent)
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """The rows with exactly these parcel ids, some hundreds in a call."""
         ask = partial(with_ids, in_flight=self._in_flight)
         return self._each(ask, parcel_ids)
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points, a hundred in a call."""
         return self._each(lambda layer, some: self._points[layer.origin].at_points(some), points)
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points, a hundred in a call."""
         return self._each(
             lambda layer, some: self._points[layer.origin].near_points(some, distance_m), points
         )
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         """Rows that may have these addresses, a few dozen in a call; the caller compares."""
         return self._each(partial(with_addresses, in_flight=self._in_flight), addresses)
 
-    def stamp(self) -> Stamp:
+    def layer_version(self) -> LayerVersion:
         """What the layer says of its state now, in three calls at most.
 
         Raises:
@@ -98,7 +102,7 @@ class ArcGISSource:
         """
         if self._copied is not self._layers[0]:
             self._copied = None  # the layer itself may be back
-        return stamp(self._to_copy)
+        return layer_version(self._to_copy)
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
         """Every row of the layer once; with `after_object_id` only those that come after it.
@@ -119,8 +123,8 @@ class ArcGISSource:
         return row_count(self._to_copy)
 
     @property
-    def copied_from(self) -> str:
-        """The layer that `stamp` and `harvest` speak of.
+    def snapshot_origin(self) -> str:
+        """The layer that `layer_version` and `harvest` speak of.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
@@ -135,17 +139,17 @@ class ArcGISSource:
 
     def _each(
         self,
-        ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[Found | ParcelsError]],
+        ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
         questions: Sequence[_Question],
-    ) -> list[Found | ParcelsError]:
+    ) -> list[QueryResult | ParcelsError]:
         """What the first layer leaves unanswered is asked of the next."""
         errors: dict[int, list[ParcelsError]] = {i: [] for i in range(len(questions))}
-        answers: dict[int, Found | ParcelsError] = {}
+        answers: dict[int, QueryResult | ParcelsError] = {}
         for layer in self._layers:
             unanswered = list(errors)
             said = ask_all(partial(_ask_checked, ask, layer), [questions[i] for i in unanswered])
             for i, answer in zip(unanswered, said, strict=True):
-                if isinstance(answer, Found):
+                if isinstance(answer, QueryResult):
                     answers[i] = answer
                     del errors[i]
                 else:
@@ -172,10 +176,10 @@ class ArcGISSource:
 
 
 def _ask_checked(
-    ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[Found | ParcelsError]],
+    ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
     layer: LayerQuery,
     questions: Sequence[_Question],
-) -> Sequence[Found | ParcelsError]:
+) -> Sequence[QueryResult | ParcelsError]:
     return ask(_checked(layer), questions)  # before there are threads that would all check it
 
 

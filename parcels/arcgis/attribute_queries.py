@@ -8,12 +8,12 @@ from functools import partial
 
 from parcels.addresses.matching import may_be
 from parcels.addresses.street_address import StreetAddress
-from parcels.arcgis.batches import Result, asked_again, in_batches
-from parcels.arcgis.pages import all_rows
+from parcels.arcgis.batches import BatchResult, asked_again, in_batches
+from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery
 from parcels.arcgis.where import at_address, either, one_of, value
 from parcels.column_mapping import no_addresses, no_parcel_id
-from parcels.parcel_source import Found, Hit
+from parcels.parcel_source import ParcelRow, QueryResult
 
 # The longest list that Oracle takes, and as many rows as most servers send at once.
 _IDS = 1_000
@@ -21,16 +21,16 @@ _IDS = 1_000
 _ADDRESSES = 25
 
 
-def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> list[Result]:
+def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> list[BatchResult]:
     """The rows with exactly these parcel ids."""
 
-    def ask(some: Sequence[str]) -> list[Result]:
-        by_id: dict[str, list[Hit]] = defaultdict(list)
+    def ask(some: Sequence[str]) -> list[BatchResult]:
+        by_id: dict[str, list[ParcelRow]] = defaultdict(list)
         for hit in _rows_with_ids(layer, some):
             if hit.parcel_id is not None:
                 by_id[hit.parcel_id].append(hit)
         # Databases compare without regard to case or closing spaces; ids are not alike so.
-        return [Found(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
+        return [QueryResult(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
 
     batches = partial(in_batches, layer, ask, size=_IDS, in_flight=in_flight)
     return asked_again(batches, parcel_ids)
@@ -38,20 +38,20 @@ def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> li
 
 def with_addresses(
     layer: LayerQuery, addresses: Sequence[StreetAddress], in_flight: int
-) -> list[Result]:
+) -> list[BatchResult]:
     """The rows that may have these addresses."""
 
-    def ask(some: Sequence[StreetAddress]) -> list[Result]:
+    def ask(some: Sequence[StreetAddress]) -> list[BatchResult]:
         hits = _rows_with_addresses(layer, some)
         return [
-            Found(tuple(hit for hit in hits if may_be(hit.site, address)), layer.origin)
+            QueryResult(tuple(hit for hit in hits if may_be(hit.site, address)), layer.origin)
             for address in some
         ]
 
     return in_batches(layer, ask, addresses, size=_ADDRESSES, in_flight=in_flight)
 
 
-def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Hit, ...]:
+def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[ParcelRow, ...]:
     column = layer.columns.fields.parcel_id
     if column is None:
         raise no_parcel_id(list(layer.info.fields), layer.origin)
@@ -62,7 +62,9 @@ def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Hit, .
     return _rows(layer, one_of(column, sorted(values)))
 
 
-def _rows_with_addresses(layer: LayerQuery, addresses: Sequence[StreetAddress]) -> tuple[Hit, ...]:
+def _rows_with_addresses(
+    layer: LayerQuery, addresses: Sequence[StreetAddress]
+) -> tuple[ParcelRow, ...]:
     if not layer.fields.has_addresses:
         raise no_addresses(list(layer.info.fields), layer.origin)
     conditions = {
@@ -73,6 +75,6 @@ def _rows_with_addresses(layer: LayerQuery, addresses: Sequence[StreetAddress]) 
     return _rows(layer, either(sorted(conditions))) if conditions else ()
 
 
-def _rows(layer: LayerQuery, where: str) -> tuple[Hit, ...]:
+def _rows(layer: LayerQuery, where: str) -> tuple[ParcelRow, ...]:
     question = {"where": where}
-    return all_rows(layer, question, layer.rows(question))
+    return fetch_rows(layer, question, layer.rows(question))

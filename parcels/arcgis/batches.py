@@ -12,20 +12,20 @@ from typing import TypeVar
 from parcels.arcgis.inflight import in_order
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceError
-from parcels.parcel_source import Found
+from parcels.parcel_source import QueryResult
 
 _Question = TypeVar("_Question")
-Result = Found | ParcelsError
+BatchResult = QueryResult | ParcelsError
 
 
 def in_batches(
     layer: LayerQuery,
-    ask: Callable[[Sequence[_Question]], Sequence[Result]],
+    ask: Callable[[Sequence[_Question]], Sequence[BatchResult]],
     questions: Sequence[_Question],
     *,
     size: int,
     in_flight: int,
-) -> list[Result]:
+) -> list[BatchResult]:
     """An answer or an error for each question, `size` of them in a call."""
     batches = [questions[start : start + size] for start in range(0, len(questions), size)]
     answers = in_order(partial(_halved, layer, ask), batches, in_flight)
@@ -33,10 +33,10 @@ def in_batches(
 
 
 def asked_again(
-    ask: Callable[[Sequence[_Question]], list[Result]],
+    ask: Callable[[Sequence[_Question]], list[BatchResult]],
     questions: Sequence[_Question],
     is_worth_it: Callable[[], bool] = lambda: True,
-) -> list[Result]:
+) -> list[BatchResult]:
     """The answers; questions without a row are asked again, as long as that finds some.
 
     A server that drops rows without a word must not make lots disappear.
@@ -52,15 +52,17 @@ def asked_again(
     return answers
 
 
-def _empty(answers: Sequence[Result]) -> list[int]:
-    return [i for i, answer in enumerate(answers) if isinstance(answer, Found) and not answer.hits]
+def _empty(answers: Sequence[BatchResult]) -> list[int]:
+    return [
+        i for i, answer in enumerate(answers) if isinstance(answer, QueryResult) and not answer.hits
+    ]
 
 
 def _halved(
     layer: LayerQuery,
-    ask: Callable[[Sequence[_Question]], Sequence[Result]],
+    ask: Callable[[Sequence[_Question]], Sequence[BatchResult]],
     questions: Sequence[_Question],
-) -> list[Result]:
+) -> list[BatchResult]:
     try:
         return list(ask(questions))
     except SourceError as error:

@@ -23,7 +23,7 @@ from parcels.esri import crs_from_esri
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class GeometryCrs:
     """The CRS of the geometry in questions and answers.
 
     Attributes:
@@ -63,10 +63,10 @@ class Reference:
         return from_wgs84(array, self.crs)
 
 
-_DEGREES = Reference(WGS84, {"wkid": 4326}, {"inSR": "4326"}, {"outSR": "4326"})
+_DEGREES = GeometryCrs(WGS84, {"wkid": 4326}, {"inSR": "4326"}, {"outSR": "4326"})
 
 
-def read_reference(layer: Mapping[str, Any]) -> Reference:
+def read_geometry_crs(layer: Mapping[str, Any]) -> GeometryCrs:
     """The reference in the answer of `<layer>?f=json`; EPSG:4326 where PROJ does not know it."""
     of_answers = (layer.get("extent") or {}).get("spatialReference") or {}
     # A map may show a layer in another CRS than that in which it is kept.
@@ -78,7 +78,7 @@ def read_reference(layer: Mapping[str, Any]) -> Reference:
     wkid = kept_in.get("wkid") or kept_in.get("latestWkid")
     if not wkid:
         # Not every server reads WKT, and all take what is not said for their own CRS.
-        return Reference(crs, kept_in, {}, {}) if kept_in == of_answers else _DEGREES
+        return GeometryCrs(crs, kept_in, {}, {}) if kept_in == of_answers else _DEGREES
     as_it_is = wkid in (of_answers.get("wkid"), of_answers.get("latestWkid"))
     wanted = {} if as_it_is else {"outSR": str(wkid)}
-    return Reference(crs, kept_in, {"inSR": str(wkid)}, wanted)
+    return GeometryCrs(crs, kept_in, {"inSR": str(wkid)}, wanted)

@@ -14,10 +14,10 @@ from parcels.arcgis.object_ids import object_ids
 from parcels.arcgis.pages import rows_with
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.errors import IncompleteAnswer, QueryRefused
-from parcels.parcel_source import Page, Stamp
+from parcels.parcel_source import LayerVersion, Page
 
 
-def stamp(layer: LayerQuery) -> Stamp:
+def layer_version(layer: LayerQuery) -> LayerVersion:
     """What the layer says of its state now, in three calls at most.
 
     Raises:
@@ -25,8 +25,8 @@ def stamp(layer: LayerQuery) -> Stamp:
     """
     info = layer.info_now()
     if info.last_edit_ms is not None:
-        return Stamp(last_edit_ms=info.last_edit_ms)
-    return Stamp(count=row_count(layer), highest_id=_highest_id(layer))
+        return LayerVersion(last_edit_ms=info.last_edit_ms)
+    return LayerVersion(count=row_count(layer), highest_id=_highest_id(layer))
 
 
 def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> Iterator[Page]:

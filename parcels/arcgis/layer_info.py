@@ -10,12 +10,12 @@ import numpy as np
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from parcels.arcgis.geometry_crs import Reference, read_reference
+from parcels.arcgis.geometry_crs import GeometryCrs, read_geometry_crs
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
 from parcels.parcel_source import Extent
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 _NUMERIC = (
     "esriFieldTypeOID",
@@ -45,7 +45,7 @@ class LayerInfo:
     object_id_field: str | None
     extent: Extent | None
     max_record_count: int | None
-    reference: Reference
+    reference: GeometryCrs
     has_statistics: bool
     last_edit_ms: int | None
 
@@ -64,7 +64,7 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
         return _read(url, answer)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SourceMisconfigured(
-            f"{url}: what it says of itself makes no sense ({printable(error)}); is it "
+            f"{url}: what it says of itself makes no sense ({sanitize_text(error)}); is it "
             "an ArcGIS layer? Correct 'url' and 'layer' in the registry entry"
         ) from error
 
@@ -72,8 +72,8 @@ def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
 def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     kind = answer.get("geometryType")
     if kind != "esriGeometryPolygon":
-        what = printable(kind or answer.get("type") or "no layer")
-        name = printable(answer.get("name", "unnamed"))
+        what = sanitize_text(kind or answer.get("type") or "no layer")
+        name = sanitize_text(answer.get("name", "unnamed"))
         raise SourceMisconfigured(
             f"{url}: is {name!r}, {what}, not a layer of polygons; "
             "correct 'layer' in the registry entry"
@@ -81,26 +81,26 @@ def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     capabilities = answer.get("capabilities")
     if capabilities and "query" not in capabilities.lower():
         raise SourceMisconfigured(
-            f"{url}: may not be queried (it allows {printable(capabilities)}); name another "
+            f"{url}: may not be queried (it allows {sanitize_text(capabilities)}); name another "
             "layer in the registry entry"
         )
     fields = {
         name: str(field.get("type"))
         for field in answer.get("fields") or []
         # Another name is none of a database.
-        if (name := str(field["name"])) == printable(name)
+        if (name := str(field["name"])) == sanitize_text(name)
     }
     of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
     named = answer.get("objectIdField")
     most = whole_number(answer.get("maxRecordCount"))
     advanced = answer.get("advancedQueryCapabilities") or {}
     return LayerInfo(
-        name=printable(answer.get("name", "")),
+        name=sanitize_text(answer.get("name", "")),
         fields=fields,
         object_id_field=named if isinstance(named, str) and named else next(of_type, None),
         extent=extent_lonlat(answer.get("extent")),
         max_record_count=most if most is not None and most > 0 else None,
-        reference=read_reference(answer),
+        reference=read_geometry_crs(answer),
         has_statistics=bool(answer.get("supportsStatistics") or advanced.get("supportsStatistics")),
         last_edit_ms=whole_number((answer.get("editingInfo") or {}).get("lastEditDate")),
     )

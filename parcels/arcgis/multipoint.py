@@ -8,12 +8,12 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Point
 
-from parcels.arcgis.batches import Result, asked_again, in_batches
-from parcels.arcgis.pages import all_rows
+from parcels.arcgis.batches import BatchResult, asked_again, in_batches
+from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
 from parcels.lot_selection import is_at, within_m
-from parcels.parcel_source import Found, Hit
+from parcels.parcel_source import ParcelRow, QueryResult
 
 _BATCH = 100
 # About 100 m: server and client may differ by a datum step, never by so much.
@@ -34,27 +34,27 @@ class PointLookup:
         self._in_flight = in_flight
         self._knows_multipoints: bool | None = None
 
-    def at_points(self, points: Sequence[Point]) -> list[Result]:
+    def at_points(self, points: Sequence[Point]) -> list[BatchResult]:
         """The rows that contain or touch each of the points."""
         return asked_again(self._in_batches, points, lambda: self._knows_multipoints is not False)
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Result]:
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[BatchResult]:
         """The rows within `distance_m` metres of each of the points.
 
         Rows without a usable geometry are nowhere, and so near no point.
         """
 
-        def ask(some: Sequence[Point]) -> list[Result]:
+        def ask(some: Sequence[Point]) -> list[BatchResult]:
             return self._near(some, distance_m)
 
         return in_batches(self._layer, ask, points, size=_BATCH, in_flight=self._in_flight)
 
-    def _in_batches(self, points: Sequence[Point]) -> list[Result]:
+    def _in_batches(self, points: Sequence[Point]) -> list[BatchResult]:
         return in_batches(
             self._layer, self._at_points, points, size=_BATCH, in_flight=self._in_flight
         )
 
-    def _at_points(self, points: Sequence[Point]) -> list[Result]:
+    def _at_points(self, points: Sequence[Point]) -> list[BatchResult]:
         if len(points) == 1:
             return [self._at_point(points[0])]
         if self._knows_multipoints is False:
@@ -66,7 +66,7 @@ class PointLookup:
                 raise
             # If each of the two is answered alone, it is the multipoint that is not understood.
             answers = self._singly(points)
-            self._knows_multipoints = not all(isinstance(answer, Found) for answer in answers)
+            self._knows_multipoints = not all(isinstance(answer, QueryResult) for answer in answers)
             return answers
         if hits:
             self._knows_multipoints = True
@@ -75,7 +75,7 @@ class PointLookup:
             return self._singly(points)
         return self._joined(points, hits)
 
-    def _joined(self, points: Sequence[Point], hits: Sequence[Hit]) -> list[Result]:
+    def _joined(self, points: Sequence[Point], hits: Sequence[ParcelRow]) -> list[BatchResult]:
         touching = _join(points, hits)
         joined = set[int]().union(*touching)
         orphans = [hit for row, hit in enumerate(hits) if row not in joined]
@@ -93,10 +93,10 @@ class PointLookup:
             for point, rows in zip(points, touching, strict=True)
         ]
 
-    def _singly(self, points: Iterable[Point]) -> list[Result]:
+    def _singly(self, points: Iterable[Point]) -> list[BatchResult]:
         return [self._at_point_or_error(point) for point in points]
 
-    def _at_point_or_error(self, point: Point) -> Result:
+    def _at_point_or_error(self, point: Point) -> BatchResult:
         try:
             return self._at_point(point)
         except ParcelsError as error:
@@ -105,17 +105,17 @@ class PointLookup:
     def _nothing_there(self, points: Sequence[Point]) -> bool:
         return not any(self._at_point(point).hits for point in points)
 
-    def _at_point(self, point: Point) -> Found:
+    def _at_point(self, point: Point) -> QueryResult:
         [[x, y]] = self._layer.info.reference.xy([point])
         if not np.isfinite([x, y]).all():
-            return Found((), self._layer.origin)
+            return QueryResult((), self._layer.origin)
         hits = self._hits_at("esriGeometryPoint", esri_json({"x": x, "y": y}), [point])
         at_point = [hit for hit in hits if hit.geometry is None or is_at(point, hit.geometry)]
         if hits and not at_point:
             raise self._ignores_the_place()
-        return Found(tuple(at_point), self._layer.origin)
+        return QueryResult(tuple(at_point), self._layer.origin)
 
-    def _at_multipoint(self, points: Sequence[Point]) -> tuple[Hit, ...]:
+    def _at_multipoint(self, points: Sequence[Point]) -> tuple[ParcelRow, ...]:
         xy = self._layer.info.reference.xy(points)
         # A point beyond what the layer's CRS can hold is in none of its lots.
         xy = xy[np.isfinite(xy).all(axis=1)]
@@ -123,7 +123,7 @@ class PointLookup:
             return ()
         return self._hits_at("esriGeometryMultipoint", esri_json({"points": xy.tolist()}), points)
 
-    def _near(self, points: Sequence[Point], distance_m: float) -> list[Result]:
+    def _near(self, points: Sequence[Point], distance_m: float) -> list[BatchResult]:
         reference = self._layer.info.reference
         boxes = [_box(point, distance_m) for point in points]
         # One beyond what the layer's CRS can hold, as at a pole, is near none of its lots.
@@ -138,7 +138,7 @@ class PointLookup:
 
     def _hits_at(
         self, kind: str, geometry: str, points: Sequence[Point], reach_degrees: float = 0.0
-    ) -> tuple[Hit, ...]:
+    ) -> tuple[ParcelRow, ...]:
         """All rows that meet a geometry about some points.
 
         Raises:
@@ -153,10 +153,10 @@ class PointLookup:
         }
         first = self._layer.rows(question)
         self._check_place(points, first.hits, reach_degrees + _NEAR_DEGREES)
-        return all_rows(self._layer, question, first)
+        return fetch_rows(self._layer, question, first)
 
     def _check_place(
-        self, points: Sequence[Point], hits: Sequence[Hit], reach_degrees: float
+        self, points: Sequence[Point], hits: Sequence[ParcelRow], reach_degrees: float
     ) -> None:
         places = [hit.geometry for hit in hits if hit.geometry is not None]
         if not places:
@@ -171,15 +171,17 @@ class PointLookup:
             "ignores the place; name another layer in the registry entry"
         )
 
-    def _found(self, hits: Sequence[Hit], rows: Iterable[int]) -> Found:
-        return Found(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
+    def _found(self, hits: Sequence[ParcelRow], rows: Iterable[int]) -> QueryResult:
+        return QueryResult(tuple(hits[row] for row in sorted(rows)), self._layer.origin)
 
 
-def _is_near(point: Point, hit: Hit) -> bool:
+def _is_near(point: Point, hit: ParcelRow) -> bool:
     return bool(shapely.dwithin(hit.geometry, point, _NEAR_DEGREES))
 
 
-def _join(places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[Hit]) -> list[set[int]]:
+def _join(
+    places: Sequence[Point] | Sequence[MultiPolygon], hits: Sequence[ParcelRow]
+) -> list[set[int]]:
     """For each place the numbers of the hits that it touches."""
     tree = shapely.STRtree([hit.geometry for hit in hits])
     touching: list[set[int]] = [set() for _ in places]

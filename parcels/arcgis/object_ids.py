@@ -21,14 +21,14 @@ _MOST_SPLITS = 25
 # A cell's edge goes through rows of both sides, and through none of the layer's beyond it.
 _MARGIN_DEGREES = 0.001
 
-Question = Mapping[str, str]
+ObjectIdQuery = Mapping[str, str]
 
 
 class _CannotDo(Exception):
     """The server understands something else by the query."""
 
 
-def object_ids(layer: LayerQuery, question: Question, most: float = np.inf) -> ObjectIds:
+def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf) -> ObjectIds:
     """The object ids (n,) of all rows that answer a question, ascending, each once.
 
     Where there are more than `most` it stops, with some that are more.
@@ -68,9 +68,9 @@ def still_there(layer: LayerQuery, wanted: ObjectIds) -> ObjectIds:
     return np.intersect1d(wanted, there, assume_unique=True)
 
 
-def _by_ids_only(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
+def _by_ids_only(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
     ids: set[int] = set()
-    after: Question = question
+    after: ObjectIdQuery = question
     while True:
         answer = layer.answer({**after, "returnIdsOnly": "true"})
         if "objectIds" not in answer:
@@ -95,10 +95,10 @@ def _numbers(object_ids: object) -> set[int]:
     raise _CannotDo
 
 
-def _by_order(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
+def _by_order(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
     """Page after page of ids, until one is empty: no flag and no page length is believed."""
     ids: list[int] = []
-    after: Question = question
+    after: ObjectIdQuery = question
     while True:
         page, cut = layer.some_ids({**after, "orderByFields": layer.object_id})
         if not page:
@@ -113,7 +113,7 @@ def _by_order(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
         after = _after(layer, question, ids[-1])
 
 
-def _by_place(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
+def _by_place(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
     """Envelopes, each split in four while its answer is cut."""
     extent = layer.info.extent
     if extent is None:
@@ -136,12 +136,12 @@ def _by_place(layer: LayerQuery, question: Question, most: float) -> ObjectIds:
     return np.array(sorted(ids), dtype=np.int64)
 
 
-def _after(layer: LayerQuery, question: Question, object_id: int) -> Question:
+def _after(layer: LayerQuery, question: ObjectIdQuery, object_id: int) -> ObjectIdQuery:
     condition = f"{layer.object_id} > {object_id}"
     return {**question, "where": both(question.get("where"), condition)}
 
 
-def _in_envelope(cell: Extent) -> Question:
+def _in_envelope(cell: Extent) -> ObjectIdQuery:
     return {
         "geometry": ",".join(map(repr, cell)),
         "geometryType": "esriGeometryEnvelope",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from parcels.arcgis.object_ids import object_ids, still_there
-from parcels.arcgis.query import LayerQuery, ObjectIds, Rows
+from parcels.arcgis.query import FeatureRows, LayerQuery, ObjectIds
 from parcels.errors import IncompleteAnswer, QueryRefused, SourceError
-from parcels.parcel_source import Hit
+from parcels.parcel_source import ParcelRow
 
 # More rows than this at a point, or for an id, is a server that ignores the question.
 _MOST_ROWS = 20_000
@@ -17,7 +17,9 @@ _MOST_ROWS = 20_000
 _Question = Callable[[str, ObjectIds], dict[str, str]]
 
 
-def all_rows(layer: LayerQuery, question: Mapping[str, str], first: Rows) -> tuple[Hit, ...]:
+def fetch_rows(
+    layer: LayerQuery, question: Mapping[str, str], first: FeatureRows
+) -> tuple[ParcelRow, ...]:
     """All rows that answer a question, of which `first` are the first page.
 
     Raises:
@@ -41,7 +43,7 @@ def all_rows(layer: LayerQuery, question: Mapping[str, str], first: Rows) -> tup
     return tuple(hits)
 
 
-def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -> list[Hit]:
+def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -> list[ParcelRow]:
     """The rows with these ascending object ids; those that were deleted meanwhile are missing.
 
     A page that cannot be had is halved, down to the row that the server chokes on; that one
@@ -68,7 +70,7 @@ def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -
     return [hit for half in halves for hit in rows_with(layer, half, consecutive=consecutive)]
 
 
-def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Hit]:
+def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[ParcelRow]:
     hits = _wanted(layer, ids, question)
     missing = np.setdiff1d(ids, np.fromiter(hits, np.int64))
     while len(missing):
@@ -88,7 +90,7 @@ def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Hi
     return [hits[object_id] for object_id in sorted(hits)]
 
 
-def _wanted(layer: LayerQuery, ids: ObjectIds, question: _Question) -> dict[int, Hit]:
+def _wanted(layer: LayerQuery, ids: ObjectIds, question: _Question) -> dict[int, ParcelRow]:
     wanted = set(ids.tolist())
     hits = layer.rows(question(layer.object_id, ids)).hits
     return {oid: hit for hit in hits if (oid := hit.object_id) is not None and oid in wanted}

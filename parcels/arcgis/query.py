@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, read_layer_info
-from parcels.arcgis.requested_columns import Columns, columns_of
+from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
 from parcels.arcgis.where import both
 from parcels.column_mapping import site_address
 from parcels.errors import (
@@ -28,8 +28,8 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
-from parcels.parcel_source import Hit
-from parcels.registry.county import Layer, ParcelFields
+from parcels.parcel_source import ParcelRow
+from parcels.registry.county import ArcGISLayerEntry, ParcelFields
 
 ObjectIds = NDArray[np.int64]
 
@@ -45,10 +45,10 @@ _TRYING_INFO_S = 28.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FeatureRows:
     """The rows of one answer, each object id once; `cut` where there may be more."""
 
-    hits: tuple[Hit, ...]
+    hits: tuple[ParcelRow, ...]
     cut: bool
 
 
@@ -57,11 +57,11 @@ class LayerQuery:
 
     def __init__(
         self,
-        layer: Layer,
+        layer: ArcGISLayerEntry,
         fields: ParcelFields,
         where: str | None,
         client: ArcGISClient,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
     ) -> None:
         self.origin = f"{layer.url}/{layer.layer}"
         self.fields = fields
@@ -92,13 +92,13 @@ class LayerQuery:
         self._breaker.open()
 
     @cached_property
-    def columns(self) -> Columns:
+    def columns(self) -> RequestedColumns:
         """The columns that are asked for.
 
         Raises:
             SourceUnavailable, SourceMisconfigured: also where a mapped column does not exist.
         """
-        return columns_of(self.info, self.fields, self.origin)
+        return requested_columns(self.info, self.fields, self.origin)
 
     @property
     def object_id(self) -> str:
@@ -119,7 +119,7 @@ class LayerQuery:
         """How many rows one call asks for."""
         return min(self.info.max_record_count or _FEWEST_IN_A_PAGE, _MOST_IN_A_PAGE)
 
-    def rows(self, question: Mapping[str, str], *, geometry: bool = True) -> Rows:
+    def rows(self, question: Mapping[str, str], *, geometry: bool = True) -> FeatureRows:
         """The rows of one call. `question` may have a `where`; the entry's is added.
 
         Raises:
@@ -134,7 +134,7 @@ class LayerQuery:
             asked |= {"returnTrueCurves": "false", **self.info.reference.wanted}
         answer = self._ask(f"{self.origin}/query", asked)
         features = self._features(answer)
-        return Rows(self._hits(features, answer), self._is_cut(answer, len(features)))
+        return FeatureRows(self._hits(features, answer), self._is_cut(answer, len(features)))
 
     def answer(self, question: Mapping[str, str]) -> dict[str, Any]:
         """The answer of the server to a query for ids, a count or statistics.
@@ -206,16 +206,16 @@ class LayerQuery:
 
     def _hits(
         self, features: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]
-    ) -> tuple[Hit, ...]:
+    ) -> tuple[ParcelRow, ...]:
         reference = answer.get("spatialReference") or self.info.reference.esri
         try:
             lots = polygons_from_esri([row.get("geometry") for row in features], reference)
         except GeometryError as error:
             raise SourceMisconfigured(f"{self.origin}: {error}") from error
-        hits: dict[object, Hit] = {}
+        hits: dict[object, ParcelRow] = {}
         for row, lot in zip(features, lots, strict=True):
             attributes = _attributes(row)
-            hit = Hit(
+            hit = ParcelRow(
                 parcel_id=self.columns.parcel_id_of(attributes),
                 geometry=None if isinstance(lot, GeometryError) else lot,
                 object_id=self.columns.object_id_of(attributes),

@@ -12,7 +12,7 @@ from parcels.registry.county import ParcelFields
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class RequestedColumns:
     """The mapped columns, named as the layer writes them, and that of the object ids.
 
     No others are ever asked for: one broken column fails a whole query, and what is not needed
@@ -38,7 +38,7 @@ class Columns:
         return None if column is None else id_text(attributes.get(column))
 
 
-def columns_of(info: LayerInfo, fields: ParcelFields, origin: str) -> Columns:
+def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> RequestedColumns:
     """The columns that the registry entry maps; the parcel id's is guessed where it names none.
 
     Raises:
@@ -47,4 +47,4 @@ def columns_of(info: LayerInfo, fields: ParcelFields, origin: str) -> Columns:
     names = list(info.fields)
     parcel_id = choose_parcel_id(fields.parcel_id, names, origin)
     mapped = fields.model_copy(update={"parcel_id": parcel_id})
-    return Columns(info.object_id_field, as_written(mapped, names, origin))
+    return RequestedColumns(info.object_id_field, as_written(mapped, names, origin))

@@ -11,6 +11,6 @@ A cache may be thrown away at any time: it holds nothing that the county does no
 
 from parcels.cache.cached_source import CachedSource
 from parcels.cache.folder_cache import FolderCache
-from parcels.cache.interface import KeptLayer, LayerKey, ParcelCache
+from parcels.cache.interface import CachedLayer, LayerKey, ParcelCache
 
-__all__ = ["CachedSource", "FolderCache", "KeptLayer", "LayerKey", "ParcelCache"]
+__all__ = ["CachedLayer", "CachedSource", "FolderCache", "LayerKey", "ParcelCache"]

@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
-from parcels.cache.interface import CopiedLayer, LayerKey, ParcelCache
-from parcels.cache.layer_snapshot import WholeCopy
+from parcels.cache.interface import LayerKey, ParcelCache, SnapshotLayer
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import ParcelsError
-from parcels.parcel_source import Extent, Found, ParcelSource, Stamp, ask_all
+from parcels.parcel_source import Extent, LayerVersion, ParcelSource, QueryResult, ask_all
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _PART = 1_000
 _Question = TypeVar("_Question", str, Point, StreetAddress)
 
 
-class CopiedSource(ParcelSource, CopiedLayer, Protocol):
+class SnapshotSource(ParcelSource, SnapshotLayer, Protocol):
     """A source that answers questions and says whether its layer was edited."""
 
 
@@ -45,8 +45,8 @@ class _State:
     A question is asked and kept in one state, whatever another thread learns meanwhile.
     """
 
-    stamp: Stamp
-    copy: WholeCopy | None
+    layer_version: LayerVersion
+    copy: LayerSnapshot | None
     look_again_at: datetime
 
 
@@ -71,7 +71,7 @@ class CachedSource:
 
     def __init__(
         self,
-        source: CopiedSource,
+        source: SnapshotSource,
         cache: ParcelCache,
         key: LayerKey,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -95,7 +95,7 @@ class CachedSource:
         copy = self._look_at_the_layer().copy
         return self._source.extent() if copy is None else copy.extent()
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """See `ParcelSource`."""
         state = self._look_at_the_layer()
         if state.copy is not None:
@@ -103,7 +103,7 @@ class CachedSource:
         keys = [f"id:{parcel_id}" for parcel_id in parcel_ids]
         return self._answer(state, keys, parcel_ids, self._source.with_ids)
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """See `ParcelSource`."""
         state = self._look_at_the_layer()
         if state.copy is not None:
@@ -111,7 +111,9 @@ class CachedSource:
         keys = [f"point:{_exact(point)}" for point in points]
         return self._answer(state, keys, points, self._source.at_points)
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         """See `ParcelSource`."""
         state = self._look_at_the_layer()
         if state.copy is not None:
@@ -121,7 +123,9 @@ class CachedSource:
             state, keys, points, lambda asked: self._source.near_points(asked, distance_m)
         )
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         """See `ParcelSource`."""
         state = self._look_at_the_layer()
         if state.copy is not None and state.copy.has_addresses:
@@ -129,7 +133,7 @@ class CachedSource:
         keys = [f"address:{address!r}" for address in addresses]
         return self._answer(state, keys, addresses, self._source.with_addresses)
 
-    def _of_copy(self, found: Sequence[Found]) -> list[Found | ParcelsError]:
+    def _of_copy(self, found: Sequence[QueryResult]) -> list[QueryResult | ParcelsError]:
         self.from_cache += len(found)
         return list(found)
 
@@ -138,12 +142,12 @@ class CachedSource:
         state: _State,
         keys: Sequence[str],
         questions: Sequence[_Question],
-        ask: Callable[[Sequence[_Question]], list[Found | ParcelsError]],
-    ) -> list[Found | ParcelsError]:
+        ask: Callable[[Sequence[_Question]], list[QueryResult | ParcelsError]],
+    ) -> list[QueryResult | ParcelsError]:
         now = self._clock()
-        known: dict[str, Found | ParcelsError] = {
+        known: dict[str, QueryResult | ParcelsError] = {
             key: found
-            for key, found in self._layer.answers(keys, state.stamp).items()
+            for key, found in self._layer.answers(keys, state.layer_version).items()
             if is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
         }
         self.from_cache += sum(key in known for key in keys)
@@ -154,8 +158,8 @@ class CachedSource:
             part = names[start : start + _PART]
             said = dict(zip(part, ask_all(ask, [missing[key] for key in part]), strict=True))
             known.update(said)
-            good = {key: found for key, found in said.items() if isinstance(found, Found)}
-            self._layer.keep(good, state.stamp)
+            good = {key: found for key, found in said.items() if isinstance(found, QueryResult)}
+            self._layer.keep(good, state.layer_version)
         return [known[key] for key in keys]
 
     def _look_at_the_layer(self) -> _State:
@@ -167,36 +171,38 @@ class CachedSource:
             return self._state
 
     def _state_at(self, now: datetime) -> _State:
-        seen = self._layer.last_stamp()
+        seen = self._layer.last_version()
         said = self._stamp_of_the_layer()
         if said is not None and said != seen:
-            self._layer.saw(said)
-        stamp = said or seen or Stamp()
-        self._layer.forget_before(now - LONGEST)
-        copy = self._usable_copy(stamp, said, now)
+            self._layer.record_version(said)
+        layer_version = said or seen or LayerVersion()
+        self._layer.evict_before(now - LONGEST)
+        copy = self._usable_copy(layer_version, said, now)
         self.copy_is_unchecked = said is None and copy is not None
-        return _State(stamp, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
+        return _State(layer_version, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
 
-    def _stamp_of_the_layer(self) -> Stamp | None:
+    def _stamp_of_the_layer(self) -> LayerVersion | None:
         """None where the layer itself does not say, whatever an alternate of it may."""
         try:
-            stamp = self._source.stamp()
-            return stamp if self._source.copied_from == self._key.origin else None
+            layer_version = self._source.layer_version()
+            return layer_version if self._source.snapshot_origin == self._key.origin else None
         except ParcelsError:
             return None
 
-    def _usable_copy(self, stamp: Stamp, said: Stamp | None, now: datetime) -> WholeCopy | None:
-        copied = self._layer.copy_stamp()
+    def _usable_copy(
+        self, layer_version: LayerVersion, said: LayerVersion | None, now: datetime
+    ) -> LayerSnapshot | None:
+        copied = self._layer.snapshot_version()
         if copied is None:
             return None
-        copy = self._layer.copy() if copied == stamp else None
+        copy = self._layer.copy() if copied == layer_version else None
         if copy is not None and is_current(copy, said, now):
             return copy
         log.warning(
             "the copy of the parcels of %s is not used, as it is %s: the server is asked; "
             "`lotline parcels fetch --county %s` makes a new copy",
             self._key.county,
-            "of an earlier state of the layer" if copied != stamp else "too old",
+            "of an earlier state of the layer" if copied != layer_version else "too old",
             self._key.county,
         )
         return None
@@ -207,7 +213,7 @@ def is_fresh(fetched_at: datetime, now: datetime, longest: timedelta) -> bool:
     return -_CLOCKS_DIFFER <= now - fetched_at <= longest
 
 
-def is_current(copy: WholeCopy, said: Stamp | None, now: datetime) -> bool:
+def is_current(copy: LayerSnapshot, said: LayerVersion | None, now: datetime) -> bool:
     """Whether a copy of the state that the layer is in is not too old.
 
     `said` is that state in the layer's own words. Counts do not show an edit that leaves them as

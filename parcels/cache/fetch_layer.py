@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from parcels.cache.cached_source import is_current
-from parcels.cache.interface import CopiedLayer, CopyInProgress, KeptLayer
-from parcels.cache.layer_snapshot import WholeCopy
+from parcels.cache.interface import CachedLayer, SnapshotInProgress, SnapshotLayer
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
-from parcels.parcel_source import Stamp
+from parcels.parcel_source import LayerVersion
 
 # A few rows without a place are in most layers. A layer with more than both is damaged.
 _MOST_BROKEN = 10
@@ -19,7 +19,7 @@ _MOST_BROKEN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResult:
     """A copy that is whole.
 
     Attributes:
@@ -36,9 +36,9 @@ class Fetched:
     seconds: float
 
 
-def current_copy(
-    source: CopiedLayer, kept: KeptLayer, now: datetime | None = None
-) -> WholeCopy | None:
+def current_snapshot(
+    source: SnapshotLayer, kept: CachedLayer, now: datetime | None = None
+) -> LayerSnapshot | None:
     """The copy that is kept, if the layer is still as it was then; batches use it by the same rule.
 
     None where there is no copy, where the layer was edited, and where it says nothing of that.
@@ -46,18 +46,22 @@ def current_copy(
     Raises:
         SourceUnavailable, SourceMisconfigured.
     """
-    stamp = source.stamp()
-    copy = kept.copy() if stamp.says_something and kept.copy_stamp() == stamp else None
-    if copy is None or copy.origin != source.copied_from:
+    layer_version = source.layer_version()
+    copy = (
+        kept.copy()
+        if layer_version.says_something and kept.snapshot_version() == layer_version
+        else None
+    )
+    if copy is None or copy.origin != source.snapshot_origin:
         return None
-    return copy if is_current(copy, stamp, now or datetime.now(UTC)) else None
+    return copy if is_current(copy, layer_version, now or datetime.now(UTC)) else None
 
 
 def fetch_layer(
-    source: CopiedLayer,
-    kept: KeptLayer,
+    source: SnapshotLayer,
+    kept: CachedLayer,
     progress: Callable[[int, int], None] = lambda _rows, _total: None,
-) -> Fetched:
+) -> FetchResult:
     """Copy a layer; `progress` is told the rows so far and their total after each page.
 
     Stopped, however that comes about, the next call goes on after the last page that was kept, as
@@ -71,8 +75,8 @@ def fetch_layer(
         CacheError: another process copies it, or it cannot be kept.
     """
     started = time.perf_counter()
-    stamp = source.stamp()
-    with kept.copying(stamp, source.copied_from) as copy:
+    layer_version = source.layer_version()
+    with kept.begin_snapshot(layer_version, source.snapshot_origin) as copy:
         earlier = copy.rows
         try:
             _add_pages(source, copy, progress)
@@ -82,26 +86,26 @@ def fetch_layer(
             raise
         if not copy.rows or _is_mostly_broken(copy):
             copy.discard()
-            raise _useless(source.copied_from, copy)
-        after: Stamp = source.stamp()
+            raise _useless(source.snapshot_origin, copy)
+        after: LayerVersion = source.layer_version()
         copy.finish()
-        kept.saw(after)
-        return Fetched(
+        kept.record_version(after)
+        return FetchResult(
             copy.rows,
             earlier,
             copy.without_geometry,
-            after != stamp,
+            after != layer_version,
             time.perf_counter() - started,
         )
 
 
-def _is_mostly_broken(copy: CopyInProgress) -> bool:
+def _is_mostly_broken(copy: SnapshotInProgress) -> bool:
     """Whether so many rows have no place that "no lot there" would be said of many lots."""
     broken = copy.without_geometry
     return broken == copy.rows or broken > max(_MOST_BROKEN, _MOST_BROKEN_SHARE * copy.rows)
 
 
-def _useless(origin: str, copy: CopyInProgress) -> SourceUnavailable | SourceMisconfigured:
+def _useless(origin: str, copy: SnapshotInProgress) -> SourceUnavailable | SourceMisconfigured:
     if not copy.rows:
         return IncompleteAnswer(
             f"{origin}: the layer says that it is empty; the copy is not used: try again later, "
@@ -115,7 +119,7 @@ def _useless(origin: str, copy: CopyInProgress) -> SourceUnavailable | SourceMis
 
 
 def _add_pages(
-    source: CopiedLayer, copy: CopyInProgress, progress: Callable[[int, int], None]
+    source: SnapshotLayer, copy: SnapshotInProgress, progress: Callable[[int, int], None]
 ) -> None:
     expected = copy.rows
     for page in source.harvest(copy.after_object_id):

@@ -12,12 +12,12 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.cache.cached_source import LONGEST
-from parcels.cache.interface import CopyInProgress, KeptLayer, LayerKey, ParcelCache
-from parcels.cache.layer_snapshot import WholeCopy
+from parcels.cache.interface import CachedLayer, LayerKey, ParcelCache, SnapshotInProgress
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.column_mapping import no_addresses, no_parcel_id
 from parcels.errors import CacheError, CopiedElsewhere, ParcelsError
 from parcels.files.parcel_file import ParcelFile, path_of
-from parcels.parcel_source import Extent, Found, Hit, Page, Stamp
+from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult
 from parcels.registry.county import County
 
 # Fewer lots are read in a second, and held in some 30 MiB.
@@ -30,13 +30,13 @@ _LOOK_AGAIN_S = 0.5
 # A shapefile is several files.
 _BESIDE = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
 
-Told = Callable[[int, int], None]
+CopyProgress = Callable[[int, int], None]
 
 
-class CopiedFile:
+class SnapshotFile:
     """See `ParcelSource`: it answers as `FileSource` does."""
 
-    def __init__(self, county: County, copy: WholeCopy) -> None:
+    def __init__(self, county: County, copy: LayerSnapshot) -> None:
         self._county = county
         self._copy = copy
 
@@ -52,7 +52,7 @@ class CopiedFile:
         """(west, south, east, north) in degrees of all parcels."""
         return self._copy.extent()
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """The rows with exactly these ids.
 
         Raises:
@@ -63,15 +63,19 @@ class CopiedFile:
             raise no_parcel_id(self._file.columns, str(self._county.path))
         return list(found)
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
         return list(self._copy.at_points(points))
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
         return list(self._copy.near_points(points, distance_m))
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         """The rows that may have these addresses.
 
         Raises:
@@ -81,7 +85,7 @@ class CopiedFile:
             raise no_addresses(self._file.columns, str(self._county.path))
         return list(self._copy.with_addresses(addresses))
 
-    def every_hit(self) -> Iterator[Hit]:
+    def every_hit(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
         return self._copy.every_hit()
 
@@ -90,12 +94,12 @@ class CopiedFile:
         return ParcelFile(self._county)
 
 
-def copied_file(
+def snapshot_file(
     county: County,
     cache: ParcelCache,
-    told: Told = lambda _rows, _total: None,
+    told: CopyProgress = lambda _rows, _total: None,
     fewest: int = MANY_ROWS,
-) -> CopiedFile | None:
+) -> SnapshotFile | None:
     """A county's file, answered from the copy that is kept; None for one of fewer rows.
 
     A file that is as it was, and an entry that says the same of it, need no new copy; otherwise
@@ -113,41 +117,41 @@ def copied_file(
     """
     if county.path is not None and not county.path.exists():
         copy = cache.layer(LayerKey.of_file(county)).copy()
-        return None if copy is None else CopiedFile(county, copy)
+        return None if copy is None else SnapshotFile(county, copy)
     path = path_of(county)
     if sum(file.stat().st_size for file in _files(path)) < fewest * _FEWEST_BYTES_A_ROW:
         return None
     kept = cache.layer(LayerKey.of_file(county))
-    if kept.copy_stamp() != file_stamp(path):
+    if kept.snapshot_version() != file_version(path):
         file = ParcelFile(county)
         count = file.count()
         if count < fewest:
             return None
         _keep(file, kept, lambda done: told(done, count))
-        kept.forget_before(datetime.now(UTC) - LONGEST)
+        kept.evict_before(datetime.now(UTC) - LONGEST)
     copy = kept.copy()
     if copy is None:
         raise CacheError(f"the copy of {path} is gone: run the same again")
-    return CopiedFile(county, copy)
+    return SnapshotFile(county, copy)
 
 
-def file_stamp(path: Path) -> Stamp:
+def file_version(path: Path) -> LayerVersion:
     """The state of a file, or of a folder that is one: its last change, and its size as a count."""
     about = [file.stat() for file in _files(path)]
     newest_ms = max((each.st_mtime_ns // 1_000_000 for each in about), default=0)
-    return Stamp(newest_ms, sum(each.st_size for each in about))
+    return LayerVersion(newest_ms, sum(each.st_size for each in about))
 
 
-def _keep(file: ParcelFile, kept: KeptLayer, told: Callable[[int], None]) -> None:
+def _keep(file: ParcelFile, kept: CachedLayer, told: Callable[[int], None]) -> None:
     while True:
-        stamp = file_stamp(file.path)
+        layer_version = file_version(file.path)
         try:
-            with kept.copying(stamp, str(file.path)) as copy:
-                if kept.copy_stamp() == stamp:
+            with kept.begin_snapshot(layer_version, str(file.path)) as copy:
+                if kept.snapshot_version() == layer_version:
                     copy.discard()  # another process was at it, and is done
                 else:
                     _add_rows(file, copy, told)
-                    if file_stamp(file.path) != stamp:
+                    if file_version(file.path) != layer_version:
                         copy.discard()
                         raise CacheError(
                             f"{file.path}: it was changed while it was copied: run the same again"
@@ -158,7 +162,7 @@ def _keep(file: ParcelFile, kept: KeptLayer, told: Callable[[int], None]) -> Non
             time.sleep(_LOOK_AGAIN_S)
 
 
-def _add_rows(file: ParcelFile, copy: CopyInProgress, told: Callable[[int], None]) -> None:
+def _add_rows(file: ParcelFile, copy: SnapshotInProgress, told: Callable[[int], None]) -> None:
     told(copy.rows)
     for rows in file.parts(_ROWS_AT_ONCE, after=copy.rows):
         done = copy.rows + len(rows.geometries)

@@ -25,15 +25,15 @@ import pyarrow as pa
 
 from parcels.cache.geoparquet_rows import (
     COLUMNS,
-    Unreadable,
+    UnreadableRows,
     check_geometry,
-    hits_of,
     read_table,
+    rows_of,
     table_of,
     take,
     write_table,
 )
-from parcels.parcel_source import Found, Hit
+from parcels.parcel_source import ParcelRow, QueryResult
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class _Place:
     fetched_at: datetime
 
 
-class AnswersInFolder:
+class FolderAnswers:
     """The answers in one state of a layer. Faults of the disk are logged, and cost answers only."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class AnswersInFolder:
         self._places: dict[str, _Place] = {}
         self._has_complained = False
 
-    def get(self, questions: Sequence[str]) -> dict[str, Found]:
+    def get(self, questions: Sequence[str]) -> dict[str, QueryResult]:
         """The newest answers to those questions that have one."""
         if any(question not in self._places for question in questions):
             self._read_new_parts()
@@ -79,13 +79,13 @@ class AnswersInFolder:
                 by_part[id(place.part)][question] = place
         return {q: found for places in by_part.values() for q, found in _found(places).items()}
 
-    def add(self, answered: Mapping[str, Found]) -> None:
+    def add(self, answered: Mapping[str, QueryResult]) -> None:
         """Keep answers as one more part."""
         if not answered:
             return
         self._write(_table(answered), max(found.fetched_at for found in answered.values()))
 
-    def forget_before(self, instant: datetime) -> None:
+    def evict_before(self, instant: datetime) -> None:
         """Remove the parts whose answers are all older, and merge the others if they are many."""
         parts = dict(self._parts())
         old = [path for path, newest_ms in parts.items() if newest_ms < instant.timestamp() * 1000]
@@ -121,7 +121,7 @@ class AnswersInFolder:
                 self._take(table)
             except FileNotFoundError:
                 continue  # merged or grown old meanwhile
-            except (Unreadable, KeyError, IsADirectoryError, pa.ArrowException) as error:
+            except (UnreadableRows, KeyError, IsADirectoryError, pa.ArrowException) as error:
                 self._remove_damaged(path, error)
             except OSError as error:
                 self._complain(error)
@@ -136,9 +136,9 @@ class AnswersInFolder:
 
     def _take(self, table: pa.Table) -> None:
         if not set(COLUMNS.names) <= set(table.column_names):
-            raise Unreadable("columns are missing")
+            raise UnreadableRows("columns are missing")
         if table["fetched_at"].null_count or table["origin"].null_count:
-            raise Unreadable("times or origins are missing")
+            raise UnreadableRows("times or origins are missing")
         check_geometry(table)
         times = table["fetched_at"].to_pylist()
         start = 0
@@ -172,8 +172,8 @@ class AnswersInFolder:
         self._has_complained = True
 
 
-def _table(answered: Mapping[str, Found]) -> pa.Table:
-    rows: list[tuple[str, Found, Hit | None]] = [
+def _table(answered: Mapping[str, QueryResult]) -> pa.Table:
+    rows: list[tuple[str, QueryResult, ParcelRow | None]] = [
         (question, found, hit)
         for question, found in answered.items()
         for hit in (found.hits or (None,))
@@ -187,24 +187,24 @@ def _table(answered: Mapping[str, Found]) -> pa.Table:
         },
         schema=pa.schema(_QUESTION),
     )
-    columns = table_of([hit or Hit(None, None) for _, _, hit in rows])
+    columns = table_of([hit or ParcelRow(None, None) for _, _, hit in rows])
     for name in COLUMNS.names:
         about = about.append_column(COLUMNS.field(name), columns[name])
     return about
 
 
-def _found(places: Mapping[str, _Place]) -> dict[str, Found]:
+def _found(places: Mapping[str, _Place]) -> dict[str, QueryResult]:
     """The answers at places of one part, made from its columns at once."""
     [part] = {id(place.part): place.part for place in places.values()}.values()
     rows = [row for p in places.values() for row in range(p.start, p.start + p.count)]
     taken = take(part, rows)
-    hits = iter(zip(taken["is_hit"].to_pylist(), hits_of(taken), strict=True))
+    hits = iter(zip(taken["is_hit"].to_pylist(), rows_of(taken), strict=True))
     origins = taken["origin"].to_pylist()
-    answers: dict[str, Found] = {}
+    answers: dict[str, QueryResult] = {}
     start = 0
     for question, place in places.items():
         own = tuple(hit for is_hit, hit in islice(hits, place.count) if is_hit)
-        answers[question] = Found(own, origins[start], place.fetched_at)
+        answers[question] = QueryResult(own, origins[start], place.fetched_at)
         start += place.count
     return answers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from parcels.cache.interface import KeptLayer, LayerKey
+from parcels.cache.interface import CachedLayer, LayerKey
 from parcels.errors import CacheError
 
 
@@ -15,7 +15,7 @@ class FolderCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def layer(self, key: LayerKey) -> KeptLayer:
+    def layer(self, key: LayerKey) -> CachedLayer:
         """What is kept of a layer.
 
         Raises:

@@ -23,7 +23,7 @@ from pyarrow import parquet
 
 from parcels.cache.geoparquet_rows import (
     COLUMNS,
-    Unreadable,
+    UnreadableRows,
     read_about,
     read_table,
     schema_with,
@@ -31,36 +31,43 @@ from parcels.cache.geoparquet_rows import (
     write_table,
     write_whole,
 )
-from parcels.cache.interface import stamp_text
-from parcels.cache.memory_snapshot import CopyInMemory
+from parcels.cache.interface import version_text
+from parcels.cache.memory_snapshot import MemorySnapshot
 from parcels.errors import CacheError, CopiedElsewhere
-from parcels.parcel_source import Page, Stamp
+from parcels.parcel_source import LayerVersion, Page
 
 log = logging.getLogger(__name__)
 
 _ROW_GROUP = 65_536
 
 
-def copy_stamp(folder: Path) -> Stamp | None:
+def snapshot_version(folder: Path) -> LayerVersion | None:
     """The state of the layer that the folder's copy is of; None where there is no copy."""
     try:
-        return Stamp(**read_about(folder / "copy.parquet")["stamp"])
+        return LayerVersion(**read_about(folder / "copy.parquet")["stamp"])
     except FileNotFoundError:
         return None
-    except (Unreadable, KeyError, TypeError, OSError) as error:
+    except (UnreadableRows, KeyError, TypeError, OSError) as error:
         _warn(folder, error)
         return None
 
 
-def read_copy(folder: Path) -> CopyInMemory | None:
+def read_snapshot(folder: Path) -> MemorySnapshot | None:
     """The folder's copy, if it has one that can be read."""
     try:
         table, about = read_table(folder / "copy.parquet")
         fetched_at = datetime.fromisoformat(about["fetched_at"])
-        return CopyInMemory(table, about["origin"], fetched_at)
+        return MemorySnapshot(table, about["origin"], fetched_at)
     except FileNotFoundError:
         return None
-    except (Unreadable, KeyError, TypeError, ValueError, shapely.GEOSException, OSError) as error:
+    except (
+        UnreadableRows,
+        KeyError,
+        TypeError,
+        ValueError,
+        shapely.GEOSException,
+        OSError,
+    ) as error:
         _warn(folder, error)
         return None
 
@@ -75,7 +82,9 @@ def _warn(folder: Path, error: Exception) -> None:
 
 
 @contextmanager
-def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingInFolder]:
+def begin_snapshot(
+    folder: Path, origin: str, layer_version: LayerVersion
+) -> Iterator[FolderSnapshotInProgress]:
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
@@ -90,9 +99,9 @@ def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingIn
             for left_over in folder.glob(".copy.parquet.*.part"):
                 left_over.unlink()  # of a process that was killed while it finished
             for other in (folder / "copying").glob("stamp_*"):
-                if other.name != stamp_text(stamp):
+                if other.name != version_text(layer_version):
                     shutil.rmtree(other)
-            yield CopyingInFolder(folder, origin, stamp)
+            yield FolderSnapshotInProgress(folder, origin, layer_version)
     except BlockingIOError:
         raise CopiedElsewhere(
             f"another process copies the same parcels into {folder}: wait until it is done"
@@ -104,18 +113,18 @@ def begin_copying(folder: Path, origin: str, stamp: Stamp) -> Iterator[CopyingIn
         ) from error
 
 
-class CopyingInFolder:
+class FolderSnapshotInProgress:
     """See `CopyInProgress`."""
 
-    def __init__(self, folder: Path, origin: str, stamp: Stamp) -> None:
+    def __init__(self, folder: Path, origin: str, layer_version: LayerVersion) -> None:
         self.after_object_id: int | None = None
         self.rows = 0
         self.without_geometry = 0
         self._goal = folder / "copy.parquet"
-        self._parts = folder / "copying" / stamp_text(stamp)
+        self._parts = folder / "copying" / version_text(layer_version)
         self._about: dict[str, Any] = {
             "origin": origin,
-            "stamp": asdict(stamp),
+            "stamp": asdict(layer_version),
             "fetched_at": datetime.now(UTC).isoformat(),
         }
         self._count = 0
@@ -163,7 +172,7 @@ class CopyingInFolder:
             path = self._part(self._count + 1)
             try:
                 table, about = read_table(path)
-            except Unreadable as error:
+            except UnreadableRows as error:
                 log.warning("%s is damaged, and is fetched anew: %s", path, error)
                 break
             if about["origin"] != self._about["origin"]:

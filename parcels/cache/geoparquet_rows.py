@@ -13,7 +13,7 @@ import pyarrow as pa
 import shapely
 from pyarrow import parquet
 
-from parcels.parcel_source import Hit, SiteAddress
+from parcels.parcel_source import ParcelRow, SiteAddress
 
 _SITE = ("line", "house_number", "street", "unit", "city", "postcode")
 # Without a CRS, GeoParquet is longitude and latitude in degrees (OGC:CRS84).
@@ -36,11 +36,11 @@ COLUMNS = pa.schema(
 _OURS = b"lotline"
 
 
-class Unreadable(Exception):
+class UnreadableRows(Exception):
     """A file that is no table of ours, or that was damaged."""
 
 
-def table_of(hits: Sequence[Hit]) -> pa.Table:
+def table_of(hits: Sequence[ParcelRow]) -> pa.Table:
     """The rows as a table with `COLUMNS`."""
     sites = [hit.site for hit in hits]
     columns: dict[str, Sequence[object]] = {
@@ -54,7 +54,7 @@ def table_of(hits: Sequence[Hit]) -> pa.Table:
     return pa.table(columns, schema=COLUMNS)
 
 
-def hits_of(table: pa.Table) -> list[Hit]:
+def rows_of(table: pa.Table) -> list[ParcelRow]:
     """The rows of a table with `COLUMNS`, as they were."""
     sites = table.select(["has_site", *_SITE]).to_pylist()
     geometries = shapely.from_wkb(table["geometry"].to_pylist())
@@ -66,7 +66,7 @@ def hits_of(table: pa.Table) -> list[Hit]:
         strict=True,
     )
     return [
-        Hit(
+        ParcelRow(
             parcel_id,
             geometry,
             object_id,
@@ -85,7 +85,7 @@ def check_geometry(table: pa.Table) -> None:
     try:
         shapely.from_wkb(table["geometry"].to_numpy())
     except (shapely.GEOSException, TypeError) as error:
-        raise Unreadable(f"a geometry is damaged: {error}") from error
+        raise UnreadableRows(f"a geometry is damaged: {error}") from error
 
 
 def take(table: pa.Table, rows: Sequence[int]) -> pa.Table:
@@ -152,9 +152,9 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise Unreadable(str(error)) from error
+        raise UnreadableRows(str(error)) from error
     except (pa.ArrowException, ValueError, KeyError) as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableRows(str(error)) from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -169,9 +169,9 @@ def read_about(path: Path) -> dict[str, Any]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise Unreadable(str(error)) from error
+        raise UnreadableRows(str(error)) from error
     except (pa.ArrowException, ValueError, KeyError) as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableRows(str(error)) from error
 
 
 def _about(schema: pa.Schema) -> dict[str, Any]:

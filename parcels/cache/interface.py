@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from parcels.cache.layer_snapshot import WholeCopy
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import CacheError, SourceMisconfigured
-from parcels.parcel_source import Found, Page, Stamp, WholeLayer
+from parcels.parcel_source import LayerVersion, Page, QueryResult, WholeLayer
 from parcels.registry.county import County
 
 # Raised when the same county would give other rows: what was kept before is then left alone.
@@ -67,25 +67,26 @@ def _digest(county: County, **where_from: object) -> str:
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def stamp_text(stamp: Stamp) -> str:
+def version_text(layer_version: LayerVersion) -> str:
     """A stamp as a name for files and rows: equal stamps, and no others, have the same.
 
     Raises:
         CacheError: something else than whole numbers is in it.
     """
-    said = (stamp.last_edit_ms, stamp.count, stamp.highest_id)
+    said = (layer_version.last_edit_ms, layer_version.count, layer_version.highest_id)
     if not all(value is None or type(value) is int for value in said):
-        raise CacheError(f"{stamp} is no state of a layer: whole numbers are")  # never a path
+        # Never a path.
+        raise CacheError(f"{layer_version} is no state of a layer: whole numbers are")
     return "stamp_" + "_".join("" if value is None else str(value) for value in said)
 
 
-def stamp_of(text: str) -> Stamp:
-    """The stamp with this `stamp_text`."""
+def version_of(text: str) -> LayerVersion:
+    """The stamp with this `version_text`."""
     edited, count, highest = (int(part) if part else None for part in text.split("_")[1:])
-    return Stamp(edited, count, highest)
+    return LayerVersion(edited, count, highest)
 
 
-class CopyInProgress(Protocol):
+class SnapshotInProgress(Protocol):
     """A copy that is being made, by one process at a time; what was added survives its death.
 
     Attributes:
@@ -114,30 +115,32 @@ class CopyInProgress(Protocol):
         ...
 
 
-class KeptLayer(Protocol):
+class CachedLayer(Protocol):
     """What is kept of one layer. Several processes may use it at once.
 
     Answers that cannot be read are as good as none, and those that cannot be kept are lost; either
     is logged. Only a copy that was asked for has to succeed.
     """
 
-    def last_stamp(self) -> Stamp | None:
+    def last_version(self) -> LayerVersion | None:
         """The state in which the layer was last seen; None where it never was."""
         ...
 
-    def saw(self, stamp: Stamp) -> None:
+    def record_version(self, layer_version: LayerVersion) -> None:
         """The layer is in this state now."""
         ...
 
-    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+    def answers(
+        self, questions: Sequence[str], layer_version: LayerVersion
+    ) -> dict[str, QueryResult]:
         """What the layer said to these questions while it was in this state."""
         ...
 
-    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
         """Keep what it said."""
         ...
 
-    def forget_before(self, instant: datetime) -> None:
+    def evict_before(self, instant: datetime) -> None:
         """Make room: answers that were given earlier are not needed any more.
 
         Nor is all that is kept of the county under another digest, where nobody used it since: its
@@ -145,15 +148,17 @@ class KeptLayer(Protocol):
         """
         ...
 
-    def copy_stamp(self) -> Stamp | None:
+    def snapshot_version(self) -> LayerVersion | None:
         """The state of the layer when its copy was made; None where there is no copy."""
         ...
 
-    def copy(self) -> WholeCopy | None:
+    def copy(self) -> LayerSnapshot | None:
         """The copy, if there is one."""
         ...
 
-    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
+    def begin_snapshot(
+        self, layer_version: LayerVersion, origin: str
+    ) -> AbstractContextManager[SnapshotInProgress]:
         """Begin a copy of the layer in this state, or go on with the one that was stopped.
 
         `origin` is the layer that the rows come from, which may be an alternate.
@@ -165,12 +170,12 @@ class KeptLayer(Protocol):
         ...
 
 
-class CopiedLayer(WholeLayer, Protocol):
+class SnapshotLayer(WholeLayer, Protocol):
     """A layer that can be copied, and says where the copy comes from."""
 
     @property
-    def copied_from(self) -> str:
-        """The layer, or the alternate, that `stamp` and `harvest` speak of.
+    def snapshot_origin(self) -> str:
+        """The layer, or the alternate, that `layer_version` and `harvest` speak of.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
@@ -181,7 +186,7 @@ class CopiedLayer(WholeLayer, Protocol):
 class ParcelCache(Protocol):
     """A place where layers are kept: a folder, a database."""
 
-    def layer(self, key: LayerKey) -> KeptLayer:
+    def layer(self, key: LayerKey) -> CachedLayer:
         """What is kept of a layer, if only nothing yet.
 
         Raises:

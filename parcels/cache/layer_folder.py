@@ -2,7 +2,7 @@
 
     layer.json          which layer that is, and the state in which it was last seen
     answers/            see `answers`
-    copy.parquet, …     see `copying`
+    copy.parquet, …     see `begin_snapshot`
 
 Nothing in it is ever changed in place: each file appears by one rename.
 """
@@ -19,13 +19,13 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from parcels.cache.folder_answers import AnswersInFolder
-from parcels.cache.folder_snapshot import begin_copying, copy_stamp, read_copy
+from parcels.cache.folder_answers import FolderAnswers
+from parcels.cache.folder_snapshot import begin_snapshot, read_snapshot, snapshot_version
 from parcels.cache.geoparquet_rows import write_whole
-from parcels.cache.interface import CopyInProgress, stamp_text
-from parcels.cache.layer_snapshot import WholeCopy
+from parcels.cache.interface import SnapshotInProgress, version_text
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import CacheError
-from parcels.parcel_source import Found, Stamp
+from parcels.parcel_source import LayerVersion, QueryResult
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,15 @@ class LayerFolder:
         self._folder = folder
         self._origin = origin
         self._has_complained = False
-        self._answers: dict[Stamp, AnswersInFolder] = {}
+        self._answers: dict[LayerVersion, FolderAnswers] = {}
 
-    def last_stamp(self) -> Stamp | None:
+    def last_version(self) -> LayerVersion | None:
         """See `KeptLayer`."""
         try:
             about = json.loads((self._folder / "layer.json").read_text(encoding="utf-8"))
-            stamp = Stamp(**about["stamp"])
-            stamp_text(stamp)
-            return stamp
+            layer_version = LayerVersion(**about["stamp"])
+            version_text(layer_version)
+            return layer_version
         except FileNotFoundError:
             return None
         except (
@@ -54,28 +54,30 @@ class LayerFolder:
             log.warning("%s cannot be read, and is made anew: %s", self._folder, error)
             return None
 
-    def saw(self, stamp: Stamp) -> None:
+    def record_version(self, layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
-        about = json.dumps({"origin": self._origin, "stamp": asdict(stamp)}, indent=2)
+        about = json.dumps({"origin": self._origin, "stamp": asdict(layer_version)}, indent=2)
         try:
             write_whole(self._folder / "layer.json", lambda path: _write(path, about))
         except OSError as error:
             log.warning("parcels cannot be kept in %s: %s", self._folder, error.strerror)
 
-    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+    def answers(
+        self, questions: Sequence[str], layer_version: LayerVersion
+    ) -> dict[str, QueryResult]:
         """See `KeptLayer`."""
-        return self._of(stamp).get(questions)
+        return self._of(layer_version).get(questions)
 
-    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
-        self._of(stamp).add(answered)
+        self._of(layer_version).add(answered)
 
-    def forget_before(self, instant: datetime) -> None:
+    def evict_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
         self._use()
         try:
             for folder in (self._folder / "answers").glob("stamp_*"):
-                AnswersInFolder(folder).forget_before(instant)
+                FolderAnswers(folder).evict_before(instant)
             for other in self._folder.parent.glob("[0-9a-f]" * 32):
                 if other != self._folder and other.stat().st_mtime < instant.timestamp():
                     shutil.rmtree(other, ignore_errors=True)
@@ -84,24 +86,28 @@ class LayerFolder:
                 log.warning("old parcels stay in %s: %s", self._folder, error.strerror)
             self._has_complained = True
 
-    def copy_stamp(self) -> Stamp | None:
+    def snapshot_version(self) -> LayerVersion | None:
         """See `KeptLayer`."""
-        return copy_stamp(self._folder)
+        return snapshot_version(self._folder)
 
-    def copy(self) -> WholeCopy | None:
+    def copy(self) -> LayerSnapshot | None:
         """See `KeptLayer`."""
-        return read_copy(self._folder)
+        return read_snapshot(self._folder)
 
-    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
+    def begin_snapshot(
+        self, layer_version: LayerVersion, origin: str
+    ) -> AbstractContextManager[SnapshotInProgress]:
         """See `KeptLayer`."""
         self._use()
-        return begin_copying(self._folder, origin, stamp)
+        return begin_snapshot(self._folder, origin, layer_version)
 
-    def _of(self, stamp: Stamp) -> AnswersInFolder:
-        answers = self._answers.get(stamp)
+    def _of(self, layer_version: LayerVersion) -> FolderAnswers:
+        answers = self._answers.get(layer_version)
         if answers is None:
-            answers = AnswersInFolder(self._folder / "answers" / stamp_text(stamp))
-            self._answers = {stamp: answers}  # those of an earlier state are not asked for again
+            answers = FolderAnswers(self._folder / "answers" / version_text(layer_version))
+            self._answers = {
+                layer_version: answers
+            }  # those of an earlier state are not asked for again
         return answers
 
     def _use(self) -> None:

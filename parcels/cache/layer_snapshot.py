@@ -15,7 +15,7 @@ from parcels.addresses.matching import may_be
 from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import hint, words
 from parcels.lot_selection import distances_m, within_m
-from parcels.parcel_source import Extent, Found, Hit, SiteAddress
+from parcels.parcel_source import Extent, ParcelRow, QueryResult, SiteAddress
 
 # A buffer's sides lie a little inside of its circle.
 _ROUND = 1.002
@@ -24,14 +24,14 @@ _LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class AddressFilter:
     """What rows with an address surely have: one of the numbers, and the letters."""
 
     numbers: tuple[int, ...]
     letters: str
 
 
-class WholeCopy(ABC):
+class LayerSnapshot(ABC):
     """Answers as `ParcelSource` does, of rows that a subclass finds.
 
     Attributes:
@@ -45,15 +45,15 @@ class WholeCopy(ABC):
     rows: int
     has_addresses: bool
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult]:
         """The rows with exactly these ids."""
         return [self._found(hits) for hits in self.hits_with_ids(parcel_ids)]
 
-    def at_points(self, points: Sequence[Point]) -> list[Found]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult]:
         """The rows that contain or touch these EPSG:4326 points."""
         return [self._found(hits) for hits in self.hits_meeting(points)]
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found]:
+    def near_points(self, points: Sequence[Point], distance_m: float) -> list[QueryResult]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
         about = self.hits_meeting([within_m(point, distance_m * _ROUND) for point in points])
         return [
@@ -61,10 +61,11 @@ class WholeCopy(ABC):
             for point, hits in zip(points, about, strict=True)
         ]
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found]:
+    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[QueryResult]:
         """Rows that may have these addresses."""
         sought = [
-            Sought(_numbers(each.house_number), hint(each.street_name) or "") for each in addresses
+            AddressFilter(_numbers(each.house_number), hint(each.street_name) or "")
+            for each in addresses
         ]
         return [
             self._found([hit for hit in hits if may_be(hit.site, wanted)])
@@ -76,23 +77,23 @@ class WholeCopy(ABC):
         """(west, south, east, north) in degrees of all parcels."""
 
     @abstractmethod
-    def every_hit(self) -> Iterator[Hit]:
+    def every_hit(self) -> Iterator[ParcelRow]:
         """Every row, one at a time."""
 
     @abstractmethod
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
+    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """For each id, the rows with exactly that."""
 
     @abstractmethod
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
+    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """For each EPSG:4326 geometry, the rows that intersect it."""
 
     @abstractmethod
-    def hits_with(self, sought: Sequence[Sought]) -> list[list[Hit]]:
+    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """For each, the rows with one of the numbers and the letters in their addresses."""
 
-    def _found(self, hits: Sequence[Hit]) -> Found:
-        return Found(tuple(hits), self.origin, self.fetched_at)
+    def _found(self, hits: Sequence[ParcelRow]) -> QueryResult:
+        return QueryResult(tuple(hits), self.origin, self.fetched_at)
 
 
 def site_numbers(site: SiteAddress | None) -> tuple[int, ...]:
@@ -111,7 +112,7 @@ def site_letters(site: SiteAddress | None) -> str:
     return words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
 
 
-def _within(point: Point, hits: Sequence[Hit], distance_m: float) -> list[Hit]:
+def _within(point: Point, hits: Sequence[ParcelRow], distance_m: float) -> list[ParcelRow]:
     whole = [(hit, hit.geometry) for hit in hits if hit.geometry is not None]
     far_m = distances_m(point, [geometry for _, geometry in whole])
     return [hit for (hit, _), away_m in zip(whole, far_m, strict=True) if away_m <= distance_m]

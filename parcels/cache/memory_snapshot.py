@@ -14,15 +14,15 @@ import shapely
 from pyarrow import compute
 from shapely.geometry.base import BaseGeometry
 
-from parcels.cache.geoparquet_rows import hits_of, sites_of, take
-from parcels.cache.layer_snapshot import Sought, WholeCopy, site_letters, site_numbers
-from parcels.parcel_source import Extent, Hit
+from parcels.cache.geoparquet_rows import rows_of, sites_of, take
+from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_letters, site_numbers
+from parcels.parcel_source import Extent, ParcelRow
 
 _ROWS_AT_ONCE = 1_000
 _Key = TypeVar("_Key")
 
 
-class CopyInMemory(WholeCopy):
+class MemorySnapshot(LayerSnapshot):
     """The rows stay as columns; only those that are asked for become objects."""
 
     def __init__(self, table: pa.Table, origin: str, fetched_at: datetime) -> None:
@@ -41,28 +41,28 @@ class CopyInMemory(WholeCopy):
         west, south, east, north = (float(side) for side in shapely.total_bounds(self._geometries))
         return west, south, east, north
 
-    def every_hit(self) -> Iterator[Hit]:
-        """See `WholeCopy`."""
+    def every_hit(self) -> Iterator[ParcelRow]:
+        """See `LayerSnapshot`."""
         for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-            yield from hits_of(pa.Table.from_batches([batch]))
+            yield from rows_of(pa.Table.from_batches([batch]))
 
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         return self._hits([self._rows_by_id.get(parcel_id, []) for parcel_id in parcel_ids])
 
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         rows: list[list[int]] = [[] for _ in places]
         asked, row = self._tree.query(np.asarray(places, dtype=object), predicate="intersects")
         for i, j in zip(asked.tolist(), row.tolist(), strict=True):
             rows[i].append(j)
         return self._hits([sorted(own) for own in rows])
 
-    def hits_with(self, sought: Sequence[Sought]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         return self._hits([self._rows_with(each) for each in sought])
 
-    def _rows_with(self, sought: Sought) -> list[int]:
+    def _rows_with(self, sought: AddressFilter) -> list[int]:
         by_number = self._rows_by_number
         rows = sorted({row for number in sought.numbers for row in by_number.get(number, ())})
         sites = sites_of(take(self._table, rows))
@@ -80,9 +80,9 @@ class CopyInMemory(WholeCopy):
     def _rows_by_number(self) -> dict[int, list[int]]:
         return _index(map(site_numbers, sites_of(self._table)))
 
-    def _hits(self, rows: Sequence[Sequence[int]]) -> list[list[Hit]]:
+    def _hits(self, rows: Sequence[Sequence[int]]) -> list[list[ParcelRow]]:
         needed = sorted({row for own in rows for row in own})
-        hits = dict(zip(needed, hits_of(take(self._table, needed)), strict=True))
+        hits = dict(zip(needed, rows_of(take(self._table, needed)), strict=True))
         return [[hits[row] for row in own] for own in rows]
 
 

@@ -10,28 +10,28 @@ from typing import Any
 
 import yaml
 
-from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, whole_number
 from parcels.arcgis.query import LayerQuery
-from parcels.catalogue.column_guess import Guess, candidates, guess
+from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
 from parcels.catalogue.county_names import compact, read_name
 from parcels.catalogue.edit_registry import add_entry
-from parcels.catalogue.us_counties import box_of, county_named, meet
+from parcels.catalogue.us_counties import box_of, boxes_intersect, county_named
 from parcels.catalogue.us_states import states_as_written
 from parcels.catalogue.write_registry import write_text
 from parcels.errors import QueryRefused, RegistryError
-from parcels.registry.county import County, Layer, ParcelFields
-from parcels.registry.entry import validated
+from parcels.registry.county import ArcGISLayerEntry, County, ParcelFields
+from parcels.registry.entry import validate_entry
 from parcels.registry.yaml_file import read_entries
-from parcels.untrusted import mapping, mappings, printable
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 _ROWS = 50
 _SERVICE = re.compile(r"(.*/(?:MapServer|FeatureServer))(?:/(\d{1,12}))?(?:/query)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedEntry:
     """An entry that was written: its lines, and what the layer said."""
 
     county: County
@@ -46,7 +46,7 @@ def add_county(
     *,
     allow_private: bool = False,
     client: ArcGISClient | None = None,
-) -> Added:
+) -> AddedEntry:
     """Look at a layer and write an entry for it; three small calls.
 
     `url` is of a layer, or of a service with one layer of polygons. A file that does not exist is
@@ -62,13 +62,15 @@ def add_county(
     service, number = _service_and_layer(url)
     there = {"url": service, "layer": number or 0, "allow_private": allow_private}
     try:
-        county = validated(name, there)
+        county = validate_entry(name, there)
     except RegistryError as error:
         raise RegistryError(f"county {name!r}: {error}") from error
     client = client or ArcGISClient.of(county)
     if number is None:
         number = _only_layer(service, client.get_json(service, {}))
-    query = LayerQuery(Layer(url=service, layer=number), ParcelFields(), None, client, Breaker())
+    query = LayerQuery(
+        ArcGISLayerEntry(url=service, layer=number), ParcelFields(), None, client, CircuitBreaker()
+    )
     info = query.info
     guessed = _guess(query, info, client)
     lines = _lines(_whereabouts(name, info), service, number, allow_private, guessed, info)
@@ -76,7 +78,7 @@ def add_county(
         write_text("counties:\n", file)
     add_entry(file, name, lines)
     entry = read_entries(file)[name]
-    return Added(validated(name, entry, file.absolute().parent), tuple(lines), info.name)
+    return AddedEntry(validate_entry(name, entry, file.absolute().parent), tuple(lines), info.name)
 
 
 def _service_and_layer(url: str) -> tuple[str, int | None]:
@@ -107,18 +109,18 @@ def _only_layer(service: str, answer: Mapping[str, Any]) -> int:
     if len(may_be) == 1:
         return may_be[0][0]
     listed = "".join(
-        f"\n  {service}/{number}  {printable(layer.get('name'))}" for number, layer in may_be
+        f"\n  {service}/{number}  {sanitize_text(layer.get('name'))}" for number, layer in may_be
     )
     if not may_be:
         raise RegistryError(f"{service}: has no layer of polygons; name another service")
     raise RegistryError(f"{service}: has several layers of polygons; name one of them:{listed}")
 
 
-def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> Guess:
+def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> ColumnGuess:
     columns = list(info.fields)
     asked = candidates(columns, info.object_id_field)
     if not asked:
-        return Guess()
+        return ColumnGuess()
     sample = {
         "where": "1=1",
         "outFields": ",".join(asked),
@@ -130,7 +132,7 @@ def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> Guess:
     except QueryRefused:
         features = []  # a server without pages: the names must do
     rows = [mapping(feature.get("attributes")) for feature in features[:_ROWS]]
-    return guess(columns, info.object_id_field, rows)
+    return guess_columns(columns, info.object_id_field, rows)
 
 
 def _whereabouts(name: str, info: LayerInfo) -> list[str]:
@@ -144,7 +146,7 @@ def _whereabouts(name: str, info: LayerInfo) -> list[str]:
         return [full_name, f"state: {_scalar(state)}", f'fips: "{place.fips}"']
     box = box_of(state, None)
     # A name may end like a state's code: built-in lies where it does.
-    is_there = info.extent is None or box is None or meet(info.extent, box)
+    is_there = info.extent is None or box is None or boxes_intersect(info.extent, box)
     return [f"state: {_scalar(state)}"] if is_there else []
 
 
@@ -153,17 +155,17 @@ def _lines(
     service: str,
     number: int,
     allow_private: bool,
-    guessed: Guess,
+    guessed: ColumnGuess,
     info: LayerInfo,
 ) -> list[str]:
-    lines = [f"# The layer {printable(info.name)}; the columns are guessed."]
+    lines = [f"# The layer {sanitize_text(info.name)}; the columns are guessed."]
     lines += [*whereabouts, f"url: {service}", f"layer: {number}"]
     if allow_private:
         lines.append("allow_private: true")
     if guessed.fields:
         lines.append("fields:")
         lines += [f"  {key}: {_columns(value)}" for key, value in guessed.fields.items()]
-    lines += [f"# {printable(name)} {why}." for name, why in guessed.refused.items()]
+    lines += [f"# {sanitize_text(name)} {why}." for name, why in guessed.refused.items()]
     if not guessed.has_addresses:
         lines.append(
             "# Addresses are not mapped: set address, or house_number and street, under fields."
@@ -171,7 +173,7 @@ def _lines(
     used = {name for value in guessed.fields.values() for name in _names(value)}
     rest = [name for name in info.fields if name not in used]
     if rest:
-        lines.append(f"# Other columns: {', '.join(map(printable, rest))}")
+        lines.append(f"# Other columns: {', '.join(map(sanitize_text, rest))}")
     return lines
 
 

@@ -22,17 +22,17 @@ _WHOLE = re.compile(
 )
 _SEVERAL_IN_ONE = re.compile(r"csz|citystatezip", re.IGNORECASE)
 
-Reason = tuple[str, str, str]
+ColumnRefusal = tuple[str, str, str]
 
 
-def address_fields(layer: SourceLayer) -> tuple[dict[str, Any], list[Reason]]:
+def address_fields(layer: SourceLayer) -> tuple[dict[str, Any], list[ColumnRefusal]]:
     """The mapped columns of a layer's addresses; and (key, columns, why) of what is left out."""
     if not layer.number and not layer.street:
         return {}, []
     fields, reason = _number_and_street(layer.number, layer.street)
     if reason:
         return {}, [("address", _shown(layer.number, layer.street), reason)]
-    reasons: list[Reason] = []
+    reasons: list[ColumnRefusal] = []
     used = set(layer.number + layer.street)
     for name, columns in (
         ("unit", layer.unit),

@@ -11,7 +11,7 @@ from parcels.addresses.street_name import suffixes, words
 from parcels.catalogue.address_columns import OF_THE_OWNER
 from parcels.column_mapping import choose_parcel_id, id_text
 
-Rows = Sequence[Mapping[str, Any]]
+SampleRows = Sequence[Mapping[str, Any]]
 
 # What says that a column is of the lot and not of its owner; the columns of one address share it.
 _OF_THE_LOT = (
@@ -52,7 +52,7 @@ _BARE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class ColumnGuess:
     """The `fields` of an entry, in its order; and why columns that look like it are not among them.
 
     Attributes:
@@ -70,13 +70,13 @@ class Guess:
 
 
 def candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
-    """The columns that a sample of rows is asked for, before `guess` looks at the values."""
+    """The columns to sample, before `guess_columns` looks at their values."""
     ids = _id_candidates(columns, object_id)
     addresses = [name for group in _address_groups(columns) for name in group.values()]
     return list(dict.fromkeys([*ids, *addresses]))
 
 
-def guess(columns: Sequence[str], object_id: str | None, rows: Rows) -> Guess:
+def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRows) -> ColumnGuess:
     """The columns that hold what their names promise, in a sample of rows."""
     fields: dict[str, str | list[str]] = {}
     refused: dict[str, str] = {}
@@ -91,7 +91,7 @@ def guess(columns: Sequence[str], object_id: str | None, rows: Rows) -> Guess:
         if mapped:
             fields |= mapped
             break
-    return Guess(fields, refused)
+    return ColumnGuess(fields, refused)
 
 
 def _id_candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
@@ -143,7 +143,7 @@ def _address_groups(columns: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
-def _mapped(group: Mapping[str, str], rows: Rows) -> dict[str, str | list[str]]:
+def _mapped(group: Mapping[str, str], rows: SampleRows) -> dict[str, str | list[str]]:
     """The fields that a group gives; none where its values are no address."""
     mapped: dict[str, str | list[str]] = {}
     if "address" in group and _mostly(rows, group["address"], r".*\d.*[A-Za-z].*|.*[A-Za-z].*\d.*"):
@@ -157,7 +157,7 @@ def _mapped(group: Mapping[str, str], rows: Rows) -> dict[str, str | list[str]]:
     return mapped
 
 
-def _street_parts(group: Mapping[str, str], rows: Rows) -> list[str]:
+def _street_parts(group: Mapping[str, str], rows: SampleRows) -> list[str]:
     """The parts of the street's name that are there; a suffix may be that of the number."""
     parts = [part for part in ("direction", "street", "suffix") if part in group]
     if "suffix" not in parts and "bare_suffix" in group:
@@ -168,12 +168,12 @@ def _street_parts(group: Mapping[str, str], rows: Rows) -> list[str]:
     return parts
 
 
-def _mostly(rows: Rows, column: str, pattern: str) -> bool:
+def _mostly(rows: SampleRows, column: str, pattern: str) -> bool:
     """Whether most of the values that there are look like this; without rows the name must do."""
     there = [value.strip() for value in _values(rows, column) if value and value.strip()]
     alike = sum(1 for value in there if re.fullmatch(pattern, value))
     return not rows or alike > len(there) / 2
 
 
-def _values(rows: Rows, column: str) -> list[str | None]:
+def _values(rows: SampleRows, column: str) -> list[str | None]:
     return [id_text(row.get(column)) for row in rows]

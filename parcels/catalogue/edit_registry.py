@@ -21,13 +21,13 @@ from parcels.registry.yaml_file import parse_entries, read_text
 
 # Key -> what is to be said of it, as YAML in one line; None takes the key away, or leaves it
 # without a value where a comment hangs on it.
-Facts = Mapping[str, str | None]
+EntryChanges = Mapping[str, str | None]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _COMMENT = re.compile(r"(?<!\S)#.*")
 _START = re.compile(r"(?:.*\n)*?---.*\n")
 
 
-def set_facts(file: Path, facts: Mapping[str, Facts]) -> None:
+def set_keys(file: Path, facts: Mapping[str, EntryChanges]) -> None:
     """Say facts of counties; one that the file does not have yet gets an entry with them.
 
     A file that says them already is left alone.
@@ -48,7 +48,7 @@ def add_entry(file: Path, name: str, lines: Sequence[str]) -> None:
     """Add an entry at the end of the file; `lines` are what stands under its name.
 
     Raises:
-        RegistryError: as `set_facts`; also where the name is taken.
+        RegistryError: as `set_keys`; also where the name is taken.
     """
     if name in parse_entries(read_text(file), file):
         raise RegistryError(f"{file}: county {name!r} is there already; take another name")
@@ -62,7 +62,7 @@ def _entry(name: str, lines: Iterable[str]) -> list[str]:
     return [f"{name}:", *(f"  {line}" for line in lines)]
 
 
-def _change(file: Path, facts: Mapping[str, Facts], added: Sequence[str]) -> None:
+def _change(file: Path, facts: Mapping[str, EntryChanges], added: Sequence[str]) -> None:
     """Write the file, if it then says what is wanted, with all comments, and nothing else."""
     from ruamel.yaml.error import YAMLError  # late: few commands change a registry
 
@@ -88,7 +88,7 @@ def _change(file: Path, facts: Mapping[str, Facts], added: Sequence[str]) -> Non
     write_text(changed if text == before else changed.replace("\n", "\r\n"), file)
 
 
-def _round_trip(text: str, facts: Mapping[str, Facts], added: Iterable[str]) -> str:
+def _round_trip(text: str, facts: Mapping[str, EntryChanges], added: Iterable[str]) -> str:
     """The text with the facts of entries that it has, and the lines of others at its end."""
     from ruamel.yaml import YAML
     from ruamel.yaml.util import load_yaml_guess_indent

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parcels.catalogue.openaddresses import read_source
-from parcels.catalogue.openaddresses_entries import Dropped, entries_of
+from parcels.catalogue.openaddresses_entries import DroppedLayer, entries_of
 from parcels.catalogue.write_registry import (
     dropped_beside,
     is_written_here,
@@ -17,7 +17,7 @@ from parcels.errors import RegistryError
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What an import has written, and where.
 
     Attributes:
@@ -27,12 +27,12 @@ class Imported:
 
     layers: int
     keys: tuple[str, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedLayer, ...]
     file: Path
     dropped_file: Path
 
 
-def import_layers(source: Path, file: Path) -> Imported:
+def import_layers(source: Path, file: Path) -> ImportResult:
     """Write a registry file of all the parcel layers that a tree or a table speaks of.
 
     Raises:
@@ -52,4 +52,4 @@ def import_layers(source: Path, file: Path) -> Imported:
     beside = dropped_beside(file)
     write_registry(entries, file)
     write_dropped(dropped, beside)
-    return Imported(len(layers), tuple(entries), tuple(dropped), file, beside)
+    return ImportResult(len(layers), tuple(entries), tuple(dropped), file, beside)

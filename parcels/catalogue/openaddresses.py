@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from parcels.errors import RegistryError
-from parcels.untrusted import mapping, mappings, printable
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 _COLUMNS = (
     "source", "state", "county", "city", "geoid", "census_name", "layer_name", "url", "pid_field",
@@ -139,12 +139,12 @@ def _tree(folder: Path) -> Iterator[SourceLayer]:
 
 
 def _of_file(file: Path, tree: Path) -> list[SourceLayer]:
-    name = printable(f"{file.parent.name}/{file.name}")
+    name = sanitize_text(f"{file.parent.name}/{file.name}")
     state = file.parent.name.upper()
     try:
         return list(_layers(name, state, _content(file, tree)))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        return [SourceLayer(name, state, problem=f"cannot be read: {printable(error)}")]
+        return [SourceLayer(name, state, problem=f"cannot be read: {sanitize_text(error)}")]
 
 
 def _content(file: Path, tree: Path) -> dict[str, Any]:
@@ -217,4 +217,4 @@ def _columns(said: object) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    return printable(value.strip(), _LONGEST_TEXT) if isinstance(value, str) else ""
+    return sanitize_text(value.strip(), _LONGEST_TEXT) if isinstance(value, str) else ""

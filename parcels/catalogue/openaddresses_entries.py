@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from parcels.catalogue.address_columns import address_fields
 from parcels.catalogue.county_names import bare_slug, compact, slug
 from parcels.catalogue.openaddresses import SourceLayer
-from parcels.catalogue.us_counties import Place, county_named, us_counties
+from parcels.catalogue.us_counties import UsCounty, county_named, us_counties
 from parcels.catalogue.us_states import STATES
 from parcels.errors import RegistryError
-from parcels.registry.entry import validated
-from parcels.untrusted import printable
+from parcels.registry.entry import validate_entry
+from parcels.untrusted import sanitize_text
 
-Entry = dict[str, Any]
+RegistryEntry = dict[str, Any]
 _LONGEST_REASON = 1_000
 
 # A layer's own row numbers change when it is loaded again, and no county knows its lots by a
@@ -31,7 +31,7 @@ _NO_PARCEL_IDS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedLayer:
     """A layer, or one thing that was said of it, that is not among the entries.
 
     Attributes:
@@ -48,12 +48,14 @@ class Dropped:
     reason: str
 
 
-def entries_of(layers: Iterable[SourceLayer]) -> tuple[dict[str, Entry], list[Dropped]]:
+def entries_of(
+    layers: Iterable[SourceLayer],
+) -> tuple[dict[str, RegistryEntry], list[DroppedLayer]]:
     """Registry entries by their keys, in order; and everything that was dropped, with its reason.
 
     No layer goes missing: each is an entry, or dropped.
     """
-    dropped: list[Dropped] = []
+    dropped: list[DroppedLayer] = []
     usable: list[SourceLayer] = []
     for layer in layers:
         if layer.problem:
@@ -61,7 +63,7 @@ def entries_of(layers: Iterable[SourceLayer]) -> tuple[dict[str, Entry], list[Dr
         else:
             usable.append(layer)
     owners = _owners(usable)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, RegistryEntry] = {}
     for layer in usable:
         reason = owners.get(layer.source + layer.url)
         if reason is not None:
@@ -70,7 +72,7 @@ def entries_of(layers: Iterable[SourceLayer]) -> tuple[dict[str, Entry], list[Dr
         try:
             key, entry, left_out = _entry(layer)
         except (RegistryError, ValueError) as error:  # of a URL like http://[x
-            dropped.append(_whole(layer, printable(error, _LONGEST_REASON)))
+            dropped.append(_whole(layer, sanitize_text(error, _LONGEST_REASON)))
             continue
         if key in entries:
             dropped.append(_whole(layer, f"is a second layer of {key}; the first is kept"))
@@ -80,8 +82,8 @@ def entries_of(layers: Iterable[SourceLayer]) -> tuple[dict[str, Entry], list[Dr
     return dict(sorted(entries.items())), dropped
 
 
-def _whole(layer: SourceLayer, reason: str) -> Dropped:
-    return Dropped(layer.source, "", "layer", layer.url, reason)
+def _whole(layer: SourceLayer, reason: str) -> DroppedLayer:
+    return DroppedLayer(layer.source, "", "layer", layer.url, reason)
 
 
 def _owners(layers: Sequence[SourceLayer]) -> dict[str, str]:
@@ -104,7 +106,7 @@ def _owners(layers: Sequence[SourceLayer]) -> dict[str, str]:
     return reasons
 
 
-def _entry(layer: SourceLayer) -> tuple[str, Entry, list[Dropped]]:
+def _entry(layer: SourceLayer) -> tuple[str, RegistryEntry, list[DroppedLayer]]:
     """One layer's key and entry, and what was left out of it.
 
     Raises:
@@ -114,13 +116,13 @@ def _entry(layer: SourceLayer) -> tuple[str, Entry, list[Dropped]]:
         raise RegistryError(f"lies in no state of the US ({layer.state or 'none is said'})")
     place = _place(layer)
     key, name = _called(layer, place)
-    left_out: list[Dropped] = []
+    left_out: list[DroppedLayer] = []
 
     def leave_out(what: str, given: str, reason: str) -> None:
-        left_out.append(Dropped(layer.source, key, what, given, reason))
+        left_out.append(DroppedLayer(layer.source, key, what, given, reason))
 
     url, number = _url_and_layer(layer.url)
-    entry: Entry = {"name": name, "state": layer.state}
+    entry: RegistryEntry = {"name": name, "state": layer.state}
     if place is not None:
         entry["fips"] = place.fips
     if layer.geoid and layer.geoid != entry.get("fips"):
@@ -140,11 +142,11 @@ def _entry(layer: SourceLayer) -> tuple[str, Entry, list[Dropped]]:
         leave_out(f"fields.{what}", given, reason)
     if fields:
         entry["fields"] = fields
-    validated(key, entry)
+    validate_entry(key, entry)
     return key, entry, left_out
 
 
-def _place(layer: SourceLayer) -> Place | None:
+def _place(layer: SourceLayer) -> UsCounty | None:
     """The county that a layer is of; None for a city's, a state's, or one of several counties.
 
     A source's file name says whose it is; codes were copied from the next file too often.
@@ -167,11 +169,11 @@ def _place(layer: SourceLayer) -> Place | None:
     return coded if coded is not None and coded.state == state else None
 
 
-def _in_host(place: Place, url: str) -> bool:
+def _in_host(place: UsCounty, url: str) -> bool:
     return compact(place.name) in compact(urlsplit(url).hostname or "")
 
 
-def _called(layer: SourceLayer, place: Place | None) -> tuple[str, str]:
+def _called(layer: SourceLayer, place: UsCounty | None) -> tuple[str, str]:
     """The entry's key, COUNTY-ST, and its name as people write it."""
     state = layer.state.lower()
     if place is not None:
@@ -191,7 +193,7 @@ def _called(layer: SourceLayer, place: Place | None) -> tuple[str, str]:
     return f"{stem}{suffix}-{state}", f"{kind.title()} of {name}"
 
 
-def _full_name(layer: SourceLayer, place: Place) -> str:
+def _full_name(layer: SourceLayer, place: UsCounty) -> str:
     """The county's name with what it is; in Alaska the Census's word for it."""
     kinds = r" (City and Borough|Borough|Municipality|Census Area)$"
     said = re.search(kinds, layer.census_name) if place.state == "AK" else None
@@ -216,7 +218,7 @@ def _is_city(layer: SourceLayer) -> bool:
     return len(layer.geoid) == 7 and county_named(layer.state, _stem(layer)) is None
 
 
-def _wrong_code(layer: SourceLayer, place: Place | None) -> str:
+def _wrong_code(layer: SourceLayer, place: UsCounty | None) -> str:
     if len(layer.geoid) != 5:
         what = {2: "a state", 7: "a city"}.get(len(layer.geoid), "nothing known")
         return f"is the code of {what}, not of a county"

@@ -25,7 +25,7 @@ _STATE_OF = {fips: state for state, (fips, _) in STATES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UsCounty:
     """A county, or what stands for one: a parish, a borough, an independent city.
 
     Attributes:
@@ -59,11 +59,11 @@ class Place:
 
 
 @cache
-def us_counties() -> dict[str, Place]:
+def us_counties() -> dict[str, UsCounty]:
     """Every county of the US by its five-digit FIPS code."""
     with _TABLE.open(encoding="utf-8", newline="") as file:
         return {
-            row["fips"]: Place(
+            row["fips"]: UsCounty(
                 row["fips"],
                 _STATE_OF[row["fips"][:2]],
                 row["name"],
@@ -73,7 +73,7 @@ def us_counties() -> dict[str, Place]:
         }
 
 
-def county_named(state: str, name: str, *, city: bool = False) -> Place | None:
+def county_named(state: str, name: str, *, city: bool = False) -> UsCounty | None:
     """The county of this name (`city`: the independent city), however it is spelt."""
     places = _named().get((state, compact(name)), ())
     alike = [place for place in places if place.independent_city == city]
@@ -94,7 +94,7 @@ def box_of(state: str | None, fips: str | None) -> Extent | None:
     return (min(wests), min(souths), max(easts), max(norths))
 
 
-def meet(a: Extent, b: Extent) -> bool:
+def boxes_intersect(a: Extent, b: Extent) -> bool:
     """Whether two boxes in degrees overlap, or nearly do."""
     apart_x = max(a[0], b[0]) - min(a[2], b[2])
     apart_y = max(a[1], b[1]) - min(a[3], b[3])
@@ -102,8 +102,8 @@ def meet(a: Extent, b: Extent) -> bool:
 
 
 @cache
-def _named() -> dict[tuple[str, str], list[Place]]:
-    named: dict[tuple[str, str], list[Place]] = {}
+def _named() -> dict[tuple[str, str], list[UsCounty]]:
+    named: dict[tuple[str, str], list[UsCounty]] = {}
     for place in us_counties().values():
         named.setdefault((place.state, compact(place.name)), []).append(place)
     return named

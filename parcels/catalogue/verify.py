@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 
 from shapely import Point
 
-from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.rate_limit import Clock, Sleep
+from parcels.arcgis.http.rate_limit import MonotonicClock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
-from parcels.catalogue.edit_registry import Facts
-from parcels.catalogue.us_counties import box_of, meet
+from parcels.catalogue.edit_registry import EntryChanges
+from parcels.catalogue.us_counties import box_of, boxes_intersect
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, SourceUnavailable
-from parcels.parcel_source import Extent, Hit
+from parcels.parcel_source import Extent, ParcelRow
 from parcels.registry.county import County
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 _LOTS = 5
 # A silent layer costs two reads, and an alternate one or two; no other is asked after that. A
@@ -40,7 +40,7 @@ _HOSTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """What came of asking a county's servers.
 
     Attributes:
@@ -62,7 +62,7 @@ class Verdict:
         """Whether the layer can be used as the entry says."""
         return self.problem is None
 
-    def facts(self, today: date) -> Facts:
+    def facts(self, today: date) -> EntryChanges:
         """What the registry file has to say from now on; nothing after an outage."""
         if self.for_now:
             return {}
@@ -75,8 +75,8 @@ class Verdict:
 
 
 def verify_all(
-    counties: Sequence[County], verify: Callable[[County], Verdict] | None = None
-) -> Iterator[Verdict]:
+    counties: Sequence[County], verify: Callable[[County], VerifyResult] | None = None
+) -> Iterator[VerifyResult]:
     """A verdict for each county, as they come: many hosts at once, one county of a host at a time.
 
     `verify` is `verify_county` if none is given.
@@ -88,7 +88,7 @@ def verify_all(
     waiting: queue.SimpleQueue[list[County]] = queue.SimpleQueue()
     for group in by_host.values():
         waiting.put(group)
-    verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
+    verdicts: queue.SimpleQueue[VerifyResult] = queue.SimpleQueue()
 
     def work() -> None:
         while True:
@@ -106,18 +106,20 @@ def verify_all(
         yield verdicts.get()
 
 
-def _guarded(verify: Callable[[County], Verdict], county: County) -> Verdict:
+def _guarded(verify: Callable[[County], VerifyResult], county: County) -> VerifyResult:
     try:
         return verify(county)
     except Exception as error:  # a server can send anything; the others are asked all the same
-        return Verdict(
-            county, f"cannot be judged: {type(error).__name__}: {printable(error)}", for_now=True
+        return VerifyResult(
+            county,
+            f"cannot be judged: {type(error).__name__}: {sanitize_text(error)}",
+            for_now=True,
         )
 
 
 def verify_county(
-    county: County, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
-) -> Verdict:
+    county: County, *, sleep: Sleep = time.sleep, clock: MonotonicClock = time.monotonic
+) -> VerifyResult:
     """Ask a county's layer, and its alternates while there is time."""
     began_s = clock()
     try:
@@ -125,9 +127,10 @@ def verify_county(
             county, sleep=sleep, clock=clock, read_s=_READ_S, trying_s=_TRYING_S
         )
     except ParcelsError as error:
-        return Verdict(county, str(error))
+        return VerifyResult(county, str(error))
     first, *others = (
-        LayerQuery(layer, county.fields, county.where, client, Breaker()) for layer in county.layers
+        LayerQuery(layer, county.fields, county.where, client, CircuitBreaker())
+        for layer in county.layers
     )
     verdict = _verify_layer(first, county)
     notes = list(verdict.notes)
@@ -143,7 +146,7 @@ def verify_county(
     return replace(verdict, notes=tuple(notes))
 
 
-def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
+def _verify_layer(layer: LayerQuery, county: County) -> VerifyResult:
     try:
         parcel_id = layer.columns.fields.parcel_id
         extent = layer.info.extent
@@ -152,7 +155,7 @@ def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
         _check_place((point.x, point.y, point.x, point.y), county, layer.origin)
         _check_point(layer, lot, point)
     except ParcelsError as error:
-        return Verdict(county, str(error), for_now=isinstance(error, SourceUnavailable))
+        return VerifyResult(county, str(error), for_now=isinstance(error, SourceUnavailable))
     notes = [] if extent is not None else ["the layer does not say where it lies"]
     if parcel_id is None:
         notes.append("no column of parcel ids is known; set fields: {parcel_id: …}")
@@ -160,10 +163,10 @@ def _verify_layer(layer: LayerQuery, county: County) -> Verdict:
         notes.append(f"{parcel_id} is empty in the lot that was looked at")
     if not county.fields.has_addresses:
         notes.append("no address columns")
-    return Verdict(county, extent=extent, notes=tuple(notes))
+    return VerifyResult(county, extent=extent, notes=tuple(notes))
 
 
-def _a_lot(layer: LayerQuery) -> tuple[Hit, Point]:
+def _a_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
     """One of the first few lots, the smallest, which is not all the streets; and a point on it.
 
     Raises:
@@ -186,7 +189,7 @@ def _a_lot(layer: LayerQuery) -> tuple[Hit, Point]:
     return lot, geometry.representative_point()
 
 
-def _check_point(layer: LayerQuery, lot: Hit, point: Point) -> None:
+def _check_point(layer: LayerQuery, lot: ParcelRow, point: Point) -> None:
     """A query at a point on the lot must find it.
 
     Raises:
@@ -198,14 +201,14 @@ def _check_point(layer: LayerQuery, lot: Hit, point: Point) -> None:
     if lot.object_id not in [hit.object_id for hit in found.hits]:
         raise SourceMisconfigured(
             f"{layer.origin}: a query at longitude {point.x:.6f}, latitude {point.y:.6f} does not "
-            f"find the lot that is there ({printable(lot.parcel_id or lot.object_id)}); name "
+            f"find the lot that is there ({sanitize_text(lot.parcel_id or lot.object_id)}); name "
             "another layer"
         )
 
 
 def _check_place(extent: Extent | None, county: County, origin: str) -> None:
     box = box_of(county.state, county.fips)
-    if extent is None or box is None or meet(extent, box):
+    if extent is None or box is None or boxes_intersect(extent, box):
         return
     where = county.name if county.state in (None, county.name) else f"{county.name}, {county.state}"
     raise SourceMisconfigured(

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from parcels.catalogue.openaddresses_entries import Dropped
+from parcels.catalogue.openaddresses_entries import DroppedLayer
 from parcels.errors import RegistryError
 from parcels.registry.yaml_file import read_text
 
@@ -76,7 +76,7 @@ def is_written_here(file: Path) -> bool:
     return read_text(file).startswith(_HEAD.splitlines()[0])
 
 
-def write_dropped(dropped: Iterable[Dropped], file: Path) -> None:
+def write_dropped(dropped: Iterable[DroppedLayer], file: Path) -> None:
     """A CSV of what was left out.
 
     Raises:
@@ -84,7 +84,7 @@ def write_dropped(dropped: Iterable[Dropped], file: Path) -> None:
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Dropped)])
+    writer.writerow([field.name for field in fields(DroppedLayer)])
     writer.writerows(astuple(drop) for drop in dropped)
     write_text(table.getvalue(), file)
 

@@ -12,8 +12,8 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.column_mapping import no_addresses, no_parcel_id
 from parcels.errors import ParcelsError, SourceMisconfigured
 from parcels.files.parcel_file import ParcelFile
-from parcels.files.row_index import Rows
-from parcels.parcel_source import Extent, Found, Hit
+from parcels.files.row_index import RowIndex
+from parcels.parcel_source import Extent, ParcelRow, QueryResult
 from parcels.registry.county import County
 
 
@@ -48,7 +48,7 @@ class FileSource:
         west, south, east, north = (float(value) for value in bounds)
         return west, south, east, north
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """The rows with exactly these ids.
 
         Raises:
@@ -59,15 +59,19 @@ class FileSource:
             raise no_parcel_id(self._file.columns, str(self.path))
         return [self._found(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
         return [self._found(rows) for rows in self._rows.at_points(points)]
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
         return [self._found(self._rows.near_point(point, distance_m)) for point in points]
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         """The rows that may have these addresses.
 
         Raises:
@@ -78,19 +82,19 @@ class FileSource:
             raise no_addresses(self._file.columns, str(self.path))
         return [self._found(rows.with_address(address)) for address in addresses]
 
-    def every_hit(self) -> Iterator[Hit]:
+    def every_hit(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
         return self._rows.every_hit()
 
-    def _found(self, rows: Iterable[int]) -> Found:
-        return Found(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
+    def _found(self, rows: Iterable[int]) -> QueryResult:
+        return QueryResult(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
 
     @cached_property
     def _file(self) -> ParcelFile:
         return ParcelFile(self._county)
 
     @cached_property
-    def _rows(self) -> Rows:
+    def _rows(self) -> RowIndex:
         rows = self._file.rows()
         if rows.dropped == len(rows.geometries):
             raise self._file.no_polygons()

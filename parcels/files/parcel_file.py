@@ -19,7 +19,7 @@ from pyproj import CRS
 from parcels.column_mapping import as_written, choose_parcel_id
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
-from parcels.files.row_index import Rows
+from parcels.files.row_index import RowIndex
 from parcels.files.self_contained import check_self_contained
 from parcels.parcel_source import lot_geometries
 from parcels.registry.county import County
@@ -69,7 +69,7 @@ class ParcelFile:
             info = pyogrio.read_info(self.path, layer=self._layer, force_feature_count=True)
             return int(info["features"])
 
-    def rows(self) -> Rows:
+    def rows(self) -> RowIndex:
         """All rows.
 
         Raises:
@@ -89,7 +89,7 @@ class ParcelFile:
         values = {str(name): table[name].tolist() for name in table.columns}
         return self._rows(np.asarray(frame.geometry, dtype=object), frame.crs, values, 1)
 
-    def parts(self, rows_at_once: int, after: int = 0) -> Iterator[Rows]:
+    def parts(self, rows_at_once: int, after: int = 0) -> Iterator[RowIndex]:
         """The rows after the first `after`, some at a time. It needs pyarrow.
 
         Raises:
@@ -118,9 +118,9 @@ class ParcelFile:
 
     def _rows(
         self, geometries: NDArray[np.object_], crs: object, values: dict[str, list[Any]], first: int
-    ) -> Rows:
+    ) -> RowIndex:
         lots, repaired = lot_geometries(to_wgs84(geometries, self._crs(crs)))
-        return Rows(lots, self.fields, values, first, repaired)
+        return RowIndex(lots, self.fields, values, first, repaired)
 
     def _crs(self, of_file: object) -> CRS:
         if of_file is not None:

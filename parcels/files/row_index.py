@@ -18,17 +18,17 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import hint, words
 from parcels.column_mapping import id_text, site_address
 from parcels.lot_selection import distances_m
-from parcels.parcel_source import Hit, SiteAddress
+from parcels.parcel_source import ParcelRow, SiteAddress
 from parcels.registry.county import ParcelFields
 
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
 
 
-class Rows:
+class RowIndex:
     """Rows of a layer, by their numbers from 0.
 
     Args:
-        geometries: (n,) as a `Hit` holds them.
+        geometries: (n,) as a `ParcelRow` holds them.
         fields: which columns hold what; without a parcel id, no row has one.
         values: the columns, n values each.
         first: the place of the first of them in the file.
@@ -54,11 +54,11 @@ class Rows:
         """How many rows have no geometry."""
         return int(shapely.is_missing(self.geometries).sum())
 
-    def hit(self, row: int) -> Hit:
+    def hit(self, row: int) -> ParcelRow:
         """The row as a source answers with it."""
-        return Hit(self._id(row), self.geometries[row], self._first + row, self._site(row))
+        return ParcelRow(self._id(row), self.geometries[row], self._first + row, self._site(row))
 
-    def every_hit(self) -> Iterator[Hit]:
+    def every_hit(self) -> Iterator[ParcelRow]:
         """Every row, as a source answers with it; nothing of them is kept."""
         return map(self.hit, range(len(self.geometries)))
 

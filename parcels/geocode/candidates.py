@@ -10,9 +10,15 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Located
-from parcels.geocode.geocode_result import Finding, Miss, ambiguous, match_rating, on_earth
+from parcels.geocode.geocode_result import (
+    AddressUnknown,
+    GeocodeResult,
+    ambiguous,
+    match_rating,
+    on_earth,
+)
 from parcels.lot_selection import distances_m
-from parcels.untrusted import mapping, printable
+from parcels.untrusted import mapping, sanitize_text
 
 _LOWEST_SCORE = 80.0
 _MOST_SCORE = 1_000.0
@@ -53,7 +59,7 @@ def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(candidate.get("attributes"))
 
 
-def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Finding:
+def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> GeocodeResult:
     """The best of the candidates that are a house with the wanted number and street.
 
     A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Another
@@ -62,7 +68,7 @@ def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Find
     matches = [match for c in candidates if (match := _match(wanted, c)) is not None]
     if not matches:
         others = [text for c in candidates if (text := _matched(c)) and _score(c) > 0]
-        return Miss(f"it finds {others[0]} instead" if others else "")
+        return AddressUnknown(f"it finds {others[0]} instead" if others else "")
     first = max(matches, key=lambda match: match.rank)
     if any(m.agreement >= first.agreement and m.is_elsewhere(first) for m in matches):
         return ambiguous(wanted, "the county's GeocodeServer has several places for it")
@@ -70,7 +76,7 @@ def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Find
 
 
 def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None:
-    kind = printable(attributes(candidate).get("Addr_type") or "")
+    kind = sanitize_text(attributes(candidate).get("Addr_type") or "")
     score, matched = _score(candidate), _matched(candidate)
     point = _point(candidate.get("location"))
     if score < _LOWEST_SCORE or point is None or kind not in (*_HOUSES, *_ALONG_THE_STREET):
@@ -89,7 +95,7 @@ def _score(candidate: Mapping[str, Any]) -> float:
 
 
 def _matched(candidate: Mapping[str, Any]) -> str:
-    return printable(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
+    return sanitize_text(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
 
 
 def _point(location: object) -> tuple[float, float] | None:

@@ -11,11 +11,17 @@ from collections.abc import Sequence
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.responses import TransientError
 from parcels.boundary import Located
 from parcels.errors import IncompleteAnswer, ParcelsError
-from parcels.geocode.geocode_result import Finding, Miss, ambiguous, match_rating, on_earth
-from parcels.untrusted import printable
+from parcels.geocode.geocode_result import (
+    AddressUnknown,
+    GeocodeResult,
+    ambiguous,
+    match_rating,
+    on_earth,
+)
+from parcels.untrusted import sanitize_text
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"
 _BENCHMARK = "Public_AR_Current"
@@ -29,7 +35,7 @@ _INDICATORS = ("Match", "No_Match", "Tie")
 _Answers = dict[str, list[str]]
 
 
-class Census:
+class CensusGeocoder:
     """The batch geocoder. It has streets with ranges of numbers and no houses.
 
     Every point of it is interpolated, and says nothing until a lot's house number agrees.
@@ -41,9 +47,11 @@ class Census:
         self._client = client or ArcGISClient()
         self._url = url
 
-    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         """See `Stage`. Addresses without city and ZIP code are not sent: it knows none such."""
-        findings: list[Finding] = [Miss("it needs the city or the ZIP code")] * len(addresses)
+        findings: list[GeocodeResult] = [AddressUnknown("it needs the city or the ZIP code")] * len(
+            addresses
+        )
         sendable = [i for i, wanted in enumerate(addresses) if wanted.city or wanted.postcode]
         for start in range(0, len(sendable), _CHUNK):
             chunk = sendable[start : start + _CHUNK]
@@ -51,7 +59,7 @@ class Census:
                 findings[i] = finding
         return findings
 
-    def _ask(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def _ask(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         try:
             answers: _Answers = self._client.post_file(
                 self._url,
@@ -77,10 +85,12 @@ class Census:
         except csv.Error:
             answers = {}
         if not answers:
-            raise TryAgain(f"{self._url}: the answer has no rows of addresses; try again later")
+            raise TransientError(
+                f"{self._url}: the answer has no rows of addresses; try again later"
+            )
         return answers
 
-    def _finding(self, wanted: StreetAddress, row: list[str] | None) -> Finding:
+    def _finding(self, wanted: StreetAddress, row: list[str] | None) -> GeocodeResult:
         if row is None:
             return IncompleteAnswer(
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
@@ -88,15 +98,15 @@ class Census:
         if row[2] == "Tie":
             return ambiguous(wanted, "the US Census has several places for it")
         if row[2] == "No_Match":
-            return Miss()
+            return AddressUnknown()
         try:
-            kind, matched, (x, y) = row[3], printable(row[4]), on_earth(*row[5].split(","))
+            kind, matched, (x, y) = row[3], sanitize_text(row[4]), on_earth(*row[5].split(","))
         except (IndexError, TypeError, ValueError):
             return IncompleteAnswer(
                 f"{self._url}: its row for {wanted.line!r} is broken; try again later"
             )
         if match_rating(matched, wanted) is None:
-            return Miss(f"it finds {matched} instead")
+            return AddressUnknown(f"it finds {matched} instead")
         confidence = _CONFIDENCE.get(kind, min(_CONFIDENCE.values()))
         return Located(x, y, "census", confidence, interpolated=True, matched=matched)
 

@@ -12,20 +12,20 @@ from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
 from parcels.parcel_source import SiteAddress
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class AddressUnknown:
     """The stage does not know the address; `detail` is what it has instead, if anything."""
 
     detail: str = ""
 
 
-Finding = Located | NotLocated | Miss | ParcelsError
+GeocodeResult = Located | NotLocated | AddressUnknown | ParcelsError
 
 
-class Stage(Protocol):
+class GeocodeStage(Protocol):
     """One way to find addresses.
 
     Attributes:
@@ -34,7 +34,7 @@ class Stage(Protocol):
 
     name: str
 
-    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         """A finding for each address, in order; it raises nothing of `ParcelsError`."""
         ...
 
@@ -65,12 +65,12 @@ def on_earth(x: object, y: object) -> tuple[float, float]:
         ValueError: they are none; an address that was not found may have NaN.
     """
     try:
-        lon, lat = float(printable(x)), float(printable(y))
+        lon, lat = float(sanitize_text(x)), float(sanitize_text(y))
     except ValueError:
         lon = lat = float("nan")
     if -180 <= lon <= 180 and -90 <= lat <= 90:
         return lon, lat
-    raise ValueError(f"{printable(x)}, {printable(y)} are no longitude and latitude")
+    raise ValueError(f"{sanitize_text(x)}, {sanitize_text(y)} are no longitude and latitude")
 
 
 def ambiguous(

@@ -23,9 +23,9 @@ from parcels.errors import (
     SourceMisconfigured,
 )
 from parcels.geocode.candidates import attributes, best
-from parcels.geocode.geocode_result import Finding
+from parcels.geocode.geocode_result import GeocodeResult
 from parcels.registry.county import County
-from parcels.untrusted import mapping, mappings, printable
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 _USUAL_BATCH, _LARGEST_BATCH = 100, 1_000
 _CANDIDATES = "10"
@@ -87,13 +87,13 @@ class GeocodeServer:
             raise SourceMisconfigured(f"county {county.key!r} has no 'geocode_server'")
         return cls(county.geocode_server, client or ArcGISClient.of(county))
 
-    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         """See `Stage`. Only matches with the wanted number and street, at a house, count."""
         try:
             size = self._service.batch
         except ParcelsError as error:
             return [error] * len(addresses)
-        findings: list[Finding] = []
+        findings: list[GeocodeResult] = []
         for start in range(0, len(addresses), size or len(addresses) or 1):
             chunk = addresses[start : start + size] if size else addresses
             findings += self._batch(chunk) if size else [self._one(wanted) for wanted in chunk]
@@ -119,7 +119,7 @@ class GeocodeServer:
             )
         return _Service(single_line, parts, _batch_size(answer))
 
-    def _batch(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def _batch(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         records = [
             {"attributes": {"OBJECTID": i, **self._service.record(wanted)}}
             for i, wanted in enumerate(addresses)
@@ -133,12 +133,12 @@ class GeocodeServer:
         except ParcelsError as error:
             return [error] * len(addresses)
         found = {
-            printable(attributes(location).get("ResultID")): location
+            sanitize_text(attributes(location).get("ResultID")): location
             for location in mappings(answer.get("locations"))
         }
         return [self._of_batch(wanted, found.get(str(i))) for i, wanted in enumerate(addresses)]
 
-    def _of_batch(self, wanted: StreetAddress, location: Mapping[str, Any] | None) -> Finding:
+    def _of_batch(self, wanted: StreetAddress, location: Mapping[str, Any] | None) -> GeocodeResult:
         if location is None:
             return IncompleteAnswer(
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
@@ -147,7 +147,7 @@ class GeocodeServer:
             return self._one(wanted)  # a batch shows one of those that tie; look at them all
         return best(wanted, [location])
 
-    def _one(self, wanted: StreetAddress) -> Finding:
+    def _one(self, wanted: StreetAddress) -> GeocodeResult:
         asked = {
             **self._service.record(wanted),
             "outSR": "4326",
@@ -166,15 +166,17 @@ class GeocodeServer:
 
 def _name(field: Mapping[str, Any]) -> str | None:
     name = field.get("name")
-    return name if isinstance(name, str) and name and name == printable(name) else None
+    return name if isinstance(name, str) and name and name == sanitize_text(name) else None
 
 
 def _batch_size(answer: Mapping[str, Any]) -> int:
     """How many addresses the service wants in one call; 0 for no batches."""
-    capabilities = printable(answer.get("capabilities") or "Geocode").replace(" ", "").split(",")
+    capabilities = (
+        sanitize_text(answer.get("capabilities") or "Geocode").replace(" ", "").split(",")
+    )
     if "Geocode" not in capabilities:
         return 0
     said = mapping(answer.get("locatorProperties"))
-    suggested = printable(said.get("SuggestedBatchSize") or said.get("MaxBatchSize") or "")
+    suggested = sanitize_text(said.get("SuggestedBatchSize") or said.get("MaxBatchSize") or "")
     is_number = re.fullmatch(r"[0-9]{1,9}", suggested)
     return min(int(suggested), _LARGEST_BATCH) if is_number else _USUAL_BATCH

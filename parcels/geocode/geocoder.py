@@ -9,12 +9,12 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Located, NotLocated
-from parcels.county_extent import Outside
+from parcels.county_extent import ExtentCheck
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
-from parcels.geocode.census import Census
-from parcels.geocode.geocode_result import Finding, Miss, Stage
+from parcels.geocode.census import CensusGeocoder
+from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, GeocodeStage
 from parcels.geocode.geocode_server import GeocodeServer
-from parcels.geocode.parcel_addresses import ParcelLayer
+from parcels.geocode.parcel_addresses import ParcelAddresses
 from parcels.parcel_source import ParcelSource
 from parcels.registry.county import County
 
@@ -42,19 +42,19 @@ class Geocoder:
         county: County,
         source: ParcelSource,
         *,
-        census: Census | None = None,
+        census: CensusGeocoder | None = None,
         geocode_server: GeocodeServer | None = None,
     ) -> None:
         """`census` and `geocode_server` replace those that the county's entry asks for."""
         self._county = county
-        self._outside = Outside(county, source)
-        self._stages: list[Stage] = []
+        self._outside = ExtentCheck(county, source)
+        self._stages: list[GeocodeStage] = []
         if county.fields.has_addresses:
-            self._stages.append(ParcelLayer(source, county.name))
+            self._stages.append(ParcelAddresses(source, county.name))
         if county.geocode_server is not None:
             self._stages.append(geocode_server or GeocodeServer.of(county))
         if county.census and county.synthetic is None:
-            self._stages.append(census or Census())
+            self._stages.append(census or CensusGeocoder())
 
     def locate_many(
         self, addresses: Sequence[StreetAddress]
@@ -78,14 +78,14 @@ class Geocoder:
     def _with_state(self, wanted: StreetAddress) -> StreetAddress:
         return wanted if wanted.state else replace(wanted, state=self._county.state)
 
-    def _take(self, one: _Open, stage: Stage, finding: Finding) -> None:
-        if isinstance(finding, Miss):
+    def _take(self, one: _Open, stage: GeocodeStage, finding: GeocodeResult) -> None:
+        if isinstance(finding, AddressUnknown):
             one.unknown_to.append(stage.name)
             if finding.detail:
                 one.hints.append(f"{stage.name}: {finding.detail}")
         elif isinstance(finding, ParcelsError):
             one.errors.append(finding)
-            if isinstance(stage, ParcelLayer):
+            if isinstance(stage, ParcelAddresses):
                 one.result = finding
         elif isinstance(finding, Located):
             point = Point(finding.longitude, finding.latitude)

@@ -11,23 +11,23 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
-from parcels.geocode.geocode_result import Finding, Miss, ambiguous
-from parcels.lot_selection import Place, with_address
-from parcels.parcel_source import Found, ParcelSource, SiteAddress
-from parcels.untrusted import printable
+from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous
+from parcels.lot_selection import LotCandidate, with_address
+from parcels.parcel_source import ParcelSource, QueryResult, SiteAddress
+from parcels.untrusted import sanitize_text
 
 # Where one side leaves out a direction or a suffix, and only one lot agrees.
 _LOOSE_CONFIDENCE = 0.9
 
 
-class ParcelLayer:
+class ParcelAddresses:
     """The lots whose own address agrees; the point lies inside the lot."""
 
     def __init__(self, source: ParcelSource, county_name: str) -> None:
         self.name = f"the parcels of {county_name}"
         self._source = source
 
-    def locate(self, addresses: Sequence[StreetAddress]) -> list[Finding]:
+    def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         """See `Stage`. Two lots with the address are ambiguous, and never one of them."""
         try:
             found = self._source.with_addresses(addresses)
@@ -39,11 +39,11 @@ class ParcelLayer:
         ]
 
 
-def _finding(wanted: StreetAddress, rows: Found) -> Finding:
+def _finding(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
     lots = with_address(rows.hits, wanted)
     if not lots:
         others = {written(hit.site) for hit in rows.hits if agrees(hit.site, wanted)}
-        return Miss(f"there is {_listed(others)}" if others else "")
+        return AddressUnknown(f"there is {_listed(others)}" if others else "")
     if len(lots) > 1:
         sites = [_site(lot, wanted) for lot in lots]
         described = {_described(*each) for each in zip(lots, sites, strict=True)}
@@ -61,12 +61,12 @@ def _finding(wanted: StreetAddress, rows: Found) -> Finding:
     )
 
 
-def _site(lot: Place, wanted: StreetAddress) -> SiteAddress | None:
+def _site(lot: LotCandidate, wanted: StreetAddress) -> SiteAddress | None:
     return next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
 
 
-def _described(lot: Place, site: SiteAddress | None) -> str:
-    ids = f" (parcel {printable(lot.parcel_ids[0])})" if lot.parcel_ids else ""
+def _described(lot: LotCandidate, site: SiteAddress | None) -> str:
+    ids = f" (parcel {sanitize_text(lot.parcel_ids[0])})" if lot.parcel_ids else ""
     return f"{written(site)}{ids}"
 
 

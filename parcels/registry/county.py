@@ -24,8 +24,8 @@ from parcels.registry.validators import (
 USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
 _USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "gsd_m": 0.6}
 
-Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
-Text = Annotated[str, Field(min_length=1)]
+CountyKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 # What says how an ArcGIS server is asked.
 _OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
 LayerId = Annotated[int, Field(ge=0)]
@@ -46,13 +46,13 @@ class ParcelFields(_Entry):
         street: the columns that make up the street's name, in order (direction, name, suffix).
     """
 
-    parcel_id: Text | None = None
-    address: Text | None = None
-    house_number: Text | None = None
-    street: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
-    unit: Text | None = None
-    city: Text | None = None
-    postcode: Text | None = None
+    parcel_id: NonEmptyText | None = None
+    address: NonEmptyText | None = None
+    house_number: NonEmptyText | None = None
+    street: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)] | None = None
+    unit: NonEmptyText | None = None
+    city: NonEmptyText | None = None
+    postcode: NonEmptyText | None = None
 
     @field_validator("street", mode="before")
     @classmethod
@@ -72,10 +72,10 @@ class ParcelFields(_Entry):
         return tuple(dict.fromkeys(name for name in (*named, *rest) if name is not None))
 
 
-class Layer(_Entry):
+class ArcGISLayerEntry(_Entry):
     """A layer of an ArcGIS MapServer or FeatureServer."""
 
-    url: Text
+    url: NonEmptyText
     layer: LayerId
 
     @field_validator("url")
@@ -84,7 +84,7 @@ class Layer(_Entry):
         return arcgis_url(url, ("MapServer", "FeatureServer"))
 
 
-class Imagery(_Entry):
+class ImageryEntry(_Entry):
     """Where the pictures come from: local GeoTIFFs (`path`, a glob) or an ImageServer (`url`).
 
     Attributes:
@@ -96,9 +96,9 @@ class Imagery(_Entry):
             the model. Said alone, it is of USGS NAIP.
     """
 
-    path: Text | None = None
-    url: Text | None = None
-    bands: tuple[Text, ...] | None = None
+    path: NonEmptyText | None = None
+    url: NonEmptyText | None = None
+    bands: tuple[NonEmptyText, ...] | None = None
     captured_on: str | None = None
     gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
     chip_gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
@@ -134,23 +134,23 @@ class Imagery(_Entry):
             raise ValueError(f"{text!r} is not a date; write 2020-05-31, or 2020") from None
 
     @model_validator(mode="after")
-    def _one_place(self) -> Imagery:
+    def _one_place(self) -> ImageryEntry:
         if (self.path is None) == (self.url is None):
             raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
         return self
 
 
-class Token(_Entry):
+class TokenEntry(_Entry):
     """How to sign in to a service that wants a token: names of environment variables, no secrets.
 
     Either `env` holds a token, or `url` makes one (`…/tokens/generateToken`) for the name and
     the password that are in `username_env` and `password_env`.
     """
 
-    env: Text | None = None
-    url: Text | None = None
-    username_env: Text | None = None
-    password_env: Text | None = None
+    env: NonEmptyText | None = None
+    url: NonEmptyText | None = None
+    username_env: NonEmptyText | None = None
+    password_env: NonEmptyText | None = None
 
     @field_validator("env", "username_env", "password_env")
     @classmethod
@@ -163,23 +163,23 @@ class Token(_Entry):
         return None if url is None else web_address(url)
 
     @model_validator(mode="after")
-    def _one_way(self) -> Token:
+    def _one_way(self) -> TokenEntry:
         made = (self.url, self.username_env, self.password_env)
         if (self.env is None) == (None in made) or (self.env is not None and any(made)):
             raise ValueError("write either 'env', or 'url', 'username_env' and 'password_env'")
         return self
 
 
-class Synthetic(_Entry):
+class SyntheticEntry(_Entry):
     """A generated county with a known truth: not a real place."""
 
     seed: int = 2026
     lots: Annotated[int, Field(ge=4, le=20_000)] = 200
 
 
-def usgs_naip() -> Imagery:
+def usgs_naip() -> ImageryEntry:
     """The imagery of an entry that names none: USGS NAIP, which needs no key."""
-    return Imagery.model_validate(_USGS_NAIP)
+    return ImageryEntry.model_validate(_USGS_NAIP)
 
 
 class County(_Entry):
@@ -209,31 +209,31 @@ class County(_Entry):
         verified: the day on which `lotline registry verify` last found all in order.
     """
 
-    key: Key
-    name: Text = ""
+    key: CountyKey
+    name: NonEmptyText = ""
     state: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     fips: Annotated[str, Field(pattern=r"^\d{5}$")] | None = None
-    url: Text | None = None
+    url: NonEmptyText | None = None
     layer: LayerId | None = None
-    alternates: tuple[Layer, ...] = ()
+    alternates: tuple[ArcGISLayerEntry, ...] = ()
     path: Path | None = None
-    synthetic: Synthetic | None = None
+    synthetic: SyntheticEntry | None = None
     fields: ParcelFields = ParcelFields()
-    where: Text | None = None
-    crs: Text | None = None
+    where: NonEmptyText | None = None
+    crs: NonEmptyText | None = None
     extent: tuple[float, float, float, float] | None = None
-    imagery: Imagery = Field(default_factory=usgs_naip)
+    imagery: ImageryEntry = Field(default_factory=usgs_naip)
     lot_offset_m: tuple[OffsetM, OffsetM] = (0.0, 0.0)
     line_tolerance_m: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     labels: LabelEntries = Field(default_factory=dict)
     properties: Path | None = None
     allow_private: bool = False
-    headers: dict[Text, Text] = Field(default_factory=dict)
-    legacy_tls: tuple[Text, ...] = ()
-    token: Token | None = None
+    headers: dict[NonEmptyText, NonEmptyText] = Field(default_factory=dict)
+    legacy_tls: tuple[NonEmptyText, ...] = ()
+    token: TokenEntry | None = None
     calls_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
     calls_per_second: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 4.0
-    geocode_server: Text | None = None
+    geocode_server: NonEmptyText | None = None
     census: bool = True
     verified: datetime.date | None = None
 
@@ -245,11 +245,11 @@ class County(_Entry):
         return "file" if self.path is not None else "synthetic"
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[ArcGISLayerEntry, ...]:
         """The ArcGIS layers to ask, in order; none for a file."""
         if self.url is None or self.layer is None:
             return ()
-        return (Layer(url=self.url, layer=self.layer), *self.alternates)
+        return (ArcGISLayerEntry(url=self.url, layer=self.layer), *self.alternates)
 
     @field_validator("url")
     @classmethod

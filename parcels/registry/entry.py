@@ -9,16 +9,23 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from parcels.errors import RegistryError
-from parcels.registry.county import County, Imagery, Layer, ParcelFields, Synthetic, Token
+from parcels.registry.county import (
+    ArcGISLayerEntry,
+    County,
+    ImageryEntry,
+    ParcelFields,
+    SyntheticEntry,
+    TokenEntry,
+)
 from parcels.registry.label_entry import LabelEntry
 
 _MODELS: dict[str, type[BaseModel]] = {
     "": County,
     "fields": ParcelFields,
-    "imagery": Imagery,
-    "synthetic": Synthetic,
-    "alternates": Layer,
-    "token": Token,
+    "imagery": ImageryEntry,
+    "synthetic": SyntheticEntry,
+    "alternates": ArcGISLayerEntry,
+    "token": TokenEntry,
     "labels": LabelEntry,
 }
 _WANTED = {
@@ -38,7 +45,7 @@ _WANTED = {
     "imagery.chip_gsd_m": "write metres a pixel, for example 0.3",
     "labels.*.kind": "write discrete or continuous",
     "labels.*.min_area_m2": "write square metres, from 0 to 10,000",
-    "labels.*.least_score": "write a number above 0 and below 1",
+    "labels.*.score_threshold": "write a number above 0 and below 1",
     "labels.*.simplify_share": "write a share from 0 to 0.1",
     "labels.*.prompt": "write in a few words what is looked for, such as swimming pool",
 }
@@ -51,7 +58,7 @@ _WANTED_LISTS = {
 _LONGEST_SAID = 80
 
 
-def validated(key: str, entry: object, folder: Path | None = None) -> County:
+def validate_entry(key: str, entry: object, folder: Path | None = None) -> County:
     """The county of one entry; relative paths are taken from `folder`.
 
     Raises:
@@ -65,10 +72,10 @@ def validated(key: str, entry: object, folder: Path | None = None) -> County:
     try:
         return County.model_validate({**named, "key": key}, context={"folder": folder or Path()})
     except ValidationError as error:
-        raise RegistryError("\n".join(mistakes(error))) from error
+        raise RegistryError("\n".join(validation_messages(error))) from error
 
 
-def mistakes(error: ValidationError) -> list[str]:
+def validation_messages(error: ValidationError) -> list[str]:
     """A line for each mistake, with the key and what to write instead."""
     lines = (_explain(detail) for detail in error.errors(include_url=False))
     # A list that is too short is an error for each item; it is said once.

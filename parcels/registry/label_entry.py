@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Measured areas are exported as LABEL_m2 beside this one.
 _TAKEN = ("boundary_area",)
-_KEYS = "prompt, kind, min_area_m2, least_score, simplify_share"
+_KEYS = "prompt, kind, min_area_m2, score_threshold, simplify_share"
 _LONGEST_PROMPT = 200
+_OLD_KEYS = {"least_score": "score_threshold"}
+
+log = logging.getLogger(__name__)
 
 
 class LabelEntry(BaseModel):
@@ -22,7 +26,7 @@ class LabelEntry(BaseModel):
         prompt: the words that a segmenter is asked with.
         kind: "discrete" things belong to a lot whole, "continuous" ones end at its line.
         min_area_m2: smaller polygons are taken for noise.
-        least_score: what a segmenter must be sure of, 0..1.
+        score_threshold: what a segmenter must be sure of, 0..1.
         simplify_share: how much of a polygon's area may change where its outline is simplified.
     """
 
@@ -31,7 +35,7 @@ class LabelEntry(BaseModel):
     prompt: str | None = None
     kind: Literal["discrete", "continuous"] | None = None
     min_area_m2: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] | None = None
-    least_score: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    score_threshold: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     simplify_share: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="before")
@@ -41,7 +45,7 @@ class LabelEntry(BaseModel):
             return {"prompt": entry}
         if not isinstance(entry, dict | LabelEntry):
             raise ValueError(f"write its prompt, or a mapping of {_KEYS}")
-        return entry
+        return _renamed(entry) if isinstance(entry, dict) else entry
 
     @field_validator("prompt")
     @classmethod
@@ -52,6 +56,17 @@ class LabelEntry(BaseModel):
         if not words or not words.isprintable() or len(words) > _LONGEST_PROMPT:
             raise ValueError("write in a few words what is looked for, such as swimming pool")
         return words
+
+
+def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with old key names replaced; the old names stay accepted."""
+    for old, new in _OLD_KEYS.items():
+        if old in entry:
+            if new in entry:
+                raise ValueError(f"{old!r} is the old name of {new!r}; remove {old!r}")
+            log.warning("label key %r is now called %r; please rename it", old, new)
+            entry = {new if key == old else key: value for key, value in entry.items()}
+    return entry
 
 
 def label_name(name: str) -> str:

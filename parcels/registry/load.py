@@ -14,7 +14,7 @@ from parcels.catalogue.county_search import find_key, unknown
 from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers, shipped_layers
 from parcels.errors import RegistryError
 from parcels.registry.county import County
-from parcels.registry.entry import validated
+from parcels.registry.entry import validate_entry
 from parcels.registry.yaml_file import read_entries
 
 _HERE = Path(__file__).resolve().parent.parent
@@ -74,7 +74,7 @@ class Registry(Mapping[str, County]):
 
     def _of_shipped(self, key: str) -> County:
         try:
-            return validated(key, self._shipped[key])
+            return validate_entry(key, self._shipped[key])
         except RegistryError as error:
             raise RegistryError(_with_place(SHIPPED, key, error)) from error
 
@@ -94,7 +94,7 @@ def load_registry(path: Path | str | None = None) -> Registry:
     mistakes: list[str] = []
     for key, entry in read_entries(file).items():
         try:
-            counties[key] = validated(key, _over_shipped(key, entry, shipped), _folder(file))
+            counties[key] = validate_entry(key, _over_shipped(key, entry, shipped), _folder(file))
         except RegistryError as error:
             mistakes.append(_with_place(file, key, error))
     if mistakes:

@@ -14,14 +14,14 @@ from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
 from parcels.parcel_source import ParcelSource
-from pipeline.batch.engines.local import local_workplace
-from pipeline.batch.engines.ray import ray_workplace
-from pipeline.batch.enqueue import Queued, make_pending
-from pipeline.batch.label_selection import AskedLabels
-from pipeline.batch.request import Order, Progress
+from pipeline.batch.engines.local import local_runtime
+from pipeline.batch.engines.ray import ray_runtime
+from pipeline.batch.enqueue import EnqueueResult, make_pending
+from pipeline.batch.label_selection import LabelSelection
+from pipeline.batch.request import BatchRequest, Progress
 from pipeline.batch.result import BatchReport
-from pipeline.batch.run_context import kept_parcels
-from pipeline.batch.runner import Batch
+from pipeline.batch.run_context import cached_parcels
+from pipeline.batch.runner import BatchRunner
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.settings import Settings
@@ -31,9 +31,9 @@ from pipeline.store.database import Database
 def carry_out(
     database: Database,
     opened: OpenCounty,
-    order: Order,
-    queued: Queued,
-    asked: AskedLabels,
+    order: BatchRequest,
+    queued: EnqueueResult,
+    asked: LabelSelection,
     build: Callable[[], Segmenter],
     settings: Settings,
     progress: Progress,
@@ -45,7 +45,7 @@ def carry_out(
     """
     # Whatever is wrong with these is found before a property is touched.
     imagery = open_imagery(opened.county.imagery, allow_private=opened.county.allow_private)
-    kept = kept_parcels(opened.county, database, progress)
+    kept = cached_parcels(opened.county, database, progress)
     service = _open_service(opened.county, kept, progress)
     _make_folder(order.out)
     if order.segmenter != "spectral":
@@ -53,14 +53,14 @@ def carry_out(
     with ExitStack() as stack:
         if order.engine == "ray":
             where = settings.ray_address, settings.ray_gpus_per_worker
-            place = stack.enter_context(ray_workplace(build, *where))
+            place = stack.enter_context(ray_runtime(build, *where))
         else:
-            place = local_workplace(build, service, imagery, database.engine, queued.waiting)
+            place = local_runtime(build, service, imagery, database.engine, queued.waiting)
         labels = asked.of(place.facts.labels)
         check_labels(place.facts.name, place.facts.labels, labels)
         place.prepare(labels)
         make_pending(database, opened.county, order, queued)
-        batch = Batch(database, opened, order, place, labels, imagery, queued, progress)
+        batch = BatchRunner(database, opened, order, place, labels, imagery, queued, progress)
         report = batch.run()
     if not isinstance(kept, CachedSource):
         return report  # of a file: no server was spared a question

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from detection.timing import Clock
+from detection.timing import StageTimer
 
 
 @dataclass
-class Tally:
+class Counters:
     """Counts of one worker, of one stage's call, or of a whole run.
 
     Attributes:
@@ -19,12 +19,12 @@ class Tally:
         faults: what went wrong and was mended, by its name: a worker lost, a write tried again.
     """
 
-    clock: Clock = field(default_factory=Clock)
+    clock: StageTimer = field(default_factory=StageTimer)
     requests: Counter[str] = field(default_factory=Counter)
     encoder_calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: Counters) -> None:
         """What another one counted, too."""
         self.clock.add(other.clock)
         self.requests.update(other.requests)

@@ -8,14 +8,14 @@ from typing import Protocol
 
 from detection.detector import FirstChips
 from detection.labels import Label
-from pipeline.batch.counters import Tally
-from pipeline.batch.run_context import Facts, Recipe
+from pipeline.batch.counters import Counters
+from pipeline.batch.run_context import RunContext, SegmenterInfo
 from pipeline.batch.stages import Chunk
-from pipeline.store.results.outcomes import Written
+from pipeline.store.results.outcomes import WriteResult
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Completed:
     """A property that needs no more work in this run.
 
     Attributes:
@@ -24,16 +24,16 @@ class Settled:
     """
 
     property_id: str
-    written: Written | None
+    written: WriteResult | None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class ProgressUpdate:
     """So much more is done."""
 
-    settled: Sequence[Settled]
-    tally: Tally
+    settled: Sequence[Completed]
+    counters: Counters
 
 
 class Engine(Protocol):
@@ -44,7 +44,7 @@ class Engine(Protocol):
         chunks: Iterable[Chunk],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Generator[Progressed, None, None]:
+    ) -> Generator[ProgressUpdate, None, None]:
         """Work on chunks, each taken when there is room for it.
 
         What the segmenter has not been shown when `stopping` is left alone: it stays leased.
@@ -62,7 +62,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class EngineRuntime:
     """Where a run will work: the segmenter is loaded there, and its engine can be had.
 
     Attributes:
@@ -71,6 +71,6 @@ class Workplace:
         engine: makes the engine of a run.
     """
 
-    facts: Facts
+    facts: SegmenterInfo
     prepare: Callable[[Sequence[Label]], None]
-    engine: Callable[[Recipe], Engine]
+    engine: Callable[[RunContext], Engine]

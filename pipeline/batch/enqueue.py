@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from parcels import County
-from pipeline.batch.request import Confirm, Order, Progress
+from pipeline.batch.request import BatchRequest, ConfirmLots, Progress
 from pipeline.batch.result import BatchReport
 from pipeline.bbox import BBox
 from pipeline.errors import EmptyQueueError, PropertiesFileError
@@ -21,7 +21,7 @@ from pipeline.store.queue import loading
 from pipeline.store.queue import states as queue
 from pipeline.store.queue.loading import PropertyList
 from pipeline.store.queue.selection import Selection
-from pipeline.store.queue.states import Redo
+from pipeline.store.queue.states import ReprocessScope
 from pipeline.store.reads.county_status import queue_status
 from pipeline.store.runs import lifecycle
 
@@ -44,7 +44,7 @@ _NO_MATTER = {
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class EnqueueResult:
     """What a batch is to work on.
 
     Attributes:
@@ -67,10 +67,10 @@ class Queued:
 def enqueue(
     database: Database,
     opened: OpenCounty,
-    order: Order,
+    order: BatchRequest,
     progress: Progress,
-    confirm: Confirm,
-) -> Queued:
+    confirm: ConfirmLots,
+) -> EnqueueResult:
     """Put what is ordered into the queue.
 
     What a batch that was killed held waits again. The same CSV again costs next to nothing, as
@@ -87,7 +87,7 @@ def enqueue(
     county = opened.county.key
     path = order.properties or opened.county.properties
     with database.engine.begin() as conn:
-        lifecycle.take_back(conn, county)
+        lifecycle.reclaim_killed(conn, county)
     listed = None if path is None else _listed(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
     if order.all_lots:
@@ -102,19 +102,21 @@ def enqueue(
         if queue.is_empty(conn, county):
             if not bad_rows.count:
                 raise _empty(opened)
-            return Queued(selection, 0, path, bad_rows, 0, ordered_at)
+            return EnqueueResult(selection, 0, path, bad_rows, 0, ordered_at)
         waiting = _count(conn, opened.county, order, selection)
         without_place = 0
         if order.bbox is not None:
             without_place = queue.count_without_place(conn, county, selection)
-            if not waiting and not queue.states(conn, county, selection):
+            if not waiting and not queue.count_states(conn, county, selection):
                 raise _nothing_there(opened, order.bbox, without_place)
             if without_place:
                 progress.say(f"left out by the box: {without_place:,} that have no place yet")
-    return Queued(selection, waiting, path, bad_rows, without_place, ordered_at)
+    return EnqueueResult(selection, waiting, path, bad_rows, without_place, ordered_at)
 
 
-def make_pending(database: Database, county: County, order: Order, queued: Queued) -> None:
+def make_pending(
+    database: Database, county: County, order: BatchRequest, queued: EnqueueResult
+) -> None:
     """Make pending what is ordered to be done once more, and what another entry may help.
 
     Just before the work begins: what is wrong with an order must leave the queue as it was.
@@ -132,14 +134,14 @@ def make_pending(database: Database, county: County, order: Order, queued: Queue
         )
 
 
-def nothing_to_do(database: Database, opened: OpenCounty, queued: Queued) -> BatchReport:
+def nothing_to_do(database: Database, opened: OpenCounty, queued: EnqueueResult) -> BatchReport:
     """The report where nothing waits."""
     with database.engine.connect() as conn:
         return BatchReport(
             opened.name,
             opened.synthetic,
             None,
-            asked=queue.states(conn, opened.county.key, queued.selection),
+            asked=queue.count_states(conn, opened.county.key, queued.selection),
             status=queue_status(conn, opened.county.key),
             bad_rows=queued.bad_rows,
             properties_file=queued.file,
@@ -155,13 +157,13 @@ def registry_sha256(county: County) -> str:
     return digest.hexdigest()
 
 
-def _redo(order: Order) -> Redo:
+def _redo(order: BatchRequest) -> ReprocessScope:
     if order.again:
         return "everything"
     return "unanswered" if order.retry_failed else "nothing"
 
 
-def _count(conn: Connection, county: County, order: Order, selection: Selection) -> int:
+def _count(conn: Connection, county: County, order: BatchRequest, selection: Selection) -> int:
     """How many properties the batch will take."""
     entry = registry_sha256(county)
     waiting = queue.count_waiting(conn, county.key, selection, _redo(order), entry)

@@ -11,22 +11,22 @@ from parcels import County
 from parcels.addresses.matching import is_numbered
 from parcels.arcgis import ArcGISSource
 from parcels.cache import LayerKey
-from parcels.cache.fetch_layer import current_copy, fetch_layer
+from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.files import FileSource
 from parcels.lot_selection import is_placeholder
-from parcels.parcel_source import Hit
-from pipeline.batch.request import Confirm, Progress
-from pipeline.batch.run_context import long_file
+from parcels.parcel_source import ParcelRow
+from pipeline.batch.request import ConfirmLots, Progress
+from pipeline.batch.run_context import is_large_file
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 from pipeline.store.queue import all_lots
-from pipeline.store.queue.all_lots import Piece
+from pipeline.store.queue.all_lots import LotPart
 
 
 def add_all_lots(
-    database: Database, opened: OpenCounty, progress: Progress, confirm: Confirm
+    database: Database, opened: OpenCounty, progress: Progress, confirm: ConfirmLots
 ) -> int:
     """Put every lot of a county into its queue; how many were new.
 
@@ -67,12 +67,14 @@ def add_all_lots(
     return added
 
 
-def _fetch(database: Database, opened: OpenCounty, progress: Progress, confirm: Confirm) -> bool:
+def _fetch(
+    database: Database, opened: OpenCounty, progress: Progress, confirm: ConfirmLots
+) -> bool:
     """Have a current copy of an ArcGIS layer; whether it had to be fetched, and was asked for."""
     source = ArcGISSource(opened.county)
     kept = DatabaseCache(database.engine).layer(LayerKey.of(opened.county))
     progress.say(f"asking {opened.county.name}'s parcel server")
-    if current_copy(source, kept) is not None:
+    if current_snapshot(source, kept) is not None:
         return False
     rows = source.row_count()
     number = "an unknown number of lots" if rows is None else f"{rows:,} lots"
@@ -94,16 +96,16 @@ def _fetch(database: Database, opened: OpenCounty, progress: Progress, confirm: 
     return True
 
 
-def _hits(database: Database, county: County, progress: Progress) -> Iterator[Hit]:
+def _hits(database: Database, county: County, progress: Progress) -> Iterator[ParcelRow]:
     if county.source == "file":
-        return (long_file(county, database, progress) or FileSource(county)).every_hit()
+        return (is_large_file(county, database, progress) or FileSource(county)).every_hit()
     copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).copy()
     if copy is None:
         raise PipelineError(f"the copy of {county.name}'s parcels is gone: run this again")
     return copy.every_hit()
 
 
-def _pieces(county: County, hits: Iterable[Hit]) -> Iterator[Piece]:
+def _pieces(county: County, hits: Iterable[ParcelRow]) -> Iterator[LotPart]:
     has_ids = county.fields.parcel_id is not None
     for hit in hits:
         parcel_id = hit.parcel_id
@@ -113,7 +115,7 @@ def _pieces(county: County, hits: Iterable[Hit]) -> Iterator[Piece]:
         if hit.geometry is None or (has_ids and parcel_id is None and not is_numbered(hit.site)):
             continue
         inside = shapely.point_on_surface(hit.geometry)
-        yield Piece(
+        yield LotPart(
             parcel_id or f"lot@{inside.x:.6f}_{inside.y:.6f}",
             parcel_id,
             inside.x,

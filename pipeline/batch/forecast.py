@@ -33,7 +33,7 @@ def forecast(first: FirstChips, lots: int) -> Forecast:
     return Forecast(chips_per_s, chips, (chips - first.chips) / max(chips_per_s, 1e-9))
 
 
-def in_words(first: FirstChips, lots: int) -> str:
+def forecast_text(first: FirstChips, lots: int) -> str:
     """The forecast in one line: device and precision, chips a second, time left."""
     told = forecast(first, lots)
     prompts = "1 prompt" if first.prompts == 1 else f"{first.prompts} prompts"

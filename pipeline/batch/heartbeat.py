@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.errors import StoreError
 from pipeline.store.queue import states as queue
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.metrics import RunMetrics
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Heartbeat:
         run_id: int,
         owner: str,
         alive: Connection,
-        account: Callable[[], Account],
+        account: Callable[[], RunMetrics],
     ) -> None:
         """
         Args:
@@ -73,7 +73,7 @@ class Heartbeat:
                 if self._alive is None:
                     self._alive = self._again()
                 queue.renew(self._alive, self._owner, LEASE_S)
-                lifecycle.beat(self._alive, self._run_id, self._account())
+                lifecycle.heartbeat(self._alive, self._run_id, self._account())
                 self._alive.commit()
             except (SQLAlchemyError, StoreError) as error:
                 log.info("the database did not take this run's sign of life: %s", error)
@@ -82,7 +82,7 @@ class Heartbeat:
     def _again(self) -> Connection:
         alive = self._engine.connect()
         alive.detach()
-        lifecycle.hold_again(alive, self._run_id)
+        lifecycle.reacquire_lock(alive, self._run_id)
         alive.commit()
         return alive
 

@@ -16,22 +16,22 @@ from threading import Lock
 from sqlalchemy.exc import SQLAlchemyError
 
 from detection.detector import FirstChips
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels.arcgis.http.rate_limit import drain_calls
-from pipeline.batch.counters import Tally
-from pipeline.batch.engine import Engine, Settled
-from pipeline.batch.enqueue import Queued
-from pipeline.batch.forecast import in_words
+from pipeline.batch.counters import Counters
+from pipeline.batch.engine import Completed, Engine
+from pipeline.batch.enqueue import EnqueueResult
+from pipeline.batch.forecast import forecast_text
 from pipeline.batch.heartbeat import LEASE_S
 from pipeline.batch.interrupts import Interrupts
 from pipeline.batch.request import Progress
 from pipeline.batch.stages import Chunk
 from pipeline.store.database import Database
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.states import LeasedProperty
 from pipeline.store.retries import patiently
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.metrics import RunMetrics
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def new_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
-class Work:
+class LeaseLoop:
     """A run's way through the queue, and what came of it.
 
     Attributes:
@@ -59,13 +59,13 @@ class Work:
         county: str,
         run_id: int,
         owner: str,
-        queued: Queued,
+        queued: EnqueueResult,
         limit: int | None,
         progress: Progress,
     ) -> None:
         self._database = database
         self._county = county
-        self._sweep = Sweep(county, owner, run_id, LEASE_S, queued.selection)
+        self._sweep = LeaseScan(county, owner, run_id, LEASE_S, queued.selection)
         self._run_id = run_id
         self._total = queued.waiting
         # Without a limit what others give back meanwhile is taken too.
@@ -74,15 +74,15 @@ class Work:
         self._nothing_waits = False
         self._progress = progress
         self._unsure: list[LeasedProperty] = []  # leased, but for the answer to the COMMIT
-        self._leasing = Clock()  # of the thread that leases
+        self._leasing = StageTimer()  # of the thread that leases
         self._one_leases = Lock()
         self._ended = False
-        self.tally = Tally()
+        self.counters = Counters()
         self.processed: Counter[tuple[str, str]] = Counter()
         self.kept_reviews = 0
-        self.so_far = Account()
+        self.so_far = RunMetrics()
 
-    def through(self, engine: Engine) -> lifecycle.End:
+    def through(self, engine: Engine) -> lifecycle.RunEnd:
         """Work until nothing is left, the limit is reached or Ctrl-C; the run's end.
 
         Raises:
@@ -95,7 +95,7 @@ class Work:
             try:
                 with closing(progressed):
                     for each in progressed:
-                        self.tally.add(each.tally)
+                        self.counters.add(each.counters)
                         for settled in each.settled:
                             self._count(settled)
                         self._settled += len(each.settled)
@@ -105,16 +105,16 @@ class Work:
                 self._lease_no_more()
             return "interrupted" if interrupts.asked() and self._remains() else "finished"
 
-    def account(self) -> Account:
+    def account(self) -> RunMetrics:
         """What was counted until now."""
-        tally = self.tally
-        tally.requests.update(drain_calls())
-        stages = {name: deepcopy(spread) for name, spread in tally.clock.stages.items()}
-        return Account(
+        counters = self.counters
+        counters.requests.update(drain_calls())
+        stages = {name: deepcopy(spread) for name, spread in counters.clock.stages.items()}
+        return RunMetrics(
             stages,
-            dict(tally.requests),
-            tally.encoder_calls,
-            dict(tally.faults),
+            dict(counters.requests),
+            counters.encoder_calls,
+            dict(counters.faults),
             self.kept_reviews,
         )
 
@@ -142,7 +142,7 @@ class Work:
             try:
                 with self._leasing.stage("lease"), self._database.engine.begin() as conn:
                     leased = sweep.still_held(conn, self._unsure) or sweep.take(conn, most)
-                    if not leased and lifecycle.take_back(conn, self._county, self._run_id):
+                    if not leased and lifecycle.reclaim_killed(conn, self._county, self._run_id):
                         leased = sweep.take(conn, most)  # what a rival held that was killed
             except SQLAlchemyError:
                 # The answer to the COMMIT may have been lost: these are ours then, and not waiting.
@@ -155,9 +155,9 @@ class Work:
         """What a thread leased that outlives the run, nobody would give back."""
         with self._one_leases:
             self._ended = True
-        self.tally.clock.add(self._leasing)
+        self.counters.clock.add(self._leasing)
 
-    def _count(self, settled: Settled) -> None:
+    def _count(self, settled: Completed) -> None:
         """Count what was written."""
         written = settled.written
         if written is None:
@@ -177,7 +177,7 @@ class Work:
         return not self._nothing_waits or self._settled < self._leased
 
     def _tell_first(self, chips: FirstChips) -> None:
-        self._progress.say(in_words(chips, self._total))
+        self._progress.say(forecast_text(chips, self._total))
 
     def _say_how_it_ends(self) -> None:
         self._progress.say(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
 
 # The segmenter of a name, with its weights where it needs any.
-Build = Callable[[str, str | None], "Segmenter"]
+SegmenterFactory = Callable[[str, str | None], "Segmenter"]
 
 # Told what is about to be done, before it is; returns where that is wanted, and raises otherwise.
-Confirm = Callable[[str], None]
+ConfirmLots = Callable[[str], None]
 
 
 class Progress(Protocol):
@@ -36,7 +36,7 @@ class Progress(Protocol):
         """No more will come."""
 
 
-class Silent:
+class NoProgress:
     """No progress: for library use."""
 
     def say(self, what: str) -> None:
@@ -53,7 +53,7 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BatchRequest:
     """What a batch is asked to do.
 
     Attributes:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.properties_csv import BadRows
 from pipeline.store.reads.county_status import CountyStatus
-from pipeline.store.runs.totals import Example
+from pipeline.store.runs.totals import ExampleProperty
 
 if TYPE_CHECKING:
     from detection.sample import LawnErrors
-    from detection.timing import Clock
+    from detection.timing import StageTimer
     from pipeline.report import RunReport
 
 
@@ -42,7 +42,7 @@ class BatchReport:
     status: CountyStatus
     bad_rows: BadRows = field(default_factory=BadRows)
     properties_file: Path | None = None
-    clock: Clock | None = None
+    clock: StageTimer | None = None
     wall_s: float = 0.0
     map_path: Path | None = None
     page_path: Path | None = None
@@ -68,12 +68,12 @@ class BatchReport:
         return self.run is not None and self.run.state == "interrupted"
 
     @property
-    def problems(self) -> list[Example]:
+    def problems(self) -> list[ExampleProperty]:
         """Some properties of this run that are failed, deferred or without imagery."""
         return [] if self.run is None else [e for e in self.run.examples if e.state != "done"]
 
     @property
-    def notes(self) -> list[Example]:
+    def notes(self) -> list[ExampleProperty]:
         """Some properties of this run that are done, and about which something is odd."""
         return [] if self.run is None else [e for e in self.run.examples if e.state == "done"]
 

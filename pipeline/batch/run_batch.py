@@ -6,8 +6,8 @@ from functools import partial
 
 from detection.segmenters import build_segmenter, check_segmenter
 from pipeline.batch.enqueue import enqueue, nothing_to_do
-from pipeline.batch.label_selection import AskedLabels
-from pipeline.batch.request import Build, Confirm, Order, Progress, Silent
+from pipeline.batch.label_selection import LabelSelection
+from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
 from pipeline.open_county import open_county
 from pipeline.settings import Settings, load_settings
@@ -15,11 +15,11 @@ from pipeline.store.database import open_database
 
 
 def run_batch(
-    order: Order,
+    order: BatchRequest,
     settings: Settings | None = None,
     progress: Progress | None = None,
-    build: Build = build_segmenter,
-    confirm: Confirm = lambda _: None,
+    build: SegmenterFactory = build_segmenter,
+    confirm: ConfirmLots = lambda _: None,
 ) -> BatchReport:
     """Do what an order asks for, and report.
 
@@ -35,12 +35,12 @@ def run_batch(
         ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
     """
     settings = settings or load_settings()
-    progress = progress or Silent()
+    progress = progress or NoProgress()
     opened = open_county(order.county, order.registry or settings.registry, settings.home)
     weights = order.weights or settings.sam3_weights
     if build is build_segmenter:
         check_segmenter(order.segmenter, weights)
-    asked = AskedLabels(order, opened.county)
+    asked = LabelSelection(order, opened.county)
     with open_database(settings.database_url, settings.home) as database:
         queued = enqueue(database, opened, order, progress, confirm)
         if not queued.waiting:

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 
 from detection.clip import LotLines
 from detection.imagery import open_imagery
-from detection.imagery.interface import Imagery
+from detection.imagery.interface import ImagerySource
 from detection.labels import Label
 from detection.segmenters.interface import Segmenter
 from parcels import County
 from parcels.arcgis import ArcGISSource
 from parcels.cache import CachedSource, LayerKey
 from parcels.service import WhenUnavailable
-from pipeline.batch.request import Progress, Silent
+from pipeline.batch.request import NoProgress, Progress
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 from pipeline.store.results.outcomes import RunInfo
 
 if TYPE_CHECKING:
-    from parcels.cache.file_snapshot import CopiedFile
+    from parcels.cache.file_snapshot import SnapshotFile
 
 # It takes some ten seconds to copy so many.
 _SAY_EVERY = 100_000
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SegmenterInfo:
     """What there is to know of a segmenter where it is not at hand; see `Segmenter`."""
 
     name: str
@@ -40,7 +40,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ChipSpec:
     """What a segmenter wants to be shown; whoever plans chips has no segmenter.
 
     Attributes:
@@ -54,7 +54,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RunContext:
     """All that the stages of a run have to know. It can be sent to another process.
 
     Attributes:
@@ -67,11 +67,11 @@ class Recipe:
     owner: str
     labels: tuple[Label, ...]
     lines: LotLines
-    shown: Shown
+    shown: ChipSpec
     when_unavailable: WhenUnavailable
     database_url: str = field(repr=False)
 
-    def open_imagery(self) -> Imagery:
+    def open_imagery(self) -> ImagerySource:
         """The county's imagery. One object may be read by several threads.
 
         Raises:
@@ -80,9 +80,9 @@ class Recipe:
         return open_imagery(self.county.imagery, allow_private=self.county.allow_private)
 
 
-def facts_of(segmenter: Segmenter) -> Facts:
+def segmenter_info(segmenter: Segmenter) -> SegmenterInfo:
     """What others have to know of a segmenter."""
-    return Facts(
+    return SegmenterInfo(
         segmenter.name,
         segmenter.weights_sha256,
         segmenter.labels,
@@ -92,10 +92,10 @@ def facts_of(segmenter: Segmenter) -> Facts:
     )
 
 
-def shown_to(facts: Facts, county: County) -> Shown:
+def chip_spec(facts: SegmenterInfo, county: County) -> ChipSpec:
     """What a segmenter is shown of a county's imagery."""
     gsd_m = county.imagery.chip_gsd_m or facts.gsd_m
-    return Shown(facts.chip_px, gsd_m, facts.chips_at_once)
+    return ChipSpec(facts.chip_px, gsd_m, facts.chips_at_once)
 
 
 def lot_lines(county: County) -> LotLines:
@@ -105,18 +105,18 @@ def lot_lines(county: County) -> LotLines:
     return LotLines(county.lot_offset_m, county.line_tolerance_m)
 
 
-def kept_parcels(
+def cached_parcels(
     county: County, database: Database, progress: Progress = _SILENT
-) -> CachedSource | CopiedFile | None:
-    """The county's server behind what the database keeps of it; else see `long_file`."""
+) -> CachedSource | SnapshotFile | None:
+    """The county's server behind what the database keeps of it; else see `is_large_file`."""
     if county.source != "arcgis":
-        return long_file(county, database, progress)
+        return is_large_file(county, database, progress)
     return CachedSource(ArcGISSource(county), DatabaseCache(database.engine), LayerKey.of(county))
 
 
-def long_file(
+def is_large_file(
     county: County, database: Database, progress: Progress = _SILENT
-) -> CopiedFile | None:
+) -> SnapshotFile | None:
     """The copy in the database of a county's file; None for one of few lots, to read into memory.
 
     Raises:
@@ -124,9 +124,9 @@ def long_file(
         CacheError: the file was changed while it was copied.
     """
     # Imported late: geopandas takes a second, which only a county with a file has to pay.
-    from parcels.cache.file_snapshot import copied_file
+    from parcels.cache.file_snapshot import snapshot_file
 
-    return copied_file(county, DatabaseCache(database.engine), _Copying(county, progress))
+    return snapshot_file(county, DatabaseCache(database.engine), _Copying(county, progress))
 
 
 class _Copying:

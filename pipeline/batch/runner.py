@@ -9,19 +9,19 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from detection.imagery.interface import Imagery
+from detection.imagery.interface import ImagerySource
 from detection.labels import Label
-from pipeline.batch.engine import Workplace
-from pipeline.batch.enqueue import Queued, registry_sha256
+from pipeline.batch.engine import EngineRuntime
+from pipeline.batch.enqueue import EnqueueResult, registry_sha256
 from pipeline.batch.heartbeat import Heartbeat
-from pipeline.batch.lease_loop import Work, new_owner
-from pipeline.batch.request import Order, Progress
+from pipeline.batch.lease_loop import LeaseLoop, new_owner
+from pipeline.batch.request import BatchRequest, Progress
 from pipeline.batch.result import BatchReport
-from pipeline.batch.run_context import Recipe, lot_lines, shown_to
+from pipeline.batch.run_context import RunContext, chip_spec, lot_lines
 from pipeline.errors import StoreError
 from pipeline.log import about
 from pipeline.open_county import OpenCounty
-from pipeline.report.run_outputs import draw_run, lawn_truth, tell_run
+from pipeline.report.run_outputs import draw_run, lawn_truth, report_run
 from pipeline.store.database import Database
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
@@ -32,18 +32,18 @@ from pipeline.store.runs import lifecycle
 log = logging.getLogger(__name__)
 
 
-class Batch:
+class BatchRunner:
     """The running of one order, when everything that it needs is at hand."""
 
     def __init__(
         self,
         database: Database,
         opened: OpenCounty,
-        order: Order,
-        place: Workplace,
+        order: BatchRequest,
+        place: EngineRuntime,
         labels: Sequence[Label],
-        imagery: Imagery,
-        queued: Queued,
+        imagery: ImagerySource,
+        queued: EnqueueResult,
         progress: Progress,
     ) -> None:
         self.database = database
@@ -69,7 +69,9 @@ class Batch:
         names = tuple(label.name for label in self.labels)
         run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
         limit = self.order.limit
-        work = Work(self.database, county, run_id, self.owner, self.queued, limit, self.progress)
+        work = LeaseLoop(
+            self.database, county, run_id, self.owner, self.queued, limit, self.progress
+        )
         self.progress.start(self.queued.waiting, self.opened.name)
         beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
         with about(run=run_id, county=county), beating:
@@ -84,37 +86,37 @@ class Batch:
             patiently(self._close)(run_id, end, work)
         return patiently(self._report)(run, work, started_s)
 
-    def _recipe(self, run: RunInfo) -> Recipe:
+    def _recipe(self, run: RunInfo) -> RunContext:
         county = self.opened.county
-        return Recipe(
+        return RunContext(
             county,
             run,
             self.owner,
             self.labels,
             lot_lines(county),
-            shown_to(self.place.facts, county),
+            chip_spec(self.place.facts, county),
             self.order.when_unavailable,
             self.database.url,
         )
 
-    def _close(self, run_id: int, end: lifecycle.End, work: Work) -> None:
+    def _close(self, run_id: int, end: lifecycle.RunEnd, work: LeaseLoop) -> None:
         with self.database.engine.begin() as conn:
             queue.release(conn, self.owner)
             lifecycle.finish(conn, run_id, end, work.account())
 
-    def _close_if_it_can(self, run_id: int, end: lifecycle.End, work: Work) -> None:
+    def _close_if_it_can(self, run_id: int, end: lifecycle.RunEnd, work: LeaseLoop) -> None:
         """`_close`; the error that ended the run is told, and not what comes of it."""
         try:
             self._close(run_id, end, work)
         except (SQLAlchemyError, StoreError) as error:
             log.warning("the next batch takes back what this one held: %s", error)
 
-    def _report(self, run: RunInfo, work: Work, started_s: float) -> BatchReport:
+    def _report(self, run: RunInfo, work: LeaseLoop, started_s: float) -> BatchReport:
         map_path = self._draw(run, work)
-        told, page_path = tell_run(self.database, run.id, self.order.out)
+        told, page_path = report_run(self.database, run.id, self.order.out)
         with self.database.engine.connect() as conn:
             status = county_status(conn, self.opened.county.key)
-            asked = queue.states(conn, self.opened.county.key, self.queued.selection)
+            asked = queue.count_states(conn, self.opened.county.key, self.queued.selection)
         return BatchReport(
             self.opened.name,
             self.opened.synthetic,
@@ -123,20 +125,20 @@ class Batch:
             status,
             self.queued.bad_rows,
             self.queued.file,
-            work.tally.clock,
+            work.counters.clock,
             time.perf_counter() - started_s,
             map_path,
             page_path,
             lawn_truth(self.database, self.opened),
         )
 
-    def _draw(self, run: RunInfo, work: Work) -> Path | None:
+    def _draw(self, run: RunInfo, work: LeaseLoop) -> Path | None:
         """The map; what was measured is kept, even where its picture cannot be."""
         if self.order.out is None or not work.processed:
             return None
         path = self.order.out / "map.png"
         try:
-            with work.tally.clock.stage("map"):
+            with work.counters.clock.stage("map"):
                 lines = lot_lines(self.opened.county)
                 return draw_run(self.database, self.opened, run, self.imagery, lines, path)
         except OSError as error:

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from pipeline.bbox import BBox, parse_bbox
-from pipeline.cli.options import WholeNumber, county_option, registry_option, setting
+from pipeline.cli.options import PositiveInt, county_option, registry_option, setting
 
 
-class Names(click.ParamType[list[str]]):
+class NameListType(click.ParamType[list[str]]):
     """Names with commas between them."""
 
     name = "a,b,c"
@@ -29,7 +29,7 @@ class Names(click.ParamType[list[str]]):
         return [name.strip() for name in str(value).split(",") if name.strip()]
 
 
-class Several(click.ParamType[str]):
+class SemicolonText(click.ParamType[str]):
     """A text; in the environment several, with semicolons between them."""
 
     name = "name=prompt"
@@ -39,7 +39,7 @@ class Several(click.ParamType[str]):
         return [text for text in rv.split(";") if text.strip()]
 
 
-class Box(click.ParamType[BBox]):
+class BBoxType(click.ParamType[BBox]):
     """A box on the map."""
 
     name = "west,south,east,north"
@@ -60,13 +60,13 @@ class Box(click.ParamType[BBox]):
 @county_option
 @registry_option
 @setting("properties", type=click.Path(path_type=Path))
-@setting("labels", type=Names())
-@setting("label", "--label", "own_labels", type=Several(), multiple=True)
+@setting("labels", type=NameListType())
+@setting("label", "--label", "own_labels", type=SemicolonText(), multiple=True)
 @setting("segmenter")
 @setting("sam3_weights", "--weights", "weights")
 @setting("engine")
-@setting("limit", type=WholeNumber(min=1))
-@setting("bbox", type=Box())
+@setting("limit", type=PositiveInt(min=1))
+@setting("bbox", type=BBoxType())
 @setting("again")
 @setting("retry_failed")
 @setting("all_lots")
@@ -96,13 +96,13 @@ def batch(
     Without --properties it takes the county's own CSV, or what is unprocessed in its queue.
     """
     from parcels import load_registry
-    from pipeline.batch import Order, run_batch
+    from pipeline.batch import BatchRequest, run_batch
     from pipeline.cli.batch_summary import print_report
     from pipeline.cli.progress import progress
     from pipeline.settings import load_settings
 
     key = load_registry(registry or load_settings().registry).key_of(county)
-    order = Order(
+    order = BatchRequest(
         county=key,
         registry=registry,
         properties=properties,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pipeline.batch.result import BatchReport
 from pipeline.cli.run_tables import print_run, table_of
-from pipeline.plurals import counted, is_or_are
+from pipeline.plurals import count_of, is_or_are
 from pipeline.report import formatting
 from pipeline.report.caveats import found_by
 from pipeline.store.reads.county_status import CountyStatus
@@ -56,7 +56,7 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     closed = sum(report.asked.values()) - held - sum(open_.values())
     if closed:
         console.print(
-            f"Nothing to do: {counted(closed, 'properties')} of {report.county} "
+            f"Nothing to do: {count_of(closed, 'properties')} of {report.county} "
             f"{is_or_are(closed)} processed by "
             f"{', '.join(report.status.segmenters) or 'earlier runs'} (--again or "
             "AGAIN=1 runs them again, with the segmenter that is named)."
@@ -65,7 +65,8 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
         tried = sum(open_.values())
         were, have = ("was", "has") if tried == 1 else ("were", "have")
         console.print(
-            f"Nothing to do: {counted(tried, 'properties')} of {report.county} {were} tried before "
+            f"Nothing to do: {count_of(tried, 'properties')} of {report.county} {were} tried "
+            "before "
             f"and {have} no result, and nothing was mended since (in the CSV or the registry)."
         )
     if open_:
@@ -79,7 +80,7 @@ def _print_held(console: Console, report: BatchReport) -> int:
     """Say how many properties another batch works on; that number."""
     held = sum(count for (state, _), count in report.asked.items() if state == "leased")
     if held:
-        what = f"{counted(held, 'properties')} {is_or_are(held)}"
+        what = f"{count_of(held, 'properties')} {is_or_are(held)}"
         console.print(f"{what} being worked on by another batch.")
     return held
 
@@ -115,7 +116,7 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     file = _short(report.properties_file) if report.properties_file else "the CSV"
     count = report.bad_rows.count
     were = "was" if count == 1 else "were"
-    console.print(f"{counted(count, 'rows')} of {file} {were} left out:", style="yellow")
+    console.print(f"{count_of(count, 'rows')} of {file} {were} left out:", style="yellow")
     for row in report.bad_rows.examples[:MAX_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
     _print_more(console, count)
@@ -130,7 +131,7 @@ def _print_questions(console: Console, report: BatchReport) -> None:
     if not report.questions_kept and not report.questions_asked:
         return
     console.print(
-        f"Parcels: {counted(report.questions_kept, 'questions')} answered with what is kept, "
+        f"Parcels: {count_of(report.questions_kept, 'questions')} answered with what is kept, "
         f"{report.questions_asked:,} put to the county's server."
     )
     if report.copy_is_unchecked:
@@ -146,7 +147,7 @@ def _print_truth(console: Console, report: BatchReport) -> None:
     if truth is None:
         return
     console.print(
-        f"Lawns against the truth of the synthetic county, {counted(truth.lots, 'whole lots')}: "
+        f"Lawns against the truth of the synthetic county, {count_of(truth.lots, 'whole lots')}: "
         f"measured {truth.measured_m2:,.0f} m², true {truth.true_m2:,.0f} m² "
         f"({truth.total_percent:+.1f} %); median error of a lot "
         f"{truth.median_absolute_percent:.1f} %."

@@ -17,9 +17,9 @@ from pipeline.cli.options import SettingOption
 if TYPE_CHECKING:
     from pipeline.settings_file import SettingsFile
 
-Source = Literal["flag", "environment", "file", "default"]
+SettingSource = Literal["flag", "environment", "file", "default"]
 
-_SOURCES: dict[ParameterSource | None, Source] = {
+_SOURCES: dict[ParameterSource | None, SettingSource] = {
     ParameterSource.COMMANDLINE: "flag",
     ParameterSource.ENVIRONMENT: "environment",
     ParameterSource.DEFAULT_MAP: "file",
@@ -27,7 +27,7 @@ _SOURCES: dict[ParameterSource | None, Source] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """A setting as it would be used now.
 
     Attributes:
@@ -38,7 +38,7 @@ class Row:
     name: str
     variable: str
     value: Any
-    source: Source
+    source: SettingSource
     place: str
 
 
@@ -70,7 +70,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
         click.echo("There is no lotline.toml in this folder, and LOTLINE_CONFIG names none.")
 
 
-def _rows(root: click.Context, file: SettingsFile) -> Iterator[Row]:
+def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
     """Every setting, read as the commands themselves read it."""
     from pipeline.redaction import redactor
     from pipeline.settings import CommandSettings, load_settings, variable_of
@@ -84,7 +84,7 @@ def _rows(root: click.Context, file: SettingsFile) -> Iterator[Row]:
     }
     for name in CommandSettings.model_fields:
         variable = variable_of(name)
-        source: Source
+        source: SettingSource
         if name in with_flag:
             context, parameter = with_flag[name]
             value = context.params[parameter]
@@ -98,7 +98,7 @@ def _rows(root: click.Context, file: SettingsFile) -> Iterator[Row]:
         if name == "database_url" and value is not None:
             value = redactor.address(value)
         as_json = json.loads(json.dumps(value, default=str))
-        yield Row(name, variable, redactor.mapping({name: as_json})[name], source, place)
+        yield SettingRow(name, variable, redactor.mapping({name: as_json})[name], source, place)
 
 
 def _shown(value: object) -> str:

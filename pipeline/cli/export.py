@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.plurals import counted
+from pipeline.plurals import count_of
 
 
 @click.command()
@@ -23,18 +23,18 @@ from pipeline.plurals import counted
 def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
     """Write a table a label, one of the properties, one of the errors, and a README."""
     from parcels import load_registry
-    from pipeline.cli.progress import Pages, progress
+    from pipeline.cli.progress import PageProgress, progress
     from pipeline.export import export_county
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
-    shown = Pages(progress("rows"), "exporting")
+    shown = PageProgress(progress("rows"), "exporting")
     with open_database(settings.database_url, settings.home) as database:
         try:
             written = export_county(database.engine, entry, out, kind, shown.reached)
         finally:
             shown.stop()
     for path, count in written.items():
-        click.echo(f"{path} ({counted(count, 'rows')})" if count is not None else str(path))
+        click.echo(f"{path} ({count_of(count, 'rows')})" if count is not None else str(path))

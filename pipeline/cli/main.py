@@ -47,7 +47,7 @@ _FOUND_WRONG_LATER = {
 @click.version_option(version("lotline"), prog_name="lotline")
 @setting("log_level")
 @setting("log_format")
-def lotline(log_level: log.Level, log_format: log.Format) -> None:
+def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
     """Measure what lies on a property: the lot's boundary first, then what is inside it."""
     log.configure(log_level, log_format)
 

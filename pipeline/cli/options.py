@@ -32,7 +32,7 @@ class SettingOption(click.Option):
         return super().get_error_hint(ctx)
 
 
-class WholeNumber(click.IntRange):
+class PositiveInt(click.IntRange):
     """A whole number, of which a wrong one is told in these words."""
 
     name = "whole number"

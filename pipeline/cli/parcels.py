@@ -13,13 +13,13 @@ import click
 
 from pipeline.cli.options import county_option, registry_option
 from pipeline.cli.output import tell
-from pipeline.plurals import counted, is_or_are
+from pipeline.plurals import count_of, is_or_are
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
-    from parcels.cache.fetch_layer import Fetched
-    from parcels.cache.layer_snapshot import WholeCopy
-    from pipeline.cli.progress import Pages
+    from parcels.cache.fetch_layer import FetchResult
+    from parcels.cache.layer_snapshot import LayerSnapshot
+    from pipeline.cli.progress import PageProgress
 
 
 @click.group()
@@ -47,10 +47,10 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     from parcels.arcgis import ArcGISSource
     from parcels.arcgis.http.client import ArcGISClient
     from parcels.cache import LayerKey
-    from parcels.cache.fetch_layer import current_copy, fetch_layer
+    from parcels.cache.fetch_layer import current_snapshot, fetch_layer
     from parcels.errors import IncompleteAnswer, SourceUnavailable
-    from parcels.parcel_source import Stamp
-    from pipeline.cli.progress import Pages, progress
+    from parcels.parcel_source import LayerVersion
+    from pipeline.cli.progress import PageProgress, progress
     from pipeline.open_county import keep_secrets
     from pipeline.settings import load_settings
 
@@ -62,15 +62,15 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     source = ArcGISSource(entry, client)
     with _kept(folder, settings.database_url, settings.home) as cache:
         shown = progress("parcels")
-        pages = Pages(shown, entry.name)
+        pages = PageProgress(shown, entry.name)
         shown.say(f"asking {entry.name}'s parcel server: {key.origin}")
         kept = cache.layer(key)
         try:
-            current = None if again else current_copy(source, kept)
+            current = None if again else current_snapshot(source, kept)
             if current is not None:
                 _report_current(current, entry.name, folder)
                 return
-            if kept.copy_stamp() == Stamp():
+            if kept.snapshot_version() == LayerVersion():
                 shown.say("its layer does not say whether it was edited: it is copied anew")
             fetched = fetch_layer(source, kept, pages.reached)
         except SourceUnavailable as error:
@@ -100,7 +100,7 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
         yield DatabaseCache(database.engine)
 
 
-def _say_kept(pages: Pages) -> None:
+def _say_kept(pages: PageProgress) -> None:
     if pages.came:
         tell("What was fetched is kept: the same command goes on from there.")
 
@@ -109,18 +109,19 @@ def _place(folder: Path | None) -> str:
     return "the database" if folder is None else str(folder)
 
 
-def _report_current(copy: WholeCopy, name: str, folder: Path | None) -> None:
+def _report_current(copy: LayerSnapshot, name: str, folder: Path | None) -> None:
     click.echo(
-        f"{name}: the copy of {counted(copy.rows, 'parcels')} in {_place(folder)}, of "
+        f"{name}: the copy of {count_of(copy.rows, 'parcels')} in {_place(folder)}, of "
         f"{copy.fetched_at:%Y-%m-%d}, is current; nothing fetched (--again copies them anew)."
     )
 
 
-def _report(fetched: Fetched, calls: int, name: str, folder: Path | None) -> None:
-    parcels = f"{counted(fetched.rows, 'parcels')} {is_or_are(fetched.rows)}"
+def _report(fetched: FetchResult, calls: int, name: str, folder: Path | None) -> None:
+    parcels = f"{count_of(fetched.rows, 'parcels')} {is_or_are(fetched.rows)}"
     click.echo(
         f"{name}: {parcels} in {_place(folder)}, "
-        f"{fetched.rows - fetched.earlier:,} of them fetched now with {counted(calls, 'requests')} "
+        f"{fetched.rows - fetched.earlier:,} of them fetched now with "
+        f"{count_of(calls, 'requests')} "
         f"in {fetched.seconds:.1f} s."
     )
     if fetched.without_geometry:

@@ -17,13 +17,13 @@ from rich.progress import (
 
 from pipeline import log
 from pipeline.cli.output import tell
-from pipeline.plurals import counted
+from pipeline.plurals import count_of
 from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0
 
 
-class Bar:
+class BarProgress:
     """A rich bar on standard error."""
 
     def __init__(self, unit: str) -> None:
@@ -55,7 +55,7 @@ class Bar:
         self._bar.stop()
 
 
-class Lines:
+class LineProgress:
     """A line now and then, for logs and pipes."""
 
     def __init__(self, unit: str) -> None:
@@ -69,7 +69,7 @@ class Lines:
         """Say what begins."""
         self._total, self._done, self._what = total, 0, what
         self._started = self._last = time.monotonic()
-        self.say(f"{what}: {counted(total, self._unit)} to do")
+        self.say(f"{what}: {count_of(total, self._unit)} to do")
 
     def advance(self, count: int) -> None:
         """Count, and say so when a while has passed or all is done."""
@@ -85,10 +85,10 @@ class Lines:
         """Nothing is left open."""
 
 
-class Pages:
+class PageProgress:
     """Progress of what says how far it is, and how far it is to go."""
 
-    def __init__(self, shown: Bar | Lines, what: str) -> None:
+    def __init__(self, shown: BarProgress | LineProgress, what: str) -> None:
         self._shown = shown
         self._what = what
         self._reached: int | None = None
@@ -117,6 +117,6 @@ def _speed(count: int, seconds: float) -> str:
     return f"{rate:.0f} a second" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s each"
 
 
-def progress(unit: str = "properties") -> Bar | Lines:
+def progress(unit: str = "properties") -> BarProgress | LineProgress:
     """What fits the place that standard error goes to."""
-    return Bar(unit) if sys.stderr.isatty() and not log.is_json() else Lines(unit)
+    return BarProgress(unit) if sys.stderr.isatty() and not log.is_json() else LineProgress(unit)

@@ -15,8 +15,8 @@ from pipeline.cli.output import tell
 
 if TYPE_CHECKING:
     from parcels import County, Registry
-    from parcels.catalogue.import_layers import Imported
-    from parcels.catalogue.verify import Verdict
+    from parcels.catalogue.import_layers import ImportResult
+    from parcels.catalogue.verify import VerifyResult
 
 
 @click.group()
@@ -101,7 +101,7 @@ def import_(source: Path, out: Path) -> None:
     _print_import(import_layers(source, out))
 
 
-def _print_import(done: Imported) -> None:
+def _print_import(done: ImportResult) -> None:
     whole = sum(1 for drop in done.dropped if drop.what == "layer")
     parts = len(done.dropped) - whole
     click.echo(f"{len(done.keys):,} of {done.layers:,} layers are entries of {done.file}")
@@ -138,7 +138,7 @@ def verify(
     chosen = _chosen(known, counties, state, everything=everything)
     for county in chosen:
         keep_secrets(county)
-    verdicts: list[Verdict] = []
+    verdicts: list[VerifyResult] = []
     try:
         for verdict in verify_all(chosen):
             verdicts.append(verdict)
@@ -169,7 +169,7 @@ def _chosen(
     return list(with_server.values())
 
 
-def _print_verdict(verdict: Verdict, done: int, total: int, *, to_stderr: bool) -> None:
+def _print_verdict(verdict: VerifyResult, done: int, total: int, *, to_stderr: bool) -> None:
     word = "ok" if verdict.in_order else "no answer" if verdict.for_now else "failed"
     said = [verdict.problem] if verdict.problem else []
     first, *others = [*said, *verdict.notes] or [verdict.county.name]
@@ -179,11 +179,11 @@ def _print_verdict(verdict: Verdict, done: int, total: int, *, to_stderr: bool) 
         click.echo(f"{'':<{len(counted) + 9}}  {note}", err=to_stderr)
 
 
-def _keep(file: Path, verdicts: list[Verdict]) -> str:
+def _keep(file: Path, verdicts: list[VerifyResult]) -> str:
     """Say it in the registry file; what came of that."""
     from datetime import UTC, datetime
 
-    from parcels.catalogue.edit_registry import set_facts
+    from parcels.catalogue.edit_registry import set_keys
     from parcels.registry.load import is_packed
 
     today = datetime.now(UTC).date()
@@ -192,11 +192,11 @@ def _keep(file: Path, verdicts: list[Verdict]) -> str:
     if known and is_packed(file):
         return "nothing is kept: name a registry file of your own with --registry"
     if known:
-        set_facts(file, known)
+        set_keys(file, known)
     return f"kept in {file}" if known else "nothing to keep"
 
 
-def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
+def _verdict_facts(verdict: VerifyResult) -> dict[str, Any]:
     return {
         "key": verdict.county.key,
         "in_order": verdict.in_order,

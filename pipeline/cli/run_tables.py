@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.plurals import counted
+from pipeline.plurals import count_of
 from pipeline.report import RunReport, formatting
 from pipeline.report.caveats import found_by
-from pipeline.report.comparison import Comparison
-from pipeline.store.runs.totals import Example
+from pipeline.report.comparison import RunComparison
+from pipeline.store.runs.totals import ExampleProperty
 
 
 def print_run(console: Console, report: RunReport) -> None:
@@ -57,7 +57,7 @@ def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
     console.print(table)
 
 
-def print_comparison(console: Console, told: Comparison) -> None:
+def print_comparison(console: Console, told: RunComparison) -> None:
     """Two runs side by side."""
     a, b = told.a, told.b
     for name, run in (("A", a), ("B", b)):
@@ -81,11 +81,11 @@ def print_comparison(console: Console, told: Comparison) -> None:
     console.print(stages)
 
 
-def _print_changes(console: Console, told: Comparison) -> None:
+def _print_changes(console: Console, told: RunComparison) -> None:
     if not told.common_properties:
         console.print("There is no property that both measured.")
         return
-    title = f"Areas of the {counted(told.common_properties, 'properties')} that both measured"
+    title = f"Areas of the {count_of(told.common_properties, 'properties')} that both measured"
     areas = table_of(title, ("label", "boundary"), ("A m²", "B m²", "more m²", "%"))
     for area in told.areas:
         percent = area.difference_percent
@@ -146,7 +146,7 @@ def _print_areas(console: Console, report: RunReport) -> None:
     console.print(areas)
 
 
-def _print_examples(console: Console, title: str, examples: Iterable[Example]) -> None:
+def _print_examples(console: Console, title: str, examples: Iterable[ExampleProperty]) -> None:
     groups = [list(group) for _, group in groupby(examples, key=lambda e: (e.state, e.reason))]
     if groups:
         console.print(title, style="yellow")

@@ -35,14 +35,14 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
     """List the runs, the newest first."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_runs
-    from pipeline.report import gather
+    from pipeline.report import build_report
     from pipeline.store.runs.lifecycle import newest
 
     with _connection() as conn:
         found = newest(conn, county, limit)
         if county is not None and not found:
             found = newest(conn, _known(county), limit)
-        kept = [gather(conn, run) for run in found]
+        kept = [build_report(conn, run) for run in found]
     if as_json:
         click.echo(json.dumps([_in_short(run.model_dump(mode="json")) for run in kept], indent=2))
     elif kept:
@@ -62,14 +62,14 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     """Show what a run did: of a killed one, or one that is running, what it did so far."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_run
-    from pipeline.report import gather
+    from pipeline.report import build_report
     from pipeline.report.write_report import as_json as json_of
     from pipeline.report.write_report import write_page
     from pipeline.store.runs.map_data import map_of
 
     with _connection() as conn:
         run = _find(conn, run_id)
-        report = gather(conn, run)
+        report = build_report(conn, run)
         places = None if page is None else map_of(conn, run)
     if page is not None:
         write_page(report, places, page)
@@ -89,7 +89,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     """Put two runs side by side; areas on the properties that both measured."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_comparison
-    from pipeline.report.comparison import compare as compare_runs
+    from pipeline.report.comparison import compare_runs
 
     with _connection() as conn:
         told = compare_runs(conn, _find(conn, a), _find(conn, b))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.plurals import counted
+from pipeline.plurals import count_of
 
 
 @click.command()
@@ -43,7 +43,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     print_status(out, now, name)
     if now.parcel_copy is not None:
         day = now.parcel_copy["fetched_at"][:10]
-        parcels = counted(now.parcel_copy["rows"], "parcels")
+        parcels = count_of(now.parcel_copy["rows"], "parcels")
         out.print(f"A copy of {parcels} is kept, of {day}.")
     for prop in open_:
         out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")

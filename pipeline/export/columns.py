@@ -11,7 +11,7 @@ from itertools import chain, count
 from typing import Literal
 from urllib.parse import quote
 
-Kind = Literal["text", "integer", "number", "flag", "polygons", "box"]
+ColumnType = Literal["text", "integer", "number", "flag", "polygons", "box"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Column:
     """A column of a table. `name` may begin with {stem}, and `meaning` hold {label}."""
 
     name: str
-    kind: Kind
+    kind: ColumnType
     unit: str
     meaning: str
 
@@ -158,7 +158,7 @@ PROPERTIES = (
         "and ; between them; person: drawn by a person. Empty: not measured.",
     ),
     Column("parcel_ids", "text", "", "The county's ids for that lot, with ; between them."),
-    Column("imaged_share", "number", "0..1", "Share of the boundary that the imagery shows."),
+    Column("coverage_fraction", "number", "0..1", "Share of the boundary that the imagery shows."),
     Column("partly_imaged", "flag", "", "True where less than 99.5 % of the boundary is imaged."),
     Column(
         "longitude",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from pipeline.export.columns import Column, Table
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 # What spreadsheets take for the beginning of a formula; and what has such an apostrophe already,
 # so that whoever takes one away has the text again.
@@ -17,7 +17,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def write_csv(file: BinaryIO, table: Table, chunks: Iterable[Columns]) -> None:
+def write_csv(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) -> None:
     """Write a table without its geometry, as UTF-8; None is an empty cell."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     rows = csv.writer(text, lineterminator="\n")

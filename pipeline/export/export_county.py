@@ -24,13 +24,13 @@ from pipeline.export.columns import (
     properties_table,
 )
 from pipeline.export.export_folder import README, draft
-from pipeline.export.formats import CSV, FORMATS, Format
+from pipeline.export.formats import CSV, FORMATS, ExportFormat
 from pipeline.export.guide import dictionary
-from pipeline.export.readme import Contents, readme
+from pipeline.export.readme import ExportedFile, readme
 from pipeline.open_county import shown_name
 from pipeline.store.reads import row_cursors
 from pipeline.store.reads.county_status import county_status
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 from pipeline.units import M2_PER_SQFT
 
 GUIDE = "DATA_DICTIONARY.md"
@@ -74,7 +74,7 @@ def export_county(
         total = sum(live.values()) + sum(status.by_state.values()) + unfinished
         passing = _Passing(on_rows, total)
         synthetic = county.synthetic is not None
-        files: dict[str, Contents] = {}
+        files: dict[str, ExportedFile] = {}
         columns: dict[str, tuple[Column, ...]] = {}
         tables = _tables(conn, county.key, labels, FORMATS[kind])
         with draft(out) as new, closing(tables):
@@ -84,7 +84,7 @@ def export_county(
                 with new.file(name) as file:
                     whole = (_completed(chunk, table, synthetic) for chunk in chunks)
                     form.write(file, table, passing.through(whole))
-                files[name] = Contents(table.what, passing.done - before, new.size_bytes(name))
+                files[name] = ExportedFile(table.what, passing.done - before, new.size_bytes(name))
                 columns[name] = form.columns(table)
             title = shown_name(county.name, synthetic=synthetic)
             notes = _notes(kind, begun, synthetic=synthetic)
@@ -118,7 +118,7 @@ class _Passing:
         self._on_rows = on_rows
         self._total = total
 
-    def through(self, chunks: Iterable[Columns]) -> Iterator[Columns]:
+    def through(self, chunks: Iterable[ColumnArrays]) -> Iterator[ColumnArrays]:
         for columns in chunks:
             yield columns
             self.done += len(next(iter(columns.values())))
@@ -127,8 +127,8 @@ class _Passing:
 
 
 def _tables(
-    conn: Connection, county: str, labels: list[str], form: Format
-) -> Generator[tuple[Table, Iterable[Columns], Format]]:
+    conn: Connection, county: str, labels: list[str], form: ExportFormat
+) -> Generator[tuple[Table, Iterable[ColumnArrays], ExportFormat]]:
     """Each table with its rows; take those before you ask for the next."""
     empty = detections_tables(labels)
     with closing(row_cursors.detection_columns(conn, county)) as chunks:
@@ -145,7 +145,7 @@ def _tables(
         yield ERRORS, chunks, CSV
 
 
-def _apart(columns: Columns) -> Iterator[Columns]:
+def _apart(columns: ColumnArrays) -> Iterator[ColumnArrays]:
     """The rows of each label, which stand together, by themselves."""
     start = 0
     for _, same in groupby(columns["label"]):
@@ -154,7 +154,7 @@ def _apart(columns: Columns) -> Iterator[Columns]:
         start = end
 
 
-def _completed(columns: Columns, table: Table, synthetic: bool) -> Columns:
+def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnArrays:
     """The rows with the columns that follow from others, or are of the whole county."""
     made = dict(columns)
     for column in table.cells:
@@ -168,8 +168,8 @@ def _completed(columns: Columns, table: Table, synthetic: bool) -> Columns:
         made["segmenters"] = [";".join(names) or None for names in columns["segmenters"]]
     if any(column == SYNTHETIC for column in table.cells):
         made["synthetic"] = [synthetic] * len(columns["property_id"])
-    if "imaged_share" in columns:
-        shares = columns["imaged_share"]
+    if "coverage_fraction" in columns:
+        shares = columns["coverage_fraction"]
         made["partly_imaged"] = [None if s is None else s < WHOLE_SHARE for s in shares]
     return made
 

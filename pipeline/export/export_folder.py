@@ -27,7 +27,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ExportDraft:
     """An export that is being written: its files lie in `making` until all are whole."""
 
     out: Path
@@ -61,7 +61,7 @@ class Draft:
 
 
 @contextmanager
-def draft(out: Path) -> Iterator[Draft]:
+def draft(out: Path) -> Iterator[ExportDraft]:
     """A new export into a folder, which is made if there is none.
 
     What an export that was killed left behind is removed first, and so is the README of an
@@ -79,7 +79,7 @@ def draft(out: Path) -> Iterator[Draft]:
             try:
                 _sweep(making)
                 _remove_readme(out / README)
-                yield Draft(out, making)
+                yield ExportDraft(out, making)
             except OSError as error:
                 if error.errno in _FULL:
                     raise ExportError(_full(out, making)) from error

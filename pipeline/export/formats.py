@@ -10,11 +10,11 @@ from pipeline.export.columns import BOX, Column, Table
 from pipeline.export.csv_format import write_csv
 from pipeline.export.geojson import write_geojson
 from pipeline.export.geoparquet import write_geoparquet
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ExportFormat:
     """A format by its name, as `--format` takes it.
 
     Attributes:
@@ -24,16 +24,18 @@ class Format:
 
     name: str
     suffix: str
-    write: Callable[[BinaryIO, Table, Iterable[Columns]], None]
+    write: Callable[[BinaryIO, Table, Iterable[ColumnArrays]], None]
     columns: Callable[[Table], tuple[Column, ...]]
 
 
-CSV = Format("csv", ".csv", write_csv, lambda table: table.cells)
+CSV = ExportFormat("csv", ".csv", write_csv, lambda table: table.cells)
 FORMATS = {
     each.name: each
     for each in (
-        Format("geoparquet", ".parquet", write_geoparquet, lambda table: (*table.columns, BOX)),
-        Format("geojson", ".geojson", write_geojson, lambda table: table.columns),
+        ExportFormat(
+            "geoparquet", ".parquet", write_geoparquet, lambda table: (*table.columns, BOX)
+        ),
+        ExportFormat("geojson", ".geojson", write_geojson, lambda table: table.columns),
         CSV,
     )
 }

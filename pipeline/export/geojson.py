@@ -11,13 +11,13 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.export.columns import Table
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 # A tenth of a millimetre.
 DECIMALS = 9
 
 
-def write_geojson(file: BinaryIO, table: Table, chunks: Iterable[Columns]) -> None:
+def write_geojson(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) -> None:
     """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
     names = [column.name for column in table.cells]
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from pipeline.export.columns import BOX, Column, Table
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 GROUP_ROWS = 32_768
 GROUP_BYTES = 32 * 2**20
@@ -39,7 +39,7 @@ _TYPES = {
 
 
 def write_geoparquet(
-    file: BinaryIO, table: Table, chunks: Iterable[Columns], group_rows: int = GROUP_ROWS
+    file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays], group_rows: int = GROUP_ROWS
 ) -> None:
     """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
     schema = pa.schema([*map(_field, table.columns), _field(BOX)])
@@ -80,7 +80,7 @@ def _groups(batches: Iterable[pa.RecordBatch], group_rows: int) -> Iterator[pa.T
         yield pa.Table.from_batches(waiting)
 
 
-def _batch(columns: Columns, schema: pa.Schema) -> pa.RecordBatch:
+def _batch(columns: ColumnArrays, schema: pa.Schema) -> pa.RecordBatch:
     boxes = shapely.bounds(shapely.from_wkb(columns["geometry"]))
     missing = np.isnan(boxes[:, 0])
     sides = [pa.array(boxes[:, i], mask=missing) for i in range(len(_SIDES))]

@@ -12,7 +12,7 @@ from pipeline.units import M2_PER_SQFT
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ExportedFile:
     """A file of an export: what it holds, how many rows of it, and how large it is."""
 
     what: str
@@ -21,7 +21,7 @@ class Contents:
 
 
 def readme(
-    title: str, notes: list[str], files: Mapping[str, Contents], status: CountyStatus, kind: str
+    title: str, notes: list[str], files: Mapping[str, ExportedFile], status: CountyStatus, kind: str
 ) -> str:
     """The README as Markdown.
 

@@ -6,27 +6,27 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from detection.timing import Spread
+from detection.timing import DurationHistogram
 from pipeline.redaction import redactor
 from pipeline.report.advice import what_to_do
 from pipeline.report.run_report import (
-    Fault,
+    FaultCount,
     HostRequests,
     LabelArea,
     RunReport,
-    Stage,
-    StateCount,
+    StageTiming,
+    StateSummary,
 )
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.lifecycle import Run
-from pipeline.store.runs.totals import Area
+from pipeline.store.runs.totals import AreaTotal
 from pipeline.units import M2_PER_SQFT
 
 # As a property goes through them; what is not named here comes last.
 _TURNS = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
 
 
-def gather(conn: Connection, run: Run) -> RunReport:
+def build_report(conn: Connection, run: Run) -> RunReport:
     """What a run tells: as it was when it ended, or as it stands while it has not."""
     results, account = lifecycle.results_of(conn, run), run.account
     settings = redactor.mapping(run.settings)
@@ -46,7 +46,7 @@ def gather(conn: Connection, run: Run) -> RunReport:
         properties=results.properties,
         properties_per_s=results.properties / run.took_s if run.took_s > 0 else 0.0,
         counts=tuple(
-            StateCount(
+            StateSummary(
                 state=count.state,
                 reason=count.reason,
                 properties=count.properties,
@@ -66,7 +66,7 @@ def gather(conn: Connection, run: Run) -> RunReport:
         encoder_calls=account.encoder_calls,
         kept_reviews=account.kept_reviews,
         faults=tuple(
-            Fault(fault=name, times=times) for name, times in sorted(account.faults.items())
+            FaultCount(fault=name, times=times) for name, times in sorted(account.faults.items())
         ),
         examples=tuple(
             replace(each, detail=redactor.text(each.detail)) for each in results.examples
@@ -74,7 +74,7 @@ def gather(conn: Connection, run: Run) -> RunReport:
     )
 
 
-def _area(area: Area) -> LabelArea:
+def _area(area: AreaTotal) -> LabelArea:
     return LabelArea(
         label=area.label,
         source=area.source,
@@ -89,9 +89,9 @@ def _in_turn(name: str) -> tuple[int, str]:
     return (_TURNS.index(name) if name in _TURNS else len(_TURNS), name)
 
 
-def _stage(name: str, spread: Spread) -> Stage:
+def _stage(name: str, spread: DurationHistogram) -> StageTiming:
     known = bool(spread.buckets)
-    return Stage(
+    return StageTiming(
         stage=name,
         calls=spread.calls,
         seconds=spread.seconds,

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from pipeline.report.build_report import gather
-from pipeline.report.run_report import RunReport, Stage
-from pipeline.store.runs.comparison import AreaPair, pair
+from pipeline.report.build_report import build_report
+from pipeline.report.run_report import RunReport, StageTiming
+from pipeline.store.runs.comparison import AreaPair, pair_runs
 from pipeline.store.runs.lifecycle import Run
 
 
@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Differing(_Frozen):
+class SettingDifference(_Frozen):
     """A setting that the runs do not share."""
 
     setting: str
@@ -56,11 +56,11 @@ class StagePair(_Frozen):
     """How long a stage took in each run; None where there was no such stage."""
 
     stage: str
-    a: Stage | None
-    b: Stage | None
+    a: StageTiming | None
+    b: StageTiming | None
 
 
-class Comparison(_Frozen):
+class RunComparison(_Frozen):
     """Run A beside run B.
 
     Attributes:
@@ -70,18 +70,18 @@ class Comparison(_Frozen):
     version: Literal[1] = 1
     a: RunReport
     b: RunReport
-    settings: tuple[Differing, ...]
+    settings: tuple[SettingDifference, ...]
     counts: tuple[CountPair, ...]
     common_properties: int
     areas: tuple[AreaChange, ...]
     stages: tuple[StagePair, ...]
 
 
-def compare(conn: Connection, a: Run, b: Run) -> Comparison:
+def compare_runs(conn: Connection, a: Run, b: Run) -> RunComparison:
     """Put two runs side by side; of different counties they have no properties in common."""
-    one, other = gather(conn, a), gather(conn, b)
-    common = pair(conn, a, b)
-    return Comparison(
+    one, other = build_report(conn, a), build_report(conn, b)
+    common = pair_runs(conn, a, b)
+    return RunComparison(
         a=one,
         b=other,
         settings=_settings(one, other),
@@ -92,7 +92,7 @@ def compare(conn: Connection, a: Run, b: Run) -> Comparison:
     )
 
 
-def _settings(a: RunReport, b: RunReport) -> tuple[Differing, ...]:
+def _settings(a: RunReport, b: RunReport) -> tuple[SettingDifference, ...]:
     ours, theirs = (
         {"county": run.county, "segmenter": run.segmenter, "weights_sha256": run.weights_sha256}
         | run.settings
@@ -100,7 +100,7 @@ def _settings(a: RunReport, b: RunReport) -> tuple[Differing, ...]:
     )
     names = [*ours, *(name for name in theirs if name not in ours)]
     return tuple(
-        Differing(setting=name, a=ours.get(name), b=theirs.get(name))
+        SettingDifference(setting=name, a=ours.get(name), b=theirs.get(name))
         for name in names
         if ours.get(name) != theirs.get(name)
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.plurals import counted, is_or_are
+from pipeline.plurals import count_of, is_or_are
 
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
@@ -73,7 +73,7 @@ def answered(count: int, took_s: float, per_s: float) -> str:
 
     A run that was killed before its first sign of life took nobody knows how long.
     """
-    said = counted(count, "properties")
+    said = count_of(count, "properties")
     if took_s:
         said += f" in {duration(took_s)}"
     return f"{said}, {rate(per_s)} a second" if count and took_s else said
@@ -84,7 +84,7 @@ def reviewed(count: int) -> str:
 
     Who restores what was rejected has said something too: no run changes it any more.
     """
-    findings = f"{counted(count, 'findings')} {is_or_are(count)}"
+    findings = f"{count_of(count, 'findings')} {is_or_are(count)}"
     return f"{findings} of what people have reviewed: that stays as it is."
 
 

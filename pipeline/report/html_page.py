@@ -10,7 +10,7 @@ from pipeline.report import formatting
 from pipeline.report.caveats import found_by
 from pipeline.report.html import Column, Raw, bar, element, joined, made, number, table
 from pipeline.report.latency_chart import latency_chart
-from pipeline.report.map_svg import colour_of, draw
+from pipeline.report.map_svg import colour_of, map_svg
 from pipeline.report.run_report import LabelArea, RunReport
 from pipeline.store.runs.map_data import RunMap
 
@@ -30,7 +30,7 @@ _CALLS = {
 }
 
 
-def page(report: RunReport, run_map: RunMap | None) -> str:
+def html_page(report: RunReport, run_map: RunMap | None) -> str:
     """The page, as text to be written in UTF-8."""
     css = files("pipeline.report").joinpath("page.css").read_text(encoding="utf-8")
     title = f"Run {report.id}: {report.county_name}"
@@ -163,7 +163,7 @@ def _area_table(areas: Sequence[LabelArea]) -> Raw:
 
 def _places(report: RunReport, run_map: RunMap | None) -> Raw:
     if run_map is not None:
-        return draw(run_map, report.properties)
+        return map_svg(run_map, report.properties)
     if not report.properties:
         return Raw()
     return element("p", "It is not known where they are, or a later run worked on them again.")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from pipeline.report.formatting import duration
 from pipeline.report.html import Raw, element, joined, legend, swatch
-from pipeline.report.run_report import Stage
+from pipeline.report.run_report import StageTiming
 
 
-def latency_chart(stages: Sequence[Stage]) -> Raw:
+def latency_chart(stages: Sequence[StageTiming]) -> Raw:
     """A line for each stage, from its median to the longest of 99 in 100 calls."""
     known = [stage for stage in stages if stage.p50_s is not None]
     if not known:
@@ -36,7 +36,7 @@ def latency_chart(stages: Sequence[Stage]) -> Raw:
 class _Axis:
     """From the power of ten below all to the one above."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[StageTiming]) -> None:
         least = min(max(stage.p50_s or 0.0, 1e-6) for stage in stages)
         most = max(max(stage.p99_s or 0.0, 1e-6) for stage in stages)
         self._low = math.floor(math.log10(least))
@@ -60,7 +60,7 @@ class _Axis:
         return 100 * min(max(place, 0.0), 1.0)
 
 
-def _track(stage: Stage, axis: _Axis) -> Raw:
+def _track(stage: StageTiming, axis: _Axis) -> Raw:
     marks = {"p50": stage.p50_s, "p90": stage.p90_s, "p99": stage.p99_s}
     places = {kind: axis.percent(at_s) for kind, at_s in marks.items() if at_s is not None}
     left, right = min(places.values()), max(places.values())

@@ -21,8 +21,8 @@ from shapely.geometry.base import BaseGeometry
 from detection.chip import Chip
 from detection.clip import LotLines
 from detection.errors import DetectionError
-from detection.imagery.interface import Imagery
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.interface import ImagerySource
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 MAX_PLACES = 12
 MAX_SIDE_PX = 2400
@@ -44,11 +44,11 @@ LOT, BUFFER, NO_IMAGE = "#ffffff", "#ffb000", "#d0d0d0"
 _CASING = withStroke(linewidth=3.5, foreground="#606060")
 
 
-def draw_map(
+def map_png(
     path: Path,
     lots: geopandas.GeoDataFrame,
     detections: geopandas.GeoDataFrame,
-    imagery: Imagery,
+    imagery: ImagerySource,
     title: str,
     footnote: str,
     lines: LotLines | None = None,
@@ -94,16 +94,18 @@ def draw_map(
     return caption
 
 
-def _places(lots: geopandas.GeoDataFrame, imagery: Imagery) -> list[tuple[Frame, PixelWindow]]:
+def _places(
+    lots: geopandas.GeoDataFrame, imagery: ImagerySource
+) -> list[tuple[PixelGrid, PixelWindow]]:
     """Clusters of near lots, those with most lots first, each as a window that can be drawn."""
-    by_frame: dict[Frame, list[BaseGeometry]] = {}
+    by_frame: dict[PixelGrid, list[BaseGeometry]] = {}
     for geometry in lots.geometry:
         try:
             frame = imagery.frame_for(geometry)
         except DetectionError:
             continue
         by_frame.setdefault(frame, []).append(shapely.box(*frame.from_lonlat(geometry).bounds))
-    places: list[tuple[int, Frame, PixelWindow]] = []
+    places: list[tuple[int, PixelGrid, PixelWindow]] = []
     for frame, boxes in by_frame.items():
         unit = frame.pixel / frame.gsd_m
         clusters = shapely.union_all([box.buffer(NEAR_M / 2 * unit) for box in boxes])
@@ -116,7 +118,7 @@ def _places(lots: geopandas.GeoDataFrame, imagery: Imagery) -> list[tuple[Frame,
     return [(frame, window) for _, frame, window in places]
 
 
-def _window(boxes: Sequence[BaseGeometry], frame: Frame, pad: float) -> PixelWindow:
+def _window(boxes: Sequence[BaseGeometry], frame: PixelGrid, pad: float) -> PixelWindow:
     """The window over the boxes, cut to what a picture can hold round their middle."""
     left, bottom, right, top = shapely.total_bounds(np.asarray(boxes, dtype=object))
     half = MAX_SIDE_PX * frame.pixel / 2
@@ -127,18 +129,18 @@ def _window(boxes: Sequence[BaseGeometry], frame: Frame, pad: float) -> PixelWin
     return frame.window_over((left - pad, bottom - pad, right + pad, top + pad))
 
 
-def _tallest(row: Sequence[tuple[Frame, PixelWindow]]) -> float:
+def _tallest(row: Sequence[tuple[PixelGrid, PixelWindow]]) -> float:
     """How high a row of panels must be for its tallest, in widths of a panel."""
     return min(1.5, max(window.height / window.width for _, window in row))
 
 
 def _draw_place(
     axis: Axes,
-    frame: Frame,
+    frame: PixelGrid,
     window: PixelWindow,
     lots: geopandas.GeoDataFrame,
     detections: geopandas.GeoDataFrame,
-    imagery: Imagery,
+    imagery: ImagerySource,
     lines: LotLines,
 ) -> int:
     transform = frame.transform(window)

@@ -9,11 +9,18 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.plurals import counted, is_or_are
+from pipeline.plurals import count_of, is_or_are
 from pipeline.report.formatting import SOURCES, area
 from pipeline.report.html import Raw, element, joined, legend, made, swatch
 from pipeline.report.scale_bar import scale_bar, width_m
-from pipeline.store.runs.map_data import Bounds, Cell, Grid, PlacedLot, RunMap, Thing
+from pipeline.store.runs.map_data import (
+    GridCell,
+    MapBounds,
+    MapDetection,
+    MapGrid,
+    PlacedLot,
+    RunMap,
+)
 from pipeline.units import M_PER_FT
 
 STATES = ("done", "no_imagery", "deferred", "failed")
@@ -41,7 +48,7 @@ def colour_of(label: str) -> str:
     return _COLOURS.get(label) or _OTHERS[sum(label.encode()) % len(_OTHERS)]
 
 
-def draw(run_map: RunMap, answered: int) -> Raw:
+def map_svg(run_map: RunMap, answered: int) -> Raw:
     """The map with its legend, and in words what of the run it shows.
 
     Args:
@@ -65,7 +72,7 @@ def draw(run_map: RunMap, answered: int) -> Raw:
 class _Frame:
     """From degrees to the drawing's units, as high as wide by the middle's latitude."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: MapBounds) -> None:
         west, south, east, north = bounds
         shrink = math.cos(math.radians((south + north) / 2))
         size_deg = max((east - west) * shrink, 1e-6)
@@ -82,7 +89,7 @@ class _Frame:
         return shapely.simplify(moved, _FINE, preserve_topology=False)
 
 
-def _around(run_map: RunMap) -> Bounds:
+def _around(run_map: RunMap) -> MapBounds:
     """The bounds of what is drawn, with a margin; lots reach further than their middles."""
     shapes = [lot.geometry for lot in run_map.lots]
     west, south, east, north = shapely.total_bounds(shapes)
@@ -111,7 +118,7 @@ def _name(lot: PlacedLot) -> str:
     return f"{lot.property_id}: {lot.state} ({lot.reason}){source}"
 
 
-def _things(things: Sequence[Thing], frame: _Frame) -> list[Raw]:
+def _things(things: Sequence[MapDetection], frame: _Frame) -> list[Raw]:
     """What was found, one path for each label; the labels that cover most come first."""
     by_label: dict[str, list[BaseGeometry]] = {}
     for thing in things:
@@ -172,7 +179,7 @@ def _sample(path: str, **attributes: str) -> Raw:
     return Raw(f'<svg viewBox="0 0 14 14" aria-hidden="true">{drawn}</svg>')
 
 
-def _grid_maps(grid: Grid) -> list[Raw]:
+def _grid_maps(grid: MapGrid) -> list[Raw]:
     """A map of states, and one of each label."""
     shown = [state for state in STATES if any(state in cell.states for cell in grid.cells)]
     labels = sorted({label for cell in grid.cells for label in cell.areas_m2})
@@ -185,7 +192,7 @@ def _grid_maps(grid: Grid) -> list[Raw]:
     ]
 
 
-def _shares(cell: Cell) -> list[Raw]:
+def _shares(cell: GridCell) -> list[Raw]:
     """A cell cut into stripes, as wide as each state's share."""
     total = sum(cell.states.values())
     said = ", ".join(f"{count:,} {state}" for state, count in sorted(cell.states.items()))
@@ -198,7 +205,7 @@ def _shares(cell: Cell) -> list[Raw]:
     return stripes
 
 
-def _label_map(grid: Grid, label: str) -> Raw:
+def _label_map(grid: MapGrid, label: str) -> Raw:
     means_m2 = {
         (cell.x, cell.y): cell.areas_m2.get(label, 0.0) / cell.lots
         for cell in grid.cells
@@ -234,7 +241,7 @@ def _svg(width: float, height: float, parts: Sequence[Raw], title: str) -> Raw:
 
 def _said(run_map: RunMap, answered: int) -> str:
     parts = [
-        f"{run_map.shown:,} of {counted(answered, 'properties')} {is_or_are(run_map.shown)} shown."
+        f"{run_map.shown:,} of {count_of(answered, 'properties')} {is_or_are(run_map.shown)} shown."
     ]
     later = answered - run_map.properties
     nowhere, far = run_map.properties - run_map.placed, run_map.placed - run_map.shown

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from detection.clip import LotLines
-from detection.imagery.interface import Imagery
+from detection.imagery.interface import ImagerySource
 from detection.results import WHOLE_SHARE
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
-from pipeline.report import RunReport, gather
+from pipeline.report import RunReport, build_report
 from pipeline.report.caveats import found_by
 from pipeline.report.write_report import write_files
 from pipeline.store.database import Database
@@ -32,13 +32,13 @@ def draw_run(
     database: Database,
     opened: OpenCounty,
     run: RunInfo,
-    imagery: Imagery,
+    imagery: ImagerySource,
     lines: LotLines,
     path: Path,
 ) -> Path | None:
     """Draw some of what the county has after a run; None where nothing was imaged."""
     # Loading matplotlib takes longer than finding out that there is nothing to draw.
-    from pipeline.report.map_png import draw_map
+    from pipeline.report.map_png import map_png
 
     county = opened.county
     with database.engine.connect() as conn:
@@ -57,10 +57,12 @@ def draw_run(
         notes.append(f"Only {MOST_DRAWN:,} boundaries of the run, neighbours of each other.")
     title = f"{opened.name}: run {run.id}"
     footnote = " ".join(notes)
-    return path if draw_map(path, lots, detections, imagery, title, footnote, lines) else None
+    return path if map_png(path, lots, detections, imagery, title, footnote, lines) else None
 
 
-def tell_run(database: Database, run_id: int, folder: Path | None) -> tuple[RunReport, Path | None]:
+def report_run(
+    database: Database, run_id: int, folder: Path | None
+) -> tuple[RunReport, Path | None]:
     """What a run tells, and the page that was written of it; without a folder none is.
 
     None is of a run that answered nothing, for it would take the place of one that did. What was
@@ -68,7 +70,7 @@ def tell_run(database: Database, run_id: int, folder: Path | None) -> tuple[RunR
     """
     with database.engine.connect() as conn:
         run = lifecycle.get(conn, run_id)
-        report = gather(conn, run)
+        report = build_report(conn, run)
         places = None if folder is None else map_of(conn, run)
     if folder is None or not report.properties:
         return report, None
@@ -88,7 +90,7 @@ def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:
         for frame in row_cursors.iter_properties(conn, opened.county.key):
             if "lawn_m2" not in frame:
                 continue
-            whole = (frame["source"] == "lot") & (frame["imaged_share"] >= WHOLE_SHARE)
+            whole = (frame["source"] == "lot") & (frame["coverage_fraction"] >= WHOLE_SHARE)
             lawns = frame[whole & frame["lawn_m2"].notna()]
             for parcel_ids, lawn_m2 in zip(lawns["parcel_ids"], lawns["lawn_m2"], strict=True):
                 measured.update(dict.fromkeys(parcel_ids, float(lawn_m2)))

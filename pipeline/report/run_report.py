@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.store.runs.totals import Example, SourceCount
+from pipeline.store.runs.totals import ExampleProperty, SourceCount
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StateCount(_Frozen):
+class StateSummary(_Frozen):
     """So many properties in a state for a reason, and what a person can do about them."""
 
     state: str
@@ -34,7 +34,7 @@ class LabelArea(_Frozen):
     area_sqft: float
 
 
-class Stage(_Frozen):
+class StageTiming(_Frozen):
     """How long a stage's calls took; what half, nine in ten and 99 in 100 of them did not exceed.
 
     Attributes:
@@ -57,7 +57,7 @@ class HostRequests(_Frozen):
     requests: int
 
 
-class Fault(_Frozen):
+class FaultCount(_Frozen):
     """Something that went wrong and was mended."""
 
     fault: str
@@ -96,15 +96,15 @@ class RunReport(_Frozen):
     settings: dict[str, Any]
     properties: int
     properties_per_s: float
-    counts: tuple[StateCount, ...]
+    counts: tuple[StateSummary, ...]
     sources: tuple[SourceCount, ...]
     areas: tuple[LabelArea, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[StageTiming, ...]
     requests: tuple[HostRequests, ...]
     encoder_calls: int
     kept_reviews: int
-    faults: tuple[Fault, ...]
-    examples: tuple[Example, ...]
+    faults: tuple[FaultCount, ...]
+    examples: tuple[ExampleProperty, ...]
 
     def properties_in(self, *states: str) -> int:
         """How many of its properties are in these states."""

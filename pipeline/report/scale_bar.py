@@ -7,7 +7,7 @@ import math
 from pyproj import Geod
 
 from pipeline.report.html import Raw, element, joined
-from pipeline.store.runs.map_data import Bounds
+from pipeline.store.runs.map_data import MapBounds
 from pipeline.units import M_PER_FT
 
 _FT_PER_MILE = 5_280
@@ -15,7 +15,7 @@ _GEOD = Geod(ellps="WGS84")
 _TICK = 0.4  # of the letters' height
 
 
-def width_m(bounds: Bounds) -> float:
+def width_m(bounds: MapBounds) -> float:
     """From the west to the east, along the middle's latitude (a geodesic of WGS 84)."""
     west, south, east, north = bounds
     middle = (south + north) / 2

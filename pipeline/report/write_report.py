@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.report.html_page import page
+from pipeline.report.html_page import html_page
 from pipeline.report.run_report import RunReport
 from pipeline.store.runs.map_data import RunMap
 
@@ -33,7 +33,7 @@ def write_page(report: RunReport, run_map: RunMap | None, path: Path) -> Path:
     Raises:
         PipelineError: it cannot be written.
     """
-    write_text(path, page(report, run_map))
+    write_text(path, html_page(report, run_map))
     return path
 
 

@@ -28,7 +28,7 @@ FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit'
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StagingTable:
     """A temporary table.
 
     Attributes:
@@ -79,7 +79,7 @@ class Stage:
             ) from error
 
 
-LOTS = Stage(
+LOTS = StagingTable(
     "staged_lot",
     {
         "property_fk": "bigint",
@@ -100,13 +100,13 @@ LOTS = Stage(
         "reason": "text",
         "detail": "text",
         "chip_sha256": "text",
-        "imaged_share": "float8",
+        "coverage_fraction": "float8",
     },
     key="property_fk",
     merged=", boundary_fk bigint",
 )
 
-CHIPS = Stage(
+CHIPS = StagingTable(
     "staged_chip",
     {
         "sha256": "text",
@@ -120,7 +120,7 @@ CHIPS = Stage(
     key="sha256",
 )
 
-FINDINGS = Stage(
+FINDINGS = StagingTable(
     "staged_finding",
     {
         "place": "int4",
@@ -138,7 +138,7 @@ FINDINGS = Stage(
     key="property_fk, fingerprint",
 )
 
-AREAS = Stage(
+AREAS = StagingTable(
     "staged_area",
     {
         "property_fk": "bigint",
@@ -146,14 +146,14 @@ AREAS = Stage(
         "run_fk": "bigint",
         "label": "text",
         "area_m2": "float8",
-        "imaged_share": "float8",
+        "coverage_fraction": "float8",
         "source": "text",
     },
     key="property_fk, label",
 )
 
 # Of the areas, those that differ from what is measured already, and the detections that count.
-MEASUREMENTS = Stage(
+MEASUREMENTS = StagingTable(
     "staged_measurement", {**AREAS.columns, "detections": "bigint[]"}, key=AREAS.key
 )
 

@@ -109,7 +109,7 @@ property_ = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease_owner", Text),
     Column("leased_until", DateTime(timezone=True)),
-    Column("imaged_share", Double),
+    Column("coverage_fraction", Double),
     Column("boundary_fk", BigInteger),  # the version that was measured last
     Column("run_fk", BigInteger),  # the run that took it last
     Column("chip_sha256", Text),  # the picture that was looked at last
@@ -142,7 +142,7 @@ property_ = Table(
         "point IS NOT NULL OR parcel_id IS NOT NULL OR address IS NOT NULL", "place"
     ),
     CheckConstraint("confidence BETWEEN 0 AND 1", "confidence"),
-    CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
+    CheckConstraint("coverage_fraction BETWEEN 0 AND 1", "coverage_fraction"),
     Index("property_queue_idx", "county", "sort_key", "id",
           postgresql_where=text("state IN ('pending', 'leased', 'deferred', 'failed')")),
     Index("property_lease_idx", "lease_owner", postgresql_where=text("state = 'leased'")),
@@ -271,7 +271,7 @@ measurement = Table(
     Column("label", Text, nullable=False),
     Column("area_m2", Double, nullable=False),
     Column("detection_count", Integer, nullable=False),
-    Column("imaged_share", Double, nullable=False),
+    Column("coverage_fraction", Double, nullable=False),
     Column("source", Text, nullable=False),  # of the boundary, so that sums cannot mix them
     _now("created_at"),
     Column("current", Boolean, nullable=False, server_default=text("true")),
@@ -281,7 +281,7 @@ measurement = Table(
     ),
     CheckConstraint("source IN ('lot', 'buffer_30m')", "source"),
     CheckConstraint("area_m2 >= 0", "area_m2"),
-    CheckConstraint("imaged_share BETWEEN 0 AND 1", "imaged_share"),
+    CheckConstraint("coverage_fraction BETWEEN 0 AND 1", "coverage_fraction"),
     Index("measurement_current_key", "property_fk", "label", unique=True,
           postgresql_where=text("current")),
 )  # fmt: skip

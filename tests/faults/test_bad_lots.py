@@ -28,7 +28,7 @@ from detection import sample
 from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.boundary import Unavailable
 from parcels.crs import from_wgs84
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
@@ -172,7 +172,7 @@ def test_each_is_repaired_or_refused_with_the_reason(
             f'    imagery: {{path: "{county.imagery}"}}\n    properties: {listed}\n'
         )
         settings = Settings(database_url=database.url, home=tmp_path)
-        report = run_batch(Order("bad", registry=registry), settings)
+        report = run_batch(BatchRequest("bad", registry=registry), settings)
 
     failed = _rows(
         database, "SELECT property_id, reason FROM lotline.property WHERE state = 'failed'"

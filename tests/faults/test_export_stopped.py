@@ -50,10 +50,10 @@ export_county(create_engine(url), county, Path(sys.argv[2]), "geoparquet", kill)
 STOPPED = """
 import os, signal, sys
 from pipeline.cli import main
-from pipeline.cli.progress import Lines
+from pipeline.cli.progress import LineProgress
 
 stop = signal.Signals[sys.argv.pop(1)]
-Lines.advance = lambda self, count: os.kill(os.getpid(), stop)
+LineProgress.advance = lambda self, count: os.kill(os.getpid(), stop)
 main()
 """
 

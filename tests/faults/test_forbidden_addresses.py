@@ -30,7 +30,7 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import Unavailable
 from parcels.errors import AddressRefused, RegistryError, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
-from parcels.registry.county import Imagery
+from parcels.registry.county import ImageryEntry
 
 SERVICE = "/arcgis/rest/services/P/MapServer"
 COUNTY, COUNTY_IS_AT = "gis.county.gov", "93.184.216.34"
@@ -141,7 +141,9 @@ class TestPrivateAddresses:
 
     def test_of_imagery(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
-        imagery = open_imagery(Imagery(url=f"https://{host}/arcgis/rest/services/I/ImageServer"))
+        imagery = open_imagery(
+            ImageryEntry(url=f"https://{host}/arcgis/rest/services/I/ImageServer")
+        )
         with pytest.raises(ImageryError, match=REFUSED) as caught:
             imagery.frame_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
         assert not isinstance(caught.value, ImageryUnavailable)
@@ -319,5 +321,5 @@ def test_imagery_that_refers_elsewhere_is_no_geotiff(
 ) -> None:
     (tmp_path / name).write_text(content(bait.address))
     with pytest.raises(ImageryError, match=r"none of the 1 imagery files .* can be read"):
-        open_imagery(Imagery(path=str(tmp_path / name)))
+        open_imagery(ImageryEntry(path=str(tmp_path / name)))
     assert bait.calls == []

@@ -32,7 +32,7 @@ from segmenters import FreeSegmenter
 from detection.chip import Chip
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.batch.result import BatchReport
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -97,7 +97,7 @@ def _batch(
     home: Path,
     labels: tuple[str, ...] = (),
 ) -> BatchReport:
-    order = Order(KEY, county.registry, county.properties, labels, segmenter="odd")
+    order = BatchRequest(KEY, county.registry, county.properties, labels, segmenter="odd")
     settings = Settings(database_url=database.url, home=home)
     return run_batch(order, settings, build=partial(_build, made))
 

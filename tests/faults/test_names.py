@@ -13,7 +13,7 @@ import pytest
 
 from parcels import load_registry
 from parcels.catalogue.add_county import add_county
-from parcels.catalogue.edit_registry import add_entry, set_facts
+from parcels.catalogue.edit_registry import add_entry, set_keys
 from parcels.catalogue.import_layers import import_layers
 from parcels.errors import RegistryError
 
@@ -68,7 +68,7 @@ def test_a_name_is_never_read_as_yaml(tmp_path: Path, name: str) -> None:
     with pytest.raises(RegistryError):
         add_entry(file, name, ["path: y"])
     with pytest.raises(RegistryError):
-        set_facts(file, {name: {"verified": "2026-05-31"}})
+        set_keys(file, {name: {"verified": "2026-05-31"}})
     assert file.read_text() == "counties:\n  here: {path: x}\n"
 
 

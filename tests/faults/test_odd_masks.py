@@ -12,7 +12,7 @@ from shapely import box
 
 from detection import Detector, Label, LotResult
 from detection.chip import Chip
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.segmenters.interface import Mask
 from parcels import Boundary
 
@@ -26,10 +26,10 @@ CAP_MIB = 150
 class Grey:
     """Imagery that shows nothing, everywhere."""
 
-    def frame_for(self, _geometry: object) -> Frame:
+    def frame_for(self, _geometry: object) -> PixelGrid:
         return frame()
 
-    def read(self, shown: Frame, window: PixelWindow) -> Chip:
+    def read(self, shown: PixelGrid, window: PixelWindow) -> Chip:
         pixels = np.zeros((3, window.height, window.width), np.uint8)
         return chip(pixels, transform=shown.transform(window), crs=shown.crs)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from servers.koop import FeatureServer, feature_server, some_parcels
 
 from parcels.errors import IncompleteAnswer, SourceError
-from parcels.parcel_source import Found, Hit, Page
+from parcels.parcel_source import Page, ParcelRow, QueryResult
 
 PAGE = 100
 DISTORTIONS = ["cut_page", "unstable_order", "repeated_ids"]
@@ -30,7 +30,7 @@ def server(running: FeatureServer) -> FeatureServer:
     return running
 
 
-def hits(pages: list[Page]) -> list[Hit]:
+def hits(pages: list[Page]) -> list[ParcelRow]:
     return [hit for page in pages for hit in page.hits]
 
 
@@ -96,8 +96,8 @@ def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None
     server.fail(fault)
     after = asked.at_points(points)
     for whole, answer in zip(before, after, strict=True):
-        assert isinstance(whole, Found)
-        assert isinstance(answer, Found)
+        assert isinstance(whole, QueryResult)
+        assert isinstance(answer, QueryResult)
         assert answer.hits
         if fault != "cut_page":  # nothing says that one of several rows at a point is missing
             assert set(answer.hits) == set(whole.hits)
@@ -110,5 +110,5 @@ def test_no_lot_disappears_by_its_id(server: FeatureServer, fault: str) -> None:
     asked.check()
     server.fail(fault)
     for parcel_id, answer in zip(known, asked.with_ids(known), strict=True):
-        assert isinstance(answer, Found)
+        assert isinstance(answer, QueryResult)
         assert {hit.parcel_id for hit in answer.hits} == {parcel_id}

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from pipeline.errors import StoreError
 from pipeline.store.database import Database
 from pipeline.store.results import writer
-from pipeline.store.results.outcomes import Answered, RunInfo
+from pipeline.store.results.outcomes import Processed, RunInfo
 from pipeline.store.reviews import verdicts
 
 LOTS = 40
@@ -44,7 +44,7 @@ def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -
     with database.engine.begin() as conn:
         hold(conn, ids, "worker")
     written = writer.write(
-        database.engine, run, [Answered(fk, lot(), garden) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, lot(), garden) for fk in ids], "worker"
     )
     assert all(written[fk].state == "done" for fk in ids)
 

@@ -17,10 +17,10 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from parcels import Boundary, County, Lot, NoBoundary, NoLot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.http.circuit_breaker import Breaker
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.exchange import Answer, Exchange, Question
-from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
+from parcels.arcgis.http.responses import TransientError
 from parcels.boundary import Unavailable
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import (
@@ -62,7 +62,7 @@ def source(url: str, time: FakeTime, **more: object) -> ArcGISSource:
     """The real source; only that nobody waits."""
     there = county(url, **more)
     client = ArcGISClient.of(there, sleep=time.sleep, clock=time.clock, read_s=2.0)
-    return ArcGISSource(there, client, lambda: Breaker(time.clock))
+    return ArcGISSource(there, client, lambda: CircuitBreaker(time.clock))
 
 
 def service(url: str, time: FakeTime, **more: object) -> ParcelBoundaryService:
@@ -278,10 +278,10 @@ class TestDownForTheWholeRun:
     ) -> None:
         calls: list[str] = []
 
-        def silent(_: Exchange, question: Question, read_s: float) -> Answer:
+        def silent(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
             calls.append(question.url)
             time.sleep(read_s)
-            raise TryAgain(f"{question.url}: does not answer")
+            raise TransientError(f"{question.url}: does not answer")
 
         monkeypatch.setattr(Exchange, "ask", silent)
         there: list[dict[str, object]] = [
@@ -290,7 +290,7 @@ class TestDownForTheWholeRun:
         ]
         layers = county(**there[0], alternates=there[1 : 1 + alternates])
         client = ArcGISClient.of(layers, sleep=time.sleep, clock=time.clock)
-        parcels = ArcGISSource(layers, client, lambda: Breaker(time.clock))
+        parcels = ArcGISSource(layers, client, lambda: CircuitBreaker(time.clock))
         asked = ParcelBoundaryService(layers, parcels)
         with pytest.raises(SourceUnavailable, match="does not answer"):
             asked.check()

@@ -65,7 +65,7 @@ _ANALYZE = text("ANALYZE lotline.property, lotline.boundary, lotline.detection")
 
 _MEASUREMENTS = text("""
 INSERT INTO lotline.measurement (property_fk, boundary_fk, run_fk, label, area_m2,
-    detection_count, imaged_share, source)
+    detection_count, coverage_fraction, source)
 SELECT d.property_fk, d.boundary_fk, :run, d.label, d.area_m2, 1, 1, b.source
 FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
 JOIN lotline.property p ON p.id = d.property_fk
@@ -78,7 +78,7 @@ UPDATE lotline.property p SET run_fk = :run, boundary_fk = b.id,
     reason = CASE WHEN b.id IS NULL THEN 'not_found' ELSE 'measured' END,
     detail = CASE WHEN b.id IS NULL THEN 'no lot, no buffer' ELSE '' END,
     method = CASE WHEN b.id IS NULL THEN NULL WHEN b.source = 'lot' THEN 'point' ELSE 'no_lot' END,
-    imaged_share = CASE WHEN b.id IS NOT NULL THEN 1 END,
+    coverage_fraction = CASE WHEN b.id IS NOT NULL THEN 1 END,
     chip_sha256 = CASE WHEN b.id IS NOT NULL THEN repeat('a', 64) END
 FROM lotline.property q LEFT JOIN lotline.boundary b ON b.property_fk = q.id
 WHERE q.id = p.id AND p.county = :county

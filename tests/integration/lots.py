@@ -15,7 +15,7 @@ from parcels.boundary import Boundary, Property
 from parcels.measure import area_m2
 from pipeline.store.queue import loading
 from pipeline.store.results.merge import write_chunk
-from pipeline.store.results.outcomes import Answered, RunInfo, Written
+from pipeline.store.results.outcomes import Processed, RunInfo, WriteResult
 from pipeline.store.runs import lifecycle
 
 COUNTY = "synthetic"
@@ -52,8 +52,8 @@ def finding(geometry: MultiPolygon, label: str = "lawn", score: float = 0.9) -> 
     return Detection(label, f"a {label}", score, "trimmed", geometry, size_m2, size_m2, size_m2 * 2)
 
 
-def found(*findings: Detection, imaged_share: float = 1.0, chip: ChipInfo = CHIP) -> LotResult:
-    return LotResult("detected", findings, imaged_share, chip)
+def found(*findings: Detection, coverage_fraction: float = 1.0, chip: ChipInfo = CHIP) -> LotResult:
+    return LotResult("detected", findings, coverage_fraction, chip)
 
 
 def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
@@ -108,11 +108,11 @@ def finish(
 
 def write_lot(
     conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
-) -> Written:
+) -> WriteResult:
     """Lease a property and write a chunk of it alone."""
     with conn.begin_nested():
         hold(conn, [property_fk])
-        return write_chunk(conn, run, [Answered(property_fk, boundary, result)], "worker")[
+        return write_chunk(conn, run, [Processed(property_fk, boundary, result)], "worker")[
             property_fk
         ]
 

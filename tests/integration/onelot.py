@@ -19,7 +19,7 @@ from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, iou, polygonal
-from pipeline.store.results.outcomes import RunInfo, Written
+from pipeline.store.results.outcomes import RunInfo, WriteResult
 
 SAME_IOU = 0.5
 _TRACE_M2 = 0.01
@@ -104,14 +104,15 @@ RETURNING id, fingerprint
 
 _CLOSE = text("""
 UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
-    boundary_fk = :boundary, chip_sha256 = :chip, imaged_share = :imaged_share, run_fk = :run,
+    boundary_fk = :boundary, chip_sha256 = :chip, coverage_fraction = :coverage_fraction,
+    run_fk = :run,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 WHERE id = :property
 """)
 
 
 _CURRENT = text("""
-SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.imaged_share,
+SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.coverage_fraction,
     array(SELECT d.detection_fk FROM lotline.measurement_detection d
           WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
 FROM lotline.measurement m
@@ -124,8 +125,9 @@ _RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = ANY(:i
 _INSERT_MEASUREMENTS = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
-        (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
-    SELECT :property, :boundary, :run, label, area_m2, detection_count, :imaged_share, :source
+        (property_fk, boundary_fk, run_fk, label, area_m2, detection_count,
+         coverage_fraction, source)
+    SELECT :property, :boundary, :run, label, area_m2, detection_count, :coverage_fraction, :source
     FROM unnest(CAST(:labels AS text[]), CAST(:areas_m2 AS float8[]), CAST(:counts AS int[]))
         AS new (label, area_m2, detection_count)
     RETURNING id, label
@@ -155,7 +157,7 @@ class Basis:
     Attributes:
         source: of the boundary, `lot` or `buffer_30m`.
         geometry: of the boundary, in EPSG:4326.
-        imaged_share: of the boundary's area, 0..1.
+        coverage_fraction: of the boundary's area, 0..1.
     """
 
     property_fk: int
@@ -163,7 +165,7 @@ class Basis:
     run_fk: int | None
     source: str
     geometry: MultiPolygon
-    imaged_share: float
+    coverage_fraction: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ class _Known:
 
 def write_lot(
     conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
-) -> Written:
+) -> WriteResult:
     """Write a lot's boundary, detections, measurements and state, in one savepoint."""
     said = "; ".join(filter(None, (boundary.note, result.detail)))
     result = dataclasses.replace(result, detail=said)
@@ -188,7 +190,7 @@ def write_lot(
         place = {"property": property_fk, "boundary": boundary_fk}
         left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
         if result.status == "no_imagery" or result.chip is None:
-            written = Written("no_imagery", result.reason, said, superseded=left)
+            written = WriteResult("no_imagery", result.reason, said, superseded=left)
             _close(conn, run, property_fk, boundary_fk, result, written)
             return written
         _write_chip(conn, result.chip)
@@ -198,7 +200,7 @@ def write_lot(
             run.id,
             boundary.source,
             boundary.geometry,
-            result.imaged_share,
+            result.coverage_fraction,
         )
         written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
         written = dataclasses.replace(written, detail=said, superseded=written.superseded + left)
@@ -214,7 +216,7 @@ def _reconcile(
     boundary: Boundary,
     chip: ChipInfo,
     findings: Sequence[Detection],
-) -> tuple[Written, list[Live]]:
+) -> tuple[WriteResult, list[Live]]:
     """Write the findings beside what is there; and all that is live on the property then."""
     known = _read_known(conn, basis.property_fk)
     version = boundary.version
@@ -241,7 +243,7 @@ def _reconcile(
     inserted = _insert(conn, run, basis, chip, new) if new else []
     live = [*known.reviewed_live, *others, *kept.values(), *inserted]
     is_empty = not any(found.label in run.labels for found in live)
-    written = Written(
+    written = WriteResult(
         "done",
         "nothing_found" if is_empty else "measured",
         "",
@@ -375,7 +377,7 @@ def _close(
     property_fk: int,
     boundary_fk: int,
     result: LotResult,
-    written: Written,
+    written: WriteResult,
 ) -> None:
     values = {
         "property": property_fk,
@@ -385,7 +387,7 @@ def _close(
         "boundary": boundary_fk,
         "chip": None if result.chip is None else result.chip.sha256,
         # A sum of overlapping pieces can pass the whole by a rounding.
-        "imaged_share": min(max(result.imaged_share, 0.0), 1.0),
+        "coverage_fraction": min(max(result.coverage_fraction, 0.0), 1.0),
         "run": run.id,
     }
     conn.execute(_CLOSE, values)
@@ -408,7 +410,8 @@ def _replace(
 
     rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
     said = {
-        row.label: (row.area_m2, row.boundary_fk, row.imaged_share, row.detections) for row in rows
+        row.label: (row.area_m2, row.boundary_fk, row.coverage_fraction, row.detections)
+        for row in rows
     }
     new = [
         label
@@ -417,7 +420,7 @@ def _replace(
         != (
             areas_m2[label],
             basis.boundary_fk,
-            basis.imaged_share,
+            basis.coverage_fraction,
             sorted(detection.id for detection in found),
         )
     ]
@@ -432,7 +435,7 @@ def _replace(
                 "property": basis.property_fk,
                 "boundary": basis.boundary_fk,
                 "run": basis.run_fk,
-                "imaged_share": basis.imaged_share,
+                "coverage_fraction": basis.coverage_fraction,
                 "source": basis.source,
                 "labels": new,
                 "areas_m2": [areas_m2[label] for label in new],

@@ -23,7 +23,7 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 from parcels import County
 from parcels.arcgis.http import address_guard, connections, exchange
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import TooManyCalls, TryAgain
+from parcels.arcgis.http.responses import TooManyCallsError, TransientError
 from parcels.errors import (
     AddressRefused,
     AuthenticationRequired,
@@ -106,7 +106,7 @@ class TestAsking:
         self, serve: Serve, fake: FakeTime
     ) -> None:
         server = serve(Reply(b"<html>Down for maintenance</html>"))
-        with pytest.raises(TryAgain, match="a web page in place of data"):
+        with pytest.raises(TransientError, match="a web page in place of data"):
             client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_s=9)
 
     def test_json_in_place_of_an_image_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
@@ -191,14 +191,14 @@ class TestTryingAgain:
         asked = client(fake)
         for tries in (10, 3, 3):
             server.calls.clear()
-            with pytest.raises(TryAgain, match="error 500"):
+            with pytest.raises(TransientError, match="error 500"):
                 asked.get_json(server.url, {})
             assert len(server.calls) == tries
         reply = Reply()
         asked.get_json(server.url, {})
         reply = Reply(status=500)
         server.calls.clear()
-        with pytest.raises(TryAgain):
+        with pytest.raises(TransientError):
             asked.get_json(server.url, {})
         assert len(server.calls) == 10
 
@@ -206,7 +206,7 @@ class TestTryingAgain:
         longest: list[list[float]] = []
         for _ in range(20):
             fake = FakeTime()
-            with pytest.raises(TryAgain):
+            with pytest.raises(TransientError):
                 client(fake, calls_per_second=100).get_json(serve(Reply(status=502)).url, {})
             longest.append(fake.waits_s)
         assert {len(waits) for waits in longest} == {9}
@@ -220,11 +220,11 @@ class TestTryingAgain:
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def said(url: str, **more: Any) -> str:
-            with pytest.raises(TryAgain) as caught:
+            with pytest.raises(TransientError) as caught:
                 client(fake, **more).get_json(url, {})
             return str(caught.value).removeprefix(f"{url}: does not answer: ")
 
-        def unknown(*_: object) -> list[address_guard.Place]:
+        def unknown(*_: object) -> list[address_guard.ResolvedAddress]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         silent = serve(lambda _: Reply(raw=iter([b"", time.sleep(0.1) or b""]))).url
@@ -244,15 +244,15 @@ class TestTryingAgain:
             return Reply(status=504)
 
         server = serve(slow)
-        with pytest.raises(TryAgain, match="error 504"):
+        with pytest.raises(TransientError, match="error 504"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 4
-        with pytest.raises(TryAgain, match="error 504"):
+        with pytest.raises(TransientError, match="error 504"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 4 + 1, "a host that is down is waited for once"
         for mine, of_the_call in ((60, 180), (180, 60)):
             fake, calls = FakeTime(), len(server.calls)
-            with pytest.raises(TryAgain, match="error 504"):
+            with pytest.raises(TransientError, match="error 504"):
                 client(fake, trying_s=mine).get_json(server.url, {}, trying_s=of_the_call)
             assert len(server.calls) == calls + 2
 
@@ -339,8 +339,8 @@ class TestTryingAgain:
         assert len(server.calls) == 10
 
     def test_a_failure_can_be_sent_to_another_process(self) -> None:
-        there = pickle.loads(pickle.dumps(TooManyCalls("down")))
-        assert (type(there), str(there)) == (TooManyCalls, "down")
+        there = pickle.loads(pickle.dumps(TooManyCallsError("down")))
+        assert (type(there), str(there)) == (TooManyCallsError, "down")
 
 
 class TestBehindAProxy:
@@ -355,18 +355,20 @@ class TestBehindAProxy:
     def test_a_name_that_only_the_proxy_knows_is_asked_there(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def unknown(*_: object) -> list[address_guard.Place]:
+        def unknown(*_: object) -> list[address_guard.ResolvedAddress]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         monkeypatch.setattr(address_guard, "_resolve", unknown)
         asked = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
         assert asked.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
-        assert proxy.calls[0].headers["Host"] == "gis.example.gov"
+        assert proxy.calls[0].headers["HostLimiter"] == "gis.example.gov"
 
     def test_a_name_that_is_known_to_be_private_is_not(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        inside = address_guard.Place(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.5", 80))
+        inside = address_guard.ResolvedAddress(
+            socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.5", 80)
+        )
         monkeypatch.setattr(address_guard, "_resolve", lambda *_: [inside])
         with pytest.raises(AddressRefused, match=r"is at 10\.0\.0\.5"):
             ArcGISClient(sleep=fake.sleep, clock=fake.clock).get_json("http://gis.example.gov/", {})

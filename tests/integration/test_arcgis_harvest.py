@@ -12,7 +12,7 @@ from arcgissource import source_of
 from servers.koop import FeatureServer, feature_server, malibu_parcels, synthetic_lots
 
 from parcels.errors import IncompleteAnswer, SourceUnavailable
-from parcels.parcel_source import Page, Stamp, lot_geometry
+from parcels.parcel_source import LayerVersion, Page, lot_geometry
 
 PAGE = 10
 
@@ -151,41 +151,45 @@ def test_a_where_of_the_entry_holds_for_a_harvest(server: FeatureServer) -> None
 def test_the_stamp_is_the_last_edit_or_else_count_and_highest_id(server: FeatureServer) -> None:
     highest = int(server.parcels.OBJECTID.max())
     asked = source_of(server.url)
-    assert asked.stamp() == Stamp(count=121, highest_id=highest)
+    assert asked.layer_version() == LayerVersion(count=121, highest_id=highest)
     server.edited(1_700_000_000_000)
-    assert asked.stamp() == Stamp(last_edit_ms=1_700_000_000_000)
+    assert asked.layer_version() == LayerVersion(last_edit_ms=1_700_000_000_000)
     server.edited(1_800_000_000_000)
     server.mend()
-    assert asked.stamp() == Stamp(last_edit_ms=1_800_000_000_000)
+    assert asked.layer_version() == LayerVersion(last_edit_ms=1_800_000_000_000)
     assert len(server.calls) == 1
     server.edited(None)
 
 
 @pytest.mark.parametrize(
-    ("fault", "stamp"),
-    [("ignore_count", Stamp(highest_id=3345280)), ("old", Stamp(count=121)), ("ancient", Stamp())],
+    ("fault", "layer_version"),
+    [
+        ("ignore_count", LayerVersion(highest_id=3345280)),
+        ("old", LayerVersion(count=121)),
+        ("ancient", LayerVersion()),
+    ],
 )
 def test_a_stamp_says_what_the_server_can_say(
-    server: FeatureServer, fault: str, stamp: Stamp
+    server: FeatureServer, fault: str, layer_version: LayerVersion
 ) -> None:
     server.fail(fault)
-    assert source_of(server.url).stamp() == stamp
+    assert source_of(server.url).layer_version() == layer_version
     assert len(server.calls) <= 3 + 1
 
 
 def test_the_layer_says_its_own_stamp_as_soon_as_it_is_back(server: FeatureServer) -> None:
     asked = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
     server.fail("refused", on="FeatureServer")
-    assert (asked.stamp().count, asked.copied_from) == (121, f"{server.map_url}/0")
+    assert (asked.layer_version().count, asked.snapshot_origin) == (121, f"{server.map_url}/0")
     server.mend()
-    assert (asked.stamp().count, asked.copied_from) == (121, f"{server.url}/0")
+    assert (asked.layer_version().count, asked.snapshot_origin) == (121, f"{server.url}/0")
 
 
 def test_stamp_and_harvest_stay_with_the_layer_that_answers(server: FeatureServer) -> None:
     gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
     asked = source_of(gone, alternates=[{"url": server.url, "layer": 0}])
-    assert asked.copied_from == f"{server.url}/0"
-    assert asked.stamp().count == 121
+    assert asked.snapshot_origin == f"{server.url}/0"
+    assert asked.layer_version().count == 121
     server.fail("http500")
     with pytest.raises(SourceUnavailable, match=server.url):
         list(asked.harvest())

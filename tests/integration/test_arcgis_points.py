@@ -26,7 +26,7 @@ from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
-from parcels.parcel_source import Found, lot_geometry
+from parcels.parcel_source import QueryResult, lot_geometry
 
 FIELDS = {
     "parcel_id": "APN",
@@ -52,8 +52,8 @@ def points_in(parcels: gpd.GeoDataFrame, rows: np.ndarray | range) -> list[Point
     return list(parcels.geometry.iloc[rows].representative_point())
 
 
-def ids(found: Found | ParcelsError) -> set[str | None]:
-    assert isinstance(found, Found), found
+def ids(found: QueryResult | ParcelsError) -> set[str | None]:
+    assert isinstance(found, QueryResult), found
     return {hit.parcel_id for hit in found.hits}
 
 
@@ -83,7 +83,7 @@ def test_five_thousand_points_take_at_most_sixty_calls(
         assert [ids(answer) - broken for answer in answers] == [own - broken for own in expected]
         # Nothing was simplified, shifted or turned on the way.
         for answer in answers[:500]:
-            assert isinstance(answer, Found)
+            assert isinstance(answer, QueryResult)
             for hit in answer.hits:
                 assert hit.geometry is not None
                 assert hit.object_id is not None
@@ -116,7 +116,7 @@ def test_a_batch_that_is_refused_is_halved_to_the_point_that_is_bad(server: Feat
     asked = source_of(server.url)
     server.fail("refused", on=repr(points[37].x))
     answers = asked.at_points(points)
-    assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [37]
+    assert [i for i, answer in enumerate(answers) if not isinstance(answer, QueryResult)] == [37]
     assert isinstance(answers[37], QueryRefused)
     assert len(server.calls) <= 1 + 2 * 8  # the layer; then two halves seven times over
 
@@ -127,7 +127,7 @@ def test_a_batch_that_kills_the_server_is_halved_while_the_layer_answers(
     points = points_in(server.parcels, range(40))
     server.fail("close", on=repr(points[5].x))
     answers = source_of(server.url).at_points(points)
-    assert [i for i, answer in enumerate(answers) if not isinstance(answer, Found)] == [5]
+    assert [i for i, answer in enumerate(answers) if not isinstance(answer, QueryResult)] == [5]
 
 
 def test_what_a_server_refuses_to_all_is_not_asked_in_halves(server: FeatureServer) -> None:
@@ -254,7 +254,7 @@ def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None
     [answer] = source_of(server.url, fields=FIELDS).at_points(
         points_in(server.parcels, range(2, 3))
     )
-    assert isinstance(answer, Found)
+    assert isinstance(answer, QueryResult)
     hit = next(hit for hit in answer.hits if hit.object_id == 3)
     assert hit.site is not None
     assert (hit.site.house_number, hit.site.street) == ("100", "S ST JOHNS AVE")
@@ -276,7 +276,7 @@ def test_an_alternate_is_asked_for_what_the_first_layer_leaves(server: FeatureSe
     asked.check()
     server.fail("refused", on="FeatureServer")
     answers = asked.at_points(points)
-    origins = {answer.origin for answer in answers if isinstance(answer, Found)}
+    origins = {answer.origin for answer in answers if isinstance(answer, QueryResult)}
     assert origins == {f"{server.map_url}/0"}
     assert all(ids(answer) for answer in answers)
 

@@ -16,20 +16,20 @@ from sqlalchemy import Connection, text
 
 from detection import sample
 from detection.errors import ImageryError, ImageryUnavailable
-from detection.imagery.geotiff_mosaic import LocalImagery
-from parcels.arcgis.http.exchange import Answer, Exchange, Question
+from detection.imagery.geotiff_mosaic import GeoTiffMosaic
+from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
 from parcels.errors import SourceUnavailable
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.batch import lease_loop as work_module
 from pipeline.batch import result as run_module
-from pipeline.batch.request import Silent
+from pipeline.batch.request import NoProgress
 from pipeline.cli.batch_summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.states import LeasedProperty
 
-_TAKE = Sweep.take
+_TAKE = LeaseScan.take
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,12 @@ def batch(county: Path, database: Database, tmp_path: Path) -> Callable[..., obj
     settings = Settings(database_url=url, home=tmp_path)
 
     def run(**more: object) -> object:
-        return run_batch(Order("little", registry=county, **more), settings)
+        return run_batch(BatchRequest("little", registry=county, **more), settings)
 
     return run
 
 
-class Stops(Silent):
+class Stops(NoProgress):
     """Progress that sends the signal of Ctrl-C when the first lots are written."""
 
     def __init__(self) -> None:
@@ -71,10 +71,10 @@ class Stops(Silent):
 
 
 def takes_once(sent: threading.Event) -> Callable[..., list[LeasedProperty]]:
-    """A `Sweep.take` that takes no second chunk before Ctrl-C has come."""
+    """A `LeaseScan.take` that takes no second chunk before Ctrl-C has come."""
     taken = itertools.count()
 
-    def take(sweep: Sweep, conn: Connection, count: int) -> list[LeasedProperty]:
+    def take(sweep: LeaseScan, conn: Connection, count: int) -> list[LeasedProperty]:
         assert next(taken) == 0 or sent.wait(60)
         return _TAKE(sweep, conn, count)
 
@@ -87,7 +87,7 @@ def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
 
 
 STATE = """
-SELECT p.county, p.property_id, p.state, p.reason, p.imaged_share, m.label, m.area_m2, m.source
+SELECT p.county, p.property_id, p.state, p.reason, p.coverage_fraction, m.label, m.area_m2, m.source
 FROM lotline.property p
 LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
 ORDER BY 1, 2, 6
@@ -109,8 +109,8 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     stops = Stops()
     with monkeypatch.context() as small:
         small.setattr(work_module, "CHUNK_LOTS", 3)
-        small.setattr(Sweep, "take", takes_once(stops.sent))
-        stopped = run_batch(Order("little", registry=county), settings, stops)
+        small.setattr(LeaseScan, "take", takes_once(stops.sent))
+        stopped = run_batch(BatchRequest("little", registry=county), settings, stops)
     assert stopped.interrupted
     assert 0 < stopped.done < sum(stopped.status.by_state.values())
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")
@@ -120,7 +120,7 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     assert resumed.exit_code == 0
     assert resumed.done == sum(resumed.status.by_state.values()) - stopped.done
 
-    run_batch(Order("twin", registry=county), settings)
+    run_batch(BatchRequest("twin", registry=county), settings)
     little, twin = ([row[1:] for row in _rows(database, STATE) if row[0] == name]
                     for name in ("little", "twin"))  # fmt: skip
     assert len(little) > 30
@@ -150,7 +150,7 @@ def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
         raise ImageryUnavailable("the imagery server does not answer: try again later")
 
     with monkeypatch.context() as broken:
-        broken.setattr(LocalImagery, "read", down)
+        broken.setattr(GeoTiffMosaic, "read", down)
         report = batch()
     assert report.exit_code == 1
     assert {state for state, _ in report.status.by_state} == {"deferred", "no_imagery"}
@@ -214,7 +214,7 @@ def test_a_silent_server_is_asked_once_for_any_number_of_properties(
     asked: list[str] = []
     telling = Telling()
 
-    def silent(_: Exchange, question: Question, __: float) -> Answer:
+    def silent(_: Exchange, question: HttpRequest, __: float) -> HttpResponse:
         assert telling.said == ["asking Far County's parcel server"]
         asked.append(question.url)
         raise SourceUnavailable(f"{question.url}: does not answer")
@@ -232,7 +232,7 @@ def test_a_silent_server_is_asked_once_for_any_number_of_properties(
     rows = [f"{n},{-90 - n / 1e4},35.1," for n in range(450)] + ["id,,,7"]
     header = "property_id,longitude,latitude,parcel_id"
     leads.write_text("\n".join([header, *rows, ""]))
-    order = Order("far", registry=registry, properties=leads)
+    order = BatchRequest("far", registry=registry, properties=leads)
     report = run_batch(order, Settings(database_url=database.url, home=tmp_path), telling)
     assert report.status.by_state == {("deferred", "unavailable"): 451}
     assert asked == [f"{there}/A/MapServer/0", f"{there}/B/MapServer/0"]
@@ -296,7 +296,7 @@ def test_a_mistake_in_the_imagery_leaves_the_queue_as_it_was(
     broken.write_text(county.read_text().replace("imagery/*.tif", "nowhere/*.tif"))
     settings = Settings(database_url=database.url, home=tmp_path)
     with pytest.raises(ImageryError, match="no imagery file matches"):
-        run_batch(Order("little", registry=broken, again=True), settings)
+        run_batch(BatchRequest("little", registry=broken, again=True), settings)
     assert _rows(database, STATE) == state
 
 
@@ -307,16 +307,16 @@ def test_a_property_that_changes_meanwhile_is_looked_at_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Somebody corrects the CSV while the batch holds the property with its old point."""
-    read = LocalImagery.read
+    read = GeoTiffMosaic.read
     moved = "UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL"
 
-    def read_while_somebody_edits(self: LocalImagery, *where: Any) -> Any:
+    def read_while_somebody_edits(self: GeoTiffMosaic, *where: Any) -> Any:
         with database.engine.begin() as conn:
             conn.execute(text(f"{moved} WHERE property_id = 'synthetic-0001'"))
         return read(self, *where)
 
     with monkeypatch.context() as edited:
-        edited.setattr(LocalImagery, "read", read_while_somebody_edits)
+        edited.setattr(GeoTiffMosaic, "read", read_while_somebody_edits)
         edited.setattr(work_module, "CHUNK_LOTS", 5)
         report = batch(limit=20)
     by_id = dict(_rows(database, "SELECT property_id, state FROM lotline.property"))
@@ -332,7 +332,7 @@ def test_after_the_first_chips_it_says_how_long_it_will_take(
     monkeypatch.setattr(work_module, "CHUNK_LOTS", 5)
     telling = Telling()
     settings = Settings(database_url=database.url, home=tmp_path)
-    run_batch(Order("little", registry=county), settings, telling)
+    run_batch(BatchRequest("little", registry=county), settings, telling)
     [first] = [said for said in telling.said if "left" in said]
     assert re.fullmatch(
         r"\w+, float32: .+ chips? a second with 3 prompts; about \d+ chips?, .+ left", first
@@ -363,7 +363,7 @@ def test_what_a_county_says_of_its_lines_and_labels_is_heeded(
     lawn_m2 = {}
     for name in ("drawn", "moved", "back", "large"):
         settings = Settings(database_url=database.url, home=tmp_path)
-        order = Order(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
+        order = BatchRequest(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
         report = run_batch(order, settings)
         assert report.exit_code == 0
         [area] = report.status.areas

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from detection.results import LotResult
 from parcels.boundary import Boundary, Located
 from pipeline.store.results.merge import write_chunk
-from pipeline.store.results.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
+from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, RunInfo, WriteResult
 from pipeline.store.reviews import verdicts as verdicts_module
 
 LOTS = 4
@@ -39,7 +39,7 @@ findings = st.builds(finding, outlines, st.sampled_from(LABELS), st.sampled_from
 chips = st.sampled_from([CHIP, CHIP, replace(CHIP, sha256="d" * 64)])
 results = st.one_of(
     st.builds(
-        lambda found_there, share, chip: found(*found_there, imaged_share=share, chip=chip),
+        lambda found_there, share, chip: found(*found_there, coverage_fraction=share, chip=chip),
         st.lists(findings, max_size=4), st.sampled_from([0.5, 1.0]), chips,
     ),
     st.just(LotResult("no_imagery", reason="nodata", detail="all black")),
@@ -108,19 +108,19 @@ def _compare(conn: Connection, history: list[Any]) -> None:
 
 def _outcome(property_fk: int, said: Any) -> Outcome:
     if isinstance(said[0], Boundary):
-        return Answered(property_fk, *said)
-    return Unanswered(property_fk, *said)
+        return Processed(property_fk, *said)
+    return NotProcessed(property_fk, *said)
 
 
-def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> list[Written]:
+def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> list[WriteResult]:
     written = []
     hold(conn, [outcome.property_fk for outcome in outcomes])
     for outcome in outcomes:
         fk = outcome.property_fk
-        if isinstance(outcome, Unanswered):
+        if isinstance(outcome, NotProcessed):
             said = (outcome.state, outcome.reason, outcome.detail)
             finish(conn, [fk], *said)
-            written.append(Written(*said))
+            written.append(WriteResult(*said))
         else:
             written.append(onelot.write_lot(conn, run, fk, outcome.boundary, outcome.result))
     return written
@@ -149,7 +149,8 @@ def _review(
 
 KEPT = {
     "property": """
-        SELECT p.state, p.reason, p.detail, p.lease_owner, p.imaged_share, p.chip_sha256, p.run_fk,
+        SELECT p.state, p.reason, p.detail, p.lease_owner, p.coverage_fraction, p.chip_sha256,
+            p.run_fk,
             p.method, p.located_by, ST_AsText(p.located_point), p.confidence, p.matched_address,
             b.version
         FROM lotline.property p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
@@ -165,7 +166,8 @@ KEPT = {
         FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
         WHERE d.property_fk = ANY(:ids) ORDER BY d.property_fk, d.id""",
     "measurement": """
-        SELECT m.label, b.version, m.run_fk, m.area_m2, m.detection_count, m.imaged_share, m.source,
+        SELECT m.label, b.version, m.run_fk, m.area_m2, m.detection_count, m.coverage_fraction,
+            m.source,
             m.current, array(SELECT d.label || ST_AsText(d.geom) || d.version
                              FROM lotline.measurement_detection c
                              JOIN lotline.detection d ON d.id = c.detection_fk

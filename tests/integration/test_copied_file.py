@@ -21,11 +21,11 @@ from sqlalchemy import text
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
 from parcels.addresses.street_address import read_address
 from parcels.cache import ParcelCache
-from parcels.cache.file_snapshot import CopiedFile, copied_file
+from parcels.cache.file_snapshot import SnapshotFile, snapshot_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
 from parcels.files import FileSource
 from pipeline.batch.enqueue import enqueue
-from pipeline.batch.request import Order, Silent
+from pipeline.batch.request import BatchRequest, NoProgress
 from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
@@ -110,7 +110,7 @@ def test_it_answers_as_the_file_does(
         frame = frame.drop(columns="APN").iloc[:-2]
     _write(frame, tmp_path / name)
     county = _county(tmp_path / name, **more)
-    file, copy = FileSource(county), copied_file(county, cache, fewest=1)
+    file, copy = FileSource(county), snapshot_file(county, cache, fewest=1)
     assert copy is not None
     copy.check()
     assert copy.extent() == file.extent()
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
     cache = DatabaseCache(database.engine)
 
     def ask() -> object:
-        copy = copied_file(county, cache, fewest=1)
+        copy = snapshot_file(county, cache, fewest=1)
         assert copy is None
         return FileSource(county).check()
 
@@ -165,15 +165,15 @@ def test_a_file_without_a_crs_is_refused(tmp_path: Path, cache: ParcelCache) -> 
     _frame().to_file(tmp_path / "lots.shp")
     (tmp_path / "lots.prj").unlink()
     with pytest.raises(GeometryError, match="says no CRS; set 'crs:' of county 'here'"):
-        copied_file(_county(tmp_path / "lots.shp"), cache, fewest=1)
-    assert copied_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, fewest=1)
+        snapshot_file(_county(tmp_path / "lots.shp"), cache, fewest=1)
+    assert snapshot_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, fewest=1)
 
 
 def test_a_file_of_few_lots_is_not_copied(tmp_path: Path, database: Database) -> None:
     _frame().to_file(tmp_path / "lots.gpkg")
     county, cache = _county(tmp_path / "lots.gpkg"), DatabaseCache(database.engine)
-    assert copied_file(county, cache) is None
-    assert copied_file(county, cache, fewest=17) is None
+    assert snapshot_file(county, cache) is None
+    assert snapshot_file(county, cache, fewest=17) is None
     with database.engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM lotline.parcel")) == 0
 
@@ -185,9 +185,9 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
     _frame(12).to_file(path)
     told: list[tuple[int, int]] = []
 
-    def copied(**more: object) -> CopiedFile:
+    def copied(**more: object) -> SnapshotFile:
         told.clear()
-        copy = copied_file(_county(path, **more), cache, lambda *far: told.append(far), fewest=1)
+        copy = snapshot_file(_county(path, **more), cache, lambda *far: told.append(far), fewest=1)
         assert copy is not None
         return copy
 
@@ -210,9 +210,9 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
 def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) -> None:
     path = tmp_path / "lots.gpkg"
     _frame().to_file(path)
-    assert copied_file(_county(path), cache, fewest=1)
+    assert snapshot_file(_county(path), cache, fewest=1)
     path.unlink()
-    copy = copied_file(_county(path), cache, fewest=1)
+    copy = snapshot_file(_county(path), cache, fewest=1)
     assert copy is not None
     [found] = copy.at_points([_inside(1)])
     assert not isinstance(found, ParcelsError)
@@ -231,9 +231,9 @@ def test_a_file_that_is_changed_while_it_is_copied_is_refused(
         os.utime(path, (1, 1))
 
     with pytest.raises(CacheError, match="changed while it was copied: run the same again"):
-        copied_file(_county(path), cache, change, fewest=1)
+        snapshot_file(_county(path), cache, change, fewest=1)
     told: list[tuple[int, int]] = []
-    assert copied_file(_county(path), cache, lambda *far: told.append(far), fewest=1)
+    assert snapshot_file(_county(path), cache, lambda *far: told.append(far), fewest=1)
     assert told[0] == (0, 16), "nothing of it was kept"
 
 
@@ -247,14 +247,14 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
             has_begun.set()
             may_go_on.wait(60)
 
-    first = Thread(target=copied_file, args=(_county(path), cache, hold, 1))
+    first = Thread(target=snapshot_file, args=(_county(path), cache, hold, 1))
     first.start()
     assert has_begun.wait(60)
     told: list[tuple[int, int]] = []
-    found: list[CopiedFile | None] = []
+    found: list[SnapshotFile | None] = []
 
     def ask() -> None:
-        found.append(copied_file(_county(path), cache, lambda *far: told.append(far), fewest=1))
+        found.append(snapshot_file(_county(path), cache, lambda *far: told.append(far), fewest=1))
 
     second = Thread(target=ask)
     second.start()
@@ -270,7 +270,7 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     assert states == ["complete"]
 
 
-class Telling(Silent):
+class Telling(NoProgress):
     """Progress that remembers."""
 
     def __init__(self) -> None:
@@ -283,14 +283,16 @@ class Telling(Silent):
 def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parcels.cache.file_snapshot.copied_file", partial(copied_file, fewest=1))
+    monkeypatch.setattr("parcels.cache.file_snapshot.copied_file", partial(snapshot_file, fewest=1))
     frame = gpd.GeoDataFrame({"apn": list("abcde")}, geometry=_lots(5), crs=4326)
     frame.to_parquet(tmp_path / "lots.parquet")
     opened = OpenCounty(_county(tmp_path / "lots.parquet"))
     said: list[list[str]] = []
     for _ in range(2):
         telling = Telling()
-        queued = enqueue(database, opened, Order("here", all_lots=True), telling, lambda _: None)
+        queued = enqueue(
+            database, opened, BatchRequest("here", all_lots=True), telling, lambda _: None
+        )
         assert queued.waiting == 5
         said.append(telling.said)
     assert said == [
@@ -308,11 +310,11 @@ COPIER = """
 import sys
 from pathlib import Path
 from parcels import County
-from parcels.cache.file_snapshot import copied_file
+from parcels.cache.file_snapshot import snapshot_file
 from pipeline.store.database import connected
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 county = County.model_validate({"key": "here", "path": sys.argv[2]})
-copied_file(county, DatabaseCache(connected(sys.argv[1])), lambda *far: print(*far, flush=True))
+snapshot_file(county, DatabaseCache(connected(sys.argv[1])), lambda *far: print(*far, flush=True))
 """
 
 
@@ -336,7 +338,7 @@ def test_killed_while_it_copies_the_next_goes_on(
     copier.stdout.close()
     told: list[tuple[int, int]] = []
     cache = DatabaseCache(database.engine)
-    copy = copied_file(_county(path), cache, lambda *far: told.append(far))
+    copy = snapshot_file(_county(path), cache, lambda *far: told.append(far))
     assert copy is not None
     assert told[0][0] >= 5_000
     assert told[-1] == (22_000, 22_000)
@@ -357,7 +359,7 @@ def test_the_real_neighbourhoods_have_the_same_boundaries(
         for r in rows
         if r["parcel_id"]
     ]
-    copy = copied_file(county, DatabaseCache(database.engine), fewest=1)
+    copy = snapshot_file(county, DatabaseCache(database.engine), fewest=1)
     found = ParcelBoundaryService(county, copy).boundaries(asked)
     expected = ParcelBoundaryService(county).boundaries(asked)
     assert copy is not None

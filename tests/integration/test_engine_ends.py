@@ -18,14 +18,14 @@ from sqlalchemy.exc import OperationalError
 from detection.chip import Chip
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from pipeline import BatchReport, Order, run_batch
+from pipeline import BatchReport, BatchRequest, run_batch
 from pipeline.batch import lease_loop, runner
 from pipeline.batch.engines import local, pool_tasks
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.queue.states import release
 
-_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
+_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write_outcomes"}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def few_together(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(county: LargeCounty, database: Database, tmp_path: Path) -> Callable[..., BatchReport]:
     def run(segmenter: FreeSegmenter | None = None, key: str = KEY, **more: object) -> BatchReport:
-        order = Order(key, county.registry, county.properties, segmenter="free", **more)  # type: ignore[arg-type]  # any part of an order
+        order = BatchRequest(key, county.registry, county.properties, segmenter="free", **more)  # type: ignore[arg-type]  # any part of an order
         settings = Settings(database_url=database.url, home=tmp_path)
         return run_batch(order, settings, build=lambda *_: segmenter or FreeSegmenter())
 
@@ -80,7 +80,7 @@ def _slow(name: str, monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[th
         over.set()
 
 
-@pytest.mark.parametrize("stage", ["survey", "read_places", "segment", "measure", "write"])
+@pytest.mark.parametrize("stage", ["survey", "read_places", "segment", "measure", "write_outcomes"])
 def test_the_error_of_any_stage_ends_the_run_once(
     stage: str,
     run: Callable[..., BatchReport],
@@ -135,7 +135,7 @@ def test_nothing_is_leased_once_a_run_has_ended(
     def gone(*_: object) -> None:
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(local, "write", gone)
+    monkeypatch.setattr(local, "write_outcomes", gone)
     with _slow("survey", monkeypatch, 1) as hangs:
         with pytest.raises(RuntimeError, match="the disk is gone"):
             run()

@@ -14,8 +14,8 @@ from servers.koop import feature_server
 from sqlalchemy import text
 
 from parcels import County
-from pipeline.batch.enqueue import Queued, enqueue, make_pending, registry_sha256
-from pipeline.batch.request import Order, Silent
+from pipeline.batch.enqueue import EnqueueResult, enqueue, make_pending, registry_sha256
+from pipeline.batch.request import BatchRequest, NoProgress
 from pipeline.errors import EmptyQueueError, PipelineError, PropertiesFileError
 from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
@@ -36,7 +36,7 @@ def _yes(_: str) -> None:
     pass
 
 
-class Telling(Silent):
+class Telling(NoProgress):
     """Progress that remembers."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def _lot(number: int) -> shapely.Polygon:
     return shapely.box(left, LAT, left + 0.9 * SIDE, LAT + SIDE)
 
 
-Take = Callable[..., Queued]
+Take = Callable[..., EnqueueResult]
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def telling() -> Telling:
 def take(county: County, database: Database, telling: Telling) -> Take:
     """Enqueue an order of the county; nobody says no."""
 
-    def taken(confirm: Callable[[str], None] = _yes, **order: object) -> Queued:
-        asked = Order("synthetic", **order)  # type: ignore[arg-type]  # of the test's own choice
+    def taken(confirm: Callable[[str], None] = _yes, **order: object) -> EnqueueResult:
+        asked = BatchRequest("synthetic", **order)  # type: ignore[arg-type]  # of the test's own choice
         return enqueue(database, OpenCounty(county), asked, telling, confirm)
 
     return taken
@@ -147,7 +147,11 @@ def test_the_lots_of_a_server_are_copied_once(database: Database, tmp_path: Path
     with feature_server(frame, tmp_path) as server:
         entry = {"url": server.url, "layer": 0, "fields": {"parcel_id": "APN"}}
         served = County.model_validate({"key": "served", "allow_private": True, **entry})
-        opened, order, telling = OpenCounty(served), Order("served", all_lots=True), Telling()
+        opened, order, telling = (
+            OpenCounty(served),
+            BatchRequest("served", all_lots=True),
+            Telling(),
+        )
         with pytest.raises(Asked, match="5 lots, which are fetched first"):
             enqueue(database, opened, order, telling, _no)
         assert _ids(database) == []
@@ -214,9 +218,9 @@ def test_another_registry_entry_lets_what_it_may_be_to_blame_for_wait_again(
     assert county.path is not None
     county.path.write_bytes(county.path.read_bytes() + b" ")
     assert take(properties=csv).waiting == 1
-    make_pending(database, county, Order("synthetic"), queued)
+    make_pending(database, county, BatchRequest("synthetic"), queued)
     with database.engine.connect() as conn:
-        assert states_module.states(conn, "synthetic") == {
+        assert states_module.count_states(conn, "synthetic") == {
             ("pending", ""): 1,
             ("failed", "too_large"): 1,
         }

@@ -26,8 +26,8 @@ from parcels.boundary import NotLocated
 from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
 from parcels.geocode import Geocoder
-from parcels.geocode.census import Census
-from parcels.geocode.geocode_result import Miss
+from parcels.geocode.census import CensusGeocoder
+from parcels.geocode.geocode_result import AddressUnknown
 from parcels.geocode.geocode_server import GeocodeServer
 from parcels.lot_selection import distances_m
 
@@ -85,7 +85,7 @@ def service(
     geocoder = Geocoder(
         county,
         source,
-        census=Census(client(), census.url) if census else None,
+        census=CensusGeocoder(client(), census.url) if census else None,
         geocode_server=GeocodeServer(locator.url, client()) if locator else None,
     )
     return ParcelBoundaryService(county, source, geocoder)
@@ -262,7 +262,7 @@ def test_an_address_that_the_census_leaves_out_is_asked_for_again_another_day(
 ) -> None:
     census.faults[:] = ["drops rows"]
     wanted = [read_address(OAK.address(number)) for number in (101, 103)]
-    found, left_out = Census(client(), census.url).locate(wanted)
+    found, left_out = CensusGeocoder(client(), census.url).locate(wanted)
     assert isinstance(found, Located)
     assert isinstance(left_out, IncompleteAnswer)
 
@@ -271,7 +271,9 @@ def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
     layer: FeatureServer, census: CensusServer
 ) -> None:
     here = county(layer, census=True)
-    geocoder = Geocoder(here, ArcGISSource(here, client()), census=Census(client(), census.url))
+    geocoder = Geocoder(
+        here, ArcGISSource(here, client()), census=CensusGeocoder(client(), census.url)
+    )
     known = [read_address(OAK.address(number)) for number in OAK.numbers]
     unknown = [read_address(f"{n} Nowhere Ln, Sampleville, TN 38001") for n in range(1, 602)]
     without_city = read_address("1 Nowhere Ln")
@@ -286,7 +288,7 @@ def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
 
 def test_a_tie_of_the_census_is_ambiguous() -> None:
     with census_server(MAIN, Street("MAIN ST", y=35.3)) as twice:
-        [finding] = Census(client(), twice.url).locate([read_address(MAIN.address(101))])
+        [finding] = CensusGeocoder(client(), twice.url).locate([read_address(MAIN.address(101))])
     assert isinstance(finding, NotLocated)
     assert finding.reason == "address_ambiguous"
 
@@ -346,7 +348,7 @@ def test_only_a_house_that_agrees_is_believed(locator: GeocodeServerDouble) -> N
         "101 Oak Ave, Sampleville 38009",
         "101 Unheard Of Pl, Sampleville",
     )
-    assert [type(finding).__name__ for finding in findings] == ["Miss"] * 4
+    assert [type(finding).__name__ for finding in findings] == ["AddressUnknown"] * 4
     assert "it finds OAK AVE, SAMPLEVILLE, TN instead" in findings[0].detail
 
 
@@ -442,7 +444,7 @@ def test_a_broken_row_of_the_census_is_not_an_unknown_address(where: str) -> Non
     wanted = read_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Exact","{OAK.address(101)}","{where}","7","L"\n'
     with scripted(lambda _: Reply(row.encode())) as server:
-        [finding] = Census(client(), server.url).locate([wanted])
+        [finding] = CensusGeocoder(client(), server.url).locate([wanted])
     assert isinstance(finding, IncompleteAnswer)
 
 
@@ -450,8 +452,8 @@ def test_another_house_is_not_taken_for_the_one_that_was_asked_for() -> None:
     wanted = read_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Non_Exact","101 OAKLEY AVE, SAMPLEVILLE, TN, 38001","1,2"'
     with scripted(lambda _: Reply(row.encode())) as server:
-        [finding] = Census(client(), server.url).locate([wanted])
-    assert finding == Miss("it finds 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001 instead")
+        [finding] = CensusGeocoder(client(), server.url).locate([wanted])
+    assert finding == AddressUnknown("it finds 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001 instead")
 
 
 def test_what_is_no_geocoder_is_a_mistake_of_the_entry(locator: GeocodeServerDouble) -> None:

@@ -17,8 +17,8 @@ from rasters import ThresholdSegmenter
 
 from detection import LABELS, Detector
 from detection.chip import Chip
-from detection.imagery import LocalImagery
-from detection.imagery.pixel_grid import Frame
+from detection.imagery import GeoTiffMosaic
+from detection.imagery.pixel_grid import PixelGrid
 from detection.results import WHOLE_SHARE
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, buffer_m, polygonal
@@ -45,7 +45,7 @@ def test_every_point_is_imaged_as_expected(real_data: Path, county: str) -> None
         rows = list(csv.DictReader(file))
     parcels = gpd.read_file(real_data / "parcels" / PARCELS[county]).to_crs(4326)
     points = [shapely.Point(float(row["longitude"]), float(row["latitude"])) for row in rows]
-    imagery = LocalImagery(str(real_data / "naip" / f"{county}_2020_*.tif"))
+    imagery = GeoTiffMosaic(str(real_data / "naip" / f"{county}_2020_*.tif"))
     results = Detector(ThresholdSegmenter(120)).detect(
         [boundary_at(point, parcels) for point in points], imagery, [LABELS["lawn"]]
     )
@@ -59,25 +59,25 @@ def test_every_point_is_imaged_as_expected(real_data: Path, county: str) -> None
         if expected == "no_imagery":
             assert result.reason == "missing", where
         elif expected == "parcel_partly_imaged":
-            assert 0 < result.imaged_share < WHOLE_SHARE, where
+            assert 0 < result.coverage_fraction < WHOLE_SHARE, where
         else:
-            assert result.imaged_share >= WHOLE_SHARE, where
+            assert result.coverage_fraction >= WHOLE_SHARE, where
         if expected.startswith("parcel"):
             # The reference has two pixels' worth of rounding on lots of 20 pixels across.
             share = float(in_tile[row["parcel_id"]])
-            assert result.imaged_share == pytest.approx(share, abs=0.015), where
+            assert result.coverage_fraction == pytest.approx(share, abs=0.015), where
 
 
 def test_adjoining_tiles_are_one_picture(real_data: Path) -> None:
     """claremont_2020_67 and _70 adjoin: a chip over both is both files' own pixels."""
     paths = [real_data / "naip" / f"claremont_2020_{number}.tif" for number in (67, 70)]
-    imagery = LocalImagery(str(real_data / "naip" / "claremont_2020_*.tif"))
+    imagery = GeoTiffMosaic(str(real_data / "naip" / "claremont_2020_*.tif"))
     with rasterio.open(paths[0]) as one, rasterio.open(paths[1]) as two:
         boxes = [shapely.box(*one.bounds), shapely.box(*two.bounds)]
         pixels = [one.read(), two.read()]
         crs = one.crs.to_string()
     seam = boxes[0].intersection(boxes[1].buffer(0.01))
-    lot = Frame(crs, 1.0).to_lonlat(seam.centroid.buffer(20))
+    lot = PixelGrid(crs, 1.0).to_lonlat(seam.centroid.buffer(20))
     frame = imagery.frame_for(lot)
     chip = imagery.read(frame, frame.window_over(shapely.union_all(boxes).bounds))
     assert set(map(str, paths)) <= set(chip.sources)
@@ -93,7 +93,7 @@ def test_adjoining_tiles_are_one_picture(real_data: Path) -> None:
 def test_near_infrared_marked_as_alpha_is_read(real_data: Path) -> None:
     """GDAL marks the fourth band of the 2016 and 2018 tiles as alpha; it is near infrared."""
     for path in sorted((real_data / "naip").glob("*_201[68]_*.tif")):
-        imagery = LocalImagery(str(path))
+        imagery = GeoTiffMosaic(str(path))
         with rasterio.open(path) as dataset:
             own = dataset.read()
         frame = imagery.frame_for(imagery._files[0].footprint)
@@ -104,7 +104,7 @@ def test_near_infrared_marked_as_alpha_is_read(real_data: Path) -> None:
 
 
 def test_years_of_one_place_show_the_newest(real_data: Path) -> None:
-    imagery = LocalImagery(str(real_data / "naip" / "claremont_*_63.tif"))
+    imagery = GeoTiffMosaic(str(real_data / "naip" / "claremont_*_63.tif"))
     file = imagery._files[0]
     assert file.window is not None
     chip = imagery.read(file.frame, file.window)
@@ -122,8 +122,8 @@ class TestUtmZoneSeam:
 
     @pytest.mark.parametrize("native", [0, 1])
     def test_no_gap_along_the_seam(self, tiles: list[Path], native: int) -> None:
-        imagery = LocalImagery(str(tiles[0].parent / "*.tif"))
-        frame = LocalImagery(str(tiles[native]))._files[0].frame
+        imagery = GeoTiffMosaic(str(tiles[0].parent / "*.tif"))
+        frame = GeoTiffMosaic(str(tiles[native]))._files[0].frame
         shown = [frame.from_lonlat(file.footprint) for file in imagery._files]
         both = shapely.union_all(shown)
         chip = imagery.read(frame, frame.window_over(both.bounds))
@@ -135,25 +135,25 @@ class TestUtmZoneSeam:
         assert chip.valid[inside].all()
 
     def test_a_lot_on_the_seam_is_wholly_imaged(self, tiles: list[Path]) -> None:
-        imagery = LocalImagery(str(tiles[0].parent / "*.tif"))
+        imagery = GeoTiffMosaic(str(tiles[0].parent / "*.tif"))
         lot = buffer_m(shapely.Point(-78.0, 36.622), 60)
         result = Detector(ThresholdSegmenter(80)).detect(
             [Boundary(lot, "lot", area_m2(lot), "point", "real")], imagery, [LABELS["lawn"]]
         )[0]
-        assert result.imaged_share == 1.0
+        assert result.coverage_fraction == 1.0
 
     @pytest.mark.parametrize("native", [0, 1])
     def test_the_warped_side_lies_within_a_pixel(self, tiles: list[Path], native: int) -> None:
         """Where the tiles overlap, the best match of one with the other is at no shift."""
         own, other = tiles[native], tiles[1 - native]
-        alone = LocalImagery(str(own))
+        alone = GeoTiffMosaic(str(own))
         frame = alone._files[0].frame
         overlap = frame.from_lonlat(
-            alone._files[0].footprint.intersection(LocalImagery(str(other))._files[0].footprint)
+            alone._files[0].footprint.intersection(GeoTiffMosaic(str(other))._files[0].footprint)
         )
         assert overlap.area > 500
         window = frame.window_over(overlap.bounds)
-        chips = [LocalImagery(str(path)).read(frame, window) for path in (own, other)]
+        chips = [GeoTiffMosaic(str(path)).read(frame, window) for path in (own, other)]
         shifts = {
             (row, column): _difference(chips, row, column)
             for row in range(-3, 4)

@@ -15,11 +15,11 @@ from servers.imageserver import FakeImageServer, image_server
 
 from detection import LABELS, Detector, open_imagery
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
-from detection.imagery import ImageServerImagery, LocalImagery, imageserver
-from detection.imagery.pixel_grid import Frame, PixelWindow
-from parcels.arcgis.http.circuit_breaker import Breaker
+from detection.imagery import GeoTiffMosaic, ImageServer, imageserver
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.registry.county import Imagery as ImagerySource
+from parcels.registry.county import ImageryEntry as ImagerySource
 from parcels.registry.county import usgs_naip
 
 SIZE_PX = 300
@@ -43,19 +43,19 @@ def waits_s() -> list[float]:
 
 
 @pytest.fixture
-def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServerImagery:
+def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServer:
     return opened(server, waits_s)
 
 
-def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServerImagery:
+def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServer:
     read_s = more.pop("read_s", 5.0)
     client = ArcGISClient(sleep=waits_s.append, read_s=read_s, allow_private=True)
-    return ImageServerImagery(server.url, gsd_m=PIXEL_M, client=client, **more)
+    return ImageServer(server.url, gsd_m=PIXEL_M, client=client, **more)
 
 
-def over(column: int, row: int, width: int, height: int) -> tuple[Frame, PixelWindow]:
+def over(column: int, row: int, width: int, height: int) -> tuple[PixelGrid, PixelWindow]:
     """The server's frame, and a window counted from the picture's upper left corner."""
-    found = Frame("EPSG:32616", PIXEL_M)
+    found = PixelGrid("EPSG:32616", PIXEL_M)
     origin = found.window_over((LEFT, TOP - 1, LEFT + 1, TOP))
     return found, PixelWindow(origin.column + column, origin.row + row, width, height)
 
@@ -66,18 +66,21 @@ def lot(side_m: float = 50.0) -> Any:
 
 class TestPictures:
     def test_the_chip_is_that_of_the_file(
-        self, imagery: ImageServerImagery, picture: Path, server: FakeImageServer
+        self, imagery: ImageServer, picture: Path, server: FakeImageServer
     ) -> None:
         frame, window = over(10, 20, 200, 150)
         assert imagery.frame_for(lot().geometry) == frame
-        chip, expected = imagery.read(frame, window), LocalImagery(str(picture)).read(frame, window)
+        chip, expected = (
+            imagery.read(frame, window),
+            GeoTiffMosaic(str(picture)).read(frame, window),
+        )
         assert np.array_equal(chip.pixels, expected.pixels)
         assert chip.sha256 == expected.sha256
         assert chip.bands == ("red", "green", "blue", "nir")
         assert chip.sources == (server.url,)
         assert chip.captured_on is None
 
-    def test_what_is_asked(self, imagery: ImageServerImagery, server: FakeImageServer) -> None:
+    def test_what_is_asked(self, imagery: ImageServer, server: FakeImageServer) -> None:
         imagery.read(*over(0, 0, 200, 100))
         assert [path for path, _ in server.asked] == ["", "/exportImage"]
         assert server.exports == [
@@ -97,20 +100,20 @@ class TestPictures:
     def test_tiles_that_the_server_allows_are_one_picture(
         self,
         server: FakeImageServer,
-        imagery: ImageServerImagery,
+        imagery: ImageServer,
         picture: Path,
         max_size_px: tuple[int, int],
     ) -> None:
         server.max_size_px = max_size_px
         frame, window = over(0, 0, SIZE_PX, SIZE_PX)
         chip = imagery.read(frame, window)
-        expected = LocalImagery(str(picture)).read(frame, window)
+        expected = GeoTiffMosaic(str(picture)).read(frame, window)
         assert np.array_equal(chip.pixels, expected.pixels)
         across, down = (-(-SIZE_PX // side) for side in max_size_px)
         assert len(server.exports) == across * down
 
     def test_tiles_stay_small_where_pixels_are_large(
-        self, server: FakeImageServer, imagery: ImageServerImagery
+        self, server: FakeImageServer, imagery: ImageServer
     ) -> None:
         server.metadata = {"pixelType": "F64", "bandCount": 40}
         assert max(imagery._ask_service().tile_px) == 256
@@ -134,9 +137,7 @@ class TestPictures:
         chip = opened(server, waits_s, captured_on="2021").read(*over(0, 0, 50, 50))
         assert chip.captured_on == "2021"
 
-    def test_metadata_is_asked_once(
-        self, imagery: ImageServerImagery, server: FakeImageServer
-    ) -> None:
+    def test_metadata_is_asked_once(self, imagery: ImageServer, server: FakeImageServer) -> None:
         for column in (0, 50, 100):
             imagery.frame_for(lot().geometry)
             imagery.read(*over(column, 0, 50, 50))
@@ -145,7 +146,7 @@ class TestPictures:
 
 class TestNoImagery:
     def test_outside_the_extent_is_missing(
-        self, imagery: ImageServerImagery, server: FakeImageServer
+        self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
         away = boundary(shapely.box(LEFT + 9000, TOP - 50, LEFT + 9050, TOP)).geometry
         with pytest.raises(NoImagery) as caught:
@@ -153,18 +154,16 @@ class TestNoImagery:
         assert caught.value.reason == "missing"
         assert server.exports == []
 
-    def test_no_extent_hides_nothing(
-        self, imagery: ImageServerImagery, server: FakeImageServer
-    ) -> None:
+    def test_no_extent_hides_nothing(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.metadata = {"extent": {"xmin": "NaN", "ymin": 0, "xmax": 1, "ymax": 1}}
         assert imagery.frame_for(lot().geometry) == over(0, 0, 1, 1)[0]
 
-    def test_all_zero_is_nodata(self, imagery: ImageServerImagery) -> None:
+    def test_all_zero_is_nodata(self, imagery: ImageServer) -> None:
         with pytest.raises(NoImagery) as caught:
             imagery.read(*over(2000, 0, 100, 100))
         assert caught.value.reason == "nodata"
 
-    def test_past_the_edge_is_imaged_in_part(self, imagery: ImageServerImagery) -> None:
+    def test_past_the_edge_is_imaged_in_part(self, imagery: ImageServer) -> None:
         chip = imagery.read(*over(SIZE_PX - 40, 0, 100, 100))
         assert chip.valid[:, :40].all()
         assert not chip.valid[:, 40:].any()
@@ -173,7 +172,7 @@ class TestNoImagery:
 @pytest.mark.parametrize("fault", ["500", "busy", "html", "truncated"])
 class TestFaults:
     def test_what_passes_is_tried_again(
-        self, imagery: ImageServerImagery, server: FakeImageServer, waits_s: list[float], fault: str
+        self, imagery: ImageServer, server: FakeImageServer, waits_s: list[float], fault: str
     ) -> None:
         imagery.frame_for(lot().geometry)
         server.faults = [fault, fault]
@@ -183,7 +182,7 @@ class TestFaults:
         assert len(waits_s) == 2
 
     def test_what_stays_is_unavailable(
-        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str
+        self, imagery: ImageServer, server: FakeImageServer, fault: str
     ) -> None:
         imagery.frame_for(lot().geometry)
         server.always = fault
@@ -205,7 +204,7 @@ class TestConfiguration:
         client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
-            ImageServerImagery(url, client=client).frame_for(lot().geometry)
+            ImageServer(url, client=client).frame_for(lot().geometry)
 
     def test_a_service_that_is_not_there(
         self, server: FakeImageServer, waits_s: list[float]
@@ -216,7 +215,7 @@ class TestConfiguration:
         assert not isinstance(caught.value, ImageryUnavailable)
         assert len(server.asked) == 1
 
-    def test_a_token_is_wanted(self, imagery: ImageServerImagery, server: FakeImageServer) -> None:
+    def test_a_token_is_wanted(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
         with pytest.raises(ImageryError, match=r"token.*mend `imagery:") as caught:
             imagery.frame_for(lot().geometry)
@@ -233,7 +232,7 @@ class TestConfiguration:
     )
     def test_a_service_that_cannot_be_used(
         self,
-        imagery: ImageServerImagery,
+        imagery: ImageServer,
         server: FakeImageServer,
         metadata: dict[str, Any],
         message: str,
@@ -254,7 +253,7 @@ class TestConfiguration:
         [("shifted", "lies 7.0 pixels off"), ("small", r"answers with 4 bands of \(25, 25")],
     )
     def test_another_picture_than_was_asked_for_is_refused(
-        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str, message: str
+        self, imagery: ImageServer, server: FakeImageServer, fault: str, message: str
     ) -> None:
         imagery.frame_for(lot().geometry)
         server.faults = [fault]
@@ -262,7 +261,7 @@ class TestConfiguration:
             imagery.read(*over(0, 0, 50, 50))
 
     def test_a_refusal_at_first_is_a_mistake_and_later_a_bad_place(
-        self, imagery: ImageServerImagery, server: FakeImageServer
+        self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
         imagery.frame_for(lot().geometry)
         server.faults = ["refused"]
@@ -278,7 +277,7 @@ class TestConfiguration:
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         now_s = [0.0]
-        imagery = opened(server, waits_s, breaker=Breaker(clock=lambda: now_s[0]))
+        imagery = opened(server, waits_s, breaker=CircuitBreaker(clock=lambda: now_s[0]))
         imagery.frame_for(lot().geometry)
         server.always = "500"
         for _ in range(6):
@@ -293,7 +292,7 @@ class TestConfiguration:
 class TestThroughTheDetector:
     @pytest.mark.parametrize("fault", ["small", "shifted"])
     def test_one_odd_picture_after_a_good_one_defers_its_lots_only(
-        self, imagery: ImageServerImagery, server: FakeImageServer, fault: str
+        self, imagery: ImageServer, server: FakeImageServer, fault: str
     ) -> None:
         imagery.read(*over(0, 0, 50, 50))
         detector = Detector(ThresholdSegmenter())
@@ -305,7 +304,7 @@ class TestThroughTheDetector:
         assert good.detections
 
     def test_refused_places_do_not_shut_out_the_others(
-        self, imagery: ImageServerImagery, server: FakeImageServer
+        self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
         imagery.read(*over(0, 0, 50, 50))
         server.faults = ["refused"] * 4
@@ -314,18 +313,16 @@ class TestThroughTheDetector:
                 imagery.read(*over(0, 0, 50, 50))
         assert imagery.read(*over(0, 0, 50, 50)).valid.all()
 
-    def test_a_lot_is_detected_as_on_the_file(
-        self, imagery: ImageServerImagery, picture: Path
-    ) -> None:
+    def test_a_lot_is_detected_as_on_the_file(self, imagery: ImageServer, picture: Path) -> None:
         detector = Detector(ThresholdSegmenter(128))
         [served] = detector.detect([lot()], imagery, [LABELS["lawn"]])
-        [local] = detector.detect([lot()], LocalImagery(str(picture)), [LABELS["lawn"]])
+        [local] = detector.detect([lot()], GeoTiffMosaic(str(picture)), [LABELS["lawn"]])
         assert served.detections == local.detections
         assert len(served.detections) > 3
 
     def test_a_server_that_is_down_defers_every_lot(
         self,
-        imagery: ImageServerImagery,
+        imagery: ImageServer,
         server: FakeImageServer,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
@@ -341,7 +338,7 @@ def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
     chip = open_imagery(source, allow_private=True).read(*over(0, 0, 50, 50))
     assert (chip.captured_on, chip.gsd_m) == ("2022", 0.5)
     naip = open_imagery(usgs_naip())  # nothing is asked before it is looked at
-    assert isinstance(naip, ImageServerImagery)
+    assert isinstance(naip, ImageServer)
     assert naip.url == usgs_naip().url
 
 

@@ -16,7 +16,7 @@ from segmenters import FreeSegmenter
 from detection.chip import Chip
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from pipeline import BatchReport, Order, run_batch
+from pipeline import BatchReport, BatchRequest, run_batch
 from pipeline.batch import lease_loop
 from pipeline.batch.engines import local, pool_tasks
 from pipeline.settings import Settings
@@ -46,7 +46,7 @@ def _run(
     county: LargeCounty, key: str, database: Database, home: Path
 ) -> tuple[BatchReport, Counting]:
     segmenter = Counting()
-    order = Order(key, county.registry, county.properties, segmenter="free")
+    order = BatchRequest(key, county.registry, county.properties, segmenter="free")
     settings = Settings(database_url=database.url, home=home)
     return run_batch(order, settings, build=lambda *_: segmenter), segmenter
 
@@ -107,7 +107,7 @@ def test_what_needs_no_look_is_bounded_too(
     monkeypatch.setattr(local, "MOST_LOTS", chunk)
     county = make(tmp_path / "county", 900)
     crop_imagery(county, 0.3)
-    write, survey, surveyed = local.write, local.survey, 0
+    write, survey, surveyed = local.write_outcomes, local.survey, 0
     too_many = threading.Event()
     unwritten: list[int] = []
 
@@ -128,7 +128,7 @@ def test_what_needs_no_look_is_bounded_too(
         return write(*given)
 
     monkeypatch.setattr(local, "survey", counted)
-    monkeypatch.setattr(local, "write", slowly)
+    monkeypatch.setattr(local, "write_outcomes", slowly)
     report, segmenter = _run(county, KEY, database, tmp_path)
     assert sum(report.processed.values()) == 900 + len(ODD)
     assert report.processed["no_imagery", "missing"] > 600

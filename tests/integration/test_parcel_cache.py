@@ -16,8 +16,8 @@ from shapely import MultiPolygon, Point
 from sqlalchemy import event, text
 
 from parcels.addresses.street_address import StreetAddress
-from parcels.cache import CachedSource, KeptLayer, LayerKey, ParcelCache
-from parcels.cache.fetch_layer import current_copy, fetch_layer
+from parcels.cache import CachedLayer, CachedSource, LayerKey, ParcelCache
+from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.errors import (
     CacheError,
     IncompleteAnswer,
@@ -25,22 +25,22 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
-from parcels.parcel_source import Found, Hit, Page, SiteAddress, Stamp
+from parcels.parcel_source import LayerVersion, Page, ParcelRow, QueryResult, SiteAddress
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 from pipeline.store.reads.county_status import county_status
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
-STAMP = Stamp(last_edit_ms=1)
+STAMP = LayerVersion(last_edit_ms=1)
 NOW = datetime.now(UTC).replace(microsecond=123_456)
 
 
 @pytest.fixture
-def layer(cache: ParcelCache) -> KeptLayer:
+def layer(cache: ParcelCache) -> CachedLayer:
     return cache.layer(KEY)
 
 
-def _odd_hits() -> tuple[Hit, ...]:
+def _odd_hits() -> tuple[ParcelRow, ...]:
     """Rows with everything that a layer may say, and with nothing."""
     hole = shapely.box(-90, 35, -89.999, 35.001) - shapely.box(-89.9995, 35.0002, -89.9994, 35.0003)
     geometry = shapely.normalize(
@@ -48,17 +48,17 @@ def _odd_hits() -> tuple[Hit, ...]:
     )
     site = SiteAddress("1 O'Brien St", "1", "O'Brien St", "B", "Ünder, \\N", "00000")
     return (
-        Hit("042035  00007", geometry, 7, site),
-        Hit("", None, 2**40, SiteAddress()),
-        Hit(None, geometry, None, None),
+        ParcelRow("042035  00007", geometry, 7, site),
+        ParcelRow("", None, 2**40, SiteAddress()),
+        ParcelRow(None, geometry, None, None),
     )
 
 
-def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: KeptLayer) -> None:
+def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: CachedLayer) -> None:
     kept = {
-        "point:1,2": Found(_odd_hits(), ORIGIN, NOW),
-        "id:" + "long" * 5_000: Found((), "another layer", NOW - timedelta(days=3)),
-        "id:'\"{}\\": Found(_odd_hits()[:1], ORIGIN, NOW),
+        "point:1,2": QueryResult(_odd_hits(), ORIGIN, NOW),
+        "id:" + "long" * 5_000: QueryResult((), "another layer", NOW - timedelta(days=3)),
+        "id:'\"{}\\": QueryResult(_odd_hits()[:1], ORIGIN, NOW),
     }
     layer.keep(kept, STAMP)
     for reader in (layer, cache.layer(KEY)):
@@ -71,41 +71,41 @@ def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: KeptLaye
         assert versions == [hit.geometry.wkb for hit in _odd_hits() if hit.geometry]
 
 
-def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: KeptLayer) -> None:
-    layer.keep({"id:1": Found((), ORIGIN, NOW)}, STAMP)
-    assert not layer.answers(["id:1"], Stamp(last_edit_ms=2))
-    assert not layer.answers(["id:1"], Stamp(count=1))
+def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: CachedLayer) -> None:
+    layer.keep({"id:1": QueryResult((), ORIGIN, NOW)}, STAMP)
+    assert not layer.answers(["id:1"], LayerVersion(last_edit_ms=2))
+    assert not layer.answers(["id:1"], LayerVersion(count=1))
     assert not cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32)).answers(["id:1"], STAMP)
     assert not cache.layer(LayerKey("another", ORIGIN, "a" * 32)).answers(["id:1"], STAMP)
     assert layer.answers(["id:1"], STAMP)
 
 
-def test_the_newest_answer_counts(cache: ParcelCache, layer: KeptLayer) -> None:
-    layer.keep({"id:1": Found(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
-    layer.keep({"id:1": Found(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
+def test_the_newest_answer_counts(cache: ParcelCache, layer: CachedLayer) -> None:
+    layer.keep({"id:1": QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
+    layer.keep({"id:1": QueryResult(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
     for reader in (layer, cache.layer(KEY)):
         assert reader.answers(["id:1"], STAMP)["id:1"].hits == _odd_hits()[:1]
 
 
-def test_what_is_old_makes_room(cache: ParcelCache, layer: KeptLayer) -> None:
+def test_what_is_old_makes_room(cache: ParcelCache, layer: CachedLayer) -> None:
     for days in (40, 20):
-        found = Found(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
+        found = QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
         layer.keep({f"id:{days}": found}, STAMP)
-    layer.forget_before(NOW - timedelta(days=30))
+    layer.evict_before(NOW - timedelta(days=30))
     assert set(cache.layer(KEY).answers(["id:40", "id:20"], STAMP)) == {"id:20"}
 
 
 def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
-    cache: ParcelCache, layer: KeptLayer
+    cache: ParcelCache, layer: CachedLayer
 ) -> None:
     others = [LayerKey("synthetic", ORIGIN, "b" * 32), LayerKey("another", ORIGIN, "b" * 32)]
     for key in (KEY, *others):
         fetch_layer(AskedSource(), cache.layer(key))
-        cache.layer(key).keep({"id:1": Found((), ORIGIN, NOW + timedelta(days=9))}, STAMP)
-    layer.forget_before(NOW - timedelta(days=30))
-    assert [cache.layer(key).copy_stamp() for key in others] == [STAMP, STAMP]
-    layer.forget_before(datetime.now(UTC) + timedelta(days=1))
-    assert [cache.layer(key).copy_stamp() for key in (KEY, *others)] == [STAMP, None, STAMP]
+        cache.layer(key).keep({"id:1": QueryResult((), ORIGIN, NOW + timedelta(days=9))}, STAMP)
+    layer.evict_before(NOW - timedelta(days=30))
+    assert [cache.layer(key).snapshot_version() for key in others] == [STAMP, STAMP]
+    layer.evict_before(datetime.now(UTC) + timedelta(days=1))
+    assert [cache.layer(key).snapshot_version() for key in (KEY, *others)] == [STAMP, None, STAMP]
     assert [len(cache.layer(key).answers(["id:1"], STAMP)) for key in (KEY, *others)] == [1, 0, 1]
     assert fetch_layer(AskedSource(), cache.layer(others[0])).rows == 20, "it may come back"
 
@@ -113,11 +113,11 @@ def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
 def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
     old = NOW - timedelta(days=40)
-    layer.keep({"id:1": Found((), ORIGIN, old), "id:2": Found((), ORIGIN, old)}, STAMP)
+    layer.keep({"id:1": QueryResult((), ORIGIN, old), "id:2": QueryResult((), ORIGIN, old)}, STAMP)
     with database.engine.begin() as other, ThreadPoolExecutor(1) as pool:
         # As another batch does that keeps many, in an order of its own.
         other.execute(text("SELECT 1 FROM lotline.parcel_answer ORDER BY id LIMIT 1 FOR UPDATE"))
-        done = pool.submit(layer.forget_before, NOW - timedelta(days=30))
+        done = pool.submit(layer.evict_before, NOW - timedelta(days=30))
         try:
             done.result(timeout=20)
         finally:
@@ -129,11 +129,11 @@ def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
-    layer.keep({"id:1": Found((Hit("no\0text", None, 1),), ORIGIN)}, STAMP)
+    layer.keep({"id:1": QueryResult((ParcelRow("no\0text", None, 1),), ORIGIN)}, STAMP)
     assert layer.answers(["id:1"], STAMP) == {}
     with database.engine.begin() as conn:
         conn.execute(text("DELETE FROM lotline.parcel_layer"))  # nobody used it for long
-    layer.keep({"id:1": Found((), ORIGIN)}, STAMP)
+    layer.keep({"id:1": QueryResult((), ORIGIN)}, STAMP)
     assert caplog.text.count("1 answers are not kept") == 2
 
 
@@ -149,16 +149,22 @@ def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
         assert county_status(conn, "synthetic").parcel_copy is None
 
 
-@pytest.mark.parametrize("stamp", [Stamp(), STAMP, Stamp(None, 3, 9), Stamp(0, 0, 0)])
-def test_the_last_state_is_remembered(cache: ParcelCache, layer: KeptLayer, stamp: Stamp) -> None:
-    assert layer.last_stamp() is None
-    layer.saw(Stamp(last_edit_ms=7))
-    layer.saw(stamp)
-    assert cache.layer(KEY).last_stamp() == stamp
+@pytest.mark.parametrize(
+    "layer_version", [LayerVersion(), STAMP, LayerVersion(None, 3, 9), LayerVersion(0, 0, 0)]
+)
+def test_the_last_state_is_remembered(
+    cache: ParcelCache, layer: CachedLayer, layer_version: LayerVersion
+) -> None:
+    assert layer.last_version() is None
+    layer.record_version(LayerVersion(last_edit_ms=7))
+    layer.record_version(layer_version)
+    assert cache.layer(KEY).last_version() == layer_version
 
 
-def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) -> None:
-    stacked = Hit("002  twin", synthetic_hits()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST"))
+def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: CachedLayer) -> None:
+    stacked = ParcelRow(
+        "002  twin", synthetic_hits()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST")
+    )
     source = AskedSource([*synthetic_hits(), stacked])
     fetch_layer(source, layer)
     copy = cache.layer(KEY).copy()
@@ -180,16 +186,16 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: KeptLayer) 
     assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
 
 
-def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: KeptLayer) -> None:
-    with layer.copying(STAMP, ORIGIN) as copying:
-        copying.add(Page((Hit("1", None, 1),), 1, 1, 1))
-        copying.finish()
+def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: CachedLayer) -> None:
+    with layer.begin_snapshot(STAMP, ORIGIN) as begin_snapshot:
+        begin_snapshot.add(Page((ParcelRow("1", None, 1),), 1, 1, 1))
+        begin_snapshot.finish()
     copy = layer.copy()
     assert copy is not None
     assert (copy.rows, copy.has_addresses, copy.extent()) == (1, False, None)
     assert copy.at_points([inside(1)])[0].hits == ()
-    with layer.copying(STAMP, ORIGIN) as copying:
-        copying.finish()
+    with layer.begin_snapshot(STAMP, ORIGIN) as begin_snapshot:
+        begin_snapshot.finish()
     empty = cache.layer(KEY).copy()
     assert empty is not None
     assert empty.with_ids(["1"])[0].hits == ()
@@ -199,15 +205,15 @@ def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: KeptLa
     ("hits", "error"),
     [
         ([], IncompleteAnswer),
-        ([Hit("1", None, 1)], SourceMisconfigured),
+        ([ParcelRow("1", None, 1)], SourceMisconfigured),
         (
-            [*synthetic_hits(21)[:20], *(Hit("b", None, n) for n in range(21, 32))],
+            [*synthetic_hits(21)[:20], *(ParcelRow("b", None, n) for n in range(21, 32))],
             SourceMisconfigured,
         ),
     ],
 )
 def test_a_copy_that_would_hide_lots_is_refused(
-    cache: ParcelCache, layer: KeptLayer, hits: list[Hit], error: type[ParcelsError]
+    cache: ParcelCache, layer: CachedLayer, hits: list[ParcelRow], error: type[ParcelsError]
 ) -> None:
     fetch_layer(AskedSource(), layer)
     with pytest.raises(error, match=r"says that it is empty|no polygon that can be used"):
@@ -217,8 +223,8 @@ def test_a_copy_that_would_hide_lots_is_refused(
     assert kept.rows == 20, "the one before it stays"
 
 
-def test_ten_rows_without_geometry_are_not_too_many(layer: KeptLayer) -> None:
-    some = [*synthetic_hits(12)[:11], *(Hit("b", None, n) for n in range(12, 22))]
+def test_ten_rows_without_geometry_are_not_too_many(layer: CachedLayer) -> None:
+    some = [*synthetic_hits(12)[:11], *(ParcelRow("b", None, n) for n in range(12, 22))]
     assert fetch_layer(AskedSource(some), layer).without_geometry == 10
 
 
@@ -233,11 +239,11 @@ class Stops(AskedSource):
 
 
 def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
-    cache: ParcelCache, layer: KeptLayer
+    cache: ParcelCache, layer: CachedLayer
 ) -> None:
     with pytest.raises(SourceUnavailable):
         fetch_layer(Stops(), layer)
-    assert layer.copy_stamp() is None
+    assert layer.snapshot_version() is None
     assert layer.copy() is None, "half a copy is none"
     source, told = AskedSource(), []
     fetched = fetch_layer(source, cache.layer(KEY), lambda rows, total: told.append((rows, total)))
@@ -252,52 +258,52 @@ def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
 
 
 @pytest.mark.parametrize(
-    ("stamp", "days", "is_current"),
+    ("layer_version", "days", "is_current"),
     [
         (STAMP, 0, True),
         (STAMP, 400, True),
-        (Stamp(None, 20, 20), 0, True),
-        (Stamp(None, 20, 20), 31, False),
-        (Stamp(), 0, False),
+        (LayerVersion(None, 20, 20), 0, True),
+        (LayerVersion(None, 20, 20), 31, False),
+        (LayerVersion(), 0, False),
     ],
 )
 def test_a_copy_is_current_as_long_as_batches_use_it(
-    cache: ParcelCache, layer: KeptLayer, stamp: Stamp, days: int, is_current: bool
+    cache: ParcelCache, layer: CachedLayer, layer_version: LayerVersion, days: int, is_current: bool
 ) -> None:
     source = AskedSource()
-    source.last_stamp = stamp
-    assert current_copy(source, layer) is None
+    source.last_version = layer_version
+    assert current_snapshot(source, layer) is None
     fetch_layer(source, layer)
     then = datetime.now(UTC) + timedelta(days=days)
-    copy = current_copy(source, cache.layer(KEY), then)
+    copy = current_snapshot(source, cache.layer(KEY), then)
     assert (copy is not None) == is_current
     assert copy is None or copy.rows == 20
-    source.copied_from = "https://gis.example.gov/arcgis/rest/services/Another/FeatureServer/0"
-    assert current_copy(source, layer) is None
-    source.copied_from, source.last_stamp = ORIGIN, Stamp(last_edit_ms=2)
-    assert current_copy(source, layer) is None
+    source.snapshot_origin = "https://gis.example.gov/arcgis/rest/services/Another/FeatureServer/0"
+    assert current_snapshot(source, layer) is None
+    source.snapshot_origin, source.last_version = ORIGIN, LayerVersion(last_edit_ms=2)
+    assert current_snapshot(source, layer) is None
 
 
-def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: KeptLayer) -> None:
+def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: CachedLayer) -> None:
     with pytest.raises(SourceUnavailable):
         fetch_layer(Stops(), layer)
     source = AskedSource()
-    source.last_stamp = Stamp(last_edit_ms=2)
+    source.last_version = LayerVersion(last_edit_ms=2)
     assert fetch_layer(source, layer).earlier == 0
     assert source.after == [None]
-    assert cache.layer(KEY).copy_stamp() == source.last_stamp
+    assert cache.layer(KEY).snapshot_version() == source.last_version
 
 
 def test_the_old_copy_is_there_until_the_new_one_is_whole(
-    cache: ParcelCache, layer: KeptLayer
+    cache: ParcelCache, layer: CachedLayer
 ) -> None:
     fetch_layer(AskedSource(), layer)
     held = layer.copy()
     shrunk = Stops(synthetic_hits()[:13])
-    shrunk.last_stamp = Stamp(last_edit_ms=2)
+    shrunk.last_version = LayerVersion(last_edit_ms=2)
     with pytest.raises(SourceUnavailable):
         fetch_layer(shrunk, layer)
-    assert layer.copy_stamp() == STAMP
+    assert layer.snapshot_version() == STAMP
     copy = cache.layer(KEY).copy()
     assert copy is not None
     assert copy.rows == 20
@@ -305,15 +311,15 @@ def test_the_old_copy_is_there_until_the_new_one_is_whole(
     with pytest.raises(SourceUnavailable):
         fetch_layer(shrunk, layer)
     fresh = AskedSource(synthetic_hits()[:13])
-    fresh.last_stamp = Stamp(last_edit_ms=2)
+    fresh.last_version = LayerVersion(last_edit_ms=2)
     fetch_layer(fresh, layer)
-    assert layer.copy_stamp() == fresh.last_stamp
+    assert layer.snapshot_version() == fresh.last_version
     # Whoever holds the old one is not told that there are no lots any more.
     assert held is not None
     assert len(held.at_points([inside(1)])[0].hits) == 1
 
 
-def test_fewer_rows_than_announced_are_no_copy(layer: KeptLayer) -> None:
+def test_fewer_rows_than_announced_are_no_copy(layer: CachedLayer) -> None:
     class Short(AskedSource):
         def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
             for page in super().harvest(after_object_id):
@@ -325,21 +331,21 @@ def test_fewer_rows_than_announced_are_no_copy(layer: KeptLayer) -> None:
     assert fetch_layer(AskedSource(), layer).rows == 20, "what was short is fetched anew"
 
 
-def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: KeptLayer) -> None:
+def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: CachedLayer) -> None:
     class Edited(AskedSource):
         def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
             yield from super().harvest(after_object_id)
-            self.last_stamp = Stamp(last_edit_ms=2)
+            self.last_version = LayerVersion(last_edit_ms=2)
 
     assert fetch_layer(Edited(), layer).was_edited
-    assert layer.copy_stamp() == STAMP
+    assert layer.snapshot_version() == STAMP
 
 
-def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: KeptLayer) -> None:
+def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: CachedLayer) -> None:
     with (
-        layer.copying(STAMP, ORIGIN) as copy,
+        layer.begin_snapshot(STAMP, ORIGIN) as copy,
         pytest.raises(CacheError, match="another process copies the same parcels"),
-        cache.layer(KEY).copying(STAMP, ORIGIN),
+        cache.layer(KEY).begin_snapshot(STAMP, ORIGIN),
     ):
         pass
     assert copy.rows == 0
@@ -351,7 +357,7 @@ def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptur
     points = [inside(n % 19 + 1) for n in range(1_200)]
     for _ in range(2):
         found = CachedSource(source, cache, KEY).at_points(points)
-        assert [f.hits[0].object_id for f in found if isinstance(f, Found)] == [
+        assert [f.hits[0].object_id for f in found if isinstance(f, QueryResult)] == [
             n % 19 + 1 for n in range(1_200)
         ]
     assert len(source.asked) == 19
@@ -372,7 +378,7 @@ FROM lotline.parcel_copy, generate_series(1, 40000) AS n WHERE state = 'copying'
 
 def test_no_question_reads_a_whole_copy(database: Database) -> None:
     cache = DatabaseCache(database.engine)
-    with cache.layer(LayerKey("another", ORIGIN, "c" * 32)).copying(STAMP, ORIGIN) as other:
+    with cache.layer(LayerKey("another", ORIGIN, "c" * 32)).begin_snapshot(STAMP, ORIGIN) as other:
         with database.engine.begin() as conn:
             conn.execute(text(MANY))
         other.finish()

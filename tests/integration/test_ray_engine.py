@@ -21,9 +21,9 @@ from raysegmenters import SmallChips, deadly, small, without_weights
 from segmenters import FreeSegmenter
 
 from detection.errors import SegmenterError
-from pipeline import BatchReport, Order, run_batch
+from pipeline import BatchReport, BatchRequest, run_batch
 from pipeline.batch import lease_loop
-from pipeline.batch.request import Progress, Silent
+from pipeline.batch.request import NoProgress, Progress
 from pipeline.errors import ClusterError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -86,7 +86,7 @@ class Run:
         self._home = home
 
     def local(self) -> BatchReport:
-        return self._batch(KEY, small, Silent())
+        return self._batch(KEY, small, NoProgress())
 
     def ray(
         self,
@@ -94,7 +94,7 @@ class Run:
         build: Callable[..., FreeSegmenter] = small,
         progress: Progress | None = None,
     ) -> BatchReport:
-        return self._batch(TWIN, build, progress or Silent(), "ray", address)
+        return self._batch(TWIN, build, progress or NoProgress(), "ray", address)
 
     def rows(self, key: str) -> object:
         return rows_of(self._url, key)
@@ -117,7 +117,7 @@ class Run:
         engine: Literal["local", "ray"] = "local",
         address: str | None = None,
     ) -> BatchReport:
-        order = Order(
+        order = BatchRequest(
             key,
             registry=self._county.registry,
             properties=self._county.properties,
@@ -162,7 +162,7 @@ def unimaged(
     return Run(county, database, tmp_path)
 
 
-class At(Silent):
+class At(NoProgress):
     """Does something once, when so many lots are written."""
 
     def __init__(self, lots: int, do: Callable[[], object]) -> None:
@@ -239,7 +239,7 @@ def test_what_needs_no_look_is_bounded_too(
         time.sleep(0.5)
         return right(*given)
 
-    class Counting(Silent):
+    class Counting(NoProgress):
         def advance(self, _count: int) -> None:
             query = "SELECT count(*) FROM lotline.property WHERE state = 'leased'"
             with database.engine.connect() as conn:
@@ -331,13 +331,13 @@ def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
     from pipeline.batch.engines.ray import scheduler
 
     in_hand: list[int] = []
-    send = scheduler.Looking._send
+    send = scheduler.Scheduler._send
 
-    def sent(self: scheduler.Looking, *batch: Any) -> None:
+    def sent(self: scheduler.Scheduler, *batch: Any) -> None:
         send(self, *batch)
         in_hand.append(self._chips_on_their_way)
 
-    monkeypatch.setattr(scheduler.Looking, "_send", sent)
+    monkeypatch.setattr(scheduler.Scheduler, "_send", sent)
 
     expected = run.local()
     ctrl_c = partial(os.kill, os.getpid(), signal.SIGINT)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from segmenters import FreeSegmenter
 
-from pipeline.batch.engines.ray import ray_workplace
+from pipeline.batch.engines.ray import ray_runtime
 from pipeline.errors import ClusterError
 
 pytest.importorskip("ray", reason="needs lotline[ray]")
@@ -31,7 +31,7 @@ def closed_port() -> Iterator[int]:
 
 
 def _refused(address: str) -> str:
-    with pytest.raises(ClusterError) as refusal, ray_workplace(FreeSegmenter, address):
+    with pytest.raises(ClusterError) as refusal, ray_runtime(FreeSegmenter, address):
         pass
     return str(refusal.value)
 
@@ -106,7 +106,7 @@ def test_how_many_workers_hold_the_segmenter(
 
     nodes = [{"Resources": {"CPU": 3.0, "GPU": float(each)}} for each in gpus]
     monkeypatch.setattr(segmenter_pool, "machines", lambda: nodes)
-    count, asked = segmenter_pool.places(share)
+    count, asked = segmenter_pool.actor_slots(share)
     assert count == workers
     assert asked == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
 
@@ -117,7 +117,7 @@ def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}])
     with pytest.raises(ClusterError, match="RAY_GPUS_PER_WORKER="):
-        segmenter_pool.places(share)
+        segmenter_pool.actor_slots(share)
 
 
 def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
     with pytest.raises(ClusterError, match="but no machine has more than 1"):
-        segmenter_pool.places(2.0)
+        segmenter_pool.actor_slots(2.0)
 
 
 def test_the_cluster_file_is_one_to_ray() -> None:

@@ -13,7 +13,7 @@ from servers.recorded import RECORDED, body, content, needs_recordings, replayed
 from parcels.errors import GeometryError, ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.esri import polygons_from_esri
 from parcels.measure import area_m2
-from parcels.parcel_source import Found
+from parcels.parcel_source import QueryResult
 
 pytestmark = needs_recordings
 
@@ -31,7 +31,7 @@ def test_polygons_with_heights_and_measures_are_read(
     name: str, rows: int, square_km: float
 ) -> None:
     hits = answered_with(body(f"arcgis-rest-js/arcgis/{name}.json"))
-    assert isinstance(hits, Found)
+    assert isinstance(hits, QueryResult)
     areas_m2 = [area_m2(hit.geometry) for hit in hits.hits if hit.geometry is not None]
     assert len(areas_m2) == rows
     assert sum(areas_m2) == pytest.approx(square_km * 1e6, rel=1e-3)
@@ -72,7 +72,7 @@ def test_lines_and_points_are_rows_without_geometry(name: str, rows: int) -> Non
     for geometry, shape in zip(geometries, shapes, strict=True):
         assert isinstance(shape, GeometryError) if geometry else shape is None
     hits = answered_with(body(f"{name}.json"))
-    assert isinstance(hits, Found)
+    assert isinstance(hits, QueryResult)
     assert [hit.geometry for hit in hits.hits] == [None] * rows
 
 
@@ -93,7 +93,7 @@ def test_pbf_in_place_of_json_is_an_outage_and_no_answer(name: str) -> None:
     assert isinstance(answer, SourceUnavailable)
 
 
-def answered_with(answer: bytes) -> Found | ParcelsError:
+def answered_with(answer: bytes) -> QueryResult | ParcelsError:
     """What a lookup by parcel id makes of a body: all rows have the id that was asked for."""
     layer = {
         "name": "Any",

@@ -24,7 +24,7 @@ from parcels.errors import (
 )
 from parcels.esri import polygons_from_esri
 from parcels.measure import area_m2
-from parcels.parcel_source import Found, Hit, Stamp
+from parcels.parcel_source import LayerVersion, ParcelRow, QueryResult
 
 GEOD = Geod(ellps="GRS80")
 SQUARE_FOOT_M2 = 0.3048**2
@@ -33,7 +33,7 @@ POLYGONS = "esriGeometryPolygon"
 pytestmark = needs_recordings
 
 
-def harvested(asked: ArcGISSource) -> list[Hit]:
+def harvested(asked: ArcGISSource) -> list[ParcelRow]:
     return [hit for page in asked.harvest() for hit in page.hits]
 
 
@@ -84,17 +84,17 @@ def as_polygons(folder: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("folder", "stamp"),
+    ("folder", "layer_version"),
     [
-        ("us-mi-kent", Stamp(count=222460)),  # it refuses statistics
-        ("us-ms-madison", Stamp(count=124, highest_id=43)),
-        ("us-ca-tuolumne", Stamp(count=469, highest_id=167)),
-        ("us-il-chicago", Stamp(count=0)),
+        ("us-mi-kent", LayerVersion(count=222460)),  # it refuses statistics
+        ("us-ms-madison", LayerVersion(count=124, highest_id=43)),
+        ("us-ca-tuolumne", LayerVersion(count=469, highest_id=167)),
+        ("us-il-chicago", LayerVersion(count=0)),
     ],
 )
-def test_stamps(folder: str, stamp: Stamp) -> None:
+def test_stamps(folder: str, layer_version: LayerVersion) -> None:
     with replayed(exchange(folder)) as server:
-        assert source_of(server.url).stamp() == stamp
+        assert source_of(server.url).layer_version() == layer_version
 
 
 def test_kent_comes_whole_where_the_count_is_that_of_the_recording() -> None:
@@ -209,7 +209,7 @@ def test_a_short_page_is_followed_whatever_the_layer_says_of_paging(name: str) -
 
     with replayed(answer) as server:
         [found] = source_of(server.url).at_points([Point(-117.19, 34.05)])
-    assert isinstance(found, Found)
+    assert isinstance(found, QueryResult)
     assert [hit.object_id for hit in found.hits] == [101, 102, 103]
 
 
@@ -228,7 +228,7 @@ def test_a_count_in_plain_text_is_a_count() -> None:
     layer = exchange("us-mi-kent")({})
     count = body(f"{ERRORS}/count_response_text_plain.txt")
     with replayed(exchange("us-mi-kent", metadata=layer, count=count)) as server:
-        assert source_of(server.url).stamp().count == 42
+        assert source_of(server.url).layer_version().count == 42
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
     }  # fmt: skip
 
 
-def by_hit(asked: ArcGISSource, point: Point) -> tuple[Hit, ...]:
+def by_hit(asked: ArcGISSource, point: Point) -> tuple[ParcelRow, ...]:
     [found] = asked.at_points([point])
-    assert isinstance(found, Found)
+    assert isinstance(found, QueryResult)
     return found.hits

@@ -15,9 +15,9 @@ from servers.koop import FeatureServer, feature_server, synthetic_lots
 from servers.scripted import Call, Reply, scripted
 
 from parcels import County, load_registry
-from parcels.arcgis.http.exchange import Answer, Exchange, Question
-from parcels.arcgis.http.responses import TryAgain
-from parcels.catalogue.verify import Verdict, verify_all, verify_county
+from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
+from parcels.arcgis.http.responses import TransientError
+from parcels.catalogue.verify import VerifyResult, verify_all, verify_county
 from pipeline.cli.main import lotline
 
 # The synthetic lots lie in Memphis.
@@ -41,7 +41,7 @@ def county(server: FeatureServer, **more: object) -> County:
     return County.model_validate({"key": "here", **entry, **more})
 
 
-def verified(server: FeatureServer, **more: object) -> Verdict:
+def verified(server: FeatureServer, **more: object) -> VerifyResult:
     return verify_county(county(server, **more), sleep=lambda _: None)
 
 
@@ -186,9 +186,9 @@ def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
 def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
 
-    def ask(_: Exchange, question: Question, read_s: float) -> Answer:
+    def ask(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
         waited.append(read_s)
-        raise TryAgain(f"{question.url}: does not answer")
+        raise TransientError(f"{question.url}: does not answer")
 
     monkeypatch.setattr(Exchange, "ask", ask)
     there = {"url": "https://gis.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
@@ -222,7 +222,9 @@ def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
     assert "0 in order, 1 failed, 0 without an answer" in done.output
     assert "verified" not in file.read_text()
 
-    monkeypatch.setattr("parcels.catalogue.verify.verify_county", lambda c: Verdict(c, "x", True))
+    monkeypatch.setattr(
+        "parcels.catalogue.verify.verify_county", lambda c: VerifyResult(c, "x", True)
+    )
     file = registry(tmp_path, server.url, mark)
     done = run("HERE", "--registry", file)
     assert done.exit_code == 1
@@ -243,9 +245,9 @@ def test_a_shipped_county_gets_an_entry_that_overrides_it(
 ) -> None:
     asked: list[str] = []
 
-    def pretend(county: County) -> Verdict:
+    def pretend(county: County) -> VerifyResult:
         asked.append(county.key)
-        return Verdict(county, extent=(-108.0, 38.2, -107.6, 38.6))
+        return VerifyResult(county, extent=(-108.0, 38.2, -107.6, 38.6))
 
     monkeypatch.setattr("parcels.catalogue.verify.verify_county", pretend)
     file = tmp_path / "registry.yaml"
@@ -266,8 +268,8 @@ def test_a_shipped_county_gets_an_entry_that_overrides_it(
 def test_what_was_verified_before_ctrl_c_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(counties: list[County]) -> Iterator[Verdict]:
-        yield Verdict(counties[0])
+    def stopped(counties: list[County]) -> Iterator[VerifyResult]:
+        yield VerifyResult(counties[0])
         raise KeyboardInterrupt
 
     monkeypatch.setattr("parcels.catalogue.verify.verify_all", stopped)
@@ -302,7 +304,7 @@ def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
     busy: set[str] = set()
     first = {"c0", "c1", "c3"}
 
-    def ask(county: County) -> Verdict:
+    def ask(county: County) -> VerifyResult:
         host = str(county.url).split("/")[2]
         assert host not in busy
         busy.add(host)
@@ -311,7 +313,7 @@ def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
         busy.remove(host)
         if county.key == "c4":
             raise ZeroDivisionError("what a server sent")
-        return Verdict(county)
+        return VerifyResult(county)
 
     verdicts = {verdict.county.key: verdict for verdict in verify_all(counties, ask)}
     assert set(verdicts) == {"c0", "c1", "c2", "c3", "c4"}

@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 
 from parcels.cache import LayerKey
 from parcels.cache.fetch_layer import fetch_layer
-from parcels.parcel_source import Found, Stamp
-from pipeline import BatchReport, Order, run_batch
+from parcels.parcel_source import LayerVersion, QueryResult
+from pipeline import BatchReport, BatchRequest, run_batch
 from pipeline.batch import lease_loop
 from pipeline.settings import Settings
 from pipeline.store.database import Database
@@ -102,7 +102,7 @@ def run(
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 60)
 
     def run(limit: int | None = None) -> BatchReport:
-        order = Order(KEY, county.registry, county.properties, segmenter="free", limit=limit)
+        order = BatchRequest(KEY, county.registry, county.properties, segmenter="free", limit=limit)
         settings = Settings(database_url=database.url, home=tmp_path)
         return run_batch(order, settings, build=lambda *_: FreeSegmenter())
 
@@ -170,7 +170,7 @@ def test_a_lease_is_not_waited_for_for_ever(
             tries += 1
             raise OperationalError(query, None, psycopg.OperationalError("the server is away"))
 
-    retrying: Any = lease_loop.Work._lease
+    retrying: Any = lease_loop.LeaseLoop._lease
     monkeypatch.setattr(retrying.retry, "stop", tenacity.stop_after_attempt(3))
     event.listen(Engine, "before_cursor_execute", away)
     try:
@@ -186,12 +186,12 @@ def test_a_lease_is_not_waited_for_for_ever(
 def test_answers_are_kept_over_a_break(
     moment: str, breaks: Callable[[str, str], Break], database: Database
 ) -> None:
-    stamp = Stamp(last_edit_ms=1)
+    layer_version = LayerVersion(last_edit_ms=1)
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
     breaks("INSERT INTO lotline.parcel_answer", moment)
-    layer.keep({"id:1": Found((), ORIGIN)}, stamp)
+    layer.keep({"id:1": QueryResult((), ORIGIN)}, layer_version)
     breaks("SELECT a.question_sha256", "statement")
-    assert list(layer.answers(["id:1"], stamp)) == ["id:1"]
+    assert list(layer.answers(["id:1"], layer_version)) == ["id:1"]
 
 
 def test_a_copy_is_read_over_a_break(

@@ -11,7 +11,7 @@ import pytest
 from detection import sample
 from detection.segmenters import build_segmenter
 from detection.segmenters.interface import Segmenter
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.batch import heartbeat
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.report import RunReport, run_outputs
@@ -19,7 +19,7 @@ from pipeline.report import map_png as map_module
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.metrics import RunMetrics
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +39,19 @@ def test_page_and_data_are_of_the_run_alone(
     county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[int, int, str]] = []
-    draw_map = map_module.draw_map
+    draw_map = map_module.map_png
 
     def counted(path: Path, lots: Any, detections: Any, *others: Any) -> str | None:
         drawn.append((len(lots), detections["property_id"].nunique(), others[2]))
         return draw_map(path, lots, detections, *others)
 
-    monkeypatch.setattr(map_module, "draw_map", counted)
+    monkeypatch.setattr(map_module, "map_png", counted)
     monkeypatch.setattr(run_outputs, "MOST_DRAWN", 6)
     settings = Settings(database_url=database.url, home=tmp_path)
     reports = [
         run_batch(
-            Order("little", registry=county, limit=limit, out=tmp_path / str(limit)), settings
+            BatchRequest("little", registry=county, limit=limit, out=tmp_path / str(limit)),
+            settings,
         )
         for limit in (4, 9)
     ]
@@ -81,7 +82,7 @@ def test_without_a_folder_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(database_url=database.url, home=tmp_path / "home")
-    report = run_batch(Order("little", registry=county, limit=1), settings)
+    report = run_batch(BatchRequest("little", registry=county, limit=1), settings)
     assert report.run is not None
     assert (report.map_path, report.page_path) == (None, None)
     assert not list(tmp_path.glob("*.*"))
@@ -91,7 +92,7 @@ def test_a_run_that_a_rival_left_nothing_leaves_its_files_alone(
     county: Path, database: Database, tmp_path: Path
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path / "home")
-    order = Order("little", registry=county, out=tmp_path / "out")
+    order = BatchRequest("little", registry=county, out=tmp_path / "out")
     rivals = []
 
     def build(name: str, weights: str | None) -> Segmenter:
@@ -117,7 +118,7 @@ def test_a_sign_of_life_says_what_was_counted(
     alive.detach()
     run_id = lifecycle.start(alive, "little", {}, "synthetic", None)
     alive.commit()
-    counted = Account(encoder_calls=12)
+    counted = RunMetrics(encoder_calls=12)
     with (
         Heartbeat(database.engine, run_id, "me", alive, lambda: counted),
         database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,

@@ -16,33 +16,33 @@ from lots import COUNTY, begin, finding, finish, found, hold, lot, queue, square
 from sqlalchemy import Connection, text
 
 from detection.results import LotResult
-from detection.timing import Spread
+from detection.timing import DurationHistogram
 from parcels.measure import area_m2
-from pipeline.report import gather
-from pipeline.report.comparison import compare
-from pipeline.report.html_page import page
+from pipeline.report import build_report
+from pipeline.report.comparison import compare_runs
+from pipeline.report.html_page import html_page
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.comparison import pair
+from pipeline.store.runs.comparison import pair_runs
 from pipeline.store.runs.map_data import MOST_LOTS, map_of
-from pipeline.store.runs.metrics import Account
-from pipeline.store.runs.totals import Example, StateCount
+from pipeline.store.runs.metrics import RunMetrics
+from pipeline.store.runs.totals import ExampleProperty, StateCount
 
 LAWN = square(1, 1, 6, 4)
 LARGER = square(1, 1, 6, 5)
 TREE = square(1, 6, 3, 3)
 
 
-def _spread(*seconds: float) -> Spread:
-    spread = Spread()
+def _spread(*seconds: float) -> DurationHistogram:
+    spread = DurationHistogram()
     for each in seconds:
         spread.count(each)
     return spread
 
 
-ACCOUNT = Account(
+ACCOUNT = RunMetrics(
     {"segment": _spread(0.1, 0.2, 0.3)}, {"gis.example.gov:443": 7}, 5, {"worker lost": 1}, 2
 )
 
@@ -72,8 +72,8 @@ def _wait_until_gone(database: Database) -> None:
 
 
 def test_an_account_is_kept_as_it_is() -> None:
-    assert Account.from_json(json.loads(json.dumps(ACCOUNT.as_json()))) == ACCOUNT
-    assert Account.from_json({}) == Account()
+    assert RunMetrics.from_json(json.loads(json.dumps(ACCOUNT.as_json()))) == ACCOUNT
+    assert RunMetrics.from_json({}) == RunMetrics()
 
 
 def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> None:
@@ -82,7 +82,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     _take(conn, earlier, first, second)
     write_lot(conn, earlier, first, lot(), found(finding(LAWN)))
     write_lot(conn, earlier, second, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    lifecycle.finish(conn, earlier.id, "finished", Account())
+    lifecycle.finish(conn, earlier.id, "finished", RunMetrics())
 
     run = begin(conn, ["lawn"])
     _take(conn, run, second, circle, dark, away, waiting)
@@ -93,7 +93,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     finish(conn, [waiting], "pending")
     lifecycle.finish(conn, run.id, "interrupted", ACCOUNT)
 
-    report = gather(conn, lifecycle.get(conn, run.id))
+    report = build_report(conn, lifecycle.get(conn, run.id))
     assert (report.state, report.properties) == ("interrupted", 4)
     assert {(c.state, c.reason): c.properties for c in report.counts} == {
         ("done", "measured"): 2,
@@ -126,9 +126,9 @@ def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Con
         _take(conn, run, only)
         write_lot(conn, run, only, lot(), found(finding(shape)))
         lifecycle.finish(conn, run.id, "finished", ACCOUNT)
-        told.append(gather(conn, lifecycle.get(conn, run.id)))
+        told.append(build_report(conn, lifecycle.get(conn, run.id)))
     first, second = told
-    assert gather(conn, lifecycle.get(conn, first.id)) == first
+    assert build_report(conn, lifecycle.get(conn, first.id)) == first
     assert first.properties == second.properties == 1
     assert first.areas[0].area_m2 < second.areas[0].area_m2
     assert [run.id for run in lifecycle.newest(conn, COUNTY, 9)] == [second.id, first.id]
@@ -144,7 +144,7 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
     _take(alive, run, done, held)
     alive.commit()
     with database.engine.begin() as conn:
-        lifecycle.beat(conn, run.id, ACCOUNT)
+        lifecycle.heartbeat(conn, run.id, ACCOUNT)
         write_lot(conn, run, done, lot(), found(finding(LAWN)))
     with database.engine.connect() as conn:
         assert lifecycle.get(conn, run.id).state == "running"
@@ -153,19 +153,19 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
 
     # Before anybody has noticed, and after the next batch has.
     with database.engine.connect() as conn:
-        unnoticed = gather(conn, lifecycle.get(conn, run.id))
+        unnoticed = build_report(conn, lifecycle.get(conn, run.id))
     with database.engine.begin() as conn:
-        assert lifecycle.take_back(conn, COUNTY) == 1
+        assert lifecycle.reclaim_killed(conn, COUNTY) == 1
         tried = conn.execute(text("SELECT attempts FROM lotline.property WHERE id = :id"),
                              {"id": held})  # fmt: skip
         assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
-        noticed = gather(conn, lifecycle.get(conn, run.id))
+        noticed = build_report(conn, lifecycle.get(conn, run.id))
         later = begin(conn, ["lawn"])
         _take(conn, later, done, held)
         finish(conn, [done], "failed", "not_found")
     with database.engine.connect() as conn:
-        at_last = gather(conn, lifecycle.get(conn, run.id))
+        at_last = build_report(conn, lifecycle.get(conn, run.id))
     for report in (unnoticed, noticed, at_last):
         assert report.state == "killed"
         assert [(c.state, c.properties) for c in report.counts] == [("done", 1)]
@@ -182,18 +182,18 @@ def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None
         held = queue(conn, 2)
         run = begin(conn)  # nobody holds its lock any more
         _take(conn, run, *held)
-        assert lifecycle.take_back(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
-        assert lifecycle.take_back(conn, COUNTY) == 2, "a rival cannot know"
+        assert lifecycle.reclaim_killed(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
+        assert lifecycle.reclaim_killed(conn, COUNTY) == 2, "a rival cannot know"
     alive = database.engine.connect()
     alive.detach()
-    lifecycle.hold_again(alive, run.id)
+    lifecycle.reacquire_lock(alive, run.id)
     alive.commit()
     with database.engine.begin() as conn:
-        lifecycle.beat(conn, run.id, ACCOUNT)
+        lifecycle.heartbeat(conn, run.id, ACCOUNT)
         told = lifecycle.get(conn, run.id)
         assert (told.state, told.finished_at, told.results) == ("running", None, None)
         assert told.beat_at is not None
-        assert lifecycle.take_back(conn, COUNTY) == 0
+        assert lifecycle.reclaim_killed(conn, COUNTY) == 0
     alive.close()
 
 
@@ -213,7 +213,7 @@ def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_r
 def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
     run = begin(conn)
     lifecycle.finish(conn, run.id, "finished", ACCOUNT)
-    lifecycle.beat(conn, run.id, Account())
+    lifecycle.heartbeat(conn, run.id, RunMetrics())
     assert lifecycle.get(conn, run.id).account == ACCOUNT
 
 
@@ -223,13 +223,13 @@ def test_examples_are_few_for_each_reason(conn: Connection) -> None:
     _take(conn, run, *keys)
     finish(conn, keys[:12], "failed", "not_found")
     finish(conn, keys[12:], "deferred", "unavailable")
-    results = lifecycle.finish(conn, run.id, "finished", Account())
+    results = lifecycle.finish(conn, run.id, "finished", RunMetrics())
     assert results.counts == (
         StateCount("deferred", "unavailable", 8),
         StateCount("failed", "not_found", 12),
     )
     assert Counter(e.reason for e in results.examples) == {"unavailable": 5, "not_found": 5}
-    assert results.examples[5] == Example("p0", "failed", "not_found", "", 12)
+    assert results.examples[5] == ExampleProperty("p0", "failed", "not_found", "", 12)
 
 
 def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
@@ -241,11 +241,11 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
             _take(conn, run, key)
             where: Any = source if key == moved else "lot"
             write_lot(conn, run, key, lot(source=where), found(finding(shape)))
-        lifecycle.finish(conn, run.id, "finished", Account())
+        lifecycle.finish(conn, run.id, "finished", RunMetrics())
         if source == "lot":
             _pretend_later(conn)
         reports.append(lifecycle.get(conn, run.id))
-    told = compare(conn, *reports)
+    told = compare_runs(conn, *reports)
     assert told.common_properties == 2
     lots, circles = told.areas
     assert (lots.source, lots.a_properties, lots.b_properties) == ("lot", 2, 1)
@@ -258,7 +258,7 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
     assert [(each.setting, each.a, each.b) for each in told.settings] == [
         ("labels", ["lawn"], ["lawn", "tree"])
     ]
-    nothing_changed = compare(conn, reports[1], reports[1])
+    nothing_changed = compare_runs(conn, reports[1], reports[1])
     assert nothing_changed.settings == ()
     assert nothing_changed.common_properties == 3
     assert {each.difference_m2 for each in nothing_changed.areas} == {0}
@@ -271,10 +271,10 @@ def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connectio
         run = begin(conn, ["lawn"])
         _take(conn, run, key)
         write_lot(conn, run, key, lot(), found(finding(LAWN)))
-        lifecycle.finish(conn, run.id, "finished", Account())
+        lifecycle.finish(conn, run.id, "finished", RunMetrics())
         ids.append(run.id)
     for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
-        told = pair(conn, lifecycle.get(conn, a), lifecycle.get(conn, b))
+        told = pair_runs(conn, lifecycle.get(conn, a), lifecycle.get(conn, b))
         assert told.properties == 1
         assert [(each.a_properties, each.b_properties) for each in told.areas] == [(1, 1)]
 
@@ -298,7 +298,7 @@ def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database)
         conn.exec_driver_sql(old)
     schema.upgrade(empty_database.engine)
     with empty_database.engine.connect() as conn:
-        second, first = (gather(conn, run) for run in lifecycle.newest(conn, "c", 9))
+        second, first = (build_report(conn, run) for run in lifecycle.newest(conn, "c", 9))
     assert [(c.state, c.reason, c.properties) for c in first.counts] == [
         ("done", "measured", 40),
         ("failed", "not_found", 2),
@@ -315,7 +315,7 @@ def test_settings_never_hold_a_secret(conn: Connection) -> None:
     given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
     run_id = lifecycle.start(conn, COUNTY, given, "synthetic", None)
     kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
-    told = page(gather(conn, lifecycle.get(conn, run_id)), None)
+    told = html_page(build_report(conn, lifecycle.get(conn, run_id)), None)
     for text_ in (kept, told):
         assert "gis.example.gov" in text_
         assert "verysecretword" not in text_
@@ -328,10 +328,10 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
         [run] = lifecycle.newest(conn, county)
         places = map_of(conn, run)
         assert places is not None
-        report = gather(conn, run)
+        report = build_report(conn, run)
         assert places.properties == places.placed == report.properties == count
         assert (places.grid is None) == (count <= MOST_LOTS)
-        told = page(report, places)
+        told = html_page(report, places)
         assert f"{places.shown:,} of {count:,} properties are shown." in told
         assert len(told) < 1_000_000
         if places.grid is not None:

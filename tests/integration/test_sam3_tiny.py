@@ -12,7 +12,7 @@ from pyproj import CRS
 from shapely.ops import unary_union
 
 from detection import Detector, build_segmenter
-from detection.imagery.geotiff_mosaic import LocalImagery
+from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from detection.labels import LABELS, Label
 from detection.results import LotResult
 from detection.sample import SampleCounty, generate
@@ -41,7 +41,7 @@ def seen(county: SampleCounty) -> dict[str, LotResult]:
     ]
     segmenter = build_segmenter("sam3-tiny")
     asked = [LABELS["lawn"], ROOF, POOL, VAIN]
-    results = Detector(segmenter).detect(lots, LocalImagery(county.imagery), asked)
+    results = Detector(segmenter).detect(lots, GeoTiffMosaic(county.imagery), asked)
     return dict(zip(parcels["parcel_id"], results, strict=True))
 
 
@@ -58,7 +58,7 @@ def _found(result: LotResult, label: str) -> geopandas.GeoSeries:
 def _iou(seen: dict[str, LotResult], truth: geopandas.GeoDataFrame, label: str) -> list[float]:
     """Of each lot that has the label in truth."""
     rows = truth[
-        (truth["label"] == label) & (truth["imaged_share"] > 0.99) & (truth["area_m2"] > 15)
+        (truth["label"] == label) & (truth["coverage_fraction"] > 0.99) & (truth["area_m2"] > 15)
     ]
     ious = []
     for parcel_id, true in zip(rows["parcel_id"], rows.geometry, strict=True):

@@ -14,12 +14,12 @@ from shapely.geometry.base import BaseGeometry
 from detection import LABELS, Detector, Label, LotResult, build_segmenter
 from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.imagery import LocalImagery
-from detection.imagery.pixel_grid import Frame
+from detection.imagery import GeoTiffMosaic
+from detection.imagery.pixel_grid import PixelGrid
 from detection.sample import generate
 from detection.segmenters.interface import Segmenter
 from detection.segmenters.sam3.segmenter import Sam3
-from detection.timing import Clock
+from detection.timing import StageTimer
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, buffer_m, polygonal
 
@@ -30,7 +30,7 @@ def _lot(geometry: BaseGeometry) -> Boundary:
     return Boundary(lonlat, "lot", area_m2(lonlat), "parcel_id", "a test")
 
 
-def _found(result: LotResult, label: str, frame: Frame) -> list[BaseGeometry]:
+def _found(result: LotResult, label: str, frame: PixelGrid) -> list[BaseGeometry]:
     found = [d.geometry for d in result.detections if d.label == label]
     return [frame.from_lonlat(geometry) for geometry in found]
 
@@ -38,17 +38,17 @@ def _found(result: LotResult, label: str, frame: Frame) -> list[BaseGeometry]:
 @pytest.fixture(scope="module")
 def sample_lots(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[list[Boundary], LocalImagery]:
+) -> tuple[list[Boundary], GeoTiffMosaic]:
     """Lots of a synthetic county, and its imagery."""
     county = generate(tmp_path_factory.mktemp("sample") / "county", seed=78, lots=20)
     lots = [_lot(lot) for lot in geopandas.read_file(county.parcels).geometry]
-    return lots, LocalImagery(county.imagery)
+    return lots, GeoTiffMosaic(county.imagery)
 
 
 class TestEncodeOnce:
     @pytest.mark.parametrize("batch", [1, 3])
     def test_encoder_calls_are_chips_and_text_calls_are_phrases(
-        self, sample_lots: tuple[list[Boundary], LocalImagery], batch: int
+        self, sample_lots: tuple[list[Boundary], GeoTiffMosaic], batch: int
     ) -> None:
         boundaries, imagery = sample_lots
         segmenter = build_segmenter("sam3-tiny")
@@ -62,7 +62,7 @@ class TestEncodeOnce:
         assert any(len(plan.windows) > 1 for plan in plans)
         assert len(chips) < sum(len(plan.windows) * len(plan.lots) for plan in plans) / 2
 
-        clock, detector = Clock(), Detector(segmenter)
+        clock, detector = StageTimer(), Detector(segmenter)
         results = dict(detector.detect_iter(boundaries, imagery, labels, clock))
         assert {result.status for result in results.values()} == {"detected"}
         assert segmenter.encoder_calls == len(chips) == clock.calls["read"]
@@ -70,7 +70,7 @@ class TestEncodeOnce:
         assert segmenter.text_calls == 2
 
     def test_a_lot_has_the_same_result_alone(
-        self, sample_lots: tuple[list[Boundary], LocalImagery]
+        self, sample_lots: tuple[list[Boundary], GeoTiffMosaic]
     ) -> None:
         boundaries, imagery = sample_lots
         labels = [LABELS["lawn"], LABELS["roof"]]
@@ -93,16 +93,16 @@ class TestEncodeOnce:
 class TestAdjoiningTiles:
     """claremont_2020_67 and _70 adjoin; one lot over both, in one chip and in many."""
 
-    FRAME = Frame("EPSG:26911", 0.6)
+    FRAME = PixelGrid("EPSG:26911", 0.6)
     LOT = shapely.box(433420.6, 3772539.4, 433572.2, 3772844.6)
     SEAM_Y = 3772692.0
 
     @pytest.fixture
-    def imagery(self, real_data: Path) -> LocalImagery:
-        return LocalImagery(str(real_data / "naip" / "claremont_2020_[67][70].tif"))
+    def imagery(self, real_data: Path) -> GeoTiffMosaic:
+        return GeoTiffMosaic(str(real_data / "naip" / "claremont_2020_[67][70].tif"))
 
     def _detect(
-        self, segmenter: Segmenter, imagery: LocalImagery, labels: Sequence[Label]
+        self, segmenter: Segmenter, imagery: GeoTiffMosaic, labels: Sequence[Label]
     ) -> tuple[LotResult, BaseGeometry]:
         """The lot's result, and the edges of its chips inside it."""
         lot = _lot(self.FRAME.to_lonlat(self.LOT))
@@ -111,12 +111,12 @@ class TestAdjoiningTiles:
         edges = [shapely.box(*plan.frame.bounds(window)).exterior for window in plan.windows]
         [result] = detector.detect([lot], imagery, labels)
         assert result.status == "detected"
-        assert result.imaged_share == 1.0
+        assert result.coverage_fraction == 1.0
         assert result.chip is not None
         assert len(result.chip.sources) == 2
         return result, shapely.union_all(edges).intersection(self.LOT.buffer(-2))
 
-    def test_a_threshold_knows_no_seam(self, imagery: LocalImagery) -> None:
+    def test_a_threshold_knows_no_seam(self, imagery: GeoTiffMosaic) -> None:
         """What depends on each pixel alone must come out exactly as from one chip."""
         labels = [LABELS["lawn"]]
         cut, edges = self._detect(ThresholdSegmenter(120, 128), imagery, labels)
@@ -139,7 +139,7 @@ class TestAdjoiningTiles:
         ],
     )
     def test_outlines_do_not_follow_the_seams(
-        self, imagery: LocalImagery, name: str, label: str, chip_px: int, least_iou: float
+        self, imagery: GeoTiffMosaic, name: str, label: str, chip_px: int, least_iou: float
     ) -> None:
         segmenter = build_segmenter(name)
         assert hasattr(segmenter, "chip_px")
@@ -158,7 +158,7 @@ class TestAdjoiningTiles:
         assert sum(part.area for part in parts) == pytest.approx(other.area, rel=1e-6)
         assert len(shapely.get_parts(other)) == len(parts)
 
-    def test_lots_that_share_the_seam_add_up(self, imagery: LocalImagery) -> None:
+    def test_lots_that_share_the_seam_add_up(self, imagery: GeoTiffMosaic) -> None:
         upper, lower = (
             _lot(self.FRAME.to_lonlat(self.LOT & half))
             for half in (
@@ -181,7 +181,7 @@ class TestUtmZoneSeam:
     def test_a_lot_across_both_is_one_polygon(
         self, real_data: Path, chip_px: int, label: str
     ) -> None:
-        imagery = LocalImagery(str(real_data / "naip_utm_zone_seam" / "*.tif"))
+        imagery = GeoTiffMosaic(str(real_data / "naip_utm_zone_seam" / "*.tif"))
         lot = buffer_m(shapely.Point(-78.0, 36.622), 60)
 
         class Everything(ThresholdSegmenter):
@@ -192,13 +192,13 @@ class TestUtmZoneSeam:
         [found] = result.detections
         assert result.chip is not None
         assert len(result.chip.sources) == 2
-        assert result.imaged_share == 1.0
+        assert result.coverage_fraction == 1.0
         assert len(found.geometry.geoms) == 1
         assert not found.geometry.geoms[0].interiors
         assert found.clipped_area_m2 == pytest.approx(area_m2(polygonal(lot)), rel=1e-6)
 
     def test_vegetation_has_no_gap_and_no_overlap(self, real_data: Path) -> None:
-        imagery = LocalImagery(str(real_data / "naip_utm_zone_seam" / "*.tif"))
+        imagery = GeoTiffMosaic(str(real_data / "naip_utm_zone_seam" / "*.tif"))
         lot = _lot(buffer_m(shapely.Point(-78.0, 36.622), 60))
         frame = imagery.frame_for(lot.geometry)
         found = []
@@ -217,8 +217,8 @@ class TestUtmZoneSeam:
 def test_lots_whose_lines_are_off_are_looked_for_where_they_lie(tmp_path: Path) -> None:
     """A synthetic county whose lot lines lie 12 m west of its imagery: moved, all is as before."""
     county = generate(tmp_path / "county", seed=5, lots=12)
-    imagery = LocalImagery(county.imagery)
-    frame = Frame(imagery.frame_for(geopandas.read_file(county.parcels).geometry[0]).crs, 1.0)
+    imagery = GeoTiffMosaic(county.imagery)
+    frame = PixelGrid(imagery.frame_for(geopandas.read_file(county.parcels).geometry[0]).crs, 1.0)
     right = [_lot(lot) for lot in geopandas.read_file(county.parcels).geometry]
     west = [
         _lot(frame.to_lonlat(shapely.affinity.translate(frame.from_lonlat(lot.geometry), -12.0)))

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from detection import sample
-from pipeline import Order, run_batch
+from pipeline import BatchRequest, run_batch
 from pipeline.batch.engines import local
-from pipeline.batch.request import Silent
+from pipeline.batch.request import NoProgress
 from pipeline.settings import Settings
 from pipeline.store.database import open_database
 
@@ -27,7 +27,7 @@ WHERE p.county = :county ORDER BY p.property_id, d.fingerprint
 """)
 
 
-class Kills(Silent):
+class Kills(NoProgress):
     """Kills the server when the first lots are written."""
 
     def __init__(self, home: Path) -> None:
@@ -59,8 +59,8 @@ def test_a_batch_whose_database_is_killed_ends_whole(
     settings = Settings(database_url=None, home=open_folder)
 
     kills = Kills(open_folder)
-    killed = run_batch(Order("killed", registry=registry), settings, kills)
-    whole = run_batch(Order("whole", registry=registry), settings)
+    killed = run_batch(BatchRequest("killed", registry=registry), settings, kills)
+    whole = run_batch(BatchRequest("whole", registry=registry), settings)
 
     assert kills.killed
     assert killed.processed == whole.processed

@@ -108,7 +108,7 @@ def test_a_corrected_place_leaves_nothing_of_the_old_one(
     verdicts.accept(conn, lawn.id, "ann")
     _move(conn, **to)
     prop = property_row(conn, first)
-    assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.imaged_share) == (
+    assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.coverage_fraction) == (
         "pending", None, None, None,
     )  # fmt: skip
     assert states(conn, first) == ["accepted", "superseded"]
@@ -163,7 +163,7 @@ def test_another_address_of_the_same_place_keeps_what_was_found(conn: Connection
     before = property_row(conn, lot_id)
     _move(conn, address="1 Elm St")
     prop = property_row(conn, lot_id)
-    assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.imaged_share) == (
+    assert (prop.state, prop.boundary_fk, prop.chip_sha256, prop.coverage_fraction) == (
         "pending", before.boundary_fk, CHIP.sha256, 1.0,
     )  # fmt: skip
     assert states(conn, lot_id) == ["proposed"]

@@ -11,7 +11,7 @@ from parcels.boundary import Property
 from pipeline.properties_csv import BadRow, BadRows
 from pipeline.store.queue import all_lots, loading
 from pipeline.store.queue import states as states_module
-from pipeline.store.queue.loading import Loaded
+from pipeline.store.queue.loading import LoadResult
 from pipeline.store.queue.selection import Selection
 
 
@@ -30,11 +30,11 @@ def _lists(conn: Connection) -> list[str]:
 
 def test_loading_says_what_is_new_changed_and_as_it_was(conn: Connection) -> None:
     first = [Property("a", LON, LAT), Property("b", parcel_id="17"), Property("c", LON, LAT)]
-    assert loading.load(conn, COUNTY, first) == Loaded(3, 0, 0)
-    assert loading.load(conn, COUNTY, first) == Loaded(0, 0, 3)
+    assert loading.load(conn, COUNTY, first) == LoadResult(3, 0, 0)
+    assert loading.load(conn, COUNTY, first) == LoadResult(0, 0, 3)
     moved = [Property("a", LON + STEP, LAT), Property("b", parcel_id="17", address="1 Elm St")]
-    assert loading.load(conn, COUNTY, [*moved, Property("d", LON, LAT)]) == Loaded(1, 2, 0)
-    assert loading.load(conn, "another", first) == Loaded(3, 0, 0)
+    assert loading.load(conn, COUNTY, [*moved, Property("d", LON, LAT)]) == LoadResult(1, 2, 0)
+    assert loading.load(conn, "another", first) == LoadResult(3, 0, 0)
 
 
 def test_what_changed_is_pending_again_and_the_rest_stays(conn: Connection) -> None:
@@ -52,7 +52,7 @@ def test_of_one_id_twice_the_first_counts_and_the_others_are_bad_rows(conn: Conn
     said = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is on line 2 already")])
     assert listed.bad_rows == said
     assert loading.current_list(conn, COUNTY, "1") == listed
-    assert loading.load(conn, COUNTY, twice[:2]) == Loaded(0, 0, 2)
+    assert loading.load(conn, COUNTY, twice[:2]) == LoadResult(0, 0, 2)
 
 
 def test_of_many_bad_rows_the_first_are_kept_and_all_are_counted(conn: Connection) -> None:
@@ -84,8 +84,10 @@ def test_two_lists_may_share_properties(conn: Connection) -> None:
     first = loading.load_list(conn, COUNTY, "1", _rows("a", "b"))
     second = loading.load_list(conn, COUNTY, "2", _rows("b", "c"))
     for listed in (first, second):
-        assert states_module.states(conn, COUNTY, Selection(listed.id)) == {("pending", ""): 2}
-    assert states_module.states(conn, COUNTY) == {("pending", ""): 3}
+        assert states_module.count_states(conn, COUNTY, Selection(listed.id)) == {
+            ("pending", ""): 2
+        }
+    assert states_module.count_states(conn, COUNTY) == {("pending", ""): 3}
 
 
 def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Connection) -> None:
@@ -101,8 +103,10 @@ def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Conne
     assert conn.execute(held).scalar_one() == loading.KEPT_LISTS
 
 
-def _piece(name: str, parcel_id: str | None, size: float = 1.0, shape: str = "") -> all_lots.Piece:
-    return all_lots.Piece(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
+def _piece(
+    name: str, parcel_id: str | None, size: float = 1.0, shape: str = ""
+) -> all_lots.LotPart:
+    return all_lots.LotPart(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
 
 
 def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
@@ -120,11 +124,11 @@ def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
         _piece("lot@1", None, 1, "flats"),
         _piece("lot@2", None),
     ]
-    assert all_lots.stage(conn, COUNTY, rows) == all_lots.Lots(count=5, new=3)
+    assert all_lots.stage(conn, COUNTY, rows) == all_lots.LotCounts(count=5, new=3)
     assert all_lots.add(conn, COUNTY) == 3
     assert set(_states(conn)) == {"p0", "lead", "18", "20a", "lot@2"}
     place = text("SELECT ST_X(point) FROM lotline.property WHERE property_id = '18'")
     assert conn.execute(place).scalar_one() == LON + 2, "the largest piece says where it is"
-    assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == Loaded(0, 0, 1)
-    assert all_lots.stage(conn, COUNTY, rows) == all_lots.Lots(count=5, new=0)
+    assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == LoadResult(0, 0, 1)
+    assert all_lots.stage(conn, COUNTY, rows) == all_lots.LotCounts(count=5, new=0)
     assert all_lots.add(conn, COUNTY) == 0

@@ -15,7 +15,7 @@ from parcels.boundary import Property
 from pipeline.store.database import Database
 from pipeline.store.queue import loading, retry_policy
 from pipeline.store.queue import states as states_module
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.results.outcomes import RunInfo
 
@@ -34,8 +34,8 @@ def _expire(conn: Connection) -> None:
     )
 
 
-def _sweep(run: RunInfo, owner: str = "a", selection: Selection = WHOLE_COUNTY) -> Sweep:
-    return Sweep(COUNTY, owner, run.id, 60, selection)
+def _sweep(run: RunInfo, owner: str = "a", selection: Selection = WHOLE_COUNTY) -> LeaseScan:
+    return LeaseScan(COUNTY, owner, run.id, 60, selection)
 
 
 def _lease(
@@ -225,7 +225,7 @@ def test_a_segmenter_that_fails_is_tried_three_times(conn: Connection) -> None:
 
 @pytest.mark.parametrize("rule", retry_policy.RULES)
 def test_each_reason_is_asked_again_when_its_rule_says(
-    conn: Connection, rule: retry_policy.Rule
+    conn: Connection, rule: retry_policy.RetryRule
 ) -> None:
     ids = queue(conn, 1)
     run = begin(conn)
@@ -257,7 +257,7 @@ def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> 
     assert states_module.reset(conn, COUNTY, none) == 0
     assert states_module.reset(conn, COUNTY) == 3
     assert states_module.count_waiting(conn, COUNTY) == 4
-    assert states_module.states(conn, COUNTY, some) == {("pending", ""): 2}
+    assert states_module.count_states(conn, COUNTY, some) == {("pending", ""): 2}
 
 
 def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:

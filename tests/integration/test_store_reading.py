@@ -32,7 +32,7 @@ from pipeline.store.reads.county_status import counties, county_status, unanswer
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.reviews import verdicts
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.metrics import RunMetrics
 
 LAWN = square(1, 1, 6, 4)
 
@@ -42,7 +42,7 @@ def run(conn: Connection) -> RunInfo:
     """A run that met every state: a lot, a buffer, no imagery, an outage, and one still waiting."""
     on_lot, on_buffer, dark, away, _ = queue(conn, 5)
     run = begin(conn, ["lawn"])
-    write_lot(conn, run, on_lot, lot(), found(finding(LAWN), imaged_share=0.5))
+    write_lot(conn, run, on_lot, lot(), found(finding(LAWN), coverage_fraction=0.5))
     write_lot(conn, run, on_buffer, lot(8, "buffer_30m"), found(finding(LAWN)))
     write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
     finish(conn, [away], "deferred", "unavailable", "HTTP 503")
@@ -56,7 +56,7 @@ def _key(conn: Connection, name: str) -> int:
 
 
 def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: RunInfo) -> None:
-    lifecycle.finish(conn, run.id, "finished", Account())
+    lifecycle.finish(conn, run.id, "finished", RunMetrics())
     status = county_status(conn, COUNTY)
     assert status.by_state == {
         ("done", "measured"): 2,
@@ -137,7 +137,7 @@ def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: Ru
     [frame] = row_cursors.iter_properties(conn, COUNTY)
     by_id = frame.set_index("property_id")
     assert by_id.loc["p0", "lawn_m2"] == area_m2(LAWN)
-    assert by_id.loc["p0", "imaged_share"] == 0.5
+    assert by_id.loc["p0", "coverage_fraction"] == 0.5
     assert by_id.loc["p1", "source"] == "buffer_30m"
     assert by_id.loc["p0", "boundary_area_m2"] == lot().area_m2
     assert by_id.loc["p0", "parcel_ids"] == ["p-1", "p-2"]
@@ -170,10 +170,10 @@ def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) 
 def test_the_latest_run(conn: Connection) -> None:
     assert lifecycle.latest(conn, COUNTY) is None
     first, second = begin(conn), begin(conn)
-    lifecycle.finish(conn, first.id, "interrupted", Account())
+    lifecycle.finish(conn, first.id, "interrupted", RunMetrics())
     latest = lifecycle.latest(conn, COUNTY)
     assert latest is not None
     assert (latest.id, latest.state, latest.finished_at) == (second.id, "running", None)
     assert latest.settings == {"labels": ["lawn", "tree"]}
     with pytest.raises(StoreError, match="no run 999"):
-        lifecycle.finish(conn, 999, "finished", Account())
+        lifecycle.finish(conn, 999, "finished", RunMetrics())

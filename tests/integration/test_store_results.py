@@ -33,7 +33,7 @@ from pipeline.errors import StoreError
 from pipeline.store.database import Database
 from pipeline.store.results import merge
 from pipeline.store.results.merge import write_chunk
-from pipeline.store.results.outcomes import Answered, Written
+from pipeline.store.results.outcomes import Processed, WriteResult
 from pipeline.store.reviews import verdicts
 
 
@@ -42,7 +42,7 @@ def _everything(conn: Connection) -> dict[str, list[Any]]:
     tables = ("boundary", "chip", "detection", "review", "measurement", "measurement_detection")
     rows = {name: conn.execute(text(f"TABLE lotline.{name}")).all() for name in tables}
     rows["property"] = conn.execute(
-        text("SELECT id, state, reason, boundary_fk, imaged_share FROM lotline.property")
+        text("SELECT id, state, reason, boundary_fk, coverage_fraction FROM lotline.property")
     ).all()
     return {name: sorted(map(str, found_rows)) for name, found_rows in rows.items()}
 
@@ -50,10 +50,10 @@ def _everything(conn: Connection) -> dict[str, list[Any]]:
 def test_a_lot_is_written_whole(conn: Connection) -> None:
     [lot_id] = queue(conn)
     run = begin(conn)
-    result = found(finding(LAWN), finding(TREE, "tree"), imaged_share=0.9)
-    assert write_lot(conn, run, lot_id, lot(), result) == Written("done", "measured", new=2)
+    result = found(finding(LAWN), finding(TREE, "tree"), coverage_fraction=0.9)
+    assert write_lot(conn, run, lot_id, lot(), result) == WriteResult("done", "measured", new=2)
     prop = property_row(conn, lot_id)
-    assert (prop.state, prop.reason, prop.imaged_share) == ("done", "measured", 0.9)
+    assert (prop.state, prop.reason, prop.coverage_fraction) == ("done", "measured", 0.9)
     assert (prop.run_fk, prop.chip_sha256, prop.lease_owner) == (run.id, CHIP.sha256, None)
     assert states(conn, lot_id) == ["proposed", "proposed"]
     assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
@@ -72,7 +72,7 @@ def test_a_lot_is_written_whole(conn: Connection) -> None:
 def test_nothing_found_measures_zero(conn: Connection) -> None:
     [lot_id] = queue(conn)
     written = write_lot(conn, begin(conn), lot_id, lot(), found())
-    assert written == Written("done", "nothing_found")
+    assert written == WriteResult("done", "nothing_found")
     assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": 0.0}
 
 
@@ -99,7 +99,7 @@ def test_a_later_look_supersedes_what_nobody_reviewed(conn: Connection) -> None:
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
     again = found(finding(shifted(LAWN, 0.1)), finding(TREE, "tree"))
     written = write_lot(conn, begin(conn), lot_id, lot(), again)
-    assert written == Written("done", "measured", new=1, kept=1, superseded=1)
+    assert written == WriteResult("done", "measured", new=1, kept=1, superseded=1)
     assert states(conn, lot_id) == ["superseded", "proposed", "proposed"]
     # And back again: what was superseded is history, so it is found as new.
     first = found(finding(LAWN), finding(TREE, "tree"))
@@ -134,7 +134,7 @@ def test_no_imagery_keeps_the_boundary_and_what_was_found(conn: Connection) -> N
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata", detail="all black")
     written = write_lot(conn, begin(conn), lot_id, lot(), nothing)
-    assert written == Written("no_imagery", "nodata", "all black")
+    assert written == WriteResult("no_imagery", "nodata", "all black")
     prop = property_row(conn, lot_id)
     assert (prop.state, prop.reason, prop.detail) == ("no_imagery", "nodata", "all black")
     assert prop.chip_sha256 is None
@@ -147,7 +147,7 @@ def test_without_imagery_what_was_found_in_another_boundary_ends(conn: Connectio
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata")
     written = write_lot(conn, begin(conn), lot_id, lot(9), nothing)
-    assert written == Written("no_imagery", "nodata", superseded=1)
+    assert written == WriteResult("no_imagery", "nodata", superseded=1)
     assert states(conn, lot_id) == ["superseded"]
     assert measured_m2(conn, lot_id) == {}
 
@@ -162,12 +162,12 @@ def test_an_outage_is_never_written_as_a_result(conn: Connection, status: Any) -
 
 def test_one_property_twice_in_a_chunk_is_an_error(conn: Connection) -> None:
     [lot_id] = queue(conn)
-    twice = [Answered(lot_id, lot(), found())] * 2
+    twice = [Processed(lot_id, lot(), found())] * 2
     with pytest.raises(StoreError, match="comes twice"):
         write_chunk(conn, begin(conn), twice, "worker")
 
 
-@pytest.mark.parametrize("broken", ["decided", "reconcile", "measure", "_written"])
+@pytest.mark.parametrize("broken", ["review_matches", "reconcile", "measure", "_written"])
 def test_a_fault_in_the_middle_leaves_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -211,7 +211,7 @@ def test_what_was_rejected_stays_rejected_also_if_it_moved_a_little(conn: Connec
     verdicts.reject(conn, lawn.id, "ann")
     for x in (0, 0.5, 1.9):  # IoU of 1, 0.85 and 0.52
         again = write_lot(conn, begin(conn), lot_id, lot(), found(finding(shifted(LAWN, x))))
-        assert again == Written("done", "nothing_found", suppressed=1)
+        assert again == WriteResult("done", "nothing_found", suppressed=1)
     assert states(conn, lot_id) == ["rejected"]
     assert measured_m2(conn, lot_id)["lawn"] == 0
     elsewhere = found(finding(shifted(LAWN, 2.1)))  # 0.48

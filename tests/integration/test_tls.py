@@ -18,7 +18,7 @@ from servers.scripted import Reply, ScriptedServer, scripted
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.connections import GuardedAdapter
 from parcels.arcgis.http.exchange import as_source_error
-from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.responses import TransientError
 from parcels.errors import SourceMisconfigured
 
 _LEGACY_SERVER_CONNECT = 0x4
@@ -154,7 +154,7 @@ def test_a_connection_dropped_in_the_handshake_is_tried_again() -> None:
 
         thread = threading.Thread(target=drop, daemon=True)
         thread.start()
-        with pytest.raises(TryAgain, match=r"does not answer: .*EOF"):
+        with pytest.raises(TransientError, match=r"does not answer: .*EOF"):
             client().get_json(f"https://localhost:{listening.getsockname()[1]}/x", {})
         thread.join(10)
     assert dropped == 10

@@ -24,7 +24,7 @@ from parcels.boundary import Property
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.queue import loading
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.reads import row_cursors
 from pipeline.store.reviews import verdicts
 
@@ -99,7 +99,7 @@ def test_work_goes_on_where_it_was(upgraded: Database) -> None:
         alone = Property("alone", address="3 Elm St")
         assert loading.load(conn, COUNTY, [alone]).new == 1
         run = begin(conn)
-        taken = Sweep(COUNTY, "a", run.id, 60).take(conn, 9)
+        taken = LeaseScan(COUNTY, "a", run.id, 60).take(conn, 9)
         assert [item.property.property_id for item in taken] == ["waits", "alone"]
         assert taken[1].property == alone
         by_name = {item.property.property_id: item.id for item in taken}

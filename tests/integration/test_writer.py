@@ -39,10 +39,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from detection.results import LotResult
 from pipeline.errors import StoreError
 from pipeline.store.database import Database, open_database
-from pipeline.store.queue.leases import Sweep
+from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.results import merge as merge_module
 from pipeline.store.results import writer
-from pipeline.store.results.outcomes import Answered, Outcome, RunInfo, Unanswered
+from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, RunInfo
 from pipeline.store.reviews import verdicts
 
 BOW_TIE = MultiPolygon([Polygon([(-90, 35), (-89, 36), (-89, 35), (-90, 36)])])
@@ -81,29 +81,29 @@ def _states(engine: Engine, ids: Sequence[int]) -> list[str]:
 
 BAD: dict[str, tuple[Callable[[int], Outcome], str]] = {
     "score": (
-        lambda fk: Answered(fk, lot(), found(replace(finding(LAWN), score=1.5))),
+        lambda fk: Processed(fk, lot(), found(replace(finding(LAWN), score=1.5))),
         "detection_score_check",
     ),
     "outline": (
-        lambda fk: Answered(fk, lot(), found(replace(finding(LAWN), geometry=BOW_TIE))),
+        lambda fk: Processed(fk, lot(), found(replace(finding(LAWN), geometry=BOW_TIE))),
         "detection_geom_check",
     ),
     "boundary": (
-        lambda fk: Answered(fk, replace(lot(), geometry=BOW_TIE), found()),
+        lambda fk: Processed(fk, replace(lot(), geometry=BOW_TIE), found()),
         "boundary_geom_check",
     ),
     "flat boundary": (
-        lambda fk: Answered(fk, replace(lot(), area_m2=0.0), found()),
+        lambda fk: Processed(fk, replace(lot(), area_m2=0.0), found()),
         "area_m2_check",
     ),
     "not on Earth": (
-        lambda fk: Answered(
+        lambda fk: Processed(
             fk, lot(), found(replace(finding(LAWN), geometry=shifted(LAWN, 10_000_000)))
         ),
         "not on Earth",
     ),
-    "text": (lambda fk: Answered(fk, replace(lot(), note="\x00"), found()), "0x00|NUL"),
-    "surrogate": (lambda fk: Unanswered(fk, "failed", "segmenter", "\ud800"), "surrogates"),
+    "text": (lambda fk: Processed(fk, replace(lot(), note="\x00"), found()), "0x00|NUL"),
+    "surrogate": (lambda fk: NotProcessed(fk, "failed", "segmenter", "\ud800"), "surrogates"),
 }
 
 
@@ -111,7 +111,7 @@ BAD: dict[str, tuple[Callable[[int], Outcome], str]] = {
 def test_one_that_is_refused_fails_alone(database: Database, what: str) -> None:
     bad, said = BAD[what]
     run, ids = _ready(database.engine, 9)
-    outcomes: list[Outcome] = [Answered(fk, lot(), GARDEN) for fk in ids]
+    outcomes: list[Outcome] = [Processed(fk, lot(), GARDEN) for fk in ids]
     outcomes[5] = bad(ids[5])
     written = writer.write(database.engine, run, outcomes, "worker")
     assert [written[fk].state for fk in ids] == ["done"] * 5 + ["failed"] + ["done"] * 3
@@ -128,7 +128,7 @@ def test_several_that_are_refused_leave_the_others(database: Database) -> None:
     run, ids = _ready(database.engine, 20)
     bad, _ = BAD["score"]
     refused = {ids[i] for i in (0, 7, 8, 19)}
-    outcomes = [bad(fk) if fk in refused else Answered(fk, lot(), GARDEN) for fk in ids]
+    outcomes = [bad(fk) if fk in refused else Processed(fk, lot(), GARDEN) for fk in ids]
     written = writer.write(database.engine, run, outcomes, "worker")
     assert {fk for fk in ids if written[fk].reason == "refused"} == refused
     assert _rows(database.engine)["detection"] == 2 * 16
@@ -146,8 +146,8 @@ def test_what_is_held_no_more_is_left_alone(database: Database) -> None:
                  "leased_until = NULL WHERE id = :id"),
             {"id": ids[2]},
         )  # fmt: skip
-    outcomes: list[Outcome] = [Answered(fk, lot(), GARDEN) for fk in [*ids[:3], 10**9]]
-    outcomes.append(Unanswered(ids[3], "deferred", "unavailable", "HTTP 503"))
+    outcomes: list[Outcome] = [Processed(fk, lot(), GARDEN) for fk in [*ids[:3], 10**9]]
+    outcomes.append(NotProcessed(ids[3], "deferred", "unavailable", "HTTP 503"))
     written = writer.write(database.engine, run, outcomes, "worker")
     assert {fk: w.state for fk, w in written.items()} == {ids[0]: "done", ids[3]: "deferred"}
     assert _states(database.engine, ids) == ["done", "leased", "pending", "deferred"]
@@ -166,7 +166,7 @@ def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outco
     with engine.begin() as conn:
         ids = queue(conn, 4)
         run = begin(conn)
-        Sweep(COUNTY, "worker", run.id, 900).take(conn, 4)
+        LeaseScan(COUNTY, "worker", run.id, 900).take(conn, 4)
     writer.write(engine, run, outcomes(ids), "worker")
     return run
 
@@ -174,10 +174,10 @@ def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outco
 def _garden_and_others(ids: Sequence[int]) -> list[Outcome]:
     dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
     return [
-        Answered(ids[0], lot(), GARDEN),
-        Answered(ids[1], lot(), dark),
-        Unanswered(ids[2], "deferred", "unavailable", "HTTP 503"),
-        Unanswered(ids[3], "failed", "not_found", "no lot"),
+        Processed(ids[0], lot(), GARDEN),
+        Processed(ids[1], lot(), dark),
+        NotProcessed(ids[2], "deferred", "unavailable", "HTTP 503"),
+        NotProcessed(ids[3], "failed", "not_found", "no lot"),
     ]
 
 
@@ -206,13 +206,13 @@ def test_what_a_run_wrote_already_is_told_again(database: Database) -> None:
 def test_no_result_never_takes_the_place_of_one_that_the_run_wrote(database: Database) -> None:
     run = _written_once(database.engine, _garden_and_others)
     ids = _ids(database.engine)
-    failed: list[Outcome] = [Unanswered(fk, "failed", "segmenter", "lost a worker") for fk in ids]
+    failed: list[Outcome] = [NotProcessed(fk, "failed", "segmenter", "lost a worker") for fk in ids]
     again = writer.write(database.engine, run, failed, "worker")
     kept = ["done", "no_imagery", "deferred", "failed"]
     assert [again[fk].state for fk in ids] == kept == _states(database.engine, ids)
     assert again[ids[3]].reason == "not_found"
     # A result does: of what did not answer at first.
-    better = writer.write(database.engine, run, [Answered(ids[2], lot(), GARDEN)], "worker")
+    better = writer.write(database.engine, run, [Processed(ids[2], lot(), GARDEN)], "worker")
     assert (better[ids[2]].state, better[ids[2]].new) == ("done", 2)
 
 
@@ -224,9 +224,9 @@ def test_what_another_run_has_by_now_is_not_written_again(database: Database, th
         finish(conn, ids, "pending")
         if then != "asked for again":
             later = begin(conn)
-            Sweep(COUNTY, "rival", later.id, 900).take(conn, 4)
+            LeaseScan(COUNTY, "rival", later.id, 900).take(conn, 4)
     if then == "finished":
-        found_nothing: list[Outcome] = [Answered(fk, lot(), found()) for fk in ids]
+        found_nothing: list[Outcome] = [Processed(fk, lot(), found()) for fk in ids]
         writer.write(database.engine, later, found_nothing, "rival")
     before = _states(database.engine, ids)
     assert writer.write(database.engine, run, _garden_and_others(ids), "worker") == {}
@@ -240,7 +240,7 @@ def test_the_answer_to_a_commit_is_lost(
     with database.engine.begin() as conn:
         queue(conn, 3)
         run = begin(conn)
-        leased = Sweep(COUNTY, "worker", run.id, 900).take(conn, 3)
+        leased = LeaseScan(COUNTY, "worker", run.id, 900).take(conn, 3)
     lost: list[int] = []
 
     def lose(conn: Connection) -> None:
@@ -253,7 +253,7 @@ def test_the_answer_to_a_commit_is_lost(
             raise OperationalError("COMMIT", None, psycopg.OperationalError("connection lost"))
 
     event.listen(database.engine, "commit", lose)
-    chunk = [Answered(lease.id, lot(), GARDEN) for lease in leased]
+    chunk = [Processed(lease.id, lot(), GARDEN) for lease in leased]
     written = writer.write(database.engine, run, chunk, "worker")
     assert lost
     assert [(w.state, w.reason) for w in written.values()] == [("done", "measured")] * 3
@@ -288,7 +288,7 @@ def test_a_rolled_back_chunk_is_written_again(
     run, ids = _ready(database.engine, 3)
     calls = _raise_once(monkeypatch, sqlstate, times=2)
     written = writer.write(
-        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
     )
     assert len(calls) == 3
     assert [written[fk].new for fk in ids] == [2, 2, 2]
@@ -313,7 +313,7 @@ def test_what_does_not_pass_is_not_tried_again(
 ) -> None:
     run, ids = _ready(database.engine, 2)
     calls = _raise_once(monkeypatch, sqlstate)
-    chunk = [Answered(fk, lot(), GARDEN) for fk in ids]
+    chunk = [Processed(fk, lot(), GARDEN) for fk in ids]
     with pytest.raises(error, match=said):
         writer.write(other, run, chunk, "worker")
     assert len(calls) == 1
@@ -331,7 +331,7 @@ def test_a_disk_that_is_full_in_mid_copy_is_said(
 
     _in_mid_copy(monkeypatch, fill)
     with pytest.raises(StoreError, match=r"disk is full .could not extend.*SHOW data_directory"):
-        writer.write(database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker")
+        writer.write(database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker")
     assert _rows(database.engine) == NOTHING
     assert _states(database.engine, ids) == ["leased"] * 6
 
@@ -341,7 +341,7 @@ def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> N
     calls = _raise_once(monkeypatch, "40P01", times=99)
     monkeypatch.setattr(writer._transaction.retry, "stop", tenacity.stop_after_attempt(3))
     with pytest.raises(OperationalError):
-        writer.write(database.engine, run, [Answered(ids[0], lot(), GARDEN)], "worker")
+        writer.write(database.engine, run, [Processed(ids[0], lot(), GARDEN)], "worker")
     assert len(calls) == 3
     assert _rows(database.engine) == NOTHING
 
@@ -353,7 +353,7 @@ def test_rivals_that_bring_the_same_chips_both_write(database: Database) -> None
 
     def chunk(fks: Sequence[int], turn: int) -> list[Outcome]:
         return [
-            Answered(fk, lot(), found(finding(LAWN), chip=chips[(turn * i) % 20]))
+            Processed(fk, lot(), found(finding(LAWN), chip=chips[(turn * i) % 20]))
             for i, fk in enumerate(fks)
         ]
 
@@ -415,7 +415,7 @@ def test_a_backend_that_dies_in_mid_copy_leaves_nothing_and_the_chunk_is_written
 
     places = _in_mid_copy(monkeypatch, die)
     written = writer.write(
-        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
     )
     assert seen == [NOTHING]
     assert places[-12:] == list(range(12))
@@ -451,7 +451,7 @@ def test_a_backend_that_dies_between_statements_leaves_nothing(
 
     event.listen(database.engine, "after_cursor_execute", die)
     written = writer.write(
-        database.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
     )
     assert seen == [NOTHING]
     assert [written[fk].new for fk in ids] == [2, 2, 2]
@@ -478,7 +478,7 @@ def test_a_server_that_restarts_in_mid_copy(
 
         places = _in_mid_copy(monkeypatch, restart)
         written = writer.write(
-            opened.engine, run, [Answered(fk, lot(), GARDEN) for fk in ids], "worker"
+            opened.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
         )
         assert len(places) > 12
         assert [written[fk].new for fk in ids] == [2] * 6
@@ -512,7 +512,7 @@ def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database
     run, ids = _ready(database.engine, 51)
     asked = []
     for lots in ([ids[0]], ids[1:]):
-        first = [Answered(fk, lot(), GARDEN) for fk in lots]
+        first = [Processed(fk, lot(), GARDEN) for fk in lots]
         writer.write(database.engine, run, first, "worker")
         with database.engine.begin() as conn:
             for fk in lots:
@@ -523,7 +523,7 @@ def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database
         moved = found(
             finding(shifted(LAWN, 0.2)), finding(TREE, "tree"), finding(square(7, 7, 1, 1))
         )
-        again: list[Outcome] = [Answered(fk, lot(), moved) for fk in lots]
+        again: list[Outcome] = [Processed(fk, lot(), moved) for fk in lots]
         asked.append(_statements(database.engine, run, again))
         with database.engine.connect() as conn:
             assert [row.state for row in detections(conn, lots[-1])] == [
@@ -549,7 +549,7 @@ def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> Non
     for lots in (ids[:5], ids[-5:]):
         with database.engine.begin() as conn:
             merge_module.write_chunk(
-                conn, run, [Answered(fk, lot(), GARDEN) for fk in lots], "worker"
+                conn, run, [Processed(fk, lot(), GARDEN) for fk in lots], "worker"
             )
             for fk in lots:
                 verdicts.edit(conn, detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
@@ -559,19 +559,19 @@ def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> Non
             conn.execute(text("SELECT pg_stat_force_next_flush()"))
             conn.commit()
             moved = found(finding(shifted(LAWN, 0.2)), finding(shifted(TREE, 0.2), "tree"))
-            chunk = [Answered(fk, lot(9), moved) for fk in lots]
+            chunk = [Processed(fk, lot(9), moved) for fk in lots]
             written = merge_module.write_chunk(conn, run, chunk, "worker")
             assert [written[fk].superseded for fk in lots] == [1] * 5
             read.append(_rows_read(conn))
             conn.commit()
-        others = [Answered(fk, lot(), GARDEN) for fk in ids[5:-5]]
+        others = [Processed(fk, lot(), GARDEN) for fk in ids[5:-5]]
         writer.write(database.engine, run, others, "worker")
     assert read[1] < 1.5 * read[0], read
 
 
 def test_nothing_but_unanswered_ones_are_two_statements(database: Database) -> None:
     run, ids = _ready(database.engine, 9)
-    chunk = [Unanswered(fk, "failed", "not_found", f"no lot {fk}") for fk in ids]
+    chunk = [NotProcessed(fk, "failed", "not_found", f"no lot {fk}") for fk in ids]
     assert len(_statements(database.engine, run, chunk)) == 2
     with database.engine.connect() as conn:
         assert property_row(conn, ids[4]).detail == f"no lot {ids[4]}"
@@ -580,7 +580,7 @@ def test_nothing_but_unanswered_ones_are_two_statements(database: Database) -> N
 def test_no_imagery_and_found_lots_share_a_chunk(database: Database) -> None:
     run, ids = _ready(database.engine, 2)
     dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
-    chunk = [Answered(ids[0], lot(), dark), Answered(ids[1], lot(), GARDEN)]
+    chunk = [Processed(ids[0], lot(), dark), Processed(ids[1], lot(), GARDEN)]
     written = writer.write(database.engine, run, chunk, "worker")
     assert [(w.state, w.reason) for w in (written[ids[0]], written[ids[1]])] == [
         ("no_imagery", "missing"), ("done", "measured"),

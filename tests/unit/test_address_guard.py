@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from parcels.arcgis.http import address_guard
-from parcels.arcgis.http.address_guard import Place, check_web_address, look_up
+from parcels.arcgis.http.address_guard import ResolvedAddress, check_web_address, resolve_host
 from parcels.errors import AddressRefused
 
 HOST = "gis.example.gov"
@@ -33,7 +33,9 @@ NEVER = [
 
 
 def at(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    places = [Place(socket.AF_INET, socket.SOCK_STREAM, 0, (text, 443)) for text in addresses]
+    places = [
+        ResolvedAddress(socket.AF_INET, socket.SOCK_STREAM, 0, (text, 443)) for text in addresses
+    ]
     monkeypatch.setattr(address_guard, "_resolve", lambda *_: places)
 
 
@@ -43,8 +45,8 @@ def test_private_addresses_need_the_entrys_word(
 ) -> None:
     at(monkeypatch, "8.8.8.8", address)
     with pytest.raises(AddressRefused, match="no public address; set allow_private: true"):
-        look_up(HOST, 443, allow_private=False)
-    assert len(look_up(HOST, 443, allow_private=True)) == 2
+        resolve_host(HOST, 443, allow_private=False)
+    assert len(resolve_host(HOST, 443, allow_private=True)) == 2
 
 
 @pytest.mark.parametrize("address", NEVER)
@@ -54,13 +56,13 @@ def test_some_addresses_are_no_servers(
 ) -> None:
     at(monkeypatch, address, "8.8.8.8")
     with pytest.raises(AddressRefused, match="where no county's server can be"):
-        look_up(HOST, 443, allow_private=allow_private)
+        resolve_host(HOST, 443, allow_private=allow_private)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808"])
 def test_public_addresses_pass(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     at(monkeypatch, address)
-    [place] = look_up(HOST, 443, allow_private=False)
+    [place] = resolve_host(HOST, 443, allow_private=False)
     assert place.address == address
 
 
@@ -76,7 +78,7 @@ def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: 
     if host == "localhost":
         at(monkeypatch, "127.0.0.1")
     with pytest.raises(AddressRefused, match=f"^{re.escape(is_at)}"):
-        look_up(host, 8080, allow_private=False)
+        resolve_host(host, 8080, allow_private=False)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1"])
@@ -88,7 +90,7 @@ def test_addresses_in_odd_forms_are_what_the_resolver_takes_them_for(
     assert address == "127.0.0.1"
     at(monkeypatch, address)
     with pytest.raises(AddressRefused, match=r"is at 127\.0\.0\.1"):
-        look_up(host, 80, allow_private=False)
+        resolve_host(host, 80, allow_private=False)
 
 
 def test_no_answer_of_the_name_server_is_for_the_caller_to_judge(
@@ -99,7 +101,7 @@ def test_no_answer_of_the_name_server_is_for_the_caller_to_judge(
 
     monkeypatch.setattr(address_guard.socket, "getaddrinfo", silent)
     with pytest.raises(socket.gaierror):
-        look_up(HOST, 443, allow_private=False)
+        resolve_host(HOST, 443, allow_private=False)
 
 
 def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +110,7 @@ def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(address_guard.socket, "getaddrinfo", no_name)
     with pytest.raises(AddressRefused, match="is no host name; correct 'url'"):
-        look_up("x" * 70, 443, allow_private=False)
+        resolve_host("x" * 70, 443, allow_private=False)
 
 
 @pytest.mark.parametrize(

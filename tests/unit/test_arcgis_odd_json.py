@@ -18,7 +18,7 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import read_answer
 from parcels.arcgis.layer_info import read_layer_info
 from parcels.errors import IncompleteAnswer, ParcelsError, QueryRefused, SourceError
-from parcels.parcel_source import Found, Stamp
+from parcels.parcel_source import LayerVersion, QueryResult
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 DEGREES = {"wkid": 4326}
@@ -71,10 +71,13 @@ def source_of(layer: dict[str, Any], **answers: dict[str, Any]) -> ArcGISSource:
 def test_about_itself(key: str, odd: object) -> None:
     asked = source_of({**LAYER, key: odd}, ids={"objectIds": [1]}, count={"count": 1})
     for answer in asked.at_points([Point(0.0005, 0.0005)]):
-        assert isinstance(answer, Found | ParcelsError)
+        assert isinstance(answer, QueryResult | ParcelsError)
     try:
-        stamp = asked.stamp()
-        assert all(isinstance(n, int | None) for n in (stamp.last_edit_ms, stamp.highest_id))
+        layer_version = asked.layer_version()
+        assert all(
+            isinstance(n, int | None)
+            for n in (layer_version.last_edit_ms, layer_version.highest_id)
+        )
         assert sum(len(page.hits) for page in asked.harvest()) == 1
     except ParcelsError:
         pass
@@ -90,9 +93,9 @@ def test_about_its_rows(kind: str, key: str, odd: object) -> None:
     layer = {**LAYER, "editingInfo": None}
     asked = source_of(layer, **{**sound, kind: {**sound[kind], key: odd}})
     for answer in [*asked.at_points([Point(0.0005, 0.0005)] * 2), *asked.with_ids(["a", "b"])]:
-        assert isinstance(answer, Found | ParcelsError)
+        assert isinstance(answer, QueryResult | ParcelsError)
     try:
-        asked.stamp()
+        asked.layer_version()
         list(asked.harvest())
     except ParcelsError:
         pass
@@ -155,31 +158,31 @@ def test_a_lot_that_is_not_at_the_point_is_dropped_and_alone_an_error() -> None:
     [found] = source_of(LAYER, rows=rows_of(("a", RING), ("b", near), ("c", far))).at_points(
         [point]
     )
-    assert isinstance(found, Found)
+    assert isinstance(found, QueryResult)
     assert [hit.parcel_id for hit in found.hits] == ["a"]
     astray = source_of(LAYER, rows=rows_of(("a", RING)))
     for asked in ([other], [point, other]):
         *good, bad = astray.at_points(asked)
         assert isinstance(bad, SourceError)
         assert "not at the point" in str(bad)
-        assert all(isinstance(answer, Found) and answer.hits for answer in good)
+        assert all(isinstance(answer, QueryResult) and answer.hits for answer in good)
 
 
 def test_a_lot_that_cannot_be_drawn_is_at_its_point_whatever_else_is_asked() -> None:
     asked = source_of(LAYER, rows=rows_of(("a", RING), ("broken", [[0, 0]])))
     for found in asked.at_points([Point(0.0005, 0.0005), Point(0.0004, 0.0004)]):
-        assert isinstance(found, Found)
+        assert isinstance(found, QueryResult)
         assert {hit.parcel_id for hit in found.hits} == {"a", "broken"}
 
 
 def test_a_pole_is_near_nothing_and_spoils_no_other_point() -> None:
     good, pole = Point(0.0005, 0.0005), Point(0.0, 90.0)
     found, nothing = source_of(LAYER).near_points([good, pole], 40.0)
-    assert isinstance(found, Found)
-    assert isinstance(nothing, Found)
+    assert isinstance(found, QueryResult)
+    assert isinstance(nothing, QueryResult)
     assert (len(found.hits), len(nothing.hits)) == (1, 0)
     [alone] = source_of(LAYER).near_points([pole], 40.0)
-    assert not isinstance(alone, Found) or not alone.hits
+    assert not isinstance(alone, QueryResult) or not alone.hits
 
 
 def test_numbers_may_be_written_as_floats() -> None:
@@ -189,7 +192,7 @@ def test_numbers_may_be_written_as_floats() -> None:
     layer["editingInfo"] = None
     top = {"features": [{"attributes": {"TOP": 6.4579816e7}}]}
     asked = source_of(layer, count={"count": 3.53214e5}, top=top)
-    assert asked.stamp() == Stamp(count=353_214, highest_id=64_579_816)
+    assert asked.layer_version() == LayerVersion(count=353_214, highest_id=64_579_816)
 
 
 @pytest.mark.parametrize(

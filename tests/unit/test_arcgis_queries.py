@@ -13,14 +13,14 @@ from shapely import Point
 from parcels import County
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.geometry_crs import read_reference
+from parcels.arcgis.geometry_crs import read_geometry_crs
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, read_layer_info
-from parcels.arcgis.requested_columns import columns_of
+from parcels.arcgis.requested_columns import requested_columns
 from parcels.arcgis.where import at_address, like, literal, value
 from parcels.column_mapping import site_address
 from parcels.errors import SourceMisconfigured
-from parcels.parcel_source import Found, SiteAddress
+from parcels.parcel_source import QueryResult, SiteAddress
 from parcels.registry.county import ParcelFields
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
@@ -127,20 +127,20 @@ def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() 
             return {**super().get_json(url, params), "exceededTransferLimit": True}
 
     for found in source(Towers([row(1, "a")])).at_points([Point(0.0005, 0.0005)] * 3):
-        assert isinstance(found, Found)
+        assert isinstance(found, QueryResult)
         assert [hit.parcel_id for hit in found.hits] == ["a"]
 
 
 def test_an_id_is_quoted_as_its_column_wants() -> None:
     server = Server([row(1, "O'Brien")])
     [found] = source(server).with_ids(["O'Brien"])
-    assert isinstance(found, Found)
+    assert isinstance(found, QueryResult)
     assert [hit.parcel_id for hit in found.hits] == ["O'Brien"]
     by_number = source(server, fields={"parcel_id": "NUMBER"}, where="PIN <> 'ROW'")
     [numbered, text] = by_number.with_ids(["7", "7 or 1=1"])
-    assert isinstance(numbered, Found)
+    assert isinstance(numbered, QueryResult)
     assert [hit.parcel_id for hit in numbered.hits] == ["7"]
-    assert text == Found((), f"{URL}/0")
+    assert text == QueryResult((), f"{URL}/0")
     assert [query["where"] for query in server.queries] == [
         "PIN IN ('O''Brien')",
         "(PIN <> 'ROW') AND (NUMBER IN (7))",
@@ -149,13 +149,13 @@ def test_an_id_is_quoted_as_its_column_wants() -> None:
 
 def test_only_rows_with_exactly_the_id_count() -> None:
     [found] = source(Server([row(1, "a1"), row(2, "A1 ")])).with_ids(["A1"])
-    assert found == Found((), f"{URL}/0")
+    assert found == QueryResult((), f"{URL}/0")
 
 
 def test_a_geometry_that_is_none_is_a_row_all_the_same() -> None:
     broken = {**row(1, "a"), "geometry": {"curveRings": [[]]}}
     [found] = source(Server([broken])).with_ids(["a"])
-    assert isinstance(found, Found)
+    assert isinstance(found, QueryResult)
     assert [(hit.parcel_id, hit.geometry) for hit in found.hits] == [("a", None)]
 
 
@@ -197,13 +197,13 @@ WKT_ONLY = {"wkt": CRS.from_epsg(2274).to_wkt("WKT1_ESRI")}
 def test_a_layer_is_asked_in_its_own_crs_where_it_is_known(
     layer: dict[str, Any], epsg: int, sent: dict[str, str], wanted: dict[str, str]
 ) -> None:
-    reference = read_reference(layer)
+    reference = read_geometry_crs(layer)
     assert reference.crs.equals(CRS.from_epsg(epsg), ignore_axis_order=True)
     assert (reference.sent, reference.wanted) == (sent, wanted)
 
 
 def test_points_and_areas_go_out_in_the_layers_crs() -> None:
-    reference = read_reference({"extent": {"spatialReference": TENNESSEE_FEET}})
+    reference = read_geometry_crs({"extent": {"spatialReference": TENNESSEE_FEET}})
     [[x, y]] = reference.xy([Point(-90.05, 35.15)])
     to_degrees = Transformer.from_crs(2274, 4269, always_xy=True)
     assert to_degrees.transform(x, y) == pytest.approx((-90.05, 35.15), abs=1e-9)
@@ -233,7 +233,7 @@ def test_a_row_says_its_address_as_the_county_writes_it() -> None:
         CITY="String",
     )
     fields = County.model_validate({"key": "k", "url": URL, "layer": 0, "fields": PARTS}).fields
-    columns = columns_of(info, fields, URL)
+    columns = requested_columns(info, fields, URL)
     assert columns.names == ("OBJECTID", "NUMBER", "PREDIR", "NAME", "SUFFIX", "CITY")
     attributes = {"NUMBER": 123.0, "PREDIR": " ", "NAME": "MAIN ", "SUFFIX": "ST", "CITY": None}
     site = SiteAddress(house_number="123", street="MAIN ST")
@@ -250,7 +250,7 @@ def test_a_row_says_its_address_as_the_county_writes_it() -> None:
 def test_object_ids_are_whole_numbers_however_they_are_written(
     value_: object, object_id: int | None
 ) -> None:
-    columns = columns_of(info_with(OBJECTID="OID"), ParcelFields(), URL)
+    columns = requested_columns(info_with(OBJECTID="OID"), ParcelFields(), URL)
     assert columns.object_id_of({"OBJECTID": value_}) == object_id
 
 
@@ -286,12 +286,14 @@ def test_an_address_is_asked_for_more_widely_than_it_is_written(
 ) -> None:
     info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
     fields = ParcelFields(house_number="NUMBER", street=("NAME",))
-    assert at_address(columns_of(info, fields, URL).fields, info, address(asked)) == condition
+    assert (
+        at_address(requested_columns(info, fields, URL).fields, info, address(asked)) == condition
+    )
 
 
 def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -> None:
     info = info_with(OBJECTID="OID", LINE="String")
-    columns = columns_of(info, ParcelFields(address="LINE"), URL)
+    columns = requested_columns(info, ParcelFields(address="LINE"), URL)
     assert at_address(columns.fields, info, address("123 Main St")) == (
         "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%') "
         "OR (UPPER(LINE) LIKE '%1%-%M%AI%N%')"

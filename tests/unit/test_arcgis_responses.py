@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from faketime import FakeTime
 
-from parcels.arcgis.http.circuit_breaker import Breaker
-from parcels.arcgis.http.responses import TooManyCalls, TryAgain, read_answer
+from parcels.arcgis.http.circuit_breaker import CircuitBreaker
+from parcels.arcgis.http.responses import TooManyCallsError, TransientError, read_answer
 from parcels.errors import (
     AuthenticationRequired,
     FirewallRefused,
@@ -26,15 +26,20 @@ URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 @pytest.mark.parametrize(
     ("status", "body", "error", "says"),
     [
-        (200, {"error": {"code": 500, "message": "Error"}}, TryAgain, "error 500"),
+        (200, {"error": {"code": 500, "message": "Error"}}, TransientError, "error 500"),
         (200, {"error": {"code": 400, "details": ["bad field"]}}, QueryRefused, "bad field"),
         (200, {"error": {"code": 498}}, AuthenticationRequired, "wants a token"),
         (200, {"error": {"code": "499"}}, AuthenticationRequired, "wants a token"),
-        (200, {"error": "down"}, TryAgain, "down"),
+        (200, {"error": "down"}, TransientError, "down"),
         (200, {"status": "error", "messages": ["no such"], "code": 404}, LayerNotFound, "no"),
-        (200, {"status": "error", "messages": ["Could not access"]}, TryAgain, "Could not access"),
-        (503, {}, TryAgain, "error 503"),
-        (429, {}, TooManyCalls, "error 429"),
+        (
+            200,
+            {"status": "error", "messages": ["Could not access"]},
+            TransientError,
+            "Could not access",
+        ),
+        (503, {}, TransientError, "error 503"),
+        (429, {}, TooManyCallsError, "error 429"),
         (404, {}, LayerNotFound, "there is no such service or layer"),
         (403, {}, AuthenticationRequired, "wants a token"),
         (400, {}, QueryRefused, "refuses the query"),
@@ -53,17 +58,17 @@ def test_an_error_is_known_by_status_or_body(
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (200, b"", TryAgain),
-        (200, b'{"features": [{"attri', TryAgain),
-        (200, b"\n<!DOCTYPE html><p>Log in", TryAgain),
-        (500, b"<html>oops", TryAgain),
+        (200, b"", TransientError),
+        (200, b'{"features": [{"attri', TransientError),
+        (200, b"\n<!DOCTYPE html><p>Log in", TransientError),
+        (500, b"<html>oops", TransientError),
         (404, b"<html>no such page", LayerNotFound),
         (401, b"<html>401 - Unauthorized", AuthenticationRequired),
         (403, b"<html>403 - Forbidden: Access is denied.", FirewallRefused),
         (200, b"<html><form><input name='p' type='password'></form>", AuthenticationRequired),
-        (429, b"<html>Access denied | error 1015 | Cloudflare", TooManyCalls),
-        (200, b"[" * 100_000, TryAgain),
-        (200, b"\xef\xbb\xbf<html>Down", TryAgain),
+        (429, b"<html>Access denied | error 1015 | Cloudflare", TooManyCallsError),
+        (200, b"[" * 100_000, TransientError),
+        (200, b"\xef\xbb\xbf<html>Down", TransientError),
     ],
 )
 def test_what_is_no_json_is_judged_by_its_content(
@@ -99,13 +104,16 @@ def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, pag
         ({"code": 400, "message": "Invalid URL"}, LayerNotFound),
         ({"code": 500, "message": "Service Parcels/MapServer not found"}, LayerNotFound),
         ({"code": 400, "message": "Item does not exist or is inaccessible."}, LayerNotFound),
-        ({"code": 500, "message": "Service Parcels/MapServer not started"}, TryAgain),
+        ({"code": 500, "message": "Service Parcels/MapServer not started"}, TransientError),
         ({"code": 400, "message": "Pagination is not supported."}, QueryRefused),
         ({"code": 400, "message": "", "details": ["'Invalid field: PARCEL'"]}, QueryRefused),
         ({"code": 403, "message": "You do not have permissions"}, AuthenticationRequired),
-        ({"code": 429, "message": "Unable to perform query. Too many requests."}, TooManyCalls),
-        ({"code": -2147467259, "message": "Error performing query operation"}, TryAgain),
-        ({}, TryAgain),
+        (
+            {"code": 429, "message": "Unable to perform query. Too many requests."},
+            TooManyCallsError,
+        ),
+        ({"code": -2147467259, "message": "Error performing query operation"}, TransientError),
+        ({}, TransientError),
     ],
 )  # fmt: skip
 def test_what_an_error_body_says_decides(error: dict[str, Any], kind: type[Exception]) -> None:
@@ -143,7 +151,7 @@ def test_an_answer_without_rows_is_an_answer() -> None:
 
 def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_minute() -> None:
     now_s = 0.0
-    breaker = Breaker(clock=lambda: now_s)
+    breaker = CircuitBreaker(clock=lambda: now_s)
     for _ in range(3):
         breaker.check()
         breaker.failed(SourceUnavailable("down"))
@@ -165,7 +173,7 @@ def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_min
 
 def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
     time = FakeTime()
-    breaker = Breaker(time.clock)
+    breaker = CircuitBreaker(time.clock)
     for _ in range(3):
         breaker.failed(RateLimited("later"))
     for _ in range(2):
@@ -176,7 +184,7 @@ def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
 
 
 def test_refusals_of_single_queries_never_open_the_circuit() -> None:
-    breaker = Breaker(clock=lambda: 0.0)
+    breaker = CircuitBreaker(clock=lambda: 0.0)
     for _ in range(5):
         breaker.failed(QueryRefused("error 400"))
         breaker.check()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.batch.engines.backpressure import Room
+from pipeline.batch.engines.backpressure import WeightedSemaphore
 
 
 def test_who_wants_too_much_waits_until_it_is_given_back() -> None:
-    room = Room(10)
+    room = WeightedSemaphore(10)
     assert room.take(7)
     assert room.has(3)
     assert not room.has(4)
@@ -20,7 +20,7 @@ def test_who_wants_too_much_waits_until_it_is_given_back() -> None:
 
 
 def test_more_than_all_of_it_is_had_alone() -> None:
-    room = Room(10)
+    room = WeightedSemaphore(10)
     assert room.take(25)
     assert not room.has(1)
     room.give(25)
@@ -28,7 +28,7 @@ def test_more_than_all_of_it_is_had_alone() -> None:
 
 
 def test_nobody_waits_for_a_room_that_is_closed() -> None:
-    room = Room(1)
+    room = WeightedSemaphore(1)
     assert room.take(1)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(room.take, 1)

@@ -35,7 +35,7 @@ from parcels.errors import (
 from parcels.geocode import Geocoder
 from parcels.lot_selection import SAME_PLACE_DEGREES, distances_m
 from parcels.measure import area_m2
-from parcels.parcel_source import Extent, Found, Hit, SiteAddress, lot_geometry
+from parcels.parcel_source import Extent, ParcelRow, QueryResult, SiteAddress, lot_geometry
 from parcels.registry.county import ParcelFields
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")
@@ -53,7 +53,7 @@ def lot(shape: shapely.Polygon) -> MultiPolygon:
 class Memory:
     """Rows in memory; `error` is raised, or answered where `each` is set."""
 
-    rows: Sequence[Hit] = ()
+    rows: Sequence[ParcelRow] = ()
     error: ParcelsError | None = None
     each: bool = False
     asked_points: int = 0
@@ -64,43 +64,47 @@ class Memory:
         if self.error is not None:
             raise self.error
 
-    def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+    def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         return [self._answer([r for r in self.rows if r.parcel_id == i]) for i in parcel_ids]
 
-    def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+    def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         self.asked_points += len(points)
         return [self._answer([r for r in self.rows if self._meets(r, p)]) for p in points]
 
-    def near_points(self, points: Sequence[Point], distance_m: float) -> list[Found | ParcelsError]:
+    def near_points(
+        self, points: Sequence[Point], distance_m: float
+    ) -> list[QueryResult | ParcelsError]:
         self.asked_near += len(points)
         if self.near_error is not None:
             raise self.near_error
         near = [[r for r in self.rows if self._lies_near(r, p, distance_m)] for p in points]
         return [self._answer(rows) for rows in near]
 
-    def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[Found | ParcelsError]:
+    def with_addresses(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[QueryResult | ParcelsError]:
         return [self._answer(list(self.rows)) for _ in addresses]
 
     def extent(self) -> Extent | None:
         self.check()
         return (-90.001, 35.0, -89.9995, 35.001)
 
-    def _answer(self, rows: list[Hit]) -> Found | ParcelsError:
+    def _answer(self, rows: list[ParcelRow]) -> QueryResult | ParcelsError:
         if self.error is not None and not self.each:
             raise self.error
-        return self.error if self.error is not None else Found(tuple(rows), "memory")
+        return self.error if self.error is not None else QueryResult(tuple(rows), "memory")
 
     @staticmethod
-    def _lies_near(row: Hit, point: Point, distance_m: float) -> bool:
+    def _lies_near(row: ParcelRow, point: Point, distance_m: float) -> bool:
         return row.geometry is None or bool(distances_m(point, [row.geometry])[0] <= distance_m)
 
     @staticmethod
-    def _meets(row: Hit, point: Point) -> bool:
+    def _meets(row: ParcelRow, point: Point) -> bool:
         return row.geometry is None or bool(row.geometry.intersects(point))
 
 
 def service(
-    *rows: Hit, error: ParcelsError | None = None, each: bool = False
+    *rows: ParcelRow, error: ParcelsError | None = None, each: bool = False
 ) -> ParcelBoundaryService:
     return ParcelBoundaryService(COUNTY, Memory(rows, error, each))
 
@@ -125,7 +129,7 @@ def test_the_public_names() -> None:
 
 
 def test_the_smallest_lot_that_contains_the_point_is_taken() -> None:
-    asked = service(Hit("big", lot(BIG)), Hit("small", lot(SMALL)))
+    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL)))
     [small, big] = asked.boundaries(
         [Property("a", -90.0005, 35.0003), Property("b", -90.0009, 35.0009)]
     )
@@ -136,7 +140,7 @@ def test_the_smallest_lot_that_contains_the_point_is_taken() -> None:
 
 def test_on_the_edge_of_a_lot_the_one_around_it_goes_before() -> None:
     west = SMALL.bounds[0]
-    answer = service(Hit("big", lot(BIG)), Hit("small", lot(SMALL))).look_up(
+    answer = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL))).look_up(
         Property("a", west, 35.0003)
     )
     assert isinstance(answer, Lot)
@@ -144,7 +148,7 @@ def test_on_the_edge_of_a_lot_the_one_around_it_goes_before() -> None:
 
 
 def test_on_a_shared_edge_the_smaller_of_the_lots_is_taken() -> None:
-    answer = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT))).look_up(
+    answer = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT))).look_up(
         Property("a", -90.0, 35.0005)
     )
     assert isinstance(answer, Lot)
@@ -153,7 +157,9 @@ def test_on_a_shared_edge_the_smaller_of_the_lots_is_taken() -> None:
 
 def test_stacked_lots_are_one_boundary_with_many_ids() -> None:
     turned = shapely.Polygon(BIG.exterior.coords[::-1][1:])
-    asked = service(Hit("2", lot(BIG)), Hit("1", lot(turned)), Hit(None, lot(BIG)))
+    asked = service(
+        ParcelRow("2", lot(BIG)), ParcelRow("1", lot(turned)), ParcelRow(None, lot(BIG))
+    )
     answer = asked.look_up(Property("a", -90.0005, 35.0005))
     assert isinstance(answer, Lot)
     assert answer.boundary.parcel_ids == ("1", "2")
@@ -180,7 +186,9 @@ def test_a_lot_in_two_rows_is_whole_however_it_is_found() -> None:
 
 def test_a_lot_that_others_are_stacked_on_is_the_same_however_it_is_found() -> None:
     nudged = shapely.transform(BIG, lambda xy: xy + SAME_PLACE_DEGREES / 2)
-    asked = service(Hit("2", lot(BIG)), Hit("1", lot(nudged)), Hit("next", lot(NEXT)))
+    asked = service(
+        ParcelRow("2", lot(BIG)), ParcelRow("1", lot(nudged)), ParcelRow("next", lot(NEXT))
+    )
     answers = asked.look_up_many(
         [
             Property("a", parcel_id="1"),
@@ -194,18 +202,18 @@ def test_a_lot_that_others_are_stacked_on_is_the_same_however_it_is_found() -> N
 
 def test_an_outage_of_the_second_question_is_unavailable_and_a_refusal_is_not() -> None:
     class Half(Memory):
-        def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
             return super().at_points(points) if self.near_error is None else self._failed()
 
-        def with_ids(self, parcel_ids: Sequence[str]) -> list[Found | ParcelsError]:
+        def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
             return super().with_ids(parcel_ids) if self.near_error is not None else self._failed()
 
-        def _failed(self) -> list[Found | ParcelsError]:
+        def _failed(self) -> list[QueryResult | ParcelsError]:
             raise second
 
     by_id, by_point = Property("a", parcel_id="big"), Property("b", -90.0005, 35.0005)
     for prop, near_error in ((by_id, SourceUnavailable("not asked")), (by_point, None)):
-        source = Half([Hit("big", lot(BIG))], near_error=near_error)
+        source = Half([ParcelRow("big", lot(BIG))], near_error=near_error)
         second: ParcelsError = SourceUnavailable("down")
         assert ParcelBoundaryService(COUNTY, source).look_up(prop) == Unavailable("down")
         second = SourceMisconfigured("refused")
@@ -216,7 +224,11 @@ def test_an_outage_of_the_second_question_is_unavailable_and_a_refusal_is_not() 
 
 @pytest.mark.parametrize("parcel_id", ["0", "000-00-000", "ROW", "r/w", "Unknown", " ", "n/a"])
 def test_what_stands_for_no_id_is_no_lots(parcel_id: str) -> None:
-    rows = [Hit(parcel_id, lot(BIG)), Hit(parcel_id, lot(NEXT)), Hit("small", lot(SMALL))]
+    rows = [
+        ParcelRow(parcel_id, lot(BIG)),
+        ParcelRow(parcel_id, lot(NEXT)),
+        ParcelRow("small", lot(SMALL)),
+    ]
     asked = ParcelBoundaryService(NUMBERED, Memory(rows))
     in_small, in_next, nowhere = asked.boundaries(
         [
@@ -237,7 +249,7 @@ def test_rows_of_one_id_that_lie_far_apart_are_no_lot() -> None:
     far = shapely.transform(BIG, lambda xy: xy + 0.03)
     many = [shapely.transform(BIG, lambda xy, i=i: xy + i * 0.0002) for i in range(30)]
     for shapes in ([BIG, far], many):
-        asked = service(*(Hit("TRACT A", lot(shape)) for shape in shapes))
+        asked = service(*(ParcelRow("TRACT A", lot(shape)) for shape in shapes))
         [by_id, by_point] = asked.boundaries(
             [Property("a", parcel_id="TRACT A"), Property("b", *shapes[-1].exterior.coords[2])]
         )
@@ -248,7 +260,7 @@ def test_rows_of_one_id_that_lie_far_apart_are_no_lot() -> None:
 
 
 def test_the_parcel_id_goes_before_the_point() -> None:
-    asked = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT)))
+    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
     at_next = (-89.9998, 35.0005)
     by_id, by_point = asked.look_up_many(
         [Property("a", *at_next, parcel_id="big"), Property("b", *at_next, parcel_id="gone")]
@@ -271,7 +283,7 @@ def test_the_parcel_id_goes_before_the_point() -> None:
     ],
 )  # fmt: skip
 def test_an_id_and_a_point_that_disagree_are_told(longitude: float, away: str) -> None:
-    asked = service(Hit("big", lot(BIG)), Hit("next", lot(NEXT)))
+    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
     [found] = asked.boundaries([Property("p", longitude, 35.0005, parcel_id="big")])
     assert isinstance(found, Boundary)
     assert (found.parcel_ids, found.method) == (("big",), "parcel_id")
@@ -279,13 +291,13 @@ def test_an_id_and_a_point_that_disagree_are_told(longitude: float, away: str) -
 
 
 def test_a_known_id_costs_no_look_up_at_its_point() -> None:
-    source = Memory([Hit("big", lot(BIG)), Hit("next", lot(NEXT))])
+    source = Memory([ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT))])
     ParcelBoundaryService(COUNTY, source).look_up(Property("a", -89.9998, 35.0, parcel_id="big"))
     assert source.asked_points == 1  # inside of the lot that was found: what else is there
 
 
 def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
-    asked = service(Hit("x", None))
+    asked = service(ParcelRow("x", None))
     for prop in (Property("a", parcel_id="x"), Property("b", -90.0005, 35.0005)):
         answer = asked.look_up(prop)
         assert isinstance(answer, Unavailable)
@@ -296,7 +308,7 @@ def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
 
 
 def test_a_lot_beyond_repair_is_neither_the_road_nor_the_neighbours() -> None:
-    asked = numbered(Hit("x", None), Hit(None, lot(NEXT)), Hit("big", lot(BIG)))
+    asked = numbered(ParcelRow("x", None), ParcelRow(None, lot(NEXT)), ParcelRow("big", lot(BIG)))
     for point in ((-89.9998, 35.0005), (-90.0005, 35.0)):
         answer = asked.look_up(Property("a", *point))
         assert isinstance(answer, Unavailable)
@@ -304,7 +316,7 @@ def test_a_lot_beyond_repair_is_neither_the_road_nor_the_neighbours() -> None:
 
 
 def test_a_lot_around_one_beyond_repair_is_taken_only_for_its_house_number() -> None:
-    rows = [Hit("x", None), addressed("subdivision", BIG, "10 Oak St")]
+    rows = [ParcelRow("x", None), addressed("subdivision", BIG, "10 Oak St")]
     there = (-90.0005, 35.0005)
     answers = [
         numbered(*rows).look_up(Property("a", *there, address=address))
@@ -313,7 +325,7 @@ def test_a_lot_around_one_beyond_repair_is_taken_only_for_its_house_number() -> 
     assert [getattr(answer, "reason", "lot") for answer in answers] == [
         "bad_geometry", "bad_geometry", "lot",
     ]  # fmt: skip
-    piece = numbered(Hit("big", None), addressed("big", BIG, None))
+    piece = numbered(ParcelRow("big", None), addressed("big", BIG, None))
     assert isinstance(piece.look_up(Property("b", *there)), Lot)
 
 
@@ -353,7 +365,7 @@ def test_a_wrong_entry_is_never_hidden_by_a_buffer(error: ParcelsError) -> None:
 
 
 def test_no_lot_at_a_point_is_a_circle_of_30_m() -> None:
-    asked = service(Hit("big", lot(BIG)))
+    asked = service(ParcelRow("big", lot(BIG)))
     prop = Property("a", -90.1, 35.0)
     assert asked.look_up(prop) == NoLot()
     [circle] = asked.boundaries([prop])
@@ -364,7 +376,7 @@ def test_no_lot_at_a_point_is_a_circle_of_30_m() -> None:
 
 
 def test_far_from_every_parcel_is_outside_the_county() -> None:
-    asked = service(Hit("big", lot(BIG)))
+    asked = service(ParcelRow("big", lot(BIG)))
     near, far, swapped = asked.boundaries(
         [Property("a", -90.4, 35.0), Property("b", -91.0, 35.0), Property("c", 35.0, -90.0)]
     )
@@ -429,12 +441,12 @@ NUMBERED = COUNTY.model_validate(
 STREET = Point(-90.0003, 34.99985)
 
 
-def numbered(*rows: Hit, **more: Any) -> ParcelBoundaryService:
+def numbered(*rows: ParcelRow, **more: Any) -> ParcelBoundaryService:
     return ParcelBoundaryService(NUMBERED, Memory(rows), **more)
 
 
-def addressed(parcel_id: str | None, shape: shapely.Polygon, line: str | None) -> Hit:
-    return Hit(parcel_id, lot(shape), site=SiteAddress(line=line))
+def addressed(parcel_id: str | None, shape: shapely.Polygon, line: str | None) -> ParcelRow:
+    return ParcelRow(parcel_id, lot(shape), site=SiteAddress(line=line))
 
 
 class Told(Geocoder):
@@ -482,7 +494,7 @@ def test_a_circle_says_that_no_lot_near_it_has_the_address() -> None:
     notes = [each.note for each in found if isinstance(each, Boundary)]
     assert notes == ["no lot within 40 m of the point has the address '777 Main St'", "", ""]
     assert {each.source for each in found if isinstance(each, Boundary)} == {"buffer_30m"}
-    [found] = service(Hit("big", lot(BIG))).boundaries(
+    [found] = service(ParcelRow("big", lot(BIG))).boundaries(
         [Property("nobody knows", *beside, address="777 Main St")]
     )
     assert isinstance(found, Boundary)
@@ -541,7 +553,7 @@ def test_a_right_of_way_that_has_an_id_gives_way_to_the_number_beside_it() -> No
 
 def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
     county = COUNTY.model_copy(update={"extent": (-90.2, 35.0006, -89.9, 35.1)})
-    source = Memory([Hit("big", lot(BIG))])
+    source = Memory([ParcelRow("big", lot(BIG))])
     inside, beyond = ParcelBoundaryService(county, source).boundaries(
         [Property("a", -90.0005, 35.0007), Property("b", -90.0005, 35.0005)]
     )
@@ -584,7 +596,9 @@ def test_a_point_along_the_street_cannot_tell_two_houses_of_one_number_apart() -
     by_number = NUMBERED.model_copy(update={"fields": ParcelFields(house_number="NO")})
     across = box(-90.001, 34.9987, -90.0, 34.9997)
     site = SiteAddress(house_number="101")
-    source = Memory([Hit("big", lot(BIG), site=site), Hit("across", lot(across), site=site)])
+    source = Memory(
+        [ParcelRow("big", lot(BIG), site=site), ParcelRow("across", lot(across), site=site)]
+    )
     along = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
     prop = Property("a", address="101 Main St")
     answer = ParcelBoundaryService(by_number, source, Told(along)).look_up(prop)

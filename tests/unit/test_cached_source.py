@@ -15,7 +15,7 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.cache.fetch_layer import fetch_layer
 from parcels.errors import AuthenticationRequired, CacheError, ParcelsError, SourceUnavailable
-from parcels.parcel_source import Found, Stamp
+from parcels.parcel_source import LayerVersion, QueryResult
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 NOWHERE = Point(WEST - 1, SOUTH)
@@ -87,7 +87,7 @@ def test_only_the_misses_are_asked_for(source: AskedSource, cached: CachedSource
     cached.at_points([inside(1)])
     source.asked.clear()
     found = cached.at_points([inside(2), inside(1), inside(3)])
-    assert [one.hits[0].object_id for one in found if isinstance(one, Found)] == [2, 1, 3]
+    assert [one.hits[0].object_id for one in found if isinstance(one, QueryResult)] == [2, 1, 3]
     assert source.asked == [inside(2), inside(3)]
 
 
@@ -111,11 +111,11 @@ def test_an_outage_is_never_kept(
 ) -> None:
     source.broken = {inside(2)}
     one, other = cached.at_points([inside(1), inside(2)])
-    assert isinstance(one, Found)
+    assert isinstance(one, QueryResult)
     assert isinstance(other, SourceUnavailable)
     source.broken = set()
     [mended] = _again(source, tmp_path, clock).at_points([inside(2)])
-    assert isinstance(mended, Found)
+    assert isinstance(mended, QueryResult)
     assert source.asked == [inside(2)]
 
 
@@ -148,7 +148,7 @@ def test_a_lot_is_kept_for_30_days_and_none_for_one(
 def test_what_was_kept_while_the_clock_was_ahead_is_asked_anew(
     source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock
 ) -> None:
-    source.last_stamp = Stamp()
+    source.last_version = LayerVersion()
     clock.wait(days=400)
     cached.at_points([inside(1), NOWHERE])
     clock.wait(minutes=-3)
@@ -163,7 +163,7 @@ def test_a_layer_that_was_edited_is_asked_anew(
     source: AskedSource, cached: CachedSource, clock: Clock
 ) -> None:
     cached.at_points([inside(1)])
-    source.last_stamp = Stamp(last_edit_ms=2)
+    source.last_version = LayerVersion(last_edit_ms=2)
     source.asked.clear()
     cached.at_points([inside(1)])
     assert source.asked == [], "the layer is not asked for its state at every question"
@@ -173,11 +173,15 @@ def test_a_layer_that_was_edited_is_asked_anew(
     assert source.stamps == 2
 
 
-@pytest.mark.parametrize("stamp", [Stamp(), Stamp(count=20, highest_id=20)])
+@pytest.mark.parametrize("layer_version", [LayerVersion(), LayerVersion(count=20, highest_id=20)])
 def test_a_layer_that_says_little_of_itself_is_kept_too(
-    source: AskedSource, cached: CachedSource, tmp_path: Path, clock: Clock, stamp: Stamp
+    source: AskedSource,
+    cached: CachedSource,
+    tmp_path: Path,
+    clock: Clock,
+    layer_version: LayerVersion,
 ) -> None:
-    source.last_stamp = stamp
+    source.last_version = layer_version
     cached.at_points([inside(1)])
     _again(source, tmp_path, clock).at_points([inside(1)])
     assert source.asked == []
@@ -204,8 +208,8 @@ def test_a_whole_copy_answers_everything_and_its_none_is_a_true_one(
     assert (fetched.rows, fetched.without_geometry, fetched.was_edited) == (20, 1, False)
     cached = _again(source, tmp_path, clock)
     lot, none = cached.at_points([inside(1), NOWHERE])
-    assert isinstance(lot, Found)
-    assert isinstance(none, Found)
+    assert isinstance(lot, QueryResult)
+    assert isinstance(none, QueryResult)
     assert (lot.hits, none.hits) == ((source.hits[0],), ())
     assert lot.origin == ORIGIN
     by_id = cached.with_ids(["lost", "001  00007", "nobody"])
@@ -227,7 +231,7 @@ def test_a_copy_of_a_layer_that_was_edited_is_not_used(
     source: AskedSource, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     fetch_layer(source, FolderCache(tmp_path).layer(KEY))
-    source.last_stamp = Stamp(last_edit_ms=2)
+    source.last_version = LayerVersion(last_edit_ms=2)
     with caplog.at_level(logging.WARNING):
         _again(source, tmp_path, clock).at_points([inside(1)])
     assert source.asked == [inside(1)]
@@ -252,10 +256,10 @@ def test_a_copy_that_cannot_be_checked_says_so(
 
 def test_what_was_asked_in_one_state_is_not_kept_in_another(tmp_path: Path, clock: Clock) -> None:
     class Edited(AskedSource):
-        def at_points(self, points: Sequence[Point]) -> list[Found | ParcelsError]:
+        def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
             found = super().at_points(points)
             if points == [inside(1)] and self.stamps == 1:
-                self.last_stamp = Stamp(last_edit_ms=2)
+                self.last_version = LayerVersion(last_edit_ms=2)
                 clock.wait(hours=2)
                 cached.at_points([inside(2)])  # of another thread, which learns of the edit
             return found
@@ -278,13 +282,13 @@ def test_an_alternate_does_not_say_whether_the_layer_was_edited(
     source: AskedSource, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     fetch_layer(source, FolderCache(tmp_path).layer(KEY))
-    source.copied_from, source.last_stamp = "an alternate", Stamp(last_edit_ms=99)
+    source.snapshot_origin, source.last_version = "an alternate", LayerVersion(last_edit_ms=99)
     cached = _again(source, tmp_path, clock)
     with caplog.at_level(logging.WARNING):
         cached.at_points([inside(1)])
     assert source.asked == []
     assert not caplog.records
-    source.copied_from, source.last_stamp = ORIGIN, Stamp(last_edit_ms=1)
+    source.snapshot_origin, source.last_version = ORIGIN, LayerVersion(last_edit_ms=1)
     clock.wait(hours=2)
     cached.at_points([inside(1)])
     assert source.asked == [], "the layer is back, as it was"

@@ -15,11 +15,11 @@ from pyproj import CRS
 from rasters import LEFT, TOP, boundary, chip, frame, noise
 from shapely.geometry.base import BaseGeometry
 
-from detection.chip_plan import MAX_CHIPS, ChipPlan, Unplanned, chip_windows
+from detection.chip_plan import MAX_CHIPS, ChipPlan, PlanFailure, chip_windows
 from detection.chip_plan import plan_chips as plan_chips_of
 from detection.clip import LotLines
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
-from detection.imagery.pixel_grid import Frame, PixelWindow, is_metric, union, utm_crs
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, union, utm_crs
 from parcels.boundary import Boundary
 from parcels.crs import from_wgs84
 from parcels.measure import area_m2
@@ -32,14 +32,14 @@ class Everywhere:
         self.errors = list(errors)
         self.asked = 0
 
-    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
         self.asked += 1
         error = self.errors.pop(0) if self.errors else None
         if error:
             raise error
         return frame()
 
-    def read(self, _frame: Frame, _window: PixelWindow) -> None:
+    def read(self, _frame: PixelGrid, _window: PixelWindow) -> None:
         raise AssertionError("a plan reads no pixels")
 
 
@@ -128,7 +128,7 @@ class TestFrame:
         [(0.1, 0.3, 3), (0.075, 0.3, 4), (0.5, 0.9, 1), (0.5, 0.1, 1), (0.6, 1.2, 2)],
     )
     def test_whole_pixels_side_by_side(self, pixel_m: float, gsd_m: float, count: int) -> None:
-        assert Frame("EPSG:32616", pixel_m).pixels_in(gsd_m) == count
+        assert PixelGrid("EPSG:32616", pixel_m).pixels_in(gsd_m) == count
 
     def test_there_and_back(self) -> None:
         square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
@@ -141,7 +141,7 @@ SIDE_PX = 1008  # so a cell is 882 pixels, with a margin of 63
 
 def plan_chips(
     lots: Sequence[Boundary], imagery: Everywhere, gsd_m: float | None = None
-) -> tuple[list[ChipPlan], dict[int, Unplanned]]:
+) -> tuple[list[ChipPlan], dict[int, PlanFailure]]:
     return plan_chips_of(lots, imagery, SIDE_PX, gsd_m)
 
 
@@ -307,5 +307,5 @@ def test_a_lot_and_a_picture_of_one_crs_lie_on_one_another(crs: str) -> None:
         0.001
     )
     kept = from_wgs84(np.array([lot], dtype=object), CRS.from_user_input(crs))[0]
-    assert Frame(crs, 1.0).from_lonlat(lot).equals_exact(kept, 1e-6)
-    assert Frame(crs, 1.0).to_lonlat(kept).equals_exact(lot, 1e-9)
+    assert PixelGrid(crs, 1.0).from_lonlat(lot).equals_exact(kept, 1e-6)
+    assert PixelGrid(crs, 1.0).to_lonlat(kept).equals_exact(lot, 1e-9)

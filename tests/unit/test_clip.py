@@ -15,7 +15,7 @@ from shapely import MultiPolygon, Polygon, affinity, box
 from shapely.geometry.base import BaseGeometry
 
 from detection.clip import MIN_PART_M2, LotLines, Parts, continuous_parts, discrete_parts
-from detection.labels import Kind
+from detection.labels import LabelKind
 from detection.vectorize import outlines
 from parcels import Boundary
 
@@ -33,7 +33,7 @@ class Part:
 
 
 def parts_on(
-    things: list[Polygon], lot: MultiPolygon, kind: Kind, unit_m: float = 1.0
+    things: list[Polygon], lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0
 ) -> list[Part]:
     objects, lots = np.array(things, dtype=object), np.array([lot], dtype=object)
     of_lot = np.zeros(len(objects), dtype=np.intp)
@@ -46,7 +46,7 @@ def parts_on(
     return [Part(int(index), *row) for index, *row in rows]
 
 
-def one(thing: Polygon, lot: MultiPolygon, kind: Kind, unit_m: float = 1.0) -> Part | None:
+def one(thing: Polygon, lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0) -> Part | None:
     parts = parts_on([thing], lot, kind, unit_m)
     assert len(parts) <= 1
     return parts[0] if parts else None
@@ -181,10 +181,10 @@ class TestDiscrete:
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
 class TestEveryKind:
     @pytest.mark.parametrize("thing", [box(20, 0, 30, 40), box(20, 40, 30, 50), box(30, 0, 35, 5)])
-    def test_what_only_touches_is_nothing(self, kind: Kind, thing: Polygon) -> None:
+    def test_what_only_touches_is_nothing(self, kind: LabelKind, thing: Polygon) -> None:
         assert one(thing, LEFT_LOT, kind) is None
 
-    def test_a_touch_beside_an_overlap_leaves_only_areas(self, kind: Kind) -> None:
+    def test_a_touch_beside_an_overlap_leaves_only_areas(self, kind: LabelKind) -> None:
         # A U over the line: it crosses with one arm and only touches with the other.
         arms = box(10, 5, 30, 15).union(box(28, 5, 30, 35)).union(box(20, 25, 30, 35))
         part = one(arms, LEFT_LOT, kind)
@@ -192,17 +192,17 @@ class TestEveryKind:
         assert part.inside.geom_type == "Polygon"
         assert part.inside.area == 100
 
-    def test_two_overlaps_and_a_touch_too(self, kind: Kind) -> None:
+    def test_two_overlaps_and_a_touch_too(self, kind: LabelKind) -> None:
         back = box(26, 2, 30, 38)
         arms = [box(10, 2, 28, 8), box(10, 32, 28, 38), box(20, 15, 28, 20)]
         parts = parts_on([shapely.union_all([back, *arms])], LEFT_LOT, kind)
         assert sum(part.inside.area for part in parts) == 120
         assert all(part.inside.is_valid for part in parts)
 
-    def test_no_objects(self, kind: Kind) -> None:
+    def test_no_objects(self, kind: LabelKind) -> None:
         assert parts_on([], LEFT_LOT, kind) == []
 
-    def test_indexes_are_the_objects(self, kind: Kind) -> None:
+    def test_indexes_are_the_objects(self, kind: LabelKind) -> None:
         things = [box(50, 0, 60, 9), box(2, 2, 8, 8), box(60, 0, 70, 9), box(2, 20, 8, 28)]
         parts = parts_on(things, LEFT_LOT, kind)
         assert [part.index for part in parts] == [1, 3]

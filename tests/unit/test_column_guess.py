@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parcels.catalogue.column_guess import Guess, candidates, guess
+from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
 
 SHELBY = (
     Path(__file__).resolve().parents[3]
@@ -16,16 +16,16 @@ SHELBY = (
 )
 
 
-def guessed(*columns: str, rows: list[tuple[Any, ...]] | None = None) -> Guess:
+def guessed(*columns: str, rows: list[tuple[Any, ...]] | None = None) -> ColumnGuess:
     sample = [dict(zip(columns, row, strict=True)) for row in rows or []]
-    return guess(columns, "OBJECTID", sample)
+    return guess_columns(columns, "OBJECTID", sample)
 
 
 def test_the_columns_of_shelby_county() -> None:
     if not SHELBY.exists():
         pytest.skip("the recorded responses are not here (../shared/data/arcgis)")
     row = json.loads(SHELBY.read_text())["features"][0]["attributes"]
-    assert guess(list(row), "OBJECTID", [row]).fields == {
+    assert guess_columns(list(row), "OBJECTID", [row]).fields == {
         "parcel_id": "PARCELID",
         "address": "PAR_ADDR1",
         "house_number": "PAR_ADRNO",

@@ -29,9 +29,9 @@ from shapely.geometry.base import BaseGeometry
 from detection import LABELS, Detector, Label
 from detection.chip import Chip
 from detection.detector import FirstChips
-from detection.imagery.pixel_grid import Frame
+from detection.imagery.pixel_grid import PixelGrid
 from detection.segmenters.interface import Mask
-from detection.timing import Clock
+from detection.timing import StageTimer
 
 LAWN = LABELS["lawn"]
 POOL = Label("pool", "swimming pool", "discrete", 1.0)
@@ -45,7 +45,7 @@ class TestAreas:
             [boundary(at(90, 90, 80, 90))], imagery, [LAWN]
         ))  # fmt: skip
         assert result.status == "detected"
-        assert result.imaged_share == 1.0
+        assert result.coverage_fraction == 1.0
         [lawn] = result.detections
         assert (lawn.label, lawn.prompt, lawn.relation) == ("lawn", LAWN.prompt, "belongs")
         assert lawn.score == pytest.approx(0.75)
@@ -95,7 +95,7 @@ class TestAreas:
         """Anywhere in a UTM zone, whose own metres are up to 0.2 % off in area."""
         rng = np.random.default_rng(seed)
         blocks = np.kron(rng.random((20, 20)) < 0.6, np.ones((8, 8))).astype(np.uint8)
-        imagery = InMemory(200 * blocks[None], Frame(f"EPSG:{zone}", 0.6), east_m, north_m)
+        imagery = InMemory(200 * blocks[None], PixelGrid(f"EPSG:{zone}", 0.6), east_m, north_m)
         lot = boundary(box(east_m, north_m - 90, east_m + 90, north_m), f"EPSG:{zone}")
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
         assert result.detections
@@ -125,7 +125,7 @@ class TestSharing:
     def test_the_segmenter_sees_each_chip_once(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 400, 400), size_px=1500)
         lots = [boundary(at(x, y, 30, 30)) for x in range(10, 1450, 120) for y in (10, 700, 1400)]
-        segmenter, clock = ThresholdSegmenter(), Clock()
+        segmenter, clock = ThresholdSegmenter(), StageTimer()
         found = dict(Detector(segmenter).detect_iter(lots, imagery, [LAWN, POOL], clock))
         assert sorted(found) == list(range(len(lots)))
         hashes = {result.chip.sha256 for result in found.values() if result.chip}

@@ -34,8 +34,8 @@ from detection.errors import (
     NoImagery,
     SegmenterError,
 )
-from detection.imagery import Imagery, LocalImagery
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery import GeoTiffMosaic, ImagerySource
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 
@@ -56,14 +56,14 @@ class TestNoImagery:
     def test_all_nodata(self, tmp_path: Path) -> None:
         path = write_tiff(tmp_path / "a.tif", np.zeros((3, 90, 90), np.uint8), nodata=0)
         result = only(Detector(ThresholdSegmenter()).detect(
-            [boundary(at(5, 5, 40, 40))], LocalImagery(str(path)), [LAWN]
+            [boundary(at(5, 5, 40, 40))], GeoTiffMosaic(str(path)), [LAWN]
         ))  # fmt: skip
         assert (result.status, result.reason) == ("no_imagery", "nodata")
 
     def test_nodata_on_this_lot_only(self, tmp_path: Path) -> None:
         pixels = np.full((3, 90, 200), 200, np.uint8)
         pixels[:, :, 100:] = 0
-        imagery = LocalImagery(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
+        imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
         lots = [boundary(at(10, 10, 50, 50)), boundary(at(120, 10, 50, 50))]
         shown, dark = Detector(ThresholdSegmenter()).detect(lots, imagery, [LAWN])
         assert shown.status == "detected"
@@ -72,7 +72,7 @@ class TestNoImagery:
     def test_corrupt_on_this_lot_only(self, tmp_path: Path) -> None:
         write_tiff(tmp_path / "a.tif", noise(3, 90, 100))
         broken = write_tiff(tmp_path / "b.tif", noise(3, 90, 100), column=100)
-        imagery = LocalImagery(str(tmp_path / "*.tif"))
+        imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
         broken.write_bytes(broken.read_bytes()[:400])
         lots = [boundary(at(10, 10, 50, 50)), boundary(at(120, 10, 50, 50))]
         shown, lost = Detector(ThresholdSegmenter()).detect(lots, imagery, [LAWN])
@@ -85,7 +85,7 @@ class TestNoImagery:
         imagery = painted(tmp_path, (0, 0, 400, 400))
         lot = boundary(at(400 - shown_px, 100, 50, 50))
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
-        assert result.imaged_share == pytest.approx(shown_px / 50, abs=1e-9)
+        assert result.coverage_fraction == pytest.approx(shown_px / 50, abs=1e-9)
         [lawn] = result.detections
         assert lawn.area_m2 == pytest.approx(lot.area_m2 * shown_px / 50, rel=1e-4)
 
@@ -94,7 +94,7 @@ class TestNoImagery:
         result = only(Detector(ThresholdSegmenter()).detect(
             [boundary(at(50.1, 50.1, 0.3, 0.3))], imagery, [LAWN]
         ))  # fmt: skip
-        assert (result.status, result.imaged_share) == ("detected", 1.0)
+        assert (result.status, result.coverage_fraction) == ("detected", 1.0)
 
 
 class Failing(ThresholdSegmenter):
@@ -125,10 +125,10 @@ class Down:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
         return frame()
 
-    def read(self, _frame: Frame, _window: PixelWindow) -> Chip:
+    def read(self, _frame: PixelGrid, _window: PixelWindow) -> Chip:
         raise self.error
 
 
@@ -138,10 +138,10 @@ class Partly:
     def __init__(self, error: Exception, *, dark: bool = False) -> None:
         self.error, self.dark = error, dark
 
-    def frame_for(self, _geometry: BaseGeometry) -> Frame:
+    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
         return frame()
 
-    def read(self, frame: Frame, window: PixelWindow) -> Chip:
+    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
         left, *_ = frame.bounds(window)
         if left >= LEFT + 50:
             raise self.error
@@ -213,7 +213,7 @@ class TestFaults:
         assert (large.status, large.reason, large.detail) == (
             "unavailable", "imagery", "it is down",
         )  # fmt: skip
-        assert (small.status, small.imaged_share) == ("detected", 1.0)
+        assert (small.status, small.coverage_fraction) == ("detected", 1.0)
 
     def test_a_chip_without_imagery_leaves_its_part_of_a_lot_out(self) -> None:
         imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)))
@@ -221,11 +221,11 @@ class TestFaults:
         large, lost = Detector(ThresholdSegmenter(100, 256)).detect(lots, imagery, [LAWN])
         # The chip on the left ends at pixel 176.
         assert large.status == "detected"
-        assert large.imaged_share == pytest.approx(156 / 400, abs=1e-9)
+        assert large.coverage_fraction == pytest.approx(156 / 400, abs=1e-9)
         [lawn] = large.detections
         assert lawn.area_m2 == pytest.approx(156 * 60 / 4, rel=2e-3)
         assert lost.status == "detected"
-        assert lost.imaged_share == pytest.approx(76 / 130, abs=1e-9)
+        assert lost.coverage_fraction == pytest.approx(76 / 130, abs=1e-9)
 
     def test_what_could_not_be_read_is_named(self) -> None:
         imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)), dark=True)
@@ -237,7 +237,7 @@ class TestFaults:
     @pytest.mark.parametrize("reason", ["missing", "corrupt", "nodata"])
     def test_reasons_of_imagery_are_kept(self, reason: Any) -> None:
         lot = boundary(at(5, 5, 40, 40))
-        imagery: Imagery = Down(NoImagery(reason, "why"))
+        imagery: ImagerySource = Down(NoImagery(reason, "why"))
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
         assert (result.status, result.reason, result.detail) == ("no_imagery", reason, "why")
 

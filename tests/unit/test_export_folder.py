@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExportError
-from pipeline.export.export_folder import MARK, README, Draft, draft
+from pipeline.export.export_folder import MARK, README, ExportDraft, draft
 
 
-def fill(new: Draft, **files: str) -> None:
+def fill(new: ExportDraft, **files: str) -> None:
     for name, text in files.items():
         with new.file(f"{name}.csv") as file:
             file.write(text.encode())

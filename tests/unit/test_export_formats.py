@@ -22,7 +22,7 @@ from pipeline.export import geoparquet
 from pipeline.export.csv_format import harmless, write_csv
 from pipeline.export.formats import FORMATS
 from pipeline.export.geoparquet import write_geoparquet
-from pipeline.store.reads.row_cursors import Columns
+from pipeline.store.reads.row_cursors import ColumnArrays
 
 EMPTY = places([], [])
 HOLED = shapely.MultiPolygon(
@@ -36,7 +36,7 @@ HOLED = shapely.MultiPolygon(
 ODD = places(['a "quoted", name\nof 2 lines', "=1+1", None, "é ☃ 屋"], [HOLED, None, HOLED, HOLED])
 
 
-def write(folder: Path, kind: str, *chunks: Columns) -> Path:
+def write(folder: Path, kind: str, *chunks: ColumnArrays) -> Path:
     path = folder / f"places{FORMATS[kind].suffix}"
     with path.open("wb") as file:
         FORMATS[kind].write(file, TABLE, chunks)
@@ -60,7 +60,7 @@ def test_geometry_and_text_come_back_as_they_were(tmp_path: Path, kind: str) -> 
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
 @pytest.mark.parametrize("chunks", [[], [EMPTY]], ids=["no chunk", "an empty one"])
 def test_a_table_without_rows_has_its_columns(
-    tmp_path: Path, kind: str, chunks: list[Columns]
+    tmp_path: Path, kind: str, chunks: list[ColumnArrays]
 ) -> None:
     path = write(tmp_path, kind, *chunks)
     if kind == "geoparquet":
@@ -126,7 +126,7 @@ def test_a_chunk_larger_than_a_row_group_is_cut(tmp_path: Path) -> None:
 def test_a_writer_whose_rows_do_not_come_leaves_nothing_open(tmp_path: Path) -> None:
     """Warnings are errors here: one that tries to end its file when thrown away would be one."""
 
-    def broken() -> Iterator[Columns]:
+    def broken() -> Iterator[ColumnArrays]:
         yield squares(3)
         raise KeyboardInterrupt
 

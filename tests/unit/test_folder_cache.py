@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from askedsource import ORIGIN, AskedSource, synthetic_hits
 
-from parcels.cache import FolderCache, KeptLayer, LayerKey
+from parcels.cache import CachedLayer, FolderCache, LayerKey
 from parcels.cache.fetch_layer import fetch_layer
 from parcels.errors import CacheError
-from parcels.parcel_source import Found, Stamp
+from parcels.parcel_source import LayerVersion, QueryResult
 
 KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
-STAMP = Stamp(last_edit_ms=1)
+STAMP = LayerVersion(last_edit_ms=1)
 TESTS = Path(__file__).resolve().parent.parent
 
 # Keeps answers for good and says so, a line for each, until it is killed.
@@ -34,17 +34,18 @@ from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 from askedsource import ORIGIN, synthetic_hits
 from parcels.cache import FolderCache, LayerKey
-from parcels.parcel_source import Found, Stamp
+from parcels.parcel_source import LayerVersion, QueryResult
 layer = FolderCache(Path(sys.argv[1])).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
 for number in range(100_000):
     question = f"{{sys.argv[2]}}:{{number}}"
-    layer.keep({{question: Found(tuple(synthetic_hits()), ORIGIN)}}, Stamp(last_edit_ms=1))
+    found = QueryResult(tuple(synthetic_hits()), ORIGIN)
+    layer.keep({{question: found}}, LayerVersion(last_edit_ms=1))
     print(question, flush=True)
 """
 
 
 @pytest.fixture
-def layer(tmp_path: Path) -> KeptLayer:
+def layer(tmp_path: Path) -> CachedLayer:
     return FolderCache(tmp_path).layer(KEY)
 
 
@@ -78,9 +79,9 @@ def test_what_a_killed_process_kept_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_damaged_part_is_dropped_with_a_word(
-    tmp_path: Path, layer: KeptLayer, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, layer: CachedLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    layer.keep({"id:1": Found(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.keep({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     content = good.read_bytes()
     middle = len(content) // 2
@@ -106,12 +107,12 @@ def _with(good: Path, name: str, column: pa.Array) -> None:
     pq.write_table(table.set_column(place, table.schema.field(place), column), good)
 
 
-def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: KeptLayer) -> None:
+def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: CachedLayer) -> None:
     def kept() -> Path:
         shutil.rmtree(tmp_path / "synthetic", ignore_errors=True)
         fresh = FolderCache(tmp_path).layer(KEY)
-        fresh.saw(STAMP)
-        fresh.keep({"id:1": Found(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
+        fresh.record_version(STAMP)
+        fresh.keep({"id:1": QueryResult(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
         [part] = _parts(tmp_path)
         return part
 
@@ -123,22 +124,22 @@ def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: Kep
     good.with_name("5-ab.parquet").mkdir()
     later = FolderCache(tmp_path).layer(KEY)
     assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
-    later.forget_before(datetime.now(UTC) - timedelta(days=30))
+    later.evict_before(datetime.now(UTC) - timedelta(days=30))
     about = good.parent.parent.parent / "layer.json"
     for said in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
         about.write_text(said)
-        assert FolderCache(tmp_path).layer(KEY).last_stamp() is None
+        assert FolderCache(tmp_path).layer(KEY).last_version() is None
     with pytest.raises(CacheError):
-        layer.keep({}, Stamp(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
+        layer.keep({}, LayerVersion(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
 
 
 def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
     tmp_path: Path,
-    layer: KeptLayer,
+    layer: CachedLayer,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layer.keep({"id:1": Found(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.keep({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     good.with_name("1-aa.parquet").write_bytes(b"not a table")
 
@@ -149,18 +150,18 @@ def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
     later = FolderCache(tmp_path).layer(KEY)
     assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
     for _ in range(2):
-        later.forget_before(datetime.now(UTC) + timedelta(days=1))
+        later.evict_before(datetime.now(UTC) + timedelta(days=1))
     assert caplog.text.count("cannot be removed") == 1
     assert caplog.text.count("old parcels stay in") == 1
 
 
-def test_many_parts_become_one(tmp_path: Path, layer: KeptLayer) -> None:
+def test_many_parts_become_one(tmp_path: Path, layer: CachedLayer) -> None:
     now = datetime.now(UTC)
     for number in range(120):
         when = now - timedelta(days=40 if number < 5 else 0)
-        layer.keep({f"id:{number}": Found((), ORIGIN, when)}, STAMP)
+        layer.keep({f"id:{number}": QueryResult((), ORIGIN, when)}, STAMP)
     assert len(_parts(tmp_path)) == 120
-    layer.forget_before(now - timedelta(days=30))
+    layer.evict_before(now - timedelta(days=30))
     assert len(_parts(tmp_path)) == 1
     for reader in (layer, FolderCache(tmp_path).layer(KEY)):
         found = reader.answers([f"id:{number}" for number in range(5, 120)], STAMP)
@@ -168,16 +169,18 @@ def test_many_parts_become_one(tmp_path: Path, layer: KeptLayer) -> None:
     assert not FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP)
 
 
-def test_answers_of_an_earlier_state_leave_the_memory(layer: KeptLayer) -> None:
+def test_answers_of_an_earlier_state_leave_the_memory(layer: CachedLayer) -> None:
     before = pa.total_allocated_bytes()
     for edited in range(5):
-        stamp = Stamp(last_edit_ms=edited)
-        layer.keep({"id:1": Found(tuple(synthetic_hits(2_000)), ORIGIN)}, stamp)
+        layer_version = LayerVersion(last_edit_ms=edited)
+        layer.keep({"id:1": QueryResult(tuple(synthetic_hits(2_000)), ORIGIN)}, layer_version)
         if edited == 0:
             one = pa.total_allocated_bytes() - before
     gc.collect()
     assert pa.total_allocated_bytes() - before < 2 * one
-    assert layer.answers(["id:1"], Stamp(last_edit_ms=0)), "on the disk they are, for a while"
+    assert layer.answers(["id:1"], LayerVersion(last_edit_ms=0)), (
+        "on the disk they are, for a while"
+    )
 
 
 def test_a_place_that_cannot_be_written_costs_answers_only(
@@ -186,29 +189,31 @@ def test_a_place_that_cannot_be_written_costs_answers_only(
     (tmp_path / "synthetic").write_text("a file where the folder should be")
     layer = FolderCache(tmp_path).layer(KEY)
     with caplog.at_level(logging.WARNING):
-        layer.saw(STAMP)
-        layer.keep({"id:1": Found((), ORIGIN)}, STAMP)
-        layer.keep({"id:2": Found((), ORIGIN)}, STAMP)
-        layer.forget_before(datetime.now(UTC))
+        layer.record_version(STAMP)
+        layer.keep({"id:1": QueryResult((), ORIGIN)}, STAMP)
+        layer.keep({"id:2": QueryResult((), ORIGIN)}, STAMP)
+        layer.evict_before(datetime.now(UTC))
     assert layer.answers(["id:1"], STAMP) == {}
     assert caplog.text.count("make the folder writable") == 1
 
 
 def test_a_damaged_copy_is_not_used(
-    tmp_path: Path, layer: KeptLayer, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, layer: CachedLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fetch_layer(AskedSource(), layer)
     [copy] = tmp_path.glob("synthetic/*/copy.parquet")
     copy.write_bytes(copy.read_bytes()[:-40])
     with caplog.at_level(logging.WARNING):
-        assert layer.copy_stamp() is None
+        assert layer.snapshot_version() is None
         assert layer.copy() is None
     assert "lotline parcels fetch" in caplog.text
     fetch_layer(AskedSource(), layer)
     assert layer.copy() is not None
 
 
-def test_what_a_killed_process_left_of_a_copy_is_removed(tmp_path: Path, layer: KeptLayer) -> None:
+def test_what_a_killed_process_left_of_a_copy_is_removed(
+    tmp_path: Path, layer: CachedLayer
+) -> None:
     fetch_layer(AskedSource(), layer)
     [copy] = tmp_path.glob("synthetic/*/copy.parquet")
     half = copy.with_name(".copy.parquet.0123abcd.part")
@@ -218,9 +223,9 @@ def test_what_a_killed_process_left_of_a_copy_is_removed(tmp_path: Path, layer: 
     assert copy.exists()
 
 
-def test_a_damaged_page_is_fetched_anew(tmp_path: Path, layer: KeptLayer) -> None:
+def test_a_damaged_page_is_fetched_anew(tmp_path: Path, layer: CachedLayer) -> None:
     pages = list(AskedSource().harvest())
-    with layer.copying(STAMP, ORIGIN) as copy:
+    with layer.begin_snapshot(STAMP, ORIGIN) as copy:
         for page in pages[:3]:
             copy.add(page)
     second = next(tmp_path.glob("synthetic/*/copying/*/000002.parquet"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detection.detector import FirstChips
-from pipeline.batch.forecast import forecast, in_words
-from pipeline.cli.progress import Bar, Lines
+from pipeline.batch.forecast import forecast, forecast_text
+from pipeline.cli.progress import BarProgress, LineProgress
 
 
 def _first(
@@ -52,21 +52,21 @@ def test_a_clock_that_did_not_move_is_no_error() -> None:
     ],
 )
 def test_in_words(seconds: float, lots: int, words: str) -> None:
-    assert in_words(_first(seconds=seconds), lots) == f"NVIDIA H200, bfloat16: {words}"
+    assert forecast_text(_first(seconds=seconds), lots) == f"NVIDIA H200, bfloat16: {words}"
 
 
 def test_one_is_not_several() -> None:
     first = FirstChips("CPU, float32", 1, 2.0, 1, 1, 1)
-    assert in_words(first, 1) == (
+    assert forecast_text(first, 1) == (
         "CPU, float32: 0.5 chips a second with 1 prompt; about 1 chip, 0 s left"
     )
 
 
-@pytest.mark.parametrize("progress", [Lines("properties"), Bar("properties")])
+@pytest.mark.parametrize("progress", [LineProgress("properties"), BarProgress("properties")])
 def test_it_is_said_while_the_work_goes_on(
-    progress: Lines | Bar, capsys: pytest.CaptureFixture[str]
+    progress: LineProgress | BarProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress.start(160, "Here")
-    progress.say(in_words(_first(), 160))
+    progress.say(forecast_text(_first(), 160))
     progress.stop()
     assert "NVIDIA H200, bfloat16: 4.0 chips a second with 4 prompts" in capsys.readouterr().err

@@ -17,9 +17,9 @@ from rasterio.warp import reproject, transform_bounds
 from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, frame, noise, smooth, write_tiff
 
 from detection.errors import ImageryError, NoImagery
-from detection.imagery import LocalImagery, geotiff, open_imagery
-from detection.imagery.pixel_grid import Frame, PixelWindow
-from parcels.registry.county import Imagery as ImagerySource
+from detection.imagery import GeoTiffMosaic, geotiff, open_imagery
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from parcels.registry.county import ImageryEntry as ImagerySource
 
 
 def window(column: int, row: int, width: int, height: int) -> PixelWindow:
@@ -49,7 +49,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_window_is_the_files_own_pixels(tmp_path: Path) -> None:
     pixels = noise(4, 60, 80)
     path = write_tiff(tmp_path / "tile_20200531.tif", pixels)
-    imagery = LocalImagery(str(path))
+    imagery = GeoTiffMosaic(str(path))
     assert imagery.frame_for(here()) == frame()
     chip = imagery.read(frame(), window(10, 20, 30, 25))
     assert np.array_equal(chip.pixels, pixels[:, 20:45, 10:40])
@@ -67,7 +67,7 @@ def test_adjoining_tiles_are_the_single_raster(tmp_path: Path, opened: list[str]
         for column in (0, 40, 80):
             tile = whole[:, row : row + 45, column : column + 40]
             write_tiff(tmp_path / f"t{row}_{column}.tif", tile, column=column, row=row)
-    imagery = LocalImagery(str(tmp_path / "*.tif"))
+    imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
     opened.clear()
     chip = imagery.read(frame(), window(30, 30, 60, 50))
     assert np.array_equal(chip.pixels, whole[:, 30:80, 30:90])
@@ -81,7 +81,7 @@ def test_adjoining_tiles_are_the_single_raster(tmp_path: Path, opened: list[str]
 def test_only_the_window_is_read(tmp_path: Path) -> None:
     pixels = noise(1, 4096, 64)
     path = write_tiff(tmp_path / "a.tif", pixels, tiled=True, blockxsize=64, blockysize=64)
-    imagery = LocalImagery(str(path))
+    imagery = GeoTiffMosaic(str(path))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     chip = imagery.read(frame(), window(0, 0, 64, 128))
@@ -92,7 +92,7 @@ def test_only_the_window_is_read(tmp_path: Path) -> None:
 def test_a_chip_past_the_edge_is_valid_in_part(tmp_path: Path) -> None:
     pixels = noise(3, 40, 40)
     write_tiff(tmp_path / "a.tif", pixels)
-    chip = LocalImagery(str(tmp_path / "a.tif")).read(frame(), window(-10, 30, 40, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "a.tif")).read(frame(), window(-10, 30, 40, 20))
     assert np.array_equal(chip.pixels[:, :10, 10:], pixels[:, 30:, :30])
     assert chip.valid.sum() == 10 * 30
     assert not chip.pixels[:, ~chip.valid].any()
@@ -104,7 +104,7 @@ def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) 
     shown = write_tiff(tmp_path / "a.tif", noise(3, 40, 40))
     beside = Affine(pixel_m, 0, LEFT + 20, 0, -pixel_m, TOP)
     write_tiff(tmp_path / "b_2020.tif", noise(3, 50, 50), transform=beside)
-    chip = LocalImagery(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 40))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 40))
     assert chip.sources == (str(shown),)
     assert chip.valid.all()
 
@@ -112,7 +112,7 @@ def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) 
 def test_newer_files_lie_on_top(tmp_path: Path) -> None:
     old = write_tiff(tmp_path / "z_2018.tif", np.full((3, 20, 40), 18, np.uint8))
     new = write_tiff(tmp_path / "a_2020.tif", np.full((3, 20, 40), 20, np.uint8), column=20)
-    chip = LocalImagery(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 60, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 60, 20))
     assert (chip.pixels[:, :, :20] == 18).all()
     assert (chip.pixels[:, :, 20:] == 20).all()
     assert chip.captured_on == "2018/2020"
@@ -124,7 +124,7 @@ def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> Non
     newer = np.full((1, 20, 20), 20, np.uint8)
     newer[:, :10] = 0
     write_tiff(tmp_path / "a_2020.tif", newer, nodata=0)
-    chip = LocalImagery(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 20, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 20, 20))
     assert chip.valid.all()
     assert (chip.pixels[0, :10] == 18).all()
     assert (chip.pixels[0, 10:] == 20).all()
@@ -132,26 +132,26 @@ def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> Non
 
 def test_a_date_that_is_said_wins(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a_2018.tif", noise(3, 10, 10))
-    chip = LocalImagery(str(path), captured_on="2021-07-01").read(frame(), window(0, 0, 9, 9))
+    chip = GeoTiffMosaic(str(path), captured_on="2021-07-01").read(frame(), window(0, 0, 9, 9))
     assert chip.captured_on == "2021-07-01"
 
 
 def test_a_file_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a[1].tif", noise(3, 10, 10))
-    assert LocalImagery(str(path)).read(frame(), window(0, 0, 9, 9)).sources == (str(path),)
+    assert GeoTiffMosaic(str(path)).read(frame(), window(0, 0, 9, 9)).sources == (str(path),)
 
 
 def test_the_grid_that_shows_most_is_the_frame(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", smooth(3, 40, 40))
     coarse = Affine(1.0, 0, LEFT + 20, 0, -1.0, TOP)
     write_tiff(tmp_path / "b.tif", smooth(3, 40, 40), transform=coarse)
-    imagery = LocalImagery(str(tmp_path / "*.tif"))
+    imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
     lot = shapely.box(LEFT + 5, TOP - 10, LEFT + 22, TOP - 5)
     assert imagery.frame_for(boundary(lot).geometry).pixel == 0.5
     lot = shapely.box(LEFT + 18, TOP - 10, LEFT + 35, TOP - 5)
     assert imagery.frame_for(boundary(lot).geometry).pixel == 1.0
     # The other grid's file is warped: no gap where the two meet.
-    chip = imagery.read(Frame(CRS_NAME, 1.0), PixelWindow(int(LEFT) + 5, -int(TOP), 40, 20))
+    chip = imagery.read(PixelGrid(CRS_NAME, 1.0), PixelWindow(int(LEFT) + 5, -int(TOP), 40, 20))
     assert chip.valid.all()
     assert len(chip.sources) == 2
 
@@ -161,7 +161,7 @@ def test_grids_that_differ_by_a_rounding_are_one(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", whole[:, :, :20])
     jitter = Affine(PIXEL_M + 1e-14, 0, LEFT + 10 + 2e-9, 0, -PIXEL_M, TOP - 3e-9)
     write_tiff(tmp_path / "b.tif", whole[:, :, 20:], transform=jitter)
-    chip = LocalImagery(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 20))
     assert np.array_equal(chip.pixels, whole)
 
 
@@ -181,7 +181,7 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
         dst_crs=crs, resampling=Resampling.cubic,
     )  # fmt: skip
     path = write_tiff(tmp_path / "a.tif", there, crs=crs, transform=transform, nodata=0)
-    imagery = LocalImagery(str(path))
+    imagery = GeoTiffMosaic(str(path))
     lot = boundary(shapely.box(LEFT + 10, TOP - 60, LEFT + 60, TOP - 10)).geometry
     found = imagery.frame_for(lot)
     if crs == "EPSG:32615":
@@ -202,7 +202,7 @@ def test_a_rotated_file_lies_where_it_belongs(tmp_path: Path) -> None:
     pixels = np.full((1, 100, 100), 50, np.uint8)
     pixels[:, 40:60, 40:60] = 200  # in the middle
     path = write_tiff(tmp_path / "a.tif", pixels, transform=turned)
-    imagery = LocalImagery(str(path))
+    imagery = GeoTiffMosaic(str(path))
     centre_x, centre_y = turned @ (50, 50)
     lot = boundary(shapely.Point(centre_x, centre_y).buffer(3)).geometry
     found = imagery.frame_for(lot)
@@ -222,8 +222,8 @@ def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
     pixels = np.full((1, 60, 60), 100, np.uint8)
     pixels[:, :, 30:] = 255
     path = write_tiff(tmp_path / "a.tif", pixels, nodata=255)
-    shifted = Frame(CRS_NAME, 0.4)
-    chip = LocalImagery(str(path)).read(
+    shifted = PixelGrid(CRS_NAME, 0.4)
+    chip = GeoTiffMosaic(str(path)).read(
         shifted, shifted.window_over((LEFT, TOP - 9, LEFT + 30, TOP))
     )
     assert set(np.unique(chip.pixels[0][chip.valid])) == {100}
@@ -232,18 +232,18 @@ def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
 
 def test_no_file_matches(tmp_path: Path) -> None:
     with pytest.raises(ImageryError, match=r"no imagery file matches .*\*\.tif: mend"):
-        LocalImagery(str(tmp_path / "*.tif"))
+        GeoTiffMosaic(str(tmp_path / "*.tif"))
 
 
 def test_not_georeferenced_is_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", noise(1, 4, 4), crs=None)
     with pytest.raises(ImageryError, match=r"a\.tif says no CRS .*gdal_edit"):
-        LocalImagery(str(tmp_path / "a.tif"))
+        GeoTiffMosaic(str(tmp_path / "a.tif"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         write_tiff(tmp_path / "b.tif", noise(1, 4, 4), crs=None, transform=Affine.identity())
     with pytest.raises(ImageryError, match=r"b\.tif says no CRS or no place"):
-        LocalImagery(str(tmp_path / "b.tif"))
+        GeoTiffMosaic(str(tmp_path / "b.tif"))
 
 
 @pytest.mark.parametrize("change", ["bands", "dtype"])
@@ -252,14 +252,14 @@ def test_files_of_a_mosaic_must_be_alike(tmp_path: Path, change: str) -> None:
     other = noise(3, 4, 4) if change == "bands" else noise(4, 4, 4, dtype="uint16")
     write_tiff(tmp_path / "b.tif", other)
     with pytest.raises(ImageryError, match=r"b\.tif has bands .* but .*a\.tif has"):
-        LocalImagery(str(tmp_path / "*.tif"))
+        GeoTiffMosaic(str(tmp_path / "*.tif"))
 
 
 def test_fewer_declared_bands_make_files_alike(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", noise(4, 10, 10))
     write_tiff(tmp_path / "b.tif", noise(3, 10, 10), column=10)
     rgb = ("red", "green", "blue")
-    chip = LocalImagery(str(tmp_path / "*.tif"), bands=rgb).read(frame(), window(0, 0, 20, 10))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif"), bands=rgb).read(frame(), window(0, 0, 20, 10))
     assert chip.bands == rgb
     assert chip.valid.all()
 
@@ -268,7 +268,7 @@ class TestBrokenFiles:
     def test_a_garbage_header_is_left_out(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"no TIFF at all" * 50)
         write_tiff(tmp_path / "b.tif", noise(3, 20, 20))
-        imagery = LocalImagery(str(tmp_path / "*.tif"))
+        imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
         assert list(imagery.unreadable) == [str(tmp_path / "a.tif")]
         assert imagery.read(frame(), window(0, 0, 20, 20)).valid.all()
         away = boundary(shapely.box(LEFT + 500, TOP - 9, LEFT + 509, TOP)).geometry
@@ -279,7 +279,7 @@ class TestBrokenFiles:
     def test_nothing_but_garbage(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"")
         with pytest.raises(ImageryError, match=r"none of the 1 imagery files .*a\.tif: "):
-            LocalImagery(str(tmp_path / "*.tif"))
+            GeoTiffMosaic(str(tmp_path / "*.tif"))
 
     @pytest.mark.parametrize("compress", ["none", "deflate", "lzw"])
     def test_a_cut_file_is_corrupt_where_it_is_cut(self, tmp_path: Path, compress: str) -> None:
@@ -287,7 +287,7 @@ class TestBrokenFiles:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         write_tiff(tmp_path / "b.tif", noise(3, 200, 50), column=200)
-        imagery = LocalImagery(str(tmp_path / "*.tif"))
+        imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
         with pytest.raises(NoImagery, match=r"a\.tif") as caught:
             imagery.read(frame(), window(0, 150, 50, 50))
         assert caught.value.reason == "corrupt"
@@ -298,7 +298,7 @@ class TestBrokenFiles:
 
     def test_a_cut_file_elsewhere_is_not_blamed(self, tmp_path: Path) -> None:
         path = write_tiff(tmp_path / "a.tif", noise(3, 200, 200))
-        imagery = LocalImagery(str(path))
+        imagery = GeoTiffMosaic(str(path))
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(NoImagery):
@@ -310,7 +310,7 @@ class TestBrokenFiles:
 
     def test_a_file_that_vanished_is_corrupt(self, tmp_path: Path) -> None:
         path = write_tiff(tmp_path / "a.tif", noise(3, 20, 20))
-        imagery = LocalImagery(str(path))
+        imagery = GeoTiffMosaic(str(path))
         path.unlink()
         with pytest.raises(NoImagery) as caught:
             imagery.read(frame(), window(0, 0, 9, 9))
@@ -329,11 +329,11 @@ def test_a_crs_that_is_nowhere_on_earth_is_a_mistake(tmp_path: Path) -> None:
     site = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), crs=site)
     with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
-        LocalImagery(str(path))
+        GeoTiffMosaic(str(path))
 
 
 def test_corners_beyond_a_crs_are_a_mistake(tmp_path: Path) -> None:
     transform = Affine(0.5, 0, 9e9, 0, -0.5, 9e9)
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), transform=transform)
     with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
-        LocalImagery(str(path))
+        GeoTiffMosaic(str(path))

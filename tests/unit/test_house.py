@@ -36,11 +36,12 @@ def test_importing_a_package_does_not_load_what_it_does_not_need(
 def test_pipeline_namespace() -> None:
     import pipeline
 
-    assert pipeline.__all__ == ["BatchReport", "Order", "run_batch"]
+    assert pipeline.__all__ == ["BatchReport", "BatchRequest", "run_batch"]
     for name in pipeline.__all__:
         assert getattr(pipeline, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing"):
         pipeline.nothing  # noqa: B018
+    assert pipeline.Order is pipeline.BatchRequest  # its earlier name
 
 
 def test_readme_names_every_command() -> None:

@@ -15,8 +15,8 @@ from rasterio.enums import Resampling
 from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, frame, noise, smooth, write_tiff
 
 from detection.chip_plan import plan_chips
-from detection.imagery.geotiff_mosaic import LocalImagery
-from detection.imagery.pixel_grid import Frame, PixelWindow
+from detection.imagery.geotiff_mosaic import GeoTiffMosaic
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 
 def corner(factor: int) -> PixelWindow:
@@ -35,7 +35,7 @@ def means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_pixel_is_the_mean_of_its_block(tmp_path: Path, factor: int, dtype: str) -> None:
     pixels = noise(3, 160, 240, dtype=dtype)
-    imagery = LocalImagery(str(write_tiff(tmp_path / "a.tif", pixels)))
+    imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels)))
     at = corner(factor)
     window = PixelWindow(at.column - 2, at.row + 1, 12, 9)
     chip = imagery.read(frame().coarser(factor), window)
@@ -51,16 +51,16 @@ def test_overviews_are_read_where_they_fit(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth(3, 256, 256))
     with rasterio.open(path, "r+") as dataset:
         dataset.build_overviews([2, 4], Resampling.average)
-    exact = LocalImagery(str(path)).read(frame(), PixelWindow(*_at(0, 0), 256, 256)).pixels
+    exact = GeoTiffMosaic(str(path)).read(frame(), PixelWindow(*_at(0, 0), 256, 256)).pixels
     coarse = frame().coarser(8)
     window = PixelWindow(corner(8).column, corner(8).row, 32, 32)
-    shown = LocalImagery(str(path)).read(coarse, window)
+    shown = GeoTiffMosaic(str(path)).read(coarse, window)
     # Rounded three times.
     assert np.abs(shown.pixels - means(exact, 8)).max() <= 1.5
     # Damage to the full pixels goes unseen: they were not read.
     with rasterio.open(path, "r+") as dataset:
         dataset.write(np.zeros_like(exact))
-    assert np.array_equal(LocalImagery(str(path)).read(coarse, window).pixels, shown.pixels)
+    assert np.array_equal(GeoTiffMosaic(str(path)).read(coarse, window).pixels, shown.pixels)
 
 
 def _at(column: int, row: int) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def test_files_whose_edges_cut_blocks(
     coarse = frame().coarser(factor)
     column, row = _at(left, top)
     inside = PixelWindow(-(-column // factor), -(-row // factor), 80 // factor, 70 // factor)
-    chip = LocalImagery(str(folder / "*.tif")).read(coarse, inside)
+    chip = GeoTiffMosaic(str(folder / "*.tif")).read(coarse, inside)
     assert chip.valid.all()
     x, y = inside.column * factor - column, inside.row * factor - row
     expected = means(
@@ -106,7 +106,7 @@ def test_files_whose_edges_cut_blocks(
 def test_nodata_is_mixed_into_nothing(tmp_path: Path) -> None:
     pixels = np.full((1, 64, 64), 100, np.uint8)
     pixels[:, :, 30:] = 0
-    imagery = LocalImagery(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
+    imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
     at = corner(4)
     chip = imagery.read(frame().coarser(4), PixelWindow(at.column, at.row, 16, 16))
     # The eighth block is shown by half.
@@ -120,7 +120,7 @@ def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
     pixels = noise(4, 64, 64)
     pixels[3, 10:40, 10:40] = 0
     path = write_tiff(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
-    imagery = LocalImagery(str(path), ("red", "green", "blue", "nir"))
+    imagery = GeoTiffMosaic(str(path), ("red", "green", "blue", "nir"))
     at = corner(4)
     chip = imagery.read(frame().coarser(4), PixelWindow(at.column, at.row, 16, 16))
     assert chip.valid.all()
@@ -133,12 +133,12 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
     coarse = frame().coarser(4)
     at = corner(4)
     window = PixelWindow(at.column + 10, at.row + 10, 60, 60)
-    expected = LocalImagery(str(own)).read(coarse, window).pixels
+    expected = GeoTiffMosaic(str(own)).read(coarse, window).pixels
 
-    next_zone = Frame("EPSG:32615", PIXEL_M)
+    next_zone = PixelGrid("EPSG:32615", PIXEL_M)
     outline = shapely.box(LEFT, TOP - 200, LEFT + 200, TOP)
     there = next_zone.from_lonlat(frame().to_lonlat(outline))
-    warped = LocalImagery(str(own)).read(next_zone, next_zone.window_over(there.bounds))
+    warped = GeoTiffMosaic(str(own)).read(next_zone, next_zone.window_over(there.bounds))
     other = write_tiff(
         tmp_path / "other.tif",
         warped.pixels,
@@ -146,7 +146,7 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
         transform=warped.transform,
         nodata=0,
     )
-    found = LocalImagery(str(other)).read(coarse, window)
+    found = GeoTiffMosaic(str(other)).read(coarse, window)
     assert found.valid.all()
     off = np.abs(found.pixels.astype(int) - expected).mean()
     off_by_one = np.abs(np.diff(expected.astype(int))).mean()
@@ -156,7 +156,7 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
 def test_a_fine_county_is_looked_at_coarser(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth(1, 400, 400))
     lot = boundary(shapely.box(LEFT + 20, TOP - 60, LEFT + 60, TOP - 20), CRS_NAME)
-    imagery = LocalImagery(str(path))
+    imagery = GeoTiffMosaic(str(path))
     [plan], _ = plan_chips([lot], imagery, 128, gsd_m=2.1)
     assert plan.frame == frame().coarser(4)
     chip = imagery.read(plan.frame, plan.windows[0])

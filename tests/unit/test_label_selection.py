@@ -12,8 +12,8 @@ from detection import LABELS
 from detection.errors import LabelError
 from parcels import County
 from parcels.registry.label_entry import LabelEntry
-from pipeline.batch import Order
-from pipeline.batch.label_selection import AskedLabels
+from pipeline.batch import BatchRequest
+from pipeline.batch.label_selection import LabelSelection
 from pipeline.cli.batch import batch
 from pipeline.open_county import open_county
 
@@ -27,52 +27,56 @@ TRAMPOLINE = "trampoline=round backyard trampoline"
 SPECTRAL = ("lawn", "tree", "vegetation")
 
 
-def _names(order: Order, county: County, found: tuple[str, ...] | None) -> list[str]:
-    return [label.name for label in AskedLabels(order, county).of(found)]
+def _names(order: BatchRequest, county: County, found: tuple[str, ...] | None) -> list[str]:
+    return [label.name for label in LabelSelection(order, county).of(found)]
 
 
 def test_by_default_all_that_the_segmenter_finds() -> None:
-    assert _names(Order("here"), COUNTY, None) == list(LABELS)
-    assert _names(Order("here"), COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation"]
-    assert _names(Order("here"), OWN, None) == [*LABELS, "shed"]
+    assert _names(BatchRequest("here"), COUNTY, None) == list(LABELS)
+    assert _names(BatchRequest("here"), COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation"]
+    assert _names(BatchRequest("here"), OWN, None) == [*LABELS, "shed"]
     # A county's own label stops no segmenter that cannot find it.
-    assert _names(Order("here"), OWN, SPECTRAL) == ["lawn", "tree", "vegetation"]
+    assert _names(BatchRequest("here"), OWN, SPECTRAL) == ["lawn", "tree", "vegetation"]
 
 
 def test_a_label_in_words_is_asked_for_too() -> None:
-    asked = Order("here", own_labels=(TRAMPOLINE,))
+    asked = BatchRequest("here", own_labels=(TRAMPOLINE,))
     assert _names(asked, COUNTY, None) == [*LABELS, "trampoline"]
     # Whoever names it wants to know that this segmenter cannot.
     assert _names(asked, COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation", "trampoline"]
-    asked = Order("here", labels=("pool",), own_labels=(TRAMPOLINE,))
+    asked = BatchRequest("here", labels=("pool",), own_labels=(TRAMPOLINE,))
     assert _names(asked, COUNTY, None) == ["pool", "trampoline"]
-    assert _names(Order("here", labels=("shed",)), OWN, None) == ["shed"]
+    assert _names(BatchRequest("here", labels=("shed",)), OWN, None) == ["shed"]
 
 
 def test_other_words_for_a_known_label_change_nothing_else() -> None:
-    [lawn, *_] = AskedLabels(Order("here"), OWN).of(None)
+    [lawn, *_] = LabelSelection(BatchRequest("here"), OWN).of(None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("dry grass", "continuous", 4.0)
-    [lawn] = AskedLabels(Order("here", labels=("lawn",), own_labels=("lawn=moss",)), OWN).of(None)
+    [lawn] = LabelSelection(
+        BatchRequest("here", labels=("lawn",), own_labels=("lawn=moss",)), OWN
+    ).of(None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("moss", "continuous", 4.0)
 
 
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (Order("here", labels=("moat",)), "unknown label 'moat': choose from lawn, "),
-        (Order("here", own_labels=("moat",)), "write a name and its prompt"),
-        (Order("here", own_labels=("a=b", "a=c")), "the label 'a' is given twice"),
+        (BatchRequest("here", labels=("moat",)), "unknown label 'moat': choose from lawn, "),
+        (BatchRequest("here", own_labels=("moat",)), "write a name and its prompt"),
+        (BatchRequest("here", own_labels=("a=b", "a=c")), "the label 'a' is given twice"),
     ],
 )
-def test_what_is_wrong_is_said_before_a_segmenter_is_built(order: Order, message: str) -> None:
+def test_what_is_wrong_is_said_before_a_segmenter_is_built(
+    order: BatchRequest, message: str
+) -> None:
     with pytest.raises(LabelError, match=message):
-        AskedLabels(order, COUNTY)
+        LabelSelection(order, COUNTY)
 
 
 def test_a_county_that_names_a_label_without_words_is_told_where() -> None:
     county = COUNTY.model_copy(update={"labels": {"moat": LabelEntry(kind="discrete")}})
     with pytest.raises(LabelError, match=r"county 'here': 'labels\.moat': has no prompt"):
-        AskedLabels(Order("here"), county)
+        LabelSelection(BatchRequest("here"), county)
 
 
 @pytest.mark.parametrize(

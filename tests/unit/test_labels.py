@@ -78,7 +78,7 @@ def test_a_known_label_keeps_what_is_not_said_of_it() -> None:
 def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
     entries = {
         "trampoline": LabelEntry(prompt="round backyard trampoline"),
-        "gravel": LabelEntry(prompt="gravel bed", kind="continuous", least_score=0.3),
+        "gravel": LabelEntry(prompt="gravel bed", kind="continuous", score_threshold=0.3),
     }
     known = with_entries(LABELS, entries, "here")
     assert list(known) == [*LABELS, "trampoline", "gravel"]
@@ -130,8 +130,8 @@ def test_words_that_are_no_label(text: str, message: str) -> None:
             "'labels.lawn.min_area_m2': -1 is wrong; write square metres, from 0 to 10,000",
         ),
         (
-            "labels: {lawn: {prompt: x, least_score: 1.5}}",
-            "'labels.lawn.least_score': 1.5 is wrong; write a number above 0 and below 1",
+            "labels: {lawn: {prompt: x, score_threshold: 1.5}}",
+            "'labels.lawn.score_threshold': 1.5 is wrong; write a number above 0 and below 1",
         ),
         (
             "labels: {lawn: {prompt: x, simplify_share: .nan}}",

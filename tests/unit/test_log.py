@@ -101,7 +101,7 @@ def test_a_thread_that_copies_the_context_says_it_too(capsys: pytest.CaptureFixt
     assert "run" not in without
 
 
-def _in_another_process(setup: log.Setup) -> None:
+def _in_another_process(setup: log.LogSetup) -> None:
     log.configure_as(setup)
     logging.getLogger("worker").warning("it is %s", SECRET)
 
@@ -121,7 +121,7 @@ def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["text", "json"])
 def test_no_part_of_a_record_holds_a_known_secret(
-    capsys: pytest.CaptureFixture[str], kind: log.Format
+    capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
     log.redactor.keep([SECRET])
     log.configure("WARNING", kind)
@@ -141,7 +141,7 @@ def test_no_part_of_a_record_holds_a_known_secret(
 
 @pytest.mark.parametrize("kind", ["text", "json"])
 def test_an_error_that_nobody_expected_is_told_without_secrets(
-    capsys: pytest.CaptureFixture[str], kind: log.Format
+    capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
     log.redactor.keep([SECRET])
     log.configure("WARNING", kind)
@@ -208,14 +208,14 @@ class _Terminal(io.StringIO):
 
 
 def test_a_record_stands_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.cli.progress import Bar
+    from pipeline.cli.progress import BarProgress
 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     log.configure()
-    bar = Bar("properties")
+    bar = BarProgress("properties")
     bar.start(10, "Here")
     for _ in range(10):
         thread = threading.Thread(target=logging.getLogger("x").warning, args=("[a] is odd",))

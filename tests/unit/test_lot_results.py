@@ -18,9 +18,9 @@ from scenes import LAWN, ROOF, disc, distances, mask_of, meadow, rectangle, scen
 from shapely import Point, Polygon, affinity, box
 
 from detection.clip import MIN_PART_M2, LotLines
-from detection.imagery.pixel_grid import Frame
+from detection.imagery.pixel_grid import PixelGrid
 from detection.lot_results import lot_results
-from detection.mosaic import Scene
+from detection.mosaic import Mosaic
 from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
@@ -195,9 +195,9 @@ class TestAreas:
         """To 0.01 %, in feet and far off a zone's middle too."""
         unit = 0.3048006 if crs == "EPSG:2274" else 1.0
         centre = Point(-86.9, 35.05)
-        [middle] = Frame(crs, 1.0).from_lonlat(np.array([centre]))
+        [middle] = PixelGrid(crs, 1.0).from_lonlat(np.array([centre]))
         column, row = int(middle.x / (PIXEL_M / unit)), int(-middle.y / (PIXEL_M / unit))
-        frame = Frame(crs, PIXEL_M / unit)
+        frame = PixelGrid(crs, PIXEL_M / unit)
         place = scene(frame=frame)
         place = replace(place, window=replace(place.window, column=column, row=row))
         left, bottom, right, top = frame.bounds(place.window)
@@ -270,12 +270,12 @@ class TestFaults:
         lots = [lot(10, 10, 40, 40), lot(30, 10, 70, 40), lot(60, 10, 90, 40)]
         outside, partly, inside = lot_results(lots, scene(valid=valid), [_everywhere()])
         assert (outside.status, outside.reason) == ("no_imagery", "nodata")
-        assert partly.imaged_share == pytest.approx(0.5)
+        assert partly.coverage_fraction == pytest.approx(0.5)
         assert [d.area_m2 for d in partly.detections] == pytest.approx([20 * 30], rel=1e-3)
-        assert inside.imaged_share == 1.0
+        assert inside.coverage_fraction == 1.0
 
     def test_a_file_that_could_not_be_read_is_named(self) -> None:
-        place: Scene = scene(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
+        place: Mosaic = scene(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
         [result] = lot_results([lot(10, 10, 40, 40)], place, [_everywhere()])
         assert (result.status, result.reason) == ("no_imagery", "corrupt")
         assert "north.tif" in result.detail
@@ -284,7 +284,7 @@ class TestFaults:
         valid = np.ones((288, 288), bool)
         valid[0, 0] = False
         [result] = lot_results([lot(50.1, 50.1, 50.2, 50.2)], scene(valid=valid), [])
-        assert result.imaged_share == 1.0
+        assert result.coverage_fraction == 1.0
 
 
 def _everywhere() -> Mask:

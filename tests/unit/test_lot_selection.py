@@ -16,12 +16,12 @@ from parcels.addresses.street_address import read_address
 from parcels.lot_selection import (
     distances_m,
     lot_at,
+    lot_candidates,
     near_with_number,
-    places,
     same_place,
     with_address,
 )
-from parcels.parcel_source import Hit, SiteAddress, lot_geometry
+from parcels.parcel_source import ParcelRow, SiteAddress, lot_geometry
 
 WEST, EAST = box(-90.001, 35.0, -90.0, 35.001), box(-90.0, 35.0, -89.9995, 35.001)
 ROAD = box(-90.002, 34.9998, -89.998, 35.0)
@@ -31,9 +31,9 @@ CENTIMETRE = 1e-2 / 111_000
 
 def hit(
     parcel_id: str | None, shape: shapely.Geometry, line: str | None = None, **more: str
-) -> Hit:
+) -> ParcelRow:
     site = SiteAddress(line=line, **more) if line or more else None
-    return Hit(parcel_id, lot_geometry(shape), site=site)
+    return ParcelRow(parcel_id, lot_geometry(shape), site=site)
 
 
 def multi(shape: shapely.Geometry) -> MultiPolygon:
@@ -46,10 +46,10 @@ def multi(shape: shapely.Geometry) -> MultiPolygon:
 def test_a_stack_is_one_place_with_all_ids_whatever_the_order(order: tuple[int, ...]) -> None:
     turned = shapely.Polygon(WEST.exterior.coords[::-1][1:])
     stack = [hit("3", WEST), hit("1", translate(turned, CENTIMETRE / 2)), hit(None, WEST)]
-    [place] = places([stack[i] for i in order])
+    [place] = lot_candidates([stack[i] for i in order])
     assert place.parcel_ids == ("1", "3")
     assert len(place.hits) == 3
-    assert place.geometry == places(stack)[0].geometry
+    assert place.geometry == lot_candidates(stack)[0].geometry
 
 
 def test_a_vertex_on_an_edge_and_a_jitter_of_a_centimetre_are_no_other_lot() -> None:
@@ -98,7 +98,7 @@ def test_a_right_of_way_never_wins_over_a_lot() -> None:
     alone = lot_at(Point(-90.0, 34.9999), [hit(None, ROAD)])
     assert alone is not None
     assert alone.is_anonymous()
-    assert lot_at(inside, [Hit("x", None)]) is None
+    assert lot_at(inside, [ParcelRow("x", None)]) is None
     assert lot_at(inside, []) is None
 
 
@@ -118,7 +118,7 @@ def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
         hit("east", EAST, "103 MAIN ST"),
         hit("far", translate(EAST, 0.002), "105 MAIN ST"),
         hit("oak", translate(WEST, 0, -0.0015), "101 OAK AVE"),
-        Hit("lost", None, site=SiteAddress(line="107 MAIN ST")),
+        ParcelRow("lost", None, site=SiteAddress(line="107 MAIN ST")),
     ]
     found = {
         number: near_with_number(street, rows, read_address(f"{number} Main St"), 40)
@@ -141,7 +141,7 @@ def test_a_number_without_a_street_takes_the_nearest() -> None:
 def test_nearby_the_better_agreement_goes_before_the_nearer_lot() -> None:
     street = Point(-90.0005, 34.99985)
     across = hit("across", translate(WEST, 0, -0.00135), "101 N MAIN ST")
-    rows = [hit("near", WEST, "101 MAIN ST"), across, Hit("flat", across.geometry)]
+    rows = [hit("near", WEST, "101 MAIN ST"), across, ParcelRow("flat", across.geometry)]
     lots = near_with_number(street, rows, read_address("101 N Main St"), 40)
     assert [lot.parcel_ids for lot in lots] == [("across", "flat")]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.batch.engines.prefetch import Ahead, Stages, Stopped, gathered
+from pipeline.batch.engines.prefetch import PrefetchIterator, StageGroup, StageStopped, in_groups
 
 
 def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
@@ -21,7 +21,7 @@ def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
                 three.set()
             yield number
 
-    ahead = Ahead(items(), 2, "test")
+    ahead = PrefetchIterator(items(), 2, "test")
     assert next(ahead) == 0
     assert three.wait(10)
     # One was asked for, two wait, and one is in the thread's hand.
@@ -35,7 +35,7 @@ def test_an_error_comes_after_what_was_before_it() -> None:
         yield 1
         raise ValueError("spilt")
 
-    ahead = Ahead(items(), 5, "test")
+    ahead = PrefetchIterator(items(), 5, "test")
     assert next(ahead) == 1
     with pytest.raises(ValueError, match="spilt"):
         next(ahead)
@@ -48,12 +48,12 @@ def test_closing_ends_all_that_is_before() -> None:
         try:
             yield from before
         finally:
-            if isinstance(before, Ahead):
+            if isinstance(before, PrefetchIterator):
                 before.close()
             ended.append(name)
 
-    first = Ahead(items("first", iter(range(1000))), 1, "first")
-    second = Ahead(items("second", first), 1, "second")
+    first = PrefetchIterator(items("first", iter(range(1000))), 1, "first")
+    second = PrefetchIterator(items("second", first), 1, "second")
     assert next(second) == 0
     second.close()
     assert sorted(ended) == ["first", "second"]
@@ -67,7 +67,7 @@ def test_what_waited_long_enough_is_not_kept_for_more() -> None:
         assert more.wait(10)
         yield 1
 
-    groups = gathered(Ahead(items(), 9, "test"), 6, 0.05, int)
+    groups = in_groups(PrefetchIterator(items(), 9, "test"), 6, 0.05, int)
     assert next(groups) == [3, 3]
     assert next(groups) == [1]
     more.set()
@@ -79,7 +79,7 @@ def test_an_error_loses_nothing_that_was_gathered() -> None:
         yield 1
         raise ValueError("spilt")
 
-    groups = gathered(Ahead(items(), 9, "test"), 6, 10.0, int)
+    groups = in_groups(PrefetchIterator(items(), 9, "test"), 6, 10.0, int)
     assert next(groups) == [1]
     with pytest.raises(ValueError, match="spilt"):
         next(groups)
@@ -96,21 +96,21 @@ def test_who_waits_is_woken_where_all_are_stopped() -> None:
     def passed_on(before: Iterator[int]) -> Iterator[int]:
         try:
             yield from before
-        except Stopped:
+        except StageStopped:
             ended.append("stopped")
             raise
 
-    with Stages() as stages:
+    with StageGroup() as stages:
         first = stages.ahead(slow(), 1, "first")
         second = stages.ahead(passed_on(first), 1, "second")
-        third = stages.ahead(gathered(second, 5, 1.0, int), 1, "third")
+        third = stages.ahead(in_groups(second, 5, 1.0, int), 1, "third")
         assert third.within(0.05) is None
     # Only the first one still waits for its server.
     names = {thread.name for thread in threading.enumerate()}
     assert {"second", "third"}.isdisjoint(names)
     assert ended == ["stopped"]
     never.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(StageStopped):
         next(third)
 
 
@@ -121,11 +121,11 @@ def test_what_was_gathered_is_dropped_where_nobody_wants_it() -> None:
         yield 1
         never.wait(20)
 
-    with Stages() as stages:
+    with StageGroup() as stages:
         held = stages.ahead(items(), 9, "held")
-        groups = gathered(held, 5, 60.0, int)
+        groups = in_groups(held, 5, 60.0, int)
         threading.Timer(0.05, held.stop).start()
-        with pytest.raises(Stopped):
+        with pytest.raises(StageStopped):
             next(groups)
         never.set()
 
@@ -135,7 +135,7 @@ def test_a_thread_that_would_end_the_process_is_an_error() -> None:
         yield 1
         raise SystemExit(0)
 
-    ahead = Ahead(items(), 5, "model")
+    ahead = PrefetchIterator(items(), 5, "model")
     assert next(ahead) == 1
     with pytest.raises(RuntimeError, match=r"model: SystemExit\(0\)"):
         next(ahead)
@@ -153,4 +153,4 @@ def test_an_error_while_a_stage_is_closed_is_told() -> None:
             raise OSError("stuck")
 
     with pytest.raises(OSError, match="stuck"):
-        next(Ahead(Odd(), 1, "odd"))
+        next(PrefetchIterator(Odd(), 1, "odd"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.cli import progress
-from pipeline.cli.progress import Lines
+from pipeline.cli.progress import LineProgress
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_how_fast_it_is(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    lines = Lines("properties")
+    lines = LineProgress("properties")
     lines.start(200, "Here")
     now[0] = seconds
     lines.advance(200)
@@ -38,10 +38,10 @@ def test_how_fast_it_is(
 def test_one_is_no_plural(
     capsys: pytest.CaptureFixture[str], count: int, things: str, said: str
 ) -> None:
-    Lines(things).start(count, "Here")
+    LineProgress(things).start(count, "Here")
     assert capsys.readouterr().err == f"Here: {said} to do\n"
 
 
 def test_what_is_waited_for_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines("properties").say("asking Here's parcel server")
+    LineProgress("properties").say("asking Here's parcel server")
     assert capsys.readouterr().err == "asking Here's parcel server\n"

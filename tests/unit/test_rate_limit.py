@@ -7,17 +7,17 @@ import threading
 import pytest
 from faketime import FakeTime
 
-from parcels.arcgis.http.rate_limit import Host, host_of
+from parcels.arcgis.http.rate_limit import HostLimiter, host_of
 from parcels.errors import RateLimited
 
 
-def host(time: FakeTime, in_flight: int = 2, per_second: float = 4.0) -> Host:
-    made = Host("gis.example.gov:443", time.clock, time.sleep)
+def host(time: FakeTime, in_flight: int = 2, per_second: float = 4.0) -> HostLimiter:
+    made = HostLimiter("gis.example.gov:443", time.clock, time.sleep)
     made.limit(in_flight, per_second)
     return made
 
 
-def starts_s(asked: Host, time: FakeTime, calls: int, took_s: float = 0.0) -> list[float]:
+def starts_s(asked: HostLimiter, time: FakeTime, calls: int, took_s: float = 0.0) -> list[float]:
     starts = []
     for _ in range(calls):
         with asked.turn():
@@ -112,7 +112,7 @@ def test_a_hold_is_for_every_call() -> None:
 
 def test_a_hold_that_comes_while_a_call_waits_holds_it_too() -> None:
     time = FakeTime()
-    asked = Host("h:80", time.clock, lambda wait_s: (time.sleep(wait_s), hold_again())[0])
+    asked = HostLimiter("h:80", time.clock, lambda wait_s: (time.sleep(wait_s), hold_again())[0])
     held = []
 
     def hold_again() -> None:
@@ -143,7 +143,7 @@ def test_a_long_hold_fails_at_once_and_says_until_when() -> None:
 def test_all_clients_of_a_process_share_a_host() -> None:
     time = FakeTime()
 
-    def found(url: str) -> Host:
+    def found(url: str) -> HostLimiter:
         return host_of(url, time.clock, time.sleep)
 
     one = found("https://gis.example.gov/arcgis/rest/services/A/MapServer")
@@ -155,7 +155,7 @@ def test_all_clients_of_a_process_share_a_host() -> None:
 
 
 def test_a_sleep_that_does_not_sleep_ends_all_the_same() -> None:
-    asked = Host("h:80", lambda: 0.0, lambda _: None)
+    asked = HostLimiter("h:80", lambda: 0.0, lambda _: None)
     asked.limit(1, 1)
     asked.hold(50)
     for _ in range(20):

@@ -90,6 +90,16 @@ def test_what_a_county_says_of_detection(tmp_path: Path) -> None:
     assert (silent.lot_offset_m, silent.line_tolerance_m, silent.labels) == ((0, 0), None, {})
 
 
+def test_old_label_keys_are_accepted_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    county = entry(tmp_path, "path: x, labels: {lawn: {least_score: 0.4}}")
+    assert county.labels == {"lawn": LabelEntry(score_threshold=0.4)}
+    assert "'least_score' is now called 'score_threshold'" in caplog.text
+    with pytest.raises(RegistryError, match="'least_score' is the old name of 'score_threshold'"):
+        entry(tmp_path, "path: x, labels: {lawn: {least_score: 0.4, score_threshold: 0.5}}")
+
+
 def test_a_ground_sample_distance_alone_is_of_naip(tmp_path: Path) -> None:
     imagery = entry(tmp_path, "path: x, imagery: {chip_gsd_m: 0.5}").imagery
     assert (imagery.url, imagery.gsd_m, imagery.chip_gsd_m) == (USGS_NAIP_URL, 0.6, 0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parcels import load_registry
-from parcels.catalogue.edit_registry import add_entry, set_facts
+from parcels.catalogue.edit_registry import add_entry, set_keys
 from parcels.catalogue.shipped_layers import SHIPPED
 from parcels.errors import RegistryError
 
@@ -56,7 +56,7 @@ def changes(before: str, after: str) -> list[str]:
 
 def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
     file = write(tmp_path)
-    set_facts(file, {"a": FACTS, "b": FACTS, "c": FACTS})
+    set_keys(file, {"a": FACTS, "b": FACTS, "c": FACTS})
     for county in load_registry(file).values():
         assert str(county.verified) == "2026-05-31"
         assert county.extent == (-90.3, 34.9, -89.6, 35.5)
@@ -75,16 +75,16 @@ def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
 
 def test_facts_said_twice_are_said_once(tmp_path: Path) -> None:
     file = write(tmp_path)
-    set_facts(file, {"a": FACTS, "b": FACTS, "c": FACTS})
+    set_keys(file, {"a": FACTS, "b": FACTS, "c": FACTS})
     once = file.read_text()
-    set_facts(file, {"a": FACTS, "b": FACTS, "c": FACTS})
+    set_keys(file, {"a": FACTS, "b": FACTS, "c": FACTS})
     assert file.read_text() == once
 
 
 def test_a_fact_that_no_longer_holds_is_taken_away(tmp_path: Path) -> None:
     file = write(tmp_path)
-    set_facts(file, {"a": FACTS, "c": FACTS})
-    set_facts(file, {name: dict.fromkeys(FACTS) for name in ("a", "c", "never")})
+    set_keys(file, {"a": FACTS, "c": FACTS})
+    set_keys(file, {name: dict.fromkeys(FACTS) for name in ("a", "c", "never")})
     assert file.read_text() == TEXT
 
 
@@ -92,7 +92,7 @@ def test_a_fact_with_a_comment_leaves_its_key(tmp_path: Path) -> None:
     text = TEXT.replace("    where: A = 1\n", "")
     file = write(tmp_path, text.replace("  # north\n    # A comment on where.", "  # north"))
     before = file.read_text()
-    set_facts(file, {"b": {"verified": None}})
+    set_keys(file, {"b": {"verified": None}})
     assert changes(before, file.read_text()) == [
         "-    verified: 2020-01-01  # by hand",
         "+    verified:             # by hand",
@@ -103,9 +103,9 @@ def test_a_fact_with_a_comment_leaves_its_key(tmp_path: Path) -> None:
 def test_the_next_entrys_comment_stays_its_own(tmp_path: Path) -> None:
     text = "counties:\n  a:\n    path: x\n    verified: 2020-01-01\n\n  # Of b.\n  b: {path: y}\n"
     file = write(tmp_path, text)
-    set_facts(file, {"a": {"verified": None}})
+    set_keys(file, {"a": {"verified": None}})
     assert file.read_text() == text.replace(" 2020-01-01", "")
-    set_facts(file, {"a": {"verified": "2026-05-31", "where": "A = 1"}})
+    set_keys(file, {"a": {"verified": "2026-05-31", "where": "A = 1"}})
     assert file.read_text() == text.replace("    path", "    where: A = 1\n    path").replace(
         "2020-01-01", "2026-05-31"
     )
@@ -114,7 +114,7 @@ def test_the_next_entrys_comment_stays_its_own(tmp_path: Path) -> None:
 def test_what_is_said_already_changes_nothing(tmp_path: Path) -> None:
     text = "counties:\n  a:   {path: x,    verified: 2026-05-31}\n\n\n"
     file = write(tmp_path, text)
-    set_facts(file, {"a": {"verified": "2026-05-31", "extent": None}})
+    set_keys(file, {"a": {"verified": "2026-05-31", "extent": None}})
     assert file.read_text() == text
 
 
@@ -150,13 +150,13 @@ def test_the_files_own_indentation_is_kept(tmp_path: Path, width: int, dash: int
         f"{item}  v: 2\n{item}# last\n{item}- 3\n"
     )
     file = write(tmp_path, text)
-    set_facts(file, {"a": {"verified": "2026-05-31"}})
+    set_keys(file, {"a": {"verified": "2026-05-31"}})
     assert changes(text, file.read_text()) == [f"+{two}verified: 2026-05-31"]
 
 
 def test_a_shipped_county_gets_an_entry(tmp_path: Path) -> None:
     file = write(tmp_path)
-    set_facts(file, {"montrose-co": FACTS, "a": {"verified": "2026-05-31"}})
+    set_keys(file, {"montrose-co": FACTS, "a": {"verified": "2026-05-31"}})
     text = file.read_text()
     assert text.endswith(
         "\n\n  montrose-co:\n    verified: 2026-05-31\n    extent: [-90.3, 34.9, -89.6, 35.5]\n"
@@ -178,7 +178,7 @@ def test_the_first_entry(tmp_path: Path, nothing: str) -> None:
 
 def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT.replace("\n", "\r\n"))
-    set_facts(file, {"a": FACTS, "b": {"verified": None}, "montrose-co": FACTS})
+    set_keys(file, {"a": FACTS, "b": {"verified": None}, "montrose-co": FACTS})
     text = file.read_bytes().decode()
     assert text.count("\n") == text.count("\r\n")
     assert str(load_registry(file)["a"].verified) == "2026-05-31"
@@ -186,7 +186,7 @@ def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
 
 def test_letters_beyond_ascii_shift_nothing(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT.replace("Ours", "Österreich 🌲").replace("A County", "Doña 🏠"))
-    set_facts(file, {"a": FACTS, "b": FACTS})
+    set_keys(file, {"a": FACTS, "b": FACTS})
     assert load_registry(file)["a"].name == "Doña 🏠"
     assert str(load_registry(file)["b"].verified) == "2026-05-31"
 
@@ -200,7 +200,7 @@ def test_of_the_projects_own_files_only_the_changed_lines_differ(
 ) -> None:
     before = (ROOT / name).read_text()
     file = write(tmp_path, before)
-    set_facts(file, dict.fromkeys(keys, FACTS))
+    set_keys(file, dict.fromkeys(keys, FACTS))
     assert changes(before, file.read_text()) == 2 * [
         "+    verified: 2026-05-31",
         "+    extent: [-90.3, 34.9, -89.6, 35.5]",
@@ -211,7 +211,7 @@ def test_of_the_projects_own_files_only_the_changed_lines_differ(
 def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
     text = f"{head}counties:\n  a: {{path: x}}\n"
     file = write(tmp_path, text)
-    set_facts(file, {"a": {"verified": "2026-05-31"}})
+    set_keys(file, {"a": {"verified": "2026-05-31"}})
     assert file.read_text() == text.replace("{path", "{verified: 2026-05-31, path")
 
 
@@ -229,7 +229,7 @@ def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
 def test_a_layout_that_only_a_person_can_change_is_left_alone(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(RegistryError, match="only a person can change it"):
-        set_facts(file, {"a": FACTS, "z": FACTS})
+        set_keys(file, {"a": FACTS, "z": FACTS})
     assert file.read_text() == text
 
 
@@ -244,7 +244,7 @@ def test_a_link_stays_one_and_a_mode_stays_the_same(tmp_path: Path) -> None:
     file.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(file)
-    set_facts(link, {"a": FACTS})
+    set_keys(link, {"a": FACTS})
     assert link.is_symlink()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert "2026-05-31" in file.read_text()

@@ -12,7 +12,7 @@ import pytest
 from parcels import load_registry
 from parcels.catalogue.import_layers import import_layers
 from parcels.catalogue.openaddresses import SourceLayer, read_source
-from parcels.catalogue.openaddresses_entries import Dropped, entries_of
+from parcels.catalogue.openaddresses_entries import DroppedLayer, entries_of
 from parcels.catalogue.shipped_layers import SHIPPED
 from parcels.catalogue.write_registry import dropped_beside
 from parcels.errors import RegistryError
@@ -33,7 +33,7 @@ def layer(source: str = "co/montrose.json", **said: Any) -> SourceLayer:
     return SourceLayer(source, source[:2].upper(), **facts)
 
 
-def one(said: SourceLayer) -> tuple[str, dict[str, Any], list[Dropped]]:
+def one(said: SourceLayer) -> tuple[str, dict[str, Any], list[DroppedLayer]]:
     entries, dropped = entries_of([said])
     [(key, entry)] = entries.items()
     return key, entry, dropped
@@ -205,7 +205,7 @@ def test_a_wrong_code_is_replaced_by_the_right_one() -> None:
     _, entry, dropped = one(layer("wv/wood.json", county="Wood", geoid="53107"))
     assert entry["fips"] == "54107"
     assert dropped == [
-        Dropped(
+        DroppedLayer(
             "wv/wood.json", "wood-wv", "fips", "53107",
             "is the code of no county; Wood County, WV has 54107, which is used",
         )

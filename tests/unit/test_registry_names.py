@@ -11,7 +11,7 @@ from parcels.catalogue.county_names import compact, slug
 from parcels.catalogue.shipped_layers import SHIPPED, shipped_layers
 from parcels.catalogue.us_counties import box_of, county_named, us_counties
 from parcels.errors import RegistryError
-from parcels.registry.entry import validated
+from parcels.registry.entry import validate_entry
 from parcels.registry.yaml_file import read_entries
 
 
@@ -135,7 +135,7 @@ def test_every_shipped_entry_is_valid_and_is_what_the_whole_file_says() -> None:
     whole = read_entries(SHIPPED)
     one_by_one = {key: shipped_layers()[key] for key in shipped_layers()}
     assert one_by_one == whole
-    counties = [validated(key, entry) for key, entry in whole.items()]
+    counties = [validate_entry(key, entry) for key, entry in whole.items()]
     assert len(counties) > 1_000
     codes = [county.fips for county in counties if county.fips is not None]
     assert len(codes) == len(set(codes)) > 850

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from parcels.boundary import Reason
+from parcels.boundary import NoBoundaryReason
 from pipeline.store.queue import retry_policy
-from pipeline.store.queue.retry_policy import Rule
+from pipeline.store.queue.retry_policy import RetryRule
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "batches.md").read_text(encoding="utf-8")
 _IN_WORDS = {
@@ -24,7 +24,7 @@ def test_every_reason_of_a_property_without_a_boundary_has_a_rule() -> None:
     ruled = {
         reason for rule in retry_policy.RULES if rule.state == "failed" for reason in rule.reasons
     }
-    assert set(get_args(Reason)) - {"unavailable"} <= ruled
+    assert set(get_args(NoBoundaryReason)) - {"unavailable"} <= ruled
 
 
 def test_no_reason_has_two_rules() -> None:
@@ -35,7 +35,7 @@ def test_no_reason_has_two_rules() -> None:
 
 
 @pytest.mark.parametrize("rule", retry_policy.RULES)
-def test_the_docs_have_a_row_of_each_rule(rule: Rule) -> None:
+def test_the_docs_have_a_row_of_each_rule(rule: RetryRule) -> None:
     rows = re.findall(rf"^\| `{rule.state}` \| (.*?) \| (.*?) \|", DOCS, re.MULTILINE)
     row = next(
         when

@@ -14,12 +14,18 @@ from rich.console import Console
 from pipeline.cli.run_tables import print_run, print_runs
 from pipeline.report import RunReport, formatting
 from pipeline.report.advice import what_to_do
-from pipeline.report.html_page import page
-from pipeline.report.run_report import Fault, HostRequests, LabelArea, Stage, StateCount
+from pipeline.report.html_page import html_page
+from pipeline.report.run_report import (
+    FaultCount,
+    HostRequests,
+    LabelArea,
+    StageTiming,
+    StateSummary,
+)
 from pipeline.report.scale_bar import scale_bar
 from pipeline.report.write_report import as_json
-from pipeline.store.runs.map_data import Cell, Grid, PlacedLot, RunMap, Thing
-from pipeline.store.runs.totals import Example, SourceCount
+from pipeline.store.runs.map_data import GridCell, MapDetection, MapGrid, PlacedLot, RunMap
+from pipeline.store.runs.totals import ExampleProperty, SourceCount
 
 HOSTILE = "<script>alert('x')</script>\"&"
 STARTED = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
@@ -42,8 +48,8 @@ def _report(**changes: Any) -> RunReport:
         properties=1_234,
         properties_per_s=12.34,
         counts=(
-            StateCount(state="done", reason="measured", properties=1_200, what_to_do=""),
-            StateCount(
+            StateSummary(state="done", reason="measured", properties=1_200, what_to_do=""),
+            StateSummary(
                 state="failed", reason="not_found", properties=34,
                 what_to_do=what_to_do("failed", "not_found"),
             ),
@@ -54,11 +60,11 @@ def _report(**changes: Any) -> RunReport:
             _area("lawn", "buffer_30m", 50, 9_876.5),
         ),
         stages=(
-            Stage(
+            StageTiming(
                 stage="segment", calls=4_321, seconds=77.5, p50_s=0.0123, p90_s=0.0345,
                 p99_s=0.678, longest_s=1.25,
             ),
-            Stage(
+            StageTiming(
                 stage="write", calls=9, seconds=3.0, p50_s=None, p90_s=None, p99_s=None,
                 longest_s=None,
             ),
@@ -66,8 +72,8 @@ def _report(**changes: Any) -> RunReport:
         requests=(HostRequests(host="gis.example.gov:443", requests=2_468),),
         encoder_calls=4_444,
         kept_reviews=3,
-        faults=(Fault(fault="worker lost", times=2),),
-        examples=(Example("p-1", "failed", "not_found", "no such parcel", 34),),
+        faults=(FaultCount(fault="worker lost", times=2),),
+        examples=(ExampleProperty("p-1", "failed", "not_found", "no such parcel", 34),),
     )  # fmt: skip
     return report.model_copy(update=changes)
 
@@ -85,17 +91,17 @@ def _hostile() -> tuple[RunReport, RunMap]:
         segmenter=HOSTILE,
         state="killed",
         settings={HOSTILE: HOSTILE, "imagery": {"path": HOSTILE}},
-        counts=(StateCount(state=HOSTILE, reason=HOSTILE, properties=1, what_to_do=HOSTILE),),
+        counts=(StateSummary(state=HOSTILE, reason=HOSTILE, properties=1, what_to_do=HOSTILE),),
         sources=(SourceCount(HOSTILE, 1),),
         areas=(_area(HOSTILE, "lot", 1, 1.0), _area(HOSTILE, "buffer_30m", 1, 1.0)),
         requests=(HostRequests(host=HOSTILE, requests=1),),
-        faults=(Fault(fault=HOSTILE, times=1),),
-        examples=(Example(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1),),
+        faults=(FaultCount(fault=HOSTILE, times=1),),
+        examples=(ExampleProperty(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1),),
         stages=(_report().stages[0].model_copy(update={"stage": HOSTILE}),),
     )
     box = shapely.box(-90.0, 35.0, -89.999, 35.001)
     lot = PlacedLot(HOSTILE, HOSTILE, HOSTILE, HOSTILE, box)
-    return report, RunMap(box.bounds, 1, 1, 1, (lot,), (Thing(HOSTILE, box),))
+    return report, RunMap(box.bounds, 1, 1, 1, (lot,), (MapDetection(HOSTILE, box),))
 
 
 class _Reader(HTMLParser):
@@ -139,16 +145,16 @@ def _table(report: RunReport) -> str:
 
 def _grid_map() -> RunMap:
     cells = (
-        Cell(0, 0, {"done": 3_000, "failed": 1_000}, 2_900, {"lawn": 580_000.0}),
-        Cell(3, 2, {"deferred": 5}, 0, {}),
+        GridCell(0, 0, {"done": 3_000, "failed": 1_000}, 2_900, {"lawn": 580_000.0}),
+        GridCell(3, 2, {"deferred": 5}, 0, {}),
     )
-    return RunMap((-90, 35, -89, 36), 4_010, 4_006, 4_005, grid=Grid(4, 3, cells))
+    return RunMap((-90, 35, -89, 36), 4_010, 4_006, 4_005, grid=MapGrid(4, 3, cells))
 
 
 def test_every_text_is_escaped() -> None:
     report, places = _hostile()
     for drawn in (places, None):
-        told = page(report, drawn)
+        told = html_page(report, drawn)
         assert "<script" not in told
         read = _read(told)
         assert not read.tags & {"script", "iframe", "object", "img", "link", "a", "form"}
@@ -159,17 +165,17 @@ def test_every_text_is_escaped() -> None:
 def test_the_page_asks_for_nothing() -> None:
     read = []
     for drawn in (None, _hostile()[1], _grid_map()):
-        told = page(_report(), drawn)
+        told = html_page(_report(), drawn)
         assert not re.findall(r"https?:|//\w|url\(|@import|src=|href=|xlink", told)
         read.append(_read(told))
     assert all("svg" in reader.tags for reader in read[1:])
-    assert "default-src 'none'" in page(_report(), None)
+    assert "default-src 'none'" in html_page(_report(), None)
 
 
 def test_json_table_and_page_say_the_same_numbers() -> None:
     report = _report()
     assert RunReport.model_validate_json(as_json(report)) == report
-    seen = {"page": " ".join(_read(page(report, None)).text), "table": _table(report)}
+    seen = {"html_page": " ".join(_read(html_page(report, None)).text), "table": _table(report)}
     for where, text in seen.items():
         for number in (
             "1,200", "34", "1,150", "50",  # counts and sources
@@ -201,7 +207,7 @@ def test_how_a_run_ended_is_said(state: str) -> None:
     report = _report(state=state)
     said = formatting.ended(state, report.settings)
     assert said in _table(report)
-    text = " ".join(_read(page(report, None)).text)
+    text = " ".join(_read(html_page(report, None)).text)
     assert said in text
     assert ("Last sign of life: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
 
@@ -221,7 +227,7 @@ def test_what_is_not_known_of_a_killed_run_is_not_told_as_nought() -> None:
         print_runs(console, [killed])
     assert capture.get().splitlines()[-1].split()[-4:] == ["-", "0", "-", "0"]
     assert "Run 7 of Little (synthetic): 0 properties.\n" in _table(killed)
-    text = " ".join(_read(page(killed, None)).text)
+    text = " ".join(_read(html_page(killed, None)).text)
     assert "Started 2026-05-04 22:00:00 UTC. Found by" in text
     assert "0.0 ms" not in text
     assert "0.000" not in text
@@ -233,18 +239,18 @@ def test_one_finding_is_told_of_as_one() -> None:
         (_report(kept_reviews=2), "2 findings are of what people have reviewed"),
     ):
         assert said in _table(report)
-        assert said in page(report, None)
+        assert said in html_page(report, None)
 
 
 def test_rows_that_are_no_properties_are_told() -> None:
-    told = page(_report(settings={"rows_left_out": 1_003}), None)
+    told = html_page(_report(settings={"rows_left_out": 1_003}), None)
     assert "no properties, and in none of these numbers: 1,003." in told
-    assert "of its CSV" not in page(_report(settings={"rows_left_out": 0}), None)
+    assert "of its CSV" not in html_page(_report(settings={"rows_left_out": 0}), None)
 
 
 def test_a_synthetic_place_says_so() -> None:
-    assert "not a real place" in page(_report(), None)
-    assert "not a real place" not in page(_report(synthetic=False), None)
+    assert "not a real place" in html_page(_report(), None)
+    assert "not a real place" not in html_page(_report(synthetic=False), None)
 
 
 def test_a_run_that_answered_nothing_has_a_page() -> None:
@@ -252,12 +258,12 @@ def test_a_run_that_answered_nothing_has_a_page() -> None:
         properties=0, properties_per_s=0.0, counts=(), sources=(), areas=(), stages=(),
         requests=(), faults=(), examples=(), took_s=0.0,
     )  # fmt: skip
-    assert "It answered none." in page(nothing, None)
+    assert "It answered none." in html_page(nothing, None)
     assert "0 properties" in _table(nothing)
 
 
 def test_a_grid_says_what_lies_in_its_cells() -> None:
-    told = page(_report(properties=4_020), _grid_map())
+    told = html_page(_report(properties=4_020), _grid_map())
     read = " ".join(_read(told).text)
     assert "3,000 done, 1,000 failed" in read
     assert "200 m² a lot" in read
@@ -275,7 +281,7 @@ def test_a_legend_is_a_piece_of_the_drawing() -> None:
         PlacedLot(f"p-{state}", state, "", source, box if source else box.centroid)
         for state, source in (("done", "lot"), ("failed", "lot"), ("failed", None))
     )
-    told = page(_report(), RunMap(box.bounds, 3, 3, 3, lots, (Thing("lawn", box),)))
+    told = html_page(_report(), RunMap(box.bounds, 3, 3, 3, lots, (MapDetection("lawn", box),)))
     [legend] = re.findall(r'<div class="legend"><span><svg.*?</div>', told, re.DOTALL)
     assert re.findall(r'<path d="\S[^"]*" class="(.*?)"', legend) == [
         "done lot", "failed lot", "point failed", "thing",
@@ -286,7 +292,7 @@ def test_a_legend_is_a_piece_of_the_drawing() -> None:
 def test_a_map_has_a_scale_in_metres_and_feet() -> None:
     box = shapely.box(-90.0, 35.0, -89.999, 35.001)  # 91 m by 111 m
     lot = PlacedLot("p", "done", "measured", "lot", box)
-    told = page(_report(), RunMap(box.bounds, 1, 1, 1, (lot,), ()))
+    told = html_page(_report(), RunMap(box.bounds, 1, 1, 1, (lot,), ()))
     width, bars = (
         re.search(pattern, told)
         for pattern in (r'viewBox="0 0 (\d+)', r'd="M.*?H(\S+?)V.*?M(\S+) .*?H(\S+?)V')
@@ -312,8 +318,8 @@ def test_a_scale_is_round(most_m: float, said: tuple[str, str]) -> None:
 
 def test_what_to_do_is_told_where_there_is_something_to_do() -> None:
     done = _report().counts[:1]
-    assert "what to do" in page(_report(), None)
-    assert "what to do" not in page(_report(counts=done), None)
+    assert "what to do" in html_page(_report(), None)
+    assert "what to do" not in html_page(_report(counts=done), None)
 
 
 def test_every_reason_that_is_retried_has_advice() -> None:

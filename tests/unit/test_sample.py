@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 
 from detection.sample import SampleCounty, generate, is_current, lawn_errors, load, true_areas_m2
 from detection.sample import county as county_module
-from detection.sample.scene import build
+from detection.sample.scene import build_scene
 from detection.sample.truth import lot_truth
 from parcels.measure import areas_m2
 
@@ -86,7 +86,7 @@ def test_lots_do_not_overlap_and_two_are_imaged_in_part(county: SampleCounty) ->
     assert len(parcels) == LOTS
     overlap_m2 = parcels.area.sum() - parcels.union_all().area
     assert overlap_m2 < 0.01 * LOTS
-    shares = geopandas.read_file(county.truth).groupby("parcel_id")["imaged_share"].first()
+    shares = geopandas.read_file(county.truth).groupby("parcel_id")["coverage_fraction"].first()
     assert ((shares > 0.2) & (shares < 0.999)).sum() == 2
     assert (shares >= 0.999).sum() == LOTS - 2
 
@@ -136,7 +136,7 @@ def test_properties_name_their_lot_or_lie_on_none(county: SampleCounty) -> None:
 
 
 def test_a_court_and_an_avenue_have_lots_of_one_piece() -> None:
-    scene = build(seed=3, lots=70)
+    scene = build_scene(seed=3, lots=70)
     streets = {yard.plan.street for yard in scene.yards}
     assert "Juniper Court" in streets
     assert all(yard.plan.polygon.geom_type == "Polygon" for yard in scene.yards)

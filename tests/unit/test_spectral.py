@@ -17,7 +17,7 @@ from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label, choose_labels
 from detection.sample.paint import grid, paint
-from detection.sample.scene import build
+from detection.sample.scene import build_scene
 from detection.sample.truth import lot_truth
 from detection.segmenters import SEGMENTERS, build_segmenter
 from detection.segmenters.spectral import Spectral
@@ -81,7 +81,7 @@ class Neighbourhood:
 
 
 def _neighbourhood(seed: int, lots: int) -> Neighbourhood:
-    scene = build(seed, lots)
+    scene = build_scene(seed, lots)
     truth = lot_truth(scene).to_crs(26916)
 
     def burn(shapes: list[object]) -> Pixels:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from detection.imagery.pixel_grid import PixelWindow, union
 from detection.labels import Label
-from detection.mosaic import joined, scene_of
+from detection.mosaic import join_mosaics, mosaic_of
 from detection.segmenters.interface import Mask
 from detection.stitch import stitch
 
@@ -249,18 +249,18 @@ class TestJoinedScenes:
         window = union([first, second])
         shown = np.ones((64, 64), bool)
         shown[:, 60:] = False
-        one = scene_of(picture(noise(2, 64, 64), shown), frame(), first)
-        other = scene_of(picture(noise(2, 64, 64, seed=1)), frame(), second)
-        both = joined([one, other], window, ("c.tif",))
+        one = mosaic_of(picture(noise(2, 64, 64), shown), frame(), first)
+        other = mosaic_of(picture(noise(2, 64, 64, seed=1)), frame(), second)
+        both = join_mosaics([one, other], window, ("c.tif",))
         assert both.valid.shape == (64, 120)
         assert both.valid.all()  # what one does not show the other does
-        assert not joined([one], window).valid[:, 60:].any()
+        assert not join_mosaics([one], window).valid[:, 60:].any()
         assert both.transform == one.transform == frame().transform(window)
         assert both.failed_sources == ("c.tif",)
         assert both.info.bounds == frame().bounds(window)
         assert len(both.info.sha256) == 64
-        assert joined([one, other], window).info.sha256 == both.info.sha256
-        assert joined([other, one], window).info.sha256 != both.info.sha256
+        assert join_mosaics([one, other], window).info.sha256 == both.info.sha256
+        assert join_mosaics([other, one], window).info.sha256 != both.info.sha256
         assert both.info.bands == ("band1", "band2")
 
     @pytest.mark.parametrize(
@@ -277,13 +277,13 @@ class TestJoinedScenes:
     ) -> None:
         windows = grid(2, 1)
         scenes = [
-            scene_of(
+            mosaic_of(
                 replace(picture(noise(1, 64, 64)), captured_on=date, sources=("a.tif", name)),
                 frame(),
                 window,
             )
             for window, date, name in zip(windows, dates, "bc", strict=True)
         ]
-        info = joined(scenes, union(windows)).info
+        info = join_mosaics(scenes, union(windows)).info
         assert info.captured_on == span
         assert info.sources == ("a.tif", "b", "c")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detection.timing import Clock, Spread
+from detection.timing import DurationHistogram, StageTimer
 
 
-def _spread(seconds: np.ndarray) -> Spread:
-    spread = Spread()
+def _spread(seconds: np.ndarray) -> DurationHistogram:
+    spread = DurationHistogram()
     for each in seconds:
         spread.count(float(each))
     return spread
@@ -28,7 +28,7 @@ def test_quantiles_are_near_the_true_ones_and_the_longest_is_exact() -> None:
 
 def test_spreads_of_several_workers_are_that_of_all_calls() -> None:
     seconds = np.random.default_rng(2).exponential(0.1, 900)
-    added = Spread()
+    added = DurationHistogram()
     for part in np.split(seconds, 3):
         added.add(_spread(part))
     whole = _spread(seconds)
@@ -37,12 +37,12 @@ def test_spreads_of_several_workers_are_that_of_all_calls() -> None:
 
 
 def test_no_call_and_no_time_are_zero() -> None:
-    assert Spread().quantile_s(0.5) == 0.0
+    assert DurationHistogram().quantile_s(0.5) == 0.0
     assert _spread(np.zeros(3)).quantile_s(0.99) == 0.0
 
 
 def test_clocks_add_up_by_stage() -> None:
-    one, other = Clock(), Clock()
+    one, other = StageTimer(), StageTimer()
     for clock, stages in ((one, ("read", "segment")), (other, ("read", "write"))):
         for stage in stages:
             with clock.stage(stage):

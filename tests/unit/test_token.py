@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parcels.arcgis.http.responses import TryAgain
+from parcels.arcgis.http.responses import TransientError
 from parcels.arcgis.http.token import SignIn, read_sign_in, sign_in_of
 from parcels.errors import AuthenticationRequired, SourceMisconfigured
-from parcels.registry.county import Token
+from parcels.registry.county import TokenEntry
 
 URL = "https://gis.example.gov/arcgis/tokens/generateToken"
 RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis/restgdf/error_format_fixtures"
@@ -35,25 +35,25 @@ def test_recorded_refusals_are_authentication_errors(name: str, says: str) -> No
 
 def test_an_answer_is_read_by_its_content() -> None:
     assert read_sign_in(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
-    with pytest.raises(TryAgain):
+    with pytest.raises(TransientError):
         read_sign_in(URL, 503, b"<html>busy")
 
 
 def test_a_token_is_for_the_entrys_own_server() -> None:
     url = "https://GIS.example.gov/arcgis/rest/services/P/MapServer"
-    sign_in = sign_in_of(Token(env="COUNTY_TOKEN"), url, allow_plain=False)
+    sign_in = sign_in_of(TokenEntry(env="COUNTY_TOKEN"), url, allow_plain=False)
     assert isinstance(sign_in, SignIn)
     assert sign_in.is_for("https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query")
     assert not sign_in.is_for("https://gis.example.gov.example.org/P/MapServer")
     assert sign_in_of(None, url, allow_plain=False) is None
     with pytest.raises(SourceMisconfigured, match="'token' goes with 'url'"):
-        sign_in_of(Token(env="COUNTY_TOKEN"), None, allow_plain=False)
+        sign_in_of(TokenEntry(env="COUNTY_TOKEN"), None, allow_plain=False)
 
 
 def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIS_USER", "ada")
     monkeypatch.setenv("GIS_PASSWORD", "hunter2")
-    plain = Token(
+    plain = TokenEntry(
         url=URL.replace("https", "http"), username_env="GIS_USER", password_env="GIS_PASSWORD"
     )
     sign_in = SignIn(plain, ["gis.example.gov"])

@@ -29,10 +29,10 @@ from parcels.errors import (
     RegistryError,
     SourceMisconfigured,
 )
-from parcels.geocode.census import Census
+from parcels.geocode.census import CensusGeocoder
 from parcels.geocode.geocode_server import GeocodeServer
 from parcels.parcel_source import SiteAddress
-from parcels.untrusted import mapping, mappings, printable
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 SERVICE = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\nok  here\u2028\u202e\x85\ud800"
@@ -59,13 +59,13 @@ class Canned(ArcGISClient):
 
 
 def test_words_become_one_printable_line_of_limited_length() -> None:
-    assert printable("Grünfläche, 5 m²") == "Grünfläche, 5 m²"
-    assert printable(ESCAPES).isprintable()
-    assert printable("x" * 10**6) == "x" * 300 + "…"
+    assert sanitize_text("Grünfläche, 5 m²") == "Grünfläche, 5 m²"
+    assert sanitize_text(ESCAPES).isprintable()
+    assert sanitize_text("x" * 10**6) == "x" * 300 + "…"
     deep: list[Any] = []
     for _ in range(5_000):
         deep = [deep]
-    assert printable(deep) == "list"
+    assert sanitize_text(deep) == "list"
     assert (mapping([1]), mappings({"a": 1}), mappings([1, {}, "b"])) == ({}, [], [{}])
 
 
@@ -201,7 +201,7 @@ def test_odd_places_of_a_geocode_server_are_passed_over(locations: Any) -> None:
 def test_an_odd_table_of_the_census_finds_nothing(body: bytes) -> None:
     client = ArcGISClient(allow_private=True, sleep=lambda _: None, calls_per_second=100)
     with scripted(lambda _: Reply(body)) as server:
-        [finding] = Census(client, server.url).locate([WANTED])
+        [finding] = CensusGeocoder(client, server.url).locate([WANTED])
     assert not hasattr(finding, "longitude")
 
 

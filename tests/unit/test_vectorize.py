@@ -17,7 +17,7 @@ from rasters import LEFT, PIXEL_M, TOP
 from scenes import LAWN, disc, distances, mask_of, meadow, rectangle, scene
 from shapely import Point, affinity, box
 
-from detection.imagery.pixel_grid import Frame
+from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.segmenters.interface import Mask
 from detection.vectorize import Outlines, cropped, outlines
@@ -287,7 +287,7 @@ class TestLeastArea:
         assert Point(at(30, 30)).within(polygon)
 
     def test_it_is_in_metres_where_the_crs_is_in_feet(self) -> None:
-        feet = scene(20, frame=Frame("EPSG:2274", 2.0))
+        feet = scene(20, frame=PixelGrid("EPSG:2274", 2.0))
         field = -np.ones((20, 20))
         field[0, :11] = 1  # 11 pixels of 2 ft, of which the far corner is cut: 4.04 m²
         field[5, 5:15] = 1

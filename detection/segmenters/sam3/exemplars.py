@@ -21,7 +21,7 @@ _POINT_LAYERS = ("points_direct_project", "points_pool_project", "points_pos_enc
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class BoxExemplar:
     """A box round one example, in pixels of the chip; not `wanted` says "nothing like this"."""
 
     left: float
@@ -30,28 +30,28 @@ class Box:
     bottom: float
     wanted: bool = True
 
-    def in_units(self, width: float, height: float) -> Box:
+    def in_units(self, width: float, height: float) -> BoxExemplar:
         """The same in 0..1 of a chip of that size."""
-        return Box(
+        return BoxExemplar(
             self.left / width, self.top / height, self.right / width, self.bottom / height,
             self.wanted,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PointExemplar:
     """A point on an example, in pixels of the chip from its upper left corner."""
 
     x: float
     y: float
     wanted: bool = True
 
-    def in_units(self, width: float, height: float) -> Point:
+    def in_units(self, width: float, height: float) -> PointExemplar:
         """The same in 0..1 of a chip of that size."""
-        return Point(self.x / width, self.y / height, self.wanted)
+        return PointExemplar(self.x / width, self.y / height, self.wanted)
 
 
-Exemplar = Box | Point
+Exemplar = BoxExemplar | PointExemplar
 
 
 def add_points(model: Sam3Model) -> None:
@@ -159,7 +159,7 @@ def _shown(
     valid = torch.zeros(len(exemplars), most, dtype=torch.bool, device=features.device)
     for row, shown in enumerate(exemplars):
         for column, exemplar in enumerate(shown):
-            if isinstance(exemplar, Box):
+            if isinstance(exemplar, BoxExemplar):
                 token = _box_token(model, normed[row], exemplar)
             else:
                 token = _point_token(model, normed[row], exemplar)
@@ -168,7 +168,7 @@ def _shown(
     return tokens, valid
 
 
-def _box_token(model: Sam3Model, features: Tensor, box: Box) -> Tensor:
+def _box_token(model: Sam3Model, features: Tensor, box: BoxExemplar) -> Tensor:
     """(channels,) of one box."""
     encoder = model.geometry_encoder
     height, width = features.shape[-2:]
@@ -185,7 +185,7 @@ def _box_token(model: Sam3Model, features: Tensor, box: Box) -> Tensor:
     return whole[0]
 
 
-def _point_token(model: Sam3Model, features: Tensor, point: Point) -> Tensor:
+def _point_token(model: Sam3Model, features: Tensor, point: PointExemplar) -> Tensor:
     """(channels,) of one point."""
     if not has_points(model):
         raise SegmenterError(

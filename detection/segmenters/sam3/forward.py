@@ -39,7 +39,7 @@ class Pyramid:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class DecoderOutput:
     """Queries of n rows after each of the decoder's layers, all float32.
 
     Attributes:
@@ -56,7 +56,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Output:
+class Sam3Output:
     """What SAM3 says of n rows.
 
     Attributes:
@@ -73,10 +73,10 @@ class Output:
     masks: Tensor
     semantic: Tensor
 
-    def first(self, rows: int) -> Output:
+    def first(self, rows: int) -> Sam3Output:
         """Of the first rows alone."""
         parts = (self.scores, self.presence, self.boxes, self.masks, self.semantic)
-        return Output(*(part[:rows] for part in parts))
+        return Sam3Output(*(part[:rows] for part in parts))
 
 
 class _StaticShape:
@@ -140,7 +140,7 @@ def fuse(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tens
 
 def decode(
     model: Sam3Model, memory: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
-) -> Decoded:
+) -> DecoderOutput:
     """The queries of n rows, in float32.
 
     Args:
@@ -160,7 +160,7 @@ def decode(
     logits = model.dot_product_scoring(
         decoder_hidden_states=queries, text_features=prompt, text_mask=valid
     )
-    return Decoded(
+    return DecoderOutput(
         queries, offsets.sigmoid(), logits.squeeze(-1), decoded.presence_logits.squeeze(-1)
     )
 
@@ -191,13 +191,13 @@ def corners(boxes: Tensor) -> Tensor:
     return torch.cat([centre - half, centre + half], -1)
 
 
-def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Output:
+def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Sam3Output:
     """What SAM3 says of n rows: `fuse`, `decode`, then `draw` for the last layer's queries."""
     memory = fuse(model, seen, prompt, valid)
     decoded = decode(model, memory, seen.position, prompt, valid)
     masks, semantic = draw(model, seen, decoded.queries[-1], memory, prompt, valid)
     presence = decoded.presence[-1].sigmoid()
-    return Output(
+    return Sam3Output(
         scores=decoded.logits[-1].sigmoid() * presence[:, None],
         presence=presence,
         boxes=corners(decoded.boxes[-1]),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detection.errors import SegmenterError
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 _HUB_PREFIX = "detector_model."
 _HUB_TRACKER = ("tracker_model.", "tracker_neck.")
@@ -115,14 +115,14 @@ _MODULES = {
 }  # fmt: skip
 
 
-def from_hub(state: Mapping[str, Tensor]) -> State:
+def from_hub(state: Mapping[str, Tensor]) -> StateDict:
     """The detector of a file of facebook/sam3's layout, or of `Sam3Model.save_pretrained`.
 
     Raises:
         SegmenterError: two tensors for one place.
     """
     kept = {name: t for name, t in state.items() if not name.startswith(_HUB_TRACKER)}
-    mapped: State = {}
+    mapped: StateDict = {}
     for name, tensor in kept.items():
         place = name.removeprefix(_HUB_PREFIX)
         if place in mapped:
@@ -131,14 +131,14 @@ def from_hub(state: Mapping[str, Tensor]) -> State:
     return mapped
 
 
-def from_meta(state: Mapping[str, Tensor]) -> State:
+def from_meta(state: Mapping[str, Tensor]) -> StateDict:
     """The detector of Meta's own layout (`sam3.pt`), with or without its "detector." prefix.
 
     Raises:
         SegmenterError: a tensor whose place is not known, two for one place, or packed
             projections that do not part into three.
     """
-    mapped: State = {}
+    mapped: StateDict = {}
     unknown: list[str] = []
     for name, tensor in state.items():
         short = name.removeprefix(_META_PREFIX)
@@ -195,7 +195,7 @@ def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source:
         )
 
 
-def _places(name: str, tensor: Tensor) -> State:
+def _places(name: str, tensor: Tensor) -> StateDict:
     """Where one of Meta's tensors goes; packed projections go to three places."""
     special = _special(name, tensor)
     if special:
@@ -219,7 +219,7 @@ def _places(name: str, tensor: Tensor) -> State:
     return {place.format(qkv=letter): part for letter, part in parts}
 
 
-def _special(name: str, tensor: Tensor) -> State:
+def _special(name: str, tensor: Tensor) -> StateDict:
     """The tensors that are not simply renamed."""
     if name == f"{_TRUNK}pos_embed":  # the first is of a class token that the network lacks
         return {"vision_encoder.backbone.embeddings.position_embeddings": tensor[:, 1:]}

@@ -13,17 +13,17 @@ from detection.segmenters.sam3.exemplars import Exemplar
 from detection.segmenters.sam3.fast import FastEncoder, FastHeads
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.forward import (
-    Output,
     Pyramid,
+    Sam3Output,
     encode,
     heads,
     pyramid,
     set_precision,
 )
-from detection.segmenters.sam3.prompts import Text, prompt_tokens
+from detection.segmenters.sam3.prompts import TextTokens, prompt_tokens
 
 # For each chip and prompt, chip by chip; None is none at all.
-Shown = Sequence[Sequence[Exemplar]] | None
+PromptExemplars = Sequence[Sequence[Exemplar]] | None
 
 
 class Network(Protocol):
@@ -40,7 +40,7 @@ class Network(Protocol):
         """The levels that the heads read."""
         ...
 
-    def answer(self, seen: Pyramid, text: Text, shown: Shown) -> Output:
+    def answer(self, seen: Pyramid, text: TextTokens, shown: PromptExemplars) -> Sam3Output:
         """Of n chips and p phrases: n x p rows, chip by chip."""
         ...
 
@@ -84,7 +84,7 @@ class _Plain:
     def pyramid(self, tokens: Tensor) -> Pyramid:
         return pyramid(self._model, tokens)
 
-    def answer(self, seen: Pyramid, text: Text, shown: Shown) -> Output:
+    def answer(self, seen: Pyramid, text: TextTokens, shown: PromptExemplars) -> Sam3Output:
         prompt = prompt_tokens(self._model, text, seen.levels[-1], seen.position, shown)
         return heads(self._model, seen.of_rows(len(text.tokens)), *prompt)
 
@@ -111,7 +111,7 @@ class _Fast:
         levels = self._encoder.levels_of(tokens)
         return Pyramid(levels, self._heads.position(levels[-1]))
 
-    def answer(self, seen: Pyramid, text: Text, shown: Shown) -> Output:
+    def answer(self, seen: Pyramid, text: TextTokens, shown: PromptExemplars) -> Sam3Output:
         if shown is None:
             found = self._heads(seen.levels, text.tokens, text.valid)
         else:
@@ -119,7 +119,7 @@ class _Fast:
             prompt = prompt_tokens(self._model, text, coarse, seen.position, shown)
             found = self._any_length.answer(seen.levels, *prompt)
         presence = found.presence[:, 0].sigmoid()
-        return Output(
+        return Sam3Output(
             scores=found.logits.sigmoid() * presence[:, None],
             presence=presence,
             boxes=found.boxes,

@@ -24,7 +24,7 @@ from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.fast.running import tensor_float32
-from detection.segmenters.sam3.forward import Output
+from detection.segmenters.sam3.forward import Sam3Output
 
 # Two masks that share this much are one thing seen twice,
 SAME_IOU = 0.5
@@ -58,7 +58,7 @@ class Objects:
     kept: NDArray[np.bool_]
 
 
-def read(output: Output, labels: Sequence[Label]) -> list[list[Mask]]:
+def read(output: Sam3Output, labels: Sequence[Label]) -> list[list[Mask]]:
     """The masks of n rows, of which each is about its own label.
 
     Raises:
@@ -71,7 +71,7 @@ def read(output: Output, labels: Sequence[Label]) -> list[list[Mask]]:
             "sam3 answered with what is no number: its weights are broken, or their numbers too "
             "large for this precision"
         )
-    least = torch.tensor([label.least_score for label in labels], device=output.scores.device)
+    least = torch.tensor([label.score_threshold for label in labels], device=output.scores.device)
     found = objects(output, least)
     semantic = believed(output, least)
     masks: list[list[Mask]] = [[] for _ in labels]
@@ -89,7 +89,7 @@ def read(output: Output, labels: Sequence[Label]) -> list[list[Mask]]:
     return masks
 
 
-def objects(output: Output, least: Tensor) -> Objects:
+def objects(output: Sam3Output, least: Tensor) -> Objects:
     """The things that n prompts found, each once; `least` (n,) is what a query must score."""
     scores, order = output.scores.sort(descending=True, stable=True)
     most = int((scores >= least[:, None]).sum(1).amax())
@@ -106,7 +106,7 @@ def objects(output: Output, least: Tensor) -> Objects:
     return Objects(scores, masks, kept)
 
 
-def believed(output: Output, least: Tensor) -> Tensor:
+def believed(output: Sam3Output, least: Tensor) -> Tensor:
     """The semantic maps (n, h, w), float32, each gated by presence.
 
     But presence is one number for the whole chip, and has vetoed lawns that the map was certain
@@ -235,7 +235,7 @@ def _unclaimed(
 
 def _sure_logit(label: Label) -> float:
     """What the semantic map must say somewhere of a thing that no query claims."""
-    return max(SURE_LOGIT, float(logit(label.least_score)))
+    return max(SURE_LOGIT, float(logit(label.score_threshold)))
 
 
 def _loose(semantic: NDArray[np.float32], claimed: NDArray[np.bool_], label: Label) -> list[Mask]:

@@ -14,18 +14,18 @@ from detection.segmenters.sam3.tokens import tokenize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Text:
+class TextTokens:
     """p phrases: tokens (p, 32, channels) float32, and valid (p, 32), False where padding."""
 
     tokens: Tensor
     valid: Tensor
 
-    def of(self, phrases: slice) -> Text:
+    def of(self, phrases: slice) -> TextTokens:
         """Some of the phrases."""
-        return Text(self.tokens[phrases], self.valid[phrases])
+        return TextTokens(self.tokens[phrases], self.valid[phrases])
 
 
-class Phrases:
+class PhraseCache:
     """Encodes each phrase once; `calls` counts how often the text encoder ran."""
 
     def __init__(self, model: Sam3Model) -> None:
@@ -34,7 +34,7 @@ class Phrases:
         self._device = model.text_projection.weight.device
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def encode(self, phrases: Sequence[str]) -> Text:
+    def encode(self, phrases: Sequence[str]) -> TextTokens:
         """The tokens of phrases, in their order.
 
         Raises:
@@ -44,7 +44,7 @@ class Phrases:
             if phrase not in self._known:
                 self._known[phrase] = self._encode(phrase)
         rows = [self._known[phrase] for phrase in phrases]
-        return Text(torch.stack([t for t, _ in rows]), torch.stack([v for _, v in rows]))
+        return TextTokens(torch.stack([t for t, _ in rows]), torch.stack([v for _, v in rows]))
 
     # Not inference mode: its tensors could not go through a training step.
     @torch.no_grad()
@@ -63,7 +63,7 @@ def text_tokens(model: Sam3Model, ids: Tensor, valid: Tensor) -> Tensor:
 
 def prompt_tokens(
     model: Sam3Model,
-    text: Text,
+    text: TextTokens,
     features: Tensor,
     position: Tensor,
     exemplars: Sequence[Sequence[Exemplar]] | None = None,

@@ -20,7 +20,7 @@ from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.network import network_of
 from detection.segmenters.sam3.postprocess import read
 from detection.segmenters.sam3.preprocess import preprocess
-from detection.segmenters.sam3.prompts import Phrases, Text
+from detection.segmenters.sam3.prompts import PhraseCache, TextTokens
 from detection.segmenters.sam3.weights import Weights
 
 # A chip of 302 m a side, whatever side the network squeezes it to.
@@ -32,7 +32,7 @@ _PROMPTS = 4
 # Chips whose tokens are kept, 10.6 MB each in full size: for other prompts on the same chip.
 _KEPT_CHIPS = 16
 
-Shown = Mapping[str, Sequence[Exemplar]]
+ExemplarsByLabel = Mapping[str, Sequence[Exemplar]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Sam3:
         model = weights.model
         nn.Module.to(model, self._device)
         self._side_px = int(model.vision_encoder.config.image_size)
-        self._phrases = Phrases(model)
+        self._phrases = PhraseCache(model)
         self._network = network_of(model, self.precision, fast=fast, compiled=kind == "cuda")
         self._prompts = _PROMPTS
         # Of chips and prompts at once, what went through already.
@@ -124,7 +124,7 @@ class Sam3:
         self,
         chips: Sequence[Chip],
         labels: Sequence[Label],
-        shown: Sequence[Shown] | None = None,
+        shown: Sequence[ExemplarsByLabel] | None = None,
     ) -> list[list[Mask]]:
         """For each chip the masks of the labels, in the labels' order.
 
@@ -185,7 +185,7 @@ class Sam3:
         self,
         chips: Sequence[Chip],
         labels: Sequence[Label],
-        text: Text,
+        text: TextTokens,
         examples: Sequence[Sequence[Sequence[Exemplar]]] | None,
     ) -> list[list[Mask]]:
         return self._answers(self._tokens(chips), labels, text, examples)
@@ -195,7 +195,7 @@ class Sam3:
         self,
         tokens: Tensor,
         labels: Sequence[Label],
-        text: Text,
+        text: TextTokens,
         examples: Sequence[Sequence[Sequence[Exemplar]]] | None = None,
     ) -> list[list[Mask]]:
         """The masks of n chips whose tokens are these; examples are by chip and label."""
@@ -236,7 +236,7 @@ class Sam3:
         return tokens
 
     @torch.inference_mode()
-    def _try_out(self, labels: Sequence[Label], text: Text) -> bool:
+    def _try_out(self, labels: Sequence[Label], text: TextTokens) -> bool:
         """Let a batch of nothing through, which compiles what is compiled for so many."""
         side = self._side_px
         pixels = torch.zeros(self.batch, 3, side, side, device=self._device)
@@ -251,7 +251,7 @@ class Sam3:
 
 
 def _in_units(
-    chips: Sequence[Chip], labels: Sequence[Label], shown: Sequence[Shown] | None
+    chips: Sequence[Chip], labels: Sequence[Label], shown: Sequence[ExemplarsByLabel] | None
 ) -> list[list[list[Exemplar]]] | None:
     """Examples by chip and label, in 0..1 of the chip; None where there are none."""
     if shown is None or not any(any(shows.values()) for shows in shown):

@@ -28,7 +28,7 @@ from transformers.initialization import no_init_weights
 from detection.errors import SegmenterError
 from detection.segmenters.sam3.config import WORDS, read_config
 from detection.segmenters.sam3.exemplars import add_points
-from detection.segmenters.sam3.keymap import State, check_fit, from_hub, from_meta, is_meta
+from detection.segmenters.sam3.keymap import StateDict, check_fit, from_hub, from_meta, is_meta
 from detection.segmenters.sam3.sources import find_files, local_path
 
 BASE_KEY = "base_sha256"
@@ -98,8 +98,8 @@ def _sha256_of(files: list[Path]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _read_all(files: list[Path], source: str) -> State:
-    state: State = {}
+def _read_all(files: list[Path], source: str) -> StateDict:
+    state: StateDict = {}
     for file in files:
         state.update(_read_pickle(file) if file.suffix == ".pt" else _read_safetensors(file)[0])
     state = from_meta(state) if is_meta(state) else from_hub(state)
@@ -109,7 +109,7 @@ def _read_all(files: list[Path], source: str) -> State:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     """Tensors and metadata."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -121,7 +121,7 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
         ) from error
 
 
-def _read_pickle(path: Path) -> State:
+def _read_pickle(path: Path) -> StateDict:
     """The tensors of Meta's file; whatever else a pickle might do is never done."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -140,7 +140,7 @@ def _read_pickle(path: Path) -> State:
     return found
 
 
-def _check_values(state: State, source: str) -> None:
+def _check_values(state: StateDict, source: str) -> None:
     """Find weights that are no numbers to reckon with.
 
     Raises:
@@ -162,7 +162,7 @@ def _check_values(state: State, source: str) -> None:
             )
 
 
-def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
+def _with_delta(base: StateDict, path: Path, base_sha256: str) -> tuple[StateDict, str]:
     if not path.is_file():
         raise SegmenterError(f"there is no delta at {path}")
     delta, metadata = _read_safetensors(path)
@@ -185,7 +185,7 @@ def _with_delta(base: State, path: Path, base_sha256: str) -> tuple[State, str]:
     return base | delta, file_sha256(path)
 
 
-def _build(folder: Path, state: State, source: str) -> Sam3Model:
+def _build(folder: Path, state: StateDict, source: str) -> Sam3Model:
     config = read_config(folder, len(state))
     points = any(".points_" in name for name in state)
     try:
@@ -223,7 +223,7 @@ def _empty(config: Sam3Config, points: bool, device: str) -> Sam3Model:
     return model
 
 
-def _with_all_words(state: State, channels: int, source: str) -> State:
+def _with_all_words(state: StateDict, channels: int, source: str) -> StateDict:
     """A whole table of words from that of a network which knows a few: (k + 1, channels).
 
     The last row is every other word's. The table of all words alone would be larger than all

@@ -25,7 +25,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResolvedAddress:
     """An address that a name was found at, and all that a socket needs to connect to it."""
 
     family: int
@@ -59,7 +59,7 @@ def check_web_address(url: str) -> None:
         )
 
 
-def look_up(host: str, port: int | None, *, allow_private: bool) -> list[Place]:
+def resolve_host(host: str, port: int | None, *, allow_private: bool) -> list[ResolvedAddress]:
     """All places of a host, each of which may be connected to.
 
     Whoever connects must do so to one of them: a name server may say something else when it is
@@ -90,9 +90,9 @@ def look_up(host: str, port: int | None, *, allow_private: bool) -> list[Place]:
     return places
 
 
-def _resolve(host: str, port: int | None) -> list[Place]:
+def _resolve(host: str, port: int | None) -> list[ResolvedAddress]:
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    return [Place(family, kind, protocol, at) for family, kind, protocol, _, at in found]
+    return [ResolvedAddress(family, kind, protocol, at) for family, kind, protocol, _, at in found]
 
 
 def _plain(text: str) -> IPv4Address | IPv6Address:

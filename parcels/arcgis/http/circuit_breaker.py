@@ -12,7 +12,7 @@ _FAILURES = 3
 _PAUSE_S = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after three failures in a row, each with its retries; each minute one may try.
 
     It may be used by several threads at once.

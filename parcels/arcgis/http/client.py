@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from parcels.arcgis.http.exchange import Exchange, Question, Upload
-from parcels.arcgis.http.rate_limit import Clock, Sleep
-from parcels.arcgis.http.responses import NameUnknown, TryAgain, read_answer
+from parcels.arcgis.http.exchange import Exchange, HttpRequest, Upload
+from parcels.arcgis.http.rate_limit import MonotonicClock, Sleep
+from parcels.arcgis.http.responses import TransientError, UnknownNameError, read_answer
 from parcels.arcgis.http.token import SignIn, read_sign_in, sign_in_of
 from parcels.errors import AuthenticationRequired, SourceError, SourceMisconfigured
 from parcels.registry.county import County
@@ -61,7 +61,7 @@ class ArcGISClient:
         self,
         *,
         sleep: Sleep = time.sleep,
-        clock: Clock = time.monotonic,
+        clock: MonotonicClock = time.monotonic,
         read_s: float = 30.0,
         trying_s: float = 180.0,
         allow_private: bool = False,
@@ -92,7 +92,7 @@ class ArcGISClient:
         county: County,
         *,
         sleep: Sleep = time.sleep,
-        clock: Clock = time.monotonic,
+        clock: MonotonicClock = time.monotonic,
         read_s: float = 30.0,
         trying_s: float = 180.0,
     ) -> ArcGISClient:
@@ -133,18 +133,18 @@ class ArcGISClient:
             SourceMisconfigured: the server will not answer; see `parcels.errors` for the classes.
         """
         limits = _Limits(min(read_s, self._limits.read_s), min(trying_s, self._limits.trying_s))
-        return self._call(Question(url, {**params, "f": "json"}), read_answer, limits)
+        return self._call(HttpRequest(url, {**params, "f": "json"}), read_answer, limits)
 
     def get_image(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
         """Ask for an image, as `get_json` does, and hand its bytes to `decode`.
 
-        `decode` raises `TryAgain` for bytes that are no whole image.
+        `decode` raises `TransientError` for bytes that are no whole image.
 
         Raises:
             SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
         """
         read = _bytes_reader(decode, "the answer is no image; is this an ImageServer?")
-        return self._call(Question(url, {**params, "f": "image"}), read, self._limits)
+        return self._call(HttpRequest(url, {**params, "f": "image"}), read, self._limits)
 
     def post_file(
         self,
@@ -158,17 +158,17 @@ class ArcGISClient:
     ) -> T:
         """Post a form with a CSV file in the field `name`, and hand the answer's bytes to `decode`.
 
-        `decode` raises `TryAgain` for bytes that are no whole answer. `read_s` is how long the
+        `decode` raises `TransientError` for an incomplete body. `read_s` is how long the
         server may be silent over this one.
 
         Raises:
             SourceUnavailable, RateLimited, SourceMisconfigured: as `get_json`.
         """
         read = _bytes_reader(decode, "the answer is not what was asked for; correct the address")
-        question = Question(url, form, upload=Upload(name, content))
+        question = HttpRequest(url, form, upload=Upload(name, content))
         return self._call(question, read, replace(self._limits, read_s=read_s))
 
-    def _call(self, question: Question, read: _Reader[T], limits: _Limits) -> T:
+    def _call(self, question: HttpRequest, read: _Reader[T], limits: _Limits) -> T:
         """The answer; with a token where one is meant for the server, renewed once."""
         question = replace(question, headers=self._headers)
         sign_in = self._sign_in
@@ -184,10 +184,10 @@ class ArcGISClient:
     def _post_secrets(
         self, url: str, form: Mapping[str, str], secrets: Mapping[str, str]
     ) -> dict[str, Any]:
-        question = Question(url, form, headers=self._headers, secrets=secrets)
+        question = HttpRequest(url, form, headers=self._headers, secrets=secrets)
         return self._retrying(question, read_sign_in, self._limits)
 
-    def _retrying(self, question: Question, read: _Reader[T], limits: _Limits) -> T:
+    def _retrying(self, question: HttpRequest, read: _Reader[T], limits: _Limits) -> T:
         host = self._exchange.host(question.url)
         tries, trying_s = _TRIES, limits.trying_s
         if host.gave_up:
@@ -196,25 +196,25 @@ class ArcGISClient:
 
         def is_enough(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome is not None else None
-            most = min(tries, _TRIES_OF_A_NAME) if isinstance(error, NameUnknown) else tries
+            most = min(tries, _TRIES_OF_A_NAME) if isinstance(error, UnknownNameError) else tries
             return state.attempt_number >= most or self._clock() - began_s >= trying_s
 
         retrying = Retrying(
             stop=is_enough,
             wait=_wait_s,
-            retry=retry_if_exception_type(TryAgain),
+            retry=retry_if_exception_type(TransientError),
             sleep=self._sleep,
             reraise=True,
         )
         try:
             answer: T = retrying(self._once, question, read, limits.read_s)
         except SourceError as error:
-            host.gave_up = isinstance(error, TryAgain)
+            host.gave_up = isinstance(error, TransientError)
             raise
         host.gave_up = False
         return answer
 
-    def _once(self, question: Question, read: _Reader[T], read_s: float) -> T:
+    def _once(self, question: HttpRequest, read: _Reader[T], read_s: float) -> T:
         answer = self._exchange.ask(question, read_s)
         try:
             return read(question.url, answer.status, answer.body)
@@ -230,7 +230,7 @@ def _without(secrets: Iterable[str], text: str) -> str:
     return text
 
 
-def _signed(question: Question, token: str) -> Question:
+def _signed(question: HttpRequest, token: str) -> HttpRequest:
     return replace(question, secrets={"token": token})
 
 

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from parcels.arcgis.http.address_guard import look_up
+from parcels.arcgis.http.address_guard import resolve_host
 from parcels.arcgis.tls import legacy_context
 
 # Beyond the silence that is allowed before an answer: a server may drip.
@@ -74,7 +74,7 @@ class GuardedAdapter(HTTPAdapter):
         url = request.url or ""
         if select_proxy(url, more.get("proxies")) is not None:
             with suppress(OSError):  # the proxy may know a name that this machine does not
-                look_up(urlsplit(url).hostname or "", None, allow_private=self._allow_private)
+                resolve_host(urlsplit(url).hostname or "", None, allow_private=self._allow_private)
         return super().send(request, *args, **more)
 
 
@@ -87,7 +87,7 @@ class _Guarded(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """A socket at the first checked address that takes it; urllib3's errors."""
         try:
-            places = look_up(self._dns_host, self.port, allow_private=self._allow_private)
+            places = resolve_host(self._dns_host, self.port, allow_private=self._allow_private)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         failure: OSError = OSError("the name has no address")

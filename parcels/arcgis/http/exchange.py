@@ -16,10 +16,10 @@ from urllib3.exceptions import NameResolutionError
 
 from parcels.arcgis.http.address_guard import check_web_address
 from parcels.arcgis.http.connections import GuardedAdapter
-from parcels.arcgis.http.rate_limit import Clock, Host, Sleep, host_of
-from parcels.arcgis.http.responses import NameUnknown, TryAgain
+from parcels.arcgis.http.rate_limit import HostLimiter, MonotonicClock, Sleep, host_of
+from parcels.arcgis.http.responses import TransientError, UnknownNameError
 from parcels.errors import AddressRefused, QueryRefused, SourceError, SourceMisconfigured
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 _CONNECT_S = 10.0
 _MAX_BYTES = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class HttpRequest:
     """What is asked of a service.
 
     Attributes:
@@ -62,7 +62,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back, whatever it says."""
 
     status: int
@@ -104,7 +104,7 @@ class Exchange:
         self,
         *,
         sleep: Sleep,
-        clock: Clock,
+        clock: MonotonicClock,
         allow_private: bool,
         legacy_tls: Collection[str],
         calls_in_flight: int,
@@ -122,7 +122,7 @@ class Exchange:
             f"lotline/{version('lotline')} (lot boundaries; python-requests)"
         )
 
-    def host(self, url: str) -> Host:
+    def host(self, url: str) -> HostLimiter:
         """The host of a URL, which keeps our limits from now on.
 
         Raises:
@@ -133,7 +133,7 @@ class Exchange:
         host.limit(*self._limits)
         return host
 
-    def ask(self, question: Question, read_s: float) -> Answer:
+    def ask(self, question: HttpRequest, read_s: float) -> HttpResponse:
         """Ask, and follow redirects; `read_s` is how long a server may be silent.
 
         Raises:
@@ -146,7 +146,7 @@ class Exchange:
         url, at_home = question.url, True
         for _ in range(_MOST_REDIRECTS + 1):
             answer = self._hop(question, url, read_s, at_home=at_home)
-            if isinstance(answer, Answer):
+            if isinstance(answer, HttpResponse):
                 return answer
             at_home = at_home and _same_server(url, answer)
             url = answer
@@ -155,7 +155,9 @@ class Exchange:
             "the registry entry"
         )
 
-    def _hop(self, question: Question, url: str, read_s: float, *, at_home: bool) -> Answer | str:
+    def _hop(
+        self, question: HttpRequest, url: str, read_s: float, *, at_home: bool
+    ) -> HttpResponse | str:
         """The answer, or the URL that it refers to. Nothing private leaves home."""
         is_redirected = url != question.url
         params = {**question.params, **(question.secrets if at_home else {})}
@@ -181,11 +183,11 @@ class Exchange:
                     location = response.headers.get("Location")
                     if response.status_code in _REDIRECTS and location:
                         return _target(url, location)
-                    return Answer(response.status_code, _read(question.url, response))
+                    return HttpResponse(response.status_code, _read(question.url, response))
         except AddressRefused as error:
             if str(error).startswith(question.url):
                 raise
-            raise AddressRefused(f"{question.url}: {printable(error)}") from error
+            raise AddressRefused(f"{question.url}: {sanitize_text(error)}") from error
         except requests.RequestException as error:
             raise as_source_error(question.url, error) from error
 
@@ -216,7 +218,7 @@ def _target(url: str, location: str) -> str:
 
 
 def _bare(url: str) -> str:
-    return printable(url.split("?", 1)[0])
+    return sanitize_text(url.split("?", 1)[0])
 
 
 def _read(url: str, response: requests.Response) -> bytes:
@@ -253,10 +255,10 @@ def as_source_error(url: str, error: requests.RequestException) -> SourceError:
     ):
         return SourceMisconfigured(f"{url}: cannot be asked: {cause}")
     if isinstance(_reason(error), NameResolutionError):
-        return NameUnknown(
+        return UnknownNameError(
             f"{url}: does not answer: {cause}; try again later (is this machine online?)"
         )
-    return TryAgain(f"{url}: does not answer: {cause}; try again later")
+    return TransientError(f"{url}: does not answer: {cause}; try again later")
 
 
 def _reason(error: requests.RequestException) -> object:
@@ -268,7 +270,7 @@ def _reason(error: requests.RequestException) -> object:
 def _cause(error: requests.RequestException) -> str:
     """The reason in short: urllib3 writes the whole address at each level."""
     reason = _reason(error)
-    return printable(_CONNECTION.sub("", str(reason)))
+    return sanitize_text(_CONNECTION.sub("", str(reason)))
 
 
 def _retry_after_s(header: str | None) -> float:

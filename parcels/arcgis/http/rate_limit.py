@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from parcels.errors import RateLimited
 
-Clock = Callable[[], float]
+MonotonicClock = Callable[[], float]
 Sleep = Callable[[float], None]
 
 # A batch waits so long for a host that asks for it; beyond, another run has to.
@@ -19,12 +19,12 @@ _LONGEST_HOLD_S = 60.0
 # Calls bunch on their way to a server, which must not count one too many in its second.
 _MARGIN = 1.05
 
-_hosts: dict[tuple[str, Clock, Sleep], Host] = {}
+_hosts: dict[tuple[str, MonotonicClock, Sleep], HostLimiter] = {}
 _hosts_lock = Lock()
 _calls: Counter[str] = Counter()
 
 
-class Host:
+class HostLimiter:
     """A server: at most so many calls in flight, and so many begun in any second.
 
     The limits are the smallest that any client of the process has asked for. Calls that are
@@ -33,7 +33,7 @@ class Host:
     call to it.
     """
 
-    def __init__(self, name: str, clock: Clock, sleep: Sleep) -> None:
+    def __init__(self, name: str, clock: MonotonicClock, sleep: Sleep) -> None:
         self.name = name
         self.gave_up = False
         """The last call found no answer in all its tries: the next ones try less often."""
@@ -115,13 +115,13 @@ class Host:
             )
 
 
-def host_of(url: str, clock: Clock, sleep: Sleep) -> Host:
+def host_of(url: str, clock: MonotonicClock, sleep: Sleep) -> HostLimiter:
     """The host of a URL, name and port: one for all that go by the same clock and sleep."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     name = f"{(parts.hostname or '').rstrip('.')}:{port}"
     with _hosts_lock:
-        return _hosts.setdefault((name, clock, sleep), Host(name, clock, sleep))
+        return _hosts.setdefault((name, clock, sleep), HostLimiter(name, clock, sleep))
 
 
 def drain_calls() -> Counter[str]:

@@ -15,7 +15,7 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
-from parcels.untrusted import printable
+from parcels.untrusted import sanitize_text
 
 _TOO_MANY = 429
 _BUSY = (408, 425, 500, 502, 503, 504)
@@ -56,15 +56,15 @@ _UNSTORABLE = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)
 _ONLY_ONCE = ("error", "features")
 
 
-class TryAgain(SourceUnavailable):
+class TransientError(SourceUnavailable):
     """A failure that may pass within seconds."""
 
 
-class NameUnknown(TryAgain):
+class UnknownNameError(TransientError):
     """The host's name cannot be looked up, which many tries do not mend."""
 
 
-class TooManyCalls(TryAgain, RateLimited):
+class TooManyCallsError(TransientError, RateLimited):
     """The server counts calls, and there were too many of late."""
 
 
@@ -73,7 +73,7 @@ def read_answer(url: str, status: int, body: bytes) -> dict[str, Any]:
 
     Raises:
         TryAgain: overloaded, cut, or a page of HTML in place of the answer.
-        TooManyCalls: as `TryAgain`; the server counts calls.
+        TooManyCalls: as `TransientError`; the server counts calls.
         AuthenticationRequired, FirewallRefused, LayerNotFound, QueryRefused.
         SourceMisconfigured: no ArcGIS service.
     """
@@ -88,7 +88,7 @@ def read_answer(url: str, status: int, body: bytes) -> dict[str, Any]:
     if isinstance(content, dict):
         return content
     if content is None:
-        raise TryAgain(f"{url}: the answer is empty, cut off or garbled; try again later")
+        raise TransientError(f"{url}: the answer is empty, cut off or garbled; try again later")
     raise SourceMisconfigured(f"{url}: the answer is no JSON object; is this an ArcGIS service?")
 
 
@@ -135,7 +135,9 @@ def _judge_page(url: str, status: int, page: str) -> None:
     if status in (*_NEEDS_TOKEN, *_GONE):
         _judge(url, status, "")
     if is_page:
-        raise TryAgain(f"{url}: HTTP {status} with a web page in place of data; try again later")
+        raise TransientError(
+            f"{url}: HTTP {status} with a web page in place of data; try again later"
+        )
 
 
 def _judge_error_body(url: str, content: dict[str, Any]) -> None:
@@ -148,8 +150,8 @@ def _judge_error_body(url: str, content: dict[str, Any]) -> None:
         code = error.get("code")
     else:
         return
-    said = "; ".join(dict.fromkeys(printable(detail) for detail in details if detail))
-    _judge(url, _number(code), printable(said))
+    said = "; ".join(dict.fromkeys(sanitize_text(detail) for detail in details if detail))
+    _judge(url, _number(code), sanitize_text(said))
 
 
 def _listed(details: object) -> list[object]:
@@ -158,14 +160,14 @@ def _listed(details: object) -> list[object]:
 
 def _number(code: object) -> int:
     """The code of an error body; 500 where it says none, or a negative one as geocoders do."""
-    text = printable(code)
+    text = sanitize_text(code)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 500
 
 
 def _judge(url: str, code: int, said: str) -> None:
     quoted = f" ({said})" if said else ""
     if code == _TOO_MANY:
-        raise TooManyCalls(
+        raise TooManyCallsError(
             f"{url}: error {code}{quoted}: the server wants fewer calls; lower calls_per_second "
             "in the registry entry if this happens often"
         )
@@ -175,7 +177,7 @@ def _judge(url: str, code: int, said: str) -> None:
             "'layer' in the registry entry"
         )
     if code in _BUSY or code >= 500:
-        raise TryAgain(
+        raise TransientError(
             f"{url}: error {code}{quoted}: the server is overloaded or down; try again later"
         )
     if code in _NEEDS_TOKEN:

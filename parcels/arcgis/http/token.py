@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from parcels.arcgis.http.responses import read_answer
 from parcels.errors import AuthenticationRequired, QueryRefused, SourceMisconfigured
-from parcels.registry.county import Token
+from parcels.registry.county import TokenEntry
 
 # Servers may give less than is asked for; then they say 498, and a new one is made.
 _MINUTES = "60"
 
 # Posts a form (its public and its secret fields) to a URL.
-Ask = Callable[[str, Mapping[str, str], Mapping[str, str]], dict[str, Any]]
+TokenRequest = Callable[[str, Mapping[str, str], Mapping[str, str]], dict[str, Any]]
 
 
 class SignIn:
@@ -26,7 +26,9 @@ class SignIn:
     never into an address, a message or a log.
     """
 
-    def __init__(self, token: Token, hosts: Collection[str], *, allow_plain: bool = False) -> None:
+    def __init__(
+        self, token: TokenEntry, hosts: Collection[str], *, allow_plain: bool = False
+    ) -> None:
         """`allow_plain`: whether http will do, as in a private network."""
         self._entry = token
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -46,7 +48,7 @@ class SignIn:
         """Whether calls to this URL carry the token."""
         return urlsplit(url).hostname in self._hosts
 
-    def token(self, url: str, ask: Ask) -> str:
+    def token(self, url: str, ask: TokenRequest) -> str:
         """The token for a call to `url`; made with `ask` where there is none.
 
         Raises:
@@ -59,7 +61,7 @@ class SignIn:
                 self._current = self._get(ask)
             return self._current
 
-    def renewed(self, url: str, refused: str, ask: Ask) -> str:
+    def renewed(self, url: str, refused: str, ask: TokenRequest) -> str:
         """A token in place of one that `url` refused.
 
         Raises:
@@ -82,12 +84,12 @@ class SignIn:
             return f"the environment variable {self._entry.env} holds"
         return f"{self._entry.url} made"
 
-    def _get(self, ask: Ask) -> str:
+    def _get(self, ask: TokenRequest) -> str:
         if self._entry.env is not None:
             return _from_environment(self._entry.env)
         return self._make(ask)
 
-    def _make(self, ask: Ask) -> str:
+    def _make(self, ask: TokenRequest) -> str:
         entry = self._entry
         if entry.url is None or entry.username_env is None or entry.password_env is None:
             raise ValueError("a token is in the environment, or made by a URL")
@@ -148,7 +150,7 @@ def _from_environment(name: str) -> str:
     return value
 
 
-def sign_in_of(token: Token | None, url: str | None, *, allow_plain: bool) -> SignIn | None:
+def sign_in_of(token: TokenEntry | None, url: str | None, *, allow_plain: bool) -> SignIn | None:
     """The sign-in for the host of `url`; None where the entry has no token.
 
     Raises:

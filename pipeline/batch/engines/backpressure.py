@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Condition
 
 
-class Room:
+class WeightedSemaphore:
     """Room for so many; who wants more waits until something is given back.
 
     Args:

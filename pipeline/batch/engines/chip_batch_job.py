@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from detection.chip_batches import Looks, Strip
-from detection.inference import Seen, Unseen
+from detection.chip_batches import ChipBatch, SharedResults
+from detection.inference import ChipFailure, InferenceResult
 from detection.results import LotResult
-from pipeline.batch.counters import Tally
-from pipeline.batch.stages import Chips, Lot, Settling, Surveyed, Views
+from pipeline.batch.counters import Counters
+from pipeline.batch.stages import ChipsByKey, LeasedLot, PendingOutcome, ResultsByKey, Surveyed
 
 
 @dataclass
-class Job:
+class ChipBatchJob:
     """A strip on its way, and what is known of it so far. One stage has it at a time.
 
     Attributes:
@@ -22,19 +22,19 @@ class Job:
     """
 
     surveyed: Surveyed
-    tally: Tally
-    strip: Strip | None = None
-    looks: Looks[Seen | Unseen] | None = None
-    chips: Chips = field(default_factory=dict)
-    views: Views = field(default_factory=dict)
-    settling: list[Settling] = field(default_factory=list)
+    counters: Counters
+    strip: ChipBatch | None = None
+    looks: SharedResults[InferenceResult | ChipFailure] | None = None
+    chips: ChipsByKey = field(default_factory=dict)
+    views: ResultsByKey = field(default_factory=dict)
+    settling: list[PendingOutcome] = field(default_factory=list)
 
     @property
-    def lots(self) -> dict[int, Lot]:
+    def lots(self) -> dict[int, LeasedLot]:
         """Those that are answered with the strip."""
         return {} if self.strip is None else self.surveyed.lots_of(self.strip)
 
-    def see(self, views: Views) -> None:
+    def see(self, views: ResultsByKey) -> None:
         """Take what was seen of its chips (and, perhaps, of others); the pixels are let go."""
         if self.strip is not None and self.looks is not None:
             mine = {place: views[place] for place in self.strip.places}
@@ -44,11 +44,11 @@ class Job:
     def count_lost(self, processes: int) -> None:
         """So many processes died with it in hand."""
         if processes:
-            self.tally.faults["helping process lost"] += processes
+            self.counters.faults["helping process lost"] += processes
 
 
-def unread(job: Job, why: str) -> Chips:
+def unreadable_chips(job: ChipBatchJob, why: str) -> ChipsByKey:
     """The chips of a job that could not be read, whatever is wrong with them."""
     result = LotResult("failed", reason="crashed", detail=why)
     places = job.strip.places if job.strip is not None else ()
-    return {place: Unseen(result) for place in places if place not in job.chips}
+    return {place: ChipFailure(result) for place in places if place not in job.chips}

@@ -17,32 +17,32 @@ from contextlib import closing
 from loky import cpu_count
 from sqlalchemy import Engine as Database
 
-from detection.chip_batches import Looks
+from detection.chip_batches import SharedResults
 from detection.detector import FirstChips
-from detection.imagery.interface import Imagery
-from detection.inference import Seen, Unseen
+from detection.imagery.interface import ImagerySource
+from detection.inference import ChipFailure, InferenceResult
 from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
-from pipeline.batch.counters import Tally
-from pipeline.batch.engine import Progressed, Workplace
-from pipeline.batch.engines.backpressure import Room
-from pipeline.batch.engines.chip_batch_job import Job, unread
-from pipeline.batch.engines.pool_tasks import measure_apart, read_apart, read_here
-from pipeline.batch.engines.prefetch import Ahead, Stages, gathered
-from pipeline.batch.engines.view_cache import Recent
-from pipeline.batch.engines.worker_pool import Call, HelperLost, Helpers
-from pipeline.batch.run_context import Recipe, facts_of
+from pipeline.batch.counters import Counters
+from pipeline.batch.engine import EngineRuntime, ProgressUpdate
+from pipeline.batch.engines.backpressure import WeightedSemaphore
+from pipeline.batch.engines.chip_batch_job import ChipBatchJob, unreadable_chips
+from pipeline.batch.engines.pool_tasks import measure_task, read_chips_here, read_chips_task
+from pipeline.batch.engines.prefetch import PrefetchIterator, StageGroup, in_groups
+from pipeline.batch.engines.view_cache import ResultCache
+from pipeline.batch.engines.worker_pool import PoolCall, WorkerLost, WorkerPool
+from pipeline.batch.run_context import RunContext, segmenter_info
 from pipeline.batch.stages import (
-    STRIPS_AT_ONCE,
-    Chips,
+    CHIP_BATCHES_AT_ONCE,
+    ChipsByKey,
     Chunk,
-    Settling,
+    PendingOutcome,
     Surveyed,
     failed,
     segment,
     survey,
 )
-from pipeline.batch.write_stage import MOST_LOTS, WITHIN_S, write
+from pipeline.batch.write_stage import MOST_LOTS, WITHIN_S, write_outcomes
 
 # A server takes its time, and GDAL decodes without Python's lock.
 _THREADS = 4
@@ -58,8 +58,8 @@ _READ_AHEAD = 2
 # And how soon a stop is noticed.
 _FILL_S = 0.5
 
-_Reading = tuple[Job, Call[tuple[Chips, Tally]] | None]
-_Measuring = tuple[Job, Call[tuple[list[Settling], Tally]] | None]
+_Reading = tuple[ChipBatchJob, PoolCall[tuple[ChipsByKey, Counters]] | None]
+_Measuring = tuple[ChipBatchJob, PoolCall[tuple[list[PendingOutcome], Counters]] | None]
 
 
 class LocalEngine:
@@ -71,9 +71,9 @@ class LocalEngine:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: RunContext,
         service: ParcelBoundaryService,
-        imagery: Imagery,
+        imagery: ImagerySource,
         segmenter: Segmenter,
         database: Database,
         processes: int = 0,
@@ -84,23 +84,23 @@ class LocalEngine:
         self._segmenter = segmenter
         self._database = database
         self._processes = processes
-        self._recent = Recent()
-        self._unwritten = Room(_UNWRITTEN_LOTS)
+        self._recent = ResultCache()
+        self._unwritten = WeightedSemaphore(_UNWRITTEN_LOTS)
         # Not the same: a strip would wait for what needs no look, and is queued behind it.
-        self._unlooked = Room(_UNWRITTEN_LOTS)
+        self._unlooked = WeightedSemaphore(_UNWRITTEN_LOTS)
 
     def run(
         self,
         chunks: Iterable[Chunk],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Generator[Progressed, None, None]:
+    ) -> Generator[ProgressUpdate, None, None]:
         """See `Engine.run`."""
-        ahead = _READ_AHEAD * min(STRIPS_AT_ONCE, self._recipe.shown.chips_at_once)
+        ahead = _READ_AHEAD * min(CHIP_BATCHES_AT_ONCE, self._recipe.shown.chips_at_once)
         with (
-            Stages() as stages,
-            Helpers(self._processes) as helpers,
-            Helpers(0, _THREADS) as threads,
+            StageGroup() as stages,
+            WorkerPool(self._processes) as helpers,
+            WorkerPool(0, _THREADS) as threads,
             closing(self._unwritten),
             closing(self._unlooked),
         ):
@@ -115,33 +115,33 @@ class LocalEngine:
             measuring = self._measuring(seen, helpers)
             given = stages.ahead(measuring, 2 * self._processes + 1, "measure")
             finished = stages.ahead(self._measured(given), 2 * MOST_LOTS, "measured")
-            written = stages.ahead(self._written(finished), 2, "write")
+            written = stages.ahead(self._written(finished), 2, "write_outcomes")
             # Not "yield from", which would close the last one before the others.
             for progressed in written:  # noqa: UP028
                 yield progressed
 
-    def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Tally]]:
+    def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Counters]]:
         for chunk in chunks:
-            tally = Tally()
-            found = survey(chunk, self._recipe, self._service, self._imagery, tally)
+            counters = Counters()
+            found = survey(chunk, self._recipe, self._service, self._imagery, counters)
             if not self._unlooked.take(len(found.settling)):
                 return
-            yield found, tally
+            yield found, counters
 
     def _jobs(
-        self, surveyed: Ahead[tuple[Surveyed, Tally]], stopping: Callable[[], bool]
-    ) -> Iterator[Job]:
+        self, surveyed: PrefetchIterator[tuple[Surveyed, Counters]], stopping: Callable[[], bool]
+    ) -> Iterator[ChipBatchJob]:
         """A job for each strip, and one for what needs no look."""
         with closing(surveyed):
-            for found, tally in surveyed:
-                yield Job(found, tally, settling=list(found.settling))
-                looks: Looks[Seen | Unseen] = Looks(found.strips)
+            for found, counters in surveyed:
+                yield ChipBatchJob(found, counters, settling=list(found.settling))
+                looks: SharedResults[InferenceResult | ChipFailure] = SharedResults(found.strips)
                 for strip in found.strips:
                     if stopping():
                         return
-                    yield Job(found, Tally(), strip, looks)
+                    yield ChipBatchJob(found, Counters(), strip, looks)
 
-    def _reading(self, jobs: Iterator[Job], helpers: Helpers) -> Iterator[_Reading]:
+    def _reading(self, jobs: Iterator[ChipBatchJob], helpers: WorkerPool) -> Iterator[_Reading]:
         """Ask for the chips of each strip that are not known."""
         for job in jobs:
             places = job.strip.places if job.strip is not None else ()
@@ -153,29 +153,29 @@ class LocalEngine:
             if not unknown:
                 yield job, None
             elif helpers.are_processes:
-                yield job, helpers.call(read_apart, unknown, self._recipe)
+                yield job, helpers.call(read_chips_task, unknown, self._recipe)
             else:
-                yield job, helpers.call(read_here, unknown, self._imagery)
+                yield job, helpers.call(read_chips_here, unknown, self._imagery)
 
-    def _read(self, reading: Ahead[_Reading]) -> Iterator[Job]:
+    def _read(self, reading: PrefetchIterator[_Reading]) -> Iterator[ChipBatchJob]:
         with closing(reading):
             for job, call in reading:
                 if call is not None:
                     try:
-                        chips, tally = call.result()
-                    except HelperLost as error:
-                        chips, tally = unread(job, str(error)), Tally()
+                        chips, counters = call.result()
+                    except WorkerLost as error:
+                        chips, counters = unreadable_chips(job, str(error)), Counters()
                     job.chips |= chips
-                    job.tally.add(tally)
+                    job.counters.add(counters)
                     job.count_lost(call.lost)
                 yield job
 
     def _seen(
         self,
-        read: Ahead[Job],
+        read: PrefetchIterator[ChipBatchJob],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Iterator[Job]:
+    ) -> Iterator[ChipBatchJob]:
         """Show the segmenter the strips that are ready, as many as it takes together."""
         told = False
         with closing(read):
@@ -188,21 +188,23 @@ class LocalEngine:
                     for place, chip in each.chips.items()
                 }
                 started_s = time.perf_counter()
-                views = segment(chips, self._recipe, self._segmenter, job.tally)
+                views = segment(chips, self._recipe, self._segmenter, job.counters)
                 self._recent.add(views)
-                if job.tally.encoder_calls and not told:
+                if job.counters.encoder_calls and not told:
                     told = True
                     on_first(self._first(job, time.perf_counter() - started_s))
                 for each in batch:
                     each.see(views)
                     yield each
 
-    def _batches(self, read: Ahead[Job], stopping: Callable[[], bool]) -> Iterator[list[Job]]:
+    def _batches(
+        self, read: PrefetchIterator[ChipBatchJob], stopping: Callable[[], bool]
+    ) -> Iterator[list[ChipBatchJob]]:
         """As many strips together as the segmenter takes, where they come in time.
 
         When the run stops, nobody waits for a slow server: what is on its way is left alone.
         """
-        batch: list[Job] = []
+        batch: list[ChipBatchJob] = []
         left = at_once = self._recipe.shown.chips_at_once
         while True:
             try:
@@ -230,62 +232,64 @@ class LocalEngine:
         if batch and not stopping():
             yield batch
 
-    def _measuring(self, seen: Ahead[Job], helpers: Helpers) -> Iterator[_Measuring]:
+    def _measuring(
+        self, seen: PrefetchIterator[ChipBatchJob], helpers: WorkerPool
+    ) -> Iterator[_Measuring]:
         with closing(seen):
             for job in seen:
                 if job.strip is None or not job.strip.plans:
                     yield job, None
                 else:
                     given = (job.strip, job.views, job.lots, self._recipe)
-                    yield job, helpers.call(measure_apart, *given)
+                    yield job, helpers.call(measure_task, *given)
 
-    def _measured(self, measuring: Ahead[_Measuring]) -> Iterator[Job]:
+    def _measured(self, measuring: PrefetchIterator[_Measuring]) -> Iterator[ChipBatchJob]:
         with closing(measuring):
             for job, call in measuring:
                 if call is not None:
                     try:
-                        settling, tally = call.result()
-                    except HelperLost as error:
+                        settling, counters = call.result()
+                    except WorkerLost as error:
                         lots = job.lots.values()
                         settling = [failed(lot, "crashed", str(error)) for lot in lots]
-                        tally = Tally()
+                        counters = Counters()
                     job.settling += settling
-                    job.tally.add(tally)
+                    job.counters.add(counters)
                     job.count_lost(call.lost)
                     job.views = {}
                 yield job
 
-    def _first(self, job: Job, seconds: float) -> FirstChips:
+    def _first(self, job: ChipBatchJob, seconds: float) -> FirstChips:
         strips = job.surveyed.strips
         return FirstChips(
             self._segmenter.device,
-            job.tally.encoder_calls,
+            job.counters.encoder_calls,
             seconds,
             len(self._recipe.labels),
             sum(len(strip.places) for strip in strips),
             sum(len(strip.lots) for strip in strips),
         )
 
-    def _written(self, finished: Ahead[Job]) -> Iterator[Progressed]:
+    def _written(self, finished: PrefetchIterator[ChipBatchJob]) -> Iterator[ProgressUpdate]:
         with closing(finished):
-            for jobs in gathered(finished, MOST_LOTS, WITHIN_S, lambda job: len(job.settling)):
-                tally = Tally()
+            for jobs in in_groups(finished, MOST_LOTS, WITHIN_S, lambda job: len(job.settling)):
+                counters = Counters()
                 for job in jobs:
-                    tally.add(job.tally)
+                    counters.add(job.counters)
                 settling = [each for job in jobs for each in job.settling]
-                settled = write(settling, self._recipe, self._database, tally)
+                settled = write_outcomes(settling, self._recipe, self._database, counters)
                 self._unwritten.give(sum(len(job.lots) for job in jobs))
                 self._unlooked.give(sum(len(job.settling) for job in jobs if job.strip is None))
-                yield Progressed(settled, tally)
+                yield ProgressUpdate(settled, counters)
 
 
-def local_workplace(
+def local_runtime(
     build: Callable[[], Segmenter],
     service: ParcelBoundaryService,
-    imagery: Imagery,
+    imagery: ImagerySource,
     database: Database,
     total: int,
-) -> Workplace:
+) -> EngineRuntime:
     """Here, with as many processes as `total` properties are worth.
 
     Raises:
@@ -294,10 +298,10 @@ def local_workplace(
     segmenter = build()
     processes = _cores() - 1 if total >= _WORTH_A_PROCESS else 0
 
-    def engine(recipe: Recipe) -> LocalEngine:
+    def engine(recipe: RunContext) -> LocalEngine:
         return LocalEngine(recipe, service, imagery, segmenter, database, processes)
 
-    return Workplace(facts_of(segmenter), segmenter.prepare, engine)
+    return EngineRuntime(segmenter_info(segmenter), segmenter.prepare, engine)
 
 
 def _cores() -> int:

@@ -1,7 +1,7 @@
 """Iterators that work ahead in threads of their own, with bounded queues between them.
 
 An error travels to whoever takes the next item; closing an iterator closes those before it. Where
-one may wait for what never comes, `Stages` stops all of them from outside.
+one may wait for what never comes, `StageGroup` stops all of them from outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_S = 0.1
 _PATIENCE_S = 1.0
 
 
-class Stopped(Exception):
+class StageStopped(Exception):
     """Nobody wants the items any more."""
 
 
@@ -34,7 +34,7 @@ class _End:
         self.error = error
 
 
-class Ahead(Generic[_T], Iterator[_T]):
+class PrefetchIterator(Generic[_T], Iterator[_T]):
     """Takes items in a thread, and holds at most so many until they are asked for.
 
     The thread is started by the first `next`, and keeps the context variables of then.
@@ -48,7 +48,7 @@ class Ahead(Generic[_T], Iterator[_T]):
         self._thread: threading.Thread | None = None
         self._name = name
 
-    def __iter__(self) -> Ahead[_T]:
+    def __iter__(self) -> PrefetchIterator[_T]:
         return self
 
     def __next__(self) -> _T:
@@ -69,14 +69,14 @@ class Ahead(Generic[_T], Iterator[_T]):
         if self._ended:
             raise StopIteration
         if self._closed.is_set():
-            raise Stopped
+            raise StageStopped
         self._start()
         try:
             item = self._held.get(timeout=wait_s)
         except queue.Empty:
             return None
         if self._closed.is_set():
-            raise Stopped
+            raise StageStopped
         if not isinstance(item, _End):
             return item
         self._ended = True
@@ -135,19 +135,19 @@ class Ahead(Generic[_T], Iterator[_T]):
         return False
 
 
-class Stages:
+class StageGroup:
     """Stages that end together, whichever of them waits for another."""
 
     def __init__(self) -> None:
-        self._all: list[Ahead[Any]] = []
+        self._all: list[PrefetchIterator[Any]] = []
 
-    def ahead(self, items: Iterable[_T], most: int, name: str) -> Ahead[_T]:
-        """One more; see `Ahead`."""
-        stage = Ahead(items, most, name)
+    def ahead(self, items: Iterable[_T], most: int, name: str) -> PrefetchIterator[_T]:
+        """One more; see `PrefetchIterator`."""
+        stage = PrefetchIterator(items, most, name)
         self._all.append(stage)
         return stage
 
-    def __enter__(self) -> Stages:
+    def __enter__(self) -> StageGroup:
         return self
 
     def __exit__(
@@ -163,8 +163,8 @@ class Stages:
             stage.join(until_s - time.monotonic())
 
 
-def gathered(
-    items: Ahead[_T], most: int, within_s: float, size: Callable[[_T], int]
+def in_groups(
+    items: PrefetchIterator[_T], most: int, within_s: float, size: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
     """Items together: until their sizes reach `most`, or the first of them has waited so long.
 
@@ -181,7 +181,7 @@ def gathered(
                 if item is None:
                     break
                 group.append(item)
-        except Stopped:
+        except StageStopped:
             raise
         except Exception as error:
             end = error

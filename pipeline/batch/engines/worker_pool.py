@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from loky import ProcessPoolExecutor
 
-from pipeline.batch.engines.worker_process import begin
+from pipeline.batch.engines.worker_process import start_worker_process
 from pipeline.batch.interrupts import SIGNALS
 from pipeline.log import setup
 
@@ -26,15 +26,15 @@ _T = TypeVar("_T")
 _IDLE_S = 120
 
 
-class HelperLost(Exception):
+class WorkerLost(Exception):
     """The process that was to do it died, and so did the one that tried again."""
 
 
-class Call(Generic[_T]):
+class PoolCall(Generic[_T]):
     """What a helper was asked to do."""
 
     def __init__(
-        self, helpers: Helpers, function: Callable[..., _T], given: tuple[Any, ...]
+        self, helpers: WorkerPool, function: Callable[..., _T], given: tuple[Any, ...]
     ) -> None:
         self.lost = 0
         """How often a process died meanwhile."""
@@ -61,10 +61,10 @@ class Call(Generic[_T]):
             return self._helpers.alone(self._function, self._given)
         except BrokenExecutor as error:
             self.lost += 1
-            raise HelperLost(f"the process that worked on it was lost twice: {error}") from error
+            raise WorkerLost(f"the process that worked on it was lost twice: {error}") from error
 
 
-class Helpers:
+class WorkerPool:
     """So many processes; with none, threads of this one.
 
     A process that dies takes with it what the others had in hand: all of that is done again, one
@@ -78,7 +78,7 @@ class Helpers:
         self._single: Executor | None = None
         self.pool = _pool(processes, threads)
 
-    def __enter__(self) -> Helpers:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -96,9 +96,9 @@ class Helpers:
         """Whether what they are given must be such as can be sent."""
         return self._processes > 0
 
-    def call(self, function: Callable[..., _T], *given: Any) -> Call[_T]:  # noqa: ANN401
+    def call(self, function: Callable[..., _T], *given: Any) -> PoolCall[_T]:  # noqa: ANN401
         """Begin a call; to a process, the function is sent by its name."""
-        return Call(self, function, given)
+        return PoolCall(self, function, given)
 
     def alone(self, function: Callable[..., _T], given: tuple[Any, ...]) -> _T:
         """What comes of a call in a process with nothing else in hand.
@@ -130,7 +130,10 @@ def _pool(processes: int, threads: int = 1) -> Executor:
         return ThreadPoolExecutor(threads, "help")
     # Its processes do not run the caller's main module anew.
     pool: Executor = ProcessPoolExecutor(
-        processes, timeout=_IDLE_S, initializer=begin, initargs=(setup(), os.getpid())
+        processes,
+        timeout=_IDLE_S,
+        initializer=start_worker_process,
+        initargs=(setup(), os.getpid()),
     )
     return pool
 

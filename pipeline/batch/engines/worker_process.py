@@ -8,12 +8,12 @@ import threading
 import time
 
 from pipeline.batch.interrupts import SIGNALS
-from pipeline.log import Setup, configure_as
+from pipeline.log import LogSetup, configure_as
 
 _LOOK_S = 1.0
 
 
-def begin(logs: Setup, parent: int) -> None:
+def start_worker_process(logs: LogSetup, parent: int) -> None:
     """The first thing in such a process.
 
     Args:

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from parcels.cache import LayerKey
-from parcels.cache.interface import CopyInProgress, stamp_of, stamp_text
-from parcels.cache.layer_snapshot import WholeCopy
-from parcels.parcel_source import Found, Hit, Stamp
-from pipeline.store.parcel_cache.layer_snapshot import copying, read_copy
-from pipeline.store.parcel_cache.rows import columns_of, hits_of
+from parcels.cache.interface import SnapshotInProgress, version_of, version_text
+from parcels.cache.layer_snapshot import LayerSnapshot
+from parcels.parcel_source import LayerVersion, ParcelRow, QueryResult
+from pipeline.store.parcel_cache.layer_snapshot import begin_snapshot, read_snapshot
+from pipeline.store.parcel_cache.rows import columns_of, rows_of
 from pipeline.store.retries import patiently
 
 log = logging.getLogger(__name__)
@@ -94,55 +94,59 @@ class DatabaseCache:
         self._engine = engine
 
     @patiently
-    def layer(self, key: LayerKey) -> LayerInDatabase:
+    def layer(self, key: LayerKey) -> DatabaseLayer:
         """What is kept of a layer."""
         values = {"county": key.county, "digest": key.digest, "origin": key.origin}
         with self._engine.begin() as conn:
-            return LayerInDatabase(self._engine, int(conn.execute(_LAYER, values).scalar_one()))
+            return DatabaseLayer(self._engine, int(conn.execute(_LAYER, values).scalar_one()))
 
 
-class LayerInDatabase:
+class DatabaseLayer:
     """See `parcels.cache.KeptLayer`."""
 
     def __init__(self, engine: Engine, layer_fk: int) -> None:
         self._engine = engine
         self._layer = {"layer": layer_fk}
 
-    def last_stamp(self) -> Stamp | None:
+    def last_version(self) -> LayerVersion | None:
         """See `KeptLayer`."""
         return self._stamp(_LAST_STAMP)
 
     @patiently
-    def saw(self, stamp: Stamp) -> None:
+    def record_version(self, layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
         with self._engine.begin() as conn:
-            conn.execute(_SAW, {**self._layer, "stamp": stamp_text(stamp)})
+            conn.execute(_SAW, {**self._layer, "stamp": version_text(layer_version)})
 
     @patiently
-    def answers(self, questions: Sequence[str], stamp: Stamp) -> dict[str, Found]:
+    def answers(
+        self, questions: Sequence[str], layer_version: LayerVersion
+    ) -> dict[str, QueryResult]:
         """See `KeptLayer`."""
         by_digest = {_digest(question): question for question in questions}
-        values = {**self._layer, "stamp": stamp_text(stamp), "questions": list(by_digest)}
+        values = {**self._layer, "stamp": version_text(layer_version), "questions": list(by_digest)}
         about: dict[str, tuple[str, datetime]] = {}
-        hits: dict[str, list[Hit]] = defaultdict(list)
+        hits: dict[str, list[ParcelRow]] = defaultdict(list)
         with self._engine.connect() as conn:
             rows = conn.execute(_ANSWERS, values).all()
-        for row, hit in zip(rows, hits_of(rows), strict=True):
+        for row, hit in zip(rows, rows_of(rows), strict=True):
             question = by_digest[row.question_sha256]
             about[question] = (row.origin, row.fetched_at.astimezone(UTC))
             if row.is_hit:
                 hits[question].append(hit)
-        return {q: Found(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()}
+        return {
+            q: QueryResult(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()
+        }
 
     @patiently
-    def keep(self, answered: Mapping[str, Found], stamp: Stamp) -> None:
+    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
         if not answered:
             return
         by_digest = {_digest(question): found for question, found in answered.items()}
         values = {
             **self._layer,
-            "stamp": stamp_text(stamp),
+            "stamp": version_text(layer_version),
             "questions": list(by_digest),
             "origins": [found.origin for found in by_digest.values()],
             "times": [found.fetched_at for found in by_digest.values()],
@@ -158,7 +162,7 @@ class LayerInDatabase:
             log.warning("%d answers are not kept: %s", len(answered), error.orig)
 
     @patiently
-    def forget_before(self, instant: datetime) -> None:
+    def evict_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
         values = {**self._layer, "instant": instant}
         with self._engine.begin() as conn:
@@ -167,26 +171,28 @@ class LayerInDatabase:
             county = conn.execute(_USED, self._layer).scalar()
             conn.execute(_FORGET_UNUSED, {**values, "county": county})
 
-    def copy_stamp(self) -> Stamp | None:
+    def snapshot_version(self) -> LayerVersion | None:
         """See `KeptLayer`."""
         return self._stamp(_COPY_STAMP)
 
-    def copy(self) -> WholeCopy | None:
+    def copy(self) -> LayerSnapshot | None:
         """See `KeptLayer`."""
-        return read_copy(self._engine, self._layer["layer"])
+        return read_snapshot(self._engine, self._layer["layer"])
 
-    def copying(self, stamp: Stamp, origin: str) -> AbstractContextManager[CopyInProgress]:
+    def begin_snapshot(
+        self, layer_version: LayerVersion, origin: str
+    ) -> AbstractContextManager[SnapshotInProgress]:
         """See `KeptLayer`."""
-        return copying(self._engine, self._layer["layer"], stamp, origin)
+        return begin_snapshot(self._engine, self._layer["layer"], layer_version, origin)
 
     @patiently
-    def _stamp(self, query: Any) -> Stamp | None:  # noqa: ANN401
+    def _stamp(self, query: Any) -> LayerVersion | None:  # noqa: ANN401
         with self._engine.connect() as conn:
             found = conn.execute(query, self._layer).scalar()
-        return None if found is None else stamp_of(found)
+        return None if found is None else version_of(found)
 
 
-def _keep_hits(conn: Connection, kept: Mapping[int, Found]) -> None:
+def _keep_hits(conn: Connection, kept: Mapping[int, QueryResult]) -> None:
     rows = [
         (answer, place, hit)
         for answer, found in kept.items()

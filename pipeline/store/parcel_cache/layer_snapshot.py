@@ -12,11 +12,11 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Engine, RowMapping, text
 from sqlalchemy.exc import OperationalError
 
-from parcels.cache.interface import stamp_text
-from parcels.cache.layer_snapshot import Sought, WholeCopy, site_letters, site_numbers
+from parcels.cache.interface import version_text
+from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_letters, site_numbers
 from parcels.errors import CopiedElsewhere
-from parcels.parcel_source import Extent, Hit, Page, Stamp
-from pipeline.store.parcel_cache.rows import columns_of, hits_of
+from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow
+from pipeline.store.parcel_cache.rows import columns_of, rows_of
 from pipeline.store.retries import patiently
 
 # One process at a time copies a layer. The database frees the lock when its connection ends; of
@@ -118,14 +118,14 @@ FROM (SELECT ST_Extent(p.geom) AS box FROM lotline.parcel p WHERE {_COMPLETE}) A
 
 
 @patiently
-def read_copy(engine: Engine, layer_fk: int) -> CopyInDatabase | None:
+def read_snapshot(engine: Engine, layer_fk: int) -> DatabaseSnapshot | None:
     """The copy of a layer; None where there is none that is whole."""
     with engine.connect() as conn:
         row = conn.execute(_COPY, {"layer": layer_fk}).one_or_none()
-    return None if row is None else CopyInDatabase(engine, layer_fk, row._mapping)
+    return None if row is None else DatabaseSnapshot(engine, layer_fk, row._mapping)
 
 
-class CopyInDatabase(WholeCopy):
+class DatabaseSnapshot(LayerSnapshot):
     """A copy that PostGIS looks things up in: its rows are not read into memory."""
 
     def __init__(self, engine: Engine, layer_fk: int, about: RowMapping) -> None:
@@ -143,25 +143,25 @@ class CopyInDatabase(WholeCopy):
             box = conn.execute(_EXTENT, self._layer).one()
         return None if box.west is None else (box.west, box.south, box.east, box.north)
 
-    def every_hit(self) -> Iterator[Hit]:
-        """See `WholeCopy`: they are read some at a time."""
+    def every_hit(self) -> Iterator[ParcelRow]:
+        """See `LayerSnapshot`: they are read some at a time."""
         # Without a cursor of the server's, the driver would hold all rows first.
         streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
         with self._engine.connect() as conn:
             rows = conn.execute(_EVERY, self._layer, execution_options=streamed)
             for some in rows.partitions(_ROWS_AT_ONCE):
-                yield from hits_of(some)
+                yield from rows_of(some)
 
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         return self._hits(_WITH_IDS, "ids", list(parcel_ids))
 
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         return self._hits(_MEETING, "places", list(shapely.to_wkb(list(places))))
 
-    def hits_with(self, sought: Sequence[Sought]) -> list[list[Hit]]:
-        """See `WholeCopy`."""
+    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+        """See `LayerSnapshot`."""
         found = self._hits(_WITH_NUMBERS, "numbers", [_array(each.numbers) for each in sought])
         return [
             [hit for hit in hits if each.letters in site_letters(hit.site)]
@@ -169,32 +169,32 @@ class CopyInDatabase(WholeCopy):
         ]
 
     @patiently
-    def _hits(self, query: Any, name: str, asked: list[Any]) -> list[list[Hit]]:  # noqa: ANN401
-        found: list[list[Hit]] = [[] for _ in asked]
+    def _hits(self, query: Any, name: str, asked: list[Any]) -> list[list[ParcelRow]]:  # noqa: ANN401
+        found: list[list[ParcelRow]] = [[] for _ in asked]
         if asked:
             with self._engine.connect() as conn:
                 rows = conn.execute(query, {**self._layer, name: asked}).all()
-            for row, hit in zip(rows, hits_of(rows), strict=True):
+            for row, hit in zip(rows, rows_of(rows), strict=True):
                 found[row.place - 1].append(hit)
         return found
 
 
 @contextmanager
-def copying(
-    engine: Engine, layer_fk: int, stamp: Stamp, origin: str
-) -> Iterator[CopyingInDatabase]:
+def begin_snapshot(
+    engine: Engine, layer_fk: int, layer_version: LayerVersion, origin: str
+) -> Iterator[DatabaseSnapshotInProgress]:
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
         CopiedElsewhere: another process makes one.
     """
-    values = {"layer": layer_fk, "stamp": stamp_text(stamp), "origin": origin}
+    values = {"layer": layer_fk, "stamp": version_text(layer_version), "origin": origin}
     with _locked(engine, layer_fk):
         with engine.begin() as conn:
             conn.execute(_DROP_OTHERS, values)
             conn.execute(_BEGIN, values)
             row = conn.execute(_SO_FAR, values).one()
-        yield CopyingInDatabase(engine, layer_fk, row._mapping)
+        yield DatabaseSnapshotInProgress(engine, layer_fk, row._mapping)
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def _locked(engine: Engine, layer_fk: int) -> Iterator[None]:
             alive.execute(_UNLOCK, lock)
 
 
-class CopyingInDatabase:
+class DatabaseSnapshotInProgress:
     """See `parcels.cache.interface.CopyInProgress`: a page is a transaction."""
 
     def __init__(self, engine: Engine, layer_fk: int, so_far: RowMapping) -> None:

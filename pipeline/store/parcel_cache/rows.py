@@ -11,10 +11,10 @@ import numpy as np
 import shapely
 from sqlalchemy import Row
 
-from parcels.parcel_source import Hit, SiteAddress
+from parcels.parcel_source import ParcelRow, SiteAddress
 
 
-def columns_of(hits: Sequence[Hit]) -> dict[str, list[Any]]:
+def columns_of(hits: Sequence[ParcelRow]) -> dict[str, list[Any]]:
     """The rows as arrays for `unnest`: parcel_ids, object_ids, sites (JSON), geoms (WKB)."""
     return {
         "parcel_ids": [hit.parcel_id for hit in hits],
@@ -24,11 +24,11 @@ def columns_of(hits: Sequence[Hit]) -> dict[str, list[Any]]:
     }
 
 
-def hits_of(rows: Sequence[Row[Any]]) -> list[Hit]:
+def rows_of(rows: Sequence[Row[Any]]) -> list[ParcelRow]:
     """Rows with parcel_id, object_id, site and geom (WKB) as they were kept."""
     geometries = shapely.from_wkb(np.array([row.geom for row in rows], dtype=object))
     return [
-        Hit(
+        ParcelRow(
             row.parcel_id,
             geometry,
             row.object_id,

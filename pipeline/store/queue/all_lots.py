@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from pipeline.store.bulk_copy import Stage
+from pipeline.store.bulk_copy import StagingTable
 from pipeline.store.queue.loading import STAGED, add_staged
 
 # Rows of a layer that may be pieces of one lot, or several in one place.
-_PIECES = Stage(
+_PIECES = StagingTable(
     "staged_piece",
     {
         "line": "bigint",
@@ -56,7 +56,7 @@ _COUNT = text("SELECT count(*) FROM staged_property")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LotPart:
     """A row of a layer that is a lot, or a part of one.
 
     Attributes:
@@ -74,14 +74,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Lots:
+class LotCounts:
     """How many lots a layer has, and how many of them are no property yet."""
 
     count: int
     new: int
 
 
-def stage(conn: Connection, county: str, pieces: Iterable[Piece]) -> Lots:
+def stage(conn: Connection, county: str, pieces: Iterable[LotPart]) -> LotCounts:
     """Hold a layer's lots, for this transaction, so that `add` can make them properties."""
     _PIECES.fill(
         conn,
@@ -102,7 +102,7 @@ def stage(conn: Connection, county: str, pieces: Iterable[Piece]) -> Lots:
     count = conn.execute(_WHOLE).rowcount
     for forget in _FORGET_KNOWN:
         conn.execute(forget, {"county": county})
-    return Lots(count, int(conn.execute(_COUNT).scalar_one()))
+    return LotCounts(count, int(conn.execute(_COUNT).scalar_one()))
 
 
 def add(conn: Connection, county: str) -> int:

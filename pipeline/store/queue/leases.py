@@ -28,7 +28,7 @@ WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'leased' AND lease_owner = :o
 """)
 
 
-class Sweep:
+class LeaseScan:
     """Leases a run's properties, chunk by chunk, in one sweep over the county.
 
     Each lease begins where the last one ended, and so costs the same in a county's last chunk as in

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
 from pipeline.properties_csv import BadRow, BadRows, twice
-from pipeline.store.bulk_copy import Stage
+from pipeline.store.bulk_copy import StagingTable
 
 # The newest lists of a county are kept, and those that a long batch may still be working on.
 KEPT_LISTS = 5
@@ -24,7 +24,7 @@ KEPT_DAYS = 7
 _ALONE = text("SELECT pg_advisory_xact_lock(:class, hashtext(:county))")
 _LOCK_CLASS = 0x107720
 
-STAGED = Stage(
+STAGED = StagingTable(
     "staged_property",
     {
         "line": "bigint",
@@ -79,9 +79,9 @@ WITH differing AS MATERIALIZED (
 ), changed AS (
     UPDATE lotline.property p SET
         point = new.point, parcel_id = new.parcel_id, address = new.address,
-        (boundary_fk, chip_sha256, imaged_share, method, located_by, located_point, confidence,
+        (boundary_fk, chip_sha256, coverage_fraction, method, located_by, located_point, confidence,
          matched_address) = (
-            SELECT p.boundary_fk, p.chip_sha256, p.imaged_share, p.method, p.located_by,
+            SELECT p.boundary_fk, p.chip_sha256, p.coverage_fraction, p.method, p.located_by,
                 p.located_point, p.confidence, p.matched_address
             WHERE new.moved IS NOT TRUE),  -- else all NULL
         state = 'pending', reason = '', detail = '', attempts = 0,
@@ -149,7 +149,7 @@ DELETE FROM lotline.listed WHERE list_fk IN (SELECT id FROM old)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """How many properties were new, changed (and are pending again), or as they were."""
 
     new: int
@@ -165,7 +165,7 @@ class PropertyList:
     bad_rows: BadRows
 
 
-def load(conn: Connection, county: str, properties: Iterable[Property]) -> Loaded:
+def load(conn: Connection, county: str, properties: Iterable[Property]) -> LoadResult:
     """Put properties into a county's queue.
 
     A property that is there already goes back to pending if its point, parcel id or address
@@ -244,7 +244,7 @@ def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows:
         bad_rows.add(*rows, count=repeated[0].dropped)
 
 
-def _merge(conn: Connection, county: str, sha256: str | None) -> Loaded:
+def _merge(conn: Connection, county: str, sha256: str | None) -> LoadResult:
     conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
     changed = int(conn.execute(_LOCK, {"county": county}).scalar_one())
     if changed:
@@ -253,4 +253,4 @@ def _merge(conn: Connection, county: str, sha256: str | None) -> Loaded:
     staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())
     if changed:
         conn.execute(_OUTDATE, {"county": county, "sha256": sha256})
-    return Loaded(new, changed, staged - new - changed)
+    return LoadResult(new, changed, staged - new - changed)

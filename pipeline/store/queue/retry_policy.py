@@ -7,11 +7,11 @@ from typing import Literal
 
 # By itself in the next run; by itself once the county's registry entry is another; or only when
 # a person asks for it.
-When = Literal["next run", "registry changed", "asked"]
+RetryWhen = Literal["next run", "registry changed", "asked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetryRule:
     """What is done about properties in a state, for some reasons.
 
     Attributes:
@@ -22,18 +22,18 @@ class Rule:
 
     state: Literal["deferred", "failed", "no_imagery"]
     reasons: tuple[str, ...]
-    when: When
+    when: RetryWhen
     attempts: int | None = None
 
 
 # A run never looks twice at a property: waiting is done between runs.
 RULES = (
     # A server was down, which says nothing of the property; it costs one question to find out.
-    Rule("deferred", (), "next run"),
+    RetryRule("deferred", (), "next run"),
     # A crash or a lack of memory may pass, or be that of this property: not for ever.
-    Rule("failed", ("segmenter",), "next run", attempts=3),
+    RetryRule("failed", ("segmenter",), "next run", attempts=3),
     # What the county or the entry said; neither says anything else until it is changed.
-    Rule(
+    RetryRule(
         "failed",
         (
             "misconfigured",
@@ -46,18 +46,18 @@ RULES = (
         ),
         "registry changed",
     ),
-    Rule("no_imagery", (), "registry changed"),
+    RetryRule("no_imagery", (), "registry changed"),
     # Of the property's own shape and of what was found in it: the same would come again.
-    Rule("failed", ("too_large", "refused"), "asked"),
+    RetryRule("failed", ("too_large", "refused"), "asked"),
 )
 
 
-def condition(when: When) -> str:
+def condition(when: RetryWhen) -> str:
     """What `lotline.property p` must meet to be looked at again then. Binds nothing."""
     return " OR ".join(_condition(rule) for rule in RULES if rule.when == when)
 
 
-def _condition(rule: Rule) -> str:
+def _condition(rule: RetryRule) -> str:
     parts = [f"p.state = '{rule.state}'"]
     if rule.reasons:
         parts.append("p.reason IN ({})".format(", ".join(f"'{name}'" for name in rule.reasons)))

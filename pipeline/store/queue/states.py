@@ -17,7 +17,7 @@ from parcels.boundary import Property
 from pipeline.store.queue import retry_policy
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 
-Unfinished = Literal["pending", "deferred", "failed", "no_imagery"]
+UnfinishedState = Literal["pending", "deferred", "failed", "no_imagery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class LeasedProperty:
 
 
 # What a batch does beside what waits: nothing, what has no result, or everything.
-Redo = Literal["nothing", "unanswered", "everything"]
+ReprocessScope = Literal["nothing", "unanswered", "everything"]
 
-_REDONE: dict[Redo, tuple[str, ...]] = {
+_REDONE: dict[ReprocessScope, tuple[str, ...]] = {
     "nothing": (),
     "unanswered": ("failed", "deferred", "no_imagery"),
     "everything": ("failed", "deferred", "no_imagery", "done"),
@@ -87,7 +87,7 @@ _RELEASE = text(_GIVE_BACK.format(whose="lease_owner = :owner"))
 _RELEASE_RUNS = text(_GIVE_BACK.format(whose="run_fk = ANY(CAST(:runs AS bigint[]))"))
 
 
-def states(
+def count_states(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> dict[tuple[str, str], int]:
     """How many properties are in which state, for which reason."""
@@ -109,7 +109,7 @@ def count_waiting(
     conn: Connection,
     county: str,
     selection: Selection = WHOLE_COUNTY,
-    redo: Redo = "nothing",
+    redo: ReprocessScope = "nothing",
     registry_sha256: str = "",
 ) -> int:
     """How many properties wait, those among them that `reset` would make pending."""
@@ -143,7 +143,7 @@ def reset(
     conn: Connection,
     county: str,
     selection: Selection = WHOLE_COUNTY,
-    redo: Redo = "everything",
+    redo: ReprocessScope = "everything",
     registry_sha256: str = "",
     limit: int | None = None,
     ordered_at: datetime | None = None,
@@ -200,8 +200,8 @@ def release_of_runs(conn: Connection, run_ids: Sequence[int]) -> int:
     return conn.execute(_RELEASE_RUNS, {"runs": list(run_ids)}).rowcount
 
 
-def _redone(redo: Redo) -> str:
+def _redone(redo: ReprocessScope) -> str:
     if not _REDONE[redo]:
         return _REGISTRY_CHANGED
-    states = ", ".join(f"'{state}'" for state in _REDONE[redo])
-    return f"(p.state IN ({states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"
+    count_states = ", ".join(f"'{state}'" for state in _REDONE[redo])
+    return f"(p.state IN ({count_states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from pipeline.store.queue.states import states
+from pipeline.store.queue.states import count_states
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.totals import Area
+from pipeline.store.runs.totals import AreaTotal
 
 SOURCES = text("""
 SELECT b.source, count(*) AS properties
@@ -71,7 +71,7 @@ class CountyStatus:
     county: str
     by_state: dict[tuple[str, str], int]
     by_source: dict[str, int]
-    areas: tuple[Area, ...]
+    areas: tuple[AreaTotal, ...]
     segmenters: tuple[str, ...]
     last_run: dict[str, Any] | None
     parcel_copy: dict[str, Any] | None
@@ -99,10 +99,10 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
     copy = conn.execute(COPY, where).one_or_none()
     return CountyStatus(
         county=county,
-        by_state=states(conn, county),
+        by_state=count_states(conn, county),
         by_source={row.source: row.properties for row in conn.execute(SOURCES, where)},
         areas=tuple(
-            Area(row.label, row.source, row.properties, int(row.detections), row.area_m2)
+            AreaTotal(row.label, row.source, row.properties, int(row.detections), row.area_m2)
             for row in conn.execute(AREAS, where)
         ),
         segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
@@ -121,7 +121,7 @@ def queue_status(conn: Connection, county: str) -> CountyStatus:
     last_run = lifecycle.latest(conn, county)
     return CountyStatus(
         county=county,
-        by_state=states(conn, county),
+        by_state=count_states(conn, county),
         by_source={},
         areas=(),
         segmenters=tuple(conn.execute(PROCESSED_BY, {"county": county}).scalars()),

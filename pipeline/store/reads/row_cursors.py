@@ -16,7 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 
 CHUNK = 1024
 
-Columns = dict[str, list[Any]]
+ColumnArrays = dict[str, list[Any]]
 
 # PostGIS sorts geometries along a Hilbert curve, by the middles of their boxes. Sorted are points
 # in those middles: to compare two large polygons, the server would unpack both each time.
@@ -50,7 +50,7 @@ PROPERTIES = text("""
 -- Every property, its boundary if it has one, and what was measured of each label; neighbours
 -- together, those of which nobody knows where they are last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
-       b.area_m2 AS boundary_area_m2, b.parcel_ids, p.imaged_share,
+       b.area_m2 AS boundary_area_m2, b.parcel_ids, p.coverage_fraction,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
        p.located_by, p.confidence, p.address, p.matched_address, m.measured,
@@ -106,7 +106,7 @@ def live_counts(conn: Connection, county: str) -> dict[str, int]:
 
 def detection_columns(
     conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK
-) -> Generator[Columns]:
+) -> Generator[ColumnArrays]:
     """Live detections, label by label; with `property_ids`, a few, those on them alone."""
     where = {"county": county, "property_ids": property_ids}
     return _chunks(conn, DETECTIONS, where, chunk)
@@ -114,7 +114,7 @@ def detection_columns(
 
 def property_columns(
     conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK
-) -> Generator[Columns]:
+) -> Generator[ColumnArrays]:
     """Every property, with `STEM_m2` and `STEM_count` (of detections) for each label's stem."""
     for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
         by_property = [found or {} for found in columns.pop("measured")]
@@ -125,7 +125,9 @@ def property_columns(
         yield columns
 
 
-def unfinished_columns(conn: Connection, county: str, chunk: int = CHUNK) -> Generator[Columns]:
+def unfinished_columns(
+    conn: Connection, county: str, chunk: int = CHUNK
+) -> Generator[ColumnArrays]:
     """The properties that are not done, without geometry."""
     return _chunks(conn, UNFINISHED, {"county": county}, chunk)
 
@@ -158,7 +160,7 @@ def iter_properties(
 
 def _chunks(
     conn: Connection, query: TextClause, parameters: Mapping[str, Any], chunk: int
-) -> Generator[Columns]:
+) -> Generator[ColumnArrays]:
     # Of this statement only: the connection keeps its own way for what follows.
     streamed = query.execution_options(stream_results=True, max_row_buffer=chunk)
     with conn.execute(streamed, parameters) as result:
@@ -171,6 +173,6 @@ def _chunks(
             yield {name: [] for name in names}
 
 
-def _frame(columns: Columns) -> geopandas.GeoDataFrame:
+def _frame(columns: ColumnArrays) -> geopandas.GeoDataFrame:
     geometry = shapely.from_wkb(columns.pop("geometry"))
     return geopandas.GeoDataFrame(columns, geometry=list(geometry), crs="EPSG:4326")

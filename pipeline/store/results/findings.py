@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import shapely
 
 from detection.results import Detection
-from pipeline.store.results.outcomes import Answered, RunInfo
+from pipeline.store.results.outcomes import Processed, RunInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Finding:
     times: int
 
 
-def findings_of(run: RunInfo, lots: Sequence[Answered]) -> list[Finding]:
+def findings_of(run: RunInfo, lots: Sequence[Processed]) -> list[Finding]:
     """The findings of imaged lots, in their order."""
     every = [detection.geometry for lot in lots for detection in lot.result.detections]
     wkb = iter(shapely.to_wkb(every, byte_order=1))
     return [finding for lot in lots for finding in _of_lot(run, lot, wkb)]
 
 
-def _of_lot(run: RunInfo, lot: Answered, wkb: Iterator[bytes]) -> Iterator[Finding]:
+def _of_lot(run: RunInfo, lot: Processed, wkb: Iterator[bytes]) -> Iterator[Finding]:
     chip = lot.result.chip
     assert chip is not None  # noqa: S101 (the lot is imaged; for the type checker)
     look = (lot.boundary.version, chip.sha256, run.segmenter, run.weights_sha256 or "")

@@ -25,7 +25,7 @@ _TRACE_M2 = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveDetection:
     """A live detection: its label, EPSG:4326 geometry, and the boundary it was found in.
 
     Attributes:
@@ -40,13 +40,13 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class MeasurementBasis:
     """What a property's measurements rest on beside its detections.
 
     Attributes:
         source: of the boundary, `lot` or `buffer_30m`.
         geometry: of the boundary, in EPSG:4326.
-        imaged_share: of the boundary's area, 0..1.
+        coverage_fraction: of the boundary's area, 0..1.
     """
 
     property_fk: int
@@ -54,11 +54,11 @@ class Basis:
     run_fk: int | None
     source: str
     geometry: MultiPolygon
-    imaged_share: float
+    coverage_fraction: float
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LabelAreas:
     """The areas of labels on properties.
 
     Attributes:
@@ -74,7 +74,7 @@ class Measured:
 # which may not have finished it.
 _PLACE = text("""
 SELECT p.boundary_fk, b.source, ST_AsBinary(b.geom) AS geom,
-    coalesce(p.imaged_share, 0) AS imaged_share,
+    coalesce(p.coverage_fraction, 0) AS coverage_fraction,
     (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.id = :property
@@ -102,8 +102,8 @@ CROSS JOIN LATERAL (
 WHERE NOT EXISTS (
     SELECT FROM lotline.measurement m
     WHERE m.property_fk = new.property_fk AND m.label = new.label AND m.current
-        AND (m.area_m2, m.boundary_fk, m.imaged_share)
-            = (new.area_m2, new.boundary_fk, new.imaged_share)
+        AND (m.area_m2, m.boundary_fk, m.coverage_fraction)
+            = (new.area_m2, new.boundary_fk, new.coverage_fraction)
         AND counted.detections = array(
             SELECT d.detection_fk FROM lotline.measurement_detection d
             WHERE d.measurement_fk = m.id ORDER BY 1)
@@ -122,8 +122,10 @@ UPDATE lotline.measurement SET current = false WHERE id = ANY(ARRAY(
 _INSERT = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
-        (property_fk, boundary_fk, run_fk, label, area_m2, detection_count, imaged_share, source)
-    SELECT property_fk, boundary_fk, run_fk, label, area_m2, cardinality(detections), imaged_share,
+        (property_fk, boundary_fk, run_fk, label, area_m2, detection_count,
+         coverage_fraction, source)
+    SELECT property_fk, boundary_fk, run_fk, label, area_m2, cardinality(detections),
+        coverage_fraction,
         source
     FROM staged_measurement
     RETURNING id, property_fk, label
@@ -134,7 +136,9 @@ FROM written JOIN staged_measurement new USING (property_fk, label)
 """)
 
 
-def measure(bases: Mapping[int, Basis], labels: Sequence[str], live: Iterable[Live]) -> Measured:
+def measure(
+    bases: Mapping[int, MeasurementBasis], labels: Sequence[str], live: Iterable[LiveDetection]
+) -> LabelAreas:
     """Measure these labels on properties from all that is live there, of those labels.
 
     `bases` are by property.
@@ -164,10 +168,10 @@ def measure(bases: Mapping[int, Basis], labels: Sequence[str], live: Iterable[Li
     found = [i for i, geometry in enumerate(covered) if geometry is not None]
     sizes_m2 = np.zeros(len(covered))
     sizes_m2[found] = areas_m2(covered[i] for i in found)
-    return Measured(dict(zip(groups, sizes_m2.tolist(), strict=True)), outside)
+    return LabelAreas(dict(zip(groups, sizes_m2.tolist(), strict=True)), outside)
 
 
-def replace(conn: Connection, bases: Mapping[int, Basis], measured: Measured) -> None:
+def replace(conn: Connection, bases: Mapping[int, MeasurementBasis], measured: LabelAreas) -> None:
     """Keep what was measured on properties as what holds now, with what is live there.
 
     `bases` are by property. A measurement that says the same already stays as it is; the others
@@ -192,22 +196,22 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
         return
     rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
     live = [
-        Live(row.id, property_fk, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
+        LiveDetection(row.id, property_fk, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
         for row in rows
     ]
-    basis = Basis(
+    basis = MeasurementBasis(
         property_fk,
         place.boundary_fk,
         place.run_fk,
         place.source,
         shapely.from_wkb(place.geom),
-        place.imaged_share,
+        place.coverage_fraction,
     )
     bases = {property_fk: basis}
     replace(conn, bases, measure(bases, labels, live))
 
 
-def _inside(detection: Live, basis: Basis) -> MultiPolygon | None:
+def _inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPolygon | None:
     """What of a live detection counts in the current boundary; None where nothing does.
 
     What was found in this boundary was clipped then, or a person drew it so: all of it counts.
@@ -232,7 +236,7 @@ def _unions(groups: Sequence[Sequence[BaseGeometry]]) -> Sequence[BaseGeometry]:
 
 
 def _rows(
-    bases: Mapping[int, Basis], areas: Mapping[tuple[int, str], float]
+    bases: Mapping[int, MeasurementBasis], areas: Mapping[tuple[int, str], float]
 ) -> Iterator[tuple[object, ...]]:
     for (property_fk, label), size_m2 in areas.items():
         basis = bases[property_fk]
@@ -242,6 +246,6 @@ def _rows(
             basis.run_fk,
             label,
             size_m2,
-            basis.imaged_share,
+            basis.coverage_fraction,
             basis.source,
         )

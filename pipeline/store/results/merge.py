@@ -15,10 +15,10 @@ from pipeline.errors import StoreError
 from pipeline.store.bulk_copy import CHIPS, FINDINGS, LOTS, plan_by_index
 from pipeline.store.results import measurements
 from pipeline.store.results.findings import Finding, findings_of
-from pipeline.store.results.measurements import Basis, measure
-from pipeline.store.results.outcomes import Answered, Outcome, RunInfo, Unanswered, Written
-from pipeline.store.results.reconcile import Known, Reconciled, reconcile
-from pipeline.store.results.review_matches import decided
+from pipeline.store.results.measurements import MeasurementBasis, measure
+from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, RunInfo, WriteResult
+from pipeline.store.results.reconcile import Reconciliation, StoredDetection, reconcile
+from pipeline.store.results.review_matches import review_matches
 
 # What is kept of a property is written by one at a time: by runs and by people. A worker whose
 # lease ran out, or whose property was changed under its hands, holds it no more. What this run
@@ -106,7 +106,7 @@ UPDATE lotline.property p SET state = lot.state, detail = lot.detail,
     method = lot.method, located_by = lot.located_by, confidence = lot.confidence,
     located_point = ST_SetSRID(ST_MakePoint(lot.longitude, lot.latitude), 4326),
     matched_address = lot.matched_address, boundary_fk = lot.boundary_fk,
-    chip_sha256 = lot.chip_sha256, imaged_share = lot.imaged_share, run_fk = :run,
+    chip_sha256 = lot.chip_sha256, coverage_fraction = lot.coverage_fraction, run_fk = :run,
     lease_owner = NULL, leased_until = NULL, updated_at = now()
 FROM staged_lot lot WHERE p.id = lot.property_fk
 """)
@@ -114,7 +114,7 @@ FROM staged_lot lot WHERE p.id = lot.property_fk
 
 def write_chunk(
     conn: Connection, run: RunInfo, outcomes: Sequence[Outcome], owner: str
-) -> dict[int, Written]:
+) -> dict[int, WriteResult]:
     """Write what became of properties that `owner` holds; the others are left alone.
 
     What the same run has written already it may write again: the answer to its commit was lost,
@@ -145,17 +145,17 @@ def write_chunk(
     if len(set(ids)) < len(ids):
         raise StoreError("a property comes twice in a chunk: write its last outcome alone")
     rows = conn.execute(_HOLD, {"ids": ids, "owner": owner, "run": run.id})
-    now = {row.id: Written(row.state, row.reason, row.detail) for row in rows}
+    now = {row.id: WriteResult(row.state, row.reason, row.detail) for row in rows}
     ours = [outcome for outcome in outcomes if outcome.property_fk in now]
-    lots = [outcome for outcome in ours if isinstance(outcome, Answered)]
-    others = [outcome for outcome in ours if isinstance(outcome, Unanswered)]
+    lots = [outcome for outcome in ours if isinstance(outcome, Processed)]
+    others = [outcome for outcome in ours if isinstance(outcome, NotProcessed)]
     waiting = [other for other in others if now[other.property_fk].state == "leased"]
     written = {other.property_fk: now[other.property_fk] for other in others}
     written |= _finish(conn, waiting)
     return written | _merge(conn, run, lots) if lots else written
 
 
-def _finish(conn: Connection, outcomes: Sequence[Unanswered]) -> dict[int, Written]:
+def _finish(conn: Connection, outcomes: Sequence[NotProcessed]) -> dict[int, WriteResult]:
     if outcomes:
         values = {
             "ids": [outcome.property_fk for outcome in outcomes],
@@ -165,12 +165,12 @@ def _finish(conn: Connection, outcomes: Sequence[Unanswered]) -> dict[int, Writt
         }
         conn.execute(_FINISH, values)
     return {
-        outcome.property_fk: Written(outcome.state, outcome.reason, outcome.detail)
+        outcome.property_fk: WriteResult(outcome.state, outcome.reason, outcome.detail)
         for outcome in outcomes
     }
 
 
-def _merge(conn: Connection, run: RunInfo, lots: Sequence[Answered]) -> dict[int, Written]:
+def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[int, WriteResult]:
     imaged = [lot for lot in lots if lot.is_imaged]
     findings = findings_of(run, imaged)
     plan_by_index(conn)
@@ -183,8 +183,8 @@ def _merge(conn: Connection, run: RunInfo, lots: Sequence[Answered]) -> dict[int
 
     labels = frozenset(run.labels)
     asked = {lot.property_fk: labels if lot.is_imaged else frozenset[str]() for lot in lots}
-    suppressed = decided(conn, findings)
-    known = [Known(*row) for row in conn.execute(_KNOWN)]
+    suppressed = review_matches(conn, findings)
+    known = [StoredDetection(*row) for row in conn.execute(_KNOWN)]
     found = reconcile(findings, suppressed, known, boundary_of, asked)
     _write_detections(conn, run, found, len(findings))
 
@@ -198,7 +198,7 @@ def _merge(conn: Connection, run: RunInfo, lots: Sequence[Answered]) -> dict[int
     return {lot.property_fk: _written(lot, found, lot.property_fk in measured) for lot in lots}
 
 
-def _write_detections(conn: Connection, run: RunInfo, found: Reconciled, count: int) -> None:
+def _write_detections(conn: Connection, run: RunInfo, found: Reconciliation, count: int) -> None:
     if found.superseded:
         conn.execute(_SUPERSEDE, {"ids": found.superseded})
     others = set(range(count)).difference(found.new)
@@ -208,23 +208,25 @@ def _write_detections(conn: Connection, run: RunInfo, found: Reconciled, count: 
     conn.execute(_INSERT, provenance)
 
 
-def _basis(run: RunInfo, lot: Answered, boundary_fk: int) -> Basis:
+def _basis(run: RunInfo, lot: Processed, boundary_fk: int) -> MeasurementBasis:
     boundary = lot.boundary
-    share = lot.result.imaged_share
-    return Basis(lot.property_fk, boundary_fk, run.id, boundary.source, boundary.geometry, share)
+    share = lot.result.coverage_fraction
+    return MeasurementBasis(
+        lot.property_fk, boundary_fk, run.id, boundary.source, boundary.geometry, share
+    )
 
 
-def _written(lot: Answered, found: Reconciled, is_measured: bool) -> Written:
+def _written(lot: Processed, found: Reconciliation, is_measured: bool) -> WriteResult:
     if lot.is_imaged:
         state, reason = "done", "measured" if is_measured else "nothing_found"
     else:
         state, reason = "no_imagery", lot.result.reason
     fk = lot.property_fk
     counts = (found.news[fk], found.kept[fk], found.gone[fk], found.suppressed[fk])
-    return Written(state, reason, lot.detail, *counts)
+    return WriteResult(state, reason, lot.detail, *counts)
 
 
-def _lot_row(lot: Answered) -> tuple[object, ...]:
+def _lot_row(lot: Processed) -> tuple[object, ...]:
     boundary, result, at = lot.boundary, lot.result, lot.boundary.located
     return (
         lot.property_fk,
@@ -246,11 +248,11 @@ def _lot_row(lot: Answered) -> tuple[object, ...]:
         lot.detail,
         None if result.chip is None else result.chip.sha256,
         # A sum of overlapping pieces can pass the whole by a rounding.
-        min(max(result.imaged_share, 0.0), 1.0),
+        min(max(result.coverage_fraction, 0.0), 1.0),
     )
 
 
-def _chip_rows(imaged: Sequence[Answered]) -> Iterator[tuple[object, ...]]:
+def _chip_rows(imaged: Sequence[Processed]) -> Iterator[tuple[object, ...]]:
     chips = {lot.result.chip.sha256: lot.result.chip for lot in imaged if lot.result.chip}
     for chip in chips.values():
         yield (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from detection.results import LotResult
 from parcels.boundary import Boundary
 from pipeline.errors import StoreError
-from pipeline.store.queue.states import Unfinished
+from pipeline.store.queue.states import UnfinishedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Processed:
     """A property that was looked at, or of which the imagery shows nothing.
 
     Raises:
@@ -39,7 +39,7 @@ class Answered:
     def __post_init__(self) -> None:
         if self.result.status not in {"detected", "no_imagery"}:
             raise StoreError(
-                f"a lot that is {self.result.status} has no result to write: it is `Unanswered`"
+                f"a lot that is {self.result.status} has no result to write: it is `NotProcessed`"
             )
 
     @property
@@ -54,20 +54,20 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NotProcessed:
     """A property that has no result, and why. `pending` gives it back to the queue."""
 
     property_fk: int
-    state: Unfinished
+    state: UnfinishedState
     reason: str = ""
     detail: str = ""
 
 
-Outcome = Answered | Unanswered
+Outcome = Processed | NotProcessed
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """What became of a property, and of what was found there.
 
     Attributes:

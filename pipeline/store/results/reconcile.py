@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import shapely
 
 from pipeline.store.results.findings import Finding
-from pipeline.store.results.measurements import Live
+from pipeline.store.results.measurements import LiveDetection
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredDetection:
     """A detection that is kept of a property, and not superseded.
 
     Attributes:
@@ -31,7 +31,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciliation:
     """What is to be written, and what is live then.
 
     Attributes:
@@ -44,7 +44,7 @@ class Reconciled:
 
     new: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
-    live: list[Live] = field(default_factory=list)
+    live: list[LiveDetection] = field(default_factory=list)
     news: Counter[int] = field(default_factory=Counter)
     kept: Counter[int] = field(default_factory=Counter)
     gone: Counter[int] = field(default_factory=Counter)
@@ -54,10 +54,10 @@ class Reconciled:
 def reconcile(
     findings: Sequence[Finding],
     suppressed: AbstractSet[int],
-    known: Iterable[Known],
+    known: Iterable[StoredDetection],
     boundary_of: Mapping[int, int],
     asked: Mapping[int, AbstractSet[str]],
-) -> Reconciled:
+) -> Reconciliation:
     """Compare the findings with what is known.
 
     Args:
@@ -67,7 +67,7 @@ def reconcile(
         boundary_of: each property's boundary now.
         asked: the labels that were looked for on a property; none where there is no picture.
     """
-    result = Reconciled()
+    result = Reconciliation()
     by_age = sorted(known, key=lambda old: old.id)
     there = {(old.property_fk, old.fingerprint): old.id for old in by_age if old.reviewed is None}
     again: dict[int, Finding] = {}
@@ -86,7 +86,7 @@ def reconcile(
             if old.state != "rejected":
                 geometry = shapely.from_wkb(old.reviewed)
                 result.live.append(
-                    Live(old.id, old.property_fk, old.label, geometry, old.boundary_fk)
+                    LiveDetection(old.id, old.property_fk, old.label, geometry, old.boundary_fk)
                 )
         elif old.id in again:
             result.live.append(_live(again[old.id], old.boundary_fk, old.id))
@@ -99,7 +99,7 @@ def reconcile(
 
 
 def _is_over(
-    old: Known, boundary_of: Mapping[int, int], asked: Mapping[int, AbstractSet[str]]
+    old: StoredDetection, boundary_of: Mapping[int, int], asked: Mapping[int, AbstractSet[str]]
 ) -> bool:
     """Whether what nobody reviewed, and was not found again, is superseded.
 
@@ -110,6 +110,8 @@ def _is_over(
     return old.boundary_fk != boundary_of[old.property_fk] or old.label in asked[old.property_fk]
 
 
-def _live(found: Finding, boundary_fk: int, detection_id: int | None = None) -> Live:
+def _live(found: Finding, boundary_fk: int, detection_id: int | None = None) -> LiveDetection:
     detection = found.detection
-    return Live(detection_id, found.property_fk, detection.label, detection.geometry, boundary_fk)
+    return LiveDetection(
+        detection_id, found.property_fk, detection.label, detection.geometry, boundary_fk
+    )

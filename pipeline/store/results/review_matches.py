@@ -1,7 +1,7 @@
 """Which findings of a chunk people have decided about: one spatial query for all of them.
 
 A finding that overlaps a reviewed detection of its property and label by an intersection over
-union of at least `SAME_IOU`, with all of it or with one of its pieces, is the same thing, seen
+union of at least `REVIEW_MATCH_IOU`, with it or with one of its pieces, is the same thing, seen
 again: there the person's word stands.
 """
 
@@ -19,7 +19,7 @@ from parcels.errors import GeometryError
 from parcels.measure import areas_m2
 from pipeline.store.results.findings import Finding
 
-SAME_IOU = 0.5
+REVIEW_MATCH_IOU = 0.5
 
 # Reviewed detections as they are, and as they looked before a person changed them: who turned a
 # tree into a lawn has also said that it is no tree, and a redrawn outline stands for the one that
@@ -55,7 +55,7 @@ CROSS JOIN LATERAL (
 """)
 
 
-def decided(conn: Connection, findings: Sequence[Finding]) -> set[int]:
+def review_matches(conn: Connection, findings: Sequence[Finding]) -> set[int]:
     """The places of the staged findings that give way to what a person decided.
 
     Raises:
@@ -66,7 +66,9 @@ def decided(conn: Connection, findings: Sequence[Finding]) -> set[int]:
         return set()
     places = np.array([row.place for row in near])
     reviewed = shapely.from_wkb([row.geom for row in near])
-    same = _iou([findings[place].detection.geometry for place in places], reviewed) >= SAME_IOU
+    same = (
+        _iou([findings[place].detection.geometry for place in places], reviewed) >= REVIEW_MATCH_IOU
+    )
     return set(places[same].tolist())
 
 

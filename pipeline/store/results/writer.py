@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from parcels.errors import GeometryError
 from pipeline.store.results.merge import write_chunk
-from pipeline.store.results.outcomes import Outcome, RunInfo, Unanswered, Written
+from pipeline.store.results.outcomes import NotProcessed, Outcome, RunInfo, WriteResult
 from pipeline.store.retries import patiently
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ REFUSED = (IntegrityError, DataError, GeometryError, GEOSException, UnicodeError
 
 def write(
     engine: Engine, run: RunInfo, outcomes: Sequence[Outcome], owner: str
-) -> dict[int, Written]:
+) -> dict[int, WriteResult]:
     """Write what became of properties that `owner` holds; see `results.write_chunk`.
 
     A lot that is refused is `failed` with the reason `refused`. Once more is as good as once:
@@ -53,13 +53,13 @@ def write(
 @patiently
 def _transaction(
     engine: Engine, run: RunInfo, outcomes: Sequence[Outcome], owner: str
-) -> dict[int, Written]:
+) -> dict[int, WriteResult]:
     with engine.begin() as conn:
         return write_chunk(conn, run, outcomes, owner)
 
 
-def _refused(outcome: Outcome, error: Exception) -> Unanswered:
+def _refused(outcome: Outcome, error: Exception) -> NotProcessed:
     said = error.orig if isinstance(error, DBAPIError) else error
     reason = str(said).splitlines()[0]
     log.warning("property %s was refused: %s", outcome.property_fk, reason)
-    return Unanswered(outcome.property_fk, "failed", "refused", reason)
+    return NotProcessed(outcome.property_fk, "failed", "refused", reason)

@@ -24,7 +24,7 @@ from parcels.measure import area_m2, polygonal
 from pipeline.errors import StoreError, VersionConflict
 from pipeline.store.results.measurements import remeasure
 
-Action = Literal["accept", "edit", "relabel", "reject", "add", "restore"]
+ReviewAction = Literal["accept", "edit", "relabel", "reject", "add", "restore"]
 
 # People and runs write to one property one after the other, so the property is locked first.
 _LOCK_BY_DETECTION = text("""
@@ -87,7 +87,7 @@ class Review:
 
     id: int
     detection_id: int
-    action: Action
+    action: ReviewAction
     reviewer: str
     note: str
     state: str
@@ -100,7 +100,7 @@ class Review:
 class _Verdict:
     """What a person says, before it is known of what."""
 
-    action: Action
+    action: ReviewAction
     reviewer: str
     note: str
     idempotency_key: str | None
@@ -297,7 +297,7 @@ def _write(conn: Connection, before: Row[Any], verdict: _Verdict) -> Review:
     return review
 
 
-def _require_reviewable(before: Row[Any], action: Action) -> None:
+def _require_reviewable(before: Row[Any], action: ReviewAction) -> None:
     if before.state == "superseded":
         raise StoreError(
             f"detection {before.id} was superseded by a later run: review what took its place"

@@ -79,7 +79,7 @@ class RunPair:
     areas: tuple[AreaPair, ...]
 
 
-def pair(conn: Connection, a: Run, b: Run) -> RunPair:
+def pair_runs(conn: Connection, a: Run, b: Run) -> RunPair:
     """What two runs of a county measured on the same properties."""
     labels = [name for name in a.settings.get("labels", ()) if name in b.settings.get("labels", ())]
     conn.execute(_READ_ONCE)

@@ -15,12 +15,12 @@ from pipeline.errors import StoreError
 from pipeline.redaction import redactor
 from pipeline.store import tables
 from pipeline.store.queue.states import release_of_runs
-from pipeline.store.runs.metrics import Account
+from pipeline.store.runs.metrics import RunMetrics
 from pipeline.store.runs.totals import RunResults, count_results
 
 log = logging.getLogger(__name__)
 
-End = Literal["finished", "interrupted", "failed"]
+RunEnd = Literal["finished", "interrupted", "failed"]
 RunState = Literal["running", "finished", "interrupted", "failed", "killed"]
 
 # A living run holds an advisory lock on its number for as long as its connection lives, so that
@@ -111,7 +111,7 @@ class Run:
     finished_at: datetime | None
     beat_at: datetime | None
     took_s: float
-    account: Account
+    account: RunMetrics
     results: RunResults | None
 
 
@@ -136,27 +136,27 @@ def start(
         conn.execute(insert(tables.run).values(values).returning(tables.run.c.id)).scalar_one()
     )
     # Before the row is committed: nobody ever sees a run that lives and is not locked.
-    hold(conn, run_id)
+    acquire_lock(conn, run_id)
     return run_id
 
 
-def hold(conn: Connection, run_id: int) -> None:
+def acquire_lock(conn: Connection, run_id: int) -> None:
     """Say that a run lives, for as long as this connection stays open."""
     conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
 
 
-def beat(conn: Connection, run_id: int, account: Account) -> None:
+def heartbeat(conn: Connection, run_id: int, account: RunMetrics) -> None:
     """A running run's sign of life, with what it has counted so far."""
     conn.execute(_BEAT, {"run": run_id, "account": json.dumps(account.as_json())})
 
 
-def hold_again(conn: Connection, run_id: int) -> None:
-    """`hold`, of a run that lost its connection: another may have taken it for dead meanwhile."""
-    hold(conn, run_id)
+def reacquire_lock(conn: Connection, run_id: int) -> None:
+    """`acquire_lock`, of a run that lost its connection; another may have reclaimed it."""
+    acquire_lock(conn, run_id)
     conn.execute(_REVIVE, {"run": run_id})
 
 
-def take_back(conn: Connection, county: str, own: int | None = None) -> int:
+def reclaim_killed(conn: Connection, county: str, own: int | None = None) -> int:
     """Give the properties of runs that were killed back to the queue; how many there were.
 
     What those runs had answered is kept as their results, before another run takes any of it.
@@ -177,7 +177,7 @@ def take_back(conn: Connection, county: str, own: int | None = None) -> int:
     return taken
 
 
-def finish(conn: Connection, run_id: int, state: End, account: Account) -> RunResults:
+def finish(conn: Connection, run_id: int, state: RunEnd, account: RunMetrics) -> RunResults:
     """End a run that gave back what it held; what it answered.
 
     Raises:
@@ -229,6 +229,6 @@ def _count(conn: Connection, run: Run) -> RunResults:
 def _run(row: Row[Any]) -> Run:
     values = dict(row._mapping)
     results = values["results"]
-    values["account"] = Account.from_json(values["account"])
+    values["account"] = RunMetrics.from_json(values["account"])
     values["results"] = None if results is None else RunResults.from_json(results)
     return Run(**values)

@@ -19,7 +19,7 @@ MOST_WITH_THINGS = 300
 # The longer side of the grid.
 _CELLS = 28
 
-Bounds = tuple[float, float, float, float]
+MapBounds = tuple[float, float, float, float]
 
 _PLACED = f"""
 SELECT p.id, p.property_id, p.state, p.reason, b.source, b.geom,
@@ -85,7 +85,7 @@ class PlacedLot:
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class MapDetection:
     """What was found, in EPSG:4326."""
 
     label: str
@@ -93,7 +93,7 @@ class Thing:
 
 
 @dataclass(slots=True)
-class Cell:
+class GridCell:
     """What lies in a cell of the grid: column `x` from the west, row `y` from the north.
 
     Attributes:
@@ -110,12 +110,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class MapGrid:
     """A grid over a frame, with the cells that are not empty."""
 
     columns: int
     rows: int
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +130,13 @@ class RunMap:
         things: what was found on them, where they are few.
     """
 
-    bounds: Bounds
+    bounds: MapBounds
     properties: int
     placed: int
     shown: int
     lots: tuple[PlacedLot, ...] = ()
-    things: tuple[Thing, ...] = ()
-    grid: Grid | None = None
+    things: tuple[MapDetection, ...] = ()
+    grid: MapGrid | None = None
 
 
 def map_of(conn: Connection, run: Run) -> RunMap | None:
@@ -161,10 +161,10 @@ def map_of(conn: Connection, run: Run) -> RunMap | None:
         PlacedLot(row.property_id, row.state, row.reason, row.source, shapely.from_wkb(row.geom))
         for row in conn.execute(_LOTS, inside)
     )
-    things: Sequence[Thing] = ()
+    things: Sequence[MapDetection] = ()
     if len(lots) <= MOST_WITH_THINGS:
         rows = conn.execute(_THINGS, labelled)
-        things = [Thing(row.label, shapely.from_wkb(row.geom)) for row in rows]
+        things = [MapDetection(row.label, shapely.from_wkb(row.geom)) for row in rows]
     return RunMap(bounds, frame.properties, frame.placed, len(lots), lots, tuple(things))
 
 
@@ -174,7 +174,7 @@ def _most(least: float, greatest: float, low: float, high: float) -> tuple[float
     return max(least, low - around), min(greatest, high + around)
 
 
-def _grid(conn: Connection, bounds: Bounds, where: dict[str, object]) -> Grid:
+def _grid(conn: Connection, bounds: MapBounds, where: dict[str, object]) -> MapGrid:
     west, south, east, north = bounds
     shrink = math.cos(math.radians((south + north) / 2))  # of a degree of longitude
     width, height = (east - west) * shrink, north - south
@@ -184,11 +184,11 @@ def _grid(conn: Connection, bounds: Bounds, where: dict[str, object]) -> Grid:
         **where, "columns": columns, "rows": rows,
         "width_deg": max(east - west, 1e-9) / columns, "height_deg": max(height, 1e-9) / rows,
     }  # fmt: skip
-    cells: dict[tuple[int, int], Cell] = {}
+    cells: dict[tuple[int, int], GridCell] = {}
     for row in conn.execute(_CELL_STATES, cut):
-        cell = cells.setdefault((row.x, row.y), Cell(row.x, row.y, {}, 0, {}))
+        cell = cells.setdefault((row.x, row.y), GridCell(row.x, row.y, {}, 0, {}))
         cell.states[row.state] = row.properties
         cell.lots += row.lots if row.state == "done" else 0
     for row in conn.execute(_CELL_AREAS, cut):
         cells[row.x, row.y].areas_m2[row.label] = row.area_m2
-    return Grid(columns, rows, tuple(cells.values()))
+    return MapGrid(columns, rows, tuple(cells.values()))

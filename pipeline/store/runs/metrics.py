@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from detection.timing import Spread
+from detection.timing import DurationHistogram
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RunMetrics:
     """What nobody but the run itself knows; what it answered is counted in the database.
 
     Attributes:
@@ -22,7 +22,7 @@ class Account:
         kept_reviews: findings that gave way to what a person had decided.
     """
 
-    stages: Mapping[str, Spread] = field(default_factory=dict)
+    stages: Mapping[str, DurationHistogram] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
     encoder_calls: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class Account:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Account:
+    def from_json(cls, kept: Mapping[str, Any]) -> RunMetrics:
         """What was kept; what an older version did not count is 0."""
         stages = {name: _spread_from_json(each) for name, each in kept.get("stages", {}).items()}
         return cls(**{**kept, "stages": stages})
 
 
-def _spread_as_json(spread: Spread) -> dict[str, Any]:
+def _spread_as_json(spread: DurationHistogram) -> dict[str, Any]:
     return {
         "calls": spread.calls,
         "seconds": spread.seconds,
@@ -54,6 +54,8 @@ def _spread_as_json(spread: Spread) -> dict[str, Any]:
     }
 
 
-def _spread_from_json(kept: Mapping[str, Any]) -> Spread:
+def _spread_from_json(kept: Mapping[str, Any]) -> DurationHistogram:
     buckets = {int(bucket): calls for bucket, calls in kept.get("buckets", {}).items()}
-    return Spread(kept["calls"], kept["seconds"], kept.get("longest_s", 0.0), Counter(buckets))
+    return DurationHistogram(
+        kept["calls"], kept["seconds"], kept.get("longest_s", 0.0), Counter(buckets)
+    )

@@ -69,7 +69,7 @@ class SourceCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
+class AreaTotal:
     """What was measured of a label in boundaries of one source, in m²."""
 
     label: str
@@ -80,7 +80,7 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExampleProperty:
     """A property that a person should know of, and how many there are of its state and reason."""
 
     property_id: str
@@ -103,8 +103,8 @@ class RunResults:
 
     counts: tuple[StateCount, ...] = ()
     sources: tuple[SourceCount, ...] = ()
-    areas: tuple[Area, ...] = ()
-    examples: tuple[Example, ...] = ()
+    areas: tuple[AreaTotal, ...] = ()
+    examples: tuple[ExampleProperty, ...] = ()
 
     @property
     def properties(self) -> int:
@@ -121,8 +121,8 @@ class RunResults:
         return cls(
             tuple(StateCount(**each) for each in kept.get("counts", ())),
             tuple(SourceCount(**each) for each in kept.get("sources", ())),
-            tuple(Area(**each) for each in kept.get("areas", ())),
-            tuple(Example(**each) for each in kept.get("examples", ())),
+            tuple(AreaTotal(**each) for each in kept.get("areas", ())),
+            tuple(ExampleProperty(**each) for each in kept.get("examples", ())),
         )
 
 
@@ -140,6 +140,6 @@ def count_results(
     return RunResults(
         tuple(StateCount(*row) for row in conn.execute(COUNTS, where)),
         tuple(SourceCount(*row) for row in conn.execute(SOURCES, where)),
-        tuple(Area(*row) for row in areas),
-        tuple(Example(*row) for row in examples),
+        tuple(AreaTotal(*row) for row in areas),
+        tuple(ExampleProperty(*row) for row in examples),
     )

@@ -16,7 +16,7 @@ from transformers.models.sam3.modeling_sam3 import (
     Sam3VisionEncoderOutput,
 )
 
-from detection.segmenters.sam3.fast import FastEncoder, FastHeads, Found, ops
+from detection.segmenters.sam3.fast import FastEncoder, FastHeads, HeadsOutput, ops
 from detection.segmenters.sam3.fast.linear import FP8_MAX, quantise
 from detection.segmenters.sam3.fast.vit import Norm, turned_bound, window_order
 
@@ -212,7 +212,7 @@ def test_compiled_equals_eager(pixels: Tensor) -> None:
     text = torch.randn(PROMPTS, WORDS, width, device="cuda")
     valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]
 
-    def answer(*, compiled: bool) -> Found:
+    def answer(*, compiled: bool) -> HeadsOutput:
         encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
         heads = FastHeads(on_gpu, "bf16", compiled=compiled)
         return heads(encoder.pyramid(pixels.cuda()), text, valid)

@@ -16,9 +16,9 @@ from torch.nn import functional
 from transformers import Sam3Model
 from transformers.models.sam3 import modeling_sam3
 
-from detection.segmenters.sam3.exemplars import Box, geometry_tokens, roi_align
+from detection.segmenters.sam3.exemplars import BoxExemplar, geometry_tokens, roi_align
 from detection.segmenters.sam3.forward import Pyramid, encode, heads, pyramid, set_precision
-from detection.segmenters.sam3.prompts import Phrases, Text, prompt_tokens
+from detection.segmenters.sam3.prompts import PhraseCache, TextTokens, prompt_tokens
 from detection.segmenters.sam3.tokens import tokenize
 
 PHRASES = ["mowed grass lawn", "backyard swimming pool"]
@@ -38,8 +38,8 @@ def seen(model: Sam3Model, pixels: Tensor) -> Pyramid:
 
 
 @pytest.fixture(scope="module")
-def text(model: Sam3Model) -> Text:
-    return Phrases(model).encode(PHRASES)
+def text(model: Sam3Model) -> TextTokens:
+    return PhraseCache(model).encode(PHRASES)
 
 
 def _theirs(model: Sam3Model, pixels: Tensor, phrase: str, **more: Any) -> Any:
@@ -51,7 +51,7 @@ def _theirs(model: Sam3Model, pixels: Tensor, phrase: str, **more: Any) -> Any:
 
 @torch.no_grad()
 def test_without_the_cls_token_it_is_transformers(
-    model: Sam3Model, pixels: Tensor, seen: Pyramid, text: Text
+    model: Sam3Model, pixels: Tensor, seen: Pyramid, text: TextTokens
 ) -> None:
     for row, phrase in enumerate(PHRASES):
         theirs = _theirs(model, pixels, phrase)
@@ -64,7 +64,9 @@ def test_without_the_cls_token_it_is_transformers(
 
 
 @torch.no_grad()
-def test_the_cls_token_changes_the_answer(model: Sam3Model, seen: Pyramid, text: Text) -> None:
+def test_the_cls_token_changes_the_answer(
+    model: Sam3Model, seen: Pyramid, text: TextTokens
+) -> None:
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     rows = seen.of_rows(2)
     with_cls = heads(model, rows, prompt, valid)
@@ -76,7 +78,7 @@ def test_the_cls_token_changes_the_answer(model: Sam3Model, seen: Pyramid, text:
 
 
 @torch.no_grad()
-def test_the_prompt_path_is_metas(model: Sam3Model, seen: Pyramid, text: Text) -> None:
+def test_the_prompt_path_is_metas(model: Sam3Model, seen: Pyramid, text: TextTokens) -> None:
     """CLS token, fusion and scoring written again in Meta's arithmetic, on Meta's layout."""
     weights = meta_layout(model.state_dict())
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
@@ -157,7 +159,11 @@ def _meta_fusion(weights: dict[str, Tensor], seen: Pyramid, prompt: Tensor, pad:
 
 @torch.no_grad()
 def test_boxes_are_encoded_as_transformers_does(
-    model: Sam3Model, pixels: Tensor, seen: Pyramid, text: Text, monkeypatch: pytest.MonkeyPatch
+    model: Sam3Model,
+    pixels: Tensor,
+    seen: Pyramid,
+    text: TextTokens,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def pool(features: Tensor, boxes: list[Tensor], size: int) -> Tensor:
         each = [roi_align(f, b, size) for f, b in zip(features, boxes, strict=True)]
@@ -172,7 +178,7 @@ def test_boxes_are_encoded_as_transformers_does(
         [_box(boxes[0, 0], True), _box(boxes[0, 1], False)],
         [_box(boxes[1, 0], True)],
     ]
-    one = Text(text.tokens[:1], text.valid[:1])
+    one = TextTokens(text.tokens[:1], text.valid[:1])
     prompt, valid = prompt_tokens(model, one, seen.levels[-1], seen.position, shown)
     ours = heads(model, seen, prompt, valid)
     assert valid.sum(1).tolist() == [6 + 3, 6 + 2]
@@ -181,18 +187,18 @@ def test_boxes_are_encoded_as_transformers_does(
     torch.testing.assert_close(ours.masks, theirs.pred_masks, rtol=1e-4, atol=1e-4)
 
 
-def _box(cxcywh: Tensor, wanted: bool) -> Box:
+def _box(cxcywh: Tensor, wanted: bool) -> BoxExemplar:
     x, y, w, h = cxcywh.tolist()
     corners = ((x - w / 2) * 448, (y - h / 2) * 224, (x + w / 2) * 448, (y + h / 2) * 224)
-    return Box(*corners, wanted).in_units(448, 224)
+    return BoxExemplar(*corners, wanted).in_units(448, 224)
 
 
 @torch.no_grad()
 def test_rows_with_and_without_exemplars_share_a_batch(
-    model: Sam3Model, seen: Pyramid, text: Text
+    model: Sam3Model, seen: Pyramid, text: TextTokens
 ) -> None:
     features, position = seen.levels[-1], seen.position
-    box = Box(10, 10, 60, 50).in_units(112, 112)
+    box = BoxExemplar(10, 10, 60, 50).in_units(112, 112)
     mixed, valid = geometry_tokens(model, features, position, [[box], []])
     plain, _ = geometry_tokens(model, features, position)
     assert valid.tolist() == [[True, True], [True, False]]
@@ -217,7 +223,7 @@ def test_roi_align_sees_nothing_beyond_the_chip() -> None:
 
 @torch.no_grad()
 def test_a_batch_is_its_chips_one_by_one(
-    model: Sam3Model, pixels: Tensor, seen: Pyramid, text: Text
+    model: Sam3Model, pixels: Tensor, seen: Pyramid, text: TextTokens
 ) -> None:
     together = heads(
         model, seen.of_rows(2), *prompt_tokens(model, text, seen.levels[-1], seen.position)
@@ -225,7 +231,7 @@ def test_a_batch_is_its_chips_one_by_one(
     for chip in range(2):
         alone = pyramid(model, encode(model, pixels[chip : chip + 1]))
         for phrase in range(2):
-            one = Text(text.tokens[[phrase]], text.valid[[phrase]])
+            one = TextTokens(text.tokens[[phrase]], text.valid[[phrase]])
             prompt, valid = prompt_tokens(model, one, alone.levels[-1], alone.position)
             single = heads(model, alone, prompt, valid)
             row = 2 * chip + phrase
@@ -234,7 +240,7 @@ def test_a_batch_is_its_chips_one_by_one(
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4, msg=name)
 
 
-def _forward(model: Sam3Model, pixels: Tensor, text: Text) -> tuple[Tensor, ...]:
+def _forward(model: Sam3Model, pixels: Tensor, text: TextTokens) -> tuple[Tensor, ...]:
     seen = pyramid(model, encode(model, pixels))
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     found = heads(model, seen.of_rows(text.tokens.shape[0]), prompt, valid)
@@ -242,7 +248,7 @@ def _forward(model: Sam3Model, pixels: Tensor, text: Text) -> tuple[Tensor, ...]
 
 
 @torch.no_grad()
-def test_it_compiles_to_one_graph(model: Sam3Model, pixels: Tensor, text: Text) -> None:
+def test_it_compiles_to_one_graph(model: Sam3Model, pixels: Tensor, text: TextTokens) -> None:
     eager = _forward(model, pixels, text)
     traced = torch.compile(_forward, fullgraph=True, dynamic=False, backend="eager")
     for found, expected in zip(traced(model, pixels, text), eager, strict=True):
@@ -257,7 +263,7 @@ def test_compiled_is_eager(pixels: Tensor) -> None:
         pytest.skip("torch.compile needs a C++ compiler on this machine")
     torch.manual_seed(1)
     model = Sam3Model(tiny_config(depth=1)).eval()
-    text = Phrases(model).encode(PHRASES)
+    text = PhraseCache(model).encode(PHRASES)
     eager = _forward(model, pixels, text)
     compiled = torch.compile(_forward, fullgraph=True, dynamic=False)
     for found, expected in zip(compiled(model, pixels, text), eager, strict=True):
@@ -266,7 +272,7 @@ def test_compiled_is_eager(pixels: Tensor) -> None:
 
 @torch.no_grad()
 def test_half_precision_leaves_the_decoder_and_the_rotations_alone(
-    config: Any, model: Sam3Model, pixels: Tensor, text: Text
+    config: Any, model: Sam3Model, pixels: Tensor, text: TextTokens
 ) -> None:
     expected = _forward(model, pixels, text)
     half = Sam3Model(config).eval()

@@ -12,7 +12,7 @@ from torch import Tensor
 from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from detection.segmenters.sam3.forward import Output
+from detection.segmenters.sam3.forward import Sam3Output
 from detection.segmenters.sam3.postprocess import read
 
 SIDE = 32
@@ -30,8 +30,8 @@ def _mask(*boxes: tuple[int, int, int, int], logit: float = 8.0) -> Tensor:
 
 def _output(
     scores: list[float], masks: list[Tensor], semantic: Tensor | None = None, presence: float = 1.0
-) -> Output:
-    return Output(
+) -> Sam3Output:
+    return Sam3Output(
         scores=torch.tensor([scores]),
         presence=torch.tensor([presence]),
         boxes=torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(1, len(scores), 1),
@@ -40,7 +40,7 @@ def _output(
     )
 
 
-def _read(output: Output, label: Label = ROOF) -> list[Mask]:
+def _read(output: Sam3Output, label: Label = ROOF) -> list[Mask]:
     [masks] = read(output, [label])
     return masks
 
@@ -103,7 +103,7 @@ def test_nothing_that_scores_is_nothing_and_a_cover_of_nothing() -> None:
 
 def test_a_label_says_what_a_query_must_score() -> None:
     output = _output([0.9, 0.6], [_mask((0, 0, 4, 4)), _mask((10, 10, 14, 14))])
-    counts = [len(_read(output, replace(ROOF, least_score=s))) for s in (0.95, 0.7, 0.5)]
+    counts = [len(_read(output, replace(ROOF, score_threshold=s))) for s in (0.95, 0.7, 0.5)]
     assert counts == [0, 1, 2]
 
 
@@ -130,7 +130,7 @@ def test_presence_gates_the_map_but_not_a_certain_one() -> None:
     ):  # fmt: skip
         [cover] = _read(_output([0.0], [_mask()], semantic, presence), LAWN)
         assert int((cover.field > 0).sum()) == cells
-    easy = replace(LAWN, least_score=0.05)
+    easy = replace(LAWN, score_threshold=0.05)
     [cover] = _read(_output([0.0], [_mask()], doubtful, 0.08), easy)
     assert int((cover.field > 0).sum()) == 100
 
@@ -166,7 +166,7 @@ def test_rows_of_different_labels_are_read_together() -> None:
     three = _output([0.1, 0.2], [_mask()] * 2)
     names = ("scores", "presence", "boxes", "masks", "semantic")
     outputs = (one, two, three, two)
-    every = Output(*(torch.cat([getattr(o, name) for o in outputs]) for name in names))
+    every = Sam3Output(*(torch.cat([getattr(o, name) for o in outputs]) for name in names))
     labels = [ROOF, LAWN, ROOF, ROOF]
     for alone, label, masks in zip(outputs, labels, read(every, labels), strict=True):
         expected = _read(alone, label)
@@ -181,14 +181,14 @@ def test_rows_of_different_labels_are_read_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logit", "least_score", "count"), [(3.0, 0.5, 1), (3.0, 0.97, 0), (5.0, 0.97, 1)]
+    ("logit", "score_threshold", "count"), [(3.0, 0.5, 1), (3.0, 0.97, 0), (5.0, 0.97, 1)]
 )
 def test_what_no_query_claims_is_as_sure_as_its_label_asks(
-    logit: float, least_score: float, count: int
+    logit: float, score_threshold: float, count: int
 ) -> None:
     semantic = _mask((4, 4, 12, 12), logit=logit)
     output = _output([0.1], [_mask()], semantic)
-    assert len(_read(output, replace(ROOF, least_score=least_score))) == count
+    assert len(_read(output, replace(ROOF, score_threshold=score_threshold))) == count
 
 
 @pytest.mark.parametrize("part", ["scores", "presence", "boxes", "masks", "semantic"])

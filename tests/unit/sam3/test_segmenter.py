@@ -19,7 +19,7 @@ from detection.errors import SegmenterError
 from detection.labels import LABELS, Label
 from detection.segmenters.interface import Mask, Segmenter
 from detection.segmenters.sam3 import network, segmenter
-from detection.segmenters.sam3.exemplars import Box, Point, add_points
+from detection.segmenters.sam3.exemplars import BoxExemplar, PointExemplar, add_points
 from detection.segmenters.sam3.fast import FastEncoder
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import Weights
@@ -130,11 +130,11 @@ def test_no_more_chips_are_kept_than_fit(sam3: Sam3, monkeypatch: pytest.MonkeyP
 
 
 def test_a_label_says_how_sure_it_must_be(sam3: Sam3) -> None:
-    never = replace(POOL, least_score=1.0)
+    never = replace(POOL, score_threshold=1.0)
     [masks] = sam3.segment([_chip(1)], [never, POOL])
     assert {mask.label for mask in masks} == {POOL}
     [least] = {float(mask.confidence.min()) for mask in masks[:1]}
-    [surer] = sam3.segment([_chip(1)], [replace(POOL, least_score=least + 1e-4)])
+    [surer] = sam3.segment([_chip(1)], [replace(POOL, score_threshold=least + 1e-4)])
     assert all(mask.confidence.max() > least for mask in surer)
 
 
@@ -238,13 +238,13 @@ def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.Monk
 def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
     chips = [_chip(1), _chip(2)]
     plain = sam3.segment(chips, [LAWN])
-    shown = sam3.segment(chips, [LAWN], [{"lawn": [Box(10, 10, 60, 50)]}, {}])
+    shown = sam3.segment(chips, [LAWN], [{"lawn": [BoxExemplar(10, 10, 60, 50)]}, {}])
     assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
     assert _equal(plain[1], shown[1])
 
 
 def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> None:
-    point = [{"lawn": [Point(30, 40), Point(80, 20, wanted=False)]}]
+    point = [{"lawn": [PointExemplar(30, 40), PointExemplar(80, 20, wanted=False)]}]
     with pytest.raises(SegmenterError, match="cannot read points"):
         sam3.segment([_chip(1)], [LAWN], point)
     torch.manual_seed(0)
@@ -259,7 +259,11 @@ def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: S
     chips = [_chip(seed) for seed in range(3)]
     fast = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2, fast=True)
     fast.prepare([LAWN, POOL])
-    shown = [{"lawn": [Box(10, 10, 60, 50)]}, {}, {"pool": [Box(20, 5, 40, 90, wanted=False)]}]
+    shown = [
+        {"lawn": [BoxExemplar(10, 10, 60, 50)]},
+        {},
+        {"pool": [BoxExemplar(20, 5, 40, 90, wanted=False)]},
+    ]
     for given in (None, shown):
         plain = sam3.segment(chips, [LAWN, POOL], given)
         found = fast.segment(chips, [LAWN, POOL], given)
@@ -271,7 +275,7 @@ def test_a_compiled_network_meets_one_number_of_chips(
     sam3: Sam3, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chips = [_chip(seed) for seed in range(5)]
-    shown = [{"pool": [Box(20, 5, 40, 90)]}, *[{}] * 4]
+    shown = [{"pool": [BoxExemplar(20, 5, 40, 90)]}, *[{}] * 4]
     fixed = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=4, fast=True)
     monkeypatch.setattr(fixed._network, "fixed_shapes", True)
     met: list[int] = []

@@ -14,10 +14,10 @@ from transformers.models.sam3.modeling_sam3 import (
 )
 
 from . import ops
-from .linear import Part, Precision, Weight, linear, pack
+from .linear import NetworkPart, Precision, Weight, linear, pack
 
 
-class Decoded(NamedTuple):
+class FastDecoderOutput(NamedTuple):
     """Of n prompts: `queries` (n, q, channels), `boxes` xyxy in 0…1, `logits` (n, q), presence."""
 
     queries: Tensor
@@ -32,7 +32,7 @@ class Decoder:
     See `ops.biased_attention`.
     """
 
-    def __init__(self, model: Part, precision: Precision) -> None:
+    def __init__(self, model: NetworkPart, precision: Precision) -> None:
         self.decoder = model.detr_decoder
         self.scoring = model.dot_product_scoring
         attentions = [layer.vision_cross_attn for layer in self.decoder.layers]
@@ -47,7 +47,9 @@ class Decoder:
             for kind in ("weight", "bias")
         ]
 
-    def __call__(self, image: Tensor, position: Tensor, prompt: Tensor, valid: Tensor) -> Decoded:
+    def __call__(
+        self, image: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
+    ) -> FastDecoderOutput:
         """`image` (n, tokens, channels) as `fuse` gives it; `prompt` (n, t, channels) float32."""
         d, n = self.decoder, len(image)
         side = math.isqrt(image.shape[1])
@@ -69,7 +71,9 @@ class Decoder:
         presence = d.presence_head(d.presence_layer_norm(x[:, :1])).squeeze(-1)
         limit = d.clamp_presence_logit_max_val
         logits = self.scoring(queries[None], prompt, valid)[0].squeeze(-1)
-        return Decoded(queries, box_cxcywh_to_xyxy(boxes), logits, presence.clamp(-limit, limit))
+        return FastDecoderOutput(
+            queries, box_cxcywh_to_xyxy(boxes), logits, presence.clamp(-limit, limit)
+        )
 
 
 def decoder_layer(
@@ -81,7 +85,7 @@ def decoder_layer(
     v: Tensor,
     rows: Tensor,
     columns: Tensor,
-    layer: Part,
+    layer: NetworkPart,
 ) -> Tensor:
     """Queries look at each other, at the prompt and at the image; then the MLP."""
     at = x + place

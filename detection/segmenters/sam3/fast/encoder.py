@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-from .linear import Part, Precision
-from .neck import Level, in_image_order, level_forward, level_of
+from .linear import NetworkPart, Precision
+from .neck import PyramidLevel, in_image_order, level_forward, level_of
 from .running import part
-from .vit import Trunk
+from .vit import FastViT
 
 
 class FastEncoder:
@@ -19,10 +19,10 @@ class FastEncoder:
     """
 
     def __init__(
-        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
+        self, model: NetworkPart, precision: Precision = "bf16", *, compiled: bool = False
     ) -> None:
         vision = model.vision_encoder
-        self.trunk = Trunk(vision.backbone, precision, compiled=compiled)
+        self.trunk = FastViT(vision.backbone, precision, compiled=compiled)
         self.levels = [level_of(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
         self.level = part(level_forward, compiled=compiled)
         self.positions = vision.neck.position_encoding
@@ -53,7 +53,7 @@ class FastEncoder:
         """`levels_of` the pixels' `tokens`."""
         return self.levels_of(self.tokens(pixels))
 
-    def _maps(self, tokens: Tensor, levels: list[Level]) -> tuple[Tensor, ...]:
+    def _maps(self, tokens: Tensor, levels: list[PyramidLevel]) -> tuple[Tensor, ...]:
         side, window = self.trunk.side, self.trunk.window
         return tuple(self.level(tokens, level, side, window) for level in levels)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .linear import Part, Precision, Weight, linear, pack
+from .linear import NetworkPart, Precision, Weight, linear, pack
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
 
@@ -29,7 +29,7 @@ class FusionLayer(NamedTuple):
     heads: int
 
 
-def fusion_layer(layer: Part, precision: Precision) -> FusionLayer:
+def fusion_layer(layer: NetworkPart, precision: Precision) -> FusionLayer:
     """The weights of a transformers `Sam3DetrEncoderLayer`."""
     attention = layer.self_attn
     return FusionLayer(

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .fusion import fuse, fusion_layer, look_around, look_at_prompt
-from .linear import Part, Precision, dtype_of
+from .linear import NetworkPart, Precision, dtype_of
 from .masks import MaskDecoder
 from .prompts import geometry_token
 from .running import part, tensor_float32
 
 
-class Found(NamedTuple):
+class HeadsOutput(NamedTuple):
     """Of n = chips x prompts, chip by chip, q queries each.
 
     `masks` (n, q, h, w) and `semantic` (n, 1, h, w) are logits in the heads' precision; `boxes`
@@ -40,7 +40,7 @@ class FastHeads:
     """
 
     def __init__(
-        self, model: Part, precision: Precision = "bf16", *, compiled: bool = False
+        self, model: NetworkPart, precision: Precision = "bf16", *, compiled: bool = False
     ) -> None:
         half: Precision = "float32" if precision == "float32" else "bf16"
         self.dtype = dtype_of(half)
@@ -55,7 +55,7 @@ class FastHeads:
 
     def __call__(
         self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None
-    ) -> Found:
+    ) -> HeadsOutput:
         """Look for each of the phrases on each of the chips.
 
         `maps` are the encoder's feature maps (a fourth is left aside), `text` (prompts, t,
@@ -74,7 +74,7 @@ class FastHeads:
 
     def answer(
         self, maps: Sequence[Tensor], prompt: Tensor, valid: Tensor, top: int | None = None
-    ) -> Found:
+    ) -> HeadsOutput:
         """Look for whole prompts (chips x prompts, t, channels), where `valid`, on the chips.
 
         With `top`, only so many queries of the highest logits come back, best first: masks of
@@ -91,7 +91,7 @@ class FastHeads:
                 boxes = boxes.take_along_dim(order[..., None], 1)
                 queries = queries.take_along_dim(order[..., None], 1)
             masks, semantic = self.draw(image, [fine, middle], prompt, valid, queries)
-            return Found(masks, boxes, logits, decoded.presence, semantic)
+            return HeadsOutput(masks, boxes, logits, decoded.presence, semantic)
 
     def position(self, coarse: Tensor) -> Tensor:
         """The position encoding (1, channels, h, w), float32, of the coarsest map."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 Precision = Literal["float32", "bf16", "fp8"]
 
 # A part of transformers' model. mypy knows what such a part holds only as Tensor or Module.
-Part: TypeAlias = Any
+NetworkPart: TypeAlias = Any
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
@@ -33,7 +33,7 @@ class Weight(NamedTuple):
     scale: Tensor | None = None
 
 
-class Rows(NamedTuple):
+class Fp8Rows(NamedTuple):
     """What an fp8 layer reads: e4m3 `values` (…, n), and the `scale` (rows, 1) of each row."""
 
     values: Tensor
@@ -66,7 +66,7 @@ def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale.view(-1, 1)
 
 
-def linear(x: Tensor | Rows, w: Weight) -> Tensor:
+def linear(x: Tensor | Fp8Rows, w: Weight) -> Tensor:
     """`x` (…, in) through the layer: (…, out), in the layer's bf16 or float32."""
     if isinstance(x, Tensor):
         return functional.linear(x, w.weight, w.bias)

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import ops
-from .linear import Part, Precision, dtype_of
+from .linear import NetworkPart, Precision, dtype_of
 from .prompts import CrossWeights, cross_weights, image_to_prompt
 from .vit import Norm, layer_norm, norm_of
 
 
-class Stage(NamedTuple):
+class ConvBlock(NamedTuple):
     """A 3 x 3 convolution and the group norm after it."""
 
     kernel: Tensor
@@ -26,14 +26,14 @@ class Stage(NamedTuple):
 class MaskDecoder:
     """The weights of a transformers `Sam3MaskDecoder`."""
 
-    def __init__(self, decoder: Part, precision: Precision) -> None:
+    def __init__(self, decoder: NetworkPart, precision: Precision) -> None:
         self.dtype = dtype_of(precision)
         self.norm = norm_of(decoder.prompt_cross_attn_norm)
         self.cross: CrossWeights = cross_weights(decoder.prompt_cross_attn)
         self.embedder = decoder.mask_embedder
         pixels = decoder.pixel_decoder
         self.stages = [
-            Stage(
+            ConvBlock(
                 conv.weight.detach().to(self.dtype).contiguous(memory_format=torch.channels_last),
                 conv.bias.detach().to(self.dtype),
                 Norm(norm.weight.detach(), norm.bias.detach(), norm.eps),
@@ -81,7 +81,7 @@ class MaskDecoder:
         return x
 
 
-def raise_level(x: Tensor, level: Tensor, stage: Stage) -> Tensor:
+def raise_level(x: Tensor, level: Tensor, stage: ConvBlock) -> Tensor:
     """`x` (n, channels, h, w) doubled, with the finer `level` (chips, channels, 2h, 2w) added."""
     x = functional.interpolate(x, scale_factor=2, mode="nearest")
     x = (x.unflatten(0, (len(level), -1)) + level[:, None]).flatten(0, 1)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .linear import Part
+from .linear import NetworkPart
 
 
-class Level(NamedTuple):
+class PyramidLevel(NamedTuple):
     """One level: matrix products on the tokens, then a 3 x 3 convolution.
 
     `steps` are (weight, bias) with the outputs of a 2 x 2 up-sampling one after the other;
@@ -26,9 +26,9 @@ class Level(NamedTuple):
     bias: Tensor
 
 
-def level_of(layer: Part, dtype: torch.dtype) -> Level:
+def level_of(layer: NetworkPart, dtype: torch.dtype) -> PyramidLevel:
     """The weights of a transformers `Sam3FPNLayer`."""
-    ups: list[Part] = [p for p in layer.scale_layers if isinstance(p, nn.ConvTranspose2d)]
+    ups: list[NetworkPart] = [p for p in layer.scale_layers if isinstance(p, nn.ConvTranspose2d)]
     project = layer.proj1.weight.detach().float().flatten(1)
     shift = layer.proj1.bias.detach().float()
     steps = [_upsampling(up.weight.detach(), up.bias.detach()) for up in ups[:-1]]
@@ -37,7 +37,7 @@ def level_of(layer: Part, dtype: torch.dtype) -> Level:
         steps.append(_upsampling(weight, project @ ups[-1].bias.detach().float() + shift))
     else:
         steps.append((project, shift))
-    return Level(
+    return PyramidLevel(
         steps=[(weight.to(dtype), bias.to(dtype)) for weight, bias in steps],
         doublings=len(ups),
         pool=any(isinstance(part, nn.MaxPool2d) for part in layer.scale_layers),
@@ -51,7 +51,7 @@ def _upsampling(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     return weight.permute(2, 3, 1, 0).flatten(0, 2), bias.repeat(4)
 
 
-def level_forward(tokens: Tensor, level: Level, side: int, window: int) -> Tensor:
+def level_forward(tokens: Tensor, level: PyramidLevel, side: int, window: int) -> Tensor:
     """`tokens` (n, side * side, channels) in window order to (n, out, height, width)."""
     x = tokens
     if level.pool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
-from .linear import Part
+from .linear import NetworkPart
 from .vit import layer_norm, norm_of
 
 
@@ -29,7 +29,7 @@ class CrossWeights(NamedTuple):
     out_bias: Tensor
 
 
-def cross_weights(attention: Part) -> CrossWeights:
+def cross_weights(attention: NetworkPart) -> CrossWeights:
     """The weights, split by head."""
     shape = (attention.num_attention_heads, attention.head_dim)
 
@@ -66,7 +66,7 @@ def image_to_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: CrossWeights) -
     return torch.bmm(weights, answers.to(x.dtype)) + w.out_bias.to(x.dtype)
 
 
-def geometry_token(encoder: Part, image: Tensor, position: Tensor) -> Tensor:
+def geometry_token(encoder: NetworkPart, image: Tensor, position: Tensor) -> Tensor:
     """The token that the geometry encoder adds to every prompt, boxes or none: (n, 1, channels).
 
     It attends to the image alone, so one serves all prompts. `image` is (n, tokens, channels),

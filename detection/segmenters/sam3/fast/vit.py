@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import ops
-from .linear import FP8_MAX, Part, Precision, Rows, Weight, dtype_of, linear, pack, weight_of
+from .linear import (
+    FP8_MAX,
+    Fp8Rows,
+    NetworkPart,
+    Precision,
+    Weight,
+    dtype_of,
+    linear,
+    pack,
+    weight_of,
+)
 from .running import part
 
 
@@ -27,7 +37,7 @@ class Norm(NamedTuple):
     eps: float
 
 
-class Block(NamedTuple):
+class ViTBlock(NamedTuple):
     """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image.
 
     `scale` (heads,) is what fp8 queries' products with keys are multiplied by.
@@ -91,7 +101,7 @@ def turned_bound(weight: Tensor, bias: Tensor, norm: Norm, heads: int) -> Tensor
     return bound(weight, bias, norm).view(heads, 2, -1).norm(dim=1).amax(-1)
 
 
-class Trunk:
+class FastViT:
     """The ViT of a loaded model, rebuilt: pixels to tokens in window order.
 
     Its arithmetic is transformers'; what differs is the order of the tokens, packed weights
@@ -99,7 +109,7 @@ class Trunk:
     computed once, and the patches cut by a matrix product.
     """
 
-    def __init__(self, vit: Part, precision: Precision, *, compiled: bool) -> None:
+    def __init__(self, vit: NetworkPart, precision: Precision, *, compiled: bool) -> None:
         config = vit.config
         self.dtype = dtype_of(precision)
         self.side = config.image_size // config.patch_size
@@ -120,7 +130,7 @@ class Trunk:
         self.block = part(block_forward, compiled=compiled)
         self.blocks = [self._block(layer, precision) for layer in vit.layers]
 
-    def _block(self, layer: Part, precision: Precision) -> Block:
+    def _block(self, layer: NetworkPart, precision: Precision) -> ViTBlock:
         attention = layer.attention
         norm1 = norm_of(layer.layer_norm1)
         heads, head = attention.num_attention_heads, attention.head_dim
@@ -151,7 +161,7 @@ class Trunk:
         cos, sin = layer.rotary_emb(self.position, layer.position_ids)
         order = slice(None) if layer.window_size else self.order
         cos, sin = (angles[0, order, ::2].float().contiguous() for angles in (cos, sin))
-        return Block(
+        return ViTBlock(
             norm1=norm1,
             qkv=weight_of(weight, bias, precision),
             out=weight_of(out_weight, out.bias.detach(), precision),
@@ -189,7 +199,7 @@ def embed(
     return layer_norm(functional.linear(x, kernel) + position, norm, kernel.dtype)
 
 
-def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
+def block_forward(x: Tensor, branch: Tensor, w: ViTBlock) -> tuple[Tensor, Tensor]:
     """One layer: the residual stream, and what the next layer's first kernel adds to it.
 
     Both are (n, tokens, channels). Sum and norm are one pass over memory this way.
@@ -199,27 +209,27 @@ def block_forward(x: Tensor, branch: Tensor, w: Block) -> tuple[Tensor, Tensor]:
     return x, mlp(normed, w.up, w.down)
 
 
-def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, Tensor | Rows]:
+def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, Tensor | Fp8Rows]:
     """The sum, and its norm as the layer `w` reads it."""
     if w.scale is None:
         x = x + branch
         return x, layer_norm(x, norm, branch.dtype)
     x, values, scale = ops.add_norm_quantise(x, branch, *norm)
-    return x, Rows(values, scale)
+    return x, Fp8Rows(values, scale)
 
 
-def attend(qkv: Tensor, w: Block) -> Tensor | Rows:
+def attend(qkv: Tensor, w: ViTBlock) -> Tensor | Fp8Rows:
     """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
     if w.out.scale is not None:
         seen = ops.turned_attention(qkv, w.cos, w.sin, w.scale, w.heads)
-        return Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
+        return Fp8Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
     ops.turn(qkv, w.cos, w.sin, w.heads)
     q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
     return ops.attention(q, k, v).view(*qkv.shape[:2], -1)
 
 
-def mlp(x: Tensor | Rows, up: Weight, down: Weight) -> Tensor:
+def mlp(x: Tensor | Fp8Rows, up: Weight, down: Weight) -> Tensor:
     """Two linear layers with a GELU between them."""
     if isinstance(x, Tensor):
         return linear(ops.linear_gelu(x, up.weight, up.bias), down)
-    return linear(Rows(*ops.gelu_quantise(linear(x, up))), down)
+    return linear(Fp8Rows(*ops.gelu_quantise(linear(x, up))), down)

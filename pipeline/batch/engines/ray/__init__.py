@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from detection.segmenters.interface import Segmenter
-from pipeline.batch.engine import Engine, Workplace
-from pipeline.batch.run_context import Recipe
+from pipeline.batch.engine import Engine, EngineRuntime
+from pipeline.batch.run_context import RunContext
 from pipeline.errors import ClusterError
 
 
 @contextmanager
-def ray_workplace(
+def ray_runtime(
     build: Callable[[], Segmenter], address: str | None = None, gpus_per_worker: float = 1.0
-) -> Iterator[Workplace]:
+) -> Iterator[EngineRuntime]:
     """The Ray cluster at `address` (HOST:PORT, "auto"), or one of this machine for the block.
 
     Args:
@@ -44,15 +44,15 @@ def ray_workplace(
     try:
         from pipeline.batch.engines.ray.cluster import check_machines, cluster
         from pipeline.batch.engines.ray.engine import RayEngine
-        from pipeline.batch.engines.ray.segmenter_pool import Pool
+        from pipeline.batch.engines.ray.segmenter_pool import SegmenterPool
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         raise ClusterError("ENGINE=ray needs Ray: install lotline[ray]") from error
 
-    def engine(recipe: Recipe) -> Engine:
+    def engine(recipe: RunContext) -> Engine:
         check_machines(recipe)
         return RayEngine(recipe, pool)
 
-    with cluster(address), Pool(build, gpus_per_worker) as pool:
-        yield Workplace(pool.facts(), pool.prepare, engine)
+    with cluster(address), SegmenterPool(build, gpus_per_worker) as pool:
+        yield EngineRuntime(pool.facts(), pool.prepare, engine)

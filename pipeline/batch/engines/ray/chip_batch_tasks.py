@@ -8,15 +8,15 @@ from typing import Any
 
 from ray import ObjectRef
 
-from detection.chip_batches import Looks, Strip, strips_of
-from pipeline.batch.stages import Lot, Settling, Surveyed, failed
+from detection.chip_batches import ChipBatch, SharedResults, chip_batches
+from pipeline.batch.stages import LeasedLot, PendingOutcome, Surveyed, failed
 
 # Once among others, then alone: what is lost as often has killed its workers itself.
 _MOST_LOSSES = 3
 
 
 @dataclass
-class Piece:
+class ChipBatchTask:
     """A strip, the lots that are answered with it, and how often it was lost.
 
     Attributes:
@@ -24,37 +24,39 @@ class Piece:
             their order.
     """
 
-    strip: Strip
-    lots: dict[int, Lot]
-    looks: Looks[ObjectRef[Any]]
+    strip: ChipBatch
+    lots: dict[int, LeasedLot]
+    looks: SharedResults[ObjectRef[Any]]
     losses: int = 0
 
-    def again(self) -> list[Piece]:
+    def again(self) -> list[ChipBatchTask]:
         """Its lots once more, with all chips that they need, chip by chip.
 
         So a chip that kills whoever looks at it does not take others with it.
         """
-        return _pieces(strips_of(self.strip.plans, 1), self.lots, self.losses + 1)
+        return _pieces(chip_batches(self.strip.plans, 1), self.lots, self.losses + 1)
 
     @property
     def is_hopeless(self) -> bool:
         """Whether it was lost as often as it may be, once it is lost again."""
         return self.losses + 1 >= _MOST_LOSSES
 
-    def crashed(self) -> list[Settling]:
+    def crashed(self) -> list[PendingOutcome]:
         """What becomes of its lots where it was lost too often."""
         detail = f"the worker or machine that looked at it was lost {self.losses + 1} times"
         return [failed(lot, "crashed", detail) for lot in self.lots.values()]
 
 
-def pieces_of(surveyed: Surveyed) -> list[Piece]:
+def chip_batch_tasks(surveyed: Surveyed) -> list[ChipBatchTask]:
     """All strips of a chunk."""
     return _pieces(surveyed.strips, dict(enumerate(surveyed.lots)), 0)
 
 
-def _pieces(strips: Sequence[Strip], lots: dict[int, Lot], losses: int) -> list[Piece]:
-    looks: Looks[ObjectRef[Any]] = Looks(strips)
+def _pieces(
+    strips: Sequence[ChipBatch], lots: dict[int, LeasedLot], losses: int
+) -> list[ChipBatchTask]:
+    looks: SharedResults[ObjectRef[Any]] = SharedResults(strips)
     return [
-        Piece(strip, {index: lots[index] for index in strip.lots}, looks, losses)
+        ChipBatchTask(strip, {index: lots[index] for index in strip.lots}, looks, losses)
         for strip in strips
     ]

@@ -16,9 +16,9 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayError, RpcError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.batch.engines.ray.task_errors import told_by
+from pipeline.batch.engines.ray.task_errors import task_error
 from pipeline.batch.engines.ray.workers import check_machine
-from pipeline.batch.run_context import Recipe
+from pipeline.batch.run_context import RunContext
 from pipeline.errors import ClusterError
 
 _CONNECT_S = 5.0
@@ -72,7 +72,7 @@ def machines() -> list[dict[str, Any]]:
     return [node for node in nodes if node["Alive"]]
 
 
-def check_machines(recipe: Recipe) -> None:
+def check_machines(recipe: RunContext) -> None:
     """See that every machine has what the stages need there.
 
     Raises:
@@ -95,7 +95,7 @@ def check_machines(recipe: Recipe) -> None:
         try:
             found = ray.get(ref).version
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
         if found != version("lotline"):
             raise ClusterError(
                 f"lotline {found} is installed on {name}, but here {version('lotline')}: install "

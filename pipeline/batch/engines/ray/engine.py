@@ -11,19 +11,19 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from detection.chip_plan import Place
+from detection.chip_plan import ChipKey
 from detection.detector import FirstChips
-from pipeline.batch.engine import Progressed, Settled
-from pipeline.batch.engines.ray.chip_batch_tasks import pieces_of
-from pipeline.batch.engines.ray.scheduler import Looking, Part, Ref
-from pipeline.batch.engines.ray.segmenter_pool import Pool
-from pipeline.batch.engines.ray.task_errors import LOST, told_by
-from pipeline.batch.engines.ray.telemetry import Told
+from pipeline.batch.engine import Completed, ProgressUpdate
+from pipeline.batch.engines.ray.chip_batch_tasks import chip_batch_tasks
+from pipeline.batch.engines.ray.scheduler import Ref, ResultPart, Scheduler
+from pipeline.batch.engines.ray.segmenter_pool import SegmenterPool
+from pipeline.batch.engines.ray.task_errors import LOST, task_error
+from pipeline.batch.engines.ray.telemetry import WorkerTelemetry
 from pipeline.batch.engines.ray.workers import Surveyor, read_files
-from pipeline.batch.engines.ray.write_tasks import Writing
-from pipeline.batch.run_context import Recipe
+from pipeline.batch.engines.ray.write_tasks import WriteTasks
+from pipeline.batch.run_context import RunContext
 from pipeline.batch.stages import Chunk, Surveyed
-from pipeline.store.results.outcomes import Unanswered
+from pipeline.store.results.outcomes import NotProcessed
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _LOOK_S = 0.25
 class RayEngine:
     """See `pipeline.batch.engine.Engine`. A run of its own for each."""
 
-    def __init__(self, recipe: Recipe, pool: Pool) -> None:
+    def __init__(self, recipe: RunContext, pool: SegmenterPool) -> None:
         is_server = recipe.county.imagery.url is not None
         self._recipe = recipe
         self._pool = pool
@@ -58,18 +58,18 @@ class RayEngine:
         self._begin_surveyor()
         self._read_files: Any = ray.remote(read_files).options(max_retries=0)
         read = self._read_of_server if is_server else self._read_of_files
-        self._looking = Looking(self._there, pool, read, recipe.shown.chips_at_once)
-        self._writing = Writing(self._there)
+        self._looking = Scheduler(self._there, pool, read, recipe.shown.chips_at_once)
+        self._writing = WriteTasks(self._there)
         self._surveys: dict[Ref, tuple[Chunk, int]] = {}
         self._planned = (0, 0)
-        self._told = Told()
+        self._told = WorkerTelemetry()
 
     def run(
         self,
         chunks: Iterable[Chunk],
         stopping: Callable[[], bool],
         on_first: Callable[[FirstChips], None],
-    ) -> Generator[Progressed, None, None]:
+    ) -> Generator[ProgressUpdate, None, None]:
         """See `Engine.run`."""
         left = iter(chunks)
         told_first = False
@@ -119,7 +119,7 @@ class RayEngine:
             self._surveys.clear()
         self._looking.leave()
 
-    def _arrived(self, waited_for: Sequence[Ref]) -> Iterator[Progressed]:
+    def _arrived(self, waited_for: Sequence[Ref]) -> Iterator[ProgressUpdate]:
         """Go on with what is there by now, and tell what was written."""
         ready, _ = ray.wait(list(waited_for), timeout=_LOOK_S)
         if ready:
@@ -151,7 +151,7 @@ class RayEngine:
 
     def _on_surveyed(self, ref: Ref, chunk: Chunk, tries: int) -> None:
         surveyed: Surveyed
-        told: Told
+        told: WorkerTelemetry
         try:
             surveyed, told = ray.get(ref)
         except LOST as error:
@@ -162,11 +162,11 @@ class RayEngine:
                 return
             log.warning("%d properties could not be surveyed: %s", len(chunk.leased), error)
             why = f"the worker that surveyed it was lost {tries} times"
-            settling = [(it, Unanswered(it.id, "failed", "crashed", why)) for it in chunk.leased]
-            self._writing.add(Part(list(settling), len(settling)))
+            settling = [(it, NotProcessed(it.id, "failed", "crashed", why)) for it in chunk.leased]
+            self._writing.add(ResultPart(list(settling), len(settling)))
             return
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
         self._told.add(told)
         strips = surveyed.strips
         if not any(self._planned):
@@ -175,18 +175,18 @@ class RayEngine:
                 sum(len(strip.lots) for strip in strips),
             )
         if surveyed.settling:
-            self._writing.add(Part(list(surveyed.settling), len(surveyed.settling)))
-        self._looking.take(pieces_of(surveyed))
+            self._writing.add(ResultPart(list(surveyed.settling), len(surveyed.settling)))
+        self._looking.take(chip_batch_tasks(surveyed))
 
     def _on_surveyor_ended(self) -> None:
         try:
             ray.get(self._surveyor_ended)
         except LOST:
             log.warning("the worker that surveys was lost: another takes its place")
-            self._told.tally.faults["surveyor lost"] += 1
+            self._told.counters.faults["surveyor lost"] += 1
             self._begin_surveyor()
 
-    def _lose(self, part: Part) -> None:
+    def _lose(self, part: ResultPart) -> None:
         """What was measured was lost before it was written."""
         if part.piece is not None:
             self._looking.lose(part.piece)
@@ -195,10 +195,10 @@ class RayEngine:
         self._told.add(self._looking.take_told())
         self._told.log()
 
-    def _progressed(self, settled: Sequence[Settled]) -> Progressed:
+    def _progressed(self, settled: Sequence[Completed]) -> ProgressUpdate:
         """What was written, with all that was counted since this was last asked."""
-        told, self._told = self._told, Told()
-        return Progressed(settled, told.tally)
+        told, self._told = self._told, WorkerTelemetry()
+        return ProgressUpdate(settled, told.counters)
 
     def _first_chips(self) -> FirstChips:
         first = self._looking.first
@@ -206,17 +206,17 @@ class RayEngine:
         chips, lots = self._planned
         return FirstChips(
             first.device,
-            first.told.tally.encoder_calls,
+            first.told.counters.encoder_calls,
             first.seconds,
             len(self._recipe.labels),
             chips,
             lots,
         )
 
-    def _read_of_files(self, places: Sequence[Place]) -> Ref:
+    def _read_of_files(self, places: Sequence[ChipKey]) -> Ref:
         read: Ref = self._read_files.remote(self._there, tuple(places))
         return read
 
-    def _read_of_server(self, places: Sequence[Place]) -> Ref:
+    def _read_of_server(self, places: Sequence[ChipKey]) -> Ref:
         read: Ref = self._surveyor.read.remote(tuple(places))
         return read

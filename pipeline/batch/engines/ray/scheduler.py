@@ -12,13 +12,13 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from detection.chip_plan import Place
-from pipeline.batch.engines.ray.chip_batch_tasks import Piece
-from pipeline.batch.engines.ray.segmenter_pool import BATCHES_AHEAD, Member, Pool
-from pipeline.batch.engines.ray.task_errors import LOST, told_by
-from pipeline.batch.engines.ray.telemetry import Told
-from pipeline.batch.engines.ray.workers import Shown, measure_strip
-from pipeline.batch.stages import Settling
+from detection.chip_plan import ChipKey
+from pipeline.batch.engines.ray.chip_batch_tasks import ChipBatchTask
+from pipeline.batch.engines.ray.segmenter_pool import BATCHES_AHEAD, SegmenterActor, SegmenterPool
+from pipeline.batch.engines.ray.task_errors import LOST, task_error
+from pipeline.batch.engines.ray.telemetry import WorkerTelemetry
+from pipeline.batch.engines.ray.workers import SegmentReport, measure_strip
+from pipeline.batch.stages import PendingOutcome
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ _UNMEASURED_BATCHES = 2
 
 
 @dataclass
-class Part:
+class ResultPart:
     """What becomes of some lots, or where that lies; `piece` makes it anew where it is lost."""
 
-    settling: list[Settling] | Ref
+    settling: list[PendingOutcome] | Ref
     lots: int
-    piece: Piece | None = None
+    piece: ChipBatchTask | None = None
 
 
-class Looking:
+class Scheduler:
     """The way of strips to what becomes of their lots. Its state is all in the driver.
 
     Args:
@@ -54,8 +54,8 @@ class Looking:
     def __init__(
         self,
         recipe: Ref,
-        pool: Pool,
-        read: Callable[[Sequence[Place]], Ref],
+        pool: SegmenterPool,
+        read: Callable[[Sequence[ChipKey]], Ref],
         chips_at_once: int,
     ) -> None:
         self._recipe = recipe
@@ -63,15 +63,15 @@ class Looking:
         self._read = read
         self._at_once = chips_at_once
         self._measure: Any = ray.remote(measure_strip).options(num_returns=2, max_retries=0)
-        self._waiting: deque[Piece] = deque()
-        self._lost: deque[Piece] = deque()
-        self._shown: dict[Ref, tuple[Member, int]] = {}
-        self._measured: dict[Ref, tuple[Piece, Ref]] = {}
-        self._recent: OrderedDict[Place, Ref] = OrderedDict()
+        self._waiting: deque[ChipBatchTask] = deque()
+        self._lost: deque[ChipBatchTask] = deque()
+        self._shown: dict[Ref, tuple[SegmenterActor, int]] = {}
+        self._measured: dict[Ref, tuple[ChipBatchTask, Ref]] = {}
+        self._recent: OrderedDict[ChipKey, Ref] = OrderedDict()
         self._chips_on_their_way = 0
-        self._told = Told()
-        self._parts: list[Part] = []
-        self.first: Shown | None = None
+        self._told = WorkerTelemetry()
+        self._parts: list[ResultPart] = []
+        self.first: SegmentReport | None = None
 
     @property
     def refs(self) -> list[Ref]:
@@ -89,18 +89,18 @@ class Looking:
         waiting = sum(len(piece.strip.places) for piece in self._waiting)
         return waiting < BATCHES_AHEAD * self._at_once * len(self._pool.members)
 
-    def take(self, pieces: Sequence[Piece]) -> None:
+    def take(self, pieces: Sequence[ChipBatchTask]) -> None:
         """More strips, in their order."""
         self._waiting.extend(pieces)
 
-    def take_parts(self) -> list[Part]:
+    def take_parts(self) -> list[ResultPart]:
         """What became of lots since this was last asked."""
         parts, self._parts = self._parts, []
         return parts
 
-    def take_told(self) -> Told:
+    def take_told(self) -> WorkerTelemetry:
         """What workers told since this was last asked."""
-        told, self._told = self._told, Told()
+        told, self._told = self._told, WorkerTelemetry()
         return told
 
     def leave(self) -> None:
@@ -134,15 +134,15 @@ class Looking:
         else:
             self._on_measured(ref, *self._measured.pop(ref))
 
-    def lose(self, piece: Piece) -> None:
+    def lose(self, piece: ChipBatchTask) -> None:
         """What was made of a strip is lost: it is made anew, by itself."""
-        self._told.tally.faults["strip lost"] += 1
+        self._told.counters.faults["strip lost"] += 1
         for plan in piece.strip.plans:
             for place in plan.places:
                 self._recent.pop(place, None)
         if piece.is_hopeless:
             log.warning("a strip of %d lots was lost too often: given up", len(piece.lots))
-            self._parts.append(Part(piece.crashed(), len(piece.lots)))
+            self._parts.append(ResultPart(piece.crashed(), len(piece.lots)))
         else:
             self._lost.extend(piece.again())
 
@@ -154,7 +154,7 @@ class Looking:
                 return True
         return False
 
-    def _batch(self) -> list[Piece]:
+    def _batch(self) -> list[ChipBatchTask]:
         """The next strips, as many as are looked at together; at least one."""
         batch = [self._waiting.popleft()]
         chips = len(batch[0].strip.places)
@@ -163,11 +163,11 @@ class Looking:
             chips += len(batch[-1].strip.places)
         return batch
 
-    def _send(self, batch: list[Piece], member: Member) -> None:
+    def _send(self, batch: list[ChipBatchTask], member: SegmenterActor) -> None:
         """All stages of a batch at once: Ray begins each when what it needs is there."""
-        views: dict[Place, Ref] = {}
-        to_read: list[list[Place]] = []
-        unknown: set[Place] = set()
+        views: dict[ChipKey, Ref] = {}
+        to_read: list[list[ChipKey]] = []
+        unknown: set[ChipKey] = set()
         for piece in batch:
             # What was lost may lie in what is still held.
             known = {} if piece.losses else self._recent
@@ -182,8 +182,8 @@ class Looking:
             self._measure_lots(piece, {place: views[place] for place in piece.strip.places})
 
     def _show(
-        self, batch: list[Piece], member: Member, to_read: list[list[Place]]
-    ) -> dict[Place, Ref]:
+        self, batch: list[ChipBatchTask], member: SegmenterActor, to_read: list[list[ChipKey]]
+    ) -> dict[ChipKey, Ref]:
         places = [place for mine in to_read for place in mine]
         segment = member.actor.segment.options(num_returns=1 + len(places))
         shown, *seen = segment.remote(self._recipe, *map(self._read, to_read))
@@ -196,7 +196,7 @@ class Looking:
             self._recent.popitem(last=False)
         return views
 
-    def _measure_lots(self, piece: Piece, views: dict[Place, Ref]) -> None:
+    def _measure_lots(self, piece: ChipBatchTask, views: dict[ChipKey, Ref]) -> None:
         needed = piece.looks.add(piece.strip, views)
         if piece.strip.plans:
             told, settling = self._measure.remote(
@@ -205,33 +205,33 @@ class Looking:
             self._measured[told] = (piece, settling)
             self._chips_on_their_way += len(piece.strip.places)
 
-    def _on_shown(self, ref: Ref, member: Member, worker: int) -> None:
+    def _on_shown(self, ref: Ref, member: SegmenterActor, worker: int) -> None:
         is_same = member.worker == worker
         if is_same:
             member.batches -= 1
             member.is_alone = False
         try:
-            shown: Shown = ray.get(ref)
+            shown: SegmentReport = ray.get(ref)
         except RayError as error:
             # Whoever needs what it should have seen is told so, too, and does what is to be done.
             is_actor_lost = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
             if is_actor_lost and is_same:
                 log.warning("a worker with the segmenter was lost: another takes its place")
-                self._told.tally.faults["segmenter lost"] += 1
+                self._told.counters.faults["segmenter lost"] += 1
                 self._pool.replace(member)
         else:
             self._told.add(shown.told)
-            if shown.told.tally.encoder_calls and self.first is None:
+            if shown.told.counters.encoder_calls and self.first is None:
                 self.first = shown
 
-    def _on_measured(self, ref: Ref, piece: Piece, settling: Ref) -> None:
+    def _on_measured(self, ref: Ref, piece: ChipBatchTask, settling: Ref) -> None:
         self._chips_on_their_way -= len(piece.strip.places)
         try:
             self._told.add(ray.get(ref))
         except LOST as error:
-            log.info("a strip of %d lots was lost: %s", len(piece.lots), told_by(error))
+            log.info("a strip of %d lots was lost: %s", len(piece.lots), task_error(error))
             self.lose(piece)
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
         else:
-            self._parts.append(Part(settling, len(piece.lots), piece))
+            self._parts.append(ResultPart(settling, len(piece.lots), piece))

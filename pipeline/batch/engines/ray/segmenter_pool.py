@@ -15,9 +15,9 @@ from ray.exceptions import RayError
 from detection.labels import Label
 from detection.segmenters.interface import Segmenter
 from pipeline.batch.engines.ray.cluster import machines
-from pipeline.batch.engines.ray.task_errors import LOST, told_by
-from pipeline.batch.engines.ray.workers import Looker, Present
-from pipeline.batch.run_context import Facts
+from pipeline.batch.engines.ray.task_errors import LOST, task_error
+from pipeline.batch.engines.ray.workers import SegmentWorker, WorkerInfo
+from pipeline.batch.run_context import SegmenterInfo
 from pipeline.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _SAY_AFTER_S = 30.0
 
 
 @dataclass
-class Member:
+class SegmenterActor:
     """A worker with the segmenter.
 
     Attributes:
@@ -50,7 +50,7 @@ class Member:
     deaths: int = 0
 
 
-class Pool:
+class SegmenterPool:
     """As many workers as the cluster has GPUs, or shares of one; some on CPUs where it has none.
 
     Args:
@@ -61,15 +61,15 @@ class Pool:
     """
 
     def __init__(self, build: Callable[[], Segmenter], gpus_per_worker: float) -> None:
-        looker: Any = ray.remote(Looker)
-        count, options = places(gpus_per_worker)
+        looker: Any = ray.remote(SegmentWorker)
+        count, options = actor_slots(gpus_per_worker)
         self._looker = looker.options(**options)
         self._build = build
-        self._coming: dict[ObjectRef[Any], Member] = {}
-        self._facts: Facts | None = None
-        self.members = [self._begin(Member(None)) for _ in range(count)]
+        self._coming: dict[ObjectRef[Any], SegmenterActor] = {}
+        self._facts: SegmenterInfo | None = None
+        self.members = [self._begin(SegmenterActor(None)) for _ in range(count)]
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> SegmenterPool:
         return self
 
     def __exit__(
@@ -87,7 +87,7 @@ class Pool:
         """Ready when a worker is there."""
         return list(self._coming)
 
-    def facts(self) -> Facts:
+    def facts(self) -> SegmenterInfo:
         """Of the segmenter, as soon as one worker has loaded it.
 
         Raises:
@@ -116,7 +116,7 @@ class Pool:
         try:
             ray.get(there.actor.prepare.remote(tuple(labels)))
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
 
     def arrive(self, ref: ObjectRef[Any]) -> None:
         """A worker that was waited for is there."""
@@ -131,12 +131,12 @@ class Pool:
                 self._drop(member, error)
             return
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
         self._check(facts, present)
         member.is_there = True
         member.deaths = 0
 
-    def free(self, *, alone: bool) -> Member | None:
+    def free(self, *, alone: bool) -> SegmenterActor | None:
         """Who may be given a batch now: who has the fewest; None where all have enough."""
         most = 0 if alone else BATCHES_AHEAD - 1
         free = [
@@ -146,7 +146,7 @@ class Pool:
         ]
         return min(free, key=lambda each: each.batches, default=None)
 
-    def replace(self, member: Member) -> None:
+    def replace(self, member: SegmenterActor) -> None:
         """It is lost: another worker takes its place, wherever Ray finds one for it.
 
         It is not Ray that starts the same one again: that fails calls meanwhile, and goes on for
@@ -155,7 +155,7 @@ class Pool:
         ray.kill(member.actor)
         self._begin(member)
 
-    def _begin(self, member: Member) -> Member:
+    def _begin(self, member: SegmenterActor) -> SegmenterActor:
         member.actor = self._looker.remote(self._build)
         member.is_there = member.is_alone = False
         member.batches = 0
@@ -163,16 +163,16 @@ class Pool:
         self._coming[member.actor.load.remote()] = member
         return member
 
-    def _drop(self, member: Member, error: RayError) -> None:
-        log.warning("a worker died each time that it loaded the segmenter: %s", told_by(error))
+    def _drop(self, member: SegmenterActor, error: RayError) -> None:
+        log.warning("a worker died each time that it loaded the segmenter: %s", task_error(error))
         self.members.remove(member)
         if not self.members:
             raise ClusterError(
                 "every worker died while it loaded the segmenter; is there memory enough, on the "
-                f"machine and on its GPU? {told_by(error)}"
+                f"machine and on its GPU? {task_error(error)}"
             ) from error
 
-    def _check(self, facts: Facts, present: Present) -> None:
+    def _check(self, facts: SegmenterInfo, present: WorkerInfo) -> None:
         if self._facts is None:
             self._facts = facts
         elif facts != self._facts:
@@ -183,7 +183,7 @@ class Pool:
             )
 
 
-def places(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
+def actor_slots(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
     """How many workers, and what each asks for."""
     share = gpus_per_worker
     if not (0 < share <= 1 or (share > 1 and share == int(share))):

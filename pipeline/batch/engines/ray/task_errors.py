@@ -36,7 +36,7 @@ _MISSING = re.compile(r"No module named '[^']+'")
 _MACHINE = re.compile(r"\bip=([0-9A-Fa-f.:]+)")
 
 
-def told_by(error: RayError) -> Exception:
+def task_error(error: RayError) -> Exception:
     """The error that a stage raised; it names the machine where that is not this one."""
     text = str(error)
     named = _MACHINE.search(text)

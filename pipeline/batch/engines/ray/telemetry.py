@@ -10,19 +10,19 @@ from logging.handlers import QueueHandler
 from queue import Empty, SimpleQueue
 
 from parcels.arcgis.http.rate_limit import drain_calls
-from pipeline.batch.counters import Tally
+from pipeline.batch.counters import Counters
 
 
 @dataclass
-class Told:
+class WorkerTelemetry:
     """Of one call of a stage. It can be sent to another process."""
 
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
     records: list[logging.LogRecord] = field(default_factory=list)
 
-    def add(self, other: Told) -> None:
+    def add(self, other: WorkerTelemetry) -> None:
         """What another call told, too."""
-        self.tally.add(other.tally)
+        self.counters.add(other.counters)
         self.records += other.records
 
     def log(self) -> None:
@@ -53,14 +53,14 @@ _keeper = _Keeper()
 
 
 @contextmanager
-def telling() -> Iterator[Told]:
+def collect_telemetry() -> Iterator[WorkerTelemetry]:
     """Counts of what happens inside; requests, and warnings or worse that are logged, of the
     whole process since this was last used.
     """
     logging.getLogger().addHandler(_keeper)  # which does nothing the second time
-    told = Told()
+    told = WorkerTelemetry()
     try:
         yield told
     finally:
-        told.tally.requests.update(drain_calls())
+        told.counters.requests.update(drain_calls())
         told.records += _keeper.drain()

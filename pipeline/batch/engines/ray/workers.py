@@ -15,52 +15,52 @@ from importlib.metadata import version
 
 from sqlalchemy import Engine
 
-from detection.chip_batches import Strip
-from detection.chip_plan import Place
-from detection.imagery.interface import Imagery
-from detection.inference import Seen, Unseen
+from detection.chip_batches import ChipBatch
+from detection.chip_plan import ChipKey
+from detection.imagery.interface import ImagerySource
+from detection.inference import ChipFailure, InferenceResult
 from detection.labels import Label
 from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
-from pipeline.batch.engine import Settled
-from pipeline.batch.engines.ray.telemetry import Told, telling
-from pipeline.batch.run_context import Facts, Recipe, facts_of, kept_parcels
+from pipeline.batch.engine import Completed
+from pipeline.batch.engines.ray.telemetry import WorkerTelemetry, collect_telemetry
+from pipeline.batch.run_context import RunContext, SegmenterInfo, cached_parcels, segmenter_info
 from pipeline.batch.stages import (
-    Chips,
+    ChipsByKey,
     Chunk,
-    Lot,
-    Settling,
+    LeasedLot,
+    PendingOutcome,
     Surveyed,
     measure,
     read_places,
     segment,
     survey,
 )
-from pipeline.batch.write_stage import write
+from pipeline.batch.write_stage import write_outcomes
 from pipeline.store.database import Database, connected
 
-View = Seen | Unseen
+ChipResult = InferenceResult | ChipFailure
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadChips:
     """The chips of a strip, on their way to the segmenter."""
 
-    chips: Chips
-    told: Told
+    chips: ChipsByKey
+    told: WorkerTelemetry
 
 
 @dataclass(frozen=True)
-class Shown:
+class SegmentReport:
     """What a segmenter tells of chips that it was shown together."""
 
-    told: Told
+    told: WorkerTelemetry
     device: str
     seconds: float
 
 
 @dataclass(frozen=True)
-class Present:
+class WorkerInfo:
     """A worker that can be used.
 
     Attributes:
@@ -78,7 +78,7 @@ class Surveyor:
     Its methods may be called in several threads.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: RunContext) -> None:
         self._recipe = recipe
         self._one_at_a_time = threading.Lock()
 
@@ -86,30 +86,30 @@ class Surveyor:
         """Until the process ends: so is it known when it does."""
         threading.Event().wait()
 
-    def survey(self, chunk: Chunk) -> tuple[Surveyed, Told]:
+    def survey(self, chunk: Chunk) -> tuple[Surveyed, WorkerTelemetry]:
         """See `stages.survey`."""
-        with telling() as told, self._one_at_a_time:
-            surveyed = survey(chunk, self._recipe, self._service, self._imagery, told.tally)
+        with collect_telemetry() as told, self._one_at_a_time:
+            surveyed = survey(chunk, self._recipe, self._service, self._imagery, told.counters)
         return surveyed, told
 
-    def read(self, places: Sequence[Place]) -> Read:
+    def read(self, places: Sequence[ChipKey]) -> ReadChips:
         """The chips of imagery that is a server."""
-        with telling() as told:
-            chips = read_places(places, self._imagery, told.tally)
-        return Read(chips, told)
+        with collect_telemetry() as told:
+            chips = read_places(places, self._imagery, told.counters)
+        return ReadChips(chips, told)
 
     @cached_property
     def _service(self) -> ParcelBoundaryService:
         url = self._recipe.database_url
-        kept = kept_parcels(self._recipe.county, Database(connected(url), url, None))
+        kept = cached_parcels(self._recipe.county, Database(connected(url), url, None))
         return ParcelBoundaryService(self._recipe.county, kept)
 
     @property
-    def _imagery(self) -> Imagery:
+    def _imagery(self) -> ImagerySource:
         return _here.imagery(self._recipe)
 
 
-class Looker:
+class SegmentWorker:
     """A process with the segmenter."""
 
     def __init__(self, build: Callable[[], Segmenter]) -> None:
@@ -117,9 +117,9 @@ class Looker:
         self._built: Segmenter | None = None
         self._labels: tuple[Label, ...] = ()
 
-    def load(self) -> tuple[Facts, Present]:
+    def load(self) -> tuple[SegmenterInfo, WorkerInfo]:
         """Load the segmenter, where that has not been done."""
-        return facts_of(self._segmenter()), present()
+        return segmenter_info(self._segmenter()), worker_info()
 
     def prepare(self, labels: tuple[Label, ...]) -> None:
         """See `Segmenter.prepare`."""
@@ -127,17 +127,17 @@ class Looker:
             self._segmenter().prepare(labels)
             self._labels = labels
 
-    def segment(self, recipe: Recipe, *reads: Read) -> list[Shown | View]:
+    def segment(self, recipe: RunContext, *reads: ReadChips) -> list[SegmentReport | ChipResult]:
         """What it tells, then the views of all chips in the order of the strips and places."""
-        with telling() as told:
+        with collect_telemetry() as told:
             self.prepare(recipe.labels)
             chips = {place: chip for each in reads for place, chip in each.chips.items()}
             started_s = time.perf_counter()
-            views = segment(chips, recipe, self._segmenter(), told.tally)
+            views = segment(chips, recipe, self._segmenter(), told.counters)
             seconds = time.perf_counter() - started_s
         for each in reads:
             told.add(each.told)
-        shown = Shown(told, self._segmenter().device, seconds)
+        shown = SegmentReport(told, self._segmenter().device, seconds)
         return [shown, *(views[place] for each in reads for place in each.chips)]
 
     def _segmenter(self) -> Segmenter:
@@ -146,12 +146,12 @@ class Looker:
         return self._built
 
 
-def present() -> Present:
+def worker_info() -> WorkerInfo:
     """Where this process is."""
-    return Present(socket.gethostname(), version("lotline"))
+    return WorkerInfo(socket.gethostname(), version("lotline"))
 
 
-def check_machine(recipe: Recipe) -> Present:
+def check_machine(recipe: RunContext) -> WorkerInfo:
     """See that a machine has what the stages need there.
 
     Raises:
@@ -159,38 +159,46 @@ def check_machine(recipe: Recipe) -> Present:
     """
     if recipe.county.imagery.path is not None:
         _here.imagery(recipe)
-    return present()
+    return worker_info()
 
 
-def read_files(recipe: Recipe, places: Sequence[Place]) -> Read:
+def read_files(recipe: RunContext, places: Sequence[ChipKey]) -> ReadChips:
     """The chips of imagery that is files."""
-    with telling() as told:
-        chips = read_places(places, _here.imagery(recipe), told.tally)
-    return Read(chips, told)
+    with collect_telemetry() as told:
+        chips = read_places(places, _here.imagery(recipe), told.counters)
+    return ReadChips(chips, told)
 
 
 def measure_strip(
-    recipe: Recipe, strip: Strip, lots: dict[int, Lot], places: Sequence[Place], *views: View
-) -> tuple[Told, list[Settling]]:
+    recipe: RunContext,
+    strip: ChipBatch,
+    lots: dict[int, LeasedLot],
+    places: Sequence[ChipKey],
+    *views: ChipResult,
+) -> tuple[WorkerTelemetry, list[PendingOutcome]]:
     """See `stages.measure`; the views are of the places."""
-    with telling() as told:
+    with collect_telemetry() as told:
         seen = dict(zip(places, views, strict=True))
-        settling = measure(strip, seen, lots, recipe, told.tally)
+        settling = measure(strip, seen, lots, recipe, told.counters)
     return told, settling
 
 
 def write_parts(
-    recipe: Recipe, fetch: Callable[[], tuple[list[list[Settling]], list[int]]]
-) -> tuple[list[Settled], list[int], Told]:
+    recipe: RunContext, fetch: Callable[[], tuple[list[list[PendingOutcome]], list[int]]]
+) -> tuple[list[Completed], list[int], WorkerTelemetry]:
     """Write what can be fetched.
 
     Returns:
         What was written, which parts could not be fetched, and what is told.
     """
-    with telling() as told:
+    with collect_telemetry() as told:
         parts, lost = fetch()
         settling = [each for part in parts for each in part]
-        written = write(settling, recipe, _here.database(recipe), told.tally) if settling else []
+        written = (
+            write_outcomes(settling, recipe, _here.database(recipe), told.counters)
+            if settling
+            else []
+        )
     return written, lost, told
 
 
@@ -200,23 +208,23 @@ class _Here:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = ""
-        self._imagery: Imagery | None = None
+        self._imagery: ImagerySource | None = None
         self._database: Engine | None = None
 
-    def imagery(self, recipe: Recipe) -> Imagery:
+    def imagery(self, recipe: RunContext) -> ImagerySource:
         with self._lock:
             self._be_for(recipe)
             if self._imagery is None:
                 self._imagery = recipe.open_imagery()
             return self._imagery
 
-    def database(self, recipe: Recipe) -> Engine:
+    def database(self, recipe: RunContext) -> Engine:
         self._be_for(recipe)
         if self._database is None:
             self._database = connected(recipe.database_url)
         return self._database
 
-    def _be_for(self, recipe: Recipe) -> None:
+    def _be_for(self, recipe: RunContext) -> None:
         if recipe.owner != self._owner:
             if self._database is not None:
                 self._database.dispose()

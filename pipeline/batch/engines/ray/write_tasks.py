@@ -12,13 +12,13 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import RayError
 
-from pipeline.batch.counters import Tally
-from pipeline.batch.engine import Settled
-from pipeline.batch.engines.ray.scheduler import Part, Ref
-from pipeline.batch.engines.ray.task_errors import LOST, told_by
-from pipeline.batch.engines.ray.telemetry import Told
+from pipeline.batch.counters import Counters
+from pipeline.batch.engine import Completed
+from pipeline.batch.engines.ray.scheduler import Ref, ResultPart
+from pipeline.batch.engines.ray.task_errors import LOST, task_error
+from pipeline.batch.engines.ray.telemetry import WorkerTelemetry
 from pipeline.batch.engines.ray.workers import write_parts
-from pipeline.batch.stages import Settling
+from pipeline.batch.stages import PendingOutcome
 from pipeline.batch.write_stage import MOST_LOTS, WITHIN_S
 from pipeline.errors import ClusterError
 
@@ -31,7 +31,7 @@ _MOST_UNWRITTEN = 2 * MOST_LOTS
 _MOST_TRIES = 4
 
 
-class Writing:
+class WriteTasks:
     """What is measured, on its way into the database.
 
     Args:
@@ -42,9 +42,9 @@ class Writing:
         self._recipe = recipe
         # It waits for the database, and hardly computes.
         self._write: Any = ray.remote(write_parts).options(max_retries=0, num_cpus=0)
-        self._waiting: list[Part] = []
+        self._waiting: list[ResultPart] = []
         self._since_s = 0.0
-        self._begun: dict[Ref, tuple[list[Part], int]] = {}
+        self._begun: dict[Ref, tuple[list[ResultPart], int]] = {}
 
     @property
     def refs(self) -> list[Ref]:
@@ -57,7 +57,7 @@ class Writing:
         begun = sum(part.lots for parts, _ in self._begun.values() for part in parts)
         return begun + self._lots_waiting > _MOST_UNWRITTEN
 
-    def add(self, part: Part) -> None:
+    def add(self, part: ResultPart) -> None:
         """One more, to be written soon."""
         if not self._waiting:
             self._since_s = time.monotonic()
@@ -72,7 +72,7 @@ class Writing:
             self._begin(self._together(), 1)
             self._since_s = time.monotonic()
 
-    def arrived(self, ref: Ref) -> tuple[list[Settled], Told, list[Part]]:
+    def arrived(self, ref: Ref) -> tuple[list[Completed], WorkerTelemetry, list[ResultPart]]:
         """What was written, what is told, and the parts that are lost.
 
         Raises:
@@ -83,33 +83,33 @@ class Writing:
             settled, lost, told = ray.get(ref)
         except LOST as error:
             # It may be written or not. Once more is as good as once.
-            log.warning("a worker that writes was lost: %s", told_by(error))
+            log.warning("a worker that writes was lost: %s", task_error(error))
             if tries >= _MOST_TRIES:
                 raise ClusterError(
-                    f"the workers that write were lost {tries} times: {told_by(error)}"
+                    f"the workers that write were lost {tries} times: {task_error(error)}"
                 ) from error
             self._begin(parts, tries + 1)
-            return [], Told(Tally(faults=Counter({"writer lost": 1}))), []
+            return [], WorkerTelemetry(Counters(faults=Counter({"writer lost": 1}))), []
         except RayError as error:
-            raise told_by(error) from error
+            raise task_error(error) from error
         return settled, told, [parts[index] for index in lost]
 
     @property
     def _lots_waiting(self) -> int:
         return sum(part.lots for part in self._waiting)
 
-    def _together(self) -> list[Part]:
-        together: list[Part] = []
+    def _together(self) -> list[ResultPart]:
+        together: list[ResultPart] = []
         while self._waiting and sum(part.lots for part in together) < MOST_LOTS:
             together.append(self._waiting.pop(0))
         return together
 
-    def _begin(self, parts: list[Part], tries: int) -> None:
+    def _begin(self, parts: list[ResultPart], tries: int) -> None:
         fetch = partial(_fetch, [part.settling for part in parts])
         self._begun[self._write.remote(self._recipe, fetch)] = (parts, tries)
 
 
-def _fetch(parts: list[list[Settling] | Ref]) -> tuple[list[list[Settling]], list[int]]:
+def _fetch(parts: list[list[PendingOutcome] | Ref]) -> tuple[list[list[PendingOutcome]], list[int]]:
     """What can be had of the parts, and the indexes of what is lost."""
     found, lost = [], []
     for index, part in enumerate(parts):
