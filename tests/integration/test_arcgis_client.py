@@ -361,7 +361,7 @@ class TestBehindAProxy:
         monkeypatch.setattr(address_guard, "_resolve", unknown)
         asked = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
         assert asked.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
-        assert proxy.calls[0].headers["HostLimiter"] == "gis.example.gov"
+        assert proxy.calls[0].headers["Host"] == "gis.example.gov"
 
     def test_a_name_that_is_known_to_be_private_is_not(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch

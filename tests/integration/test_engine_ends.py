@@ -25,7 +25,7 @@ from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.queue.states import release
 
-_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write_outcomes"}
+_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
 
 
 @pytest.fixture(scope="module")
