@@ -21,7 +21,7 @@ $(if $(UNKNOWN),$(error no setting is called $(UNKNOWN); there are $(SETTINGS). 
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
-.PHONY: batch test test-long coverage bench lock install clean help
+.PHONY: batch test test-long coverage bench docs lock install clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//;2,5p' Makefile
@@ -50,6 +50,10 @@ install: $(READY)
 $(READY): requirements.lock pyproject.toml scripts/install_venv.sh
 	@PYTHON="$(PYTHON)" sh scripts/install_venv.sh $(VENV)
 	@touch $@
+
+# The documentation as a site, in out/site.
+docs: install
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/docs.sh
 
 lock:
 	@sh scripts/lock.sh $(VENV)
