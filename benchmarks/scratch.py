@@ -42,7 +42,7 @@ def lease(engine: Engine, count: int) -> RunInfo:
     with engine.begin() as conn:
         run_id = lifecycle.start(conn, "synthetic", {}, "synthetic", None)
         states.reset(conn, "synthetic")
-        LeaseScan("synthetic", OWNER, run_id, 3600).take(conn, count)
+        LeaseScan("synthetic", OWNER, run_id, 3600).lease(conn, count)
     return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
 
 

@@ -27,7 +27,7 @@ from benchmarks.scratch import OWNER, lease, scratch_county, server_s
 from pipeline.store import tables
 from pipeline.store.bulk_copy import StagingTable
 from pipeline.store.results import writer
-from pipeline.store.results.findings import findings_of
+from pipeline.store.results.findings import collect_findings
 from pipeline.store.results.outcomes import Processed, RunInfo
 
 LOTS = 6_000
@@ -88,7 +88,7 @@ def copy(conn: Connection, rows: Sequence[Row]) -> None:
     values = [[getattr(row, name) for name in COLUMNS] for row in rows]
     for value, outline in zip(values, outlines, strict=True):
         value[place] = outline
-    _STAGE.fill(conn, values)
+    _STAGE.copy_rows(conn, values)
     conn.execute(_MERGE)
 
 
@@ -253,7 +253,7 @@ def _write_all(name: str, url: str, run: RunInfo, ids: Sequence[int]) -> tuple[f
 def _rows(run: RunInfo, lots: Sequence[Processed], boundary_of: dict[int, int]) -> list[Row]:
     chip_of = {lot.property_fk: lot.result.chip for lot in lots}
     rows = []
-    for each in findings_of(run, lots):
+    for each in collect_findings(run, lots):
         found, chip = each.detection, chip_of[each.property_fk]
         assert chip is not None
         rows.append(

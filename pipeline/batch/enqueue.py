@@ -106,7 +106,7 @@ def enqueue(
         waiting = _count(conn, opened.county, order, selection)
         without_place = 0
         if order.bbox is not None:
-            without_place = queue.count_without_place(conn, county, selection)
+            without_place = queue.count_without_location(conn, county, selection)
             if not waiting and not queue.count_states(conn, county, selection):
                 raise _nothing_there(opened, order.bbox, without_place)
             if without_place:
@@ -160,7 +160,7 @@ def registry_sha256(county: County) -> str:
 def _redo(order: BatchRequest) -> ReprocessScope:
     if order.again:
         return "everything"
-    return "unanswered" if order.retry_failed else "nothing"
+    return "without_result" if order.retry_failed else "nothing"
 
 
 def _count(conn: Connection, county: County, order: BatchRequest, selection: Selection) -> int:

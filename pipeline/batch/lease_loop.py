@@ -29,7 +29,7 @@ from pipeline.batch.stages import Chunk
 from pipeline.store.database import Database
 from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.states import LeasedProperty
-from pipeline.store.retries import patiently
+from pipeline.store.retries import retry_transient
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.metrics import RunMetrics
 
@@ -133,7 +133,7 @@ class LeaseLoop:
             number += 1
         self._nothing_waits = True
 
-    @patiently
+    @retry_transient
     def _lease(self, most: int) -> list[LeasedProperty]:
         with self._one_leases:
             if self._ended:
@@ -141,9 +141,9 @@ class LeaseLoop:
             sweep, leased = copy(self._sweep), []
             try:
                 with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                    leased = sweep.still_held(conn, self._unsure) or sweep.take(conn, most)
+                    leased = sweep.still_held(conn, self._unsure) or sweep.lease(conn, most)
                     if not leased and lifecycle.reclaim_killed(conn, self._county, self._run_id):
-                        leased = sweep.take(conn, most)  # what a rival held that was killed
+                        leased = sweep.lease(conn, most)  # what a rival held that was killed
             except SQLAlchemyError:
                 # The answer to the COMMIT may have been lost: these are ours then, and not waiting.
                 self._unsure = leased or self._unsure

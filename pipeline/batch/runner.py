@@ -26,7 +26,7 @@ from pipeline.store.database import Database
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
-from pipeline.store.retries import patiently
+from pipeline.store.retries import retry_transient
 from pipeline.store.runs import lifecycle
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,8 @@ class BatchRunner:
                 raise
             finally:
                 self.progress.stop()
-            patiently(self._close)(run_id, end, work)
-        return patiently(self._report)(run, work, started_s)
+            retry_transient(self._close)(run_id, end, work)
+        return retry_transient(self._report)(run, work, started_s)
 
     def _recipe(self, run: RunInfo) -> RunContext:
         county = self.opened.county

@@ -26,7 +26,7 @@ def url() -> None:
     settings = load_settings()
     with open_database(settings.database_url, settings.home) as database:
         if database.server:
-            database.server.keep()
+            database.server.keep_running()
         click.echo(redactor.address(database.url) if sys.stdout.isatty() else database.url)
 
 

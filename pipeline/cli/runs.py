@@ -36,12 +36,12 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_runs
     from pipeline.report import build_report
-    from pipeline.store.runs.lifecycle import newest
+    from pipeline.store.runs.lifecycle import recent_runs
 
     with _connection() as conn:
-        found = newest(conn, county, limit)
+        found = recent_runs(conn, county, limit)
         if county is not None and not found:
-            found = newest(conn, _known(county), limit)
+            found = recent_runs(conn, _known(county), limit)
         kept = [build_report(conn, run) for run in found]
     if as_json:
         click.echo(json.dumps([_in_short(run.model_dump(mode="json")) for run in kept], indent=2))
@@ -65,12 +65,12 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     from pipeline.report import build_report
     from pipeline.report.write_report import as_json as json_of
     from pipeline.report.write_report import write_page
-    from pipeline.store.runs.map_data import map_of
+    from pipeline.store.runs.map_data import build_run_map
 
     with _connection() as conn:
         run = _find(conn, run_id)
         report = build_report(conn, run)
-        places = None if page is None else map_of(conn, run)
+        places = None if page is None else build_run_map(conn, run)
     if page is not None:
         write_page(report, places, page)
     if as_json:
@@ -127,16 +127,16 @@ def _known(county: str) -> str:
 
 def _find(conn: Connection, run_id: str) -> Run:
     from pipeline.errors import StoreError
-    from pipeline.store.runs.lifecycle import get, newest
+    from pipeline.store.runs.lifecycle import get_run, recent_runs
 
     if run_id == _LATEST:
-        for run in newest(conn):
+        for run in recent_runs(conn):
             return run
         raise StoreError("no batch was run yet: `lotline batch` runs one")
     # Beyond what a run's number can be there is none, and the database would not understand it.
     if not run_id.isdecimal() or len(run_id) > 18:
         raise click.UsageError(f"{run_id!r} is no run: give its number, or {_LATEST}")
-    return get(conn, int(run_id))
+    return get_run(conn, int(run_id))
 
 
 def _in_short(run: dict[str, object]) -> dict[str, object]:

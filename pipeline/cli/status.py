@@ -22,7 +22,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     from pipeline.open_county import shown_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
-    from pipeline.store.reads.county_status import county_status, unanswered
+    from pipeline.store.reads.county_status import county_status, list_without_result
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
@@ -31,7 +31,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         database.engine.connect() as conn,
     ):
         now = county_status(conn, entry.key)
-        open_ = unanswered(conn, entry.key)
+        open_ = list_without_result(conn, entry.key)
     synthetic = entry.synthetic is not None
     name = shown_name(entry.name, synthetic=synthetic)
     if as_json:
@@ -41,9 +41,9 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         return
     out = console()
     print_status(out, now, name)
-    if now.parcel_copy is not None:
-        day = now.parcel_copy["fetched_at"][:10]
-        parcels = count_of(now.parcel_copy["rows"], "parcels")
+    if now.parcel_snapshot is not None:
+        day = now.parcel_snapshot["fetched_at"][:10]
+        parcels = count_of(now.parcel_snapshot["rows"], "parcels")
         out.print(f"A copy of {parcels} is kept, of {day}.")
     for prop in open_:
         out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")

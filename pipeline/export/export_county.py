@@ -67,7 +67,7 @@ def export_county(
         status = county_status(conn, county.key)
         if not status.by_state:
             raise ExportError(f"{county.name} has nothing to export: run `lotline batch` first")
-        live = row_cursors.live_counts(conn, county.key)
+        live = row_cursors.count_live_detections(conn, county.key)
         # What was looked for and not found has a file, too: an empty one.
         labels = sorted({*row_cursors.measured_labels(conn, county.key), *live})
         unfinished = sum(n for (state, _), n in status.by_state.items() if state != "done")

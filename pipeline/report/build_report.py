@@ -28,7 +28,7 @@ _TURNS = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "
 
 def build_report(conn: Connection, run: Run) -> RunReport:
     """What a run tells: as it was when it ended, or as it stands while it has not."""
-    results, account = lifecycle.results_of(conn, run), run.account
+    results, account = lifecycle.results_of(conn, run), run.metrics
     settings = redactor.mapping(run.settings)
     return RunReport(
         id=run.id,

@@ -59,7 +59,7 @@ def map_svg(run_map: RunMap, answered: int) -> Raw:
         return joined([*_grid_maps(run_map.grid), element("p", said, class_="soft")])
     frame = _Frame(_around(run_map))
     lots = [_lot(lot, frame) for lot in run_map.lots if not _is_point(lot)]
-    things = _things(run_map.things, frame)
+    things = _things(run_map.detections, frame)
     points = [_point(lot, frame) for lot in run_map.lots if _is_point(lot)]
     letters = _LETTERS * max(frame.width, frame.height)
     begin = letters, frame.height + _ROOM / 2 * letters
@@ -169,7 +169,7 @@ def _legend(run_map: RunMap) -> Raw:
         for state in STATES
         if any(lot.state == state and _is_point(lot) for lot in run_map.lots)
     ]
-    labels = sorted({thing.label for thing in run_map.things})
+    labels = sorted({thing.label for thing in run_map.detections})
     entries += [(_sample(_SQUARE, class_="thing", style=_style(each)), each) for each in labels]
     return legend(entries)
 

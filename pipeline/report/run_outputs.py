@@ -20,7 +20,7 @@ from pipeline.store.database import Database
 from pipeline.store.reads import row_cursors
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.map_data import map_of
+from pipeline.store.runs.map_data import build_run_map
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def draw_run(
 
     county = opened.county
     with database.engine.connect() as conn:
-        lots = row_cursors.boundaries_of_run(conn, county.key, run.id, MOST_DRAWN + 1)
+        lots = row_cursors.run_boundaries(conn, county.key, run.id, MOST_DRAWN + 1)
         is_all = len(lots) <= MOST_DRAWN
         lots = lots.head(MOST_DRAWN)
         found = list(row_cursors.iter_detections(conn, county.key, list(lots["property_id"])))
@@ -69,9 +69,9 @@ def report_run(
     measured is kept, even where nothing can be written of it.
     """
     with database.engine.connect() as conn:
-        run = lifecycle.get(conn, run_id)
+        run = lifecycle.get_run(conn, run_id)
         report = build_report(conn, run)
-        places = None if folder is None else map_of(conn, run)
+        places = None if folder is None else build_run_map(conn, run)
     if folder is None or not report.properties:
         return report, None
     try:

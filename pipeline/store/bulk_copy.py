@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.store.disk_full import refuse_full
+from pipeline.store.disk_full import raise_if_disk_full
 
 # What PostGIS reads of a geometry in binary is its WKB; the column's type adds and checks the rest.
 _OID_NAMES = {"geometry(MultiPolygon, 4326)": "bytea"}
@@ -42,7 +42,7 @@ class StagingTable:
     key: str
     merged: str = ""
 
-    def empty(self, conn: Connection) -> None:
+    def create_empty(self, conn: Connection) -> None:
         """Be there, without rows."""
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
         conn.execute(
@@ -53,14 +53,14 @@ class StagingTable:
         )
         conn.execute(text(f"DELETE FROM {self.name}"))  # noqa: S608 (a name of this module's)
 
-    def fill(self, conn: Connection, rows: Iterable[Sequence[object]]) -> None:
+    def copy_rows(self, conn: Connection, rows: Iterable[Sequence[object]]) -> None:
         """Hold these rows and no others.
 
         Raises:
             DBAPIError: of SQLAlchemy's, also where the driver alone is at work.
             StoreError: the database's disk is full.
         """
-        self.empty(conn)
+        self.create_empty(conn)
         statement = f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT BINARY)"
         types = [_OID_NAMES.get(kind, kind) for kind in self.columns.values()]
         driver = conn.connection.driver_connection
@@ -73,7 +73,7 @@ class StagingTable:
         except psycopg.Error as error:
             if driver.closed:
                 conn.invalidate(error)
-            refuse_full(error)
+            raise_if_disk_full(error)
             raise DBAPIError.instance(
                 statement, None, error, psycopg.Error, connection_invalidated=driver.closed
             ) from error

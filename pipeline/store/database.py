@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.errors import StoreError
 from pipeline.store import schema
-from pipeline.store.disk_full import on_error
+from pipeline.store.disk_full import on_database_error
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 _DRIVER = "postgresql+psycopg"
@@ -107,7 +107,7 @@ def _embedded(folder: Path) -> Iterator[Database]:
 def _engine(address: URL, arguments: Mapping[str, object]) -> Engine:
     # What is taken from the pool may be of before the server's restart.
     engine = create_engine(address, connect_args=dict(arguments), pool_pre_ping=True)
-    event.listen(engine, "handle_error", on_error)
+    event.listen(engine, "handle_error", on_database_error)
     return engine
 
 
@@ -118,7 +118,7 @@ def _connect(
     try:
         return dialect.connect(*args, **names)
     except psycopg.OperationalError:
-        server.revive()
+        server.restart_if_dead()
         return dialect.connect(*args, **{**names, **server.connect_args})
 
 
@@ -143,7 +143,7 @@ def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
         engine.dispose()
 
 
-def connected(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
     """The engine of a database that another process has opened: `Database.url` of that.
 
     Raises:

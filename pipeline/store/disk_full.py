@@ -11,17 +11,17 @@ _DISK_FULL = "53100"  # SQLSTATE
 _SAID = ("No space left on device", "Disk quota exceeded")
 
 
-def is_full(text: str) -> bool:
+def reports_disk_full(text: str) -> bool:
     """Whether this is what an operating system says of a full disk."""
     return any(said in text for said in _SAID)
 
 
-def refuse_full(error: BaseException) -> None:
+def raise_if_disk_full(error: BaseException) -> None:
     """Raise StoreError if that is why the database failed."""
     if not isinstance(error, (psycopg.OperationalError, psycopg.InternalError)):
         return  # a row that was refused may hold any text
     said = str(error).partition("\n")[0]
-    if error.sqlstate == _DISK_FULL or is_full(said):
+    if error.sqlstate == _DISK_FULL or reports_disk_full(said):
         raise StoreError(
             f"the database's disk is full ({said}): free some space there (in psql, SHOW "
             "data_directory says where it lies), then run the same again; what was written is "
@@ -29,6 +29,6 @@ def refuse_full(error: BaseException) -> None:
         ) from error
 
 
-def on_error(context: ExceptionContext) -> None:
-    """`refuse_full` for SQLAlchemy's event `handle_error`."""
-    refuse_full(context.original_exception)
+def on_database_error(context: ExceptionContext) -> None:
+    """`raise_if_disk_full` for SQLAlchemy's event `handle_error`."""
+    raise_if_disk_full(context.original_exception)

@@ -21,7 +21,7 @@ from tenacity import (
 log = logging.getLogger(__name__)
 
 # Longer than a server takes to restart; leases are longer still.
-PATIENCE_S = 120.0
+RETRY_FOR_S = 120.0
 
 # By SQLSTATE: the connection failed, the transaction was rolled back for another's sake, the
 # server shuts down or starts, has no connection left, a lock was not to be had.
@@ -40,12 +40,12 @@ def is_transient(error: BaseException) -> bool:
     return state in _TRANSIENT or state.startswith(_TRANSIENT_CLASSES)
 
 
-# Of a function that is one transaction: it is called again for `PATIENCE_S`, then its error is
+# Of a function that is one transaction: it is called again for `RETRY_FOR_S`, then its error is
 # raised.
-patiently = retry(
+retry_transient = retry(
     retry=retry_if_exception(is_transient),
     wait=wait_random_exponential(multiplier=0.1, max=5),
-    stop=stop_after_delay(PATIENCE_S),
+    stop=stop_after_delay(RETRY_FOR_S),
     before_sleep=before_sleep_log(log, logging.WARNING),
     reraise=True,
 )

@@ -188,7 +188,7 @@ def test_a_server_that_dies_while_it_is_used_is_started_again(home: Path) -> Non
     server = EmbeddedPostgres(home)
     server.start()
     living = _postmaster(home)
-    server.revive()
+    server.restart_if_dead()
     assert _postmaster(home) == living
     _insert(server.url, "committed")
     _kill_server(home)
@@ -201,7 +201,7 @@ def test_a_server_that_dies_while_it_is_used_is_started_again(home: Path) -> Non
     assert _is_up(home), "the other one still uses it"
     _end(other)
     assert not _is_up(home)
-    server.revive()
+    server.restart_if_dead()
     assert not _is_up(home), "nobody uses it"
 
 
@@ -392,7 +392,7 @@ def test_a_folder_that_the_server_cannot_reach(
         _discard(folder)
         shutil.rmtree(folder)
         folder.mkdir()
-        assert paths.own_id(folder) != project_id
+        assert paths.ensure_project_id(folder) != project_id
     finally:
         _discard(folder)
 
@@ -415,7 +415,7 @@ def test_as_root_an_ordinary_users_cluster_runs_as_that_user(home: Path) -> None
 def test_keep_lets_it_stay_up_until_stop(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
-    server.keep()
+    server.keep_running()
     url = server.url
     server.release()
     with psycopg.connect(url) as connection:

@@ -141,12 +141,12 @@ def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
     cache = DatabaseCache(database.engine)
     fetch_layer(AskedSource(), cache.layer(KEY))
     with database.engine.connect() as conn:
-        copy = county_status(conn, "synthetic").parcel_copy
+        copy = county_status(conn, "synthetic").parcel_snapshot
         assert copy is not None
         assert copy["rows"] == 20
     cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32))  # the entry was changed
     with database.engine.connect() as conn:
-        assert county_status(conn, "synthetic").parcel_copy is None
+        assert county_status(conn, "synthetic").parcel_snapshot is None
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ def test_a_sign_of_life_says_what_was_counted(
         database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
     ):
         for _ in range(500):
-            run = lifecycle.get(conn, run_id)
+            run = lifecycle.get_run(conn, run_id)
             if run.beat_at is not None:
                 break
             time.sleep(0.01)
-    assert (run.state, run.account) == ("running", counted)
+    assert (run.state, run.metrics) == ("running", counted)

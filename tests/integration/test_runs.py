@@ -26,7 +26,7 @@ from pipeline.store.database import Database
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.comparison import pair_runs
-from pipeline.store.runs.map_data import MOST_LOTS, map_of
+from pipeline.store.runs.map_data import MAX_DRAWN_LOTS, build_run_map
 from pipeline.store.runs.metrics import RunMetrics
 from pipeline.store.runs.totals import ExampleProperty, StateCount
 
@@ -93,7 +93,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     finish(conn, [waiting], "pending")
     lifecycle.finish(conn, run.id, "interrupted", ACCOUNT)
 
-    report = build_report(conn, lifecycle.get(conn, run.id))
+    report = build_report(conn, lifecycle.get_run(conn, run.id))
     assert (report.state, report.properties) == ("interrupted", 4)
     assert {(c.state, c.reason): c.properties for c in report.counts} == {
         ("done", "measured"): 2,
@@ -126,13 +126,13 @@ def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Con
         _take(conn, run, only)
         write_lot(conn, run, only, lot(), found(finding(shape)))
         lifecycle.finish(conn, run.id, "finished", ACCOUNT)
-        told.append(build_report(conn, lifecycle.get(conn, run.id)))
+        told.append(build_report(conn, lifecycle.get_run(conn, run.id)))
     first, second = told
-    assert build_report(conn, lifecycle.get(conn, first.id)) == first
+    assert build_report(conn, lifecycle.get_run(conn, first.id)) == first
     assert first.properties == second.properties == 1
     assert first.areas[0].area_m2 < second.areas[0].area_m2
-    assert [run.id for run in lifecycle.newest(conn, COUNTY, 9)] == [second.id, first.id]
-    assert lifecycle.newest(conn, "elsewhere") == []
+    assert [run.id for run in lifecycle.recent_runs(conn, COUNTY, 9)] == [second.id, first.id]
+    assert lifecycle.recent_runs(conn, "elsewhere") == []
 
 
 def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> None:
@@ -147,25 +147,25 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
         lifecycle.heartbeat(conn, run.id, ACCOUNT)
         write_lot(conn, run, done, lot(), found(finding(LAWN)))
     with database.engine.connect() as conn:
-        assert lifecycle.get(conn, run.id).state == "running"
+        assert lifecycle.get_run(conn, run.id).state == "running"
     alive.close()
     _wait_until_gone(database)
 
     # Before anybody has noticed, and after the next batch has.
     with database.engine.connect() as conn:
-        unnoticed = build_report(conn, lifecycle.get(conn, run.id))
+        unnoticed = build_report(conn, lifecycle.get_run(conn, run.id))
     with database.engine.begin() as conn:
         assert lifecycle.reclaim_killed(conn, COUNTY) == 1
         tried = conn.execute(text("SELECT attempts FROM lotline.property WHERE id = :id"),
                              {"id": held})  # fmt: skip
         assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
-        noticed = build_report(conn, lifecycle.get(conn, run.id))
+        noticed = build_report(conn, lifecycle.get_run(conn, run.id))
         later = begin(conn, ["lawn"])
         _take(conn, later, done, held)
         finish(conn, [done], "failed", "not_found")
     with database.engine.connect() as conn:
-        at_last = build_report(conn, lifecycle.get(conn, run.id))
+        at_last = build_report(conn, lifecycle.get_run(conn, run.id))
     for report in (unnoticed, noticed, at_last):
         assert report.state == "killed"
         assert [(c.state, c.properties) for c in report.counts] == [("done", 1)]
@@ -190,7 +190,7 @@ def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None
     alive.commit()
     with database.engine.begin() as conn:
         lifecycle.heartbeat(conn, run.id, ACCOUNT)
-        told = lifecycle.get(conn, run.id)
+        told = lifecycle.get_run(conn, run.id)
         assert (told.state, told.finished_at, told.results) == ("running", None, None)
         assert told.beat_at is not None
         assert lifecycle.reclaim_killed(conn, COUNTY) == 0
@@ -206,7 +206,7 @@ def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_r
     write_lot(conn, run, done, lot(), found(finding(LAWN)))
     conn.execute(text("UPDATE lotline.run SET started_at = started_at - interval '7 s'"))
     conn.execute(text("SELECT pg_advisory_unlock_all()"))
-    killed = lifecycle.get(conn, run.id)
+    killed = lifecycle.get_run(conn, run.id)
     assert (killed.state, killed.beat_at, round(killed.took_s)) == ("killed", None, 7)
 
 
@@ -214,7 +214,7 @@ def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
     run = begin(conn)
     lifecycle.finish(conn, run.id, "finished", ACCOUNT)
     lifecycle.heartbeat(conn, run.id, RunMetrics())
-    assert lifecycle.get(conn, run.id).account == ACCOUNT
+    assert lifecycle.get_run(conn, run.id).metrics == ACCOUNT
 
 
 def test_examples_are_few_for_each_reason(conn: Connection) -> None:
@@ -244,7 +244,7 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         if source == "lot":
             _pretend_later(conn)
-        reports.append(lifecycle.get(conn, run.id))
+        reports.append(lifecycle.get_run(conn, run.id))
     told = compare_runs(conn, *reports)
     assert told.common_properties == 2
     lots, circles = told.areas
@@ -274,7 +274,7 @@ def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connectio
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         ids.append(run.id)
     for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
-        told = pair_runs(conn, lifecycle.get(conn, a), lifecycle.get(conn, b))
+        told = pair_runs(conn, lifecycle.get_run(conn, a), lifecycle.get_run(conn, b))
         assert told.properties == 1
         assert [(each.a_properties, each.b_properties) for each in told.areas] == [(1, 1)]
 
@@ -298,7 +298,7 @@ def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database)
         conn.exec_driver_sql(old)
     schema.upgrade(empty_database.engine)
     with empty_database.engine.connect() as conn:
-        second, first = (build_report(conn, run) for run in lifecycle.newest(conn, "c", 9))
+        second, first = (build_report(conn, run) for run in lifecycle.recent_runs(conn, "c", 9))
     assert [(c.state, c.reason, c.properties) for c in first.counts] == [
         ("done", "measured", 40),
         ("failed", "not_found", 2),
@@ -315,7 +315,7 @@ def test_settings_never_hold_a_secret(conn: Connection) -> None:
     given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
     run_id = lifecycle.start(conn, COUNTY, given, "synthetic", None)
     kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
-    told = html_page(build_report(conn, lifecycle.get(conn, run_id)), None)
+    told = html_page(build_report(conn, lifecycle.get_run(conn, run_id)), None)
     for text_ in (kept, told):
         assert "gis.example.gov" in text_
         assert "verysecretword" not in text_
@@ -323,14 +323,18 @@ def test_settings_never_hold_a_secret(conn: Connection) -> None:
 
 
 def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
-    for county, count in (("few", 200), ("many", MOST_LOTS + 500), ("more", 4 * MOST_LOTS)):
+    for county, count in (
+        ("few", 200),
+        ("many", MAX_DRAWN_LOTS + 500),
+        ("more", 4 * MAX_DRAWN_LOTS),
+    ):
         fill(conn, county, count)
-        [run] = lifecycle.newest(conn, county)
-        places = map_of(conn, run)
+        [run] = lifecycle.recent_runs(conn, county)
+        places = build_run_map(conn, run)
         assert places is not None
         report = build_report(conn, run)
         assert places.properties == places.placed == report.properties == count
-        assert (places.grid is None) == (count <= MOST_LOTS)
+        assert (places.grid is None) == (count <= MAX_DRAWN_LOTS)
         told = html_page(report, places)
         assert f"{places.shown:,} of {count:,} properties are shown." in told
         assert len(told) < 1_000_000
@@ -343,7 +347,7 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
                 assert in_cells == pytest.approx(area.area_m2)
         else:
             assert len(re.findall('class="lot ', told)) == 198
-            assert len(places.things) == 198 * 4
+            assert len(places.detections) == 198 * 4
 
 
 def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
@@ -352,8 +356,8 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
         text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
              "point = ST_SetSRID(ST_MakePoint(12, 48), 4326) WHERE property_id = 'lot-7'")
     )  # fmt: skip
-    [run] = lifecycle.newest(conn, COUNTY)
-    places = map_of(conn, run)
+    [run] = lifecycle.recent_runs(conn, COUNTY)
+    places = build_run_map(conn, run)
     assert places is not None
     assert (places.placed, places.shown) == (150, 149)
     assert places.bounds[2] < -89
@@ -361,4 +365,4 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
 
 def test_where_nothing_is_known_of_places_there_is_no_map(conn: Connection) -> None:
     run = begin(conn)
-    assert map_of(conn, lifecycle.get(conn, run.id)) is None
+    assert build_run_map(conn, lifecycle.get_run(conn, run.id)) is None

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline.store.database import Database, connected, open_database
+from pipeline.store.database import Database, open_database, open_engine
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 # A loopback address of its own: the port of the project's server is always the same.
@@ -91,7 +91,7 @@ def test_both_ends_ask_whether_the_other_is_there(url: str, tmp_path: Path) -> N
     with open_database(url, tmp_path) as opened:
         assert _of_client(opened.engine) == _OURS
         assert _of_server(opened.engine) == _THEIRS
-        elsewhere = connected(opened.url)
+        elsewhere = open_engine(opened.url)
         try:
             assert _of_client(elsewhere) == _OURS
             assert _of_server(elsewhere) == _THEIRS
@@ -103,7 +103,7 @@ def test_what_the_address_or_the_server_says_is_kept(url: str, tmp_path: Path) -
     mine = "keepalives_idle=7&tcp_user_timeout=5000&connect_timeout=3"
     theirs = "options=-c%20tcp_keepalives_count%3D5%20-c%20tcp_user_timeout%3D9000"
     with open_database(f"{url}?{mine}&{theirs}", tmp_path) as opened:
-        elsewhere = connected(opened.url)
+        elsewhere = open_engine(opened.url)
         try:
             for engine in (opened.engine, elsewhere):
                 of_client = {**_OURS, "keepalives_idle": 7, "tcp_user_timeout": 5_000}
@@ -119,7 +119,7 @@ def test_what_the_address_or_the_server_says_is_kept(url: str, tmp_path: Path) -
 
 
 def test_a_socket_of_this_machine_needs_none_of_it(database: Database) -> None:
-    engine = connected(database.url)
+    engine = open_engine(database.url)
     try:
         assert set(_of_server(engine).values()) == {0}
     finally:

@@ -91,16 +91,16 @@ def test_two_lists_may_share_properties(conn: Connection) -> None:
 
 
 def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Connection) -> None:
-    for number in range(loading.KEPT_LISTS + 2):
+    for number in range(loading.KEEP_LISTS + 2):
         loading.load_list(conn, COUNTY, f"{number}", _rows("a"))
-    assert len(_lists(conn)) == loading.KEPT_LISTS + 2, "a batch may be working on each of them"
+    assert len(_lists(conn)) == loading.KEEP_LISTS + 2, "a batch may be working on each of them"
     conn.execute(text("UPDATE lotline.property_list SET used_at = used_at - interval '8 days'"))
     assert loading.current_list(conn, COUNTY, "0") is not None
     loading.load_list(conn, COUNTY, "new", _rows("a"))
-    assert len(_lists(conn)) == loading.KEPT_LISTS
+    assert len(_lists(conn)) == loading.KEEP_LISTS
     assert {"0", "new"} < set(_lists(conn))
     held = text("SELECT count(DISTINCT list_fk) FROM lotline.listed")
-    assert conn.execute(held).scalar_one() == loading.KEPT_LISTS
+    assert conn.execute(held).scalar_one() == loading.KEEP_LISTS
 
 
 def _piece(

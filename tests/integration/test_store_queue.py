@@ -45,7 +45,7 @@ def _lease(
     owner: str = "a",
     selection: Selection = WHOLE_COUNTY,
 ) -> list[str]:
-    taken = _sweep(run, owner, selection).take(conn, limit)
+    taken = _sweep(run, owner, selection).lease(conn, limit)
     return [item.property.property_id for item in taken]
 
 
@@ -78,7 +78,7 @@ def test_a_property_comes_back_as_it_was_loaded(conn: Connection) -> None:
         Property("ü,\\N", LON, LAT, "", None),
     ]
     loading.load(conn, COUNTY, loaded)
-    leased = _sweep(begin(conn)).take(conn, 5)
+    leased = _sweep(begin(conn)).lease(conn, 5)
     assert sorted((item.property for item in leased), key=lambda p: p.property_id) == loaded
 
 
@@ -91,14 +91,14 @@ def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> No
     _expire(conn)
     assert states_module.count_waiting(conn, COUNTY) == 3
     assert _lease(conn, run) == [], "it may have them in hand still"
-    assert [item.attempts for item in _sweep(rival, "b").take(conn, 9)] == [1, 1, 1]
+    assert [item.attempts for item in _sweep(rival, "b").lease(conn, 9)] == [1, 1, 1]
 
 
 def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
     queue(conn, 2)
     _lease(conn, begin(conn))
     states_module.release(conn, "a")
-    assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
+    assert [item.attempts for item in _sweep(begin(conn)).lease(conn, 9)] == [1, 1]
 
 
 def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Database) -> None:
@@ -123,7 +123,7 @@ def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
     sweep = _sweep(begin(conn))
 
     def take() -> list[str]:
-        return [item.property.property_id for item in sweep.take(conn, 2)]
+        return [item.property.property_id for item in sweep.lease(conn, 2)]
 
     assert take() == ["p3", "p4"]
     finish(conn, ids[:1], "pending")
@@ -145,7 +145,7 @@ def test_no_property_goes_to_two_owners_at_once(database: Database) -> None:
         sweep = _sweep(run, owner)
         while True:
             with database.engine.begin() as conn:
-                leased = sweep.take(conn, 7)
+                leased = sweep.lease(conn, 7)
             if not leased:
                 return taken
             taken += [item.property.property_id for item in leased]
@@ -176,7 +176,7 @@ def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
         sweep = _sweep(begin(conn), selection=chosen)
         while True:
             before = _blocks_read(conn)
-            if not sweep.take(conn, 50):
+            if not sweep.lease(conn, 50):
                 break
             blocks.append(_blocks_read(conn) - before)
         states_module.release(conn, "a")
@@ -219,8 +219,8 @@ def test_a_segmenter_that_fails_is_tried_three_times(conn: Connection) -> None:
         end(conn, run)
     assert _lease(conn, begin(conn)) == []
     assert states_module.count_waiting(conn, COUNTY) == 0
-    assert states_module.reset(conn, COUNTY, redo="unanswered") == 2
-    assert [item.attempts for item in _sweep(begin(conn)).take(conn, 9)] == [1, 1]
+    assert states_module.reset(conn, COUNTY, scope="without_result") == 2
+    assert [item.attempts for item in _sweep(begin(conn)).lease(conn, 9)] == [1, 1]
 
 
 @pytest.mark.parametrize("rule", retry_policy.RULES)
@@ -238,9 +238,9 @@ def test_each_reason_is_asked_again_when_its_rule_says(
             helps = is_other and rule.when == "registry changed"
             waiting = states_module.count_waiting(conn, COUNTY, registry_sha256=entry)
             assert waiting == (helps or rule.when == "next run")
-            reset = states_module.reset(conn, COUNTY, redo="nothing", registry_sha256=entry)
+            reset = states_module.reset(conn, COUNTY, scope="nothing", registry_sha256=entry)
             assert reset == helps
-        assert states_module.count_waiting(conn, COUNTY, redo="unanswered") == 1
+        assert states_module.count_waiting(conn, COUNTY, scope="without_result") == 1
 
 
 def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> None:
@@ -265,7 +265,7 @@ def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
     loading.load(conn, COUNTY, [Property("a", address="1 Elm St"), Property("b", parcel_id="1")])
     box = Selection(bbox=(LON + 1 * STEP, LAT, LON + 3 * STEP, LAT))
     assert states_module.count_waiting(conn, COUNTY, box) == 3
-    assert states_module.count_without_place(conn, COUNTY, box) == 2
+    assert states_module.count_without_location(conn, COUNTY, box) == 2
     assert _lease(conn, begin(conn), selection=box) == ["p1", "p2", "p3"]
     conn.execute(
         text("UPDATE lotline.property SET located_point = (SELECT point FROM lotline.property "
@@ -273,7 +273,7 @@ def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
         {"id": ids[2]},
     )  # fmt: skip
     assert _lease(conn, begin(conn), selection=box) == ["a"]
-    assert states_module.count_without_place(conn, COUNTY, box) == 1
+    assert states_module.count_without_location(conn, COUNTY, box) == 1
 
 
 def test_a_box_and_a_list_take_what_is_in_both(conn: Connection) -> None:
@@ -303,12 +303,12 @@ def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
     _lease(conn, first, limit=2)
     finish(conn, ids[:1], "done", "measured")
     finish(conn, ids[1:2], "failed", "not_found")
-    assert states_module.count_waiting(conn, COUNTY, redo="everything") == 2
+    assert states_module.count_waiting(conn, COUNTY, scope="everything") == 2
     assert states_module.reset(conn, COUNTY) == 0
-    assert states_module.reset(conn, COUNTY, redo="unanswered") == 0
+    assert states_module.reset(conn, COUNTY, scope="without_result") == 0
     end(conn, first)
-    assert states_module.count_waiting(conn, COUNTY, redo="unanswered") == 3
-    assert states_module.reset(conn, COUNTY, redo="unanswered") == 1
+    assert states_module.count_waiting(conn, COUNTY, scope="without_result") == 3
+    assert states_module.reset(conn, COUNTY, scope="without_result") == 1
     assert states_module.reset(conn, COUNTY) == 1
 
 
@@ -322,8 +322,8 @@ def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
     conn.execute(
         text("UPDATE lotline.run SET state = 'finished', finished_at = :at"), {"at": later}
     )
-    assert states_module.reset(conn, COUNTY, ordered_at=ordered_at) == 0
-    assert states_module.reset(conn, COUNTY, ordered_at=later) == 2
+    assert states_module.reset(conn, COUNTY, requested_at=ordered_at) == 0
+    assert states_module.reset(conn, COUNTY, requested_at=later) == 2
 
 
 def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
@@ -369,7 +369,7 @@ def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
         sweep = _sweep(run, owner)
         while True:
             with database.engine.begin() as conn:
-                taken = [item.id for item in sweep.take(conn, 7)]
+                taken = [item.id for item in sweep.lease(conn, 7)]
             if not taken:
                 return done
             with database.engine.begin() as conn:

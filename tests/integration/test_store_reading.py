@@ -28,7 +28,7 @@ from parcels.measure import area_m2
 from pipeline.errors import StoreError
 from pipeline.store.queue import loading
 from pipeline.store.reads import row_cursors
-from pipeline.store.reads.county_status import counties, county_status, unanswered
+from pipeline.store.reads.county_status import count_by_county, county_status, list_without_result
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.reviews import verdicts
 from pipeline.store.runs import lifecycle
@@ -91,7 +91,7 @@ def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: Ru
     assert row.state == "failed"
     assert row.geometry is None
     assert frame.set_index("property_id")["lawn_m2"].isna()["p1"]
-    boundaries = row_cursors.boundaries_of_run(conn, COUNTY, run.id, 9)
+    boundaries = row_cursors.run_boundaries(conn, COUNTY, run.id, 9)
     assert "p1" not in list(boundaries.property_id)
     [found_there] = row_cursors.iter_detections(conn, COUNTY)
     assert list(found_there.property_id) == ["p0"]
@@ -101,11 +101,11 @@ def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: Ru
 def test_status_of_a_county_without_anything(conn: Connection, run: RunInfo) -> None:
     assert county_status(conn, "another").by_state == {}
     assert county_status(conn, "another").last_run is None
-    assert counties(conn) == {COUNTY: 5}
+    assert count_by_county(conn) == {COUNTY: 5}
 
 
 def test_what_has_no_answer_is_listed_with_its_reason(conn: Connection, run: RunInfo) -> None:
-    assert unanswered(conn, COUNTY) == [
+    assert list_without_result(conn, COUNTY) == [
         {"property_id": "p3", "state": "deferred", "reason": "unavailable", "detail": "HTTP 503"},
         {"property_id": "p2", "state": "no_imagery", "reason": "missing", "detail": "no file"},
     ]
@@ -144,7 +144,7 @@ def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: Ru
     assert by_id.loc["p2", "geometry"].equals(lot().geometry)
     assert by_id.loc["p4", "geometry"] is None
     assert by_id["lawn_m2"].isna().sum() == 3
-    boundaries = row_cursors.boundaries_of_run(conn, COUNTY, run.id, 9)
+    boundaries = row_cursors.run_boundaries(conn, COUNTY, run.id, 9)
     assert sorted(boundaries.property_id) == ["p0", "p1", "p2"]
 
 
@@ -168,10 +168,10 @@ def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) 
 
 
 def test_the_latest_run(conn: Connection) -> None:
-    assert lifecycle.latest(conn, COUNTY) is None
+    assert lifecycle.latest_run(conn, COUNTY) is None
     first, second = begin(conn), begin(conn)
     lifecycle.finish(conn, first.id, "interrupted", RunMetrics())
-    latest = lifecycle.latest(conn, COUNTY)
+    latest = lifecycle.latest_run(conn, COUNTY)
     assert latest is not None
     assert (latest.id, latest.state, latest.finished_at) == (second.id, "running", None)
     assert latest.settings == {"labels": ["lawn", "tree"]}

@@ -284,7 +284,7 @@ def test_front_and_back_lawn_are_reviewed_each_for_itself(conn: Connection) -> N
     write_lot(conn, begin(conn), lot_id, lot(), both)
     verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
     again = write_lot(conn, begin(conn), lot_id, lot(), both)
-    assert (again.kept, again.suppressed, again.new) == (1, 1, 0)
+    assert (again.unchanged, again.suppressed, again.new) == (1, 1, 0)
     assert states(conn, lot_id) == ["rejected", "proposed"]
     assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(back))
 

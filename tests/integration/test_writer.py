@@ -197,7 +197,7 @@ def test_what_a_run_wrote_already_is_told_again(database: Database) -> None:
         ids[2]: ("deferred", "unavailable", "HTTP 503"),
         ids[3]: ("failed", "not_found", "no lot"),
     }
-    assert (again[ids[0]].new, again[ids[0]].kept) == (0, 2)
+    assert (again[ids[0]].new, again[ids[0]].unchanged) == (0, 2)
     assert _rows(database.engine) == before
     with database.engine.connect() as conn:
         assert property_row(conn, ids[0]).attempts == 1

@@ -21,7 +21,7 @@ from pipeline.settings import (
     variable_of,
 )
 from pipeline.settings_file import as_toml
-from pipeline.store.database import connected
+from pipeline.store.database import open_engine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -84,7 +84,7 @@ NO_ADDRESSES = [
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_that_the_store_can_open_is_one(address: str) -> None:
     assert load_settings({"DATABASE_URL": address}).database_url == address
-    connected(address).dispose()
+    open_engine(address).dispose()
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
@@ -93,7 +93,7 @@ def test_what_the_store_could_not_open_is_no_address_and_is_not_shown(address: s
         load_settings({"DATABASE_URL": address})
     assert "hunt" not in str(caught.value)
     with pytest.raises(StoreError):
-        connected(address)
+        open_engine(address)
 
 
 def test_settings_do_not_change_and_do_not_print_their_secret() -> None:

@@ -24,7 +24,7 @@ _LONGEST_SOCKET_PATH = 103
 SYSTEM_FOLDER = Path("/var/lib/lotline")
 
 
-def own_id(folder: Path) -> str:
+def ensure_project_id(folder: Path) -> str:
     """The random id of a project's folder, made when it is first asked for."""
     path = folder / "id"
     if not path.exists():
@@ -59,7 +59,7 @@ def cluster_folder(folder: Path, user: ServerUser) -> Path:
 
 
 def _folder_of(user: ServerUser, folder: Path) -> Path:
-    elsewhere = SYSTEM_FOLDER / own_id(folder)
+    elsewhere = SYSTEM_FOLDER / ensure_project_id(folder)
     # Once chosen it stays, also when the project's folder is opened to the user later.
     if not elsewhere.exists() and _can_enter(user, folder.parent):
         _give(folder, user)

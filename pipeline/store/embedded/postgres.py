@@ -26,14 +26,14 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pipeline.errors import StoreError
-from pipeline.store.embedded.paths import cluster_folder, own_id
+from pipeline.store.embedded.paths import cluster_folder, ensure_project_id
 from pipeline.store.embedded.programs import ServerUser, server_user
 from pipeline.store.embedded.server import (
     NAME,
+    connection_parameters,
     ensure_running,
-    instance,
+    instance_id,
     is_alive,
-    parameters,
     socket_of,
     stop_running,
 )
@@ -71,7 +71,7 @@ class EmbeddedPostgres:
         """The parameters of libpq for a connection to the running server."""
         if self._socket is None:
             raise StoreError("the embedded database is not started: call start() first")
-        return parameters(self._socket)
+        return connection_parameters(self._socket)
 
     @property
     def url(self) -> str:
@@ -82,14 +82,14 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if there is none, start its server if it is down, and use it."""
         if self._users is not None:
-            self.revive()
+            self.restart_if_dead()
             return
         cluster, user = self._located()
         with _locked(cluster, user):
             users = _open(cluster / "users", user)
             fcntl.flock(users, fcntl.LOCK_SH)
             try:
-                self._socket = ensure_running(cluster, own_id(self._folder), user)
+                self._socket = ensure_running(cluster, ensure_project_id(self._folder), user)
                 self._ensure_database()
             except BaseException:
                 os.close(users)
@@ -97,7 +97,7 @@ class EmbeddedPostgres:
                 raise
             self._users = users
 
-    def revive(self) -> None:
+    def restart_if_dead(self) -> None:
         """Start the server again if it died while it was used, or find where it is now.
 
         A server that lives is left alone, also one that answers nobody at this moment.
@@ -110,7 +110,7 @@ class EmbeddedPostgres:
                 self._socket = socket_of(cluster) or self._socket
                 return
             log.warning("the embedded database in %s is down: it is started again", self._folder)
-            self._socket = ensure_running(cluster, own_id(self._folder), user)
+            self._socket = ensure_running(cluster, ensure_project_id(self._folder), user)
 
     def release(self) -> None:
         """Use it no longer; the last user stops the server, unless it is kept or psql is in it."""
@@ -124,11 +124,11 @@ class EmbeddedPostgres:
                 stop_running(cluster, user)
         self._socket = None
 
-    def keep(self) -> None:
+    def keep_running(self) -> None:
         """Let the running server stay up after its last user, until `stop`."""
         cluster, user = self._located()
         with _locked(cluster, user):
-            (cluster / "keep").write_text(instance(cluster), encoding="ascii")
+            (cluster / "keep").write_text(instance_id(cluster), encoding="ascii")
 
     def stop(self) -> None:
         """Stop the server, whoever uses it, and forget that it was to be kept."""
@@ -172,7 +172,7 @@ class EmbeddedPostgres:
         finally:
             os.close(users)
         kept = cluster / "keep"
-        if kept.exists() and kept.read_text(encoding="ascii") == instance(cluster):
+        if kept.exists() and kept.read_text(encoding="ascii") == instance_id(cluster):
             return False
         try:
             with psycopg.connect(self._conninfo("postgres")) as connection:

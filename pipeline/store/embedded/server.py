@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pipeline.errors import StoreError
-from pipeline.store.disk_full import is_full
+from pipeline.store.disk_full import reports_disk_full
 from pipeline.store.embedded.paths import SOCKET_NAME, socket_folder
 from pipeline.store.embedded.programs import Programs, ServerUser, find_programs, run_as
 
@@ -37,7 +37,7 @@ jit = off  # compiling a plan costs more than any query of ours
 """
 
 
-def parameters(socket: Path) -> dict[str, str]:
+def connection_parameters(socket: Path) -> dict[str, str]:
     """All that says where and how to connect, so that no PG* variable of the caller diverts it."""
     return {
         "host": str(socket),
@@ -133,7 +133,7 @@ def _start(programs: Programs, cluster: Path, socket: Path, user: ServerUser) ->
             tail = "\n".join(said.splitlines()[-6:])
             if "shared memory block" not in tail or time.monotonic() > deadline:
                 end = f"\nThe end of {log}:\n{tail}" if tail else ""
-                if is_full(tail):
+                if reports_disk_full(tail):
                     raise StoreError(
                         f"the disk of the embedded database in {cluster} is full, and it does not "
                         f"start: free some space there, then go on; what was written is kept{end}"
@@ -171,7 +171,7 @@ def _postmaster(cluster: Path) -> list[str]:
     return text.splitlines()
 
 
-def instance(cluster: Path) -> str:
+def instance_id(cluster: Path) -> str:
     """Which start of the server this is: its pid and its time."""
     lines = _postmaster(cluster)
     return " ".join((lines[0], lines[2])) if len(lines) > 2 else ""
@@ -249,7 +249,9 @@ def _answers(socket: Path) -> bool:
     deadline = time.monotonic() + _READY_S
     while (socket / SOCKET_NAME).exists() and time.monotonic() < deadline:
         try:
-            psycopg.connect(make_conninfo(dbname="postgres", **parameters(socket))).close()
+            psycopg.connect(
+                make_conninfo(dbname="postgres", **connection_parameters(socket))
+            ).close()
         except psycopg.OperationalError:  # it starts up, or shuts down
             time.sleep(_POLL_S)
         else:

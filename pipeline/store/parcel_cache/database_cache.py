@@ -22,7 +22,7 @@ from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.parcel_source import LayerVersion, ParcelRow, QueryResult
 from pipeline.store.parcel_cache.layer_snapshot import begin_snapshot, read_snapshot
 from pipeline.store.parcel_cache.rows import columns_of, rows_of
-from pipeline.store.retries import patiently
+from pipeline.store.retries import retry_transient
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class DatabaseCache:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    @patiently
+    @retry_transient
     def layer(self, key: LayerKey) -> DatabaseLayer:
         """What is kept of a layer."""
         values = {"county": key.county, "digest": key.digest, "origin": key.origin}
@@ -112,13 +112,13 @@ class DatabaseLayer:
         """See `KeptLayer`."""
         return self._stamp(_LAST_STAMP)
 
-    @patiently
+    @retry_transient
     def record_version(self, layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
         with self._engine.begin() as conn:
             conn.execute(_SAW, {**self._layer, "stamp": version_text(layer_version)})
 
-    @patiently
+    @retry_transient
     def answers(
         self, questions: Sequence[str], layer_version: LayerVersion
     ) -> dict[str, QueryResult]:
@@ -138,7 +138,7 @@ class DatabaseLayer:
             q: QueryResult(tuple(hits[q]), *origin_and_time) for q, origin_and_time in about.items()
         }
 
-    @patiently
+    @retry_transient
     def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
         """See `KeptLayer`."""
         if not answered:
@@ -161,7 +161,7 @@ class DatabaseLayer:
             # Text that PostgreSQL cannot hold, or a layer forgotten meanwhile; the lots are good.
             log.warning("%d answers are not kept: %s", len(answered), error.orig)
 
-    @patiently
+    @retry_transient
     def evict_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
         values = {**self._layer, "instant": instant}
@@ -185,7 +185,7 @@ class DatabaseLayer:
         """See `KeptLayer`."""
         return begin_snapshot(self._engine, self._layer["layer"], layer_version, origin)
 
-    @patiently
+    @retry_transient
     def _stamp(self, query: Any) -> LayerVersion | None:  # noqa: ANN401
         with self._engine.connect() as conn:
             found = conn.execute(query, self._layer).scalar()

@@ -17,7 +17,7 @@ from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_lett
 from parcels.errors import CopiedElsewhere
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow
 from pipeline.store.parcel_cache.rows import columns_of, rows_of
-from pipeline.store.retries import patiently
+from pipeline.store.retries import retry_transient
 
 # One process at a time copies a layer. The database frees the lock when its connection ends; of
 # one that was killed in the middle of a page, it learns that at the end of the page.
@@ -117,7 +117,7 @@ FROM (SELECT ST_Extent(p.geom) AS box FROM lotline.parcel p WHERE {_COMPLETE}) A
 """)  # noqa: S608
 
 
-@patiently
+@retry_transient
 def read_snapshot(engine: Engine, layer_fk: int) -> DatabaseSnapshot | None:
     """The copy of a layer; None where there is none that is whole."""
     with engine.connect() as conn:
@@ -136,7 +136,7 @@ class DatabaseSnapshot(LayerSnapshot):
         self._engine = engine
         self._layer = {"layer": layer_fk}
 
-    @patiently
+    @retry_transient
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees of all parcels."""
         with self._engine.connect() as conn:
@@ -168,7 +168,7 @@ class DatabaseSnapshot(LayerSnapshot):
             for each, hits in zip(sought, found, strict=True)
         ]
 
-    @patiently
+    @retry_transient
     def _hits(self, query: Any, name: str, asked: list[Any]) -> list[list[ParcelRow]]:  # noqa: ANN401
         found: list[list[ParcelRow]] = [[] for _ in asked]
         if asked:

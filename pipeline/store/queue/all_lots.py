@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from pipeline.store.bulk_copy import StagingTable
-from pipeline.store.queue.loading import STAGED, add_staged
+from pipeline.store.queue.loading import STAGED_PROPERTIES, add_staged
 
 # Rows of a layer that may be pieces of one lot, or several in one place.
 _PIECES = StagingTable(
@@ -83,7 +83,7 @@ class LotCounts:
 
 def stage(conn: Connection, county: str, pieces: Iterable[LotPart]) -> LotCounts:
     """Hold a layer's lots, for this transaction, so that `add` can make them properties."""
-    _PIECES.fill(
+    _PIECES.copy_rows(
         conn,
         (
             (
@@ -98,7 +98,7 @@ def stage(conn: Connection, county: str, pieces: Iterable[LotPart]) -> LotCounts
             for line, piece in enumerate(pieces, 1)
         ),
     )
-    STAGED.empty(conn)
+    STAGED_PROPERTIES.create_empty(conn)
     count = conn.execute(_WHOLE).rowcount
     for forget in _FORGET_KNOWN:
         conn.execute(forget, {"county": county})

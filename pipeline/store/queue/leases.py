@@ -56,16 +56,16 @@ class LeaseScan:
         self._condition = f"{selection.condition} AND {WAITS} AND {not_mine}"
         self._last: tuple[str | None, int] | None = None
 
-    def take(self, conn: Connection, limit: int) -> list[LeasedProperty]:
+    def lease(self, conn: Connection, limit: int) -> list[LeasedProperty]:
         """Lease up to `limit` neighbours; none where nothing waits. The caller commits.
 
         Rows that another owner is leasing at this moment are skipped, not waited for.
         """
         conn.execute(_ALONG_THE_QUEUE)
-        taken = self._onward(conn, limit)
+        taken = self._lease_next(conn, limit)
         if not taken and self._last is not None:
             self._last = None
-            taken = self._onward(conn, limit)
+            taken = self._lease_next(conn, limit)
         return taken
 
     def still_held(
@@ -76,22 +76,22 @@ class LeaseScan:
         held = set(conn.execute(_HELD, values).scalars()) if leased else set()
         return [each for each in leased if each.id in held]
 
-    def _onward(self, conn: Connection, limit: int) -> list[LeasedProperty]:
+    def _lease_next(self, conn: Connection, limit: int) -> list[LeasedProperty]:
         taken: list[LeasedProperty] = []
         unplaced_after_id = 0
         if self._last is None:
-            taken = self._lease(conn, limit, _PLACED)
+            taken = self._lease_where(conn, limit, _PLACED)
         elif self._last[0] is not None:
             sort_key, last_id = self._last
-            taken = self._lease(conn, limit, _PLACED_AFTER, sort_key=sort_key, id=last_id)
+            taken = self._lease_where(conn, limit, _PLACED_AFTER, sort_key=sort_key, id=last_id)
         else:
             unplaced_after_id = self._last[1]
         if len(taken) < limit:
             rest = limit - len(taken)
-            taken += self._lease(conn, rest, _UNPLACED_AFTER, id=unplaced_after_id)
+            taken += self._lease_where(conn, rest, _UNPLACED_AFTER, id=unplaced_after_id)
         return taken
 
-    def _lease(
+    def _lease_where(
         self, conn: Connection, limit: int, where: str, **after: object
     ) -> list[LeasedProperty]:
         leased = text(f"""

@@ -17,14 +17,14 @@ from pipeline.properties_csv import BadRow, BadRows, twice
 from pipeline.store.bulk_copy import StagingTable
 
 # The newest lists of a county are kept, and those that a long batch may still be working on.
-KEPT_LISTS = 5
-KEPT_DAYS = 7
+KEEP_LISTS = 5
+KEEP_DAYS = 7
 
 # Whoever loads a county's properties is alone in that: the last one to come is the one that counts.
 _ALONE = text("SELECT pg_advisory_xact_lock(:class, hashtext(:county))")
 _LOCK_CLASS = 0x107720
 
-STAGED = StagingTable(
+STAGED_PROPERTIES = StagingTable(
     "staged_property",
     {
         "line": "bigint",
@@ -206,14 +206,14 @@ def load_list(
     }
     list_id = int(conn.execute(_REMEMBER, values).scalar_one())
     conn.execute(_LIST, {"county": county, "list": list_id})
-    conn.execute(_FORGET, {"county": county, "days": KEPT_DAYS, "kept": KEPT_LISTS})
+    conn.execute(_FORGET, {"county": county, "days": KEEP_DAYS, "kept": KEEP_LISTS})
     return PropertyList(list_id, bad_rows)
 
 
 def add_staged(conn: Connection, county: str) -> int:
-    """Put what `STAGED` holds into the queue, and leave what is there as it is; how many were new.
+    """Insert the rows of `STAGED_PROPERTIES`; existing ones stay. Returns how many were new.
 
-    Their ids differ.
+    Each staged id must be unique.
     """
     conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
     return conn.execute(_ADD, {"county": county}).rowcount
@@ -231,7 +231,7 @@ def _good(
 
 def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows) -> None:
     """Hold the properties in the temporary table, each id once."""
-    STAGED.fill(
+    STAGED_PROPERTIES.copy_rows(
         conn,
         (
             (line, item.property_id, item.longitude, item.latitude, item.parcel_id, item.address)

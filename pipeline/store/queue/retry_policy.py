@@ -7,7 +7,7 @@ from typing import Literal
 
 # By itself in the next run; by itself once the county's registry entry is another; or only when
 # a person asks for it.
-RetryWhen = Literal["next run", "registry changed", "asked"]
+RetryWhen = Literal["next run", "registry changed", "on request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ RULES = (
     ),
     RetryRule("no_imagery", (), "registry changed"),
     # Of the property's own shape and of what was found in it: the same would come again.
-    RetryRule("failed", ("too_large", "refused"), "asked"),
+    RetryRule("failed", ("too_large", "refused"), "on request"),
 )
 
 

@@ -35,11 +35,11 @@ class LeasedProperty:
 
 
 # What a batch does beside what waits: nothing, what has no result, or everything.
-ReprocessScope = Literal["nothing", "unanswered", "everything"]
+ReprocessScope = Literal["nothing", "without_result", "everything"]
 
-_REDONE: dict[ReprocessScope, tuple[str, ...]] = {
+_REPROCESSED_STATES: dict[ReprocessScope, tuple[str, ...]] = {
     "nothing": (),
-    "unanswered": ("failed", "deferred", "no_imagery"),
+    "without_result": ("failed", "deferred", "no_imagery"),
     "everything": ("failed", "deferred", "no_imagery", "done"),
 }
 
@@ -59,7 +59,7 @@ WAITS = f"""p.state IN ('pending', 'leased', 'deferred', 'failed') AND (
 _SETTLED_BEFORE_THE_ORDER = """(p.run_fk IS NULL OR p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
         AND coalesce(r.finished_at, r.started_at)
-            <= coalesce(CAST(:ordered_at AS timestamptz), 'infinity')))"""
+            <= coalesce(CAST(:requested_at AS timestamptz), 'infinity')))"""
 
 # Of an earlier registry entry, as each run keeps it in its settings.
 _REGISTRY_CHANGED = f"""(({retry_policy.condition("registry changed")}) AND p.run_fk IN (
@@ -109,7 +109,7 @@ def count_waiting(
     conn: Connection,
     county: str,
     selection: Selection = WHOLE_COUNTY,
-    redo: ReprocessScope = "nothing",
+    scope: ReprocessScope = "nothing",
     registry_sha256: str = "",
 ) -> int:
     """How many properties wait, those among them that `reset` would make pending."""
@@ -118,18 +118,20 @@ def count_waiting(
         SELECT (SELECT count(*) FROM lotline.property p
                 WHERE {selection.condition} AND {WAITS})
             + (SELECT count(*) FROM lotline.property p
-               WHERE {selection.condition} AND NOT ({WAITS}) AND ({_redone(redo)}))
+               WHERE {selection.condition} AND NOT ({WAITS}) AND ({_reprocessed(scope)}))
     """)  # noqa: S608
     values = {
         "county": county,
         "registry_sha256": registry_sha256,
-        "ordered_at": None,
+        "requested_at": None,
         **selection.values,
     }
     return int(conn.execute(counted, values).scalar_one())
 
 
-def count_without_place(conn: Connection, county: str, selection: Selection = WHOLE_COUNTY) -> int:
+def count_without_location(
+    conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
+) -> int:
     """How many properties no bounding box takes, as nobody has said yet where they are."""
     everywhere = Selection(selection.list_id)
     counted = text(
@@ -143,10 +145,10 @@ def reset(
     conn: Connection,
     county: str,
     selection: Selection = WHOLE_COUNTY,
-    redo: ReprocessScope = "everything",
+    scope: ReprocessScope = "everything",
     registry_sha256: str = "",
     limit: int | None = None,
-    ordered_at: datetime | None = None,
+    requested_at: datetime | None = None,
 ) -> int:
     """Make properties pending again, except what waits already or is being worked on.
 
@@ -157,7 +159,7 @@ def reset(
         registry_sha256: of the county's entry as it is now: properties that another entry may be
             to blame for are made pending, too.
         limit: no more than it takes to have the first so many waiting.
-        ordered_at: when the batch was ordered, by the database's clock; None is now.
+        requested_at: when the batch was ordered, by the database's clock; None is now.
 
     Returns:
         How many were made pending.
@@ -166,7 +168,7 @@ def reset(
     made_pending = text(f"""
         WITH picked AS (
             SELECT p.id, {WAITS} AS waits FROM lotline.property p
-            WHERE {selection.condition} AND ({WAITS} OR {_redone(redo)})
+            WHERE {selection.condition} AND ({WAITS} OR {_reprocessed(scope)})
             {"" if limit is None else "ORDER BY p.sort_key, p.id LIMIT :limit"}
             FOR NO KEY UPDATE OF p SKIP LOCKED
         )
@@ -177,7 +179,7 @@ def reset(
     values: dict[str, object] = {
         "county": county,
         "registry_sha256": registry_sha256,
-        "ordered_at": ordered_at,
+        "requested_at": requested_at,
         **selection.values,
     }
     if limit is not None:
@@ -195,13 +197,13 @@ def release(conn: Connection, owner: str) -> None:
     conn.execute(_RELEASE, {"owner": owner})
 
 
-def release_of_runs(conn: Connection, run_ids: Sequence[int]) -> int:
+def release_runs(conn: Connection, run_ids: Sequence[int]) -> int:
     """Give back to the queue what these runs still hold; how many that were."""
     return conn.execute(_RELEASE_RUNS, {"runs": list(run_ids)}).rowcount
 
 
-def _redone(redo: ReprocessScope) -> str:
-    if not _REDONE[redo]:
+def _reprocessed(scope: ReprocessScope) -> str:
+    if not _REPROCESSED_STATES[scope]:
         return _REGISTRY_CHANGED
-    count_states = ", ".join(f"'{state}'" for state in _REDONE[redo])
-    return f"(p.state IN ({count_states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"
+    states = ", ".join(f"'{state}'" for state in _REPROCESSED_STATES[scope])
+    return f"(p.state IN ({states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"

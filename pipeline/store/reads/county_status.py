@@ -65,7 +65,7 @@ class CountyStatus:
         by_source: number of measured properties by where their boundary came from.
         areas: of the same properties.
         segmenters: names and versions of those that found what they are made of.
-        parcel_copy: the copy of all its parcels: `rows`, and when it was `fetched_at`.
+        parcel_snapshot: the copy of all its parcels: `rows`, and when it was `fetched_at`.
     """
 
     county: str
@@ -74,7 +74,7 @@ class CountyStatus:
     areas: tuple[AreaTotal, ...]
     segmenters: tuple[str, ...]
     last_run: dict[str, Any] | None
-    parcel_copy: dict[str, Any] | None
+    parcel_snapshot: dict[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -88,14 +88,14 @@ class CountyStatus:
             "areas": [asdict(area) for area in self.areas],
             "segmenters": list(self.segmenters),
             "last_run": self.last_run,
-            "parcel_copy": self.parcel_copy,
+            "parcel_copy": self.parcel_snapshot,
         }
 
 
 def county_status(conn: Connection, county: str) -> CountyStatus:
     """Count what a county has."""
     where = {"county": county}
-    last_run = lifecycle.latest(conn, county)
+    last_run = lifecycle.latest_run(conn, county)
     copy = conn.execute(COPY, where).one_or_none()
     return CountyStatus(
         county=county,
@@ -107,7 +107,7 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
         ),
         segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
         last_run=None if last_run is None else _summary(last_run),
-        parcel_copy=None
+        parcel_snapshot=None
         if copy is None
         else {"rows": copy.rows, "fetched_at": copy.fetched_at.isoformat()},
     )
@@ -118,7 +118,7 @@ def queue_status(conn: Connection, county: str) -> CountyStatus:
 
     Its segmenters are those of the runs that its properties were last processed in.
     """
-    last_run = lifecycle.latest(conn, county)
+    last_run = lifecycle.latest_run(conn, county)
     return CountyStatus(
         county=county,
         by_state=count_states(conn, county),
@@ -126,16 +126,16 @@ def queue_status(conn: Connection, county: str) -> CountyStatus:
         areas=(),
         segmenters=tuple(conn.execute(PROCESSED_BY, {"county": county}).scalars()),
         last_run=None if last_run is None else _summary(last_run),
-        parcel_copy=None,
+        parcel_snapshot=None,
     )
 
 
-def counties(conn: Connection) -> dict[str, int]:
+def count_by_county(conn: Connection) -> dict[str, int]:
     """The counties that have properties, and how many."""
     return {row.county: row.properties for row in conn.execute(COUNTIES)}
 
 
-def unanswered(conn: Connection, county: str) -> list[dict[str, str]]:
+def list_without_result(conn: Connection, county: str) -> list[dict[str, str]]:
     """The properties that are failed, deferred or without imagery, each with its reason."""
     rows = conn.execute(UNANSWERED, {"county": county})
     return [dict(row) for row in rows.mappings()]

@@ -14,7 +14,7 @@ import geopandas
 import shapely
 from sqlalchemy import Connection, TextClause, text
 
-CHUNK = 1024
+CHUNK_ROWS = 1024
 
 ColumnArrays = dict[str, list[Any]]
 
@@ -99,13 +99,13 @@ def measured_labels(conn: Connection, county: str) -> list[str]:
     return list(conn.execute(LABELS, {"county": county}).scalars())
 
 
-def live_counts(conn: Connection, county: str) -> dict[str, int]:
+def count_live_detections(conn: Connection, county: str) -> dict[str, int]:
     """How many live detections there are of each label."""
     return {row.label: row.detections for row in conn.execute(LIVE_COUNTS, {"county": county})}
 
 
 def detection_columns(
-    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK
+    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK_ROWS
 ) -> Generator[ColumnArrays]:
     """Live detections, label by label; with `property_ids`, a few, those on them alone."""
     where = {"county": county, "property_ids": property_ids}
@@ -113,7 +113,7 @@ def detection_columns(
 
 
 def property_columns(
-    conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK
+    conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK_ROWS
 ) -> Generator[ColumnArrays]:
     """Every property, with `STEM_m2` and `STEM_count` (of detections) for each label's stem."""
     for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
@@ -126,22 +126,20 @@ def property_columns(
 
 
 def unfinished_columns(
-    conn: Connection, county: str, chunk: int = CHUNK
+    conn: Connection, county: str, chunk: int = CHUNK_ROWS
 ) -> Generator[ColumnArrays]:
     """The properties that are not done, without geometry."""
     return _chunks(conn, UNFINISHED, {"county": county}, chunk)
 
 
 def iter_detections(
-    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK
+    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK_ROWS
 ) -> Iterator[geopandas.GeoDataFrame]:
     """Live detections; with `property_ids`, a few, those on them alone."""
     return map(_frame, detection_columns(conn, county, property_ids, chunk))
 
 
-def boundaries_of_run(
-    conn: Connection, county: str, run_id: int, most: int
-) -> geopandas.GeoDataFrame:
+def run_boundaries(conn: Connection, county: str, run_id: int, most: int) -> geopandas.GeoDataFrame:
     """So many boundaries of the properties that a run took last: property_id, source, geometry."""
     where = {"county": county, "run": run_id, "most": most}
     [columns] = _chunks(conn, BOUNDARIES, where, most)
@@ -149,7 +147,7 @@ def boundaries_of_run(
 
 
 def iter_properties(
-    conn: Connection, county: str, chunk: int = CHUNK
+    conn: Connection, county: str, chunk: int = CHUNK_ROWS
 ) -> Iterator[geopandas.GeoDataFrame]:
     """Every property with its boundary as geometry, and `LABEL_m2` and `LABEL_count`."""
     labels = measured_labels(conn, county)

@@ -21,17 +21,17 @@ class Finding:
         fingerprint: SHA-256 of all that makes it what it is: the same look at a lot finds the
             same.
         wkb: of its geometry.
-        times: how often it was found; the areas and the score are those of the last.
+        count: how often it was found; the areas and the score are those of the last.
     """
 
     property_fk: int
     detection: Detection
     fingerprint: str
     wkb: bytes
-    times: int
+    count: int
 
 
-def findings_of(run: RunInfo, lots: Sequence[Processed]) -> list[Finding]:
+def collect_findings(run: RunInfo, lots: Sequence[Processed]) -> list[Finding]:
     """The findings of imaged lots, in their order."""
     every = [detection.geometry for lot in lots for detection in lot.result.detections]
     wkb = iter(shapely.to_wkb(every, byte_order=1))

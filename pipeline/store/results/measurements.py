@@ -178,8 +178,8 @@ def replace(conn: Connection, bases: Mapping[int, MeasurementBasis], measured: L
     become history.
     """
     plan_by_index(conn)
-    AREAS.fill(conn, _rows(bases, measured.areas_m2))
-    MEASUREMENTS.empty(conn)
+    AREAS.copy_rows(conn, _rows(bases, measured.areas_m2))
+    MEASUREMENTS.create_empty(conn)
     conn.execute(_CHANGED, {"outside": measured.outside})
     conn.execute(_RETIRE)
     conn.execute(_INSERT)

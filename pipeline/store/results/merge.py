@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from pipeline.errors import StoreError
 from pipeline.store.bulk_copy import CHIPS, FINDINGS, LOTS, plan_by_index
 from pipeline.store.results import measurements
-from pipeline.store.results.findings import Finding, findings_of
+from pipeline.store.results.findings import Finding, collect_findings
 from pipeline.store.results.measurements import MeasurementBasis, measure
 from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, RunInfo, WriteResult
 from pipeline.store.results.reconcile import Reconciliation, StoredDetection, reconcile
@@ -172,11 +172,11 @@ def _finish(conn: Connection, outcomes: Sequence[NotProcessed]) -> dict[int, Wri
 
 def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[int, WriteResult]:
     imaged = [lot for lot in lots if lot.is_imaged]
-    findings = findings_of(run, imaged)
+    findings = collect_findings(run, imaged)
     plan_by_index(conn)
-    LOTS.fill(conn, map(_lot_row, lots))
-    CHIPS.fill(conn, _chip_rows(imaged))
-    FINDINGS.fill(conn, map(_finding_row, range(len(findings)), findings))
+    LOTS.copy_rows(conn, map(_lot_row, lots))
+    CHIPS.copy_rows(conn, _chip_rows(imaged))
+    FINDINGS.copy_rows(conn, map(_finding_row, range(len(findings)), findings))
     conn.execute(_BOUNDARIES)
     conn.execute(_CHIPS)
     boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_FIND_BOUNDARIES)}
@@ -222,7 +222,12 @@ def _written(lot: Processed, found: Reconciliation, is_measured: bool) -> WriteR
     else:
         state, reason = "no_imagery", lot.result.reason
     fk = lot.property_fk
-    counts = (found.news[fk], found.kept[fk], found.gone[fk], found.suppressed[fk])
+    counts = (
+        found.new_count[fk],
+        found.unchanged_count[fk],
+        found.superseded_count[fk],
+        found.suppressed_count[fk],
+    )
     return WriteResult(state, reason, lot.detail, *counts)
 
 

@@ -73,7 +73,7 @@ class WriteResult:
     Attributes:
         state, reason, detail: of the property.
         new: written as proposed.
-        kept: were there already, the same in every respect.
+        unchanged: were there already, the same in every respect.
         superseded: earlier findings that nobody reviewed and that were not found again.
         suppressed: gave way to what a person had decided.
     """
@@ -82,6 +82,6 @@ class WriteResult:
     reason: str
     detail: str = ""
     new: int = 0
-    kept: int = 0
+    unchanged: int = 0
     superseded: int = 0
     suppressed: int = 0

@@ -38,17 +38,16 @@ class Reconciliation:
         new: the places of findings to be written.
         superseded: ids of what nobody reviewed and was not found again.
         live: in the order in which it was written, the new ones last.
-        news, kept, gone, suppressed: how many of the findings of a property, and of what was
-            known of it, are new, there already, superseded, or gave way to a person's word.
+        new_count, unchanged_count, superseded_count, suppressed_count: numbers by property.
     """
 
     new: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
     live: list[LiveDetection] = field(default_factory=list)
-    news: Counter[int] = field(default_factory=Counter)
-    kept: Counter[int] = field(default_factory=Counter)
-    gone: Counter[int] = field(default_factory=Counter)
-    suppressed: Counter[int] = field(default_factory=Counter)
+    new_count: Counter[int] = field(default_factory=Counter)
+    unchanged_count: Counter[int] = field(default_factory=Counter)
+    superseded_count: Counter[int] = field(default_factory=Counter)
+    suppressed_count: Counter[int] = field(default_factory=Counter)
 
 
 def reconcile(
@@ -74,13 +73,13 @@ def reconcile(
     for place, found in enumerate(findings):
         old_id = there.get((found.property_fk, found.fingerprint))
         if place in suppressed:
-            result.suppressed[found.property_fk] += found.times
+            result.suppressed_count[found.property_fk] += found.count
         elif old_id is not None:
             again[old_id] = found
-            result.kept[found.property_fk] += 1
+            result.unchanged_count[found.property_fk] += 1
         else:
             result.new.append(place)
-            result.news[found.property_fk] += 1
+            result.new_count[found.property_fk] += 1
     for old in by_age:
         if old.reviewed is not None:
             if old.state != "rejected":
@@ -92,7 +91,7 @@ def reconcile(
             result.live.append(_live(again[old.id], old.boundary_fk, old.id))
         elif _is_over(old, boundary_of, asked):
             result.superseded.append(old.id)
-            result.gone[old.property_fk] += 1
+            result.superseded_count[old.property_fk] += 1
     for found in (findings[place] for place in result.new):
         result.live.append(_live(found, boundary_of[found.property_fk]))
     return result

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from parcels.errors import GeometryError
 from pipeline.store.results.merge import write_chunk
 from pipeline.store.results.outcomes import NotProcessed, Outcome, RunInfo, WriteResult
-from pipeline.store.retries import patiently
+from pipeline.store.retries import retry_transient
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def write(
         return first | write(engine, run, outcomes[middle:], owner)
 
 
-@patiently
+@retry_transient
 def _transaction(
     engine: Engine, run: RunInfo, outcomes: Sequence[Outcome], owner: str
 ) -> dict[int, WriteResult]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, insert, text
 from pipeline.errors import StoreError
 from pipeline.redaction import redactor
 from pipeline.store import tables
-from pipeline.store.queue.states import release_of_runs
+from pipeline.store.queue.states import release_runs
 from pipeline.store.runs.metrics import RunMetrics
 from pipeline.store.runs.totals import RunResults, count_results
 
@@ -71,7 +71,7 @@ WHERE r.id = :run
 # A run that says it is running and holds no lock was killed, and no batch has noticed it yet.
 _RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
-    r.beat_at, r.account, r.results, was.state,
+    r.beat_at, r.account AS metrics, r.results, was.state,
     CAST(extract(epoch FROM CASE WHEN r.finished_at IS NOT NULL THEN r.finished_at
         WHEN was.state = 'running' THEN now() ELSE {_LAST_SIGN} END - r.started_at) AS float)
         AS took_s
@@ -111,7 +111,7 @@ class Run:
     finished_at: datetime | None
     beat_at: datetime | None
     took_s: float
-    account: RunMetrics
+    metrics: RunMetrics
     results: RunResults | None
 
 
@@ -145,9 +145,9 @@ def acquire_lock(conn: Connection, run_id: int) -> None:
     conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
 
 
-def heartbeat(conn: Connection, run_id: int, account: RunMetrics) -> None:
+def heartbeat(conn: Connection, run_id: int, metrics: RunMetrics) -> None:
     """A running run's sign of life, with what it has counted so far."""
-    conn.execute(_BEAT, {"run": run_id, "account": json.dumps(account.as_json())})
+    conn.execute(_BEAT, {"run": run_id, "account": json.dumps(metrics.as_json())})
 
 
 def reacquire_lock(conn: Connection, run_id: int) -> None:
@@ -168,33 +168,33 @@ def reclaim_killed(conn: Connection, county: str, own: int | None = None) -> int
     dead = list(conn.execute(_DEAD, values).scalars())
     if not dead:
         return 0
-    taken = release_of_runs(conn, dead)
+    taken = release_runs(conn, dead)
     for run_id in dead:
-        results = _count(conn, get(conn, run_id))
+        results = _count(conn, get_run(conn, run_id))
         conn.execute(_BURY, {"run": run_id, "results": json.dumps(results.as_json())})
     if taken:
         log.warning("a batch was killed; what it held waits again: %d of the queue", taken)
     return taken
 
 
-def finish(conn: Connection, run_id: int, state: RunEnd, account: RunMetrics) -> RunResults:
+def finish(conn: Connection, run_id: int, state: RunEnd, metrics: RunMetrics) -> RunResults:
     """End a run that gave back what it held; what it answered.
 
     Raises:
         StoreError: there is no such run.
     """
-    results = _count(conn, get(conn, run_id))
+    results = _count(conn, get_run(conn, run_id))
     values = {
         "run": run_id,
         "state": state,
-        "account": json.dumps(account.as_json()),
+        "account": json.dumps(metrics.as_json()),
         "results": json.dumps(results.as_json()),
     }
     conn.execute(_FINISH, values)
     return results
 
 
-def get(conn: Connection, run_id: int) -> Run:
+def get_run(conn: Connection, run_id: int) -> Run:
     """A run by its id.
 
     Raises:
@@ -206,15 +206,15 @@ def get(conn: Connection, run_id: int) -> Run:
     return _run(row)
 
 
-def newest(conn: Connection, county: str | None = None, limit: int = 1) -> list[Run]:
+def recent_runs(conn: Connection, county: str | None = None, limit: int = 1) -> list[Run]:
     """So many runs at most, of one county or of all, the newest first."""
     where = {"class": _LOCK_CLASS, "county": county, "limit": limit}
     return [_run(row) for row in conn.execute(_NEWEST, where)]
 
 
-def latest(conn: Connection, county: str) -> Run | None:
+def latest_run(conn: Connection, county: str) -> Run | None:
     """The county's newest run, None before the first."""
-    return next(iter(newest(conn, county)), None)
+    return next(iter(recent_runs(conn, county)), None)
 
 
 def results_of(conn: Connection, run: Run) -> RunResults:
@@ -229,6 +229,6 @@ def _count(conn: Connection, run: Run) -> RunResults:
 def _run(row: Row[Any]) -> Run:
     values = dict(row._mapping)
     results = values["results"]
-    values["account"] = RunMetrics.from_json(values["account"])
+    values["metrics"] = RunMetrics.from_json(values["metrics"])
     values["results"] = None if results is None else RunResults.from_json(results)
     return Run(**values)

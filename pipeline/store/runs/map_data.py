@@ -11,11 +11,11 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
 from pipeline.store.runs.lifecycle import Run
-from pipeline.store.runs.totals import ANSWERED
+from pipeline.store.runs.totals import PROCESSED
 
 # Up to so many properties are drawn each, and things on so many; more are shown by a grid.
-MOST_LOTS = 2_000
-MOST_WITH_THINGS = 300
+MAX_DRAWN_LOTS = 2_000
+MAX_LOTS_WITH_DETECTIONS = 300
 # The longer side of the grid.
 _CELLS = 28
 
@@ -24,7 +24,7 @@ MapBounds = tuple[float, float, float, float]
 _PLACED = f"""
 SELECT p.id, p.property_id, p.state, p.reason, b.source, b.geom,
     coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point) AS place
-FROM (SELECT p.* FROM {ANSWERED}) p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
+FROM (SELECT p.* FROM {PROCESSED}) p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
 """  # noqa: S608
 
 # An address that was found in another country must not shrink the county to a dot.
@@ -127,7 +127,7 @@ class RunMap:
         properties: that the run took last, all of them.
         placed: of those, the ones of which it is known where they are.
         shown: of those, the ones in the frame; a few may lie far off.
-        things: what was found on them, where they are few.
+        detections: what was found on them, where they are few.
     """
 
     bounds: MapBounds
@@ -135,11 +135,11 @@ class RunMap:
     placed: int
     shown: int
     lots: tuple[PlacedLot, ...] = ()
-    things: tuple[MapDetection, ...] = ()
+    detections: tuple[MapDetection, ...] = ()
     grid: MapGrid | None = None
 
 
-def map_of(conn: Connection, run: Run) -> RunMap | None:
+def build_run_map(conn: Connection, run: Run) -> RunMap | None:
     """Where the properties lie that a run took last; None where that is known of none.
 
     What is kept in memory does not grow with the run.
@@ -153,7 +153,7 @@ def map_of(conn: Connection, run: Run) -> RunMap | None:
     bounds = (west, south, east, north)
     inside = {**where, "west": west, "south": south, "east": east, "north": north}
     labelled = {**inside, "labels": run.settings.get("labels")}
-    if frame.placed > MOST_LOTS:
+    if frame.placed > MAX_DRAWN_LOTS:
         grid = _grid(conn, bounds, labelled)
         shown = sum(sum(cell.states.values()) for cell in grid.cells)
         return RunMap(bounds, frame.properties, frame.placed, shown, grid=grid)
@@ -161,11 +161,11 @@ def map_of(conn: Connection, run: Run) -> RunMap | None:
         PlacedLot(row.property_id, row.state, row.reason, row.source, shapely.from_wkb(row.geom))
         for row in conn.execute(_LOTS, inside)
     )
-    things: Sequence[MapDetection] = ()
-    if len(lots) <= MOST_WITH_THINGS:
+    detections: Sequence[MapDetection] = ()
+    if len(lots) <= MAX_LOTS_WITH_DETECTIONS:
         rows = conn.execute(_THINGS, labelled)
-        things = [MapDetection(row.label, shapely.from_wkb(row.geom)) for row in rows]
-    return RunMap(bounds, frame.properties, frame.placed, len(lots), lots, tuple(things))
+        detections = [MapDetection(row.label, shapely.from_wkb(row.geom)) for row in rows]
+    return RunMap(bounds, frame.properties, frame.placed, len(lots), lots, tuple(detections))
 
 
 def _most(least: float, greatest: float, low: float, high: float) -> tuple[float, float]:

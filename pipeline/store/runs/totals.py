@@ -13,18 +13,18 @@ _EXAMPLES = 5
 
 # What the run took last, and what is no longer waiting. A property that a later run took is the
 # later run's, which is why a run's results are kept when it ends.
-ANSWERED = """
+PROCESSED = """
 lotline.property p WHERE p.county = :county AND p.run_fk = :run
     AND p.state NOT IN ('pending', 'leased')"""
 
 COUNTS = text(f"""
-SELECT p.state, p.reason, count(*) AS properties FROM {ANSWERED}
+SELECT p.state, p.reason, count(*) AS properties FROM {PROCESSED}
 GROUP BY p.state, p.reason ORDER BY p.state, p.reason
 """)  # noqa: S608
 
 SOURCES = text(f"""
 SELECT b.source, count(*) AS properties
-FROM (SELECT p.boundary_fk FROM {ANSWERED} AND p.state = 'done') done
+FROM (SELECT p.boundary_fk FROM {PROCESSED} AND p.state = 'done') done
 JOIN lotline.boundary b ON b.id = done.boundary_fk
 GROUP BY b.source ORDER BY b.source DESC
 """)  # noqa: S608
@@ -34,7 +34,7 @@ AREAS = text(f"""
 -- this run was not asked for may be measured there of an earlier one.
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count)::bigint AS detections,
     sum(m.area_m2 ORDER BY done.id) AS area_m2  -- in one order: the same to the last bit
-FROM (SELECT p.id FROM {ANSWERED} AND p.state = 'done') done
+FROM (SELECT p.id FROM {PROCESSED} AND p.state = 'done') done
 JOIN lotline.measurement m ON m.property_fk = done.id AND m.current
 WHERE CAST(:labels AS text[]) IS NULL OR m.label = ANY(CAST(:labels AS text[]))
 GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
@@ -45,7 +45,7 @@ EXAMPLES = text(f"""
 SELECT property_id, state, reason, detail, told FROM (
     SELECT p.property_id, p.state, p.reason, p.detail, count(*) OVER each AS told,
         row_number() OVER (each ORDER BY p.sort_key, p.id) AS place
-    FROM {ANSWERED} AND (p.state <> 'done' OR p.detail <> '')
+    FROM {PROCESSED} AND (p.state <> 'done' OR p.detail <> '')
     WINDOW each AS (PARTITION BY p.state, p.reason)) ranked
 WHERE place <= :examples ORDER BY state, reason, place
 """)  # noqa: S608

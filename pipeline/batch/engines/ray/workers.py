@@ -37,7 +37,7 @@ from pipeline.batch.stages import (
     survey,
 )
 from pipeline.batch.write_stage import write_outcomes
-from pipeline.store.database import Database, connected
+from pipeline.store.database import Database, open_engine
 
 ChipResult = InferenceResult | ChipFailure
 
@@ -101,7 +101,7 @@ class Surveyor:
     @cached_property
     def _service(self) -> ParcelBoundaryService:
         url = self._recipe.database_url
-        kept = cached_parcels(self._recipe.county, Database(connected(url), url, None))
+        kept = cached_parcels(self._recipe.county, Database(open_engine(url), url, None))
         return ParcelBoundaryService(self._recipe.county, kept)
 
     @property
@@ -221,7 +221,7 @@ class _Here:
     def database(self, recipe: RunContext) -> Engine:
         self._be_for(recipe)
         if self._database is None:
-            self._database = connected(recipe.database_url)
+            self._database = open_engine(recipe.database_url)
         return self._database
 
     def _be_for(self, recipe: RunContext) -> None:
