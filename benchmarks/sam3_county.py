@@ -156,7 +156,7 @@ def _one_after_the_other(
     wall_s = time.perf_counter() - started
     seen = clock.stages
     return Way(
-        "one stage after the other", precision, seen["read_chips"].calls, lots, wall_s,
+        "one stage after the other", precision, seen["read"].calls, lots, wall_s,
         seen["segment"].seconds,
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ def read_chips(
     """
     chips: dict[ChipKey, Chip | ChipFailure] = {}
     for place in places:
-        with clock.stage("read_chips"):
+        with clock.stage("read"):
             chips[place] = _read(place, imagery)
     return chips
 

@@ -25,7 +25,7 @@ from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.queue.states import release
 
-_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write_outcomes"}
+_STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ def test_the_first_error_is_told_where_the_database_is_gone_too(
         raise OperationalError("UPDATE", {}, Exception("the server is away"))
 
     monkeypatch.setattr(local, "survey", opened)
-    monkeypatch.setattr(runner.runs, "finish", refused)
+    monkeypatch.setattr(runner.lifecycle, "finish", refused)
     with pytest.raises(RuntimeError, match="the ground opened"):
         run()
     assert "the server is away" in caplog.text

@@ -213,7 +213,7 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
 
     def strike() -> None:
         by_name = {worker.name().split(".")[0]: worker for worker in _workers()}
-        by_name["ray::Looker"].send_signal(signal.SIGKILL)
+        by_name["ray::SegmentWorker"].send_signal(signal.SIGKILL)
         by_name["ray::Surveyor"].send_signal(signal.SIGKILL)
         machines.cluster.remove_node(one, allow_graceful=False)
 

@@ -115,7 +115,7 @@ class LocalEngine:
             measuring = self._measuring(seen, helpers)
             given = stages.ahead(measuring, 2 * self._processes + 1, "measure")
             finished = stages.ahead(self._measured(given), 2 * MOST_LOTS, "measured")
-            written = stages.ahead(self._written(finished), 2, "write_outcomes")
+            written = stages.ahead(self._written(finished), 2, "write")
             # Not "yield from", which would close the last one before the others.
             for progressed in written:  # noqa: UP028
                 yield progressed
