@@ -62,7 +62,7 @@ def _row(engine: Literal["local", "ray"], key: str, county: LargeCounty, home: P
     started_s = time.perf_counter()
     report = run_batch(order, Settings(home=home), build=build_free)
     whole_s = time.perf_counter() - started_s
-    busy_s = report.clock.seconds if report.clock else {}
+    busy_s = report.timer.seconds if report.timer else {}
     return [
         engine,
         f"{whole_s:.1f}",

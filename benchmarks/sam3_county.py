@@ -188,7 +188,7 @@ def _engine(
             counters.add(progressed.counters)
             lots += len(progressed.settled)
         wall_s = time.perf_counter() - began
-    spent_s = counters.clock.stages["segment"].seconds
+    spent_s = counters.timer.stages["segment"].seconds
     return Way("the local engine", precision, counters.encoder_calls, lots, wall_s, spent_s)
 
 

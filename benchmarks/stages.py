@@ -26,11 +26,11 @@ def run() -> None:
         run_batch(BatchRequest("sample", limit=1), settings)  # imports, cluster, sample county
         for _ in range(RUNS):
             report = run_batch(BatchRequest("sample", again=True, out=folder), settings)
-            assert report.clock is not None
+            assert report.timer is not None
             assert report.run is not None
             for stage in (*WORK, "map"):
-                seconds[stage].append(report.clock.seconds.get(stage, 0.0))
-            calls = report.clock.calls
+                seconds[stage].append(report.timer.seconds.get(stage, 0.0))
+            calls = report.timer.calls
             lots = report.done
             walls_s.append(report.run.took_s)
     medians = {stage: statistics.median(values) for stage, values in seconds.items()}

@@ -257,7 +257,7 @@ def _main(folder: str, key: str, log: str, chunk_lots: str = "") -> None:
         "run": report.run_id,
         "processed": processed,
         "wall_s": report.wall_s,
-        "busy_s": report.clock.seconds if report.clock else {},
+        "busy_s": report.timer.seconds if report.timer else {},
     }
     print(json.dumps(told))  # noqa: T201
 

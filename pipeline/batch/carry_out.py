@@ -49,7 +49,7 @@ def carry_out(
     service = _open_service(opened.county, kept, progress)
     _make_folder(order.out)
     if order.segmenter != "spectral":
-        progress.say(f"loading {order.segmenter}")
+        progress.message(f"loading {order.segmenter}")
     with ExitStack() as stack:
         if order.engine == "ray":
             where = settings.ray_address, settings.ray_gpus_per_worker
@@ -66,9 +66,9 @@ def carry_out(
         return report  # of a file: no server was spared a question
     return replace(
         report,
-        questions_kept=kept.from_cache,
-        questions_asked=kept.asked,
-        copy_is_unchecked=kept.copy_is_unchecked,
+        parcel_cache_hits=kept.from_cache,
+        parcel_requests=kept.asked,
+        snapshot_is_unverified=kept.copy_is_unchecked,
     )
 
 
@@ -78,7 +78,7 @@ def _open_service(
     """The county's parcels; a server that is down is no mistake, and is met again at each lot."""
     service = ParcelBoundaryService(county, source)
     if county.source == "arcgis":
-        progress.say(f"asking {county.name}'s parcel server")
+        progress.message(f"asking {county.name}'s parcel server")
     with suppress(SourceUnavailable):
         service.check()
     return service

@@ -110,7 +110,7 @@ def enqueue(
             if not waiting and not queue.count_states(conn, county, selection):
                 raise _nothing_there(opened, order.bbox, without_place)
             if without_place:
-                progress.say(f"left out by the box: {without_place:,} that have no place yet")
+                progress.message(f"left out by the box: {without_place:,} that have no place yet")
     return EnqueueResult(selection, waiting, path, bad_rows, without_place, ordered_at)
 
 
@@ -141,7 +141,7 @@ def nothing_to_do(database: Database, opened: OpenCounty, queued: EnqueueResult)
             opened.name,
             opened.synthetic,
             None,
-            asked=queue.count_states(conn, opened.county.key, queued.selection),
+            selected_by_state=queue.count_states(conn, opened.county.key, queued.selection),
             status=queue_status(conn, opened.county.key),
             bad_rows=queued.bad_rows,
             properties_file=queued.file,
@@ -178,7 +178,7 @@ def _listed(database: Database, county: str, path: Path, progress: Progress) -> 
         if known is not None:
             return known
         if path.stat().st_size > _LONG_FILE_BYTES:
-            progress.say(f"reading {path}")
+            progress.message(f"reading {path}")
         listed = loading.load_list(conn, county, sha256, read_rows(path))
         if file_sha256(path) != sha256:
             raise PropertiesFileError(f"{path}: it was changed while it was read: run this again")

@@ -49,13 +49,13 @@ def add_all_lots(
     is_asked = False
     if county.source == "arcgis":
         is_asked = _fetch(database, opened, progress, confirm)
-    progress.say(f"listing the lots of {opened.name}")
+    progress.message(f"listing the lots of {opened.name}")
     with database.engine.begin() as conn:
         found = all_lots.stage(conn, county.key, _pieces(county, _hits(database, county, progress)))
         if not found.count:
             raise PipelineError(f"{opened.name} has no lots: check its layer in the registry entry")
         if not found.new:
-            progress.say(f"all {found.count:,} lots of {opened.name} are properties already")
+            progress.message(f"all {found.count:,} lots of {opened.name} are properties already")
             return 0
         if not is_asked:
             confirm(
@@ -63,7 +63,7 @@ def add_all_lots(
                 f"{found.new:,} of them new."
             )
         added = all_lots.add(conn, county.key)
-    progress.say(f"{added:,} of the {found.count:,} lots of {opened.name} are new properties")
+    progress.message(f"{added:,} of the {found.count:,} lots of {opened.name} are new properties")
     return added
 
 
@@ -73,7 +73,7 @@ def _fetch(
     """Have a current copy of an ArcGIS layer; whether it had to be fetched, and was asked for."""
     source = ArcGISSource(opened.county)
     kept = DatabaseCache(database.engine).layer(LayerKey.of(opened.county))
-    progress.say(f"asking {opened.county.name}'s parcel server")
+    progress.message(f"asking {opened.county.name}'s parcel server")
     if current_snapshot(source, kept) is not None:
         return False
     rows = source.row_count()

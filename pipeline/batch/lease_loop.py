@@ -109,7 +109,7 @@ class LeaseLoop:
         """What was counted until now."""
         counters = self.counters
         counters.requests.update(drain_calls())
-        stages = {name: deepcopy(spread) for name, spread in counters.clock.stages.items()}
+        stages = {name: deepcopy(spread) for name, spread in counters.timer.stages.items()}
         return RunMetrics(
             stages,
             dict(counters.requests),
@@ -155,7 +155,7 @@ class LeaseLoop:
         """What a thread leased that outlives the run, nobody would give back."""
         with self._one_leases:
             self._ended = True
-        self.counters.clock.add(self._leasing)
+        self.counters.timer.add(self._leasing)
 
     def _count(self, settled: Completed) -> None:
         """Count what was written."""
@@ -177,9 +177,9 @@ class LeaseLoop:
         return not self._nothing_waits or self._settled < self._leased
 
     def _tell_first(self, chips: FirstChips) -> None:
-        self._progress.say(forecast_text(chips, self._total))
+        self._progress.message(forecast_text(chips, self._total))
 
     def _say_how_it_ends(self) -> None:
-        self._progress.say(
+        self._progress.message(
             "stopping: what is being looked at is finished and written; Ctrl-C again stops at once"
         )

@@ -23,7 +23,7 @@ ConfirmLots = Callable[[str], None]
 class Progress(Protocol):
     """Told how far a batch is; see `pipeline.cli.progress`."""
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         """Say what is waited for now."""
 
     def start(self, total: int, what: str) -> None:
@@ -39,7 +39,7 @@ class Progress(Protocol):
 class NoProgress:
     """No progress: for library use."""
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         """Say nothing."""
 
     def start(self, total: int, what: str) -> None:

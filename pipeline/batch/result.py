@@ -1,4 +1,4 @@
-"""What a batch has to say when it is done, as data and as text."""
+"""The report of a batch, as data. `pipeline.cli.batch_summary` prints it."""
 
 from __future__ import annotations
 
@@ -21,69 +21,70 @@ class BatchReport:
     """The outcome of one call of `run_batch`.
 
     Attributes:
-        run: what this run alone did; None where there was nothing to do.
-        asked: the CSV's properties, or else all of the county's, by (state, reason).
-        status: the whole county after the run; where nothing was to do, only its queue.
-        bad_rows: rows of the CSV that are no properties.
-        clock: seconds and calls by stage, those of the map too.
-        wall_s: of all this, the map and the page too.
-        map_path, page_path: None where none was written.
-        truth: for the synthetic county, how far its measured lawns are from the truth.
-        questions_kept, questions_asked: about the county's parcels, answered with what an
-            earlier lookup kept, and put to its server; 0 for a county with a file of its own.
-        copy_is_unchecked: they were answered with a copy of the county's parcels, and its server
-            did not say whether it still holds.
+        run: what this run did; None if there was nothing to do.
+        selected_by_state: counts of the selected properties (those of the CSV, otherwise all of
+            the county) by (state, reason).
+        status: the county after the run; if there was nothing to do, its queue only.
+        bad_rows: rows of the CSV that are not valid.
+        timer: seconds and calls by stage, including the map.
+        wall_s: wall-clock seconds, including the map and the report page.
+        map_path, page_path: None if not written.
+        truth: for the synthetic county, the errors of its measured lawns.
+        parcel_cache_hits: parcel lookups that the cache answered; 0 for a county with a file.
+        parcel_requests: parcel lookups that were sent to the county's server.
+        snapshot_is_unverified: the lookups used a snapshot of the parcel layer, and the server
+            did not confirm that it is current.
     """
 
     county: str
     synthetic: bool
     run: RunReport | None
-    asked: dict[tuple[str, str], int]
+    selected_by_state: dict[tuple[str, str], int]
     status: CountyStatus
     bad_rows: BadRows = field(default_factory=BadRows)
     properties_file: Path | None = None
-    clock: StageTimer | None = None
+    timer: StageTimer | None = None
     wall_s: float = 0.0
     map_path: Path | None = None
     page_path: Path | None = None
     truth: LawnErrors | None = None
-    questions_kept: int = 0
-    questions_asked: int = 0
-    copy_is_unchecked: bool = False
+    parcel_cache_hits: int = 0
+    parcel_requests: int = 0
+    snapshot_is_unverified: bool = False
 
     @property
     def run_id(self) -> int | None:
-        """None where there was nothing to do."""
+        """None if there was nothing to do."""
         return None if self.run is None else self.run.id
 
     @property
     def processed(self) -> dict[tuple[str, str], int]:
-        """The properties that this run answered, by (state, reason)."""
+        """Counts of the properties that this run processed, by (state, reason)."""
         counts = () if self.run is None else self.run.counts
         return {(count.state, count.reason): count.properties for count in counts}
 
     @property
     def interrupted(self) -> bool:
-        """Whether a person stopped it before all was done."""
+        """Whether Ctrl-C or a signal ended the run before everything was done."""
         return self.run is not None and self.run.state == "interrupted"
 
     @property
     def problems(self) -> list[ExampleProperty]:
-        """Some properties of this run that are failed, deferred or without imagery."""
+        """Examples of this run's properties that are failed, deferred or without imagery."""
         return [] if self.run is None else [e for e in self.run.examples if e.state != "done"]
 
     @property
     def notes(self) -> list[ExampleProperty]:
-        """Some properties of this run that are done, and about which something is odd."""
+        """Examples of this run's properties that are done but that a person should check."""
         return [] if self.run is None else [e for e in self.run.examples if e.state == "done"]
 
     @property
     def done(self) -> int:
-        """How many properties this run answered."""
+        """Number of properties that this run processed."""
         return 0 if self.run is None else self.run.properties
 
     @property
     def exit_code(self) -> int:
-        """0 when every property has an answer, 1 when some failed, were deferred or misread."""
-        states = {state for state, _ in self.asked}
+        """0 if all is well; 1 if a selected property failed or is deferred, or a row is bad."""
+        states = {state for state, _ in self.selected_by_state}
         return int(bool(self.bad_rows.count) or bool(states & {"failed", "deferred"}))

@@ -139,9 +139,9 @@ class _Copying:
 
     def __call__(self, rows: int, total: int) -> None:
         if self._said < 0:
-            self._progress.say(f"copying {self._name} into the database: {total:,} lots")
+            self._progress.message(f"copying {self._name} into the database: {total:,} lots")
         elif rows < self._said + _SAY_EVERY:
             return
         else:
-            self._progress.say(f"{self._name}: {rows:,} of {total:,} lots")
+            self._progress.message(f"{self._name}: {rows:,} of {total:,} lots")
         self._said = rows

@@ -125,7 +125,7 @@ class BatchRunner:
             status,
             self.queued.bad_rows,
             self.queued.file,
-            work.counters.clock,
+            work.counters.timer,
             time.perf_counter() - started_s,
             map_path,
             page_path,
@@ -138,7 +138,7 @@ class BatchRunner:
             return None
         path = self.order.out / "map.png"
         try:
-            with work.counters.clock.stage("map"):
+            with work.counters.timer.stage("map"):
                 lines = lot_lines(self.opened.county)
                 return draw_run(self.database, self.opened, run, self.imagery, lines, path)
         except OSError as error:

@@ -71,7 +71,7 @@ def survey(
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    with counters.clock.stage("boundary"):
+    with counters.timer.stage("boundary"):
         found = service.boundaries(
             [each.property for each in chunk.leased], recipe.when_unavailable
         )
@@ -82,7 +82,7 @@ def survey(
             settling.append((leased, _without_boundary(leased, boundary)))
         else:
             lots.append((leased, boundary))
-    with counters.clock.stage("plan"):
+    with counters.timer.stage("plan"):
         shown = recipe.shown
         boundaries = [boundary for _, boundary in lots]
         plans, unplanned = plan_chips(boundaries, imagery, shown.chip_px, shown.gsd_m, recipe.lines)
@@ -101,7 +101,7 @@ def read_places(
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    return dict(read_chips(places, imagery, counters.clock))
+    return dict(read_chips(places, imagery, counters.timer))
 
 
 def segment(
@@ -111,7 +111,7 @@ def segment(
     shown = sum(isinstance(chip, Chip) for chip in chips.values())
     if not shown:
         return run_inference(chips, segmenter, recipe.labels)
-    with counters.clock.stage("segment"):
+    with counters.timer.stage("segment"):
         seen = run_inference(chips, segmenter, recipe.labels)
     counters.encoder_calls += shown
     return seen
@@ -138,7 +138,7 @@ def measure(
         recipe.labels,
         recipe.lines,
         recipe.run.segmenter,
-        counters.clock,
+        counters.timer,
     )
     return [_settling(lots[index], result) for index, result in results]
 

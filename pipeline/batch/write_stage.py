@@ -27,7 +27,7 @@ def write_outcomes(
     Raises:
         DBAPIError: the database could not be written to, and did not come back in time.
     """
-    with counters.clock.stage("write"):
+    with counters.timer.stage("write"):
         written = writer.write(
             engine, recipe.run, [outcome for _, outcome in settling], recipe.owner
         )

@@ -48,12 +48,13 @@ def print_report(report: BatchReport) -> None:
 
 
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
-    if not report.asked:
+    if not report.selected_by_state:
         file = _short(report.properties_file) if report.properties_file else "the queue"
         console.print(f"Nothing to do: {file} names no property.")
     held = _print_held(console, report)
-    open_ = {k: n for k, n in report.asked.items() if k[0] in ("failed", "deferred", "no_imagery")}
-    closed = sum(report.asked.values()) - held - sum(open_.values())
+    without_result = ("failed", "deferred", "no_imagery")
+    open_ = {k: n for k, n in report.selected_by_state.items() if k[0] in without_result}
+    closed = sum(report.selected_by_state.values()) - held - sum(open_.values())
     if closed:
         console.print(
             f"Nothing to do: {count_of(closed, 'properties')} of {report.county} "
@@ -78,7 +79,7 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
 
 def _print_held(console: Console, report: BatchReport) -> int:
     """Say how many properties another batch works on; that number."""
-    held = sum(count for (state, _), count in report.asked.items() if state == "leased")
+    held = sum(count for (state, _), count in report.selected_by_state.items() if state == "leased")
     if held:
         what = f"{count_of(held, 'properties')} {is_or_are(held)}"
         console.print(f"{what} being worked on by another batch.")
@@ -128,13 +129,13 @@ def _print_more(console: Console, count: int) -> None:
 
 
 def _print_questions(console: Console, report: BatchReport) -> None:
-    if not report.questions_kept and not report.questions_asked:
+    if not report.parcel_cache_hits and not report.parcel_requests:
         return
     console.print(
-        f"Parcels: {count_of(report.questions_kept, 'questions')} answered with what is kept, "
-        f"{report.questions_asked:,} put to the county's server."
+        f"Parcels: {count_of(report.parcel_cache_hits, 'questions')} answered with what is kept, "
+        f"{report.parcel_requests:,} put to the county's server."
     )
-    if report.copy_is_unchecked:
+    if report.snapshot_is_unverified:
         console.print(
             "The county's server did not answer: the copy of its parcels was used, and could not "
             "be checked against it.",

@@ -63,7 +63,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     with _kept(folder, settings.database_url, settings.home) as cache:
         shown = progress("parcels")
         pages = PageProgress(shown, entry.name)
-        shown.say(f"asking {entry.name}'s parcel server: {key.origin}")
+        shown.message(f"asking {entry.name}'s parcel server: {key.origin}")
         kept = cache.layer(key)
         try:
             current = None if again else current_snapshot(source, kept)
@@ -71,7 +71,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
                 _report_current(current, entry.name, folder)
                 return
             if kept.snapshot_version() == LayerVersion():
-                shown.say("its layer does not say whether it was edited: it is copied anew")
+                shown.message("its layer does not say whether it was edited: it is copied anew")
             fetched = fetch_layer(source, kept, pages.reached)
         except SourceUnavailable as error:
             tell(str(error), logging.ERROR)

@@ -37,7 +37,7 @@ class BarProgress:
             console=Console(stderr=True),
         )
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         """A line above the bar, or before it is there."""
         self._bar.console.print(redactor.text(what), markup=False, highlight=False, soft_wrap=True)
 
@@ -61,7 +61,7 @@ class LineProgress:
     def __init__(self, unit: str) -> None:
         self._unit = unit
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         """A line of its own."""
         tell(what)
 
@@ -69,7 +69,7 @@ class LineProgress:
         """Say what begins."""
         self._total, self._done, self._what = total, 0, what
         self._started = self._last = time.monotonic()
-        self.say(f"{what}: {count_of(total, self._unit)} to do")
+        self.message(f"{what}: {count_of(total, self._unit)} to do")
 
     def advance(self, count: int) -> None:
         """Count, and say so when a while has passed or all is done."""
@@ -79,7 +79,7 @@ class LineProgress:
             return
         self._last = now
         speed = _speed(self._done, now - self._started)
-        self.say(f"{self._what}: {self._done:,} of {self._total:,}, {speed}")
+        self.message(f"{self._what}: {self._done:,} of {self._total:,}, {speed}")
 
     def stop(self) -> None:
         """Nothing is left open."""

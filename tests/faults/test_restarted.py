@@ -97,7 +97,7 @@ def test_a_server_that_is_away_while_chunks_are_leased(
         restart(server, open_folder, away_s=4)
         code, said, complained = batch.ended()
         assert code == 0, (said, complained)
-    assert "Retrying pipeline.batch.lease_loop.Work._lease" in complained
+    assert "Retrying pipeline.batch.lease_loop.LeaseLoop._lease" in complained
     check_like_clean(server.url, county, tmp_path)
 
 

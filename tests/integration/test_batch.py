@@ -194,7 +194,7 @@ class Telling:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         self.said.append(what)
 
     def start(self, total: int, what: str) -> None:
@@ -254,9 +254,9 @@ def test_each_chip_is_segmented_once_in_a_chunk(
     batch: Callable[..., run_module.BatchReport], database: Database
 ) -> None:
     report = batch()
-    assert report.clock is not None
+    assert report.timer is not None
     chips = _rows(database, "SELECT count(*) FROM lotline.chip")[0][0]
-    assert report.clock.calls["segment"] == chips
+    assert report.timer.calls["segment"] == chips
     assert chips < report.done
 
 
@@ -272,7 +272,7 @@ def test_the_exit_code_is_of_what_was_asked_for(
     again = batch(properties=bad)
     assert again.run_id is None
     assert again.exit_code == 1
-    assert again.asked == {("failed", "not_found"): 1}
+    assert again.selected_by_state == {("failed", "not_found"): 1}
 
 
 def test_again_with_a_limit_touches_no_more_than_that(

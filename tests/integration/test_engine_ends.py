@@ -240,7 +240,7 @@ def test_the_first_error_is_told_where_the_database_is_gone_too(
         raise OperationalError("UPDATE", {}, Exception("the server is away"))
 
     monkeypatch.setattr(local, "survey", opened)
-    monkeypatch.setattr(runner.runs, "finish", refused)
+    monkeypatch.setattr(runner.lifecycle, "finish", refused)
     with pytest.raises(RuntimeError, match="the ground opened"):
         run()
     assert "the server is away" in caplog.text

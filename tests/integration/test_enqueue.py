@@ -42,7 +42,7 @@ class Telling(NoProgress):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, what: str) -> None:
+    def message(self, what: str) -> None:
         self.said.append(what)
 
 

@@ -199,10 +199,10 @@ def test_rows_are_those_of_the_local_engine_and_each_chip_is_looked_at_once(
     shown, workers = _looks(log)
     assert set(shown.values()) == {1}
     assert len(workers) == 2
-    assert there.clock is not None
-    assert local.clock is not None
-    assert there.clock.calls["read"] == len(shown)
-    assert there.clock.calls["stitch"] == local.clock.calls["stitch"] > 0
+    assert there.timer is not None
+    assert local.timer is not None
+    assert there.timer.calls["read"] == len(shown)
+    assert there.timer.calls["stitch"] == local.timer.calls["stitch"] > 0
 
 
 def test_a_worker_killed_and_a_machine_lost_change_no_row(
@@ -213,7 +213,7 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
 
     def strike() -> None:
         by_name = {worker.name().split(".")[0]: worker for worker in _workers()}
-        by_name["ray::Looker"].send_signal(signal.SIGKILL)
+        by_name["ray::SegmentWorker"].send_signal(signal.SIGKILL)
         by_name["ray::Surveyor"].send_signal(signal.SIGKILL)
         machines.cluster.remove_node(one, allow_graceful=False)
 

@@ -67,6 +67,6 @@ def test_it_is_said_while_the_work_goes_on(
     progress: LineProgress | BarProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress.start(160, "Here")
-    progress.say(forecast_text(_first(), 160))
+    progress.message(forecast_text(_first(), 160))
     progress.stop()
     assert "NVIDIA H200, bfloat16: 4.0 chips a second with 4 prompts" in capsys.readouterr().err

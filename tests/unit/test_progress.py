@@ -43,5 +43,5 @@ def test_one_is_no_plural(
 
 
 def test_what_is_waited_for_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    LineProgress("properties").say("asking Here's parcel server")
+    LineProgress("properties").message("asking Here's parcel server")
     assert capsys.readouterr().err == "asking Here's parcel server\n"
