@@ -20,10 +20,10 @@ def parse_bbox(text: str) -> BBox:
         sides = [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{text!r} is not four numbers: {_HOW}") from None
-    return bbox_of(sides)
+    return validate_bbox(sides)
 
 
-def bbox_of(sides: Sequence[object]) -> BBox:
+def validate_bbox(sides: Sequence[object]) -> BBox:
     """A box from its west, south, east and north.
 
     Raises:

@@ -1,6 +1,6 @@
 """Logs: of which run, county and property a record is, as a line for people or as JSON.
 
-    with log.about(run=12, county="shelby"):
+    with log_context(run=12, county="shelby"):
         ...                      # every record made in here says so, whoever makes it
 
 Importing Lotline sets up nothing: a command does, with `configure`, and so does each process that
@@ -31,7 +31,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 OURS = ("parcels", "detection", "pipeline", "lotline")
 SUBJECTS = ("run", "county", "property")
 
-_about: ContextVar[dict[str, int | str]] = ContextVar("lotline_log_about")
+_context: ContextVar[dict[str, int | str]] = ContextVar("lotline_log_context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class LogSetup:
 
     level: LogLevel = "WARNING"
     format: LogFormat = "text"
-    about: dict[str, int | str] = field(default_factory=dict)
+    context: dict[str, int | str] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -48,7 +48,7 @@ _setup = LogSetup()
 
 
 @contextmanager
-def about(
+def log_context(
     *,
     run: int | None = None,
     county: str | None = None,
@@ -60,11 +60,15 @@ def about(
     """
     given = {"run": run, "county": county, "property": property}
     known = {name: value for name, value in given.items() if value is not None}
-    token = _about.set({**_about.get({}), **known})
+    token = _context.set({**_context.get({}), **known})
     try:
         yield
     finally:
-        _about.reset(token)
+        _context.reset(token)
+
+
+# Its earlier name, which other services still import.
+about = log_context
 
 
 def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None:  # noqa: A002
@@ -74,7 +78,7 @@ def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None: 
     """
     global _setup  # noqa: PLW0603  logging is one for a process
     _setup = LogSetup(level, format)
-    redactor.keep(secrets_of_environment(os.environ))
+    redactor.add_secrets(secrets_of_environment(os.environ))
     handler = _StandardError()
     handler.addFilter(_stamp)
     handler.setFormatter(_Json() if format == "json" else _Text())
@@ -92,14 +96,14 @@ def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None: 
 
 def setup() -> LogSetup:
     """How this process logs, what about, and the secrets that it knows: for one that helps it."""
-    return LogSetup(_setup.level, _setup.format, dict(_about.get({})), redactor.known)
+    return LogSetup(_setup.level, _setup.format, dict(_context.get({})), redactor.known)
 
 
 def configure_as(given: LogSetup) -> None:
     """Log as the process that made this does, and of the same run."""
-    redactor.keep(given.secrets)
+    redactor.add_secrets(given.secrets)
     configure(given.level, given.format)
-    _about.set(dict(given.about))
+    _context.set(dict(given.context))
 
 
 def is_json() -> bool:
@@ -157,7 +161,7 @@ class _Json(logging.Formatter):
 
 def _stamp(record: logging.LogRecord) -> bool:
     """A record says what it is about; `extra=` of the call itself goes first."""
-    for name, value in _about.get({}).items():
+    for name, value in _context.get({}).items():
         if not hasattr(record, name):
             setattr(record, name, value)
     return True

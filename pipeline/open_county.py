@@ -22,7 +22,7 @@ class OpenCounty:
     @property
     def name(self) -> str:
         """As people are shown it: a synthetic place says so, whatever its entry says."""
-        return shown_name(self.county.name, synthetic=self.synthetic)
+        return display_name(self.county.name, synthetic=self.synthetic)
 
     @property
     def synthetic(self) -> bool:
@@ -38,7 +38,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         PipelineError: the files of a synthetic county cannot be written.
     """
     county = load_registry(registry).county(name)
-    keep_secrets(county)
+    register_secrets(county)
     if county.synthetic is None:
         return OpenCounty(county)
     # Only a county that is generated has to wait for geopandas.
@@ -68,14 +68,14 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
     return OpenCounty(generated, made.truth)
 
 
-def keep_secrets(county: County) -> None:
+def register_secrets(county: County) -> None:
     """Nothing that is printed shows the token or the password that this county's servers want."""
     token = county.token
     if token is not None:
         names = filter(None, (token.env, token.password_env))
-        redactor.keep(os.environ.get(name, "") for name in names)
+        redactor.add_secrets(os.environ.get(name, "") for name in names)
 
 
-def shown_name(name: str, *, synthetic: bool) -> str:
+def display_name(name: str, *, synthetic: bool) -> str:
     """A county's name; one that is synthetic always carries the word."""
     return f"{name} (synthetic)" if synthetic and "synthetic" not in name.lower() else name

@@ -36,7 +36,7 @@ class BadRow:
 class BadRows:
     """How many rows of a file are bad, and the first of them as examples, in order."""
 
-    MOST_EXAMPLES: ClassVar[int] = 100
+    MAX_EXAMPLES: ClassVar[int] = 100
 
     count: int = 0
     examples: list[BadRow] = field(default_factory=list)
@@ -44,9 +44,9 @@ class BadRows:
     def add(self, *rows: BadRow, count: int | None = None) -> None:
         """There are these too; `count` says how many, where they are examples themselves."""
         self.count += len(rows) if count is None else count
-        if len(self.examples) < self.MOST_EXAMPLES or count is not None:
+        if len(self.examples) < self.MAX_EXAMPLES or count is not None:
             both = sorted([*self.examples, *rows], key=lambda row: row.line)
-            self.examples = both[: self.MOST_EXAMPLES]
+            self.examples = both[: self.MAX_EXAMPLES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ def read_properties(path: Path) -> PropertiesFile:
         line, prop = row
         first, _ = properties.setdefault(prop.property_id, row)
         if first != line:
-            bad_rows.append(BadRow(line, twice(prop.property_id, first)))
+            bad_rows.append(BadRow(line, duplicate_problem(prop.property_id, first)))
     return PropertiesFile(path, tuple(prop for _, prop in properties.values()), tuple(bad_rows))
 
 
-def twice(property_id: str, first_line: int) -> str:
+def duplicate_problem(property_id: str, first_line: int) -> str:
     """What is wrong with a row whose id an earlier one has; the earlier one counts."""
     return f"property_id {property_id} is on line {first_line} already"
 
@@ -188,9 +188,11 @@ def _not_closed(line: int, count: int) -> str:
 
 def _check_header(path: Path, header: list[str]) -> None:
     names = set(header)
-    twice = [name for name in COLUMNS if header.count(name) > 1]
-    if twice:
-        raise PropertiesFileError(f"{path}: the column {twice[0]} is there twice; keep one of them")
+    repeated = [name for name in COLUMNS if header.count(name) > 1]
+    if repeated:
+        raise PropertiesFileError(
+            f"{path}: the column {repeated[0]} occurs twice; keep one of them"
+        )
     has_place = {"longitude", "latitude"} <= names or names & {"parcel_id", "address"}
     if "property_id" in names and has_place:
         return

@@ -65,14 +65,14 @@ class Redactor:
         self._lock = Lock()
         self._known: frozenset[str] = frozenset()
         self._net: re.Pattern[str] | None = None
-        self.keep(secrets)
+        self.add_secrets(secrets)
 
     @property
     def known(self) -> frozenset[str]:
         """The secrets themselves: for other processes of ours, and for nobody's eyes."""
         return self._known
 
-    def keep(self, secrets: Iterable[str]) -> None:
+    def add_secrets(self, secrets: Iterable[str]) -> None:
         """Hide these too from now on; what has less than four characters, by its place alone."""
         with self._lock:
             more = {secret for secret in secrets if len(secret) >= _ALONE_CHARS}

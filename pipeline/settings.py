@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
-from pipeline.bbox import BBox, bbox_of, parse_bbox
+from pipeline.bbox import BBox, parse_bbox, validate_bbox
 from pipeline.errors import SettingsError
 from pipeline.log import LogFormat, LogLevel
 from pipeline.redaction import redactor, secrets_of_address
-from pipeline.settings_file import SettingsFile, read_settings_file, said_of
+from pipeline.settings_file import SettingsFile, problem_text, read_settings_file
 
 
 def default_home() -> Path:
@@ -47,7 +47,7 @@ def _of_the_user(path: Path) -> Path:
 def _box(written: object) -> object:
     if isinstance(written, str):
         return parse_bbox(written)
-    return bbox_of(written) if isinstance(written, list | tuple) else written
+    return validate_bbox(written) if isinstance(written, list | tuple) else written
 
 
 # What SQLAlchemy reads as an address, and as the author meant it: in a password that is not quoted
@@ -181,7 +181,7 @@ class CommandSettings(FileSettings):
 _VARIABLES = {"home": "LOTLINE_HOME"}
 
 
-def variable_of(name: str) -> str:
+def env_variable(name: str) -> str:
     """The environment's variable for a setting."""
     return _VARIABLES.get(name, name.upper())
 
@@ -205,17 +205,17 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     file = settings_file(environment)
     given: dict[str, Any] = {}
     for name in Settings.model_fields:
-        value = environment.get(variable_of(name)) or file.values.get(name)
+        value = environment.get(env_variable(name)) or file.values.get(name)
         if value is not None:
             given[name] = value
     try:
         settings = Settings(**given)
     except ValidationError as error:
         said = (
-            f"{variable_of(str(problem['loc'][0]))}{said_of(problem)}"
+            f"{env_variable(str(problem['loc'][0]))}{problem_text(problem)}"
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise SettingsError("\n".join(said)) from None
     if settings.database_url:
-        redactor.keep(secrets_of_address(settings.database_url))
+        redactor.add_secrets(secrets_of_address(settings.database_url))
     return settings.model_copy(update={"home": settings.home.absolute()})

@@ -32,7 +32,7 @@ class SettingsFile:
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     lines: dict[str, int] = field(default_factory=dict)
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Where a setting stands: `lotline.toml:3`."""
         return f"{self.path}:{self.lines[name]}" if name in self.lines else str(self.path)
 
@@ -115,11 +115,11 @@ def _problems(
             text = _unknown(name, given[name], model)
         else:
             whose = f"{name!r}" if len(problem["loc"]) == 1 else f"each of {name!r}"
-            text = f"{whose}{said_of(problem)}"
+            text = f"{whose}{problem_text(problem)}"
             examples = model.model_fields[name].examples
             if examples and problem["type"] != "value_error":  # which says itself how to write it
                 text += f"; write for example {name} = {as_toml(examples[0])}"
-        said.append(f"{file.place(name)}: {text}")
+        said.append(f"{file.location(name)}: {text}")
     return "\n".join(dict.fromkeys(said))
 
 
@@ -132,7 +132,7 @@ def _unknown(name: str, value: object, model: type[BaseModel]) -> str:
     return f"there is no setting {name!r}; {hint}"
 
 
-def said_of(problem: ErrorDetails) -> str:
+def problem_text(problem: ErrorDetails) -> str:
     """What pydantic or a validator of ours says of a value, to stand right after its name."""
     if problem["type"] == "value_error":
         return f": {problem['msg'].removeprefix('Value error, ')}"

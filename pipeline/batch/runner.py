@@ -19,7 +19,7 @@ from pipeline.batch.request import BatchRequest, Progress
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext, chip_spec, lot_lines
 from pipeline.errors import StoreError
-from pipeline.log import about
+from pipeline.log import log_context
 from pipeline.open_county import OpenCounty
 from pipeline.report.run_outputs import draw_run, lawn_truth, report_run
 from pipeline.store.database import Database
@@ -74,7 +74,7 @@ class BatchRunner:
         )
         self.progress.start(self.queued.waiting, self.opened.name)
         beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
-        with about(run=run_id, county=county), beating:
+        with log_context(run=run_id, county=county), beating:
             try:
                 end = work.through(self.place.engine(self._recipe(run)))
             except BaseException as error:

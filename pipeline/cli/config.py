@@ -73,7 +73,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
 def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
     """Every setting, read as the commands themselves read it."""
     from pipeline.redaction import redactor
-    from pipeline.settings import CommandSettings, load_settings, variable_of
+    from pipeline.settings import CommandSettings, env_variable, load_settings
 
     plain = load_settings()
     with_flag = {
@@ -83,7 +83,7 @@ def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
         if isinstance(option, SettingOption)
     }
     for name in CommandSettings.model_fields:
-        variable = variable_of(name)
+        variable = env_variable(name)
         source: SettingSource
         if name in with_flag:
             context, parameter = with_flag[name]
@@ -94,7 +94,7 @@ def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
             source = "file" if name in file.values else "default"
             source = "environment" if os.environ.get(variable) else source
         places = {"flag": f"--{name.replace('_', '-')}", "environment": variable, "default": ""}
-        place = file.place(name) if source == "file" else places[source]
+        place = file.location(name) if source == "file" else places[source]
         if name == "database_url" and value is not None:
             value = redactor.address(value)
         as_json = json.loads(json.dumps(value, default=str))

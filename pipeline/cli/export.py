@@ -23,17 +23,17 @@ from pipeline.plurals import count_of
 def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
     """Write a table a label, one of the properties, one of the errors, and a README."""
     from parcels import load_registry
-    from pipeline.cli.progress import PageProgress, progress
+    from pipeline.cli.progress import TotalProgress, progress
     from pipeline.export import export_county
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
-    shown = PageProgress(progress("rows"), "exporting")
+    shown = TotalProgress(progress("rows"), "exporting")
     with open_database(settings.database_url, settings.home) as database:
         try:
-            written = export_county(database.engine, entry, out, kind, shown.reached)
+            written = export_county(database.engine, entry, out, kind, shown.update)
         finally:
             shown.stop()
     for path, count in written.items():

@@ -21,8 +21,8 @@ from pipeline.cli.batch import batch
 from pipeline.cli.config import config
 from pipeline.cli.db import db
 from pipeline.cli.export import export
-from pipeline.cli.options import from_file, setting
-from pipeline.cli.output import tell
+from pipeline.cli.options import file_defaults, setting
+from pipeline.cli.output import print_message
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
@@ -31,7 +31,7 @@ from pipeline.cli.status import status
 from pipeline.cli.streams import open_streams
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
-from pipeline.settings import settings_file, variable_of
+from pipeline.settings import env_variable, settings_file
 from pipeline.settings_file import SettingsFile
 
 INTERRUPTED = 130
@@ -65,7 +65,7 @@ def main() -> None:
     file = SettingsFile()
     try:
         file = settings_file()
-        lotline.main(standalone_mode=False, default_map=from_file(lotline, file.values))
+        lotline.main(standalone_mode=False, default_map=file_defaults(lotline, file.values))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except SystemExit as stop:
@@ -75,7 +75,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), usage=error)
     except (click.Abort, KeyboardInterrupt):
-        tell("stopped", logging.WARNING)
+        print_message("stopped", logging.WARNING)
         _leave(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
         _fail(_with_places(str(error), file))
@@ -97,12 +97,12 @@ def _with_places(message: str, file: SettingsFile) -> str:
     named = {
         name: [value] if isinstance(value, str | Path) else value
         for name, value in file.values.items()
-        if name in _FOUND_WRONG_LATER and not os.environ.get(variable_of(name))
+        if name in _FOUND_WRONG_LATER and not os.environ.get(env_variable(name))
     }
     if "database_url" in named:  # its value is in no message
         named["database_url"] = ["DATABASE_URL"]
     places = [
-        f"; {name!r} stands in {file.place(name)}"
+        f"; {name!r} stands in {file.location(name)}"
         for name, values in named.items()
         if any(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message) for value in values)
     ]
@@ -123,5 +123,5 @@ def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
         usage.show(shown)
         click.echo(redactor.text(shown.getvalue()), err=True, nl=False)
     else:
-        tell(message, logging.ERROR)
+        print_message(message, logging.ERROR)
     _leave(2)

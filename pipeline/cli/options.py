@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from click.core import ParameterSource
 
-from pipeline.settings import CommandSettings, settings_file, variable_of
+from pipeline.settings import CommandSettings, env_variable, settings_file
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,7 +28,7 @@ class SettingOption(click.Option):
             if source is ParameterSource.ENVIRONMENT:
                 return f"{self.envvar} of the environment"
             if source is ParameterSource.DEFAULT_MAP:
-                return f"{self.setting!r} of {settings_file().place(self.setting)}"
+                return f"{self.setting!r} of {settings_file().location(self.setting)}"
         return super().get_error_hint(ctx)
 
 
@@ -62,11 +62,11 @@ def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Com
         more.update(default=field.default, show_default=True)
     return click.option(
         *(declared or (f"--{name.replace('_', '-')}",)),
-        cls=SettingOption, setting=name, envvar=variable_of(name), help=field.description, **more,
+        cls=SettingOption, setting=name, envvar=env_variable(name), help=field.description, **more,
     )  # fmt: skip
 
 
-def from_file(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
+def file_defaults(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
     """The settings file's values as click takes them: a command's defaults, by its parameters."""
     own = {
         str(option.name): values[option.setting]
@@ -75,7 +75,7 @@ def from_file(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
     }
     if not isinstance(command, click.Group):
         return own
-    return own | {name: from_file(each, values) for name, each in command.commands.items()}
+    return own | {name: file_defaults(each, values) for name, each in command.commands.items()}
 
 
 county_option = setting("county")

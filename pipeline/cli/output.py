@@ -12,7 +12,7 @@ from pipeline.redaction import redactor
 _told = logging.getLogger("pipeline.told")
 
 
-def tell(message: str, level: int = logging.INFO) -> None:
+def print_message(message: str, level: int = logging.INFO) -> None:
     """Say something on standard error, whatever the level of the log is.
 
     `level` is the record's; to people an error says that it is one.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.cli.output import tell
+from pipeline.cli.output import print_message
 from pipeline.plurals import count_of, is_or_are
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
     from parcels.cache.fetch_layer import FetchResult
     from parcels.cache.layer_snapshot import LayerSnapshot
-    from pipeline.cli.progress import PageProgress
+    from pipeline.cli.progress import TotalProgress
 
 
 @click.group()
@@ -50,19 +50,19 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     from parcels.cache.fetch_layer import current_snapshot, fetch_layer
     from parcels.errors import IncompleteAnswer, SourceUnavailable
     from parcels.parcel_source import LayerVersion
-    from pipeline.cli.progress import PageProgress, progress
-    from pipeline.open_county import keep_secrets
+    from pipeline.cli.progress import TotalProgress, progress
+    from pipeline.open_county import register_secrets
     from pipeline.settings import load_settings
 
     settings = load_settings()
     entry = load_registry(registry or settings.registry).county(county)
-    keep_secrets(entry)
+    register_secrets(entry)
     key = LayerKey.of(entry)
     client = ArcGISClient.of(entry)
     source = ArcGISSource(entry, client)
     with _kept(folder, settings.database_url, settings.home) as cache:
         shown = progress("parcels")
-        pages = PageProgress(shown, entry.name)
+        pages = TotalProgress(shown, entry.name)
         shown.message(f"asking {entry.name}'s parcel server: {key.origin}")
         kept = cache.layer(key)
         try:
@@ -72,9 +72,9 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
                 return
             if kept.snapshot_version() == LayerVersion():
                 shown.message("its layer does not say whether it was edited: it is copied anew")
-            fetched = fetch_layer(source, kept, pages.reached)
+            fetched = fetch_layer(source, kept, pages.update)
         except SourceUnavailable as error:
-            tell(str(error), logging.ERROR)
+            print_message(str(error), logging.ERROR)
             if not isinstance(error, IncompleteAnswer):
                 _say_kept(pages)
             sys.exit(1)
@@ -100,9 +100,9 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
         yield DatabaseCache(database.engine)
 
 
-def _say_kept(pages: PageProgress) -> None:
-    if pages.came:
-        tell("What was fetched is kept: the same command goes on from there.")
+def _say_kept(pages: TotalProgress) -> None:
+    if pages.started:
+        print_message("What was fetched is kept: the same command goes on from there.")
 
 
 def _place(folder: Path | None) -> str:
@@ -130,7 +130,7 @@ def _report(fetched: FetchResult, calls: int, name: str, folder: Path | None) ->
             f"their id finds them: {fetched.without_geometry:,}."
         )
     if fetched.was_edited:
-        tell(
+        print_message(
             "The county edited its parcels meanwhile: batches ask its server until the same "
             "command is run again."
         )

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from pipeline import log
-from pipeline.cli.output import tell
+from pipeline.cli.output import print_message
 from pipeline.plurals import count_of
 from pipeline.redaction import redactor
 
@@ -63,7 +63,7 @@ class LineProgress:
 
     def message(self, what: str) -> None:
         """A line of its own."""
-        tell(what)
+        print_message(what)
 
     def start(self, total: int, what: str) -> None:
         """Say what begins."""
@@ -85,7 +85,7 @@ class LineProgress:
         """Nothing is left open."""
 
 
-class PageProgress:
+class TotalProgress:
     """Progress of what says how far it is, and how far it is to go."""
 
     def __init__(self, shown: BarProgress | LineProgress, what: str) -> None:
@@ -93,7 +93,7 @@ class PageProgress:
         self._what = what
         self._reached: int | None = None
 
-    def reached(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         """So much of the total is done."""
         if self._reached is None:
             self._shown.start(total, self._what)
@@ -102,7 +102,7 @@ class PageProgress:
         self._reached = done
 
     @property
-    def came(self) -> bool:
+    def started(self) -> bool:
         """Whether there was any."""
         return self._reached is not None
 

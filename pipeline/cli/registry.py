@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import registry_option
-from pipeline.cli.output import tell
+from pipeline.cli.output import print_message
 
 if TYPE_CHECKING:
     from parcels import County, Registry
@@ -42,7 +42,7 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
         padded = [f"{text:<{width}}" for text, width in zip(row, widths, strict=True)]
         click.echo("  ".join(padded).rstrip())
     if not everything and state is None:
-        tell(f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO")
+        print_message(f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO")
 
 
 def _load(file: Path | None) -> Registry:
@@ -132,12 +132,12 @@ def verify(
     or so.
     """
     from parcels.catalogue.verify import verify_all
-    from pipeline.open_county import keep_secrets
+    from pipeline.open_county import register_secrets
 
     known = _load(registry)
     chosen = _chosen(known, counties, state, everything=everything)
     for county in chosen:
-        keep_secrets(county)
+        register_secrets(county)
     verdicts: list[VerifyResult] = []
     try:
         for verdict in verify_all(chosen):
@@ -235,4 +235,4 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     for line in added.lines:
         click.echo(f"  {line}")
     there = f" --registry {shlex.quote(str(registry))}" if registry else ""
-    tell(f"written to {file}; now: lotline registry verify {name}{there}")
+    print_message(f"written to {file}; now: lotline registry verify {name}{there}")

@@ -19,7 +19,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show how many properties are in which state, and what was measured."""
     from parcels import load_registry
     from pipeline.cli.batch_summary import console, print_status
-    from pipeline.open_county import shown_name
+    from pipeline.open_county import display_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
     from pipeline.store.reads.county_status import county_status, list_without_result
@@ -33,7 +33,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         now = county_status(conn, entry.key)
         open_ = list_without_result(conn, entry.key)
     synthetic = entry.synthetic is not None
-    name = shown_name(entry.name, synthetic=synthetic)
+    name = display_name(entry.name, synthetic=synthetic)
     if as_json:
         click.echo(
             json.dumps({**now.as_json(), "synthetic": synthetic, "unanswered": open_}, indent=2)

@@ -27,7 +27,7 @@ from pipeline.export.export_folder import README, draft
 from pipeline.export.formats import CSV, FORMATS, ExportFormat
 from pipeline.export.guide import dictionary
 from pipeline.export.readme import ExportedFile, readme
-from pipeline.open_county import shown_name
+from pipeline.open_county import display_name
 from pipeline.store.reads import row_cursors
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.reads.row_cursors import ColumnArrays
@@ -86,7 +86,7 @@ def export_county(
                     form.write(file, table, passing.through(whole))
                 files[name] = ExportedFile(table.what, passing.done - before, new.size_bytes(name))
                 columns[name] = form.columns(table)
-            title = shown_name(county.name, synthetic=synthetic)
+            title = display_name(county.name, synthetic=synthetic)
             notes = _notes(kind, begun, synthetic=synthetic)
             with new.file(GUIDE) as file:
                 file.write(dictionary(title, notes, columns).encode())

@@ -17,12 +17,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pipeline.settings import CommandSettings, variable_of
+from pipeline.settings import CommandSettings, env_variable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOTLINE = Path(sys.executable).with_name("lotline")
 # What the shell of whoever runs the tests may hold, and no test wants.
-OURS = {"LOTLINE_CONFIG", *map(variable_of, CommandSettings.model_fields)}
+OURS = {"LOTLINE_CONFIG", *map(env_variable, CommandSettings.model_fields)}
 
 
 @dataclass

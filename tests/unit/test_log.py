@@ -53,9 +53,9 @@ def test_a_line_of_text_is_the_level_and_the_message(capsys: pytest.CaptureFixtu
 
 def test_a_line_of_text_says_of_which_run_and_property(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("INFO")
-    with log.about(run=12, county="shelby"):
+    with log.log_context(run=12, county="shelby"):
         logging.getLogger("pipeline.x").info("begun")
-        with log.about(property="a-17"):
+        with log.log_context(property="a-17"):
             logging.getLogger("pipeline.x").info("failed (%s)", "outside_county")
     logging.getLogger("pipeline.x").warning("refused", extra={"property": "b-2"})
     assert capsys.readouterr().err.splitlines() == [
@@ -69,9 +69,9 @@ def test_json_says_when_how_bad_who_what_and_about_which(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log.configure("INFO", "json")
-    with log.about(run=12, county="shelby"):
+    with log.log_context(run=12, county="shelby"):
         logging.getLogger("detection.inference").info("a chip\nis odd")
-        with log.about(property="a-1"):
+        with log.log_context(property="a-1"):
             logging.getLogger("parcels.arcgis").warning("no answer")
         logging.getLogger("pipeline.store").error("refused", extra={"property": "b-2"})
     logging.getLogger("pipeline").info("done")
@@ -91,7 +91,7 @@ def test_json_says_when_how_bad_who_what_and_about_which(
 def test_a_thread_that_copies_the_context_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("WARNING", "json")
     warn = logging.getLogger("x").warning
-    with log.about(run=7):
+    with log.log_context(run=7):
         for target in (contextvars.copy_context().run, lambda f, *a: f(*a)):
             thread = threading.Thread(target=target, args=(warn, "here"))
             thread.start()
@@ -107,9 +107,9 @@ def _in_another_process(setup: log.LogSetup) -> None:
 
 
 def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
-    log.redactor.keep([SECRET])
+    log.redactor.add_secrets([SECRET])
     log.configure("WARNING", "json")
-    with log.about(run=3, county="shelby"):
+    with log.log_context(run=3, county="shelby"):
         setup = log.setup()
     assert SECRET not in repr(setup)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -123,14 +123,14 @@ def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
 def test_no_part_of_a_record_holds_a_known_secret(
     capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
-    log.redactor.keep([SECRET])
+    log.redactor.add_secrets([SECRET])
     log.configure("WARNING", kind)
     try:
         raise ValueError(f"{SECRET!r} is refused")
     except ValueError:
         logging.getLogger("x").exception("with %s", SECRET)
     warnings.warn(f"beware of {SECRET}", UserWarning, stacklevel=1)
-    with log.about(property=SECRET):
+    with log.log_context(property=SECRET):
         logging.getLogger("x").error("about it")
     said = capsys.readouterr().err
     assert SECRET not in said
@@ -143,7 +143,7 @@ def test_no_part_of_a_record_holds_a_known_secret(
 def test_an_error_that_nobody_expected_is_told_without_secrets(
     capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
-    log.redactor.keep([SECRET])
+    log.redactor.add_secrets([SECRET])
     log.configure("WARNING", kind)
 
     def fail() -> None:
@@ -169,7 +169,7 @@ def test_an_error_that_nobody_expected_is_told_without_secrets(
 def test_a_record_that_cannot_be_made_stops_nothing_and_tells_no_secret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    log.redactor.keep([SECRET])
+    log.redactor.add_secrets([SECRET])
     log.configure()
     # Past pytest's own handler, for which such a record is a failure.
     record = logging.LogRecord("x", logging.WARNING, "x.py", 7, "%d", (SECRET,), None)

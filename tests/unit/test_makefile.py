@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import CommandSettings, variable_of
+from pipeline.settings import CommandSettings, env_variable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def test_a_variable_that_is_no_setting_is_refused(typed: str) -> None:
 
 
 def test_every_setting_and_what_a_county_needs_is_taken() -> None:
-    names = [*map(variable_of, CommandSettings.model_fields), "LOTLINE_CONFIG", "SHELBY_TOKEN"]
+    names = [*map(env_variable, CommandSettings.model_fields), "LOTLINE_CONFIG", "SHELBY_TOKEN"]
     done = make("batch", *(f"{name}=1" for name in names))
     assert (done.returncode, done.stderr) == (0, "")
 

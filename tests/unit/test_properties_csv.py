@@ -64,7 +64,7 @@ def test_a_bad_row_names_its_line_and_stops_nothing(csv: Path, row: str, says: s
         (b"", "it says nothing"),
         (b"property_id,latitude\np,35\n", "property_id and longitude, latitude"),
         (b"property_id,parcel_id\n\xff\xfe,1\n", "not UTF-8"),
-        (b"property_id,address,address \np,1 A St,2 B St\n", "the column address is there twice"),
+        (b"property_id,address,address \np,1 A St,2 B St\n", "the column address occurs twice"),
     ],
 )
 def test_a_file_that_is_no_list_of_properties(csv: Path, content: bytes, says: str) -> None:

@@ -16,9 +16,9 @@ from pipeline.settings import (
     CommandSettings,
     FileSettings,
     Settings,
+    env_variable,
     load_settings,
     settings_file,
-    variable_of,
 )
 from pipeline.settings_file import as_toml
 from pipeline.store.database import open_engine
@@ -135,7 +135,7 @@ def test_every_setting_but_an_order_can_stand_in_the_file(folder: Path) -> None:
     write(folder, "".join(f"# a line\n{name} = {value}\n" for name, value in lines.items()))
     file = settings_file({})
     assert set(file.values) == set(FileSettings.model_fields)
-    assert file.place("home") == "lotline.toml:4"
+    assert file.location("home") == "lotline.toml:4"
     assert file.values["labels"] == ("lawn", "pool")
     assert file.values["limit"] == 100
 
@@ -229,8 +229,8 @@ def test_the_databases_password_is_known_as_a_secret_from_then_on(secret: str) -
 
 
 def test_names_of_variables() -> None:
-    assert variable_of("home") == "LOTLINE_HOME"
-    assert variable_of("when_unavailable") == "WHEN_UNAVAILABLE"
+    assert env_variable("home") == "LOTLINE_HOME"
+    assert env_variable("when_unavailable") == "WHEN_UNAVAILABLE"
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cli.main import lotline
 from pipeline.cli.options import SettingOption
-from pipeline.settings import CommandSettings, FileSettings, settings_file, variable_of
+from pipeline.settings import CommandSettings, FileSettings, env_variable, settings_file
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
@@ -30,7 +30,7 @@ def rows() -> list[str]:
         default = f"`{field.default}`" if isinstance(field.default, str) else ""
         in_file = f"`{name}`" if name in FileSettings.model_fields else ""
         made.append(
-            f"| {in_file} | `{variable_of(name)}` | {flag} | {default} | {field.description} |"
+            f"| {in_file} | `{env_variable(name)}` | {flag} | {default} | {field.description} |"
         )
     return made
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
-from pipeline.properties_csv import BadRow, BadRows, twice
+from pipeline.properties_csv import BadRow, BadRows, duplicate_problem
 from pipeline.store.bulk_copy import StagingTable
 
 # The newest lists of a county are kept, and those that a long batch may still be working on.
@@ -238,9 +238,9 @@ def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows:
             for line, item in numbered
         ),
     )
-    repeated = conn.execute(_DROP_REPEATED, {"most": BadRows.MOST_EXAMPLES}).all()
+    repeated = conn.execute(_DROP_REPEATED, {"most": BadRows.MAX_EXAMPLES}).all()
     if repeated:
-        rows = [BadRow(row.line, twice(row.property_id, row.first)) for row in repeated]
+        rows = [BadRow(row.line, duplicate_problem(row.property_id, row.first)) for row in repeated]
         bad_rows.add(*rows, count=repeated[0].dropped)
 
 
