@@ -9,7 +9,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import LAWN, disc, distances, mask_of, meadow, scene
+from mosaics import LAWN, disc, distances, mask_of, meadow, mosaic
 from shapely import Point, Polygon, box
 
 from detection.simplify import simplified
@@ -23,7 +23,7 @@ ROUNDING = 1e-6
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.sampled_from([1e-4, 0.01, 0.1, 1.0]))
 @settings(max_examples=60)
 def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: float) -> None:
-    before = outlines([mask_of(meadow(seed, 96, 2.0, share))], scene()).polygons
+    before = outlines([mask_of(meadow(seed, 96, 2.0, share))], mosaic()).polygons
     after = simplified(before, bound, CELL_M)
     change = np.abs(shapely.area(after) / shapely.area(before) - 1)
     assert (change <= bound + ROUNDING).all()
@@ -39,8 +39,8 @@ def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: 
 
 def test_corners_go() -> None:
     mask = distances(disc(70, 70, 30))
-    [before] = outlines([mask], scene()).polygons
-    [after] = outlines([replace(mask, label=replace(LAWN, simplify_share=0.01))], scene()).polygons
+    [before] = outlines([mask], mosaic()).polygons
+    [after] = outlines([replace(mask, label=replace(LAWN, simplify_share=0.01))], mosaic()).polygons
     assert shapely.get_num_coordinates(after) < shapely.get_num_coordinates(before) / 4
     assert after.area == pytest.approx(before.area, rel=0.01)
 

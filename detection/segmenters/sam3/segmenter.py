@@ -87,7 +87,7 @@ class Sam3:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
-    def chips_at_once(self) -> int:
+    def chips_per_batch(self) -> int:
         """How many chips it is best given together."""
         return self.batch
 

@@ -71,7 +71,7 @@ def test_it_is_a_segmenter(sam3: Sam3) -> None:
     assert as_protocol.weights_sha256 == "5a"
     assert as_protocol.labels is None  # it is asked in words
     assert (as_protocol.chip_px, as_protocol.gsd_m) == (1008, 0.3)
-    assert as_protocol.chips_at_once == 2
+    assert as_protocol.chips_per_batch == 2
     assert as_protocol.device == "CPU (1 threads) in float32, 2 chips at once"
 
 
