@@ -22,7 +22,7 @@ from detection.clip import LotLines, Parts, continuous_parts, discrete_parts
 from detection.mosaic import Mosaic
 from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
-from detection.vectorize import Outlines, cropped, outlines
+from detection.vectorize import Outlines, crop_mask, vectorize_masks
 from parcels.boundary import Boundary
 from parcels.errors import ParcelsError
 from parcels.measure import areas_beside_m2, areas_m2, polygonal
@@ -128,12 +128,12 @@ def _near(lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _N
             of_mask.append(number)
             of_lot.append(-1)
             continue
-        for lot, look in enumerate(cropped(mask, mosaic, windows)):
+        for lot, look in enumerate(crop_mask(mask, mosaic, windows)):
             if look is not None:
                 looks.append(look)
                 of_mask.append(number)
                 of_lot.append(lot)
-    seen = outlines(looks, mosaic)
+    seen = vectorize_masks(looks, mosaic)
     lot_of = np.array(of_lot, dtype=np.intp)[seen.masks]
     seen = Outlines(seen.polygons, seen.scores, np.array(of_mask, dtype=np.intp)[seen.masks])
     discrete = np.array([mask.label.kind == "discrete" for mask in masks], dtype=bool)[seen.masks]

@@ -20,7 +20,7 @@ from shapely import GeometryType, STRtree
 
 from detection.mosaic import Mosaic
 from detection.segmenters.interface import Mask
-from detection.simplify import simplified
+from detection.simplify import simplify_polygons
 
 # A field is kept this far from 0 and no further, so that each corner of an outline lies clearly
 # between two middles: outlines never touch themselves, and a corner's cell can be told.
@@ -55,14 +55,14 @@ class Outlines:
         return len(self.polygons)
 
 
-def cropped(mask: Mask, mosaic: Mosaic, bounds: _Floats) -> list[Mask | None]:
+def crop_mask(mask: Mask, mosaic: Mosaic, bounds: _Floats) -> list[Mask | None]:
     """The mask's cells that decide its outlines within CRS bounds (n, 4), for each of them.
 
     Within the bounds (left, bottom, right, top), the outlines are those of the whole mask. None
     where nothing is inside.
 
     Raises:
-        ValueError: as `outlines`.
+        ValueError: as `vectorize_masks`.
     """
     _check(mask)
     width, height = _cell(mask, mosaic)
@@ -85,7 +85,7 @@ def _window(mask: Mask, rows: slice, columns: slice) -> Mask | None:
     return Mask(mask.label, field, confidence, mask.cells, row, column)
 
 
-def outlines(masks: Sequence[Mask], mosaic: Mosaic) -> Outlines:
+def vectorize_masks(masks: Sequence[Mask], mosaic: Mosaic) -> Outlines:
     """The objects of masks on a mosaic's grid, every hole kept; all at once, which is far quicker.
 
     What the mosaic does not show is cut out, along its pixels' edges. Objects under their label's
@@ -104,7 +104,7 @@ def outlines(masks: Sequence[Mask], mosaic: Mosaic) -> Outlines:
     share = np.array([mask.label.simplify_share for mask in masks])[found.masks]
     furthest = np.array([min(_cell(mask, mosaic)) for mask in masks])[found.masks]
     less = np.flatnonzero(share)
-    found.polygons[less] = simplified(
+    found.polygons[less] = simplify_polygons(
         found.polygons[less], share[less], furthest[less], found.masks[less]
     )
     shown = _without_gaps(found, mosaic)

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.clip import MIN_PART_M2, LotLines, Parts, continuous_parts, discrete_parts
 from detection.labels import LabelKind
-from detection.vectorize import outlines
+from detection.vectorize import vectorize_masks
 from parcels import Boundary
 
 LEFT_LOT = MultiPolygon([box(0, 0, 20, 40)])
@@ -241,7 +241,7 @@ def test_the_parts_on_lots_that_tile_a_block_add_up_to_it(
 ) -> None:
     """Random fields over a random partition: nothing is lost or counted twice but slivers."""
     place = mosaic()
-    things = outlines([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
+    things = vectorize_masks([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
     left, bottom, right, top = place.grid.bounds(place.window)
     centre = ((left + right) / 2, (bottom + top) / 2)
     block = affinity.rotate(box(left - 60, bottom - 60, right + 60, top + 60), turn_degrees, centre)
