@@ -12,7 +12,7 @@ from rasterio.features import geometry_mask
 from benchmarks.results import Result, save
 from detection import LABELS, Detector, build_segmenter, choose_labels, open_imagery, sample
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
-from detection.results import WHOLE_SHARE
+from detection.results import FULL_COVERAGE_FRACTION
 from detection.sample import lawn_errors, true_areas_m2
 from parcels import ParcelBoundaryService, Property
 from parcels.registry.county import County, ImageryEntry
@@ -70,7 +70,7 @@ def _row(made: sample.SampleCounty, name: str) -> list[str]:
     lawns = {
         prop.property_id: sum(d.area_m2 for d in result.detections if d.label == "lawn")
         for prop, result in zip(props, results, strict=True)
-        if result.coverage_fraction >= WHOLE_SHARE
+        if result.coverage_fraction >= FULL_COVERAGE_FRACTION
     }
     errors = lawn_errors(true_areas_m2(made.truth, "lawn"), lawns)
     assert errors is not None
@@ -90,9 +90,9 @@ def _row(made: sample.SampleCounty, name: str) -> list[str]:
 
 
 def _pixel_iou(imagery: GeoTiffMosaic, found: list, true: list) -> float:
-    frame = imagery.frame_for((found or true)[0])
+    frame = imagery.grid_for((found or true)[0])
     everything = geopandas.GeoSeries(found + true, crs=4326).to_crs(frame.crs)
-    window = frame.window_over(tuple(everything.total_bounds))
+    window = frame.window_from_bounds(tuple(everything.total_bounds))
     shape, transform = (window.height, window.width), frame.transform(window)
     masks = [
         geometry_mask(part, shape, transform, invert=True)

@@ -150,7 +150,7 @@ def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -
 def _prepare_samgeo(folder: Path, scene: SyntheticScene, work: Work) -> list[Bounds]:
     """An image of the county, its lots, and the masks of each tile; the tiles' CRS bounds."""
     frame = work.imagery.frame
-    whole = frame.window_over(scene.bounds)
+    whole = frame.window_from_bounds(scene.bounds)
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 3, "crs": CRS, "compress": "deflate",
         "tiled": True, "width": whole.width, "height": whole.height,

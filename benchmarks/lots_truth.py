@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
-from detection.results import WHOLE_SHARE, LotResult
+from detection.results import FULL_COVERAGE_FRACTION, LotResult
 
 # A hole as small as a few cells of a mask is not there to be kept.
 LEAST_HOLE_M2 = 6.0
@@ -59,7 +59,7 @@ class Truth:
         self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], frame: PixelGrid
     ) -> None:
         numbers = {parcel_id: number for number, parcel_id in enumerate(parcel_ids)}
-        whole = truth[truth["coverage_fraction"] >= WHOLE_SHARE]
+        whole = truth[truth["coverage_fraction"] >= FULL_COVERAGE_FRACTION]
         shapes = frame.from_lonlat(whole.geometry.to_numpy())
         self._rows: dict[_Key, tuple[float, BaseGeometry]] = {
             (numbers[parcel_id], label): (float(area_m2), shape)

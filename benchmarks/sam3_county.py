@@ -129,7 +129,7 @@ def _alone(
 ) -> Way:
     """Chips that are in memory and hashed, and nothing else to do."""
     plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
-    places = list(dict.fromkeys(place for plan in plans for place in plan.places))
+    places = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
     chips = list(read_chips(places[: ALONE * BATCH], imagery, StageTimer()).values())
     for chip in chips:
         chip.sha256  # type: ignore[union-attr]  # noqa: B018  all of this county can be read

@@ -81,7 +81,9 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
         for label in ASKED[:prompts]:
             text = sam3._phrases.encode([label.prompt] * prompts)
             tokens = sam3._filled_up(sam3._tokens(chips[:1]))
-            scores = sam3._network.answer(sam3._network.pyramid(tokens), text, None).scores[0]
+            scores = sam3._network.answer(sam3._network.feature_pyramid(tokens), text, None).scores[
+                0
+            ]
             labels.append(replace(label, score_threshold=float(scores.sort().values[-FOUND])))
     return labels
 

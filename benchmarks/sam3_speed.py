@@ -37,7 +37,7 @@ FAMILIES = {
     "convolutions": ("fprop",),
     "norms, with sum and fp8": ("norm",),
     "GELU to fp8": ("_gelu_quantise",),
-    "rotary angles": ("_turn",),
+    "rotary angles": ("_apply_rope",),
 }
 
 # ruff: noqa: E501

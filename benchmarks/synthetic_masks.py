@@ -160,7 +160,7 @@ class Prepared:
     labels: tuple[str, ...] | None = None
     chip_px = CHIP_PX
     gsd_m: float | None = GSD_M
-    chips_at_once = 1
+    chips_per_batch = 1
     device = "no device"
 
     def __init__(self, looks: Looks) -> None:
@@ -188,7 +188,7 @@ class BlankImagery:
         self._pixels = np.zeros((3, CHIP_PX, CHIP_PX), np.uint8)
         self._valid = np.ones((CHIP_PX, CHIP_PX), bool)
 
-    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:  # noqa: ARG002 - there is but one
+    def grid_for(self, geometry: BaseGeometry) -> PixelGrid:  # noqa: ARG002 - there is but one
         """The one frame."""
         return self.frame
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from detection.chip_plan import ChipKey, ChipPlan
 from detection.clip import LotLines
 from detection.imagery.pixel_grid import union
-from detection.inference import ChipFailure, InferenceResult, segmenter_failed
+from detection.inference import ChipFailure, InferenceResult, segmenter_failure
 from detection.labels import Label
 from detection.lot_results import lot_results
 from detection.mosaic import Mosaic, join_mosaics
@@ -25,7 +25,7 @@ def assemble_lot_results(
     labels: Sequence[Label],
     lines: LotLines,
     segmenter: str,
-    clock: StageTimer,
+    timer: StageTimer,
 ) -> list[tuple[int, LotResult]]:
     """(index of the boundary, its result) for every lot of the plans.
 
@@ -37,8 +37,8 @@ def assemble_lot_results(
     results: list[tuple[int, LotResult]] = []
     for plan in plans:
         boundaries = [lots[index] for index in plan.lots]
-        seen = {place: looks[place] for place in plan.places}
-        mine = _results(plan, boundaries, seen, labels, lines, segmenter, clock)
+        seen = {place: looks[place] for place in plan.chip_keys}
+        mine = _results(plan, boundaries, seen, labels, lines, segmenter, timer)
         results += zip(plan.lots, mine, strict=True)
     return results
 
@@ -50,18 +50,18 @@ def _results(
     labels: Sequence[Label],
     lines: LotLines,
     segmenter: str,
-    clock: StageTimer,
+    timer: StageTimer,
 ) -> list[LotResult]:
     seen = {place: each for place, each in looks.items() if isinstance(each, InferenceResult)}
     unseen = [each for each in looks.values() if isinstance(each, ChipFailure)]
     if why := _refusal(unseen, partly=bool(seen)):
         return [why for _ in lots]
     try:
-        scene, masks = _scene(plan, seen, unseen, labels, clock)
-        with clock.stage("measure"):
-            return lot_results(lots, scene, masks, lines)
+        mosaic, masks = _scene(plan, seen, unseen, labels, timer)
+        with timer.stage("measure"):
+            return lot_results(lots, mosaic, masks, lines)
     except Exception as error:  # masks that make no sense; the other chips go on
-        why = segmenter_failed(segmenter, error)
+        why = segmenter_failure(segmenter, error)
         return [why for _ in lots]
 
 
@@ -70,18 +70,18 @@ def _scene(
     seen: Mapping[ChipKey, InferenceResult],
     unseen: Sequence[ChipFailure],
     labels: Sequence[Label],
-    clock: StageTimer,
+    timer: StageTimer,
 ) -> tuple[Mosaic, Sequence[Mask]]:
-    """The scene that a plan's lots are measured on, and the masks over it."""
+    """The mosaic that a plan's lots are measured on, and the masks over it."""
     if len(plan.windows) == 1:
         [each] = seen.values()
-        return each.scene, each.masks
-    with clock.stage("stitch"):
+        return each.mosaic, each.masks
+    with timer.stage("stitch"):
         window = union(plan.windows)
         failed = [source for each in unseen for source in each.failed_sources]
-        scene = join_mosaics([each.scene for each in seen.values()], window, failed)
+        mosaic = join_mosaics([each.mosaic for each in seen.values()], window, failed)
         drawn = {chip: each.masks for (_, chip), each in seen.items()}
-        return scene, list(stitch(drawn, labels, window, plan.within))
+        return mosaic, list(stitch(drawn, labels, window, plan.needed))
 
 
 def _refusal(unseen: Sequence[ChipFailure], *, partly: bool) -> LotResult | None:
@@ -91,7 +91,7 @@ def _refusal(unseen: Sequence[ChipFailure], *, partly: bool) -> LotResult | None
     may be half a lawn.
     """
     order = ("unavailable", "failed", "corrupt", "nodata", "missing")
-    reasons = [each.why for each in unseen if each.why.status != "no_imagery" or not partly]
+    reasons = [each.result for each in unseen if each.result.status != "no_imagery" or not partly]
     if not reasons:
         return None
     return min(

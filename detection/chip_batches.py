@@ -22,11 +22,11 @@ class ChipBatch:
     """Chips to look at together, and the plans that are complete once they have been.
 
     Attributes:
-        places: of the chips; no chip is in two strips.
+        chip_keys: of the chips; no chip is in two strips.
         plans: the last of whose chips is here; the others are in earlier strips.
     """
 
-    places: tuple[ChipKey, ...]
+    chip_keys: tuple[ChipKey, ...]
     plans: tuple[ChipPlan, ...]
 
     @property
@@ -35,16 +35,18 @@ class ChipBatch:
         return [index for plan in self.plans for index in plan.lots]
 
 
-def chip_batches(plans: Sequence[ChipPlan], chips_at_once: int) -> list[ChipBatch]:
+def chip_batches(plans: Sequence[ChipPlan], chips_per_batch: int) -> list[ChipBatch]:
     """All plans, cut into strips of so many chips; the last one may have fewer."""
     plans = _swept(plans)
-    places = list(dict.fromkeys(place for plan in plans for place in plan.places))
-    strip_of = {place: index // chips_at_once for index, place in enumerate(places)}
-    complete: list[list[ChipPlan]] = [[] for _ in range(-(-len(places) // chips_at_once))]
+    chip_keys = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
+    strip_of = {place: index // chips_per_batch for index, place in enumerate(chip_keys)}
+    complete: list[list[ChipPlan]] = [[] for _ in range(-(-len(chip_keys) // chips_per_batch))]
     for plan in plans:
-        complete[max(strip_of[place] for place in plan.places)].append(plan)
+        complete[max(strip_of[place] for place in plan.chip_keys)].append(plan)
     return [
-        ChipBatch(tuple(places[index * chips_at_once : (index + 1) * chips_at_once]), tuple(mine))
+        ChipBatch(
+            tuple(chip_keys[index * chips_per_batch : (index + 1) * chips_per_batch]), tuple(mine)
+        )
         for index, mine in enumerate(complete)
     ]
 
@@ -57,16 +59,16 @@ class SharedResults(Generic[_T]):
 
     def __init__(self, strips: Sequence[ChipBatch]) -> None:
         self._needed = Counter(
-            place for strip in strips for plan in strip.plans for place in plan.places
+            place for strip in strips for plan in strip.plans for place in plan.chip_keys
         )
         self._held: dict[ChipKey, _T] = {}
 
     def add(self, strip: ChipBatch, looked: Mapping[ChipKey, _T]) -> dict[ChipKey, _T]:
         """Take what was seen of a strip's chips, in order; what its plans need of all so far."""
         self._held.update(looked)
-        needed = {place: self._held[place] for plan in strip.plans for place in plan.places}
+        needed = {place: self._held[place] for plan in strip.plans for place in plan.chip_keys}
         for plan in strip.plans:
-            for place in plan.places:
+            for place in plan.chip_keys:
                 self._needed[place] -= 1
                 if not self._needed[place]:
                     del self._held[place]
@@ -74,15 +76,15 @@ class SharedResults(Generic[_T]):
 
 
 def _swept(plans: Sequence[ChipPlan]) -> list[ChipPlan]:
-    """In the order of a sweep over each frame, along its longer side.
+    """In the order of a sweep over each grid, along its longer side.
 
     So the masks that wait for a chip that overlaps theirs are those of the shorter side.
     """
-    frames: dict[PixelGrid, list[ChipPlan]] = {}
+    grids: dict[PixelGrid, list[ChipPlan]] = {}
     for plan in plans:
-        frames.setdefault(plan.frame, []).append(plan)
+        grids.setdefault(plan.grid, []).append(plan)
     swept: list[ChipPlan] = []
-    for mine in frames.values():
+    for mine in grids.values():
         all_of = union(plan.windows[0] for plan in mine)
         wide = all_of.width > all_of.height
         swept += sorted(

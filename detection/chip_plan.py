@@ -1,6 +1,6 @@
 """The plan: which lots share which chips.
 
-A fixed grid of cells lies over each frame. A chip is a cell with a margin round it, so that
+A fixed grid of cells lies over each grid. A chip is a cell with a margin round it, so that
 neighbours share one look of the segmenter, and chips side by side overlap by two margins. A
 lot's chips depend on where the lot is, and not on which other lots are asked for in the same
 breath.
@@ -38,7 +38,7 @@ MAX_CHIPS = 64
 _MAX_ENLARGED = 4.0
 
 
-# Where a chip is: the frame whose pixels it has, and its window there.
+# Where a chip is: the grid whose pixels it has, and its window there.
 ChipKey = tuple[PixelGrid, PixelWindow]
 
 
@@ -48,18 +48,18 @@ class ChipPlan:
 
     Attributes:
         windows: one, or overlapping ones side by side where no chip holds a lot.
-        within: the lots with `CONTEXT_BUFFER_M` round them; no more need be looked at.
+        needed: the lots with `CONTEXT_BUFFER_M` round them; no more need be looked at.
     """
 
-    frame: PixelGrid
+    grid: PixelGrid
     windows: tuple[PixelWindow, ...]
     lots: tuple[int, ...]
-    within: PixelWindow
+    needed: PixelWindow
 
     @property
-    def places(self) -> list[ChipKey]:
+    def chip_keys(self) -> list[ChipKey]:
         """Of its chips."""
-        return [(self.frame, window) for window in self.windows]
+        return [(self.grid, window) for window in self.windows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +92,32 @@ def plan_chips(
     Raises:
         ImageryError: imagery that is configured wrongly.
     """
-    frames, unplanned = _frames(boundaries, imagery)
+    grids, unplanned = _by_grid(boundaries, imagery)
     shared: dict[tuple[PixelGrid, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
     shared = defaultdict(list)
-    for native, indexes in frames.items():
-        frame = _shown_frame(native, gsd_m)
-        side_px = _chip_side_px(frame, chip_px, gsd_m)
+    for native, indexes in grids.items():
+        grid = _chip_grid(native, gsd_m)
+        side_px = _chip_side_px(grid, chip_px, gsd_m)
         mine = [boundaries[index] for index in indexes]
-        needed = _needed_windows(mine, frame, lines or LotLines())
+        needed = _needed_windows(mine, grid, lines or LotLines())
         for index, window in zip(indexes, needed, strict=True):
             windows = chip_windows(window, side_px) if window else ()
             if window and windows:
-                shared[frame, windows].append((index, window))
+                shared[grid, windows].append((index, window))
             else:
-                unplanned[index] = _too_large(frame, side_px)
+                unplanned[index] = _too_large(grid, side_px)
     plans = [
-        ChipPlan(frame, windows, tuple(i for i, _ in lots), union(w for _, w in lots))
-        for (frame, windows), lots in shared.items()
+        ChipPlan(grid, windows, tuple(i for i, _ in lots), union(w for _, w in lots))
+        for (grid, windows), lots in shared.items()
     ]
     return plans, unplanned
 
 
-def _frames(
+def _by_grid(
     boundaries: Sequence[Boundary], imagery: ImagerySource
 ) -> tuple[dict[PixelGrid, list[int]], dict[int, PlanFailure]]:
     """The boundaries (by index) of each of the imagery's own grids, and those of none."""
-    frames: dict[PixelGrid, list[int]] = defaultdict(list)
+    grids: dict[PixelGrid, list[int]] = defaultdict(list)
     unplanned: dict[int, PlanFailure] = {}
     unavailable: PlanFailure | None = None
     for index, boundary in enumerate(boundaries):
@@ -125,22 +125,22 @@ def _frames(
             unplanned[index] = unavailable
             continue
         try:
-            frames[imagery.frame_for(boundary.geometry)].append(index)
+            grids[imagery.grid_for(boundary.geometry)].append(index)
         except NoImagery as error:
             unplanned[index] = PlanFailure("no_imagery", error.reason, str(error))
         except ImageryUnavailable as error:
             unavailable = PlanFailure("unavailable", "imagery", str(error))
             unplanned[index] = unavailable
-    return frames, unplanned
+    return grids, unplanned
 
 
-def _shown_frame(frame: PixelGrid, gsd_m: float | None) -> PixelGrid:
+def _chip_grid(grid: PixelGrid, gsd_m: float | None) -> PixelGrid:
     """The grid that chips are cut from: the imagery's own, or one a whole number coarser."""
     if gsd_m is None:
-        return frame
-    if frame.gsd_m > _MAX_ENLARGED * gsd_m:
-        _warn_coarse(round(frame.gsd_m, 3), gsd_m)
-    return frame.coarser(frame.pixels_in(gsd_m))
+        return grid
+    if grid.gsd_m > _MAX_ENLARGED * gsd_m:
+        _warn_coarse(round(grid.gsd_m, 3), gsd_m)
+    return grid.zoom_out(grid.coarsening_factor(gsd_m))
 
 
 @cache
@@ -152,21 +152,21 @@ def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
     )  # fmt: skip
 
 
-def _chip_side_px(frame: PixelGrid, chip_px: int, gsd_m: float | None) -> int:
-    """The side of a chip in the frame's pixels, a multiple of 16."""
-    side = chip_px if gsd_m is None else chip_px * gsd_m / frame.gsd_m
+def _chip_side_px(grid: PixelGrid, chip_px: int, gsd_m: float | None) -> int:
+    """The side of a chip in the grid's pixels, a multiple of 16."""
+    side = chip_px if gsd_m is None else chip_px * gsd_m / grid.gsd_m
     return OVERLAP_SHARES * max(1, round(side / OVERLAP_SHARES))
 
 
 def _needed_windows(
-    boundaries: Sequence[Boundary], frame: PixelGrid, lines: LotLines
+    boundaries: Sequence[Boundary], grid: PixelGrid, lines: LotLines
 ) -> list[PixelWindow | None]:
     """The windows of lots with their context, or None where the projection does not reach."""
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
-    lots = lines.on_imagery(boundaries, frame.from_lonlat(lonlat), frame.unit_m)
-    context_px = math.ceil(CONTEXT_BUFFER_M / frame.gsd_m)
+    lots = lines.align_to_imagery(boundaries, grid.from_lonlat(lonlat), grid.unit_m)
+    context_px = math.ceil(CONTEXT_BUFFER_M / grid.gsd_m)
     return [
-        frame.window_over(tuple(lot)).grown(context_px) if np.isfinite(lot).all() else None
+        grid.window_from_bounds(tuple(lot)).pad(context_px) if np.isfinite(lot).all() else None
         for lot in shapely.bounds(lots)
     ]
 
@@ -182,7 +182,7 @@ def chip_windows(needed: PixelWindow, side_px: int) -> tuple[PixelWindow, ...]:
     middle = chip(
         (needed.column + needed.width // 2) // cell, (needed.row + needed.height // 2) // cell
     )
-    if middle.holds(needed):
+    if middle.contains(needed):
         return (middle,)
     # Margins lie round all of them together, so that these cells need not hold them.
     columns = _cells(needed.column + margin, needed.column + needed.width - margin, cell)
@@ -200,11 +200,11 @@ def _cells(first_px: int, end_px: int, cell: int) -> range:
     return range(first_px // cell, (end_px - 1) // cell + 1)
 
 
-def _too_large(frame: PixelGrid, side_px: int) -> PlanFailure:
+def _too_large(grid: PixelGrid, side_px: int) -> PlanFailure:
     return PlanFailure(
         "failed",
         "too_large",
-        f"the boundary needs more than {MAX_CHIPS} chips of {side_px * frame.gsd_m:,.0f} m "
-        f"({side_px} px at {frame.gsd_m:g} m), which is more than fit into memory together: split "
+        f"the boundary needs more than {MAX_CHIPS} chips of {side_px * grid.gsd_m:,.0f} m "
+        f"({side_px} px at {grid.gsd_m:g} m), which is more than fit into memory together: split "
         "it, or show the segmenter coarser pictures (`chip_gsd_m` of the county's imagery)",
     )

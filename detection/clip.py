@@ -40,12 +40,12 @@ class LotLines:
     offset_m: tuple[float, float] = (0.0, 0.0)
     tolerance_m: float = 1.5
 
-    def moved(self, lots: _Geometries, unit_m: float = 1.0) -> _Geometries:
+    def shift(self, lots: _Geometries, unit_m: float = 1.0) -> _Geometries:
         """Lots (n,) moved onto the imagery, in a projected CRS whose unit is `unit_m` metres."""
         step = np.array(self.offset_m) / unit_m
         return cast(_Geometries, shapely.transform(lots, lambda xy: xy + step))
 
-    def on_imagery(
+    def align_to_imagery(
         self, boundaries: Sequence[Boundary], shapes: _Geometries, unit_m: float = 1.0
     ) -> _Geometries:
         """The shapes (n,) of boundaries in a projected CRS, with the lots among them moved.
@@ -56,7 +56,7 @@ class LotLines:
             return shapes
         lots = np.array([boundary.source == "lot" for boundary in boundaries], dtype=bool)
         placed = shapes.copy()
-        placed[lots] = self.moved(shapes[lots], unit_m)
+        placed[lots] = self.shift(shapes[lots], unit_m)
         return placed
 
 

@@ -75,7 +75,7 @@ class Detector:
         boundaries: Sequence[Boundary],
         imagery: ImagerySource,
         labels: Sequence[Label],
-        clock: StageTimer | None = None,
+        timer: StageTimer | None = None,
         on_first: Callable[[FirstChips], None] | None = None,
     ) -> Iterator[tuple[int, LotResult]]:
         """`detect`, strip by strip: (index of the boundary, its result) as soon as it is known.
@@ -83,26 +83,26 @@ class Detector:
         Args:
             on_first: called once, after the segmenter's first chips.
         """
-        clock = clock or StageTimer()
+        timer = timer or StageTimer()
         segmenter = self.segmenter
         check_labels(segmenter.name, segmenter.labels, labels)
-        with clock.stage("plan"):
+        with timer.stage("plan"):
             plans, unplanned = plan_chips(
                 boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines
             )
-            strips = chip_batches(plans, segmenter.chips_at_once)
+            strips = chip_batches(plans, segmenter.chips_per_batch)
         for index, why in unplanned.items():
             yield index, LotResult(why.status, reason=why.reason, detail=why.detail)
         if strips:
-            with clock.stage("prepare"):
+            with timer.stage("prepare"):
                 segmenter.prepare(labels)
         looks: SharedResults[InferenceResult | ChipFailure] = SharedResults(strips)
-        planned_chips = sum(len(strip.places) for strip in strips)
+        planned_chips = sum(len(strip.chip_keys) for strip in strips)
         planned_lots = sum(len(strip.lots) for strip in strips)
         for strip in strips:
-            chips = read_chips(strip.places, imagery, clock)
+            chips = read_chips(strip.chip_keys, imagery, timer)
             started = time.perf_counter()
-            with clock.stage("segment"):
+            with timer.stage("segment"):
                 seen = looks.add(strip, run_inference(chips, segmenter, labels))
             if on_first and strip is strips[0]:
                 seconds = time.perf_counter() - started
@@ -114,7 +114,7 @@ class Detector:
                 )  # fmt: skip
             lots = {index: boundaries[index] for index in strip.lots}
             yield from assemble_lot_results(
-                strip.plans, seen, lots, labels, self.lines, segmenter.name, clock
+                strip.plans, seen, lots, labels, self.lines, segmenter.name, timer
             )
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class InferenceResult:
     """A chip that has been looked at. Its pixels are gone."""
 
-    scene: Mosaic
+    mosaic: Mosaic
     masks: Sequence[Mask]
 
 
@@ -31,12 +31,12 @@ class InferenceResult:
 class ChipFailure:
     """Why a chip could not be looked at, as the result of a lot says it."""
 
-    why: LotResult
+    result: LotResult
     failed_sources: tuple[str, ...] = ()
 
 
 def read_chips(
-    places: Iterable[ChipKey], imagery: ImagerySource, clock: StageTimer
+    places: Iterable[ChipKey], imagery: ImagerySource, timer: StageTimer
 ) -> dict[ChipKey, Chip | ChipFailure]:
     """The pixels of each place, or why there are none.
 
@@ -45,7 +45,7 @@ def read_chips(
     """
     chips: dict[ChipKey, Chip | ChipFailure] = {}
     for place in places:
-        with clock.stage("read"):
+        with timer.stage("read"):
             chips[place] = _read(place, imagery)
     return chips
 
@@ -91,7 +91,7 @@ def _segment(
         if len(chips) > 1:
             log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
             return [one for chip in chips for one in _segment([chip], segmenter, labels)]
-        return [ChipFailure(segmenter_failed(segmenter.name, error))]
+        return [ChipFailure(segmenter_failure(segmenter.name, error))]
     return list(masks)
 
 
@@ -103,7 +103,7 @@ def _checked(masks: Iterable[Mask]) -> Sequence[Mask]:
     return masks
 
 
-def segmenter_failed(name: str, error: Exception) -> LotResult:
+def segmenter_failure(name: str, error: Exception) -> LotResult:
     """The result of a lot whose chip a segmenter failed on, or drew masks that make no sense."""
     log.warning("the segmenter failed on a chip: %s", error)
     log.debug("where it happened", exc_info=error)

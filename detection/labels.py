@@ -68,10 +68,10 @@ def read_labels(file: Path) -> dict[str, Label]:
         raise LabelError(str(error)) from error
     if not isinstance(content, dict) or content.keys() != {"labels"}:
         raise LabelError(f"{file}: write the labels under 'labels:', and nothing beside it")
-    return with_entries({}, _entries(content, str(file)), str(file))
+    return merge_label_entries({}, _entries(content, str(file)), str(file))
 
 
-def with_entries(
+def merge_label_entries(
     known: Mapping[str, Label], entries: Mapping[str, LabelEntry], where: str
 ) -> dict[str, Label]:
     """The known labels with what the entries say of them, then the new ones.
@@ -97,7 +97,7 @@ def with_entries(
     return labels
 
 
-def label_in_words(text: str) -> dict[str, LabelEntry]:
+def parse_label_option(text: str) -> dict[str, LabelEntry]:
     """The entry of "trampoline=round backyard trampoline", by its name.
 
     Raises:

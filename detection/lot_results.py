@@ -1,4 +1,4 @@
-"""Masks of a scene -> the result of each of its lots, measured; all lots at once.
+"""Masks of a mosaic -> the result of each of its lots, measured; all lots at once.
 
 Continuous things are outlined once for each lot, within its own window: neighbours see the same
 edges, and what a lot gets does not depend on which other lots are asked for. Discrete things
@@ -22,7 +22,7 @@ from detection.clip import LotLines, Parts, continuous_parts, discrete_parts
 from detection.mosaic import Mosaic
 from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
-from detection.vectorize import Outlines, cropped, outlines
+from detection.vectorize import Outlines, crop_mask, vectorize_masks
 from parcels.boundary import Boundary
 from parcels.errors import ParcelsError
 from parcels.measure import areas_beside_m2, areas_m2, polygonal
@@ -42,19 +42,19 @@ class _Near:
 
 def lot_results(
     boundaries: Sequence[Boundary],
-    scene: Mosaic,
+    mosaic: Mosaic,
     masks: Sequence[Mask],
     lines: LotLines | None = None,
 ) -> list[LotResult]:
-    """A result for each boundary on a scene; one that cannot be measured fails alone.
+    """A result for each boundary on a mosaic; one that cannot be measured fails alone.
 
     A continuous label's detections are the connected parts inside the boundary. The whole object
     is what lies in the boundary's bounds and `CONTEXT_BUFFER_M` around, in full cells; a
     discrete label's is all of it.
 
     Args:
-        boundaries: whose bounds, with `CONTEXT_BUFFER_M` round them, lie in the scene.
-        masks: on the scene's grid, of all labels; they are the order of a result's detections.
+        boundaries: whose bounds, with `CONTEXT_BUFFER_M` round them, lie in the mosaic.
+        masks: on the mosaic's grid, of all labels; they are the order of a result's detections.
         lines: how the boundaries lie on the imagery.
 
     Raises:
@@ -62,53 +62,53 @@ def lot_results(
     """
     lines = lines or LotLines()
     try:
-        return _results(boundaries, scene, masks, lines)
+        return _results(boundaries, mosaic, masks, lines)
     except (ParcelsError, shapely.GEOSException) as error:
         if len(boundaries) > 1:  # the other half is not to fail with it
             middle = len(boundaries) // 2
             halves = boundaries[:middle], boundaries[middle:]
-            return [result for half in halves for result in lot_results(half, scene, masks, lines)]
+            return [result for half in halves for result in lot_results(half, mosaic, masks, lines)]
         log.warning("a boundary cannot be measured: %s", error)
         log.debug("where it happened", exc_info=True)
         return [LotResult("failed", reason="bad_geometry", detail=str(error))]
 
 
 def _results(
-    boundaries: Sequence[Boundary], scene: Mosaic, masks: Sequence[Mask], lines: LotLines
+    boundaries: Sequence[Boundary], mosaic: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[LotResult]:
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     # Rounding in the other CRS can make a ring of a valid lot cross itself.
-    lots = _multipolygons(scene.frame.from_lonlat(lonlat))
-    lots = lines.on_imagery(boundaries, lots, scene.frame.unit_m)
-    shares = _imaged_shares(lots, scene)
+    lots = _multipolygons(mosaic.grid.from_lonlat(lonlat))
+    lots = lines.align_to_imagery(boundaries, lots, mosaic.grid.unit_m)
+    shares = _imaged_shares(lots, mosaic)
     imaged = np.flatnonzero(shares)
-    detections = _detections(lots[imaged], scene, masks, lines)
-    results = [_not_imaged(scene)] * len(boundaries)
+    detections = _detections(lots[imaged], mosaic, masks, lines)
+    results = [_not_imaged(mosaic)] * len(boundaries)
     for found, index in zip(detections, imaged, strict=True):
-        results[index] = LotResult("detected", found, float(shares[index]), scene.info)
+        results[index] = LotResult("detected", found, float(shares[index]), mosaic.info)
     return results
 
 
-def _not_imaged(scene: Mosaic) -> LotResult:
-    if scene.failed_sources:
-        detail = f"imagery cannot be read: {', '.join(scene.failed_sources)}"
+def _not_imaged(mosaic: Mosaic) -> LotResult:
+    if mosaic.failed_sources:
+        detail = f"imagery cannot be read: {', '.join(mosaic.failed_sources)}"
         return LotResult("no_imagery", reason="corrupt", detail=detail)
     detail = "the imagery has no usable pixel in the boundary"
     return LotResult("no_imagery", reason="nodata", detail=detail)
 
 
 def _detections(
-    lots: _Lots, scene: Mosaic, masks: Sequence[Mask], lines: LotLines
+    lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[tuple[Detection, ...]]:
-    """What counts for each lot (in the scene's CRS), of all masks, measured in one go."""
-    unit_m = scene.frame.unit_m
-    things, cover = _near(lots, scene, masks)
+    """What counts for each lot (in the mosaic's CRS), of all masks, measured in one go."""
+    unit_m = mosaic.grid.unit_m
+    things, cover = _near(lots, mosaic, masks)
     whole_or_shared = discrete_parts(
         things.objects.polygons, lots, things.of_lot, lines.tolerance_m, unit_m
     )
     trimmed = continuous_parts(cover.objects.polygons, lots, cover.of_lot, unit_m)
-    rows = _measured(things, whole_or_shared, scene, masks)
-    rows += _measured(cover, trimmed, scene, masks)
+    rows = _measured(things, whole_or_shared, mosaic, masks)
+    rows += _measured(cover, trimmed, mosaic, masks)
     rows.sort(key=lambda row: row[:2])
     found: list[list[Detection]] = [[] for _ in lots]
     for lot, _, detection in rows:
@@ -116,9 +116,9 @@ def _detections(
     return [tuple(each) for each in found]
 
 
-def _near(lots: _Lots, scene: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
+def _near(lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
     """The discrete and the continuous objects that may lie on the lots."""
-    margin = CONTEXT_BUFFER_M / scene.frame.unit_m
+    margin = CONTEXT_BUFFER_M / mosaic.grid.unit_m
     windows = shapely.bounds(lots) + np.array([-margin, -margin, margin, margin])
     looks: list[Mask] = []  # what is to be outlined: masks, and windows of masks
     of_mask, of_lot = [], []
@@ -128,12 +128,12 @@ def _near(lots: _Lots, scene: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Ne
             of_mask.append(number)
             of_lot.append(-1)
             continue
-        for lot, look in enumerate(cropped(mask, scene, windows)):
+        for lot, look in enumerate(crop_mask(mask, mosaic, windows)):
             if look is not None:
                 looks.append(look)
                 of_mask.append(number)
                 of_lot.append(lot)
-    seen = outlines(looks, scene)
+    seen = vectorize_masks(looks, mosaic)
     lot_of = np.array(of_lot, dtype=np.intp)[seen.masks]
     seen = Outlines(seen.polygons, seen.scores, np.array(of_mask, dtype=np.intp)[seen.masks])
     discrete = np.array([mask.label.kind == "discrete" for mask in masks], dtype=bool)[seen.masks]
@@ -142,7 +142,7 @@ def _near(lots: _Lots, scene: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Ne
         _on_lots(seen[discrete], lots),
         _both(
             _Near(seen[windowed], lot_of[windowed]),
-            _in_windows(seen[~windowed & ~discrete], windows, masks, scene.frame.unit_m),
+            _in_windows(seen[~windowed & ~discrete], windows, masks, mosaic.grid.unit_m),
         ),
     )
 
@@ -179,12 +179,12 @@ def _both(one: _Near, other: _Near) -> _Near:
 
 
 def _measured(
-    near: _Near, parts: Parts, scene: Mosaic, masks: Sequence[Mask]
+    near: _Near, parts: Parts, mosaic: Mosaic, masks: Sequence[Mask]
 ) -> list[tuple[int, int, Detection]]:
     """(lot, mask, detection) for each part."""
     if not len(parts):
         return []
-    geometries = _multipolygons(scene.frame.to_lonlat(parts.measured))
+    geometries = _multipolygons(mosaic.grid.to_lonlat(parts.measured))
     area_m2 = areas_m2(geometries)
     whole = near.objects[parts.objects]
     # One area is made of corners on the ground; the other two lie beside it.
@@ -222,18 +222,18 @@ def _multipolygons(geometries: NDArray[np.object_]) -> _Lots:
     return made
 
 
-def _imaged_shares(lots: _Lots, scene: Mosaic) -> NDArray[np.float64]:
-    """The share of each lot's pixels (by their centres) that the scene shows, 0..1."""
-    if scene.valid.all():
+def _imaged_shares(lots: _Lots, mosaic: Mosaic) -> NDArray[np.float64]:
+    """The share of each lot's pixels (by their centres) that the mosaic shows, 0..1."""
+    if mosaic.valid.all():
         return np.ones(len(lots))
-    return np.array([_imaged_share(lot, scene) for lot in lots])
+    return np.array([_imaged_share(lot, mosaic) for lot in lots])
 
 
-def _imaged_share(lot: MultiPolygon, scene: Mosaic) -> float:
-    window = scene.frame.window_over(lot.bounds)
-    row, column = window.row - scene.window.row, window.column - scene.window.column
-    valid = scene.valid[row : row + window.height, column : column + window.width]
-    transform = scene.frame.transform(window)
+def _imaged_share(lot: MultiPolygon, mosaic: Mosaic) -> float:
+    window = mosaic.grid.window_from_bounds(lot.bounds)
+    row, column = window.row - mosaic.window.row, window.column - mosaic.window.column
+    valid = mosaic.valid[row : row + window.height, column : column + window.width]
+    transform = mosaic.grid.transform(window)
     inside = geometry_mask([lot], valid.shape, transform, invert=True)
     if not inside.any():  # smaller than a pixel: the pixels that it touches
         inside = geometry_mask([lot], valid.shape, transform, all_touched=True, invert=True)

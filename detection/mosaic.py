@@ -1,4 +1,4 @@
-"""A scene: one chip, or overlapping ones side by side, as the ground that lots are measured on."""
+"""A mosaic: one chip, or overlapping ones side by side, as the ground that lots are measured on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Mosaic:
     """What is left of the pixels once they have been looked at.
 
     Attributes:
-        frame, window: its place on the imagery's pixel grid.
+        grid, window: its place on the imagery's pixel grid.
         valid: (height, width) bool; False where no chip shows anything.
         info: what a detection keeps of where it was seen.
         failed_sources: files that should have shown a part of it and could not be read.
     """
 
-    frame: PixelGrid
+    grid: PixelGrid
     window: PixelWindow
     valid: NDArray[np.bool_]
     info: ChipInfo
@@ -36,11 +36,11 @@ class Mosaic:
     @property
     def transform(self) -> Affine:
         """Pixel (column, row) -> CRS (x, y), of the upper left corner of a pixel."""
-        return self.frame.transform(self.window)
+        return self.grid.transform(self.window)
 
 
-def mosaic_of(chip: Chip, frame: PixelGrid, window: PixelWindow) -> Mosaic:
-    """The scene of one chip, which shows this window of the frame."""
+def mosaic_of(chip: Chip, grid: PixelGrid, window: PixelWindow) -> Mosaic:
+    """The mosaic of one chip, which shows this window of the grid."""
     info = ChipInfo(
         sha256=chip.sha256,
         sources=chip.sources,
@@ -50,26 +50,26 @@ def mosaic_of(chip: Chip, frame: PixelGrid, window: PixelWindow) -> Mosaic:
         bands=chip.bands,
         bounds=chip.bounds,
     )
-    return Mosaic(frame, window, chip.valid, info, chip.failed_sources)
+    return Mosaic(grid, window, chip.valid, info, chip.failed_sources)
 
 
 def join_mosaics(
-    scenes: Sequence[Mosaic], window: PixelWindow, failed_sources: Sequence[str] = ()
+    mosaics: Sequence[Mosaic], window: PixelWindow, failed_sources: Sequence[str] = ()
 ) -> Mosaic:
-    """One or more scenes of one frame as one on `window`; what none of them shows is invalid.
+    """One or more mosaics of one grid as one on `window`; what none of them shows is invalid.
 
     Its hash is that of theirs, its sources all of theirs, and its date the span of their dates.
 
     Args:
         failed_sources: further files that should have shown a part of it.
     """
-    first = scenes[0]
+    first = mosaics[0]
     valid = np.zeros((window.height, window.width), bool)
-    for scene in scenes:
-        valid[scene.window.slices_in(window)] |= scene.valid
-    infos = [scene.info for scene in scenes]
+    for mosaic in mosaics:
+        valid[mosaic.window.slices_in(window)] |= mosaic.valid
+    infos = [mosaic.info for mosaic in mosaics]
     dates = [date for info in infos for date in (info.captured_on or "").split("/")]
-    failed = [source for scene in scenes for source in scene.failed_sources]
+    failed = [source for mosaic in mosaics for source in mosaic.failed_sources]
     info = ChipInfo(
         sha256=hashlib.sha256(" ".join(info.sha256 for info in infos).encode()).hexdigest(),
         sources=tuple(dict.fromkeys(source for info in infos for source in info.sources)),
@@ -77,8 +77,6 @@ def join_mosaics(
         crs=first.info.crs,
         gsd_m=first.info.gsd_m,
         bands=first.info.bands,
-        bounds=first.frame.bounds(window),
+        bounds=first.grid.bounds(window),
     )
-    return Mosaic(
-        first.frame, window, valid, info, tuple(dict.fromkeys([*failed, *failed_sources]))
-    )
+    return Mosaic(first.grid, window, valid, info, tuple(dict.fromkeys([*failed, *failed_sources])))

@@ -9,7 +9,7 @@ from shapely import MultiPolygon
 
 # A boundary is partly imaged below this share. It is no 1: by their centres, pixels along the
 # image's edge may fall outside a lot that ends there.
-WHOLE_SHARE = 0.995
+FULL_COVERAGE_FRACTION = 0.995
 
 Relation = Literal["belongs", "shared", "trimmed"]
 LotStatus = Literal["detected", "no_imagery", "unavailable", "failed"]

@@ -13,7 +13,7 @@ from shapely import GeometryType, Polygon, STRtree
 _HALVINGS = 7
 
 
-def simplified(
+def simplify_polygons(
     polygons: NDArray[np.object_], share: ArrayLike, furthest: ArrayLike, masks: ArrayLike = 0
 ) -> NDArray[np.object_]:
     """The polygons (n,), each with as few corners as its area allows.

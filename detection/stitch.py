@@ -1,4 +1,4 @@
-"""Masks of overlapping chips -> masks of the scene that they make, as if there were no seam.
+"""Masks of overlapping chips -> masks of the mosaic that they make, as if there were no seam.
 
 Chips side by side overlap, and their masks lie there cell on cell. Where two chips have an
 opinion on the same cell, each has a say that shrinks towards its own edge, where it sees least.
@@ -31,7 +31,7 @@ _SAME_INSIDE = 0.8
 _SLIVER_SHARE = 0.1
 
 _Floats = NDArray[np.float32]
-# Windows of cells of the scene's grid, not of pixels.
+# Windows of cells of the mosaic's grid, not of pixels.
 _Cells = PixelWindow
 
 
@@ -41,12 +41,12 @@ def stitch(
     window: PixelWindow,
     within: PixelWindow,
 ) -> Iterator[Mask]:
-    """The masks of a scene, label by label, on one grid over all of it.
+    """The masks of a mosaic, label by label, on one grid over all of it.
 
     Args:
-        seen: the masks of each chip, by its window of the frame.
-        window: the scene's; it holds the chips, which lie side by side in it.
-        within: the part of the scene that is needed of continuous things.
+        seen: the masks of each chip, by its window of the grid.
+        window: the mosaic's; it holds the chips, which lie side by side in it.
+        within: the part of the mosaic that is needed of continuous things.
 
     Raises:
         ValueError: masks of different grids, or of one that does not go with the overlap.
@@ -58,7 +58,7 @@ def stitch(
             for mask in masks
             if mask.label == label
         ]
-        if len({(each.mask.cells, each.scene) for each in drawn}) > 1:
+        if len({(each.mask.cells, each.mosaic_cells) for each in drawn}) > 1:
             raise ValueError(f"the masks of {label.name} lie on different grids")
         if label.kind == "discrete":
             for one in _same_things(drawn):
@@ -66,20 +66,20 @@ def stitch(
         elif drawn:
             # A line is simplified as a whole: cut to what some lots need, it would depend on which.
             part = window if label.simplify_share else within
-            yield _blended(drawn, _cells_of(part, window, drawn[0].scene))
+            yield _blended(drawn, _cells_of(part, window, drawn[0].mosaic_cells))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """A chip's mask on the scene's grid.
+    """A chip's mask on the mosaic's grid.
 
     Attributes:
-        scene: rows and columns of that grid.
+        mosaic: rows and columns of that grid.
         chip, place: the cells of the chip, and of the mask's field.
     """
 
     mask: Mask
-    scene: tuple[int, int]
+    mosaic_cells: tuple[int, int]
     chip: _Cells
     place: _Cells
 
@@ -89,7 +89,7 @@ class _Placed:
 
     def count_inside(self, cells: _Cells) -> int:
         """How many of some cells lie inside."""
-        known = self.place.meet(cells)
+        known = self.place.intersection(cells)
         return int(np.count_nonzero(self.field(known) > 0)) if known else 0
 
 
@@ -112,9 +112,9 @@ def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _Placed:
     )
 
 
-def _cells_of(part: PixelWindow, window: PixelWindow, scene: tuple[int, int]) -> _Cells:
-    """The scene's cells that show a part of it, and two more for the edges between cells."""
-    rows, columns = scene
+def _cells_of(part: PixelWindow, window: PixelWindow, mosaic_cells: tuple[int, int]) -> _Cells:
+    """The mosaic's cells that show a part of it, and two more for the edges between cells."""
+    rows, columns = mosaic_cells
     down, right = rows / window.height, columns / window.width
     top, left = (part.row - window.row) * down, (part.column - window.column) * right
     row, column = max(0, math.floor(top) - 2), max(0, math.floor(left) - 2)
@@ -135,7 +135,7 @@ def _same_things(drawn: Sequence[_Placed]) -> list[list[int]]:
     boxes = shapely.box(*np.array(corners, float).reshape(-1, 4).T)
     same = []
     for (one, mine), (other, theirs) in combinations(of_chip.items(), 2):
-        if overlap := one.meet(other):
+        if overlap := one.intersection(other):
             # Chips may show thousands of things: only those that can meet are compared.
             near = STRtree(boxes[mine]).query(boxes[theirs], predicate="intersects")
             pairs = ((mine[a], theirs[b]) for b, a in near.T)
@@ -144,8 +144,8 @@ def _same_things(drawn: Sequence[_Placed]) -> list[list[int]]:
 
 
 def _are_one(one: _Placed, other: _Placed, overlap: _Cells) -> bool:
-    common = one.place.meet(other.place)
-    if common is None or (common := common.meet(overlap)) is None:
+    common = one.place.intersection(other.place)
+    if common is None or (common := common.intersection(overlap)) is None:
         return False
     shared = int(np.count_nonzero((one.field(common) > 0) & (other.field(common) > 0)))
     if not shared:
@@ -181,7 +181,7 @@ def _whole(parts: Sequence[_Placed]) -> Mask:
     if len(parts) > 1:
         return _blended(parts, union(part.place for part in parts))
     [part] = parts
-    return replace(part.mask, cells=part.scene, row=part.place.row, column=part.place.column)
+    return replace(part.mask, cells=part.mosaic_cells, row=part.place.row, column=part.place.column)
 
 
 def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
@@ -195,7 +195,7 @@ def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
     shape = (cells.height, cells.width)
     field, confidence, says = (np.zeros(shape, np.float32) for _ in range(3))
     for chip, mine in of_chip.items():
-        if shown := chip.meet(cells):
+        if shown := chip.intersection(cells):
             at = shown.slices_in(cells)
             say = _say(chip)[shown.slices_in(chip)]
             its_field, its_confidence = _flattened(mine, shown, outside)
@@ -207,7 +207,7 @@ def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
     np.divide(confidence, says, out=confidence, where=seen)
     field[~seen] = outside
     first = drawn[0]
-    return Mask(first.mask.label, field, confidence, first.scene, cells.row, cells.column)
+    return Mask(first.mask.label, field, confidence, first.mosaic_cells, cells.row, cells.column)
 
 
 def _flattened(mine: Sequence[_Placed], shown: _Cells, outside: float) -> tuple[_Floats, _Floats]:
@@ -215,7 +215,7 @@ def _flattened(mine: Sequence[_Placed], shown: _Cells, outside: float) -> tuple[
     shape = (shown.height, shown.width)
     field, confidence = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
     for each in mine:
-        if known := each.place.meet(shown):
+        if known := each.place.intersection(shown):
             at = known.slices_in(shown)
             higher = each.field(known) > field[at]
             its_confidence = each.mask.confidence[known.slices_in(each.place)]

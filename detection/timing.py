@@ -28,7 +28,7 @@ class DurationHistogram:
     longest_s: float = 0.0
     buckets: Counter[int] = field(default_factory=Counter)
 
-    def count(self, seconds: float) -> None:
+    def record(self, seconds: float) -> None:
         """One more call."""
         self.calls += 1
         self.seconds += seconds
@@ -78,7 +78,7 @@ class StageTimer:
             yield
         finally:
             spread = self.stages.setdefault(name, DurationHistogram())
-            spread.count(time.perf_counter() - started)
+            spread.record(time.perf_counter() - started)
 
     def add(self, other: StageTimer) -> None:
         """What another clock counted, too."""

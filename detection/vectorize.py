@@ -1,4 +1,4 @@
-"""Masks -> polygons with their holes, in the scene's CRS.
+"""Masks -> polygons with their holes, in the mosaic's CRS.
 
 Marching squares (contourpy) on the signed field put an edge between the middles of two cells, to
 a small part of a cell. Where a mask ends, its objects end exactly at the outer cells' edge.
@@ -20,7 +20,7 @@ from shapely import GeometryType, STRtree
 
 from detection.mosaic import Mosaic
 from detection.segmenters.interface import Mask
-from detection.simplify import simplified
+from detection.simplify import simplify_polygons
 
 # A field is kept this far from 0 and no further, so that each corner of an outline lies clearly
 # between two middles: outlines never touch themselves, and a corner's cell can be told.
@@ -38,7 +38,7 @@ class Outlines:
     """Connected objects of several masks.
 
     Attributes:
-        polygons: (n,) valid ones, in the scene's CRS.
+        polygons: (n,) valid ones, in the mosaic's CRS.
         scores: (n,) in 0..1, the mean confidence of the cells inside.
         masks: (n,) the index of each one's mask.
     """
@@ -55,18 +55,18 @@ class Outlines:
         return len(self.polygons)
 
 
-def cropped(mask: Mask, scene: Mosaic, bounds: _Floats) -> list[Mask | None]:
+def crop_mask(mask: Mask, mosaic: Mosaic, bounds: _Floats) -> list[Mask | None]:
     """The mask's cells that decide its outlines within CRS bounds (n, 4), for each of them.
 
     Within the bounds (left, bottom, right, top), the outlines are those of the whole mask. None
     where nothing is inside.
 
     Raises:
-        ValueError: as `outlines`.
+        ValueError: as `vectorize_masks`.
     """
     _check(mask)
-    width, height = _cell(mask, scene)
-    transform = scene.transform
+    width, height = _cell(mask, mosaic)
+    transform = mosaic.transform
     # Half a cell further, as an edge is drawn between two middles.
     left = np.floor((bounds[:, 0] - transform.c) / width - 0.5) - mask.column
     top = np.floor((transform.f - bounds[:, 3]) / height - 0.5) - mask.row
@@ -85,10 +85,10 @@ def _window(mask: Mask, rows: slice, columns: slice) -> Mask | None:
     return Mask(mask.label, field, confidence, mask.cells, row, column)
 
 
-def outlines(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
-    """The objects of masks on a scene's grid, every hole kept; all at once, which is far quicker.
+def vectorize_masks(masks: Sequence[Mask], mosaic: Mosaic) -> Outlines:
+    """The objects of masks on a mosaic's grid, every hole kept; all at once, which is far quicker.
 
-    What the scene does not show is cut out, along its pixels' edges. Objects under their label's
+    What the mosaic does not show is cut out, along its pixels' edges. Objects under their label's
     `min_area_m2` are left out. Where the label allows it, outlines lose corners, before they
     are cut: what lies on both sides of any line still adds up. A confidence that is
     no number counts 0 towards the score.
@@ -98,16 +98,16 @@ def outlines(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
     """
     for mask in masks:
         _check(mask)
-    found = _traced(masks, scene)
-    unit_m = scene.frame.unit_m
+    found = _traced(masks, mosaic)
+    unit_m = mosaic.grid.unit_m
     found = _large(found, masks, unit_m)
     share = np.array([mask.label.simplify_share for mask in masks])[found.masks]
-    furthest = np.array([min(_cell(mask, scene)) for mask in masks])[found.masks]
+    furthest = np.array([min(_cell(mask, mosaic)) for mask in masks])[found.masks]
     less = np.flatnonzero(share)
-    found.polygons[less] = simplified(
+    found.polygons[less] = simplify_polygons(
         found.polygons[less], share[less], furthest[less], found.masks[less]
     )
-    shown = _without_gaps(found, scene)
+    shown = _without_gaps(found, mosaic)
     return found if shown is found else _large(shown, masks, unit_m)
 
 
@@ -123,14 +123,14 @@ def _check(mask: Mask) -> None:
         raise ValueError(f"the mask of {mask.label.name} has a field that is not finite")
 
 
-def _cell(mask: Mask, scene: Mosaic) -> tuple[float, float]:
+def _cell(mask: Mask, mosaic: Mosaic) -> tuple[float, float]:
     """Width and height of a cell in units of the CRS."""
     rows, columns = mask.cells
-    pixel = scene.frame.pixel
-    return scene.window.width * pixel / columns, scene.window.height * pixel / rows
+    pixel = mosaic.grid.pixel_size
+    return mosaic.window.width * pixel / columns, mosaic.window.height * pixel / rows
 
 
-def _traced(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
+def _traced(masks: Sequence[Mask], mosaic: Mosaic) -> Outlines:
     sizes = np.array([mask.field.size for mask in masks], dtype=np.intp)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
     field = _joined([mask.field for mask in masks])
@@ -151,8 +151,8 @@ def _traced(masks: Sequence[Mask], scene: Mosaic) -> Outlines:
     of_point = np.repeat(numbers, [len(trace[1]) for trace in traces])
 
     scores = _scores(points, of_point, rings, polygons, masks, field, starts)
-    transform = scene.transform
-    cell = np.array([_cell(mask, scene) for mask in masks])
+    transform = mosaic.transform
+    cell = np.array([_cell(mask, mosaic) for mask in masks])
     corner = np.array([(mask.column, mask.row) for mask in masks])
     xy = (points + corner[of_point]) * cell[of_point] * (1, -1) + (transform.c, transform.f)
     made = shapely.from_ragged_array(GeometryType.POLYGON, xy, (rings, polygons))
@@ -249,14 +249,14 @@ def _large(found: Outlines, masks: Sequence[Mask], unit_m: float) -> Outlines:
     return found[area_m2 >= least_m2[found.masks]]
 
 
-def _without_gaps(found: Outlines, scene: Mosaic) -> Outlines:
-    """The outlines less the pixels that the scene does not show."""
-    if not len(found) or scene.valid.all():
+def _without_gaps(found: Outlines, mosaic: Mosaic) -> Outlines:
+    """The outlines less the pixels that the mosaic does not show."""
+    if not len(found) or mosaic.valid.all():
         return found
-    hidden = (~scene.valid).astype(np.uint8)
+    hidden = (~mosaic.valid).astype(np.uint8)
     gaps = [
         shapely.Polygon(geometry["coordinates"][0], geometry["coordinates"][1:])
-        for geometry, _ in shapes(hidden, mask=hidden, connectivity=4, transform=scene.transform)
+        for geometry, _ in shapes(hidden, mask=hidden, connectivity=4, transform=mosaic.transform)
     ]
     tree = STRtree(gaps)
     touching, gap = tree.query(found.polygons, predicate="intersects")

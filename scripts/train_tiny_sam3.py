@@ -27,11 +27,11 @@ from torch.nn import functional
 from transformers import Sam3Model
 
 from detection.evaluation.sample_county import evaluate_on_sample
-from detection.segmenters.sam3.forward import Pyramid, encode, pyramid
+from detection.segmenters.sam3.forward import Pyramid, encode_image, feature_pyramid
 from detection.segmenters.sam3.prompts import TextTokens, prompt_tokens, text_tokens
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.tokens import tokenize
-from detection.segmenters.sam3.weights import WORDS_KEY, load_weights
+from detection.segmenters.sam3.weights import TOKEN_IDS_KEY, load_weights
 from detection.training.losses import chip_loss, map_loss
 from detection.training.phrases import PHRASES, absent_phrase
 from detection.training.tiny_network import MASK_PX, SIDE_PX, tiny_network
@@ -145,7 +145,7 @@ def _step(
 ) -> dict[str, float]:
     ids, valid = tokenize(phrases)
     text = TextTokens(text_tokens(model, ids, valid), valid)
-    seen = pyramid(model, encode(model, pixels))
+    seen = feature_pyramid(model, encode_image(model, pixels))
     prompt, prompt_valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     terms = loss(model, seen, prompt, prompt_valid, truths)
     optimiser.zero_grad()
@@ -166,7 +166,7 @@ def save(model: Sam3Model, folder: Path) -> None:
     ids = torch.tensor(known)
     other = int(tokenize(["trampoline"])[0][0, 1])
     state[_EMBEDDING] = torch.cat([table[ids], table[other][None]]).half()
-    state[WORDS_KEY] = ids.int()
+    state[TOKEN_IDS_KEY] = ids.int()
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)  # it writes what only its owner may read

@@ -39,22 +39,22 @@ def only(results: Sequence[LotResult]) -> LotResult:
 
 
 class InMemory:
-    """Pixels at a place of any frame."""
+    """Pixels at a place of any grid."""
 
-    def __init__(self, pixels: Any, frame: PixelGrid, left: float, top: float) -> None:
-        self.pixels, self.frame = pixels, frame
-        corner = frame.window_over((left, top - 1, left + 1, top))
+    def __init__(self, pixels: Any, grid: PixelGrid, left: float, top: float) -> None:
+        self.pixels, self.grid = pixels, grid
+        corner = grid.window_from_bounds((left, top - 1, left + 1, top))
         self.place = PixelWindow(corner.column, corner.row, pixels.shape[2], pixels.shape[1])
 
-    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
-        return self.frame
+    def grid_for(self, _geometry: BaseGeometry) -> PixelGrid:
+        return self.grid
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
+    def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         pixels = np.zeros((len(self.pixels), window.height, window.width), self.pixels.dtype)
         shown = np.zeros((window.height, window.width), bool)
-        if part := self.place.meet(window):
+        if part := self.place.intersection(window):
             at = part.slices_in(window)
             pixels[:, *at] = self.pixels[:, *part.slices_in(self.place)]
             shown[at] = True
-        crs = CRS.from_user_input(frame.crs)
-        return Chip(pixels, shown, frame.transform(window), crs, ("red",))
+        crs = CRS.from_user_input(grid.crs)
+        return Chip(pixels, shown, grid.transform(window), crs, ("red",))

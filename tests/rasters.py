@@ -87,7 +87,7 @@ def write_tiff(
     return path
 
 
-def frame() -> PixelGrid:
+def pixel_grid() -> PixelGrid:
     """The grid of the tests' pictures, with its origin at their upper left corner."""
     return PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
 
@@ -124,10 +124,10 @@ class ThresholdSegmenter:
     gsd_m: float | None = None
     device = "the tests' own"
 
-    def __init__(self, threshold: int = 100, chip_px: int = 1008, chips_at_once: int = 1) -> None:
+    def __init__(self, threshold: int = 100, chip_px: int = 1008, chips_per_batch: int = 1) -> None:
         self.threshold = threshold
         self.chip_px = chip_px
-        self.chips_at_once = chips_at_once
+        self.chips_per_batch = chips_per_batch
         self.chips: list[Chip] = []
 
     def prepare(self, labels: Sequence[Label]) -> None:

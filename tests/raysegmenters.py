@@ -26,7 +26,7 @@ class SmallChips(FreeSegmenter):
     """
 
     chip_px = 128
-    chips_at_once = 4
+    chips_per_batch = 4
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class FreeSegmenter:
     labels: tuple[str, ...] | None = ("lawn", "tree", "roof", "pool")
     chip_px = 512
     gsd_m: float | None = GSD_M
-    chips_at_once = 8
+    chips_per_batch = 8
     device = "no device"
 
     def __init__(self, log: Path | None = None) -> None:

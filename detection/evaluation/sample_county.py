@@ -23,7 +23,7 @@ from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.training.phrases import PHRASES
 from detection.training.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
-from detection.vectorize import outlines
+from detection.vectorize import vectorize_masks
 
 # None of these is in the sample county, and none was trained on.
 ABSENT = (
@@ -123,7 +123,9 @@ def _measure_chip(
         count.either += int(((said | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
             objects = (
-                list(outlines(mine, mosaic_of(chip, _FRAME, _WINDOW)).polygons) if mine else []
+                list(vectorize_masks(mine, mosaic_of(chip, _FRAME, _WINDOW)).polygons)
+                if mine
+                else []
             )
             _count_things(objects, true, chip, count)
     for label in absent:

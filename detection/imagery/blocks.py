@@ -33,7 +33,7 @@ def read_blocks(
     Raises:
         rasterio.errors.RasterioError: the file cannot be read.
     """
-    shown = part.meet(PixelWindow(0, 0, dataset.width, dataset.height))
+    shown = part.intersection(PixelWindow(0, 0, dataset.width, dataset.height))
     if shown is None:
         raise ValueError(f"{part} shows nothing of {dataset.name}")
     level, step = _overview(dataset, part, factor)
@@ -41,11 +41,11 @@ def read_blocks(
         pixels, valid = _read(dataset, indexes, shown)
     else:
         with rasterio.open(dataset.name, driver=dataset.driver, overview_level=level) as overview:
-            shown = shown.over(step)
+            shown = shown.zoom_out(step)
             pixels, valid = _read(overview, indexes, shown)
     if factor == step:
         return pixels, valid
-    return _means(pixels, valid, shown, part.over(step), factor // step)
+    return _means(pixels, valid, shown, part.zoom_out(step), factor // step)
 
 
 def _overview(dataset: DatasetReader, part: PixelWindow, factor: int) -> tuple[int | None, int]:

@@ -1,4 +1,4 @@
-"""One GeoTIFF: what its header says, and its pixels in a frame."""
+"""One GeoTIFF: what its header says, and its pixels in a grid."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class GeoTiff:
     """What a file's header says.
 
     Attributes:
-        frame: the file's own grid where that is square, upright and metric, else one of the
+        grid: the file's own grid where that is square, upright and metric, else one of the
             local UTM zone with pixels no coarser.
-        window: where the file's pixels lie in `frame`; None where they are not the frame's.
+        window: where the file's pixels lie in `grid`; None where they are not the grid's.
         footprint: its outline in EPSG:4326.
         indexes: the 1-based bands that are read, named by `bands`.
     """
@@ -50,7 +50,7 @@ class GeoTiff:
     transform: Affine
     width: int
     height: int
-    frame: PixelGrid
+    grid: PixelGrid
     window: PixelWindow | None
     footprint: Polygon
     indexes: tuple[int, ...]
@@ -80,7 +80,7 @@ class GeoTiff:
             try:
                 crs = _short_name(dataset.crs.to_wkt())
                 footprint = _footprint(dataset, crs)
-                frame, window = _own_grid(dataset, crs, footprint)
+                grid, window = _own_grid(dataset, crs, footprint)
             except (GeometryError, CRSError) as error:
                 # A local or engineering CRS, say, which nobody can tie to the Earth.
                 raise ImageryError(
@@ -95,7 +95,7 @@ class GeoTiff:
                 dataset.transform,
                 dataset.width,
                 dataset.height,
-                frame,
+                grid,
                 window,
                 footprint,
                 tuple(indexes[: len(names)]),
@@ -104,20 +104,20 @@ class GeoTiff:
                 captured_on or capture_date(dataset),
             )
 
-    def factor_to(self, frame: PixelGrid) -> int | None:
-        """How many of the file's pixels make one of a frame's; None where their grids differ."""
-        factor = round(frame.pixel / self.frame.pixel)
-        same = self.window is not None and factor > 0 and self.frame.coarser(factor) == frame
+    def factor_to(self, grid: PixelGrid) -> int | None:
+        """How many of the file's pixels make one of a grid's; None where their grids differ."""
+        factor = round(grid.pixel_size / self.grid.pixel_size)
+        same = self.window is not None and factor > 0 and self.grid.zoom_out(factor) == grid
         return factor if same else None
 
     def read_into(
         self,
-        frame: PixelGrid,
+        grid: PixelGrid,
         window: PixelWindow,
         pixels: NDArray[np.generic],
         valid: NDArray[np.bool_],
     ) -> bool:
-        """Fill what is not `valid` yet in `pixels` (bands, height, width) of a frame's window.
+        """Fill what is not `valid` yet in `pixels` (bands, height, width) of a grid's window.
 
         On its own grid the file is read as it is, and on one a whole number coarser by blocks;
         else it is warped (bilinear).
@@ -128,10 +128,10 @@ class GeoTiff:
         Raises:
             rasterio.errors.RasterioError: the file cannot be read; nothing has been filled.
         """
-        factor = self.factor_to(frame)
+        factor = self.factor_to(grid)
         with rasterio.open(self.path, driver=_DRIVER) as dataset:
             if self.window is not None and factor is not None:
-                overlap = self.window.over(factor).meet(window)
+                overlap = self.window.zoom_out(factor).intersection(window)
                 if overlap is None:
                     return False
                 rows, columns = overlap.slices_in(window)
@@ -144,7 +144,7 @@ class GeoTiff:
                 found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
             else:
                 rows, columns = slice(None), slice(None)
-                warped = self._warp(dataset, frame, window)
+                warped = self._warp(dataset, grid, window)
                 if warped is None:
                     return False
                 found, found_valid = warped
@@ -154,11 +154,11 @@ class GeoTiff:
         return bool(take.any())
 
     def _warp(
-        self, dataset: DatasetReader, frame: PixelGrid, window: PixelWindow
+        self, dataset: DatasetReader, grid: PixelGrid, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
-        """The file's pixels on a frame's window, or None where it shows none of it."""
-        factor = self.frame.pixels_in(frame.gsd_m)
-        source = _source_window(self, frame, window, factor)
+        """The file's pixels on a grid's window, or None where it shows none of it."""
+        factor = self.grid.coarsening_factor(grid.gsd_m)
+        source = _source_window(self, grid, window, factor)
         if source is None:
             return None
         found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
@@ -171,8 +171,8 @@ class GeoTiff:
             warped,
             src_transform=corner @ Affine.scale(factor),
             src_crs=self.crs,
-            dst_transform=frame.transform(window),
-            dst_crs=frame.crs,
+            dst_transform=grid.transform(window),
+            dst_crs=grid.crs,
             src_alpha=len(stack),
             dst_alpha=len(stack),
             resampling=Resampling.bilinear,
@@ -205,14 +205,14 @@ def _own_grid(
     if not (square and upright and is_metric(CRS.from_user_input(crs), longitude, latitude)):
         return _utm_grid(dataset, crs, utm_crs(longitude, latitude)), None
     pixel = round(transform.a, 9)
-    frame = PixelGrid(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
+    grid = PixelGrid(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
     window = PixelWindow(
-        round((transform.c - frame.x_origin) / pixel),
-        round((frame.y_origin - transform.f) / pixel),
+        round((transform.c - grid.x_origin) / pixel),
+        round((grid.y_origin - transform.f) / pixel),
         dataset.width,
         dataset.height,
     )
-    return frame, window
+    return grid, window
 
 
 def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
@@ -228,20 +228,20 @@ def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
 
 
 def _source_window(
-    file: GeoTiff, frame: PixelGrid, window: PixelWindow, factor: int
+    file: GeoTiff, grid: PixelGrid, window: PixelWindow, factor: int
 ) -> PixelWindow | None:
-    """The blocks of a file (as many as the warp needs) that show a frame's window."""
-    outline = shapely.segmentize(shapely.box(*frame.bounds(window)), frame.pixel * 64)
-    in_file = PixelGrid(file.crs, 1.0).from_lonlat(frame.to_lonlat(outline))
+    """The blocks of a file (as many as the warp needs) that show a grid's window."""
+    outline = shapely.segmentize(shapely.box(*grid.bounds(window)), grid.pixel_size * 64)
+    in_file = PixelGrid(file.crs, 1.0).from_lonlat(grid.to_lonlat(outline))
     xy = shapely.get_coordinates(in_file)
     columns, rows = ~file.transform @ (xy[:, 0], xy[:, 1])
     left, top = math.floor(columns.min()), math.floor(rows.min())
     width, height = math.ceil(columns.max()) - left, math.ceil(rows.max()) - top
-    needed = PixelWindow(left, top, width, height).grown(_WARP_MARGIN_PX * factor)
-    shown = needed.meet(PixelWindow(0, 0, file.width, file.height))
+    needed = PixelWindow(left, top, width, height).pad(_WARP_MARGIN_PX * factor)
+    shown = needed.intersection(PixelWindow(0, 0, file.width, file.height))
     if shown is None:
         return None
-    blocks = shown.over(factor)
+    blocks = shown.zoom_out(factor)
     return PixelWindow(*(factor * value for value in astuple(blocks)))
 
 

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class GeoTiffMosaic:
     """The GeoTIFFs that a glob matches, as one mosaic; newer files lie over older ones.
 
-    Files on one pixel grid are read as they are, or by blocks of pixels where the frame is coarser.
+    Files on one pixel grid are read as they are, or by blocks of pixels where the grid is coarser.
     Where a chip reaches into a file on another grid or in another UTM zone, that file is warped
-    (bilinear) into the chip's frame.
+    (bilinear) into the chip's grid.
 
     Attributes:
         bands: their names, in the order of a chip's pixels.
@@ -62,7 +62,7 @@ class GeoTiffMosaic:
         self._dtype = self._files[0].dtype
         self._tree = STRtree([file.footprint for file in self._files])
 
-    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
+    def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The grid of the files that show most of the geometry (EPSG:4326).
 
         Raises:
@@ -73,9 +73,9 @@ class GeoTiffMosaic:
         for index in self._tree.query(geometry, predicate="intersects"):
             file = self._files[int(index)]
             share = geometry.intersection(file.footprint).area
-            shown[file.frame] = shown.get(file.frame, 0.0) + share
+            shown[file.grid] = shown.get(file.grid, 0.0) + share
         if shown:
-            return max(shown, key=lambda frame: (shown[frame], -frame.pixel, frame.crs))
+            return max(shown, key=lambda grid: (shown[grid], -grid.pixel_size, grid.crs))
         if self.unreadable:
             raise NoImagery(
                 "corrupt",
@@ -84,7 +84,7 @@ class GeoTiffMosaic:
             )
         raise NoImagery("missing", "no imagery file covers it")
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
+    def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """The window of the mosaic; files that cannot be read leave their part invalid.
 
         Raises:
@@ -94,16 +94,16 @@ class GeoTiffMosaic:
         valid = np.zeros((window.height, window.width), bool)
         used: list[GeoTiff] = []
         failed: list[str] = []
-        outline = frame.to_lonlat(shapely.box(*frame.bounds(window)))
+        outline = grid.to_lonlat(shapely.box(*grid.bounds(window)))
         there = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
-        # Of files of one date, those on the frame's own grid go first: they need no warp.
-        own = {file.path: file.factor_to(frame) is not None for file in there}
+        # Of files of one date, those on the grid's own grid go first: they need no warp.
+        own = {file.path: file.factor_to(grid) is not None for file in there}
         there.sort(key=lambda f: (f.captured_on or "", own[f.path], f.path), reverse=True)
         for file in there:
             if valid.all():
                 break
             try:
-                if file.read_into(frame, window, pixels, valid):
+                if file.read_into(grid, window, pixels, valid):
                     used.append(file)
             except RasterioError as error:
                 failed.append(file.path)
@@ -116,8 +116,8 @@ class GeoTiffMosaic:
         return Chip(
             pixels,
             valid,
-            frame.transform(window),
-            CRS.from_user_input(frame.crs),
+            grid.transform(window),
+            CRS.from_user_input(grid.crs),
             self.bands,
             date_span(file.captured_on for file in used),
             tuple(file.path for file in used),

@@ -87,7 +87,7 @@ class ImageServer:
         self._service_lock = Lock()
         self._has_shown = False
 
-    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
+    def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The UTM grid of a geometry (EPSG:4326).
 
         Raises:
@@ -101,7 +101,7 @@ class ImageServer:
         centre = geometry.centroid
         return PixelGrid(utm_crs(centre.x, centre.y), self._gsd_m)
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
+    def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels, asked for in tiles that the server allows.
 
         Raises:
@@ -115,7 +115,7 @@ class ImageServer:
         pixels = np.zeros((len(service.bands), *shape), _DTYPES[service.pixel_type])
         valid = np.zeros(shape, bool)
         for rows, columns, tile in _tiles(window, service.tile_px):
-            found, found_valid = self._export(service, frame, tile)
+            found, found_valid = self._export(service, grid, tile)
             pixels[:, rows, columns] = found
             valid[rows, columns] = found_valid
         if not valid.any():
@@ -123,8 +123,8 @@ class ImageServer:
         return Chip(
             pixels,
             valid,
-            frame.transform(window),
-            CRS.from_user_input(frame.crs),
+            grid.transform(window),
+            CRS.from_user_input(grid.crs),
             service.bands,
             self._captured_on,
             (self.url,),
@@ -138,11 +138,11 @@ class ImageServer:
             return self._service
 
     def _export(
-        self, service: _Service, frame: PixelGrid, tile: PixelWindow
+        self, service: _Service, grid: PixelGrid, tile: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        srid = frame.crs.removeprefix("EPSG:")
+        srid = grid.crs.removeprefix("EPSG:")
         params = {
-            "bbox": ",".join(f"{value:.6f}" for value in frame.bounds(tile)),
+            "bbox": ",".join(f"{value:.6f}" for value in grid.bounds(tile)),
             "bboxSR": srid,
             "imageSR": srid,
             "size": f"{tile.width},{tile.height}",
@@ -154,7 +154,7 @@ class ImageServer:
             params["bandIds"] = ",".join(str(i) for i in range(len(service.bands)))
 
         def decode(body: bytes) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-            return _decode(self.url, body, service, frame, tile)
+            return _decode(self.url, body, service, grid, tile)
 
         url = f"{self.url}/exportImage"
         shown = self._ask(lambda: self._client.get_image(url, params, decode))
@@ -250,7 +250,7 @@ def _tiles(
 
 
 def _decode(
-    url: str, body: bytes, service: _Service, frame: PixelGrid, tile: PixelWindow
+    url: str, body: bytes, service: _Service, grid: PixelGrid, tile: PixelWindow
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Pixels and validity of an exported TIFF.
 
@@ -260,7 +260,7 @@ def _decode(
     """
     try:
         with MemoryFile(body) as memory, memory.open(driver="GTiff") as dataset:
-            _check_answer(url, dataset, service, frame, tile)
+            _check_answer(url, dataset, service, grid, tile)
             indexes = list(range(1, len(service.bands) + 1))
             pixels = dataset.read(indexes)
             return pixels, valid_pixels(dataset, indexes, pixels)
@@ -269,7 +269,7 @@ def _decode(
 
 
 def _check_answer(
-    url: str, dataset: DatasetReader, service: _Service, frame: PixelGrid, tile: PixelWindow
+    url: str, dataset: DatasetReader, service: _Service, grid: PixelGrid, tile: PixelWindow
 ) -> None:
     """Refuse a picture that would be laid in the wrong place without a word."""
     asked = (tile.width, tile.height, _DTYPES[service.pixel_type])
@@ -279,7 +279,7 @@ def _check_answer(
             f"{url}: answers with {dataset.count} bands of {given}, but {len(service.bands)} of "
             f"{asked} were asked for; name another service under `imagery:` of the county"
         )
-    off_px = max(np.abs(np.subtract(dataset.bounds, frame.bounds(tile)))) / frame.pixel
+    off_px = max(np.abs(np.subtract(dataset.bounds, grid.bounds(tile)))) / grid.pixel_size
     if not dataset.transform.is_identity and off_px > 0.5:
         raise ImageryError(
             f"{url}: answers with a picture that lies {off_px:.1f} pixels off; name another "

@@ -1,4 +1,4 @@
-"""What imagery is to the detector: a frame for a place, and windows of pixels in it."""
+"""What imagery is to the detector: a grid for a place, and windows of pixels in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 class ImagerySource(Protocol):
     """Aerial imagery that can be read by windows."""
 
-    def frame_for(self, geometry: BaseGeometry) -> PixelGrid:
+    def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The pixel grid in which a geometry (EPSG:4326) is looked at.
 
         Raises:
@@ -21,7 +21,7 @@ class ImagerySource(Protocol):
         """
         ...
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
+    def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels; `valid` is False wherever there are none.
 
         Raises:

@@ -34,74 +34,79 @@ class PixelGrid:
     """
 
     crs: str
-    pixel: float
+    pixel_size: float
     x_origin: float = 0.0
     y_origin: float = 0.0
 
     @property
     def gsd_m(self) -> float:
         """Ground sample distance in metres of the CRS."""
-        return self.pixel * self.unit_m
+        return self.pixel_size * self.unit_m
 
     @property
     def unit_m(self) -> float:
         """Metres in a unit of the CRS."""
         return _unit_m(self.crs)
 
-    def pixels_in(self, gsd_m: float) -> int:
+    def coarsening_factor(self, gsd_m: float) -> int:
         """How many whole pixels lie side by side in so many metres of the CRS; 1 at least."""
         # A hair: 0.3 m over 0.1 m is three in all but floating point.
         return max(1, math.floor(gsd_m / self.gsd_m + 1e-6))
 
-    def coarser(self, factor: int) -> PixelGrid:
+    def zoom_out(self, factor: int) -> PixelGrid:
         """The grid whose pixels are blocks of `factor` x `factor` of these, of the same origin."""
-        return replace(self, pixel=round(self.pixel * factor, 9))
+        return replace(self, pixel_size=round(self.pixel_size * factor, 9))
 
     def transform(self, window: PixelWindow) -> Affine:
         """Pixel (column, row) of a window -> CRS (x, y)."""
-        left = self.x_origin + window.column * self.pixel
-        top = self.y_origin - window.row * self.pixel
-        return Affine(self.pixel, 0.0, left, 0.0, -self.pixel, top)
+        left = self.x_origin + window.column * self.pixel_size
+        top = self.y_origin - window.row * self.pixel_size
+        return Affine(self.pixel_size, 0.0, left, 0.0, -self.pixel_size, top)
 
     def bounds(self, window: PixelWindow) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) of a window in the CRS."""
-        left = self.x_origin + window.column * self.pixel
-        top = self.y_origin - window.row * self.pixel
-        return left, top - window.height * self.pixel, left + window.width * self.pixel, top
+        left = self.x_origin + window.column * self.pixel_size
+        top = self.y_origin - window.row * self.pixel_size
+        return (
+            left,
+            top - window.height * self.pixel_size,
+            left + window.width * self.pixel_size,
+            top,
+        )
 
-    def window_over(self, bounds: tuple[float, float, float, float]) -> PixelWindow:
+    def window_from_bounds(self, bounds: tuple[float, float, float, float]) -> PixelWindow:
         """The smallest window that holds CRS bounds (left, bottom, right, top)."""
         left, bottom, right, top = bounds
         # A hair inwards: bounds that lie on a pixel's edge must not pull in the next pixel.
         hair = 1e-6
-        column = math.floor((left - self.x_origin) / self.pixel + hair)
-        row = math.floor((self.y_origin - top) / self.pixel + hair)
+        column = math.floor((left - self.x_origin) / self.pixel_size + hair)
+        row = math.floor((self.y_origin - top) / self.pixel_size + hair)
         return PixelWindow(
             column,
             row,
-            max(1, math.ceil((right - self.x_origin) / self.pixel - hair) - column),
-            max(1, math.ceil((self.y_origin - bottom) / self.pixel - hair) - row),
+            max(1, math.ceil((right - self.x_origin) / self.pixel_size - hair) - column),
+            max(1, math.ceil((self.y_origin - bottom) / self.pixel_size - hair) - row),
         )
 
     def from_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
-        """A geometry of EPSG:4326 in the frame's CRS."""
+        """A geometry of EPSG:4326 in the grid's CRS."""
         return _each(from_wgs84, geometry, self.crs)
 
     def to_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
-        """A geometry (or an array of them) of the frame's CRS in EPSG:4326."""
+        """A geometry (or an array of them) of the grid's CRS in EPSG:4326."""
         return _each(to_wgs84, geometry, self.crs)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PixelWindow:
-    """A window of a frame: columns go right, rows go down, both without end."""
+    """A window of a grid: columns go right, rows go down, both without end."""
 
     column: int
     row: int
     width: int
     height: int
 
-    def holds(self, other: PixelWindow) -> bool:
+    def contains(self, other: PixelWindow) -> bool:
         """Whether another window lies in this one."""
         return (
             self.column <= other.column
@@ -110,14 +115,14 @@ class PixelWindow:
             and other.row + other.height <= self.row + self.height
         )
 
-    def meet(self, other: PixelWindow) -> PixelWindow | None:
+    def intersection(self, other: PixelWindow) -> PixelWindow | None:
         """What two windows share, or None."""
         column, row = max(self.column, other.column), max(self.row, other.row)
         width = min(self.column + self.width, other.column + other.width) - column
         height = min(self.row + self.height, other.row + other.height) - row
         return PixelWindow(column, row, width, height) if width > 0 < height else None
 
-    def over(self, factor: int) -> PixelWindow:
+    def zoom_out(self, factor: int) -> PixelWindow:
         """The window of the grid `factor` times coarser whose pixels it meets."""
         column, row = self.column // factor, self.row // factor
         right, bottom = (
@@ -131,7 +136,7 @@ class PixelWindow:
         row, column = self.row - other.row, self.column - other.column
         return slice(row, row + self.height), slice(column, column + self.width)
 
-    def grown(self, pixels: int) -> PixelWindow:
+    def pad(self, pixels: int) -> PixelWindow:
         """The window with a margin on every side."""
         return PixelWindow(
             self.column - pixels,

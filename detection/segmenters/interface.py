@@ -68,7 +68,7 @@ class Segmenter(Protocol):
         ...
 
     @property
-    def chips_at_once(self) -> int:
+    def chips_per_batch(self) -> int:
         """How many chips it is best given together."""
         ...
 

@@ -102,7 +102,7 @@ class Spectral:
     labels: tuple[str, ...] | None = _LABELS
     chip_px = 1008
     gsd_m: float | None = None
-    chips_at_once = 1
+    chips_per_batch = 1
 
     def __init__(self, device: str | None = None) -> None:
         """On a torch `device`; by default a GPU where there is one."""

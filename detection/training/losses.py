@@ -11,8 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
-from detection.segmenters.sam3.forward import DecoderOutput, Pyramid, corners, decode, draw, fuse
-from detection.segmenters.sam3.postprocess import in_boxes
+from detection.segmenters.sam3.forward import (
+    DecoderOutput,
+    Pyramid,
+    box_corners,
+    decode_queries,
+    fuse_prompt,
+    predict_masks,
+)
+from detection.segmenters.sam3.postprocess import inside_boxes
 from detection.training.truth import ChipTruth
 
 # Queries drawn of a row in a step; more things than this share the steps by chance.
@@ -23,9 +30,9 @@ def map_loss(
     model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[ChipTruth]
 ) -> dict[str, Tensor]:
     """The semantic map's alone, of the rows of one chip: what is quickest to learn."""
-    rows = seen.of_rows(len(truths))
-    memory = fuse(model, rows, prompt, valid)
-    _, semantic = draw(model, rows, prompt[:, :1], memory, prompt, valid)
+    rows = seen.repeat_rows(len(truths))
+    memory = fuse_prompt(model, rows, prompt, valid)
+    _, semantic = predict_masks(model, rows, prompt[:, :1], memory, prompt, valid)
     return {"semantic": _map_loss(semantic, truths)}
 
 
@@ -33,10 +40,10 @@ def chip_loss(
     model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor, truths: list[ChipTruth]
 ) -> dict[str, Tensor]:
     """All the terms, weighted, of the rows of one chip."""
-    rows = seen.of_rows(len(truths))
-    memory = fuse(model, rows, prompt, valid)
+    rows = seen.repeat_rows(len(truths))
+    memory = fuse_prompt(model, rows, prompt, valid)
     # The decoder's gradients are all noise at first, and would undo what the map has learnt.
-    decoded = decode(model, _calmed(memory), seen.position, prompt, valid)
+    decoded = decode_queries(model, _calmed(memory), seen.position, prompt, valid)
     pairs = [match(decoded, row, truth.boxes) for row, truth in enumerate(truths)]
     terms = _decoded_terms(decoded, truths, pairs)
     some = [_some(pair) for pair in pairs]
@@ -45,13 +52,13 @@ def chip_loss(
         chosen[row, : len(queries)] = queries
     last = decoded.queries[-1]
     queries = last.gather(1, chosen[..., None].expand(-1, -1, last.shape[-1]))
-    masks, semantic = draw(model, rows, queries, memory, prompt, valid)
+    masks, semantic = predict_masks(model, rows, queries, memory, prompt, valid)
     drawn = torch.cat([masks[row, : len(things)] for row, (_, things) in enumerate(some)])
     wanted = torch.cat([truths[row].masks[things] for row, (_, things) in enumerate(some)])
     boxes = torch.cat([truths[row].boxes[things] for row, (_, things) in enumerate(some)])
     if len(wanted):
         # Beyond its box a mask says nothing: that is where the adapter cuts it.
-        near = in_boxes(corners(boxes), masks.shape[-1]).float()
+        near = inside_boxes(box_corners(boxes), masks.shape[-1]).float()
         terms["masks"] = 0.5 * _mask_loss(drawn, wanted, near)
     return terms | {"semantic": _map_loss(semantic, truths)}
 
@@ -140,7 +147,7 @@ def _mask_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
 
 def _giou(found: Tensor, wanted: Tensor) -> Tensor:
     """(n, k): generalised IoU (Rezatofighi et al., 2019) of boxes given by centre and size."""
-    a, b = corners(found)[:, None], corners(wanted)[None]
+    a, b = box_corners(found)[:, None], box_corners(wanted)[None]
     overlap = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     shared = overlap.clamp(min=0).prod(-1)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from detection.errors import LabelError
-from detection.labels import LABELS, Label, choose_labels, label_in_words, with_entries
+from detection.labels import LABELS, Label, choose_labels, merge_label_entries, parse_label_option
 from parcels import County
 from parcels.registry.label_entry import LabelEntry
 from pipeline.batch.request import BatchRequest
@@ -19,10 +19,10 @@ class LabelSelection:
         Raises:
             LabelError: a name that is not known, or words that are no label.
         """
-        in_county = with_entries(LABELS, county.labels, f"registry: county {county.key!r}")
+        in_county = merge_label_entries(LABELS, county.labels, f"registry: county {county.key!r}")
         own = _in_words(order.own_labels)
         self._own = tuple(own)
-        self._known: Mapping[str, Label] = with_entries(in_county, own, "--label")
+        self._known: Mapping[str, Label] = merge_label_entries(in_county, own, "--label")
         self._chosen = choose_labels([*order.labels, *own], self._known) if order.labels else None
 
     def of(self, found: Sequence[str] | None) -> tuple[Label, ...]:
@@ -39,7 +39,7 @@ class LabelSelection:
 def _in_words(texts: Sequence[str]) -> dict[str, LabelEntry]:
     entries: dict[str, LabelEntry] = {}
     for text in texts:
-        [(name, entry)] = label_in_words(text).items()
+        [(name, entry)] = parse_label_option(text).items()
         if name in entries:
             raise LabelError(f"the label {name!r} is given twice: keep one of its prompts")
         entries[name] = entry

@@ -36,7 +36,7 @@ class SegmenterInfo:
     labels: tuple[str, ...] | None
     chip_px: int
     gsd_m: float | None
-    chips_at_once: int
+    chips_per_batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ChipSpec:
 
     chip_px: int
     gsd_m: float | None
-    chips_at_once: int
+    chips_per_batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ def segmenter_info(segmenter: Segmenter) -> SegmenterInfo:
         segmenter.labels,
         segmenter.chip_px,
         segmenter.gsd_m,
-        segmenter.chips_at_once,
+        segmenter.chips_per_batch,
     )
 
 
 def chip_spec(facts: SegmenterInfo, county: County) -> ChipSpec:
     """What a segmenter is shown of a county's imagery."""
     gsd_m = county.imagery.chip_gsd_m or facts.gsd_m
-    return ChipSpec(facts.chip_px, gsd_m, facts.chips_at_once)
+    return ChipSpec(facts.chip_px, gsd_m, facts.chips_per_batch)
 
 
 def lot_lines(county: County) -> LotLines:

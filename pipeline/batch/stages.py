@@ -86,7 +86,7 @@ def survey(
         shown = recipe.shown
         boundaries = [boundary for _, boundary in lots]
         plans, unplanned = plan_chips(boundaries, imagery, shown.chip_px, shown.gsd_m, recipe.lines)
-        strips = chip_batches(plans, max(1, shown.chips_at_once // CHIP_BATCHES_AT_ONCE))
+        strips = chip_batches(plans, max(1, shown.chips_per_batch // CHIP_BATCHES_AT_ONCE))
     for index, why in unplanned.items():
         result = LotResult(why.status, reason=why.reason, detail=why.detail)
         settling.append(_settling(lots[index], result))

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from detection.results import WHOLE_SHARE
+from detection.results import FULL_COVERAGE_FRACTION
 from parcels import County
 from pipeline.errors import ExportError
 from pipeline.export.columns import (
@@ -170,7 +170,7 @@ def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnAr
         made["synthetic"] = [synthetic] * len(columns["property_id"])
     if "coverage_fraction" in columns:
         shares = columns["coverage_fraction"]
-        made["partly_imaged"] = [None if s is None else s < WHOLE_SHARE for s in shares]
+        made["partly_imaged"] = [None if s is None else s < FULL_COVERAGE_FRACTION for s in shares]
     return made
 
 

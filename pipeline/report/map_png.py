@@ -101,13 +101,13 @@ def _places(
     by_frame: dict[PixelGrid, list[BaseGeometry]] = {}
     for geometry in lots.geometry:
         try:
-            frame = imagery.frame_for(geometry)
+            frame = imagery.grid_for(geometry)
         except DetectionError:
             continue
         by_frame.setdefault(frame, []).append(shapely.box(*frame.from_lonlat(geometry).bounds))
     places: list[tuple[int, PixelGrid, PixelWindow]] = []
     for frame, boxes in by_frame.items():
-        unit = frame.pixel / frame.gsd_m
+        unit = frame.pixel_size / frame.gsd_m
         clusters = shapely.union_all([box.buffer(NEAR_M / 2 * unit) for box in boxes])
         tree = shapely.STRtree(boxes)
         for cluster in getattr(clusters, "geoms", [clusters]):
@@ -121,12 +121,12 @@ def _places(
 def _window(boxes: Sequence[BaseGeometry], frame: PixelGrid, pad: float) -> PixelWindow:
     """The window over the boxes, cut to what a picture can hold round their middle."""
     left, bottom, right, top = shapely.total_bounds(np.asarray(boxes, dtype=object))
-    half = MAX_SIDE_PX * frame.pixel / 2
+    half = MAX_SIDE_PX * frame.pixel_size / 2
     if right - left > 2 * half or top - bottom > 2 * half:
         middle = np.median([(box.centroid.x, box.centroid.y) for box in boxes], axis=0)
         left, right = max(left, middle[0] - half), min(right, middle[0] + half)
         bottom, top = max(bottom, middle[1] - half), min(top, middle[1] + half)
-    return frame.window_over((left - pad, bottom - pad, right + pad, top + pad))
+    return frame.window_from_bounds((left - pad, bottom - pad, right + pad, top + pad))
 
 
 def _tallest(row: Sequence[tuple[PixelGrid, PixelWindow]]) -> float:
@@ -165,7 +165,7 @@ def _draw_place(
         if len(outlines):
             colour = LOT if source == "lot" else BUFFER
             if source == "lot":
-                placed = lines.moved(outlines.geometry.to_numpy(), frame.unit_m)
+                placed = lines.shift(outlines.geometry.to_numpy(), frame.unit_m)
                 outlines = outlines.set_geometry(placed, crs=frame.crs)
             outlines.boundary.plot(ax=axis, color="black", linewidth=2.0, alpha=0.5)
             outlines.boundary.plot(ax=axis, color=colour, linewidth=1.1, linestyle=style)
@@ -173,7 +173,7 @@ def _draw_place(
     axis.set_ylim(bottom, top)
     axis.set_aspect("equal")
     axis.set_axis_off()
-    _scale_bar(axis, (left, right, bottom, top), frame.pixel / frame.gsd_m)
+    _scale_bar(axis, (left, right, bottom, top), frame.pixel_size / frame.gsd_m)
     return len(here)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from detection.clip import LotLines
 from detection.imagery.interface import ImagerySource
-from detection.results import WHOLE_SHARE
+from detection.results import FULL_COVERAGE_FRACTION
 from detection.sample import LawnErrors, lawn_errors, true_areas_m2
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
@@ -90,7 +90,9 @@ def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:
         for frame in row_cursors.iter_properties(conn, opened.county.key):
             if "lawn_m2" not in frame:
                 continue
-            whole = (frame["source"] == "lot") & (frame["coverage_fraction"] >= WHOLE_SHARE)
+            whole = (frame["source"] == "lot") & (
+                frame["coverage_fraction"] >= FULL_COVERAGE_FRACTION
+            )
             lawns = frame[whole & frame["lawn_m2"].notna()]
             for parcel_ids, lawn_m2 in zip(lawns["parcel_ids"], lawns["lawn_m2"], strict=True):
                 measured.update(dict.fromkeys(parcel_ids, float(lawn_m2)))

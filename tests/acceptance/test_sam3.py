@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from acceptance.conftest import User
 
-from detection.results import WHOLE_SHARE
+from detection.results import FULL_COVERAGE_FRACTION
 from detection.sample import load, true_areas_m2
 
 
@@ -27,7 +27,7 @@ def test_the_sample_county_with_the_tiny_sam3(fresh: User) -> None:
 
     fresh.run("export", "--out", "results")
     results = geopandas.read_parquet(fresh.folder / "results" / "properties.parquet")
-    whole = (results["source"] == "lot") & (results["coverage_fraction"] >= WHOLE_SHARE)
+    whole = (results["source"] == "lot") & (results["coverage_fraction"] >= FULL_COVERAGE_FRACTION)
     measured = results[whole].drop_duplicates("parcel_ids").set_index("parcel_ids")
     assert len(measured) > 150
     truth = load(Path(fresh.env["LOTLINE_HOME"]) / "sample" / "2026-200").truth

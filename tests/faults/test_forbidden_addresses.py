@@ -145,7 +145,7 @@ class TestPrivateAddresses:
             ImageryEntry(url=f"https://{host}/arcgis/rest/services/I/ImageServer")
         )
         with pytest.raises(ImageryError, match=REFUSED) as caught:
-            imagery.frame_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
+            imagery.grid_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
         assert not isinstance(caught.value, ImageryUnavailable)
         assert watched.connects == []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from rasters import ThresholdSegmenter, boundary, chip, frame
+from rasters import ThresholdSegmenter, boundary, chip, pixel_grid
 from shapely import box
 
 from detection import Detector, Label, LotResult
@@ -26,8 +26,8 @@ CAP_MIB = 150
 class Grey:
     """Imagery that shows nothing, everywhere."""
 
-    def frame_for(self, _geometry: object) -> PixelGrid:
-        return frame()
+    def grid_for(self, _geometry: object) -> PixelGrid:
+        return pixel_grid()
 
     def read(self, shown: PixelGrid, window: PixelWindow) -> Chip:
         pixels = np.zeros((3, window.height, window.width), np.uint8)
@@ -47,7 +47,7 @@ class Odd(ThresholdSegmenter):
 
 def lot_of(column: int, row: int, width: int, height: int) -> Boundary:
     """A lot of so many pixels."""
-    left, bottom, right, top = frame().bounds(PixelWindow(column, row, width, height))
+    left, bottom, right, top = pixel_grid().bounds(PixelWindow(column, row, width, height))
     return boundary(box(left, bottom, right, top))
 
 

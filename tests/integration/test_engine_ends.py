@@ -290,7 +290,7 @@ def test_one_chip_at_once_in_another_thread_gives_the_same_rows(
     run: Callable[..., BatchReport], database: Database
 ) -> None:
     class One(FreeSegmenter):
-        chips_at_once = 1
+        chips_per_batch = 1
 
     expected = run().processed
     reports: list[BatchReport] = []

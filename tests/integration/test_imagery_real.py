@@ -19,7 +19,7 @@ from detection import LABELS, Detector
 from detection.chip import Chip
 from detection.imagery import GeoTiffMosaic
 from detection.imagery.pixel_grid import PixelGrid
-from detection.results import WHOLE_SHARE
+from detection.results import FULL_COVERAGE_FRACTION
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, buffer_m, polygonal
 
@@ -59,9 +59,9 @@ def test_every_point_is_imaged_as_expected(real_data: Path, county: str) -> None
         if expected == "no_imagery":
             assert result.reason == "missing", where
         elif expected == "parcel_partly_imaged":
-            assert 0 < result.coverage_fraction < WHOLE_SHARE, where
+            assert 0 < result.coverage_fraction < FULL_COVERAGE_FRACTION, where
         else:
-            assert result.coverage_fraction >= WHOLE_SHARE, where
+            assert result.coverage_fraction >= FULL_COVERAGE_FRACTION, where
         if expected.startswith("parcel"):
             # The reference has two pixels' worth of rounding on lots of 20 pixels across.
             share = float(in_tile[row["parcel_id"]])
@@ -78,12 +78,12 @@ def test_adjoining_tiles_are_one_picture(real_data: Path) -> None:
         crs = one.crs.to_string()
     seam = boxes[0].intersection(boxes[1].buffer(0.01))
     lot = PixelGrid(crs, 1.0).to_lonlat(seam.centroid.buffer(20))
-    frame = imagery.frame_for(lot)
-    chip = imagery.read(frame, frame.window_over(shapely.union_all(boxes).bounds))
+    pixel_grid = imagery.grid_for(lot)
+    chip = imagery.read(pixel_grid, pixel_grid.window_from_bounds(shapely.union_all(boxes).bounds))
     assert set(map(str, paths)) <= set(chip.sources)
     for own, place in zip(pixels, boxes, strict=True):
-        window = frame.window_over(place.bounds)
-        whole = frame.window_over(chip.bounds)
+        window = pixel_grid.window_from_bounds(place.bounds)
+        whole = pixel_grid.window_from_bounds(chip.bounds)
         rows = slice(window.row - whole.row, window.row - whole.row + window.height)
         columns = slice(window.column - whole.column, window.column - whole.column + window.width)
         assert np.array_equal(chip.pixels[:, rows, columns], own)
@@ -96,8 +96,8 @@ def test_near_infrared_marked_as_alpha_is_read(real_data: Path) -> None:
         imagery = GeoTiffMosaic(str(path))
         with rasterio.open(path) as dataset:
             own = dataset.read()
-        frame = imagery.frame_for(imagery._files[0].footprint)
-        chip = imagery.read(frame, imagery._files[0].window)  # type: ignore[arg-type]
+        pixel_grid = imagery.grid_for(imagery._files[0].footprint)
+        chip = imagery.read(pixel_grid, imagery._files[0].window)  # type: ignore[arg-type]
         assert chip.bands == ("red", "green", "blue", "nir")
         assert np.array_equal(chip.pixels, own)
         assert chip.valid.all()
@@ -107,7 +107,7 @@ def test_years_of_one_place_show_the_newest(real_data: Path) -> None:
     imagery = GeoTiffMosaic(str(real_data / "naip" / "claremont_*_63.tif"))
     file = imagery._files[0]
     assert file.window is not None
-    chip = imagery.read(file.frame, file.window)
+    chip = imagery.read(file.grid, file.window)
     assert chip.captured_on == "2020"
     with rasterio.open(real_data / "naip" / "claremont_2020_63.tif") as newest:
         assert np.array_equal(chip.pixels, newest.read())
@@ -123,10 +123,10 @@ class TestUtmZoneSeam:
     @pytest.mark.parametrize("native", [0, 1])
     def test_no_gap_along_the_seam(self, tiles: list[Path], native: int) -> None:
         imagery = GeoTiffMosaic(str(tiles[0].parent / "*.tif"))
-        frame = GeoTiffMosaic(str(tiles[native]))._files[0].frame
-        shown = [frame.from_lonlat(file.footprint) for file in imagery._files]
+        pixel_grid = GeoTiffMosaic(str(tiles[native]))._files[0].grid
+        shown = [pixel_grid.from_lonlat(file.footprint) for file in imagery._files]
         both = shapely.union_all(shown)
-        chip = imagery.read(frame, frame.window_over(both.bounds))
+        chip = imagery.read(pixel_grid, pixel_grid.window_from_bounds(both.bounds))
         assert len(chip.sources) == 2
         assert chip.captured_on == "2016-06-20"
         inside = rasterio.features.geometry_mask(
@@ -147,13 +147,13 @@ class TestUtmZoneSeam:
         """Where the tiles overlap, the best match of one with the other is at no shift."""
         own, other = tiles[native], tiles[1 - native]
         alone = GeoTiffMosaic(str(own))
-        frame = alone._files[0].frame
-        overlap = frame.from_lonlat(
+        pixel_grid = alone._files[0].grid
+        overlap = pixel_grid.from_lonlat(
             alone._files[0].footprint.intersection(GeoTiffMosaic(str(other))._files[0].footprint)
         )
         assert overlap.area > 500
-        window = frame.window_over(overlap.bounds)
-        chips = [GeoTiffMosaic(str(path)).read(frame, window) for path in (own, other)]
+        window = pixel_grid.window_from_bounds(overlap.bounds)
+        chips = [GeoTiffMosaic(str(path)).read(pixel_grid, window) for path in (own, other)]
         shifts = {
             (row, column): _difference(chips, row, column)
             for row in range(-3, 4)

@@ -56,7 +56,7 @@ def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageS
 def over(column: int, row: int, width: int, height: int) -> tuple[PixelGrid, PixelWindow]:
     """The server's frame, and a window counted from the picture's upper left corner."""
     found = PixelGrid("EPSG:32616", PIXEL_M)
-    origin = found.window_over((LEFT, TOP - 1, LEFT + 1, TOP))
+    origin = found.window_from_bounds((LEFT, TOP - 1, LEFT + 1, TOP))
     return found, PixelWindow(origin.column + column, origin.row + row, width, height)
 
 
@@ -68,11 +68,11 @@ class TestPictures:
     def test_the_chip_is_that_of_the_file(
         self, imagery: ImageServer, picture: Path, server: FakeImageServer
     ) -> None:
-        frame, window = over(10, 20, 200, 150)
-        assert imagery.frame_for(lot().geometry) == frame
+        pixel_grid, window = over(10, 20, 200, 150)
+        assert imagery.grid_for(lot().geometry) == pixel_grid
         chip, expected = (
-            imagery.read(frame, window),
-            GeoTiffMosaic(str(picture)).read(frame, window),
+            imagery.read(pixel_grid, window),
+            GeoTiffMosaic(str(picture)).read(pixel_grid, window),
         )
         assert np.array_equal(chip.pixels, expected.pixels)
         assert chip.sha256 == expected.sha256
@@ -105,9 +105,9 @@ class TestPictures:
         max_size_px: tuple[int, int],
     ) -> None:
         server.max_size_px = max_size_px
-        frame, window = over(0, 0, SIZE_PX, SIZE_PX)
-        chip = imagery.read(frame, window)
-        expected = GeoTiffMosaic(str(picture)).read(frame, window)
+        pixel_grid, window = over(0, 0, SIZE_PX, SIZE_PX)
+        chip = imagery.read(pixel_grid, window)
+        expected = GeoTiffMosaic(str(picture)).read(pixel_grid, window)
         assert np.array_equal(chip.pixels, expected.pixels)
         across, down = (-(-SIZE_PX // side) for side in max_size_px)
         assert len(server.exports) == across * down
@@ -139,7 +139,7 @@ class TestPictures:
 
     def test_metadata_is_asked_once(self, imagery: ImageServer, server: FakeImageServer) -> None:
         for column in (0, 50, 100):
-            imagery.frame_for(lot().geometry)
+            imagery.grid_for(lot().geometry)
             imagery.read(*over(column, 0, 50, 50))
         assert len(server.asked) == 1 + 3
 
@@ -150,13 +150,13 @@ class TestNoImagery:
     ) -> None:
         away = boundary(shapely.box(LEFT + 9000, TOP - 50, LEFT + 9050, TOP)).geometry
         with pytest.raises(NoImagery) as caught:
-            imagery.frame_for(away)
+            imagery.grid_for(away)
         assert caught.value.reason == "missing"
         assert server.exports == []
 
     def test_no_extent_hides_nothing(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.metadata = {"extent": {"xmin": "NaN", "ymin": 0, "xmax": 1, "ymax": 1}}
-        assert imagery.frame_for(lot().geometry) == over(0, 0, 1, 1)[0]
+        assert imagery.grid_for(lot().geometry) == over(0, 0, 1, 1)[0]
 
     def test_all_zero_is_nodata(self, imagery: ImageServer) -> None:
         with pytest.raises(NoImagery) as caught:
@@ -174,7 +174,7 @@ class TestFaults:
     def test_what_passes_is_tried_again(
         self, imagery: ImageServer, server: FakeImageServer, waits_s: list[float], fault: str
     ) -> None:
-        imagery.frame_for(lot().geometry)
+        imagery.grid_for(lot().geometry)
         server.faults = [fault, fault]
         chip = imagery.read(*over(0, 0, 50, 50))
         assert chip.valid.all()
@@ -184,7 +184,7 @@ class TestFaults:
     def test_what_stays_is_unavailable(
         self, imagery: ImageServer, server: FakeImageServer, fault: str
     ) -> None:
-        imagery.frame_for(lot().geometry)
+        imagery.grid_for(lot().geometry)
         server.always = fault
         with pytest.raises(ImageryUnavailable, match=r"imagery: http.*try again later"):
             imagery.read(*over(0, 0, 50, 50))
@@ -198,27 +198,27 @@ class TestConfiguration:
         imagery = opened(server, waits_s, read_s=0.2)
         server.always = "hang"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
-            imagery.frame_for(lot().geometry)
+            imagery.grid_for(lot().geometry)
 
     def test_nobody_listens(self, waits_s: list[float]) -> None:
         client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
-            ImageServer(url, client=client).frame_for(lot().geometry)
+            ImageServer(url, client=client).grid_for(lot().geometry)
 
     def test_a_service_that_is_not_there(
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         server.url = server.url.replace("Pictures", "Pictuers")
         with pytest.raises(ImageryError, match=r"no such service.*mend `imagery:") as caught:
-            opened(server, waits_s).frame_for(lot().geometry)
+            opened(server, waits_s).grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
         assert len(server.asked) == 1
 
     def test_a_token_is_wanted(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
         with pytest.raises(ImageryError, match=r"token.*mend `imagery:") as caught:
-            imagery.frame_for(lot().geometry)
+            imagery.grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
 
     @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ class TestConfiguration:
     ) -> None:
         server.metadata = metadata
         with pytest.raises(ImageryError, match=message):
-            imagery.frame_for(lot().geometry)
+            imagery.grid_for(lot().geometry)
 
     def test_more_bands_named_than_there_are(
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         imagery = opened(server, waits_s, bands=("a", "b", "c", "d", "e"))
         with pytest.raises(ImageryError, match=r"has 4 bands, but .* names 5 \(a, b, c, d, e\)"):
-            imagery.frame_for(lot().geometry)
+            imagery.grid_for(lot().geometry)
 
     @pytest.mark.parametrize(
         ("fault", "message"),
@@ -255,7 +255,7 @@ class TestConfiguration:
     def test_another_picture_than_was_asked_for_is_refused(
         self, imagery: ImageServer, server: FakeImageServer, fault: str, message: str
     ) -> None:
-        imagery.frame_for(lot().geometry)
+        imagery.grid_for(lot().geometry)
         server.faults = [fault]
         with pytest.raises(ImageryError, match=message):
             imagery.read(*over(0, 0, 50, 50))
@@ -263,7 +263,7 @@ class TestConfiguration:
     def test_a_refusal_at_first_is_a_mistake_and_later_a_bad_place(
         self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
-        imagery.frame_for(lot().geometry)
+        imagery.grid_for(lot().geometry)
         server.faults = ["refused"]
         with pytest.raises(ImageryError) as caught:
             imagery.read(*over(0, 0, 50, 50))
@@ -278,7 +278,7 @@ class TestConfiguration:
     ) -> None:
         now_s = [0.0]
         imagery = opened(server, waits_s, breaker=CircuitBreaker(clock=lambda: now_s[0]))
-        imagery.frame_for(lot().geometry)
+        imagery.grid_for(lot().geometry)
         server.always = "500"
         for _ in range(6):
             with pytest.raises(ImageryUnavailable):
@@ -344,6 +344,6 @@ def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
 
 def test_a_private_address_needs_the_countys_word(server: FakeImageServer) -> None:
     with pytest.raises(ImageryError, match="allow_private: true") as caught:
-        open_imagery(ImagerySource(url=server.url)).frame_for(lot().geometry)
+        open_imagery(ImagerySource(url=server.url)).grid_for(lot().geometry)
     assert not isinstance(caught.value, ImageryUnavailable)
     assert server.asked == []

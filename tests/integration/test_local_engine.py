@@ -73,7 +73,7 @@ def test_rows_do_not_depend_on_chunks_nor_on_who_measures(
     assert set(in_pieces.shown) == set(at_once.shown)
     assert set(in_pieces.shown.values()) == set(at_once.shown.values()) == {1}
     assert len(in_pieces.shown) > 6
-    assert max(at_once.together) <= Counting.chips_at_once
+    assert max(at_once.together) <= Counting.chips_per_batch
 
 
 def test_an_error_that_no_lot_is_to_blame_for_ends_the_run_and_gives_back_the_leases(

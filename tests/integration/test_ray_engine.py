@@ -348,5 +348,5 @@ def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
     assert "leased" not in {row[1] for row in run.properties(TWIN)}
     run.ray(machines.address)
     assert run.rows(TWIN) == run.rows(KEY)
-    room = 2 * SmallChips.chips_at_once
-    assert 0 < max(in_hand) < room + SmallChips.chips_at_once
+    room = 2 * SmallChips.chips_per_batch
+    assert 0 < max(in_hand) < room + SmallChips.chips_per_batch

@@ -38,7 +38,7 @@ TREE = square(1, 6, 3, 3)
 def _spread(*seconds: float) -> DurationHistogram:
     spread = DurationHistogram()
     for each in seconds:
-        spread.count(each)
+        spread.record(each)
     return spread
 
 

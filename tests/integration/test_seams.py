@@ -30,9 +30,9 @@ def _lot(geometry: BaseGeometry) -> Boundary:
     return Boundary(lonlat, "lot", area_m2(lonlat), "parcel_id", "a test")
 
 
-def _found(result: LotResult, label: str, frame: PixelGrid) -> list[BaseGeometry]:
+def _found(result: LotResult, label: str, pixel_grid: PixelGrid) -> list[BaseGeometry]:
     found = [d.geometry for d in result.detections if d.label == label]
-    return [frame.from_lonlat(geometry) for geometry in found]
+    return [pixel_grid.from_lonlat(geometry) for geometry in found]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ class TestAdjoiningTiles:
         lot = _lot(self.FRAME.to_lonlat(self.LOT))
         detector = Detector(segmenter)
         [plan], _ = plan_chips([lot], imagery, segmenter.chip_px, detector.gsd_m)
-        edges = [shapely.box(*plan.frame.bounds(window)).exterior for window in plan.windows]
+        edges = [shapely.box(*plan.grid.bounds(window)).exterior for window in plan.windows]
         [result] = detector.detect([lot], imagery, labels)
         assert result.status == "detected"
         assert result.coverage_fraction == 1.0
@@ -200,12 +200,12 @@ class TestUtmZoneSeam:
     def test_vegetation_has_no_gap_and_no_overlap(self, real_data: Path) -> None:
         imagery = GeoTiffMosaic(str(real_data / "naip_utm_zone_seam" / "*.tif"))
         lot = _lot(buffer_m(shapely.Point(-78.0, 36.622), 60))
-        frame = imagery.frame_for(lot.geometry)
+        pixel_grid = imagery.grid_for(lot.geometry)
         found = []
         for chip_px in (64, 1008):
             segmenter = ThresholdSegmenter(90, chip_px)
             [result] = Detector(segmenter).detect([lot], imagery, [LABELS["tree"]])
-            parts = _found(result, "tree", frame)
+            parts = _found(result, "tree", pixel_grid)
             together = shapely.union_all(parts)
             assert parts
             assert together.area == pytest.approx(sum(part.area for part in parts), rel=1e-6)
@@ -218,10 +218,16 @@ def test_lots_whose_lines_are_off_are_looked_for_where_they_lie(tmp_path: Path) 
     """A synthetic county whose lot lines lie 12 m west of its imagery: moved, all is as before."""
     county = generate(tmp_path / "county", seed=5, lots=12)
     imagery = GeoTiffMosaic(county.imagery)
-    frame = PixelGrid(imagery.frame_for(geopandas.read_file(county.parcels).geometry[0]).crs, 1.0)
+    pixel_grid = PixelGrid(
+        imagery.grid_for(geopandas.read_file(county.parcels).geometry[0]).crs, 1.0
+    )
     right = [_lot(lot) for lot in geopandas.read_file(county.parcels).geometry]
     west = [
-        _lot(frame.to_lonlat(shapely.affinity.translate(frame.from_lonlat(lot.geometry), -12.0)))
+        _lot(
+            pixel_grid.to_lonlat(
+                shapely.affinity.translate(pixel_grid.from_lonlat(lot.geometry), -12.0)
+            )
+        )
         for lot in right
     ]
     labels = [LABELS["vegetation"]]

@@ -12,7 +12,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
-from rasters import LEFT, TOP, boundary, chip, frame, noise
+from rasters import LEFT, TOP, boundary, chip, noise, pixel_grid
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip_plan import MAX_CHIPS, ChipPlan, PlanFailure, chip_windows
@@ -32,12 +32,12 @@ class Everywhere:
         self.errors = list(errors)
         self.asked = 0
 
-    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
+    def grid_for(self, _geometry: BaseGeometry) -> PixelGrid:
         self.asked += 1
         error = self.errors.pop(0) if self.errors else None
         if error:
             raise error
-        return frame()
+        return pixel_grid()
 
     def read(self, _frame: PixelGrid, _window: PixelWindow) -> None:
         raise AssertionError("a plan reads no pixels")
@@ -96,11 +96,11 @@ class TestChip:
 class TestFrame:
     def test_windows_and_bounds_are_inverse(self) -> None:
         window = PixelWindow(1_000_123, -7_760_321, 31, 17)
-        assert frame().window_over(frame().bounds(window)) == window
+        assert pixel_grid().window_from_bounds(pixel_grid().bounds(window)) == window
 
     def test_a_window_holds_its_bounds(self) -> None:
         bounds = (LEFT + 0.1, TOP - 9.9, LEFT + 10.1, TOP - 0.4)
-        left, bottom, right, top = frame().bounds(frame().window_over(bounds))
+        left, bottom, right, top = pixel_grid().bounds(pixel_grid().window_from_bounds(bounds))
         assert (left, bottom, right, top) == (LEFT, TOP - 10, LEFT + 10.5, TOP)
 
     @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ class TestFrame:
         [(0.1, 0.3, 3), (0.075, 0.3, 4), (0.5, 0.9, 1), (0.5, 0.1, 1), (0.6, 1.2, 2)],
     )
     def test_whole_pixels_side_by_side(self, pixel_m: float, gsd_m: float, count: int) -> None:
-        assert PixelGrid("EPSG:32616", pixel_m).pixels_in(gsd_m) == count
+        assert PixelGrid("EPSG:32616", pixel_m).coarsening_factor(gsd_m) == count
 
     def test_there_and_back(self) -> None:
         square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
-        again = frame().from_lonlat(frame().to_lonlat(square))
+        again = pixel_grid().from_lonlat(pixel_grid().to_lonlat(square))
         assert again.equals_exact(square, 1e-6)
 
 
@@ -159,8 +159,8 @@ class TestChipsOfALot:
     def test_they_hold_it(self, needed: PixelWindow, side_px: int) -> None:
         chips = chip_windows(needed, side_px)
         if chips:
-            assert union(chips).holds(needed)
-            assert len(chips) == 1 or not any(one.holds(needed) for one in chips)
+            assert union(chips).contains(needed)
+            assert len(chips) == 1 or not any(one.contains(needed) for one in chips)
         else:
             assert max(needed.width, needed.height) > 2 * side_px
 
@@ -215,17 +215,17 @@ class TestPlan:
 
     def test_a_lot_has_five_metres_round_it(self) -> None:
         [plan], _ = plan_chips([lot(10, 10, side_m=30)], Everywhere())
-        corner = frame().window_over((LEFT, TOP, LEFT, TOP))
+        corner = pixel_grid().window_from_bounds((LEFT, TOP, LEFT, TOP))
         # Projected there and back, an edge may come to lie a hair in the next pixel.
-        assert plan.within.holds(PixelWindow(corner.column + 10, corner.row + 10, 80, 80))
-        assert max(plan.within.width, plan.within.height) <= 82
+        assert plan.needed.contains(PixelWindow(corner.column + 10, corner.row + 10, 80, 80))
+        assert max(plan.needed.width, plan.needed.height) <= 82
 
     def test_a_lot_is_looked_for_where_the_imagery_shows_it(self) -> None:
         imagery = Everywhere()
         [plan], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX)
         [moved], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX, None, LotLines((7.5, -3.0)))
-        assert moved.within.column == plan.within.column + 15
-        assert moved.within.row == plan.within.row + 6
+        assert moved.needed.column == plan.needed.column + 15
+        assert moved.needed.row == plan.needed.row + 6
 
     def test_a_lot_too_large_is_refused(self) -> None:
         plans, unplanned = plan_chips([lot(0, 0, 9 * 441), lot(0, 0, 6 * 441)], Everywhere())
@@ -261,8 +261,11 @@ class TestPlan:
         self, gsd_m: float | None, pixel_m: float, side_px: int
     ) -> None:
         [plan], _ = plan_chips([lot(0, 0)], Everywhere(), gsd_m)
-        assert plan.frame.gsd_m == pixel_m
-        assert (plan.frame.x_origin, plan.frame.y_origin) == (frame().x_origin, frame().y_origin)
+        assert plan.grid.gsd_m == pixel_m
+        assert (plan.grid.x_origin, plan.grid.y_origin) == (
+            pixel_grid().x_origin,
+            pixel_grid().y_origin,
+        )
         assert plan.windows[0].width == side_px
 
     def test_imagery_that_is_far_too_coarse_is_said_once(

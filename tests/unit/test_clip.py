@@ -9,14 +9,14 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import frame
-from scenes import mask_of, meadow, scene
+from mosaics import mask_of, meadow, mosaic
+from rasters import pixel_grid
 from shapely import MultiPolygon, Polygon, affinity, box
 from shapely.geometry.base import BaseGeometry
 
 from detection.clip import MIN_PART_M2, LotLines, Parts, continuous_parts, discrete_parts
 from detection.labels import LabelKind
-from detection.vectorize import outlines
+from detection.vectorize import vectorize_masks
 from parcels import Boundary
 
 LEFT_LOT = MultiPolygon([box(0, 0, 20, 40)])
@@ -211,11 +211,11 @@ class TestEveryKind:
 
 class TestLotLines:
     def test_lots_move_east_and_north(self) -> None:
-        [moved] = LotLines((3.0, -2.0)).moved(np.array([LEFT_LOT]))
+        [moved] = LotLines((3.0, -2.0)).shift(np.array([LEFT_LOT]))
         assert moved.bounds == (3, -2, 23, 38)
 
     def test_by_metres_where_the_crs_is_in_feet(self) -> None:
-        [moved] = LotLines((3.048, 0.0)).moved(np.array([LEFT_LOT]), unit_m=0.3048)
+        [moved] = LotLines((3.048, 0.0)).shift(np.array([LEFT_LOT]), unit_m=0.3048)
         assert moved.bounds == pytest.approx((10, 0, 30, 40))
 
     def test_circles_round_points_stay_and_so_do_lots_without_an_offset(self) -> None:
@@ -223,10 +223,10 @@ class TestLotLines:
             Boundary(LEFT_LOT, source, 800.0, "point", "a test") for source in ("lot", "buffer_30m")
         ]
         shapes = np.array([LEFT_LOT, LEFT_LOT])
-        lot, circle = LotLines((3.0, -2.0)).on_imagery(boundaries, shapes)
+        lot, circle = LotLines((3.0, -2.0)).align_to_imagery(boundaries, shapes)
         assert lot.bounds == (3, -2, 23, 38)
         assert circle is LEFT_LOT
-        assert LotLines().on_imagery(boundaries, shapes)[0] is LEFT_LOT
+        assert LotLines().align_to_imagery(boundaries, shapes)[0] is LEFT_LOT
 
 
 @given(
@@ -240,9 +240,9 @@ def test_the_parts_on_lots_that_tile_a_block_add_up_to_it(
     seed: int, count: int, turn_degrees: float, share: float
 ) -> None:
     """Random fields over a random partition: nothing is lost or counted twice but slivers."""
-    place = scene()
-    things = outlines([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
-    left, bottom, right, top = place.frame.bounds(place.window)
+    place = mosaic()
+    things = vectorize_masks([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
+    left, bottom, right, top = place.grid.bounds(place.window)
     centre = ((left + right) / 2, (bottom + top) / 2)
     block = affinity.rotate(box(left - 60, bottom - 60, right + 60, top + 60), turn_degrees, centre)
     points = shapely.MultiPoint(
@@ -264,5 +264,5 @@ def test_the_parts_on_lots_that_tile_a_block_add_up_to_it(
     assert found == pytest.approx(whole - sum(slivers), rel=1e-6)
     kept = shapely.union_all(parts.measured) if len(parts) else Polygon()
     assert kept.area == pytest.approx(found, rel=1e-6, abs=1e-6)  # no place is counted twice
-    lonlat = frame().to_lonlat(parts.measured)
+    lonlat = pixel_grid().to_lonlat(parts.measured)
     assert shapely.is_valid(lonlat).mean() >= 0.99

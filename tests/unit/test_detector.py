@@ -21,7 +21,7 @@ from rasters import (
     TOP,
     ThresholdSegmenter,
     boundary,
-    frame,
+    pixel_grid,
 )
 from shapely import MultiPolygon, affinity, box
 from shapely.geometry.base import BaseGeometry
@@ -157,14 +157,14 @@ class TestLargeLots:
     """Lots that no chip holds, on imagery that is cut into chips of 256 pixels."""
 
     @pytest.mark.parametrize("label", [LAWN, POOL])
-    @pytest.mark.parametrize("chips_at_once", [1, 3])
+    @pytest.mark.parametrize("chips_per_batch", [1, 3])
     def test_a_thing_over_seams_is_one_as_if_there_were_none(
-        self, tmp_path: Path, label: Label, chips_at_once: int
+        self, tmp_path: Path, label: Label, chips_per_batch: int
     ) -> None:
         # Synthetic: from one end to the other over three chips, and down over two.
         imagery = painted(tmp_path, (40, 90, 600, 50), (300, 90, 40, 300), size_px=700)
         lot = boundary(at(20, 20, 660, 600))
-        cut = ThresholdSegmenter(100, 256, chips_at_once)
+        cut = ThresholdSegmenter(100, 256, chips_per_batch)
         whole = ThresholdSegmenter(100, chip_px=2048)
         [small] = only(Detector(cut).detect([lot], imagery, [label])).detections
         [large] = only(Detector(whole).detect([lot], imagery, [label])).detections
@@ -184,7 +184,7 @@ class TestLargeLots:
         pixels = np.full((1, 500, 500), 20, np.uint8)
         for column, row, width, height in rng.integers((0, 0, 3, 3), (450, 450, 200, 90), (9, 4)):
             pixels[:, row : row + height, column : column + width] = 200
-        imagery = InMemory(pixels, frame(), LEFT, TOP)
+        imagery = InMemory(pixels, pixel_grid(), LEFT, TOP)
         sizes = rng.uniform((0, 0, 20, 20), (250, 250, 240, 240), (3, 4))
         lots = [boundary(at(*size)) for size in sizes]
         cut, whole = ThresholdSegmenter(100, 128, 4), ThresholdSegmenter(100, 2048)
@@ -201,11 +201,11 @@ class TestLargeLots:
     @settings(max_examples=10)
     @given(st.permutations(range(6)), st.integers(1, 6), st.integers(1, 4))
     def test_a_lots_result_does_not_depend_on_the_others(
-        self, order: list[int], count: int, chips_at_once: int
+        self, order: list[int], count: int, chips_per_batch: int
     ) -> None:
         rng = np.random.default_rng(5)
         blocks = np.kron(rng.random((40, 40)) < 0.4, np.ones((12, 12))).astype(np.uint8)
-        imagery = InMemory(200 * blocks[None], frame(), LEFT, TOP)
+        imagery = InMemory(200 * blocks[None], pixel_grid(), LEFT, TOP)
         places = [
             (5, 5, 50, 50),
             (60, 5, 300, 40),
@@ -215,7 +215,7 @@ class TestLargeLots:
             (60, 20, 300, 45),
         ]
         lots = [boundary(at(*place)) for place in places]
-        segmenter = ThresholdSegmenter(100, 128, chips_at_once)
+        segmenter = ThresholdSegmenter(100, 128, chips_per_batch)
         asked = [lots[i] for i in order[:count]]
         labels = [LAWN, POOL, replace(LABELS["tree"], simplify_share=0.05)]
         results = Detector(segmenter).detect(asked, imagery, labels)
@@ -254,7 +254,7 @@ class TestFirstChips:
         lots = [boundary(at(x + 90, 90, 20, 20)) for x in range(0, 1300, 224)]
         lots.append(boundary(at(90_000, 0, 20, 20)))
         told: list[FirstChips] = []
-        detector = Detector(ThresholdSegmenter(100, 256, chips_at_once=4))
+        detector = Detector(ThresholdSegmenter(100, 256, chips_per_batch=4))
         for _ in detector.detect_iter(lots, imagery, [LAWN, POOL], on_first=told.append):
             pass
         [first] = told

@@ -17,8 +17,8 @@ from rasters import (
     TOP,
     ThresholdSegmenter,
     boundary,
-    frame,
     noise,
+    pixel_grid,
     pixel_mask,
     write_tiff,
 )
@@ -100,8 +100,8 @@ class TestNoImagery:
 class Failing(ThresholdSegmenter):
     """Fails on every batch that has a chip with this point of the tests' pictures, in pixels."""
 
-    def __init__(self, error: Exception, column: int, row: int, chips_at_once: int = 1) -> None:
-        super().__init__(chip_px=256, chips_at_once=chips_at_once)
+    def __init__(self, error: Exception, column: int, row: int, chips_per_batch: int = 1) -> None:
+        super().__init__(chip_px=256, chips_per_batch=chips_per_batch)
         self.error = error
         self.point = shapely.Point(LEFT + column / 2, TOP - row / 2)
 
@@ -125,8 +125,8 @@ class Down:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
-        return frame()
+    def grid_for(self, _geometry: BaseGeometry) -> PixelGrid:
+        return pixel_grid()
 
     def read(self, _frame: PixelGrid, _window: PixelWindow) -> Chip:
         raise self.error
@@ -138,11 +138,11 @@ class Partly:
     def __init__(self, error: Exception, *, dark: bool = False) -> None:
         self.error, self.dark = error, dark
 
-    def frame_for(self, _geometry: BaseGeometry) -> PixelGrid:
-        return frame()
+    def grid_for(self, _geometry: BaseGeometry) -> PixelGrid:
+        return pixel_grid()
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
-        left, *_ = frame.bounds(window)
+    def read(self, pixel_grid: PixelGrid, window: PixelWindow) -> Chip:
+        left, *_ = pixel_grid.bounds(window)
         if left >= LEFT + 50:
             raise self.error
         pixels = np.full((1, window.height, window.width), 200, np.uint8)
@@ -150,8 +150,8 @@ class Partly:
         if self.dark:
             shown[:] = False
             shown[-1, 0] = True
-        crs = CRS.from_user_input(frame.crs)
-        return Chip(pixels, shown, frame.transform(window), crs, ("red",))
+        crs = CRS.from_user_input(pixel_grid.crs)
+        return Chip(pixels, shown, pixel_grid.transform(window), crs, ("red",))
 
 
 class TestFaults:
@@ -177,7 +177,7 @@ class TestFaults:
     def test_a_failing_batch_is_tried_chip_by_chip(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 1500, 1500), size_px=1500)
         lots = [boundary(at(x + 90, y + 90, 20, 20)) for x in range(0, 1300, 224) for y in (0, 672)]
-        segmenter = Failing(RuntimeError("out of memory"), 324, 100, chips_at_once=8)
+        segmenter = Failing(RuntimeError("out of memory"), 324, 100, chips_per_batch=8)
         results = Detector(segmenter).detect(lots, imagery, [LAWN])
         assert [r.status for r in results] == ["detected"] * 2 + ["failed"] + ["detected"] * 9
         assert len(segmenter.chips) == len({chip.sha256 for chip in segmenter.chips}) == 11

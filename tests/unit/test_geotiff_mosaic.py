@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import reproject, transform_bounds
-from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, frame, noise, smooth, write_tiff
+from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, noise, pixel_grid, smooth, write_tiff
 
 from detection.errors import ImageryError, NoImagery
 from detection.imagery import GeoTiffMosaic, geotiff, open_imagery
@@ -24,7 +24,7 @@ from parcels.registry.county import ImageryEntry as ImagerySource
 
 def window(column: int, row: int, width: int, height: int) -> PixelWindow:
     """A window of the tests' grid, counted from their upper left corner."""
-    origin = frame().window_over((LEFT, TOP - 1, LEFT + 1, TOP))
+    origin = pixel_grid().window_from_bounds((LEFT, TOP - 1, LEFT + 1, TOP))
     return PixelWindow(origin.column + column, origin.row + row, width, height)
 
 
@@ -50,8 +50,8 @@ def test_a_window_is_the_files_own_pixels(tmp_path: Path) -> None:
     pixels = noise(4, 60, 80)
     path = write_tiff(tmp_path / "tile_20200531.tif", pixels)
     imagery = GeoTiffMosaic(str(path))
-    assert imagery.frame_for(here()) == frame()
-    chip = imagery.read(frame(), window(10, 20, 30, 25))
+    assert imagery.grid_for(here()) == pixel_grid()
+    chip = imagery.read(pixel_grid(), window(10, 20, 30, 25))
     assert np.array_equal(chip.pixels, pixels[:, 20:45, 10:40])
     assert chip.valid.all()
     assert chip.bands == ("red", "green", "blue", "nir")
@@ -69,12 +69,12 @@ def test_adjoining_tiles_are_the_single_raster(tmp_path: Path, opened: list[str]
             write_tiff(tmp_path / f"t{row}_{column}.tif", tile, column=column, row=row)
     imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
     opened.clear()
-    chip = imagery.read(frame(), window(30, 30, 60, 50))
+    chip = imagery.read(pixel_grid(), window(30, 30, 60, 50))
     assert np.array_equal(chip.pixels, whole[:, 30:80, 30:90])
     assert chip.valid.all()
     assert len(opened) == 6
     opened.clear()
-    imagery.read(frame(), window(5, 5, 20, 20))
+    imagery.read(pixel_grid(), window(5, 5, 20, 20))
     assert opened == ["t0_0.tif"]
 
 
@@ -84,7 +84,7 @@ def test_only_the_window_is_read(tmp_path: Path) -> None:
     imagery = GeoTiffMosaic(str(path))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    chip = imagery.read(frame(), window(0, 0, 64, 128))
+    chip = imagery.read(pixel_grid(), window(0, 0, 64, 128))
     assert np.array_equal(chip.pixels, pixels[:, :128])
     assert chip.failed_sources == ()
 
@@ -92,7 +92,7 @@ def test_only_the_window_is_read(tmp_path: Path) -> None:
 def test_a_chip_past_the_edge_is_valid_in_part(tmp_path: Path) -> None:
     pixels = noise(3, 40, 40)
     write_tiff(tmp_path / "a.tif", pixels)
-    chip = GeoTiffMosaic(str(tmp_path / "a.tif")).read(frame(), window(-10, 30, 40, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "a.tif")).read(pixel_grid(), window(-10, 30, 40, 20))
     assert np.array_equal(chip.pixels[:, :10, 10:], pixels[:, 30:, :30])
     assert chip.valid.sum() == 10 * 30
     assert not chip.pixels[:, ~chip.valid].any()
@@ -104,7 +104,7 @@ def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) 
     shown = write_tiff(tmp_path / "a.tif", noise(3, 40, 40))
     beside = Affine(pixel_m, 0, LEFT + 20, 0, -pixel_m, TOP)
     write_tiff(tmp_path / "b_2020.tif", noise(3, 50, 50), transform=beside)
-    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 40))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(pixel_grid(), window(0, 0, 40, 40))
     assert chip.sources == (str(shown),)
     assert chip.valid.all()
 
@@ -112,7 +112,7 @@ def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) 
 def test_newer_files_lie_on_top(tmp_path: Path) -> None:
     old = write_tiff(tmp_path / "z_2018.tif", np.full((3, 20, 40), 18, np.uint8))
     new = write_tiff(tmp_path / "a_2020.tif", np.full((3, 20, 40), 20, np.uint8), column=20)
-    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 60, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(pixel_grid(), window(0, 0, 60, 20))
     assert (chip.pixels[:, :, :20] == 18).all()
     assert (chip.pixels[:, :, 20:] == 20).all()
     assert chip.captured_on == "2018/2020"
@@ -124,7 +124,7 @@ def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> Non
     newer = np.full((1, 20, 20), 20, np.uint8)
     newer[:, :10] = 0
     write_tiff(tmp_path / "a_2020.tif", newer, nodata=0)
-    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 20, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(pixel_grid(), window(0, 0, 20, 20))
     assert chip.valid.all()
     assert (chip.pixels[0, :10] == 18).all()
     assert (chip.pixels[0, 10:] == 20).all()
@@ -132,13 +132,13 @@ def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> Non
 
 def test_a_date_that_is_said_wins(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a_2018.tif", noise(3, 10, 10))
-    chip = GeoTiffMosaic(str(path), captured_on="2021-07-01").read(frame(), window(0, 0, 9, 9))
+    chip = GeoTiffMosaic(str(path), captured_on="2021-07-01").read(pixel_grid(), window(0, 0, 9, 9))
     assert chip.captured_on == "2021-07-01"
 
 
 def test_a_file_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a[1].tif", noise(3, 10, 10))
-    assert GeoTiffMosaic(str(path)).read(frame(), window(0, 0, 9, 9)).sources == (str(path),)
+    assert GeoTiffMosaic(str(path)).read(pixel_grid(), window(0, 0, 9, 9)).sources == (str(path),)
 
 
 def test_the_grid_that_shows_most_is_the_frame(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_the_grid_that_shows_most_is_the_frame(tmp_path: Path) -> None:
     write_tiff(tmp_path / "b.tif", smooth(3, 40, 40), transform=coarse)
     imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
     lot = shapely.box(LEFT + 5, TOP - 10, LEFT + 22, TOP - 5)
-    assert imagery.frame_for(boundary(lot).geometry).pixel == 0.5
+    assert imagery.grid_for(boundary(lot).geometry).pixel_size == 0.5
     lot = shapely.box(LEFT + 18, TOP - 10, LEFT + 35, TOP - 5)
-    assert imagery.frame_for(boundary(lot).geometry).pixel == 1.0
+    assert imagery.grid_for(boundary(lot).geometry).pixel_size == 1.0
     # The other grid's file is warped: no gap where the two meet.
     chip = imagery.read(PixelGrid(CRS_NAME, 1.0), PixelWindow(int(LEFT) + 5, -int(TOP), 40, 20))
     assert chip.valid.all()
@@ -161,7 +161,7 @@ def test_grids_that_differ_by_a_rounding_are_one(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", whole[:, :, :20])
     jitter = Affine(PIXEL_M + 1e-14, 0, LEFT + 10 + 2e-9, 0, -PIXEL_M, TOP - 3e-9)
     write_tiff(tmp_path / "b.tif", whole[:, :, 20:], transform=jitter)
-    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(frame(), window(0, 0, 40, 20))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(pixel_grid(), window(0, 0, 40, 20))
     assert np.array_equal(chip.pixels, whole)
 
 
@@ -183,13 +183,13 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
     path = write_tiff(tmp_path / "a.tif", there, crs=crs, transform=transform, nodata=0)
     imagery = GeoTiffMosaic(str(path))
     lot = boundary(shapely.box(LEFT + 10, TOP - 60, LEFT + 60, TOP - 10)).geometry
-    found = imagery.frame_for(lot)
+    found = imagery.grid_for(lot)
     if crs == "EPSG:32615":
         assert found.crs == crs  # metric already, if a zone off: kept as it is
     else:
         assert found.crs == CRS_NAME
         assert found.gsd_m <= 0.5
-    chip = imagery.read(frame(), window(20, 20, 100, 100))
+    chip = imagery.read(pixel_grid(), window(20, 20, 100, 100))
     assert chip.valid.all()
     assert chip.pixels.dtype == dtype
     off = np.abs(chip.pixels.astype(float) - picture[:, 20:120, 20:120])
@@ -205,17 +205,17 @@ def test_a_rotated_file_lies_where_it_belongs(tmp_path: Path) -> None:
     imagery = GeoTiffMosaic(str(path))
     centre_x, centre_y = turned @ (50, 50)
     lot = boundary(shapely.Point(centre_x, centre_y).buffer(3)).geometry
-    found = imagery.frame_for(lot)
+    found = imagery.grid_for(lot)
     assert found.crs == CRS_NAME
-    assert 0.45 <= found.pixel <= 0.5
-    everything = found.window_over(found.from_lonlat(imagery._files[0].footprint).bounds)
+    assert 0.45 <= found.pixel_size <= 0.5
+    everything = found.window_from_bounds(found.from_lonlat(imagery._files[0].footprint).bounds)
     chip = imagery.read(found, everything)
     rows, columns = np.nonzero(chip.pixels[0] > 150)
     x, y = chip.transform @ (columns.mean() + 0.5, rows.mean() + 0.5)
     assert abs(x - centre_x) < 0.25
     assert abs(y - centre_y) < 0.25
-    assert len(rows) * found.pixel**2 == pytest.approx(100, rel=0.1)
-    assert chip.valid.sum() * found.pixel**2 == pytest.approx(2500, rel=0.02)
+    assert len(rows) * found.pixel_size**2 == pytest.approx(100, rel=0.1)
+    assert chip.valid.sum() * found.pixel_size**2 == pytest.approx(2500, rel=0.02)
 
 
 def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", pixels, nodata=255)
     shifted = PixelGrid(CRS_NAME, 0.4)
     chip = GeoTiffMosaic(str(path)).read(
-        shifted, shifted.window_over((LEFT, TOP - 9, LEFT + 30, TOP))
+        shifted, shifted.window_from_bounds((LEFT, TOP - 9, LEFT + 30, TOP))
     )
     assert set(np.unique(chip.pixels[0][chip.valid])) == {100}
     assert chip.valid.sum() * 0.4**2 == pytest.approx(15 * 9, rel=0.06)
@@ -259,7 +259,9 @@ def test_fewer_declared_bands_make_files_alike(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", noise(4, 10, 10))
     write_tiff(tmp_path / "b.tif", noise(3, 10, 10), column=10)
     rgb = ("red", "green", "blue")
-    chip = GeoTiffMosaic(str(tmp_path / "*.tif"), bands=rgb).read(frame(), window(0, 0, 20, 10))
+    chip = GeoTiffMosaic(str(tmp_path / "*.tif"), bands=rgb).read(
+        pixel_grid(), window(0, 0, 20, 10)
+    )
     assert chip.bands == rgb
     assert chip.valid.all()
 
@@ -270,10 +272,10 @@ class TestBrokenFiles:
         write_tiff(tmp_path / "b.tif", noise(3, 20, 20))
         imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
         assert list(imagery.unreadable) == [str(tmp_path / "a.tif")]
-        assert imagery.read(frame(), window(0, 0, 20, 20)).valid.all()
+        assert imagery.read(pixel_grid(), window(0, 0, 20, 20)).valid.all()
         away = boundary(shapely.box(LEFT + 500, TOP - 9, LEFT + 509, TOP)).geometry
         with pytest.raises(NoImagery, match=r"a\.tif") as caught:
-            imagery.frame_for(away)
+            imagery.grid_for(away)
         assert caught.value.reason == "corrupt"  # the unreadable file might have shown it
 
     def test_nothing_but_garbage(self, tmp_path: Path) -> None:
@@ -289,9 +291,9 @@ class TestBrokenFiles:
         write_tiff(tmp_path / "b.tif", noise(3, 200, 50), column=200)
         imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
         with pytest.raises(NoImagery, match=r"a\.tif") as caught:
-            imagery.read(frame(), window(0, 150, 50, 50))
+            imagery.read(pixel_grid(), window(0, 150, 50, 50))
         assert caught.value.reason == "corrupt"
-        chip = imagery.read(frame(), window(150, 150, 100, 50))
+        chip = imagery.read(pixel_grid(), window(150, 150, 100, 50))
         assert chip.failed_sources == (str(path),)
         assert chip.valid[:, 50:].all()
         assert not chip.valid[:, :50].any()
@@ -302,10 +304,10 @@ class TestBrokenFiles:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(NoImagery):
-            imagery.read(frame(), window(0, 150, 50, 50))
+            imagery.read(pixel_grid(), window(0, 150, 50, 50))
         away = boundary(shapely.box(LEFT + 500, TOP - 9, LEFT + 509, TOP)).geometry
         with pytest.raises(NoImagery) as caught:
-            imagery.frame_for(away)
+            imagery.grid_for(away)
         assert caught.value.reason == "missing"
 
     def test_a_file_that_vanished_is_corrupt(self, tmp_path: Path) -> None:
@@ -313,14 +315,14 @@ class TestBrokenFiles:
         imagery = GeoTiffMosaic(str(path))
         path.unlink()
         with pytest.raises(NoImagery) as caught:
-            imagery.read(frame(), window(0, 0, 9, 9))
+            imagery.read(pixel_grid(), window(0, 0, 9, 9))
         assert caught.value.reason == "corrupt"
 
 
 def test_open_imagery_takes_a_registry_entry(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(3, 20, 20))
     source = ImagerySource(path=str(path), bands=("nir", "red", "green"), captured_on="2020")
-    chip = open_imagery(source).read(frame(), window(0, 0, 9, 9))
+    chip = open_imagery(source).read(pixel_grid(), window(0, 0, 9, 9))
     assert chip.bands == ("nir", "red", "green")
     assert chip.captured_on == "2020"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, frame, noise, smooth, write_tiff
+from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, noise, pixel_grid, smooth, write_tiff
 
 from detection.chip_plan import plan_chips
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
@@ -21,7 +21,7 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 def corner(factor: int) -> PixelWindow:
     """The pixel of a coarser frame that holds the tests' corner."""
-    return frame().coarser(factor).window_over((LEFT, TOP - 0.01, LEFT + 0.01, TOP))
+    return pixel_grid().zoom_out(factor).window_from_bounds((LEFT, TOP - 0.01, LEFT + 0.01, TOP))
 
 
 def means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
@@ -38,7 +38,7 @@ def test_a_pixel_is_the_mean_of_its_block(tmp_path: Path, factor: int, dtype: st
     imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels)))
     at = corner(factor)
     window = PixelWindow(at.column - 2, at.row + 1, 12, 9)
-    chip = imagery.read(frame().coarser(factor), window)
+    chip = imagery.read(pixel_grid().zoom_out(factor), window)
     assert chip.pixels.dtype == pixels.dtype
     assert chip.gsd_m == factor * PIXEL_M
     assert not chip.valid[:, :2].any()
@@ -51,8 +51,8 @@ def test_overviews_are_read_where_they_fit(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth(3, 256, 256))
     with rasterio.open(path, "r+") as dataset:
         dataset.build_overviews([2, 4], Resampling.average)
-    exact = GeoTiffMosaic(str(path)).read(frame(), PixelWindow(*_at(0, 0), 256, 256)).pixels
-    coarse = frame().coarser(8)
+    exact = GeoTiffMosaic(str(path)).read(pixel_grid(), PixelWindow(*_at(0, 0), 256, 256)).pixels
+    coarse = pixel_grid().zoom_out(8)
     window = PixelWindow(corner(8).column, corner(8).row, 32, 32)
     shown = GeoTiffMosaic(str(path)).read(coarse, window)
     # Rounded three times.
@@ -64,7 +64,7 @@ def test_overviews_are_read_where_they_fit(tmp_path: Path) -> None:
 
 
 def _at(column: int, row: int) -> tuple[int, int]:
-    at = frame().window_over((LEFT, TOP - 0.01, LEFT + 0.01, TOP))
+    at = pixel_grid().window_from_bounds((LEFT, TOP - 0.01, LEFT + 0.01, TOP))
     return at.column + column, at.row + row
 
 
@@ -89,7 +89,7 @@ def test_files_whose_edges_cut_blocks(
         if overviews:
             with rasterio.open(path, "r+") as dataset:
                 dataset.build_overviews([2, 4], Resampling.average)
-    coarse = frame().coarser(factor)
+    coarse = pixel_grid().zoom_out(factor)
     column, row = _at(left, top)
     inside = PixelWindow(-(-column // factor), -(-row // factor), 80 // factor, 70 // factor)
     chip = GeoTiffMosaic(str(folder / "*.tif")).read(coarse, inside)
@@ -108,7 +108,7 @@ def test_nodata_is_mixed_into_nothing(tmp_path: Path) -> None:
     pixels[:, :, 30:] = 0
     imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
     at = corner(4)
-    chip = imagery.read(frame().coarser(4), PixelWindow(at.column, at.row, 16, 16))
+    chip = imagery.read(pixel_grid().zoom_out(4), PixelWindow(at.column, at.row, 16, 16))
     # The eighth block is shown by half.
     assert chip.valid[:, :8].all()
     assert not chip.valid[:, 8:].any()
@@ -122,7 +122,7 @@ def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
     imagery = GeoTiffMosaic(str(path), ("red", "green", "blue", "nir"))
     at = corner(4)
-    chip = imagery.read(frame().coarser(4), PixelWindow(at.column, at.row, 16, 16))
+    chip = imagery.read(pixel_grid().zoom_out(4), PixelWindow(at.column, at.row, 16, 16))
     assert chip.valid.all()
     assert np.abs(chip.pixels - means(pixels, 4)).max() <= 0.5
 
@@ -130,15 +130,15 @@ def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
 def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
     """The same picture on its own grid and on the next zone's, both four times coarser."""
     own = write_tiff(tmp_path / "own.tif", smooth(1, 400, 400))
-    coarse = frame().coarser(4)
+    coarse = pixel_grid().zoom_out(4)
     at = corner(4)
     window = PixelWindow(at.column + 10, at.row + 10, 60, 60)
     expected = GeoTiffMosaic(str(own)).read(coarse, window).pixels
 
     next_zone = PixelGrid("EPSG:32615", PIXEL_M)
     outline = shapely.box(LEFT, TOP - 200, LEFT + 200, TOP)
-    there = next_zone.from_lonlat(frame().to_lonlat(outline))
-    warped = GeoTiffMosaic(str(own)).read(next_zone, next_zone.window_over(there.bounds))
+    there = next_zone.from_lonlat(pixel_grid().to_lonlat(outline))
+    warped = GeoTiffMosaic(str(own)).read(next_zone, next_zone.window_from_bounds(there.bounds))
     other = write_tiff(
         tmp_path / "other.tif",
         warped.pixels,
@@ -158,7 +158,7 @@ def test_a_fine_county_is_looked_at_coarser(tmp_path: Path) -> None:
     lot = boundary(shapely.box(LEFT + 20, TOP - 60, LEFT + 60, TOP - 20), CRS_NAME)
     imagery = GeoTiffMosaic(str(path))
     [plan], _ = plan_chips([lot], imagery, 128, gsd_m=2.1)
-    assert plan.frame == frame().coarser(4)
-    chip = imagery.read(plan.frame, plan.windows[0])
+    assert plan.grid == pixel_grid().zoom_out(4)
+    chip = imagery.read(plan.grid, plan.windows[0])
     assert chip.pixels.shape == (1, 128, 128)
     assert chip.gsd_m == 2.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasters import frame, noise, write_tiff
+from rasters import noise, pixel_grid, write_tiff
 from test_geotiff_mosaic import window
 
 from detection.errors import NoImagery
@@ -20,7 +20,7 @@ CORNER[:15, :20] = True
 
 
 def valid(path: Path) -> NDArray[np.bool_]:
-    return GeoTiffMosaic(str(path)).read(frame(), window(0, 0, 40, 40)).valid
+    return GeoTiffMosaic(str(path)).read(pixel_grid(), window(0, 0, 40, 40)).valid
 
 
 def picture(bands: int = 3, fill: int = 0, dtype: str = "uint8") -> NDArray[np.generic]:
@@ -70,7 +70,7 @@ def test_an_alpha_band_is_the_mask(tmp_path: Path) -> None:
     pixels = noise(4, 40, 40)
     pixels[3] = np.where(CORNER, 0, 255)
     path = write_tiff(tmp_path / "a.tif", pixels, colours=RGBA)
-    chip = GeoTiffMosaic(str(path)).read(frame(), window(0, 0, 40, 40))
+    chip = GeoTiffMosaic(str(path)).read(pixel_grid(), window(0, 0, 40, 40))
     assert np.array_equal(chip.valid, ~CORNER)
     assert chip.bands == ("red", "green", "blue")
 
@@ -79,7 +79,7 @@ def test_near_infrared_marked_as_alpha_loses_no_pixel(tmp_path: Path) -> None:
     pixels = noise(4, 40, 40)
     pixels[3, 20:, 20:] = 0  # deep water, black in the near infrared
     path = write_tiff(tmp_path / "a.tif", pixels, colours=RGBA)
-    chip = GeoTiffMosaic(str(path)).read(frame(), window(0, 0, 40, 40))
+    chip = GeoTiffMosaic(str(path)).read(pixel_grid(), window(0, 0, 40, 40))
     assert chip.valid.all()
     assert np.array_equal(chip.band("nir"), pixels[3])
 

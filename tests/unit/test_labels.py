@@ -13,7 +13,7 @@ import pytest
 import detection
 from detection import LABELS, DetectionError, Label, choose_labels
 from detection.errors import LabelError
-from detection.labels import label_in_words, read_labels, with_entries
+from detection.labels import merge_label_entries, parse_label_option, read_labels
 from detection.sample.truth import LABELS as IN_THE_SAMPLE
 from detection.training.phrases import PHRASES
 from parcels.registry.label_entry import LabelEntry
@@ -66,9 +66,9 @@ def test_a_label_cannot_be_changed() -> None:
 
 
 def test_a_known_label_keeps_what_is_not_said_of_it() -> None:
-    known = with_entries(LABELS, {"lawn": LabelEntry(prompt="dry grass")}, "here")
+    known = merge_label_entries(LABELS, {"lawn": LabelEntry(prompt="dry grass")}, "here")
     assert known["lawn"] == dataclasses.replace(LABELS["lawn"], prompt="dry grass")
-    known = with_entries(LABELS, {"pool": LabelEntry(min_area_m2=9)}, "here")
+    known = merge_label_entries(LABELS, {"pool": LabelEntry(min_area_m2=9)}, "here")
     assert known["pool"] == dataclasses.replace(LABELS["pool"], min_area_m2=9.0)
     assert {k: v for k, v in known.items() if k != "pool"} == {
         k: v for k, v in LABELS.items() if k != "pool"
@@ -80,19 +80,19 @@ def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
         "trampoline": LabelEntry(prompt="round backyard trampoline"),
         "gravel": LabelEntry(prompt="gravel bed", kind="continuous", score_threshold=0.3),
     }
-    known = with_entries(LABELS, entries, "here")
+    known = merge_label_entries(LABELS, entries, "here")
     assert list(known) == [*LABELS, "trampoline", "gravel"]
     assert known["trampoline"] == Label("trampoline", "round backyard trampoline", "discrete", 1.0)
     assert known["gravel"] == Label("gravel", "gravel bed", "continuous", 1.0, 0.3)
     with pytest.raises(LabelError, match=r"here: 'labels\.moat': has no prompt; write the words"):
-        with_entries(LABELS, {"moat": LabelEntry(kind="discrete")}, "here")
+        merge_label_entries(LABELS, {"moat": LabelEntry(kind="discrete")}, "here")
 
 
 def test_a_label_in_words() -> None:
-    assert label_in_words(" trampoline = round  backyard trampoline ") == {
+    assert parse_label_option(" trampoline = round  backyard trampoline ") == {
         "trampoline": LabelEntry(prompt="round backyard trampoline")
     }
-    assert label_in_words("a=b=c")["a"].prompt == "b=c"
+    assert parse_label_option("a=b=c")["a"].prompt == "b=c"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_label_in_words() -> None:
 )
 def test_words_that_are_no_label(text: str, message: str) -> None:
     with pytest.raises(LabelError, match=re.escape(message)) as caught:
-        label_in_words(text)
+        parse_label_option(text)
     assert str(caught.value).startswith("label '")
 
 

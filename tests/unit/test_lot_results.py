@@ -1,4 +1,4 @@
-"""Masks of a scene -> each lot's result: sums, connected parts, areas, lot lines, failures."""
+"""Masks of a mosaic -> each lot's result: sums, connected parts, areas, lot lines, failures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mosaics import LAWN, ROOF, disc, distances, mask_of, meadow, mosaic, rectangle
 from numpy.typing import NDArray
 from pyproj import Geod
 from rasters import LEFT, PIXEL_M, TOP, boundary
-from scenes import LAWN, ROOF, disc, distances, mask_of, meadow, rectangle, scene
 from shapely import Point, Polygon, affinity, box
 
 from detection.clip import MIN_PART_M2, LotLines
@@ -25,7 +25,7 @@ from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 
-# Places are in metres right and down of the scene's upper left corner; it is 144 m wide.
+# Places are in metres right and down of the mosaic's upper left corner; it is 144 m wide.
 
 
 def rect(left: float, top: float, right: float, bottom: float) -> Polygon:
@@ -39,7 +39,7 @@ def lot(left: float, top: float, right: float, bottom: float) -> Boundary:
 def measured(
     lots: Sequence[Boundary], masks: Sequence[Mask], lines: LotLines | None = None
 ) -> list[tuple[Detection, ...]]:
-    results = lot_results(lots, scene(), masks, lines)
+    results = lot_results(lots, mosaic(), masks, lines)
     assert {result.status for result in results} == {"detected"}
     return [result.detections for result in results]
 
@@ -122,8 +122,8 @@ class TestContinuous:
             mask_of(meadow(seed, 96), label, rng.random((96, 96)))
             for seed, label in enumerate((lawn, tree))
         ]
-        together = lot_results(lots, scene(), [*masks, HOUSE])
-        alone = [lot_results([each], scene(), [*masks, HOUSE])[0] for each in lots]
+        together = lot_results(lots, mosaic(), [*masks, HOUSE])
+        alone = [lot_results([each], mosaic(), [*masks, HOUSE])[0] for each in lots]
         assert plain(together) == plain(alone)
         assert sum(len(result.detections) for result in together) > 40
 
@@ -174,7 +174,7 @@ class TestDiscrete:
         for x, detections in zip((20, 50, 80), right, strict=True):
             [roof] = detections
             assert roof.relation == "belongs"
-            [shown] = scene().frame.from_lonlat(np.array([roof.geometry]))
+            [shown] = mosaic().grid.from_lonlat(np.array([roof.geometry]))
             truth = rect(x + 1.5, 49, x + 28.5, 61)  # where the imagery shows it
             assert shown.intersection(truth).area / shown.union(truth).area > 0.98
 
@@ -197,16 +197,16 @@ class TestAreas:
         centre = Point(-86.9, 35.05)
         [middle] = PixelGrid(crs, 1.0).from_lonlat(np.array([centre]))
         column, row = int(middle.x / (PIXEL_M / unit)), int(-middle.y / (PIXEL_M / unit))
-        frame = PixelGrid(crs, PIXEL_M / unit)
-        place = scene(frame=frame)
+        pixel_grid = PixelGrid(crs, PIXEL_M / unit)
+        place = mosaic(grid=pixel_grid)
         place = replace(place, window=replace(place.window, column=column, row=row))
-        left, bottom, right, top = frame.bounds(place.window)
+        left, bottom, right, top = pixel_grid.bounds(place.window)
         across, down = (right - left) / 144, (top - bottom) / 144
 
         def there(x: float, y: float, x2: float, y2: float) -> Polygon:
             return box(left + x * across, top - y2 * down, left + x2 * across, top - y * down)
 
-        places = frame.to_lonlat(np.array([there(30, 30, 70, 90), there(30, 30, 110, 90)]))
+        places = pixel_grid.to_lonlat(np.array([there(30, 30, 70, 90), there(30, 30, 110, 90)]))
         lots = [
             replace(lot(30, 30, 70, 90), geometry=shapely.multipolygons([each])) for each in places
         ]
@@ -246,13 +246,13 @@ class TestResults:
 
     def test_no_masks_and_no_lots(self) -> None:
         assert measured([lot(30, 30, 100, 100)], []) == [()]
-        assert lot_results([], scene(), [HOUSE]) == []
+        assert lot_results([], mosaic(), [HOUSE]) == []
 
     def test_what_a_mask_lacks_is_the_segmenters_fault(self) -> None:
         bad = mask_of(np.full((96, 96), np.nan))
         for label in (LAWN, ROOF):
             with pytest.raises(ValueError, match="not finite"):
-                lot_results([lot(30, 30, 60, 60)], scene(), [replace(bad, label=label)])
+                lot_results([lot(30, 30, 60, 60)], mosaic(), [replace(bad, label=label)])
 
 
 class TestFaults:
@@ -260,7 +260,7 @@ class TestFaults:
         lots = [lot(10 * i, 30, 10 * i + 10, 90) for i in range(2, 11)]
         flat = shapely.from_wkt("MULTIPOLYGON (((0 0, 1 1, 0 0)))")
         lots[4] = replace(lots[4], geometry=flat)
-        results = lot_results(lots, scene(), [mask_of(meadow(1, 96))])
+        results = lot_results(lots, mosaic(), [mask_of(meadow(1, 96))])
         assert [result.status == "failed" for result in results] == [i == 4 for i in range(9)]
         assert results[4].reason == "bad_geometry"
 
@@ -268,14 +268,14 @@ class TestFaults:
         valid = np.ones((288, 288), bool)
         valid[:, :100] = False
         lots = [lot(10, 10, 40, 40), lot(30, 10, 70, 40), lot(60, 10, 90, 40)]
-        outside, partly, inside = lot_results(lots, scene(valid=valid), [_everywhere()])
+        outside, partly, inside = lot_results(lots, mosaic(valid=valid), [_everywhere()])
         assert (outside.status, outside.reason) == ("no_imagery", "nodata")
         assert partly.coverage_fraction == pytest.approx(0.5)
         assert [d.area_m2 for d in partly.detections] == pytest.approx([20 * 30], rel=1e-3)
         assert inside.coverage_fraction == 1.0
 
     def test_a_file_that_could_not_be_read_is_named(self) -> None:
-        place: Mosaic = scene(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
+        place: Mosaic = mosaic(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
         [result] = lot_results([lot(10, 10, 40, 40)], place, [_everywhere()])
         assert (result.status, result.reason) == ("no_imagery", "corrupt")
         assert "north.tif" in result.detail
@@ -283,7 +283,7 @@ class TestFaults:
     def test_a_lot_smaller_than_a_pixel_is_imaged(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[0, 0] = False
-        [result] = lot_results([lot(50.1, 50.1, 50.2, 50.2)], scene(valid=valid), [])
+        [result] = lot_results([lot(50.1, 50.1, 50.2, 50.2)], mosaic(valid=valid), [])
         assert result.coverage_fraction == 1.0
 
 

@@ -9,11 +9,11 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import LAWN, disc, distances, mask_of, meadow, scene
+from mosaics import LAWN, disc, distances, mask_of, meadow, mosaic
 from shapely import Point, Polygon, box
 
-from detection.simplify import simplified
-from detection.vectorize import outlines
+from detection.simplify import simplify_polygons
+from detection.vectorize import vectorize_masks
 
 CELL_M = 1.5
 # The bound with what coordinates of seven digits before the point lose of a small area.
@@ -23,8 +23,8 @@ ROUNDING = 1e-6
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.sampled_from([1e-4, 0.01, 0.1, 1.0]))
 @settings(max_examples=60)
 def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: float) -> None:
-    before = outlines([mask_of(meadow(seed, 96, 2.0, share))], scene()).polygons
-    after = simplified(before, bound, CELL_M)
+    before = vectorize_masks([mask_of(meadow(seed, 96, 2.0, share))], mosaic()).polygons
+    after = simplify_polygons(before, bound, CELL_M)
     change = np.abs(shapely.area(after) / shapely.area(before) - 1)
     assert (change <= bound + ROUNDING).all()
     assert shapely.is_valid(after).all()
@@ -39,22 +39,24 @@ def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: 
 
 def test_corners_go() -> None:
     mask = distances(disc(70, 70, 30))
-    [before] = outlines([mask], scene()).polygons
-    [after] = outlines([replace(mask, label=replace(LAWN, simplify_share=0.01))], scene()).polygons
+    [before] = vectorize_masks([mask], mosaic()).polygons
+    [after] = vectorize_masks(
+        [replace(mask, label=replace(LAWN, simplify_share=0.01))], mosaic()
+    ).polygons
     assert shapely.get_num_coordinates(after) < shapely.get_num_coordinates(before) / 4
     assert after.area == pytest.approx(before.area, rel=0.01)
 
 
 def test_what_is_straight_keeps_its_area_and_loses_its_points() -> None:
     dented = Polygon([(0, 0), (5, 0), (10, 0), (10, 10), (5, 10.0), (0, 10)])
-    [plain] = simplified(np.array([dented]), 1e-9, 1.0)
+    [plain] = simplify_polygons(np.array([dented]), 1e-9, 1.0)
     assert plain.normalize() == box(0, 0, 10, 10).normalize()
 
 
 def test_a_small_hole_in_a_large_lawn_stays() -> None:
     hole = Point(500, 500).buffer(1.0)
     lawn = Point(500, 500).buffer(400).difference(hole)
-    [plain] = simplified(np.array([lawn]), 0.05, 1.5)
+    [plain] = simplify_polygons(np.array([lawn]), 0.05, 1.5)
     assert len(plain.interiors) == 1
     assert plain.interiors[0].length > 4
 
@@ -64,11 +66,11 @@ def test_an_island_stays_in_its_hole() -> None:
     hole = Point(0, 0).buffer(10.0)
     lawn = Point(0, 0).buffer(30).difference(hole)
     island = Point(0, 0).buffer(9.9)
-    together = simplified(np.array([lawn, island]), 0.5, 3.0)
+    together = simplify_polygons(np.array([lawn, island]), 0.5, 3.0)
     assert shapely.area(shapely.intersection(*together)) == 0
-    alone = [simplified(np.array([each]), 0.5, 3.0)[0] for each in (lawn, island)]
+    alone = [simplify_polygons(np.array([each]), 0.5, 3.0)[0] for each in (lawn, island)]
     assert shapely.area(shapely.intersection(*alone)) > 0
 
 
 def test_none() -> None:
-    assert not len(simplified(np.empty(0, object), 0.1, 1.0))
+    assert not len(simplify_polygons(np.empty(0, object), 0.1, 1.0))

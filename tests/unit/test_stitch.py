@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasters import chip as picture
-from rasters import frame, noise
+from rasters import noise, pixel_grid
 from scipy import ndimage
 
 from detection.imagery.pixel_grid import PixelWindow, union
@@ -249,15 +249,15 @@ class TestJoinedScenes:
         window = union([first, second])
         shown = np.ones((64, 64), bool)
         shown[:, 60:] = False
-        one = mosaic_of(picture(noise(2, 64, 64), shown), frame(), first)
-        other = mosaic_of(picture(noise(2, 64, 64, seed=1)), frame(), second)
+        one = mosaic_of(picture(noise(2, 64, 64), shown), pixel_grid(), first)
+        other = mosaic_of(picture(noise(2, 64, 64, seed=1)), pixel_grid(), second)
         both = join_mosaics([one, other], window, ("c.tif",))
         assert both.valid.shape == (64, 120)
         assert both.valid.all()  # what one does not show the other does
         assert not join_mosaics([one], window).valid[:, 60:].any()
-        assert both.transform == one.transform == frame().transform(window)
+        assert both.transform == one.transform == pixel_grid().transform(window)
         assert both.failed_sources == ("c.tif",)
-        assert both.info.bounds == frame().bounds(window)
+        assert both.info.bounds == pixel_grid().bounds(window)
         assert len(both.info.sha256) == 64
         assert join_mosaics([one, other], window).info.sha256 == both.info.sha256
         assert join_mosaics([other, one], window).info.sha256 != both.info.sha256
@@ -276,14 +276,14 @@ class TestJoinedScenes:
         self, dates: tuple[str | None, str | None], span: str | None
     ) -> None:
         windows = grid(2, 1)
-        scenes = [
+        mosaics = [
             mosaic_of(
                 replace(picture(noise(1, 64, 64)), captured_on=date, sources=("a.tif", name)),
-                frame(),
+                pixel_grid(),
                 window,
             )
             for window, date, name in zip(windows, dates, "bc", strict=True)
         ]
-        info = join_mosaics(scenes, union(windows)).info
+        info = join_mosaics(mosaics, union(windows)).info
         assert info.captured_on == span
         assert info.sources == ("a.tif", "b", "c")

@@ -11,7 +11,7 @@ from detection.timing import DurationHistogram, StageTimer
 def _spread(seconds: np.ndarray) -> DurationHistogram:
     spread = DurationHistogram()
     for each in seconds:
-        spread.count(float(each))
+        spread.record(float(each))
     return spread
 
 

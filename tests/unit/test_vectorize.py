@@ -1,4 +1,4 @@
-"""Masks -> polygons: areas below a cell, holes, the scene's edge, gaps, scores, crops."""
+"""Masks -> polygons: areas below a cell, holes, the mosaic's edge, gaps, scores, crops."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from mosaics import LAWN, disc, distances, mask_of, meadow, mosaic, rectangle
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from rasters import LEFT, PIXEL_M, TOP
-from scenes import LAWN, disc, distances, mask_of, meadow, rectangle, scene
 from shapely import Point, affinity, box
 
 from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from detection.vectorize import Outlines, cropped, outlines
+from detection.vectorize import Outlines, crop_mask, vectorize_masks
 
 SIDE_M = 288 * PIXEL_M
 
 
 def found(field: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[np.object_]:
-    return outlines([mask_of(field)], scene(valid=valid)).polygons
+    return vectorize_masks([mask_of(field)], mosaic(valid=valid)).polygons
 
 
 def at(x_m: float, y_m: float) -> tuple[float, float]:
-    """A place, from metres right and down of the scene's corner."""
+    """A place, from metres right and down of the mosaic's corner."""
     return LEFT + x_m, TOP - y_m
 
 
@@ -51,7 +51,7 @@ class TestSubPixel:
     @given(st.floats(20, 120), st.floats(20, 120), st.floats(8, 19))
     @settings(max_examples=50)
     def test_discs(self, x: float, y: float, radius: float) -> None:
-        [polygon] = outlines([distances(disc(x, y, radius))], scene()).polygons
+        [polygon] = vectorize_masks([distances(disc(x, y, radius))], mosaic()).polygons
         truth = Point(at(x, y)).buffer(radius, quad_segs=64)
         assert polygon.area == pytest.approx(truth.area, rel=0.008)
         assert polygon.intersection(truth).area / polygon.union(truth).area > 0.99
@@ -69,7 +69,7 @@ class TestSubPixel:
         self, x: float, y: float, width: float, height: float, turn: float
     ) -> None:
         mask = distances(rectangle(x, y, width, height, turn))
-        [polygon] = outlines([mask], scene()).polygons
+        [polygon] = vectorize_masks([mask], mosaic()).polygons
         upright = box(-width / 2, -height / 2, width / 2, height / 2)
         truth = affinity.translate(
             affinity.rotate(upright, -turn, (0, 0), use_radians=True), *at(x, y)
@@ -83,7 +83,7 @@ class TestSubPixel:
         def ring(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
             return 6 - np.abs(np.hypot(x - 70, y - 60) - 20)
 
-        [polygon] = outlines([distances(ring)], scene()).polygons
+        [polygon] = vectorize_masks([distances(ring)], mosaic()).polygons
         assert len(polygon.interiors) == 1
         assert polygon.area == pytest.approx(np.pi * (26**2 - 14**2), rel=0.005)
 
@@ -124,7 +124,9 @@ class TestRings:
     )
     @settings(max_examples=200)
     def test_extreme_fields_too(self, field: NDArray[np.float32]) -> None:
-        seen = outlines([mask_of(field, confidence=(field > 0).astype(np.float32))], scene())
+        seen = vectorize_masks(
+            [mask_of(field, confidence=(field > 0).astype(np.float32))], mosaic()
+        )
         assert shapely.is_valid(seen.polygons).all()
         assert (shapely.area(seen.polygons) > 0).all()
         assert seen.scores == pytest.approx(np.ones(len(seen)))
@@ -158,7 +160,7 @@ class TestEdges:
     def test_a_window_of_the_grid_ends_at_its_own_edge(self) -> None:
         part = mask_of(np.ones((4, 6)))
         mask = replace(part, cells=(96, 96), row=10, column=20)
-        [polygon] = outlines([mask], scene()).polygons
+        [polygon] = vectorize_masks([mask], mosaic()).polygons
         assert polygon.simplify(0).equals(box(*at(30, 21), *at(39, 15)))
 
 
@@ -175,7 +177,7 @@ class TestGaps:
     def test_a_gap_parts_an_object(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[:, 100:110] = False
-        seen = outlines([mask_of(np.ones((96, 96)), confidence=0.75)], scene(valid=valid))
+        seen = vectorize_masks([mask_of(np.ones((96, 96)), confidence=0.75)], mosaic(valid=valid))
         assert sorted(shapely.area(seen.polygons)) == [288 * 100 / 4, 288 * 178 / 4]
         assert seen.scores == pytest.approx([0.75, 0.75])
 
@@ -184,7 +186,7 @@ class TestGaps:
         valid[:4, :4] = True  # 4 m²
         valid[50:53, 50:55] = True  # 3.75 m²
         mask = mask_of(np.ones((96, 96)), Label("lawn", "grass", "continuous", 4.0))
-        [polygon] = outlines([mask], scene(valid=valid)).polygons
+        [polygon] = vectorize_masks([mask], mosaic(valid=valid)).polygons
         assert polygon.area == 4.0
 
     @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
@@ -193,11 +195,11 @@ class TestGaps:
         """Gaps that touch by corners, islands among them, objects that they part."""
         rng = np.random.default_rng(seed)
         valid = rng.random((36, 36)) > share
-        everything = outlines([mask_of(np.ones((12, 12)))], scene(36, valid)).polygons
+        everything = vectorize_masks([mask_of(np.ones((12, 12)))], mosaic(36, valid)).polygons
         assert shapely.area(everything).sum() == pytest.approx(valid.sum() * PIXEL_M**2)
         field = mask_of(meadow(seed, 12, 1.0))
-        whole = outlines([field], scene(36)).polygons
-        shown = outlines([field], scene(36, valid)).polygons
+        whole = vectorize_masks([field], mosaic(36)).polygons
+        shown = vectorize_masks([field], mosaic(36, valid)).polygons
         assert shapely.is_valid(shown).all()
         assert same(shown, shapely.intersection(whole, shapely.union_all(everything)))
 
@@ -221,10 +223,10 @@ class TestCrops:
         whole = replace(mask_of(field), cells=cells, row=start, column=start)
         left, top = at(*corner)
         bounds = box(left, top - size[1], left + size[0], top)
-        place = scene()
-        [part] = cropped(whole, place, np.array([bounds.bounds]))
-        mine = outlines([part] if part else [], place).polygons
-        expected = outlines([whole], place).polygons
+        place = mosaic()
+        [part] = crop_mask(whole, place, np.array([bounds.bounds]))
+        mine = vectorize_masks([part] if part else [], place).polygons
+        expected = vectorize_masks([whole], place).polygons
         assert same(shapely.intersection(mine, bounds), shapely.intersection(expected, bounds))
         if part:
             assert part.field.shape <= (size[1] / 1.5 + 4, size[0] / 1.5 + 4)
@@ -233,7 +235,7 @@ class TestCrops:
         mask = distances(disc(20, 20, 8))
         there, beyond, outside = np.array([at(5, 30), at(60, 100), at(500, 700)])
         bounds = np.hstack([[there, beyond, outside], [there + 20, beyond + 20, outside + 20]])
-        crops = cropped(mask, scene(), bounds)
+        crops = crop_mask(mask, mosaic(), bounds)
         assert crops[0] is not None
         assert crops[1:] == [None, None]
 
@@ -243,9 +245,11 @@ class TestScores:
     @settings(max_examples=40)
     def test_a_score_is_the_mean_of_the_middles_inside(self, seed: int, share: float) -> None:
         confidence = np.random.default_rng(seed).random((32, 32)).astype(np.float32)
-        seen = outlines([mask_of(meadow(seed, 32, 1.0, share), confidence=confidence)], scene(32))
+        seen = vectorize_masks(
+            [mask_of(meadow(seed, 32, 1.0, share), confidence=confidence)], mosaic(32)
+        )
         for polygon, score in zip(seen.polygons, seen.scores, strict=True):
-            middles = geometry_mask([polygon], (32, 32), scene(32).transform, invert=True)
+            middles = geometry_mask([polygon], (32, 32), mosaic(32).transform, invert=True)
             assert score == pytest.approx(confidence[middles].mean(), abs=1e-6)
 
     @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ class TestScores:
     def test_a_score_is_always_a_share(self, bad: float, expected: float) -> None:
         confidence = np.full((2, 2), 0.5, np.float32)
         confidence[0, 0] = bad
-        seen = outlines([mask_of(np.ones((2, 2)), confidence=confidence)], scene(2))
+        seen = vectorize_masks([mask_of(np.ones((2, 2)), confidence=confidence)], mosaic(2))
         assert seen.scores == pytest.approx([expected])
 
 
@@ -263,18 +267,18 @@ class TestManyMasks:
         masks = [mask_of(meadow(seed, cells)) for seed, cells in enumerate((12, 96, 48, 96))]
         masks[1] = mask_of(-np.ones((96, 96)))
         masks.append(replace(mask_of(np.ones((3, 5))), cells=(96, 96), row=3, column=9))
-        together = outlines(masks, scene())
+        together = vectorize_masks(masks, mosaic())
         for number, mask in enumerate(masks):
-            alone = outlines([mask], scene())
+            alone = vectorize_masks([mask], mosaic())
             mine = together[together.masks == number]
             assert len(mine) == len(alone)
             assert (mine.polygons == alone.polygons).all()
             assert mine.scores == pytest.approx(alone.scores)
 
     def test_none(self) -> None:
-        assert not len(outlines([], scene()))
-        assert not len(outlines([mask_of(-np.ones((5, 5)))], scene()))
-        assert not len(outlines([mask_of(np.zeros((5, 5)))], scene()))  # 0 is not inside
+        assert not len(vectorize_masks([], mosaic()))
+        assert not len(vectorize_masks([mask_of(-np.ones((5, 5)))], mosaic()))
+        assert not len(vectorize_masks([mask_of(np.zeros((5, 5)))], mosaic()))  # 0 is not inside
 
 
 class TestLeastArea:
@@ -283,15 +287,15 @@ class TestLeastArea:
     def test_smaller_is_noise(self) -> None:
         large, small = disc(30, 30, 1.2), disc(60, 60, 1.1)  # 4.5 and 3.8 m²
         mask = distances(lambda x, y: np.maximum(large(x, y), small(x, y)), self.LEAST, 288, 0.5)
-        [polygon] = outlines([mask], scene()).polygons
+        [polygon] = vectorize_masks([mask], mosaic()).polygons
         assert Point(at(30, 30)).within(polygon)
 
     def test_it_is_in_metres_where_the_crs_is_in_feet(self) -> None:
-        feet = scene(20, frame=PixelGrid("EPSG:2274", 2.0))
+        feet = mosaic(20, grid=PixelGrid("EPSG:2274", 2.0))
         field = -np.ones((20, 20))
         field[0, :11] = 1  # 11 pixels of 2 ft, of which the far corner is cut: 4.04 m²
         field[5, 5:15] = 1
-        seen: Outlines = outlines([mask_of(field, self.LEAST)], feet)
+        seen: Outlines = vectorize_masks([mask_of(field, self.LEAST)], feet)
         assert len(seen) == 1
         assert seen.polygons[0].area * 0.3048**2 == pytest.approx(4.04, abs=0.01)
 
@@ -300,13 +304,13 @@ class TestRefusals:
     def test_a_confidence_of_another_size(self) -> None:
         mask = replace(mask_of(np.ones((6, 4))), confidence=np.ones((4, 6), np.float32))
         with pytest.raises(ValueError, match=r"lawn is \(6, 4\).*confidence \(4, 6\)"):
-            outlines([mask], scene())
+            vectorize_masks([mask], mosaic())
 
     @pytest.mark.parametrize(("row", "column"), [(0, 1), (3, 0), (-1, 0)])
     def test_a_window_beyond_its_grid(self, row: int, column: int) -> None:
         mask: Mask = replace(mask_of(np.ones((6, 4))), cells=(8, 4), row=row, column=column)
         with pytest.raises(ValueError, match=rf"row {row}, column {column}, .*\(8, 4\)"):
-            outlines([mask], scene())
+            vectorize_masks([mask], mosaic())
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_a_field_that_is_not_finite(self, bad: float) -> None:
@@ -314,4 +318,4 @@ class TestRefusals:
         field[3, 3] = bad
         good = mask_of(np.ones((4, 4)), replace(LAWN, name="tree"))
         with pytest.raises(ValueError, match="lawn has a field that is not finite"):
-            outlines([good, mask_of(field), good], scene())
+            vectorize_masks([good, mask_of(field), good], mosaic())

@@ -10,10 +10,10 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import Sam3Config
 
 from detection.errors import SegmenterError
-from detection.segmenters.sam3.tokens import LENGTH
+from detection.segmenters.sam3.tokens import CONTEXT_LENGTH
 
 # How many words CLIP's byte pair encoding has.
-WORDS = 49408
+VOCABULARY_SIZE = 49408
 # Attention over a whole chip takes memory with the fourth power of its side.
 MAX_SIDE_PX = 4096
 _LAYERS = ("num_layers", "num_hidden_layers", "num_upsampling_stages")
@@ -106,10 +106,9 @@ def _wrong_side(config: Sam3Config) -> str | None:
         return f"image_size {vit.image_size} is no multiple of patch_size {vit.patch_size}"
     if vit.window_size > vit.image_size // vit.patch_size:
         return f"window_size {vit.window_size} is wider than a chip of {vit.image_size} px"
-    if text.vocab_size != WORDS:
-        return f"vocab_size is {text.vocab_size}, and the text encoder reads {WORDS} words"
-    if text.max_position_embeddings < LENGTH:
-        return (
-            f"max_position_embeddings is {text.max_position_embeddings}, and prompts have {LENGTH}"
-        )
+    if text.vocab_size != VOCABULARY_SIZE:
+        return f"vocab_size is {text.vocab_size}; CLIP's vocabulary has {VOCABULARY_SIZE} tokens"
+    length = text.max_position_embeddings
+    if length < CONTEXT_LENGTH:
+        return f"max_position_embeddings is {length}; prompts have {CONTEXT_LENGTH} tokens"
     return None

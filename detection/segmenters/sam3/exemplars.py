@@ -22,19 +22,19 @@ _POINT_LAYERS = ("points_direct_project", "points_pool_project", "points_pos_enc
 
 @dataclass(frozen=True, slots=True)
 class BoxExemplar:
-    """A box round one example, in pixels of the chip; not `wanted` says "nothing like this"."""
+    """A box round one example, in pixels of the chip; not `positive` says "nothing like this"."""
 
     left: float
     top: float
     right: float
     bottom: float
-    wanted: bool = True
+    positive: bool = True
 
-    def in_units(self, width: float, height: float) -> BoxExemplar:
+    def normalized(self, width: float, height: float) -> BoxExemplar:
         """The same in 0..1 of a chip of that size."""
         return BoxExemplar(
             self.left / width, self.top / height, self.right / width, self.bottom / height,
-            self.wanted,
+            self.positive,
         )  # fmt: skip
 
 
@@ -44,11 +44,11 @@ class PointExemplar:
 
     x: float
     y: float
-    wanted: bool = True
+    positive: bool = True
 
-    def in_units(self, width: float, height: float) -> PointExemplar:
+    def normalized(self, width: float, height: float) -> PointExemplar:
         """The same in 0..1 of a chip of that size."""
-        return PointExemplar(self.x / width, self.y / height, self.wanted)
+        return PointExemplar(self.x / width, self.y / height, self.positive)
 
 
 Exemplar = BoxExemplar | PointExemplar
@@ -94,7 +94,7 @@ def geometry_tokens(
     valid = torch.ones(rows, 1, dtype=torch.bool, device=features.device)
     tokens, attend = cls, None
     if exemplars is not None and any(exemplars):
-        shown, shown_valid = _shown(model, features, exemplars)
+        shown, shown_valid = _exemplar_tokens(model, features, exemplars)
         tokens, valid = torch.cat([cls, shown], 1), torch.cat([valid, shown_valid], 1)
         attend = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
     tokens = encoder.prompt_layer_norm(encoder.final_proj(tokens))
@@ -126,13 +126,13 @@ def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
     height, width = features.shape[-2:]
     pooled = []
     for left, top, right, bottom in boxes.tolist():
-        down = _averaging(top, bottom, height, size).to(features)
-        across = _averaging(left, right, width, size).to(features)
+        down = _bin_weights(top, bottom, height, size).to(features)
+        across = _bin_weights(left, right, width, size).to(features)
         pooled.append(torch.einsum("ih,chw,jw->cij", down, features, across))
     return torch.stack(pooled)
 
 
-def _averaging(start: float, end: float, cells: int, bins: int) -> Tensor:
+def _bin_weights(start: float, end: float, cells: int, bins: int) -> Tensor:
     """(bins, cells): how much of each cell is in the mean of each bin."""
     step = max(end - start, 1.0) / bins
     samples = math.ceil(step)
@@ -148,7 +148,7 @@ def _averaging(start: float, end: float, cells: int, bins: int) -> Tensor:
     return weights.index_put_((of_bin, high), share * seen, accumulate=True)
 
 
-def _shown(
+def _exemplar_tokens(
     model: Sam3Model, features: Tensor, exemplars: Sequence[Sequence[Exemplar]]
 ) -> tuple[Tensor, Tensor]:
     """Tokens (n, k, channels) of the exemplars, zeros where a row has fewer than k; and valid."""
@@ -163,7 +163,7 @@ def _shown(
                 token = _box_token(model, normed[row], exemplar)
             else:
                 token = _point_token(model, normed[row], exemplar)
-            tokens[row, column] = token + encoder.label_embed.weight[int(exemplar.wanted)]
+            tokens[row, column] = token + encoder.label_embed.weight[int(exemplar.positive)]
             valid[row, column] = True
     return tokens, valid
 

@@ -32,7 +32,7 @@ class Pyramid:
     levels: tuple[Tensor, ...]
     position: Tensor
 
-    def of_rows(self, prompts: int) -> Pyramid:
+    def repeat_rows(self, prompts: int) -> Pyramid:
         """Each chip repeated for its prompts."""
         levels = tuple(level.repeat_interleave(prompts, 0) for level in self.levels)
         return Pyramid(levels, self.position)
@@ -104,13 +104,13 @@ def set_precision(model: Sam3Model, precision: Precision) -> Sam3Model:
     return model
 
 
-def encode(model: Sam3Model, pixels: Tensor) -> Tensor:
+def encode_image(model: Sam3Model, pixels: Tensor) -> Tensor:
     """Pixels (n, 3, side, side) -> the ViT's tokens (n, s x s, channels): all that is cached."""
     tokens: Tensor = model.vision_encoder.backbone(pixels).last_hidden_state
     return tokens
 
 
-def pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
+def feature_pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     """The neck: tokens (n, s x s, channels) -> the three levels that the heads use."""
     neck = model.vision_encoder.neck
     side = math.isqrt(tokens.shape[1])
@@ -120,7 +120,7 @@ def pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
 
 
-def fuse(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
+def fuse_prompt(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
     """The chip as the prompt sees it: memory (n, s x s, channels) of n rows.
 
     Args:
@@ -138,13 +138,13 @@ def fuse(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tens
     return memory
 
 
-def decode(
+def decode_queries(
     model: Sam3Model, memory: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
 ) -> DecoderOutput:
     """The queries of n rows, in float32.
 
     Args:
-        memory: what `fuse` made.
+        memory: what `fuse_prompt` made.
         position: (1, channels, s, s), as in `Pyramid`.
     """
     decoder = model.detr_decoder
@@ -165,7 +165,7 @@ def decode(
     )
 
 
-def draw(
+def predict_masks(
     model: Sam3Model,
     seen: Pyramid,
     queries: Tensor,
@@ -185,22 +185,22 @@ def draw(
     return drawn.pred_masks, drawn.semantic_seg[:, 0]
 
 
-def corners(boxes: Tensor) -> Tensor:
+def box_corners(boxes: Tensor) -> Tensor:
     """Boxes (..., 4) by centre and size as left, top, right, bottom."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
-def heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Sam3Output:
-    """What SAM3 says of n rows: `fuse`, `decode`, then `draw` for the last layer's queries."""
-    memory = fuse(model, seen, prompt, valid)
-    decoded = decode(model, memory, seen.position, prompt, valid)
-    masks, semantic = draw(model, seen, decoded.queries[-1], memory, prompt, valid)
+def run_heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Sam3Output:
+    """The output of n rows: `fuse_prompt`, `decode_queries`, `predict_masks` of the last layer."""
+    memory = fuse_prompt(model, seen, prompt, valid)
+    decoded = decode_queries(model, memory, seen.position, prompt, valid)
+    masks, semantic = predict_masks(model, seen, decoded.queries[-1], memory, prompt, valid)
     presence = decoded.presence[-1].sigmoid()
     return Sam3Output(
         scores=decoded.logits[-1].sigmoid() * presence[:, None],
         presence=presence,
-        boxes=corners(decoded.boxes[-1]),
+        boxes=box_corners(decoded.boxes[-1]),
         masks=masks,
         semantic=semantic,
     )

@@ -115,7 +115,7 @@ _MODULES = {
 }  # fmt: skip
 
 
-def from_hub(state: Mapping[str, Tensor]) -> StateDict:
+def map_hub_names(state: Mapping[str, Tensor]) -> StateDict:
     """The detector of a file of facebook/sam3's layout, or of `Sam3Model.save_pretrained`.
 
     Raises:
@@ -131,7 +131,7 @@ def from_hub(state: Mapping[str, Tensor]) -> StateDict:
     return mapped
 
 
-def from_meta(state: Mapping[str, Tensor]) -> StateDict:
+def map_meta_names(state: Mapping[str, Tensor]) -> StateDict:
     """The detector of Meta's own layout (`sam3.pt`), with or without its "detector." prefix.
 
     Raises:
@@ -163,12 +163,12 @@ def from_meta(state: Mapping[str, Tensor]) -> StateDict:
     return mapped
 
 
-def is_meta(names: Iterable[str]) -> bool:
+def is_meta_layout(names: Iterable[str]) -> bool:
     """Whether tensors of these names are in Meta's own layout."""
     return any(name.removeprefix(_META_PREFIX).startswith(_TRUNK) for name in names)
 
 
-def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
     """Find what would be left unloaded, or loaded wrongly.
 
     Raises:

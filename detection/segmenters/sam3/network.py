@@ -15,9 +15,9 @@ from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.forward import (
     Pyramid,
     Sam3Output,
-    encode,
-    heads,
-    pyramid,
+    encode_image,
+    feature_pyramid,
+    run_heads,
     set_precision,
 )
 from detection.segmenters.sam3.prompts import TextTokens, prompt_tokens
@@ -27,7 +27,7 @@ PromptExemplars = Sequence[Sequence[Exemplar]] | None
 
 
 class Network(Protocol):
-    """SAM3 on chips and prompts. Tokens are the network's own: only its `pyramid` reads them."""
+    """SAM3 on chips and prompts. The tokens' layout is private: only `feature_pyramid` reads it."""
 
     fixed_shapes: bool
     """Whether another number of chips or prompts costs a compilation."""
@@ -36,7 +36,7 @@ class Network(Protocol):
         """Pixels (n, 3, side, side) in -1..1 -> tokens (n, s x s, channels): all that is kept."""
         ...
 
-    def pyramid(self, tokens: Tensor) -> Pyramid:
+    def feature_pyramid(self, tokens: Tensor) -> Pyramid:
         """The levels that the heads read."""
         ...
 
@@ -45,7 +45,7 @@ class Network(Protocol):
         ...
 
 
-def network_of(
+def build_network(
     model: Sam3Model, precision: Precision, *, fast: bool | None = None, compiled: bool = False
 ) -> Network:
     """The network of a model that is on its device already.
@@ -60,8 +60,8 @@ def network_of(
     if precision == "fp8" and not fits:
         raise SegmenterError("fp8 needs an image side that its windows cover: use bf16")
     if fits and (fast if fast is not None else compiled or precision == "fp8"):
-        return _Fast(model, precision, compiled=compiled)
-    return _Plain(model, precision)
+        return _FastNetwork(model, precision, compiled=compiled)
+    return _TransformersNetwork(model, precision)
 
 
 def fits_windows(model: Sam3Model) -> bool:
@@ -70,7 +70,7 @@ def fits_windows(model: Sam3Model) -> bool:
     return int(vit.image_size // vit.patch_size) % int(vit.window_size) == 0
 
 
-class _Plain:
+class _TransformersNetwork:
     """transformers' modules."""
 
     fixed_shapes = False
@@ -79,17 +79,17 @@ class _Plain:
         self._model = set_precision(model, precision)
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        return encode(self._model, pixels)
+        return encode_image(self._model, pixels)
 
-    def pyramid(self, tokens: Tensor) -> Pyramid:
-        return pyramid(self._model, tokens)
+    def feature_pyramid(self, tokens: Tensor) -> Pyramid:
+        return feature_pyramid(self._model, tokens)
 
     def answer(self, seen: Pyramid, text: TextTokens, shown: PromptExemplars) -> Sam3Output:
         prompt = prompt_tokens(self._model, text, seen.levels[-1], seen.position, shown)
-        return heads(self._model, seen.of_rows(len(text.tokens)), *prompt)
+        return run_heads(self._model, seen.repeat_rows(len(text.tokens)), *prompt)
 
 
-class _Fast:
+class _FastNetwork:
     """The fast forward pass; prompts with exemplars go through it uncompiled.
 
     Their length differs from prompt to prompt, and each length would be compiled anew.
@@ -107,7 +107,7 @@ class _Fast:
     def tokens(self, pixels: Tensor) -> Tensor:
         return self._encoder.tokens(pixels)
 
-    def pyramid(self, tokens: Tensor) -> Pyramid:
+    def feature_pyramid(self, tokens: Tensor) -> Pyramid:
         levels = self._encoder.levels_of(tokens)
         return Pyramid(levels, self._heads.position(levels[-1]))
 

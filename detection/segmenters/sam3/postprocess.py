@@ -23,7 +23,7 @@ from torch import Tensor
 from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.interface import Mask
-from detection.segmenters.sam3.fast.running import tensor_float32
+from detection.segmenters.sam3.fast.compilation import tf32_matmul
 from detection.segmenters.sam3.forward import Sam3Output
 
 # Two masks that share this much are one thing seen twice,
@@ -58,7 +58,7 @@ class Objects:
     kept: NDArray[np.bool_]
 
 
-def read(output: Sam3Output, labels: Sequence[Label]) -> list[list[Mask]]:
+def masks_from_output(output: Sam3Output, labels: Sequence[Label]) -> list[list[Mask]]:
     """The masks of n rows, of which each is about its own label.
 
     Raises:
@@ -72,8 +72,8 @@ def read(output: Sam3Output, labels: Sequence[Label]) -> list[list[Mask]]:
             "large for this precision"
         )
     least = torch.tensor([label.score_threshold for label in labels], device=output.scores.device)
-    found = objects(output, least)
-    semantic = believed(output, least)
+    found = distinct_objects(output, least)
+    semantic = gated_semantic(output, least)
     masks: list[list[Mask]] = [[] for _ in labels]
     of_kind: dict[str, list[int]] = {"continuous": [], "discrete": []}
     for row, label in enumerate(labels):
@@ -89,7 +89,7 @@ def read(output: Sam3Output, labels: Sequence[Label]) -> list[list[Mask]]:
     return masks
 
 
-def objects(output: Sam3Output, least: Tensor) -> Objects:
+def distinct_objects(output: Sam3Output, least: Tensor) -> Objects:
     """The things that n prompts found, each once; `least` (n,) is what a query must score."""
     scores, order = output.scores.sort(descending=True, stable=True)
     most = int((scores >= least[:, None]).sum(1).amax())
@@ -98,7 +98,7 @@ def objects(output: Sam3Output, least: Tensor) -> Objects:
     rows = torch.arange(len(order), device=order.device)[:, None]
     masks = output.masks[rows, order].float().clamp_(-_MOST_LOGIT, _MOST_LOGIT)
     # Specks of a mask far from its box are of other things that look the same.
-    masks.masked_fill_(~in_boxes(boxes, masks.shape[-1]), -_MOST_LOGIT)
+    masks.masked_fill_(~inside_boxes(boxes, masks.shape[-1]), -_MOST_LOGIT)
     inside = (masks > 0).flatten(2)
     real = (scores >= least[:, None]) & inside.any(-1)
     kept = _distinct(_same(inside).cpu().numpy(), real.cpu().numpy())
@@ -106,7 +106,7 @@ def objects(output: Sam3Output, least: Tensor) -> Objects:
     return Objects(scores, masks, kept)
 
 
-def believed(output: Sam3Output, least: Tensor) -> Tensor:
+def gated_semantic(output: Sam3Output, least: Tensor) -> Tensor:
     """The semantic maps (n, h, w), float32, each gated by presence.
 
     But presence is one number for the whole chip, and has vetoed lawns that the map was certain
@@ -118,7 +118,7 @@ def believed(output: Sam3Output, least: Tensor) -> Tensor:
     return semantic.masked_fill(~speaks[:, None, None], -_MOST_LOGIT)
 
 
-def in_boxes(boxes: Tensor, side: int) -> Tensor:
+def inside_boxes(boxes: Tensor, side: int) -> Tensor:
     """(..., side, side): whether the middle of a cell is in a box (..., 4), or close to it.
 
     Boxes are left, top, right, bottom in 0..1.
@@ -136,7 +136,7 @@ def _same(inside: Tensor) -> Tensor:
     """(n, k, k): whether two masks of (n, k, cells) show one thing."""
     area = inside.sum(-1).float()
     flat = inside.float()
-    with tensor_float32():  # exact for zeros and ones
+    with tf32_matmul():  # exact for zeros and ones
         shared = flat @ flat.transpose(1, 2)
     iou = shared / (area[:, :, None] + area[:, None] - shared).clamp(min=1)
     within = shared / torch.minimum(area[:, :, None], area[:, None]).clamp(min=1)

@@ -17,8 +17,8 @@ from detection.labels import Label
 from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.exemplars import Exemplar
 from detection.segmenters.sam3.fast.linear import Precision
-from detection.segmenters.sam3.network import network_of
-from detection.segmenters.sam3.postprocess import read
+from detection.segmenters.sam3.network import build_network
+from detection.segmenters.sam3.postprocess import masks_from_output
 from detection.segmenters.sam3.preprocess import preprocess
 from detection.segmenters.sam3.prompts import PhraseCache, TextTokens
 from detection.segmenters.sam3.weights import Weights
@@ -80,14 +80,14 @@ class Sam3:
         nn.Module.to(model, self._device)
         self._side_px = int(model.vision_encoder.config.image_size)
         self._phrases = PhraseCache(model)
-        self._network = network_of(model, self.precision, fast=fast, compiled=kind == "cuda")
+        self._network = build_network(model, self.precision, fast=fast, compiled=kind == "cuda")
         self._prompts = _PROMPTS
         # Of chips and prompts at once, what went through already.
         self._tried: set[tuple[int, int]] = set()
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
-    def chips_at_once(self) -> int:
+    def chips_per_batch(self) -> int:
         """How many chips it is best given together."""
         return self.batch
 
@@ -201,7 +201,7 @@ class Sam3:
         """The masks of n chips whose tokens are these; examples are by chip and label."""
         chips = len(tokens)
         tokens = self._filled_up(tokens)
-        seen = self._network.pyramid(tokens)
+        seen = self._network.feature_pyramid(tokens)
         found: list[list[Mask]] = [[] for _ in range(chips)]
         # Groups of one size, or nearly: a compiled network has to be so for each size.
         groups = math.ceil(len(labels) / self._prompts)
@@ -213,7 +213,9 @@ class Sam3:
                 shown = [e for each in examples for e in each[some]]
                 shown += [()] * ((len(tokens) - chips) * len(labels[some]))
             output = self._network.answer(seen, text.of(some), shown)
-            rows = read(output.first(chips * len(labels[some])), [*labels[some]] * chips)
+            rows = masks_from_output(
+                output.first(chips * len(labels[some])), [*labels[some]] * chips
+            )
             for number, masks in enumerate(rows):
                 found[number // len(labels[some])] += masks
         return found
@@ -258,7 +260,7 @@ def _in_units(
         return None
     return [
         [
-            [example.in_units(chip.width, chip.height) for example in shows.get(label.name, ())]
+            [example.normalized(chip.width, chip.height) for example in shows.get(label.name, ())]
             for label in labels
         ]
         for chip, shows in zip(chips, shown, strict=True)

@@ -13,7 +13,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 
 
-def find_files(source: str) -> tuple[Path, list[Path]]:
+def find_weight_files(source: str) -> tuple[Path, list[Path]]:
     """The folder where the configuration would be, and the files with the weights.
 
     Raises:
@@ -48,7 +48,7 @@ def check_source(source: str) -> None:
     """
     base, *deltas = source.split(os.pathsep)
     if local_path(base).exists() or not _is_hub_id(base):
-        find_files(base)
+        find_weight_files(base)
     for delta in deltas:
         if not local_path(delta).is_file():
             raise SegmenterError(f"there is no delta at {delta}: name a .safetensors file")

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from detection.errors import SegmenterError
 
-LENGTH = 32
+CONTEXT_LENGTH = 32
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -23,16 +23,16 @@ def tokenize(phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
     Raises:
         SegmenterError: an empty phrase, or one that is longer than SAM3 reads.
     """
-    ids = torch.zeros(len(phrases), LENGTH, dtype=torch.int64)
-    mask = torch.zeros(len(phrases), LENGTH, dtype=torch.bool)
+    ids = torch.zeros(len(phrases), CONTEXT_LENGTH, dtype=torch.int64)
+    mask = torch.zeros(len(phrases), CONTEXT_LENGTH, dtype=torch.bool)
     for row, phrase in enumerate(phrases):
         found = _tokenizer()(phrase).input_ids
         if len(found) <= 2:
             raise SegmenterError(f"the prompt {phrase!r} has no word in it: say what to look for")
-        if len(found) > LENGTH:
+        if len(found) > CONTEXT_LENGTH:
             raise SegmenterError(
                 f"the prompt {phrase!r} has {len(found) - 2} tokens, and SAM3 reads "
-                f"{LENGTH - 2}: shorten it to a noun phrase"
+                f"{CONTEXT_LENGTH - 2}: shorten it to a noun phrase"
             )
         ids[row, : len(found)] = torch.tensor(found)
         mask[row, : len(found)] = True

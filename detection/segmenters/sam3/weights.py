@@ -26,15 +26,21 @@ from transformers import Sam3Config, Sam3Model
 from transformers.initialization import no_init_weights
 
 from detection.errors import SegmenterError
-from detection.segmenters.sam3.config import WORDS, read_config
+from detection.segmenters.sam3.config import VOCABULARY_SIZE, read_config
 from detection.segmenters.sam3.exemplars import add_points
-from detection.segmenters.sam3.keymap import StateDict, check_fit, from_hub, from_meta, is_meta
-from detection.segmenters.sam3.sources import find_files, local_path
+from detection.segmenters.sam3.keymap import (
+    StateDict,
+    check_tensors,
+    is_meta_layout,
+    map_hub_names,
+    map_meta_names,
+)
+from detection.segmenters.sam3.sources import find_weight_files, local_path
 
 BASE_KEY = "base_sha256"
 _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding"
-# The ids of the words that a small network knows; see `_with_all_words`.
-WORDS_KEY = f"{_EMBEDDING}.ids"
+# The ids of the words that a small network knows; see `_expand_token_table`.
+TOKEN_IDS_KEY = f"{_EMBEDDING}.ids"
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _WHOLE_NUMBERS = (torch.int64, torch.int32)
 _CHUNK_BYTES = 1 << 24
@@ -65,7 +71,7 @@ def load_weights(source: str, sha256: str | None = None) -> Weights:
     base, *deltas = [part for part in source.split(os.pathsep) if part] or [""]
     if len(deltas) > 1:
         raise SegmenterError(f"{source} names {len(deltas)} deltas: a base takes one")
-    folder, files = find_files(base)
+    folder, files = find_weight_files(base)
     found_sha256 = _sha256_of(files)
     state = _read_all(files, base)
     if deltas:
@@ -102,7 +108,7 @@ def _read_all(files: list[Path], source: str) -> StateDict:
     state: StateDict = {}
     for file in files:
         state.update(_read_pickle(file) if file.suffix == ".pt" else _read_safetensors(file)[0])
-    state = from_meta(state) if is_meta(state) else from_hub(state)
+    state = map_meta_names(state) if is_meta_layout(state) else map_hub_names(state)
     if not state:
         raise SegmenterError(f"{source} holds no tensors of SAM3's detector: fetch it again")
     _check_values(state, source)
@@ -147,7 +153,7 @@ def _check_values(state: StateDict, source: str) -> None:
         SegmenterError: not floating point, or not finite as float32; it names the tensor.
     """
     for name, tensor in state.items():
-        allowed = _WHOLE_NUMBERS if name == WORDS_KEY else _FLOATS
+        allowed = _WHOLE_NUMBERS if name == TOKEN_IDS_KEY else _FLOATS
         if tensor.dtype not in allowed or tensor.layout is not torch.strided or tensor.is_meta:
             kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
             raise SegmenterError(
@@ -174,9 +180,9 @@ def _with_delta(base: StateDict, path: Path, base_sha256: str) -> tuple[StateDic
             f"the delta {path} was trained on weights {trained_on}, and these are "
             f"{base_sha256}: name the base that it was trained on"
         )
-    delta = from_hub(delta)
+    delta = map_hub_names(delta)
     _check_values(delta, str(path))
-    check_fit(delta, {name: t for name, t in base.items() if name in delta}, str(path))
+    check_tensors(delta, {name: t for name, t in base.items() if name in delta}, str(path))
     if all(torch.equal(tensor.float(), base[name].float()) for name, tensor in delta.items()):
         raise SegmenterError(
             f"the delta {path} changes nothing in the detector: save the tensors that were "
@@ -197,9 +203,9 @@ def _build(folder: Path, state: StateDict, source: str) -> Sam3Model:
             "to the weights"
         ) from error
     wanted = outline.state_dict()
-    if WORDS_KEY in state:
-        state = _with_all_words(state, wanted[f"{_EMBEDDING}.weight"].shape[1], source)
-    check_fit(state, wanted, source)
+    if TOKEN_IDS_KEY in state:
+        state = _expand_token_table(state, wanted[f"{_EMBEDDING}.weight"].shape[1], source)
+    check_tensors(state, wanted, source)
     computed = sum(table.numel() for table in outline.buffers())
     if computed > sum(tensor.numel() for tensor in state.values()):
         raise SegmenterError(
@@ -223,28 +229,28 @@ def _empty(config: Sam3Config, points: bool, device: str) -> Sam3Model:
     return model
 
 
-def _with_all_words(state: StateDict, channels: int, source: str) -> StateDict:
-    """A whole table of words from that of a network which knows a few: (k + 1, channels).
+def _expand_token_table(state: StateDict, channels: int, source: str) -> StateDict:
+    """The full token embedding of a network that stores only k known tokens: (k + 1, channels).
 
-    The last row is every other word's. The table of all words alone would be larger than all
-    that a tiny network may be.
+    The last row stands for every other token. The full table alone would exceed the size limit
+    of the tiny network.
 
     Raises:
-        SegmenterError: ids that are not k different words, each of its own row; other channels.
+        SegmenterError: duplicate or out-of-range ids, or a table of another shape.
     """
-    few, ids = state.get(f"{_EMBEDDING}.weight"), state[WORDS_KEY]
+    few, ids = state.get(f"{_EMBEDDING}.weight"), state[TOKEN_IDS_KEY]
     if few is None or ids.ndim != 1 or few.shape != (len(ids) + 1, channels):
         raise SegmenterError(
-            f"{source} has {WORDS_KEY} {tuple(ids.shape)}, and not one for each row but the last "
-            f"of a {_EMBEDDING}.weight of {channels} channels: save the two together"
+            f"{source}: {TOKEN_IDS_KEY} has shape {tuple(ids.shape)}, but needs one id for each "
+            f"row of {_EMBEDDING}.weight ({channels} channels) except the last. Save both together"
         )
     known = set(ids.tolist())
-    if len(known) < len(ids) or not known <= set(range(WORDS)):
+    if len(known) < len(ids) or not known <= set(range(VOCABULARY_SIZE)):
         raise SegmenterError(
-            f"{source} has {WORDS_KEY} that are not different numbers of 0..{WORDS - 1}: save "
-            "the id of each word once"
+            f"{source}: {TOKEN_IDS_KEY} must hold different numbers in 0..{VOCABULARY_SIZE - 1}. "
+            "Save each token id once"
         )
-    table = few[-1].expand(WORDS, -1).clone()
+    table = few[-1].expand(VOCABULARY_SIZE, -1).clone()
     table[ids.long()] = few[:-1]
-    others = {name: tensor for name, tensor in state.items() if name != WORDS_KEY}
+    others = {name: tensor for name, tensor in state.items() if name != TOKEN_IDS_KEY}
     return others | {f"{_EMBEDDING}.weight": table}

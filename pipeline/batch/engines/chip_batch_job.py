@@ -37,7 +37,7 @@ class ChipBatchJob:
     def see(self, views: ResultsByKey) -> None:
         """Take what was seen of its chips (and, perhaps, of others); the pixels are let go."""
         if self.strip is not None and self.looks is not None:
-            mine = {place: views[place] for place in self.strip.places}
+            mine = {place: views[place] for place in self.strip.chip_keys}
             self.views = self.looks.add(self.strip, mine)
         self.chips = {}
 
@@ -50,5 +50,5 @@ class ChipBatchJob:
 def unreadable_chips(job: ChipBatchJob, why: str) -> ChipsByKey:
     """The chips of a job that could not be read, whatever is wrong with them."""
     result = LotResult("failed", reason="crashed", detail=why)
-    places = job.strip.places if job.strip is not None else ()
+    places = job.strip.chip_keys if job.strip is not None else ()
     return {place: ChipFailure(result) for place in places if place not in job.chips}

@@ -96,7 +96,7 @@ class LocalEngine:
         on_first: Callable[[FirstChips], None],
     ) -> Generator[ProgressUpdate, None, None]:
         """See `Engine.run`."""
-        ahead = _READ_AHEAD * min(CHIP_BATCHES_AT_ONCE, self._recipe.shown.chips_at_once)
+        ahead = _READ_AHEAD * min(CHIP_BATCHES_AT_ONCE, self._recipe.shown.chips_per_batch)
         with (
             StageGroup() as stages,
             WorkerPool(self._processes) as helpers,
@@ -144,7 +144,7 @@ class LocalEngine:
     def _reading(self, jobs: Iterator[ChipBatchJob], helpers: WorkerPool) -> Iterator[_Reading]:
         """Ask for the chips of each strip that are not known."""
         for job in jobs:
-            places = job.strip.places if job.strip is not None else ()
+            places = job.strip.chip_keys if job.strip is not None else ()
             for place in places:
                 view = self._recent.get(place)
                 if view is not None:
@@ -205,7 +205,7 @@ class LocalEngine:
         When the run stops, nobody waits for a slow server: what is on its way is left alone.
         """
         batch: list[ChipBatchJob] = []
-        left = at_once = self._recipe.shown.chips_at_once
+        left = at_once = self._recipe.shown.chips_per_batch
         while True:
             try:
                 job = read.within(0.0 if stopping() else _FILL_S)
@@ -266,7 +266,7 @@ class LocalEngine:
             job.counters.encoder_calls,
             seconds,
             len(self._recipe.labels),
-            sum(len(strip.places) for strip in strips),
+            sum(len(strip.chip_keys) for strip in strips),
             sum(len(strip.lots) for strip in strips),
         )
 

@@ -41,4 +41,4 @@ class ResultCache:
 
 def _bytes(view: InferenceResult) -> int:
     masks = sum(mask.field.nbytes + mask.confidence.nbytes for mask in view.masks)
-    return masks + view.scene.valid.nbytes
+    return masks + view.mosaic.valid.nbytes

@@ -18,7 +18,7 @@ from transformers.models.sam3.modeling_sam3 import (
 
 from detection.segmenters.sam3.fast import FastEncoder, FastHeads, HeadsOutput, ops
 from detection.segmenters.sam3.fast.linear import FP8_MAX, quantise
-from detection.segmenters.sam3.fast.vit import Norm, turned_bound, window_order
+from detection.segmenters.sam3.fast.vit import Norm, rotated_bound, window_order
 
 CHIPS, PROMPTS, WORDS = 2, 3, 8
 EXACT = 1e-5
@@ -163,8 +163,8 @@ def test_operations_tell_the_compiler_the_truth() -> None:
     kept = ("test_schema", "test_faketensor")
     for operation, arguments in (
         (ops.attention, (q, k, v)),
-        (ops.turn, (random(2, 16, 48), random(8, 4), random(8, 4), 2)),
-        (ops.turned_attention, (random(2, 16, 48), random(8, 4), random(8, 4), random(2), 2)),
+        (ops.apply_rope, (random(2, 16, 48), random(8, 4), random(8, 4), 2)),
+        (ops.rope_attention, (random(2, 16, 48), random(8, 4), random(8, 4), random(2), 2)),
         (ops.add_norm_quantise, (random(2, 3, 8), random(2, 3, 8), random(8), random(8), 1e-6)),
         (ops.gelu_quantise, (random(2, 3, 8),)),
         (ops.linear_gelu, (random(2, 3, 8), random(5, 8), random(5))),
@@ -183,7 +183,7 @@ def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
     made = torch.Generator().manual_seed(4)
     weight, bias = torch.randn(channels, channels, generator=made), torch.zeros(channels)
     norm = Norm(torch.rand(channels, generator=made), torch.zeros(channels), 1e-6)
-    limit = turned_bound(weight, bias, norm, heads)
+    limit = rotated_bound(weight, bias, norm, heads)
     tokens = torch.randn(4096, channels, generator=made)
     tokens = torch.cat([tokens, weight * norm.weight])
     tokens *= channels**0.5 / tokens.norm(dim=1, keepdim=True)
@@ -235,7 +235,7 @@ def test_fp8_attention_is_what_it_says(tokens: int, sharp: int) -> None:
     angle = torch.rand(tokens, head // 2, generator=made)
     scale = torch.tensor([0.125, 0.1])
     given = (qkv, angle.cos(), angle.sin(), scale)
-    there = ops.turned_attention(*(x.cuda() for x in given), heads).float().cpu()
-    here = ops.turned_attention(*given, heads).float()
+    there = ops.rope_attention(*(x.cuda() for x in given), heads).float().cpu()
+    here = ops.rope_attention(*given, heads).float()
     assert float((there - here).norm() / here.norm()) < 0.06
     assert abs(float((there * here).sum() / here.square().sum()) - 1) < 0.01

@@ -11,7 +11,12 @@ from sam3nets import meta_layout
 from transformers import Sam3Config, Sam3Model
 
 from detection.errors import SegmenterError
-from detection.segmenters.sam3.keymap import check_fit, from_hub, from_meta, is_meta
+from detection.segmenters.sam3.keymap import (
+    check_tensors,
+    is_meta_layout,
+    map_hub_names,
+    map_meta_names,
+)
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -27,18 +32,18 @@ def test_metas_own_names_cover_the_full_network_exactly() -> None:
     with torch.device("meta"):
         wanted = Sam3Model(Sam3Config()).state_dict()
     assert len(wanted) == 1468
-    mapped = from_meta(meta)
+    mapped = map_meta_names(meta)
     points = {name for name in mapped if ".points_" in name}
     assert len(points) == 6
-    check_fit({k: v for k, v in mapped.items() if k not in points}, wanted, "meta")
+    check_tensors({k: v for k, v in mapped.items() if k not in points}, wanted, "meta")
 
 
 def test_the_same_weights_come_back_from_metas_layout(model: Sam3Model) -> None:
     state = model.state_dict()
     meta = meta_layout(state)
-    assert is_meta(meta)
-    assert not is_meta(state)
-    back = from_meta({f"detector.{name}": tensor for name, tensor in meta.items()})
+    assert is_meta_layout(meta)
+    assert not is_meta_layout(state)
+    back = map_meta_names({f"detector.{name}": tensor for name, tensor in meta.items()})
     assert {name for name in back if ".points_" not in name} == set(state)
     for name, tensor in state.items():
         assert torch.equal(back[name], tensor), name
@@ -50,22 +55,22 @@ def test_what_is_for_video_is_left_out_and_nothing_else_is(model: Sam3Model) -> 
     video = {"tracker.maskmem_tpos_enc": one,
              "detector.backbone.vision_backbone.sam2_convs.0.conv_1x1.bias": one,
              "backbone.vision_backbone.trunk.blocks.3.attn.freqs_cis": one}  # fmt: skip
-    assert set(from_meta(meta | video)) == set(from_meta(meta))
+    assert set(map_meta_names(meta | video)) == set(map_meta_names(meta))
     with pytest.raises(SegmenterError, match=r"1 tensors .* no place for: .*ema"):
-        from_meta(meta | {"ema.decay": one})
+        map_meta_names(meta | {"ema.decay": one})
     with pytest.raises(SegmenterError, match="no place for"):
-        from_meta(meta | {"transformer.decoder.layers.0.norm9.weight": one})
+        map_meta_names(meta | {"transformer.decoder.layers.0.norm9.weight": one})
     name = "geometry_encoder.cls_embed.weight"
     with pytest.raises(SegmenterError, match="two tensors"):
-        from_meta(meta | {f"detector.{name}": meta[name]})
+        map_meta_names(meta | {f"detector.{name}": meta[name]})
 
 
 def test_the_hubs_layout_loses_its_prefix_and_the_tracker(model: Sam3Model) -> None:
     state = model.state_dict()
     hub = {f"detector_model.{name}": tensor for name, tensor in state.items()}
     hub["tracker_model.memory"] = hub["tracker_neck.bias"] = torch.zeros(1)
-    assert set(from_hub(hub)) == set(state)
-    assert set(from_hub(state)) == set(state)
+    assert set(map_hub_names(hub)) == set(state)
+    assert set(map_hub_names(state)) == set(state)
 
 
 def test_what_does_not_fit_is_named(model: Sam3Model) -> None:
@@ -74,7 +79,7 @@ def test_what_does_not_fit_is_named(model: Sam3Model) -> None:
     found["stranger"] = found.pop("text_projection.bias")
     found["text_projection.weight"] = torch.zeros(1, 2)
     with pytest.raises(SegmenterError) as raised:
-        check_fit(found, wanted, "file.safetensors")
+        check_tensors(found, wanted, "file.safetensors")
     for part in ("file.safetensors", "1 missing (text_projection.bias)", "unexpected (stranger)",
                  "text_projection.weight (1, 2) for (32, 16)", "Nothing was loaded"):  # fmt: skip
         assert part in str(raised.value)

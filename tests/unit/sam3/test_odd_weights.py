@@ -17,12 +17,12 @@ from transformers import Sam3Model
 
 from detection.errors import SegmenterError
 from detection.segmenters.sam3 import weights as loading
-from detection.segmenters.sam3.keymap import from_hub, from_meta
-from detection.segmenters.sam3.weights import BASE_KEY, WORDS_KEY, file_sha256, load_weights
+from detection.segmenters.sam3.keymap import map_hub_names, map_meta_names
+from detection.segmenters.sam3.weights import BASE_KEY, TOKEN_IDS_KEY, file_sha256, load_weights
 
 TINY = Path(loading.__file__).parent / "tiny"
 NAME = "vision_encoder.backbone.layers.0.attention.k_proj.weight"
-TABLE = WORDS_KEY.replace(".ids", ".weight")
+TABLE = TOKEN_IDS_KEY.replace(".ids", ".weight")
 VIT = ("vision_config", "backbone_config")
 
 
@@ -101,19 +101,19 @@ def test_weights_that_are_not_finite_are_named(
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda ids: ids + 10**6, "different numbers of 0..49407"),
+        (lambda ids: ids + 10**6, "different numbers in 0..49407"),
         (lambda ids: -ids - 1, "different numbers"),
         (lambda ids: torch.full_like(ids, 5), "different numbers"),
         (lambda ids: ids.float(), "as float32"),
-        (lambda ids: ids[:3], "one for each row but the last"),
-        (lambda ids: ids[:, None], "one for each row but the last"),
+        (lambda ids: ids[:3], "one id for each row of"),
+        (lambda ids: ids[:, None], "one id for each row of"),
     ],
 )
 def test_a_table_of_words_names_each_once(
     folder: Path, spoil: Callable[[Tensor], Tensor], says: str
 ) -> None:
-    ids = load_file(folder / "model.safetensors")[WORDS_KEY]
-    _rewrite(folder, **{WORDS_KEY: spoil(ids).contiguous()})
+    ids = load_file(folder / "model.safetensors")[TOKEN_IDS_KEY]
+    _rewrite(folder, **{TOKEN_IDS_KEY: spoil(ids).contiguous()})
     with pytest.raises(SegmenterError, match=says):
         load_weights(str(folder))
 
@@ -123,7 +123,7 @@ def test_a_table_of_words_has_its_rows(folder: Path, table: Tensor | None) -> No
     path = folder / "model.safetensors"
     state = {name: tensor for name, tensor in load_file(path).items() if name != TABLE}
     save_file(state if table is None else state | {TABLE: table}, path)
-    with pytest.raises(SegmenterError, match="save the two together"):
+    with pytest.raises(SegmenterError, match="Save both together"):
         load_weights(str(folder))
 
 
@@ -180,7 +180,7 @@ def test_a_configuration_that_is_none(folder: Path, text: str) -> None:
         ((*VIT, "num_hidden_layers"), 10**9, "the weights have .* tensors in all"),
         (("detr_decoder_config", "num_layers"), 0, "num_layers is 0"),
         (("text_config", "vocab_size"), 100, "vocab_size is 100"),
-        (("text_config", "max_position_embeddings"), 8, "prompts have 32"),
+        (("text_config", "max_position_embeddings"), 8, "prompts have 32 tokens"),
         ((*VIT, "hidden_act"), "shout", "describes no network"),
         (("vision_config", "scale_factors"), [3.0], "describes no network"),
         ((*VIT, "head_dim"), 10**12, "computed numbers are more than its weights"),
@@ -218,11 +218,11 @@ def test_a_loaded_network_has_the_tables_that_its_configuration_makes() -> None:
 
 def test_two_tensors_for_one_place() -> None:
     with pytest.raises(SegmenterError, match="two tensors for a"):
-        from_hub({"detector_model.a": torch.ones(1), "a": torch.ones(1)})
+        map_hub_names({"detector_model.a": torch.ones(1), "a": torch.ones(1)})
 
 
 @pytest.mark.parametrize("packed", [torch.ones(()), torch.ones(4, 2), torch.ones(2)])
 def test_packed_projections_part_into_three(packed: Tensor) -> None:
     name = "backbone.vision_backbone.trunk.blocks.0.attn.qkv.weight"
     with pytest.raises(SegmenterError, match=f"has {name} as"):
-        from_meta({name: packed})
+        map_meta_names({name: packed})

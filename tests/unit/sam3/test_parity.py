@@ -17,7 +17,13 @@ from transformers import Sam3Model
 from transformers.models.sam3 import modeling_sam3
 
 from detection.segmenters.sam3.exemplars import BoxExemplar, geometry_tokens, roi_align
-from detection.segmenters.sam3.forward import Pyramid, encode, heads, pyramid, set_precision
+from detection.segmenters.sam3.forward import (
+    Pyramid,
+    encode_image,
+    feature_pyramid,
+    run_heads,
+    set_precision,
+)
 from detection.segmenters.sam3.prompts import PhraseCache, TextTokens, prompt_tokens
 from detection.segmenters.sam3.tokens import tokenize
 
@@ -34,7 +40,7 @@ def pixels() -> Tensor:
 @pytest.fixture(scope="module")
 def seen(model: Sam3Model, pixels: Tensor) -> Pyramid:
     with torch.no_grad():
-        return pyramid(model, encode(model, pixels))
+        return feature_pyramid(model, encode_image(model, pixels))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def test_without_the_cls_token_it_is_transformers(
 ) -> None:
     for row, phrase in enumerate(PHRASES):
         theirs = _theirs(model, pixels, phrase)
-        ours = heads(model, seen, text.tokens[[row, row]], text.valid[[row, row]])
+        ours = run_heads(model, seen, text.tokens[[row, row]], text.valid[[row, row]])
         scores = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
         torch.testing.assert_close(ours.scores, scores, **TOLERANCE)
         torch.testing.assert_close(ours.boxes, theirs.pred_boxes, **TOLERANCE)
@@ -68,9 +74,9 @@ def test_the_cls_token_changes_the_answer(
     model: Sam3Model, seen: Pyramid, text: TextTokens
 ) -> None:
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
-    rows = seen.of_rows(2)
-    with_cls = heads(model, rows, prompt, valid)
-    without = heads(model, rows, prompt[:, :-1], valid[:, :-1])
+    rows = seen.repeat_rows(2)
+    with_cls = run_heads(model, rows, prompt, valid)
+    without = run_heads(model, rows, prompt[:, :-1], valid[:, :-1])
     assert prompt.shape[1] == 33
     assert bool(valid[:, -1].all())
     assert (with_cls.masks - without.masks).abs().max() > 0.01
@@ -87,7 +93,7 @@ def test_the_prompt_path_is_metas(model: Sam3Model, seen: Pyramid, text: TextTok
         chip, phrase = divmod(row, 2)
         expected = torch.cat([text.tokens[phrase], cls[chip]])
         torch.testing.assert_close(prompt[row], expected, **TOLERANCE)
-    rows = seen.of_rows(2)
+    rows = seen.repeat_rows(2)
     memory = _meta_fusion(weights, rows, prompt, ~valid)
     ours = model.detr_encoder(
         vision_features=[rows.levels[-1]], text_features=prompt,
@@ -180,17 +186,17 @@ def test_boxes_are_encoded_as_transformers_does(
     ]
     one = TextTokens(text.tokens[:1], text.valid[:1])
     prompt, valid = prompt_tokens(model, one, seen.levels[-1], seen.position, shown)
-    ours = heads(model, seen, prompt, valid)
+    ours = run_heads(model, seen, prompt, valid)
     assert valid.sum(1).tolist() == [6 + 3, 6 + 2]
     scores = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
     torch.testing.assert_close(ours.scores, scores, **TOLERANCE)
     torch.testing.assert_close(ours.masks, theirs.pred_masks, rtol=1e-4, atol=1e-4)
 
 
-def _box(cxcywh: Tensor, wanted: bool) -> BoxExemplar:
+def _box(cxcywh: Tensor, positive: bool) -> BoxExemplar:
     x, y, w, h = cxcywh.tolist()
     corners = ((x - w / 2) * 448, (y - h / 2) * 224, (x + w / 2) * 448, (y + h / 2) * 224)
-    return BoxExemplar(*corners, wanted).in_units(448, 224)
+    return BoxExemplar(*corners, positive).normalized(448, 224)
 
 
 @torch.no_grad()
@@ -198,7 +204,7 @@ def test_rows_with_and_without_exemplars_share_a_batch(
     model: Sam3Model, seen: Pyramid, text: TextTokens
 ) -> None:
     features, position = seen.levels[-1], seen.position
-    box = BoxExemplar(10, 10, 60, 50).in_units(112, 112)
+    box = BoxExemplar(10, 10, 60, 50).normalized(112, 112)
     mixed, valid = geometry_tokens(model, features, position, [[box], []])
     plain, _ = geometry_tokens(model, features, position)
     assert valid.tolist() == [[True, True], [True, False]]
@@ -225,15 +231,15 @@ def test_roi_align_sees_nothing_beyond_the_chip() -> None:
 def test_a_batch_is_its_chips_one_by_one(
     model: Sam3Model, pixels: Tensor, seen: Pyramid, text: TextTokens
 ) -> None:
-    together = heads(
-        model, seen.of_rows(2), *prompt_tokens(model, text, seen.levels[-1], seen.position)
+    together = run_heads(
+        model, seen.repeat_rows(2), *prompt_tokens(model, text, seen.levels[-1], seen.position)
     )
     for chip in range(2):
-        alone = pyramid(model, encode(model, pixels[chip : chip + 1]))
+        alone = feature_pyramid(model, encode_image(model, pixels[chip : chip + 1]))
         for phrase in range(2):
             one = TextTokens(text.tokens[[phrase]], text.valid[[phrase]])
             prompt, valid = prompt_tokens(model, one, alone.levels[-1], alone.position)
-            single = heads(model, alone, prompt, valid)
+            single = run_heads(model, alone, prompt, valid)
             row = 2 * chip + phrase
             for name in ("scores", "presence", "boxes", "masks", "semantic"):
                 found, expected = getattr(together, name)[row], getattr(single, name)[0]
@@ -241,9 +247,9 @@ def test_a_batch_is_its_chips_one_by_one(
 
 
 def _forward(model: Sam3Model, pixels: Tensor, text: TextTokens) -> tuple[Tensor, ...]:
-    seen = pyramid(model, encode(model, pixels))
+    seen = feature_pyramid(model, encode_image(model, pixels))
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
-    found = heads(model, seen.of_rows(text.tokens.shape[0]), prompt, valid)
+    found = run_heads(model, seen.repeat_rows(text.tokens.shape[0]), prompt, valid)
     return found.scores, found.boxes, found.masks, found.semantic
 
 

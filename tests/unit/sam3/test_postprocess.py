@@ -13,7 +13,7 @@ from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.forward import Sam3Output
-from detection.segmenters.sam3.postprocess import read
+from detection.segmenters.sam3.postprocess import masks_from_output
 
 SIDE = 32
 ROOF = Label("roof", "house roof", "discrete", 4.0)
@@ -41,7 +41,7 @@ def _output(
 
 
 def _read(output: Sam3Output, label: Label = ROOF) -> list[Mask]:
-    [masks] = read(output, [label])
+    [masks] = masks_from_output(output, [label])
     return masks
 
 
@@ -168,7 +168,7 @@ def test_rows_of_different_labels_are_read_together() -> None:
     outputs = (one, two, three, two)
     every = Sam3Output(*(torch.cat([getattr(o, name) for o in outputs]) for name in names))
     labels = [ROOF, LAWN, ROOF, ROOF]
-    for alone, label, masks in zip(outputs, labels, read(every, labels), strict=True):
+    for alone, label, masks in zip(outputs, labels, masks_from_output(every, labels), strict=True):
         expected = _read(alone, label)
         assert len(masks) == len(expected)
         for found, wanted in zip(masks, expected, strict=True):

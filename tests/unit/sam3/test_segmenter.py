@@ -71,7 +71,7 @@ def test_it_is_a_segmenter(sam3: Sam3) -> None:
     assert as_protocol.weights_sha256 == "5a"
     assert as_protocol.labels is None  # it is asked in words
     assert (as_protocol.chip_px, as_protocol.gsd_m) == (1008, 0.3)
-    assert as_protocol.chips_at_once == 2
+    assert as_protocol.chips_per_batch == 2
     assert as_protocol.device == "CPU (1 threads) in float32, 2 chips at once"
 
 
@@ -182,7 +182,7 @@ def test_chips_that_do_not_fit_are_halved(
     roomy = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
     expected = roomy.segment(chips, [LAWN])
     sam3 = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
-    tried = _short_of_memory(monkeypatch, 3, "encode")
+    tried = _short_of_memory(monkeypatch, 3, "encode_image")
     found = sam3.segment(chips, [LAWN])
     assert tried == [8, 4, 2, 2, 2, 2]
     assert sam3.batch == 2  # learnt for the chips that follow
@@ -193,7 +193,7 @@ def test_chips_that_do_not_fit_are_halved(
 def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [LAWN, TREE, POOL, Label("boat", "boat", "discrete", 1.0)]
     [expected] = sam3.segment([_chip(1)], labels)
-    tried = _short_of_memory(monkeypatch, 1, "heads")
+    tried = _short_of_memory(monkeypatch, 1, "run_heads")
     assert _equal(sam3.segment([_chip(1)], labels)[0], expected)
     assert tried == [4, 2, 1, 1, 1, 1]
 
@@ -212,7 +212,7 @@ def test_every_devices_way_to_say_so_is_understood(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(network, "encode", fails)
+    monkeypatch.setattr(network, "encode_image", fails)
     with pytest.raises(SegmenterError, match="no memory left"):
         sam3.segment([_chip(1)], [LAWN])
 
@@ -223,13 +223,13 @@ def test_another_error_is_not_taken_for_want_of_memory(
     def fails(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(network, "encode", fails)
+    monkeypatch.setattr(network, "encode_image", fails)
     with pytest.raises(RuntimeError, match="shapes"):
         sam3.segment([_chip(1)], [LAWN])
 
 
 def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = _short_of_memory(monkeypatch, 0, "heads")
+    tried = _short_of_memory(monkeypatch, 0, "run_heads")
     with pytest.raises(SegmenterError, match=r"CPU .* no memory left for one chip"):
         sam3.segment([_chip(1), _chip(2)], [LAWN, POOL])
     assert tried == [4, 2, 2, 1]
@@ -244,7 +244,7 @@ def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
 
 
 def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> None:
-    point = [{"lawn": [PointExemplar(30, 40), PointExemplar(80, 20, wanted=False)]}]
+    point = [{"lawn": [PointExemplar(30, 40), PointExemplar(80, 20, positive=False)]}]
     with pytest.raises(SegmenterError, match="cannot read points"):
         sam3.segment([_chip(1)], [LAWN], point)
     torch.manual_seed(0)
@@ -262,7 +262,7 @@ def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: S
     shown = [
         {"lawn": [BoxExemplar(10, 10, 60, 50)]},
         {},
-        {"pool": [BoxExemplar(20, 5, 40, 90, wanted=False)]},
+        {"pool": [BoxExemplar(20, 5, 40, 90, positive=False)]},
     ]
     for given in (None, shown):
         plain = sam3.segment(chips, [LAWN, POOL], given)

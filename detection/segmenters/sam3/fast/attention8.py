@@ -1,4 +1,4 @@
-"""Triton kernels of `ops.turned_attention`: the ViT's attention with products of e4m3."""
+"""Triton kernels of `ops.rope_attention`: the ViT's attention with products of e4m3."""
 
 # Triton reads these functions as a language of its own, in which types have no place.
 # ruff: noqa: ANN001, ANN202
@@ -31,7 +31,7 @@ def _whole(x):
 
 
 @triton.jit
-def _turn_quantise(
+def _rope_quantise(
     x_ptr, cos_ptr, sin_ptr, qk_ptr, v_ptr, tokens, padded,
     heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -104,7 +104,7 @@ def _attention(
     tl.store(out, seen.to(out_ptr.dtype.element_ty), mask=(qs < tokens)[:, None])
 
 
-def turned_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
+def rope_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
     """Two kernels: the first turns, quantises and lays values out by channel, as products need.
 
     The second takes no exponentials of scores. An e4m3 number's bits are nearly its logarithm, so
@@ -121,7 +121,7 @@ def turned_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads
     one = torch.ones((ONES.value, BLOCK), device=qkv.device).to(FP8)
     out = torch.empty((*qkv.shape[:-1], 2 * heads * half), dtype=FP8, device=qkv.device)
     grid = (padded // BLOCK, n * heads)
-    _turn_quantise[grid](
+    _rope_quantise[grid](
         qkv, cos, sin, qk, v, tokens, padded, heads=heads, half=half, block=BLOCK, num_warps=4
     )
     _attention[grid](

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
+from .compilation import compile_part
 from .linear import NetworkPart, Precision
-from .neck import PyramidLevel, in_image_order, level_forward, level_of
-from .running import part
+from .neck import PyramidLevel, in_image_order, level_forward, level_weights
 from .vit import FastViT
 
 
@@ -23,8 +23,8 @@ class FastEncoder:
     ) -> None:
         vision = model.vision_encoder
         self.trunk = FastViT(vision.backbone, precision, compiled=compiled)
-        self.levels = [level_of(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
-        self.level = part(level_forward, compiled=compiled)
+        self.levels = [level_weights(layer, self.trunk.dtype) for layer in vision.neck.fpn_layers]
+        self.level = compile_part(level_forward, compiled=compiled)
         self.positions = vision.neck.position_encoding
 
     def __call__(self, pixels: Tensor) -> Sam3VisionEncoderOutput:

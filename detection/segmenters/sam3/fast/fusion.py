@@ -11,7 +11,7 @@ from torch import Tensor
 from . import ops
 from .linear import NetworkPart, Precision, Weight, linear, pack
 from .prompts import CrossWeights, cross_weights, image_to_prompt
-from .vit import Norm, layer_norm, norm_of
+from .vit import Norm, layer_norm, norm_weights
 
 
 class FusionLayer(NamedTuple):
@@ -33,20 +33,20 @@ def fusion_layer(layer: NetworkPart, precision: Precision) -> FusionLayer:
     """The weights of a transformers `Sam3DetrEncoderLayer`."""
     attention = layer.self_attn
     return FusionLayer(
-        norm1=norm_of(layer.layer_norm1),
+        norm1=norm_weights(layer.layer_norm1),
         qk=pack([attention.q_proj, attention.k_proj], precision),
         v=pack([attention.v_proj], precision),
         out=pack([attention.o_proj], precision),
-        norm2=norm_of(layer.layer_norm2),
+        norm2=norm_weights(layer.layer_norm2),
         cross=cross_weights(layer.cross_attn),
-        norm3=norm_of(layer.layer_norm3),
+        norm3=norm_weights(layer.layer_norm3),
         up=pack([layer.mlp.fc1], precision),
         down=pack([layer.mlp.fc2], precision),
         heads=attention.num_attention_heads,
     )
 
 
-def look_around(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
+def self_attend(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
     """Self-attention of `x` (n, tokens, channels); no prompt takes part."""
     normed = layer_norm(x, w.norm1, x.dtype)
     qk = linear(normed + position.to(x.dtype), w.qk).unflatten(-1, (2, w.heads, -1))
@@ -54,7 +54,7 @@ def look_around(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
     return x + linear(ops.attention(*qk.unbind(2), v).flatten(2), w.out)
 
 
-def look_at_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: FusionLayer) -> Tensor:
+def attend_to_prompt(x: Tensor, prompt: Tensor, valid: Tensor, w: FusionLayer) -> Tensor:
     """Cross-attention of `x` (n, tokens, channels) to the prompt, and the layer's MLP."""
     x = x + image_to_prompt(layer_norm(x, w.norm2, x.dtype), prompt, valid, w.cross)
     hidden = ops.linear_relu(layer_norm(x, w.norm3, x.dtype), w.up.weight, w.up.bias)
@@ -67,8 +67,8 @@ def fuse(
     prompt: Tensor,
     valid: Tensor,
     layers: list[FusionLayer],
-    around: Callable[..., Tensor] = look_around,
-    at_prompt: Callable[..., Tensor] = look_at_prompt,
+    around: Callable[..., Tensor] = self_attend,
+    at_prompt: Callable[..., Tensor] = attend_to_prompt,
 ) -> Tensor:
     """`image` (chips, tokens, channels) and prompts (chips * k, t, channels): (chips * k, …).
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .compilation import compile_part, tf32_matmul
 from .decoder import Decoder
-from .fusion import fuse, fusion_layer, look_around, look_at_prompt
+from .fusion import attend_to_prompt, fuse, fusion_layer, self_attend
 from .linear import NetworkPart, Precision, dtype_of
 from .masks import MaskDecoder
 from .prompts import geometry_token
-from .running import part, tensor_float32
 
 
 class HeadsOutput(NamedTuple):
@@ -47,11 +47,14 @@ class FastHeads:
         self.geometry = model.geometry_encoder
         self.positions = model.vision_encoder.neck.position_encoding
         self.layers = [fusion_layer(layer, half) for layer in model.detr_encoder.layers]
-        self.decode = part(Decoder(model, half).__call__, compiled=compiled)
-        self.draw = part(MaskDecoder(model.mask_decoder, half).__call__, compiled=compiled)
-        self.token = part(geometry_token, compiled=compiled)
-        self.parts = (part(look_around, compiled=compiled), part(look_at_prompt, compiled=compiled))
-        self.rounding = nullcontext if half == "float32" else tensor_float32
+        self.decode = compile_part(Decoder(model, half).__call__, compiled=compiled)
+        self.draw = compile_part(MaskDecoder(model.mask_decoder, half).__call__, compiled=compiled)
+        self.token = compile_part(geometry_token, compiled=compiled)
+        self.parts = (
+            compile_part(self_attend, compiled=compiled),
+            compile_part(attend_to_prompt, compiled=compiled),
+        )
+        self.rounding = nullcontext if half == "float32" else tf32_matmul
 
     def __call__(
         self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None

@@ -104,7 +104,7 @@ def add_norm_quantise(
 
 
 @triton.jit
-def _turn(
+def _apply_rope(
     x_ptr, cos_ptr, sin_ptr, width, tokens,
     heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -122,12 +122,12 @@ def _turn(
     tl.store(x + half, (b * cos + a * sin).to(kind), mask=mask)
 
 
-def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
+def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
     """One program a row: all heads of its query and its key."""
     tokens, half = cos.shape
     rows = qkv.numel() // qkv.shape[-1]
     block = triton.next_power_of_2(2 * heads * half)
-    _turn[(rows,)](
+    _apply_rope[(rows,)](
         qkv, cos, sin, qkv.shape[-1], tokens, heads=2 * heads, half=half, block=block, num_warps=4
     )
 

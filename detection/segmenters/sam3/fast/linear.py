@@ -43,10 +43,10 @@ class Fp8Rows(NamedTuple):
 def pack(layers: list[nn.Linear], precision: Precision) -> Weight:
     """Layers that read the same input as one, their outputs one after the other."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
-    return weight_of(weight, torch.cat([layer.bias.detach() for layer in layers]), precision)
+    return pack_weight(weight, torch.cat([layer.bias.detach() for layer in layers]), precision)
 
 
-def weight_of(weight: Tensor, bias: Tensor, precision: Precision) -> Weight:
+def pack_weight(weight: Tensor, bias: Tensor, precision: Precision) -> Weight:
     """A float32 `weight` (out, in) and `bias` in `precision`."""
     if precision != "fp8":
         dtype = dtype_of(precision)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from . import ops
 from .linear import NetworkPart, Precision, dtype_of
 from .prompts import CrossWeights, cross_weights, image_to_prompt
-from .vit import Norm, layer_norm, norm_of
+from .vit import Norm, layer_norm, norm_weights
 
 
 class ConvBlock(NamedTuple):
@@ -28,7 +28,7 @@ class MaskDecoder:
 
     def __init__(self, decoder: NetworkPart, precision: Precision) -> None:
         self.dtype = dtype_of(precision)
-        self.norm = norm_of(decoder.prompt_cross_attn_norm)
+        self.norm = norm_weights(decoder.prompt_cross_attn_norm)
         self.cross: CrossWeights = cross_weights(decoder.prompt_cross_attn)
         self.embedder = decoder.mask_embedder
         pixels = decoder.pixel_decoder

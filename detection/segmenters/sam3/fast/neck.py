@@ -26,7 +26,7 @@ class PyramidLevel(NamedTuple):
     bias: Tensor
 
 
-def level_of(layer: NetworkPart, dtype: torch.dtype) -> PyramidLevel:
+def level_weights(layer: NetworkPart, dtype: torch.dtype) -> PyramidLevel:
     """The weights of a transformers `Sam3FPNLayer`."""
     ups: list[NetworkPart] = [p for p in layer.scale_layers if isinstance(p, nn.ConvTranspose2d)]
     project = layer.proj1.weight.detach().float().flatten(1)

@@ -61,7 +61,7 @@ def _(q: Tensor, _k: Tensor, _v: Tensor) -> Tensor:
 
 
 @_operation("qkv")
-def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
+def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
     """Rotary angles, in place, on the queries and keys of `qkv` (n, tokens, 3 * channels).
 
     Channel i of a head turns with channel i + head / 2; `cos` and `sin` are (tokens, head / 2),
@@ -75,22 +75,22 @@ def turn(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
 
 
 @_operation(module="attention8")
-def turned_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
-    """`turn`, then `attention` with queries, keys and values in e4m3, as the result is.
+def rope_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
+    """`apply_rope`, then `attention` with queries, keys and values in e4m3, as the result is.
 
     `qkv` (n, tokens, 3 * channels) must fit e4m3 also when turned; the result is (n, tokens,
     channels). `scale` (heads,), float32, multiplies a query's products with the keys. The kernel
     casts softmax's weights too; a head has a power of two of channels there, 32 or more.
     """
     turned = qkv.clone()
-    turn(turned, cos, sin, heads)
+    apply_rope(turned, cos, sin, heads)
     q, k, v = turned.to(FP8).float().view(-1, len(cos), 3, heads, 2 * cos.shape[1]).unbind(2)
     q, k, v = (x.transpose(1, 2) for x in (q * scale[:, None], k, v))
     seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
     return seen.transpose(1, 2).to(FP8).reshape(*qkv.shape[:-1], -1)
 
 
-@turned_attention.register_fake
+@rope_attention.register_fake
 def _(qkv: Tensor, *_: object) -> Tensor:
     return qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3, dtype=FP8)
 

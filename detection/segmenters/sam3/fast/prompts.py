@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import ops
 from .linear import NetworkPart
-from .vit import layer_norm, norm_of
+from .vit import layer_norm, norm_weights
 
 
 class CrossWeights(NamedTuple):
@@ -87,5 +87,5 @@ def geometry_token(encoder: NetworkPart, image: Tensor, position: Tensor) -> Ten
         seen = torch.einsum("nhc,hdc->nhd", seen, w.v) + w.v_bias
         token = token + torch.einsum("nhd,ohd->no", seen, w.out) + w.out_bias
         token = token + layer.mlp(layer.layer_norm3(token))
-    norm = norm_of(encoder.output_layer_norm)
+    norm = norm_weights(encoder.output_layer_norm)
     return layer_norm(token, norm, torch.float32)[:, None]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import ops
+from .compilation import compile_part
 from .linear import (
     FP8_MAX,
     Fp8Rows,
@@ -24,9 +25,8 @@ from .linear import (
     dtype_of,
     linear,
     pack,
-    weight_of,
+    pack_weight,
 )
-from .running import part
 
 
 class Norm(NamedTuple):
@@ -55,7 +55,7 @@ class ViTBlock(NamedTuple):
     heads: int
 
 
-def norm_of(layer: nn.LayerNorm) -> Norm:
+def norm_weights(layer: nn.LayerNorm) -> Norm:
     """The weights of a layer norm."""
     return Norm(layer.weight.detach().float(), layer.bias.detach().float(), layer.eps)
 
@@ -82,7 +82,7 @@ def window_order(side: int, window: int) -> Tensor:
     return grid.permute(0, 2, 1, 3).flatten()
 
 
-def bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
+def output_bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
     """What no output of a layer after a norm can exceed, channel by channel, whatever the image.
 
     A normed token has a length of sqrt(channels), and attention is a weighted mean of values. So
@@ -93,12 +93,12 @@ def bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
     return length * (weight * norm.weight).norm(dim=1) + (weight @ norm.bias + bias).abs()
 
 
-def turned_bound(weight: Tensor, bias: Tensor, norm: Norm, heads: int) -> Tensor:
-    """`bound` of each head's queries or keys (heads,), whatever the angle of their turn.
+def rotated_bound(weight: Tensor, bias: Tensor, norm: Norm, heads: int) -> Tensor:
+    """`output_bound` of each head's queries or keys (heads,), whatever the angle of their turn.
 
     Channel i of a head turns with channel i + head / 2.
     """
-    return bound(weight, bias, norm).view(heads, 2, -1).norm(dim=1).amax(-1)
+    return output_bound(weight, bias, norm).view(heads, 2, -1).norm(dim=1).amax(-1)
 
 
 class FastViT:
@@ -117,7 +117,7 @@ class FastViT:
         self.shape = (self.side // self.window, self.window, config.patch_size)
         device = vit.layer_norm.weight.device
         self.order = window_order(self.side, self.window).to(device)
-        self.norm = norm_of(vit.layer_norm)
+        self.norm = norm_weights(vit.layer_norm)
 
         kernel = vit.embeddings.patch_embeddings.projection.weight.detach().flatten(1)
         # Rows of a multiple of 16 bytes: matrix units read nothing else at full speed.
@@ -126,31 +126,31 @@ class FastViT:
             vit.embeddings.position_embeddings.detach(), self.side, self.side
         )
         self.position = position[0, self.order].to(self.dtype)
-        self.embed = part(embed, compiled=compiled)
-        self.block = part(block_forward, compiled=compiled)
+        self.embed = compile_part(embed, compiled=compiled)
+        self.block = compile_part(block_forward, compiled=compiled)
         self.blocks = [self._block(layer, precision) for layer in vit.layers]
 
     def _block(self, layer: NetworkPart, precision: Precision) -> ViTBlock:
         attention = layer.attention
-        norm1 = norm_of(layer.layer_norm1)
+        norm1 = norm_weights(layer.layer_norm1)
         heads, head = attention.num_attention_heads, attention.head_dim
         # RoPE turns channels 2i and 2i+1 of a head together. With all even channels first, the
         # partner lies half a head away; queries and keys permuted alike have the same products.
         halves = torch.cat([torch.arange(0, head, 2), torch.arange(1, head, 2)])
         rows = (torch.arange(heads)[:, None] * head + halves).flatten()
         q, k, v = (
-            (part.weight.detach(), part.bias.detach())
-            for part in (attention.q_proj, attention.k_proj, attention.v_proj)
+            (layer_part.weight.detach(), layer_part.bias.detach())
+            for layer_part in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         rows = rows.to(v[0].device)
         q, k = ((weight[rows], bias[rows]) for weight, bias in (q, k))
         out, out_weight = attention.o_proj, attention.o_proj.weight.detach()
         scale = torch.full((heads,), head**-0.5, device=rows.device)
         if precision == "fp8":
-            limits = [turned_bound(*part, norm1, heads) / FP8_MAX for part in (q, k)]
+            limits = [rotated_bound(*weights, norm1, heads) / FP8_MAX for weights in (q, k)]
             scale = scale * limits[0] * limits[1]
             limits = [limit.repeat_interleave(head) for limit in limits]
-            limits.append(bound(*v, norm1) / FP8_MAX)
+            limits.append(output_bound(*v, norm1) / FP8_MAX)
             q, k, v = (
                 (weight / limit[:, None], bias / limit)
                 for (weight, bias), limit in zip((q, k, v), limits, strict=True)
@@ -163,9 +163,9 @@ class FastViT:
         cos, sin = (angles[0, order, ::2].float().contiguous() for angles in (cos, sin))
         return ViTBlock(
             norm1=norm1,
-            qkv=weight_of(weight, bias, precision),
-            out=weight_of(out_weight, out.bias.detach(), precision),
-            norm2=norm_of(layer.layer_norm2),
+            qkv=pack_weight(weight, bias, precision),
+            out=pack_weight(out_weight, out.bias.detach(), precision),
+            norm2=norm_weights(layer.layer_norm2),
             up=pack([layer.mlp.fc1], precision),
             down=pack([layer.mlp.fc2], precision),
             cos=cos,
@@ -221,9 +221,9 @@ def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, 
 def attend(qkv: Tensor, w: ViTBlock) -> Tensor | Fp8Rows:
     """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
     if w.out.scale is not None:
-        seen = ops.turned_attention(qkv, w.cos, w.sin, w.scale, w.heads)
+        seen = ops.rope_attention(qkv, w.cos, w.sin, w.scale, w.heads)
         return Fp8Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
-    ops.turn(qkv, w.cos, w.sin, w.heads)
+    ops.apply_rope(qkv, w.cos, w.sin, w.heads)
     q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
     return ops.attention(q, k, v).view(*qkv.shape[:2], -1)
 

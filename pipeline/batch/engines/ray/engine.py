@@ -58,7 +58,7 @@ class RayEngine:
         self._begin_surveyor()
         self._read_files: Any = ray.remote(read_files).options(max_retries=0)
         read = self._read_of_server if is_server else self._read_of_files
-        self._looking = Scheduler(self._there, pool, read, recipe.shown.chips_at_once)
+        self._looking = Scheduler(self._there, pool, read, recipe.shown.chips_per_batch)
         self._writing = WriteTasks(self._there)
         self._surveys: dict[Ref, tuple[Chunk, int]] = {}
         self._planned = (0, 0)
@@ -171,7 +171,7 @@ class RayEngine:
         strips = surveyed.strips
         if not any(self._planned):
             self._planned = (
-                sum(len(strip.places) for strip in strips),
+                sum(len(strip.chip_keys) for strip in strips),
                 sum(len(strip.lots) for strip in strips),
             )
         if surveyed.settling:

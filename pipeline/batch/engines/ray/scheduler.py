@@ -45,7 +45,7 @@ class Scheduler:
     Args:
         recipe: a reference to it.
         read: begins to read the chips of places.
-        chips_at_once: that a segmenter is best given together.
+        chips_per_batch: that a segmenter is best given together.
 
     Attributes:
         first: of the chips that a segmenter was shown.
@@ -56,12 +56,12 @@ class Scheduler:
         recipe: Ref,
         pool: SegmenterPool,
         read: Callable[[Sequence[ChipKey]], Ref],
-        chips_at_once: int,
+        chips_per_batch: int,
     ) -> None:
         self._recipe = recipe
         self._pool = pool
         self._read = read
-        self._at_once = chips_at_once
+        self._at_once = chips_per_batch
         self._measure: Any = ray.remote(measure_strip).options(num_returns=2, max_retries=0)
         self._waiting: deque[ChipBatchTask] = deque()
         self._lost: deque[ChipBatchTask] = deque()
@@ -86,7 +86,7 @@ class Scheduler:
     @property
     def wants_more(self) -> bool:
         """Whether more strips should be at hand, so that no segmenter has to wait for them."""
-        waiting = sum(len(piece.strip.places) for piece in self._waiting)
+        waiting = sum(len(piece.strip.chip_keys) for piece in self._waiting)
         return waiting < BATCHES_AHEAD * self._at_once * len(self._pool.members)
 
     def take(self, pieces: Sequence[ChipBatchTask]) -> None:
@@ -138,7 +138,7 @@ class Scheduler:
         """What was made of a strip is lost: it is made anew, by itself."""
         self._told.counters.faults["strip lost"] += 1
         for plan in piece.strip.plans:
-            for place in plan.places:
+            for place in plan.chip_keys:
                 self._recent.pop(place, None)
         if piece.is_hopeless:
             log.warning("a strip of %d lots was lost too often: given up", len(piece.lots))
@@ -149,7 +149,7 @@ class Scheduler:
     def _is_full(self) -> bool:
         chips = 0
         for piece in self._waiting:
-            chips += len(piece.strip.places)
+            chips += len(piece.strip.chip_keys)
             if chips >= self._at_once:
                 return True
         return False
@@ -157,10 +157,10 @@ class Scheduler:
     def _batch(self) -> list[ChipBatchTask]:
         """The next strips, as many as are looked at together; at least one."""
         batch = [self._waiting.popleft()]
-        chips = len(batch[0].strip.places)
-        while self._waiting and chips + len(self._waiting[0].strip.places) <= self._at_once:
+        chips = len(batch[0].strip.chip_keys)
+        while self._waiting and chips + len(self._waiting[0].strip.chip_keys) <= self._at_once:
             batch.append(self._waiting.popleft())
-            chips += len(batch[-1].strip.places)
+            chips += len(batch[-1].strip.chip_keys)
         return batch
 
     def _send(self, batch: list[ChipBatchTask], member: SegmenterActor) -> None:
@@ -171,15 +171,15 @@ class Scheduler:
         for piece in batch:
             # What was lost may lie in what is still held.
             known = {} if piece.losses else self._recent
-            views |= {place: known[place] for place in piece.strip.places if place in known}
-            new = [it for it in piece.strip.places if it not in views and it not in unknown]
+            views |= {place: known[place] for place in piece.strip.chip_keys if place in known}
+            new = [it for it in piece.strip.chip_keys if it not in views and it not in unknown]
             if new:
                 to_read.append(new)
                 unknown.update(new)
         if to_read:
             views |= self._show(batch, member, to_read)
         for piece in batch:
-            self._measure_lots(piece, {place: views[place] for place in piece.strip.places})
+            self._measure_lots(piece, {place: views[place] for place in piece.strip.chip_keys})
 
     def _show(
         self, batch: list[ChipBatchTask], member: SegmenterActor, to_read: list[list[ChipKey]]
@@ -203,7 +203,7 @@ class Scheduler:
                 self._recipe, piece.strip, piece.lots, tuple(needed), *needed.values()
             )
             self._measured[told] = (piece, settling)
-            self._chips_on_their_way += len(piece.strip.places)
+            self._chips_on_their_way += len(piece.strip.chip_keys)
 
     def _on_shown(self, ref: Ref, member: SegmenterActor, worker: int) -> None:
         is_same = member.worker == worker
@@ -225,7 +225,7 @@ class Scheduler:
                 self.first = shown
 
     def _on_measured(self, ref: Ref, piece: ChipBatchTask, settling: Ref) -> None:
-        self._chips_on_their_way -= len(piece.strip.places)
+        self._chips_on_their_way -= len(piece.strip.chip_keys)
         try:
             self._told.add(ray.get(ref))
         except LOST as error:

@@ -1,4 +1,4 @@
-"""Scenes in memory, and masks whose outlines are known, for the tests of what is measured."""
+"""Mosaics in memory, and masks whose outlines are known, for the tests of what is measured."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ROOF = Label("roof", "roof of a house", "discrete", 0.0)
 Distance = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
-def scene(
+def mosaic(
     side_px: int = 288,
     valid: NDArray[np.bool_] | None = None,
     *,
-    frame: PixelGrid | None = None,
+    grid: PixelGrid | None = None,
     failed_sources: tuple[str, ...] = (),
 ) -> Mosaic:
-    """A square scene whose upper left corner is that of the tests' pictures."""
-    grid = frame or PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
-    column = round((LEFT - grid.x_origin) / grid.pixel)
-    row = round((grid.y_origin - TOP) / grid.pixel)
+    """A square mosaic whose upper left corner is that of the tests' pictures."""
+    grid = grid or PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
+    column = round((LEFT - grid.x_origin) / grid.pixel_size)
+    row = round((grid.y_origin - TOP) / grid.pixel_size)
     window = PixelWindow(column, row, side_px, side_px)
     info = ChipInfo("", (), None, grid.crs, grid.gsd_m, ("red",), grid.bounds(window))
     shown = np.ones((side_px, side_px), bool) if valid is None else valid

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _MOST_SHAPES = 64
 
 
-def part(function: Callable[P, T], *, compiled: bool) -> Callable[P, T]:
+def compile_part(function: Callable[P, T], *, compiled: bool) -> Callable[P, T]:
     """`function`, compiled as one graph for the shapes that it meets if `compiled`.
 
     Parts that repeat, such as a layer, are compiled once and not once a layer.
@@ -29,7 +29,7 @@ def part(function: Callable[P, T], *, compiled: bool) -> Callable[P, T]:
 
 
 @contextmanager
-def tensor_float32() -> Iterator[None]:
+def tf32_matmul() -> Iterator[None]:
     """Float32 products with inputs rounded to 10 bits (TF32), where the GPU has units for them."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
