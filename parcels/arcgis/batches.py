@@ -5,16 +5,18 @@ One bad question so costs only itself: what it was asked with is asked again wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from parcels.arcgis.inflight import in_order
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceError
 from parcels.parcel_source import QueryResult
 
 _Question = TypeVar("_Question")
+_Answer = TypeVar("_Answer")
 BatchResult = QueryResult | ParcelsError
 
 
@@ -75,3 +77,25 @@ def _halved(
         *_halved(layer, ask, questions[:middle]),
         *_halved(layer, ask, questions[middle:]),
     ]
+
+
+def in_order(
+    ask: Callable[[_Question], _Answer], questions: Iterable[_Question], in_flight: int
+) -> Iterator[_Answer]:
+    """The answers to the questions, of which `in_flight` are asked at once.
+
+    Only one more than that are kept, so that none waits for whoever takes the answers. The first
+    error ends it, as does closing the iterator.
+    """
+    waiting: deque[Future[_Answer]] = deque()
+    with ThreadPoolExecutor(in_flight, thread_name_prefix="arcgis") as pool:
+        try:
+            for question in questions:
+                waiting.append(pool.submit(ask, question))
+                if len(waiting) > in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from parcels.arcgis.inflight import in_order
+from parcels.arcgis.batches import in_order
 from parcels.arcgis.layer_info import whole_number
 from parcels.arcgis.object_ids import object_ids
 from parcels.arcgis.pages import rows_with

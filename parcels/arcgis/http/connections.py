@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -18,12 +19,24 @@ from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from parcels.arcgis.http.address_guard import resolve_host
-from parcels.arcgis.tls import legacy_context
 
 # Beyond the silence that is allowed before an answer: a server may drip.
 _LONGEST_ANSWER_S = 90.0
+# OpenSSL's SSL_OP_LEGACY_SERVER_CONNECT; Python names it from 3.12 on.
+_LEGACY_SERVER_CONNECT = 0x4
+
+
+def legacy_tls_context() -> ssl.SSLContext:
+    """An SSL context that allows legacy TLS renegotiation (servers without RFC 5746).
+
+    OpenSSL 3 refuses such servers. Certificate and host name are still verified.
+    """
+    context = create_urllib3_context()
+    context.options |= _LEGACY_SERVER_CONNECT
+    return context
 
 
 class GuardedAdapter(HTTPAdapter):
@@ -41,7 +54,7 @@ class GuardedAdapter(HTTPAdapter):
 
     def __init__(self, *, allow_private: bool, legacy_tls: Collection[str] = ()) -> None:
         self._allow_private = allow_private
-        self._legacy = {host.lower(): legacy_context() for host in legacy_tls}
+        self._legacy = {host.lower(): legacy_tls_context() for host in legacy_tls}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
