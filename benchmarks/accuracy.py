@@ -12,10 +12,10 @@ from rasterio.features import geometry_mask
 from benchmarks.results import Result, save
 from detection import LABELS, Detector, build_segmenter, choose_labels, open_imagery, sample
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
+from detection.registry.imagery_entry import ImageryEntry
 from detection.results import FULL_COVERAGE_FRACTION
 from detection.sample import lawn_errors, true_areas_m2
-from parcels import ParcelBoundaryService, Property
-from parcels.registry.county import County, ImageryEntry
+from parcels import County, ParcelBoundaryService, Property
 
 # The sample county's seed first. The tiny SAM3 was trained on none of them.
 SEEDS = (2026, 1, 2, 3)

@@ -14,9 +14,9 @@ from pathlib import Path
 import yaml
 
 from benchmarks.results import Result, save
+from detection.registry.county import DetectionCounty
 from parcels.catalogue.edit_registry import set_keys
 from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers
-from parcels.registry.county import County
 from parcels.registry.entry import validate_entry
 from parcels.registry.load import load_registry
 
@@ -37,14 +37,16 @@ def run() -> None:
         ways: dict[str, dict[str, Callable[[], object]]] = {
             "find one county": {
                 "Lotline: its text alone is parsed": lambda: validate_entry(
-                    COUNTY, ShippedLayers(file)[COUNTY]
+                    COUNTY, ShippedLayers(file)[COUNTY], None, DetectionCounty
                 ),
                 "CSafeLoader, all": lambda: _all(_c_loader(file))[COUNTY],
                 "yaml.safe_load, all": lambda: _all(_pure_loader(file))[COUNTY],
                 "the same as JSON, all": lambda: _all(json.loads(as_json.read_text()))[COUNTY],
             },
             "load all": {
-                "Lotline: checked for hostile YAML too": lambda: load_registry(file),
+                "Lotline: checked for hostile YAML too": lambda: load_registry(
+                    file, DetectionCounty
+                ),
                 "CSafeLoader + pydantic": lambda: _all(_c_loader(file)),
                 "yaml.safe_load + pydantic": lambda: _all(_pure_loader(file)),
             },
@@ -101,8 +103,8 @@ def _pure_loader(file: Path) -> dict[str, dict[str, object]]:
     return content
 
 
-def _all(content: dict[str, dict[str, object]]) -> dict[str, County]:
+def _all(content: dict[str, dict[str, object]]) -> dict[str, DetectionCounty]:
     return {
-        key: County.model_validate({**entry, "key": key})  # type: ignore[dict-item]
+        key: DetectionCounty.model_validate({**entry, "key": key})  # type: ignore[dict-item]
         for key, entry in content["counties"].items()
     }

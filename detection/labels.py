@@ -9,14 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from detection.errors import LabelError
+from detection.registry.label_entry import LABEL_HINTS, LabelEntries, LabelEntry
 from parcels.errors import RegistryError
 from parcels.registry.entry import validation_messages
-from parcels.registry.label_entry import LabelEntries, LabelEntry
+from parcels.registry.entry_model import EntryModel
 from parcels.registry.yaml_file import parse_yaml, read_text
 
 LabelKind = Literal["discrete", "continuous"]
@@ -47,12 +48,13 @@ class Label:
     simplify_share: float = 0.0
 
 
-class _File(BaseModel):
+class _File(EntryModel):
     """What labels.yaml holds."""
 
-    model_config = ConfigDict(frozen=True)
-
     labels: LabelEntries
+
+    nested_models: ClassVar = {"labels": LabelEntry}
+    hints: ClassVar = LABEL_HINTS
 
 
 def read_labels(file: Path) -> dict[str, Label]:
@@ -138,7 +140,7 @@ def _entries(content: object, where: str) -> dict[str, LabelEntry]:
     try:
         return _File.model_validate(content).labels
     except ValidationError as error:
-        lines = (f"{where}: {line}" for line in validation_messages(error))
+        lines = (f"{where}: {line}" for line in validation_messages(error, _File))
         raise LabelError("\n".join(lines)) from error
 
 

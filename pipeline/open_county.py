@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from detection.registry.county import DetectionCounty
+from detection.registry.imagery_entry import ImageryEntry
 from parcels import County, load_registry
-from parcels.registry.county import ImageryEntry
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 
@@ -16,7 +17,7 @@ from pipeline.redaction import redactor
 class OpenCounty:
     """A county with its files in place; `truth` only where it is synthetic."""
 
-    county: County
+    county: DetectionCounty
     truth: Path | None = None
 
     @property
@@ -37,7 +38,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         RegistryError: the registry or the county is wrong, or there is no such county.
         PipelineError: the files of a synthetic county cannot be written.
     """
-    county = load_registry(registry).county(name)
+    county = load_registry(registry, DetectionCounty).county(name)
     register_secrets(county)
     if county.synthetic is None:
         return OpenCounty(county)

@@ -78,7 +78,7 @@ def add_county(
         write_text("counties:\n", file)
     add_entry(file, name, lines)
     entry = read_entries(file)[name]
-    return AddedEntry(validate_entry(name, entry, file.absolute().parent), tuple(lines), info.name)
+    return AddedEntry(validate_entry(name, entry, file), tuple(lines), info.name)
 
 
 def _service_and_layer(url: str) -> tuple[str, int | None]:

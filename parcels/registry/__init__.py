@@ -1,9 +1,10 @@
 """registry.yaml -> validated counties.
 
-load          the registry file, merged over the shipped US layers
-yaml_file     reads YAML safely and with line numbers
-entry         validates one entry; one line for each mistake
-county        what an entry may contain: County and its parts
-label_entry   what an entry may contain about a label
-validators    checks of URLs, paths, headers and host names
+load            the registry file, merged over the shipped US layers
+yaml_file       reads YAML safely and with line numbers
+entry           validates one entry; one line for each mistake
+county          what an entry may contain: County and its parts
+unparsed_value  the keys that `detection` owns, carried as written
+entry_model     the base of those models
+validators      checks of URLs, paths, headers and host names
 """

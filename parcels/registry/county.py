@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import datetime
-import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from parcels.registry.label_entry import LabelEntries
+from parcels.registry.entry_model import EntryModel
+from parcels.registry.unparsed_value import Unparsed
 from parcels.registry.validators import (
     arcgis_url,
     host_name,
     resolve,
-    resolve_glob,
     sent_headers,
     variable_name,
     web_address,
 )
-
-USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
-_USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "gsd_m": 0.6}
 
 CountyKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 # What says how an ArcGIS server is asked.
 _OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
 LayerId = Annotated[int, Field(ge=0)]
-OffsetM = Annotated[float, Field(ge=-50, le=50, allow_inf_nan=False)]
 
 
-class _Entry(BaseModel):
-    """Frozen, and a key that is not known is an error: a typo never passes in silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ParcelFields(_Entry):
+class ParcelFields(EntryModel):
     """Which columns of the parcel layer hold what; only these are ever fetched.
 
     Attributes:
@@ -72,7 +61,7 @@ class ParcelFields(_Entry):
         return tuple(dict.fromkeys(name for name in (*named, *rest) if name is not None))
 
 
-class ArcGISLayerEntry(_Entry):
+class ArcGISLayerEntry(EntryModel):
     """A layer of an ArcGIS MapServer or FeatureServer."""
 
     url: NonEmptyText
@@ -84,63 +73,7 @@ class ArcGISLayerEntry(_Entry):
         return arcgis_url(url, ("MapServer", "FeatureServer"))
 
 
-class ImageryEntry(_Entry):
-    """Where the pictures come from: local GeoTIFFs (`path`, a glob) or an ImageServer (`url`).
-
-    Attributes:
-        path: an absolute glob; several files are one mosaic.
-        bands: their names in order; None where the files say them, or their number does.
-        captured_on: an ISO 8601 date, or only the year.
-        gsd_m: the pixel size in metres to ask an ImageServer for.
-        chip_gsd_m: the pixel size in metres at which a model is shown it; None leaves that to
-            the model. Said alone, it is of USGS NAIP.
-    """
-
-    path: NonEmptyText | None = None
-    url: NonEmptyText | None = None
-    bands: tuple[NonEmptyText, ...] | None = None
-    captured_on: str | None = None
-    gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
-    chip_gsd_m: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_naip(cls, entry: object) -> object:
-        if isinstance(entry, dict) and entry.keys() == {"chip_gsd_m"}:
-            return {**_USGS_NAIP, **entry}
-        return entry
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: str | None, info: ValidationInfo) -> str | None:
-        return None if path is None else resolve_glob(path, info)
-
-    @field_validator("url")
-    @classmethod
-    def _ends_with_the_service(cls, url: str | None) -> str | None:
-        return None if url is None else arcgis_url(url, ("ImageServer",))
-
-    @field_validator("captured_on", mode="before")
-    @classmethod
-    def _iso_date(cls, value: object) -> object:
-        text = str(value) if isinstance(value, int | datetime.date) else value
-        if text is None:
-            return None
-        if isinstance(text, str) and re.fullmatch(r"(19|20)\d\d", text):
-            return text
-        try:
-            return datetime.date.fromisoformat(str(text)).isoformat()
-        except ValueError:
-            raise ValueError(f"{text!r} is not a date; write 2020-05-31, or 2020") from None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> ImageryEntry:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
-        return self
-
-
-class TokenEntry(_Entry):
+class TokenEntry(EntryModel):
     """How to sign in to a service that wants a token: names of environment variables, no secrets.
 
     Either `env` holds a token, or `url` makes one (`…/tokens/generateToken`) for the name and
@@ -170,19 +103,14 @@ class TokenEntry(_Entry):
         return self
 
 
-class SyntheticEntry(_Entry):
+class SyntheticEntry(EntryModel):
     """A generated county with a known truth: not a real place."""
 
     seed: int = 2026
     lots: Annotated[int, Field(ge=4, le=20_000)] = 200
 
 
-def usgs_naip() -> ImageryEntry:
-    """The imagery of an entry that names none: USGS NAIP, which needs no key."""
-    return ImageryEntry.model_validate(_USGS_NAIP)
-
-
-class County(_Entry):
+class County(EntryModel):
     """A county: exactly one of `url` with `layer`, `path`, or `synthetic`; the rest is optional.
 
     Attributes:
@@ -192,10 +120,8 @@ class County(_Entry):
         where: an SQL condition that parcels must meet (to leave out rights of way).
         crs: of a file that says none, for example "EPSG:2274".
         extent: (west, south, east, north) in degrees; a point beyond is refused.
-        lot_offset_m: (east, north) in metres by which its lots must be moved to lie on its imagery.
-        line_tolerance_m: how far its lot lines may be off before a thing counts as shared by two
-            lots; None is the usual.
-        labels: labels of its own, and what it says of known ones, by their names.
+        imagery, lot_offset_m, line_tolerance_m, labels: owned by `detection` and not parsed here;
+            `DetectionCounty` validates them too.
         properties: an absolute path of the CSV that a batch takes when none is named.
         allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
             which are refused otherwise.
@@ -222,10 +148,10 @@ class County(_Entry):
     where: NonEmptyText | None = None
     crs: NonEmptyText | None = None
     extent: tuple[float, float, float, float] | None = None
-    imagery: ImageryEntry = Field(default_factory=usgs_naip)
-    lot_offset_m: tuple[OffsetM, OffsetM] = (0.0, 0.0)
-    line_tolerance_m: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
-    labels: LabelEntries = Field(default_factory=dict)
+    imagery: Unparsed = None
+    lot_offset_m: Unparsed = None
+    line_tolerance_m: Unparsed = None
+    labels: Unparsed = None
     properties: Path | None = None
     allow_private: bool = False
     headers: dict[NonEmptyText, NonEmptyText] = Field(default_factory=dict)
@@ -236,6 +162,28 @@ class County(_Entry):
     geocode_server: NonEmptyText | None = None
     census: bool = True
     verified: datetime.date | None = None
+
+    nested_models: ClassVar = {
+        "fields": ParcelFields,
+        "synthetic": SyntheticEntry,
+        "alternates": ArcGISLayerEntry,
+        "token": TokenEntry,
+    }
+    hints: ClassVar = {
+        "key": "write the county's name with a-z, digits, '-' and '_' only",
+        "fips": "write five digits in quotes",
+        "state": "write two capital letters",
+        "layer": "write the layer's number, for example layer: 0",
+        "headers": "write the headers as {Referer: https://…}",
+        "legacy_tls": "write a list of hosts, for example [gis.county.gov]",
+        "calls_in_flight": "write a whole number from 1 to 16",
+        "calls_per_second": "write a number above 0, up to 100",
+        "census": "write true or false",
+        "allow_private": "write true or false",
+        "verified": "write a date, for example 2026-05-31",
+        "geocode_server": "write the URL of a GeocodeServer",
+    }
+    list_hints: ClassVar = {"extent": "write [west, south, east, north] in degrees"}
 
     @property
     def source(self) -> Literal["arcgis", "file", "synthetic"]:

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from parcels.catalogue.county_search import find_key, unknown
 from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers, shipped_layers
 from parcels.errors import RegistryError
 from parcels.registry.county import County
-from parcels.registry.entry import validate_entry
+from parcels.registry.entry import CountyT, validate_entry
 from parcels.registry.yaml_file import read_entries
+
+CountyT_co = TypeVar("CountyT_co", bound=County, covariant=True)
 
 _HERE = Path(__file__).resolve().parent.parent
 _PARCELS = ("url", "path", "synthetic")
 
 
-class Registry(Mapping[str, County]):
+class Registry(Mapping[str, CountyT_co]):
     """The counties of a registry file by their keys; `county` knows the shipped ones too."""
 
     def __init__(
-        self, counties: Mapping[str, County], path: Path, shipped: ShippedLayers | None = None
+        self,
+        counties: Mapping[str, CountyT_co],
+        path: Path,
+        shipped: ShippedLayers,
+        county_type: type[CountyT_co],
     ) -> None:
         self._counties = dict(counties)
-        self._shipped = shipped_layers() if shipped is None else shipped
+        self._county_type = county_type
+        self._shipped = shipped
         self.path = path
 
-    def __getitem__(self, key: str) -> County:
+    def __getitem__(self, key: str) -> CountyT_co:
         return self._counties[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -40,7 +47,7 @@ class Registry(Mapping[str, County]):
     def __len__(self) -> int:
         return len(self._counties)
 
-    def county(self, name: str) -> County:
+    def county(self, name: str) -> CountyT_co:
         """The county of this key or name; its `key` is what results are kept under.
 
         Raises:
@@ -63,7 +70,7 @@ class Registry(Mapping[str, County]):
             raise RegistryError(f"{self.path}: {unknown(name, self, self._shipped)}")
         return key
 
-    def shipped(self, state: str | None = None) -> Iterator[County]:
+    def shipped(self, state: str | None = None) -> Iterator[CountyT_co]:
         """The shipped counties, of one state or all, that the file says nothing of."""
         return map(self._of_shipped, self.shipped_keys(state))
 
@@ -72,17 +79,29 @@ class Registry(Mapping[str, County]):
         ending = "" if state is None else f"-{state.lower()}"
         return [k for k in self._shipped if k.endswith(ending) and k not in self._counties]
 
-    def _of_shipped(self, key: str) -> County:
+    def _of_shipped(self, key: str) -> CountyT_co:
         try:
-            return validate_entry(key, self._shipped[key])
+            return validate_entry(key, self._shipped[key], None, self._county_type)
         except RegistryError as error:
             raise RegistryError(_with_place(SHIPPED, key, error)) from error
 
 
-def load_registry(path: Path | str | None = None) -> Registry:
+@overload
+def load_registry(path: Path | str | None = None) -> Registry[County]: ...
+
+
+@overload
+def load_registry(path: Path | str | None, county_type: type[CountyT]) -> Registry[CountyT]: ...
+
+
+def load_registry(
+    path: Path | str | None = None, county_type: type[County] = County
+) -> Registry[County]:
     """Read and validate a registry file; None reads the one that is shipped.
 
-    Relative paths in the file are taken from its folder.
+    Relative paths in the file are resolved against its folder. County carries the keys of
+    imagery and labels unparsed; with `detection.registry.county.DetectionCounty` as the
+    `county_type` they are validated too.
 
     Raises:
         RegistryError: the file cannot be read, or an entry is wrong; a line for each mistake,
@@ -94,12 +113,13 @@ def load_registry(path: Path | str | None = None) -> Registry:
     mistakes: list[str] = []
     for key, entry in read_entries(file).items():
         try:
-            counties[key] = validate_entry(key, _over_shipped(key, entry, shipped), _folder(file))
+            merged = _over_shipped(key, entry, shipped)
+            counties[key] = validate_entry(key, merged, file, county_type)
         except RegistryError as error:
             mistakes.append(_with_place(file, key, error))
     if mistakes:
         raise RegistryError("\n".join(mistakes))
-    return Registry(counties, file, shipped)
+    return Registry(counties, file, shipped, county_type)
 
 
 def default_registry() -> Path:
@@ -112,10 +132,6 @@ def default_registry() -> Path:
 def is_packed(file: Path) -> bool:
     """Whether a file is a part of an installed package, which nobody should change."""
     return file.resolve().is_relative_to(_HERE)
-
-
-def _folder(file: Path) -> Path:
-    return file.absolute().parent
 
 
 def _over_shipped(key: str, entry: object, shipped: ShippedLayers) -> object:

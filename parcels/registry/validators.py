@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
-_GLOB = "*?["
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -37,24 +36,6 @@ def resolve(path: str, info: ValidationInfo) -> Path:
     if "://" in path or path.startswith("file:") or virtual:
         raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
     return absolute
-
-
-def resolve_glob(path: str, info: ValidationInfo) -> str:
-    """The absolute glob, as `resolve`.
-
-    Raises:
-        ValueError: as `resolve`; or it would search the whole machine.
-    """
-    absolute = resolve(path, info)
-    literal: list[str] = []
-    for part in absolute.parts:
-        if any(sign in part for sign in _GLOB):
-            break
-        literal.append(part)
-    folder = Path(*literal).resolve()
-    if folder == Path(folder.anchor):
-        raise ValueError(f"{path!r} searches the whole machine; name the folder of the pictures")
-    return str(absolute)
 
 
 def web_address(url: str) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from detection.errors import LabelError
 from detection.labels import LABELS, Label, choose_labels, merge_label_entries, parse_label_option
-from parcels import County
-from parcels.registry.label_entry import LabelEntry
+from detection.registry.county import DetectionCounty
+from detection.registry.label_entry import LabelEntry
 from pipeline.batch.request import BatchRequest
 
 
 class LabelSelection:
     """What an order asks for in a county; wrong names and words are found when it is made."""
 
-    def __init__(self, order: BatchRequest, county: County) -> None:
+    def __init__(self, order: BatchRequest, county: DetectionCounty) -> None:
         """
         Raises:
             LabelError: a name that is not known, or words that are no label.

@@ -9,6 +9,7 @@ from detection.clip import LotLines
 from detection.imagery import open_imagery
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label
+from detection.registry.county import DetectionCounty
 from detection.segmenters.interface import Segmenter
 from parcels import County
 from parcels.arcgis import ArcGISSource
@@ -62,7 +63,7 @@ class RunContext:
         database_url: with its password; the embedded database's holds on this machine only.
     """
 
-    county: County
+    county: DetectionCounty
     run: RunInfo
     owner: str
     labels: tuple[Label, ...]
@@ -92,13 +93,13 @@ def segmenter_info(segmenter: Segmenter) -> SegmenterInfo:
     )
 
 
-def chip_spec(facts: SegmenterInfo, county: County) -> ChipSpec:
+def chip_spec(facts: SegmenterInfo, county: DetectionCounty) -> ChipSpec:
     """What a segmenter is shown of a county's imagery."""
     gsd_m = county.imagery.chip_gsd_m or facts.gsd_m
     return ChipSpec(facts.chip_px, gsd_m, facts.chips_per_batch)
 
 
-def lot_lines(county: County) -> LotLines:
+def lot_lines(county: DetectionCounty) -> LotLines:
     """How the county's lot lines lie on its imagery."""
     if county.line_tolerance_m is None:
         return LotLines(county.lot_offset_m)

@@ -95,13 +95,14 @@ def batch(
 
     Without --properties it takes the county's own CSV, or what is unprocessed in its queue.
     """
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.batch import BatchRequest, run_batch
     from pipeline.cli.batch_summary import print_report
     from pipeline.cli.progress import progress
     from pipeline.settings import load_settings
 
-    key = load_registry(registry or load_settings().registry).key_of(county)
+    key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
     order = BatchRequest(
         county=key,
         registry=registry,

@@ -22,6 +22,7 @@ from pipeline.plurals import count_of
 )  # fmt: skip
 def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
     """Write a table a label, one of the properties, one of the errors, and a README."""
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.cli.progress import TotalProgress, progress
     from pipeline.export import export_county
@@ -29,7 +30,7 @@ def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
     from pipeline.store.database import open_database
 
     settings = load_settings()
-    entry = load_registry(registry or settings.registry).county(county)
+    entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
     shown = TotalProgress(progress("rows"), "exporting")
     with open_database(settings.database_url, settings.home) as database:
         try:

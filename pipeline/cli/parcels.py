@@ -43,6 +43,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     copy that is current is not fetched again; where the layer does not say whether it was edited,
     it is.
     """
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from parcels.arcgis import ArcGISSource
     from parcels.arcgis.http.client import ArcGISClient
@@ -55,7 +56,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     from pipeline.settings import load_settings
 
     settings = load_settings()
-    entry = load_registry(registry or settings.registry).county(county)
+    entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
     register_secrets(entry)
     key = LayerKey.of(entry)
     client = ArcGISClient.of(entry)

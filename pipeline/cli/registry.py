@@ -45,14 +45,15 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
         print_message(f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO")
 
 
-def _load(file: Path | None) -> Registry:
+def _load(file: Path | None) -> Registry[County]:
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.settings import load_settings
 
-    return load_registry(file or load_settings().registry)
+    return load_registry(file or load_settings().registry, DetectionCounty)
 
 
-def _listed(known: Registry, state: str | None, *, everything: bool) -> list[County]:
+def _listed(known: Registry[County], state: str | None, *, everything: bool) -> list[County]:
     """The counties of the file, of a state, or all."""
     from parcels.catalogue.county_names import slug
     from parcels.catalogue.us_states import states_as_written
@@ -159,7 +160,7 @@ def verify(
 
 
 def _chosen(
-    known: Registry, names: tuple[str, ...], state: str | None, *, everything: bool
+    known: Registry[County], names: tuple[str, ...], state: str | None, *, everything: bool
 ) -> list[County]:
     """The counties that have a server, of those that were asked for."""
     chosen = [known.county(name) for name in names] or _listed(known, state, everything=everything)

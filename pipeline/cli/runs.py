@@ -119,10 +119,11 @@ def _known(county: str) -> str:
     Raises:
         RegistryError: there is none of that key or name; it says what to do.
     """
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.settings import load_settings
 
-    return load_registry(load_settings().registry).key_of(county)
+    return load_registry(load_settings().registry, DetectionCounty).key_of(county)
 
 
 def _find(conn: Connection, run_id: str) -> Run:

@@ -17,6 +17,7 @@ from pipeline.plurals import count_of
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show how many properties are in which state, and what was measured."""
+    from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.cli.batch_summary import console, print_status
     from pipeline.open_county import display_name
@@ -25,7 +26,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     from pipeline.store.reads.county_status import county_status, list_without_result
 
     settings = load_settings()
-    entry = load_registry(registry or settings.registry).county(county)
+    entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
     with (
         open_database(settings.database_url, settings.home) as database,
         database.engine.connect() as conn,

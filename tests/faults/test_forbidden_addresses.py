@@ -23,6 +23,8 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from detection import open_imagery
 from detection.errors import ImageryError, ImageryUnavailable
+from detection.registry.county import DetectionCounty
+from detection.registry.imagery_entry import ImageryEntry
 from parcels import County, ParcelBoundaryService, Property, load_registry
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.http import address_guard
@@ -30,7 +32,6 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import Unavailable
 from parcels.errors import AddressRefused, RegistryError, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
-from parcels.registry.county import ImageryEntry
 
 SERVICE = "/arcgis/rest/services/P/MapServer"
 COUNTY, COUNTY_IS_AT = "gis.county.gov", "93.184.216.34"
@@ -239,7 +240,7 @@ def test_an_entry_that_names_no_web_address_or_file_is_refused(
     file = tmp_path / "registry.yaml"
     file.write_text(yaml.safe_dump({"counties": {"here": entry}}))
     with pytest.raises(RegistryError, match="here"):
-        _ = load_registry(file)["here"]
+        _ = load_registry(file, DetectionCounty)["here"]
     assert (watched.connects, watched.look_ups) == ([], [])
 
 

@@ -17,10 +17,10 @@ from detection import LABELS, Detector, open_imagery
 from detection.errors import ImageryError, ImageryUnavailable, NoImagery
 from detection.imagery import GeoTiffMosaic, ImageServer, imageserver
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from detection.registry.imagery_entry import ImageryEntry as ImagerySource
+from detection.registry.imagery_entry import usgs_naip
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.registry.county import ImageryEntry as ImagerySource
-from parcels.registry.county import usgs_naip
 
 SIZE_PX = 300
 

@@ -19,7 +19,7 @@ from rasters import CRS_NAME, LEFT, PIXEL_M, TOP, boundary, noise, pixel_grid, s
 from detection.errors import ImageryError, NoImagery
 from detection.imagery import GeoTiffMosaic, geotiff, open_imagery
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
-from parcels.registry.county import ImageryEntry as ImagerySource
+from detection.registry.imagery_entry import ImageryEntry as ImagerySource
 
 
 def window(column: int, row: int, width: int, height: int) -> PixelWindow:

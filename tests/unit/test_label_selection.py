@@ -10,15 +10,15 @@ from click.testing import CliRunner
 
 from detection import LABELS
 from detection.errors import LabelError
-from parcels import County
-from parcels.registry.label_entry import LabelEntry
+from detection.registry.county import DetectionCounty
+from detection.registry.label_entry import LabelEntry
 from pipeline.batch import BatchRequest
 from pipeline.batch.label_selection import LabelSelection
 from pipeline.cli.batch import batch
 from pipeline.open_county import open_county
 
-COUNTY = County(key="here", path=Path("x"))
-OWN = County(
+COUNTY = DetectionCounty(key="here", path=Path("x"))
+OWN = DetectionCounty(
     key="here",
     path=Path("x"),
     labels={"shed": LabelEntry(prompt="garden shed"), "lawn": LabelEntry(prompt="dry grass")},
@@ -27,7 +27,9 @@ TRAMPOLINE = "trampoline=round backyard trampoline"
 SPECTRAL = ("lawn", "tree", "vegetation")
 
 
-def _names(order: BatchRequest, county: County, found: tuple[str, ...] | None) -> list[str]:
+def _names(
+    order: BatchRequest, county: DetectionCounty, found: tuple[str, ...] | None
+) -> list[str]:
     return [label.name for label in LabelSelection(order, county).of(found)]
 
 

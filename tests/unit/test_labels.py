@@ -14,9 +14,9 @@ import detection
 from detection import LABELS, DetectionError, Label, choose_labels
 from detection.errors import LabelError
 from detection.labels import merge_label_entries, parse_label_option, read_labels
+from detection.registry.label_entry import LabelEntry
 from detection.sample.truth import LABELS as IN_THE_SAMPLE
 from detection.training.phrases import PHRASES
-from parcels.registry.label_entry import LabelEntry
 
 
 def test_labels_come_in_the_order_asked_each_once() -> None:

@@ -9,8 +9,6 @@ import pytest
 
 from parcels import County, load_registry
 from parcels.errors import RegistryError
-from parcels.registry.county import USGS_NAIP_URL
-from parcels.registry.label_entry import LabelEntry
 
 ROOT = Path(__file__).parents[2]
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
@@ -46,7 +44,6 @@ def test_the_projects_registry_has_shelby_tennessee_and_the_synthetic_sample() -
     ]
     assert shelby.legacy_tls == ("scgis.shelbycountytn.gov",)
     assert shelby.fields.street == ("PAR_ADRPREDIR", "PAR_ADRSTR", "PAR_ADRSUF")
-    assert shelby.imagery.bands == ("red", "green", "blue", "nir")
     assert sample.synthetic is not None
     assert (sample.synthetic.seed, sample.synthetic.lots) == (2026, 200)
     assert "synthetic" in sample.name
@@ -56,60 +53,21 @@ def test_url_and_layer_are_enough(tmp_path: Path) -> None:
     county = entry(tmp_path, f"url: {URL}/, layer: 3")
     assert (county.url, county.layer, county.source) == (URL, 3, "arcgis")
     assert county.name == "here"
-    assert county.imagery.url == USGS_NAIP_URL
-    assert county.imagery.gsd_m == 0.6
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = 'path: a/lots.gpkg, imagery: {path: "b/*.tif"}, properties: ../c.csv'
-    county = entry(tmp_path, text)
+    county = entry(tmp_path, "path: a/lots.gpkg, properties: ../c.csv")
     assert county.source == "file"
     assert county.path == tmp_path / "a/lots.gpkg"
-    assert county.imagery.path == str(tmp_path / "b/*.tif")
     assert county.properties == tmp_path / "../c.csv"
     monkeypatch.chdir(tmp_path)
     assert load_registry("registry.yaml").county("here").path == tmp_path / "a/lots.gpkg"
 
 
-def test_what_a_county_says_of_detection(tmp_path: Path) -> None:
-    county = entry(
-        tmp_path,
-        "path: x, lot_offset_m: [1.5, -2], line_tolerance_m: 2.5, "
-        "imagery: {path: y, chip_gsd_m: 0.3}, "
-        "labels: {trampoline: round  trampoline, lawn: {min_area_m2: 10}}",
-    )
-    assert (county.lot_offset_m, county.line_tolerance_m) == ((1.5, -2.0), 2.5)
-    assert county.imagery.chip_gsd_m == 0.3
-    assert county.labels == {
-        "trampoline": LabelEntry(prompt="round trampoline"),
-        "lawn": LabelEntry(min_area_m2=10),
-    }
-    silent = entry(tmp_path, "path: x")
-    assert (silent.lot_offset_m, silent.line_tolerance_m, silent.labels) == ((0, 0), None, {})
-
-
-def test_old_label_keys_are_accepted_and_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    county = entry(tmp_path, "path: x, labels: {lawn: {least_score: 0.4}}")
-    assert county.labels == {"lawn": LabelEntry(score_threshold=0.4)}
-    assert "'least_score' is now called 'score_threshold'" in caplog.text
-    with pytest.raises(RegistryError, match="'least_score' is the old name of 'score_threshold'"):
-        entry(tmp_path, "path: x, labels: {lawn: {least_score: 0.4, score_threshold: 0.5}}")
-
-
-def test_a_ground_sample_distance_alone_is_of_naip(tmp_path: Path) -> None:
-    imagery = entry(tmp_path, "path: x, imagery: {chip_gsd_m: 0.5}").imagery
-    assert (imagery.url, imagery.gsd_m, imagery.chip_gsd_m) == (USGS_NAIP_URL, 0.6, 0.5)
-
-
-def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
-    county = entry(tmp_path, "path: x, fips: 47157, imagery: {path: y, captured_on: 2020}")
-    assert (county.fips, county.imagery.captured_on) == ("47157", "2020")
-    dated = entry(tmp_path, "path: x, imagery: {path: y, captured_on: 2020-05-31}")
-    assert dated.imagery.captured_on == "2020-05-31"
+def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
+    assert entry(tmp_path, "path: x, fips: 47157").fips == "47157"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +93,6 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("path: x, crs: EPSG:0", "'crs': 'EPSG:0' is no CRS; write for example EPSG:2274"),
         ("path: x, extent: [1, 2, 0, 3]", "'extent': write [west, south, east, north] in degrees"),
         ("path: x, extent: [1, 2]", "'extent': write [west, south, east, north] in degrees"),
-        ("path: x, imagery: {}", "'imagery': write either 'path' (GeoTIFFs) or 'url'"),
-        ("path: x, imagery: {url: http://h/x}", "'imagery.url': must end with /ImageServer"),
-        ("path: x, imagery: {path: y, captured_on: May}", "'imagery.captured_on': 'May' is not"),
         ("synthetic: {lots: 3}", "'synthetic.lots': 3 is wrong"),
         ("synthetic: {lots: 20001}", "'synthetic.lots': 20001 is wrong"),
         (f"url: {URL}, layer: 0, alternates: [{{url: {URL}}}]", "'alternates[0].layer' is missing"),
@@ -172,19 +127,7 @@ def test_dates_and_codes_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("url: 'https://me:pw@h/MapServer', layer: 0", "'url': carries a name or a password"),
         ("url: 'http://h/a b/MapServer', layer: 0", "'url': 'http://h/a b/MapServer' is no web ad"),
         ("url: 'http://[::1/MapServer', layer: 0", "'url': 'http://[::1/MapServer' is no web ad"),
-        ("path: x, lot_offset_m: [1, 2, 3]", "'lot_offset_m': write [east, north] in metres"),
-        ("path: x, lot_offset_m: [99, 0]", "'lot_offset_m': write [east, north] in metres, from -"),
-        ("path: x, lot_offset_m: 2", "'lot_offset_m': write [east, north] in metres"),
-        ("path: x, line_tolerance_m: -1", "'line_tolerance_m': -1 is wrong; write metres, from 0"),
-        ("path: x, imagery: {path: y, chip_gsd_m: 0}", "'imagery.chip_gsd_m': 0 is wrong; write m"),
-        ("path: x, labels: {lawn: {knd: x}}", "'labels.lawn.knd' is not a key; did you mean 'kin"),
-        ("path: x, labels: {lawn: {kind: x}}", "'labels.lawn.kind': 'x' is wrong; write discrete"),
-        ("path: x, labels: {A b: x}", "'labels': 'A b' is no name of a label; write a-z, digits"),
-        ("path: x, labels: {lawn: ''}", "'labels.lawn.prompt': write in a few words what is look"),
-        ("path: x, labels: [lawn]", "'labels': write a name and a prompt for each label, such as"),
         ('path: "a\\0b"', "'path': 'a\\x00b' is no path; remove the NUL"),
-        ("path: x, imagery: {path: '/**'}", "'imagery.path': '/**' searches the whole machine"),
-        ("path: x, imagery: {path: '/*/a.tif'}", "'imagery.path': '/*/a.tif' searches the whole"),
     ],
 )
 def test_a_mistake_is_named_with_file_county_and_what_to_write(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from detection.registry.county import DetectionCounty
 from parcels import load_registry
 from parcels.catalogue.county_names import compact, slug
 from parcels.catalogue.shipped_layers import SHIPPED, shipped_layers
@@ -107,7 +108,7 @@ def test_an_entry_without_parcels_is_laid_over_the_shipped_one(tmp_path: Path) -
         "    verified: 2026-05-31\n",
     )
     shipped = load_registry(registry_with(tmp_path / "..")).county("antrim-mi")
-    laid = load_registry(file)["antrim-mi"]
+    laid = load_registry(file, DetectionCounty)["antrim-mi"]
     assert (laid.url, laid.layer, laid.fips) == (shipped.url, shipped.layer, "26009")
     assert laid.imagery.path == str(tmp_path / "a.tif")
     assert laid.verified is not None
@@ -135,7 +136,7 @@ def test_every_shipped_entry_is_valid_and_is_what_the_whole_file_says() -> None:
     whole = read_entries(SHIPPED)
     one_by_one = {key: shipped_layers()[key] for key in shipped_layers()}
     assert one_by_one == whole
-    counties = [validate_entry(key, entry) for key, entry in whole.items()]
+    counties = [validate_entry(key, entry, None, DetectionCounty) for key, entry in whole.items()]
     assert len(counties) > 1_000
     codes = [county.fips for county in counties if county.fips is not None]
     assert len(codes) == len(set(codes)) > 850

@@ -7,19 +7,29 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from parcels.registry.entry_model import EntryModel
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Measured areas are exported as LABEL_m2 beside this one.
 _TAKEN = ("boundary_area",)
 _KEYS = "prompt, kind, min_area_m2, score_threshold, simplify_share"
 _LONGEST_PROMPT = 200
+# Key -> what to write instead of an invalid value.
+LABEL_HINTS = {
+    "labels.*.kind": "write discrete or continuous",
+    "labels.*.min_area_m2": "write square metres, from 0 to 10,000",
+    "labels.*.score_threshold": "write a number above 0 and below 1",
+    "labels.*.simplify_share": "write a share from 0 to 0.1",
+    "labels.*.prompt": "write in a few words what is looked for, such as swimming pool",
+}
 _OLD_KEYS = {"least_score": "score_threshold"}
 
 log = logging.getLogger(__name__)
 
 
-class LabelEntry(BaseModel):
+class LabelEntry(EntryModel):
     """A label as it is written; what it leaves out is said elsewhere, or is the usual.
 
     Attributes:
@@ -29,8 +39,6 @@ class LabelEntry(BaseModel):
         score_threshold: what a segmenter must be sure of, 0..1.
         simplify_share: how much of a polygon's area may change where its outline is simplified.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str | None = None
     kind: Literal["discrete", "continuous"] | None = None
