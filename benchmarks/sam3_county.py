@@ -41,7 +41,7 @@ from pipeline.batch.engine import Completed
 from pipeline.batch.engines import local
 from pipeline.batch.engines.local import LocalEngine
 from pipeline.batch.lease_loop import CHUNK_LOTS
-from pipeline.batch.run_context import ChipSpec, RunContext
+from pipeline.batch.stage_context import ChipSpec, StageContext
 from pipeline.batch.stages import Chunk, PendingOutcome
 from pipeline.store.queue.states import LeasedProperty
 from pipeline.store.results.outcomes import RunInfo
@@ -173,20 +173,20 @@ def _engine(
     """From when the first lots are through, as its processes take seconds to start."""
     names = tuple(label.name for label in labels)
     run_info = RunInfo(1, sam3.name, None, names)
-    shown = ChipSpec(CHIP_PX, GSD_M, BATCH)
-    recipe = RunContext(entry, run_info, "benchmark", labels, LotLines(), shown, "defer", "")
+    spec = ChipSpec(CHIP_PX, GSD_M, BATCH)
+    context = StageContext(entry, run_info, "benchmark", labels, LotLines(), spec, "defer", "")
     sam3._kept.clear()
     counters, lots, began = Counters(), 0, 0.0
     parts = range(0, len(leased), CHUNK_LOTS)
     chunks = (Chunk(i, tuple(leased[at : at + CHUNK_LOTS])) for i, at in enumerate(parts))
     with _nothing_is_written():
-        engine = LocalEngine(recipe, service, imagery, sam3, mock.Mock(), _processes())
-        for progressed in engine.run(chunks, lambda: False, lambda _: None):
+        engine = LocalEngine(context, service, imagery, sam3, mock.Mock(), _processes())
+        for update in engine.run(chunks, lambda: False, lambda _: None):
             if not began:
                 began = time.perf_counter()
                 continue
-            counters.add(progressed.counters)
-            lots += len(progressed.settled)
+            counters.add(update.counters)
+            lots += len(update.completed)
         wall_s = time.perf_counter() - began
     spent_s = counters.timer.stages["segment"].seconds
     return Way("the local engine", precision, counters.encoder_calls, lots, wall_s, spent_s)
@@ -198,8 +198,8 @@ def _processes() -> int:
 
 @contextmanager
 def _nothing_is_written() -> Iterator[None]:
-    def drop(settling: Sequence[PendingOutcome], *_: object) -> list[Completed]:
-        return [Completed(leased.property.property_id, None) for leased, _ in settling]
+    def drop(outcomes: Sequence[PendingOutcome], *_: object) -> list[Completed]:
+        return [Completed(leased.property.property_id, None) for leased, _ in outcomes]
 
     with mock.patch.object(local, "write_outcomes", drop):
         yield

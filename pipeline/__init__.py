@@ -1,4 +1,4 @@
-"""What runs, what is kept, what people see.
+"""Batch runs: the queue, the stages, the database of results, reports and exports.
 
 from pipeline import BatchRequest, run_batch
 report = run_batch(BatchRequest(county="sample"))
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchReport", "BatchRequest", "run_batch"]
 
-# Earlier names, which other services still import.
-_OLD_NAMES = {"Order": "BatchRequest"}
+# Deprecated names that other services still import.
+_DEPRECATED_NAMES = {"Order": "BatchRequest"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    # Not imported until asked for: `lotline db url` must not wait for rasterio and geopandas.
-    if name in __all__ or name in _OLD_NAMES:
+    # A lazy import: `lotline db url` must not load rasterio and geopandas.
+    if name in __all__ or name in _DEPRECATED_NAMES:
         from pipeline import batch
 
-        return getattr(batch, _OLD_NAMES.get(name, name))
+        return getattr(batch, _DEPRECATED_NAMES.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Lease -> boundary -> chip -> detect -> write."""
+"""One batch run: enqueue, lease, find boundaries, read chips, segment, measure, write, report."""
 
 from pipeline.batch.request import BatchRequest
 from pipeline.batch.result import BatchReport

@@ -1,4 +1,4 @@
-"""What happened while some work was done, as numbers that add up over workers."""
+"""Counters that add up over calls, workers and machines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from detection.timing import StageTimer
 
 @dataclass
 class Counters:
-    """Counts of one worker, of one stage's call, or of a whole run.
+    """Counters of one call of a stage, of one worker, or of a run.
 
     Attributes:
-        timer: calls and seconds of each stage; stages that overlap add up to more than the run.
-        requests: HTTP requests by host, those that failed among them.
-        encoder_calls: chips that the segmenter was shown.
-        faults: what went wrong and was mended, by its name: a worker lost, a write tried again.
+        timer: calls and seconds by stage; stages overlap, so their sum exceeds the run's time.
+        requests: HTTP requests by host, failed ones included.
+        encoder_calls: chips that the segmenter encoded.
+        faults: recovered faults by name, such as "segmenter lost".
     """
 
     timer: StageTimer = field(default_factory=StageTimer)
@@ -25,7 +25,7 @@ class Counters:
     faults: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Counters) -> None:
-        """What another one counted, too."""
+        """Add the counts of another one."""
         self.timer.add(other.timer)
         self.requests.update(other.requests)
         self.encoder_calls += other.encoder_calls

@@ -1,4 +1,4 @@
-"""What an engine is: it takes chunks, and tells what was written of them."""
+"""The interface of an engine, which runs the stages over chunks of leased properties."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from detection.detector import FirstChips
 from detection.labels import Label
 from pipeline.batch.counters import Counters
-from pipeline.batch.run_context import RunContext, SegmenterInfo
+from pipeline.batch.stage_context import SegmenterInfo, StageContext
 from pipeline.batch.stages import Chunk
 from pipeline.store.results.outcomes import WriteResult
 
@@ -19,8 +19,8 @@ class Completed:
     """A property that needs no more work in this run.
 
     Attributes:
-        written: what was kept; None where it was not this run's any more.
-        note: what a person should look at in its boundary; empty where there is nothing.
+        written: what was written; None if the run had lost its lease.
+        note: what a person should check about the boundary; empty for nothing.
     """
 
     property_id: str
@@ -30,32 +30,32 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class ProgressUpdate:
-    """So much more is done."""
+    """What an engine has done since its last update."""
 
-    settled: Sequence[Completed]
+    completed: Sequence[Completed]
     counters: Counters
 
 
 class Engine(Protocol):
-    """Runs the stages of `pipeline.batch.stages` over chunks. Results do not depend on which."""
+    """Runs `pipeline.batch.stages` over chunks. Every engine writes the same rows."""
 
     def run(
         self,
         chunks: Iterable[Chunk],
-        stopping: Callable[[], bool],
-        on_first: Callable[[FirstChips], None],
+        stop_requested: Callable[[], bool],
+        on_first_chips: Callable[[FirstChips], None],
     ) -> Generator[ProgressUpdate, None, None]:
-        """Work on chunks, each taken when there is room for it.
+        """Process chunks; the next one is pulled only when there is capacity (backpressure).
 
-        What the segmenter has not been shown when `stopping` is left alone: it stays leased.
-        To close the iterator stops at once.
+        Once `stop_requested`, chips that the segmenter has not received are dropped; their
+        properties stay leased. Closing the generator stops at once.
 
         Args:
-            chunks: may be taken in another thread.
-            on_first: called once, after the segmenter's first chips; in any thread.
+            chunks: may be iterated in another thread.
+            on_first_chips: called once, in any thread, after the first inference.
 
         Raises:
-            ImageryError: imagery that is configured wrongly.
+            ImageryError: the imagery is misconfigured.
             DBAPIError: the database could not be written to.
         """
         ...
@@ -63,14 +63,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineRuntime:
-    """Where a run will work: the segmenter is loaded there, and its engine can be had.
+    """Where a run executes, with the segmenter loaded; it creates the run's engine.
 
     Attributes:
-        facts: of the segmenter.
-        prepare: does what is slow and comes before the first chip, and finds what cannot be read.
-        engine: makes the engine of a run.
+        segmenter_info: of the loaded segmenter.
+        prepare: prepares the segmenter for labels (slow); raises for a prompt it cannot read.
+        create_engine: creates the engine of a run.
     """
 
-    facts: SegmenterInfo
+    segmenter_info: SegmenterInfo
     prepare: Callable[[Sequence[Label]], None]
-    engine: Callable[[RunContext], Engine]
+    create_engine: Callable[[StageContext], Engine]

@@ -1,4 +1,4 @@
-"""What a batch is to work on: its properties go into the queue, and those that wait are counted."""
+"""Enqueue a batch's properties: load the CSV, select from the queue, count what waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from parcels import County
 from pipeline.batch.request import BatchRequest, ConfirmLots, Progress
-from pipeline.batch.result import BatchReport
 from pipeline.bbox import BBox
 from pipeline.errors import EmptyQueueError, PropertiesFileError
 from pipeline.open_county import OpenCounty
@@ -22,14 +21,13 @@ from pipeline.store.queue import states as queue
 from pipeline.store.queue.loading import PropertyList
 from pipeline.store.queue.selection import Selection
 from pipeline.store.queue.states import ReprocessScope
-from pipeline.store.reads.county_status import queue_status
 from pipeline.store.runs import lifecycle
 
-# It takes some seconds to read.
-_LONG_FILE_BYTES = 5_000_000
+# Reading a file of this size takes some seconds.
+_LARGE_FILE_BYTES = 5_000_000
 
-# What an entry says that is no reason to look again at what it had no answer for.
-_NO_MATTER = {
+# Keys of a registry entry whose change is no reason to retry a property that has no result.
+_IRRELEVANT_KEYS = {
     "name",
     "state",
     "fips",
@@ -45,163 +43,152 @@ _NO_MATTER = {
 
 @dataclass(frozen=True, slots=True)
 class EnqueueResult:
-    """What a batch is to work on.
+    """The properties that a batch works on.
 
     Attributes:
         selection: which of the county's properties.
-        waiting: how many of them the batch will take, the limit observed.
-        file: the CSV that names them; None for the county's queue.
-        bad_rows: of the CSV.
-        without_place: properties that the bounding box leaves out, as nobody has located them.
-        ordered_at: by the database's clock.
+        waiting: how many of them the batch will lease, at most its limit.
+        properties_file: the CSV; None for the county's queue.
+        bad_rows: rows of the CSV that are not valid.
+        without_location: properties that the bounding box skips because they are not located yet.
+        requested_at: by the database's clock.
     """
 
     selection: Selection
     waiting: int
-    file: Path | None
+    properties_file: Path | None
     bad_rows: BadRows
-    without_place: int
-    ordered_at: datetime
+    without_location: int
+    requested_at: datetime
 
 
 def enqueue(
     database: Database,
     opened: OpenCounty,
-    order: BatchRequest,
+    request: BatchRequest,
     progress: Progress,
     confirm: ConfirmLots,
 ) -> EnqueueResult:
-    """Put what is ordered into the queue.
+    """Put the request's properties into the queue.
 
-    What a batch that was killed held waits again. The same CSV again costs next to nothing, as
-    long as no other changed the county's properties.
+    Leases of killed runs are reclaimed first. Loading an unchanged CSV again is nearly free,
+    unless another CSV has changed the county's properties.
 
     Args:
-        confirm: told how many lots are to become properties, before they do.
+        confirm: called with the number of lots before `all_lots` makes them properties.
 
     Raises:
-        ParcelsError: all lots are wanted, and their layer cannot be read.
+        ParcelsError: the layer of all lots cannot be read.
         PropertiesFileError: the CSV cannot be read.
-        EmptyQueueError: the county has no properties, or none where the order asks for them.
+        EmptyQueueError: the county has no properties, or none in the bounding box.
     """
     county = opened.county.key
-    path = order.properties or opened.county.properties
+    path = request.properties or opened.county.properties
     with database.engine.begin() as conn:
         lifecycle.reclaim_killed(conn, county)
-    listed = None if path is None else _listed(database, county, path, progress)
+    listed = None if path is None else _load_csv(database, county, path, progress)
     bad_rows = BadRows() if listed is None else listed.bad_rows
-    if order.all_lots:
-        # Reads layers, which few batches do before they begin.
+    if request.all_lots:
+        # A lazy import: reading layers is slow to import, and few batches need it here.
         from pipeline.batch.enqueue_all_lots import add_all_lots
 
         add_all_lots(database, opened, progress, confirm)
-    list_id = None if listed is None or order.all_lots else listed.id
-    selection = Selection(list_id, order.bbox)
+    list_id = None if listed is None or request.all_lots else listed.id
+    selection = Selection(list_id, request.bbox)
     with database.engine.connect() as conn:
-        ordered_at = conn.execute(text("SELECT now()")).scalar_one()
+        requested_at = conn.execute(text("SELECT now()")).scalar_one()
         if queue.is_empty(conn, county):
             if not bad_rows.count:
-                raise _empty(opened)
-            return EnqueueResult(selection, 0, path, bad_rows, 0, ordered_at)
-        waiting = _count(conn, opened.county, order, selection)
-        without_place = 0
-        if order.bbox is not None:
-            without_place = queue.count_without_location(conn, county, selection)
+                raise _empty_queue_error(opened)
+            return EnqueueResult(selection, 0, path, bad_rows, 0, requested_at)
+        waiting = _count_waiting(conn, opened.county, request, selection)
+        without_location = 0
+        if request.bbox is not None:
+            without_location = queue.count_without_location(conn, county, selection)
             if not waiting and not queue.count_states(conn, county, selection):
-                raise _nothing_there(opened, order.bbox, without_place)
-            if without_place:
-                progress.message(f"left out by the box: {without_place:,} that have no place yet")
-    return EnqueueResult(selection, waiting, path, bad_rows, without_place, ordered_at)
+                raise _empty_bbox_error(opened, request.bbox, without_location)
+            if without_location:
+                progress.message(
+                    f"skipped by the bounding box: {without_location:,} not located yet"
+                )
+    return EnqueueResult(selection, waiting, path, bad_rows, without_location, requested_at)
 
 
 def make_pending(
-    database: Database, county: County, order: BatchRequest, queued: EnqueueResult
+    database: Database, county: County, request: BatchRequest, enqueued: EnqueueResult
 ) -> None:
-    """Make pending what is ordered to be done once more, and what another entry may help.
+    """Reset to pending what is to be reprocessed, or may succeed with a changed registry entry.
 
-    Just before the work begins: what is wrong with an order must leave the queue as it was.
+    Called right before the work begins, so that an invalid request leaves the queue unchanged.
     """
-    entry = registry_sha256(county)
     with database.engine.begin() as conn:
         queue.reset(
             conn,
             county.key,
-            queued.selection,
-            _redo(order),
-            entry,
-            order.limit,
-            queued.ordered_at,
-        )
-
-
-def nothing_to_do(database: Database, opened: OpenCounty, queued: EnqueueResult) -> BatchReport:
-    """The report where nothing waits."""
-    with database.engine.connect() as conn:
-        return BatchReport(
-            opened.name,
-            opened.synthetic,
-            None,
-            selected_by_state=queue.count_states(conn, opened.county.key, queued.selection),
-            status=queue_status(conn, opened.county.key),
-            bad_rows=queued.bad_rows,
-            properties_file=queued.file,
+            enqueued.selection,
+            _reprocess_scope(request),
+            registry_sha256(county),
+            request.limit,
+            enqueued.requested_at,
         )
 
 
 def registry_sha256(county: County) -> str:
-    """Hexadecimal digest of what an entry, and a file that it names, say of parcels and imagery."""
-    digest = hashlib.sha256(county.model_dump_json(exclude=_NO_MATTER).encode())
+    """Hexadecimal digest of what a registry entry, and its file, say of parcels and imagery."""
+    digest = hashlib.sha256(county.model_dump_json(exclude=_IRRELEVANT_KEYS).encode())
     if county.path is not None and county.path.exists():
-        about = county.path.stat()
-        digest.update(f"{about.st_size} {about.st_mtime_ns}".encode())
+        stat = county.path.stat()
+        digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
-def _redo(order: BatchRequest) -> ReprocessScope:
-    if order.again:
+def _reprocess_scope(request: BatchRequest) -> ReprocessScope:
+    if request.again:
         return "everything"
-    return "without_result" if order.retry_failed else "nothing"
+    return "without_result" if request.retry_failed else "nothing"
 
 
-def _count(conn: Connection, county: County, order: BatchRequest, selection: Selection) -> int:
-    """How many properties the batch will take."""
-    entry = registry_sha256(county)
-    waiting = queue.count_waiting(conn, county.key, selection, _redo(order), entry)
-    return waiting if order.limit is None else min(waiting, order.limit)
+def _count_waiting(
+    conn: Connection, county: County, request: BatchRequest, selection: Selection
+) -> int:
+    """How many properties the batch will lease, at most its limit."""
+    scope = _reprocess_scope(request)
+    waiting = queue.count_waiting(conn, county.key, selection, scope, registry_sha256(county))
+    return waiting if request.limit is None else min(waiting, request.limit)
 
 
-def _listed(database: Database, county: str, path: Path, progress: Progress) -> PropertyList:
-    """The CSV as a list of the database; read only where that is not there already."""
+def _load_csv(database: Database, county: str, path: Path, progress: Progress) -> PropertyList:
+    """The CSV as a list in the database; it is read only if its content is not loaded already."""
     sha256 = file_sha256(path)
     with database.engine.begin() as conn:
-        known = loading.current_list(conn, county, sha256)
-        if known is not None:
-            return known
-        if path.stat().st_size > _LONG_FILE_BYTES:
+        loaded = loading.current_list(conn, county, sha256)
+        if loaded is not None:
+            return loaded
+        if path.stat().st_size > _LARGE_FILE_BYTES:
             progress.message(f"reading {path}")
-        listed = loading.load_list(conn, county, sha256, read_rows(path))
+        loaded = loading.load_list(conn, county, sha256, read_rows(path))
         if file_sha256(path) != sha256:
-            raise PropertiesFileError(f"{path}: it was changed while it was read: run this again")
-    return listed
+            raise PropertiesFileError(f"{path}: changed while it was read: run the command again")
+    return loaded
 
 
-def _empty(opened: OpenCounty) -> EmptyQueueError:
+def _empty_queue_error(opened: OpenCounty) -> EmptyQueueError:
     return EmptyQueueError(
-        f"{opened.name} has no properties yet: name a CSV with PROPERTIES=leads.csv "
+        f"{opened.name} has no properties yet: pass a CSV with PROPERTIES=leads.csv "
         "(columns property_id and longitude, latitude, or parcel_id, or address), set "
-        "`properties:` in the registry entry, or take every lot of the county with --all-lots "
+        "`properties:` in the registry entry, or add every lot of the county with --all-lots "
         "(ALL_LOTS=1)"
     )
 
 
-def _nothing_there(opened: OpenCounty, bbox: BBox, without_place: int) -> EmptyQueueError:
+def _empty_bbox_error(opened: OpenCounty, bbox: BBox, without_location: int) -> EmptyQueueError:
     box = ",".join(f"{degrees:g}" for degrees in bbox)
-    unknown = (
-        f" ({without_place:,} have no place yet: they are given by a parcel id or an address)"
-        if without_place
+    not_located = (
+        f" ({without_location:,} are not located yet: they have a parcel id or an address only)"
+        if without_location
         else ""
     )
     return EmptyQueueError(
-        f"no property of {opened.name} lies in the box {box}{unknown}: write "
+        f"no property of {opened.name} is in the bounding box {box}{not_located}: write "
         "WEST,SOUTH,EAST,NORTH in degrees, longitude before latitude"
     )

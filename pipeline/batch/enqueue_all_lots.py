@@ -1,4 +1,4 @@
-"""Every lot of a county's layer becomes a property."""
+"""`--all-lots`: make every lot of a county's parcel layer a property."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.files import FileSource
 from parcels.lot_selection import is_placeholder
 from parcels.parcel_source import ParcelRow
+from pipeline.batch.parcel_source import large_file_snapshot
 from pipeline.batch.request import ConfirmLots, Progress
-from pipeline.batch.run_context import is_large_file
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.store.database import Database
@@ -28,36 +28,37 @@ from pipeline.store.queue.all_lots import LotPart
 def add_all_lots(
     database: Database, opened: OpenCounty, progress: Progress, confirm: ConfirmLots
 ) -> int:
-    """Put every lot of a county into its queue; how many were new.
+    """Add every lot of a county to its queue; return how many are new.
 
-    A lot's property is named by its parcel id, and asked about by that and by a point in the lot.
-    Where it has none, its name is made of that point, and stays the same as long as its outline
-    does. Rows of one id are one property, and so are several ids of one outline (flats above
-    each other): the first id, in the order of text, is its name. Rights of way and rows without a
-    polygon that can be used are left out. What is a property already stays as it is.
+    A lot's property is named by its parcel id, and looked up by that and by a point in the lot. A
+    lot without an id is named by that point, so its name is stable as long as its outline is. Rows
+    with the same id are one property; so are several ids with the same outline (flats above each
+    other), named by the first id in text order. Rights of way and rows without a usable polygon
+    are skipped. Existing properties stay unchanged.
 
-    Of an ArcGIS layer the database's copy is read; where there is none that is current, it is
-    fetched.
+    An ArcGIS layer is read from the database's snapshot, which is fetched first if it is missing
+    or outdated.
 
     Raises:
-        SourceUnavailable: the county's server does not answer; what was fetched is kept.
-        SourceMisconfigured, GeometryError: the registry entry must be mended.
-        CacheError: another process copies the layer.
+        SourceUnavailable: the county's server does not respond; rows fetched so far are kept.
+        SourceMisconfigured, GeometryError: the registry entry must be corrected.
+        CacheError: another process is fetching the layer.
         PipelineError: the layer has no lots.
     """
     county = opened.county
-    is_asked = False
+    is_confirmed = False
     if county.source == "arcgis":
-        is_asked = _fetch(database, opened, progress, confirm)
+        is_confirmed = _fetch_snapshot(database, opened, progress, confirm)
     progress.message(f"listing the lots of {opened.name}")
     with database.engine.begin() as conn:
-        found = all_lots.stage(conn, county.key, _pieces(county, _hits(database, county, progress)))
+        rows = _parcel_rows(database, county, progress)
+        found = all_lots.stage(conn, county.key, _lot_parts(county, rows))
         if not found.count:
             raise PipelineError(f"{opened.name} has no lots: check its layer in the registry entry")
         if not found.new:
             progress.message(f"all {found.count:,} lots of {opened.name} are properties already")
             return 0
-        if not is_asked:
+        if not is_confirmed:
             confirm(
                 f"Every lot of {opened.name} becomes a property: {found.count:,} lots, "
                 f"{found.new:,} of them new."
@@ -67,59 +68,62 @@ def add_all_lots(
     return added
 
 
-def _fetch(
+def _fetch_snapshot(
     database: Database, opened: OpenCounty, progress: Progress, confirm: ConfirmLots
 ) -> bool:
-    """Have a current copy of an ArcGIS layer; whether it had to be fetched, and was asked for."""
+    """Ensure a current snapshot of an ArcGIS layer; whether it was fetched, after `confirm`."""
     source = ArcGISSource(opened.county)
-    kept = DatabaseCache(database.engine).layer(LayerKey.of(opened.county))
-    progress.message(f"asking {opened.county.name}'s parcel server")
-    if current_snapshot(source, kept) is not None:
+    layer = DatabaseCache(database.engine).layer(LayerKey.of(opened.county))
+    progress.message(f"querying {opened.county.name}'s parcel server")
+    if current_snapshot(source, layer) is not None:
         return False
     rows = source.row_count()
     number = "an unknown number of lots" if rows is None else f"{rows:,} lots"
     confirm(f"Every lot of {opened.name} becomes a property: {number}, which are fetched first.")
-    reached = 0
+    fetched = 0
 
-    def tell(done: int, total: int) -> None:
-        nonlocal reached
-        if not reached:
+    def show_progress(done: int, total: int) -> None:
+        nonlocal fetched
+        if not fetched:
             progress.start(total, f"{opened.name}: parcels")
-        progress.advance(done - reached)
-        reached = done
+        progress.advance(done - fetched)
+        fetched = done
 
     try:
-        fetch_layer(source, kept, tell)
+        fetch_layer(source, layer, show_progress)
     finally:
-        if reached:
+        if fetched:
             progress.stop()
     return True
 
 
-def _hits(database: Database, county: County, progress: Progress) -> Iterator[ParcelRow]:
+def _parcel_rows(database: Database, county: County, progress: Progress) -> Iterator[ParcelRow]:
     if county.source == "file":
-        return (is_large_file(county, database, progress) or FileSource(county)).every_hit()
+        snapshot = large_file_snapshot(county, database, progress)
+        return (snapshot or FileSource(county)).every_hit()
     copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).copy()
     if copy is None:
-        raise PipelineError(f"the copy of {county.name}'s parcels is gone: run this again")
+        raise PipelineError(
+            f"the snapshot of {county.name}'s parcels was removed: run the command again"
+        )
     return copy.every_hit()
 
 
-def _pieces(county: County, hits: Iterable[ParcelRow]) -> Iterator[LotPart]:
+def _lot_parts(county: County, rows: Iterable[ParcelRow]) -> Iterator[LotPart]:
     has_ids = county.fields.parcel_id is not None
-    for hit in hits:
-        parcel_id = hit.parcel_id
+    for row in rows:
+        parcel_id = row.parcel_id
         if parcel_id is not None and is_placeholder(parcel_id):
             parcel_id = None
-        # A right of way is no lot when it is looked up, either.
-        if hit.geometry is None or (has_ids and parcel_id is None and not is_numbered(hit.site)):
+        # A right of way: lookups reject these rows, too.
+        if row.geometry is None or (has_ids and parcel_id is None and not is_numbered(row.site)):
             continue
-        inside = shapely.point_on_surface(hit.geometry)
+        inside = shapely.point_on_surface(row.geometry)
         yield LotPart(
             parcel_id or f"lot@{inside.x:.6f}_{inside.y:.6f}",
             parcel_id,
             inside.x,
             inside.y,
-            hit.geometry.area,
-            hashlib.blake2b(shapely.to_wkb(hit.geometry), digest_size=16).digest(),
+            row.geometry.area,
+            hashlib.blake2b(shapely.to_wkb(row.geometry), digest_size=16).digest(),
         )

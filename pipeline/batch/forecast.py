@@ -1,4 +1,4 @@
-"""What the first chips say of a batch: how fast it is, on what, and how long it will take."""
+"""Forecast of a batch from its first chips: throughput, device and time left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from detection.detector import FirstChips
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How a batch will go on if its other lots lie as the first ones do.
+    """An extrapolation to all lots from the first chunk.
 
     Attributes:
-        chips_per_s: chips a second, so far.
-        chips: that the batch needs in all.
-        left_s: seconds that those still need which have not been looked at.
+        chips_per_s: throughput so far.
+        chips: total number of chips that the batch needs.
+        left_s: seconds until the remaining chips are segmented.
     """
 
     chips_per_s: float
@@ -24,23 +24,23 @@ class Forecast:
 
 
 def forecast(first: FirstChips, lots: int) -> Forecast:
-    """Reckon a batch of so many lots from its first chips, and from the plan that they are of."""
+    """Extrapolate from the first chips and their plan to a batch of `lots` lots."""
     chips_per_s = first.chips / max(first.seconds, 1e-6)
     chips_per_lot = first.planned_chips / max(first.planned_lots, 1)
-    # The plan in hand is known; only what comes after it is reckoned.
-    rest = max(lots - first.planned_lots, 0) * chips_per_lot
-    chips = first.planned_chips + round(rest)
+    # The chips of the first chunk are known; only the lots after it are extrapolated.
+    unplanned_chips = max(lots - first.planned_lots, 0) * chips_per_lot
+    chips = first.planned_chips + round(unplanned_chips)
     return Forecast(chips_per_s, chips, (chips - first.chips) / max(chips_per_s, 1e-9))
 
 
 def forecast_text(first: FirstChips, lots: int) -> str:
-    """The forecast in one line: device and precision, chips a second, time left."""
-    told = forecast(first, lots)
+    """The forecast as one line: device and precision, chips a second, time left."""
+    expected = forecast(first, lots)
     prompts = "1 prompt" if first.prompts == 1 else f"{first.prompts} prompts"
-    chips = "1 chip" if told.chips == 1 else f"{told.chips:,} chips"
+    chips = "1 chip" if expected.chips == 1 else f"{expected.chips:,} chips"
     return (
-        f"{first.device}: {_rate(told.chips_per_s)} with {prompts}; "
-        f"about {chips}, {_duration(told.left_s)} left"
+        f"{first.device}: {_rate(expected.chips_per_s)} with {prompts}; "
+        f"about {chips}, {_duration(expected.left_s)} left"
     )
 
 
@@ -53,7 +53,7 @@ def _rate(chips_per_s: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Rounded up, in two units at most: a time that is longer than said annoys."""
+    """At most two units, rounded up: a batch should not take longer than its forecast."""
     if seconds <= 90:
         return f"{math.ceil(seconds)} s"
     minutes = math.ceil(seconds / 60)

@@ -1,4 +1,4 @@
-"""A run's sign of life: its lock in the database, and the leases of what it works on."""
+"""The heartbeat of a run: it keeps the run's advisory lock and renews its leases."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import StoreError
 from pipeline.store.queue import states as queue
+from pipeline.store.queue.leases import LEASE_RENEWAL_S, LEASE_S
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.metrics import RunMetrics
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 900.0
-_EVERY_S = 10.0
-# While its lock is lost others may take the run for dead.
-_AGAIN_S = 1.0
+# Short: while the lock is lost, another batch may take this run for a killed one.
+_RECONNECT_S = 1.0
 
 
 class Heartbeat:
-    """Holds a run's lock and leases in a thread of its own, however slow the segmenter is.
+    """Renews a run's leases and writes its metrics, in a thread, however slow the stages are.
 
-    Where the database restarts, the lock is taken anew when it is back. Until then another batch
-    may take the run for dead and its properties for free; what this one then brings is not
-    written.
+    When the database restarts, the advisory lock is reacquired as soon as it is back. Until then
+    another batch may mark the run as killed and reclaim its leases; results for lost leases are
+    discarded when they are written.
     """
 
     def __init__(
@@ -37,19 +36,19 @@ class Heartbeat:
         engine: Engine,
         run_id: int,
         owner: str,
-        alive: Connection,
-        account: Callable[[], RunMetrics],
+        lock_connection: Connection,
+        metrics: Callable[[], RunMetrics],
     ) -> None:
         """
         Args:
-            alive: the connection that began the run. It is not the pool's any more.
-            account: what the run has counted so far; asked for in another thread.
+            lock_connection: holds the run's advisory lock; detached from the pool.
+            metrics: the run's metrics so far; called in another thread.
         """
         self._engine = engine
         self._run_id = run_id
         self._owner = owner
-        self._alive: Connection | None = alive
-        self._account = account
+        self._lock_connection: Connection | None = lock_connection
+        self._metrics = metrics
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -65,29 +64,32 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        self._close()
+        self._disconnect()
 
     def _beat(self) -> None:
-        while not self._ended.wait(_EVERY_S if self._alive is not None else _AGAIN_S):
+        while not self._ended.wait(self._interval_s()):
             try:
-                if self._alive is None:
-                    self._alive = self._again()
-                queue.renew(self._alive, self._owner, LEASE_S)
-                lifecycle.heartbeat(self._alive, self._run_id, self._account())
-                self._alive.commit()
+                if self._lock_connection is None:
+                    self._lock_connection = self._reconnect()
+                queue.renew(self._lock_connection, self._owner, LEASE_S)
+                lifecycle.heartbeat(self._lock_connection, self._run_id, self._metrics())
+                self._lock_connection.commit()
             except (SQLAlchemyError, StoreError) as error:
-                log.info("the database did not take this run's sign of life: %s", error)
-                self._close()
+                log.info("heartbeat failed, trying again: %s", error)
+                self._disconnect()
 
-    def _again(self) -> Connection:
-        alive = self._engine.connect()
-        alive.detach()
-        lifecycle.reacquire_lock(alive, self._run_id)
-        alive.commit()
-        return alive
+    def _interval_s(self) -> float:
+        return _RECONNECT_S if self._lock_connection is None else LEASE_RENEWAL_S
 
-    def _close(self) -> None:
-        if self._alive is not None:
+    def _reconnect(self) -> Connection:
+        connection = self._engine.connect()
+        connection.detach()
+        lifecycle.reacquire_lock(connection, self._run_id)
+        connection.commit()
+        return connection
+
+    def _disconnect(self) -> None:
+        if self._lock_connection is not None:
             with suppress(SQLAlchemyError, StoreError):
-                self._alive.close()
-            self._alive = None
+                self._lock_connection.close()
+            self._lock_connection = None

@@ -1,4 +1,4 @@
-"""Ctrl-C: once asks a run to end with what it has in hand, twice stops at once."""
+"""Ctrl-C and SIGTERM: the first one ends a run gracefully, the second one at once."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-# A terminal, or a service manager, sends them to all processes of a batch.
+# A terminal or a service manager sends these to all processes of a batch.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While it is entered, the first signal is only noted, and the second is a KeyboardInterrupt.
+    """A context in which the first signal is only recorded; the second is a KeyboardInterrupt.
 
-    In another thread than the main one, where Python lets nobody handle signals, it does nothing.
+    Outside the main thread, where Python allows no signal handlers, it does nothing.
 
     Args:
-        on_first: called once, in a thread of its own: a signal may come in the middle of a print.
+        on_first_signal: called once, in its own thread, because a signal may arrive in the middle
+            of a print.
     """
 
-    def __init__(self, on_first: Callable[[], None]) -> None:
-        self._on_first = on_first
-        self._asked = threading.Event()
-        self._before: dict[int, Any] = {}
+    def __init__(self, on_first_signal: Callable[[], None]) -> None:
+        self._on_first_signal = on_first_signal
+        self._requested = threading.Event()
+        self._previous_handlers: dict[int, Any] = {}
 
-    def asked(self) -> bool:
-        """Whether the run is to end."""
-        return self._asked.is_set()
+    def stop_requested(self) -> bool:
+        """Whether a signal has asked the run to end."""
+        return self._requested.is_set()
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
+                self._previous_handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -42,11 +43,11 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._asked.is_set():
+        if self._requested.is_set():
             raise KeyboardInterrupt
-        self._asked.set()
-        threading.Thread(target=self._on_first, name="interrupted").start()
+        self._requested.set()
+        threading.Thread(target=self._on_first_signal, name="interrupted").start()

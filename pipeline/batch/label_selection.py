@@ -1,4 +1,4 @@
-"""Which labels a batch looks for: those of labels.yaml, of the county, and of the command."""
+"""Which labels a batch looks for: those of labels.yaml, of the county and of the command line."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from pipeline.batch.request import BatchRequest
 
 
 class LabelSelection:
-    """What an order asks for in a county; wrong names and words are found when it is made."""
+    """The labels of a request in a county, validated before a segmenter is built."""
 
-    def __init__(self, order: BatchRequest, county: DetectionCounty) -> None:
+    def __init__(self, request: BatchRequest, county: DetectionCounty) -> None:
         """
         Raises:
-            LabelError: a name that is not known, or words that are no label.
+            LabelError: an unknown label name, or an own label that is not valid.
         """
         in_county = merge_label_entries(LABELS, county.labels, f"registry: county {county.key!r}")
-        own = _in_words(order.own_labels)
+        own = _parse_own_labels(request.own_labels)
         self._own = tuple(own)
         self._known: Mapping[str, Label] = merge_label_entries(in_county, own, "--label")
-        self._chosen = choose_labels([*order.labels, *own], self._known) if order.labels else None
+        self._chosen = (
+            choose_labels([*request.labels, *own], self._known) if request.labels else None
+        )
 
-    def of(self, found: Sequence[str] | None) -> tuple[Label, ...]:
-        """The labels, where a segmenter finds those names, or (None) what it is asked for.
+    def for_segmenter(self, supported: Sequence[str] | None) -> tuple[Label, ...]:
+        """The labels for a segmenter that finds the `supported` names; None if it finds any.
 
-        One that finds a few only is spared the others, unless the order names them.
+        Labels that the segmenter does not support are left out, unless the request names them.
         """
         if self._chosen is not None:
             return self._chosen
-        usual = [name for name in self._known if found is None or name in found]
-        return choose_labels([*usual, *self._own], self._known)
+        default = [name for name in self._known if supported is None or name in supported]
+        return choose_labels([*default, *self._own], self._known)
 
 
-def _in_words(texts: Sequence[str]) -> dict[str, LabelEntry]:
+def _parse_own_labels(texts: Sequence[str]) -> dict[str, LabelEntry]:
     entries: dict[str, LabelEntry] = {}
     for text in texts:
         [(name, entry)] = parse_label_option(text).items()

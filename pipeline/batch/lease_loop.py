@@ -1,4 +1,4 @@
-"""The work of one run: chunks are leased, an engine answers them, and what it says is counted."""
+"""The lease loop of a run: lease chunks, hand them to an engine, count what it completes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ from detection.timing import StageTimer
 from parcels.arcgis.http.rate_limit import drain_calls
 from pipeline.batch.counters import Counters
 from pipeline.batch.engine import Completed, Engine
-from pipeline.batch.enqueue import EnqueueResult
 from pipeline.batch.forecast import forecast_text
-from pipeline.batch.heartbeat import LEASE_S
 from pipeline.batch.interrupts import Interrupts
-from pipeline.batch.request import Progress
+from pipeline.batch.run_context import RunContext
 from pipeline.batch.stages import Chunk
-from pipeline.store.database import Database
-from pipeline.store.queue.leases import LeaseScan
+from pipeline.store.queue.leases import LEASE_S, LeaseScan
 from pipeline.store.queue.states import LeasedProperty
 from pipeline.store.retries import retry_transient
 from pipeline.store.runs import lifecycle
@@ -35,78 +32,73 @@ from pipeline.store.runs.metrics import RunMetrics
 
 log = logging.getLogger(__name__)
 
-# What is leased together: the more neighbours, the fewer chips are looked at for two chunks.
+# Lots leased together. Large, because two neighbouring chunks share the chips along their border.
 CHUNK_LOTS = 3_072
 
 
 def new_owner() -> str:
-    """A name for the leases of one run: the machine, the process, and chance."""
+    """A unique lease owner for one run: host, process id and random digits."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class LeaseLoop:
-    """A run's way through the queue, and what came of it.
+    """Leases a run's properties chunk by chunk, and counts what became of them.
 
     Attributes:
-        processed: properties, by (state, reason).
-        kept_reviews: findings that gave way to what a person had decided.
-        so_far: what was counted when something was written last; it is never changed.
+        processed: number of properties, by (state, reason).
+        kept_reviews: detections that matched reviewed ones and were discarded.
+        last_metrics: the metrics at the last update; replaced, never modified.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        county: str,
-        run_id: int,
-        owner: str,
-        queued: EnqueueResult,
-        limit: int | None,
-        progress: Progress,
-    ) -> None:
-        self._database = database
-        self._county = county
-        self._sweep = LeaseScan(county, owner, run_id, LEASE_S, queued.selection)
+    def __init__(self, context: RunContext, run_id: int, owner: str) -> None:
+        enqueued, limit = context.enqueued, context.request.limit
+        self._database = context.database
+        self._county = context.county.key
+        self._progress = context.progress
         self._run_id = run_id
-        self._total = queued.waiting
-        # Without a limit what others give back meanwhile is taken too.
-        self._left = sys.maxsize if limit is None else limit
-        self._leased = self._settled = 0
-        self._nothing_waits = False
-        self._progress = progress
-        self._unsure: list[LeasedProperty] = []  # leased, but for the answer to the COMMIT
-        self._leasing = StageTimer()  # of the thread that leases
-        self._one_leases = Lock()
-        self._ended = False
+        self._total = enqueued.waiting
+        self._scan = LeaseScan(self._county, owner, run_id, LEASE_S, enqueued.selection)
+        # Without a limit, properties that other batches release later are leased too.
+        self._remaining = sys.maxsize if limit is None else limit
+        self._leased_count = self._completed_count = 0
+        self._is_exhausted = False
+        self._unconfirmed: list[LeasedProperty] = []  # leased, but the COMMIT's reply was lost
+        self._lease_timer = StageTimer()  # belongs to the thread that leases
+        self._lease_lock = Lock()
+        self._is_closed = False
         self.counters = Counters()
         self.processed: Counter[tuple[str, str]] = Counter()
         self.kept_reviews = 0
-        self.so_far = RunMetrics()
+        self.last_metrics = RunMetrics()
 
-    def through(self, engine: Engine) -> lifecycle.RunEnd:
-        """Work until nothing is left, the limit is reached or Ctrl-C; the run's end.
+    def run(self, engine: Engine) -> lifecycle.RunEnd:
+        """Work until the queue is empty, the limit is reached or Ctrl-C; return how it ended.
 
         Raises:
             KeyboardInterrupt: Ctrl-C a second time.
-            ImageryError, DBAPIError: see `Engine.run`. What was written is kept.
+            ImageryError, DBAPIError: see `Engine.run`. What was written stays.
         """
         drain_calls()
-        with Interrupts(self._say_how_it_ends) as interrupts:
-            progressed = engine.run(self._chunks(interrupts), interrupts.asked, self._tell_first)
+        with Interrupts(self._announce_stop) as interrupts:
+            updates = engine.run(
+                self._chunks(interrupts), interrupts.stop_requested, self._show_forecast
+            )
             try:
-                with closing(progressed):
-                    for each in progressed:
-                        self.counters.add(each.counters)
-                        for settled in each.settled:
-                            self._count(settled)
-                        self._settled += len(each.settled)
-                        self.so_far = self.account()
-                        self._progress.advance(len(each.settled))
+                with closing(updates):
+                    for update in updates:
+                        self.counters.add(update.counters)
+                        for completed in update.completed:
+                            self._count(completed)
+                        self._completed_count += len(update.completed)
+                        self.last_metrics = self.metrics()
+                        self._progress.advance(len(update.completed))
             finally:
-                self._lease_no_more()
-            return "interrupted" if interrupts.asked() and self._remains() else "finished"
+                self._close()
+            is_interrupted = interrupts.stop_requested() and not self._is_complete()
+            return "interrupted" if is_interrupted else "finished"
 
-    def account(self) -> RunMetrics:
-        """What was counted until now."""
+    def metrics(self) -> RunMetrics:
+        """The metrics of the run so far, as a snapshot."""
         counters = self.counters
         counters.requests.update(drain_calls())
         stages = {name: deepcopy(spread) for name, spread in counters.timer.stages.items()}
@@ -119,67 +111,67 @@ class LeaseLoop:
         )
 
     def _chunks(self, interrupts: Interrupts) -> Iterator[Chunk]:
-        """Leases, as the engine has room for them."""
+        """Lease a chunk each time the engine pulls one."""
         number = 0
-        while self._left > 0:
-            if interrupts.asked():
+        while self._remaining > 0:
+            if interrupts.stop_requested():
                 return
-            leased = self._lease(min(CHUNK_LOTS, self._left))
+            leased = self._lease(min(CHUNK_LOTS, self._remaining))
             if not leased:
                 break
-            self._leased += len(leased)
-            self._left -= len(leased)
+            self._leased_count += len(leased)
+            self._remaining -= len(leased)
             yield Chunk(number, tuple(leased))
             number += 1
-        self._nothing_waits = True
+        self._is_exhausted = True
 
     @retry_transient
-    def _lease(self, most: int) -> list[LeasedProperty]:
-        with self._one_leases:
-            if self._ended:
+    def _lease(self, count: int) -> list[LeasedProperty]:
+        with self._lease_lock:
+            if self._is_closed:
                 return []
-            sweep, leased = copy(self._sweep), []
+            # A copy: a transaction that rolls back must not move the scan's cursor.
+            scan, leased = copy(self._scan), []
             try:
-                with self._leasing.stage("lease"), self._database.engine.begin() as conn:
-                    leased = sweep.still_held(conn, self._unsure) or sweep.lease(conn, most)
+                with self._lease_timer.stage("lease"), self._database.engine.begin() as conn:
+                    leased = scan.still_held(conn, self._unconfirmed) or scan.lease(conn, count)
                     if not leased and lifecycle.reclaim_killed(conn, self._county, self._run_id):
-                        leased = sweep.lease(conn, most)  # what a rival held that was killed
+                        leased = scan.lease(conn, count)
             except SQLAlchemyError:
-                # The answer to the COMMIT may have been lost: these are ours then, and not waiting.
-                self._unsure = leased or self._unsure
+                # If only the COMMIT's reply was lost, these are leased: the retry checks that.
+                self._unconfirmed = leased or self._unconfirmed
                 raise
-            self._sweep, self._unsure = sweep, []
+            self._scan, self._unconfirmed = scan, []
             return leased
 
-    def _lease_no_more(self) -> None:
-        """What a thread leased that outlives the run, nobody would give back."""
-        with self._one_leases:
-            self._ended = True
-        self.counters.timer.add(self._leasing)
+    def _close(self) -> None:
+        """Lease no more: nobody would release what a thread leases after the run has ended."""
+        with self._lease_lock:
+            self._is_closed = True
+        self.counters.timer.add(self._lease_timer)
 
-    def _count(self, settled: Completed) -> None:
-        """Count what was written."""
-        written = settled.written
+    def _count(self, completed: Completed) -> None:
+        written = completed.written
         if written is None:
             log.warning(
-                "%s was changed or taken meanwhile: left alone",
-                settled.property_id,
-                extra={"property": settled.property_id},
+                "%s: lease lost; result discarded",
+                completed.property_id,
+                extra={"property": completed.property_id},
             )
             return
         state, reason = written.state, written.reason
         level = logging.DEBUG if state == "done" else logging.INFO
-        log.log(level, "%s (%s)", state, reason, extra={"property": settled.property_id})
+        log.log(level, "%s (%s)", state, reason, extra={"property": completed.property_id})
         self.processed[state, reason] += 1
         self.kept_reviews += written.suppressed
 
-    def _remains(self) -> bool:
-        return not self._nothing_waits or self._settled < self._leased
+    def _is_complete(self) -> bool:
+        return self._is_exhausted and self._completed_count >= self._leased_count
 
-    def _tell_first(self, chips: FirstChips) -> None:
+    def _show_forecast(self, chips: FirstChips) -> None:
         self._progress.message(forecast_text(chips, self._total))
 
-    def _say_how_it_ends(self) -> None:
+    def _announce_stop(self) -> None:
         self._progress.message(
-            "stopping: what is being looked at is finished and written; Ctrl-C again stops at once"
+            "stopping: work in progress is finished and written; Ctrl-C again stops at once"
         )

@@ -1,4 +1,4 @@
-"""What a batch is asked to do, and whom it tells how far it is."""
+"""What a batch is requested to do, and how its progress is reported."""
 
 from __future__ import annotations
 
@@ -13,62 +13,64 @@ from pipeline.bbox import BBox
 if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
 
-# The segmenter of a name, with its weights where it needs any.
+# (name, weights) -> segmenter; the weights are None for a segmenter that needs none.
 SegmenterFactory = Callable[[str, str | None], "Segmenter"]
 
-# Told what is about to be done, before it is; returns where that is wanted, and raises otherwise.
+# Called with a description of what comes next; raises to cancel it.
 ConfirmLots = Callable[[str], None]
 
 
 class Progress(Protocol):
-    """Told how far a batch is; see `pipeline.cli.progress`."""
+    """Receives the progress of a batch. `pipeline.cli.progress` prints it."""
 
     def message(self, what: str) -> None:
-        """Say what is waited for now."""
+        """Show what the batch does now."""
 
     def start(self, total: int, what: str) -> None:
-        """So much is to do."""
+        """Begin to count up to `total`."""
 
     def advance(self, count: int) -> None:
-        """So much more is done."""
+        """Count `count` more as done."""
 
     def stop(self) -> None:
-        """No more will come."""
+        """End the count."""
 
 
 class NoProgress:
-    """No progress: for library use."""
+    """Shows nothing; for use as a library."""
 
     def message(self, what: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def start(self, total: int, what: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def advance(self, count: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def stop(self) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """What a batch is asked to do.
+    """What a batch is requested to do.
 
     Attributes:
-        labels: names; empty means all that are known and that the segmenter finds.
-        own_labels: as "trampoline=round backyard trampoline": labels that are asked for too, or
-            known ones in other words.
-        weights: of the segmenter sam3: a folder, a file or a hub id; None takes the settings'.
-        engine: where the stages run: on this machine, or on a Ray cluster.
-        limit: at most so many properties.
-        again: also those that are done.
-        retry_failed: also those without a result: failed, deferred, without imagery.
-        bbox: only properties that lie in it: (west, south, east, north) in degrees.
-        all_lots: every lot of the county becomes a property first.
-        when_unavailable: what a county server that does not answer means for a lot.
-        out: the folder of the map; None draws none.
+        registry: a registry file; None uses the one of the settings.
+        properties: a CSV of properties; None uses the registry entry's, or the county's queue.
+        labels: label names; empty for all known labels that the segmenter finds.
+        own_labels: additional labels, or other prompts for known ones, written as
+            "trampoline=round backyard trampoline".
+        weights: of the segmenter sam3: a folder, a file or a hub id; None uses the settings'.
+        engine: where the stages run: "local" for this machine, "ray" for a Ray cluster.
+        limit: maximum number of properties.
+        again: reprocess completed properties.
+        retry_failed: retry properties without a result: failed, deferred, without imagery.
+        bbox: only properties inside (west, south, east, north), in degrees.
+        all_lots: first make every lot of the county a property.
+        when_unavailable: what to do with a lot when the county's server does not respond.
+        out: folder for the map and the report page; None writes neither.
     """
 
     county: str

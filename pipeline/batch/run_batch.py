@@ -1,52 +1,79 @@
-"""One batch of a county: what is ordered goes into the queue, and what waits there is worked on."""
+"""`run_batch`, the entry point: enqueue the request, work through the queue, report."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from detection.segmenters import build_segmenter, check_segmenter
-from pipeline.batch.enqueue import enqueue, nothing_to_do
+from pipeline.batch.enqueue import enqueue
 from pipeline.batch.label_selection import LabelSelection
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
+from pipeline.batch.run_context import RunContext
 from pipeline.open_county import open_county
 from pipeline.settings import Settings, load_settings
 from pipeline.store.database import open_database
+from pipeline.store.queue import states as queue
+from pipeline.store.reads.county_status import queue_status
 
 
 def run_batch(
-    order: BatchRequest,
+    request: BatchRequest,
     settings: Settings | None = None,
     progress: Progress | None = None,
     build: SegmenterFactory = build_segmenter,
     confirm: ConfirmLots = lambda _: None,
 ) -> BatchReport:
-    """Do what an order asks for, and report.
+    """Run one batch of a county.
 
-    A property that cannot be answered never stops the others: it is in the report, with the
-    reason. After Ctrl-C what was written stays, and the next run goes on from there.
+    A property that fails never stops the others: it is in the report, with the reason. After
+    Ctrl-C everything written stays, and the next run continues from there.
 
     Args:
-        build: makes the segmenter of the order's name and weights.
-        confirm: told how many lots are to become properties, where that is ordered, before they
-            do; it raises to stop that.
+        settings: None loads them from lotline.toml and the environment.
+        progress: None shows none.
+        build: builds the segmenter from the request's name and weights.
+        confirm: called with the number of lots before `all_lots` makes them properties; raises
+            to cancel.
 
     Raises:
-        ParcelsError, DetectionError, PipelineError: nothing can be done until something is mended.
+        ParcelsError, DetectionError, PipelineError: nothing can be done until the cause is fixed.
     """
     settings = settings or load_settings()
     progress = progress or NoProgress()
-    opened = open_county(order.county, order.registry or settings.registry, settings.home)
-    weights = order.weights or settings.sam3_weights
+    opened = open_county(request.county, request.registry or settings.registry, settings.home)
+    weights = request.weights or settings.sam3_weights
     if build is build_segmenter:
-        check_segmenter(order.segmenter, weights)
-    asked = LabelSelection(order, opened.county)
+        check_segmenter(request.segmenter, weights)
+    label_selection = LabelSelection(request, opened.county)
     with open_database(settings.database_url, settings.home) as database:
-        queued = enqueue(database, opened, order, progress, confirm)
-        if not queued.waiting:
-            return nothing_to_do(database, opened, queued)
-        # Where nothing is to do, nobody has to wait for rasterio, geopandas and the engines.
-        from pipeline.batch.carry_out import carry_out
+        context = RunContext(
+            request,
+            settings,
+            progress,
+            database,
+            opened,
+            label_selection,
+            enqueue(database, opened, request, progress, confirm),
+            partial(build, request.segmenter, weights),
+        )
+        if not context.enqueued.waiting:
+            return _report_nothing_to_do(context)
+        # A lazy import: with nothing to do, nobody waits for rasterio, geopandas and the engines.
+        from pipeline.batch.runner import run
 
-        segmenter = partial(build, order.segmenter, weights)
-        return carry_out(database, opened, order, queued, asked, segmenter, settings, progress)
+        return run(context)
+
+
+def _report_nothing_to_do(context: RunContext) -> BatchReport:
+    enqueued = context.enqueued
+    with context.database.engine.connect() as conn:
+        return BatchReport(
+            context.opened.name,
+            context.opened.synthetic,
+            None,
+            selected_by_state=queue.count_states(conn, context.county.key, enqueued.selection),
+            status=queue_status(conn, context.county.key),
+            bad_rows=enqueued.bad_rows,
+            properties_file=enqueued.properties_file,
+        )

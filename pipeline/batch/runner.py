@@ -1,28 +1,37 @@
-"""One run from its row in the database to its report."""
+"""One run: load what the stages need, work through the queue, close the run, report."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from detection import open_imagery
+from detection.detector import check_labels
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label
+from parcels import County, ParcelBoundaryService
+from parcels.cache import CachedSource
+from parcels.errors import SourceUnavailable
+from parcels.parcel_source import ParcelSource
 from pipeline.batch.engine import EngineRuntime
-from pipeline.batch.enqueue import EnqueueResult, registry_sha256
+from pipeline.batch.engines.local import local_runtime
+from pipeline.batch.engines.ray import ray_runtime
+from pipeline.batch.enqueue import make_pending, registry_sha256
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.lease_loop import LeaseLoop, new_owner
-from pipeline.batch.request import BatchRequest, Progress
+from pipeline.batch.parcel_source import cached_parcels
+from pipeline.batch.request import Progress
 from pipeline.batch.result import BatchReport
-from pipeline.batch.run_context import RunContext, chip_spec, lot_lines
-from pipeline.errors import StoreError
+from pipeline.batch.run_context import RunContext
+from pipeline.batch.stage_context import StageContext, chip_spec, lot_lines
+from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
-from pipeline.open_county import OpenCounty
 from pipeline.report.run_outputs import draw_run, lawn_truth, report_run
-from pipeline.store.database import Database
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
@@ -32,133 +41,196 @@ from pipeline.store.runs import lifecycle
 log = logging.getLogger(__name__)
 
 
+def run(context: RunContext) -> BatchReport:
+    """Work through the properties that wait, and report.
+
+    Raises:
+        ParcelsError, DetectionError, PipelineError: nothing can be done until the cause is fixed.
+    """
+    county, progress = context.county, context.progress
+    # All of these may fail, so they come before the queue is changed.
+    imagery = open_imagery(county.imagery, allow_private=county.allow_private)
+    parcels = cached_parcels(county, context.database, progress)
+    service = _open_service(county, parcels, progress)
+    _make_output_folder(context.request.out)
+    if context.request.segmenter != "spectral":
+        progress.message(f"loading {context.request.segmenter}")
+    with ExitStack() as stack:
+        if context.request.engine == "ray":
+            settings = context.settings
+            runtime = stack.enter_context(
+                ray_runtime(
+                    context.build_segmenter, settings.ray_address, settings.ray_gpus_per_worker
+                )
+            )
+        else:
+            runtime = local_runtime(context, service, imagery)
+        segmenter = runtime.segmenter_info
+        labels = context.label_selection.for_segmenter(segmenter.labels)
+        check_labels(segmenter.name, segmenter.labels, labels)
+        runtime.prepare(labels)
+        make_pending(context.database, county, context.request, context.enqueued)
+        report = BatchRunner(context, runtime, labels, imagery).run()
+    if not isinstance(parcels, CachedSource):
+        return report
+    return replace(
+        report,
+        parcel_cache_hits=parcels.from_cache,
+        parcel_requests=parcels.asked,
+        snapshot_is_unverified=parcels.copy_is_unchecked,
+    )
+
+
+def _open_service(
+    county: County, source: ParcelSource | None, progress: Progress
+) -> ParcelBoundaryService:
+    """The parcel service. A server that is down is no error yet: its lots are deferred later."""
+    service = ParcelBoundaryService(county, source)
+    if county.source == "arcgis":
+        progress.message(f"querying {county.name}'s parcel server")
+    with suppress(SourceUnavailable):
+        service.check()
+    return service
+
+
+def _make_output_folder(out: Path | None) -> None:
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipelineError(
+            f"cannot create the output folder {out} ({error.strerror}): choose another with OUT="
+        ) from error
+
+
 class BatchRunner:
-    """The running of one order, when everything that it needs is at hand."""
+    """A run from its row in the database to its report."""
 
     def __init__(
         self,
-        database: Database,
-        opened: OpenCounty,
-        order: BatchRequest,
-        place: EngineRuntime,
-        labels: Sequence[Label],
+        context: RunContext,
+        runtime: EngineRuntime,
+        labels: tuple[Label, ...],
         imagery: ImagerySource,
-        queued: EnqueueResult,
-        progress: Progress,
     ) -> None:
-        self.database = database
-        self.opened = opened
-        self.order = order
-        self.place = place
-        self.labels = tuple(labels)
-        self.imagery = imagery
-        self.queued = queued
-        self.progress = progress
-        self.owner = new_owner()
+        self._context = context
+        self._runtime = runtime
+        self._labels = labels
+        self._imagery = imagery
+        self._database = context.database
+        self._owner = new_owner()
 
     def run(self) -> BatchReport:
-        """Work until nothing is left, the limit is reached or Ctrl-C; then the report."""
+        """Work until the queue is empty, the limit is reached or Ctrl-C; then report."""
+        context, segmenter = self._context, self._runtime.segmenter_info
+        county = context.county.key
         started_s = time.perf_counter()
-        county = self.opened.county.key
-        facts = self.place.facts
-        # Its lock says that this run lives; never pooled, so that closing it says otherwise.
-        alive = self.database.engine.connect()
-        alive.detach()
-        run_id = lifecycle.start(alive, county, self._settings(), facts.name, facts.weights_sha256)
-        alive.commit()
-        names = tuple(label.name for label in self.labels)
-        run = RunInfo(run_id, facts.name, facts.weights_sha256, names)
-        limit = self.order.limit
-        work = LeaseLoop(
-            self.database, county, run_id, self.owner, self.queued, limit, self.progress
+        # Its advisory lock marks the run as alive. Detached from the pool, so that closing it
+        # releases the lock.
+        lock_connection = self._database.engine.connect()
+        lock_connection.detach()
+        run_id = lifecycle.start(
+            lock_connection, county, self._settings(), segmenter.name, segmenter.weights_sha256
         )
-        self.progress.start(self.queued.waiting, self.opened.name)
-        beating = Heartbeat(self.database.engine, run_id, self.owner, alive, lambda: work.so_far)
-        with log_context(run=run_id, county=county), beating:
+        lock_connection.commit()
+        label_names = tuple(label.name for label in self._labels)
+        run_info = RunInfo(run_id, segmenter.name, segmenter.weights_sha256, label_names)
+        loop = LeaseLoop(context, run_id, self._owner)
+        context.progress.start(context.enqueued.waiting, context.opened.name)
+        heartbeat = Heartbeat(
+            self._database.engine, run_id, self._owner, lock_connection, lambda: loop.last_metrics
+        )
+        with log_context(run=run_id, county=county), heartbeat:
             try:
-                end = work.through(self.place.engine(self._recipe(run)))
+                end = loop.run(self._runtime.create_engine(self._stage_context(run_info)))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
-                self._close_if_it_can(run_id, "interrupted" if interrupted else "failed", work)
+                self._try_to_close(run_id, "interrupted" if interrupted else "failed", loop)
                 raise
             finally:
-                self.progress.stop()
-            retry_transient(self._close)(run_id, end, work)
-        return retry_transient(self._report)(run, work, started_s)
+                context.progress.stop()
+            retry_transient(self._close)(run_id, end, loop)
+        return retry_transient(self._report)(run_info, loop, started_s)
 
-    def _recipe(self, run: RunInfo) -> RunContext:
-        county = self.opened.county
-        return RunContext(
+    def _stage_context(self, run_info: RunInfo) -> StageContext:
+        county = self._context.county
+        return StageContext(
             county,
-            run,
-            self.owner,
-            self.labels,
+            run_info,
+            self._owner,
+            self._labels,
             lot_lines(county),
-            chip_spec(self.place.facts, county),
-            self.order.when_unavailable,
-            self.database.url,
+            chip_spec(self._runtime.segmenter_info, county),
+            self._context.request.when_unavailable,
+            self._database.url,
         )
 
-    def _close(self, run_id: int, end: lifecycle.RunEnd, work: LeaseLoop) -> None:
-        with self.database.engine.begin() as conn:
-            queue.release(conn, self.owner)
-            lifecycle.finish(conn, run_id, end, work.account())
+    def _close(self, run_id: int, end: lifecycle.RunEnd, loop: LeaseLoop) -> None:
+        with self._database.engine.begin() as conn:
+            queue.release(conn, self._owner)
+            lifecycle.finish(conn, run_id, end, loop.metrics())
 
-    def _close_if_it_can(self, run_id: int, end: lifecycle.RunEnd, work: LeaseLoop) -> None:
-        """`_close`; the error that ended the run is told, and not what comes of it."""
+    def _try_to_close(self, run_id: int, end: lifecycle.RunEnd, loop: LeaseLoop) -> None:
+        """`_close`, without hiding the error that ended the run."""
         try:
-            self._close(run_id, end, work)
+            self._close(run_id, end, loop)
         except (SQLAlchemyError, StoreError) as error:
-            log.warning("the next batch takes back what this one held: %s", error)
+            log.warning("leases not released; the next batch reclaims them: %s", error)
 
-    def _report(self, run: RunInfo, work: LeaseLoop, started_s: float) -> BatchReport:
-        map_path = self._draw(run, work)
-        told, page_path = report_run(self.database, run.id, self.order.out)
-        with self.database.engine.connect() as conn:
-            status = county_status(conn, self.opened.county.key)
-            asked = queue.count_states(conn, self.opened.county.key, self.queued.selection)
+    def _report(self, run_info: RunInfo, loop: LeaseLoop, started_s: float) -> BatchReport:
+        opened, enqueued = self._context.opened, self._context.enqueued
+        map_path = self._draw_map(run_info, loop)
+        run_report, page_path = report_run(self._database, run_info.id, self._context.request.out)
+        with self._database.engine.connect() as conn:
+            status = county_status(conn, opened.county.key)
+            selected_by_state = queue.count_states(conn, opened.county.key, enqueued.selection)
         return BatchReport(
-            self.opened.name,
-            self.opened.synthetic,
-            told,
-            asked,
+            opened.name,
+            opened.synthetic,
+            run_report,
+            selected_by_state,
             status,
-            self.queued.bad_rows,
-            self.queued.file,
-            work.counters.timer,
+            enqueued.bad_rows,
+            enqueued.properties_file,
+            loop.counters.timer,
             time.perf_counter() - started_s,
             map_path,
             page_path,
-            lawn_truth(self.database, self.opened),
+            lawn_truth(self._database, opened),
         )
 
-    def _draw(self, run: RunInfo, work: LeaseLoop) -> Path | None:
-        """The map; what was measured is kept, even where its picture cannot be."""
-        if self.order.out is None or not work.processed:
+    def _draw_map(self, run_info: RunInfo, loop: LeaseLoop) -> Path | None:
+        """Draw the map; a full disk must not lose the report of what was measured."""
+        out, opened = self._context.request.out, self._context.opened
+        if out is None or not loop.processed:
             return None
-        path = self.order.out / "map.png"
+        path = out / "map.png"
         try:
-            with work.counters.timer.stage("map"):
-                lines = lot_lines(self.opened.county)
-                return draw_run(self.database, self.opened, run, self.imagery, lines, path)
+            with loop.counters.timer.stage("map"):
+                lines = lot_lines(opened.county)
+                return draw_run(self._database, opened, run_info, self._imagery, lines, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
             return None
 
     def _settings(self) -> dict[str, object]:
+        """What the run's row keeps of its settings."""
+        request, opened = self._context.request, self._context.opened
+        enqueued, county = self._context.enqueued, self._context.county
+        file = enqueued.properties_file
         return {
-            "county_name": self.opened.name,
-            "synthetic": self.opened.synthetic,
-            "properties_file": None if self.queued.file is None else str(self.queued.file),
-            "rows_left_out": self.queued.bad_rows.count,
-            "segmenter": self.order.segmenter,
-            "engine": self.order.engine,
-            "labels": [label.name for label in self.labels],
-            "limit": self.order.limit,
-            "again": self.order.again,
-            "retry_failed": self.order.retry_failed,
-            "bbox": self.order.bbox,
-            "registry_sha256": registry_sha256(self.opened.county),
-            "when_unavailable": self.order.when_unavailable,
-            "imagery": self.opened.county.imagery.model_dump(mode="json", exclude_none=True),
+            "county_name": opened.name,
+            "synthetic": opened.synthetic,
+            "properties_file": None if file is None else str(file),
+            "rows_left_out": enqueued.bad_rows.count,
+            "segmenter": request.segmenter,
+            "engine": request.engine,
+            "labels": [label.name for label in self._labels],
+            "limit": request.limit,
+            "again": request.again,
+            "retry_failed": request.retry_failed,
+            "bbox": request.bbox,
+            "registry_sha256": registry_sha256(county),
+            "when_unavailable": request.when_unavailable,
+            "imagery": county.imagery.model_dump(mode="json", exclude_none=True),
         }

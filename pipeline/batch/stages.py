@@ -1,7 +1,7 @@
 """The stages of a batch as plain functions: survey -> read -> segment -> measure.
 
-What goes in and what comes out can be sent to another process, so that every engine runs these
-same functions and comes to the same results. (`pipeline.batch.write_stage` is the last stage.)
+Arguments and results are picklable, so every engine runs these same functions and gets the same
+results. The last stage is `pipeline.batch.write_stage`.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from detection.results import LotResult
 from detection.segmenters.interface import Segmenter
 from parcels import Boundary, NoBoundary, ParcelBoundaryService
 from pipeline.batch.counters import Counters
-from pipeline.batch.run_context import RunContext
+from pipeline.batch.stage_context import StageContext
 from pipeline.store.queue.states import LeasedProperty, UnfinishedState
 from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed
 
 ChipsByKey = dict[ChipKey, Chip | InferenceResult | ChipFailure]
 ResultsByKey = dict[ChipKey, InferenceResult | ChipFailure]
 LeasedLot = tuple[LeasedProperty, Boundary]
+# An outcome that is not written yet.
 PendingOutcome = tuple[LeasedProperty, Outcome]
 
-# Strips are smaller than what a segmenter is given together: chips of several fill it up.
-CHIP_BATCHES_AT_ONCE = 4
+# Chip batches are smaller than an inference call: the chips of several together fill one call.
+CHIP_BATCHES_PER_CALL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Neighbours that were leased together."""
+    """Neighbouring properties that were leased together."""
 
     number: int
     leased: tuple[LeasedProperty, ...]
@@ -42,113 +43,116 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A chunk whose boundaries are known.
+    """A chunk with its boundaries and the plan of its chips.
 
     Attributes:
-        lots: what has a boundary.
-        strips: the chips to look at, in order; their indexes are of `lots`.
-        settling: the properties that need no look, and what becomes of them.
+        lots: the properties with a boundary.
+        chip_batches: the chips to segment, in order; their lot indexes refer to `lots`.
+        outcomes: of the properties that need no inference.
     """
 
     lots: tuple[LeasedLot, ...]
-    strips: tuple[ChipBatch, ...]
-    settling: tuple[PendingOutcome, ...]
+    chip_batches: tuple[ChipBatch, ...]
+    outcomes: tuple[PendingOutcome, ...]
 
-    def lots_of(self, strip: ChipBatch) -> dict[int, LeasedLot]:
-        """The lots that are answered with a strip, by their index."""
-        return {index: self.lots[index] for index in strip.lots}
+    def lots_of(self, chip_batch: ChipBatch) -> dict[int, LeasedLot]:
+        """The lots that a chip batch completes, by their index."""
+        return {index: self.lots[index] for index in chip_batch.lots}
 
 
 def survey(
     chunk: Chunk,
-    recipe: RunContext,
+    context: StageContext,
     service: ParcelBoundaryService,
     imagery: ImagerySource,
     counters: Counters,
 ) -> Surveyed:
-    """Find the boundaries of a chunk, and the chips that they need.
+    """Find the boundaries of a chunk, and plan the chips that they need.
 
     Raises:
-        ImageryError: imagery that is configured wrongly.
+        ImageryError: the imagery is misconfigured.
     """
     with counters.timer.stage("boundary"):
-        found = service.boundaries(
-            [each.property for each in chunk.leased], recipe.when_unavailable
+        boundaries = service.boundaries(
+            [each.property for each in chunk.leased], context.when_unavailable
         )
-    settling: list[PendingOutcome] = []
+    outcomes: list[PendingOutcome] = []
     lots: list[LeasedLot] = []
-    for leased, boundary in zip(chunk.leased, found, strict=True):
+    for leased, boundary in zip(chunk.leased, boundaries, strict=True):
         if isinstance(boundary, NoBoundary):
-            settling.append((leased, _without_boundary(leased, boundary)))
+            outcomes.append((leased, _outcome_without_boundary(leased, boundary)))
         else:
             lots.append((leased, boundary))
     with counters.timer.stage("plan"):
-        shown = recipe.shown
-        boundaries = [boundary for _, boundary in lots]
-        plans, unplanned = plan_chips(boundaries, imagery, shown.chip_px, shown.gsd_m, recipe.lines)
-        strips = chip_batches(plans, max(1, shown.chips_per_batch // CHIP_BATCHES_AT_ONCE))
+        spec = context.chip_spec
+        plans, unplanned = plan_chips(
+            [boundary for _, boundary in lots],
+            imagery,
+            spec.chip_px,
+            spec.gsd_m,
+            context.lot_lines,
+        )
+        batches = chip_batches(plans, max(1, spec.chips_per_batch // CHIP_BATCHES_PER_CALL))
     for index, why in unplanned.items():
         result = LotResult(why.status, reason=why.reason, detail=why.detail)
-        settling.append(_settling(lots[index], result))
-    return Surveyed(tuple(lots), tuple(strips), tuple(settling))
+        outcomes.append(_pending_outcome(lots[index], result))
+    return Surveyed(tuple(lots), tuple(batches), tuple(outcomes))
 
 
-def read_places(
-    places: Iterable[ChipKey], imagery: ImagerySource, counters: Counters
-) -> ChipsByKey:
-    """The pixels of chips, or why there are none.
+def read(keys: Iterable[ChipKey], imagery: ImagerySource, counters: Counters) -> ChipsByKey:
+    """Read the pixels of chips; a `ChipFailure` where there are none.
 
     Raises:
-        ImageryError: imagery that is configured wrongly.
+        ImageryError: the imagery is misconfigured.
     """
-    return dict(read_chips(places, imagery, counters.timer))
+    return dict(read_chips(keys, imagery, counters.timer))
 
 
 def segment(
-    chips: ChipsByKey, recipe: RunContext, segmenter: Segmenter, counters: Counters
+    chips: ChipsByKey, context: StageContext, segmenter: Segmenter, counters: Counters
 ) -> ResultsByKey:
-    """What the segmenter sees on chips, of one strip or of several."""
-    shown = sum(isinstance(chip, Chip) for chip in chips.values())
-    if not shown:
-        return run_inference(chips, segmenter, recipe.labels)
+    """Run inference on the chips of one or more chip batches, in one call."""
+    count = sum(isinstance(chip, Chip) for chip in chips.values())
+    if not count:
+        return run_inference(chips, segmenter, context.labels)
     with counters.timer.stage("segment"):
-        seen = run_inference(chips, segmenter, recipe.labels)
-    counters.encoder_calls += shown
-    return seen
+        results = run_inference(chips, segmenter, context.labels)
+    counters.encoder_calls += count
+    return results
 
 
 def measure(
-    strip: ChipBatch,
-    views: ResultsByKey,
+    chip_batch: ChipBatch,
+    results: ResultsByKey,
     lots: Mapping[int, LeasedLot],
-    recipe: RunContext,
+    context: StageContext,
     counters: Counters,
 ) -> list[PendingOutcome]:
-    """What becomes of a strip's lots.
+    """Stitch, clip and measure the lots of a chip batch.
 
     Args:
-        views: of all chips that the strip's plans need, those of earlier strips among them.
-        lots: of the strip, by their index.
+        results: of all chips that the plans need, those of earlier chip batches included.
+        lots: of the chip batch, by their index.
     """
     boundaries = {index: boundary for index, (_, boundary) in lots.items()}
-    results = assemble_lot_results(
-        strip.plans,
-        views,
+    lot_results = assemble_lot_results(
+        chip_batch.plans,
+        results,
         boundaries,
-        recipe.labels,
-        recipe.lines,
-        recipe.run.segmenter,
+        context.labels,
+        context.lot_lines,
+        context.run.segmenter,
         counters.timer,
     )
-    return [_settling(lots[index], result) for index, result in results]
+    return [_pending_outcome(lots[index], result) for index, result in lot_results]
 
 
-def failed(lot: LeasedLot, reason: str, detail: str) -> PendingOutcome:
-    """What becomes of a lot that could not be answered."""
-    return _settling(lot, LotResult("failed", reason=reason, detail=detail))
+def failed_outcome(lot: LeasedLot, reason: str, detail: str) -> PendingOutcome:
+    """The outcome of a lot that an engine failed to process."""
+    return _pending_outcome(lot, LotResult("failed", reason=reason, detail=detail))
 
 
-def _settling(lot: LeasedLot, result: LotResult) -> PendingOutcome:
+def _pending_outcome(lot: LeasedLot, result: LotResult) -> PendingOutcome:
     leased, boundary = lot
     if result.status == "unavailable":
         return leased, NotProcessed(leased.id, "deferred", "imagery_unavailable", result.detail)
@@ -157,6 +161,6 @@ def _settling(lot: LeasedLot, result: LotResult) -> PendingOutcome:
     return leased, Processed(leased.id, boundary, result)
 
 
-def _without_boundary(leased: LeasedProperty, why: NoBoundary) -> NotProcessed:
+def _outcome_without_boundary(leased: LeasedProperty, why: NoBoundary) -> NotProcessed:
     state: UnfinishedState = "deferred" if why.reason == "unavailable" else "failed"
     return NotProcessed(leased.id, state, why.reason, why.detail)

@@ -217,7 +217,7 @@ def test_lots_of_a_process_that_is_killed_are_measured_by_another(
         _kill_a_measurer(batch.family())
         code, said, complained = batch.ended()
         assert code == 0, complained
-    assert "a helping process was lost" in complained
+    assert "a worker process was lost" in complained
     assert "failed/crashed" not in json.loads(said)["processed"]
     check_like_clean(database.url, county, tmp_path)
 
@@ -228,4 +228,4 @@ def _kill_a_measurer(family: list[psutil.Process]) -> None:
             if "loky.backend.popen_loky_posix" in " ".join(process.cmdline()):
                 process.kill()
                 return
-    pytest.fail("there is no helping process")
+    pytest.fail("there is no worker process")

@@ -215,7 +215,7 @@ def test_a_silent_server_is_asked_once_for_any_number_of_properties(
     telling = Telling()
 
     def silent(_: Exchange, question: HttpRequest, __: float) -> HttpResponse:
-        assert telling.said == ["asking Far County's parcel server"]
+        assert telling.said == ["querying Far County's parcel server"]
         asked.append(question.url)
         raise SourceUnavailable(f"{question.url}: does not answer")
 

@@ -80,7 +80,7 @@ def _slow(name: str, monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[th
         over.set()
 
 
-@pytest.mark.parametrize("stage", ["survey", "read_places", "segment", "measure", "write_outcomes"])
+@pytest.mark.parametrize("stage", ["survey", "read", "segment", "measure", "write_outcomes"])
 def test_the_error_of_any_stage_ends_the_run_once(
     stage: str,
     run: Callable[..., BatchReport],
@@ -89,7 +89,7 @@ def test_the_error_of_any_stage_ends_the_run_once(
 ) -> None:
     where = local if hasattr(local, stage) else pool_tasks
     right, calls = getattr(where, stage), 0
-    monkeypatch.setattr(local, "MOST_LOTS", 50)
+    monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", 50)
 
     def fails_later(*given: Any) -> Any:
         nonlocal calls
@@ -106,7 +106,7 @@ def test_the_error_of_any_stage_ends_the_run_once(
     assert _ended(database) == ["failed", "finished"]
 
 
-@pytest.mark.parametrize("stage", ["survey", "read_places"])
+@pytest.mark.parametrize("stage", ["survey", "read"])
 def test_ctrl_c_does_not_wait_for_a_slow_server(
     stage: str,
     run: Callable[..., BatchReport],
@@ -316,7 +316,7 @@ def test_a_segmenter_that_cannot_be_sent_stays_where_it_is(
             super().__init__()
             self.lock = threading.Lock()  # as a network's handles, it cannot be pickled
 
-    monkeypatch.setattr(local, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(local, "_MIN_LOTS_FOR_PROCESSES", 1)
     monkeypatch.setattr(local, "_cores", lambda: 2)
     report = run(OnADevice(), limit=60)
     assert report.processed["done", "measured"] > 0

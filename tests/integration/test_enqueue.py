@@ -193,9 +193,11 @@ def test_a_box_takes_some_and_says_who_is_left_out(
 ) -> None:
     csv = _csv(tmp_path, f"1,{LON},{LAT},", f"2,{LON + 1},{LAT},", "3,,,3")
     queued = take(properties=csv, bbox=(LON - SIDE, LAT - SIDE, LON + SIDE, LAT + SIDE))
-    assert (queued.waiting, queued.without_place) == (1, 1)
-    assert telling.said == ["left out by the box: 1 that have no place yet"]
-    with pytest.raises(EmptyQueueError, match=r"no property of .* lies in the box .*\(1 have no"):
+    assert (queued.waiting, queued.without_location) == (1, 1)
+    assert telling.said == ["skipped by the bounding box: 1 not located yet"]
+    with pytest.raises(
+        EmptyQueueError, match=r"no property of .* is in the bounding box .*\(1 are not located"
+    ):
         take(properties=csv, bbox=(LAT, LON, LAT + 1, LON + 1))
 
 

@@ -54,11 +54,11 @@ def _run(
 def test_rows_do_not_depend_on_chunks_nor_on_who_measures(
     county: LargeCounty, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_WORTH_A_PROCESS", 10_000)
+    monkeypatch.setattr(local, "_MIN_LOTS_FOR_PROCESSES", 10_000)
     whole, at_once = _run(county, KEY, database, tmp_path)
     assert whole.done > 1_200
 
-    monkeypatch.setattr(local, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(local, "_MIN_LOTS_FOR_PROCESSES", 1)
     monkeypatch.setattr(local, "_cores", lambda: 2)
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 90)
     cut, in_pieces = _run(county, TWIN, database, tmp_path)
@@ -83,7 +83,7 @@ def test_an_error_that_no_lot_is_to_blame_for_ends_the_run_and_gives_back_the_le
         raise RuntimeError("the ground opened")
 
     with monkeypatch.context() as broken:
-        broken.setattr(pool_tasks, "read_places", gone)
+        broken.setattr(pool_tasks, "read", gone)
         broken.setattr(local, "_cores", lambda: 1)
         with pytest.raises(RuntimeError, match="the ground opened"):
             _run(county, KEY, database, tmp_path)
@@ -103,8 +103,8 @@ def test_what_needs_no_look_is_bounded_too(
     """Of most lots there is no imagery: the segmenter, which is waited for, is never asked."""
     chunk, most = 60, 240
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", chunk)
-    monkeypatch.setattr(local, "_UNWRITTEN_LOTS", chunk)
-    monkeypatch.setattr(local, "MOST_LOTS", chunk)
+    monkeypatch.setattr(local, "_MAX_UNWRITTEN_LOTS", chunk)
+    monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", chunk)
     county = make(tmp_path / "county", 900)
     crop_imagery(county, 0.3)
     write, survey, surveyed = local.write_outcomes, local.survey, 0

@@ -142,11 +142,11 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.batch.engines.ray import scheduler, segmenter_pool, write_tasks
 
     for module, name, value in (
-        (scheduler, "BATCHES_AHEAD", 1),
-        (scheduler, "_UNMEASURED_BATCHES", 0),
-        (segmenter_pool, "BATCHES_AHEAD", 1),
-        (write_tasks, "MOST_LOTS", 40),
-        (write_tasks, "_MOST_UNWRITTEN", 80),
+        (scheduler, "MAX_CALLS_PER_ACTOR", 1),
+        (scheduler, "_MAX_UNMEASURED_CALLS", 0),
+        (segmenter_pool, "MAX_CALLS_PER_ACTOR", 1),
+        (write_tasks, "MAX_LOTS_PER_WRITE", 40),
+        (write_tasks, "_MAX_UNWRITTEN_LOTS", 80),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -220,11 +220,11 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
     struck = run.ray(machines.address, progress=At(1, strike))
     assert struck.processed == expected.processed
     assert run.rows(TWIN) == run.rows(KEY)
-    assert "a worker with the segmenter was lost" in caplog.text
+    assert "a segmenter worker was lost" in caplog.text
     faults = run.faults()
     assert faults["segmenter lost"] >= 1
     assert faults["surveyor lost"] == 1
-    assert faults["strip lost"] >= 1
+    assert faults["chip batch lost"] >= 1
 
 
 def test_what_needs_no_look_is_bounded_too(
@@ -270,7 +270,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
                 answered.touch()
             return super().survey(chunk)
 
-    survey, is_asked = engine.RayEngine._survey, False
+    survey, is_asked = engine.RayEngine._submit_surveys, False
 
     def interrupted(self: engine.RayEngine, chunks: Any) -> bool:
         nonlocal is_asked
@@ -283,7 +283,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
         return more_comes
 
     monkeypatch.setattr(engine, "Surveyor", Slow)
-    monkeypatch.setattr(engine.RayEngine, "_survey", interrupted)
+    monkeypatch.setattr(engine.RayEngine, "_submit_surveys", interrupted)
     report = unimaged.ray(machines.address)
     assert report.interrupted
     assert not answered.exists()
@@ -331,13 +331,13 @@ def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
     from pipeline.batch.engines.ray import scheduler
 
     in_hand: list[int] = []
-    send = scheduler.Scheduler._send
+    send = scheduler.Scheduler._submit
 
     def sent(self: scheduler.Scheduler, *batch: Any) -> None:
         send(self, *batch)
-        in_hand.append(self._chips_on_their_way)
+        in_hand.append(self._chips_in_flight)
 
-    monkeypatch.setattr(scheduler.Scheduler, "_send", sent)
+    monkeypatch.setattr(scheduler.Scheduler, "_submit", sent)
 
     expected = run.local()
     ctrl_c = partial(os.kill, os.getpid(), signal.SIGINT)

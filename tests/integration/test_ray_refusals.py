@@ -38,7 +38,7 @@ def _refused(address: str) -> str:
 
 def test_an_address_where_nobody_answers(closed_port: int) -> None:
     said = _refused(f"127.0.0.1:{closed_port}")
-    assert f"no Ray cluster answers at 127.0.0.1:{closed_port}" in said
+    assert f"no Ray cluster responds at 127.0.0.1:{closed_port}" in said
     assert "RAY_ADDRESS is HOST:PORT of the cluster's head" in said
 
 
@@ -46,12 +46,12 @@ def test_an_address_where_nobody_answers(closed_port: int) -> None:
 def test_an_address_where_something_else_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert f"what listens at {address} is no Ray cluster's head" in _refused(address)
+        assert f"the server at {address} is not a Ray head" in _refused(address)
 
 
 @pytest.mark.parametrize("address", ["head", "head:ray", "10.0.0.7:"])
 def test_an_address_that_is_none(address: str) -> None:
-    assert f"RAY_ADDRESS={address} names no port, which is a number" in _refused(address)
+    assert f"RAY_ADDRESS={address} has no port number" in _refused(address)
 
 
 def test_an_address_of_a_ray_client() -> None:
@@ -78,9 +78,9 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_where_a_database_is(url: str, is_here: bool) -> None:
-    from pipeline.batch.engines.ray.cluster import is_of_this_machine
+    from pipeline.batch.engines.ray.cluster import is_local_database
 
-    assert is_of_this_machine(url) is is_here
+    assert is_local_database(url) is is_here
 
 
 def test_several_machines_and_a_database_of_this_one_alone(
@@ -89,7 +89,7 @@ def test_several_machines_and_a_database_of_this_one_alone(
     from pipeline.batch.engines.ray import cluster
 
     two: list[dict[str, Any]] = [{"NodeManagerAddress": f"10.0.0.{n}"} for n in (7, 8)]
-    monkeypatch.setattr(cluster, "machines", lambda: two)
+    monkeypatch.setattr(cluster, "alive_machines", lambda: two)
     recipe: Any = SimpleNamespace(database_url="postgresql://lotline@/lotline?host=%2Ftmp&port=1")
     with pytest.raises(ClusterError, match=r"has 2 machines, .* set DATABASE_URL to a PostGIS"):
         cluster.check_machines(recipe)
@@ -105,7 +105,7 @@ def test_how_many_workers_hold_the_segmenter(
     from pipeline.batch.engines.ray import segmenter_pool
 
     nodes = [{"Resources": {"CPU": 3.0, "GPU": float(each)}} for each in gpus]
-    monkeypatch.setattr(segmenter_pool, "machines", lambda: nodes)
+    monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: nodes)
     count, asked = segmenter_pool.actor_slots(share)
     assert count == workers
     assert asked == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
@@ -115,7 +115,7 @@ def test_how_many_workers_hold_the_segmenter(
 def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.batch.engines.ray import segmenter_pool
 
-    monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}])
+    monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: [{"Resources": {"GPU": 1.0}}])
     with pytest.raises(ClusterError, match="RAY_GPUS_PER_WORKER="):
         segmenter_pool.actor_slots(share)
 
@@ -123,7 +123,7 @@ def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyP
 def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.batch.engines.ray import segmenter_pool
 
-    monkeypatch.setattr(segmenter_pool, "machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
+    monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
     with pytest.raises(ClusterError, match="but no machine has more than 1"):
         segmenter_pool.actor_slots(2.0)
 

@@ -113,7 +113,7 @@ def test_a_run_that_a_rival_left_nothing_leaves_its_files_alone(
 def test_a_sign_of_life_says_what_was_counted(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
+    monkeypatch.setattr(heartbeat, "LEASE_RENEWAL_S", 0.01)
     alive = database.engine.connect()
     alive.detach()
     run_id = lifecycle.start(alive, "little", {}, "synthetic", None)

@@ -47,8 +47,8 @@ class Kills(NoProgress):
 def test_a_batch_whose_database_is_killed_ends_whole(
     open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "MOST_LOTS", 1)  # so that there is more to write afterwards
-    monkeypatch.setattr(local, "WITHIN_S", 0.0)
+    monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", 1)  # so that there is more to write afterwards
+    monkeypatch.setattr(local, "MAX_WRITE_DELAY_S", 0.0)
     made = sample.generate(tmp_path / "county", seed=5, lots=LOTS)
     entry = (
         f'    path: {made.parcels}\n    imagery: {{path: "{made.imagery}"}}\n'

@@ -30,7 +30,7 @@ SPECTRAL = ("lawn", "tree", "vegetation")
 def _names(
     order: BatchRequest, county: DetectionCounty, found: tuple[str, ...] | None
 ) -> list[str]:
-    return [label.name for label in LabelSelection(order, county).of(found)]
+    return [label.name for label in LabelSelection(order, county).for_segmenter(found)]
 
 
 def test_by_default_all_that_the_segmenter_finds() -> None:
@@ -52,11 +52,11 @@ def test_a_label_in_words_is_asked_for_too() -> None:
 
 
 def test_other_words_for_a_known_label_change_nothing_else() -> None:
-    [lawn, *_] = LabelSelection(BatchRequest("here"), OWN).of(None)
+    [lawn, *_] = LabelSelection(BatchRequest("here"), OWN).for_segmenter(None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("dry grass", "continuous", 4.0)
     [lawn] = LabelSelection(
         BatchRequest("here", labels=("lawn",), own_labels=("lawn=moss",)), OWN
-    ).of(None)
+    ).for_segmenter(None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("moss", "continuous", 4.0)
 
 

@@ -101,10 +101,10 @@ def test_who_waits_is_woken_where_all_are_stopped() -> None:
             raise
 
     with StageGroup() as stages:
-        first = stages.ahead(slow(), 1, "first")
-        second = stages.ahead(passed_on(first), 1, "second")
-        third = stages.ahead(in_groups(second, 5, 1.0, int), 1, "third")
-        assert third.within(0.05) is None
+        first = stages.prefetch(slow(), 1, "first")
+        second = stages.prefetch(passed_on(first), 1, "second")
+        third = stages.prefetch(in_groups(second, 5, 1.0, int), 1, "third")
+        assert third.next_within(0.05) is None
     # Only the first one still waits for its server.
     names = {thread.name for thread in threading.enumerate()}
     assert {"second", "third"}.isdisjoint(names)
@@ -122,7 +122,7 @@ def test_what_was_gathered_is_dropped_where_nobody_wants_it() -> None:
         never.wait(20)
 
     with StageGroup() as stages:
-        held = stages.ahead(items(), 9, "held")
+        held = stages.prefetch(items(), 9, "held")
         groups = in_groups(held, 5, 60.0, int)
         threading.Timer(0.05, held.stop).start()
         with pytest.raises(StageStopped):

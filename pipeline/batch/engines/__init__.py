@@ -1,1 +1,1 @@
-"""Where the stages of a batch run."""
+"""The engines: where the stages of a batch run."""

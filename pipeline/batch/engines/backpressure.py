@@ -1,4 +1,4 @@
-"""How much may be in hand between two stages, however many queues and threads lie between them."""
+"""Backpressure between stages: a weighted semaphore bounds how much is in flight."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from threading import Condition
 
 
 class WeightedSemaphore:
-    """Room for so many; who wants more waits until something is given back.
+    """A semaphore whose permits are acquired and released by weight.
 
     Args:
-        most: who wants more than this at once gets it when nobody else has any.
+        capacity: total weight. A larger request is granted when nothing else is acquired.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._taken = 0
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._acquired = 0
         self._closed = False
         self._changed = Condition()
 
-    def has(self, count: int) -> bool:
-        """Whether nobody has to wait for so many."""
-        return not self._taken or self._taken + count <= self._most
+    def can_acquire(self, weight: int) -> bool:
+        """Whether `acquire` would return without waiting."""
+        return not self._acquired or self._acquired + weight <= self._capacity
 
-    def take(self, count: int) -> bool:
-        """Wait until there is room for so many, and take it; False where it was closed."""
+    def acquire(self, weight: int) -> bool:
+        """Wait for capacity and acquire it; False if the semaphore was closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self.has(count))
-            self._taken += count
+            self._changed.wait_for(lambda: self._closed or self.can_acquire(weight))
+            self._acquired += weight
             return not self._closed
 
-    def give(self, count: int) -> None:
-        """So many are in hand no more."""
+    def release(self, weight: int) -> None:
+        """Give capacity back."""
         with self._changed:
-            self._taken -= count
+            self._acquired -= weight
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Wake all waiters; nobody waits any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A strip on its way through the stages of the local engine."""
+"""A chip batch on its way through the stages of the local engine."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from pipeline.batch.stages import ChipsByKey, LeasedLot, PendingOutcome, Results
 
 @dataclass
 class ChipBatchJob:
-    """A strip on its way, and what is known of it so far. One stage has it at a time.
+    """A chip batch with the data of its stages so far. One stage owns it at a time.
 
     Attributes:
-        strip: None where there is nothing to look at, but something to write.
-        looks: of the chunk, which the strips pass in their order.
-        views: of all chips that the strip's plans need, once they have been seen.
+        chip_batch: None for a job that only writes outcomes, without inference.
+        shared_results: of the chunk; its chip batches must pass it in order.
+        chips: pixels that are read and not yet segmented.
+        results: of all chips that the plans need, once they are segmented.
+        outcomes: to write.
     """
 
     surveyed: Surveyed
     counters: Counters
-    strip: ChipBatch | None = None
-    looks: SharedResults[InferenceResult | ChipFailure] | None = None
+    chip_batch: ChipBatch | None = None
+    shared_results: SharedResults[InferenceResult | ChipFailure] | None = None
     chips: ChipsByKey = field(default_factory=dict)
-    views: ResultsByKey = field(default_factory=dict)
-    settling: list[PendingOutcome] = field(default_factory=list)
+    results: ResultsByKey = field(default_factory=dict)
+    outcomes: list[PendingOutcome] = field(default_factory=list)
 
     @property
     def lots(self) -> dict[int, LeasedLot]:
-        """Those that are answered with the strip."""
-        return {} if self.strip is None else self.surveyed.lots_of(self.strip)
+        """The lots that the chip batch completes."""
+        return {} if self.chip_batch is None else self.surveyed.lots_of(self.chip_batch)
 
-    def see(self, views: ResultsByKey) -> None:
-        """Take what was seen of its chips (and, perhaps, of others); the pixels are let go."""
-        if self.strip is not None and self.looks is not None:
-            mine = {place: views[place] for place in self.strip.chip_keys}
-            self.views = self.looks.add(self.strip, mine)
+    def set_results(self, results: ResultsByKey) -> None:
+        """Take the results of its chips (others are ignored), and free the pixels."""
+        if self.chip_batch is not None and self.shared_results is not None:
+            own = {key: results[key] for key in self.chip_batch.chip_keys}
+            self.results = self.shared_results.add(self.chip_batch, own)
         self.chips = {}
 
-    def count_lost(self, processes: int) -> None:
-        """So many processes died with it in hand."""
-        if processes:
-            self.counters.faults["helping process lost"] += processes
+    def count_lost_workers(self, count: int) -> None:
+        """Count worker processes that died while they worked on it."""
+        if count:
+            self.counters.faults["worker process lost"] += count
 
 
 def unreadable_chips(job: ChipBatchJob, why: str) -> ChipsByKey:
-    """The chips of a job that could not be read, whatever is wrong with them."""
+    """Failures for the chips of a job whose reader process crashed."""
     result = LotResult("failed", reason="crashed", detail=why)
-    places = job.strip.chip_keys if job.strip is not None else ()
-    return {place: ChipFailure(result) for place in places if place not in job.chips}
+    keys = job.chip_batch.chip_keys if job.chip_batch is not None else ()
+    return {key: ChipFailure(result) for key in keys if key not in job.chips}

@@ -1,11 +1,10 @@
-"""One machine: threads that work ahead of one another, and processes that measure.
+"""The local engine: a pipeline of threads, and worker processes that read and measure.
 
-    lease, survey │ read (helpers) │ segment │ measure (helpers) │ write
+    lease, survey | read (workers) | segment | measure (workers) | write
 
-Each waits where the next one's queue is full. So imagery is read, and lots are measured and
-written, while the segmenter looks at other chips; and what is in memory does not grow with the
-county. Where there is much to do the helpers are processes: a fast segmenter would wait for
-Python's lock else.
+Each stage waits while the queue of the next one is full (backpressure), so reading, measuring and
+writing overlap with inference, and memory does not grow with the county. Large batches use worker
+processes, because a fast segmenter would otherwise wait for Python's global lock.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
 from loky import cpu_count
-from sqlalchemy import Engine as Database
+from sqlalchemy import Engine as DatabaseEngine
 
 from detection.chip_batches import SharedResults
 from detection.detector import FirstChips
@@ -29,135 +28,144 @@ from pipeline.batch.engines.backpressure import WeightedSemaphore
 from pipeline.batch.engines.chip_batch_job import ChipBatchJob, unreadable_chips
 from pipeline.batch.engines.pool_tasks import measure_task, read_chips_here, read_chips_task
 from pipeline.batch.engines.prefetch import PrefetchIterator, StageGroup, in_groups
-from pipeline.batch.engines.view_cache import ResultCache
+from pipeline.batch.engines.result_cache import ResultCache
 from pipeline.batch.engines.worker_pool import PoolCall, WorkerLost, WorkerPool
-from pipeline.batch.run_context import RunContext, segmenter_info
+from pipeline.batch.run_context import RunContext
+from pipeline.batch.stage_context import StageContext, segmenter_info
 from pipeline.batch.stages import (
-    CHIP_BATCHES_AT_ONCE,
+    CHIP_BATCHES_PER_CALL,
     ChipsByKey,
     Chunk,
     PendingOutcome,
     Surveyed,
-    failed,
+    failed_outcome,
     segment,
     survey,
 )
-from pipeline.batch.write_stage import MOST_LOTS, WITHIN_S, write_outcomes
+from pipeline.batch.write_stage import MAX_LOTS_PER_WRITE, MAX_WRITE_DELAY_S, write_outcomes
 
-# A server takes its time, and GDAL decodes without Python's lock.
-_THREADS = 4
-# Properties whose reading and measuring take longer than a process takes to start.
-_WORTH_A_PROCESS = 1_000
-# Lots that were looked at and are not yet written: what a crash makes a run look at again. Their
-# chips show others too, and all of these are to be less than a chunk. And, counted by themselves,
-# those that need no look.
-_UNWRITTEN_LOTS = 1_280
-# Batches of chips that are read before the segmenter asks for them.
-_READ_AHEAD = 2
-# How long a batch waits to be filled up: one that is not full takes a GPU as long as one that is.
-# And how soon a stop is noticed.
-_FILL_S = 0.5
+# Threads that read: a server is slow, and GDAL decodes without Python's global lock.
+_READ_THREADS = 4
+# From this many properties, worker processes save more time than they take to start.
+_MIN_LOTS_FOR_PROCESSES = 1_000
+# At most 1,280 lots await commit after inference, so a crash repeats less than one chunk (their
+# chips show other lots too). The same limit applies separately to lots that need no inference.
+_MAX_UNWRITTEN_LOTS = 1_280
+# Inference calls whose chips are read before the segmenter needs them.
+_CALLS_READ_AHEAD = 2
+# How long an inference call waits for more chips, because a partial one takes a GPU as long as a
+# full one; and how soon a stop is noticed.
+_FILL_TIMEOUT_S = 0.5
 
-_Reading = tuple[ChipBatchJob, PoolCall[tuple[ChipsByKey, Counters]] | None]
-_Measuring = tuple[ChipBatchJob, PoolCall[tuple[list[PendingOutcome], Counters]] | None]
+_ReadJob = tuple[ChipBatchJob, PoolCall[tuple[ChipsByKey, Counters]] | None]
+_MeasureJob = tuple[ChipBatchJob, PoolCall[tuple[list[PendingOutcome], Counters]] | None]
 
 
 class LocalEngine:
     """See `pipeline.batch.engine.Engine`.
 
     Args:
-        processes: that read files and measure; with 0, threads of this one do.
+        processes: worker processes that read files and measure; 0 uses threads.
     """
 
     def __init__(
         self,
-        recipe: RunContext,
+        context: StageContext,
         service: ParcelBoundaryService,
         imagery: ImagerySource,
         segmenter: Segmenter,
-        database: Database,
+        database: DatabaseEngine,
         processes: int = 0,
     ) -> None:
-        self._recipe = recipe
+        self._context = context
         self._service = service
         self._imagery = imagery
         self._segmenter = segmenter
         self._database = database
         self._processes = processes
-        self._recent = ResultCache()
-        self._unwritten = WeightedSemaphore(_UNWRITTEN_LOTS)
-        # Not the same: a strip would wait for what needs no look, and is queued behind it.
-        self._unlooked = WeightedSemaphore(_UNWRITTEN_LOTS)
+        self._result_cache = ResultCache()
+        self._unwritten_lots = WeightedSemaphore(_MAX_UNWRITTEN_LOTS)
+        # Separate, or a chip batch would wait for outcomes that are queued behind it: a deadlock.
+        self._unwritten_outcomes = WeightedSemaphore(_MAX_UNWRITTEN_LOTS)
 
     def run(
         self,
         chunks: Iterable[Chunk],
-        stopping: Callable[[], bool],
-        on_first: Callable[[FirstChips], None],
+        stop_requested: Callable[[], bool],
+        on_first_chips: Callable[[FirstChips], None],
     ) -> Generator[ProgressUpdate, None, None]:
         """See `Engine.run`."""
-        ahead = _READ_AHEAD * min(CHIP_BATCHES_AT_ONCE, self._recipe.shown.chips_per_batch)
+        chips_per_batch = self._context.chip_spec.chips_per_batch
+        read_ahead = _CALLS_READ_AHEAD * min(CHIP_BATCHES_PER_CALL, chips_per_batch)
         with (
             StageGroup() as stages,
-            WorkerPool(self._processes) as helpers,
-            WorkerPool(0, _THREADS) as threads,
-            closing(self._unwritten),
-            closing(self._unlooked),
+            WorkerPool(self._processes) as workers,
+            WorkerPool(0, _READ_THREADS) as threads,
+            closing(self._unwritten_lots),
+            closing(self._unwritten_outcomes),
         ):
-            surveyed = stages.ahead(self._surveyed(chunks), 1, "survey")
-            jobs = self._jobs(surveyed, stopping)
-            # The limits of an imagery server hold within one process.
-            apart = self._processes and self._recipe.county.imagery.url is None
-            reading = self._reading(jobs, helpers if apart else threads)
-            asked = stages.ahead(reading, ahead, "read")
-            read = stages.ahead(self._read(asked), ahead, "ready")
-            seen = stages.ahead(self._seen(read, stopping, on_first), 2, "segment")
-            measuring = self._measuring(seen, helpers)
-            given = stages.ahead(measuring, 2 * self._processes + 1, "measure")
-            finished = stages.ahead(self._measured(given), 2 * MOST_LOTS, "measured")
-            written = stages.ahead(self._written(finished), 2, "write")
-            # Not "yield from", which would close the last one before the others.
-            for progressed in written:  # noqa: UP028
-                yield progressed
+            surveyed = stages.prefetch(self._survey(chunks), 1, "survey")
+            jobs = self._create_jobs(surveyed, stop_requested)
+            # One process reads from an imagery server, so that its rate limit holds.
+            is_file = self._context.county.imagery.url is None
+            reads = self._submit_reads(jobs, workers if self._processes and is_file else threads)
+            reading = stages.prefetch(reads, read_ahead, "read")
+            read = stages.prefetch(self._collect_reads(reading), read_ahead, "ready")
+            segmented = stages.prefetch(
+                self._segment(read, stop_requested, on_first_chips), 2, "segment"
+            )
+            measures = self._submit_measures(segmented, workers)
+            measuring = stages.prefetch(measures, 2 * self._processes + 1, "measure")
+            measured = stages.prefetch(
+                self._collect_measures(measuring), 2 * MAX_LOTS_PER_WRITE, "measured"
+            )
+            written = stages.prefetch(self._write(measured), 2, "write")
+            # Not "yield from", which would close the last stage before the others.
+            for update in written:  # noqa: UP028
+                yield update
 
-    def _surveyed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Counters]]:
+    def _survey(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Surveyed, Counters]]:
         for chunk in chunks:
             counters = Counters()
-            found = survey(chunk, self._recipe, self._service, self._imagery, counters)
-            if not self._unlooked.take(len(found.settling)):
+            surveyed = survey(chunk, self._context, self._service, self._imagery, counters)
+            if not self._unwritten_outcomes.acquire(len(surveyed.outcomes)):
                 return
-            yield found, counters
+            yield surveyed, counters
 
-    def _jobs(
-        self, surveyed: PrefetchIterator[tuple[Surveyed, Counters]], stopping: Callable[[], bool]
+    def _create_jobs(
+        self,
+        surveyed_chunks: PrefetchIterator[tuple[Surveyed, Counters]],
+        stop_requested: Callable[[], bool],
     ) -> Iterator[ChipBatchJob]:
-        """A job for each strip, and one for what needs no look."""
-        with closing(surveyed):
-            for found, counters in surveyed:
-                yield ChipBatchJob(found, counters, settling=list(found.settling))
-                looks: SharedResults[InferenceResult | ChipFailure] = SharedResults(found.strips)
-                for strip in found.strips:
-                    if stopping():
+        """A job for each chip batch, and one for a chunk's outcomes without inference."""
+        with closing(surveyed_chunks):
+            for surveyed, counters in surveyed_chunks:
+                yield ChipBatchJob(surveyed, counters, outcomes=list(surveyed.outcomes))
+                shared: SharedResults[InferenceResult | ChipFailure] = SharedResults(
+                    surveyed.chip_batches
+                )
+                for chip_batch in surveyed.chip_batches:
+                    if stop_requested():
                         return
-                    yield ChipBatchJob(found, Counters(), strip, looks)
+                    yield ChipBatchJob(surveyed, Counters(), chip_batch, shared)
 
-    def _reading(self, jobs: Iterator[ChipBatchJob], helpers: WorkerPool) -> Iterator[_Reading]:
-        """Ask for the chips of each strip that are not known."""
+    def _submit_reads(self, jobs: Iterator[ChipBatchJob], pool: WorkerPool) -> Iterator[_ReadJob]:
+        """Submit the chips that are not in the result cache."""
         for job in jobs:
-            places = job.strip.chip_keys if job.strip is not None else ()
-            for place in places:
-                view = self._recent.get(place)
-                if view is not None:
-                    job.chips[place] = view
-            unknown = [place for place in places if place not in job.chips]
-            if not unknown:
+            keys = job.chip_batch.chip_keys if job.chip_batch is not None else ()
+            for key in keys:
+                result = self._result_cache.get(key)
+                if result is not None:
+                    job.chips[key] = result
+            missing = [key for key in keys if key not in job.chips]
+            if not missing:
                 yield job, None
-            elif helpers.are_processes:
-                yield job, helpers.call(read_chips_task, unknown, self._recipe)
+            elif pool.uses_processes:
+                yield job, pool.call(read_chips_task, missing, self._context)
             else:
-                yield job, helpers.call(read_chips_here, unknown, self._imagery)
+                yield job, pool.call(read_chips_here, missing, self._imagery)
 
-    def _read(self, reading: PrefetchIterator[_Reading]) -> Iterator[ChipBatchJob]:
+    def _collect_reads(self, reading: PrefetchIterator[_ReadJob]) -> Iterator[ChipBatchJob]:
         with closing(reading):
             for job, call in reading:
                 if call is not None:
@@ -167,143 +175,147 @@ class LocalEngine:
                         chips, counters = unreadable_chips(job, str(error)), Counters()
                     job.chips |= chips
                     job.counters.add(counters)
-                    job.count_lost(call.lost)
+                    job.count_lost_workers(call.lost_workers)
                 yield job
 
-    def _seen(
+    def _segment(
         self,
         read: PrefetchIterator[ChipBatchJob],
-        stopping: Callable[[], bool],
-        on_first: Callable[[FirstChips], None],
+        stop_requested: Callable[[], bool],
+        on_first_chips: Callable[[FirstChips], None],
     ) -> Iterator[ChipBatchJob]:
-        """Show the segmenter the strips that are ready, as many as it takes together."""
-        told = False
+        """Run inference on as many jobs as one call takes."""
+        is_reported = False
         with closing(read):
-            for batch in self._batches(read, stopping):
-                job = batch[0]
+            for jobs in self._fill_calls(read, stop_requested):
+                first_job = jobs[0]
                 chips = {
-                    # Another chunk's strip may have been shown it since it was read.
-                    place: self._recent.get(place) or chip
-                    for each in batch
-                    for place, chip in each.chips.items()
+                    # A chip batch of another chunk may have been segmented since it was read.
+                    key: self._result_cache.get(key) or chip
+                    for job in jobs
+                    for key, chip in job.chips.items()
                 }
                 started_s = time.perf_counter()
-                views = segment(chips, self._recipe, self._segmenter, job.counters)
-                self._recent.add(views)
-                if job.counters.encoder_calls and not told:
-                    told = True
-                    on_first(self._first(job, time.perf_counter() - started_s))
-                for each in batch:
-                    each.see(views)
-                    yield each
+                results = segment(chips, self._context, self._segmenter, first_job.counters)
+                self._result_cache.add(results)
+                if first_job.counters.encoder_calls and not is_reported:
+                    is_reported = True
+                    on_first_chips(self._first_chips(first_job, time.perf_counter() - started_s))
+                for job in jobs:
+                    job.set_results(results)
+                    yield job
 
-    def _batches(
-        self, read: PrefetchIterator[ChipBatchJob], stopping: Callable[[], bool]
+    def _fill_calls(
+        self, read: PrefetchIterator[ChipBatchJob], stop_requested: Callable[[], bool]
     ) -> Iterator[list[ChipBatchJob]]:
-        """As many strips together as the segmenter takes, where they come in time.
+        """Group jobs into inference calls, without waiting long for a full one.
 
-        When the run stops, nobody waits for a slow server: what is on its way is left alone.
+        Once the run stops, jobs are dropped without waiting for those that are still read.
         """
-        batch: list[ChipBatchJob] = []
-        left = at_once = self._recipe.shown.chips_per_batch
+        jobs: list[ChipBatchJob] = []
+        free_chips = chips_per_batch = self._context.chip_spec.chips_per_batch
         while True:
             try:
-                job = read.within(0.0 if stopping() else _FILL_S)
+                job = read.next_within(0.0 if stop_requested() else _FILL_TIMEOUT_S)
             except StopIteration:
                 break
-            if job is not None and job.strip is None:
-                yield [job]  # it has no chips, and waits for nobody's
+            if job is not None and job.chip_batch is None:
+                yield [job]  # no chips, so no need to wait
                 continue
-            if stopping():
+            if stop_requested():
                 if job is None:
                     break
                 continue
             lots = 0 if job is None else len(job.lots)
-            is_full = job is None or len(job.chips) > left or not self._unwritten.has(lots)
-            if batch and is_full:
-                yield batch
-                batch, left = [], at_once
+            is_full = (
+                job is None
+                or len(job.chips) > free_chips
+                or not self._unwritten_lots.can_acquire(lots)
+            )
+            if jobs and is_full:
+                yield jobs
+                jobs, free_chips = [], chips_per_batch
             if job is None:
                 continue
-            if not self._unwritten.take(lots):
+            if not self._unwritten_lots.acquire(lots):
                 return
-            batch.append(job)
-            left -= len(job.chips)
-        if batch and not stopping():
-            yield batch
+            jobs.append(job)
+            free_chips -= len(job.chips)
+        if jobs and not stop_requested():
+            yield jobs
 
-    def _measuring(
-        self, seen: PrefetchIterator[ChipBatchJob], helpers: WorkerPool
-    ) -> Iterator[_Measuring]:
-        with closing(seen):
-            for job in seen:
-                if job.strip is None or not job.strip.plans:
+    def _submit_measures(
+        self, segmented: PrefetchIterator[ChipBatchJob], workers: WorkerPool
+    ) -> Iterator[_MeasureJob]:
+        with closing(segmented):
+            for job in segmented:
+                if job.chip_batch is None or not job.chip_batch.plans:
                     yield job, None
                 else:
-                    given = (job.strip, job.views, job.lots, self._recipe)
-                    yield job, helpers.call(measure_task, *given)
+                    args = (job.chip_batch, job.results, job.lots, self._context)
+                    yield job, workers.call(measure_task, *args)
 
-    def _measured(self, measuring: PrefetchIterator[_Measuring]) -> Iterator[ChipBatchJob]:
+    def _collect_measures(self, measuring: PrefetchIterator[_MeasureJob]) -> Iterator[ChipBatchJob]:
         with closing(measuring):
             for job, call in measuring:
                 if call is not None:
                     try:
-                        settling, counters = call.result()
+                        outcomes, counters = call.result()
                     except WorkerLost as error:
                         lots = job.lots.values()
-                        settling = [failed(lot, "crashed", str(error)) for lot in lots]
+                        outcomes = [failed_outcome(lot, "crashed", str(error)) for lot in lots]
                         counters = Counters()
-                    job.settling += settling
+                    job.outcomes += outcomes
                     job.counters.add(counters)
-                    job.count_lost(call.lost)
-                    job.views = {}
+                    job.count_lost_workers(call.lost_workers)
+                    job.results = {}
                 yield job
 
-    def _first(self, job: ChipBatchJob, seconds: float) -> FirstChips:
-        strips = job.surveyed.strips
+    def _first_chips(self, job: ChipBatchJob, seconds: float) -> FirstChips:
+        chip_batches = job.surveyed.chip_batches
         return FirstChips(
             self._segmenter.device,
             job.counters.encoder_calls,
             seconds,
-            len(self._recipe.labels),
-            sum(len(strip.chip_keys) for strip in strips),
-            sum(len(strip.lots) for strip in strips),
+            len(self._context.labels),
+            sum(len(each.chip_keys) for each in chip_batches),
+            sum(len(each.lots) for each in chip_batches),
         )
 
-    def _written(self, finished: PrefetchIterator[ChipBatchJob]) -> Iterator[ProgressUpdate]:
-        with closing(finished):
-            for jobs in in_groups(finished, MOST_LOTS, WITHIN_S, lambda job: len(job.settling)):
+    def _write(self, measured: PrefetchIterator[ChipBatchJob]) -> Iterator[ProgressUpdate]:
+        with closing(measured):
+            for jobs in in_groups(
+                measured, MAX_LOTS_PER_WRITE, MAX_WRITE_DELAY_S, lambda job: len(job.outcomes)
+            ):
                 counters = Counters()
                 for job in jobs:
                     counters.add(job.counters)
-                settling = [each for job in jobs for each in job.settling]
-                settled = write_outcomes(settling, self._recipe, self._database, counters)
-                self._unwritten.give(sum(len(job.lots) for job in jobs))
-                self._unlooked.give(sum(len(job.settling) for job in jobs if job.strip is None))
-                yield ProgressUpdate(settled, counters)
+                outcomes = [each for job in jobs for each in job.outcomes]
+                completed = write_outcomes(outcomes, self._context, self._database, counters)
+                self._unwritten_lots.release(sum(len(job.lots) for job in jobs))
+                self._unwritten_outcomes.release(
+                    sum(len(job.outcomes) for job in jobs if job.chip_batch is None)
+                )
+                yield ProgressUpdate(completed, counters)
 
 
 def local_runtime(
-    build: Callable[[], Segmenter],
-    service: ParcelBoundaryService,
-    imagery: ImagerySource,
-    database: Database,
-    total: int,
+    run: RunContext, service: ParcelBoundaryService, imagery: ImagerySource
 ) -> EngineRuntime:
-    """Here, with as many processes as `total` properties are worth.
+    """Load the segmenter in this process; worker processes are used for large batches only.
 
     Raises:
         SegmenterError: the segmenter cannot be built.
     """
-    segmenter = build()
-    processes = _cores() - 1 if total >= _WORTH_A_PROCESS else 0
+    segmenter = run.build_segmenter()
+    processes = _cores() - 1 if run.enqueued.waiting >= _MIN_LOTS_FOR_PROCESSES else 0
 
-    def engine(recipe: RunContext) -> LocalEngine:
-        return LocalEngine(recipe, service, imagery, segmenter, database, processes)
+    def create_engine(context: StageContext) -> LocalEngine:
+        return LocalEngine(context, service, imagery, segmenter, run.database.engine, processes)
 
-    return EngineRuntime(segmenter_info(segmenter), segmenter.prepare, engine)
+    return EngineRuntime(segmenter_info(segmenter), segmenter.prepare, create_engine)
 
 
 def _cores() -> int:
-    """Those that this process may use: of its affinity and its container, on every system."""
+    """The cores that this process may use, by its CPU affinity and its container's limit."""
     return int(cpu_count())

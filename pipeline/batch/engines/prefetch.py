@@ -1,7 +1,7 @@
-"""Iterators that work ahead in threads of their own, with bounded queues between them.
+"""Prefetching iterators: each runs a stage in its own thread, with a bounded queue (backpressure).
 
-An error travels to whoever takes the next item; closing an iterator closes those before it. Where
-one may wait for what never comes, `StageGroup` stops all of them from outside.
+An error is raised where the next item is taken. Closing an iterator closes those before it;
+`StageGroup` stops all of them, even where one waits for an item that never comes.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
-# How often a thread that cannot go on looks whether it is still wanted.
-_LOOK_S = 0.1
-# How long whoever closes a thread waits for it: it may wait for a server, or a slow segmenter.
-_PATIENCE_S = 1.0
+# How often a thread that waits for space in its queue checks whether it was stopped.
+_POLL_S = 0.1
+# How long closing waits for a thread, which may be waiting for a server or a slow segmenter.
+_JOIN_TIMEOUT_S = 1.0
 
 
 class StageStopped(Exception):
-    """Nobody wants the items any more."""
+    """The stage was stopped; its items are not needed any more."""
 
 
 class _End:
-    """No more comes; or no more, for this reason."""
+    """The end of the items, or the error that ended them."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 class PrefetchIterator(Generic[_T], Iterator[_T]):
-    """Takes items in a thread, and holds at most so many until they are asked for.
+    """Iterates in a thread, at most `max_size` items ahead.
 
-    The thread is started by the first `next`, and keeps the context variables of then.
+    The first `next` starts the thread, with the caller's context variables.
     """
 
-    def __init__(self, items: Iterable[_T], most: int, name: str) -> None:
+    def __init__(self, items: Iterable[_T], max_size: int, name: str) -> None:
         self._items = items
-        self._held: queue.Queue[_T | _End] = queue.Queue(most)
-        self._closed = threading.Event()
+        self._queue: queue.Queue[_T | _End] = queue.Queue(max_size)
+        self._stopped = threading.Event()
         self._ended = False
         self._thread: threading.Thread | None = None
         self._name = name
@@ -52,30 +52,30 @@ class PrefetchIterator(Generic[_T], Iterator[_T]):
         return self
 
     def __next__(self) -> _T:
-        item = self.within(None)
+        item = self.next_within(None)
         if item is None:
             raise RuntimeError("an item of None")  # pragma: no cover
         return item
 
-    def within(self, wait_s: float | None) -> _T | None:
-        """The next item; None where none comes in time.
+    def next_within(self, timeout_s: float | None) -> _T | None:
+        """The next item; None if there is none before the timeout.
 
         Raises:
-            StopIteration: there is none.
-            Stopped: it was stopped meanwhile.
-            RuntimeError: an error in the thread that only ends a process.
-            Exception: any other error in the thread.
+            StopIteration: there are no more items.
+            StageStopped: the stage was stopped.
+            RuntimeError: the thread raised a BaseException, such as SystemExit.
+            Exception: any other error of the thread.
         """
         if self._ended:
             raise StopIteration
-        if self._closed.is_set():
+        if self._stopped.is_set():
             raise StageStopped
         self._start()
         try:
-            item = self._held.get(timeout=wait_s)
+            item = self._queue.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if self._closed.is_set():
+        if self._stopped.is_set():
             raise StageStopped
         if not isinstance(item, _End):
             return item
@@ -83,25 +83,25 @@ class PrefetchIterator(Generic[_T], Iterator[_T]):
         if item.error is None:
             raise StopIteration
         if not isinstance(item.error, Exception):
-            # A model that wants to end the process does not end a run as if all were well.
+            # A model that exits the process must not end a run as if it had succeeded.
             raise RuntimeError(f"{self._name}: {item.error!r}") from item.error
         raise item.error
 
     def stop(self) -> None:
-        """Hold no more, and let nobody wait for more, in whichever thread."""
-        self._closed.set()
+        """Take no more items, and wake whoever waits for one."""
+        self._stopped.set()
         with suppress(queue.Full):  # then nobody waits
-            self._held.put_nowait(_End())
+            self._queue.put_nowait(_End())
 
-    def join(self, wait_s: float) -> None:
-        """Wait so long for the thread, which ends with what it has in hand."""
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to finish its current item."""
         if self._thread is not None:
-            self._thread.join(max(wait_s, 0.0))
+            self._thread.join(max(timeout_s, 0.0))
 
     def close(self) -> None:
-        """Take no more. What is before it ends with what it has in hand, waited for or not."""
+        """Stop, and wait for the thread for a moment."""
         self.stop()
-        self.join(_PATIENCE_S)
+        self.join(_JOIN_TIMEOUT_S)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -117,34 +117,34 @@ class PrefetchIterator(Generic[_T], Iterator[_T]):
             items = iter(self._items)
             try:
                 for item in items:
-                    if not self._hold(item):
+                    if not self._put(item):
                         break
             finally:
-                with suppress(AttributeError):  # only generators and our own kind can be closed
+                with suppress(AttributeError):  # only generators and this class have `close`
                     items.close()  # type: ignore[attr-defined]
         except BaseException as error:
             end = _End(error)
-        self._hold(end)
+        self._put(end)
 
-    def _hold(self, item: _T | _End) -> bool:
-        """Whether it is held; not where nobody wants it any more."""
-        while not self._closed.is_set():
+    def _put(self, item: _T | _End) -> bool:
+        """Wait for space in the queue; False if the stage was stopped."""
+        while not self._stopped.is_set():
             with suppress(queue.Full):
-                self._held.put(item, timeout=_LOOK_S)
+                self._queue.put(item, timeout=_POLL_S)
                 return True
         return False
 
 
 class StageGroup:
-    """Stages that end together, whichever of them waits for another."""
+    """Prefetching stages that stop together, even if one waits for another."""
 
     def __init__(self) -> None:
-        self._all: list[PrefetchIterator[Any]] = []
+        self._stages: list[PrefetchIterator[Any]] = []
 
-    def ahead(self, items: Iterable[_T], most: int, name: str) -> PrefetchIterator[_T]:
-        """One more; see `PrefetchIterator`."""
-        stage = PrefetchIterator(items, most, name)
-        self._all.append(stage)
+    def prefetch(self, items: Iterable[_T], max_size: int, name: str) -> PrefetchIterator[_T]:
+        """Add a stage; see `PrefetchIterator`."""
+        stage = PrefetchIterator(items, max_size, name)
+        self._stages.append(stage)
         return stage
 
     def __enter__(self) -> StageGroup:
@@ -156,28 +156,28 @@ class StageGroup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for stage in self._all:
+        for stage in self._stages:
             stage.stop()
-        until_s = time.monotonic() + _PATIENCE_S
-        for stage in self._all:
-            stage.join(until_s - time.monotonic())
+        deadline_s = time.monotonic() + _JOIN_TIMEOUT_S
+        for stage in self._stages:
+            stage.join(deadline_s - time.monotonic())
 
 
 def in_groups(
-    items: PrefetchIterator[_T], most: int, within_s: float, size: Callable[[_T], int]
+    items: PrefetchIterator[_T], max_size: int, max_delay_s: float, size: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
-    """Items together: until their sizes reach `most`, or the first of them has waited so long.
+    """Group items until their sizes reach `max_size`, or the first has waited `max_delay_s`.
 
-    Where an error ends the items, those before it come first; none do where they were stopped.
+    If an error ends the items, the last group comes before it; a stop drops the group.
     """
     while True:
         group: list[_T] = []
         end: Exception | None = None
         try:
             group.append(next(items))
-            until_s = time.monotonic() + within_s
-            while sum(map(size, group)) < most:
-                item = items.within(max(until_s - time.monotonic(), 0.0))
+            deadline_s = time.monotonic() + max_delay_s
+            while sum(map(size, group)) < max_size:
+                item = items.next_within(max(deadline_s - time.monotonic(), 0.0))
                 if item is None:
                     break
                 group.append(item)

@@ -1,4 +1,4 @@
-"""Processes that do what Python's lock would keep on one core; or, for little work, threads."""
+"""A pool of worker processes, free of Python's global lock; or of threads, for small batches."""
 
 from __future__ import annotations
 
@@ -22,61 +22,61 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# A county server may leave the processes without work for a while.
-_IDLE_S = 120
+# Long, because a slow county server may leave the workers idle for a while.
+_IDLE_TIMEOUT_S = 120
 
 
 class WorkerLost(Exception):
-    """The process that was to do it died, and so did the one that tried again."""
+    """A call's worker process died, and so did the one that retried it."""
 
 
 class PoolCall(Generic[_T]):
-    """What a helper was asked to do."""
+    """A call that was submitted to a pool."""
 
     def __init__(
-        self, helpers: WorkerPool, function: Callable[..., _T], given: tuple[Any, ...]
+        self, pool: WorkerPool, function: Callable[..., _T], args: tuple[Any, ...]
     ) -> None:
-        self.lost = 0
-        """How often a process died meanwhile."""
-        self._helpers = helpers
+        self.lost_workers = 0
+        """How many worker processes died during the call."""
+        self._pool = pool
         self._function = function
-        self._given = given
-        self._pool = helpers.pool
-        self._future = _submit(self._pool, function, given)
+        self._args = args
+        self._executor = pool.executor
+        self._future = _submit(self._executor, function, args)
 
     def result(self) -> _T:
-        """What came of it.
+        """Wait for the result; retry once if the worker process died.
 
         Raises:
-            HelperLost: a process died with it twice, the second time with nothing else in hand.
+            WorkerLost: the retry's process died too, though it ran nothing else.
             Exception: whatever the function raised.
         """
         try:
             return self._future.result()
         except BrokenExecutor as error:
-            log.warning("a helping process was lost: %s", error)
-            self.lost += 1
-        self._helpers.replace(self._pool)
+            log.warning("a worker process was lost: %s", error)
+            self.lost_workers += 1
+        self._pool.replace(self._executor)
         try:
-            return self._helpers.alone(self._function, self._given)
+            return self._pool.run_isolated(self._function, self._args)
         except BrokenExecutor as error:
-            self.lost += 1
-            raise WorkerLost(f"the process that worked on it was lost twice: {error}") from error
+            self.lost_workers += 1
+            raise WorkerLost(f"two worker processes were lost with it: {error}") from error
 
 
 class WorkerPool:
-    """So many processes; with none, threads of this one.
+    """A pool of `processes` worker processes; with 0, of threads.
 
-    A process that dies takes with it what the others had in hand: all of that is done again, one
-    call at a time, so that only what kills a process fails.
+    When a process dies, the executor fails all calls in flight. Each of them is retried in
+    isolation, so that only the call that kills its process fails.
     """
 
     def __init__(self, processes: int, threads: int = 1) -> None:
         self._processes = processes
-        self._replacing = Lock()
-        self._for_one = Lock()
-        self._single: Executor | None = None
-        self.pool = _pool(processes, threads)
+        self._replace_lock = Lock()
+        self._isolated_lock = Lock()
+        self._isolated: Executor | None = None
+        self.executor = _create_executor(processes, threads)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -87,68 +87,68 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _shut(self.pool)
-        if self._single is not None:
-            _shut(self._single)
+        _shut_down(self.executor)
+        if self._isolated is not None:
+            _shut_down(self._isolated)
 
     @property
-    def are_processes(self) -> bool:
-        """Whether what they are given must be such as can be sent."""
+    def uses_processes(self) -> bool:
+        """Whether functions and arguments must be picklable."""
         return self._processes > 0
 
-    def call(self, function: Callable[..., _T], *given: Any) -> PoolCall[_T]:  # noqa: ANN401
-        """Begin a call; to a process, the function is sent by its name."""
-        return PoolCall(self, function, given)
+    def call(self, function: Callable[..., _T], *args: Any) -> PoolCall[_T]:  # noqa: ANN401
+        """Submit a call; to a process, the function is sent by its name."""
+        return PoolCall(self, function, args)
 
-    def alone(self, function: Callable[..., _T], given: tuple[Any, ...]) -> _T:
-        """What comes of a call in a process with nothing else in hand.
+    def run_isolated(self, function: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+        """Run a call in a process that runs nothing else at that time.
 
         Raises:
             BrokenExecutor: the process died.
             Exception: whatever the function raised.
         """
-        with self._for_one:
-            # Kept: to start one takes longer than what most calls take.
-            self._single = single = self._single or _pool(1)
+        with self._isolated_lock:
+            # Reused, because starting a process takes longer than most calls.
+            self._isolated = executor = self._isolated or _create_executor(1)
             try:
-                return _submit(single, function, given).result()
+                return _submit(executor, function, args).result()
             except BrokenExecutor:
-                self._single = None
-                _shut(single)
+                self._isolated = None
+                _shut_down(executor)
                 raise
 
     def replace(self, broken: Executor) -> None:
-        """Once for each pool, however many calls it had."""
-        with self._replacing:
-            if self.pool is broken:
-                self.pool = _pool(self._processes)
-                _shut(broken)
+        """Replace a broken executor, once, however many of its calls ask for it."""
+        with self._replace_lock:
+            if self.executor is broken:
+                self.executor = _create_executor(self._processes)
+                _shut_down(broken)
 
 
-def _pool(processes: int, threads: int = 1) -> Executor:
+def _create_executor(processes: int, threads: int = 1) -> Executor:
     if not processes:
-        return ThreadPoolExecutor(threads, "help")
-    # Its processes do not run the caller's main module anew.
-    pool: Executor = ProcessPoolExecutor(
+        return ThreadPoolExecutor(threads, "worker")
+    # loky, unlike multiprocessing's spawn, does not import the caller's main module again.
+    executor: Executor = ProcessPoolExecutor(
         processes,
-        timeout=_IDLE_S,
+        timeout=_IDLE_TIMEOUT_S,
         initializer=start_worker_process,
         initargs=(setup(), os.getpid()),
     )
-    return pool
+    return executor
 
 
-def _shut(pool: Executor) -> None:
-    if isinstance(pool, ProcessPoolExecutor):
-        pool.shutdown(kill_workers=True)
+def _shut_down(executor: Executor) -> None:
+    if isinstance(executor, ProcessPoolExecutor):
+        executor.shutdown(kill_workers=True)
     else:
-        pool.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _submit(pool: Executor, function: Callable[..., _T], given: tuple[Any, ...]) -> Future[_T]:
+def _submit(executor: Executor, function: Callable[..., _T], args: tuple[Any, ...]) -> Future[_T]:
     try:
-        with _signals_kept():
-            return pool.submit(function, *given)
+        with _signals_blocked():
+            return executor.submit(function, *args)
     except BrokenExecutor as error:
         broken: Future[_T] = Future()
         broken.set_exception(error)
@@ -156,8 +156,8 @@ def _submit(pool: Executor, function: Callable[..., _T], given: tuple[Any, ...])
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """A process that is started in here, as a call may, has no signal end it before it begins."""
+def _signals_blocked() -> Iterator[None]:
+    """Submitting may start a process, which must not be killed before it ignores signals."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A process below the batch's own: it leaves signals to that one, and ends when that one does."""
+"""What a worker process does first: log as its parent, ignore signals, exit with its parent."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import time
 from pipeline.batch.interrupts import SIGNALS
 from pipeline.log import LogSetup, configure_as
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
-def start_worker_process(logs: LogSetup, parent: int) -> None:
-    """The first thing in such a process.
+def start_worker_process(logs: LogSetup, parent_pid: int) -> None:
+    """The initializer of a worker process.
 
     Args:
-        logs: how the parent writes its log.
-        parent: its process id.
+        logs: the log setup of the parent.
     """
     configure_as(logs)
-    # A terminal's Ctrl-C, and a service manager's SIGTERM, go to all processes of a batch; which
-    # of them ends when is for the first one to say.
+    # Ctrl-C and SIGTERM reach all processes of a batch, but the parent alone decides which of
+    # them ends, and when.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent_pid,), name="parent", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    """A parent that was killed told nobody: who has another one now is an orphan."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_S)
+def _exit_with(parent_pid: int) -> None:
+    """Poll the parent: one that is killed sends no signal, it leaves an orphan."""
+    while os.getppid() == parent_pid:
+        time.sleep(_POLL_S)
     os._exit(1)

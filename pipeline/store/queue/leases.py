@@ -10,6 +10,11 @@ from parcels.boundary import Property
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.queue.states import WAITS, LeasedProperty
 
+# A lease expires this long after its last renewal; then any batch may lease the property again.
+# The run's heartbeat (`pipeline.batch.heartbeat`) renews its leases at this interval.
+LEASE_S = 900.0
+LEASE_RENEWAL_S = 10.0
+
 # A lease goes along the queue's index, whatever the database believes of tables that a batch has
 # just filled: to read them whole and sort them would cost more the larger the county is.
 _ALONG_THE_QUEUE = text("""

@@ -1,12 +1,12 @@
-"""Several machines: the stages of a run on a Ray cluster, which places and starts all workers.
+"""The Ray engine: the stages of a run on a cluster, whose workers Ray places and starts.
 
-    survey (one worker) │ read (tasks) │ segment (a worker on each GPU) │ measure (tasks) │ write
+    survey (one worker) | read (tasks) | segment (one actor per GPU) | measure, write (tasks)
 
-What is large (pixels, masks) goes from worker to worker through Ray's object store, and never
-through the driver, which knows references to it. So many strips are on their way, and no more.
+Pixels and masks go from worker to worker through Ray's object store; the driver only holds
+references to them. The number of chip batches in flight is bounded (backpressure).
 
-Whatever is lost with a worker or a machine is made anew from the strip's plan by another one, and
-counted as a fault.
+What is lost with a worker or a machine is computed again from the chip batch's plan, and counted
+as a fault.
 """
 
 from __future__ import annotations
@@ -17,26 +17,30 @@ from contextlib import contextmanager
 
 from detection.segmenters.interface import Segmenter
 from pipeline.batch.engine import Engine, EngineRuntime
-from pipeline.batch.run_context import RunContext
+from pipeline.batch.stage_context import StageContext
 from pipeline.errors import ClusterError
 
 
 @contextmanager
 def ray_runtime(
-    build: Callable[[], Segmenter], address: str | None = None, gpus_per_worker: float = 1.0
+    build_segmenter: Callable[[], Segmenter],
+    address: str | None = None,
+    gpus_per_worker: float = 1.0,
 ) -> Iterator[EngineRuntime]:
-    """The Ray cluster at `address` (HOST:PORT, "auto"), or one of this machine for the block.
+    """Connect to the Ray cluster at `address` (HOST:PORT, or "auto"), and load the segmenter there.
+
+    Without an address, a cluster of this machine alone runs until the block ends.
 
     Args:
-        gpus_per_worker: 1 for a GPU each, 0.5 where two workers share one.
+        gpus_per_worker: 1 for one GPU each, 0.5 if two workers share one.
 
     Raises:
-        ClusterError: Ray is not installed, the cluster cannot be used, or none of its workers can
-            load the segmenter.
+        ClusterError: Ray is not installed, the cluster cannot be used, or no worker can load the
+            segmenter.
         SegmenterError: the segmenter cannot be built, on this machine.
     """
-    # Ray reads these when it is imported: it is to report nothing to its makers, and a cluster of
-    # one machine (of any system, though the name says otherwise) is to listen on loopback alone.
+    # Ray reads these when it is imported: send no usage statistics, and let a cluster of one
+    # machine listen on loopback only (on every system, in spite of the variable's name).
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     if not address:
@@ -50,9 +54,9 @@ def ray_runtime(
             raise
         raise ClusterError("ENGINE=ray needs Ray: install lotline[ray]") from error
 
-    def engine(recipe: RunContext) -> Engine:
-        check_machines(recipe)
-        return RayEngine(recipe, pool)
+    def create_engine(context: StageContext) -> Engine:
+        check_machines(context)
+        return RayEngine(context, pool)
 
-    with cluster(address), SegmenterPool(build, gpus_per_worker) as pool:
-        yield EngineRuntime(pool.facts(), pool.prepare, engine)
+    with cluster(address), SegmenterPool(build_segmenter, gpus_per_worker) as pool:
+        yield EngineRuntime(pool.segmenter_info(), pool.prepare, create_engine)

@@ -1,4 +1,4 @@
-"""A strip on its way through the workers of a cluster, and what is to be done where it is lost."""
+"""A chip batch on its way through the cluster, and how it is retried when it is lost."""
 
 from __future__ import annotations
 
@@ -9,54 +9,59 @@ from typing import Any
 from ray import ObjectRef
 
 from detection.chip_batches import ChipBatch, SharedResults, chip_batches
-from pipeline.batch.stages import LeasedLot, PendingOutcome, Surveyed, failed
+from pipeline.batch.stages import LeasedLot, PendingOutcome, Surveyed, failed_outcome
 
-# Once among others, then alone: what is lost as often has killed its workers itself.
-_MOST_LOSSES = 3
+# Once with others, then alone: a task that is lost this often kills its workers itself.
+_MAX_LOSSES = 3
 
 
 @dataclass
 class ChipBatchTask:
-    """A strip, the lots that are answered with it, and how often it was lost.
+    """A chip batch, the lots that it completes, and how often it was lost.
 
     Attributes:
-        looks: references to what was seen of the chips of its chunk, which the strips pass in
-            their order.
+        shared_results: references to the chunk's inference results; its chip batches must pass it
+            in order.
     """
 
-    strip: ChipBatch
+    chip_batch: ChipBatch
     lots: dict[int, LeasedLot]
-    looks: SharedResults[ObjectRef[Any]]
+    shared_results: SharedResults[ObjectRef[Any]]
     losses: int = 0
 
-    def again(self) -> list[ChipBatchTask]:
-        """Its lots once more, with all chips that they need, chip by chip.
+    @property
+    def chip_count(self) -> int:
+        """How many chips the chip batch has."""
+        return len(self.chip_batch.chip_keys)
 
-        So a chip that kills whoever looks at it does not take others with it.
+    def split_for_retry(self) -> list[ChipBatchTask]:
+        """Tasks of one chip each, for the same lots and all chips that they need.
+
+        A chip that kills its worker then takes no other chips with it.
         """
-        return _pieces(chip_batches(self.strip.plans, 1), self.lots, self.losses + 1)
+        return _tasks(chip_batches(self.chip_batch.plans, 1), self.lots, self.losses + 1)
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether it was lost as often as it may be, once it is lost again."""
-        return self.losses + 1 >= _MOST_LOSSES
+    def is_last_try(self) -> bool:
+        """Whether one more loss is the last."""
+        return self.losses + 1 >= _MAX_LOSSES
 
-    def crashed(self) -> list[PendingOutcome]:
-        """What becomes of its lots where it was lost too often."""
-        detail = f"the worker or machine that looked at it was lost {self.losses + 1} times"
-        return [failed(lot, "crashed", detail) for lot in self.lots.values()]
+    def crashed_outcomes(self) -> list[PendingOutcome]:
+        """The outcomes of its lots after the last loss."""
+        detail = f"the worker or machine that processed it was lost {self.losses + 1} times"
+        return [failed_outcome(lot, "crashed", detail) for lot in self.lots.values()]
 
 
 def chip_batch_tasks(surveyed: Surveyed) -> list[ChipBatchTask]:
-    """All strips of a chunk."""
-    return _pieces(surveyed.strips, dict(enumerate(surveyed.lots)), 0)
+    """A task for each chip batch of a chunk."""
+    return _tasks(surveyed.chip_batches, dict(enumerate(surveyed.lots)), 0)
 
 
-def _pieces(
-    strips: Sequence[ChipBatch], lots: dict[int, LeasedLot], losses: int
+def _tasks(
+    chip_batches: Sequence[ChipBatch], lots: dict[int, LeasedLot], losses: int
 ) -> list[ChipBatchTask]:
-    looks: SharedResults[ObjectRef[Any]] = SharedResults(strips)
+    shared: SharedResults[ObjectRef[Any]] = SharedResults(chip_batches)
     return [
-        ChipBatchTask(strip, {index: lots[index] for index in strip.lots}, looks, losses)
-        for strip in strips
+        ChipBatchTask(each, {index: lots[index] for index in each.lots}, shared, losses)
+        for each in chip_batches
     ]

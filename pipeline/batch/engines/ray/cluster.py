@@ -1,4 +1,4 @@
-"""The Ray cluster that a run works on: one that is there, or one of this machine alone."""
+"""Connect to a Ray cluster, or start one on this machine; check its machines."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.batch.engines.ray.task_errors import task_error
 from pipeline.batch.engines.ray.workers import check_machine
-from pipeline.batch.run_context import RunContext
+from pipeline.batch.stage_context import StageContext
 from pipeline.errors import ClusterError
 
-_CONNECT_S = 5.0
-_DEFAULT_PORT = 6379
+_CONNECT_TIMEOUT_S = 5.0
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Be connected with the cluster at `address` (HOST:PORT, or "auto").
+    """Stay connected to the cluster at `address` (HOST:PORT, or "auto") for the block.
 
-    Without one it is of this machine alone, and ends with the block. Where the caller is connected
-    with a cluster already, that one is used.
+    Without an address, a cluster of this machine alone runs until the block ends. If the caller
+    is connected to a cluster already, that one is used.
 
     Raises:
-        ClusterError: it cannot be reached, or runs other versions of Ray or Python.
+        ClusterError: the cluster is unreachable, or runs other versions of Ray or Python.
     """
     if ray.is_initialized():
         yield
@@ -42,7 +41,7 @@ def cluster(address: str | None) -> Iterator[None]:
     if not local:
         _check_address(str(address))
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    # What Ray has to say of a lost worker would be printed among our results: we log it ourselves.
+    # Ray would print its messages about lost workers between our results: we log them ourselves.
     ray._private.worker._worker_logs_enabled = False
     try:
         ray.init(
@@ -55,85 +54,85 @@ def cluster(address: str | None) -> Iterator[None]:
         where = "on this machine" if local else f"at {address}"
         raise ClusterError(
             f"the Ray cluster {where} cannot be used: {_first_line(error)}: it must run Ray "
-            f"{ray.__version__} with the same Python as here; see docs/ray.md"
+            f"{ray.__version__} and the same Python as this machine; see docs/ray.md"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in its place
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced the handler
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def machines() -> list[dict[str, Any]]:
-    """What Ray knows of the machines that are alive."""
+def alive_machines() -> list[dict[str, Any]]:
+    """Ray's description of each machine that is alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
 
 
-def check_machines(recipe: RunContext) -> None:
-    """See that every machine has what the stages need there.
+def check_machines(context: StageContext) -> None:
+    """Check that every machine has what the stages need.
 
     Raises:
-        ClusterError: one has not; it is named.
+        ClusterError: a machine lacks something; the message names both.
     """
-    addresses = {node["NodeManagerAddress"] for node in machines()}
-    if len(addresses) > 1 and is_of_this_machine(recipe.database_url):
+    addresses = {node["NodeManagerAddress"] for node in alive_machines()}
+    if len(addresses) > 1 and is_local_database(context.database_url):
         raise ClusterError(
-            f"the cluster has {len(addresses)} machines, but the database can be reached from "
-            "this one alone: set DATABASE_URL to a PostGIS that all of them reach, such as "
+            f"the cluster has {len(addresses)} machines, but the database is reachable from this "
+            "one only: set DATABASE_URL to a PostGIS that all of them reach, such as "
             "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
         )
     check: Any = ray.remote(check_machine)
-    asked = {}
-    for node in machines():
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ref = check.options(num_cpus=0, max_retries=3, scheduling_strategy=there).remote(recipe)
-        asked[ref] = node["NodeManagerHostname"]
-    for ref, name in asked.items():
+    checks = {}
+    for node in alive_machines():
+        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ref = check.options(num_cpus=0, max_retries=3, scheduling_strategy=on_node).remote(context)
+        checks[ref] = node["NodeManagerHostname"]
+    for ref, hostname in checks.items():
         try:
-            found = ray.get(ref).version
+            installed = ray.get(ref).version
         except RayError as error:
             raise task_error(error) from error
-        if found != version("lotline"):
+        if installed != version("lotline"):
             raise ClusterError(
-                f"lotline {found} is installed on {name}, but here {version('lotline')}: install "
-                "the same on all machines of the cluster"
+                f"{hostname} has lotline {installed}, but this machine has {version('lotline')}: "
+                "install the same version on all machines of the cluster"
             )
 
 
-def is_of_this_machine(database_url: str) -> bool:
-    """Whether an address of a database means another one, or none, on another machine."""
+def is_local_database(database_url: str) -> bool:
+    """Whether a database URL has another meaning, or none, on another machine."""
     parts = urlsplit(database_url)
     host = parts.hostname or (parse_qs(parts.query).get("host") or [""])[0]
     return not host or host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
 
 
 def _check_address(address: str) -> None:
-    """Find in seconds what Ray finds in minutes; where no Ray listens, in less than one minute."""
+    """Find in seconds what takes Ray minutes to find."""
     if address == "auto":
         return
-    cure = (
-        "RAY_ADDRESS is HOST:PORT of the cluster's head, as `ray start --head` says it; without "
+    remedy = (
+        "RAY_ADDRESS is HOST:PORT of the cluster's head, as `ray start --head` prints it; without "
         "it the run stays on this machine"
     )
     if "://" in address:
         raise ClusterError(
-            f"RAY_ADDRESS={address} is of a Ray client: start the run on a machine of the cluster "
-            f"(`ray submit`, see docs/ray.md). {cure}"
+            f"RAY_ADDRESS={address} is the address of a Ray client: start the run on a machine of "
+            f"the cluster (`ray submit`, see docs/ray.md). {remedy}"
         )
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
-        raise ClusterError(f"RAY_ADDRESS={address} names no port, which is a number: {cure}")
+        raise ClusterError(f"RAY_ADDRESS={address} has no port number: {remedy}")
     try:
-        socket.create_connection((host or address, int(port)), _CONNECT_S).close()
+        socket.create_connection((host or address, int(port)), _CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise ClusterError(f"no Ray cluster answers at {address} ({error}): {cure}") from error
+        raise ClusterError(f"no Ray cluster responds at {address} ({error}): {remedy}") from error
     try:
         GcsClient(address=address)
     except RpcError as error:
-        raise ClusterError(f"what listens at {address} is no Ray cluster's head: {cure}") from error
+        raise ClusterError(f"the server at {address} is not a Ray head: {remedy}") from error
 
 
 def _first_line(error: Exception) -> str:

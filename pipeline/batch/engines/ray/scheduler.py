@@ -1,4 +1,4 @@
-"""Strips on their way: read, shown to a segmenter, measured; and made anew where they are lost."""
+"""Schedules chip batches on the cluster (read, segment, measure), and retries lost ones."""
 
 from __future__ import annotations
 
@@ -14,224 +14,235 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from detection.chip_plan import ChipKey
 from pipeline.batch.engines.ray.chip_batch_tasks import ChipBatchTask
-from pipeline.batch.engines.ray.segmenter_pool import BATCHES_AHEAD, SegmenterActor, SegmenterPool
+from pipeline.batch.engines.ray.segmenter_pool import (
+    MAX_CALLS_PER_ACTOR,
+    SegmenterActor,
+    SegmenterPool,
+)
 from pipeline.batch.engines.ray.task_errors import LOST, task_error
 from pipeline.batch.engines.ray.telemetry import WorkerTelemetry
-from pipeline.batch.engines.ray.workers import SegmentReport, measure_strip
+from pipeline.batch.engines.ray.workers import SegmentReport, measure_chip_batch
 from pipeline.batch.stages import PendingOutcome
 
 log = logging.getLogger(__name__)
 
 Ref = ObjectRef[Any]
 
-# References to what was seen of the last chips: neighbouring chunks share those along their edge.
-_RECENT_CHIPS = 512
-# Batches, for each worker, whose lots may wait to be measured.
-_UNMEASURED_BATCHES = 2
+# An LRU cache of result references: neighbouring chunks share the chips along their border.
+_MAX_CACHED_CHIPS = 512
+# Inference calls, for each actor, whose lots may wait to be measured.
+_MAX_UNMEASURED_CALLS = 2
 
 
 @dataclass
 class ResultPart:
-    """What becomes of some lots, or where that lies; `piece` makes it anew where it is lost."""
+    """Outcomes of some lots, or a reference to them.
 
-    settling: list[PendingOutcome] | Ref
+    Attributes:
+        lots: how many.
+        task: computes the outcomes again if they are lost.
+    """
+
+    outcomes: list[PendingOutcome] | Ref
     lots: int
-    piece: ChipBatchTask | None = None
+    task: ChipBatchTask | None = None
 
 
 class Scheduler:
-    """The way of strips to what becomes of their lots. Its state is all in the driver.
+    """Moves chip batches from the survey to the outcomes of their lots. It runs in the driver.
 
     Args:
-        recipe: a reference to it.
-        read: begins to read the chips of places.
-        chips_per_batch: that a segmenter is best given together.
+        context: a reference to the `StageContext`.
+        submit_read: submits the reading of chips.
+        chips_per_batch: how many chips one inference call takes.
 
     Attributes:
-        first: of the chips that a segmenter was shown.
+        first_report: of the first inference.
     """
 
     def __init__(
         self,
-        recipe: Ref,
+        context: Ref,
         pool: SegmenterPool,
-        read: Callable[[Sequence[ChipKey]], Ref],
+        submit_read: Callable[[Sequence[ChipKey]], Ref],
         chips_per_batch: int,
     ) -> None:
-        self._recipe = recipe
+        self._context = context
         self._pool = pool
-        self._read = read
-        self._at_once = chips_per_batch
-        self._measure: Any = ray.remote(measure_strip).options(num_returns=2, max_retries=0)
-        self._waiting: deque[ChipBatchTask] = deque()
-        self._lost: deque[ChipBatchTask] = deque()
-        self._shown: dict[Ref, tuple[SegmenterActor, int]] = {}
-        self._measured: dict[Ref, tuple[ChipBatchTask, Ref]] = {}
-        self._recent: OrderedDict[ChipKey, Ref] = OrderedDict()
-        self._chips_on_their_way = 0
-        self._told = WorkerTelemetry()
+        self._submit_read = submit_read
+        self._chips_per_batch = chips_per_batch
+        self._measure: Any = ray.remote(measure_chip_batch).options(num_returns=2, max_retries=0)
+        self._pending: deque[ChipBatchTask] = deque()
+        self._retries: deque[ChipBatchTask] = deque()
+        self._segmenting: dict[Ref, tuple[SegmenterActor, int]] = {}
+        self._measuring: dict[Ref, tuple[ChipBatchTask, Ref]] = {}
+        self._result_cache: OrderedDict[ChipKey, Ref] = OrderedDict()
+        self._chips_in_flight = 0
+        self._telemetry = WorkerTelemetry()
         self._parts: list[ResultPart] = []
-        self.first: SegmentReport | None = None
+        self.first_report: SegmentReport | None = None
 
     @property
     def refs(self) -> list[Ref]:
-        """What is waited for."""
-        return [*self._shown, *self._measured]
+        """The calls to wait for."""
+        return [*self._segmenting, *self._measuring]
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is on its way, nor waits to be."""
-        return not (self._waiting or self._lost or self._shown or self._measured)
+        """Whether nothing is in flight or pending."""
+        return not (self._pending or self._retries or self._segmenting or self._measuring)
 
     @property
-    def wants_more(self) -> bool:
-        """Whether more strips should be at hand, so that no segmenter has to wait for them."""
-        waiting = sum(len(piece.strip.chip_keys) for piece in self._waiting)
-        return waiting < BATCHES_AHEAD * self._at_once * len(self._pool.members)
+    def needs_more(self) -> bool:
+        """Whether so few chips are pending that a segmenter could run out of work."""
+        pending = sum(task.chip_count for task in self._pending)
+        return pending < MAX_CALLS_PER_ACTOR * self._chips_per_batch * len(self._pool.actors)
 
-    def take(self, pieces: Sequence[ChipBatchTask]) -> None:
-        """More strips, in their order."""
-        self._waiting.extend(pieces)
+    def add(self, tasks: Sequence[ChipBatchTask]) -> None:
+        """Add chip batches, in their order."""
+        self._pending.extend(tasks)
 
-    def take_parts(self) -> list[ResultPart]:
-        """What became of lots since this was last asked."""
+    def drain_parts(self) -> list[ResultPart]:
+        """The outcomes since the last call."""
         parts, self._parts = self._parts, []
         return parts
 
-    def take_told(self) -> WorkerTelemetry:
-        """What workers told since this was last asked."""
-        told, self._told = self._told, WorkerTelemetry()
-        return told
+    def drain_telemetry(self) -> WorkerTelemetry:
+        """The workers' telemetry since the last call."""
+        telemetry, self._telemetry = self._telemetry, WorkerTelemetry()
+        return telemetry
 
-    def leave(self) -> None:
-        """Forget what has not been shown to a segmenter."""
-        self._waiting.clear()
-        self._lost.clear()
+    def drop_pending(self) -> None:
+        """Drop what no segmenter has received."""
+        self._pending.clear()
+        self._retries.clear()
 
-    def go_on(self, *, more_comes: bool) -> None:
-        """Send on their way as many strips as there is room for.
+    def dispatch(self, *, more_follow: bool) -> None:
+        """Submit as many chip batches as there is capacity for.
 
         Args:
-            more_comes: soon, so that a batch that is not full may wait for it.
+            more_follow: more chip batches come soon, so a partial inference call may wait for them.
         """
-        room = (BATCHES_AHEAD + _UNMEASURED_BATCHES) * self._at_once * len(self._pool.members)
-        while self._lost or self._waiting:
-            alone = bool(self._lost)
-            member = self._pool.free(alone=alone)
-            if member is None or (not alone and self._chips_on_their_way >= room):
+        max_calls = (MAX_CALLS_PER_ACTOR + _MAX_UNMEASURED_CALLS) * len(self._pool.actors)
+        capacity = max_calls * self._chips_per_batch
+        while self._retries or self._pending:
+            alone = bool(self._retries)
+            actor = self._pool.pick(alone=alone)
+            if actor is None or (not alone and self._chips_in_flight >= capacity):
                 return
             if alone:
-                self._send([self._lost.popleft()], member)
-            elif self._is_full() or not (more_comes and member.batches):
-                self._send(self._batch(), member)
+                self._submit([self._retries.popleft()], actor)
+            elif self._can_fill_call() or not (more_follow and actor.calls):
+                self._submit(self._next_call(), actor)
             else:
                 return
 
-    def arrived(self, ref: Ref) -> None:
-        """Something that was waited for is there, or lost."""
-        if ref in self._shown:
-            self._on_shown(ref, *self._shown.pop(ref))
+    def on_ready(self, ref: Ref) -> None:
+        """Handle a call that has finished or is lost."""
+        if ref in self._segmenting:
+            self._on_segmented(ref, *self._segmenting.pop(ref))
         else:
-            self._on_measured(ref, *self._measured.pop(ref))
+            self._on_measured(ref, *self._measuring.pop(ref))
 
-    def lose(self, piece: ChipBatchTask) -> None:
-        """What was made of a strip is lost: it is made anew, by itself."""
-        self._told.counters.faults["strip lost"] += 1
-        for plan in piece.strip.plans:
-            for place in plan.chip_keys:
-                self._recent.pop(place, None)
-        if piece.is_hopeless:
-            log.warning("a strip of %d lots was lost too often: given up", len(piece.lots))
-            self._parts.append(ResultPart(piece.crashed(), len(piece.lots)))
+    def retry(self, task: ChipBatchTask) -> None:
+        """Compute a lost chip batch again, alone on its actor; fail its lots after the last try."""
+        self._telemetry.counters.faults["chip batch lost"] += 1
+        for plan in task.chip_batch.plans:
+            for key in plan.chip_keys:
+                self._result_cache.pop(key, None)
+        if task.is_last_try:
+            log.warning("a chip batch of %d lots was lost too often: giving up", len(task.lots))
+            self._parts.append(ResultPart(task.crashed_outcomes(), len(task.lots)))
         else:
-            self._lost.extend(piece.again())
+            self._retries.extend(task.split_for_retry())
 
-    def _is_full(self) -> bool:
+    def _can_fill_call(self) -> bool:
         chips = 0
-        for piece in self._waiting:
-            chips += len(piece.strip.chip_keys)
-            if chips >= self._at_once:
+        for task in self._pending:
+            chips += task.chip_count
+            if chips >= self._chips_per_batch:
                 return True
         return False
 
-    def _batch(self) -> list[ChipBatchTask]:
-        """The next strips, as many as are looked at together; at least one."""
-        batch = [self._waiting.popleft()]
-        chips = len(batch[0].strip.chip_keys)
-        while self._waiting and chips + len(self._waiting[0].strip.chip_keys) <= self._at_once:
-            batch.append(self._waiting.popleft())
-            chips += len(batch[-1].strip.chip_keys)
-        return batch
+    def _next_call(self) -> list[ChipBatchTask]:
+        """The next chip batches that fit into one inference call; at least one."""
+        tasks = [self._pending.popleft()]
+        free_chips = self._chips_per_batch - tasks[0].chip_count
+        while self._pending and self._pending[0].chip_count <= free_chips:
+            tasks.append(self._pending.popleft())
+            free_chips -= tasks[-1].chip_count
+        return tasks
 
-    def _send(self, batch: list[ChipBatchTask], member: SegmenterActor) -> None:
-        """All stages of a batch at once: Ray begins each when what it needs is there."""
-        views: dict[ChipKey, Ref] = {}
+    def _submit(self, tasks: list[ChipBatchTask], actor: SegmenterActor) -> None:
+        """Submit all stages at once: Ray starts each one when its arguments are ready."""
+        results: dict[ChipKey, Ref] = {}
         to_read: list[list[ChipKey]] = []
-        unknown: set[ChipKey] = set()
-        for piece in batch:
-            # What was lost may lie in what is still held.
-            known = {} if piece.losses else self._recent
-            views |= {place: known[place] for place in piece.strip.chip_keys if place in known}
-            new = [it for it in piece.strip.chip_keys if it not in views and it not in unknown]
+        missing: set[ChipKey] = set()
+        for task in tasks:
+            # A retry ignores the cache: its references may be lost, too.
+            cache = {} if task.losses else self._result_cache
+            keys = task.chip_batch.chip_keys
+            results |= {key: cache[key] for key in keys if key in cache}
+            new = [key for key in keys if key not in results and key not in missing]
             if new:
                 to_read.append(new)
-                unknown.update(new)
+                missing.update(new)
         if to_read:
-            views |= self._show(batch, member, to_read)
-        for piece in batch:
-            self._measure_lots(piece, {place: views[place] for place in piece.strip.chip_keys})
+            results |= self._submit_segment(tasks, actor, to_read)
+        for task in tasks:
+            self._submit_measure(task, {key: results[key] for key in task.chip_batch.chip_keys})
 
-    def _show(
-        self, batch: list[ChipBatchTask], member: SegmenterActor, to_read: list[list[ChipKey]]
+    def _submit_segment(
+        self, tasks: list[ChipBatchTask], actor: SegmenterActor, to_read: list[list[ChipKey]]
     ) -> dict[ChipKey, Ref]:
-        places = [place for mine in to_read for place in mine]
-        segment = member.actor.segment.options(num_returns=1 + len(places))
-        shown, *seen = segment.remote(self._recipe, *map(self._read, to_read))
-        member.batches += 1
-        member.is_alone = any(piece.losses for piece in batch)
-        self._shown[shown] = (member, member.worker)
-        views = dict(zip(places, seen, strict=True))
-        self._recent |= views
-        while len(self._recent) > _RECENT_CHIPS:
-            self._recent.popitem(last=False)
-        return views
+        keys = [key for chip_keys in to_read for key in chip_keys]
+        segment = actor.handle.segment.options(num_returns=1 + len(keys))
+        report, *refs = segment.remote(self._context, *map(self._submit_read, to_read))
+        actor.calls += 1
+        actor.is_exclusive = any(task.losses for task in tasks)
+        self._segmenting[report] = (actor, actor.generation)
+        results = dict(zip(keys, refs, strict=True))
+        self._result_cache |= results
+        while len(self._result_cache) > _MAX_CACHED_CHIPS:
+            self._result_cache.popitem(last=False)
+        return results
 
-    def _measure_lots(self, piece: ChipBatchTask, views: dict[ChipKey, Ref]) -> None:
-        needed = piece.looks.add(piece.strip, views)
-        if piece.strip.plans:
-            told, settling = self._measure.remote(
-                self._recipe, piece.strip, piece.lots, tuple(needed), *needed.values()
+    def _submit_measure(self, task: ChipBatchTask, results: dict[ChipKey, Ref]) -> None:
+        needed = task.shared_results.add(task.chip_batch, results)
+        if task.chip_batch.plans:
+            telemetry, outcomes = self._measure.remote(
+                self._context, task.chip_batch, task.lots, tuple(needed), *needed.values()
             )
-            self._measured[told] = (piece, settling)
-            self._chips_on_their_way += len(piece.strip.chip_keys)
+            self._measuring[telemetry] = (task, outcomes)
+            self._chips_in_flight += task.chip_count
 
-    def _on_shown(self, ref: Ref, member: SegmenterActor, worker: int) -> None:
-        is_same = member.worker == worker
+    def _on_segmented(self, ref: Ref, actor: SegmenterActor, generation: int) -> None:
+        is_same = actor.generation == generation
         if is_same:
-            member.batches -= 1
-            member.is_alone = False
+            actor.calls -= 1
+            actor.is_exclusive = False
         try:
-            shown: SegmentReport = ray.get(ref)
+            report: SegmentReport = ray.get(ref)
         except RayError as error:
-            # Whoever needs what it should have seen is told so, too, and does what is to be done.
+            # The measure calls that need its results fail too: `_on_measured` retries them.
             is_actor_lost = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
             if is_actor_lost and is_same:
-                log.warning("a worker with the segmenter was lost: another takes its place")
-                self._told.counters.faults["segmenter lost"] += 1
-                self._pool.replace(member)
+                log.warning("a segmenter worker was lost; starting another")
+                self._telemetry.counters.faults["segmenter lost"] += 1
+                self._pool.replace(actor)
         else:
-            self._told.add(shown.told)
-            if shown.told.counters.encoder_calls and self.first is None:
-                self.first = shown
+            self._telemetry.add(report.telemetry)
+            if report.telemetry.counters.encoder_calls and self.first_report is None:
+                self.first_report = report
 
-    def _on_measured(self, ref: Ref, piece: ChipBatchTask, settling: Ref) -> None:
-        self._chips_on_their_way -= len(piece.strip.chip_keys)
+    def _on_measured(self, ref: Ref, task: ChipBatchTask, outcomes: Ref) -> None:
+        self._chips_in_flight -= task.chip_count
         try:
-            self._told.add(ray.get(ref))
+            self._telemetry.add(ray.get(ref))
         except LOST as error:
-            log.info("a strip of %d lots was lost: %s", len(piece.lots), task_error(error))
-            self.lose(piece)
+            log.info("a chip batch of %d lots was lost: %s", len(task.lots), task_error(error))
+            self.retry(task)
         except RayError as error:
             raise task_error(error) from error
         else:
-            self._parts.append(ResultPart(settling, len(piece.lots), piece))
+            self._parts.append(ResultPart(outcomes, len(task.lots), task))

@@ -1,4 +1,4 @@
-"""The workers that hold the segmenter: one on each GPU, or on each share of one."""
+"""The pool of segmenter actors: one for each GPU, or for each share of a GPU."""
 
 from __future__ import annotations
 
@@ -14,60 +14,61 @@ from ray.exceptions import RayError
 
 from detection.labels import Label
 from detection.segmenters.interface import Segmenter
-from pipeline.batch.engines.ray.cluster import machines
+from pipeline.batch.engines.ray.cluster import alive_machines
 from pipeline.batch.engines.ray.task_errors import LOST, task_error
 from pipeline.batch.engines.ray.workers import SegmentWorker, WorkerInfo
-from pipeline.batch.run_context import SegmenterInfo
+from pipeline.batch.stage_context import SegmenterInfo
 from pipeline.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
-# While a batch of chips is looked at, the next ones are read and brought to the segmenter.
-BATCHES_AHEAD = 3
-# A worker that dies as often while it loads the segmenter will not do better.
-_MOST_DEATHS = 3
-# An autoscaler needs minutes for a machine; after this it is said that one is waited for.
-_SAY_AFTER_S = 30.0
+# Inference calls in flight on one actor: the next chips are read while it segments.
+MAX_CALLS_PER_ACTOR = 3
+# Consecutive deaths while loading the segmenter, after which an actor is given up.
+_MAX_DEATHS = 3
+# An autoscaler needs minutes to start a machine; a message after this says what is waited for.
+_MESSAGE_AFTER_S = 30.0
 
 
 @dataclass
 class SegmenterActor:
-    """A worker with the segmenter.
+    """A Ray actor with the segmenter.
 
     Attributes:
-        batches: that it has been given and has not answered.
-        is_there: whether it can be given more; not while Ray starts it.
-        is_alone: what it has must be alone with it: a batch that was lost before.
-        worker: its number; one that takes its place has another.
-        deaths: one after the other, without anything done between them.
+        handle: Ray's handle of the current actor.
+        calls: inference calls in flight.
+        is_ready: whether it accepts calls; not while it starts.
+        is_exclusive: whether its call must be the only one: a retry of a lost chip batch.
+        generation: counts the actors that took this place.
+        deaths: consecutive deaths while it loaded the segmenter.
     """
 
-    actor: Any
-    batches: int = 0
-    is_there: bool = False
-    is_alone: bool = False
-    worker: int = 0
+    handle: Any
+    calls: int = 0
+    is_ready: bool = False
+    is_exclusive: bool = False
+    generation: int = 0
     deaths: int = 0
 
 
 class SegmenterPool:
-    """As many workers as the cluster has GPUs, or shares of one; some on CPUs where it has none.
+    """One actor for each GPU of the cluster or share of one; without GPUs, some on CPUs.
 
     Args:
-        gpus_per_worker: 1 for a GPU each, 0.5 where two share one, 2 where one takes two.
+        gpus_per_worker: 1 for one GPU each, 0.5 if two share one, 2 if one takes two.
 
     Raises:
-        ClusterError: a share that is none.
+        ClusterError: `gpus_per_worker` is not valid.
     """
 
-    def __init__(self, build: Callable[[], Segmenter], gpus_per_worker: float) -> None:
-        looker: Any = ray.remote(SegmentWorker)
+    def __init__(self, build_segmenter: Callable[[], Segmenter], gpus_per_worker: float) -> None:
+        actor_class: Any = ray.remote(SegmentWorker)
         count, options = actor_slots(gpus_per_worker)
-        self._looker = looker.options(**options)
-        self._build = build
-        self._coming: dict[ObjectRef[Any], SegmenterActor] = {}
-        self._facts: SegmenterInfo | None = None
-        self.members = [self._begin(SegmenterActor(None)) for _ in range(count)]
+        self._actor_class = actor_class.options(**options)
+        self._build_segmenter = build_segmenter
+        self._starting: dict[ObjectRef[Any], SegmenterActor] = {}
+        self._segmenter_info: SegmenterInfo | None = None
+        self.actors = [self._start(SegmenterActor(None)) for _ in range(count)]
 
     def __enter__(self) -> SegmenterPool:
         return self
@@ -78,120 +79,125 @@ class SegmenterPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """The workers end, whatever they have in hand."""
-        for member in self.members:
-            ray.kill(member.actor)
+        """Kill all actors, with the calls in flight."""
+        for actor in self.actors:
+            ray.kill(actor.handle)
 
     @property
-    def coming(self) -> list[ObjectRef[Any]]:
-        """Ready when a worker is there."""
-        return list(self._coming)
+    def starting(self) -> list[ObjectRef[Any]]:
+        """One reference for each actor that starts; see `on_started`."""
+        return list(self._starting)
 
-    def facts(self) -> SegmenterInfo:
-        """Of the segmenter, as soon as one worker has loaded it.
+    def segmenter_info(self) -> SegmenterInfo:
+        """Wait until an actor has loaded the segmenter.
 
         Raises:
-            ClusterError: a worker cannot load it, or no two have the same.
+            ClusterError: an actor cannot load it, or two have loaded different ones.
         """
-        waited = False
-        while self._facts is None:
-            ready, _ = ray.wait(self.coming, timeout=_SAY_AFTER_S)
+        is_reported = False
+        while self._segmenter_info is None:
+            ready, _ = ray.wait(self.starting, timeout=_MESSAGE_AFTER_S)
             for ref in ready:
-                self.arrive(ref)
-            if not ready and not waited:
+                self.on_started(ref)
+            if not ready and not is_reported:
                 log.warning(
                     "no worker has loaded the segmenter yet: its weights are large, or the "
-                    "cluster has no %s free (`ray status` tells)", "GPU or CPU",
-                )  # fmt: skip
-                waited = True
-        return self._facts
+                    "cluster has no free GPU or CPU; `ray status` shows which"
+                )
+                is_reported = True
+        return self._segmenter_info
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """See `Segmenter.prepare`; on one worker, the others do it when they begin.
+        """See `Segmenter.prepare`; on one actor, the others do it before their first inference.
 
         Raises:
-            ClusterError: a prompt that it cannot read.
+            ClusterError: a prompt that the segmenter cannot read.
         """
-        [there, *_] = [member for member in self.members if member.is_there]
+        [actor, *_] = [each for each in self.actors if each.is_ready]
         try:
-            ray.get(there.actor.prepare.remote(tuple(labels)))
+            ray.get(actor.handle.prepare.remote(tuple(labels)))
         except RayError as error:
             raise task_error(error) from error
 
-    def arrive(self, ref: ObjectRef[Any]) -> None:
-        """A worker that was waited for is there."""
-        member = self._coming.pop(ref)
+    def on_started(self, ref: ObjectRef[Any]) -> None:
+        """Handle an actor that has loaded the segmenter, or died meanwhile."""
+        actor = self._starting.pop(ref)
         try:
-            facts, present = ray.get(ref)
+            segmenter_info, worker = ray.get(ref)
         except LOST as error:
-            member.deaths += 1
-            if member.deaths < _MOST_DEATHS:
-                self._begin(member)
+            actor.deaths += 1
+            if actor.deaths < _MAX_DEATHS:
+                self._start(actor)
             else:
-                self._drop(member, error)
+                self._give_up(actor, error)
             return
         except RayError as error:
             raise task_error(error) from error
-        self._check(facts, present)
-        member.is_there = True
-        member.deaths = 0
+        self._check(segmenter_info, worker)
+        actor.is_ready = True
+        actor.deaths = 0
 
-    def free(self, *, alone: bool) -> SegmenterActor | None:
-        """Who may be given a batch now: who has the fewest; None where all have enough."""
-        most = 0 if alone else BATCHES_AHEAD - 1
-        free = [
-            each
-            for each in self.members
-            if each.is_there and not each.is_alone and each.batches <= most
-        ]
-        return min(free, key=lambda each: each.batches, default=None)
+    def pick(self, *, alone: bool) -> SegmenterActor | None:
+        """The actor with the fewest calls in flight; None if all are busy.
 
-    def replace(self, member: SegmenterActor) -> None:
-        """It is lost: another worker takes its place, wherever Ray finds one for it.
-
-        It is not Ray that starts the same one again: that fails calls meanwhile, and goes on for
-        ever with one that dies each time.
+        Args:
+            alone: it must have no other call.
         """
-        ray.kill(member.actor)
-        self._begin(member)
+        max_calls = 0 if alone else MAX_CALLS_PER_ACTOR - 1
+        free = [
+            actor
+            for actor in self.actors
+            if actor.is_ready and not actor.is_exclusive and actor.calls <= max_calls
+        ]
+        return min(free, key=lambda actor: actor.calls, default=None)
 
-    def _begin(self, member: SegmenterActor) -> SegmenterActor:
-        member.actor = self._looker.remote(self._build)
-        member.is_there = member.is_alone = False
-        member.batches = 0
-        member.worker += 1
-        self._coming[member.actor.load.remote()] = member
-        return member
+    def replace(self, actor: SegmenterActor) -> None:
+        """Start another actor for a lost one, wherever Ray finds the resources.
 
-    def _drop(self, member: SegmenterActor, error: RayError) -> None:
-        log.warning("a worker died each time that it loaded the segmenter: %s", task_error(error))
-        self.members.remove(member)
-        if not self.members:
+        Ray's own restart would fail all calls until it is done, and would go on for ever with an
+        actor that dies each time.
+        """
+        ray.kill(actor.handle)
+        self._start(actor)
+
+    def _start(self, actor: SegmenterActor) -> SegmenterActor:
+        actor.handle = self._actor_class.remote(self._build_segmenter)
+        actor.is_ready = actor.is_exclusive = False
+        actor.calls = 0
+        actor.generation += 1
+        self._starting[actor.handle.load.remote()] = actor
+        return actor
+
+    def _give_up(self, actor: SegmenterActor, error: RayError) -> None:
+        log.warning("a worker died each time it loaded the segmenter: %s", task_error(error))
+        self.actors.remove(actor)
+        if not self.actors:
             raise ClusterError(
-                "every worker died while it loaded the segmenter; is there memory enough, on the "
-                f"machine and on its GPU? {task_error(error)}"
+                "every worker died while it loaded the segmenter: check that the machine and its "
+                f"GPU have enough memory. {task_error(error)}"
             ) from error
 
-    def _check(self, facts: SegmenterInfo, present: WorkerInfo) -> None:
-        if self._facts is None:
-            self._facts = facts
-        elif facts != self._facts:
+    def _check(self, info: SegmenterInfo, worker: WorkerInfo) -> None:
+        expected = self._segmenter_info
+        if expected is None:
+            self._segmenter_info = info
+        elif info != expected:
             raise ClusterError(
-                f"{present.where} has another segmenter than the other machines ({facts.name}, "
-                f"weights {facts.weights_sha256}, not {self._facts.name}, weights "
-                f"{self._facts.weights_sha256}): give all of them the same weights"
+                f"{worker.hostname} has another segmenter than the other machines ({info.name}, "
+                f"weights {info.weights_sha256}, not {expected.name}, weights "
+                f"{expected.weights_sha256}): give all machines the same weights"
             )
 
 
 def actor_slots(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
-    """How many workers, and what each asks for."""
+    """The number of actors, and the resources that each one requests of Ray."""
     share = gpus_per_worker
     if not (0 < share <= 1 or (share > 1 and share == int(share))):
         raise ClusterError(
-            f"RAY_GPUS_PER_WORKER={share:g}: write 1 for a GPU each, a share such as 0.5 where "
-            "workers share one, or a whole number"
+            f"RAY_GPUS_PER_WORKER={share:g} is not valid: write 1 for one GPU each, a share such "
+            "as 0.5 if workers share a GPU, or an integer"
         )
-    resources = [node["Resources"] for node in machines()]
+    resources = [node["Resources"] for node in alive_machines()]
     gpus = [int(each.get("GPU", 0)) for each in resources]
     if any(gpus):
         count = sum(int(each // share if share >= 1 else each * (1 // share)) for each in gpus)
@@ -199,7 +205,7 @@ def actor_slots(gpus_per_worker: float) -> tuple[int, dict[str, float]]:
             raise ClusterError(
                 f"RAY_GPUS_PER_WORKER={share:g}, but no machine has more than {max(gpus)}"
             )
-        # Its CPUs are for the other stages: what holds a GPU hardly uses one.
+        # No CPU: the other stages need them, and an actor with a GPU hardly uses one.
         return count, {"num_gpus": share, "num_cpus": 0}
     half = int(sum(each.get("CPU", 0) for each in resources)) // 2
     return max(half, 1), {"num_cpus": min(half, 1)}

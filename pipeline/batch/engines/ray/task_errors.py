@@ -1,4 +1,4 @@
-"""What Ray says of a call that brought no result: it was lost, or it failed."""
+"""Errors of Ray calls: which ones mean a loss to retry, and which error a stage raised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detection.errors import DetectionError
 from parcels.errors import ParcelsError
 from pipeline.errors import ClusterError, PipelineError
 
-# A worker or a machine is gone, and with it what it had made or was making.
+# A worker or a machine is gone, with what it had computed or was computing.
 LOST = (
     WorkerCrashedError,
     RayActorError,
@@ -31,18 +31,18 @@ LOST = (
 )
 
 
-# As Ray writes it into the text of the errors that tasks raise.
-_MISSING = re.compile(r"No module named '[^']+'")
-_MACHINE = re.compile(r"\bip=([0-9A-Fa-f.:]+)")
+# How Ray writes these into the text of a task's error.
+_MISSING_MODULE = re.compile(r"No module named '[^']+'")
+_MACHINE_IP = re.compile(r"\bip=([0-9A-Fa-f.:]+)")
 
 
 def task_error(error: RayError) -> Exception:
-    """The error that a stage raised; it names the machine where that is not this one."""
+    """The error that a stage raised; it names the machine unless that is this one."""
     text = str(error)
-    named = _MACHINE.search(text)
-    machine = named[1] if named else "a machine of the cluster"
+    ip = _MACHINE_IP.search(text)
+    machine = ip[1] if ip else "a machine of the cluster"
     cause = error.cause if isinstance(error, RayTaskError) else None
-    if missing := _MISSING.search(text):
+    if missing := _MISSING_MODULE.search(text):
         return ClusterError(
             f"on {machine}: {missing[0]}: install the same lotline[ray] on all machines of the "
             "cluster"

@@ -1,4 +1,4 @@
-"""What a worker tells the driver beside its result: counts, and what it logged."""
+"""Telemetry that a worker returns beside its result: counters and log records."""
 
 from __future__ import annotations
 
@@ -15,52 +15,50 @@ from pipeline.batch.counters import Counters
 
 @dataclass
 class WorkerTelemetry:
-    """Of one call of a stage. It can be sent to another process."""
+    """The telemetry of one or more calls of a stage; picklable."""
 
     counters: Counters = field(default_factory=Counters)
     records: list[logging.LogRecord] = field(default_factory=list)
 
     def add(self, other: WorkerTelemetry) -> None:
-        """What another call told, too."""
+        """Add the telemetry of other calls."""
         self.counters.add(other.counters)
         self.records += other.records
 
     def log(self) -> None:
-        """Let the records go on as if they had been made here, once."""
+        """Log the records in this process, and clear them."""
         for record in self.records:
             logging.getLogger(record.name).handle(record)
         self.records.clear()
 
 
-class _Keeper(QueueHandler):
-    """Keeps the records of its process, as they can be sent, until they are told."""
+class _RecordCollector(QueueHandler):
+    """Collects the process's warnings and errors, in picklable form."""
 
     def __init__(self) -> None:
-        self._held: SimpleQueue[logging.LogRecord] = SimpleQueue()
-        super().__init__(self._held)
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        super().__init__(self._records)
         self.setLevel(logging.WARNING)
 
     def drain(self) -> list[logging.LogRecord]:
-        """Those since this was last asked."""
+        """The records since the last call."""
         records = []
         with suppress(Empty):
             while True:
-                records.append(self._held.get_nowait())
+                records.append(self._records.get_nowait())
         return records
 
 
-_keeper = _Keeper()
+_collector = _RecordCollector()
 
 
 @contextmanager
 def collect_telemetry() -> Iterator[WorkerTelemetry]:
-    """Counts of what happens inside; requests, and warnings or worse that are logged, of the
-    whole process since this was last used.
-    """
-    logging.getLogger().addHandler(_keeper)  # which does nothing the second time
-    told = WorkerTelemetry()
+    """Collect what happens in the block; requests and log records are those of the process."""
+    logging.getLogger().addHandler(_collector)  # has no effect if it is added already
+    telemetry = WorkerTelemetry()
     try:
-        yield told
+        yield telemetry
     finally:
-        told.counters.requests.update(drain_calls())
-        told.records += _keeper.drain()
+        telemetry.counters.requests.update(drain_calls())
+        telemetry.records += _collector.drain()

@@ -1,6 +1,6 @@
-"""What runs on the machines of a cluster: the stages, and what each process builds for them once.
+"""The code that runs on the machines of a cluster: stages, and the state that a process caches.
 
-Nothing here knows of Ray, which calls these functions and classes.
+These functions and classes do not use Ray; the engine calls them through it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
 from pipeline.batch.engine import Completed
 from pipeline.batch.engines.ray.telemetry import WorkerTelemetry, collect_telemetry
-from pipeline.batch.run_context import RunContext, SegmenterInfo, cached_parcels, segmenter_info
+from pipeline.batch.parcel_source import cached_parcels
+from pipeline.batch.stage_context import SegmenterInfo, StageContext, segmenter_info
 from pipeline.batch.stages import (
     ChipsByKey,
     Chunk,
@@ -32,7 +33,7 @@ from pipeline.batch.stages import (
     PendingOutcome,
     Surveyed,
     measure,
-    read_places,
+    read,
     segment,
     survey,
 )
@@ -44,166 +45,161 @@ ChipResult = InferenceResult | ChipFailure
 
 @dataclass(frozen=True)
 class ReadChips:
-    """The chips of a strip, on their way to the segmenter."""
+    """Chips on their way to the segmenter."""
 
     chips: ChipsByKey
-    told: WorkerTelemetry
+    telemetry: WorkerTelemetry
 
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """What a segmenter tells of chips that it was shown together."""
+    """How one inference call went; `telemetry` includes that of the reads."""
 
-    told: WorkerTelemetry
+    telemetry: WorkerTelemetry
     device: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """A worker that can be used.
+    """A worker's machine, and the version of lotline that is installed there."""
 
-    Attributes:
-        where: its machine, in words.
-        version: of the lotline that is installed there.
-    """
-
-    where: str
+    hostname: str
     version: str
 
 
 class Surveyor:
-    """The one process that asks the county's servers, so that their limits hold.
+    """The one process that queries the county's servers, so that their rate limits hold.
 
     Its methods may be called in several threads.
     """
 
-    def __init__(self, recipe: RunContext) -> None:
-        self._recipe = recipe
-        self._one_at_a_time = threading.Lock()
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._survey_lock = threading.Lock()
 
-    def stay(self) -> None:
-        """Until the process ends: so is it known when it does."""
+    def block(self) -> None:
+        """Block until the process ends: Ray then fails the call, which reports the death."""
         threading.Event().wait()
 
     def survey(self, chunk: Chunk) -> tuple[Surveyed, WorkerTelemetry]:
         """See `stages.survey`."""
-        with collect_telemetry() as told, self._one_at_a_time:
-            surveyed = survey(chunk, self._recipe, self._service, self._imagery, told.counters)
-        return surveyed, told
+        with collect_telemetry() as telemetry, self._survey_lock:
+            surveyed = survey(
+                chunk, self._context, self._service, self._imagery, telemetry.counters
+            )
+        return surveyed, telemetry
 
-    def read(self, places: Sequence[ChipKey]) -> ReadChips:
-        """The chips of imagery that is a server."""
-        with collect_telemetry() as told:
-            chips = read_places(places, self._imagery, told.counters)
-        return ReadChips(chips, told)
+    def read(self, keys: Sequence[ChipKey]) -> ReadChips:
+        """Read chips from an imagery server."""
+        with collect_telemetry() as telemetry:
+            chips = read(keys, self._imagery, telemetry.counters)
+        return ReadChips(chips, telemetry)
 
     @cached_property
     def _service(self) -> ParcelBoundaryService:
-        url = self._recipe.database_url
-        kept = cached_parcels(self._recipe.county, Database(open_engine(url), url, None))
-        return ParcelBoundaryService(self._recipe.county, kept)
+        url = self._context.database_url
+        parcels = cached_parcels(self._context.county, Database(open_engine(url), url, None))
+        return ParcelBoundaryService(self._context.county, parcels)
 
     @property
     def _imagery(self) -> ImagerySource:
-        return _here.imagery(self._recipe)
+        return _process_cache.imagery(self._context)
 
 
 class SegmentWorker:
     """A process with the segmenter."""
 
-    def __init__(self, build: Callable[[], Segmenter]) -> None:
-        self._build = build
-        self._built: Segmenter | None = None
+    def __init__(self, build_segmenter: Callable[[], Segmenter]) -> None:
+        self._build_segmenter = build_segmenter
         self._labels: tuple[Label, ...] = ()
 
     def load(self) -> tuple[SegmenterInfo, WorkerInfo]:
-        """Load the segmenter, where that has not been done."""
-        return segmenter_info(self._segmenter()), worker_info()
+        """Load the segmenter, unless it is loaded already."""
+        return segmenter_info(self._segmenter), worker_info()
 
     def prepare(self, labels: tuple[Label, ...]) -> None:
         """See `Segmenter.prepare`."""
         if labels != self._labels:
-            self._segmenter().prepare(labels)
+            self._segmenter.prepare(labels)
             self._labels = labels
 
-    def segment(self, recipe: RunContext, *reads: ReadChips) -> list[SegmentReport | ChipResult]:
-        """What it tells, then the views of all chips in the order of the strips and places."""
-        with collect_telemetry() as told:
-            self.prepare(recipe.labels)
-            chips = {place: chip for each in reads for place, chip in each.chips.items()}
+    def segment(self, context: StageContext, *reads: ReadChips) -> list[SegmentReport | ChipResult]:
+        """The report, then the results of all chips in the order of the reads and their keys."""
+        with collect_telemetry() as telemetry:
+            self.prepare(context.labels)
+            chips = {key: chip for each in reads for key, chip in each.chips.items()}
             started_s = time.perf_counter()
-            views = segment(chips, recipe, self._segmenter(), told.counters)
+            results = segment(chips, context, self._segmenter, telemetry.counters)
             seconds = time.perf_counter() - started_s
         for each in reads:
-            told.add(each.told)
-        shown = SegmentReport(told, self._segmenter().device, seconds)
-        return [shown, *(views[place] for each in reads for place in each.chips)]
+            telemetry.add(each.telemetry)
+        report = SegmentReport(telemetry, self._segmenter.device, seconds)
+        return [report, *(results[key] for each in reads for key in each.chips)]
 
+    @cached_property
     def _segmenter(self) -> Segmenter:
-        if self._built is None:
-            self._built = self._build()
-        return self._built
+        return self._build_segmenter()
 
 
 def worker_info() -> WorkerInfo:
-    """Where this process is."""
+    """Of this process."""
     return WorkerInfo(socket.gethostname(), version("lotline"))
 
 
-def check_machine(recipe: RunContext) -> WorkerInfo:
-    """See that a machine has what the stages need there.
+def check_machine(context: StageContext) -> WorkerInfo:
+    """Check that this machine has what the stages need.
 
     Raises:
         ImageryError: it does not have the imagery's files.
     """
-    if recipe.county.imagery.path is not None:
-        _here.imagery(recipe)
+    if context.county.imagery.path is not None:
+        _process_cache.imagery(context)
     return worker_info()
 
 
-def read_files(recipe: RunContext, places: Sequence[ChipKey]) -> ReadChips:
-    """The chips of imagery that is files."""
-    with collect_telemetry() as told:
-        chips = read_places(places, _here.imagery(recipe), told.counters)
-    return ReadChips(chips, told)
+def read_files(context: StageContext, keys: Sequence[ChipKey]) -> ReadChips:
+    """Read chips from imagery files."""
+    with collect_telemetry() as telemetry:
+        chips = read(keys, _process_cache.imagery(context), telemetry.counters)
+    return ReadChips(chips, telemetry)
 
 
-def measure_strip(
-    recipe: RunContext,
-    strip: ChipBatch,
+def measure_chip_batch(
+    context: StageContext,
+    chip_batch: ChipBatch,
     lots: dict[int, LeasedLot],
-    places: Sequence[ChipKey],
-    *views: ChipResult,
+    keys: Sequence[ChipKey],
+    *results: ChipResult,
 ) -> tuple[WorkerTelemetry, list[PendingOutcome]]:
-    """See `stages.measure`; the views are of the places."""
-    with collect_telemetry() as told:
-        seen = dict(zip(places, views, strict=True))
-        settling = measure(strip, seen, lots, recipe, told.counters)
-    return told, settling
+    """See `stages.measure`; there is one result for each key."""
+    with collect_telemetry() as telemetry:
+        by_key = dict(zip(keys, results, strict=True))
+        outcomes = measure(chip_batch, by_key, lots, context, telemetry.counters)
+    return telemetry, outcomes
 
 
 def write_parts(
-    recipe: RunContext, fetch: Callable[[], tuple[list[list[PendingOutcome]], list[int]]]
+    context: StageContext, fetch: Callable[[], tuple[list[list[PendingOutcome]], list[int]]]
 ) -> tuple[list[Completed], list[int], WorkerTelemetry]:
-    """Write what can be fetched.
+    """Write the parts that can be fetched.
 
     Returns:
-        What was written, which parts could not be fetched, and what is told.
+        What was written, the indexes of the parts that are lost, and the telemetry.
     """
-    with collect_telemetry() as told:
+    with collect_telemetry() as telemetry:
         parts, lost = fetch()
-        settling = [each for part in parts for each in part]
+        outcomes = [each for part in parts for each in part]
         written = (
-            write_outcomes(settling, recipe, _here.database(recipe), told.counters)
-            if settling
+            write_outcomes(outcomes, context, _process_cache.database(context), telemetry.counters)
+            if outcomes
             else []
         )
-    return written, lost, told
+    return written, lost, telemetry
 
 
-class _Here:
-    """What this process has made for one run; it is made anew for another."""
+class _ProcessCache:
+    """The imagery and the database that this process has opened for a run; replaced by the next."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -211,24 +207,24 @@ class _Here:
         self._imagery: ImagerySource | None = None
         self._database: Engine | None = None
 
-    def imagery(self, recipe: RunContext) -> ImagerySource:
+    def imagery(self, context: StageContext) -> ImagerySource:
         with self._lock:
-            self._be_for(recipe)
+            self._reset_for(context)
             if self._imagery is None:
-                self._imagery = recipe.open_imagery()
+                self._imagery = context.open_imagery()
             return self._imagery
 
-    def database(self, recipe: RunContext) -> Engine:
-        self._be_for(recipe)
+    def database(self, context: StageContext) -> Engine:
+        self._reset_for(context)
         if self._database is None:
-            self._database = open_engine(recipe.database_url)
+            self._database = open_engine(context.database_url)
         return self._database
 
-    def _be_for(self, recipe: RunContext) -> None:
-        if recipe.owner != self._owner:
+    def _reset_for(self, context: StageContext) -> None:
+        if context.owner != self._owner:
             if self._database is not None:
                 self._database.dispose()
-            self._owner, self._imagery, self._database = recipe.owner, None, None
+            self._owner, self._imagery, self._database = context.owner, None, None
 
 
-_here = _Here()
+_process_cache = _ProcessCache()
