@@ -1,4 +1,4 @@
-"""A boundary and an image -> detections. No database, no web.
+"""Detects labelled objects on lots: boundaries and imagery in, measured detections out.
 
     from detection import LABELS, Detector, build_segmenter, open_imagery
 
@@ -7,6 +7,16 @@
     print(result.status, [d.area_m2 for d in result.detections])
 
 `boundary` and `county` come from `parcels`. Importing this does not load torch.
+
+The stages, in their order:
+
+    imagery/       reads windows of imagery; `interface` shows how to add a kind of source
+    chip_plan      which lots share which chips; `chip_batches` groups them for inference
+    inference      runs a segmenter (`segmenters/`) on chips -> masks
+    stitch, mosaic masks of overlapping chips -> masks of one mosaic
+    vectorize      masks -> polygons; `simplify` reduces their vertices
+    clip           clips polygons to lots; `lot_results` measures them
+    assemble       puts these stages together; `detector` runs all of them
 """
 
 from __future__ import annotations
@@ -36,7 +46,7 @@ __all__ = [
     "open_imagery",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "Chip": "detection.chip",
     "Detection": "detection.results",
     "DetectionError": "detection.errors",
@@ -51,7 +61,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    # Not imported until asked for: a batch that has nothing to do must not wait for rasterio.
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+    # Imported lazily: a batch with nothing to do must not wait for rasterio.
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

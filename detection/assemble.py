@@ -1,4 +1,4 @@
-"""What was seen of the chips of plans -> the results of their lots."""
+"""Inference results of chips -> the results of the lots on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from parcels.boundary import Boundary
 
 def assemble_lot_results(
     plans: Sequence[ChipPlan],
-    looks: Mapping[ChipKey, InferenceResult | ChipFailure],
+    results_by_chip: Mapping[ChipKey, InferenceResult | ChipFailure],
     lots: Mapping[int, Boundary],
     labels: Sequence[Label],
     lines: LotLines,
@@ -30,71 +30,75 @@ def assemble_lot_results(
     """(index of the boundary, its result) for every lot of the plans.
 
     Args:
-        looks: of all chips of the plans.
+        results_by_chip: for all chips of the plans.
         lots: the boundaries of the plans, by index.
-        segmenter: its name, for what is said of masks that make no sense.
+        segmenter: its name, for messages about invalid masks.
     """
     results: list[tuple[int, LotResult]] = []
     for plan in plans:
         boundaries = [lots[index] for index in plan.lots]
-        seen = {place: looks[place] for place in plan.chip_keys}
-        mine = _results(plan, boundaries, seen, labels, lines, segmenter, timer)
-        results += zip(plan.lots, mine, strict=True)
+        of_plan = {key: results_by_chip[key] for key in plan.chip_keys}
+        plan_results = _plan_results(plan, boundaries, of_plan, labels, lines, segmenter, timer)
+        results += zip(plan.lots, plan_results, strict=True)
     return results
 
 
-def _results(
+def _plan_results(
     plan: ChipPlan,
     lots: Sequence[Boundary],
-    looks: Mapping[ChipKey, InferenceResult | ChipFailure],
+    results_by_chip: Mapping[ChipKey, InferenceResult | ChipFailure],
     labels: Sequence[Label],
     lines: LotLines,
     segmenter: str,
     timer: StageTimer,
 ) -> list[LotResult]:
-    seen = {place: each for place, each in looks.items() if isinstance(each, InferenceResult)}
-    unseen = [each for each in looks.values() if isinstance(each, ChipFailure)]
-    if why := _refusal(unseen, partly=bool(seen)):
-        return [why for _ in lots]
+    processed = {k: r for k, r in results_by_chip.items() if isinstance(r, InferenceResult)}
+    failures = [r for r in results_by_chip.values() if isinstance(r, ChipFailure)]
+    if failure := _plan_failure(failures, some_processed=bool(processed)):
+        return [failure for _ in lots]
     try:
-        mosaic, masks = _scene(plan, seen, unseen, labels, timer)
+        mosaic, masks = _mosaic_with_masks(plan, processed, failures, labels, timer)
         with timer.stage("measure"):
             return lot_results(lots, mosaic, masks, lines)
-    except Exception as error:  # masks that make no sense; the other chips go on
-        why = segmenter_failure(segmenter, error)
-        return [why for _ in lots]
+    except Exception as error:  # invalid masks of this plan; other plans continue
+        failure = segmenter_failure(segmenter, error)
+        return [failure for _ in lots]
 
 
-def _scene(
+def _mosaic_with_masks(
     plan: ChipPlan,
-    seen: Mapping[ChipKey, InferenceResult],
-    unseen: Sequence[ChipFailure],
+    processed: Mapping[ChipKey, InferenceResult],
+    failures: Sequence[ChipFailure],
     labels: Sequence[Label],
     timer: StageTimer,
 ) -> tuple[Mosaic, Sequence[Mask]]:
-    """The mosaic that a plan's lots are measured on, and the masks over it."""
+    """The mosaic that a plan's lots are measured on, and the masks on it."""
     if len(plan.windows) == 1:
-        [each] = seen.values()
-        return each.mosaic, each.masks
+        [result] = processed.values()
+        return result.mosaic, result.masks
     with timer.stage("stitch"):
         window = union(plan.windows)
-        failed = [source for each in unseen for source in each.failed_sources]
-        mosaic = join_mosaics([each.mosaic for each in seen.values()], window, failed)
-        drawn = {chip: each.masks for (_, chip), each in seen.items()}
-        return mosaic, list(stitch(drawn, labels, window, plan.needed))
+        failed = [source for failure in failures for source in failure.failed_sources]
+        mosaic = join_mosaics([result.mosaic for result in processed.values()], window, failed)
+        masks_by_chip = {chip: result.masks for (_, chip), result in processed.items()}
+        return mosaic, list(stitch(masks_by_chip, labels, window, plan.needed))
 
 
-def _refusal(unseen: Sequence[ChipFailure], *, partly: bool) -> LotResult | None:
-    """Why lots have no result of chips some of which were not seen; None where they do.
+def _plan_failure(failures: Sequence[ChipFailure], *, some_processed: bool) -> LotResult | None:
+    """The failure of all lots of a plan some of whose chips failed; None if they have results.
 
-    Where no imagery is, a lot is only partly imaged. But what a server or a segmenter did not say
-    may be half a lawn.
+    Where only imagery is missing, a lot is partly imaged and still measured. But a chip that a
+    server or the segmenter failed on may hold half a lawn.
     """
-    order = ("unavailable", "failed", "corrupt", "nodata", "missing")
-    reasons = [each.result for each in unseen if each.result.status != "no_imagery" or not partly]
-    if not reasons:
+    severity = ("unavailable", "failed", "corrupt", "nodata", "missing")
+    results = [
+        failure.result
+        for failure in failures
+        if failure.result.status != "no_imagery" or not some_processed
+    ]
+    if not results:
         return None
     return min(
-        reasons,
-        key=lambda why: order.index(why.reason if why.status == "no_imagery" else why.status),
+        results,
+        key=lambda r: severity.index(r.reason if r.status == "no_imagery" else r.status),
     )

@@ -1,4 +1,4 @@
-"""A chip: one window of imagery that the segmenter sees once, for all the lots in it."""
+"""A chip: one window of imagery, segmented once for all the lots in it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pyproj import CRS
 
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """Pixels with what is needed to put them back on the ground.
+    """Pixels of one window, with their georeference and provenance.
 
     Attributes:
-        pixels: (bands, height, width), in the imagery's own data type.
-        valid: (height, width) bool; False where the imagery says nothing.
-        transform: pixel (column, row) -> CRS (x, y), of the upper left corner of a pixel.
-        crs: of the pixels; projected, so that a pixel has a size in metres.
-        bands: a name for each band: "red", "green", "blue", "nir", or "band5".
-        captured_on: ISO 8601 date, or only its year; None where the imagery does not say.
-        sources: the files or the service that the pixels came from.
-        failed_sources: those that should have shown a part of it and could not be read.
+        pixels: (bands, height, width), in the imagery's data type.
+        valid: (height, width) bool; False where there is no usable pixel (nodata).
+        transform: pixel (column, row) -> CRS (x, y) of the pixel's upper left corner.
+        crs: projected, so that a pixel has a size in metres.
+        bands: the name of each band: "red", "green", "blue", "nir", or "band5".
+        captured_on: ISO 8601 date, interval or year; None where unknown.
+        sources: the files, or the service, that the pixels come from.
+        failed_sources: files that cover a part of it but could not be read.
     """
 
     pixels: NDArray[np.generic]
@@ -48,7 +48,7 @@ class Chip:
 
     @property
     def gsd_m(self) -> float:
-        """Ground sample distance: the side of a pixel in metres of the CRS."""
+        """Ground sample distance: the side of a pixel in metres (of the CRS)."""
         unit_m = float(self.crs.axis_info[0].unit_conversion_factor)
         return float(abs(self.transform.a)) * unit_m
 
@@ -60,12 +60,12 @@ class Chip:
         return (left, bottom, right, top)
 
     def band(self, name: str) -> NDArray[np.generic] | None:
-        """The pixels (height, width) of a band by its name, or None."""
+        """The pixels (height, width) of the band with this name, or None."""
         return self.pixels[self.bands.index(name)] if name in self.bands else None
 
     @cached_property
     def sha256(self) -> str:
-        """Of pixels, validity, place and bands: the same picture twice has one hash."""
+        """Hash of pixels, validity, position and bands: equal chips have equal hashes."""
         digest = hashlib.sha256(repr((self.pixels.shape, str(self.pixels.dtype))).encode())
         digest.update(repr((tuple(self.transform)[:6], self.crs.to_string(), self.bands)).encode())
         digest.update(np.ascontiguousarray(self.pixels).tobytes())

@@ -1,7 +1,7 @@
-"""Strips: a few chips to look at together, and the lots that are answered once they have been.
+"""Chip batches: chips that the segmenter processes together, and the lots they complete.
 
-They follow one another in a sweep over the imagery. A lot on several chips belongs to the strip of
-the last of them; what was seen of the others is held until then, and no longer.
+Batches sweep over the imagery. A lot on several chips belongs to the batch of its last chip; the
+inference results of its other chips are held until then, and no longer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ChipBatch:
-    """Chips to look at together, and the plans that are complete once they have been.
+    """Chips to process together, and the plans that are complete afterwards.
 
     Attributes:
-        chip_keys: of the chips; no chip is in two strips.
-        plans: the last of whose chips is here; the others are in earlier strips.
+        chip_keys: the chips; no chip is in two batches.
+        plans: those whose last chip is here; their other chips are in earlier batches.
     """
 
     chip_keys: tuple[ChipKey, ...]
@@ -31,67 +31,68 @@ class ChipBatch:
 
     @property
     def lots(self) -> list[int]:
-        """The indexes of the boundaries that are answered with this strip."""
+        """The indexes of the boundaries that get their result with this batch."""
         return [index for plan in self.plans for index in plan.lots]
 
 
 def chip_batches(plans: Sequence[ChipPlan], chips_per_batch: int) -> list[ChipBatch]:
-    """All plans, cut into strips of so many chips; the last one may have fewer."""
-    plans = _swept(plans)
-    chip_keys = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
-    strip_of = {place: index // chips_per_batch for index, place in enumerate(chip_keys)}
-    complete: list[list[ChipPlan]] = [[] for _ in range(-(-len(chip_keys) // chips_per_batch))]
+    """All plans, split into batches of `chips_per_batch` chips; the last batch may be smaller."""
+    plans = _sweep_order(plans)
+    keys = list(dict.fromkeys(key for plan in plans for key in plan.chip_keys))
+    batch_of = {key: index // chips_per_batch for index, key in enumerate(keys)}
+    completed: list[list[ChipPlan]] = [[] for _ in range(-(-len(keys) // chips_per_batch))]
     for plan in plans:
-        complete[max(strip_of[place] for place in plan.chip_keys)].append(plan)
+        completed[max(batch_of[key] for key in plan.chip_keys)].append(plan)
     return [
-        ChipBatch(
-            tuple(chip_keys[index * chips_per_batch : (index + 1) * chips_per_batch]), tuple(mine)
-        )
-        for index, mine in enumerate(complete)
+        ChipBatch(tuple(keys[i * chips_per_batch : (i + 1) * chips_per_batch]), tuple(batch_plans))
+        for i, batch_plans in enumerate(completed)
     ]
 
 
 class SharedResults(Generic[_T]):
-    """What was seen of the chips of some strips, each held until the last plan that needs it.
+    """Results of chips that several plans share, each held until its last use.
 
-    What is held may be the views themselves, or references to where they are.
+    A result is an inference result itself, or a reference to where it is stored.
     """
 
-    def __init__(self, strips: Sequence[ChipBatch]) -> None:
-        self._needed = Counter(
-            place for strip in strips for plan in strip.plans for place in plan.chip_keys
+    def __init__(self, batches: Sequence[ChipBatch]) -> None:
+        self._uses_left = Counter(
+            key for batch in batches for plan in batch.plans for key in plan.chip_keys
         )
-        self._held: dict[ChipKey, _T] = {}
+        self._results: dict[ChipKey, _T] = {}
 
-    def add(self, strip: ChipBatch, looked: Mapping[ChipKey, _T]) -> dict[ChipKey, _T]:
-        """Take what was seen of a strip's chips, in order; what its plans need of all so far."""
-        self._held.update(looked)
-        needed = {place: self._held[place] for plan in strip.plans for place in plan.chip_keys}
-        for plan in strip.plans:
-            for place in plan.chip_keys:
-                self._needed[place] -= 1
-                if not self._needed[place]:
-                    del self._held[place]
+    def add(self, batch: ChipBatch, results: Mapping[ChipKey, _T]) -> dict[ChipKey, _T]:
+        """Store the results of a batch's chips; return all results that its plans need.
+
+        Batches must be added in their order.
+        """
+        self._results.update(results)
+        needed = {key: self._results[key] for plan in batch.plans for key in plan.chip_keys}
+        for plan in batch.plans:
+            for key in plan.chip_keys:
+                self._uses_left[key] -= 1
+                if not self._uses_left[key]:
+                    del self._results[key]
         return needed
 
 
-def _swept(plans: Sequence[ChipPlan]) -> list[ChipPlan]:
-    """In the order of a sweep over each grid, along its longer side.
+def _sweep_order(plans: Sequence[ChipPlan]) -> list[ChipPlan]:
+    """Plans in the order of a sweep over each grid, along its longer side.
 
-    So the masks that wait for a chip that overlaps theirs are those of the shorter side.
+    So the masks that wait for an overlapping chip are only those of the shorter side.
     """
-    grids: dict[PixelGrid, list[ChipPlan]] = {}
+    by_grid: dict[PixelGrid, list[ChipPlan]] = {}
     for plan in plans:
-        grids.setdefault(plan.grid, []).append(plan)
-    swept: list[ChipPlan] = []
-    for mine in grids.values():
-        all_of = union(plan.windows[0] for plan in mine)
-        wide = all_of.width > all_of.height
-        swept += sorted(
-            mine,
+        by_grid.setdefault(plan.grid, []).append(plan)
+    ordered: list[ChipPlan] = []
+    for grid_plans in by_grid.values():
+        extent = union(plan.windows[0] for plan in grid_plans)
+        wide = extent.width > extent.height
+        ordered += sorted(
+            grid_plans,
             key=lambda plan: (
                 (plan.windows[0].column, plan.windows[0].row) if wide
                 else (plan.windows[0].row, plan.windows[0].column)
             ),
         )  # fmt: skip
-    return swept
+    return ordered

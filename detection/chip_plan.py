@@ -1,9 +1,8 @@
-"""The plan: which lots share which chips.
+"""The chip plan: which lots share which chips.
 
-A fixed grid of cells lies over each grid. A chip is a cell with a margin round it, so that
-neighbours share one look of the segmenter, and chips side by side overlap by two margins. A
-lot's chips depend on where the lot is, and not on which other lots are asked for in the same
-breath.
+Each pixel grid is divided into fixed cells. A chip is a cell plus an overlap (halo) on all sides,
+so neighbouring chips overlap by twice that width, and neighbouring lots share one inference. A
+lot's chips depend only on where the lot is, never on which other lots are requested with it.
 """
 
 from __future__ import annotations
@@ -27,28 +26,28 @@ from parcels.boundary import Boundary
 
 log = logging.getLogger(__name__)
 
-# A chip's margin is this share of its side. A side is a whole number of margins, and so is a
-# mask's (288 cells, say): then the masks of overlapping chips lie cell on cell.
+# A chip's overlap is its side divided by this. The sides of chips and masks (288 cells, say) are
+# multiples of it, so that the cells of overlapping masks coincide.
 OVERLAP_SHARES = 16
-# What a lot must have round it, so that an object on its line is seen from both sides.
+# The context buffer around a lot, so that an object on its line is visible on both sides.
 CONTEXT_BUFFER_M = 5.0
-# A lot that needs more is refused with a reason: all of them are in memory together.
+# A lot that needs more chips fails: they are all in memory together.
 MAX_CHIPS = 64
-# Imagery up to this much coarser than what a segmenter is to see is enlarged without a word.
-_MAX_ENLARGED = 4.0
+# Imagery up to this many times coarser than the segmenter's resolution is upsampled unwarned.
+_MAX_UPSAMPLING = 4.0
 
 
-# Where a chip is: the grid whose pixels it has, and its window there.
+# Identifies a chip: its pixel grid, and its window in it.
 ChipKey = tuple[PixelGrid, PixelWindow]
 
 
 @dataclass(frozen=True, slots=True)
 class ChipPlan:
-    """Windows to read and segment, and the indexes of the boundaries that they serve together.
+    """Windows to read and segment, and the indexes of the boundaries that share them.
 
     Attributes:
-        windows: one, or overlapping ones side by side where no chip holds a lot.
-        needed: the lots with `CONTEXT_BUFFER_M` round them; no more need be looked at.
+        windows: one, or adjacent overlapping ones where a lot does not fit into one chip.
+        needed: the extent of the lots with `CONTEXT_BUFFER_M` around them.
     """
 
     grid: PixelGrid
@@ -58,13 +57,13 @@ class ChipPlan:
 
     @property
     def chip_keys(self) -> list[ChipKey]:
-        """Of its chips."""
+        """The key of each chip."""
         return [(self.grid, window) for window in self.windows]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanFailure:
-    """Why a boundary has no chip, as `LotResult` says it."""
+    """Why a boundary has no chips, in the fields of its `LotResult`."""
 
     status: LotStatus
     reason: str
@@ -78,82 +77,83 @@ def plan_chips(
     gsd_m: float | None = None,
     lines: LotLines | None = None,
 ) -> tuple[list[ChipPlan], dict[int, PlanFailure]]:
-    """Chips for boundaries, and the boundaries (by index) that can have none.
+    """Plan the chips of boundaries; boundaries that can have none are returned by index.
 
-    A server that does not answer for one boundary is not asked again for the others.
+    When the imagery server is unavailable for one boundary, the rest are not requested.
 
     Args:
         chip_px: the side of a chip in pixels of `gsd_m`.
-        gsd_m: the ground sample distance that is to be seen; None for the imagery's own. Imagery
-            at least twice as fine is read coarser; coarser imagery stays as it is, and has
+        gsd_m: the ground sample distance for the segmenter; None for the imagery's own. Imagery
+            at least twice as fine is downsampled; coarser imagery is not resampled, and has
             chips of fewer pixels.
-        lines: how far the boundaries must be moved to lie on the imagery.
+        lines: the offset that aligns the boundaries with the imagery.
 
     Raises:
-        ImageryError: imagery that is configured wrongly.
+        ImageryError: the imagery is configured wrongly.
     """
-    grids, unplanned = _by_grid(boundaries, imagery)
-    shared: dict[tuple[PixelGrid, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]]
-    shared = defaultdict(list)
-    for native, indexes in grids.items():
-        grid = _chip_grid(native, gsd_m)
+    by_grid, failures = _by_grid(boundaries, imagery)
+    lots_by_windows: dict[
+        tuple[PixelGrid, tuple[PixelWindow, ...]], list[tuple[int, PixelWindow]]
+    ] = defaultdict(list)
+    for native_grid, indexes in by_grid.items():
+        grid = _chip_grid(native_grid, gsd_m)
         side_px = _chip_side_px(grid, chip_px, gsd_m)
-        mine = [boundaries[index] for index in indexes]
-        needed = _needed_windows(mine, grid, lines or LotLines())
-        for index, window in zip(indexes, needed, strict=True):
-            windows = chip_windows(window, side_px) if window else ()
-            if window and windows:
-                shared[grid, windows].append((index, window))
+        on_grid = [boundaries[index] for index in indexes]
+        needed_windows = _needed_windows(on_grid, grid, lines or LotLines())
+        for index, needed in zip(indexes, needed_windows, strict=True):
+            windows = chip_windows(needed, side_px) if needed else ()
+            if needed and windows:
+                lots_by_windows[grid, windows].append((index, needed))
             else:
-                unplanned[index] = _too_large(grid, side_px)
+                failures[index] = _too_large(grid, side_px)
     plans = [
         ChipPlan(grid, windows, tuple(i for i, _ in lots), union(w for _, w in lots))
-        for (grid, windows), lots in shared.items()
+        for (grid, windows), lots in lots_by_windows.items()
     ]
-    return plans, unplanned
+    return plans, failures
 
 
 def _by_grid(
     boundaries: Sequence[Boundary], imagery: ImagerySource
 ) -> tuple[dict[PixelGrid, list[int]], dict[int, PlanFailure]]:
-    """The boundaries (by index) of each of the imagery's own grids, and those of none."""
-    grids: dict[PixelGrid, list[int]] = defaultdict(list)
-    unplanned: dict[int, PlanFailure] = {}
+    """The boundaries (by index) on each native grid of the imagery, and those without imagery."""
+    by_grid: dict[PixelGrid, list[int]] = defaultdict(list)
+    failures: dict[int, PlanFailure] = {}
     unavailable: PlanFailure | None = None
     for index, boundary in enumerate(boundaries):
         if unavailable:
-            unplanned[index] = unavailable
+            failures[index] = unavailable
             continue
         try:
-            grids[imagery.grid_for(boundary.geometry)].append(index)
+            by_grid[imagery.grid_for(boundary.geometry)].append(index)
         except NoImagery as error:
-            unplanned[index] = PlanFailure("no_imagery", error.reason, str(error))
+            failures[index] = PlanFailure("no_imagery", error.reason, str(error))
         except ImageryUnavailable as error:
             unavailable = PlanFailure("unavailable", "imagery", str(error))
-            unplanned[index] = unavailable
-    return grids, unplanned
+            failures[index] = unavailable
+    return by_grid, failures
 
 
 def _chip_grid(grid: PixelGrid, gsd_m: float | None) -> PixelGrid:
-    """The grid that chips are cut from: the imagery's own, or one a whole number coarser."""
+    """The grid of the chips: the imagery's own, or one coarser by an integer factor."""
     if gsd_m is None:
         return grid
-    if grid.gsd_m > _MAX_ENLARGED * gsd_m:
+    if grid.gsd_m > _MAX_UPSAMPLING * gsd_m:
         _warn_coarse(round(grid.gsd_m, 3), gsd_m)
     return grid.zoom_out(grid.coarsening_factor(gsd_m))
 
 
 @cache
 def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
-    """Once for each grid, not for each lot."""
+    """Warn once for each resolution, not for each lot."""
     log.warning(
-        "the imagery has %g m a pixel, but the segmenter is to see %g m: small things will be "
-        "missed and outlines rough; use finer imagery for this county", gsd_m, wanted_m,
+        "the imagery has %g m per pixel, but the segmenter works at %g m: small objects will be "
+        "missed and outlines will be rough. Use finer imagery for this county", gsd_m, wanted_m,
     )  # fmt: skip
 
 
 def _chip_side_px(grid: PixelGrid, chip_px: int, gsd_m: float | None) -> int:
-    """The side of a chip in the grid's pixels, a multiple of 16."""
+    """The side of a chip in pixels of the grid, a multiple of `OVERLAP_SHARES`."""
     side = chip_px if gsd_m is None else chip_px * gsd_m / grid.gsd_m
     return OVERLAP_SHARES * max(1, round(side / OVERLAP_SHARES))
 
@@ -161,7 +161,7 @@ def _chip_side_px(grid: PixelGrid, chip_px: int, gsd_m: float | None) -> int:
 def _needed_windows(
     boundaries: Sequence[Boundary], grid: PixelGrid, lines: LotLines
 ) -> list[PixelWindow | None]:
-    """The windows of lots with their context, or None where the projection does not reach."""
+    """The window of each lot with its context buffer; None outside the projection's domain."""
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
     lots = lines.align_to_imagery(boundaries, grid.from_lonlat(lonlat), grid.unit_m)
     context_px = math.ceil(CONTEXT_BUFFER_M / grid.gsd_m)
@@ -172,28 +172,31 @@ def _needed_windows(
 
 
 def chip_windows(needed: PixelWindow, side_px: int) -> tuple[PixelWindow, ...]:
-    """The chips for what a lot needs: its middle's, or all that it meets; none beyond MAX_CHIPS."""
-    margin = side_px // OVERLAP_SHARES
-    cell = side_px - 2 * margin
+    """The chips that cover a window: the one at its centre if that is enough, else all it meets.
+
+    Empty if it needs more than `MAX_CHIPS`.
+    """
+    overlap = side_px // OVERLAP_SHARES
+    cell = side_px - 2 * overlap
 
     def chip(column: int, row: int) -> PixelWindow:
-        return PixelWindow(column * cell - margin, row * cell - margin, side_px, side_px)
+        return PixelWindow(column * cell - overlap, row * cell - overlap, side_px, side_px)
 
-    middle = chip(
+    centre = chip(
         (needed.column + needed.width // 2) // cell, (needed.row + needed.height // 2) // cell
     )
-    if middle.contains(needed):
-        return (middle,)
-    # Margins lie round all of them together, so that these cells need not hold them.
-    columns = _cells(needed.column + margin, needed.column + needed.width - margin, cell)
-    rows = _cells(needed.row + margin, needed.row + needed.height - margin, cell)
+    if centre.contains(needed):
+        return (centre,)
+    # The outer chips' overlap covers the rim, so the cells need not.
+    columns = _cells(needed.column + overlap, needed.column + needed.width - overlap, cell)
+    rows = _cells(needed.row + overlap, needed.row + needed.height - overlap, cell)
     if len(columns) * len(rows) > MAX_CHIPS:
         return ()
     return tuple(chip(column, row) for row in rows for column in columns)
 
 
 def _cells(first_px: int, end_px: int, cell: int) -> range:
-    """The cells between two pixels; that of their middle where they have passed one another."""
+    """The cells in first_px..end_px; the cell of their midpoint where that range is empty."""
     if end_px <= first_px:
         first_px = (first_px + end_px) // 2
         end_px = first_px + 1
@@ -205,6 +208,6 @@ def _too_large(grid: PixelGrid, side_px: int) -> PlanFailure:
         "failed",
         "too_large",
         f"the boundary needs more than {MAX_CHIPS} chips of {side_px * grid.gsd_m:,.0f} m "
-        f"({side_px} px at {grid.gsd_m:g} m), which is more than fit into memory together: split "
-        "it, or show the segmenter coarser pictures (`chip_gsd_m` of the county's imagery)",
+        f"({side_px} px at {grid.gsd_m:g} m), the limit for memory. Split it, or use a coarser "
+        "`chip_gsd_m` in the county's `imagery:`",
     )

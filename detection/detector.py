@@ -1,4 +1,4 @@
-"""Boundaries and imagery -> detections in each boundary, measured."""
+"""Boundaries and imagery -> the measured detections in each boundary."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from parcels.boundary import Boundary
 
 @dataclass(frozen=True, slots=True)
 class FirstChips:
-    """How fast the segmenter was on the first chips, while most are still to come.
+    """How fast the segmenter was on its first batch, as the basis of a forecast.
 
     Attributes:
-        device: in words for people.
-        chips, seconds: what it was given together, and how long that took, without reading.
-        prompts: labels asked of each chip.
-        planned_chips, planned_lots: of this call, these ones included.
+        device: a description for people.
+        chips, seconds: the size of the batch, and its inference time (without reading).
+        prompts: the number of labels per chip.
+        planned_chips, planned_lots: totals of this call, this batch included.
     """
 
     device: str
@@ -40,11 +40,11 @@ class FirstChips:
 
 
 class Detector:
-    """Runs a segmenter over the chips that boundaries need, each chip once.
+    """Runs a segmenter on the chips that boundaries need, on each chip once.
 
     Args:
-        lines: how the boundaries lie on the imagery.
-        gsd_m: the ground sample distance that the segmenter is shown, instead of its own choice.
+        lines: offset and accuracy of the lot lines on the imagery.
+        gsd_m: the ground sample distance for the segmenter, instead of its default.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Detector:
     ) -> list[LotResult]:
         """One result for each boundary, in their order.
 
-        A boundary without usable imagery, or on a chip that the segmenter failed on, has a
-        result that says so; it never stops the others.
+        A boundary without usable imagery, or on a chip that the segmenter fails on, gets a
+        result with that status; the others continue.
 
         Raises:
-            ImageryError: imagery that is configured wrongly.
-            LabelError: a label that the segmenter does not find.
+            ImageryError: the imagery is configured wrongly.
+            LabelError: a label that the segmenter cannot detect.
             SegmenterError: a prompt that the segmenter cannot read.
         """
         results = dict(self.detect_iter(boundaries, imagery, labels))
@@ -78,33 +78,34 @@ class Detector:
         timer: StageTimer | None = None,
         on_first: Callable[[FirstChips], None] | None = None,
     ) -> Iterator[tuple[int, LotResult]]:
-        """`detect`, strip by strip: (index of the boundary, its result) as soon as it is known.
+        """`detect`, batch by batch: yields (index of the boundary, its result) when known.
 
         Args:
-            on_first: called once, after the segmenter's first chips.
+            timer: collects the time of each stage.
+            on_first: called once, after the first batch of chips.
         """
         timer = timer or StageTimer()
         segmenter = self.segmenter
         check_labels(segmenter.name, segmenter.labels, labels)
         with timer.stage("plan"):
-            plans, unplanned = plan_chips(
+            plans, failures = plan_chips(
                 boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines
             )
-            strips = chip_batches(plans, segmenter.chips_per_batch)
-        for index, why in unplanned.items():
-            yield index, LotResult(why.status, reason=why.reason, detail=why.detail)
-        if strips:
+            batches = chip_batches(plans, segmenter.chips_per_batch)
+        for index, failure in failures.items():
+            yield index, LotResult(failure.status, reason=failure.reason, detail=failure.detail)
+        if batches:
             with timer.stage("prepare"):
                 segmenter.prepare(labels)
-        looks: SharedResults[InferenceResult | ChipFailure] = SharedResults(strips)
-        planned_chips = sum(len(strip.chip_keys) for strip in strips)
-        planned_lots = sum(len(strip.lots) for strip in strips)
-        for strip in strips:
-            chips = read_chips(strip.chip_keys, imagery, timer)
+        shared: SharedResults[InferenceResult | ChipFailure] = SharedResults(batches)
+        planned_chips = sum(len(batch.chip_keys) for batch in batches)
+        planned_lots = sum(len(batch.lots) for batch in batches)
+        for batch in batches:
+            chips = read_chips(batch.chip_keys, imagery, timer)
             started = time.perf_counter()
             with timer.stage("segment"):
-                seen = looks.add(strip, run_inference(chips, segmenter, labels))
-            if on_first and strip is strips[0]:
+                results_by_chip = shared.add(batch, run_inference(chips, segmenter, labels))
+            if on_first and batch is batches[0]:
                 seconds = time.perf_counter() - started
                 on_first(
                     FirstChips(
@@ -112,25 +113,26 @@ class Detector:
                         planned_lots,
                     )
                 )  # fmt: skip
-            lots = {index: boundaries[index] for index in strip.lots}
+            lots = {index: boundaries[index] for index in batch.lots}
             yield from assemble_lot_results(
-                strip.plans, seen, lots, labels, self.lines, segmenter.name, timer
+                batch.plans, results_by_chip, lots, labels, self.lines, segmenter.name, timer
             )
 
 
-def check_labels(name: str, known: Sequence[str] | None, labels: Sequence[Label]) -> None:
-    """Refuse labels that a segmenter does not find.
+def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[Label]) -> None:
+    """Refuse labels that a segmenter cannot detect.
 
     Args:
-        name, known: of the segmenter; None for one that is asked in words.
+        name: of the segmenter.
+        supported: its label names; None if it takes text prompts.
 
     Raises:
-        LabelError: one that it does not find.
+        LabelError: an unsupported label.
     """
     for label in labels:
-        if known is not None and label.name not in known:
+        if supported is not None and label.name not in supported:
             raise LabelError(
-                f"the segmenter {name} does not find {label.name!r}: choose "
-                f"from {', '.join(known)}, or a segmenter that is asked in words "
+                f"the segmenter {name} cannot detect {label.name!r}, only "
+                f"{', '.join(supported)}. Choose one of these, or a segmenter with text prompts "
                 "(SEGMENTER=sam3-tiny or sam3)"
             )

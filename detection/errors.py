@@ -1,10 +1,10 @@
 """The errors of `detection`.
 
 DetectionError
-├── ImageryError             imagery that is configured wrongly
-│   └── ImageryUnavailable   an imagery server that does not answer now
-├── NoImagery                there are no usable pixels where they were asked for
-├── LabelError               a label that nobody can detect as it is written
+├── ImageryError             the imagery is configured wrongly
+│   └── ImageryUnavailable   an imagery server is temporarily unavailable
+├── NoImagery                no usable pixels at the requested position
+├── LabelError               a label that is not defined correctly, or not supported
 └── SegmenterError           a segmenter that cannot be built, or failed on a chip
 """
 
@@ -16,21 +16,21 @@ NoImageryReason = Literal["missing", "corrupt", "nodata"]
 
 
 class DetectionError(Exception):
-    """The base of every error that `detection` raises on purpose."""
+    """The base class of all errors of `detection`."""
 
 
 class ImageryError(DetectionError):
-    """Imagery that is configured wrongly."""
+    """The imagery is configured wrongly."""
 
 
 class ImageryUnavailable(ImageryError):
-    """An imagery server that does not answer now; it says nothing about the imagery."""
+    """An imagery server is temporarily unavailable; the imagery itself may be fine."""
 
 
 class NoImagery(DetectionError):
-    """There are no usable pixels where they were asked for: missing, corrupt or all nodata.
+    """No usable pixels at the requested position: missing, corrupt or all nodata.
 
-    `failed_sources` are the files that should have shown some and could not be read.
+    `failed_sources` are files that cover it but could not be read.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class NoImagery(DetectionError):
 
 
 class LabelError(DetectionError):
-    """A label that nobody can detect as it is written."""
+    """A label that is not defined correctly, or that the segmenter does not support."""
 
 
 class SegmenterError(DetectionError):

@@ -1,4 +1,4 @@
-"""Reads chips and shows them to the segmenter, several at once, each one once."""
+"""Reads chips and runs the segmenter on them in batches, on each chip once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InferenceResult:
-    """A chip that has been looked at. Its pixels are gone."""
+    """The masks of a chip, and its mosaic. Its pixels are no longer held."""
 
     mosaic: Mosaic
     masks: Sequence[Mask]
@@ -29,24 +29,24 @@ class InferenceResult:
 
 @dataclass(frozen=True, slots=True)
 class ChipFailure:
-    """Why a chip could not be looked at, as the result of a lot says it."""
+    """Why a chip could not be read or segmented, as the result of each of its lots."""
 
     result: LotResult
     failed_sources: tuple[str, ...] = ()
 
 
 def read_chips(
-    places: Iterable[ChipKey], imagery: ImagerySource, timer: StageTimer
+    chip_keys: Iterable[ChipKey], imagery: ImagerySource, timer: StageTimer
 ) -> dict[ChipKey, Chip | ChipFailure]:
-    """The pixels of each place, or why there are none.
+    """The pixels of each chip, or why there are none.
 
     Raises:
-        ImageryError: imagery that is configured wrongly.
+        ImageryError: the imagery is configured wrongly.
     """
     chips: dict[ChipKey, Chip | ChipFailure] = {}
-    for place in places:
+    for key in chip_keys:
         with timer.stage("read"):
-            chips[place] = _read(place, imagery)
+            chips[key] = _read(key, imagery)
     return chips
 
 
@@ -55,24 +55,24 @@ def run_inference(
     segmenter: Segmenter,
     labels: Sequence[Label],
 ) -> dict[ChipKey, InferenceResult | ChipFailure]:
-    """What the segmenter sees on chips that it is given together; the others stay as they are."""
-    shown = {place: chip for place, chip in chips.items() if isinstance(chip, Chip)}
-    answers = _segment(list(shown.values()), segmenter, labels) if shown else []
-    seen = {
-        place: answer
-        if isinstance(answer, ChipFailure)
-        else InferenceResult(mosaic_of(chip, *place), answer)
-        for (place, chip), answer in zip(shown.items(), answers, strict=True)
+    """Run the segmenter on all chips in one call; results and failures pass through."""
+    to_segment = {key: chip for key, chip in chips.items() if isinstance(chip, Chip)}
+    masks_or_failures = _segment(list(to_segment.values()), segmenter, labels) if to_segment else []
+    new = {
+        key: outcome
+        if isinstance(outcome, ChipFailure)
+        else InferenceResult(mosaic_of(chip, *key), outcome)
+        for (key, chip), outcome in zip(to_segment.items(), masks_or_failures, strict=True)
     }
-    return {place: seen[place] if isinstance(chip, Chip) else chip for place, chip in chips.items()}
+    return {key: new[key] if isinstance(chip, Chip) else chip for key, chip in chips.items()}
 
 
-def _read(place: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
+def _read(key: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
     try:
-        return imagery.read(*place)
+        return imagery.read(*key)
     except NoImagery as error:
-        why = LotResult("no_imagery", reason=error.reason, detail=str(error))
-        return ChipFailure(why, error.failed_sources)
+        result = LotResult("no_imagery", reason=error.reason, detail=str(error))
+        return ChipFailure(result, error.failed_sources)
     except ImageryUnavailable as error:
         return ChipFailure(LotResult("unavailable", reason="imagery", detail=str(error)))
 
@@ -80,17 +80,19 @@ def _read(place: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
 def _segment(
     chips: Sequence[Chip], segmenter: Segmenter, labels: Sequence[Label]
 ) -> list[Sequence[Mask] | ChipFailure]:
-    """The masks of chips; where they fail together each is tried alone, to fail alone."""
+    """The masks of each chip. If a batch fails, each chip is retried alone."""
     try:
-        answers = segmenter.segment(chips, labels)
-        if len(answers) != len(chips):
-            raise ValueError(f"masks of {len(answers)} chips instead of {len(chips)}")
-        # Here, where it fails these chips alone, and not where they are measured.
-        masks = [_checked(each) for each in answers]
-    except Exception as error:  # whatever a model does, the other chips go on
+        results = segmenter.segment(chips, labels)
+        if len(results) != len(chips):
+            raise ValueError(f"masks of {len(results)} chips instead of {len(chips)}")
+        # Checked here, where an error fails these chips alone, and not when lots are measured.
+        masks = [_checked(chip_masks) for chip_masks in results]
+    except Exception as error:  # whatever a model raises, other chips continue
         if len(chips) > 1:
-            log.info("the segmenter failed on %d chips at once: %s", len(chips), error)
-            return [one for chip in chips for one in _segment([chip], segmenter, labels)]
+            log.info(
+                "segmenter failed on a batch of %d chips, retrying each: %s", len(chips), error
+            )
+            return [result for chip in chips for result in _segment([chip], segmenter, labels)]
         return [ChipFailure(segmenter_failure(segmenter.name, error))]
     return list(masks)
 
@@ -104,7 +106,7 @@ def _checked(masks: Iterable[Mask]) -> Sequence[Mask]:
 
 
 def segmenter_failure(name: str, error: Exception) -> LotResult:
-    """The result of a lot whose chip a segmenter failed on, or drew masks that make no sense."""
-    log.warning("the segmenter failed on a chip: %s", error)
-    log.debug("where it happened", exc_info=error)
+    """The result of a lot when the segmenter failed on its chip or returned invalid masks."""
+    log.warning("segmenter failed on a chip: %s", error)
+    log.debug("traceback of the segmenter failure", exc_info=error)
     return LotResult("failed", reason="segmenter", detail=f"{name} failed: {error}")

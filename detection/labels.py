@@ -1,6 +1,6 @@
-"""Labels: the class, the text that asks for it, and how its polygons meet a lot line.
+"""Labels: the classes to detect, each with its text prompt and its rule at lot lines.
 
-The known ones are in labels.yaml beside this. A county may say otherwise of them, and add its own.
+The shipped ones are in labels.yaml. A county may change them, and add its own.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from parcels.registry.yaml_file import parse_yaml, read_text
 
 LabelKind = Literal["discrete", "continuous"]
 
-# Of a label that somebody adds and says no more of than its words.
-_NEW = {"kind": "discrete", "min_area_m2": 1.0}
+# Defaults of a new label that has only a prompt.
+_NEW_LABEL = {"kind": "discrete", "min_area_m2": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A class of things on a lot.
+    """A class of objects on a lot.
 
     Attributes:
-        prompt: the text that a prompted segmenter is asked with.
-        kind: "discrete" things (a pool) belong to a lot whole; "continuous" ones (a lawn) are
-            trimmed at the lot line.
-        min_area_m2: smaller polygons are taken for noise.
-        score_threshold: what a prompted segmenter must be sure of, 0..1, to say that it is there.
-        simplify_share: outlines may lose corners as long as a polygon's area changes by no more
-            than this share of it; 0 keeps every corner.
+        prompt: the text prompt for the segmenter.
+        kind: "discrete" objects (a pool) belong to one lot; "continuous" ones (a lawn) are trimmed
+            at the lot line.
+        min_area_m2: smaller polygons are dropped as noise.
+        score_threshold: the score, 0..1, from which a prompted segmenter's object counts.
+        simplify_share: outlines are simplified as long as a polygon's area changes by at most
+            this fraction; 0 keeps every vertex.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Label:
 
 
 class _File(EntryModel):
-    """What labels.yaml holds."""
+    """The schema of labels.yaml."""
 
     labels: LabelEntries
 
@@ -58,10 +58,10 @@ class _File(EntryModel):
 
 
 def read_labels(file: Path) -> dict[str, Label]:
-    """The labels of a YAML file, by their names, in the file's order.
+    """The labels of a YAML file, by name, in the file's order.
 
     Raises:
-        LabelError: the file cannot be read, or a label is wrong; a line for each mistake, with
+        LabelError: the file cannot be read, or a label is invalid; one line for each mistake, with
             file, label, key and what to write instead.
     """
     try:
@@ -69,41 +69,41 @@ def read_labels(file: Path) -> dict[str, Label]:
     except RegistryError as error:
         raise LabelError(str(error)) from error
     if not isinstance(content, dict) or content.keys() != {"labels"}:
-        raise LabelError(f"{file}: write the labels under 'labels:', and nothing beside it")
+        raise LabelError(f"{file}: write all labels under 'labels:', the only top-level key")
     return merge_label_entries({}, _entries(content, str(file)), str(file))
 
 
 def merge_label_entries(
     known: Mapping[str, Label], entries: Mapping[str, LabelEntry], where: str
 ) -> dict[str, Label]:
-    """The known labels with what the entries say of them, then the new ones.
+    """The known labels with the entries' changes, then the new labels.
 
     Args:
-        where: the entries are written, for the messages.
+        where: the source of the entries, for messages.
 
     Raises:
         LabelError: a new label without a prompt.
     """
     labels = dict(known)
     for name, entry in entries.items():
-        said: dict[str, Any] = entry.model_dump(exclude_none=True)
+        changes: dict[str, Any] = entry.model_dump(exclude_none=True)
         if name in labels:
-            labels[name] = replace(labels[name], **said)
-        elif "prompt" in said:
-            labels[name] = Label(name, **{**_NEW, **said})
+            labels[name] = replace(labels[name], **changes)
+        elif "prompt" in changes:
+            labels[name] = Label(name, **{**_NEW_LABEL, **changes})
         else:
             raise LabelError(
-                f"{where}: 'labels.{name}': has no prompt; write the words that name it, such as "
-                f"prompt: round backyard trampoline (known without one: {', '.join(known)})"
+                f"{where}: 'labels.{name}': a new label needs a prompt, such as "
+                f"prompt: round backyard trampoline. Only {', '.join(known)} have a default prompt"
             )
     return labels
 
 
 def parse_label_option(text: str) -> dict[str, LabelEntry]:
-    """The entry of "trampoline=round backyard trampoline", by its name.
+    """The entry of a --label option such as "trampoline=round backyard trampoline", by name.
 
     Raises:
-        LabelError: it is not written so.
+        LabelError: not of this form.
     """
     name, equals, prompt = (part.strip() for part in text.partition("="))
     if not equals:
@@ -117,17 +117,20 @@ def parse_label_option(text: str) -> dict[str, LabelEntry]:
 def choose_labels(
     names: Iterable[str], known: Mapping[str, Label] | None = None
 ) -> tuple[Label, ...]:
-    """The labels of these names, in their order, each once; of `LABELS` if not said otherwise.
+    """The labels with these names, in their order, without duplicates.
+
+    Args:
+        known: to choose from; None is `LABELS`.
 
     Raises:
-        LabelError: a name that is not known, or none at all.
+        LabelError: an unknown name, or no name.
     """
     known = LABELS if known is None else known
     chosen: dict[str, Label] = {}
     for name in names:
         if name not in known:
             raise LabelError(
-                f"unknown label {name!r}: choose from {', '.join(known)}, or add it with its "
+                f"unknown label {name!r}: choose from {', '.join(known)}, or add it with a "
                 f'prompt (--label "{name}=…", or labels: in the registry)'
             )
         chosen[name] = known[name]

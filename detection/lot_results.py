@@ -1,8 +1,8 @@
-"""Masks of a mosaic -> the result of each of its lots, measured; all lots at once.
+"""Masks of a mosaic -> the measured result of each of its lots, all in one pass.
 
-Continuous things are outlined once for each lot, within its own window: neighbours see the same
-edges, and what a lot gets does not depend on which other lots are asked for. Discrete things
-are outlined once, whole.
+Continuous labels are vectorized for each lot within its own window: neighbours get the same edges,
+and a lot's result does not depend on which other lots are requested. Discrete objects are
+vectorized once, complete.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _Lots = NDArray[np.object_]
 
 
 @dataclass(frozen=True, eq=False)
-class _Near:
-    """Objects of one kind and the lots (by index) that they may lie on; n pairs."""
+class _Candidates:
+    """n pairs of an object and a lot (by index) that it may be on; objects of one kind."""
 
     objects: Outlines
     of_lot: NDArray[np.intp]
@@ -46,16 +46,16 @@ def lot_results(
     masks: Sequence[Mask],
     lines: LotLines | None = None,
 ) -> list[LotResult]:
-    """A result for each boundary on a mosaic; one that cannot be measured fails alone.
+    """The result of each boundary on a mosaic; one that cannot be measured fails alone.
 
-    A continuous label's detections are the connected parts inside the boundary. The whole object
-    is what lies in the boundary's bounds and `CONTEXT_BUFFER_M` around, in full cells; a
-    discrete label's is all of it.
+    A continuous label's detections are the connected parts inside the boundary. Its complete object
+    is limited to the boundary's bounds plus `CONTEXT_BUFFER_M`, in full cells; a discrete label's
+    is not.
 
     Args:
-        boundaries: whose bounds, with `CONTEXT_BUFFER_M` round them, lie in the mosaic.
-        masks: on the mosaic's grid, of all labels; they are the order of a result's detections.
-        lines: how the boundaries lie on the imagery.
+        boundaries: their bounds plus `CONTEXT_BUFFER_M` are inside the mosaic.
+        masks: of all labels, on the mosaic's grid; detections are in their order.
+        lines: offset and accuracy of the boundaries on the imagery.
 
     Raises:
         ValueError: a mask that does not fit its grid, or a field that is not finite.
@@ -64,12 +64,12 @@ def lot_results(
     try:
         return _results(boundaries, mosaic, masks, lines)
     except (ParcelsError, shapely.GEOSException) as error:
-        if len(boundaries) > 1:  # the other half is not to fail with it
+        if len(boundaries) > 1:  # bisect, so that only the bad boundary fails
             middle = len(boundaries) // 2
             halves = boundaries[:middle], boundaries[middle:]
             return [result for half in halves for result in lot_results(half, mosaic, masks, lines)]
         log.warning("a boundary cannot be measured: %s", error)
-        log.debug("where it happened", exc_info=True)
+        log.debug("traceback of the geometry error", exc_info=True)
         return [LotResult("failed", reason="bad_geometry", detail=str(error))]
 
 
@@ -77,38 +77,40 @@ def _results(
     boundaries: Sequence[Boundary], mosaic: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[LotResult]:
     lonlat = np.array([boundary.geometry for boundary in boundaries], dtype=object)
-    # Rounding in the other CRS can make a ring of a valid lot cross itself.
+    # Rounding in the target CRS can make a valid lot's ring cross itself.
     lots = _multipolygons(mosaic.grid.from_lonlat(lonlat))
     lots = lines.align_to_imagery(boundaries, lots, mosaic.grid.unit_m)
-    shares = _imaged_shares(lots, mosaic)
-    imaged = np.flatnonzero(shares)
+    coverage = _coverage_fractions(lots, mosaic)
+    imaged = np.flatnonzero(coverage)
     detections = _detections(lots[imaged], mosaic, masks, lines)
-    results = [_not_imaged(mosaic)] * len(boundaries)
+    results = [_no_imagery(mosaic)] * len(boundaries)
     for found, index in zip(detections, imaged, strict=True):
-        results[index] = LotResult("detected", found, float(shares[index]), mosaic.info)
+        results[index] = LotResult("detected", found, float(coverage[index]), mosaic.info)
     return results
 
 
-def _not_imaged(mosaic: Mosaic) -> LotResult:
+def _no_imagery(mosaic: Mosaic) -> LotResult:
     if mosaic.failed_sources:
         detail = f"imagery cannot be read: {', '.join(mosaic.failed_sources)}"
         return LotResult("no_imagery", reason="corrupt", detail=detail)
-    detail = "the imagery has no usable pixel in the boundary"
+    detail = "the imagery has only nodata in the boundary"
     return LotResult("no_imagery", reason="nodata", detail=detail)
 
 
 def _detections(
     lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask], lines: LotLines
 ) -> list[tuple[Detection, ...]]:
-    """What counts for each lot (in the mosaic's CRS), of all masks, measured in one go."""
+    """The measured detections of each lot (in the mosaic's CRS), of all masks in one pass."""
     unit_m = mosaic.grid.unit_m
-    things, cover = _near(lots, mosaic, masks)
-    whole_or_shared = discrete_parts(
-        things.objects.polygons, lots, things.of_lot, lines.tolerance_m, unit_m
+    discrete, continuous = _candidates(lots, mosaic, masks)
+    discrete_on_lots = discrete_parts(
+        discrete.objects.polygons, lots, discrete.of_lot, lines.tolerance_m, unit_m
     )
-    trimmed = continuous_parts(cover.objects.polygons, lots, cover.of_lot, unit_m)
-    rows = _measured(things, whole_or_shared, mosaic, masks)
-    rows += _measured(cover, trimmed, mosaic, masks)
+    continuous_on_lots = continuous_parts(
+        continuous.objects.polygons, lots, continuous.of_lot, unit_m
+    )
+    rows = _measure_parts(discrete, discrete_on_lots, mosaic, masks)
+    rows += _measure_parts(continuous, continuous_on_lots, mosaic, masks)
     rows.sort(key=lambda row: row[:2])
     found: list[list[Detection]] = [[] for _ in lots]
     for lot, _, detection in rows:
@@ -116,90 +118,92 @@ def _detections(
     return [tuple(each) for each in found]
 
 
-def _near(lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask]) -> tuple[_Near, _Near]:
-    """The discrete and the continuous objects that may lie on the lots."""
-    margin = CONTEXT_BUFFER_M / mosaic.grid.unit_m
-    windows = shapely.bounds(lots) + np.array([-margin, -margin, margin, margin])
-    looks: list[Mask] = []  # what is to be outlined: masks, and windows of masks
+def _candidates(
+    lots: _Lots, mosaic: Mosaic, masks: Sequence[Mask]
+) -> tuple[_Candidates, _Candidates]:
+    """The discrete and the continuous objects that may be on the lots."""
+    buffer = CONTEXT_BUFFER_M / mosaic.grid.unit_m
+    windows = shapely.bounds(lots) + np.array([-buffer, -buffer, buffer, buffer])
+    to_vectorize: list[Mask] = []  # masks, and crops of masks
     of_mask, of_lot = [], []
     for number, mask in enumerate(masks):
         if mask.label.kind == "discrete" or mask.label.simplify_share:
-            looks.append(mask)
+            to_vectorize.append(mask)
             of_mask.append(number)
             of_lot.append(-1)
             continue
-        for lot, look in enumerate(crop_mask(mask, mosaic, windows)):
-            if look is not None:
-                looks.append(look)
+        for lot, crop in enumerate(crop_mask(mask, mosaic, windows)):
+            if crop is not None:
+                to_vectorize.append(crop)
                 of_mask.append(number)
                 of_lot.append(lot)
-    seen = vectorize_masks(looks, mosaic)
-    lot_of = np.array(of_lot, dtype=np.intp)[seen.masks]
-    seen = Outlines(seen.polygons, seen.scores, np.array(of_mask, dtype=np.intp)[seen.masks])
-    discrete = np.array([mask.label.kind == "discrete" for mask in masks], dtype=bool)[seen.masks]
-    windowed = lot_of >= 0
+    found = vectorize_masks(to_vectorize, mosaic)
+    lot_of = np.array(of_lot, dtype=np.intp)[found.masks]
+    found = Outlines(found.polygons, found.scores, np.array(of_mask, dtype=np.intp)[found.masks])
+    discrete = np.array([mask.label.kind == "discrete" for mask in masks], dtype=bool)[found.masks]
+    cropped = lot_of >= 0
     return (
-        _on_lots(seen[discrete], lots),
-        _both(
-            _Near(seen[windowed], lot_of[windowed]),
-            _in_windows(seen[~windowed & ~discrete], windows, masks, mosaic.grid.unit_m),
+        _on_lots(found[discrete], lots),
+        _concatenate(
+            _Candidates(found[cropped], lot_of[cropped]),
+            _in_windows(found[~cropped & ~discrete], windows, masks, mosaic.grid.unit_m),
         ),
     )
 
 
-def _on_lots(objects: Outlines, lots: _Lots) -> _Near:
+def _on_lots(objects: Outlines, lots: _Lots) -> _Candidates:
     lot, index = STRtree(objects.polygons).query(lots)
-    return _Near(objects[index], lot)
+    return _Candidates(objects[index], lot)
 
 
 def _in_windows(
     objects: Outlines, windows: NDArray[np.float64], masks: Sequence[Mask], unit_m: float
-) -> _Near:
-    """What is seen in each lot's window of whole objects, connected part by connected part."""
+) -> _Candidates:
+    """The connected parts of complete objects in each lot's window."""
     boxes = shapely.box(*windows.T)
     lot, index = STRtree(objects.polygons).query(boxes, predicate="intersects")
-    seen = shapely.intersection(objects.polygons[index], boxes[lot])
-    pieces, of = shapely.get_parts(seen, return_index=True)
-    least_m2 = np.array([mask.label.min_area_m2 for mask in masks])[objects.masks[index][of]]
+    clipped = shapely.intersection(objects.polygons[index], boxes[lot])
+    pieces, of = shapely.get_parts(clipped, return_index=True)
+    min_area_m2 = np.array([mask.label.min_area_m2 for mask in masks])[objects.masks[index][of]]
     area_m2 = shapely.area(pieces) * unit_m**2
-    kept = (area_m2 > 0) & (area_m2 >= least_m2)
+    kept = (area_m2 > 0) & (area_m2 >= min_area_m2)
     of = of[kept]
-    whole = objects[index[of]]
-    return _Near(Outlines(pieces[kept], whole.scores, whole.masks), lot[of])
+    complete = objects[index[of]]
+    return _Candidates(Outlines(pieces[kept], complete.scores, complete.masks), lot[of])
 
 
-def _both(one: _Near, other: _Near) -> _Near:
+def _concatenate(one: _Candidates, other: _Candidates) -> _Candidates:
     a, b = one.objects, other.objects
     objects = Outlines(
         np.concatenate([a.polygons, b.polygons]),
         np.concatenate([a.scores, b.scores]),
         np.concatenate([a.masks, b.masks]),
     )
-    return _Near(objects, np.concatenate([one.of_lot, other.of_lot]))
+    return _Candidates(objects, np.concatenate([one.of_lot, other.of_lot]))
 
 
-def _measured(
-    near: _Near, parts: Parts, mosaic: Mosaic, masks: Sequence[Mask]
+def _measure_parts(
+    candidates: _Candidates, parts: Parts, mosaic: Mosaic, masks: Sequence[Mask]
 ) -> list[tuple[int, int, Detection]]:
-    """(lot, mask, detection) for each part."""
+    """(lot, mask, detection) of each part."""
     if not len(parts):
         return []
     geometries = _multipolygons(mosaic.grid.to_lonlat(parts.measured))
     area_m2 = areas_m2(geometries)
-    whole = near.objects[parts.objects]
-    # One area is made of corners on the ground; the other two lie beside it.
+    complete = candidates.objects[parts.objects]
+    # The equal-area measurement is done once; the other two areas are scaled from it.
     measured = shapely.area(parts.measured), area_m2
     clipped_area_m2 = areas_beside_m2(shapely.area(parts.inside), *measured)
-    whole_area_m2 = areas_beside_m2(shapely.area(whole.polygons), *measured)
-    lots = near.of_lot[parts.objects]
+    whole_area_m2 = areas_beside_m2(shapely.area(complete.polygons), *measured)
+    lots = candidates.of_lot[parts.objects]
     return [
         (
             int(lots[i]),
-            int(whole.masks[i]),
+            int(complete.masks[i]),
             Detection(
-                label=masks[whole.masks[i]].label.name,
-                prompt=masks[whole.masks[i]].label.prompt,
-                score=float(whole.scores[i]),
+                label=masks[complete.masks[i]].label.name,
+                prompt=masks[complete.masks[i]].label.prompt,
+                score=float(complete.scores[i]),
                 relation=parts.relations[i],
                 geometry=geometries[i],
                 area_m2=float(area_m2[i]),
@@ -212,29 +216,29 @@ def _measured(
 
 
 def _multipolygons(geometries: NDArray[np.object_]) -> _Lots:
-    """Valid multipolygons of polygonal geometries; most need no repair, which is slow."""
-    made = np.asarray(geometries, dtype=object).copy()
-    valid, kind = shapely.is_valid(made), shapely.get_type_id(made)
+    """Polygonal geometries as valid multipolygons; only invalid ones are repaired (slow)."""
+    result = np.asarray(geometries, dtype=object).copy()
+    valid, kind = shapely.is_valid(result), shapely.get_type_id(result)
     single = valid & (kind == GeometryType.POLYGON)
-    made[single] = shapely.multipolygons(made[single], indices=np.arange(single.sum()))
+    result[single] = shapely.multipolygons(result[single], indices=np.arange(single.sum()))
     for i in np.flatnonzero(~single & ~(valid & (kind == GeometryType.MULTIPOLYGON))):
-        made[i] = polygonal(made[i])
-    return made
+        result[i] = polygonal(result[i])
+    return result
 
 
-def _imaged_shares(lots: _Lots, mosaic: Mosaic) -> NDArray[np.float64]:
-    """The share of each lot's pixels (by their centres) that the mosaic shows, 0..1."""
+def _coverage_fractions(lots: _Lots, mosaic: Mosaic) -> NDArray[np.float64]:
+    """The fraction of each lot's pixels (by their centres) that are valid, 0..1."""
     if mosaic.valid.all():
         return np.ones(len(lots))
-    return np.array([_imaged_share(lot, mosaic) for lot in lots])
+    return np.array([_coverage_fraction(lot, mosaic) for lot in lots])
 
 
-def _imaged_share(lot: MultiPolygon, mosaic: Mosaic) -> float:
+def _coverage_fraction(lot: MultiPolygon, mosaic: Mosaic) -> float:
     window = mosaic.grid.window_from_bounds(lot.bounds)
     row, column = window.row - mosaic.window.row, window.column - mosaic.window.column
     valid = mosaic.valid[row : row + window.height, column : column + window.width]
     transform = mosaic.grid.transform(window)
     inside = geometry_mask([lot], valid.shape, transform, invert=True)
-    if not inside.any():  # smaller than a pixel: the pixels that it touches
+    if not inside.any():  # smaller than a pixel: use the pixels that it touches
         inside = geometry_mask([lot], valid.shape, transform, all_touched=True, invert=True)
     return float(valid[inside].mean()) if inside.any() else 0.0

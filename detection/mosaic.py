@@ -1,4 +1,4 @@
-"""A mosaic: one chip, or overlapping ones side by side, as the ground that lots are measured on."""
+"""A mosaic: the area of one chip, or of several overlapping ones, that lots are measured on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from detection.results import ChipInfo
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """What is left of the pixels once they have been looked at.
+    """What is kept of the chips after inference: position, valid pixels and provenance.
 
     Attributes:
-        grid, window: its place on the imagery's pixel grid.
-        valid: (height, width) bool; False where no chip shows anything.
-        info: what a detection keeps of where it was seen.
-        failed_sources: files that should have shown a part of it and could not be read.
+        grid, window: its position on the imagery's pixel grid.
+        valid: (height, width) bool; False where no chip has a usable pixel.
+        info: the provenance stored with a detection.
+        failed_sources: files that cover a part of it but could not be read.
     """
 
     grid: PixelGrid
@@ -35,12 +35,12 @@ class Mosaic:
 
     @property
     def transform(self) -> Affine:
-        """Pixel (column, row) -> CRS (x, y), of the upper left corner of a pixel."""
+        """Pixel (column, row) -> CRS (x, y) of the pixel's upper left corner."""
         return self.grid.transform(self.window)
 
 
 def mosaic_of(chip: Chip, grid: PixelGrid, window: PixelWindow) -> Mosaic:
-    """The mosaic of one chip, which shows this window of the grid."""
+    """The mosaic of one chip at this window of the grid."""
     info = ChipInfo(
         sha256=chip.sha256,
         sources=chip.sources,
@@ -56,12 +56,12 @@ def mosaic_of(chip: Chip, grid: PixelGrid, window: PixelWindow) -> Mosaic:
 def join_mosaics(
     mosaics: Sequence[Mosaic], window: PixelWindow, failed_sources: Sequence[str] = ()
 ) -> Mosaic:
-    """One or more mosaics of one grid as one on `window`; what none of them shows is invalid.
+    """Join mosaics of one grid into one on `window`; pixels that none of them covers are invalid.
 
-    Its hash is that of theirs, its sources all of theirs, and its date the span of their dates.
+    Its hash is the hash of their hashes, its sources are all of theirs, its date spans theirs.
 
     Args:
-        failed_sources: further files that should have shown a part of it.
+        failed_sources: further files that could not be read.
     """
     first = mosaics[0]
     valid = np.zeros((window.height, window.width), bool)

@@ -1,4 +1,4 @@
-"""What the detector answers for each boundary."""
+"""The detector's results: one for each boundary."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal
 
 from shapely import MultiPolygon
 
-# A boundary is partly imaged below this share. It is no 1: by their centres, pixels along the
-# image's edge may fall outside a lot that ends there.
+# Below this coverage a boundary counts as partly imaged. It is not 1: coverage is sampled at pixel
+# centres, so a lot that ends at the image's edge may miss a few.
 FULL_COVERAGE_FRACTION = 0.995
 
 Relation = Literal["belongs", "shared", "trimmed"]
@@ -17,16 +17,16 @@ LotStatus = Literal["detected", "no_imagery", "unavailable", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A polygon of a label on a boundary, in EPSG:4326, and where it came from.
+    """A polygon of a label on a boundary, in EPSG:4326.
 
     Attributes:
-        geometry: what is measured on this lot, as it lies on the imagery: the whole object where
-            it belongs to the lot, else the part of it inside. Of a continuous label, each
-            connected part is a detection of its own.
+        geometry: what is measured for this lot, at its position on the imagery: the complete
+            object if it belongs to the lot, else its part inside. Each connected part of a
+            continuous label is a separate detection.
         area_m2: of `geometry`.
-        clipped_area_m2, whole_area_m2: of the part inside the lot, and of the whole object; of a
-            continuous one, as far as it is seen close to the lot. Both are always kept.
-        score: 0..1, the segmenter's mean confidence over the object, as far as it is seen.
+        clipped_area_m2, whole_area_m2: of the part inside the lot, and of the complete object
+            (of a continuous one, its extent near the lot). Both are always stored.
+        score: 0..1, the segmenter's mean confidence over the object.
     """
 
     label: str
@@ -41,7 +41,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ChipInfo:
-    """Which picture a lot was seen in: provenance without the pixels."""
+    """The provenance of a detection: the imagery that its lot was detected on."""
 
     sha256: str
     sources: tuple[str, ...]
@@ -54,12 +54,12 @@ class ChipInfo:
 
 @dataclass(frozen=True, slots=True)
 class LotResult:
-    """The answer for one boundary. "no_imagery" is not "nothing found" (no detections).
+    """The result for one boundary. "no_imagery" differs from "nothing found" (no detections).
 
     Attributes:
-        reason: for every status but "detected": missing, corrupt, nodata, too_large, segmenter...
-        coverage_fraction: the share of the boundary's area that the imagery shows, 0..1.
-        chip: None where there is no imagery.
+        reason: of every status except "detected": missing, corrupt, nodata, too_large, segmenter…
+        coverage_fraction: the fraction of the boundary's area with valid imagery, 0..1.
+        chip: the provenance; None without imagery.
     """
 
     status: LotStatus

@@ -1,8 +1,8 @@
-"""Masks of overlapping chips -> masks of the mosaic that they make, as if there were no seam.
+"""Stitches the masks of overlapping chips into masks of their mosaic, without visible seams.
 
-Chips side by side overlap, and their masks lie there cell on cell. Where two chips have an
-opinion on the same cell, each has a say that shrinks towards its own edge, where it sees least.
-A thing that both have drawn in the overlap is one thing, with one outline over the seam.
+Adjacent chips overlap, and the cells of their masks coincide there. Where two chips cover a cell,
+their values are feather-blended: each is weighted by the distance to its own chip's edge, where
+the segmenter sees least. An object drawn by both chips in the overlap becomes one object.
 """
 
 from __future__ import annotations
@@ -23,88 +23,88 @@ from detection.imagery.pixel_grid import PixelWindow, union
 from detection.labels import Label
 from detection.segmenters.interface import Mask
 
-# Two things that share this much of what they cover in the overlap are one,
+# Within the overlap, two masks are one object if their IoU is at least this,
 _SAME_IOU = 0.5
-# and so are those of which one lies this far inside the other there,
+# or if at least this share of one is inside the other,
 _SAME_INSIDE = 0.8
-# unless it is but a sliver of the thing: neighbours may each reach a little into the other.
+# unless that part is a sliver of the object: neighbours may each reach a little into the other.
 _SLIVER_SHARE = 0.1
 
 _Floats = NDArray[np.float32]
-# Windows of cells of the mosaic's grid, not of pixels.
+# Windows in cells of the mosaic's grid, not in pixels.
 _Cells = PixelWindow
 
 
 def stitch(
-    seen: Mapping[PixelWindow, Sequence[Mask]],
+    masks_by_chip: Mapping[PixelWindow, Sequence[Mask]],
     labels: Sequence[Label],
     window: PixelWindow,
-    within: PixelWindow,
+    needed: PixelWindow,
 ) -> Iterator[Mask]:
-    """The masks of a mosaic, label by label, on one grid over all of it.
+    """The masks of a mosaic, label by label, on one grid of cells over all of it.
 
     Args:
-        seen: the masks of each chip, by its window of the grid.
-        window: the mosaic's; it holds the chips, which lie side by side in it.
-        within: the part of the mosaic that is needed of continuous things.
+        masks_by_chip: the masks of each chip, by its window of the pixel grid.
+        window: the mosaic's; it contains the adjacent chips.
+        needed: the part of the mosaic for which continuous labels are needed.
 
     Raises:
-        ValueError: masks of different grids, or of one that does not go with the overlap.
+        ValueError: masks on different grids, or on one that does not fit the overlap.
     """
     for label in labels:
-        drawn = [
-            _placed(mask, chip, window)
-            for chip, masks in seen.items()
+        placed = [
+            _place(mask, chip, window)
+            for chip, masks in masks_by_chip.items()
             for mask in masks
             if mask.label == label
         ]
-        if len({(each.mask.cells, each.mosaic_cells) for each in drawn}) > 1:
-            raise ValueError(f"the masks of {label.name} lie on different grids")
+        if len({(each.mask.cells, each.mosaic_cells) for each in placed}) > 1:
+            raise ValueError(f"the masks of {label.name} are on different grids")
         if label.kind == "discrete":
-            for one in _same_things(drawn):
-                yield _whole([drawn[number] for number in one])
-        elif drawn:
-            # A line is simplified as a whole: cut to what some lots need, it would depend on which.
-            part = window if label.simplify_share else within
-            yield _blended(drawn, _cells_of(part, window, drawn[0].mosaic_cells))
+            for group in _group_same_objects(placed):
+                yield _merge_parts([placed[index] for index in group])
+        elif placed:
+            # An outline is simplified as one line: cropped, it would depend on the other lots.
+            part = window if label.simplify_share else needed
+            yield _feather_blend(placed, _cells_of(part, window, placed[0].mosaic_cells))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
-    """A chip's mask on the mosaic's grid.
+class _PlacedMask:
+    """A chip's mask, positioned on the mosaic's grid.
 
     Attributes:
-        mosaic: rows and columns of that grid.
-        chip, place: the cells of the chip, and of the mask's field.
+        mosaic_cells: rows and columns of that grid.
+        chip, extent: the cells of the chip, and of the mask's field.
     """
 
     mask: Mask
     mosaic_cells: tuple[int, int]
     chip: _Cells
-    place: _Cells
+    extent: _Cells
 
     def field(self, cells: _Cells) -> _Floats:
         """The field on some of its cells."""
-        return self.mask.field[cells.slices_in(self.place)]
+        return self.mask.field[cells.slices_in(self.extent)]
 
     def count_inside(self, cells: _Cells) -> int:
-        """How many of some cells lie inside."""
-        known = self.place.intersection(cells)
-        return int(np.count_nonzero(self.field(known) > 0)) if known else 0
+        """How many of these cells are inside the mask."""
+        common = self.extent.intersection(cells)
+        return int(np.count_nonzero(self.field(common) > 0)) if common else 0
 
 
-def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _Placed:
+def _place(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _PlacedMask:
     rows, columns = mask.cells
     if rows % OVERLAP_SHARES or columns % OVERLAP_SHARES:
         raise ValueError(
-            f"the mask of {mask.label.name} is on a grid of {mask.cells}; chips only lie cell on "
-            f"cell where its sides are multiples of {OVERLAP_SHARES}"
+            f"the mask of {mask.label.name} is on a grid of {mask.cells}; cells of overlapping "
+            f"chips only coincide if its sides are multiples of {OVERLAP_SHARES}"
         )
-    # Exact: chips are whole numbers of margins apart, and a margin is a whole number of cells.
+    # Exact: chips are a multiple of the overlap apart, and the overlap is a multiple of a cell.
     row = (chip.row - window.row) * rows // chip.height
     column = (chip.column - window.column) * columns // chip.width
     height, width = mask.field.shape
-    return _Placed(
+    return _PlacedMask(
         mask,
         (window.height * rows // chip.height, window.width * columns // chip.width),
         _Cells(column, row, columns, rows),
@@ -113,7 +113,7 @@ def _placed(mask: Mask, chip: PixelWindow, window: PixelWindow) -> _Placed:
 
 
 def _cells_of(part: PixelWindow, window: PixelWindow, mosaic_cells: tuple[int, int]) -> _Cells:
-    """The mosaic's cells that show a part of it, and two more for the edges between cells."""
+    """The mosaic's cells of a part of it, plus two on each side for edges between cells."""
     rows, columns = mosaic_cells
     down, right = rows / window.height, columns / window.width
     top, left = (part.row - window.row) * down, (part.column - window.column) * right
@@ -123,41 +123,41 @@ def _cells_of(part: PixelWindow, window: PixelWindow, mosaic_cells: tuple[int, i
     return _Cells(column, row, end - column, bottom - row)
 
 
-def _same_things(drawn: Sequence[_Placed]) -> list[list[int]]:
-    """Which masks of discrete things are of one and the same: groups of their indexes."""
-    of_chip: dict[_Cells, list[int]] = defaultdict(list)
-    for number, each in enumerate(drawn):
-        of_chip[each.chip].append(number)
+def _group_same_objects(placed: Sequence[_PlacedMask]) -> list[list[int]]:
+    """Groups (of indexes) of discrete masks that are parts of one object."""
+    by_chip: dict[_Cells, list[int]] = defaultdict(list)
+    for index, each in enumerate(placed):
+        by_chip[each.chip].append(index)
     corners = [
         (at.column, at.row, at.column + at.width, at.row + at.height)
-        for at in (each.place for each in drawn)
+        for at in (each.extent for each in placed)
     ]
     boxes = shapely.box(*np.array(corners, float).reshape(-1, 4).T)
     same = []
-    for (one, mine), (other, theirs) in combinations(of_chip.items(), 2):
+    for (one, in_one), (other, in_other) in combinations(by_chip.items(), 2):
         if overlap := one.intersection(other):
-            # Chips may show thousands of things: only those that can meet are compared.
-            near = STRtree(boxes[mine]).query(boxes[theirs], predicate="intersects")
-            pairs = ((mine[a], theirs[b]) for b, a in near.T)
-            same += [(a, b) for a, b in pairs if _are_one(drawn[a], drawn[b], overlap)]
-    return _joined(len(drawn), same)
+            # A chip may have thousands of objects: an R-tree limits the pairs to compare.
+            near = STRtree(boxes[in_one]).query(boxes[in_other], predicate="intersects")
+            pairs = ((in_one[a], in_other[b]) for b, a in near.T)
+            same += [(a, b) for a, b in pairs if _is_same_object(placed[a], placed[b], overlap)]
+    return _connected_groups(len(placed), same)
 
 
-def _are_one(one: _Placed, other: _Placed, overlap: _Cells) -> bool:
-    common = one.place.intersection(other.place)
+def _is_same_object(one: _PlacedMask, other: _PlacedMask, overlap: _Cells) -> bool:
+    common = one.extent.intersection(other.extent)
     if common is None or (common := common.intersection(overlap)) is None:
         return False
     shared = int(np.count_nonzero((one.field(common) > 0) & (other.field(common) > 0)))
     if not shared:
         return False
-    mine, theirs = one.count_inside(overlap), other.count_inside(overlap)
-    if shared >= _SAME_IOU * (mine + theirs - shared):
+    in_one, in_other = one.count_inside(overlap), other.count_inside(overlap)
+    if shared >= _SAME_IOU * (in_one + in_other - shared):
         return True
-    smaller = min(one.count_inside(one.place), other.count_inside(other.place))
-    return shared >= _SAME_INSIDE * min(mine, theirs) and shared >= _SLIVER_SHARE * smaller
+    smaller = min(one.count_inside(one.extent), other.count_inside(other.extent))
+    return shared >= _SAME_INSIDE * min(in_one, in_other) and shared >= _SLIVER_SHARE * smaller
 
 
-def _joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+def _connected_groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The connected groups of 0..count-1, each in order (union-find)."""
     leader = list(range(count))
 
@@ -176,57 +176,61 @@ def _joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _whole(parts: Sequence[_Placed]) -> Mask:
-    """One thing, of all the masks that show a part of it."""
+def _merge_parts(parts: Sequence[_PlacedMask]) -> Mask:
+    """One mask of an object, from all masks that cover a part of it."""
     if len(parts) > 1:
-        return _blended(parts, union(part.place for part in parts))
+        return _feather_blend(parts, union(part.extent for part in parts))
     [part] = parts
-    return replace(part.mask, cells=part.mosaic_cells, row=part.place.row, column=part.place.column)
+    return replace(
+        part.mask, cells=part.mosaic_cells, row=part.extent.row, column=part.extent.column
+    )
 
 
-def _blended(drawn: Sequence[_Placed], cells: _Cells) -> Mask:
-    """One mask on these cells, of all that chips say of them."""
-    of_chip: dict[_Cells, list[_Placed]] = defaultdict(list)
-    for each in drawn:
-        of_chip[each.chip].append(each)
-    # What a chip has not drawn it holds to be outside, as surely as drawn things are inside: then
-    # the edge lies where those have the greater say who drew it.
-    outside = -max(abs(float(each.mask.field.max())) for each in drawn)
+def _feather_blend(placed: Sequence[_PlacedMask], cells: _Cells) -> Mask:
+    """One mask on these cells: the weighted mean of the chips' masks."""
+    by_chip: dict[_Cells, list[_PlacedMask]] = defaultdict(list)
+    for each in placed:
+        by_chip[each.chip].append(each)
+    # A chip's cells without a mask are outside, as surely as the drawn ones are inside: then the
+    # edge is where the chips that drew the object outweigh the others.
+    outside = -max(abs(float(each.mask.field.max())) for each in placed)
     shape = (cells.height, cells.width)
-    field, confidence, says = (np.zeros(shape, np.float32) for _ in range(3))
-    for chip, mine in of_chip.items():
+    field, confidence, weights = (np.zeros(shape, np.float32) for _ in range(3))
+    for chip, of_chip in by_chip.items():
         if shown := chip.intersection(cells):
             at = shown.slices_in(cells)
-            say = _say(chip)[shown.slices_in(chip)]
-            its_field, its_confidence = _flattened(mine, shown, outside)
-            field[at] += say * its_field
-            confidence[at] += say * its_confidence
-            says[at] += say
-    seen = says > 0
-    np.divide(field, says, out=field, where=seen)
-    np.divide(confidence, says, out=confidence, where=seen)
-    field[~seen] = outside
-    first = drawn[0]
+            weight = _feather_weight(chip)[shown.slices_in(chip)]
+            chip_field, chip_confidence = _flatten(of_chip, shown, outside)
+            field[at] += weight * chip_field
+            confidence[at] += weight * chip_confidence
+            weights[at] += weight
+    covered = weights > 0
+    np.divide(field, weights, out=field, where=covered)
+    np.divide(confidence, weights, out=confidence, where=covered)
+    field[~covered] = outside
+    first = placed[0]
     return Mask(first.mask.label, field, confidence, first.mosaic_cells, cells.row, cells.column)
 
 
-def _flattened(mine: Sequence[_Placed], shown: _Cells, outside: float) -> tuple[_Floats, _Floats]:
-    """Field and confidence of what one chip has drawn on some of its cells."""
+def _flatten(
+    of_chip: Sequence[_PlacedMask], shown: _Cells, outside: float
+) -> tuple[_Floats, _Floats]:
+    """Field and confidence of one chip on these cells: the maximum over its masks."""
     shape = (shown.height, shown.width)
     field, confidence = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
-    for each in mine:
-        if known := each.place.intersection(shown):
-            at = known.slices_in(shown)
-            higher = each.field(known) > field[at]
-            its_confidence = each.mask.confidence[known.slices_in(each.place)]
-            field[at] = np.where(higher, each.field(known), field[at])
-            confidence[at] = np.where(higher, its_confidence, confidence[at])
+    for each in of_chip:
+        if common := each.extent.intersection(shown):
+            at = common.slices_in(shown)
+            higher = each.field(common) > field[at]
+            mask_confidence = each.mask.confidence[common.slices_in(each.extent)]
+            field[at] = np.where(higher, each.field(common), field[at])
+            confidence[at] = np.where(higher, mask_confidence, confidence[at])
     field[np.isneginf(field)] = outside
     return field, confidence
 
 
-def _say(chip: _Cells) -> _Floats:
-    """A chip's say in each of its cells: full in the middle, less and less in the overlaps."""
+def _feather_weight(chip: _Cells) -> _Floats:
+    """The weight of each of a chip's cells: 1 in the middle, falling to its edge in the overlap."""
     rows, columns = (
         np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / overlap)
         for side, overlap in (

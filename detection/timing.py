@@ -1,4 +1,4 @@
-"""How long each stage took: seconds, calls and their spread, kept by the stage's name."""
+"""Stage timing: seconds, calls and a duration histogram (p50, p90, p99) of each stage."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# Buckets grow by an eighth of a doubling: a quantile is within 4.5 % of the true one.
+# Each bucket is 2 ** (1 / 8) times wider than the one before: quantiles are within 4.5 %.
 _BUCKETS_PER_DOUBLING = 8
 _SHORTEST_S = 1e-6
 
 
 @dataclass
 class DurationHistogram:
-    """How long calls took: a histogram of constant size, however many calls there were.
+    """A logarithmic histogram of call durations; its size does not grow with the calls.
 
     Attributes:
-        longest_s: of all calls, exactly.
-        buckets: calls by bucket; bucket b holds those around 2 ** (b / 8) µs.
+        longest_s: the exact maximum.
+        buckets: calls by bucket; bucket b counts durations around 2 ** (b / 8) µs.
     """
 
     calls: int = 0
@@ -29,7 +29,7 @@ class DurationHistogram:
     buckets: Counter[int] = field(default_factory=Counter)
 
     def record(self, seconds: float) -> None:
-        """One more call."""
+        """Record one call."""
         self.calls += 1
         self.seconds += seconds
         self.longest_s = max(self.longest_s, seconds)
@@ -37,15 +37,15 @@ class DurationHistogram:
         self.buckets[round(doublings * _BUCKETS_PER_DOUBLING)] += 1
 
     def add(self, other: DurationHistogram) -> None:
-        """The calls of another, too."""
+        """Merge the calls of another histogram."""
         self.calls += other.calls
         self.seconds += other.seconds
         self.longest_s = max(self.longest_s, other.longest_s)
         self.buckets.update(other.buckets)
 
-    def quantile_s(self, share: float) -> float:
-        """What this share of the calls did not exceed; 0 without calls."""
-        rank = share * self.calls
+    def quantile_s(self, quantile: float) -> float:
+        """The duration at a quantile, such as 0.9 for p90; 0 without calls."""
+        rank = quantile * self.calls
         passed = 0
         for bucket in sorted(self.buckets):
             passed += self.buckets[bucket]
@@ -56,31 +56,31 @@ class DurationHistogram:
 
 @dataclass
 class StageTimer:
-    """Wall-clock seconds and calls of each stage. Clocks of many workers add up."""
+    """Wall-clock seconds and calls of each stage. Timers of several workers can be merged."""
 
     stages: dict[str, DurationHistogram] = field(default_factory=dict)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Of each stage, all calls together."""
-        return {name: spread.seconds for name, spread in self.stages.items()}
+        """Total seconds of each stage."""
+        return {name: histogram.seconds for name, histogram in self.stages.items()}
 
     @property
     def calls(self) -> dict[str, int]:
-        """Of each stage."""
-        return {name: spread.calls for name, spread in self.stages.items()}
+        """Number of calls of each stage."""
+        return {name: histogram.calls for name, histogram in self.stages.items()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what happens inside as one call of a stage."""
+        """Time the `with` block as one call of a stage."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            spread = self.stages.setdefault(name, DurationHistogram())
-            spread.record(time.perf_counter() - started)
+            histogram = self.stages.setdefault(name, DurationHistogram())
+            histogram.record(time.perf_counter() - started)
 
     def add(self, other: StageTimer) -> None:
-        """What another clock counted, too."""
-        for name, spread in other.stages.items():
-            self.stages.setdefault(name, DurationHistogram()).add(spread)
+        """Merge the stages of another timer."""
+        for name, histogram in other.stages.items():
+            self.stages.setdefault(name, DurationHistogram()).add(histogram)

@@ -1,4 +1,14 @@
-"""Pictures of the ground: local GeoTIFFs and ImageServers, read by windows."""
+"""Aerial imagery, read window by window.
+
+interface       ImagerySource: what every kind of source implements; how to add one (WMS, …)
+open_imagery    (below) chooses the kind of source from a county's `imagery:` entry
+geotiff_mosaic  local GeoTIFFs: a glob is one mosaic
+geotiff         one GeoTIFF: header, pixels on a grid, warp
+imageserver     an ArcGIS ImageServer, by exportImage
+pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
+bands, nodata   band names and dates; valid pixels
+blocks          downsampling by block means and overviews
+"""
 
 from __future__ import annotations
 
@@ -15,10 +25,13 @@ __all__ = ["GeoTiffMosaic", "ImageServer", "ImagerySource", "open_imagery"]
 def open_imagery(
     source: ImageryEntry | UnparsedValue | None, *, allow_private: bool = False
 ) -> ImagerySource:
-    """The imagery of `county.imagery`: local GeoTIFFs, or an ImageServer. None is USGS NAIP.
+    """Choose and open the imagery source of `county.imagery`; None is USGS NAIP.
 
-    An ImageServer is first asked when it is first looked at. `allow_private` is the county's:
-    whether it may lie on a private or loopback address.
+    `url` is an ImageServer, `path` is a glob of local GeoTIFFs. A new kind of source is added
+    here; see `detection.imagery.interface`. A server gets its first request at the first read.
+
+    Args:
+        allow_private: the county's setting: whether a server may have a private address.
 
     Raises:
         ImageryError: local files that are missing, unreadable or not georeferenced.
@@ -32,5 +45,5 @@ def open_imagery(
             source.url, source.bands, source.gsd_m, source.captured_on, client=client
         )
     if source.path is None:
-        raise ValueError("an imagery entry has a path or a url")
+        raise ValueError("an imagery entry needs a path or a url")
     return GeoTiffMosaic(source.path, source.bands, source.captured_on)

@@ -1,7 +1,7 @@
-"""A file's pixels in blocks: the mean of each, through the file's overviews where they fit.
+"""Downsamples a file by block means, using its overviews where they align.
 
-A county flown at 7.5 cm has sixteen times the pixels that a segmenter looks at. Overviews have
-them averaged already; without them, the mean is taken here, so that nothing is skipped over.
+A county flown at 7.5 cm has sixteen times the pixels that a segmenter needs. Overviews are
+averaged already; without them the mean is computed here, so that no pixel is skipped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from rasterio.windows import Window
 from detection.imagery.nodata import valid_pixels
 from detection.imagery.pixel_grid import PixelWindow
 
-# A block of which less is shown says nothing: another file may show the rest of it.
-_LEAST_SHARE = 0.5
+# A block with a lower fraction of valid pixels is invalid: another file may cover it.
+_MIN_VALID_FRACTION = 0.5
 
 _Read = tuple[NDArray[np.generic], NDArray[np.bool_]]
 
@@ -24,18 +24,18 @@ _Read = tuple[NDArray[np.generic], NDArray[np.bool_]]
 def read_blocks(
     dataset: DatasetReader, indexes: list[int], part: PixelWindow, factor: int
 ) -> _Read:
-    """Pixels (bands, height, width) and their validity, one for `factor` x `factor` of the file's.
+    """Pixels (bands, height, width) and valid mask; each pixel is a `factor` x `factor` block.
 
     Args:
         indexes: the 1-based bands.
-        part: of the file's pixels, whole blocks that may reach beyond the file.
+        part: in the file's pixels; complete blocks, which may extend beyond the file.
 
     Raises:
         rasterio.errors.RasterioError: the file cannot be read.
     """
     shown = part.intersection(PixelWindow(0, 0, dataset.width, dataset.height))
     if shown is None:
-        raise ValueError(f"{part} shows nothing of {dataset.name}")
+        raise ValueError(f"{part} is outside {dataset.name}")
     level, step = _overview(dataset, part, factor)
     if level is None:
         pixels, valid = _read(dataset, indexes, shown)
@@ -49,17 +49,17 @@ def read_blocks(
 
 
 def _overview(dataset: DatasetReader, part: PixelWindow, factor: int) -> tuple[int | None, int]:
-    """The coarsest overview whose pixels fill the blocks exactly: its level and its factor.
+    """The coarsest overview whose pixels align with the blocks: its level and its factor.
 
-    Where a side is no multiple of the factor, GDAL stretches the overview: it would lie wrong.
+    Where a side is not a multiple of the factor, GDAL stretches the overview, which would shift it.
     """
     sides = (factor, part.column, part.row, dataset.width, dataset.height)
-    fitting = [
+    aligned = [
         (step, level)
         for level, step in enumerate(dataset.overviews(1))
         if all(side % step == 0 for side in sides)
     ]
-    step, level = max(fitting, default=(1, None))
+    step, level = max(aligned, default=(1, None))
     return level, step
 
 
@@ -73,15 +73,15 @@ def _means(
     pixels: NDArray[np.generic],
     valid: NDArray[np.bool_],
     shown: PixelWindow,
-    whole: PixelWindow,
+    full: PixelWindow,
     side: int,
 ) -> _Read:
-    """Means of the valid pixels of each block of `whole`, of which only `shown` is known."""
-    at = shown.slices_in(whole)
-    rows, columns = whole.height // side, whole.width // side
+    """Mean of the valid pixels of each block of `full`, of which only `shown` has pixels."""
+    at = shown.slices_in(full)
+    rows, columns = full.height // side, full.width // side
 
     def sums(values: NDArray[np.generic]) -> NDArray[np.float64]:
-        padded = np.zeros((whole.height, whole.width), values.dtype)
+        padded = np.zeros((full.height, full.width), values.dtype)
         padded[at] = values
         blocks = padded.reshape(rows, side, columns, side)
         return np.asarray(blocks.sum(axis=(1, 3), dtype=np.float64))
@@ -91,4 +91,4 @@ def _means(
     for mean, band in zip(means, pixels, strict=True):
         values = sums(np.where(valid, band, np.zeros((), band.dtype))) / np.maximum(counts, 1)
         mean[...] = np.rint(values) if np.issubdtype(pixels.dtype, np.integer) else values
-    return means, counts >= _LEAST_SHARE * side**2
+    return means, counts >= _MIN_VALID_FRACTION * side**2

@@ -1,4 +1,4 @@
-"""One GeoTIFF: what its header says, and its pixels in a grid."""
+"""One GeoTIFF: its header, and its pixels on any grid."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from detection.imagery.blocks import read_blocks
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
 from parcels.errors import GeometryError
 
-# Two grids are one where they differ by less than this share of a pixel.
+# Two grids are the same if they differ by less than this fraction of a pixel.
 GRID_TOLERANCE = 0.01
-# What bilinear interpolation reads round a pixel, and the error of the warp's approximation.
-_WARP_MARGIN_PX = 3
-_OPEN, _HALF_OPEN = 255, 128
-# GDAL goes by the content, and a VRT or WMS file of any name would reach out to any address.
+# Bilinear interpolation reads neighbours, and the warp's transformer is approximate.
+_WARP_PAD_PX = 3
+_OPAQUE, _HALF_OPAQUE = 255, 128
+# GDAL detects formats by content: a VRT or WMS file with any name could request any address (SSRF).
 _DRIVER = "GTiff"
 
 
 @dataclass(frozen=True, slots=True)
 class GeoTiff:
-    """What a file's header says.
+    """A file's header.
 
     Attributes:
-        grid: the file's own grid where that is square, upright and metric, else one of the
-            local UTM zone with pixels no coarser.
-        window: where the file's pixels lie in `grid`; None where they are not the grid's.
+        grid: the file's own grid if it is square, north-up and metric, else one of the local UTM
+            zone with pixels at least as fine.
+        window: the file's pixels in `grid`; None if the file must be warped to it.
         footprint: its outline in EPSG:4326.
-        indexes: the 1-based bands that are read, named by `bands`.
+        indexes: the 1-based bands to read, named by `bands`.
     """
 
     path: str
@@ -65,7 +65,7 @@ class GeoTiff:
         """Read a file's header.
 
         Raises:
-            ImageryError: it says no place or no CRS, or has fewer bands than `bands` names.
+            ImageryError: not georeferenced, no CRS, or fewer bands than `bands` names.
             rasterio.errors.RasterioError: it cannot be read.
         """
         with warnings.catch_warnings():
@@ -74,18 +74,18 @@ class GeoTiff:
         with dataset:
             if dataset.crs is None or dataset.transform.is_identity:
                 raise ImageryError(
-                    f"{path} says no CRS or no place: imagery must be georeferenced "
-                    "(gdal_edit.py -a_srs … -a_ullr …)"
+                    f"{path} has no CRS or no geotransform, but imagery must be georeferenced. Set "
+                    "both, for example with gdal_edit.py -a_srs … -a_ullr …"
                 )
             try:
-                crs = _short_name(dataset.crs.to_wkt())
+                crs = _crs_name(dataset.crs.to_wkt())
                 footprint = _footprint(dataset, crs)
-                grid, window = _own_grid(dataset, crs, footprint)
+                grid, window = _native_grid(dataset, crs, footprint)
             except (GeometryError, CRSError) as error:
-                # A local or engineering CRS, say, which nobody can tie to the Earth.
+                # For example a local or engineering CRS, which has no relation to the Earth.
                 raise ImageryError(
-                    f"{path}: its CRS cannot be brought to longitude and latitude ({error}): "
-                    "warp it to another one, or set the right one (gdal_edit.py -a_srs …)"
+                    f"{path}: its CRS cannot be transformed to longitude and latitude ({error}). "
+                    "Set the right CRS (gdal_edit.py -a_srs …), or warp the file to another one"
                 ) from error
             indexes = data_indexes(dataset, bands)
             names = band_names(dataset, indexes, bands)
@@ -104,8 +104,8 @@ class GeoTiff:
                 captured_on or capture_date(dataset),
             )
 
-    def factor_to(self, grid: PixelGrid) -> int | None:
-        """How many of the file's pixels make one of a grid's; None where their grids differ."""
+    def integer_factor_to(self, grid: PixelGrid) -> int | None:
+        """The integer factor from the file's pixels to the grid's; None if the grids differ."""
         factor = round(grid.pixel_size / self.grid.pixel_size)
         same = self.window is not None and factor > 0 and self.grid.zoom_out(factor) == grid
         return factor if same else None
@@ -117,18 +117,18 @@ class GeoTiff:
         pixels: NDArray[np.generic],
         valid: NDArray[np.bool_],
     ) -> bool:
-        """Fill what is not `valid` yet in `pixels` (bands, height, width) of a grid's window.
+        """Fill the pixels (bands, height, width) of a window that are not `valid` yet.
 
-        On its own grid the file is read as it is, and on one a whole number coarser by blocks;
-        else it is warped (bilinear).
+        On the file's own grid pixels are copied, on one coarser by an integer factor they are
+        block means; on any other grid the file is warped (bilinear).
 
         Returns:
-            Whether it filled anything.
+            Whether it filled any pixel.
 
         Raises:
-            rasterio.errors.RasterioError: the file cannot be read; nothing has been filled.
+            rasterio.errors.RasterioError: the file cannot be read; no pixel has been filled.
         """
-        factor = self.factor_to(grid)
+        factor = self.integer_factor_to(grid)
         with rasterio.open(self.path, driver=_DRIVER) as dataset:
             if self.window is not None and factor is not None:
                 overlap = self.window.zoom_out(factor).intersection(window)
@@ -156,14 +156,14 @@ class GeoTiff:
     def _warp(
         self, dataset: DatasetReader, grid: PixelGrid, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
-        """The file's pixels on a grid's window, or None where it shows none of it."""
+        """The file's pixels warped to a window; None if it covers none of it."""
         factor = self.grid.coarsening_factor(grid.gsd_m)
         source = _source_window(self, grid, window, factor)
         if source is None:
             return None
         found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
-        # Validity goes along as an alpha band, so that no colour is mixed with nodata.
-        stack = np.concatenate([found, np.where(found_valid, _OPEN, 0)[None].astype(found.dtype)])
+        # The valid mask is warped as an alpha band, so that no value is mixed with nodata.
+        stack = np.concatenate([found, np.where(found_valid, _OPAQUE, 0)[None].astype(found.dtype)])
         warped = np.zeros((len(stack), window.height, window.width), stack.dtype)
         corner = self.transform @ Affine.translation(source.column, source.row)
         reproject(
@@ -176,33 +176,33 @@ class GeoTiff:
             src_alpha=len(stack),
             dst_alpha=len(stack),
             resampling=Resampling.bilinear,
-            SRC_ALPHA_MAX=_OPEN,
-            DST_ALPHA_MAX=_OPEN,
+            SRC_ALPHA_MAX=_OPAQUE,
+            DST_ALPHA_MAX=_OPAQUE,
         )
-        return warped[:-1], warped[-1] >= _HALF_OPEN
+        return warped[:-1], warped[-1] >= _HALF_OPAQUE
 
 
 def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
     width, height = dataset.width, dataset.height
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     outline = Polygon([dataset.transform @ corner for corner in corners])
-    # Straight sides are curved in degrees, so they get more corners.
+    # Straight sides are curved in degrees, so they are densified.
     lonlat: Polygon = PixelGrid(crs, 1.0).to_lonlat(
         shapely.segmentize(outline, outline.length / 64)
     )
     if not np.isfinite(shapely.get_coordinates(lonlat)).all():
-        raise GeometryError("its corners lie beyond what the CRS covers")
+        raise GeometryError("its corners are outside the area of use of the CRS")
     return lonlat
 
 
-def _own_grid(
+def _native_grid(
     dataset: DatasetReader, crs: str, footprint: Polygon
 ) -> tuple[PixelGrid, PixelWindow | None]:
     transform = dataset.transform
     longitude, latitude = footprint.centroid.x, footprint.centroid.y
     square = np.isclose(transform.a, -transform.e, rtol=1e-4) and transform.a > 0
-    upright = transform.b == transform.d == 0
-    if not (square and upright and is_metric(CRS.from_user_input(crs), longitude, latitude)):
+    north_up = transform.b == transform.d == 0
+    if not (square and north_up and is_metric(CRS.from_user_input(crs), longitude, latitude)):
         return _utm_grid(dataset, crs, utm_crs(longitude, latitude)), None
     pixel = round(transform.a, 9)
     grid = PixelGrid(crs, pixel, _phase(transform.c, pixel), _phase(transform.f, pixel))
@@ -216,13 +216,13 @@ def _own_grid(
 
 
 def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
-    """A grid of a UTM zone for a file whose pixels are no upright squares of ground."""
+    """A UTM grid for a file whose pixels are not north-up squares in metres."""
     steps = [(0, 0), (dataset.width, 0), (0, dataset.height)]
     corners = shapely.MultiPoint([dataset.transform @ step for step in steps])
     lonlat = PixelGrid(crs, 1.0).to_lonlat(corners)
     origin, right, down = shapely.get_parts(PixelGrid(utm, 1.0).from_lonlat(lonlat))
     pixel = min(origin.distance(right) / dataset.width, origin.distance(down) / dataset.height)
-    # Two digits, rounded down: neighbouring files come out alike, and lose no detail.
+    # Rounded down to two digits, so that neighbouring files get one grid and lose no detail.
     unit = 10.0 ** (math.floor(math.log10(pixel)) - 1)
     return PixelGrid(utm, round(math.floor(pixel / unit) * unit, 9))
 
@@ -230,14 +230,14 @@ def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
 def _source_window(
     file: GeoTiff, grid: PixelGrid, window: PixelWindow, factor: int
 ) -> PixelWindow | None:
-    """The blocks of a file (as many as the warp needs) that show a grid's window."""
+    """The blocks of a file that the warp to a window needs; None if the file covers none of it."""
     outline = shapely.segmentize(shapely.box(*grid.bounds(window)), grid.pixel_size * 64)
     in_file = PixelGrid(file.crs, 1.0).from_lonlat(grid.to_lonlat(outline))
     xy = shapely.get_coordinates(in_file)
     columns, rows = ~file.transform @ (xy[:, 0], xy[:, 1])
     left, top = math.floor(columns.min()), math.floor(rows.min())
     width, height = math.ceil(columns.max()) - left, math.ceil(rows.max()) - top
-    needed = PixelWindow(left, top, width, height).pad(_WARP_MARGIN_PX * factor)
+    needed = PixelWindow(left, top, width, height).pad(_WARP_PAD_PX * factor)
     shown = needed.intersection(PixelWindow(0, 0, file.width, file.height))
     if shown is None:
         return None
@@ -246,14 +246,14 @@ def _source_window(
 
 
 def _phase(origin: float, pixel: float) -> float:
-    """The offset of a grid in 0..pixel, with offsets that differ by a rounding made one."""
+    """The offset of a grid in 0..pixel, snapped so that rounding errors make no new grids."""
     steps = (origin / pixel) % 1.0
     steps = round(steps / GRID_TOLERANCE) * GRID_TOLERANCE % 1.0
     return round(steps * pixel, 6)
 
 
-def _short_name(wkt: str) -> str:
-    """EPSG:n where the CRS is one, else its WKT."""
+def _crs_name(wkt: str) -> str:
+    """EPSG:n if the CRS has a code, else its WKT."""
     crs = CRS.from_wkt(wkt)
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else wkt

@@ -1,4 +1,4 @@
-"""Local GeoTIFFs: a glob is a mosaic, also across files in several UTM zones."""
+"""Local GeoTIFFs: a glob is one mosaic, also with files in several UTM zones."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ log = logging.getLogger(__name__)
 
 
 class GeoTiffMosaic:
-    """The GeoTIFFs that a glob matches, as one mosaic; newer files lie over older ones.
+    """The GeoTIFFs that a glob matches, as one mosaic; newer files cover older ones.
 
-    Files on one pixel grid are read as they are, or by blocks of pixels where the grid is coarser.
-    Where a chip reaches into a file on another grid or in another UTM zone, that file is warped
-    (bilinear) into the chip's grid.
+    A file on the chip's grid is read without resampling, or as block means if the chip's grid is
+    coarser. A file on another grid or in another UTM zone is warped (bilinear) to the chip's.
 
     Attributes:
-        bands: their names, in the order of a chip's pixels.
-        unreadable: files whose header cannot be read, with why. They are left out.
+        bands: the band names, in the order of a chip's pixels.
+        unreadable: files whose header cannot be read -> why. They are skipped.
 
     Raises:
-        ImageryError: no file matches, none can be read, one says no CRS, or bands differ.
+        ImageryError: no file matches, none can be read, one has no CRS, or bands differ.
     """
 
     def __init__(
@@ -44,11 +43,11 @@ class GeoTiffMosaic:
         captured_on: str | None = None,
     ) -> None:
         paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
-        if Path(pattern).is_file():  # a name with brackets in it is no pattern
+        if Path(pattern).is_file():  # a file name with brackets is not a glob
             paths = [pattern]
         if not paths:
             raise ImageryError(
-                f"no imagery file matches {pattern}: mend `imagery: {{path: …}}` of the county"
+                f"no imagery file matches {pattern}. Correct the county's `imagery: {{path: …}}`"
             )
         self.unreadable: dict[str, str] = {}
         files = [self._open(path, bands, captured_on) for path in paths]
@@ -56,50 +55,52 @@ class GeoTiffMosaic:
         if not self._files:
             path, error = next(iter(self.unreadable.items()))
             raise ImageryError(
-                f"none of the {len(paths)} imagery files of {pattern} can be read; {path}: {error}"
+                f"none of the {len(paths)} imagery files of {pattern} can be read. {path}: {error}"
             )
         self.bands = self._common_bands()
         self._dtype = self._files[0].dtype
         self._tree = STRtree([file.footprint for file in self._files])
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
-        """The grid of the files that show most of the geometry (EPSG:4326).
+        """The grid of the files that cover most of the geometry (EPSG:4326).
 
         Raises:
-            NoImagery: no readable file covers any of it ("corrupt" where a file whose place is
-                not known might have).
+            NoImagery: no readable file covers any of it ("missing", or "corrupt" if an unreadable
+                file might cover it).
         """
-        shown: dict[PixelGrid, float] = {}
+        area_by_grid: dict[PixelGrid, float] = {}
         for index in self._tree.query(geometry, predicate="intersects"):
             file = self._files[int(index)]
-            share = geometry.intersection(file.footprint).area
-            shown[file.grid] = shown.get(file.grid, 0.0) + share
-        if shown:
-            return max(shown, key=lambda grid: (shown[grid], -grid.pixel_size, grid.crs))
+            area = geometry.intersection(file.footprint).area
+            area_by_grid[file.grid] = area_by_grid.get(file.grid, 0.0) + area
+        if area_by_grid:
+            return max(
+                area_by_grid, key=lambda grid: (area_by_grid[grid], -grid.pixel_size, grid.crs)
+            )
         if self.unreadable:
             raise NoImagery(
                 "corrupt",
-                "no readable imagery file covers it, and these could not be read: "
+                "no readable imagery file covers it; these files could not be read: "
                 + ", ".join(self.unreadable),
             )
         raise NoImagery("missing", "no imagery file covers it")
 
     def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
-        """The window of the mosaic; files that cannot be read leave their part invalid.
+        """The pixels of a window; where a file cannot be read, its part stays invalid.
 
         Raises:
-            NoImagery: not one valid pixel ("corrupt" where a file failed, else "nodata").
+            NoImagery: not one valid pixel ("corrupt" if a file failed, else "nodata").
         """
         pixels = np.zeros((len(self.bands), window.height, window.width), self._dtype)
         valid = np.zeros((window.height, window.width), bool)
         used: list[GeoTiff] = []
         failed: list[str] = []
         outline = grid.to_lonlat(shapely.box(*grid.bounds(window)))
-        there = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
-        # Of files of one date, those on the grid's own grid go first: they need no warp.
-        own = {file.path: file.factor_to(grid) is not None for file in there}
-        there.sort(key=lambda f: (f.captured_on or "", own[f.path], f.path), reverse=True)
-        for file in there:
+        covering = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
+        # Among files of one date, those that need no warp come first.
+        on_grid = {file.path: file.integer_factor_to(grid) is not None for file in covering}
+        covering.sort(key=lambda f: (f.captured_on or "", on_grid[f.path], f.path), reverse=True)
+        for file in covering:
             if valid.all():
                 break
             try:
@@ -112,7 +113,7 @@ class GeoTiffMosaic:
             if failed:
                 detail = f"imagery cannot be read: {', '.join(failed)}"
                 raise NoImagery("corrupt", detail, tuple(failed))
-            raise NoImagery("nodata", "the imagery here is all nodata")
+            raise NoImagery("nodata", "the imagery is all nodata here")
         return Chip(
             pixels,
             valid,
@@ -140,8 +141,8 @@ class GeoTiffMosaic:
             if (file.bands, file.dtype) != (first.bands, first.dtype):
                 raise ImageryError(
                     f"{file.path} has bands {', '.join(file.bands)} ({file.dtype}), but "
-                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}): a mosaic's "
-                    "files must have the same ones; narrow `imagery: {path: …}` or set `bands:`"
+                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}). All files of a "
+                    "mosaic need the same bands: narrow `imagery: {path: …}`, or set its `bands:`"
                 )
         return first.bands
 

@@ -1,4 +1,4 @@
-"""An ArcGIS ImageServer: windows of a local UTM zone, by `exportImage`."""
+"""Imagery from an ArcGIS ImageServer: windows in the local UTM zone, by `exportImage`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from parcels.arcgis.http.responses import TransientError
 from parcels.arcgis.layer_info import extent_lonlat
 from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
-# NAIP's, and about what a whole state is flown with.
+# NAIP's resolution, and typical of statewide imagery.
 DEFAULT_GSD_M = 0.6
-# A server allows more or less (15,000 x 4,100 is common); small calls fail and repeat alone.
+# Servers allow up to 15,000 x 4,100 px. Smaller tiles make a failed request cheap to retry.
 MAX_TILE_PX = 2048
 _MAX_TILE_BYTES = 32 * 1024 * 1024
 _DTYPES = {
@@ -45,8 +45,8 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Service:
-    """What a service says of itself."""
+class _ServiceInfo:
+    """A service's metadata."""
 
     bands: tuple[str, ...]
     band_count: int
@@ -56,16 +56,16 @@ class _Service:
 
 
 class ImageServer:
-    """The pictures of an ArcGIS ImageServer, resampled by it (bilinear) to the local UTM zone.
+    """An ArcGIS ImageServer, which resamples (bilinear) to a grid of the local UTM zone.
 
-    Every chip of a zone lies on one grid, so the same place is always asked for alike.
+    All chips of a zone are on one grid, so a position always has the same pixels.
 
     Args:
         url: ends with /ImageServer.
-        bands: names of the first bands, in order; by default those of aerial imagery with as
-            many bands (red, green, blue, near infrared).
-        gsd_m: the pixel size to ask for.
-        captured_on: of the pictures, an ISO 8601 date or year: the server does not say.
+        bands: names of the first bands, in order; by default red, green, blue, near infrared, as
+            far as their number allows it.
+        gsd_m: the pixel size to request.
+        captured_on: an ISO 8601 date or year; the server does not report it.
     """
 
     def __init__(
@@ -83,34 +83,34 @@ class ImageServer:
         self._captured_on = captured_on
         self._client = client or ArcGISClient()
         self._breaker = breaker or CircuitBreaker()
-        self._service: _Service | None = None
-        self._service_lock = Lock()
-        self._has_shown = False
+        self._info: _ServiceInfo | None = None
+        self._info_lock = Lock()
+        self._has_served = False
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The UTM grid of a geometry (EPSG:4326).
 
         Raises:
-            NoImagery: the service's extent does not reach it ("missing").
-            ImageryUnavailable: the server does not answer now.
-            ImageryError: no such service, it wants a token, or `bands` are not its own.
+            NoImagery: outside the service's extent ("missing").
+            ImageryUnavailable: the server is temporarily unavailable.
+            ImageryError: no such service, a token is required, or too many `bands`.
         """
-        footprint = self._ask_service().footprint
+        footprint = self._service_info().footprint
         if footprint is not None and not footprint.intersects(geometry):
-            raise NoImagery("missing", f"{self.url} has no imagery there")
+            raise NoImagery("missing", f"{self.url} has no imagery here")
         centre = geometry.centroid
         return PixelGrid(utm_crs(centre.x, centre.y), self._gsd_m)
 
     def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
-        """The window's pixels, asked for in tiles that the server allows.
+        """The window's pixels, requested in tiles of a size that the server allows.
 
         Raises:
             NoImagery: not one valid pixel ("nodata").
-            ImageryUnavailable: the server does not answer now, or not for this place.
-            ImageryError: no such service, it wants a token, or answers with other pictures,
-                and has not shown a good one yet.
+            ImageryUnavailable: the server is temporarily unavailable, or fails at this position.
+            ImageryError: no such service, a token is required, or a wrong response before the
+                first good one.
         """
-        service = self._ask_service()
+        service = self._service_info()
         shape = (window.height, window.width)
         pixels = np.zeros((len(service.bands), *shape), _DTYPES[service.pixel_type])
         valid = np.zeros(shape, bool)
@@ -119,7 +119,7 @@ class ImageServer:
             pixels[:, rows, columns] = found
             valid[rows, columns] = found_valid
         if not valid.any():
-            raise NoImagery("nodata", f"{self.url} shows only nodata there")
+            raise NoImagery("nodata", f"{self.url} has only nodata here")
         return Chip(
             pixels,
             valid,
@@ -130,15 +130,15 @@ class ImageServer:
             (self.url,),
         )
 
-    def _ask_service(self) -> _Service:
-        with self._service_lock:
-            if self._service is None:
-                answer = self._ask(lambda: self._client.get_json(self.url, {}))
-                self._service = _read_service(self.url, answer, self._bands)
-            return self._service
+    def _service_info(self) -> _ServiceInfo:
+        with self._info_lock:
+            if self._info is None:
+                metadata = self._request(lambda: self._client.get_json(self.url, {}))
+                self._info = _parse_service_info(self.url, metadata, self._bands)
+            return self._info
 
     def _export(
-        self, service: _Service, grid: PixelGrid, tile: PixelWindow
+        self, service: _ServiceInfo, grid: PixelGrid, tile: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         srid = grid.crs.removeprefix("EPSG:")
         params = {
@@ -157,81 +157,81 @@ class ImageServer:
             return _decode(self.url, body, service, grid, tile)
 
         url = f"{self.url}/exportImage"
-        shown = self._ask(lambda: self._client.get_image(url, params, decode))
-        self._has_shown = True
-        return shown
+        pixels_and_valid = self._request(lambda: self._client.get_image(url, params, decode))
+        self._has_served = True
+        return pixels_and_valid
 
-    def _ask(self, call: Callable[[], _T]) -> _T:
+    def _request(self, call: Callable[[], _T]) -> _T:
         try:
             self._breaker.check()
-            return self._counted(call)
+            return self._through_breaker(call)
         except SourceUnavailable as error:
             raise ImageryUnavailable(f"imagery: {error}") from error
         except SourceMisconfigured as error:
-            if self._has_shown:
-                # A service that has shown pictures is configured rightly: it is this place.
+            if self._has_served:
+                # A service that has served images is configured correctly: only this place fails.
                 raise ImageryUnavailable(f"imagery: {error}") from error
             raise ImageryError(
-                f"imagery: {error}; mend `imagery: {{url: …}}` of the county"
+                f"imagery: {error}. Correct the county's `imagery: {{url: …}}`"
             ) from error
         except ImageryError as error:
-            if self._has_shown:  # one odd picture among good ones says nothing of the others
+            if self._has_served:  # one wrong image among good ones fails only its own lots
                 raise ImageryUnavailable(f"imagery: {error}") from error
             raise
 
-    def _counted(self, call: Callable[[], _T]) -> _T:
+    def _through_breaker(self, call: Callable[[], _T]) -> _T:
         try:
-            answer = call()
+            response = call()
         except SourceError as error:
             self._breaker.failed(error)
             raise
         self._breaker.succeeded()
-        return answer
+        return response
 
 
-def _read_service(
-    url: str, answer: Mapping[str, Any], declared: tuple[str, ...] | None
-) -> _Service:
-    """What an ImageServer's metadata says.
+def _parse_service_info(
+    url: str, metadata: Mapping[str, Any], declared: tuple[str, ...] | None
+) -> _ServiceInfo:
+    """Parse an ImageServer's metadata.
 
     Raises:
-        ImageryError: no ImageServer, or one with other bands or pixels than can be used.
+        ImageryError: not an ImageServer, or unsupported bands or pixels.
     """
-    band_count = answer.get("bandCount")
+    band_count = metadata.get("bandCount")
     if not isinstance(band_count, int) or band_count < 1:
         raise ImageryError(
-            f"{url}: says no bandCount, so it is no ImageServer; mend `imagery: {{url: …}}` "
-            "of the county"
+            f"{url} is not an ImageServer: its metadata has no bandCount. Correct the county's "
+            "`imagery: {url: …}`"
         )
-    capabilities = str(answer.get("capabilities") or "Image")
+    capabilities = str(metadata.get("capabilities") or "Image")
     if "image" not in capabilities.lower():
         raise ImageryError(
-            f"{url}: gives no images (it allows {capabilities}); name another service under "
-            "`imagery:` of the county"
+            f"{url} does not serve images (its capabilities are {capabilities}). Use another "
+            "service in the county's `imagery:`"
         )
     if declared is not None and len(declared) > band_count:
         raise ImageryError(
-            f"{url} has {band_count} bands, but `bands:` of the imagery names {len(declared)} "
-            f"({', '.join(declared)}): name only those it has"
+            f"{url} has {band_count} bands, but `imagery: {{bands: …}}` lists {len(declared)} "
+            f"({', '.join(declared)}). List only those it has"
         )
     bands = declared or default_names(band_count)
-    pixel_type = str(answer.get("pixelType", "U8"))
+    pixel_type = str(metadata.get("pixelType", "U8"))
     if pixel_type not in _DTYPES:
         raise ImageryError(
-            f"{url}: has pixels of type {pixel_type}; name a service with one of "
-            f"{', '.join(_DTYPES)} under `imagery:` of the county"
+            f"{url} has pixels of type {pixel_type}. Use a service with one of "
+            f"{', '.join(_DTYPES)} in the county's `imagery:`"
         )
-    extent = extent_lonlat(answer.get("extent"))
+    extent = extent_lonlat(metadata.get("extent"))
     side = MAX_TILE_PX
     while side**2 * len(bands) * np.dtype(_DTYPES[pixel_type]).itemsize > _MAX_TILE_BYTES:
         side //= 2
-    return _Service(
+    return _ServiceInfo(
         bands,
         band_count,
         pixel_type,
         (
-            min(side, int(answer.get("maxImageWidth") or side)),
-            min(side, int(answer.get("maxImageHeight") or side)),
+            min(side, int(metadata.get("maxImageWidth") or side)),
+            min(side, int(metadata.get("maxImageHeight") or side)),
         ),
         shapely.box(*extent) if extent else None,
     )
@@ -240,7 +240,7 @@ def _read_service(
 def _tiles(
     window: PixelWindow, tile_px: tuple[int, int]
 ) -> Iterator[tuple[slice, slice, PixelWindow]]:
-    """The tiles of a window: where each lies in it (rows, columns), and its own window."""
+    """The tiles of a window: (rows, columns) of each in it, and its own window."""
     for top in range(0, window.height, tile_px[1]):
         for left in range(0, window.width, tile_px[0]):
             height = min(tile_px[1], window.height - top)
@@ -250,38 +250,38 @@ def _tiles(
 
 
 def _decode(
-    url: str, body: bytes, service: _Service, grid: PixelGrid, tile: PixelWindow
+    url: str, body: bytes, service: _ServiceInfo, grid: PixelGrid, tile: PixelWindow
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Pixels and validity of an exported TIFF.
 
     Raises:
-        TryAgain: it is cut off, or no TIFF.
-        ImageryError: it shows something else than was asked for.
+        TransientError: truncated, or not a TIFF.
+        ImageryError: not the image that was requested.
     """
     try:
         with MemoryFile(body) as memory, memory.open(driver="GTiff") as dataset:
-            _check_answer(url, dataset, service, grid, tile)
+            _check_response(url, dataset, service, grid, tile)
             indexes = list(range(1, len(service.bands) + 1))
             pixels = dataset.read(indexes)
             return pixels, valid_pixels(dataset, indexes, pixels)
     except RasterioError as error:
-        raise TransientError(f"{url}: the TIFF is cut off or damaged; try again later") from error
+        raise TransientError(f"{url}: the TIFF is truncated or damaged; try again later") from error
 
 
-def _check_answer(
-    url: str, dataset: DatasetReader, service: _Service, grid: PixelGrid, tile: PixelWindow
+def _check_response(
+    url: str, dataset: DatasetReader, service: _ServiceInfo, grid: PixelGrid, tile: PixelWindow
 ) -> None:
-    """Refuse a picture that would be laid in the wrong place without a word."""
-    asked = (tile.width, tile.height, _DTYPES[service.pixel_type])
-    given = (dataset.width, dataset.height, dataset.dtypes[0])
-    if given != asked or dataset.count < len(service.bands):
+    """Refuse an image that would silently be placed wrong."""
+    requested = (tile.width, tile.height, _DTYPES[service.pixel_type])
+    received = (dataset.width, dataset.height, dataset.dtypes[0])
+    if received != requested or dataset.count < len(service.bands):
         raise ImageryError(
-            f"{url}: answers with {dataset.count} bands of {given}, but {len(service.bands)} of "
-            f"{asked} were asked for; name another service under `imagery:` of the county"
+            f"{url} returned {dataset.count} bands of {received} instead of {len(service.bands)} "
+            f"of {requested}. Use another service in the county's `imagery:`"
         )
     off_px = max(np.abs(np.subtract(dataset.bounds, grid.bounds(tile)))) / grid.pixel_size
     if not dataset.transform.is_identity and off_px > 0.5:
         raise ImageryError(
-            f"{url}: answers with a picture that lies {off_px:.1f} pixels off; name another "
-            "service under `imagery:` of the county"
+            f"{url} returned an image that is {off_px:.1f} pixels off. Use another service in the "
+            "county's `imagery:`"
         )

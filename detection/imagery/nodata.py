@@ -1,4 +1,4 @@
-"""Which pixels say something: declared masks and nodata, and undeclared black collars."""
+"""Valid pixels: from declared masks and nodata values, and from undeclared black collars."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rasterio.windows import Window
 
 from detection.imagery.bands import mask_index
 
-# Aerial tiles often fill what was not flown with zeros and declare nothing. A patch of pixels
-# that are zero in every band is taken for such a fill from this size on; smaller ones are
-# shadows and dead pixels, which are part of the picture.
+# Aerial tiles are often filled with zeros where nothing was flown, without declaring it. Patches
+# of at least this size with zero in every band are such a collar; smaller ones are shadows and
+# dead pixels, which are data.
 MIN_COLLAR_PIXELS = 64
 
 
@@ -23,10 +23,10 @@ def valid_pixels(
     pixels: NDArray[np.generic],
     window: Window | None = None,
 ) -> NDArray[np.bool_]:
-    """(height, width) bool for `pixels` (bands, height, width), the bands `indexes` of a window.
+    """(height, width) bool for `pixels` (bands, height, width): the bands `indexes` of a window.
 
-    A mask of the file counts, else its nodata value (a pixel is nodata where every band is),
-    else large black patches do. What is not a finite number is never valid.
+    Uses the file's mask, else its nodata value (where every band has it), else large black
+    patches. NaN and infinite values are never valid.
     """
     valid = np.ones(pixels.shape[1:], bool)
     if np.issubdtype(pixels.dtype, np.floating):

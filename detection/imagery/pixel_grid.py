@@ -1,4 +1,4 @@
-"""Frames and windows: one pixel grid for all the chips of a place, so that chips share pixels."""
+"""Pixel grids and windows: all chips of an area are on one grid, so that they share pixels."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.crs import from_wgs84, to_wgs84
 
-_Convert = Callable[[NDArray[np.object_], CRS], NDArray[np.object_]]
+_Transform = Callable[[NDArray[np.object_], CRS], NDArray[np.object_]]
 
-# A projected CRS may be off by this share before its "metres" are not taken for metres:
-# UTM stays within 0.1 %, Web Mercator is 23 % off at Memphis.
+# A projected CRS counts as metric up to this scale error: UTM stays within 0.1 %, Web Mercator is
+# 23 % off at Memphis.
 MAX_SCALE_ERROR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """A pixel grid without end: pixel (0, 0) has its upper left corner at the origin.
+    """An unbounded pixel grid; the upper left corner of pixel (0, 0) is at the origin.
+
+    Like odc-geo's `GeoBox` without a shape: a `PixelWindow` is an area of it.
 
     Attributes:
         crs: projected, and metric where it is used (see `is_metric`), as WKT or "EPSG:n".
-        pixel: side of a square pixel in units of the CRS.
-        x_origin, y_origin: upper left corner of pixel (0, 0), in 0..pixel.
+        pixel_size: the side of a (square) pixel in units of the CRS.
+        x_origin, y_origin: upper left corner of pixel (0, 0), in 0..pixel_size.
     """
 
     crs: str
@@ -45,16 +47,16 @@ class PixelGrid:
 
     @property
     def unit_m(self) -> float:
-        """Metres in a unit of the CRS."""
+        """Metres per unit of the CRS."""
         return _unit_m(self.crs)
 
     def coarsening_factor(self, gsd_m: float) -> int:
-        """How many whole pixels lie side by side in so many metres of the CRS; 1 at least."""
-        # A hair: 0.3 m over 0.1 m is three in all but floating point.
+        """The largest integer factor that keeps pixels at most `gsd_m` wide; at least 1."""
+        # An epsilon, because 0.3 / 0.1 is 2.9999999999999996.
         return max(1, math.floor(gsd_m / self.gsd_m + 1e-6))
 
     def zoom_out(self, factor: int) -> PixelGrid:
-        """The grid whose pixels are blocks of `factor` x `factor` of these, of the same origin."""
+        """The grid whose pixels are `factor` x `factor` blocks of these, with the same origin."""
         return replace(self, pixel_size=round(self.pixel_size * factor, 9))
 
     def transform(self, window: PixelWindow) -> Affine:
@@ -75,31 +77,31 @@ class PixelGrid:
         )
 
     def window_from_bounds(self, bounds: tuple[float, float, float, float]) -> PixelWindow:
-        """The smallest window that holds CRS bounds (left, bottom, right, top)."""
+        """The smallest window that contains CRS bounds (left, bottom, right, top)."""
         left, bottom, right, top = bounds
-        # A hair inwards: bounds that lie on a pixel's edge must not pull in the next pixel.
-        hair = 1e-6
-        column = math.floor((left - self.x_origin) / self.pixel_size + hair)
-        row = math.floor((self.y_origin - top) / self.pixel_size + hair)
+        # An epsilon inwards: bounds on a pixel's edge must not include the next pixel.
+        epsilon = 1e-6
+        column = math.floor((left - self.x_origin) / self.pixel_size + epsilon)
+        row = math.floor((self.y_origin - top) / self.pixel_size + epsilon)
         return PixelWindow(
             column,
             row,
-            max(1, math.ceil((right - self.x_origin) / self.pixel_size - hair) - column),
-            max(1, math.ceil((self.y_origin - bottom) / self.pixel_size - hair) - row),
+            max(1, math.ceil((right - self.x_origin) / self.pixel_size - epsilon) - column),
+            max(1, math.ceil((self.y_origin - bottom) / self.pixel_size - epsilon) - row),
         )
 
     def from_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
-        """A geometry of EPSG:4326 in the grid's CRS."""
-        return _each(from_wgs84, geometry, self.crs)
+        """A geometry (or an array of them) in EPSG:4326, in the grid's CRS."""
+        return _transform(from_wgs84, geometry, self.crs)
 
     def to_lonlat(self, geometry: BaseGeometry) -> BaseGeometry:
-        """A geometry (or an array of them) of the grid's CRS in EPSG:4326."""
-        return _each(to_wgs84, geometry, self.crs)
+        """A geometry (or an array of them) in the grid's CRS, in EPSG:4326."""
+        return _transform(to_wgs84, geometry, self.crs)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PixelWindow:
-    """A window of a grid: columns go right, rows go down, both without end."""
+    """A rectangle of pixels of a grid: columns go right, rows go down; both may be negative."""
 
     column: int
     row: int
@@ -107,7 +109,7 @@ class PixelWindow:
     height: int
 
     def contains(self, other: PixelWindow) -> bool:
-        """Whether another window lies in this one."""
+        """Whether the other window is inside this one."""
         return (
             self.column <= other.column
             and self.row <= other.row
@@ -116,14 +118,14 @@ class PixelWindow:
         )
 
     def intersection(self, other: PixelWindow) -> PixelWindow | None:
-        """What two windows share, or None."""
+        """The window that both share, or None."""
         column, row = max(self.column, other.column), max(self.row, other.row)
         width = min(self.column + self.width, other.column + other.width) - column
         height = min(self.row + self.height, other.row + other.height) - row
         return PixelWindow(column, row, width, height) if width > 0 < height else None
 
     def zoom_out(self, factor: int) -> PixelWindow:
-        """The window of the grid `factor` times coarser whose pixels it meets."""
+        """The window on the grid `factor` times coarser that covers this one."""
         column, row = self.column // factor, self.row // factor
         right, bottom = (
             -(-(self.column + self.width) // factor),
@@ -132,12 +134,12 @@ class PixelWindow:
         return PixelWindow(column, row, right - column, bottom - row)
 
     def slices_in(self, other: PixelWindow) -> tuple[slice, slice]:
-        """Its rows and columns in an array over another window, which holds it."""
+        """Its (rows, columns) in an array of another window, which contains it."""
         row, column = self.row - other.row, self.column - other.column
         return slice(row, row + self.height), slice(column, column + self.width)
 
     def pad(self, pixels: int) -> PixelWindow:
-        """The window with a margin on every side."""
+        """The window extended by `pixels` on every side."""
         return PixelWindow(
             self.column - pixels,
             self.row - pixels,
@@ -147,16 +149,16 @@ class PixelWindow:
 
 
 def union(windows: Iterable[PixelWindow]) -> PixelWindow:
-    """The smallest window that holds one or more others."""
-    all_of = list(windows)
-    column, row = min(w.column for w in all_of), min(w.row for w in all_of)
-    right = max(w.column + w.width for w in all_of)
-    bottom = max(w.row + w.height for w in all_of)
+    """The smallest window that contains one or more others."""
+    all_windows = list(windows)
+    column, row = min(w.column for w in all_windows), min(w.row for w in all_windows)
+    right = max(w.column + w.width for w in all_windows)
+    bottom = max(w.row + w.height for w in all_windows)
     return PixelWindow(column, row, right - column, bottom - row)
 
 
 def is_metric(crs: CRS, longitude: float, latitude: float) -> bool:
-    """Whether a metre of the CRS is a metre on the ground here, within `MAX_SCALE_ERROR`."""
+    """Whether the scale of the CRS at this position is 1, within `MAX_SCALE_ERROR`."""
     if not crs.is_projected:
         return False
     factors = Proj(crs).get_factors(longitude, latitude)
@@ -165,7 +167,7 @@ def is_metric(crs: CRS, longitude: float, latitude: float) -> bool:
 
 
 def utm_crs(longitude: float, latitude: float) -> str:
-    """The WGS 84 UTM zone of a place, as "EPSG:326zz" or "EPSG:327zz"."""
+    """The WGS 84 UTM zone of a position, as "EPSG:326zz" or "EPSG:327zz"."""
     zone = min(60, int((longitude + 180) // 6) + 1)
     return f"EPSG:{32600 + zone if latitude >= 0 else 32700 + zone}"
 
@@ -180,7 +182,7 @@ def _unit_m(crs: str) -> float:
     return float(_crs(crs).axis_info[0].unit_conversion_factor)
 
 
-def _each(convert: _Convert, geometry: Any, crs: str) -> Any:  # noqa: ANN401 - one or an array
-    """The datum step is that of the lots, so that lot and picture lie on one another."""
-    converted = convert(np.atleast_1d(np.asarray(geometry, dtype=object)), _crs(crs))
-    return converted if isinstance(geometry, np.ndarray) else converted[0]
+def _transform(transform: _Transform, geometry: Any, crs: str) -> Any:  # noqa: ANN401 - one or an array
+    """Uses the same datum transformation as the lots, so that lots and imagery align."""
+    transformed = transform(np.atleast_1d(np.asarray(geometry, dtype=object)), _crs(crs))
+    return transformed if isinstance(geometry, np.ndarray) else transformed[0]

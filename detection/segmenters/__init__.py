@@ -1,4 +1,7 @@
-"""Segmenters by name. They are built on demand, so that importing this needs no torch."""
+"""The segmenters by name. Each is built on demand, so that importing this needs no torch.
+
+A new segmenter implements `interface.Segmenter` and is returned by `build_segmenter`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ SEGMENTERS = ("spectral", "sam3", "sam3-tiny")
 
 
 def check_segmenter(name: str, weights: str | None = None) -> None:
-    """Find a wrong name without the seconds that it takes to build a segmenter.
+    """Check the name and the weights' path, without the seconds that building takes.
 
     Raises:
-        SegmenterError: no such segmenter, or sam3 without weights or with none where they should
-            be.
+        SegmenterError: no such segmenter, or sam3 without weights or with a wrong path.
     """
     if name not in SEGMENTERS:
         raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
@@ -24,17 +26,17 @@ def check_segmenter(name: str, weights: str | None = None) -> None:
         return
     if not weights:
         raise SegmenterError(
-            "SEGMENTER=sam3 needs SAM3_WEIGHTS=, or --weights: a folder, a file (.safetensors or "
+            "SEGMENTER=sam3 needs SAM3_WEIGHTS= or --weights: a folder, a file (.safetensors or "
             "Meta's sam3.pt) or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
         )
     check_source(weights)
 
 
 def build_segmenter(name: str, weights: str | None = None) -> Segmenter:
-    """The segmenter of a name in `SEGMENTERS`.
+    """Build the segmenter with a name from `SEGMENTERS`.
 
     Args:
-        weights: where sam3's lie, as `segmenters.sam3.weights` writes it; the others need none.
+        weights: for sam3, in a form that `segmenters.sam3.weights` lists; the others need none.
 
     Raises:
         SegmenterError: no such segmenter, weights that cannot be loaded, or torch or transformers
@@ -50,7 +52,7 @@ def build_segmenter(name: str, weights: str | None = None) -> Segmenter:
         from detection.segmenters.sam3.weights import load_weights
     except ModuleNotFoundError as error:
         raise SegmenterError(
-            f"segmenter {name!r} needs {error.name}: install lotline[detection]"
+            f"segmenter {name!r} needs the package {error.name}: install lotline[detection]"
         ) from error
     tiny = files("detection.segmenters.sam3").joinpath("tiny")
     source = weights if weights and name == "sam3" else str(tiny)

@@ -1,4 +1,4 @@
-"""What a segmenter is: chips and labels in, masks with signed fields out."""
+"""The protocol of every segmenter: chips and labels in, masks with signed fields out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from detection.labels import Label
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Where a label is: a signed field on a grid of cells that covers a chip evenly.
+    """The area of a label: a signed field on a regular grid of cells over a chip.
 
-    The grid need not be the chip's own: a network draws coarser, and the field says where
-    between two cells the edge runs. It may be a window of that grid, as one roof is.
+    The grid may be coarser than the chip's pixels, as a network's output is; edges are then
+    interpolated between cell centres. A mask may cover a part of the grid, such as one roof.
 
     Attributes:
-        field: (h, w) float32, finite; above 0 inside, as a logit is. A value is of the middle
-            of its cell.
-        confidence: (h, w) float32 in 0..1; a polygon's score is its mean inside.
-        cells: (rows, columns) of the whole grid.
-        row, column: the first cell of `field` in it.
+        field: (h, w) float32, finite, above 0 inside (like a logit), at cell centres.
+        confidence: (h, w) float32 in 0..1; its mean over a polygon is the polygon's score.
+        cells: (rows, columns) of the full grid.
+        row, column: the position of `field[0, 0]` in it.
     """
 
     label: Label
@@ -37,9 +36,9 @@ class Mask:
 
 
 class Segmenter(Protocol):
-    """Finds labels in chips. Knows nothing of lots.
+    """Detects labels in chips; it is independent of lots.
 
-    `name` and `weights_sha256` (None where there are no weights) are kept with each detection.
+    `name` and `weights_sha256` are stored with each detection.
     """
 
     @property
@@ -49,12 +48,12 @@ class Segmenter(Protocol):
 
     @property
     def weights_sha256(self) -> str | None:
-        """Of its weights; None where it has none."""
+        """The hash of its weights; None if it has none."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the labels that it can find; None where it is asked in words."""
+        """The names of the labels that it can detect; None if it takes text prompts."""
         ...
 
     @property
@@ -64,34 +63,34 @@ class Segmenter(Protocol):
 
     @property
     def gsd_m(self) -> float | None:
-        """The ground sample distance that it is to see; None where the imagery's own will do."""
+        """The ground sample distance that it needs; None for the imagery's own."""
         ...
 
     @property
     def chips_per_batch(self) -> int:
-        """How many chips it is best given together."""
+        """The best number of chips for one call of `segment`."""
         ...
 
     @property
     def device(self) -> str:
-        """What it runs on and how, in words for people."""
+        """Its device and precision, as text for people."""
         ...
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """Do what is slow and comes before the first chip: encode texts, compile.
+        """Do slow work before the first chip: encode prompts, compile.
 
         Raises:
-            SegmenterError: a prompt that it cannot read.
+            SegmenterError: an invalid prompt.
         """
         ...
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         """For each chip the masks of the labels, in the labels' order.
 
-        A continuous label has one mask a chip, over all of it; a discrete one has a mask for
-        each object, as small as the object.
+        A continuous label has one mask for the full chip; a discrete one has a mask for each
+        object, cropped to it.
 
         Raises:
-            SegmenterError: a failure on one of these chips.
+            SegmenterError: it failed on one of these chips.
         """
         ...

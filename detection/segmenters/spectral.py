@@ -1,14 +1,12 @@
-"""A baseline without weights: colour finds what is green, texture parts trees from grass.
+"""A baseline without weights: a vegetation index finds green, texture separates trees and grass.
 
-What is green: NDVI where there is near infrared, else GLI. What is rough among the green is
-tree, what is smooth is lawn. Thresholds are chosen from each chip's own pixels, inside bounds.
+Green is NDVI with near infrared, else GLI. Rough green is tree, smooth green is lawn. Thresholds
+are chosen from each chip's pixels, within bounds.
 
-It is a baseline, and it is wrong where colour and texture mislead: dormant (straw) lawns are
-missed; smooth crowns and clipped hedges are called lawn; weeds, ground cover and crops too, for
-it cannot know what is mown; small shrubs are lawn or tree by chance; trees in full shade and
-lawns in the broken shade of trees change places; without near infrared, green paint and
-artificial turf are vegetation, and lawns in blue shade are lost. Trees that overhang a lawn hide
-it, and nothing here looks beneath.
+Known errors: dormant (straw) lawns are missed; smooth crowns, clipped hedges, weeds, ground cover
+and crops are lawn, because it cannot see what is mown; small shrubs are either; trees in full
+shade and lawns in the broken shade of trees are confused; without near infrared, green paint and
+artificial turf are vegetation, and lawns in blue shade are missed. A lawn under a tree is hidden.
 
 Sources:
     NDVI: Rouse et al. (1974), Monitoring vegetation systems in the Great Plains with ERTS.
@@ -37,9 +35,9 @@ _LABELS = ("lawn", "tree", "vegetation")
 
 @dataclass(frozen=True, slots=True)
 class _Prior:
-    """What a threshold usually is, and the bounds beyond which a chip's own is not believed."""
+    """A default threshold, and the bounds within which a chip's own threshold is used instead."""
 
-    usual: float
+    default: float
     low: float
     high: float
 
@@ -48,53 +46,53 @@ _NDVI_PRIOR = _Prior(0.09, 0.05, 0.14)
 _GLI_PRIOR = _Prior(0.05, 0.035, 0.08)
 # Logarithm of a relative standard deviation (0.027, between 0.020 and 0.045); see _roughness.
 _ROUGHNESS_PRIOR = _Prior(-3.6, -3.9, -3.1)
-# The logarithm of brightness against the median of the green: what is darker lies in shade.
+# The logarithm of brightness relative to the median of the green: darker pixels are in shade.
 _SHADE_PRIOR = _Prior(math.log(0.65), math.log(0.5), math.log(0.78))
 
-# Texture is measured on pixels of about this size, so that finer imagery gives the same answer.
+# Texture is measured at about this pixel size, so that finer imagery gives the same result.
 _TEXTURE_GSD_M = 0.6
 _TEXTURE_WINDOW_M = 3.0
-# How far a window at the edge of a crown is rough beyond it.
+# The halo of a crown: how far beyond its edge a texture window is still rough.
 _HALO_M = 1.8
-# Added to brightness, as a share of the median: in the dark, sensor noise is no texture.
+# Added to brightness, as a fraction of the median, so that noise in the dark is not texture.
 _NOISE_FLOOR = 0.3
 # Crowns shade themselves: a tenth darker than the other green counts as 20 % rougher.
 _DARKNESS_WEIGHT = 2.0
-# In shade there is less light to see texture by, and more noise.
+# In shade the signal is lower and the noise higher.
 _SHADE_ROUGHNESS = 0.6
-# Pixels on the rim of the green are half pavement; inside, they have next to no say.
+# Pixels on the rim of the green are half pavement: they get a small weight.
 _RIM_WEIGHT = 0.02
 
 _SPECK_M = 0.25  # radius of the specks and pinholes that are noise
-_NARROWEST_M = 1.0  # a green seam along a wall is narrower than any lawn
-_LAWN_SEED_M = 1.0  # radius of the smallest lawn that stands by itself
+_NARROWEST_M = 1.0  # a green strip along a wall is narrower than any lawn
+_LAWN_SEED_M = 1.0  # radius of the smallest separate lawn
 _CROWN_M = 1.4  # radius of the smallest crown
-_GROW_M = 1.8  # how far a lawn may grow into what is green but seems rough at its edge
+_GROW_M = 1.8  # how far a lawn may grow into rough green at its edge
 _GROW_ROUGHNESS = 2.0  # times the threshold, beyond which a lawn does not grow
-# Confidence is one half at a threshold and 0.73 one of these beyond it.
+# Confidence is 0.5 at the threshold, and 0.73 this far above it.
 _INDEX_SCALE = {"ndvi": 0.05, "gli": 0.02}
-# So many of these from its threshold a pixel is all green, or has none: the field goes no further,
-# so that the edge runs through a pixel of both by its share of green.
+# This many scales from the threshold a pixel is fully green, or not at all. The field is clipped
+# there, so that the edge crosses a mixed pixel in proportion to its green.
 _PURE = 3.0
-# The least that the field says of a pixel whose label is not decided by its own greenness.
-_LEAST_FIELD = 0.1
+# The smallest field value of a pixel whose label is not decided by its own greenness.
+_MIN_FIELD = 0.1
 _ROUGHNESS_SCALE = 0.4
 
-# Otsu's separability: 0.64 for one Gaussian, which has nothing to part; two modes have more.
-_LEAST_SEPARABILITY = 0.7
-_LEAST_PIXELS = 400
-_MOST_SAMPLES = 500_000
+# Otsu's separability is 0.64 for a single Gaussian, and higher for two modes.
+_MIN_SEPARABILITY = 0.7
+_MIN_PIXELS = 400
+_MAX_SAMPLES = 500_000
 _BINS = 256
 
 
 class Spectral:
-    """The baseline segmenter; see the module's docstring for what it gets wrong.
+    """The baseline segmenter; the module's docstring lists its known errors.
 
-    Every answer is deterministic. "vegetation" contains "lawn" and "tree", which are disjoint.
-    Nothing is found where a chip is not valid, and such pixels have no say in any threshold.
+    Results are deterministic. "vegetation" contains "lawn" and "tree", which are disjoint. Invalid
+    pixels have no label and do not influence thresholds.
 
-    Confidence is, pixel by pixel, the logistic function of the greenness beyond its threshold;
-    for lawn and tree times the logistic function of how far the texture lies on their side.
+    A pixel's confidence is the logistic function of its greenness above the threshold; for lawn
+    and tree it is multiplied by the logistic function of the texture's distance to its threshold.
     """
 
     name = "spectral-2"
@@ -105,33 +103,33 @@ class Spectral:
     chips_per_batch = 1
 
     def __init__(self, device: str | None = None) -> None:
-        """On a torch `device`; by default a GPU where there is one."""
+        """Use this torch `device`; by default a GPU if there is one."""
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
     def device(self) -> str:
-        """Where it runs, in words for people."""
+        """Its device and precision, as text for people."""
         return f"{self._device.upper()}, float32"
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """Nothing is slow before the first chip; a label that it cannot find is said at once.
+        """Check the labels; nothing else needs preparation.
 
         Raises:
-            SegmenterError: a label that it cannot find.
+            SegmenterError: a label that it cannot detect.
         """
         for label in labels:
             if label.name not in _LABELS:
                 raise SegmenterError(
-                    f"{self.name} does not find {label.name!r}: choose from {', '.join(_LABELS)}, "
-                    "or a segmenter that is asked in words (SEGMENTER=sam3-tiny or sam3)"
+                    f"{self.name} cannot detect {label.name!r}, only {', '.join(_LABELS)}. Choose "
+                    "one of these, or a segmenter with text prompts (SEGMENTER=sam3-tiny or sam3)"
                 )
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        """For each chip one mask on its own pixels for each label, in the labels' order.
+        """For each chip one mask per label, on the chip's pixels, in the labels' order.
 
         Raises:
-            SegmenterError: a label that it cannot find, or a chip without the bands it needs:
-                red and nir, or red, green and blue.
+            SegmenterError: a label that it cannot detect, or a chip without the bands red and
+                nir, or red, green and blue.
         """
         self.prepare(labels)
         return [self._segment(chip, labels) for chip in chips]
@@ -148,7 +146,7 @@ class Spectral:
 
 @dataclass(frozen=True, slots=True)
 class _Planes:
-    """What the bands say, each (height, width): greenness, brightness, and where they say it."""
+    """What is computed from the bands, (height, width): vegetation index, brightness, valid."""
 
     index: Tensor
     index_scale: float
@@ -163,7 +161,7 @@ def _planes(chip: Chip, device: str) -> _Planes:
     if not infrared and not {"red", "green", "blue"} <= set(names):
         raise SegmenterError(
             f"spectral needs the bands red and nir, or red, green and blue; the chip has "
-            f"{', '.join(chip.bands) or 'none'}: name the imagery's bands in the registry"
+            f"{', '.join(chip.bands) or 'none'}. Set `bands:` in the county's `imagery:`"
         )
     bands = {
         name: torch.from_numpy(np.array(chip.band(name), dtype=np.float32)).to(device)
@@ -172,7 +170,7 @@ def _planes(chip: Chip, device: str) -> _Planes:
     valid = torch.from_numpy(np.array(chip.valid, dtype=bool)).to(device)
     for band in bands.values():
         valid = valid & torch.isfinite(band)
-    # Reflectance may fall a little below 0; an index of such a pixel would be without bounds.
+    # Reflectance may be slightly negative, which would make an index unbounded.
     bands = {name: torch.where(valid, band, 0.0).clamp(min=0) for name, band in bands.items()}
     brightness = torch.stack(list(bands.values())).mean(0)
     if infrared:
@@ -186,12 +184,12 @@ def _planes(chip: Chip, device: str) -> _Planes:
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
-    """The quotient, and -1 (no vegetation) where a pixel is black."""
+    """The quotient; -1 (no vegetation) for a black pixel."""
     return torch.where(below > 0, above / below.clamp(min=1e-12), -1.0)
 
 
 def _classify(planes: _Planes, gsd_m: float) -> dict[str, tuple[Tensor, Tensor]]:
-    """For each label its field, and the confidence."""
+    """The field and the confidence of each label."""
     valid = planes.valid
     threshold = _threshold(planes.index[valid], planes.prior)
     green = valid & (planes.index > threshold)
@@ -202,33 +200,33 @@ def _classify(planes: _Planes, gsd_m: float) -> dict[str, tuple[Tensor, Tensor]]
     lawn = _wide(green & ~tree, round(_NARROWEST_M / gsd_m))
 
     greenness = (planes.index - threshold) / planes.index_scale
-    sure = torch.where(valid, greenness.sigmoid(), 0.0)
+    confidence = torch.where(valid, greenness.sigmoid(), 0.0)
     tree_like = ((rough - rough_threshold) / _ROUGHNESS_SCALE).sigmoid()
     return {
-        "vegetation": (_field(green, greenness), sure),
-        "tree": (_field(tree, greenness), sure * tree_like),
-        "lawn": (_field(lawn, greenness), sure * (1 - tree_like)),
+        "vegetation": (_field(green, greenness), confidence),
+        "tree": (_field(tree, greenness), confidence * tree_like),
+        "lawn": (_field(lawn, greenness), confidence * (1 - tree_like)),
     }
 
 
 def _field(mask: Tensor, greenness: Tensor) -> Tensor:
-    """-1..1, above 0 exactly where the mask is: by its greenness where that is what decides."""
-    margin = (greenness.abs() / _PURE).clamp(_LEAST_FIELD, 1)
-    return torch.where(mask, margin, -margin)
+    """-1..1, above 0 exactly inside the mask; its size is the distance to the green threshold."""
+    size = (greenness.abs() / _PURE).clamp(_MIN_FIELD, 1)
+    return torch.where(mask, size, -size)
 
 
 def _threshold(values: Tensor, prior: _Prior) -> float:
-    """Otsu's threshold of the values (n,), or the usual one where theirs is not to be believed.
+    """Otsu's threshold of the values (n,), or the default if theirs is unreliable.
 
-    That is so with few pixels, with one mode instead of two (a chip all lawn, or all roofs), and
-    where the two modes are others than those sought (roofs and roads, or trees and lawns).
+    It is unreliable with few pixels, with one mode instead of two (a chip that is all lawn, or
+    all roofs), and where it separates other modes (roofs and roads, or trees and lawns).
     """
-    if values.numel() < _LEAST_PIXELS:
-        return prior.usual
-    values = values[:: 1 + values.numel() // _MOST_SAMPLES]
+    if values.numel() < _MIN_PIXELS:
+        return prior.default
+    values = values[:: 1 + values.numel() // _MAX_SAMPLES]
     low, high = (float(edge) for edge in values.quantile(values.new_tensor([0.01, 0.99])))
     if not high > low:
-        return prior.usual
+        return prior.default
     counts = torch.histc(values.clamp(low, high), _BINS, low, high).double()
     centres = low + (torch.arange(_BINS, dtype=torch.double, device=values.device) + 0.5) * (
         (high - low) / _BINS
@@ -241,22 +239,22 @@ def _threshold(values: Tensor, prior: _Prior) -> float:
     best = int(between.argmax())
     total = (share * (centres - mean) ** 2).sum()
     chosen = float((centres[best] + centres[best + 1]) / 2)
-    believed = float(between[best] / total) >= _LEAST_SEPARABILITY
-    return chosen if believed and prior.low <= chosen <= prior.high else prior.usual
+    reliable = float(between[best] / total) >= _MIN_SEPARABILITY
+    return chosen if reliable and prior.low <= chosen <= prior.high else prior.default
 
 
 def _roughness(planes: _Planes, green: Tensor, gsd_m: float) -> tuple[Tensor, float]:
-    """(how rough each pixel's neighbourhood is, the threshold), as logarithms.
+    """(roughness of each pixel's neighbourhood, its threshold), as logarithms.
 
-    Roughness is the standard deviation of the logarithm of brightness, measured among green
-    pixels in the same light only: else the edge of a lawn, or of a shadow on it, would be rough.
-    What is darker than other green in the sun counts as rougher.
+    Roughness is the standard deviation of log brightness among green pixels in the same light
+    only; otherwise the edge of a lawn, or of a shadow on it, would be rough. Green that is darker
+    than other sunlit green counts as rougher.
     """
     factor = max(1, round(_TEXTURE_GSD_M / gsd_m))
     share = _pool(green.float(), factor)
     usable = share > 0.5
     if not bool(usable.any()):
-        return torch.zeros_like(planes.index), _ROUGHNESS_PRIOR.usual
+        return torch.zeros_like(planes.index), _ROUGHNESS_PRIOR.default
     brightness = _pool(planes.brightness * green, factor) / share.clamp(min=1e-6)
     relative = brightness / brightness[usable].median().clamp(min=1e-12)
     shade_threshold = _threshold(relative[usable].clamp(min=0.02).log(), _SHADE_PRIOR)
@@ -278,22 +276,22 @@ def _roughness(planes: _Planes, green: Tensor, gsd_m: float) -> tuple[Tensor, fl
 
 
 def _trees(green: Tensor, rough: Tensor, threshold: float, gsd_m: float) -> Tensor:
-    """The rough part of the green, less what lawns win back at their edges."""
+    """The rough part of the green, minus what lawns regain at their edges."""
     smooth = _opened(green & (rough < threshold), round(_LAWN_SEED_M / gsd_m))
-    room = green & (rough < threshold + math.log(_GROW_ROUGHNESS))
+    growable = green & (rough < threshold + math.log(_GROW_ROUGHNESS))
     for _ in range(round(_GROW_M / gsd_m)):
-        smooth = _dilated(smooth, 1) & room | smooth
+        smooth = _dilated(smooth, 1) & growable | smooth
     return _opened(green & ~smooth, round(_CROWN_M / gsd_m))
 
 
 def _smooth_edges(mask: Tensor, gsd_m: float) -> Tensor:
-    """Without specks and pinholes of about a third of a square metre."""
+    """Remove specks and pinholes of about 0.3 m² (opening, then closing)."""
     radius_px = round(_SPECK_M / gsd_m)
     return ~_opened(~_opened(mask, radius_px), radius_px)
 
 
 def _pool(plane: Tensor, factor: int) -> Tensor:
-    """The mean of each block of factor x factor; blocks over the edge count what is there."""
+    """The mean of each factor x factor block; at the edge, of the pixels that exist."""
     return nn.avg_pool2d(plane[None, None], factor, ceil_mode=True, count_include_pad=False)[0, 0]
 
 
@@ -307,7 +305,7 @@ def _unpool(plane: Tensor, factor: int, shape: torch.Size) -> Tensor:
 
 
 def _local_std(values: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """(standard deviation, mean) in a window (pixels, odd), of the weighted values alone."""
+    """Weighted (standard deviation, mean) in a window (pixels, odd)."""
 
     def mean(plane: Tensor) -> Tensor:
         return nn.avg_pool2d(plane[None, None], window, stride=1, padding=window // 2)[0, 0]
@@ -319,7 +317,7 @@ def _local_std(values: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Ten
 
 
 def _without_halo(rough: Tensor, usable: Tensor, window: int) -> Tensor:
-    """The lowest roughness in a window (pixels, odd) of usable ones: crowns at their true size."""
+    """The minimum roughness of usable pixels in a window (odd): crowns without their halo."""
     usable_rough = torch.where(usable, rough, math.inf)
     low = -nn.max_pool2d(-usable_rough[None, None], window, stride=1, padding=window // 2)[0, 0]
     return torch.where(low.isfinite(), low, rough)
@@ -331,7 +329,7 @@ def _odd(length_px: float) -> int:
 
 
 def _dilated(mask: Tensor, steps: int) -> Tensor:
-    """Grown by that many pixels, to an octagon: crosses and squares in turn."""
+    """Dilate by that many pixels; alternating crosses and squares approximate an octagon."""
     plane = mask[None, None].float()
     for step in range(steps):
         if step % 2:
@@ -344,12 +342,12 @@ def _dilated(mask: Tensor, steps: int) -> Tensor:
 
 
 def _opened(mask: Tensor, radius_px: int) -> Tensor:
-    """Without what is narrower than twice the radius. The chip's edge cuts nothing off."""
+    """Morphological opening; objects at the chip's edge are treated as continuing beyond it."""
     return _dilated(~_dilated(~mask, radius_px), radius_px) & mask
 
 
 def _wide(mask: Tensor, width_px: int) -> Tensor:
-    """Where a square of that width fits into the mask, which goes on beyond the chip's edge."""
+    """The parts of the mask into which a square of that width fits (continued past the edge)."""
     if width_px <= 1:
         return mask
     plane = nn.pad(mask[None, None].float(), [width_px] * 4, mode="replicate")

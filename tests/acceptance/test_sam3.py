@@ -72,7 +72,7 @@ def test_a_label_in_words_is_one_more_column(fresh: User) -> None:
     [
         (("--label", "a b=c"), ("'a b' is no name of a label", "solar_panel")),
         (("--labels", "lawn,moat"), ("unknown label 'moat'", "lawn, tree", "--label")),
-        (("--labels", "pool"), ("does not find 'pool'", "lawn, tree, vegetation", "sam3-tiny")),
+        (("--labels", "pool"), ("cannot detect 'pool'", "lawn, tree, vegetation", "sam3-tiny")),
         (("--segmenter", "sam3"), ("SAM3_WEIGHTS", "facebook/sam3", "sam3-tiny")),
         (("--segmenter", "sam3", "--weights", "no/such/folder"), ("no/such/folder", "folder, a")),
     ],

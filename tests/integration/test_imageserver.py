@@ -116,7 +116,7 @@ class TestPictures:
         self, server: FakeImageServer, imagery: ImageServer
     ) -> None:
         server.metadata = {"pixelType": "F64", "bandCount": 40}
-        assert max(imagery._ask_service().tile_px) == 256
+        assert max(imagery._service_info().tile_px) == 256
         assert imageserver.MAX_TILE_PX == 2048
 
     def test_only_the_bands_that_are_named_are_fetched(
@@ -210,23 +210,23 @@ class TestConfiguration:
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         server.url = server.url.replace("Pictures", "Pictuers")
-        with pytest.raises(ImageryError, match=r"no such service.*mend `imagery:") as caught:
+        with pytest.raises(ImageryError, match=r"no such service.*Correct the county") as caught:
             opened(server, waits_s).grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
         assert len(server.asked) == 1
 
     def test_a_token_is_wanted(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
-        with pytest.raises(ImageryError, match=r"token.*mend `imagery:") as caught:
+        with pytest.raises(ImageryError, match=r"token.*Correct the county") as caught:
             imagery.grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
 
     @pytest.mark.parametrize(
         ("metadata", "message"),
         [
-            ({"bandCount": None}, "no ImageServer"),
-            ({"bandCount": 0}, "no ImageServer"),
-            ({"capabilities": "Metadata,Catalog"}, r"gives no images \(it allows Metadata"),
+            ({"bandCount": None}, "is not an ImageServer"),
+            ({"bandCount": 0}, "is not an ImageServer"),
+            ({"capabilities": "Metadata,Catalog"}, r"does not serve images .*Metadata"),
             ({"pixelType": "C64"}, "pixels of type C64"),
         ],
     )
@@ -245,12 +245,12 @@ class TestConfiguration:
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         imagery = opened(server, waits_s, bands=("a", "b", "c", "d", "e"))
-        with pytest.raises(ImageryError, match=r"has 4 bands, but .* names 5 \(a, b, c, d, e\)"):
+        with pytest.raises(ImageryError, match=r"has 4 bands, but .* lists 5 \(a, b, c, d, e\)"):
             imagery.grid_for(lot().geometry)
 
     @pytest.mark.parametrize(
         ("fault", "message"),
-        [("shifted", "lies 7.0 pixels off"), ("small", r"answers with 4 bands of \(25, 25")],
+        [("shifted", "is 7.0 pixels off"), ("small", r"returned 4 bands of \(25, 25")],
     )
     def test_another_picture_than_was_asked_for_is_refused(
         self, imagery: ImageServer, server: FakeImageServer, fault: str, message: str
@@ -299,7 +299,7 @@ class TestThroughTheDetector:
         server.faults = [fault]
         [odd] = detector.detect([lot()], imagery, [LABELS["lawn"]])
         assert (odd.status, odd.reason) == ("unavailable", "imagery")
-        assert "name another service" in odd.detail
+        assert "Use another service" in odd.detail
         [good] = detector.detect([lot()], imagery, [LABELS["lawn"]])
         assert good.detections
 

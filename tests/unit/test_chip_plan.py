@@ -277,7 +277,7 @@ class TestPlan:
         for _ in range(3):
             plan_chips([lot(0, 0), lot(9000, 0)], Everywhere(), 0.12)
         [record] = caplog.records
-        assert "has 0.5 m a pixel, but the segmenter is to see 0.12 m" in record.message
+        assert "has 0.5 m per pixel, but the segmenter works at 0.12 m" in record.message
 
     def test_a_lot_without_imagery_stops_no_other(self) -> None:
         imagery = Everywhere(NoImagery("missing", "none there"))

@@ -193,7 +193,7 @@ class TestFaults:
         lot = boundary(at(5, 5, 40, 40))
         result = only(Detector(Misshapen()).detect([lot], painted(tmp_path), [LAWN]))
         assert (result.status, result.reason) == ("failed", "segmenter")
-        assert "the mask of lawn is (8, 8)" in result.detail
+        assert "the mask of lawn does not fit its grid of (4, 4): field (8, 8)" in result.detail
 
     def test_a_server_that_is_down_is_unavailable(self) -> None:
         lot = boundary(at(5, 5, 40, 40))
@@ -248,7 +248,7 @@ class TestFaults:
 
     def test_a_label_that_the_segmenter_does_not_find(self, tmp_path: Path) -> None:
         roof = Label("roof", "roof", "discrete", 4.0)
-        with pytest.raises(LabelError, match="threshold does not find 'roof': choose from lawn, "):
+        with pytest.raises(LabelError, match="threshold cannot detect 'roof', only lawn, "):
             Detector(ThresholdSegmenter()).detect([], painted(tmp_path), [LAWN, roof])
 
     def test_a_lot_too_large_stops_no_other(self, tmp_path: Path) -> None:

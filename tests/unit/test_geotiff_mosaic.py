@@ -231,18 +231,18 @@ def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
 
 
 def test_no_file_matches(tmp_path: Path) -> None:
-    with pytest.raises(ImageryError, match=r"no imagery file matches .*\*\.tif: mend"):
+    with pytest.raises(ImageryError, match=r"no imagery file matches .*\*\.tif\. Correct"):
         GeoTiffMosaic(str(tmp_path / "*.tif"))
 
 
 def test_not_georeferenced_is_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", noise(1, 4, 4), crs=None)
-    with pytest.raises(ImageryError, match=r"a\.tif says no CRS .*gdal_edit"):
+    with pytest.raises(ImageryError, match=r"a\.tif has no CRS .*gdal_edit"):
         GeoTiffMosaic(str(tmp_path / "a.tif"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         write_tiff(tmp_path / "b.tif", noise(1, 4, 4), crs=None, transform=Affine.identity())
-    with pytest.raises(ImageryError, match=r"b\.tif says no CRS or no place"):
+    with pytest.raises(ImageryError, match=r"b\.tif has no CRS or no geotransform"):
         GeoTiffMosaic(str(tmp_path / "b.tif"))
 
 
@@ -330,12 +330,12 @@ def test_open_imagery_takes_a_registry_entry(tmp_path: Path) -> None:
 def test_a_crs_that_is_nowhere_on_earth_is_a_mistake(tmp_path: Path) -> None:
     site = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), crs=site)
-    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
+    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be transformed to longitude"):
         GeoTiffMosaic(str(path))
 
 
 def test_corners_beyond_a_crs_are_a_mistake(tmp_path: Path) -> None:
     transform = Affine(0.5, 0, 9e9, 0, -0.5, 9e9)
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), transform=transform)
-    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be brought to longitude"):
+    with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be transformed to longitude"):
         GeoTiffMosaic(str(path))

@@ -77,7 +77,9 @@ def test_what_is_wrong_is_said_before_a_segmenter_is_built(
 
 def test_a_county_that_names_a_label_without_words_is_told_where() -> None:
     county = COUNTY.model_copy(update={"labels": {"moat": LabelEntry(kind="discrete")}})
-    with pytest.raises(LabelError, match=r"county 'here': 'labels\.moat': has no prompt"):
+    with pytest.raises(
+        LabelError, match=r"county 'here': 'labels\.moat': a new label needs a prompt"
+    ):
         LabelSelection(BatchRequest("here"), county)
 
 

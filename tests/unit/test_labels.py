@@ -84,7 +84,7 @@ def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
     assert list(known) == [*LABELS, "trampoline", "gravel"]
     assert known["trampoline"] == Label("trampoline", "round backyard trampoline", "discrete", 1.0)
     assert known["gravel"] == Label("gravel", "gravel bed", "continuous", 1.0, 0.3)
-    with pytest.raises(LabelError, match=r"here: 'labels\.moat': has no prompt; write the words"):
+    with pytest.raises(LabelError, match=r"here: 'labels\.moat': a new label needs a prompt"):
         merge_label_entries(LABELS, {"moat": LabelEntry(kind="discrete")}, "here")
 
 
@@ -119,8 +119,8 @@ def test_words_that_are_no_label(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lawn: {prompt: x}", "write the labels under 'labels:', and nothing beside it"),
-        ("labels: {}\nmore: 1", "write the labels under 'labels:', and nothing beside it"),
+        ("lawn: {prompt: x}", "write all labels under 'labels:', the only top-level key"),
+        ("labels: {}\nmore: 1", "write all labels under 'labels:', the only top-level key"),
         ("labels: [lawn]", "'labels': write a name and a prompt for each label"),
         ("labels: {lawn: }", "'labels.lawn': write its prompt, or a mapping of prompt, kind"),
         ("labels: {lawn: {prmpt: x}}", "'labels.lawn.prmpt' is not a key; did you mean 'prompt'?"),
@@ -138,7 +138,7 @@ def test_words_that_are_no_label(text: str, message: str) -> None:
             "'labels.lawn.simplify_share': nan is wrong; write a share from 0 to 0.1",
         ),
         ("labels: {lawn: {prompt: [x]}}", "'labels.lawn.prompt': a list is wrong; write in a few"),
-        ("labels: {lawn: {kind: discrete}}", "'labels.lawn': has no prompt; write the words"),
+        ("labels: {lawn: {kind: discrete}}", "'labels.lawn': a new label needs a prompt"),
         ("labels: {lawn: x, lawn: y}", "line 1: not valid YAML: 'lawn' is there twice; keep one"),
         ("labels: {1: x}", "'labels': '1' is no name of a label"),
     ],

@@ -138,7 +138,7 @@ class TestContinuous:
 
     def test_different_grids_are_refused(self) -> None:
         fields = [np.ones((side, side), np.float32) for side in (16, 32)]
-        with pytest.raises(ValueError, match="lawn lie on different grids"):
+        with pytest.raises(ValueError, match="lawn are on different grids"):
             stitched([[lawn(field)] for field in fields], 2)
 
 

@@ -1,4 +1,4 @@
-"""The `config.json` beside SAM3's weights: read, and refused where no network can be as it says."""
+"""Reads and validates the `config.json` beside SAM3's weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from transformers import Sam3Config
 from detection.errors import SegmenterError
 from detection.segmenters.sam3.tokens import CONTEXT_LENGTH
 
-# How many words CLIP's byte pair encoding has.
+# The number of tokens of CLIP's byte pair encoding.
 VOCABULARY_SIZE = 49408
-# Attention over a whole chip takes memory with the fourth power of its side.
+# The memory of global attention grows with the fourth power of the side.
 MAX_SIDE_PX = 4096
 _LAYERS = ("num_layers", "num_hidden_layers", "num_upsampling_stages")
 _SIZES = (
@@ -25,13 +25,13 @@ _SIZES = (
 
 
 def read_config(folder: Path, tensors: int) -> Sam3Config:
-    """The configuration beside the weights; without one, as beside Meta's file, full size.
+    """The configuration beside the weights; without one (as with Meta's file) the full size.
 
     Args:
-        tensors: how many the weights have: no part of a network has more layers than that.
+        tensors: the number of weight tensors, an upper bound for layers.
 
     Raises:
-        SegmenterError: another model's, not a configuration, or sizes that no network can have.
+        SegmenterError: another model's, not a configuration, or impossible sizes.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -42,10 +42,10 @@ def read_config(folder: Path, tensors: int) -> Sam3Config:
         if isinstance(content, dict):
             content = content.get("detector_config") or content
         if not isinstance(content, dict):
-            raise TypeError("a JSON object with its settings was looked for")
+            raise TypeError("not a JSON object")
         if content.get("model_type") != "sam3":
             raise SegmenterError(
-                f"{path} is of a {content.get('model_type')} model, and not of sam3"
+                f"{path} describes a {content.get('model_type')} model instead of sam3"
             )
         config = Sam3Config.from_dict(content)
         wrong = _wrong_kind(config) or _wrong_size(config.to_dict(), tensors) or _wrong_side(config)
@@ -55,18 +55,18 @@ def read_config(folder: Path, tensors: int) -> Sam3Config:
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise SegmenterError(
-            f"{path} is not a SAM3 configuration ({reason or type(error).__name__}): copy the one "
+            f"{path} is not a SAM3 configuration ({reason or type(error).__name__}). Copy the one "
             "that belongs to the weights"
         ) from error
     if wrong:
         raise SegmenterError(
-            f"{path} describes no network: {wrong}. Copy the one that belongs to the weights"
+            f"{path} describes no valid network: {wrong}. Copy the one that belongs to the weights"
         )
     return config
 
 
 def _wrong_kind(config: Sam3Config) -> str | None:
-    """A part that is another model's: of those that it knows, transformers takes any."""
+    """Find a part of another model; transformers accepts any model that it knows."""
     vision: Any = config.vision_config
     text: Any = config.text_config
     for part, found, wanted in (
@@ -75,7 +75,7 @@ def _wrong_kind(config: Sam3Config) -> str | None:
         ("text_config", text, "clip_text_model"),
     ):
         if found.model_type != wanted:
-            return f"its {part} is of a {found.model_type}, and SAM3's is a {wanted}"
+            return f"its {part} is a {found.model_type} instead of a {wanted}"
     return None
 
 
@@ -87,12 +87,12 @@ def _wrong_size(settings: dict[str, Any], tensors: int) -> str | None:
                 return inner
         elif name in _SIZES:
             if not isinstance(value, int) or value < 1:
-                return f"{name} is {value}, and a whole number of 1 or more is needed"
+                return f"{name} is {value}, but must be an integer of at least 1"
             if name in _LAYERS and value > tensors:
-                return f"{name} is {value}, and the weights have {tensors} tensors in all"
+                return f"{name} is {value}, but the weights have only {tensors} tensors"
     heads, width = settings.get("num_attention_heads"), settings.get("hidden_size")
     if heads and width and width % heads:
-        return f"hidden_size {width} does not divide among {heads} attention heads"
+        return f"hidden_size {width} is not divisible by {heads} attention heads"
     return None
 
 
@@ -101,9 +101,9 @@ def _wrong_side(config: Sam3Config) -> str | None:
     text: Any = config.text_config
     vit = vision.backbone_config
     if vit.image_size > MAX_SIDE_PX:
-        return f"image_size is {vit.image_size}, and {MAX_SIDE_PX} is the most"
+        return f"image_size is {vit.image_size}, but at most {MAX_SIDE_PX} is allowed"
     if vit.image_size % vit.patch_size:
-        return f"image_size {vit.image_size} is no multiple of patch_size {vit.patch_size}"
+        return f"image_size {vit.image_size} is not a multiple of patch_size {vit.patch_size}"
     if vit.window_size > vit.image_size // vit.patch_size:
         return f"window_size {vit.window_size} is wider than a chip of {vit.image_size} px"
     if text.vocab_size != VOCABULARY_SIZE:

@@ -1,4 +1,4 @@
-"""A folder, a file or a hub id -> the files that hold a SAM3 network's weights."""
+"""Resolves a folder, a file or a hub id to SAM3's weight files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _SHARD = re.compile(r"[\w.-]+\.safetensors")
 
 
 def find_weight_files(source: str) -> tuple[Path, list[Path]]:
-    """The folder where the configuration would be, and the files with the weights.
+    """(folder of the configuration, weight files) of a source.
 
     Raises:
-        SegmenterError: nothing there, no access, or a copy that is not whole.
+        SegmenterError: it does not exist, access is denied, or the copy is incomplete.
     """
     if not source:
         raise SegmenterError(
-            "SAM3_WEIGHTS names no weights: it is a folder, a file (.safetensors or sam3.pt) or a "
+            "SAM3_WEIGHTS is empty. Set it to a folder, a file (.safetensors or sam3.pt) or a "
             "hub id such as facebook/sam3"
         )
     path = local_path(source)
     if path.is_file():
         if path.suffix not in (".pt", ".safetensors"):
-            raise SegmenterError(f"{source} is no SAM3 weights: they are .safetensors or .pt")
+            raise SegmenterError(f"{source} is not a weight file: use .safetensors or .pt")
         return path.parent, [path]
     if path.is_dir():
         return path, _in_folder(path)
@@ -35,23 +35,23 @@ def find_weight_files(source: str) -> tuple[Path, list[Path]]:
         folder = _download(source)
         return folder, _in_folder(folder)
     raise SegmenterError(
-        f"there is nothing at {source}: SAM3_WEIGHTS is a folder, a file (.safetensors or "
-        "sam3.pt) or a hub id such as facebook/sam3"
+        f"{source} does not exist. SAM3_WEIGHTS is a folder, a file (.safetensors or sam3.pt) or "
+        "a hub id such as facebook/sam3"
     )
 
 
 def check_source(source: str) -> None:
-    """Find a wrong path before anything is loaded; the hub is not asked for an id of its own.
+    """Check a source's path before anything is loaded; a hub id is not requested.
 
     Raises:
-        SegmenterError: nothing there, or a copy that is not whole.
+        SegmenterError: it does not exist, or the copy is incomplete.
     """
     base, *deltas = source.split(os.pathsep)
     if local_path(base).exists() or not _is_hub_id(base):
         find_weight_files(base)
     for delta in deltas:
         if not local_path(delta).is_file():
-            raise SegmenterError(f"there is no delta at {delta}: name a .safetensors file")
+            raise SegmenterError(f"the delta {delta} does not exist. Name a .safetensors file")
 
 
 def _is_hub_id(source: str) -> bool:
@@ -64,33 +64,37 @@ def _in_folder(folder: Path) -> list[Path]:
         files = [folder / name for name in sorted(_shards(index))]
     else:
         files = [p for p in (folder / "model.safetensors", folder / "sam3.pt") if p.is_file()][:1]
-    lacking = [file.name for file in files if not file.is_file()]
-    if lacking or not files:
-        what = ", ".join(lacking) or "model.safetensors or sam3.pt"
-        raise SegmenterError(f"{folder} lacks {what}: it is not a whole copy of SAM3's weights")
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        what = ", ".join(missing) or "model.safetensors or sam3.pt"
+        raise SegmenterError(
+            f"{folder} is an incomplete copy of SAM3's weights: {what} is missing. Download it "
+            "again"
+        )
     return files
 
 
 def _shards(index: Path) -> set[str]:
-    """The names of the files that hold a network together."""
+    """The names of the files that a network is split into."""
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = set(places.values())
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise SegmenterError(
-            f"{index} is not the list of a network's files ({type(error).__name__}): fetch it again"
+            f"{index} is not a valid index of weight files ({type(error).__name__}). Download it "
+            "again"
         ) from error
-    strange = [name for name in names if not (isinstance(name, str) and _SHARD.fullmatch(name))]
-    if strange or not names:
+    invalid = [name for name in names if not (isinstance(name, str) and _SHARD.fullmatch(name))]
+    if invalid or not names:
         raise SegmenterError(
-            f"{index} names {strange[0] if strange else 'no file'!r}, and .safetensors files "
-            "beside it were looked for: fetch it again"
+            f"{index} names {invalid[0] if invalid else 'no file'!r} instead of .safetensors files "
+            "in its folder. Download it again"
         )
     return names
 
 
 def _download(repository: str) -> Path:
-    """The local copy of a hub repository, fetched where it is not there yet."""
+    """The local copy of a hub repository, downloaded if necessary."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -104,39 +108,39 @@ def _download(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
     except GatedRepoError as error:
         raise SegmenterError(
-            f"the weights of {repository} are gated. Accept Meta's licence once on "
-            f"https://huggingface.co/{repository}, make a token that may read it on "
-            "https://huggingface.co/settings/tokens, and set HF_TOKEN to it (or run "
-            "`hf auth login`). SEGMENTER=sam3-tiny needs none of this"
+            f"the weights of {repository} are gated. Accept Meta's licence on "
+            f"https://huggingface.co/{repository}, create a read token on "
+            "https://huggingface.co/settings/tokens and set HF_TOKEN to it (or run "
+            "`hf auth login`). SEGMENTER=sam3-tiny needs no download"
         ) from error
     except HFValidationError as error:
         raise SegmenterError(
-            f"{repository} is neither a path here nor a name that the hub allows: SAM3's is "
-            "facebook/sam3"
+            f"{repository} is neither a local path nor a valid hub id. SAM3's id is facebook/sam3"
         ) from error
     except RepositoryNotFoundError as error:
         raise SegmenterError(
-            f"the hub has no {repository}, or HF_TOKEN may not see it: SAM3's is facebook/sam3"
+            f"the hub has no {repository}, or HF_TOKEN has no access to it. SAM3's id is "
+            "facebook/sam3"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise SegmenterError(
-            f"{repository} cannot be fetched ({type(error).__name__}), and no copy of it is on "
-            "this machine: try again, or copy the folder here and name it in SAM3_WEIGHTS"
+            f"{repository} cannot be downloaded ({type(error).__name__}), and there is no local "
+            "copy. Try again, or copy the folder to this machine and name it in SAM3_WEIGHTS"
         ) from error
 
 
 def local_path(source: str) -> Path:
-    """A path as it was written, `~` and all; there need be nothing at it.
+    """The path of a text, with `~` expanded; it need not exist.
 
     Raises:
-        SegmenterError: no path could be written so.
+        SegmenterError: not a valid path.
     """
     try:
         path = Path(source).expanduser()
         path.exists()
-    except (OSError, RuntimeError) as error:  # too long a name, or the home of nobody
+    except (OSError, RuntimeError) as error:  # a name that is too long, or an unknown user's home
         raise SegmenterError(
-            f"{source[:80]} is no path on this machine ({error.args[-1]}): SAM3_WEIGHTS is a "
-            "folder, a file or a hub id such as facebook/sam3"
+            f"{source[:80]} is not a valid path ({error.args[-1]}). SAM3_WEIGHTS is a folder, a "
+            "file or a hub id such as facebook/sam3"
         ) from error
     return path

@@ -1,13 +1,13 @@
-"""A folder, a file or a hub id -> a SAM3 network, strictly: all of its weights or an error.
+"""Loads a SAM3 network from a folder, a file or a hub id: all of its weights, or an error.
 
     /models/sam3                     a folder of facebook/sam3's layout, or of `save_pretrained`
     /models/sam3/sam3.pt             Meta's own file
-    /models/mine.safetensors         one file, full size unless a config.json lies beside it
+    /models/mine.safetensors         one file; full size unless a config.json is beside it
     facebook/sam3                    a repository on the hub (gated: needs a token)
     /models/sam3:/models/lawns.safetensors    any of these, then a delta trained on it
 
-A delta is a safetensors file with some of the tensors. Its metadata names the SHA-256 of the
-base that it was trained on, and it fits no other.
+A delta is a safetensors file with some of the tensors. Its metadata holds the SHA-256 of the base
+that it was trained on; any other base is refused.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from detection.segmenters.sam3.sources import find_weight_files, local_path
 
 BASE_KEY = "base_sha256"
 _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding"
-# The ids of the words that a small network knows; see `_expand_token_table`.
+# The ids of the tokens that a small network knows; see `_expand_token_table`.
 TOKEN_IDS_KEY = f"{_EMBEDDING}.ids"
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_WHOLE_NUMBERS = (torch.int64, torch.int32)
+_INTEGERS = (torch.int64, torch.int32)
 _CHUNK_BYTES = 1 << 24
 
 
@@ -51,8 +51,8 @@ class Weights:
     """A network in float32 on the CPU, ready to use.
 
     Attributes:
-        sha256: of the file; of the list of a folder's files and their hashes where it has
-            several; of the delta where there is one, for it names its base.
+        sha256: of the file; with several files, of the list of their hashes and names; with a
+            delta, of the delta, which identifies its base.
     """
 
     model: Sam3Model
@@ -60,17 +60,17 @@ class Weights:
 
 
 def load_weights(source: str, sha256: str | None = None) -> Weights:
-    """The network of a source, as the module's docstring writes them.
+    """Load the network of a source; the module's docstring lists the forms.
 
     Args:
-        sha256: what the weights must be; None takes them as they are.
+        sha256: the expected hash; None accepts any.
 
     Raises:
-        SegmenterError: nothing there, no access, another network's weights, or other weights.
+        SegmenterError: it does not exist, access is denied, or the weights do not fit.
     """
     base, *deltas = [part for part in source.split(os.pathsep) if part] or [""]
     if len(deltas) > 1:
-        raise SegmenterError(f"{source} names {len(deltas)} deltas: a base takes one")
+        raise SegmenterError(f"{source} has {len(deltas)} deltas, but only one is allowed")
     folder, files = find_weight_files(base)
     found_sha256 = _sha256_of(files)
     state = _read_all(files, base)
@@ -78,8 +78,8 @@ def load_weights(source: str, sha256: str | None = None) -> Weights:
         state, found_sha256 = _with_delta(state, local_path(deltas[0]), found_sha256)
     if sha256 is not None and sha256 != found_sha256:
         raise SegmenterError(
-            f"{source} has the SHA-256 {found_sha256}, and {sha256} was asked for: it is another "
-            "version, or the download broke off"
+            f"{source} has the SHA-256 {found_sha256} instead of {sha256}: another version, or an "
+            "incomplete download"
         )
     return Weights(_build(folder, state, source), found_sha256)
 
@@ -110,7 +110,7 @@ def _read_all(files: list[Path], source: str) -> StateDict:
         state.update(_read_pickle(file) if file.suffix == ".pt" else _read_safetensors(file)[0])
     state = map_meta_names(state) if is_meta_layout(state) else map_hub_names(state)
     if not state:
-        raise SegmenterError(f"{source} holds no tensors of SAM3's detector: fetch it again")
+        raise SegmenterError(f"{source} has no tensors of SAM3's detector. Download it again")
     _check_values(state, source)
     return state
 
@@ -123,70 +123,70 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, struct.error) as error:
         raise SegmenterError(
-            f"{path} is not a whole safetensors file ({error}): fetch it again"
+            f"{path} is not a complete safetensors file ({error}). Download it again"
         ) from error
 
 
 def _read_pickle(path: Path) -> StateDict:
-    """The tensors of Meta's file; whatever else a pickle might do is never done."""
+    """The tensors of Meta's file; `weights_only` never runs a pickle's code."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise SegmenterError(
-            f"{path} is not opened: it is broken, or holds more than tensors, and then opening "
-            "it would run its author's code. SAM3's weights hold tensors alone"
+            f"{path} was not opened: it is damaged, or has more than tensors, which could run "
+            "code. SAM3's weights have tensors only"
         ) from error
-    for key in ("model", "state_dict"):  # what a training run saves has its weights under one
+    for key in ("model", "state_dict"):  # a training checkpoint nests its weights
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
     ):
-        raise SegmenterError(f"{path} holds something other than named tensors: it is not SAM3's")
+        raise SegmenterError(f"{path} is not a SAM3 checkpoint: not only named tensors")
     return found
 
 
 def _check_values(state: StateDict, source: str) -> None:
-    """Find weights that are no numbers to reckon with.
+    """Check that all weights are finite numbers.
 
     Raises:
-        SegmenterError: not floating point, or not finite as float32; it names the tensor.
+        SegmenterError: a tensor of another type, or not finite as float32; it names the tensor.
     """
     for name, tensor in state.items():
-        allowed = _WHOLE_NUMBERS if name == TOKEN_IDS_KEY else _FLOATS
+        allowed = _INTEGERS if name == TOKEN_IDS_KEY else _FLOATS
         if tensor.dtype not in allowed or tensor.layout is not torch.strided or tensor.is_meta:
             kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
             raise SegmenterError(
-                f"{source} has {name} as {str(tensor.dtype).removeprefix('torch.')}, and SAM3's "
-                f"is a plain tensor of {kinds}: convert it with what made it"
+                f"{source} has {name} as {str(tensor.dtype).removeprefix('torch.')}, but SAM3 "
+                f"needs a dense tensor of {kinds}. Convert it with the tool that saved it"
             )
-        # The extremes carry a NaN along, and take no memory beside the tensor's own.
+        # min and max propagate NaN, and need no memory for a copy.
         if tensor.numel() and not torch.stack(tensor.aminmax()).float().isfinite().all():
             raise SegmenterError(
-                f"{source} has NaN or infinite values in {name}: its training failed, or the "
-                "file is damaged. Use an earlier one"
+                f"{source} has NaN or infinite values in {name}: training diverged, or the file is "
+                "damaged. Use an earlier checkpoint"
             )
 
 
 def _with_delta(base: StateDict, path: Path, base_sha256: str) -> tuple[StateDict, str]:
     if not path.is_file():
-        raise SegmenterError(f"there is no delta at {path}")
+        raise SegmenterError(f"the delta {path} does not exist")
     delta, metadata = _read_safetensors(path)
     trained_on = metadata.get(BASE_KEY)
     if trained_on is None:
-        raise SegmenterError(f"{path} is no delta: its metadata lacks {BASE_KEY}")
+        raise SegmenterError(f"{path} is not a delta: its metadata has no {BASE_KEY}")
     if trained_on != base_sha256:
         raise SegmenterError(
-            f"the delta {path} was trained on weights {trained_on}, and these are "
-            f"{base_sha256}: name the base that it was trained on"
+            f"the delta {path} was trained on weights {trained_on}, but these are "
+            f"{base_sha256}. Name the base that it was trained on"
         )
     delta = map_hub_names(delta)
     _check_values(delta, str(path))
     check_tensors(delta, {name: t for name, t in base.items() if name in delta}, str(path))
     if all(torch.equal(tensor.float(), base[name].float()) for name, tensor in delta.items()):
         raise SegmenterError(
-            f"the delta {path} changes nothing in the detector: save the tensors that were "
-            "trained, or name the base alone"
+            f"the delta {path} changes nothing in the detector. Save the trained tensors, or name "
+            "the base alone"
         )
     return base | delta, file_sha256(path)
 
@@ -195,12 +195,12 @@ def _build(folder: Path, state: StateDict, source: str) -> Sam3Model:
     config = read_config(folder, len(state))
     points = any(".points_" in name for name in state)
     try:
-        # Without memory: what does not fit, however large, is found before any is taken.
+        # On the meta device: a misfit of any size is found before memory is allocated.
         outline = _empty(config, points, "meta")
     except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         raise SegmenterError(
-            f"{folder / 'config.json'} describes no network ({error}): copy the one that belongs "
-            "to the weights"
+            f"{folder / 'config.json'} describes no valid network ({error}). Copy the one that "
+            "belongs to the weights"
         ) from error
     wanted = outline.state_dict()
     if TOKEN_IDS_KEY in state:
@@ -209,19 +209,19 @@ def _build(folder: Path, state: StateDict, source: str) -> Sam3Model:
     computed = sum(table.numel() for table in outline.buffers())
     if computed > sum(tensor.numel() for tensor in state.values()):
         raise SegmenterError(
-            f"{folder / 'config.json'} describes no network: its {computed} computed numbers are "
-            "more than its weights. Copy the one that belongs to the weights"
+            f"{folder / 'config.json'} describes no valid network: it has {computed} buffer "
+            "values, more than weights. Copy the one that belongs to the weights"
         )
     model = _empty(config, points, "cpu")
-    whole = {name: tensor.float() for name, tensor in state.items()}
-    model.load_state_dict(whole, strict=True, assign=True)
+    state = {name: tensor.float() for name, tensor in state.items()}
+    model.load_state_dict(state, strict=True, assign=True)
     model.train(mode=False)
     model.requires_grad_(requires_grad=False)
     return model
 
 
 def _empty(config: Sam3Config, points: bool, device: str) -> Sam3Model:
-    """A network whose weights are yet to come, and whose computed tables are right."""
+    """A network with uninitialised weights and correct buffers."""
     with no_init_weights(), torch.device(device):
         model = Sam3Model(config)
         if points:

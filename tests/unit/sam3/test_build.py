@@ -25,9 +25,9 @@ def test_a_wrong_path_is_found_before_anything_is_loaded(tmp_path: Path) -> None
     (tmp_path / "base.safetensors").touch()  # what is in it is for who loads it
     check_segmenter("sam3", str(tmp_path / "base.safetensors"))
     for wrong, said in (
-        ("gone", "nothing at"),
-        ("empty", "is not a whole copy"),
-        ("base.safetensors:gone", "there is no delta at gone"),
+        ("gone", "does not exist"),
+        ("empty", "is an incomplete copy"),
+        ("base.safetensors:gone", "the delta gone does not exist"),
         ("", "needs SAM3_WEIGHTS="),
     ):
         with pytest.raises(SegmenterError, match=said):
@@ -39,5 +39,5 @@ def test_sam3_is_built_from_the_weights_that_are_named(tmp_path: Path, model: Sa
     built = build_segmenter("sam3", str(tmp_path))
     assert built.name == "sam3-1"
     assert len(built.weights_sha256 or "") == 64
-    with pytest.raises(SegmenterError, match="nothing at"):
+    with pytest.raises(SegmenterError, match="does not exist"):
         build_segmenter("sam3", str(tmp_path / "gone"))

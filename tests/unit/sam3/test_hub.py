@@ -146,7 +146,7 @@ def test_a_hub_that_is_down_is_said_so(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _ask("http://127.0.0.1:9", tmp_path / "empty", monkeypatch)
-    with pytest.raises(SegmenterError, match=r"cannot be fetched .* no copy of it"):
+    with pytest.raises(SegmenterError, match=r"cannot be downloaded .* no local copy"):
         load_weights("facebook/sam3")
     assert hub.asked == []
 

@@ -156,7 +156,7 @@ def test_preparing_reads_the_prompts_once(sam3: Sam3) -> None:
     assert (sam3.text_calls, sam3.encoder_calls) == (2, 0)
     sam3.segment([_chip(1)], [LAWN, POOL])
     assert sam3.text_calls == 2
-    with pytest.raises(SegmenterError, match="has no word in it"):
+    with pytest.raises(SegmenterError, match="is empty"):
         sam3.prepare([replace(POOL, prompt="")])
 
 
