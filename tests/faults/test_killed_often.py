@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import figures
 import numpy as np
 import psycopg
 import pytest
@@ -117,13 +116,14 @@ def test_after_three_kills_rows_are_those_of_a_clean_run(
 def test_after_twenty_kills_rows_are_those_of_a_clean_run(
     database: Database,  # noqa: F811
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     county = make(tmp_path / "county", 20_000)
     seen = killed(database.url, county, tmp_path, 20, seed=20)
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 20)
     assert max(seen.redone) <= CHUNK_LOTS
-    figures.keep(
+    record_property(
         "20 kills at random instants",
         f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill "
         f"{max(seen.redone):,} lots at most, {np.median(seen.redone):,.0f} in the median "

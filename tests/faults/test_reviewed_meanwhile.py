@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-import figures
 import pytest
 import shapely
 from integration.conftest import database, postgres  # noqa: F401 - fixtures
@@ -105,7 +105,11 @@ def _iou(one: MultiPolygon, other: MultiPolygon) -> float:
 
 
 @pytest.mark.parametrize("looks", [30, pytest.param(1_000, marks=pytest.mark.long)])
-def test_a_persons_word_stands(database: Database, looks: int) -> None:  # noqa: F811
+def test_a_persons_word_stands(
+    database: Database,  # noqa: F811
+    looks: int,
+    record_property: Callable[[str, object], None],
+) -> None:
     rng = random.Random(17)
     with database.engine.begin() as conn:
         ids = queue(conn, LOTS)
@@ -131,7 +135,7 @@ def test_a_persons_word_stands(database: Database, looks: int) -> None:  # noqa:
     assert rejected
     assert edited
     if looks >= 1_000:
-        figures.keep(
+        record_property(
             "Reviews while detection runs again",
             f"{looks:,} runs over {LOTS} lots, {len(decided):,} reviews in between: {rejected} "
             f"rejected and none came back, {edited} redrawn and none was lost",
