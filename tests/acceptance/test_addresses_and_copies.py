@@ -14,8 +14,8 @@ from pathlib import Path
 import geopandas
 import psycopg
 import pytest
-from acceptance.conftest import LOTLINE, User
 from servers.koop import FeatureServer, feature_server
+from user import LOTLINE, User
 
 from detection import sample
 from parcels.cache import FolderCache, LayerKey

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from acceptance.conftest import User
+from user import User
 
 from detection import sample
 

@@ -7,7 +7,8 @@ import time
 
 import psycopg
 import pytest
-from acceptance.conftest import LOTLINE, User
+from user import LOTLINE, User
+
 
 DONE = "SELECT count(*) FROM lotline.property WHERE state IN ('done', 'no_imagery')"
 MEASURED = """

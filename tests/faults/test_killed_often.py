@@ -25,12 +25,12 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import GSD_M, KEY, LargeCounty, make
 from segmenters import FreeSegmenter
 
 from pipeline.batch.lease_loop import CHUNK_LOTS
 from pipeline.store.database import Database
+
 
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
@@ -102,7 +102,7 @@ def check_runs(url: str, kills: int) -> None:
 
 
 def test_after_three_kills_rows_are_those_of_a_clean_run(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     county = make(tmp_path / "county", 2_000)
@@ -114,7 +114,7 @@ def test_after_three_kills_rows_are_those_of_a_clean_run(
 
 @pytest.mark.long  # five minutes
 def test_after_twenty_kills_rows_are_those_of_a_clean_run(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:

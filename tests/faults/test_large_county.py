@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from batches import environment, free_batch, spectral_batch, started
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import KEY, LargeCounty, make, write_properties
 
 from pipeline.store.database import Database
@@ -43,7 +42,7 @@ def peaks_mb(command: list[str], folder: Path, env: dict[str, str]) -> tuple[lis
 @pytest.mark.long  # ten minutes
 @pytest.mark.timeout(3600)
 def test_memory_is_flat_while_a_hundred_thousand_lots_are_worked_on(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -67,7 +66,7 @@ def test_memory_is_flat_while_a_hundred_thousand_lots_are_worked_on(
 @pytest.mark.long  # five minutes
 @pytest.mark.timeout(3600)
 def test_a_million_lots_that_are_done(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:

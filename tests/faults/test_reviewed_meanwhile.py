@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import shapely
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from integration.lots import LAWN, TREE, begin, finding, found, hold, lot, queue, shifted
 from shapely import MultiPolygon
 from sqlalchemy import text
@@ -38,7 +37,7 @@ FROM lotline.detection WHERE state <> 'superseded'
 """
 
 
-def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -> None:  # noqa: F811
+def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -> None:
     """A run finds the same lawn and tree a little aside."""
     garden = found(finding(shifted(LAWN, aside)), finding(shifted(TREE, aside), "tree"))
     with database.engine.begin() as conn:
@@ -49,7 +48,7 @@ def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -
     assert all(written[fk].state == "done" for fk in ids)
 
 
-def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:  # noqa: F811
+def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:
     """Reject or redraw one detection after the other; the numbers of those that were decided."""
     decided: list[int] = []
     while not over.is_set():
@@ -75,7 +74,7 @@ def review_at_random(database: Database, rng: random.Random, over: threading.Eve
     return decided
 
 
-def check_every_word_stands(database: Database) -> tuple[int, int]:  # noqa: F811
+def check_every_word_stands(database: Database) -> tuple[int, int]:
     """How many were rejected, and how many are as a person drew them."""
     with database.engine.connect() as conn:
         said = {row.detection_fk: row for row in conn.execute(text(_LATEST))}
@@ -106,9 +105,7 @@ def _iou(one: MultiPolygon, other: MultiPolygon) -> float:
 
 @pytest.mark.parametrize("looks", [30, pytest.param(1_000, marks=pytest.mark.long)])
 def test_a_persons_word_stands(
-    database: Database,  # noqa: F811
-    looks: int,
-    record_property: Callable[[str, object], None],
+    database: Database, looks: int, record_property: Callable[[str, object], None]
 ) -> None:
     rng = random.Random(17)
     with database.engine.begin() as conn:
