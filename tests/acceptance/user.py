@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.settings import CommandSettings, env_variable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOTLINE = Path(sys.executable).with_name("lotline")
+IMPATIENT = Path(__file__).with_name("impatient.py")
 # What the shell of whoever runs the tests may hold, and no test wants.
 OURS = {"LOTLINE_CONFIG", *map(env_variable, CommandSettings.model_fields)}
 
@@ -24,13 +25,18 @@ class User:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = (str(LOTLINE),)
+
+    def impatient(self) -> User:
+        """The same one, whose command calls a server again at once, and as often as ever."""
+        return replace(self, command=(sys.executable, str(IMPATIENT)))
 
     def run(
         self, *arguments: str, code: int | None = 0, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `lotline …` and check its exit code (None: any)."""
         done = subprocess.run(
-            [str(LOTLINE), *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env={**self.env, **env},
             capture_output=True,
