@@ -1,8 +1,12 @@
-"""What tests share: no network beyond this machine, the real data where it lies, a real PostGIS."""
+"""What tests share: no network beyond this machine, the real data where it lies, a real PostGIS.
+
+And what holds for a run as a whole: it leaves the working tree as it was.
+"""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -101,3 +105,54 @@ def _administer(server: EmbeddedPostgres) -> psycopg.Connection[tuple[object, ..
 
 def _url(name: str) -> URL:
     return URL.create("postgresql+psycopg", database=name)
+
+
+_BEFORE = pytest.StashKey[dict[str, tuple[int, int]]]()
+_WRITTEN = pytest.StashKey[list[str]]()
+
+
+def _working_tree() -> dict[str, tuple[int, int]]:
+    """The time and size of each file that git knows or would add; nothing without git."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    found = {}
+    for name in done.stdout.split("\0"):
+        path = ROOT / name
+        if path.is_file():
+            stat = path.stat()
+            found[name] = (stat.st_mtime_ns, stat.st_size)
+    return found
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # a worker of pytest-xdist
+        session.stash[_BEFORE] = _working_tree()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that wrote into the working tree."""
+    before = session.stash.get(_BEFORE, {})
+    if not before:
+        return
+    after = _working_tree()
+    written = sorted(name for name in before | after if before.get(name) != after.get(name))
+    session.config.stash[_WRITTEN] = written
+    if written:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what the long proofs measured, and what was written into the working tree."""
+    for report in terminalreporter.getreports("passed"):
+        for proof, measured in report.user_properties:
+            terminalreporter.write_line(f"{proof}: {measured}")
+    for name in config.stash.get(_WRITTEN, []):
+        terminalreporter.write_line(
+            f"ERROR {name} was written while the tests ran: a test must not write into the "
+            "working tree. If you edited it meanwhile, run them again."
+        )
