@@ -38,7 +38,10 @@ def user(tmp_path: Path, home: Path) -> User:
 
 @pytest.fixture(scope="session")
 def server_url(home: Path) -> str:
-    """The home's server, kept up for the tests that want a database of their own."""
+    """The home's server, kept up for the tests that want a database of their own.
+
+    It does not wait for the disk, which no test needs.
+    """
     done = subprocess.run(
         [str(LOTLINE), "db", "url"],
         env=clean_environment(LOTLINE_HOME=str(home)),
@@ -46,7 +49,11 @@ def server_url(home: Path) -> str:
         text=True,
         check=True,
     )
-    return done.stdout.strip()
+    url = done.stdout.strip()
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("ALTER SYSTEM SET fsync = off")
+        conn.execute("SELECT pg_reload_conf()")
+    return url
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from user import LOTLINE, User
 
+# A batch is killed, or joined by another, while it has much left to do.
+pytestmark = pytest.mark.serial
 
 DONE = "SELECT count(*) FROM lotline.property WHERE state IN ('done', 'no_imagery')"
 MEASURED = """

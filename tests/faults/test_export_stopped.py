@@ -112,6 +112,7 @@ def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) ->
     assert "then export again" in message
 
 
+@pytest.mark.serial  # a small file system is mounted
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
 def test_a_full_disk_leaves_no_readme(
     filled: Database, tmp_path: Path, disk: Path, kind: str

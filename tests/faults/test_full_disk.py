@@ -26,6 +26,8 @@ from smalldisk import small_disk
 from pipeline.store.database import Database
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
+# Small file systems are mounted, and filled at chosen instants of a batch.
+pytestmark = pytest.mark.serial
 
 # A new cluster takes about half of it.
 _DISK_MB = 200

@@ -205,6 +205,7 @@ def _without_pixels(tiff: bytes) -> bytes:
     return tiff[:4_000] + b"\x55" * (len(tiff) - 4_000)
 
 
+@pytest.mark.serial  # it is killed while the batch has much left to do
 def test_lots_of_a_process_that_is_killed_are_measured_by_another(
     database: Database,
     tmp_path: Path,

@@ -26,6 +26,8 @@ from largecounty import KEY, LargeCounty, make
 
 from pipeline.store.database import Database
 
+# A batch with processes of its own is stopped while it has much left to do.
+pytestmark = pytest.mark.serial
 
 # Of the spectral segmenter.
 LABELS = 3

@@ -31,6 +31,8 @@ from segmenters import FreeSegmenter
 from pipeline.batch.lease_loop import CHUNK_LOTS
 from pipeline.store.database import Database
 
+# Batches with processes of their own are killed at random instants of their work.
+pytestmark = pytest.mark.serial
 
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16

@@ -28,6 +28,8 @@ from largecounty import KEY, LargeCounty, make
 
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
+# Servers are killed at chosen instants of a batch with processes of its own.
+pytestmark = pytest.mark.serial
 
 LOTS = 1_500
 _COPYING = """

@@ -24,6 +24,8 @@ from largecounty import KEY, ODD, make
 
 from pipeline.store.database import Database
 
+# Batches with processes of their own race each other, until one is killed.
+pytestmark = pytest.mark.serial
 
 # Small ones, so that one batch does not have the whole of it in hand.
 CHUNK_LOTS = 200
