@@ -2,6 +2,7 @@
 #
 #   make batch                                    the sample county (synthetic)
 #   make batch COUNTY=shelby PROPERTIES=leads.csv
+#   make check                                    format, lint, types, import rules, unit tests
 #   make test                                     every check, from a fresh clone
 
 PYTHON ?= python3
@@ -21,22 +22,32 @@ $(if $(UNKNOWN),$(error no setting is called $(UNKNOWN); there are $(SETTINGS). 
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
-.PHONY: batch test test-long coverage bench docs lock install clean help
+.PHONY: batch check test test-long figures coverage bench docs lock install clean help
 
 help:
-	@sed -n 's/^# \{0,1\}//;2,5p' Makefile
+	@sed -n 's/^# \{0,1\}//;2,6p' Makefile
 
 batch: install
 	@$(VENV)/bin/lotline batch
 
-test: install
-	@sh scripts/install_node.sh
+# WORKERS=: how many processes run tests at once; two without it.
+check: $(READY)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
-test-long: install
-	@$(VENV)/bin/python -m pytest -m long
+test: install
+	@sh scripts/install_node.sh
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
-# Takes half as long again as the tests without it.
+# What the long proofs measured is kept in pytest's cache; `make figures` puts it into the docs.
+LONG := .pytest_cache/long.xml
+
+test-long: install
+	@$(VENV)/bin/python -m pytest -m long --junitxml=$(LONG)
+
+figures: install
+	@$(VENV)/bin/python scripts/keep_figures.py $(LONG)
+
+# One test after the other: takes half as long again as they do without it.
 coverage: install
 	@$(VENV)/bin/python -m pytest -m "not long" --cov --cov-report=term
 
@@ -59,4 +70,4 @@ lock:
 	@sh scripts/lock.sh $(VENV)
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -14,8 +14,8 @@ from pathlib import Path
 import geopandas
 import psycopg
 import pytest
-from acceptance.conftest import LOTLINE, User
 from servers.koop import FeatureServer, feature_server
+from user import LOTLINE, User
 
 from detection import sample
 from parcels.cache import FolderCache, LayerKey
@@ -90,12 +90,13 @@ def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
         assert re.search(r"Parcels: \d+ questions answered with what is kept, 0 put", again.stdout)
         areas = fresh.status(*little)["areas"]
 
-    fresh.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
+    user = fresh.impatient()
+    user.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
     assert {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]} == by_state
     assert fresh.status(*little)["areas"] == areas
     more = fresh.folder / "more.csv"
     more.write_text(f'property_id,address\nnew,"{lots["address"][20]}"\n')
-    fresh.run("batch", *little, "--properties", "more.csv", code=1)
+    user.run("batch", *little, "--properties", "more.csv", code=1)
     states = {(s["state"], s["reason"]) for s in fresh.status(*little)["by_state"]}
     assert ("deferred", "unavailable") in states, "an outage is no absence"
 
@@ -159,10 +160,11 @@ def test_a_copy_of_a_server_that_does_not_answer_says_whom_it_asked_and_that_alo
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/arcgis/rest/services/P/MapServer"
     registry = user.folder / "registry.yaml"
     registry.write_text(
-        f"counties:\n  here: {{url: '{url}', layer: 0, name: Here, allow_private: true}}\n"
+        f"counties:\n  here: {{url: '{url}', layer: 0, name: Here, allow_private: true, "
+        "calls_per_second: 100}\n"
     )
     here = ("--county", "here", "--registry", "registry.yaml", "--to", "kept")
-    done = user.run("parcels", "fetch", *here, code=1)
+    done = user.impatient().run("parcels", "fetch", *here, code=1)
     asking, error = done.stderr.splitlines()
     assert asking == f"asking Here's parcel server: {url}/0"
     assert error.startswith(f"error: {url}/0: does not answer: ")

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from acceptance.conftest import User
+from user import User
 
 from detection import sample
 
@@ -99,6 +99,7 @@ def test_registry_typo(user: User) -> None:
 
 
 def test_unreachable_server_defers_or_buffers(fresh: User, made: sample.SampleCounty) -> None:
+    user = fresh.impatient()
     registry = _registry(
         fresh.folder,
         made,
@@ -106,16 +107,17 @@ def test_unreachable_server_defers_or_buffers(fresh: User, made: sample.SampleCo
         url="http://127.0.0.1:9/arcgis/rest/services/Parcels/FeatureServer",
         layer="0",
         allow_private="true",
+        calls_per_second="100",
     )
     args = ("--county", "little", "--registry", str(registry), "--limit", "3")
-    done = fresh.run("batch", *args, code=1)
+    done = user.run("batch", *args, code=1)
     assert "deferred (unavailable)" in done.stdout
     assert "127.0.0.1:9" in done.stdout
-    status = fresh.status("--county", "little", REGISTRY=str(registry))
+    status = user.status("--county", "little", REGISTRY=str(registry))
     assert {s["state"] for s in status["by_state"]} == {"deferred", "pending"}
 
-    fresh.run("batch", *args, "--when-unavailable", "buffer", code=None)
-    status = fresh.status("--county", "little", REGISTRY=str(registry))
+    user.run("batch", *args, "--when-unavailable", "buffer", code=None)
+    status = user.status("--county", "little", REGISTRY=str(registry))
     assert status["by_source"].keys() == {"buffer_30m"}
     assert "deferred" not in {s["state"] for s in status["by_state"]}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from acceptance.conftest import LOTLINE, User
+from user import LOTLINE, User
 
 SECRET = "kh7Zb0qW2x8-very-secret"
 ADDRESS = f"postgresql://ann:{SECRET}@127.0.0.1:9/lots"

@@ -7,7 +7,10 @@ import time
 
 import psycopg
 import pytest
-from acceptance.conftest import LOTLINE, User
+from user import LOTLINE, User
+
+# A batch is killed, or joined by another, while it has much left to do.
+pytestmark = pytest.mark.serial
 
 DONE = "SELECT count(*) FROM lotline.property WHERE state IN ('done', 'no_imagery')"
 MEASURED = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from acceptance.conftest import ROOT, clean_environment
 from nbclient import NotebookClient
+from user import ROOT, clean_environment
 
 
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=str)

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from acceptance.conftest import User
+from user import User
 
 
 @pytest.mark.parametrize("county", ["claremont", "long_beach", "riverside"])

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from acceptance.conftest import User
+from user import User
 
 from pipeline.report import RunReport
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
-from acceptance.conftest import User
+from user import User
 
 from detection.results import FULL_COVERAGE_FRACTION
 from detection.sample import load, true_areas_m2

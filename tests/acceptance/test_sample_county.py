@@ -6,8 +6,8 @@ import re
 
 import geopandas
 import psycopg
-from acceptance.conftest import User
 from PIL import Image, ImageStat
+from user import User
 
 
 def test_the_sample_county_from_nothing(fresh: User) -> None:

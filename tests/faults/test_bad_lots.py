@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from pyproj import CRS
 from servers.scripted import Call, Reply, scripted
 from shapely import MultiPolygon, Polygon
@@ -158,7 +157,7 @@ def test_each_is_repaired_or_refused_with_the_reason(
     serve: Serve,
     lots: gpd.GeoDataFrame,
     county: sample.SampleCounty,
-    database: Database,  # noqa: F811 - the fixture
+    database: Database,
     tmp_path: Path,
 ) -> None:
     listed = tmp_path / "lots.csv"
@@ -195,6 +194,6 @@ def test_each_is_repaired_or_refused_with_the_reason(
         assert area == pytest.approx(meant[fault], rel=1e-3), fault
 
 
-def _rows(database: Database, query: str) -> list[Any]:  # noqa: F811 - a type here
+def _rows(database: Database, query: str) -> list[Any]:
     with database.engine.connect() as conn:
         return [tuple(row) for row in conn.execute(text(query))]

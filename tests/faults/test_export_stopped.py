@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from exports import check_geoparquet
 from integration.bigcounty import fill
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from smalldisk import small_disk
 
 from pipeline.export.export_folder import README
@@ -59,7 +58,7 @@ main()
 
 
 @pytest.fixture
-def filled(database: Database) -> Database:  # noqa: F811
+def filled(database: Database) -> Database:
     with database.engine.connect() as conn:
         fill(conn, "synthetic", LOTS)
     return database
@@ -73,7 +72,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def python(
-    database: Database,  # noqa: F811
+    database: Database,
     folder: Path,
     code: str,
     *arguments: str,
@@ -92,7 +91,7 @@ def python(
 
 
 def lotline_export(
-    database: Database,  # noqa: F811
+    database: Database,
     folder: Path,
     out: Path,
     kind: str,
@@ -113,6 +112,7 @@ def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) ->
     assert "then export again" in message
 
 
+@pytest.mark.serial  # a small file system is mounted
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
 def test_a_full_disk_leaves_no_readme(
     filled: Database, tmp_path: Path, disk: Path, kind: str

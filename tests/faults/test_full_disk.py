@@ -20,16 +20,14 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import (  # noqa: F401 - fixtures
-    database,
-    open_folder,
-    postgres,
-)
 from largecounty import KEY, LargeCounty, make
 from smalldisk import small_disk
 
 from pipeline.store.database import Database
 from pipeline.store.embedded.postgres import EmbeddedPostgres
+
+# Small file systems are mounted, and filled at chosen instants of a batch.
+pytestmark = pytest.mark.serial
 
 # A new cluster takes about half of it.
 _DISK_MB = 200
@@ -41,7 +39,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 
 
 @pytest.fixture
-def disk(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:  # noqa: F811
+def disk(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of its own, of so many megabytes."""
     with small_disk(open_folder / "disk", f"{request.param}m") as folder:
         folder.chmod(0o755)
@@ -79,7 +77,7 @@ def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: P
 def test_the_disk_of_the_batchs_own_folder_is_full(
     disk: Path,
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     """What was measured is kept, even where its picture cannot be."""

@@ -24,7 +24,6 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import GSD_M, KEY, LOT_M, ODD, SOUTH_M, WEST_M, LargeCounty, make
 from rasterio.windows import Window
 from segmenters import FreeSegmenter
@@ -93,7 +92,7 @@ def _shows(chip: Chip, east_m: float, north_m: float) -> bool:
 def _batch(
     made: type[FreeSegmenter],
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     home: Path,
     labels: tuple[str, ...] = (),
 ) -> BatchReport:
@@ -109,7 +108,7 @@ def _build(made: type[FreeSegmenter], _name: str, _weights: str | None) -> FreeS
 @pytest.mark.parametrize("made", [_OutOfMemory, _NotANumber])
 def test_lots_of_the_chip_that_fails_are_listed_and_all_others_are_measured(
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
     made: type[FreeSegmenter],
 ) -> None:
@@ -134,7 +133,7 @@ def test_lots_of_the_chip_that_fails_are_listed_and_all_others_are_measured(
 
 def test_thousands_of_things_on_every_chip_are_measured(
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     report = _batch(_Thousands, county, database, tmp_path, ("pool",))
@@ -144,7 +143,7 @@ def test_thousands_of_things_on_every_chip_are_measured(
 
 
 def test_imagery_that_is_missing_empty_or_corrupt_is_never_nothing_found(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     """Four fields side by side, each wider than two chips."""
@@ -206,8 +205,9 @@ def _without_pixels(tiff: bytes) -> bytes:
     return tiff[:4_000] + b"\x55" * (len(tiff) - 4_000)
 
 
+@pytest.mark.serial  # it is killed while the batch has much left to do
 def test_lots_of_a_process_that_is_killed_are_measured_by_another(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     county = make(tmp_path / "county", 1_500)

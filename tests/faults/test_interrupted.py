@@ -22,10 +22,12 @@ from batches import (
     states_of,
     wait_for,
 )
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import KEY, LargeCounty, make
 
 from pipeline.store.database import Database
+
+# A batch with processes of its own is stopped while it has much left to do.
+pytestmark = pytest.mark.serial
 
 # Of the spectral segmenter.
 LABELS = 3
@@ -39,7 +41,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 @pytest.fixture
 def batch(
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> Iterator[Batch]:
     """The command at work, with something written and much still to do."""
@@ -51,7 +53,7 @@ def batch(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_once_ends_with_what_is_in_hand(
-    database: Database,  # noqa: F811
+    database: Database,
     batch: Batch,
     how: signal.Signals,
 ) -> None:
@@ -69,7 +71,7 @@ def test_once_ends_with_what_is_in_hand(
     assert batch.family() == []
 
 
-def test_twice_stops_at_once(database: Database, batch: Batch) -> None:  # noqa: F811
+def test_twice_stops_at_once(database: Database, batch: Batch) -> None:
     batch.stop()
     time.sleep(0.05)
     batch.stop()
@@ -83,7 +85,7 @@ def test_twice_stops_at_once(database: Database, batch: Batch) -> None:  # noqa:
 
 def test_ctrl_c_in_a_terminal(
     county: LargeCounty,
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     """The terminal itself makes the signal of the key, for the group in front."""

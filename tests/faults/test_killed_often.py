@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import figures
 import numpy as np
 import psycopg
 import pytest
@@ -26,12 +25,14 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import GSD_M, KEY, LargeCounty, make
 from segmenters import FreeSegmenter
 
 from pipeline.batch.lease_loop import CHUNK_LOTS
 from pipeline.store.database import Database
+
+# Batches with processes of their own are killed at random instants of their work.
+pytestmark = pytest.mark.serial
 
 # Of a chip without its margins: where the lots are that it was looked at for.
 _REACH_M = FreeSegmenter.chip_px * GSD_M * 7 / 16
@@ -103,7 +104,7 @@ def check_runs(url: str, kills: int) -> None:
 
 
 def test_after_three_kills_rows_are_those_of_a_clean_run(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
 ) -> None:
     county = make(tmp_path / "county", 2_000)
@@ -115,15 +116,16 @@ def test_after_three_kills_rows_are_those_of_a_clean_run(
 
 @pytest.mark.long  # five minutes
 def test_after_twenty_kills_rows_are_those_of_a_clean_run(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     county = make(tmp_path / "county", 20_000)
     seen = killed(database.url, county, tmp_path, 20, seed=20)
     check_like_clean(database.url, county, tmp_path)
     check_runs(database.url, 20)
     assert max(seen.redone) <= CHUNK_LOTS
-    figures.keep(
+    record_property(
         "20 kills at random instants",
         f"{county.lots:,} lots, rows as of a clean run; looked at again after a kill "
         f"{max(seen.redone):,} lots at most, {np.median(seen.redone):,.0f} in the median "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import figures
 import psycopg
 import pytest
 from batches import environment, free_batch, spectral_batch, started
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import KEY, LargeCounty, make, write_properties
 
 from pipeline.store.database import Database
@@ -43,8 +42,9 @@ def peaks_mb(command: list[str], folder: Path, env: dict[str, str]) -> tuple[lis
 @pytest.mark.long  # ten minutes
 @pytest.mark.timeout(3600)
 def test_memory_is_flat_while_a_hundred_thousand_lots_are_worked_on(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     env = environment(database.url, tmp_path)
     county = make(tmp_path / "county", 100_000)
@@ -55,7 +55,7 @@ def test_memory_is_flat_while_a_hundred_thousand_lots_are_worked_on(
     assert max(through[5:]) <= 1.1 * max(through[:5]), through
     seconds, peak_mb = _again(spectral_batch(county), tmp_path, env)
     shown = " ".join(f"{mb:.0f}" for mb in through)
-    figures.keep(
+    record_property(
         "Memory over 100,000 lots",
         f"{done / told['wall_s']:,.0f} lots a second; resident MB in each tenth of the run: "
         f"{shown}; the same command again on the finished county: {seconds:.2f} s",
@@ -66,8 +66,9 @@ def test_memory_is_flat_while_a_hundred_thousand_lots_are_worked_on(
 @pytest.mark.long  # five minutes
 @pytest.mark.timeout(3600)
 def test_a_million_lots_that_are_done(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """They are put into the queue by the command, and said to be done by a statement."""
     env = environment(database.url, tmp_path)
@@ -84,7 +85,7 @@ def test_a_million_lots_that_are_done(
     seconds, peak_mb = _again(spectral_batch(county), tmp_path, env)
     # A small county's run has the same libraries in memory, and nothing of the county.
     assert peak_mb < 400
-    figures.keep(
+    record_property(
         "A million lots, done",
         f"the CSV of {lots:,} loaded and 500 looked at in {max(first):,.0f} MB, most of "
         "which is the segmenter's; the same command "

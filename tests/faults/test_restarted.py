@@ -24,10 +24,12 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import open_folder  # noqa: F401 - a fixture
 from largecounty import KEY, LargeCounty, make
 
 from pipeline.store.embedded.postgres import EmbeddedPostgres
+
+# Servers are killed at chosen instants of a batch with processes of its own.
+pytestmark = pytest.mark.serial
 
 LOTS = 1_500
 _COPYING = """
@@ -42,7 +44,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 
 
 @pytest.fixture
-def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:  # noqa: F811
+def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A cluster of its own, to be treated badly."""
     made = EmbeddedPostgres(open_folder / "postgres")
     made.start()
@@ -68,7 +70,7 @@ def restart(server: EmbeddedPostgres, folder: Path, away_s: float = 0) -> None:
 
 def test_a_server_that_restarts_twice(
     server: EmbeddedPostgres,
-    open_folder: Path,  # noqa: F811
+    open_folder: Path,
     county: LargeCounty,
     tmp_path: Path,
 ) -> None:
@@ -86,7 +88,7 @@ def test_a_server_that_restarts_twice(
 
 def test_a_server_that_is_away_while_chunks_are_leased(
     server: EmbeddedPostgres,
-    open_folder: Path,  # noqa: F811
+    open_folder: Path,
     county: LargeCounty,
     tmp_path: Path,
 ) -> None:

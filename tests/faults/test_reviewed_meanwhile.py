@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-import figures
 import pytest
 import shapely
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from integration.lots import LAWN, TREE, begin, finding, found, hold, lot, queue, shifted
 from shapely import MultiPolygon
 from sqlalchemy import text
@@ -38,7 +37,7 @@ FROM lotline.detection WHERE state <> 'superseded'
 """
 
 
-def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -> None:  # noqa: F811
+def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -> None:
     """A run finds the same lawn and tree a little aside."""
     garden = found(finding(shifted(LAWN, aside)), finding(shifted(TREE, aside), "tree"))
     with database.engine.begin() as conn:
@@ -49,7 +48,7 @@ def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -
     assert all(written[fk].state == "done" for fk in ids)
 
 
-def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:  # noqa: F811
+def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:
     """Reject or redraw one detection after the other; the numbers of those that were decided."""
     decided: list[int] = []
     while not over.is_set():
@@ -75,7 +74,7 @@ def review_at_random(database: Database, rng: random.Random, over: threading.Eve
     return decided
 
 
-def check_every_word_stands(database: Database) -> tuple[int, int]:  # noqa: F811
+def check_every_word_stands(database: Database) -> tuple[int, int]:
     """How many were rejected, and how many are as a person drew them."""
     with database.engine.connect() as conn:
         said = {row.detection_fk: row for row in conn.execute(text(_LATEST))}
@@ -105,7 +104,9 @@ def _iou(one: MultiPolygon, other: MultiPolygon) -> float:
 
 
 @pytest.mark.parametrize("looks", [30, pytest.param(1_000, marks=pytest.mark.long)])
-def test_a_persons_word_stands(database: Database, looks: int) -> None:  # noqa: F811
+def test_a_persons_word_stands(
+    database: Database, looks: int, record_property: Callable[[str, object], None]
+) -> None:
     rng = random.Random(17)
     with database.engine.begin() as conn:
         ids = queue(conn, LOTS)
@@ -131,7 +132,7 @@ def test_a_persons_word_stands(database: Database, looks: int) -> None:  # noqa:
     assert rejected
     assert edited
     if looks >= 1_000:
-        figures.keep(
+        record_property(
             "Reviews while detection runs again",
             f"{looks:,} runs over {LOTS} lots, {len(decided):,} reviews in between: {rejected} "
             f"rejected and none came back, {edited} redrawn and none was lost",

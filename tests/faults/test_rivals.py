@@ -20,10 +20,12 @@ from batches import (
     started,
     wait_for,
 )
-from integration.conftest import database, postgres  # noqa: F401 - fixtures
 from largecounty import KEY, ODD, make
 
 from pipeline.store.database import Database
+
+# Batches with processes of their own race each other, until one is killed.
+pytestmark = pytest.mark.serial
 
 # Small ones, so that one batch does not have the whole of it in hand.
 CHUNK_LOTS = 200
@@ -36,7 +38,7 @@ _MORE_THAN_ONCE = "SELECT sum(attempts - 1) FROM lotline.property WHERE county =
     ("rivals", "lots"), [(2, 2_000), pytest.param(4, 20_000, marks=pytest.mark.long)]
 )
 def test_no_lot_is_done_twice(
-    database: Database,  # noqa: F811
+    database: Database,
     tmp_path: Path,
     rivals: int,
     lots: int,

@@ -28,6 +28,9 @@ from pipeline.errors import ClusterError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
+# A Ray cluster takes each core for its own, and waits for its processes only so long.
+pytestmark = pytest.mark.serial
+
 # Ray reads it when it is imported: 127.0.0.1 is to stay that, and not become the network's.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 pytest.importorskip("ray", reason="needs lotline[ray]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent / "koop"
 _REAL = Path(__file__).resolve().parents[3] / "shared/data/real/parcels"
 _RIVERSIDE = _REAL / "Riverside__riverside-6th-adopted040622.zip"
 _MALIBU = _REAL / "malibu_la_county_parcels.geojson"
+_NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
 _NPM_CI = ["npm", "ci", "--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts"]
 
 
@@ -93,7 +95,7 @@ def feature_server(
     supports_pagination: bool = True,
 ) -> Iterator[FeatureServer]:
     """Serve parcels (EPSG:4326) from 127.0.0.1, kept in the CRS `wkid`, until the block ends."""
-    _install()
+    modules = _install()
     numbered = parcels.reset_index(drop=True)
     if "OBJECTID" not in numbered:
         numbered.insert(0, "OBJECTID", range(1, len(numbered) + 1))
@@ -110,7 +112,7 @@ def feature_server(
     server = subprocess.Popen(
         ["node", "server.js", str(file), json.dumps(layer)],
         cwd=HERE,
-        env={**os.environ, "SUPPRESS_NO_CONFIG_WARNING": "1"},
+        env={**os.environ, "NODE_PATH": str(modules), "SUPPRESS_NO_CONFIG_WARNING": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -136,19 +138,26 @@ def _port(server: subprocess.Popen[str]) -> int:
     raise RuntimeError(f"the feature server ended with {server.wait()} before it listened")
 
 
-def _install() -> None:
-    """`npm ci`, once for each lock file."""
+def _install() -> Path:
+    """Koop and what it needs, by `npm ci`, once for each lock file; outside of the working tree."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed, and the real FeatureServer needs it")
-    installed, lock = HERE / "node_modules" / ".package-lock.json", HERE / "package-lock.json"
-    with (HERE / "server.js").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # two test runs may start at once
-        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-            return
-        run = subprocess.run(_NPM_CI, cwd=HERE, capture_output=True, text=True, check=False)
+    wanted = [(HERE / name).read_bytes() for name in _NPM_FILES]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lotline-tests"
+    folder = cache / f"koop-{hashlib.sha256(b''.join(wanted)).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = folder / "node_modules"
+    with (folder / "lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # several test runs, or workers of one, may start at once
+        if (modules / ".package-lock.json").exists():  # what npm writes last
+            return modules
+        for name in _NPM_FILES:
+            shutil.copy(HERE / name, folder)
+        run = subprocess.run(_NPM_CI, cwd=folder, capture_output=True, text=True, check=False)
     if run.returncode:
         pytest.skip(f"npm cannot install the real FeatureServer: {run.stderr.strip()[-300:]}")
+    return modules
 
 
 def some_parcels() -> gpd.GeoDataFrame:
