@@ -1,4 +1,4 @@
-"""A county end to end with a segmenter that costs nothing: so that everything else shows."""
+"""A county end to end with the free segmenter, so that everything except inference shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.results import Result, save
 
 sys.path.append(str(ROOT / "tests"))
 
-from batches import environment, free_batch, started
-from largecounty import KEY, LargeCounty, make
+from batches import environment, free_segmenter_command, start_process
+from largecounty import KEY, LargeCounty, make_county
 
 SIZES = (1_000, 10_000, 100_000)
 STAGES = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
@@ -24,12 +24,12 @@ _EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """One batch on a county that nobody worked on.
+    """One batch on a new county.
 
     Attributes:
-        wall_s: of the run, from its first lease to its report.
-        busy_s: of each stage, all of its threads and processes together.
-        peak_mb: resident memory of the batch and its processes in each half of its time.
+        wall_s: wall-clock seconds of the run, from the first lease to the report.
+        busy_s: seconds by stage, summed over its threads and processes.
+        peak_mb: peak resident memory of the batch's processes, in each half of its time.
     """
 
     lots: int
@@ -39,18 +39,20 @@ class Run:
 
 
 def batch(county: LargeCounty, home: Path) -> Run:
-    """Run a batch in a process of its own, and watch its memory meanwhile."""
+    """Run a batch in another process, and sample its memory."""
     samples: list[float] = []
-    with started(free_batch(county, KEY, home / "log"), home, environment(None, home)) as batch:
+    with start_process(
+        free_segmenter_command(county, KEY, home / "log"), home, environment(None, home)
+    ) as batch:
         while batch.process.poll() is None:
             samples.append(batch.resident_mb())
             time.sleep(_EVERY_S)
-        code, said, complained = batch.ended()
-        assert code == 0, complained
-    told = json.loads(said)
+        code, output, errors = batch.wait()
+        assert code == 0, errors
+    result = json.loads(output)
     half = len(samples) // 2
     peaks_mb = (max(samples[:half]), max(samples[half:]))
-    return Run(sum(told["processed"].values()), told["wall_s"], told["busy_s"], peaks_mb)
+    return Run(sum(result["processed"].values()), result["wall_s"], result["busy_s"], peaks_mb)
 
 
 def run() -> None:
@@ -59,7 +61,7 @@ def run() -> None:
         with tempfile.TemporaryDirectory() as name:
             home = Path(name)
             home.chmod(0o755)
-            runs.append(batch(make(home / "county", lots), home))
+            runs.append(batch(make_county(home / "county", lots), home))
     save(
         Result(
             name="county",

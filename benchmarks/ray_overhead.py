@@ -1,4 +1,4 @@
-"""What Ray costs on one machine: the same county with a segmenter that costs nothing, twice."""
+"""The overhead of Ray on one machine: the same county with the free segmenter, twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "tests"))
 # Ray's workers import the segmenter by its name.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
 
-from largecounty import KEY, TWIN, LargeCounty, make
+from largecounty import KEY, TWIN, LargeCounty, make_county
 from segmenters import build_free
 
 from pipeline import BatchRequest, run_batch
@@ -30,7 +30,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o755)
-        county = make(home / "county", LOTS)
+        county = make_county(home / "county", LOTS)
         local = _row("local", KEY, county, home)
         ray = _row("ray", TWIN, county, home)
     save(
@@ -52,7 +52,7 @@ def run() -> None:
 
 
 def _row(engine: Literal["local", "ray"], key: str, county: LargeCounty, home: Path) -> list[str]:
-    order = BatchRequest(
+    request = BatchRequest(
         key,
         registry=county.registry,
         properties=county.properties,
@@ -60,12 +60,12 @@ def _row(engine: Literal["local", "ray"], key: str, county: LargeCounty, home: P
         engine=engine,
     )
     started_s = time.perf_counter()
-    report = run_batch(order, Settings(home=home), build=build_free)
-    whole_s = time.perf_counter() - started_s
+    report = run_batch(request, Settings(home=home), build=build_free)
+    call_s = time.perf_counter() - started_s
     busy_s = report.timer.seconds if report.timer else {}
     return [
         engine,
-        f"{whole_s:.1f}",
+        f"{call_s:.1f}",
         f"{report.wall_s:.1f}",
         f"{report.done / report.wall_s:,.0f}",
         *(f"{busy_s.get(stage, 0.0):.1f}" for stage in STAGES),

@@ -1,4 +1,4 @@
-"""A re-run of a finished county of 100,000 lots: how soon a batch sees that nothing is to do."""
+"""A re-run of a finished county of 100,000 lots: seconds until a batch finds nothing to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.results import Result, save
 
 sys.path.append(str(ROOT / "tests"))
 
-from largecounty import KEY, make
+from largecounty import KEY, make_county
 
 LOTS = 100_000
 RUNS = 5
@@ -23,7 +23,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o755)
-        made = make(home / "county", LOTS)
+        made = make_county(home / "county", LOTS)
         first = batch(made, home)
         bare = [str(LOTLINE), "batch", "--county", KEY, "--registry", str(made.registry)]
         with_csv = [*bare, "--properties", str(made.properties)]
@@ -59,6 +59,6 @@ def _seconds(command: list[str], folder: Path, env: dict[str, str]) -> list[floa
 
 
 def _finished(command: list[str], folder: Path, env: dict[str, str]) -> float:
-    """Seconds of a batch that ends with 1: one property of the county has no such parcel."""
+    """Seconds of a batch that exits with 1, as one property's parcel does not exist."""
     shell = ["sh", "-c", '"$@"; test $? -eq 1', "sh", *command]
     return timed(shell, folder, env)

@@ -48,7 +48,7 @@ from pipeline.store.results.outcomes import RunInfo
 
 sys.path.append(str(ROOT / "tests"))
 
-from largecounty import KEY, LargeCounty, make
+from largecounty import KEY, LargeCounty, make_county
 
 LOTS = 400_000
 EVERY = 25  # of these lots one is asked for: some 16 share a chip, as in a county of 0.5 ha a lot
@@ -84,7 +84,7 @@ def run() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks.sam3_county needs a CUDA GPU")
     with tempfile.TemporaryDirectory() as name:
-        county = make(Path(name), LOTS)
+        county = make_county(Path(name), LOTS)
         _make_each_chip_another(county)
         entry = load_registry(county.registry).county(KEY)
         imagery = open_imagery(entry.imagery)

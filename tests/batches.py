@@ -1,7 +1,7 @@
-"""Batches as processes of their own, and what they left in the database.
+"""Run batches as separate processes, and compare what they wrote to the database.
 
-`python tests/batches.py FOLDER KEY LOG [CHUNK_LOTS]` is a batch with a segmenter that costs
-nothing; what came of it is one line of JSON.
+`python tests/batches.py FOLDER KEY LOG [CHUNK_LOTS]` runs a batch with the free segmenter, which
+does no inference, and prints its result as one line of JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from largecounty import KEY, ODD, TWIN, LargeCounty
 
 LOTLINE = str(Path(sys.executable).with_name("lotline"))
 
-# Rows by what people know them by: without the keys and the times that differ from run to run.
+# Rows without the keys and times that differ from run to run.
 _ROWS = {
     "property": """
 SELECT p.property_id, p.state, p.reason, replace(p.detail, p.county, ''), p.coverage_fraction,
@@ -65,7 +65,7 @@ ORDER BY sha256
 """,
 }
 
-_HALF_WRITTEN = """
+_INCONSISTENT = """
 SELECT p.property_id, p.state, 'has ' || count(DISTINCT m.label) || ' measurements' FROM
 lotline.property p LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
 WHERE p.county = %(county)s GROUP BY p.id
@@ -75,33 +75,33 @@ SELECT p.property_id, p.state, 'has a detection and no result' FROM lotline.prop
 WHERE p.county = %(county)s AND p.state <> 'done'
     AND EXISTS (SELECT FROM lotline.detection d WHERE d.property_fk = p.id)
 UNION ALL
-SELECT p.property_id, p.state, 'is measured by what is not there' FROM lotline.property p
+SELECT p.property_id, p.state, 'has a measurement of missing detections' FROM lotline.property p
 JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
 WHERE p.county = %(county)s AND m.detection_count <> (
     SELECT count(*) FROM lotline.measurement_detection md JOIN lotline.detection d
     ON d.id = md.detection_fk WHERE md.measurement_fk = m.id AND d.state <> 'superseded')
 """
 
-# Of the segmenter that costs nothing.
+# Labels of the free segmenter.
 LABELS = 4
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def rows_of(url: str, county: str) -> Rows:
-    """All that is kept of a county, in an order that does not depend on when it was written."""
+def county_rows(url: str, county: str) -> Rows:
+    """All rows of a county, in an order that does not depend on when they were written."""
     with psycopg.connect(url) as conn:
         return {name: conn.execute(q, {"county": county}).fetchall() for name, q in _ROWS.items()}
 
 
-def half_written(url: str, county: str, labels: int) -> list[tuple[Any, ...]]:
-    """Properties whose state, detections and measurements of so many labels do not agree."""
+def inconsistent_properties(url: str, county: str, labels: int) -> list[tuple[Any, ...]]:
+    """Properties whose state, detections and measurements of `labels` labels do not agree."""
     with psycopg.connect(url) as conn:
-        return conn.execute(_HALF_WRITTEN, {"county": county, "labels": labels}).fetchall()
+        return conn.execute(_INCONSISTENT, {"county": county, "labels": labels}).fetchall()
 
 
-def states_of(url: str, county: str) -> dict[str, int]:
-    """Properties by their state; none before there are tables."""
+def count_by_state(url: str, county: str) -> dict[str, int]:
+    """Number of properties by state; empty before the tables exist."""
     query = "SELECT state, count(*) FROM lotline.property WHERE county = %s GROUP BY state"
     with psycopg.connect(url) as conn:
         try:
@@ -110,74 +110,74 @@ def states_of(url: str, county: str) -> dict[str, int]:
             return {}
 
 
-def leased(url: str, county: str) -> list[str]:
-    """The properties that somebody works on, or worked on when they were killed."""
+def leased_properties(url: str, county: str) -> list[str]:
+    """The leased properties, including those of killed batches."""
     query = "SELECT property_id FROM lotline.property WHERE county = %s AND state = 'leased'"
     with psycopg.connect(url) as conn:
         return [property_id for (property_id,) in conn.execute(query, [county])]
 
 
-def finished(url: str, county: str) -> int:
-    """How many properties have an answer."""
-    states = states_of(url, county)
+def count_finished(url: str, county: str) -> int:
+    """Number of properties that are done, failed or without imagery."""
+    states = count_by_state(url, county)
     return sum(states.get(name, 0) for name in ("done", "no_imagery", "failed"))
 
 
 def wait_for(ready: Callable[[], bool], batch: Batch | None = None, seconds: float = 120) -> None:
-    """Until something is so; fails where the batch ends before, or after so long."""
-    until_s = time.monotonic() + seconds
+    """Poll until `ready`; fail if the batch ends before, or at the timeout."""
+    deadline_s = time.monotonic() + seconds
     while not ready():
-        assert batch is None or batch.process.poll() is None, batch.ended()
-        assert time.monotonic() < until_s, "it did not come to pass"
+        assert batch is None or batch.process.poll() is None, batch.wait()
+        assert time.monotonic() < deadline_s, "timed out"
         time.sleep(0.005)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A running process with a group of its own, as a shell gives a command."""
+    """A running process, in its own process group as a shell starts it."""
 
     process: subprocess.Popen[str]
 
-    def ended(self, seconds: float = 300) -> tuple[int, str, str]:
-        """Wait; exit code, what it said, and what it said of its errors."""
-        said, complained = self.process.communicate(timeout=seconds)
-        return self.process.returncode, said, complained
+    def wait(self, seconds: float = 300) -> tuple[int, str, str]:
+        """Wait for the end; return exit code, standard output and standard error."""
+        output, errors = self.process.communicate(timeout=seconds)
+        return self.process.returncode, output, errors
 
-    def family(self) -> list[psutil.Process]:
-        """The process and all of its group, however they are related."""
-        mine = []
+    def group(self) -> list[psutil.Process]:
+        """All live processes of the process group."""
+        group = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 is_dead = process.status() == psutil.STATUS_ZOMBIE
                 if os.getpgid(process.pid) == self.process.pid and not is_dead:
-                    mine.append(process)
-        return mine
+                    group.append(process)
+        return group
 
     def resident_mb(self) -> float:
-        """Resident memory of the process and of those below it; PostgreSQL's are not."""
+        """Resident memory of the process and its children, without PostgreSQL."""
         total = 0
-        with contextlib.suppress(psutil.Error):  # one ends while it is counted
+        with contextlib.suppress(psutil.Error):  # a process may end meanwhile
             root = psutil.Process(self.process.pid)
             for process in [root, *root.children(recursive=True)]:
                 total += process.memory_info().rss
         return total / 1e6
 
     def kill(self, *, alone: bool) -> None:
-        """`kill -9`: of the process alone, or of all of its group."""
+        """`kill -9` the process alone, or its whole group."""
         if alone:
             self.process.kill()
         else:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """What a terminal does at Ctrl-C: all of the group gets the signal."""
-        os.killpg(self.process.pid, how)
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Send a signal to the whole group, as a terminal does at Ctrl-C."""
+        os.killpg(self.process.pid, number)
 
 
 @contextlib.contextmanager
-def started(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[Batch]:
-    """Start a command; what is left of it at the end is killed."""
+def start_process(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[Batch]:
+    """Start a command in its own process group, which is killed at the end."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -196,33 +196,37 @@ def started(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[B
             process.communicate()
 
 
-def check_like_clean(url: str, county: LargeCounty, home: Path) -> None:
-    """Rows are those of a run that nothing happened to, nothing is half written or held."""
-    with started(free_batch(county, TWIN, home / "clean"), home, environment(url, home)) as batch:
-        code, _, complained = batch.ended()
-        assert code == 0, complained
-    assert leased(url, KEY) == []
-    assert half_written(url, KEY, LABELS) == []
-    ours, clean = rows_of(url, KEY), rows_of(url, TWIN)
+def assert_equal_to_clean_run(url: str, county: LargeCounty, home: Path) -> None:
+    """The rows equal those of an undisturbed run; nothing is inconsistent or leased."""
+    with start_process(
+        free_segmenter_command(county, TWIN, home / "clean"), home, environment(url, home)
+    ) as batch:
+        code, _, errors = batch.wait()
+        assert code == 0, errors
+    assert leased_properties(url, KEY) == []
+    assert inconsistent_properties(url, KEY, LABELS) == []
+    ours, clean = county_rows(url, KEY), county_rows(url, TWIN)
     assert len(clean["property"]) == county.lots + len(ODD)
     for name in clean:
         assert ours[name] == clean[name], name
 
 
-def free_batch(county: LargeCounty, key: str, log: Path, chunk_lots: int = 0) -> list[str]:
-    """The command of a batch with a segmenter that costs nothing; 0: in chunks as ever."""
+def free_segmenter_command(
+    county: LargeCounty, key: str, log: Path, chunk_lots: int = 0
+) -> list[str]:
+    """The command of a batch with the free segmenter; 0: the default chunk size."""
     chunk = [str(chunk_lots)] if chunk_lots else []
     return [sys.executable, __file__, str(county.folder), key, str(log), *chunk]
 
 
-def spectral_batch(county: LargeCounty, *more: str) -> list[str]:
-    """The command that users have, with the segmenter that needs no weights."""
+def spectral_command(county: LargeCounty, *more: str) -> list[str]:
+    """The command-line tool, with the segmenter that needs no weights."""
     files = ("--registry", str(county.registry), "--properties", str(county.properties))
     return [LOTLINE, "batch", "--county", KEY, *files, *more]
 
 
 def environment(url: str | None, home: Path) -> dict[str, str]:
-    """Of a batch on a database (None: the embedded one), with nothing of the caller's."""
+    """Environment of a batch on a database (None: embedded), without the caller's settings."""
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     env |= {"LOTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     return env if url is None else {**env, "DATABASE_URL": url}
@@ -250,16 +254,16 @@ def _main(folder: str, key: str, log: str, chunk_lots: str = "") -> None:
         lease_loop.CHUNK_LOTS = int(chunk_lots)
 
     county = LargeCounty(Path(folder), 0)
-    order = BatchRequest(key, county.registry, county.properties, segmenter="free")
-    report = run_batch(order, build=partial(build_free, log=Path(log)))
+    request = BatchRequest(key, county.registry, county.properties, segmenter="free")
+    report = run_batch(request, build=partial(build_free, log=Path(log)))
     processed = {f"{state}/{reason}": n for (state, reason), n in report.processed.items()}
-    told = {
+    result = {
         "run": report.run_id,
         "processed": processed,
         "wall_s": report.wall_s,
         "busy_s": report.timer.seconds if report.timer else {},
     }
-    print(json.dumps(told))  # noqa: T201
+    print(json.dumps(result))  # noqa: T201
 
 
 if __name__ == "__main__":

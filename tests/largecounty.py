@@ -1,7 +1,7 @@
 """A synthetic county of any size: lots in rows, imagery of them, and the CSV of its properties.
 
-Every lot is 18 m wide and 36 m deep and has the same things on it, so that a million of them cost
-little to make, and what is to be measured on each is known. Used by tests and by benchmarks.
+Every lot is 18 m wide and 36 m deep and shows the same objects, so a million of them are cheap to
+make, and the expected areas are known. Used by tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from rasterio.windows import Window
 CRS = "EPSG:26916"
 GSD_M = 0.6
 LOT_M = (18.0, 36.0)
-# The lower left corner of the first lot. Both are multiples of a lot's sides, so that a place in
-# metres says where on its lot it is.
+# The lower left corner of the first lot. Both are multiples of a lot's sides, so the remainder of a
+# coordinate is the position on its lot.
 WEST_M, SOUTH_M = 500_004.0, 3_880_008.0
-# Beyond the lots: what a lot on the county's edge needs round it.
+# Imagery beyond the lots: the context that a lot on the county's edge needs.
 _MARGIN_M = 72.0
 _TILE_PX = 256
-# Two entries of the registry with the same files, so that one may be what the other ought to be.
+# Two registry entries with the same files, so that one can be compared with the other.
 KEY, TWIN = "large", "twin"
 
-# Of the CSV, beside one property a lot.
+# Additional properties of the CSV, beside one for each lot.
 ODD = ("no-such-parcel", "no-lot", "no-imagery")
 
 
 @dataclass(frozen=True)
 class Box:
-    """A thing in metres from the lower left corner of each lot."""
+    """An object, in metres from the lower left corner of each lot."""
 
     left: float
     right: float
@@ -59,7 +59,7 @@ _SHINGLE, _LEAVES = (139, 96, 86), (38, 74, 36)
 
 @dataclass(frozen=True)
 class LargeCounty:
-    """A county of so many lots, in files of `folder`."""
+    """A county of `lots` lots, in files of `folder`."""
 
     folder: Path
     lots: int
@@ -71,12 +71,12 @@ class LargeCounty:
 
     @property
     def registry(self) -> Path:
-        """With two counties of these files, `KEY` and `TWIN`."""
+        """Has two counties with these files, `KEY` and `TWIN`."""
         return self.folder / "registry.yaml"
 
     @property
     def properties(self) -> Path:
-        """A CSV: a point a lot, in no spatial order, and one row for each of `ODD`."""
+        """A CSV: a point for each lot, in random order, and one row for each of `ODD`."""
         return self.folder / "properties.csv"
 
     @property
@@ -86,12 +86,12 @@ class LargeCounty:
         return WEST_M, SOUTH_M, WEST_M + self.columns * LOT_M[0], SOUTH_M + rows * LOT_M[1]
 
     def corners_m(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n, 2) the lower left corners of lots, in metres of `CRS`."""
+        """Lower left corners of lots: (n, 2) in metres of `CRS`."""
         rows, columns = np.divmod(numbers, self.columns)
         return np.column_stack([WEST_M + columns * LOT_M[0], SOUTH_M + rows * LOT_M[1]])
 
-    def middles_m(self, property_ids: Sequence[str]) -> NDArray[np.float64]:
-        """(n, 2) the middles of the lots of properties, in metres of `CRS`."""
+    def centres_m(self, property_ids: Sequence[str]) -> NDArray[np.float64]:
+        """Centres of the lots of properties: (n, 2) in metres of `CRS`."""
         numbers = [int(name.removeprefix("lot-")) for name in property_ids if name not in ODD]
         return self.corners_m(np.array(numbers, np.int64)) + np.array(LOT_M) / 2
 
@@ -105,7 +105,7 @@ class LargeCounty:
         return degrees
 
 
-def make(folder: Path, lots: int) -> LargeCounty:
+def make_county(folder: Path, lots: int) -> LargeCounty:
     """Write the county's files: parcels as GeoParquet, one GeoTIFF, the CSV and a registry."""
     folder.mkdir(parents=True, exist_ok=True)
     county = LargeCounty(folder, lots)
@@ -131,7 +131,7 @@ def write_properties(county: LargeCounty) -> None:
 
 
 def crop_imagery(county: LargeCounty, share: float) -> None:
-    """Keep the imagery of the lower left corner alone, `share` of the county's width and height."""
+    """Keep only the lower left corner of the imagery, `share` of its width and height."""
     path = county.folder / "imagery.tif"
     with rasterio.open(path) as source:
         width, height = (round(share * pixels) for pixels in (source.width, source.height))
@@ -163,14 +163,14 @@ def _to_degrees(xy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _write_imagery(county: LargeCounty) -> None:
-    """One GeoTIFF, read like any other: every pixel of it is decoded."""
+    """Write one compressed GeoTIFF, so reading it decodes every pixel."""
     left, bottom, right, top = county.extent_m
     left, top = left - _MARGIN_M, top + _MARGIN_M
     width = round((right + _MARGIN_M - left) / GSD_M)
     height = round((top - bottom + _MARGIN_M) / GSD_M)
-    lot = _picture()
+    lot = _lot_image()
     _, lot_height, lot_width = lot.shape
-    # The margin is a whole number of lots, so the first pixel is a lot's upper left one.
+    # The margin is a multiple of a lot, so the first pixel is the upper left one of a lot.
     band = np.tile(lot, (1, -(-(_TILE_PX + lot_height) // lot_height), -(-width // lot_width)))
     with rasterio.open(
         county.folder / "imagery.tif",
@@ -199,19 +199,19 @@ def _write_imagery(county: LargeCounty) -> None:
             target.write(pixels, window=Window(0, row, width, rows))
 
 
-def _picture() -> NDArray[np.uint8]:
-    """(3, height, width): a lot from above, its far end first."""
+def _lot_image() -> NDArray[np.uint8]:
+    """(3, height, width): the image of a lot, north up."""
     width, height = round(LOT_M[0] / GSD_M), round(LOT_M[1] / GSD_M)
     x = (np.arange(width) + 0.5) * GSD_M
     y = LOT_M[1] - (np.arange(height) + 0.5) * GSD_M
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[:] = _PAVED
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _PAVED
     for box, colour in ((FRONT_LAWN, _GRASS), (BACK_LAWN, _GRASS), (ROOF, _SHINGLE)):
         inside_x, inside_y = (x > box.left) & (x < box.right), (y > box.bottom) & (y < box.top)
-        picture[np.ix_(inside_y, inside_x)] = colour
+        image[np.ix_(inside_y, inside_x)] = colour
     away_m = np.hypot(x[None, :] - TREE_XY_M[0], y[:, None] - TREE_XY_M[1])
-    # Canopy is rough: so it is told from grass.
+    # The spectral segmenter distinguishes canopy from grass by its texture.
     shade = np.random.default_rng(2).integers(-28, 28, (height, width, 1))
     leaves = np.clip(np.array(_LEAVES) + shade, 1, 255).astype(np.uint8)
-    picture = np.where((away_m < TREE_RADIUS_M)[..., None], leaves, picture)
-    return picture.transpose(2, 0, 1)
+    image = np.where((away_m < TREE_RADIUS_M)[..., None], leaves, image)
+    return image.transpose(2, 0, 1)

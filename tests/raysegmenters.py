@@ -1,4 +1,4 @@
-"""Segmenters for a cluster's workers: many small chips, and those that kill whoever uses them."""
+"""Segmenters for the workers of a cluster: with many small chips, or killing their worker."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from detection.segmenters.interface import Mask
 
 
 class SmallChips(FreeSegmenter):
-    """So small that many lots lie on several chips.
+    """Chips so small that many lots are on several of them.
 
     Args:
-        log: a line for each chip, and who was shown it.
-        fatal_m: (x, y) on the ground in metres; to look there kills the process.
-        once: where its death is noted; it dies of that place no second time.
+        log: a file that gets a line for each chip: process id and bounds.
+        fatal_m: (x, y) in metres; segmenting a chip that contains it kills the process.
+        once: a file that is created at the first death, and prevents a second one.
     """
 
     chip_px = 128
@@ -35,7 +35,7 @@ class SmallChips(FreeSegmenter):
         once: Path | None = None,
     ) -> None:
         super().__init__()
-        self._looks = log
+        self._log_file = log
         self._fatal_m = fatal_m
         self._once = once
 
@@ -44,8 +44,8 @@ class SmallChips(FreeSegmenter):
             if self._once:
                 self._once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._looks is not None:
-            with self._looks.open("a", encoding="ascii") as log:
+        if self._log_file is not None:
+            with self._log_file.open("a", encoding="ascii") as log:
                 log.writelines(f"{os.getpid()} {chip.bounds}\n" for chip in chips)
         return super().segment(chips, labels)
 
@@ -56,17 +56,17 @@ class SmallChips(FreeSegmenter):
         return left <= self._fatal_m[0] < right and bottom <= self._fatal_m[1] < top
 
 
-def small(_name: str, _weights: str | None, **more: object) -> SmallChips:
-    """As `run_batch` wants it."""
-    return SmallChips(**more)  # type: ignore[arg-type]  # the tests say what they want
+def build_small(_name: str, _weights: str | None, **more: object) -> SmallChips:
+    """A segmenter factory, as `run_batch` expects it."""
+    return SmallChips(**more)  # type: ignore[arg-type]  # any argument
 
 
-def without_weights(_name: str, _weights: str | None) -> FreeSegmenter:
-    """A segmenter whose weights are elsewhere."""
+def build_without_weights(_name: str, _weights: str | None) -> FreeSegmenter:
+    """A segmenter whose weights are missing."""
     raise SegmenterError(f"/weights/sam3.pt: no such file on {socket.gethostname()}")
 
 
-def deadly(_name: str, _weights: str | None) -> FreeSegmenter:
-    """A segmenter that nobody survives loading."""
+def build_deadly(_name: str, _weights: str | None) -> FreeSegmenter:
+    """A segmenter that kills the process that loads it."""
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("still there")
+    raise AssertionError("still alive")

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 from batches import (
     LOTLINE,
-    check_like_clean,
+    assert_equal_to_clean_run,
+    count_finished,
     environment,
-    finished,
-    free_batch,
-    half_written,
-    spectral_batch,
-    started,
+    free_segmenter_command,
+    inconsistent_properties,
+    spectral_command,
+    start_process,
     wait_for,
 )
-from largecounty import KEY, LargeCounty, make
+from largecounty import KEY, LargeCounty, make_county
 from smalldisk import small_disk
 
 from pipeline.store.database import Database
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
-# Small file systems are mounted, and filled at chosen instants of a batch.
+# Small file systems are mounted, and filled at chosen moments of a batch.
 pytestmark = pytest.mark.serial
 
 # A new cluster takes about half of it.
@@ -35,7 +35,7 @@ _DISK_MB = 200
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("large"), 1_500)
+    return make_county(tmp_path_factory.mktemp("large"), 1_500)
 
 
 @pytest.fixture
@@ -53,22 +53,26 @@ def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: P
     try:
         env = environment(server.url, tmp_path)
         filler = disk / "filler"
-        with started(free_batch(county, KEY, tmp_path / "log"), tmp_path, env) as batch:
-            wait_for(lambda: finished(server.url, KEY) > 0, batch)
+        with start_process(
+            free_segmenter_command(county, KEY, tmp_path / "log"), tmp_path, env
+        ) as batch:
+            wait_for(lambda: count_finished(server.url, KEY) > 0, batch)
             _fill(filler)
-            code, said, complained = batch.ended()
+            code, said, complained = batch.wait()
         assert code != 0, said
         assert "disk is full" in complained, complained
         assert "free some space" in complained
         filler.unlink()
         server.release()
         server.start()
-        assert finished(server.url, KEY) < county.lots
-        assert half_written(server.url, KEY, 4) == []
-        with started(free_batch(county, KEY, tmp_path / "log"), tmp_path, env) as batch:
-            code, said, complained = batch.ended()
+        assert count_finished(server.url, KEY) < county.lots
+        assert inconsistent_properties(server.url, KEY, 4) == []
+        with start_process(
+            free_segmenter_command(county, KEY, tmp_path / "log"), tmp_path, env
+        ) as batch:
+            code, said, complained = batch.wait()
             assert code == 0, complained
-        check_like_clean(server.url, county, tmp_path)
+        assert_equal_to_clean_run(server.url, county, tmp_path)
     finally:
         server.stop()
 
@@ -82,19 +86,19 @@ def test_the_disk_of_the_batchs_own_folder_is_full(
 ) -> None:
     """What was measured is kept, even where its picture cannot be."""
     _fill(disk / "filler")
-    command = spectral_batch(county, "--limit", "50", "--out", str(disk / "out"))
-    with started(command, tmp_path, environment(database.url, tmp_path)) as batch:
-        code, said, complained = batch.ended()
+    command = spectral_command(county, "--limit", "50", "--out", str(disk / "out"))
+    with start_process(command, tmp_path, environment(database.url, tmp_path)) as batch:
+        code, said, complained = batch.wait()
     assert "Traceback" not in complained
     assert code in {0, 1}, complained
     assert "No space left on device" in complained
-    assert finished(database.url, KEY) == 50, said
+    assert count_finished(database.url, KEY) == 50, said
 
 
 @pytest.mark.parametrize("disk", [1], indirect=True)
 def test_the_disk_of_lotlines_home_is_full(disk: Path, tmp_path: Path) -> None:
-    with started([LOTLINE, "batch"], tmp_path, environment(None, disk / "home")) as batch:
-        code, said, complained = batch.ended()
+    with start_process([LOTLINE, "batch"], tmp_path, environment(None, disk / "home")) as batch:
+        code, said, complained = batch.wait()
     assert code == 2, said
     assert "Traceback" not in complained
     assert str(disk / "home") in complained

@@ -1,4 +1,4 @@
-"""Faults 11 to 13 through a whole batch: memory that runs out, bad imagery, odd masks, a crash."""
+"""Faults 11 to 13 in a complete batch: out of memory, bad imagery, invalid masks, a crash."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 import rasterio
 from affine import Affine
 from batches import (
-    check_like_clean,
+    assert_equal_to_clean_run,
+    count_finished,
     environment,
-    finished,
-    free_batch,
-    half_written,
-    started,
+    free_segmenter_command,
+    inconsistent_properties,
+    start_process,
     wait_for,
 )
-from largecounty import GSD_M, KEY, LOT_M, ODD, SOUTH_M, WEST_M, LargeCounty, make
+from largecounty import GSD_M, KEY, LOT_M, ODD, SOUTH_M, WEST_M, LargeCounty, make_county
 from rasterio.windows import Window
 from segmenters import FreeSegmenter
 
@@ -36,17 +36,17 @@ from pipeline.batch.result import BatchReport
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
-# In metres from the county's left edge: two chips lie beside one another.
+# The side of a chip in metres.
 _CHIP_M = FreeSegmenter.chip_px * GSD_M
 
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("large"), 900)
+    return make_county(tmp_path_factory.mktemp("large"), 900)
 
 
 class _OutOfMemory(FreeSegmenter):
-    """Has room for two chips at once, and for none of those round one place."""
+    """Fails for more than two chips at once, and for each chip that shows one point."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         if len(chips) > 2 or any(_shows(chip, 100.0, 100.0) for chip in chips):
@@ -55,27 +55,27 @@ class _OutOfMemory(FreeSegmenter):
 
 
 class _NotANumber(FreeSegmenter):
-    """Is broken for one place, where it says neither yes nor no."""
+    """Returns NaN for the chips that show one point."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         masks = super().segment(chips, labels)
-        for chip, mine in zip(chips, masks, strict=True):
+        for chip, chip_masks in zip(chips, masks, strict=True):
             if _shows(chip, 100.0, 100.0):
-                mine[0].field[:] = np.nan
+                chip_masks[0].field[:] = np.nan
         return masks
 
 
 class _Thousands(FreeSegmenter):
-    """Sees 2,500 pools on every chip."""
+    """Finds 2,500 pools on every chip."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         [label] = [label for label in labels if label.name == "pool"]
         field = np.full((5, 5), -1.0, np.float32)
         field[1:4, 1:4] = 1.0
-        sure = np.ones_like(field)
+        confidence = np.ones_like(field)
         return [
             [
-                Mask(label, field, sure, (256, 256), row, column)
+                Mask(label, field, confidence, (256, 256), row, column)
                 for row in range(0, 250, 5)
                 for column in range(0, 250, 5)
             ]
@@ -90,33 +90,33 @@ def _shows(chip: Chip, east_m: float, north_m: float) -> bool:
 
 
 def _batch(
-    made: type[FreeSegmenter],
+    segmenter: type[FreeSegmenter],
     county: LargeCounty,
     database: Database,
     home: Path,
     labels: tuple[str, ...] = (),
 ) -> BatchReport:
-    order = BatchRequest(KEY, county.registry, county.properties, labels, segmenter="odd")
+    request = BatchRequest(KEY, county.registry, county.properties, labels, segmenter="odd")
     settings = Settings(database_url=database.url, home=home)
-    return run_batch(order, settings, build=partial(_build, made))
+    return run_batch(request, settings, build=partial(_build, segmenter))
 
 
-def _build(made: type[FreeSegmenter], _name: str, _weights: str | None) -> FreeSegmenter:
-    return made()
+def _build(segmenter: type[FreeSegmenter], _name: str, _weights: str | None) -> FreeSegmenter:
+    return segmenter()
 
 
-@pytest.mark.parametrize("made", [_OutOfMemory, _NotANumber])
-def test_lots_of_the_chip_that_fails_are_listed_and_all_others_are_measured(
+@pytest.mark.parametrize("segmenter", [_OutOfMemory, _NotANumber])
+def test_lots_of_a_failed_chip_are_listed_and_all_others_are_measured(
     county: LargeCounty,
     database: Database,
     tmp_path: Path,
-    made: type[FreeSegmenter],
+    segmenter: type[FreeSegmenter],
 ) -> None:
-    report = _batch(made, county, database, tmp_path)
+    report = _batch(segmenter, county, database, tmp_path)
     assert report.exit_code == 1
     failed = report.processed["failed", "segmenter"]
     assert 0 < failed < 0.5 * county.lots
-    # The point without a lot is measured, too.
+    # The property without a lot is measured, too.
     assert report.processed["done", "measured"] == county.lots - failed + 1
     assert "segmenter" in {problem.reason for problem in report.problems}
     query = "SELECT property_id, detail FROM lotline.property WHERE state = 'failed'"
@@ -124,14 +124,14 @@ def test_lots_of_the_chip_that_fails_are_listed_and_all_others_are_measured(
         details = {name: detail for name, detail in conn.execute(query) if name not in ODD}
     listed = {name for name, detail in details.items() if "free (synthetic) failed" in detail}
     assert len(listed) == len(details) == failed
-    # A chip with its margins, and the lots that reach into it.
+    # A chip, and the lots that reach into it.
     reach_m = np.array(LOT_M) + _CHIP_M
-    away_m = np.abs(county.middles_m(sorted(listed)) - (WEST_M + 100.0, SOUTH_M + 100.0))
+    away_m = np.abs(county.centres_m(sorted(listed)) - (WEST_M + 100.0, SOUTH_M + 100.0))
     assert (away_m < reach_m).all()
-    assert half_written(database.url, KEY, 4) == []
+    assert inconsistent_properties(database.url, KEY, 4) == []
 
 
-def test_thousands_of_things_on_every_chip_are_measured(
+def test_thousands_of_detections_on_every_chip(
     county: LargeCounty,
     database: Database,
     tmp_path: Path,
@@ -142,14 +142,14 @@ def test_thousands_of_things_on_every_chip_are_measured(
     assert area.detections > 3 * county.lots
 
 
-def test_imagery_that_is_missing_empty_or_corrupt_is_never_nothing_found(
+def test_missing_empty_or_corrupt_imagery_is_never_nothing_found(
     database: Database,
     tmp_path: Path,
 ) -> None:
-    """Four fields side by side, each wider than two chips."""
-    county = make(tmp_path / "county", 4_000)
+    """Four quarters of a county side by side, each wider than two chips."""
+    county = make_county(tmp_path / "county", 4_000)
     left, _, right, _ = county.extent_m
-    _cut_up(county)
+    _split_imagery(county)
     report = _batch(FreeSegmenter, county, database, tmp_path)
     reasons = {
         reason: n for (state, reason), n in report.processed.items() if state == "no_imagery"
@@ -161,26 +161,26 @@ SELECT reason, ST_X(ST_Transform(point, 26916)) FROM lotline.property WHERE stat
 """
     with psycopg.connect(database.url) as conn:
         found = [(reason, float(x)) for reason, x in conn.execute(query)]
-    fields = ("measured", "nodata", "corrupt", "missing")
-    width_m = (right - left) / len(fields)
+    expected = ("measured", "nodata", "corrupt", "missing")
+    width_m = (right - left) / len(expected)
     for reason, x in found:
         number, into_m = divmod(x - left, width_m)
-        # A lot on the edge of two fields is seen in part.
-        if LOT_M[0] < into_m < width_m - LOT_M[0] and 0 <= number < len(fields):
+        # A lot on the edge of two quarters is covered in part.
+        if LOT_M[0] < into_m < width_m - LOT_M[0] and 0 <= number < len(expected):
             assert (reason == "measured") == (number == 0), x
-            # Why a chip shows nothing may be what is wrong with the field beside it.
+            # A chip without pixels may have the reason of the quarter beside it.
             near = {int((x + aside - left) // width_m) for aside in (-_CHIP_M, 0, _CHIP_M)}
-            assert reason in {fields[n] for n in near if 0 <= n < len(fields)}, x
-    assert half_written(database.url, KEY, 4) == []
+            assert reason in {expected[n] for n in near if 0 <= n < len(expected)}, x
+    assert inconsistent_properties(database.url, KEY, 4) == []
 
 
-def _cut_up(county: LargeCounty) -> None:
-    """The county's picture as three files: a good one, an empty one and one that is cut off."""
-    whole = county.folder / "imagery.tif"
-    folder = county.folder / "fields"
+def _split_imagery(county: LargeCounty) -> None:
+    """Split the imagery into three files: a valid, an empty and a truncated one."""
+    complete = county.folder / "imagery.tif"
+    folder = county.folder / "quarters"
     folder.mkdir()
-    with rasterio.open(whole) as source:
-        column = [round((x - source.transform.c) / GSD_M) for x in _fields_m(county)]
+    with rasterio.open(complete) as source:
+        column = [round((x - source.transform.c) / GSD_M) for x in _quarters_m(county)]
         for name, (first, end) in zip("abc", pairwise(column), strict=True):
             window = Window(first, 0, end - first, source.height)
             profile = {**source.profile, "width": end - first, "nodata": 0, "compress": "deflate"}
@@ -188,42 +188,44 @@ def _cut_up(county: LargeCounty) -> None:
             with rasterio.open(folder / f"{name}.tif", "w", **profile) as target:
                 target.colorinterp = source.colorinterp
                 target.write(source.read(window=window) * (name != "b"))
-    whole.unlink()
+    complete.unlink()
     cut = folder / "c.tif"
     cut.write_bytes(_without_pixels(cut.read_bytes()))
     text = county.registry.read_text(encoding="utf-8")
-    county.registry.write_text(text.replace("imagery.tif", "fields/*.tif"), encoding="utf-8")
+    county.registry.write_text(text.replace("imagery.tif", "quarters/*.tif"), encoding="utf-8")
 
 
-def _fields_m(county: LargeCounty) -> list[float]:
+def _quarters_m(county: LargeCounty) -> list[float]:
     left, _, right, _ = county.extent_m
     return [left + (right - left) / 4 * number for number in range(4)]
 
 
 def _without_pixels(tiff: bytes) -> bytes:
-    """The header is whole, and what it points to is not."""
+    """Keep the header, and overwrite the pixels."""
     return tiff[:4_000] + b"\x55" * (len(tiff) - 4_000)
 
 
 @pytest.mark.serial  # it is killed while the batch has much left to do
-def test_lots_of_a_process_that_is_killed_are_measured_by_another(
+def test_lots_of_a_killed_worker_process_are_measured_by_another(
     database: Database,
     tmp_path: Path,
 ) -> None:
-    county = make(tmp_path / "county", 1_500)
+    county = make_county(tmp_path / "county", 1_500)
     env = environment(database.url, tmp_path)
-    with started(free_batch(county, KEY, tmp_path / "log"), tmp_path, env) as batch:
-        wait_for(lambda: finished(database.url, KEY) > 0, batch)
-        _kill_a_measurer(batch.family())
-        code, said, complained = batch.ended()
-        assert code == 0, complained
-    assert "a worker process was lost" in complained
-    assert "failed/crashed" not in json.loads(said)["processed"]
-    check_like_clean(database.url, county, tmp_path)
+    with start_process(
+        free_segmenter_command(county, KEY, tmp_path / "log"), tmp_path, env
+    ) as batch:
+        wait_for(lambda: count_finished(database.url, KEY) > 0, batch)
+        _kill_a_worker(batch.group())
+        code, output, errors = batch.wait()
+        assert code == 0, errors
+    assert "a worker process was lost" in errors
+    assert "failed/crashed" not in json.loads(output)["processed"]
+    assert_equal_to_clean_run(database.url, county, tmp_path)
 
 
-def _kill_a_measurer(family: list[psutil.Process]) -> None:
-    for process in family:
+def _kill_a_worker(group: list[psutil.Process]) -> None:
+    for process in group:
         with contextlib.suppress(psutil.Error):
             if "loky.backend.popen_loky_posix" in " ".join(process.cmdline()):
                 process.kill()

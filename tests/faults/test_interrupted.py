@@ -1,4 +1,4 @@
-"""Ctrl-C through the command, as a terminal sends it: to all of its processes at once."""
+"""Ctrl-C and SIGTERM, as a terminal sends them: to all processes of a batch at once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import pytest
 from batches import (
     LOTLINE,
     Batch,
+    count_by_state,
+    count_finished,
     environment,
-    finished,
-    half_written,
-    leased,
-    spectral_batch,
-    started,
-    states_of,
+    inconsistent_properties,
+    leased_properties,
+    spectral_command,
+    start_process,
     wait_for,
 )
-from largecounty import KEY, LargeCounty, make
+from largecounty import KEY, LargeCounty, make_county
 
 from pipeline.store.database import Database
 
-# A batch with processes of its own is stopped while it has much left to do.
+# A batch with worker processes is stopped while it has much left to do.
 pytestmark = pytest.mark.serial
 
-# Of the spectral segmenter.
+# Labels of the spectral segmenter.
 LABELS = 3
 
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("large"), 3_000)
+    return make_county(tmp_path_factory.mktemp("large"), 3_000)
 
 
 @pytest.fixture
@@ -44,43 +44,43 @@ def batch(
     database: Database,
     tmp_path: Path,
 ) -> Iterator[Batch]:
-    """The command at work, with something written and much still to do."""
-    command = spectral_batch(county)
-    with started(command, tmp_path, environment(database.url, tmp_path)) as running:
-        wait_for(lambda: "done" in states_of(database.url, KEY), running)
+    """A running batch, with some lots written and many left."""
+    command = spectral_command(county)
+    with start_process(command, tmp_path, environment(database.url, tmp_path)) as running:
+        wait_for(lambda: "done" in count_by_state(database.url, KEY), running)
         yield running
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_once_ends_with_what_is_in_hand(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_finishes_the_work_in_progress(
     database: Database,
     batch: Batch,
-    how: signal.Signals,
+    number: signal.Signals,
 ) -> None:
-    batch.stop(how)
-    code, said, complained = batch.ended(60)
-    assert code == 130, (said, complained)
-    assert "Traceback" not in complained, complained
-    assert "lost" not in complained, "no process below it ended before it"
-    assert "the same command goes on from there" in said
-    assert leased(database.url, KEY) == []
-    assert half_written(database.url, KEY, LABELS) == []
-    states = states_of(database.url, KEY)
+    batch.stop(number)
+    code, output, errors = batch.wait(60)
+    assert code == 130, (output, errors)
+    assert "Traceback" not in errors, errors
+    assert "lost" not in errors, "no worker process ended before it"
+    assert "the same command goes on from there" in output
+    assert leased_properties(database.url, KEY) == []
+    assert inconsistent_properties(database.url, KEY, LABELS) == []
+    states = count_by_state(database.url, KEY)
     assert states["done"] > 0
     assert states["pending"] > 0
-    assert batch.family() == []
+    assert batch.group() == []
 
 
-def test_twice_stops_at_once(database: Database, batch: Batch) -> None:
+def test_two_signals_stop_at_once(database: Database, batch: Batch) -> None:
     batch.stop()
     time.sleep(0.05)
     batch.stop()
-    code, _, complained = batch.ended(60)
+    code, _, errors = batch.wait(60)
     assert code == 130
-    assert "Traceback" not in complained, complained
-    assert leased(database.url, KEY) == []
-    assert half_written(database.url, KEY, LABELS) == []
-    wait_for(lambda: not batch.family(), seconds=20)
+    assert "Traceback" not in errors, errors
+    assert leased_properties(database.url, KEY) == []
+    assert inconsistent_properties(database.url, KEY, LABELS) == []
+    wait_for(lambda: not batch.group(), seconds=20)
 
 
 def test_ctrl_c_in_a_terminal(
@@ -88,34 +88,34 @@ def test_ctrl_c_in_a_terminal(
     database: Database,
     tmp_path: Path,
 ) -> None:
-    """The terminal itself makes the signal of the key, for the group in front."""
+    """A pseudo-terminal turns the key into the signal, for its foreground group."""
     env = {**environment(database.url, tmp_path), "TERM": "xterm", "COLUMNS": "120"}
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         os.chdir(tmp_path)
-        os.execve(LOTLINE, spectral_batch(county), env)
-    shown = _shown_until(terminal, lambda: finished(database.url, KEY) > 0)
+        os.execve(LOTLINE, spectral_command(county), env)
+    shown = _read_until(terminal, lambda: count_finished(database.url, KEY) > 0)
     os.write(terminal, b"\x03")
-    shown += _shown_until(terminal, lambda: False)
+    shown += _read_until(terminal, lambda: False)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130, shown
     assert "Ctrl-C again stops at once" in shown
     assert "the same command goes on from there" in shown
     assert "Traceback" not in shown
-    assert leased(database.url, KEY) == []
+    assert leased_properties(database.url, KEY) == []
 
 
-def _shown_until(terminal: int, enough: Callable[[], bool]) -> str:
-    """What is shown until something is so, or the other side is gone."""
+def _read_until(terminal: int, ready: Callable[[], bool]) -> str:
+    """The terminal's output until `ready`, or until the process has closed it."""
     shown = b""
     os.set_blocking(terminal, False)
-    until_s = time.monotonic() + 90
-    while not enough():
-        assert time.monotonic() < until_s, shown.decode(errors="replace")
+    deadline_s = time.monotonic() + 90
+    while not ready():
+        assert time.monotonic() < deadline_s, shown.decode(errors="replace")
         try:
             shown += os.read(terminal, 65_536)
         except BlockingIOError:
             time.sleep(0.01)
-        except OSError:  # how Linux says that nobody has the other side open
+        except OSError:  # Linux raises it once the other side is closed
             break
     return " ".join(shown.decode(errors="replace").split())

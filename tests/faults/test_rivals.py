@@ -1,6 +1,6 @@
 """Fault 8: several batches on one county at once, one of which is killed.
 
-No lot is done twice, and none is left out.
+No lot is processed twice, and none is skipped.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import psycopg
 import pytest
 from batches import (
     Batch,
-    check_like_clean,
+    assert_equal_to_clean_run,
+    count_finished,
     environment,
-    finished,
-    free_batch,
-    started,
+    free_segmenter_command,
+    start_process,
     wait_for,
 )
-from largecounty import KEY, ODD, make
+from largecounty import KEY, ODD, make_county
 
 from pipeline.store.database import Database
 
-# Batches with processes of their own race each other, until one is killed.
+# Batches with worker processes compete, until one is killed.
 pytestmark = pytest.mark.serial
 
-# Small ones, so that one batch does not have the whole of it in hand.
+# Small chunks, so that one batch does not lease the complete county.
 CHUNK_LOTS = 200
 
 _BY_RUN = "SELECT run_fk, count(*) FROM lotline.property WHERE county = %s GROUP BY run_fk"
@@ -37,42 +37,48 @@ _MORE_THAN_ONCE = "SELECT sum(attempts - 1) FROM lotline.property WHERE county =
 @pytest.mark.parametrize(
     ("rivals", "lots"), [(2, 2_000), pytest.param(4, 20_000, marks=pytest.mark.long)]
 )
-def test_no_lot_is_done_twice(
+def test_no_lot_is_processed_twice(
     database: Database,
     tmp_path: Path,
     rivals: int,
     lots: int,
 ) -> None:
     url, env = database.url, environment(database.url, tmp_path)
-    county = make(tmp_path / "county", lots)
+    county = make_county(tmp_path / "county", lots)
     with contextlib.ExitStack() as stack:
         batches = [
             stack.enter_context(
-                started(free_batch(county, KEY, tmp_path / f"log-{n}", CHUNK_LOTS), tmp_path, env)
+                start_process(
+                    free_segmenter_command(county, KEY, tmp_path / f"log-{n}", CHUNK_LOTS),
+                    tmp_path,
+                    env,
+                )
             )
             for n in range(rivals)
         ]
-        wait_for(lambda: finished(url, KEY) > lots / 5 or _all_ended(batches))
+        wait_for(lambda: count_finished(url, KEY) > lots / 5 or _all_ended(batches))
         batches[0].kill(alone=False)
         reports = []
         for batch in batches[1:]:
-            code, said, complained = batch.ended()
-            assert code == 0, complained
-            reports.append(json.loads(said))
-    # What was held by the killed one when the others had leased all that was free.
-    with started(free_batch(county, KEY, tmp_path / "last"), tmp_path, env) as batch:
-        code, said, complained = batch.ended()
-        assert code == 0, complained
-        reports.append(json.loads(said))
+            code, output, errors = batch.wait()
+            assert code == 0, errors
+            reports.append(json.loads(output))
+    # Processes what the killed batch had leased, if the others ended before.
+    with start_process(
+        free_segmenter_command(county, KEY, tmp_path / "last"), tmp_path, env
+    ) as batch:
+        code, output, errors = batch.wait()
+        assert code == 0, errors
+        reports.append(json.loads(output))
 
     with psycopg.connect(url) as conn:
-        answered: dict[int, int] = dict(conn.execute(_BY_RUN, [KEY]).fetchall())
-        [again] = conn.execute(_MORE_THAN_ONCE, [KEY]).fetchone() or [None]
-    assert sum(answered.values()) == lots + len(ODD)
+        processed: dict[int, int] = dict(conn.execute(_BY_RUN, [KEY]).fetchall())
+        [retries] = conn.execute(_MORE_THAN_ONCE, [KEY]).fetchone() or [None]
+    assert sum(processed.values()) == lots + len(ODD)
     for report in reports:
-        assert sum(report["processed"].values()) == answered.get(report["run"], 0)
-    assert again == 0, "what a killed one held is no attempt"
-    check_like_clean(url, county, tmp_path)
+        assert sum(report["processed"].values()) == processed.get(report["run"], 0)
+    assert retries == 0, "a reclaimed lease is not an attempt"
+    assert_equal_to_clean_run(url, county, tmp_path)
 
 
 def _all_ended(batches: list[Batch]) -> bool:

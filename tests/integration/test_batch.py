@@ -20,16 +20,16 @@ from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
 from parcels.errors import SourceUnavailable
 from pipeline import BatchRequest, run_batch
-from pipeline.batch import lease_loop as work_module
-from pipeline.batch import result as run_module
+from pipeline.batch import lease_loop
 from pipeline.batch.request import NoProgress
+from pipeline.batch.result import BatchReport
 from pipeline.cli.batch_summary import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.states import LeasedProperty
 
-_TAKE = LeaseScan.take
+_LEASE = LeaseScan.lease
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def batch(county: Path, database: Database, tmp_path: Path) -> Callable[..., obj
     return run
 
 
-class Stops(NoProgress):
-    """Progress that sends the signal of Ctrl-C when the first lots are written."""
+class SendsCtrlC(NoProgress):
+    """Sends SIGINT when the first lots are written."""
 
     def __init__(self) -> None:
         self.sent = threading.Event()
@@ -70,15 +70,15 @@ class Stops(NoProgress):
             self.sent.set()
 
 
-def takes_once(sent: threading.Event) -> Callable[..., list[LeasedProperty]]:
-    """A `LeaseScan.take` that takes no second chunk before Ctrl-C has come."""
-    taken = itertools.count()
+def leases_once(sent: threading.Event) -> Callable[..., list[LeasedProperty]]:
+    """A `LeaseScan.lease` that leases no second chunk before the signal is sent."""
+    calls = itertools.count()
 
-    def take(sweep: LeaseScan, conn: Connection, count: int) -> list[LeasedProperty]:
-        assert next(taken) == 0 or sent.wait(60)
-        return _TAKE(sweep, conn, count)
+    def lease(scan: LeaseScan, conn: Connection, count: int) -> list[LeasedProperty]:
+        assert next(calls) == 0 or sent.wait(60)
+        return _LEASE(scan, conn, count)
 
-    return take
+    return lease
 
 
 def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -98,19 +98,19 @@ WHERE state <> 'superseded' ORDER BY 1, 2, 3
 """
 
 
-def test_interrupted_and_resumed_equals_a_clean_run(
-    batch: Callable[..., run_module.BatchReport],
+def test_interrupted_and_resumed_run_equals_a_clean_run(
+    batch: Callable[..., BatchReport],
     county: Path,
     database: Database,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path)
-    stops = Stops()
+    ctrl_c = SendsCtrlC()
     with monkeypatch.context() as small:
-        small.setattr(work_module, "CHUNK_LOTS", 3)
-        small.setattr(LeaseScan, "take", takes_once(stops.sent))
-        stopped = run_batch(BatchRequest("little", registry=county), settings, stops)
+        small.setattr(lease_loop, "CHUNK_LOTS", 3)
+        small.setattr(LeaseScan, "lease", leases_once(ctrl_c.sent))
+        stopped = run_batch(BatchRequest("little", registry=county), settings, ctrl_c)
     assert stopped.interrupted
     assert 0 < stopped.done < sum(stopped.status.by_state.values())
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")
@@ -127,8 +127,8 @@ def test_interrupted_and_resumed_equals_a_clean_run(
     assert little == twin
 
 
-def test_again_with_the_same_pictures_changes_no_row(
-    batch: Callable[..., run_module.BatchReport], database: Database
+def test_again_with_the_same_imagery_changes_no_row(
+    batch: Callable[..., BatchReport], database: Database
 ) -> None:
     batch()
     live, state = _rows(database, LIVE), _rows(database, STATE)
@@ -141,8 +141,8 @@ def test_again_with_the_same_pictures_changes_no_row(
     assert batch().run_id is None
 
 
-def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
-    batch: Callable[..., run_module.BatchReport],
+def test_unavailable_imagery_defers_until_the_next_run(
+    batch: Callable[..., BatchReport],
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -161,8 +161,8 @@ def test_imagery_that_is_down_defers_and_the_next_run_goes_on(
     assert {state for state, _ in report.status.by_state} == {"done", "no_imagery"}
 
 
-def test_what_a_person_should_look_at_is_told_and_kept(
-    batch: Callable[..., run_module.BatchReport],
+def test_boundary_notes_are_reported_and_stored(
+    batch: Callable[..., BatchReport],
     county: Path,
     database: Database,
     tmp_path: Path,
@@ -188,17 +188,17 @@ def test_what_a_person_should_look_at_is_told_and_kept(
     assert "To look at:\n  astray: the point lies " in capsys.readouterr().out
 
 
-class Telling:
-    """Progress as a list of what was said."""
+class RecordedProgress:
+    """Progress as a list of messages."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def message(self, what: str) -> None:
-        self.said.append(what)
+        self.messages.append(what)
 
     def start(self, total: int, what: str) -> None:
-        self.said.append(f"{total} of {what}")
+        self.messages.append(f"{total} of {what}")
 
     def advance(self, count: int) -> None:
         pass
@@ -207,17 +207,17 @@ class Telling:
         pass
 
 
-def test_a_silent_server_is_asked_once_for_any_number_of_properties(
+def test_a_silent_server_gets_one_request_for_all_properties(
     county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once for each of its layers, before anything else, and with a word of that."""
-    asked: list[str] = []
-    telling = Telling()
+    """One request to each layer, before the leases, after a progress message."""
+    requested: list[str] = []
+    progress = RecordedProgress()
 
-    def silent(_: Exchange, question: HttpRequest, __: float) -> HttpResponse:
-        assert telling.said == ["querying Far County's parcel server"]
-        asked.append(question.url)
-        raise SourceUnavailable(f"{question.url}: does not answer")
+    def silent(_: Exchange, request: HttpRequest, __: float) -> HttpResponse:
+        assert progress.messages == ["querying Far County's parcel server"]
+        requested.append(request.url)
+        raise SourceUnavailable(f"{request.url}: does not answer")
 
     monkeypatch.setattr(Exchange, "ask", silent)
     there = "https://gis.example.gov/arcgis/rest/services"
@@ -232,15 +232,15 @@ def test_a_silent_server_is_asked_once_for_any_number_of_properties(
     rows = [f"{n},{-90 - n / 1e4},35.1," for n in range(450)] + ["id,,,7"]
     header = "property_id,longitude,latitude,parcel_id"
     leads.write_text("\n".join([header, *rows, ""]))
-    order = BatchRequest("far", registry=registry, properties=leads)
-    report = run_batch(order, Settings(database_url=database.url, home=tmp_path), telling)
+    request = BatchRequest("far", registry=registry, properties=leads)
+    report = run_batch(request, Settings(database_url=database.url, home=tmp_path), progress)
     assert report.status.by_state == {("deferred", "unavailable"): 451}
-    assert asked == [f"{there}/A/MapServer/0", f"{there}/B/MapServer/0"]
-    assert telling.said[1:] == ["451 of Far County"]
+    assert requested == [f"{there}/A/MapServer/0", f"{there}/B/MapServer/0"]
+    assert progress.messages[1:] == ["451 of Far County"]
 
 
-def test_a_limit_and_some_labels(
-    batch: Callable[..., run_module.BatchReport], database: Database, tmp_path: Path
+def test_limit_and_labels(
+    batch: Callable[..., BatchReport], database: Database, tmp_path: Path
 ) -> None:
     report = batch(limit=3, labels=("tree",), out=tmp_path / "map")
     assert report.done == 3
@@ -250,8 +250,8 @@ def test_a_limit_and_some_labels(
     assert report.map_path.stat().st_size > 10_000
 
 
-def test_each_chip_is_segmented_once_in_a_chunk(
-    batch: Callable[..., run_module.BatchReport], database: Database
+def test_each_chip_of_a_chunk_is_segmented_once(
+    batch: Callable[..., BatchReport], database: Database
 ) -> None:
     report = batch()
     assert report.timer is not None
@@ -260,8 +260,8 @@ def test_each_chip_is_segmented_once_in_a_chunk(
     assert chips < report.done
 
 
-def test_the_exit_code_is_of_what_was_asked_for(
-    batch: Callable[..., run_module.BatchReport], county: Path, tmp_path: Path
+def test_exit_code_depends_on_the_selected_properties(
+    batch: Callable[..., BatchReport], county: Path, tmp_path: Path
 ) -> None:
     header, good = county.parent.joinpath("county/properties.csv").read_text().splitlines()[:2]
     bad, fine = tmp_path / "bad.csv", tmp_path / "fine.csv"
@@ -275,8 +275,8 @@ def test_the_exit_code_is_of_what_was_asked_for(
     assert again.selected_by_state == {("failed", "not_found"): 1}
 
 
-def test_again_with_a_limit_touches_no_more_than_that(
-    batch: Callable[..., run_module.BatchReport],
+def test_again_with_a_limit_resets_no_more_properties(
+    batch: Callable[..., BatchReport],
 ) -> None:
     batch()
     report = batch(again=True, limit=4)
@@ -284,8 +284,8 @@ def test_again_with_a_limit_touches_no_more_than_that(
     assert "pending" not in {state for state, _ in report.status.by_state}
 
 
-def test_a_mistake_in_the_imagery_leaves_the_queue_as_it_was(
-    batch: Callable[..., run_module.BatchReport],
+def test_misconfigured_imagery_leaves_the_queue_unchanged(
+    batch: Callable[..., BatchReport],
     county: Path,
     database: Database,
     tmp_path: Path,
@@ -300,24 +300,24 @@ def test_a_mistake_in_the_imagery_leaves_the_queue_as_it_was(
     assert _rows(database, STATE) == state
 
 
-def test_a_property_that_changes_meanwhile_is_looked_at_again(
-    batch: Callable[..., run_module.BatchReport],
+def test_a_property_that_changes_during_a_run_is_processed_again(
+    batch: Callable[..., BatchReport],
     county: Path,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Somebody corrects the CSV while the batch holds the property with its old point."""
+    """Another process resets a property while the batch holds its lease."""
     read = GeoTiffMosaic.read
-    moved = "UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL"
+    reset = "UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL"
 
-    def read_while_somebody_edits(self: GeoTiffMosaic, *where: Any) -> Any:
+    def read_while_reset(self: GeoTiffMosaic, *where: Any) -> Any:
         with database.engine.begin() as conn:
-            conn.execute(text(f"{moved} WHERE property_id = 'synthetic-0001'"))
+            conn.execute(text(f"{reset} WHERE property_id = 'synthetic-0001'"))
         return read(self, *where)
 
     with monkeypatch.context() as edited:
-        edited.setattr(GeoTiffMosaic, "read", read_while_somebody_edits)
-        edited.setattr(work_module, "CHUNK_LOTS", 5)
+        edited.setattr(GeoTiffMosaic, "read", read_while_reset)
+        edited.setattr(lease_loop, "CHUNK_LOTS", 5)
         report = batch(limit=20)
     by_id = dict(_rows(database, "SELECT property_id, state FROM lotline.property"))
     assert by_id["synthetic-0001"] == "pending"
@@ -326,23 +326,23 @@ def test_a_property_that_changes_meanwhile_is_looked_at_again(
                                               ("no_imagery", "missing")}  # fmt: skip
 
 
-def test_after_the_first_chips_it_says_how_long_it_will_take(
+def test_forecast_after_the_first_chips(
     county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_module, "CHUNK_LOTS", 5)
-    telling = Telling()
+    monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 5)
+    progress = RecordedProgress()
     settings = Settings(database_url=database.url, home=tmp_path)
-    run_batch(BatchRequest("little", registry=county), settings, telling)
-    [first] = [said for said in telling.said if "left" in said]
+    run_batch(BatchRequest("little", registry=county), settings, progress)
+    [forecast] = [message for message in progress.messages if "left" in message]
     assert re.fullmatch(
-        r"\w+, float32: .+ chips? a second with 3 prompts; about \d+ chips?, .+ left", first
-    ) or re.fullmatch(r"\w+, float32: \d+ s a chip with 3 prompts; .+ left", first)
+        r"\w+, float32: .+ chips? a second with 3 prompts; about \d+ chips?, .+ left", forecast
+    ) or re.fullmatch(r"\w+, float32: \d+ s a chip with 3 prompts; .+ left", forecast)
 
 
-def test_what_a_county_says_of_its_lines_and_labels_is_heeded(
+def test_lot_offset_and_label_settings_of_a_county_apply(
     county: Path, database: Database, tmp_path: Path
 ) -> None:
-    """The same lots, drawn six metres off and moved back, measure the same."""
+    """The same lots, shifted by six metres and moved back, measure the same."""
     lots = geopandas.read_file(county.parent / "county/parcels.gpkg")
     there = lots.estimate_utm_crs()
     off = lots.to_crs(there)
@@ -363,8 +363,8 @@ def test_what_a_county_says_of_its_lines_and_labels_is_heeded(
     lawn_m2 = {}
     for name in ("drawn", "moved", "back", "large"):
         settings = Settings(database_url=database.url, home=tmp_path)
-        order = BatchRequest(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
-        report = run_batch(order, settings)
+        request = BatchRequest(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
+        report = run_batch(request, settings)
         assert report.exit_code == 0
         [area] = report.status.areas
         lawn_m2[name] = area.area_m2

@@ -1,4 +1,4 @@
-"""A chunk is what its lots are one by one: random histories, written by both writers."""
+"""The chunk writer equals the lot-by-lot writer, for random histories."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LOTS = 4
 COUNTIES = ("one-by-one", "in-chunks")
 LABELS = ("lawn", "tree")
 
-# So few outlines that histories meet the same again, and others that overlap it by IoUs of 0.85,
-# 0.52 and 0.48, or lie within it; one is outside the narrow boundary, and one astride its edge.
+# Few outlines, so that histories contain the same one again, and others that overlap it with IoUs
+# of 0.85, 0.52 and 0.48, or are inside it; one is outside the narrow boundary, one on its edge.
 LAWN = square(1, 1, 6, 4)
 MOVED = [shifted(LAWN, x) for x in (0.5, 1.9, 2.1)]
 outlines = st.sampled_from(
@@ -54,9 +54,10 @@ boundaries = st.builds(
     st.sampled_from([None, Located(-90, 35), Located(-90, 35, "census", 0.8, True, "1 ELM")]),
     st.sampled_from(["point", "parcel_id"]),
 )  # fmt: skip
-unanswered = st.sampled_from([("deferred", "unavailable", "HTTP 503"), ("failed", "segmenter", ""),
-                              ("pending", "", "")])  # fmt: skip
-outcomes = st.one_of(st.tuples(boundaries, results), st.tuples(boundaries, results), unanswered)
+not_processed = st.sampled_from(
+    [("deferred", "unavailable", "HTTP 503"), ("failed", "segmenter", ""), ("pending", "", "")]
+)
+outcomes = st.one_of(st.tuples(boundaries, results), st.tuples(boundaries, results), not_processed)
 rounds = st.tuples(
     st.lists(outcomes, min_size=LOTS, max_size=LOTS),
     st.sampled_from([LABELS, LABELS, LABELS, ("lawn",)]),
@@ -74,11 +75,11 @@ verdicts = st.tuples(
 @settings(
     deadline=None,
     max_examples=60,
-    phases=[Phase.generate],  # to make a failure smaller takes minutes
+    phases=[Phase.generate],  # shrinking a failure takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=st.lists(st.tuples(rounds, st.lists(verdicts, max_size=8)), min_size=2, max_size=4))
-def test_a_chunk_is_what_its_lots_are_one_by_one(conn: Connection, history: list[Any]) -> None:
+def test_chunk_writer_equals_lot_by_lot_writer(conn: Connection, history: list[Any]) -> None:
     example = conn.begin_nested()
     try:
         _compare(conn, history)
@@ -87,29 +88,31 @@ def test_a_chunk_is_what_its_lots_are_one_by_one(conn: Connection, history: list
 
 
 def _compare(conn: Connection, history: list[Any]) -> None:
-    plain, chunked = (queue(conn, LOTS, county) for county in COUNTIES)
-    for (said, labels, segmenter), verdicts_then in history:
+    by_lot_fks, by_chunk_fks = (queue(conn, LOTS, county) for county in COUNTIES)
+    for (drawn, labels, segmenter), drawn_verdicts in history:
         run = replace(begin(conn, labels), segmenter=segmenter)
-        by_lot = _one_by_one(conn, run, [_outcome(*pair) for pair in zip(plain, said, strict=True)])
-        hold(conn, chunked)
-        chunk = [_outcome(*pair) for pair in zip(chunked, said, strict=True)]
+        by_lot = _one_by_one(
+            conn, run, [_outcome(*pair) for pair in zip(by_lot_fks, drawn, strict=True)]
+        )
+        hold(conn, by_chunk_fks)
+        chunk = [_outcome(*pair) for pair in zip(by_chunk_fks, drawn, strict=True)]
         in_chunk = write_chunk(conn, run, chunk, "worker")
-        assert [in_chunk[fk] for fk in chunked] == by_lot
-        assert _kept(conn, chunked) == _kept(conn, plain)
-        before = _kept(conn, chunked)
-        hold(conn, chunked)
+        assert [in_chunk[fk] for fk in by_chunk_fks] == by_lot
+        assert _rows(conn, by_chunk_fks) == _rows(conn, by_lot_fks)
+        before = _rows(conn, by_chunk_fks)
+        hold(conn, by_chunk_fks)
         write_chunk(conn, run, chunk, "worker")
-        assert _kept(conn, chunked) == before, "the same twice"
-        for verdict in verdicts_then:
-            _review(conn, plain, *verdict)
-            _review(conn, chunked, *verdict)
-    assert _kept(conn, chunked) == _kept(conn, plain)
+        assert _rows(conn, by_chunk_fks) == before, "writing is idempotent"
+        for verdict in drawn_verdicts:
+            _review(conn, by_lot_fks, *verdict)
+            _review(conn, by_chunk_fks, *verdict)
+    assert _rows(conn, by_chunk_fks) == _rows(conn, by_lot_fks)
 
 
-def _outcome(property_fk: int, said: Any) -> Outcome:
-    if isinstance(said[0], Boundary):
-        return Processed(property_fk, *said)
-    return NotProcessed(property_fk, *said)
+def _outcome(property_fk: int, drawn: Any) -> Outcome:
+    if isinstance(drawn[0], Boundary):
+        return Processed(property_fk, *drawn)
+    return NotProcessed(property_fk, *drawn)
 
 
 def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> list[WriteResult]:
@@ -118,9 +121,9 @@ def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> 
     for outcome in outcomes:
         fk = outcome.property_fk
         if isinstance(outcome, NotProcessed):
-            said = (outcome.state, outcome.reason, outcome.detail)
-            finish(conn, [fk], *said)
-            written.append(WriteResult(*said))
+            state = (outcome.state, outcome.reason, outcome.detail)
+            finish(conn, [fk], *state)
+            written.append(WriteResult(*state))
         else:
             written.append(onelot.write_lot(conn, run, fk, outcome.boundary, outcome.result))
     return written
@@ -129,7 +132,7 @@ def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> 
 def _review(
     conn: Connection, lots: Sequence[int], action: str, which: int, nth: int, *to: Any
 ) -> None:
-    """Say something of a lot's nth detection, if that may be said of it."""
+    """Review a lot's nth detection, if its state allows the action."""
     rows = conn.execute(
         text("SELECT id, state FROM lotline.detection WHERE property_fk = :id AND state <> "
              "'superseded' ORDER BY id"),
@@ -147,7 +150,7 @@ def _review(
         getattr(verdicts_module, action)(conn, rows[nth].id, "ann", *more)
 
 
-KEPT = {
+QUERIES = {
     "property": """
         SELECT p.state, p.reason, p.detail, p.lease_owner, p.coverage_fraction, p.chip_sha256,
             p.run_fk,
@@ -177,9 +180,9 @@ KEPT = {
 }
 
 
-def _kept(conn: Connection, ids: Sequence[int]) -> dict[str, list[Any]]:
-    """All that is kept of these properties, in one order and without the rows' numbers."""
+def _rows(conn: Connection, ids: Sequence[int]) -> dict[str, list[Any]]:
+    """All rows of these properties, in a fixed order and without their ids."""
     return {
         name: [tuple(map(str, row)) for row in conn.execute(text(query), {"ids": list(ids)})]
-        for name, query in KEPT.items()
+        for name, query in QUERIES.items()
     }

@@ -1,4 +1,4 @@
-"""How a batch ends when a stage fails, hangs or is stopped: one error, no lease, no thread left."""
+"""How a batch ends when a stage fails, hangs or is stopped: one error, no lease or thread left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import rows_of
-from largecounty import KEY, TWIN, LargeCounty, make
+from batches import county_rows
+from largecounty import KEY, TWIN, LargeCounty, make_county
 from segmenters import FreeSegmenter
 from sqlalchemy.exc import OperationalError
 
@@ -30,26 +30,26 @@ _STAGES = {"survey", "read", "ready", "segment", "measure", "measured", "write"}
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("county"), 200)
+    return make_county(tmp_path_factory.mktemp("county"), 200)
 
 
 @pytest.fixture(autouse=True)
-def few_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 60)
 
 
 @pytest.fixture
 def run(county: LargeCounty, database: Database, tmp_path: Path) -> Callable[..., BatchReport]:
     def run(segmenter: FreeSegmenter | None = None, key: str = KEY, **more: object) -> BatchReport:
-        order = BatchRequest(key, county.registry, county.properties, segmenter="free", **more)  # type: ignore[arg-type]  # any part of an order
+        request = BatchRequest(key, county.registry, county.properties, segmenter="free", **more)  # type: ignore[arg-type]  # any field
         settings = Settings(database_url=database.url, home=tmp_path)
-        return run_batch(order, settings, build=lambda *_: segmenter or FreeSegmenter())
+        return run_batch(request, settings, build=lambda *_: segmenter or FreeSegmenter())
 
     return run
 
 
-def _ended(database: Database) -> list[str]:
-    """The states of the runs; nothing is leased, and no stage is at work."""
+def _run_states(database: Database) -> list[str]:
+    """The states of the runs, once no lease and no thread is left."""
     assert not _STAGES & {thread.name for thread in threading.enumerate()}
     with database.engine.connect() as conn:
         leased = conn.exec_driver_sql("SELECT 1 FROM lotline.property WHERE state = 'leased'")
@@ -59,51 +59,53 @@ def _ended(database: Database) -> list[str]:
 
 
 @contextmanager
-def _slow(name: str, monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[threading.Event]:
-    """A stage of the local engine that hangs after so many calls, until the test is over."""
-    where = local if hasattr(local, name) else pool_tasks
-    stage, calls = getattr(where, name), 0
-    hangs, over = threading.Event(), threading.Event()
+def _hanging_stage(
+    name: str, monkeypatch: pytest.MonkeyPatch, after: int
+) -> Iterator[threading.Event]:
+    """Let a stage of the local engine hang after `after` calls, until the block ends."""
+    module = local if hasattr(local, name) else pool_tasks
+    stage, calls = getattr(module, name), 0
+    hangs, released = threading.Event(), threading.Event()
 
-    def slowly(*given: Any) -> Any:
+    def hang(*args: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls > after:
             hangs.set()
-            over.wait(60)
-        return stage(*given)
+            released.wait(60)
+        return stage(*args)
 
-    monkeypatch.setattr(where, name, slowly)
+    monkeypatch.setattr(module, name, hang)
     try:
         yield hangs
     finally:
-        over.set()
+        released.set()
 
 
 @pytest.mark.parametrize("stage", ["survey", "read", "segment", "measure", "write_outcomes"])
-def test_the_error_of_any_stage_ends_the_run_once(
+def test_an_error_in_any_stage_ends_the_run_once(
     stage: str,
     run: Callable[..., BatchReport],
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    where = local if hasattr(local, stage) else pool_tasks
-    right, calls = getattr(where, stage), 0
+    module = local if hasattr(local, stage) else pool_tasks
+    function, calls = getattr(module, stage), 0
     monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", 50)
 
-    def fails_later(*given: Any) -> Any:
+    def fail_second_call(*args: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
-            raise RuntimeError("the ground opened")
-        return right(*given)
+            raise RuntimeError("stage failed")
+        return function(*args)
 
-    monkeypatch.setattr(where, stage, fails_later)
-    with pytest.raises(RuntimeError, match="the ground opened"):
+    monkeypatch.setattr(module, stage, fail_second_call)
+    with pytest.raises(RuntimeError, match="stage failed"):
         run()
-    assert _ended(database) == ["failed"]
+    assert _run_states(database) == ["failed"]
     run()
-    assert _ended(database) == ["failed", "finished"]
+    assert _run_states(database) == ["failed", "finished"]
 
 
 @pytest.mark.parametrize("stage", ["survey", "read"])
@@ -113,7 +115,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with _slow(stage, monkeypatch, 2) as hangs:
+    with _hanging_stage(stage, monkeypatch, 2) as hangs:
 
         def interrupt() -> None:
             hangs.wait(30)
@@ -125,25 +127,25 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
     for thread in threading.enumerate():
         if thread.name in _STAGES:
             thread.join(20)
-    # What was surveyed too late was not followed by one more lease.
-    assert _ended(database) == ["interrupted"]
+    # A survey that ended after the stop was not followed by another lease.
+    assert _run_states(database) == ["interrupted"]
 
 
-def test_nothing_is_leased_once_a_run_has_ended(
+def test_nothing_is_leased_after_a_run_has_ended(
     run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: object) -> None:
-        raise RuntimeError("the disk is gone")
+    def fail(*_: object) -> None:
+        raise RuntimeError("disk failed")
 
-    monkeypatch.setattr(local, "write_outcomes", gone)
-    with _slow("survey", monkeypatch, 1) as hangs:
-        with pytest.raises(RuntimeError, match="the disk is gone"):
+    monkeypatch.setattr(local, "write_outcomes", fail)
+    with _hanging_stage("survey", monkeypatch, 1) as hangs:
+        with pytest.raises(RuntimeError, match="disk failed"):
             run()
         assert hangs.is_set()
     for thread in threading.enumerate():
         if thread.name in _STAGES:
             thread.join(20)
-    assert _ended(database) == ["failed"]
+    assert _run_states(database) == ["failed"]
 
 
 _RIVAL = """
@@ -157,21 +159,21 @@ FROM rival WHERE p.state = 'pending'
 """
 
 
-def test_what_a_rival_held_that_is_killed_meanwhile_is_done(
+def test_leases_of_a_rival_killed_during_the_run_are_reclaimed(
     run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survey, held = local.survey, 0
+    survey, leased_by_rival = local.survey, 0
 
-    def survey_once_a_rival_was_killed(*given: Any) -> Any:
-        nonlocal held
-        if not held:
+    def survey_after_a_rival_was_killed(*args: Any) -> Any:
+        nonlocal leased_by_rival
+        if not leased_by_rival:
             with database.engine.begin() as conn:
-                held = conn.exec_driver_sql(_RIVAL).rowcount
-        return survey(*given)
+                leased_by_rival = conn.exec_driver_sql(_RIVAL).rowcount
+        return survey(*args)
 
-    monkeypatch.setattr(local, "survey", survey_once_a_rival_was_killed)
+    monkeypatch.setattr(local, "survey", survey_after_a_rival_was_killed)
     report = run()
-    assert held > 0
+    assert leased_by_rival > 0
     assert set(report.status.by_state) == set(report.processed)
     assert sum(report.processed.values()) == sum(report.status.by_state.values()) > 200
     with database.engine.connect() as conn:
@@ -179,36 +181,36 @@ def test_what_a_rival_held_that_is_killed_meanwhile_is_done(
         assert [state for (state,) in states] == ["finished", "killed"]
 
 
-_LOSE_LOCKS = """
+_TERMINATE_LOCK_HOLDERS = """
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 2 AND pid <> pg_backend_pid()
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
-def test_a_run_whose_lock_is_lost_does_not_take_itself_for_dead(
+def test_a_run_that_lost_its_lock_does_not_reclaim_its_own_leases(
     run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survey, surveyed = local.survey, 0
 
-    def survey_without_a_lock(*given: Any) -> Any:
+    def survey_without_a_lock(*args: Any) -> Any:
         nonlocal surveyed
         surveyed += 1
-        if surveyed == 4:  # the next lease finds nothing
+        if surveyed == 4:  # the last chunk
             with database.engine.begin() as conn:
-                assert conn.exec_driver_sql(_LOSE_LOCKS).all() == [(True,)]
-        return survey(*given)
+                assert conn.exec_driver_sql(_TERMINATE_LOCK_HOLDERS).all() == [(True,)]
+        return survey(*args)
 
     monkeypatch.setattr(local, "survey", survey_without_a_lock)
     report = run()
     assert sum(report.processed.values()) == sum(report.status.by_state.values()) > 200
-    assert _ended(database) == ["finished"]
+    assert _run_states(database) == ["finished"]
 
 
-def test_what_a_rival_gives_back_meanwhile_is_done_too(
+def test_properties_that_a_rival_releases_are_processed_too(
     run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than was counted when the run began: a rival had most of the county then."""
+    """More than the run counted at its start, when a rival had leased most of the county."""
     run(limit=1)
     rival = "UPDATE lotline.property SET state = 'leased', lease_owner = 'rival', attempts = 1, "
     with database.engine.begin() as conn:
@@ -218,105 +220,105 @@ def test_what_a_rival_gives_back_meanwhile_is_done_too(
         )
     survey = local.survey
 
-    def survey_once_the_rival_stopped(*given: Any) -> Any:
+    def survey_after_the_rival_released(*args: Any) -> Any:
         with database.engine.begin() as conn:
             release(conn, "rival")
-        return survey(*given)
+        return survey(*args)
 
-    monkeypatch.setattr(local, "survey", survey_once_the_rival_stopped)
+    monkeypatch.setattr(local, "survey", survey_after_the_rival_released)
     report = run()
     assert sum(report.processed.values()) == sum(report.status.by_state.values()) - 1 > 200
 
 
-def test_the_first_error_is_told_where_the_database_is_gone_too(
+def test_the_first_error_is_raised_when_the_database_fails_too(
     run: Callable[..., BatchReport],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def opened(*_: object) -> None:
-        raise RuntimeError("the ground opened")
+    def fail(*_: object) -> None:
+        raise RuntimeError("stage failed")
 
-    def refused(*_: object) -> None:
-        raise OperationalError("UPDATE", {}, Exception("the server is away"))
+    def fail_in_database(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("server is down"))
 
-    monkeypatch.setattr(local, "survey", opened)
-    monkeypatch.setattr(runner.lifecycle, "finish", refused)
-    with pytest.raises(RuntimeError, match="the ground opened"):
+    monkeypatch.setattr(local, "survey", fail)
+    monkeypatch.setattr(runner.lifecycle, "finish", fail_in_database)
+    with pytest.raises(RuntimeError, match="stage failed"):
         run()
-    assert "the server is away" in caplog.text
+    assert "server is down" in caplog.text
 
 
-class _Odd(FreeSegmenter):
-    """Answers one chip with something that is no masks, however it is asked."""
+class _InvalidMasks(FreeSegmenter):
+    """Returns something that is not a list of masks for one chip, each time."""
 
-    def __init__(self, answer: object) -> None:
+    def __init__(self, invalid: object) -> None:
         super().__init__()
-        self.answer = answer
-        self.place: tuple[float, ...] | None = None
+        self.invalid = invalid
+        self.bounds: tuple[float, ...] | None = None
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        self.place = self.place or chips[0].bounds
-        right = super().segment(chips, labels)
-        odd: Any = self.answer
+        self.bounds = self.bounds or chips[0].bounds
+        valid = super().segment(chips, labels)
+        invalid: Any = self.invalid
         return [
-            odd if chip.bounds == self.place else masks
-            for chip, masks in zip(chips, right, strict=True)
+            invalid if chip.bounds == self.bounds else masks
+            for chip, masks in zip(chips, valid, strict=True)
         ]
 
 
-@pytest.mark.parametrize("answer", [None, 7, [None], ["lawn"]], ids=str)
-def test_what_is_no_mask_fails_the_lots_of_its_chip_alone(
-    answer: object, run: Callable[..., BatchReport], database: Database
+@pytest.mark.parametrize("invalid", [None, 7, [None], ["lawn"]], ids=str)
+def test_an_invalid_mask_fails_only_the_lots_of_its_chip(
+    invalid: object, run: Callable[..., BatchReport], database: Database
 ) -> None:
-    report = run(_Odd(answer))
+    report = run(_InvalidMasks(invalid))
     assert report.processed["failed", "segmenter"] > 0
     assert report.processed["done", "measured"] > 0
-    assert _ended(database) == ["finished"]
+    assert _run_states(database) == ["finished"]
 
 
-def test_a_segmenter_that_wants_to_end_the_process_does_not(
+def test_a_segmenter_that_exits_fails_the_run(
     run: Callable[..., BatchReport], database: Database
 ) -> None:
-    class Leaves(FreeSegmenter):
+    class Exits(FreeSegmenter):
         def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
             raise SystemExit(len(chips) - len(labels))
 
     with pytest.raises(RuntimeError, match="SystemExit"):
-        run(Leaves())
-    assert _ended(database) == ["failed"]
+        run(Exits())
+    assert _run_states(database) == ["failed"]
 
 
-def test_one_chip_at_once_in_another_thread_gives_the_same_rows(
+def test_one_chip_per_batch_in_another_thread_gives_the_same_rows(
     run: Callable[..., BatchReport], database: Database
 ) -> None:
-    class One(FreeSegmenter):
+    class OneChipPerBatch(FreeSegmenter):
         chips_per_batch = 1
 
     expected = run().processed
     reports: list[BatchReport] = []
-    service = threading.Thread(target=lambda: reports.append(run(One(), TWIN)))
-    service.start()
-    service.join(60)
+    thread = threading.Thread(target=lambda: reports.append(run(OneChipPerBatch(), TWIN)))
+    thread.start()
+    thread.join(60)
     assert reports[0].processed == expected
-    assert rows_of(database.url, TWIN) == rows_of(database.url, KEY)
+    assert county_rows(database.url, TWIN) == county_rows(database.url, KEY)
 
 
-def test_a_limit_below_a_chunk_is_kept_to(run: Callable[..., BatchReport]) -> None:
+def test_limit_below_the_chunk_size(run: Callable[..., BatchReport]) -> None:
     assert run(limit=7).done == 7
     assert run(limit=70).done == 70
 
 
-def test_a_segmenter_that_cannot_be_sent_stays_where_it_is(
+def test_a_segmenter_that_cannot_be_pickled_stays_in_its_process(
     run: Callable[..., BatchReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Processes measure, and need none."""
+    """Worker processes only measure."""
 
-    class OnADevice(FreeSegmenter):
+    class NotPicklable(FreeSegmenter):
         def __init__(self) -> None:
             super().__init__()
-            self.lock = threading.Lock()  # as a network's handles, it cannot be pickled
+            self.lock = threading.Lock()  # not picklable, as a network's handles
 
     monkeypatch.setattr(local, "_MIN_LOTS_FOR_PROCESSES", 1)
     monkeypatch.setattr(local, "_cores", lambda: 2)
-    report = run(OnADevice(), limit=60)
+    report = run(NotPicklable(), limit=60)
     assert report.processed["done", "measured"] > 0

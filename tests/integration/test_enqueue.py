@@ -1,4 +1,4 @@
-"""What a batch is to work on: CSVs, boxes, and every lot of a county."""
+"""Enqueueing: CSVs, bounding boxes, and every lot of a county."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lots import begin, end, finish
 from servers.koop import feature_server
 from sqlalchemy import text
 
-from parcels import County
+from detection.registry.county import DetectionCounty
 from pipeline.batch.enqueue import EnqueueResult, enqueue, make_pending, registry_sha256
 from pipeline.batch.request import BatchRequest, NoProgress
 from pipeline.errors import EmptyQueueError, PipelineError, PropertiesFileError
@@ -24,26 +24,26 @@ from pipeline.store.queue import states as states_module
 LON, LAT, SIDE = -89.9, 35.1, 0.001
 
 
-class Asked(Exception):
-    """Somebody was asked, and says no."""
+class Declined(Exception):
+    """The confirmation was declined."""
 
 
-def _no(question: str) -> None:
-    raise Asked(question)
+def _decline(question: str) -> None:
+    raise Declined(question)
 
 
-def _yes(_: str) -> None:
+def _accept(_: str) -> None:
     pass
 
 
-class Telling(NoProgress):
-    """Progress that remembers."""
+class RecordedProgress(NoProgress):
+    """Records the messages."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def message(self, what: str) -> None:
-        self.said.append(what)
+        self.messages.append(what)
 
 
 def _lot(number: int) -> shapely.Polygon:
@@ -51,11 +51,11 @@ def _lot(number: int) -> shapely.Polygon:
     return shapely.box(left, LAT, left + 0.9 * SIDE, LAT + SIDE)
 
 
-Take = Callable[..., EnqueueResult]
+Enqueue = Callable[..., EnqueueResult]
 
 
 @pytest.fixture
-def county(tmp_path: Path) -> County:
+def county(tmp_path: Path) -> DetectionCounty:
     """Nine synthetic lots, two rows of one id, two flats, a right of way and one without an id."""
     ids = ["1", "2", "3", "4", "5", "5", "6a", "6b", "ROW", None]
     boxes = [_lot(i) for i in range(len(ids))]
@@ -63,7 +63,7 @@ def county(tmp_path: Path) -> County:
     numbers = ["10"] * 8 + [None, "12"]
     frame = gpd.GeoDataFrame({"apn": ids, "number": numbers}, geometry=boxes, crs=4326)
     frame.to_file(tmp_path / "lots.gpkg")
-    return County.model_validate(
+    return DetectionCounty.model_validate(
         {
             "key": "synthetic",
             "path": str(tmp_path / "lots.gpkg"),
@@ -74,19 +74,21 @@ def county(tmp_path: Path) -> County:
 
 
 @pytest.fixture
-def telling() -> Telling:
-    return Telling()
+def progress() -> RecordedProgress:
+    return RecordedProgress()
 
 
 @pytest.fixture
-def take(county: County, database: Database, telling: Telling) -> Take:
-    """Enqueue an order of the county; nobody says no."""
+def enqueue_request(
+    county: DetectionCounty, database: Database, progress: RecordedProgress
+) -> Enqueue:
+    """Enqueue a request of the county, confirmed by default."""
 
-    def taken(confirm: Callable[[str], None] = _yes, **order: object) -> EnqueueResult:
-        asked = BatchRequest("synthetic", **order)  # type: ignore[arg-type]  # of the test's own choice
-        return enqueue(database, OpenCounty(county), asked, telling, confirm)
+    def enqueued(confirm: Callable[[str], None] = _accept, **fields: object) -> EnqueueResult:
+        request = BatchRequest("synthetic", **fields)  # type: ignore[arg-type]  # any field
+        return enqueue(database, OpenCounty(county), request, progress, confirm)
 
-    return taken
+    return enqueued
 
 
 def _ids(database: Database) -> list[str]:
@@ -101,111 +103,125 @@ def _csv(folder: Path, *rows: str) -> Path:
     return path
 
 
-def test_an_empty_queue_says_how_to_fill_it(take: Take) -> None:
+def test_empty_queue_error_says_how_to_fill_it(enqueue_request: Enqueue) -> None:
     with pytest.raises(EmptyQueueError, match=r"PROPERTIES=.*properties:.*--all-lots"):
-        take()
+        enqueue_request()
 
 
-def test_every_lot_becomes_one_property(take: Take, database: Database) -> None:
-    assert take(all_lots=True).waiting == 7
+def test_all_lots_adds_one_property_for_each_lot(
+    enqueue_request: Enqueue, database: Database
+) -> None:
+    assert enqueue_request(all_lots=True).waiting == 7
     *named, without_id = _ids(database)
     assert named == ["1", "2", "3", "4", "5", "6a"]
     assert without_id == f"lot@{LON + 9.45 * SIDE:.6f}_{LAT + SIDE / 2:.6f}"
-    assert take(_no, all_lots=True).waiting == 7, "nothing is new, and nobody is asked"
+    assert enqueue_request(_decline, all_lots=True).waiting == 7, (
+        "nothing is new, so nothing is confirmed"
+    )
 
 
-def test_who_says_no_has_added_nothing(take: Take, database: Database) -> None:
-    with pytest.raises(Asked, match="7 lots, 7 of them new"):
-        take(_no, all_lots=True)
+def test_nothing_is_added_without_confirmation(
+    enqueue_request: Enqueue, database: Database
+) -> None:
+    with pytest.raises(Declined, match="7 lots, 7 of them new"):
+        enqueue_request(_decline, all_lots=True)
     assert _ids(database) == []
 
 
-def test_what_a_csv_names_is_the_same_property_and_a_new_lot_is_added(
-    take: Take, database: Database, tmp_path: Path
+def test_all_lots_keeps_the_properties_of_a_csv(
+    enqueue_request: Enqueue, database: Database, tmp_path: Path
 ) -> None:
     csv = _csv(tmp_path, f"1,{LON},{LAT},", "lead,,,2", f"else,{LON + 1},{LAT},")
-    assert take(properties=csv).waiting == 3
-    assert take(properties=csv, all_lots=True).waiting == 8
+    assert enqueue_request(properties=csv).waiting == 3
+    assert enqueue_request(properties=csv, all_lots=True).waiting == 8
     assert _ids(database)[:-1] == ["1", "3", "4", "5", "6a", "else", "lead"]
     with database.engine.connect() as conn:
-        asked = text("SELECT parcel_id FROM lotline.property WHERE property_id = '1'")
-        assert conn.execute(asked).scalar_one() is None, "it is asked about as the CSV says"
-    assert take(properties=csv).waiting == 3
+        query = text("SELECT parcel_id FROM lotline.property WHERE property_id = '1'")
+        assert conn.execute(query).scalar_one() is None, "the CSV's row is unchanged"
+    assert enqueue_request(properties=csv).waiting == 3
 
 
-def test_a_county_without_lots_is_told(take: Take, county: County) -> None:
+def test_all_lots_of_a_county_without_lots(
+    enqueue_request: Enqueue, county: DetectionCounty
+) -> None:
     assert county.path is not None
     frame = gpd.read_file(county.path)
     frame.assign(apn="ROW", number=None).to_file(county.path)
     with pytest.raises(PipelineError, match="has no lots"):
-        take(all_lots=True)
+        enqueue_request(all_lots=True)
 
 
-def test_the_lots_of_a_server_are_copied_once(database: Database, tmp_path: Path) -> None:
+def test_all_lots_fetches_a_servers_layer_once(database: Database, tmp_path: Path) -> None:
     boxes = [_lot(i) for i in range(5)]
     frame = gpd.GeoDataFrame({"APN": list("12345")}, geometry=boxes, crs=4326)
     with feature_server(frame, tmp_path) as server:
         entry = {"url": server.url, "layer": 0, "fields": {"parcel_id": "APN"}}
-        served = County.model_validate({"key": "served", "allow_private": True, **entry})
-        opened, order, telling = (
+        served = DetectionCounty.model_validate({"key": "served", "allow_private": True, **entry})
+        opened, request, progress = (
             OpenCounty(served),
             BatchRequest("served", all_lots=True),
-            Telling(),
+            RecordedProgress(),
         )
-        with pytest.raises(Asked, match="5 lots, which are fetched first"):
-            enqueue(database, opened, order, telling, _no)
+        with pytest.raises(Declined, match="5 lots, which are fetched first"):
+            enqueue(database, opened, request, progress, _decline)
         assert _ids(database) == []
-        assert enqueue(database, opened, order, telling, _yes).waiting == 5
+        assert enqueue(database, opened, request, progress, _accept).waiting == 5
         assert _ids(database) == list("12345")
-        assert enqueue(database, opened, order, telling, _no).waiting == 5
-    assert telling.said[-1] == "all 5 lots of served are properties already"
+        assert enqueue(database, opened, request, progress, _decline).waiting == 5
+    assert progress.messages[-1] == "all 5 lots of served are properties already"
 
 
-def test_a_csv_that_was_read_is_not_read_again(
-    take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unchanged_csv_is_not_read_again(
+    enqueue_request: Enqueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv = _csv(tmp_path, "1,,,1", "2,,,", "1,,,2")
-    first = take(properties=csv)
+    first = enqueue_request(properties=csv)
     assert (first.waiting, first.bad_rows.count) == (1, 2)
-    monkeypatch.setattr("pipeline.batch.enqueue.read_rows", lambda _: pytest.fail("it is read"))
-    again = take(properties=csv)
+    monkeypatch.setattr(
+        "pipeline.batch.enqueue.read_rows", lambda _: pytest.fail("the CSV was read")
+    )
+    again = enqueue_request(properties=csv)
     assert (again.selection, again.bad_rows) == (first.selection, first.bad_rows)
 
 
-def test_a_csv_that_changes_while_it_is_read_is_refused(
-    take: Take, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_csv_that_changes_while_it_is_read_is_rejected(
+    enqueue_request: Enqueue, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv = _csv(tmp_path, "1,,,1")
     digests = iter("12")
     monkeypatch.setattr("pipeline.batch.enqueue.file_sha256", lambda _: next(digests))
     with pytest.raises(PropertiesFileError, match="changed while it was read"):
-        take(properties=csv)
+        enqueue_request(properties=csv)
     assert _ids(database) == []
 
 
-def test_only_bad_rows_are_no_empty_queue(take: Take, tmp_path: Path) -> None:
-    queued = take(properties=_csv(tmp_path, "1,,,"))
-    assert (queued.waiting, queued.bad_rows.count) == (0, 1)
+def test_a_csv_with_only_bad_rows_is_not_an_empty_queue(
+    enqueue_request: Enqueue, tmp_path: Path
+) -> None:
+    enqueued = enqueue_request(properties=_csv(tmp_path, "1,,,"))
+    assert (enqueued.waiting, enqueued.bad_rows.count) == (0, 1)
 
 
-def test_a_box_takes_some_and_says_who_is_left_out(
-    take: Take, tmp_path: Path, telling: Telling
+def test_bbox_selects_and_reports_properties_without_a_location(
+    enqueue_request: Enqueue, tmp_path: Path, progress: RecordedProgress
 ) -> None:
     csv = _csv(tmp_path, f"1,{LON},{LAT},", f"2,{LON + 1},{LAT},", "3,,,3")
-    queued = take(properties=csv, bbox=(LON - SIDE, LAT - SIDE, LON + SIDE, LAT + SIDE))
-    assert (queued.waiting, queued.without_location) == (1, 1)
-    assert telling.said == ["skipped by the bounding box: 1 not located yet"]
+    enqueued = enqueue_request(
+        properties=csv, bbox=(LON - SIDE, LAT - SIDE, LON + SIDE, LAT + SIDE)
+    )
+    assert (enqueued.waiting, enqueued.without_location) == (1, 1)
+    assert progress.messages == ["skipped by the bounding box: 1 not located yet"]
     with pytest.raises(
         EmptyQueueError, match=r"no property of .* is in the bounding box .*\(1 are not located"
     ):
-        take(properties=csv, bbox=(LAT, LON, LAT + 1, LON + 1))
+        enqueue_request(properties=csv, bbox=(LAT, LON, LAT + 1, LON + 1))
 
 
-def test_another_registry_entry_lets_what_it_may_be_to_blame_for_wait_again(
-    take: Take, tmp_path: Path, county: County, database: Database
+def test_a_changed_registry_entry_retries_the_failures_it_may_fix(
+    enqueue_request: Enqueue, tmp_path: Path, county: DetectionCounty, database: Database
 ) -> None:
     csv = _csv(tmp_path, "1,,,1", "2,,,2")
-    queued = take(properties=csv)
+    enqueued = enqueue_request(properties=csv)
     with database.engine.begin() as conn:
         run = begin(conn, county="synthetic")
         entry = text("UPDATE lotline.run SET settings = CAST(:settings AS jsonb)")
@@ -216,11 +232,11 @@ def test_another_registry_entry_lets_what_it_may_be_to_blame_for_wait_again(
         finish(conn, ids[:1], "failed", "not_found")
         finish(conn, ids[1:], "failed", "too_large")
         end(conn, run)
-    assert take(properties=csv).waiting == 0
+    assert enqueue_request(properties=csv).waiting == 0
     assert county.path is not None
     county.path.write_bytes(county.path.read_bytes() + b" ")
-    assert take(properties=csv).waiting == 1
-    make_pending(database, county, BatchRequest("synthetic"), queued)
+    assert enqueue_request(properties=csv).waiting == 1
+    make_pending(database, county, BatchRequest("synthetic"), enqueued)
     with database.engine.connect() as conn:
         assert states_module.count_states(conn, "synthetic") == {
             ("pending", ""): 1,
@@ -228,7 +244,7 @@ def test_another_registry_entry_lets_what_it_may_be_to_blame_for_wait_again(
         }
 
 
-def test_only_what_lots_are_made_of_tells_two_entries_apart(county: County) -> None:
+def test_registry_sha256_ignores_keys_that_change_no_lot(county: DetectionCounty) -> None:
     same = county.model_copy(update={"name": "Another", "calls_in_flight": 4})
     assert registry_sha256(same) == registry_sha256(county)
     other = county.model_copy(update={"where": "x > 1"})

@@ -1,4 +1,4 @@
-"""The Ray engine on a cluster of three processes that stand for machines, on loopback."""
+"""The Ray engine on a cluster of three simulated machines, on loopback."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, Literal
 import psutil
 import psycopg
 import pytest
-from batches import rows_of
-from largecounty import KEY, LOT_M, ODD, TWIN, LargeCounty, crop_imagery, make
-from raysegmenters import SmallChips, deadly, small, without_weights
+from batches import county_rows
+from largecounty import KEY, LOT_M, ODD, TWIN, LargeCounty, crop_imagery, make_county
+from raysegmenters import SmallChips, build_deadly, build_small, build_without_weights
 from segmenters import FreeSegmenter
 
 from detection.errors import SegmenterError
@@ -28,10 +28,10 @@ from pipeline.errors import ClusterError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 
-# A Ray cluster takes each core for its own, and waits for its processes only so long.
+# A Ray cluster uses each core, and waits for its processes only for a limited time.
 pytestmark = pytest.mark.serial
 
-# Ray reads it when it is imported: 127.0.0.1 is to stay that, and not become the network's.
+# Ray reads it when it is imported: with it, Ray keeps 127.0.0.1 instead of the network's address.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 pytest.importorskip("ray", reason="needs lotline[ray]")
 
@@ -41,12 +41,13 @@ LOTS = 300
 
 @dataclass
 class Machines:
-    """A head and two machines with a GPU each, as far as Ray knows."""
+    """A head and two machines, each with a GPU as far as Ray knows."""
 
     cluster: Any
     address: str
 
     def add(self) -> Any:
+        """Add a machine with a GPU."""
         return self.cluster.add_node(**_node(num_cpus=1, num_gpus=1))
 
 
@@ -68,20 +69,20 @@ def machines() -> Iterator[Machines]:
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(head_node_args=_node(num_cpus=2), initialize_head=True)
-        there = Machines(cluster, cluster.address)
+        machines = Machines(cluster, cluster.address)
         for _ in range(2):
-            there.add()
-        yield there
+            machines.add()
+        yield machines
         cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("county"), LOTS)
+    return make_county(tmp_path_factory.mktemp("county"), LOTS)
 
 
 class Run:
-    """Batches of one county, the one on this machine and the other on the cluster."""
+    """Runs batches of one county, with the local engine and on the cluster."""
 
     def __init__(self, county: LargeCounty, database: Database, home: Path) -> None:
         self._county = county
@@ -89,24 +90,24 @@ class Run:
         self._home = home
 
     def local(self) -> BatchReport:
-        return self._batch(KEY, small, NoProgress())
+        return self._batch(KEY, build_small, NoProgress())
 
     def ray(
         self,
         address: str | None,
-        build: Callable[..., FreeSegmenter] = small,
+        build: Callable[..., FreeSegmenter] = build_small,
         progress: Progress | None = None,
     ) -> BatchReport:
         return self._batch(TWIN, build, progress or NoProgress(), "ray", address)
 
     def rows(self, key: str) -> object:
-        return rows_of(self._url, key)
+        return county_rows(self._url, key)
 
     def properties(self, key: str) -> list[tuple[Any, ...]]:
-        return rows_of(self._url, key)["property"]
+        return county_rows(self._url, key)["property"]
 
     def faults(self) -> dict[str, int]:
-        """Of the last run, mended."""
+        """The recovered faults of the last run."""
         query = "SELECT account -> 'faults' FROM lotline.run ORDER BY id DESC LIMIT 1"
         with psycopg.connect(self._url) as conn:
             [faults] = conn.execute(query).fetchone() or ({},)
@@ -120,7 +121,7 @@ class Run:
         engine: Literal["local", "ray"] = "local",
         address: str | None = None,
     ) -> BatchReport:
-        order = BatchRequest(
+        request = BatchRequest(
             key,
             registry=self._county.registry,
             properties=self._county.properties,
@@ -128,7 +129,7 @@ class Run:
             engine=engine,
         )
         settings = Settings(database_url=self._url, home=self._home, ray_address=address)
-        return run_batch(order, settings, progress, build)
+        return run_batch(request, settings, progress, build)
 
 
 @pytest.fixture
@@ -140,8 +141,8 @@ def run(
 
 
 @pytest.fixture
-def tight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little is in hand at a time, so that much is left when the first lots are written."""
+def low_capacity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is in flight, so that much is left when the first lots are written."""
     from pipeline.batch.engines.ray import scheduler, segmenter_pool, write_tasks
 
     for module, name, value in (
@@ -156,72 +157,72 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def unimaged(
-    tmp_path: Path, database: Database, tight: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, database: Database, low_capacity: None, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    """Batches of a county whose imagery is of one corner, and not of the first chunk."""
+    """Batches of a county with imagery of one corner only, without the first chunk."""
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 30)
-    county = make(tmp_path / "county", LOTS)
+    county = make_county(tmp_path / "county", LOTS)
     crop_imagery(county, 0.4)
     return Run(county, database, tmp_path)
 
 
-class At(NoProgress):
-    """Does something once, when so many lots are written."""
+class CallAt(NoProgress):
+    """Calls `action` once, when `lots` lots are written."""
 
-    def __init__(self, lots: int, do: Callable[[], object]) -> None:
+    def __init__(self, lots: int, action: Callable[[], object]) -> None:
         self._left = lots
-        self._do = do
+        self._action = action
 
     def advance(self, count: int) -> None:
         before, self._left = self._left, self._left - count
         if before > 0 >= self._left:
-            self._do()
+            self._action()
 
 
 def _workers() -> list[psutil.Process]:
-    """Of the cluster, whose machines are children of this process."""
-    mine = psutil.Process().children(recursive=True)
-    return [process for process in mine if process.name().startswith("ray::")]
+    """The cluster's workers: its machines are children of this process."""
+    children = psutil.Process().children(recursive=True)
+    return [process for process in children if process.name().startswith("ray::")]
 
 
-def _looks(log: Path) -> tuple[Counter[str], set[str]]:
-    """How often each chip was shown, and the processes that were shown some."""
+def _read_log(log: Path) -> tuple[Counter[str], set[str]]:
+    """How often each chip was segmented, and the processes that did it."""
     lines = [line.split(" ", 1) for line in log.read_text(encoding="ascii").splitlines()]
     return Counter(bounds for _, bounds in lines), {pid for pid, _ in lines}
 
 
-def test_rows_are_those_of_the_local_engine_and_each_chip_is_looked_at_once(
+def test_ray_writes_the_rows_of_the_local_engine_and_segments_each_chip_once(
     run: Run, machines: Machines, tmp_path: Path
 ) -> None:
     local = run.local()
-    log = tmp_path / "looks"
-    there = run.ray(machines.address, partial(small, log=log))
-    assert there.processed == local.processed
+    log = tmp_path / "segmented"
+    ray = run.ray(machines.address, partial(build_small, log=log))
+    assert ray.processed == local.processed
     assert run.rows(TWIN) == run.rows(KEY)
 
-    shown, workers = _looks(log)
-    assert set(shown.values()) == {1}
+    chips, workers = _read_log(log)
+    assert set(chips.values()) == {1}
     assert len(workers) == 2
-    assert there.timer is not None
+    assert ray.timer is not None
     assert local.timer is not None
-    assert there.timer.calls["read"] == len(shown)
-    assert there.timer.calls["stitch"] == local.timer.calls["stitch"] > 0
+    assert ray.timer.calls["read"] == len(chips)
+    assert ray.timer.calls["stitch"] == local.timer.calls["stitch"] > 0
 
 
-def test_a_worker_killed_and_a_machine_lost_change_no_row(
-    run: Run, machines: Machines, tight: None, caplog: pytest.LogCaptureFixture
+def test_a_killed_worker_and_a_lost_machine_change_no_row(
+    run: Run, machines: Machines, low_capacity: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = run.local()
-    one = machines.add()
+    machine = machines.add()
 
-    def strike() -> None:
+    def kill() -> None:
         by_name = {worker.name().split(".")[0]: worker for worker in _workers()}
         by_name["ray::SegmentWorker"].send_signal(signal.SIGKILL)
         by_name["ray::Surveyor"].send_signal(signal.SIGKILL)
-        machines.cluster.remove_node(one, allow_graceful=False)
+        machines.cluster.remove_node(machine, allow_graceful=False)
 
-    struck = run.ray(machines.address, progress=At(1, strike))
-    assert struck.processed == expected.processed
+    recovered = run.ray(machines.address, progress=CallAt(1, kill))
+    assert recovered.processed == expected.processed
     assert run.rows(TWIN) == run.rows(KEY)
     assert "a segmenter worker was lost" in caplog.text
     faults = run.faults()
@@ -230,66 +231,66 @@ def test_a_worker_killed_and_a_machine_lost_change_no_row(
     assert faults["chip batch lost"] >= 1
 
 
-def test_what_needs_no_look_is_bounded_too(
+def test_outcomes_without_inference_are_bounded_too(
     unimaged: Run, machines: Machines, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.batch.engines.ray import workers, write_tasks
 
-    right = workers.write_parts
+    write = workers.write_parts
     leased: list[int] = []
 
-    def slowly(*given: Any) -> Any:
+    def write_slowly(*args: Any) -> Any:
         time.sleep(0.5)
-        return right(*given)
+        return write(*args)
 
-    class Counting(NoProgress):
+    class CountLeased(NoProgress):
         def advance(self, _count: int) -> None:
             query = "SELECT count(*) FROM lotline.property WHERE state = 'leased'"
             with database.engine.connect() as conn:
                 leased.append(conn.exec_driver_sql(query).scalar_one())
 
-    monkeypatch.setattr(write_tasks, "write_parts", slowly)
-    report = unimaged.ray(machines.address, progress=Counting())
+    monkeypatch.setattr(write_tasks, "write_parts", write_slowly)
+    report = unimaged.ray(machines.address, progress=CountLeased())
     assert sum(report.processed.values()) == LOTS + len(ODD)
     assert report.processed["no_imagery", "missing"] > 150
-    looked_at = report.processed["done", "measured"]
-    assert looked_at > 20
-    # What may wait to be written, what was being surveyed then, and what was to be looked at.
-    assert 30 <= max(leased) <= 80 + 2 * 30 + looked_at
+    measured = report.processed["done", "measured"]
+    assert measured > 20
+    # The lots that may await a write, those of two chunks in survey, and those with inference.
+    assert 30 <= max(leased) <= 80 + 2 * 30 + measured
 
 
 def test_ctrl_c_does_not_wait_for_a_slow_server(
     unimaged: Run, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it has said by then, and needs no look, is written."""
+    """Outcomes without inference of the chunks surveyed so far are written."""
     from pipeline.batch.engines.ray import engine, workers
 
-    answered = tmp_path / "answered"
+    responded = tmp_path / "responded"
 
-    class Slow(workers.Surveyor):
+    class SlowSurveyor(workers.Surveyor):
         def survey(self, chunk: Any) -> Any:
             if chunk.number:
                 time.sleep(20)
-                answered.touch()
+                responded.touch()
             return super().survey(chunk)
 
-    survey, is_asked = engine.RayEngine._submit_surveys, False
+    submit, is_sent = engine.RayEngine._submit_surveys, False
 
-    def interrupted(self: engine.RayEngine, chunks: Any) -> bool:
-        nonlocal is_asked
-        more_comes = survey(self, chunks)
-        if not is_asked:
-            is_asked = True
+    def submit_and_interrupt(self: engine.RayEngine, chunks: Any) -> bool:
+        nonlocal is_sent
+        more_follow = submit(self, chunks)
+        if not is_sent:
+            is_sent = True
             first = next(iter(self._surveys))
             engine.ray.wait([first], timeout=30)
             os.kill(os.getpid(), signal.SIGINT)
-        return more_comes
+        return more_follow
 
-    monkeypatch.setattr(engine, "Surveyor", Slow)
-    monkeypatch.setattr(engine.RayEngine, "_submit_surveys", interrupted)
+    monkeypatch.setattr(engine, "Surveyor", SlowSurveyor)
+    monkeypatch.setattr(engine.RayEngine, "_submit_surveys", submit_and_interrupt)
     report = unimaged.ray(machines.address)
     assert report.interrupted
-    assert not answered.exists()
+    assert not responded.exists()
     assert sum(report.processed.values()) > 0
     assert {row[1] for row in unimaged.properties(TWIN)} == {"no_imagery", "pending"}
 
@@ -298,25 +299,25 @@ def test_weights_that_no_worker_can_load_end_the_run_before_a_lot(
     run: Run, machines: Machines
 ) -> None:
     with pytest.raises(SegmenterError, match=r"/weights/sam3\.pt: no such file"):
-        run.ray(machines.address, without_weights)
+        run.ray(machines.address, build_without_weights)
     assert {row[1] for row in run.properties(TWIN)} == {"pending"}
 
 
 @pytest.mark.long
-def test_a_segmenter_that_nobody_survives_loading_is_given_up(run: Run, machines: Machines) -> None:
+def test_a_segmenter_that_kills_every_worker_ends_the_run(run: Run, machines: Machines) -> None:
     with pytest.raises(ClusterError, match="every worker died while it loaded the segmenter"):
-        run.ray(machines.address, deadly)
+        run.ray(machines.address, build_deadly)
     assert {row[1] for row in run.properties(TWIN)} == {"pending"}
 
 
 @pytest.mark.long
-def test_a_chip_that_kills_whoever_looks_at_it_takes_its_own_lots_alone(
+def test_a_chip_that_kills_its_workers_fails_only_its_lots(
     run: Run, machines: Machines, county: LargeCounty
 ) -> None:
     run.local()
     left, bottom, right, top = county.extent_m
-    there_m = ((left + right) / 2, (bottom + top) / 2)
-    report = run.ray(machines.address, partial(small, fatal_m=there_m))
+    fatal_m = ((left + right) / 2, (bottom + top) / 2)
+    report = run.ray(machines.address, partial(build_small, fatal_m=fatal_m))
     crashed = report.processed["failed", "crashed"]
     chip_m = SmallChips.chip_px * (SmallChips.gsd_m or 0)
     assert 0 < crashed <= (chip_m / LOT_M[0] + 3) * (chip_m / LOT_M[1] + 3)
@@ -327,29 +328,29 @@ def test_a_chip_that_kills_whoever_looks_at_it_takes_its_own_lots_alone(
 
 
 @pytest.mark.long
-def test_after_ctrl_c_what_is_in_hand_is_written_and_the_next_run_does_the_rest(
-    run: Run, machines: Machines, tight: None, monkeypatch: pytest.MonkeyPatch
+def test_after_ctrl_c_lots_in_flight_are_written_and_the_next_run_does_the_rest(
+    run: Run, machines: Machines, low_capacity: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in hand is bounded, by what the segmenters and the writers have."""
+    """The chips in flight are bounded by the capacity of the segmenters and writers."""
     from pipeline.batch.engines.ray import scheduler
 
-    in_hand: list[int] = []
-    send = scheduler.Scheduler._submit
+    in_flight: list[int] = []
+    submit = scheduler.Scheduler._submit
 
-    def sent(self: scheduler.Scheduler, *batch: Any) -> None:
-        send(self, *batch)
-        in_hand.append(self._chips_in_flight)
+    def submit_and_record(self: scheduler.Scheduler, *args: Any) -> None:
+        submit(self, *args)
+        in_flight.append(self._chips_in_flight)
 
-    monkeypatch.setattr(scheduler.Scheduler, "_submit", sent)
+    monkeypatch.setattr(scheduler.Scheduler, "_submit", submit_and_record)
 
     expected = run.local()
     ctrl_c = partial(os.kill, os.getpid(), signal.SIGINT)
-    stopped = run.ray(machines.address, progress=At(1, ctrl_c))
+    stopped = run.ray(machines.address, progress=CallAt(1, ctrl_c))
     assert stopped.interrupted
     assert 0 < stopped.done < expected.done
     assert {row[1] for row in run.properties(TWIN)} >= {"done", "pending"}
     assert "leased" not in {row[1] for row in run.properties(TWIN)}
     run.ray(machines.address)
     assert run.rows(TWIN) == run.rows(KEY)
-    room = 2 * SmallChips.chips_per_batch
-    assert 0 < max(in_hand) < room + SmallChips.chips_per_batch
+    capacity = 2 * SmallChips.chips_per_batch
+    assert 0 < max(in_flight) < capacity + SmallChips.chips_per_batch

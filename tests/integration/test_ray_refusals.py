@@ -1,4 +1,4 @@
-"""What cannot work on a Ray cluster is said before anything is done, with its cure."""
+"""Errors of the Ray engine that are found before a run starts."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Bound, so that nobody else takes it, and not listening."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield int(taken.getsockname()[1])
+    """A port that is bound, so that nobody else takes it, but not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
-def _refused(address: str) -> str:
-    with pytest.raises(ClusterError) as refusal, ray_runtime(FreeSegmenter, address):
+def _cluster_error(address: str) -> str:
+    with pytest.raises(ClusterError) as raised, ray_runtime(FreeSegmenter, address):
         pass
-    return str(refusal.value)
+    return str(raised.value)
 
 
-def test_an_address_where_nobody_answers(closed_port: int) -> None:
-    said = _refused(f"127.0.0.1:{closed_port}")
-    assert f"no Ray cluster responds at 127.0.0.1:{closed_port}" in said
-    assert "RAY_ADDRESS is HOST:PORT of the cluster's head" in said
+def test_address_without_a_server(closed_port: int) -> None:
+    message = _cluster_error(f"127.0.0.1:{closed_port}")
+    assert f"no Ray cluster responds at 127.0.0.1:{closed_port}" in message
+    assert "RAY_ADDRESS is HOST:PORT of the cluster's head" in message
 
 
 @pytest.mark.long
-def test_an_address_where_something_else_listens() -> None:
+def test_address_of_another_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert f"the server at {address} is not a Ray head" in _refused(address)
+        assert f"the server at {address} is not a Ray head" in _cluster_error(address)
 
 
 @pytest.mark.parametrize("address", ["head", "head:ray", "10.0.0.7:"])
-def test_an_address_that_is_none(address: str) -> None:
-    assert f"RAY_ADDRESS={address} has no port number" in _refused(address)
+def test_invalid_address(address: str) -> None:
+    assert f"RAY_ADDRESS={address} has no port number" in _cluster_error(address)
 
 
-def test_an_address_of_a_ray_client() -> None:
-    assert "start the run on a machine of the cluster" in _refused("ray://10.0.0.7:10001")
+def test_address_of_a_ray_client() -> None:
+    assert "start the run on a machine of the cluster" in _cluster_error("ray://10.0.0.7:10001")
 
 
-def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.startswith("pipeline.batch.engines.ray."):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert _refused("127.0.0.1:6379") == "ENGINE=ray needs Ray: install lotline[ray]"
+    assert _cluster_error("127.0.0.1:6379") == "ENGINE=ray needs Ray: install lotline[ray]"
 
 
 @pytest.mark.parametrize(
-    ("url", "is_here"),
+    ("url", "is_local"),
     [
         ("postgresql://lotline@/lotline?host=%2Ftmp%2Fsocket&port=5432", True),
         ("postgresql:///lots", True),
@@ -77,42 +77,42 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         ("postgresql+psycopg://ann@10.0.0.9/lots", False),
     ],
 )
-def test_where_a_database_is(url: str, is_here: bool) -> None:
+def test_is_local_database(url: str, is_local: bool) -> None:
     from pipeline.batch.engines.ray.cluster import is_local_database
 
-    assert is_local_database(url) is is_here
+    assert is_local_database(url) is is_local
 
 
-def test_several_machines_and_a_database_of_this_one_alone(
+def test_several_machines_with_a_local_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from pipeline.batch.engines.ray import cluster
 
-    two: list[dict[str, Any]] = [{"NodeManagerAddress": f"10.0.0.{n}"} for n in (7, 8)]
-    monkeypatch.setattr(cluster, "alive_machines", lambda: two)
-    recipe: Any = SimpleNamespace(database_url="postgresql://lotline@/lotline?host=%2Ftmp&port=1")
+    machines: list[dict[str, Any]] = [{"NodeManagerAddress": f"10.0.0.{n}"} for n in (7, 8)]
+    monkeypatch.setattr(cluster, "alive_machines", lambda: machines)
+    context: Any = SimpleNamespace(database_url="postgresql://lotline@/lotline?host=%2Ftmp&port=1")
     with pytest.raises(ClusterError, match=r"has 2 machines, .* set DATABASE_URL to a PostGIS"):
-        cluster.check_machines(recipe)
+        cluster.check_machines(context)
 
 
 @pytest.mark.parametrize(
     ("gpus", "share", "workers"),
     [([0, 1, 1], 1.0, 2), ([8], 0.5, 16), ([4, 1], 2.0, 2), ([2], 0.3, 6), ([0, 0], 1.0, 3)],
 )
-def test_how_many_workers_hold_the_segmenter(
+def test_actor_slots(
     gpus: list[int], share: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.batch.engines.ray import segmenter_pool
 
     nodes = [{"Resources": {"CPU": 3.0, "GPU": float(each)}} for each in gpus]
     monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: nodes)
-    count, asked = segmenter_pool.actor_slots(share)
+    count, options = segmenter_pool.actor_slots(share)
     assert count == workers
-    assert asked == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
+    assert options == ({"num_gpus": share, "num_cpus": 0} if any(gpus) else {"num_cpus": 1})
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
-def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_gpu_share(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.batch.engines.ray import segmenter_pool
 
     monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: [{"Resources": {"GPU": 1.0}}])
@@ -120,7 +120,7 @@ def test_a_share_of_a_gpu_that_is_none(share: float, monkeypatch: pytest.MonkeyP
         segmenter_pool.actor_slots(share)
 
 
-def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_gpus_per_worker_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.batch.engines.ray import segmenter_pool
 
     monkeypatch.setattr(segmenter_pool, "alive_machines", lambda: [{"Resources": {"GPU": 1.0}}] * 2)
@@ -128,7 +128,7 @@ def test_more_gpus_than_any_machine_has(monkeypatch: pytest.MonkeyPatch) -> None
         segmenter_pool.actor_slots(2.0)
 
 
-def test_the_cluster_file_is_one_to_ray() -> None:
+def test_cluster_yaml_matches_the_schema_of_ray() -> None:
     import jsonschema
     import ray.autoscaler
 

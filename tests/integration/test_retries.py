@@ -1,4 +1,4 @@
-"""The connection breaks at a lease, in the survey or at a run's end: it is done again, and once."""
+"""A connection breaks at a lease, in the survey or at the end of a run: it is retried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import tenacity
 from askedsource import ORIGIN, AskedSource
-from largecounty import KEY, ODD, LargeCounty, make
+from largecounty import KEY, ODD, LargeCounty, make_county
 from segmenters import FreeSegmenter
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
@@ -25,35 +25,35 @@ from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
 LOTS = 200
-# Of a lease that goes on where the one before it ended; of a run's last word; of its report.
+# Parts of the statements of a lease after the first one, of the end of a run, and of its report.
 LEASE = "(p.sort_key, p.id) > ("
-LAST_WORD = "finished_at = now(),"
+FINISH = "finished_at = now(),"
 REPORT = "GROUP BY p.state, p.reason"
 
 
-class Break:
-    """A connection breaks once, in the first transaction with a statement.
+class BrokenConnection:
+    """Breaks a connection once, in the first transaction with a statement.
 
     Args:
-        moment: before the `statement`, before the `commit`, or before the `answer` to that.
+        moment: before the "statement", before the "commit", or before its "reply".
     """
 
     def __init__(self, database: Database, statement: str, moment: str) -> None:
         self._url = database.url
         self._statement = statement
         self._moment = moment
-        self._begun: Connection | None = None
+        self._conn: Connection | None = None
         self.happened = False
 
-    def executes(self, conn: Connection, _cursor: object, query: str, *_: object) -> None:
+    def before_execute(self, conn: Connection, _cursor: object, query: str, *_: object) -> None:
         if self.happened or self._statement not in query:
             return
-        self._begun = conn
+        self._conn = conn
         if self._moment == "statement":
             self._terminate(conn)
 
-    def commits(self, conn: Connection) -> None:
-        if self.happened or conn is not self._begun:
+    def before_commit(self, conn: Connection) -> None:
+        if self.happened or conn is not self._conn:
             return
         if self._moment == "commit":
             self._terminate(conn)
@@ -73,26 +73,26 @@ class Break:
 
 
 @pytest.fixture
-def breaks(database: Database) -> Iterator[Callable[[str, str], Break]]:
-    """To break a connection of whichever engine there is; that it did is checked."""
-    made: list[Break] = []
+def break_connection(database: Database) -> Iterator[Callable[[str, str], BrokenConnection]]:
+    """Breaks a connection of any engine; checks that it was broken."""
+    broken: list[BrokenConnection] = []
 
-    def add(statement: str, moment: str) -> Break:
-        made.append(Break(database, statement, moment))
-        event.listen(Engine, "before_cursor_execute", made[-1].executes)
-        event.listen(Engine, "commit", made[-1].commits)
-        return made[-1]
+    def add(statement: str, moment: str) -> BrokenConnection:
+        broken.append(BrokenConnection(database, statement, moment))
+        event.listen(Engine, "before_cursor_execute", broken[-1].before_execute)
+        event.listen(Engine, "commit", broken[-1].before_commit)
+        return broken[-1]
 
     yield add
-    for each in made:
-        event.remove(Engine, "before_cursor_execute", each.executes)
-        event.remove(Engine, "commit", each.commits)
+    for each in broken:
+        event.remove(Engine, "before_cursor_execute", each.before_execute)
+        event.remove(Engine, "commit", each.before_commit)
         assert each.happened
 
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
-    return make(tmp_path_factory.mktemp("county"), LOTS)
+    return make_county(tmp_path_factory.mktemp("county"), LOTS)
 
 
 @pytest.fixture
@@ -102,106 +102,108 @@ def run(
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 60)
 
     def run(limit: int | None = None) -> BatchReport:
-        order = BatchRequest(KEY, county.registry, county.properties, segmenter="free", limit=limit)
+        request = BatchRequest(
+            KEY, county.registry, county.properties, segmenter="free", limit=limit
+        )
         settings = Settings(database_url=database.url, home=tmp_path)
-        return run_batch(order, settings, build=lambda *_: FreeSegmenter())
+        return run_batch(request, settings, build=lambda *_: FreeSegmenter())
 
     return run
 
 
-def _tries(database: Database) -> dict[tuple[bool, int], int]:
-    """How many properties wait still or do not, by how often they were tried."""
+def _attempts(database: Database) -> dict[tuple[bool, int], int]:
+    """Number of properties, by whether they are pending and by attempts."""
     query = "SELECT state = 'pending', attempts, count(*) FROM lotline.property GROUP BY 1, 2"
     with database.engine.connect() as conn:
-        return {(waits, tries): n for waits, tries, n in conn.execute(text(query))}
+        return {(is_pending, attempts): n for is_pending, attempts, n in conn.execute(text(query))}
 
 
-def _states(database: Database) -> list[str]:
+def _run_states(database: Database) -> list[str]:
     with database.engine.connect() as conn:
         return list(conn.execute(text("SELECT state FROM lotline.run ORDER BY id")).scalars())
 
 
 @pytest.mark.parametrize("limit", [None, 150])
-@pytest.mark.parametrize("moment", ["statement", "commit", "answer"])
-def test_a_lease_that_breaks_leases_each_lot_once(
+@pytest.mark.parametrize("moment", ["statement", "commit", "reply"])
+def test_a_retried_lease_leases_each_lot_once(
     moment: str,
     limit: int | None,
-    breaks: Callable[[str, str], Break],
+    break_connection: Callable[[str, str], BrokenConnection],
     run: Callable[..., BatchReport],
     database: Database,
 ) -> None:
-    breaks(LEASE, moment)
+    break_connection(LEASE, moment)
     report = run(limit)
-    all_of_them = LOTS + len(ODD)
-    done = limit or all_of_them
+    total = LOTS + len(ODD)
+    done = limit or total
     assert sum(report.processed.values()) == done
     assert not report.interrupted
-    waits = {} if limit is None else {(True, 0): all_of_them - limit}
-    assert _tries(database) == {(False, 1): done, **waits}
-    assert _states(database) == ["finished"]
+    pending = {} if limit is None else {(True, 0): total - limit}
+    assert _attempts(database) == {(False, 1): done, **pending}
+    assert _run_states(database) == ["finished"]
 
 
 @pytest.mark.parametrize(
     ("statement", "moment"),
-    [(LAST_WORD, "statement"), (LAST_WORD, "commit"), (LAST_WORD, "answer"), (REPORT, "statement")],
+    [(FINISH, "statement"), (FINISH, "commit"), (FINISH, "reply"), (REPORT, "statement")],
 )
-def test_a_run_that_wrote_everything_ends_well(
+def test_a_broken_connection_at_the_end_still_finishes_the_run(
     statement: str,
     moment: str,
-    breaks: Callable[[str, str], Break],
+    break_connection: Callable[[str, str], BrokenConnection],
     run: Callable[..., BatchReport],
     database: Database,
 ) -> None:
-    breaks(statement, moment)
+    break_connection(statement, moment)
     report = run()
     assert sum(report.processed.values()) == LOTS + len(ODD)
     assert sum(report.status.by_state.values()) == LOTS + len(ODD)
-    assert _states(database) == ["finished"]
+    assert _run_states(database) == ["finished"]
 
 
-def test_a_lease_is_not_waited_for_for_ever(
+def test_a_lease_is_not_retried_for_ever(
     run: Callable[..., BatchReport], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
 
-    def away(_conn: object, _cursor: object, query: str, *_: object) -> None:
+    def fail(_conn: object, _cursor: object, query: str, *_: object) -> None:
         nonlocal tries
         if LEASE in query:
             tries += 1
-            raise OperationalError(query, None, psycopg.OperationalError("the server is away"))
+            raise OperationalError(query, None, psycopg.OperationalError("server is down"))
 
     retrying: Any = lease_loop.LeaseLoop._lease
     monkeypatch.setattr(retrying.retry, "stop", tenacity.stop_after_attempt(3))
-    event.listen(Engine, "before_cursor_execute", away)
+    event.listen(Engine, "before_cursor_execute", fail)
     try:
-        with pytest.raises(OperationalError, match="the server is away"):
+        with pytest.raises(OperationalError, match="server is down"):
             run()
     finally:
-        event.remove(Engine, "before_cursor_execute", away)
+        event.remove(Engine, "before_cursor_execute", fail)
     assert tries == 3
-    assert _states(database) == ["failed"]
+    assert _run_states(database) == ["failed"]
 
 
-@pytest.mark.parametrize("moment", ["statement", "commit", "answer"])
-def test_answers_are_kept_over_a_break(
-    moment: str, breaks: Callable[[str, str], Break], database: Database
+@pytest.mark.parametrize("moment", ["statement", "commit", "reply"])
+def test_cached_lookups_survive_a_broken_connection(
+    moment: str, break_connection: Callable[[str, str], BrokenConnection], database: Database
 ) -> None:
     layer_version = LayerVersion(last_edit_ms=1)
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
-    breaks("INSERT INTO lotline.parcel_answer", moment)
+    break_connection("INSERT INTO lotline.parcel_answer", moment)
     layer.keep({"id:1": QueryResult((), ORIGIN)}, layer_version)
-    breaks("SELECT a.question_sha256", "statement")
+    break_connection("SELECT a.question_sha256", "statement")
     assert list(layer.answers(["id:1"], layer_version)) == ["id:1"]
 
 
-def test_a_copy_is_read_over_a_break(
-    breaks: Callable[[str, str], Break], database: Database
+def test_a_snapshot_is_read_across_a_broken_connection(
+    break_connection: Callable[[str, str], BrokenConnection], database: Database
 ) -> None:
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
     fetch_layer(AskedSource(), layer)
-    breaks("SELECT c.origin", "statement")
+    break_connection("SELECT c.origin", "statement")
     copy = layer.copy()
     assert copy is not None
     parcel_ids = [hit.parcel_id for hit in copy.every_hit() if hit.parcel_id]
-    breaks("SELECT asked.place", "statement")
+    break_connection("SELECT asked.place", "statement")
     assert all(copy.hits_with_ids(parcel_ids))

@@ -1,4 +1,4 @@
-"""The embedded database dies in mid-batch: the batch starts it again, and ends whole."""
+"""The embedded database is killed during a batch: the batch restarts it, and completes."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ WHERE p.county = :county ORDER BY p.property_id, d.fingerprint
 """)
 
 
-class Kills(NoProgress):
+class KillsServer(NoProgress):
     """Kills the server when the first lots are written."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.killed = 0
+        self.killed_pid = 0
 
     def advance(self, count: int) -> None:  # noqa: ARG002 - as `Progress` has it
-        if self.killed:
+        if self.killed_pid:
             return
         [pid_file] = self.home.rglob("postmaster.pid")
         server = psutil.Process(int(pid_file.read_text().split()[0]))
         server.kill()
         server.wait(60)
-        self.killed = server.pid
+        self.killed_pid = server.pid
 
 
-def test_a_batch_whose_database_is_killed_ends_whole(
+def test_a_batch_survives_a_killed_database_server(
     open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", 1)  # so that there is more to write afterwards
+    monkeypatch.setattr(local, "MAX_LOTS_PER_WRITE", 1)  # so that more is written after the kill
     monkeypatch.setattr(local, "MAX_WRITE_DELAY_S", 0.0)
     made = sample.generate(tmp_path / "county", seed=5, lots=LOTS)
     entry = (
@@ -55,18 +55,18 @@ def test_a_batch_whose_database_is_killed_ends_whole(
         f"    properties: {made.properties}\n"
     )
     registry = tmp_path / "registry.yaml"
-    registry.write_text(f"counties:\n  killed:\n{entry}  whole:\n{entry}")
+    registry.write_text(f"counties:\n  killed:\n{entry}  clean:\n{entry}")
     settings = Settings(database_url=None, home=open_folder)
 
-    kills = Kills(open_folder)
-    killed = run_batch(BatchRequest("killed", registry=registry), settings, kills)
-    whole = run_batch(BatchRequest("whole", registry=registry), settings)
+    killer = KillsServer(open_folder)
+    killed = run_batch(BatchRequest("killed", registry=registry), settings, killer)
+    clean = run_batch(BatchRequest("clean", registry=registry), settings)
 
-    assert kills.killed
-    assert killed.processed == whole.processed
+    assert killer.killed_pid
+    assert killed.processed == clean.processed
     with open_database(None, open_folder) as opened, opened.engine.connect() as conn:
         rows: dict[str, list[Any]] = {
-            county: conn.execute(FOUND, {"county": county}).all() for county in ("killed", "whole")
+            county: conn.execute(FOUND, {"county": county}).all() for county in ("killed", "clean")
         }
-    assert rows["killed"] == rows["whole"]
+    assert rows["killed"] == rows["clean"]
     assert len({row.property_id for row in rows["killed"]}) >= LOTS

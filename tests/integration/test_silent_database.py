@@ -1,4 +1,4 @@
-"""A database over a network: both ends notice within about a minute that the other is gone."""
+"""TCP keepalives: database and client notice within about a minute that the other is gone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sqlalchemy import Engine, text
 from pipeline.store.database import Database, open_database, open_engine
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 
-# A loopback address of its own: the port of the project's server is always the same.
+# A separate loopback address, because the port of the server is fixed.
 HOST, PORT = "127.84.32.1", 5432
 
-_OURS = {
+_CLIENT = {
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-_THEIRS = {
+_SERVER = {
     "tcp_keepalives_idle": 30,
     "tcp_keepalives_interval": 10,
     "tcp_keepalives_count": 3,
@@ -36,13 +36,13 @@ _THEIRS = {
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server of its own that listens on loopback."""
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """The URL of a separate server that listens on loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((HOST, PORT))
+            probe.bind((HOST, PORT))
         except OSError as error:
-            pytest.skip(f"{HOST}:{PORT} is not to be had: {error}")
+            pytest.skip(f"{HOST}:{PORT} is not available: {error}")
     folder = Path(tempfile.mkdtemp(prefix="lotline-test-"))
     folder.chmod(0o755)
     server = EmbeddedPostgres(folder / "postgres")
@@ -61,8 +61,8 @@ def url() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def _of_client(engine: Engine) -> dict[str, int]:
-    """As the kernel has them."""
+def _client_options(engine: Engine) -> dict[str, int]:
+    """The socket options of the client, as the kernel has them."""
     with engine.connect() as conn:
         driver = conn.connection.driver_connection
         assert driver is not None
@@ -80,47 +80,47 @@ def _of_client(engine: Engine) -> dict[str, int]:
             }
 
 
-def _of_server(engine: Engine) -> dict[str, int]:
+def _server_settings(engine: Engine) -> dict[str, int]:
     query = text("SELECT name, setting FROM pg_settings WHERE name ~ '^tcp_'")
     with engine.connect() as conn:
-        conn.rollback()  # what a connection sets outlives its first transaction
+        conn.rollback()  # the settings must outlive the first transaction
         return {name: int(setting) for name, setting in conn.execute(query)}
 
 
-def test_both_ends_ask_whether_the_other_is_there(url: str, tmp_path: Path) -> None:
+def test_client_and_server_use_tcp_keepalives(url: str, tmp_path: Path) -> None:
     with open_database(url, tmp_path) as opened:
-        assert _of_client(opened.engine) == _OURS
-        assert _of_server(opened.engine) == _THEIRS
-        elsewhere = open_engine(opened.url)
+        assert _client_options(opened.engine) == _CLIENT
+        assert _server_settings(opened.engine) == _SERVER
+        worker_engine = open_engine(opened.url)
         try:
-            assert _of_client(elsewhere) == _OURS
-            assert _of_server(elsewhere) == _THEIRS
+            assert _client_options(worker_engine) == _CLIENT
+            assert _server_settings(worker_engine) == _SERVER
         finally:
-            elsewhere.dispose()
+            worker_engine.dispose()
 
 
-def test_what_the_address_or_the_server_says_is_kept(url: str, tmp_path: Path) -> None:
-    mine = "keepalives_idle=7&tcp_user_timeout=5000&connect_timeout=3"
-    theirs = "options=-c%20tcp_keepalives_count%3D5%20-c%20tcp_user_timeout%3D9000"
-    with open_database(f"{url}?{mine}&{theirs}", tmp_path) as opened:
-        elsewhere = open_engine(opened.url)
+def test_keepalive_settings_of_the_url_win(url: str, tmp_path: Path) -> None:
+    client = "keepalives_idle=7&tcp_user_timeout=5000&connect_timeout=3"
+    server = "options=-c%20tcp_keepalives_count%3D5%20-c%20tcp_user_timeout%3D9000"
+    with open_database(f"{url}?{client}&{server}", tmp_path) as opened:
+        worker_engine = open_engine(opened.url)
         try:
-            for engine in (opened.engine, elsewhere):
-                of_client = {**_OURS, "keepalives_idle": 7, "tcp_user_timeout": 5_000}
-                assert _of_client(engine) == of_client
-                of_server = {**_THEIRS, "tcp_keepalives_count": 5, "tcp_user_timeout": 9_000}
-                assert _of_server(engine) == of_server
+            for engine in (opened.engine, worker_engine):
+                expected_client = {**_CLIENT, "keepalives_idle": 7, "tcp_user_timeout": 5_000}
+                assert _client_options(engine) == expected_client
+                expected_server = {**_SERVER, "tcp_keepalives_count": 5, "tcp_user_timeout": 9_000}
+                assert _server_settings(engine) == expected_server
                 with engine.connect() as conn:
                     driver = conn.connection.driver_connection
                     assert driver is not None
                     assert driver.info.get_parameters()["connect_timeout"] == "3"
         finally:
-            elsewhere.dispose()
+            worker_engine.dispose()
 
 
-def test_a_socket_of_this_machine_needs_none_of_it(database: Database) -> None:
+def test_a_unix_socket_needs_no_keepalives(database: Database) -> None:
     engine = open_engine(database.url)
     try:
-        assert set(_of_server(engine).values()) == {0}
+        assert set(_server_settings(engine).values()) == {0}
     finally:
         engine.dispose()

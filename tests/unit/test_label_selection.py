@@ -1,4 +1,4 @@
-"""Which labels a batch looks for: the known ones, the county's, and those of the command."""
+"""The labels of a batch: those of labels.yaml, of the county, and of the command line."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ SPECTRAL = ("lawn", "tree", "vegetation")
 
 
 def _names(
-    order: BatchRequest, county: DetectionCounty, found: tuple[str, ...] | None
+    request: BatchRequest, county: DetectionCounty, supported: tuple[str, ...] | None
 ) -> list[str]:
-    return [label.name for label in LabelSelection(order, county).for_segmenter(found)]
+    return [label.name for label in LabelSelection(request, county).for_segmenter(supported)]
 
 
-def test_by_default_all_that_the_segmenter_finds() -> None:
+def test_default_is_all_labels_that_the_segmenter_supports() -> None:
     assert _names(BatchRequest("here"), COUNTY, None) == list(LABELS)
     assert _names(BatchRequest("here"), COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation"]
     assert _names(BatchRequest("here"), OWN, None) == [*LABELS, "shed"]
-    # A county's own label stops no segmenter that cannot find it.
+    # A county label that the segmenter does not support is left out.
     assert _names(BatchRequest("here"), OWN, SPECTRAL) == ["lawn", "tree", "vegetation"]
 
 
-def test_a_label_in_words_is_asked_for_too() -> None:
-    asked = BatchRequest("here", own_labels=(TRAMPOLINE,))
-    assert _names(asked, COUNTY, None) == [*LABELS, "trampoline"]
-    # Whoever names it wants to know that this segmenter cannot.
-    assert _names(asked, COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation", "trampoline"]
-    asked = BatchRequest("here", labels=("pool",), own_labels=(TRAMPOLINE,))
-    assert _names(asked, COUNTY, None) == ["pool", "trampoline"]
+def test_own_labels_are_added() -> None:
+    request = BatchRequest("here", own_labels=(TRAMPOLINE,))
+    assert _names(request, COUNTY, None) == [*LABELS, "trampoline"]
+    # A label of the request is kept: the segmenter is then rejected.
+    assert _names(request, COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation", "trampoline"]
+    request = BatchRequest("here", labels=("pool",), own_labels=(TRAMPOLINE,))
+    assert _names(request, COUNTY, None) == ["pool", "trampoline"]
     assert _names(BatchRequest("here", labels=("shed",)), OWN, None) == ["shed"]
 
 
-def test_other_words_for_a_known_label_change_nothing_else() -> None:
+def test_another_prompt_for_a_known_label_changes_nothing_else() -> None:
     [lawn, *_] = LabelSelection(BatchRequest("here"), OWN).for_segmenter(None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("dry grass", "continuous", 4.0)
     [lawn] = LabelSelection(
@@ -61,21 +61,19 @@ def test_other_words_for_a_known_label_change_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
+    ("request_with_error", "message"),
     [
         (BatchRequest("here", labels=("moat",)), "unknown label 'moat': choose from lawn, "),
         (BatchRequest("here", own_labels=("moat",)), "write a name and its prompt"),
         (BatchRequest("here", own_labels=("a=b", "a=c")), "the label 'a' is given twice"),
     ],
 )
-def test_what_is_wrong_is_said_before_a_segmenter_is_built(
-    order: BatchRequest, message: str
-) -> None:
+def test_invalid_labels_are_rejected(request_with_error: BatchRequest, message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        LabelSelection(order, COUNTY)
+        LabelSelection(request_with_error, COUNTY)
 
 
-def test_a_county_that_names_a_label_without_words_is_told_where() -> None:
+def test_a_county_label_without_a_prompt_is_rejected() -> None:
     county = COUNTY.model_copy(update={"labels": {"moat": LabelEntry(kind="discrete")}})
     with pytest.raises(
         LabelError, match=r"county 'here': 'labels\.moat': a new label needs a prompt"
@@ -93,22 +91,22 @@ def test_a_county_that_names_a_label_without_words_is_told_where() -> None:
         (["--label", "a=b"], {"LABEL": "c=d"}, ("a=b",)),
     ],
 )
-def test_how_they_are_typed(
+def test_label_option_and_variable(
     arguments: list[str], environment: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    seen: list[tuple[str, ...]] = []
+    values: list[tuple[str, ...]] = []
     [option] = [o for o in batch.params if o.name == "own_labels"]
 
     @click.command(params=[option])
-    def typed(own_labels: tuple[str, ...]) -> None:
-        seen.append(own_labels)
+    def command(own_labels: tuple[str, ...]) -> None:
+        values.append(own_labels)
 
-    done = CliRunner().invoke(typed, arguments, env={"LABEL": None, **environment})
-    assert done.exit_code == 0, done.output
-    assert seen == [expected]
+    result = CliRunner().invoke(command, arguments, env={"LABEL": None, **environment})
+    assert result.exit_code == 0, result.output
+    assert values == [expected]
 
 
-def test_what_a_synthetic_countys_entry_says_is_not_lost(tmp_path: Path) -> None:
+def test_a_synthetic_county_keeps_the_settings_of_its_entry(tmp_path: Path) -> None:
     registry = tmp_path / "registry.yaml"
     registry.write_text(
         "counties:\n  made:\n    synthetic: {seed: 3, lots: 4}\n    lot_offset_m: [1, -2]\n"

@@ -1,4 +1,4 @@
-"""Iterators that work ahead: order, bounds, errors, and an end that nobody waits for in vain."""
+"""Prefetching iterators: order, bounds, errors, and stopping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pipeline.batch.engines.prefetch import PrefetchIterator, StageGroup, StageStopped, in_groups
 
 
-def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
+def test_items_come_in_order_and_prefetch_is_bounded() -> None:
     taken: list[int] = []
     three = threading.Event()
 
@@ -21,27 +21,27 @@ def test_items_come_in_order_and_no_more_are_taken_than_may_wait() -> None:
                 three.set()
             yield number
 
-    ahead = PrefetchIterator(items(), 2, "test")
-    assert next(ahead) == 0
+    prefetched = PrefetchIterator(items(), 2, "test")
+    assert next(prefetched) == 0
     assert three.wait(10)
-    # One was asked for, two wait, and one is in the thread's hand.
+    # One was returned, two are queued, and the thread holds one.
     assert taken == [0, 1, 2, 3]
-    assert list(ahead) == list(range(1, 10))
-    assert list(ahead) == []
+    assert list(prefetched) == list(range(1, 10))
+    assert list(prefetched) == []
 
 
-def test_an_error_comes_after_what_was_before_it() -> None:
+def test_an_error_comes_after_the_items_before_it() -> None:
     def items() -> Iterator[int]:
         yield 1
-        raise ValueError("spilt")
+        raise ValueError("disk full")
 
-    ahead = PrefetchIterator(items(), 5, "test")
-    assert next(ahead) == 1
-    with pytest.raises(ValueError, match="spilt"):
-        next(ahead)
+    prefetched = PrefetchIterator(items(), 5, "test")
+    assert next(prefetched) == 1
+    with pytest.raises(ValueError, match="disk full"):
+        next(prefetched)
 
 
-def test_closing_ends_all_that_is_before() -> None:
+def test_closing_ends_all_iterators_before() -> None:
     ended: list[str] = []
 
     def items(name: str, before: Iterator[int]) -> Iterator[int]:
@@ -59,7 +59,7 @@ def test_closing_ends_all_that_is_before() -> None:
     assert sorted(ended) == ["first", "second"]
 
 
-def test_what_waited_long_enough_is_not_kept_for_more() -> None:
+def test_a_group_waits_no_longer_than_its_delay() -> None:
     more = threading.Event()
 
     def items() -> Iterator[int]:
@@ -74,18 +74,18 @@ def test_what_waited_long_enough_is_not_kept_for_more() -> None:
     assert list(groups) == [[1]]
 
 
-def test_an_error_loses_nothing_that_was_gathered() -> None:
+def test_a_group_before_an_error_is_not_lost() -> None:
     def items() -> Iterator[int]:
         yield 1
-        raise ValueError("spilt")
+        raise ValueError("disk full")
 
     groups = in_groups(PrefetchIterator(items(), 9, "test"), 6, 10.0, int)
     assert next(groups) == [1]
-    with pytest.raises(ValueError, match="spilt"):
+    with pytest.raises(ValueError, match="disk full"):
         next(groups)
 
 
-def test_who_waits_is_woken_where_all_are_stopped() -> None:
+def test_stopping_a_group_of_stages_wakes_those_that_wait() -> None:
     never = threading.Event()
     ended: list[str] = []
 
@@ -93,7 +93,7 @@ def test_who_waits_is_woken_where_all_are_stopped() -> None:
         never.wait(20)
         yield 1
 
-    def passed_on(before: Iterator[int]) -> Iterator[int]:
+    def forward(before: Iterator[int]) -> Iterator[int]:
         try:
             yield from before
         except StageStopped:
@@ -102,10 +102,10 @@ def test_who_waits_is_woken_where_all_are_stopped() -> None:
 
     with StageGroup() as stages:
         first = stages.prefetch(slow(), 1, "first")
-        second = stages.prefetch(passed_on(first), 1, "second")
+        second = stages.prefetch(forward(first), 1, "second")
         third = stages.prefetch(in_groups(second, 5, 1.0, int), 1, "third")
         assert third.next_within(0.05) is None
-    # Only the first one still waits for its server.
+    # Only the first thread still waits, for its server.
     names = {thread.name for thread in threading.enumerate()}
     assert {"second", "third"}.isdisjoint(names)
     assert ended == ["stopped"]
@@ -114,7 +114,7 @@ def test_who_waits_is_woken_where_all_are_stopped() -> None:
         next(third)
 
 
-def test_what_was_gathered_is_dropped_where_nobody_wants_it() -> None:
+def test_a_stopped_group_is_dropped() -> None:
     never = threading.Event()
 
     def items() -> Iterator[int]:
@@ -122,26 +122,26 @@ def test_what_was_gathered_is_dropped_where_nobody_wants_it() -> None:
         never.wait(20)
 
     with StageGroup() as stages:
-        held = stages.prefetch(items(), 9, "held")
-        groups = in_groups(held, 5, 60.0, int)
-        threading.Timer(0.05, held.stop).start()
+        items_before = stages.prefetch(items(), 9, "items_before")
+        groups = in_groups(items_before, 5, 60.0, int)
+        threading.Timer(0.05, items_before.stop).start()
         with pytest.raises(StageStopped):
             next(groups)
         never.set()
 
 
-def test_a_thread_that_would_end_the_process_is_an_error() -> None:
+def test_system_exit_in_a_thread_is_an_error() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise SystemExit(0)
 
-    ahead = PrefetchIterator(items(), 5, "model")
-    assert next(ahead) == 1
+    prefetched = PrefetchIterator(items(), 5, "model")
+    assert next(prefetched) == 1
     with pytest.raises(RuntimeError, match=r"model: SystemExit\(0\)"):
-        next(ahead)
+        next(prefetched)
 
 
-def test_an_error_while_a_stage_is_closed_is_told() -> None:
+def test_an_error_in_close_is_raised() -> None:
     class Odd:
         def __iter__(self) -> Odd:
             return self
