@@ -134,7 +134,7 @@ def make_pending(
 
 
 def registry_sha256(county: County) -> str:
-    """Hexadecimal digest of what a registry entry, and its file, say of parcels and imagery."""
+    """Hexadecimal digest of a registry entry's parcels and imagery, and of its file's stat."""
     digest = hashlib.sha256(county.model_dump_json(exclude=_IRRELEVANT_KEYS).encode())
     if county.path is not None and county.path.exists():
         stat = county.path.stat()

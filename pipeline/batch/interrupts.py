@@ -28,7 +28,7 @@ class Interrupts:
         self._previous_handlers: dict[int, Any] = {}
 
     def stop_requested(self) -> bool:
-        """Whether a signal has asked the run to end."""
+        """Whether a first signal has arrived."""
         return self._requested.is_set()
 
     def __enter__(self) -> Interrupts:

@@ -42,7 +42,7 @@ def new_owner() -> str:
 
 
 class LeaseLoop:
-    """Leases a run's properties chunk by chunk, and counts what became of them.
+    """Leases a run's properties chunk by chunk, and counts their outcomes.
 
     Attributes:
         processed: number of properties, by (state, reason).
@@ -145,7 +145,7 @@ class LeaseLoop:
             return leased
 
     def _close(self) -> None:
-        """Lease no more: nobody would release what a thread leases after the run has ended."""
+        """Lease no more: leases taken after the end of the run would never be released."""
         with self._lease_lock:
             self._is_closed = True
         self.counters.timer.add(self._lease_timer)

@@ -59,7 +59,7 @@ def run_batch(
         )
         if not context.enqueued.waiting:
             return _report_nothing_to_do(context)
-        # A lazy import: with nothing to do, nobody waits for rasterio, geopandas and the engines.
+        # A lazy import: without work, rasterio, geopandas and the engines are not loaded.
         from pipeline.batch.runner import run
 
         return run(context)

@@ -36,7 +36,7 @@ class WeightedSemaphore:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake all waiters; nobody waits any more."""
+        """Wake all waiters; from now on `acquire` does not wait, and returns False."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

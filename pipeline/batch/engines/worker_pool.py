@@ -118,7 +118,7 @@ class WorkerPool:
                 raise
 
     def replace(self, broken: Executor) -> None:
-        """Replace a broken executor, once, however many of its calls ask for it."""
+        """Replace a broken executor; only the first of its failed calls does."""
         with self._replace_lock:
             if self.executor is broken:
                 self.executor = _create_executor(self._processes)

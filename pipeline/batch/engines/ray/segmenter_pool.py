@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MAX_CALLS_PER_ACTOR = 3
 # Consecutive deaths while loading the segmenter, after which an actor is given up.
 _MAX_DEATHS = 3
-# An autoscaler needs minutes to start a machine; a message after this says what is waited for.
+# An autoscaler needs minutes to start a machine; after this time a message explains the wait.
 _MESSAGE_AFTER_S = 30.0
 
 
@@ -120,7 +120,7 @@ class SegmenterPool:
             raise task_error(error) from error
 
     def on_started(self, ref: ObjectRef[Any]) -> None:
-        """Handle an actor that has loaded the segmenter, or died meanwhile."""
+        """Handle an actor that has loaded the segmenter, or died while loading it."""
         actor = self._starting.pop(ref)
         try:
             segmenter_info, worker = ray.get(ref)
