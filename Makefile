@@ -30,7 +30,7 @@ help:
 batch: install
 	@$(VENV)/bin/lotline batch
 
-# WORKERS=: how many processes run tests at once; two without it.
+# WORKERS=: how many processes run tests at once; what suits two cores without it.
 check: $(READY)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
