@@ -134,7 +134,7 @@ def _alone(
     for chip in chips:
         chip.sha256  # type: ignore[union-attr]  # noqa: B018  all of this county can be read
     sam3.segment(chips[:BATCH], labels)  # type: ignore[arg-type]
-    sam3._kept.clear()
+    sam3._token_cache.clear()
     started = time.perf_counter()
     for first in range(0, len(chips) - BATCH + 1, BATCH):
         sam3.segment(chips[first : first + BATCH], labels)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def _one_after_the_other(
     imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
-    sam3._kept.clear()
+    sam3._token_cache.clear()
     clock, started = StageTimer(), time.perf_counter()
     detector = Detector(sam3, LotLines(), GSD_M)
     lots = sum(1 for _ in detector.detect_iter(boundaries, imagery, labels, clock))
@@ -175,7 +175,7 @@ def _engine(
     run_info = RunInfo(1, sam3.name, None, names)
     spec = ChipSpec(CHIP_PX, GSD_M, BATCH)
     context = StageContext(entry, run_info, "benchmark", labels, LotLines(), spec, "defer", "")
-    sam3._kept.clear()
+    sam3._token_cache.clear()
     counters, lots, began = Counters(), 0, 0.0
     parts = range(0, len(leased), CHUNK_LOTS)
     chunks = (Chunk(i, tuple(leased[at : at + CHUNK_LOTS])) for i, at in enumerate(parts))

@@ -79,11 +79,10 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
     labels = []
     with torch.inference_mode():
         for label in ASKED[:prompts]:
-            text = sam3._phrases.encode([label.prompt] * prompts)
-            tokens = sam3._filled_up(sam3._tokens(chips[:1]))
-            scores = sam3._network.answer(sam3._network.feature_pyramid(tokens), text, None).scores[
-                0
-            ]
+            text = sam3._phrase_cache.encode([label.prompt] * prompts)
+            tokens = sam3._pad_to_batch(sam3._tokens(chips[:1]))
+            pyramid = sam3._network.feature_pyramid(tokens)
+            scores = sam3._network.predict(pyramid, text, None).scores[0]
             labels.append(replace(label, score_threshold=float(scores.sort().values[-FOUND])))
     return labels
 
@@ -102,7 +101,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
         some = chips[start : start + batch]
         for chip in some:
             chip.sha256  # noqa: B018  the detector keeps it with each detection, at any speed
-        sam3._kept.clear()
+        sam3._token_cache.clear()
         started = time.perf_counter()
         found = sam3.segment(some, labels)
         spans.append(time.perf_counter() - started)
@@ -136,7 +135,7 @@ def short_of_memory(model: Sam3Model) -> list[str]:
         said.append(f"with {spare_gib} GiB to spare, {before} chips at once: {outcome}")
         del taken
         torch.cuda.set_per_process_memory_fraction(1.0)
-        tight._kept.clear()
+        tight._token_cache.clear()
     again = tight.segment(chips[:2], labels)
     said.append(f"with memory again, two chips: {_agreement(again, expected[:2])}")
     return said

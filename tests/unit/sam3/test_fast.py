@@ -212,12 +212,12 @@ def test_compiled_equals_eager(pixels: Tensor) -> None:
     text = torch.randn(PROMPTS, WORDS, width, device="cuda")
     valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]
 
-    def answer(*, compiled: bool) -> HeadsOutput:
+    def predict(*, compiled: bool) -> HeadsOutput:
         encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
         heads = FastHeads(on_gpu, "bf16", compiled=compiled)
         return heads(encoder.pyramid(pixels.cuda()), text, valid)
 
-    eager, compiled = answer(compiled=False), answer(compiled=True)
+    eager, compiled = predict(compiled=False), predict(compiled=True)
     assert off(compiled.masks.float(), eager.masks.float()) < 0.05
     assert off(compiled.boxes, eager.boxes) < 0.01
 

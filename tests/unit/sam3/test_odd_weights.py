@@ -224,5 +224,5 @@ def test_two_tensors_for_one_place() -> None:
 @pytest.mark.parametrize("packed", [torch.ones(()), torch.ones(4, 2), torch.ones(2)])
 def test_packed_projections_part_into_three(packed: Tensor) -> None:
     name = "backbone.vision_backbone.trunk.blocks.0.attn.qkv.weight"
-    with pytest.raises(SegmenterError, match=f"has {name} as"):
+    with pytest.raises(SegmenterError, match=f"has {name} with a wrong shape"):
         map_meta_names({name: packed})

@@ -123,7 +123,7 @@ def test_kept_tokens_give_what_fresh_ones_do(sam3: Sam3, model: Sam3Model) -> No
 
 
 def test_no_more_chips_are_kept_than_fit(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmenter, "_KEPT_CHIPS", 2)
+    monkeypatch.setattr(segmenter, "_CACHED_CHIPS", 2)
     for seed in (0, 1, 2, 2, 1, 0):
         sam3.segment([_chip(seed)], [LAWN])
     assert sam3.encoder_calls == 4
@@ -142,7 +142,7 @@ def test_a_label_says_how_sure_it_must_be(sam3: Sam3) -> None:
     ("chip", "says"),
     [
         (_chip(1, bands=("nir", "red", "green", "band4")), "bands red, green and blue"),
-        (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bits, and this is uint16"),
+        (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bit imagery, but this is uint16"),
     ],
 )
 def test_a_chip_that_cannot_be_read_is_an_error(sam3: Sam3, chip: Chip, says: str) -> None:
@@ -213,7 +213,7 @@ def test_every_devices_way_to_say_so_is_understood(
         raise error
 
     monkeypatch.setattr(network, "encode_image", fails)
-    with pytest.raises(SegmenterError, match="no memory left"):
+    with pytest.raises(SegmenterError, match="too little memory"):
         sam3.segment([_chip(1)], [LAWN])
 
 
@@ -230,7 +230,7 @@ def test_another_error_is_not_taken_for_want_of_memory(
 
 def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = _short_of_memory(monkeypatch, 0, "run_heads")
-    with pytest.raises(SegmenterError, match=r"CPU .* no memory left for one chip"):
+    with pytest.raises(SegmenterError, match=r"CPU .* too little memory for one chip"):
         sam3.segment([_chip(1), _chip(2)], [LAWN, POOL])
     assert tried == [4, 2, 2, 1]
 
@@ -245,7 +245,7 @@ def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
 
 def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> None:
     point = [{"lawn": [PointExemplar(30, 40), PointExemplar(80, 20, positive=False)]}]
-    with pytest.raises(SegmenterError, match="cannot read points"):
+    with pytest.raises(SegmenterError, match="cannot encode points"):
         sam3.segment([_chip(1)], [LAWN], point)
     torch.manual_seed(0)
     able = copy.deepcopy(model)

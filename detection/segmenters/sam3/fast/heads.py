@@ -62,7 +62,7 @@ class FastHeads:
         """Look for each of the phrases on each of the chips.
 
         `maps` are the encoder's feature maps (a fourth is left aside), `text` (prompts, t,
-        channels) the projected text with `valid` (prompts, t). `top` as in `answer`.
+        channels) the projected text with `valid` (prompts, t). `top` as in `predict`.
         """
         with torch.inference_mode(), self.rounding():
             coarse = maps[2].to(self.dtype)
@@ -73,9 +73,9 @@ class FastHeads:
                 [text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1
             )
             valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
-            return self.answer(maps, prompt, valid, top)
+            return self.predict(maps, prompt, valid, top)
 
-    def answer(
+    def predict(
         self, maps: Sequence[Tensor], prompt: Tensor, valid: Tensor, top: int | None = None
     ) -> HeadsOutput:
         """Look for whole prompts (chips x prompts, t, channels), where `valid`, on the chips.
