@@ -1,6 +1,6 @@
-"""Triton kernels of the operations in `ops.py`; each function here has its counterpart there."""
+"""Triton kernels of the operations in `ops.py`, which defines what each computes."""
 
-# Triton reads these functions as a language of its own, in which types have no place.
+# Triton compiles these functions as its own language, which has no type annotations.
 # ruff: noqa: ANN001, ANN202
 # mypy: ignore-errors
 
@@ -46,7 +46,7 @@ def _gelu_quantise(
 
 
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One program a row. A row's width is seldom a power of two: it is read in two parts."""
+    """One program per row. A row's width is rarely a power of two, so it is read in two parts."""
     x = x.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
@@ -89,7 +89,7 @@ def _add_norm_quantise(
 def add_norm_quantise(
     x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A few rows a program, each read once."""
+    """A few rows per program, each read once."""
     x, branch = x.contiguous(), branch.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
@@ -123,7 +123,7 @@ def _apply_rope(
 
 
 def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
-    """One program a row: all heads of its query and its key."""
+    """One program per row: all heads of its query and key."""
     tokens, half = cos.shape
     rows = qkv.numel() // qkv.shape[-1]
     block = triton.next_power_of_2(2 * heads * half)
@@ -172,7 +172,7 @@ def _attention(
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Small tiles, many to a multiprocessor: one's exponentials hide behind another's products."""
+    """Small tiles, many per multiprocessor: exponentials of one overlap products of another."""
     n, tokens, heads, head = q.shape
     out = q.new_empty((n, tokens, heads, head))
     block = 64
@@ -207,7 +207,7 @@ def _prompt_softmax(
 
 
 def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
-    """A few rows a program, head after head: the lines of memory are shared by the heads."""
+    """A few rows per program, head by head, because heads share cache lines."""
     scores, offset = scores.contiguous(), offset.contiguous()
     n, tokens, _ = scores.shape
     heads, words = offset.shape[1:]
@@ -256,7 +256,7 @@ def _box_bias(
 
 
 def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int) -> Tensor:
-    """The hidden layer never leaves the registers. Its second product is in TF32."""
+    """The hidden layer stays in registers. The second product is in TF32."""
     edges = edges.contiguous()
     n, queries, _ = edges.shape
     heads, hidden = w2.shape[1:]
@@ -298,7 +298,7 @@ def _biased_attention(
         k = tl.load(k_at + ts[None, :] * k_t, mask=inside[None, :], other=0.0)
         v = tl.load(v_at + ts[:, None] * v_t, mask=inside[:, None], other=0.0)
         both = real[:, None] & inside[None, :]
-        if side >= block_t:  # then a tile lies in two rows of tokens at most
+        if side >= block_t:  # then a tile spans at most two rows of tokens
             first = start // side
             upper = tl.load(rows_ptr + bias + first, mask=real, other=0.0)
             lower = tl.load(rows_ptr + bias + first + 1, mask=real & (first + 1 < side), other=0.0)
@@ -319,7 +319,7 @@ def _biased_attention(
 
 
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """As `attention`, with the bias made tile by tile."""
+    """As `attention`, with the bias computed tile by tile."""
     n, queries, heads, head = q.shape
     rows, columns = rows.contiguous(), columns.contiguous()
     out = torch.empty((n, queries, heads, head), dtype=torch.float32, device=q.device)
@@ -356,7 +356,7 @@ def _group_sums(
 
 
 def group_sums(x: Tensor, groups: int) -> Tensor:
-    """A run of pixels a program; the programs' sums are added at the end."""
+    """A run of pixels per program; the programs' sums are added at the end."""
     x = x.contiguous()
     n, pixels, channels = x.shape
     block, steps = 16, 32
@@ -369,14 +369,14 @@ def group_sums(x: Tensor, groups: int) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The matrix library's own fused product; in float32 the exact GELU, in a pass of its own."""
+    """The matrix library's fused epilogue; in float32 the exact GELU in a separate pass."""
     if x.dtype == torch.float32:
         return functional.gelu(functional.linear(x, weight, bias))
     return _fused(x, weight, bias, use_gelu=True)
 
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The matrix library's own fused product."""
+    """The matrix library's fused epilogue."""
     return _fused(x, weight, bias, use_gelu=False)
 
 
