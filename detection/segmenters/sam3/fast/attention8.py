@@ -67,7 +67,7 @@ def _attention(
 ):  # fmt: skip
     n = (tl.program_id(1) // heads).to(tl.int64)
     h = tl.program_id(1) % heads
-    fold = tl.load(scale_ptr + h) * log2_e
+    scale_log2e = tl.load(scale_ptr + h) * log2_e
     width: tl.constexpr = 2 * heads * head
     qs = tl.program_id(0) * block + tl.arange(0, block)
     ds = tl.arange(0, head)
@@ -80,28 +80,28 @@ def _attention(
     v_at = v_ptr + ((n * heads + h) * head + ds)[None, :] * padded + cs[:, None]
     q = tl.load(q_at)
     one = tl.load(one_ptr + cs[:, None] + tl.arange(0, ONES)[None, :] * block)
-    most = tl.full([block], float("-inf"), tl.float32)
-    total = tl.zeros([block, ONES], tl.float32)
-    seen = tl.zeros([block, head], tl.float32)
+    row_max = tl.full([block], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block, ONES], tl.float32)
+    acc = tl.zeros([block, head], tl.float32)
     for start in range(0, padded, block):
         k = tl.load(k_at + start * width)
         v = tl.load(v_at + start)
         score = tl.dot(q, k)
         if tokens < padded:
             score = tl.where((start + order < tokens)[None, :], score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1) * fold)
-        fade = tl.exp2(most - higher)
-        p = _to_integer_bits(score * (fold * EIGHTHS) + ((TOP - higher) * EIGHTHS)[:, None])
+        new_max = tl.maximum(row_max, tl.max(score, 1) * scale_log2e)
+        alpha = tl.exp2(row_max - new_max)
+        p = _to_integer_bits(score * (scale_log2e * EIGHTHS) + ((TOP - new_max) * EIGHTHS)[:, None])
         p = p.to(tl.int8).to(tl.float8e4nv, bitcast=True)
         p = tl.permute(tl.reshape(p, [block, block // 16, 2, 4, 2]), [0, 1, 3, 2, 4])
         p = tl.reshape(p, [block, block])
-        seen = tl.dot(p, v, seen * fade[:, None])
+        acc = tl.dot(p, v, acc * alpha[:, None])
         # Tensor cores' sums lose low bits, which accumulates because all terms are positive.
-        total = total * fade[:, None] + tl.dot(p, one)
-        most = higher
+        row_sum = row_sum * alpha[:, None] + tl.dot(p, one)
+        row_max = new_max
     out = out_ptr + ((n * tokens + qs)[:, None] * heads + h) * head + ds[None, :]
-    seen = seen / tl.max(total, 1)[:, None]
-    tl.store(out, seen.to(out_ptr.dtype.element_ty), mask=(qs < tokens)[:, None])
+    acc = acc / tl.max(row_sum, 1)[:, None]
+    tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=(qs < tokens)[:, None])
 
 
 def rope_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:

@@ -38,8 +38,8 @@ def _gelu_quantise(
     right = first + tl.arange(0, rest)
     a = _gelu(tl.load(x_ptr + row * width + left).to(tl.float32))
     b = _gelu(tl.load(x_ptr + row * width + right, mask=right < width, other=0.0).to(tl.float32))
-    most = tl.maximum(tl.max(tl.abs(a), 0), tl.max(tl.abs(b), 0))
-    scale = tl.maximum(most, 1e-12) / limit
+    row_max = tl.maximum(tl.max(tl.abs(a), 0), tl.max(tl.abs(b), 0))
+    scale = tl.maximum(row_max, 1e-12) / limit
     tl.store(scale_ptr + row, scale)
     tl.store(out_ptr + row * width + left, (a / scale).to(kind))
     tl.store(out_ptr + row * width + right, (b / scale).to(kind), mask=right < width)
@@ -134,7 +134,7 @@ def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
 
 @triton.jit
 def _attention(
-    q_ptr, k_ptr, v_ptr, out_ptr, q_n, q_t, k_n, k_t, v_n, v_t, heads, fold,
+    q_ptr, k_ptr, v_ptr, out_ptr, q_n, q_t, k_n, k_t, v_n, v_t, heads, scale_log2e,
     tokens: tl.constexpr, head: tl.constexpr, even: tl.constexpr,
     block_q: tl.constexpr, block_t: tl.constexpr,
 ):  # fmt: skip
@@ -147,9 +147,9 @@ def _attention(
     k_at = k_ptr + n * k_n + h * head + ds[:, None]
     v_at = v_ptr + n * v_n + h * head + ds[None, :]
     q = tl.load(q_at, mask=real[:, None], other=0.0)
-    most = tl.full([block_q], float("-inf"), tl.float32)
-    total = tl.zeros([block_q], tl.float32)
-    seen = tl.zeros([block_q, head], tl.float32)
+    row_max = tl.full([block_q], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block_q], tl.float32)
+    acc = tl.zeros([block_q, head], tl.float32)
     for start in range(0, tokens, block_t):
         ts = start + tl.arange(0, block_t)
         if even:
@@ -161,14 +161,14 @@ def _attention(
         score = tl.dot(q, k, input_precision="ieee")
         if not even:
             score = tl.where(ts[None, :] < tokens, score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1) * fold)
-        p = tl.exp2(score * fold - higher[:, None])
-        fade = tl.exp2(most - higher)
-        total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
-        most = higher
+        new_max = tl.maximum(row_max, tl.max(score, 1) * scale_log2e)
+        p = tl.exp2(score * scale_log2e - new_max[:, None])
+        alpha = tl.exp2(row_max - new_max)
+        row_sum = row_sum * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        row_max = new_max
     out = out_ptr + ((n * tokens + qs[:, None]) * heads + h) * head + ds[None, :]
-    tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
+    tl.store(out, (acc / row_sum[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -273,7 +273,7 @@ def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side
 @triton.jit
 def _biased_attention(
     q_ptr, k_ptr, v_ptr, rows_ptr, columns_ptr, out_ptr,
-    q_n, q_t, k_n, k_t, v_n, v_t, heads, queries, fold,
+    q_n, q_t, k_n, k_t, v_n, v_t, heads, queries, scale_log2e,
     tokens: tl.constexpr, side: tl.constexpr, head: tl.constexpr,
     block_q: tl.constexpr, block_t: tl.constexpr,
 ):  # fmt: skip
@@ -285,13 +285,13 @@ def _biased_attention(
     q = tl.load(
         q_ptr + n * q_n + h * head + qs[:, None] * q_t + ds[None, :], mask=real[:, None], other=0.0
     )
-    q = (q * fold).to(k_ptr.dtype.element_ty)
+    q = (q * scale_log2e).to(k_ptr.dtype.element_ty)
     k_at = k_ptr + n * k_n + h * head + ds[:, None]
     v_at = v_ptr + n * v_n + h * head + ds[None, :]
     bias = ((n * heads + h) * queries + qs) * side
-    most = tl.full([block_q], float("-inf"), tl.float32)
-    total = tl.zeros([block_q], tl.float32)
-    seen = tl.zeros([block_q, head], tl.float32)
+    row_max = tl.full([block_q], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block_q], tl.float32)
+    acc = tl.zeros([block_q, head], tl.float32)
     for start in range(0, tokens, block_t):
         ts = start + tl.arange(0, block_t)
         inside = ts < tokens
@@ -308,14 +308,14 @@ def _biased_attention(
         column = tl.load(columns_ptr + bias[:, None] + (ts % side)[None, :], mask=both, other=0.0)
         score = tl.dot(q, k, input_precision="ieee") + (row + column) * LOG2_E
         score = tl.where(inside[None, :], score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1))
-        p = tl.exp2(score - higher[:, None])
-        fade = tl.exp2(most - higher)
-        total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
-        most = higher
+        new_max = tl.maximum(row_max, tl.max(score, 1))
+        p = tl.exp2(score - new_max[:, None])
+        alpha = tl.exp2(row_max - new_max)
+        row_sum = row_sum * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        row_max = new_max
     out = out_ptr + ((n * queries + qs[:, None]) * heads + h) * head + ds[None, :]
-    tl.store(out, seen / total[:, None], mask=real[:, None])
+    tl.store(out, acc / row_sum[:, None], mask=real[:, None])
 
 
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
