@@ -70,7 +70,7 @@ def squares(count: int, step: int) -> list[Mask]:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_mask_that_is_not_a_number_fails_its_lots_and_is_never_an_empty_lawn(bad: float) -> None:
+def test_a_nan_mask_fails_its_lots(bad: float) -> None:
     field = np.ones((CELLS, CELLS), np.float32)
     field[500, 500] = bad
     masks = [Mask(LAWN, field, np.ones_like(field), field.shape)]
@@ -79,12 +79,12 @@ def test_a_mask_that_is_not_a_number_fails_its_lots_and_is_never_an_empty_lawn(b
     assert "lawn has a field that is not finite" in result.detail
 
 
-def test_no_mask_at_all_is_nothing_found() -> None:
+def test_no_masks_are_nothing_found() -> None:
     [result] = found_by(list, [lot_of(300, 300, 100, 100)], POOL)
     assert (result.status, result.detections) == ("detected", ())
 
 
-def test_ten_thousand_things_on_a_chip_stay_within_a_fixed_memory() -> None:
+def test_ten_thousand_objects_on_a_chip_use_bounded_memory() -> None:
     lots = [lot_of(104 + 80 * x, 104 + 80 * y, 80, 80) for x in range(10) for y in range(10)]
     tracemalloc.start()
     results = found_by(lambda: squares(10_000, 10), lots, POOL)
@@ -96,7 +96,7 @@ def test_ten_thousand_things_on_a_chip_stay_within_a_fixed_memory() -> None:
     assert {d.relation for result in results for d in result.detections} == {"belongs"}
 
 
-def test_ten_thousand_things_over_a_seam_stay_within_a_fixed_memory() -> None:
+def test_ten_thousand_objects_over_a_seam_use_bounded_memory() -> None:
     tracemalloc.start()
     [result] = found_by(lambda: squares(10_000, 10), [lot_of(300, 300, 1200, 200)], POOL)
     _, peak = tracemalloc.get_traced_memory()

@@ -116,7 +116,7 @@ class TestAdjoiningTiles:
         assert len(result.chip.sources) == 2
         return result, shapely.union_all(edges).intersection(self.LOT.buffer(-2))
 
-    def test_a_threshold_knows_no_seam(self, imagery: GeoTiffMosaic) -> None:
+    def test_a_threshold_has_no_seam(self, imagery: GeoTiffMosaic) -> None:
         """What depends on each pixel alone must come out exactly as from one chip."""
         labels = [LABELS["lawn"]]
         cut, edges = self._detect(ThresholdSegmenter(120, 128), imagery, labels)
@@ -214,7 +214,7 @@ class TestUtmZoneSeam:
         assert found[0].symmetric_difference(found[1]).area < 0.01 * found[1].area
 
 
-def test_lots_whose_lines_are_off_are_looked_for_where_they_lie(tmp_path: Path) -> None:
+def test_the_lot_offset_restores_results(tmp_path: Path) -> None:
     """A synthetic county whose lot lines lie 12 m west of its imagery: moved, all is as before."""
     county = generate(tmp_path / "county", seed=5, lots=12)
     imagery = GeoTiffMosaic(county.imagery)

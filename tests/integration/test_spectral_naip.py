@@ -27,7 +27,7 @@ def _chip(path: Path) -> Chip:
     return Chip(pixels, valid, transform, crs, ("red", "green", "blue", "nir"))
 
 
-def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> None:
+def test_marked_trees_are_green_and_mostly_tree(real_data: Path) -> None:
     segmenter, hits, green, points = Spectral("cpu"), 0, 0, 0
     for path in sorted((real_data / "naip").glob("*_2020_*.tif")):
         chip = _chip(path)
@@ -47,7 +47,7 @@ def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> 
     assert hits / points > 0.65
 
 
-def test_the_share_of_green_agrees_with_plain_ndvi_on_parcels(real_data: Path) -> None:
+def test_green_fraction_agrees_with_plain_ndvi(real_data: Path) -> None:
     parcels = geopandas.read_file(real_data / "parcels" / "parcels_on_tiles.geojson")
     differences = []
     for tile, on_tile in parcels.groupby("tile"):

@@ -75,7 +75,7 @@ class TestAreas:
         assert whole.area_m2 == pytest.approx(201 * 77 / 4, rel=2e-3)
         assert left.area_m2 + right.area_m2 == pytest.approx(whole.area_m2, rel=1e-6)
 
-    def test_clipped_and_whole_are_both_kept(self, tmp_path: Path) -> None:
+    def test_clipped_and_whole_areas_are_both_stored(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (100, 100, 40, 40))
         lot = boundary(at(60, 60, 78, 100))  # ends one metre before the pool does
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [POOL]))
@@ -122,7 +122,7 @@ def oriented(geometry: MultiPolygon) -> BaseGeometry:
 
 
 class TestSharing:
-    def test_the_segmenter_sees_each_chip_once(self, tmp_path: Path) -> None:
+    def test_each_chip_is_segmented_once(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 400, 400), size_px=1500)
         lots = [boundary(at(x, y, 30, 30)) for x in range(10, 1450, 120) for y in (10, 700, 1400)]
         segmenter, clock = ThresholdSegmenter(), StageTimer()
@@ -158,7 +158,7 @@ class TestLargeLots:
 
     @pytest.mark.parametrize("label", [LAWN, POOL])
     @pytest.mark.parametrize("chips_per_batch", [1, 3])
-    def test_a_thing_over_seams_is_one_as_if_there_were_none(
+    def test_an_object_over_seams_is_one_object(
         self, tmp_path: Path, label: Label, chips_per_batch: int
     ) -> None:
         # Synthetic: from one end to the other over three chips, and down over two.
@@ -178,7 +178,7 @@ class TestLargeLots:
 
     @settings(max_examples=20)
     @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from([LAWN, POOL]))
-    def test_chips_change_nothing(self, seed: int, kind: Label) -> None:
+    def test_results_do_not_depend_on_the_chip_size(self, seed: int, kind: Label) -> None:
         """Rectangles at random, in chips of 128 pixels and in one, for lots at random."""
         rng = np.random.default_rng(seed)
         pixels = np.full((1, 500, 500), 20, np.uint8)
@@ -249,7 +249,7 @@ class TestLargeLots:
 
 
 class TestFirstChips:
-    def test_the_first_chips_say_how_fast_it_goes(self, tmp_path: Path) -> None:
+    def test_on_first_reports_the_speed_of_the_first_batch(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, size_px=1500)
         lots = [boundary(at(x + 90, 90, 20, 20)) for x in range(0, 1300, 224)]
         lots.append(boundary(at(90_000, 0, 20, 20)))
@@ -262,7 +262,7 @@ class TestFirstChips:
         assert (first.planned_chips, first.planned_lots) == (6, 6)
         assert first.seconds > 0
 
-    def test_nothing_is_said_where_nothing_is_seen(self, tmp_path: Path) -> None:
+    def test_on_first_is_not_called_without_chips(self, tmp_path: Path) -> None:
         told: list[FirstChips] = []
         away = [boundary(at(90_000, 0, 20, 20))]
         detector = Detector(ThresholdSegmenter())

@@ -76,7 +76,7 @@ def _at(column: int, row: int) -> tuple[int, int]:
     factor=st.sampled_from([2, 3, 4]),
     overviews=st.booleans(),
 )
-def test_files_whose_edges_cut_blocks(
+def test_files_that_end_inside_a_block(
     tmp_path_factory: pytest.TempPathFactory,
     left: int, top: int, seam: int, factor: int, overviews: bool,
 ) -> None:  # fmt: skip
@@ -103,7 +103,7 @@ def test_files_whose_edges_cut_blocks(
     assert np.abs(chip.pixels - expected).mean() <= 1.0
 
 
-def test_nodata_is_mixed_into_nothing(tmp_path: Path) -> None:
+def test_nodata_is_not_averaged(tmp_path: Path) -> None:
     pixels = np.full((1, 64, 64), 100, np.uint8)
     pixels[:, :, 30:] = 0
     imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
@@ -115,7 +115,7 @@ def test_nodata_is_mixed_into_nothing(tmp_path: Path) -> None:
     assert (chip.pixels[:, chip.valid] == 100).all()
 
 
-def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
+def test_zero_in_near_infrared_is_not_nodata(tmp_path: Path) -> None:
     """Water; GDAL's own averages would take a fourth band for a mask, and find nothing there."""
     pixels = noise(4, 64, 64)
     pixels[3, 10:40, 10:40] = 0
@@ -153,7 +153,7 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
     assert off < off_by_one / 5
 
 
-def test_a_fine_county_is_looked_at_coarser(tmp_path: Path) -> None:
+def test_fine_imagery_is_downsampled(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth(1, 400, 400))
     lot = boundary(shapely.box(LEFT + 20, TOP - 60, LEFT + 60, TOP - 20), CRS_NAME)
     imagery = GeoTiffMosaic(str(path))

@@ -70,9 +70,7 @@ HOUSE = distances(rectangle(70, 60, 14, 12, 0.3), ROOF)
 class TestContinuous:
     @given(st.integers(0, 2**32 - 1), st.floats(40, 100), st.floats(-20, 20))
     @settings(max_examples=40)
-    def test_a_lawn_split_by_a_line_adds_up_to_the_whole(
-        self, seed: int, line: float, turn: float
-    ) -> None:
+    def test_a_lawn_split_by_a_line_adds_up(self, seed: int, line: float, turn: float) -> None:
         """On both sides of any line the same outline is seen, in different windows of it."""
         whole = rect(25, 20, 120, 110)
         cut = affinity.rotate(rect(line, -200, line + 400, 400), turn, Point(LEFT + line, TOP - 70))
@@ -106,14 +104,14 @@ class TestContinuous:
         for part, height in zip(wholes, (27, 37), strict=True):
             assert 30 * height * 0.99 <= part <= (30 + 6) * (height + 3)
 
-    def test_one_that_lies_inside_belongs(self) -> None:
+    def test_an_object_inside_belongs(self) -> None:
         [lawn] = measured([lot(40, 40, 100, 100)], [distances(disc(70, 70, 20))])[0]
         assert lawn.relation == "belongs"
         assert lawn.area_m2 == lawn.clipped_area_m2 == lawn.whole_area_m2
         assert lawn.score == pytest.approx(0.5)
 
     @pytest.mark.parametrize("simplify_share", [0.0, 0.02])
-    def test_a_lots_answer_does_not_depend_on_the_other_lots(self, simplify_share: float) -> None:
+    def test_a_lots_result_does_not_depend_on_other_lots(self, simplify_share: float) -> None:
         lots = [lot(x, y, x + 30, y + 35) for x in (8, 38, 68, 98) for y in (10, 45, 80)]
         rng = np.random.default_rng(3)
         lawn = replace(LAWN, min_area_m2=4.0, simplify_share=simplify_share)
@@ -127,7 +125,7 @@ class TestContinuous:
         assert plain(together) == plain(alone)
         assert sum(len(result.detections) for result in together) > 40
 
-    def test_the_least_area_is_of_what_is_seen_close_to_the_lot(self) -> None:
+    def test_min_area_applies_within_the_lots_window(self) -> None:
         mask = distances(disc(60, 60, 3), replace(LAWN, min_area_m2=20.0))
         assert [len(d) for d in measured([lot(30, 30, 60, 90), lot(60, 30, 90, 90)], [mask])] == [
             1,
@@ -138,21 +136,21 @@ class TestContinuous:
 
 
 class TestDiscrete:
-    def test_belongs_whole_and_both_areas_are_kept(self) -> None:
+    def test_an_object_that_belongs_has_both_areas(self) -> None:
         (mine,), neighbour = measured([lot(30, 30, 77.4, 90), lot(77.4, 30, 110, 90)], [HOUSE])
         assert mine.relation == "belongs"
         assert neighbour == ()
         assert mine.area_m2 == mine.whole_area_m2 == pytest.approx(14 * 12, rel=0.02)
         assert mine.clipped_area_m2 < mine.area_m2
 
-    def test_shared_by_two_lots_adds_up(self) -> None:
+    def test_an_object_shared_by_two_lots_adds_up(self) -> None:
         (left,), (right,) = measured([lot(30, 30, 70, 90), lot(70, 30, 110, 90)], [HOUSE])
         assert left.relation == right.relation == "shared"
         assert left.whole_area_m2 == pytest.approx(right.whole_area_m2, rel=1e-6)
         assert left.area_m2 + right.area_m2 == pytest.approx(left.whole_area_m2, rel=1e-6)
 
     @pytest.mark.parametrize("shift_m", [(1.2, 0), (-1.2, 0), (0, 1.2), (0.8, -0.8)])
-    def test_lines_that_are_a_metre_off_shave_no_roof(self, shift_m: tuple[float, float]) -> None:
+    def test_lot_lines_one_metre_off_do_not_cut_roofs(self, shift_m: tuple[float, float]) -> None:
         """Houses that stand by their lots' lines, and lots that lie 1.2 m off the imagery."""
         right, down = shift_m
         lots, houses = [], []
@@ -164,7 +162,7 @@ class TestDiscrete:
             assert roof.relation == "belongs"
             assert roof.area_m2 == pytest.approx(29 * 12, rel=0.005)
 
-    def test_a_countys_lots_that_are_four_metres_off_need_its_offset(self) -> None:
+    def test_lots_four_metres_off_need_the_countys_offset(self) -> None:
         """4 m west: without the offset roofs are cut; with it they are whole and in their place."""
         lots = [lot(x - 4, 33, x + 26, 83) for x in (20, 50, 80)]
         houses = [distances(rectangle(x + 15, 55, 27, 12, 0.0), ROOF) for x in (20, 50, 80)]
@@ -185,7 +183,7 @@ class TestDiscrete:
         [[loose]] = measured(lots, house, LotLines(tolerance_m=3.2))
         assert (strict.relation, loose.relation) == ("shared", "belongs")
 
-    def test_what_lies_far_from_the_lot_is_not_its(self) -> None:
+    def test_an_object_far_from_the_lot_is_dropped(self) -> None:
         assert measured([lot(5, 5, 20, 20)], [HOUSE]) == [()]
 
 
@@ -233,7 +231,7 @@ class TestAreas:
 
 
 class TestResults:
-    def test_detections_come_in_the_order_of_the_masks(self) -> None:
+    def test_detections_are_in_the_order_of_the_masks(self) -> None:
         pool = distances(rectangle(60, 80, 9, 5, 0), replace(ROOF, name="pool"))
         lawn = distances(disc(60, 60, 20))
         [found] = measured([lot(30, 30, 100, 100)], [lawn, HOUSE, pool])
@@ -248,7 +246,7 @@ class TestResults:
         assert measured([lot(30, 30, 100, 100)], []) == [()]
         assert lot_results([], mosaic(), [HOUSE]) == []
 
-    def test_what_a_mask_lacks_is_the_segmenters_fault(self) -> None:
+    def test_invalid_masks_raise(self) -> None:
         bad = mask_of(np.full((96, 96), np.nan))
         for label in (LAWN, ROOF):
             with pytest.raises(ValueError, match="not finite"):
@@ -264,7 +262,7 @@ class TestFaults:
         assert [result.status == "failed" for result in results] == [i == 4 for i in range(9)]
         assert results[4].reason == "bad_geometry"
 
-    def test_without_pixels_there_is_no_imagery(self) -> None:
+    def test_a_lot_without_valid_pixels_has_no_imagery(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[:, :100] = False
         lots = [lot(10, 10, 40, 40), lot(30, 10, 70, 40), lot(60, 10, 90, 40)]
@@ -274,7 +272,7 @@ class TestFaults:
         assert [d.area_m2 for d in partly.detections] == pytest.approx([20 * 30], rel=1e-3)
         assert inside.coverage_fraction == 1.0
 
-    def test_a_file_that_could_not_be_read_is_named(self) -> None:
+    def test_an_unreadable_file_is_named(self) -> None:
         place: Mosaic = mosaic(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
         [result] = lot_results([lot(10, 10, 40, 40)], place, [_everywhere()])
         assert (result.status, result.reason) == ("no_imagery", "corrupt")

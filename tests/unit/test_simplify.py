@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.sampled_from([1e-4, 0.01, 0.1, 1.0]))
 @settings(max_examples=60)
-def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: float) -> None:
+def test_no_area_changes_by_more_than_its_bound(seed: int, share: float, bound: float) -> None:
     before = vectorize_masks([mask_of(meadow(seed, 96, 2.0, share))], mosaic()).polygons
     after = simplify_polygons(before, bound, CELL_M)
     change = np.abs(shapely.area(after) / shapely.area(before) - 1)
@@ -37,7 +37,7 @@ def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: 
     assert all(shapely.hausdorff_distance(*pair) <= 2 * CELL_M for pair in pairs)
 
 
-def test_corners_go() -> None:
+def test_vertices_are_removed() -> None:
     mask = distances(disc(70, 70, 30))
     [before] = vectorize_masks([mask], mosaic()).polygons
     [after] = vectorize_masks(
@@ -47,7 +47,7 @@ def test_corners_go() -> None:
     assert after.area == pytest.approx(before.area, rel=0.01)
 
 
-def test_what_is_straight_keeps_its_area_and_loses_its_points() -> None:
+def test_collinear_vertices_are_removed() -> None:
     dented = Polygon([(0, 0), (5, 0), (10, 0), (10, 10), (5, 10.0), (0, 10)])
     [plain] = simplify_polygons(np.array([dented]), 1e-9, 1.0)
     assert plain.normalize() == box(0, 0, 10, 10).normalize()

@@ -80,7 +80,7 @@ def things(field: Field) -> list[Mask]:
 class TestContinuous:
     @settings(max_examples=30)
     @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 3), rows=st.integers(1, 3))
-    def test_a_field_that_was_cut_comes_back(self, seed: int, columns: int, rows: int) -> None:
+    def test_a_split_field_is_restored(self, seed: int, columns: int, rows: int) -> None:
         shape = (STEP * (rows - 1) + CELLS, STEP * (columns - 1) + CELLS)
         field = np.random.default_rng(seed).normal(0, 9, shape).astype(np.float32)
         cut = [[lawn(part(field, c, r))] for r in range(rows) for c in range(columns)]
@@ -89,7 +89,7 @@ class TestContinuous:
         assert np.allclose(whole(mask), field, rtol=1e-5, atol=1e-5)
         assert np.allclose(mask.confidence, 0.5)
 
-    def test_where_chips_differ_the_nearer_one_has_its_say(self) -> None:
+    def test_feather_blending_prefers_the_nearer_chip(self) -> None:
         one, other = (np.full((CELLS, CELLS), value, np.float32) for value in (1.0, -1.0))
         [mask] = stitched([[lawn(one, 0.9)], [lawn(other, 0.1)]], 2)
         across = mask.field[5]
@@ -98,7 +98,7 @@ class TestContinuous:
         assert across[CELLS:] == pytest.approx(-1.0)
         assert mask.confidence[5, STEP:CELLS] == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
-    def test_a_chip_that_is_missing_has_no_say(self) -> None:
+    def test_a_missing_chip_has_no_weight(self) -> None:
         first, _, third = grid(3, 1)
         window = union([first, third])
         field = np.full((CELLS, CELLS), 2.0, np.float32)
@@ -108,7 +108,7 @@ class TestContinuous:
         assert (whole(mask)[:, CELLS : 2 * STEP] == -2.0).all()
         assert (whole(mask)[:, 2 * STEP :] == 2.0).all()
 
-    def test_only_what_lots_need_is_drawn(self) -> None:
+    def test_only_the_needed_window_is_blended(self) -> None:
         field = np.random.default_rng(3).normal(0, 1, (CELLS, STEP + CELLS)).astype(np.float32)
         chips = grid(2, 1)
         window = union(chips)
@@ -129,9 +129,7 @@ class TestContinuous:
         assert found == ["pool", "lawn"]
 
     @pytest.mark.parametrize("cells", [(31, 32), (32, 30)])
-    def test_grids_that_do_not_go_with_the_overlap_are_refused(
-        self, cells: tuple[int, int]
-    ) -> None:
+    def test_grids_that_do_not_fit_the_overlap_are_refused(self, cells: tuple[int, int]) -> None:
         field = np.ones(cells, np.float32)
         with pytest.raises(ValueError, match="multiples of 16"):
             stitched([[lawn(field)], [lawn(field)]], 2)
@@ -154,10 +152,10 @@ def cut(field: Field, columns: int = 2, rows: int = 1) -> list[Mask]:
     return stitched(masks, columns, rows, POOL)
 
 
-class TestThings:
+class TestObjects:
     @settings(max_examples=100)
     @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 3), rows=st.integers(1, 2))
-    def test_all_come_back_each_once(self, seed: int, columns: int, rows: int) -> None:
+    def test_all_objects_are_restored_once(self, seed: int, columns: int, rows: int) -> None:
         """Ellipses at random, cut and stitched: as many things, and the same cells."""
         rng = np.random.default_rng(seed)
         field = scene(columns, rows)
@@ -173,52 +171,52 @@ class TestThings:
         assert ((drawn > 0) == (field > 0)).all()
         assert len(found) == count
 
-    def test_over_a_seam_it_is_one(self) -> None:
+    def test_an_object_over_a_seam_is_one(self) -> None:
         field = scene()
         field[10:20, 8:50] = 1
         [mask] = cut(field)
         assert (whole(mask) == field).all()
         assert mask.field[1:-1, 1:-1] == pytest.approx(1.0)
 
-    def test_over_four_chips_it_is_one(self) -> None:
+    def test_an_object_over_four_chips_is_one(self) -> None:
         field = scene(2, 2)
         field[12:45, 15:47] = 1
         [mask] = cut(field, 2, 2)
         assert (whole(mask) == field).all()
 
-    def test_along_all_chips_it_is_one(self) -> None:
+    def test_an_object_along_all_chips_is_one(self) -> None:
         field = scene(4)
         field[12:16, 1:-1] = 1
         [mask] = cut(field, 4)
         assert (whole(mask) == field).all()
 
-    def test_neighbours_in_the_overlap_stay_two(self) -> None:
+    def test_neighbours_in_the_overlap_stay_separate(self) -> None:
         field = scene()
         field[4:14, 12:48] = 1
         field[15:25, 12:48] = 1
         assert len(cut(field)) == 2
 
-    def test_neighbours_that_reach_a_little_into_each_other_stay_two(self) -> None:
+    def test_neighbours_that_overlap_a_little_stay_separate(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[8:24, 8 : STEP + 1] = 1  # a cell too far: there the other one begins
         right[8:24, 0:20] = 1
         assert len(stitched([things(left), things(right)], 2, label=POOL)) == 2
 
-    def test_a_part_inside_the_whole_is_no_second_thing(self) -> None:
+    def test_a_part_inside_an_object_is_merged(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[8:24, 20:32] = 1
         right[9:14, 0:3] = 1  # what a chip makes of it at its very edge
         [mask] = stitched([things(left), things(right)], 2, label=POOL)
         assert (whole(mask) > 0)[8:24, 20:29].all()
 
-    def test_what_one_chip_alone_has_seen_stays(self) -> None:
+    def test_an_object_of_one_chip_is_kept(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[4:9, STEP : STEP + 3] = 1
         right[20:25, 1:4] = 1
         found = stitched([things(left), things(right)], 2, label=POOL)
         assert [int((mask.field > 0).sum()) for mask in found] == [15, 15]
 
-    def test_two_parts_in_one_chip_are_one_by_a_third_in_the_other(self) -> None:
+    def test_two_parts_are_joined_by_a_part_in_the_other_chip(self) -> None:
         field = scene()
         field[4:24, 40:48] = 1  # a U, open to the left
         field[4:8, 16:48] = 1
@@ -226,7 +224,7 @@ class TestThings:
         [mask] = cut(field)
         assert (whole(mask) == field).all()
 
-    def test_the_surer_of_what_is_outside_has_no_greater_say(self) -> None:
+    def test_chips_without_the_object_have_equal_weight(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[8:24, STEP - 3 : STEP + 1] = 3  # it sees no more than the beginning
         left[8, STEP - 3] = -9
@@ -234,7 +232,7 @@ class TestThings:
         [mask] = stitched([things(left), things(right)], 2, label=POOL)
         assert (whole(mask)[10] > 0)[STEP - 3 : STEP + 20].all()
 
-    def test_a_thing_of_one_chip_is_moved_and_not_copied(self) -> None:
+    def test_a_mask_of_one_chip_is_moved_without_a_copy(self) -> None:
         field = scene()
         field[3:6, 40:44] = 1
         masks = [things(part(field, 0, 0)), things(part(field, 1, 0))]
@@ -243,8 +241,8 @@ class TestThings:
         assert (mask.row, mask.column) == (2, 39)
 
 
-class TestJoinedScenes:
-    def test_what_is_kept_of_chips(self) -> None:
+class TestJoinMosaics:
+    def test_mosaic_of_chips(self) -> None:
         first, second = grid(2, 1)
         window = union([first, second])
         shown = np.ones((64, 64), bool)
@@ -272,7 +270,7 @@ class TestJoinedScenes:
             (("2018/2020", "2019"), "2018/2020"),
         ],
     )
-    def test_dates_and_sources_are_all_of_theirs(
+    def test_dates_and_sources_are_merged(
         self, dates: tuple[str | None, str | None], span: str | None
     ) -> None:
         windows = grid(2, 1)

@@ -81,7 +81,7 @@ def test_encoder_equals_transformers(
             assert off(level, theirs) < EXACT
 
 
-def test_pyramid_is_what_the_heads_read(
+def test_pyramid_has_the_levels_of_the_heads(
     model: Sam3Model, pixels: Tensor, vision: Sam3VisionEncoderOutput
 ) -> None:
     maps = FastEncoder(model, "float32").pyramid(pixels)
@@ -91,7 +91,7 @@ def test_pyramid_is_what_the_heads_read(
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.02), ("fp8", 0.12)])
-def test_low_precision_stays_near(
+def test_low_precision_is_close(
     precision: str,
     limit: float,
     model: Sam3Model,
@@ -124,7 +124,7 @@ def test_heads_equal_transformers_with_its_missing_token(
             assert off(ours.presence[at], theirs.presence_logits) < EXACT
 
 
-def test_the_best_queries_are_those_of_all(
+def test_top_gives_the_best_queries(
     model: Sam3Model, vision: Sam3VisionEncoderOutput, prompts: tuple[Tensor, Tensor]
 ) -> None:
     heads = FastHeads(model, "float32")
@@ -142,14 +142,14 @@ def test_windows_must_cover_the_grid() -> None:
         window_order(73, 24)
 
 
-def test_quantising_keeps_rows_apart() -> None:
+def test_quantising_scales_each_row() -> None:
     x = torch.tensor([[1.0, -0.5, 0.25], [1e4, 10.0, -2e3], [0.0, 0.0, 0.0]])
     values, scale = quantise(x)
     assert float((values.float() * scale - x).abs().div(x.abs().clamp(min=1e-9)).max()) < 2**-4
     assert float(values.float().abs().max()) == FP8_MAX
 
 
-def test_operations_tell_the_compiler_the_truth() -> None:
+def test_operations_pass_opcheck() -> None:
     """Their stated shapes, and what they write to, are those of the run."""
     made = torch.Generator().manual_seed(3)
 
@@ -177,7 +177,7 @@ def test_operations_tell_the_compiler_the_truth() -> None:
         opcheck(operation, arguments, test_utils=kept)
 
 
-def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
+def test_fp8_queries_and_keys_fit_with_any_rotation() -> None:
     """The longest token there is, turned any way, stays within its bound, and reaches it."""
     channels, heads = 16, 2
     made = torch.Generator().manual_seed(4)
@@ -193,7 +193,7 @@ def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
     assert (longest > 0.7 * limit).all()
 
 
-def test_box_bias_spares_the_presence_token() -> None:
+def test_box_bias_of_the_presence_token_is_zero() -> None:
     edges = torch.tensor([[[0.25, 0.5, 0.75, 1.0]]])
     w1, w2 = torch.ones(2, 1, 2), torch.ones(2, 1, 1)
     rows, columns = ops.box_bias(edges, w1, torch.zeros(2, 1), w2, torch.zeros(2, 1), 4)
@@ -225,7 +225,7 @@ def test_compiled_equals_eager(pixels: Tensor) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("tokens", [64, 576, 600])  # one tile, a window, a part of a tile
 @pytest.mark.parametrize("sharp", [1, 3])
-def test_fp8_attention_is_what_it_says(tokens: int, sharp: int) -> None:
+def test_fp8_attention_equals_its_definition(tokens: int, sharp: int) -> None:
     made = torch.Generator().manual_seed(5)
     heads, head = 2, 64
     qkv = torch.randn(3, tokens, 3, heads * head, generator=made)

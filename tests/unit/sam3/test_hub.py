@@ -111,7 +111,7 @@ def _handler(
 
 
 @pytest.mark.parametrize("token", [None, "hf_of_another"])
-def test_a_gated_repository_says_how_to_get_in(
+def test_a_gated_repository_explains_access(
     hub: Hub, token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if token:
@@ -121,12 +121,12 @@ def test_a_gated_repository_says_how_to_get_in(
     assert any(path.startswith("/facebook/sam3/resolve/") for path in hub.asked)
 
 
-def test_a_repository_that_is_not_there_is_named(hub: Hub) -> None:
+def test_a_missing_repository_is_named(hub: Hub) -> None:
     with pytest.raises(SegmenterError, match="the hub has no facebok/sam3"):
         load_weights("facebok/sam3")
 
 
-def test_with_a_token_it_is_fetched_once_and_found_again_without_the_hub(
+def test_weights_are_downloaded_once_and_then_used_offline(
     hub: Hub, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", hub.token)
@@ -142,7 +142,7 @@ def test_with_a_token_it_is_fetched_once_and_found_again_without_the_hub(
     assert load_weights("facebook/sam3").sha256 == fetched.sha256
 
 
-def test_a_hub_that_is_down_is_said_so(
+def test_an_unavailable_hub_is_reported(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _ask("http://127.0.0.1:9", tmp_path / "empty", monkeypatch)
@@ -151,7 +151,7 @@ def test_a_hub_that_is_down_is_said_so(
     assert hub.asked == []
 
 
-def test_what_was_fetched_is_what_the_hub_has(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_weights_equal_the_hubs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", hub.token)
     sha256 = load_weights("facebook/sam3").sha256
     [kept] = Path(constants.HF_HUB_CACHE).rglob("model.safetensors")
