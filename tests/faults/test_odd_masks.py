@@ -1,4 +1,4 @@
-"""A segmenter that answers oddly: not a number, nothing at all, ten thousand things on a chip."""
+"""A segmenter with odd masks: NaN, none at all, ten thousand objects on a chip."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from parcels import Boundary
 POOL = Label("pool", "swimming pool", "discrete", 0.0)
 LAWN = Label("lawn", "mowed grass lawn", "continuous", 4.0)
 CELLS = 1008
-# Room for the masks themselves, 10,000 of them, and for what is made of them.
+# Memory for the 10,000 masks, and for their polygons and results.
 CAP_MIB = 150
 
 
 class Grey:
-    """Imagery that shows nothing, everywhere."""
+    """Grey imagery everywhere."""
 
     def grid_for(self, _geometry: object) -> PixelGrid:
         return pixel_grid()
@@ -35,7 +35,7 @@ class Grey:
 
 
 class Odd(ThresholdSegmenter):
-    """Answers each chip with these masks."""
+    """Returns these masks for each chip."""
 
     def __init__(self, masks: Callable[[], list[Mask]]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Odd(ThresholdSegmenter):
 
 
 def lot_of(column: int, row: int, width: int, height: int) -> Boundary:
-    """A lot of so many pixels."""
+    """A lot at this pixel window."""
     left, bottom, right, top = pixel_grid().bounds(PixelWindow(column, row, width, height))
     return boundary(box(left, bottom, right, top))
 
@@ -58,7 +58,7 @@ def found_by(
 
 
 def squares(count: int, step: int) -> list[Mask]:
-    """Things of 4 x 4 cells, so many cells apart, in rows over the chip."""
+    """Objects of 4 x 4 cells in rows over the chip, `step` cells apart."""
     field = np.full((6, 6), -1.0, np.float32)
     field[1:5, 1:5] = 1.0
     sure = np.full((6, 6), 0.9, np.float32)
@@ -91,7 +91,7 @@ def test_ten_thousand_objects_on_a_chip_use_bounded_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak / 2**20 < CAP_MIB
-    # The lot lines run between them.
+    # The lot lines are between them.
     assert {len(result.detections) for result in results} == {64}
     assert {d.relation for result in results for d in result.detections} == {"belongs"}
 

@@ -1,4 +1,4 @@
-"""Real NAIP tiles under real parcels: what is imaged, mosaics, and two UTM zones."""
+"""Real NAIP tiles under real parcels: coverage, mosaics, and two UTM zones."""
 
 from __future__ import annotations
 

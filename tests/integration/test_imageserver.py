@@ -1,4 +1,4 @@
-"""Imagery from an ArcGIS ImageServer, over real HTTP, with what goes wrong on real ones."""
+"""Imagery from an ArcGIS ImageServer over real HTTP, with the faults of real servers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageS
 
 
 def over(column: int, row: int, width: int, height: int) -> tuple[PixelGrid, PixelWindow]:
-    """The server's frame, and a window counted from the picture's upper left corner."""
+    """The server's grid, and a window counted from the image's upper left corner."""
     found = PixelGrid("EPSG:32616", PIXEL_M)
     origin = found.window_from_bounds((LEFT, TOP - 1, LEFT + 1, TOP))
     return found, PixelWindow(origin.column + column, origin.row + row, width, height)
@@ -337,7 +337,7 @@ def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
     source = ImagerySource(url=server.url, captured_on="2022", gsd_m=0.5)
     chip = open_imagery(source, allow_private=True).read(*over(0, 0, 50, 50))
     assert (chip.captured_on, chip.gsd_m) == ("2022", 0.5)
-    naip = open_imagery(usgs_naip())  # nothing is asked before it is looked at
+    naip = open_imagery(usgs_naip())  # no request before the first read
     assert isinstance(naip, ImageServer)
     assert naip.url == usgs_naip().url
 

@@ -1,4 +1,4 @@
-"""The tiny SAM3 through the adapter and the detector, on a sample county that it never saw."""
+"""The tiny SAM3 through the detector, on a sample county outside its training data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> SampleCounty:
 
 @pytest.fixture(scope="module")
 def seen(county: SampleCounty) -> dict[str, LotResult]:
-    """What the tiny SAM3 says of each lot, by parcel id."""
+    """The tiny SAM3's result of each lot, by parcel id."""
     parcels = geopandas.read_file(county.parcels)
     lots = [
         Boundary(polygonal(lot), "lot", area_m2(lot), "parcel_id", "synthetic")
@@ -56,7 +56,7 @@ def _found(result: LotResult, label: str) -> geopandas.GeoSeries:
 
 
 def _iou(seen: dict[str, LotResult], truth: geopandas.GeoDataFrame, label: str) -> list[float]:
-    """Of each lot that has the label in truth."""
+    """The IoU of each lot that has the label in the truth."""
     rows = truth[
         (truth["label"] == label) & (truth["coverage_fraction"] > 0.99) & (truth["area_m2"] > 15)
     ]

@@ -1,4 +1,4 @@
-"""The baseline on real NAIP: people's tree points, and the parcels' share of green."""
+"""The baseline on real NAIP: trees marked by people, and the green fraction of parcels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_marked_trees_are_green_and_mostly_tree(real_data: Path) -> None:
                 hits += bool(tree.field[row, column] > 0)
                 green += bool(vegetation.field[row, column] > 0)
     assert points > 3000
-    # Measured: 0.95 green, 0.74 tree. Dark smooth street trees are what it takes for lawn.
+    # Measured: 0.95 green, 0.74 tree. Dark, smooth street trees are classified as lawn.
     assert green / points > 0.90
     assert hits / points > 0.65
 

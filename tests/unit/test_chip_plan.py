@@ -1,4 +1,4 @@
-"""A chip's hash and place, and the plan: which lots share which chip."""
+"""A chip's hash and position, and the plan: which lots share which chips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from parcels.measure import area_m2
 
 
 class Everywhere:
-    """Imagery that is on the tests' grid everywhere, or fails."""
+    """Imagery on the tests' grid everywhere, or raising errors."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
@@ -136,7 +136,7 @@ class TestPixelGrid:
         assert again.equals_exact(square, 1e-6)
 
 
-SIDE_PX = 1008  # so a cell is 882 pixels, with a margin of 63
+SIDE_PX = 1008  # so a cell is 882 pixels, with an overlap of 63
 
 
 def plan_chips(
@@ -216,7 +216,7 @@ class TestPlan:
     def test_a_lot_has_a_context_buffer_of_five_metres(self) -> None:
         [plan], _ = plan_chips([lot(10, 10, side_m=30)], Everywhere())
         corner = pixel_grid().window_from_bounds((LEFT, TOP, LEFT, TOP))
-        # Projected there and back, an edge may come to lie a hair in the next pixel.
+        # Transformed to lonlat and back, an edge may end just inside the next pixel.
         assert plan.needed.contains(PixelWindow(corner.column + 10, corner.row + 10, 80, 80))
         assert max(plan.needed.width, plan.needed.height) <= 82
 
@@ -240,7 +240,7 @@ class TestPlan:
     def test_a_lot_around_the_world_is_too_large(
         self, bounds: tuple[float, float, float, float]
     ) -> None:
-        world = shapely.MultiPolygon([shapely.box(*bounds)])  # beyond where UTM ends, too
+        world = shapely.MultiPolygon([shapely.box(*bounds)])  # beyond the domain of UTM too
         _, unplanned = plan_chips(
             [Boundary(world, "lot", area_m2(world), "point", "a test")], Everywhere()
         )
@@ -251,8 +251,8 @@ class TestPlan:
         [
             (None, 0.5, 1008),
             (0.5, 0.5, 1008),
-            (0.3, 0.5, 608),  # 604.8, in whole sixteenths
-            (0.9, 0.5, 1808),  # 1814.4: less than twice as fine is left to the network
+            (0.3, 0.5, 608),  # 604.8, rounded to a multiple of 16
+            (0.9, 0.5, 1808),  # 1814.4: less than twice as fine is not downsampled
             (1.0, 1.0, 1008),
             (1.6, 1.5, 1072),  # 1075.2
         ],
@@ -301,7 +301,7 @@ class TestPlan:
 
 @pytest.mark.parametrize("crs", ["EPSG:26904", "EPSG:26911", "EPSG:2871", "EPSG:6339", "EPSG:3857"])
 def test_a_lot_and_imagery_of_one_crs_align(crs: str) -> None:
-    # 2871: California zone 2, NAD83(HARN), feet; PROJ alone would move it by more than a metre.
+    # 2871: California zone 2, NAD83(HARN), feet; PROJ's default would shift it by over 1 m.
     place = CRS.from_user_input(crs).area_of_use
     assert place is not None
     lot = shapely.Point((place.west + place.east) / 2, (place.south + place.north) / 2).buffer(

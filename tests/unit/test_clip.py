@@ -1,4 +1,4 @@
-"""What of an object counts for a lot: belongs, shared, trimmed; and lot lines that lie wrong."""
+"""Clipping of objects to lots: belongs, shared, trimmed; and the offset of lot lines."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Part:
 
 
 def parts_on(
-    things: list[Polygon], lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0
+    polygons: list[Polygon], lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0
 ) -> list[Part]:
-    objects, lots = np.array(things, dtype=object), np.array([lot], dtype=object)
+    objects, lots = np.array(polygons, dtype=object), np.array([lot], dtype=object)
     of_lot = np.zeros(len(objects), dtype=np.intp)
     found: Parts = (
         discrete_parts(objects, lots, of_lot, TOLERANCE_M, unit_m)
@@ -46,8 +46,8 @@ def parts_on(
     return [Part(int(index), *row) for index, *row in rows]
 
 
-def one(thing: Polygon, lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0) -> Part | None:
-    parts = parts_on([thing], lot, kind, unit_m)
+def one(polygon: Polygon, lot: MultiPolygon, kind: LabelKind, unit_m: float = 1.0) -> Part | None:
+    parts = parts_on([polygon], lot, kind, unit_m)
     assert len(parts) <= 1
     return parts[0] if parts else None
 
@@ -71,7 +71,7 @@ class TestContinuous:
     def test_a_rounding_error_does_not_split_an_object(self) -> None:
         small = box(19.5, 2, 20 + 1e-7, 2.5)  # under MIN_PART_M2, and no sliver
         assert one(small, LEFT_LOT, "continuous") == Part(0, "belongs", small, small)
-        # Its back lies outside by less than a rounding, and parts what is inside.
+        # Its far side is outside by less than a rounding error, which would split the inside.
         arms = box(10, 0, 20, 10).union(box(10, 20, 20, 30)).union(box(20 - 1e-9, 0, 20 + 1e-7, 30))
         assert one(arms, LEFT_LOT, "continuous") == Part(0, "belongs", arms, arms)
 
@@ -180,9 +180,13 @@ class TestDiscrete:
 
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
 class TestEveryKind:
-    @pytest.mark.parametrize("thing", [box(20, 0, 30, 40), box(20, 40, 30, 50), box(30, 0, 35, 5)])
-    def test_an_object_that_only_touches_is_dropped(self, kind: LabelKind, thing: Polygon) -> None:
-        assert one(thing, LEFT_LOT, kind) is None
+    @pytest.mark.parametrize(
+        "polygon", [box(20, 0, 30, 40), box(20, 40, 30, 50), box(30, 0, 35, 5)]
+    )
+    def test_an_object_that_only_touches_is_dropped(
+        self, kind: LabelKind, polygon: Polygon
+    ) -> None:
+        assert one(polygon, LEFT_LOT, kind) is None
 
     def test_a_touch_beside_an_overlap_gives_only_polygons(self, kind: LabelKind) -> None:
         # A U over the line: it crosses with one arm and only touches with the other.
@@ -203,10 +207,10 @@ class TestEveryKind:
         assert parts_on([], LEFT_LOT, kind) == []
 
     def test_indexes_are_the_objects(self, kind: LabelKind) -> None:
-        things = [box(50, 0, 60, 9), box(2, 2, 8, 8), box(60, 0, 70, 9), box(2, 20, 8, 28)]
-        parts = parts_on(things, LEFT_LOT, kind)
+        polygons = [box(50, 0, 60, 9), box(2, 2, 8, 8), box(60, 0, 70, 9), box(2, 20, 8, 28)]
+        parts = parts_on(polygons, LEFT_LOT, kind)
         assert [part.index for part in parts] == [1, 3]
-        assert [part.measured for part in parts] == [things[1], things[3]]
+        assert [part.measured for part in parts] == [polygons[1], polygons[3]]
 
 
 class TestLotLines:
@@ -239,9 +243,9 @@ class TestLotLines:
 def test_parts_on_lots_that_tile_a_block_add_up(
     seed: int, count: int, turn_degrees: float, share: float
 ) -> None:
-    """Random fields over a random partition: nothing is lost or counted twice but slivers."""
+    """Random fields over a random partition: only slivers are lost, and no area counts twice."""
     place = mosaic()
-    things = vectorize_masks([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
+    polygons = vectorize_masks([mask_of(meadow(seed, 48, 1.5, share))], place).polygons
     left, bottom, right, top = place.grid.bounds(place.window)
     centre = ((left + right) / 2, (bottom + top) / 2)
     block = affinity.rotate(box(left - 60, bottom - 60, right + 60, top + 60), turn_degrees, centre)
@@ -250,19 +254,19 @@ def test_parts_on_lots_that_tile_a_block_add_up(
     )
     cells = shapely.get_parts(shapely.voronoi_polygons(points, extend_to=block))
     lots = np.array([MultiPolygon([cell]) for cell in cells] or [MultiPolygon([block])])
-    objects = np.tile(things, len(lots))
-    parts = continuous_parts(objects, lots, np.repeat(np.arange(len(lots)), len(things)))
-    whole = shapely.area(things).sum()
+    objects = np.tile(polygons, len(lots))
+    parts = continuous_parts(objects, lots, np.repeat(np.arange(len(lots)), len(polygons)))
+    whole = shapely.area(polygons).sum()
     found = shapely.area(parts.measured).sum()
     slivers = [
         piece.area
-        for thing in things
+        for polygon in polygons
         for lot in lots
-        for piece in shapely.get_parts(thing.intersection(lot))
-        if piece.area < MIN_PART_M2 and not lot.covers(thing)
+        for piece in shapely.get_parts(polygon.intersection(lot))
+        if piece.area < MIN_PART_M2 and not lot.covers(polygon)
     ]
     assert found == pytest.approx(whole - sum(slivers), rel=1e-6)
     kept = shapely.union_all(parts.measured) if len(parts) else Polygon()
-    assert kept.area == pytest.approx(found, rel=1e-6, abs=1e-6)  # no place is counted twice
+    assert kept.area == pytest.approx(found, rel=1e-6, abs=1e-6)  # no area is counted twice
     lonlat = pixel_grid().to_lonlat(parts.measured)
     assert shapely.is_valid(lonlat).mean() >= 0.99

@@ -1,4 +1,4 @@
-"""Imagery and segmenters that fail: the fault stays with the lots that need them."""
+"""Imagery and segmenters that fail: only the lots that need them fail."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class TestNoImagery:
 
 
 class Failing(ThresholdSegmenter):
-    """Fails on every batch that has a chip with this point of the tests' pictures, in pixels."""
+    """Fails on every batch with a chip that contains this pixel of the tests' imagery."""
 
     def __init__(self, error: Exception, column: int, row: int, chips_per_batch: int = 1) -> None:
         super().__init__(chip_px=256, chips_per_batch=chips_per_batch)
@@ -112,7 +112,7 @@ class Failing(ThresholdSegmenter):
 
 
 class Misshapen(ThresholdSegmenter):
-    """Answers with masks of another size."""
+    """Returns masks of a wrong size."""
 
     def segment(self, _chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         small = np.ones((8, 8), np.float32)
@@ -133,7 +133,7 @@ class Down:
 
 
 class Partly:
-    """Imagery that is bright, or not there, but for chips that begin right of pixel 100."""
+    """Imagery that is bright, or missing for chips that start right of pixel 100."""
 
     def __init__(self, error: Exception, *, dark: bool = False) -> None:
         self.error, self.dark = error, dark

@@ -1,4 +1,4 @@
-"""Local GeoTIFFs as one mosaic: windows, overlaps, other grids, and files that are broken."""
+"""Local GeoTIFFs as one mosaic: windows, overlaps, other grids, and broken files."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_chip_past_the_edge_is_partly_valid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pixel_m", [0.5, 0.4])
 def test_a_file_that_only_touches_adds_no_pixels(tmp_path: Path, pixel_m: float) -> None:
-    """On the chip's own grid, and on another one, from which it would be warped."""
+    """On the chip's grid, and on another one that needs a warp."""
     shown = write_tiff(tmp_path / "a.tif", noise(3, 40, 40))
     beside = Affine(pixel_m, 0, LEFT + 20, 0, -pixel_m, TOP)
     write_tiff(tmp_path / "b_2020.tif", noise(3, 50, 50), transform=beside)
@@ -185,7 +185,7 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
     lot = boundary(shapely.box(LEFT + 10, TOP - 60, LEFT + 60, TOP - 10)).geometry
     found = imagery.grid_for(lot)
     if crs == "EPSG:32615":
-        assert found.crs == crs  # metric already, if a zone off: kept as it is
+        assert found.crs == crs  # metric already, although another zone's: not warped
     else:
         assert found.crs == CRS_NAME
         assert found.gsd_m <= 0.5
@@ -193,14 +193,14 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
     assert chip.valid.all()
     assert chip.pixels.dtype == dtype
     off = np.abs(chip.pixels.astype(float) - picture[:, 20:120, 20:120])
-    # A pixel's shift would be 5 to 7 of the picture's 100 steps at the steepest.
+    # A shift by one pixel would change steep parts by 5 to 7 grey levels.
     assert np.percentile(off, 99) < 4 * scale
 
 
 def test_a_rotated_file_is_warped_to_its_position(tmp_path: Path) -> None:
     turned = Affine.translation(LEFT, TOP) @ Affine.rotation(30) @ Affine.scale(PIXEL_M, -PIXEL_M)
     pixels = np.full((1, 100, 100), 50, np.uint8)
-    pixels[:, 40:60, 40:60] = 200  # in the middle
+    pixels[:, 40:60, 40:60] = 200  # at the centre
     path = write_tiff(tmp_path / "a.tif", pixels, transform=turned)
     imagery = GeoTiffMosaic(str(path))
     centre_x, centre_y = turned @ (50, 50)
@@ -276,7 +276,7 @@ class TestBrokenFiles:
         away = boundary(shapely.box(LEFT + 500, TOP - 9, LEFT + 509, TOP)).geometry
         with pytest.raises(NoImagery, match=r"a\.tif") as caught:
             imagery.grid_for(away)
-        assert caught.value.reason == "corrupt"  # the unreadable file might have shown it
+        assert caught.value.reason == "corrupt"  # the unreadable file might cover it
 
     def test_only_broken_files_raise(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"")

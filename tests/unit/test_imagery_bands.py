@@ -1,4 +1,4 @@
-"""Band names, alpha that is none, and dates: what a file says beside its pixels."""
+"""A file's metadata: band names, alpha that is not a mask, and dates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pixels count: nodata declared and not, masks, alpha, and what is not a number."""
+"""Valid pixels: declared and undeclared nodata, masks, alpha, and NaN."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 
-# Places are in metres right and down of the mosaic's upper left corner; it is 144 m wide.
+# Coordinates are metres right and down of the mosaic's upper left corner; it is 144 m wide.
 
 
 def rect(left: float, top: float, right: float, bottom: float) -> Polygon:
@@ -45,7 +45,7 @@ def measured(
 
 
 def plain(results: Sequence[LotResult]) -> list[Any]:
-    """What is the same in two results whose parts may come in another order."""
+    """Results without the order of parts, to compare them."""
     return [
         (
             result.status,
@@ -71,14 +71,14 @@ class TestContinuous:
     @given(st.integers(0, 2**32 - 1), st.floats(40, 100), st.floats(-20, 20))
     @settings(max_examples=40)
     def test_a_lawn_split_by_a_line_adds_up(self, seed: int, line: float, turn: float) -> None:
-        """On both sides of any line the same outline is seen, in different windows of it."""
+        """Both sides of any line get the same outline, from different windows."""
         whole = rect(25, 20, 120, 110)
         cut = affinity.rotate(rect(line, -200, line + 400, 400), turn, Point(LEFT + line, TOP - 70))
         lots = [boundary(part) for part in (whole.difference(cut), whole.intersection(cut))]
         masks = [mask_of(meadow(seed, 96), LAWN, 0.7)]
         (left, right), (both,) = measured(lots, masks), measured([boundary(whole)], masks)
         apart, together = (sum(d.area_m2 for d in each) for each in (left + right, both))
-        # Parts under MIN_PART_M2 are left out, on either side of the line.
+        # Parts below MIN_PART_M2 are dropped, on either side of the line.
         assert together - MIN_PART_M2 * 12 <= apart <= together * (1 + 1e-6) + MIN_PART_M2 * 4
 
     def test_a_lawn_without_slivers_adds_up_to_a_millionth(self) -> None:
@@ -93,13 +93,13 @@ class TestContinuous:
 
     def test_front_and_back_lawn_are_two_rows(self) -> None:
         def front_and_back(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-            strip = 40 - np.abs(x - 70)  # along the whole street, from 30 to 110
+            strip = 40 - np.abs(x - 70)  # along the full street, from 30 to 110
             return np.minimum(strip, np.abs(y - 60) - 8)
 
         [front, back] = measured([lot(60, 30, 80, 100)], [distances(front_and_back)])[0]
         assert {front.relation, back.relation} == {"trimmed"}
         assert sorted([front.area_m2, back.area_m2]) == pytest.approx([20 * 22, 20 * 32], rel=0.01)
-        # The whole is what is seen in the lot's window: 5 m round it, in full cells of 1.5 m.
+        # The complete object is limited to the lot's window: 5 m around it, in cells of 1.5 m.
         wholes = sorted([front.whole_area_m2, back.whole_area_m2])
         for part, height in zip(wholes, (27, 37), strict=True):
             assert 30 * height * 0.99 <= part <= (30 + 6) * (height + 3)
@@ -151,7 +151,7 @@ class TestDiscrete:
 
     @pytest.mark.parametrize("shift_m", [(1.2, 0), (-1.2, 0), (0, 1.2), (0.8, -0.8)])
     def test_lot_lines_one_metre_off_do_not_cut_roofs(self, shift_m: tuple[float, float]) -> None:
-        """Houses that stand by their lots' lines, and lots that lie 1.2 m off the imagery."""
+        """Houses near lot lines, and lots that are 1.2 m off the imagery."""
         right, down = shift_m
         lots, houses = [], []
         for x in (20, 50, 80):
@@ -163,7 +163,7 @@ class TestDiscrete:
             assert roof.area_m2 == pytest.approx(29 * 12, rel=0.005)
 
     def test_lots_four_metres_off_need_the_countys_offset(self) -> None:
-        """4 m west: without the offset roofs are cut; with it they are whole and in their place."""
+        """4 m west: without the offset roofs are cut; with it they are complete and in place."""
         lots = [lot(x - 4, 33, x + 26, 83) for x in (20, 50, 80)]
         houses = [distances(rectangle(x + 15, 55, 27, 12, 0.0), ROOF) for x in (20, 50, 80)]
         wrong = measured(lots, houses)
@@ -173,7 +173,7 @@ class TestDiscrete:
             [roof] = detections
             assert roof.relation == "belongs"
             [shown] = mosaic().grid.from_lonlat(np.array([roof.geometry]))
-            truth = rect(x + 1.5, 49, x + 28.5, 61)  # where the imagery shows it
+            truth = rect(x + 1.5, 49, x + 28.5, 61)  # its position on the imagery
             assert shown.intersection(truth).area / shown.union(truth).area > 0.98
 
     def test_the_tolerance_is_the_countys(self) -> None:
@@ -190,7 +190,7 @@ class TestDiscrete:
 class TestAreas:
     @pytest.mark.parametrize("crs", ["EPSG:32616", "EPSG:26916", "EPSG:2274", "EPSG:32615"])
     def test_all_three_are_geods(self, crs: str) -> None:
-        """To 0.01 %, in feet and far off a zone's middle too."""
+        """To 0.01 %, also in feet and far from a zone's centre."""
         unit = 0.3048006 if crs == "EPSG:2274" else 1.0
         centre = Point(-86.9, 35.05)
         [middle] = PixelGrid(crs, 1.0).from_lonlat(np.array([centre]))

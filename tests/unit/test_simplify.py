@@ -1,4 +1,4 @@
-"""Outlines with fewer corners: the bound on their area, holes, neighbours that stay apart."""
+"""Simplified outlines: the bound on area, holes, and neighbours that must not overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detection.simplify import simplify_polygons
 from detection.vectorize import vectorize_masks
 
 CELL_M = 1.5
-# The bound with what coordinates of seven digits before the point lose of a small area.
+# The bound plus the rounding error of a small area with coordinates of seven digits.
 ROUNDING = 1e-6
 
 
@@ -32,7 +32,7 @@ def test_no_area_changes_by_more_than_its_bound(seed: int, share: float, bound: 
     assert (rings[0] == rings[1]).all()
     overlaps = shapely.area(after).sum() - shapely.union_all(after).area
     assert overlaps == pytest.approx(0, abs=1e-6)
-    # A ring's own end may go too, which adds a second step of at most the tolerance.
+    # A ring's end point may be removed too, which adds a second step of at most the tolerance.
     pairs = zip(before, after, strict=True)
     assert all(shapely.hausdorff_distance(*pair) <= 2 * CELL_M for pair in pairs)
 
@@ -62,7 +62,7 @@ def test_a_small_hole_in_a_large_lawn_stays() -> None:
 
 
 def test_an_island_stays_in_its_hole() -> None:
-    """Both would bulge into each other, were they simplified without a look at the other."""
+    """Simplified independently, they would overlap."""
     hole = Point(0, 0).buffer(10.0)
     lawn = Point(0, 0).buffer(30).difference(hole)
     island = Point(0, 0).buffer(9.9)

@@ -1,4 +1,4 @@
-"""The baseline segmenter, on synthetic chips whose answer is known."""
+"""The baseline segmenter on synthetic chips with known labels."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_lawns_and_trees_of_a_neighbourhood(seed: int) -> None:
     found = _find(_chip(neighbourhood.pixels))
     # Over 13 seeds lawns reach 0.73 to 0.86 and trees 0.60 to 0.67. What is missing of the lawns is
     # mostly straw, which has the colour of soil; seed 11 has the most of it. On lots whose lawns
-    # are green it is 0.85 to 0.89. The floors lie a few hundredths below the worst seed.
+    # are green it is 0.85 to 0.89. The floors are a few hundredths below the worst seed.
     assert neighbourhood.iou("lawn", found["lawn"]) >= 0.70
     assert neighbourhood.iou("lawn", found["lawn"], neighbourhood.green_lots) >= 0.83
     assert neighbourhood.iou("tree", found["tree"]) >= 0.57

@@ -1,4 +1,4 @@
-"""Spreads of durations: small, exact where they say so, and adding up."""
+"""Duration histograms and stage timers: quantiles, constant size, merging."""
 
 from __future__ import annotations
 

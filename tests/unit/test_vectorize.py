@@ -30,7 +30,7 @@ def found(field: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArra
 
 
 def at(x_m: float, y_m: float) -> tuple[float, float]:
-    """A place, from metres right and down of the mosaic's corner."""
+    """CRS coordinates of a point, in metres right and down of the mosaic's corner."""
     return LEFT + x_m, TOP - y_m
 
 
@@ -39,14 +39,14 @@ def signs(*rows: str) -> NDArray[np.float64]:
 
 
 def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two sets of polygons cover the same ground, to a hair along their outlines."""
+    """Whether two sets of polygons cover the same area, except for rounding errors."""
     one, other = shapely.union_all(a), shapely.union_all(b)
     hair_m2 = 1e-6 * (one.length + other.length + 1)
     return bool(one.symmetric_difference(other).area <= hair_m2)
 
 
 class TestSubPixel:
-    """Cells are 1.5 m wide here; whole cells would be off by 5 to 10 % of these areas."""
+    """Cells are 1.5 m wide here; full cells would be off by 5 to 10 % of these areas."""
 
     @given(st.floats(20, 120), st.floats(20, 120), st.floats(8, 19))
     @settings(max_examples=50)
@@ -103,7 +103,7 @@ class TestRings:
     @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9), st.sampled_from([0.0, 0.5, 2.0]))
     @settings(max_examples=60)
     def test_any_field_gives_valid_polygons(self, seed: int, share: float, smooth: float) -> None:
-        """Inside is in a polygon, outside in none; none lie on each other."""
+        """Inside cells are in one polygon, outside cells in none; polygons do not overlap."""
         field = meadow(seed, 48, smooth, share)
         polygons = found(field)
         assert shapely.is_valid(polygons).all()
@@ -190,7 +190,7 @@ class TestGaps:
     @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
     @settings(max_examples=30)
     def test_any_gaps(self, seed: int, share: float) -> None:
-        """Gaps that touch by corners, islands among them, objects that they part."""
+        """Gaps that touch at corners, islands between them, objects that they split."""
         rng = np.random.default_rng(seed)
         valid = rng.random((36, 36)) > share
         everything = vectorize_masks([mask_of(np.ones((12, 12)))], mosaic(36, valid)).polygons

@@ -1,4 +1,4 @@
-"""The fast forward pass against transformers' own, on a tiny random network."""
+"""The fast forward pass compared with transformers', on a tiny random network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prompts(config: Sam3Config) -> tuple[Tensor, Tensor]:
 
 
 def off(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, of the largest value."""
+    """The maximum difference, relative to the maximum value."""
     assert ours.shape == theirs.shape
     return float((ours.float() - theirs).abs().max() / theirs.abs().max())
 
@@ -52,7 +52,7 @@ def off(ours: Tensor, theirs: Tensor) -> float:
 def with_geometry_token(
     model: Sam3Model, vision: Sam3VisionEncoderOutput, chip: int, text: Tensor, valid: Tensor
 ) -> Sam3ImageSegmentationOutput:
-    """transformers' forward for one chip and prompt, with the token that it leaves out."""
+    """transformers' forward for one chip and prompt, with the CLS token that it omits."""
     one = Sam3VisionEncoderOutput(
         last_hidden_state=vision.last_hidden_state[chip : chip + 1],
         fpn_hidden_states=tuple(m[chip : chip + 1] for m in vision.fpn_hidden_states),
@@ -102,7 +102,7 @@ def test_low_precision_is_close(
         FastEncoder(model, precision).pyramid(pixels), vision.fpn_hidden_states, strict=False
     ):
         error = float((level.float() - theirs).norm() / theirs.norm())
-        assert 1e-4 < error < limit  # and it is indeed of low precision
+        assert 1e-4 < error < limit  # it really has low precision
 
 
 def test_heads_equal_transformers_with_its_missing_token(
@@ -150,7 +150,7 @@ def test_quantising_scales_each_row() -> None:
 
 
 def test_operations_pass_opcheck() -> None:
-    """Their stated shapes, and what they write to, are those of the run."""
+    """Their declared shapes and mutations are correct."""
     made = torch.Generator().manual_seed(3)
 
     def random(*shape: int) -> Tensor:
@@ -178,7 +178,7 @@ def test_operations_pass_opcheck() -> None:
 
 
 def test_fp8_queries_and_keys_fit_with_any_rotation() -> None:
-    """The longest token there is, turned any way, stays within its bound, and reaches it."""
+    """The longest possible token, with any rotation, stays within its bound and reaches it."""
     channels, heads = 16, 2
     made = torch.Generator().manual_seed(4)
     weight, bias = torch.randn(channels, channels, generator=made), torch.zeros(channels)
@@ -198,7 +198,7 @@ def test_box_bias_of_the_presence_token_is_zero() -> None:
     w1, w2 = torch.ones(2, 1, 2), torch.ones(2, 1, 1)
     rows, columns = ops.box_bias(edges, w1, torch.zeros(2, 1), w2, torch.zeros(2, 1), 4)
     assert rows[0, 0, 0].tolist() == columns[0, 0, 0].tolist() == [0, 0, 0, 0]
-    far = math.log2(8 * 0.5 + 1) / 3  # the last column lies 0.5 and 0 from left and right
+    far = math.log2(8 * 0.5 + 1) / 3  # the last column is 0.5 and 0 from left and right
     assert columns[0, 0, 1, 3] == pytest.approx(far)
     assert columns[0, 0, 1, 0] == 0  # left of both edges
 
@@ -207,7 +207,7 @@ def test_box_bias_of_the_presence_token_is_zero() -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's own, in its compiler
 def test_compiled_equals_eager(pixels: Tensor) -> None:
     torch.manual_seed(0)
-    width = 64  # a GPU's matrix units take no head of fewer than 16 channels
+    width = 64  # tensor cores need at least 16 channels per head
     on_gpu = Sam3Model(tiny_config(width=width, vit_width=width)).eval().cuda()
     text = torch.randn(PROMPTS, WORDS, width, device="cuda")
     valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]

@@ -1,4 +1,4 @@
-"""Every tensor of a checkpoint has a place, and the places are the right ones."""
+"""Every tensor of a checkpoint has a target, and the targets are correct."""
 
 from __future__ import annotations
 

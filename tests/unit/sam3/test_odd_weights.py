@@ -1,4 +1,4 @@
-"""Odd weights, configurations and names of them are refused in words, and cost no memory."""
+"""Invalid weights, configurations and paths give a clear error and cost no memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VIT = ("vision_config", "backbone_config")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the shipped tiny network, to be spoilt."""
+    """A copy of the shipped tiny network, to be damaged."""
     return Path(shutil.copytree(TINY, tmp_path / "sam3"))
 
 
@@ -87,19 +87,19 @@ def test_weights_of_any_float_dtype_are_accepted(folder: Path, dtype: torch.dtyp
 def test_weights_that_are_not_finite_are_named(
     folder: Path, tmp_path: Path, value: float, dtype: torch.dtype
 ) -> None:
-    spoilt = torch.zeros(96, 96, dtype=dtype)
-    spoilt[5, 7] = value
+    damaged = torch.zeros(96, 96, dtype=dtype)
+    damaged[5, 7] = value
     delta = tmp_path / "delta.safetensors"
-    save_file({NAME: spoilt}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
+    save_file({NAME: damaged}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
     with pytest.raises(SegmenterError, match=rf"delta\.safetensors has NaN .* in {NAME}"):
         load_weights(f"{folder}{os.pathsep}{delta}")
-    _rewrite(folder, **{NAME: spoilt})
+    _rewrite(folder, **{NAME: damaged})
     with pytest.raises(SegmenterError, match=rf"NaN or infinite values in {NAME}"):
         load_weights(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("damage", "message"),
     [
         (lambda ids: ids + 10**6, "different numbers in 0..49407"),
         (lambda ids: -ids - 1, "different numbers"),
@@ -109,10 +109,12 @@ def test_weights_that_are_not_finite_are_named(
         (lambda ids: ids[:, None], "one id for each row of"),
     ],
 )
-def test_token_ids_are_unique(folder: Path, spoil: Callable[[Tensor], Tensor], says: str) -> None:
+def test_token_ids_are_unique(
+    folder: Path, damage: Callable[[Tensor], Tensor], message: str
+) -> None:
     ids = load_file(folder / "model.safetensors")[TOKEN_IDS_KEY]
-    _rewrite(folder, **{TOKEN_IDS_KEY: spoil(ids).contiguous()})
-    with pytest.raises(SegmenterError, match=says):
+    _rewrite(folder, **{TOKEN_IDS_KEY: damage(ids).contiguous()})
+    with pytest.raises(SegmenterError, match=message):
         load_weights(str(folder))
 
 
@@ -160,7 +162,7 @@ def test_an_invalid_configuration(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "says"),
+    ("place", "value", "message"),
     [
         (("vision_config",), "x", "not a SAM3 configuration"),
         (("text_config",), [], "not a SAM3 configuration"),
@@ -190,7 +192,11 @@ def test_an_invalid_configuration(folder: Path, text: str) -> None:
     ],
 )
 def test_an_impossible_configuration_allocates_no_memory(
-    folder: Path, place: tuple[str, ...], value: object, says: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    place: tuple[str, ...],
+    value: object,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _configure(folder, place, value)
     made = loading._empty
@@ -200,7 +206,7 @@ def test_an_impossible_configuration_allocates_no_memory(
         return made(config, points, device)
 
     monkeypatch.setattr(loading, "_empty", weightless)
-    with pytest.raises(SegmenterError, match=says):
+    with pytest.raises(SegmenterError, match=message):
         load_weights(str(folder))
 
 

@@ -1,4 +1,4 @@
-"""The adapter's arithmetic against transformers', and against Meta's where the two differ."""
+"""The arithmetic compared with transformers', and with Meta's where the two differ."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_cls_token_changes_the_output(
 
 @torch.no_grad()
 def test_the_prompt_path_equals_metas(model: Sam3Model, seen: Pyramid, text: TextTokens) -> None:
-    """CLS token, fusion and scoring written again in Meta's arithmetic, on Meta's layout."""
+    """CLS token, fusion and scoring reimplemented with Meta's arithmetic and layout."""
     weights = meta_layout(model.state_dict())
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     cls = _meta_cls(weights, seen)

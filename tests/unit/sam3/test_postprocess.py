@@ -1,4 +1,4 @@
-"""SAM3's answers as masks: each thing once, what no query claims, what is no number."""
+"""SAM3's output as masks: NMS, cover, parts without a query, NaN."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _read(output: Sam3Output, label: Label = ROOF) -> list[Mask]:
 
 
 def _inside(mask: Mask) -> np.ndarray:
-    """Where a mask is, on the whole grid."""
+    """The inside of a mask, on the full grid."""
     whole = np.zeros(mask.cells, bool)
     height, width = mask.field.shape
     whole[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field > 0
@@ -68,7 +68,7 @@ def test_mask_nms_keeps_the_best() -> None:
 
 
 def test_mask_nms_compares_with_kept_masks_only() -> None:
-    """Of three in a row, the middle one repeats the first; the last repeats only the middle."""
+    """Of three masks, the second duplicates the first; the third duplicates only the second."""
     boxes = [(0, 0, 10, 10), (0, 3, 10, 13), (0, 6, 10, 16)]
     found = _read(_output([0.9, 0.8, 0.7], [_mask(box) for box in boxes]))
     assert [mask.column for mask in found] == [0, 5]

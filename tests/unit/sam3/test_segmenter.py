@@ -1,4 +1,4 @@
-"""The segmenter: what is computed how often, what it says of chips, and what it survives."""
+"""The segmenter: caches, batches, exemplars, out-of-memory recovery, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _chip(seed: int, height: int = 100, width: int = 100, **more: Any) -> Chip:
 
 @pytest.fixture(scope="module")
 def model(config: Sam3Config) -> Sam3Model:
-    """Random, and sure that there is something to find: else every answer would be nothing."""
+    """Random weights with high presence; otherwise nothing would be detected."""
     torch.manual_seed(2)
     made = Sam3Model(config).eval()
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_sam3_implements_the_protocol(sam3: Sam3) -> None:
     as_protocol: Segmenter = sam3
     assert as_protocol.name == "sam3-1"
     assert as_protocol.weights_sha256 == "5a"
-    assert as_protocol.labels is None  # it is asked in words
+    assert as_protocol.labels is None  # it takes text prompts
     assert (as_protocol.chip_px, as_protocol.gsd_m) == (1008, 0.3)
     assert as_protocol.chips_per_batch == 2
     assert as_protocol.device == "CPU (1 threads) in float32, 2 chips at once"
@@ -83,7 +83,7 @@ def test_chips_and_phrases_are_encoded_once(sam3: Sam3) -> None:
     assert sam3.text_calls == 3
     assert [len([m for m in masks if m.label is LAWN]) for masks in found] == [1] * 5
     sam3.segment(chips, [POOL, LAWN])
-    assert sam3.encoder_calls == 5  # what was just seen is kept
+    assert sam3.encoder_calls == 5  # tokens are cached
     assert sam3.text_calls == 3
 
 
@@ -139,14 +139,14 @@ def test_the_score_threshold_is_the_labels(sam3: Sam3) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chip", "says"),
+    ("chip", "message"),
     [
         (_chip(1, bands=("nir", "red", "green", "band4")), "bands red, green and blue"),
         (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bit imagery, but this is uint16"),
     ],
 )
-def test_an_invalid_chip_is_an_error(sam3: Sam3, chip: Chip, says: str) -> None:
-    with pytest.raises(SegmenterError, match=says):
+def test_an_invalid_chip_is_an_error(sam3: Sam3, chip: Chip, message: str) -> None:
+    with pytest.raises(SegmenterError, match=message):
         sam3.segment([_chip(1), chip], [LAWN])
     assert len(sam3.segment([_chip(1)], [LAWN])) == 1
 
@@ -161,7 +161,7 @@ def test_prepare_encodes_the_prompts_once(sam3: Sam3) -> None:
 
 
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> list[int]:
-    """Let a step of the network fail as a GPU does beyond `most` rows; what was tried."""
+    """Let a step run out of memory above `most` rows; returns the tried numbers of rows."""
     real, tried = getattr(network, name), []
 
     def step(model: Sam3Model, first: Any, *rest: Any) -> Any:
@@ -284,7 +284,7 @@ def test_a_compiled_network_gets_fixed_shapes(
         FastEncoder, "tokens", lambda self, pixels: (met.append(len(pixels)), real(self, pixels))[1]
     )
     fixed.prepare([LAWN])
-    fixed.prepare([LAWN])  # each chunk of a batch asks for it
+    fixed.prepare([LAWN])  # each chunk of a batch calls it
     for given in (None, shown):
         found = fixed.segment(chips, [LAWN, POOL], given)
         plain = sam3.segment(chips, [LAWN, POOL], given)

@@ -1,4 +1,4 @@
-"""Whatever holds SAM3's weights is loaded whole, or refused with a reason and nothing run."""
+"""SAM3's weights are loaded completely, or refused with a reason; no code is run."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _refusal(kind: type[Exception], status: int) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("raised", "says"),
+    ("raised", "message"),
     [
         (_refusal(hub_errors.GatedRepoError, 403), "Accept Meta's licence .* HF_TOKEN"),
         (_refusal(hub_errors.RepositoryNotFoundError, 404), "the hub has no facebook/sam3"),
@@ -189,13 +189,13 @@ def _refusal(kind: type[Exception], status: int) -> Exception:
     ],
 )
 def test_hub_errors_are_explained(
-    raised: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+    raised: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise raised
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(SegmenterError, match=says):
+    with pytest.raises(SegmenterError, match=message):
         load_weights("facebook/sam3")
 
 
