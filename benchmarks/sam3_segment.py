@@ -1,4 +1,4 @@
-"""SAM3's whole way at full size: 8 bit chips in, masks cut out and in numpy; a part of sam3_speed.
+"""SAM3 end to end at full size: 8 bit chips in, cropped numpy masks out; a part of sam3_speed.
 
 The weights are random. They are drawn so that boxes and masks spread over the chip, and a label's
 least score is set so that so many queries count as found: what finding costs is in the times.
@@ -28,7 +28,7 @@ from detection.segmenters.sam3.weights import Weights
 
 SIDE_PX = 1008
 FOUND = 40  # of the 200 queries of a chip and prompt
-ASKED = (
+BENCHMARK_LABELS = (
     Label("lawn", "mowed grass lawn", "continuous", 4.0),
     Label("roof", "house roof", "discrete", 4.0),
     Label("pool", "backyard swimming pool", "discrete", 4.0),
@@ -38,7 +38,7 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Way:
-    """`Sam3.segment` of so many prompts, measured.
+    """`Sam3.segment` with this number of prompts, measured.
 
     `prepared_s` is the compilation; `masks` a chip's; `memory_gib` the most that was in use.
     """
@@ -53,7 +53,7 @@ class Way:
 
 
 def real_chips(count: int) -> list[Chip]:
-    """Smooth random pictures with grain, red, green, blue and near infrared, 8 bits."""
+    """Smooth random 8 bit images with grain: red, green, blue and near infrared."""
     noise = np.random.default_rng(0)
     chips = []
     for number in range(count):
@@ -68,7 +68,7 @@ def real_chips(count: int) -> list[Chip]:
 
 
 def segmenter(model: Sam3Model, precision: Precision, batch: int) -> Sam3:
-    """With a copy of the weights: the fast network takes its model apart."""
+    """With a copy of the weights, because the fast network modifies its model."""
     return Sam3(
         Weights(copy.deepcopy(model), "random"), device="cuda", precision=precision, batch=batch
     )
@@ -78,7 +78,7 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
     """Labels of which about FOUND queries a chip count as found."""
     labels = []
     with torch.inference_mode():
-        for label in ASKED[:prompts]:
+        for label in BENCHMARK_LABELS[:prompts]:
             text = sam3._phrase_cache.encode([label.prompt] * prompts)
             tokens = sam3._pad_to_batch(sam3._tokens(chips[:1]))
             pyramid = sam3._network.feature_pyramid(tokens)
@@ -88,12 +88,12 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
 
 
 def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> Way:
-    """Eight batches, of which the middle time counts."""
+    """The median time of eight batches."""
     torch.cuda.reset_peak_memory_stats()
     chips = real_chips(4 * batch)
     sam3 = segmenter(model, precision, batch)
     started = time.perf_counter()
-    sam3.prepare(ASKED[:prompts])
+    sam3.prepare(BENCHMARK_LABELS[:prompts])
     prepared_s = time.perf_counter() - started
     labels = labels_for(sam3, chips, prompts)
     spans, masks = [], 0
@@ -112,7 +112,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
 
 
 def short_of_memory(model: Sam3Model) -> list[str]:
-    """What becomes of eight chips where fewer fit, and of a chip that does not fit alone."""
+    """The result of eight chips when fewer fit into memory, and when one does not fit."""
     chips = real_chips(8)
     roomy = segmenter(model, "bf16", 8)
     labels = labels_for(roomy, chips, 2)
