@@ -24,7 +24,14 @@ from benchmarks import peers
 from benchmarks.lots_truth import LEAST_HOLE_M2, Comparison, Truth, found_by_peer, found_by_us
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
-from benchmarks.synthetic_masks import ASKED, SIDE, BlankImagery, Bounds, Looks, Prepared
+from benchmarks.synthetic_masks import (
+    BENCHMARK_LABELS,
+    SIDE,
+    BlankImagery,
+    Bounds,
+    PreparedSegmenter,
+    SceneMasks,
+)
 from detection import Detector
 from detection.imagery.pixel_grid import PixelWindow
 from detection.results import LotResult
@@ -40,7 +47,7 @@ LOTS = 800
 RUNS = 5
 STAGES = ("plan", "stitch", "measure")
 PINS = peers.HERE / "peers_samgeo.txt"
-# What samgeo's generate_masks_tiled cuts when it is not told otherwise.
+# The default tile size of samgeo's generate_masks_tiled.
 TILE_PX = 1024
 OVERLAP_PX = 128
 
@@ -51,12 +58,14 @@ class Work:
 
     boundaries: list[Boundary]
     imagery: BlankImagery
-    segmenter: Prepared
+    segmenter: PreparedSegmenter
 
-    def detect(self, lots: Sequence[int], clock: StageTimer | None = None) -> list[LotResult]:
+    def detect(self, lots: Sequence[int], timer: StageTimer | None = None) -> list[LotResult]:
         """The results of some of the lots."""
         boundaries = [self.boundaries[lot] for lot in lots]
-        found = dict(Detector(self.segmenter).detect_iter(boundaries, self.imagery, ASKED, clock))
+        found = dict(
+            Detector(self.segmenter).detect_iter(boundaries, self.imagery, BENCHMARK_LABELS, timer)
+        )
         return [found[index] for index in range(len(lots))]
 
 
@@ -77,15 +86,15 @@ class Pace:
 def run() -> None:
     peers.interpreter(PINS)
     scene = build_scene(SEED, LOTS)
-    looks = Looks(scene)
+    scene_masks = SceneMasks(scene)
     boundaries = [_boundary(yard.plan.polygon) for yard in scene.yards]
-    work = Work(boundaries, BlankImagery(scene), Prepared(looks))
-    results = work.detect(range(LOTS))  # the masks are made here, and timed nowhere
+    work = Work(boundaries, BlankImagery(scene), PreparedSegmenter(scene_masks))
+    results = work.detect(range(LOTS))  # creates the masks, outside the timed runs
     paces = {processes: _pace(work, processes) for processes in (1, 2)}
-    frame = work.imagery.frame
-    truth = Truth(lot_truth(scene), [yard.plan.parcel_id for yard in scene.yards], frame)
-    ours, seams = found_by_us(results, frame), _overlaps(work.segmenter.made)
-    compared = {"Lotline": [truth.compared(ours, label, seams) for label in ASKED]}
+    grid = work.imagery.grid
+    truth = Truth(lot_truth(scene), [yard.plan.parcel_id for yard in scene.yards], grid)
+    ours, seams = found_by_us(results, grid), _overlaps(work.segmenter.created)
+    compared = {"Lotline": [truth.compared(ours, label, seams) for label in BENCHMARK_LABELS]}
     answers = {}
     with tempfile.TemporaryDirectory() as name:
         tiles = _prepare_samgeo(Path(name), scene, work)
@@ -93,7 +102,7 @@ def run() -> None:
             tool = f"samgeo {peers.version('segment-geospatial', PINS)}, `unique={unique}`"
             answers[tool] = _samgeo(Path(name), unique)
             theirs, seams = found_by_peer(answers[tool]["found"]), _overlaps(tiles)
-            compared[tool] = [truth.compared(theirs, label, seams) for label in ASKED]
+            compared[tool] = [truth.compared(theirs, label, seams) for label in BENCHMARK_LABELS]
     _save_speed(work, paces, answers)
     _save_accuracy(compared)
 
@@ -111,7 +120,7 @@ def _overlaps(windows: Iterable[Bounds]) -> BaseGeometry:
 
 
 def _pace(work: Work, processes: int) -> Pace:
-    """All lots by so many processes, each with those of one part of the county."""
+    """All lots with this number of processes, each with one part of the county."""
     fork = multiprocessing.get_context("fork")
     north = np.argsort([boundary.geometry.bounds[1] for boundary in work.boundaries])
     together = fork.Barrier(processes)
@@ -126,8 +135,8 @@ def _pace(work: Work, processes: int) -> Pace:
         worker.join()
     runs = []
     for at_once in zip(*(spans for spans, _ in answers), strict=True):
-        clocks = [clock for _, _, clock in at_once]
-        seconds = {stage: max(clock.seconds[stage] for clock in clocks) for stage in STAGES}
+        timers = [timer for _, _, timer in at_once]
+        seconds = {stage: max(timer.seconds[stage] for timer in timers) for stage in STAGES}
         seconds["all"] = max(end for _, end, _ in at_once) - min(start for start, _, _ in at_once)
         runs.append(seconds)
     median = sorted(runs, key=lambda seconds: seconds["all"])[len(runs) // 2]
@@ -135,36 +144,36 @@ def _pace(work: Work, processes: int) -> Pace:
 
 
 def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -> None:
-    """Send for each run its start, end and clock, and the MB that the process has grown by."""
+    """Send start, end and timer of each run, and the MB by which the process has grown."""
     before_mb = resident_mb()
     forget_peak()
     spans = []
     for _ in range(RUNS):
         together.wait()
-        clock, start = StageTimer(), time.perf_counter()
-        work.detect(lots, clock)
-        spans.append((start, time.perf_counter(), clock))
+        timer, start = StageTimer(), time.perf_counter()
+        work.detect(lots, timer)
+        spans.append((start, time.perf_counter(), timer))
     answer.send((spans, peak_mb() - before_mb))
 
 
 def _prepare_samgeo(folder: Path, scene: SyntheticScene, work: Work) -> list[Bounds]:
     """An image of the county, its lots, and the masks of each tile; the tiles' CRS bounds."""
-    frame = work.imagery.frame
-    whole = frame.window_from_bounds(scene.bounds)
+    grid = work.imagery.grid
+    whole = grid.window_from_bounds(scene.bounds)
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 3, "crs": CRS, "compress": "deflate",
         "tiled": True, "width": whole.width, "height": whole.height,
-        "transform": frame.transform(whole),
+        "transform": grid.transform(whole),
     }  # fmt: skip
     with rasterio.open(folder / "source.tif", "w", **profile) as image:
         image.write(np.zeros((3, whole.height, whole.width), np.uint8))
-    lots = frame.from_lonlat(np.array([lot.geometry for lot in work.boundaries], dtype=object))
+    lots = grid.from_lonlat(np.array([lot.geometry for lot in work.boundaries], dtype=object))
     numbered = geopandas.GeoDataFrame({"lot": range(len(lots))}, geometry=lots, crs=CRS)
     numbered.to_file(folder / "lots.gpkg")
-    tiles = [frame.bounds(tile) for tile in _tiles(whole)]
+    tiles = [grid.bounds(tile) for tile in _tiles(whole)]
     for number, bounds in enumerate(tiles):
         fields: dict[str, Any] = {}
-        for index, mask in enumerate(work.segmenter.looks.masks(bounds)):
+        for index, mask in enumerate(work.segmenter.scene_masks.masks(bounds)):
             fields[f"{mask.label.name}_{index}"] = mask.field
             fields[f"{mask.label.name}_{index}_at"] = (mask.row, mask.column)
         np.savez(folder / f"{number}.npz", **fields)
@@ -186,7 +195,7 @@ def _tiles(whole: PixelWindow) -> list[PixelWindow]:
 
 
 def _samgeo(folder: Path, unique: bool) -> dict[str, Any]:
-    given = {"folder": str(folder), "labels": [label.name for label in ASKED],
+    given = {"folder": str(folder), "labels": [label.name for label in BENCHMARK_LABELS],
              "side": SIDE, "unique": unique}  # fmt: skip
     answer: dict[str, Any] = peers.ask("peers_lots.py", given, pins=PINS)
     return answer
@@ -206,7 +215,7 @@ def _save_speed(
         for stage, took_s in seconds.items():
             grown = f"{answer['grown_mb']:.0f}" if stage == "all" else ""
             rows.append([f"{tool}: {stage}", *_speed(took_s), grown])
-    masks = sum(len(masks) for masks in work.segmenter.made.values())
+    masks = sum(len(masks) for masks in work.segmenter.created.values())
     save(
         Result(
             name="lots",
@@ -216,13 +225,14 @@ def _save_speed(
             columns=["tool and stage", "s", "lots a second", "MB a process"],
             rows=rows,
             notes=[
-                f"{LOTS} synthetic lots, {len(work.segmenter.made)} chips of 1008 px at 0.3 m, "
-                f"{len(ASKED)} labels, {masks} masks on SAM3's grid of {SIDE} cells: lawn, tree "
-                "and driveway one a chip, roofs and pools one each. They are made from the sample "
-                "generator's exact shapes, as logits of the share of a cell that is covered, with "
-                "smooth noise. The detector runs as it is, with a segmenter that has the masks "
-                "already, over black pixels; `measure` is vectorise, clip and square metres. Two "
-                "processes have half of the lots each, and of stages the slower one's time. "
+                f"{LOTS} synthetic lots, {len(work.segmenter.created)} chips of 1008 px at 0.3 m, "
+                f"{len(BENCHMARK_LABELS)} labels, {masks} masks on SAM3's grid of {SIDE} cells: "
+                "lawn, tree and driveway one a chip, roofs and pools one each. They are made from "
+                "the sample generator's exact shapes, as logits of the share of a cell that is "
+                "covered, with smooth noise. The detector runs as it is, with a segmenter that has "
+                "the masks already, over black pixels; `measure` is vectorise, clip and square "
+                "metres. Two processes have half of the lots each, and of stages the slower one's "
+                "time. "
                 f"Lotline: the median of {RUNS} runs. MB are what a process took on top of what "
                 "it had before.",
                 "samgeo runs its own `generate_masks_tiled` (tiles of 1024 px, 128 shared), "
@@ -240,7 +250,7 @@ def _speed(seconds: float) -> tuple[str, str]:
 
 def _save_accuracy(compared: Mapping[str, Sequence[Comparison]]) -> None:
     rows = []
-    for index, label in enumerate(ASKED):
+    for index, label in enumerate(BENCHMARK_LABELS):
         for tool, comparisons in compared.items():
             of = comparisons[index]
             rows.append(

@@ -1,4 +1,4 @@
-"""How far what was found on lots is from the exact truth: areas, seams and holes."""
+"""Compares detections on lots with the exact truth: areas, seams and holes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.results import FULL_COVERAGE_FRACTION, LotResult
 
-# A hole as small as a few cells of a mask is not there to be kept.
+# A hole of only a few mask cells is too small to count.
 LEAST_HOLE_M2 = 6.0
-# What a piece must cover of a thing to be a piece of it.
+# The fraction of an object that a piece must cover to count as its piece.
 _LEAST_PIECE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a tool says of a label on a lot: its m², and polygons in the imagery's CRS."""
+    """A tool's result for a label on a lot: its m², and polygons in the imagery's CRS."""
 
     area_m2: float
     polygons: tuple[Polygon, ...]
@@ -53,14 +53,14 @@ _Key = tuple[int, str]
 
 
 class Truth:
-    """What lies on each lot that is imaged whole, of labels that a tool was asked for."""
+    """The true objects on each fully imaged lot, of the labels that a tool detects."""
 
     def __init__(
-        self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], frame: PixelGrid
+        self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], grid: PixelGrid
     ) -> None:
         numbers = {parcel_id: number for number, parcel_id in enumerate(parcel_ids)}
         whole = truth[truth["coverage_fraction"] >= FULL_COVERAGE_FRACTION]
-        shapes = frame.from_lonlat(whole.geometry.to_numpy())
+        shapes = grid.from_lonlat(whole.geometry.to_numpy())
         self._rows: dict[_Key, tuple[float, BaseGeometry]] = {
             (numbers[parcel_id], label): (float(area_m2), shape)
             for parcel_id, label, area_m2, shape in zip(
@@ -74,7 +74,7 @@ class Truth:
         """One label as it was found, on the lots that have at least its smallest area of it.
 
         Args:
-            seams: what was looked at twice, in the imagery's CRS.
+            seams: areas of two chips or tiles, in the imagery's CRS.
         """
         shapely.prepare(seams)
         true_m2, measured_m2 = [], []
@@ -119,10 +119,10 @@ def _covered(shape: Polygon, polygons: NDArray[np.object_]) -> NDArray[np.float6
     return np.asarray(shapely.area(shapely.intersection(polygons, shape)))
 
 
-def found_by_us(results: Sequence[LotResult], frame: PixelGrid) -> dict[_Key, Found]:
+def found_by_us(results: Sequence[LotResult], grid: PixelGrid) -> dict[_Key, Found]:
     """The detector's results, by lot and label."""
     rows = [(lot, each) for lot, result in enumerate(results) for each in result.detections]
-    shapes = frame.from_lonlat(np.array([each.geometry for _, each in rows], dtype=object))
+    shapes = grid.from_lonlat(np.array([each.geometry for _, each in rows], dtype=object))
     return _by_key(
         (lot, each.label, each.area_m2, shape)
         for (lot, each), shape in zip(rows, shapes, strict=True)

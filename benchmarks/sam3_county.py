@@ -24,7 +24,7 @@ from transformers import Sam3Config, Sam3Model
 
 from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
-from benchmarks.sam3_segment import ASKED, labels_for, real_chips, segmenter
+from benchmarks.sam3_segment import BENCHMARK_LABELS, labels_for, real_chips, segmenter
 from benchmarks.sam3_speed import _machine, _spread
 from detection import Detector, open_imagery
 from detection.chip_plan import plan_chips
@@ -51,7 +51,7 @@ sys.path.append(str(ROOT / "tests"))
 from largecounty import KEY, LargeCounty, make_county
 
 LOTS = 400_000
-EVERY = 25  # of these lots one is asked for: some 16 share a chip, as in a county of 0.5 ha a lot
+EVERY = 25  # every 25th lot is a property: about 16 share a chip, as with lots of 0.5 ha
 CHIP_PX, GSD_M, BATCH, PROMPTS = 1008, 0.6, 16, 2
 ALONE = 12  # batches that the segmenter is shown alone
 SERIAL_LOTS = 128
@@ -110,7 +110,7 @@ def _ways(
     leased: Sequence[LeasedProperty],
 ) -> Iterator[Way]:
     sam3 = segmenter(model, precision, BATCH)
-    sam3.prepare(ASKED[:PROMPTS])
+    sam3.prepare(BENCHMARK_LABELS[:PROMPTS])
     labels = tuple(labels_for(sam3, real_chips(BATCH), PROMPTS))
     service = ParcelBoundaryService(entry)
     some = [each.property for each in leased[:CHUNK_LOTS]]
@@ -127,14 +127,14 @@ def _alone(
     imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
-    """Chips that are in memory and hashed, and nothing else to do."""
+    """Only segmentation: the chips are in memory and hashed."""
     plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
     places = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
     chips = list(read_chips(places[: ALONE * BATCH], imagery, StageTimer()).values())
     for chip in chips:
         chip.sha256  # type: ignore[union-attr]  # noqa: B018  all of this county can be read
     sam3.segment(chips[:BATCH], labels)  # type: ignore[arg-type]
-    sam3._kept.clear()
+    sam3._token_cache.clear()
     started = time.perf_counter()
     for first in range(0, len(chips) - BATCH + 1, BATCH):
         sam3.segment(chips[first : first + BATCH], labels)  # type: ignore[arg-type]
@@ -149,15 +149,15 @@ def _one_after_the_other(
     imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
-    sam3._kept.clear()
-    clock, started = StageTimer(), time.perf_counter()
+    sam3._token_cache.clear()
+    timer, started = StageTimer(), time.perf_counter()
     detector = Detector(sam3, LotLines(), GSD_M)
-    lots = sum(1 for _ in detector.detect_iter(boundaries, imagery, labels, clock))
+    lots = sum(1 for _ in detector.detect_iter(boundaries, imagery, labels, timer))
     wall_s = time.perf_counter() - started
-    seen = clock.stages
+    stages = timer.stages
     return Way(
-        "one stage after the other", precision, seen["read"].calls, lots, wall_s,
-        seen["segment"].seconds,
+        "one stage after the other", precision, stages["read"].calls, lots, wall_s,
+        stages["segment"].seconds,
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def _engine(
     run_info = RunInfo(1, sam3.name, None, names)
     spec = ChipSpec(CHIP_PX, GSD_M, BATCH)
     context = StageContext(entry, run_info, "benchmark", labels, LotLines(), spec, "defer", "")
-    sam3._kept.clear()
+    sam3._token_cache.clear()
     counters, lots, began = Counters(), 0, 0.0
     parts = range(0, len(leased), CHUNK_LOTS)
     chunks = (Chunk(i, tuple(leased[at : at + CHUNK_LOTS])) for i, at in enumerate(parts))
@@ -206,7 +206,7 @@ def _nothing_is_written() -> Iterator[None]:
 
 
 def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
-    """One property of so many, in squares of some half a kilometre, as a sweep has them."""
+    """Every 25th property, in squares of about 0.5 km, in the order of a sweep."""
     rows = [line.split(",") for line in county.properties.read_text("utf-8").splitlines()[1:]]
     asked = [row for row in rows if row[0][4:].isdigit() and int(row[0][4:]) % EVERY == 0]
     asked.sort(key=lambda row: (round(float(row[2]) * 200), round(float(row[1]) * 160), row[0]))
@@ -217,7 +217,7 @@ def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
 
 
 def _make_each_chip_another(county: LargeCounty) -> None:
-    """Grain over imagery that repeats itself: equal chips would be encoded once."""
+    """Add grain to repeating imagery, because equal chips would be encoded once."""
     grain = np.random.default_rng(0).integers(0, 4, 64_000_000, dtype=np.uint8)
     path = county.folder / "imagery.tif"
     grainy = county.folder / "grainy.tif"

@@ -1,4 +1,4 @@
-"""SAM3's whole way at full size: 8 bit chips in, masks cut out and in numpy; a part of sam3_speed.
+"""SAM3 end to end at full size: 8 bit chips in, cropped numpy masks out; a part of sam3_speed.
 
 The weights are random. They are drawn so that boxes and masks spread over the chip, and a label's
 least score is set so that so many queries count as found: what finding costs is in the times.
@@ -28,7 +28,7 @@ from detection.segmenters.sam3.weights import Weights
 
 SIDE_PX = 1008
 FOUND = 40  # of the 200 queries of a chip and prompt
-ASKED = (
+BENCHMARK_LABELS = (
     Label("lawn", "mowed grass lawn", "continuous", 4.0),
     Label("roof", "house roof", "discrete", 4.0),
     Label("pool", "backyard swimming pool", "discrete", 4.0),
@@ -38,7 +38,7 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Way:
-    """`Sam3.segment` of so many prompts, measured.
+    """`Sam3.segment` with this number of prompts, measured.
 
     `prepared_s` is the compilation; `masks` a chip's; `memory_gib` the most that was in use.
     """
@@ -53,7 +53,7 @@ class Way:
 
 
 def real_chips(count: int) -> list[Chip]:
-    """Smooth random pictures with grain, red, green, blue and near infrared, 8 bits."""
+    """Smooth random 8 bit images with grain: red, green, blue and near infrared."""
     noise = np.random.default_rng(0)
     chips = []
     for number in range(count):
@@ -68,7 +68,7 @@ def real_chips(count: int) -> list[Chip]:
 
 
 def segmenter(model: Sam3Model, precision: Precision, batch: int) -> Sam3:
-    """With a copy of the weights: the fast network takes its model apart."""
+    """With a copy of the weights, because the fast network modifies its model."""
     return Sam3(
         Weights(copy.deepcopy(model), "random"), device="cuda", precision=precision, batch=batch
     )
@@ -78,23 +78,22 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
     """Labels of which about FOUND queries a chip count as found."""
     labels = []
     with torch.inference_mode():
-        for label in ASKED[:prompts]:
-            text = sam3._phrases.encode([label.prompt] * prompts)
-            tokens = sam3._filled_up(sam3._tokens(chips[:1]))
-            scores = sam3._network.answer(sam3._network.feature_pyramid(tokens), text, None).scores[
-                0
-            ]
+        for label in BENCHMARK_LABELS[:prompts]:
+            text = sam3._phrase_cache.encode([label.prompt] * prompts)
+            tokens = sam3._pad_to_batch(sam3._tokens(chips[:1]))
+            pyramid = sam3._network.feature_pyramid(tokens)
+            scores = sam3._network.predict(pyramid, text, None).scores[0]
             labels.append(replace(label, score_threshold=float(scores.sort().values[-FOUND])))
     return labels
 
 
 def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> Way:
-    """Eight batches, of which the middle time counts."""
+    """The median time of eight batches."""
     torch.cuda.reset_peak_memory_stats()
     chips = real_chips(4 * batch)
     sam3 = segmenter(model, precision, batch)
     started = time.perf_counter()
-    sam3.prepare(ASKED[:prompts])
+    sam3.prepare(BENCHMARK_LABELS[:prompts])
     prepared_s = time.perf_counter() - started
     labels = labels_for(sam3, chips, prompts)
     spans, masks = [], 0
@@ -102,7 +101,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
         some = chips[start : start + batch]
         for chip in some:
             chip.sha256  # noqa: B018  the detector keeps it with each detection, at any speed
-        sam3._kept.clear()
+        sam3._token_cache.clear()
         started = time.perf_counter()
         found = sam3.segment(some, labels)
         spans.append(time.perf_counter() - started)
@@ -113,7 +112,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
 
 
 def short_of_memory(model: Sam3Model) -> list[str]:
-    """What becomes of eight chips where fewer fit, and of a chip that does not fit alone."""
+    """The result of eight chips when fewer fit into memory, and when one does not fit."""
     chips = real_chips(8)
     roomy = segmenter(model, "bf16", 8)
     labels = labels_for(roomy, chips, 2)
@@ -136,7 +135,7 @@ def short_of_memory(model: Sam3Model) -> list[str]:
         said.append(f"with {spare_gib} GiB to spare, {before} chips at once: {outcome}")
         del taken
         torch.cuda.set_per_process_memory_fraction(1.0)
-        tight._kept.clear()
+        tight._token_cache.clear()
     again = tight.segment(chips[:2], labels)
     said.append(f"with memory again, two chips: {_agreement(again, expected[:2])}")
     return said

@@ -1,4 +1,4 @@
-"""Chips a second through SAM3 at full size on one GPU, and what each step costs in accuracy.
+"""Chips per second of SAM3 at full size on one GPU, and the accuracy cost of each step.
 
     python -m benchmarks.sam3_speed
 
@@ -27,7 +27,7 @@ from detection.segmenters.sam3.fast import FastEncoder, FastHeads, HeadsOutput
 
 SIZE_PX = 1008
 BATCH = 32
-COMPARED = 2  # chips whose answers are compared
+COMPARED = 2  # chips whose outputs are compared
 WORDS = 32
 REPLAYED = ((1, BATCH), (1, 2 * BATCH), (4, BATCH // 2))  # prompts, chips a call
 SEGMENTED = (("bf16", 1, 16), ("bf16", 1, 32), ("bf16", 4, 16), ("fp8", 1, 16), ("fp8", 4, 16))
@@ -389,7 +389,7 @@ def _shares(function: Callable[[], object], batch: int) -> str:
 
 
 def _family(kernel: str) -> str:
-    # A convolution's kernel is also called a gemm, and a quantising GELU's is no norm.
+    # A convolution's kernel is also called gemm, and a quantising GELU's is not a norm.
     for name in ("convolutions", "GELU to fp8", "attention", "rotary angles", "products"):
         if any(part in kernel for part in FAMILIES[name]):
             return name

@@ -1,8 +1,8 @@
-"""What a good SAM3 would answer of the synthetic county: fields on its grid, and exact truth.
+"""The masks of an ideal SAM3 for the synthetic county: fields on its grid, and the exact truth.
 
-Truth comes as vectors from the sample generator. A cell's value is the share of it that a label
-covers, as a logit, with smooth noise of its own for each look: two looks at one place agree about
-as well as two answers of a model do.
+The truth is vectors from the sample generator. A cell's value is the fraction that a label
+covers, as a logit, with smooth noise for each window: two windows at one position agree about
+as well as two inferences of a model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from detection.segmenters.interface import Mask
 
 CHIP_PX = 1008
 SIDE = 288
-ASKED = tuple(LABELS[name] for name in ("lawn", "tree", "driveway", "roof", "pool"))
+BENCHMARK_LABELS = tuple(LABELS[name] for name in ("lawn", "tree", "driveway", "roof", "pool"))
 # Truth is drawn this much finer than the cells.
 _FINER = 8
 # A network trained on covered shares is never surer than this of a cell on an edge.
@@ -40,7 +40,7 @@ _LEAST_SHARE = 0.02
 # Of the noise: its standard deviation as a logit, and its width in cells.
 _NOISE_LOGIT = 0.4
 _NOISE_CELLS = 4.0
-# Cells round a thing in its mask: SAM3's are as large as the chip, and nothing lies further out.
+# Cells around an object in its mask; SAM3's full masks have nothing further out.
 _ROUND_CELLS = 2
 
 _Floats = NDArray[np.float32]
@@ -55,7 +55,7 @@ class _Layer:
         self._tree = STRtree(self._shapes)
 
     def drawn(self, bounds: Bounds, side: int) -> NDArray[np.int32]:
-        """(side, side): the number of the shape at each cell's middle, 0 where there is none."""
+        """(side, side): the number of the shape at each cell centre, 0 for none."""
         left, bottom, right, top = bounds
         near = self._tree.query(shapely.box(*bounds))
         if not near.size:
@@ -71,17 +71,17 @@ class _Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class SceneMasks:
     """Masks of any square window of a synthetic scene."""
 
     scene: SyntheticScene
 
     def masks(self, bounds: Bounds) -> list[Mask]:
-        """The masks of all of `ASKED` of a window, CRS bounds (left, bottom, right, top)."""
+        """The masks of all labels on a window, given by CRS bounds (left, bottom, right, top)."""
         drawn = self._drawn(bounds)
         return [
             mask
-            for number, label in enumerate(ASKED)
+            for number, label in enumerate(BENCHMARK_LABELS)
             for mask in _masks(label, drawn[label.name], self._noise(bounds, number))
         ]
 
@@ -122,7 +122,7 @@ class Looks:
 def _masks(label: Label, drawn: NDArray[Any], noise: NDArray[np.float64]) -> list[Mask]:
     if label.kind == "continuous":
         return [_mask(label, drawn, noise, 0, 0)]
-    made = []
+    created = []
     for number, found in enumerate(find_objects(drawn), start=1):
         if found is None:
             continue
@@ -136,8 +136,8 @@ def _masks(label: Label, drawn: NDArray[Any], noise: NDArray[np.float64]) -> lis
         fine = tuple(slice(part.start * _FINER, part.stop * _FINER) for part in (rows, columns))
         mask = _mask(label, drawn[fine] == number, noise[rows, columns], rows.start, columns.start)
         if mask.field.max() > 0:
-            made.append(mask)
-    return made
+            created.append(mask)
+    return created
 
 
 def _mask(
@@ -152,8 +152,8 @@ def _mask(
     )
 
 
-class Prepared:
-    """A segmenter that has its answers from `Looks`, each made once."""
+class PreparedSegmenter:
+    """A segmenter that returns the masks of `SceneMasks`, each computed once."""
 
     name = "prepared masks"
     weights_sha256: str | None = None
@@ -163,37 +163,37 @@ class Prepared:
     chips_per_batch = 1
     device = "no device"
 
-    def __init__(self, looks: Looks) -> None:
-        self.looks = looks
-        self.made: dict[Bounds, list[Mask]] = {}
+    def __init__(self, scene_masks: SceneMasks) -> None:
+        self.scene_masks = scene_masks
+        self.created: dict[Bounds, list[Mask]] = {}
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """Nothing: what it is asked is known."""
+        """Nothing to prepare."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        """The masks of `ASKED`; other labels it does not know."""
-        assert tuple(labels) == ASKED
+        """The masks of `BENCHMARK_LABELS`; other labels are not supported."""
+        assert tuple(labels) == BENCHMARK_LABELS
         for chip in chips:
-            if chip.bounds not in self.made:
-                self.made[chip.bounds] = self.looks.masks(chip.bounds)
-        return [self.made[chip.bounds] for chip in chips]
+            if chip.bounds not in self.created:
+                self.created[chip.bounds] = self.scene_masks.masks(chip.bounds)
+        return [self.created[chip.bounds] for chip in chips]
 
 
 class BlankImagery:
-    """Black pixels without end on the grid of a scene: the masks are known without them."""
+    """Unbounded black imagery on the grid of a scene; the masks do not need pixels."""
 
     def __init__(self, scene: SyntheticScene) -> None:
         left, _, _, top = scene.bounds
-        self.frame = PixelGrid(SAMPLE_CRS, GSD_M, left % GSD_M, top % GSD_M)
+        self.grid = PixelGrid(SAMPLE_CRS, GSD_M, left % GSD_M, top % GSD_M)
         self._pixels = np.zeros((3, CHIP_PX, CHIP_PX), np.uint8)
         self._valid = np.ones((CHIP_PX, CHIP_PX), bool)
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:  # noqa: ARG002 - there is but one
-        """The one frame."""
-        return self.frame
+        """The only grid."""
+        return self.grid
 
-    def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
+    def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """A black chip."""
-        transform = frame.transform(window)
-        crs = CRS.from_user_input(frame.crs)
+        transform = grid.transform(window)
+        crs = CRS.from_user_input(grid.crs)
         return Chip(self._pixels, self._valid, transform, crs, ("red", "green", "blue"))

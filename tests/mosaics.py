@@ -1,4 +1,4 @@
-"""Mosaics in memory, and masks whose outlines are known, for the tests of what is measured."""
+"""Mosaics in memory, and masks with known outlines, for tests of measured areas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detection.segmenters.interface import Mask
 LAWN = Label("lawn", "mowed grass", "continuous", 0.0)
 ROOF = Label("roof", "roof of a house", "discrete", 0.0)
 
-# Signed distances in metres to something, of places x (right), y (down) in metres.
+# Signed distances in metres to a shape, at points x (right), y (down) in metres.
 Distance = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
@@ -30,7 +30,7 @@ def mosaic(
     grid: PixelGrid | None = None,
     failed_sources: tuple[str, ...] = (),
 ) -> Mosaic:
-    """A square mosaic whose upper left corner is that of the tests' pictures."""
+    """A square mosaic at the upper left corner of the tests' imagery."""
     grid = grid or PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
     column = round((LEFT - grid.x_origin) / grid.pixel_size)
     row = round((grid.y_origin - TOP) / grid.pixel_size)
@@ -43,7 +43,7 @@ def mosaic(
 def mask_of(
     field: NDArray[Any], label: Label = LAWN, confidence: NDArray[Any] | float = 0.5
 ) -> Mask:
-    """A mask of the whole of its grid."""
+    """A mask on its full grid."""
     made = np.broadcast_to(np.asarray(confidence, np.float32), field.shape)
     return Mask(label, field.astype(np.float32), made, (field.shape[0], field.shape[1]))
 
@@ -51,9 +51,9 @@ def mask_of(
 def distances(
     distance: Distance, label: Label = LAWN, cells: int = 96, cell_m: float = 1.5
 ) -> Mask:
-    """The mask of a shape of known outline: the distance at the middle of each cell."""
-    middles = (np.arange(cells) + 0.5) * cell_m
-    x, y = np.meshgrid(middles, middles)
+    """The mask of a shape with a known outline: the distance at each cell centre."""
+    centres = (np.arange(cells) + 0.5) * cell_m
+    x, y = np.meshgrid(centres, centres)
     return mask_of(distance(x, y), label)
 
 
@@ -62,19 +62,19 @@ def disc(x_m: float, y_m: float, radius_m: float) -> Distance:
     return lambda x, y: radius_m - np.hypot(x - x_m, y - y_m)
 
 
-def rectangle(x_m: float, y_m: float, width_m: float, height_m: float, turn: float) -> Distance:
-    """A rectangle about a middle, turned by radians."""
+def rectangle(x_m: float, y_m: float, width_m: float, height_m: float, angle: float) -> Distance:
+    """A rectangle around a centre, rotated by radians."""
 
     def distance(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        along = (x - x_m) * np.cos(turn) + (y - y_m) * np.sin(turn)
-        across = (y - y_m) * np.cos(turn) - (x - x_m) * np.sin(turn)
+        along = (x - x_m) * np.cos(angle) + (y - y_m) * np.sin(angle)
+        across = (y - y_m) * np.cos(angle) - (x - x_m) * np.sin(angle)
         return np.minimum(width_m / 2 - np.abs(along), height_m / 2 - np.abs(across))
 
     return distance
 
 
 def meadow(seed: int, cells: int = 96, smooth: float = 3.0, share: float = 0.5) -> NDArray[Any]:
-    """A smooth random field of which a share is inside: many objects, with holes."""
+    """A smooth random field with a fraction `share` inside: many objects with holes."""
     noise = np.random.default_rng(seed).standard_normal((cells, cells))
     field = ndimage.gaussian_filter(noise, smooth)
     made: NDArray[Any] = (field - np.quantile(field, 1 - share)) / field.std()

@@ -1,4 +1,4 @@
-"""Pictures with bright rectangles, in a file or in memory, for the tests of the detector."""
+"""Imagery with bright rectangles, in a file or in memory, for tests of the detector."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 
 def at(column: float, row: float, width: float, height: float) -> shapely.Polygon:
-    """A rectangle in the tests' pixels from their upper left corner, in the CRS."""
+    """A rectangle in CRS coordinates, given in pixels from the upper left corner."""
     left, top = LEFT + column / 2, TOP - row / 2
     return box(left, top - height / 2, left + width / 2, top)
 
 
-def painted(folder: Path, *things: tuple[int, int, int, int], size_px: int = 400) -> GeoTiffMosaic:
-    """One file, dark but for bright rectangles (column, row, width, height)."""
+def painted(
+    folder: Path, *rectangles: tuple[int, int, int, int], size_px: int = 400
+) -> GeoTiffMosaic:
+    """One dark file with bright rectangles (column, row, width, height)."""
     pixels = np.full((3, size_px, size_px), 20, np.uint8)
-    for column, row, width, height in things:
+    for column, row, width, height in rectangles:
         pixels[:, row : row + height, column : column + width] = 200
     return GeoTiffMosaic(str(write_tiff(folder / "a_2020.tif", pixels)))
 
@@ -39,12 +41,12 @@ def only(results: Sequence[LotResult]) -> LotResult:
 
 
 class InMemory:
-    """Pixels at a place of any grid."""
+    """An imagery source with these pixels at a position of any grid."""
 
     def __init__(self, pixels: Any, grid: PixelGrid, left: float, top: float) -> None:
         self.pixels, self.grid = pixels, grid
         corner = grid.window_from_bounds((left, top - 1, left + 1, top))
-        self.place = PixelWindow(corner.column, corner.row, pixels.shape[2], pixels.shape[1])
+        self.extent = PixelWindow(corner.column, corner.row, pixels.shape[2], pixels.shape[1])
 
     def grid_for(self, _geometry: BaseGeometry) -> PixelGrid:
         return self.grid
@@ -52,9 +54,9 @@ class InMemory:
     def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         pixels = np.zeros((len(self.pixels), window.height, window.width), self.pixels.dtype)
         shown = np.zeros((window.height, window.width), bool)
-        if part := self.place.intersection(window):
+        if part := self.extent.intersection(window):
             at = part.slices_in(window)
-            pixels[:, *at] = self.pixels[:, *part.slices_in(self.place)]
+            pixels[:, *at] = self.pixels[:, *part.slices_in(self.extent)]
             shown[at] = True
         crs = CRS.from_user_input(grid.crs)
         return Chip(pixels, shown, grid.transform(window), crs, ("red",))

@@ -22,7 +22,7 @@ from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 from parcels.measure import area_m2, polygonal
 
-# The upper left corner of the tests' pictures: in the middle of UTM zone 16 north.
+# The upper left corner of the tests' imagery: at the centre of UTM zone 16 north.
 CRS_NAME = "EPSG:32616"
 LEFT, TOP, PIXEL_M = 500_000.0, 3_880_000.0, 0.5
 
@@ -30,14 +30,14 @@ LEFT, TOP, PIXEL_M = 500_000.0, 3_880_000.0, 0.5
 def noise(
     bands: int, height: int, width: int, seed: int = 0, dtype: str = "uint8"
 ) -> NDArray[np.generic]:
-    """Pixels (bands, height, width) that are never 0, and nowhere alike."""
+    """Random pixels (bands, height, width), never 0."""
     high = 256 if dtype == "uint8" else 4000
     rng = np.random.default_rng(seed)
     return rng.integers(1, high, (bands, height, width)).astype(dtype)
 
 
 def smooth(bands: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Pixels that change slowly, so that a picture that lies wrong can be told by how much."""
+    """Pixels that change slowly, so that their difference shows the size of a shift."""
     rows, columns = np.mgrid[0:height, 0:width]
     waves = [np.sin(rows / (9 + b)) + np.cos(columns / (7 + b)) for b in range(bands)]
     return (128 + 50 * np.stack(waves)).astype(np.uint8)
@@ -88,7 +88,7 @@ def write_tiff(
 
 
 def pixel_grid() -> PixelGrid:
-    """The grid of the tests' pictures, with its origin at their upper left corner."""
+    """The grid of the tests' imagery, aligned with its upper left corner."""
     return PixelGrid(CRS_NAME, PIXEL_M, LEFT % PIXEL_M, TOP % PIXEL_M)
 
 
@@ -105,7 +105,7 @@ def chip(
     transform: Affine | None = None,
     crs: str = CRS_NAME,
 ) -> Chip:
-    """A chip in memory, with its upper left corner on that of the tests' pictures."""
+    """A chip in memory at the upper left corner of the tests' imagery."""
     return Chip(
         pixels,
         np.ones(pixels.shape[1:], bool) if valid is None else valid,
@@ -122,7 +122,7 @@ class ThresholdSegmenter:
     weights_sha256 = None
     labels: tuple[str, ...] | None = ("lawn", "tree", "pool")
     gsd_m: float | None = None
-    device = "the tests' own"
+    device = "a test"
 
     def __init__(self, threshold: int = 100, chip_px: int = 1008, chips_per_batch: int = 1) -> None:
         self.threshold = threshold
@@ -131,14 +131,14 @@ class ThresholdSegmenter:
         self.chips: list[Chip] = []
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """There is nothing to prepare."""
+        """Nothing to prepare."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         self.chips += chips
         return [[m for label in labels for m in self._masks(chip, label)] for chip in chips]
 
     def _masks(self, chip: Chip, label: Label) -> list[Mask]:
-        """One mask of all of the chip for a continuous label, one an object for a discrete."""
+        """One mask of the full chip for a continuous label, one per object for a discrete one."""
         above = chip.pixels[0] > self.threshold
         if label.kind == "continuous":
             return [pixel_mask(label, above)]

@@ -13,7 +13,7 @@ from transformers import Sam3Config
 def tiny_config(
     side_px: int = 112, width: int = 32, depth: int = 2, vit_width: int = 48
 ) -> Sam3Config:
-    """Every kind of layer that the real one has; `depth` layers in each part, one more in the ViT."""
+    """All kinds of layers of the real network; `depth` layers per part, one more in the ViT."""
     heads = 4
     tokens = side_px // 14
     return Sam3Config(
@@ -126,7 +126,7 @@ _TO_META = (
 
 
 def meta_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state of `Sam3Model` as Meta's file would hold it: packed projections, points and all."""
+    """The state of a `Sam3Model` in Meta's layout: packed projections, with points."""
     packed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         for letter in "kv":

@@ -1,6 +1,6 @@
-"""Segmenters that cost nothing or fail on purpose, for tests and benchmarks of what is round them.
+"""Fake segmenters that cost nothing or fail on purpose, for tests and benchmarks of the pipeline.
 
-They can be sent to other processes: all that they know is of `largecounty` and their arguments.
+They can be pickled: they depend only on `largecounty` and their arguments.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from detection.segmenters.interface import Mask
 
 _Field = NDArray[np.float32]
 
-_PX_A_CELL = 2
-_CERTAINTY = 0.9
+_PX_PER_CELL = 2
+_CONFIDENCE = 0.9
 
 
 class FreeSegmenter:
-    """Knows where a large county's things are, and draws them without a look at the pixels.
+    """Draws the known objects of a large county without reading pixels.
 
-    Its masks are as many and as large as a network's: a field over the whole chip for a lawn, one
-    for each roof, in cells of 1.2 m.
+    Its masks have the number and size of a network's: a field over the full chip for a lawn, one
+    mask for each roof, in cells of 1.2 m.
 
     Args:
-        log: the middle of each chip that it was shown is appended here, in metres of the CRS.
+        log: the centre of each processed chip is appended here, in metres of the CRS.
     """
 
     name = "free (synthetic)"
@@ -57,7 +57,7 @@ class FreeSegmenter:
         self._log = log
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """There is nothing to prepare."""
+        """Nothing to prepare."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         """See `Segmenter`."""
@@ -69,15 +69,15 @@ class FreeSegmenter:
 
 
 def build_free(_name: str, _weights: str | None, log: Path | None = None) -> FreeSegmenter:
-    """As `run_batch` wants it."""
+    """A segmenter factory for `run_batch`."""
     return FreeSegmenter(log)
 
 
 def _masks(chip: Chip, labels: Sequence[Label]) -> list[Mask]:
-    cell_m = _PX_A_CELL * chip.gsd_m
+    cell_m = _PX_PER_CELL * chip.gsd_m
     left, _, _, top = chip.bounds
-    x = left - WEST_M + (np.arange(chip.width // _PX_A_CELL) + 0.5) * cell_m
-    y = top - SOUTH_M - (np.arange(chip.height // _PX_A_CELL) + 0.5) * cell_m
+    x = left - WEST_M + (np.arange(chip.width // _PX_PER_CELL) + 0.5) * cell_m
+    y = top - SOUTH_M - (np.arange(chip.height // _PX_PER_CELL) + 0.5) * cell_m
     things = {"lawn": _lawn, "tree": _tree, "roof": _roofs, "pool": _pools}
     return [mask for label in labels for mask in things[label.name](label, x, y)]
 
@@ -103,7 +103,7 @@ def _pools(label: Label, x: _Field, y: _Field) -> list[Mask]:
 
 
 def _boxes(label: Label, x: _Field, y: _Field, box: Box, every: int) -> list[Mask]:
-    """A mask for each, as small as it is."""
+    """A mask for each box, cropped to it."""
     field = np.minimum.outer(
         _inside(y % LOT_M[1], box.bottom, box.top), _inside(x % LOT_M[0], box.left, box.right)
     )
@@ -115,15 +115,15 @@ def _boxes(label: Label, x: _Field, y: _Field, box: Box, every: int) -> list[Mas
         first, end = len(y) - above, len(y) - below
         for start, stop in columns:
             part = field[first:end, start:stop].astype(np.float32)
-            sure = np.full(part.shape, _CERTAINTY, np.float32)
-            masks.append(Mask(label, part, sure, cells, first, start))
+            confidence = np.full(part.shape, _CONFIDENCE, np.float32)
+            masks.append(Mask(label, part, confidence, cells, first, start))
     return masks
 
 
 def _windows(
     at: _Field, period: float, low: float, high: float, every: int = 1
 ) -> list[tuple[int, int]]:
-    """Where along rising places each box lies, with a cell round it."""
+    """(start, end) of each box along rising coordinates, with one cell around it."""
     lots = np.arange(np.floor(at[0] / period), np.floor(at[-1] / period) + 1)
     lots = lots[lots % every == 0]
     starts = np.searchsorted(at, lots * period + low) - 1
@@ -137,7 +137,7 @@ def _windows(
 
 
 def _inside(at: _Field, low: float, high: float) -> _Field:
-    """Metres inside of an interval; negative outside of it."""
+    """The distance in metres to an interval's ends; negative outside."""
     inside: _Field = np.minimum(at - low, high - at)
     return inside
 
@@ -150,4 +150,4 @@ def _canopy(u: _Field, v: _Field) -> _Field:
 
 def _mask(label: Label, field: _Field) -> Mask:
     field = field.astype(np.float32)
-    return Mask(label, field, np.full(field.shape, _CERTAINTY, np.float32), field.shape)
+    return Mask(label, field, np.full(field.shape, _CONFIDENCE, np.float32), field.shape)

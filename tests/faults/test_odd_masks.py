@@ -1,4 +1,4 @@
-"""A segmenter that answers oddly: not a number, nothing at all, ten thousand things on a chip."""
+"""A segmenter with odd masks: NaN, none at all, ten thousand objects on a chip."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from parcels import Boundary
 POOL = Label("pool", "swimming pool", "discrete", 0.0)
 LAWN = Label("lawn", "mowed grass lawn", "continuous", 4.0)
 CELLS = 1008
-# Room for the masks themselves, 10,000 of them, and for what is made of them.
+# Memory for the 10,000 masks, and for their polygons and results.
 CAP_MIB = 150
 
 
 class Grey:
-    """Imagery that shows nothing, everywhere."""
+    """Grey imagery everywhere."""
 
     def grid_for(self, _geometry: object) -> PixelGrid:
         return pixel_grid()
@@ -35,7 +35,7 @@ class Grey:
 
 
 class Odd(ThresholdSegmenter):
-    """Answers each chip with these masks."""
+    """Returns these masks for each chip."""
 
     def __init__(self, masks: Callable[[], list[Mask]]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Odd(ThresholdSegmenter):
 
 
 def lot_of(column: int, row: int, width: int, height: int) -> Boundary:
-    """A lot of so many pixels."""
+    """A lot at this pixel window."""
     left, bottom, right, top = pixel_grid().bounds(PixelWindow(column, row, width, height))
     return boundary(box(left, bottom, right, top))
 
@@ -58,7 +58,7 @@ def found_by(
 
 
 def squares(count: int, step: int) -> list[Mask]:
-    """Things of 4 x 4 cells, so many cells apart, in rows over the chip."""
+    """Objects of 4 x 4 cells in rows over the chip, `step` cells apart."""
     field = np.full((6, 6), -1.0, np.float32)
     field[1:5, 1:5] = 1.0
     sure = np.full((6, 6), 0.9, np.float32)
@@ -70,7 +70,7 @@ def squares(count: int, step: int) -> list[Mask]:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_mask_that_is_not_a_number_fails_its_lots_and_is_never_an_empty_lawn(bad: float) -> None:
+def test_a_nan_mask_fails_its_lots(bad: float) -> None:
     field = np.ones((CELLS, CELLS), np.float32)
     field[500, 500] = bad
     masks = [Mask(LAWN, field, np.ones_like(field), field.shape)]
@@ -79,24 +79,24 @@ def test_a_mask_that_is_not_a_number_fails_its_lots_and_is_never_an_empty_lawn(b
     assert "lawn has a field that is not finite" in result.detail
 
 
-def test_no_mask_at_all_is_nothing_found() -> None:
+def test_no_masks_are_nothing_found() -> None:
     [result] = found_by(list, [lot_of(300, 300, 100, 100)], POOL)
     assert (result.status, result.detections) == ("detected", ())
 
 
-def test_ten_thousand_things_on_a_chip_stay_within_a_fixed_memory() -> None:
+def test_ten_thousand_objects_on_a_chip_use_bounded_memory() -> None:
     lots = [lot_of(104 + 80 * x, 104 + 80 * y, 80, 80) for x in range(10) for y in range(10)]
     tracemalloc.start()
     results = found_by(lambda: squares(10_000, 10), lots, POOL)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak / 2**20 < CAP_MIB
-    # The lot lines run between them.
+    # The lot lines are between them.
     assert {len(result.detections) for result in results} == {64}
     assert {d.relation for result in results for d in result.detections} == {"belongs"}
 
 
-def test_ten_thousand_things_over_a_seam_stay_within_a_fixed_memory() -> None:
+def test_ten_thousand_objects_over_a_seam_use_bounded_memory() -> None:
     tracemalloc.start()
     [result] = found_by(lambda: squares(10_000, 10), [lot_of(300, 300, 1200, 200)], POOL)
     _, peak = tracemalloc.get_traced_memory()

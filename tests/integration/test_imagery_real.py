@@ -1,4 +1,4 @@
-"""Real NAIP tiles under real parcels: what is imaged, mosaics, and two UTM zones."""
+"""Real NAIP tiles under real parcels: coverage, mosaics, and two UTM zones."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_point_is_imaged_as_expected(real_data: Path, county: str) -> None
             assert result.coverage_fraction == pytest.approx(share, abs=0.015), where
 
 
-def test_adjoining_tiles_are_one_picture(real_data: Path) -> None:
+def test_adjacent_tiles_are_seamless(real_data: Path) -> None:
     """claremont_2020_67 and _70 adjoin: a chip over both is both files' own pixels."""
     paths = [real_data / "naip" / f"claremont_2020_{number}.tif" for number in (67, 70)]
     imagery = GeoTiffMosaic(str(real_data / "naip" / "claremont_2020_*.tif"))
@@ -90,7 +90,7 @@ def test_adjoining_tiles_are_one_picture(real_data: Path) -> None:
         assert chip.valid[rows, columns].all()
 
 
-def test_near_infrared_marked_as_alpha_is_read(real_data: Path) -> None:
+def test_near_infrared_tagged_as_alpha_is_read(real_data: Path) -> None:
     """GDAL marks the fourth band of the 2016 and 2018 tiles as alpha; it is near infrared."""
     for path in sorted((real_data / "naip").glob("*_201[68]_*.tif")):
         imagery = GeoTiffMosaic(str(path))
@@ -103,7 +103,7 @@ def test_near_infrared_marked_as_alpha_is_read(real_data: Path) -> None:
         assert chip.valid.all()
 
 
-def test_years_of_one_place_show_the_newest(real_data: Path) -> None:
+def test_the_newest_year_is_on_top(real_data: Path) -> None:
     imagery = GeoTiffMosaic(str(real_data / "naip" / "claremont_*_63.tif"))
     file = imagery._files[0]
     assert file.window is not None
@@ -134,7 +134,7 @@ class TestUtmZoneSeam:
         )
         assert chip.valid[inside].all()
 
-    def test_a_lot_on_the_seam_is_wholly_imaged(self, tiles: list[Path]) -> None:
+    def test_a_lot_on_the_seam_is_fully_imaged(self, tiles: list[Path]) -> None:
         imagery = GeoTiffMosaic(str(tiles[0].parent / "*.tif"))
         lot = buffer_m(shapely.Point(-78.0, 36.622), 60)
         result = Detector(ThresholdSegmenter(80)).detect(
@@ -143,7 +143,7 @@ class TestUtmZoneSeam:
         assert result.coverage_fraction == 1.0
 
     @pytest.mark.parametrize("native", [0, 1])
-    def test_the_warped_side_lies_within_a_pixel(self, tiles: list[Path], native: int) -> None:
+    def test_the_warped_side_aligns_within_a_pixel(self, tiles: list[Path], native: int) -> None:
         """Where the tiles overlap, the best match of one with the other is at no shift."""
         own, other = tiles[native], tiles[1 - native]
         alone = GeoTiffMosaic(str(own))

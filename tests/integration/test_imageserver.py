@@ -1,4 +1,4 @@
-"""Imagery from an ArcGIS ImageServer, over real HTTP, with what goes wrong on real ones."""
+"""Imagery from an ArcGIS ImageServer over real HTTP, with the faults of real servers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageS
 
 
 def over(column: int, row: int, width: int, height: int) -> tuple[PixelGrid, PixelWindow]:
-    """The server's frame, and a window counted from the picture's upper left corner."""
+    """The server's grid, and a window counted from the image's upper left corner."""
     found = PixelGrid("EPSG:32616", PIXEL_M)
     origin = found.window_from_bounds((LEFT, TOP - 1, LEFT + 1, TOP))
     return found, PixelWindow(origin.column + column, origin.row + row, width, height)
@@ -65,7 +65,7 @@ def lot(side_m: float = 50.0) -> Any:
 
 
 class TestPictures:
-    def test_the_chip_is_that_of_the_file(
+    def test_a_chip_equals_the_files_pixels(
         self, imagery: ImageServer, picture: Path, server: FakeImageServer
     ) -> None:
         pixel_grid, window = over(10, 20, 200, 150)
@@ -80,7 +80,7 @@ class TestPictures:
         assert chip.sources == (server.url,)
         assert chip.captured_on is None
 
-    def test_what_is_asked(self, imagery: ImageServer, server: FakeImageServer) -> None:
+    def test_export_request_parameters(self, imagery: ImageServer, server: FakeImageServer) -> None:
         imagery.read(*over(0, 0, 200, 100))
         assert [path for path, _ in server.asked] == ["", "/exportImage"]
         assert server.exports == [
@@ -97,7 +97,7 @@ class TestPictures:
         ]
 
     @pytest.mark.parametrize("max_size_px", [(70, 4100), (4100, 64), (96, 80), (300, 300)])
-    def test_tiles_that_the_server_allows_are_one_picture(
+    def test_tiles_of_the_servers_size_are_seamless(
         self,
         server: FakeImageServer,
         imagery: ImageServer,
@@ -119,7 +119,7 @@ class TestPictures:
         assert max(imagery._service_info().tile_px) == 256
         assert imageserver.MAX_TILE_PX == 2048
 
-    def test_only_the_bands_that_are_named_are_fetched(
+    def test_only_the_named_bands_are_requested(
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         chip = opened(server, waits_s, bands=("red", "green", "blue")).read(*over(0, 0, 50, 50))
@@ -133,11 +133,13 @@ class TestPictures:
         assert chip.pixels.dtype == np.uint16
         assert np.array_equal(chip.pixels, pixels)
 
-    def test_a_date_that_is_said(self, server: FakeImageServer, waits_s: list[float]) -> None:
+    def test_a_configured_date(self, server: FakeImageServer, waits_s: list[float]) -> None:
         chip = opened(server, waits_s, captured_on="2021").read(*over(0, 0, 50, 50))
         assert chip.captured_on == "2021"
 
-    def test_metadata_is_asked_once(self, imagery: ImageServer, server: FakeImageServer) -> None:
+    def test_metadata_is_requested_once(
+        self, imagery: ImageServer, server: FakeImageServer
+    ) -> None:
         for column in (0, 50, 100):
             imagery.grid_for(lot().geometry)
             imagery.read(*over(column, 0, 50, 50))
@@ -154,7 +156,9 @@ class TestNoImagery:
         assert caught.value.reason == "missing"
         assert server.exports == []
 
-    def test_no_extent_hides_nothing(self, imagery: ImageServer, server: FakeImageServer) -> None:
+    def test_without_an_extent_every_lot_is_read(
+        self, imagery: ImageServer, server: FakeImageServer
+    ) -> None:
         server.metadata = {"extent": {"xmin": "NaN", "ymin": 0, "xmax": 1, "ymax": 1}}
         assert imagery.grid_for(lot().geometry) == over(0, 0, 1, 1)[0]
 
@@ -163,7 +167,7 @@ class TestNoImagery:
             imagery.read(*over(2000, 0, 100, 100))
         assert caught.value.reason == "nodata"
 
-    def test_past_the_edge_is_imaged_in_part(self, imagery: ImageServer) -> None:
+    def test_a_chip_past_the_edge_is_partly_valid(self, imagery: ImageServer) -> None:
         chip = imagery.read(*over(SIZE_PX - 40, 0, 100, 100))
         assert chip.valid[:, :40].all()
         assert not chip.valid[:, 40:].any()
@@ -171,7 +175,7 @@ class TestNoImagery:
 
 @pytest.mark.parametrize("fault", ["500", "busy", "html", "truncated"])
 class TestFaults:
-    def test_what_passes_is_tried_again(
+    def test_transient_errors_are_retried(
         self, imagery: ImageServer, server: FakeImageServer, waits_s: list[float], fault: str
     ) -> None:
         imagery.grid_for(lot().geometry)
@@ -181,7 +185,7 @@ class TestFaults:
         assert len(server.exports) == 3
         assert len(waits_s) == 2
 
-    def test_what_stays_is_unavailable(
+    def test_permanent_errors_are_unavailable(
         self, imagery: ImageServer, server: FakeImageServer, fault: str
     ) -> None:
         imagery.grid_for(lot().geometry)
@@ -194,28 +198,26 @@ class TestFaults:
 
 
 class TestConfiguration:
-    def test_a_server_that_is_silent(self, server: FakeImageServer, waits_s: list[float]) -> None:
+    def test_a_silent_server(self, server: FakeImageServer, waits_s: list[float]) -> None:
         imagery = opened(server, waits_s, read_s=0.2)
         server.always = "hang"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
             imagery.grid_for(lot().geometry)
 
-    def test_nobody_listens(self, waits_s: list[float]) -> None:
+    def test_connection_refused(self, waits_s: list[float]) -> None:
         client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
         with pytest.raises(ImageryUnavailable, match="does not answer"):
             ImageServer(url, client=client).grid_for(lot().geometry)
 
-    def test_a_service_that_is_not_there(
-        self, server: FakeImageServer, waits_s: list[float]
-    ) -> None:
+    def test_a_missing_service(self, server: FakeImageServer, waits_s: list[float]) -> None:
         server.url = server.url.replace("Pictures", "Pictuers")
         with pytest.raises(ImageryError, match=r"no such service.*Correct the county") as caught:
             opened(server, waits_s).grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
         assert len(server.asked) == 1
 
-    def test_a_token_is_wanted(self, imagery: ImageServer, server: FakeImageServer) -> None:
+    def test_a_token_is_required(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
         with pytest.raises(ImageryError, match=r"token.*Correct the county") as caught:
             imagery.grid_for(lot().geometry)
@@ -230,7 +232,7 @@ class TestConfiguration:
             ({"pixelType": "C64"}, "pixels of type C64"),
         ],
     )
-    def test_a_service_that_cannot_be_used(
+    def test_an_unsupported_service(
         self,
         imagery: ImageServer,
         server: FakeImageServer,
@@ -241,9 +243,7 @@ class TestConfiguration:
         with pytest.raises(ImageryError, match=message):
             imagery.grid_for(lot().geometry)
 
-    def test_more_bands_named_than_there_are(
-        self, server: FakeImageServer, waits_s: list[float]
-    ) -> None:
+    def test_too_many_declared_bands(self, server: FakeImageServer, waits_s: list[float]) -> None:
         imagery = opened(server, waits_s, bands=("a", "b", "c", "d", "e"))
         with pytest.raises(ImageryError, match=r"has 4 bands, but .* lists 5 \(a, b, c, d, e\)"):
             imagery.grid_for(lot().geometry)
@@ -252,7 +252,7 @@ class TestConfiguration:
         ("fault", "message"),
         [("shifted", "is 7.0 pixels off"), ("small", r"returned 4 bands of \(25, 25")],
     )
-    def test_another_picture_than_was_asked_for_is_refused(
+    def test_a_wrong_image_is_refused(
         self, imagery: ImageServer, server: FakeImageServer, fault: str, message: str
     ) -> None:
         imagery.grid_for(lot().geometry)
@@ -260,7 +260,7 @@ class TestConfiguration:
         with pytest.raises(ImageryError, match=message):
             imagery.read(*over(0, 0, 50, 50))
 
-    def test_a_refusal_at_first_is_a_mistake_and_later_a_bad_place(
+    def test_a_refusal_is_misconfiguration_only_before_the_first_image(
         self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
         imagery.grid_for(lot().geometry)
@@ -273,7 +273,7 @@ class TestConfiguration:
         with pytest.raises(ImageryUnavailable, match="Unable to complete operation"):
             imagery.read(*over(0, 0, 50, 50))
 
-    def test_a_server_that_is_down_is_left_alone_for_a_while(
+    def test_the_circuit_breaker_opens_and_closes(
         self, server: FakeImageServer, waits_s: list[float]
     ) -> None:
         now_s = [0.0]
@@ -291,7 +291,7 @@ class TestConfiguration:
 
 class TestThroughTheDetector:
     @pytest.mark.parametrize("fault", ["small", "shifted"])
-    def test_one_odd_picture_after_a_good_one_defers_its_lots_only(
+    def test_one_wrong_image_after_a_good_one_defers_only_its_lots(
         self, imagery: ImageServer, server: FakeImageServer, fault: str
     ) -> None:
         imagery.read(*over(0, 0, 50, 50))
@@ -303,7 +303,7 @@ class TestThroughTheDetector:
         [good] = detector.detect([lot()], imagery, [LABELS["lawn"]])
         assert good.detections
 
-    def test_refused_places_do_not_shut_out_the_others(
+    def test_refused_windows_do_not_open_the_circuit(
         self, imagery: ImageServer, server: FakeImageServer
     ) -> None:
         imagery.read(*over(0, 0, 50, 50))
@@ -313,7 +313,7 @@ class TestThroughTheDetector:
                 imagery.read(*over(0, 0, 50, 50))
         assert imagery.read(*over(0, 0, 50, 50)).valid.all()
 
-    def test_a_lot_is_detected_as_on_the_file(self, imagery: ImageServer, picture: Path) -> None:
+    def test_detections_equal_those_on_the_file(self, imagery: ImageServer, picture: Path) -> None:
         detector = Detector(ThresholdSegmenter(128))
         [served] = detector.detect([lot()], imagery, [LABELS["lawn"]])
         [local] = detector.detect([lot()], GeoTiffMosaic(str(picture)), [LABELS["lawn"]])
@@ -337,12 +337,12 @@ def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
     source = ImagerySource(url=server.url, captured_on="2022", gsd_m=0.5)
     chip = open_imagery(source, allow_private=True).read(*over(0, 0, 50, 50))
     assert (chip.captured_on, chip.gsd_m) == ("2022", 0.5)
-    naip = open_imagery(usgs_naip())  # nothing is asked before it is looked at
+    naip = open_imagery(usgs_naip())  # no request before the first read
     assert isinstance(naip, ImageServer)
     assert naip.url == usgs_naip().url
 
 
-def test_a_private_address_needs_the_countys_word(server: FakeImageServer) -> None:
+def test_a_private_address_needs_allow_private(server: FakeImageServer) -> None:
     with pytest.raises(ImageryError, match="allow_private: true") as caught:
         open_imagery(ImagerySource(url=server.url)).grid_for(lot().geometry)
     assert not isinstance(caught.value, ImageryUnavailable)

@@ -1,4 +1,4 @@
-"""The tiny SAM3 through the adapter and the detector, on a sample county that it never saw."""
+"""The tiny SAM3 through the detector, on a sample county outside its training data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> SampleCounty:
 
 @pytest.fixture(scope="module")
 def seen(county: SampleCounty) -> dict[str, LotResult]:
-    """What the tiny SAM3 says of each lot, by parcel id."""
+    """The tiny SAM3's result of each lot, by parcel id."""
     parcels = geopandas.read_file(county.parcels)
     lots = [
         Boundary(polygonal(lot), "lot", area_m2(lot), "parcel_id", "synthetic")
@@ -56,7 +56,7 @@ def _found(result: LotResult, label: str) -> geopandas.GeoSeries:
 
 
 def _iou(seen: dict[str, LotResult], truth: geopandas.GeoDataFrame, label: str) -> list[float]:
-    """Of each lot that has the label in truth."""
+    """The IoU of each lot that has the label in the truth."""
     rows = truth[
         (truth["label"] == label) & (truth["coverage_fraction"] > 0.99) & (truth["area_m2"] > 15)
     ]
@@ -67,11 +67,11 @@ def _iou(seen: dict[str, LotResult], truth: geopandas.GeoDataFrame, label: str) 
     return ious
 
 
-def test_every_lot_is_answered(seen: dict[str, LotResult]) -> None:
+def test_every_lot_has_a_result(seen: dict[str, LotResult]) -> None:
     assert {result.status for result in seen.values()} == {"detected"}
 
 
-def test_lawns_of_lots_it_never_saw(
+def test_lawns_of_lots_outside_the_training_data(
     seen: dict[str, LotResult], truth: geopandas.GeoDataFrame
 ) -> None:
     ious = sorted(_iou(seen, truth, "lawn"))
@@ -81,7 +81,7 @@ def test_lawns_of_lots_it_never_saw(
 
 
 @pytest.mark.parametrize(("label", "share"), [("roof", 0.8), ("pool", 0.7)])
-def test_roofs_and_pools_are_found(
+def test_roofs_and_pools_are_detected(
     seen: dict[str, LotResult], truth: geopandas.GeoDataFrame, label: str, share: float
 ) -> None:
     ious = _iou(seen, truth, label)
@@ -89,11 +89,11 @@ def test_roofs_and_pools_are_found(
     assert sum(iou >= 0.4 for iou in ious) / len(ious) >= share
 
 
-def test_what_is_not_there_is_not_found(seen: dict[str, LotResult]) -> None:
+def test_absent_labels_are_not_detected(seen: dict[str, LotResult]) -> None:
     assert not [d for result in seen.values() for d in result.detections if d.label == VAIN.name]
 
 
-def test_the_figures_are_of_these_weights() -> None:
+def test_documented_figures_are_of_these_weights() -> None:
     measured = json.loads((TINY / "measured.json").read_text())
     weights = TINY / "model.safetensors"
     assert measured["sha256"] == file_sha256(weights) == build_segmenter("sam3-tiny").weights_sha256

@@ -1,4 +1,4 @@
-"""Seams between chips, files and UTM zones leave no trace; and each chip is encoded once."""
+"""No seams between chips, files and UTM zones; and each chip is encoded once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TestEncodeOnce:
         boundaries, imagery = sample_lots
         segmenter = build_segmenter("sam3-tiny")
         assert isinstance(segmenter, Sam3)
-        # Smaller than the usual chip, so that some lots need several.
+        # Smaller than the default chip, so that some lots need several.
         segmenter.chip_px, segmenter.batch = 672, batch
         twice = Label("grass", LABELS["lawn"].prompt, "continuous", 4.0)
         labels = [LABELS["lawn"], LABELS["roof"], twice]
@@ -91,7 +91,7 @@ class TestEncodeOnce:
 
 
 class TestAdjoiningTiles:
-    """claremont_2020_67 and _70 adjoin; one lot over both, in one chip and in many."""
+    """claremont_2020_67 and _70 are adjacent; one lot over both, in one chip and in many."""
 
     FRAME = PixelGrid("EPSG:26911", 0.6)
     LOT = shapely.box(433420.6, 3772539.4, 433572.2, 3772844.6)
@@ -104,7 +104,7 @@ class TestAdjoiningTiles:
     def _detect(
         self, segmenter: Segmenter, imagery: GeoTiffMosaic, labels: Sequence[Label]
     ) -> tuple[LotResult, BaseGeometry]:
-        """The lot's result, and the edges of its chips inside it."""
+        """The lot's result, and its chips' edges inside it."""
         lot = _lot(self.FRAME.to_lonlat(self.LOT))
         detector = Detector(segmenter)
         [plan], _ = plan_chips([lot], imagery, segmenter.chip_px, detector.gsd_m)
@@ -116,8 +116,8 @@ class TestAdjoiningTiles:
         assert len(result.chip.sources) == 2
         return result, shapely.union_all(edges).intersection(self.LOT.buffer(-2))
 
-    def test_a_threshold_knows_no_seam(self, imagery: GeoTiffMosaic) -> None:
-        """What depends on each pixel alone must come out exactly as from one chip."""
+    def test_a_threshold_has_no_seam(self, imagery: GeoTiffMosaic) -> None:
+        """A label that depends on single pixels must equal that of one chip exactly."""
         labels = [LABELS["lawn"]]
         cut, edges = self._detect(ThresholdSegmenter(120, 128), imagery, labels)
         whole, none = self._detect(ThresholdSegmenter(120, 4096), imagery, labels)
@@ -128,7 +128,7 @@ class TestAdjoiningTiles:
         assert areas[0] == pytest.approx(areas[1], rel=1e-6)
 
     # Measured: an IoU of 0.96, 0.80 and 0.87 for spectral, whose thresholds are each chip's own,
-    # and of 0.68 for sam3-tiny, which sees ground twice as large in a chip half as wide.
+    # and of 0.68 for sam3-tiny, whose pixels are twice as large in a chip half as wide.
     @pytest.mark.parametrize(
         ("name", "label", "chip_px", "least_iou"),
         [
@@ -148,7 +148,7 @@ class TestAdjoiningTiles:
         cut, edges = self._detect(segmenter, imagery, [LABELS[label]])
         one, other = (shapely.union_all(_found(each, label, self.FRAME)) for each in (whole, cut))
         assert one.intersection(other).area / one.union(other).area >= least_iou
-        # An outline may cross a seam, and for a moment run along it.
+        # An outline may cross a seam, and follow it for a short distance.
         assert other.intersects(edges)
         along = other.boundary.intersection(edges.buffer(0.02)).length
         crossed = other.intersection(edges).length
@@ -174,7 +174,7 @@ class TestAdjoiningTiles:
 
 
 class TestUtmZoneSeam:
-    """Two tiles of one flight that meet on the border of zones 17 and 18."""
+    """Two tiles of one flight that meet at the border of zones 17 and 18."""
 
     @pytest.mark.parametrize("chip_px", [64, 1008])
     @pytest.mark.parametrize("label", ["lawn", "roof"])
@@ -210,12 +210,12 @@ class TestUtmZoneSeam:
             assert parts
             assert together.area == pytest.approx(sum(part.area for part in parts), rel=1e-6)
             found.append(together)
-        # A warped pixel may be a grey level off from chip to chip, which moves a threshold's edge.
+        # A warped pixel may be a grey level off from chip to chip, which shifts a threshold's edge.
         assert found[0].symmetric_difference(found[1]).area < 0.01 * found[1].area
 
 
-def test_lots_whose_lines_are_off_are_looked_for_where_they_lie(tmp_path: Path) -> None:
-    """A synthetic county whose lot lines lie 12 m west of its imagery: moved, all is as before."""
+def test_the_lot_offset_restores_results(tmp_path: Path) -> None:
+    """A synthetic county with lot lines 12 m west of its imagery: the offset restores results."""
     county = generate(tmp_path / "county", seed=5, lots=12)
     imagery = GeoTiffMosaic(county.imagery)
     pixel_grid = PixelGrid(

@@ -1,4 +1,4 @@
-"""The baseline on real NAIP: people's tree points, and the parcels' share of green."""
+"""The baseline on real NAIP: trees marked by people, and the green fraction of parcels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _chip(path: Path) -> Chip:
     return Chip(pixels, valid, transform, crs, ("red", "green", "blue", "nir"))
 
 
-def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> None:
+def test_marked_trees_are_green_and_mostly_tree(real_data: Path) -> None:
     segmenter, hits, green, points = Spectral("cpu"), 0, 0, 0
     for path in sorted((real_data / "naip").glob("*_2020_*.tif")):
         chip = _chip(path)
@@ -42,12 +42,12 @@ def test_trees_that_people_marked_are_green_and_mostly_tree(real_data: Path) -> 
                 hits += bool(tree.field[row, column] > 0)
                 green += bool(vegetation.field[row, column] > 0)
     assert points > 3000
-    # Measured: 0.95 green, 0.74 tree. Dark smooth street trees are what it takes for lawn.
+    # Measured: 0.95 green, 0.74 tree. Dark, smooth street trees are classified as lawn.
     assert green / points > 0.90
     assert hits / points > 0.65
 
 
-def test_the_share_of_green_agrees_with_plain_ndvi_on_parcels(real_data: Path) -> None:
+def test_green_fraction_agrees_with_plain_ndvi(real_data: Path) -> None:
     parcels = geopandas.read_file(real_data / "parcels" / "parcels_on_tiles.geojson")
     differences = []
     for tile, on_tile in parcels.groupby("tile"):

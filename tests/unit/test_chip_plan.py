@@ -1,4 +1,4 @@
-"""A chip's hash and place, and the plan: which lots share which chip."""
+"""A chip's hash and position, and the plan: which lots share which chips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from parcels.measure import area_m2
 
 
 class Everywhere:
-    """Imagery that is on the tests' grid everywhere, or fails."""
+    """Imagery on the tests' grid everywhere, or raising errors."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
@@ -50,7 +50,7 @@ def lot(x_m: float, y_m: float, side_m: float = 20.0) -> Boundary:
 
 
 class TestChip:
-    def test_the_same_picture_twice_has_one_hash(self) -> None:
+    def test_equal_chips_have_one_hash(self) -> None:
         pixels = noise(3, 20, 30)
         first, second = chip(pixels), chip(pixels.copy(order="F"))
         assert first.sha256 == second.sha256
@@ -63,7 +63,7 @@ class TestChip:
         assert chip(pixels).sha256 == expected
 
     @pytest.mark.parametrize("what", ["pixel", "valid", "place", "crs", "bands", "dtype", "shape"])
-    def test_another_picture_has_another_hash(self, what: str) -> None:
+    def test_different_chips_have_different_hashes(self, what: str) -> None:
         pixels = noise(3, 20, 30)
         one = chip(pixels)
         changed = pixels.copy()
@@ -86,19 +86,19 @@ class TestChip:
         assert np.array_equal(one.band("band2"), one.pixels[1])  # type: ignore[arg-type]
         assert one.band("nir") is None
 
-    def test_feet_are_counted_in_metres(self) -> None:
+    def test_gsd_of_a_crs_in_feet_is_in_metres(self) -> None:
         feet = Affine(2.0, 0, 800_000, 0, -2.0, 300_000)
         assert chip(noise(1, 4, 4), transform=feet, crs="EPSG:2274").gsd_m == pytest.approx(
             2 * 1200 / 3937
         )
 
 
-class TestFrame:
+class TestPixelGrid:
     def test_windows_and_bounds_are_inverse(self) -> None:
         window = PixelWindow(1_000_123, -7_760_321, 31, 17)
         assert pixel_grid().window_from_bounds(pixel_grid().bounds(window)) == window
 
-    def test_a_window_holds_its_bounds(self) -> None:
+    def test_a_window_contains_its_bounds(self) -> None:
         bounds = (LEFT + 0.1, TOP - 9.9, LEFT + 10.1, TOP - 0.4)
         left, bottom, right, top = pixel_grid().bounds(pixel_grid().window_from_bounds(bounds))
         assert (left, bottom, right, top) == (LEFT, TOP - 10, LEFT + 10.5, TOP)
@@ -116,7 +116,7 @@ class TestFrame:
     def test_utm_zones(self, longitude: float, latitude: float, zone: str) -> None:
         assert utm_crs(longitude, latitude) == zone
 
-    def test_what_is_metric(self) -> None:
+    def test_is_metric(self) -> None:
         memphis = (-90.0, 35.1)
         assert is_metric(CRS.from_epsg(32616), *memphis)
         assert is_metric(CRS.from_epsg(2274), *memphis)  # Tennessee state plane, in feet
@@ -127,16 +127,16 @@ class TestFrame:
         ("pixel_m", "gsd_m", "count"),
         [(0.1, 0.3, 3), (0.075, 0.3, 4), (0.5, 0.9, 1), (0.5, 0.1, 1), (0.6, 1.2, 2)],
     )
-    def test_whole_pixels_side_by_side(self, pixel_m: float, gsd_m: float, count: int) -> None:
+    def test_coarsening_factor(self, pixel_m: float, gsd_m: float, count: int) -> None:
         assert PixelGrid("EPSG:32616", pixel_m).coarsening_factor(gsd_m) == count
 
-    def test_there_and_back(self) -> None:
+    def test_transform_to_lonlat_and_back(self) -> None:
         square = shapely.box(LEFT, TOP - 9, LEFT + 9, TOP)
         again = pixel_grid().from_lonlat(pixel_grid().to_lonlat(square))
         assert again.equals_exact(square, 1e-6)
 
 
-SIDE_PX = 1008  # so a cell is 882 pixels, with a margin of 63
+SIDE_PX = 1008  # so a cell is 882 pixels, with an overlap of 63
 
 
 def plan_chips(
@@ -154,9 +154,9 @@ windows = st.builds(
 )
 
 
-class TestChipsOfALot:
+class TestChipWindows:
     @given(windows, st.sampled_from([16, 128, 512, 1008]))
-    def test_they_hold_it(self, needed: PixelWindow, side_px: int) -> None:
+    def test_chips_contain_the_needed_window(self, needed: PixelWindow, side_px: int) -> None:
         chips = chip_windows(needed, side_px)
         if chips:
             assert union(chips).contains(needed)
@@ -165,7 +165,7 @@ class TestChipsOfALot:
             assert max(needed.width, needed.height) > 2 * side_px
 
     @given(windows, st.sampled_from([128, 512, 1008]))
-    def test_they_lie_on_one_grid_and_overlap_by_an_eighth(
+    def test_chips_are_on_one_grid_and_overlap_by_an_eighth(
         self, needed: PixelWindow, side_px: int
     ) -> None:
         chips = chip_windows(needed, side_px)
@@ -177,7 +177,7 @@ class TestChipsOfALot:
         for starts in (columns, rows):
             assert not starts or max(starts) - min(starts) == (len(starts) - 1) * cell
 
-    def test_one_chip_while_the_middles_holds_it(self) -> None:
+    def test_the_centre_chip_is_used_if_it_contains_the_lot(self) -> None:
         assert chip_windows(PixelWindow(-63, 0, 1008, 100), 1008) == (
             PixelWindow(-63, -63, 1008, 1008),
         )
@@ -186,7 +186,7 @@ class TestChipsOfALot:
             PixelWindow(-63, -63, 1008, 1008),
         )
 
-    def test_there_is_a_most(self) -> None:
+    def test_chips_are_limited_to_max_chips(self) -> None:
         cell = 882
         assert len(chip_windows(PixelWindow(0, 0, 8 * cell, 8 * cell), 1008)) == MAX_CHIPS == 64
         assert chip_windows(PixelWindow(0, 0, 8 * cell + 64, 8 * cell), 1008) == ()
@@ -213,21 +213,21 @@ class TestPlan:
             [alone] = plan_chips([lot(*place)], Everywhere())[0]
             assert planned[place] == alone.windows
 
-    def test_a_lot_has_five_metres_round_it(self) -> None:
+    def test_a_lot_has_a_context_buffer_of_five_metres(self) -> None:
         [plan], _ = plan_chips([lot(10, 10, side_m=30)], Everywhere())
         corner = pixel_grid().window_from_bounds((LEFT, TOP, LEFT, TOP))
-        # Projected there and back, an edge may come to lie a hair in the next pixel.
+        # Transformed to lonlat and back, an edge may end just inside the next pixel.
         assert plan.needed.contains(PixelWindow(corner.column + 10, corner.row + 10, 80, 80))
         assert max(plan.needed.width, plan.needed.height) <= 82
 
-    def test_a_lot_is_looked_for_where_the_imagery_shows_it(self) -> None:
+    def test_the_lot_offset_moves_the_plan(self) -> None:
         imagery = Everywhere()
         [plan], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX)
         [moved], _ = plan_chips_of([lot(10, 10)], imagery, SIDE_PX, None, LotLines((7.5, -3.0)))
         assert moved.needed.column == plan.needed.column + 15
         assert moved.needed.row == plan.needed.row + 6
 
-    def test_a_lot_too_large_is_refused(self) -> None:
+    def test_a_lot_that_is_too_large_fails(self) -> None:
         plans, unplanned = plan_chips([lot(0, 0, 9 * 441), lot(0, 0, 6 * 441)], Everywhere())
         assert [plan.lots for plan in plans] == [(1,)]
         assert len(plans[0].windows) == 49
@@ -237,10 +237,10 @@ class TestPlan:
         assert "chip_gsd_m" in unplanned[0].detail
 
     @pytest.mark.parametrize("bounds", [(-179, -80, 179, 80), (-87, -5, 3, 5)])
-    def test_a_lot_round_the_world_is_too_large(
+    def test_a_lot_around_the_world_is_too_large(
         self, bounds: tuple[float, float, float, float]
     ) -> None:
-        world = shapely.MultiPolygon([shapely.box(*bounds)])  # beyond where UTM ends, too
+        world = shapely.MultiPolygon([shapely.box(*bounds)])  # beyond the domain of UTM too
         _, unplanned = plan_chips(
             [Boundary(world, "lot", area_m2(world), "point", "a test")], Everywhere()
         )
@@ -251,13 +251,13 @@ class TestPlan:
         [
             (None, 0.5, 1008),
             (0.5, 0.5, 1008),
-            (0.3, 0.5, 608),  # 604.8, in whole sixteenths
-            (0.9, 0.5, 1808),  # 1814.4: less than twice as fine is left to the network
+            (0.3, 0.5, 608),  # 604.8, rounded to a multiple of 16
+            (0.9, 0.5, 1808),  # 1814.4: less than twice as fine is not downsampled
             (1.0, 1.0, 1008),
             (1.6, 1.5, 1072),  # 1075.2
         ],
     )
-    def test_what_the_segmenter_is_to_see(
+    def test_grid_and_chip_size_for_a_target_gsd(
         self, gsd_m: float | None, pixel_m: float, side_px: int
     ) -> None:
         [plan], _ = plan_chips([lot(0, 0)], Everywhere(), gsd_m)
@@ -268,9 +268,7 @@ class TestPlan:
         )
         assert plan.windows[0].width == side_px
 
-    def test_imagery_that_is_far_too_coarse_is_said_once(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_far_too_coarse_imagery_is_warned_once(self, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(3):
             plan_chips([lot(0, 0), lot(9000, 0)], Everywhere(), 0.5 / 4)
         assert not caplog.records
@@ -279,13 +277,13 @@ class TestPlan:
         [record] = caplog.records
         assert "has 0.5 m per pixel, but the segmenter works at 0.12 m" in record.message
 
-    def test_a_lot_without_imagery_stops_no_other(self) -> None:
+    def test_a_lot_without_imagery_does_not_stop_others(self) -> None:
         imagery = Everywhere(NoImagery("missing", "none there"))
         plans, unplanned = plan_chips([lot(0, 0), lot(20, 0)], imagery)
         assert [plan.lots for plan in plans] == [(1,)]
         assert (unplanned[0].status, unplanned[0].reason) == ("no_imagery", "missing")
 
-    def test_a_server_that_is_down_is_asked_once(self) -> None:
+    def test_an_unavailable_server_gets_one_request(self) -> None:
         imagery = Everywhere(None, ImageryUnavailable("down"))
         plans, unplanned = plan_chips([lot(20 * i, 0) for i in range(9)], imagery)
         assert imagery.asked == 2
@@ -293,17 +291,17 @@ class TestPlan:
         assert sorted(unplanned) == list(range(1, 9))
         assert {why.status for why in unplanned.values()} == {"unavailable"}
 
-    def test_imagery_that_is_configured_wrongly_stops_all(self) -> None:
+    def test_misconfigured_imagery_raises(self) -> None:
         with pytest.raises(ImageryError, match="wrong url"):
             plan_chips([lot(0, 0)], Everywhere(ImageryError("wrong url")))
 
-    def test_nothing_asked_nothing_planned(self) -> None:
+    def test_no_boundaries_give_no_plans(self) -> None:
         assert plan_chips([], Everywhere()) == ([], {})
 
 
 @pytest.mark.parametrize("crs", ["EPSG:26904", "EPSG:26911", "EPSG:2871", "EPSG:6339", "EPSG:3857"])
-def test_a_lot_and_a_picture_of_one_crs_lie_on_one_another(crs: str) -> None:
-    # 2871: California zone 2, NAD83(HARN), feet; PROJ alone would move it by more than a metre.
+def test_a_lot_and_imagery_of_one_crs_align(crs: str) -> None:
+    # 2871: California zone 2, NAD83(HARN), feet; PROJ's default would shift it by over 1 m.
     place = CRS.from_user_input(crs).area_of_use
     assert place is not None
     lot = shapely.Point((place.west + place.east) / 2, (place.south + place.north) / 2).buffer(

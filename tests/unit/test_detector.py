@@ -1,4 +1,4 @@
-"""Boundaries and imagery -> results: areas, chips that are shared, lots larger than a chip."""
+"""Boundaries and imagery -> results: areas, shared chips, lots larger than a chip."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class TestAreas:
         assert lawn.score == pytest.approx(0.75)
         assert lawn.area_m2 == pytest.approx(lawn.clipped_area_m2, rel=1e-9)
         assert lawn.area_m2 == pytest.approx(lawn.whole_area_m2, rel=1e-9)
-        # An outline cuts a sharp corner by an eighth of a pixel; and a UTM metre is 0.9996 of a
-        # metre in the middle of its zone.
+        # An outline cuts a sharp corner by an eighth of a pixel, and a UTM metre is 0.9996 of a
+        # metre at the centre of its zone.
         expected_m2 = (600 - 4 / 8 * PIXEL_M**2) / 0.9996**2
         assert lawn.area_m2 == pytest.approx(expected_m2, rel=1e-5)
         assert result.chip is not None
@@ -75,7 +75,7 @@ class TestAreas:
         assert whole.area_m2 == pytest.approx(201 * 77 / 4, rel=2e-3)
         assert left.area_m2 + right.area_m2 == pytest.approx(whole.area_m2, rel=1e-6)
 
-    def test_clipped_and_whole_are_both_kept(self, tmp_path: Path) -> None:
+    def test_clipped_and_whole_areas_are_both_stored(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (100, 100, 40, 40))
         lot = boundary(at(60, 60, 78, 100))  # ends one metre before the pool does
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [POOL]))
@@ -92,7 +92,7 @@ class TestAreas:
         seed=st.integers(0, 2**32 - 1),
     )
     def test_areas_are_geods(self, zone: int, east_m: float, north_m: float, seed: int) -> None:
-        """Anywhere in a UTM zone, whose own metres are up to 0.2 % off in area."""
+        """Anywhere in a UTM zone, whose areas are up to 0.2 % off."""
         rng = np.random.default_rng(seed)
         blocks = np.kron(rng.random((20, 20)) < 0.6, np.ones((8, 8))).astype(np.uint8)
         imagery = InMemory(200 * blocks[None], PixelGrid(f"EPSG:{zone}", 0.6), east_m, north_m)
@@ -122,7 +122,7 @@ def oriented(geometry: MultiPolygon) -> BaseGeometry:
 
 
 class TestSharing:
-    def test_the_segmenter_sees_each_chip_once(self, tmp_path: Path) -> None:
+    def test_each_chip_is_segmented_once(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 400, 400), size_px=1500)
         lots = [boundary(at(x, y, 30, 30)) for x in range(10, 1450, 120) for y in (10, 700, 1400)]
         segmenter, clock = ThresholdSegmenter(), StageTimer()
@@ -154,14 +154,14 @@ class TestSharing:
 
 
 class TestLargeLots:
-    """Lots that no chip holds, on imagery that is cut into chips of 256 pixels."""
+    """Lots that do not fit into a chip, on imagery with chips of 256 pixels."""
 
     @pytest.mark.parametrize("label", [LAWN, POOL])
     @pytest.mark.parametrize("chips_per_batch", [1, 3])
-    def test_a_thing_over_seams_is_one_as_if_there_were_none(
+    def test_an_object_over_seams_is_one_object(
         self, tmp_path: Path, label: Label, chips_per_batch: int
     ) -> None:
-        # Synthetic: from one end to the other over three chips, and down over two.
+        # From one end to the other over three chips, and down over two.
         imagery = painted(tmp_path, (40, 90, 600, 50), (300, 90, 40, 300), size_px=700)
         lot = boundary(at(20, 20, 660, 600))
         cut = ThresholdSegmenter(100, 256, chips_per_batch)
@@ -178,7 +178,7 @@ class TestLargeLots:
 
     @settings(max_examples=20)
     @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from([LAWN, POOL]))
-    def test_chips_change_nothing(self, seed: int, kind: Label) -> None:
+    def test_results_do_not_depend_on_the_chip_size(self, seed: int, kind: Label) -> None:
         """Rectangles at random, in chips of 128 pixels and in one, for lots at random."""
         rng = np.random.default_rng(seed)
         pixels = np.full((1, 500, 500), 20, np.uint8)
@@ -194,7 +194,7 @@ class TestLargeLots:
             strict=True,
         ):
             areas = [sorted(d.area_m2 for d in each.detections) for each in (small, large)]
-            # A corner that lies on a mask's own edge is not cut, elsewhere by an eighth of a pixel.
+            # A corner on a mask's edge is not cut; elsewhere it is, by an eighth of a pixel.
             corners_m2 = PIXEL_M**2 / 8 if kind == POOL else 0.0
             assert areas[0] == pytest.approx(areas[1], rel=1e-6, abs=4.01 * corners_m2)
 
@@ -243,29 +243,29 @@ class TestLargeLots:
 
         segmenter = Counting(100, 256)
         assert len(Detector(segmenter).detect(lots, imagery, [LAWN])) == len(lots)
-        # Seven chips by seven: a row of them waits for the next, never all.
+        # Seven by seven chips: one row waits for the next, never all of them.
         assert 3 <= most <= 10
         assert not alive
 
 
 class TestFirstChips:
-    def test_the_first_chips_say_how_fast_it_goes(self, tmp_path: Path) -> None:
+    def test_on_first_reports_the_speed_of_the_first_batch(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, size_px=1500)
         lots = [boundary(at(x + 90, 90, 20, 20)) for x in range(0, 1300, 224)]
         lots.append(boundary(at(90_000, 0, 20, 20)))
-        told: list[FirstChips] = []
+        reported: list[FirstChips] = []
         detector = Detector(ThresholdSegmenter(100, 256, chips_per_batch=4))
-        for _ in detector.detect_iter(lots, imagery, [LAWN, POOL], on_first=told.append):
+        for _ in detector.detect_iter(lots, imagery, [LAWN, POOL], on_first=reported.append):
             pass
-        [first] = told
-        assert (first.device, first.chips, first.prompts) == ("the tests' own", 4, 2)
+        [first] = reported
+        assert (first.device, first.chips, first.prompts) == ("a test", 4, 2)
         assert (first.planned_chips, first.planned_lots) == (6, 6)
         assert first.seconds > 0
 
-    def test_nothing_is_said_where_nothing_is_seen(self, tmp_path: Path) -> None:
-        told: list[FirstChips] = []
+    def test_on_first_is_not_called_without_chips(self, tmp_path: Path) -> None:
+        reported: list[FirstChips] = []
         away = [boundary(at(90_000, 0, 20, 20))]
         detector = Detector(ThresholdSegmenter())
-        found = detector.detect_iter(away, painted(tmp_path), [LAWN], on_first=told.append)
+        found = detector.detect_iter(away, painted(tmp_path), [LAWN], on_first=reported.append)
         assert [result.status for _, result in found] == ["no_imagery"]
-        assert not told
+        assert not reported

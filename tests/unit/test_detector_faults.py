@@ -1,4 +1,4 @@
-"""Imagery and segmenters that fail: the fault stays with the lots that need them."""
+"""Imagery and segmenters that fail: only the lots that need them fail."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TestNoImagery:
         assert "b.tif" in lost.detail
 
     @pytest.mark.parametrize("shown_px", [10, 35, 49])
-    def test_the_share_that_is_imaged(self, tmp_path: Path, shown_px: int) -> None:
+    def test_coverage_fraction(self, tmp_path: Path, shown_px: int) -> None:
         imagery = painted(tmp_path, (0, 0, 400, 400))
         lot = boundary(at(400 - shown_px, 100, 50, 50))
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
@@ -98,7 +98,7 @@ class TestNoImagery:
 
 
 class Failing(ThresholdSegmenter):
-    """Fails on every batch that has a chip with this point of the tests' pictures, in pixels."""
+    """Fails on every batch with a chip that contains this pixel of the tests' imagery."""
 
     def __init__(self, error: Exception, column: int, row: int, chips_per_batch: int = 1) -> None:
         super().__init__(chip_px=256, chips_per_batch=chips_per_batch)
@@ -112,7 +112,7 @@ class Failing(ThresholdSegmenter):
 
 
 class Misshapen(ThresholdSegmenter):
-    """Answers with masks of another size."""
+    """Returns masks of a wrong size."""
 
     def segment(self, _chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
         small = np.ones((8, 8), np.float32)
@@ -133,7 +133,7 @@ class Down:
 
 
 class Partly:
-    """Imagery that is bright, or not there, but for chips that begin right of pixel 100."""
+    """Imagery that is bright, or missing for chips that start right of pixel 100."""
 
     def __init__(self, error: Exception, *, dark: bool = False) -> None:
         self.error, self.dark = error, dark
@@ -174,7 +174,7 @@ class TestFaults:
         assert failed.detail == f"threshold failed: {error}"
         assert (found.status, len(found.detections)) == ("detected", 1)
 
-    def test_a_failing_batch_is_tried_chip_by_chip(self, tmp_path: Path) -> None:
+    def test_a_failing_batch_is_retried_chip_by_chip(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 1500, 1500), size_px=1500)
         lots = [boundary(at(x + 90, y + 90, 20, 20)) for x in range(0, 1300, 224) for y in (0, 672)]
         segmenter = Failing(RuntimeError("out of memory"), 324, 100, chips_per_batch=8)
@@ -206,7 +206,7 @@ class TestFaults:
             "it is down",
         )
 
-    def test_a_chip_that_a_server_does_not_give_defers_the_lots_that_need_it(self) -> None:
+    def test_a_chip_that_a_server_fails_on_defers_its_lots(self) -> None:
         imagery = Partly(ImageryUnavailable("it is down"))
         lots = [boundary(at(20, 20, 400, 60)), boundary(at(20, 100, 20, 20))]
         large, small = Detector(ThresholdSegmenter(100, 256)).detect(lots, imagery, [LAWN])
@@ -215,7 +215,7 @@ class TestFaults:
         )  # fmt: skip
         assert (small.status, small.coverage_fraction) == ("detected", 1.0)
 
-    def test_a_chip_without_imagery_leaves_its_part_of_a_lot_out(self) -> None:
+    def test_a_chip_without_imagery_leaves_a_lot_partly_imaged(self) -> None:
         imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)))
         lots = [boundary(at(20, 20, 400, 60)), boundary(at(100, 160, 130, 60))]
         large, lost = Detector(ThresholdSegmenter(100, 256)).detect(lots, imagery, [LAWN])
@@ -227,7 +227,7 @@ class TestFaults:
         assert lost.status == "detected"
         assert lost.coverage_fraction == pytest.approx(76 / 130, abs=1e-9)
 
-    def test_what_could_not_be_read_is_named(self) -> None:
+    def test_unreadable_files_are_named(self) -> None:
         imagery = Partly(NoImagery("corrupt", "b.tif is broken", ("b.tif",)), dark=True)
         lot = boundary(at(20, 20, 400, 60))
         result = only(Detector(ThresholdSegmenter(100, 256)).detect([lot], imagery, [LAWN]))
@@ -235,30 +235,30 @@ class TestFaults:
         assert "b.tif" in result.detail
 
     @pytest.mark.parametrize("reason", ["missing", "corrupt", "nodata"])
-    def test_reasons_of_imagery_are_kept(self, reason: Any) -> None:
+    def test_reasons_of_no_imagery_are_passed_on(self, reason: Any) -> None:
         lot = boundary(at(5, 5, 40, 40))
         imagery: ImagerySource = Down(NoImagery(reason, "why"))
         result = only(Detector(ThresholdSegmenter()).detect([lot], imagery, [LAWN]))
         assert (result.status, result.reason, result.detail) == ("no_imagery", reason, "why")
 
-    def test_imagery_that_is_configured_wrongly_stops_all(self) -> None:
+    def test_misconfigured_imagery_raises(self) -> None:
         imagery = Down(ImageryError("wrong url"))
         with pytest.raises(ImageryError, match="wrong url"):
             Detector(ThresholdSegmenter()).detect([boundary(at(5, 5, 9, 9))], imagery, [LAWN])
 
-    def test_a_label_that_the_segmenter_does_not_find(self, tmp_path: Path) -> None:
+    def test_a_label_that_the_segmenter_cannot_detect(self, tmp_path: Path) -> None:
         roof = Label("roof", "roof", "discrete", 4.0)
         with pytest.raises(LabelError, match="threshold cannot detect 'roof', only lawn, "):
             Detector(ThresholdSegmenter()).detect([], painted(tmp_path), [LAWN, roof])
 
-    def test_a_lot_too_large_stops_no_other(self, tmp_path: Path) -> None:
+    def test_a_lot_that_is_too_large_does_not_stop_others(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 40, 40))
         lots = [boundary(at(0, 0, 9 * 1008, 9 * 1008)), boundary(at(0, 0, 40, 40))]
         refused, found = Detector(ThresholdSegmenter()).detect(lots, imagery, [LAWN])
         assert (refused.status, refused.reason) == ("failed", "too_large")
         assert found.status == "detected"
 
-    def test_a_lot_that_cannot_be_cut_fails_alone(self, tmp_path: Path) -> None:
+    def test_a_lot_that_cannot_be_clipped_fails_alone(self, tmp_path: Path) -> None:
         imagery = painted(tmp_path, (0, 0, 80, 40))
         good = boundary(at(0, 0, 40, 40))
         corner = good.geometry.centroid.coords[0]

@@ -1,4 +1,4 @@
-"""Local GeoTIFFs as one mosaic: windows, overlaps, other grids, and files that are broken."""
+"""Local GeoTIFFs as one mosaic: windows, overlaps, other grids, and broken files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_window_is_the_files_own_pixels(tmp_path: Path) -> None:
+def test_a_window_has_the_files_pixels(tmp_path: Path) -> None:
     pixels = noise(4, 60, 80)
     path = write_tiff(tmp_path / "tile_20200531.tif", pixels)
     imagery = GeoTiffMosaic(str(path))
@@ -61,7 +61,7 @@ def test_a_window_is_the_files_own_pixels(tmp_path: Path) -> None:
     assert chip.bounds == (LEFT + 5, TOP - 22.5, LEFT + 20, TOP - 10)
 
 
-def test_adjoining_tiles_are_the_single_raster(tmp_path: Path, opened: list[str]) -> None:
+def test_adjacent_tiles_equal_one_raster(tmp_path: Path, opened: list[str]) -> None:
     whole = noise(3, 90, 120)
     for row in (0, 45):
         for column in (0, 40, 80):
@@ -89,7 +89,7 @@ def test_only_the_window_is_read(tmp_path: Path) -> None:
     assert chip.failed_sources == ()
 
 
-def test_a_chip_past_the_edge_is_valid_in_part(tmp_path: Path) -> None:
+def test_a_chip_past_the_edge_is_partly_valid(tmp_path: Path) -> None:
     pixels = noise(3, 40, 40)
     write_tiff(tmp_path / "a.tif", pixels)
     chip = GeoTiffMosaic(str(tmp_path / "a.tif")).read(pixel_grid(), window(-10, 30, 40, 20))
@@ -99,8 +99,8 @@ def test_a_chip_past_the_edge_is_valid_in_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pixel_m", [0.5, 0.4])
-def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) -> None:
-    """On the chip's own grid, and on another one, from which it would be warped."""
+def test_a_file_that_only_touches_adds_no_pixels(tmp_path: Path, pixel_m: float) -> None:
+    """On the chip's grid, and on another one that needs a warp."""
     shown = write_tiff(tmp_path / "a.tif", noise(3, 40, 40))
     beside = Affine(pixel_m, 0, LEFT + 20, 0, -pixel_m, TOP)
     write_tiff(tmp_path / "b_2020.tif", noise(3, 50, 50), transform=beside)
@@ -109,7 +109,7 @@ def test_a_file_that_only_touches_gives_nothing(tmp_path: Path, pixel_m: float) 
     assert chip.valid.all()
 
 
-def test_newer_files_lie_on_top(tmp_path: Path) -> None:
+def test_newer_files_cover_older_ones(tmp_path: Path) -> None:
     old = write_tiff(tmp_path / "z_2018.tif", np.full((3, 20, 40), 18, np.uint8))
     new = write_tiff(tmp_path / "a_2020.tif", np.full((3, 20, 40), 20, np.uint8), column=20)
     chip = GeoTiffMosaic(str(tmp_path / "*.tif")).read(pixel_grid(), window(0, 0, 60, 20))
@@ -119,7 +119,7 @@ def test_newer_files_lie_on_top(tmp_path: Path) -> None:
     assert chip.sources == (str(new), str(old))
 
 
-def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> None:
+def test_nodata_of_a_newer_file_shows_an_older_one(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a_2018.tif", np.full((1, 20, 20), 18, np.uint8), nodata=0)
     newer = np.full((1, 20, 20), 20, np.uint8)
     newer[:, :10] = 0
@@ -130,18 +130,18 @@ def test_nodata_of_a_newer_file_lets_an_older_one_through(tmp_path: Path) -> Non
     assert (chip.pixels[0, 10:] == 20).all()
 
 
-def test_a_date_that_is_said_wins(tmp_path: Path) -> None:
+def test_a_configured_date_wins(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a_2018.tif", noise(3, 10, 10))
     chip = GeoTiffMosaic(str(path), captured_on="2021-07-01").read(pixel_grid(), window(0, 0, 9, 9))
     assert chip.captured_on == "2021-07-01"
 
 
-def test_a_file_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
+def test_a_file_name_with_brackets_is_not_a_glob(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a[1].tif", noise(3, 10, 10))
     assert GeoTiffMosaic(str(path)).read(pixel_grid(), window(0, 0, 9, 9)).sources == (str(path),)
 
 
-def test_the_grid_that_shows_most_is_the_frame(tmp_path: Path) -> None:
+def test_the_grid_with_the_largest_area_is_chosen(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", smooth(3, 40, 40))
     coarse = Affine(1.0, 0, LEFT + 20, 0, -1.0, TOP)
     write_tiff(tmp_path / "b.tif", smooth(3, 40, 40), transform=coarse)
@@ -156,7 +156,7 @@ def test_the_grid_that_shows_most_is_the_frame(tmp_path: Path) -> None:
     assert len(chip.sources) == 2
 
 
-def test_grids_that_differ_by_a_rounding_are_one(tmp_path: Path) -> None:
+def test_grids_that_differ_by_a_rounding_error_are_one(tmp_path: Path) -> None:
     whole = noise(1, 20, 40)
     write_tiff(tmp_path / "a.tif", whole[:, :, :20])
     jitter = Affine(PIXEL_M + 1e-14, 0, LEFT + 10 + 2e-9, 0, -PIXEL_M, TOP - 3e-9)
@@ -185,7 +185,7 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
     lot = boundary(shapely.box(LEFT + 10, TOP - 60, LEFT + 60, TOP - 10)).geometry
     found = imagery.grid_for(lot)
     if crs == "EPSG:32615":
-        assert found.crs == crs  # metric already, if a zone off: kept as it is
+        assert found.crs == crs  # metric already, although another zone's: not warped
     else:
         assert found.crs == CRS_NAME
         assert found.gsd_m <= 0.5
@@ -193,14 +193,14 @@ def test_other_crs_are_warped_to_utm_within_a_pixel(tmp_path: Path, crs: str, dt
     assert chip.valid.all()
     assert chip.pixels.dtype == dtype
     off = np.abs(chip.pixels.astype(float) - picture[:, 20:120, 20:120])
-    # A pixel's shift would be 5 to 7 of the picture's 100 steps at the steepest.
+    # A shift by one pixel would change steep parts by 5 to 7 grey levels.
     assert np.percentile(off, 99) < 4 * scale
 
 
-def test_a_rotated_file_lies_where_it_belongs(tmp_path: Path) -> None:
+def test_a_rotated_file_is_warped_to_its_position(tmp_path: Path) -> None:
     turned = Affine.translation(LEFT, TOP) @ Affine.rotation(30) @ Affine.scale(PIXEL_M, -PIXEL_M)
     pixels = np.full((1, 100, 100), 50, np.uint8)
-    pixels[:, 40:60, 40:60] = 200  # in the middle
+    pixels[:, 40:60, 40:60] = 200  # at the centre
     path = write_tiff(tmp_path / "a.tif", pixels, transform=turned)
     imagery = GeoTiffMosaic(str(path))
     centre_x, centre_y = turned @ (50, 50)
@@ -218,7 +218,7 @@ def test_a_rotated_file_lies_where_it_belongs(tmp_path: Path) -> None:
     assert chip.valid.sum() * found.pixel_size**2 == pytest.approx(2500, rel=0.02)
 
 
-def test_a_warp_mixes_no_nodata_into_colours(tmp_path: Path) -> None:
+def test_a_warp_does_not_mix_nodata_into_values(tmp_path: Path) -> None:
     pixels = np.full((1, 60, 60), 100, np.uint8)
     pixels[:, :, 30:] = 255
     path = write_tiff(tmp_path / "a.tif", pixels, nodata=255)
@@ -247,7 +247,7 @@ def test_not_georeferenced_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["bands", "dtype"])
-def test_files_of_a_mosaic_must_be_alike(tmp_path: Path, change: str) -> None:
+def test_files_of_a_mosaic_need_the_same_bands(tmp_path: Path, change: str) -> None:
     write_tiff(tmp_path / "a.tif", noise(4, 4, 4))
     other = noise(3, 4, 4) if change == "bands" else noise(4, 4, 4, dtype="uint16")
     write_tiff(tmp_path / "b.tif", other)
@@ -255,7 +255,7 @@ def test_files_of_a_mosaic_must_be_alike(tmp_path: Path, change: str) -> None:
         GeoTiffMosaic(str(tmp_path / "*.tif"))
 
 
-def test_fewer_declared_bands_make_files_alike(tmp_path: Path) -> None:
+def test_fewer_declared_bands_make_files_compatible(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", noise(4, 10, 10))
     write_tiff(tmp_path / "b.tif", noise(3, 10, 10), column=10)
     rgb = ("red", "green", "blue")
@@ -267,7 +267,7 @@ def test_fewer_declared_bands_make_files_alike(tmp_path: Path) -> None:
 
 
 class TestBrokenFiles:
-    def test_a_garbage_header_is_left_out(self, tmp_path: Path) -> None:
+    def test_a_file_with_a_broken_header_is_skipped(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"no TIFF at all" * 50)
         write_tiff(tmp_path / "b.tif", noise(3, 20, 20))
         imagery = GeoTiffMosaic(str(tmp_path / "*.tif"))
@@ -276,15 +276,17 @@ class TestBrokenFiles:
         away = boundary(shapely.box(LEFT + 500, TOP - 9, LEFT + 509, TOP)).geometry
         with pytest.raises(NoImagery, match=r"a\.tif") as caught:
             imagery.grid_for(away)
-        assert caught.value.reason == "corrupt"  # the unreadable file might have shown it
+        assert caught.value.reason == "corrupt"  # the unreadable file might cover it
 
-    def test_nothing_but_garbage(self, tmp_path: Path) -> None:
+    def test_only_broken_files_raise(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"")
         with pytest.raises(ImageryError, match=r"none of the 1 imagery files .*a\.tif: "):
             GeoTiffMosaic(str(tmp_path / "*.tif"))
 
     @pytest.mark.parametrize("compress", ["none", "deflate", "lzw"])
-    def test_a_cut_file_is_corrupt_where_it_is_cut(self, tmp_path: Path, compress: str) -> None:
+    def test_a_truncated_file_is_corrupt_where_data_is_missing(
+        self, tmp_path: Path, compress: str
+    ) -> None:
         path = write_tiff(tmp_path / "a.tif", noise(3, 200, 200), compress=compress, blockysize=8)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
@@ -298,7 +300,7 @@ class TestBrokenFiles:
         assert chip.valid[:, 50:].all()
         assert not chip.valid[:, :50].any()
 
-    def test_a_cut_file_elsewhere_is_not_blamed(self, tmp_path: Path) -> None:
+    def test_a_truncated_file_elsewhere_is_not_reported(self, tmp_path: Path) -> None:
         path = write_tiff(tmp_path / "a.tif", noise(3, 200, 200))
         imagery = GeoTiffMosaic(str(path))
         content = path.read_bytes()
@@ -310,7 +312,7 @@ class TestBrokenFiles:
             imagery.grid_for(away)
         assert caught.value.reason == "missing"
 
-    def test_a_file_that_vanished_is_corrupt(self, tmp_path: Path) -> None:
+    def test_a_deleted_file_is_corrupt(self, tmp_path: Path) -> None:
         path = write_tiff(tmp_path / "a.tif", noise(3, 20, 20))
         imagery = GeoTiffMosaic(str(path))
         path.unlink()
@@ -327,14 +329,14 @@ def test_open_imagery_takes_a_registry_entry(tmp_path: Path) -> None:
     assert chip.captured_on == "2020"
 
 
-def test_a_crs_that_is_nowhere_on_earth_is_a_mistake(tmp_path: Path) -> None:
+def test_a_crs_without_relation_to_the_earth_is_refused(tmp_path: Path) -> None:
     site = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), crs=site)
     with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be transformed to longitude"):
         GeoTiffMosaic(str(path))
 
 
-def test_corners_beyond_a_crs_are_a_mistake(tmp_path: Path) -> None:
+def test_corners_outside_the_crs_are_refused(tmp_path: Path) -> None:
     transform = Affine(0.5, 0, 9e9, 0, -0.5, 9e9)
     path = write_tiff(tmp_path / "a.tif", noise(3, 8, 8), transform=transform)
     with pytest.raises(ImageryError, match=r"a\.tif: its CRS cannot be transformed to longitude"):

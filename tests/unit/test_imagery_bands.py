@@ -1,4 +1,4 @@
-"""Band names, alpha that is none, and dates: what a file says beside its pixels."""
+"""A file's metadata: band names, alpha that is not a mask, and dates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def alpha_band(open_share: float) -> np.ndarray:
         (4, (*RGB[::-1], ColorInterp.undefined), ("blue", "green", "red", "band4")),
     ],
 )  # fmt: skip
-def test_bands_are_named_by_colour_and_custom(
+def test_bands_are_named_by_colour_tag_and_convention(
     tmp_path: Path, count: int, colours: tuple[ColorInterp, ...] | None, expected: tuple[str, ...]
 ) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(count, 40, 40), colours=colours)
@@ -56,13 +56,13 @@ def test_descriptions_name_bands_in_any_order(tmp_path: Path) -> None:
     assert names(path) == ("nir", "red", "green", "blue")
 
 
-def test_a_name_that_two_bands_claim_is_neithers(tmp_path: Path) -> None:
+def test_a_name_that_two_bands_claim_is_not_used(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(2, 8, 8), descriptions=["red", "red"])
     assert names(path) == ("band1", "band2")
 
 
 @pytest.mark.parametrize("open_share", [1.0, 0.5, 0.0])
-def test_alpha_that_is_a_mask_is_no_band(tmp_path: Path, open_share: float) -> None:
+def test_alpha_that_is_a_mask_is_not_a_data_band(tmp_path: Path, open_share: float) -> None:
     path = write_tiff(tmp_path / "a.tif", alpha_band(open_share), colours=(*RGB, ColorInterp.alpha))
     assert names(path) == ("red", "green", "blue")
 

@@ -1,4 +1,4 @@
-"""Imagery finer than a segmenter looks at: means of blocks, with and without overviews."""
+"""Downsampling by block means, with and without overviews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 
 def corner(factor: int) -> PixelWindow:
-    """The pixel of a coarser frame that holds the tests' corner."""
+    """The pixel of a coarser grid that contains the tests' corner."""
     return pixel_grid().zoom_out(factor).window_from_bounds((LEFT, TOP - 0.01, LEFT + 0.01, TOP))
 
 
@@ -30,7 +30,7 @@ def means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
     return np.asarray(blocks.mean(axis=(2, 4)))
 
 
-# The corner lies on the grid of every even factor up to 8 and of 5.
+# The corner is on the grid of every even factor up to 8, and of 5.
 @pytest.mark.parametrize("factor", [2, 4, 5, 8])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_pixel_is_the_mean_of_its_block(tmp_path: Path, factor: int, dtype: str) -> None:
@@ -57,7 +57,7 @@ def test_overviews_are_read_where_they_fit(tmp_path: Path) -> None:
     shown = GeoTiffMosaic(str(path)).read(coarse, window)
     # Rounded three times.
     assert np.abs(shown.pixels - means(exact, 8)).max() <= 1.5
-    # Damage to the full pixels goes unseen: they were not read.
+    # Damage to the full-resolution pixels does not matter: they were not read.
     with rasterio.open(path, "r+") as dataset:
         dataset.write(np.zeros_like(exact))
     assert np.array_equal(GeoTiffMosaic(str(path)).read(coarse, window).pixels, shown.pixels)
@@ -76,11 +76,11 @@ def _at(column: int, row: int) -> tuple[int, int]:
     factor=st.sampled_from([2, 3, 4]),
     overviews=st.booleans(),
 )
-def test_files_whose_edges_cut_blocks(
+def test_files_that_end_inside_a_block(
     tmp_path_factory: pytest.TempPathFactory,
     left: int, top: int, seam: int, factor: int, overviews: bool,
 ) -> None:  # fmt: skip
-    """Wherever two files meet, and wherever the chip begins: no hole, and no picture moved."""
+    """Wherever two files meet and a chip starts, there is no gap and no shift."""
     folder = tmp_path_factory.mktemp("mosaic")
     whole = smooth(1, 80, 92)
     places = {"a": (whole[:, :, :seam], 0), "b": (whole[:, :, seam:], seam)}
@@ -103,20 +103,20 @@ def test_files_whose_edges_cut_blocks(
     assert np.abs(chip.pixels - expected).mean() <= 1.0
 
 
-def test_nodata_is_mixed_into_nothing(tmp_path: Path) -> None:
+def test_nodata_is_not_averaged(tmp_path: Path) -> None:
     pixels = np.full((1, 64, 64), 100, np.uint8)
     pixels[:, :, 30:] = 0
     imagery = GeoTiffMosaic(str(write_tiff(tmp_path / "a.tif", pixels, nodata=0)))
     at = corner(4)
     chip = imagery.read(pixel_grid().zoom_out(4), PixelWindow(at.column, at.row, 16, 16))
-    # The eighth block is shown by half.
+    # Half of the eighth block is valid.
     assert chip.valid[:, :8].all()
     assert not chip.valid[:, 8:].any()
     assert (chip.pixels[:, chip.valid] == 100).all()
 
 
-def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
-    """Water; GDAL's own averages would take a fourth band for a mask, and find nothing there."""
+def test_zero_in_near_infrared_is_not_nodata(tmp_path: Path) -> None:
+    """Water: GDAL's averages would take the fourth band for a mask, and drop it."""
     pixels = noise(4, 64, 64)
     pixels[3, 10:40, 10:40] = 0
     path = write_tiff(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
@@ -128,7 +128,7 @@ def test_a_near_infrared_of_nought_blackens_nothing(tmp_path: Path) -> None:
 
 
 def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
-    """The same picture on its own grid and on the next zone's, both four times coarser."""
+    """The same image on its own grid and on the next zone's, both four times coarser."""
     own = write_tiff(tmp_path / "own.tif", smooth(1, 400, 400))
     coarse = pixel_grid().zoom_out(4)
     at = corner(4)
@@ -153,7 +153,7 @@ def test_another_zones_file_is_warped_from_its_blocks(tmp_path: Path) -> None:
     assert off < off_by_one / 5
 
 
-def test_a_fine_county_is_looked_at_coarser(tmp_path: Path) -> None:
+def test_fine_imagery_is_downsampled(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth(1, 400, 400))
     lot = boundary(shapely.box(LEFT + 20, TOP - 60, LEFT + 60, TOP - 20), CRS_NAME)
     imagery = GeoTiffMosaic(str(path))

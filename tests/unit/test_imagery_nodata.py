@@ -1,4 +1,4 @@
-"""Which pixels count: nodata declared and not, masks, alpha, and what is not a number."""
+"""Valid pixels: declared and undeclared nodata, masks, alpha, and NaN."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_declared_nodata(tmp_path: Path, nodata: int, dtype: str) -> None:
     assert np.array_equal(valid(path), ~CORNER)
 
 
-def test_nodata_in_one_band_is_a_colour(tmp_path: Path) -> None:
+def test_nodata_in_one_band_is_data(tmp_path: Path) -> None:
     pixels = noise(3, 40, 40)
     pixels[0] = 0
     assert valid(write_tiff(tmp_path / "a.tif", pixels, nodata=0)).all()
@@ -48,17 +48,17 @@ def test_nodata_that_is_not_a_number(tmp_path: Path) -> None:
     assert np.array_equal(valid(write_tiff(tmp_path / "b.tif", pixels)), ~CORNER)
 
 
-def test_a_black_collar_is_nodata_undeclared(tmp_path: Path) -> None:
+def test_an_undeclared_black_collar_is_nodata(tmp_path: Path) -> None:
     assert np.array_equal(valid(write_tiff(tmp_path / "a.tif", picture())), ~CORNER)
 
 
-def test_small_black_patches_are_shadow(tmp_path: Path) -> None:
+def test_small_black_patches_are_data(tmp_path: Path) -> None:
     pixels = noise(3, 40, 40)
     pixels[:, 5:12, 5:12] = 0
     assert valid(write_tiff(tmp_path / "a.tif", pixels)).all()
 
 
-def test_a_speck_in_a_black_collar_stays(tmp_path: Path) -> None:
+def test_a_speck_in_a_black_collar_is_data(tmp_path: Path) -> None:
     pixels = picture()
     pixels[:, 5, 5] = 9
     expected = ~CORNER
@@ -75,7 +75,7 @@ def test_an_alpha_band_is_the_mask(tmp_path: Path) -> None:
     assert chip.bands == ("red", "green", "blue")
 
 
-def test_near_infrared_marked_as_alpha_loses_no_pixel(tmp_path: Path) -> None:
+def test_near_infrared_tagged_as_alpha_loses_no_pixel(tmp_path: Path) -> None:
     pixels = noise(4, 40, 40)
     pixels[3, 20:, 20:] = 0  # deep water, black in the near infrared
     path = write_tiff(tmp_path / "a.tif", pixels, colours=RGBA)

@@ -19,7 +19,7 @@ from detection.sample.truth import LABELS as IN_THE_SAMPLE
 from detection.training.phrases import PHRASES
 
 
-def test_labels_come_in_the_order_asked_each_once() -> None:
+def test_labels_are_in_the_requested_order_without_duplicates() -> None:
     chosen = choose_labels(["tree", "lawn", "tree"])
     assert chosen == (LABELS["tree"], LABELS["lawn"])
 
@@ -31,12 +31,12 @@ def test_labels_come_in_the_order_asked_each_once() -> None:
         ([], "no label given: choose"),
     ],
 )
-def test_a_wrong_label_says_which_there_are(names: list[str], message: str) -> None:
+def test_an_unknown_label_lists_the_known_ones(names: list[str], message: str) -> None:
     with pytest.raises(LabelError, match=message):
         choose_labels(names)
 
 
-def test_the_labels_that_are_known() -> None:
+def test_the_shipped_labels() -> None:
     assert set(LABELS) == set(IN_THE_SAMPLE)
     for key, label in LABELS.items():
         assert key == label.name
@@ -47,7 +47,7 @@ def test_the_labels_that_are_known() -> None:
     assert kinds["discrete"] == {"roof", "pool"}
 
 
-def test_the_page_on_labels_says_what_the_file_says() -> None:
+def test_docs_and_labels_yaml_agree() -> None:
     page = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
     said = re.findall(
         r"^\| `(\w+)` \| ([\w ]+) \| (continuous|discrete) \| (\d+) m² \|$", page, re.M
@@ -58,14 +58,14 @@ def test_the_page_on_labels_says_what_the_file_says() -> None:
     ]
 
 
-def test_a_label_cannot_be_changed() -> None:
+def test_labels_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         LABELS["lawn"].prompt = "moss"  # type: ignore[misc]  # what is tested
     with pytest.raises(TypeError):
         LABELS["moss"] = LABELS["lawn"]  # type: ignore[index]  # what is tested
 
 
-def test_a_known_label_keeps_what_is_not_said_of_it() -> None:
+def test_a_changed_label_keeps_its_other_values() -> None:
     known = merge_label_entries(LABELS, {"lawn": LabelEntry(prompt="dry grass")}, "here")
     assert known["lawn"] == dataclasses.replace(LABELS["lawn"], prompt="dry grass")
     known = merge_label_entries(LABELS, {"pool": LabelEntry(min_area_m2=9)}, "here")
@@ -75,7 +75,7 @@ def test_a_known_label_keeps_what_is_not_said_of_it() -> None:
     }
 
 
-def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
+def test_a_new_label_is_discrete_by_default() -> None:
     entries = {
         "trampoline": LabelEntry(prompt="round backyard trampoline"),
         "gravel": LabelEntry(prompt="gravel bed", kind="continuous", score_threshold=0.3),
@@ -88,7 +88,7 @@ def test_a_new_label_is_a_thing_unless_it_says_otherwise() -> None:
         merge_label_entries(LABELS, {"moat": LabelEntry(kind="discrete")}, "here")
 
 
-def test_a_label_in_words() -> None:
+def test_a_label_option() -> None:
     assert parse_label_option(" trampoline = round  backyard trampoline ") == {
         "trampoline": LabelEntry(prompt="round backyard trampoline")
     }
@@ -110,7 +110,7 @@ def test_a_label_in_words() -> None:
         ("boundary_area=x", "is the name of another column of the exports"),
     ],
 )
-def test_words_that_are_no_label(text: str, message: str) -> None:
+def test_invalid_label_options(text: str, message: str) -> None:
     with pytest.raises(LabelError, match=re.escape(message)) as caught:
         parse_label_option(text)
     assert str(caught.value).startswith("label '")
@@ -143,9 +143,7 @@ def test_words_that_are_no_label(text: str, message: str) -> None:
         ("labels: {1: x}", "'labels': '1' is no name of a label"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_what_to_write(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_mistakes_in_a_file_are_named_with_a_fix(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "labels.yaml"
     file.write_text(text)
     with pytest.raises(LabelError) as caught:
@@ -154,12 +152,12 @@ def test_a_mistake_in_a_file_is_named_with_what_to_write(
     assert line.startswith(f"{file}: {message}")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"labels\.yaml: there is no such file"):
         read_labels(tmp_path / "labels.yaml")
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names() -> None:
     assert detection.__all__ == [
         "LABELS",
         "Chip",

@@ -25,7 +25,7 @@ from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
 from parcels.boundary import Boundary
 
-# Places are in metres right and down of the mosaic's upper left corner; it is 144 m wide.
+# Coordinates are metres right and down of the mosaic's upper left corner; it is 144 m wide.
 
 
 def rect(left: float, top: float, right: float, bottom: float) -> Polygon:
@@ -45,7 +45,7 @@ def measured(
 
 
 def plain(results: Sequence[LotResult]) -> list[Any]:
-    """What is the same in two results whose parts may come in another order."""
+    """Results without the order of parts, to compare them."""
     return [
         (
             result.status,
@@ -70,17 +70,15 @@ HOUSE = distances(rectangle(70, 60, 14, 12, 0.3), ROOF)
 class TestContinuous:
     @given(st.integers(0, 2**32 - 1), st.floats(40, 100), st.floats(-20, 20))
     @settings(max_examples=40)
-    def test_a_lawn_split_by_a_line_adds_up_to_the_whole(
-        self, seed: int, line: float, turn: float
-    ) -> None:
-        """On both sides of any line the same outline is seen, in different windows of it."""
+    def test_a_lawn_split_by_a_line_adds_up(self, seed: int, line: float, turn: float) -> None:
+        """Both sides of any line get the same outline, from different windows."""
         whole = rect(25, 20, 120, 110)
         cut = affinity.rotate(rect(line, -200, line + 400, 400), turn, Point(LEFT + line, TOP - 70))
         lots = [boundary(part) for part in (whole.difference(cut), whole.intersection(cut))]
         masks = [mask_of(meadow(seed, 96), LAWN, 0.7)]
         (left, right), (both,) = measured(lots, masks), measured([boundary(whole)], masks)
         apart, together = (sum(d.area_m2 for d in each) for each in (left + right, both))
-        # Parts under MIN_PART_M2 are left out, on either side of the line.
+        # Parts below MIN_PART_M2 are dropped, on either side of the line.
         assert together - MIN_PART_M2 * 12 <= apart <= together * (1 + 1e-6) + MIN_PART_M2 * 4
 
     def test_a_lawn_without_slivers_adds_up_to_a_millionth(self) -> None:
@@ -95,25 +93,25 @@ class TestContinuous:
 
     def test_front_and_back_lawn_are_two_rows(self) -> None:
         def front_and_back(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-            strip = 40 - np.abs(x - 70)  # along the whole street, from 30 to 110
+            strip = 40 - np.abs(x - 70)  # along the full street, from 30 to 110
             return np.minimum(strip, np.abs(y - 60) - 8)
 
         [front, back] = measured([lot(60, 30, 80, 100)], [distances(front_and_back)])[0]
         assert {front.relation, back.relation} == {"trimmed"}
         assert sorted([front.area_m2, back.area_m2]) == pytest.approx([20 * 22, 20 * 32], rel=0.01)
-        # The whole is what is seen in the lot's window: 5 m round it, in full cells of 1.5 m.
+        # The complete object is limited to the lot's window: 5 m around it, in cells of 1.5 m.
         wholes = sorted([front.whole_area_m2, back.whole_area_m2])
         for part, height in zip(wholes, (27, 37), strict=True):
             assert 30 * height * 0.99 <= part <= (30 + 6) * (height + 3)
 
-    def test_one_that_lies_inside_belongs(self) -> None:
+    def test_an_object_inside_belongs(self) -> None:
         [lawn] = measured([lot(40, 40, 100, 100)], [distances(disc(70, 70, 20))])[0]
         assert lawn.relation == "belongs"
         assert lawn.area_m2 == lawn.clipped_area_m2 == lawn.whole_area_m2
         assert lawn.score == pytest.approx(0.5)
 
     @pytest.mark.parametrize("simplify_share", [0.0, 0.02])
-    def test_a_lots_answer_does_not_depend_on_the_other_lots(self, simplify_share: float) -> None:
+    def test_a_lots_result_does_not_depend_on_other_lots(self, simplify_share: float) -> None:
         lots = [lot(x, y, x + 30, y + 35) for x in (8, 38, 68, 98) for y in (10, 45, 80)]
         rng = np.random.default_rng(3)
         lawn = replace(LAWN, min_area_m2=4.0, simplify_share=simplify_share)
@@ -127,7 +125,7 @@ class TestContinuous:
         assert plain(together) == plain(alone)
         assert sum(len(result.detections) for result in together) > 40
 
-    def test_the_least_area_is_of_what_is_seen_close_to_the_lot(self) -> None:
+    def test_min_area_applies_within_the_lots_window(self) -> None:
         mask = distances(disc(60, 60, 3), replace(LAWN, min_area_m2=20.0))
         assert [len(d) for d in measured([lot(30, 30, 60, 90), lot(60, 30, 90, 90)], [mask])] == [
             1,
@@ -138,22 +136,22 @@ class TestContinuous:
 
 
 class TestDiscrete:
-    def test_belongs_whole_and_both_areas_are_kept(self) -> None:
+    def test_an_object_that_belongs_has_both_areas(self) -> None:
         (mine,), neighbour = measured([lot(30, 30, 77.4, 90), lot(77.4, 30, 110, 90)], [HOUSE])
         assert mine.relation == "belongs"
         assert neighbour == ()
         assert mine.area_m2 == mine.whole_area_m2 == pytest.approx(14 * 12, rel=0.02)
         assert mine.clipped_area_m2 < mine.area_m2
 
-    def test_shared_by_two_lots_adds_up(self) -> None:
+    def test_an_object_shared_by_two_lots_adds_up(self) -> None:
         (left,), (right,) = measured([lot(30, 30, 70, 90), lot(70, 30, 110, 90)], [HOUSE])
         assert left.relation == right.relation == "shared"
         assert left.whole_area_m2 == pytest.approx(right.whole_area_m2, rel=1e-6)
         assert left.area_m2 + right.area_m2 == pytest.approx(left.whole_area_m2, rel=1e-6)
 
     @pytest.mark.parametrize("shift_m", [(1.2, 0), (-1.2, 0), (0, 1.2), (0.8, -0.8)])
-    def test_lines_that_are_a_metre_off_shave_no_roof(self, shift_m: tuple[float, float]) -> None:
-        """Houses that stand by their lots' lines, and lots that lie 1.2 m off the imagery."""
+    def test_lot_lines_one_metre_off_do_not_cut_roofs(self, shift_m: tuple[float, float]) -> None:
+        """Houses near lot lines, and lots that are 1.2 m off the imagery."""
         right, down = shift_m
         lots, houses = [], []
         for x in (20, 50, 80):
@@ -164,8 +162,8 @@ class TestDiscrete:
             assert roof.relation == "belongs"
             assert roof.area_m2 == pytest.approx(29 * 12, rel=0.005)
 
-    def test_a_countys_lots_that_are_four_metres_off_need_its_offset(self) -> None:
-        """4 m west: without the offset roofs are cut; with it they are whole and in their place."""
+    def test_lots_four_metres_off_need_the_countys_offset(self) -> None:
+        """4 m west: without the offset roofs are cut; with it they are complete and in place."""
         lots = [lot(x - 4, 33, x + 26, 83) for x in (20, 50, 80)]
         houses = [distances(rectangle(x + 15, 55, 27, 12, 0.0), ROOF) for x in (20, 50, 80)]
         wrong = measured(lots, houses)
@@ -175,7 +173,7 @@ class TestDiscrete:
             [roof] = detections
             assert roof.relation == "belongs"
             [shown] = mosaic().grid.from_lonlat(np.array([roof.geometry]))
-            truth = rect(x + 1.5, 49, x + 28.5, 61)  # where the imagery shows it
+            truth = rect(x + 1.5, 49, x + 28.5, 61)  # its position on the imagery
             assert shown.intersection(truth).area / shown.union(truth).area > 0.98
 
     def test_the_tolerance_is_the_countys(self) -> None:
@@ -185,14 +183,14 @@ class TestDiscrete:
         [[loose]] = measured(lots, house, LotLines(tolerance_m=3.2))
         assert (strict.relation, loose.relation) == ("shared", "belongs")
 
-    def test_what_lies_far_from_the_lot_is_not_its(self) -> None:
+    def test_an_object_far_from_the_lot_is_dropped(self) -> None:
         assert measured([lot(5, 5, 20, 20)], [HOUSE]) == [()]
 
 
 class TestAreas:
     @pytest.mark.parametrize("crs", ["EPSG:32616", "EPSG:26916", "EPSG:2274", "EPSG:32615"])
     def test_all_three_are_geods(self, crs: str) -> None:
-        """To 0.01 %, in feet and far off a zone's middle too."""
+        """To 0.01 %, also in feet and far from a zone's centre."""
         unit = 0.3048006 if crs == "EPSG:2274" else 1.0
         centre = Point(-86.9, 35.05)
         [middle] = PixelGrid(crs, 1.0).from_lonlat(np.array([centre]))
@@ -233,7 +231,7 @@ class TestAreas:
 
 
 class TestResults:
-    def test_detections_come_in_the_order_of_the_masks(self) -> None:
+    def test_detections_are_in_the_order_of_the_masks(self) -> None:
         pool = distances(rectangle(60, 80, 9, 5, 0), replace(ROOF, name="pool"))
         lawn = distances(disc(60, 60, 20))
         [found] = measured([lot(30, 30, 100, 100)], [lawn, HOUSE, pool])
@@ -248,7 +246,7 @@ class TestResults:
         assert measured([lot(30, 30, 100, 100)], []) == [()]
         assert lot_results([], mosaic(), [HOUSE]) == []
 
-    def test_what_a_mask_lacks_is_the_segmenters_fault(self) -> None:
+    def test_invalid_masks_raise(self) -> None:
         bad = mask_of(np.full((96, 96), np.nan))
         for label in (LAWN, ROOF):
             with pytest.raises(ValueError, match="not finite"):
@@ -264,7 +262,7 @@ class TestFaults:
         assert [result.status == "failed" for result in results] == [i == 4 for i in range(9)]
         assert results[4].reason == "bad_geometry"
 
-    def test_without_pixels_there_is_no_imagery(self) -> None:
+    def test_a_lot_without_valid_pixels_has_no_imagery(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[:, :100] = False
         lots = [lot(10, 10, 40, 40), lot(30, 10, 70, 40), lot(60, 10, 90, 40)]
@@ -274,7 +272,7 @@ class TestFaults:
         assert [d.area_m2 for d in partly.detections] == pytest.approx([20 * 30], rel=1e-3)
         assert inside.coverage_fraction == 1.0
 
-    def test_a_file_that_could_not_be_read_is_named(self) -> None:
+    def test_an_unreadable_file_is_named(self) -> None:
         place: Mosaic = mosaic(valid=np.zeros((288, 288), bool), failed_sources=("north.tif",))
         [result] = lot_results([lot(10, 10, 40, 40)], place, [_everywhere()])
         assert (result.status, result.reason) == ("no_imagery", "corrupt")

@@ -1,4 +1,4 @@
-"""Outlines with fewer corners: the bound on their area, holes, neighbours that stay apart."""
+"""Simplified outlines: the bound on area, holes, and neighbours that must not overlap."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from detection.simplify import simplify_polygons
 from detection.vectorize import vectorize_masks
 
 CELL_M = 1.5
-# The bound with what coordinates of seven digits before the point lose of a small area.
+# The bound plus the rounding error of a small area with coordinates of seven digits.
 ROUNDING = 1e-6
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.sampled_from([1e-4, 0.01, 0.1, 1.0]))
 @settings(max_examples=60)
-def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: float) -> None:
+def test_no_area_changes_by_more_than_its_bound(seed: int, share: float, bound: float) -> None:
     before = vectorize_masks([mask_of(meadow(seed, 96, 2.0, share))], mosaic()).polygons
     after = simplify_polygons(before, bound, CELL_M)
     change = np.abs(shapely.area(after) / shapely.area(before) - 1)
@@ -32,12 +32,12 @@ def test_no_area_changes_by_more_than_its_share(seed: int, share: float, bound: 
     assert (rings[0] == rings[1]).all()
     overlaps = shapely.area(after).sum() - shapely.union_all(after).area
     assert overlaps == pytest.approx(0, abs=1e-6)
-    # A ring's own end may go too, which adds a second step of at most the tolerance.
+    # A ring's end point may be removed too, which adds a second step of at most the tolerance.
     pairs = zip(before, after, strict=True)
     assert all(shapely.hausdorff_distance(*pair) <= 2 * CELL_M for pair in pairs)
 
 
-def test_corners_go() -> None:
+def test_vertices_are_removed() -> None:
     mask = distances(disc(70, 70, 30))
     [before] = vectorize_masks([mask], mosaic()).polygons
     [after] = vectorize_masks(
@@ -47,7 +47,7 @@ def test_corners_go() -> None:
     assert after.area == pytest.approx(before.area, rel=0.01)
 
 
-def test_what_is_straight_keeps_its_area_and_loses_its_points() -> None:
+def test_collinear_vertices_are_removed() -> None:
     dented = Polygon([(0, 0), (5, 0), (10, 0), (10, 10), (5, 10.0), (0, 10)])
     [plain] = simplify_polygons(np.array([dented]), 1e-9, 1.0)
     assert plain.normalize() == box(0, 0, 10, 10).normalize()
@@ -62,7 +62,7 @@ def test_a_small_hole_in_a_large_lawn_stays() -> None:
 
 
 def test_an_island_stays_in_its_hole() -> None:
-    """Both would bulge into each other, were they simplified without a look at the other."""
+    """Simplified independently, they would overlap."""
     hole = Point(0, 0).buffer(10.0)
     lawn = Point(0, 0).buffer(30).difference(hole)
     island = Point(0, 0).buffer(9.9)

@@ -1,4 +1,4 @@
-"""The baseline segmenter, on synthetic chips whose answer is known."""
+"""The baseline segmenter on synthetic chips with known labels."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_lawns_and_trees_of_a_neighbourhood(seed: int) -> None:
     found = _find(_chip(neighbourhood.pixels))
     # Over 13 seeds lawns reach 0.73 to 0.86 and trees 0.60 to 0.67. What is missing of the lawns is
     # mostly straw, which has the colour of soil; seed 11 has the most of it. On lots whose lawns
-    # are green it is 0.85 to 0.89. The floors lie a few hundredths below the worst seed.
+    # are green it is 0.85 to 0.89. The floors are a few hundredths below the worst seed.
     assert neighbourhood.iou("lawn", found["lawn"]) >= 0.70
     assert neighbourhood.iou("lawn", found["lawn"], neighbourhood.green_lots) >= 0.83
     assert neighbourhood.iou("tree", found["tree"]) >= 0.57
@@ -132,7 +132,7 @@ def test_coarser_imagery_gives_about_the_same_area(neighbourhood: Neighbourhood)
         assert coarse_m2 == pytest.approx(fine_m2, rel=0.12)
 
 
-def test_the_same_chip_twice_is_the_same_answer(neighbourhood: Neighbourhood) -> None:
+def test_results_are_deterministic(neighbourhood: Neighbourhood) -> None:
     chip = _chip(neighbourhood.pixels[:, :300, :300])
     first, second = (Spectral("cpu").segment([chip], LABELS)[0] for _ in range(2))
     for a, b in zip(first, second, strict=True):
@@ -140,7 +140,7 @@ def test_the_same_chip_twice_is_the_same_answer(neighbourhood: Neighbourhood) ->
         assert np.array_equal(a.confidence, b.confidence)
 
 
-def test_vegetation_holds_lawn_and_tree_and_they_are_apart(neighbourhood: Neighbourhood) -> None:
+def test_vegetation_contains_disjoint_lawn_and_tree(neighbourhood: Neighbourhood) -> None:
     found = _find(_chip(neighbourhood.pixels))
     assert not (found["lawn"] & found["tree"]).any()
     assert not ((found["lawn"] | found["tree"]) & ~found["vegetation"]).any()
@@ -174,7 +174,7 @@ def test_a_chip_of_a_few_pixels() -> None:
     assert not _find(_chip(_flat(ROAD, (1, 1))))["vegetation"].any()
 
 
-def test_nothing_is_found_where_nothing_is_seen() -> None:
+def test_nodata_has_no_labels() -> None:
     valid = np.ones((160, 160), bool)
     valid[40:90, 20:70] = False
     masks = Spectral("cpu").segment([_chip(_half_lawn(), valid=valid)], LABELS)[0]
@@ -184,13 +184,13 @@ def test_nothing_is_found_where_nothing_is_seen() -> None:
     assert (masks[0].field[valid] > 0).mean() > 0.3
 
 
-def test_no_pixel_valid_is_no_finding() -> None:
+def test_a_chip_without_valid_pixels_has_no_labels() -> None:
     found = _find(_chip(_half_lawn(), valid=np.zeros((160, 160), bool)))
     assert not any(mask.any() for mask in found.values())
 
 
 @pytest.mark.parametrize("filler", [0, 255])
-def test_what_lies_under_nodata_has_no_say(neighbourhood: Neighbourhood, filler: int) -> None:
+def test_values_under_nodata_have_no_influence(neighbourhood: Neighbourhood, filler: int) -> None:
     pixels = neighbourhood.pixels[:, 100:400, 100:400].copy()
     valid = np.ones(pixels.shape[1:], bool)
     valid[:, 120:220] = False
@@ -202,7 +202,7 @@ def test_what_lies_under_nodata_has_no_say(neighbourhood: Neighbourhood, filler:
         assert np.array_equal(a.confidence, b.confidence)
 
 
-def test_it_does_not_matter_in_which_unit_the_bands_are(neighbourhood: Neighbourhood) -> None:
+def test_results_do_not_depend_on_the_bands_unit(neighbourhood: Neighbourhood) -> None:
     pixels = neighbourhood.pixels[:, :300, :300]
     bytes_ = _find(_chip(pixels))
     words = _find(_chip(pixels.astype(np.uint16) * 128))
@@ -212,7 +212,7 @@ def test_it_does_not_matter_in_which_unit_the_bands_are(neighbourhood: Neighbour
         assert (reflectance[label] ^ mask).mean() < 1e-3
 
 
-def test_a_pixel_that_is_no_number_is_not_seen() -> None:
+def test_nan_pixels_are_nodata() -> None:
     pixels = _half_lawn().astype(np.float32) / 255
     pixels[3, 50:60, 30:40] = np.nan
     found = _find(_chip(pixels))
@@ -220,7 +220,7 @@ def test_a_pixel_that_is_no_number_is_not_seen() -> None:
     assert found["lawn"][:, :80].mean() > 0.97
 
 
-def test_the_order_of_the_bands_is_theirs_to_say() -> None:
+def test_bands_are_found_by_name() -> None:
     pixels = _half_lawn()
     turned = _find(_chip(np.ascontiguousarray(pixels[::-1]), bands=BANDS[::-1]))
     for label, mask in _find(_chip(pixels)).items():
@@ -240,7 +240,7 @@ def test_confidence_grows_with_greenness() -> None:
     assert lush > lawn > 0.5 > road
 
 
-def test_only_the_labels_that_were_asked_for_in_their_order() -> None:
+def test_only_requested_labels_in_their_order() -> None:
     tree, lawn = choose_labels(["tree", "lawn"])
     chips = [_chip(_half_lawn()), _chip(_flat(ROAD, (30, 50)))]
     masks = Spectral("cpu").segment(chips, [tree, lawn])
@@ -254,7 +254,7 @@ def test_missing_bands_are_named(bands: tuple[str, ...]) -> None:
         _find(_chip(_flat(LAWN)[: len(bands)], bands=bands))
 
 
-def test_a_label_that_it_cannot_find() -> None:
+def test_an_unsupported_label() -> None:
     pool = Label("pool", "swimming pool", "discrete", 4.0)
     with pytest.raises(SegmenterError, match=r"lawn, tree, vegetation.*sam3-tiny"):
         Spectral("cpu").segment([_chip(_half_lawn())], [pool])

@@ -1,4 +1,4 @@
-"""Masks of overlapping chips become those of the scene: fields, things over seams, identity."""
+"""Stitching of overlapping chips' masks: fields, objects over seams, identity."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from detection.stitch import stitch
 
 LAWN = Label("lawn", "lawn", "continuous", 1.0)
 POOL = Label("pool", "pool", "discrete", 1.0)
-# Chips of 64 pixels with masks of 32 cells; so they are 28 cells apart and share 4.
+# Chips of 64 pixels with masks of 32 cells: they are 28 cells apart and share 4.
 SIDE_PX, CELL_PX, CELLS, STEP = 64, 56, 32, 28
 
 Field = NDArray[np.float32]
 
 
 def grid(columns: int, rows: int) -> list[PixelWindow]:
-    """The windows of chips side by side, somewhere."""
+    """The windows of adjacent chips at any position."""
     return [
         PixelWindow(1000 * CELL_PX - 4 + CELL_PX * column, 9 * CELL_PX - 4 + CELL_PX * row, 64, 64)
         for row in range(rows)
@@ -38,7 +38,7 @@ def grid(columns: int, rows: int) -> list[PixelWindow]:
 
 
 def part(field: Field, column: int, row: int) -> Field:
-    """What the chip in this place of the grid sees of a scene's field."""
+    """The part of a mosaic's field on the chip at this position of the grid."""
     return field[row * STEP : row * STEP + CELLS, column * STEP : column * STEP + CELLS]
 
 
@@ -52,44 +52,44 @@ def stitched(
     return list(stitch(seen, [label], window, window))
 
 
-def whole(mask: Mask, outside: float = -1.0) -> Field:
-    """A mask's field on all of its grid."""
+def full_field(mask: Mask, outside: float = -1.0) -> Field:
+    """A mask's field on its full grid."""
     field = np.full(mask.cells, outside, np.float32)
     height, width = mask.field.shape
     field[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field
     return field
 
 
-def lawn(field: Field, sure: float = 0.5) -> Mask:
-    return Mask(LAWN, field.copy(), np.full_like(field, sure), field.shape)
+def lawn(field: Field, confidence: float = 0.5) -> Mask:
+    return Mask(LAWN, field.copy(), np.full_like(field, confidence), field.shape)
 
 
-def things(field: Field) -> list[Mask]:
-    """A mask for each connected thing of a chip's field, with a cell round it."""
+def object_masks(field: Field) -> list[Mask]:
+    """A mask for each connected object of a chip's field, with one cell around it."""
     numbers, _ = ndimage.label(field > 0)
     masks = []
     for number, place in enumerate(ndimage.find_objects(numbers), start=1):
         rows, columns = (slice(max(0, s.start - 1), s.stop + 1) for s in place)
         its = np.where((field > 0) & (numbers != number), -0.5, field)[rows, columns]
         its = its.astype(np.float32)
-        sure = np.full_like(its, 0.5)
-        masks.append(Mask(POOL, its, sure, field.shape, rows.start, columns.start))
+        confidence = np.full_like(its, 0.5)
+        masks.append(Mask(POOL, its, confidence, field.shape, rows.start, columns.start))
     return masks
 
 
 class TestContinuous:
     @settings(max_examples=30)
     @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 3), rows=st.integers(1, 3))
-    def test_a_field_that_was_cut_comes_back(self, seed: int, columns: int, rows: int) -> None:
+    def test_a_split_field_is_restored(self, seed: int, columns: int, rows: int) -> None:
         shape = (STEP * (rows - 1) + CELLS, STEP * (columns - 1) + CELLS)
         field = np.random.default_rng(seed).normal(0, 9, shape).astype(np.float32)
         cut = [[lawn(part(field, c, r))] for r in range(rows) for c in range(columns)]
         [mask] = stitched(cut, columns, rows)
         assert mask.cells == shape
-        assert np.allclose(whole(mask), field, rtol=1e-5, atol=1e-5)
+        assert np.allclose(full_field(mask), field, rtol=1e-5, atol=1e-5)
         assert np.allclose(mask.confidence, 0.5)
 
-    def test_where_chips_differ_the_nearer_one_has_its_say(self) -> None:
+    def test_feather_blending_prefers_the_nearer_chip(self) -> None:
         one, other = (np.full((CELLS, CELLS), value, np.float32) for value in (1.0, -1.0))
         [mask] = stitched([[lawn(one, 0.9)], [lawn(other, 0.1)]], 2)
         across = mask.field[5]
@@ -98,17 +98,17 @@ class TestContinuous:
         assert across[CELLS:] == pytest.approx(-1.0)
         assert mask.confidence[5, STEP:CELLS] == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
-    def test_a_chip_that_is_missing_has_no_say(self) -> None:
+    def test_a_missing_chip_has_no_weight(self) -> None:
         first, _, third = grid(3, 1)
         window = union([first, third])
         field = np.full((CELLS, CELLS), 2.0, np.float32)
         seen = {first: [lawn(field)], third: [lawn(field)]}
         [mask] = stitch(seen, [LAWN], window, window)
-        assert (whole(mask)[:, :CELLS] == 2.0).all()
-        assert (whole(mask)[:, CELLS : 2 * STEP] == -2.0).all()
-        assert (whole(mask)[:, 2 * STEP :] == 2.0).all()
+        assert (full_field(mask)[:, :CELLS] == 2.0).all()
+        assert (full_field(mask)[:, CELLS : 2 * STEP] == -2.0).all()
+        assert (full_field(mask)[:, 2 * STEP :] == 2.0).all()
 
-    def test_only_what_lots_need_is_drawn(self) -> None:
+    def test_only_the_needed_window_is_blended(self) -> None:
         field = np.random.default_rng(3).normal(0, 1, (CELLS, STEP + CELLS)).astype(np.float32)
         chips = grid(2, 1)
         window = union(chips)
@@ -123,15 +123,13 @@ class TestContinuous:
     def test_labels_keep_their_order(self) -> None:
         chips = grid(2, 1)
         field = np.ones((CELLS, CELLS), np.float32)
-        seen = {chips[0]: [lawn(field)], chips[1]: [*things(field), lawn(field)]}
+        seen = {chips[0]: [lawn(field)], chips[1]: [*object_masks(field), lawn(field)]}
         window = union(chips)
         found = [mask.label.name for mask in stitch(seen, [POOL, LAWN], window, window)]
         assert found == ["pool", "lawn"]
 
     @pytest.mark.parametrize("cells", [(31, 32), (32, 30)])
-    def test_grids_that_do_not_go_with_the_overlap_are_refused(
-        self, cells: tuple[int, int]
-    ) -> None:
+    def test_grids_that_do_not_fit_the_overlap_are_refused(self, cells: tuple[int, int]) -> None:
         field = np.ones(cells, np.float32)
         with pytest.raises(ValueError, match="multiples of 16"):
             stitched([[lawn(field)], [lawn(field)]], 2)
@@ -142,25 +140,25 @@ class TestContinuous:
             stitched([[lawn(field)] for field in fields], 2)
 
 
-def scene(columns: int = 2, rows: int = 1) -> Field:
-    """A field with nothing in it."""
+def empty_field(columns: int = 2, rows: int = 1) -> Field:
+    """An empty field of a mosaic."""
     shape = (STEP * (rows - 1) + CELLS, STEP * (columns - 1) + CELLS)
     return np.full(shape, -1, np.float32)
 
 
 def cut(field: Field, columns: int = 2, rows: int = 1) -> list[Mask]:
-    """A field's things, seen in chips and stitched."""
-    masks = [things(part(field, c, r)) for r in range(rows) for c in range(columns)]
+    """A field's objects, split into chips and stitched."""
+    masks = [object_masks(part(field, c, r)) for r in range(rows) for c in range(columns)]
     return stitched(masks, columns, rows, POOL)
 
 
-class TestThings:
+class TestObjects:
     @settings(max_examples=100)
     @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 3), rows=st.integers(1, 2))
-    def test_all_come_back_each_once(self, seed: int, columns: int, rows: int) -> None:
-        """Ellipses at random, cut and stitched: as many things, and the same cells."""
+    def test_all_objects_are_restored_once(self, seed: int, columns: int, rows: int) -> None:
+        """Random ellipses, split and stitched: the same number of objects, and the same cells."""
         rng = np.random.default_rng(seed)
-        field = scene(columns, rows)
+        field = empty_field(columns, rows)
         height, width = field.shape
         y, x = np.mgrid[0:height, 0:width]
         for _ in range(6):
@@ -169,82 +167,82 @@ class TestThings:
             field = np.maximum(field, reach.astype(np.float32))
         count = ndimage.label(field > 0)[1]
         found = cut(field, columns, rows)
-        drawn = np.max([whole(mask) for mask in found] or [scene(columns, rows)], axis=0)
+        drawn = np.max([full_field(mask) for mask in found] or [empty_field(columns, rows)], axis=0)
         assert ((drawn > 0) == (field > 0)).all()
         assert len(found) == count
 
-    def test_over_a_seam_it_is_one(self) -> None:
-        field = scene()
+    def test_an_object_over_a_seam_is_one(self) -> None:
+        field = empty_field()
         field[10:20, 8:50] = 1
         [mask] = cut(field)
-        assert (whole(mask) == field).all()
+        assert (full_field(mask) == field).all()
         assert mask.field[1:-1, 1:-1] == pytest.approx(1.0)
 
-    def test_over_four_chips_it_is_one(self) -> None:
-        field = scene(2, 2)
+    def test_an_object_over_four_chips_is_one(self) -> None:
+        field = empty_field(2, 2)
         field[12:45, 15:47] = 1
         [mask] = cut(field, 2, 2)
-        assert (whole(mask) == field).all()
+        assert (full_field(mask) == field).all()
 
-    def test_along_all_chips_it_is_one(self) -> None:
-        field = scene(4)
+    def test_an_object_along_all_chips_is_one(self) -> None:
+        field = empty_field(4)
         field[12:16, 1:-1] = 1
         [mask] = cut(field, 4)
-        assert (whole(mask) == field).all()
+        assert (full_field(mask) == field).all()
 
-    def test_neighbours_in_the_overlap_stay_two(self) -> None:
-        field = scene()
+    def test_neighbours_in_the_overlap_stay_separate(self) -> None:
+        field = empty_field()
         field[4:14, 12:48] = 1
         field[15:25, 12:48] = 1
         assert len(cut(field)) == 2
 
-    def test_neighbours_that_reach_a_little_into_each_other_stay_two(self) -> None:
+    def test_neighbours_that_overlap_a_little_stay_separate(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[8:24, 8 : STEP + 1] = 1  # a cell too far: there the other one begins
         right[8:24, 0:20] = 1
-        assert len(stitched([things(left), things(right)], 2, label=POOL)) == 2
+        assert len(stitched([object_masks(left), object_masks(right)], 2, label=POOL)) == 2
 
-    def test_a_part_inside_the_whole_is_no_second_thing(self) -> None:
+    def test_a_part_inside_an_object_is_merged(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[8:24, 20:32] = 1
-        right[9:14, 0:3] = 1  # what a chip makes of it at its very edge
-        [mask] = stitched([things(left), things(right)], 2, label=POOL)
-        assert (whole(mask) > 0)[8:24, 20:29].all()
+        right[9:14, 0:3] = 1  # what a chip draws of it at its edge
+        [mask] = stitched([object_masks(left), object_masks(right)], 2, label=POOL)
+        assert (full_field(mask) > 0)[8:24, 20:29].all()
 
-    def test_what_one_chip_alone_has_seen_stays(self) -> None:
+    def test_an_object_of_one_chip_is_kept(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
         left[4:9, STEP : STEP + 3] = 1
         right[20:25, 1:4] = 1
-        found = stitched([things(left), things(right)], 2, label=POOL)
+        found = stitched([object_masks(left), object_masks(right)], 2, label=POOL)
         assert [int((mask.field > 0).sum()) for mask in found] == [15, 15]
 
-    def test_two_parts_in_one_chip_are_one_by_a_third_in_the_other(self) -> None:
-        field = scene()
+    def test_two_parts_are_joined_by_a_part_in_the_other_chip(self) -> None:
+        field = empty_field()
         field[4:24, 40:48] = 1  # a U, open to the left
         field[4:8, 16:48] = 1
         field[20:24, 16:48] = 1
         [mask] = cut(field)
-        assert (whole(mask) == field).all()
+        assert (full_field(mask) == field).all()
 
-    def test_the_surer_of_what_is_outside_has_no_greater_say(self) -> None:
+    def test_chips_without_the_object_have_equal_weight(self) -> None:
         left, right = (np.full((CELLS, CELLS), -1, np.float32) for _ in range(2))
-        left[8:24, STEP - 3 : STEP + 1] = 3  # it sees no more than the beginning
+        left[8:24, STEP - 3 : STEP + 1] = 3  # it has only the beginning
         left[8, STEP - 3] = -9
         right[8:24, 0:20] = 3
-        [mask] = stitched([things(left), things(right)], 2, label=POOL)
-        assert (whole(mask)[10] > 0)[STEP - 3 : STEP + 20].all()
+        [mask] = stitched([object_masks(left), object_masks(right)], 2, label=POOL)
+        assert (full_field(mask)[10] > 0)[STEP - 3 : STEP + 20].all()
 
-    def test_a_thing_of_one_chip_is_moved_and_not_copied(self) -> None:
-        field = scene()
+    def test_a_mask_of_one_chip_is_moved_without_a_copy(self) -> None:
+        field = empty_field()
         field[3:6, 40:44] = 1
-        masks = [things(part(field, 0, 0)), things(part(field, 1, 0))]
+        masks = [object_masks(part(field, 0, 0)), object_masks(part(field, 1, 0))]
         [mask] = stitched(masks, 2, label=POOL)
         assert mask.field is masks[1][0].field
         assert (mask.row, mask.column) == (2, 39)
 
 
-class TestJoinedScenes:
-    def test_what_is_kept_of_chips(self) -> None:
+class TestJoinMosaics:
+    def test_mosaic_of_chips(self) -> None:
         first, second = grid(2, 1)
         window = union([first, second])
         shown = np.ones((64, 64), bool)
@@ -253,7 +251,7 @@ class TestJoinedScenes:
         other = mosaic_of(picture(noise(2, 64, 64, seed=1)), pixel_grid(), second)
         both = join_mosaics([one, other], window, ("c.tif",))
         assert both.valid.shape == (64, 120)
-        assert both.valid.all()  # what one does not show the other does
+        assert both.valid.all()  # the other one covers what one lacks
         assert not join_mosaics([one], window).valid[:, 60:].any()
         assert both.transform == one.transform == pixel_grid().transform(window)
         assert both.failed_sources == ("c.tif",)
@@ -272,7 +270,7 @@ class TestJoinedScenes:
             (("2018/2020", "2019"), "2018/2020"),
         ],
     )
-    def test_dates_and_sources_are_all_of_theirs(
+    def test_dates_and_sources_are_merged(
         self, dates: tuple[str | None, str | None], span: str | None
     ) -> None:
         windows = grid(2, 1)

@@ -1,4 +1,4 @@
-"""Spreads of durations: small, exact where they say so, and adding up."""
+"""Duration histograms and stage timers: quantiles, constant size, merging."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _spread(seconds: np.ndarray) -> DurationHistogram:
     return spread
 
 
-def test_quantiles_are_near_the_true_ones_and_the_longest_is_exact() -> None:
+def test_quantiles_are_close_and_the_maximum_is_exact() -> None:
     seconds = np.random.default_rng(1).lognormal(-5, 2, 20_000)
     spread = _spread(seconds)
     for share in (0.01, 0.5, 0.9, 0.99, 0.999):
@@ -26,7 +26,7 @@ def test_quantiles_are_near_the_true_ones_and_the_longest_is_exact() -> None:
     assert len(spread.buckets) < 300
 
 
-def test_spreads_of_several_workers_are_that_of_all_calls() -> None:
+def test_merged_histograms_equal_one_of_all_calls() -> None:
     seconds = np.random.default_rng(2).exponential(0.1, 900)
     added = DurationHistogram()
     for part in np.split(seconds, 3):
@@ -36,12 +36,12 @@ def test_spreads_of_several_workers_are_that_of_all_calls() -> None:
     assert (added.calls, added.longest_s) == (whole.calls, whole.longest_s)
 
 
-def test_no_call_and_no_time_are_zero() -> None:
+def test_empty_and_zero_durations() -> None:
     assert DurationHistogram().quantile_s(0.5) == 0.0
     assert _spread(np.zeros(3)).quantile_s(0.99) == 0.0
 
 
-def test_clocks_add_up_by_stage() -> None:
+def test_timers_are_merged_by_stage() -> None:
     one, other = StageTimer(), StageTimer()
     for clock, stages in ((one, ("read", "segment")), (other, ("read", "write"))):
         for stage in stages:

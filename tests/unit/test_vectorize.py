@@ -30,7 +30,7 @@ def found(field: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArra
 
 
 def at(x_m: float, y_m: float) -> tuple[float, float]:
-    """A place, from metres right and down of the mosaic's corner."""
+    """CRS coordinates of a point, in metres right and down of the mosaic's corner."""
     return LEFT + x_m, TOP - y_m
 
 
@@ -39,14 +39,14 @@ def signs(*rows: str) -> NDArray[np.float64]:
 
 
 def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two sets of polygons cover the same ground, to a hair along their outlines."""
+    """Whether two sets of polygons cover the same area, except for rounding errors."""
     one, other = shapely.union_all(a), shapely.union_all(b)
     hair_m2 = 1e-6 * (one.length + other.length + 1)
     return bool(one.symmetric_difference(other).area <= hair_m2)
 
 
 class TestSubPixel:
-    """Cells are 1.5 m wide here; whole cells would be off by 5 to 10 % of these areas."""
+    """Cells are 1.5 m wide here; full cells would be off by 5 to 10 % of these areas."""
 
     @given(st.floats(20, 120), st.floats(20, 120), st.floats(8, 19))
     @settings(max_examples=50)
@@ -65,7 +65,7 @@ class TestSubPixel:
         st.floats(0, 3),
     )
     @settings(max_examples=50)
-    def test_turned_rectangles(
+    def test_rotated_rectangles(
         self, x: float, y: float, width: float, height: float, turn: float
     ) -> None:
         mask = distances(rectangle(x, y, width, height, turn))
@@ -89,7 +89,7 @@ class TestSubPixel:
 
 
 class TestRings:
-    def test_what_is_in_a_hole_is_another_object(self) -> None:
+    def test_an_island_in_a_hole_is_another_object(self) -> None:
         field = -np.ones((48, 48))
         field[4:44, 4:44] = 1
         field[10:38, 10:38] = -1
@@ -102,10 +102,8 @@ class TestRings:
 
     @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9), st.sampled_from([0.0, 0.5, 2.0]))
     @settings(max_examples=60)
-    def test_any_field_is_parted_into_valid_polygons(
-        self, seed: int, share: float, smooth: float
-    ) -> None:
-        """Inside is in a polygon, outside in none; none lie on each other."""
+    def test_any_field_gives_valid_polygons(self, seed: int, share: float, smooth: float) -> None:
+        """Inside cells are in one polygon, outside cells in none; polygons do not overlap."""
         field = meadow(seed, 48, smooth, share)
         polygons = found(field)
         assert shapely.is_valid(polygons).all()
@@ -123,7 +121,7 @@ class TestRings:
         )
     )
     @settings(max_examples=200)
-    def test_extreme_fields_too(self, field: NDArray[np.float32]) -> None:
+    def test_extreme_fields_give_valid_polygons(self, field: NDArray[np.float32]) -> None:
         seen = vectorize_masks(
             [mask_of(field, confidence=(field > 0).astype(np.float32))], mosaic()
         )
@@ -133,17 +131,17 @@ class TestRings:
         whole = shapely.union_all(seen.polygons)
         assert whole.area == pytest.approx(shapely.area(seen.polygons).sum(), rel=1e-9)
 
-    def test_two_that_touch_by_a_corner_are_valid(self) -> None:
+    def test_objects_that_touch_at_a_corner_are_valid(self) -> None:
         polygons = found(signs("##..", "##..", "..##", "..##"))
         assert shapely.is_valid(polygons).all()
 
 
 class TestEdges:
-    def test_all_inside_is_the_scene(self) -> None:
+    def test_a_full_mask_is_the_mosaics_outline(self) -> None:
         [polygon] = found(np.ones((7, 9)))
         assert polygon.normalize().simplify(0) == box(*at(0, SIDE_M), *at(SIDE_M, 0)).normalize()
 
-    def test_along_the_edge_the_outline_is_straight_to_its_corners(self) -> None:
+    def test_outlines_follow_the_edge_to_its_corners(self) -> None:
         field = -np.ones((48, 48))
         field[:, :10] = 1
         [polygon] = found(field)
@@ -151,7 +149,7 @@ class TestEdges:
 
     @given(st.integers(0, 2**32 - 1))
     @settings(max_examples=20)
-    def test_nothing_lies_beyond_the_edge(self, seed: int) -> None:
+    def test_outlines_stay_inside_the_edge(self, seed: int) -> None:
         polygons = found(meadow(seed, 36, 2.0))
         left, bottom, right, top = shapely.total_bounds(polygons)
         assert min(left - LEFT, TOP - top) >= 0
@@ -165,7 +163,7 @@ class TestEdges:
 
 
 class TestGaps:
-    def test_what_the_imagery_does_not_show_is_cut_along_its_pixels(self) -> None:
+    def test_invalid_pixels_are_cut_out(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[:, 101:] = False
         valid[11:17, 23:30] = False
@@ -174,14 +172,14 @@ class TestGaps:
         assert polygon.area == pytest.approx(valid.sum() * PIXEL_M**2, rel=1e-12)
         assert len(polygon.interiors) == 1
 
-    def test_a_gap_parts_an_object(self) -> None:
+    def test_a_gap_splits_an_object(self) -> None:
         valid = np.ones((288, 288), bool)
         valid[:, 100:110] = False
         seen = vectorize_masks([mask_of(np.ones((96, 96)), confidence=0.75)], mosaic(valid=valid))
         assert sorted(shapely.area(seen.polygons)) == [288 * 100 / 4, 288 * 178 / 4]
         assert seen.scores == pytest.approx([0.75, 0.75])
 
-    def test_pieces_under_the_least_area_are_noise_too(self) -> None:
+    def test_small_pieces_of_a_split_object_are_dropped(self) -> None:
         valid = np.zeros((288, 288), bool)
         valid[:4, :4] = True  # 4 m²
         valid[50:53, 50:55] = True  # 3.75 m²
@@ -192,7 +190,7 @@ class TestGaps:
     @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
     @settings(max_examples=30)
     def test_any_gaps(self, seed: int, share: float) -> None:
-        """Gaps that touch by corners, islands among them, objects that they part."""
+        """Gaps that touch at corners, islands between them, objects that they split."""
         rng = np.random.default_rng(seed)
         valid = rng.random((36, 36)) > share
         everything = vectorize_masks([mask_of(np.ones((12, 12)))], mosaic(36, valid)).polygons
@@ -203,7 +201,7 @@ class TestGaps:
         assert shapely.is_valid(shown).all()
         assert same(shown, shapely.intersection(whole, shapely.union_all(everything)))
 
-    def test_nothing_is_shown(self) -> None:
+    def test_no_valid_pixels(self) -> None:
         assert not len(found(np.ones((96, 96)), np.zeros((288, 288), bool)))
 
 
@@ -215,7 +213,7 @@ class TestCrops:
         st.sampled_from([0, 0, 7]),
     )
     @settings(max_examples=100)
-    def test_within_the_bounds_outlines_are_those_of_the_whole(
+    def test_crops_have_the_outlines_of_the_full_mask(
         self, seed: int, corner: tuple[float, float], size: tuple[float, float], start: int
     ) -> None:
         field = meadow(seed, 96)[start:, start:]
@@ -231,7 +229,7 @@ class TestCrops:
         if part:
             assert part.field.shape <= (size[1] / 1.5 + 4, size[0] / 1.5 + 4)
 
-    def test_where_nothing_is_inside_there_is_none(self) -> None:
+    def test_an_empty_crop_is_none(self) -> None:
         mask = distances(disc(20, 20, 8))
         there, beyond, outside = np.array([at(5, 30), at(60, 100), at(500, 700)])
         bounds = np.hstack([[there, beyond, outside], [there + 20, beyond + 20, outside + 20]])
@@ -243,7 +241,7 @@ class TestCrops:
 class TestScores:
     @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8))
     @settings(max_examples=40)
-    def test_a_score_is_the_mean_of_the_middles_inside(self, seed: int, share: float) -> None:
+    def test_a_score_is_the_mean_of_the_cell_centres_inside(self, seed: int, share: float) -> None:
         confidence = np.random.default_rng(seed).random((32, 32)).astype(np.float32)
         seen = vectorize_masks(
             [mask_of(meadow(seed, 32, 1.0, share), confidence=confidence)], mosaic(32)
@@ -255,7 +253,7 @@ class TestScores:
     @pytest.mark.parametrize(
         ("bad", "expected"), [(np.nan, 0.375), (-np.inf, 0.375), (np.inf, 0.625), (7.0, 1.0)]
     )
-    def test_a_score_is_always_a_share(self, bad: float, expected: float) -> None:
+    def test_a_score_is_always_in_0_to_1(self, bad: float, expected: float) -> None:
         confidence = np.full((2, 2), 0.5, np.float32)
         confidence[0, 0] = bad
         seen = vectorize_masks([mask_of(np.ones((2, 2)), confidence=confidence)], mosaic(2))
@@ -263,7 +261,7 @@ class TestScores:
 
 
 class TestManyMasks:
-    def test_together_they_are_what_each_is_alone(self) -> None:
+    def test_masks_together_equal_each_alone(self) -> None:
         masks = [mask_of(meadow(seed, cells)) for seed, cells in enumerate((12, 96, 48, 96))]
         masks[1] = mask_of(-np.ones((96, 96)))
         masks.append(replace(mask_of(np.ones((3, 5))), cells=(96, 96), row=3, column=9))
@@ -281,16 +279,16 @@ class TestManyMasks:
         assert not len(vectorize_masks([mask_of(np.zeros((5, 5)))], mosaic()))  # 0 is not inside
 
 
-class TestLeastArea:
+class TestMinArea:
     LEAST = Label("lawn", "grass", "continuous", 4.0)
 
-    def test_smaller_is_noise(self) -> None:
+    def test_smaller_objects_are_dropped(self) -> None:
         large, small = disc(30, 30, 1.2), disc(60, 60, 1.1)  # 4.5 and 3.8 m²
         mask = distances(lambda x, y: np.maximum(large(x, y), small(x, y)), self.LEAST, 288, 0.5)
         [polygon] = vectorize_masks([mask], mosaic()).polygons
         assert Point(at(30, 30)).within(polygon)
 
-    def test_it_is_in_metres_where_the_crs_is_in_feet(self) -> None:
+    def test_min_area_is_in_m2_in_a_crs_in_feet(self) -> None:
         feet = mosaic(20, grid=PixelGrid("EPSG:2274", 2.0))
         field = -np.ones((20, 20))
         field[0, :11] = 1  # 11 pixels of 2 ft, of which the far corner is cut: 4.04 m²

@@ -1,7 +1,7 @@
-"""Boxes and points on a chip that show what is meant, or what is not -> tokens of a prompt.
+"""Positive and negative exemplars (boxes and points on a chip) -> prompt tokens.
 
-The arithmetic is Meta's geometry encoder (facebookresearch/sam3, `geometry_encoders.py`), of
-which transformers has all but the points.
+The arithmetic is Meta's geometry encoder (facebookresearch/sam3, `geometry_encoders.py`);
+transformers has all of it except points.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _POINT_LAYERS = ("points_direct_project", "points_pool_project", "points_pos_enc
 
 @dataclass(frozen=True, slots=True)
 class BoxExemplar:
-    """A box round one example, in pixels of the chip; not `positive` says "nothing like this"."""
+    """A box around one example, in pixels of the chip; a negative one excludes such objects."""
 
     left: float
     top: float
@@ -31,7 +31,7 @@ class BoxExemplar:
     positive: bool = True
 
     def normalized(self, width: float, height: float) -> BoxExemplar:
-        """The same in 0..1 of a chip of that size."""
+        """In 0..1 of a chip of that size."""
         return BoxExemplar(
             self.left / width, self.top / height, self.right / width, self.bottom / height,
             self.positive,
@@ -40,14 +40,14 @@ class BoxExemplar:
 
 @dataclass(frozen=True, slots=True)
 class PointExemplar:
-    """A point on an example, in pixels of the chip from its upper left corner."""
+    """A point on an example, in pixels from the chip's upper left corner."""
 
     x: float
     y: float
     positive: bool = True
 
     def normalized(self, width: float, height: float) -> PointExemplar:
-        """The same in 0..1 of a chip of that size."""
+        """In 0..1 of a chip of that size."""
         return PointExemplar(self.x / width, self.y / height, self.positive)
 
 
@@ -55,7 +55,7 @@ Exemplar = BoxExemplar | PointExemplar
 
 
 def add_points(model: Sam3Model) -> None:
-    """Give a network of transformers the three layers that encode points; weights come later."""
+    """Add the three layers that encode points to a transformers network, without weights."""
     width = model.geometry_encoder.hidden_size
     for name, inputs in zip(_POINT_LAYERS, (2, width, width), strict=True):
         setattr(model.geometry_encoder, name, nn.Linear(inputs, width))
@@ -72,21 +72,21 @@ def geometry_tokens(
     position: Tensor,
     exemplars: Sequence[Sequence[Exemplar]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The CLS token and those of the exemplars, and which of them are valid.
+    """The CLS token and the exemplars' tokens, and which of them are valid.
 
-    A prompt without exemplars still has the CLS token: Meta's model was trained so, and
-    transformers leaves it out.
+    A prompt without exemplars still has the CLS token, as in Meta's training; transformers omits
+    it.
 
     Args:
         features: (n, channels, h, w), the coarsest level of the pyramid.
         position: (1, channels, h, w), its position encoding.
-        exemplars: for each of the n rows its own, in 0..1 of the chip; None is none at all.
+        exemplars: of each of the n rows, in 0..1 of the chip; None for none at all.
 
     Returns:
-        tokens (n, 1 + k, channels) and valid (n, 1 + k) bool, k the most exemplars of a row.
+        tokens (n, 1 + k, channels) and valid (n, 1 + k) bool; k is the maximum per row.
 
     Raises:
-        SegmenterError: points, where the weights hold no encoder for them.
+        SegmenterError: points, but the weights have no encoder for them.
     """
     encoder = model.geometry_encoder
     rows = features.shape[0]
@@ -111,11 +111,11 @@ def geometry_tokens(
 
 
 def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """The mean of the features (channels, h, w) in each of size x size bins of k boxes.
+    """RoIAlign: the mean of features (channels, h, w) in size x size bins of each of k boxes.
 
-    He et al. (2017), Mask R-CNN, as torchvision's `roi_align` does it without `aligned` and with
-    as many samples a bin as it has cells. An average of bilinear samples on a grid is a product
-    with one matrix for the rows and one for the columns.
+    He et al. (2017), Mask R-CNN; equals torchvision's `roi_align` with `aligned=False` and one
+    sample per cell. The mean of bilinear samples on a grid is separable: one matrix for rows, one
+    for columns.
 
     Args:
         boxes: (k, 4) left, top, right, bottom in cells of the features.
@@ -133,30 +133,30 @@ def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def _bin_weights(start: float, end: float, cells: int, bins: int) -> Tensor:
-    """(bins, cells): how much of each cell is in the mean of each bin."""
+    """(bins, cells): the weight of each cell in the mean of each bin."""
     step = max(end - start, 1.0) / bins
     samples = math.ceil(step)
     at = start + (torch.arange(bins * samples, dtype=torch.float64) + 0.5) * step / samples
-    seen = ((at >= -1) & (at <= cells)).double() / samples
+    inside = ((at >= -1) & (at <= cells)).double() / samples
     at = at.clamp(0, cells - 1)
     low = at.floor().long()
     share = at - low
     of_bin = torch.arange(bins).repeat_interleave(samples)
     weights = torch.zeros(bins, cells, dtype=torch.float64)
-    weights.index_put_((of_bin, low), (1 - share) * seen, accumulate=True)
+    weights.index_put_((of_bin, low), (1 - share) * inside, accumulate=True)
     high = (low + 1).clamp(max=cells - 1)
-    return weights.index_put_((of_bin, high), share * seen, accumulate=True)
+    return weights.index_put_((of_bin, high), share * inside, accumulate=True)
 
 
 def _exemplar_tokens(
     model: Sam3Model, features: Tensor, exemplars: Sequence[Sequence[Exemplar]]
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (n, k, channels) of the exemplars, zeros where a row has fewer than k; and valid."""
+    """Tokens (n, k, channels) of the exemplars, zero-padded to k per row; and valid (n, k)."""
     encoder = model.geometry_encoder
     normed = encoder.vision_layer_norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    most = max(map(len, exemplars))
-    tokens = features.new_zeros(len(exemplars), most, features.shape[1])
-    valid = torch.zeros(len(exemplars), most, dtype=torch.bool, device=features.device)
+    max_count = max(map(len, exemplars))
+    tokens = features.new_zeros(len(exemplars), max_count, features.shape[1])
+    valid = torch.zeros(len(exemplars), max_count, dtype=torch.bool, device=features.device)
     for row, shown in enumerate(exemplars):
         for column, exemplar in enumerate(shown):
             if isinstance(exemplar, BoxExemplar):
@@ -181,16 +181,16 @@ def _box_token(model: Sam3Model, features: Tensor, box: BoxExemplar) -> Tensor:
     place = encoder._encode_box_coordinates(*middle.unbind(1), *extent.unbind(1))
     token = encoder.boxes_direct_project(torch.cat([middle, extent], 1))
     token = token + encoder.boxes_pool_project(pooled).flatten(1)
-    whole: Tensor = token + encoder.boxes_pos_enc_project(place)
-    return whole[0]
+    total: Tensor = token + encoder.boxes_pos_enc_project(place)
+    return total[0]
 
 
 def _point_token(model: Sam3Model, features: Tensor, point: PointExemplar) -> Tensor:
     """(channels,) of one point."""
     if not has_points(model):
         raise SegmenterError(
-            "these weights cannot read points: transformers' layout of SAM3 leaves their encoder "
-            "out. Show a box round the example instead, or load Meta's sam3.pt"
+            "these weights cannot encode points: transformers' layout of SAM3 omits that encoder. "
+            "Use a box around the example, or load Meta's sam3.pt"
         )
     encoder = model.geometry_encoder
     at = torch.tensor([[point.x, point.y]]).to(features)
@@ -198,7 +198,7 @@ def _point_token(model: Sam3Model, features: Tensor, point: PointExemplar) -> Te
         features[None], (2 * at - 1)[None, None], align_corners=False
     ).flatten(1)
     place = torch.cat(encoder.position_encoding.encode_1d_positions(*at.unbind(1)), 1)
-    # In the order of _POINT_LAYERS.
+    # In the order of `_POINT_LAYERS`.
     parts = zip(_POINT_LAYERS, (at, pooled, place), strict=True)
-    whole: Tensor = sum(encoder.get_submodule(name)(part) for name, part in parts)
-    return whole[0]
+    total: Tensor = sum(encoder.get_submodule(name)(part) for name, part in parts)
+    return total[0]

@@ -1,10 +1,10 @@
-"""Pixels and prompts -> scores, boxes, masks and the semantic map: SAM3's forward pass.
+"""SAM3's forward pass: pixels and prompts -> scores, boxes, masks and the semantic map.
 
-The modules are transformers'; what lies between them is ours, because their own `forward`
-leaves out the CLS token, reads two numbers back from the device in each decoder layer (which
-also breaks a compiled graph), and computes a level of the pyramid that nothing uses.
+The modules are transformers'. They are connected here, because transformers' `forward` omits the
+CLS token, synchronizes with the device twice per decoder layer (which also breaks a compiled
+graph), and computes a pyramid level that is never used.
 
-Rows are chips times prompts, chip by chip: the encoder runs once a chip.
+Rows are chips x prompts, chip by chip; the image encoder runs once per chip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detection.segmenters.sam3.fast.linear import Precision, dtype_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pyramid:
-    """What the encoder saw of n chips.
+    """The image features of n chips, from the encoder's neck.
 
     Attributes:
         levels: (n, channels, 4s, 4s), (n, channels, 2s, 2s) and (n, channels, s, s).
@@ -33,20 +33,20 @@ class Pyramid:
     position: Tensor
 
     def repeat_rows(self, prompts: int) -> Pyramid:
-        """Each chip repeated for its prompts."""
+        """Repeat each chip for its prompts."""
         levels = tuple(level.repeat_interleave(prompts, 0) for level in self.levels)
         return Pyramid(levels, self.position)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderOutput:
-    """Queries of n rows after each of the decoder's layers, all float32.
+    """The queries of n rows after each decoder layer, all float32.
 
     Attributes:
         queries: (layers, n, q, channels)
         boxes: (layers, n, q, 4) as centre x, centre y, width, height in 0..1 of the chip.
-        logits: (layers, n, q), how well each fits the prompt.
-        presence: (layers, n), the logit that there is anything to find.
+        logits: (layers, n, q), how well each query matches the prompt.
+        presence: (layers, n), the logit that the prompt occurs in the chip.
     """
 
     queries: Tensor
@@ -57,10 +57,10 @@ class DecoderOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sam3Output:
-    """What SAM3 says of n rows.
+    """SAM3's output for n rows.
 
     Attributes:
-        scores: (n, q) in 0..1: fits the prompt, times there is anything to find.
+        scores: (n, q) in 0..1: match with the prompt x presence.
         presence: (n,) in 0..1.
         boxes: (n, q, 4) left, top, right, bottom in 0..1 of the chip.
         masks: (n, q, 4s, 4s) logits.
@@ -73,14 +73,14 @@ class Sam3Output:
     masks: Tensor
     semantic: Tensor
 
-    def first(self, rows: int) -> Sam3Output:
-        """Of the first rows alone."""
+    def first_rows(self, rows: int) -> Sam3Output:
+        """The output of the first `rows` rows."""
         parts = (self.scores, self.presence, self.boxes, self.masks, self.semantic)
         return Sam3Output(*(part[:rows] for part in parts))
 
 
 class _StaticShape:
-    """Stands in for the decoder's tensor of spatial shapes; its numbers are plain integers."""
+    """Replaces the decoder's tensor of spatial shapes with Python integers, to avoid a sync."""
 
     shape = (1, 2)
 
@@ -92,9 +92,9 @@ class _StaticShape:
 
 
 def set_precision(model: Sam3Model, precision: Precision) -> Sam3Model:
-    """Put the parts that bear it into bf16; text, prompts, decoder and boxes stay float32.
+    """Convert the robust parts to bf16; text, prompts, decoder and boxes stay float32.
 
-    Only parameters: in bfloat16 the buffers that rotations come from would lose the positions.
+    Only parameters are converted: in bfloat16, the rotary buffers would lose the positions.
     """
     dtype = dtype_of(precision)
     parts: tuple[nn.Module, ...] = (model.vision_encoder, model.detr_encoder, model.mask_decoder)
@@ -105,13 +105,13 @@ def set_precision(model: Sam3Model, precision: Precision) -> Sam3Model:
 
 
 def encode_image(model: Sam3Model, pixels: Tensor) -> Tensor:
-    """Pixels (n, 3, side, side) -> the ViT's tokens (n, s x s, channels): all that is cached."""
+    """Pixels (n, 3, side, side) -> the ViT's tokens (n, s x s, channels), which are cached."""
     tokens: Tensor = model.vision_encoder.backbone(pixels).last_hidden_state
     return tokens
 
 
 def feature_pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
-    """The neck: tokens (n, s x s, channels) -> the three levels that the heads use."""
+    """The neck: tokens (n, s x s, channels) -> the three pyramid levels that the heads use."""
     neck = model.vision_encoder.neck
     side = math.isqrt(tokens.shape[1])
     grid = tokens.view(-1, side, side, tokens.shape[2]).permute(0, 3, 1, 2)
@@ -120,19 +120,19 @@ def feature_pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
 
 
-def fuse_prompt(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
-    """The chip as the prompt sees it: memory (n, s x s, channels) of n rows.
+def fuse_prompt(model: Sam3Model, features: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
+    """The DETR encoder: image features attend to the prompt -> memory (n, s x s, channels).
 
     Args:
-        seen: of n rows, not of chips.
+        features: of n rows, not of chips.
         prompt: (n, t, channels) float32.
-        valid: (n, t) bool, False where the prompt is padding.
+        valid: (n, t) bool, False for padding of the prompt.
     """
-    coarse = seen.levels[-1]
+    coarse = features.levels[-1]
     memory: Tensor = model.detr_encoder(
         vision_features=[coarse],
         text_features=prompt.to(coarse.dtype),
-        vision_pos_embeds=[seen.position.expand(len(coarse), -1, -1, -1).to(coarse.dtype)],
+        vision_pos_embeds=[features.position.expand(len(coarse), -1, -1, -1).to(coarse.dtype)],
         text_mask=valid,
     ).last_hidden_state
     return memory
@@ -141,10 +141,10 @@ def fuse_prompt(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) 
 def decode_queries(
     model: Sam3Model, memory: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
 ) -> DecoderOutput:
-    """The queries of n rows, in float32.
+    """The DETR decoder: the queries of n rows, in float32.
 
     Args:
-        memory: what `fuse_prompt` made.
+        memory: from `fuse_prompt`.
         position: (1, channels, s, s), as in `Pyramid`.
     """
     decoder = model.detr_decoder
@@ -167,35 +167,35 @@ def decode_queries(
 
 def predict_masks(
     model: Sam3Model,
-    seen: Pyramid,
+    features: Pyramid,
     queries: Tensor,
     memory: Tensor,
     prompt: Tensor,
     valid: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Logits of masks (n, q, 4s, 4s) for queries (n, q, channels), and of the semantic map."""
-    dtype = seen.levels[-1].dtype
-    drawn = model.mask_decoder(
+    """Mask logits (n, q, 4s, 4s) of queries (n, q, channels), and of the semantic map."""
+    dtype = features.levels[-1].dtype
+    output = model.mask_decoder(
         decoder_queries=queries.to(dtype),
-        backbone_features=list(seen.levels),
+        backbone_features=list(features.levels),
         encoder_hidden_states=memory,
         prompt_features=prompt.to(dtype),
         prompt_mask=valid,
     )
-    return drawn.pred_masks, drawn.semantic_seg[:, 0]
+    return output.pred_masks, output.semantic_seg[:, 0]
 
 
 def box_corners(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) by centre and size as left, top, right, bottom."""
+    """Boxes (..., 4) given by centre and size, as left, top, right, bottom."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
-def run_heads(model: Sam3Model, seen: Pyramid, prompt: Tensor, valid: Tensor) -> Sam3Output:
+def run_heads(model: Sam3Model, features: Pyramid, prompt: Tensor, valid: Tensor) -> Sam3Output:
     """The output of n rows: `fuse_prompt`, `decode_queries`, `predict_masks` of the last layer."""
-    memory = fuse_prompt(model, seen, prompt, valid)
-    decoded = decode_queries(model, memory, seen.position, prompt, valid)
-    masks, semantic = predict_masks(model, seen, decoded.queries[-1], memory, prompt, valid)
+    memory = fuse_prompt(model, features, prompt, valid)
+    decoded = decode_queries(model, memory, features.position, prompt, valid)
+    masks, semantic = predict_masks(model, features, decoded.queries[-1], memory, prompt, valid)
     presence = decoded.presence[-1].sigmoid()
     return Sam3Output(
         scores=decoded.logits[-1].sigmoid() * presence[:, None],

@@ -1,7 +1,7 @@
-"""Names of tensors: Meta's checkpoint and the hub's -> those of transformers' `Sam3Model`.
+"""Maps tensor names of Meta's and the hub's checkpoints to transformers' `Sam3Model`.
 
-Every name is either mapped or named here as one that is left out; any other is an error, so that
-a file can never load a part of a network, or nothing at all, in silence.
+Every name is either mapped or explicitly ignored; any other is an error, so that a file never
+silently loads only a part of a network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ StateDict = dict[str, Tensor]
 _HUB_PREFIX = "detector_model."
 _HUB_TRACKER = ("tracker_model.", "tracker_neck.")
 _META_PREFIX = "detector."
-# The tracker and its own neck are for video; rotations are computed, not learnt.
+# Ignored: the tracker and its neck are for video; rotations are computed, not learnt.
 _META_TRACKER = re.compile(r"(tracker\.|(detector\.)?backbone\.vision_backbone\.sam2_convs\.)")
 _META_COMPUTED = re.compile(r"backbone\.vision_backbone\.trunk\.blocks\.\d+\.attn\.freqs_cis")
 
@@ -27,7 +27,7 @@ _TEXT = "backbone.language_backbone.encoder."
 _CONVS = "backbone.vision_backbone.convs.N."
 _OUR_TEXT = "text_encoder.text_model."
 
-# Meta's module -> transformers' module. Digits are written "N" and keep their value.
+# Meta's module -> transformers' module. "N" stands for a number, which is kept.
 _MODULES = {
     f"{_TRUNK}patch_embed.proj": "vision_encoder.backbone.embeddings.patch_embeddings.projection",
     f"{_TRUNK}ln_pre": "vision_encoder.backbone.layer_norm",
@@ -116,27 +116,27 @@ _MODULES = {
 
 
 def map_hub_names(state: Mapping[str, Tensor]) -> StateDict:
-    """The detector of a file of facebook/sam3's layout, or of `Sam3Model.save_pretrained`.
+    """The detector's tensors of facebook/sam3's layout, or of `Sam3Model.save_pretrained`.
 
     Raises:
-        SegmenterError: two tensors for one place.
+        SegmenterError: two tensors with one target name.
     """
-    kept = {name: t for name, t in state.items() if not name.startswith(_HUB_TRACKER)}
+    detector = {name: t for name, t in state.items() if not name.startswith(_HUB_TRACKER)}
     mapped: StateDict = {}
-    for name, tensor in kept.items():
-        place = name.removeprefix(_HUB_PREFIX)
-        if place in mapped:
-            raise SegmenterError(f"the file has two tensors for {place}: save it with one")
-        mapped[place] = tensor
+    for name, tensor in detector.items():
+        target = name.removeprefix(_HUB_PREFIX)
+        if target in mapped:
+            raise SegmenterError(f"the file has two tensors for {target}. Save it with only one")
+        mapped[target] = tensor
     return mapped
 
 
 def map_meta_names(state: Mapping[str, Tensor]) -> StateDict:
-    """The detector of Meta's own layout (`sam3.pt`), with or without its "detector." prefix.
+    """The detector's tensors of Meta's layout (`sam3.pt`), with or without "detector." prefix.
 
     Raises:
-        SegmenterError: a tensor whose place is not known, two for one place, or packed
-            projections that do not part into three.
+        SegmenterError: an unknown name, two tensors with one target, or packed projections that
+            cannot be split into three.
     """
     mapped: StateDict = {}
     unknown: list[str] = []
@@ -145,34 +145,34 @@ def map_meta_names(state: Mapping[str, Tensor]) -> StateDict:
         if _META_TRACKER.match(name) or _META_COMPUTED.fullmatch(short):
             continue
         try:
-            places = _places(short, tensor)
+            targets = _targets(short, tensor)
         except (RuntimeError, ValueError, IndexError) as error:
             raise SegmenterError(
-                f"the file has {name} as {tuple(tensor.shape)}, which is not SAM3's: fetch it again"
+                f"the file has {name} with a wrong shape {tuple(tensor.shape)}. Download it again"
             ) from error
-        if not places:
+        if not targets:
             unknown.append(name)
-        twice = [place for place in places if place in mapped]
-        if twice:
-            raise SegmenterError(f"the file has two tensors for {twice[0]}: one is {name}")
-        mapped.update(places)
+        duplicates = [target for target in targets if target in mapped]
+        if duplicates:
+            raise SegmenterError(f"the file has two tensors for {duplicates[0]}: one is {name}")
+        mapped.update(targets)
     if unknown:
         raise SegmenterError(
-            f"the file has {len(unknown)} tensors that SAM3 has no place for: {_few(unknown)}"
+            f"the file has {len(unknown)} tensors that SAM3 does not have: {_first_names(unknown)}"
         )
     return mapped
 
 
 def is_meta_layout(names: Iterable[str]) -> bool:
-    """Whether tensors of these names are in Meta's own layout."""
+    """Whether these tensor names are in Meta's layout."""
     return any(name.removeprefix(_META_PREFIX).startswith(_TRUNK) for name in names)
 
 
 def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
-    """Find what would be left unloaded, or loaded wrongly.
+    """Check that tensors have exactly the wanted names and shapes.
 
     Raises:
-        SegmenterError: names or shapes that differ; it says which.
+        SegmenterError: missing, unexpected or differently shaped tensors; it names them.
     """
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
@@ -182,7 +182,7 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sou
         if name in found and found[name].shape != tensor.shape
     ]
     wrong = [
-        f"{len(names)} {what} ({_few(names)})"
+        f"{len(names)} {what} ({_first_names(names)})"
         for what, names in (
             ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)
         )
@@ -190,38 +190,40 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sou
     ]  # fmt: skip
     if wrong:
         raise SegmenterError(
-            f"{source} does not hold this network's weights: of {len(wanted)} tensors "
+            f"{source} does not have this network's weights: of {len(wanted)} tensors "
             f"{'; '.join(wrong)}. Nothing was loaded"
         )
 
 
-def _places(name: str, tensor: Tensor) -> StateDict:
-    """Where one of Meta's tensors goes; packed projections go to three places."""
-    special = _special(name, tensor)
-    if special:
-        return special
+def _targets(name: str, tensor: Tensor) -> StateDict:
+    """The targets of one of Meta's tensors; packed projections have three. Empty if unknown."""
+    transformed = _transformed(name, tensor)
+    if transformed:
+        return transformed
     module, _, kind = name.rpartition(".")
     if kind.startswith("in_proj_"):
         kind, projection = kind.removeprefix("in_proj_"), "{qkv}_proj"
     elif module.endswith(".out_proj"):
         module = module.removesuffix(".out_proj")
-        # transformers' CLIP kept Meta's name; its other attentions call it o_proj.
+        # transformers' CLIP uses Meta's name; its other attentions call it o_proj.
         projection = "out_proj" if module.startswith(_TEXT) else "o_proj"
     else:
         projection = ""
-    place = _module(module)
-    if place is None or kind not in ("weight", "bias"):
+    target = _module(module)
+    if target is None or kind not in ("weight", "bias"):
         return {}
-    place = f"{place}.{projection}.{kind}" if projection else f"{place}.{kind}"
-    if "{qkv}" not in place:
-        return {place: tensor}
+    target = f"{target}.{projection}.{kind}" if projection else f"{target}.{kind}"
+    if "{qkv}" not in target:
+        return {target: tensor}
     parts = zip("qkv", tensor.chunk(3), strict=True)
-    return {place.format(qkv=letter): part for letter, part in parts}
+    return {target.format(qkv=letter): part for letter, part in parts}
 
 
-def _special(name: str, tensor: Tensor) -> StateDict:
-    """The tensors that are not simply renamed."""
-    if name == f"{_TRUNK}pos_embed":  # the first is of a class token that the network lacks
+def _transformed(name: str, tensor: Tensor) -> StateDict:
+    """The tensors that are not only renamed."""
+    if (
+        name == f"{_TRUNK}pos_embed"
+    ):  # the first is of a class token, which transformers' network lacks
         return {"vision_encoder.backbone.embeddings.position_embeddings": tensor[:, 1:]}
     if name == f"{_TEXT}positional_embedding":
         return {"text_encoder.text_model.embeddings.position_embedding.weight": tensor}
@@ -236,9 +238,9 @@ def _module(name: str) -> str | None:
     numbers = re.findall(r"(?<=\.)\d+(?=\.|$)", name)
     if len(numbers) != 1:
         return None
-    place = _MODULES.get(re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name))
-    return None if place is None else re.sub(r"(?<=\.)N(?=\.|$)", numbers[0], place)
+    target = _MODULES.get(re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name))
+    return None if target is None else re.sub(r"(?<=\.)N(?=\.|$)", numbers[0], target)
 
 
-def _few(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""What is asked: text, encoded once a phrase and process, and exemplars where there are some."""
+"""Prompt tokens: of text, encoded once per phrase and process, and of exemplars."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from detection.segmenters.sam3.tokens import tokenize
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextTokens:
-    """p phrases: tokens (p, 32, channels) float32, and valid (p, 32), False where padding."""
+    """p phrases: tokens (p, 32, channels) float32, and valid (p, 32), False for padding."""
 
     tokens: Tensor
     valid: Tensor
 
-    def of(self, phrases: slice) -> TextTokens:
-        """Some of the phrases."""
+    def select(self, phrases: slice) -> TextTokens:
+        """A slice of the phrases."""
         return TextTokens(self.tokens[phrases], self.valid[phrases])
 
 
 class PhraseCache:
-    """Encodes each phrase once; `calls` counts how often the text encoder ran."""
+    """A cache of encoded phrases; `calls` counts runs of the text encoder."""
 
     def __init__(self, model: Sam3Model) -> None:
         self.calls = 0
         self._model = model
         self._device = model.text_projection.weight.device
-        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        self._cache: dict[str, tuple[Tensor, Tensor]] = {}
 
     def encode(self, phrases: Sequence[str]) -> TextTokens:
         """The tokens of phrases, in their order.
 
         Raises:
-            SegmenterError: a phrase that cannot be read.
+            SegmenterError: an invalid phrase.
         """
         for phrase in phrases:
-            if phrase not in self._known:
-                self._known[phrase] = self._encode(phrase)
-        rows = [self._known[phrase] for phrase in phrases]
+            if phrase not in self._cache:
+                self._cache[phrase] = self._encode(phrase)
+        rows = [self._cache[phrase] for phrase in phrases]
         return TextTokens(torch.stack([t for t, _ in rows]), torch.stack([v for _, v in rows]))
 
-    # Not inference mode: its tensors could not go through a training step.
+    # no_grad instead of inference mode, whose tensors cannot be used in training.
     @torch.no_grad()
     def _encode(self, phrase: str) -> tuple[Tensor, Tensor]:
         ids, valid = (part.to(self._device) for part in tokenize([phrase]))
@@ -68,16 +68,14 @@ def prompt_tokens(
     position: Tensor,
     exemplars: Sequence[Sequence[Exemplar]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The tokens of p phrases on b chips, and which are valid.
+    """The prompt tokens of p phrases on b chips, and which are valid.
 
-    Without exemplars, what the geometry encoder adds depends on the chip alone, and is computed
-    once a chip.
+    Without exemplars, the geometry token depends only on the chip, and is computed once per chip.
 
     Args:
         features: (b, channels, h, w), the coarsest level of the pyramid.
         position: (1, channels, h, w), its position encoding.
-        exemplars: for each of the b x p rows (a chip's phrases together) its own, in 0..1 of
-            the chip.
+        exemplars: of each of the b x p rows (chip by chip), in 0..1 of the chip.
 
     Returns:
         tokens (b x p, n, channels) float32 and valid (b x p, n) bool, chip by chip.

@@ -1,4 +1,4 @@
-"""SAM3 behind the `Segmenter` protocol: chips in batches, prompts stacked, the encoder once."""
+"""SAM3 as a `Segmenter`: chips in batches, prompts stacked, the image encoder once per chip."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from detection.segmenters.sam3.preprocess import preprocess
 from detection.segmenters.sam3.prompts import PhraseCache, TextTokens
 from detection.segmenters.sam3.weights import Weights
 
-# A chip of 302 m a side, whatever side the network squeezes it to.
+# A chip is 302 m wide, whatever the network's input size.
 _CHIP_PX, _GSD_M = 1008, 0.3
-# Chips at once: what keeps each kind of device busy. A CPU gains nothing by more than one.
-_BATCH = {"cuda": 16, "mps": 2, "cpu": 1}
-# Prompts that the heads take at once: the masks of each and a chip are 33 MB in full size.
-_PROMPTS = 4
-# Chips whose tokens are kept, 10.6 MB each in full size: for other prompts on the same chip.
-_KEPT_CHIPS = 16
+# Chips per batch that keep each kind of device busy. A CPU gains nothing from more than one.
+_BATCH_SIZE = {"cuda": 16, "mps": 2, "cpu": 1}
+# Prompts per pass of the heads: the masks of one prompt and chip take 33 MB at full size.
+_PROMPTS_PER_PASS = 4
+# LRU cache of chips' tokens (10.6 MB each at full size), for other prompts on the same chip.
+_CACHED_CHIPS = 16
 
 ExemplarsByLabel = Mapping[str, Sequence[Exemplar]]
 P = ParamSpec("P")
@@ -38,11 +38,11 @@ T = TypeVar("T")
 
 
 class Sam3:
-    """Finds what a label's prompt names.
+    """Detects what a label's prompt names.
 
     Attributes:
-        encoder_calls: how many chips the image encoder has seen.
-        text_calls: how many phrases the text encoder has seen.
+        encoder_calls: number of chips that the image encoder has processed.
+        text_calls: number of phrases that the text encoder has processed.
     """
 
     labels: tuple[str, ...] | None = None
@@ -58,12 +58,12 @@ class Sam3:
         batch: int | None = None,
         fast: bool | None = None,
     ) -> None:
-        """On a torch `device`, by default the best there is.
+        """Use this torch `device`; by default CUDA, then MPS, then the CPU.
 
         Args:
-            precision: of the parts that bear it; by default bf16 on CUDA, else float32. fp8 is
-                quicker still, and must be asked for: it costs accuracy.
-            batch: chips at once; it is halved where they do not fit into memory.
+            precision: of the robust parts; by default bf16 on CUDA, else float32. fp8 is faster
+                but less accurate, and must be chosen explicitly.
+            batch: chips per batch; halved when they do not fit into memory.
             fast: whether to use the fast forward pass; by default on CUDA, compiled.
 
         Raises:
@@ -71,216 +71,214 @@ class Sam3:
         """
         self.name = f"{name}-1"
         self.weights_sha256: str | None = weights.sha256
-        self._device = torch.device(device or _best_device())
+        self._device = torch.device(device or _default_device())
         kind = self._device.type
-        self.precision: Precision = precision or _best_precision(self._device)
-        self.batch = batch or _BATCH.get(kind, 1)
+        self.precision: Precision = precision or _default_precision(self._device)
+        self.batch = batch or _BATCH_SIZE.get(kind, 1)
         self.encoder_calls = 0
         model = weights.model
         nn.Module.to(model, self._device)
         self._side_px = int(model.vision_encoder.config.image_size)
-        self._phrases = PhraseCache(model)
+        self._phrase_cache = PhraseCache(model)
         self._network = build_network(model, self.precision, fast=fast, compiled=kind == "cuda")
-        self._prompts = _PROMPTS
-        # Of chips and prompts at once, what went through already.
-        self._tried: set[tuple[int, int]] = set()
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._prompts_per_pass = _PROMPTS_PER_PASS
+        # (chips, prompts) for which the network is compiled, and known to fit into memory.
+        self._warmed_up: set[tuple[int, int]] = set()
+        self._token_cache: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
     def chips_per_batch(self) -> int:
-        """How many chips it is best given together."""
+        """The best number of chips for one call of `segment`."""
         return self.batch
 
     @property
     def device(self) -> str:
-        """What it runs on and how, in words for people."""
+        """Its device and precision, as text for people."""
         chips = "1 chip" if self.batch == 1 else f"{self.batch} chips"
         return f"{_device_name(self._device)} in {self.precision}, {chips} at once"
 
     @property
     def text_calls(self) -> int:
-        """How many phrases the text encoder has seen."""
-        return self._phrases.calls
+        """Number of phrases that the text encoder has processed."""
+        return self._phrase_cache.calls
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """Encode the prompts; where the network is compiled, compile it for so many of them.
+        """Encode the prompts, and compile the network for their number if it is compiled.
 
         Raises:
-            SegmenterError: a prompt that cannot be read, or a device without memory for a chip.
+            SegmenterError: an invalid prompt, or a device without memory for one chip.
         """
         if not labels:
             return
-        text = self._phrases.encode([label.prompt for label in labels])
+        text = self._phrase_cache.encode([label.prompt for label in labels])
         if not self._network.fixed_shapes:
             return
         with warnings.catch_warnings():
-            # The compiler's advice to its own authors.
+            # A warning about the compiler's internals.
             warnings.filterwarnings("ignore", "(?s).*[Oo]nline softmax is disabled", UserWarning)
-            while (self.batch, len(labels)) not in self._tried:
-                if self._attempt(self._try_out, labels, text) is None:
-                    self._make_room(self.batch)
+            while (self.batch, len(labels)) not in self._warmed_up:
+                if self._attempt(self._warm_up, labels, text) is None:
+                    self._reduce_batch(self.batch)
 
     def segment(
         self,
         chips: Sequence[Chip],
         labels: Sequence[Label],
-        shown: Sequence[ExemplarsByLabel] | None = None,
+        exemplars: Sequence[ExemplarsByLabel] | None = None,
     ) -> list[list[Mask]]:
         """For each chip the masks of the labels, in the labels' order.
 
-        A continuous label has one mask a chip, over all of it; a discrete one has a mask for
-        each object, as small as the object.
+        A continuous label has one mask for the full chip; a discrete one has a mask for each
+        object, cropped to it.
 
         Args:
-            shown: for each chip, by the label's name, examples of what is meant.
+            exemplars: of each chip, by the label's name.
 
         Raises:
-            SegmenterError: a prompt or a chip that SAM3 cannot read, or a chip too large for the
-                memory even alone.
+            SegmenterError: an invalid prompt or chip, or too little memory for a single chip.
         """
         if not labels:
             return [[] for _ in chips]
-        text = self._phrases.encode([label.prompt for label in labels])
+        text = self._phrase_cache.encode([label.prompt for label in labels])
         found: list[list[Mask]] = []
         while len(found) < len(chips):
-            some = chips[len(found) : len(found) + self.batch]
-            shows = shown[len(found) : len(found) + self.batch] if shown else None
-            examples = _in_units(some, labels, shows)
-            masks = self._attempt(self._segmented, some, labels, text, examples)
+            batch = chips[len(found) : len(found) + self.batch]
+            batch_exemplars = exemplars[len(found) : len(found) + self.batch] if exemplars else None
+            normalized = _normalized_exemplars(batch, labels, batch_exemplars)
+            masks = self._attempt(self._segment_batch, batch, labels, text, normalized)
             if masks is None:
-                self._make_room(len(some))
+                self._reduce_batch(len(batch))
             else:
                 found += masks
         return found
 
-    def _attempt(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T | None:
-        """What the work gives, or None where the device has too little memory for it."""
+    def _attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """The function's result; None when the device runs out of memory."""
         try:
-            return work(*given, **named)
+            return function(*args, **kwargs)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
         return None
 
-    def _make_room(self, chips: int) -> None:
-        """After so many chips did not fit: fewer of them, and at one chip fewer prompts.
+    def _reduce_batch(self, chips: int) -> None:
+        """After `chips` did not fit into memory: halve the batch, then the prompts per pass.
 
         Raises:
-            SegmenterError: it was one chip and one prompt.
+            SegmenterError: one chip and one prompt did not fit.
         """
-        self._kept.clear()
+        self._token_cache.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         if chips > 1:
             self.batch = min(self.batch, (chips + 1) // 2)
-        elif self._prompts > 1:
-            self._prompts //= 2
+        elif self._prompts_per_pass > 1:
+            self._prompts_per_pass //= 2
         else:
             raise SegmenterError(
-                f"{_device_name(self._device)} has no memory left for one chip and one prompt: "
-                "use a device with more, or close what else runs on it"
+                f"{_device_name(self._device)} has too little memory for one chip and one prompt. "
+                "Use a device with more memory, or stop other processes on it"
             )
 
-    def _segmented(
+    def _segment_batch(
         self,
         chips: Sequence[Chip],
         labels: Sequence[Label],
         text: TextTokens,
-        examples: Sequence[Sequence[Sequence[Exemplar]]] | None,
+        exemplars: Sequence[Sequence[Sequence[Exemplar]]] | None,
     ) -> list[list[Mask]]:
-        return self._answers(self._tokens(chips), labels, text, examples)
+        return self._segment_tokens(self._tokens(chips), labels, text, exemplars)
 
     @torch.inference_mode()
-    def _answers(
+    def _segment_tokens(
         self,
         tokens: Tensor,
         labels: Sequence[Label],
         text: TextTokens,
-        examples: Sequence[Sequence[Sequence[Exemplar]]] | None = None,
+        exemplars: Sequence[Sequence[Sequence[Exemplar]]] | None = None,
     ) -> list[list[Mask]]:
-        """The masks of n chips whose tokens are these; examples are by chip and label."""
+        """The masks of n chips, from their tokens; exemplars are by chip and label."""
         chips = len(tokens)
-        tokens = self._filled_up(tokens)
-        seen = self._network.feature_pyramid(tokens)
+        tokens = self._pad_to_batch(tokens)
+        pyramid = self._network.feature_pyramid(tokens)
         found: list[list[Mask]] = [[] for _ in range(chips)]
-        # Groups of one size, or nearly: a compiled network has to be so for each size.
-        groups = math.ceil(len(labels) / self._prompts)
+        # Groups of equal size, or nearly: each size needs a compilation.
+        groups = math.ceil(len(labels) / self._prompts_per_pass)
         size = math.ceil(len(labels) / groups)
         for start in range(0, len(labels), size):
-            some = slice(start, min(start + size, len(labels)))
-            shown = None
-            if examples is not None:
-                shown = [e for each in examples for e in each[some]]
-                shown += [()] * ((len(tokens) - chips) * len(labels[some]))
-            output = self._network.answer(seen, text.of(some), shown)
-            rows = masks_from_output(
-                output.first(chips * len(labels[some])), [*labels[some]] * chips
-            )
-            for number, masks in enumerate(rows):
-                found[number // len(labels[some])] += masks
+            group = labels[start : start + size]
+            of_group = slice(start, start + len(group))
+            rows_exemplars = None
+            if exemplars is not None:
+                rows_exemplars = [e for of_chip in exemplars for e in of_chip[of_group]]
+                rows_exemplars += [()] * ((len(tokens) - chips) * len(group))
+            output = self._network.predict(pyramid, text.select(of_group), rows_exemplars)
+            rows = masks_from_output(output.first_rows(chips * len(group)), [*group] * chips)
+            for row, masks in enumerate(rows):
+                found[row // len(group)] += masks
         return found
 
     @torch.inference_mode()
     def _tokens(self, chips: Sequence[Chip]) -> Tensor:
-        """The ViT's tokens (n, s x s, channels); a chip that was just seen is not encoded again."""
-        new = {chip.sha256: chip for chip in chips if chip.sha256 not in self._kept}
+        """The ViT's tokens (n, s x s, channels), from the LRU cache or newly encoded."""
+        new = {chip.sha256: chip for chip in chips if chip.sha256 not in self._token_cache}
         if new:
             pixels = preprocess(list(new.values()), self._side_px, self._device)
-            made = self._network.tokens(self._filled_up(pixels))
+            encoded = self._network.tokens(self._pad_to_batch(pixels))
             self.encoder_calls += len(new)
-            # Each by itself, so that none keeps its whole batch alive.
-            self._kept.update(zip(new, map(Tensor.clone, made), strict=False))
-        tokens = torch.stack([self._kept[chip.sha256] for chip in chips])
+            # Cloned, so that a cached chip does not keep its full batch alive.
+            self._token_cache.update(zip(new, map(Tensor.clone, encoded), strict=False))
+        tokens = torch.stack([self._token_cache[chip.sha256] for chip in chips])
         for chip in chips:
-            self._kept.move_to_end(chip.sha256)
-        while len(self._kept) > max(_KEPT_CHIPS, self.batch):
-            self._kept.popitem(last=False)
+            self._token_cache.move_to_end(chip.sha256)
+        while len(self._token_cache) > max(_CACHED_CHIPS, self.batch):
+            self._token_cache.popitem(last=False)
         return tokens
 
     @torch.inference_mode()
-    def _try_out(self, labels: Sequence[Label], text: TextTokens) -> bool:
-        """Let a batch of nothing through, which compiles what is compiled for so many."""
+    def _warm_up(self, labels: Sequence[Label], text: TextTokens) -> bool:
+        """Process an empty batch, which compiles the network for these shapes."""
         side = self._side_px
         pixels = torch.zeros(self.batch, 3, side, side, device=self._device)
-        self._answers(self._network.tokens(pixels), labels, text)
-        self._tried.add((self.batch, len(labels)))
+        self._segment_tokens(self._network.tokens(pixels), labels, text)
+        self._warmed_up.add((self.batch, len(labels)))
         return True
 
-    def _filled_up(self, rows: Tensor) -> Tensor:
-        """Rows (n, ...), repeated up to a batch where the network takes no other number."""
-        lacking = self.batch - len(rows) if self._network.fixed_shapes else 0
-        return torch.cat([rows, rows[-1:].expand(lacking, *rows.shape[1:])]) if lacking else rows
+    def _pad_to_batch(self, rows: Tensor) -> Tensor:
+        """Rows (n, ...), padded to a batch by repetition if the network has fixed shapes."""
+        missing = self.batch - len(rows) if self._network.fixed_shapes else 0
+        return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
-def _in_units(
-    chips: Sequence[Chip], labels: Sequence[Label], shown: Sequence[ExemplarsByLabel] | None
+def _normalized_exemplars(
+    chips: Sequence[Chip], labels: Sequence[Label], exemplars: Sequence[ExemplarsByLabel] | None
 ) -> list[list[list[Exemplar]]] | None:
-    """Examples by chip and label, in 0..1 of the chip; None where there are none."""
-    if shown is None or not any(any(shows.values()) for shows in shown):
+    """Exemplars by chip and label, in 0..1 of the chip; None if there are none."""
+    if exemplars is None or not any(any(of_chip.values()) for of_chip in exemplars):
         return None
     return [
         [
-            [example.normalized(chip.width, chip.height) for example in shows.get(label.name, ())]
+            [each.normalized(chip.width, chip.height) for each in of_chip.get(label.name, ())]
             for label in labels
         ]
-        for chip, shows in zip(chips, shown, strict=True)
+        for chip, of_chip in zip(chips, exemplars, strict=True)
     ]
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Only CUDA has an error of its own for it; the others say it in words."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    """CUDA has its own exception; other devices only have a message."""
+    messages = ("out of memory", "can't allocate memory", "not enough memory")
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(some in str(error).lower() for some in words)
+    return known or any(message in str(error).lower() for message in messages)
 
 
-def _best_device() -> str:
+def _default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _best_precision(device: torch.device) -> Precision:
+def _default_precision(device: torch.device) -> Precision:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 

@@ -25,7 +25,7 @@ def config() -> Sam3Config:
 
 @pytest.fixture(scope="session")
 def model(config: Sam3Config) -> Sam3Model:
-    """Random weights large enough that every part has a say in the answer."""
+    """Random weights large enough that every part affects the output."""
     torch.manual_seed(0)
     made = Sam3Model(config).eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Segmenters by their names, and SAM3 by its weights."""
+"""Building segmenters by name, and SAM3 from its weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from detection.errors import SegmenterError
 from detection.segmenters import build_segmenter, check_segmenter
 
 
-def test_sam3_says_which_weights_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What the environment says is the business of who reads the command line.
+def test_sam3_without_weights_lists_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The environment is read by the command line only, not here.
     monkeypatch.setenv("SAM3_WEIGHTS", "facebook/sam3")
     with pytest.raises(SegmenterError, match=r"needs SAM3_WEIGHTS=.*sam3-tiny needs none"):
         check_segmenter("sam3")
@@ -22,7 +22,7 @@ def test_sam3_says_which_weights_it_needs(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_wrong_path_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "base.safetensors").touch()  # what is in it is for who loads it
+    (tmp_path / "base.safetensors").touch()  # its content is not read
     check_segmenter("sam3", str(tmp_path / "base.safetensors"))
     for wrong, said in (
         ("gone", "does not exist"),
@@ -34,7 +34,7 @@ def test_a_wrong_path_is_found_before_anything_is_loaded(tmp_path: Path) -> None
             check_segmenter("sam3", wrong and f"{tmp_path}/{wrong}")
 
 
-def test_sam3_is_built_from_the_weights_that_are_named(tmp_path: Path, model: Sam3Model) -> None:
+def test_sam3_is_built_from_the_given_weights(tmp_path: Path, model: Sam3Model) -> None:
     model.save_pretrained(tmp_path)
     built = build_segmenter("sam3", str(tmp_path))
     assert built.name == "sam3-1"

@@ -1,4 +1,4 @@
-"""The fast forward pass against transformers' own, on a tiny random network."""
+"""The fast forward pass compared with transformers', on a tiny random network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prompts(config: Sam3Config) -> tuple[Tensor, Tensor]:
 
 
 def off(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, of the largest value."""
+    """The maximum difference, relative to the maximum value."""
     assert ours.shape == theirs.shape
     return float((ours.float() - theirs).abs().max() / theirs.abs().max())
 
@@ -52,7 +52,7 @@ def off(ours: Tensor, theirs: Tensor) -> float:
 def with_geometry_token(
     model: Sam3Model, vision: Sam3VisionEncoderOutput, chip: int, text: Tensor, valid: Tensor
 ) -> Sam3ImageSegmentationOutput:
-    """transformers' forward for one chip and prompt, with the token that it leaves out."""
+    """transformers' forward for one chip and prompt, with the CLS token that it omits."""
     one = Sam3VisionEncoderOutput(
         last_hidden_state=vision.last_hidden_state[chip : chip + 1],
         fpn_hidden_states=tuple(m[chip : chip + 1] for m in vision.fpn_hidden_states),
@@ -81,7 +81,7 @@ def test_encoder_equals_transformers(
             assert off(level, theirs) < EXACT
 
 
-def test_pyramid_is_what_the_heads_read(
+def test_pyramid_has_the_levels_of_the_heads(
     model: Sam3Model, pixels: Tensor, vision: Sam3VisionEncoderOutput
 ) -> None:
     maps = FastEncoder(model, "float32").pyramid(pixels)
@@ -91,7 +91,7 @@ def test_pyramid_is_what_the_heads_read(
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.02), ("fp8", 0.12)])
-def test_low_precision_stays_near(
+def test_low_precision_is_close(
     precision: str,
     limit: float,
     model: Sam3Model,
@@ -102,7 +102,7 @@ def test_low_precision_stays_near(
         FastEncoder(model, precision).pyramid(pixels), vision.fpn_hidden_states, strict=False
     ):
         error = float((level.float() - theirs).norm() / theirs.norm())
-        assert 1e-4 < error < limit  # and it is indeed of low precision
+        assert 1e-4 < error < limit  # it really has low precision
 
 
 def test_heads_equal_transformers_with_its_missing_token(
@@ -124,7 +124,7 @@ def test_heads_equal_transformers_with_its_missing_token(
             assert off(ours.presence[at], theirs.presence_logits) < EXACT
 
 
-def test_the_best_queries_are_those_of_all(
+def test_top_gives_the_best_queries(
     model: Sam3Model, vision: Sam3VisionEncoderOutput, prompts: tuple[Tensor, Tensor]
 ) -> None:
     heads = FastHeads(model, "float32")
@@ -142,15 +142,15 @@ def test_windows_must_cover_the_grid() -> None:
         window_order(73, 24)
 
 
-def test_quantising_keeps_rows_apart() -> None:
+def test_quantising_scales_each_row() -> None:
     x = torch.tensor([[1.0, -0.5, 0.25], [1e4, 10.0, -2e3], [0.0, 0.0, 0.0]])
     values, scale = quantise(x)
     assert float((values.float() * scale - x).abs().div(x.abs().clamp(min=1e-9)).max()) < 2**-4
     assert float(values.float().abs().max()) == FP8_MAX
 
 
-def test_operations_tell_the_compiler_the_truth() -> None:
-    """Their stated shapes, and what they write to, are those of the run."""
+def test_operations_pass_opcheck() -> None:
+    """Their declared shapes and mutations are correct."""
     made = torch.Generator().manual_seed(3)
 
     def random(*shape: int) -> Tensor:
@@ -177,8 +177,8 @@ def test_operations_tell_the_compiler_the_truth() -> None:
         opcheck(operation, arguments, test_utils=kept)
 
 
-def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
-    """The longest token there is, turned any way, stays within its bound, and reaches it."""
+def test_fp8_queries_and_keys_fit_with_any_rotation() -> None:
+    """The longest possible token, with any rotation, stays within its bound and reaches it."""
     channels, heads = 16, 2
     made = torch.Generator().manual_seed(4)
     weight, bias = torch.randn(channels, channels, generator=made), torch.zeros(channels)
@@ -193,12 +193,12 @@ def test_fp8_queries_and_keys_fit_at_any_angle() -> None:
     assert (longest > 0.7 * limit).all()
 
 
-def test_box_bias_spares_the_presence_token() -> None:
+def test_box_bias_of_the_presence_token_is_zero() -> None:
     edges = torch.tensor([[[0.25, 0.5, 0.75, 1.0]]])
     w1, w2 = torch.ones(2, 1, 2), torch.ones(2, 1, 1)
     rows, columns = ops.box_bias(edges, w1, torch.zeros(2, 1), w2, torch.zeros(2, 1), 4)
     assert rows[0, 0, 0].tolist() == columns[0, 0, 0].tolist() == [0, 0, 0, 0]
-    far = math.log2(8 * 0.5 + 1) / 3  # the last column lies 0.5 and 0 from left and right
+    far = math.log2(8 * 0.5 + 1) / 3  # the last column is 0.5 and 0 from left and right
     assert columns[0, 0, 1, 3] == pytest.approx(far)
     assert columns[0, 0, 1, 0] == 0  # left of both edges
 
@@ -207,17 +207,17 @@ def test_box_bias_spares_the_presence_token() -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's own, in its compiler
 def test_compiled_equals_eager(pixels: Tensor) -> None:
     torch.manual_seed(0)
-    width = 64  # a GPU's matrix units take no head of fewer than 16 channels
+    width = 64  # tensor cores need at least 16 channels per head
     on_gpu = Sam3Model(tiny_config(width=width, vit_width=width)).eval().cuda()
     text = torch.randn(PROMPTS, WORDS, width, device="cuda")
     valid = torch.arange(WORDS, device="cuda") < torch.tensor([3, 5, WORDS], device="cuda")[:, None]
 
-    def answer(*, compiled: bool) -> HeadsOutput:
+    def predict(*, compiled: bool) -> HeadsOutput:
         encoder = FastEncoder(on_gpu, "bf16", compiled=compiled)
         heads = FastHeads(on_gpu, "bf16", compiled=compiled)
         return heads(encoder.pyramid(pixels.cuda()), text, valid)
 
-    eager, compiled = answer(compiled=False), answer(compiled=True)
+    eager, compiled = predict(compiled=False), predict(compiled=True)
     assert off(compiled.masks.float(), eager.masks.float()) < 0.05
     assert off(compiled.boxes, eager.boxes) < 0.01
 
@@ -225,7 +225,7 @@ def test_compiled_equals_eager(pixels: Tensor) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("tokens", [64, 576, 600])  # one tile, a window, a part of a tile
 @pytest.mark.parametrize("sharp", [1, 3])
-def test_fp8_attention_is_what_it_says(tokens: int, sharp: int) -> None:
+def test_fp8_attention_equals_its_definition(tokens: int, sharp: int) -> None:
     made = torch.Generator().manual_seed(5)
     heads, head = 2, 64
     qkv = torch.randn(3, tokens, 3, heads * head, generator=made)

@@ -1,4 +1,4 @@
-"""The hub's own protocol, from a server on this machine: gated, unknown, down, and fetched."""
+"""The hub's protocol on a local server: gated, unknown, unavailable, downloaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMIT = "5" * 40
 
 
 class Hub:
-    """What huggingface.co answers about facebook/sam3; `token` may read it, `files` are there."""
+    """A fake huggingface.co with facebook/sam3: `token` has access, `files` are its content."""
 
     def __init__(self, url: str, files: dict[str, bytes]) -> None:
         self.url = url
@@ -30,13 +30,13 @@ class Hub:
         self.token = "hf_may_read"
         self.asked: list[str] = []
 
-    def answer(self, path: str, token: str | None) -> tuple[int, dict[str, str], bytes]:
+    def respond(self, path: str, token: str | None) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body) of a path."""
         self.asked.append(path)
         if not path.removeprefix("/api/models").startswith("/facebook/sam3"):
             return 404, {"X-Error-Code": "RepoNotFound"}, b"Repository not found"
         if token != f"Bearer {self.token}":
-            # The hub lists a gated repository to everyone, and refuses its files.
+            # The hub lists a gated repository for everyone, but refuses its files.
             if path.startswith("/api/"):
                 return 200, {}, self._listing(path)
             status = 401 if token is None else 403
@@ -66,18 +66,18 @@ def hub(model: Sam3Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     made = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     hub = Hub(f"http://127.0.0.1:{server.server_port}", made)
-    server.RequestHandlerClass = _handler(hub.answer)
+    server.RequestHandlerClass = _handler(hub.respond)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    _ask(hub.url, tmp_path / "cache", monkeypatch)
+    _use_hub(hub.url, tmp_path / "cache", monkeypatch)
     yield hub
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def _ask(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HF_ENDPOINT and HF_HUB_CACHE, as they are read when the library is imported."""
+def _use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set HF_ENDPOINT and HF_HUB_CACHE, which the library reads at import."""
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -89,11 +89,11 @@ def _ask(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _handler(
-    answer: Callable[[str, str | None], tuple[int, dict[str, str], bytes]],
+    respond: Callable[[str, str | None], tuple[int, dict[str, str], bytes]],
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, headers, body = answer(self.path, self.headers.get("Authorization"))
+            status, headers, body = respond(self.path, self.headers.get("Authorization"))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -102,7 +102,7 @@ def _handler(
             if self.command == "GET":
                 self.wfile.write(body)
 
-        do_HEAD = do_GET  # noqa: N815  the server looks for this name
+        do_HEAD = do_GET  # noqa: N815  the server requires this name
 
         def log_message(self, *_: object) -> None:
             pass
@@ -111,7 +111,7 @@ def _handler(
 
 
 @pytest.mark.parametrize("token", [None, "hf_of_another"])
-def test_a_gated_repository_says_how_to_get_in(
+def test_a_gated_repository_explains_access(
     hub: Hub, token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if token:
@@ -121,12 +121,12 @@ def test_a_gated_repository_says_how_to_get_in(
     assert any(path.startswith("/facebook/sam3/resolve/") for path in hub.asked)
 
 
-def test_a_repository_that_is_not_there_is_named(hub: Hub) -> None:
+def test_a_missing_repository_is_named(hub: Hub) -> None:
     with pytest.raises(SegmenterError, match="the hub has no facebok/sam3"):
         load_weights("facebok/sam3")
 
 
-def test_with_a_token_it_is_fetched_once_and_found_again_without_the_hub(
+def test_weights_are_downloaded_once_and_then_used_offline(
     hub: Hub, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", hub.token)
@@ -138,20 +138,20 @@ def test_with_a_token_it_is_fetched_once_and_found_again_without_the_hub(
     hub.asked.clear()
     assert load_weights("facebook/sam3").sha256 == fetched.sha256
     assert not [path for path in hub.asked if path.endswith("model.safetensors")]
-    _ask("http://127.0.0.1:9", Path(constants.HF_HUB_CACHE), monkeypatch)
+    _use_hub("http://127.0.0.1:9", Path(constants.HF_HUB_CACHE), monkeypatch)
     assert load_weights("facebook/sam3").sha256 == fetched.sha256
 
 
-def test_a_hub_that_is_down_is_said_so(
+def test_an_unavailable_hub_is_reported(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _ask("http://127.0.0.1:9", tmp_path / "empty", monkeypatch)
+    _use_hub("http://127.0.0.1:9", tmp_path / "empty", monkeypatch)
     with pytest.raises(SegmenterError, match=r"cannot be downloaded .* no local copy"):
         load_weights("facebook/sam3")
     assert hub.asked == []
 
 
-def test_what_was_fetched_is_what_the_hub_has(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_weights_equal_the_hubs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", hub.token)
     sha256 = load_weights("facebook/sam3").sha256
     [kept] = Path(constants.HF_HUB_CACHE).rglob("model.safetensors")

@@ -1,4 +1,4 @@
-"""Every tensor of a checkpoint has a place, and the places are the right ones."""
+"""Every tensor of a checkpoint has a target, and the targets are correct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detection.segmenters.sam3.keymap import (
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
 
-def test_metas_own_names_cover_the_full_network_exactly() -> None:
+def test_metas_names_cover_the_full_network_exactly() -> None:
     listing = SHARED / "reference" / "sam3_checkpoint_tensors.json"
     if not listing.is_file():
         pytest.skip("the list of Meta's tensors is not here (../shared/reference)")
@@ -38,7 +38,7 @@ def test_metas_own_names_cover_the_full_network_exactly() -> None:
     check_tensors({k: v for k, v in mapped.items() if k not in points}, wanted, "meta")
 
 
-def test_the_same_weights_come_back_from_metas_layout(model: Sam3Model) -> None:
+def test_weights_round_trip_through_metas_layout(model: Sam3Model) -> None:
     state = model.state_dict()
     meta = meta_layout(state)
     assert is_meta_layout(meta)
@@ -49,16 +49,16 @@ def test_the_same_weights_come_back_from_metas_layout(model: Sam3Model) -> None:
         assert torch.equal(back[name], tensor), name
 
 
-def test_what_is_for_video_is_left_out_and_nothing_else_is(model: Sam3Model) -> None:
+def test_only_video_tensors_are_ignored(model: Sam3Model) -> None:
     meta = meta_layout(model.state_dict())
     one = torch.zeros(1)
     video = {"tracker.maskmem_tpos_enc": one,
              "detector.backbone.vision_backbone.sam2_convs.0.conv_1x1.bias": one,
              "backbone.vision_backbone.trunk.blocks.3.attn.freqs_cis": one}  # fmt: skip
     assert set(map_meta_names(meta | video)) == set(map_meta_names(meta))
-    with pytest.raises(SegmenterError, match=r"1 tensors .* no place for: .*ema"):
+    with pytest.raises(SegmenterError, match=r"1 tensors .* does not have: .*ema"):
         map_meta_names(meta | {"ema.decay": one})
-    with pytest.raises(SegmenterError, match="no place for"):
+    with pytest.raises(SegmenterError, match="SAM3 does not have"):
         map_meta_names(meta | {"transformer.decoder.layers.0.norm9.weight": one})
     name = "geometry_encoder.cls_embed.weight"
     with pytest.raises(SegmenterError, match="two tensors"):
@@ -73,7 +73,7 @@ def test_the_hubs_layout_loses_its_prefix_and_the_tracker(model: Sam3Model) -> N
     assert set(map_hub_names(state)) == set(state)
 
 
-def test_what_does_not_fit_is_named(model: Sam3Model) -> None:
+def test_misfits_are_named(model: Sam3Model) -> None:
     wanted = model.state_dict()
     found = dict(wanted)
     found["stranger"] = found.pop("text_projection.bias")

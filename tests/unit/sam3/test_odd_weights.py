@@ -1,4 +1,4 @@
-"""Odd weights, configurations and names of them are refused in words, and cost no memory."""
+"""Invalid weights, configurations and paths give a clear error and cost no memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VIT = ("vision_config", "backbone_config")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the shipped tiny network, to be spoilt."""
+    """A copy of the shipped tiny network, to be damaged."""
     return Path(shutil.copytree(TINY, tmp_path / "sam3"))
 
 
@@ -48,7 +48,7 @@ def _configure(folder: Path, place: tuple[str, ...], value: object) -> None:
 
 
 @pytest.mark.parametrize("tensors", [{}, {"tracker_model.x": torch.ones(1)}, None])
-def test_a_delta_that_changes_nothing_is_none(
+def test_a_delta_that_changes_nothing_is_refused(
     tmp_path: Path, tensors: dict[str, Tensor] | None
 ) -> None:
     base = TINY / "model.safetensors"
@@ -61,14 +61,14 @@ def test_a_delta_that_changes_nothing_is_none(
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e5m2])
-def test_weights_of_another_kind_are_named(folder: Path, dtype: torch.dtype) -> None:
+def test_weights_of_another_dtype_are_named(folder: Path, dtype: torch.dtype) -> None:
     _rewrite(folder, **{NAME: torch.ones(96, 96).to(dtype)})
     with pytest.raises(SegmenterError, match=rf"{NAME} as {str(dtype)[6:]}.*Convert"):
         load_weights(str(folder))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_weights_of_any_floats_are_taken(folder: Path, dtype: torch.dtype) -> None:
+def test_weights_of_any_float_dtype_are_accepted(folder: Path, dtype: torch.dtype) -> None:
     _rewrite(folder, **{NAME: torch.full((96, 96), 0.5, dtype=dtype)})
     loaded = load_weights(str(folder)).model.state_dict()[NAME]
     assert loaded.dtype == torch.float32
@@ -87,19 +87,19 @@ def test_weights_of_any_floats_are_taken(folder: Path, dtype: torch.dtype) -> No
 def test_weights_that_are_not_finite_are_named(
     folder: Path, tmp_path: Path, value: float, dtype: torch.dtype
 ) -> None:
-    spoilt = torch.zeros(96, 96, dtype=dtype)
-    spoilt[5, 7] = value
+    damaged = torch.zeros(96, 96, dtype=dtype)
+    damaged[5, 7] = value
     delta = tmp_path / "delta.safetensors"
-    save_file({NAME: spoilt}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
+    save_file({NAME: damaged}, delta, {BASE_KEY: file_sha256(folder / "model.safetensors")})
     with pytest.raises(SegmenterError, match=rf"delta\.safetensors has NaN .* in {NAME}"):
         load_weights(f"{folder}{os.pathsep}{delta}")
-    _rewrite(folder, **{NAME: spoilt})
+    _rewrite(folder, **{NAME: damaged})
     with pytest.raises(SegmenterError, match=rf"NaN or infinite values in {NAME}"):
         load_weights(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("damage", "message"),
     [
         (lambda ids: ids + 10**6, "different numbers in 0..49407"),
         (lambda ids: -ids - 1, "different numbers"),
@@ -109,17 +109,17 @@ def test_weights_that_are_not_finite_are_named(
         (lambda ids: ids[:, None], "one id for each row of"),
     ],
 )
-def test_a_table_of_words_names_each_once(
-    folder: Path, spoil: Callable[[Tensor], Tensor], says: str
+def test_token_ids_are_unique(
+    folder: Path, damage: Callable[[Tensor], Tensor], message: str
 ) -> None:
     ids = load_file(folder / "model.safetensors")[TOKEN_IDS_KEY]
-    _rewrite(folder, **{TOKEN_IDS_KEY: spoil(ids).contiguous()})
-    with pytest.raises(SegmenterError, match=says):
+    _rewrite(folder, **{TOKEN_IDS_KEY: damage(ids).contiguous()})
+    with pytest.raises(SegmenterError, match=message):
         load_weights(str(folder))
 
 
 @pytest.mark.parametrize("table", [None, torch.ones(()), torch.ones(18, 3), torch.ones(18, 10**6)])
-def test_a_table_of_words_has_its_rows(folder: Path, table: Tensor | None) -> None:
+def test_a_token_table_has_a_row_for_each_id(folder: Path, table: Tensor | None) -> None:
     path = folder / "model.safetensors"
     state = {name: tensor for name, tensor in load_file(path).items() if name != TABLE}
     save_file(state if table is None else state | {TABLE: table}, path)
@@ -131,12 +131,12 @@ def test_a_table_of_words_has_its_rows(folder: Path, table: Tensor | None) -> No
     "", ":", "  ", "x/-y", "a--b/c", "fácebook/sam3", "~nobody_x/x", "a" * 5000, "/" + "a" * 5000,
     "nul\0x", "facebook/..",
 ])  # fmt: skip
-def test_a_name_of_nothing(source: str) -> None:
+def test_a_source_that_does_not_exist(source: str) -> None:
     with pytest.raises(SegmenterError, match="facebook/sam3"):
         load_weights(source)
 
 
-def test_a_name_of_no_delta() -> None:
+def test_a_delta_that_does_not_exist() -> None:
     for delta in ("~nobody_x/x", "a" * 5000, "/nowhere.safetensors"):
         with pytest.raises(SegmenterError, match=r"not a valid path|the delta .* does not exist"):
             load_weights(f"{TINY}{os.pathsep}{delta}")
@@ -147,7 +147,7 @@ def test_a_name_of_no_delta() -> None:
                                   '{"weight_map": {"a": 3}}', '{"weight_map": {"a": [1]}}',
                                   '{"weight_map": {"a": "../b.safetensors"}}',
                                   '{"weight_map": {"a": "."}}'])  # fmt: skip
-def test_a_list_of_files_that_is_none(folder: Path, text: str) -> None:
+def test_an_invalid_index_of_files(folder: Path, text: str) -> None:
     (folder / "model.safetensors.index.json").write_text(text, encoding="latin-1")
     with pytest.raises(SegmenterError, match=r"index\.json .*Download it again"):
         load_weights(str(folder))
@@ -155,14 +155,14 @@ def test_a_list_of_files_that_is_none(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[{}]", "null", "3", '"sam3"', "{", "\xff", "[" * 100_000,
                                   '{"detector_config": "abc"}'])  # fmt: skip
-def test_a_configuration_that_is_none(folder: Path, text: str) -> None:
+def test_an_invalid_configuration(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(SegmenterError, match=r"config\.json is not a SAM3 configuration"):
         load_weights(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "says"),
+    ("place", "value", "message"),
     [
         (("vision_config",), "x", "not a SAM3 configuration"),
         (("text_config",), [], "not a SAM3 configuration"),
@@ -191,8 +191,12 @@ def test_a_configuration_that_is_none(folder: Path, text: str) -> None:
         (("detr_decoder_config", "num_queries"), 10**10, "of another shape"),
     ],
 )
-def test_a_configuration_of_no_network_takes_no_memory(
-    folder: Path, place: tuple[str, ...], value: object, says: str, monkeypatch: pytest.MonkeyPatch
+def test_an_impossible_configuration_allocates_no_memory(
+    folder: Path,
+    place: tuple[str, ...],
+    value: object,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _configure(folder, place, value)
     made = loading._empty
@@ -202,11 +206,11 @@ def test_a_configuration_of_no_network_takes_no_memory(
         return made(config, points, device)
 
     monkeypatch.setattr(loading, "_empty", weightless)
-    with pytest.raises(SegmenterError, match=says):
+    with pytest.raises(SegmenterError, match=message):
         load_weights(str(folder))
 
 
-def test_a_loaded_network_has_the_tables_that_its_configuration_makes() -> None:
+def test_a_loaded_network_has_correct_buffers() -> None:
     loaded = load_weights(str(TINY)).model
     made = Sam3Model(loaded.config)
     computed = dict(made.named_buffers())
@@ -216,13 +220,13 @@ def test_a_loaded_network_has_the_tables_that_its_configuration_makes() -> None:
         assert torch.equal(table, computed[name]), name
 
 
-def test_two_tensors_for_one_place() -> None:
+def test_two_tensors_with_one_target() -> None:
     with pytest.raises(SegmenterError, match="two tensors for a"):
         map_hub_names({"detector_model.a": torch.ones(1), "a": torch.ones(1)})
 
 
 @pytest.mark.parametrize("packed", [torch.ones(()), torch.ones(4, 2), torch.ones(2)])
-def test_packed_projections_part_into_three(packed: Tensor) -> None:
+def test_packed_projections_split_into_three(packed: Tensor) -> None:
     name = "backbone.vision_backbone.trunk.blocks.0.attn.qkv.weight"
-    with pytest.raises(SegmenterError, match=f"has {name} as"):
+    with pytest.raises(SegmenterError, match=f"has {name} with a wrong shape"):
         map_meta_names({name: packed})

@@ -1,4 +1,4 @@
-"""The adapter's arithmetic against transformers', and against Meta's where the two differ."""
+"""The arithmetic compared with transformers', and with Meta's where the two differ."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _theirs(model: Sam3Model, pixels: Tensor, phrase: str, **more: Any) -> Any:
 
 
 @torch.no_grad()
-def test_without_the_cls_token_it_is_transformers(
+def test_without_the_cls_token_it_equals_transformers(
     model: Sam3Model, pixels: Tensor, seen: Pyramid, text: TextTokens
 ) -> None:
     for row, phrase in enumerate(PHRASES):
@@ -70,7 +70,7 @@ def test_without_the_cls_token_it_is_transformers(
 
 
 @torch.no_grad()
-def test_the_cls_token_changes_the_answer(
+def test_the_cls_token_changes_the_output(
     model: Sam3Model, seen: Pyramid, text: TextTokens
 ) -> None:
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
@@ -84,8 +84,8 @@ def test_the_cls_token_changes_the_answer(
 
 
 @torch.no_grad()
-def test_the_prompt_path_is_metas(model: Sam3Model, seen: Pyramid, text: TextTokens) -> None:
-    """CLS token, fusion and scoring written again in Meta's arithmetic, on Meta's layout."""
+def test_the_prompt_path_equals_metas(model: Sam3Model, seen: Pyramid, text: TextTokens) -> None:
+    """CLS token, fusion and scoring reimplemented with Meta's arithmetic and layout."""
     weights = meta_layout(model.state_dict())
     prompt, valid = prompt_tokens(model, text, seen.levels[-1], seen.position)
     cls = _meta_cls(weights, seen)
@@ -212,7 +212,7 @@ def test_rows_with_and_without_exemplars_share_a_batch(
     assert (mixed[0, 0] - plain[0, 0]).abs().max() > 1e-3
 
 
-def test_roi_align_is_torchvisions() -> None:
+def test_roi_align_equals_torchvisions() -> None:
     kept = np.load(REFERENCE)  # made by torchvision 0.28
     boxes = torch.from_numpy(kept["boxes"])
     features = torch.from_numpy(kept["features"])
@@ -220,7 +220,7 @@ def test_roi_align_is_torchvisions() -> None:
     torch.testing.assert_close(pooled, torch.from_numpy(kept["pooled"]), **TOLERANCE)
 
 
-def test_roi_align_sees_nothing_beyond_the_chip() -> None:
+def test_roi_align_ignores_cells_outside_the_chip() -> None:
     ones = torch.ones(1, 6, 6)
     half_out = roi_align(ones, torch.tensor([[-8.0, 0.0, 6.0, 6.0]]), 7)[0, 0]
     assert half_out[:, :3].max() == 0
@@ -228,7 +228,7 @@ def test_roi_align_sees_nothing_beyond_the_chip() -> None:
 
 
 @torch.no_grad()
-def test_a_batch_is_its_chips_one_by_one(
+def test_a_batch_equals_its_chips_one_by_one(
     model: Sam3Model, pixels: Tensor, seen: Pyramid, text: TextTokens
 ) -> None:
     together = run_heads(
@@ -264,7 +264,7 @@ def test_it_compiles_to_one_graph(model: Sam3Model, pixels: Tensor, text: TextTo
 @pytest.mark.long  # a minute of compiling
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, in inductor
 @torch.no_grad()
-def test_compiled_is_eager(pixels: Tensor) -> None:
+def test_compiled_equals_eager_transformers(pixels: Tensor) -> None:
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler on this machine")
     torch.manual_seed(1)
@@ -277,7 +277,7 @@ def test_compiled_is_eager(pixels: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_half_precision_leaves_the_decoder_and_the_rotations_alone(
+def test_half_precision_keeps_decoder_and_rope_in_float32(
     config: Any, model: Sam3Model, pixels: Tensor, text: TextTokens
 ) -> None:
     expected = _forward(model, pixels, text)

@@ -1,4 +1,4 @@
-"""SAM3's answers as masks: each thing once, what no query claims, what is no number."""
+"""SAM3's output as masks: NMS, cover, parts without a query, NaN."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _read(output: Sam3Output, label: Label = ROOF) -> list[Mask]:
 
 
 def _inside(mask: Mask) -> np.ndarray:
-    """Where a mask is, on the whole grid."""
+    """The inside of a mask, on the full grid."""
     whole = np.zeros(mask.cells, bool)
     height, width = mask.field.shape
     whole[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field > 0
@@ -57,7 +57,7 @@ def _is(mask: Mask, expected: Tensor) -> bool:
     return np.array_equal(_inside(mask), (expected > 0).numpy())
 
 
-def test_what_scores_is_found_best_first_and_once() -> None:
+def test_mask_nms_keeps_the_best() -> None:
     roof, shed = _mask((0, 0, 10, 10)), _mask((20, 20, 25, 25))
     again, part = _mask((1, 0, 10, 10)), _mask((2, 2, 6, 6))
     first, second = _read(_output([0.6, 0.9, 0.8, 0.55, 0.4], [shed, roof, again, part, shed]))
@@ -67,14 +67,14 @@ def test_what_scores_is_found_best_first_and_once() -> None:
     assert np.allclose(second.confidence, 0.6)
 
 
-def test_a_part_of_what_is_itself_a_repeat_is_judged_by_what_stays() -> None:
-    """Of three in a row, the middle one repeats the first; the last repeats only the middle."""
+def test_mask_nms_compares_with_kept_masks_only() -> None:
+    """Of three masks, the second duplicates the first; the third duplicates only the second."""
     boxes = [(0, 0, 10, 10), (0, 3, 10, 13), (0, 6, 10, 16)]
     found = _read(_output([0.9, 0.8, 0.7], [_mask(box) for box in boxes]))
     assert [mask.column for mask in found] == [0, 5]
 
 
-def test_an_object_is_cut_out_with_a_cell_around_it() -> None:
+def test_an_object_is_cropped_with_one_cell_around_it() -> None:
     [shed] = _read(_output([0.9], [_mask((20, 21, 25, 30))]))
     assert (shed.cells, shed.row, shed.column) == ((SIDE, SIDE), 19, 20)
     assert shed.field.shape == shed.confidence.shape == (7, 11)
@@ -85,36 +85,36 @@ def test_an_object_is_cut_out_with_a_cell_around_it() -> None:
     assert (corner.row, corner.column, corner.field.shape) == (0, 23, (10, 9))
 
 
-def test_neighbours_are_two_things() -> None:
+def test_neighbours_are_two_objects() -> None:
     left, right = _mask((0, 0, 10, 10)), _mask((0, 9, 10, 20))
     assert len(_read(_output([0.9, 0.8], [left, right]))) == 2
 
 
-def test_an_empty_mask_is_nothing() -> None:
+def test_an_empty_mask_is_dropped() -> None:
     assert _read(_output([0.9], [_mask()])) == []
 
 
-def test_nothing_that_scores_is_nothing_and_a_cover_of_nothing() -> None:
+def test_no_query_above_the_threshold() -> None:
     output = _output([0.1], [_mask((0, 0, 4, 4))])
     assert _read(output) == []
     [cover] = _read(output, LAWN)
     assert not (cover.field > 0).any()
 
 
-def test_a_label_says_what_a_query_must_score() -> None:
+def test_the_score_threshold_is_the_labels() -> None:
     output = _output([0.9, 0.6], [_mask((0, 0, 4, 4)), _mask((10, 10, 14, 14))])
     counts = [len(_read(output, replace(ROOF, score_threshold=s))) for s in (0.95, 0.7, 0.5)]
     assert counts == [0, 1, 2]
 
 
-def test_a_mask_ends_where_its_box_does() -> None:
+def test_a_mask_is_cropped_to_its_box() -> None:
     output = _output([0.9], [_mask((0, 0, 8, 8), (20, 20, 30, 30))])
     output.boxes[0, 0] = torch.tensor([0.0, 0.0, 0.25, 0.25])
     [mask] = _read(output)
     assert _is(mask, _mask((0, 0, 8, 8)))
 
 
-def test_cover_is_both_heads_together() -> None:
+def test_cover_is_the_maximum_of_both_heads() -> None:
     output = _output([0.9], [_mask((0, 0, 4, 4))], _mask((10, 10, 20, 20)))
     [cover] = _read(output, LAWN)
     assert cover.field.shape == cover.cells == (SIDE, SIDE)
@@ -122,7 +122,7 @@ def test_cover_is_both_heads_together() -> None:
     assert cover.confidence[0, 0] < 0.9 < cover.confidence[15, 15]
 
 
-def test_presence_gates_the_map_but_not_a_certain_one() -> None:
+def test_presence_gates_the_semantic_map_unless_it_is_certain() -> None:
     doubtful, certain = _mask((10, 10, 20, 20), logit=2.0), _mask((10, 10, 20, 20), logit=10.0)
     speck = _mask((10, 10, 13, 13), logit=10.0)
     for semantic, presence, cells in (
@@ -135,7 +135,7 @@ def test_presence_gates_the_map_but_not_a_certain_one() -> None:
     assert int((cover.field > 0).sum()) == 100
 
 
-def test_what_the_map_is_sure_of_and_nobody_claims_is_found_too() -> None:
+def test_confident_parts_without_a_query_are_objects() -> None:
     claimed, doubtful = (0, 0, 10, 10), (20, 0, 28, 10)
     free, other = (20, 20, 28, 30), (2, 20, 6, 24)
     semantic = torch.maximum(_mask(claimed, free, other), _mask(doubtful, logit=1.0))
@@ -151,7 +151,7 @@ def test_what_the_map_is_sure_of_and_nobody_claims_is_found_too() -> None:
     assert _read(_output([0.0], [_mask()], _mask(doubtful, logit=2.0), presence=0.1)) == []
 
 
-def test_loose_things_that_share_a_window_stay_apart() -> None:
+def test_parts_in_one_window_stay_separate() -> None:
     ring = _mask((4, 4, 20, 20))
     ring[7:17, 7:17] = -8.0
     semantic = torch.maximum(ring, _mask((10, 10, 14, 14)))
@@ -160,7 +160,7 @@ def test_loose_things_that_share_a_window_stay_apart() -> None:
     assert _is(inner, _mask((10, 10, 14, 14)))
 
 
-def test_rows_of_different_labels_are_read_together() -> None:
+def test_rows_of_different_labels_in_one_batch() -> None:
     one = _output([0.9, 0.2], [_mask((0, 0, 4, 4)), _mask((8, 8, 12, 12))])
     two = _output([0.6, 0.95], [_mask((0, 0, 4, 4)), _mask((8, 8, 12, 12))], _mask((20, 0, 30, 9)))
     three = _output([0.1, 0.2], [_mask()] * 2)
@@ -183,7 +183,7 @@ def test_rows_of_different_labels_are_read_together() -> None:
 @pytest.mark.parametrize(
     ("logit", "score_threshold", "count"), [(3.0, 0.5, 1), (3.0, 0.97, 0), (5.0, 0.97, 1)]
 )
-def test_what_no_query_claims_is_as_sure_as_its_label_asks(
+def test_parts_without_a_query_need_the_labels_threshold(
     logit: float, score_threshold: float, count: int
 ) -> None:
     semantic = _mask((4, 4, 12, 12), logit=logit)
@@ -193,10 +193,10 @@ def test_what_no_query_claims_is_as_sure_as_its_label_asks(
 
 @pytest.mark.parametrize("part", ["scores", "presence", "boxes", "masks", "semantic"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_an_answer_that_is_no_number_is_never_an_empty_lot(part: str, bad: float) -> None:
+def test_nan_output_is_an_error(part: str, bad: float) -> None:
     output = _output([0.9], [_mask((4, 4, 12, 12))])
     broken = getattr(output, part).clone()
     broken.view(-1)[0] = bad
     for label in (ROOF, LAWN):
-        with pytest.raises(SegmenterError, match="what is no number"):
+        with pytest.raises(SegmenterError, match="NaN or infinite"):
             _read(replace(output, **{part: broken}), label)

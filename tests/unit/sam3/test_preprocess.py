@@ -20,7 +20,7 @@ def _chip(pixels: np.ndarray, valid: np.ndarray | None = None) -> Chip:
 
 
 @pytest.mark.parametrize("side_px", [28, 112])
-def test_within_a_grey_level_of_the_reference_processor(side_px: int) -> None:
+def test_pixels_equal_the_reference_within_a_grey_level(side_px: int) -> None:
     kept = np.load(REFERENCE)  # made by transformers 5.23's Sam3ImageProcessor
     chip = _chip(kept["image"].transpose(2, 0, 1))
     ours = preprocess([chip], side_px)[0].numpy()
@@ -33,20 +33,20 @@ def test_a_chip_of_the_right_size_is_not_resampled() -> None:
     assert np.allclose((ours + 1) * 127.5, pixels, atol=1e-3)
 
 
-def test_the_order_of_bands_is_by_name() -> None:
+def test_bands_are_chosen_by_name() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     chip = _chip(pixels)
     turned = Chip(pixels[::-1], chip.valid, chip.transform, chip.crs, ("blue", "green", "red"))
     assert np.array_equal(preprocess([chip], 28).numpy(), preprocess([turned], 28).numpy())
 
 
-def test_what_is_not_imaged_looks_like_nothing() -> None:
+def test_invalid_pixels_are_neutral_grey() -> None:
     valid = np.zeros((28, 28), bool)
     pixels = np.full((3, 28, 28), 255, np.uint8)
     assert not preprocess([_chip(pixels, valid)], 28).any()
 
 
-def test_a_chip_that_nobody_may_write_to_is_read() -> None:
+def test_a_read_only_chip_is_accepted() -> None:
     """As those that come from another process."""
     pixels, valid = np.full((3, 28, 28), 7, np.uint8), np.zeros((28, 28), bool)
     pixels.flags.writeable = valid.flags.writeable = False

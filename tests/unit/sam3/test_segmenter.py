@@ -1,4 +1,4 @@
-"""The segmenter: what is computed how often, what it says of chips, and what it survives."""
+"""The segmenter: caches, batches, exemplars, out-of-memory recovery, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _chip(seed: int, height: int = 100, width: int = 100, **more: Any) -> Chip:
 
 @pytest.fixture(scope="module")
 def model(config: Sam3Config) -> Sam3Model:
-    """Random, and sure that there is something to find: else every answer would be nothing."""
+    """Random weights with high presence; otherwise nothing would be detected."""
     torch.manual_seed(2)
     made = Sam3Model(config).eval()
     with torch.no_grad():
@@ -65,17 +65,17 @@ def _equal(a: list[Mask], b: list[Mask]) -> bool:
     )
 
 
-def test_it_is_a_segmenter(sam3: Sam3) -> None:
+def test_sam3_implements_the_protocol(sam3: Sam3) -> None:
     as_protocol: Segmenter = sam3
     assert as_protocol.name == "sam3-1"
     assert as_protocol.weights_sha256 == "5a"
-    assert as_protocol.labels is None  # it is asked in words
+    assert as_protocol.labels is None  # it takes text prompts
     assert (as_protocol.chip_px, as_protocol.gsd_m) == (1008, 0.3)
     assert as_protocol.chips_per_batch == 2
     assert as_protocol.device == "CPU (1 threads) in float32, 2 chips at once"
 
 
-def test_the_encoder_sees_a_chip_once_and_a_phrase_is_read_once(sam3: Sam3) -> None:
+def test_chips_and_phrases_are_encoded_once(sam3: Sam3) -> None:
     chips = [_chip(seed) for seed in range(5)]
     found = sam3.segment(chips, [LAWN, TREE, POOL])
     assert all(any((m.field > 0).any() for m in masks if m.label is POOL) for masks in found)
@@ -83,11 +83,11 @@ def test_the_encoder_sees_a_chip_once_and_a_phrase_is_read_once(sam3: Sam3) -> N
     assert sam3.text_calls == 3
     assert [len([m for m in masks if m.label is LAWN]) for masks in found] == [1] * 5
     sam3.segment(chips, [POOL, LAWN])
-    assert sam3.encoder_calls == 5  # what was just seen is kept
+    assert sam3.encoder_calls == 5  # tokens are cached
     assert sam3.text_calls == 3
 
 
-def test_masks_lie_on_the_networks_own_grid(sam3: Sam3) -> None:
+def test_masks_are_on_the_networks_grid(sam3: Sam3) -> None:
     for masks in sam3.segment([_chip(1, 70, 140), _chip(2, 300, 200)], [LAWN, POOL]):
         lawn, *pools = masks
         assert lawn.label is LAWN
@@ -102,7 +102,7 @@ def test_masks_lie_on_the_networks_own_grid(sam3: Sam3) -> None:
             assert mask.column + mask.field.shape[1] <= SIDE[1]
 
 
-def test_a_chip_in_a_batch_is_the_chip_alone(sam3: Sam3, model: Sam3Model) -> None:
+def test_a_chip_in_a_batch_equals_the_chip_alone(sam3: Sam3, model: Sam3Model) -> None:
     chips = [_chip(seed) for seed in range(4)]
     together = sam3.segment(chips, [LAWN, POOL])
     alone = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=1)
@@ -112,7 +112,7 @@ def test_a_chip_in_a_batch_is_the_chip_alone(sam3: Sam3, model: Sam3Model) -> No
         assert _equal(each[0] + each[1], expected)
 
 
-def test_kept_tokens_give_what_fresh_ones_do(sam3: Sam3, model: Sam3Model) -> None:
+def test_cached_tokens_equal_fresh_ones(sam3: Sam3, model: Sam3Model) -> None:
     chip = _chip(1)
     sam3.segment([chip], [TREE])
     [kept] = sam3.segment([chip], [LAWN, POOL])
@@ -122,14 +122,14 @@ def test_kept_tokens_give_what_fresh_ones_do(sam3: Sam3, model: Sam3Model) -> No
     assert _equal(kept, fresh)
 
 
-def test_no_more_chips_are_kept_than_fit(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmenter, "_KEPT_CHIPS", 2)
+def test_the_token_cache_is_bounded(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmenter, "_CACHED_CHIPS", 2)
     for seed in (0, 1, 2, 2, 1, 0):
         sam3.segment([_chip(seed)], [LAWN])
     assert sam3.encoder_calls == 4
 
 
-def test_a_label_says_how_sure_it_must_be(sam3: Sam3) -> None:
+def test_the_score_threshold_is_the_labels(sam3: Sam3) -> None:
     never = replace(POOL, score_threshold=1.0)
     [masks] = sam3.segment([_chip(1)], [never, POOL])
     assert {mask.label for mask in masks} == {POOL}
@@ -139,19 +139,19 @@ def test_a_label_says_how_sure_it_must_be(sam3: Sam3) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chip", "says"),
+    ("chip", "message"),
     [
         (_chip(1, bands=("nir", "red", "green", "band4")), "bands red, green and blue"),
-        (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bits, and this is uint16"),
+        (_chip(1, pixels=np.zeros((4, 100, 100), np.uint16)), "8 bit imagery, but this is uint16"),
     ],
 )
-def test_a_chip_that_cannot_be_read_is_an_error(sam3: Sam3, chip: Chip, says: str) -> None:
-    with pytest.raises(SegmenterError, match=says):
+def test_an_invalid_chip_is_an_error(sam3: Sam3, chip: Chip, message: str) -> None:
+    with pytest.raises(SegmenterError, match=message):
         sam3.segment([_chip(1), chip], [LAWN])
     assert len(sam3.segment([_chip(1)], [LAWN])) == 1
 
 
-def test_preparing_reads_the_prompts_once(sam3: Sam3) -> None:
+def test_prepare_encodes_the_prompts_once(sam3: Sam3) -> None:
     sam3.prepare([LAWN, POOL])
     assert (sam3.text_calls, sam3.encoder_calls) == (2, 0)
     sam3.segment([_chip(1)], [LAWN, POOL])
@@ -161,7 +161,7 @@ def test_preparing_reads_the_prompts_once(sam3: Sam3) -> None:
 
 
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> list[int]:
-    """Let a step of the network fail as a GPU does beyond `most` rows; what was tried."""
+    """Let a step run out of memory above `most` rows; returns the tried numbers of rows."""
     real, tried = getattr(network, name), []
 
     def step(model: Sam3Model, first: Any, *rest: Any) -> Any:
@@ -175,7 +175,7 @@ def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> l
     return tried
 
 
-def test_chips_that_do_not_fit_are_halved(
+def test_the_batch_is_halved_when_out_of_memory(
     model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chips = [_chip(seed) for seed in range(8)]
@@ -190,7 +190,9 @@ def test_chips_that_do_not_fit_are_halved(
     assert all(_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_per_pass_are_halved_when_out_of_memory(
+    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = [LAWN, TREE, POOL, Label("boat", "boat", "discrete", 1.0)]
     [expected] = sam3.segment([_chip(1)], labels)
     tried = _short_of_memory(monkeypatch, 1, "run_heads")
@@ -206,20 +208,18 @@ def test_prompts_that_do_not_fit_are_halved(sam3: Sam3, monkeypatch: pytest.Monk
         MemoryError(),
     ],
 )
-def test_every_devices_way_to_say_so_is_understood(
+def test_out_of_memory_is_recognized_on_every_device(
     sam3: Sam3, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(network, "encode_image", fails)
-    with pytest.raises(SegmenterError, match="no memory left"):
+    with pytest.raises(SegmenterError, match="too little memory"):
         sam3.segment([_chip(1)], [LAWN])
 
 
-def test_another_error_is_not_taken_for_want_of_memory(
-    sam3: Sam3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_errors_are_not_out_of_memory(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
@@ -228,14 +228,14 @@ def test_another_error_is_not_taken_for_want_of_memory(
         sam3.segment([_chip(1)], [LAWN])
 
 
-def test_a_chip_that_never_fits_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_chip_out_of_memory_is_an_error(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = _short_of_memory(monkeypatch, 0, "run_heads")
-    with pytest.raises(SegmenterError, match=r"CPU .* no memory left for one chip"):
+    with pytest.raises(SegmenterError, match=r"CPU .* too little memory for one chip"):
         sam3.segment([_chip(1), _chip(2)], [LAWN, POOL])
     assert tried == [4, 2, 2, 1]
 
 
-def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
+def test_exemplars_change_only_their_chip(sam3: Sam3) -> None:
     chips = [_chip(1), _chip(2)]
     plain = sam3.segment(chips, [LAWN])
     shown = sam3.segment(chips, [LAWN], [{"lawn": [BoxExemplar(10, 10, 60, 50)]}, {}])
@@ -243,9 +243,9 @@ def test_examples_change_the_answer_of_their_chip_alone(sam3: Sam3) -> None:
     assert _equal(plain[1], shown[1])
 
 
-def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> None:
+def test_points_need_weights_with_their_encoder(sam3: Sam3, model: Sam3Model) -> None:
     point = [{"lawn": [PointExemplar(30, 40), PointExemplar(80, 20, positive=False)]}]
-    with pytest.raises(SegmenterError, match="cannot read points"):
+    with pytest.raises(SegmenterError, match="cannot encode points"):
         sam3.segment([_chip(1)], [LAWN], point)
     torch.manual_seed(0)
     able = copy.deepcopy(model)
@@ -255,7 +255,7 @@ def test_points_need_weights_that_read_them(sam3: Sam3, model: Sam3Model) -> Non
     assert not np.allclose(plain[0][0].confidence, shown[0][0].confidence, atol=1e-3)
 
 
-def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: Sam3Model) -> None:
+def test_the_fast_forward_pass_equals_the_plain_one(sam3: Sam3, model: Sam3Model) -> None:
     chips = [_chip(seed) for seed in range(3)]
     fast = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=2, fast=True)
     fast.prepare([LAWN, POOL])
@@ -271,7 +271,7 @@ def test_the_fast_forward_pass_says_what_the_plain_one_does(sam3: Sam3, model: S
     assert fast.encoder_calls == 3
 
 
-def test_a_compiled_network_meets_one_number_of_chips(
+def test_a_compiled_network_gets_fixed_shapes(
     sam3: Sam3, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chips = [_chip(seed) for seed in range(5)]
@@ -284,7 +284,7 @@ def test_a_compiled_network_meets_one_number_of_chips(
         FastEncoder, "tokens", lambda self, pixels: (met.append(len(pixels)), real(self, pixels))[1]
     )
     fixed.prepare([LAWN])
-    fixed.prepare([LAWN])  # each chunk of a batch asks for it
+    fixed.prepare([LAWN])  # each chunk of a batch calls it
     for given in (None, shown):
         found = fixed.segment(chips, [LAWN, POOL], given)
         plain = sam3.segment(chips, [LAWN, POOL], given)
@@ -293,7 +293,7 @@ def test_a_compiled_network_meets_one_number_of_chips(
     assert fixed.encoder_calls == 5
 
 
-def test_fp8_needs_windows_that_cover_the_image() -> None:
+def test_fp8_needs_full_windows() -> None:
     odd = Sam3Model(tiny_config(side_px=126))
     with pytest.raises(SegmenterError, match="fp8 needs an image side"):
         Sam3(Weights(odd, "5a"), device="cpu", precision="fp8")

@@ -6,7 +6,7 @@ from detection.errors import SegmenterError
 from detection.segmenters.sam3.tokens import tokenize
 
 
-def test_lawn_is_what_meta_makes_of_it() -> None:
+def test_token_ids_equal_metas() -> None:
     ids, mask = tokenize(["lawn"])
     assert ids.shape == mask.shape == (1, 32)
     assert ids[0, :4].tolist() == [49406, 11024, 49407, 0]
@@ -23,7 +23,7 @@ def test_lawn_is_what_meta_makes_of_it() -> None:
         ("泳池", [162, 111, 111, 162, 109, 510]),
     ],
 )
-def test_words_are_the_vocabularys(phrase: str, ids: list[int]) -> None:
+def test_the_vocabulary_size(phrase: str, ids: list[int]) -> None:
     found, mask = tokenize([phrase])
     assert found[0][mask[0]].tolist() == [49406, *ids, 49407]
 
@@ -36,10 +36,10 @@ def test_phrases_of_any_length_share_a_batch() -> None:
 
 
 @pytest.mark.parametrize("phrase", ["", "   ", "lawn " * 31])
-def test_a_phrase_that_cannot_be_read_is_refused(phrase: str) -> None:
+def test_invalid_phrases_are_refused(phrase: str) -> None:
     with pytest.raises(SegmenterError, match="prompt"):
         tokenize([phrase])
 
 
-def test_thirty_tokens_are_read() -> None:
+def test_thirty_tokens_are_accepted() -> None:
     assert bool(tokenize(["lawn " * 30])[1].all())

@@ -1,4 +1,4 @@
-"""Whatever holds SAM3's weights is loaded whole, or refused with a reason and nothing run."""
+"""SAM3's weights are loaded completely, or refused with a reason; no code is run."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_a_folder_of_the_hubs_layout(folder: Path, model: Sam3Model) -> None:
     assert weights.sha256 == file_sha256(folder / "model.safetensors")
 
 
-def test_a_loaded_network_answers_as_the_one_saved(folder: Path, model: Sam3Model) -> None:
+def test_a_loaded_network_equals_the_saved_one(folder: Path, model: Sam3Model) -> None:
     pixels = torch.rand(1, 3, 112, 112)
     with torch.no_grad():
         loaded = load_weights(str(folder)).model.vision_encoder(pixels).last_hidden_state
         assert torch.equal(loaded, model.vision_encoder(pixels).last_hidden_state)
 
 
-def test_what_save_pretrained_makes_in_several_files(tmp_path: Path, model: Sam3Model) -> None:
+def test_shards_of_save_pretrained(tmp_path: Path, model: Sam3Model) -> None:
     model.save_pretrained(tmp_path, max_shard_size="200KB")
     assert (tmp_path / "model.safetensors.index.json").is_file()
     weights = load_weights(str(tmp_path))
@@ -69,7 +69,7 @@ def test_what_save_pretrained_makes_in_several_files(tmp_path: Path, model: Sam3
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_metas_own_file(tmp_path: Path, model: Sam3Model, wrapped: bool) -> None:
+def test_metas_file(tmp_path: Path, model: Sam3Model, wrapped: bool) -> None:
     state: dict[str, Any] = meta_layout(model.state_dict())
     state = {f"detector.{name}": tensor for name, tensor in state.items()}
     state["tracker.maskmem_tpos_enc"] = torch.zeros(3)
@@ -82,7 +82,7 @@ def test_metas_own_file(tmp_path: Path, model: Sam3Model, wrapped: bool) -> None
     assert torch.equal(loaded.geometry_encoder.points_pool_project.weight, points)
 
 
-def test_a_pickle_that_would_run_something_does_not(tmp_path: Path) -> None:
+def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
 
     class Trap:
@@ -121,14 +121,14 @@ def test_a_broken_download_is_named(tmp_path: Path, folder: Path) -> None:
         load_weights(str(tmp_path))
 
 
-def test_other_weights_than_asked_for_are_refused(folder: Path) -> None:
+def test_weights_with_another_hash_are_refused(folder: Path) -> None:
     sha256 = file_sha256(folder / "model.safetensors")
     assert load_weights(str(folder), sha256).sha256 == sha256
     with pytest.raises(SegmenterError, match=f"SHA-256 {sha256}"):
         load_weights(str(folder), "0" * 64)
 
 
-def test_a_delta_fits_its_base_alone(tmp_path: Path, folder: Path, model: Sam3Model) -> None:
+def test_a_delta_fits_only_its_base(tmp_path: Path, folder: Path, model: Sam3Model) -> None:
     base = file_sha256(folder / "model.safetensors")
     name = "mask_decoder.semantic_projection.bias"
     delta = tmp_path / "delta.safetensors"
@@ -164,12 +164,12 @@ def test_a_config_of_another_model_is_named(tmp_path: Path, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("source", ["/nowhere/sam3", "weights.bin", "./no/such", "sam3"])
-def test_nothing_there(source: str) -> None:
+def test_a_missing_source(source: str) -> None:
     with pytest.raises(SegmenterError, match="does not exist"):
         load_weights(source)
 
 
-def test_an_empty_folder_is_no_copy(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_incomplete_copy(tmp_path: Path) -> None:
     with pytest.raises(SegmenterError, match=r"incomplete copy .*model\.safetensors"):
         load_weights(str(tmp_path))
 
@@ -180,7 +180,7 @@ def _refusal(kind: type[Exception], status: int) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("raised", "says"),
+    ("raised", "message"),
     [
         (_refusal(hub_errors.GatedRepoError, 403), "Accept Meta's licence .* HF_TOKEN"),
         (_refusal(hub_errors.RepositoryNotFoundError, 404), "the hub has no facebook/sam3"),
@@ -188,16 +188,18 @@ def _refusal(kind: type[Exception], status: int) -> Exception:
         (ConnectionError("no route"), "cannot be downloaded"),
     ],
 )
-def test_the_hub_says_no(raised: Exception, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_errors_are_explained(
+    raised: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise raised
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(SegmenterError, match=says):
+    with pytest.raises(SegmenterError, match=message):
         load_weights("facebook/sam3")
 
 
-def test_a_hub_id_is_fetched_once_and_loaded(
+def test_a_hub_id_is_downloaded_once_and_loaded(
     folder: Path, model: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []

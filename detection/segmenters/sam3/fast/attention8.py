@@ -1,6 +1,6 @@
-"""Triton kernels of `ops.rope_attention`: the ViT's attention with products of e4m3."""
+"""Triton kernels of `ops.rope_attention`: the ViT's attention with e4m3 products."""
 
-# Triton reads these functions as a language of its own, in which types have no place.
+# Triton compiles these functions as its own language, which has no type annotations.
 # ruff: noqa: ANN001, ANN202
 # mypy: ignore-errors
 
@@ -14,17 +14,17 @@ from torch import Tensor
 from .linear import FP8
 
 BLOCK = 64  # tokens, of queries and of keys
-ONES = tl.constexpr(16)  # columns: the fewest that the fp8 matrix units are given
+ONES = tl.constexpr(16)  # columns: the minimum for fp8 tensor cores
 LOG2_E = 1.4426950408889634
-# A non-negative e4m3 number's bits, as an integer, are about 8 (7 + log2). A row's largest weight
-# is made 2^8, so that 15 powers of two lie below it.
+# The bits of a non-negative e4m3 number, as an integer, are about 8 (7 + log2). A row's largest
+# weight is scaled to 2^8, so that 15 powers of two remain below it.
 TOP = tl.constexpr(15.0)
-EIGHTHS = tl.constexpr(2.0**-21)  # 8 units of a float16's least place, 2^-24
+EIGHTHS = tl.constexpr(2.0**-21)  # 8 units in float16's last place, 2^-24
 
 
 @triton.jit
-def _whole(x):
-    """max(round(2^24 x), 0), below 1024: that is how float16 keeps its smallest numbers."""
+def _to_integer_bits(x):
+    """max(round(2^24 x), 0) below 1024: the bits of subnormal float16 numbers."""
     return tl.inline_asm_elementwise(
         "cvt.rn.relu.f16x2.f32 $0, $2, $1;", "=r,f,f", [x], tl.int16, True, 2
     )
@@ -67,49 +67,49 @@ def _attention(
 ):  # fmt: skip
     n = (tl.program_id(1) // heads).to(tl.int64)
     h = tl.program_id(1) % heads
-    fold = tl.load(scale_ptr + h) * log2_e
+    scale_log2e = tl.load(scale_ptr + h) * log2_e
     width: tl.constexpr = 2 * heads * head
     qs = tl.program_id(0) * block + tl.arange(0, block)
     ds = tl.arange(0, head)
     cs = tl.arange(0, block)
-    # A thread holds columns 2i, 2i+1, 2i+8, 2i+9 of each 16 of a product, and has to hold
-    # 4i to 4i+3 for the next one. So the keys are read in an order that makes these the same.
+    # A thread has columns 2i, 2i+1, 2i+8, 2i+9 of each 16 of a product, and needs 4i to 4i+3
+    # for the next product. The keys are read in an order that makes these the same.
     order = (cs & -16) | (((cs >> 1) & 3) << 2) | (((cs >> 3) & 1) << 1) | (cs & 1)
     q_at = qk_ptr + (n * padded + qs)[:, None] * width + h * head + ds[None, :]
     k_at = qk_ptr + (n * padded + order)[None, :] * width + (heads + h) * head + ds[:, None]
     v_at = v_ptr + ((n * heads + h) * head + ds)[None, :] * padded + cs[:, None]
     q = tl.load(q_at)
     one = tl.load(one_ptr + cs[:, None] + tl.arange(0, ONES)[None, :] * block)
-    most = tl.full([block], float("-inf"), tl.float32)
-    total = tl.zeros([block, ONES], tl.float32)
-    seen = tl.zeros([block, head], tl.float32)
+    row_max = tl.full([block], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block, ONES], tl.float32)
+    acc = tl.zeros([block, head], tl.float32)
     for start in range(0, padded, block):
         k = tl.load(k_at + start * width)
         v = tl.load(v_at + start)
         score = tl.dot(q, k)
         if tokens < padded:
             score = tl.where((start + order < tokens)[None, :], score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1) * fold)
-        fade = tl.exp2(most - higher)
-        p = _whole(score * (fold * EIGHTHS) + ((TOP - higher) * EIGHTHS)[:, None])
+        new_max = tl.maximum(row_max, tl.max(score, 1) * scale_log2e)
+        alpha = tl.exp2(row_max - new_max)
+        p = _to_integer_bits(score * (scale_log2e * EIGHTHS) + ((TOP - new_max) * EIGHTHS)[:, None])
         p = p.to(tl.int8).to(tl.float8e4nv, bitcast=True)
         p = tl.permute(tl.reshape(p, [block, block // 16, 2, 4, 2]), [0, 1, 3, 2, 4])
         p = tl.reshape(p, [block, block])
-        seen = tl.dot(p, v, seen * fade[:, None])
-        # The matrix units' own sums lose low bits, which adds up where all terms are positive.
-        total = total * fade[:, None] + tl.dot(p, one)
-        most = higher
+        acc = tl.dot(p, v, acc * alpha[:, None])
+        # Tensor cores' sums lose low bits, which accumulates because all terms are positive.
+        row_sum = row_sum * alpha[:, None] + tl.dot(p, one)
+        row_max = new_max
     out = out_ptr + ((n * tokens + qs)[:, None] * heads + h) * head + ds[None, :]
-    seen = seen / tl.max(total, 1)[:, None]
-    tl.store(out, seen.to(out_ptr.dtype.element_ty), mask=(qs < tokens)[:, None])
+    acc = acc / tl.max(row_sum, 1)[:, None]
+    tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=(qs < tokens)[:, None])
 
 
 def rope_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
-    """Two kernels: the first turns, quantises and lays values out by channel, as products need.
+    """Two kernels: the first applies RoPE, quantises, and transposes values for the products.
 
-    The second takes no exponentials of scores. An e4m3 number's bits are nearly its logarithm, so
-    a score, scaled and rounded to a whole number, *is* the weight's bits: up to 6 % off between
-    powers of two, beside e4m3's own 6 %. The weights' sum is taken of the same rounded numbers.
+    The second needs no exponentials of scores. An e4m3 number's bits are nearly its logarithm, so
+    a score, scaled and rounded to an integer, *is* the weight's bits: up to 6 % off between powers
+    of two, like e4m3 itself. The weights' sum uses the same rounded numbers.
     Source: N. Schraudolph, "A Fast, Compact Approximation of the Exponential Function", 1999.
     """
     qkv = qkv.contiguous()

@@ -1,4 +1,4 @@
-"""SAM3's DETR decoder: queries to boxes and scores, in float32."""
+"""SAM3's DETR decoder: queries -> boxes and scores, in float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .linear import NetworkPart, Precision, Weight, linear, pack
 
 
 class FastDecoderOutput(NamedTuple):
-    """Of n prompts: `queries` (n, q, channels), `boxes` xyxy in 0…1, `logits` (n, q), presence."""
+    """Of n prompts: `queries` (n, q, channels), `boxes` xyxy in 0..1, `logits` (n, q), presence."""
 
     queries: Tensor
     boxes: Tensor
@@ -27,7 +27,7 @@ class FastDecoderOutput(NamedTuple):
 
 
 class Decoder:
-    """transformers' own layers, save for the attention to the image and its box bias.
+    """transformers' layers, except for the attention to the image and its box bias.
 
     See `ops.biased_attention`.
     """
@@ -50,7 +50,7 @@ class Decoder:
     def __call__(
         self, image: Tensor, position: Tensor, prompt: Tensor, valid: Tensor
     ) -> FastDecoderOutput:
-        """`image` (n, tokens, channels) as `fuse` gives it; `prompt` (n, t, channels) float32."""
+        """`image` (n, tokens, channels) from `fuse`; `prompt` (n, t, channels) float32."""
         d, n = self.decoder, len(image)
         side = math.isqrt(image.shape[1])
         shape = (len(d.layers), self.heads, -1)
@@ -61,11 +61,11 @@ class Decoder:
         mask = valid[:, None, None].expand(-1, -1, x.shape[1], -1)
         for number, layer in enumerate(d.layers):
             rows, columns = ops.box_bias(box_cxcywh_to_xyxy(boxes), *self.bias, side)
-            place = functional.pad(
+            query_position = functional.pad(
                 d.ref_point_head(d.position_encoding.encode_boxes(boxes)), (0, 0, 1, 0)
             )
             k, v = keys[:, :, number], values[:, :, number]
-            x = decoder_layer(x, place, prompt, mask, k, v, rows, columns, layer)
+            x = decoder_layer(x, query_position, prompt, mask, k, v, rows, columns, layer)
             queries = d.output_layer_norm(x[:, 1:])
             boxes = (d.box_head(queries) + inverse_sigmoid(boxes)).sigmoid()
         presence = d.presence_head(d.presence_layer_norm(x[:, :1])).squeeze(-1)
@@ -78,7 +78,7 @@ class Decoder:
 
 def decoder_layer(
     x: Tensor,
-    place: Tensor,
+    position: Tensor,
     prompt: Tensor,
     mask: Tensor,
     k: Tensor,
@@ -87,13 +87,13 @@ def decoder_layer(
     columns: Tensor,
     layer: NetworkPart,
 ) -> Tensor:
-    """Queries look at each other, at the prompt and at the image; then the MLP."""
-    at = x + place
+    """Self-attention of the queries, cross-attention to prompt and image, then the MLP."""
+    at = x + position
     x = layer.self_attn_layer_norm(x + layer.self_attn(at, at, x)[0])
-    text = layer.text_cross_attn(x + place, prompt, prompt, attention_mask=mask)[0]
+    text = layer.text_cross_attn(x + position, prompt, prompt, attention_mask=mask)[0]
     x = layer.text_cross_attn_layer_norm(x + text)
     attention = layer.vision_cross_attn
-    q = attention.q_proj(x + place).unflatten(-1, (k.shape[2], -1))
-    seen = ops.biased_attention(q, k, v, rows, columns).flatten(2)
-    x = layer.vision_cross_attn_layer_norm(x + attention.o_proj(seen))
+    q = attention.q_proj(x + position).unflatten(-1, (k.shape[2], -1))
+    attended = ops.biased_attention(q, k, v, rows, columns).flatten(2)
+    x = layer.vision_cross_attn_layer_norm(x + attention.o_proj(attended))
     return layer.mlp_layer_norm(x + layer.mlp(x))

@@ -1,4 +1,4 @@
-"""SAM3's image encoder, made for speed, with the outputs of `model.vision_encoder`."""
+"""SAM3's image encoder, optimized for speed, with the outputs of `model.vision_encoder`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .vit import FastViT
 
 
 class FastEncoder:
-    """The ViT and neck of a loaded `Sam3Model`, with weights of its own in `precision`.
+    """The ViT and neck of a loaded `Sam3Model`, with repacked weights in `precision`.
 
-    It runs anywhere. It is quick on a CUDA GPU when `compiled`.
+    It runs on any device, and is fast on a CUDA GPU when `compiled`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class FastEncoder:
         self.positions = vision.neck.position_encoding
 
     def __call__(self, pixels: Tensor) -> Sam3VisionEncoderOutput:
-        """`pixels` (n, 3, size, size), as the model's preprocessing makes them."""
+        """`pixels` (n, 3, size, size) from the model's preprocessing."""
         with torch.inference_mode():
             tokens = self.trunk(pixels)
             maps = self._maps(tokens, self.levels)
@@ -40,12 +40,12 @@ class FastEncoder:
             )
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """The ViT's tokens (n, tokens, channels), in window order: all that need be kept."""
+        """The ViT's tokens (n, tokens, channels), in window order; these are cached."""
         with torch.inference_mode():
             return self.trunk(pixels)
 
     def levels_of(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Only what the heads read: the three finest maps, the finest first."""
+        """The three finest maps, finest first; the heads need no more."""
         with torch.inference_mode():
             return self._maps(tokens, self.levels[:3])
 

@@ -1,4 +1,4 @@
-"""SAM3's DETR encoder: the image's tokens look at each other and at the prompt."""
+"""SAM3's DETR encoder: the image tokens attend to each other and to the prompt."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fusion_layer(layer: NetworkPart, precision: Precision) -> FusionLayer:
 
 
 def self_attend(x: Tensor, position: Tensor, w: FusionLayer) -> Tensor:
-    """Self-attention of `x` (n, tokens, channels); no prompt takes part."""
+    """Self-attention of `x` (n, tokens, channels), independent of the prompt."""
     normed = layer_norm(x, w.norm1, x.dtype)
     qk = linear(normed + position.to(x.dtype), w.qk).unflatten(-1, (2, w.heads, -1))
     v = linear(normed, w.v).unflatten(-1, (w.heads, -1))
@@ -67,18 +67,18 @@ def fuse(
     prompt: Tensor,
     valid: Tensor,
     layers: list[FusionLayer],
-    around: Callable[..., Tensor] = self_attend,
-    at_prompt: Callable[..., Tensor] = attend_to_prompt,
+    self_attn: Callable[..., Tensor] = self_attend,
+    prompt_attn: Callable[..., Tensor] = attend_to_prompt,
 ) -> Tensor:
     """`image` (chips, tokens, channels) and prompts (chips * k, t, channels): (chips * k, …).
 
-    The first self-attention knows nothing of the prompts and is done once a chip. `around` and
-    `at_prompt` are the two halves of a layer, perhaps compiled.
+    The first self-attention does not depend on the prompts, and runs once per chip. `self_attn`
+    and `prompt_attn` are the two halves of a layer, possibly compiled.
     """
     repeats = len(prompt) // len(image)
     for number, layer in enumerate(layers):
-        image = around(image, position, layer)
+        image = self_attn(image, position, layer)
         if number == 0 and repeats > 1:
             image = torch.repeat_interleave(image, repeats, 0)
-        image = at_prompt(image, prompt, valid, layer)
+        image = prompt_attn(image, prompt, valid, layer)
     return image

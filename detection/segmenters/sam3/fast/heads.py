@@ -1,4 +1,4 @@
-"""From the image's features and prompts to masks, boxes and scores."""
+"""SAM3's heads: image features and prompts -> masks, boxes and scores."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .prompts import geometry_token
 
 
 class HeadsOutput(NamedTuple):
-    """Of n = chips x prompts, chip by chip, q queries each.
+    """The output of n = chips x prompts, chip by chip, with q queries each.
 
     `masks` (n, q, h, w) and `semantic` (n, 1, h, w) are logits in the heads' precision; `boxes`
-    (n, q, 4) are xyxy in 0…1, `logits` (n, q) and `presence` (n, 1) float32.
+    (n, q, 4) are xyxy in 0..1, `logits` (n, q) and `presence` (n, 1) float32.
     """
 
     masks: Tensor
@@ -32,11 +32,11 @@ class HeadsOutput(NamedTuple):
 
 
 class FastHeads:
-    """All of a loaded `Sam3Model` that comes after its image encoder, for text prompts.
+    """All parts of a loaded `Sam3Model` after its image encoder, for text prompts.
 
-    The prompt carries the geometry encoder's token, as in Meta's model. The decoder and the
-    boxes stay in float32 (its products in TF32, unless `precision` is float32); fp8 is for the
-    image encoder, here it means bf16.
+    The prompt includes the geometry encoder's token, as in Meta's model. The decoder and the boxes
+    stay in float32 (with TF32 products, unless `precision` is float32). fp8 applies to the image
+    encoder only; here it means bf16.
     """
 
     def __init__(
@@ -59,35 +59,35 @@ class FastHeads:
     def __call__(
         self, maps: Sequence[Tensor], text: Tensor, valid: Tensor, top: int | None = None
     ) -> HeadsOutput:
-        """Look for each of the phrases on each of the chips.
+        """Run each phrase on each chip.
 
-        `maps` are the encoder's feature maps (a fourth is left aside), `text` (prompts, t,
-        channels) the projected text with `valid` (prompts, t). `top` as in `answer`.
+        `maps` are the encoder's feature maps (a fourth is ignored), `text` (prompts, t, channels)
+        the projected text with `valid` (prompts, t). `top` as in `predict`.
         """
         with torch.inference_mode(), self.rounding():
             coarse = maps[2].to(self.dtype)
             chips, prompts = len(coarse), len(text)
             image = coarse.flatten(2).transpose(1, 2)
-            token = self.token(self.geometry, image, self._places(coarse))
+            token = self.token(self.geometry, image, self._position_rows(coarse))
             prompt = torch.cat(
                 [text.float().repeat(chips, 1, 1), token.repeat_interleave(prompts, 0)], 1
             )
             valid = torch.cat([valid, valid.new_ones(prompts, 1)], 1).repeat(chips, 1)
-            return self.answer(maps, prompt, valid, top)
+            return self.predict(maps, prompt, valid, top)
 
-    def answer(
+    def predict(
         self, maps: Sequence[Tensor], prompt: Tensor, valid: Tensor, top: int | None = None
     ) -> HeadsOutput:
-        """Look for whole prompts (chips x prompts, t, channels), where `valid`, on the chips.
+        """Run complete prompts (chips x prompts, t, channels), where `valid`, on the chips.
 
-        With `top`, only so many queries of the highest logits come back, best first: masks of
-        all would be 33 MB a prompt.
+        `top` limits the result to the queries with the highest logits, best first: the masks of
+        all would take 33 MB per prompt.
         """
         with torch.inference_mode(), self.rounding():
             fine, middle, coarse = (level.to(self.dtype) for level in maps[:3])
-            image, places = coarse.flatten(2).transpose(1, 2), self._places(coarse)
-            image = fuse(image, places, prompt, valid, self.layers, *self.parts)
-            decoded = self.decode(image, places, prompt, valid)
+            image, position = coarse.flatten(2).transpose(1, 2), self._position_rows(coarse)
+            image = fuse(image, position, prompt, valid, self.layers, *self.parts)
+            decoded = self.decode(image, position, prompt, valid)
             queries, boxes, logits = decoded.queries, decoded.boxes, decoded.logits
             if top is not None:
                 logits, order = logits.topk(top)
@@ -102,6 +102,6 @@ class FastHeads:
         position: Tensor = self.positions(shape, coarse.device, torch.float32)
         return position
 
-    def _places(self, coarse: Tensor) -> Tensor:
-        """The same as (tokens, channels)."""
+    def _position_rows(self, coarse: Tensor) -> Tensor:
+        """The position encoding as (tokens, channels)."""
         return self.position(coarse).flatten(2)[0].t().contiguous()

@@ -1,6 +1,6 @@
-"""Triton kernels of the operations in `ops.py`; each function here has its counterpart there."""
+"""Triton kernels of the operations in `ops.py`, which defines what each computes."""
 
-# Triton reads these functions as a language of its own, in which types have no place.
+# Triton compiles these functions as its own language, which has no type annotations.
 # ruff: noqa: ANN001, ANN202
 # mypy: ignore-errors
 
@@ -38,15 +38,15 @@ def _gelu_quantise(
     right = first + tl.arange(0, rest)
     a = _gelu(tl.load(x_ptr + row * width + left).to(tl.float32))
     b = _gelu(tl.load(x_ptr + row * width + right, mask=right < width, other=0.0).to(tl.float32))
-    most = tl.maximum(tl.max(tl.abs(a), 0), tl.max(tl.abs(b), 0))
-    scale = tl.maximum(most, 1e-12) / limit
+    row_max = tl.maximum(tl.max(tl.abs(a), 0), tl.max(tl.abs(b), 0))
+    scale = tl.maximum(row_max, 1e-12) / limit
     tl.store(scale_ptr + row, scale)
     tl.store(out_ptr + row * width + left, (a / scale).to(kind))
     tl.store(out_ptr + row * width + right, (b / scale).to(kind), mask=right < width)
 
 
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One program a row. A row's width is seldom a power of two: it is read in two parts."""
+    """One program per row. A row's width is rarely a power of two, so it is read in two parts."""
     x = x.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
@@ -89,7 +89,7 @@ def _add_norm_quantise(
 def add_norm_quantise(
     x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A few rows a program, each read once."""
+    """A few rows per program, each read once."""
     x, branch = x.contiguous(), branch.contiguous()
     width = x.shape[-1]
     rows = x.numel() // width
@@ -123,7 +123,7 @@ def _apply_rope(
 
 
 def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
-    """One program a row: all heads of its query and its key."""
+    """One program per row: all heads of its query and key."""
     tokens, half = cos.shape
     rows = qkv.numel() // qkv.shape[-1]
     block = triton.next_power_of_2(2 * heads * half)
@@ -134,7 +134,7 @@ def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
 
 @triton.jit
 def _attention(
-    q_ptr, k_ptr, v_ptr, out_ptr, q_n, q_t, k_n, k_t, v_n, v_t, heads, fold,
+    q_ptr, k_ptr, v_ptr, out_ptr, q_n, q_t, k_n, k_t, v_n, v_t, heads, scale_log2e,
     tokens: tl.constexpr, head: tl.constexpr, even: tl.constexpr,
     block_q: tl.constexpr, block_t: tl.constexpr,
 ):  # fmt: skip
@@ -147,9 +147,9 @@ def _attention(
     k_at = k_ptr + n * k_n + h * head + ds[:, None]
     v_at = v_ptr + n * v_n + h * head + ds[None, :]
     q = tl.load(q_at, mask=real[:, None], other=0.0)
-    most = tl.full([block_q], float("-inf"), tl.float32)
-    total = tl.zeros([block_q], tl.float32)
-    seen = tl.zeros([block_q, head], tl.float32)
+    row_max = tl.full([block_q], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block_q], tl.float32)
+    acc = tl.zeros([block_q, head], tl.float32)
     for start in range(0, tokens, block_t):
         ts = start + tl.arange(0, block_t)
         if even:
@@ -161,18 +161,18 @@ def _attention(
         score = tl.dot(q, k, input_precision="ieee")
         if not even:
             score = tl.where(ts[None, :] < tokens, score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1) * fold)
-        p = tl.exp2(score * fold - higher[:, None])
-        fade = tl.exp2(most - higher)
-        total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
-        most = higher
+        new_max = tl.maximum(row_max, tl.max(score, 1) * scale_log2e)
+        p = tl.exp2(score * scale_log2e - new_max[:, None])
+        alpha = tl.exp2(row_max - new_max)
+        row_sum = row_sum * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        row_max = new_max
     out = out_ptr + ((n * tokens + qs[:, None]) * heads + h) * head + ds[None, :]
-    tl.store(out, (seen / total[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
+    tl.store(out, (acc / row_sum[:, None]).to(out_ptr.dtype.element_ty), mask=real[:, None])
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Small tiles, many to a multiprocessor: one's exponentials hide behind another's products."""
+    """Small tiles, many per multiprocessor: exponentials of one overlap products of another."""
     n, tokens, heads, head = q.shape
     out = q.new_empty((n, tokens, heads, head))
     block = 64
@@ -207,7 +207,7 @@ def _prompt_softmax(
 
 
 def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
-    """A few rows a program, head after head: the lines of memory are shared by the heads."""
+    """A few rows per program, head by head, because heads share cache lines."""
     scores, offset = scores.contiguous(), offset.contiguous()
     n, tokens, _ = scores.shape
     heads, words = offset.shape[1:]
@@ -256,7 +256,7 @@ def _box_bias(
 
 
 def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int) -> Tensor:
-    """The hidden layer never leaves the registers. Its second product is in TF32."""
+    """The hidden layer stays in registers. The second product is in TF32."""
     edges = edges.contiguous()
     n, queries, _ = edges.shape
     heads, hidden = w2.shape[1:]
@@ -273,7 +273,7 @@ def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side
 @triton.jit
 def _biased_attention(
     q_ptr, k_ptr, v_ptr, rows_ptr, columns_ptr, out_ptr,
-    q_n, q_t, k_n, k_t, v_n, v_t, heads, queries, fold,
+    q_n, q_t, k_n, k_t, v_n, v_t, heads, queries, scale_log2e,
     tokens: tl.constexpr, side: tl.constexpr, head: tl.constexpr,
     block_q: tl.constexpr, block_t: tl.constexpr,
 ):  # fmt: skip
@@ -285,20 +285,20 @@ def _biased_attention(
     q = tl.load(
         q_ptr + n * q_n + h * head + qs[:, None] * q_t + ds[None, :], mask=real[:, None], other=0.0
     )
-    q = (q * fold).to(k_ptr.dtype.element_ty)
+    q = (q * scale_log2e).to(k_ptr.dtype.element_ty)
     k_at = k_ptr + n * k_n + h * head + ds[:, None]
     v_at = v_ptr + n * v_n + h * head + ds[None, :]
     bias = ((n * heads + h) * queries + qs) * side
-    most = tl.full([block_q], float("-inf"), tl.float32)
-    total = tl.zeros([block_q], tl.float32)
-    seen = tl.zeros([block_q, head], tl.float32)
+    row_max = tl.full([block_q], float("-inf"), tl.float32)
+    row_sum = tl.zeros([block_q], tl.float32)
+    acc = tl.zeros([block_q, head], tl.float32)
     for start in range(0, tokens, block_t):
         ts = start + tl.arange(0, block_t)
         inside = ts < tokens
         k = tl.load(k_at + ts[None, :] * k_t, mask=inside[None, :], other=0.0)
         v = tl.load(v_at + ts[:, None] * v_t, mask=inside[:, None], other=0.0)
         both = real[:, None] & inside[None, :]
-        if side >= block_t:  # then a tile lies in two rows of tokens at most
+        if side >= block_t:  # then a tile spans at most two rows of tokens
             first = start // side
             upper = tl.load(rows_ptr + bias + first, mask=real, other=0.0)
             lower = tl.load(rows_ptr + bias + first + 1, mask=real & (first + 1 < side), other=0.0)
@@ -308,18 +308,18 @@ def _biased_attention(
         column = tl.load(columns_ptr + bias[:, None] + (ts % side)[None, :], mask=both, other=0.0)
         score = tl.dot(q, k, input_precision="ieee") + (row + column) * LOG2_E
         score = tl.where(inside[None, :], score, float("-inf"))
-        higher = tl.maximum(most, tl.max(score, 1))
-        p = tl.exp2(score - higher[:, None])
-        fade = tl.exp2(most - higher)
-        total = total * fade + tl.sum(p, 1)
-        seen = tl.dot(p.to(v.dtype), v, seen * fade[:, None], input_precision="ieee")
-        most = higher
+        new_max = tl.maximum(row_max, tl.max(score, 1))
+        p = tl.exp2(score - new_max[:, None])
+        alpha = tl.exp2(row_max - new_max)
+        row_sum = row_sum * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        row_max = new_max
     out = out_ptr + ((n * queries + qs[:, None]) * heads + h) * head + ds[None, :]
-    tl.store(out, seen / total[:, None], mask=real[:, None])
+    tl.store(out, acc / row_sum[:, None], mask=real[:, None])
 
 
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """As `attention`, with the bias made tile by tile."""
+    """As `attention`, with the bias computed tile by tile."""
     n, queries, heads, head = q.shape
     rows, columns = rows.contiguous(), columns.contiguous()
     out = torch.empty((n, queries, heads, head), dtype=torch.float32, device=q.device)
@@ -356,7 +356,7 @@ def _group_sums(
 
 
 def group_sums(x: Tensor, groups: int) -> Tensor:
-    """A run of pixels a program; the programs' sums are added at the end."""
+    """A run of pixels per program; the programs' sums are added at the end."""
     x = x.contiguous()
     n, pixels, channels = x.shape
     block, steps = 16, 32
@@ -369,14 +369,14 @@ def group_sums(x: Tensor, groups: int) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The matrix library's own fused product; in float32 the exact GELU, in a pass of its own."""
+    """The matrix library's fused epilogue; in float32 the exact GELU in a separate pass."""
     if x.dtype == torch.float32:
         return functional.gelu(functional.linear(x, weight, bias))
     return _fused(x, weight, bias, use_gelu=True)
 
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The matrix library's own fused product."""
+    """The matrix library's fused epilogue."""
     return _fused(x, weight, bias, use_gelu=False)
 
 

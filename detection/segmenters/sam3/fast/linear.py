@@ -1,4 +1,4 @@
-"""A linear layer in the precision asked for: float32, bf16, or fp8 with a scale a row."""
+"""Linear layers in float32, bf16, or fp8 with one scale per row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 Precision = Literal["float32", "bf16", "fp8"]
 
-# A part of transformers' model. mypy knows what such a part holds only as Tensor or Module.
+# A part of transformers' model. mypy only knows its attributes as Tensor or Module.
 NetworkPart: TypeAlias = Any
 
 FP8 = torch.float8_e4m3fn
@@ -18,14 +18,14 @@ FP8_MAX = 448.0
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
-    """What the activations are kept in."""
+    """The data type of activations."""
     return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 class Weight(NamedTuple):
     """A linear layer's weights: `weight` (out, in), `bias` (out,).
 
-    With fp8, `weight` is e4m3 and `scale` (1, out) brings it back; else `scale` is None.
+    With fp8, `weight` is e4m3, to be multiplied by `scale` (1, out); else `scale` is None.
     """
 
     weight: Tensor
@@ -34,14 +34,14 @@ class Weight(NamedTuple):
 
 
 class Fp8Rows(NamedTuple):
-    """What an fp8 layer reads: e4m3 `values` (…, n), and the `scale` (rows, 1) of each row."""
+    """The input of an fp8 layer: e4m3 `values` (…, n), and the `scale` (rows, 1) of each row."""
 
     values: Tensor
     scale: Tensor
 
 
 def pack(layers: list[nn.Linear], precision: Precision) -> Weight:
-    """Layers that read the same input as one, their outputs one after the other."""
+    """Layers with the same input as one layer; their outputs are concatenated."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
     return pack_weight(weight, torch.cat([layer.bias.detach() for layer in layers]), precision)
 
@@ -56,10 +56,9 @@ def pack_weight(weight: Tensor, bias: Tensor, precision: Precision) -> Weight:
 
 
 def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` (…, n) in e4m3, and the scale (rows, 1) that brings each row back.
+    """`x` (…, n) in e4m3, and the scale (rows, 1) to multiply each row by.
 
-    The scale is the row's own, found as it passes: nothing is calibrated, and one outlier
-    spoils no other row.
+    Scales are dynamic, one per row: there is no calibration, and an outlier affects only its row.
     """
     x = x.float()
     scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-12) / FP8_MAX

@@ -1,4 +1,4 @@
-"""SAM3's mask decoder: pixel features once a prompt, then one matrix product for all masks."""
+"""SAM3's mask decoder: pixel features once per prompt, then one matrix product for all masks."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class MaskDecoder:
         return logits[:, :-1], logits[:, -1:]
 
     def _rows(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """What each mask is the product of with the pixels; the semantic map's is the last.
+        """The row whose product with the pixels is each mask; the last is the semantic map's.
 
-        The 1 x 1 projections of the pixels are folded into the queries.
+        The pixels' 1 x 1 projections are folded into the queries.
         """
         embedded = self.embedder(queries)
         weight, bias = self.instance.weight.flatten(1), self.instance.bias
@@ -82,7 +82,7 @@ class MaskDecoder:
 
 
 def raise_level(x: Tensor, level: Tensor, stage: ConvBlock) -> Tensor:
-    """`x` (n, channels, h, w) doubled, with the finer `level` (chips, channels, 2h, 2w) added."""
+    """`x` (n, channels, h, w) upsampled 2x, plus the finer `level` (chips, channels, 2h, 2w)."""
     x = functional.interpolate(x, scale_factor=2, mode="nearest")
     x = (x.unflatten(0, (len(level), -1)) + level[:, None]).flatten(0, 1)
     x = functional.conv2d(
@@ -92,7 +92,7 @@ def raise_level(x: Tensor, level: Tensor, stage: ConvBlock) -> Tensor:
 
 
 def group_norm_relu(x: Tensor, norm: Norm, groups: int) -> Tensor:
-    """Of `x` (n, channels, h, w) with the channels last in memory, in float32; `x`'s dtype."""
+    """Group norm and ReLU of `x` (n, channels, h, w), channels last, computed in float32."""
     n, channels, height, width = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, -1, channels)
     mean, square = (ops.group_sums(pixels, groups) * (groups / pixels[0].numel())).unbind(-1)

@@ -1,4 +1,4 @@
-"""SAM3's feature pyramid on tokens: up-sampling as matrix products, one copy into image order."""
+"""SAM3's feature pyramid on tokens: upsampling as matrix products, one copy to image order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .linear import NetworkPart
 class PyramidLevel(NamedTuple):
     """One level: matrix products on the tokens, then a 3 x 3 convolution.
 
-    `steps` are (weight, bias) with the outputs of a 2 x 2 up-sampling one after the other;
-    between them lies a GELU. The last is the up-sampling (if any) and the 1 x 1 convolution
-    after it in one: nothing lies between the two.
+    `steps` are (weight, bias) of 2 x 2 upsamplings with their four outputs concatenated, and a
+    GELU between them. The last step merges the final upsampling (if any) with the 1 x 1
+    convolution after it, because both are linear.
     """
 
     steps: list[tuple[Tensor, Tensor]]
@@ -52,7 +52,7 @@ def _upsampling(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def level_forward(tokens: Tensor, level: PyramidLevel, side: int, window: int) -> Tensor:
-    """`tokens` (n, side * side, channels) in window order to (n, out, height, width)."""
+    """`tokens` (n, side * side, channels) in window order -> (n, out, height, width)."""
     x = tokens
     if level.pool:
         x = in_image_order(x, side, window, 0)
@@ -68,9 +68,9 @@ def level_forward(tokens: Tensor, level: PyramidLevel, side: int, window: int) -
 
 
 def in_image_order(tokens: Tensor, side: int, window: int, doublings: int) -> Tensor:
-    """Tokens in window order, each split `doublings` times in 2 x 2, as an image.
+    """Tokens in window order, each split `doublings` times into 2 x 2, as an image.
 
-    (n, tokens, 4, …, channels) to (n, channels, height, width), channels last in memory.
+    (n, tokens, 4, …, channels) -> (n, channels, height, width), channels last in memory.
     """
     n, channels, windows = len(tokens), tokens.shape[-1], side // window
     x = tokens.reshape(n, windows, windows, window, window, *[2, 2] * doublings, channels)

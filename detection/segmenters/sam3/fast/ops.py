@@ -1,8 +1,7 @@
-"""Operations that a GPU does in one pass and plain PyTorch in several.
+"""Fused operations: one pass on a GPU, several in plain PyTorch.
 
-What stands here is each one's meaning, in plain PyTorch, and what runs on a CPU. On CUDA the
-function of the same name in `kernels.py` or `attention8.py` takes its place. torch.compile leaves
-both as they are.
+Each is defined here in plain PyTorch, which runs on a CPU. On CUDA the function with the same name
+in `kernels.py` or `attention8.py` replaces it. torch.compile treats both as opaque.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ NAMESPACE = "sam3_fast"
 def _operation(
     *changed: str, module: str = "kernels"
 ) -> Callable[[Callable[..., object]], CustomOpDef]:
-    """Make an operation of a function; `changed` are the arguments that it writes to.
+    """Register a function as a custom operation.
 
-    `module` has its kernel.
+    `changed` are the arguments that it writes to; `module` has its kernel.
     """
 
     def make(function: Callable[..., object]) -> CustomOpDef:
@@ -49,7 +48,7 @@ def _operation(
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention; all are (n, tokens, heads, head), the result contiguous.
 
-    The heads of a token lie side by side in memory, as in a slice of packed q, k and v.
+    The heads of a token are contiguous in memory, as in a slice of packed q, k and v.
     """
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).contiguous()
@@ -62,10 +61,10 @@ def _(q: Tensor, _k: Tensor, _v: Tensor) -> Tensor:
 
 @_operation("qkv")
 def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
-    """Rotary angles, in place, on the queries and keys of `qkv` (n, tokens, 3 * channels).
+    """Apply RoPE in place to the queries and keys of `qkv` (n, tokens, 3 * channels).
 
-    Channel i of a head turns with channel i + head / 2; `cos` and `sin` are (tokens, head / 2),
-    float32. `n` may be a multiple of windows: row r takes the angles of token r modulo tokens.
+    Channel i of a head rotates with channel i + head / 2; `cos` and `sin` are (tokens, head / 2),
+    float32. `n` may be a multiple of windows: row r has the angles of token r modulo tokens.
     """
     tokens, half = cos.shape
     x = qkv.view(-1, tokens, 3, heads, 2, half)[:, :, :2]
@@ -76,18 +75,18 @@ def apply_rope(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> None:
 
 @_operation(module="attention8")
 def rope_attention(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor, heads: int) -> Tensor:
-    """`apply_rope`, then `attention` with queries, keys and values in e4m3, as the result is.
+    """`apply_rope`, then `attention` with queries, keys, values and result in e4m3.
 
-    `qkv` (n, tokens, 3 * channels) must fit e4m3 also when turned; the result is (n, tokens,
-    channels). `scale` (heads,), float32, multiplies a query's products with the keys. The kernel
-    casts softmax's weights too; a head has a power of two of channels there, 32 or more.
+    `qkv` (n, tokens, 3 * channels) must fit e4m3 even when rotated; the result is (n, tokens,
+    channels). `scale` (heads,), float32, multiplies the products of queries and keys. The kernel
+    also casts the softmax weights, and needs a power of two of channels per head, at least 32.
     """
-    turned = qkv.clone()
-    apply_rope(turned, cos, sin, heads)
-    q, k, v = turned.to(FP8).float().view(-1, len(cos), 3, heads, 2 * cos.shape[1]).unbind(2)
+    rotated = qkv.clone()
+    apply_rope(rotated, cos, sin, heads)
+    q, k, v = rotated.to(FP8).float().view(-1, len(cos), 3, heads, 2 * cos.shape[1]).unbind(2)
     q, k, v = (x.transpose(1, 2) for x in (q * scale[:, None], k, v))
-    seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
-    return seen.transpose(1, 2).to(FP8).reshape(*qkv.shape[:-1], -1)
+    attended = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+    return attended.transpose(1, 2).to(FP8).reshape(*qkv.shape[:-1], -1)
 
 
 @rope_attention.register_fake
@@ -115,7 +114,7 @@ def _(x: Tensor, _branch: Tensor, weight: Tensor, *_: object) -> tuple[Tensor, T
 
 @_operation()
 def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`quantise(gelu(x))` of `x` (…, n). The kernel's GELU is the tanh form, 5e-4 off."""
+    """`quantise(gelu(x))` of `x` (…, n). The kernel uses the tanh form of GELU (error 5e-4)."""
     return quantise(functional.gelu(x.float()))
 
 
@@ -127,7 +126,7 @@ def _(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @_operation()
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`gelu(linear(x))`. On CUDA in the product's own last step; in bf16 the tanh form, 5e-4 off.
+    """`gelu(linear(x))`; on CUDA in the product's epilogue, in bf16 with the tanh form (5e-4).
 
     Meta's code does the same (`addmm_act`).
     """
@@ -141,7 +140,7 @@ def _(x: Tensor, weight: Tensor, _bias: Tensor) -> Tensor:
 
 @_operation()
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`relu(linear(x))`, on CUDA in the product's own last step."""
+    """`relu(linear(x))`; on CUDA in the product's epilogue."""
     return functional.relu(functional.linear(x, weight, bias))
 
 
@@ -154,7 +153,7 @@ def _(x: Tensor, weight: Tensor, _bias: Tensor) -> Tensor:
 def prompt_softmax(scores: Tensor, offset: Tensor) -> Tensor:
     """Softmax over each head's words of `scores` (n, tokens, heads * words).
 
-    `offset` (n, heads, words), float32, is added first; -inf leaves a word out.
+    `offset` (n, heads, words), float32, is added first; -inf masks a word.
     """
     weights = (scores.unflatten(-1, offset.shape[1:]).float() + offset[:, None]).softmax(-1)
     return weights.flatten(-2).to(scores.dtype)
@@ -167,19 +166,19 @@ def _(scores: Tensor, _offset: Tensor) -> Tensor:
 
 @_operation()
 def box_bias(edges: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, side: int) -> Tensor:
-    """How far each row and column of tokens lies from each box's edges, embedded.
+    """The embedded distance of each row and column of tokens from each box's edges.
 
-    `edges` (n, q, 4) xyxy in 0…1; the weights of two small networks, rows first: `w1` (2, hidden,
+    `edges` (n, q, 4) xyxy in 0..1; the weights of two small networks, rows first: `w1` (2, hidden,
     2), `b1` (2, hidden), `w2` (2, heads, hidden), `b2` (2, heads). The result is (2, n, heads,
-    q + 1, side), rows first; the first query is the presence token's: no box and no bias.
+    q + 1, side), rows first; the first query is the presence token, without box and bias.
     """
-    places = torch.arange(side, device=edges.device, dtype=edges.dtype)[:, None] / side
+    positions = torch.arange(side, device=edges.device, dtype=edges.dtype)[:, None] / side
 
     def embed(axis: int) -> Tensor:
-        away = 8 * (places - edges[:, :, None, 1 - axis :: 2])
-        away = away.sign() * (away.abs() + 1).log2() / math.log2(8)
+        distance = 8 * (positions - edges[:, :, None, 1 - axis :: 2])
+        distance = distance.sign() * (distance.abs() + 1).log2() / math.log2(8)
         bias = functional.linear(
-            functional.relu(functional.linear(away, w1[axis], b1[axis])), w2[axis], b2[axis]
+            functional.relu(functional.linear(distance, w1[axis], b1[axis])), w2[axis], b2[axis]
         )
         return functional.pad(bias.permute(0, 3, 1, 2), (0, 0, 1, 0))
 
@@ -196,7 +195,7 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Ten
     """Attention of `q` (n, queries, heads, head), float32, to an image's tokens.
 
     `k` and `v` are (n, side * side, heads, head). `box_bias`'s `rows` and `columns` are added to
-    the scores. The sum of both is never laid out: it would be 33 MB a layer and prompt.
+    the scores. Their sum is never materialized: it would take 33 MB per layer and prompt.
     """
     bias = (rows[..., :, None] + columns[..., None, :]).flatten(-2)
     q, k, v = (x.transpose(1, 2).to(q.dtype) for x in (q, k, v))

@@ -1,8 +1,8 @@
-"""SAM3's image encoder (a ViT with windows) without its layout copies.
+"""SAM3's image encoder (a windowed ViT) without layout copies.
 
-The tokens are put into window order once, while the image is cut into patches, and stay in it:
-a window is then a run of rows, and the global layers do not mind the order of their tokens as
-long as the rotary angles are in the same one.
+Tokens are put into window order once, with the patch embedding, and stay in it: a window is then a
+contiguous run of rows. Global layers do not depend on the order of tokens, as long as the rotary
+angles (RoPE) have the same order.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Norm(NamedTuple):
 
 
 class ViTBlock(NamedTuple):
-    """One layer. `cos` and `sin` (tokens, head / 2) are those of its window, or of the image.
+    """One layer's weights. `cos` and `sin` (tokens, head / 2) are of its window, or the image.
 
-    `scale` (heads,) is what fp8 queries' products with keys are multiplied by.
+    `scale` (heads,) is the factor for the products of fp8 queries and keys.
     """
 
     norm1: Norm
@@ -61,52 +61,52 @@ def norm_weights(layer: nn.LayerNorm) -> Norm:
 
 
 def layer_norm(x: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:
-    """In float32 whatever `x` is; the result in `dtype`."""
+    """Layer norm in float32; the result in `dtype`."""
     return functional.layer_norm(x.float(), (x.shape[-1],), norm.weight, norm.bias, norm.eps).to(
         dtype
     )
 
 
 def window_order(side: int, window: int) -> Tensor:
-    """Row-major indices of a square grid's tokens, window after window: (side * side,).
+    """Row-major indices of a square grid's tokens, window by window: (side * side,).
 
     Raises:
         ValueError: the windows do not cover the grid exactly.
     """
     if side % window:
         raise ValueError(
-            f"a grid of {side} x {side} tokens is not made of windows of {window}: "
-            f"choose an image size that is a multiple of {window} patches"
+            f"a grid of {side} x {side} tokens cannot be split into windows of {window}. "
+            f"Choose an image size that is a multiple of {window} patches"
         )
     grid = torch.arange(side * side).view(side // window, window, side // window, window)
     return grid.permute(0, 2, 1, 3).flatten()
 
 
 def output_bound(weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
-    """What no output of a layer after a norm can exceed, channel by channel, whatever the image.
+    """An upper bound of a layer's output after a norm, per channel, for any image.
 
-    A normed token has a length of sqrt(channels), and attention is a weighted mean of values. So
-    the scales of fp8 queries, keys, values and of attention's result are known from the weights
-    alone; that such a bound is seldom reached costs a floating-point format nothing.
+    A normalized token has the length sqrt(channels), and attention is a weighted mean of values.
+    So the fp8 scales of queries, keys, values and attention's result follow from the weights
+    alone. A bound that is rarely reached costs a floating-point format no precision.
     """
     length = math.sqrt(weight.shape[1])
     return length * (weight * norm.weight).norm(dim=1) + (weight @ norm.bias + bias).abs()
 
 
 def rotated_bound(weight: Tensor, bias: Tensor, norm: Norm, heads: int) -> Tensor:
-    """`output_bound` of each head's queries or keys (heads,), whatever the angle of their turn.
+    """`output_bound` of each head's queries or keys (heads,), for any rotation by RoPE.
 
-    Channel i of a head turns with channel i + head / 2.
+    Channel i of a head rotates with channel i + head / 2.
     """
     return output_bound(weight, bias, norm).view(heads, 2, -1).norm(dim=1).amax(-1)
 
 
 class FastViT:
-    """The ViT of a loaded model, rebuilt: pixels to tokens in window order.
+    """The ViT of a loaded model, rebuilt: pixels -> tokens in window order.
 
-    Its arithmetic is transformers'; what differs is the order of the tokens, packed weights
-    (q, k and v in one product, the pairs that RoPE turns laid side by side), RoPE's angles
-    computed once, and the patches cut by a matrix product.
+    The arithmetic is transformers'. The differences: token order, packed weights (q, k and v in
+    one product, RoPE's channel pairs reordered), RoPE's angles computed once, and the patch
+    embedding as a matrix product.
     """
 
     def __init__(self, vit: NetworkPart, precision: Precision, *, compiled: bool) -> None:
@@ -120,7 +120,7 @@ class FastViT:
         self.norm = norm_weights(vit.layer_norm)
 
         kernel = vit.embeddings.patch_embeddings.projection.weight.detach().flatten(1)
-        # Rows of a multiple of 16 bytes: matrix units read nothing else at full speed.
+        # Rows are padded to a multiple of 16 bytes, which tensor cores need for full speed.
         self.kernel = functional.pad(kernel, (0, -kernel.shape[1] % 8)).to(self.dtype)
         position = vit.embeddings._tile_position_embeddings(
             vit.embeddings.position_embeddings.detach(), self.side, self.side
@@ -134,8 +134,8 @@ class FastViT:
         attention = layer.attention
         norm1 = norm_weights(layer.layer_norm1)
         heads, head = attention.num_attention_heads, attention.head_dim
-        # RoPE turns channels 2i and 2i+1 of a head together. With all even channels first, the
-        # partner lies half a head away; queries and keys permuted alike have the same products.
+        # RoPE rotates channels 2i and 2i+1 of a head together. With all even channels first, the
+        # partner is half a head away. Permuting queries and keys alike keeps their products.
         halves = torch.cat([torch.arange(0, head, 2), torch.arange(1, head, 2)])
         rows = (torch.arange(heads)[:, None] * head + halves).flatten()
         q, k, v = (
@@ -175,7 +175,7 @@ class FastViT:
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """`pixels` (n, 3, size, size) to tokens (n, tokens, channels), in window order."""
+        """`pixels` (n, 3, size, size) -> tokens (n, tokens, channels), in window order."""
         x = self.embed(pixels, self.shape, self.kernel, self.position, self.norm)
         branch = torch.zeros_like(x)
         for block in self.blocks:
@@ -186,9 +186,9 @@ class FastViT:
 def embed(
     pixels: Tensor, shape: tuple[int, int, int], kernel: Tensor, position: Tensor, norm: Norm
 ) -> Tensor:
-    """Patches as rows, one matrix product, positions, norm: (n, tokens, channels).
+    """The patch embedding: one matrix product, positions, norm -> (n, tokens, channels).
 
-    `shape` is windows a side, patches a window's side, pixels a patch's side.
+    `shape` is (windows per side, patches per window side, pixels per patch side).
     """
     windows, window, patch = shape
     x = pixels.to(kernel.dtype).view(
@@ -200,9 +200,9 @@ def embed(
 
 
 def block_forward(x: Tensor, branch: Tensor, w: ViTBlock) -> tuple[Tensor, Tensor]:
-    """One layer: the residual stream, and what the next layer's first kernel adds to it.
+    """One layer: (residual stream, branch that the next layer's first kernel adds to it).
 
-    Both are (n, tokens, channels). Sum and norm are one pass over memory this way.
+    Both are (n, tokens, channels). So sum and norm are one pass over memory.
     """
     x, normed = add_norm(x, branch, w.norm1, w.qkv)
     x, normed = add_norm(x, linear(attend(linear(normed, w.qkv), w), w.out), w.norm2, w.up)
@@ -210,7 +210,7 @@ def block_forward(x: Tensor, branch: Tensor, w: ViTBlock) -> tuple[Tensor, Tenso
 
 
 def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, Tensor | Fp8Rows]:
-    """The sum, and its norm as the layer `w` reads it."""
+    """The sum, and its norm in the input format of the layer `w`."""
     if w.scale is None:
         x = x + branch
         return x, layer_norm(x, norm, branch.dtype)
@@ -219,10 +219,10 @@ def add_norm(x: Tensor, branch: Tensor, norm: Norm, w: Weight) -> tuple[Tensor, 
 
 
 def attend(qkv: Tensor, w: ViTBlock) -> Tensor | Fp8Rows:
-    """Attention inside each run of `len(w.cos)` tokens; `qkv` (n, tokens, 3 * channels)."""
+    """Attention within each run of `len(w.cos)` tokens; `qkv` is (n, tokens, 3 * channels)."""
     if w.out.scale is not None:
-        seen = ops.rope_attention(qkv, w.cos, w.sin, w.scale, w.heads)
-        return Fp8Rows(seen, w.cos.new_ones(seen[..., 0].numel(), 1))
+        attended = ops.rope_attention(qkv, w.cos, w.sin, w.scale, w.heads)
+        return Fp8Rows(attended, w.cos.new_ones(attended[..., 0].numel(), 1))
     ops.apply_rope(qkv, w.cos, w.sin, w.heads)
     q, k, v = qkv.view(-1, len(w.cos), 3, w.heads, 2 * w.cos.shape[1]).unbind(2)
     return ops.attention(q, k, v).view(*qkv.shape[:2], -1)
