@@ -17,10 +17,11 @@ from shapely import MultiPolygon, Point
 from benchmarks.commands import environment
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.results import Result, save
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.cache import CachedLayer, FolderCache, LayerKey, ParcelCache
 from parcels.cache.fetch_layer import fetch_layer
-from parcels.parcel_source import LayerVersion, Page, ParcelRow, SiteAddress
+from parcels.parcel_source import LayerVersion, Page, ParcelRow
 
 LOTS, PAGE, QUESTIONS = 353_214, 1_000, 5_000
 ACROSS = 600

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from parcels.addresses.site import SiteAddress
 from parcels.errors import SourceMisconfigured
-from parcels.parcel_source import SiteAddress
 from parcels.registry.county import ParcelFields
 
 # Common names in US parcel layers, the most telling first.

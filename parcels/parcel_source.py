@@ -13,27 +13,13 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import GeometryError, ParcelsError
 from parcels.measure import on_earth, polygonal
 
 Extent = tuple[float, float, float, float]
 _Question = TypeVar("_Question")
-
-
-@dataclass(frozen=True, slots=True)
-class SiteAddress:
-    """What a layer says of a lot's address, as the county writes it; None where it says nothing.
-
-    `line` is the whole address in one column; the other parts have columns of their own.
-    """
-
-    line: str | None = None
-    house_number: str | None = None
-    street: str | None = None
-    unit: str | None = None
-    city: str | None = None
-    postcode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

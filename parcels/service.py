@@ -23,8 +23,9 @@ from parcels.boundary import (
 )
 from parcels.county_extent import ExtentCheck
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
+from parcels.fallback_buffer import fallback_buffer
 from parcels.lookup import NEAR_M, LotLookup, SearchPoint, unavailable
-from parcels.lot_selection import distances_m, within_m
+from parcels.lot_selection import distances_m
 from parcels.measure import area_m2
 from parcels.parcel_source import ParcelSource
 from parcels.registry.county import County
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from parcels.cache import ParcelCache
     from parcels.geocode import Geocoder
 
-BUFFER_M = 30.0
 # A point so far from every parcel of the county was meant for another one, or is mistyped.
 _OUTSIDE_M = 50_000.0
 # A point at the gate or the letter box is still that of its lot; farther off it is another's.
@@ -207,7 +207,7 @@ class ParcelBoundaryService:
         beyond = self._beyond(point)
         if beyond is not None:
             return NoBoundary(beyond.reason, beyond.detail)
-        circle = within_m(point, BUFFER_M)
+        circle = fallback_buffer(point)
         if circle.is_empty:
             where = f"longitude {point.x}, latitude {point.y}"
             return NoBoundary("outside_county", f"{where} is a pole, where no county is")

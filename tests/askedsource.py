@@ -9,10 +9,11 @@ import shapely
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.measure import buffer_m
-from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult, SiteAddress
+from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult
 
 ORIGIN = "https://gis.example.gov/arcgis/rest/services/Synthetic/FeatureServer/0"
 WEST, SOUTH, STEP = -90.0, 35.1, 0.001

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from parcels.addresses.house_number import HouseNumber, read_house_number
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, city_text, parse_address, unit_text
 from parcels.addresses.street_name import Agreement, StreetName, read_street
-from parcels.parcel_source import SiteAddress
 from parcels.untrusted import sanitize_text
 
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import shapely
 from pyarrow import parquet
 
-from parcels.parcel_source import ParcelRow, SiteAddress
+from parcels.addresses.site import SiteAddress
+from parcels.parcel_source import ParcelRow
 
 _SITE = ("line", "house_number", "street", "unit", "city", "postcode")
 # Without a CRS, GeoParquet is longitude and latitude in degrees (OGC:CRS84).

@@ -12,10 +12,11 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.addresses.house_number import numbers_in
 from parcels.addresses.matching import may_be
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import hint, words
 from parcels.lot_selection import distances_m, within_m
-from parcels.parcel_source import Extent, ParcelRow, QueryResult, SiteAddress
+from parcels.parcel_source import Extent, ParcelRow, QueryResult
 
 # A buffer's sides lie a little inside of its circle.
 _ROUND = 1.002

@@ -14,11 +14,12 @@ from shapely import Point
 
 from parcels.addresses.house_number import numbers_in
 from parcels.addresses.matching import may_be
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import hint, words
 from parcels.column_mapping import id_text, site_address
 from parcels.lot_selection import distances_m
-from parcels.parcel_source import ParcelRow, SiteAddress
+from parcels.parcel_source import ParcelRow
 from parcels.registry.county import ParcelFields
 
 _METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from parcels.addresses.house_number import is_range
 from parcels.addresses.matching import city_and_postcode, elsewhere, rating
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
-from parcels.parcel_source import SiteAddress
 from parcels.untrusted import sanitize_text
 
 

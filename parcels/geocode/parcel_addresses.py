@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import shapely
 
 from parcels.addresses.matching import agrees, rating, written
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous
 from parcels.lot_selection import LotCandidate, with_address
-from parcels.parcel_source import ParcelSource, QueryResult, SiteAddress
+from parcels.parcel_source import ParcelSource, QueryResult
 from parcels.untrusted import sanitize_text
 
 # Where one side leaves out a direction or a suffix, and only one lot agrees.

@@ -15,6 +15,7 @@ from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, syntheti
 from shapely import MultiPolygon, Point
 from sqlalchemy import event, text
 
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.cache import CachedLayer, CachedSource, LayerKey, ParcelCache
 from parcels.cache.fetch_layer import current_snapshot, fetch_layer
@@ -25,7 +26,7 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
-from parcels.parcel_source import LayerVersion, Page, ParcelRow, QueryResult, SiteAddress
+from parcels.parcel_source import LayerVersion, Page, ParcelRow, QueryResult
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 from pipeline.store.reads.county_status import county_status

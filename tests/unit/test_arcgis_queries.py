@@ -11,6 +11,7 @@ from pyproj import CRS, Transformer
 from shapely import Point
 
 from parcels import County
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.geometry_crs import read_geometry_crs
@@ -20,7 +21,7 @@ from parcels.arcgis.requested_columns import requested_columns
 from parcels.arcgis.where import at_address, like, literal, value
 from parcels.column_mapping import site_address
 from parcels.errors import SourceMisconfigured
-from parcels.parcel_source import QueryResult, SiteAddress
+from parcels.parcel_source import QueryResult
 from parcels.registry.county import ParcelFields
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"

@@ -23,6 +23,7 @@ from parcels import (
     ParcelBoundaryService,
     Property,
 )
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import Unavailable
 from parcels.errors import (
@@ -35,7 +36,7 @@ from parcels.errors import (
 from parcels.geocode import Geocoder
 from parcels.lot_selection import SAME_PLACE_DEGREES, distances_m
 from parcels.measure import area_m2
-from parcels.parcel_source import Extent, ParcelRow, QueryResult, SiteAddress, lot_geometry
+from parcels.parcel_source import Extent, ParcelRow, QueryResult, lot_geometry
 from parcels.registry.county import ParcelFields
 
 COUNTY = County(key="here", name="Here County", path="here.gpkg")

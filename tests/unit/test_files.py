@@ -14,11 +14,12 @@ from pyarrow import parquet
 from shapely import MultiPolygon, Point, Polygon, box
 
 from parcels import Boundary, County, Lot, NoLot, ParcelBoundaryService, Property, load_registry
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import read_address
 from parcels.boundary import Unavailable
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files import FileSource
-from parcels.parcel_source import QueryResult, SiteAddress
+from parcels.parcel_source import QueryResult
 
 LOTS = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(5)]
 

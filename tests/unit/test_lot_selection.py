@@ -12,6 +12,7 @@ from pyproj import Geod
 from shapely import MultiPolygon, Point, box
 from shapely.affinity import translate
 
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import read_address
 from parcels.lot_selection import (
     distances_m,
@@ -21,7 +22,7 @@ from parcels.lot_selection import (
     same_place,
     with_address,
 )
-from parcels.parcel_source import ParcelRow, SiteAddress, lot_geometry
+from parcels.parcel_source import ParcelRow, lot_geometry
 
 WEST, EAST = box(-90.001, 35.0, -90.0, 35.001), box(-90.0, 35.0, -89.9995, 35.001)
 ROAD = box(-90.002, 34.9998, -89.998, 35.0)

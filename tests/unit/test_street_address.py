@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from parcels.addresses.house_number import read_house_number
 from parcels.addresses.matching import agrees, elsewhere, may_be, rating
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address, read_address
 from parcels.addresses.street_name import hint, read_street, suffixes
 from parcels.errors import PropertyError
-from parcels.parcel_source import SiteAddress
 
 # As people write it, and as assessors do.
 SAME = [

@@ -13,6 +13,7 @@ from servers.scripted import Reply, scripted
 
 from parcels.addresses.house_number import numbers_in, read_house_number
 from parcels.addresses.matching import may_be, written
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import parse_address, read_address
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import read_answer
@@ -31,7 +32,6 @@ from parcels.errors import (
 )
 from parcels.geocode.census import CensusGeocoder
 from parcels.geocode.geocode_server import GeocodeServer
-from parcels.parcel_source import SiteAddress
 from parcels.untrusted import mapping, mappings, sanitize_text
 
 SERVICE = "https://gis.example.gov/arcgis/rest/services/P/MapServer"

@@ -11,7 +11,8 @@ import numpy as np
 import shapely
 from sqlalchemy import Row
 
-from parcels.parcel_source import ParcelRow, SiteAddress
+from parcels.addresses.site import SiteAddress
+from parcels.parcel_source import ParcelRow
 
 
 def columns_of(hits: Sequence[ParcelRow]) -> dict[str, list[Any]]:

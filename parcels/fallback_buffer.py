@@ -1,0 +1,15 @@
+"""The fallback boundary of a point without a lot: a circle of 30 m. To change it, edit BUFFER_M."""
+
+from __future__ import annotations
+
+from shapely import MultiPolygon, Point
+
+from parcels.lot_selection import within_m
+
+# Results report it as `buffer_30m` (`parcels.boundary.BoundarySource`), also in exports.
+BUFFER_M = 30.0
+
+
+def fallback_buffer(point: Point) -> MultiPolygon:
+    """The circle of BUFFER_M metres around an EPSG:4326 point; empty at a pole."""
+    return within_m(point, BUFFER_M)
