@@ -49,7 +49,7 @@ def ours(calls_per_second: float) -> Fetch:
 
         started = time.perf_counter()
         source = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
-        ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.hits]
+        ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.rows]
         return Harvest(ids, time.perf_counter() - started)
 
     return fetch

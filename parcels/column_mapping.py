@@ -46,12 +46,12 @@ def choose_parcel_id(mapped: str | None, names: Sequence[str], where: str) -> st
         SourceMisconfigured: the mapped column does not exist.
     """
     if mapped is not None:
-        return require_field(mapped, names, where)
+        return find_column(mapped, names, where)
     by_lower = {name.lower(): name for name in reversed(names)}
     return next((by_lower[name] for name in _PARCEL_ID_NAMES if name in by_lower), None)
 
 
-def require_field(wanted: str, names: Sequence[str], where: str) -> str:
+def find_column(wanted: str, names: Sequence[str], where: str) -> str:
     """The column as the layer writes it; the case need not agree.
 
     Raises:
@@ -68,7 +68,7 @@ def require_field(wanted: str, names: Sequence[str], where: str) -> str:
     )
 
 
-def no_parcel_id(names: Sequence[str], where: str) -> SourceMisconfigured:
+def no_parcel_id_error(names: Sequence[str], where: str) -> SourceMisconfigured:
     """The error of a lookup by parcel id where `choose_parcel_id` has found no column."""
     return SourceMisconfigured(
         f"{where}: no column is known to hold the parcel ids; set fields: {{parcel_id: …}} in the "
@@ -76,7 +76,7 @@ def no_parcel_id(names: Sequence[str], where: str) -> SourceMisconfigured:
     )
 
 
-def no_addresses(names: Sequence[str], where: str) -> SourceMisconfigured:
+def no_address_columns_error(names: Sequence[str], where: str) -> SourceMisconfigured:
     """The error of a lookup by address where no columns of addresses are mapped."""
     return SourceMisconfigured(
         f"{where}: no columns are known to hold addresses; set fields: {{address: …}}, or "
@@ -85,7 +85,7 @@ def no_addresses(names: Sequence[str], where: str) -> SourceMisconfigured:
     )
 
 
-def id_text(value: object) -> str | None:
+def parcel_id_text(value: object) -> str | None:
     """A parcel id exactly as the county has it, as text; None for none.
 
     White space stays as it is. A number of a float column has no ".0".
@@ -97,8 +97,8 @@ def id_text(value: object) -> str | None:
     return str(value)
 
 
-def as_written(mapped: ParcelFields, names: Sequence[str], where: str) -> ParcelFields:
-    """The mapped columns as the layer writes them; see `require_field`.
+def resolve_columns(mapped: ParcelFields, names: Sequence[str], where: str) -> ParcelFields:
+    """The mapped columns as the layer writes them; see `find_column`.
 
     Raises:
         SourceMisconfigured: one of them does not exist.
@@ -106,9 +106,9 @@ def as_written(mapped: ParcelFields, names: Sequence[str], where: str) -> Parcel
     found: dict[str, object] = {}
     for key, column in mapped:
         if isinstance(column, tuple):
-            found[key] = tuple(require_field(name, names, where) for name in column)
+            found[key] = tuple(find_column(name, names, where) for name in column)
         elif column is not None:
-            found[key] = require_field(column, names, where)
+            found[key] = find_column(column, names, where)
     return mapped.model_copy(update=found)
 
 
@@ -138,6 +138,6 @@ def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress
 
 def _text(value: object) -> str | None:
     """What a column says without the blanks around it; house numbers come as "123.0" too."""
-    text = (id_text(value) or "").strip()
+    text = (parcel_id_text(value) or "").strip()
     number = _WHOLE_NUMBER.fullmatch(text)
     return number[1] if number else text or None

@@ -41,7 +41,7 @@ class CacheError(ParcelsError):
     """A local copy of parcels cannot be read or written."""
 
 
-class CopiedElsewhere(CacheError):
+class SnapshotLocked(CacheError):
     """Another process copies the same parcels to the same place."""
 
 
@@ -61,7 +61,7 @@ class RateLimited(SourceUnavailable):
     """The server asked to be left alone for a while."""
 
 
-class IncompleteAnswer(SourceUnavailable):
+class IncompleteResponse(SourceUnavailable):
     """The server sent less, or something else, than it says it has."""
 
 

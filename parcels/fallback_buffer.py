@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shapely import MultiPolygon, Point
 
-from parcels.lot_selection import within_m
+from parcels.lot_selection import circle_around
 
 # Results report it as `buffer_30m` (`parcels.boundary.BoundarySource`), also in exports.
 BUFFER_M = 30.0
@@ -12,4 +12,4 @@ BUFFER_M = 30.0
 
 def fallback_buffer(point: Point) -> MultiPolygon:
     """The circle of BUFFER_M metres around an EPSG:4326 point; empty at a pole."""
-    return within_m(point, BUFFER_M)
+    return circle_around(point, BUFFER_M)

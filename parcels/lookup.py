@@ -29,15 +29,15 @@ from parcels.lot_selection import (
     lot_at,
     lot_candidates,
     lot_with_id,
-    near_with_number,
+    lots_near_with_number,
     same_place,
 )
 from parcels.measure import areas_m2
-from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, ask_all
+from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
 from parcels.registry.county import County
 
 # How far from a point in the street the lot may lie that has the house number.
-NEAR_M = 40.0
+NEAR_LOT_RADIUS_M = 40.0
 
 _Question = TypeVar("_Question")
 
@@ -62,41 +62,41 @@ class LotLookup:
     the ids of all that are stacked there.
 
     Attributes:
-        has_numbers: whether lots can be told by their house numbers.
+        has_house_numbers: whether lots can be told by their house numbers.
     """
 
     def __init__(self, county: County, source: ParcelSource) -> None:
         self._source = source
         fields = county.fields
-        self.has_numbers = fields.address is not None or fields.house_number is not None
+        self.has_house_numbers = fields.address is not None or fields.house_number is not None
         self._has_ids = fields.parcel_id is not None
 
     def by_id(self, parcel_ids: Sequence[str]) -> list[LookupResult]:
         """For each parcel id, in order."""
-        found = ask_all(self._source.with_ids, parcel_ids)
+        found = query_all(self._source.with_ids, parcel_ids)
         answers = [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
         lots = _lots(answers)
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
         # What a server has for an id is that id's own rows.
-        _complete(answers, lots, ask_all(self._source.at_points, inside), _stack_of)
+        _complete(answers, lots, query_all(self._source.at_points, inside), _stack_of)
         return _measured(answers)
 
     def at(self, spots: Sequence[SearchPoint]) -> list[LookupResult]:
         """For each spot, in order: the lot there, else the nearest with the house number."""
         points = _points(spots)
-        found = ask_all(self._source.at_points, points)
+        found = query_all(self._source.at_points, points)
         first = [self._at(*asked) for asked in zip(spots, points, found, strict=True)]
         answers = [answer for answer, _ in first]
         astray = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
-        near = ask_all(
-            lambda points: self._source.near_points(points, NEAR_M),
+        near = query_all(
+            lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
             [points[i] for i in astray],
         )
         for (i, wanted), rows in zip(astray.items(), near, strict=True):
             answers[i] = _near(spots[i], points[i], wanted, rows) or answers[i]
         lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
         ids = [_only_id(lot) for lot in lots.values()]
-        _complete(answers, lots, ask_all(self._source.with_ids, ids), _pieces_of)
+        _complete(answers, lots, query_all(self._source.with_ids, ids), _pieces_of)
         return _measured(answers)
 
     def _at(
@@ -104,22 +104,22 @@ class LotLookup:
     ) -> tuple[LookupResult, StreetAddress | None]:
         """The answer so far, and the address that a lot nearby may have with more right."""
         if isinstance(rows, ParcelsError):
-            return unavailable(rows), None
-        lot = lot_at(point, rows.hits, spot.wanted)
+            return as_unavailable(rows), None
+        lot = lot_at(point, rows.rows, spot.wanted)
         if lot is not None and self._has_ids and lot.is_anonymous():
             lot = None  # a right of way: where lots have ids, this is none
-        if not _has_number(lot, spot) and _hides_another(lot, rows.hits):
+        if not _has_number(lot, spot) and _hides_another(lot, rows.rows):
             # The row that cannot be drawn may be the lot, and not the road, the neighbour's, or
             # the subdivision around it.
             return _bad_geometry(f"longitude {point.x}, latitude {point.y}", rows), None
-        elsewhere = spot.wanted if self.has_numbers and not _has_number(lot, spot) else None
+        elsewhere = spot.wanted if self.has_house_numbers and not _has_number(lot, spot) else None
         if spot.needs_the_number:
             return self._confirmed(spot, lot, rows), elsewhere
         if lot is None:
             return NoLot(spot.located), elsewhere
         # A geocoder's point at the house may have strayed into the neighbour's lot, and a lot
         # without a number may be the road; else coordinates that were given are the user's word.
-        is_sure = spot.located.method == "given" and lot.is_numbered()
+        is_sure = spot.located.method == "given" and lot.has_house_number()
         return _lot(lot, rows, "point", spot.located), None if is_sure else elsewhere
 
     def _confirmed(
@@ -131,7 +131,7 @@ class LotLookup:
             return _lot(lot, rows, method, spot.located)
         line = spot.wanted.line if spot.wanted is not None else spot.located.matched
         there = "not one lot alone, there or within 40 m, has that house number"
-        if not self.has_numbers:
+        if not self.has_house_numbers:
             there = "no column of house numbers is mapped that says which lot it is"
         return NotLocated(
             "address_unconfirmed",
@@ -148,7 +148,7 @@ def _points(spots: Sequence[SearchPoint]) -> list[Point]:
 
 
 def _has_number(lot: LotCandidate | None, spot: SearchPoint) -> bool:
-    return lot is not None and spot.wanted is not None and lot.may_be(spot.wanted)
+    return lot is not None and spot.wanted is not None and lot.may_match(spot.wanted)
 
 
 def _hides_another(lot: LotCandidate | None, hits: Sequence[ParcelRow]) -> bool:
@@ -161,8 +161,8 @@ def _near(
     spot: SearchPoint, point: Point, wanted: StreetAddress, rows: QueryResult | ParcelsError
 ) -> LookupResult | None:
     if isinstance(rows, ParcelsError):
-        return unavailable(rows)
-    lots = near_with_number(point, rows.hits, wanted, NEAR_M)
+        return as_unavailable(rows)
+    lots = lots_near_with_number(point, rows.rows, wanted, NEAR_LOT_RADIUS_M)
     if not lots or (len(lots) > 1 and spot.needs_the_number):
         return None  # two houses with the number: a point in the road cannot tell which
     return _lot(lots[0], rows, "house_number", spot.located)
@@ -170,8 +170,8 @@ def _near(
 
 def _of_id(parcel_id: str, rows: QueryResult | ParcelsError) -> LookupResult:
     if isinstance(rows, ParcelsError):
-        return unavailable(rows)
-    own = [hit for hit in rows.hits if hit.parcel_id == parcel_id]
+        return as_unavailable(rows)
+    own = [hit for hit in rows.rows if hit.parcel_id == parcel_id]
     if own and all(hit.geometry is None for hit in own):
         return _bad_geometry(f"parcel id {parcel_id!r}", rows)
     lot = lot_with_id(parcel_id, own)
@@ -199,9 +199,9 @@ def _complete(
     An outage may hide that, and so there is no answer; a source that cannot be asked leaves them.
     """
     for (i, lot), rows in zip(lots.items(), found, strict=True):
-        whole = whole_of(lot, rows.hits) if isinstance(rows, QueryResult) else None
+        whole = whole_of(lot, rows.rows) if isinstance(rows, QueryResult) else None
         if isinstance(rows, SourceUnavailable):
-            answers[i] = unavailable(rows)
+            answers[i] = as_unavailable(rows)
         elif whole is not None:
             answers[i] = Lot(
                 replace(lot.boundary, geometry=whole.geometry, parcel_ids=whole.parcel_ids)
@@ -219,7 +219,7 @@ def _pieces_of(lot: Lot, hits: Sequence[ParcelRow]) -> LotCandidate | None:
     whole, piece = lot_with_id(_only_id(lot), hits), lot.boundary.geometry
     if whole is None or same_place(whole.geometry, piece):
         return None
-    return whole if any(same_place(hit.geometry, piece) for hit in whole.hits) else None
+    return whole if any(same_place(hit.geometry, piece) for hit in whole.rows) else None
 
 
 def _measured(answers: list[LookupResult]) -> list[LookupResult]:
@@ -247,7 +247,7 @@ def _lot(lot: LotCandidate, rows: QueryResult, method: Method, located: Located 
     )
 
 
-def unavailable(error: ParcelsError) -> Unavailable:
+def as_unavailable(error: ParcelsError) -> Unavailable:
     """The answer where a source or a geocoder could give none."""
     for_now = isinstance(error, SourceUnavailable)
     return Unavailable(str(error), "unavailable" if for_now else "misconfigured")

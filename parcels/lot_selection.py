@@ -14,11 +14,11 @@ from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
 from parcels.addresses.matching import (
-    elsewhere,
-    is_another_flat,
-    is_numbered,
-    may_be,
-    rating,
+    has_house_number,
+    is_other_city,
+    is_other_unit,
+    match_rank,
+    may_match,
 )
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import GeometryError
@@ -53,33 +53,33 @@ class LotCandidate:
     """A geometry, and the rows that have it: stacked condominiums are many rows in one place."""
 
     geometry: MultiPolygon
-    hits: tuple[ParcelRow, ...]
+    rows: tuple[ParcelRow, ...]
 
     @property
     def parcel_ids(self) -> tuple[str, ...]:
         """Every id that the county has for it, in order."""
-        ids = {hit.parcel_id for hit in self.hits if hit.parcel_id is not None}
+        ids = {hit.parcel_id for hit in self.rows if hit.parcel_id is not None}
         return tuple(sorted(ids))
 
     def is_anonymous(self) -> bool:
         """Without an id and a house number, as rights of way and placeholders are."""
-        return all(map(is_placeholder, self.parcel_ids)) and not self.is_numbered()
+        return all(map(is_placeholder, self.parcel_ids)) and not self.has_house_number()
 
-    def is_numbered(self) -> bool:
+    def has_house_number(self) -> bool:
         """Whether a row of it has a house number."""
-        return any(is_numbered(hit.site) for hit in self.hits)
+        return any(has_house_number(hit.site) for hit in self.rows)
 
-    def may_be(self, wanted: StreetAddress) -> bool:
+    def may_match(self, wanted: StreetAddress) -> bool:
         """Whether a row of it has the number, and the street where the layer says one.
 
         A flat that has a place of its own must be the wanted one.
         """
-        sites = [hit.site for hit in self.hits if may_be(hit.site, wanted)]
-        return bool(sites) and not is_another_flat(sites, wanted)
+        sites = [hit.site for hit in self.rows if may_match(hit.site, wanted)]
+        return bool(sites) and not is_other_unit(sites, wanted)
 
-    def rating(self, wanted: StreetAddress) -> tuple[int, ...]:
-        """The best of its rows' `agreement.rating`; empty where no street can be compared."""
-        return max((rating(hit.site, wanted) or () for hit in self.hits), default=())
+    def match_rank(self, wanted: StreetAddress) -> tuple[int, ...]:
+        """The best of its rows' `matching.match_rank`; empty where no street can be compared."""
+        return max((match_rank(hit.site, wanted) or () for hit in self.rows), default=())
 
 
 def lot_candidates(hits: Sequence[ParcelRow]) -> list[LotCandidate]:
@@ -144,48 +144,50 @@ def lot_at(
     wanted house number; then the smallest. What has neither an id nor a number is taken only
     where there is nothing else.
     """
-    found = [place for place in lot_candidates(hits) if is_at(point, place.geometry)]
+    found = [place for place in lot_candidates(hits) if is_at_point(point, place.geometry)]
     named = [place for place in found if not place.is_anonymous()] or found
     inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
-    numbered = [p for p in inside if wanted is not None and p.may_be(wanted)] or inside
+    numbered = [p for p in inside if wanted is not None and p.may_match(wanted)] or inside
     if len(numbered) <= 1:
         return numbered[0] if numbered else None
     return numbered[int(areas_m2([place.geometry for place in numbered]).argmin())]
 
 
-def is_at(point: Point, geometry: MultiPolygon) -> bool:
+def is_at_point(point: Point, geometry: MultiPolygon) -> bool:
     """Whether an EPSG:4326 lot is at a point: it contains it, or is no more than 2 m away."""
     return bool(geometry.intersects(point) or distances_m(point, [geometry])[0] <= _AT_POINT_M)
 
 
-def near_with_number(
+def lots_near_with_number(
     point: Point, hits: Sequence[ParcelRow], wanted: StreetAddress, distance_m: float
 ) -> list[LotCandidate]:
     """The lots within `distance_m` metres whose number and street agree, the nearest first.
 
     Where no street is known, the number is enough. Those that agree best go before the others:
-    see `agreement.rating`.
+    see `matching.match_rank`.
     """
-    agreeing = [place for place in lot_candidates(hits) if place.may_be(wanted)]
-    best = max((place.rating(wanted) for place in agreeing), default=())
-    found = [place for place in agreeing if place.rating(wanted) == best]
+    agreeing = [place for place in lot_candidates(hits) if place.may_match(wanted)]
+    best = max((place.match_rank(wanted) for place in agreeing), default=())
+    found = [place for place in agreeing if place.match_rank(wanted) == best]
     away_m = distances_m(point, [place.geometry for place in found])
     order = [int(i) for i in away_m.argsort(kind="stable") if away_m[i] <= distance_m]
     return _one_per_id([found[i] for i in order])
 
 
-def with_address(hits: Sequence[ParcelRow], wanted: StreetAddress) -> list[LotCandidate]:
+def lots_with_address(hits: Sequence[ParcelRow], wanted: StreetAddress) -> list[LotCandidate]:
     """The lots that have the address; several where it does not decide between them.
 
-    Those that agree best go before the others: see `agreement.rating`. Rows of one id are one
+    Those that agree best go before the others: see `matching.match_rank`. Rows of one id are one
     lot, and the largest piece stands for it.
     """
-    rated = [(rating(hit.site, wanted), hit) for hit in hits if not elsewhere(hit.site, wanted)]
+    rated = [
+        (match_rank(hit.site, wanted), hit) for hit in hits if not is_other_city(hit.site, wanted)
+    ]
     best = max((rate for rate, _ in rated if rate is not None), default=None)
     if best is None:
         return []
     agreeing = lot_candidates([hit for rate, hit in rated if rate == best])
-    found = [place for place in agreeing if place.may_be(wanted)]
+    found = [place for place in agreeing if place.may_match(wanted)]
     return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
 
 
@@ -198,7 +200,7 @@ def _one_per_id(found: Sequence[LotCandidate]) -> list[LotCandidate]:
     return lots
 
 
-def within_m(point: Point, distance_m: float) -> MultiPolygon:
+def circle_around(point: Point, distance_m: float) -> MultiPolygon:
     """Everything so near to an EPSG:4326 point, as EPSG:4326; empty at a pole, where no lot is."""
     try:
         return buffer_m(point, distance_m)

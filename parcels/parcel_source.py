@@ -47,7 +47,7 @@ class QueryResult:
     `fetched_at` is when the source itself said so, however long a cache has kept it since.
     """
 
-    hits: tuple[ParcelRow, ...]
+    rows: tuple[ParcelRow, ...]
     origin: str
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
@@ -109,7 +109,7 @@ class LayerVersion:
     highest_id: int | None = None
 
     @property
-    def says_something(self) -> bool:
+    def is_known(self) -> bool:
         """Whether two equal stamps mean anything."""
         return self != LayerVersion()
 
@@ -119,19 +119,19 @@ class Page:
     """A part of a layer on its way into a copy, in the order of the object ids.
 
     Attributes:
-        hits: its rows; those without a usable geometry are among them, with None.
+        rows: its rows; those without a usable geometry are among them, with None.
         last_object_id: a harvest that was stopped goes on after it.
         done: rows so far, those before `after_object_id` included.
         total: rows that the layer has.
     """
 
-    hits: tuple[ParcelRow, ...]
+    rows: tuple[ParcelRow, ...]
     last_object_id: int
     done: int
     total: int
 
 
-class WholeLayer(Protocol):
+class HarvestableLayer(Protocol):
     """A source that can be copied as a whole."""
 
     def layer_version(self) -> LayerVersion:
@@ -153,7 +153,7 @@ class WholeLayer(Protocol):
         ...
 
 
-def ask_all(
+def query_all(
     ask: Callable[[Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
     questions: Sequence[_Question],
 ) -> list[QueryResult | ParcelsError]:

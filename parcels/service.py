@@ -24,7 +24,7 @@ from parcels.boundary import (
 from parcels.county_extent import ExtentCheck
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
 from parcels.fallback_buffer import fallback_buffer
-from parcels.lookup import NEAR_M, LotLookup, SearchPoint, unavailable
+from parcels.lookup import NEAR_LOT_RADIUS_M, LotLookup, SearchPoint, as_unavailable
 from parcels.lot_selection import distances_m
 from parcels.measure import area_m2
 from parcels.parcel_source import ParcelSource
@@ -150,7 +150,7 @@ class ParcelBoundaryService:
             if isinstance(place, Located):
                 spots[i] = SearchPoint(place, address)
             else:
-                answers[i] = unavailable(place) if isinstance(place, ParcelsError) else place
+                answers[i] = as_unavailable(place) if isinstance(place, ParcelsError) else place
         return spots
 
     @cached_property
@@ -195,10 +195,12 @@ class ParcelBoundaryService:
 
     def _why_no_lot(self, prop: Property) -> str:
         """What to say of a point beside the lots whose address did not help; else empty."""
-        can_tell = self._look_up.has_numbers and prop.point is not None
+        can_tell = self._look_up.has_house_numbers and prop.point is not None
         if not can_tell or not prop.address or parse_address(prop.address) is None:
             return ""
-        return f"no lot within {NEAR_M:.0f} m of the point has the address {prop.address!r}"
+        return (
+            f"no lot within {NEAR_LOT_RADIUS_M:.0f} m of the point has the address {prop.address!r}"
+        )
 
     def _buffer(
         self, located: Located, method: Literal["no_lot", "unavailable"], note: str = ""

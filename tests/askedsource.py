@@ -49,7 +49,7 @@ class AskedSource:
     """
 
     def __init__(self, hits: Sequence[ParcelRow] | None = None) -> None:
-        self.hits = list(synthetic_hits() if hits is None else hits)
+        self.rows = list(synthetic_hits() if hits is None else hits)
         self.last_version = LayerVersion(last_edit_ms=1)
         self.snapshot_origin = ORIGIN
         self.asked: list[object] = []
@@ -97,13 +97,13 @@ class AskedSource:
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
         self.after.append(after_object_id)
-        rest = [hit for hit in self.hits if (hit.object_id or 0) > (after_object_id or 0)]
-        done = len(self.hits) - len(rest)
+        rest = [hit for hit in self.rows if (hit.object_id or 0) > (after_object_id or 0)]
+        done = len(self.rows) - len(rest)
         for start in range(0, len(rest), self.page_size):
             self._answer()
             hits = tuple(rest[start : start + self.page_size])
             done += len(hits)
-            yield Page(hits, hits[-1].object_id or 0, done, len(self.hits))
+            yield Page(hits, hits[-1].object_id or 0, done, len(self.rows))
 
     def _answer(self) -> None:
         if self.down is not None:
@@ -116,7 +116,7 @@ class AskedSource:
         self._answer()
         if question in self.broken:
             return SourceUnavailable("this one is broken: try again later")
-        return QueryResult(tuple(hit for hit in self.hits if meets(hit)), ORIGIN, self.clock())
+        return QueryResult(tuple(hit for hit in self.rows if meets(hit)), ORIGIN, self.clock())
 
 
 def _meets(hit: ParcelRow, place: BaseGeometry) -> bool:

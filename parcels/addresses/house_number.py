@@ -37,7 +37,7 @@ class HouseNumber:
     high: int | None = None
     rest: str = ""
 
-    def agrees(self, other: HouseNumber) -> bool:
+    def matches(self, other: HouseNumber) -> bool:
         """Whether both may be the same house: a range has the numbers of its parity in it.
 
         Two ranges must be equal: "12-34" and "12-36" are neighbours in Queens, New York.

@@ -14,16 +14,16 @@ from parcels.addresses.street_name import Agreement, StreetName, read_street
 from parcels.untrusted import sanitize_text
 
 
-def agrees(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+def matches(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """Whether number and street are the same, as far as both sides write them.
 
     A direction or a suffix that one side leaves out is no difference. City and ZIP code are not
-    looked at: see `elsewhere`.
+    looked at: see `is_other_city`.
     """
-    return rating(site, wanted) is not None
+    return match_rank(site, wanted) is not None
 
 
-def rating(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, int, int] | None:
+def match_rank(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, int, int] | None:
     """How well they agree: the street, then the number, then the unit; None where they do not.
 
     Higher is better: in every word of the street, in the very number and not a range about it,
@@ -40,15 +40,15 @@ def rating(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, int, i
     return by_street, int(very_number), int(read.unit == wanted.unit)
 
 
-def may_be(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+def may_match(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """Whether the number agrees, and the street too where the layer says one."""
     read = _read(site) if site is not None else None
     if read is None or not _same_number(read, wanted):
         return False
-    return read.street is None or agrees(site, wanted)
+    return read.street is None or matches(site, wanted)
 
 
-def is_another_flat(sites: Collection[SiteAddress | None], wanted: StreetAddress) -> bool:
+def is_other_unit(sites: Collection[SiteAddress | None], wanted: StreetAddress) -> bool:
     """Whether the rows of one place, whose address agrees, are those of one unit, not the wanted.
 
     Rows of several units are a building; which of them are missing says nothing.
@@ -57,12 +57,12 @@ def is_another_flat(sites: Collection[SiteAddress | None], wanted: StreetAddress
     return wanted.unit is not None and len(units) == 1 and units.isdisjoint({wanted.unit, None})
 
 
-def is_numbered(site: SiteAddress | None) -> bool:
+def has_house_number(site: SiteAddress | None) -> bool:
     """Whether the layer says a house number of the lot."""
     return site is not None and _read(site).number is not None
 
 
-def elsewhere(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+def is_other_city(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     """Whether ZIP code or city say that it is another street of that name.
 
     The ZIP code decides where both sides have one; else the city, where both have one.
@@ -84,7 +84,7 @@ def city_and_postcode(site: SiteAddress | None) -> tuple[str | None, str | None]
     return read.city, read.postcode
 
 
-def written(site: SiteAddress | None) -> str:
+def format_site(site: SiteAddress | None) -> str:
     """The address as the county writes it, for people to read."""
     if site is None:
         return ""
@@ -135,7 +135,7 @@ def _same_number(read: _Read, wanted: StreetAddress) -> bool:
     number = read_house_number(wanted.house_number)
     if read.number is None or number is None:
         return False
-    if read.number.agrees(number):
+    if read.number.matches(number):
         return True
     return _with_letter(read.number, read.unit) == _with_letter(number, wanted.unit)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from parcels.addresses.house_number import read_house_number
-from parcels.addresses.street_name import read_street, suffixes, words
+from parcels.addresses.street_name import normalize_words, read_street, suffixes
 from parcels.errors import PropertyError
 
 _LONGEST = 500
@@ -120,7 +120,7 @@ def unit_text(unit: str | None) -> str | None:
     """A unit's name alone: "4B" for "Apt. 4b" and "# 04B"."""
     if unit is None:
         return None
-    kept = re.sub(rf"^(?:{_UNIT}) *", "", words(unit))
+    kept = re.sub(rf"^(?:{_UNIT}) *", "", normalize_words(unit))
     return kept.replace(" ", "").lstrip("0") or None
 
 
@@ -129,7 +129,7 @@ def city_text(city: str | None) -> str | None:
     if city is None:
         return None
     long = {"ST": "SAINT", "STE": "SAINTE", "MT": "MOUNT", "FT": "FORT"}
-    return " ".join(long.get(word, word) for word in words(city).split()) or None
+    return " ".join(long.get(word, word) for word in normalize_words(city).split()) or None
 
 
 def _unreadable(text: str, problem: str) -> PropertyError:
@@ -175,6 +175,6 @@ def _state(state: str | None) -> str | None:
     """Two letters, of a name too; None for what is no state."""
     from scourgify.address_constants import STATE_ABBREVIATIONS
 
-    name = words(state or "")
+    name = normalize_words(state or "")
     short: str | None = STATE_ABBREVIATIONS.get(name)
     return name if short is None and name in STATE_ABBREVIATIONS.values() else short

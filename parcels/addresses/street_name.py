@@ -62,14 +62,14 @@ class StreetName:
         return Agreement.NONE
 
 
-def words(text: str) -> str:
+def normalize_words(text: str) -> str:
     """Capitals, digits and single spaces: no accents, no apostrophes, no other signs."""
     plain = unicodedata.normalize("NFKD", text.upper())
     kept = re.sub(r"[\u0300-\u036f\u2018\u2019.'`]", "", plain)
     return " ".join(re.sub(r"[^A-Z0-9/]+", " ", kept).split())
 
 
-def hint(name: str) -> str | None:
+def filter_letters(name: str) -> str | None:
     """Letters that every spelling of a street's name holds, for a first sieve; None for none.
 
     They are the end of its longest word, where no apostrophe is left out ("O'BRIEN", "MARY'S"),
@@ -92,7 +92,7 @@ def _unsure() -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def read_street(text: str) -> StreetName | None:
     """A street without its house number; None where nothing is written."""
-    tokens = _one_way(words(text).split())
+    tokens = _one_way(normalize_words(text).split())
     if not tokens:
         return None
     before, tokens = _direction_before(tokens)

@@ -16,7 +16,7 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
-from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, ask_all
+from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, query_all
 from parcels.registry.county import County
 
 _Result = TypeVar("_Result")
@@ -147,7 +147,7 @@ class ArcGISSource:
         answers: dict[int, QueryResult | ParcelsError] = {}
         for layer in self._layers:
             unanswered = list(errors)
-            said = ask_all(partial(_ask_checked, ask, layer), [questions[i] for i in unanswered])
+            said = query_all(partial(_ask_checked, ask, layer), [questions[i] for i in unanswered])
             for i, answer in zip(unanswered, said, strict=True):
                 if isinstance(answer, QueryResult):
                     answers[i] = answer

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-from parcels.addresses.matching import may_be
+from parcels.addresses.matching import may_match
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.batches import BatchResult, asked_again, in_batches
 from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery
 from parcels.arcgis.where import at_address, either, one_of, value
-from parcels.column_mapping import no_addresses, no_parcel_id
+from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
 from parcels.parcel_source import ParcelRow, QueryResult
 
 # The longest list that Oracle takes, and as many rows as most servers send at once.
@@ -44,7 +44,7 @@ def with_addresses(
     def ask(some: Sequence[StreetAddress]) -> list[BatchResult]:
         hits = _rows_with_addresses(layer, some)
         return [
-            QueryResult(tuple(hit for hit in hits if may_be(hit.site, address)), layer.origin)
+            QueryResult(tuple(hit for hit in hits if may_match(hit.site, address)), layer.origin)
             for address in some
         ]
 
@@ -54,7 +54,7 @@ def with_addresses(
 def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[ParcelRow, ...]:
     column = layer.columns.fields.parcel_id
     if column is None:
-        raise no_parcel_id(list(layer.info.fields), layer.origin)
+        raise no_parcel_id_error(list(layer.info.fields), layer.origin)
     numeric = layer.info.is_numeric(column)
     values = {sql for parcel_id in parcel_ids if (sql := value(parcel_id, numeric=numeric))}
     if not values:
@@ -66,7 +66,7 @@ def _rows_with_addresses(
     layer: LayerQuery, addresses: Sequence[StreetAddress]
 ) -> tuple[ParcelRow, ...]:
     if not layer.fields.has_addresses:
-        raise no_addresses(list(layer.info.fields), layer.origin)
+        raise no_address_columns_error(list(layer.info.fields), layer.origin)
     conditions = {
         sql
         for address in addresses

@@ -56,7 +56,7 @@ def asked_again(
 
 def _empty(answers: Sequence[BatchResult]) -> list[int]:
     return [
-        i for i, answer in enumerate(answers) if isinstance(answer, QueryResult) and not answer.hits
+        i for i, answer in enumerate(answers) if isinstance(answer, QueryResult) and not answer.rows
     ]
 
 

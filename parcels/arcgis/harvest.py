@@ -13,7 +13,7 @@ from parcels.arcgis.layer_info import whole_number
 from parcels.arcgis.object_ids import object_ids
 from parcels.arcgis.pages import rows_with
 from parcels.arcgis.query import LayerQuery, ObjectIds
-from parcels.errors import IncompleteAnswer, QueryRefused
+from parcels.errors import IncompleteResponse, QueryRefused
 from parcels.parcel_source import LayerVersion, Page
 
 
@@ -35,7 +35,7 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
     A row that is deleted meanwhile is not missed; one that is there and does not come is.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`.
+        SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured.
     """
     ids = _all_ids(layer)
@@ -56,12 +56,12 @@ def _check_deleted(layer: LayerQuery, gone: int, before: int) -> None:
     """Believe that rows were deleted meanwhile only where the layer does not count them still.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`.
+        SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured.
     """
     count = row_count(layer)
     if count is not None and count >= before:
-        raise IncompleteAnswer(
+        raise IncompleteResponse(
             f"{layer.origin}: {gone} of {before} rows do not come, though it counts {count}; try "
             "again later"
         )
@@ -71,7 +71,7 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
     """The ids of all rows, as many as the layer counts.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`, where it counts otherwise a second time too.
+        SourceUnavailable: also `IncompleteResponse`, where it counts otherwise a second time too.
         SourceMisconfigured.
     """
     for _ in range(2):  # rows come and go between two calls, but not always just then
@@ -79,7 +79,7 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
         count = row_count(layer)
         if count is None or count == len(ids):
             return ids
-    raise IncompleteAnswer(
+    raise IncompleteResponse(
         f"{layer.origin}: counts {count} rows and names the object ids of {len(ids)}; try again "
         "later, or name another layer in the registry entry"
     )
@@ -89,7 +89,7 @@ def row_count(layer: LayerQuery) -> int | None:
     """How many rows there are; None where the server does not count.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`, for an answer that says nothing.
+        SourceUnavailable: also `IncompleteResponse`, for an answer that says nothing.
         SourceMisconfigured.
     """
     try:
@@ -101,7 +101,7 @@ def row_count(layer: LayerQuery) -> int | None:
         return count
     if answer.get("features"):
         return None  # the parameter is not known there
-    raise IncompleteAnswer(
+    raise IncompleteResponse(
         f"{layer.origin}: neither counts its rows nor sends any; try again later"
     )
 

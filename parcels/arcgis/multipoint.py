@@ -12,7 +12,7 @@ from parcels.arcgis.batches import BatchResult, asked_again, in_batches
 from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
-from parcels.lot_selection import is_at, within_m
+from parcels.lot_selection import circle_around, is_at_point
 from parcels.parcel_source import ParcelRow, QueryResult
 
 _BATCH = 100
@@ -103,14 +103,14 @@ class PointLookup:
             return error
 
     def _nothing_there(self, points: Sequence[Point]) -> bool:
-        return not any(self._at_point(point).hits for point in points)
+        return not any(self._at_point(point).rows for point in points)
 
     def _at_point(self, point: Point) -> QueryResult:
         [[x, y]] = self._layer.info.reference.xy([point])
         if not np.isfinite([x, y]).all():
             return QueryResult((), self._layer.origin)
         hits = self._hits_at("esriGeometryPoint", esri_json({"x": x, "y": y}), [point])
-        at_point = [hit for hit in hits if hit.geometry is None or is_at(point, hit.geometry)]
+        at_point = [hit for hit in hits if hit.geometry is None or is_at_point(point, hit.geometry)]
         if hits and not at_point:
             raise self._ignores_the_place()
         return QueryResult(tuple(at_point), self._layer.origin)
@@ -133,7 +133,7 @@ class PointLookup:
         area = esri_json({"rings": reference.rings(shapely.union_all(boxes))})
         reach_degrees = 3 * distance_m / _SHORTEST_DEGREE_M
         hits = self._hits_at("esriGeometryPolygon", area, points, reach_degrees)
-        near = _join([within_m(point, distance_m) for point in points], hits)
+        near = _join([circle_around(point, distance_m) for point in points], hits)
         return [self._found(hits, rows) for rows in near]
 
     def _hits_at(
@@ -152,7 +152,7 @@ class PointLookup:
             **self._layer.info.reference.sent,
         }
         first = self._layer.rows(question)
-        self._check_place(points, first.hits, reach_degrees + _NEAR_DEGREES)
+        self._check_place(points, first.rows, reach_degrees + _NEAR_DEGREES)
         return fetch_rows(self._layer, question, first)
 
     def _check_place(

@@ -13,7 +13,7 @@ import numpy as np
 from parcels.arcgis.layer_info import whole_number
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.arcgis.where import both, one_of
-from parcels.errors import IncompleteAnswer, QueryRefused, SourceMisconfigured
+from parcels.errors import IncompleteResponse, QueryRefused, SourceMisconfigured
 from parcels.parcel_source import Extent
 
 # 360° halved so often is 10 m: no cell of that size fills a page.
@@ -37,7 +37,7 @@ def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf)
     the ids; one that knows no order either, place by place.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`.
+        SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured.
     """
     whole_layer = "geometry" not in question
@@ -51,7 +51,7 @@ def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf)
             refusal = error
     if refusal is not None:
         raise refusal
-    raise IncompleteAnswer(
+    raise IncompleteResponse(
         f"{layer.origin}: the server cuts its answer, and sends the rest in no way that is known; "
         "name another layer in the registry entry"
     )

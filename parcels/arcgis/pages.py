@@ -8,7 +8,7 @@ import numpy as np
 
 from parcels.arcgis.object_ids import object_ids, still_there
 from parcels.arcgis.query import FeatureRows, LayerQuery, ObjectIds
-from parcels.errors import IncompleteAnswer, QueryRefused, SourceError
+from parcels.errors import IncompleteResponse, QueryRefused, SourceError
 from parcels.parcel_source import ParcelRow
 
 # More rows than this at a point, or for an id, is a server that ignores the question.
@@ -23,11 +23,11 @@ def fetch_rows(
     """All rows that answer a question, of which `first` are the first page.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`.
+        SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured: also `QueryRefused`, where it sends rows without end.
     """
     if not first.cut:
-        return first.hits
+        return first.rows
     ids = object_ids(layer, question, _MOST_ROWS)
     if len(ids) > _MOST_ROWS:
         # Of many points among towers of flats, fewer are asked at once; of one, it is an error.
@@ -35,9 +35,9 @@ def fetch_rows(
             f"{layer.origin}: has {len(ids)} rows or more for a question about a few: the server "
             "ignores it; name another layer in the registry entry"
         )
-    known = np.array([hit.object_id for hit in first.hits if hit.object_id is not None], np.int64)
+    known = np.array([hit.object_id for hit in first.rows if hit.object_id is not None], np.int64)
     rest = np.setdiff1d(ids, known)
-    hits = list(first.hits)
+    hits = list(first.rows)
     for start in range(0, len(rest), layer.page_size):
         hits += rows_with(layer, rest[start : start + layer.page_size])
     return tuple(hits)
@@ -50,18 +50,18 @@ def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -
     comes without its geometry. Ids are `consecutive` where the layer has none between them.
 
     Raises:
-        SourceUnavailable: also `IncompleteAnswer`, where a row is there and does not come.
+        SourceUnavailable: also `IncompleteResponse`, where a row is there and does not come.
         SourceMisconfigured.
     """
     try:
         return _complete(layer, ids, _by_range if consecutive else _by_list)
-    except IncompleteAnswer:
+    except IncompleteResponse:
         raise
     except SourceError as error:
         if not layer.is_up_despite(error):
             raise
         if len(ids) == 1:
-            bare = layer.rows(_by_list(layer.object_id, ids), geometry=False).hits
+            bare = layer.rows(_by_list(layer.object_id, ids), geometry=False).rows
             if not bare:
                 raise
             return list(bare)
@@ -82,7 +82,7 @@ def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Pa
     if len(missing):
         withheld = still_there(layer, missing)
         if len(withheld):
-            raise IncompleteAnswer(
+            raise IncompleteResponse(
                 f"{layer.origin}: {len(withheld)} of {len(ids)} rows do not come, though the "
                 f"server says that they are there ({layer.object_id} {withheld[0]}, …); try again "
                 "later"
@@ -92,7 +92,7 @@ def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Pa
 
 def _wanted(layer: LayerQuery, ids: ObjectIds, question: _Question) -> dict[int, ParcelRow]:
     wanted = set(ids.tolist())
-    hits = layer.rows(question(layer.object_id, ids)).hits
+    hits = layer.rows(question(layer.object_id, ids)).rows
     return {oid: hit for hit in hits if (oid := hit.object_id) is not None and oid in wanted}
 
 

@@ -20,7 +20,7 @@ from parcels.column_mapping import site_address
 from parcels.errors import (
     FirewallRefused,
     GeometryError,
-    IncompleteAnswer,
+    IncompleteResponse,
     QueryRefused,
     RateLimited,
     SourceError,
@@ -48,7 +48,7 @@ _TRYING_INFO_S = 28.0
 class FeatureRows:
     """The rows of one answer, each object id once; `cut` where there may be more."""
 
-    hits: tuple[ParcelRow, ...]
+    rows: tuple[ParcelRow, ...]
     cut: bool
 
 
@@ -228,7 +228,7 @@ class LayerQuery:
     def _object_id(self, attributes: Mapping[str, Any]) -> int:
         object_id = self.columns.object_id_of(attributes)
         if object_id is None:
-            raise IncompleteAnswer(
+            raise IncompleteResponse(
                 f"{self.origin}: a row without its object id ({self.object_id}); try again later, "
                 "or name another layer in the registry entry"
             )

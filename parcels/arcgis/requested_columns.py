@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parcels.arcgis.layer_info import LayerInfo, whole_number
-from parcels.column_mapping import as_written, choose_parcel_id, id_text
+from parcels.column_mapping import choose_parcel_id, parcel_id_text, resolve_columns
 from parcels.registry.county import ParcelFields
 
 
@@ -35,7 +35,7 @@ class RequestedColumns:
     def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
         """The parcel id exactly as the county writes it."""
         column = self.fields.parcel_id
-        return None if column is None else id_text(attributes.get(column))
+        return None if column is None else parcel_id_text(attributes.get(column))
 
 
 def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> RequestedColumns:
@@ -47,4 +47,4 @@ def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> Req
     names = list(info.fields)
     parcel_id = choose_parcel_id(fields.parcel_id, names, origin)
     mapped = fields.model_copy(update={"parcel_id": parcel_id})
-    return RequestedColumns(info.object_id_field, as_written(mapped, names, origin))
+    return RequestedColumns(info.object_id_field, resolve_columns(mapped, names, origin))

@@ -15,14 +15,14 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.cache.interface import LayerKey, ParcelCache, SnapshotLayer
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import ParcelsError
-from parcels.parcel_source import Extent, LayerVersion, ParcelSource, QueryResult, ask_all
+from parcels.parcel_source import Extent, LayerVersion, ParcelSource, QueryResult, query_all
 
 log = logging.getLogger(__name__)
 
 # A layer that does not say when it was edited, or does not answer, is trusted for so long.
-LONGEST = timedelta(days=30)
+MAX_AGE = timedelta(days=30)
 # Where there was no lot yesterday there may be one today: a subdivision is entered lot by lot.
-LONGEST_NONE = timedelta(days=1)
+MAX_AGE_NO_LOT = timedelta(days=1)
 # A long-lived service asks again whether the layer was edited; sooner where nobody answered.
 _CHECK_EVERY = timedelta(hours=1)
 _CHECK_AGAIN = timedelta(minutes=5)
@@ -34,7 +34,7 @@ _PART = 1_000
 _Question = TypeVar("_Question", str, Point, StreetAddress)
 
 
-class SnapshotSource(ParcelSource, SnapshotLayer, Protocol):
+class CacheableSource(ParcelSource, SnapshotLayer, Protocol):
     """A source that answers questions and says whether its layer was edited."""
 
 
@@ -64,21 +64,21 @@ class CachedSource:
     Several threads may use it, where they may use the inner source.
 
     Attributes:
-        from_cache: questions answered with what was kept, so far.
-        asked: questions put to the inner source, so far.
-        copy_is_unchecked: a copy answers, and nobody can say whether its layer was edited since.
+        cache_hits: questions answered with what was kept, so far.
+        cache_misses: questions put to the inner source, so far.
+        snapshot_is_unverified: a snapshot is used, and its layer's version could not be checked.
     """
 
     def __init__(
         self,
-        source: SnapshotSource,
+        source: CacheableSource,
         cache: ParcelCache,
         key: LayerKey,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.from_cache = 0
-        self.asked = 0
-        self.copy_is_unchecked = False
+        self.cache_hits = 0
+        self.cache_misses = 0
+        self.snapshot_is_unverified = False
         self._source = source
         self._layer = cache.layer(key)
         self._key = key
@@ -134,7 +134,7 @@ class CachedSource:
         return self._answer(state, keys, addresses, self._source.with_addresses)
 
     def _of_copy(self, found: Sequence[QueryResult]) -> list[QueryResult | ParcelsError]:
-        self.from_cache += len(found)
+        self.cache_hits += len(found)
         return list(found)
 
     def _answer(
@@ -147,19 +147,19 @@ class CachedSource:
         now = self._clock()
         known: dict[str, QueryResult | ParcelsError] = {
             key: found
-            for key, found in self._layer.answers(keys, state.layer_version).items()
-            if is_fresh(found.fetched_at, now, LONGEST if found.hits else LONGEST_NONE)
+            for key, found in self._layer.read_results(keys, state.layer_version).items()
+            if is_fresh(found.fetched_at, now, MAX_AGE if found.rows else MAX_AGE_NO_LOT)
         }
-        self.from_cache += sum(key in known for key in keys)
+        self.cache_hits += sum(key in known for key in keys)
         missing = {k: q for k, q in zip(keys, questions, strict=True) if k not in known}
-        self.asked += len(missing)
+        self.cache_misses += len(missing)
         names = list(missing)
         for start in range(0, len(names), _PART):
             part = names[start : start + _PART]
-            said = dict(zip(part, ask_all(ask, [missing[key] for key in part]), strict=True))
+            said = dict(zip(part, query_all(ask, [missing[key] for key in part]), strict=True))
             known.update(said)
             good = {key: found for key, found in said.items() if isinstance(found, QueryResult)}
-            self._layer.keep(good, state.layer_version)
+            self._layer.store_results(good, state.layer_version)
         return [known[key] for key in keys]
 
     def _look_at_the_layer(self) -> _State:
@@ -176,9 +176,9 @@ class CachedSource:
         if said is not None and said != seen:
             self._layer.record_version(said)
         layer_version = said or seen or LayerVersion()
-        self._layer.evict_before(now - LONGEST)
+        self._layer.evict_before(now - MAX_AGE)
         copy = self._usable_copy(layer_version, said, now)
-        self.copy_is_unchecked = said is None and copy is not None
+        self.snapshot_is_unverified = said is None and copy is not None
         return _State(layer_version, copy, now + (_CHECK_AGAIN if said is None else _CHECK_EVERY))
 
     def _stamp_of_the_layer(self) -> LayerVersion | None:
@@ -195,7 +195,7 @@ class CachedSource:
         copied = self._layer.snapshot_version()
         if copied is None:
             return None
-        copy = self._layer.copy() if copied == layer_version else None
+        copy = self._layer.snapshot() if copied == layer_version else None
         if copy is not None and is_current(copy, said, now):
             return copy
         log.warning(
@@ -220,7 +220,7 @@ def is_current(copy: LayerSnapshot, said: LayerVersion | None, now: datetime) ->
     they are: only a layer that says when it was edited makes age no matter.
     """
     is_certain = said is not None and said.last_edit_ms is not None
-    return is_certain or is_fresh(copy.fetched_at, now, LONGEST)
+    return is_certain or is_fresh(copy.fetched_at, now, MAX_AGE)
 
 
 def _exact(point: Point) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from parcels.cache.cached_source import is_current
 from parcels.cache.interface import CachedLayer, SnapshotInProgress, SnapshotLayer
 from parcels.cache.layer_snapshot import LayerSnapshot
-from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
+from parcels.errors import IncompleteResponse, SourceMisconfigured, SourceUnavailable
 from parcels.parcel_source import LayerVersion
 
 # A few rows without a place are in most layers. A layer with more than both is damaged.
@@ -26,13 +26,13 @@ class FetchResult:
         rows: how many the layer has.
         earlier: how many of them an earlier call that was stopped had fetched.
         without_geometry: rows without a polygon that can be used; they are found by id only.
-        was_edited: the layer changed while it was copied, so that the copy is not used.
+        layer_changed: the layer changed while it was copied, so that the copy is not used.
     """
 
     rows: int
     earlier: int
     without_geometry: int
-    was_edited: bool
+    layer_changed: bool
     seconds: float
 
 
@@ -47,11 +47,9 @@ def current_snapshot(
         SourceUnavailable, SourceMisconfigured.
     """
     layer_version = source.layer_version()
-    copy = (
-        kept.copy()
-        if layer_version.says_something and kept.snapshot_version() == layer_version
-        else None
-    )
+    if not layer_version.is_known or kept.snapshot_version() != layer_version:
+        return None
+    copy = kept.snapshot()
     if copy is None or copy.origin != source.snapshot_origin:
         return None
     return copy if is_current(copy, layer_version, now or datetime.now(UTC)) else None
@@ -80,7 +78,7 @@ def fetch_layer(
         earlier = copy.rows
         try:
             _add_pages(source, copy, progress)
-        except IncompleteAnswer:
+        except IncompleteResponse:
             # Something is missing, and nobody knows where: to go on at the end would hide it.
             copy.discard()
             raise
@@ -107,7 +105,7 @@ def _is_mostly_broken(copy: SnapshotInProgress) -> bool:
 
 def _useless(origin: str, copy: SnapshotInProgress) -> SourceUnavailable | SourceMisconfigured:
     if not copy.rows:
-        return IncompleteAnswer(
+        return IncompleteResponse(
             f"{origin}: the layer says that it is empty; the copy is not used: try again later, "
             "or correct 'where' in the registry entry if there is one"
         )
@@ -127,7 +125,7 @@ def _add_pages(
         expected = page.done
         progress(copy.rows, page.total)
     if copy.rows != expected:
-        raise IncompleteAnswer(
+        raise IncompleteResponse(
             f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
             "run the same command again"
         )

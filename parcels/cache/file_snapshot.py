@@ -11,11 +11,11 @@ from pathlib import Path
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
-from parcels.cache.cached_source import LONGEST
+from parcels.cache.cached_source import MAX_AGE
 from parcels.cache.interface import CachedLayer, LayerKey, ParcelCache, SnapshotInProgress
 from parcels.cache.layer_snapshot import LayerSnapshot
-from parcels.column_mapping import no_addresses, no_parcel_id
-from parcels.errors import CacheError, CopiedElsewhere, ParcelsError
+from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
+from parcels.errors import CacheError, ParcelsError, SnapshotLocked
 from parcels.files.parcel_file import ParcelFile, path_of
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult
 from parcels.registry.county import County
@@ -59,8 +59,8 @@ class SnapshotFile:
             SourceMisconfigured: no column of ids is known.
         """
         found = self._copy.with_ids(parcel_ids)
-        if not any(each.hits for each in found) and self._file.fields.parcel_id is None:
-            raise no_parcel_id(self._file.columns, str(self._county.path))
+        if not any(each.rows for each in found) and self._file.fields.parcel_id is None:
+            raise no_parcel_id_error(self._file.columns, str(self._county.path))
         return list(found)
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
@@ -82,12 +82,12 @@ class SnapshotFile:
             SourceMisconfigured: no columns of addresses are mapped.
         """
         if not self._county.fields.has_addresses:
-            raise no_addresses(self._file.columns, str(self._county.path))
+            raise no_address_columns_error(self._file.columns, str(self._county.path))
         return list(self._copy.with_addresses(addresses))
 
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
-        return self._copy.every_hit()
+        return self._copy.all_rows()
 
     @cached_property
     def _file(self) -> ParcelFile:
@@ -116,7 +116,7 @@ def snapshot_file(
         CacheError: the file was changed meanwhile, or the copy cannot be kept.
     """
     if county.path is not None and not county.path.exists():
-        copy = cache.layer(LayerKey.of_file(county)).copy()
+        copy = cache.layer(LayerKey.of_file(county)).snapshot()
         return None if copy is None else SnapshotFile(county, copy)
     path = path_of(county)
     if sum(file.stat().st_size for file in _files(path)) < fewest * _FEWEST_BYTES_A_ROW:
@@ -128,8 +128,8 @@ def snapshot_file(
         if count < fewest:
             return None
         _keep(file, kept, lambda done: told(done, count))
-        kept.evict_before(datetime.now(UTC) - LONGEST)
-    copy = kept.copy()
+        kept.evict_before(datetime.now(UTC) - MAX_AGE)
+    copy = kept.snapshot()
     if copy is None:
         raise CacheError(f"the copy of {path} is gone: run the same again")
     return SnapshotFile(county, copy)
@@ -158,7 +158,7 @@ def _keep(file: ParcelFile, kept: CachedLayer, told: Callable[[int], None]) -> N
                         )
                     copy.finish()
             return
-        except CopiedElsewhere:
+        except SnapshotLocked:
             time.sleep(_LOOK_AGAIN_S)
 
 
@@ -166,7 +166,7 @@ def _add_rows(file: ParcelFile, copy: SnapshotInProgress, told: Callable[[int], 
     told(copy.rows)
     for rows in file.parts(_ROWS_AT_ONCE, after=copy.rows):
         done = copy.rows + len(rows.geometries)
-        copy.add(Page(tuple(rows.every_hit()), done, done, done))
+        copy.add(Page(tuple(rows.all_rows()), done, done, done))
         told(copy.rows)
     if copy.without_geometry == copy.rows:
         copy.discard()

@@ -176,7 +176,7 @@ def _table(answered: Mapping[str, QueryResult]) -> pa.Table:
     rows: list[tuple[str, QueryResult, ParcelRow | None]] = [
         (question, found, hit)
         for question, found in answered.items()
-        for hit in (found.hits or (None,))
+        for hit in (found.rows or (None,))
     ]
     about = pa.table(
         {

@@ -33,7 +33,7 @@ from parcels.cache.geoparquet_rows import (
 )
 from parcels.cache.interface import version_text
 from parcels.cache.memory_snapshot import MemorySnapshot
-from parcels.errors import CacheError, CopiedElsewhere
+from parcels.errors import CacheError, SnapshotLocked
 from parcels.parcel_source import LayerVersion, Page
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def begin_snapshot(
                     shutil.rmtree(other)
             yield FolderSnapshotInProgress(folder, origin, layer_version)
     except BlockingIOError:
-        raise CopiedElsewhere(
+        raise SnapshotLocked(
             f"another process copies the same parcels into {folder}: wait until it is done"
         ) from None
     except OSError as error:
@@ -132,15 +132,15 @@ class FolderSnapshotInProgress:
 
     def add(self, page: Page) -> None:
         """See `CopyInProgress`."""
-        rows = self.rows + len(page.hits)
-        without = self.without_geometry + sum(hit.geometry is None for hit in page.hits)
+        rows = self.rows + len(page.rows)
+        without = self.without_geometry + sum(hit.geometry is None for hit in page.rows)
         so_far = {
             **self._about,
             "after_object_id": page.last_object_id,
             "rows": rows,
             "without_geometry": without,
         }
-        write_table(self._part(self._count + 1), table_of(page.hits), so_far)
+        write_table(self._part(self._count + 1), table_of(page.rows), so_far)
         self._count += 1
         self.rows, self.without_geometry = rows, without
         self.after_object_id = page.last_object_id

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import CacheError, SourceMisconfigured
-from parcels.parcel_source import LayerVersion, Page, QueryResult, WholeLayer
+from parcels.parcel_source import HarvestableLayer, LayerVersion, Page, QueryResult
 from parcels.registry.county import County
 
 # Raised when the same county would give other rows: what was kept before is then left alone.
@@ -130,13 +130,15 @@ class CachedLayer(Protocol):
         """The layer is in this state now."""
         ...
 
-    def answers(
+    def read_results(
         self, questions: Sequence[str], layer_version: LayerVersion
     ) -> dict[str, QueryResult]:
         """What the layer said to these questions while it was in this state."""
         ...
 
-    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
+    def store_results(
+        self, results: Mapping[str, QueryResult], layer_version: LayerVersion
+    ) -> None:
         """Keep what it said."""
         ...
 
@@ -152,7 +154,7 @@ class CachedLayer(Protocol):
         """The state of the layer when its copy was made; None where there is no copy."""
         ...
 
-    def copy(self) -> LayerSnapshot | None:
+    def snapshot(self) -> LayerSnapshot | None:
         """The copy, if there is one."""
         ...
 
@@ -170,7 +172,7 @@ class CachedLayer(Protocol):
         ...
 
 
-class SnapshotLayer(WholeLayer, Protocol):
+class SnapshotLayer(HarvestableLayer, Protocol):
     """A layer that can be copied, and says where the copy comes from."""
 
     @property

@@ -62,15 +62,17 @@ class LayerFolder:
         except OSError as error:
             log.warning("parcels cannot be kept in %s: %s", self._folder, error.strerror)
 
-    def answers(
+    def read_results(
         self, questions: Sequence[str], layer_version: LayerVersion
     ) -> dict[str, QueryResult]:
         """See `KeptLayer`."""
         return self._of(layer_version).get(questions)
 
-    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
+    def store_results(
+        self, results: Mapping[str, QueryResult], layer_version: LayerVersion
+    ) -> None:
         """See `KeptLayer`."""
-        self._of(layer_version).add(answered)
+        self._of(layer_version).add(results)
 
     def evict_before(self, instant: datetime) -> None:
         """See `KeptLayer`."""
@@ -90,7 +92,7 @@ class LayerFolder:
         """See `KeptLayer`."""
         return snapshot_version(self._folder)
 
-    def copy(self) -> LayerSnapshot | None:
+    def snapshot(self) -> LayerSnapshot | None:
         """See `KeptLayer`."""
         return read_snapshot(self._folder)
 

@@ -11,11 +11,11 @@ from shapely import Point
 from shapely.geometry.base import BaseGeometry
 
 from parcels.addresses.house_number import numbers_in
-from parcels.addresses.matching import may_be
+from parcels.addresses.matching import may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import hint, words
-from parcels.lot_selection import distances_m, within_m
+from parcels.addresses.street_name import filter_letters, normalize_words
+from parcels.lot_selection import circle_around, distances_m
 from parcels.parcel_source import Extent, ParcelRow, QueryResult
 
 # A buffer's sides lie a little inside of its circle.
@@ -48,15 +48,17 @@ class LayerSnapshot(ABC):
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult]:
         """The rows with exactly these ids."""
-        return [self._found(hits) for hits in self.hits_with_ids(parcel_ids)]
+        return [self._found(hits) for hits in self.rows_with_ids(parcel_ids)]
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult]:
         """The rows that contain or touch these EPSG:4326 points."""
-        return [self._found(hits) for hits in self.hits_meeting(points)]
+        return [self._found(hits) for hits in self.rows_intersecting(points)]
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[QueryResult]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
-        about = self.hits_meeting([within_m(point, distance_m * _ROUND) for point in points])
+        about = self.rows_intersecting(
+            [circle_around(point, distance_m * _ROUND) for point in points]
+        )
         return [
             self._found(_within(point, hits, distance_m))
             for point, hits in zip(points, about, strict=True)
@@ -65,12 +67,12 @@ class LayerSnapshot(ABC):
     def with_addresses(self, addresses: Sequence[StreetAddress]) -> list[QueryResult]:
         """Rows that may have these addresses."""
         sought = [
-            AddressFilter(_numbers(each.house_number), hint(each.street_name) or "")
+            AddressFilter(_numbers(each.house_number), filter_letters(each.street_name) or "")
             for each in addresses
         ]
         return [
-            self._found([hit for hit in hits if may_be(hit.site, wanted)])
-            for wanted, hits in zip(addresses, self.hits_with(sought), strict=True)
+            self._found([hit for hit in hits if may_match(hit.site, wanted)])
+            for wanted, hits in zip(addresses, self.rows_with_addresses(sought), strict=True)
         ]
 
     @abstractmethod
@@ -78,19 +80,19 @@ class LayerSnapshot(ABC):
         """(west, south, east, north) in degrees of all parcels."""
 
     @abstractmethod
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """Every row, one at a time."""
 
     @abstractmethod
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
+    def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """For each id, the rows with exactly that."""
 
     @abstractmethod
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
+    def rows_intersecting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """For each EPSG:4326 geometry, the rows that intersect it."""
 
     @abstractmethod
-    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+    def rows_with_addresses(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """For each, the rows with one of the numbers and the letters in their addresses."""
 
     def _found(self, hits: Sequence[ParcelRow]) -> QueryResult:
@@ -110,7 +112,7 @@ def site_letters(site: SiteAddress | None) -> str:
     """The letters and digits of a row's address, one after the other."""
     if site is None:
         return ""
-    return words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
+    return normalize_words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
 
 
 def _within(point: Point, hits: Sequence[ParcelRow], distance_m: float) -> list[ParcelRow]:

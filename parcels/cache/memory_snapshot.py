@@ -41,16 +41,16 @@ class MemorySnapshot(LayerSnapshot):
         west, south, east, north = (float(side) for side in shapely.total_bounds(self._geometries))
         return west, south, east, north
 
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """See `LayerSnapshot`."""
         for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
             yield from rows_of(pa.Table.from_batches([batch]))
 
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
+    def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         return self._hits([self._rows_by_id.get(parcel_id, []) for parcel_id in parcel_ids])
 
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
+    def rows_intersecting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         rows: list[list[int]] = [[] for _ in places]
         asked, row = self._tree.query(np.asarray(places, dtype=object), predicate="intersects")
@@ -58,7 +58,7 @@ class MemorySnapshot(LayerSnapshot):
             rows[i].append(j)
         return self._hits([sorted(own) for own in rows])
 
-    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+    def rows_with_addresses(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         return self._hits([self._rows_with(each) for each in sought])
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from parcels.addresses.street_name import suffixes, words
+from parcels.addresses.street_name import normalize_words, suffixes
 from parcels.catalogue.address_columns import OF_THE_OWNER
-from parcels.column_mapping import choose_parcel_id, id_text
+from parcels.column_mapping import choose_parcel_id, parcel_id_text
 
 SampleRows = Sequence[Mapping[str, Any]]
 
@@ -161,7 +161,7 @@ def _street_parts(group: Mapping[str, str], rows: SampleRows) -> list[str]:
     """The parts of the street's name that are there; a suffix may be that of the number."""
     parts = [part for part in ("direction", "street", "suffix") if part in group]
     if "suffix" not in parts and "bare_suffix" in group:
-        said = [words(value) for value in _values(rows, group["bare_suffix"]) if value]
+        said = [normalize_words(value) for value in _values(rows, group["bare_suffix"]) if value]
         types = {*suffixes(), *suffixes().values()}
         if sum(value in types for value in said) > len(said) / 2:
             parts.append("bare_suffix")
@@ -176,4 +176,4 @@ def _mostly(rows: SampleRows, column: str, pattern: str) -> bool:
 
 
 def _values(rows: SampleRows, column: str) -> list[str | None]:
-    return [id_text(row.get(column)) for row in rows]
+    return [parcel_id_text(row.get(column)) for row in rows]

@@ -52,7 +52,7 @@ def _called(name: str, own: Mapping[str, County], shipped: ShippedLayers) -> lis
     return mine or _shipped_called(base, state, shipped)
 
 
-def unknown(written: str, own: Iterable[str], shipped: ShippedLayers) -> str:
+def unknown_county_message(written: str, own: Iterable[str], shipped: ShippedLayers) -> str:
     """What to say of a name that is no county's."""
     names = sorted(own)
     close = get_close_matches(written[:80].lower(), [*names, *shipped], n=3)

@@ -45,7 +45,7 @@ class VerifyResult:
 
     Attributes:
         problem: why its layer cannot be used; None where all is in order.
-        for_now: it says nothing of the entry: the server did not answer, or what it sent could
+        inconclusive: it says nothing of the entry: the server did not answer, or what it sent could
             not be judged.
         extent: (west, south, east, north) in degrees, as the layer says it.
         notes: what is not in order and does no harm yet, such as an alternate that fails.
@@ -53,20 +53,20 @@ class VerifyResult:
 
     county: County
     problem: str | None = None
-    for_now: bool = False
+    inconclusive: bool = False
     extent: Extent | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def in_order(self) -> bool:
+    def passed(self) -> bool:
         """Whether the layer can be used as the entry says."""
         return self.problem is None
 
-    def facts(self, today: date) -> EntryChanges:
+    def registry_changes(self, today: date) -> EntryChanges:
         """What the registry file has to say from now on; nothing after an outage."""
-        if self.for_now:
+        if self.inconclusive:
             return {}
-        if not self.in_order:
+        if not self.passed:
             return {"verified": None}
         said = {"verified": today.isoformat()}
         if self.extent is not None:
@@ -113,7 +113,7 @@ def _guarded(verify: Callable[[County], VerifyResult], county: County) -> Verify
         return VerifyResult(
             county,
             f"cannot be judged: {type(error).__name__}: {sanitize_text(error)}",
-            for_now=True,
+            inconclusive=True,
         )
 
 
@@ -141,7 +141,7 @@ def verify_county(
         problem = _verify_layer(layer, county).problem
         if problem is not None:
             notes.append(f"alternate {problem}")
-        elif not verdict.in_order:
+        elif not verdict.passed:
             notes.append(f"alternate {layer.origin}: in order")
     return replace(verdict, notes=tuple(notes))
 
@@ -155,7 +155,7 @@ def _verify_layer(layer: LayerQuery, county: County) -> VerifyResult:
         _check_place((point.x, point.y, point.x, point.y), county, layer.origin)
         _check_point(layer, lot, point)
     except ParcelsError as error:
-        return VerifyResult(county, str(error), for_now=isinstance(error, SourceUnavailable))
+        return VerifyResult(county, str(error), inconclusive=isinstance(error, SourceUnavailable))
     notes = [] if extent is not None else ["the layer does not say where it lies"]
     if parcel_id is None:
         notes.append("no column of parcel ids is known; set fields: {parcel_id: …}")
@@ -174,11 +174,11 @@ def _a_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
         SourceMisconfigured: there are none, or none with a geometry.
     """
     try:
-        hits = layer.rows({"resultRecordCount": str(_LOTS)}).hits
+        hits = layer.rows({"resultRecordCount": str(_LOTS)}).rows
     except QueryRefused:
         # A server without pages.
         ids, _ = layer.some_ids({})
-        hits = layer.rows({"objectIds": ",".join(map(str, ids[:_LOTS]))}).hits if ids else ()
+        hits = layer.rows({"objectIds": ",".join(map(str, ids[:_LOTS]))}).rows if ids else ()
     lots = [(hit, hit.geometry) for hit in hits if hit.geometry is not None]
     if not lots:
         what = "the first lots have no usable geometry" if hits else "the layer is empty"
@@ -198,7 +198,7 @@ def _check_point(layer: LayerQuery, lot: ParcelRow, point: Point) -> None:
     [found] = PointLookup(layer, 1).at_points([point])
     if isinstance(found, ParcelsError):
         raise found
-    if lot.object_id not in [hit.object_id for hit in found.hits]:
+    if lot.object_id not in [hit.object_id for hit in found.rows]:
         raise SourceMisconfigured(
             f"{layer.origin}: a query at longitude {point.x:.6f}, latitude {point.y:.6f} does not "
             f"find the lot that is there ({sanitize_text(lot.parcel_id or lot.object_id)}); name "

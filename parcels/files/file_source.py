@@ -9,7 +9,7 @@ import shapely
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
-from parcels.column_mapping import no_addresses, no_parcel_id
+from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
 from parcels.errors import ParcelsError, SourceMisconfigured
 from parcels.files.parcel_file import ParcelFile
 from parcels.files.row_index import RowIndex
@@ -56,7 +56,7 @@ class FileSource:
         """
         rows = self._rows
         if self._file.fields.parcel_id is None:
-            raise no_parcel_id(self._file.columns, str(self.path))
+            raise no_parcel_id_error(self._file.columns, str(self.path))
         return [self._found(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
@@ -79,12 +79,12 @@ class FileSource:
         """
         rows = self._rows
         if not self._county.fields.has_addresses:
-            raise no_addresses(self._file.columns, str(self.path))
+            raise no_address_columns_error(self._file.columns, str(self.path))
         return [self._found(rows.with_address(address)) for address in addresses]
 
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
-        return self._rows.every_hit()
+        return self._rows.all_rows()
 
     def _found(self, rows: Iterable[int]) -> QueryResult:
         return QueryResult(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))

@@ -16,11 +16,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from parcels.column_mapping import as_written, choose_parcel_id
+from parcels.column_mapping import choose_parcel_id, resolve_columns
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.row_index import RowIndex
-from parcels.files.self_contained import check_self_contained
+from parcels.files.self_contained import refuse_external_references
 from parcels.parcel_source import lot_geometries
 from parcels.registry.county import County
 
@@ -57,7 +57,7 @@ class ParcelFile:
         where, mapped = str(self.path), county.fields
         parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
         with_id = mapped.model_copy(update={"parcel_id": parcel_id})
-        self.fields = as_written(with_id, self.columns, where)
+        self.fields = resolve_columns(with_id, self.columns, where)
 
     def count(self) -> int:
         """How many rows the layer has, those among them that `where` leaves out."""
@@ -133,7 +133,7 @@ class ParcelFile:
         )
 
     def _columns_of_vector(self) -> list[str]:
-        check_self_contained(self.path)
+        refuse_external_references(self.path)
         with self._reading():
             layers = pyogrio.list_layers(self.path)
             names = [str(name) for name, kind in layers if _may_hold_polygons(kind)]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from shapely import Point
 
 from parcels.addresses.house_number import numbers_in
-from parcels.addresses.matching import may_be
+from parcels.addresses.matching import may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import hint, words
-from parcels.column_mapping import id_text, site_address
+from parcels.addresses.street_name import filter_letters, normalize_words
+from parcels.column_mapping import parcel_id_text, site_address
 from parcels.lot_selection import distances_m
 from parcels.parcel_source import ParcelRow
 from parcels.registry.county import ParcelFields
@@ -59,7 +59,7 @@ class RowIndex:
         """The row as a source answers with it."""
         return ParcelRow(self._id(row), self.geometries[row], self._first + row, self._site(row))
 
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """Every row, as a source answers with it; nothing of them is kept."""
         return map(self.hit, range(len(self.geometries)))
 
@@ -89,16 +89,16 @@ class RowIndex:
         same_number = {
             row for number in numbers_in(wanted.house_number) for row in self._by_number[number]
         }
-        letters = hint(wanted.street_name) or ""
+        letters = filter_letters(wanted.street_name) or ""
         return [
             row
             for row in sorted(same_number)
-            if letters in self._squeezed(row) and may_be(self._site(row), wanted)
+            if letters in self._squeezed(row) and may_match(self._site(row), wanted)
         ]
 
     def _id(self, row: int) -> str | None:
         column = self._fields.parcel_id
-        return None if column is None else id_text(self._values[column][row])
+        return None if column is None else parcel_id_text(self._values[column][row])
 
     def _site(self, row: int) -> SiteAddress | None:
         if not self._has_sites:
@@ -107,7 +107,11 @@ class RowIndex:
 
     def _squeezed(self, row: int) -> str:
         site = self._site(row)
-        return words(f"{site.line or ''} {site.street or ''}").replace(" ", "") if site else ""
+        return (
+            normalize_words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
+            if site
+            else ""
+        )
 
     @cached_property
     def _has_sites(self) -> bool:

@@ -14,7 +14,7 @@ _REFERENCES = (b"<ogrvrt", b"<ogrwfs", b"gdal_streamed_alg")
 _HEAD_BYTES = 16 * 1024
 
 
-def check_self_contained(path: Path) -> None:
+def refuse_external_references(path: Path) -> None:
     """Refuse a file, or one inside a zip, that only refers to data elsewhere.
 
     The name's ending says nothing: GDAL goes by the content.

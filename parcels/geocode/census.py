@@ -13,7 +13,7 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import TransientError
 from parcels.boundary import Located
-from parcels.errors import IncompleteAnswer, ParcelsError
+from parcels.errors import IncompleteResponse, ParcelsError
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
@@ -92,7 +92,7 @@ class CensusGeocoder:
 
     def _finding(self, wanted: StreetAddress, row: list[str] | None) -> GeocodeResult:
         if row is None:
-            return IncompleteAnswer(
+            return IncompleteResponse(
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
             )
         if row[2] == "Tie":
@@ -102,7 +102,7 @@ class CensusGeocoder:
         try:
             kind, matched, (x, y) = row[3], sanitize_text(row[4]), on_earth(*row[5].split(","))
         except (IndexError, TypeError, ValueError):
-            return IncompleteAnswer(
+            return IncompleteResponse(
                 f"{self._url}: its row for {wanted.line!r} is broken; try again later"
             )
         if match_rating(matched, wanted) is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from parcels.addresses.house_number import is_range
-from parcels.addresses.matching import city_and_postcode, elsewhere, rating
+from parcels.addresses.matching import city_and_postcode, is_other_city, match_rank
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.boundary import Located, NotLocated
@@ -55,7 +55,7 @@ def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | 
         city=found.city,
         postcode=found.postcode,
     )
-    return None if elsewhere(site, wanted) else rating(site, wanted)
+    return None if is_other_city(site, wanted) else match_rank(site, wanted)
 
 
 def on_earth(x: object, y: object) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from typing import Any
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.errors import (
-    IncompleteAnswer,
+    IncompleteResponse,
     LayerNotFound,
     ParcelsError,
     QueryRefused,
@@ -140,7 +140,7 @@ class GeocodeServer:
 
     def _of_batch(self, wanted: StreetAddress, location: Mapping[str, Any] | None) -> GeocodeResult:
         if location is None:
-            return IncompleteAnswer(
+            return IncompleteResponse(
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
             )
         if attributes(location).get("Status") == "T":
@@ -160,7 +160,7 @@ class GeocodeServer:
             return error
         candidates = answer.get("candidates")
         if not isinstance(candidates, list):
-            return IncompleteAnswer(f"{self._url}: the answer has no candidates; try again later")
+            return IncompleteResponse(f"{self._url}: the answer has no candidates; try again later")
         return best(wanted, mappings(candidates))
 
 

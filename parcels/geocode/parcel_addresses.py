@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import shapely
 
-from parcels.addresses.matching import agrees, rating, written
+from parcels.addresses.matching import format_site, match_rank, matches
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous
-from parcels.lot_selection import LotCandidate, with_address
+from parcels.lot_selection import LotCandidate, lots_with_address
 from parcels.parcel_source import ParcelSource, QueryResult
 from parcels.untrusted import sanitize_text
 
@@ -41,9 +41,9 @@ class ParcelAddresses:
 
 
 def _finding(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
-    lots = with_address(rows.hits, wanted)
+    lots = lots_with_address(rows.rows, wanted)
     if not lots:
-        others = {written(hit.site) for hit in rows.hits if agrees(hit.site, wanted)}
+        others = {format_site(hit.site) for hit in rows.rows if matches(hit.site, wanted)}
         return AddressUnknown(f"there is {_listed(others)}" if others else "")
     if len(lots) > 1:
         sites = [_site(lot, wanted) for lot in lots]
@@ -51,24 +51,24 @@ def _finding(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
         return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
-    rated = rating(lot.hits[0].site, wanted)
+    rated = match_rank(lot.rows[0].site, wanted)
     exact = rated is not None and rated[0] == Agreement.EXACT
     return Located(
         inside.x,
         inside.y,
         "parcel_layer",
         confidence=1.0 if exact else _LOOSE_CONFIDENCE,
-        matched=written(lot.hits[0].site),
+        matched=format_site(lot.rows[0].site),
     )
 
 
 def _site(lot: LotCandidate, wanted: StreetAddress) -> SiteAddress | None:
-    return next((hit.site for hit in lot.hits if agrees(hit.site, wanted)), None)
+    return next((hit.site for hit in lot.rows if matches(hit.site, wanted)), None)
 
 
 def _described(lot: LotCandidate, site: SiteAddress | None) -> str:
     ids = f" (parcel {sanitize_text(lot.parcel_ids[0])})" if lot.parcel_ids else ""
-    return f"{written(site)}{ids}"
+    return f"{format_site(site)}{ids}"
 
 
 def _listed(texts: set[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from parcels.catalogue.county_search import find_key, unknown
+from parcels.catalogue.county_search import find_key, unknown_county_message
 from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers, shipped_layers
 from parcels.errors import RegistryError
 from parcels.registry.county import County
@@ -67,7 +67,7 @@ class Registry(Mapping[str, CountyT_co]):
         except RegistryError as error:
             raise RegistryError(f"{self.path}: {error}") from None
         if key is None:
-            raise RegistryError(f"{self.path}: {unknown(name, self, self._shipped)}")
+            raise RegistryError(f"{self.path}: {unknown_county_message(name, self, self._shipped)}")
         return key
 
     def shipped(self, state: str | None = None) -> Iterator[CountyT_co]:

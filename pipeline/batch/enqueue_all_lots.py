@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import shapely
 
 from parcels import County
-from parcels.addresses.matching import is_numbered
+from parcels.addresses.matching import has_house_number
 from parcels.arcgis import ArcGISSource
 from parcels.cache import LayerKey
 from parcels.cache.fetch_layer import current_snapshot, fetch_layer
@@ -100,13 +100,13 @@ def _fetch_snapshot(
 def _parcel_rows(database: Database, county: County, progress: Progress) -> Iterator[ParcelRow]:
     if county.source == "file":
         snapshot = large_file_snapshot(county, database, progress)
-        return (snapshot or FileSource(county)).every_hit()
-    copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).copy()
+        return (snapshot or FileSource(county)).all_rows()
+    copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).snapshot()
     if copy is None:
         raise PipelineError(
             f"the snapshot of {county.name}'s parcels was removed: run the command again"
         )
-    return copy.every_hit()
+    return copy.all_rows()
 
 
 def _lot_parts(county: County, rows: Iterable[ParcelRow]) -> Iterator[LotPart]:
@@ -116,7 +116,9 @@ def _lot_parts(county: County, rows: Iterable[ParcelRow]) -> Iterator[LotPart]:
         if parcel_id is not None and is_placeholder(parcel_id):
             parcel_id = None
         # A right of way: lookups reject these rows, too.
-        if row.geometry is None or (has_ids and parcel_id is None and not is_numbered(row.site)):
+        if row.geometry is None or (
+            has_ids and parcel_id is None and not has_house_number(row.site)
+        ):
             continue
         inside = shapely.point_on_surface(row.geometry)
         yield LotPart(

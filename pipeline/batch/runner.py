@@ -75,9 +75,9 @@ def run(context: RunContext) -> BatchReport:
         return report
     return replace(
         report,
-        parcel_cache_hits=parcels.from_cache,
-        parcel_requests=parcels.asked,
-        snapshot_is_unverified=parcels.copy_is_unchecked,
+        parcel_cache_hits=parcels.cache_hits,
+        parcel_requests=parcels.cache_misses,
+        snapshot_is_unverified=parcels.snapshot_is_unverified,
     )
 
 

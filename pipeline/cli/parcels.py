@@ -49,7 +49,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     from parcels.arcgis.http.client import ArcGISClient
     from parcels.cache import LayerKey
     from parcels.cache.fetch_layer import current_snapshot, fetch_layer
-    from parcels.errors import IncompleteAnswer, SourceUnavailable
+    from parcels.errors import IncompleteResponse, SourceUnavailable
     from parcels.parcel_source import LayerVersion
     from pipeline.cli.progress import TotalProgress, progress
     from pipeline.open_county import register_secrets
@@ -76,7 +76,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
             fetched = fetch_layer(source, kept, pages.update)
         except SourceUnavailable as error:
             print_message(str(error), logging.ERROR)
-            if not isinstance(error, IncompleteAnswer):
+            if not isinstance(error, IncompleteResponse):
                 _say_kept(pages)
             sys.exit(1)
         except KeyboardInterrupt:
@@ -130,7 +130,7 @@ def _report(fetched: FetchResult, calls: int, name: str, folder: Path | None) ->
             "Without a polygon that can be used (missing, empty or beyond repair), so that only "
             f"their id finds them: {fetched.without_geometry:,}."
         )
-    if fetched.was_edited:
+    if fetched.layer_changed:
         print_message(
             "The county edited its parcels meanwhile: batches ask its server until the same "
             "command is run again."

@@ -147,10 +147,10 @@ def verify(
     finally:
         # Also of what was done when someone presses Ctrl-C.
         kept = _keep(known.path, verdicts)
-    failed = [verdict for verdict in verdicts if not verdict.in_order]
+    failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
         click.echo(json.dumps([_verdict_facts(verdict) for verdict in verdicts], indent=2))
-    silent = sum(verdict.for_now for verdict in failed)
+    silent = sum(verdict.inconclusive for verdict in failed)
     click.echo(
         f"{len(verdicts) - len(failed):,} in order, {len(failed) - silent:,} failed, {silent:,} "
         f"without an answer; {kept}",
@@ -171,7 +171,7 @@ def _chosen(
 
 
 def _print_verdict(verdict: VerifyResult, done: int, total: int, *, to_stderr: bool) -> None:
-    word = "ok" if verdict.in_order else "no answer" if verdict.for_now else "failed"
+    word = "ok" if verdict.passed else "no answer" if verdict.inconclusive else "failed"
     said = [verdict.problem] if verdict.problem else []
     first, *others = [*said, *verdict.notes] or [verdict.county.name]
     counted = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
@@ -188,7 +188,7 @@ def _keep(file: Path, verdicts: list[VerifyResult]) -> str:
     from parcels.registry.load import is_packed
 
     today = datetime.now(UTC).date()
-    facts = {verdict.county.key: verdict.facts(today) for verdict in verdicts}
+    facts = {verdict.county.key: verdict.registry_changes(today) for verdict in verdicts}
     known = {key: said for key, said in facts.items() if said}
     if known and is_packed(file):
         return "nothing is kept: name a registry file of your own with --registry"
@@ -200,8 +200,8 @@ def _keep(file: Path, verdicts: list[VerifyResult]) -> str:
 def _verdict_facts(verdict: VerifyResult) -> dict[str, Any]:
     return {
         "key": verdict.county.key,
-        "in_order": verdict.in_order,
-        "answered": not verdict.for_now,
+        "in_order": verdict.passed,
+        "answered": not verdict.inconclusive,
         "problem": verdict.problem,
         "notes": verdict.notes,
         "extent": verdict.extent,

@@ -131,7 +131,7 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         assert f"{len(lots)} of them fetched now" in fresh.run(*fetch, "--again").stdout
         if to == "a folder":
             copy = FolderCache(folder).layer(LayerKey.of(load_registry(registry).county("little")))
-            whole = copy.copy()
+            whole = copy.snapshot()
             assert whole is not None
             assert whole.rows == len(lots)
             written = geopandas.read_parquet(next(folder.glob("little/*/copy.parquet")))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers.koop import FeatureServer, feature_server, some_parcels
 
-from parcels.errors import IncompleteAnswer, SourceError
+from parcels.errors import IncompleteResponse, SourceError
 from parcels.parcel_source import Page, ParcelRow, QueryResult
 
 PAGE = 100
@@ -31,7 +31,7 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 def hits(pages: list[Page]) -> list[ParcelRow]:
-    return [hit for page in pages for hit in page.hits]
+    return [hit for page in pages for hit in page.rows]
 
 
 @pytest.mark.parametrize("fault", [*DISTORTIONS, "no_paging", "old"])
@@ -48,20 +48,20 @@ def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str
     asked.check()
     # Ids and count come as they should.
     server.fail(fault, on="returnGeometry=true")
-    with pytest.raises(IncompleteAnswer, match=f"{PAGE} of {PAGE} rows do not come"):
+    with pytest.raises(IncompleteResponse, match=f"{PAGE} of {PAGE} rows do not come"):
         list(asked.harvest())
 
 
 def test_rows_that_are_denied_and_counted_all_the_same_are_an_error(server: FeatureServer) -> None:
     # Neither the pages nor the question whether their rows are gone is answered truly.
     server.fail("nothing", on="OBJECTID")
-    with pytest.raises(IncompleteAnswer, match=r"rows do not come, though it counts \d+"):
+    with pytest.raises(IncompleteResponse, match=r"rows do not come, though it counts \d+"):
         list(source_of(server.url).harvest())
 
 
 def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
     server.fail("cut_ids")
-    with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows and names the object ids of 50"):
+    with pytest.raises(IncompleteResponse, match=r"counts \d+ rows and names the object ids of 50"):
         list(source_of(server.url).harvest())
 
 
@@ -98,9 +98,9 @@ def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None
     for whole, answer in zip(before, after, strict=True):
         assert isinstance(whole, QueryResult)
         assert isinstance(answer, QueryResult)
-        assert answer.hits
+        assert answer.rows
         if fault != "cut_page":  # nothing says that one of several rows at a point is missing
-            assert set(answer.hits) == set(whole.hits)
+            assert set(answer.rows) == set(whole.rows)
 
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
@@ -111,4 +111,4 @@ def test_no_lot_disappears_by_its_id(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
     for parcel_id, answer in zip(known, asked.with_ids(known), strict=True):
         assert isinstance(answer, QueryResult)
-        assert {hit.parcel_id for hit in answer.hits} == {parcel_id}
+        assert {hit.parcel_id for hit in answer.rows} == {parcel_id}

@@ -117,7 +117,7 @@ class TestThreeInTenCallsFail:
     ) -> None:
         asked = source(server.url, time)
         server.fail(kind, share=0.3, seed=8, retryAfter="2")
-        ids = [hit.object_id for page in asked.harvest() for hit in page.hits]
+        ids = [hit.object_id for page in asked.harvest() for hit in page.rows]
         assert sorted(ids) == list(range(1, len(server.parcels) + 1))
         assert max(questions(server.calls).values()) <= 10
         assert server.most_in_flight <= 2

@@ -11,7 +11,7 @@ import shapely
 from arcgissource import source_of
 from servers.koop import FeatureServer, feature_server, malibu_parcels, synthetic_lots
 
-from parcels.errors import IncompleteAnswer, SourceUnavailable
+from parcels.errors import IncompleteResponse, SourceUnavailable
 from parcels.parcel_source import LayerVersion, Page, lot_geometry
 
 PAGE = 10
@@ -37,13 +37,13 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 def object_ids(pages: list[Page]) -> list[int | None]:
-    return [hit.object_id for page in pages for hit in page.hits]
+    return [hit.object_id for page in pages for hit in page.rows]
 
 
 def test_every_row_comes_once_in_the_order_of_the_ids(server: FeatureServer) -> None:
     pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
-    hits = [hit for page in pages for hit in page.hits]
+    hits = [hit for page in pages for hit in page.rows]
     assert [hit.parcel_id for hit in hits] == list(server.parcels.APN)
     for hit, lot in zip(hits, server.parcels.geometry, strict=True):
         assert hit.geometry is not None
@@ -107,7 +107,7 @@ def test_a_row_that_the_server_chokes_on_comes_without_its_geometry(server: Feat
     server.fail("choke", on="returnGeometry=true", value=bad)
     pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
-    without = [hit for page in pages for hit in page.hits if hit.geometry is None]
+    without = [hit for page in pages for hit in page.rows if hit.geometry is None]
     assert [(hit.object_id, hit.parcel_id) for hit in without] == [
         (bad, server.parcels.APN.iloc[42])
     ]
@@ -126,7 +126,7 @@ def test_a_row_that_is_deleted_meanwhile_is_not_missed(server: FeatureServer) ->
 def test_a_row_that_is_withheld_is_missed(server: FeatureServer) -> None:
     withheld = int(server.parcels.OBJECTID.iloc[55])
     server.fail("withheld", value=withheld)
-    with pytest.raises(IncompleteAnswer, match=f"1 of 10 rows do not come.*OBJECTID {withheld}"):
+    with pytest.raises(IncompleteResponse, match=f"1 of 10 rows do not come.*OBJECTID {withheld}"):
         list(source_of(server.url).harvest())
 
 
@@ -144,7 +144,7 @@ def test_what_was_yielded_is_good_when_the_server_goes_down(server: FeatureServe
 
 def test_a_where_of_the_entry_holds_for_a_harvest(server: FeatureServer) -> None:
     [page] = source_of(server.url, where="APN = 'CONDO''1'").harvest()
-    assert [hit.parcel_id for hit in page.hits] == ["CONDO'1"]
+    assert [hit.parcel_id for hit in page.rows] == ["CONDO'1"]
     assert (page.done, page.total) == (1, 1)
 
 

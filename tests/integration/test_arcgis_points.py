@@ -54,7 +54,7 @@ def points_in(parcels: gpd.GeoDataFrame, rows: np.ndarray | range) -> list[Point
 
 def ids(found: QueryResult | ParcelsError) -> set[str | None]:
     assert isinstance(found, QueryResult), found
-    return {hit.parcel_id for hit in found.hits}
+    return {hit.parcel_id for hit in found.rows}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_five_thousand_points_take_at_most_sixty_calls(
         # Nothing was simplified, shifted or turned on the way.
         for answer in answers[:500]:
             assert isinstance(answer, QueryResult)
-            for hit in answer.hits:
+            for hit in answer.rows:
                 assert hit.geometry is not None
                 assert hit.object_id is not None
                 own = lots[hit.object_id - 1]
@@ -255,7 +255,7 @@ def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None
         points_in(server.parcels, range(2, 3))
     )
     assert isinstance(answer, QueryResult)
-    hit = next(hit for hit in answer.hits if hit.object_id == 3)
+    hit = next(hit for hit in answer.rows if hit.object_id == 3)
     assert hit.site is not None
     assert (hit.site.house_number, hit.site.street) == ("100", "S ST JOHNS AVE")
 

@@ -114,7 +114,7 @@ def test_it_answers_as_the_file_does(
     assert copy is not None
     copy.check()
     assert copy.extent() == file.extent()
-    assert list(copy.every_hit()) == list(file.every_hit())
+    assert list(copy.all_rows()) == list(file.all_rows())
     middle = shapely.Point(-89.985, 35.012)
     corner = Point(WEST, SOUTH)
     points = [_inside(0), _inside(2), _inside(40), corner, middle, *map(_inside, range(3, 12))]
@@ -200,10 +200,10 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
     assert copied().extent() == first.extent()
     assert told == []
     _frame(13).to_file(path)
-    assert len(list(copied().every_hit())) == 17
+    assert len(list(copied().all_rows())) == 17
     assert told == [(0, 17), (17, 17)]
     assert rows() == 17, "those of before are gone"
-    assert [hit.parcel_id for hit in copied(fields={"parcel_id": "Block"}).every_hit()][4] == "1"
+    assert [hit.parcel_id for hit in copied(fields={"parcel_id": "Block"}).all_rows()][4] == "1"
     assert rows() == 34
 
 
@@ -216,7 +216,7 @@ def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) ->
     assert copy is not None
     [found] = copy.at_points([_inside(1)])
     assert not isinstance(found, ParcelsError)
-    assert [hit.parcel_id for hit in found.hits] == ["01  A"]
+    assert [hit.parcel_id for hit in found.rows] == ["01  A"]
     with pytest.raises(SourceMisconfigured, match="there is no such file"):
         copy.check()  # as the machine does that has the registry
 
@@ -263,7 +263,7 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     first.join(60)
     second.join(60)
     assert found[0] is not None
-    assert len(list(found[0].every_hit())) == 16
+    assert len(list(found[0].all_rows())) == 16
     assert told == []
     with database.engine.connect() as conn:
         states = conn.execute(text("SELECT state FROM lotline.parcel_copy")).scalars().all()
@@ -342,7 +342,7 @@ def test_killed_while_it_copies_the_next_goes_on(
     assert copy is not None
     assert told[0][0] >= 5_000
     assert told[-1] == (22_000, 22_000)
-    assert list(copy.every_hit()) == list(FileSource(_county(path)).every_hit())
+    assert list(copy.all_rows()) == list(FileSource(_county(path)).all_rows())
 
 
 @pytest.mark.parametrize("key", ["claremont", "long_beach", "riverside"])

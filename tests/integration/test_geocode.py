@@ -23,7 +23,7 @@ from parcels.addresses.street_address import StreetAddress, read_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import NotLocated
-from parcels.errors import IncompleteAnswer, SourceMisconfigured, SourceUnavailable
+from parcels.errors import IncompleteResponse, SourceMisconfigured, SourceUnavailable
 from parcels.files import FileSource
 from parcels.geocode import Geocoder
 from parcels.geocode.census import CensusGeocoder
@@ -264,7 +264,7 @@ def test_an_address_that_the_census_leaves_out_is_asked_for_again_another_day(
     wanted = [read_address(OAK.address(number)) for number in (101, 103)]
     found, left_out = CensusGeocoder(client(), census.url).locate(wanted)
     assert isinstance(found, Located)
-    assert isinstance(left_out, IncompleteAnswer)
+    assert isinstance(left_out, IncompleteResponse)
 
 
 def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
@@ -376,7 +376,7 @@ def test_equally_good_places_are_ambiguous_unless_they_are_one_house(
         ("500", SourceUnavailable),
         ("html", SourceUnavailable),
         ("token", SourceMisconfigured),
-        ("drops rows", IncompleteAnswer),
+        ("drops rows", IncompleteResponse),
     ],
 )
 def test_faults_of_a_geocode_server_have_their_error(
@@ -434,7 +434,7 @@ def test_an_answer_without_candidates_is_not_an_unknown_address(body: dict[str, 
 
     with scripted(reply) as server:
         [finding] = GeocodeServer(server.url, client()).locate([read_address("101 Oak Ave")])
-    assert isinstance(finding, IncompleteAnswer)
+    assert isinstance(finding, IncompleteResponse)
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_a_broken_row_of_the_census_is_not_an_unknown_address(where: str) -> Non
     row = f'"0","{wanted.line}","Match","Exact","{OAK.address(101)}","{where}","7","L"\n'
     with scripted(lambda _: Reply(row.encode())) as server:
         [finding] = CensusGeocoder(client(), server.url).locate([wanted])
-    assert isinstance(finding, IncompleteAnswer)
+    assert isinstance(finding, IncompleteResponse)
 
 
 def test_another_house_is_not_taken_for_the_one_that_was_asked_for() -> None:
@@ -547,6 +547,6 @@ def test_every_address_of_a_file_finds_its_own_lot(tmp_path: Path) -> None:
     addresses: list[StreetAddress] = [read_address(s.address(n)) for s, n in wanted]
     for (street, number), found in zip(wanted, source.with_addresses(addresses), strict=True):
         assert not isinstance(found, Exception)
-        [hit] = found.hits
+        [hit] = found.rows
         assert hit.geometry is not None
         assert shapely.hausdorff_distance(hit.geometry, street.lot(number)) < 1e-9

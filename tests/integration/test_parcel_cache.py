@@ -21,7 +21,7 @@ from parcels.cache import CachedLayer, CachedSource, LayerKey, ParcelCache
 from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.errors import (
     CacheError,
-    IncompleteAnswer,
+    IncompleteResponse,
     ParcelsError,
     SourceMisconfigured,
     SourceUnavailable,
@@ -61,39 +61,39 @@ def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: CachedLa
         "id:" + "long" * 5_000: QueryResult((), "another layer", NOW - timedelta(days=3)),
         "id:'\"{}\\": QueryResult(_odd_hits()[:1], ORIGIN, NOW),
     }
-    layer.keep(kept, STAMP)
+    layer.store_results(kept, STAMP)
     for reader in (layer, cache.layer(KEY)):
-        found = reader.answers([*kept, "id:unknown"], STAMP)
+        found = reader.read_results([*kept, "id:unknown"], STAMP)
         assert found == kept
         assert {q: f.fetched_at for q, f in found.items()} == {
             q: f.fetched_at for q, f in kept.items()
         }
-        versions = [hit.geometry.wkb for hit in found["point:1,2"].hits if hit.geometry]
+        versions = [hit.geometry.wkb for hit in found["point:1,2"].rows if hit.geometry]
         assert versions == [hit.geometry.wkb for hit in _odd_hits() if hit.geometry]
 
 
 def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: CachedLayer) -> None:
-    layer.keep({"id:1": QueryResult((), ORIGIN, NOW)}, STAMP)
-    assert not layer.answers(["id:1"], LayerVersion(last_edit_ms=2))
-    assert not layer.answers(["id:1"], LayerVersion(count=1))
-    assert not cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32)).answers(["id:1"], STAMP)
-    assert not cache.layer(LayerKey("another", ORIGIN, "a" * 32)).answers(["id:1"], STAMP)
-    assert layer.answers(["id:1"], STAMP)
+    layer.store_results({"id:1": QueryResult((), ORIGIN, NOW)}, STAMP)
+    assert not layer.read_results(["id:1"], LayerVersion(last_edit_ms=2))
+    assert not layer.read_results(["id:1"], LayerVersion(count=1))
+    assert not cache.layer(LayerKey("synthetic", ORIGIN, "b" * 32)).read_results(["id:1"], STAMP)
+    assert not cache.layer(LayerKey("another", ORIGIN, "a" * 32)).read_results(["id:1"], STAMP)
+    assert layer.read_results(["id:1"], STAMP)
 
 
 def test_the_newest_answer_counts(cache: ParcelCache, layer: CachedLayer) -> None:
-    layer.keep({"id:1": QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
-    layer.keep({"id:1": QueryResult(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
+    layer.store_results({"id:1": QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
+    layer.store_results({"id:1": QueryResult(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
     for reader in (layer, cache.layer(KEY)):
-        assert reader.answers(["id:1"], STAMP)["id:1"].hits == _odd_hits()[:1]
+        assert reader.read_results(["id:1"], STAMP)["id:1"].rows == _odd_hits()[:1]
 
 
 def test_what_is_old_makes_room(cache: ParcelCache, layer: CachedLayer) -> None:
     for days in (40, 20):
         found = QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
-        layer.keep({f"id:{days}": found}, STAMP)
+        layer.store_results({f"id:{days}": found}, STAMP)
     layer.evict_before(NOW - timedelta(days=30))
-    assert set(cache.layer(KEY).answers(["id:40", "id:20"], STAMP)) == {"id:20"}
+    assert set(cache.layer(KEY).read_results(["id:40", "id:20"], STAMP)) == {"id:20"}
 
 
 def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
@@ -102,19 +102,27 @@ def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
     others = [LayerKey("synthetic", ORIGIN, "b" * 32), LayerKey("another", ORIGIN, "b" * 32)]
     for key in (KEY, *others):
         fetch_layer(AskedSource(), cache.layer(key))
-        cache.layer(key).keep({"id:1": QueryResult((), ORIGIN, NOW + timedelta(days=9))}, STAMP)
+        cache.layer(key).store_results(
+            {"id:1": QueryResult((), ORIGIN, NOW + timedelta(days=9))}, STAMP
+        )
     layer.evict_before(NOW - timedelta(days=30))
     assert [cache.layer(key).snapshot_version() for key in others] == [STAMP, STAMP]
     layer.evict_before(datetime.now(UTC) + timedelta(days=1))
     assert [cache.layer(key).snapshot_version() for key in (KEY, *others)] == [STAMP, None, STAMP]
-    assert [len(cache.layer(key).answers(["id:1"], STAMP)) for key in (KEY, *others)] == [1, 0, 1]
+    assert [len(cache.layer(key).read_results(["id:1"], STAMP)) for key in (KEY, *others)] == [
+        1,
+        0,
+        1,
+    ]
     assert fetch_layer(AskedSource(), cache.layer(others[0])).rows == 20, "it may come back"
 
 
 def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
     old = NOW - timedelta(days=40)
-    layer.keep({"id:1": QueryResult((), ORIGIN, old), "id:2": QueryResult((), ORIGIN, old)}, STAMP)
+    layer.store_results(
+        {"id:1": QueryResult((), ORIGIN, old), "id:2": QueryResult((), ORIGIN, old)}, STAMP
+    )
     with database.engine.begin() as other, ThreadPoolExecutor(1) as pool:
         # As another batch does that keeps many, in an order of its own.
         other.execute(text("SELECT 1 FROM lotline.parcel_answer ORDER BY id LIMIT 1 FOR UPDATE"))
@@ -123,18 +131,18 @@ def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
             done.result(timeout=20)
         finally:
             other.rollback()
-    assert len(layer.answers(["id:1", "id:2"], STAMP)) == 1
+    assert len(layer.read_results(["id:1", "id:2"], STAMP)) == 1
 
 
 def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
-    layer.keep({"id:1": QueryResult((ParcelRow("no\0text", None, 1),), ORIGIN)}, STAMP)
-    assert layer.answers(["id:1"], STAMP) == {}
+    layer.store_results({"id:1": QueryResult((ParcelRow("no\0text", None, 1),), ORIGIN)}, STAMP)
+    assert layer.read_results(["id:1"], STAMP) == {}
     with database.engine.begin() as conn:
         conn.execute(text("DELETE FROM lotline.parcel_layer"))  # nobody used it for long
-    layer.keep({"id:1": QueryResult((), ORIGIN)}, STAMP)
+    layer.store_results({"id:1": QueryResult((), ORIGIN)}, STAMP)
     assert caplog.text.count("1 answers are not kept") == 2
 
 
@@ -168,7 +176,7 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: CachedLayer
     )
     source = AskedSource([*synthetic_hits(), stacked])
     fetch_layer(source, layer)
-    copy = cache.layer(KEY).copy()
+    copy = cache.layer(KEY).snapshot()
     assert copy is not None
     assert (copy.rows, copy.has_addresses, copy.origin) == (21, True, ORIGIN)
     corner = Point(WEST + STEP, SOUTH)
@@ -183,7 +191,7 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: CachedLayer
     wanted = [StreetAddress(n, "OBRIEN ST", "OBRIEN") for n in ("104", "138", "105")]
     wanted.append(StreetAddress("104", "MAIN ST", "MAIN"))
     found = copy.with_addresses(wanted)
-    assert [[hit.object_id for hit in each.hits] for each in found] == [[2, 30], [19], [], []]
+    assert [[hit.object_id for hit in each.rows] for each in found] == [[2, 30], [19], [], []]
     assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
 
 
@@ -191,21 +199,21 @@ def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: Cached
     with layer.begin_snapshot(STAMP, ORIGIN) as begin_snapshot:
         begin_snapshot.add(Page((ParcelRow("1", None, 1),), 1, 1, 1))
         begin_snapshot.finish()
-    copy = layer.copy()
+    copy = layer.snapshot()
     assert copy is not None
     assert (copy.rows, copy.has_addresses, copy.extent()) == (1, False, None)
-    assert copy.at_points([inside(1)])[0].hits == ()
+    assert copy.at_points([inside(1)])[0].rows == ()
     with layer.begin_snapshot(STAMP, ORIGIN) as begin_snapshot:
         begin_snapshot.finish()
-    empty = cache.layer(KEY).copy()
+    empty = cache.layer(KEY).snapshot()
     assert empty is not None
-    assert empty.with_ids(["1"])[0].hits == ()
+    assert empty.with_ids(["1"])[0].rows == ()
 
 
 @pytest.mark.parametrize(
     ("hits", "error"),
     [
-        ([], IncompleteAnswer),
+        ([], IncompleteResponse),
         ([ParcelRow("1", None, 1)], SourceMisconfigured),
         (
             [*synthetic_hits(21)[:20], *(ParcelRow("b", None, n) for n in range(21, 32))],
@@ -219,7 +227,7 @@ def test_a_copy_that_would_hide_lots_is_refused(
     fetch_layer(AskedSource(), layer)
     with pytest.raises(error, match=r"says that it is empty|no polygon that can be used"):
         fetch_layer(AskedSource(hits), layer)
-    kept = cache.layer(KEY).copy()
+    kept = cache.layer(KEY).snapshot()
     assert kept is not None
     assert kept.rows == 20, "the one before it stays"
 
@@ -245,15 +253,15 @@ def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
     with pytest.raises(SourceUnavailable):
         fetch_layer(Stops(), layer)
     assert layer.snapshot_version() is None
-    assert layer.copy() is None, "half a copy is none"
+    assert layer.snapshot() is None, "half a copy is none"
     source, told = AskedSource(), []
     fetched = fetch_layer(source, cache.layer(KEY), lambda rows, total: told.append((rows, total)))
     assert source.after == [12]
     assert told == [(18, 20), (20, 20)]
     assert (fetched.rows, fetched.earlier, fetched.without_geometry) == (20, 12, 1)
-    copy = layer.copy()
+    copy = layer.snapshot()
     assert copy is not None
-    assert [len(found.hits) for found in copy.at_points([inside(n) for n in range(1, 20)])] == (
+    assert [len(found.rows) for found in copy.at_points([inside(n) for n in range(1, 20)])] == (
         [1] * 19
     )
 
@@ -299,13 +307,13 @@ def test_the_old_copy_is_there_until_the_new_one_is_whole(
     cache: ParcelCache, layer: CachedLayer
 ) -> None:
     fetch_layer(AskedSource(), layer)
-    held = layer.copy()
+    held = layer.snapshot()
     shrunk = Stops(synthetic_hits()[:13])
     shrunk.last_version = LayerVersion(last_edit_ms=2)
     with pytest.raises(SourceUnavailable):
         fetch_layer(shrunk, layer)
     assert layer.snapshot_version() == STAMP
-    copy = cache.layer(KEY).copy()
+    copy = cache.layer(KEY).snapshot()
     assert copy is not None
     assert copy.rows == 20
     shrunk.pages = 99
@@ -317,18 +325,18 @@ def test_the_old_copy_is_there_until_the_new_one_is_whole(
     assert layer.snapshot_version() == fresh.last_version
     # Whoever holds the old one is not told that there are no lots any more.
     assert held is not None
-    assert len(held.at_points([inside(1)])[0].hits) == 1
+    assert len(held.at_points([inside(1)])[0].rows) == 1
 
 
 def test_fewer_rows_than_announced_are_no_copy(layer: CachedLayer) -> None:
     class Short(AskedSource):
         def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
             for page in super().harvest(after_object_id):
-                yield Page(page.hits[1:], page.last_object_id, page.done, page.total)
+                yield Page(page.rows[1:], page.last_object_id, page.done, page.total)
 
-    with pytest.raises(IncompleteAnswer, match=r"20 rows were announced and 16 came"):
+    with pytest.raises(IncompleteResponse, match=r"20 rows were announced and 16 came"):
         fetch_layer(Short(), layer)
-    assert layer.copy() is None
+    assert layer.snapshot() is None
     assert fetch_layer(AskedSource(), layer).rows == 20, "what was short is fetched anew"
 
 
@@ -338,7 +346,7 @@ def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: CachedLayer) -
             yield from super().harvest(after_object_id)
             self.last_version = LayerVersion(last_edit_ms=2)
 
-    assert fetch_layer(Edited(), layer).was_edited
+    assert fetch_layer(Edited(), layer).layer_changed
     assert layer.snapshot_version() == STAMP
 
 
@@ -358,7 +366,7 @@ def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptur
     points = [inside(n % 19 + 1) for n in range(1_200)]
     for _ in range(2):
         found = CachedSource(source, cache, KEY).at_points(points)
-        assert [f.hits[0].object_id for f in found if isinstance(f, QueryResult)] == [
+        assert [f.rows[0].object_id for f in found if isinstance(f, QueryResult)] == [
             n % 19 + 1 for n in range(1_200)
         ]
     assert len(source.asked) == 19
@@ -385,7 +393,7 @@ def test_no_question_reads_a_whole_copy(database: Database) -> None:
         other.finish()
     layer = cache.layer(KEY)
     fetch_layer(AskedSource(), layer)
-    copy = layer.copy()
+    copy = layer.snapshot()
     assert copy is not None
     asked: list[tuple[str, Any]] = []
 

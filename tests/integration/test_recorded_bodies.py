@@ -32,7 +32,7 @@ def test_polygons_with_heights_and_measures_are_read(
 ) -> None:
     hits = answered_with(body(f"arcgis-rest-js/arcgis/{name}.json"))
     assert isinstance(hits, QueryResult)
-    areas_m2 = [area_m2(hit.geometry) for hit in hits.hits if hit.geometry is not None]
+    areas_m2 = [area_m2(hit.geometry) for hit in hits.rows if hit.geometry is not None]
     assert len(areas_m2) == rows
     assert sum(areas_m2) == pytest.approx(square_km * 1e6, rel=1e-3)
 
@@ -73,7 +73,7 @@ def test_lines_and_points_are_rows_without_geometry(name: str, rows: int) -> Non
         assert isinstance(shape, GeometryError) if geometry else shape is None
     hits = answered_with(body(f"{name}.json"))
     assert isinstance(hits, QueryResult)
-    assert [hit.geometry for hit in hits.hits] == [None] * rows
+    assert [hit.geometry for hit in hits.rows] == [None] * rows
 
 
 GEOJSON = sorted(path.name for path in RECORDED.glob("arcgis-rest-js/geojson/*"))

@@ -17,7 +17,7 @@ from shapely import Point
 from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.arcgis import ArcGISSource
 from parcels.errors import (
-    IncompleteAnswer,
+    IncompleteResponse,
     ParcelsError,
     SourceMisconfigured,
     SourceUnavailable,
@@ -34,7 +34,7 @@ pytestmark = needs_recordings
 
 
 def harvested(asked: ArcGISSource) -> list[ParcelRow]:
-    return [hit for page in asked.harvest() for hit in page.hits]
+    return [hit for page in asked.harvest() for hit in page.rows]
 
 
 # pyesridump: nine servers --------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
 def test_fewer_or_more_ids_than_rows_are_an_error(folder: str, counts: int, ids: int) -> None:
     with replayed(exchange(folder, metadata=as_polygons(folder))) as server:
         says = rf"counts {counts} rows and names the object ids of {ids};"
-        with pytest.raises(IncompleteAnswer, match=says):
+        with pytest.raises(IncompleteResponse, match=says):
             harvested(source_of(server.url))
 
 
@@ -120,7 +120,7 @@ def test_rows_whose_object_ids_are_in_no_column_are_missed() -> None:
     says = r"15 of 15 rows do not come.*SHAPE\.fid"
     with (
         replayed(exchange("us-ca-tuolumne", count=b'{"count": 15}')) as server,
-        pytest.raises(IncompleteAnswer, match=says),
+        pytest.raises(IncompleteResponse, match=says),
     ):
         harvested(source_of(server.url))
 
@@ -130,7 +130,7 @@ def test_a_server_that_ignores_ids_and_count_is_recognised() -> None:
     cook = exchange("us-il-cook", metadata=as_polygons("us-il-cook"), rows=lots)
     with (
         replayed(cook) as server,
-        pytest.raises(IncompleteAnswer, match="a row without its object id"),
+        pytest.raises(IncompleteResponse, match="a row without its object id"),
     ):
         harvested(source_of(server.url))
 
@@ -210,7 +210,7 @@ def test_a_short_page_is_followed_whatever_the_layer_says_of_paging(name: str) -
     with replayed(answer) as server:
         [found] = source_of(server.url).at_points([Point(-117.19, 34.05)])
     assert isinstance(found, QueryResult)
-    assert [hit.object_id for hit in found.hits] == [101, 102, 103]
+    assert [hit.object_id for hit in found.rows] == [101, 102, 103]
 
 
 def test_an_empty_page_that_says_there_is_more_is_no_answer() -> None:
@@ -218,7 +218,7 @@ def test_an_empty_page_that_says_there_is_more_is_no_answer() -> None:
     empty = body(f"{PAGING}/query_exceeded_transfer_limit_empty_features.json")
     with replayed(lambda params: empty if params else json.dumps(layer).encode()) as server:
         [answer] = source_of(server.url).at_points([Point(-117.19, 34.05)])
-        assert isinstance(answer, IncompleteAnswer)
+        assert isinstance(answer, IncompleteResponse)
 
 
 ERRORS = "restgdf/error_format_fixtures"
@@ -307,4 +307,4 @@ def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
 def by_hit(asked: ArcGISSource, point: Point) -> tuple[ParcelRow, ...]:
     [found] = asked.at_points([point])
     assert isinstance(found, QueryResult)
-    return found.hits
+    return found.rows

@@ -65,22 +65,22 @@ def run(*args: str | Path) -> Result:
 
 def test_a_layer_in_order_takes_four_small_calls(server: FeatureServer) -> None:
     verdict = verified(server, fields={"parcel_id": "APN"})
-    assert verdict.in_order
+    assert verdict.passed
     assert verdict.notes == ("no address columns",)
     assert verdict.extent is not None
     assert len(server.calls) <= 4
     assert verdict.extent == pytest.approx((-90.0, 35.1, -89.9953, 35.1049), abs=0.001)
-    facts = verdict.facts(date(2026, 5, 31))
+    facts = verdict.registry_changes(date(2026, 5, 31))
     assert facts["verified"] == "2026-05-31"
     assert json.loads(str(facts["extent"])) == pytest.approx([-90.02, 35.08, -89.98, 35.12], 0.011)
 
 
 def test_a_map_server_is_in_order_too(server: FeatureServer) -> None:
-    assert verified(server, url=server.map_url).in_order
+    assert verified(server, url=server.map_url).passed
 
 
 def test_the_condition_of_the_entry_is_asked_with(server: FeatureServer) -> None:
-    assert verified(server, where="OBJECTID > 50").in_order
+    assert verified(server, where="OBJECTID > 50").passed
     problem = verified(server, where="OBJECTID > 5000").problem
     assert problem is not None
     assert "the layer is empty; name another layer, or correct 'where'" in problem
@@ -90,7 +90,7 @@ def test_a_column_that_is_not_there(server: FeatureServer) -> None:
     verdict = verified(server, fields={"parcel_id": "PARCEL"})
     assert verdict.problem is not None
     assert "field 'PARCEL' does not exist; it has: OBJECTID, APN" in verdict.problem
-    assert verdict.facts(date(2026, 5, 31)) == {"verified": None}
+    assert verdict.registry_changes(date(2026, 5, 31)) == {"verified": None}
 
 
 def test_a_layer_somewhere_else(server: FeatureServer) -> None:
@@ -101,20 +101,20 @@ def test_a_layer_somewhere_else(server: FeatureServer) -> None:
     problem = verified(server, state="CO", fips=None, name="Somewhere").problem
     assert problem is not None
     assert "and Somewhere, CO at -109.0" in problem
-    assert verified(server, state=None, fips=None).in_order  # nobody knows where it should lie
+    assert verified(server, state=None, fips=None).passed  # nobody knows where it should lie
 
 
 def test_a_layer_that_is_not_there(server: FeatureServer) -> None:
     verdict = verified(server, url=gone(server))
-    assert not verdict.in_order
-    assert not verdict.for_now
+    assert not verdict.passed
+    assert not verdict.inconclusive
 
 
 def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
     lots = synthetic_lots().rename(columns={"APN": "THING"})
     with feature_server(lots, tmp_path) as server:
         verdict = verified(server)
-        assert verdict.in_order
+        assert verdict.passed
         no_id, no_address = verdict.notes
         assert no_id == "no column of parcel ids is known; set fields: {parcel_id: …}"
         assert no_address == "no address columns"
@@ -122,9 +122,9 @@ def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
 
 def test_a_server_without_pages(tmp_path: Path) -> None:
     with feature_server(synthetic_lots(), tmp_path, supports_pagination=False) as server:
-        assert verified(server).in_order
+        assert verified(server).passed
         server.fail("refused", on="resultRecordCount=5")
-        assert verified(server).in_order
+        assert verified(server).passed
 
 
 def test_ids_that_are_empty_are_noted(tmp_path: Path) -> None:
@@ -142,25 +142,25 @@ def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> No
 def test_a_firewall_is_no_outage(server: FeatureServer) -> None:
     server.fail("firewall")
     verdict = verified(server)
-    assert not verdict.in_order
-    assert not verdict.for_now
+    assert not verdict.passed
+    assert not verdict.inconclusive
 
 
 @pytest.mark.parametrize("fault", ["http500", "html", "close"])
 def test_an_outage_says_nothing_of_the_entry(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
     verdict = verified(server)
-    assert verdict.for_now
-    assert verdict.facts(date(2026, 5, 31)) == {}
+    assert verdict.inconclusive
+    assert verdict.registry_changes(date(2026, 5, 31)) == {}
 
 
 def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
     verdict = verified(server, alternates=[{"url": gone(server), "layer": 0}])
-    assert verdict.in_order
+    assert verdict.passed
     _, note = verdict.notes
     assert note.startswith(f"alternate {gone(server)}/0: ")
     verdict = verified(server, url=gone(server), alternates=[{"url": server.url, "layer": 0}])
-    assert not verdict.in_order
+    assert not verdict.passed
     assert verdict.notes == (f"alternate {server.url}/0: in order",)
 
 
@@ -175,7 +175,7 @@ def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
         there = {"url": server.url, "layer": 0}
         asked = County(key="k", **there, alternates=[there, there, there], allow_private=True)
         verdict = verify_county(asked, sleep=fake.sleep, clock=fake.clock)
-    assert verdict.for_now
+    assert verdict.inconclusive
     assert len(server.calls) == 3
     assert 36 < fake.now_s < 50
     silent_too, *not_asked = verdict.notes
@@ -192,7 +192,7 @@ def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Exchange, "ask", ask)
     there = {"url": "https://gis.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
-    assert verify_county(County(key="k", **there), sleep=lambda _: None).for_now
+    assert verify_county(County(key="k", **there), sleep=lambda _: None).inconclusive
     assert set(waited) == {12.0}
 
 
@@ -318,5 +318,5 @@ def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
     verdicts = {verdict.county.key: verdict for verdict in verify_all(counties, ask)}
     assert set(verdicts) == {"c0", "c1", "c2", "c3", "c4"}
     assert verdicts["c4"].problem == "cannot be judged: ZeroDivisionError: what a server sent"
-    assert verdicts["c4"].for_now
-    assert all(verdicts[f"c{n}"].in_order for n in range(4))
+    assert verdicts["c4"].inconclusive
+    assert all(verdicts[f"c{n}"].passed for n in range(4))

@@ -191,9 +191,9 @@ def test_cached_lookups_survive_a_broken_connection(
     layer_version = LayerVersion(last_edit_ms=1)
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
     break_connection("INSERT INTO lotline.parcel_answer", moment)
-    layer.keep({"id:1": QueryResult((), ORIGIN)}, layer_version)
+    layer.store_results({"id:1": QueryResult((), ORIGIN)}, layer_version)
     break_connection("SELECT a.question_sha256", "statement")
-    assert list(layer.answers(["id:1"], layer_version)) == ["id:1"]
+    assert list(layer.read_results(["id:1"], layer_version)) == ["id:1"]
 
 
 def test_a_snapshot_is_read_across_a_broken_connection(
@@ -202,8 +202,8 @@ def test_a_snapshot_is_read_across_a_broken_connection(
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
     fetch_layer(AskedSource(), layer)
     break_connection("SELECT c.origin", "statement")
-    copy = layer.copy()
+    copy = layer.snapshot()
     assert copy is not None
-    parcel_ids = [hit.parcel_id for hit in copy.every_hit() if hit.parcel_id]
+    parcel_ids = [hit.parcel_id for hit in copy.all_rows() if hit.parcel_id]
     break_connection("SELECT asked.place", "statement")
-    assert all(copy.hits_with_ids(parcel_ids))
+    assert all(copy.rows_with_ids(parcel_ids))

@@ -17,7 +17,7 @@ from parcels.arcgis import ArcGISSource
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import read_answer
 from parcels.arcgis.layer_info import read_layer_info
-from parcels.errors import IncompleteAnswer, ParcelsError, QueryRefused, SourceError
+from parcels.errors import IncompleteResponse, ParcelsError, QueryRefused, SourceError
 from parcels.parcel_source import LayerVersion, QueryResult
 
 URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
@@ -78,7 +78,7 @@ def test_about_itself(key: str, odd: object) -> None:
             isinstance(n, int | None)
             for n in (layer_version.last_edit_ms, layer_version.highest_id)
         )
-        assert sum(len(page.hits) for page in asked.harvest()) == 1
+        assert sum(len(page.rows) for page in asked.harvest()) == 1
     except ParcelsError:
         pass
 
@@ -103,17 +103,17 @@ def test_about_its_rows(kind: str, key: str, odd: object) -> None:
 
 def test_a_layer_that_sends_less_than_nothing_in_a_page_comes_whole() -> None:
     asked = source_of({**LAYER, "maxRecordCount": -1}, ids={"objectIds": [1]}, count={"count": 1})
-    assert [len(page.hits) for page in asked.harvest()] == [1]
+    assert [len(page.rows) for page in asked.harvest()] == [1]
 
 
 @pytest.mark.parametrize("ids", [ROWS, {"objectIds": [1], "exceededTransferLimit": True}])
 def test_the_same_page_again_and_again_is_an_error(ids: dict[str, Any]) -> None:
     rows = {**ROWS, "exceededTransferLimit": True}
     asked = source_of(LAYER, ids={**ids, "exceededTransferLimit": True}, rows=rows)
-    with pytest.raises(IncompleteAnswer, match="sends the rest in no way that is known"):
+    with pytest.raises(IncompleteResponse, match="sends the rest in no way that is known"):
         list(asked.harvest())
     [answer] = asked.at_points([Point(0.0005, 0.0005)])
-    assert isinstance(answer, IncompleteAnswer)
+    assert isinstance(answer, IncompleteResponse)
 
 
 @pytest.mark.parametrize("way", ["returnIdsOnly", "orderByFields"])
@@ -159,20 +159,20 @@ def test_a_lot_that_is_not_at_the_point_is_dropped_and_alone_an_error() -> None:
         [point]
     )
     assert isinstance(found, QueryResult)
-    assert [hit.parcel_id for hit in found.hits] == ["a"]
+    assert [hit.parcel_id for hit in found.rows] == ["a"]
     astray = source_of(LAYER, rows=rows_of(("a", RING)))
     for asked in ([other], [point, other]):
         *good, bad = astray.at_points(asked)
         assert isinstance(bad, SourceError)
         assert "not at the point" in str(bad)
-        assert all(isinstance(answer, QueryResult) and answer.hits for answer in good)
+        assert all(isinstance(answer, QueryResult) and answer.rows for answer in good)
 
 
 def test_a_lot_that_cannot_be_drawn_is_at_its_point_whatever_else_is_asked() -> None:
     asked = source_of(LAYER, rows=rows_of(("a", RING), ("broken", [[0, 0]])))
     for found in asked.at_points([Point(0.0005, 0.0005), Point(0.0004, 0.0004)]):
         assert isinstance(found, QueryResult)
-        assert {hit.parcel_id for hit in found.hits} == {"a", "broken"}
+        assert {hit.parcel_id for hit in found.rows} == {"a", "broken"}
 
 
 def test_a_pole_is_near_nothing_and_spoils_no_other_point() -> None:
@@ -180,9 +180,9 @@ def test_a_pole_is_near_nothing_and_spoils_no_other_point() -> None:
     found, nothing = source_of(LAYER).near_points([good, pole], 40.0)
     assert isinstance(found, QueryResult)
     assert isinstance(nothing, QueryResult)
-    assert (len(found.hits), len(nothing.hits)) == (1, 0)
+    assert (len(found.rows), len(nothing.rows)) == (1, 0)
     [alone] = source_of(LAYER).near_points([pole], 40.0)
-    assert not isinstance(alone, QueryResult) or not alone.hits
+    assert not isinstance(alone, QueryResult) or not alone.rows
 
 
 def test_numbers_may_be_written_as_floats() -> None:

@@ -129,18 +129,18 @@ def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() 
 
     for found in source(Towers([row(1, "a")])).at_points([Point(0.0005, 0.0005)] * 3):
         assert isinstance(found, QueryResult)
-        assert [hit.parcel_id for hit in found.hits] == ["a"]
+        assert [hit.parcel_id for hit in found.rows] == ["a"]
 
 
 def test_an_id_is_quoted_as_its_column_wants() -> None:
     server = Server([row(1, "O'Brien")])
     [found] = source(server).with_ids(["O'Brien"])
     assert isinstance(found, QueryResult)
-    assert [hit.parcel_id for hit in found.hits] == ["O'Brien"]
+    assert [hit.parcel_id for hit in found.rows] == ["O'Brien"]
     by_number = source(server, fields={"parcel_id": "NUMBER"}, where="PIN <> 'ROW'")
     [numbered, text] = by_number.with_ids(["7", "7 or 1=1"])
     assert isinstance(numbered, QueryResult)
-    assert [hit.parcel_id for hit in numbered.hits] == ["7"]
+    assert [hit.parcel_id for hit in numbered.rows] == ["7"]
     assert text == QueryResult((), f"{URL}/0")
     assert [query["where"] for query in server.queries] == [
         "PIN IN ('O''Brien')",
@@ -157,7 +157,7 @@ def test_a_geometry_that_is_none_is_a_row_all_the_same() -> None:
     broken = {**row(1, "a"), "geometry": {"curveRings": [[]]}}
     [found] = source(Server([broken])).with_ids(["a"])
     assert isinstance(found, QueryResult)
-    assert [(hit.parcel_id, hit.geometry) for hit in found.hits] == [("a", None)]
+    assert [(hit.parcel_id, hit.geometry) for hit in found.rows] == [("a", None)]
 
 
 def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(

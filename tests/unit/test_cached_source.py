@@ -72,22 +72,22 @@ def test_what_was_said_once_is_not_asked_again(
     first = everything(cached)
     assert source.asked == [inside(1), inside(2), "003  00007", "003 00007", inside(4), OAK]
     points, ids, near, addresses = first
-    assert [[hit.object_id for hit in found.hits] for found in points] == [[1], [2], [1]]
-    assert [len(found.hits) for found in (*ids, *near, *addresses)] == [1, 0, 1, 1]
+    assert [[hit.object_id for hit in found.rows] for found in points] == [[1], [2], [1]]
+    assert [len(found.rows) for found in (*ids, *near, *addresses)] == [1, 0, 1, 1]
     for later in (cached, _again(source, tmp_path, clock)):
         source.asked.clear()
         said = everything(later)
         assert said == first
         assert source.asked == []
         assert said[0][0].fetched_at == points[0].fetched_at
-    assert (cached.asked, cached.from_cache) == (6, 7)
+    assert (cached.cache_misses, cached.cache_hits) == (6, 7)
 
 
 def test_only_the_misses_are_asked_for(source: AskedSource, cached: CachedSource) -> None:
     cached.at_points([inside(1)])
     source.asked.clear()
     found = cached.at_points([inside(2), inside(1), inside(3)])
-    assert [one.hits[0].object_id for one in found if isinstance(one, QueryResult)] == [2, 1, 3]
+    assert [one.rows[0].object_id for one in found if isinstance(one, QueryResult)] == [2, 1, 3]
     assert source.asked == [inside(2), inside(3)]
 
 
@@ -205,19 +205,19 @@ def test_a_whole_copy_answers_everything_and_its_none_is_a_true_one(
     source: AskedSource, tmp_path: Path, clock: Clock
 ) -> None:
     fetched = fetch_layer(source, FolderCache(tmp_path).layer(KEY))
-    assert (fetched.rows, fetched.without_geometry, fetched.was_edited) == (20, 1, False)
+    assert (fetched.rows, fetched.without_geometry, fetched.layer_changed) == (20, 1, False)
     cached = _again(source, tmp_path, clock)
     lot, none = cached.at_points([inside(1), NOWHERE])
     assert isinstance(lot, QueryResult)
     assert isinstance(none, QueryResult)
-    assert (lot.hits, none.hits) == ((source.hits[0],), ())
+    assert (lot.rows, none.rows) == ((source.rows[0],), ())
     assert lot.origin == ORIGIN
     by_id = cached.with_ids(["lost", "001  00007", "nobody"])
-    assert [[hit.object_id for hit in found.hits] for found in by_id] == [[20], [1], []]
+    assert [[hit.object_id for hit in found.rows] for found in by_id] == [[20], [1], []]
     [near] = cached.near_points([inside(2)], 100.0)
-    assert [hit.object_id for hit in near.hits] == [1, 2, 3]
+    assert [hit.object_id for hit in near.rows] == [1, 2, 3]
     [found] = cached.with_addresses([OAK])
-    assert [hit.object_id for hit in found.hits] == [3]
+    assert [hit.object_id for hit in found.rows] == [3]
     assert cached.extent() == pytest.approx((WEST + 0.001, SOUTH, WEST + 0.0198, SOUTH + 0.001))
     assert source.asked == []
     source.down = SourceUnavailable("down")
@@ -243,15 +243,15 @@ def test_a_copy_that_cannot_be_checked_says_so(
 ) -> None:
     fetch_layer(source, FolderCache(tmp_path).layer(KEY))
     cached.at_points([inside(1)])
-    assert not cached.copy_is_unchecked
+    assert not cached.snapshot_is_unverified
     source.down = SourceUnavailable("down")
     clock.wait(hours=2)
     cached.at_points([inside(1)])
-    assert cached.copy_is_unchecked
+    assert cached.snapshot_is_unverified
     source.down = None
     clock.wait(hours=2)
     cached.at_points([inside(1)])
-    assert not cached.copy_is_unchecked
+    assert not cached.snapshot_is_unverified
 
 
 def test_what_was_asked_in_one_state_is_not_kept_in_another(tmp_path: Path, clock: Clock) -> None:

@@ -247,13 +247,13 @@ def test_the_lots_within_a_distance(tmp_path: Path) -> None:
     source = FileSource(county(path))
     # Between the first two lots, which are 18 m apart; the third is 110 m away.
     found = source.near_points([Point(-89.9991, 35.0005), Point(-89.9991, 35.01)], 40)
-    assert [[hit.parcel_id for hit in f.hits] for f in found if isinstance(f, QueryResult)] == [
+    assert [[hit.parcel_id for hit in f.rows] for f in found if isinstance(f, QueryResult)] == [
         ["00  A", "01  A"], [],
     ]  # fmt: skip
     assert source.near_points([], 40) == []
     [touching] = source.near_points([Point(-89.9992, 35.0005)], 0)
     assert isinstance(touching, QueryResult)
-    assert [hit.parcel_id for hit in touching.hits] == ["00  A"]
+    assert [hit.parcel_id for hit in touching.rows] == ["00  A"]
 
 
 def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None
     source = FileSource(county(path, fields=fields))
     asked = ["101 North Main Street", "103 OBrien Ave", "1 Main St", "105 Ctr Hill Drive"]
     found = source.with_addresses([read_address(text) for text in asked])
-    hits = [f.hits for f in found if isinstance(f, QueryResult)]
+    hits = [f.rows for f in found if isinstance(f, QueryResult)]
     assert [[hit.parcel_id for hit in rows] for rows in hits] == [["a"], ["b"], [], ["e"]]
     assert hits[0][0].site == SiteAddress(house_number="101", street="N MAIN ST")
     with pytest.raises(SourceMisconfigured, match="no columns are known to hold addresses"):

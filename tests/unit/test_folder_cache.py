@@ -39,7 +39,7 @@ layer = FolderCache(Path(sys.argv[1])).layer(LayerKey("synthetic", ORIGIN, "a" *
 for number in range(100_000):
     question = f"{{sys.argv[2]}}:{{number}}"
     found = QueryResult(tuple(synthetic_hits()), ORIGIN)
-    layer.keep({{question: found}}, LayerVersion(last_edit_ms=1))
+    layer.store_results({{question: found}}, LayerVersion(last_edit_ms=1))
     print(question, flush=True)
 """
 
@@ -73,15 +73,15 @@ def test_what_a_killed_process_kept_is_whole(tmp_path: Path) -> None:
         for writer in writers:
             rest, _ = writer.communicate()
             said += rest.split()
-        found = FolderCache(tmp_path).layer(KEY).answers(said, STAMP)
+        found = FolderCache(tmp_path).layer(KEY).read_results(said, STAMP)
         assert set(found) == set(said)
-        assert {answer.hits for answer in found.values()} == {tuple(synthetic_hits())}
+        assert {answer.rows for answer in found.values()} == {tuple(synthetic_hits())}
 
 
 def test_a_damaged_part_is_dropped_with_a_word(
     tmp_path: Path, layer: CachedLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    layer.keep({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.store_results({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     content = good.read_bytes()
     middle = len(content) // 2
@@ -94,9 +94,9 @@ def test_a_damaged_part_is_dropped_with_a_word(
     for name, broken in damaged.items():
         good.with_name(f"{name}.parquet").write_bytes(broken)
     with caplog.at_level(logging.WARNING):
-        found = FolderCache(tmp_path).layer(KEY).answers(["id:1", "id:2"], STAMP)
+        found = FolderCache(tmp_path).layer(KEY).read_results(["id:1", "id:2"], STAMP)
     assert set(found) == {"id:1"}
-    assert found["id:1"].hits == tuple(synthetic_hits())
+    assert found["id:1"].rows == tuple(synthetic_hits())
     assert caplog.text.count("is damaged and was removed") == len(damaged)
     assert _parts(tmp_path) == [good]
 
@@ -112,25 +112,25 @@ def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: Cac
         shutil.rmtree(tmp_path / "synthetic", ignore_errors=True)
         fresh = FolderCache(tmp_path).layer(KEY)
         fresh.record_version(STAMP)
-        fresh.keep({"id:1": QueryResult(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
+        fresh.store_results({"id:1": QueryResult(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
         [part] = _parts(tmp_path)
         return part
 
     _with(kept(), "geometry", pa.array([b"\x01\x02"] * 3, pa.binary()))
-    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    assert FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP) == {}
     _with(kept(), "fetched_at", pa.nulls(3, pa.timestamp("us", tz="UTC")))
-    assert FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP) == {}
+    assert FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP) == {}
     good = kept()
     good.with_name("5-ab.parquet").mkdir()
     later = FolderCache(tmp_path).layer(KEY)
-    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    assert set(later.read_results(["id:1", "id:2"], STAMP)) == {"id:1"}
     later.evict_before(datetime.now(UTC) - timedelta(days=30))
     about = good.parent.parent.parent / "layer.json"
     for said in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
         about.write_text(said)
         assert FolderCache(tmp_path).layer(KEY).last_version() is None
     with pytest.raises(CacheError):
-        layer.keep({}, LayerVersion(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
+        layer.store_results({}, LayerVersion(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
 
 
 def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
@@ -139,7 +139,7 @@ def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layer.keep({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.store_results({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     good.with_name("1-aa.parquet").write_bytes(b"not a table")
 
@@ -148,7 +148,7 @@ def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
 
     monkeypatch.setattr(Path, "unlink", refuse)
     later = FolderCache(tmp_path).layer(KEY)
-    assert set(later.answers(["id:1", "id:2"], STAMP)) == {"id:1"}
+    assert set(later.read_results(["id:1", "id:2"], STAMP)) == {"id:1"}
     for _ in range(2):
         later.evict_before(datetime.now(UTC) + timedelta(days=1))
     assert caplog.text.count("cannot be removed") == 1
@@ -159,26 +159,28 @@ def test_many_parts_become_one(tmp_path: Path, layer: CachedLayer) -> None:
     now = datetime.now(UTC)
     for number in range(120):
         when = now - timedelta(days=40 if number < 5 else 0)
-        layer.keep({f"id:{number}": QueryResult((), ORIGIN, when)}, STAMP)
+        layer.store_results({f"id:{number}": QueryResult((), ORIGIN, when)}, STAMP)
     assert len(_parts(tmp_path)) == 120
     layer.evict_before(now - timedelta(days=30))
     assert len(_parts(tmp_path)) == 1
     for reader in (layer, FolderCache(tmp_path).layer(KEY)):
-        found = reader.answers([f"id:{number}" for number in range(5, 120)], STAMP)
+        found = reader.read_results([f"id:{number}" for number in range(5, 120)], STAMP)
         assert len(found) == 115
-    assert not FolderCache(tmp_path).layer(KEY).answers(["id:1"], STAMP)
+    assert not FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP)
 
 
 def test_answers_of_an_earlier_state_leave_the_memory(layer: CachedLayer) -> None:
     before = pa.total_allocated_bytes()
     for edited in range(5):
         layer_version = LayerVersion(last_edit_ms=edited)
-        layer.keep({"id:1": QueryResult(tuple(synthetic_hits(2_000)), ORIGIN)}, layer_version)
+        layer.store_results(
+            {"id:1": QueryResult(tuple(synthetic_hits(2_000)), ORIGIN)}, layer_version
+        )
         if edited == 0:
             one = pa.total_allocated_bytes() - before
     gc.collect()
     assert pa.total_allocated_bytes() - before < 2 * one
-    assert layer.answers(["id:1"], LayerVersion(last_edit_ms=0)), (
+    assert layer.read_results(["id:1"], LayerVersion(last_edit_ms=0)), (
         "on the disk they are, for a while"
     )
 
@@ -190,10 +192,10 @@ def test_a_place_that_cannot_be_written_costs_answers_only(
     layer = FolderCache(tmp_path).layer(KEY)
     with caplog.at_level(logging.WARNING):
         layer.record_version(STAMP)
-        layer.keep({"id:1": QueryResult((), ORIGIN)}, STAMP)
-        layer.keep({"id:2": QueryResult((), ORIGIN)}, STAMP)
+        layer.store_results({"id:1": QueryResult((), ORIGIN)}, STAMP)
+        layer.store_results({"id:2": QueryResult((), ORIGIN)}, STAMP)
         layer.evict_before(datetime.now(UTC))
-    assert layer.answers(["id:1"], STAMP) == {}
+    assert layer.read_results(["id:1"], STAMP) == {}
     assert caplog.text.count("make the folder writable") == 1
 
 
@@ -205,10 +207,10 @@ def test_a_damaged_copy_is_not_used(
     copy.write_bytes(copy.read_bytes()[:-40])
     with caplog.at_level(logging.WARNING):
         assert layer.snapshot_version() is None
-        assert layer.copy() is None
+        assert layer.snapshot() is None
     assert "lotline parcels fetch" in caplog.text
     fetch_layer(AskedSource(), layer)
-    assert layer.copy() is not None
+    assert layer.snapshot() is not None
 
 
 def test_what_a_killed_process_left_of_a_copy_is_removed(

@@ -18,9 +18,9 @@ from parcels.lot_selection import (
     distances_m,
     lot_at,
     lot_candidates,
-    near_with_number,
+    lots_near_with_number,
+    lots_with_address,
     same_place,
-    with_address,
 )
 from parcels.parcel_source import ParcelRow, lot_geometry
 
@@ -49,7 +49,7 @@ def test_a_stack_is_one_place_with_all_ids_whatever_the_order(order: tuple[int, 
     stack = [hit("3", WEST), hit("1", translate(turned, CENTIMETRE / 2)), hit(None, WEST)]
     [place] = lot_candidates([stack[i] for i in order])
     assert place.parcel_ids == ("1", "3")
-    assert len(place.hits) == 3
+    assert len(place.rows) == 3
     assert place.geometry == lot_candidates(stack)[0].geometry
 
 
@@ -122,7 +122,7 @@ def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
         ParcelRow("lost", None, site=SiteAddress(line="107 MAIN ST")),
     ]
     found = {
-        number: near_with_number(street, rows, read_address(f"{number} Main St"), 40)
+        number: lots_near_with_number(street, rows, read_address(f"{number} Main St"), 40)
         for number in (101, 103, 105, 107)
     }
     ids = {number: [place.parcel_ids[0] for place in lots] for number, lots in found.items()}
@@ -135,7 +135,7 @@ def test_a_number_without_a_street_takes_the_nearest() -> None:
         hit("near", WEST, house_number="101"),
         hit("across", translate(WEST, 0, -0.00135), house_number="101.0"),
     ]
-    lots = near_with_number(street, rows, read_address("101 Main St"), 40)
+    lots = lots_near_with_number(street, rows, read_address("101 Main St"), 40)
     assert [lot.parcel_ids for lot in lots] == [("near",), ("across",)]
 
 
@@ -143,7 +143,7 @@ def test_nearby_the_better_agreement_goes_before_the_nearer_lot() -> None:
     street = Point(-90.0005, 34.99985)
     across = hit("across", translate(WEST, 0, -0.00135), "101 N MAIN ST")
     rows = [hit("near", WEST, "101 MAIN ST"), across, ParcelRow("flat", across.geometry)]
-    lots = near_with_number(street, rows, read_address("101 N Main St"), 40)
+    lots = lots_near_with_number(street, rows, read_address("101 N Main St"), 40)
     assert [lot.parcel_ids for lot in lots] == [("across", "flat")]
 
 
@@ -155,7 +155,7 @@ def test_an_address_finds_one_lot_or_says_that_there_are_more() -> None:
         hit("range", translate(WEST, 2), "101-109 OAK AVE"),
     ]
     found = {
-        text: [place.parcel_ids[0] for place in with_address(rows, read_address(text))]
+        text: [place.parcel_ids[0] for place in lots_with_address(rows, read_address(text))]
         for text in ("101 N Main St", "101 Main St", "101 Oak Ave", "105 Oak Ave", "7 Oak Ave")
     }
     assert {text: sorted(ids) for text, ids in found.items()} == {
@@ -169,29 +169,30 @@ def test_an_address_finds_one_lot_or_says_that_there_are_more() -> None:
 
 def test_a_lot_in_several_rows_is_one_and_its_largest_piece_stands_for_it() -> None:
     rows = [hit("x", EAST, "101 MAIN ST"), hit("x", WEST, "101 MAIN ST")]
-    [lot] = with_address(rows, read_address("101 Main St"))
+    [lot] = lots_with_address(rows, read_address("101 Main St"))
     assert lot.geometry == multi(WEST)
 
 
 def test_the_unit_decides_between_flats_that_have_places_of_their_own() -> None:
     rows = [hit(str(i), translate(EAST, i), f"101 MAIN ST APT {i}") for i in (1, 2)]
     whole = hit("0", WEST, "101 MAIN ST")
-    [flat] = with_address([*rows, whole], read_address("101 Main St #2"))
-    [building] = with_address([*rows, whole], read_address("101 Main St"))
+    [flat] = lots_with_address([*rows, whole], read_address("101 Main St #2"))
+    [building] = lots_with_address([*rows, whole], read_address("101 Main St"))
     assert (flat.parcel_ids, building.parcel_ids) == (("2",), ("0",))
-    assert len(with_address(rows, read_address("101 Main St"))) == 2
+    assert len(lots_with_address(rows, read_address("101 Main St"))) == 2
 
 
 def test_a_flat_with_a_place_of_its_own_is_not_another_one() -> None:
     four = hit("4", WEST, "101 MAIN ST UNIT 04")
     for text, there in (("101 Main St #4", 1), ("101 Main St", 1), ("101 Main St #5", 0)):
-        assert len(with_address([four], read_address(text))) == there
+        assert len(lots_with_address([four], read_address(text))) == there
         assert (
-            len(near_with_number(Point(-90.0005, 34.9999), [four], read_address(text), 40)) == there
+            len(lots_near_with_number(Point(-90.0005, 34.9999), [four], read_address(text), 40))
+            == there
         )
     # Of a building some flats may be missing.
     stacked = [four, hit("6", WEST, "101 MAIN ST UNIT 6")]
-    assert len(with_address(stacked, read_address("101 Main St #5"))) == 1
+    assert len(lots_with_address(stacked, read_address("101 Main St #5"))) == 1
 
 
 @given(st.floats(-70, 70), st.floats(-60, 60), st.floats(-60, 60))

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from parcels.addresses.house_number import read_house_number
-from parcels.addresses.matching import agrees, elsewhere, may_be, rating
+from parcels.addresses.matching import is_other_city, match_rank, matches, may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address, read_address
-from parcels.addresses.street_name import hint, read_street, suffixes
+from parcels.addresses.street_name import filter_letters, read_street, suffixes
 from parcels.errors import PropertyError
 
 # As people write it, and as assessors do.
@@ -140,14 +140,14 @@ def test_the_table_is_as_long_as_it_says() -> None:
 
 @pytest.mark.parametrize(("wanted", "site"), SAME)
 def test_the_same_house(wanted: str, site: str) -> None:
-    assert agrees(at(site), read_address(wanted))
-    assert agrees(at(wanted), read_address(site))
+    assert matches(at(site), read_address(wanted))
+    assert matches(at(wanted), read_address(site))
 
 
 @pytest.mark.parametrize(("wanted", "site"), NOT_SAME)
 def test_another_house(wanted: str, site: str) -> None:
-    assert not agrees(at(site), read_address(wanted))
-    assert not agrees(at(wanted), read_address(site))
+    assert not matches(at(site), read_address(wanted))
+    assert not matches(at(wanted), read_address(site))
 
 
 @pytest.mark.parametrize(("text", "problem"), UNREADABLE)
@@ -172,7 +172,7 @@ def test_all_parts_of_an_address() -> None:
 
 
 _word = st.text(string.ascii_uppercase, min_size=3, max_size=9).filter(
-    lambda word: word not in suffixes() and hint(word) is not None
+    lambda word: word not in suffixes() and filter_letters(word) is not None
 )
 _street = st.builds(
     lambda before, name, suffix: " ".join(filter(None, (before, *name, suffix))),
@@ -199,7 +199,7 @@ def test_an_address_that_was_read_reads_the_same_again(street: str, number: int)
         assume(again is not None)
         assert again is not None
         assert (again.house_number, again.street) == (once.house_number, once.street)
-        assert rating(at(f"{number:07d} {street.upper()}"), once) is not None
+        assert match_rank(at(f"{number:07d} {street.upper()}"), once) is not None
 
 
 @given(st.text(max_size=60))
@@ -213,9 +213,9 @@ def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: in
     high, asked = low + 2 * pairs, low + step
     number, of_range = read_house_number(str(asked)), read_house_number(f"{low}-{high}")
     if number is not None and of_range is not None and low < high:
-        assert of_range.agrees(number) == (low <= asked <= high and asked % 2 == low % 2)
-        assert of_range.agrees(number) == number.agrees(of_range)
-        assert (asked in of_range.numbers()) == of_range.agrees(number)
+        assert of_range.matches(number) == (low <= asked <= high and asked % 2 == low % 2)
+        assert of_range.matches(number) == number.matches(of_range)
+        assert (asked in of_range.numbers()) == of_range.matches(number)
 
 
 @pytest.mark.parametrize(
@@ -234,55 +234,55 @@ def test_a_house_number_is_written_one_way(text: str | None, written: str | None
 
 def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
     wanted = read_address("123 N Main St")
-    assert agrees(SiteAddress(house_number="123.0", street="N MAIN"), wanted)
-    assert agrees(SiteAddress(house_number="123", street="MAIN ST", line="MAIN ST"), wanted)
-    assert not agrees(SiteAddress(line="123 MAIN DR", house_number="123", street="MAIN"), wanted)
-    assert not agrees(SiteAddress(house_number="123"), wanted)
-    assert not agrees(SiteAddress(street="MAIN ST"), wanted)
-    assert not agrees(SiteAddress(), wanted)
-    assert not agrees(None, wanted)
-    assert agrees(SiteAddress(line="123 MAIN ST", unit="B"), read_address("123B Main St"))
+    assert matches(SiteAddress(house_number="123.0", street="N MAIN"), wanted)
+    assert matches(SiteAddress(house_number="123", street="MAIN ST", line="MAIN ST"), wanted)
+    assert not matches(SiteAddress(line="123 MAIN DR", house_number="123", street="MAIN"), wanted)
+    assert not matches(SiteAddress(house_number="123"), wanted)
+    assert not matches(SiteAddress(street="MAIN ST"), wanted)
+    assert not matches(SiteAddress(), wanted)
+    assert not matches(None, wanted)
+    assert matches(SiteAddress(line="123 MAIN ST", unit="B"), read_address("123B Main St"))
 
 
 def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
     wanted = read_address("103 Main St")
-    assert may_be(SiteAddress(house_number="101-105"), wanted)
-    assert may_be(SiteAddress(house_number="103"), wanted)
-    assert not may_be(SiteAddress(house_number="103", street="OAK ST"), wanted)
-    assert not may_be(SiteAddress(house_number="104"), wanted)
-    assert not may_be(None, wanted)
+    assert may_match(SiteAddress(house_number="101-105"), wanted)
+    assert may_match(SiteAddress(house_number="103"), wanted)
+    assert not may_match(SiteAddress(house_number="103", street="OAK ST"), wanted)
+    assert not may_match(SiteAddress(house_number="104"), wanted)
+    assert not may_match(None, wanted)
 
 
 def test_the_better_agreement_is_rated_higher() -> None:
     wanted = read_address("103 N Main St Apt 4")
     lines = ["103 N MAIN ST APT 4", "103 N MAIN ST", "101-105 N MAIN ST", "103 MAIN ST"]
-    ratings = [rating(at(line), wanted) or () for line in lines]
+    ratings = [match_rank(at(line), wanted) or () for line in lines]
     assert ratings == sorted(ratings, reverse=True)
     assert len(set(ratings)) == 4
 
 
 def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     wanted = read_address("123 Main St, St. Louis, MO 63101")
-    assert not elsewhere(SiteAddress(city="SAINT LOUIS"), wanted)
-    assert elsewhere(SiteAddress(city="CLAYTON"), wanted)
-    assert not elsewhere(SiteAddress(city="CLAYTON", postcode="63101-0001"), wanted)
-    assert elsewhere(SiteAddress(city="SAINT LOUIS", postcode="63105"), wanted)
-    assert not elsewhere(SiteAddress(), wanted)
-    assert not elsewhere(SiteAddress(postcode="0"), wanted)
+    assert not is_other_city(SiteAddress(city="SAINT LOUIS"), wanted)
+    assert is_other_city(SiteAddress(city="CLAYTON"), wanted)
+    assert not is_other_city(SiteAddress(city="CLAYTON", postcode="63101-0001"), wanted)
+    assert is_other_city(SiteAddress(city="SAINT LOUIS", postcode="63105"), wanted)
+    assert not is_other_city(SiteAddress(), wanted)
+    assert not is_other_city(SiteAddress(postcode="0"), wanted)
     for line, is_elsewhere in (
         ("123 MAIN ST, CLAYTON, MO 63105", True),
         ("123 MAIN ST ST LOUIS MO 63101", False),
         ("MAIN ST 123, CLAYTON, MO", True),
         ("123 MAIN ST CLAYTON", False),  # it may be a street called so
     ):
-        assert elsewhere(at(line), wanted) == is_elsewhere
-    assert not elsewhere(SiteAddress(line="123 MAIN ST 63105", postcode="63101"), wanted)
+        assert is_other_city(at(line), wanted) == is_elsewhere
+    assert not is_other_city(SiteAddress(line="123 MAIN ST 63105", postcode="63101"), wanted)
     boston = read_address("123 Main St, Boston, MA 02108")
     assert [
-        elsewhere(SiteAddress(postcode=text), boston)
+        is_other_city(SiteAddress(postcode=text), boston)
         for text in ("2108", "02108-1234", "021081234", "21081234", "2109")
     ] == [False, False, False, False, True]
-    assert not elsewhere(SiteAddress(city="CLAYTON"), read_address("123 Main St"))
+    assert not is_other_city(SiteAddress(city="CLAYTON"), read_address("123 Main St"))
 
 
 @pytest.mark.parametrize(
@@ -291,4 +291,4 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
      ("MLK", None), ("STATE HWY 76", None), ("AVENUE C", None)],
 )  # fmt: skip
 def test_the_letters_that_every_spelling_holds(name: str, letters: str | None) -> None:
-    assert hint(name) == letters
+    assert filter_letters(name) == letters

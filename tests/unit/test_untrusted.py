@@ -12,7 +12,7 @@ import pytest
 from servers.scripted import Reply, scripted
 
 from parcels.addresses.house_number import numbers_in, read_house_number
-from parcels.addresses.matching import may_be, written
+from parcels.addresses.matching import format_site, may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import parse_address, read_address
 from parcels.arcgis.http.client import ArcGISClient
@@ -128,10 +128,10 @@ def test_thousands_of_digits_are_no_house_number() -> None:
         SiteAddress(house_number=MANY_DIGITS, street="N MAIN ST"),
         SiteAddress(line=f"{MANY_DIGITS} N Main St"),
     ):
-        assert not may_be(site, WANTED)
+        assert not may_match(site, WANTED)
     zip_code = SiteAddress(house_number="123", street="N MAIN ST", postcode=MANY_DIGITS)
-    assert may_be(zip_code, WANTED)
-    assert written(SiteAddress(line=ESCAPES)).isprintable()
+    assert may_match(zip_code, WANTED)
+    assert format_site(SiteAddress(line=ESCAPES)).isprintable()
 
 
 def candidate(**said: Any) -> dict[str, Any]:

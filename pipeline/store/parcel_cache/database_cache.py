@@ -119,7 +119,7 @@ class DatabaseLayer:
             conn.execute(_SAW, {**self._layer, "stamp": version_text(layer_version)})
 
     @retry_transient
-    def answers(
+    def read_results(
         self, questions: Sequence[str], layer_version: LayerVersion
     ) -> dict[str, QueryResult]:
         """See `KeptLayer`."""
@@ -139,11 +139,13 @@ class DatabaseLayer:
         }
 
     @retry_transient
-    def keep(self, answered: Mapping[str, QueryResult], layer_version: LayerVersion) -> None:
+    def store_results(
+        self, results: Mapping[str, QueryResult], layer_version: LayerVersion
+    ) -> None:
         """See `KeptLayer`."""
-        if not answered:
+        if not results:
             return
-        by_digest = {_digest(question): found for question, found in answered.items()}
+        by_digest = {_digest(question): found for question, found in results.items()}
         values = {
             **self._layer,
             "stamp": version_text(layer_version),
@@ -159,7 +161,7 @@ class DatabaseLayer:
                 _keep_hits(conn, kept)
         except (DataError, IntegrityError) as error:
             # Text that PostgreSQL cannot hold, or a layer forgotten meanwhile; the lots are good.
-            log.warning("%d answers are not kept: %s", len(answered), error.orig)
+            log.warning("%d answers are not kept: %s", len(results), error.orig)
 
     @retry_transient
     def evict_before(self, instant: datetime) -> None:
@@ -175,7 +177,7 @@ class DatabaseLayer:
         """See `KeptLayer`."""
         return self._stamp(_COPY_STAMP)
 
-    def copy(self) -> LayerSnapshot | None:
+    def snapshot(self) -> LayerSnapshot | None:
         """See `KeptLayer`."""
         return read_snapshot(self._engine, self._layer["layer"])
 
@@ -196,7 +198,7 @@ def _keep_hits(conn: Connection, kept: Mapping[int, QueryResult]) -> None:
     rows = [
         (answer, place, hit)
         for answer, found in kept.items()
-        for place, hit in enumerate(found.hits)
+        for place, hit in enumerate(found.rows)
     ]
     if rows:
         values = {

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from parcels.cache.interface import version_text
 from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_letters, site_numbers
-from parcels.errors import CopiedElsewhere
+from parcels.errors import SnapshotLocked
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow
 from pipeline.store.parcel_cache.rows import columns_of, rows_of
 from pipeline.store.retries import retry_transient
@@ -143,7 +143,7 @@ class DatabaseSnapshot(LayerSnapshot):
             box = conn.execute(_EXTENT, self._layer).one()
         return None if box.west is None else (box.west, box.south, box.east, box.north)
 
-    def every_hit(self) -> Iterator[ParcelRow]:
+    def all_rows(self) -> Iterator[ParcelRow]:
         """See `LayerSnapshot`: they are read some at a time."""
         # Without a cursor of the server's, the driver would hold all rows first.
         streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
@@ -152,15 +152,15 @@ class DatabaseSnapshot(LayerSnapshot):
             for some in rows.partitions(_ROWS_AT_ONCE):
                 yield from rows_of(some)
 
-    def hits_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
+    def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         return self._hits(_WITH_IDS, "ids", list(parcel_ids))
 
-    def hits_meeting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
+    def rows_intersecting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         return self._hits(_MEETING, "places", list(shapely.to_wkb(list(places))))
 
-    def hits_with(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+    def rows_with_addresses(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         found = self._hits(_WITH_NUMBERS, "numbers", [_array(each.numbers) for each in sought])
         return [
@@ -208,7 +208,7 @@ def _locked(engine: Engine, layer_fk: int) -> Iterator[None]:
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
                 raise
-            raise CopiedElsewhere(
+            raise SnapshotLocked(
                 "another process copies the same parcels into the database: wait until it is done"
             ) from error
         alive.commit()
@@ -230,11 +230,11 @@ class DatabaseSnapshotInProgress:
 
     def add(self, page: Page) -> None:
         """See `CopyInProgress`."""
-        numbers = [_array(site_numbers(hit.site)) for hit in page.hits]
+        numbers = [_array(site_numbers(hit.site)) for hit in page.rows]
         with self._engine.begin() as conn:
-            rows = {**self._ids, **columns_of(page.hits), "numbers": numbers}
+            rows = {**self._ids, **columns_of(page.rows), "numbers": numbers}
             added = conn.execute(_ADD_ROWS, rows).rowcount
-            without = sum(hit.geometry is None for hit in page.hits)
+            without = sum(hit.geometry is None for hit in page.rows)
             so_far = {
                 "after_object_id": page.last_object_id,
                 "rows": self.rows + added,
