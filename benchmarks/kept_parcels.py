@@ -36,11 +36,11 @@ class Lots:
     snapshot_origin = KEY.origin
 
     def layer_version(self) -> LayerVersion:
-        """See `WholeLayer`."""
+        """See `HarvestableLayer`."""
         return LayerVersion(last_edit_ms=1)
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
-        """See `WholeLayer`."""
+        """See `HarvestableLayer`."""
         for start in range(after_object_id or 0, LOTS, PAGE):
             numbers = range(start, min(start + PAGE, LOTS))
             hits = tuple(_hit(number) for number in numbers)

@@ -147,7 +147,7 @@ class HarvestableLayer(Protocol):
 
         Raises:
             SourceUnavailable: it does not answer now; what was yielded is good.
-            IncompleteAnswer: what it sent does not agree with what it says it has.
+            IncompleteResponse: what it sent does not agree with what it says it has.
             SourceMisconfigured.
         """
         ...

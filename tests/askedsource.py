@@ -39,7 +39,7 @@ def inside(number: int) -> Point:
 
 
 class AskedSource:
-    """See `ParcelSource` and `WholeLayer`.
+    """See `ParcelSource` and `HarvestableLayer`.
 
     Attributes:
         asked: every question, in order.

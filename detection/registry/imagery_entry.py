@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from parcels.errors import RegistryError
+from parcels.registry.county import NonEmptyText
 from parcels.registry.entry import validation_messages
 from parcels.registry.entry_model import EntryModel
 from parcels.registry.unparsed_value import UnparsedValue
@@ -21,7 +22,6 @@ _USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "g
 IMAGERY_HINTS = {"imagery.chip_gsd_m": "write metres a pixel, for example 0.3"}
 _GLOB_CHARACTERS = "*?["
 
-NonEmptyText = Annotated[str, Field(min_length=1)]
 PixelSizeM = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 

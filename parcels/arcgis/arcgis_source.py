@@ -26,8 +26,8 @@ _Question = TypeVar("_Question", str, Point, StreetAddress)
 class ArcGISSource:
     """Asks the county's layer; what it does not answer, its alternates in their order.
 
-    It is a `WholeLayer` too. Object ids and stamps are those of one layer: a harvest is of the
-    one that gave the last stamp.
+    It is a `HarvestableLayer` too. Object ids and stamps are those of one layer: a harvest is of
+    the one that gave the last stamp.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ArcGISSource:
 
         Raises:
             SourceUnavailable: it does not answer now; what was yielded is good.
-            IncompleteAnswer: what it sent does not agree with what it says it has.
+            IncompleteResponse: what it sent does not agree with what it says it has.
             SourceMisconfigured.
         """
         return harvest(self._to_copy, after_object_id, self._in_flight)

@@ -30,7 +30,7 @@ def layer_version(layer: LayerQuery) -> LayerVersion:
 
 
 def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> Iterator[Page]:
-    """Every row of the layer once, or those after an object id; see `WholeLayer.harvest`.
+    """Every row of the layer once, or those after an object id; see `HarvestableLayer.harvest`.
 
     A row that is deleted meanwhile is not missed; one that is there and does not come is.
 

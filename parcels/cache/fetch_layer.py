@@ -67,7 +67,7 @@ def fetch_layer(
 
     Raises:
         SourceUnavailable: the server does not answer; what was kept is good.
-        IncompleteAnswer: the rows do not agree with what the server says that it has, or it
+        IncompleteResponse: the rows do not agree with what the server says that it has, or it
             says that it has none.
         SourceMisconfigured: the layer cannot be copied, or its geometry cannot be used.
         CacheError: another process copies it, or it cannot be kept.

@@ -88,7 +88,7 @@ def begin_snapshot(
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
-        CopiedElsewhere: another process makes one.
+        SnapshotLocked: another process makes one.
         CacheError: the folder cannot be written.
     """
     try:

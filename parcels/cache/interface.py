@@ -166,7 +166,7 @@ class CachedLayer(Protocol):
         `origin` is the layer that the rows come from, which may be an alternate.
 
         Raises:
-            CopiedElsewhere: another process is at it.
+            SnapshotLocked: another process is at it.
             CacheError: the place cannot be written.
         """
         ...

@@ -1,15 +1,17 @@
-"""The layers that are shipped, and the tools that keep a registry.
+"""The shipped US parcel layers, and the tools that maintain a registry.
 
-names           how counties are written
-places          the counties of the US: codes, names and boxes
-shipped         the layers that are shipped, each read when it is asked for
-openaddresses   a table or a tree of source files -> what they say of parcel layers
-entries         what they say -> registry entries, and what was left out and why
-addresses       which columns hold the address of the lot, and not of its owner
-writing         registry files written as a whole
-importing       the two of them, at once
-editing         changes to a registry file that leave the rest as it is
-verify          whether an entry still holds
-guess           which columns hold what
-add             a new entry for a layer
+shipped_layers         the shipped layers, each parsed on first use
+us_counties            the counties of the US: FIPS codes, names and bounding boxes
+us_states              the states: postal codes, FIPS codes and names
+county_names           name spellings: "St. Johns County, FL" and st-johns-fl
+county_search          a county's name -> its key in the registry
+openaddresses          an OpenAddresses source tree or table -> its parcel layers
+openaddresses_entries  those layers -> registry entries, and a reason for each one left out
+address_columns        which columns hold the site address and not the owner's
+write_registry         writes a complete registry file
+import_layers          `lotline registry import`
+edit_registry          changes single keys of a registry file and keeps its comments
+verify                 `lotline registry verify`: whether an entry still works
+column_guess           guesses the column mapping from names and sample values
+add_county             `lotline registry add`: a new entry for a layer
 """

@@ -1,4 +1,4 @@
-"""A new registry entry for a layer: what it is, and which of its columns are worth mapping."""
+"""`lotline registry add`: a new registry entry for a layer, with a guessed column mapping."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from parcels.registry.entry import validate_entry
 from parcels.registry.yaml_file import read_entries
 from parcels.untrusted import mapping, mappings, sanitize_text
 
-_ROWS = 50
+_SAMPLE_ROWS = 50
 _SERVICE = re.compile(r"(.*/(?:MapServer|FeatureServer))(?:/(\d{1,12}))?(?:/query)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class AddedEntry:
-    """An entry that was written: its lines, and what the layer said."""
+    """An entry that was written: the county, its lines, and the name of the layer."""
 
     county: County
     lines: tuple[str, ...]
@@ -47,22 +47,22 @@ def add_county(
     allow_private: bool = False,
     client: ArcGISClient | None = None,
 ) -> AddedEntry:
-    """Look at a layer and write an entry for it; three small calls.
+    """Inspect a layer with three small requests and write an entry for it.
 
-    `url` is of a layer, or of a service with one layer of polygons. A file that does not exist is
-    made.
+    `url` is that of a layer, or of a service with exactly one polygon layer. A missing registry
+    file is created.
 
     Raises:
-        RegistryError: the name is none or taken, or the service has several layers of polygons;
-            it lists them.
-        SourceUnavailable, SourceMisconfigured: the layer does not answer, or is not of polygons.
+        RegistryError: the name is not valid or exists, or the service has several polygon
+            layers; the message lists them.
+        SourceUnavailable, SourceMisconfigured: the layer is unavailable, or has no polygons.
     """
     if file.exists() and name in read_entries(file):
-        raise RegistryError(f"{file}: county {name!r} is there already; take another name")
+        raise RegistryError(f"{file}: county {name!r} already exists; choose another name")
     service, number = _service_and_layer(url)
-    there = {"url": service, "layer": number or 0, "allow_private": allow_private}
+    probe = {"url": service, "layer": number or 0, "allow_private": allow_private}
     try:
-        county = validate_entry(name, there)
+        county = validate_entry(name, probe)
     except RegistryError as error:
         raise RegistryError(f"county {name!r}: {error}") from error
     client = client or ArcGISClient.of(county)
@@ -72,8 +72,8 @@ def add_county(
         ArcGISLayerEntry(url=service, layer=number), ParcelFields(), None, client, CircuitBreaker()
     )
     info = query.info
-    guessed = _guess(query, info, client)
-    lines = _lines(_whereabouts(name, info), service, number, allow_private, guessed, info)
+    guess = _guess_columns(query, info, client)
+    lines = _entry_lines(_place_lines(name, info), service, number, allow_private, guess, info)
     if not file.exists():
         write_text("counties:\n", file)
     add_entry(file, name, lines)
@@ -85,58 +85,58 @@ def _service_and_layer(url: str) -> tuple[str, int | None]:
     found = _SERVICE.fullmatch(url.strip().partition("?")[0].rstrip("/"))
     if found is None:
         raise RegistryError(
-            f"{url!r} names no layer; write one like "
+            f"{url!r} is not the URL of a layer; write for example "
             "https://gis.county.gov/arcgis/rest/services/Parcels/MapServer/0"
         )
     return found[1], int(found[2]) if found[2] is not None else None
 
 
-def _only_layer(service: str, answer: Mapping[str, Any]) -> int:
-    """The number of the service's layer of polygons.
+def _only_layer(service: str, response: Mapping[str, Any]) -> int:
+    """The number of the only polygon layer of a service.
 
     Raises:
-        RegistryError: it has none or several; those are listed.
+        RegistryError: it has none or several; the message lists them.
     """
-    # Servers of before 10 do not say of what a layer is; groups have no geometry.
-    may_be = [
+    # Servers before ArcGIS 10 report no geometry type; group layers have no geometry.
+    layers = [
         (number, layer)
-        for layer in mappings(answer.get("layers"))
+        for layer in mappings(response.get("layers"))
         if (number := whole_number(layer.get("id"))) is not None
         and number >= 0
         and layer.get("geometryType", "esriGeometryPolygon") == "esriGeometryPolygon"
         and not layer.get("subLayerIds")
     ]
-    if len(may_be) == 1:
-        return may_be[0][0]
+    if len(layers) == 1:
+        return layers[0][0]
     listed = "".join(
-        f"\n  {service}/{number}  {sanitize_text(layer.get('name'))}" for number, layer in may_be
+        f"\n  {service}/{number}  {sanitize_text(layer.get('name'))}" for number, layer in layers
     )
-    if not may_be:
-        raise RegistryError(f"{service}: has no layer of polygons; name another service")
-    raise RegistryError(f"{service}: has several layers of polygons; name one of them:{listed}")
+    if not layers:
+        raise RegistryError(f"{service}: has no polygon layer; use another service")
+    raise RegistryError(f"{service}: has several polygon layers; choose one of them:{listed}")
 
 
-def _guess(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> ColumnGuess:
+def _guess_columns(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> ColumnGuess:
     columns = list(info.fields)
-    asked = candidates(columns, info.object_id_field)
-    if not asked:
+    sampled = candidates(columns, info.object_id_field)
+    if not sampled:
         return ColumnGuess()
     sample = {
         "where": "1=1",
-        "outFields": ",".join(asked),
+        "outFields": ",".join(sampled),
         "returnGeometry": "false",
-        "resultRecordCount": str(_ROWS),
+        "resultRecordCount": str(_SAMPLE_ROWS),
     }
     try:
         features = mappings(client.get_json(f"{query.origin}/query", sample).get("features"))
     except QueryRefused:
-        features = []  # a server without pages: the names must do
-    rows = [mapping(feature.get("attributes")) for feature in features[:_ROWS]]
+        features = []  # no pagination: guess from the names alone
+    rows = [mapping(feature.get("attributes")) for feature in features[:_SAMPLE_ROWS]]
     return guess_columns(columns, info.object_id_field, rows)
 
 
-def _whereabouts(name: str, info: LayerInfo) -> list[str]:
-    """The lines that a name like `travis-tx` gives: of the county, else of the state alone."""
+def _place_lines(name: str, info: LayerInfo) -> list[str]:
+    """Name, state and FIPS code derived from a name like `travis-tx`; the state alone if unsure."""
     base, state = read_name(name, states_as_written())
     if state is None:
         return []
@@ -145,49 +145,49 @@ def _whereabouts(name: str, info: LayerInfo) -> list[str]:
         full_name = f"name: {_scalar(place.full_name)}"
         return [full_name, f"state: {_scalar(state)}", f'fips: "{place.fips}"']
     box = box_of(state, None)
-    # A name may end like a state's code: built-in lies where it does.
-    is_there = info.extent is None or box is None or boxes_intersect(info.extent, box)
-    return [f"state: {_scalar(state)}"] if is_there else []
+    # A name may end like a state code by chance ("built-in"): the extent decides.
+    in_state = info.extent is None or box is None or boxes_intersect(info.extent, box)
+    return [f"state: {_scalar(state)}"] if in_state else []
 
 
-def _lines(
-    whereabouts: list[str],
+def _entry_lines(
+    place_lines: list[str],
     service: str,
     number: int,
     allow_private: bool,
-    guessed: ColumnGuess,
+    guess: ColumnGuess,
     info: LayerInfo,
 ) -> list[str]:
-    lines = [f"# The layer {sanitize_text(info.name)}; the columns are guessed."]
-    lines += [*whereabouts, f"url: {service}", f"layer: {number}"]
+    lines = [f"# Layer {sanitize_text(info.name)}; the columns are guessed."]
+    lines += [*place_lines, f"url: {service}", f"layer: {number}"]
     if allow_private:
         lines.append("allow_private: true")
-    if guessed.fields:
+    if guess.fields:
         lines.append("fields:")
-        lines += [f"  {key}: {_columns(value)}" for key, value in guessed.fields.items()]
-    lines += [f"# {sanitize_text(name)} {why}." for name, why in guessed.refused.items()]
-    if not guessed.has_addresses:
+        lines += [f"  {key}: {_columns_yaml(value)}" for key, value in guess.fields.items()]
+    lines += [f"# {sanitize_text(name)} {why}." for name, why in guess.refused.items()]
+    if not guess.has_addresses:
         lines.append(
-            "# Addresses are not mapped: set address, or house_number and street, under fields."
+            "# No address columns found: set address, or house_number and street, under fields."
         )
-    used = {name for value in guessed.fields.values() for name in _names(value)}
-    rest = [name for name in info.fields if name not in used]
-    if rest:
-        lines.append(f"# Other columns: {', '.join(map(sanitize_text, rest))}")
+    used = {name for value in guess.fields.values() for name in _column_names(value)}
+    unused = [name for name in info.fields if name not in used]
+    if unused:
+        lines.append(f"# Other columns: {', '.join(map(sanitize_text, unused))}")
     return lines
 
 
-def _columns(value: str | list[str]) -> str:
+def _columns_yaml(value: str | list[str]) -> str:
     if isinstance(value, str):
         return _scalar(value)
     return f"[{', '.join(map(_scalar, value))}]"
 
 
-def _names(value: str | list[str]) -> list[str]:
+def _column_names(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
 def _scalar(text: str) -> str:
-    """A text as YAML reads it back, also inside brackets."""
+    """The text as a YAML scalar, also valid inside brackets."""
     dumped: str = yaml.safe_dump([text], default_flow_style=True, width=100_000, allow_unicode=True)
     return dumped.strip()[1:-1]

@@ -1,4 +1,4 @@
-"""Which columns of a layer hold the parcel id and the lot's address: by their names and values."""
+"""Guesses the columns of parcel id and site address from their names and sample values."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parcels.addresses.street_name import normalize_words, suffixes
-from parcels.catalogue.address_columns import OF_THE_OWNER
+from parcels.catalogue.address_columns import MAILING_ADDRESS
 from parcels.column_mapping import choose_parcel_id, parcel_id_text
 
 SampleRows = Sequence[Mapping[str, Any]]
 
-# What says that a column is of the lot and not of its owner; the columns of one address share it.
-_OF_THE_LOT = (
+# Prefixes of site address columns (not the owner's); the columns of one address share one.
+_SITE_ADDRESS_PREFIXES = (
     "property", "physical", "location", "situs", "site", "prop", "phys", "phy", "land", "par",
     "loc", "pm", "",
 )  # fmt: skip
-# Names without their prefix, without underscores, in lower case.
+# Names without prefix and underscores, in lower case.
 _PARTS = {
     "house_number": "houseno housenum housenumb housenumber hsenum hsnbr streetno streetnum "
     "streetnumber stno stnum addno addnum addnumber addrno addrnum addrnumber addressnum "
@@ -36,16 +36,15 @@ _ONLY_WITH_PREFIX = {
     "num": "house_number", "number": "house_number", "nbr": "house_number", "dir": "direction",
     "name": "street", "type": "suffix", "suff": "suffix", "comb": "address",
 }  # fmt: skip
-# Names that hold a common one (GIS_PIN, PARCEL_NO_2), and the less common ones.
-_LIKE_AN_ID = re.compile(
+# Names that contain a common one (GIS_PIN, PARCEL_NO_2), and less common ones.
+_ID_LIKE = re.compile(
     r"(parcel|prcl)_?(id|no|num|number|nbr|key)|(^|_)(gis|tax|g|p)?_?(apn|pin|pid|ppn)n?(_|$)"
     r"|(map_?)?tax_?lot|^(tms|tmk|upc|acctid|maplot|propid|prop_id)$",
     re.IGNORECASE,
 )
 _SITE_PREFIXES = ("situs", "site")
-# Names that say so little that only the values of a sample make them believed; a street column
-# of the layer, too, has to be there.
-_BARE = {
+# Ambiguous names: they count only if sample values agree and the layer has a street column.
+_AMBIGUOUS = {
     "number": "bare_number", "num": "bare_number", "nbr": "bare_number", "house": "bare_number",
     "dir": "direction", "suffix": "bare_suffix", "suf": "bare_suffix",
 }  # fmt: skip
@@ -53,11 +52,11 @@ _BARE = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
-    """The `fields` of an entry, in its order; and why columns that look like it are not among them.
+    """The guessed `fields` of an entry, and why similar columns were refused.
 
     Attributes:
-        fields: key of `fields` -> a column, or the columns of the street.
-        refused: column -> what is wrong with its values.
+        fields: key of `fields` -> a column, or the columns of the street; in the entry's order.
+        refused: column -> the problem with its values.
     """
 
     fields: dict[str, str | list[str]] = field(default_factory=dict)
@@ -65,29 +64,29 @@ class ColumnGuess:
 
     @property
     def has_addresses(self) -> bool:
-        """Whether columns of addresses are among the fields."""
+        """Whether address columns were found."""
         return "address" in self.fields or {"house_number", "street"} <= set(self.fields)
 
 
 def candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
-    """The columns to sample, before `guess_columns` looks at their values."""
+    """The columns whose values `guess_columns` needs in the sample."""
     ids = _id_candidates(columns, object_id)
     addresses = [name for group in _address_groups(columns) for name in group.values()]
     return list(dict.fromkeys([*ids, *addresses]))
 
 
 def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRows) -> ColumnGuess:
-    """The columns that hold what their names promise, in a sample of rows."""
+    """The columns whose sample values agree with their names."""
     fields: dict[str, str | list[str]] = {}
     refused: dict[str, str] = {}
     for name in _id_candidates(columns, object_id):
-        problem = _no_id(_values(rows, name))
+        problem = _id_problem(_values(rows, name))
         if not problem:
             fields["parcel_id"] = name
             break
         refused[name] = problem
     for group in _address_groups(columns):
-        mapped = _mapped(group, rows)
+        mapped = _fields_of(group, rows)
         if mapped:
             fields |= mapped
             break
@@ -95,43 +94,43 @@ def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRow
 
 
 def _id_candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
-    left = [name for name in columns if name != object_id]
+    remaining = [name for name in columns if name != object_id]
     found: list[str] = []
-    while (name := choose_parcel_id(None, left, "")) is not None:
+    while (name := choose_parcel_id(None, remaining, "")) is not None:
         found.append(name)
-        left.remove(name)
-    also = [name for name in left if _LIKE_AN_ID.search(name)]
+        remaining.remove(name)
+    also = [name for name in remaining if _ID_LIKE.search(name)]
     return [*found, *also]
 
 
-def _no_id(values: Sequence[str | None]) -> str:
-    """Why values are no parcel ids; empty where they are."""
-    there = [value for value in values if value is not None]
-    if not there:
+def _id_problem(values: Sequence[str | None]) -> str:
+    """Why values cannot be parcel ids; empty if they can."""
+    present = [value for value in values if value is not None]
+    if not present:
         return "is empty" if values else ""
-    if len(set(there)) == 1 and len(there) > 1:
+    if len(set(present)) == 1 and len(present) > 1:
         return "is the same in every row"
-    if len(there) < len(values) / 2:
+    if len(present) < len(values) / 2:
         return "is empty in most rows"
-    if len(set(there)) < len(there) / 2:
+    if len(set(present)) < len(present) / 2:
         return "is the same in many rows"
     return ""
 
 
 def _address_groups(columns: Iterable[str]) -> list[dict[str, str]]:
-    """Part -> column, for each prefix that has a number and a street, or a whole address."""
-    groups: dict[str, dict[str, str]] = {prefix: {} for prefix in _OF_THE_LOT}
+    """Part -> column, for each prefix with a number and a street, or with a full address."""
+    groups: dict[str, dict[str, str]] = {prefix: {} for prefix in _SITE_ADDRESS_PREFIXES}
     for name in columns:
-        if OF_THE_OWNER.search(name):
+        if MAILING_ADDRESS.search(name):
             continue
         plain = name.rsplit(".", 1)[-1].replace("_", "").lower()
-        for prefix in _OF_THE_LOT:
+        for prefix in _SITE_ADDRESS_PREFIXES:
             rest = plain.removeprefix(prefix)
             part = _PART_OF.get(rest)
             if part is None and prefix in _SITE_PREFIXES:
                 part = _ONLY_WITH_PREFIX.get(rest, "address" if not rest else None)
             if part is None and not prefix:
-                part = _BARE.get(rest)
+                part = _AMBIGUOUS.get(rest)
             if part is not None and (prefix or part != "address") and plain.startswith(prefix):
                 groups[prefix].setdefault(part, name)
                 break
@@ -143,8 +142,8 @@ def _address_groups(columns: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
-def _mapped(group: Mapping[str, str], rows: SampleRows) -> dict[str, str | list[str]]:
-    """The fields that a group gives; none where its values are no address."""
+def _fields_of(group: Mapping[str, str], rows: SampleRows) -> dict[str, str | list[str]]:
+    """The fields of a group; empty if its values are not addresses."""
     mapped: dict[str, str | list[str]] = {}
     if "address" in group and _mostly(rows, group["address"], r".*\d.*[A-Za-z].*|.*[A-Za-z].*\d.*"):
         mapped["address"] = group["address"]
@@ -158,21 +157,23 @@ def _mapped(group: Mapping[str, str], rows: SampleRows) -> dict[str, str | list[
 
 
 def _street_parts(group: Mapping[str, str], rows: SampleRows) -> list[str]:
-    """The parts of the street's name that are there; a suffix may be that of the number."""
+    """The parts of the street name that exist; a bare suffix may belong to the house number."""
     parts = [part for part in ("direction", "street", "suffix") if part in group]
     if "suffix" not in parts and "bare_suffix" in group:
-        said = [normalize_words(value) for value in _values(rows, group["bare_suffix"]) if value]
+        suffix_values = [
+            normalize_words(value) for value in _values(rows, group["bare_suffix"]) if value
+        ]
         types = {*suffixes(), *suffixes().values()}
-        if sum(value in types for value in said) > len(said) / 2:
+        if sum(value in types for value in suffix_values) > len(suffix_values) / 2:
             parts.append("bare_suffix")
     return parts
 
 
 def _mostly(rows: SampleRows, column: str, pattern: str) -> bool:
-    """Whether most of the values that there are look like this; without rows the name must do."""
-    there = [value.strip() for value in _values(rows, column) if value and value.strip()]
-    alike = sum(1 for value in there if re.fullmatch(pattern, value))
-    return not rows or alike > len(there) / 2
+    """Whether most non-empty values match the pattern; True without rows."""
+    present = [value.strip() for value in _values(rows, column) if value and value.strip()]
+    matching = sum(1 for value in present if re.fullmatch(pattern, value))
+    return not rows or matching > len(present) / 2
 
 
 def _values(rows: SampleRows, column: str) -> list[str | None]:

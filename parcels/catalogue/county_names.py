@@ -1,4 +1,4 @@
-"""How counties are written: `st-johns-fl` in a registry, "St. Johns County, FL" by people."""
+"""Name spellings of counties: the key `st-johns-fl`, and "St. Johns County, FL" for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-# What people write after a county's name, and a key leaves out. A "city" says which of two it is.
+# Kinds that people write after a name and a key omits. "city" stays: it can tell two apart.
 _KINDS = r"(census-area|city-and-borough|county|parish|borough|municipality|municipio)"
 _OF = r"(city|town|village|county|parish|borough)-of"
 
@@ -18,9 +18,9 @@ def slug(name: str) -> str:
 
 
 def compact(name: str) -> str:
-    """A name for comparison: no kind of place, no spaces, and one spelling of "Saint".
+    """A name normalized for comparison: no kind, no spaces, and one spelling of "Saint".
 
-    "De Kalb County" and "DeKalb" are one, and so are "St. Clair" and "saint_clair".
+    "De Kalb County" equals "DeKalb", and "St. Clair" equals "saint_clair".
     """
     bare = bare_slug(name)
     return re.sub(r"^(saint|ste|sainte)-", "st-", bare).replace("-", "")
@@ -33,19 +33,19 @@ def bare_slug(name: str) -> str:
 
 
 def read_name(written: str, states: Mapping[str, str]) -> tuple[str, str | None]:
-    """A county's name as people write it -> its slug without its kind, and its state's code.
+    """A county's name as people write it -> its slug without the kind, and the state code.
 
-    "City of X" is "x-city", as in a key.
+    "City of X" becomes "x-city", as in keys.
 
     Args:
         written: "Montrose County, CO", "montrose-co", "Montrose".
-        states: the slugs of the states' names and codes -> their codes.
+        states: slugs of state names and codes -> state codes.
     """
-    whole = slug(written)
+    full_slug = slug(written)
     # "west-virginia" ends with "virginia" too.
-    endings = sorted((s for s in states if whole.endswith(f"-{s}")), key=len)
+    endings = sorted((s for s in states if full_slug.endswith(f"-{s}")), key=len)
     state = endings[-1] if endings else None
-    name = whole.removesuffix(f"-{state}") if state else whole
-    of = re.match(r"(city|town)-of-(.+)", name)
-    name = f"{of[2]}-{of[1]}" if of else bare_slug(name)
+    name = full_slug.removesuffix(f"-{state}") if state else full_slug
+    match = re.match(r"(city|town)-of-(.+)", name)
+    name = f"{match[2]}-{match[1]}" if match else bare_slug(name)
     return name, states[state] if state else None

@@ -1,8 +1,8 @@
-"""Changes to a registry file, by ruamel.yaml's round trip: comments, order and quotes stay.
+"""Edits single keys of a registry file; comments, order and quotes stay (ruamel.yaml round trip).
 
-Laid out anew is what differs from the rest of the file: entries and lists indented by another
-width, several blanks between values, brackets and texts over several lines, escaped letters, blank
-lines at the end. A change that would lose a comment, such as one between brackets, is refused.
+Reformatted is only what is inconsistent with the rest of the file: other indents, several spaces
+between values, brackets and text over several lines, escaped letters, blank lines at the end.
+An edit that would lose a comment, for example one between brackets, is refused.
 """
 
 from __future__ import annotations
@@ -19,81 +19,81 @@ from parcels.catalogue.write_registry import write_text
 from parcels.errors import RegistryError
 from parcels.registry.yaml_file import parse_entries, read_text
 
-# Key -> what is to be said of it, as YAML in one line; None takes the key away, or leaves it
-# without a value where a comment hangs on it.
+# Key -> new value as YAML on one line; None removes the key, or only its value if a comment is
+# attached to it.
 EntryChanges = Mapping[str, str | None]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _COMMENT = re.compile(r"(?<!\S)#.*")
 _START = re.compile(r"(?:.*\n)*?---.*\n")
 
 
-def set_keys(file: Path, facts: Mapping[str, EntryChanges]) -> None:
-    """Say facts of counties; one that the file does not have yet gets an entry with them.
+def set_keys(file: Path, changes: Mapping[str, EntryChanges]) -> None:
+    """Set keys of counties; a county that is not in the file gets an entry with them.
 
-    A file that says them already is left alone.
+    A file that has these values already is not written.
 
     Raises:
-        RegistryError: the file cannot be read or written, or is laid out so that only a person
-            can change it.
+        RegistryError: the file cannot be read or written, or has a layout that cannot be edited
+            automatically.
     """
     known = parse_entries(read_text(file), file)
     added: list[str] = []
-    for name in [name for name in facts if name not in known]:
-        lines = [f"{key}: {fact}" for key, fact in facts[name].items() if fact is not None]
+    for name in [name for name in changes if name not in known]:
+        lines = [f"{key}: {value}" for key, value in changes[name].items() if value is not None]
         added += _entry(name, lines) if lines else []
-    _change(file, {name: said for name, said in facts.items() if name in known}, added)
+    _edit(file, {name: keys for name, keys in changes.items() if name in known}, added)
 
 
 def add_entry(file: Path, name: str, lines: Sequence[str]) -> None:
-    """Add an entry at the end of the file; `lines` are what stands under its name.
+    """Append an entry to the file; `lines` go under its name.
 
     Raises:
-        RegistryError: as `set_keys`; also where the name is taken.
+        RegistryError: as `set_keys`; also if the name exists.
     """
     if name in parse_entries(read_text(file), file):
-        raise RegistryError(f"{file}: county {name!r} is there already; take another name")
-    _change(file, {}, _entry(name, lines))
+        raise RegistryError(f"{file}: county {name!r} already exists; choose another name")
+    _edit(file, {}, _entry(name, lines))
 
 
 def _entry(name: str, lines: Iterable[str]) -> list[str]:
-    """The lines of an entry; a name that YAML would read as something else is refused."""
+    """The lines of an entry; a name that YAML would parse as something else is refused."""
     if not _NAME.fullmatch(name):
         raise RegistryError(f"{name!r}: write the county's name with a-z, digits, '-' and '_' only")
     return [f"{name}:", *(f"  {line}" for line in lines)]
 
 
-def _change(file: Path, facts: Mapping[str, EntryChanges], added: Sequence[str]) -> None:
-    """Write the file, if it then says what is wanted, with all comments, and nothing else."""
-    from ruamel.yaml.error import YAMLError  # late: few commands change a registry
+def _edit(file: Path, changes: Mapping[str, EntryChanges], added: Sequence[str]) -> None:
+    """Write the file, if the result has exactly the wanted values and all comments."""
+    from ruamel.yaml.error import YAMLError  # late: few commands edit a registry
 
     before = read_text(file)
     text, new = before.replace("\r\n", "\n"), f"counties:\n{_indented(added, 2)}"
     known = parse_entries(text, file)
     wanted = known | parse_entries(new, file)
     try:
-        changed = _round_trip(text, facts, added)
-        for name, said in facts.items():
-            values = {key: fact and yaml.safe_load(fact) for key, fact in said.items()}
+        edited = _round_trip(text, changes, added)
+        for name, keys in changes.items():
+            values = {key: value and yaml.safe_load(value) for key, value in keys.items()}
             wanted[name] = {**wanted[name], **values}
-        if _said(wanted) == _said(known):
+        if _without_empty(wanted) == _without_empty(known):
             return
-        is_wanted = _said(parse_entries(changed, file)) == _said(wanted)
+        is_wanted = _without_empty(parse_entries(edited, file)) == _without_empty(wanted)
     except (YAMLError, RegistryError, LookupError):
         is_wanted = False
-    if not is_wanted or _COMMENT.findall(changed) != _COMMENT.findall(f"{text}\n{new}"):
+    if not is_wanted or _COMMENT.findall(edited) != _COMMENT.findall(f"{text}\n{new}"):
         raise RegistryError(
-            f"{file}: is laid out so that only a person can change it; write each county under "
-            "'counties:', on lines of its own, and no comments between brackets"
+            f"{file}: cannot be edited automatically; write each county under 'counties:' on "
+            "lines of its own, without comments between brackets"
         )
-    write_text(changed if text == before else changed.replace("\n", "\r\n"), file)
+    write_text(edited if text == before else edited.replace("\n", "\r\n"), file)
 
 
-def _round_trip(text: str, facts: Mapping[str, EntryChanges], added: Iterable[str]) -> str:
-    """The text with the facts of entries that it has, and the lines of others at its end."""
+def _round_trip(text: str, changes: Mapping[str, EntryChanges], added: Iterable[str]) -> str:
+    """The text with the changed entries, and the added lines at its end."""
     from ruamel.yaml import YAML
     from ruamel.yaml.util import load_yaml_guess_indent
 
-    # ruamel.yaml would drop it, with the comments that stand before it.
+    # ruamel.yaml would drop the document start and the comments before it.
     start = found[0] if (found := _START.match(text)) else ""
     parser = YAML()
     parser.preserve_quotes, parser.width = True, 1_000_000
@@ -102,24 +102,24 @@ def _round_trip(text: str, facts: Mapping[str, EntryChanges], added: Iterable[st
     column = counties.lc.col if counties else 2
     parser.indent(column, item_width, dash)
     entries = {str(k): entry for k, entry in (counties or {}).items() if isinstance(entry, dict)}
-    for name, said in facts.items():
-        for key, fact in reversed(list(said.items())):
-            _say(entries[name], key, None if fact is None else parser.load(fact))
-    content["counties"] = counties or None  # {} would take no lines
+    for name, keys in changes.items():
+        for key, value in reversed(list(keys.items())):
+            _set_key(entries[name], key, None if value is None else parser.load(value))
+    content["counties"] = counties or None  # an empty {} could not be followed by lines
     dumped = io.StringIO()
     parser.dump(content, dumped)
     gap = "\n" if counties and added else ""
     return f"{start}{dumped.getvalue().rstrip()}\n{gap}{_indented(added, column)}"
 
 
-def _say(entry: Any, key: str, value: Any) -> None:  # noqa: ANN401  as ruamel.yaml has them
+def _set_key(entry: Any, key: str, value: Any) -> None:  # noqa: ANN401  as ruamel.yaml has them
     if value is None and key not in entry.ca.items:
         entry.pop(key, None)
     elif key not in entry:
-        # Before the first key: behind the last one the comment of the next entry may hang.
+        # As the first key: the comment of the next entry may be attached to the last one.
         entry.insert(0, key, value)
     elif isinstance(value, list) and isinstance(entry[key], list):
-        # One by one, as comments hang on the items.
+        # Item by item, as comments are attached to items.
         for i, item in enumerate(value):
             entry[key][i] = item
     else:
@@ -130,9 +130,9 @@ def _indented(lines: Iterable[str], column: int) -> str:
     return "".join(f"{' ' * column}{line}\n" for line in lines)
 
 
-def _said(entries: object) -> object:
-    """Without the keys that have no value."""
+def _without_empty(entries: object) -> object:
+    """The entries without keys that have no value."""
     if not isinstance(entries, dict):
         return entries
-    said = {key: _said(value) for key, value in entries.items()}
-    return {key: value for key, value in said.items() if value not in (None, {})}
+    values = {key: _without_empty(value) for key, value in entries.items()}
+    return {key: value for key, value in values.items() if value not in (None, {})}

@@ -1,4 +1,4 @@
-"""OpenAddresses -> a registry file, and beside it a table of what was left out and why."""
+"""`lotline registry import`: OpenAddresses -> a registry file and a table of what was dropped."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from parcels.errors import RegistryError
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import has written, and where.
+    """The files that an import has written, and their content.
 
     Attributes:
-        layers: how many the source speaks of.
+        layers: number of layers in the source.
         keys: of the entries that were written.
     """
 
@@ -33,23 +33,23 @@ class ImportResult:
 
 
 def import_layers(source: Path, file: Path) -> ImportResult:
-    """Write a registry file of all the parcel layers that a tree or a table speaks of.
+    """Write a registry file with all parcel layers of a source tree or table.
 
     Raises:
-        RegistryError: the source cannot be read, holds nothing usable, or `file` cannot be
-            written, or is there and of somebody else.
+        RegistryError: the source cannot be read or has no usable layer; or `file` cannot be
+            written, or exists and was not written by an import.
     """
     if file.exists() and not is_written_here(file):
         raise RegistryError(
-            f"{file}: is there, and `lotline registry import` has not written it: name another "
-            "file with --out, so that nothing in this one is lost"
+            f"{file}: exists and was not written by `lotline registry import`; choose another "
+            "file with --out"
         )
     layers = read_source(source)
     entries, dropped = entries_of(layers)
     if not entries:
         reasons = "; ".join(f"{drop.source}: {drop.reason}" for drop in dropped[:3])
         raise RegistryError(f"{source}: has no usable parcel layer ({reasons or 'it is empty'})")
-    beside = dropped_beside(file)
+    dropped_file = dropped_beside(file)
     write_registry(entries, file)
-    write_dropped(dropped, beside)
-    return ImportResult(len(layers), tuple(entries), tuple(dropped), file, beside)
+    write_dropped(dropped, dropped_file)
+    return ImportResult(len(layers), tuple(entries), tuple(dropped), file, dropped_file)

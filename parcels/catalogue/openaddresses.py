@@ -1,7 +1,7 @@
-"""What OpenAddresses says of US parcel layers: a tree of source files, or a table made of one.
+"""Reads the US parcel layers of OpenAddresses: a tree of source files, or a table made from one.
 
 The format of a source file: https://github.com/openaddresses/openaddresses/blob/master/CONTRIBUTING.md
-Schema 2 has layers of parcels; schema 1 has one layer, which may be of parcels.
+Schema 2 has parcel layers; schema 1 has a single layer, which may be of parcels.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-# The largest of OpenAddresses' own has some 20 KB.
-_MOST_BYTES = 5_000_000
-# Longer than any URL that is asked.
-_LONGEST_TEXT = 10_000
+# The largest source file of OpenAddresses has about 20 KB.
+_MAX_BYTES = 5_000_000
+# Longer than any URL that is requested.
+_MAX_TEXT_LENGTH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLayer:
-    """What a source says of one layer, as it says it; empty where it says nothing.
+    """One layer as described by its source file; empty for what is not given.
 
     Attributes:
         source: the file in the tree, "co/montrose.json".
         geoid: the Census code of a county (5 digits), a place (7) or a state (2).
         kind: "county", "city", "state", ….
         number, street, unit, city, postcode: the columns of an address.
-        parcels: whether it is said to be a layer of parcels on an ArcGIS server; else `problem`
-            says what it is.
+        problem: why it cannot be used; empty for a parcel layer on an ArcGIS server.
     """
 
     source: str
@@ -60,60 +59,60 @@ class SourceLayer:
 
 
 def read_source(source: Path) -> list[SourceLayer]:
-    """The layers of a source tree or of a table (CSV), in the order of their files.
+    """The layers of a source tree or of a table (CSV), in file order.
 
     Raises:
-        RegistryError: there is no such place, or nothing in it is of OpenAddresses.
+        RegistryError: it does not exist, or is not from OpenAddresses.
     """
     if not source.exists():
-        raise RegistryError(f"{source}: there is no such file or folder; check the path")
-    return list(_tree(source) if source.is_dir() else _table(source))
+        raise RegistryError(f"{source}: no such file or folder; check the path")
+    return list(_read_tree(source) if source.is_dir() else _read_table(source))
 
 
-def _table(file: Path) -> Iterator[SourceLayer]:
+def _read_table(file: Path) -> Iterator[SourceLayer]:
     try:
         with file.open(encoding="utf-8", newline="") as opened:
             rows = csv.DictReader(opened)
             missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
             if missing:
                 raise RegistryError(
-                    f"{file}: is no table of parcel layers: it has no column {missing[0]!r}; name "
-                    "a folder of OpenAddresses source files, or a table with the columns "
+                    f"{file}: is not a table of parcel layers: column {missing[0]!r} is missing; "
+                    "use a folder of OpenAddresses source files, or a table with the columns "
                     f"{', '.join(_COLUMNS)}"
                 )
-            yield from (_of_row(row) for row in rows)
+            yield from (_layer_of_row(row) for row in rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RegistryError(f"{file}: cannot be read as a UTF-8 CSV: {error}") from error
 
 
-def _of_row(row: Mapping[str, str | None]) -> SourceLayer:
-    def said(name: str) -> str:
+def _layer_of_row(row: Mapping[str, str | None]) -> SourceLayer:
+    def text(name: str) -> str:
         return _text(row[name])
 
     def columns(name: str) -> tuple[str, ...]:
-        return tuple(part for part in said(name).split("+") if part)
+        return tuple(part for part in text(name).split("+") if part)
 
     return SourceLayer(
-        source=said("source"),
-        state=said("state").upper(),
-        county=said("county"),
-        municipality=said("city"),
-        geoid=said("geoid"),
-        census_name=said("census_name"),
-        kind=said("layer_name"),
-        url=said("url"),
+        source=text("source"),
+        state=text("state").upper(),
+        county=text("county"),
+        municipality=text("city"),
+        geoid=text("geoid"),
+        census_name=text("census_name"),
+        kind=text("layer_name"),
+        url=text("url"),
         parcel_id=columns("pid_field"),
         number=columns("addr_number"),
         street=columns("addr_street"),
         unit=columns("addr_unit"),
         city=columns("addr_city"),
         postcode=columns("addr_postcode"),
-        headers=_headers(said("request")),
-        problem="is marked to be skipped" if said("skip") else "",
+        headers=_parse_headers(text("request")),
+        problem="is marked as skipped" if text("skip") else "",
     )
 
 
-def _headers(request: str) -> tuple[tuple[str, str], ...]:
+def _parse_headers(request: str) -> tuple[tuple[str, str], ...]:
     try:
         content = json.loads(request) if request else {}
     except (ValueError, RecursionError):
@@ -126,38 +125,38 @@ def _headers_of(request: object) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), str(value)) for name, value in headers.items())
 
 
-def _tree(folder: Path) -> Iterator[SourceLayer]:
+def _read_tree(folder: Path) -> Iterator[SourceLayer]:
     root = next((f for f in (folder / "sources" / "us", folder / "us") if f.is_dir()), folder)
     files = sorted(root.glob("[a-z][a-z]/*.json"))
     if not files:
         raise RegistryError(
-            f"{folder}: has no OpenAddresses source files (sources/us/co/montrose.json, …); name "
-            "a folder that does, or a table"
+            f"{folder}: has no OpenAddresses source files (sources/us/co/montrose.json, …); use a "
+            "folder with source files, or a table"
         )
     for file in files:
-        yield from _of_file(file, folder)
+        yield from _read_file(file, folder)
 
 
-def _of_file(file: Path, tree: Path) -> list[SourceLayer]:
+def _read_file(file: Path, tree: Path) -> list[SourceLayer]:
     name = sanitize_text(f"{file.parent.name}/{file.name}")
     state = file.parent.name.upper()
     try:
-        return list(_layers(name, state, _content(file, tree)))
+        return list(_layers(name, state, _read_json(file, tree)))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return [SourceLayer(name, state, problem=f"cannot be read: {sanitize_text(error)}")]
 
 
-def _content(file: Path, tree: Path) -> dict[str, Any]:
-    """The JSON object in a file of the tree; no pipe or device, which a link may lead to."""
+def _read_json(file: Path, tree: Path) -> dict[str, Any]:
+    """The JSON object in a regular file inside the tree; a link could lead to a device."""
     if not file.is_file() or not file.resolve().is_relative_to(tree.resolve()):
-        raise ValueError("no file of the tree")
+        raise ValueError("not a regular file inside the tree")
     with file.open("rb") as opened:
-        read = opened.read(_MOST_BYTES + 1)
-    if len(read) > _MOST_BYTES:
-        raise ValueError(f"longer than {_MOST_BYTES // 10**6} MB")
+        read = opened.read(_MAX_BYTES + 1)
+    if len(read) > _MAX_BYTES:
+        raise ValueError(f"longer than {_MAX_BYTES // 10**6} MB")
     content = json.loads(read.decode("utf-8"))
     if not isinstance(content, dict):
-        raise TypeError("no JSON object")
+        raise TypeError("not a JSON object")
     return content
 
 
@@ -165,10 +164,11 @@ def _layers(name: str, state: str, content: Mapping[str, Any]) -> Iterator[Sourc
     coverage = mapping(content.get("coverage"))
     census = mapping(coverage.get("US Census"))
     if "layers" in content:
-        said = content["layers"].get("parcels", []) if isinstance(content["layers"], dict) else None
-        layers = mappings(said)
-        if not isinstance(said, list) or len(layers) < len(said):
-            raise ValueError("its layers are no list of JSON objects")
+        layers_of = content["layers"]
+        given = layers_of.get("parcels", []) if isinstance(layers_of, dict) else None
+        layers = mappings(given)
+        if not isinstance(given, list) or len(layers) < len(given):
+            raise ValueError("its layers are not a list of JSON objects")
     else:
         layers = [{**content, "protocol": content.get("type")}]
     for layer in layers:
@@ -197,24 +197,24 @@ def _problem(
     content: Mapping[str, Any], layer: Mapping[str, Any], conform: Mapping[str, Any]
 ) -> str:
     if layer.get("skip") or content.get("skip"):
-        return "is marked to be skipped"
+        return "is marked as skipped"
     if _text(layer.get("protocol")).upper() != "ESRI":
-        return f"is no ArcGIS layer, but {_text(layer.get('protocol')) or 'something unsaid'}"
-    # Schema 1 knows addresses only; some are taken from the layer of parcels.
+        return f"is not an ArcGIS layer; protocol: {_text(layer.get('protocol')) or 'not given'}"
+    # Schema 1 describes address layers only, but some of them are parcel layers.
     of_parcels = "pid" in conform or "parcel" in _text(layer.get("data")).lower()
-    return "" if "layers" in content or of_parcels else "is said to hold addresses, not parcels"
+    return "" if "layers" in content or of_parcels else "holds addresses, not parcels"
 
 
-def _columns(said: object) -> tuple[str, ...]:
-    """The columns that a value is made of: a name, several, or a function of some."""
-    if isinstance(said, str):
-        return (_text(said),) if _text(said) else ()
-    if isinstance(said, list):
-        return tuple(name for part in said for name in _columns(part))
-    if not isinstance(said, dict):
+def _columns(value: object) -> tuple[str, ...]:
+    """The columns that a value is made from: a name, a list of names, or a function of them."""
+    if isinstance(value, str):
+        return (_text(value),) if _text(value) else ()
+    if isinstance(value, list):
+        return tuple(name for part in value for name in _columns(part))
+    if not isinstance(value, dict):
         return ()
-    return _columns(said.get("field") or said.get("fields"))
+    return _columns(value.get("field") or value.get("fields"))
 
 
 def _text(value: object) -> str:
-    return sanitize_text(value.strip(), _LONGEST_TEXT) if isinstance(value, str) else ""
+    return sanitize_text(value.strip(), _MAX_TEXT_LENGTH) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""What sources say of layers -> registry entries; and what was left out of them, and why."""
+"""OpenAddresses layers -> registry entries, and a reason for everything that was dropped."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from parcels.registry.entry import validate_entry
 from parcels.untrusted import sanitize_text
 
 RegistryEntry = dict[str, Any]
-_LONGEST_REASON = 1_000
+_MAX_REASON_LENGTH = 1_000
 
-# A layer's own row numbers change when it is loaded again, and no county knows its lots by a
-# township, the number of a map, or the angle of a label.
-_NO_PARCEL_IDS = re.compile(
+# Row numbers change when a layer is reloaded, and a township, map number or label angle does not
+# identify a lot.
+_NOT_PARCEL_IDS = re.compile(
     r"(^|\.)(object_?id|fid|oid|id|name|shape.*|global_?id|gdo_gid|ll_uuid|angle|feature|map"
     r"|s_?t_?r)$",
     re.IGNORECASE,
@@ -32,13 +32,13 @@ _NO_PARCEL_IDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class DroppedLayer:
-    """A layer, or one thing that was said of it, that is not among the entries.
+    """A layer, or one value of it, that is not in the registry.
 
     Attributes:
-        source: the file that said it.
-        key: of the entry that does without it; empty where the whole layer was dropped.
-        what: "layer", or the entry's key that was left out or corrected.
-        given: what the source said.
+        source: the source file.
+        key: the entry without this value; empty if the complete layer was dropped.
+        what: "layer", or the key of the entry that was left out or corrected.
+        given: the value in the source.
     """
 
     source: str
@@ -51,71 +51,71 @@ class DroppedLayer:
 def entries_of(
     layers: Iterable[SourceLayer],
 ) -> tuple[dict[str, RegistryEntry], list[DroppedLayer]]:
-    """Registry entries by their keys, in order; and everything that was dropped, with its reason.
+    """Registry entries by key, in order; and everything that was dropped, with the reason.
 
-    No layer goes missing: each is an entry, or dropped.
+    Every layer is either an entry or dropped.
     """
     dropped: list[DroppedLayer] = []
     usable: list[SourceLayer] = []
     for layer in layers:
         if layer.problem:
-            dropped.append(_whole(layer, layer.problem))
+            dropped.append(_dropped_layer(layer, layer.problem))
         else:
             usable.append(layer)
-    owners = _owners(usable)
+    rejected = _url_conflicts(usable)
     entries: dict[str, RegistryEntry] = {}
     for layer in usable:
-        reason = owners.get(layer.source + layer.url)
+        reason = rejected.get(layer.source + layer.url)
         if reason is not None:
-            dropped.append(_whole(layer, reason))
+            dropped.append(_dropped_layer(layer, reason))
             continue
         try:
             key, entry, left_out = _entry(layer)
-        except (RegistryError, ValueError) as error:  # of a URL like http://[x
-            dropped.append(_whole(layer, sanitize_text(error, _LONGEST_REASON)))
+        except (RegistryError, ValueError) as error:  # ValueError: a URL like http://[x
+            dropped.append(_dropped_layer(layer, sanitize_text(error, _MAX_REASON_LENGTH)))
             continue
         if key in entries:
-            dropped.append(_whole(layer, f"is a second layer of {key}; the first is kept"))
+            dropped.append(_dropped_layer(layer, f"is a second layer of {key}; the first is used"))
             continue
         entries[key] = entry
         dropped += left_out
     return dict(sorted(entries.items())), dropped
 
 
-def _whole(layer: SourceLayer, reason: str) -> DroppedLayer:
+def _dropped_layer(layer: SourceLayer, reason: str) -> DroppedLayer:
     return DroppedLayer(layer.source, "", "layer", layer.url, reason)
 
 
-def _owners(layers: Sequence[SourceLayer]) -> dict[str, str]:
-    """Why a layer that several sources claim is not this one's: source and URL -> reason."""
-    claims: dict[str, list[SourceLayer]] = defaultdict(list)
+def _url_conflicts(layers: Sequence[SourceLayer]) -> dict[str, str]:
+    """URLs that several sources use: source and URL -> why this one is rejected."""
+    sources_by_url: dict[str, list[SourceLayer]] = defaultdict(list)
     for layer in layers:
-        claims[_service_url(layer.url).lower()].append(layer)
+        sources_by_url[_service_url(layer.url).lower()].append(layer)
     reasons: dict[str, str] = {}
-    for rivals in claims.values():
-        if len(rivals) == 1:
+    for same_url in sources_by_url.values():
+        if len(same_url) == 1:
             continue
-        named = [layer for layer in rivals if compact(_stem(layer)) in compact(layer.url)]
+        named = [layer for layer in same_url if compact(_stem(layer)) in compact(layer.url)]
         if len(named) != 1:
-            sources = ", ".join(layer.source for layer in rivals)
-            reason = f"has the URL of several places ({sources}), and nothing says whose it is"
-            reasons |= {layer.source + layer.url: reason for layer in rivals}
+            sources = ", ".join(layer.source for layer in same_url)
+            reason = f"has the same URL as other places ({sources}), and none is named in it"
+            reasons |= {layer.source + layer.url: reason for layer in same_url}
             continue
-        reason = f"has the URL of {named[0].source}, which is named in it"
-        reasons |= {layer.source + layer.url: reason for layer in rivals if layer is not named[0]}
+        reason = f"has the URL of {named[0].source}, whose name is in it"
+        reasons |= {layer.source + layer.url: reason for layer in same_url if layer is not named[0]}
     return reasons
 
 
 def _entry(layer: SourceLayer) -> tuple[str, RegistryEntry, list[DroppedLayer]]:
-    """One layer's key and entry, and what was left out of it.
+    """The key and the entry of a layer, and the values that were left out.
 
     Raises:
         RegistryError: the layer cannot be an entry.
     """
     if layer.state not in STATES:
-        raise RegistryError(f"lies in no state of the US ({layer.state or 'none is said'})")
+        raise RegistryError(f"is not in a US state ({layer.state or 'none given'})")
     place = _place(layer)
-    key, name = _called(layer, place)
+    key, name = _key_and_name(layer, place)
     left_out: list[DroppedLayer] = []
 
     def leave_out(what: str, given: str, reason: str) -> None:
@@ -126,16 +126,17 @@ def _entry(layer: SourceLayer) -> tuple[str, RegistryEntry, list[DroppedLayer]]:
     if place is not None:
         entry["fips"] = place.fips
     if layer.geoid and layer.geoid != entry.get("fips"):
-        leave_out("fips", layer.geoid, _wrong_code(layer, place))
+        leave_out("fips", layer.geoid, _code_problem(layer, place))
     entry |= {"url": url, "layer": number}
     if layer.headers:
         entry["headers"] = dict(layer.headers)
     fields: dict[str, Any] = {}
-    if len(layer.parcel_id) == 1 and not _NO_PARCEL_IDS.search(layer.parcel_id[0]):
+    if len(layer.parcel_id) == 1 and not _NOT_PARCEL_IDS.search(layer.parcel_id[0]):
         fields["parcel_id"] = layer.parcel_id[0]
     elif layer.parcel_id:
-        made = "is made of several columns" if len(layer.parcel_id) > 1 else "is no parcel id"
-        leave_out("fields.parcel_id", "+".join(layer.parcel_id), made)
+        several = len(layer.parcel_id) > 1
+        problem = "is made of several columns" if several else "is not a parcel id"
+        leave_out("fields.parcel_id", "+".join(layer.parcel_id), problem)
     mapped, reasons = address_fields(layer)
     fields |= mapped
     for what, given, reason in reasons:
@@ -147,9 +148,9 @@ def _entry(layer: SourceLayer) -> tuple[str, RegistryEntry, list[DroppedLayer]]:
 
 
 def _place(layer: SourceLayer) -> UsCounty | None:
-    """The county that a layer is of; None for a city's, a state's, or one of several counties.
+    """The county of a layer; None if it covers a city, a state or several counties.
 
-    A source's file name says whose it is; codes were copied from the next file too often.
+    The file name counts more than the code, which is often copied from another file.
     """
     state = layer.state
     if _is_state(layer):
@@ -162,7 +163,7 @@ def _place(layer: SourceLayer) -> UsCounty | None:
     coded = us_counties().get(layer.geoid)
     named = county_named(state, _stem(layer)) or county_named(state, layer.county)
     if coded is not None and coded.state == state and named is not None:
-        # Of two with one name, the code says which.
+        # The code decides between two counties of one name.
         return coded if compact(coded.name) == compact(named.name) else named
     if named is not None:
         return named
@@ -173,8 +174,8 @@ def _in_host(place: UsCounty, url: str) -> bool:
     return compact(place.name) in compact(urlsplit(url).hostname or "")
 
 
-def _called(layer: SourceLayer, place: UsCounty | None) -> tuple[str, str]:
-    """The entry's key, COUNTY-ST, and its name as people write it."""
+def _key_and_name(layer: SourceLayer, place: UsCounty | None) -> tuple[str, str]:
+    """The key of the entry, COUNTY-ST, and its name for people."""
     state = layer.state.lower()
     if place is not None:
         city = "-city" if place.shares_its_name else ""
@@ -188,16 +189,16 @@ def _called(layer: SourceLayer, place: UsCounty | None) -> tuple[str, str]:
     if not _is_city(layer):
         return f"{stem}-{state}", name
     kind = "town" if layer.kind == "town" else "city"
-    # Culver City is one already.
+    # Culver City ends with "city" already.
     suffix = "" if stem.endswith(f"-{kind}") else f"-{kind}"
     return f"{stem}{suffix}-{state}", f"{kind.title()} of {name}"
 
 
 def _full_name(layer: SourceLayer, place: UsCounty) -> str:
-    """The county's name with what it is; in Alaska the Census's word for it."""
+    """The county's name with its kind; in Alaska the kind that the Census uses."""
     kinds = r" (City and Borough|Borough|Municipality|Census Area)$"
-    said = re.search(kinds, layer.census_name) if place.state == "AK" else None
-    return place.full_name + (said[0] if said else "")
+    kind = re.search(kinds, layer.census_name) if place.state == "AK" else None
+    return place.full_name + (kind[0] if kind else "")
 
 
 def _stem(layer: SourceLayer) -> str:
@@ -211,23 +212,23 @@ def _is_state(layer: SourceLayer) -> bool:
 def _is_city(layer: SourceLayer) -> bool:
     coded = us_counties().get(layer.geoid)
     if coded is not None and slug(_stem(layer)) == slug(coded.name):
-        return False  # said to be a city's, and has the name and the code of a county
+        return False  # marked as a city, but with the name and code of a county
     if layer.kind in ("city", "town", "village") or slug(_stem(layer)).startswith("city-of-"):
         return True
-    # A city's code, where the name is no county's.
+    # A city code, and no county has this name.
     return len(layer.geoid) == 7 and county_named(layer.state, _stem(layer)) is None
 
 
-def _wrong_code(layer: SourceLayer, place: UsCounty | None) -> str:
+def _code_problem(layer: SourceLayer, place: UsCounty | None) -> str:
     if len(layer.geoid) != 5:
-        what = {2: "a state", 7: "a city"}.get(len(layer.geoid), "nothing known")
+        what = {2: "a state", 7: "a city"}.get(len(layer.geoid), "an unknown kind")
         return f"is the code of {what}, not of a county"
     coded = us_counties().get(layer.geoid)
     of = f"{coded.full_name}, {coded.state}" if coded is not None else "no county"
     if place is None:
-        return f"is the code of {of}, and the layer is of {_called(layer, None)[1]}"
+        return f"is the code of {of}, but the layer is of {_key_and_name(layer, None)[1]}"
     name = _full_name(layer, place)
-    return f"is the code of {of}; {name}, {place.state} has {place.fips}, which is used"
+    return f"is the code of {of}; used is {place.fips} of {name}, {place.state}"
 
 
 def _service_url(url: str) -> str:
@@ -238,5 +239,5 @@ def _service_url(url: str) -> str:
 def _url_and_layer(url: str) -> tuple[str, int]:
     found = re.fullmatch(r"(.*/(?:MapServer|FeatureServer))/(\d{1,12})", _service_url(url))
     if found is None:
-        raise RegistryError("is no layer of a MapServer or FeatureServer")
+        raise RegistryError("is not a layer of a MapServer or FeatureServer")
     return found[1], int(found[2])

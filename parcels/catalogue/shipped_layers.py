@@ -1,8 +1,8 @@
-"""The US parcel layers that are shipped: a thousand entries, each parsed when it is asked for.
+"""The shipped US parcel layers: a thousand entries, each parsed on first use.
 
-`parcels/data/us_parcel_layers.yaml` is a registry file that `lotline registry import` has written;
-what it left out, and why, lies beside it. To look one county up costs a search for its name in
-the text, not the reading of all.
+`parcels/data/us_parcel_layers.yaml` is a registry file written by `lotline registry import`;
+the `.dropped.csv` beside it lists what was left out and why. Looking up one county searches the
+text for its name and parses only that entry.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from parcels.registry.yaml_file import parse_entries
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "us_parcel_layers.yaml"
 
-# As `write_registry` lays a file out: a name at two spaces, all that is said of it at four.
+# The layout of `write_registry`: an entry's name is indented by two spaces, its keys by four.
 _ENTRY = re.compile(r"^  ([a-z0-9][a-z0-9_-]*):\n((?:    .*\n)+)", re.MULTILINE)
 _FIPS = re.compile(r'^    fips: "(\d{5})"$', re.MULTILINE)
 
 
 class ShippedLayers(Mapping[str, dict[str, Any]]):
-    """Key -> entry, as it is written; of a file that `write_registry` has made."""
+    """Key -> entry as written, of a file in the layout of `write_registry`."""
 
     def __init__(self, file: Path = SHIPPED) -> None:
         self._file = file
@@ -43,7 +43,7 @@ class ShippedLayers(Mapping[str, dict[str, Any]]):
         return key in self._texts
 
     def with_fips(self, fips: str) -> list[str]:
-        """The keys of the counties that have this code."""
+        """The keys of the counties with this FIPS code."""
         return self._by_fips.get(fips, [])
 
     @cached_property
@@ -62,5 +62,5 @@ class ShippedLayers(Mapping[str, dict[str, Any]]):
 
 @cache
 def shipped_layers() -> ShippedLayers:
-    """Those of this package; their text is read once."""
+    """The layers shipped with this package; the file is read once."""
     return ShippedLayers()

@@ -1,7 +1,7 @@
-"""The counties of the US: their codes, their names, and the boxes they lie in.
+"""The counties of the US: FIPS codes, names and bounding boxes.
 
 `parcels/data/us_counties.csv` is the Census Bureau's cartographic county boundaries of 2017
-(public domain), reduced to boxes by `scripts/us_counties.py`.
+(public domain), reduced to bounding boxes by `scripts/us_counties.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from parcels.catalogue.us_states import STATES
 from parcels.parcel_source import Extent
 
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "us_counties.csv"
-# Virginia's cities, Baltimore, St. Louis and Carson City are no part of a county.
+# Virginia's cities, Baltimore, St. Louis and Carson City belong to no county.
 _INDEPENDENT_CITY = 510
-# The boxes of counties are drawn from simplified lines, and islands and piers stick out.
+# The source lines are simplified, so islands and piers can be outside the boxes.
 _MARGIN_DEGREES = 0.1
 
 _STATE_OF = {fips: state for state, (fips, _) in STATES.items()}
@@ -26,11 +26,11 @@ _STATE_OF = {fips: state for state, (fips, _) in STATES.items()}
 
 @dataclass(frozen=True, slots=True)
 class UsCounty:
-    """A county, or what stands for one: a parish, a borough, an independent city.
+    """A county or its equivalent: a parish, a borough, an independent city.
 
     Attributes:
-        box: (west, south, east, north) in degrees; of one that lies on both sides of the date
-            line, all the way round.
+        box: (west, south, east, north) in degrees; a county on both sides of the date line has
+            -180 to 180.
     """
 
     fips: str
@@ -46,15 +46,16 @@ class UsCounty:
 
     @property
     def full_name(self) -> str:
-        """With what it is; in Alaska, which has several kinds, without."""
+        """The name with its kind ("Travis County"); without in Alaska, which has several kinds."""
         kind = {"LA": " Parish", "AK": "", "DC": "", "PR": " Municipio"}.get(self.state, " County")
         return self.name if self.independent_city else self.name + kind
 
     @property
     def shares_its_name(self) -> bool:
-        """Whether it is a city beside a county of the same name and state."""
+        """Whether it is a city in a state that also has a county of this name."""
         return self.independent_city and any(
-            other.fips != self.fips for other in _named().get((self.state, compact(self.name)), ())
+            other.fips != self.fips
+            for other in _by_state_and_name().get((self.state, compact(self.name)), ())
         )
 
 
@@ -74,16 +75,16 @@ def us_counties() -> dict[str, UsCounty]:
 
 
 def county_named(state: str, name: str, *, city: bool = False) -> UsCounty | None:
-    """The county of this name (`city`: the independent city), however it is spelt."""
-    places = _named().get((state, compact(name)), ())
-    alike = [place for place in places if place.independent_city == city]
-    if alike:
-        return alike[0]
+    """The county of this name in any spelling; with `city`, the independent city."""
+    places = _by_state_and_name().get((state, compact(name)), ())
+    same_kind = [place for place in places if place.independent_city == city]
+    if same_kind:
+        return same_kind[0]
     return places[0] if places and not city else None
 
 
 def box_of(state: str | None, fips: str | None) -> Extent | None:
-    """The box of a county, else that of its state; None where neither is known."""
+    """The bounding box of a county, else of its state; None if neither is known."""
     place = us_counties().get(fips or "")
     if place is not None:
         return place.box
@@ -95,14 +96,14 @@ def box_of(state: str | None, fips: str | None) -> Extent | None:
 
 
 def boxes_intersect(a: Extent, b: Extent) -> bool:
-    """Whether two boxes in degrees overlap, or nearly do."""
-    apart_x = max(a[0], b[0]) - min(a[2], b[2])
-    apart_y = max(a[1], b[1]) - min(a[3], b[3])
-    return max(apart_x, apart_y) <= _MARGIN_DEGREES
+    """Whether two boxes in degrees intersect, with a margin of 0.1°."""
+    gap_x = max(a[0], b[0]) - min(a[2], b[2])
+    gap_y = max(a[1], b[1]) - min(a[3], b[3])
+    return max(gap_x, gap_y) <= _MARGIN_DEGREES
 
 
 @cache
-def _named() -> dict[tuple[str, str], list[UsCounty]]:
+def _by_state_and_name() -> dict[tuple[str, str], list[UsCounty]]:
     named: dict[tuple[str, str], list[UsCounty]] = {}
     for place in us_counties().values():
         named.setdefault((place.state, compact(place.name)), []).append(place)

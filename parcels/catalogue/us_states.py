@@ -68,6 +68,6 @@ STATES = {
 
 @cache
 def states_as_written() -> dict[str, str]:
-    """The slugs of codes and names -> codes: co and colorado are CO, for every state."""
+    """Slugs of state codes and names -> codes: co and colorado are CO."""
     codes = {code.lower(): code for code in STATES}
     return codes | {slug(name): code for code, (_, name) in STATES.items()}

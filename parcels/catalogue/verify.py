@@ -1,7 +1,7 @@
-"""Whether a registry entry still holds: its servers, its columns, and where its lots lie.
+"""`lotline registry verify`: whether an entry still works: its servers, columns and location.
 
-Three or four small calls to a layer. An entry that passed is marked with the day and the extent;
-one that failed loses the mark; one whose server did not answer keeps it, for that says nothing.
+Three or four small requests to a layer. An entry that passes gets today's date and the extent;
+one that fails loses the date; an outage changes nothing, as it says nothing about the entry.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from parcels.parcel_source import Extent, ParcelRow
 from parcels.registry.county import County
 from parcels.untrusted import sanitize_text
 
-_LOTS = 5
-# A silent layer costs two reads, and an alternate one or two; no other is asked after that. A
-# county that does not answer is known for it within a minute, not in three for each of its layers.
-_READ_S = 12.0
-_TRYING_S = 23.0
-_ASKING_S = 35.0
-# Counties whose hosts differ are asked at once; a host is asked for one after the other.
-_HOSTS_AT_ONCE = 16
+_SAMPLE_LOTS = 5
+# Time budgets: an unresponsive layer costs two read timeouts, and no further alternate is tried
+# after _COUNTY_S. So a county that is down takes a minute, not three minutes for each layer.
+_READ_TIMEOUT_S = 12.0
+_RETRY_BUDGET_S = 23.0
+_COUNTY_S = 35.0
+# Different hosts are checked in parallel, the counties of one host one after the other.
+_MAX_PARALLEL_HOSTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What came of asking a county's servers.
+    """The result of checking a county's servers.
 
     Attributes:
-        problem: why its layer cannot be used; None where all is in order.
-        inconclusive: it says nothing of the entry: the server did not answer, or what it sent could
-            not be judged.
-        extent: (west, south, east, north) in degrees, as the layer says it.
-        notes: what is not in order and does no harm yet, such as an alternate that fails.
+        problem: why its layer cannot be used; None if it passed.
+        inconclusive: nothing is known about the entry: the server was unavailable, or its
+            response could not be interpreted.
+        extent: (west, south, east, north) in degrees, as reported by the layer.
+        notes: problems that do no harm yet, such as an alternate that fails.
     """
 
     county: County
@@ -59,36 +59,36 @@ class VerifyResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the layer can be used as the entry says."""
+        """Whether the layer can be used with this entry."""
         return self.problem is None
 
     def registry_changes(self, today: date) -> EntryChanges:
-        """What the registry file has to say from now on; nothing after an outage."""
+        """The changes to the registry file; none after an outage."""
         if self.inconclusive:
             return {}
         if not self.passed:
             return {"verified": None}
-        said = {"verified": today.isoformat()}
+        changes = {"verified": today.isoformat()}
         if self.extent is not None:
-            said["extent"] = f"[{', '.join(f'{edge:g}' for edge in _outwards(self.extent))}]"
-        return said
+            changes["extent"] = f"[{', '.join(f'{edge:g}' for edge in _padded(self.extent))}]"
+        return changes
 
 
 def verify_all(
     counties: Sequence[County], verify: Callable[[County], VerifyResult] | None = None
 ) -> Iterator[VerifyResult]:
-    """A verdict for each county, as they come: many hosts at once, one county of a host at a time.
+    """A result for each county as it completes: hosts in parallel, one county of a host at a time.
 
-    `verify` is `verify_county` if none is given.
+    `verify` checks one county; the default is `verify_county`.
     """
-    one = verify_county if verify is None else verify
+    verify_one = verify_county if verify is None else verify
     by_host: dict[str | None, list[County]] = {}
     for county in counties:
         by_host.setdefault(urlsplit(county.url or "").hostname, []).append(county)
     waiting: queue.SimpleQueue[list[County]] = queue.SimpleQueue()
     for group in by_host.values():
         waiting.put(group)
-    verdicts: queue.SimpleQueue[VerifyResult] = queue.SimpleQueue()
+    results: queue.SimpleQueue[VerifyResult] = queue.SimpleQueue()
 
     def work() -> None:
         while True:
@@ -97,22 +97,22 @@ def verify_all(
             except queue.Empty:
                 return
             for county in group:
-                verdicts.put(_guarded(one, county))
+                results.put(_verify_guarded(verify_one, county))
 
-    # Daemons: who stops the command need not wait for a server that does not answer.
-    for _ in range(min(_HOSTS_AT_ONCE, len(by_host))):
+    # Daemon threads: Ctrl-C does not wait for a server that does not respond.
+    for _ in range(min(_MAX_PARALLEL_HOSTS, len(by_host))):
         threading.Thread(target=work, daemon=True).start()
     for _ in counties:
-        yield verdicts.get()
+        yield results.get()
 
 
-def _guarded(verify: Callable[[County], VerifyResult], county: County) -> VerifyResult:
+def _verify_guarded(verify: Callable[[County], VerifyResult], county: County) -> VerifyResult:
     try:
         return verify(county)
-    except Exception as error:  # a server can send anything; the others are asked all the same
+    except Exception as error:  # a server can send anything; check the others all the same
         return VerifyResult(
             county,
-            f"cannot be judged: {type(error).__name__}: {sanitize_text(error)}",
+            f"cannot be checked: {type(error).__name__}: {sanitize_text(error)}",
             inconclusive=True,
         )
 
@@ -120,77 +120,77 @@ def _guarded(verify: Callable[[County], VerifyResult], county: County) -> Verify
 def verify_county(
     county: County, *, sleep: Sleep = time.sleep, clock: MonotonicClock = time.monotonic
 ) -> VerifyResult:
-    """Ask a county's layer, and its alternates while there is time."""
-    began_s = clock()
+    """Check a county's layer, and its alternates within the time budget."""
+    started_s = clock()
     try:
         client = ArcGISClient.of(
-            county, sleep=sleep, clock=clock, read_s=_READ_S, trying_s=_TRYING_S
+            county, sleep=sleep, clock=clock, read_s=_READ_TIMEOUT_S, trying_s=_RETRY_BUDGET_S
         )
     except ParcelsError as error:
         return VerifyResult(county, str(error))
-    first, *others = (
+    first, *alternates = (
         LayerQuery(layer, county.fields, county.where, client, CircuitBreaker())
         for layer in county.layers
     )
-    verdict = _verify_layer(first, county)
-    notes = list(verdict.notes)
-    for layer in others:
-        if clock() - began_s > _ASKING_S:
-            notes.append(f"alternate {layer.origin}: not asked, as the others took too long")
+    result = _verify_layer(first, county)
+    notes = list(result.notes)
+    for layer in alternates:
+        if clock() - started_s > _COUNTY_S:
+            notes.append(f"alternate {layer.origin}: not checked, as the time budget is used up")
             continue
         problem = _verify_layer(layer, county).problem
         if problem is not None:
             notes.append(f"alternate {problem}")
-        elif not verdict.passed:
-            notes.append(f"alternate {layer.origin}: in order")
-    return replace(verdict, notes=tuple(notes))
+        elif not result.passed:
+            notes.append(f"alternate {layer.origin}: ok")
+    return replace(result, notes=tuple(notes))
 
 
 def _verify_layer(layer: LayerQuery, county: County) -> VerifyResult:
     try:
         parcel_id = layer.columns.fields.parcel_id
         extent = layer.info.extent
-        _check_place(extent, county, layer.origin)
-        lot, point = _a_lot(layer)
-        _check_place((point.x, point.y, point.x, point.y), county, layer.origin)
+        _check_location(extent, county, layer.origin)
+        lot, point = _sample_lot(layer)
+        _check_location((point.x, point.y, point.x, point.y), county, layer.origin)
         _check_point(layer, lot, point)
     except ParcelsError as error:
         return VerifyResult(county, str(error), inconclusive=isinstance(error, SourceUnavailable))
-    notes = [] if extent is not None else ["the layer does not say where it lies"]
+    notes = [] if extent is not None else ["the layer reports no extent"]
     if parcel_id is None:
-        notes.append("no column of parcel ids is known; set fields: {parcel_id: …}")
+        notes.append("no parcel id column is known; set fields: {parcel_id: …}")
     elif lot.parcel_id is None:
-        notes.append(f"{parcel_id} is empty in the lot that was looked at")
+        notes.append(f"{parcel_id} is empty in the sample lot")
     if not county.fields.has_addresses:
         notes.append("no address columns")
     return VerifyResult(county, extent=extent, notes=tuple(notes))
 
 
-def _a_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
-    """One of the first few lots, the smallest, which is not all the streets; and a point on it.
+def _sample_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
+    """The smallest of the first few lots, and a point on it; the largest may be the streets.
 
     Raises:
         SourceUnavailable.
-        SourceMisconfigured: there are none, or none with a geometry.
+        SourceMisconfigured: there is no lot, or none with a geometry.
     """
     try:
-        hits = layer.rows({"resultRecordCount": str(_LOTS)}).rows
+        rows = layer.rows({"resultRecordCount": str(_SAMPLE_LOTS)}).rows
     except QueryRefused:
-        # A server without pages.
+        # A server without pagination.
         ids, _ = layer.some_ids({})
-        hits = layer.rows({"objectIds": ",".join(map(str, ids[:_LOTS]))}).rows if ids else ()
-    lots = [(hit, hit.geometry) for hit in hits if hit.geometry is not None]
+        rows = layer.rows({"objectIds": ",".join(map(str, ids[:_SAMPLE_LOTS]))}).rows if ids else ()
+    lots = [(row, row.geometry) for row in rows if row.geometry is not None]
     if not lots:
-        what = "the first lots have no usable geometry" if hits else "the layer is empty"
+        what = "the first lots have no valid geometry" if rows else "the layer is empty"
         raise SourceMisconfigured(
-            f"{layer.origin}: {what}; name another layer, or correct 'where' in the registry entry"
+            f"{layer.origin}: {what}; use another layer, or correct 'where' in the registry entry"
         )
     lot, geometry = min(lots, key=lambda lot: lot[1].area)
     return lot, geometry.representative_point()
 
 
 def _check_point(layer: LayerQuery, lot: ParcelRow, point: Point) -> None:
-    """A query at a point on the lot must find it.
+    """Check that a query at a point on the lot finds the lot.
 
     Raises:
         ParcelsError.
@@ -198,27 +198,27 @@ def _check_point(layer: LayerQuery, lot: ParcelRow, point: Point) -> None:
     [found] = PointLookup(layer, 1).at_points([point])
     if isinstance(found, ParcelsError):
         raise found
-    if lot.object_id not in [hit.object_id for hit in found.rows]:
+    if lot.object_id not in [row.object_id for row in found.rows]:
         raise SourceMisconfigured(
             f"{layer.origin}: a query at longitude {point.x:.6f}, latitude {point.y:.6f} does not "
-            f"find the lot that is there ({sanitize_text(lot.parcel_id or lot.object_id)}); name "
+            f"find the lot at that point ({sanitize_text(lot.parcel_id or lot.object_id)}); use "
             "another layer"
         )
 
 
-def _check_place(extent: Extent | None, county: County, origin: str) -> None:
+def _check_location(extent: Extent | None, county: County, origin: str) -> None:
     box = box_of(county.state, county.fips)
     if extent is None or box is None or boxes_intersect(extent, box):
         return
     where = county.name if county.state in (None, county.name) else f"{county.name}, {county.state}"
     raise SourceMisconfigured(
-        f"{origin}: lies at {_shown(extent)}, and {where} at {_shown(box)} (west, south, east, "
+        f"{origin}: is at {_format(extent)}, but {where} is at {_format(box)} (west, south, east, "
         "north): correct 'url' and 'layer', or 'state' and 'fips', in the registry entry"
     )
 
 
-def _outwards(extent: Extent) -> Extent:
-    """With one to two kilometres of room: what lies beyond is refused, and layers grow."""
+def _padded(extent: Extent) -> Extent:
+    """Rounded outwards by 1 to 2 km: points outside are rejected, and layers grow."""
     west, south, east, north = extent
     return (
         max(-180.0, math.floor(west * 100 - 1) / 100),
@@ -228,5 +228,5 @@ def _outwards(extent: Extent) -> Extent:
     )
 
 
-def _shown(extent: Iterable[float]) -> str:
+def _format(extent: Iterable[float]) -> str:
     return ", ".join(f"{edge:.2f}" for edge in extent)

@@ -1,4 +1,4 @@
-"""Registry files that are written as a whole, by `lotline registry import`."""
+"""Writes the registry file and the table of dropped layers for `lotline registry import`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from parcels.registry.yaml_file import read_text
 
 _HEAD = """\
 # US parcel layers: facts of OpenAddresses' source files, as `lotline registry import` has
-# written them; what it left out, and why, lies beside this file. None of these servers is of
-# this project. `lotline registry verify NAME` asks whether an entry still holds.
+# written them; the .dropped.csv beside this file lists what was left out and why. This project
+# runs none of these servers. `lotline registry verify NAME` checks whether an entry still works.
 
 """
 
 
 class _Flow(dict[str, Any]):
-    """A mapping that is written in one line."""
+    """A mapping that is written on one line."""
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes digits that are a text, such as FIPS codes, in quotes: YAML's versions disagree."""
+    """Quotes text that starts with a digit, such as FIPS codes: YAML versions disagree on it."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -47,17 +47,17 @@ _Dumper.add_representer(_Flow, _one_line)
 
 
 def write_registry(entries: Mapping[str, Mapping[str, Any]], file: Path) -> None:
-    """A registry file of these entries; one that is there is replaced in one step.
+    """Write a registry file with these entries; an existing file is replaced atomically.
 
     Raises:
         RegistryError: it cannot be written.
     """
-    laid_out = {
+    formatted = {
         key: {k: _Flow(v) if isinstance(v, dict) else v for k, v in entry.items()}
         for key, entry in entries.items()
     }
     content = yaml.dump(
-        {"counties": laid_out},
+        {"counties": formatted},
         Dumper=_Dumper,
         sort_keys=False,
         width=100_000,
@@ -68,7 +68,7 @@ def write_registry(entries: Mapping[str, Mapping[str, Any]], file: Path) -> None
 
 
 def is_written_here(file: Path) -> bool:
-    """Whether a file that is there is of `write_registry`, and may be written anew.
+    """Whether a file was written by `write_registry`, so that it may be overwritten.
 
     Raises:
         RegistryError: it cannot be read.
@@ -77,7 +77,7 @@ def is_written_here(file: Path) -> bool:
 
 
 def write_dropped(dropped: Iterable[DroppedLayer], file: Path) -> None:
-    """A CSV of what was left out.
+    """Write a CSV of what was dropped.
 
     Raises:
         RegistryError: it cannot be written.
@@ -90,18 +90,18 @@ def write_dropped(dropped: Iterable[DroppedLayer], file: Path) -> None:
 
 
 def dropped_beside(file: Path) -> Path:
-    """Where the reasons for a registry file's gaps are kept."""
+    """The path of the table of dropped layers of a registry file."""
     return file.with_name(f"{file.stem}.dropped.csv")
 
 
 def write_text(text: str, file: Path) -> None:
-    """Replace a file in one step; whoever reads it sees the old text or the new one.
+    """Replace a file atomically: a reader sees the old text or the new one.
 
     Raises:
         RegistryError: it cannot be written.
     """
     try:
-        target = file.resolve()  # of a link, the file that it names
+        target = file.resolve()  # the target of a symbolic link
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

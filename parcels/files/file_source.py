@@ -37,7 +37,7 @@ class FileSource:
         """Read the file.
 
         Raises:
-            SourceMisconfigured: there is no such file, it cannot be read, or a column is missing.
+            SourceMisconfigured: no such file, it cannot be read, or a column is missing.
             GeometryError: it says no CRS.
         """
         _ = self._rows

@@ -43,7 +43,7 @@ class ParcelFile:
         fields: the mapped columns as the file writes them, with the guess of the parcel id.
 
     Raises:
-        SourceMisconfigured: there is no such file, it cannot be read, or a column is missing.
+        SourceMisconfigured: no such file, it cannot be read, or a column is missing.
     """
 
     def __init__(self, county: County) -> None:
@@ -221,14 +221,13 @@ def path_of(county: County) -> Path:
     """The file of a county.
 
     Raises:
-        SourceMisconfigured: it names none, or there is no such file.
+        SourceMisconfigured: it has no path, or no such file exists.
     """
     if county.path is None:
         raise SourceMisconfigured(f"county {county.key!r} has no 'path'")
     if not county.path.exists():
         raise SourceMisconfigured(
-            f"{county.path}: there is no such file; correct 'path' of county {county.key!r} in "
-            "the registry"
+            f"{county.path}: no such file; correct 'path' of county {county.key!r} in the registry"
         )
     return county.path
 

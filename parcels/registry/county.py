@@ -1,4 +1,4 @@
-"""What a registry entry may say about a county, validated."""
+"""The keys that a registry entry may have, validated: County and its parts."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from parcels.registry.entry_model import EntryModel
 from parcels.registry.unparsed_value import Unparsed
 from parcels.registry.validators import (
     arcgis_url,
+    check_headers,
     host_name,
     resolve,
-    sent_headers,
     variable_name,
     web_address,
 )
 
 CountyKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
-# What says how an ArcGIS server is asked.
-_OF_SERVERS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
+# Keys that only make sense with an ArcGIS server.
+_SERVER_KEYS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
 LayerId = Annotated[int, Field(ge=0)]
 
 
 class ParcelFields(EntryModel):
-    """Which columns of the parcel layer hold what; only these are ever fetched.
+    """Column mapping of the parcel layer; no other column is ever fetched.
 
     Attributes:
-        address: the whole address of the lot in one column.
-        street: the columns that make up the street's name, in order (direction, name, suffix).
+        address: the column with the full address.
+        street: the columns of the street name, in order (direction, name, suffix).
     """
 
     parcel_id: NonEmptyText | None = None
@@ -45,20 +45,21 @@ class ParcelFields(EntryModel):
 
     @field_validator("street", mode="before")
     @classmethod
-    def _one_or_several(cls, street: object) -> object:
+    def _accept_single_column(cls, street: object) -> object:
         return (street,) if isinstance(street, str) else street
 
     @property
     def has_addresses(self) -> bool:
-        """Whether a lot can be found by its address, and its house number be compared."""
+        """Whether addresses can be looked up and house numbers compared."""
         return self.address is not None or None not in (self.house_number, self.street)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every mapped column once, the parcel id first."""
-        named = (self.parcel_id, self.address, self.house_number, *(self.street or ()))
-        rest = (self.unit, self.city, self.postcode)
-        return tuple(dict.fromkeys(name for name in (*named, *rest) if name is not None))
+        street = self.street or ()
+        columns = (self.parcel_id, self.address, self.house_number, *street)
+        columns += (self.unit, self.city, self.postcode)
+        return tuple(dict.fromkeys(column for column in columns if column is not None))
 
 
 class ArcGISLayerEntry(EntryModel):
@@ -69,15 +70,15 @@ class ArcGISLayerEntry(EntryModel):
 
     @field_validator("url")
     @classmethod
-    def _ends_with_the_service(cls, url: str) -> str:
+    def _check_service_url(cls, url: str) -> str:
         return arcgis_url(url, ("MapServer", "FeatureServer"))
 
 
 class TokenEntry(EntryModel):
-    """How to sign in to a service that wants a token: names of environment variables, no secrets.
+    """Token authentication: names of environment variables, never secrets.
 
-    Either `env` holds a token, or `url` makes one (`…/tokens/generateToken`) for the name and
-    the password that are in `username_env` and `password_env`.
+    Either `env` names a variable that holds a token, or `url` (`…/tokens/generateToken`) issues
+    one for the user name in `username_env` and the password in `password_env`.
     """
 
     env: NonEmptyText | None = None
@@ -87,24 +88,24 @@ class TokenEntry(EntryModel):
 
     @field_validator("env", "username_env", "password_env")
     @classmethod
-    def _variable(cls, name: str | None) -> str | None:
+    def _check_variable(cls, name: str | None) -> str | None:
         return None if name is None else variable_name(name)
 
     @field_validator("url")
     @classmethod
-    def _on_the_web(cls, url: str | None) -> str | None:
+    def _check_url(cls, url: str | None) -> str | None:
         return None if url is None else web_address(url)
 
     @model_validator(mode="after")
-    def _one_way(self) -> TokenEntry:
-        made = (self.url, self.username_env, self.password_env)
-        if (self.env is None) == (None in made) or (self.env is not None and any(made)):
+    def _check_one_method(self) -> TokenEntry:
+        login = (self.url, self.username_env, self.password_env)
+        if (self.env is None) == (None in login) or (self.env is not None and any(login)):
             raise ValueError("write either 'env', or 'url', 'username_env' and 'password_env'")
         return self
 
 
 class SyntheticEntry(EntryModel):
-    """A generated county with a known truth: not a real place."""
+    """A generated county with exact ground truth; not a real place."""
 
     seed: int = 2026
     lots: Annotated[int, Field(ge=4, le=20_000)] = 200
@@ -114,25 +115,26 @@ class County(EntryModel):
     """A county: exactly one of `url` with `layer`, `path`, or `synthetic`; the rest is optional.
 
     Attributes:
-        key: its name in the registry.
+        key: the entry's name in the registry.
         path: absolute; a vector file that GDAL reads, or GeoParquet.
-        alternates: layers that are asked in order while the first does not answer.
-        where: an SQL condition that parcels must meet (to leave out rights of way).
-        crs: of a file that says none, for example "EPSG:2274".
-        extent: (west, south, east, north) in degrees; a point beyond is refused.
+        alternates: fallback layers, tried in order while the first is unavailable.
+        where: an SQL filter on the parcels, for example to leave out rights of way.
+        crs: the CRS of a file that declares none, for example "EPSG:2274".
+        extent: (west, south, east, north) in degrees; points outside are rejected.
         imagery, lot_offset_m, line_tolerance_m, labels: owned by `detection` and not parsed here;
             `DetectionCounty` validates them too.
-        properties: an absolute path of the CSV that a batch takes when none is named.
-        allow_private: its servers (parcels and imagery) may lie on private or loopback addresses,
-            which are refused otherwise.
-        headers: sent with every call to its parcel servers (some want a Referer).
-        legacy_tls: hosts that only do TLS renegotiation of before 2010; certificates are
-            checked all the same.
-        token: how to sign in, where the service wants it.
-        calls_in_flight, calls_per_second: at most, to each of its hosts.
-        geocode_server: an ArcGIS GeocodeServer that finds addresses of this county.
-        census: whether addresses that the county does not know may be sent to the US Census.
-        verified: the day on which `lotline registry verify` last found all in order.
+        properties: absolute path of the default CSV of properties for a batch.
+        allow_private: whether its servers (parcels and imagery) may be on private or loopback
+            addresses; by default these are refused (SSRF protection).
+        headers: added to every request to its parcel servers, for example a Referer.
+        legacy_tls: hosts that need legacy TLS renegotiation (before RFC 5746); certificates
+            are still checked.
+        token: token authentication, if the service needs it.
+        calls_in_flight: maximum number of concurrent requests to each host.
+        calls_per_second: rate limit of each host.
+        geocode_server: an ArcGIS GeocodeServer for addresses of this county.
+        census: whether addresses that the county does not know are sent to the US Census geocoder.
+        verified: the date of the last successful `lotline registry verify`.
     """
 
     key: CountyKey
@@ -187,41 +189,41 @@ class County(EntryModel):
 
     @property
     def source(self) -> Literal["arcgis", "file", "synthetic"]:
-        """Where its parcels come from."""
+        """The kind of source its parcels come from."""
         if self.url is not None:
             return "arcgis"
         return "file" if self.path is not None else "synthetic"
 
     @property
     def layers(self) -> tuple[ArcGISLayerEntry, ...]:
-        """The ArcGIS layers to ask, in order; none for a file."""
+        """The ArcGIS layers in the order in which they are tried; empty for a file."""
         if self.url is None or self.layer is None:
             return ()
         return (ArcGISLayerEntry(url=self.url, layer=self.layer), *self.alternates)
 
     @field_validator("url")
     @classmethod
-    def _ends_with_the_service(cls, url: str | None) -> str | None:
+    def _check_service_url(cls, url: str | None) -> str | None:
         return None if url is None else arcgis_url(url, ("MapServer", "FeatureServer"))
 
     @field_validator("geocode_server")
     @classmethod
-    def _ends_with_geocode_server(cls, url: str | None) -> str | None:
+    def _check_geocode_server(cls, url: str | None) -> str | None:
         return None if url is None else arcgis_url(url, ("GeocodeServer",))
 
     @field_validator("headers")
     @classmethod
-    def _sent(cls, headers: dict[str, str]) -> dict[str, str]:
-        return sent_headers(headers)
+    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        return check_headers(headers)
 
     @field_validator("legacy_tls")
     @classmethod
-    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(host_name(host) for host in hosts)
 
     @field_validator("fips", mode="before")
     @classmethod
-    def _fips_is_text(cls, fips: object) -> object:
+    def _require_quoted_fips(cls, fips: object) -> object:
         # YAML reads an unquoted 06037 as the octal number 3103.
         if isinstance(fips, int):
             if 10_000 <= fips <= 99_999:
@@ -231,28 +233,28 @@ class County(EntryModel):
 
     @field_validator("path", "properties", mode="before")
     @classmethod
-    def _absolute(cls, path: object, info: ValidationInfo) -> object:
-        # Before it is a Path, which writes http://x as http:/x.
+    def _resolve_path(cls, path: object, info: ValidationInfo) -> object:
+        # Before pydantic makes it a Path, which would turn http://x into http:/x.
         return resolve(str(path), info) if isinstance(path, str | Path) else path
 
     @field_validator("crs")
     @classmethod
-    def _known_crs(cls, crs: str | None) -> str | None:
+    def _check_crs(cls, crs: str | None) -> str | None:
         if crs is None:
             return None
-        # Imported late: few entries name a CRS, and loading stays quick.
+        # Imported late: few entries have a CRS, and the import is slow.
         from pyproj import CRS
         from pyproj.exceptions import CRSError
 
         try:
             CRS.from_user_input(crs)
         except CRSError:
-            raise ValueError(f"{crs!r} is no CRS; write for example EPSG:2274") from None
+            raise ValueError(f"{crs!r} is not a valid CRS; write for example EPSG:2274") from None
         return crs
 
     @field_validator("extent")
     @classmethod
-    def _west_south_east_north(
+    def _check_extent(
         cls, extent: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
         if extent is None:
@@ -263,7 +265,7 @@ class County(EntryModel):
         raise ValueError("write [west, south, east, north] in degrees")
 
     @model_validator(mode="after")
-    def _one_source(self) -> County:
+    def _check_one_source(self) -> County:
         given = [k for k in ("url", "path", "synthetic") if getattr(self, k) is not None]
         if len(given) > 1:
             raise ValueError(f"has both {given[0]!r} and {given[1]!r}; keep one of them")
@@ -278,18 +280,22 @@ class County(EntryModel):
         return self
 
     @model_validator(mode="after")
-    def _only_of_servers(self) -> County:
+    def _check_server_keys(self) -> County:
         if self.url is None:
-            given = [key for key in _OF_SERVERS if key in self.model_fields_set]
+            given = [key for key in _SERVER_KEYS if key in self.model_fields_set]
             if given:
                 raise ValueError(f"{given[0]!r} goes with 'url'; remove it")
         hosts = {urlsplit(url).hostname for url in self._urls}
-        strangers = [host for host in self.legacy_tls if host not in hosts]
-        if strangers:
-            raise ValueError(f"'legacy_tls': no URL of the entry is on {strangers[0]!r}; remove it")
+        unknown = [host for host in self.legacy_tls if host not in hosts]
+        if unknown:
+            raise ValueError(
+                f"'legacy_tls': no URL of the entry has the host {unknown[0]!r}; remove it"
+            )
         token_url = self.token.url if self.token is not None else None
         if token_url is not None and token_url.startswith("http:") and not self.allow_private:
-            raise ValueError("'token.url' is sent a password; write one that starts with https://")
+            raise ValueError(
+                "'token.url' receives a password; write a URL that starts with https://"
+            )
         return self
 
     @property
@@ -299,7 +305,7 @@ class County(EntryModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, entry: object) -> object:
+    def _default_name(cls, entry: object) -> object:
         if isinstance(entry, dict) and not entry.get("name"):
             return {**entry, "name": str(entry.get("key", ""))}
         return entry

@@ -40,7 +40,7 @@ def validate_entry(
     if not isinstance(entry, dict):
         raise RegistryError("is not an entry; write 'url' and 'layer', or 'path', under it")
     if "key" in entry:
-        raise RegistryError("'key' is not a key; the entry's own name is its key")
+        raise RegistryError("'key' is not a key; the name of the entry is its key")
     named = {str(name): value for name, value in entry.items()}
     folder = Path() if file is None else file.absolute().parent
     context = {"folder": folder, "file": file}

@@ -1,7 +1,7 @@
-"""registry.yaml over the US layers that are shipped -> validated counties.
+"""registry.yaml merged over the shipped US layers -> validated counties.
 
-An entry needs only `url` and `layer`, or `path`. One that has the key of a shipped layer and no
-parcels of its own is laid over it: `shelby-al: {imagery: …}`.
+An entry needs only `url` and `layer`, or `path`. An entry with the key of a shipped layer and
+without parcels of its own is merged over it: `shelby-al: {imagery: …}`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from parcels.registry.yaml_file import read_entries
 
 CountyT_co = TypeVar("CountyT_co", bound=County, covariant=True)
 
-_HERE = Path(__file__).resolve().parent.parent
-_PARCELS = ("url", "path", "synthetic")
+_PACKAGE = Path(__file__).resolve().parent.parent
+_SOURCE_KEYS = ("url", "path", "synthetic")
 
 
 class Registry(Mapping[str, CountyT_co]):
-    """The counties of a registry file by their keys; `county` knows the shipped ones too."""
+    """The counties of a registry file by key; `county` also finds the shipped ones."""
 
     def __init__(
         self,
@@ -48,19 +48,19 @@ class Registry(Mapping[str, CountyT_co]):
         return len(self._counties)
 
     def county(self, name: str) -> CountyT_co:
-        """The county of this key or name; its `key` is what results are kept under.
+        """The county with this key or name; results are stored under its `key`.
 
         Raises:
-            RegistryError: there is none, or several have the name; it lists those there are.
+            RegistryError: unknown, or several counties have the name; the message lists them.
         """
         key = self.key_of(name)
-        return self._counties[key] if key in self._counties else self._of_shipped(key)
+        return self._counties[key] if key in self._counties else self._shipped_county(key)
 
     def key_of(self, name: str) -> str:
-        """The key of a county by its name: "Montrose County, CO" and "08085" are montrose-co.
+        """The key of a county: "Montrose County, CO" and the FIPS code "08085" are montrose-co.
 
         Raises:
-            RegistryError: there is none, or several have the name; it lists those there are.
+            RegistryError: unknown, or several counties have the name; the message lists them.
         """
         try:
             key = find_key(name, self._counties, self._shipped)
@@ -71,19 +71,19 @@ class Registry(Mapping[str, CountyT_co]):
         return key
 
     def shipped(self, state: str | None = None) -> Iterator[CountyT_co]:
-        """The shipped counties, of one state or all, that the file says nothing of."""
-        return map(self._of_shipped, self.shipped_keys(state))
+        """The shipped counties, of one state or all, without those that the file has too."""
+        return map(self._shipped_county, self.shipped_keys(state))
 
     def shipped_keys(self, state: str | None = None) -> list[str]:
-        """Their keys, which cost less."""
+        """The keys of `shipped`, without validating the entries."""
         ending = "" if state is None else f"-{state.lower()}"
         return [k for k in self._shipped if k.endswith(ending) and k not in self._counties]
 
-    def _of_shipped(self, key: str) -> CountyT_co:
+    def _shipped_county(self, key: str) -> CountyT_co:
         try:
             return validate_entry(key, self._shipped[key], None, self._county_type)
         except RegistryError as error:
-            raise RegistryError(_with_place(SHIPPED, key, error)) from error
+            raise RegistryError(_with_location(SHIPPED, key, error)) from error
 
 
 @overload
@@ -97,7 +97,7 @@ def load_registry(path: Path | str | None, county_type: type[CountyT]) -> Regist
 def load_registry(
     path: Path | str | None = None, county_type: type[County] = County
 ) -> Registry[County]:
-    """Read and validate a registry file; None reads the one that is shipped.
+    """Read and validate a registry file; None reads the shipped one.
 
     Relative paths in the file are resolved against its folder. County carries the keys of
     imagery and labels unparsed; with `detection.registry.county.DetectionCounty` as the
@@ -113,38 +113,38 @@ def load_registry(
     mistakes: list[str] = []
     for key, entry in read_entries(file).items():
         try:
-            merged = _over_shipped(key, entry, shipped)
+            merged = _merge_over_shipped(key, entry, shipped)
             counties[key] = validate_entry(key, merged, file, county_type)
         except RegistryError as error:
-            mistakes.append(_with_place(file, key, error))
+            mistakes.append(_with_location(file, key, error))
     if mistakes:
         raise RegistryError("\n".join(mistakes))
     return Registry(counties, file, shipped, county_type)
 
 
 def default_registry() -> Path:
-    """The registry file that is used when none is named."""
-    # A wheel carries the file inside the package; in a clone it lies at the root.
-    packed = _HERE / "data" / "registry.yaml"
-    return packed if packed.exists() else _HERE.parent / "registry.yaml"
+    """The shipped registry file."""
+    # A wheel has the file inside the package, a clone at the repository root.
+    packed = _PACKAGE / "data" / "registry.yaml"
+    return packed if packed.exists() else _PACKAGE.parent / "registry.yaml"
 
 
 def is_packed(file: Path) -> bool:
-    """Whether a file is a part of an installed package, which nobody should change."""
-    return file.resolve().is_relative_to(_HERE)
+    """Whether a file belongs to the installed package, so that it must not be edited."""
+    return file.resolve().is_relative_to(_PACKAGE)
 
 
-def _over_shipped(key: str, entry: object, shipped: ShippedLayers) -> object:
-    """The entry laid over the shipped one of its key; of `fields`, column by column."""
-    if not isinstance(entry, dict) or key not in shipped or any(k in entry for k in _PARCELS):
+def _merge_over_shipped(key: str, entry: object, shipped: ShippedLayers) -> object:
+    """The entry merged over the shipped one with its key; `fields` are merged column by column."""
+    if not isinstance(entry, dict) or key not in shipped or any(k in entry for k in _SOURCE_KEYS):
         return entry
-    under = shipped[key]
-    fields, own_fields = under.get("fields", {}), entry.get("fields", {})
-    merged: dict[Any, Any] = {**under, **entry}
+    base = shipped[key]
+    fields, own_fields = base.get("fields", {}), entry.get("fields", {})
+    merged: dict[Any, Any] = {**base, **entry}
     if isinstance(own_fields, dict) and (fields or own_fields):
         merged["fields"] = {**fields, **own_fields}
     return merged
 
 
-def _with_place(file: Path, key: str, error: RegistryError) -> str:
+def _with_location(file: Path, key: str, error: RegistryError) -> str:
     return "\n".join(f"{file}: county {key!r}: {line}" for line in str(error).splitlines())

@@ -1,4 +1,4 @@
-"""What a URL, a path, a header and a host in a registry entry may be. Each raises ValueError."""
+"""Checks of paths, URLs, headers and host names in a registry entry. Each raises ValueError."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from pydantic import ValidationInfo
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# The client's own business; a wrong one cuts a message in two or sends it elsewhere.
-_OWN_HEADERS = (
+# Set by the HTTP client; a wrong value would allow request smuggling or another host.
+_CLIENT_HEADERS = (
     "connection", "content-encoding", "content-length", "content-type", "expect", "host", "te",
     "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
-# A registry is shared and committed: it holds no secrets.
+# A registry is shared and committed, so it must not contain secrets.
 _SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization", "x-esri-authorization")
 
 
 def resolve(path: str, info: ValidationInfo) -> Path:
-    """The absolute path, relative ones against the registry file's folder.
+    """The absolute path; a relative one is resolved against the folder of the registry file.
 
     Raises:
-        ValueError: not a place on this machine (a URL, or a GDAL virtual file system).
+        ValueError: not a local path (a URL, or a GDAL virtual file system).
     """
     if "\0" in path:
-        raise ValueError(f"{path!r} is no path; remove the NUL")
+        raise ValueError(f"{path!r} is not a valid path; remove the NUL character")
     folder = Path((info.context or {}).get("folder", "."))
     absolute = (folder / path).absolute()
-    # "/./vsicurl/" is one too, once it is a Path.
+    # A Path normalises "/./vsicurl/" to a GDAL virtual path too.
     virtual = str(absolute).replace("//", "/").startswith("/vsi")
     if "://" in path or path.startswith("file:") or virtual:
-        raise ValueError(f"{path!r} is not a file on this machine; write the path of one")
+        raise ValueError(f"{path!r} is not a local file; write the path of a file on this machine")
     return absolute
 
 
 def web_address(url: str) -> str:
-    """A web address without a closing slash.
+    """An http(s) URL without a trailing slash.
 
     Raises:
-        ValueError: it is none, or it carries a name and a password.
+        ValueError: not a URL, or it contains a user name and a password.
     """
     url = url.strip().rstrip("/")
     try:
         parts = urlsplit(url)
-        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        named = False
-    if not named or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise ValueError(f"{url!r} is no web address; write one that starts with https://")
+        is_url = False
+    if not is_url or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise ValueError(f"{url!r} is not a web address; write one that starts with https://")
     if "@" in parts.netloc:
-        raise ValueError("carries a name or a password; remove them, and see 'token'")
+        raise ValueError("contains a user name or a password; remove them and use 'token'")
     return url
 
 
 def arcgis_url(url: str, services: tuple[str, ...]) -> str:
-    """The URL of a service, without a closing slash.
+    """The URL of an ArcGIS service of one of these types, without a trailing slash.
 
     Raises:
-        ValueError: it does not name an ArcGIS service of one of the kinds.
+        ValueError: it is not one.
     """
     url = web_address(url)
     parts = urlsplit(url)
     endings = " or ".join(f"/{service}" for service in services)
     if parts.query or parts.fragment:
-        raise ValueError(f"cut it after {endings}; {url!r} carries a query")
+        raise ValueError(f"must end after {endings}; remove the query from {url!r}")
     if parts.path.endswith(tuple(f"/{service}" for service in services)):
         return url
     with_layer = re.fullmatch(rf"(.*/(?:{'|'.join(services)}))/(\d+)", url)
@@ -77,33 +77,33 @@ def arcgis_url(url: str, services: tuple[str, ...]) -> str:
     raise ValueError(f"must end with {endings}; {url!r} does not")
 
 
-def sent_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers that an entry may add to its calls.
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that an entry may add to its requests.
 
     Raises:
-        ValueError: a name or a value that HTTP does not know, is the client's own, or is a secret.
+        ValueError: a header that is not valid in HTTP, that the client sets, or that is a secret.
     """
     for name, value in headers.items():
         if not _HEADER.fullmatch(name):
-            raise ValueError(f"{name!r} is no header's name; write for example Referer")
+            raise ValueError(f"{name!r} is not a valid header name; write for example Referer")
         if name.lower() in _SECRET_HEADERS:
-            raise ValueError(f"{name!r} is a secret, and a registry holds none; see 'token'")
-        if name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-"):
-            raise ValueError(f"{name!r} is made by the client itself; remove it")
+            raise ValueError(f"{name!r} is a secret; remove it and use 'token'")
+        if name.lower() in _CLIENT_HEADERS or name.lower().startswith("proxy-"):
+            raise ValueError(f"{name!r} is set by the HTTP client; remove it")
         if not value.isascii() or not value.isprintable() or value != value.strip():
-            raise ValueError(f"{name!r} has a value that no header can have: {value!r}")
+            raise ValueError(f"{name!r} has a value that is not valid in a header: {value!r}")
     return dict(headers)
 
 
 def host_name(host: str) -> str:
-    """A host's bare name, in lower case.
+    """A host name in lower case.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     name = host.lower()
     if not _HOST.fullmatch(name):
-        raise ValueError(f"{host!r} is no host; write its bare name, for example gis.county.gov")
+        raise ValueError(f"{host!r} is not a host name; write for example gis.county.gov")
     return name
 
 
@@ -111,8 +111,8 @@ def variable_name(name: str) -> str:
     """The name of an environment variable.
 
     Raises:
-        ValueError: it is none; perhaps the secret itself.
+        ValueError: it is not one; perhaps it is the secret.
     """
     if not _VARIABLE.fullmatch(name):
-        raise ValueError("write the name of an environment variable, never the secret itself")
+        raise ValueError("write the name of an environment variable, never the secret")
     return name

@@ -1,4 +1,4 @@
-"""A registry file's text -> its entries as they are written. Hostile files are refused, not run."""
+"""A registry file -> its entries as written. Hostile YAML is refused, not executed."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import yaml
 
 from parcels.errors import RegistryError
 
-# A thousand counties with all that can be said of them are about 1 MB.
+# A thousand counties with every key are about 1 MB.
 _MAX_BYTES = 16 * 1024 * 1024
-# Aliases are counted as often as they are used: a few of them, nested, can stand for billions.
+# Each use of an alias counts: a few nested ones can expand to billions ("billion laughs").
 _MAX_NODES = 1_000_000
-# An entry's deepest value lies at 5; libyaml crashes the process at some ten thousand.
+# An entry is at most 5 levels deep; libyaml crashes the process at about ten thousand.
 _MAX_DEPTH = 50
 
 
 def read_entries(file: Path) -> dict[str, Any]:
-    """What a registry file has under `counties`: name -> entry, not validated.
+    """The entries under `counties` of a registry file: name -> entry, not validated.
 
     Raises:
-        RegistryError: it cannot be read, or is no registry.
+        RegistryError: it cannot be read, or is not a registry.
     """
     return parse_entries(read_text(file), file)
 
 
 def parse_entries(text: str, file: Path) -> dict[str, Any]:
-    """The entries in the text of a registry; `file` is for the messages.
+    """The entries in the text of a registry; `file` is named in the messages.
 
     Raises:
-        RegistryError: it is no registry.
+        RegistryError: it is not a registry.
     """
     content = parse_yaml(text, file)
     if not isinstance(content, dict) or "counties" not in content:
         raise RegistryError(f"{file}: 'counties:' is missing; write the entries under it")
     for key in content:
         if key != "counties":
-            raise RegistryError(f"{file}: {key!r} is not a key; only 'counties' is")
+            raise RegistryError(f"{file}: {key!r} is not a key; the only key is 'counties'")
     entries = content["counties"] if content["counties"] is not None else {}
     if not isinstance(entries, dict):
         raise RegistryError(f"{file}: 'counties' must map a name to an entry for each county")
@@ -45,21 +45,21 @@ def parse_entries(text: str, file: Path) -> dict[str, Any]:
 
 
 def read_text(file: Path) -> str:
-    """A file's text as it is, line ends included.
+    """The text of a file with its line endings unchanged.
 
     Raises:
-        RegistryError: it cannot be read, or is too long to be a registry.
+        RegistryError: it cannot be read, or is too long for a registry.
     """
     try:
         with file.open("rb") as opened:
             content = opened.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise RegistryError(
-                f"{file}: is longer than {_MAX_BYTES // 2**20} MiB; is this a registry?"
+                f"{file}: is longer than {_MAX_BYTES // 2**20} MiB; check that it is a registry"
             )
         return content.decode("utf-8")
     except FileNotFoundError:
-        raise RegistryError(f"{file}: there is no such file; check the path") from None
+        raise RegistryError(f"{file}: no such file; check the path") from None
     except UnicodeDecodeError as error:
         raise RegistryError(f"{file}: cannot be read as UTF-8 text: {error}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -67,19 +67,20 @@ def read_text(file: Path) -> str:
 
 
 def parse_yaml(text: str, file: Path) -> Any:  # noqa: ANN401
-    """What a YAML file holds, in plain values; `file` is for the messages.
+    """The content of a YAML file in plain values; `file` is named in the messages.
 
     Raises:
-        RegistryError: not valid YAML, a key twice, or a file that is made to do harm.
+        RegistryError: not valid YAML, a duplicate key, or a file built to exhaust memory.
     """
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        if "&" in text and _size(node, {}) > _MAX_NODES:
+        if "&" in text and _expanded_size(node, {}) > _MAX_NODES:
             raise RegistryError(
-                f"{file}: its aliases stand for more than {_MAX_NODES:,} values; write them out"
+                f"{file}: its aliases expand to more than {_MAX_NODES:,} values; "
+                "write the values themselves"
             )
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -94,18 +95,20 @@ def parse_yaml(text: str, file: Path) -> Any:  # noqa: ANN401
         loader.dispose()
 
 
-def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many nodes there are, each alias counted as what it stands for.
+def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
+    """The number of nodes with every alias expanded.
 
     Raises:
-        RecursionError: a node is nested too deeply, or in itself.
+        RecursionError: a node is nested too deeply, or contains itself.
     """
     if id(node) in known:
         return known[id(node)]
     if isinstance(node, yaml.MappingNode):
-        size = 1 + sum(_size(key, known) + _size(value, known) for key, value in node.value)
+        size = 1 + sum(
+            _expanded_size(key, known) + _expanded_size(value, known) for key, value in node.value
+        )
     elif isinstance(node, yaml.SequenceNode):
-        size = 1 + sum(_size(item, known) for item in node.value)
+        size = 1 + sum(_expanded_size(item, known) for item in node.value)
     else:
         size = 1
     known[id(node)] = size
@@ -113,7 +116,7 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, in C where it can be, with which a key written twice is an error."""
+    """PyYAML's safe loader (libyaml if available); a duplicate key is an error."""
 
     _depth = 0
 
@@ -131,12 +134,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         seen: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                problem = "a list or a mapping is no key; write a name"
+                problem = "a list or a mapping cannot be a key; write a name"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             if key_node.value in seen:
-                problem = f"{key_node.value!r} is there twice; keep one"
+                problem = f"{key_node.value!r} is a duplicate key; keep one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key_node.value)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)

@@ -46,7 +46,7 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
     assert _json(fresh, "list", "--county", "sample") == runs
     assert _json(fresh, "list", "--county", "montrose-co") == []
     nowhere = fresh.run("runs", "list", "--county", "nowhere", code=2).stderr
-    assert "there is no county 'nowhere'" in nowhere
+    assert "no county 'nowhere'" in nowhere
     assert "lotline registry list" in nowhere
 
     # The first is still told as it was, and the second is the latest.

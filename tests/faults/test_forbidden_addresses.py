@@ -248,7 +248,7 @@ def test_an_entry_that_names_no_web_address_or_file_is_refused(
 def test_what_gdal_takes_for_a_connection_is_a_file_that_is_not_there(path: str) -> None:
     there = County(key="here", path=Path(path))
     assert str(there.path).startswith("/")
-    with pytest.raises(SourceMisconfigured, match="there is no such file"):
+    with pytest.raises(SourceMisconfigured, match="no such file"):
         FileSource(there).check()
 
 

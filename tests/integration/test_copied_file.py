@@ -136,7 +136,7 @@ def test_it_answers_as_the_file_does(
         ("lots.gpkg", {"fields": {"parcel_id": "lot"}}, "'lot' does not exist; it has: APN"),
         ("lots.gpkg", {"where": "APN = 'none'"}, "check 'path', and 'where'"),
         ("lots.parquet", {"where": "APN = 'none'"}, "'where' cannot be used with GeoParquet"),
-        ("none.gpkg", {}, "there is no such file; correct 'path'"),
+        ("none.gpkg", {}, "no such file; correct 'path'"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
@@ -217,7 +217,7 @@ def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) ->
     [found] = copy.at_points([_inside(1)])
     assert not isinstance(found, ParcelsError)
     assert [hit.parcel_id for hit in found.rows] == ["01  A"]
-    with pytest.raises(SourceMisconfigured, match="there is no such file"):
+    with pytest.raises(SourceMisconfigured, match="no such file"):
         copy.check()  # as the machine does that has the registry
 
 

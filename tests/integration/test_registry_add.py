@@ -64,7 +64,7 @@ def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path)
     assert "    # Other columns: OBJECTID, PIN, OWNER" in text
     assert len(server.calls) <= 3
     assert not any("OWNER" in call["url"] for call in server.calls)
-    assert done.stdout.startswith("shelby-tn:\n  # The layer ")
+    assert done.stdout.startswith("shelby-tn:\n  # Layer ")
     verify = f"lotline registry verify shelby-tn --registry {file}"
     assert done.stderr == f"written to {file}; now: {verify}\n"
 
@@ -91,7 +91,7 @@ def test_an_entry_without_columns_of_addresses_says_so(tmp_path: Path) -> None:
     added = add_county("riv-ca", url, tmp_path / "r.yaml", client=client)
     assert added.county.state == "CA"
     assert (
-        "# Addresses are not mapped: set address, or house_number and street, under fields."
+        "# No address columns found: set address, or house_number and street, under fields."
         in added.lines
     )
 
@@ -127,7 +127,7 @@ def test_a_name_that_is_taken_is_refused_before_a_call(
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("counties:\n  here: {path: x}\n")
-    with pytest.raises(RegistryError, match="'here' is there already; take another name"):
+    with pytest.raises(RegistryError, match="'here' already exists; choose another name"):
         add_county("here", f"{server.url}/0", file, allow_private=True)
     assert server.calls == []
 
@@ -146,7 +146,7 @@ def test_a_name_that_is_none_is_refused_before_a_call(
     "url", ["https://gis.example.gov/portal", "file:///MapServer/0", "MapServer/0", ""]
 )
 def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
-    with pytest.raises(RegistryError, match=r"names no layer|is no web address"):
+    with pytest.raises(RegistryError, match=r"is not the URL of a layer|is not a web address"):
         add_county("here", url, tmp_path / "mine.yaml")
 
 
@@ -169,10 +169,10 @@ def test_several_layers_of_polygons_are_listed(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught:
         add_county("here", PUBLIC, tmp_path / "r.yaml", client=Canned({PUBLIC: {"layers": layers}}))
     assert str(caught.value) == (
-        f"{PUBLIC}: has several layers of polygons; name one of them:\n  {PUBLIC}/3  L3\n"
+        f"{PUBLIC}: has several polygon layers; choose one of them:\n  {PUBLIC}/3  L3\n"
         f"  {PUBLIC}/5  L5"
     )
-    with pytest.raises(RegistryError, match="has no layer of polygons; name another service"):
+    with pytest.raises(RegistryError, match="has no polygon layer; use another service"):
         add_county("here", PUBLIC, tmp_path / "r.yaml", client=Canned({PUBLIC: {}}))
 
 

@@ -83,7 +83,7 @@ def test_the_condition_of_the_entry_is_asked_with(server: FeatureServer) -> None
     assert verified(server, where="OBJECTID > 50").passed
     problem = verified(server, where="OBJECTID > 5000").problem
     assert problem is not None
-    assert "the layer is empty; name another layer, or correct 'where'" in problem
+    assert "the layer is empty; use another layer, or correct 'where'" in problem
 
 
 def test_a_column_that_is_not_there(server: FeatureServer) -> None:
@@ -96,8 +96,8 @@ def test_a_column_that_is_not_there(server: FeatureServer) -> None:
 def test_a_layer_somewhere_else(server: FeatureServer) -> None:
     problem = verified(server, state="CO", fips="08085", name="Montrose County").problem
     assert problem is not None
-    assert "lies at -90.00, 35.10, " in problem
-    assert "and Montrose County, CO at -109.06, 38.15, -107.50, 38.67" in problem
+    assert "is at -90.00, 35.10, " in problem
+    assert "but Montrose County, CO is at -109.06, 38.15, -107.50, 38.67" in problem
     problem = verified(server, state="CO", fips=None, name="Somewhere").problem
     assert problem is not None
     assert "and Somewhere, CO at -109.0" in problem
@@ -116,7 +116,7 @@ def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
         verdict = verified(server)
         assert verdict.passed
         no_id, no_address = verdict.notes
-        assert no_id == "no column of parcel ids is known; set fields: {parcel_id: …}"
+        assert no_id == "no parcel id column is known; set fields: {parcel_id: …}"
         assert no_address == "no address columns"
 
 
@@ -129,14 +129,14 @@ def test_a_server_without_pages(tmp_path: Path) -> None:
 
 def test_ids_that_are_empty_are_noted(tmp_path: Path) -> None:
     with feature_server(synthetic_lots().assign(APN=""), tmp_path) as server:
-        assert verified(server).notes[0] == "APN is empty in the lot that was looked at"
+        assert verified(server).notes[0] == "APN is empty in the sample lot"
 
 
 def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> None:
     server.fail("nothing", on="geometryType")
     problem = verified(server).problem
     assert problem is not None
-    assert "does not find the lot that is there (" in problem
+    assert "does not find the lot at that point (" in problem
 
 
 def test_a_firewall_is_no_outage(server: FeatureServer) -> None:
@@ -161,7 +161,7 @@ def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
     assert note.startswith(f"alternate {gone(server)}/0: ")
     verdict = verified(server, url=gone(server), alternates=[{"url": server.url, "layer": 0}])
     assert not verdict.passed
-    assert verdict.notes == (f"alternate {server.url}/0: in order",)
+    assert verdict.notes == (f"alternate {server.url}/0: ok",)
 
 
 def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
@@ -180,7 +180,9 @@ def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
     assert 36 < fake.now_s < 50
     silent_too, *not_asked = verdict.notes
     assert silent_too.startswith(f"alternate {server.url}/0: does not answer: ")
-    assert not_asked == 2 * [f"alternate {server.url}/0: not asked, as the others took too long"]
+    assert not_asked == 2 * [
+        f"alternate {server.url}/0: not checked, as the time budget is used up"
+    ]
 
 
 def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +285,7 @@ def test_what_was_verified_before_ctrl_c_is_kept(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere"], "there is no county 'nowhere'"),
+        (["nowhere"], "no county 'nowhere'"),
         (["sample"], "none of these counties has an ArcGIS server to ask"),
         (["--state", "ZZ"], "'ZZ' is no state of the US"),
     ],
@@ -317,6 +319,6 @@ def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
 
     verdicts = {verdict.county.key: verdict for verdict in verify_all(counties, ask)}
     assert set(verdicts) == {"c0", "c1", "c2", "c3", "c4"}
-    assert verdicts["c4"].problem == "cannot be judged: ZeroDivisionError: what a server sent"
+    assert verdicts["c4"].problem == "cannot be checked: ZeroDivisionError: what a server sent"
     assert verdicts["c4"].inconclusive
     assert all(verdicts[f"c{n}"].passed for n in range(4))

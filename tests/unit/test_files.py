@@ -182,7 +182,7 @@ def test_invalid_geometries_are_mended_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_no_vector_at_all(tmp_path: Path) -> None:
-    with pytest.raises(SourceMisconfigured, match="there is no such file; correct 'path'"):
+    with pytest.raises(SourceMisconfigured, match="no such file; correct 'path'"):
         FileSource(county(tmp_path / "no.gpkg")).check()
     for name in ("text.gpkg", "text.parquet", "text.zip"):
         (tmp_path / name).write_text("this is no file of parcels")

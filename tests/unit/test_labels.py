@@ -153,7 +153,7 @@ def test_mistakes_in_a_file_are_named_with_a_fix(tmp_path: Path, text: str, mess
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r"labels\.yaml: there is no such file"):
+    with pytest.raises(LabelError, match=r"labels\.yaml: no such file"):
         read_labels(tmp_path / "labels.yaml")
 
 

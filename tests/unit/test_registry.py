@@ -85,24 +85,27 @@ def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
         (f"url: {URL}, layer: zero", "'layer': 'zero' is wrong; write the layer's number"),
         (f"url: {URL}/0", f"'url': ends with a layer number; write url: {URL} and layer: 0"),
         ("url: 'https://gis.gov/x', layer: 0", "'url': must end with /MapServer or /FeatureServer"),
-        (f"url: '{URL}?f=json', layer: 0", "'url': cut it after /MapServer or /FeatureServer"),
-        ("url: 'file:///x/MapServer', layer: 0", "'url': 'file:///x/MapServer' is no web address"),
-        ("path: /vsicurl/x", "'path': '/vsicurl/x' is not a file on this machine"),
+        (f"url: '{URL}?f=json', layer: 0", "'url': must end after /MapServer or /FeatureServer"),
+        (
+            "url: 'file:///x/MapServer', layer: 0",
+            "'url': 'file:///x/MapServer' is not a web address",
+        ),
+        ("path: /vsicurl/x", "'path': '/vsicurl/x' is not a local file"),
         ("path: x, fips: 06037", "'fips': write it in quotes"),
         ("path: x, state: Tennessee", "'state': 'Tennessee' is wrong; write two capital letters"),
-        ("path: x, crs: EPSG:0", "'crs': 'EPSG:0' is no CRS; write for example EPSG:2274"),
+        ("path: x, crs: EPSG:0", "'crs': 'EPSG:0' is not a valid CRS; write for example EPSG:2274"),
         ("path: x, extent: [1, 2, 0, 3]", "'extent': write [west, south, east, north] in degrees"),
         ("path: x, extent: [1, 2]", "'extent': write [west, south, east, north] in degrees"),
         ("synthetic: {lots: 3}", "'synthetic.lots': 3 is wrong"),
         ("synthetic: {lots: 20001}", "'synthetic.lots': 20001 is wrong"),
         (f"url: {URL}, layer: 0, alternates: [{{url: {URL}}}]", "'alternates[0].layer' is missing"),
-        (f"{LAYER}, headers: {{Host: x}}", "'headers': 'Host' is made by the client itself"),
-        (f"{LAYER}, headers: {{Cookie: x}}", "'headers': 'Cookie' is a secret, and a registry"),
-        (f'{LAYER}, headers: {{X: "a\\r\\nb"}}', "'headers': 'X' has a value that no header can"),
-        (f"{LAYER}, headers: {{a b: x}}", "'headers': 'a b' is no header's name"),
+        (f"{LAYER}, headers: {{Host: x}}", "'headers': 'Host' is set by the HTTP client"),
+        (f"{LAYER}, headers: {{Cookie: x}}", "'headers': 'Cookie' is a secret; remove it and"),
+        (f'{LAYER}, headers: {{X: "a\\r\\nb"}}', "'headers': 'X' has a value that is not valid"),
+        (f"{LAYER}, headers: {{a b: x}}", "'headers': 'a b' is not a valid header name"),
         (f"{LAYER}, headers: [Referer]", "'headers': a list is wrong; write the headers as"),
-        (f"{LAYER}, legacy_tls: ['https://x']", "'legacy_tls': 'https://x' is no host; write its"),
-        (f"{LAYER}, legacy_tls: [x.gov]", "'legacy_tls': no URL of the entry is on 'x.gov'"),
+        (f"{LAYER}, legacy_tls: ['https://x']", "'legacy_tls': 'https://x' is not a host name"),
+        (f"{LAYER}, legacy_tls: [x.gov]", "'legacy_tls': no URL of the entry has the hos"),
         (
             f"{LAYER}, legacy_tls: gis.example.gov",
             "'legacy_tls': 'gis.example.gov' is wrong; write",
@@ -112,11 +115,11 @@ def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
         (f"{LAYER}, token: {{}}", "'token': write either 'env', or 'url', 'username_env' and"),
         (
             f"{LAYER}, token: {{url: 'http://h/t', username_env: A, password_env: B}}",
-            "'token.url' is sent a password; write one that starts with https://",
+            "'token.url' receives a password; write a URL that starts with https://",
         ),
         (
             f"{LAYER}, token: {{url: 'ftp://h/t', username_env: A, password_env: B}}",
-            "'token.url': 'ftp://h/t' is no web address; write one that starts with https://",
+            "'token.url': 'ftp://h/t' is not a web address; write one that starts with https://",
         ),
         (f"{LAYER}, calls_in_flight: 0", "'calls_in_flight': 0 is wrong; write a whole number"),
         (f"{LAYER}, calls_per_second: .nan", "'calls_per_second': nan is wrong; write a number"),
@@ -124,10 +127,16 @@ def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
         (f"{LAYER}, census: maybe", "'census': 'maybe' is wrong; write true or false"),
         (f"{LAYER}, verified: soon", "'verified': 'soon' is wrong; write a date"),
         ("path: x, headers: {Referer: a}", "'headers' goes with 'url'; remove it"),
-        ("url: 'https://me:pw@h/MapServer', layer: 0", "'url': carries a name or a password"),
-        ("url: 'http://h/a b/MapServer', layer: 0", "'url': 'http://h/a b/MapServer' is no web ad"),
-        ("url: 'http://[::1/MapServer', layer: 0", "'url': 'http://[::1/MapServer' is no web ad"),
-        ('path: "a\\0b"', "'path': 'a\\x00b' is no path; remove the NUL"),
+        ("url: 'https://me:pw@h/MapServer', layer: 0", "'url': contains a user name or a password"),
+        (
+            "url: 'http://h/a b/MapServer', layer: 0",
+            "'url': 'http://h/a b/MapServer' is not a web ad",
+        ),
+        (
+            "url: 'http://[::1/MapServer', layer: 0",
+            "'url': 'http://[::1/MapServer' is not a web ad",
+        ),
+        ('path: "a\\0b"', "'path': 'a\\x00b' is not a valid path; remove the NUL"),
     ],
 )
 def test_a_mistake_is_named_with_file_county_and_what_to_write(
@@ -159,23 +168,23 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path, key: str) -> None:
     [
         (
             "counties:\n  ? [a, b]\n  : {path: x}\n",
-            "line 2: not valid YAML: a list or a mapping is no",
+            "line 2: not valid YAML: a list or a mapping cannot",
         ),
         (
             "counties:\n  ? {a: b}\n  : {path: x}\n",
-            "line 2: not valid YAML: a list or a mapping is no",
+            "line 2: not valid YAML: a list or a mapping cannot",
         ),
         ("counties: " + "[" * 100_000, "is nested too deeply"),
         ("counties: " + "{a: " * 100_000, "is nested too deeply"),
         ("".join(" " * n + "a:\n" for n in range(1_000)), "is nested too deeply"),
         ("counties: &a\n  b: *a\n", "is nested too deeply"),
-        (LAUGHS, "its aliases stand for more than 1,000,000 values; write them out"),
+        (LAUGHS, "its aliases expand to more than 1,000,000 values; write the"),
         ("counties:\n  a: {path: x\n  b: [", "line 3: not valid YAML"),
-        ("counties:\n  a: {path: x}\n  a: {path: y}\n", "line 3: not valid YAML: 'a' is there tw"),
-        ("counties:\n  a: {path: x, path: y}\n", "line 2: not valid YAML: 'path' is there twice"),
+        ("counties:\n  a: {path: x}\n  a: {path: y}\n", "line 3: not valid YAML: 'a' is a duplica"),
+        ("counties:\n  a: {path: x, path: y}\n", "line 2: not valid YAML: 'path' is a duplicate"),
         ("", "'counties:' is missing"),
         ("- a", "'counties:' is missing"),
-        ("counties: {}\ncounty: {}", "'county' is not a key; only 'counties' is"),
+        ("counties: {}\ncounty: {}", "'county' is not a key; the only key is 'counties'"),
         ("counties: [a]", "'counties' must map a name to an entry"),
         ("counties: {a: !!python/object/apply:os.getcwd []}", "line 1: not valid YAML"),
     ],
@@ -188,7 +197,7 @@ def test_a_file_that_is_no_registry(tmp_path: Path, text: str, message: str) -> 
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="there is no such file"):
+    with pytest.raises(RegistryError, match="no such file"):
         load_registry(tmp_path / "no.yaml")
     with pytest.raises(RegistryError, match="cannot be read"):
         load_registry(tmp_path)
@@ -199,7 +208,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load_registry("a\0b")
     with (tmp_path / "huge.yaml").open("wb") as huge:
         huge.truncate(17 * 2**20)
-    with pytest.raises(RegistryError, match="is longer than 16 MiB; is this a registry"):
+    with pytest.raises(RegistryError, match="is longer than 16 MiB; check that it is a registry"):
         load_registry(tmp_path / "huge.yaml")
 
 

@@ -99,8 +99,9 @@ def test_import_says_what_it_wrote_and_where_the_rest_is(tmp_path: Path) -> None
         f"{tmp_path / 'layers.dropped.csv'}",
     ]
     left_out = (tmp_path / "layers.dropped.csv").read_text()
-    assert "https://gis.example.gov/parcels.zip,is no ArcGIS layer, but http" in left_out.replace(
-        '"', ""
+    assert (
+        "https://gis.example.gov/parcels.zip,is not an ArcGIS layer; protocol: http"
+        in left_out.replace('"', "")
     )
-    assert "OBJECTID,is no parcel id" in left_out
+    assert "OBJECTID,is not a parcel id" in left_out
     assert set(load_registry(out)) == {"montrose-co"}

@@ -228,13 +228,13 @@ def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
 )
 def test_a_layout_that_only_a_person_can_change_is_left_alone(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text)
-    with pytest.raises(RegistryError, match="only a person can change it"):
+    with pytest.raises(RegistryError, match="cannot be edited automatically"):
         set_keys(file, {"a": FACTS, "z": FACTS})
     assert file.read_text() == text
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="county 'a' is there already; take another name"):
+    with pytest.raises(RegistryError, match="county 'a' already exists; choose another name"):
         add_entry(write(tmp_path), "a", ["path: x"])
 
 

@@ -150,21 +150,24 @@ def test_schema_1_has_one_layer_which_may_be_of_parcels(tmp_path: Path) -> None:
         "street": ["DIR", "NAME", "TYPE"],
     }
     assert [(drop.source, drop.reason) for drop in dropped] == [
-        ("co/delta.json", "is said to hold addresses, not parcels"),
-        ("co/mesa.json", "is no ArcGIS layer, but http"),
+        ("co/delta.json", "holds addresses, not parcels"),
+        ("co/mesa.json", "is not an ArcGIS layer; protocol: http"),
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (source_file(skip=True), "is marked to be skipped"),
-        (source_file(protocol="http"), "is no ArcGIS layer, but http"),
-        (source_file(data=f"{URL}/0/query"), "is no layer of a MapServer or FeatureServer"),
-        (source_file(data="https://me:pw@h/MapServer/0"), "'url': carries a name or a password"),
+        (source_file(skip=True), "is marked as skipped"),
+        (source_file(protocol="http"), "is not an ArcGIS layer; protocol: http"),
+        (source_file(data=f"{URL}/0/query"), "is not a layer of a MapServer or FeatureServer"),
+        (
+            source_file(data="https://me:pw@h/MapServer/0"),
+            "'url': contains a user name or a password",
+        ),
         (source_file(request={"headers": {"Cookie": "a"}}), "'headers': 'Cookie' is a secret"),
         ("{not json", "cannot be read: "),
-        ("[]", "cannot be read: no JSON object"),
+        ("[]", "cannot be read: not a JSON object"),
     ],
 )
 def test_a_layer_that_cannot_be_used_is_dropped_with_the_reason(
@@ -207,7 +210,7 @@ def test_a_wrong_code_is_replaced_by_the_right_one() -> None:
     assert dropped == [
         DroppedLayer(
             "wv/wood.json", "wood-wv", "fips", "53107",
-            "is the code of no county; Wood County, WV has 54107, which is used",
+            "is the code of no county; used is 54107 of Wood County, WV",
         )
     ]  # fmt: skip
 
@@ -216,7 +219,7 @@ def test_a_layer_that_two_places_claim_goes_to_the_one_named_in_it() -> None:
     url = "https://gis.mesacounty.example/arcgis/rest/services/P/MapServer/0"
     entries, dropped = entries_of([layer(url=url), layer("co/mesa.json", url=url)])
     assert list(entries) == ["mesa-co"]
-    assert dropped[0].reason == "has the URL of co/mesa.json, which is named in it"
+    assert dropped[0].reason == "has the URL of co/mesa.json, whose name is in it"
     entries, dropped = entries_of([layer(), layer("co/mesa.json")])
     assert entries == {}
     assert {drop.source for drop in dropped} == {"co/montrose.json", "co/mesa.json"}
@@ -225,7 +228,7 @@ def test_a_layer_that_two_places_claim_goes_to_the_one_named_in_it() -> None:
 def test_a_second_layer_of_a_county_is_dropped() -> None:
     entries, dropped = entries_of([layer(), layer(url=f"{URL}/7")])
     assert entries["montrose-co"]["layer"] == 0
-    assert dropped[0].reason == "is a second layer of montrose-co; the first is kept"
+    assert dropped[0].reason == "is a second layer of montrose-co; the first is used"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +265,7 @@ def test_city_and_postcode_in_one_column_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a,b\n1,2\n", "has no column 'source'"), ("", "has no column 'source'")],
+    [("a,b\n1,2\n", "column 'source' is missing"), ("", "column 'source' is missing")],
 )
 def test_a_table_that_is_none(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(content)
@@ -275,7 +278,7 @@ def test_a_table_that_is_none(tmp_path: Path, content: str, message: str) -> Non
 
 
 def test_a_source_with_nothing_in_it(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="there is no such file or folder"):
+    with pytest.raises(RegistryError, match="no such file or folder"):
         import_layers(tmp_path / "no", tmp_path / "out.yaml")
     with pytest.raises(RegistryError, match="has no OpenAddresses source files"):
         import_layers(tmp_path, tmp_path / "out.yaml")
@@ -288,7 +291,7 @@ def test_a_file_that_import_has_not_written_is_left_alone(tmp_path: Path) -> Non
     source = tree(tmp_path, {"co/montrose.json": source_file()})
     mine = tmp_path / "registry.yaml"
     mine.write_text("# Mine.\ncounties:\n  here: {path: lots.gpkg}\n")
-    with pytest.raises(RegistryError, match=r"registry.yaml: is there.*name another file.*--out"):
+    with pytest.raises(RegistryError, match=r"registry.yaml: exists.*choose another file.*--out"):
         import_layers(source, mine)
     assert mine.read_text() == "# Mine.\ncounties:\n  here: {path: lots.gpkg}\n"
     assert not (tmp_path / "registry.dropped.csv").exists()

@@ -186,7 +186,7 @@ def begin_snapshot(
     """Begin a copy of a layer in this state, or go on with one that was stopped.
 
     Raises:
-        CopiedElsewhere: another process makes one.
+        SnapshotLocked: another process makes one.
     """
     values = {"layer": layer_fk, "stamp": version_text(layer_version), "origin": origin}
     with _locked(engine, layer_fk):
