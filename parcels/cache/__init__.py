@@ -1,12 +1,19 @@
-"""Parcels that are kept: answers as they come, or a layer as a whole.
+"""Cached parcels: query results, or a snapshot of a complete layer.
 
     from parcels.cache import FolderCache
 
     service = ParcelBoundaryService(county, cache=FolderCache(Path("parcels-kept")))
 
-A county's long file is kept in the same way (`files`), so that it is not held in memory.
+interface        ParcelCache and CachedLayer: what a cache (a folder, a database) implements
+cached_source    a ParcelSource with a cache in front: hits, misses, TTL, layer version
+fetch_layer      `lotline parcels fetch`: downloads a snapshot of a layer, resumable
+layer_snapshot   a complete copy of a layer, and the queries on it
+memory_snapshot  a snapshot in memory with an R-tree
+file_snapshot    a snapshot of a large local file, so that it is not held in memory
+folder_cache     FolderCache: a cache of GeoParquet files, with
+                 layer_folder, folder_results, folder_snapshot, geoparquet_rows
 
-A cache may be thrown away at any time: it holds nothing that the county does not.
+A cache can be deleted at any time: it holds only data of the county.
 """
 
 from parcels.cache.cached_source import CachedSource

@@ -1,4 +1,4 @@
-"""Copying a layer as a whole: only when asked for, and going on where it was stopped."""
+"""Downloads a snapshot of a complete layer on request, and resumes an interrupted download."""
 
 from __future__ import annotations
 
@@ -13,119 +13,120 @@ from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.errors import IncompleteResponse, SourceMisconfigured, SourceUnavailable
 from parcels.parcel_source import LayerVersion
 
-# A few rows without a place are in most layers. A layer with more than both is damaged.
-_MOST_BROKEN = 10
-_MOST_BROKEN_SHARE = 0.05
+# Most layers have a few rows without a valid geometry. A layer above both limits is damaged.
+_MAX_WITHOUT_GEOMETRY = 10
+_MAX_WITHOUT_GEOMETRY_FRACTION = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """A copy that is whole.
+    """A complete snapshot.
 
     Attributes:
-        rows: how many the layer has.
-        earlier: how many of them an earlier call that was stopped had fetched.
-        without_geometry: rows without a polygon that can be used; they are found by id only.
-        layer_changed: the layer changed while it was copied, so that the copy is not used.
+        rows: number of rows of the layer.
+        resumed_rows: how many of them an earlier, interrupted call had fetched.
+        without_geometry: rows without a valid polygon; they are found by id only.
+        layer_changed: the layer was edited during the download, so the snapshot is not used.
     """
 
     rows: int
-    earlier: int
+    resumed_rows: int
     without_geometry: int
     layer_changed: bool
     seconds: float
 
 
 def current_snapshot(
-    source: SnapshotLayer, kept: CachedLayer, now: datetime | None = None
+    source: SnapshotLayer, cached: CachedLayer, now: datetime | None = None
 ) -> LayerSnapshot | None:
-    """The copy that is kept, if the layer is still as it was then; batches use it by the same rule.
+    """The stored snapshot if its layer is unchanged, by the rule that batches use.
 
-    None where there is no copy, where the layer was edited, and where it says nothing of that.
+    None without a snapshot, if the layer was edited, or if it reports no version.
 
     Raises:
         SourceUnavailable, SourceMisconfigured.
     """
     layer_version = source.layer_version()
-    if not layer_version.is_known or kept.snapshot_version() != layer_version:
+    if not layer_version.is_known or cached.snapshot_version() != layer_version:
         return None
-    copy = kept.snapshot()
-    if copy is None or copy.origin != source.snapshot_origin:
+    snapshot = cached.snapshot()
+    if snapshot is None or snapshot.origin != source.snapshot_origin:
         return None
-    return copy if is_current(copy, layer_version, now or datetime.now(UTC)) else None
+    return snapshot if is_current(snapshot, layer_version, now or datetime.now(UTC)) else None
 
 
 def fetch_layer(
     source: SnapshotLayer,
-    kept: CachedLayer,
+    cached: CachedLayer,
     progress: Callable[[int, int], None] = lambda _rows, _total: None,
 ) -> FetchResult:
-    """Copy a layer; `progress` is told the rows so far and their total after each page.
+    """Download a snapshot; `progress` gets the rows so far and the total after each page.
 
-    Stopped, however that comes about, the next call goes on after the last page that was kept, as
-    long as the layer was not edited. The copy takes the place of an older one when it is whole.
+    After an interruption, even kill -9, the next call resumes after the last stored page, unless
+    the layer was edited. A complete snapshot replaces the older one atomically.
 
     Raises:
-        SourceUnavailable: the server does not answer; what was kept is good.
-        IncompleteResponse: the rows do not agree with what the server says that it has, or it
-            says that it has none.
-        SourceMisconfigured: the layer cannot be copied, or its geometry cannot be used.
-        CacheError: another process copies it, or it cannot be kept.
+        SourceUnavailable: the server is unavailable; the stored pages stay.
+        IncompleteResponse: the rows do not agree with the count that the server reports, or it
+            reports zero.
+        SourceMisconfigured: the layer cannot be downloaded, or its geometry cannot be used.
+        CacheError: another process downloads it, or it cannot be stored.
     """
     started = time.perf_counter()
     layer_version = source.layer_version()
-    with kept.begin_snapshot(layer_version, source.snapshot_origin) as copy:
-        earlier = copy.rows
+    with cached.begin_snapshot(layer_version, source.snapshot_origin) as snapshot:
+        resumed_rows = snapshot.rows
         try:
-            _add_pages(source, copy, progress)
+            _add_pages(source, snapshot, progress)
         except IncompleteResponse:
-            # Something is missing, and nobody knows where: to go on at the end would hide it.
-            copy.discard()
+            # Rows are missing at an unknown place; resuming at the end would hide that.
+            snapshot.discard()
             raise
-        if not copy.rows or _is_mostly_broken(copy):
-            copy.discard()
-            raise _useless(source.snapshot_origin, copy)
+        if not snapshot.rows or _is_damaged(snapshot):
+            snapshot.discard()
+            raise _unusable(source.snapshot_origin, snapshot)
         after: LayerVersion = source.layer_version()
-        copy.finish()
-        kept.record_version(after)
+        snapshot.finish()
+        cached.record_version(after)
         return FetchResult(
-            copy.rows,
-            earlier,
-            copy.without_geometry,
+            snapshot.rows,
+            resumed_rows,
+            snapshot.without_geometry,
             after != layer_version,
             time.perf_counter() - started,
         )
 
 
-def _is_mostly_broken(copy: SnapshotInProgress) -> bool:
-    """Whether so many rows have no place that "no lot there" would be said of many lots."""
-    broken = copy.without_geometry
-    return broken == copy.rows or broken > max(_MOST_BROKEN, _MOST_BROKEN_SHARE * copy.rows)
+def _is_damaged(snapshot: SnapshotInProgress) -> bool:
+    """Whether so many rows lack a geometry that "no lot" would be wrong for many lots."""
+    missing, rows = snapshot.without_geometry, snapshot.rows
+    limit = max(_MAX_WITHOUT_GEOMETRY, _MAX_WITHOUT_GEOMETRY_FRACTION * rows)
+    return missing == rows or missing > limit
 
 
-def _useless(origin: str, copy: SnapshotInProgress) -> SourceUnavailable | SourceMisconfigured:
-    if not copy.rows:
+def _unusable(origin: str, snapshot: SnapshotInProgress) -> SourceUnavailable | SourceMisconfigured:
+    if not snapshot.rows:
         return IncompleteResponse(
-            f"{origin}: the layer says that it is empty; the copy is not used: try again later, "
-            "or correct 'where' in the registry entry if there is one"
+            f"{origin}: the layer reports zero rows, so the snapshot is not used; try again later, "
+            "or correct 'where' in the registry entry"
         )
     return SourceMisconfigured(
-        f"{origin}: {copy.without_geometry:,} of {copy.rows:,} rows have no polygon that can be "
-        "used: the copy is not used, as those lots would be missing from it; report it to the "
-        "county, or name another layer in the registry entry"
+        f"{origin}: {snapshot.without_geometry:,} of {snapshot.rows:,} rows have no valid polygon, "
+        "so the snapshot is not used: those lots would be missing; report it to the county, or "
+        "use another layer in the registry entry"
     )
 
 
 def _add_pages(
-    source: SnapshotLayer, copy: SnapshotInProgress, progress: Callable[[int, int], None]
+    source: SnapshotLayer, snapshot: SnapshotInProgress, progress: Callable[[int, int], None]
 ) -> None:
-    expected = copy.rows
-    for page in source.harvest(copy.after_object_id):
-        copy.add(page)
+    expected = snapshot.rows
+    for page in source.harvest(snapshot.after_object_id):
+        snapshot.add(page)
         expected = page.done
-        progress(copy.rows, page.total)
-    if copy.rows != expected:
+        progress(snapshot.rows, page.total)
+    if snapshot.rows != expected:
         raise IncompleteResponse(
-            f"{expected:,} rows were announced and {copy.rows:,} came: the copy is not used; "
-            "run the same command again"
+            f"the server announced {expected:,} rows and sent {snapshot.rows:,}; the snapshot is "
+            "not used; run the same command again"
         )

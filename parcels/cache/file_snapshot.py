@@ -1,4 +1,4 @@
-"""A county's file of many lots, answered from a copy of it: nobody holds all of them in memory."""
+"""A snapshot of a large local parcel file in the cache, so that it is not held in memory."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ from parcels.cache.interface import CachedLayer, LayerKey, ParcelCache, Snapshot
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
 from parcels.errors import CacheError, ParcelsError, SnapshotLocked
-from parcels.files.parcel_file import ParcelFile, path_of
+from parcels.files.parcel_file import ParcelFile, parcel_file_path
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult
 from parcels.registry.county import County
 
-# Fewer lots are read in a second, and held in some 30 MiB.
-MANY_ROWS = 20_000
-# A file need not be opened to know that it has few.
-_FEWEST_BYTES_A_ROW = 20
-# What is read at once, written in one transaction, and read again after a kill.
-_ROWS_AT_ONCE = 5_000
-_LOOK_AGAIN_S = 0.5
-# A shapefile is several files.
-_BESIDE = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
+# A smaller file is read in a second and takes about 30 MiB.
+SNAPSHOT_MIN_ROWS = 20_000
+# A file with fewer bytes than this per row is known to be small without opening it.
+_MIN_BYTES_PER_ROW = 20
+# Rows of one read and one transaction; an interrupted one is read again.
+_ROWS_PER_BATCH = 5_000
+_POLL_S = 0.5
+# Formats that consist of several files.
+_SIDECARS = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
 
 CopyProgress = Callable[[int, int], None]
 
 
 class SnapshotFile:
-    """See `ParcelSource`: it answers as `FileSource` does."""
+    """A ParcelSource over the snapshot of a file; it returns the same rows as `FileSource`."""
 
-    def __init__(self, county: County, copy: LayerSnapshot) -> None:
+    def __init__(self, county: County, snapshot: LayerSnapshot) -> None:
         self._county = county
-        self._copy = copy
+        self._snapshot = snapshot
 
     def check(self) -> None:
-        """See `ParcelSource`: the copy was checked when it was made.
+        """See `ParcelSource`: the rows were checked when the snapshot was made.
 
         Raises:
-            SourceMisconfigured: the file is gone.
+            SourceMisconfigured: the file does not exist any more.
         """
-        path_of(self._county)
+        parcel_file_path(self._county)
 
     def extent(self) -> Extent | None:
         """(west, south, east, north) in degrees of all parcels."""
-        return self._copy.extent()
+        return self._snapshot.extent()
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
         """The rows with exactly these ids.
 
         Raises:
-            SourceMisconfigured: no column of ids is known.
+            SourceMisconfigured: no parcel id column is known.
         """
-        found = self._copy.with_ids(parcel_ids)
-        if not any(each.rows for each in found) and self._file.fields.parcel_id is None:
+        results = self._snapshot.with_ids(parcel_ids)
+        if not any(result.rows for result in results) and self._file.fields.parcel_id is None:
             raise no_parcel_id_error(self._file.columns, str(self._county.path))
-        return list(found)
+        return list(results)
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
-        return list(self._copy.at_points(points))
+        return list(self._snapshot.at_points(points))
 
     def near_points(
         self, points: Sequence[Point], distance_m: float
     ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
-        return list(self._copy.near_points(points, distance_m))
+        return list(self._snapshot.near_points(points, distance_m))
 
     def with_addresses(
         self, addresses: Sequence[StreetAddress]
@@ -79,15 +79,15 @@ class SnapshotFile:
         """The rows that may have these addresses.
 
         Raises:
-            SourceMisconfigured: no columns of addresses are mapped.
+            SourceMisconfigured: no address columns are mapped.
         """
         if not self._county.fields.has_addresses:
             raise no_address_columns_error(self._file.columns, str(self._county.path))
-        return list(self._copy.with_addresses(addresses))
+        return list(self._snapshot.with_addresses(addresses))
 
     def all_rows(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
-        return self._copy.all_rows()
+        return self._snapshot.all_rows()
 
     @cached_property
     def _file(self) -> ParcelFile:
@@ -97,84 +97,85 @@ class SnapshotFile:
 def snapshot_file(
     county: County,
     cache: ParcelCache,
-    told: CopyProgress = lambda _rows, _total: None,
-    fewest: int = MANY_ROWS,
+    progress: CopyProgress = lambda _rows, _total: None,
+    min_rows: int = SNAPSHOT_MIN_ROWS,
 ) -> SnapshotFile | None:
-    """A county's file, answered from the copy that is kept; None for one of fewer rows.
+    """The snapshot of a county's file; None for a file with fewer than `min_rows` rows.
 
-    A file that is as it was, and an entry that says the same of it, need no new copy; otherwise
-    one is made. Killed meanwhile, the next call goes on where it was. While another process makes
-    it, this one waits.
+    A new snapshot is made if the file, or its registry entry, has changed. After an interruption
+    the next call resumes. While another process makes the snapshot, this one waits.
 
-    Where the file itself is not to be seen, on a machine of a cluster, its copy serves.
+    If the file does not exist on this machine (a cluster node), the stored snapshot is used.
 
     Args:
-        told: the rows so far and how many there are, before the first and after each page.
+        progress: gets the rows so far and the total, before the first batch and after each.
 
     Raises:
         SourceMisconfigured, GeometryError: as `FileSource.check`.
-        CacheError: the file was changed meanwhile, or the copy cannot be kept.
+        CacheError: the file was changed during the copy, or the snapshot cannot be stored.
     """
     if county.path is not None and not county.path.exists():
-        copy = cache.layer(LayerKey.of_file(county)).snapshot()
-        return None if copy is None else SnapshotFile(county, copy)
-    path = path_of(county)
-    if sum(file.stat().st_size for file in _files(path)) < fewest * _FEWEST_BYTES_A_ROW:
+        snapshot = cache.layer(LayerKey.of_file(county)).snapshot()
+        return None if snapshot is None else SnapshotFile(county, snapshot)
+    path = parcel_file_path(county)
+    if sum(file.stat().st_size for file in _files(path)) < min_rows * _MIN_BYTES_PER_ROW:
         return None
-    kept = cache.layer(LayerKey.of_file(county))
-    if kept.snapshot_version() != file_version(path):
+    cached = cache.layer(LayerKey.of_file(county))
+    if cached.snapshot_version() != file_version(path):
         file = ParcelFile(county)
         count = file.count()
-        if count < fewest:
+        if count < min_rows:
             return None
-        _keep(file, kept, lambda done: told(done, count))
-        kept.evict_before(datetime.now(UTC) - MAX_AGE)
-    copy = kept.snapshot()
-    if copy is None:
-        raise CacheError(f"the copy of {path} is gone: run the same again")
-    return SnapshotFile(county, copy)
+        _make_snapshot(file, cached, lambda done: progress(done, count))
+        cached.evict_before(datetime.now(UTC) - MAX_AGE)
+    snapshot = cached.snapshot()
+    if snapshot is None:
+        raise CacheError(f"the snapshot of {path} was deleted: run the command again")
+    return SnapshotFile(county, snapshot)
 
 
 def file_version(path: Path) -> LayerVersion:
-    """The state of a file, or of a folder that is one: its last change, and its size as a count."""
-    about = [file.stat() for file in _files(path)]
-    newest_ms = max((each.st_mtime_ns // 1_000_000 for each in about), default=0)
-    return LayerVersion(newest_ms, sum(each.st_size for each in about))
+    """The version of a file or a folder: its modification time, and its size in bytes as count."""
+    stats = [file.stat() for file in _files(path)]
+    newest_ms = max((each.st_mtime_ns // 1_000_000 for each in stats), default=0)
+    return LayerVersion(newest_ms, sum(each.st_size for each in stats))
 
 
-def _keep(file: ParcelFile, kept: CachedLayer, told: Callable[[int], None]) -> None:
+def _make_snapshot(file: ParcelFile, cached: CachedLayer, progress: Callable[[int], None]) -> None:
     while True:
         layer_version = file_version(file.path)
         try:
-            with kept.begin_snapshot(layer_version, str(file.path)) as copy:
-                if kept.snapshot_version() == layer_version:
-                    copy.discard()  # another process was at it, and is done
+            with cached.begin_snapshot(layer_version, str(file.path)) as snapshot:
+                if cached.snapshot_version() == layer_version:
+                    snapshot.discard()  # another process has completed it
                 else:
-                    _add_rows(file, copy, told)
+                    _add_rows(file, snapshot, progress)
                     if file_version(file.path) != layer_version:
-                        copy.discard()
+                        snapshot.discard()
                         raise CacheError(
-                            f"{file.path}: it was changed while it was copied: run the same again"
+                            f"{file.path}: the file changed during the copy: run the command again"
                         )
-                    copy.finish()
+                    snapshot.finish()
             return
         except SnapshotLocked:
-            time.sleep(_LOOK_AGAIN_S)
+            time.sleep(_POLL_S)
 
 
-def _add_rows(file: ParcelFile, copy: SnapshotInProgress, told: Callable[[int], None]) -> None:
-    told(copy.rows)
-    for rows in file.parts(_ROWS_AT_ONCE, after=copy.rows):
-        done = copy.rows + len(rows.geometries)
-        copy.add(Page(tuple(rows.all_rows()), done, done, done))
-        told(copy.rows)
-    if copy.without_geometry == copy.rows:
-        copy.discard()
+def _add_rows(
+    file: ParcelFile, snapshot: SnapshotInProgress, progress: Callable[[int], None]
+) -> None:
+    progress(snapshot.rows)
+    for rows in file.parts(_ROWS_PER_BATCH, after=snapshot.rows):
+        done = snapshot.rows + len(rows.geometries)
+        snapshot.add(Page(tuple(rows.all_rows()), done, done, done))
+        progress(snapshot.rows)
+    if snapshot.without_geometry == snapshot.rows:
+        snapshot.discard()
         raise file.no_polygons()
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
-    beside = [path.with_suffix(ending) for ending in _BESIDE.get(path.suffix.lower(), ())]
-    return [path, *(file for file in beside if file.exists())]
+    sidecars = [path.with_suffix(ending) for ending in _SIDECARS.get(path.suffix.lower(), ())]
+    return [path, *(file for file in sidecars if file.exists())]

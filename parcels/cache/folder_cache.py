@@ -1,4 +1,4 @@
-"""Parcels kept in a folder: FolderCache."""
+"""FolderCache: cached parcels in a folder of GeoParquet files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from parcels.errors import CacheError
 
 
 class FolderCache:
-    """Keeps parcels in a folder as GeoParquet, for as many processes at once as there are."""
+    """A ParcelCache in a folder; any number of processes may use it at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def layer(self, key: LayerKey) -> CachedLayer:
-        """What is kept of a layer.
+        """The cached data of a layer.
 
         Raises:
-            CacheError: the key would lead out of the folder, or pyarrow is not installed.
+            CacheError: the key would lead outside the folder, or pyarrow is not installed.
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*/[0-9a-f]+", f"{key.county}/{key.digest}"):
             raise CacheError(
-                f"{key.county!r} is no name for a folder: use a county's key of the registry"
+                f"{key.county!r} cannot be a folder name: use the county's key in the registry"
             )
         try:
-            # Imported late: who keeps no parcels needs no pyarrow.
+            # Imported late: only a folder cache needs pyarrow.
             from parcels.cache.layer_folder import LayerFolder
         except ImportError:
             raise CacheError(
-                "parcels are kept as GeoParquet, which needs pyarrow: "
+                "the parcel cache is GeoParquet, which needs pyarrow: "
                 'pip install "lotline[geoparquet]"'
             ) from None
         return LayerFolder(self.folder / key.county / key.digest, key.origin)

@@ -1,8 +1,8 @@
-"""A copy of a layer in a folder: parts while it is made, one GeoParquet file when it is whole.
+"""A snapshot of a layer in a folder: parts during the download, then one GeoParquet file.
 
-copy.parquet               the newest whole copy; any GIS opens it
-copying.lock               held by the process that makes another
-copying/STAMP/000001.parquet    the pages so far, and how far they go
+copy.parquet                    the newest complete snapshot; any GIS opens it
+copying.lock                    locked by the process that makes a new one
+copying/STAMP/000001.parquet    the downloaded pages, each with its last object id
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pyarrow import parquet
 from parcels.cache.geoparquet_rows import (
     COLUMNS,
     UnreadableRows,
-    read_about,
+    geoparquet_schema,
+    read_metadata,
     read_table,
-    schema_with,
-    table_of,
+    table_from_rows,
+    write_atomically,
     write_table,
-    write_whole,
 )
 from parcels.cache.interface import version_text
 from parcels.cache.memory_snapshot import MemorySnapshot
@@ -42,9 +42,9 @@ _ROW_GROUP = 65_536
 
 
 def snapshot_version(folder: Path) -> LayerVersion | None:
-    """The state of the layer that the folder's copy is of; None where there is no copy."""
+    """The layer version of the folder's snapshot; None if there is none."""
     try:
-        return LayerVersion(**read_about(folder / "copy.parquet")["stamp"])
+        return LayerVersion(**read_metadata(folder / "copy.parquet")["stamp"])
     except FileNotFoundError:
         return None
     except (UnreadableRows, KeyError, TypeError, OSError) as error:
@@ -53,11 +53,11 @@ def snapshot_version(folder: Path) -> LayerVersion | None:
 
 
 def read_snapshot(folder: Path) -> MemorySnapshot | None:
-    """The folder's copy, if it has one that can be read."""
+    """The folder's snapshot; None if there is none that can be read."""
     try:
-        table, about = read_table(folder / "copy.parquet")
-        fetched_at = datetime.fromisoformat(about["fetched_at"])
-        return MemorySnapshot(table, about["origin"], fetched_at)
+        table, metadata = read_table(folder / "copy.parquet")
+        fetched_at = datetime.fromisoformat(metadata["fetched_at"])
+        return MemorySnapshot(table, metadata["origin"], fetched_at)
     except FileNotFoundError:
         return None
     except (
@@ -74,8 +74,8 @@ def read_snapshot(folder: Path) -> MemorySnapshot | None:
 
 def _warn(folder: Path, error: Exception) -> None:
     log.warning(
-        "%s cannot be read (%s): the server is asked; remove the file, or make a new copy with "
-        "`lotline parcels fetch`",
+        "%s cannot be read (%s), so the server is queried; make a new snapshot with `lotline "
+        "parcels fetch`, or remove the file",
         folder / "copy.parquet",
         error,
     )
@@ -85,115 +85,116 @@ def _warn(folder: Path, error: Exception) -> None:
 def begin_snapshot(
     folder: Path, origin: str, layer_version: LayerVersion
 ) -> Iterator[FolderSnapshotInProgress]:
-    """Begin a copy of a layer in this state, or go on with one that was stopped.
+    """Begin a snapshot of this layer version, or resume an interrupted one.
 
     Raises:
-        SnapshotLocked: another process makes one.
+        SnapshotLocked: another process makes it.
         CacheError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # The kernel gives the lock back when the process dies, however it dies.
+        # The kernel releases the lock when the process ends, even after kill -9.
         with (folder / "copying.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left_over in folder.glob(".copy.parquet.*.part"):
-                left_over.unlink()  # of a process that was killed while it finished
+                left_over.unlink()  # of a process that was killed in `finish`
             for other in (folder / "copying").glob("stamp_*"):
                 if other.name != version_text(layer_version):
                     shutil.rmtree(other)
             yield FolderSnapshotInProgress(folder, origin, layer_version)
     except BlockingIOError:
         raise SnapshotLocked(
-            f"another process copies the same parcels into {folder}: wait until it is done"
+            f"another process downloads these parcels into {folder}: wait until it has finished"
         ) from None
     except OSError as error:
         raise CacheError(
-            f"the parcels cannot be copied into {folder} ({error.strerror}): make room there, "
-            "make the folder writable, or name another one"
+            f"the parcels cannot be written to {folder} ({error.strerror}): free some space, make "
+            "the folder writable, or use another one"
         ) from error
 
 
 class FolderSnapshotInProgress:
-    """See `CopyInProgress`."""
+    """See `SnapshotInProgress`."""
 
     def __init__(self, folder: Path, origin: str, layer_version: LayerVersion) -> None:
         self.after_object_id: int | None = None
         self.rows = 0
         self.without_geometry = 0
-        self._goal = folder / "copy.parquet"
+        self._target = folder / "copy.parquet"
         self._parts = folder / "copying" / version_text(layer_version)
-        self._about: dict[str, Any] = {
+        self._metadata: dict[str, Any] = {
             "origin": origin,
             "stamp": asdict(layer_version),
             "fetched_at": datetime.now(UTC).isoformat(),
         }
         self._count = 0
-        self._go_on()
+        self._resume()
 
     def add(self, page: Page) -> None:
-        """See `CopyInProgress`."""
+        """See `SnapshotInProgress`."""
         rows = self.rows + len(page.rows)
-        without = self.without_geometry + sum(hit.geometry is None for hit in page.rows)
-        so_far = {
-            **self._about,
+        without_geometry = self.without_geometry
+        without_geometry += sum(row.geometry is None for row in page.rows)
+        metadata = {
+            **self._metadata,
             "after_object_id": page.last_object_id,
             "rows": rows,
-            "without_geometry": without,
+            "without_geometry": without_geometry,
         }
-        write_table(self._part(self._count + 1), table_of(page.rows), so_far)
+        write_table(self._part(self._count + 1), table_from_rows(page.rows), metadata)
         self._count += 1
-        self.rows, self.without_geometry = rows, without
+        self.rows, self.without_geometry = rows, without_geometry
         self.after_object_id = page.last_object_id
 
     def finish(self) -> None:
-        """See `CopyInProgress`."""
-        schema = schema_with(COLUMNS, {**self._about, "rows": self.rows})
+        """See `SnapshotInProgress`."""
+        schema = geoparquet_schema(COLUMNS, {**self._metadata, "rows": self.rows})
 
-        def write(making: Path) -> None:
+        def write(temporary: Path) -> None:
             with parquet.ParquetWriter(
-                making, schema, compression="zstd", write_page_checksum=True
+                temporary, schema, compression="zstd", write_page_checksum=True
             ) as writer:
                 for table in self._row_groups():
                     writer.write_table(table.replace_schema_metadata(schema.metadata))
 
-        write_whole(self._goal, write)
+        write_atomically(self._target, write)
         self.discard()
 
     def discard(self) -> None:
-        """See `CopyInProgress`."""
+        """See `SnapshotInProgress`."""
         shutil.rmtree(self._parts, ignore_errors=True)
 
     def _part(self, number: int) -> Path:
         return self._parts / f"{number:06d}.parquet"
 
-    def _go_on(self) -> None:
-        """Take the parts that are whole; what comes after a damaged one is fetched anew."""
+    def _resume(self) -> None:
+        """Use the complete parts; those after a damaged one are downloaded again."""
         while self._part(self._count + 1).exists():
             path = self._part(self._count + 1)
             try:
-                table, about = read_table(path)
+                table, metadata = read_table(path)
             except UnreadableRows as error:
-                log.warning("%s is damaged, and is fetched anew: %s", path, error)
+                log.warning("%s is damaged and is downloaded again: %s", path, error)
                 break
-            if about["origin"] != self._about["origin"]:
-                break  # of an alternate, whose object ids are others
+            if metadata["origin"] != self._metadata["origin"]:
+                break  # an alternate has other object ids
             self._count += 1
-            self.after_object_id = about["after_object_id"]
-            self.rows, self.without_geometry = about["rows"], about["without_geometry"]
-            self._about["fetched_at"] = about["fetched_at"]
+            self.after_object_id = metadata["after_object_id"]
+            self.rows, self.without_geometry = metadata["rows"], metadata["without_geometry"]
+            self._metadata["fetched_at"] = metadata["fetched_at"]
             del table
         for path in self._parts.glob("*.parquet"):
             if int(path.stem) > self._count:
                 path.unlink()
 
     def _row_groups(self) -> Iterator[pa.Table]:
-        waiting: list[pa.Table] = []
+        pending: list[pa.Table] = []
         count = 0
         for number in range(1, self._count + 1):
             table, _ = read_table(self._part(number))
-            waiting.append(table.replace_schema_metadata(None))
+            pending.append(table.replace_schema_metadata(None))
             count += table.num_rows
             if count >= _ROW_GROUP:
-                yield pa.concat_tables(waiting)
-                waiting, count = [], 0
-        yield pa.concat_tables(waiting) if waiting else COLUMNS.empty_table()
+                yield pa.concat_tables(pending)
+                pending, count = [], 0
+        yield pa.concat_tables(pending) if pending else COLUMNS.empty_table()

@@ -1,4 +1,4 @@
-"""Rows of a parcel layer as GeoParquet: one file, whole or not at all."""
+"""Rows of a parcel layer as GeoParquet files, written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parcels.addresses.site import SiteAddress
 from parcels.parcel_source import ParcelRow
 
 _SITE = ("line", "house_number", "street", "unit", "city", "postcode")
-# Without a CRS, GeoParquet is longitude and latitude in degrees (OGC:CRS84).
+# GeoParquet without a CRS is longitude and latitude in degrees (OGC:CRS84).
 _GEO = json.dumps(
     {
         "version": "1.1.0",
@@ -34,29 +34,29 @@ COLUMNS = pa.schema(
         pa.field("geometry", pa.binary()),
     ]
 )
-_OURS = b"lotline"
+_METADATA_KEY = b"lotline"
 
 
 class UnreadableRows(Exception):
-    """A file that is no table of ours, or that was damaged."""
+    """A file that is not one of our tables, or is damaged."""
 
 
-def table_of(hits: Sequence[ParcelRow]) -> pa.Table:
+def table_from_rows(rows: Sequence[ParcelRow]) -> pa.Table:
     """The rows as a table with `COLUMNS`."""
-    sites = [hit.site for hit in hits]
+    sites = [row.site for row in rows]
     columns: dict[str, Sequence[object]] = {
-        "parcel_id": [hit.parcel_id for hit in hits],
-        "object_id": [hit.object_id for hit in hits],
+        "parcel_id": [row.parcel_id for row in rows],
+        "object_id": [row.object_id for row in rows],
         "has_site": [site is not None for site in sites],
-        "geometry": list(shapely.to_wkb([hit.geometry for hit in hits])) if hits else [],
+        "geometry": list(shapely.to_wkb([row.geometry for row in rows])) if rows else [],
     }
     for name in _SITE:
         columns[name] = [None if site is None else getattr(site, name) for site in sites]
     return pa.table(columns, schema=COLUMNS)
 
 
-def rows_of(table: pa.Table) -> list[ParcelRow]:
-    """The rows of a table with `COLUMNS`, as they were."""
+def rows_from_table(table: pa.Table) -> list[ParcelRow]:
+    """The rows of a table with `COLUMNS`."""
     sites = table.select(["has_site", *_SITE]).to_pylist()
     geometries = shapely.from_wkb(table["geometry"].to_pylist())
     rows = zip(
@@ -78,10 +78,10 @@ def rows_of(table: pa.Table) -> list[ParcelRow]:
 
 
 def check_geometry(table: pa.Table) -> None:
-    """Raise where a geometry cannot be read back.
+    """Check that every geometry can be decoded.
 
     Raises:
-        Unreadable.
+        UnreadableRows.
     """
     try:
         shapely.from_wkb(table["geometry"].to_numpy())
@@ -89,67 +89,68 @@ def check_geometry(table: pa.Table) -> None:
         raise UnreadableRows(f"a geometry is damaged: {error}") from error
 
 
-def take(table: pa.Table, rows: Sequence[int]) -> pa.Table:
-    """Some rows, in their order; there may be none."""
+def take_rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """These rows in this order; works for an empty list too."""
     return table.take(pa.array(rows, pa.int64()))
 
 
-def sites_of(table: pa.Table) -> list[SiteAddress | None]:
-    """The addresses of the rows."""
+def sites_from_table(table: pa.Table) -> list[SiteAddress | None]:
+    """The site addresses of the rows."""
     rows = table.select(["has_site", *_SITE]).to_pylist()
     return [SiteAddress(**row) if row.pop("has_site") else None for row in rows]
 
 
-def schema_with(schema: pa.Schema, about: Mapping[str, Any]) -> pa.Schema:
-    """The schema of a GeoParquet file that says this about itself."""
-    return schema.with_metadata({b"geo": _GEO.encode(), _OURS: json.dumps(dict(about)).encode()})
+def geoparquet_schema(schema: pa.Schema, metadata: Mapping[str, Any]) -> pa.Schema:
+    """The schema of a GeoParquet file with our metadata."""
+    return schema.with_metadata(
+        {b"geo": _GEO.encode(), _METADATA_KEY: json.dumps(dict(metadata)).encode()}
+    )
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then put it there, on the disk and by one rename.
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a temporary file, sync it to the disk and rename it to `path`.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        write(making)
-        with making.open("rb") as file:
+        write(temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        making.replace(path)
+        temporary.replace(path)
     finally:
-        making.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
-    """Write a table with a geometry as GeoParquet, whole or not at all.
+def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
+    """Write a table with a geometry as GeoParquet, atomically.
 
     Raises:
-        OSError: see `write_whole`.
+        OSError: see `write_atomically`.
     """
-    described = table.replace_schema_metadata(schema_with(table.schema, about).metadata)
+    geoparquet = table.replace_schema_metadata(geoparquet_schema(table.schema, metadata).metadata)
 
-    def write(making: Path) -> None:
-        parquet.write_table(described, making, compression="zstd", write_page_checksum=True)
+    def write(temporary: Path) -> None:
+        parquet.write_table(geoparquet, temporary, compression="zstd", write_page_checksum=True)
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """A table and what it says about itself.
+    """A table and its metadata.
 
     Raises:
-        FileNotFoundError: it is not there (any more).
-        Unreadable: it is damaged, or no table of ours.
-        OSError: it may not be read.
+        FileNotFoundError: it does not exist (any more).
+        UnreadableRows: it is damaged, or not one of our tables.
+        OSError: no permission, or a disk error.
     """
     try:
-        # pyarrow's own way to open a file does not tell a damaged one from one it may not read.
+        # Opened here, as pyarrow raises the same error for a damaged file and a missing permission.
         with path.open("rb") as file:
             opened = parquet.ParquetFile(file, page_checksum_verification=True)
-            about = _about(opened.schema_arrow)
-            return opened.read(), about
+            return opened.read(), _metadata(opened.schema_arrow)
     except OSError as error:
         if error.errno is not None:
             raise
@@ -158,15 +159,15 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         raise UnreadableRows(str(error)) from error
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """What a file says about itself; its rows are not read.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a file; its rows are not read.
 
     Raises:
-        FileNotFoundError, Unreadable, OSError: as `read_table`.
+        FileNotFoundError, UnreadableRows, OSError: as `read_table`.
     """
     try:
         with path.open("rb") as file:
-            return _about(parquet.read_schema(file))
+            return _metadata(parquet.read_schema(file))
     except OSError as error:
         if error.errno is not None:
             raise
@@ -175,6 +176,6 @@ def read_about(path: Path) -> dict[str, Any]:
         raise UnreadableRows(str(error)) from error
 
 
-def _about(schema: pa.Schema) -> dict[str, Any]:
-    about: dict[str, Any] = json.loads((schema.metadata or {})[_OURS])
-    return about
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads((schema.metadata or {})[_METADATA_KEY])
+    return metadata

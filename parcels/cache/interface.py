@@ -1,4 +1,4 @@
-"""What keeps a county's parcels: answers one by one, and a copy of the whole layer."""
+"""ParcelCache and CachedLayer: what a cache of parcels stores, and its guarantees."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from parcels.errors import CacheError, SourceMisconfigured
 from parcels.parcel_source import HarvestableLayer, LayerVersion, Page, QueryResult
 from parcels.registry.county import County
 
-# Raised when the same county would give other rows: what was kept before is then left alone.
-_FORM = 1
+# Incremented when the code reads other rows from the same layer: older entries are then ignored.
+_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LayerKey:
-    """Which layer is meant, and everything that shapes its answers.
+    """The cache key of a layer: the layer and everything that determines its rows.
 
     Attributes:
         county: the county's key.
         origin: the layer's URL with its number, or the path of a file.
-        digest: 32 hexadecimal digits of the layer, its alternates, the mapped columns and `where`;
-            of a file also of the CRS that the entry gives it.
+        digest: 32 hexadecimal digits of a hash of the layer, its alternates, the mapped columns
+            and `where`; of a file also of the CRS in its entry.
     """
 
     county: str
@@ -39,12 +39,11 @@ class LayerKey:
         """The key of a county's ArcGIS layer.
 
         Raises:
-            SourceMisconfigured: the county has none.
+            SourceMisconfigured: it has none.
         """
         if not county.layers:
             raise SourceMisconfigured(
-                f"county {county.key!r} has no 'url' and 'layer': there is nothing to keep a copy "
-                "of"
+                f"county {county.key!r} has no 'url' and 'layer', so there is no layer to cache"
             )
         layers = [[layer.url, layer.layer] for layer in county.layers]
         first = county.layers[0]
@@ -57,42 +56,44 @@ class LayerKey:
         return cls(county.key, path, _digest(county, path=path, crs=county.crs))
 
 
-def _digest(county: County, **where_from: object) -> str:
-    shapes = {
-        "form": _FORM,
-        **where_from,
+def _digest(county: County, **source: object) -> str:
+    determines = {
+        "form": _FORMAT_VERSION,
+        **source,
         "fields": county.fields.model_dump(),
         "where": county.where,
     }
-    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def version_text(layer_version: LayerVersion) -> str:
-    """A stamp as a name for files and rows: equal stamps, and no others, have the same.
+    """A layer version as a name for files and rows; unique for each version.
 
     Raises:
-        CacheError: something else than whole numbers is in it.
+        CacheError: it has values that are not integers.
     """
-    said = (layer_version.last_edit_ms, layer_version.count, layer_version.highest_id)
-    if not all(value is None or type(value) is int for value in said):
-        # Never a path.
-        raise CacheError(f"{layer_version} is no state of a layer: whole numbers are")
-    return "stamp_" + "_".join("" if value is None else str(value) for value in said)
+    values = (layer_version.last_edit_ms, layer_version.count, layer_version.highest_id)
+    if not all(value is None or type(value) is int for value in values):
+        # A server controls these values: they must never form a path.
+        raise CacheError(
+            f"{layer_version} is not a layer version: its values must be whole numbers"
+        )
+    return "stamp_" + "_".join("" if value is None else str(value) for value in values)
 
 
-def version_of(text: str) -> LayerVersion:
-    """The stamp with this `version_text`."""
+def parse_version(text: str) -> LayerVersion:
+    """The layer version with this `version_text`."""
     edited, count, highest = (int(part) if part else None for part in text.split("_")[1:])
     return LayerVersion(edited, count, highest)
 
 
 class SnapshotInProgress(Protocol):
-    """A copy that is being made, by one process at a time; what was added survives its death.
+    """A snapshot in progress, by one process at a time; added pages survive a crash.
 
     Attributes:
-        after_object_id: the last row that is in it; None at the beginning.
-        rows: how many there are.
-        without_geometry: how many of them have none that can be used.
+        after_object_id: keyset cursor: the object id of the last row added; None at the beginning.
+        rows: number of rows added.
+        without_geometry: number of them without a valid geometry.
     """
 
     @property
@@ -103,81 +104,81 @@ class SnapshotInProgress(Protocol):
     def without_geometry(self) -> int: ...  # noqa: D102
 
     def add(self, page: Page) -> None:
-        """Keep the next page, for good when this returns."""
+        """Store the next page; it is durable when this returns."""
         ...
 
     def finish(self) -> None:
-        """Put the copy in the place of the one before it."""
+        """Replace the previous snapshot with this one."""
         ...
 
     def discard(self) -> None:
-        """Forget what was added: the next copy begins anew."""
+        """Delete the added pages; the next snapshot starts from the beginning."""
         ...
 
 
 class CachedLayer(Protocol):
-    """What is kept of one layer. Several processes may use it at once.
+    """The cached data of one layer. Several processes may use it at the same time.
 
-    Answers that cannot be read are as good as none, and those that cannot be kept are lost; either
-    is logged. Only a copy that was asked for has to succeed.
+    Results that cannot be read count as misses, and those that cannot be written are lost; both
+    are logged. Only making a snapshot raises.
     """
 
     def last_version(self) -> LayerVersion | None:
-        """The state in which the layer was last seen; None where it never was."""
+        """The last recorded version of the layer; None if it was never recorded."""
         ...
 
     def record_version(self, layer_version: LayerVersion) -> None:
-        """The layer is in this state now."""
+        """Record the current version of the layer."""
         ...
 
     def read_results(
-        self, questions: Sequence[str], layer_version: LayerVersion
+        self, queries: Sequence[str], layer_version: LayerVersion
     ) -> dict[str, QueryResult]:
-        """What the layer said to these questions while it was in this state."""
+        """The stored results of these queries for this layer version; misses are left out."""
         ...
 
     def store_results(
         self, results: Mapping[str, QueryResult], layer_version: LayerVersion
     ) -> None:
-        """Keep what it said."""
+        """Store results of queries for this layer version."""
         ...
 
     def evict_before(self, instant: datetime) -> None:
-        """Make room: answers that were given earlier are not needed any more.
+        """Evict results that were fetched before this time.
 
-        Nor is all that is kept of the county under another digest, where nobody used it since: its
-        entry was changed. This layer itself is in use.
+        Also evicts the county's data under other digests that was not used since: its entry was
+        changed. This layer counts as used now.
         """
         ...
 
     def snapshot_version(self) -> LayerVersion | None:
-        """The state of the layer when its copy was made; None where there is no copy."""
+        """The layer version of the snapshot; None if there is no snapshot."""
         ...
 
     def snapshot(self) -> LayerSnapshot | None:
-        """The copy, if there is one."""
+        """The snapshot, if there is one."""
         ...
 
     def begin_snapshot(
         self, layer_version: LayerVersion, origin: str
     ) -> AbstractContextManager[SnapshotInProgress]:
-        """Begin a copy of the layer in this state, or go on with the one that was stopped.
+        """Begin a snapshot of this layer version, or resume an interrupted one.
 
-        `origin` is the layer that the rows come from, which may be an alternate.
+        `origin` is the layer that the rows come from; it may be an alternate.
 
         Raises:
-            SnapshotLocked: another process is at it.
-            CacheError: the place cannot be written.
+            SnapshotLocked: another process makes it.
+            CacheError: the cache cannot be written.
         """
         ...
 
 
 class SnapshotLayer(HarvestableLayer, Protocol):
-    """A layer that can be copied, and says where the copy comes from."""
+    """A layer that a snapshot can be made of."""
 
     @property
     def snapshot_origin(self) -> str:
-        """The layer, or the alternate, that `layer_version` and `harvest` speak of.
+        """The layer or alternate that `layer_version` and `harvest` refer to.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
@@ -186,12 +187,12 @@ class SnapshotLayer(HarvestableLayer, Protocol):
 
 
 class ParcelCache(Protocol):
-    """A place where layers are kept: a folder, a database."""
+    """Where layers are cached: a folder, a database."""
 
     def layer(self, key: LayerKey) -> CachedLayer:
-        """What is kept of a layer, if only nothing yet.
+        """The cached data of a layer; it may be empty.
 
         Raises:
-            CacheError: the key is none.
+            CacheError: the key is not valid.
         """
         ...

@@ -1,4 +1,4 @@
-"""A copy of a whole layer in memory: an STRtree, and indexes that are made when first needed."""
+"""A layer snapshot in memory: an R-tree, and indexes that are built on first use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ import shapely
 from pyarrow import compute
 from shapely.geometry.base import BaseGeometry
 
-from parcels.cache.geoparquet_rows import rows_of, sites_of, take
-from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_letters, site_numbers
+from parcels.cache.geoparquet_rows import rows_from_table, sites_from_table, take_rows
+from parcels.cache.layer_snapshot import (
+    AddressFilter,
+    LayerSnapshot,
+    site_numbers,
+    site_search_text,
+)
 from parcels.parcel_source import Extent, ParcelRow
 
-_ROWS_AT_ONCE = 1_000
+_ROWS_PER_BATCH = 1_000
 _Key = TypeVar("_Key")
 
 
 class MemorySnapshot(LayerSnapshot):
-    """The rows stay as columns; only those that are asked for become objects."""
+    """The rows stay columnar; only requested ones become `ParcelRow` objects."""
 
     def __init__(self, table: pa.Table, origin: str, fetched_at: datetime) -> None:
         self.origin = origin
@@ -43,33 +48,33 @@ class MemorySnapshot(LayerSnapshot):
 
     def all_rows(self) -> Iterator[ParcelRow]:
         """See `LayerSnapshot`."""
-        for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-            yield from rows_of(pa.Table.from_batches([batch]))
+        for batch in self._table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+            yield from rows_from_table(pa.Table.from_batches([batch]))
 
     def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
-        return self._hits([self._rows_by_id.get(parcel_id, []) for parcel_id in parcel_ids])
+        return self._parcel_rows([self._rows_by_id.get(parcel_id, []) for parcel_id in parcel_ids])
 
     def rows_intersecting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
         rows: list[list[int]] = [[] for _ in places]
-        asked, row = self._tree.query(np.asarray(places, dtype=object), predicate="intersects")
-        for i, j in zip(asked.tolist(), row.tolist(), strict=True):
+        query, row = self._tree.query(np.asarray(places, dtype=object), predicate="intersects")
+        for i, j in zip(query.tolist(), row.tolist(), strict=True):
             rows[i].append(j)
-        return self._hits([sorted(own) for own in rows])
+        return self._parcel_rows([sorted(own) for own in rows])
 
-    def rows_with_addresses(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+    def rows_with_addresses(self, filters: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
-        return self._hits([self._rows_with(each) for each in sought])
+        return self._parcel_rows([self._matching_rows(each) for each in filters])
 
-    def _rows_with(self, sought: AddressFilter) -> list[int]:
+    def _matching_rows(self, wanted: AddressFilter) -> list[int]:
         by_number = self._rows_by_number
-        rows = sorted({row for number in sought.numbers for row in by_number.get(number, ())})
-        sites = sites_of(take(self._table, rows))
+        rows = sorted({row for number in wanted.numbers for row in by_number.get(number, ())})
+        sites = sites_from_table(take_rows(self._table, rows))
         return [
             row
             for row, site in zip(rows, sites, strict=True)
-            if sought.letters in site_letters(site)
+            if wanted.letters in site_search_text(site)
         ]
 
     @cached_property
@@ -78,12 +83,12 @@ class MemorySnapshot(LayerSnapshot):
 
     @cached_property
     def _rows_by_number(self) -> dict[int, list[int]]:
-        return _index(map(site_numbers, sites_of(self._table)))
+        return _index(map(site_numbers, sites_from_table(self._table)))
 
-    def _hits(self, rows: Sequence[Sequence[int]]) -> list[list[ParcelRow]]:
+    def _parcel_rows(self, rows: Sequence[Sequence[int]]) -> list[list[ParcelRow]]:
         needed = sorted({row for own in rows for row in own})
-        hits = dict(zip(needed, rows_of(take(self._table, needed)), strict=True))
-        return [[hits[row] for row in own] for own in rows]
+        by_row = dict(zip(needed, rows_from_table(take_rows(self._table, needed)), strict=True))
+        return [[by_row[row] for row in own] for own in rows]
 
 
 def _index(keys: Iterable[Iterable[_Key]]) -> dict[_Key, list[int]]:

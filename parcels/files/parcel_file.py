@@ -47,7 +47,7 @@ class ParcelFile:
     """
 
     def __init__(self, county: County) -> None:
-        self.path = path_of(county)
+        self.path = parcel_file_path(county)
         self._county = county
         self._is_parquet = self.path.suffix.lower() in _PARQUET
         self._layer = ""
@@ -217,7 +217,7 @@ class ParcelFile:
             raise self.unreadable(f"its GeoParquet metadata are broken ({error!r})") from error
 
 
-def path_of(county: County) -> Path:
+def parcel_file_path(county: County) -> Path:
     """The file of a county.
 
     Raises:

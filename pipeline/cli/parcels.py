@@ -121,7 +121,7 @@ def _report(fetched: FetchResult, calls: int, name: str, folder: Path | None) ->
     parcels = f"{count_of(fetched.rows, 'parcels')} {is_or_are(fetched.rows)}"
     click.echo(
         f"{name}: {parcels} in {_place(folder)}, "
-        f"{fetched.rows - fetched.earlier:,} of them fetched now with "
+        f"{fetched.rows - fetched.resumed_rows:,} of them fetched now with "
         f"{count_of(calls, 'requests')} "
         f"in {fetched.seconds:.1f} s."
     )

@@ -110,7 +110,7 @@ def test_it_answers_as_the_file_does(
         frame = frame.drop(columns="APN").iloc[:-2]
     _write(frame, tmp_path / name)
     county = _county(tmp_path / name, **more)
-    file, copy = FileSource(county), snapshot_file(county, cache, fewest=1)
+    file, copy = FileSource(county), snapshot_file(county, cache, min_rows=1)
     assert copy is not None
     copy.check()
     assert copy.extent() == file.extent()
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
     cache = DatabaseCache(database.engine)
 
     def ask() -> object:
-        copy = snapshot_file(county, cache, fewest=1)
+        copy = snapshot_file(county, cache, min_rows=1)
         assert copy is None
         return FileSource(county).check()
 
@@ -165,15 +165,15 @@ def test_a_file_without_a_crs_is_refused(tmp_path: Path, cache: ParcelCache) -> 
     _frame().to_file(tmp_path / "lots.shp")
     (tmp_path / "lots.prj").unlink()
     with pytest.raises(GeometryError, match="says no CRS; set 'crs:' of county 'here'"):
-        snapshot_file(_county(tmp_path / "lots.shp"), cache, fewest=1)
-    assert snapshot_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, fewest=1)
+        snapshot_file(_county(tmp_path / "lots.shp"), cache, min_rows=1)
+    assert snapshot_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, min_rows=1)
 
 
 def test_a_file_of_few_lots_is_not_copied(tmp_path: Path, database: Database) -> None:
     _frame().to_file(tmp_path / "lots.gpkg")
     county, cache = _county(tmp_path / "lots.gpkg"), DatabaseCache(database.engine)
     assert snapshot_file(county, cache) is None
-    assert snapshot_file(county, cache, fewest=17) is None
+    assert snapshot_file(county, cache, min_rows=17) is None
     with database.engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM lotline.parcel")) == 0
 
@@ -187,7 +187,9 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
 
     def copied(**more: object) -> SnapshotFile:
         told.clear()
-        copy = snapshot_file(_county(path, **more), cache, lambda *far: told.append(far), fewest=1)
+        copy = snapshot_file(
+            _county(path, **more), cache, lambda *far: told.append(far), min_rows=1
+        )
         assert copy is not None
         return copy
 
@@ -210,9 +212,9 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
 def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) -> None:
     path = tmp_path / "lots.gpkg"
     _frame().to_file(path)
-    assert snapshot_file(_county(path), cache, fewest=1)
+    assert snapshot_file(_county(path), cache, min_rows=1)
     path.unlink()
-    copy = snapshot_file(_county(path), cache, fewest=1)
+    copy = snapshot_file(_county(path), cache, min_rows=1)
     assert copy is not None
     [found] = copy.at_points([_inside(1)])
     assert not isinstance(found, ParcelsError)
@@ -230,10 +232,10 @@ def test_a_file_that_is_changed_while_it_is_copied_is_refused(
     def change(_rows: int, _total: int) -> None:
         os.utime(path, (1, 1))
 
-    with pytest.raises(CacheError, match="changed while it was copied: run the same again"):
-        snapshot_file(_county(path), cache, change, fewest=1)
+    with pytest.raises(CacheError, match="changed during the copy: run the command again"):
+        snapshot_file(_county(path), cache, change, min_rows=1)
     told: list[tuple[int, int]] = []
-    assert snapshot_file(_county(path), cache, lambda *far: told.append(far), fewest=1)
+    assert snapshot_file(_county(path), cache, lambda *far: told.append(far), min_rows=1)
     assert told[0] == (0, 16), "nothing of it was kept"
 
 
@@ -254,7 +256,7 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     found: list[SnapshotFile | None] = []
 
     def ask() -> None:
-        found.append(snapshot_file(_county(path), cache, lambda *far: told.append(far), fewest=1))
+        found.append(snapshot_file(_county(path), cache, lambda *far: told.append(far), min_rows=1))
 
     second = Thread(target=ask)
     second.start()
@@ -283,7 +285,9 @@ class Telling(NoProgress):
 def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parcels.cache.file_snapshot.copied_file", partial(snapshot_file, fewest=1))
+    monkeypatch.setattr(
+        "parcels.cache.file_snapshot.snapshot_file", partial(snapshot_file, min_rows=1)
+    )
     frame = gpd.GeoDataFrame({"apn": list("abcde")}, geometry=_lots(5), crs=4326)
     frame.to_parquet(tmp_path / "lots.parquet")
     opened = OpenCounty(_county(tmp_path / "lots.parquet"))
@@ -311,10 +315,10 @@ import sys
 from pathlib import Path
 from parcels import County
 from parcels.cache.file_snapshot import snapshot_file
-from pipeline.store.database import connected
+from pipeline.store.database import open_engine
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 county = County.model_validate({"key": "here", "path": sys.argv[2]})
-snapshot_file(county, DatabaseCache(connected(sys.argv[1])), lambda *far: print(*far, flush=True))
+snapshot_file(county, DatabaseCache(open_engine(sys.argv[1])), lambda *far: print(*far, flush=True))
 """
 
 
@@ -359,7 +363,7 @@ def test_the_real_neighbourhoods_have_the_same_boundaries(
         for r in rows
         if r["parcel_id"]
     ]
-    copy = snapshot_file(county, DatabaseCache(database.engine), fewest=1)
+    copy = snapshot_file(county, DatabaseCache(database.engine), min_rows=1)
     found = ParcelBoundaryService(county, copy).boundaries(asked)
     expected = ParcelBoundaryService(county).boundaries(asked)
     assert copy is not None

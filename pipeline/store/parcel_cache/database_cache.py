@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from parcels.cache import LayerKey
-from parcels.cache.interface import SnapshotInProgress, version_of, version_text
+from parcels.cache.interface import SnapshotInProgress, parse_version, version_text
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.parcel_source import LayerVersion, ParcelRow, QueryResult
 from pipeline.store.parcel_cache.layer_snapshot import begin_snapshot, read_snapshot
@@ -191,7 +191,7 @@ class DatabaseLayer:
     def _stamp(self, query: Any) -> LayerVersion | None:  # noqa: ANN401
         with self._engine.connect() as conn:
             found = conn.execute(query, self._layer).scalar()
-        return None if found is None else version_of(found)
+        return None if found is None else parse_version(found)
 
 
 def _keep_hits(conn: Connection, kept: Mapping[int, QueryResult]) -> None:

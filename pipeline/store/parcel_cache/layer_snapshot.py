@@ -13,7 +13,12 @@ from sqlalchemy import Engine, RowMapping, text
 from sqlalchemy.exc import OperationalError
 
 from parcels.cache.interface import version_text
-from parcels.cache.layer_snapshot import AddressFilter, LayerSnapshot, site_letters, site_numbers
+from parcels.cache.layer_snapshot import (
+    AddressFilter,
+    LayerSnapshot,
+    site_numbers,
+    site_search_text,
+)
 from parcels.errors import SnapshotLocked
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow
 from pipeline.store.parcel_cache.rows import columns_of, rows_of
@@ -164,7 +169,7 @@ class DatabaseSnapshot(LayerSnapshot):
         """See `LayerSnapshot`."""
         found = self._hits(_WITH_NUMBERS, "numbers", [_array(each.numbers) for each in sought])
         return [
-            [hit for hit in hits if each.letters in site_letters(hit.site)]
+            [hit for hit in hits if each.letters in site_search_text(hit.site)]
             for each, hits in zip(sought, found, strict=True)
         ]
 
