@@ -1,10 +1,10 @@
-"""A lot and how big it is. Knows nothing of images, models or databases.
+"""Lot boundaries and their areas. This package knows nothing of images, models or databases.
 
     from parcels import ParcelBoundaryService, Property, load_registry
 
     service = ParcelBoundaryService(load_registry().county("shelby"))
     [boundary] = service.boundaries([Property("a", longitude=-90.05, latitude=35.15)])
-    print(boundary.source, boundary.area_m2)      # a Boundary; or a NoBoundary, with the reason
+    print(boundary.source, boundary.area_m2)      # a Boundary, or a NoBoundary with the reason
 
 Coordinates are EPSG:4326 degrees, x = longitude and y = latitude. Areas are square metres.
 """

@@ -1,4 +1,4 @@
-"""What is asked of a parcel source, and the answers: lot, none, unavailable, not located."""
+"""A property, and the result of its lookup: a lot, no lot, unavailable, or not located."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NoBoundaryReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """What the user asks about: an id, with a point (EPSG:4326), a parcel id or an address.
+    """A property to look up: its id, with a point (EPSG:4326), a parcel id or an address.
 
-    Several of them may be given; one is enough.
+    At least one of the three is needed.
 
     Raises:
-        PropertyError: none of them is given, or coordinates that are not on Earth.
+        PropertyError: all three are missing, or the coordinates are not on Earth.
     """
 
     property_id: str
@@ -44,7 +44,7 @@ class Property:
 
     def __post_init__(self) -> None:
         if not self.property_id:
-            raise PropertyError("property_id is empty: give each property an id of its own")
+            raise PropertyError("property_id is empty: give each property a unique id")
         if (self.longitude is None) != (self.latitude is None):
             raise PropertyError(
                 f"property {self.property_id}: give both longitude and latitude, or neither"
@@ -59,7 +59,7 @@ class Property:
 
     @property
     def point(self) -> Point | None:
-        """The point in EPSG:4326 (x = longitude, y = latitude), if there is one."""
+        """The point in EPSG:4326 (x = longitude, y = latitude); None without coordinates."""
         return None if self.longitude is None else Point(self.longitude, self.latitude)
 
 
@@ -76,14 +76,13 @@ def _check_point(property_id: str, longitude: float, latitude: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a property is, in EPSG:4326 degrees, who said so, and how sure that is.
+    """Where a property is, in EPSG:4326 degrees, and how it was located.
 
     Attributes:
-        confidence: 1 for given coordinates, and for the county's own address where every word
-            of the street agrees; else less, down to 0. It puts places in an order and is no
-            probability.
-        interpolated: the point was reckoned along the street, not taken at the house.
-        matched: the address that was found; empty for given coordinates.
+        confidence: 1 for given coordinates and for an exact match with the county's address;
+            lower for others, down to 0. It ranks candidates and is not a probability.
+        interpolated: the point was interpolated along the street, not measured at the house.
+        matched: the matched address; empty for given coordinates.
     """
 
     longitude: float
@@ -96,15 +95,17 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """The polygon that is measured: a county's lot, or the 30 m buffer where there is none.
+    """The polygon to measure: a county's lot, or the fallback buffer of 30 m.
 
-    `geometry` is an EPSG:4326 MultiPolygon; `area_m2` its equal-area size. `parcel_ids` holds
-    every id that the county has for exactly this geometry (stacked condominiums have many). Of a
-    lot that the county keeps in several rows of one id, it is all of them together.
-    `origin` is the URL or file it came from. `method` says how it was found: by its parcel id or
-    its address, at the point, as the nearest lot with the address's house number
-    (`house_number`), or why there is only a buffer. `located` says where the point came from;
-    None where a parcel id was enough. `note` is what a person should look at.
+    Attributes:
+        geometry: an EPSG:4326 MultiPolygon; for a lot in several rows with one id, their union.
+        area_m2: its equal-area size.
+        method: how it was found: by parcel id or address, at the point, as the nearest lot with
+            the house number (`house_number`); or why it is only a buffer.
+        origin: the URL or file that it comes from.
+        parcel_ids: every id that the county has for this geometry (stacked condominiums have many).
+        located: where the point came from; None if it was found by parcel id.
+        note: something that a person should check.
     """
 
     geometry: MultiPolygon
@@ -119,7 +120,7 @@ class Boundary:
 
     @property
     def version(self) -> str:
-        """SHA-256 of the source and the geometry: the same lot twice has one version."""
+        """SHA-256 of source and geometry; the same lot always has the same version."""
         digest = hashlib.sha256(self.source.encode())
         digest.update(to_wkb(self.geometry, byte_order=1))
         return digest.hexdigest()
@@ -127,7 +128,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """There is a lot, and this is it."""
+    """The lot was found."""
 
     boundary: Boundary
     status: Literal["lot"] = "lot"
@@ -135,7 +136,7 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class NoLot:
-    """The source answered: there is no lot here. `located` says where; None for a parcel id."""
+    """The source has no lot here. `located` is the place; None for a parcel id."""
 
     located: Located | None = field(default=None, compare=False)
     status: Literal["none"] = "none"
@@ -143,7 +144,7 @@ class NoLot:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The source did not answer, which says nothing about whether there is a lot."""
+    """The source failed, which says nothing about whether there is a lot."""
 
     detail: str
     reason: Literal["unavailable", "misconfigured", "bad_geometry"] = "unavailable"
@@ -152,7 +153,7 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class NotLocated:
-    """Nobody can say where the property is, so that no lot was looked for."""
+    """The property could not be located, so no lot was searched."""
 
     reason: Literal[
         "outside_county", "address_not_found", "address_ambiguous", "address_unconfirmed"
@@ -166,7 +167,7 @@ LookupResult = Lot | NoLot | Unavailable | NotLocated
 
 @dataclass(frozen=True, slots=True)
 class NoBoundary:
-    """Why a property has no boundary to be measured in."""
+    """Why a property has no boundary."""
 
     reason: NoBoundaryReason
     detail: str

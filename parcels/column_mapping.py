@@ -1,4 +1,4 @@
-"""Columns: the mapped ones as the layer writes them, a guess for the parcel id, their values."""
+"""Column mapping: `fields` of the registry entry -> columns of the layer, and their values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from parcels.addresses.site import SiteAddress
 from parcels.errors import SourceMisconfigured
 from parcels.registry.county import ParcelFields
 
-# Common names in US parcel layers, the most telling first.
+# Common names of the parcel id column in US layers, the most specific first.
 _PARCEL_ID_NAMES = (
     "parcel_id",
     "parcelid",
@@ -39,8 +39,8 @@ def choose_parcel_id(mapped: str | None, names: Sequence[str], where: str) -> st
 
     Args:
         mapped: `fields.parcel_id` of the registry entry.
-        names: the columns that there are.
-        where: the layer or file, for the message.
+        names: the existing columns.
+        where: the layer or file, for the error message.
 
     Raises:
         SourceMisconfigured: the mapped column does not exist.
@@ -52,10 +52,10 @@ def choose_parcel_id(mapped: str | None, names: Sequence[str], where: str) -> st
 
 
 def find_column(wanted: str, names: Sequence[str], where: str) -> str:
-    """The column as the layer writes it; the case need not agree.
+    """The column as spelled in the layer; case is ignored.
 
     Raises:
-        SourceMisconfigured: it does not exist; the message lists those that do.
+        SourceMisconfigured: it does not exist; the message lists the existing columns.
     """
     if wanted in names:
         return wanted
@@ -63,32 +63,32 @@ def find_column(wanted: str, names: Sequence[str], where: str) -> str:
         if name.lower() == wanted.lower():
             return name
     raise SourceMisconfigured(
-        f"{where}: field {wanted!r} does not exist; it has: {', '.join(names) or 'none'}. "
-        "Correct 'fields' in the registry entry"
+        f"{where}: column {wanted!r} does not exist; the columns are "
+        f"{', '.join(names) or 'none'}. Correct 'fields' in the registry entry"
     )
 
 
 def no_parcel_id_error(names: Sequence[str], where: str) -> SourceMisconfigured:
-    """The error of a lookup by parcel id where `choose_parcel_id` has found no column."""
+    """The error of a lookup by parcel id if `choose_parcel_id` found no column."""
     return SourceMisconfigured(
-        f"{where}: no column is known to hold the parcel ids; set fields: {{parcel_id: …}} in the "
+        f"{where}: no parcel id column is known; set fields: {{parcel_id: …}} in the "
         f"registry entry; the columns are {', '.join(names) or 'none'}"
     )
 
 
 def no_address_columns_error(names: Sequence[str], where: str) -> SourceMisconfigured:
-    """The error of a lookup by address where no columns of addresses are mapped."""
+    """The error of a lookup by address if no address columns are mapped."""
     return SourceMisconfigured(
-        f"{where}: no columns are known to hold addresses; set fields: {{address: …}}, or "
+        f"{where}: no address columns are mapped; set fields: {{address: …}}, or "
         "{house_number: …, street: …}, in the registry entry; the columns are "
         f"{', '.join(names) or 'none'}"
     )
 
 
 def parcel_id_text(value: object) -> str | None:
-    """A parcel id exactly as the county has it, as text; None for none.
+    """A parcel id as text, exactly as written by the county; None if empty.
 
-    White space stays as it is. A number of a float column has no ".0".
+    White space is kept. A number in a float column loses its ".0".
     """
     if value is None or value == "" or value != value:  # noqa: PLR0124  NaN is not itself
         return None
@@ -98,7 +98,7 @@ def parcel_id_text(value: object) -> str | None:
 
 
 def resolve_columns(mapped: ParcelFields, names: Sequence[str], where: str) -> ParcelFields:
-    """The mapped columns as the layer writes them; see `find_column`.
+    """The mapped columns as spelled in the layer; see `find_column`.
 
     Raises:
         SourceMisconfigured: one of them does not exist.
@@ -113,10 +113,10 @@ def resolve_columns(mapped: ParcelFields, names: Sequence[str], where: str) -> P
 
 
 def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress | None:
-    """The address of a row, by column; None where no column of addresses is mapped.
+    """The site address of a row; None if no address columns are mapped.
 
     Args:
-        fields: the columns as the layer writes them.
+        fields: the columns as spelled in the layer.
     """
     line = (fields.address, fields.house_number, fields.street)
     if not any((*line, fields.unit, fields.city, fields.postcode)):
@@ -137,7 +137,7 @@ def site_address(fields: ParcelFields, row: Mapping[str, object]) -> SiteAddress
 
 
 def _text(value: object) -> str | None:
-    """What a column says without the blanks around it; house numbers come as "123.0" too."""
+    """The stripped text of a value; a house number "123.0" becomes "123"."""
     text = (parcel_id_text(value) or "").strip()
     number = _WHOLE_NUMBER.fullmatch(text)
     return number[1] if number else text or None

@@ -1,85 +1,85 @@
 """The errors of `parcels`.
 
     ParcelsError
-    ├── RegistryError                   the registry file, a county or one of its keys is wrong
+    ├── RegistryError                   an invalid registry file, county or key
     ├── GeometryError                   a geometry that cannot be repaired, or has no CRS
-    ├── PropertyError                   a property that cannot be looked up as it is written
-    ├── CacheError                      a local copy of parcels that cannot be read or written
-    │   └── CopiedElsewhere             another process makes that copy just now
-    └── SourceError                     a parcel source could not answer
-        ├── SourceUnavailable           for now: try again later (never means "no lot")
-        │   ├── RateLimited             it asked to be left alone for a while
-        │   └── IncompleteAnswer        it sent less, or something else, than it says it has
-        └── SourceMisconfigured         until the registry entry is mended
-            ├── AuthenticationRequired  it wants a token, or refuses the one it was given
-            ├── FirewallRefused         a web firewall stands before it
-            ├── LayerNotFound           there is no such service or layer (any more)
-            ├── AddressRefused          its address is private, or not http at all
-            └── QueryRefused            it answers others, and will not answer this one query
+    ├── PropertyError                   a property without a usable id, point or address
+    ├── CacheError                      cached parcels cannot be read or written
+    │   └── SnapshotLocked              another process is making the same snapshot
+    └── SourceError                     a parcel source failed
+        ├── SourceUnavailable           transient: retry later (never means "no lot")
+        │   ├── RateLimited             HTTP 429 or Retry-After
+        │   └── IncompleteResponse      the response disagrees with the server's own counts
+        └── SourceMisconfigured         permanent until the registry entry is corrected
+            ├── AuthenticationRequired  a token is missing, or was rejected
+            ├── FirewallRefused         a web application firewall blocks the request
+            ├── LayerNotFound           the service or the layer does not exist (any more)
+            ├── AddressRefused          the address is private (SSRF protection), or not http(s)
+            └── QueryRefused            the server rejects this query, but not others
 
-A message says what, where and how to mend it.
+A message names the problem, the place and the fix.
 """
 
 
 class ParcelsError(Exception):
-    """The base of every error that `parcels` raises on purpose."""
+    """Base class of all errors of `parcels`."""
 
 
 class RegistryError(ParcelsError):
-    """The registry file, a county or one of its keys is wrong."""
+    """An invalid registry file, county or key."""
 
 
 class GeometryError(ParcelsError):
-    """A geometry that cannot be repaired, or that says no CRS."""
+    """A geometry that cannot be repaired, or has no CRS."""
 
 
 class PropertyError(ParcelsError):
-    """A property that cannot be looked up as it is written."""
+    """A property without a usable id, point or address."""
 
 
 class CacheError(ParcelsError):
-    """A local copy of parcels cannot be read or written."""
+    """Cached parcels cannot be read or written."""
 
 
 class SnapshotLocked(CacheError):
-    """Another process copies the same parcels to the same place."""
+    """Another process is making a snapshot of the same layer in the same cache."""
 
 
 class SourceError(ParcelsError):
-    """A parcel source could not answer."""
+    """A parcel source failed."""
 
 
 class SourceUnavailable(SourceError):
-    """The source does not answer now; it says nothing about whether there is a lot."""
+    """A transient failure: retry later. It says nothing about whether there is a lot."""
 
 
 class SourceMisconfigured(SourceError):
-    """The source will not answer until its registry entry is mended."""
+    """A permanent failure until the registry entry is corrected."""
 
 
 class RateLimited(SourceUnavailable):
-    """The server asked to be left alone for a while."""
+    """The server limits the request rate (HTTP 429, Retry-After)."""
 
 
 class IncompleteResponse(SourceUnavailable):
-    """The server sent less, or something else, than it says it has."""
+    """A response that disagrees with the server's own counts."""
 
 
 class AuthenticationRequired(SourceMisconfigured):
-    """The service wants a token, or refuses the one it was given."""
+    """The service needs a token, or rejected the token."""
 
 
 class FirewallRefused(SourceMisconfigured):
-    """A web firewall refuses the call; to repeat it does not help."""
+    """A web application firewall blocks the request; a retry does not help."""
 
 
 class LayerNotFound(SourceMisconfigured):
-    """There is no such service or layer, or no longer."""
+    """The service or the layer does not exist, or not any more."""
 
 
 class AddressRefused(SourceMisconfigured):
-    """The server's address is private, or no web address at all."""
+    """The server's address is private (SSRF protection), or not http(s)."""
 
 
 class QueryRefused(SourceMisconfigured):
-    """The server is there and answers others: it will not answer this one query."""
+    """The server rejects this query, but not others."""

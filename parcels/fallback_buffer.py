@@ -1,4 +1,4 @@
-"""The fallback boundary of a point without a lot: a circle of 30 m. To change it, edit BUFFER_M."""
+"""The fallback boundary of a point without a lot: a circle with the radius BUFFER_M."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from shapely import MultiPolygon, Point
 
 from parcels.lot_selection import circle_around
 
-# Results report it as `buffer_30m` (`parcels.boundary.BoundarySource`), also in exports.
+# Results and exports report this boundary as `buffer_30m` (`parcels.boundary.BoundarySource`).
 BUFFER_M = 30.0
 
 

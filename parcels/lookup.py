@@ -1,11 +1,10 @@
-"""Asks a source for lots, and answers: lot, none, unavailable, or not located."""
+"""LotLookup: parcel ids or points -> lot, no lot, unavailable, or not located."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import shapely
@@ -36,33 +35,31 @@ from parcels.measure import areas_m2
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
 from parcels.registry.county import County
 
-# How far from a point in the street the lot may lie that has the house number.
+# Search radius around a point in the street for the lot with the house number.
 NEAR_LOT_RADIUS_M = 40.0
-
-_Question = TypeVar("_Question")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPoint:
-    """Where to look for a lot, and the address that it should have, where that is known."""
+    """Where to search a lot, and the address that it should have, if known."""
 
     located: Located
     wanted: StreetAddress | None = None
 
     @property
-    def needs_the_number(self) -> bool:
-        """Whether nothing may be measured there before a lot's house number agrees."""
+    def needs_house_number(self) -> bool:
+        """Whether a lot counts only if its house number matches."""
         return self.located.interpolated or self.located.method == "parcel_layer"
 
 
 class LotLookup:
-    """Lots by parcel id and by place. It does not raise for a source that fails.
+    """Finds lots by parcel id and by point. A failed source does not raise.
 
-    A lot is the same however it is found: with every piece that the county has of it, and with
-    the ids of all that are stacked there.
+    A lot is the same however it is found: with all of its pieces, and with the ids of all lots
+    stacked at the same place.
 
     Attributes:
-        has_house_numbers: whether lots can be told by their house numbers.
+        has_house_numbers: whether lots can be compared by house number.
     """
 
     def __init__(self, county: County, source: ParcelSource) -> None:
@@ -74,188 +71,190 @@ class LotLookup:
     def by_id(self, parcel_ids: Sequence[str]) -> list[LookupResult]:
         """For each parcel id, in order."""
         found = query_all(self._source.with_ids, parcel_ids)
-        answers = [_of_id(*asked) for asked in zip(parcel_ids, found, strict=True)]
-        lots = _lots(answers)
+        results = [_lot_of_id(*each) for each in zip(parcel_ids, found, strict=True)]
+        lots = _lots(results)
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
-        # What a server has for an id is that id's own rows.
-        _complete(answers, lots, query_all(self._source.at_points, inside), _stack_of)
-        return _measured(answers)
+        # A query by id returns only that id: the stacked ones need a query by point.
+        _complete(results, lots, query_all(self._source.at_points, inside), _stack_of)
+        return _with_areas(results)
 
-    def at(self, spots: Sequence[SearchPoint]) -> list[LookupResult]:
-        """For each spot, in order: the lot there, else the nearest with the house number."""
-        points = _points(spots)
+    def at(self, search_points: Sequence[SearchPoint]) -> list[LookupResult]:
+        """For each point, in order: the lot there, else the nearest with the house number."""
+        points = _points(search_points)
         found = query_all(self._source.at_points, points)
-        first = [self._at(*asked) for asked in zip(spots, points, found, strict=True)]
-        answers = [answer for answer, _ in first]
-        astray = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
+        first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
+        results = [result for result, _ in first]
+        unmatched = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = query_all(
             lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
-            [points[i] for i in astray],
+            [points[i] for i in unmatched],
         )
-        for (i, wanted), rows in zip(astray.items(), near, strict=True):
-            answers[i] = _near(spots[i], points[i], wanted, rows) or answers[i]
-        lots = {i: lot for i, lot in _lots(answers).items() if _only_id(lot)}
+        for (i, wanted), rows in zip(unmatched.items(), near, strict=True):
+            results[i] = _near(search_points[i], points[i], wanted, rows) or results[i]
+        lots = {i: lot for i, lot in _lots(results).items() if _only_id(lot)}
         ids = [_only_id(lot) for lot in lots.values()]
-        _complete(answers, lots, query_all(self._source.with_ids, ids), _pieces_of)
-        return _measured(answers)
+        _complete(results, lots, query_all(self._source.with_ids, ids), _pieces_of)
+        return _with_areas(results)
 
     def _at(
-        self, spot: SearchPoint, point: Point, rows: QueryResult | ParcelsError
+        self, search: SearchPoint, point: Point, found: QueryResult | ParcelsError
     ) -> tuple[LookupResult, StreetAddress | None]:
-        """The answer so far, and the address that a lot nearby may have with more right."""
-        if isinstance(rows, ParcelsError):
-            return as_unavailable(rows), None
-        lot = lot_at(point, rows.rows, spot.wanted)
+        """The result at the point, and the address to search nearby for a better lot, if any."""
+        if isinstance(found, ParcelsError):
+            return as_unavailable(found), None
+        lot = lot_at(point, found.rows, search.wanted)
         if lot is not None and self._has_ids and lot.is_anonymous():
-            lot = None  # a right of way: where lots have ids, this is none
-        if not _has_number(lot, spot) and _hides_another(lot, rows.rows):
-            # The row that cannot be drawn may be the lot, and not the road, the neighbour's, or
-            # the subdivision around it.
-            return _bad_geometry(f"longitude {point.x}, latitude {point.y}", rows), None
-        elsewhere = spot.wanted if self.has_house_numbers and not _has_number(lot, spot) else None
-        if spot.needs_the_number:
-            return self._confirmed(spot, lot, rows), elsewhere
+            lot = None  # a right of way: in a layer with ids, every lot has one
+        if not _has_house_number(lot, search) and _hides_another(lot, found.rows):
+            # The row without a valid geometry may be the lot, instead of the road, the neighbour
+            # or the surrounding subdivision.
+            return _bad_geometry(f"longitude {point.x}, latitude {point.y}", found), None
+        search_nearby = self.has_house_numbers and not _has_house_number(lot, search)
+        nearby = search.wanted if search_nearby else None
+        if search.needs_house_number:
+            return self._confirmed(search, lot, found), nearby
         if lot is None:
-            return NoLot(spot.located), elsewhere
-        # A geocoder's point at the house may have strayed into the neighbour's lot, and a lot
-        # without a number may be the road; else coordinates that were given are the user's word.
-        is_sure = spot.located.method == "given" and lot.has_house_number()
-        return _lot(lot, rows, "point", spot.located), None if is_sure else elsewhere
+            return NoLot(search.located), nearby
+        # A geocoded point can be in the neighbour's lot, and a lot without a number can be the
+        # road; otherwise given coordinates are trusted.
+        is_sure = search.located.method == "given" and lot.has_house_number()
+        return _lot(lot, found, "point", search.located), None if is_sure else nearby
 
     def _confirmed(
-        self, spot: SearchPoint, lot: LotCandidate | None, rows: QueryResult
+        self, search: SearchPoint, lot: LotCandidate | None, found: QueryResult
     ) -> LookupResult:
-        """The lot at a point that alone says nothing, if its number agrees."""
-        if _has_number(lot, spot) and lot is not None:
-            method: Method = "address" if spot.located.method == "parcel_layer" else "point"
-            return _lot(lot, rows, method, spot.located)
-        line = spot.wanted.line if spot.wanted is not None else spot.located.matched
-        there = "not one lot alone, there or within 40 m, has that house number"
+        """The lot at an uncertain point, if its house number matches."""
+        if _has_house_number(lot, search) and lot is not None:
+            method: Method = "address" if search.located.method == "parcel_layer" else "point"
+            return _lot(lot, found, method, search.located)
+        line = search.wanted.line if search.wanted is not None else search.located.matched
+        reason = "not exactly one lot there or within 40 m has that house number"
         if not self.has_house_numbers:
-            there = "no column of house numbers is mapped that says which lot it is"
+            reason = "no house number column is mapped to confirm the lot"
         return NotLocated(
             "address_unconfirmed",
-            f"address {line!r}: {spot.located.method} puts it at longitude "
-            f"{spot.located.longitude}, latitude {spot.located.latitude}, reckoned along the "
-            f"street, and {there}; give longitude and latitude, or a parcel_id",
+            f"address {line!r}: {search.located.method} places it at longitude "
+            f"{search.located.longitude}, latitude {search.located.latitude}, interpolated along "
+            f"the street, and {reason}; give longitude and latitude, or a parcel_id",
         )
 
 
-def _points(spots: Sequence[SearchPoint]) -> list[Point]:
-    """Where the spots are, in EPSG:4326: made together, for one by one is slow."""
-    lot_candidates = [(spot.located.longitude, spot.located.latitude) for spot in spots]
-    return list(shapely.points(np.asarray(lot_candidates, dtype=np.float64).reshape(-1, 2)))
+def _points(search_points: Sequence[SearchPoint]) -> list[Point]:
+    """The points in EPSG:4326, created in one vectorized call."""
+    coordinates = [(each.located.longitude, each.located.latitude) for each in search_points]
+    return list(shapely.points(np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)))
 
 
-def _has_number(lot: LotCandidate | None, spot: SearchPoint) -> bool:
-    return lot is not None and spot.wanted is not None and lot.may_match(spot.wanted)
+def _has_house_number(lot: LotCandidate | None, search: SearchPoint) -> bool:
+    return lot is not None and search.wanted is not None and lot.may_match(search.wanted)
 
 
-def _hides_another(lot: LotCandidate | None, hits: Sequence[ParcelRow]) -> bool:
-    """Whether a row that cannot be drawn may be the lot, as it is no piece of this one."""
+def _hides_another(lot: LotCandidate | None, rows: Sequence[ParcelRow]) -> bool:
+    """Whether a row without a valid geometry, and not a piece of this lot, may be the lot."""
     ids = lot.parcel_ids if lot is not None else ()
-    return any(hit.geometry is None and hit.parcel_id not in ids for hit in hits)
+    return any(row.geometry is None and row.parcel_id not in ids for row in rows)
 
 
 def _near(
-    spot: SearchPoint, point: Point, wanted: StreetAddress, rows: QueryResult | ParcelsError
+    search: SearchPoint, point: Point, wanted: StreetAddress, found: QueryResult | ParcelsError
 ) -> LookupResult | None:
-    if isinstance(rows, ParcelsError):
-        return as_unavailable(rows)
-    lots = lots_near_with_number(point, rows.rows, wanted, NEAR_LOT_RADIUS_M)
-    if not lots or (len(lots) > 1 and spot.needs_the_number):
-        return None  # two houses with the number: a point in the road cannot tell which
-    return _lot(lots[0], rows, "house_number", spot.located)
+    if isinstance(found, ParcelsError):
+        return as_unavailable(found)
+    lots = lots_near_with_number(point, found.rows, wanted, NEAR_LOT_RADIUS_M)
+    if not lots or (len(lots) > 1 and search.needs_house_number):
+        return None  # two houses have the number: a point in the road cannot decide
+    return _lot(lots[0], found, "house_number", search.located)
 
 
-def _of_id(parcel_id: str, rows: QueryResult | ParcelsError) -> LookupResult:
-    if isinstance(rows, ParcelsError):
-        return as_unavailable(rows)
-    own = [hit for hit in rows.rows if hit.parcel_id == parcel_id]
-    if own and all(hit.geometry is None for hit in own):
-        return _bad_geometry(f"parcel id {parcel_id!r}", rows)
+def _lot_of_id(parcel_id: str, found: QueryResult | ParcelsError) -> LookupResult:
+    if isinstance(found, ParcelsError):
+        return as_unavailable(found)
+    own = [row for row in found.rows if row.parcel_id == parcel_id]
+    if own and all(row.geometry is None for row in own):
+        return _bad_geometry(f"parcel id {parcel_id!r}", found)
     lot = lot_with_id(parcel_id, own)
-    return NoLot() if lot is None else _lot(lot, rows, "parcel_id", None)
+    return NoLot() if lot is None else _lot(lot, found, "parcel_id", None)
 
 
-def _lots(answers: Sequence[LookupResult]) -> dict[int, Lot]:
-    return {i: answer for i, answer in enumerate(answers) if isinstance(answer, Lot)}
+def _lots(results: Sequence[LookupResult]) -> dict[int, Lot]:
+    return {i: result for i, result in enumerate(results) if isinstance(result, Lot)}
 
 
 def _only_id(lot: Lot) -> str:
-    """The id whose rows are this lot's pieces; empty where it has none, or is that of many."""
+    """The id of the rows that are this lot's pieces; empty without an id, or with several."""
     ids = lot.boundary.parcel_ids
     return ids[0] if len(ids) == 1 and not is_placeholder(ids[0]) else ""
 
 
 def _complete(
-    answers: list[LookupResult],
+    results: list[LookupResult],
     lots: Mapping[int, Lot],
     found: Iterable[QueryResult | ParcelsError],
-    whole_of: Callable[[Lot, Sequence[ParcelRow]], LotCandidate | None],
+    complete_lot: Callable[[Lot, Sequence[ParcelRow]], LotCandidate | None],
 ) -> None:
-    """Put in the place of lots what they are as a whole, by a second question for each of them.
+    """Replace each lot by its complete form, found by a second query for each lot.
 
-    An outage may hide that, and so there is no answer; a source that cannot be asked leaves them.
+    If that query is unavailable the lot may be incomplete, so the result is `Unavailable`; if it
+    is not possible at all (no id column), the lot stays as it is.
     """
-    for (i, lot), rows in zip(lots.items(), found, strict=True):
-        whole = whole_of(lot, rows.rows) if isinstance(rows, QueryResult) else None
-        if isinstance(rows, SourceUnavailable):
-            answers[i] = as_unavailable(rows)
-        elif whole is not None:
-            answers[i] = Lot(
-                replace(lot.boundary, geometry=whole.geometry, parcel_ids=whole.parcel_ids)
+    for (i, lot), second in zip(lots.items(), found, strict=True):
+        complete = complete_lot(lot, second.rows) if isinstance(second, QueryResult) else None
+        if isinstance(second, SourceUnavailable):
+            results[i] = as_unavailable(second)
+        elif complete is not None:
+            results[i] = Lot(
+                replace(lot.boundary, geometry=complete.geometry, parcel_ids=complete.parcel_ids)
             )
 
 
-def _stack_of(lot: Lot, hits: Sequence[ParcelRow]) -> LotCandidate | None:
-    """Of the rows at a point of the lot, those that have its place."""
+def _stack_of(lot: Lot, rows: Sequence[ParcelRow]) -> LotCandidate | None:
+    """Of the rows at a point of the lot, those with its geometry."""
     geometry = lot.boundary.geometry
-    return next((p for p in lot_candidates(hits) if same_place(p.geometry, geometry)), None)
+    return next((p for p in lot_candidates(rows) if same_place(p.geometry, geometry)), None)
 
 
-def _pieces_of(lot: Lot, hits: Sequence[ParcelRow]) -> LotCandidate | None:
-    """Of the rows with the lot's only id, the lot that they are, if it is more than this piece."""
-    whole, piece = lot_with_id(_only_id(lot), hits), lot.boundary.geometry
-    if whole is None or same_place(whole.geometry, piece):
+def _pieces_of(lot: Lot, rows: Sequence[ParcelRow]) -> LotCandidate | None:
+    """The union of the rows with the lot's id, if that is more than this piece."""
+    complete, piece = lot_with_id(_only_id(lot), rows), lot.boundary.geometry
+    if complete is None or same_place(complete.geometry, piece):
         return None
-    return whole if any(same_place(hit.geometry, piece) for hit in whole.rows) else None
+    return complete if any(same_place(row.geometry, piece) for row in complete.rows) else None
 
 
-def _measured(answers: list[LookupResult]) -> list[LookupResult]:
-    """The answers, with the areas of their lots: measured together, for one by one is slow."""
-    lots = _lots(answers)
-    sizes_m2 = areas_m2(lot.boundary.geometry for lot in lots.values())
-    for (i, lot), size_m2 in zip(lots.items(), sizes_m2, strict=True):
-        answers[i] = Lot(replace(lot.boundary, area_m2=float(size_m2)))
-    return answers
+def _with_areas(results: list[LookupResult]) -> list[LookupResult]:
+    """The results with the areas of their lots, measured in one vectorized call."""
+    lots = _lots(results)
+    lot_areas_m2 = areas_m2(lot.boundary.geometry for lot in lots.values())
+    for (i, lot), lot_area_m2 in zip(lots.items(), lot_areas_m2, strict=True):
+        results[i] = Lot(replace(lot.boundary, area_m2=float(lot_area_m2)))
+    return results
 
 
-def _lot(lot: LotCandidate, rows: QueryResult, method: Method, located: Located | None) -> Lot:
-    """A lot that `_measured` gives its area."""
+def _lot(lot: LotCandidate, found: QueryResult, method: Method, located: Located | None) -> Lot:
+    """A lot without its area, which `_with_areas` adds."""
     return Lot(
         Boundary(
             geometry=lot.geometry,
             source="lot",
             area_m2=math.nan,
             method=method,
-            origin=rows.origin,
+            origin=found.origin,
             parcel_ids=lot.parcel_ids,
-            fetched_at=rows.fetched_at,
+            fetched_at=found.fetched_at,
             located=located,
         )
     )
 
 
 def as_unavailable(error: ParcelsError) -> Unavailable:
-    """The answer where a source or a geocoder could give none."""
-    for_now = isinstance(error, SourceUnavailable)
-    return Unavailable(str(error), "unavailable" if for_now else "misconfigured")
+    """The result for a failed source or geocoder."""
+    is_transient = isinstance(error, SourceUnavailable)
+    return Unavailable(str(error), "unavailable" if is_transient else "misconfigured")
 
 
-def _bad_geometry(what: str, rows: QueryResult) -> Unavailable:
+def _bad_geometry(what: str, found: QueryResult) -> Unavailable:
     return Unavailable(
-        f"{rows.origin}: the lot of {what} has a geometry that cannot be repaired; "
+        f"{found.origin}: the lot of {what} has a geometry that cannot be repaired; "
         "report it to the county",
         "bad_geometry",
     )

@@ -1,4 +1,4 @@
-"""What a source of parcels is: ids or points in, the county's polygons out."""
+"""ParcelSource: queries by id, point or address -> rows of a county's parcel layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from parcels.errors import GeometryError, ParcelsError
 from parcels.measure import on_earth, polygonal
 
 Extent = tuple[float, float, float, float]
-_Question = TypeVar("_Question")
+_Query = TypeVar("_Query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class ParcelRow:
     """One row of a parcel layer.
 
     Attributes:
-        parcel_id: exactly as the county writes it; None where it has none.
-        geometry: EPSG:4326, valid and normalised, so that the same lot twice is equal byte for
-            byte; None where it cannot be repaired.
-        object_id: the row's key in its layer; of a file, its place there, from 1.
-        site: None where no column of addresses is mapped.
+        parcel_id: exactly as written by the county; None if empty.
+        geometry: EPSG:4326, valid and normalized, so that the same lot has the same bytes; None
+            if it cannot be repaired.
+        object_id: the row's key in its layer; in a file, its position from 1.
+        site: None if no address columns are mapped.
     """
 
     parcel_id: str | None
@@ -42,9 +42,9 @@ class ParcelRow:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """The rows that a source has for one question (none is an answer too), and its address.
+    """The rows for one query, maybe none, and the URL or file they come from.
 
-    `fetched_at` is when the source itself said so, however long a cache has kept it since.
+    `fetched_at` is the time of the source's response, also for a cached result.
     """
 
     rows: tuple[ParcelRow, ...]
@@ -53,14 +53,14 @@ class QueryResult:
 
 
 class ParcelSource(Protocol):
-    """Answers in the order of the questions; a question that failed has its error instead."""
+    """Queries a parcel layer; results are in query order, with an error for each failed query."""
 
     def check(self) -> None:
         """Open the source.
 
         Raises:
-            SourceUnavailable: it does not answer now.
-            SourceMisconfigured, GeometryError: its registry entry must be mended.
+            SourceUnavailable: it is unavailable.
+            SourceMisconfigured, GeometryError: its registry entry must be corrected.
         """
         ...
 
@@ -81,14 +81,14 @@ class ParcelSource(Protocol):
     def with_addresses(
         self, addresses: Sequence[StreetAddress]
     ) -> list[QueryResult | ParcelsError]:
-        """Rows that may have these addresses, more rather than fewer: the caller compares.
+        """Candidate rows for these addresses, a superset: the caller compares them.
 
-        A source without columns of addresses answers with `SourceMisconfigured`.
+        A source without address columns returns `SourceMisconfigured` errors.
         """
         ...
 
     def extent(self) -> Extent | None:
-        """(west, south, east, north) in degrees of all its parcels; None where it is not known.
+        """(west, south, east, north) in degrees of all its parcels; None if unknown.
 
         Raises:
             ParcelsError: as `check`.
@@ -98,10 +98,10 @@ class ParcelSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LayerVersion:
-    """What a layer says of its state: as long as it is the same, so are the parcels.
+    """The version of a layer as it reports it: equal versions have equal parcels.
 
-    A layer that says when it was last edited needs no more; else the count and the highest
-    object id stand in for that. All None: the layer says nothing, and only age can tell.
+    The last edit date alone is enough; without it, count and highest object id are used. All
+    None: the layer reports nothing, so that cached data only expires by age.
     """
 
     last_edit_ms: int | None = None
@@ -110,19 +110,19 @@ class LayerVersion:
 
     @property
     def is_known(self) -> bool:
-        """Whether two equal stamps mean anything."""
+        """Whether the layer reports a version at all."""
         return self != LayerVersion()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a layer on its way into a copy, in the order of the object ids.
+    """One page of a harvest, in object id order.
 
     Attributes:
-        rows: its rows; those without a usable geometry are among them, with None.
-        last_object_id: a harvest that was stopped goes on after it.
-        done: rows so far, those before `after_object_id` included.
-        total: rows that the layer has.
+        rows: its rows, including those without a valid geometry (None).
+        last_object_id: keyset cursor: an interrupted harvest resumes after it.
+        done: number of rows so far, including those before `after_object_id`.
+        total: number of rows of the layer.
     """
 
     rows: tuple[ParcelRow, ...]
@@ -132,10 +132,10 @@ class Page:
 
 
 class HarvestableLayer(Protocol):
-    """A source that can be copied as a whole."""
+    """A source whose rows can all be downloaded."""
 
     def layer_version(self) -> LayerVersion:
-        """What the layer says of its state now; two or three calls at most.
+        """The current version of the layer; two or three requests.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
@@ -143,34 +143,34 @@ class HarvestableLayer(Protocol):
         ...
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
-        """Every row of the layer once; with `after_object_id` only those that come after it.
+        """Every row of the layer once, by keyset pagination; resumes after `after_object_id`.
 
         Raises:
-            SourceUnavailable: it does not answer now; what was yielded is good.
-            IncompleteResponse: what it sent does not agree with what it says it has.
+            SourceUnavailable: it is unavailable; the pages yielded so far are good.
+            IncompleteResponse: the rows disagree with the count that it reports.
             SourceMisconfigured.
         """
         ...
 
 
 def query_all(
-    ask: Callable[[Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
-    questions: Sequence[_Question],
+    query: Callable[[Sequence[_Query]], Sequence[QueryResult | ParcelsError]],
+    queries: Sequence[_Query],
 ) -> list[QueryResult | ParcelsError]:
-    """A source's answers; where it fails as a whole, that error for each question.
+    """The results of all queries; if the call itself fails, its error for each query.
 
-    Nothing is asked where there are no questions.
+    Without queries, nothing is called.
     """
-    if not questions:
+    if not queries:
         return []
     try:
-        return list(ask(questions))
+        return list(query(queries))
     except ParcelsError as error:
-        return [error] * len(questions)
+        return [error] * len(queries)
 
 
 def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
-    """The geometry as a `ParcelRow` holds it; None where nothing with an area on Earth is left."""
+    """The geometry normalized for a `ParcelRow`; None if no area on Earth is left."""
     if geometry is None or not on_earth(np.asarray([geometry], dtype=object))[0]:
         return None
     try:
@@ -180,17 +180,19 @@ def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
 
 
 def lot_geometries(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], int]:
-    """`lot_geometry` of each of (n,), at once; and how many of them had to be mended."""
+    """`lot_geometry` of (n,) geometries, vectorized; and how many of them were repaired."""
     polygons = on_earth(geometries) & np.isin(shapely.get_type_id(geometries), (3, 6))
-    good = np.flatnonzero(polygons & shapely.is_valid(geometries))
-    good = good[shapely.area(geometries[good]) > 0]
-    parts, owners = shapely.get_parts(geometries[good], return_index=True)
-    whole = ~shapely.is_empty(parts)
+    valid = np.flatnonzero(polygons & shapely.is_valid(geometries))
+    valid = valid[shapely.area(geometries[valid]) > 0]
+    parts, owners = shapely.get_parts(geometries[valid], return_index=True)
+    not_empty = ~shapely.is_empty(parts)
     lots = np.full(len(geometries), None, dtype=object)
-    if len(good):
-        lots[good] = shapely.normalize(shapely.multipolygons(parts[whole], indices=owners[whole]))
-    others = np.setdiff1d(np.arange(len(geometries)), good)
+    if len(valid):
+        lots[valid] = shapely.normalize(
+            shapely.multipolygons(parts[not_empty], indices=owners[not_empty])
+        )
+    others = np.setdiff1d(np.arange(len(geometries)), valid)
     for i in others:
         lots[i] = lot_geometry(geometries[i])
-    mended = [i for i in others if lots[i] is not None]
-    return lots, len(mended)
+    repaired = [i for i in others if lots[i] is not None]
+    return lots, len(repaired)

@@ -1,31 +1,31 @@
-"""What servers and files of others say, read so that no answer of theirs does harm."""
+"""Sanitizes untrusted data from servers and files."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_LONGEST = 300
+_MAX_LENGTH = 300
 
 
-def sanitize_text(said: object, most: int = _LONGEST) -> str:
-    """Their words on one line for people to read, cut after `most` characters.
+def sanitize_text(value: object, max_length: int = _MAX_LENGTH) -> str:
+    """Untrusted text on one line for display, cut after `max_length` characters.
 
-    Whatever else a terminal would obey (escape sequences, line ends, the other way of writing)
-    becomes a blank.
+    Control characters (terminal escape sequences, line breaks, bidirectional overrides) become
+    spaces.
     """
     try:
-        text = said if isinstance(said, str) else str(said)
-    except RecursionError:  # lists in lists
-        return type(said).__name__
-    shown = "".join(sign if sign.isprintable() else " " for sign in text[:most])
-    return shown if len(text) <= most else f"{shown}…"
+        text = value if isinstance(value, str) else str(value)
+    except RecursionError:  # deeply nested lists
+        return type(value).__name__
+    printable = "".join(char if char.isprintable() else " " for char in text[:max_length])
+    return printable if len(text) <= max_length else f"{printable}…"
 
 
-def mapping(said: object) -> dict[str, Any]:
-    """A JSON object; an empty one for anything else."""
-    return said if isinstance(said, dict) else {}
+def mapping(value: object) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
-def mappings(said: object) -> list[dict[str, Any]]:
-    """The JSON objects of a list; none for anything else."""
-    return [item for item in said if isinstance(item, dict)] if isinstance(said, list) else []
+def mappings(value: object) -> list[dict[str, Any]]:
+    """The JSON objects in a list; empty for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

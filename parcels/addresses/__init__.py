@@ -1,7 +1,8 @@
-"""US street addresses: taken apart, written one way, and compared.
+"""US street addresses: parsing, normalization and comparison.
 
-streetaddress   what people type -> house number, street, city, ZIP
-streetname      a street's direction, name and suffix in one spelling
-housenumber     numbers with letters, fractions, ranges and leading zeros
-agreement       whether a lot's address is the one that is wanted
+site            SiteAddress: the address columns of a parcel row
+street_address  an address line -> house number, street, city, ZIP code
+street_name     a street's direction, name and suffix in one spelling
+house_number    numbers with letters, fractions, ranges and leading zeros
+matching        whether a site address is the wanted address
 """

@@ -1,4 +1,4 @@
-"""House numbers: ranges, letters, fractions and the floats of databases, so that they compare."""
+"""House numbers in one spelling for comparison: ranges, letters, fractions, floats of databases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FRACTIONS = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4"}
-# Longer ones are no house numbers, and numbers in indices have 64 bits.
+# Longer numbers are not house numbers, and would not fit a 64-bit index.
 _DIGITS = r"\d{1,12}"
 _PLAIN = re.compile(rf"({_DIGITS})(?:\.0*)?", re.ASCII)
 _WITH_LETTER = re.compile(rf"({_DIGITS})(?: |-)?([A-Z])", re.ASCII)
@@ -17,19 +17,18 @@ _RANGE = re.compile(rf"({_DIGITS}) ?(?:[-\u2013\u2014&]|TO|AND) ?({_DIGITS})", r
 _GRID = re.compile(r"[NSEW]?\d+[NSEW]\d+", re.ASCII)
 
 _NUMBERS = re.compile(rf"(?<!\d){_DIGITS}(?!\d)(?: ?- ?{_DIGITS}(?!\d))?", re.ASCII)
-# From the first to the last number: a block has a hundred. A "range" of more is none: 91-1001 is
-# one house of Honolulu, and not round number 101.
-_WIDEST_RANGE = 100
+# Width of a block. A wider "range" is a single number: 91-1001 is one house in Honolulu.
+_MAX_RANGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class HouseNumber:
-    """A number, or a range of those on one side of the street.
+    """A house number, or a range of numbers on one side of the street.
 
     Attributes:
-        text: written one way: "123", "123A", "123 1/2", "101-105".
-        low, high: the first and the last number; None where the text is no plain number.
-        rest: the letter or the fraction after it.
+        text: normalized: "123", "123A", "123 1/2", "101-105".
+        low, high: the first and the last number; None if the text is not numeric.
+        rest: the letter or the fraction after the number.
     """
 
     text: str
@@ -38,7 +37,7 @@ class HouseNumber:
     rest: str = ""
 
     def matches(self, other: HouseNumber) -> bool:
-        """Whether both may be the same house: a range has the numbers of its parity in it.
+        """Whether both can be the same house; a range contains the numbers of its parity.
 
         Two ranges must be equal: "12-34" and "12-36" are neighbours in Queens, New York.
         """
@@ -53,18 +52,18 @@ class HouseNumber:
         return self.low <= other.high and other.low <= self.high
 
     def numbers(self) -> range:
-        """The plain numbers in it, for an index; empty where the text is no plain number."""
+        """Its numbers, for an index; empty if the text is not numeric."""
         if self.low is None or self.high is None:
             return range(0)
         return range(self.low, self.high + 1, 2)
 
 
 def read_house_number(text: str | None) -> HouseNumber | None:
-    """The number in a text that holds nothing else; None for none, or 0 (which stands for none)."""
+    """The house number that is the complete text; None for another text, or for 0 (no number)."""
     if text is None:
         return None
-    for sign, spelled in _FRACTIONS.items():
-        text = text.replace(sign, spelled)
+    for symbol, digits in _FRACTIONS.items():
+        text = text.replace(symbol, digits)
     text = " ".join(text.upper().replace("#", " ").split())
     if plain := _PLAIN.fullmatch(text):
         return _number(int(plain[1]))
@@ -78,13 +77,13 @@ def read_house_number(text: str | None) -> HouseNumber | None:
 
 
 def is_range(text: str) -> bool:
-    """Whether it is a range of house numbers, and not one with a dash in it."""
+    """Whether it is a range of house numbers, and not one number with a dash."""
     number = read_house_number(text)
     return number is not None and len(number.numbers()) > 1
 
 
 def numbers_in(text: str) -> Iterator[int]:
-    """The whole numbers in a text, and those of the ranges in it: more rather than fewer."""
+    """Every number in a text and in its ranges: a superset of the possible house numbers."""
     for match in _NUMBERS.finditer(text):
         number = read_house_number(match[0])
         inside = number.numbers() if number is not None else range(0)
@@ -98,9 +97,9 @@ def _number(number: int, rest: str = "") -> HouseNumber | None:
 def _range(first: str, last: str) -> HouseNumber | None:
     if not first:
         return None
-    # "1201-05" is short for 1201-1205; "120-05" is one number of Queens, New York.
-    whole = first[: -len(last)] + last if len(last) < len(first) else last.lstrip("0")
-    low, high = int(first), int(whole or 0)
-    if 0 < high - low <= _WIDEST_RANGE and low % 2 == high % 2:
+    # "1201-05" is short for 1201-1205; "120-05" is one number in Queens, New York.
+    full_last = first[: -len(last)] + last if len(last) < len(first) else last.lstrip("0")
+    low, high = int(first), int(full_last or 0)
+    if 0 < high - low <= _MAX_RANGE and low % 2 == high % 2:
         return HouseNumber(f"{low}-{high}", low, high)
     return HouseNumber(f"{first}-{last}")

@@ -1,4 +1,4 @@
-"""US street addresses, taken apart and written one way, so that two spellings can be compared."""
+"""Parses a US street address line into normalized parts, so that spellings can be compared."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from parcels.addresses.house_number import read_house_number
 from parcels.addresses.street_name import normalize_words, read_street, suffixes
 from parcels.errors import PropertyError
 
-_LONGEST = 500
+_MAX_LENGTH = 500
 _BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
 _COUNTRY = re.compile(r"[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)$")
 _CROSSING = re.compile(r"&|@|/| AND | AT ")
 _UNIT = r"(?:APT|APARTMENT|UNIT|STE|SUITE|BLDG|BUILDING|FL|FLOOR|RM|ROOM|TRLR|SPC|LOT)\b\.?|#"
 _NUMBER = r"\d+(?:\.0*)?(?:-?[A-Z])?(?: ?[½¼¾]| \d/\d)?|\d+ ?- ?\d+"
-# Tennessee's assessors write MAIN ST 123; what stands before the number must be a street.
+# Tennessee's assessors write MAIN ST 123; the text before the number must be a street.
 _STREET_FIRST = re.compile(
     rf"(?P<street>(?:\d+(?:ST|ND|RD|TH)|[A-Z])[^,#]*?) (?P<number>{_NUMBER})"
     rf"(?P<rest>(?: (?:{_UNIT}) ?[A-Z0-9-]+)?(?:,.*|[A-Z .]* [A-Z]{{2}}[ ,]+\d{{5}}(?:-\d{{4}})?)?)"
 )
-# 12 N ST CLAIR is no N Street in a town of Clair.
+# 12 N ST CLAIR is Saint Clair, and not N Street in a town called Clair.
 _SAINT = re.compile(
     rf"^({_NUMBER})( (?:[NSEW]|NORTH|SOUTH|EAST|WEST))? ST\.? "
     rf"(?!(?:{_UNIT}|[NS](?:ORTH|OUTH)|EAST|WEST))(?=[A-Z]{{3}})"
@@ -38,7 +38,7 @@ _PARTS = {
     "StateName": "state",
     "ZipCode": "zip",
 }
-# Words that a number belongs to: HIGHWAY 76 has no house number.
+# Words with a number of their own: HIGHWAY 76 has no house number.
 _NUMBERED = re.compile(
     r"(?:HWY|HIGHWAY|ROUTE|RTE|RT|ROAD|RD|INTERSTATE|FM|SR|CR|US|AVENUE|AVE|STREET|BOX|LOT|APT"
     r"|UNIT|STE|SUITE|NO|DISTRICT)\.?"
@@ -51,9 +51,9 @@ class StreetAddress:
     """A street address in capitals, with USPS abbreviations and without punctuation.
 
     Attributes:
-        house_number: "123", "123A", "12-34"; as written, without leading zeros.
+        house_number: "123", "123A", "12-34"; without leading zeros.
         street: direction, name and suffix: "N MAIN ST".
-        street_name: the name alone: "MAIN". What a server is asked for.
+        street_name: the name alone: "MAIN"; used in server queries.
     """
 
     house_number: str
@@ -66,13 +66,13 @@ class StreetAddress:
 
     @property
     def line(self) -> str:
-        """On one line, as a geocoder wants it; without the unit, which they trip over."""
+        """On one line for a geocoder; without the unit, which makes many of them fail."""
         end = " ".join(filter(None, (self.state, self.postcode)))
         return ", ".join(filter(None, (f"{self.house_number} {self.street}", self.city, end)))
 
 
 def parse_address(text: str) -> StreetAddress | None:
-    """See `read_address`; None where that raises."""
+    """As `read_address`, but None instead of an error."""
     try:
         return read_address(text)
     except PropertyError:
@@ -81,20 +81,20 @@ def parse_address(text: str) -> StreetAddress | None:
 
 @lru_cache(maxsize=16_384)
 def read_address(text: str) -> StreetAddress:
-    """Take an address apart: number, street, unit, city, state and ZIP code.
+    """Parse an address into number, street, unit, city, state and ZIP code.
 
-    Street-first addresses ("MAIN ST 123") are read too.
+    Street-first addresses ("MAIN ST 123") work too.
 
     Raises:
-        PropertyError: a PO box, an intersection, or no house number or street; what to write.
+        PropertyError: a PO box, an intersection, or without a house number or street.
     """
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         raise _unreadable(text, "is too long: write it like 123 N Main St, City, ST 12345")
     line = _COUNTRY.sub("", " ".join(text.replace("\n", ", ").upper().split())).lstrip("# ")
     if _BOX.match(line):
-        raise _unreadable(text, "is a PO box, which is no place: give the street address")
+        raise _unreadable(text, "is a PO box, which has no location: give the street address")
     numbered = _number_first(line)
-    parts = _tagged(numbered)
+    parts = _label_parts(numbered)
     number = read_house_number(parts.get("number", "").strip(", "))
     street = read_street(parts.get("street", ""))
     if number is None and not line[:1].isdigit() and _CROSSING.search(line):
@@ -117,47 +117,47 @@ def read_address(text: str) -> StreetAddress:
 
 
 def unit_text(unit: str | None) -> str | None:
-    """A unit's name alone: "4B" for "Apt. 4b" and "# 04B"."""
+    """A unit without its designator: "4B" for "Apt. 4b" and "# 04B"."""
     if unit is None:
         return None
-    kept = re.sub(rf"^(?:{_UNIT}) *", "", normalize_words(unit))
-    return kept.replace(" ", "").lstrip("0") or None
+    bare = re.sub(rf"^(?:{_UNIT}) *", "", normalize_words(unit))
+    return bare.replace(" ", "").lstrip("0") or None
 
 
 def city_text(city: str | None) -> str | None:
-    """A city in capitals, with SAINT, MOUNT and FORT written out."""
+    """A city in capitals, with SAINT, MOUNT and FORT spelled out."""
     if city is None:
         return None
-    long = {"ST": "SAINT", "STE": "SAINTE", "MT": "MOUNT", "FT": "FORT"}
-    return " ".join(long.get(word, word) for word in normalize_words(city).split()) or None
+    spelled_out = {"ST": "SAINT", "STE": "SAINTE", "MT": "MOUNT", "FT": "FORT"}
+    return " ".join(spelled_out.get(word, word) for word in normalize_words(city).split()) or None
 
 
 def _unreadable(text: str, problem: str) -> PropertyError:
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    shown = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
     return PropertyError(f"address {shown!r} {problem}")
 
 
 def _number_first(line: str) -> str:
-    """The line with its house number before the street, and a range without spaces."""
+    """The line with the house number first, and a range without spaces."""
     line = _TWO_NUMBERS.sub(r"\1-\2 ", line)
     match = _STREET_FIRST.fullmatch(line)
-    if match is not None and not _belongs_to_the_street(match["street"].split()):
+    if match is not None and not _is_road_number(match["street"].split()):
         line = f"{match['number']} {match['street']}{match['rest']}"
     return _SAINT.sub(r"\1\2 SAINT ", line)
 
 
-def _belongs_to_the_street(before: list[str]) -> bool:
-    """Whether the number after these words is the road's own: HIGHWAY 76, but not MAIN RD 76."""
+def _is_road_number(before: list[str]) -> bool:
+    """Whether the number after these words is the road's: HIGHWAY 76, but not MAIN RD 76."""
     if not _NUMBERED.fullmatch(before[-1]):
         return False
-    named = [word for word in before[:-1] if word not in _QUALIFIERS]
-    return not named or before[-1].strip(".") not in suffixes()
+    names = [word for word in before[:-1] if word not in _QUALIFIERS]
+    return not names or before[-1].strip(".") not in suffixes()
 
 
-def _tagged(line: str) -> dict[str, str]:
-    """The parts of a line that begins with its number, by the words' labels; commas are kept.
+def _label_parts(line: str) -> dict[str, str]:
+    """The labelled parts of a line that starts with its house number; commas are kept.
 
-    Of a label that comes twice ("FL 2 APT 5") only the first words count.
+    If a label occurs twice ("FL 2 APT 5"), only its first words count.
     """
     import usaddress
 
@@ -172,7 +172,7 @@ def _tagged(line: str) -> dict[str, str]:
 
 
 def _state(state: str | None) -> str | None:
-    """Two letters, of a name too; None for what is no state."""
+    """The postal code of a state name or code; None if it is not a state."""
     from scourgify.address_constants import STATE_ABBREVIATIONS
 
     name = normalize_words(state or "")

@@ -29,7 +29,7 @@ _KING = re.compile(r"(?:DR )?(?:REV )?(?:MARTIN LUTHER KING|M L KING|ML KING|MLK
 
 
 class Agreement(IntEnum):
-    """How well two streets agree; LOOSE where one says less than the other."""
+    """How well two streets agree; LOOSE if one leaves out a direction or the suffix."""
 
     NONE = 0
     LOOSE = 1
@@ -47,15 +47,15 @@ class StreetName:
 
     @property
     def text(self) -> str:
-        """Direction, name, suffix and direction, as they are written on an envelope."""
+        """Direction, name, suffix and direction, as written on an envelope."""
         return " ".join(filter(None, (self.before, self.name, self.suffix, self.after)))
 
     def compare(self, other: StreetName) -> Agreement:
-        """Names must be the same; a suffix or a direction may be missing on one side."""
+        """Compare: the names must be equal; a suffix or direction may be missing on one side."""
         agreement = min(_suffixes(self, other), _directions(self, other))
         if _same_name(self.name, other.name):
             return agreement
-        # "CEDAR CREEK", without its DR, reads as though it were a creek.
+        # In "CEDAR CREEK" (without DR) CREEK was parsed as the suffix.
         for one, two in ((self, other), (other, self)):
             if _same_name(f"{one.name} {one.suffix}", two.name):
                 return min(Agreement.LOOSE, _directions(one, two))
@@ -63,36 +63,38 @@ class StreetName:
 
 
 def normalize_words(text: str) -> str:
-    """Capitals, digits and single spaces: no accents, no apostrophes, no other signs."""
+    """The text in capitals, digits and single spaces; accents and punctuation are removed."""
     plain = unicodedata.normalize("NFKD", text.upper())
-    kept = re.sub(r"[\u0300-\u036f\u2018\u2019.'`]", "", plain)
-    return " ".join(re.sub(r"[^A-Z0-9/]+", " ", kept).split())
+    letters = re.sub(r"[\u0300-\u036f\u2018\u2019.'`]", "", plain)
+    return " ".join(re.sub(r"[^A-Z0-9/]+", " ", letters).split())
 
 
 def filter_letters(name: str) -> str | None:
-    """Letters that every spelling of a street's name holds, for a first sieve; None for none.
+    """Letters that occur in every spelling of a street name, as a prefilter; None without any.
 
-    They are the end of its longest word, where no apostrophe is left out ("O'BRIEN", "MARY'S"),
-    and no word that is abbreviated or has digits in another spelling.
+    They are the end of its longest word: apostrophes are near the start ("O'BRIEN") or before the
+    final S ("MARY'S"). Words that have an abbreviation or a spelling with digits are skipped.
     """
     if _KING.search(name):
         return None
-    sure = [word for word in name.split() if word.isalpha() and word not in _unsure()]
-    longest = max(sure, key=len, default="").rstrip("S")
+    stable = [word for word in name.split() if word.isalpha() and word not in _variable_words()]
+    longest = max(stable, key=len, default="").rstrip("S")
     return longest[-3:] if len(longest) >= 3 else None
 
 
 @cache
-def _unsure() -> frozenset[str]:
-    """Words that are written in more than one way."""
-    ways = suffixes()
-    return frozenset((*ways, *ways.values(), *_directions_table(), "SAINT", "STATE", "COUNTY"))
+def _variable_words() -> frozenset[str]:
+    """Words with more than one spelling."""
+    abbreviations = suffixes()
+    return frozenset(
+        (*abbreviations, *abbreviations.values(), *_directions_table(), "SAINT", "STATE", "COUNTY")
+    )
 
 
 @lru_cache(maxsize=16_384)
 def read_street(text: str) -> StreetName | None:
-    """A street without its house number; None where nothing is written."""
-    tokens = _one_way(normalize_words(text).split())
+    """Parse a street without its house number; None for an empty text."""
+    tokens = _normalize_tokens(normalize_words(text).split())
     if not tokens:
         return None
     before, tokens = _direction_before(tokens)
@@ -110,7 +112,7 @@ def read_street(text: str) -> StreetName | None:
 
 @cache
 def suffixes() -> dict[str, str]:
-    """STREET -> ST, and so on: single words, as the Postal Service abbreviates them."""
+    """STREET -> ST and so on: the single-word suffix abbreviations of the Postal Service."""
     from scourgify.address_constants import STREET_TYPE_ABBREVIATIONS
 
     return {long: short for long, short in STREET_TYPE_ABBREVIATIONS.items() if " " not in long}
@@ -137,21 +139,21 @@ def _ordinal(number: int) -> str:
     return f"{number}{({1: 'ST', 2: 'ND', 3: 'RD'}).get(number % 10, 'TH')}"
 
 
-def _one_way(tokens: list[str]) -> list[str]:
-    """Ordinals as digits (TWENTY FIRST -> 21ST), directions in one word (NORTH WEST -> NW)."""
+def _normalize_tokens(tokens: list[str]) -> list[str]:
+    """Ordinals as digits (TWENTY FIRST -> 21ST), directions as one word (NORTH WEST -> NW)."""
     tens = {f"{ten}Y": 20 + 10 * i for i, ten in enumerate(_TENS)}
-    done: list[str] = []
+    normalized: list[str] = []
     for token in tokens:
-        last = done[-1] if done else ""
+        last = normalized[-1] if normalized else ""
         if token in _ONES and last in tens:
-            done[-1] = _ordinal(tens[last] + 1 + _ONES.index(token))
+            normalized[-1] = _ordinal(tens[last] + 1 + _ONES.index(token))
         elif token in _ordinals():
-            done.append(_ordinals()[token])
+            normalized.append(_ordinals()[token])
         elif last in ("N", "S", "NORTH", "SOUTH") and token in ("E", "W", "EAST", "WEST"):
-            done[-1] = last[0] + token[0]
+            normalized[-1] = last[0] + token[0]
         else:
-            done.append(token)
-    return done
+            normalized.append(token)
+    return normalized
 
 
 def _direction_before(tokens: list[str]) -> tuple[str, list[str]]:
@@ -175,13 +177,13 @@ def _direction_after(tokens: list[str]) -> tuple[list[str], str]:
 
 
 def _numbered_road(tokens: list[str]) -> list[str]:
-    """With the road and its number as one word ("US HWY 51"), where it is a numbered one."""
+    """The tokens with a numbered road as one token ("US HWY 51")."""
     text = " ".join(tokens)
-    for pattern, written in (*_NUMBERED_ROADS, (_STATE_ROAD, "STATE HWY ")):
+    for pattern, prefix in (*_NUMBERED_ROADS, (_STATE_ROAD, "STATE HWY ")):
         match = pattern.match(text)
         if match and (pattern is not _STATE_ROAD or match[1] in _states()):
             number, *rest = text[match.end() :].split()
-            return [written + number, *rest]
+            return [prefix + number, *rest]
     return tokens
 
 
@@ -193,7 +195,7 @@ def _states() -> frozenset[str]:
 
 
 def _same_name(one: str, two: str) -> bool:
-    # "DE SOTO" is "DESOTO"; "CENTER HILL" is "CTR HILL".
+    # "DE SOTO" equals "DESOTO", and "CENTER HILL" equals "CTR HILL".
     if one.replace(" ", "") == two.replace(" ", "") or _key(one) == _key(two):
         return True
     roads = sorted((one, two), key=len)
@@ -202,7 +204,7 @@ def _same_name(one: str, two: str) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _key(name: str) -> str:
-    """The name with every word abbreviated, and ordinals without their ending."""
+    """The name with abbreviated words, and ordinals without their ending."""
     short = [suffixes().get(word, word) for word in _KING.sub("MLK", name).split()]
     return " ".join(re.sub(r"^(\d+)(?:ST|ND|RD|TH)$", r"\1", word) for word in short)
 
@@ -222,5 +224,5 @@ def _directions(one: StreetName, two: StreetName) -> Agreement:
     ):
         return Agreement.LOOSE
     # "N MAIN ST" and "MAIN ST N".
-    alone = [[direction for direction in pair if direction] for pair in (a, b)]
-    return Agreement.LOOSE if len(alone[0]) == 1 and alone[0] == alone[1] else Agreement.NONE
+    single = [[direction for direction in pair if direction] for pair in (a, b)]
+    return Agreement.LOOSE if len(single[0]) == 1 and single[0] == single[1] else Agreement.NONE

@@ -165,7 +165,7 @@ def _add_rows(
     file: ParcelFile, snapshot: SnapshotInProgress, progress: Callable[[int], None]
 ) -> None:
     progress(snapshot.rows)
-    for rows in file.parts(_ROWS_PER_BATCH, after=snapshot.rows):
+    for rows in file.batches(_ROWS_PER_BATCH, after=snapshot.rows):
         done = snapshot.rows + len(rows.geometries)
         snapshot.add(Page(tuple(rows.all_rows()), done, done, done))
         progress(snapshot.rows)

@@ -1,9 +1,9 @@
-"""Parcels of a file: any vector that GDAL reads, or GeoParquet.
+"""Parcels in a local file: any vector format that GDAL reads, or GeoParquet.
 
-source          a ParcelSource over the file
-opened          the file itself: its layer, columns and CRS; read whole, or in parts
-rows            rows of the file in memory, with an index by place, by id and by address
-selfcontained   refuses files that would make GDAL open something else
+file_source     FileSource: a ParcelSource over a file, held in memory
+parcel_file     the open file: its layer, columns and CRS; read completely or in batches
+row_index       rows in memory with an R-tree, and indexes by id and address
+self_contained  refuses files that would make GDAL open other data
 """
 
 from parcels.files.file_source import FileSource

@@ -1,4 +1,4 @@
-"""Parcels of a file: any vector that GDAL reads, or GeoParquet, with an R-tree."""
+"""FileSource: the parcels of a local file in memory, with an R-tree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from parcels.registry.county import County
 
 
 class FileSource:
-    """The parcels of a county's file, read once, on the first question.
+    """A ParcelSource over a county's file, which is read on the first query.
 
-    Attributes (after the first question, by `check`):
-        repaired: how many invalid geometries were mended.
-        dropped: how many rows have no geometry that could be mended; they are found by id only.
+    Attributes (set by the first query or `check`):
+        repaired: number of invalid geometries that were repaired.
+        dropped: number of rows without a valid geometry; they are found by id only.
     """
 
     def __init__(self, county: County) -> None:
@@ -38,7 +38,7 @@ class FileSource:
 
         Raises:
             SourceMisconfigured: no such file, it cannot be read, or a column is missing.
-            GeometryError: it says no CRS.
+            GeometryError: it has no CRS.
         """
         _ = self._rows
 
@@ -52,22 +52,22 @@ class FileSource:
         """The rows with exactly these ids.
 
         Raises:
-            SourceMisconfigured: also where no column of ids is known.
+            SourceMisconfigured: also if no parcel id column is known.
         """
         rows = self._rows
         if self._file.fields.parcel_id is None:
             raise no_parcel_id_error(self._file.columns, str(self.path))
-        return [self._found(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
+        return [self._result(rows.with_id(parcel_id)) for parcel_id in parcel_ids]
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
         """The rows that contain or touch these EPSG:4326 points."""
-        return [self._found(rows) for rows in self._rows.at_points(points)]
+        return [self._result(rows) for rows in self._rows.at_points(points)]
 
     def near_points(
         self, points: Sequence[Point], distance_m: float
     ) -> list[QueryResult | ParcelsError]:
         """The rows within `distance_m` metres of these EPSG:4326 points."""
-        return [self._found(self._rows.near_point(point, distance_m)) for point in points]
+        return [self._result(self._rows.near_point(point, distance_m)) for point in points]
 
     def with_addresses(
         self, addresses: Sequence[StreetAddress]
@@ -75,19 +75,21 @@ class FileSource:
         """The rows that may have these addresses.
 
         Raises:
-            SourceMisconfigured: also where no columns of addresses are mapped.
+            SourceMisconfigured: also if no address columns are mapped.
         """
         rows = self._rows
         if not self._county.fields.has_addresses:
             raise no_address_columns_error(self._file.columns, str(self.path))
-        return [self._found(rows.with_address(address)) for address in addresses]
+        return [self._result(rows.with_address(address)) for address in addresses]
 
     def all_rows(self) -> Iterator[ParcelRow]:
         """Every row of the file, one at a time."""
         return self._rows.all_rows()
 
-    def _found(self, rows: Iterable[int]) -> QueryResult:
-        return QueryResult(tuple(self._rows.hit(row) for row in sorted(rows)), str(self.path))
+    def _result(self, rows: Iterable[int]) -> QueryResult:
+        return QueryResult(
+            tuple(self._rows.parcel_row(row) for row in sorted(rows)), str(self.path)
+        )
 
     @cached_property
     def _file(self) -> ParcelFile:

@@ -1,4 +1,4 @@
-"""A county's file, opened: which layer and columns of it are its parcels, and its rows."""
+"""ParcelFile: an open parcel file: its layer, its columns, its CRS and its rows."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from parcels.registry.county import County
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Some rows with the CRS of their geometry, as geopandas reads it.
+# Rows and the CRS of their geometry, in a form that geopandas reads.
 _Table = tuple["pa.Table", object]
 
 _PARQUET = (".parquet", ".geoparquet")
-# Of GeoParquet's metadata: a column that says no CRS is in longitude and latitude.
+# The GeoParquet default: a geometry column without a CRS is longitude and latitude.
 _LON_LAT = "OGC:CRS84"
 
 
 class ParcelFile:
-    """The layer of parcels in the file of a county's `path`; no row of it is read yet.
+    """The parcel layer in the file at a county's `path`; opening it reads no rows.
 
     Attributes:
-        columns: of the file, geometry excepted.
-        fields: the mapped columns as the file writes them, with the guess of the parcel id.
+        columns: of the file, without the geometry.
+        fields: the mapped columns as spelled in the file, with a guessed parcel id column.
 
     Raises:
         SourceMisconfigured: no such file, it cannot be read, or a column is missing.
@@ -60,7 +60,7 @@ class ParcelFile:
         self.fields = resolve_columns(with_id, self.columns, where)
 
     def count(self) -> int:
-        """How many rows the layer has, those among them that `where` leaves out."""
+        """The number of rows of the layer, before the `where` filter."""
         with self._reading():
             if self._is_parquet:
                 from pyarrow import parquet
@@ -74,14 +74,17 @@ class ParcelFile:
 
         Raises:
             SourceMisconfigured: it cannot be read.
-            GeometryError: it says no CRS.
+            GeometryError: it has no CRS.
         """
         with self._reading():
             if self._is_parquet:
-                frame = gpd.read_parquet(self.path, columns=self._read_of_parquet())
+                frame = gpd.read_parquet(self.path, columns=self._parquet_columns())
             else:
                 frame = pyogrio.read_dataframe(
-                    self.path, layer=self._layer, columns=self._named, where=self._county.where
+                    self.path,
+                    layer=self._layer,
+                    columns=self._mapped_columns,
+                    where=self._county.where,
                 )
         if not isinstance(frame, gpd.GeoDataFrame):
             raise self.unreadable("it has no geometry")
@@ -89,31 +92,31 @@ class ParcelFile:
         values = {str(name): table[name].tolist() for name in table.columns}
         return self._rows(np.asarray(frame.geometry, dtype=object), frame.crs, values, 1)
 
-    def parts(self, rows_at_once: int, after: int = 0) -> Iterator[RowIndex]:
-        """The rows after the first `after`, some at a time. It needs pyarrow.
+    def batches(self, batch_size: int, after: int = 0) -> Iterator[RowIndex]:
+        """The rows after the first `after`, in batches. Needs pyarrow.
 
         Raises:
             SourceMisconfigured, GeometryError: as `rows`.
         """
         first = after + 1
         tables = self._tables_of_parquet if self._is_parquet else self._tables_of_vector
-        for table, crs in self._read(tables(rows_at_once, after)):
+        for table, crs in self._read(tables(batch_size, after)):
             with self._reading():
                 geometries = _geometries(table)
-                values = {name: table[name].to_pylist() for name in self._named}
+                values = {name: table[name].to_pylist() for name in self._mapped_columns}
             yield self._rows(geometries, crs, values, first)
             first += table.num_rows
 
     def unreadable(self, why: object) -> SourceMisconfigured:
-        """The error that says why the file is none of parcels."""
+        """The error for a file that cannot be used as parcels."""
         return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
 
     def no_polygons(self) -> SourceMisconfigured:
-        """The error where no row has one: else all would get buffers, as though there were none."""
-        return self.unreadable("it has no polygons; check 'path', and 'where' if there is one")
+        """The error if no row has a polygon; every property would get a fallback buffer."""
+        return self.unreadable("it has no polygons; check 'path' and 'where' in the registry entry")
 
     @property
-    def _named(self) -> list[str]:
+    def _mapped_columns(self) -> list[str]:
         return list(self.fields.columns)
 
     def _rows(
@@ -122,13 +125,13 @@ class ParcelFile:
         lots, repaired = lot_geometries(to_wgs84(geometries, self._crs(crs)))
         return RowIndex(lots, self.fields, values, first, repaired)
 
-    def _crs(self, of_file: object) -> CRS:
-        if of_file is not None:
-            return horizontal(CRS.from_user_input(of_file))
+    def _crs(self, file_crs: object) -> CRS:
+        if file_crs is not None:
+            return horizontal(CRS.from_user_input(file_crs))
         if self._county.crs is not None:
             return horizontal(CRS.from_user_input(self._county.crs))
         raise GeometryError(
-            f"{self.path}: the file says no CRS; set 'crs:' of county {self._county.key!r} in "
+            f"{self.path}: the file has no CRS; set 'crs:' of county {self._county.key!r} in "
             "the registry, for example crs: EPSG:4326"
         )
 
@@ -139,8 +142,8 @@ class ParcelFile:
             names = [str(name) for name, kind in layers if _may_hold_polygons(kind)]
             if len(names) != 1:
                 raise self.unreadable(
-                    f"it has {len(names)} layers of polygons ({', '.join(names) or 'none'}); "
-                    "one is needed: save the parcels as a file of their own"
+                    f"it has {len(names)} polygon layers ({', '.join(names) or 'none'}), but needs "
+                    "exactly one; save the parcels as a separate file"
                 )
             self._layer = names[0]
             return [str(name) for name in pyogrio.read_info(self.path, layer=self._layer)["fields"]]
@@ -148,56 +151,59 @@ class ParcelFile:
     def _columns_of_parquet(self) -> list[str]:
         if self._county.where is not None:
             raise SourceMisconfigured(
-                f"{self.path}: 'where' cannot be used with GeoParquet; filter the file, or save "
-                "it as a GeoPackage"
+                f"{self.path}: 'where' does not work with GeoParquet; filter the file, or save it "
+                "as a GeoPackage"
             )
         try:
-            # Not among the dependencies of `parcels`: only GeoParquet needs it.
+            # An optional dependency: only GeoParquet needs it.
             from pyarrow import parquet
         except ImportError:
-            raise self.unreadable("GeoParquet needs pyarrow: pip install pyarrow") from None
+            raise self.unreadable("GeoParquet needs pyarrow; run: pip install pyarrow") from None
         with self._reading():
             schema = parquet.read_schema(self.path)
             self._geo = _geoparquet(schema.metadata or {})
             return [name for name in schema.names if name != "geometry"]
 
-    def _read_of_parquet(self) -> list[str]:
-        return [str(self._geo["primary_column"]), *self._named]
+    def _parquet_columns(self) -> list[str]:
+        return [str(self._geo["primary_column"]), *self._mapped_columns]
 
     def _read(self, tables: Iterator[_Table]) -> Iterator[_Table]:
         with self._reading():
             yield from tables
 
-    def _tables_of_vector(self, rows_at_once: int, after: int) -> Iterator[_Table]:
+    def _tables_of_vector(self, batch_size: int, after: int) -> Iterator[_Table]:
         import pyarrow as pa
 
         with pyogrio.open_arrow(
             self.path,
             layer=self._layer,
-            columns=self._named,
+            columns=self._mapped_columns,
             where=self._county.where,
             skip_features=after,
-            batch_size=rows_at_once,
+            batch_size=batch_size,
             use_pyarrow=True,
-        ) as (about, batches):
-            name = about["geometry_name"] or "wkb_geometry"
+        ) as (info, batches):
+            name = info["geometry_name"] or "wkb_geometry"
             for batch in batches:
-                yield _described(pa.Table.from_batches([batch]), name, "wkb"), about["crs"]
+                yield _with_encoding(pa.Table.from_batches([batch]), name, "wkb"), info["crs"]
 
-    def _tables_of_parquet(self, rows_at_once: int, after: int) -> Iterator[_Table]:
+    def _tables_of_parquet(self, batch_size: int, after: int) -> Iterator[_Table]:
         import pyarrow as pa
         from pyarrow import parquet
 
         name = str(self._geo["primary_column"])
-        about = self._geo["columns"][name]
+        column = self._geo["columns"][name]
         skip = after
         with parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(rows_at_once, columns=self._read_of_parquet()):
-                rest = batch.slice(skip)
+            for batch in file.iter_batches(batch_size, columns=self._parquet_columns()):
+                remaining = batch.slice(skip)
                 skip = max(0, skip - batch.num_rows)
-                if rest.num_rows:
-                    table = pa.Table.from_batches([rest])
-                    yield _described(table, name, about["encoding"]), about.get("crs", _LON_LAT)
+                if remaining.num_rows:
+                    table = pa.Table.from_batches([remaining])
+                    yield (
+                        _with_encoding(table, name, column["encoding"]),
+                        column.get("crs", _LON_LAT),
+                    )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -207,21 +213,21 @@ class ParcelFile:
             pyogrio.errors.DataSourceError,
             pyogrio.errors.DataLayerError,
             shapely.GEOSException,
-            ValueError,  # most of Arrow's errors among them
+            ValueError,  # includes most errors of Arrow
             OSError,
             NotImplementedError,
         ) as error:
             raise self.unreadable(error) from error
         except (TypeError, KeyError, AttributeError) as error:
-            # Metadata that are JSON, but not GeoParquet's, end geopandas in one of these.
-            raise self.unreadable(f"its GeoParquet metadata are broken ({error!r})") from error
+            # geopandas raises one of these for metadata that are JSON but not valid GeoParquet.
+            raise self.unreadable(f"its GeoParquet metadata are not valid ({error!r})") from error
 
 
 def parcel_file_path(county: County) -> Path:
-    """The file of a county.
+    """The path of a county's file.
 
     Raises:
-        SourceMisconfigured: it has no path, or no such file exists.
+        SourceMisconfigured: it has no path, or the file does not exist.
     """
     if county.path is None:
         raise SourceMisconfigured(f"county {county.key!r} has no 'path'")
@@ -232,12 +238,12 @@ def parcel_file_path(county: County) -> Path:
     return county.path
 
 
-def _described(table: pa.Table, geometry: str, encoding: str) -> pa.Table:
-    """The table, its geometry marked for geopandas as being written in this way."""
-    place = table.schema.get_field_index(geometry)
-    name = {"ARROW:extension:name": f"geoarrow.{encoding.lower()}"}
-    field = table.schema.field(place).with_metadata(name)
-    return table.set_column(place, field, table.column(place))
+def _with_encoding(table: pa.Table, geometry: str, encoding: str) -> pa.Table:
+    """The table with its geometry column marked with its encoding for geopandas."""
+    index = table.schema.get_field_index(geometry)
+    extension = {"ARROW:extension:name": f"geoarrow.{encoding.lower()}"}
+    field = table.schema.field(index).with_metadata(extension)
+    return table.set_column(index, field, table.column(index))
 
 
 def _geometries(table: pa.Table) -> NDArray[np.object_]:
@@ -251,6 +257,6 @@ def _may_hold_polygons(kind: str | None) -> bool:
 def _geoparquet(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     if b"geo" not in metadata:
         raise ValueError("it has no GeoParquet metadata")
-    about: dict[str, Any] = json.loads(metadata[b"geo"])
-    _ = about["primary_column"], about["columns"]
-    return about
+    geo: dict[str, Any] = json.loads(metadata[b"geo"])
+    _ = geo["primary_column"], geo["columns"]  # a KeyError means invalid metadata
+    return geo

@@ -1,4 +1,4 @@
-"""The rows of a parcel layer in memory, with an index by place, one by id and one by address."""
+"""RowIndex: rows of a parcel layer in memory, with an R-tree and indexes by id and address."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from parcels.lot_selection import distances_m
 from parcels.parcel_source import ParcelRow
 from parcels.registry.county import ParcelFields
 
-_METRES_A_DEGREE = 110_500.0  # of latitude, at least; of longitude it is less by its cosine
+_METRES_PER_DEGREE = 110_500.0  # minimum for latitude; for longitude times cos(latitude)
 
 
 class RowIndex:
-    """Rows of a layer, by their numbers from 0.
+    """Rows of a layer, addressed by their index from 0.
 
     Args:
-        geometries: (n,) as a `ParcelRow` holds them.
-        fields: which columns hold what; without a parcel id, no row has one.
-        values: the columns, n values each.
-        first: the place of the first of them in the file.
-        repaired: how many geometries were mended.
+        geometries: (n,) normalized as for a `ParcelRow`.
+        fields: the column mapping; without a parcel id column, no row has an id.
+        values: column -> n values.
+        first: the object id of the first row: its position in the file, from 1.
+        repaired: number of geometries that were repaired.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class RowIndex:
 
     @property
     def dropped(self) -> int:
-        """How many rows have no geometry."""
+        """The number of rows without a geometry."""
         return int(shapely.is_missing(self.geometries).sum())
 
-    def hit(self, row: int) -> ParcelRow:
-        """The row as a source answers with it."""
+    def parcel_row(self, row: int) -> ParcelRow:
+        """The row as a `ParcelRow`."""
         return ParcelRow(self._id(row), self.geometries[row], self._first + row, self._site(row))
 
     def all_rows(self) -> Iterator[ParcelRow]:
-        """Every row, as a source answers with it; nothing of them is kept."""
-        return map(self.hit, range(len(self.geometries)))
+        """Every row, created lazily."""
+        return map(self.parcel_row, range(len(self.geometries)))
 
     def with_id(self, parcel_id: str) -> list[int]:
         """The rows with exactly this id."""
@@ -70,14 +70,14 @@ class RowIndex:
     def at_points(self, points: Sequence[Point]) -> list[list[int]]:
         """For each EPSG:4326 point, the rows that contain or touch it."""
         found: list[list[int]] = [[] for _ in points]
-        asked, rows = self._tree.query(list(points), predicate="intersects")
-        for i, row in zip(asked.tolist(), rows.tolist(), strict=True):
+        query, rows = self._tree.query(list(points), predicate="intersects")
+        for i, row in zip(query.tolist(), rows.tolist(), strict=True):
             found[i].append(row)
         return found
 
     def near_point(self, point: Point, distance_m: float) -> list[int]:
         """The rows within `distance_m` metres of an EPSG:4326 point."""
-        dy = distance_m / _METRES_A_DEGREE
+        dy = distance_m / _METRES_PER_DEGREE
         dx = dy / max(float(np.cos(np.radians(abs(point.y) + dy))), 1e-6)
         box = shapely.box(point.x - dx, point.y - dy, point.x + dx, point.y + dy)
         rows = self._tree.query(box)
@@ -85,7 +85,7 @@ class RowIndex:
         return [int(row) for row in rows[near]]
 
     def with_address(self, wanted: StreetAddress) -> list[int]:
-        """The rows whose number agrees, and whose street does where there is one."""
+        """The rows whose house number matches, and whose street matches if there is one."""
         same_number = {
             row for number in numbers_in(wanted.house_number) for row in self._by_number[number]
         }
@@ -93,7 +93,7 @@ class RowIndex:
         return [
             row
             for row in sorted(same_number)
-            if letters in self._squeezed(row) and may_match(self._site(row), wanted)
+            if letters in self._search_text(row) and may_match(self._site(row), wanted)
         ]
 
     def _id(self, row: int) -> str | None:
@@ -105,7 +105,7 @@ class RowIndex:
             return None
         return site_address(self._fields, {k: column[row] for k, column in self._values.items()})
 
-    def _squeezed(self, row: int) -> str:
+    def _search_text(self, row: int) -> str:
         site = self._site(row)
         return (
             normalize_words(f"{site.line or ''} {site.street or ''}").replace(" ", "")
@@ -132,7 +132,7 @@ class RowIndex:
 
     @cached_property
     def _by_number(self) -> dict[int, list[int]]:
-        """Rows by every number in their address: more rather than fewer, without parsing it."""
+        """Rows by every number in the address: a superset of the house numbers, not parsed."""
         found: dict[int, list[int]] = defaultdict(list)
         for row in range(len(self.geometries)):
             site = self._site(row)

@@ -1,4 +1,4 @@
-"""Vector files that hold what they show: GDAL would follow the others to any address."""
+"""Refuses vector files that refer to other data, as GDAL would open any path or URL (SSRF)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 from parcels.errors import AddressRefused
 
-# How the formats begin that name other data: OGR VRT, an OGR WFS connection, a GDAL pipeline.
+# Signatures of formats that refer to other data: OGR VRT, OGR WFS, GDAL pipelines.
 _REFERENCES = (b"<ogrvrt", b"<ogrwfs", b"gdal_streamed_alg")
-# GDAL knows a format by the first 1,024 bytes, and reads a few more of what looks like JSON.
+# GDAL identifies a format by the first 1,024 bytes, or a few more for JSON.
 _HEAD_BYTES = 16 * 1024
 
 
 def refuse_external_references(path: Path) -> None:
-    """Refuse a file, or one inside a zip, that only refers to data elsewhere.
+    """Refuse a file, or a file inside a zip, that refers to other data.
 
-    The name's ending says nothing: GDAL goes by the content.
+    The file name does not matter: GDAL identifies the format by the content.
 
     Raises:
-        AddressRefused: it refers to data elsewhere.
+        AddressRefused: it refers to other data.
     """
     if not path.is_file():
         return
     heads = [_head_of(path)]
     if zipfile.is_zipfile(path):
         heads += _heads_inside(path)
-    if any(words in head.lower() for head in heads for words in _REFERENCES):
+    if any(signature in head.lower() for head in heads for signature in _REFERENCES):
         raise AddressRefused(
-            f"{path}: only refers to data elsewhere; save the parcels themselves, for example as "
-            "a GeoPackage, and set 'path' to that"
+            f"{path}: refers to other data; save the parcels themselves, for example as "
+            "a GeoPackage, and set 'path' to that file"
         )
 
 
@@ -47,5 +47,5 @@ def _heads_inside(path: Path) -> list[bytes]:
                 with archive.open(member) as file:
                     heads.append(file.read(_HEAD_BYTES))
             except (RuntimeError, EOFError, zlib.error, zipfile.BadZipFile):
-                continue  # encrypted, packed in a way of its own or broken: GDAL says so too
+                continue  # encrypted, unknown compression or damaged: GDAL refuses it too
     return heads

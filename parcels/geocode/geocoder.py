@@ -89,7 +89,7 @@ class Geocoder:
                 one.result = finding
         elif isinstance(finding, Located):
             point = Point(finding.longitude, finding.latitude)
-            detail = self._outside.detail(point, _BEYOND_PARCELS_M)
+            detail = self._outside.problem(point, _BEYOND_PARCELS_M)
             if detail is None:
                 one.result = finding
             else:

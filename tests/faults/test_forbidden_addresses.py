@@ -291,7 +291,7 @@ def test_a_file_of_parcels_that_refers_elsewhere_is_refused(
         with zipfile.ZipFile(tmp_path / "lots.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(file, name)
         file = tmp_path / "lots.zip"
-    with pytest.raises(AddressRefused, match="only refers to data elsewhere; save the parcels"):
+    with pytest.raises(AddressRefused, match="refers to other data; save the parcels"):
         FileSource(County(key="here", path=file)).check()
     assert bait.calls == []
 

@@ -205,7 +205,9 @@ def test_an_alternate_answers_while_the_first_layer_does_not(server: FeatureServ
 
 def test_a_field_that_is_not_there_is_named_with_those_that_are(server: FeatureServer) -> None:
     asked = service(server, fields={"parcel_id": "PARCELL"})
-    with pytest.raises(SourceMisconfigured, match="'PARCELL' does not exist; it has: OBJECTID, "):
+    with pytest.raises(
+        SourceMisconfigured, match="'PARCELL' does not exist; the columns are OBJECTID, "
+    ):
         asked.check()
     answer = asked.look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)

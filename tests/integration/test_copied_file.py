@@ -133,9 +133,13 @@ def test_it_answers_as_the_file_does(
     [
         ("text.gpkg", {}, "cannot be read as parcels"),
         ("text.parquet", {}, "cannot be read as parcels"),
-        ("lots.gpkg", {"fields": {"parcel_id": "lot"}}, "'lot' does not exist; it has: APN"),
-        ("lots.gpkg", {"where": "APN = 'none'"}, "check 'path', and 'where'"),
-        ("lots.parquet", {"where": "APN = 'none'"}, "'where' cannot be used with GeoParquet"),
+        (
+            "lots.gpkg",
+            {"fields": {"parcel_id": "lot"}},
+            "'lot' does not exist; the columns are APN",
+        ),
+        ("lots.gpkg", {"where": "APN = 'none'"}, "check 'path' and 'where'"),
+        ("lots.parquet", {"where": "APN = 'none'"}, "'where' does not work with GeoParquet"),
         ("none.gpkg", {}, "no such file; correct 'path'"),
     ],
 )
@@ -164,7 +168,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
 def test_a_file_without_a_crs_is_refused(tmp_path: Path, cache: ParcelCache) -> None:
     _frame().to_file(tmp_path / "lots.shp")
     (tmp_path / "lots.prj").unlink()
-    with pytest.raises(GeometryError, match="says no CRS; set 'crs:' of county 'here'"):
+    with pytest.raises(GeometryError, match="has no CRS; set 'crs:' of county 'here'"):
         snapshot_file(_county(tmp_path / "lots.shp"), cache, min_rows=1)
     assert snapshot_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, min_rows=1)
 

@@ -221,7 +221,7 @@ def test_a_point_along_the_street_far_from_its_lot_is_never_measured(
     for boundary in (far, not_built):
         assert isinstance(boundary, NoBoundary)
         assert boundary.reason == "address_unconfirmed"
-        assert "not one lot alone, there or within 40 m, has that house number" in boundary.detail
+        assert "not exactly one lot there or within 40 m has that house number" in boundary.detail
 
 
 def test_without_house_numbers_no_point_along_the_street_is_measured(
@@ -235,7 +235,7 @@ def test_without_house_numbers_no_point_along_the_street_is_measured(
     for boundary in found:
         assert isinstance(boundary, NoBoundary)
         assert boundary.reason == "address_unconfirmed"
-        assert "no column of house numbers is mapped" in boundary.detail
+        assert "no house number column is mapped" in boundary.detail
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,7 @@ def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: CachedLayer) -
 def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: CachedLayer) -> None:
     with (
         layer.begin_snapshot(STAMP, ORIGIN) as copy,
-        pytest.raises(CacheError, match="another process (copies|downloads)"),
+        pytest.raises(CacheError, match=r"another process (copies|downloads)"),
         cache.layer(KEY).begin_snapshot(STAMP, ORIGIN),
     ):
         pass

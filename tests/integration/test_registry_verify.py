@@ -89,7 +89,7 @@ def test_the_condition_of_the_entry_is_asked_with(server: FeatureServer) -> None
 def test_a_column_that_is_not_there(server: FeatureServer) -> None:
     verdict = verified(server, fields={"parcel_id": "PARCEL"})
     assert verdict.problem is not None
-    assert "field 'PARCEL' does not exist; it has: OBJECTID, APN" in verdict.problem
+    assert "column 'PARCEL' does not exist; the columns are OBJECTID, APN" in verdict.problem
     assert verdict.registry_changes(date(2026, 5, 31)) == {"verified": None}
 
 
@@ -100,7 +100,7 @@ def test_a_layer_somewhere_else(server: FeatureServer) -> None:
     assert "but Montrose County, CO is at -109.06, 38.15, -107.50, 38.67" in problem
     problem = verified(server, state="CO", fips=None, name="Somewhere").problem
     assert problem is not None
-    assert "and Somewhere, CO at -109.0" in problem
+    assert "but Somewhere, CO is at -109.0" in problem
     assert verified(server, state=None, fips=None).passed  # nobody knows where it should lie
 
 

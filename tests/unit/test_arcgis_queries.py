@@ -310,4 +310,4 @@ def address(text: str) -> StreetAddress:
 def test_an_address_needs_its_columns_mapped() -> None:
     [answer] = source(Server([])).with_addresses([address("123 Main St")])
     assert isinstance(answer, SourceMisconfigured)
-    assert "no columns are known to hold addresses" in str(answer)
+    assert "no address columns are mapped" in str(answer)

@@ -277,9 +277,9 @@ def test_the_parcel_id_goes_before_the_point() -> None:
     [
         (-90.0005, ""),
         (-89.999, ""),
-        (-89.998, "the point lies 183 m from the lot of parcel id 'big', which was taken: one of "
+        (-89.998, "the point is 183 m from the lot of parcel id 'big', which was used: one of "
          "the two is wrong"),
-        (-85.0, "the point lies about 456 km from the lot of parcel id 'big', which was taken: one "
+        (-85.0, "the point is about 456 km from the lot of parcel id 'big', which was used: one "
          "of the two is wrong"),
     ],
 )  # fmt: skip
@@ -384,7 +384,7 @@ def test_far_from_every_parcel_is_outside_the_county() -> None:
     assert isinstance(near, Boundary)
     assert isinstance(far, NoBoundary)
     assert far.reason == "outside_county"
-    assert far.detail.startswith("longitude -91.0, latitude 35.0 lies 91.2 km outside Here County;")
+    assert far.detail.startswith("longitude -91.0, latitude 35.0 is 91.2 km outside Here County;")
     assert isinstance(swapped, NoBoundary)
     assert "longitude and latitude are not swapped" in swapped.detail
 
@@ -587,7 +587,7 @@ def test_a_point_along_the_street_is_never_a_circle_in_the_road() -> None:
             [kept] = numbered(*rows, geocoder=Told(located)).boundaries([prop], when)
             assert isinstance(kept, NoBoundary)
             assert kept.reason == "address_unconfirmed"
-            assert "'105 MAIN ST': census puts it at longitude -90.000" in kept.detail
+            assert "'105 MAIN ST': census places it at longitude -90.000" in kept.detail
     right = numbered(*rows, geocoder=Told(in_the_lot)).look_up(Property("a", address="101 Main St"))
     assert isinstance(right, Lot)
     assert (right.boundary.method, right.boundary.located) == ("point", in_the_lot)

@@ -61,7 +61,7 @@ def test_geoparquet(tmp_path: Path) -> None:
     renamed = frame().rename_geometry("shape")
     renamed.to_parquet(tmp_path / "lots.parquet")
     assert ids_at(tmp_path / "lots.parquet") == ("00  A",)
-    with pytest.raises(SourceMisconfigured, match="'where' cannot be used with GeoParquet"):
+    with pytest.raises(SourceMisconfigured, match="'where' does not work with GeoParquet"):
         FileSource(county(tmp_path / "lots.parquet", where="APN = 'x'")).check()
 
 
@@ -79,7 +79,7 @@ def test_a_file_without_a_crs_needs_one_in_the_entry(tmp_path: Path) -> None:
     path = tmp_path / "lots.shp"
     frame().to_file(path)
     path.with_suffix(".prj").unlink()
-    with pytest.raises(GeometryError, match="says no CRS; set 'crs:' of county 'here'"):
+    with pytest.raises(GeometryError, match="has no CRS; set 'crs:' of county 'here'"):
         FileSource(county(path)).check()
     assert ids_at(path, crs="EPSG:4326") == ("00  A",)
 
@@ -110,7 +110,7 @@ def test_the_id_column_is_the_mapped_one_else_a_common_name_else_none(tmp_path: 
     frame(PIN=texts[0], Parcel_ID=texts[1], other=texts[2]).to_file(path)
     assert ids_at(path) == ("b0",)
     assert ids_at(path, fields={"parcel_id": "OTHER"}) == ("c0",)
-    with pytest.raises(SourceMisconfigured, match="'lot' does not exist; it has: PIN, Parcel_ID"):
+    with pytest.raises(SourceMisconfigured, match="'lot' does not exist; the columns are PIN"):
         FileSource(county(path, fields={"parcel_id": "lot"})).check()
     nameless = tmp_path / "nameless.gpkg"
     frame(other=texts[2]).to_file(nameless)
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_there_or_no_vector_at_all(tmp_path: Path) -> None:
         with pytest.raises(SourceMisconfigured, match="cannot be read as parcels"):
             FileSource(county(tmp_path / name)).check()
     (tmp_path / "table.csv").write_text("apn,owner\n1,x\n")
-    with pytest.raises(SourceMisconfigured, match="0 layers of polygons"):
+    with pytest.raises(SourceMisconfigured, match="0 polygon layers"):
         FileSource(county(tmp_path / "table.csv")).check()
 
 
@@ -199,7 +199,7 @@ def test_two_layers_of_polygons_are_one_too_many(tmp_path: Path) -> None:
     gpd.GeoDataFrame(geometry=[Point(0, 0)], crs=4326).to_file(path, layer="trees")
     assert ids_at(path) == ("00  A",)
     frame().to_file(path, layer="blocks")
-    with pytest.raises(SourceMisconfigured, match=r"2 layers of polygons \(lots, blocks\)"):
+    with pytest.raises(SourceMisconfigured, match=r"2 polygon layers \(lots, blocks\)"):
         FileSource(county(path)).check()
 
 
@@ -209,7 +209,7 @@ def test_a_file_of_no_parcels_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(SourceMisconfigured, match="it has no polygons"):
         FileSource(county(path)).check()
     frame().to_file(path)
-    with pytest.raises(SourceMisconfigured, match="check 'path', and 'where'"):
+    with pytest.raises(SourceMisconfigured, match="check 'path' and 'where'"):
         FileSource(county(path, where="APN = 'none'")).check()
 
 
@@ -273,7 +273,7 @@ def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None
     hits = [f.rows for f in found if isinstance(f, QueryResult)]
     assert [[hit.parcel_id for hit in rows] for rows in hits] == [["a"], ["b"], [], ["e"]]
     assert hits[0][0].site == SiteAddress(house_number="101", street="N MAIN ST")
-    with pytest.raises(SourceMisconfigured, match="no columns are known to hold addresses"):
+    with pytest.raises(SourceMisconfigured, match="no address columns are mapped"):
         FileSource(county(path)).with_addresses([read_address("1 Main St")])
     with pytest.raises(SourceMisconfigured, match="'No2' does not exist"):
         FileSource(county(path, fields={"house_number": "No2", "street": "Name"})).check()
