@@ -99,7 +99,7 @@ def test_a_later_look_supersedes_what_nobody_reviewed(conn: Connection) -> None:
     write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
     again = found(finding(shifted(LAWN, 0.1)), finding(TREE, "tree"))
     written = write_lot(conn, begin(conn), lot_id, lot(), again)
-    assert written == WriteResult("done", "measured", new=1, kept=1, superseded=1)
+    assert written == WriteResult("done", "measured", new=1, unchanged=1, superseded=1)
     assert states(conn, lot_id) == ["superseded", "proposed", "proposed"]
     # And back again: what was superseded is history, so it is found as new.
     first = found(finding(LAWN), finding(TREE, "tree"))

@@ -99,7 +99,7 @@ def test_work_goes_on_where_it_was(upgraded: Database) -> None:
         alone = Property("alone", address="3 Elm St")
         assert loading.load(conn, COUNTY, [alone]).new == 1
         run = begin(conn)
-        taken = LeaseScan(COUNTY, "a", run.id, 60).take(conn, 9)
+        taken = LeaseScan(COUNTY, "a", run.id, 60).lease(conn, 9)
         assert [item.property.property_id for item in taken] == ["waits", "alone"]
         assert taken[1].property == alone
         by_name = {item.property.property_id: item.id for item in taken}

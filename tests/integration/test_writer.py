@@ -166,7 +166,7 @@ def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outco
     with engine.begin() as conn:
         ids = queue(conn, 4)
         run = begin(conn)
-        LeaseScan(COUNTY, "worker", run.id, 900).take(conn, 4)
+        LeaseScan(COUNTY, "worker", run.id, 900).lease(conn, 4)
     writer.write(engine, run, outcomes(ids), "worker")
     return run
 
@@ -224,7 +224,7 @@ def test_what_another_run_has_by_now_is_not_written_again(database: Database, th
         finish(conn, ids, "pending")
         if then != "asked for again":
             later = begin(conn)
-            LeaseScan(COUNTY, "rival", later.id, 900).take(conn, 4)
+            LeaseScan(COUNTY, "rival", later.id, 900).lease(conn, 4)
     if then == "finished":
         found_nothing: list[Outcome] = [Processed(fk, lot(), found()) for fk in ids]
         writer.write(database.engine, later, found_nothing, "rival")
@@ -240,7 +240,7 @@ def test_the_answer_to_a_commit_is_lost(
     with database.engine.begin() as conn:
         queue(conn, 3)
         run = begin(conn)
-        leased = LeaseScan(COUNTY, "worker", run.id, 900).take(conn, 3)
+        leased = LeaseScan(COUNTY, "worker", run.id, 900).lease(conn, 3)
     lost: list[int] = []
 
     def lose(conn: Connection) -> None:
