@@ -1,9 +1,9 @@
-"""Temporary tables that a chunk is copied into, in binary, before it is merged.
+"""Temporary staging tables: a chunk is bulk-copied into them (binary COPY), then merged.
 
-They are a connection's own, and empty again when its transaction ends. Nobody ever gathers
-statistics of them, nor in time of tables that a batch fills: so statements that join both are
-planned by rule, from each staged row through an index, and cost as much in a county's last chunk
-as in its first.
+A staging table belongs to one connection and is emptied at the end of the transaction. It has no
+statistics, and those of tables that a batch is filling are out of date. So `plan_by_index` makes
+the planner go from each staged row through an index: the last chunk of a county costs as much as
+the first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.store.disk_full import raise_if_disk_full
 
-# What PostGIS reads of a geometry in binary is its WKB; the column's type adds and checks the rest.
-_OID_NAMES = {"geometry(MultiPolygon, 4326)": "bytea"}
-
+# PostGIS reads a binary geometry as WKB; the column's type sets and checks the rest.
+_COPY_TYPES = {"geometry(MultiPolygon, 4326)": "bytea"}
 
 _BY_INDEX = text("""
 SELECT set_config(name, 'off', true)
@@ -32,37 +31,37 @@ class StagingTable:
     """A temporary table.
 
     Attributes:
-        columns: names and types; what is copied, in this order.
-        key: the columns by which its rows are found.
-        merged: columns that are filled in the database.
+        columns: name to type, in the order of the copied rows.
+        key: columns of the primary key.
+        extra_columns: SQL of columns that are not copied but filled by a later statement.
     """
 
     name: str
     columns: dict[str, str]
     key: str
-    merged: str = ""
+    extra_columns: str = ""
 
     def create_empty(self, conn: Connection) -> None:
-        """Be there, without rows."""
+        """Create the table if it does not exist, and empty it."""
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
         conn.execute(
             text(
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.name} "
-                f"({columns}{self.merged}, PRIMARY KEY ({self.key})) ON COMMIT DELETE ROWS"
+                f"({columns}{self.extra_columns}, PRIMARY KEY ({self.key})) ON COMMIT DELETE ROWS"
             )
         )
         conn.execute(text(f"DELETE FROM {self.name}"))  # noqa: S608 (a name of this module's)
 
     def copy_rows(self, conn: Connection, rows: Iterable[Sequence[object]]) -> None:
-        """Hold these rows and no others.
+        """Replace the table's rows, by binary COPY.
 
         Raises:
-            DBAPIError: of SQLAlchemy's, also where the driver alone is at work.
+            DBAPIError: the copy failed; driver errors are converted to SQLAlchemy's.
             StoreError: the database's disk is full.
         """
         self.create_empty(conn)
         statement = f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT BINARY)"
-        types = [_OID_NAMES.get(kind, kind) for kind in self.columns.values()]
+        types = [_COPY_TYPES.get(kind, kind) for kind in self.columns.values()]
         driver = conn.connection.driver_connection
         assert driver is not None  # noqa: S101 (an open Connection has one; for the type checker)
         try:
@@ -103,7 +102,7 @@ LOTS = StagingTable(
         "coverage_fraction": "float8",
     },
     key="property_fk",
-    merged=", boundary_fk bigint",
+    extra_columns=", boundary_fk bigint",
 )
 
 CHIPS = StagingTable(
@@ -152,12 +151,12 @@ AREAS = StagingTable(
     key="property_fk, label",
 )
 
-# Of the areas, those that differ from what is measured already, and the detections that count.
+# The areas that differ from the current measurements, with the detections that they count.
 MEASUREMENTS = StagingTable(
     "staged_measurement", {**AREAS.columns, "detections": "bigint[]"}, key=AREAS.key
 )
 
 
 def plan_by_index(conn: Connection) -> None:
-    """Until the transaction ends, go from staged rows to the others through indexes."""
+    """Join staged rows to stored ones through indexes, until the transaction ends."""
     conn.execute(_BY_INDEX)

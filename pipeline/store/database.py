@@ -1,4 +1,4 @@
-"""Opens the database: the one of DATABASE_URL, else the embedded one."""
+"""Opens the database: the one at DATABASE_URL, otherwise the embedded one."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 _DRIVER = "postgresql+psycopg"
 
-# Of a machine that freezes, or behind a cable that is cut, nothing is ever heard: within about a
-# minute each end notices that the other is gone. A statement that takes long is none of that.
-_IDLE_S, _INTERVAL_S, _COUNT, _UNHEARD_MS = 30, 10, 3, 60_000
+# TCP keepalives: each side notices within about a minute that the other machine froze or that the
+# network is cut. They do not limit how long a statement may run.
+_KEEPALIVE_IDLE_S, _KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT, _USER_TIMEOUT_MS = 30, 10, 3, 60_000
 
-# Parameters of libpq, unless the address has others. On a Unix socket it ignores all but the first.
-_PARAMETERS = {
+# libpq parameters, unless DATABASE_URL sets them. A Unix socket ignores all but connect_timeout.
+_CLIENT_PARAMETERS = {
     "connect_timeout": 10,
     "keepalives": 1,
-    "keepalives_idle": _IDLE_S,
-    "keepalives_interval": _INTERVAL_S,
-    "keepalives_count": _COUNT,
-    "tcp_user_timeout": _UNHEARD_MS,
+    "keepalives_idle": _KEEPALIVE_IDLE_S,
+    "keepalives_interval": _KEEPALIVE_INTERVAL_S,
+    "keepalives_count": _KEEPALIVE_COUNT,
+    "tcp_user_timeout": _USER_TIMEOUT_MS,
 }
 
-# The server's, unless somebody has set others there: else the locks of a machine that is gone, its
-# run's among them, are held for hours. On a Unix socket they change nothing.
-_SETTINGS = {
-    "tcp_keepalives_idle": str(_IDLE_S),
-    "tcp_keepalives_interval": str(_INTERVAL_S),
-    "tcp_keepalives_count": str(_COUNT),
-    "tcp_user_timeout": str(_UNHEARD_MS),
+# Server settings of the session, where they have their default. Otherwise the server would hold the
+# locks of a lost machine for hours, the advisory lock of its run included.
+_SERVER_SETTINGS = {
+    "tcp_keepalives_idle": str(_KEEPALIVE_IDLE_S),
+    "tcp_keepalives_interval": str(_KEEPALIVE_INTERVAL_S),
+    "tcp_keepalives_count": str(_KEEPALIVE_COUNT),
+    "tcp_user_timeout": str(_USER_TIMEOUT_MS),
 }
-_SET = """
+_SET_KEEPALIVES = """
 SELECT set_config(name, value, false) FROM pg_settings
 JOIN unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS wanted (name, value) USING (name)
 WHERE source = 'default'
@@ -52,11 +52,11 @@ WHERE source = 'default'
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open database whose schema is the code's.
+    """An open database at the code's schema revision.
 
     Attributes:
-        url: what psql opens; it may hold a password.
-        server: the embedded server behind it, None where DATABASE_URL names another.
+        url: for psql; it may contain a password.
+        server: the embedded server; None with DATABASE_URL.
     """
 
     engine: Engine
@@ -65,20 +65,20 @@ class Database:
 
     @property
     def embedded(self) -> bool:
-        """Whether it is the project's own."""
+        """Whether it is the embedded database."""
         return self.server is not None
 
 
 @contextmanager
 def open_database(url: str | None, home: Path, *, upgrade: bool = False) -> Iterator[Database]:
-    """Open the database at `url`; without one the embedded PostGIS in `home`/postgres.
+    """Open the database at `url`, or without a URL the embedded PostGIS in `home`/postgres.
 
-    The embedded database, and one without tables of Lotline, is brought to the code's schema;
-    any other only with `upgrade`.
+    An embedded database, or one without Lotline's tables, is upgraded to the code's revision. Any
+    other is upgraded only with `upgrade`.
 
     Raises:
-        StoreError: it cannot be reached or started, has no PostGIS, is behind the code (without
-            `upgrade`) or newer than it.
+        StoreError: the database cannot be reached or started, has no PostGIS, is newer than the
+            code, or is older and `upgrade` is not set.
     """
     if url is None:
         with _embedded(home / "postgres") as database:
@@ -94,7 +94,7 @@ def _embedded(folder: Path) -> Iterator[Database]:
     server.start()
     try:
         engine = _engine(URL.create(_DRIVER, database="lotline"), server.connect_args)
-        event.listen(engine, "do_connect", partial(_connect, server))
+        event.listen(engine, "do_connect", partial(_connect_embedded, server))
         try:
             _prepare(engine, upgrade=True)
             yield Database(engine, server.url, server)
@@ -105,27 +105,27 @@ def _embedded(folder: Path) -> Iterator[Database]:
 
 
 def _engine(address: URL, arguments: Mapping[str, object]) -> Engine:
-    # What is taken from the pool may be of before the server's restart.
+    # Pre-ping: a pooled connection may be older than the server's last restart.
     engine = create_engine(address, connect_args=dict(arguments), pool_pre_ping=True)
     event.listen(engine, "handle_error", on_database_error)
     return engine
 
 
-def _connect(
-    server: EmbeddedPostgres, dialect: Dialect, _: object, args: list[Any], names: dict[str, Any]
+def _connect_embedded(
+    server: EmbeddedPostgres, dialect: Dialect, _: object, args: list[Any], kwargs: dict[str, Any]
 ) -> DBAPIConnection:
-    """Connect to the embedded server, which nobody but us starts again when it died."""
+    """Connect to the embedded server; restart it first if it died, as nothing else does."""
     try:
-        return dialect.connect(*args, **names)
+        return dialect.connect(*args, **kwargs)
     except psycopg.OperationalError:
         server.restart_if_dead()
-        return dialect.connect(*args, **{**names, **server.connect_args})
+        return dialect.connect(*args, **{**kwargs, **server.connect_args})
 
 
 @contextmanager
 def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
-    address = _address(url)
-    engine = _engine_afar(address)
+    address = _parse_url(url)
+    engine = _remote_engine(address)
     try:
         try:
             engine.connect().close()
@@ -134,53 +134,56 @@ def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
             raise StoreError(
                 f"the database {shown} cannot be reached: "
                 f"{' '.join(str(error.orig).split()).rstrip('.:?')}: check DATABASE_URL and "
-                "that the server runs, or unset it to use the embedded database"
+                "that the server runs, or unset DATABASE_URL to use the embedded database"
             ) from error
         _prepare(engine, upgrade=upgrade)
-        plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
-        yield Database(engine, plain, None)
+        full_url = address.set(drivername="postgresql").render_as_string(hide_password=False)
+        yield Database(engine, full_url, None)
     finally:
         engine.dispose()
 
 
 def open_engine(url: str) -> Engine:
-    """The engine of a database that another process has opened: `Database.url` of that.
+    """An engine for a database that another process has opened, from its `Database.url`.
 
     Raises:
-        StoreError: no address of a PostgreSQL.
+        StoreError: `url` is not the URL of a PostgreSQL database.
     """
-    return _engine_afar(_address(url))
+    return _remote_engine(_parse_url(url))
 
 
-def _engine_afar(address: URL) -> Engine:
-    said = {name: value for name, value in _PARAMETERS.items() if name not in address.query}
-    engine = _engine(address, said)
-    event.listen(engine, "connect", _watch)
+def _remote_engine(address: URL) -> Engine:
+    parameters = {
+        name: value for name, value in _CLIENT_PARAMETERS.items() if name not in address.query
+    }
+    engine = _engine(address, parameters)
+    event.listen(engine, "connect", _set_keepalives)
     return engine
 
 
-def _watch(connection: DBAPIConnection, _: object) -> None:
-    connection.cursor().execute(_SET, [list(_SETTINGS), list(_SETTINGS.values())])
+def _set_keepalives(connection: DBAPIConnection, _: object) -> None:
+    names, values = list(_SERVER_SETTINGS), list(_SERVER_SETTINGS.values())
+    connection.cursor().execute(_SET_KEEPALIVES, [names, values])
     connection.commit()
 
 
-def _address(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        # The address itself is not shown: a password may be anywhere in it.
+        # The message omits the URL: a password may be anywhere in it.
         raise StoreError(
-            "DATABASE_URL is not an address: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            "DATABASE_URL is not a URL: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from None
     if "@" in f"{address.host}{address.database}":
-        # A password that is not quoted ends too early, and its rest would be shown as a host.
+        # The rest of an unquoted password is parsed as host or database, and would be shown.
         raise StoreError(
-            "DATABASE_URL is not an address: in its password write %40 for @, %2F for /, %3A for :"
+            "DATABASE_URL is not a valid URL: in its password write %40 for @, %2F for /, %3A for :"
         )
     if address.drivername not in {"postgres", "postgresql", _DRIVER}:
         raise StoreError(
-            f"DATABASE_URL names a {address.drivername} database: Lotline needs PostgreSQL with "
-            "PostGIS, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            f"DATABASE_URL is the URL of a {address.drivername} database, but Lotline needs "
+            "PostgreSQL with PostGIS: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
     return address.set(drivername=_DRIVER)
 

@@ -1,4 +1,4 @@
-"""A database whose disk is full, said in words wherever it is met."""
+"""Turns a full disk of the database server into one clear error, whichever statement meets it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from sqlalchemy import ExceptionContext
 from pipeline.errors import StoreError
 
 _DISK_FULL = "53100"  # SQLSTATE
-_SAID = ("No space left on device", "Disk quota exceeded")
+_OS_MESSAGES = ("No space left on device", "Disk quota exceeded")
 
 
 def reports_disk_full(text: str) -> bool:
-    """Whether this is what an operating system says of a full disk."""
-    return any(said in text for said in _SAID)
+    """Whether a message contains an operating system's text for a full disk."""
+    return any(message in text for message in _OS_MESSAGES)
 
 
 def raise_if_disk_full(error: BaseException) -> None:
-    """Raise StoreError if that is why the database failed."""
+    """Raise StoreError if the cause of `error` is a full disk."""
     if not isinstance(error, (psycopg.OperationalError, psycopg.InternalError)):
-        return  # a row that was refused may hold any text
-    said = str(error).partition("\n")[0]
-    if error.sqlstate == _DISK_FULL or reports_disk_full(said):
+        return  # the message of a refused row may contain any text
+    message = str(error).partition("\n")[0]
+    if error.sqlstate == _DISK_FULL or reports_disk_full(message):
         raise StoreError(
-            f"the database's disk is full ({said}): free some space there (in psql, SHOW "
-            "data_directory says where it lies), then run the same again; what was written is "
-            "kept, and nothing is half written"
+            f"the database's disk is full ({message}): free space there (in psql, SHOW "
+            "data_directory prints the folder), then run the same command again. "
+            "Committed results are safe"
         ) from error
 
 

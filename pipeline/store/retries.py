@@ -1,8 +1,8 @@
-"""What the database cannot do at this moment is tried again, from the start of its transaction.
+"""Retries a transaction after a transient database error, with exponential backoff and jitter.
 
-It restarts, a connection breaks, two transactions wait for each other: nothing of it was kept.
-Where the answer to a COMMIT is lost nobody knows, so that what is tried again must be as good done
-twice as once.
+Transient errors are a server restart, a lost connection, or a deadlock: the transaction was rolled
+back. If the reply to COMMIT is lost, it may also have been committed. So a function that is retried
+must be idempotent.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from tenacity import (
 
 log = logging.getLogger(__name__)
 
-# Longer than a server takes to restart; leases are longer still.
+# Longer than a server restart, shorter than a lease.
 RETRY_FOR_S = 120.0
 
-# By SQLSTATE: the connection failed, the transaction was rolled back for another's sake, the
-# server shuts down or starts, has no connection left, a lock was not to be had.
+# SQLSTATE classes: connection exception, transaction rollback (deadlock, serialization).
 _TRANSIENT_CLASSES = ("08", "40")
-_TRANSIENT = ("57P01", "57P02", "57P03", "53300", "55P03")
+# Server shutdown (two), server startup, too many connections, lock not available.
+_TRANSIENT_STATES = ("57P01", "57P02", "57P03", "53300", "55P03")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same may succeed a moment later."""
+    """Whether a retry may succeed."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
-        # What the driver says by itself: it cannot connect, or lost the connection.
+        # The driver's own errors: it cannot connect, or lost the connection.
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return state in _TRANSIENT or state.startswith(_TRANSIENT_CLASSES)
+    return state in _TRANSIENT_STATES or state.startswith(_TRANSIENT_CLASSES)
 
 
-# Of a function that is one transaction: it is called again for `RETRY_FOR_S`, then its error is
-# raised.
+# Decorator for a function that is one idempotent transaction. After `RETRY_FOR_S` the last error
+# is raised.
 retry_transient = retry(
     retry=retry_if_exception(is_transient),
     wait=wait_random_exponential(multiplier=0.1, max=5),

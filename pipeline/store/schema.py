@@ -1,4 +1,4 @@
-"""Which version of the schema a database has, and bringing it up to the code's."""
+"""Checks a database's schema revision and upgrades it to the code's (alembic migrations)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pipeline.store.tables import SCHEMA
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# Any number that only Lotline uses: two upgrades of one database go one after the other.
+# Advisory lock key that only Lotline uses: concurrent upgrades of one database are serialized.
 _UPGRADE_LOCK = 0x4C4F544C
 
 
 def code_revisions() -> list[str]:
-    """The revisions that this code knows, oldest first: their files begin with them."""
+    """The revisions that this code knows, oldest first; the migration files start with them."""
     return sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
 
 
 def database_revision(connection: Connection) -> str | None:
-    """The revision of a database; None where Lotline has no tables in it yet."""
+    """The revision of a database; None if it has no tables of Lotline."""
     if connection.scalar(text("SELECT to_regclass('lotline.alembic_version')")) is None:
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM lotline.alembic_version"))
@@ -30,31 +30,31 @@ def database_revision(connection: Connection) -> str | None:
 
 
 def check(connection: Connection) -> bool:
-    """Whether the database is at the code's revision; False where it has no tables at all.
+    """Check that the database is at the code's revision; False if it has no tables of Lotline.
 
     Raises:
-        StoreError: it is behind, or newer than the code.
+        StoreError: the database is older or newer than the code.
     """
     found, known = database_revision(connection), code_revisions()
     if found is None:
         return False
     if found not in known:
         raise StoreError(
-            f"the database is at revision {found}, which this version of Lotline (at {known[-1]}) "
-            "does not know: use the newer Lotline that upgraded it"
+            f"the database is at revision {found}, but this version of Lotline only knows "
+            f"revisions up to {known[-1]}: install the newer Lotline that upgraded the database"
         )
     if found != known[-1]:
         raise StoreError(
-            f"the database is at revision {found} and this version of Lotline needs {known[-1]}: "
-            "run `lotline db upgrade`"
+            f"the database is at revision {found}, but this version of Lotline needs revision "
+            f"{known[-1]}: run `lotline db upgrade`"
         )
     return True
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to the code's revision, in one transaction. Does nothing at the head.
+    """Upgrade the schema to the code's revision in one transaction; does nothing at the head.
 
-    Safe when several commands do it at once.
+    Concurrent calls are safe: an advisory lock serializes them.
 
     Raises:
         StoreError: the database is newer than the code, lacks PostGIS or refuses a statement.
@@ -72,13 +72,13 @@ def upgrade(engine: Engine) -> None:
             _run_migrations(connection)
     except DBAPIError as error:
         raise StoreError(
-            f"the schema {SCHEMA} could not be made or upgraded: {error.orig}: give this role the "
-            "right to create schemas in the database, or another database to work in"
+            f"the schema {SCHEMA} could not be created or upgraded: {error.orig}. Grant this role "
+            "the right to create schemas in the database, or use another database"
         ) from error
 
 
 def _run_migrations(connection: Connection) -> None:
-    # Alembic takes a while to import, and a database at the head does not need it.
+    # Imported late: alembic is slow to import, and a database at the head does not need it.
     from alembic import command
     from alembic.config import Config
 
@@ -89,12 +89,12 @@ def _run_migrations(connection: Connection) -> None:
 
 
 def _require_postgis(connection: Connection) -> None:
-    """Raises StoreError where PostGIS is neither there nor can be made."""
+    """Create the PostGIS extension if it is missing; StoreError if that is not possible."""
     if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'postgis'")):
         return
     if not connection.scalar(text("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'")):
         raise StoreError(
-            "the database server has no PostGIS: install it there "
+            "PostGIS is not installed on the database server: install it there "
             "(Debian and Ubuntu: apt-get install postgresql-postgis), or use another server"
         )
     try:
@@ -102,6 +102,6 @@ def _require_postgis(connection: Connection) -> None:
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS postgis"))
     except DBAPIError as error:
         raise StoreError(
-            f"PostGIS is not enabled in the database and could not be ({error.orig}): let its "
-            "administrator run CREATE EXTENSION postgis in it"
+            f"PostGIS is not enabled in the database and could not be created ({error.orig}): ask "
+            "its administrator to run CREATE EXTENSION postgis in this database"
         ) from error

@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy Core sees them; migrations make them (a test proves both equal).
+"""The tables as SQLAlchemy Core sees them; migrations create them (a test proves both equal).
 
-All lie in the schema `lotline`. Geometry is EPSG:4326, areas are m² from `parcels.measure`.
-Triggers, which guard what people said, are in the migrations only.
+All are in the schema `lotline`. Geometry is EPSG:4326, areas are m² from `parcels.measure`.
+Triggers, which protect reviews, are in the migrations only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCHEMA = "lotline"
 
 metadata = MetaData(
     schema=SCHEMA,
-    # PostgreSQL's own names, so that what it says of a constraint can be found here.
+    # PostgreSQL's own naming, so that a constraint in an error message can be found here.
     naming_convention={
         "pk": "%(table_name)s_pkey",
         "uq": "%(table_name)s_%(column_0_N_name)s_key",
@@ -72,10 +72,10 @@ run = Table(
     Column("state", Text, nullable=False, server_default="running"),
     _now("started_at"),
     Column("finished_at", DateTime(timezone=True)),
-    Column("beat_at", DateTime(timezone=True)),  # its last sign of life
-    Column("account", JSONB, nullable=False, server_default="{}"),  # what it counted of itself
-    Column("results", JSONB),  # what it had answered when it ended
-    Column("measured", ARRAY(BigInteger)),  # the properties that it had measured then
+    Column("beat_at", DateTime(timezone=True)),  # last heartbeat
+    Column("account", JSONB, nullable=False, server_default="{}"),  # its RunMetrics
+    Column("results", JSONB),  # its RunResults at the end of the run
+    Column("measured", ARRAY(BigInteger)),  # properties measured by the end of the run
     CheckConstraint("state IN ('running', 'finished', 'interrupted', 'failed', 'killed')", "state"),
     Index("run_county_idx", "county", "id"),
 )
@@ -110,16 +110,16 @@ property_ = Table(
     Column("lease_owner", Text),
     Column("leased_until", DateTime(timezone=True)),
     Column("coverage_fraction", Double),
-    Column("boundary_fk", BigInteger),  # the version that was measured last
-    Column("run_fk", BigInteger),  # the run that took it last
-    Column("chip_sha256", Text),  # the picture that was looked at last
-    # What the last lookup said: how the boundary was found, and who said where the property is.
+    Column("boundary_fk", BigInteger),  # the version that was last measured
+    Column("run_fk", BigInteger),  # the run that last leased it
+    Column("chip_sha256", Text),  # the chip of the last inference
+    # From the last lookup: how the boundary was found, and what located the property.
     Column("method", Text),
     Column("located_by", Text),
     Column("located_point", Geometry("POINT", srid=4326, spatial_index=False)),
     Column("confidence", Double),
     Column("matched_address", Text),
-    # Neighbours sort together, so that one lease is one corner of the county.
+    # Neighbours sort together, so that one lease covers one area of the county.
     Column(
         "sort_key", Text,
         Computed("st_geohash(coalesce(point, located_point), 9)", persisted=True),
@@ -154,10 +154,10 @@ property_list = Table(
     metadata,
     _id(),
     Column("county", Text, nullable=False),
-    Column("sha256", Text, nullable=False),  # of the file, and of how it is read
+    Column("sha256", Text, nullable=False),  # of the file and of how it is read
     Column("bad_row_count", Integer, nullable=False),
-    Column("bad_rows", JSONB, nullable=False),  # the first of them
-    # Whether its properties still say what the file says: no later one changed any.
+    Column("bad_rows", JSONB, nullable=False),  # the first ones, as examples
+    # Whether its properties are still as in the file: no later list changed any of them.
     Column("is_current", Boolean, nullable=False, server_default=text("true")),
     _now("loaded_at"),
     _now("used_at"),
@@ -198,7 +198,7 @@ detection = Table(
     _id(),
     Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
     Column("boundary_fk", BigInteger, nullable=False),
-    # A run's detection has a run and a chip; one that a person added may have no chip.
+    # A run's detection has a run and a chip; one that a person added may have neither.
     Column("run_fk", BigInteger, ForeignKey("lotline.run.id")),
     Column("chip_sha256", Text, ForeignKey("lotline.chip.sha256")),
     Column("label", Text, nullable=False),
@@ -212,7 +212,7 @@ detection = Table(
     Column("clipped_area_m2", Double, nullable=False),
     Column("whole_area_m2", Double, nullable=False),
     Column("state", Text, nullable=False, server_default="proposed"),
-    # The newest review that its present form rests on, kept by a trigger; none: unreviewed.
+    # The newest review of its current form, set by a trigger; NULL if unreviewed.
     Column("review_fk", BigInteger),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("fingerprint", Text, nullable=False),
@@ -246,7 +246,7 @@ review = Table(
     Column("action", Text, nullable=False),
     Column("reviewer", Text, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
-    # The detection as it was and as it became: state, label, version, and before also geom.
+    # The detection before and after: state, label, version; `before` also has geom.
     Column("before", JSONB, nullable=False, server_default="{}"),
     Column("after", JSONB, nullable=False, server_default="{}"),
     Column("geom", Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)),
@@ -272,7 +272,7 @@ measurement = Table(
     Column("area_m2", Double, nullable=False),
     Column("detection_count", Integer, nullable=False),
     Column("coverage_fraction", Double, nullable=False),
-    Column("source", Text, nullable=False),  # of the boundary, so that sums cannot mix them
+    Column("source", Text, nullable=False),  # of the boundary: sums keep the sources separate
     _now("created_at"),
     Column("current", Boolean, nullable=False, server_default=text("true")),
     UniqueConstraint("id", "property_fk"),
@@ -308,9 +308,9 @@ parcel_layer = Table(
     metadata,
     _id(),
     Column("county", Text, nullable=False),
-    Column("digest", Text, nullable=False),  # of what shapes its answers
+    Column("digest", Text, nullable=False),  # of everything that affects responses, see LayerKey
     Column("origin", Text, nullable=False),
-    Column("stamp", Text),  # the state in which it was last seen
+    Column("stamp", Text),  # the LayerVersion last observed
     _now("used_at"),
     UniqueConstraint("county", "digest"),
 )
@@ -321,7 +321,7 @@ parcel_answer = Table(
     _id(),
     _layer_fk(),
     Column("stamp", Text, nullable=False),
-    # A question may hold an id of any length, and an index may not.
+    # Hashed: a query may contain an id of any length, an index entry may not.
     Column("question_sha256", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("fetched_at", DateTime(timezone=True), nullable=False),
@@ -352,7 +352,7 @@ parcel_copy = Table(
     Column("origin", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="copying"),
     _now("fetched_at"),
-    Column("after_object_id", BigInteger),  # where a copy that was stopped goes on
+    Column("after_object_id", BigInteger),  # where an interrupted snapshot resumes
     Column("rows", BigInteger, nullable=False, server_default="0"),
     Column("without_geometry", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("layer_fk", "state"),
@@ -369,11 +369,11 @@ parcel = Table(
     Column("object_id", BigInteger, primary_key=True, autoincrement=False),
     Column("parcel_id", Text),
     Column("site", JSONB),
-    # Its house numbers, the copy's id before each: the index finds those of one county alone.
+    # House numbers, each prefixed with the snapshot's id: one index serves every county.
     Column("house_keys", ARRAY(BigInteger), nullable=False),
     _polygons(nullable=True),
     Index("parcel_parcel_id_idx", "parcel_id", postgresql_using="hash"),
-    # Without a list of what waits to be sorted in, which every question would read.
+    # No pending list (fastupdate): every query would have to scan it.
     Index("parcel_house_keys_idx", "house_keys", postgresql_using="gin",
           postgresql_with={"fastupdate": "off"}),
     Index("parcel_geom_idx", "geom", postgresql_using="gist"),

@@ -148,7 +148,7 @@ def test_a_database_that_is_newer_is_refused(
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE lotline.alembic_version SET version_num = '9999'"))
     with (
-        pytest.raises(StoreError, match=r"9999.*use the newer Lotline"),
+        pytest.raises(StoreError, match=r"9999.*install the newer Lotline"),
         open_database(database.url, tmp_path, upgrade=upgrade),
     ):
         pass
@@ -158,7 +158,7 @@ def test_a_failed_migration_leaves_nothing(empty_database: Database) -> None:
     with empty_database.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA lotline"))
         connection.execute(text("CREATE TABLE lotline.review (a int)"))
-    with pytest.raises(StoreError, match="could not be made or upgraded"):
+    with pytest.raises(StoreError, match="could not be created or upgraded"):
         schema.upgrade(empty_database.engine)
     assert inspect(empty_database.engine).get_table_names("lotline") == ["review"]
 

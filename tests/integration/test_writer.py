@@ -298,7 +298,7 @@ def test_a_rolled_back_chunk_is_written_again(
 @pytest.mark.parametrize(
     ("sqlstate", "error", "said"),
     [
-        ("53100", StoreError, "the database's disk is full .*free some space"),
+        ("53100", StoreError, "the database's disk is full .*free space there"),
         ("57014", DBAPIError, "RAISE"),
         ("42501", DBAPIError, "RAISE"),
     ],

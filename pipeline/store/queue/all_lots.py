@@ -1,6 +1,6 @@
-"""A county's lots as properties: every one of its layer, each once.
+"""Loads every lot of a county's parcel layer into the queue, each once.
 
-Functions take a `Connection`, and the caller commits.
+Functions take a `Connection`; the caller commits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from pipeline.store.bulk_copy import StagingTable
 from pipeline.store.queue.loading import STAGED_PROPERTIES, add_staged
 
-# Rows of a layer that may be pieces of one lot, or several in one place.
-_PIECES = StagingTable(
+# Layer rows: several may be parts of one lot, and several may have the same geometry.
+_LOT_PARTS = StagingTable(
     "staged_piece",
     {
         "line": "bigint",
@@ -28,9 +28,9 @@ _PIECES = StagingTable(
     key="line",
 )
 
-# Of the rows of an id, the largest says where it is; of the ids of one place, the first is the
-# lot's. One that is asked about by its parcel id already has its property.
-_WHOLE = text("""
+# Of several rows of one id, the largest gives the point. Of several ids with the same geometry,
+# the first one is used.
+_STAGE_LOTS = text("""
 INSERT INTO staged_property (line, property_id, longitude, latitude, parcel_id)
 SELECT line, property_id, longitude, latitude, parcel_id FROM (
     SELECT DISTINCT ON (shape) * FROM (
@@ -40,8 +40,8 @@ SELECT line, property_id, longitude, latitude, parcel_id FROM (
 ) lot
 """)
 
-# One after the other: either id in one condition would compare every lot with every property.
-_FORGET_KNOWN = (
+# Two statements: one with OR would compare every lot with every property.
+_DROP_KNOWN = (
     text("""
 DELETE FROM staged_property lot USING lotline.property known
 WHERE known.county = :county AND known.property_id = lot.property_id
@@ -57,12 +57,12 @@ _COUNT = text("SELECT count(*) FROM staged_property")
 
 @dataclass(frozen=True, slots=True)
 class LotPart:
-    """A row of a layer that is a lot, or a part of one.
+    """A row of a parcel layer: a lot or a part of one.
 
     Attributes:
-        longitude, latitude: of a point that lies in it, in degrees.
-        size: to compare pieces by, in any unit.
-        shape: equal for the same geometry.
+        longitude, latitude: of a point inside it, in degrees.
+        size: to compare parts by, in any unit.
+        shape: equal for equal geometries.
     """
 
     property_id: str
@@ -75,36 +75,36 @@ class LotPart:
 
 @dataclass(frozen=True, slots=True)
 class LotCounts:
-    """How many lots a layer has, and how many of them are no property yet."""
+    """Number of lots of a layer, and of those that are not yet in the queue."""
 
     count: int
     new: int
 
 
-def stage(conn: Connection, county: str, pieces: Iterable[LotPart]) -> LotCounts:
-    """Hold a layer's lots, for this transaction, so that `add` can make them properties."""
-    _PIECES.copy_rows(
+def stage(conn: Connection, county: str, parts: Iterable[LotPart]) -> LotCounts:
+    """Stage a layer's lots for this transaction; `add` then inserts the new ones."""
+    _LOT_PARTS.copy_rows(
         conn,
         (
             (
                 line,
-                piece.property_id,
-                piece.parcel_id,
-                piece.longitude,
-                piece.latitude,
-                piece.size,
-                piece.shape,
+                part.property_id,
+                part.parcel_id,
+                part.longitude,
+                part.latitude,
+                part.size,
+                part.shape,
             )
-            for line, piece in enumerate(pieces, 1)
+            for line, part in enumerate(parts, 1)
         ),
     )
     STAGED_PROPERTIES.create_empty(conn)
-    count = conn.execute(_WHOLE).rowcount
-    for forget in _FORGET_KNOWN:
-        conn.execute(forget, {"county": county})
+    count = conn.execute(_STAGE_LOTS).rowcount
+    for drop in _DROP_KNOWN:
+        conn.execute(drop, {"county": county})
     return LotCounts(count, int(conn.execute(_COUNT).scalar_one()))
 
 
 def add(conn: Connection, county: str) -> int:
-    """Make the staged lots properties, where they are none yet; how many they were."""
+    """Insert the staged lots that are not yet in the queue; returns how many."""
     return add_staged(conn, county)

@@ -1,4 +1,8 @@
-"""Taking properties from the queue: each to one owner at a time, neighbours together."""
+"""Leases properties from the queue: one owner at a time, neighbours together.
+
+`LeaseScan` reads the queue with a keyset cursor and SKIP LOCKED. `states` renews and releases
+leases; `runs.lifecycle` reclaims those of killed runs.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +19,31 @@ from pipeline.store.queue.states import WAITS, LeasedProperty
 LEASE_S = 900.0
 LEASE_RENEWAL_S = 10.0
 
-# A lease goes along the queue's index, whatever the database believes of tables that a batch has
-# just filled: to read them whole and sort them would cost more the larger the county is.
-_ALONG_THE_QUEUE = text("""
+# Forces a scan of the queue's index, even when statistics are out of date because a batch has just
+# filled the table. A sequential scan and sort would cost more in a larger county.
+_SCAN_QUEUE_INDEX = text("""
 SELECT set_config(name, 'off', true)
 FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']) AS name
 """)
 
-# Those with a place come in the order of it; then those that nobody has located yet.
-_PLACED = "p.sort_key IS NOT NULL"
-_PLACED_AFTER = "(p.sort_key, p.id) > (:sort_key, :id)"
-_UNPLACED_AFTER = "p.sort_key IS NULL AND p.id > :id"
+# Keyset pagination: located properties in the order of their sort key, then unlocated ones.
+_LOCATED = "p.sort_key IS NOT NULL"
+_LOCATED_AFTER = "(p.sort_key, p.id) > (:sort_key, :id)"
+_UNLOCATED_AFTER = "p.sort_key IS NULL AND p.id > :id"
 
-_HELD = text("""
+_STILL_HELD = text("""
 SELECT id FROM lotline.property
 WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'leased' AND lease_owner = :owner
 """)
 
 
 class LeaseScan:
-    """Leases a run's properties, chunk by chunk, in one sweep over the county.
+    """Leases a run's properties chunk by chunk, in one pass over the county.
 
-    Each lease begins where the last one ended, and so costs the same in a county's last chunk as in
-    its first. At the end the sweep begins anew, for what rivals gave back meanwhile, until nothing
-    waits. What this run had in hand once, it does not take again: it could not tell what it still
-    knows of it from what it asks now. That waits for a later run.
+    A keyset cursor marks the end of the last chunk, so the last chunk of a county costs as much as
+    the first. At the end the scan starts over, for what other runs released in between, until
+    nothing is waiting. A run never leases a property twice: its own state may be out of date. That
+    property waits for a later run.
     """
 
     def __init__(
@@ -57,49 +61,50 @@ class LeaseScan:
             "lease_s": lease_s,
             **selection.values,
         }
-        not_mine = "p.run_fk IS DISTINCT FROM :run"
-        self._condition = f"{selection.condition} AND {WAITS} AND {not_mine}"
-        self._last: tuple[str | None, int] | None = None
+        not_leased_before = "p.run_fk IS DISTINCT FROM :run"
+        self._condition = f"{selection.condition} AND {WAITS} AND {not_leased_before}"
+        # (sort_key, id) of the last leased row; None at the start.
+        self._keyset_cursor: tuple[str | None, int] | None = None
 
     def lease(self, conn: Connection, limit: int) -> list[LeasedProperty]:
-        """Lease up to `limit` neighbours; none where nothing waits. The caller commits.
+        """Lease up to `limit` neighbours; empty if nothing is waiting. The caller commits.
 
-        Rows that another owner is leasing at this moment are skipped, not waited for.
+        Rows that another owner is leasing at the same time are skipped (SKIP LOCKED).
         """
-        conn.execute(_ALONG_THE_QUEUE)
-        taken = self._lease_next(conn, limit)
-        if not taken and self._last is not None:
-            self._last = None
-            taken = self._lease_next(conn, limit)
-        return taken
+        conn.execute(_SCAN_QUEUE_INDEX)
+        leased = self._lease_next(conn, limit)
+        if not leased and self._keyset_cursor is not None:
+            self._keyset_cursor = None
+            leased = self._lease_next(conn, limit)
+        return leased
 
     def still_held(
         self, conn: Connection, leased: Sequence[LeasedProperty]
     ) -> list[LeasedProperty]:
-        """Those that the owner holds: all or none, where the answer to a COMMIT was lost."""
+        """The leases that the owner still holds: all or none, if the reply to COMMIT was lost."""
         values = {"ids": [each.id for each in leased], "owner": self._values["owner"]}
-        held = set(conn.execute(_HELD, values).scalars()) if leased else set()
+        held = set(conn.execute(_STILL_HELD, values).scalars()) if leased else set()
         return [each for each in leased if each.id in held]
 
     def _lease_next(self, conn: Connection, limit: int) -> list[LeasedProperty]:
-        taken: list[LeasedProperty] = []
-        unplaced_after_id = 0
-        if self._last is None:
-            taken = self._lease_where(conn, limit, _PLACED)
-        elif self._last[0] is not None:
-            sort_key, last_id = self._last
-            taken = self._lease_where(conn, limit, _PLACED_AFTER, sort_key=sort_key, id=last_id)
+        leased: list[LeasedProperty] = []
+        unlocated_after_id = 0
+        if self._keyset_cursor is None:
+            leased = self._lease_where(conn, limit, _LOCATED)
+        elif self._keyset_cursor[0] is not None:
+            sort_key, last_id = self._keyset_cursor
+            leased = self._lease_where(conn, limit, _LOCATED_AFTER, sort_key=sort_key, id=last_id)
         else:
-            unplaced_after_id = self._last[1]
-        if len(taken) < limit:
-            rest = limit - len(taken)
-            taken += self._lease_where(conn, rest, _UNPLACED_AFTER, id=unplaced_after_id)
-        return taken
+            unlocated_after_id = self._keyset_cursor[1]
+        if len(leased) < limit:
+            rest = limit - len(leased)
+            leased += self._lease_where(conn, rest, _UNLOCATED_AFTER, id=unlocated_after_id)
+        return leased
 
     def _lease_where(
         self, conn: Connection, limit: int, where: str, **after: object
     ) -> list[LeasedProperty]:
-        leased = text(f"""
+        statement = text(f"""
             WITH picked AS MATERIALIZED (
                 SELECT p.id FROM lotline.property p
                 WHERE {self._condition} AND {where}
@@ -108,17 +113,18 @@ class LeaseScan:
             )
             UPDATE lotline.property p SET state = 'leased', lease_owner = :owner,
                 leased_until = clock_timestamp() + make_interval(secs => :lease_s),
-                attempts = attempts + CAST(state <> 'leased' AS int),  -- else it never ended
+                -- An expired lease was counted when it was taken, and never finished.
+                attempts = attempts + CAST(state <> 'leased' AS int),
                 run_fk = :run, updated_at = now()
             WHERE p.id = ANY(ARRAY(SELECT id FROM picked))
             RETURNING p.id, p.property_id, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
                 p.parcel_id, p.address, p.attempts, p.sort_key
         """)  # noqa: S608
-        rows = conn.execute(leased, {**self._values, **after, "limit": limit}).all()
+        rows = conn.execute(statement, {**self._values, **after, "limit": limit}).all()
         if not rows:
             return []
         rows = sorted(rows, key=lambda row: (row.sort_key or "", row.id))
-        self._last = (rows[-1].sort_key, rows[-1].id)
+        self._keyset_cursor = (rows[-1].sort_key, rows[-1].id)
         return [
             LeasedProperty(
                 row.id,

@@ -1,7 +1,7 @@
-"""Putting properties into a county's queue: those of a file, as a list, and a county's own lots.
+"""Loads properties into a county's queue, from a file (as a list) or from staged lots.
 
-Functions take a `Connection`, and the caller commits. However many properties there are, they are
-copied into a temporary table and merged by a handful of statements.
+Functions take a `Connection`; the caller commits. Properties are bulk-copied into a staging table
+and merged by a fixed number of statements.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from parcels.boundary import Property
 from pipeline.properties_csv import BadRow, BadRows, duplicate_problem
 from pipeline.store.bulk_copy import StagingTable
 
-# The newest lists of a county are kept, and those that a long batch may still be working on.
+# The newest lists of a county are kept, and those that a long batch may still be using.
 KEEP_LISTS = 5
 KEEP_DAYS = 7
 
-# Whoever loads a county's properties is alone in that: the last one to come is the one that counts.
-_ALONE = text("SELECT pg_advisory_xact_lock(:class, hashtext(:county))")
+# An advisory lock: loads of one county run one after another, and the last one wins.
+_LOCK_COUNTY = text("SELECT pg_advisory_xact_lock(:class, hashtext(:county))")
 _LOCK_CLASS = 0x107720
 
 STAGED_PROPERTIES = StagingTable(
@@ -37,8 +37,8 @@ STAGED_PROPERTIES = StagingTable(
     key="line",
 )
 
-# Of an id that comes twice, the first line counts.
-_DROP_REPEATED = text("""
+# Of a duplicate id, the first line is used.
+_DROP_DUPLICATES = text("""
 WITH repeated AS (
     SELECT property_id, min(line) AS first FROM staged_property
     GROUP BY property_id HAVING count(*) > 1
@@ -52,23 +52,23 @@ SELECT line, property_id, first, count(*) OVER () AS dropped FROM dropped ORDER 
 
 _POINT = "ST_SetSRID(ST_MakePoint(staged.longitude, staged.latitude), 4326)"
 
-# What is asked about a property decides: where it differs, the property is asked about anew; where
-# it does not, the row is left alone.
+# A property is processed again if its point, parcel id or address differs; otherwise its row is
+# unchanged.
 _DIFFERING = f"""lotline.property old JOIN staged_property staged USING (property_id)
     WHERE old.county = :county AND (old.point, old.parcel_id, old.address)
         IS DISTINCT FROM ({_POINT}, staged.parcel_id, staged.address)"""
 
-# In the order in which whoever writes results locks them, so that nobody waits in a circle. A
-# statement of its own: the next one sees what was written meanwhile.
-_LOCK = text(f"""
+# Locks rows in the same order as the result writer, to avoid deadlocks. A separate statement, so
+# that the next one sees what was committed while this one waited.
+_LOCK_DIFFERING = text(f"""
 SELECT count(*) FROM (
     SELECT old.id FROM {_DIFFERING} ORDER BY old.id FOR NO KEY UPDATE OF old) locked
 """)  # noqa: S608
 
-# Where a property lies elsewhere now (another address moves only what was found by its address),
-# what was found at the old place is no longer said of it, whatever becomes of the new place; only
-# what a person reviewed stays. All parts see the rows as they were before.
-_CHANGE = text(f"""
+# A property that moved loses its results at the old place; reviewed detections stay. A changed
+# address counts as a move only if the property was located by its address. All parts of the
+# statement see the rows as they were before it.
+_UPDATE_CHANGED = text(f"""
 WITH differing AS MATERIALIZED (
     SELECT old.id, {_POINT} AS point, staged.parcel_id, staged.address,
         (old.point, old.parcel_id) IS DISTINCT FROM ({_POINT}, staged.parcel_id)
@@ -99,7 +99,7 @@ WITH differing AS MATERIALIZED (
 SELECT count(*) FROM changed
 """)  # noqa: S608
 
-_ADD = text(f"""
+_INSERT_NEW = text(f"""
 INSERT INTO lotline.property (county, property_id, point, parcel_id, address)
 SELECT :county, property_id, {_POINT}, parcel_id, address FROM staged_property staged
 WHERE NOT EXISTS (
@@ -109,13 +109,13 @@ ORDER BY line
 ON CONFLICT (county, property_id) DO NOTHING
 """)  # noqa: S608
 
-_USE = text("""
+_USE_LIST = text("""
 UPDATE lotline.property_list SET used_at = now()
 WHERE county = :county AND sha256 = :sha256 AND is_current
 RETURNING id, bad_row_count, bad_rows
 """)
 
-_REMEMBER = text("""
+_UPSERT_LIST = text("""
 INSERT INTO lotline.property_list (county, sha256, bad_row_count, bad_rows)
 VALUES (:county, :sha256, :bad_row_count, CAST(:bad_rows AS jsonb))
 ON CONFLICT (county, sha256) DO UPDATE SET bad_row_count = excluded.bad_row_count,
@@ -123,7 +123,7 @@ ON CONFLICT (county, sha256) DO UPDATE SET bad_row_count = excluded.bad_row_coun
 RETURNING id
 """)
 
-_LIST = text("""
+_INSERT_LISTED = text("""
 INSERT INTO lotline.listed (list_fk, property_fk)
 SELECT :list, p.id
 FROM staged_property JOIN lotline.property p USING (property_id)
@@ -131,12 +131,12 @@ WHERE p.county = :county ORDER BY p.id
 ON CONFLICT DO NOTHING
 """)
 
-_OUTDATE = text("""
+_MARK_OTHER_LISTS_OUTDATED = text("""
 UPDATE lotline.property_list SET is_current = false
 WHERE county = :county AND sha256 IS DISTINCT FROM :sha256 AND is_current
 """)
 
-_FORGET = text("""
+_DELETE_OLD_LISTS = text("""
 WITH old AS (
     DELETE FROM lotline.property_list
     WHERE county = :county AND used_at < now() - make_interval(days => :days)
@@ -150,7 +150,7 @@ DELETE FROM lotline.listed WHERE list_fk IN (SELECT id FROM old)
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """How many properties were new, changed (and are pending again), or as they were."""
+    """Numbers of new, changed (now pending again) and unchanged properties."""
 
     new: int
     changed: int
@@ -159,28 +159,28 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class PropertyList:
-    """The properties of a file as the database has them, and the rows that are none."""
+    """A stored list: the properties of a file, and its bad rows."""
 
     id: int
     bad_rows: BadRows
 
 
 def load(conn: Connection, county: str, properties: Iterable[Property]) -> LoadResult:
-    """Put properties into a county's queue.
+    """Upsert properties into a county's queue.
 
-    A property that is there already goes back to pending if its point, parcel id or address
-    changed. Where a property_id comes twice, the first one counts.
+    An existing property becomes pending again if its point, parcel id or address changed. Of a
+    duplicate property_id, the first one is used.
     """
     _stage(conn, enumerate(properties, 1), BadRows())
     return _merge(conn, county, None)
 
 
 def current_list(conn: Connection, county: str, sha256: str) -> PropertyList | None:
-    """The list of a file that was loaded before, if the county still has it so.
+    """The list of a file that was loaded before.
 
-    None where another list changed a property of the county since.
+    None if it was not, or if a later list has changed a property of the county since.
     """
-    row = conn.execute(_USE, {"county": county, "sha256": sha256}).one_or_none()
+    row = conn.execute(_USE_LIST, {"county": county, "sha256": sha256}).one_or_none()
     if row is None:
         return None
     examples = [BadRow(line, problem) for line, problem in row.bad_rows]
@@ -190,10 +190,10 @@ def current_list(conn: Connection, county: str, sha256: str) -> PropertyList | N
 def load_list(
     conn: Connection, county: str, sha256: str, rows: Iterable[tuple[int, Property] | BadRow]
 ) -> PropertyList:
-    """Put a file's properties into the queue, as `load` does, and keep which they are.
+    """Load a file's properties as `load` does, and store them as a list.
 
     Args:
-        rows: of the file, each property with its line.
+        rows: of the file; each property with its line number.
     """
     bad_rows = BadRows()
     _stage(conn, _good(rows, bad_rows), bad_rows)
@@ -204,9 +204,9 @@ def load_list(
         "bad_row_count": bad_rows.count,
         "bad_rows": json.dumps([(row.line, row.problem) for row in bad_rows.examples]),
     }
-    list_id = int(conn.execute(_REMEMBER, values).scalar_one())
-    conn.execute(_LIST, {"county": county, "list": list_id})
-    conn.execute(_FORGET, {"county": county, "days": KEEP_DAYS, "kept": KEEP_LISTS})
+    list_id = int(conn.execute(_UPSERT_LIST, values).scalar_one())
+    conn.execute(_INSERT_LISTED, {"county": county, "list": list_id})
+    conn.execute(_DELETE_OLD_LISTS, {"county": county, "days": KEEP_DAYS, "kept": KEEP_LISTS})
     return PropertyList(list_id, bad_rows)
 
 
@@ -215,8 +215,8 @@ def add_staged(conn: Connection, county: str) -> int:
 
     Each staged id must be unique.
     """
-    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
-    return conn.execute(_ADD, {"county": county}).rowcount
+    conn.execute(_LOCK_COUNTY, {"class": _LOCK_CLASS, "county": county})
+    return conn.execute(_INSERT_NEW, {"county": county}).rowcount
 
 
 def _good(
@@ -230,7 +230,7 @@ def _good(
 
 
 def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows) -> None:
-    """Hold the properties in the temporary table, each id once."""
+    """Copy the properties into the staging table and drop duplicate ids as bad rows."""
     STAGED_PROPERTIES.copy_rows(
         conn,
         (
@@ -238,19 +238,21 @@ def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows:
             for line, item in numbered
         ),
     )
-    repeated = conn.execute(_DROP_REPEATED, {"most": BadRows.MAX_EXAMPLES}).all()
-    if repeated:
-        rows = [BadRow(row.line, duplicate_problem(row.property_id, row.first)) for row in repeated]
-        bad_rows.add(*rows, count=repeated[0].dropped)
+    duplicates = conn.execute(_DROP_DUPLICATES, {"most": BadRows.MAX_EXAMPLES}).all()
+    if duplicates:
+        rows = [
+            BadRow(row.line, duplicate_problem(row.property_id, row.first)) for row in duplicates
+        ]
+        bad_rows.add(*rows, count=duplicates[0].dropped)
 
 
 def _merge(conn: Connection, county: str, sha256: str | None) -> LoadResult:
-    conn.execute(_ALONE, {"class": _LOCK_CLASS, "county": county})
-    changed = int(conn.execute(_LOCK, {"county": county}).scalar_one())
+    conn.execute(_LOCK_COUNTY, {"class": _LOCK_CLASS, "county": county})
+    changed = int(conn.execute(_LOCK_DIFFERING, {"county": county}).scalar_one())
     if changed:
-        conn.execute(_CHANGE, {"county": county})
-    new = conn.execute(_ADD, {"county": county}).rowcount
+        conn.execute(_UPDATE_CHANGED, {"county": county})
+    new = conn.execute(_INSERT_NEW, {"county": county}).rowcount
     staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())
     if changed:
-        conn.execute(_OUTDATE, {"county": county, "sha256": sha256})
+        conn.execute(_MARK_OTHER_LISTS_OUTDATED, {"county": county, "sha256": sha256})
     return LoadResult(new, changed, staged - new - changed)

@@ -1,23 +1,31 @@
-"""When a property that has no result is looked at again: the one place that decides it."""
+"""When a property without a result is tried again: one rule for each state and reason.
+
+To add a reason for `failed`, add it to the rule in `RULES` that applies. The reasons come from:
+
+- `parcels.boundary.NoBoundaryReason`: the boundary lookup (not_found, outside_county, …);
+- `detection.inference` (segmenter) and `detection.chip_plan` (too_large);
+- `pipeline.store.results.writer`: a lot that the database refuses (refused).
+
+Then add it to the table in docs/batches.md; tests/unit/test_retry_policy.py checks both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-# By itself in the next run; by itself once the county's registry entry is another; or only when
-# a person asks for it.
+# "next run": every later run. "registry changed": a later run, once the county's registry entry
+# has changed. "on request": only with --retry-failed or --again.
 RetryWhen = Literal["next run", "registry changed", "on request"]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """What is done about properties in a state, for some reasons.
+    """When properties in a state, for some reasons, are tried again.
 
     Attributes:
-        reasons: empty for any.
-        attempts: how often a property is looked at in all before a person must ask for it; None
-            for ever.
+        reasons: empty means any.
+        attempts: maximum number of attempts before a retry must be requested; None means no limit.
     """
 
     state: Literal["deferred", "failed", "no_imagery"]
@@ -26,13 +34,13 @@ class RetryRule:
     attempts: int | None = None
 
 
-# A run never looks twice at a property: waiting is done between runs.
+# A run never processes a property twice: retries happen in later runs.
 RULES = (
-    # A server was down, which says nothing of the property; it costs one question to find out.
+    # A server was down, which is independent of the property; a retry costs one request.
     RetryRule("deferred", (), "next run"),
-    # A crash or a lack of memory may pass, or be that of this property: not for ever.
+    # A crash or lack of memory may be temporary, or caused by this property: limited attempts.
     RetryRule("failed", ("segmenter",), "next run", attempts=3),
-    # What the county or the entry said; neither says anything else until it is changed.
+    # Determined by the county's data and its registry entry: the same until the entry changes.
     RetryRule(
         "failed",
         (
@@ -47,13 +55,13 @@ RULES = (
         "registry changed",
     ),
     RetryRule("no_imagery", (), "registry changed"),
-    # Of the property's own shape and of what was found in it: the same would come again.
+    # Determined by the property's own shape or result: a retry would fail in the same way.
     RetryRule("failed", ("too_large", "refused"), "on request"),
 )
 
 
 def condition(when: RetryWhen) -> str:
-    """What `lotline.property p` must meet to be looked at again then. Binds nothing."""
+    """SQL condition on `lotline.property p`: it is tried again then. Has no bind parameters."""
     return " OR ".join(_condition(rule) for rule in RULES if rule.when == when)
 
 

@@ -1,4 +1,4 @@
-"""Which of a county's properties are meant, as a condition of a statement."""
+"""Selects properties of a county (list, bounding box), as a SQL condition."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from pipeline.bbox import BBox
 
-# Where a property is, as far as is known before its boundary is.
+# A property's point: the given one, otherwise the one it was located at.
 PLACE = "coalesce(p.point, p.located_point)"
 
-# OFFSET 0 keeps the list from being read whole for the sake of a few properties: it is asked,
-# through its key, about each of them.
+# OFFSET 0 keeps the planner from reading the entire list for a few properties: each is looked up by
+# the list's key.
 _LISTED = """EXISTS (SELECT 1 FROM lotline.listed l
     WHERE l.list_fk = :list_id AND l.property_fk = p.id OFFSET 0)"""
 
@@ -22,11 +22,11 @@ _INSIDE = f"""(ST_X({PLACE}) BETWEEN :west AND :east
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some properties of a county; all of them where nothing is said.
+    """Some properties of a county; without arguments, all.
 
     Attributes:
         list_id: only those of this list; see `pipeline.store.queue.loading`.
-        bbox: only those whose point, else the place at which they were found, lies in it.
+        bbox: only those whose point is inside; without one, the point they were located at.
     """
 
     list_id: int | None = None
@@ -34,7 +34,7 @@ class Selection:
 
     @property
     def condition(self) -> str:
-        """What `lotline.property p` must meet; `:county` and the names of `values` are bound."""
+        """SQL condition on `lotline.property p`; binds `:county` and the names of `values`."""
         conditions = ["p.county = :county"]
         if self.list_id is not None:
             conditions.append(_LISTED)
@@ -43,13 +43,13 @@ class Selection:
         return " AND ".join(conditions)
 
     @property
-    def condition_of_all(self) -> str:
-        """The same, for a statement that reads all of them: a list is read once."""
+    def full_scan_condition(self) -> str:
+        """The same condition, for a statement that reads all of them: the list is read once."""
         return self.condition.replace(_LISTED, _ALL_LISTED)
 
     @property
     def values(self) -> dict[str, float]:
-        """What the condition binds, but for the county."""
+        """Bind values of the condition, except the county."""
         bound: dict[str, float] = {}
         if self.list_id is not None:
             bound["list_id"] = self.list_id

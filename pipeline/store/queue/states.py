@@ -1,7 +1,7 @@
-"""The queue of a county's properties: what waits, what is asked once more, what is held.
+"""Queue states of a county's properties: counts, resets, lease renewal and release.
 
-Functions take a `Connection`, and the caller commits. `loading` fills the queue, `leases` takes
-from it.
+Functions take a `Connection`; the caller commits. `loading` fills the queue, `leases` leases from
+it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ UnfinishedState = Literal["pending", "deferred", "failed", "no_imagery"]
 
 @dataclass(frozen=True, slots=True)
 class LeasedProperty:
-    """A property that one owner works on.
+    """A property leased to one owner.
 
     Attributes:
-        id: the row's key, which the other functions of the store take.
-        attempts: how often it has been tried, this time included.
+        id: the row's key, the `property_fk` of other functions of the store.
+        attempts: number of attempts, including this one.
     """
 
     id: int
@@ -34,7 +34,7 @@ class LeasedProperty:
     attempts: int
 
 
-# What a batch does beside what waits: nothing, what has no result, or everything.
+# What a batch processes again, in addition to what is waiting.
 ReprocessScope = Literal["nothing", "without_result", "everything"]
 
 _REPROCESSED_STATES: dict[ReprocessScope, tuple[str, ...]] = {
@@ -43,64 +43,64 @@ _REPROCESSED_STATES: dict[ReprocessScope, tuple[str, ...]] = {
     "everything": ("failed", "deferred", "no_imagery", "done"),
 }
 
-# What a run that is still alive has settled is left alone: of two batches at once, neither does
-# what the other has just done, nor asks a server again that did not answer the other. Runs are
-# named that have ended, and not those that live: one that began meanwhile is not seen yet.
-_SETTLED_BEFORE = """(p.run_fk IS NULL OR p.run_fk IN (
+# Properties completed by a run that is still alive are excluded: of two concurrent batches, neither
+# repeats what the other has just done, nor requests a server that just failed for the other. The
+# condition lists the runs that ended, as a run that started in between is not yet visible.
+_COMPLETED_BEFORE = """(p.run_fk IS NULL OR p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'))"""
 
-# A property that waits. The first line is the condition of the queue's index.
+# A property that is waiting. The first line is the condition of the queue's index.
 WAITS = f"""p.state IN ('pending', 'leased', 'deferred', 'failed') AND (
     p.state = 'pending'
     OR (p.state = 'leased' AND p.leased_until < clock_timestamp())
-    OR (({retry_policy.condition("next run")}) AND {_SETTLED_BEFORE}))"""
+    OR (({retry_policy.condition("next run")}) AND {_COMPLETED_BEFORE}))"""
 
-# The same, as it was when the batch was ordered: what another did since is as fresh as it gets.
-_SETTLED_BEFORE_THE_ORDER = """(p.run_fk IS NULL OR p.run_fk IN (
+# The same, at the time of the batch request: results that another run wrote since are fresh.
+_COMPLETED_BEFORE_REQUEST = """(p.run_fk IS NULL OR p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
         AND coalesce(r.finished_at, r.started_at)
             <= coalesce(CAST(:requested_at AS timestamptz), 'infinity')))"""
 
-# Of an earlier registry entry, as each run keeps it in its settings.
+# Processed with another registry entry, whose hash each run stores in its settings.
 _REGISTRY_CHANGED = f"""(({retry_policy.condition("registry changed")}) AND p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
         AND r.settings ->> 'registry_sha256' <> :registry_sha256))"""  # noqa: S608
 
-# What is being written at this moment is finished then, or renewed the next time: who waits for
-# it could be waited for.
+# SKIP LOCKED: a locked row is being written, so its lease ends or is renewed the next time.
+# Waiting for it could deadlock.
 _RENEW = text("""
 UPDATE lotline.property SET leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 WHERE id = ANY(ARRAY(SELECT id FROM lotline.property
     WHERE state = 'leased' AND lease_owner = :owner FOR NO KEY UPDATE SKIP LOCKED))
 """)
 
-# An attempt that was not made does not count. All that lock many properties and wait for others
-# take them in the order of their ids, so that nobody waits in a circle.
-_GIVE_BACK = """
+# A released attempt does not count. Statements that lock many properties do so in the order of
+# their ids, to avoid deadlocks.
+_RELEASE_WHERE = """
 UPDATE lotline.property SET state = 'pending', lease_owner = NULL, leased_until = NULL,
     attempts = attempts - 1, updated_at = now()
 WHERE id = ANY(ARRAY(SELECT id FROM lotline.property
-    WHERE state = 'leased' AND {whose} ORDER BY id FOR NO KEY UPDATE))
+    WHERE state = 'leased' AND {condition} ORDER BY id FOR NO KEY UPDATE))
 """
 
-_RELEASE = text(_GIVE_BACK.format(whose="lease_owner = :owner"))
-_RELEASE_RUNS = text(_GIVE_BACK.format(whose="run_fk = ANY(CAST(:runs AS bigint[]))"))
+_RELEASE = text(_RELEASE_WHERE.format(condition="lease_owner = :owner"))
+_RELEASE_RUNS = text(_RELEASE_WHERE.format(condition="run_fk = ANY(CAST(:runs AS bigint[]))"))
 
 
 def count_states(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> dict[tuple[str, str], int]:
-    """How many properties are in which state, for which reason."""
+    """Number of properties by (state, reason)."""
     counted = text(
         "SELECT p.state, p.reason, count(*) FROM lotline.property p "  # noqa: S608
-        f"WHERE {selection.condition_of_all} GROUP BY p.state, p.reason"
+        f"WHERE {selection.full_scan_condition} GROUP BY p.state, p.reason"
     )
     rows = conn.execute(counted, {"county": county, **selection.values})
     return {(state, reason): count for state, reason, count in rows}
 
 
 def is_empty(conn: Connection, county: str) -> bool:
-    """Whether the county has no property at all."""
+    """Whether the county has no properties."""
     found = text("SELECT 1 FROM lotline.property WHERE county = :county LIMIT 1")
     return conn.execute(found, {"county": county}).first() is None
 
@@ -112,8 +112,8 @@ def count_waiting(
     scope: ReprocessScope = "nothing",
     registry_sha256: str = "",
 ) -> int:
-    """How many properties wait, those among them that `reset` would make pending."""
-    # Each by its own index: where a county is done, both are all but empty.
+    """Number of waiting properties, including those that `reset` would make pending."""
+    # Two counts, each by its own index; in a completed county both read almost nothing.
     counted = text(f"""
         SELECT (SELECT count(*) FROM lotline.property p
                 WHERE {selection.condition} AND {WAITS})
@@ -132,11 +132,11 @@ def count_waiting(
 def count_without_location(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> int:
-    """How many properties no bounding box takes, as nobody has said yet where they are."""
+    """Number of properties without a known location, which no bounding box can select."""
     everywhere = Selection(selection.list_id)
     counted = text(
         "SELECT count(*) FROM lotline.property p "  # noqa: S608
-        f"WHERE {everywhere.condition_of_all} AND p.sort_key IS NULL"
+        f"WHERE {everywhere.full_scan_condition} AND p.sort_key IS NULL"
     )
     return int(conn.execute(counted, {"county": county, **everywhere.values}).scalar_one())
 
@@ -150,21 +150,21 @@ def reset(
     limit: int | None = None,
     requested_at: datetime | None = None,
 ) -> int:
-    """Make properties pending again, except what waits already or is being worked on.
+    """Make properties pending again, except those that are waiting or being processed.
 
-    What a run has settled that is alive, or was when this was ordered, is being worked on, too:
-    two batches that are both told to do a county again share it, and do it once.
+    Properties completed by a run that is alive, or was alive at the time of the request, count as
+    being processed: two batches that both reprocess a county share the work.
 
     Args:
-        registry_sha256: of the county's entry as it is now: properties that another entry may be
-            to blame for are made pending, too.
-        limit: no more than it takes to have the first so many waiting.
-        requested_at: when the batch was ordered, by the database's clock; None is now.
+        registry_sha256: of the county's current registry entry. Properties that failed with another
+            entry, and may succeed with this one, become pending too.
+        limit: reset only as many as needed for the first `limit` properties to be waiting.
+        requested_at: time of the batch request, by the database's clock; None means now.
 
     Returns:
-        How many were made pending.
+        The number of properties made pending.
     """
-    # What another statement has locked is at work, and is not waited for.
+    # SKIP LOCKED: a row that another statement has locked is being processed.
     made_pending = text(f"""
         WITH picked AS (
             SELECT p.id, {WAITS} AS waits FROM lotline.property p
@@ -188,17 +188,17 @@ def reset(
 
 
 def renew(conn: Connection, owner: str, lease_s: float) -> None:
-    """Hold what the owner holds for `lease_s` seconds from now."""
+    """Extend the owner's leases to `lease_s` seconds from now."""
     conn.execute(_RENEW, {"owner": owner, "lease_s": lease_s})
 
 
 def release(conn: Connection, owner: str) -> None:
-    """Give back to the queue what the owner still holds."""
+    """Release the owner's leases: the properties are pending again."""
     conn.execute(_RELEASE, {"owner": owner})
 
 
 def release_runs(conn: Connection, run_ids: Sequence[int]) -> int:
-    """Give back to the queue what these runs still hold; how many that were."""
+    """Release the leases of runs; returns how many."""
     return conn.execute(_RELEASE_RUNS, {"runs": list(run_ids)}).rowcount
 
 
@@ -206,4 +206,4 @@ def _reprocessed(scope: ReprocessScope) -> str:
     if not _REPROCESSED_STATES[scope]:
         return _REGISTRY_CHANGED
     states = ", ".join(f"'{state}'" for state in _REPROCESSED_STATES[scope])
-    return f"(p.state IN ({states}) AND {_SETTLED_BEFORE_THE_ORDER}) OR {_REGISTRY_CHANGED}"
+    return f"(p.state IN ({states}) AND {_COMPLETED_BEFORE_REQUEST}) OR {_REGISTRY_CHANGED}"
