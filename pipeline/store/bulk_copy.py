@@ -122,7 +122,7 @@ CHIPS = StagingTable(
 FINDINGS = StagingTable(
     "staged_finding",
     {
-        "place": "int4",
+        "finding_index": "int4",
         "property_fk": "bigint",
         "label": "text",
         "prompt": "text",

@@ -163,11 +163,11 @@ def test_an_outage_is_never_written_as_a_result(conn: Connection, status: Any) -
 def test_one_property_twice_in_a_chunk_is_an_error(conn: Connection) -> None:
     [lot_id] = queue(conn)
     twice = [Processed(lot_id, lot(), found())] * 2
-    with pytest.raises(StoreError, match="comes twice"):
+    with pytest.raises(StoreError, match="in a chunk twice"):
         write_chunk(conn, begin(conn), twice, "worker")
 
 
-@pytest.mark.parametrize("broken", ["review_matches", "reconcile", "measure", "_written"])
+@pytest.mark.parametrize("broken", ["review_matches", "reconcile", "measure", "_write_result"])
 def test_a_fault_in_the_middle_leaves_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

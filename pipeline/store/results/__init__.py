@@ -1,10 +1,10 @@
-"""Writing what was found: a chunk of lots in one transaction.
+"""Writes results: a chunk of lots in one transaction.
 
-writer          writes a chunk; retries, and halves a chunk that is refused
-merge           merges a copied chunk into the tables
-outcomes        what is written: a result for each property
-findings        the polygons of a chunk, with fingerprints
+writer          writes a chunk; retries, and halves a chunk that the database refuses
+merge           merges a staged chunk into the tables
+outcomes        the outcome of each property: input and result of a write
+findings        the new detections of a chunk, with fingerprints
 review_matches  which findings match a reviewed detection (IoU)
-reconcile       new, unchanged or superseded detections
-measurements    saved areas by label and property
+reconcile       new, unchanged, superseded and suppressed detections
+measurements    the saved area of each label on a property
 """

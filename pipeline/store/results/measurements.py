@@ -1,8 +1,7 @@
-"""The saved area of a label on a property: the union of its live detections in its boundary.
+"""The saved area of a label on a property: the union of its live detections in the boundary.
 
-Live is what is proposed or accepted. What was found in another version of the boundary counts
-only where it lies in the current one. Areas come from `parcels.measure`, as all areas do, and are
-made for many properties at once.
+Live detections are proposed or accepted. A detection from another version of the boundary counts
+only inside the current one. Areas come from `parcels.measure`, in one call for many properties.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from parcels.errors import GeometryError
 from parcels.measure import area_m2, areas_m2, polygonal
 from pipeline.store.bulk_copy import AREAS, MEASUREMENTS, plan_by_index
 
-# Less is no part of a boundary, but the rounding of an edge that it shares with its neighbour.
-_TRACE_M2 = 0.01
+# A smaller overlap is the rounding of an edge shared with the neighbour.
+_MIN_OVERLAP_M2 = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class LiveDetection:
     """A live detection: its label, EPSG:4326 geometry, and the boundary it was found in.
 
     Attributes:
-        id: None for one that is about to be written.
+        id: None for a new detection.
     """
 
     id: int | None
@@ -41,12 +40,12 @@ class LiveDetection:
 
 @dataclass(frozen=True, slots=True)
 class MeasurementBasis:
-    """What a property's measurements rest on beside its detections.
+    """What a property's measurements depend on, besides its detections.
 
     Attributes:
         source: of the boundary, `lot` or `buffer_30m`.
         geometry: of the boundary, in EPSG:4326.
-        coverage_fraction: of the boundary's area, 0..1.
+        coverage_fraction: share of the boundary's area that has imagery, 0..1.
     """
 
     property_fk: int
@@ -62,17 +61,16 @@ class LabelAreas:
     """The areas of labels on properties.
 
     Attributes:
-        areas_m2: of each property and label that was asked for; 0 where nothing is live.
-        outside: ids of live detections that do not count: no part of them is in the boundary.
+        areas_m2: by (property, label); 0 without live detections.
+        outside: ids of live detections that are outside the boundary and do not count.
     """
 
     areas_m2: dict[tuple[int, str], float]
     outside: list[int]
 
 
-# The run whose pictures the measurements rest on: not always the one that took the property last,
-# which may not have finished it.
-_PLACE = text("""
+# The run whose imagery was measured: the run that last leased the property may not have finished.
+_BASIS = text("""
 SELECT p.boundary_fk, b.source, ST_AsBinary(b.geom) AS geom,
     coalesce(p.coverage_fraction, 0) AS coverage_fraction,
     (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
@@ -86,8 +84,8 @@ WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed',
 ORDER BY id
 """)
 
-# A measurement that says the same already stays as it is.
-_CHANGED = text("""
+# A measurement that is equal to the current one is not written.
+_STAGE_CHANGED = text("""
 INSERT INTO staged_measurement
 SELECT new.*, counted.detections
 FROM staged_area new
@@ -118,7 +116,7 @@ UPDATE lotline.measurement SET current = false WHERE id = ANY(ARRAY(
         OFFSET 0) old))
 """)
 
-# One statement for the measurements and for what they count: none is there without the other.
+# One statement for the measurements and the detections that they count.
 _INSERT = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
@@ -139,23 +137,24 @@ FROM written JOIN staged_measurement new USING (property_fk, label)
 def measure(
     bases: Mapping[int, MeasurementBasis], labels: Sequence[str], live: Iterable[LiveDetection]
 ) -> LabelAreas:
-    """Measure these labels on properties from all that is live there, of those labels.
+    """Measure labels on properties.
 
-    `bases` are by property.
-
-    `live` comes in the order in which it was written, in which the same detections give the same
-    area to the last bit. What of it was found in another version of the boundary counts where it
-    lies in the current one.
+    Args:
+        bases: by property.
+        labels: that are measured.
+        live: all live detections of these labels, in the order in which they were written: the
+            same detections then give the same area to the last bit. A detection from another
+            version of the boundary counts only inside the current one.
 
     Raises:
-        GeometryError, shapely.GEOSException: geometries that cannot be measured.
+        GeometryError, shapely.GEOSException: a geometry cannot be measured.
     """
     groups: dict[tuple[int, str], list[BaseGeometry]] = {
         (property_fk, label): [] for property_fk in bases for label in labels
     }
     outside = []
     for detection in live:
-        part = _inside(detection, bases[detection.property_fk])
+        part = _part_inside(detection, bases[detection.property_fk])
         if part is not None:
             groups[detection.property_fk, detection.label].append(part)
         elif detection.id is not None:
@@ -165,87 +164,88 @@ def measure(
     unions = _unions([parts for parts in groups.values() if len(parts) > 1])
     for i, union in zip(several, unions, strict=True):
         covered[i] = union
-    found = [i for i, geometry in enumerate(covered) if geometry is not None]
-    sizes_m2 = np.zeros(len(covered))
-    sizes_m2[found] = areas_m2(covered[i] for i in found)
-    return LabelAreas(dict(zip(groups, sizes_m2.tolist(), strict=True)), outside)
+    nonempty = [i for i, geometry in enumerate(covered) if geometry is not None]
+    label_areas_m2 = np.zeros(len(covered))
+    label_areas_m2[nonempty] = areas_m2(covered[i] for i in nonempty)
+    return LabelAreas(dict(zip(groups, label_areas_m2.tolist(), strict=True)), outside)
 
 
 def replace(conn: Connection, bases: Mapping[int, MeasurementBasis], measured: LabelAreas) -> None:
-    """Keep what was measured on properties as what holds now, with what is live there.
+    """Make new measurements the current ones, with the live detections that they count.
 
-    `bases` are by property. A measurement that says the same already stays as it is; the others
-    become history.
+    `bases` are by property. An equal current measurement stays; others become history.
     """
     plan_by_index(conn)
-    AREAS.copy_rows(conn, _rows(bases, measured.areas_m2))
+    AREAS.copy_rows(conn, _area_rows(bases, measured.areas_m2))
     MEASUREMENTS.create_empty(conn)
-    conn.execute(_CHANGED, {"outside": measured.outside})
+    conn.execute(_STAGE_CHANGED, {"outside": measured.outside})
     conn.execute(_RETIRE)
     conn.execute(_INSERT)
 
 
 def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:
-    """Measure labels of a property anew, after a person changed what is live there.
+    """Measure labels of a property again, after a review changed its live detections.
 
-    The property stays as imaged as it was, and the measurement keeps its run. Without a boundary,
-    as after its place was corrected, there is nothing to measure.
+    Coverage and run stay the same. Does nothing if the property has no boundary, as after its
+    location was corrected.
     """
-    place = conn.execute(_PLACE, {"property": property_fk}).one_or_none()
-    if place is None:
+    row = conn.execute(_BASIS, {"property": property_fk}).one_or_none()
+    if row is None:
         return
     rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
     live = [
-        LiveDetection(row.id, property_fk, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
-        for row in rows
+        LiveDetection(
+            each.id, property_fk, each.label, shapely.from_wkb(each.geom), each.boundary_fk
+        )
+        for each in rows
     ]
     basis = MeasurementBasis(
         property_fk,
-        place.boundary_fk,
-        place.run_fk,
-        place.source,
-        shapely.from_wkb(place.geom),
-        place.coverage_fraction,
+        row.boundary_fk,
+        row.run_fk,
+        row.source,
+        shapely.from_wkb(row.geom),
+        row.coverage_fraction,
     )
     bases = {property_fk: basis}
     replace(conn, bases, measure(bases, labels, live))
 
 
-def _inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPolygon | None:
-    """What of a live detection counts in the current boundary; None where nothing does.
+def _part_inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPolygon | None:
+    """The part of a live detection that counts in the current boundary; None if none does.
 
-    What was found in this boundary was clipped then, or a person drew it so: all of it counts.
+    A detection of this boundary counts completely: it was clipped, or a person drew it so.
     """
     if detection.boundary_fk == basis.boundary_fk:
         return detection.geometry
     try:
         part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
-    except GeometryError:  # they do not meet, or only touch
+    except GeometryError:  # disjoint or only touching
         return None
-    return None if area_m2(part) < _TRACE_M2 else part
+    return None if area_m2(part) < _MIN_OVERLAP_M2 else part
 
 
 def _unions(groups: Sequence[Sequence[BaseGeometry]]) -> Sequence[BaseGeometry]:
-    """What each group covers together: where its members overlap, it counts once."""
+    """The union of each group: overlaps count once."""
     if not groups:
         return []
     members = [member for group in groups for member in group]
-    of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    together = shapely.geometrycollections(members, indices=of)
-    return list(shapely.union_all(together[:, None], axis=1))
+    group_indices = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    collections = shapely.geometrycollections(members, indices=group_indices)
+    return list(shapely.union_all(collections[:, None], axis=1))
 
 
-def _rows(
+def _area_rows(
     bases: Mapping[int, MeasurementBasis], areas: Mapping[tuple[int, str], float]
 ) -> Iterator[tuple[object, ...]]:
-    for (property_fk, label), size_m2 in areas.items():
+    for (property_fk, label), label_area_m2 in areas.items():
         basis = bases[property_fk]
         yield (
             property_fk,
             basis.boundary_fk,
             basis.run_fk,
             label,
-            size_m2,
+            label_area_m2,
             basis.coverage_fraction,
             basis.source,
         )

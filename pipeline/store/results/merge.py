@@ -1,7 +1,7 @@
-"""Writing what became of a chunk of properties, beside what people said of them.
+"""Merges the outcomes of a chunk into the tables, next to earlier results and reviews.
 
-The chunk is copied into temporary tables and merged from there by a handful of statements, however
-many lots it holds. They are the caller's one transaction: `pipeline.store.results.writer` makes it.
+The chunk is bulk-copied into staging tables and merged by a fixed number of statements, in the
+caller's transaction (see `pipeline.store.results.writer`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, Ru
 from pipeline.store.results.reconcile import Reconciliation, StoredDetection, reconcile
 from pipeline.store.results.review_matches import review_matches
 
-# What is kept of a property is written by one at a time: by runs and by people. A worker whose
-# lease ran out, or whose property was changed under its hands, holds it no more. What this run
-# finished already is still its own until somebody waits for it, or takes it, again.
-_HOLD = text("""
+# Row locks: runs and reviewers write to a property one at a time. Excluded are properties whose
+# lease was lost: it expired, or the property was changed. Properties that this run has completed
+# are included until they are pending or leased again.
+_LOCK_HELD = text("""
 SELECT id, state, reason, detail FROM lotline.property
 WHERE id = ANY(CAST(:ids AS bigint[])) AND (
     (state = 'leased' AND lease_owner = :owner)
@@ -39,8 +39,8 @@ FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:reasons AS te
 WHERE p.id = new.id
 """)
 
-# Versions are only ever added; the same one again finds its row.
-_BOUNDARIES = text("""
+# Boundary versions are append-only; an equal version has its row already.
+_INSERT_BOUNDARIES = text("""
 INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
                               fetched_at)
 SELECT property_fk, source, geom, area_m2, origin, parcel_ids, version, fetched_at
@@ -48,22 +48,22 @@ FROM staged_lot ORDER BY property_fk
 ON CONFLICT (property_fk, version) DO NOTHING
 """)
 
-_FIND_BOUNDARIES = text("""
+_LINK_BOUNDARIES = text("""
 UPDATE staged_lot lot SET boundary_fk = boundary.id FROM lotline.boundary
 WHERE boundary.property_fk = lot.property_fk AND boundary.version = lot.version
 RETURNING lot.property_fk, lot.boundary_fk
 """)
 
-# Sorted, so that two batches that bring the same chips wait for each other and not in a circle.
-_CHIPS = text("""
+# Sorted, so that two batches that insert the same chips do not deadlock.
+_INSERT_CHIPS = text("""
 INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
 SELECT sha256, sources, captured_on, crs, gsd_m, bands, bounds FROM staged_chip ORDER BY sha256
 ON CONFLICT (sha256) DO NOTHING
 """)
 
-# Outlines only of what people reviewed: the others are told by their fingerprints. OFFSET 0 keeps
-# the planner from turning this round and reading a whole county for a few lots.
-_KNOWN = text("""
+# Geometry only of reviewed detections: others are compared by fingerprint. OFFSET 0 keeps the
+# planner from reversing the join and reading an entire county for a few lots.
+_STORED = text("""
 SELECT lot.property_fk, known.*
 FROM staged_lot lot CROSS JOIN LATERAL (
     SELECT d.id, d.label, d.state, d.fingerprint, d.boundary_fk,
@@ -73,7 +73,7 @@ FROM staged_lot lot CROSS JOIN LATERAL (
     OFFSET 0) known
 """)
 
-_LEAVE_OTHER_BOUNDARIES = text("""
+_RETIRE_OTHER_BOUNDARIES = text("""
 UPDATE lotline.measurement SET current = false WHERE id = ANY(ARRAY(
     SELECT old.id FROM staged_lot lot CROSS JOIN LATERAL (
         SELECT m.id FROM lotline.measurement m
@@ -85,9 +85,9 @@ _SUPERSEDE = text("""
 UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(CAST(:ids AS bigint[]))
 """)
 
-_FORGET = text("DELETE FROM staged_finding WHERE place = ANY(CAST(:places AS int[]))")
+_UNSTAGE = text("DELETE FROM staged_finding WHERE finding_index = ANY(CAST(:indices AS int[]))")
 
-_INSERT = text("""
+_INSERT_DETECTIONS = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, segmenter,
     weights_sha256, label, prompt, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2,
     fingerprint)
@@ -95,11 +95,11 @@ SELECT property_fk, lot.boundary_fk, :run, lot.chip_sha256, :segmenter, :weights
     found.label, found.prompt, found.score, found.relation, found.geom, found.area_m2,
     found.clipped_area_m2, found.whole_area_m2, found.fingerprint
 FROM staged_finding found JOIN staged_lot lot USING (property_fk)
-ORDER BY found.place
+ORDER BY found.finding_index
 """)
 
-# How it was found is of the last lookup: the same lot may have been found in another way before.
-_CLOSE = text("""
+# Lookup method and location are those of the last lookup, even if the boundary is unchanged.
+_COMPLETE = text("""
 UPDATE lotline.property p SET state = lot.state, detail = lot.detail,
     reason = CASE WHEN lot.state = 'no_imagery' THEN lot.reason
         WHEN p.id = ANY(CAST(:measured AS bigint[])) THEN 'measured' ELSE 'nothing_found' END,
@@ -115,44 +115,42 @@ FROM staged_lot lot WHERE p.id = lot.property_fk
 def write_chunk(
     conn: Connection, run: RunInfo, outcomes: Sequence[Outcome], owner: str
 ) -> dict[int, WriteResult]:
-    """Write what became of properties that `owner` holds; the others are left alone.
+    """Write the outcomes of properties that `owner` holds; skip properties whose lease was lost.
 
-    What the same run has written already it may write again: the answer to its commit was lost,
-    or a worker died and its work was done anew. A result is then merged with itself; what has no
-    result never takes the place of what was written, and is told as that.
+    Idempotent: a run may write the same outcome again, after a lost COMMIT reply or when a task is
+    repeated. An equal result changes nothing. An outcome without a result never replaces a written
+    one; the stored state is returned instead.
 
-    Of a lot that was looked at, its boundary, detections, measurements and state are written.
-    Findings that people have decided about (see `review_matches`) give way. Earlier
-    findings that nobody reviewed are superseded, unless they are the same in every respect.
-    Writing the same result twice changes nothing.
+    For a lot with imagery, this writes its boundary, detections, measurements and state. Findings
+    that match a reviewed detection (see `review_matches`) are suppressed. Unreviewed detections of
+    earlier runs are superseded, unless they are equal in every respect.
 
-    Where the boundary is another version, unreviewed findings of all labels are superseded with
-    the old one and its measurements end; what people reviewed stays, and is measured inside the
-    new one.
+    If the boundary has a new version, unreviewed detections of all labels are superseded and the
+    measurements of the old version end. Reviewed detections stay and are measured inside the new
+    boundary.
 
-    The boundary's note is said in the property's detail.
-
-    `no_imagery` keeps the boundary and leaves what was found in it earlier alone.
+    `no_imagery` updates the boundary but leaves detections in the same boundary unchanged. The
+    boundary's note is part of the property's detail.
 
     Returns:
-        What was written, by property: one that is not there was not the owner's any more.
+        The written state by property; a property is missing if its lease was lost.
 
     Raises:
-        StoreError: a property comes twice.
+        StoreError: a property is in the chunk twice.
         DBAPIError, GeometryError, GEOSException: a lot is refused, and with it the chunk.
     """
     ids = [outcome.property_fk for outcome in outcomes]
     if len(set(ids)) < len(ids):
-        raise StoreError("a property comes twice in a chunk: write its last outcome alone")
-    rows = conn.execute(_HOLD, {"ids": ids, "owner": owner, "run": run.id})
-    now = {row.id: WriteResult(row.state, row.reason, row.detail) for row in rows}
-    ours = [outcome for outcome in outcomes if outcome.property_fk in now]
-    lots = [outcome for outcome in ours if isinstance(outcome, Processed)]
-    others = [outcome for outcome in ours if isinstance(outcome, NotProcessed)]
-    waiting = [other for other in others if now[other.property_fk].state == "leased"]
-    written = {other.property_fk: now[other.property_fk] for other in others}
-    written |= _finish(conn, waiting)
-    return written | _merge(conn, run, lots) if lots else written
+        raise StoreError("a property is in a chunk twice: write only its last outcome")
+    rows = conn.execute(_LOCK_HELD, {"ids": ids, "owner": owner, "run": run.id})
+    stored = {row.id: WriteResult(row.state, row.reason, row.detail) for row in rows}
+    held = [outcome for outcome in outcomes if outcome.property_fk in stored]
+    processed = [outcome for outcome in held if isinstance(outcome, Processed)]
+    unprocessed = [outcome for outcome in held if isinstance(outcome, NotProcessed)]
+    leased = [each for each in unprocessed if stored[each.property_fk].state == "leased"]
+    written = {each.property_fk: stored[each.property_fk] for each in unprocessed}
+    written |= _finish(conn, leased)
+    return written | _merge(conn, run, processed) if processed else written
 
 
 def _finish(conn: Connection, outcomes: Sequence[NotProcessed]) -> dict[int, WriteResult]:
@@ -177,62 +175,69 @@ def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[in
     LOTS.copy_rows(conn, map(_lot_row, lots))
     CHIPS.copy_rows(conn, _chip_rows(imaged))
     FINDINGS.copy_rows(conn, map(_finding_row, range(len(findings)), findings))
-    conn.execute(_BOUNDARIES)
-    conn.execute(_CHIPS)
-    boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_FIND_BOUNDARIES)}
+    conn.execute(_INSERT_BOUNDARIES)
+    conn.execute(_INSERT_CHIPS)
+    boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_LINK_BOUNDARIES)}
 
     labels = frozenset(run.labels)
-    asked = {lot.property_fk: labels if lot.is_imaged else frozenset[str]() for lot in lots}
+    labels_of = {lot.property_fk: labels if lot.is_imaged else frozenset[str]() for lot in lots}
     suppressed = review_matches(conn, findings)
-    known = [StoredDetection(*row) for row in conn.execute(_KNOWN)]
-    found = reconcile(findings, suppressed, known, boundary_of, asked)
-    _write_detections(conn, run, found, len(findings))
+    stored = [StoredDetection(*row) for row in conn.execute(_STORED)]
+    reconciled = reconcile(findings, suppressed, stored, boundary_of, labels_of)
+    _write_detections(conn, run, reconciled, len(findings))
 
-    live = [item for item in found.live if item.label in asked[item.property_fk]]
+    live = [item for item in reconciled.live if item.label in labels_of[item.property_fk]]
     bases = {lot.property_fk: _basis(run, lot, boundary_of[lot.property_fk]) for lot in imaged}
-    conn.execute(_LEAVE_OTHER_BOUNDARIES)
+    conn.execute(_RETIRE_OTHER_BOUNDARIES)
     measurements.replace(conn, bases, measure(bases, run.labels, live))
 
     measured = {item.property_fk for item in live}
-    conn.execute(_CLOSE, {"run": run.id, "measured": list(measured)})
-    return {lot.property_fk: _written(lot, found, lot.property_fk in measured) for lot in lots}
+    conn.execute(_COMPLETE, {"run": run.id, "measured": list(measured)})
+    return {
+        lot.property_fk: _write_result(lot, reconciled, lot.property_fk in measured) for lot in lots
+    }
 
 
-def _write_detections(conn: Connection, run: RunInfo, found: Reconciliation, count: int) -> None:
-    if found.superseded:
-        conn.execute(_SUPERSEDE, {"ids": found.superseded})
-    others = set(range(count)).difference(found.new)
-    if others:
-        conn.execute(_FORGET, {"places": list(others)})
+def _write_detections(
+    conn: Connection, run: RunInfo, reconciled: Reconciliation, finding_count: int
+) -> None:
+    if reconciled.superseded:
+        conn.execute(_SUPERSEDE, {"ids": reconciled.superseded})
+    not_new = set(range(finding_count)).difference(reconciled.new)
+    if not_new:
+        conn.execute(_UNSTAGE, {"indices": list(not_new)})
     provenance = {"run": run.id, "segmenter": run.segmenter, "weights_sha256": run.weights_sha256}
-    conn.execute(_INSERT, provenance)
+    conn.execute(_INSERT_DETECTIONS, provenance)
 
 
 def _basis(run: RunInfo, lot: Processed, boundary_fk: int) -> MeasurementBasis:
-    boundary = lot.boundary
-    share = lot.result.coverage_fraction
     return MeasurementBasis(
-        lot.property_fk, boundary_fk, run.id, boundary.source, boundary.geometry, share
+        lot.property_fk,
+        boundary_fk,
+        run.id,
+        lot.boundary.source,
+        lot.boundary.geometry,
+        lot.result.coverage_fraction,
     )
 
 
-def _written(lot: Processed, found: Reconciliation, is_measured: bool) -> WriteResult:
+def _write_result(lot: Processed, reconciled: Reconciliation, is_measured: bool) -> WriteResult:
     if lot.is_imaged:
         state, reason = "done", "measured" if is_measured else "nothing_found"
     else:
         state, reason = "no_imagery", lot.result.reason
     fk = lot.property_fk
     counts = (
-        found.new_count[fk],
-        found.unchanged_count[fk],
-        found.superseded_count[fk],
-        found.suppressed_count[fk],
+        reconciled.new_count[fk],
+        reconciled.unchanged_count[fk],
+        reconciled.superseded_count[fk],
+        reconciled.suppressed_count[fk],
     )
     return WriteResult(state, reason, lot.detail, *counts)
 
 
 def _lot_row(lot: Processed) -> tuple[object, ...]:
-    boundary, result, at = lot.boundary, lot.result, lot.boundary.located
+    boundary, result, located = lot.boundary, lot.result, lot.boundary.located
     return (
         lot.property_fk,
         boundary.source,
@@ -243,16 +248,16 @@ def _lot_row(lot: Processed) -> tuple[object, ...]:
         boundary.version,
         boundary.fetched_at,
         boundary.method,
-        None if at is None else at.method,
-        None if at is None else at.longitude,
-        None if at is None else at.latitude,
-        None if at is None else at.confidence,
-        None if at is None else at.matched or None,
+        None if located is None else located.method,
+        None if located is None else located.longitude,
+        None if located is None else located.latitude,
+        None if located is None else located.confidence,
+        None if located is None else located.matched or None,
         "done" if lot.is_imaged else "no_imagery",
         result.reason,
         lot.detail,
         None if result.chip is None else result.chip.sha256,
-        # A sum of overlapping pieces can pass the whole by a rounding.
+        # Clamped: rounding of a sum of parts can exceed 1.
         min(max(result.coverage_fraction, 0.0), 1.0),
     )
 
@@ -271,18 +276,18 @@ def _chip_rows(imaged: Sequence[Processed]) -> Iterator[tuple[object, ...]]:
         )
 
 
-def _finding_row(place: int, found: Finding) -> tuple[object, ...]:
-    detection = found.detection
+def _finding_row(index: int, finding: Finding) -> tuple[object, ...]:
+    detection = finding.detection
     return (
-        place,
-        found.property_fk,
+        index,
+        finding.property_fk,
         detection.label,
         detection.prompt,
         detection.score,
         detection.relation,
-        found.wkb,
+        finding.wkb,
         detection.area_m2,
         detection.clipped_area_m2,
         detection.whole_area_m2,
-        found.fingerprint,
+        finding.fingerprint,
     )

@@ -1,4 +1,4 @@
-"""What became of the properties of a chunk: what is given to be written, and what was."""
+"""The outcomes of properties: what a run passes to the writer, and what was written."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.store.queue.states import UnfinishedState
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What every detection of a run says of where it comes from.
+    """A run's id and the provenance of its detections.
 
     Attributes:
-        labels: the names of the labels asked for; one of which nothing is found measures 0 m².
+        labels: names of the requested labels; a label without findings measures 0 m².
     """
 
     id: int
@@ -26,10 +26,10 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """A property that was looked at, or of which the imagery shows nothing.
+    """A property with a result: detections, nothing found, or no imagery.
 
     Raises:
-        StoreError: a result that is `unavailable` or `failed`, which is none.
+        StoreError: the result's status is `unavailable` or `failed`.
     """
 
     property_fk: int
@@ -39,23 +39,23 @@ class Processed:
     def __post_init__(self) -> None:
         if self.result.status not in {"detected", "no_imagery"}:
             raise StoreError(
-                f"a lot that is {self.result.status} has no result to write: it is `NotProcessed`"
+                f"a lot that is {self.result.status} has no result to write: use `NotProcessed`"
             )
 
     @property
     def is_imaged(self) -> bool:
-        """Whether there is a picture that was looked at."""
+        """Whether inference ran on imagery of the lot."""
         return self.result.status == "detected" and self.result.chip is not None
 
     @property
     def detail(self) -> str:
-        """What is said of the boundary and of the result."""
+        """The boundary's note and the result's detail."""
         return "; ".join(filter(None, (self.boundary.note, self.result.detail)))
 
 
 @dataclass(frozen=True, slots=True)
 class NotProcessed:
-    """A property that has no result, and why. `pending` gives it back to the queue."""
+    """A property without a result, and why. The state `pending` returns it to the queue."""
 
     property_fk: int
     state: UnfinishedState
@@ -68,14 +68,14 @@ Outcome = Processed | NotProcessed
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a property, and of what was found there.
+    """The written state of a property, and counts of its detections.
 
     Attributes:
         state, reason, detail: of the property.
         new: written as proposed.
-        unchanged: were there already, the same in every respect.
-        superseded: earlier findings that nobody reviewed and that were not found again.
-        suppressed: gave way to what a person had decided.
+        unchanged: equal to a stored detection in every respect.
+        superseded: unreviewed detections of earlier runs that were not found again.
+        suppressed: findings that match a reviewed detection.
     """
 
     state: str

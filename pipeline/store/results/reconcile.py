@@ -1,4 +1,4 @@
-"""What the findings of a chunk are beside what is known: new, there already, or decided about."""
+"""Compares the findings of a chunk with stored detections: new, unchanged or suppressed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.store.results.measurements import LiveDetection
 
 @dataclass(frozen=True, slots=True)
 class StoredDetection:
-    """A detection that is kept of a property, and not superseded.
+    """A stored detection of a property that is not superseded.
 
     Attributes:
-        reviewed: its WKB if a person said something of it; the others are told by fingerprint.
+        reviewed_wkb: its geometry if it was reviewed; others are compared by fingerprint.
     """
 
     property_fk: int
@@ -27,17 +27,17 @@ class StoredDetection:
     state: str
     fingerprint: str
     boundary_fk: int
-    reviewed: bytes | None
+    reviewed_wkb: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What is to be written, and what is live then.
+    """What to write, and which detections are live afterwards.
 
     Attributes:
-        new: the places of findings to be written.
-        superseded: ids of what nobody reviewed and was not found again.
-        live: in the order in which it was written, the new ones last.
+        new: indices of the findings to insert.
+        superseded: ids of unreviewed detections that were not found again.
+        live: in the order in which they were written, new ones last.
         new_count, unchanged_count, superseded_count, suppressed_count: numbers by property.
     """
 
@@ -53,64 +53,68 @@ class Reconciliation:
 def reconcile(
     findings: Sequence[Finding],
     suppressed: AbstractSet[int],
-    known: Iterable[StoredDetection],
+    stored: Iterable[StoredDetection],
     boundary_of: Mapping[int, int],
-    asked: Mapping[int, AbstractSet[str]],
+    labels_of: Mapping[int, AbstractSet[str]],
 ) -> Reconciliation:
-    """Compare the findings with what is known.
+    """Compare findings with stored detections.
 
     Args:
-        findings: of all properties, each once.
-        suppressed: the places of those that people have decided about.
-        known: of all properties.
-        boundary_of: each property's boundary now.
-        asked: the labels that were looked for on a property; none where there is no picture.
+        findings: of all properties, without duplicates.
+        suppressed: indices of the findings that match a reviewed detection.
+        stored: of all properties.
+        boundary_of: the current boundary of each property.
+        labels_of: the labels that were segmented on each property; empty without imagery.
     """
     result = Reconciliation()
-    by_age = sorted(known, key=lambda old: old.id)
-    there = {(old.property_fk, old.fingerprint): old.id for old in by_age if old.reviewed is None}
-    again: dict[int, Finding] = {}
-    for place, found in enumerate(findings):
-        old_id = there.get((found.property_fk, found.fingerprint))
-        if place in suppressed:
-            result.suppressed_count[found.property_fk] += found.count
+    by_age = sorted(stored, key=lambda old: old.id)
+    unreviewed = {
+        (old.property_fk, old.fingerprint): old.id for old in by_age if old.reviewed_wkb is None
+    }
+    unchanged: dict[int, Finding] = {}
+    for index, finding in enumerate(findings):
+        old_id = unreviewed.get((finding.property_fk, finding.fingerprint))
+        if index in suppressed:
+            result.suppressed_count[finding.property_fk] += finding.count
         elif old_id is not None:
-            again[old_id] = found
-            result.unchanged_count[found.property_fk] += 1
+            unchanged[old_id] = finding
+            result.unchanged_count[finding.property_fk] += 1
         else:
-            result.new.append(place)
-            result.new_count[found.property_fk] += 1
+            result.new.append(index)
+            result.new_count[finding.property_fk] += 1
     for old in by_age:
-        if old.reviewed is not None:
+        if old.reviewed_wkb is not None:
             if old.state != "rejected":
-                geometry = shapely.from_wkb(old.reviewed)
+                geometry = shapely.from_wkb(old.reviewed_wkb)
                 result.live.append(
                     LiveDetection(old.id, old.property_fk, old.label, geometry, old.boundary_fk)
                 )
-        elif old.id in again:
-            result.live.append(_live(again[old.id], old.boundary_fk, old.id))
-        elif _is_over(old, boundary_of, asked):
+        elif old.id in unchanged:
+            result.live.append(_live(unchanged[old.id], old.boundary_fk, old.id))
+        elif _is_superseded(old, boundary_of, labels_of):
             result.superseded.append(old.id)
             result.superseded_count[old.property_fk] += 1
-    for found in (findings[place] for place in result.new):
-        result.live.append(_live(found, boundary_of[found.property_fk]))
+    for finding in (findings[index] for index in result.new):
+        result.live.append(_live(finding, boundary_of[finding.property_fk]))
     return result
 
 
-def _is_over(
-    old: StoredDetection, boundary_of: Mapping[int, int], asked: Mapping[int, AbstractSet[str]]
+def _is_superseded(
+    old: StoredDetection, boundary_of: Mapping[int, int], labels_of: Mapping[int, AbstractSet[str]]
 ) -> bool:
-    """Whether what nobody reviewed, and was not found again, is superseded.
+    """Whether an unreviewed detection that was not found again is superseded.
 
-    It goes with the boundary it was found in, of every label: a run asks for some, and the others'
-    sums would still be of the old boundary. In the same boundary a run says nothing of labels that
-    it was not asked for.
+    A new boundary supersedes detections of every label: otherwise the areas of labels that this run
+    does not segment would still be those of the old boundary. In the same boundary, a run
+    supersedes only its own labels.
     """
-    return old.boundary_fk != boundary_of[old.property_fk] or old.label in asked[old.property_fk]
+    return old.boundary_fk != boundary_of[old.property_fk] or (
+        old.label in labels_of[old.property_fk]
+    )
 
 
-def _live(found: Finding, boundary_fk: int, detection_id: int | None = None) -> LiveDetection:
-    detection = found.detection
+def _live(finding: Finding, boundary_fk: int, detection_id: int | None = None) -> LiveDetection:
+    detection = finding.detection
     return LiveDetection(
-        detection_id, found.property_fk, detection.label, detection.geometry, boundary_fk
+        detection_id, finding.property_fk, detection.label, detection.geometry, boundary_fk
     )

@@ -1,8 +1,8 @@
-"""Which findings of a chunk people have decided about: one spatial query for all of them.
+"""Finds the findings of a chunk that match a reviewed detection, with one spatial query.
 
-A finding that overlaps a reviewed detection of its property and label by an intersection over
-union of at least `REVIEW_MATCH_IOU`, with it or with one of its pieces, is the same thing, seen
-again: there the person's word stands.
+A finding matches if its intersection over union (IoU) with a reviewed detection of its property and
+label, or with one polygon of it, is at least `REVIEW_MATCH_IOU`. It is then the same object: the
+review is left unchanged and the finding is suppressed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline.store.results.findings import Finding
 
 REVIEW_MATCH_IOU = 0.5
 
-# Reviewed detections as they are, and as they looked before a person changed them: who turned a
-# tree into a lawn has also said that it is no tree, and a redrawn outline stands for the one that
-# was found. Runs find a lawn before and behind a house as two, which a person may have made one: so
-# each piece stands for itself too. Which of them meet a finding at all is asked of the boxes.
-_NEAR = text("""
+# Matched are the current form of a reviewed detection and its form before each edit: a tree that
+# was relabelled as a lawn is not a tree, and an edited outline replaces the one that was found.
+# Each polygon of a multipolygon is matched too: a person may have joined a front and a back lawn,
+# which runs find as two. Candidate pairs come from bounding boxes (&&).
+_CANDIDATES = text("""
 WITH reviewed AS MATERIALIZED (
     SELECT lot.property_fk, d.*
     FROM staged_lot lot CROSS JOIN LATERAL (
@@ -42,43 +42,44 @@ WITH reviewed AS MATERIALIZED (
         WHERE detection_fk = reviewed.id AND action IN ('edit', 'relabel')
         OFFSET 0) r
 )
-SELECT found.place, ST_AsBinary(piece.geom) AS geom
+SELECT found.finding_index, ST_AsBinary(piece.geom) AS geom
 FROM forms CROSS JOIN LATERAL (
     SELECT forms.geom
     UNION ALL
     SELECT (ST_Dump(forms.geom)).geom WHERE ST_NumGeometries(forms.geom) > 1
     OFFSET 0) piece
 CROSS JOIN LATERAL (
-    SELECT place FROM staged_finding
+    SELECT finding_index FROM staged_finding
     WHERE property_fk = forms.property_fk AND label = forms.label AND geom && piece.geom
     OFFSET 0) found
 """)
 
 
 def review_matches(conn: Connection, findings: Sequence[Finding]) -> set[int]:
-    """The places of the staged findings that give way to what a person decided.
+    """The indices of the staged findings that match a reviewed detection.
 
     Raises:
-        GeometryError: a finding that is no valid geometry.
+        GeometryError: the geometry of a finding is invalid.
     """
-    near = conn.execute(_NEAR).all()
-    if not near:
+    candidates = conn.execute(_CANDIDATES).all()
+    if not candidates:
         return set()
-    places = np.array([row.place for row in near])
-    reviewed = shapely.from_wkb([row.geom for row in near])
-    same = (
-        _iou([findings[place].detection.geometry for place in places], reviewed) >= REVIEW_MATCH_IOU
-    )
-    return set(places[same].tolist())
+    indices = np.array([row.finding_index for row in candidates])
+    reviewed = shapely.from_wkb([row.geom for row in candidates])
+    found = [findings[index].detection.geometry for index in indices]
+    matches = _iou(found, reviewed) >= REVIEW_MATCH_IOU
+    return set(indices[matches].tolist())
 
 
 def _iou(found: Sequence[object], reviewed: NDArray[np.object_]) -> NDArray[np.float64]:
     """Intersection over union (n,) of n pairs, by their areas in m²."""
     geometries = np.asarray(found, dtype=object)
     try:
-        common = shapely.intersection(geometries, reviewed)
+        intersection = shapely.intersection(geometries, reviewed)
     except GEOSException as error:
         raise GeometryError(f"cannot intersect: {error}; call polygonal() first") from error
-    common_m2, found_m2, reviewed_m2 = areas_m2([*common, *geometries, *reviewed]).reshape(3, -1)
-    union_m2 = found_m2 + reviewed_m2 - common_m2
-    return np.divide(common_m2, union_m2, out=np.zeros_like(union_m2), where=union_m2 > 0)
+    intersection_m2, found_m2, reviewed_m2 = areas_m2(
+        [*intersection, *geometries, *reviewed]
+    ).reshape(3, -1)
+    union_m2 = found_m2 + reviewed_m2 - intersection_m2
+    return np.divide(intersection_m2, union_m2, out=np.zeros_like(union_m2), where=union_m2 > 0)

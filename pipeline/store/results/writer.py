@@ -1,8 +1,8 @@
-"""A chunk of outcomes, written in one transaction: tried again, or parted until one lot is left.
+"""Writes a chunk of outcomes in one transaction, with retries and bisection.
 
-What the database cannot do at this moment (it restarts, two writers wait for each other) is tried
-again from the start: nothing of the chunk was kept. What it refuses is refused of one lot: the
-chunk is halved until that lot stands alone, which fails, and all others are written.
+A transient error (a server restart, a deadlock) rolls the chunk back; it is retried from the start.
+If the database refuses the chunk, one of its lots is bad: the chunk is halved until that lot is
+alone. That lot fails; all others are written.
 """
 
 from __future__ import annotations
@@ -21,24 +21,22 @@ from pipeline.store.retries import retry_transient
 
 log = logging.getLogger(__name__)
 
-# A lot that the database or its geometry's arithmetic refuses will be refused again.
+# Permanent errors: the database refuses the lot, or its geometry cannot be processed.
 REFUSED = (IntegrityError, DataError, GeometryError, GEOSException, UnicodeError)
 
 
 def write(
     engine: Engine, run: RunInfo, outcomes: Sequence[Outcome], owner: str
 ) -> dict[int, WriteResult]:
-    """Write what became of properties that `owner` holds; see `results.write_chunk`.
+    """Write the outcomes of properties that `owner` holds; see `merge.write_chunk`.
 
-    A lot that is refused is `failed` with the reason `refused`. Once more is as good as once:
-    what the same run wrote already is told again.
+    A refused lot is `failed` with the reason `refused`. Idempotent for one run.
 
     Returns:
-        What was written, by property: one that is not there was taken by another, or is asked
-        for anew.
+        The written state by property; a property is missing if its lease was lost.
 
     Raises:
-        DBAPIError: the database could not be written to for `patience.PATIENCE_S`.
+        DBAPIError: transient errors lasted longer than `retries.RETRY_FOR_S`.
     """
     try:
         return _transaction(engine, run, outcomes, owner)
@@ -59,7 +57,7 @@ def _transaction(
 
 
 def _refused(outcome: Outcome, error: Exception) -> NotProcessed:
-    said = error.orig if isinstance(error, DBAPIError) else error
-    reason = str(said).splitlines()[0]
-    log.warning("property %s was refused: %s", outcome.property_fk, reason)
-    return NotProcessed(outcome.property_fk, "failed", "refused", reason)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    detail = str(cause).splitlines()[0]
+    log.warning("the database refused the result of property %s: %s", outcome.property_fk, detail)
+    return NotProcessed(outcome.property_fk, "failed", "refused", detail)
