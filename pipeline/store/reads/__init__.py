@@ -1,5 +1,5 @@
-"""Reading results.
+"""Reads stored results.
 
 row_cursors    detections and properties, streamed through a server-side cursor
-county_status  counts and areas of a county
+county_status  queue counts, measured areas and last run of a county
 """

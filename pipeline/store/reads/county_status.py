@@ -1,4 +1,4 @@
-"""What a county has: its queue by state and reason, and what was measured."""
+"""The status of a county: queue counts by state and reason, measured areas, last run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
 """)
 
 AREAS = text("""
--- Lots and buffers apart: a circle of 30 m is no lot, and the two are never added up.
+-- By source: areas of lots and of 30 m buffers are never added up.
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
-       sum(m.area_m2 ORDER BY p.id) AS area_m2  -- in one order: the same to the last bit
+       sum(m.area_m2 ORDER BY p.id) AS area_m2  -- a fixed order: equal to the last bit
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
 WHERE p.county = :county AND p.state = 'done'
 GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
@@ -32,15 +32,15 @@ JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'ac
 WHERE p.county = :county AND d.segmenter <> 'person' ORDER BY d.segmenter
 """)
 
-# Of each property's last run: what its detections say takes seconds in a large county.
-PROCESSED_BY = text("""
+# From the last run of each property: reading the detections takes seconds in a large county.
+LAST_SEGMENTERS = text("""
 SELECT DISTINCT r.segmenter FROM lotline.run r JOIN (
     SELECT DISTINCT p.run_fk FROM lotline.property p WHERE p.county = :county AND p.state = 'done'
 ) done ON r.id = done.run_fk ORDER BY r.segmenter
 """)
 
-COPY = text("""
--- Of the registry entry as it was used last: after a change of it, a copy of before is not used.
+SNAPSHOT = text("""
+-- Of the registry entry last used: a snapshot made with an earlier entry is not used.
 SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
     SELECT id FROM lotline.parcel_layer WHERE county = :county ORDER BY used_at DESC LIMIT 1)
 """)
@@ -49,7 +49,7 @@ COUNTIES = text("""
 SELECT county, count(*) AS properties FROM lotline.property GROUP BY county ORDER BY county
 """)
 
-UNANSWERED = text("""
+WITHOUT_RESULT = text("""
 SELECT property_id, state, reason, detail FROM lotline.property
 WHERE county = :county AND state IN ('failed', 'deferred', 'no_imagery')
 ORDER BY state, reason, property_id
@@ -58,14 +58,14 @@ ORDER BY state, reason, property_id
 
 @dataclass(frozen=True, slots=True)
 class CountyStatus:
-    """A county at one moment.
+    """The status of a county at one time.
 
     Attributes:
         by_state: number of properties by (state, reason).
-        by_source: number of measured properties by where their boundary came from.
-        areas: of the same properties.
-        segmenters: names and versions of those that found what they are made of.
-        parcel_snapshot: the copy of all its parcels: `rows`, and when it was `fetched_at`.
+        by_source: number of measured properties by the source of their boundary.
+        areas: of the measured properties.
+        segmenters: name and version of the segmenters of their live detections.
+        parcel_snapshot: the snapshot of the parcel layer: `rows` and `fetched_at`.
     """
 
     county: str
@@ -93,10 +93,10 @@ class CountyStatus:
 
 
 def county_status(conn: Connection, county: str) -> CountyStatus:
-    """Count what a county has."""
+    """The complete status of a county."""
     where = {"county": county}
     last_run = lifecycle.latest_run(conn, county)
-    copy = conn.execute(COPY, where).one_or_none()
+    snapshot = conn.execute(SNAPSHOT, where).one_or_none()
     return CountyStatus(
         county=county,
         by_state=count_states(conn, county),
@@ -108,15 +108,15 @@ def county_status(conn: Connection, county: str) -> CountyStatus:
         segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
         last_run=None if last_run is None else _summary(last_run),
         parcel_snapshot=None
-        if copy is None
-        else {"rows": copy.rows, "fetched_at": copy.fetched_at.isoformat()},
+        if snapshot is None
+        else {"rows": snapshot.rows, "fetched_at": snapshot.fetched_at.isoformat()},
     )
 
 
 def queue_status(conn: Connection, county: str) -> CountyStatus:
-    """What a county has but for what was measured, which takes long to sum up: see `county_status`.
+    """The status of a county without measured areas, which take long to sum: see `county_status`.
 
-    Its segmenters are those of the runs that its properties were last processed in.
+    `segmenters` are those of the last run of each property.
     """
     last_run = lifecycle.latest_run(conn, county)
     return CountyStatus(
@@ -124,20 +124,20 @@ def queue_status(conn: Connection, county: str) -> CountyStatus:
         by_state=count_states(conn, county),
         by_source={},
         areas=(),
-        segmenters=tuple(conn.execute(PROCESSED_BY, {"county": county}).scalars()),
+        segmenters=tuple(conn.execute(LAST_SEGMENTERS, {"county": county}).scalars()),
         last_run=None if last_run is None else _summary(last_run),
         parcel_snapshot=None,
     )
 
 
 def count_by_county(conn: Connection) -> dict[str, int]:
-    """The counties that have properties, and how many."""
+    """Number of properties of each county that has any."""
     return {row.county: row.properties for row in conn.execute(COUNTIES)}
 
 
 def list_without_result(conn: Connection, county: str) -> list[dict[str, str]]:
     """The properties that are failed, deferred or without imagery, each with its reason."""
-    rows = conn.execute(UNANSWERED, {"county": county})
+    rows = conn.execute(WITHOUT_RESULT, {"county": county})
     return [dict(row) for row in rows.mappings()]
 
 

@@ -1,8 +1,8 @@
-"""Reading what is kept, a chunk at a time through a cursor of the server: memory stays flat.
+"""Streams stored rows in chunks through a server-side cursor, with constant memory.
 
-`*_columns` give plain lists by column, geometry as WKB in EPSG:4326; `iter_*` give GeoDataFrames.
-Each yields one chunk at least, with all its columns, if an empty one. Who stops before the end
-closes it, and with it the cursor.
+`*_columns` yield lists by column, geometry as EPSG:4326 WKB; `iter_*` yield GeoDataFrames. Each
+yields at least one chunk with all columns, which may be empty. A caller that stops early closes the
+generator, and with it the cursor.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ CHUNK_ROWS = 1024
 
 ColumnArrays = dict[str, list[Any]]
 
-# PostGIS sorts geometries along a Hilbert curve, by the middles of their boxes. Sorted are points
-# in those middles: to compare two large polygons, the server would unpack both each time.
+# PostGIS sorts geometries along a Hilbert curve, by the centers of their boxes. Sorting the center
+# points is faster: comparing two large polygons would decompress both each time.
 DETECTIONS = text("""
--- What counts now: proposed and accepted, with where each came from; label by label, in each of
--- them neighbours together.
+-- Live detections (proposed and accepted) with their provenance: by label, neighbours together.
 SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
        b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
@@ -39,22 +38,22 @@ ORDER BY d.label, ST_Centroid(ST_Envelope(d.geom)), d.id
 """)
 
 BOUNDARIES = text("""
--- What was measured in, of the properties that a run took: neighbours together.
+-- Boundaries of the properties of a run: neighbours together.
 SELECT p.property_id, b.source, ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
 WHERE p.county = :county AND p.run_fk = :run
-ORDER BY p.sort_key, p.id LIMIT :most
+ORDER BY p.sort_key, p.id LIMIT :limit
 """)
 
 PROPERTIES = text("""
--- Every property, its boundary if it has one, and what was measured of each label; neighbours
--- together, those of which nobody knows where they are last.
+-- Every property, its boundary if it has one, and its measurements by label: neighbours together,
+-- properties without a known location last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        b.area_m2 AS boundary_area_m2, b.parcel_ids, p.coverage_fraction,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
        p.located_by, p.confidence, p.address, p.matched_address, m.measured,
-       -- Who looked last, and who found what is measured: not the same where a person's word stands
+       -- Of the last run and of the measured detections: these differ after a review.
        array(SELECT r.segmenter FROM lotline.run r WHERE r.id = p.run_fk AND p.state = 'done'
              UNION
              SELECT d.segmenter FROM lotline.detection d
@@ -73,7 +72,7 @@ ORDER BY coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point), p
 """)
 
 UNFINISHED = text("""
--- What is not done, and why, with all that its CSV said of it.
+-- Properties that are not done, and why, with the columns of their CSV row.
 SELECT property_id, state, reason, detail, ST_X(point) AS longitude, ST_Y(point) AS latitude,
        parcel_id, address
 FROM lotline.property WHERE county = :county AND state <> 'done'
@@ -95,19 +94,19 @@ WHERE p.county = :county GROUP BY d.label
 
 
 def measured_labels(conn: Connection, county: str) -> list[str]:
-    """The labels that are measured on any property now."""
+    """The labels that have a current measurement on any property."""
     return list(conn.execute(LABELS, {"county": county}).scalars())
 
 
 def count_live_detections(conn: Connection, county: str) -> dict[str, int]:
-    """How many live detections there are of each label."""
+    """Number of live detections of each label."""
     return {row.label: row.detections for row in conn.execute(LIVE_COUNTS, {"county": county})}
 
 
 def detection_columns(
     conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK_ROWS
 ) -> Generator[ColumnArrays]:
-    """Live detections, label by label; with `property_ids`, a few, those on them alone."""
+    """Live detections by label; with `property_ids`, only those on these properties."""
     where = {"county": county, "property_ids": property_ids}
     return _chunks(conn, DETECTIONS, where, chunk)
 
@@ -115,11 +114,11 @@ def detection_columns(
 def property_columns(
     conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK_ROWS
 ) -> Generator[ColumnArrays]:
-    """Every property, with `STEM_m2` and `STEM_count` (of detections) for each label's stem."""
+    """Every property, with `STEM_m2` and `STEM_count` (detections) for the stem of each label."""
     for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
-        by_property = [found or {} for found in columns.pop("measured")]
+        by_property = [by_label or {} for by_label in columns.pop("measured")]
         for label, stem in stems.items():
-            measured = [found.get(label, (None, None)) for found in by_property]
+            measured = [by_label.get(label, (None, None)) for by_label in by_property]
             columns[f"{stem}_m2"] = [area_m2 for area_m2, _ in measured]
             columns[f"{stem}_count"] = [count for _, count in measured]
         yield columns
@@ -135,15 +134,17 @@ def unfinished_columns(
 def iter_detections(
     conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK_ROWS
 ) -> Iterator[geopandas.GeoDataFrame]:
-    """Live detections; with `property_ids`, a few, those on them alone."""
-    return map(_frame, detection_columns(conn, county, property_ids, chunk))
+    """Live detections; with `property_ids`, only those on these properties."""
+    return map(_geodataframe, detection_columns(conn, county, property_ids, chunk))
 
 
-def run_boundaries(conn: Connection, county: str, run_id: int, most: int) -> geopandas.GeoDataFrame:
-    """So many boundaries of the properties that a run took last: property_id, source, geometry."""
-    where = {"county": county, "run": run_id, "most": most}
-    [columns] = _chunks(conn, BOUNDARIES, where, most)
-    return _frame(columns)
+def run_boundaries(
+    conn: Connection, county: str, run_id: int, limit: int
+) -> geopandas.GeoDataFrame:
+    """Up to `limit` boundaries of a run's properties: property_id, source, geometry."""
+    where = {"county": county, "run": run_id, "limit": limit}
+    [columns] = _chunks(conn, BOUNDARIES, where, limit)
+    return _geodataframe(columns)
 
 
 def iter_properties(
@@ -153,13 +154,13 @@ def iter_properties(
     labels = measured_labels(conn, county)
     stems = dict(zip(labels, labels, strict=True))
     for columns in property_columns(conn, county, stems, chunk):
-        yield _frame(columns).astype({f"{label}_m2": "float64" for label in labels})
+        yield _geodataframe(columns).astype({f"{label}_m2": "float64" for label in labels})
 
 
 def _chunks(
     conn: Connection, query: TextClause, parameters: Mapping[str, Any], chunk: int
 ) -> Generator[ColumnArrays]:
-    # Of this statement only: the connection keeps its own way for what follows.
+    # Options of this statement only: later statements on the connection are not streamed.
     streamed = query.execution_options(stream_results=True, max_row_buffer=chunk)
     with conn.execute(streamed, parameters) as result:
         names = list(result.keys())
@@ -171,6 +172,6 @@ def _chunks(
             yield {name: [] for name in names}
 
 
-def _frame(columns: ColumnArrays) -> geopandas.GeoDataFrame:
+def _geodataframe(columns: ColumnArrays) -> geopandas.GeoDataFrame:
     geometry = shapely.from_wkb(columns.pop("geometry"))
     return geopandas.GeoDataFrame(columns, geometry=list(geometry), crs="EPSG:4326")

@@ -1,4 +1,4 @@
 """Reviews: what people decided about detections.
 
-verdicts   accept, reject, restore, relabel, edit, add
+verdicts   accept, reject, restore, relabel, edit or add a detection
 """

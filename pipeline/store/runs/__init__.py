@@ -1,8 +1,8 @@
 """Runs: one batch each.
 
-lifecycle   start, heartbeat, finish, reclaim killed runs
-metrics     what a run counted, as it is stored
+lifecycle   start, heartbeat and finish a run; reclaim killed ones
+metrics     counters and stage times that a run stores
 totals      results of a run, counted by state, source and label
-comparison  areas of two runs on the same properties
-map_data    where the properties of a run are
+comparison  areas that two runs measured on the same properties
+map_data    locations of a run's properties, for maps
 """

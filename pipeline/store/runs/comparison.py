@@ -1,4 +1,4 @@
-"""Two runs on the same properties: what each of them measured there."""
+"""Compares the areas that two runs measured on the same properties."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sqlalchemy import Connection, text
 
 from pipeline.store.runs.lifecycle import Run
 
-# What a run had measured is kept when it ends. Of one that is at work, and of those that an older
-# version kept, it is known where they wrote a measurement or took the property last.
+# A run stores its measured properties when it ends. For a running run, and for runs of an older
+# version, they are derived from the measurements it wrote and the properties it last leased.
 _COMMON = """
 WITH measured (run_fk, property_fk) AS (
     SELECT id, unnest(measured) FROM lotline.run WHERE id IN (:a, :b)
@@ -25,12 +25,12 @@ WITH measured (run_fk, property_fk) AS (
 
 _COUNT = text(f"{_COMMON} SELECT count(*) FROM common")  # noqa: S608
 
-# As it stood when each run ended. The same labels for both: of another, one of them knows nothing.
+# The measurements at the end of each run, for the labels that both runs have.
 _AREAS = text(f"""
 {_COMMON}, ends (side, at) AS (
     VALUES ('a', coalesce(CAST(:a_end AS timestamptz), now())),
            ('b', coalesce(CAST(:b_end AS timestamptz), now()))
-), stood AS (
+), at_end AS (
     SELECT DISTINCT ON (ends.side, m.property_fk, m.label)
         ends.side, m.property_fk, m.label, m.source, m.area_m2
     FROM common JOIN lotline.measurement m USING (property_fk) JOIN ends ON m.created_at <= ends.at
@@ -40,22 +40,22 @@ _AREAS = text(f"""
 SELECT label, source,
     count(*) FILTER (WHERE side = 'a') AS a_properties,
     count(*) FILTER (WHERE side = 'b') AS b_properties,
-    -- In one order: the same to the last bit where they measured the same.
+    -- A fixed order: equal to the last bit where both measured the same.
     coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'a'), 0) AS a_m2,
     coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'b'), 0) AS b_m2
-FROM stood GROUP BY label, source ORDER BY label, source DESC
+FROM at_end GROUP BY label, source ORDER BY label, source DESC
 """)  # noqa: S608
 
 
-# History has no index by property: the planner, who expects few in common, would read all of it for
-# each of them.
-_READ_ONCE = text("SET LOCAL enable_nestloop = off")
-_AS_BEFORE = text("SET LOCAL enable_nestloop = on")
+# Old measurements have no index by property. The planner expects few common properties and would
+# scan all measurements for each of them.
+_DISABLE_NESTED_LOOPS = text("SET LOCAL enable_nestloop = off")
+_ENABLE_NESTED_LOOPS = text("SET LOCAL enable_nestloop = on")
 
 
 @dataclass(frozen=True, slots=True)
 class AreaPair:
-    """What two runs measured of a label on the same properties, by their boundary's source."""
+    """The areas of a label that two runs measured on the same properties, by boundary source."""
 
     label: str
     source: str
@@ -67,12 +67,13 @@ class AreaPair:
 
 @dataclass(frozen=True, slots=True)
 class RunPair:
-    """What two runs measured on the properties that both did.
+    """Two runs on the properties that both measured.
 
     Attributes:
-        properties: that both measured. Of runs that an older version kept, it cannot be told of
-            those where one found just what an earlier run had, and a later one took them again.
-        areas: of the labels that both were asked for.
+        properties: number of properties that both measured. For runs of an older version it can be
+            too low: a property is missing if the run found the same as an earlier run, and a later
+            run leased it again.
+        areas: of the labels that both runs have.
     """
 
     properties: int
@@ -80,12 +81,12 @@ class RunPair:
 
 
 def pair_runs(conn: Connection, a: Run, b: Run) -> RunPair:
-    """What two runs of a county measured on the same properties."""
+    """Compare two runs of a county on the properties that both measured."""
     labels = [name for name in a.settings.get("labels", ()) if name in b.settings.get("labels", ())]
-    conn.execute(_READ_ONCE)
+    conn.execute(_DISABLE_NESTED_LOOPS)
     both = {"a": a.id, "b": b.id, "county": a.county}
     count = conn.execute(_COUNT, both).scalar_one()
     ends = {"a_end": a.finished_at, "b_end": b.finished_at, "labels": labels}
     areas = tuple(AreaPair(*row) for row in conn.execute(_AREAS, {**both, **ends}))
-    conn.execute(_AS_BEFORE)
+    conn.execute(_ENABLE_NESTED_LOOPS)
     return RunPair(count, areas)

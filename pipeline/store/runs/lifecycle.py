@@ -1,4 +1,9 @@
-"""Runs: one batch with its settings, what it counted of itself, and what it answered."""
+"""The lifecycle of a run (one batch): start, heartbeat, finish, reclaim if it was killed.
+
+A running run holds an advisory lock on its id while its connection is open. If its process is
+killed, on whichever machine, the database releases the lock, and the next batch of the county
+reclaims the run's leases and marks it `killed`.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +28,11 @@ log = logging.getLogger(__name__)
 RunEnd = Literal["finished", "interrupted", "failed"]
 RunState = Literal["running", "finished", "interrupted", "failed", "killed"]
 
-# A living run holds an advisory lock on its number for as long as its connection lives, so that
-# the database itself knows when a batch was killed, on whichever machine it ran.
 _LOCK_CLASS = 0x10771E
 
-_HOLD = text("SELECT pg_advisory_lock(:class, CAST(:run AS int))")
+_ACQUIRE_LOCK = text("SELECT pg_advisory_lock(:class, CAST(:run AS int))")
 
-_DEAD = text("""
+_KILLED_RUNS = text("""
 WITH running AS MATERIALIZED (
     SELECT id FROM lotline.run
     WHERE county = :county AND state = 'running' AND id IS DISTINCT FROM CAST(:own AS bigint)
@@ -37,27 +40,27 @@ WITH running AS MATERIALIZED (
 SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
 """)
 
-# What a killed run wrote last is newer than its last sign of life, and may be the only one.
-_LAST_SIGN = """greatest(r.started_at, r.beat_at, (
+# The last write of a killed run is newer than its last heartbeat, which may be missing.
+_LAST_ACTIVITY = """greatest(r.started_at, r.beat_at, (
     SELECT max(p.updated_at) FROM lotline.property p
     WHERE p.county = r.county AND p.run_fk = r.id AND p.state NOT IN ('pending', 'leased')))"""
 
-# Before a later run takes any of them.
+# Stored when the run ends, before a later run leases any of these properties.
 _MEASURED = """ARRAY(SELECT p.id FROM lotline.property p
     WHERE p.county = r.county AND p.run_fk = r.id AND p.state = 'done' ORDER BY p.id)"""
 
-_BURY = text(f"""
+_MARK_KILLED = text(f"""
 UPDATE lotline.run r SET state = 'killed', results = CAST(:results AS jsonb),
-    measured = {_MEASURED}, finished_at = {_LAST_SIGN}
+    measured = {_MEASURED}, finished_at = {_LAST_ACTIVITY}
 WHERE r.id = :run
 """)  # noqa: S608
 
-_REVIVE = text("""
+_REOPEN = text("""
 UPDATE lotline.run SET state = 'running', finished_at = NULL, results = NULL, measured = NULL
 WHERE id = :run AND state = 'killed'
 """)
 
-_BEAT = text("""
+_HEARTBEAT = text("""
 UPDATE lotline.run SET beat_at = now(), account = CAST(:account AS jsonb)
 WHERE id = :run AND state = 'running'
 """)
@@ -68,37 +71,38 @@ UPDATE lotline.run r SET state = :state, finished_at = now(), measured = {_MEASU
 WHERE r.id = :run
 """)  # noqa: S608
 
-# A run that says it is running and holds no lock was killed, and no batch has noticed it yet.
+# A run whose state is 'running' but that holds no lock was killed and is not yet reclaimed.
 _RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
-    r.beat_at, r.account AS metrics, r.results, was.state,
+    r.beat_at, r.account AS metrics, r.results, actual.state,
     CAST(extract(epoch FROM CASE WHEN r.finished_at IS NOT NULL THEN r.finished_at
-        WHEN was.state = 'running' THEN now() ELSE {_LAST_SIGN} END - r.started_at) AS float)
+        WHEN actual.state = 'running' THEN now() ELSE {_LAST_ACTIVITY} END - r.started_at) AS float)
         AS took_s
 FROM lotline.run r CROSS JOIN LATERAL (
     SELECT CASE WHEN r.state = 'running' AND NOT EXISTS (
             SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
                 AND l.classid = :class AND l.objid = r.id AND l.objsubid = 2
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-        THEN 'killed' ELSE r.state END AS state) was
+        THEN 'killed' ELSE r.state END AS state) actual
 """  # noqa: S608
 
-_ONE = text(f"{_RUNS} WHERE r.id = :run")
+_RUN = text(f"{_RUNS} WHERE r.id = :run")
 
-_NEWEST = text(f"""
+_RECENT_RUNS = text(f"""
 {_RUNS} WHERE CAST(:county AS text) IS NULL OR r.county = :county ORDER BY r.id DESC LIMIT :limit
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is kept.
+    """A stored run.
 
     Attributes:
-        state: `interrupted` by a person, `failed` by an error, `killed` without a last word.
-        beat_at: its last sign of life, of which `account` is; None before the first.
-        took_s: until it ended, or until now.
-        results: what it had answered when it ended; None before.
+        state: `interrupted` by a person, `failed` by an error, or `killed` without finishing.
+        beat_at: time of the last heartbeat; None before the first.
+        took_s: duration until its end, or until now.
+        metrics: as of the last heartbeat, or of the end.
+        results: as of the end of the run; None before.
     """
 
     id: int
@@ -122,9 +126,9 @@ def start(
     segmenter: str,
     weights_sha256: str | None,
 ) -> int:
-    """Begin a run; its id. It counts as alive for as long as this connection stays open.
+    """Start a run and return its id. It counts as alive while this connection is open.
 
-    `settings` are shown to people: secrets in them are masked.
+    Secrets in `settings` are masked, as these are shown to people.
     """
     values = {
         "county": county,
@@ -135,50 +139,50 @@ def start(
     run_id = int(
         conn.execute(insert(tables.run).values(values).returning(tables.run.c.id)).scalar_one()
     )
-    # Before the row is committed: nobody ever sees a run that lives and is not locked.
+    # Before the commit: otherwise another batch could see a running run without a lock.
     acquire_lock(conn, run_id)
     return run_id
 
 
 def acquire_lock(conn: Connection, run_id: int) -> None:
-    """Say that a run lives, for as long as this connection stays open."""
-    conn.execute(_HOLD, {"class": _LOCK_CLASS, "run": run_id})
+    """Acquire the run's advisory lock: it counts as alive while this connection is open."""
+    conn.execute(_ACQUIRE_LOCK, {"class": _LOCK_CLASS, "run": run_id})
 
 
 def heartbeat(conn: Connection, run_id: int, metrics: RunMetrics) -> None:
-    """A running run's sign of life, with what it has counted so far."""
-    conn.execute(_BEAT, {"run": run_id, "account": json.dumps(metrics.as_json())})
+    """Record a heartbeat of a running run, with its metrics so far."""
+    conn.execute(_HEARTBEAT, {"run": run_id, "account": json.dumps(metrics.as_json())})
 
 
 def reacquire_lock(conn: Connection, run_id: int) -> None:
-    """`acquire_lock`, of a run that lost its connection; another may have reclaimed it."""
+    """Acquire the lock again after a lost connection, and reopen the run if it was reclaimed."""
     acquire_lock(conn, run_id)
-    conn.execute(_REVIVE, {"run": run_id})
+    conn.execute(_REOPEN, {"run": run_id})
 
 
 def reclaim_killed(conn: Connection, county: str, own: int | None = None) -> int:
-    """Give the properties of runs that were killed back to the queue; how many there were.
+    """Release the leases of killed runs and mark the runs `killed`; returns how many leases.
 
-    What those runs had answered is kept as their results, before another run takes any of it.
+    The results of those runs are stored first, before another run leases their properties.
 
     Args:
-        own: the caller's run, which lives even while it has lost its connection.
+        own: the caller's run, which is alive even if it has lost its connection.
     """
     values = {"class": _LOCK_CLASS, "county": county, "own": own}
-    dead = list(conn.execute(_DEAD, values).scalars())
-    if not dead:
+    killed = list(conn.execute(_KILLED_RUNS, values).scalars())
+    if not killed:
         return 0
-    taken = release_runs(conn, dead)
-    for run_id in dead:
+    released = release_runs(conn, killed)
+    for run_id in killed:
         results = _count(conn, get_run(conn, run_id))
-        conn.execute(_BURY, {"run": run_id, "results": json.dumps(results.as_json())})
-    if taken:
-        log.warning("a batch was killed; what it held waits again: %d of the queue", taken)
-    return taken
+        conn.execute(_MARK_KILLED, {"run": run_id, "results": json.dumps(results.as_json())})
+    if released:
+        log.warning("a batch was killed: %d leased properties are pending again", released)
+    return released
 
 
 def finish(conn: Connection, run_id: int, state: RunEnd, metrics: RunMetrics) -> RunResults:
-    """End a run that gave back what it held; what it answered.
+    """End a run that has released its leases; returns its results.
 
     Raises:
         StoreError: there is no such run.
@@ -200,25 +204,25 @@ def get_run(conn: Connection, run_id: int) -> Run:
     Raises:
         StoreError: there is no such run.
     """
-    row = conn.execute(_ONE, {"class": _LOCK_CLASS, "run": run_id}).one_or_none()
+    row = conn.execute(_RUN, {"class": _LOCK_CLASS, "run": run_id}).one_or_none()
     if row is None:
-        raise StoreError(f"there is no run {run_id}: `lotline runs list` names those that are kept")
+        raise StoreError(f"there is no run {run_id}: run `lotline runs list` to list all runs")
     return _run(row)
 
 
 def recent_runs(conn: Connection, county: str | None = None, limit: int = 1) -> list[Run]:
-    """So many runs at most, of one county or of all, the newest first."""
+    """Up to `limit` runs of one county or of all, newest first."""
     where = {"class": _LOCK_CLASS, "county": county, "limit": limit}
-    return [_run(row) for row in conn.execute(_NEWEST, where)]
+    return [_run(row) for row in conn.execute(_RECENT_RUNS, where)]
 
 
 def latest_run(conn: Connection, county: str) -> Run | None:
-    """The county's newest run, None before the first."""
+    """The county's newest run; None if there is none."""
     return next(iter(recent_runs(conn, county)), None)
 
 
 def results_of(conn: Connection, run: Run) -> RunResults:
-    """What a run answered: as it was when it ended, else as it stands now."""
+    """The results of a run: those stored at its end, or its current ones."""
     return _count(conn, run) if run.results is None else run.results
 
 

@@ -1,4 +1,4 @@
-"""Where the properties of a run lie: each of a few, or the cells of a grid over many."""
+"""Locations of a run's properties, for maps: single lots, or grid cells if there are many."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from sqlalchemy import Connection, text
 from pipeline.store.runs.lifecycle import Run
 from pipeline.store.runs.totals import PROCESSED
 
-# Up to so many properties are drawn each, and things on so many; more are shown by a grid.
+# Up to this number, each property is drawn; more are shown as a grid.
 MAX_DRAWN_LOTS = 2_000
+# Up to this number, their detections are drawn too.
 MAX_LOTS_WITH_DETECTIONS = 300
-# The longer side of the grid.
-_CELLS = 28
+# Number of cells of the grid's longer side.
+_GRID_CELLS = 28
 
 MapBounds = tuple[float, float, float, float]
 
@@ -27,13 +28,13 @@ SELECT p.id, p.property_id, p.state, p.reason, b.source, b.geom,
 FROM (SELECT p.* FROM {PROCESSED}) p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
 """  # noqa: S608
 
-# An address that was found in another country must not shrink the county to a dot.
-_FRAME = text(f"""
+# Percentiles: one address located in another country must not shrink the county to a dot.
+_EXTENT = text(f"""
 SELECT count(*) AS properties, count(place) AS placed,
     min(ST_X(place)) AS west, min(ST_Y(place)) AS south,
     max(ST_X(place)) AS east, max(ST_Y(place)) AS north,
-    percentile_cont(ARRAY[0.01, 0.99]) WITHIN GROUP (ORDER BY ST_X(place)) AS most_x,
-    percentile_cont(ARRAY[0.01, 0.99]) WITHIN GROUP (ORDER BY ST_Y(place)) AS most_y
+    percentile_cont(ARRAY[0.01, 0.99]) WITHIN GROUP (ORDER BY ST_X(place)) AS p1_p99_x,
+    percentile_cont(ARRAY[0.01, 0.99]) WITHIN GROUP (ORDER BY ST_Y(place)) AS p1_p99_y
 FROM ({_PLACED}) placed
 """)  # noqa: S608
 
@@ -44,7 +45,7 @@ SELECT property_id, state, reason, source, ST_AsBinary(coalesce(geom, place)) AS
 FROM ({_PLACED}) placed WHERE {_INSIDE} ORDER BY id
 """)  # noqa: S608
 
-_THINGS = text(f"""
+_DETECTIONS = text(f"""
 SELECT d.label, ST_AsBinary(d.geom) AS geom
 FROM ({_PLACED}) placed JOIN lotline.detection d ON d.property_fk = placed.id
 WHERE {_INSIDE} AND placed.state = 'done' AND d.state IN ('proposed', 'accepted')
@@ -64,7 +65,7 @@ FROM ({_IN_CELLS}) cells GROUP BY x, y, state ORDER BY y, x, state
 """)  # noqa: S608
 
 _CELL_AREAS = text(f"""
--- Of lots alone: a circle of 30 m says nothing of what a lot has.
+-- Only lots: the content of a 30 m buffer is not that of the lot.
 SELECT x, y, label, sum(m.area_m2) AS area_m2
 FROM ({_IN_CELLS}) cells JOIN lotline.measurement m ON m.property_fk = cells.id AND m.current
 WHERE cells.state = 'done' AND m.source = 'lot'
@@ -75,7 +76,7 @@ GROUP BY x, y, label ORDER BY y, x, label
 
 @dataclass(frozen=True, slots=True)
 class PlacedLot:
-    """A property on the map: its boundary, or (`source` None) the point where it is said to be."""
+    """A property on the map: its boundary, or its point if `source` is None."""
 
     property_id: str
     state: str
@@ -86,7 +87,7 @@ class PlacedLot:
 
 @dataclass(frozen=True, slots=True)
 class MapDetection:
-    """What was found, in EPSG:4326."""
+    """A detection on the map, in EPSG:4326."""
 
     label: str
     geometry: BaseGeometry
@@ -94,11 +95,11 @@ class MapDetection:
 
 @dataclass(slots=True)
 class GridCell:
-    """What lies in a cell of the grid: column `x` from the west, row `y` from the north.
+    """A grid cell: column `x` from the west, row `y` from the north.
 
     Attributes:
-        states: properties, by state.
-        lots: those that were measured in a lot.
+        states: number of properties by state.
+        lots: number of properties measured in a lot.
         areas_m2: in those lots, by label.
     """
 
@@ -111,7 +112,7 @@ class GridCell:
 
 @dataclass(frozen=True, slots=True)
 class MapGrid:
-    """A grid over a frame, with the cells that are not empty."""
+    """A grid over the map's bounds, with the cells that are not empty."""
 
     columns: int
     rows: int
@@ -120,14 +121,14 @@ class MapGrid:
 
 @dataclass(frozen=True, slots=True)
 class RunMap:
-    """Where a run's properties lie; either `lots` or `grid` shows them.
+    """The locations of a run's properties, as `lots` or as a `grid`.
 
     Attributes:
-        bounds: west, south, east, north in degrees, of the places that are shown.
-        properties: that the run took last, all of them.
-        placed: of those, the ones of which it is known where they are.
-        shown: of those, the ones in the frame; a few may lie far off.
-        detections: what was found on them, where they are few.
+        bounds: west, south, east, north in degrees, of the shown properties.
+        properties: number of properties that the run last leased.
+        placed: number of those with a known location.
+        shown: number of those inside the bounds; outliers are left out.
+        detections: on the lots, if these are few.
     """
 
     bounds: MapBounds
@@ -140,55 +141,55 @@ class RunMap:
 
 
 def build_run_map(conn: Connection, run: Run) -> RunMap | None:
-    """Where the properties lie that a run took last; None where that is known of none.
+    """The locations of a run's properties; None if none has a known location.
 
-    What is kept in memory does not grow with the run.
+    Memory does not grow with the size of the run.
     """
     where = {"county": run.county, "run": run.id}
-    frame = conn.execute(_FRAME, where).one()
-    if not frame.placed:
+    extent = conn.execute(_EXTENT, where).one()
+    if not extent.placed:
         return None
-    west, east = _most(frame.west, frame.east, *frame.most_x)
-    south, north = _most(frame.south, frame.north, *frame.most_y)
+    west, east = _clip_outliers(extent.west, extent.east, *extent.p1_p99_x)
+    south, north = _clip_outliers(extent.south, extent.north, *extent.p1_p99_y)
     bounds = (west, south, east, north)
     inside = {**where, "west": west, "south": south, "east": east, "north": north}
     labelled = {**inside, "labels": run.settings.get("labels")}
-    if frame.placed > MAX_DRAWN_LOTS:
+    if extent.placed > MAX_DRAWN_LOTS:
         grid = _grid(conn, bounds, labelled)
         shown = sum(sum(cell.states.values()) for cell in grid.cells)
-        return RunMap(bounds, frame.properties, frame.placed, shown, grid=grid)
+        return RunMap(bounds, extent.properties, extent.placed, shown, grid=grid)
     lots = tuple(
         PlacedLot(row.property_id, row.state, row.reason, row.source, shapely.from_wkb(row.geom))
         for row in conn.execute(_LOTS, inside)
     )
     detections: Sequence[MapDetection] = ()
     if len(lots) <= MAX_LOTS_WITH_DETECTIONS:
-        rows = conn.execute(_THINGS, labelled)
+        rows = conn.execute(_DETECTIONS, labelled)
         detections = [MapDetection(row.label, shapely.from_wkb(row.geom)) for row in rows]
-    return RunMap(bounds, frame.properties, frame.placed, len(lots), lots, tuple(detections))
+    return RunMap(bounds, extent.properties, extent.placed, len(lots), lots, tuple(detections))
 
 
-def _most(least: float, greatest: float, low: float, high: float) -> tuple[float, float]:
-    """The range of nearly all, and of what lies no further from it than half its length."""
-    around = (high - low) / 2
-    return max(least, low - around), min(greatest, high + around)
+def _clip_outliers(smallest: float, largest: float, p1: float, p99: float) -> tuple[float, float]:
+    """The range from p1 to p99, extended by up to half its length as far as there are values."""
+    margin = (p99 - p1) / 2
+    return max(smallest, p1 - margin), min(largest, p99 + margin)
 
 
 def _grid(conn: Connection, bounds: MapBounds, where: dict[str, object]) -> MapGrid:
     west, south, east, north = bounds
-    shrink = math.cos(math.radians((south + north) / 2))  # of a degree of longitude
-    width, height = (east - west) * shrink, north - south
-    side = max(width, height, 1e-9) / _CELLS
+    longitude_scale = math.cos(math.radians((south + north) / 2))
+    width, height = (east - west) * longitude_scale, north - south
+    side = max(width, height, 1e-9) / _GRID_CELLS
     columns, rows = max(1, math.ceil(width / side)), max(1, math.ceil(height / side))
-    cut = {
+    in_grid = {
         **where, "columns": columns, "rows": rows,
         "width_deg": max(east - west, 1e-9) / columns, "height_deg": max(height, 1e-9) / rows,
     }  # fmt: skip
     cells: dict[tuple[int, int], GridCell] = {}
-    for row in conn.execute(_CELL_STATES, cut):
+    for row in conn.execute(_CELL_STATES, in_grid):
         cell = cells.setdefault((row.x, row.y), GridCell(row.x, row.y, {}, 0, {}))
         cell.states[row.state] = row.properties
         cell.lots += row.lots if row.state == "done" else 0
-    for row in conn.execute(_CELL_AREAS, cut):
+    for row in conn.execute(_CELL_AREAS, in_grid):
         cells[row.x, row.y].areas_m2[row.label] = row.area_m2
     return MapGrid(columns, rows, tuple(cells.values()))

@@ -1,4 +1,4 @@
-"""What a run counted of itself while it worked, as it is kept in its row."""
+"""The metrics of a run, as stored in its row (column `account`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from detection.timing import DurationHistogram
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """What nobody but the run itself knows; what it answered is counted in the database.
+    """What only the run itself can count; its results are counted in the database (`totals`).
 
     Attributes:
-        stages: how long calls took, by stage; stages that overlap add up to more than the run.
-        requests: HTTP requests by host, those that failed among them.
-        encoder_calls: chips that the segmenter was shown.
-        faults: how often something went wrong and was mended, by its name.
-        kept_reviews: findings that gave way to what a person had decided.
+        stages: durations of calls by stage; stages overlap, so they add up to more than the run.
+        requests: number of HTTP requests by host, failed ones included.
+        encoder_calls: number of chips passed to the segmenter.
+        faults: number of recovered faults by name.
+        kept_reviews: number of findings that matched a reviewed detection.
     """
 
     stages: Mapping[str, DurationHistogram] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class RunMetrics:
     kept_reviews: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`, some kilobytes however long the run."""
+        """Plain values for `json.dumps`; a few kilobytes, independent of the run's length."""
         return {
-            "stages": {name: _spread_as_json(spread) for name, spread in self.stages.items()},
+            "stages": {name: _histogram_as_json(each) for name, each in self.stages.items()},
             "requests": dict(self.requests),
             "encoder_calls": self.encoder_calls,
             "faults": dict(self.faults),
@@ -39,23 +39,25 @@ class RunMetrics:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> RunMetrics:
-        """What was kept; what an older version did not count is 0."""
-        stages = {name: _spread_from_json(each) for name, each in kept.get("stages", {}).items()}
-        return cls(**{**kept, "stages": stages})
+    def from_json(cls, stored: Mapping[str, Any]) -> RunMetrics:
+        """Read stored metrics; what an older version did not count is 0."""
+        stages = {
+            name: _histogram_from_json(each) for name, each in stored.get("stages", {}).items()
+        }
+        return cls(**{**stored, "stages": stages})
 
 
-def _spread_as_json(spread: DurationHistogram) -> dict[str, Any]:
+def _histogram_as_json(histogram: DurationHistogram) -> dict[str, Any]:
     return {
-        "calls": spread.calls,
-        "seconds": spread.seconds,
-        "longest_s": spread.longest_s,
-        "buckets": {str(bucket): calls for bucket, calls in sorted(spread.buckets.items())},
+        "calls": histogram.calls,
+        "seconds": histogram.seconds,
+        "longest_s": histogram.longest_s,
+        "buckets": {str(bucket): calls for bucket, calls in sorted(histogram.buckets.items())},
     }
 
 
-def _spread_from_json(kept: Mapping[str, Any]) -> DurationHistogram:
-    buckets = {int(bucket): calls for bucket, calls in kept.get("buckets", {}).items()}
+def _histogram_from_json(stored: Mapping[str, Any]) -> DurationHistogram:
+    buckets = {int(bucket): calls for bucket, calls in stored.get("buckets", {}).items()}
     return DurationHistogram(
-        kept["calls"], kept["seconds"], kept.get("longest_s", 0.0), Counter(buckets)
+        stored["calls"], stored["seconds"], stored.get("longest_s", 0.0), Counter(buckets)
     )

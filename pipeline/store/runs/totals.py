@@ -1,4 +1,4 @@
-"""What a run answered, counted in the database: by state, boundary source and label."""
+"""The results of a run, counted in the database by state, boundary source and label."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-# An example of each reason is enough to know what to do; every property keeps its own detail.
+# Examples for each state and reason; the detail of every property is in its row.
 _EXAMPLES = 5
 
-# What the run took last, and what is no longer waiting. A property that a later run took is the
-# later run's, which is why a run's results are kept when it ends.
+# Properties that the run leased last and completed. A property that a later run leases belongs to
+# that run, so results are stored when a run ends.
 PROCESSED = """
 lotline.property p WHERE p.county = :county AND p.run_fk = :run
     AND p.state NOT IN ('pending', 'leased')"""
@@ -30,10 +30,10 @@ GROUP BY b.source ORDER BY b.source DESC
 """)  # noqa: S608
 
 AREAS = text(f"""
--- Lots and buffers apart: a circle of 30 m is no lot, and the two are never added up. Labels that
--- this run was not asked for may be measured there of an earlier one.
+-- By source: areas of lots and of 30 m buffers are never added up. Only the run's labels: others
+-- may have a measurement of an earlier run.
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count)::bigint AS detections,
-    sum(m.area_m2 ORDER BY done.id) AS area_m2  -- in one order: the same to the last bit
+    sum(m.area_m2 ORDER BY done.id) AS area_m2  -- a fixed order: equal to the last bit
 FROM (SELECT p.id FROM {PROCESSED} AND p.state = 'done') done
 JOIN lotline.measurement m ON m.property_fk = done.id AND m.current
 WHERE CAST(:labels AS text[]) IS NULL OR m.label = ANY(CAST(:labels AS text[]))
@@ -41,7 +41,7 @@ GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
 """)  # noqa: S608
 
 EXAMPLES = text(f"""
--- Of what is not done every reason; of what is done, where something is odd about the boundary.
+-- Every reason of properties that are not done, and done properties whose boundary has a note.
 SELECT property_id, state, reason, detail, told FROM (
     SELECT p.property_id, p.state, p.reason, p.detail, count(*) OVER each AS told,
         row_number() OVER (each ORDER BY p.sort_key, p.id) AS place
@@ -53,7 +53,7 @@ WHERE place <= :examples ORDER BY state, reason, place
 
 @dataclass(frozen=True, slots=True)
 class StateCount:
-    """So many properties are in a state, for a reason."""
+    """Number of properties in a state, for a reason."""
 
     state: str
     reason: str
@@ -62,7 +62,7 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class SourceCount:
-    """So many measured properties have their boundary from there."""
+    """Number of measured properties by the source of their boundary."""
 
     source: str
     properties: int
@@ -70,7 +70,7 @@ class SourceCount:
 
 @dataclass(frozen=True, slots=True)
 class AreaTotal:
-    """What was measured of a label in boundaries of one source, in m²."""
+    """The area of a label in boundaries of one source, in m²."""
 
     label: str
     source: str
@@ -81,7 +81,11 @@ class AreaTotal:
 
 @dataclass(frozen=True, slots=True)
 class ExampleProperty:
-    """A property that a person should know of, and how many there are of its state and reason."""
+    """An example of a property with a state and reason.
+
+    Attributes:
+        told: number of properties with this state and reason (the name is a stored JSON key).
+    """
 
     property_id: str
     state: str
@@ -92,12 +96,12 @@ class ExampleProperty:
 
 @dataclass(frozen=True, slots=True)
 class RunResults:
-    """What a run answered.
+    """The results of a run.
 
     Attributes:
         counts: of all its properties.
-        sources: of the measured ones.
-        areas: of the same, of the labels that the run was asked for.
+        sources: of the measured properties.
+        areas: of the measured properties, for the run's labels.
         examples: a few for each state and reason.
     """
 
@@ -108,7 +112,7 @@ class RunResults:
 
     @property
     def properties(self) -> int:
-        """How many the run answered, measured or not."""
+        """Number of properties that the run processed, measured or not."""
         return sum(count.properties for count in self.counts)
 
     def as_json(self) -> dict[str, Any]:
@@ -116,23 +120,23 @@ class RunResults:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> RunResults:
-        """What was kept; an older version kept its counts alone."""
+    def from_json(cls, stored: Mapping[str, Any]) -> RunResults:
+        """Read stored results; an older version stored only the counts."""
         return cls(
-            tuple(StateCount(**each) for each in kept.get("counts", ())),
-            tuple(SourceCount(**each) for each in kept.get("sources", ())),
-            tuple(AreaTotal(**each) for each in kept.get("areas", ())),
-            tuple(ExampleProperty(**each) for each in kept.get("examples", ())),
+            tuple(StateCount(**each) for each in stored.get("counts", ())),
+            tuple(SourceCount(**each) for each in stored.get("sources", ())),
+            tuple(AreaTotal(**each) for each in stored.get("areas", ())),
+            tuple(ExampleProperty(**each) for each in stored.get("examples", ())),
         )
 
 
 def count_results(
     conn: Connection, county: str, run_id: int, labels: list[str] | None
 ) -> RunResults:
-    """Count what the properties that a run took last came to, as it stands now.
+    """Count the current results of the properties that a run last leased.
 
     Args:
-        labels: that the run was asked for; None means any.
+        labels: of the run; None means any.
     """
     where = {"county": county, "run": run_id}
     areas = conn.execute(AREAS, {**where, "labels": labels})
