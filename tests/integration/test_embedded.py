@@ -353,7 +353,7 @@ def test_a_socket_folder_of_somebody_else_is_refused(
         paths.socket_folder(deep, "0123", user)
     short.rmdir()
     short.symlink_to(open_folder)
-    with pytest.raises(StoreError, match="belongs to somebody else"):
+    with pytest.raises(StoreError, match="belongs to another user"):
         paths.socket_folder(deep, "0123", user)
 
 
@@ -502,7 +502,7 @@ def test_the_newest_with_postgis_is_taken(tmp_path: Path, monkeypatch: pytest.Mo
         control.touch()
     assert programs.find_programs(tmp_path).major == 16
     assert programs.find_programs(tmp_path, major=15).folder.parent.name == "15"
-    with pytest.raises(StoreError, match=r"made by PostgreSQL 17.*postgresql-17-postgis-3"):
+    with pytest.raises(StoreError, match=r"created by PostgreSQL 17.*postgresql-17-postgis-3"):
         programs.find_programs(tmp_path, major=17)
 
 

@@ -2,14 +2,14 @@
 
 Files in the cluster's folder:
 
-    data/     the cluster, put here by one rename after initdb finished
-    socket/   its Unix socket; nothing listens on the network
-    lock      held exclusively while the server is started or stopped
-    users     held shared by every process that uses the server
-    keep      the server that is to stay up after its last user
-    log       what the server says
+    data/     the cluster; renamed to this after initdb finished
+    socket/   its Unix socket; the server does not listen on the network
+    lock      locked exclusively while the server is started or stopped
+    users     locked shared by every process that uses the server
+    keep      id of the server that keeps running after its last user
+    log       the server's log
 
-Locks are flocks: the kernel gives them back when a process dies, however it dies.
+Locks are flocks: the kernel releases them when a process ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from pipeline.store.embedded.server import (
 
 log = logging.getLogger(__name__)
 
-_KNOWN_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
-_KNOWN_POSTGIS = "SELECT 1 FROM pg_extension WHERE extname = 'postgis'"
+_DATABASE_EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
+_POSTGIS_EXISTS = "SELECT 1 FROM pg_extension WHERE extname = 'postgis'"
 _OTHER_CLIENTS = """
--- Connections of ours hold the `users` lock; here we look for others, such as psql.
+-- Lotline's processes hold the `users` lock; these are other clients, such as psql.
 SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND application_name <> %s
 """
@@ -52,99 +52,99 @@ WHERE backend_type = 'client backend' AND application_name <> %s
 class EmbeddedPostgres:
     """The private PostGIS cluster of `folder`.
 
-    Safe to start from several processes at once. The server is nobody's child: it survives the
-    death of the command that started it, and the next command finds it and stops it.
+    Several processes may start it at the same time. The server is a daemon: it keeps running if the
+    command that started it is killed; the next command finds it and stops it.
 
     Raises:
-        StoreError: from every method: no PostgreSQL with PostGIS, a folder that cannot be used,
-            or a server that does not start.
+        StoreError: from every method: there is no PostgreSQL with PostGIS, the folder cannot be
+            used, or the server does not start.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        self._users: int | None = None
+        self._users_lock: int | None = None  # a file descriptor; None if not in use
         self._socket: Path | None = None
-        self._place: tuple[Path, ServerUser] | None = None
+        self._cluster_and_user: tuple[Path, ServerUser] | None = None
 
     @property
     def connect_args(self) -> dict[str, str]:
-        """The parameters of libpq for a connection to the running server."""
+        """The libpq parameters for a connection to the running server."""
         if self._socket is None:
             raise StoreError("the embedded database is not started: call start() first")
         return connection_parameters(self._socket)
 
     @property
     def url(self) -> str:
-        """What psql and other libpq programs open; only valid while the server runs."""
+        """The URL for psql and other libpq programs; valid while the server runs."""
         host = quote(self.connect_args["host"], safe="")
         return f"postgresql://{NAME}@/{NAME}?host={host}&port=5432"
 
     def start(self) -> None:
-        """Make the cluster if there is none, start its server if it is down, and use it."""
-        if self._users is not None:
+        """Create the cluster if needed, start its server if it is down, and register as a user."""
+        if self._users_lock is not None:
             self.restart_if_dead()
             return
-        cluster, user = self._located()
+        cluster, user = self._locate()
         with _locked(cluster, user):
-            users = _open(cluster / "users", user)
-            fcntl.flock(users, fcntl.LOCK_SH)
+            users_lock = _open(cluster / "users", user)
+            fcntl.flock(users_lock, fcntl.LOCK_SH)
             try:
                 self._socket = ensure_running(cluster, ensure_project_id(self._folder), user)
                 self._ensure_database()
             except BaseException:
-                os.close(users)
+                os.close(users_lock)
                 self._socket = None
                 raise
-            self._users = users
+            self._users_lock = users_lock
 
     def restart_if_dead(self) -> None:
-        """Start the server again if it died while it was used, or find where it is now.
+        """Restart the server if it died while in use; otherwise read its current socket.
 
-        A server that lives is left alone, also one that answers nobody at this moment.
+        A running server is not restarted, even if it does not accept connections at this time.
         """
-        cluster, user = self._located()
+        cluster, user = self._locate()
         with _locked(cluster, user):
-            if self._users is None:
+            if self._users_lock is None:
                 return
             if is_alive(cluster, user):
                 self._socket = socket_of(cluster) or self._socket
                 return
-            log.warning("the embedded database in %s is down: it is started again", self._folder)
+            log.warning("the embedded database in %s is down: restarting it", self._folder)
             self._socket = ensure_running(cluster, ensure_project_id(self._folder), user)
 
     def release(self) -> None:
-        """Use it no longer; the last user stops the server, unless it is kept or psql is in it."""
-        if self._users is None:
+        """Stop using the server; the last user stops it, unless `keep_running` or psql is open."""
+        if self._users_lock is None:
             return
-        cluster, user = self._located()
+        cluster, user = self._locate()
         with _locked(cluster, user):
-            os.close(self._users)
-            self._users = None
-            if self._is_last(cluster, user):
+            os.close(self._users_lock)
+            self._users_lock = None
+            if self._is_unused(cluster, user):
                 stop_running(cluster, user)
         self._socket = None
 
     def keep_running(self) -> None:
-        """Let the running server stay up after its last user, until `stop`."""
-        cluster, user = self._located()
+        """Keep the running server up after its last user, until `stop`."""
+        cluster, user = self._locate()
         with _locked(cluster, user):
             (cluster / "keep").write_text(instance_id(cluster), encoding="ascii")
 
     def stop(self) -> None:
-        """Stop the server, whoever uses it, and forget that it was to be kept."""
-        cluster, user = self._located()
+        """Stop the server even if it is in use, and cancel `keep_running`."""
+        cluster, user = self._locate()
         with _locked(cluster, user):
             stop_running(cluster, user)
             (cluster / "keep").unlink(missing_ok=True)
-            if self._users is not None:
-                os.close(self._users)
-            self._users = self._socket = None
+            if self._users_lock is not None:
+                os.close(self._users_lock)
+            self._users_lock = self._socket = None
 
-    def _located(self) -> tuple[Path, ServerUser]:
-        if self._place is None:
+    def _locate(self) -> tuple[Path, ServerUser]:
+        if self._cluster_and_user is None:
             user = server_user(self._folder / "data")
-            self._place = (cluster_folder(self._folder, user), user)
-        return self._place
+            self._cluster_and_user = (cluster_folder(self._folder, user), user)
+        return self._cluster_and_user
 
     def _conninfo(self, database: str) -> str:
         return make_conninfo(dbname=database, **self.connect_args)
@@ -152,39 +152,39 @@ class EmbeddedPostgres:
     def _ensure_database(self) -> None:
         try:
             with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-                if connection.execute(_KNOWN_DATABASE, [NAME]).fetchone() is None:
+                if connection.execute(_DATABASE_EXISTS, [NAME]).fetchone() is None:
                     connection.execute(f"CREATE DATABASE {NAME}")
             with psycopg.connect(self._conninfo(NAME), autocommit=True) as connection:
-                if connection.execute(_KNOWN_POSTGIS).fetchone() is None:
+                if connection.execute(_POSTGIS_EXISTS).fetchone() is None:
                     connection.execute("CREATE EXTENSION postgis")
         except psycopg.Error as error:
             raise StoreError(
-                f"the embedded database in {self._folder} cannot be prepared: {error}: remove "
-                "that folder to begin anew, or set DATABASE_URL"
+                f"the embedded database in {self._folder} cannot be prepared: {error}: delete "
+                "that folder to start with an empty database, or set DATABASE_URL"
             ) from error
 
-    def _is_last(self, cluster: Path, user: ServerUser) -> bool:
-        users = _open(cluster / "users", user)
+    def _is_unused(self, cluster: Path, user: ServerUser) -> bool:
+        users_lock = _open(cluster / "users", user)
         try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         finally:
-            os.close(users)
-        kept = cluster / "keep"
-        if kept.exists() and kept.read_text(encoding="ascii") == instance_id(cluster):
+            os.close(users_lock)
+        keep = cluster / "keep"
+        if keep.exists() and keep.read_text(encoding="ascii") == instance_id(cluster):
             return False
         try:
             with psycopg.connect(self._conninfo("postgres")) as connection:
                 row = connection.execute(_OTHER_CLIENTS, [NAME]).fetchone()
-        except psycopg.OperationalError:  # it is down or going down: nobody is in it
+        except psycopg.OperationalError:  # it is down or shutting down
             return True
         return row is not None and row[0] == 0
 
 
 @contextmanager
 def _locked(cluster: Path, user: ServerUser) -> Iterator[None]:
-    """Hold the cluster's lock: nobody else starts or stops its server meanwhile."""
+    """Hold the cluster's lock: no other process starts or stops its server."""
     lock = _open(cluster / "lock", user)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -201,6 +201,6 @@ def _open(path: Path, user: ServerUser) -> int:
     except OSError as error:
         raise StoreError(
             f"the embedded database in {path.parent} cannot be opened ({error.strerror}): run as "
-            "the user who made it, or set DATABASE_URL"
+            "the user who created it, or set DATABASE_URL"
         ) from error
     return descriptor

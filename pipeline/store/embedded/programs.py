@@ -1,7 +1,7 @@
-"""Finds the machine's own PostgreSQL that has PostGIS, and runs its programs.
+"""Finds an installed PostgreSQL that has PostGIS, and runs its programs.
 
-Server programs never hear the caller's `PG*` variables, are never children of the caller's
-terminal session, and run as another user where the caller is root.
+The programs do not inherit the caller's `PG*` variables, run in their own session, and run as
+another user if the caller is root.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from pipeline.errors import StoreError
 
 # Debian and Ubuntu; PGDG on Red Hat; Homebrew on Apple and on Intel processors.
-_FOLDERS = (
+_BIN_FOLDERS = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
     "opt/homebrew/opt/postgresql*/bin",
     "usr/local/opt/postgresql*/bin",
 )
-_NEEDED = ("initdb", "pg_ctl", "postgres")
+_REQUIRED_PROGRAMS = ("initdb", "pg_ctl", "postgres")
 _INSTALL = (
     "install it (Debian and Ubuntu: apt-get install postgresql-postgis) "
     "or set DATABASE_URL to a PostgreSQL server that has PostGIS"
@@ -33,14 +33,14 @@ _INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """Whom the server runs as: the caller, or where the caller is root, somebody else."""
+    """The user that the server runs as: the caller, or another user if the caller is root."""
 
     uid: int
     gid: int
 
     @property
     def is_caller(self) -> bool:
-        """Whether no change of user is needed."""
+        """Whether the server runs as the caller."""
         return self.uid == os.geteuid()
 
 
@@ -52,28 +52,28 @@ class Programs:
     major: int
 
     def run(self, program: str, *arguments: str, user: ServerUser) -> None:
-        """Run one program to its end.
+        """Run a program and wait for it.
 
         Raises:
-            StoreError: it did not exit with 0; with what it said.
+            StoreError: its exit code is not 0; with the end of its output.
         """
         done = run_as(user, [str(self.folder / program), *arguments])
         if done.returncode:
-            said = "\n".join(done.stdout.strip().splitlines()[-8:])
-            raise StoreError(f"{self.folder / program} failed ({done.returncode}):\n{said}")
+            output = "\n".join(done.stdout.strip().splitlines()[-8:])
+            raise StoreError(f"{self.folder / program} failed ({done.returncode}):\n{output}")
 
 
 def run_as(user: ServerUser, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as `user`, without the caller's PG* variables.
+    """Run a command as `user` and wait for it, without the caller's PG* variables.
 
-    It gets a session of its own: what kills the caller leaves a server that is starting alone.
+    It runs in its own session: a signal that ends the caller does not reach a starting server.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-    environment["LC_ALL"] = "C"  # its log is read here
+    environment["LC_ALL"] = "C"  # the log is parsed
     switch = not user.is_caller
     return subprocess.run(
         command,
-        cwd="/",  # the caller's folder may be closed to the server's user
+        cwd="/",  # the server's user may have no access to the caller's folder
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -89,10 +89,10 @@ def run_as(user: ServerUser, command: Sequence[str]) -> subprocess.CompletedProc
 
 
 def server_user(data: Path) -> ServerUser:
-    """Who may run the server of `data`: its owner, else the caller, else (root) `postgres`.
+    """The user for the server of `data`: the caller, or for root, its owner or `postgres`.
 
     Raises:
-        StoreError: the caller is root and the machine has no `postgres` user.
+        StoreError: the caller is root and the machine has no user `postgres`.
     """
     if os.geteuid() != 0:
         return ServerUser(os.geteuid(), os.getegid())
@@ -102,19 +102,19 @@ def server_user(data: Path) -> ServerUser:
         entry = pwd.getpwnam("postgres")
     except KeyError:
         raise StoreError(
-            "PostgreSQL refuses to run as root and this machine has no user `postgres`: "
-            "run as an ordinary user, add one (useradd --system postgres), or set DATABASE_URL"
+            "PostgreSQL cannot run as root, and this machine has no user `postgres`: run as "
+            "another user, add `postgres` (useradd --system postgres), or set DATABASE_URL"
         ) from None
     return ServerUser(entry.pw_uid, entry.pw_gid)
 
 
 def find_programs(root: Path = Path("/"), major: int | None = None) -> Programs:
-    """The newest PostgreSQL below `root` or on the PATH that has PostGIS.
+    """The newest PostgreSQL with PostGIS below `root` or on the PATH.
 
-    With `major`, only that version: the one that made the data which is to be opened.
+    With `major`, only that version: the one that created the cluster.
 
     Raises:
-        StoreError: there is none; says what to install.
+        StoreError: there is none; the message tells what to install.
     """
     with_postgis: dict[int, Programs] = {}
     without_postgis: list[Path] = []
@@ -128,19 +128,19 @@ def find_programs(root: Path = Path("/"), major: int | None = None) -> Programs:
             without_postgis.append(folder)
     if major is not None and major not in with_postgis:
         raise StoreError(
-            f"the embedded database was made by PostgreSQL {major}, which this machine no longer "
-            f"has with PostGIS: install it (Debian and Ubuntu: apt-get install "
+            f"the embedded database was created by PostgreSQL {major}, which is no longer "
+            f"installed with PostGIS: install it (Debian and Ubuntu: apt-get install "
             f"postgresql-{major}-postgis-3) or set DATABASE_URL"
         )
     if with_postgis:
         return with_postgis[major if major is not None else max(with_postgis)]
     if without_postgis:
         raise StoreError(f"PostgreSQL in {without_postgis[0]} has no PostGIS: {_INSTALL}")
-    raise StoreError(f"no PostgreSQL was found on this machine: {_INSTALL}")
+    raise StoreError(f"PostgreSQL is not installed on this machine: {_INSTALL}")
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    for pattern in _FOLDERS:
+    for pattern in _BIN_FOLDERS:
         yield from sorted(root.glob(pattern))
     on_path = shutil.which("initdb")
     if on_path is not None:
@@ -148,14 +148,14 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 
 def _major(folder: Path) -> int | None:
-    """The major version of the programs in a folder, None where one of them is missing."""
-    if not all((folder / name).is_file() for name in _NEEDED):
+    """The major version of the programs in a folder; None if one of them is missing."""
+    if not all((folder / name).is_file() for name in _REQUIRED_PROGRAMS):
         return None
-    if folder.parent.name.isdigit():  # Debian's layout says it without running anything
+    if folder.parent.name.isdigit():  # in Debian's layout the folder is named after the version
         return int(folder.parent.name)
-    said = _output([str(folder / "postgres"), "--version"])
-    found = re.search(r"\(PostgreSQL\) (\d+)", said)
-    return int(found.group(1)) if found else None
+    output = _output([str(folder / "postgres"), "--version"])
+    version = re.search(r"\(PostgreSQL\) (\d+)", output)
+    return int(version.group(1)) if version else None
 
 
 def _has_postgis(folder: Path, root: Path, major: int) -> bool:
@@ -170,6 +170,6 @@ def _has_postgis(folder: Path, root: Path, major: int) -> bool:
 def _output(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # a broken program is no program
+    except OSError:  # a broken program counts as missing
         return ""
     return done.stdout.strip()
