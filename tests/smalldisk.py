@@ -1,4 +1,4 @@
-"""File systems that are soon full."""
+"""Small file systems, for tests of a full disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own at a folder that is made; `size` as `mount` writes it."""
+    """Mount a tmpfs at a new folder; `size` as in `mount -o size=`."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a small file system cannot be mounted here: run as root, with mount")
+        pytest.skip("cannot mount a small file system: run as root, with mount")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -1,6 +1,6 @@
 """Fault 4: null, self-crossing, multipart and wrong-CRS lots, through a whole batch.
 
-Each is repaired, or refused with the reason; what is stored is valid, all of it.
+Each is repaired, or refused with a reason; all stored geometry is valid.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> sample.SampleCounty:
 
 @pytest.fixture(scope="module")
 def lots(county: sample.SampleCounty) -> gpd.GeoDataFrame:
-    """A lot for each fault, in UTM; the fault is its parcel id, and `meant_m2` its true area."""
+    """A lot for each fault, in UTM; its parcel id is the fault, `meant_m2` its true area."""
     given = np.asarray(gpd.read_file(county.parcels).geometry, dtype=object)
     flat = from_wgs84(given, CRS.from_epsg(UTM))
     faults = list(_drawn(flat[0]))
@@ -62,7 +62,7 @@ def lots(county: sample.SampleCounty) -> gpd.GeoDataFrame:
 
 
 def _drawn(lot: Polygon) -> dict[str, tuple[BaseGeometry | None, BaseGeometry | None]]:
-    """For each fault what the county has of a lot, and what that means, in UTM."""
+    """The geometry that the county sends for each fault, and the lot that it means, in UTM."""
     west, south, east, north = shapely.box(*lot.bounds).buffer(-1).bounds
     x, y = (west + east) / 2, (south + north) / 2
     crossed = Polygon([(west, south), (east, north), (east, south), (west, north)])
@@ -79,7 +79,7 @@ def _drawn(lot: Polygon) -> dict[str, tuple[BaseGeometry | None, BaseGeometry | 
         "empty": (Polygon(), None),
         "a line": (Polygon([(west, south), (east, north), (west, south)]), None),
         "off the Earth": (shapely.transform(lot, lambda xy: xy * 1000), None),
-        # In feet, in a layer that says metres.
+        # In feet, in a layer that declares metres.
         "elsewhere": (shapely.transform(lot, lambda xy: xy / 0.3048), None),
         "self-crossing": (crossed, left | right),
         "two parts": (apart, apart),
@@ -136,10 +136,8 @@ def _esri(shape: BaseGeometry | None) -> dict[str, Any] | None:
     return {"rings": [shapely.get_coordinates(ring).tolist() for ring in rings]}
 
 
-def test_metres_that_are_said_to_be_degrees_are_no_lot(
-    lots: gpd.GeoDataFrame, tmp_path: Path
-) -> None:
-    """One row of a file of degrees; the others go on."""
+def test_metres_declared_as_degrees_are_refused(lots: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    """One bad row of a file in degrees does not affect the others."""
     mixed = lots[lots.APN.isin(["none", "two parts"])].to_crs(4326)
     metres = lots[lots.APN == "none"].set_crs(4326, allow_override=True).assign(APN="metres")
     pd.concat([mixed, metres]).to_file(tmp_path / "mixed.gpkg")
@@ -153,7 +151,7 @@ def test_metres_that_are_said_to_be_degrees_are_no_lot(
 
 
 @pytest.mark.parametrize("serve", [from_a_file, from_a_layer])
-def test_each_is_repaired_or_refused_with_the_reason(
+def test_bad_lots_are_repaired_or_refused_with_a_reason(
     serve: Serve,
     lots: gpd.GeoDataFrame,
     county: sample.SampleCounty,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from exports import check_geoparquet
-from integration.bigcounty import fill
+from integration.bigcounty import create_county
 from smalldisk import small_disk
 
 from pipeline.export.export_folder import README
@@ -60,7 +60,7 @@ main()
 @pytest.fixture
 def filled(database: Database) -> Database:
     with database.engine.connect() as conn:
-        fill(conn, "synthetic", LOTS)
+        create_county(conn, "synthetic", LOTS)
     return database
 
 

@@ -1,6 +1,6 @@
 """Fault 10: a disk that is full, of the database or of the batch's own folders.
 
-It is said plainly, nothing is half written, and after space was made the same command goes on.
+The error says so, no row is partly written, and after space is freed the same command continues.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.store.embedded.postgres import EmbeddedPostgres
 # Small file systems are mounted, and filled at chosen moments of a batch.
 pytestmark = pytest.mark.serial
 
-# A new cluster takes about half of it.
+# A new cluster needs about half of it.
 _DISK_MB = 200
 
 
@@ -40,14 +40,14 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> LargeCounty:
 
 @pytest.fixture
 def disk(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of its own, of so many megabytes."""
+    """A small file system; the parameter is its size in megabytes."""
     with small_disk(open_folder / "disk", f"{request.param}m") as folder:
         folder.chmod(0o755)
         yield folder
 
 
 @pytest.mark.parametrize("disk", [_DISK_MB], indirect=True)
-def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: Path) -> None:
+def test_full_disk_of_the_database(disk: Path, county: LargeCounty, tmp_path: Path) -> None:
     server = EmbeddedPostgres(disk / "postgres")
     server.start()
     try:
@@ -58,10 +58,10 @@ def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: P
         ) as batch:
             wait_for(lambda: count_finished(server.url, KEY) > 0, batch)
             _fill(filler)
-            code, said, complained = batch.wait()
-        assert code != 0, said
-        assert "disk is full" in complained, complained
-        assert "free some space" in complained
+            code, output, errors = batch.wait()
+        assert code != 0, output
+        assert "disk is full" in errors, errors
+        assert "free space there" in errors
         filler.unlink()
         server.release()
         server.start()
@@ -70,43 +70,43 @@ def test_the_databases_disk_is_full(disk: Path, county: LargeCounty, tmp_path: P
         with start_process(
             free_segmenter_command(county, KEY, tmp_path / "log"), tmp_path, env
         ) as batch:
-            code, said, complained = batch.wait()
-            assert code == 0, complained
+            code, output, errors = batch.wait()
+            assert code == 0, errors
         assert_equal_to_clean_run(server.url, county, tmp_path)
     finally:
         server.stop()
 
 
 @pytest.mark.parametrize("disk", [1], indirect=True)
-def test_the_disk_of_the_batchs_own_folder_is_full(
+def test_full_disk_of_the_out_folder(
     disk: Path,
     county: LargeCounty,
     database: Database,
     tmp_path: Path,
 ) -> None:
-    """What was measured is kept, even where its picture cannot be."""
+    """Results are stored even if the map image cannot be written."""
     _fill(disk / "filler")
     command = spectral_command(county, "--limit", "50", "--out", str(disk / "out"))
     with start_process(command, tmp_path, environment(database.url, tmp_path)) as batch:
-        code, said, complained = batch.wait()
-    assert "Traceback" not in complained
-    assert code in {0, 1}, complained
-    assert "No space left on device" in complained
-    assert count_finished(database.url, KEY) == 50, said
+        code, output, errors = batch.wait()
+    assert "Traceback" not in errors
+    assert code in {0, 1}, errors
+    assert "No space left on device" in errors
+    assert count_finished(database.url, KEY) == 50, output
 
 
 @pytest.mark.parametrize("disk", [1], indirect=True)
-def test_the_disk_of_lotlines_home_is_full(disk: Path, tmp_path: Path) -> None:
+def test_full_disk_of_lotline_home(disk: Path, tmp_path: Path) -> None:
     with start_process([LOTLINE, "batch"], tmp_path, environment(None, disk / "home")) as batch:
-        code, said, complained = batch.wait()
-    assert code == 2, said
-    assert "Traceback" not in complained
-    assert str(disk / "home") in complained
-    assert "LOTLINE_HOME=" in complained
+        code, output, errors = batch.wait()
+    assert code == 2, output
+    assert "Traceback" not in errors
+    assert str(disk / "home") in errors
+    assert "LOTLINE_HOME=" in errors
 
 
 def _fill(filler: Path) -> None:
-    """Write until nothing more fits."""
+    """Write until the disk is full."""
     with filler.open("wb", buffering=0) as file:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Fault 17: people review while detection runs again over the same lots. A person's word stands."""
+"""Fault 17: people review while runs process the same lots again; every review stays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 import shapely
-from integration.lots import LAWN, TREE, begin, finding, found, hold, lot, queue, shifted
+from integration.lots import (
+    LAWN,
+    TREE,
+    lease_to,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    shifted,
+    start_run,
+)
 from shapely import MultiPolygon
 from sqlalchemy import text
 
@@ -21,7 +31,7 @@ from pipeline.store.results.outcomes import Processed, RunInfo
 from pipeline.store.reviews import verdicts
 
 LOTS = 40
-SAME_IOU = 0.5
+REVIEW_MATCH_IOU = 0.5
 
 _OPEN = """
 SELECT id, property_fk, ST_AsBinary(geom) AS geom, version FROM lotline.detection
@@ -37,20 +47,22 @@ FROM lotline.detection WHERE state <> 'superseded'
 """
 
 
-def look_again(database: Database, run: RunInfo, ids: list[int], aside: float) -> None:
-    """A run finds the same lawn and tree a little aside."""
-    garden = found(finding(shifted(LAWN, aside)), finding(shifted(TREE, aside), "tree"))
+def run_again(database: Database, run: RunInfo, ids: list[int], shift: float) -> None:
+    """A run finds the same lawn and tree, shifted a little."""
+    garden = make_result(
+        make_detection(shifted(LAWN, shift)), make_detection(shifted(TREE, shift), "tree")
+    )
     with database.engine.begin() as conn:
-        hold(conn, ids, "worker")
+        lease_to(conn, ids, "worker")
     written = writer.write(
-        database.engine, run, [Processed(fk, lot(), garden) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, make_boundary(), garden) for fk in ids], "worker"
     )
     assert all(written[fk].state == "done" for fk in ids)
 
 
 def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:
-    """Reject or redraw one detection after the other; the numbers of those that were decided."""
-    decided: list[int] = []
+    """Reject or edit one detection after another; returns the ids of the reviewed ones."""
+    reviewed: list[int] = []
     while not over.is_set():
         time.sleep(rng.uniform(0, 0.01))
         with database.engine.connect() as conn:
@@ -60,7 +72,7 @@ def review_at_random(database: Database, rng: random.Random, over: threading.Eve
         row = rng.choice(rows)
         try:
             with database.engine.begin() as conn:
-                # Else all that there is would be rejected in the end.
+                # Otherwise all detections would be rejected in the end.
                 if row.property_fk % 2:
                     verdicts.reject(conn, row.id, "ann", expected_version=row.version)
                 else:
@@ -69,33 +81,35 @@ def review_at_random(database: Database, rng: random.Random, over: threading.Eve
                     )
                     verdicts.edit(conn, row.id, "ann", drawn, expected_version=row.version)
         except StoreError:
-            continue  # a run was there first, and the person is told so
-        decided.append(row.id)
-    return decided
+            continue  # a run was first, and the reviewer gets an error
+        reviewed.append(row.id)
+    return reviewed
 
 
-def check_every_word_stands(database: Database) -> tuple[int, int]:
-    """How many were rejected, and how many are as a person drew them."""
+def check_reviews(database: Database) -> tuple[int, int]:
+    """Check that every review still applies; returns the numbers of rejected and edited ones."""
     with database.engine.connect() as conn:
-        said = {row.detection_fk: row for row in conn.execute(text(_LATEST))}
-        kept = {row.id: row for row in conn.execute(text(_DETECTIONS))}
+        reviews = {row.detection_fk: row for row in conn.execute(text(_LATEST))}
+        detections = {row.id: row for row in conn.execute(text(_DETECTIONS))}
     by_lot: dict[tuple[int, str], list[Any]] = {}
-    for row in kept.values():
+    for row in detections.values():
         by_lot.setdefault((row.property_fk, row.label), []).append(row)
     rejected = edited = 0
-    for number, word in said.items():
-        row = kept[number]
+    for detection_id, review in reviews.items():
+        row = detections[detection_id]
         geometry = shapely.from_wkb(row.geom)
-        if word.action == "reject":
+        if review.action == "reject":
             rejected += 1
             assert row.state == "rejected"
         else:
             edited += 1
             assert row.state == "accepted"
-            assert geometry.equals(shapely.from_wkb(word.geom)), "an edit is lost"
+            assert geometry.equals(shapely.from_wkb(review.geom)), "an edit is lost"
         for other in by_lot[row.property_fk, row.label]:
             if not other.reviewed:
-                assert _iou(geometry, shapely.from_wkb(other.geom)) < SAME_IOU, "it came back"
+                assert _iou(geometry, shapely.from_wkb(other.geom)) < REVIEW_MATCH_IOU, (
+                    "it came back"
+                )
     return rejected, edited
 
 
@@ -103,37 +117,37 @@ def _iou(one: MultiPolygon, other: MultiPolygon) -> float:
     return float(one.intersection(other).area / one.union(other).area)
 
 
-@pytest.mark.parametrize("looks", [30, pytest.param(1_000, marks=pytest.mark.long)])
-def test_a_persons_word_stands(
-    database: Database, looks: int, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("runs", [30, pytest.param(1_000, marks=pytest.mark.long)])
+def test_reviews_stay_during_repeated_runs(
+    database: Database, runs: int, record_property: Callable[[str, object], None]
 ) -> None:
     rng = random.Random(17)
     with database.engine.begin() as conn:
-        ids = queue(conn, LOTS)
-        run = begin(conn)
-    look_again(database, run, ids, 0.0)
+        ids = load_properties(conn, LOTS)
+        run = start_run(conn)
+    run_again(database, run, ids, 0.0)
     over = threading.Event()
-    decided: list[int] = []
+    reviewed: list[int] = []
     reviewer = threading.Thread(
-        target=lambda: decided.extend(review_at_random(database, random.Random(18), over))
+        target=lambda: reviewed.extend(review_at_random(database, random.Random(18), over))
     )
     reviewer.start()
     try:
-        for _ in range(looks):
+        for _ in range(runs):
             with database.engine.begin() as conn:
-                run = begin(conn)
+                run = start_run(conn)
             chosen = sorted(rng.sample(ids, rng.randint(1, LOTS)))
-            look_again(database, run, chosen, rng.uniform(-0.5, 0.5))
+            run_again(database, run, chosen, rng.uniform(-0.5, 0.5))
     finally:
         over.set()
         reviewer.join()
-    assert len(decided) > 10
-    rejected, edited = check_every_word_stands(database)
+    assert len(reviewed) > 10
+    rejected, edited = check_reviews(database)
     assert rejected
     assert edited
-    if looks >= 1_000:
+    if runs >= 1_000:
         record_property(
             "Reviews while detection runs again",
-            f"{looks:,} runs over {LOTS} lots, {len(decided):,} reviews in between: {rejected} "
+            f"{runs:,} runs over {LOTS} lots, {len(reviewed):,} reviews in between: {rejected} "
             f"rejected and none came back, {edited} redrawn and none was lost",
         )

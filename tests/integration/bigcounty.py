@@ -1,4 +1,4 @@
-"""A synthetic county of any size, made by the database itself: lots in rows, with results."""
+"""A synthetic county of any size with results, generated in SQL."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ LABELS = ("lawn", "tree", "roof", "pool")
 WEST, SOUTH = -90.05, 35.15
 LOT_DEG = 0.0003  # about 30 m
 
-# Every hundredth property failed, every fiftieth lies in a circle, and the rest on its lot. They
-# come in no spatial order, as a CSV of leads does.
+# Every hundredth property failed, every fiftieth has a 30 m buffer, the rest a lot. They are in no
+# spatial order, as in a CSV of leads.
 _PROPERTIES = text("""
 INSERT INTO lotline.property (county, property_id, point, address)
 SELECT :county, 'lot-' || i,
@@ -41,7 +41,7 @@ INSERT INTO lotline.run (county, settings, segmenter, state)
 VALUES (:county, '{}', 'synthetic', 'finished') RETURNING id
 """)
 
-# A round thing of each label in its own corner of the lot.
+# A disc of each label in its own corner of the lot.
 _DETECTIONS = text("""
 INSERT INTO lotline.detection (property_fk, boundary_fk, run_fk, chip_sha256, label, prompt,
     segmenter, score, relation, geom, area_m2, clipped_area_m2, whole_area_m2, fingerprint)
@@ -85,18 +85,20 @@ WHERE q.id = p.id AND p.county = :county
 """)
 
 
-def fill(conn: Connection, county: str, lots: int, corners: int = 64) -> None:
-    """Put a county of `lots` properties, with four detections on each that is done.
+def create_county(conn: Connection, county: str, lots: int, corners: int = 64) -> None:
+    """Insert a county of `lots` properties, with four detections on each that is done.
 
-    `lots` is no multiple of 7919, with which they are shuffled. An outline has so many `corners`.
+    `lots` must not be a multiple of 7919, which shuffles them. `corners` is the number of vertices
+    of an outline.
     """
     run = conn.execute(_RUN, {"county": county}).scalar_one()
     values = {"county": county, "lots": lots, "run": run, "labels": list(LABELS),
               "west": WEST, "south": SOUTH, "lot_deg": LOT_DEG,
               "quarter": corners // 4}  # fmt: skip
-    # Without triggers and foreign keys, which would look at each row: it is right as it is made.
+    # Disables triggers and foreign keys, which would check each row: the rows are valid.
     conn.execute(text("SET LOCAL session_replication_role = replica"))
-    making = (_PROPERTIES, _BOUNDARIES, _CHIP, _DETECTIONS, _ANALYZE, _MEASUREMENTS, _STATES)
-    for statement in making:
+    for statement in (
+        _PROPERTIES, _BOUNDARIES, _CHIP, _DETECTIONS, _ANALYZE, _MEASUREMENTS, _STATES,
+    ):  # fmt: skip
         conn.execute(statement, values)
     conn.commit()

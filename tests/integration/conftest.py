@@ -1,4 +1,4 @@
-"""What the tests of the store share: a connection, and where parcels are kept."""
+"""Fixtures of the store's tests: a connection, and parcel caches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pipeline.store.parcel_cache.database_cache import DatabaseCache
 
 @pytest.fixture
 def conn(database: Database) -> Iterator[Connection]:
-    """A connection to `database`, in a transaction that is not committed."""
+    """A connection to `database` in a transaction that is rolled back."""
     with database.engine.connect() as connection:
         yield connection
 
 
 @pytest.fixture(params=["folder", "database"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
-    """Where parcels are kept, in its two forms."""
+    """Both kinds of parcel cache: a folder and a database."""
     if request.param == "folder":
         return FolderCache(tmp_path / "kept")
     database: Database = request.getfixturevalue("database")

@@ -1,4 +1,4 @@
-"""Small synthetic lots and findings for the tests of the store."""
+"""Small synthetic lots and detections, and direct SQL access, for tests of the store."""
 
 from __future__ import annotations
 
@@ -42,22 +42,24 @@ LAWN = square(1, 1, 6, 4)
 TREE = square(1, 6, 3, 3)
 
 
-def lot(width: float = 10, source: Any = "lot") -> Boundary:
+def make_boundary(width: float = 10, source: Any = "lot") -> Boundary:
     geometry = square(0, 0, width, 10)
     return Boundary(geometry, source, area_m2(geometry), "point", "synthetic", ("p-1", "p-2"))
 
 
-def finding(geometry: MultiPolygon, label: str = "lawn", score: float = 0.9) -> Detection:
+def make_detection(geometry: MultiPolygon, label: str = "lawn", score: float = 0.9) -> Detection:
     size_m2 = area_m2(geometry)
     return Detection(label, f"a {label}", score, "trimmed", geometry, size_m2, size_m2, size_m2 * 2)
 
 
-def found(*findings: Detection, coverage_fraction: float = 1.0, chip: ChipInfo = CHIP) -> LotResult:
+def make_result(
+    *findings: Detection, coverage_fraction: float = 1.0, chip: ChipInfo = CHIP
+) -> LotResult:
     return LotResult("detected", findings, coverage_fraction, chip)
 
 
-def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
-    """Load `count` properties, named p0, p1, ...; their keys."""
+def load_properties(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
+    """Load `count` properties, named p0, p1, …; returns their keys."""
     loading.load(conn, county, [Property(f"p{i}", LON + i * STEP, LAT) for i in range(count)])
     rows = conn.execute(
         text("SELECT id FROM lotline.property WHERE county = :county ORDER BY id"),
@@ -66,20 +68,20 @@ def queue(conn: Connection, count: int = 1, county: str = COUNTY) -> list[int]:
     return list(rows.scalars())
 
 
-def begin(
+def start_run(
     conn: Connection, labels: Sequence[str] = ("lawn", "tree"), county: str = COUNTY
 ) -> RunInfo:
     run_id = lifecycle.start(conn, county, {"labels": list(labels)}, "synthetic", None)
     return RunInfo(run_id, "synthetic", None, tuple(labels))
 
 
-def end(conn: Connection, run: RunInfo) -> None:
-    """The run is over."""
+def end_run(conn: Connection, run: RunInfo) -> None:
+    """Mark the run finished."""
     conn.execute(text("UPDATE lotline.run SET state = 'finished' WHERE id = :id"), {"id": run.id})
 
 
-def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -> None:
-    """Lease these, whatever their state."""
+def lease_to(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -> None:
+    """Lease these properties to `owner`, whatever their state."""
     conn.execute(
         text(
             "UPDATE lotline.property SET state = 'leased', lease_owner = :owner, "
@@ -89,14 +91,14 @@ def hold(conn: Connection, property_fks: Sequence[int], owner: str = "worker") -
     )
 
 
-def finish(
+def set_state(
     conn: Connection,
     property_fks: Sequence[int],
     state: str,
     reason: str = "",
     detail: str = "",
 ) -> None:
-    """Put these into a state, and end their leases."""
+    """Set the state of these properties and end their leases."""
     conn.execute(
         text(
             "UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail, "
@@ -109,16 +111,16 @@ def finish(
 def write_lot(
     conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
 ) -> WriteResult:
-    """Lease a property and write a chunk of it alone."""
+    """Lease a property and write it as a chunk of one."""
     with conn.begin_nested():
-        hold(conn, [property_fk])
+        lease_to(conn, [property_fk])
         return write_chunk(conn, run, [Processed(property_fk, boundary, result)], "worker")[
             property_fk
         ]
 
 
-def detections(conn: Connection, property_fk: int) -> list[Any]:
-    """All detections of a property, in the order in which they were made."""
+def read_detections(conn: Connection, property_fk: int) -> list[Any]:
+    """All detections of a property, in the order of insertion."""
     query = text(
         "SELECT id, label, state, version, review_fk, area_m2, ST_AsBinary(geom) AS geom "
         "FROM lotline.detection WHERE property_fk = :property ORDER BY id"
@@ -126,11 +128,11 @@ def detections(conn: Connection, property_fk: int) -> list[Any]:
     return list(conn.execute(query, {"property": property_fk}))
 
 
-def states(conn: Connection, property_fk: int) -> list[str]:
-    return [row.state for row in detections(conn, property_fk)]
+def read_states(conn: Connection, property_fk: int) -> list[str]:
+    return [row.state for row in read_detections(conn, property_fk)]
 
 
-def measured_m2(conn: Connection, property_fk: int) -> dict[str, float]:
+def read_areas_m2(conn: Connection, property_fk: int) -> dict[str, float]:
     """The current measurement of each label."""
     query = text(
         "SELECT label, area_m2 FROM lotline.measurement WHERE property_fk = :property AND current"
@@ -138,6 +140,6 @@ def measured_m2(conn: Connection, property_fk: int) -> dict[str, float]:
     return {row.label: row.area_m2 for row in conn.execute(query, {"property": property_fk})}
 
 
-def property_row(conn: Connection, property_fk: int) -> Any:
+def read_property(conn: Connection, property_fk: int) -> Any:
     query = text("SELECT * FROM lotline.property WHERE id = :id")
     return conn.execute(query, {"id": property_fk}).one()

@@ -1,6 +1,6 @@
-"""A writer that takes one lot at a time, a statement for each thing: slow and plain.
+"""A simple reference writer: one lot at a time, one statement for each row.
 
-The writer of chunks is held against it.
+Tests compare the chunk writer with it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from parcels.errors import GeometryError
 from parcels.measure import area_m2, iou, polygonal
 from pipeline.store.results.outcomes import RunInfo, WriteResult
 
-SAME_IOU = 0.5
-_TRACE_M2 = 0.01
+REVIEW_MATCH_IOU = 0.5
+_MIN_OVERLAP_M2 = 0.01
 
-# What is kept of a property is written by one at a time: by runs and by people.
+# Runs and reviewers write to a property one at a time.
 _LOCK = text("SELECT 1 FROM lotline.property WHERE id = :property FOR NO KEY UPDATE")
 
-# Versions are only ever added; the same one again finds its row.
+# Boundary versions are append-only; an equal version has its row already.
 _BOUNDARY = text("""
 WITH added AS (
     INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, origin, parcel_ids, version,
@@ -42,8 +42,8 @@ UNION ALL
 SELECT id FROM lotline.boundary WHERE property_fk = :property AND version = :version
 """)
 
-# Of the last lookup: the same lot may have been found in another way before.
-_HOW_FOUND = text("""
+# Lookup method and location are those of the last lookup.
+_SET_LOOKUP = text("""
 UPDATE lotline.property SET method = :method, located_by = :located_by, confidence = :confidence,
     located_point = ST_SetSRID(ST_MakePoint(:longitude, :latitude), 4326),
     matched_address = :matched_address
@@ -57,14 +57,14 @@ VALUES (:sha256, CAST(:sources AS text[]), :captured_on, :crs, :gsd_m, CAST(:ban
 ON CONFLICT (sha256) DO NOTHING
 """)
 
-_KNOWN = text("""
+_STORED = text("""
 SELECT id, label, state, fingerprint, review_fk IS NOT NULL AS is_reviewed,
     ST_AsBinary(geom) AS geom, boundary_fk
 FROM lotline.detection WHERE property_fk = :property AND state <> 'superseded'
 """)
 
-# How reviewed detections looked before a person changed them. Who turned a tree into a lawn has
-# also said that it is no tree, and a redrawn outline stands for the one that was found.
+# Reviewed detections before each edit: a tree that was relabelled as a lawn is not a tree, and an
+# edited outline replaces the one that was found.
 _EARLIER_FORMS = text("""
 SELECT r.before ->> 'label' AS label,
     ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
@@ -74,9 +74,9 @@ WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
 
 _SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
 
-# What nobody reviewed goes with the boundary it was found in, of every label: a run asks for some,
-# and the others' sums would still be of the old boundary. They are unknown until a run asks.
-_LEAVE_OTHER_BOUNDARIES = text("""
+# A new boundary supersedes unreviewed detections of every label: otherwise the areas of labels that
+# this run does not segment would still be those of the old boundary.
+_RETIRE_OTHER_BOUNDARIES = text("""
 WITH retired AS (
     UPDATE lotline.measurement SET current = false
     WHERE property_fk = :property AND current AND boundary_fk <> :boundary
@@ -102,7 +102,7 @@ FROM unnest(CAST(:label AS text[]), CAST(:prompt AS text[]), CAST(:score AS floa
 RETURNING id, fingerprint
 """)
 
-_CLOSE = text("""
+_COMPLETE = text("""
 UPDATE lotline.property SET state = :state, reason = :reason, detail = :detail,
     boundary_fk = :boundary, chip_sha256 = :chip, coverage_fraction = :coverage_fraction,
     run_fk = :run,
@@ -121,7 +121,7 @@ WHERE m.property_fk = :property AND m.current AND m.label = ANY(:labels)
 
 _RETIRE = text("UPDATE lotline.measurement SET current = false WHERE id = ANY(:ids)")
 
-# One statement for the measurements and for what they count: none is there without the other.
+# One statement for the measurements and the detections that they count.
 _INSERT_MEASUREMENTS = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
@@ -152,12 +152,12 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a property's measurements rest on beside its detections.
+    """What a property's measurements depend on, besides its detections.
 
     Attributes:
         source: of the boundary, `lot` or `buffer_30m`.
         geometry: of the boundary, in EPSG:4326.
-        coverage_fraction: of the boundary's area, 0..1.
+        coverage_fraction: share of the boundary's area that has imagery, 0..1.
     """
 
     property_fk: int
@@ -169,8 +169,8 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is kept of a property: reviewed detections, and unreviewed ones by fingerprint."""
+class _Stored:
+    """The stored detections of a property: reviewed ones, and unreviewed ones by fingerprint."""
 
     reviewed_live: list[Live]
     reviewed_forms: list[tuple[str, BaseGeometry]]
@@ -181,17 +181,17 @@ def write_lot(
     conn: Connection, run: RunInfo, property_fk: int, boundary: Boundary, result: LotResult
 ) -> WriteResult:
     """Write a lot's boundary, detections, measurements and state, in one savepoint."""
-    said = "; ".join(filter(None, (boundary.note, result.detail)))
-    result = dataclasses.replace(result, detail=said)
+    detail = "; ".join(filter(None, (boundary.note, result.detail)))
+    result = dataclasses.replace(result, detail=detail)
     with conn.begin_nested():
         conn.execute(_LOCK, {"property": property_fk})
         boundary_fk = _write_boundary(conn, property_fk, boundary)
-        _write_how_found(conn, property_fk, boundary)
-        place = {"property": property_fk, "boundary": boundary_fk}
-        left = conn.execute(_LEAVE_OTHER_BOUNDARIES, place).rowcount
+        _write_lookup(conn, property_fk, boundary)
+        keys = {"property": property_fk, "boundary": boundary_fk}
+        retired = conn.execute(_RETIRE_OTHER_BOUNDARIES, keys).rowcount
         if result.status == "no_imagery" or result.chip is None:
-            written = WriteResult("no_imagery", result.reason, said, superseded=left)
-            _close(conn, run, property_fk, boundary_fk, result, written)
+            written = WriteResult("no_imagery", result.reason, detail, superseded=retired)
+            _complete(conn, run, property_fk, boundary_fk, result, written)
             return written
         _write_chip(conn, result.chip)
         basis = Basis(
@@ -203,9 +203,10 @@ def write_lot(
             result.coverage_fraction,
         )
         written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
-        written = dataclasses.replace(written, detail=said, superseded=written.superseded + left)
+        superseded = written.superseded + retired
+        written = dataclasses.replace(written, detail=detail, superseded=superseded)
         _replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
-        _close(conn, run, property_fk, boundary_fk, result, written)
+        _complete(conn, run, property_fk, boundary_fk, result, written)
         return written
 
 
@@ -217,80 +218,80 @@ def _reconcile(
     chip: ChipInfo,
     findings: Sequence[Detection],
 ) -> tuple[WriteResult, list[Live]]:
-    """Write the findings beside what is there; and all that is live on the property then."""
-    known = _read_known(conn, basis.property_fk)
+    """Write the new findings; returns the result and all live detections of the property."""
+    stored = _read_stored(conn, basis.property_fk)
     version = boundary.version
-    kept: dict[str, Live] = {}
+    unchanged: dict[str, Live] = {}
     new: dict[str, Detection] = {}
     suppressed = 0
     for finding in findings:
         fingerprint = _fingerprint(run, version, chip.sha256, finding)
-        if _is_decided(finding, known.reviewed_forms):
+        if _matches_review(finding, stored.reviewed_forms):
             suppressed += 1
-        elif fingerprint in known.unreviewed:
-            kept[fingerprint] = known.unreviewed[fingerprint]
+        elif fingerprint in stored.unreviewed:
+            unchanged[fingerprint] = stored.unreviewed[fingerprint]
         else:
             new[fingerprint] = finding
-    # A run says nothing of labels that it was not asked for.
-    others = [live for live in known.unreviewed.values() if live.label not in run.labels]
-    gone = [
+    # A run does not change labels that it did not request.
+    others = [live for live in stored.unreviewed.values() if live.label not in run.labels]
+    superseded = [
         live.id
-        for fingerprint, live in known.unreviewed.items()
-        if fingerprint not in kept and live.label in run.labels
+        for fingerprint, live in stored.unreviewed.items()
+        if fingerprint not in unchanged and live.label in run.labels
     ]
-    if gone:
-        conn.execute(_SUPERSEDE, {"ids": gone})
+    if superseded:
+        conn.execute(_SUPERSEDE, {"ids": superseded})
     inserted = _insert(conn, run, basis, chip, new) if new else []
-    live = [*known.reviewed_live, *others, *kept.values(), *inserted]
+    live = [*stored.reviewed_live, *others, *unchanged.values(), *inserted]
     is_empty = not any(found.label in run.labels for found in live)
     written = WriteResult(
         "done",
         "nothing_found" if is_empty else "measured",
         "",
         len(new),
-        len(kept),
-        len(gone),
+        len(unchanged),
+        len(superseded),
         suppressed,
     )
     return written, live
 
 
-def _read_known(conn: Connection, property_fk: int) -> _Known:
-    known = _Known([], [], {})
-    for row in conn.execute(_KNOWN, {"property": property_fk}):
+def _read_stored(conn: Connection, property_fk: int) -> _Stored:
+    stored = _Stored([], [], {})
+    for row in conn.execute(_STORED, {"property": property_fk}):
         live = Live(row.id, row.label, shapely.from_wkb(row.geom), row.boundary_fk)
         if not row.is_reviewed:
-            known.unreviewed[row.fingerprint] = live
+            stored.unreviewed[row.fingerprint] = live
             continue
-        known.reviewed_forms.extend((live.label, form) for form in _forms(live.geometry))
+        stored.reviewed_forms.extend((live.label, form) for form in _forms(live.geometry))
         if row.state != "rejected":
-            known.reviewed_live.append(live)
-    if known.reviewed_forms:
+            stored.reviewed_live.append(live)
+    if stored.reviewed_forms:
         for row in conn.execute(_EARLIER_FORMS, {"property": property_fk}):
             geometry = shapely.from_wkb(row.geom)
-            known.reviewed_forms.extend((row.label, form) for form in _forms(geometry))
-    return known
+            stored.reviewed_forms.extend((row.label, form) for form in _forms(geometry))
+    return stored
 
 
 def _forms(geometry: BaseGeometry) -> list[BaseGeometry]:
-    """An outline, and each of its pieces: runs find a lawn before and behind a house as two."""
-    pieces = list(shapely.get_parts(geometry))
-    return [geometry, *pieces] if len(pieces) > 1 else [geometry]
+    """An outline and each of its polygons: runs find a front and a back lawn as two."""
+    polygons = list(shapely.get_parts(geometry))
+    return [geometry, *polygons] if len(polygons) > 1 else [geometry]
 
 
-def _is_decided(finding: Detection, reviewed: Sequence[tuple[str, BaseGeometry]]) -> bool:
+def _matches_review(finding: Detection, reviewed: Sequence[tuple[str, BaseGeometry]]) -> bool:
     return any(
         finding.label == label
         and finding.geometry.intersects(geometry)
-        and iou(finding.geometry, geometry) >= SAME_IOU
+        and iou(finding.geometry, geometry) >= REVIEW_MATCH_IOU
         for label, geometry in reviewed
     )
 
 
 def _fingerprint(run: RunInfo, version: str, chip_sha256: str, finding: Detection) -> str:
-    """SHA-256 of all that makes a finding what it is: the same look at a lot finds the same."""
-    asked = (run.segmenter, run.weights_sha256 or "", finding.label, finding.prompt)
-    digest = hashlib.sha256(repr((version, chip_sha256, *asked)).encode())
+    """SHA-256 of a finding and its provenance: the same inference has the same fingerprints."""
+    provenance = (run.segmenter, run.weights_sha256 or "", finding.label, finding.prompt)
+    digest = hashlib.sha256(repr((version, chip_sha256, *provenance)).encode())
     digest.update(shapely.to_wkb(finding.geometry, byte_order=1))
     return digest.hexdigest()
 
@@ -344,7 +345,7 @@ def _write_boundary(conn: Connection, property_fk: int, boundary: Boundary) -> i
     return int(conn.execute(_BOUNDARY, values).scalar_one())
 
 
-def _write_how_found(conn: Connection, property_fk: int, boundary: Boundary) -> None:
+def _write_lookup(conn: Connection, property_fk: int, boundary: Boundary) -> None:
     located = boundary.located
     values = {
         "property": property_fk,
@@ -355,7 +356,7 @@ def _write_how_found(conn: Connection, property_fk: int, boundary: Boundary) -> 
         "latitude": None if located is None else located.latitude,
         "matched_address": None if located is None else located.matched or None,
     }
-    conn.execute(_HOW_FOUND, values)
+    conn.execute(_SET_LOOKUP, values)
 
 
 def _write_chip(conn: Connection, chip: ChipInfo) -> None:
@@ -371,7 +372,7 @@ def _write_chip(conn: Connection, chip: ChipInfo) -> None:
     conn.execute(_CHIP, values)
 
 
-def _close(
+def _complete(
     conn: Connection,
     run: RunInfo,
     property_fk: int,
@@ -386,21 +387,20 @@ def _close(
         "detail": result.detail,
         "boundary": boundary_fk,
         "chip": None if result.chip is None else result.chip.sha256,
-        # A sum of overlapping pieces can pass the whole by a rounding.
+        # Clamped: rounding of a sum of parts can exceed 1.
         "coverage_fraction": min(max(result.coverage_fraction, 0.0), 1.0),
         "run": run.id,
     }
-    conn.execute(_CLOSE, values)
+    conn.execute(_COMPLETE, values)
 
 
 def _replace(
     conn: Connection, basis: Basis, labels: Sequence[str], live: Iterable[Live]
 ) -> dict[str, float]:
-    """Measure these labels of a property from its live detections; label -> m².
+    """Measure labels of a property from its live detections; returns label -> m².
 
-    `live` holds all of the property's live detections of the labels, those of other versions of
-    its boundary included: what of them lies in the current one counts. A measurement that says
-    the same already stays as it is; the others become history.
+    `live` are all live detections of these labels, including those of other boundary versions,
+    which count inside the current one. An equal current measurement stays; others become history.
     """
     by_label: dict[str, list[Live]] = {label: [] for label in labels}
     for detection in live:
@@ -409,14 +409,14 @@ def _replace(
     areas_m2 = {label: union_area_m2(found) for label, found in by_label.items()}
 
     rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
-    said = {
+    stored = {
         row.label: (row.area_m2, row.boundary_fk, row.coverage_fraction, row.detections)
         for row in rows
     }
     new = [
         label
         for label, found in by_label.items()
-        if said.get(label)
+        if stored.get(label)
         != (
             areas_m2[label],
             basis.boundary_fk,
@@ -448,27 +448,27 @@ def _replace(
 
 
 def _inside(detection: Live, basis: Basis) -> Live | None:
-    """What of a live detection counts in the current boundary; None where nothing does.
+    """The part of a live detection that counts in the current boundary; None if none does.
 
-    What was found in this boundary was clipped then, or a person drew it so: all of it counts.
+    A detection of this boundary counts completely: it was clipped, or a person drew it so.
     """
     if detection.boundary_fk == basis.boundary_fk:
         return detection
     try:
         part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
-    except GeometryError:  # they do not meet, or only touch
+    except GeometryError:  # disjoint or only touching
         return None
-    if area_m2(part) < _TRACE_M2:
+    if area_m2(part) < _MIN_OVERLAP_M2:
         return None
     return Live(detection.id, detection.label, part, basis.boundary_fk)
 
 
 def union_area_m2(detections: Sequence[Live]) -> float:
-    """The area that detections cover together: where they overlap, it counts once."""
+    """The area of the union of detections: overlaps count once."""
     if not detections:
         return 0.0
     if len(detections) == 1:
         return area_m2(detections[0].geometry)
-    # In one order, in which the same detections give the same area to the last bit.
+    # A fixed order: equal detections give equal areas to the last bit.
     ordered = sorted(detections, key=lambda detection: detection.id)
     return area_m2(shapely.union_all([detection.geometry for detection in ordered]))

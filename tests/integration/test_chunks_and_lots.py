@@ -9,7 +9,18 @@ from typing import Any
 import onelot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lots import CHIP, begin, finding, finish, found, hold, lot, queue, shifted, square
+from lots import (
+    CHIP,
+    lease_to,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    set_state,
+    shifted,
+    square,
+    start_run,
+)
 from sqlalchemy import Connection, text
 
 from detection.results import LotResult
@@ -35,18 +46,18 @@ outlines = st.sampled_from(
         square(6, 6, 3, 3),
     ]
 )
-findings = st.builds(finding, outlines, st.sampled_from(LABELS), st.sampled_from([0.5, 0.9]))
+findings = st.builds(make_detection, outlines, st.sampled_from(LABELS), st.sampled_from([0.5, 0.9]))
 chips = st.sampled_from([CHIP, CHIP, replace(CHIP, sha256="d" * 64)])
 results = st.one_of(
     st.builds(
-        lambda found_there, share, chip: found(*found_there, coverage_fraction=share, chip=chip),
+        lambda found, share, chip: make_result(*found, coverage_fraction=share, chip=chip),
         st.lists(findings, max_size=4), st.sampled_from([0.5, 1.0]), chips,
     ),
     st.just(LotResult("no_imagery", reason="nodata", detail="all black")),
 )  # fmt: skip
 boundaries = st.builds(
     lambda width, source, note, located, method: replace(
-        lot(width, source), note=note, located=located, method=method
+        make_boundary(width, source), note=note, located=located, method=method
     ),
     st.sampled_from([10, 10, 10, 5]),
     st.sampled_from(["lot", "lot", "buffer_30m"]),
@@ -88,19 +99,19 @@ def test_chunk_writer_equals_lot_by_lot_writer(conn: Connection, history: list[A
 
 
 def _compare(conn: Connection, history: list[Any]) -> None:
-    by_lot_fks, by_chunk_fks = (queue(conn, LOTS, county) for county in COUNTIES)
+    by_lot_fks, by_chunk_fks = (load_properties(conn, LOTS, county) for county in COUNTIES)
     for (drawn, labels, segmenter), drawn_verdicts in history:
-        run = replace(begin(conn, labels), segmenter=segmenter)
+        run = replace(start_run(conn, labels), segmenter=segmenter)
         by_lot = _one_by_one(
             conn, run, [_outcome(*pair) for pair in zip(by_lot_fks, drawn, strict=True)]
         )
-        hold(conn, by_chunk_fks)
+        lease_to(conn, by_chunk_fks)
         chunk = [_outcome(*pair) for pair in zip(by_chunk_fks, drawn, strict=True)]
         in_chunk = write_chunk(conn, run, chunk, "worker")
         assert [in_chunk[fk] for fk in by_chunk_fks] == by_lot
         assert _rows(conn, by_chunk_fks) == _rows(conn, by_lot_fks)
         before = _rows(conn, by_chunk_fks)
-        hold(conn, by_chunk_fks)
+        lease_to(conn, by_chunk_fks)
         write_chunk(conn, run, chunk, "worker")
         assert _rows(conn, by_chunk_fks) == before, "writing is idempotent"
         for verdict in drawn_verdicts:
@@ -117,12 +128,12 @@ def _outcome(property_fk: int, drawn: Any) -> Outcome:
 
 def _one_by_one(conn: Connection, run: RunInfo, outcomes: Sequence[Outcome]) -> list[WriteResult]:
     written = []
-    hold(conn, [outcome.property_fk for outcome in outcomes])
+    lease_to(conn, [outcome.property_fk for outcome in outcomes])
     for outcome in outcomes:
         fk = outcome.property_fk
         if isinstance(outcome, NotProcessed):
             state = (outcome.state, outcome.reason, outcome.detail)
-            finish(conn, [fk], *state)
+            set_state(conn, [fk], *state)
             written.append(WriteResult(*state))
         else:
             written.append(onelot.write_lot(conn, run, fk, outcome.boundary, outcome.result))

@@ -1,4 +1,4 @@
-"""The private cluster: started once, shared, stopped with its last user, whatever is killed."""
+"""The private cluster: started once, shared, stopped with its last user, even after a kill."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pipeline.store.embedded.postgres import EmbeddedPostgres
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
 
-# A command that uses the database: says "up", then waits until its input is closed.
-USER = """
+# A command that uses the database: prints "up" and the URL, then waits until stdin is closed.
+COMMAND = """
 import ctypes, os, sys
 from pathlib import Path
 if "PARENT" in os.environ:
-    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what is orphaned becomes its child
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: adopts orphaned processes
 from pipeline.store.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
@@ -43,7 +43,7 @@ server.release()
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
-    """A cluster that was made and stopped, to be copied: making one takes a second or two."""
+    """A stopped cluster to copy: creating one takes a second or two."""
     parent = Path(tempfile.mkdtemp(prefix="lotline-test-"))
     parent.chmod(0o755)
     server = EmbeddedPostgres(parent / "postgres")
@@ -55,14 +55,14 @@ def made() -> Iterator[Path]:
 
 @pytest.fixture
 def new_home(open_folder: Path) -> Iterator[Path]:
-    """A folder for a cluster that is yet to be made; at the end its server is stopped."""
+    """A folder for a new cluster; its server is stopped at the end."""
     yield open_folder / "postgres"
     _discard(open_folder / "postgres")
 
 
 @pytest.fixture
 def home(new_home: Path, made: Path) -> Path:
-    """A folder with a cluster of its own that is not running."""
+    """A folder with its own cluster, which is not running."""
     subprocess.run(["cp", "-a", str(made), str(new_home)], check=True)
     (new_home / "id").unlink()
     return new_home
@@ -79,7 +79,7 @@ def _command(
     folder: Path, *, before: Sequence[str] = (), **environment: str
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*before, sys.executable, "-c", USER, str(folder)],
+        [*before, sys.executable, "-c", COMMAND, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -88,10 +88,10 @@ def _command(
 
 
 def _up(command: subprocess.Popen[str]) -> str:
-    """The URL that a command was given, once the server is up."""
+    """Wait until a command reports that the server is up; returns its URL."""
     assert command.stdout is not None
-    said, _, url = command.stdout.readline().partition(" ")
-    assert said == "up"
+    state, _, url = command.stdout.readline().partition(" ")
+    assert state == "up"
     return url.strip()
 
 
@@ -125,19 +125,19 @@ def _notes(url: str) -> list[str]:
         return [what for (what,) in connection.execute("SELECT what FROM note ORDER BY what")]
 
 
-def test_two_commands_that_start_at_once_share_one_server(new_home: Path) -> None:
+def test_concurrent_commands_share_one_server(new_home: Path) -> None:
     commands = [_command(new_home) for _ in range(3)]
     urls = {_up(command) for command in commands}
     assert len(urls) == 1
     first = _postmaster(new_home)
     for command in commands[:-1]:
         _end(command)
-        assert _postmaster(new_home) == first, "stopped while somebody uses it"
+        assert _postmaster(new_home) == first, "stopped while in use"
     _end(commands[-1])
     assert not _is_up(new_home)
 
 
-def test_what_was_committed_is_there_after_the_next_start(home: Path) -> None:
+def test_committed_rows_survive_a_restart(home: Path) -> None:
     for value in ("a", "b"):
         command = _command(home)
         _insert(_up(command), value)
@@ -156,7 +156,7 @@ def test_what_was_committed_is_there_after_the_next_start(home: Path) -> None:
     server.release()
 
 
-def test_the_server_survives_its_starter_and_stops_with_the_next_command(home: Path) -> None:
+def test_server_survives_the_command_that_started_it(home: Path) -> None:
     starter = _command(home)
     _insert(_up(starter), "committed")
     postmaster = _postmaster(home)
@@ -170,7 +170,7 @@ def test_the_server_survives_its_starter_and_stops_with_the_next_command(home: P
     assert not _is_up(home)
 
 
-def test_a_killed_server_is_started_again_and_has_what_was_committed(home: Path) -> None:
+def test_killed_server_is_restarted_with_committed_rows(home: Path) -> None:
     command = _command(home)
     _insert(_up(command), "committed")
     killed = _postmaster(home)
@@ -184,7 +184,7 @@ def test_a_killed_server_is_started_again_and_has_what_was_committed(home: Path)
     assert not _is_up(home)
 
 
-def test_a_server_that_dies_while_it_is_used_is_started_again(home: Path) -> None:
+def test_server_that_dies_in_use_is_restarted(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     living = _postmaster(home)
@@ -198,14 +198,14 @@ def test_a_server_that_dies_while_it_is_used_is_started_again(home: Path) -> Non
     other = _command(home)
     _up(other)
     server.release()
-    assert _is_up(home), "the other one still uses it"
+    assert _is_up(home), "another command still uses it"
     _end(other)
     assert not _is_up(home)
     server.restart_if_dead()
-    assert not _is_up(home), "nobody uses it"
+    assert not _is_up(home), "it is not in use"
 
 
-def test_connections_are_made_anew_after_the_server_died(home: Path) -> None:
+def test_engine_reconnects_after_the_server_died(home: Path) -> None:
     with open_database(None, home.parent) as database:
         for _ in range(2):
             with database.engine.connect() as connection:
@@ -213,8 +213,8 @@ def test_connections_are_made_anew_after_the_server_died(home: Path) -> None:
             _kill_server(home)
 
 
-def test_a_new_server_waits_for_what_a_dead_one_left_at_work(home: Path) -> None:
-    """As in a container, whose first process reaps nobody: the dead server keeps its number."""
+def test_new_server_waits_for_backends_of_the_dead_one(home: Path) -> None:
+    """As in a container, whose first process reaps no zombies: the dead server keeps its pid."""
     command = _command(home, PARENT="reaps nobody")
     url = _up(command)
     _insert(url, "committed")
@@ -235,7 +235,7 @@ def test_a_new_server_waits_for_what_a_dead_one_left_at_work(home: Path) -> None
 
 
 def _work_for_a_while(connection: psycopg.Connection[object]) -> None:
-    # It never waits, and so never sees that its server died, until it has an answer to send.
+    # It never waits, so it does not notice that its server died until it sends its result.
     with suppress(psycopg.OperationalError):
         connection.execute(
             "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '2 s' LOOP END LOOP; END $$"
@@ -258,8 +258,8 @@ def _wait_until_it_works(url: str, backend: int) -> None:
 
 @needs_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes a capability away")
-def test_root_of_a_container_knows_a_living_server(home: Path) -> None:
-    """Docker's root lacks CAP_SYS_PTRACE: it does not see where other users' processes work."""
+def test_root_without_ptrace_detects_a_running_server(home: Path) -> None:
+    """Docker's root lacks CAP_SYS_PTRACE: it cannot read other processes' working folders."""
     contained = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
     first = _command(home, before=contained)
     url = _up(first)
@@ -269,12 +269,12 @@ def test_root_of_a_container_knows_a_living_server(home: Path) -> None:
     assert subprocess.run([*contained, *look], capture_output=True, check=False).returncode
     second = _command(home, before=contained)
     assert _up(second) == url
-    assert _postmaster(home) == postmaster, "a living server was taken for dead"
+    assert _postmaster(home) == postmaster, "a running server was considered dead"
     _end(first)
     assert _notes(url) == ["committed"]
     _end(second)
     assert not _is_up(home)
-    # And a number that went to somebody else's process is still no server.
+    # The pid of another process is still not a server.
     pid_file = home / "data" / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n{home / 'data'}\n")
     third = _command(home, before=contained)
@@ -283,8 +283,8 @@ def test_root_of_a_container_knows_a_living_server(home: Path) -> None:
     assert not _is_up(home)
 
 
-def test_the_number_of_a_dead_server_may_be_somebody_elses(home: Path) -> None:
-    """As after a reboot: postmaster.pid names a process that lives, and is no server."""
+def test_pid_file_with_the_pid_of_another_process(home: Path) -> None:
+    """As after a reboot: postmaster.pid has the pid of another process."""
     server = EmbeddedPostgres(home)
     server.start()
     pid_file = home / "data" / "postmaster.pid"
@@ -297,7 +297,7 @@ def test_the_number_of_a_dead_server_may_be_somebody_elses(home: Path) -> None:
     server.release()
 
 
-def test_a_cluster_that_was_half_made_is_made_anew(new_home: Path) -> None:
+def test_unfinished_cluster_is_created_again(new_home: Path) -> None:
     new_home.mkdir()
     half = new_home / "draft-0000"
     half.mkdir()
@@ -307,7 +307,7 @@ def test_a_cluster_that_was_half_made_is_made_anew(new_home: Path) -> None:
     assert not half.exists()
 
 
-def test_it_runs_from_any_folder(
+def test_it_runs_from_any_working_folder(
     new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -319,7 +319,7 @@ def test_it_runs_from_any_folder(
     server.release()
 
 
-def test_a_folder_too_deep_for_a_socket(open_folder: Path) -> None:
+def test_path_too_long_for_a_socket(open_folder: Path) -> None:
     deep = open_folder.joinpath(*["a folder with a long name, and a comma"] * 4) / "postgres"
     deep.parent.mkdir(parents=True)
     server = EmbeddedPostgres(deep)
@@ -339,7 +339,7 @@ def test_a_folder_too_deep_for_a_socket(open_folder: Path) -> None:
     shutil.rmtree(socket)
 
 
-def test_a_socket_folder_of_somebody_else_is_refused(
+def test_socket_folder_of_another_user_is_refused(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = open_folder.joinpath(*["d" * 50] * 3)
@@ -347,7 +347,7 @@ def test_a_socket_folder_of_somebody_else_is_refused(
     monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(open_folder))
     short = paths.socket_folder(deep, "0123", user)
     assert short.parent == open_folder
-    assert paths.socket_folder(deep, "0123", user) == short, "its own is taken again"
+    assert paths.socket_folder(deep, "0123", user) == short, "its own folder is used again"
     short.chmod(0o755)
     with pytest.raises(StoreError, match="remove it, or set TMPDIR"):
         paths.socket_folder(deep, "0123", user)
@@ -357,7 +357,7 @@ def test_a_socket_folder_of_somebody_else_is_refused(
         paths.socket_folder(deep, "0123", user)
 
 
-def test_a_server_whose_socket_was_swept_away_is_started_again(home: Path) -> None:
+def test_server_without_its_socket_is_restarted(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     _insert(server.url, "kept")
@@ -371,7 +371,7 @@ def test_a_server_whose_socket_was_swept_away_is_started_again(home: Path) -> No
 
 
 @needs_root
-def test_a_folder_that_the_server_cannot_reach(
+def test_folder_that_the_servers_user_cannot_enter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path / "closed"
@@ -385,7 +385,7 @@ def test_a_folder_that_the_server_cannot_reach(
         assert (elsewhere / "data" / "PG_VERSION").exists()
         assert not (folder / "data").exists()
         assert elsewhere.stat().st_mode & 0o777 == 0o700
-        # Once it lies there it stays there, also when the folder is opened.
+        # The choice is permanent, even if the folder becomes accessible.
         monkeypatch.setattr(paths, "_can_enter", lambda *_: True)
         assert paths.cluster_folder(folder, programs.server_user(folder / "data")) == elsewhere
         # A new clone at the same path is another project.
@@ -398,7 +398,7 @@ def test_a_folder_that_the_server_cannot_reach(
 
 
 @needs_root
-def test_as_root_an_ordinary_users_cluster_runs_as_that_user(home: Path) -> None:
+def test_root_runs_the_cluster_of_a_user_as_that_user(home: Path) -> None:
     nobody = 65534
     server = EmbeddedPostgres(home)
     server.start()
@@ -412,7 +412,7 @@ def test_as_root_an_ordinary_users_cluster_runs_as_that_user(home: Path) -> None
     server.release()
 
 
-def test_keep_lets_it_stay_up_until_stop(home: Path) -> None:
+def test_keep_running_keeps_the_server_until_stop(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     server.keep_running()
@@ -422,15 +422,15 @@ def test_keep_lets_it_stay_up_until_stop(home: Path) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     server.start()
     server.release()
-    assert _is_up(home), "the next command may not stop it either"
+    assert _is_up(home), "the next command must not stop it"
     EmbeddedPostgres(home).stop()
     assert not _is_up(home)
     server.start()
     server.release()
-    assert not _is_up(home), "the mark was of the server that was stopped"
+    assert not _is_up(home), "`keep` applied to the stopped server"
 
 
-def test_who_looks_in_with_psql_is_not_cut_off(home: Path) -> None:
+def test_open_psql_connection_keeps_the_server(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     with psycopg.connect(server.url) as psql:
@@ -440,7 +440,7 @@ def test_who_looks_in_with_psql_is_not_cut_off(home: Path) -> None:
     server.release()
 
 
-def test_pg_variables_of_the_caller_do_not_divert_it(home: Path) -> None:
+def test_pg_variables_of_the_caller_have_no_effect(home: Path) -> None:
     elsewhere = {
         "PGHOST": "db.example.org", "PGHOSTADDR": "192.0.2.1", "PGPORT": "99", "PGUSER": "ann",
         "PGDATABASE": "lots", "PGOPTIONS": "-c no_such_setting=1", "PGAPPNAME": "psql",
@@ -457,15 +457,15 @@ def test_psql_opens_the_url(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     psql = programs.find_programs().folder / "psql"
-    said = subprocess.run(
+    done = subprocess.run(
         [psql, server.url, "-Atc", "SELECT current_database()"],
         env={**os.environ, "PGPORT": "99"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert said.stdout == "lotline\n"
+    assert done.stdout == "lotline\n"
     server.release()
 
 
-def test_a_server_that_does_not_start_says_why(home: Path) -> None:
+def test_failed_start_reports_the_servers_log(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()
     server.release()
@@ -475,7 +475,7 @@ def test_a_server_that_does_not_start_says_why(home: Path) -> None:
         server.start()
 
 
-def test_no_postgresql_says_what_to_install(
+def test_missing_postgresql_tells_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -483,7 +483,7 @@ def test_no_postgresql_says_what_to_install(
         programs.find_programs(tmp_path)
 
 
-def test_postgresql_without_postgis_is_not_enough(
+def test_postgresql_without_postgis_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -492,7 +492,9 @@ def test_postgresql_without_postgis_is_not_enough(
         programs.find_programs(tmp_path)
 
 
-def test_the_newest_with_postgis_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_postgresql_with_postgis_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for major in ("9", "15", "16", "17"):
         _pretend(tmp_path, major)
@@ -513,7 +515,7 @@ def _pretend(root: Path, major: str) -> None:
         (folder / name).touch()
 
 
-def test_start_again_and_release_again_are_harmless(home: Path) -> None:
+def test_start_and_release_are_idempotent(home: Path) -> None:
     server = EmbeddedPostgres(home)
     with pytest.raises(StoreError, match="call start"):
         _ = server.url
@@ -524,9 +526,7 @@ def test_start_again_and_release_again_are_harmless(home: Path) -> None:
     assert not _is_up(home)
 
 
-def test_nothing_is_left_locked_when_a_start_fails(
-    new_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_start_releases_its_locks(new_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise StoreError("no programs")
 

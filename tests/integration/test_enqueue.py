@@ -9,7 +9,7 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import shapely
-from lots import begin, end, finish
+from lots import end_run, set_state, start_run
 from servers.koop import feature_server
 from sqlalchemy import text
 
@@ -223,15 +223,15 @@ def test_a_changed_registry_entry_retries_the_failures_it_may_fix(
     csv = _csv(tmp_path, "1,,,1", "2,,,2")
     enqueued = enqueue_request(properties=csv)
     with database.engine.begin() as conn:
-        run = begin(conn, county="synthetic")
+        run = start_run(conn, county="synthetic")
         entry = text("UPDATE lotline.run SET settings = CAST(:settings AS jsonb)")
         settings = json.dumps({"registry_sha256": registry_sha256(county)})
         conn.execute(entry, {"settings": settings})
         conn.execute(text("UPDATE lotline.property SET run_fk = :run"), {"run": run.id})
         ids = list(conn.execute(text("SELECT id FROM lotline.property ORDER BY id")).scalars())
-        finish(conn, ids[:1], "failed", "not_found")
-        finish(conn, ids[1:], "failed", "too_large")
-        end(conn, run)
+        set_state(conn, ids[:1], "failed", "not_found")
+        set_state(conn, ids[1:], "failed", "too_large")
+        end_run(conn, run)
     assert enqueue_request(properties=csv).waiting == 0
     assert county.path is not None
     county.path.write_bytes(county.path.read_bytes() + b" ")

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
-from bigcounty import LABELS, LOT_DEG, SOUTH, WEST, fill
+from bigcounty import LABELS, LOT_DEG, SOUTH, WEST, create_county
 from exports import check_geoparquet, meeting, row_groups
 from sqlalchemy import event, text
 
@@ -39,7 +39,7 @@ COUNTY = County(
 @pytest.fixture
 def filled(database: Database) -> Database:
     with database.engine.connect() as conn:
-        fill(conn, KEY, LOTS, corners=8)
+        create_county(conn, KEY, LOTS, corners=8)
     return database
 
 

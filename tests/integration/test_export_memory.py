@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bigcounty import fill
+from bigcounty import create_county
 
 from pipeline.store.database import Database
 
@@ -94,8 +94,8 @@ def export(database: Database, folder: Path, key: str, kind: str, group_bytes: i
 def test_memory_does_not_grow_with_the_county(database: Database, tmp_path: Path) -> None:
     """In row groups of a megabyte, that small counties fill as well."""
     with database.engine.connect() as conn:
-        fill(conn, "small", 1500, corners=100)
-        fill(conn, "large", 6000, corners=100)
+        create_county(conn, "small", 1500, corners=100)
+        create_county(conn, "large", 6000, corners=100)
     for kind in KINDS:
         small = export(database, tmp_path, "small", kind, 2**20)
         large = export(database, tmp_path, "large", kind, 2**20)
@@ -110,8 +110,8 @@ def test_memory_of_a_hundred_thousand_lots_is_that_of_thirty_thousand(
     database: Database, tmp_path: Path
 ) -> None:
     with database.engine.connect() as conn:
-        fill(conn, "small", 30_000)
-        fill(conn, "large", 100_000)
+        create_county(conn, "small", 30_000)
+        create_county(conn, "large", 100_000)
     for kind in KINDS:
         small = export(database, tmp_path, "small", kind, 32 * 2**20)
         large = export(database, tmp_path, "large", kind, 32 * 2**20)

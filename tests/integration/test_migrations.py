@@ -1,4 +1,4 @@
-"""The schema from zero is the tables' metadata, and databases of other versions are told so."""
+"""The migrated schema equals the tables' metadata; other versions are refused with a reason."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_constraints_and_indexes_have_the_names_of_the_metadata(conn: Connection
         assert there == named, table.name
 
 
-def test_checks_say_what_the_metadata_says(conn: Connection) -> None:
-    """The server's own rendering of both: each check is tried on an empty copy of its table."""
+def test_check_constraints_equal_the_metadata(conn: Connection) -> None:
+    """Compares the server's rendering: each check of the metadata is added to its empty table."""
     definition = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
     for table in tables.metadata.sorted_tables:
         for check in table.constraints:
@@ -77,7 +77,7 @@ def test_checks_say_what_the_metadata_says(conn: Connection) -> None:
             assert migrated == declared, check.name
 
 
-def test_the_guards_are_there(conn: Connection) -> None:
+def test_triggers_exist(conn: Connection) -> None:
     triggers = conn.execute(
         text(
             "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
@@ -101,7 +101,7 @@ def test_file_names_are_the_revisions() -> None:
     assert script.get_heads() == [schema.code_revisions()[-1]]
 
 
-def test_upgrades_at_once_go_one_after_the_other(empty_database: Database) -> None:
+def test_concurrent_upgrades_are_serialized(empty_database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(schema.upgrade, [empty_database.engine] * 4))
     with empty_database.engine.connect() as connection:
@@ -129,7 +129,7 @@ def test_a_database_without_our_tables_is_migrated(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_database_that_is_behind_is_left_alone(
+def test_older_database_is_not_upgraded_without_the_flag(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = schema.code_revisions()
@@ -142,9 +142,7 @@ def test_a_database_that_is_behind_is_left_alone(
 
 
 @pytest.mark.parametrize("upgrade", [False, True])
-def test_a_database_that_is_newer_is_refused(
-    database: Database, tmp_path: Path, upgrade: bool
-) -> None:
+def test_newer_database_is_refused(database: Database, tmp_path: Path, upgrade: bool) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE lotline.alembic_version SET version_num = '9999'"))
     with (
@@ -154,7 +152,7 @@ def test_a_database_that_is_newer_is_refused(
         pass
 
 
-def test_a_failed_migration_leaves_nothing(empty_database: Database) -> None:
+def test_failed_migration_is_rolled_back(empty_database: Database) -> None:
     with empty_database.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA lotline"))
         connection.execute(text("CREATE TABLE lotline.review (a int)"))
@@ -163,7 +161,7 @@ def test_a_failed_migration_leaves_nothing(empty_database: Database) -> None:
     assert inspect(empty_database.engine).get_table_names("lotline") == ["review"]
 
 
-def test_a_role_that_may_not_make_extensions_is_told(
+def test_role_without_the_right_to_create_extensions_gets_an_error(
     empty_database: Database, tmp_path: Path
 ) -> None:
     with empty_database.engine.begin() as connection:
@@ -190,7 +188,7 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("url", ["mysql://ann:secret@host/lots", "not an address secret", "http:"])
-def test_what_is_no_postgresql_is_refused(url: str, tmp_path: Path) -> None:
+def test_url_of_another_kind_is_refused(url: str, tmp_path: Path) -> None:
     with (
         pytest.raises(StoreError, match="postgresql://USER") as caught,
         open_database(url, tmp_path),
@@ -199,7 +197,7 @@ def test_what_is_no_postgresql_is_refused(url: str, tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_geometry_is_what_the_columns_say(conn: Connection) -> None:
+def test_geometry_columns_check_srid_and_validity(conn: Connection) -> None:
     insert = text(
         "WITH p AS (INSERT INTO lotline.property (county, property_id, parcel_id) "
         "VALUES ('c', 'a', '1') RETURNING id) "
@@ -216,7 +214,7 @@ def test_geometry_is_what_the_columns_say(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("password", ["one/two@three", "one@two/three"])
-def test_nothing_of_a_password_that_is_not_quoted_is_shown(tmp_path: Path, password: str) -> None:
+def test_unquoted_password_is_not_shown(tmp_path: Path, password: str) -> None:
     with (
         pytest.raises(StoreError, match="write %40 for @") as told,
         open_database(f"postgresql://ann:{password}@127.0.0.1:1/lots", tmp_path),

@@ -1,4 +1,4 @@
-"""A person's word stands: through the functions, and in the database itself."""
+"""Reviews are never lost: through the functions, and by triggers in the database."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import shapely
 from lots import (
-    begin,
-    detections,
-    finding,
-    found,
-    lot,
-    measured_m2,
-    queue,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    read_areas_m2,
+    read_detections,
+    read_states,
     square,
-    states,
+    start_run,
     write_lot,
 )
 from shapely import LineString, Polygon
@@ -35,27 +35,27 @@ DRAWN = square(1, 1, 3, 4)
 
 @pytest.fixture
 def lot_id(conn: Connection) -> int:
-    """A property with one lawn proposed on it."""
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+    """A property with one proposed lawn."""
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
     return lot_id
 
 
 @pytest.fixture
 def lawn(conn: Connection, lot_id: int) -> int:
     """The id of that lawn."""
-    return int(detections(conn, lot_id)[0].id)
+    return int(read_detections(conn, lot_id)[0].id)
 
 
 def _refused(conn: Connection, statement: str, **values: Any) -> str:
-    """What the database says to a statement that it refuses."""
+    """The database's error for a statement that it refuses."""
     with pytest.raises(DBAPIError) as caught, conn.begin_nested():
         conn.execute(text(statement), values)
     return str(caught.value.orig)
 
 
 def _say(conn: Connection, detection_id: int, action: str) -> None:
-    """A review written by hand, past the functions."""
+    """Insert a review in SQL, without the functions."""
     conn.execute(
         text(
             "INSERT INTO lotline.review (detection_fk, action, reviewer) "
@@ -68,24 +68,24 @@ def _say(conn: Connection, detection_id: int, action: str) -> None:
 def test_accept(conn: Connection, lot_id: int, lawn: int) -> None:
     review = verdicts.accept(conn, lawn, "ann", "as it is")
     assert (review.state, review.label, review.version) == ("accepted", "lawn", 2)
-    [row] = detections(conn, lot_id)
+    [row] = read_detections(conn, lot_id)
     assert (row.state, row.version, row.review_fk) == ("accepted", 2, review.id)
-    assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+    assert read_areas_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
 
 
 def test_reject_and_restore(conn: Connection, lot_id: int, lawn: int) -> None:
     assert verdicts.reject(conn, lawn, "ann").state == "rejected"
-    assert measured_m2(conn, lot_id)["lawn"] == 0
+    assert read_areas_m2(conn, lot_id)["lawn"] == 0
     assert verdicts.restore(conn, lawn, "bob").state == "proposed"
-    assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+    assert read_areas_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
     assert verdicts.reject(conn, lawn, "ann").version == 4
-    assert states(conn, lot_id) == ["rejected"]
+    assert read_states(conn, lot_id) == ["rejected"]
 
 
 def test_relabel_measures_both_labels(conn: Connection, lot_id: int, lawn: int) -> None:
     assert verdicts.relabel(conn, lawn, "ann", "tree").label == "tree"
-    assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(LAWN)}
-    # The measurement of before still says what it counted.
+    assert read_areas_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(LAWN)}
+    # The earlier measurement still lists what it counted.
     history = text(
         "SELECT m.label, d.detection_fk FROM lotline.measurement m "
         "JOIN lotline.measurement_detection d ON d.measurement_fk = m.id WHERE NOT m.current"
@@ -93,7 +93,9 @@ def test_relabel_measures_both_labels(conn: Connection, lot_id: int, lawn: int) 
     assert conn.execute(history).all() == [("lawn", lawn)]
 
 
-def test_edit_measures_anew_and_keeps_what_was(conn: Connection, lot_id: int, lawn: int) -> None:
+def test_edit_measures_again_and_stores_the_earlier_outline(
+    conn: Connection, lot_id: int, lawn: int
+) -> None:
     beyond = square(5, 0, 10, 10)  # half of it inside the lot
     verdicts.edit(conn, lawn, "ann", beyond)
     row = conn.execute(
@@ -101,7 +103,7 @@ def test_edit_measures_anew_and_keeps_what_was(conn: Connection, lot_id: int, la
     ).one()
     whole_m2 = area_m2(beyond)
     assert row == pytest.approx((whole_m2, whole_m2 / 2, whole_m2), rel=1e-6)
-    assert measured_m2(conn, lot_id)["lawn"] == whole_m2
+    assert read_areas_m2(conn, lot_id)["lawn"] == whole_m2
     event = conn.execute(
         text(
             "SELECT ST_AsBinary(geom) AS geom, "
@@ -125,16 +127,16 @@ def test_add(conn: Connection, lot_id: int) -> None:
         {"id": review.detection_id},
     ).one()
     assert row == ("person", None, True, pytest.approx(0.5))
-    assert measured_m2(conn, lot_id)["pool"] == area_m2(square(8, 8, 4, 1))
+    assert read_areas_m2(conn, lot_id)["pool"] == area_m2(square(8, 8, 4, 1))
 
 
-def test_added_detections_stay_when_the_lot_is_looked_at_again(
-    conn: Connection, lot_id: int
-) -> None:
+def test_added_detections_stay_after_a_later_run(conn: Connection, lot_id: int) -> None:
     verdicts.add(conn, lot_id, "ann", "tree", DRAWN)
-    written = write_lot(conn, begin(conn), lot_id, lot(), found(finding(DRAWN, "tree")))
+    written = write_lot(
+        conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(DRAWN, "tree"))
+    )
     assert (written.new, written.suppressed, written.superseded) == (0, 1, 1)
-    assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(DRAWN)}
+    assert read_areas_m2(conn, lot_id) == {"lawn": 0.0, "tree": area_m2(DRAWN)}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_what_cannot_be_said_is_explained_and_leaves_nothing(
 
 
 def test_a_property_without_a_boundary_cannot_be_added_to(conn: Connection) -> None:
-    [lot_id] = queue(conn)
+    [lot_id] = load_properties(conn)
     with pytest.raises(StoreError, match="run a batch first"):
         verdicts.add(conn, lot_id, "ann", "lawn", DRAWN)
 
@@ -172,12 +174,12 @@ def test_a_rejected_one_is_restored_before_anything_else(conn: Connection, lawn:
 
 
 def test_a_superseded_one_is_not_reviewed(conn: Connection, lot_id: int, lawn: int) -> None:
-    write_lot(conn, begin(conn), lot_id, lot(), found())
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result())
     with pytest.raises(StoreError, match="superseded by a later run"):
         verdicts.accept(conn, lawn, "ann")
 
 
-def test_a_fault_after_the_event_leaves_no_event(
+def test_failed_review_leaves_no_event(
     conn: Connection, lot_id: int, lawn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -188,10 +190,10 @@ def test_a_fault_after_the_event_leaves_no_event(
         with pytest.raises(RuntimeError, match="in the middle"):
             verdicts.reject(conn, lawn, "ann")
     assert conn.execute(text("SELECT count(*) FROM lotline.review")).scalar() == 0
-    assert states(conn, lot_id) == ["proposed"]
+    assert read_states(conn, lot_id) == ["proposed"]
 
 
-def test_the_same_key_counts_once_and_is_answered_alike(conn: Connection, lawn: int) -> None:
+def test_repeated_idempotency_key_returns_the_first_review(conn: Connection, lawn: int) -> None:
     first = verdicts.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1)
     verdicts.reject(conn, lawn, "bob")
     assert verdicts.accept(conn, lawn, "ann", idempotency_key="k1", expected_version=1) == first
@@ -200,24 +202,24 @@ def test_the_same_key_counts_once_and_is_answered_alike(conn: Connection, lawn: 
         verdicts.restore(conn, lawn, "ann", idempotency_key="k1")
 
 
-def test_an_addition_that_is_sent_twice_is_one(conn: Connection, lot_id: int) -> None:
+def test_repeated_add_with_the_same_key_adds_one_detection(conn: Connection, lot_id: int) -> None:
     first = verdicts.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1")
     assert verdicts.add(conn, lot_id, "ann", "tree", DRAWN, idempotency_key="k1") == first
-    assert len(detections(conn, lot_id)) == 2
+    assert len(read_detections(conn, lot_id)) == 2
 
 
-def test_who_saw_an_older_version_is_told(conn: Connection, lot_id: int, lawn: int) -> None:
+def test_review_of_an_older_version_is_a_conflict(conn: Connection, lot_id: int, lawn: int) -> None:
     verdicts.edit(conn, lawn, "ann", DRAWN, expected_version=1)
     with pytest.raises(VersionConflict, match="at version 2, not 1"):
         verdicts.reject(conn, lawn, "bob", expected_version=1)
-    assert states(conn, lot_id) == ["accepted"]
+    assert read_states(conn, lot_id) == ["accepted"]
 
 
-def test_of_two_people_at_once_one_is_told(database: Database) -> None:
+def test_concurrent_reviews_of_one_version_conflict(database: Database) -> None:
     with database.engine.begin() as conn:
-        [lot_id] = queue(conn)
-        write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-        lawn = detections(conn, lot_id)[0].id
+        [lot_id] = load_properties(conn)
+        write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+        lawn = read_detections(conn, lot_id)[0].id
 
     def say(name: str) -> str:
         try:
@@ -231,11 +233,11 @@ def test_of_two_people_at_once_one_is_told(database: Database) -> None:
     assert answers.count("conflict") == 3
 
 
-def test_the_same_key_at_once_counts_once(database: Database) -> None:
+def test_concurrent_reviews_with_one_key_count_once(database: Database) -> None:
     with database.engine.begin() as conn:
-        [lot_id] = queue(conn)
-        write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-        lawn = detections(conn, lot_id)[0].id
+        [lot_id] = load_properties(conn)
+        write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+        lawn = read_detections(conn, lot_id)[0].id
 
     def say(_: int) -> int:
         with database.engine.begin() as conn:
@@ -255,35 +257,41 @@ REJECTED_CHANGES = [
 
 
 @pytest.mark.parametrize("change", REJECTED_CHANGES)
-def test_nobody_changes_a_rejected_detection(
+def test_trigger_protects_rejected_detections(
     conn: Connection, lot_id: int, lawn: int, change: str
 ) -> None:
     verdicts.reject(conn, lawn, "ann")
     said = _refused(conn, f"UPDATE lotline.detection SET {change}")
     assert "stays rejected" in said
     assert "'restore'" in said
-    # Nor with a word that is no restore, or a restore that is older than the last reject.
+    # Nor with a review that is not a restore, or a restore older than the last reject.
     _say(conn, lawn, "accept")
     assert "stays rejected" in _refused(conn, f"UPDATE lotline.detection SET {change}")
     verdicts.restore(conn, lawn, "ann")
     verdicts.reject(conn, lawn, "ann")
     assert "stays rejected" in _refused(conn, f"UPDATE lotline.detection SET {change}")
-    assert states(conn, lot_id) == ["rejected"]
+    assert read_states(conn, lot_id) == ["rejected"]
 
 
-def test_a_restore_by_hand_is_a_restore(conn: Connection, lot_id: int, lawn: int) -> None:
+def test_trigger_accepts_a_restore_written_in_sql(conn: Connection, lot_id: int, lawn: int) -> None:
     verdicts.reject(conn, lawn, "ann")
     _say(conn, lawn, "restore")
     conn.execute(text("UPDATE lotline.detection SET state = 'proposed'"))
-    assert states(conn, lot_id) == ["proposed"]
+    assert read_states(conn, lot_id) == ["proposed"]
     said = _refused(conn, "UPDATE lotline.detection SET state = 'superseded'")
     assert "reviewed by a person" in said
 
 
-def test_a_restore_of_another_detection_does_not_count(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(LAWN, "tree")))
-    lawn, tree = (row.id for row in detections(conn, lot_id))
+def test_trigger_requires_a_restore_of_the_same_detection(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(
+        conn,
+        start_run(conn),
+        lot_id,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(LAWN, "tree")),
+    )
+    lawn, tree = (row.id for row in read_detections(conn, lot_id))
     verdicts.reject(conn, lawn, "ann")
     verdicts.reject(conn, tree, "ann")
     _say(conn, tree, "restore")
@@ -292,9 +300,9 @@ def test_a_restore_of_another_detection_does_not_count(conn: Connection) -> None
 
 
 @pytest.mark.parametrize("state", ["rejected", "accepted"])
-def test_a_verdict_has_a_person_behind_it(conn: Connection, state: str) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+def test_trigger_requires_a_reviewer(conn: Connection, state: str) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
     assert "by nobody" in _refused(conn, f"UPDATE lotline.detection SET state = '{state}'")
     said = _refused(
         conn,
@@ -305,7 +313,9 @@ def test_a_verdict_has_a_person_behind_it(conn: Connection, state: str) -> None:
 
 
 @pytest.mark.parametrize("change", REJECTED_CHANGES[1:])
-def test_no_run_changes_what_was_accepted(conn: Connection, lawn: int, change: str) -> None:
+def test_trigger_protects_accepted_detections_from_runs(
+    conn: Connection, lawn: int, change: str
+) -> None:
     verdicts.accept(conn, lawn, "ann")
     said = _refused(conn, f"UPDATE lotline.detection SET {change}")
     assert "not changed by a run" in said
@@ -325,7 +335,7 @@ def test_a_detection_starts_as_proposed(conn: Connection, lawn: int) -> None:
     assert "it starts as proposed" in said
 
 
-def test_history_is_not_rewritten(conn: Connection, lawn: int) -> None:
+def test_triggers_keep_history_append_only(conn: Connection, lawn: int) -> None:
     verdicts.accept(conn, lawn, "ann")
     for statement in (
         "UPDATE lotline.review SET reviewer = 'bob'",
@@ -338,20 +348,20 @@ def test_history_is_not_rewritten(conn: Connection, lawn: int) -> None:
         assert "deleting is a state, not a DELETE" in _refused(conn, statement)
 
 
-def test_a_superseded_one_stays_history(conn: Connection, lot_id: int, lawn: int) -> None:
-    write_lot(conn, begin(conn), lot_id, lot(), found())
+def test_superseded_detection_cannot_be_accepted(conn: Connection, lot_id: int, lawn: int) -> None:
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result())
     _say(conn, lawn, "accept")
     said = _refused(conn, "UPDATE lotline.detection SET state = 'accepted'")
     assert "was superseded" in said
 
 
 def test_a_detection_stays_on_its_property(conn: Connection) -> None:
-    first, second = queue(conn, 2)
-    run = begin(conn)
-    write_lot(conn, run, first, lot(), found(finding(LAWN)))
+    first, second = load_properties(conn, 2)
+    run = start_run(conn)
+    write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN)))
     said = _refused(conn, "UPDATE lotline.detection SET property_fk = :second", second=second)
     assert "cannot move" in said
-    write_lot(conn, run, second, lot(), found())
+    write_lot(conn, run, second, make_boundary(), make_result())
     said = _refused(
         conn,
         "UPDATE lotline.property SET boundary_fk = "

@@ -11,8 +11,19 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from bigcounty import fill
-from lots import COUNTY, begin, finding, finish, found, hold, lot, queue, square, write_lot
+from bigcounty import create_county
+from lots import (
+    COUNTY,
+    lease_to,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    set_state,
+    square,
+    start_run,
+    write_lot,
+)
 from sqlalchemy import Connection, text
 
 from detection.results import LotResult
@@ -49,7 +60,7 @@ ACCOUNT = RunMetrics(
 
 def _take(conn: Connection, run: RunInfo, *property_fks: int) -> None:
     """As a lease does, beside the state that `write_lot` makes."""
-    hold(conn, property_fks)
+    lease_to(conn, property_fks)
     query = text("UPDATE lotline.property SET run_fk = :run WHERE id = ANY(:ids)")
     conn.execute(query, {"run": run.id, "ids": list(property_fks)})
 
@@ -77,20 +88,32 @@ def test_an_account_is_kept_as_it_is() -> None:
 
 
 def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> None:
-    earlier = begin(conn, ["lawn", "tree"])
-    first, second, circle, dark, away, waiting = queue(conn, 6)
+    earlier = start_run(conn, ["lawn", "tree"])
+    first, second, circle, dark, away, waiting = load_properties(conn, 6)
     _take(conn, earlier, first, second)
-    write_lot(conn, earlier, first, lot(), found(finding(LAWN)))
-    write_lot(conn, earlier, second, lot(), found(finding(LAWN), finding(TREE, "tree")))
+    write_lot(conn, earlier, first, make_boundary(), make_result(make_detection(LAWN)))
+    write_lot(
+        conn,
+        earlier,
+        second,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(TREE, "tree")),
+    )
     lifecycle.finish(conn, earlier.id, "finished", RunMetrics())
 
-    run = begin(conn, ["lawn"])
+    run = start_run(conn, ["lawn"])
     _take(conn, run, second, circle, dark, away, waiting)
-    write_lot(conn, run, second, lot(), found(finding(LARGER)))
-    write_lot(conn, run, circle, lot(8, "buffer_30m"), found(finding(LAWN)))
-    write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
-    finish(conn, [away], "deferred", "unavailable")
-    finish(conn, [waiting], "pending")
+    write_lot(conn, run, second, make_boundary(), make_result(make_detection(LARGER)))
+    write_lot(conn, run, circle, make_boundary(8, "buffer_30m"), make_result(make_detection(LAWN)))
+    write_lot(
+        conn,
+        run,
+        dark,
+        make_boundary(),
+        LotResult("no_imagery", reason="missing", detail="no file"),
+    )
+    set_state(conn, [away], "deferred", "unavailable")
+    set_state(conn, [waiting], "pending")
     lifecycle.finish(conn, run.id, "interrupted", ACCOUNT)
 
     report = build_report(conn, lifecycle.get_run(conn, run.id))
@@ -119,12 +142,12 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
 
 
 def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Connection) -> None:
-    [only] = queue(conn, 1)
+    [only] = load_properties(conn, 1)
     told = []
     for shape in (LAWN, LARGER):
-        run = begin(conn, ["lawn"])
+        run = start_run(conn, ["lawn"])
         _take(conn, run, only)
-        write_lot(conn, run, only, lot(), found(finding(shape)))
+        write_lot(conn, run, only, make_boundary(), make_result(make_detection(shape)))
         lifecycle.finish(conn, run.id, "finished", ACCOUNT)
         told.append(build_report(conn, lifecycle.get_run(conn, run.id)))
     first, second = told
@@ -137,15 +160,15 @@ def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Con
 
 def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> None:
     with database.engine.begin() as conn:
-        done, held = queue(conn, 2)
+        done, held = load_properties(conn, 2)
     alive = database.engine.connect()
     alive.detach()
-    run = begin(alive, ["lawn"])
+    run = start_run(alive, ["lawn"])
     _take(alive, run, done, held)
     alive.commit()
     with database.engine.begin() as conn:
         lifecycle.heartbeat(conn, run.id, ACCOUNT)
-        write_lot(conn, run, done, lot(), found(finding(LAWN)))
+        write_lot(conn, run, done, make_boundary(), make_result(make_detection(LAWN)))
     with database.engine.connect() as conn:
         assert lifecycle.get_run(conn, run.id).state == "running"
     alive.close()
@@ -161,9 +184,9 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
         assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
         noticed = build_report(conn, lifecycle.get_run(conn, run.id))
-        later = begin(conn, ["lawn"])
+        later = start_run(conn, ["lawn"])
         _take(conn, later, done, held)
-        finish(conn, [done], "failed", "not_found")
+        set_state(conn, [done], "failed", "not_found")
     with database.engine.connect() as conn:
         at_last = build_report(conn, lifecycle.get_run(conn, run.id))
     for report in (unnoticed, noticed, at_last):
@@ -179,8 +202,8 @@ def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> 
 
 def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None:
     with database.engine.begin() as conn:
-        held = queue(conn, 2)
-        run = begin(conn)  # nobody holds its lock any more
+        held = load_properties(conn, 2)
+        run = start_run(conn)  # nobody holds its lock any more
         _take(conn, run, *held)
         assert lifecycle.reclaim_killed(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
         assert lifecycle.reclaim_killed(conn, COUNTY) == 2, "a rival cannot know"
@@ -200,10 +223,10 @@ def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None
 def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_result(
     conn: Connection,
 ) -> None:
-    [done] = queue(conn)
-    run = begin(conn, ["lawn"])
+    [done] = load_properties(conn)
+    run = start_run(conn, ["lawn"])
     _take(conn, run, done)
-    write_lot(conn, run, done, lot(), found(finding(LAWN)))
+    write_lot(conn, run, done, make_boundary(), make_result(make_detection(LAWN)))
     conn.execute(text("UPDATE lotline.run SET started_at = started_at - interval '7 s'"))
     conn.execute(text("SELECT pg_advisory_unlock_all()"))
     killed = lifecycle.get_run(conn, run.id)
@@ -211,18 +234,18 @@ def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_r
 
 
 def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
-    run = begin(conn)
+    run = start_run(conn)
     lifecycle.finish(conn, run.id, "finished", ACCOUNT)
     lifecycle.heartbeat(conn, run.id, RunMetrics())
     assert lifecycle.get_run(conn, run.id).metrics == ACCOUNT
 
 
 def test_examples_are_few_for_each_reason(conn: Connection) -> None:
-    run = begin(conn)
-    keys = queue(conn, 20)
+    run = start_run(conn)
+    keys = load_properties(conn, 20)
     _take(conn, run, *keys)
-    finish(conn, keys[:12], "failed", "not_found")
-    finish(conn, keys[12:], "deferred", "unavailable")
+    set_state(conn, keys[:12], "failed", "not_found")
+    set_state(conn, keys[12:], "deferred", "unavailable")
     results = lifecycle.finish(conn, run.id, "finished", RunMetrics())
     assert results.counts == (
         StateCount("deferred", "unavailable", 8),
@@ -233,14 +256,16 @@ def test_examples_are_few_for_each_reason(conn: Connection) -> None:
 
 
 def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
-    both, first_only, second_only, moved = queue(conn, 4)
+    both, first_only, second_only, moved = load_properties(conn, 4)
     reports = []
     for shape, others, source in ((LAWN, first_only, "lot"), (LARGER, second_only, "buffer_30m")):
-        run = begin(conn, ["lawn"] if source == "lot" else ["lawn", "tree"])
+        run = start_run(conn, ["lawn"] if source == "lot" else ["lawn", "tree"])
         for key in (both, others, moved):
             _take(conn, run, key)
             where: Any = source if key == moved else "lot"
-            write_lot(conn, run, key, lot(source=where), found(finding(shape)))
+            write_lot(
+                conn, run, key, make_boundary(source=where), make_result(make_detection(shape))
+            )
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         if source == "lot":
             _pretend_later(conn)
@@ -265,12 +290,12 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
 
 
 def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connection) -> None:
-    [key] = queue(conn, 1)
+    [key] = load_properties(conn, 1)
     ids = []
     for _ in range(3):
-        run = begin(conn, ["lawn"])
+        run = start_run(conn, ["lawn"])
         _take(conn, run, key)
-        write_lot(conn, run, key, lot(), found(finding(LAWN)))
+        write_lot(conn, run, key, make_boundary(), make_result(make_detection(LAWN)))
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         ids.append(run.id)
     for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
@@ -328,7 +353,7 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
         ("many", MAX_DRAWN_LOTS + 500),
         ("more", 4 * MAX_DRAWN_LOTS),
     ):
-        fill(conn, county, count)
+        create_county(conn, county, count)
         [run] = lifecycle.recent_runs(conn, county)
         places = build_run_map(conn, run)
         assert places is not None
@@ -351,7 +376,7 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
 
 
 def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
-    fill(conn, COUNTY, 150)
+    create_county(conn, COUNTY, 150)
     conn.execute(
         text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
              "point = ST_SetSRID(ST_MakePoint(12, 48), 4326) WHERE property_id = 'lot-7'")
@@ -364,5 +389,5 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
 
 
 def test_where_nothing_is_known_of_places_there_is_no_map(conn: Connection) -> None:
-    run = begin(conn)
+    run = start_run(conn)
     assert build_run_map(conn, lifecycle.get_run(conn, run.id)) is None

@@ -1,10 +1,10 @@
-"""Loading a county's queue: what is new, changed or as it was, and lists of files."""
+"""Loading a county's queue: new, changed and unchanged properties, and lists."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lots import COUNTY, LAT, LON, STEP, finish, queue
+from lots import COUNTY, LAT, LON, STEP, load_properties, set_state
 from sqlalchemy import Connection, text
 
 from parcels.boundary import Property
@@ -28,7 +28,7 @@ def _lists(conn: Connection) -> list[str]:
     return list(conn.execute(text("SELECT sha256 FROM lotline.property_list ORDER BY 1")).scalars())
 
 
-def test_loading_says_what_is_new_changed_and_as_it_was(conn: Connection) -> None:
+def test_load_counts_new_changed_and_unchanged_properties(conn: Connection) -> None:
     first = [Property("a", LON, LAT), Property("b", parcel_id="17"), Property("c", LON, LAT)]
     assert loading.load(conn, COUNTY, first) == LoadResult(3, 0, 0)
     assert loading.load(conn, COUNTY, first) == LoadResult(0, 0, 3)
@@ -37,25 +37,25 @@ def test_loading_says_what_is_new_changed_and_as_it_was(conn: Connection) -> Non
     assert loading.load(conn, "another", first) == LoadResult(3, 0, 0)
 
 
-def test_what_changed_is_pending_again_and_the_rest_stays(conn: Connection) -> None:
-    ids = queue(conn, 2)
-    finish(conn, ids, "failed", "outside_county")
+def test_changed_properties_are_pending_again(conn: Connection) -> None:
+    ids = load_properties(conn, 2)
+    set_state(conn, ids, "failed", "outside_county")
     loading.load(conn, COUNTY, [Property("p0", LON, LAT), Property("p1", LON, LAT + STEP)])
     assert _states(conn) == {"p0": ("failed", "outside_county"), "p1": ("pending", "")}
 
 
-def test_of_one_id_twice_the_first_counts_and_the_others_are_bad_rows(conn: Connection) -> None:
+def test_duplicate_ids_are_bad_rows_and_the_first_is_used(conn: Connection) -> None:
     twice = [Property("a", LON, LAT), Property("b", LON, LAT), Property("a", LON, LAT + 1)]
     listed = loading.load_list(
         conn, COUNTY, "1", [(2, twice[0]), BadRow(3, "no place"), (4, twice[1]), (5, twice[2])]
     )
-    said = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is on line 2 already")])
-    assert listed.bad_rows == said
+    bad_rows = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is on line 2 already")])
+    assert listed.bad_rows == bad_rows
     assert loading.current_list(conn, COUNTY, "1") == listed
     assert loading.load(conn, COUNTY, twice[:2]) == LoadResult(0, 0, 2)
 
 
-def test_of_many_bad_rows_the_first_are_kept_and_all_are_counted(conn: Connection) -> None:
+def test_bad_rows_are_counted_and_the_first_are_stored_as_examples(conn: Connection) -> None:
     repeated = [(line, Property("a", LON, LAT)) for line in range(2, 400, 2)]
     bad = [BadRow(line, "no place") for line in range(3, 401, 2)]
     listed = loading.load_list(conn, COUNTY, "1", [*repeated, *bad])
@@ -63,7 +63,7 @@ def test_of_many_bad_rows_the_first_are_kept_and_all_are_counted(conn: Connectio
     assert [row.line for row in listed.bad_rows.examples] == list(range(3, 103))
 
 
-def test_a_file_that_was_loaded_is_known_as_long_as_its_properties_are_the_same(
+def test_loaded_list_is_current_until_a_property_changes(
     conn: Connection,
 ) -> None:
     first = loading.load_list(conn, COUNTY, "1", _rows("a", "b"))
@@ -71,13 +71,13 @@ def test_a_file_that_was_loaded_is_known_as_long_as_its_properties_are_the_same(
     assert loading.current_list(conn, COUNTY, "2") is None
     assert loading.current_list(conn, "another", "1") is None
     second = loading.load_list(conn, COUNTY, "2", _rows("b", "c"))
-    assert loading.current_list(conn, COUNTY, "1") == first, "the same of b, and one more"
+    assert loading.current_list(conn, COUNTY, "1") == first, "b is unchanged, c is new"
     moved = loading.load_list(conn, COUNTY, "3", [(2, Property("c", LON, LAT + 1))])
     assert loading.current_list(conn, COUNTY, "1") is None
     assert loading.current_list(conn, COUNTY, "2") is None
     assert loading.current_list(conn, COUNTY, "3") == moved
     assert loading.load_list(conn, COUNTY, "2", _rows("b", "c")) == second
-    assert loading.current_list(conn, COUNTY, "3") is None, "the last word is that of 2"
+    assert loading.current_list(conn, COUNTY, "3") is None, "list 2 was loaded last"
 
 
 def test_two_lists_may_share_properties(conn: Connection) -> None:
@@ -90,10 +90,10 @@ def test_two_lists_may_share_properties(conn: Connection) -> None:
     assert states_module.count_states(conn, COUNTY) == {("pending", ""): 3}
 
 
-def test_old_lists_are_forgotten_but_for_the_newest_and_those_in_use(conn: Connection) -> None:
+def test_old_lists_are_deleted_except_the_newest_and_those_in_use(conn: Connection) -> None:
     for number in range(loading.KEEP_LISTS + 2):
         loading.load_list(conn, COUNTY, f"{number}", _rows("a"))
-    assert len(_lists(conn)) == loading.KEEP_LISTS + 2, "a batch may be working on each of them"
+    assert len(_lists(conn)) == loading.KEEP_LISTS + 2, "a batch may be using each of them"
     conn.execute(text("UPDATE lotline.property_list SET used_at = used_at - interval '8 days'"))
     assert loading.current_list(conn, COUNTY, "0") is not None
     loading.load_list(conn, COUNTY, "new", _rows("a"))
@@ -109,10 +109,10 @@ def _piece(
     return all_lots.LotPart(name, parcel_id, LON + size, LAT, size, (shape or name).encode())
 
 
-def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
+def test_each_lot_of_a_layer_is_loaded_once_and_existing_properties_stay(
     conn: Connection,
 ) -> None:
-    queue(conn, 1)
+    load_properties(conn, 1)
     loading.load(conn, COUNTY, [Property("lead", LON, LAT, "17")])
     rows = [
         _piece("p0", "p0"),
@@ -128,7 +128,7 @@ def test_of_a_layers_rows_each_lot_is_one_property_and_what_is_there_stays(
     assert all_lots.add(conn, COUNTY) == 3
     assert set(_states(conn)) == {"p0", "lead", "18", "20a", "lot@2"}
     place = text("SELECT ST_X(point) FROM lotline.property WHERE property_id = '18'")
-    assert conn.execute(place).scalar_one() == LON + 2, "the largest piece says where it is"
+    assert conn.execute(place).scalar_one() == LON + 2, "the largest part gives the point"
     assert loading.load(conn, COUNTY, [Property("p0", LON, LAT)]) == LoadResult(0, 0, 1)
     assert all_lots.stage(conn, COUNTY, rows) == all_lots.LotCounts(count=5, new=0)
     assert all_lots.add(conn, COUNTY) == 0

@@ -1,4 +1,4 @@
-"""The queue: leasing, what waits, and what is asked once more."""
+"""The queue: leases, waiting properties, retries and resets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lots import COUNTY, LAT, LON, STEP, begin, end, finish, queue
+from lots import COUNTY, LAT, LON, STEP, end_run, load_properties, set_state, start_run
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -50,7 +50,7 @@ def _lease(
 
 
 def _list(conn: Connection, names: Sequence[str]) -> Selection:
-    """A list of some of the properties that `queue` loaded."""
+    """A list of some of the properties that `load_properties` loaded."""
     places = [Property(name, LON + int(name[1:]) * STEP, LAT) for name in names]
     sha256 = hashlib.sha256(" ".join(names).encode()).hexdigest()
     listed = loading.load_list(conn, COUNTY, sha256, enumerate(places, 2))
@@ -68,43 +68,43 @@ def test_neighbours_are_leased_together(conn: Connection) -> None:
             for corner, (x, y) in zip("ab", corners, strict=True)
         ],
     )
-    taken = _lease(conn, begin(conn), limit=5)
+    taken = _lease(conn, start_run(conn), limit=5)
     assert len({name[1] for name in taken}) == 1
 
 
-def test_a_property_comes_back_as_it_was_loaded(conn: Connection) -> None:
+def test_leased_property_equals_the_loaded_one(conn: Connection) -> None:
     loaded = [
         Property("x", parcel_id="0 17", address="1 Elm\tSt\n"),
         Property("ü,\\N", LON, LAT, "", None),
     ]
     loading.load(conn, COUNTY, loaded)
-    leased = _sweep(begin(conn)).lease(conn, 5)
+    leased = _sweep(start_run(conn)).lease(conn, 5)
     assert sorted((item.property for item in leased), key=lambda p: p.property_id) == loaded
 
 
-def test_a_lease_is_given_to_one_owner_until_it_runs_out(conn: Connection) -> None:
-    queue(conn, 3)
-    run, rival = begin(conn), begin(conn)
+def test_lease_has_one_owner_until_it_expires(conn: Connection) -> None:
+    load_properties(conn, 3)
+    run, rival = start_run(conn), start_run(conn)
     assert sorted(_lease(conn, run, limit=2) + _lease(conn, run)) == ["p0", "p1", "p2"]
     assert _lease(conn, rival, owner="b") == []
     assert states_module.count_waiting(conn, COUNTY) == 0
     _expire(conn)
     assert states_module.count_waiting(conn, COUNTY) == 3
-    assert _lease(conn, run) == [], "it may have them in hand still"
+    assert _lease(conn, run) == [], "a run never leases a property twice"
     assert [item.attempts for item in _sweep(rival, "b").lease(conn, 9)] == [1, 1, 1]
 
 
-def test_what_is_given_back_was_not_tried(conn: Connection) -> None:
-    queue(conn, 2)
-    _lease(conn, begin(conn))
+def test_released_lease_does_not_count_as_an_attempt(conn: Connection) -> None:
+    load_properties(conn, 2)
+    _lease(conn, start_run(conn))
     states_module.release(conn, "a")
-    assert [item.attempts for item in _sweep(begin(conn)).lease(conn, 9)] == [1, 1]
+    assert [item.attempts for item in _sweep(start_run(conn)).lease(conn, 9)] == [1, 1]
 
 
-def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Database) -> None:
+def test_renew_skips_locked_rows(database: Database) -> None:
     with database.engine.begin() as conn:
-        ids = queue(conn, 3)
-        _lease(conn, begin(conn))
+        ids = load_properties(conn, 3)
+        _lease(conn, start_run(conn))
         _expire(conn)
     held = text("SELECT id FROM lotline.property WHERE id = :id FOR NO KEY UPDATE")
     with database.engine.connect() as writer, database.engine.begin() as conn:
@@ -114,31 +114,31 @@ def test_what_is_being_written_is_not_waited_for_to_hold_the_rest(database: Data
         assert states_module.count_waiting(conn, COUNTY) == 1
 
 
-def test_a_sweep_goes_on_where_it_was_and_comes_back_for_what_was_given_back(
+def test_scan_continues_at_its_cursor_and_starts_over_for_released_properties(
     conn: Connection,
 ) -> None:
     loading.load(conn, COUNTY, [Property(f"a{i}", address=f"{i} Elm St") for i in range(3)])
-    ids = queue(conn, 5)[3:]
-    assert _lease(conn, begin(conn), limit=3, owner="rival") == ["p0", "p1", "p2"]
-    sweep = _sweep(begin(conn))
+    ids = load_properties(conn, 5)[3:]
+    assert _lease(conn, start_run(conn), limit=3, owner="rival") == ["p0", "p1", "p2"]
+    sweep = _sweep(start_run(conn))
 
     def take() -> list[str]:
         return [item.property.property_id for item in sweep.lease(conn, 2)]
 
     assert take() == ["p3", "p4"]
-    finish(conn, ids[:1], "pending")
-    finish(conn, ids[3:4], "pending")
+    set_state(conn, ids[:1], "pending")
+    set_state(conn, ids[3:4], "pending")
     assert [take(), take()] == [["a0", "a1"], ["a2"]]
-    assert take() == ["p0"], "given back meanwhile, by a batch that was stopped"
-    assert take() == [], "p3 it has had in hand itself"
-    finish(conn, ids[2:3], "pending")
+    assert take() == ["p0"], "released by another batch"
+    assert take() == [], "it has leased p3 before"
+    set_state(conn, ids[2:3], "pending")
     assert take() == ["p2"]
 
 
-def test_no_property_goes_to_two_owners_at_once(database: Database) -> None:
+def test_concurrent_scans_never_lease_a_property_twice(database: Database) -> None:
     with database.engine.begin() as conn:
-        queue(conn, 400)
-        run = begin(conn)
+        load_properties(conn, 400)
+        run = start_run(conn)
 
     def take_all(owner: str) -> list[str]:
         taken: list[str] = []
@@ -156,10 +156,10 @@ def test_no_property_goes_to_two_owners_at_once(database: Database) -> None:
     assert everything == sorted(f"p{i}" for i in range(400))
 
 
-def test_who_is_leasing_is_not_waited_for(database: Database) -> None:
+def test_lease_skips_rows_locked_by_another_lease(database: Database) -> None:
     with database.engine.begin() as conn:
-        queue(conn, 4)
-        run = begin(conn)
+        load_properties(conn, 4)
+        run = start_run(conn)
     with database.engine.connect() as first, database.engine.connect() as second:
         second.execute(text("SET lock_timeout = '1ms'"))
         assert len(_lease(first, run, limit=3, owner="a")) == 3
@@ -167,13 +167,13 @@ def test_who_is_leasing_is_not_waited_for(database: Database) -> None:
 
 
 def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
-    """Whatever the statistics say: of tables that were just filled they say nothing."""
-    queue(conn, 3_000)
+    """Independent of statistics, which are missing for tables that were just filled."""
+    load_properties(conn, 3_000)
     conn.execute(text("UPDATE lotline.property SET state = 'done' WHERE id % 3 <> 0"))
     selection = _list(conn, [f"p{i}" for i in range(0, 3_000, 2)])
     blocks: list[int] = []
     for chosen in (WHOLE_COUNTY, selection):
-        sweep = _sweep(begin(conn), selection=chosen)
+        sweep = _sweep(start_run(conn), selection=chosen)
         while True:
             before = _blocks_read(conn)
             if not sweep.lease(conn, 50):
@@ -182,11 +182,11 @@ def test_a_lease_costs_the_same_in_a_long_queue(conn: Connection) -> None:
         states_module.release(conn, "a")
     assert len(blocks) == 20 + 10
     first, last = blocks[1:5], blocks[15:19]
-    assert sum(last) < 2 * sum(first), "as the sweep goes on it reads no more"
+    assert sum(last) < 2 * sum(first), "the cost of a lease grows"
 
 
 def _blocks_read(conn: Connection) -> int:
-    """Blocks of the queue's table and indexes that this transaction asked for so far."""
+    """Blocks of the queue's table and indexes that this transaction has read so far."""
     counted = text("""
         SELECT sum(pg_stat_get_xact_blocks_fetched(oid)) FROM pg_class
         WHERE oid = 'lotline.property'::regclass OR oid IN (
@@ -195,45 +195,45 @@ def _blocks_read(conn: Connection) -> int:
     return int(conn.execute(counted).scalar_one())
 
 
-def test_what_a_run_deferred_is_left_to_one_that_starts_after_it(conn: Connection) -> None:
-    ids = queue(conn, 2)
-    run, rival = begin(conn), begin(conn)
+def test_deferred_property_waits_until_its_run_has_ended(conn: Connection) -> None:
+    ids = load_properties(conn, 2)
+    run, rival = start_run(conn), start_run(conn)
     _lease(conn, run)
-    finish(conn, ids[:1], "deferred", "unavailable")
-    finish(conn, ids[1:], "pending")
+    set_state(conn, ids[:1], "deferred", "unavailable")
+    set_state(conn, ids[1:], "pending")
     assert states_module.count_waiting(conn, COUNTY) == 1
     assert _lease(conn, rival) == ["p1"]
-    assert _lease(conn, rival) == [], "its server did not answer a moment ago"
-    end(conn, run)
+    assert _lease(conn, rival) == [], "its server has just failed"
+    end_run(conn, run)
     assert states_module.count_waiting(conn, COUNTY) == 1
-    assert _lease(conn, begin(conn)) == ["p0"]
+    assert _lease(conn, start_run(conn)) == ["p0"]
 
 
-def test_a_segmenter_that_fails_is_tried_three_times(conn: Connection) -> None:
-    ids = queue(conn, 2)
+def test_failed_segmenter_is_retried_up_to_three_attempts(conn: Connection) -> None:
+    ids = load_properties(conn, 2)
     for _ in range(3):
-        run = begin(conn)
+        run = start_run(conn)
         assert _lease(conn, run) == ["p0", "p1"]
-        finish(conn, ids, "failed", "segmenter")
+        set_state(conn, ids, "failed", "segmenter")
         assert _lease(conn, run) == []
-        end(conn, run)
-    assert _lease(conn, begin(conn)) == []
+        end_run(conn, run)
+    assert _lease(conn, start_run(conn)) == []
     assert states_module.count_waiting(conn, COUNTY) == 0
     assert states_module.reset(conn, COUNTY, scope="without_result") == 2
-    assert [item.attempts for item in _sweep(begin(conn)).lease(conn, 9)] == [1, 1]
+    assert [item.attempts for item in _sweep(start_run(conn)).lease(conn, 9)] == [1, 1]
 
 
 @pytest.mark.parametrize("rule", retry_policy.RULES)
-def test_each_reason_is_asked_again_when_its_rule_says(
+def test_each_reason_is_retried_when_its_rule_says(
     conn: Connection, rule: retry_policy.RetryRule
 ) -> None:
-    ids = queue(conn, 1)
-    run = begin(conn)
+    ids = load_properties(conn, 1)
+    run = start_run(conn)
     conn.execute(text('UPDATE lotline.run SET settings = \'{"registry_sha256": "1"}\''))
     for reason in rule.reasons or ("any",):
         conn.execute(text("UPDATE lotline.property SET run_fk = :run"), {"run": run.id})
-        finish(conn, ids, rule.state, reason)
-        end(conn, run)
+        set_state(conn, ids, rule.state, reason)
+        end_run(conn, run)
         for entry, is_other in (("1", False), ("2", True)):
             helps = is_other and rule.when == "registry changed"
             waiting = states_module.count_waiting(conn, COUNTY, registry_sha256=entry)
@@ -243,16 +243,16 @@ def test_each_reason_is_asked_again_when_its_rule_says(
         assert states_module.count_waiting(conn, COUNTY, scope="without_result") == 1
 
 
-def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> None:
-    ids = queue(conn, 4)
-    run = begin(conn)
+def test_list_selects_properties_to_lease_count_and_reset(conn: Connection) -> None:
+    ids = load_properties(conn, 4)
+    run = start_run(conn)
     some, none = _list(conn, ["p1", "p3"]), _list(conn, [])
     assert states_module.count_waiting(conn, COUNTY, some) == 2
     assert states_module.count_waiting(conn, COUNTY, none) == 0
     assert sorted(_lease(conn, run, selection=some)) == ["p1", "p3"]
     assert _lease(conn, run, selection=none) == []
-    finish(conn, ids, "failed", "not_found")
-    end(conn, run)
+    set_state(conn, ids, "failed", "not_found")
+    end_run(conn, run)
     assert states_module.reset(conn, COUNTY, _list(conn, ["p0"])) == 1
     assert states_module.reset(conn, COUNTY, none) == 0
     assert states_module.reset(conn, COUNTY) == 3
@@ -260,64 +260,64 @@ def test_only_those_of_a_list_are_leased_counted_and_reset(conn: Connection) -> 
     assert states_module.count_states(conn, COUNTY, some) == {("pending", ""): 2}
 
 
-def test_a_box_takes_those_whose_place_is_in_it(conn: Connection) -> None:
-    ids = queue(conn, 5)
+def test_bounding_box_selects_properties_by_location(conn: Connection) -> None:
+    ids = load_properties(conn, 5)
     loading.load(conn, COUNTY, [Property("a", address="1 Elm St"), Property("b", parcel_id="1")])
     box = Selection(bbox=(LON + 1 * STEP, LAT, LON + 3 * STEP, LAT))
     assert states_module.count_waiting(conn, COUNTY, box) == 3
     assert states_module.count_without_location(conn, COUNTY, box) == 2
-    assert _lease(conn, begin(conn), selection=box) == ["p1", "p2", "p3"]
+    assert _lease(conn, start_run(conn), selection=box) == ["p1", "p2", "p3"]
     conn.execute(
         text("UPDATE lotline.property SET located_point = (SELECT point FROM lotline.property "
              "WHERE id = :id) WHERE property_id = 'a'"),
         {"id": ids[2]},
     )  # fmt: skip
-    assert _lease(conn, begin(conn), selection=box) == ["a"]
+    assert _lease(conn, start_run(conn), selection=box) == ["a"]
     assert states_module.count_without_location(conn, COUNTY, box) == 1
 
 
-def test_a_box_and_a_list_take_what_is_in_both(conn: Connection) -> None:
-    queue(conn, 5)
+def test_bounding_box_and_list_select_their_intersection(conn: Connection) -> None:
+    load_properties(conn, 5)
     listed = _list(conn, ["p0", "p2", "p4"])
     both = Selection(listed.list_id, (LON + STEP, LAT, LON + 3 * STEP, LAT))
-    assert _lease(conn, begin(conn), selection=both) == ["p2"]
+    assert _lease(conn, start_run(conn), selection=both) == ["p2"]
 
 
-def test_what_is_being_worked_on_is_not_reset(conn: Connection) -> None:
-    queue(conn, 2)
-    _lease(conn, begin(conn), limit=1)
+def test_leased_properties_are_not_reset(conn: Connection) -> None:
+    load_properties(conn, 2)
+    _lease(conn, start_run(conn), limit=1)
     assert states_module.reset(conn, COUNTY) == 0
     _expire(conn)
     assert states_module.reset(conn, COUNTY) == 0
-    assert states_module.count_waiting(conn, COUNTY) == 2, "it waits without that"
+    assert states_module.count_waiting(conn, COUNTY) == 2, "it is waiting already"
 
 
-def test_what_a_living_run_has_just_done_is_not_reset(conn: Connection) -> None:
-    """Two batches that are both told to do all again share that."""
-    ids = queue(conn, 4)
-    old, first = begin(conn), begin(conn)
+def test_properties_completed_by_a_running_run_are_not_reset(conn: Connection) -> None:
+    """Two concurrent batches that reprocess everything share the work."""
+    ids = load_properties(conn, 4)
+    old, first = start_run(conn), start_run(conn)
     _lease(conn, old)
-    finish(conn, ids, "done", "measured")
-    end(conn, old)
+    set_state(conn, ids, "done", "measured")
+    end_run(conn, old)
     assert states_module.reset(conn, COUNTY) == 4
     _lease(conn, first, limit=2)
-    finish(conn, ids[:1], "done", "measured")
-    finish(conn, ids[1:2], "failed", "not_found")
+    set_state(conn, ids[:1], "done", "measured")
+    set_state(conn, ids[1:2], "failed", "not_found")
     assert states_module.count_waiting(conn, COUNTY, scope="everything") == 2
     assert states_module.reset(conn, COUNTY) == 0
     assert states_module.reset(conn, COUNTY, scope="without_result") == 0
-    end(conn, first)
+    end_run(conn, first)
     assert states_module.count_waiting(conn, COUNTY, scope="without_result") == 3
     assert states_module.reset(conn, COUNTY, scope="without_result") == 1
     assert states_module.reset(conn, COUNTY) == 1
 
 
-def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
-    """Two batches are ordered at once, and the first has done all before the other is ready."""
-    ids = queue(conn, 2)
-    run = begin(conn)
+def test_properties_completed_after_the_request_are_not_reset(conn: Connection) -> None:
+    """Two batches are requested at once; the first finishes before the second starts."""
+    ids = load_properties(conn, 2)
+    run = start_run(conn)
     _lease(conn, run)
-    finish(conn, ids, "done", "measured")
+    set_state(conn, ids, "done", "measured")
     [ordered_at, later] = conn.execute(text("SELECT now(), now() + interval '1 s'")).one()
     conn.execute(
         text("UPDATE lotline.run SET state = 'finished', finished_at = :at"), {"at": later}
@@ -326,18 +326,18 @@ def test_what_was_done_since_the_order_is_not_reset(conn: Connection) -> None:
     assert states_module.reset(conn, COUNTY, requested_at=later) == 2
 
 
-def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
+def test_concurrent_resets_do_not_block_and_keep_leases(
     database: Database,
 ) -> None:
     with database.engine.begin() as conn:
-        ids = queue(conn, 6)
-        old = begin(conn)
+        ids = load_properties(conn, 6)
+        old = start_run(conn)
         conn.execute(
             text("UPDATE lotline.property SET state = 'done', reason = 'measured', run_fk = :run"),
             {"run": old.id},
         )
-        end(conn, old)
-        run = begin(conn)
+        end_run(conn, old)
+        run = start_run(conn)
     with database.engine.connect() as first, database.engine.connect() as second:
         second.execute(text("SET lock_timeout = '1ms'"))
         assert states_module.reset(first, COUNTY, limit=3) == 3
@@ -350,20 +350,20 @@ def test_two_that_reset_at_once_wait_for_nobody_and_take_no_lease_away(
     assert states == ["leased", "leased", "pending", "pending", "pending", "pending"]
 
 
-def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
+def test_concurrent_batches_reprocess_each_lot_once(
     database: Database,
 ) -> None:
     with database.engine.begin() as conn:
-        ids = queue(conn, 300)
-        old = begin(conn)
+        ids = load_properties(conn, 300)
+        old = start_run(conn)
         conn.execute(text("UPDATE lotline.property SET run_fk = :run"), {"run": old.id})
-        finish(conn, ids, "done", "measured")
-        end(conn, old)
+        set_state(conn, ids, "done", "measured")
+        end_run(conn, old)
 
     def do_again(owner: str) -> list[int]:
         done: list[int] = []
         with database.engine.begin() as conn:
-            run = begin(conn)
+            run = start_run(conn)
         with database.engine.begin() as conn:
             states_module.reset(conn, COUNTY)
         sweep = _sweep(run, owner)
@@ -373,7 +373,7 @@ def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
             if not taken:
                 return done
             with database.engine.begin() as conn:
-                finish(conn, taken, "done", "measured")
+                set_state(conn, taken, "done", "measured")
             done += taken
 
     with ThreadPoolExecutor(4) as pool:
@@ -381,27 +381,27 @@ def test_batches_at_once_that_are_told_to_do_all_again_do_each_lot_once(
     assert sorted(done) == ids
 
 
-def test_of_all_again_only_as_many_as_the_limit_says(conn: Connection) -> None:
-    ids = queue(conn, 5)
-    run = begin(conn)
-    finish(conn, ids[:4], "done", "measured")
-    end(conn, run)
+def test_reset_is_limited(conn: Connection) -> None:
+    ids = load_properties(conn, 5)
+    run = start_run(conn)
+    set_state(conn, ids[:4], "done", "measured")
+    end_run(conn, run)
     assert states_module.reset(conn, COUNTY, limit=2) == 2
     assert [state for state, _ in _states(conn).values()].count("pending") == 3
-    assert _lease(conn, begin(conn), limit=2) == ["p0", "p1"]
+    assert _lease(conn, start_run(conn), limit=2) == ["p0", "p1"]
 
 
 def test_counties_do_not_share_a_queue(conn: Connection) -> None:
-    queue(conn, 2)
-    queue(conn, 3, "another")
+    load_properties(conn, 2)
+    load_properties(conn, 3, "another")
     assert states_module.count_waiting(conn, "another") == 3
-    assert len(_lease(conn, begin(conn))) == 2
+    assert len(_lease(conn, start_run(conn))) == 2
     assert not states_module.is_empty(conn, COUNTY)
     assert states_module.is_empty(conn, "a third")
 
 
 @pytest.mark.parametrize("values", ["'gone', '', NULL, NULL", "'leased', '', NULL, NULL"])
-def test_the_database_knows_the_states(conn: Connection, values: str) -> None:
+def test_database_refuses_invalid_states(conn: Connection, values: str) -> None:
     insert = (
         "INSERT INTO lotline.property (county, property_id, parcel_id, state, reason, "
         f"lease_owner, leased_until) VALUES ('c', 'p', '1', {values})"

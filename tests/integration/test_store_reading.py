@@ -1,4 +1,4 @@
-"""Reading: what a county has, and what exports and maps are made of."""
+"""Reading: the status of a county, and rows for exports and maps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lots import (
     COUNTY,
     LAT,
     LON,
-    begin,
-    detections,
-    finding,
-    finish,
-    found,
-    lot,
-    queue,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    read_detections,
+    set_state,
     square,
+    start_run,
     write_lot,
 )
 from sqlalchemy import Connection, event, text
@@ -39,14 +39,24 @@ LAWN = square(1, 1, 6, 4)
 
 @pytest.fixture
 def run(conn: Connection) -> RunInfo:
-    """A run that met every state: a lot, a buffer, no imagery, an outage, and one still waiting."""
-    on_lot, on_buffer, dark, away, _ = queue(conn, 5)
-    run = begin(conn, ["lawn"])
-    write_lot(conn, run, on_lot, lot(), found(finding(LAWN), coverage_fraction=0.5))
-    write_lot(conn, run, on_buffer, lot(8, "buffer_30m"), found(finding(LAWN)))
-    write_lot(conn, run, dark, lot(), LotResult("no_imagery", reason="missing", detail="no file"))
-    finish(conn, [away], "deferred", "unavailable", "HTTP 503")
-    verdicts.accept(conn, detections(conn, on_lot)[0].id, "ann")
+    """A run with every state: a lot, a buffer, no imagery, an outage, and one still waiting."""
+    on_lot, on_buffer, dark, away, _ = load_properties(conn, 5)
+    run = start_run(conn, ["lawn"])
+    write_lot(
+        conn, run, on_lot, make_boundary(), make_result(make_detection(LAWN), coverage_fraction=0.5)
+    )
+    write_lot(
+        conn, run, on_buffer, make_boundary(8, "buffer_30m"), make_result(make_detection(LAWN))
+    )
+    write_lot(
+        conn,
+        run,
+        dark,
+        make_boundary(),
+        LotResult("no_imagery", reason="missing", detail="no file"),
+    )
+    set_state(conn, [away], "deferred", "unavailable", "HTTP 503")
+    verdicts.accept(conn, read_detections(conn, on_lot)[0].id, "ann")
     return run
 
 
@@ -75,17 +85,17 @@ def test_status_counts_and_never_adds_lots_to_buffers(conn: Connection, run: Run
     assert json.loads(json.dumps(status.as_json()))["county"] == COUNTY
 
 
-def test_areas_are_of_the_properties_that_are_done(conn: Connection, run: RunInfo) -> None:
-    """As the count of their sources: what is asked about anew is not summed meanwhile."""
-    finish(conn, [_key(conn, "p0")], "pending")
+def test_areas_are_summed_over_done_properties_only(conn: Connection, run: RunInfo) -> None:
+    """Like the counts by source: pending properties are not included."""
+    set_state(conn, [_key(conn, "p0")], "pending")
     status = county_status(conn, COUNTY)
     assert status.by_source == {"buffer_30m": 1}
     assert [(area.source, area.properties) for area in status.areas] == [("buffer_30m", 1)]
 
 
-def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: RunInfo) -> None:
+def test_old_lot_of_a_corrected_location_is_not_read(conn: Connection, run: RunInfo) -> None:
     loading.load(conn, COUNTY, [Property("p1", LON + 1, LAT)])
-    finish(conn, [_key(conn, "p1")], "failed", "not_found", "no lot, no buffer")
+    set_state(conn, [_key(conn, "p1")], "failed", "not_found", "no lot, no buffer")
     [frame] = row_cursors.iter_properties(conn, COUNTY)
     row = frame.set_index("property_id").loc["p1"]
     assert row.state == "failed"
@@ -98,32 +108,34 @@ def test_of_a_corrected_place_the_old_lot_is_not_shown(conn: Connection, run: Ru
     assert [area.source for area in county_status(conn, COUNTY).areas] == ["lot"]
 
 
-def test_status_of_a_county_without_anything(conn: Connection, run: RunInfo) -> None:
+def test_status_of_an_empty_county(conn: Connection, run: RunInfo) -> None:
     assert county_status(conn, "another").by_state == {}
     assert county_status(conn, "another").last_run is None
     assert count_by_county(conn) == {COUNTY: 5}
 
 
-def test_what_has_no_answer_is_listed_with_its_reason(conn: Connection, run: RunInfo) -> None:
+def test_properties_without_a_result_are_listed_with_their_reason(
+    conn: Connection, run: RunInfo
+) -> None:
     assert list_without_result(conn, COUNTY) == [
         {"property_id": "p3", "state": "deferred", "reason": "unavailable", "detail": "HTTP 503"},
         {"property_id": "p2", "state": "no_imagery", "reason": "missing", "detail": "no file"},
     ]
 
 
-def test_detections_come_with_where_they_are_from(conn: Connection, run: RunInfo) -> None:
+def test_detections_are_read_with_their_provenance(conn: Connection, run: RunInfo) -> None:
     frames = list(row_cursors.iter_detections(conn, COUNTY, chunk=1))
     assert [len(frame) for frame in frames] == [1, 1]
     first = frames[0].iloc[0]
     assert frames[0].crs.to_epsg() == 4326
     assert first.geometry.equals(LAWN)
     assert (first.property_id, first.label, first.state) == ("p0", "lawn", "accepted")
-    assert (first.source, first.boundary_version) == ("lot", lot().version)
+    assert (first.source, first.boundary_version) == ("lot", make_boundary().version)
     assert (first.imagery_sha256, first.captured_on, first.gsd_m) == (CHIP.sha256, "2023", 0.6)
     assert (first.run_id, first.prompt, first.segmenter) == (run.id, "a lawn", "synthetic")
 
 
-def test_only_what_is_live_now_is_read(conn: Connection, run: RunInfo) -> None:
+def test_only_live_detections_are_read(conn: Connection, run: RunInfo) -> None:
     [frame] = row_cursors.iter_detections(conn, COUNTY)
     verdicts.reject(conn, int(frame.detection_id[0]), "ann")
     [frame] = row_cursors.iter_detections(conn, COUNTY)
@@ -133,43 +145,43 @@ def test_only_what_is_live_now_is_read(conn: Connection, run: RunInfo) -> None:
     assert "geometry" in frame.columns
 
 
-def test_properties_come_with_their_boundary_and_areas(conn: Connection, run: RunInfo) -> None:
+def test_properties_are_read_with_boundary_and_areas(conn: Connection, run: RunInfo) -> None:
     [frame] = row_cursors.iter_properties(conn, COUNTY)
     by_id = frame.set_index("property_id")
     assert by_id.loc["p0", "lawn_m2"] == area_m2(LAWN)
     assert by_id.loc["p0", "coverage_fraction"] == 0.5
     assert by_id.loc["p1", "source"] == "buffer_30m"
-    assert by_id.loc["p0", "boundary_area_m2"] == lot().area_m2
+    assert by_id.loc["p0", "boundary_area_m2"] == make_boundary().area_m2
     assert by_id.loc["p0", "parcel_ids"] == ["p-1", "p-2"]
-    assert by_id.loc["p2", "geometry"].equals(lot().geometry)
+    assert by_id.loc["p2", "geometry"].equals(make_boundary().geometry)
     assert by_id.loc["p4", "geometry"] is None
     assert by_id["lawn_m2"].isna().sum() == 3
     boundaries = row_cursors.run_boundaries(conn, COUNTY, run.id, 9)
     assert sorted(boundaries.property_id) == ["p0", "p1", "p2"]
 
 
-def test_a_county_is_read_in_chunks_by_a_cursor_of_the_server(conn: Connection) -> None:
-    queue(conn, 25)
-    said: list[str] = []
+def test_rows_are_streamed_in_chunks_by_a_server_side_cursor(conn: Connection) -> None:
+    load_properties(conn, 25)
+    cursors: list[str] = []
     event.listen(
         conn.engine,
         "after_cursor_execute",
-        lambda _c, cursor, *_: said.append(type(cursor).__name__),
+        lambda _c, cursor, *_: cursors.append(type(cursor).__name__),
     )
     assert [len(frame) for frame in row_cursors.iter_properties(conn, COUNTY, chunk=10)] == [
         10,
         10,
         5,
     ]
-    assert said[-1] == "ServerCursor"
-    # What follows on the same connection is not streamed.
+    assert cursors[-1] == "ServerCursor"
+    # Later statements on the connection are not streamed.
     county_status(conn, COUNTY)
-    assert said[-1] == "Cursor"
+    assert cursors[-1] == "Cursor"
 
 
 def test_the_latest_run(conn: Connection) -> None:
     assert lifecycle.latest_run(conn, COUNTY) is None
-    first, second = begin(conn), begin(conn)
+    first, second = start_run(conn), start_run(conn)
     lifecycle.finish(conn, first.id, "interrupted", RunMetrics())
     latest = lifecycle.latest_run(conn, COUNTY)
     assert latest is not None

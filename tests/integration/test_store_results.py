@@ -1,4 +1,4 @@
-"""Writing lots: all or nothing, the same twice, and beside what people said."""
+"""Writing lots: atomic, idempotent, and consistent with reviews."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lots import (
     CHIP,
     LAWN,
     TREE,
-    begin,
-    detections,
-    finding,
-    found,
-    lot,
-    measured_m2,
-    property_row,
-    queue,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    read_areas_m2,
+    read_detections,
+    read_property,
+    read_states,
     shifted,
     square,
-    states,
+    start_run,
     write_lot,
 )
 from shapely import MultiPolygon
@@ -38,7 +38,7 @@ from pipeline.store.reviews import verdicts
 
 
 def _everything(conn: Connection) -> dict[str, list[Any]]:
-    """Every row of every table, apart from when properties were touched."""
+    """Every row of every table, except timestamps of properties."""
     tables = ("boundary", "chip", "detection", "review", "measurement", "measurement_detection")
     rows = {name: conn.execute(text(f"TABLE lotline.{name}")).all() for name in tables}
     rows["property"] = conn.execute(
@@ -47,16 +47,18 @@ def _everything(conn: Connection) -> dict[str, list[Any]]:
     return {name: sorted(map(str, found_rows)) for name, found_rows in rows.items()}
 
 
-def test_a_lot_is_written_whole(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    run = begin(conn)
-    result = found(finding(LAWN), finding(TREE, "tree"), coverage_fraction=0.9)
-    assert write_lot(conn, run, lot_id, lot(), result) == WriteResult("done", "measured", new=2)
-    prop = property_row(conn, lot_id)
+def test_write_stores_boundary_chip_detections_and_measurements(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    run = start_run(conn)
+    result = make_result(make_detection(LAWN), make_detection(TREE, "tree"), coverage_fraction=0.9)
+    assert write_lot(conn, run, lot_id, make_boundary(), result) == WriteResult(
+        "done", "measured", new=2
+    )
+    prop = read_property(conn, lot_id)
     assert (prop.state, prop.reason, prop.coverage_fraction) == ("done", "measured", 0.9)
     assert (prop.run_fk, prop.chip_sha256, prop.lease_owner) == (run.id, CHIP.sha256, None)
-    assert states(conn, lot_id) == ["proposed", "proposed"]
-    assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
+    assert read_states(conn, lot_id) == ["proposed", "proposed"]
+    assert read_areas_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
     row = conn.execute(
         text(
             "SELECT b.parcel_ids, b.source, c.bounds, c.bands, d.whole_area_m2 "
@@ -70,245 +72,298 @@ def test_a_lot_is_written_whole(conn: Connection) -> None:
 
 
 def test_nothing_found_measures_zero(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    written = write_lot(conn, begin(conn), lot_id, lot(), found())
+    [lot_id] = load_properties(conn)
+    written = write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result())
     assert written == WriteResult("done", "nothing_found")
-    assert measured_m2(conn, lot_id) == {"lawn": 0.0, "tree": 0.0}
+    assert read_areas_m2(conn, lot_id) == {"lawn": 0.0, "tree": 0.0}
 
 
 def test_overlapping_detections_count_once(conn: Connection) -> None:
-    [lot_id] = queue(conn)
+    [lot_id] = load_properties(conn)
     half = shifted(LAWN, 3)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(half)))
-    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(square(1, 1, 9, 4)))
+    write_lot(
+        conn,
+        start_run(conn),
+        lot_id,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(half)),
+    )
+    assert read_areas_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(square(1, 1, 9, 4)))
 
 
-def test_the_same_twice_changes_nothing(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    run = begin(conn)
-    result = found(finding(LAWN), finding(TREE, "tree"), finding(LAWN))
-    assert write_lot(conn, run, lot_id, lot(), result).new == 2
+def test_writing_the_same_result_twice_changes_nothing(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    run = start_run(conn)
+    result = make_result(make_detection(LAWN), make_detection(TREE, "tree"), make_detection(LAWN))
+    assert write_lot(conn, run, lot_id, make_boundary(), result).new == 2
     before = _everything(conn)
-    written = write_lot(conn, run, lot_id, lot(), result)
+    written = write_lot(conn, run, lot_id, make_boundary(), result)
     assert (written.new, written.superseded) == (0, 0)
     assert _everything(conn) == before
 
 
-def test_a_later_look_supersedes_what_nobody_reviewed(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    again = found(finding(shifted(LAWN, 0.1)), finding(TREE, "tree"))
-    written = write_lot(conn, begin(conn), lot_id, lot(), again)
+def test_later_run_supersedes_unreviewed_detections(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(
+        conn,
+        start_run(conn),
+        lot_id,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(TREE, "tree")),
+    )
+    again = make_result(make_detection(shifted(LAWN, 0.1)), make_detection(TREE, "tree"))
+    written = write_lot(conn, start_run(conn), lot_id, make_boundary(), again)
     assert written == WriteResult("done", "measured", new=1, unchanged=1, superseded=1)
-    assert states(conn, lot_id) == ["superseded", "proposed", "proposed"]
-    # And back again: what was superseded is history, so it is found as new.
-    first = found(finding(LAWN), finding(TREE, "tree"))
-    assert write_lot(conn, begin(conn), lot_id, lot(), first).new == 1
+    assert read_states(conn, lot_id) == ["superseded", "proposed", "proposed"]
+    # A superseded detection is history: the same finding is new again.
+    first = make_result(make_detection(LAWN), make_detection(TREE, "tree"))
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), first).new == 1
     history = text("SELECT count(*) FROM lotline.measurement WHERE NOT current")
     assert conn.execute(history).scalar() == 2
 
 
-def test_a_run_says_nothing_of_labels_it_was_not_asked_for(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    trees = begin(conn, ["tree"])
-    assert write_lot(conn, trees, lot_id, lot(), found()).superseded == 1
-    assert states(conn, lot_id) == ["proposed", "superseded"]
-    assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
+def test_run_does_not_change_labels_it_did_not_request(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(
+        conn,
+        start_run(conn),
+        lot_id,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(TREE, "tree")),
+    )
+    trees = start_run(conn, ["tree"])
+    assert write_lot(conn, trees, lot_id, make_boundary(), make_result()).superseded == 1
+    assert read_states(conn, lot_id) == ["proposed", "superseded"]
+    assert read_areas_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
 
 
 def test_a_new_boundary_is_a_new_version(conn: Connection) -> None:
-    [lot_id] = queue(conn)
+    [lot_id] = load_properties(conn)
     for width in (10, 9, 10):
-        write_lot(conn, begin(conn), lot_id, lot(width), found(finding(LAWN)))
+        write_lot(
+            conn, start_run(conn), lot_id, make_boundary(width), make_result(make_detection(LAWN))
+        )
     query = text("SELECT id, ST_XMax(geom) AS right FROM lotline.boundary ORDER BY id")
     rows = conn.execute(query).all()
     assert len(rows) == 2
-    assert property_row(conn, lot_id).boundary_fk == rows[0].id
+    assert read_property(conn, lot_id).boundary_fk == rows[0].id
     with pytest.raises(DBAPIError, match="never changed"):
         conn.execute(text("UPDATE lotline.boundary SET area_m2 = 1"))
 
 
-def test_no_imagery_keeps_the_boundary_and_what_was_found(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+def test_no_imagery_keeps_detections_of_the_same_boundary(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata", detail="all black")
-    written = write_lot(conn, begin(conn), lot_id, lot(), nothing)
+    written = write_lot(conn, start_run(conn), lot_id, make_boundary(), nothing)
     assert written == WriteResult("no_imagery", "nodata", "all black")
-    prop = property_row(conn, lot_id)
+    prop = read_property(conn, lot_id)
     assert (prop.state, prop.reason, prop.detail) == ("no_imagery", "nodata", "all black")
     assert prop.chip_sha256 is None
-    assert states(conn, lot_id) == ["proposed"]
-    assert measured_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+    assert read_states(conn, lot_id) == ["proposed"]
+    assert read_areas_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
 
 
-def test_without_imagery_what_was_found_in_another_boundary_ends(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
+def test_no_imagery_with_a_new_boundary_supersedes_detections(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
     nothing = LotResult("no_imagery", reason="nodata")
-    written = write_lot(conn, begin(conn), lot_id, lot(9), nothing)
+    written = write_lot(conn, start_run(conn), lot_id, make_boundary(9), nothing)
     assert written == WriteResult("no_imagery", "nodata", superseded=1)
-    assert states(conn, lot_id) == ["superseded"]
-    assert measured_m2(conn, lot_id) == {}
+    assert read_states(conn, lot_id) == ["superseded"]
+    assert read_areas_m2(conn, lot_id) == {}
 
 
 @pytest.mark.parametrize("status", ["unavailable", "failed"])
 def test_an_outage_is_never_written_as_a_result(conn: Connection, status: Any) -> None:
-    [lot_id] = queue(conn)
+    [lot_id] = load_properties(conn)
     with pytest.raises(StoreError, match="no result to write"):
-        write_lot(conn, begin(conn), lot_id, lot(), LotResult(status))
-    assert property_row(conn, lot_id).state == "pending"
+        write_lot(conn, start_run(conn), lot_id, make_boundary(), LotResult(status))
+    assert read_property(conn, lot_id).state == "pending"
 
 
-def test_one_property_twice_in_a_chunk_is_an_error(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    twice = [Processed(lot_id, lot(), found())] * 2
+def test_chunk_with_a_duplicate_property_is_an_error(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    twice = [Processed(lot_id, make_boundary(), make_result())] * 2
     with pytest.raises(StoreError, match="in a chunk twice"):
-        write_chunk(conn, begin(conn), twice, "worker")
+        write_chunk(conn, start_run(conn), twice, "worker")
 
 
 @pytest.mark.parametrize("broken", ["review_matches", "reconcile", "measure", "_write_result"])
-def test_a_fault_in_the_middle_leaves_nothing(
+def test_failed_write_changes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle")
 
     with database.engine.begin() as conn:
-        first, second = queue(conn, 2)
-        run = begin(conn)
-        write_lot(conn, run, first, lot(), found(finding(LAWN)))
+        first, second = load_properties(conn, 2)
+        run = start_run(conn)
+        write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN)))
         before = _everything(conn)
-        moved = found(finding(shifted(LAWN, 1)))
+        moved = make_result(make_detection(shifted(LAWN, 1)))
         with monkeypatch.context() as patch:
             patch.setattr(merge, broken, fail)
             with pytest.raises(RuntimeError, match="in the middle"):
-                write_lot(conn, run, first, lot(9), moved)
+                write_lot(conn, run, first, make_boundary(9), moved)
         assert _everything(conn) == before
-        # The caller's transaction goes on.
-        write_lot(conn, run, second, lot(), found(finding(LAWN)))
+        # The caller's transaction continues.
+        write_lot(conn, run, second, make_boundary(), make_result(make_detection(LAWN)))
     with database.engine.connect() as conn:
-        assert states(conn, first) == states(conn, second) == ["proposed"]
+        assert read_states(conn, first) == read_states(conn, second) == ["proposed"]
 
 
-def test_what_the_database_refuses_leaves_nothing(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    run = begin(conn)
-    bad = replace(finding(LAWN), score=1.5)
+def test_refused_row_changes_nothing(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    run = start_run(conn)
+    bad = replace(make_detection(LAWN), score=1.5)
     with pytest.raises(DBAPIError, match="detection_score_check"):
-        write_lot(conn, run, lot_id, lot(), found(finding(TREE, "tree"), bad))
-    assert detections(conn, lot_id) == []
-    assert property_row(conn, lot_id).state == "pending"
+        write_lot(
+            conn, run, lot_id, make_boundary(), make_result(make_detection(TREE, "tree"), bad)
+        )
+    assert read_detections(conn, lot_id) == []
+    assert read_property(conn, lot_id).state == "pending"
 
 
-# What people said
+# Reviews
 
 
-def test_what_was_rejected_stays_rejected_also_if_it_moved_a_little(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    [lawn] = detections(conn, lot_id)
+def test_finding_that_matches_a_rejected_detection_is_suppressed(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    [lawn] = read_detections(conn, lot_id)
     verdicts.reject(conn, lawn.id, "ann")
     for x in (0, 0.5, 1.9):  # IoU of 1, 0.85 and 0.52
-        again = write_lot(conn, begin(conn), lot_id, lot(), found(finding(shifted(LAWN, x))))
+        again = write_lot(
+            conn,
+            start_run(conn),
+            lot_id,
+            make_boundary(),
+            make_result(make_detection(shifted(LAWN, x))),
+        )
         assert again == WriteResult("done", "nothing_found", suppressed=1)
-    assert states(conn, lot_id) == ["rejected"]
-    assert measured_m2(conn, lot_id)["lawn"] == 0
-    elsewhere = found(finding(shifted(LAWN, 2.1)))  # 0.48
-    assert write_lot(conn, begin(conn), lot_id, lot(), elsewhere).new == 1
+    assert read_states(conn, lot_id) == ["rejected"]
+    assert read_areas_m2(conn, lot_id)["lawn"] == 0
+    elsewhere = make_result(make_detection(shifted(LAWN, 2.1)))  # 0.48
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), elsewhere).new == 1
 
 
-def test_a_rejected_lawn_says_nothing_of_a_tree_or_of_anotherproperty_row(conn: Connection) -> None:
-    first, second = queue(conn, 2)
-    run = begin(conn)
-    write_lot(conn, run, first, lot(), found(finding(LAWN)))
-    verdicts.reject(conn, detections(conn, first)[0].id, "ann")
-    assert write_lot(conn, run, first, lot(), found(finding(LAWN, "tree"))).new == 1
-    assert write_lot(conn, run, second, lot(), found(finding(LAWN))).new == 1
+def test_rejection_does_not_apply_to_other_labels_or_properties(conn: Connection) -> None:
+    first, second = load_properties(conn, 2)
+    run = start_run(conn)
+    write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN)))
+    verdicts.reject(conn, read_detections(conn, first)[0].id, "ann")
+    assert (
+        write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN, "tree"))).new
+        == 1
+    )
+    assert write_lot(conn, run, second, make_boundary(), make_result(make_detection(LAWN))).new == 1
 
 
-def test_it_stays_rejected_on_a_new_version_of_the_boundary(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
-    assert write_lot(conn, begin(conn), lot_id, lot(9), found(finding(LAWN))).suppressed == 1
+def test_rejection_applies_to_a_new_boundary_version(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    verdicts.reject(conn, read_detections(conn, lot_id)[0].id, "ann")
+    assert (
+        write_lot(
+            conn, start_run(conn), lot_id, make_boundary(9), make_result(make_detection(LAWN))
+        ).suppressed
+        == 1
+    )
 
 
-def test_each_of_the_same_findings_gives_way(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
-    twice = found(finding(LAWN), finding(LAWN, score=0.5))
-    assert write_lot(conn, begin(conn), lot_id, lot(), twice).suppressed == 2
+def test_each_duplicate_finding_is_suppressed(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    verdicts.reject(conn, read_detections(conn, lot_id)[0].id, "ann")
+    twice = make_result(make_detection(LAWN), make_detection(LAWN, score=0.5))
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), twice).suppressed == 2
 
 
-def test_an_edit_stays_and_is_measured(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    [lawn] = detections(conn, lot_id)
+def test_edited_outline_stays_and_is_measured(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    [lawn] = read_detections(conn, lot_id)
     drawn = square(1, 1, 2, 4)  # a third of what was found
     verdicts.edit(conn, lawn.id, "ann", drawn)
-    # The same finding again, one that is like the edit, and one on which nobody said anything.
-    again = [finding(LAWN), finding(shifted(drawn, 0.2)), finding(TREE)]
-    written = write_lot(conn, begin(conn), lot_id, lot(), found(*again))
+    # The same finding again, one that matches the edit, and one without a review.
+    again = [make_detection(LAWN), make_detection(shifted(drawn, 0.2)), make_detection(TREE)]
+    written = write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(*again))
     assert (written.new, written.suppressed) == (1, 2)
-    assert states(conn, lot_id) == ["accepted", "proposed"]
-    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(drawn) + area_m2(TREE))
+    assert read_states(conn, lot_id) == ["accepted", "proposed"]
+    assert read_areas_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(drawn) + area_m2(TREE))
 
 
-def test_a_tree_that_a_person_called_a_lawn_is_not_found_as_a_tree_again(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN, "tree")))
-    verdicts.relabel(conn, detections(conn, lot_id)[0].id, "ann", "lawn")
-    both = found(finding(LAWN, "tree"), finding(LAWN, "lawn"))
-    assert write_lot(conn, begin(conn), lot_id, lot(), both).suppressed == 2
-    assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
+def test_finding_with_the_label_before_a_relabel_is_suppressed(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(
+        conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN, "tree"))
+    )
+    verdicts.relabel(conn, read_detections(conn, lot_id)[0].id, "ann", "lawn")
+    both = make_result(make_detection(LAWN, "tree"), make_detection(LAWN, "lawn"))
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), both).suppressed == 2
+    assert read_areas_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": 0.0}
 
 
-def test_pieces_of_what_a_person_drew_in_one_are_decided_each(conn: Connection) -> None:
-    [lot_id] = queue(conn)
+def test_findings_match_single_polygons_of_an_edited_multipolygon(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
     front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN)))
-    [lawn] = detections(conn, lot_id)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    [lawn] = read_detections(conn, lot_id)
     verdicts.edit(conn, lawn.id, "ann", MultiPolygon([*front.geoms, *back.geoms]))
-    again = found(finding(front), finding(back), finding(LAWN))
-    assert write_lot(conn, begin(conn), lot_id, lot(), again).suppressed == 3
-    assert states(conn, lot_id) == ["accepted"]
-    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(front) + area_m2(back))
+    again = make_result(make_detection(front), make_detection(back), make_detection(LAWN))
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), again).suppressed == 3
+    assert read_states(conn, lot_id) == ["accepted"]
+    assert read_areas_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(front) + area_m2(back))
 
 
-def test_front_and_back_lawn_are_reviewed_each_for_itself(conn: Connection) -> None:
-    [lot_id] = queue(conn)
+def test_review_of_one_detection_leaves_its_neighbour(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
     front, back = square(1, 0, 6, 1), square(1, 5, 6, 5)
-    both = found(finding(front), finding(back))
-    write_lot(conn, begin(conn), lot_id, lot(), both)
-    verdicts.reject(conn, detections(conn, lot_id)[0].id, "ann")
-    again = write_lot(conn, begin(conn), lot_id, lot(), both)
+    both = make_result(make_detection(front), make_detection(back))
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), both)
+    verdicts.reject(conn, read_detections(conn, lot_id)[0].id, "ann")
+    again = write_lot(conn, start_run(conn), lot_id, make_boundary(), both)
     assert (again.unchanged, again.suppressed, again.new) == (1, 1, 0)
-    assert states(conn, lot_id) == ["rejected", "proposed"]
-    assert measured_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(back))
+    assert read_states(conn, lot_id) == ["rejected", "proposed"]
+    assert read_areas_m2(conn, lot_id)["lawn"] == pytest.approx(area_m2(back))
 
 
-def test_what_was_restored_or_accepted_is_not_superseded(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    write_lot(conn, begin(conn), lot_id, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    lawn, tree = detections(conn, lot_id)
+def test_restored_and_accepted_detections_are_not_superseded(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(
+        conn,
+        start_run(conn),
+        lot_id,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(TREE, "tree")),
+    )
+    lawn, tree = read_detections(conn, lot_id)
     verdicts.reject(conn, lawn.id, "ann")
     verdicts.restore(conn, lawn.id, "bob")
     verdicts.accept(conn, tree.id, "ann")
-    assert write_lot(conn, begin(conn), lot_id, lot(), found()).reason == "measured"
-    assert states(conn, lot_id) == ["proposed", "accepted"]
-    assert measured_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
+    assert (
+        write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result()).reason
+        == "measured"
+    )
+    assert read_states(conn, lot_id) == ["proposed", "accepted"]
+    assert read_areas_m2(conn, lot_id) == {"lawn": area_m2(LAWN), "tree": area_m2(TREE)}
 
 
-def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
+def test_measurement_counts_live_detections_of_its_label_and_property(
     conn: Connection,
 ) -> None:
-    first, second = queue(conn, 2)
-    run = begin(conn)
-    write_lot(conn, run, first, lot(), found(finding(LAWN), finding(TREE, "tree")))
-    write_lot(conn, run, second, lot(), found())
-    lawn, tree = detections(conn, first)
+    first, second = load_properties(conn, 2)
+    run = start_run(conn)
+    write_lot(
+        conn,
+        run,
+        first,
+        make_boundary(),
+        make_result(make_detection(LAWN), make_detection(TREE, "tree")),
+    )
+    write_lot(conn, run, second, make_boundary(), make_result())
+    lawn, tree = read_detections(conn, first)
 
     def measured() -> int:
         """The current measurement of the first property's lawn."""
@@ -343,15 +398,15 @@ def test_a_measurement_refers_to_live_detections_of_its_label_and_property(
         count(measured(), lawn.id, first)
 
 
-def test_the_same_detections_measure_the_same_to_the_last_bit(conn: Connection) -> None:
-    [lot_id] = queue(conn)
-    pieces = [finding(shifted(square(0.1, 0.3, 1.7, 1.1), 1.3 * i)) for i in range(7)]
-    write_lot(conn, begin(conn), lot_id, lot(), found(*pieces))
-    before = measured_m2(conn, lot_id)
-    third = detections(conn, lot_id)[3].id
+def test_equal_detections_measure_equal_to_the_last_bit(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    pieces = [make_detection(shifted(square(0.1, 0.3, 1.7, 1.1), 1.3 * i)) for i in range(7)]
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(*pieces))
+    before = read_areas_m2(conn, lot_id)
+    third = read_detections(conn, lot_id)[3].id
     verdicts.reject(conn, third, "ann")
-    assert measured_m2(conn, lot_id) != before
+    assert read_areas_m2(conn, lot_id) != before
     verdicts.restore(conn, third, "ann")
-    assert measured_m2(conn, lot_id) == before
-    write_lot(conn, begin(conn), lot_id, lot(), found(*reversed(pieces)))
-    assert measured_m2(conn, lot_id) == before
+    assert read_areas_m2(conn, lot_id) == before
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(*reversed(pieces)))
+    assert read_areas_m2(conn, lot_id) == before

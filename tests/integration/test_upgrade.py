@@ -1,4 +1,4 @@
-"""A database of an earlier version, with rows in it, is brought up and keeps everything."""
+"""A database of an earlier version is upgraded and keeps all its rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lots import (
     COUNTY,
     LAT,
     LON,
-    begin,
-    detections,
-    finding,
-    found,
-    lot,
-    measured_m2,
+    make_boundary,
+    make_detection,
+    make_result,
+    read_areas_m2,
+    read_detections,
     square,
+    start_run,
     write_lot,
 )
 from sqlalchemy import Connection, text
@@ -40,7 +40,7 @@ def _to_first(connection: Connection) -> None:
     command.upgrade(config, "0001")
 
 
-# As the first version wrote them: a lot by its id, one at its point, a circle, and one that waits.
+# As the first version wrote them: a lot by id, one by point, a buffer, and a pending property.
 ROWS = f"""
 INSERT INTO lotline.property (county, property_id, point, parcel_id, address, state, reason) VALUES
     ('{COUNTY}', 'by-id', NULL, '0 17', '1 Elm St', 'done', 'measured'),
@@ -53,9 +53,9 @@ INSERT INTO lotline.property (county, property_id, point, parcel_id, address, st
 INSERT INTO lotline.boundary (property_fk, source, geom, area_m2, method, origin, parcel_ids,
     version, fetched_at)
 SELECT id, CASE property_id WHEN 'circle' THEN 'buffer_30m' ELSE 'lot' END,
-    ST_GeomFromText('{lot().geometry.wkt}', 4326), 100,
+    ST_GeomFromText('{make_boundary().geometry.wkt}', 4326), 100,
     CASE property_id WHEN 'by-id' THEN 'parcel_id' WHEN 'at-point' THEN 'point' ELSE 'no_lot' END,
-    'synthetic', '{{p-1}}', '{lot().version}', now()
+    'synthetic', '{{p-1}}', '{make_boundary().version}', now()
 FROM lotline.property WHERE property_id <> 'waits';
 UPDATE lotline.property SET boundary_fk = boundary.id, imaged_share = 1
 FROM lotline.boundary WHERE property_fk = property.id;
@@ -64,7 +64,7 @@ FROM lotline.boundary WHERE property_fk = property.id;
 
 @pytest.fixture
 def upgraded(empty_database: Database) -> Database:
-    """A database that the first version made and filled, at the code's revision."""
+    """A database that the first version created and filled, upgraded to the code's revision."""
     with empty_database.engine.begin() as connection:
         _to_first(connection)
         connection.execute(text(ROWS))
@@ -76,7 +76,7 @@ def upgraded(empty_database: Database) -> Database:
     return empty_database
 
 
-def test_every_row_is_there_and_says_how_it_was_found(upgraded: Database) -> None:
+def test_upgrade_keeps_every_row_and_fills_lookup_methods(upgraded: Database) -> None:
     with upgraded.engine.connect() as conn:
         assert schema.check(conn)
         lost = conn.execute(
@@ -94,22 +94,22 @@ def test_every_row_is_there_and_says_how_it_was_found(upgraded: Database) -> Non
     assert by_id.loc["circle", "source"] == "buffer_30m"
 
 
-def test_work_goes_on_where_it_was(upgraded: Database) -> None:
+def test_batch_continues_after_the_upgrade(upgraded: Database) -> None:
     with upgraded.engine.begin() as conn:
         alone = Property("alone", address="3 Elm St")
         assert loading.load(conn, COUNTY, [alone]).new == 1
-        run = begin(conn)
+        run = start_run(conn)
         taken = LeaseScan(COUNTY, "a", run.id, 60).lease(conn, 9)
         assert [item.property.property_id for item in taken] == ["waits", "alone"]
         assert taken[1].property == alone
         by_name = {item.property.property_id: item.id for item in taken}
-        write_lot(conn, run, by_name["alone"], lot(), found(finding(LAWN)))
-        verdicts.accept(conn, detections(conn, by_name["alone"])[0].id, "ann")
-        assert measured_m2(conn, by_name["alone"])["lawn"] > 0
-        # The same boundary of the first version again is the same row.
+        write_lot(conn, run, by_name["alone"], make_boundary(), make_result(make_detection(LAWN)))
+        verdicts.accept(conn, read_detections(conn, by_name["alone"])[0].id, "ann")
+        assert read_areas_m2(conn, by_name["alone"])["lawn"] > 0
+        # The same boundary as that of the first version is the same row.
         [at_point] = conn.execute(
             text("SELECT id FROM lotline.property WHERE property_id = 'at-point'")
         ).scalars()
-        write_lot(conn, run, at_point, lot(), found(finding(LAWN)))
+        write_lot(conn, run, at_point, make_boundary(), make_result(make_detection(LAWN)))
         count = text("SELECT count(*) FROM lotline.boundary WHERE property_fk = :id")
         assert conn.execute(count, {"id": at_point}).scalar_one() == 1

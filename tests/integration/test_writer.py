@@ -1,4 +1,4 @@
-"""Chunks in a bad moment: what is refused, taken away, rolled back, cut off, or restarted."""
+"""Writing chunks under faults: refused lots, lost leases, rollbacks, killed backends, restarts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lots import (
     COUNTY,
     LAWN,
     TREE,
-    begin,
-    detections,
-    finding,
-    finish,
-    found,
-    hold,
-    lot,
-    measured_m2,
-    property_row,
-    queue,
+    lease_to,
+    load_properties,
+    make_boundary,
+    make_detection,
+    make_result,
+    read_areas_m2,
+    read_detections,
+    read_property,
+    set_state,
     shifted,
     square,
+    start_run,
 )
 from shapely import MultiPolygon, Polygon
 from sqlalchemy import Connection, Engine, event, text
@@ -46,19 +46,19 @@ from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, Ru
 from pipeline.store.reviews import verdicts
 
 BOW_TIE = MultiPolygon([Polygon([(-90, 35), (-89, 36), (-89, 35), (-90, 36)])])
-GARDEN = found(finding(LAWN), finding(TREE, "tree"))
+GARDEN = make_result(make_detection(LAWN), make_detection(TREE, "tree"))
 
 
 def _ready(engine: Engine, count: int) -> tuple[RunInfo, list[int]]:
-    """A run, and properties that "worker" holds."""
+    """A run, and properties leased to "worker"."""
     with engine.begin() as conn:
-        ids = queue(conn, count)
-        hold(conn, ids)
-        return begin(conn), ids
+        ids = load_properties(conn, count)
+        lease_to(conn, ids)
+        return start_run(conn), ids
 
 
 def _rows(engine: Engine) -> dict[str, int]:
-    """How many rows there are of all that a chunk brings."""
+    """Number of rows in each table that a chunk writes to."""
     tables = ("boundary", "chip", "detection", "measurement", "measurement_detection")
     with engine.connect() as conn:
         count = {
@@ -74,98 +74,107 @@ NOTHING = dict.fromkeys(
 
 def _states(engine: Engine, ids: Sequence[int]) -> list[str]:
     with engine.connect() as conn:
-        return [property_row(conn, lot_id).state for lot_id in ids]
+        return [read_property(conn, lot_id).state for lot_id in ids]
 
 
-# What is refused
+# Refused lots
 
 BAD: dict[str, tuple[Callable[[int], Outcome], str]] = {
     "score": (
-        lambda fk: Processed(fk, lot(), found(replace(finding(LAWN), score=1.5))),
+        lambda fk: Processed(
+            fk, make_boundary(), make_result(replace(make_detection(LAWN), score=1.5))
+        ),
         "detection_score_check",
     ),
     "outline": (
-        lambda fk: Processed(fk, lot(), found(replace(finding(LAWN), geometry=BOW_TIE))),
+        lambda fk: Processed(
+            fk, make_boundary(), make_result(replace(make_detection(LAWN), geometry=BOW_TIE))
+        ),
         "detection_geom_check",
     ),
     "boundary": (
-        lambda fk: Processed(fk, replace(lot(), geometry=BOW_TIE), found()),
+        lambda fk: Processed(fk, replace(make_boundary(), geometry=BOW_TIE), make_result()),
         "boundary_geom_check",
     ),
     "flat boundary": (
-        lambda fk: Processed(fk, replace(lot(), area_m2=0.0), found()),
+        lambda fk: Processed(fk, replace(make_boundary(), area_m2=0.0), make_result()),
         "area_m2_check",
     ),
     "not on Earth": (
         lambda fk: Processed(
-            fk, lot(), found(replace(finding(LAWN), geometry=shifted(LAWN, 10_000_000)))
+            fk,
+            make_boundary(),
+            make_result(replace(make_detection(LAWN), geometry=shifted(LAWN, 10_000_000))),
         ),
         "not on Earth",
     ),
-    "text": (lambda fk: Processed(fk, replace(lot(), note="\x00"), found()), "0x00|NUL"),
+    "text": (
+        lambda fk: Processed(fk, replace(make_boundary(), note="\x00"), make_result()),
+        "0x00|NUL",
+    ),
     "surrogate": (lambda fk: NotProcessed(fk, "failed", "segmenter", "\ud800"), "surrogates"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_one_that_is_refused_fails_alone(database: Database, what: str) -> None:
+def test_refused_lot_fails_and_the_others_are_written(database: Database, what: str) -> None:
     bad, said = BAD[what]
     run, ids = _ready(database.engine, 9)
-    outcomes: list[Outcome] = [Processed(fk, lot(), GARDEN) for fk in ids]
+    outcomes: list[Outcome] = [Processed(fk, make_boundary(), GARDEN) for fk in ids]
     outcomes[5] = bad(ids[5])
     written = writer.write(database.engine, run, outcomes, "worker")
     assert [written[fk].state for fk in ids] == ["done"] * 5 + ["failed"] + ["done"] * 3
     with database.engine.connect() as conn:
-        prop = property_row(conn, ids[5])
+        prop = read_property(conn, ids[5])
         assert (prop.state, prop.reason, prop.lease_owner) == ("failed", "refused", None)
         assert prop.boundary_fk is None
-        assert detections(conn, ids[5]) == []
+        assert read_detections(conn, ids[5]) == []
         assert re.search(said, prop.detail), prop.detail
-        assert all(len(detections(conn, fk)) == 2 for fk in ids if fk != ids[5])
+        assert all(len(read_detections(conn, fk)) == 2 for fk in ids if fk != ids[5])
 
 
-def test_several_that_are_refused_leave_the_others(database: Database) -> None:
+def test_several_refused_lots_fail_and_the_others_are_written(database: Database) -> None:
     run, ids = _ready(database.engine, 20)
     bad, _ = BAD["score"]
     refused = {ids[i] for i in (0, 7, 8, 19)}
-    outcomes = [bad(fk) if fk in refused else Processed(fk, lot(), GARDEN) for fk in ids]
+    outcomes = [bad(fk) if fk in refused else Processed(fk, make_boundary(), GARDEN) for fk in ids]
     written = writer.write(database.engine, run, outcomes, "worker")
     assert {fk for fk in ids if written[fk].reason == "refused"} == refused
     assert _rows(database.engine)["detection"] == 2 * 16
 
 
-# What was taken away
+# Lost leases
 
 
-def test_what_is_held_no_more_is_left_alone(database: Database) -> None:
+def test_lost_lease_is_not_written(database: Database) -> None:
     run, ids = _ready(database.engine, 4)
     with database.engine.begin() as conn:
-        hold(conn, ids[1:2], "rival")
+        lease_to(conn, ids[1:2], "rival")
         conn.execute(
             text("UPDATE lotline.property SET state = 'pending', lease_owner = NULL, "
                  "leased_until = NULL WHERE id = :id"),
             {"id": ids[2]},
         )  # fmt: skip
-    outcomes: list[Outcome] = [Processed(fk, lot(), GARDEN) for fk in [*ids[:3], 10**9]]
+    outcomes: list[Outcome] = [Processed(fk, make_boundary(), GARDEN) for fk in [*ids[:3], 10**9]]
     outcomes.append(NotProcessed(ids[3], "deferred", "unavailable", "HTTP 503"))
     written = writer.write(database.engine, run, outcomes, "worker")
     assert {fk: w.state for fk, w in written.items()} == {ids[0]: "done", ids[3]: "deferred"}
     assert _states(database.engine, ids) == ["done", "leased", "pending", "deferred"]
     assert _rows(database.engine)["boundary"] == 1
-    # And what is written is held no more: a late writer of another run changes nothing.
+    # Written properties are no longer leased: a late writer of another run changes nothing.
     with database.engine.begin() as conn:
-        late = begin(conn)
+        late = start_run(conn)
     assert writer.write(database.engine, late, outcomes, "worker") == {}
 
 
-# What is written again
+# Idempotency
 
 
 def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outcome]]) -> RunInfo:
-    """A run that leased its properties, and wrote what became of them."""
+    """A run that leased its properties and wrote their outcomes."""
     with engine.begin() as conn:
-        ids = queue(conn, 4)
-        run = begin(conn)
+        ids = load_properties(conn, 4)
+        run = start_run(conn)
         LeaseScan(COUNTY, "worker", run.id, 900).lease(conn, 4)
     writer.write(engine, run, outcomes(ids), "worker")
     return run
@@ -174,8 +183,8 @@ def _written_once(engine: Engine, outcomes: Callable[[Sequence[int]], list[Outco
 def _garden_and_others(ids: Sequence[int]) -> list[Outcome]:
     dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
     return [
-        Processed(ids[0], lot(), GARDEN),
-        Processed(ids[1], lot(), dark),
+        Processed(ids[0], make_boundary(), GARDEN),
+        Processed(ids[1], make_boundary(), dark),
         NotProcessed(ids[2], "deferred", "unavailable", "HTTP 503"),
         NotProcessed(ids[3], "failed", "not_found", "no lot"),
     ]
@@ -186,8 +195,8 @@ def _ids(engine: Engine) -> list[int]:
         return list(conn.execute(text("SELECT id FROM lotline.property ORDER BY id")).scalars())
 
 
-def test_what_a_run_wrote_already_is_told_again(database: Database) -> None:
-    """A worker died after its commit, and its work is done anew by another."""
+def test_repeated_write_of_a_run_is_idempotent(database: Database) -> None:
+    """A worker died after its commit, and another one repeats its work."""
     run = _written_once(database.engine, _garden_and_others)
     ids, before = _ids(database.engine), _rows(database.engine)
     again = writer.write(database.engine, run, _garden_and_others(ids), "another worker")
@@ -200,10 +209,10 @@ def test_what_a_run_wrote_already_is_told_again(database: Database) -> None:
     assert (again[ids[0]].new, again[ids[0]].unchanged) == (0, 2)
     assert _rows(database.engine) == before
     with database.engine.connect() as conn:
-        assert property_row(conn, ids[0]).attempts == 1
+        assert read_property(conn, ids[0]).attempts == 1
 
 
-def test_no_result_never_takes_the_place_of_one_that_the_run_wrote(database: Database) -> None:
+def test_outcome_without_a_result_does_not_replace_a_written_result(database: Database) -> None:
     run = _written_once(database.engine, _garden_and_others)
     ids = _ids(database.engine)
     failed: list[Outcome] = [NotProcessed(fk, "failed", "segmenter", "lost a worker") for fk in ids]
@@ -211,35 +220,35 @@ def test_no_result_never_takes_the_place_of_one_that_the_run_wrote(database: Dat
     kept = ["done", "no_imagery", "deferred", "failed"]
     assert [again[fk].state for fk in ids] == kept == _states(database.engine, ids)
     assert again[ids[3]].reason == "not_found"
-    # A result does: of what did not answer at first.
-    better = writer.write(database.engine, run, [Processed(ids[2], lot(), GARDEN)], "worker")
+    # A result does replace an outcome without one.
+    better = writer.write(
+        database.engine, run, [Processed(ids[2], make_boundary(), GARDEN)], "worker"
+    )
     assert (better[ids[2]].state, better[ids[2]].new) == ("done", 2)
 
 
 @pytest.mark.parametrize("then", ["asked for again", "taken", "finished"])
-def test_what_another_run_has_by_now_is_not_written_again(database: Database, then: str) -> None:
+def test_property_leased_by_another_run_is_not_written(database: Database, then: str) -> None:
     run = _written_once(database.engine, _garden_and_others)
     ids = _ids(database.engine)
     with database.engine.begin() as conn:
-        finish(conn, ids, "pending")
+        set_state(conn, ids, "pending")
         if then != "asked for again":
-            later = begin(conn)
+            later = start_run(conn)
             LeaseScan(COUNTY, "rival", later.id, 900).lease(conn, 4)
     if then == "finished":
-        found_nothing: list[Outcome] = [Processed(fk, lot(), found()) for fk in ids]
+        found_nothing: list[Outcome] = [Processed(fk, make_boundary(), make_result()) for fk in ids]
         writer.write(database.engine, later, found_nothing, "rival")
     before = _states(database.engine, ids)
     assert writer.write(database.engine, run, _garden_and_others(ids), "worker") == {}
     assert _states(database.engine, ids) == before
 
 
-def test_the_answer_to_a_commit_is_lost(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether the chunk is there or not cannot be known: so it is written again."""
+def test_lost_commit_reply_is_retried(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the chunk was committed is unknown, so it is written again."""
     with database.engine.begin() as conn:
-        queue(conn, 3)
-        run = begin(conn)
+        load_properties(conn, 3)
+        run = start_run(conn)
         leased = LeaseScan(COUNTY, "worker", run.id, 900).lease(conn, 3)
     lost: list[int] = []
 
@@ -253,7 +262,7 @@ def test_the_answer_to_a_commit_is_lost(
             raise OperationalError("COMMIT", None, psycopg.OperationalError("connection lost"))
 
     event.listen(database.engine, "commit", lose)
-    chunk = [Processed(lease.id, lot(), GARDEN) for lease in leased]
+    chunk = [Processed(lease.id, make_boundary(), GARDEN) for lease in leased]
     written = writer.write(database.engine, run, chunk, "worker")
     assert lost
     assert [(w.state, w.reason) for w in written.values()] == [("done", "measured")] * 3
@@ -262,11 +271,11 @@ def test_the_answer_to_a_commit_is_lost(
     }  # fmt: skip
 
 
-# What is rolled back
+# Rollbacks
 
 
 def _raise_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str, times: int = 1) -> list[Connection]:
-    """After a chunk was merged, but before its commit, the server raises this."""
+    """The server raises this after a chunk was merged, before its commit."""
     calls: list[Connection] = []
     merge = merge_module.write_chunk
 
@@ -282,13 +291,13 @@ def _raise_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str, times: int = 1) 
 
 
 @pytest.mark.parametrize("sqlstate", ["40P01", "40001", "57P01", "08006", "53300", "55P03"])
-def test_a_rolled_back_chunk_is_written_again(
+def test_transient_error_is_retried(
     database: Database, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
     run, ids = _ready(database.engine, 3)
     calls = _raise_once(monkeypatch, sqlstate, times=2)
     written = writer.write(
-        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, make_boundary(), GARDEN) for fk in ids], "worker"
     )
     assert len(calls) == 3
     assert [written[fk].new for fk in ids] == [2, 2, 2]
@@ -303,7 +312,7 @@ def test_a_rolled_back_chunk_is_written_again(
         ("42501", DBAPIError, "RAISE"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(
+def test_permanent_error_is_not_retried(
     database: Database,
     other: Engine,
     monkeypatch: pytest.MonkeyPatch,
@@ -313,15 +322,15 @@ def test_what_does_not_pass_is_not_tried_again(
 ) -> None:
     run, ids = _ready(database.engine, 2)
     calls = _raise_once(monkeypatch, sqlstate)
-    chunk = [Processed(fk, lot(), GARDEN) for fk in ids]
+    chunk = [Processed(fk, make_boundary(), GARDEN) for fk in ids]
     with pytest.raises(error, match=said):
         writer.write(other, run, chunk, "worker")
     assert len(calls) == 1
     assert _rows(database.engine) == NOTHING
-    assert _states(database.engine, ids) == ["leased"] * 2, "refused for no fault of theirs"
+    assert _states(database.engine, ids) == ["leased"] * 2, "the lots are not at fault"
 
 
-def test_a_disk_that_is_full_in_mid_copy_is_said(
+def test_full_disk_during_copy_is_reported(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, ids = _ready(database.engine, 6)
@@ -331,29 +340,33 @@ def test_a_disk_that_is_full_in_mid_copy_is_said(
 
     _in_mid_copy(monkeypatch, fill)
     with pytest.raises(StoreError, match=r"disk is full .could not extend.*SHOW data_directory"):
-        writer.write(database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker")
+        writer.write(
+            database.engine, run, [Processed(fk, make_boundary(), GARDEN) for fk in ids], "worker"
+        )
     assert _rows(database.engine) == NOTHING
     assert _states(database.engine, ids) == ["leased"] * 6
 
 
-def test_patience_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_stops_after_its_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     run, ids = _ready(database.engine, 1)
     calls = _raise_once(monkeypatch, "40P01", times=99)
     monkeypatch.setattr(writer._transaction.retry, "stop", tenacity.stop_after_attempt(3))
     with pytest.raises(OperationalError):
-        writer.write(database.engine, run, [Processed(ids[0], lot(), GARDEN)], "worker")
+        writer.write(database.engine, run, [Processed(ids[0], make_boundary(), GARDEN)], "worker")
     assert len(calls) == 3
     assert _rows(database.engine) == NOTHING
 
 
-def test_rivals_that_bring_the_same_chips_both_write(database: Database) -> None:
-    """Each chunk's chips come in another order; the lots of both are the same place."""
+def test_concurrent_writers_of_the_same_chips_do_not_deadlock(database: Database) -> None:
+    """The chunks have the same chips in a different order."""
     run, ids = _ready(database.engine, 40)
     chips = [replace(CHIP, sha256=f"{i:064x}") for i in range(20)]
 
     def chunk(fks: Sequence[int], turn: int) -> list[Outcome]:
         return [
-            Processed(fk, lot(), found(finding(LAWN), chip=chips[(turn * i) % 20]))
+            Processed(
+                fk, make_boundary(), make_result(make_detection(LAWN), chip=chips[(turn * i) % 20])
+            )
             for i, fk in enumerate(fks)
         ]
 
@@ -366,11 +379,11 @@ def test_rivals_that_bring_the_same_chips_both_write(database: Database) -> None
     }  # fmt: skip
 
 
-# What is cut off
+# Killed backends and servers
 
 
 def _terminate(engine: Engine, doing: str) -> None:
-    """Make an end of the one backend that does this."""
+    """Terminate the one backend that runs this query."""
     with engine.connect() as conn:
         ended = conn.execute(
             text("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
@@ -383,27 +396,27 @@ def _terminate(engine: Engine, doing: str) -> None:
 
 @pytest.fixture
 def other(database: Database) -> Iterator[Engine]:
-    """Somebody else's connections to the same database."""
+    """Other connections to the same database."""
     with open_database(database.url, Path("unused")) as opened:
         yield opened.engine
 
 
 def _in_mid_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]) -> list[int]:
-    """Once, when half of the findings are on their way; the places that were copied."""
-    places: list[int] = []
+    """Cause a fault once during the copy; returns the indices of the copied findings."""
+    indices: list[int] = []
     row = merge_module._finding_row
 
-    def cut(place: int, finding_there: Any) -> tuple[object, ...]:
-        if place == 5 and place not in places:
+    def row_with_fault(index: int, finding: Any) -> tuple[object, ...]:
+        if index == 5 and index not in indices:
             fault()
-        places.append(place)
-        return row(place, finding_there)
+        indices.append(index)
+        return row(index, finding)
 
-    monkeypatch.setattr(merge_module, "_finding_row", cut)
-    return places
+    monkeypatch.setattr(merge_module, "_finding_row", row_with_fault)
+    return indices
 
 
-def test_a_backend_that_dies_in_mid_copy_leaves_nothing_and_the_chunk_is_written_again(
+def test_backend_killed_during_copy_rolls_back_and_is_retried(
     database: Database, other: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, ids = _ready(database.engine, 6)
@@ -415,7 +428,7 @@ def test_a_backend_that_dies_in_mid_copy_leaves_nothing_and_the_chunk_is_written
 
     places = _in_mid_copy(monkeypatch, die)
     written = writer.write(
-        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, make_boundary(), GARDEN) for fk in ids], "worker"
     )
     assert seen == [NOTHING]
     assert places[-12:] == list(range(12))
@@ -436,7 +449,7 @@ def test_a_backend_that_dies_in_mid_copy_leaves_nothing_and_the_chunk_is_written
         "UPDATE lotline.property p SET state = lot.state",
     ],
 )
-def test_a_backend_that_dies_between_statements_leaves_nothing(
+def test_backend_killed_between_statements_rolls_back_and_is_retried(
     database: Database, other: Engine, statement: str
 ) -> None:
     run, ids = _ready(database.engine, 3)
@@ -451,7 +464,7 @@ def test_a_backend_that_dies_between_statements_leaves_nothing(
 
     event.listen(database.engine, "after_cursor_execute", die)
     written = writer.write(
-        database.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
+        database.engine, run, [Processed(fk, make_boundary(), GARDEN) for fk in ids], "worker"
     )
     assert seen == [NOTHING]
     assert [written[fk].new for fk in ids] == [2, 2, 2]
@@ -459,7 +472,7 @@ def test_a_backend_that_dies_between_statements_leaves_nothing(
 
 
 @pytest.mark.parametrize("how", ["stopped", "crashed", "killed"])
-def test_a_server_that_restarts_in_mid_copy(
+def test_server_restart_during_copy_is_retried(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     with open_database(None, open_folder) as opened:
@@ -468,17 +481,17 @@ def test_a_server_that_restarts_in_mid_copy(
         run, ids = _ready(opened.engine, 6)
 
         def restart() -> None:
-            if how == "killed":  # and nobody starts it again
+            if how == "killed":  # and not restarted
                 _end(open_folder, signal.SIGKILL)
                 return
-            if how == "crashed":  # so that the next start has to recover from the log
+            if how == "crashed":  # the next start has to recover from the log
                 _end(open_folder, signal.SIGQUIT)
             server.stop()
             server.start()
 
         places = _in_mid_copy(monkeypatch, restart)
         written = writer.write(
-            opened.engine, run, [Processed(fk, lot(), GARDEN) for fk in ids], "worker"
+            opened.engine, run, [Processed(fk, make_boundary(), GARDEN) for fk in ids], "worker"
         )
         assert len(places) > 12
         assert [written[fk].new for fk in ids] == [2] * 6
@@ -493,7 +506,7 @@ def _end(folder: Path, how: signal.Signals) -> None:
     process.wait(60)
 
 
-# How much is asked
+# Number of statements and rows read
 
 
 def _statements(engine: Engine, run: RunInfo, chunk: Sequence[Outcome]) -> list[str]:
@@ -508,82 +521,86 @@ def _statements(engine: Engine, run: RunInfo, chunk: Sequence[Outcome]) -> list[
     return asked
 
 
-def test_the_statements_of_a_chunk_are_as_many_for_one_lot_as_for_fifty(database: Database) -> None:
+def test_number_of_statements_is_independent_of_the_chunk_size(database: Database) -> None:
     run, ids = _ready(database.engine, 51)
     asked = []
     for lots in ([ids[0]], ids[1:]):
-        first = [Processed(fk, lot(), GARDEN) for fk in lots]
+        first = [Processed(fk, make_boundary(), GARDEN) for fk in lots]
         writer.write(database.engine, run, first, "worker")
         with database.engine.begin() as conn:
             for fk in lots:
-                lawn, tree = detections(conn, fk)
+                lawn, tree = read_detections(conn, fk)
                 verdicts.reject(conn, lawn.id, "ann")
                 verdicts.edit(conn, tree.id, "ann", square(1, 6, 2, 2))
-            hold(conn, lots)
-        moved = found(
-            finding(shifted(LAWN, 0.2)), finding(TREE, "tree"), finding(square(7, 7, 1, 1))
+            lease_to(conn, lots)
+        moved = make_result(
+            make_detection(shifted(LAWN, 0.2)),
+            make_detection(TREE, "tree"),
+            make_detection(square(7, 7, 1, 1)),
         )
-        again: list[Outcome] = [Processed(fk, lot(), moved) for fk in lots]
+        again: list[Outcome] = [Processed(fk, make_boundary(), moved) for fk in lots]
         asked.append(_statements(database.engine, run, again))
         with database.engine.connect() as conn:
-            assert [row.state for row in detections(conn, lots[-1])] == [
+            assert [row.state for row in read_detections(conn, lots[-1])] == [
                 "rejected", "accepted", "proposed",
             ]  # fmt: skip
-            assert measured_m2(conn, lots[-1])["lawn"] > 0
+            assert read_areas_m2(conn, lots[-1])["lawn"] > 0
     assert asked[0] == asked[1]
     assert len(asked[0]) < 40
 
 
 def _rows_read(conn: Connection) -> int:
-    """How many rows of our tables this transaction has read so far."""
+    """Number of rows of our tables that this transaction has read so far."""
     return conn.execute(
         text("SELECT CAST(sum(seq_tup_read + idx_tup_fetch) AS int) FROM pg_stat_xact_user_tables "
              "WHERE schemaname = 'lotline'")
     ).scalar_one()  # fmt: skip
 
 
-def test_a_chunk_reads_no_more_rows_in_a_large_county(database: Database) -> None:
-    """Statistics of the tables are never at hand: a wrong guess would read a whole county."""
+def test_rows_read_are_independent_of_the_county_size(database: Database) -> None:
+    """Without statistics: a bad plan would read an entire county."""
     run, ids = _ready(database.engine, 1010)
     read = []
     for lots in (ids[:5], ids[-5:]):
         with database.engine.begin() as conn:
             merge_module.write_chunk(
-                conn, run, [Processed(fk, lot(), GARDEN) for fk in lots], "worker"
+                conn, run, [Processed(fk, make_boundary(), GARDEN) for fk in lots], "worker"
             )
             for fk in lots:
-                verdicts.edit(conn, detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
-            hold(conn, lots)
+                verdicts.edit(conn, read_detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
+            lease_to(conn, lots)
         with database.engine.connect() as conn:
-            # Else what earlier transactions of this connection read may still be counted.
+            # Otherwise reads of earlier transactions of this connection may still be counted.
             conn.execute(text("SELECT pg_stat_force_next_flush()"))
             conn.commit()
-            moved = found(finding(shifted(LAWN, 0.2)), finding(shifted(TREE, 0.2), "tree"))
-            chunk = [Processed(fk, lot(9), moved) for fk in lots]
+            moved = make_result(
+                make_detection(shifted(LAWN, 0.2)), make_detection(shifted(TREE, 0.2), "tree")
+            )
+            chunk = [Processed(fk, make_boundary(9), moved) for fk in lots]
             written = merge_module.write_chunk(conn, run, chunk, "worker")
             assert [written[fk].superseded for fk in lots] == [1] * 5
             read.append(_rows_read(conn))
             conn.commit()
-        others = [Processed(fk, lot(), GARDEN) for fk in ids[5:-5]]
+        others = [Processed(fk, make_boundary(), GARDEN) for fk in ids[5:-5]]
         writer.write(database.engine, run, others, "worker")
     assert read[1] < 1.5 * read[0], read
 
 
-def test_nothing_but_unanswered_ones_are_two_statements(database: Database) -> None:
+def test_chunk_without_results_is_two_statements(database: Database) -> None:
     run, ids = _ready(database.engine, 9)
     chunk = [NotProcessed(fk, "failed", "not_found", f"no lot {fk}") for fk in ids]
     assert len(_statements(database.engine, run, chunk)) == 2
     with database.engine.connect() as conn:
-        assert property_row(conn, ids[4]).detail == f"no lot {ids[4]}"
+        assert read_property(conn, ids[4]).detail == f"no lot {ids[4]}"
 
 
-def test_no_imagery_and_found_lots_share_a_chunk(database: Database) -> None:
+def test_chunk_can_mix_no_imagery_and_detections(database: Database) -> None:
     run, ids = _ready(database.engine, 2)
     dark = LotResult("no_imagery", reason="missing", detail="no file covers it")
-    chunk = [Processed(ids[0], lot(), dark), Processed(ids[1], lot(), GARDEN)]
+    chunk = [Processed(ids[0], make_boundary(), dark), Processed(ids[1], make_boundary(), GARDEN)]
     written = writer.write(database.engine, run, chunk, "worker")
     assert [(w.state, w.reason) for w in (written[ids[0]], written[ids[1]])] == [
         ("no_imagery", "missing"), ("done", "measured"),
     ]  # fmt: skip
     with database.engine.connect() as conn:
-        assert measured_m2(conn, ids[0]) == {}
+        assert read_areas_m2(conn, ids[0]) == {}

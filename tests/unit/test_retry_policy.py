@@ -1,4 +1,4 @@
-"""When what has no result is looked at again: every reason has its rule, and the docs its row."""
+"""The retry policy: every reason has one rule, and every rule a row in the docs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _IN_WORDS = {
 }
 
 
-def test_every_reason_of_a_property_without_a_boundary_has_a_rule() -> None:
+def test_every_no_boundary_reason_has_a_rule() -> None:
     ruled = {
         reason for rule in retry_policy.RULES if rule.state == "failed" for reason in rule.reasons
     }
     assert set(get_args(NoBoundaryReason)) - {"unavailable"} <= ruled
 
 
-def test_no_reason_has_two_rules() -> None:
+def test_each_reason_has_one_rule() -> None:
     named = [
         (rule.state, reason) for rule in retry_policy.RULES for reason in rule.reasons or ("",)
     ]
@@ -35,7 +35,7 @@ def test_no_reason_has_two_rules() -> None:
 
 
 @pytest.mark.parametrize("rule", retry_policy.RULES)
-def test_the_docs_have_a_row_of_each_rule(rule: RetryRule) -> None:
+def test_docs_have_a_row_for_each_rule(rule: RetryRule) -> None:
     rows = re.findall(rf"^\| `{rule.state}` \| (.*?) \| (.*?) \|", DOCS, re.MULTILINE)
     row = next(
         when
