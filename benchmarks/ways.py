@@ -1,8 +1,8 @@
 """Ways of writing detections into PostGIS: binary COPY, SQLAlchemy's core, GeoPandas and the ORM.
 
-All write the same rows into the same table, `lotline.detection` with its constraints, foreign keys,
-indexes and triggers, in one transaction for so many lots. Each begins with geometries of shapely,
-and is given the fastest form of it that we know for many rows.
+All write the same rows into `lotline.detection` with its constraints, foreign keys, indexes and
+triggers, in one transaction for each chunk of lots. Each starts with shapely geometries, in the
+fastest form that we know for many rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A detection, as it is written."""
+    """A row of `lotline.detection`."""
 
     property_fk: int
     boundary_fk: int
@@ -74,7 +74,7 @@ _MERGE = text(f"INSERT INTO lotline.detection ({_NAMES}) SELECT {_NAMES} FROM {_
 
 
 class _Base(DeclarativeBase):
-    """Its classes are mapped to tables that are there."""
+    """Base of classes that are mapped to existing tables."""
 
 
 class _Detection(_Base):
@@ -84,10 +84,10 @@ class _Detection(_Base):
 def copy(conn: Connection, rows: Sequence[Row]) -> None:
     """Binary COPY into a temporary table, then one INSERT, as `pipeline.store` does."""
     outlines = shapely.to_wkb([row.geom for row in rows])
-    place = COLUMNS.index("geom")
+    geom_index = COLUMNS.index("geom")
     values = [[getattr(row, name) for name in COLUMNS] for row in rows]
     for value, outline in zip(values, outlines, strict=True):
-        value[place] = outline
+        value[geom_index] = outline
     _STAGE.copy_rows(conn, values)
     conn.execute(_MERGE)
 
@@ -98,7 +98,7 @@ def core(conn: Connection, rows: Sequence[Row]) -> None:
 
 
 def core_values(conn: Connection, rows: Sequence[Row]) -> None:
-    """The same, and ids are asked for: then SQLAlchemy puts many rows into a statement."""
+    """The same with RETURNING: SQLAlchemy then puts many rows into one statement."""
     conn.execute(insert(tables.detection).returning(tables.detection.c.id), _dicts(rows)).all()
 
 
@@ -117,7 +117,7 @@ def orm(conn: Connection, rows: Sequence[Row]) -> None:
 
 
 def _dicts(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """With geometry as hexadecimal EWKB, which GeoAlchemy2 hands on as it is."""
+    """Rows with geometry as hexadecimal EWKB, which GeoAlchemy2 passes on unchanged."""
     shapes = shapely.set_srid([row.geom for row in rows], 4326)
     outlines = shapely.to_wkb(shapes, hex=True, include_srid=True)
     return [
@@ -138,37 +138,38 @@ WAYS: dict[str, Way] = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What it cost to write all rows in one way.
+    """The cost of writing all rows in one way.
 
     Attributes:
-        ours_s, theirs_s: seconds of CPU, in this process and in the server's.
-        peak_mb: of memory, beyond what the process had before.
+        duration_s: wall-clock time.
+        client_cpu_s, server_cpu_s: CPU time of this process and of the server.
+        peak_mb: additional memory of the process.
     """
 
-    seconds: float
-    ours_s: float
-    theirs_s: float
+    duration_s: float
+    client_cpu_s: float
+    server_cpu_s: float
     peak_mb: float
 
 
-def measured(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
-    """Write the same rows in each of the ways, so many times in turn."""
-    found: dict[str, list[Figures]] = {name: [] for name in WAYS}
+def measure_ways(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
+    """Write the same rows in each of the ways, in turn, for a number of rounds."""
+    figures: dict[str, list[Figures]] = {name: [] for name in WAYS}
     with scratch_county(lots) as (database, ids):
         run = lease(database.engine, lots)
-        # Boundaries, chips and the run are there then; detections go again before each round.
+        # Writes boundaries, chips and the run; detections are deleted before each round.
         for start in range(0, lots, LOTS_A_TRANSACTION):
-            chunk = _answered(ids[start : start + LOTS_A_TRANSACTION], start)
+            chunk = _processed(ids[start : start + LOTS_A_TRANSACTION], start)
             writer.write(database.engine, run, chunk, OWNER)
         for _ in range(rounds):
             for name in WAYS:
-                _clear(database.engine)
-                server = server_s(database)
-                seconds, ours_s, peak_mb = _in_a_process(name, database.url, run, ids)
-                theirs_s = server_s(database) - server
-                found[name].append(Figures(seconds, ours_s, theirs_s, peak_mb))
+                _delete_detections(database.engine)
+                server_before_s = server_s(database)
+                duration_s, client_cpu_s, peak_mb = _in_a_process(name, database.url, run, ids)
+                server_cpu_s = server_s(database) - server_before_s
+                figures[name].append(Figures(duration_s, client_cpu_s, server_cpu_s, peak_mb))
                 _check(database.engine, len(ids) * len(synthetic_lots.THINGS))
-    slowest = statistics.median(each.seconds for each in found["SQLAlchemy ORM, `add_all`"])
+    slowest_s = statistics.median(each.duration_s for each in figures["SQLAlchemy ORM, `add_all`"])
     count = lots * len(synthetic_lots.THINGS)
     return Result(
         name="writing_ways",
@@ -177,7 +178,7 @@ def measured(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
         command="python -m benchmarks writing",
         columns=["how", "detections a second", "times the ORM", "CPU ms a thousand, Python",
                  "and PostgreSQL", "memory, MB"],
-        rows=[_row(name, each, count, slowest) for name, each in found.items()],
+        rows=[_row(name, each, count, slowest_s) for name, each in figures.items()],
         notes=[
             f"The same {count:,} detections of {synthetic_lots.CORNERS} corners, from shapely's "
             f"geometries into `lotline.detection` with its checks, foreign keys, indexes and "
@@ -188,25 +189,26 @@ def measured(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
     )  # fmt: skip
 
 
-def _row(how: str, found: Sequence[Figures], count: int, slowest_s: float) -> list[str]:
-    seconds, ours_s, theirs_s, peak_mb = (
-        statistics.median(getattr(each, field.name) for each in found) for field in fields(Figures)
+def _row(how: str, figures: Sequence[Figures], count: int, slowest_s: float) -> list[str]:
+    duration_s, client_cpu_s, server_cpu_s, peak_mb = (
+        statistics.median(getattr(each, field.name) for each in figures)
+        for field in fields(Figures)
     )
-    ms = 1e6 / count  # a thousand detections, from seconds for all
+    ms = 1e6 / count  # from seconds for all detections to milliseconds for a thousand
     return [
-        how, f"{count / seconds:,.0f}", f"{slowest_s / seconds:.1f}",
-        f"{ours_s * ms:.0f}", f"{theirs_s * ms:.0f}", f"{peak_mb:.0f}",
+        how, f"{count / duration_s:,.0f}", f"{slowest_s / duration_s:.1f}",
+        f"{client_cpu_s * ms:.0f}", f"{server_cpu_s * ms:.0f}", f"{peak_mb:.0f}",
     ]  # fmt: skip
 
 
-def _answered(ids: Sequence[int], first: int) -> list[Processed]:
+def _processed(ids: Sequence[int], first: int) -> list[Processed]:
     lots = zip(ids, synthetic_lots.results(first, len(ids)), strict=True)
     return [Processed(fk, boundary, result) for fk, (boundary, result) in lots]
 
 
-def _clear(engine: Engine) -> None:
+def _delete_detections(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        # A trigger refuses it everywhere else.
+        # Disables the trigger that refuses TRUNCATE.
         conn.execute(text("SET session_replication_role = replica"))
         conn.execute(text("TRUNCATE lotline.detection CASCADE"))
         conn.execute(text("RESET session_replication_role"))
@@ -223,9 +225,9 @@ def _check(engine: Engine, count: int) -> None:
 def _in_a_process(
     name: str, url: str, run: RunInfo, ids: Sequence[int]
 ) -> tuple[float, float, float]:
-    """What one way costs a process of its own: seconds, seconds of CPU, MB of memory."""
-    apart = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, apart) as process:
+    """Write in a new process; returns its duration and CPU time in seconds, and memory in MB."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as process:
         return process.submit(_write_all, name, url, run, ids).result()
 
 
@@ -236,18 +238,19 @@ def _write_all(name: str, url: str, run: RunInfo, ids: Sequence[int]) -> tuple[f
         found = text("SELECT property_fk, id FROM lotline.boundary")
         boundary_of = {row.property_fk: row.id for row in conn.execute(found)}
     chunks = [
-        _rows(run, _answered(ids[start : start + LOTS_A_TRANSACTION], start), boundary_of)
+        _rows(run, _processed(ids[start : start + LOTS_A_TRANSACTION], start), boundary_of)
         for start in range(0, len(ids), LOTS_A_TRANSACTION)
     ]
     before_mb = resident_mb()
     forget_peak()
-    started_s, ours_s = time.perf_counter(), time.process_time()
+    started_s, cpu_before_s = time.perf_counter(), time.process_time()
     for chunk in chunks:
         with engine.begin() as conn:
             write(conn, chunk)
-    seconds, ours_s = time.perf_counter() - started_s, time.process_time() - ours_s
+    duration_s = time.perf_counter() - started_s
+    cpu_s = time.process_time() - cpu_before_s
     engine.dispose()
-    return seconds, ours_s, peak_mb() - before_mb
+    return duration_s, cpu_s, peak_mb() - before_mb
 
 
 def _rows(run: RunInfo, lots: Sequence[Processed], boundary_of: dict[int, int]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Writing what was found: a lot at a time or in chunks, by one writer or two, and in other ways."""
+"""Writing results: one lot at a time or in chunks, with one writer or two, and in other ways."""
 
 from __future__ import annotations
 
@@ -49,39 +49,43 @@ def run() -> None:
             ],
         )
     )
-    save(ways.measured())
+    save(ways.measure_ways())
 
 
 Figures = tuple[float, float, float]
 
 
 def _median(count: int, write: Write, twice: bool = False) -> Figures:
-    """Lots a second, and milliseconds of CPU a lot in this process and in the server's."""
-    found = [_figures(count, write, twice) for _ in range(RUNS)]
-    rate, ours, theirs = (statistics.median(values) for values in zip(*found, strict=True))
-    return rate, ours, theirs
+    """Median lots per second, and CPU milliseconds per lot in this process and in the server."""
+    figures = [_figures(count, write, twice) for _ in range(RUNS)]
+    rate, client_ms, server_ms = (
+        statistics.median(values) for values in zip(*figures, strict=True)
+    )
+    return rate, client_ms, server_ms
 
 
 def _figures(count: int, write: Write, twice: bool) -> Figures:
     with scratch_county(count) as (database, leased):
-        answered = [
+        processed = [
             Processed(fk, *lot)
             for fk, lot in zip(leased, synthetic_lots.results(0, count), strict=True)
         ]
         info = lease(database.engine, count)
         if twice:
-            write(database.engine, info, answered)
+            write(database.engine, info, processed)
             with database.engine.begin() as conn:
                 conn.execute(text("UPDATE lotline.run SET state = 'finished'"))
             info = lease(database.engine, count)
-        server, started, ours = server_s(database), time.perf_counter(), time.process_time()
-        write(database.engine, info, answered)
-        seconds = time.perf_counter() - started
-        ours, theirs = time.process_time() - ours, server_s(database) - server
+        server_before_s, client_before_s = server_s(database), time.process_time()
+        started_s = time.perf_counter()
+        write(database.engine, info, processed)
+        duration_s = time.perf_counter() - started_s
+        client_cpu_s = time.process_time() - client_before_s
+        server_cpu_s = server_s(database) - server_before_s
         with database.engine.connect() as conn:
-            left = text("SELECT count(*) FROM lotline.property WHERE state <> 'done'")
-            assert conn.execute(left).scalar_one() == 0
-    return count / seconds, ours / count * 1e3, theirs / count * 1e3
+            not_done = text("SELECT count(*) FROM lotline.property WHERE state <> 'done'")
+            assert conn.execute(not_done).scalar_one() == 0
+    return count / duration_s, client_cpu_s / count * 1e3, server_cpu_s / count * 1e3
 
 
 def _one_by_one(engine: Engine, info: RunInfo, lots: Sequence[Processed]) -> None:
@@ -103,5 +107,5 @@ def _in_chunks(size: int, writers: int) -> Write:
 
 
 def _row(how: str, figures: Figures, first: Figures) -> list[str]:
-    rate, ours, theirs = figures
-    return [how, f"{rate:,.0f}", f"{rate / first[0]:.1f}", f"{ours:.2f}", f"{theirs:.2f}"]
+    rate, client_ms, server_ms = figures
+    return [how, f"{rate:,.0f}", f"{rate / first[0]:.1f}", f"{client_ms:.2f}", f"{server_ms:.2f}"]
