@@ -1,4 +1,4 @@
-"""What alembic runs for each command; the connection comes from `pipeline.store.schema`."""
+"""Runs alembic's commands on the connection that `pipeline.store.schema` passes."""
 
 from __future__ import annotations
 

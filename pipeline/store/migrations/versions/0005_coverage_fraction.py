@@ -1,4 +1,4 @@
-"""imaged_share is called coverage_fraction: the field's term for the same number."""
+"""Rename imaged_share to coverage_fraction, the term of the field; the numbers are unchanged."""
 
 from __future__ import annotations
 
