@@ -143,7 +143,7 @@ def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
     with database.engine.begin() as conn:
         conn.execute(text("DELETE FROM lotline.parcel_layer"))  # nobody used it for long
     layer.store_results({"id:1": QueryResult((), ORIGIN)}, STAMP)
-    assert caplog.text.count("1 answers are not kept") == 2
+    assert caplog.text.count("1 parcel results were not cached") == 2
 
 
 def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:

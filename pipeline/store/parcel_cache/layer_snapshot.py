@@ -1,4 +1,8 @@
-"""Copies of whole layers in the database: made page by page, read with its indexes."""
+"""Snapshots of entire parcel layers in the database.
+
+A snapshot is fetched page by page, one transaction each, and resumes after an interruption. An
+advisory lock allows one writer at a time. Queries use PostGIS's spatial index.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,13 @@ from parcels.cache.layer_snapshot import (
 )
 from parcels.errors import SnapshotLocked
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow
-from pipeline.store.parcel_cache.rows import columns_of, rows_of
+from pipeline.store.parcel_cache.rows import to_columns, to_parcel_rows
 from pipeline.store.retries import retry_transient
 
-# One process at a time copies a layer. The database frees the lock when its connection ends; of
-# one that was killed in the middle of a page, it learns that at the end of the page.
+# One process at a time writes a snapshot of a layer. The database releases the lock when its
+# connection ends; for a process killed during a page, at the end of that page.
 _LOCK_CLASS = 0x10771F
-_WAIT = text("SET LOCAL lock_timeout = '2s'")
+_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '2s'")
 _LOCK = text("SELECT pg_advisory_lock(:class, CAST(:layer AS int))")
 _UNLOCK = text("SELECT pg_advisory_unlock(:class, CAST(:layer AS int))")
 
@@ -42,12 +46,12 @@ INSERT INTO lotline.parcel_copy (layer_fk, stamp, origin) VALUES (:layer, :stamp
 ON CONFLICT (layer_fk, state) DO NOTHING
 """)
 
-_SO_FAR = text("""
+_PROGRESS = text("""
 SELECT id, after_object_id, rows, without_geometry
 FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'copying'
 """)
 
-_ADD_ROWS = text("""
+_INSERT_ROWS = text("""
 INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_keys, geom)
 SELECT :copy, new.object_id, new.parcel_id, CAST(new.site AS jsonb),
     ARRAY(SELECT (CAST(:copy AS bigint) << 32) | number
@@ -59,33 +63,33 @@ FROM unnest(CAST(:parcel_ids AS text[]), CAST(:object_ids AS bigint[]), CAST(:si
 ON CONFLICT DO NOTHING
 """)
 
-_ADD_PAGE = text("""
+_UPDATE_PROGRESS = text("""
 UPDATE lotline.parcel_copy SET after_object_id = :after_object_id, rows = :rows,
     without_geometry = :without_geometry
 WHERE id = :copy
 """)
 
 _DISCARD = text("DELETE FROM lotline.parcel_copy WHERE id = :copy")
-_SWAP_IN = text("UPDATE lotline.parcel_copy SET state = 'complete' WHERE id = :copy")
+_MARK_COMPLETE = text("UPDATE lotline.parcel_copy SET state = 'complete' WHERE id = :copy")
 _DROP_COMPLETE = text("""
 DELETE FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'complete'
 """)
 
-_COPY = text("""
+_SNAPSHOT = text("""
 SELECT c.origin, c.fetched_at, c.rows,
     EXISTS (SELECT 1 FROM lotline.parcel p WHERE p.copy_fk = c.id AND p.site IS NOT NULL)
         AS has_addresses
 FROM lotline.parcel_copy c WHERE c.layer_fk = :layer AND c.state = 'complete'
 """)
 
-# Always of the copy that is there now: one that was replaced meanwhile has no rows any more, and
-# "none" would be said of every lot.
+# The current snapshot, read by each query: one that was replaced has no rows, and every query would
+# find no lot.
 _COMPLETE = """
 p.copy_fk = (SELECT id FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'complete')
 """
 _ROW = "p.parcel_id, p.object_id, p.site, ST_AsBinary(p.geom) AS geom"
 
-_ROWS_AT_ONCE = 1_000
+_ROWS_PER_CHUNK = 1_000
 
 _WITH_IDS = text(f"""
 SELECT asked.place, {_ROW}
@@ -94,7 +98,7 @@ JOIN lotline.parcel p ON p.parcel_id = asked.id AND {_COMPLETE}
 ORDER BY asked.place, p.object_id
 """)  # noqa: S608
 
-_MEETING = text(f"""
+_INTERSECTING = text(f"""
 SELECT asked.place, {_ROW}
 FROM unnest(CAST(:places AS bytea[])) WITH ORDINALITY AS asked (geom, place)
 JOIN lotline.parcel p ON ST_Intersects(p.geom, ST_GeomFromWKB(asked.geom, 4326)) AND {_COMPLETE}
@@ -114,7 +118,7 @@ FROM asked JOIN lotline.parcel p ON p.house_keys && asked.keys AND {_COMPLETE}
 ORDER BY asked.place, p.object_id
 """)  # noqa: S608
 
-_EVERY = text(f"SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE}")  # noqa: S608
+_ALL = text(f"SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE}")  # noqa: S608
 
 _EXTENT = text(f"""
 SELECT ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north
@@ -124,20 +128,20 @@ FROM (SELECT ST_Extent(p.geom) AS box FROM lotline.parcel p WHERE {_COMPLETE}) A
 
 @retry_transient
 def read_snapshot(engine: Engine, layer_fk: int) -> DatabaseSnapshot | None:
-    """The copy of a layer; None where there is none that is whole."""
+    """The complete snapshot of a layer; None if there is none."""
     with engine.connect() as conn:
-        row = conn.execute(_COPY, {"layer": layer_fk}).one_or_none()
+        row = conn.execute(_SNAPSHOT, {"layer": layer_fk}).one_or_none()
     return None if row is None else DatabaseSnapshot(engine, layer_fk, row._mapping)
 
 
 class DatabaseSnapshot(LayerSnapshot):
-    """A copy that PostGIS looks things up in: its rows are not read into memory."""
+    """A snapshot that PostGIS queries: its rows are not read into memory."""
 
-    def __init__(self, engine: Engine, layer_fk: int, about: RowMapping) -> None:
-        self.origin = about["origin"]
-        self.fetched_at = about["fetched_at"]
-        self.rows = about["rows"]
-        self.has_addresses = about["has_addresses"]
+    def __init__(self, engine: Engine, layer_fk: int, row: RowMapping) -> None:
+        self.origin = row["origin"]
+        self.fetched_at = row["fetched_at"]
+        self.rows = row["rows"]
+        self.has_addresses = row["has_addresses"]
         self._engine = engine
         self._layer = {"layer": layer_fk}
 
@@ -149,38 +153,39 @@ class DatabaseSnapshot(LayerSnapshot):
         return None if box.west is None else (box.west, box.south, box.east, box.north)
 
     def all_rows(self) -> Iterator[ParcelRow]:
-        """See `LayerSnapshot`: they are read some at a time."""
-        # Without a cursor of the server's, the driver would hold all rows first.
-        streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
+        """See `LayerSnapshot`; the rows are streamed."""
+        # A server-side cursor: otherwise the driver would hold all rows in memory.
+        streamed = {"stream_results": True, "max_row_buffer": _ROWS_PER_CHUNK}
         with self._engine.connect() as conn:
-            rows = conn.execute(_EVERY, self._layer, execution_options=streamed)
-            for some in rows.partitions(_ROWS_AT_ONCE):
-                yield from rows_of(some)
+            rows = conn.execute(_ALL, self._layer, execution_options=streamed)
+            for chunk in rows.partitions(_ROWS_PER_CHUNK):
+                yield from to_parcel_rows(chunk)
 
     def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
-        return self._hits(_WITH_IDS, "ids", list(parcel_ids))
+        return self._find(_WITH_IDS, "ids", list(parcel_ids))
 
     def rows_intersecting(self, places: Sequence[BaseGeometry]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
-        return self._hits(_MEETING, "places", list(shapely.to_wkb(list(places))))
+        return self._find(_INTERSECTING, "places", list(shapely.to_wkb(list(places))))
 
-    def rows_with_addresses(self, sought: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
+    def rows_with_addresses(self, filters: Sequence[AddressFilter]) -> list[list[ParcelRow]]:
         """See `LayerSnapshot`."""
-        found = self._hits(_WITH_NUMBERS, "numbers", [_array(each.numbers) for each in sought])
+        found = self._find(_WITH_NUMBERS, "numbers", [_array(each.numbers) for each in filters])
         return [
-            [hit for hit in hits if each.letters in site_search_text(hit.site)]
-            for each, hits in zip(sought, found, strict=True)
+            [row for row in rows if each.letters in site_search_text(row.site)]
+            for each, rows in zip(filters, found, strict=True)
         ]
 
     @retry_transient
-    def _hits(self, query: Any, name: str, asked: list[Any]) -> list[list[ParcelRow]]:  # noqa: ANN401
-        found: list[list[ParcelRow]] = [[] for _ in asked]
-        if asked:
+    def _find(self, query: Any, name: str, values: list[Any]) -> list[list[ParcelRow]]:  # noqa: ANN401
+        """The rows for each value, in the order of the values."""
+        found: list[list[ParcelRow]] = [[] for _ in values]
+        if values:
             with self._engine.connect() as conn:
-                rows = conn.execute(query, {**self._layer, name: asked}).all()
-            for row, hit in zip(rows, rows_of(rows), strict=True):
-                found[row.place - 1].append(hit)
+                rows = conn.execute(query, {**self._layer, name: values}).all()
+            for row, parcel_row in zip(rows, to_parcel_rows(rows), strict=True):
+                found[row.place - 1].append(parcel_row)
         return found
 
 
@@ -188,82 +193,83 @@ class DatabaseSnapshot(LayerSnapshot):
 def begin_snapshot(
     engine: Engine, layer_fk: int, layer_version: LayerVersion, origin: str
 ) -> Iterator[DatabaseSnapshotInProgress]:
-    """Begin a copy of a layer in this state, or go on with one that was stopped.
+    """Begin a snapshot of a layer version, or resume an interrupted one.
 
     Raises:
-        SnapshotLocked: another process makes one.
+        SnapshotLocked: another process is writing a snapshot of the layer.
     """
     values = {"layer": layer_fk, "stamp": version_text(layer_version), "origin": origin}
     with _locked(engine, layer_fk):
         with engine.begin() as conn:
             conn.execute(_DROP_OTHERS, values)
             conn.execute(_BEGIN, values)
-            row = conn.execute(_SO_FAR, values).one()
+            row = conn.execute(_PROGRESS, values).one()
         yield DatabaseSnapshotInProgress(engine, layer_fk, row._mapping)
 
 
 @contextmanager
 def _locked(engine: Engine, layer_fk: int) -> Iterator[None]:
     lock = {"class": _LOCK_CLASS, "layer": layer_fk}
-    with engine.connect() as alive:
-        alive.detach()  # never pooled: where it ends, the lock does
+    with engine.connect() as holder:
+        holder.detach()  # not pooled: the lock is released when the connection ends
         try:
-            alive.execute(_WAIT)
-            alive.execute(_LOCK, lock)
+            holder.execute(_LOCK_TIMEOUT)
+            holder.execute(_LOCK, lock)
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
                 raise
             raise SnapshotLocked(
-                "another process copies the same parcels into the database: wait until it is done"
+                "another process downloads these parcels into the database: wait until it has "
+                "finished"
             ) from error
-        alive.commit()
+        holder.commit()
         try:
             yield
         finally:
-            alive.execute(_UNLOCK, lock)
+            holder.execute(_UNLOCK, lock)
 
 
 class DatabaseSnapshotInProgress:
-    """See `parcels.cache.interface.CopyInProgress`: a page is a transaction."""
+    """A `parcels.cache.interface.SnapshotInProgress`: each page is a transaction."""
 
-    def __init__(self, engine: Engine, layer_fk: int, so_far: RowMapping) -> None:
-        self.after_object_id: int | None = so_far["after_object_id"]
-        self.rows: int = so_far["rows"]
-        self.without_geometry: int = so_far["without_geometry"]
+    def __init__(self, engine: Engine, layer_fk: int, progress: RowMapping) -> None:
+        self.after_object_id: int | None = progress["after_object_id"]
+        self.rows: int = progress["rows"]
+        self.without_geometry: int = progress["without_geometry"]
         self._engine = engine
-        self._ids = {"layer": layer_fk, "copy": so_far["id"]}
+        self._ids = {"layer": layer_fk, "copy": progress["id"]}
 
     def add(self, page: Page) -> None:
-        """See `CopyInProgress`."""
-        numbers = [_array(site_numbers(hit.site)) for hit in page.rows]
+        """See `SnapshotInProgress`."""
+        numbers = [_array(site_numbers(row.site)) for row in page.rows]
         with self._engine.begin() as conn:
-            rows = {**self._ids, **columns_of(page.rows), "numbers": numbers}
-            added = conn.execute(_ADD_ROWS, rows).rowcount
-            without = sum(hit.geometry is None for hit in page.rows)
-            so_far = {
+            columns = {**self._ids, **to_columns(page.rows), "numbers": numbers}
+            added = conn.execute(_INSERT_ROWS, columns).rowcount
+            without_geometry = sum(row.geometry is None for row in page.rows)
+            progress = {
                 "after_object_id": page.last_object_id,
                 "rows": self.rows + added,
-                "without_geometry": self.without_geometry + without,
+                "without_geometry": self.without_geometry + without_geometry,
             }
-            conn.execute(_ADD_PAGE, {**self._ids, **so_far})
+            conn.execute(_UPDATE_PROGRESS, {**self._ids, **progress})
         self.after_object_id = page.last_object_id
         self.rows += added
-        self.without_geometry += without
+        self.without_geometry += without_geometry
 
     def finish(self) -> None:
-        """See `CopyInProgress`."""
+        """See `SnapshotInProgress`."""
         with self._engine.begin() as conn:
             conn.execute(_DROP_COMPLETE, self._ids)
-            conn.execute(_SWAP_IN, self._ids)
-            # Without new statistics the first questions would read the whole table.
+            conn.execute(_MARK_COMPLETE, self._ids)
+            # Without new statistics the first queries would scan the entire table.
             conn.execute(text("ANALYZE lotline.parcel"))
 
     def discard(self) -> None:
-        """See `CopyInProgress`."""
+        """See `SnapshotInProgress`."""
         with self._engine.begin() as conn:
             conn.execute(_DISCARD, self._ids)
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """As PostgreSQL writes an array: `unnest` cannot hold arrays of several lengths."""
+    """A PostgreSQL array literal: `unnest` does not accept arrays of different lengths."""
     return "{" + ",".join(str(number) for number in numbers) + "}"

@@ -1,4 +1,4 @@
-"""Rows of a parcel layer as the database has them."""
+"""Converts rows of a parcel layer from and to the database."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from parcels.addresses.site import SiteAddress
 from parcels.parcel_source import ParcelRow
 
 
-def columns_of(hits: Sequence[ParcelRow]) -> dict[str, list[Any]]:
-    """The rows as arrays for `unnest`: parcel_ids, object_ids, sites (JSON), geoms (WKB)."""
+def to_columns(rows: Sequence[ParcelRow]) -> dict[str, list[Any]]:
+    """Rows as arrays for `unnest`: parcel_ids, object_ids, sites (JSON), geoms (WKB)."""
     return {
-        "parcel_ids": [hit.parcel_id for hit in hits],
-        "object_ids": [hit.object_id for hit in hits],
-        "sites": [None if hit.site is None else json.dumps(asdict(hit.site)) for hit in hits],
-        "geoms": list(shapely.to_wkb([hit.geometry for hit in hits])) if hits else [],
+        "parcel_ids": [row.parcel_id for row in rows],
+        "object_ids": [row.object_id for row in rows],
+        "sites": [None if row.site is None else json.dumps(asdict(row.site)) for row in rows],
+        "geoms": list(shapely.to_wkb([row.geometry for row in rows])) if rows else [],
     }
 
 
-def rows_of(rows: Sequence[Row[Any]]) -> list[ParcelRow]:
-    """Rows with parcel_id, object_id, site and geom (WKB) as they were kept."""
+def to_parcel_rows(rows: Sequence[Row[Any]]) -> list[ParcelRow]:
+    """Parcel rows from database rows with parcel_id, object_id, site and geom (WKB)."""
     geometries = shapely.from_wkb(np.array([row.geom for row in rows], dtype=object))
     return [
         ParcelRow(
