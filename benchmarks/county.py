@@ -66,19 +66,19 @@ def run() -> None:
         Result(
             name="county",
             order=32,
-            title="A county end to end, with a segmenter that costs nothing",
+            title="A county end to end, with the free segmenter",
             command="python -m benchmarks county",
             columns=["lots", "s", "lots a second", "peak MB, 1st half", "2nd half", *STAGES],
             rows=[_row(each) for each in runs],
             notes=[
                 "A synthetic county: 18 x 36 m lots of a GeoParquet file, 0.6 m imagery of them in "
                 "a GeoTIFF that is read and decoded, chips of 512 pixels, and four labels (lawn, "
-                "tree, roof, pool) that are drawn as masks without a look at the pixels; about "
+                "tree, roof, pool) drawn as masks without reading the pixels; about "
                 "four detections a lot, outlined, clipped, measured and written to an embedded "
                 "PostGIS on the same cores.",
                 "Under each stage: lots for each second in which a thread or process of it was "
-                "busy; stages work side by side. Peaks are the resident memory of the batch's "
-                "processes together, sampled five times a second, PostgreSQL's apart.",
+                "busy; stages overlap. Peaks are the resident memory of the batch's "
+                "processes, sampled five times a second, without PostgreSQL.",
             ],
         )
     )

@@ -39,13 +39,13 @@ def run() -> None:
             order=34,
             title="Ray against local, on one machine",
             command="python -m benchmarks ray_overhead",
-            columns=["engine", "whole call, s", "run, s", "lots a second", *STAGES],
+            columns=["engine", "complete call, s", "run, s", "lots a second", *STAGES],
             rows=[local, ray],
             notes=[
-                f"The synthetic county of {LOTS:,} lots, with a segmenter that costs nothing: so "
-                "all that is between the stages shows. The whole call starts Ray and its workers "
-                "and ends them; the run is from its first lease to its report. Under each stage: "
-                "seconds of all its calls.",
+                f"The synthetic county of {LOTS:,} lots, with the free segmenter, so the "
+                "overhead between the stages shows. The complete call includes the start and the "
+                "end of Ray and its workers; the run is from the first lease to the report. Under "
+                "each stage: seconds of all its calls.",
             ],
         )
     )

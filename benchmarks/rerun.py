@@ -43,9 +43,12 @@ def run() -> None:
             order=33,
             title=f"A re-run of a finished county of {LOTS:,} lots",
             command="python -m benchmarks rerun",
-            columns=["whole process", "s (median)", "slowest"],
+            columns=["process", "s (median)", "slowest"],
             rows=[[what, *_spread(seconds)] for what, seconds in rows],
-            notes=[f"The first run took {first.wall_s:.0f} s with a segmenter that costs nothing."],
+            notes=[
+                f"The first run took {first.wall_s:.0f} s with the free segmenter, which does no "
+                "inference."
+            ],
         )
     )
 

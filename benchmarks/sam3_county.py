@@ -1,7 +1,7 @@
 """SAM3 at full size in the local engine: how busy the rest of a batch keeps one GPU.
 
-Run on a machine with a CUDA GPU: `python -m benchmarks.sam3_county`. No database is there: what
-would be written is counted and dropped, which the notes say.
+Run on a machine with a CUDA GPU: `python -m benchmarks.sam3_county`. There is no
+database: outcomes are counted and dropped, as the notes say.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from detection.clip import LotLines
 from detection.imagery.interface import ImagerySource
 from detection.inference import read_chips
 from detection.labels import Label
+from detection.registry.county import DetectionCounty
 from detection.segmenters.sam3.fast.linear import Precision
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.timing import StageTimer
-from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
+from parcels import Boundary, ParcelBoundaryService, Property, load_registry
 from pipeline.batch.counters import Counters
 from pipeline.batch.engine import Completed
 from pipeline.batch.engines import local
@@ -51,9 +52,9 @@ sys.path.append(str(ROOT / "tests"))
 from largecounty import KEY, LargeCounty, make_county
 
 LOTS = 400_000
-EVERY = 25  # every 25th lot is a property: about 16 share a chip, as with lots of 0.5 ha
+EVERY = 25  # one of these lots is a property: some 16 share a chip, as with lots of 0.5 ha
 CHIP_PX, GSD_M, BATCH, PROMPTS = 1008, 0.6, 16, 2
-ALONE = 12  # batches that the segmenter is shown alone
+ALONE = 12  # inference batches of the segmenter alone
 SERIAL_LOTS = 128
 
 
@@ -85,8 +86,8 @@ def run() -> None:
         sys.exit("benchmarks.sam3_county needs a CUDA GPU")
     with tempfile.TemporaryDirectory() as name:
         county = make_county(Path(name), LOTS)
-        _make_each_chip_another(county)
-        entry = load_registry(county.registry).county(KEY)
+        _make_chips_unique(county)
+        entry = load_registry(county.registry, DetectionCounty).county(KEY)
         imagery = open_imagery(entry.imagery)
         leased = _neighbours(county)
         torch.manual_seed(0)
@@ -105,7 +106,7 @@ def run() -> None:
 def _ways(
     model: Sam3Model,
     precision: Precision,
-    entry: County,
+    entry: DetectionCounty,
     imagery: ImagerySource,
     leased: Sequence[LeasedProperty],
 ) -> Iterator[Way]:
@@ -127,7 +128,7 @@ def _alone(
     imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
-    """Only segmentation: the chips are in memory and hashed."""
+    """The segmenter alone, with chips that are in memory and hashed."""
     plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
     places = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
     chips = list(read_chips(places[: ALONE * BATCH], imagery, StageTimer()).values())
@@ -164,13 +165,13 @@ def _one_after_the_other(
 def _engine(
     sam3: Sam3,
     precision: str,
-    entry: County,
+    entry: DetectionCounty,
     service: ParcelBoundaryService,
     imagery: ImagerySource,
     labels: tuple[Label, ...],
     leased: Sequence[LeasedProperty],
 ) -> Way:
-    """From when the first lots are through, as its processes take seconds to start."""
+    """Measured from the first written lots, as its processes take seconds to start."""
     names = tuple(label.name for label in labels)
     run_info = RunInfo(1, sam3.name, None, names)
     spec = ChipSpec(CHIP_PX, GSD_M, BATCH)
@@ -206,18 +207,18 @@ def _nothing_is_written() -> Iterator[None]:
 
 
 def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
-    """Every 25th property, in squares of about 0.5 km, in the order of a sweep."""
+    """Every 25th lot, in squares of about half a kilometre, as a lease scan returns them."""
     rows = [line.split(",") for line in county.properties.read_text("utf-8").splitlines()[1:]]
-    asked = [row for row in rows if row[0][4:].isdigit() and int(row[0][4:]) % EVERY == 0]
-    asked.sort(key=lambda row: (round(float(row[2]) * 200), round(float(row[1]) * 160), row[0]))
+    chosen = [row for row in rows if row[0][4:].isdigit() and int(row[0][4:]) % EVERY == 0]
+    chosen.sort(key=lambda row: (round(float(row[2]) * 200), round(float(row[1]) * 160), row[0]))
     return [
         LeasedProperty(number, Property(row[0], float(row[1]), float(row[2])), 1)
-        for number, row in enumerate(asked)
+        for number, row in enumerate(chosen)
     ]
 
 
-def _make_each_chip_another(county: LargeCounty) -> None:
-    """Add grain to repeating imagery, because equal chips would be encoded once."""
+def _make_chips_unique(county: LargeCounty) -> None:
+    """Add grain to the repetitive imagery: equal chips would be encoded once."""
     grain = np.random.default_rng(0).integers(0, 4, 64_000_000, dtype=np.uint8)
     path = county.folder / "imagery.tif"
     grainy = county.folder / "grainy.tif"
@@ -243,10 +244,10 @@ def _result(ways: Sequence[Way]) -> Result:
         notes=[
             f"The full architecture with random weights, {PROMPTS} prompts, chips of {CHIP_PX} px "
             f"at {GSD_M} m in batches of {BATCH}, a synthetic county of 18 x 36 m lots of which "
-            f"one in {EVERY} is asked for, its imagery with grain in a deflated GeoTIFF. Masks are "
-            "those of random weights: 40 queries of 200 score enough.",
-            f"The local engine with {_processes()} helping processes, from its first written lots "
-            "on. No database is there: what would be written is dropped.",
+            f"one in {EVERY} is a property; its imagery is a deflated GeoTIFF with grain. Masks "
+            "are those of random weights: 40 of 200 queries pass the threshold.",
+            f"The local engine with {_processes()} worker processes, measured from the first "
+            "written lots. There is no database: outcomes are dropped.",
         ],
         machine=f"{_machine()}, {os.cpu_count()} cores",
     )
