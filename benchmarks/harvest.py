@@ -48,7 +48,7 @@ def ours(calls_per_second: float) -> Fetch:
             time.sleep(wait_s)
 
         started = time.perf_counter()
-        source = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        source = ArcGISSource(entry, ArcGISClient.for_county(entry, sleep=pause))
         ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.hits]
         return Harvest(ids, time.perf_counter() - started)
 

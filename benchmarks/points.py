@@ -37,7 +37,7 @@ def ours(calls_per_second: float, cache: FolderCache | None = None) -> Find:
 
         props = [Property(str(i), point.x, point.y) for i, point in enumerate(points)]
         started = time.perf_counter()
-        layer = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        layer = ArcGISSource(entry, ArcGISClient.for_county(entry, sleep=pause))
         source: ParcelSource = layer
         if cache is not None:
             source = CachedSource(layer, cache, LayerKey.of(entry))

@@ -75,7 +75,7 @@ def areas_m2(geometries: Iterable[BaseGeometry]) -> NDArray[np.float64]:
     return areas
 
 
-def areas_beside_m2(
+def scaled_areas_m2(
     flat: NDArray[np.float64], measured_flat: NDArray[np.float64], measured_m2: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The areas (n,) in m² of things that lie where others have been measured by `areas_m2`.

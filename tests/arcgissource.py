@@ -16,4 +16,4 @@ def source_of(url: str, **entry: Any) -> ArcGISSource:
     given = {"key": "test", "url": url, "layer": 0, "allow_private": True}
     county = County.model_validate({**given, **entry})
     time = FakeTime()
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
+    return ArcGISSource(county, ArcGISClient.for_county(county, sleep=time.sleep, clock=time.clock))

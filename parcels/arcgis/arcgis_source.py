@@ -38,7 +38,7 @@ class ArcGISSource:
     ) -> None:
         if not county.layers:
             raise SourceMisconfigured(f"county {county.key!r} has no 'url' and 'layer'")
-        client = client or ArcGISClient.of(county)
+        client = client or ArcGISClient.for_county(county)
         self._in_flight = county.calls_in_flight
         self._layers = [
             LayerQuery(layer, county.fields, county.where, client, breaker())

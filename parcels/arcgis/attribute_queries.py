@@ -8,10 +8,10 @@ from functools import partial
 
 from parcels.addresses.matching import may_be
 from parcels.addresses.street_address import StreetAddress
-from parcels.arcgis.batches import BatchResult, asked_again, in_batches
+from parcels.arcgis.batches import BatchResult, query_in_batches, requery_empty
 from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery
-from parcels.arcgis.where import at_address, either, one_of, value
+from parcels.arcgis.where import address_condition, any_of, in_list, sql_literal
 from parcels.column_mapping import no_addresses, no_parcel_id
 from parcels.parcel_source import ParcelRow, QueryResult
 
@@ -32,8 +32,8 @@ def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> li
         # Databases compare without regard to case or closing spaces; ids are not alike so.
         return [QueryResult(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
 
-    batches = partial(in_batches, layer, ask, size=_IDS, in_flight=in_flight)
-    return asked_again(batches, parcel_ids)
+    batches = partial(query_in_batches, layer, ask, size=_IDS, in_flight=in_flight)
+    return requery_empty(batches, parcel_ids)
 
 
 def with_addresses(
@@ -48,7 +48,7 @@ def with_addresses(
             for address in some
         ]
 
-    return in_batches(layer, ask, addresses, size=_ADDRESSES, in_flight=in_flight)
+    return query_in_batches(layer, ask, addresses, size=_ADDRESSES, in_flight=in_flight)
 
 
 def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[ParcelRow, ...]:
@@ -56,10 +56,10 @@ def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Parcel
     if column is None:
         raise no_parcel_id(list(layer.info.fields), layer.origin)
     numeric = layer.info.is_numeric(column)
-    values = {sql for parcel_id in parcel_ids if (sql := value(parcel_id, numeric=numeric))}
+    values = {sql for parcel_id in parcel_ids if (sql := sql_literal(parcel_id, numeric=numeric))}
     if not values:
         return ()
-    return _rows(layer, one_of(column, sorted(values)))
+    return _rows(layer, in_list(column, sorted(values)))
 
 
 def _rows_with_addresses(
@@ -70,9 +70,9 @@ def _rows_with_addresses(
     conditions = {
         sql
         for address in addresses
-        if (sql := at_address(layer.columns.fields, layer.info, address))
+        if (sql := address_condition(layer.columns.fields, layer.info, address))
     }
-    return _rows(layer, either(sorted(conditions))) if conditions else ()
+    return _rows(layer, any_of(sorted(conditions))) if conditions else ()
 
 
 def _rows(layer: LayerQuery, where: str) -> tuple[ParcelRow, ...]:

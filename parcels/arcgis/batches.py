@@ -20,7 +20,7 @@ _Answer = TypeVar("_Answer")
 BatchResult = QueryResult | ParcelsError
 
 
-def in_batches(
+def query_in_batches(
     layer: LayerQuery,
     ask: Callable[[Sequence[_Question]], Sequence[BatchResult]],
     questions: Sequence[_Question],
@@ -30,11 +30,11 @@ def in_batches(
 ) -> list[BatchResult]:
     """An answer or an error for each question, `size` of them in a call."""
     batches = [questions[start : start + size] for start in range(0, len(questions), size)]
-    answers = in_order(partial(_halved, layer, ask), batches, in_flight)
+    answers = map_concurrently(partial(_halved, layer, ask), batches, in_flight)
     return [answer for batch in answers for answer in batch]
 
 
-def asked_again(
+def requery_empty(
     ask: Callable[[Sequence[_Question]], list[BatchResult]],
     questions: Sequence[_Question],
     is_worth_it: Callable[[], bool] = lambda: True,
@@ -79,7 +79,7 @@ def _halved(
     ]
 
 
-def in_order(
+def map_concurrently(
     ask: Callable[[_Question], _Answer], questions: Iterable[_Question], in_flight: int
 ) -> Iterator[_Answer]:
     """The answers to the questions, of which `in_flight` are asked at once.

@@ -66,7 +66,7 @@ class GeometryCrs:
 _DEGREES = GeometryCrs(WGS84, {"wkid": 4326}, {"inSR": "4326"}, {"outSR": "4326"})
 
 
-def read_geometry_crs(layer: Mapping[str, Any]) -> GeometryCrs:
+def parse_geometry_crs(layer: Mapping[str, Any]) -> GeometryCrs:
     """The reference in the answer of `<layer>?f=json`; EPSG:4326 where PROJ does not know it."""
     of_answers = (layer.get("extent") or {}).get("spatialReference") or {}
     # A map may show a layer in another CRS than that in which it is kept.

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from parcels.arcgis.batches import in_order
-from parcels.arcgis.layer_info import whole_number
-from parcels.arcgis.object_ids import object_ids
-from parcels.arcgis.pages import rows_with
+from parcels.arcgis.batches import map_concurrently
+from parcels.arcgis.layer_info import as_int64
+from parcels.arcgis.object_ids import fetch_object_ids
+from parcels.arcgis.pages import fetch_rows_by_object_id
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.errors import IncompleteAnswer, QueryRefused
 from parcels.parcel_source import LayerVersion, Page
@@ -43,7 +43,9 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
     size = layer.page_size
     pages = [ids[first : first + size] for first in range(start, len(ids), size)]
     done, total = start, len(ids)
-    answers = in_order(partial(rows_with, layer, consecutive=True), pages, in_flight)
+    answers = map_concurrently(
+        partial(fetch_rows_by_object_id, layer, consecutive=True), pages, in_flight
+    )
     for page, hits in zip(pages, answers, strict=True):
         done += len(hits)
         total -= len(page) - len(hits)
@@ -75,7 +77,7 @@ def _all_ids(layer: LayerQuery) -> ObjectIds:
         SourceMisconfigured.
     """
     for _ in range(2):  # rows come and go between two calls, but not always just then
-        ids = object_ids(layer, {})
+        ids = fetch_object_ids(layer, {})
         count = row_count(layer)
         if count is None or count == len(ids):
             return ids
@@ -96,7 +98,7 @@ def row_count(layer: LayerQuery) -> int | None:
         answer = layer.answer({"returnCountOnly": "true"})
     except QueryRefused:
         return None
-    count = whole_number(answer.get("count"))
+    count = as_int64(answer.get("count"))
     if count is not None:
         return count
     if answer.get("features"):
@@ -119,6 +121,6 @@ def _highest_id(layer: LayerQuery) -> int | None:
     match answer.get("features"):
         case [{"attributes": dict() as attributes, **rest}] if "geometry" not in rest:
             # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
-            tops = (whole_number(value) for value in attributes.values())
+            tops = (as_int64(value) for value in attributes.values())
             return max((top for top in tops if top is not None), default=None)
     return None  # rows, as though no statistics were asked for

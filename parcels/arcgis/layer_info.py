@@ -10,7 +10,7 @@ import numpy as np
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from parcels.arcgis.geometry_crs import GeometryCrs, read_geometry_crs
+from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -54,7 +54,7 @@ class LayerInfo:
         return self.fields.get(field) in _NUMERIC
 
 
-def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
+def parse_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     """The facts in the answer of `<layer>?f=json`.
 
     Raises:
@@ -92,7 +92,7 @@ def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
     }
     of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
     named = answer.get("objectIdField")
-    most = whole_number(answer.get("maxRecordCount"))
+    most = as_int64(answer.get("maxRecordCount"))
     advanced = answer.get("advancedQueryCapabilities") or {}
     return LayerInfo(
         name=sanitize_text(answer.get("name", "")),
@@ -100,13 +100,13 @@ def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
         object_id_field=named if isinstance(named, str) and named else next(of_type, None),
         extent=extent_lonlat(answer.get("extent")),
         max_record_count=most if most is not None and most > 0 else None,
-        reference=read_geometry_crs(answer),
+        reference=parse_geometry_crs(answer),
         has_statistics=bool(answer.get("supportsStatistics") or advanced.get("supportsStatistics")),
-        last_edit_ms=whole_number((answer.get("editingInfo") or {}).get("lastEditDate")),
+        last_edit_ms=as_int64((answer.get("editingInfo") or {}).get("lastEditDate")),
     )
 
 
-def whole_number(value: object) -> int | None:
+def as_int64(value: object) -> int | None:
     """A whole number of 64 bits, which servers write as 6.4579816E7 too; None for all else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

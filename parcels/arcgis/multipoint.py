@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Point
 
-from parcels.arcgis.batches import BatchResult, asked_again, in_batches
+from parcels.arcgis.batches import BatchResult, query_in_batches, requery_empty
 from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery, esri_json
 from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured
@@ -36,7 +36,7 @@ class PointLookup:
 
     def at_points(self, points: Sequence[Point]) -> list[BatchResult]:
         """The rows that contain or touch each of the points."""
-        return asked_again(self._in_batches, points, lambda: self._knows_multipoints is not False)
+        return requery_empty(self._in_batches, points, lambda: self._knows_multipoints is not False)
 
     def near_points(self, points: Sequence[Point], distance_m: float) -> list[BatchResult]:
         """The rows within `distance_m` metres of each of the points.
@@ -47,10 +47,10 @@ class PointLookup:
         def ask(some: Sequence[Point]) -> list[BatchResult]:
             return self._near(some, distance_m)
 
-        return in_batches(self._layer, ask, points, size=_BATCH, in_flight=self._in_flight)
+        return query_in_batches(self._layer, ask, points, size=_BATCH, in_flight=self._in_flight)
 
     def _in_batches(self, points: Sequence[Point]) -> list[BatchResult]:
-        return in_batches(
+        return query_in_batches(
             self._layer, self._at_points, points, size=_BATCH, in_flight=self._in_flight
         )
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from parcels.arcgis.layer_info import whole_number
+from parcels.arcgis.layer_info import as_int64
 from parcels.arcgis.query import LayerQuery, ObjectIds
-from parcels.arcgis.where import both, one_of
+from parcels.arcgis.where import and_where, in_list
 from parcels.errors import IncompleteAnswer, QueryRefused, SourceMisconfigured
 from parcels.parcel_source import Extent
 
@@ -28,7 +28,7 @@ class _CannotDo(Exception):
     """The server understands something else by the query."""
 
 
-def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf) -> ObjectIds:
+def fetch_object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf) -> ObjectIds:
     """The object ids (n,) of all rows that answer a question, ascending, each once.
 
     Where there are more than `most` it stops, with some that are more.
@@ -57,14 +57,14 @@ def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf)
     )
 
 
-def still_there(layer: LayerQuery, wanted: ObjectIds) -> ObjectIds:
+def existing_object_ids(layer: LayerQuery, wanted: ObjectIds) -> ObjectIds:
     """Which of these object ids the layer has now.
 
     Raises:
         SourceUnavailable, SourceMisconfigured.
     """
-    condition = one_of(layer.object_id, map(str, wanted.tolist()))
-    there = object_ids(layer, {"where": condition})
+    condition = in_list(layer.object_id, map(str, wanted.tolist()))
+    there = fetch_object_ids(layer, {"where": condition})
     return np.intersect1d(wanted, there, assume_unique=True)
 
 
@@ -88,7 +88,7 @@ def _numbers(object_ids: object) -> set[int]:
     if object_ids is None:  # there are none
         return set()
     if isinstance(object_ids, list):
-        numbers = {whole_number(object_id) for object_id in object_ids}
+        numbers = {as_int64(object_id) for object_id in object_ids}
         known = {number for number in numbers if number is not None}
         if known == numbers:
             return known
@@ -138,7 +138,7 @@ def _by_place(layer: LayerQuery, question: ObjectIdQuery, most: float) -> Object
 
 def _after(layer: LayerQuery, question: ObjectIdQuery, object_id: int) -> ObjectIdQuery:
     condition = f"{layer.object_id} > {object_id}"
-    return {**question, "where": both(question.get("where"), condition)}
+    return {**question, "where": and_where(question.get("where"), condition)}
 
 
 def _in_envelope(cell: Extent) -> ObjectIdQuery:

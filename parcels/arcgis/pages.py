@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from parcels.arcgis.object_ids import object_ids, still_there
+from parcels.arcgis.object_ids import existing_object_ids, fetch_object_ids
 from parcels.arcgis.query import FeatureRows, LayerQuery, ObjectIds
 from parcels.errors import IncompleteAnswer, QueryRefused, SourceError
 from parcels.parcel_source import ParcelRow
@@ -28,7 +28,7 @@ def fetch_rows(
     """
     if not first.cut:
         return first.hits
-    ids = object_ids(layer, question, _MOST_ROWS)
+    ids = fetch_object_ids(layer, question, _MOST_ROWS)
     if len(ids) > _MOST_ROWS:
         # Of many points among towers of flats, fewer are asked at once; of one, it is an error.
         raise QueryRefused(
@@ -39,11 +39,13 @@ def fetch_rows(
     rest = np.setdiff1d(ids, known)
     hits = list(first.hits)
     for start in range(0, len(rest), layer.page_size):
-        hits += rows_with(layer, rest[start : start + layer.page_size])
+        hits += fetch_rows_by_object_id(layer, rest[start : start + layer.page_size])
     return tuple(hits)
 
 
-def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -> list[ParcelRow]:
+def fetch_rows_by_object_id(
+    layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False
+) -> list[ParcelRow]:
     """The rows with these ascending object ids; those that were deleted meanwhile are missing.
 
     A page that cannot be had is halved, down to the row that the server chokes on; that one
@@ -67,7 +69,11 @@ def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -
             return list(bare)
     middle = len(ids) // 2
     halves = (ids[:middle], ids[middle:])
-    return [hit for half in halves for hit in rows_with(layer, half, consecutive=consecutive)]
+    return [
+        hit
+        for half in halves
+        for hit in fetch_rows_by_object_id(layer, half, consecutive=consecutive)
+    ]
 
 
 def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[ParcelRow]:
@@ -80,7 +86,7 @@ def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[Pa
         if not more:
             break
     if len(missing):
-        withheld = still_there(layer, missing)
+        withheld = existing_object_ids(layer, missing)
         if len(withheld):
             raise IncompleteAnswer(
                 f"{layer.origin}: {len(withheld)} of {len(ids)} rows do not come, though the "

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
-from parcels.arcgis.where import both
+from parcels.arcgis.where import and_where
 from parcels.column_mapping import site_address
 from parcels.errors import (
     FirewallRefused,
@@ -84,12 +84,12 @@ class LayerQuery:
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        limits = {"read_s": _READ_INFO_S, "trying_s": _TRYING_INFO_S}
-        return read_layer_info(self.origin, self._ask(self.origin, {}, **limits))
+        limits = {"read_timeout_s": _READ_INFO_S, "retry_for_s": _TRYING_INFO_S}
+        return parse_layer_info(self.origin, self._ask(self.origin, {}, **limits))
 
     def leave_alone(self) -> None:
         """Ask nothing for a minute, if the last call failed."""
-        self._breaker.open()
+        self._breaker.force_open()
 
     @cached_property
     def columns(self) -> RequestedColumns:
@@ -175,7 +175,7 @@ class LayerQuery:
 
     def _all_of(self, question: Mapping[str, str]) -> dict[str, str]:
         where = question.get("where")
-        condition = both(self._where, where) if where is not None else self._where
+        condition = and_where(self._where, where) if where is not None else self._where
         return {**question, "where": condition or "1=1"}
 
     def _is_cut(self, answer: Mapping[str, Any], row_count: int) -> bool:
@@ -236,13 +236,13 @@ class LayerQuery:
 
     def _ask(self, url: str, params: Mapping[str, str], **limits: float) -> dict[str, Any]:
         """Call the server, unless it has failed too often of late."""
-        self._breaker.check()
+        self._breaker.before_call()
         try:
             answer = self._client.get_json(url, params, **limits)
         except SourceError as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             raise
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return answer
 
 

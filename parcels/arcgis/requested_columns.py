@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parcels.arcgis.layer_info import LayerInfo, whole_number
+from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.column_mapping import as_written, choose_parcel_id, id_text
 from parcels.registry.county import ParcelFields
 
@@ -30,7 +30,7 @@ class RequestedColumns:
 
     def object_id_of(self, attributes: Mapping[str, Any]) -> int | None:
         """The row's key."""
-        return whole_number(attributes.get(self.object_id)) if self.object_id else None
+        return as_int64(attributes.get(self.object_id)) if self.object_id else None
 
     def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
         """The parcel id exactly as the county writes it."""

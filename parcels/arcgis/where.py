@@ -19,45 +19,45 @@ _OFTEN_WRITTEN_OTHERWISE = re.compile(
 )
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A text value."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def value(text: str, *, numeric: bool) -> str | None:
+def sql_literal(text: str, *, numeric: bool) -> str | None:
     """A value; None where a numeric column cannot hold it."""
     if not numeric:
-        return quoted(text)
+        return quote(text)
     return text if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else None
 
 
-def one_of(column: str, values: Iterable[str]) -> str:
-    """The column has one of these values, which are written as `value` does."""
+def in_list(column: str, values: Iterable[str]) -> str:
+    """The column has one of these values, which are written as `sql_literal` does."""
     return f"{column} IN ({','.join(values)})"
 
 
-def both(first: str | None, second: str) -> str:
+def and_where(first: str | None, second: str) -> str:
     """Two conditions at once; the first may be missing."""
     return second if first is None else f"({first}) AND ({second})"
 
 
-def either(conditions: Iterable[str]) -> str:
+def any_of(conditions: Iterable[str]) -> str:
     """At least one of the conditions."""
     return " OR ".join(f"({condition})" for condition in conditions)
 
 
 def like(column: str, pattern: str) -> str:
-    """Capitals of the column match a pattern whose texts went through `literal`."""
+    """Capitals of the column match a pattern whose texts went through `escape_like`."""
     escape = f" ESCAPE '{_ESCAPE}'" if _ESCAPE in pattern else ""
-    return f"UPPER({column}) LIKE {quoted(pattern)}{escape}"
+    return f"UPPER({column}) LIKE {quote(pattern)}{escape}"
 
 
-def literal(text: str) -> str:
+def escape_like(text: str) -> str:
     """A text in a pattern, in which no character stands for others."""
     return re.sub(rf"([%_{re.escape(_ESCAPE)}])", rf"{_ESCAPE}\1", text.upper())
 
 
-def at_address(fields: ParcelFields, info: LayerInfo, address: StreetAddress) -> str | None:
+def address_condition(fields: ParcelFields, info: LayerInfo, address: StreetAddress) -> str | None:
     """Rows that may have an address: too many rather than too few; None where none can.
 
     The columns have the house number and the street, or the whole line.
@@ -70,16 +70,16 @@ def at_address(fields: ParcelFields, info: LayerInfo, address: StreetAddress) ->
         )  # fmt: skip
         if number is None or street is None:
             return number
-        return both(number, either(like(column, street) for column in fields.street))
+        return and_where(number, any_of(like(column, street) for column in fields.street))
     if fields.address is None:
         return None
     numbers = _very_numbers(address.house_number)
     if street is None:
-        return either(like(fields.address, f"%{very}%") for very in numbers)
+        return any_of(like(fields.address, f"%{very}%") for very in numbers)
     # Number first, or street first as Tennessee writes it; behind which a dash is the ZIP code's.
     patterns = [text for very in numbers for text in (f"%{very}{street}", f"{street}{very}%")]
     patterns += [f"%{ends}{street}" for ends in _ranges(address.house_number)]
-    return either(like(fields.address, pattern) for pattern in patterns)
+    return any_of(like(fields.address, pattern) for pattern in patterns)
 
 
 def _number_condition(
@@ -89,14 +89,14 @@ def _number_condition(
         numbers = [digits for each in _each(house_number) if (digits := _digits(each))]
         if len(numbers) < 2:
             return f"{column} = {numbers[0]}" if numbers else None
-        return one_of(column, numbers)
+        return in_list(column, numbers)
     patterns = [*_very_numbers(house_number), *(_ranges(house_number) if with_ranges else ())]
-    return either(like(column, f"%{pattern}%") for pattern in patterns)
+    return any_of(like(column, f"%{pattern}%") for pattern in patterns)
 
 
 def _very_numbers(house_number: str) -> list[str]:
     """In a pattern: "0123", "123.0", "123 1/2" and "121-125" all begin or end with it somewhere."""
-    return [literal(_digits(each) or each) for each in _each(house_number)]
+    return [escape_like(_digits(each) or each) for each in _each(house_number)]
 
 
 def _each(house_number: str) -> list[str]:
@@ -131,4 +131,4 @@ def _street_pattern(street_name: str) -> str | None:
         return None
     # O'BRIEN and ST JOHN'S lose their apostrophes where addresses are read.
     first, middle, last = telling[0], telling[1:-1], telling[-1]
-    return "%" + "%".join(literal(part) for part in (first, middle, last) if part) + "%"
+    return "%" + "%".join(escape_like(part) for part in (first, middle, last) if part) + "%"

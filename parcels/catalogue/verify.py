@@ -123,8 +123,8 @@ def verify_county(
     """Ask a county's layer, and its alternates while there is time."""
     began_s = clock()
     try:
-        client = ArcGISClient.of(
-            county, sleep=sleep, clock=clock, read_s=_READ_S, trying_s=_TRYING_S
+        client = ArcGISClient.for_county(
+            county, sleep=sleep, clock=clock, read_timeout_s=_READ_S, retry_for_s=_TRYING_S
         )
     except ParcelsError as error:
         return VerifyResult(county, str(error))

@@ -32,12 +32,12 @@ _EARTH_RADIUS_M = 6_371_008.8
 _MOST_STEPS = 10_000
 _ABSURD_STEPS = 180_000
 # Of all curves of a geometry. A county of culs-de-sac has not as many.
-MOST_POINTS = 200_000
+MAX_POINTS = 200_000
 # Radians; less than this between start and end of a major arc is rounding.
 _NO_SWEEP = 1e-9
 
 
-def tolerance(crs: CRS) -> float:
+def chord_tolerance(crs: CRS) -> float:
     """How far the points' chords may be from a curve: 1 mm in the CRS's units."""
     metres = float(crs.axis_info[0].unit_conversion_factor)
     if crs.is_geographic:
@@ -50,7 +50,7 @@ def has_curves(ring: Sequence[Any]) -> bool:
     return dict in map(type, ring)
 
 
-def straightened(ring: Sequence[Any], within: float, most: int = MOST_POINTS) -> list[_Point]:
+def curves_to_points(ring: Sequence[Any], within: float, most: int = MAX_POINTS) -> list[_Point]:
     """The ring as at most so many points (x, y); no chord is further than `within` from its curve.
 
     Raises:
@@ -69,7 +69,7 @@ def straightened(ring: Sequence[Any], within: float, most: int = MOST_POINTS) ->
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise GeometryError(f"a curve {step} that cannot be read: {error}") from error
         if len(points) > most:
-            raise GeometryError(f"curves that take more than {MOST_POINTS} points to follow")
+            raise GeometryError(f"curves that take more than {MAX_POINTS} points to follow")
     return points
 
 

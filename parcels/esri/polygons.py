@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
-from parcels.esri.curves import MOST_POINTS, has_curves, straightened, tolerance
+from parcels.esri.curves import MAX_POINTS, chord_tolerance, curves_to_points, has_curves
 from parcels.esri.rings import even_odd
 from parcels.esri.spatial_reference import crs_from_esri
 from parcels.measure import on_earth, polygonal
@@ -93,7 +93,7 @@ def _converted(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | Geo
     Raises:
         GeometryError: the CRS has no way to EPSG:4326.
     """
-    within = tolerance(crs)
+    within = chord_tolerance(crs)
     errors: dict[int, GeometryError] = {}
     rings: dict[int, list[Sequence[Any]]] = {}
     for i, geometry in enumerate(geometries):
@@ -129,12 +129,12 @@ def _rings(geometry: _EsriJson, within: float) -> list[Sequence[Any]]:
     if not isinstance(rings, list) or not all(isinstance(ring, (list, tuple)) for ring in rings):
         raise GeometryError("the rings of a polygon are no lists of points")
     straight: list[Sequence[Any]] = []
-    left = MOST_POINTS
+    left = MAX_POINTS
     for ring in rings:
         if not has_curves(ring):
             straight.append(ring)
             continue
-        straight.append(straightened(ring, within, left))
+        straight.append(curves_to_points(ring, within, left))
         left -= len(straight[-1])
     return straight
 

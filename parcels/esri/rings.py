@@ -18,7 +18,11 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from parcels.errors import GeometryError
-from parcels.esri.self_intersection import check_tangle, is_crowded, uncrossed
+from parcels.esri.self_intersection import (
+    check_complexity,
+    has_too_many_overlaps,
+    resolve_self_crossings,
+)
 
 _FEWEST_POINTS = 3
 _MANY_RINGS = 1_000
@@ -60,7 +64,7 @@ def even_odd(
     # But not where thousands are within each other: that alone takes a minute to see.
     for i in there[rings > _MANY_RINGS]:
         first, after = np.searchsorted(owners, [i, i + 1])
-        if is_crowded(linear[first:after]):
+        if has_too_many_overlaps(linear[first:after]):
             error = GeometryError(f"an Esri polygon of {after - first} rings within each other")
             polygons[i], errors[int(i)] = None, error
     there = there[~shapely.is_missing(polygons[there])]
@@ -80,8 +84,8 @@ def _of_any(polygons: NDArray[np.object_]) -> BaseGeometry:
     Raises:
         GeometryError: a tangle that no survey draws.
     """
-    check_tangle(polygons)
-    parts = [part if part.is_valid else uncrossed(part) for part in _once(polygons)]
+    check_complexity(polygons)
+    parts = [part if part.is_valid else resolve_self_crossings(part) for part in _once(polygons)]
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
         odd = parts[-1:] if len(parts) % 2 else []

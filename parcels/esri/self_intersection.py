@@ -22,7 +22,7 @@ _PAIRS_A_LINE = 10
 _AT_ONCE = 1_000_000
 
 
-def check_tangle(polygons: NDArray[np.object_]) -> None:
+def check_complexity(polygons: NDArray[np.object_]) -> None:
     """Refuse what would take minutes to take apart.
 
     Args:
@@ -32,11 +32,11 @@ def check_tangle(polygons: NDArray[np.object_]) -> None:
         GeometryError: too many lines that may cross.
     """
     edges = np.concatenate([_edges(polygon) for polygon in polygons])
-    if is_crowded(shapely.linestrings(edges)):
+    if has_too_many_overlaps(shapely.linestrings(edges)):
         raise GeometryError(f"{len(edges)} lines that are a tangle")
 
 
-def uncrossed(polygon: Polygon) -> BaseGeometry:
+def resolve_self_crossings(polygon: Polygon) -> BaseGeometry:
     """What a ring that crosses itself winds round an odd number of times; maybe nothing.
 
     A ring that was drawn as a whole twice is one that was drawn once.
@@ -87,7 +87,7 @@ def _is_odd(points: NDArray[np.object_], edges: NDArray[np.float64]) -> NDArray[
     return np.asarray(counts % 2 == 1, dtype=bool)
 
 
-def is_crowded(geometries: NDArray[np.object_]) -> bool:
+def has_too_many_overlaps(geometries: NDArray[np.object_]) -> bool:
     """Whether more boxes meet than those of neighbours do, by far."""
     most = _MOST_PAIRS + _PAIRS_A_LINE * len(geometries)
     tree = shapely.STRtree(geometries)

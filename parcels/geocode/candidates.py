@@ -13,9 +13,9 @@ from parcels.boundary import Located
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous,
+    ambiguous_address,
     match_rating,
-    on_earth,
+    parse_lon_lat,
 )
 from parcels.lot_selection import distances_m
 from parcels.untrusted import mapping, sanitize_text
@@ -54,12 +54,12 @@ class _Match:
         return bool(distances_m(here, [there])[0] > _ONE_HOUSE_M)
 
 
-def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+def candidate_attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the locator says of a match, by field."""
     return mapping(candidate.get("attributes"))
 
 
-def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> GeocodeResult:
+def best_match(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> GeocodeResult:
     """The best of the candidates that are a house with the wanted number and street.
 
     A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Another
@@ -71,12 +71,12 @@ def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> Geoc
         return AddressUnknown(f"it finds {others[0]} instead" if others else "")
     first = max(matches, key=lambda match: match.rank)
     if any(m.agreement >= first.agreement and m.is_elsewhere(first) for m in matches):
-        return ambiguous(wanted, "the county's GeocodeServer has several places for it")
+        return ambiguous_address(wanted, "the county's GeocodeServer has several places for it")
     return first.located
 
 
 def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None:
-    kind = sanitize_text(attributes(candidate).get("Addr_type") or "")
+    kind = sanitize_text(candidate_attributes(candidate).get("Addr_type") or "")
     score, matched = _score(candidate), _matched(candidate)
     point = _point(candidate.get("location"))
     if score < _LOWEST_SCORE or point is None or kind not in (*_HOUSES, *_ALONG_THE_STREET):
@@ -90,18 +90,20 @@ def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None
 
 
 def _score(candidate: Mapping[str, Any]) -> float:
-    score = candidate.get("score", attributes(candidate).get("Score"))
+    score = candidate.get("score", candidate_attributes(candidate).get("Score"))
     return float(score) if isinstance(score, int | float) and 0 <= score <= _MOST_SCORE else 0.0
 
 
 def _matched(candidate: Mapping[str, Any]) -> str:
-    return sanitize_text(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
+    return sanitize_text(
+        candidate_attributes(candidate).get("Match_addr") or candidate.get("address") or ""
+    )
 
 
 def _point(location: object) -> tuple[float, float] | None:
     if not isinstance(location, dict):
         return None
     try:
-        return on_earth(location.get("x"), location.get("y"))
+        return parse_lon_lat(location.get("x"), location.get("y"))
     except ValueError:
         return None

@@ -17,9 +17,9 @@ from parcels.errors import IncompleteAnswer, ParcelsError
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous,
+    ambiguous_address,
     match_rating,
-    on_earth,
+    parse_lon_lat,
 )
 from parcels.untrusted import sanitize_text
 
@@ -67,7 +67,7 @@ class CensusGeocoder:
                 "addressFile",
                 _as_csv(addresses),
                 self._decode,
-                read_s=_READ_S,
+                read_timeout_s=_READ_S,
             )
         except ParcelsError as error:
             return [error] * len(addresses)
@@ -96,11 +96,11 @@ class CensusGeocoder:
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
             )
         if row[2] == "Tie":
-            return ambiguous(wanted, "the US Census has several places for it")
+            return ambiguous_address(wanted, "the US Census has several places for it")
         if row[2] == "No_Match":
             return AddressUnknown()
         try:
-            kind, matched, (x, y) = row[3], sanitize_text(row[4]), on_earth(*row[5].split(","))
+            kind, matched, (x, y) = row[3], sanitize_text(row[4]), parse_lon_lat(*row[5].split(","))
         except (IndexError, TypeError, ValueError):
             return IncompleteAnswer(
                 f"{self._url}: its row for {wanted.line!r} is broken; try again later"

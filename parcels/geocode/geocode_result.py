@@ -58,7 +58,7 @@ def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | 
     return None if elsewhere(site, wanted) else rating(site, wanted)
 
 
-def on_earth(x: object, y: object) -> tuple[float, float]:
+def parse_lon_lat(x: object, y: object) -> tuple[float, float]:
     """Longitude and latitude in degrees, as numbers or as text.
 
     Raises:
@@ -73,7 +73,7 @@ def on_earth(x: object, y: object) -> tuple[float, float]:
     raise ValueError(f"{sanitize_text(x)}, {sanitize_text(y)} are no longitude and latitude")
 
 
-def ambiguous(
+def ambiguous_address(
     wanted: StreetAddress, detail: str, sites: Sequence[SiteAddress | None] = ()
 ) -> NotLocated:
     """The address is that of several places; `sites` are theirs, where that is known."""

@@ -22,7 +22,7 @@ from parcels.errors import (
     QueryRefused,
     SourceMisconfigured,
 )
-from parcels.geocode.candidates import attributes, best
+from parcels.geocode.candidates import best_match, candidate_attributes
 from parcels.geocode.geocode_result import GeocodeResult
 from parcels.registry.county import County
 from parcels.untrusted import mapping, mappings, sanitize_text
@@ -77,7 +77,7 @@ class GeocodeServer:
         self._client = client
 
     @classmethod
-    def of(cls, county: County, client: ArcGISClient | None = None) -> GeocodeServer:
+    def for_county(cls, county: County, client: ArcGISClient | None = None) -> GeocodeServer:
         """The one that the county's entry names.
 
         Raises:
@@ -85,7 +85,7 @@ class GeocodeServer:
         """
         if county.geocode_server is None:
             raise SourceMisconfigured(f"county {county.key!r} has no 'geocode_server'")
-        return cls(county.geocode_server, client or ArcGISClient.of(county))
+        return cls(county.geocode_server, client or ArcGISClient.for_county(county))
 
     def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         """See `Stage`. Only matches with the wanted number and street, at a house, count."""
@@ -133,7 +133,7 @@ class GeocodeServer:
         except ParcelsError as error:
             return [error] * len(addresses)
         found = {
-            sanitize_text(attributes(location).get("ResultID")): location
+            sanitize_text(candidate_attributes(location).get("ResultID")): location
             for location in mappings(answer.get("locations"))
         }
         return [self._of_batch(wanted, found.get(str(i))) for i, wanted in enumerate(addresses)]
@@ -143,9 +143,9 @@ class GeocodeServer:
             return IncompleteAnswer(
                 f"{self._url}: left {wanted.line!r} out of its answer; try again later"
             )
-        if attributes(location).get("Status") == "T":
+        if candidate_attributes(location).get("Status") == "T":
             return self._one(wanted)  # a batch shows one of those that tie; look at them all
-        return best(wanted, [location])
+        return best_match(wanted, [location])
 
     def _one(self, wanted: StreetAddress) -> GeocodeResult:
         asked = {
@@ -161,7 +161,7 @@ class GeocodeServer:
         candidates = answer.get("candidates")
         if not isinstance(candidates, list):
             return IncompleteAnswer(f"{self._url}: the answer has no candidates; try again later")
-        return best(wanted, mappings(candidates))
+        return best_match(wanted, mappings(candidates))
 
 
 def _name(field: Mapping[str, Any]) -> str | None:

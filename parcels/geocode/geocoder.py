@@ -52,7 +52,7 @@ class Geocoder:
         if county.fields.has_addresses:
             self._stages.append(ParcelAddresses(source, county.name))
         if county.geocode_server is not None:
-            self._stages.append(geocode_server or GeocodeServer.of(county))
+            self._stages.append(geocode_server or GeocodeServer.for_county(county))
         if county.census and county.synthetic is None:
             self._stages.append(census or CensusGeocoder())
 

@@ -11,7 +11,7 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
-from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous
+from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous_address
 from parcels.lot_selection import LotCandidate, with_address
 from parcels.parcel_source import ParcelSource, QueryResult, SiteAddress
 from parcels.untrusted import sanitize_text
@@ -47,7 +47,7 @@ def _finding(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
     if len(lots) > 1:
         sites = [_site(lot, wanted) for lot in lots]
         described = {_described(*each) for each in zip(lots, sites, strict=True)}
-        return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
+        return ambiguous_address(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
     rated = rating(lot.hits[0].site, wanted)

@@ -106,10 +106,10 @@ def countys_server(reply: Callable[[Call], Reply]) -> Iterator[ScriptedServer]:
 def source(url: str, **more: object) -> ArcGISSource:
     there = County.model_validate({"key": "test", "url": url, "layer": 0, **more})
     time = FakeTime()
-    return ArcGISSource(there, ArcGISClient.of(there, sleep=time.sleep, clock=time.clock))
+    return ArcGISSource(there, ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock))
 
 
-REFUSED = "is no public address|where no county's server can be"
+REFUSED = "is not a public address|which cannot be a county server"
 HOSTS = {
     "169.254.169.254": ["169.254.169.254"],
     "127.0.0.1": ["127.0.0.1"],

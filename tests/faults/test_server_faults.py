@@ -61,7 +61,7 @@ def county(url: object, **more: object) -> County:
 def source(url: str, time: FakeTime, **more: object) -> ArcGISSource:
     """The real source; only that nobody waits."""
     there = county(url, **more)
-    client = ArcGISClient.of(there, sleep=time.sleep, clock=time.clock, read_s=2.0)
+    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=2.0)
     return ArcGISSource(there, client, lambda: CircuitBreaker(time.clock))
 
 
@@ -281,18 +281,18 @@ class TestDownForTheWholeRun:
         def silent(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
             calls.append(question.url)
             time.sleep(read_s)
-            raise TransientError(f"{question.url}: does not answer")
+            raise TransientError(f"{question.url}: no response")
 
-        monkeypatch.setattr(Exchange, "ask", silent)
+        monkeypatch.setattr(Exchange, "send", silent)
         there: list[dict[str, object]] = [
             {"url": f"https://gis{i}.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
             for i in (0, 0, 1, 1)
         ]
         layers = county(**there[0], alternates=there[1 : 1 + alternates])
-        client = ArcGISClient.of(layers, sleep=time.sleep, clock=time.clock)
+        client = ArcGISClient.for_county(layers, sleep=time.sleep, clock=time.clock)
         parcels = ArcGISSource(layers, client, lambda: CircuitBreaker(time.clock))
         asked = ParcelBoundaryService(layers, parcels)
-        with pytest.raises(SourceUnavailable, match="does not answer"):
+        with pytest.raises(SourceUnavailable, match="no response"):
             asked.check()
         assert time.now_s <= most_s
         assert len(calls) <= 2 * (1 + alternates)
@@ -335,7 +335,7 @@ class TestDownForTheWholeRun:
         self, server: FeatureServer, time: FakeTime
     ) -> None:
         asked = service(server.url.replace("/all/", "/gone/x/"), time)
-        with pytest.raises(SourceMisconfigured, match="there is no such service or layer"):
+        with pytest.raises(SourceMisconfigured, match="no such service or layer"):
             asked.check()
         for row in range(20):
             answer = asked.look_up(at(server, row))

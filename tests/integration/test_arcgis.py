@@ -44,7 +44,7 @@ def service(server: FeatureServer, **more: object) -> ParcelBoundaryService:
     """The real service; only that it does not wait between tries, nor long for silence."""
     there = county(server, **more)
     time = FakeTime()
-    client = ArcGISClient.of(there, sleep=time.sleep, clock=time.clock, read_s=0.5)
+    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=0.5)
     return ParcelBoundaryService(there, ArcGISSource(there, client))
 
 
@@ -191,7 +191,7 @@ def test_an_unreachable_server_is_unavailable() -> None:
     [deferred] = asked.boundaries([Property("a", -90.0, 35.0)])
     assert isinstance(deferred, NoBoundary)
     assert deferred.reason == "unavailable"
-    with pytest.raises(SourceUnavailable, match=r"does not answer: .*refused; try again later"):
+    with pytest.raises(SourceUnavailable, match=r"no response: .*refused; try again later"):
         asked.check()
 
 
@@ -214,7 +214,7 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(server: FeatureS
 
 def test_a_service_that_is_not_there_is_misconfigured(server: FeatureServer) -> None:
     asked = service(server, url=f"{server.address}/nothing/rest/services/here/FeatureServer")
-    with pytest.raises(SourceMisconfigured, match="there is no such service"):
+    with pytest.raises(SourceMisconfigured, match="no such service"):
         asked.check()
 
 

@@ -23,7 +23,7 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 from parcels import County
 from parcels.arcgis.http import address_guard, connections, exchange
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import TooManyCallsError, TransientError
+from parcels.arcgis.http.responses import TooManyRequestsError, TransientError
 from parcels.errors import (
     AddressRefused,
     AuthenticationRequired,
@@ -75,7 +75,7 @@ class TestAsking:
             key="here", url=server.url, layer=0, allow_private=True,
             headers={"Referer": "https://maps.example.gov/"},
         )  # fmt: skip
-        ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
+        ArcGISClient.for_county(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
         assert server.calls[0].headers["Referer"] == "https://maps.example.gov/"
 
     def test_passwords_of_other_programs_are_not_sent(
@@ -93,7 +93,12 @@ class TestAsking:
         replies = iter([Reply(status=503), Reply(b'"1","Match"')])
         server = serve(lambda _: next(replies))
         found = client(fake).post_file(
-            server.url, {"benchmark": "4"}, "addressFile", b"1,12 OAK ST", bytes.decode, read_s=9
+            server.url,
+            {"benchmark": "4"},
+            "addressFile",
+            b"1,12 OAK ST",
+            bytes.decode,
+            read_timeout_s=9,
         )
         assert found == '"1","Match"'
         body = server.calls[1].body
@@ -106,12 +111,12 @@ class TestAsking:
         self, serve: Serve, fake: FakeTime
     ) -> None:
         server = serve(Reply(b"<html>Down for maintenance</html>"))
-        with pytest.raises(TransientError, match="a web page in place of data"):
-            client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_s=9)
+        with pytest.raises(TransientError, match="an HTML page instead of data"):
+            client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_timeout_s=9)
 
     def test_json_in_place_of_an_image_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(Reply(b'{"href": "http://x/y.tif"}'))
-        with pytest.raises(SourceMisconfigured, match="no image; is this an ImageServer"):
+        with pytest.raises(SourceMisconfigured, match="not an image; is this an ImageServer"):
             client(fake).get_image(server.url, {}, bytes.decode)
 
 
@@ -124,27 +129,27 @@ class TestLimits:
     def test_an_answer_that_is_too_long_is_cut_short(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000)
+        monkeypatch.setattr(exchange, "_MAX_RESPONSE_BYTES", 1_000)
         server = serve(Reply(b"[" + b"1," * 1_000))
-        with pytest.raises(QueryRefused, match="the answer is longer than"):
+        with pytest.raises(QueryRefused, match="the response is larger than"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 1
 
     def test_what_counts_is_the_length_unpacked(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000_000)
+        monkeypatch.setattr(exchange, "_MAX_RESPONSE_BYTES", 1_000_000)
         packed = gzip.compress(b" " * 50_000_000)
         assert len(packed) < 60_000
         server = serve(Reply(packed, headers={"Content-Encoding": "gzip"}))
-        with pytest.raises(QueryRefused, match="the answer is longer than"):
+        with pytest.raises(QueryRefused, match="the response is larger than"):
             client(fake).get_json(server.url, {})
 
     @pytest.mark.parametrize("head", [b"X-Filler: ", b"Content-Length: 1000000\r\n\r\n"])
     def test_a_server_that_drips_is_left(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch, head: bytes
     ) -> None:
-        monkeypatch.setattr(connections, "_LONGEST_ANSWER_S", -4.8)
+        monkeypatch.setattr(connections, "_MAX_RESPONSE_S", -4.8)
 
         def drip() -> Iterator[bytes]:
             yield b"HTTP/1.1 200 OK\r\n" + head
@@ -154,8 +159,8 @@ class TestLimits:
 
         server = serve(lambda _: Reply(raw=drip()))
         # Every byte comes well within the five seconds of silence that are allowed.
-        with pytest.raises(SourceUnavailable, match="does not answer"):
-            client(fake, read_s=5.0).get_json(server.url, {})
+        with pytest.raises(SourceUnavailable, match="no response"):
+            client(fake, read_timeout_s=5.0).get_json(server.url, {})
         assert len(server.calls) == 10
 
     def test_two_clients_share_the_limits_of_a_host(self, serve: Serve, fake: FakeTime) -> None:
@@ -222,7 +227,7 @@ class TestTryingAgain:
         def said(url: str, **more: Any) -> str:
             with pytest.raises(TransientError) as caught:
                 client(fake, **more).get_json(url, {})
-            return str(caught.value).removeprefix(f"{url}: does not answer: ")
+            return str(caught.value).removeprefix(f"{url}: no response: ")
 
         def unknown(*_: object) -> list[address_guard.ResolvedAddress]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -230,7 +235,10 @@ class TestTryingAgain:
         silent = serve(lambda _: Reply(raw=iter([b"", time.sleep(0.1) or b""]))).url
         refused = rf"\[Errno {errno.ECONNREFUSED}\] .*refused; try again later"
         assert re.fullmatch(refused, said("http://127.0.0.1:9/x"))
-        assert said(silent, read_s=0.01) == "Read timed out. (read timeout=0.01); try again later"
+        assert (
+            said(silent, read_timeout_s=0.01)
+            == "Read timed out. (read timeout=0.01); try again later"
+        )
         monkeypatch.setattr(address_guard, "_resolve", unknown)
         fake.waits_s.clear()
         nobody = said("https://gis.example.gov/x")
@@ -253,7 +261,7 @@ class TestTryingAgain:
         for mine, of_the_call in ((60, 180), (180, 60)):
             fake, calls = FakeTime(), len(server.calls)
             with pytest.raises(TransientError, match="error 504"):
-                client(fake, trying_s=mine).get_json(server.url, {}, trying_s=of_the_call)
+                client(fake, retry_for_s=mine).get_json(server.url, {}, retry_for_s=of_the_call)
             assert len(server.calls) == calls + 2
 
     @pytest.mark.parametrize("body", [b"", b'{"features": [{"attri'])
@@ -327,7 +335,7 @@ class TestTryingAgain:
     ) -> None:
         server = serve(Reply(status=429, headers={"Retry-After": wait}))
         for path in ("/a/MapServer", "/b/MapServer"):
-            with pytest.raises(RateLimited, match="asks to be left alone until"):
+            with pytest.raises(RateLimited, match=r"rate limited \(Retry-After\) until"):
                 client(fake).get_json(server.address + path, {})
         assert len(server.calls) == 1
         assert fake.waits_s == []
@@ -339,8 +347,8 @@ class TestTryingAgain:
         assert len(server.calls) == 10
 
     def test_a_failure_can_be_sent_to_another_process(self) -> None:
-        there = pickle.loads(pickle.dumps(TooManyCallsError("down")))
-        assert (type(there), str(there)) == (TooManyCallsError, "down")
+        there = pickle.loads(pickle.dumps(TooManyRequestsError("down")))
+        assert (type(there), str(there)) == (TooManyRequestsError, "down")
 
 
 class TestBehindAProxy:
@@ -406,7 +414,7 @@ class TestRedirects:
 
     def test_without_an_end_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(redirect("/again?token=s3cret"))
-        with pytest.raises(SourceMisconfigured, match=r"without an end, at last to .*/again;"):
+        with pytest.raises(SourceMisconfigured, match=r"too many redirects, the last to .*/again;"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 6
 
@@ -467,7 +475,7 @@ def of(url: str, token: dict[str, str], fake: FakeTime, **more: Any) -> ArcGISCl
     county = County.model_validate(
         {"key": "here", "url": url, "layer": 0, "allow_private": True, "token": token, **more}
     )
-    return ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock)
+    return ArcGISClient.for_county(county, sleep=fake.sleep, clock=fake.clock)
 
 
 class Signed:
@@ -551,7 +559,7 @@ class TestTokens:
         assert len(server.calls) == 3
 
     def test_images_are_signed_for_too(self, server: ScriptedServer, fake: FakeTime) -> None:
-        with pytest.raises(SourceMisconfigured, match="no image"):
+        with pytest.raises(SourceMisconfigured, match="not an image"):
             self.asked(server, fake).get_image(server.url, {}, bytes.decode)
         assert server.calls[-1].form["token"] == "token-1"
 
@@ -560,10 +568,10 @@ class TestTokens:
         [
             (b'{"error": {"code": 400, "message": "Unable to generate token.", "details": '
              b'["Invalid username or password.", "hunter2"]}}',
-             r"Invalid username or password.*check the name and the password in the environment"),
+             r"Invalid username or password.*check the user name and password in the environment"),
             (b"<!DOCTYPE html><title>ArcGIS REST Services Directory: Generate Token</title>",
-             "a web page in place of a token"),
-            (b'{"ssl": true}', "answers without a token"),
+             "an HTML page instead of a token"),
+            (b'{"ssl": true}', "the response has no token"),
         ],
     )  # fmt: skip
     def test_a_server_that_makes_no_token_is_an_authentication_error(
@@ -598,7 +606,7 @@ class TestTokens:
         assert asked.get_json(server.url, {}) == {"count": 1}
         signed.valid = "another"
         with pytest.raises(
-            AuthenticationRequired, match="the token that the environment variable COUNTY_TOKEN hol"
+            AuthenticationRequired, match="the token from the environment variable COUNTY_TOKEN"
         ) as caught:
             asked.get_json(server.url, {})
         assert "t0ken" not in f"{caught.value} {caught.value.__context__}"
@@ -617,7 +625,7 @@ class TestTokens:
         monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
         url = "http://gis.example.gov/arcgis/rest/services/P/MapServer"
         asked = of(url, {"env": "COUNTY_TOKEN"}, fake, allow_private=False)
-        with pytest.raises(AuthenticationRequired, match="over http, for all to read"):
+        with pytest.raises(AuthenticationRequired, match="over unencrypted http"):
             asked.get_json(url, {})
 
     def test_alternates_on_another_host_get_no_token(

@@ -219,7 +219,7 @@ def test_a_silent_server_is_asked_once_for_any_number_of_properties(
         asked.append(question.url)
         raise SourceUnavailable(f"{question.url}: does not answer")
 
-    monkeypatch.setattr(Exchange, "ask", silent)
+    monkeypatch.setattr(Exchange, "send", silent)
     there = "https://gis.example.gov/arcgis/rest/services"
     registry = tmp_path / "registry.yaml"
     registry.write_text(

@@ -48,8 +48,8 @@ def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServer:
 
 
 def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServer:
-    read_s = more.pop("read_s", 5.0)
-    client = ArcGISClient(sleep=waits_s.append, read_s=read_s, allow_private=True)
+    read_timeout_s = more.pop("read_timeout_s", 5.0)
+    client = ArcGISClient(sleep=waits_s.append, read_timeout_s=read_timeout_s, allow_private=True)
     return ImageServer(server.url, gsd_m=PIXEL_M, client=client, **more)
 
 
@@ -195,15 +195,15 @@ class TestFaults:
 
 class TestConfiguration:
     def test_a_server_that_is_silent(self, server: FakeImageServer, waits_s: list[float]) -> None:
-        imagery = opened(server, waits_s, read_s=0.2)
+        imagery = opened(server, waits_s, read_timeout_s=0.2)
         server.always = "hang"
-        with pytest.raises(ImageryUnavailable, match="does not answer"):
+        with pytest.raises(ImageryUnavailable, match="no response"):
             imagery.grid_for(lot().geometry)
 
     def test_nobody_listens(self, waits_s: list[float]) -> None:
         client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
-        with pytest.raises(ImageryUnavailable, match="does not answer"):
+        with pytest.raises(ImageryUnavailable, match="no response"):
             ImageServer(url, client=client).grid_for(lot().geometry)
 
     def test_a_service_that_is_not_there(

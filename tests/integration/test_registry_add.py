@@ -155,7 +155,7 @@ def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) 
         add_county("here", f"{server.url}/0", tmp_path / "mine.yaml")
     done = run("here", f"{server.url}/0", "--registry", tmp_path / "mine.yaml")
     assert str(done.exception) == (
-        f"{server.url}/0: 127.0.0.1 is no public address; add --allow-private if that is meant"
+        f"{server.url}/0: 127.0.0.1 is not a public address; add --allow-private if intended"
     )
     assert server.calls == []
 

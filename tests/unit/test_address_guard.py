@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from parcels.arcgis.http import address_guard
-from parcels.arcgis.http.address_guard import ResolvedAddress, check_web_address, resolve_host
+from parcels.arcgis.http.address_guard import ResolvedAddress, check_url, resolve_host
 from parcels.errors import AddressRefused
 
 HOST = "gis.example.gov"
@@ -44,7 +44,7 @@ def test_private_addresses_need_the_entrys_word(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     at(monkeypatch, "8.8.8.8", address)
-    with pytest.raises(AddressRefused, match="no public address; set allow_private: true"):
+    with pytest.raises(AddressRefused, match="not a public address; set allow_private: true"):
         resolve_host(HOST, 443, allow_private=False)
     assert len(resolve_host(HOST, 443, allow_private=True)) == 2
 
@@ -55,7 +55,7 @@ def test_some_addresses_are_no_servers(
     monkeypatch: pytest.MonkeyPatch, address: str, allow_private: bool
 ) -> None:
     at(monkeypatch, address, "8.8.8.8")
-    with pytest.raises(AddressRefused, match="where no county's server can be"):
+    with pytest.raises(AddressRefused, match="which cannot be a county server"):
         resolve_host(HOST, 443, allow_private=allow_private)
 
 
@@ -69,9 +69,9 @@ def test_public_addresses_pass(monkeypatch: pytest.MonkeyPatch, address: str) ->
 @pytest.mark.parametrize(
     ("host", "is_at"),
     [
-        ("127.0.0.1", "127.0.0.1 is no public address; "),
-        ("localhost", "localhost is at 127.0.0.1, which is no public address; "),
-        ("[::1]", "::1 is no public address; "),
+        ("127.0.0.1", "127.0.0.1 is not a public address; "),
+        ("localhost", "localhost is at 127.0.0.1, which is not a public address; "),
+        ("[::1]", "::1 is not a public address; "),
     ],
 )
 def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: str) -> None:
@@ -109,7 +109,7 @@ def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         raise UnicodeError("label too long")
 
     monkeypatch.setattr(address_guard.socket, "getaddrinfo", no_name)
-    with pytest.raises(AddressRefused, match="is no host name; correct 'url'"):
+    with pytest.raises(AddressRefused, match="is not a valid host name; correct 'url'"):
         resolve_host("x" * 70, 443, allow_private=False)
 
 
@@ -119,12 +119,12 @@ def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
      "https:///x", "http://[::1", "http://x:99999/", "", "data:text/plain,x"],
 )  # fmt: skip
 def test_only_web_addresses_are_asked(url: str) -> None:
-    with pytest.raises(AddressRefused, match="is no web address"):
-        check_web_address(url)
+    with pytest.raises(AddressRefused, match="is not a valid URL"):
+        check_url(url)
 
 
 def test_names_and_passwords_in_addresses_are_refused_and_not_repeated() -> None:
-    with pytest.raises(AddressRefused, match="carries a name or password") as caught:
-        check_web_address("https://ada:hunter2@gis.example.gov/x")
+    with pytest.raises(AddressRefused, match="contains a user name or password") as caught:
+        check_url("https://ada:hunter2@gis.example.gov/x")
     assert "hunter2" not in str(caught.value)
-    check_web_address("https://gis.example.gov:6443/arcgis")
+    check_url("https://gis.example.gov:6443/arcgis")

@@ -15,8 +15,8 @@ from shapely import Point
 from parcels import County
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import read_answer
-from parcels.arcgis.layer_info import read_layer_info
+from parcels.arcgis.http.responses import parse_response
+from parcels.arcgis.layer_info import parse_layer_info
 from parcels.errors import IncompleteAnswer, ParcelsError, QueryRefused, SourceError
 from parcels.parcel_source import LayerVersion, QueryResult
 
@@ -187,7 +187,7 @@ def test_a_pole_is_near_nothing_and_spoils_no_other_point() -> None:
 
 def test_numbers_may_be_written_as_floats() -> None:
     layer = {**LAYER, "maxRecordCount": 1e3, "editingInfo": {"lastEditDate": 1.7e12}}
-    info = read_layer_info(URL, layer)
+    info = parse_layer_info(URL, layer)
     assert repr((info.max_record_count, info.last_edit_ms)) == "(1000, 1700000000000)"
     layer["editingInfo"] = None
     top = {"features": [{"attributes": {"TOP": 6.4579816e7}}]}
@@ -206,7 +206,7 @@ def test_numbers_may_be_written_as_floats() -> None:
 )
 def test_what_no_database_or_file_can_hold_is_left_out(written: str, read: str) -> None:
     body = f'{{"features": [{{"attributes": {{"PIN": "{written}"}}}}]}}'.encode()
-    assert read_answer(URL, 200, body) == {"features": [{"attributes": {"PIN": read}}]}
+    assert parse_response(URL, 200, body) == {"features": [{"attributes": {"PIN": read}}]}
 
 
 @pytest.mark.parametrize("details", ["one line", 7, {"a": 1}, [["nested"], None, "one line"]])
@@ -216,6 +216,6 @@ def test_details_of_an_error_come_in_any_form(details: object) -> None:
         {"status": "error", "code": 400, "messages": details},
     ):
         with pytest.raises(SourceError) as caught:
-            read_answer(URL, 200, json.dumps(body).encode())
+            parse_response(URL, 200, json.dumps(body).encode())
         assert type(caught.value) is QueryRefused
         assert "o; n" not in str(caught.value)

@@ -13,11 +13,11 @@ from shapely import Point
 from parcels import County
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.geometry_crs import read_geometry_crs
+from parcels.arcgis.geometry_crs import parse_geometry_crs
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import requested_columns
-from parcels.arcgis.where import at_address, like, literal, value
+from parcels.arcgis.where import address_condition, escape_like, like, sql_literal
 from parcels.column_mapping import site_address
 from parcels.errors import SourceMisconfigured
 from parcels.parcel_source import QueryResult, SiteAddress
@@ -78,7 +78,7 @@ def source(server: ArcGISClient, **more: object) -> ArcGISSource:
 
 
 def test_the_facts_of_a_layer() -> None:
-    info = read_layer_info(URL, LAYER)
+    info = parse_layer_info(URL, LAYER)
     assert info.object_id_field == "OBJECTID"
     assert info.max_record_count == 2
     assert info.extent == pytest.approx((-90.28, 34.89, -89.74, 35.26), abs=0.01)
@@ -95,7 +95,7 @@ def test_the_facts_of_a_layer() -> None:
 )
 def test_a_layer_that_is_no_use_says_why(change: dict[str, Any], says: str) -> None:
     with pytest.raises(SourceMisconfigured, match=says):
-        read_layer_info(URL, {**LAYER, **change})
+        parse_layer_info(URL, {**LAYER, **change})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_layer_that_is_no_use_says_why(change: dict[str, Any], says: str) -> N
     ],
 )
 def test_an_extent_that_says_nothing_is_none(extent: object) -> None:
-    assert read_layer_info(URL, {**LAYER, "extent": extent}).extent is None
+    assert parse_layer_info(URL, {**LAYER, "extent": extent}).extent is None
 
 
 def test_lots_that_are_not_at_the_point_are_refused() -> None:
@@ -197,13 +197,13 @@ WKT_ONLY = {"wkt": CRS.from_epsg(2274).to_wkt("WKT1_ESRI")}
 def test_a_layer_is_asked_in_its_own_crs_where_it_is_known(
     layer: dict[str, Any], epsg: int, sent: dict[str, str], wanted: dict[str, str]
 ) -> None:
-    reference = read_geometry_crs(layer)
+    reference = parse_geometry_crs(layer)
     assert reference.crs.equals(CRS.from_epsg(epsg), ignore_axis_order=True)
     assert (reference.sent, reference.wanted) == (sent, wanted)
 
 
 def test_points_and_areas_go_out_in_the_layers_crs() -> None:
-    reference = read_geometry_crs({"extent": {"spatialReference": TENNESSEE_FEET}})
+    reference = parse_geometry_crs({"extent": {"spatialReference": TENNESSEE_FEET}})
     [[x, y]] = reference.xy([Point(-90.05, 35.15)])
     to_degrees = Transformer.from_crs(2274, 4269, always_xy=True)
     assert to_degrees.transform(x, y) == pytest.approx((-90.05, 35.15), abs=1e-9)
@@ -220,7 +220,7 @@ PARTS = {"house_number": "number", "street": ["PREDIR", "NAME", "SUFFIX"], "city
 
 def info_with(**types: str) -> LayerInfo:
     fields = [{"name": name, "type": f"esriFieldType{kind}"} for name, kind in types.items()]
-    return read_layer_info(URL, {**LAYER, "fields": fields})
+    return parse_layer_info(URL, {**LAYER, "fields": fields})
 
 
 def test_a_row_says_its_address_as_the_county_writes_it() -> None:
@@ -255,11 +255,11 @@ def test_object_ids_are_whole_numbers_however_they_are_written(
 
 
 def test_values_are_quoted_and_patterns_escaped() -> None:
-    assert value("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
-    assert value("7 OR 1=1", numeric=True) is None
-    assert value("-7.50", numeric=True) == "-7.50"
-    assert like("NAME", f"%{literal('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
-    assert like("NAME", literal("O'B")) == "UPPER(NAME) LIKE 'O''B'"
+    assert sql_literal("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
+    assert sql_literal("7 OR 1=1", numeric=True) is None
+    assert sql_literal("-7.50", numeric=True) == "-7.50"
+    assert like("NAME", f"%{escape_like('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
+    assert like("NAME", escape_like("O'B")) == "UPPER(NAME) LIKE 'O''B'"
 
 
 @pytest.mark.parametrize(
@@ -287,14 +287,15 @@ def test_an_address_is_asked_for_more_widely_than_it_is_written(
     info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
     fields = ParcelFields(house_number="NUMBER", street=("NAME",))
     assert (
-        at_address(requested_columns(info, fields, URL).fields, info, address(asked)) == condition
+        address_condition(requested_columns(info, fields, URL).fields, info, address(asked))
+        == condition
     )
 
 
 def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -> None:
     info = info_with(OBJECTID="OID", LINE="String")
     columns = requested_columns(info, ParcelFields(address="LINE"), URL)
-    assert at_address(columns.fields, info, address("123 Main St")) == (
+    assert address_condition(columns.fields, info, address("123 Main St")) == (
         "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%') "
         "OR (UPPER(LINE) LIKE '%1%-%M%AI%N%')"
     )

@@ -13,14 +13,14 @@ from shapely import Polygon
 from parcels.crs import from_wgs84
 from parcels.errors import GeometryError
 from parcels.esri import polygon_from_esri
-from parcels.esri.curves import straightened, tolerance
+from parcels.esri.curves import chord_tolerance, curves_to_points
 
 MM = 0.001
 METRES = {"wkid": 26915}
 
 
 def area(*ring: Any, within: float = MM) -> float:
-    return float(Polygon(straightened(ring, within)).area)
+    return float(Polygon(curves_to_points(ring, within)).area)
 
 
 def off_circle(ring: Any, centre: tuple[float, float], radius: float) -> float:
@@ -37,7 +37,7 @@ def off_circle(ring: Any, centre: tuple[float, float], radius: float) -> float:
 def test_a_half_circle_through_a_point_either_way(x: float, y: float, r: float) -> None:
     for up in (1, -1):
         ring = [[x - r, y], {"c": [[x + r, y], [x, y + up * r]]}, [x - r, y]]
-        half = Polygon(straightened(ring, MM))
+        half = Polygon(curves_to_points(ring, MM))
         assert half.area == pytest.approx(math.pi * r * r / 2, abs=math.pi * r * MM)
         assert (half.centroid.y > y) == (up > 0)
 
@@ -56,7 +56,7 @@ def test_a_whole_circle() -> None:
         {"a": [[5, 0], [0, 0], 0, 1]},
         {"a": [[5, 0], [0, 0], 0, 0]},
     ):
-        ring = straightened([[5, 0], curve], MM)
+        ring = curves_to_points([[5, 0], curve], MM)
         assert Polygon(ring).area == pytest.approx(25 * math.pi, abs=10 * math.pi * MM)
         assert off_circle(ring, (0, 0), 5) <= MM
 
@@ -92,23 +92,23 @@ def test_a_bezier_curve() -> None:
     ring = [[0, 0], {"b": [[9, 0], [0, 3], [9, 3]]}, [0, 0]]
     assert area(*ring) == pytest.approx(16.2, abs=0.01)
     exact = [[27 * t**2 - 18 * t**3, 9 * t - 9 * t**2] for t in (i / 997 for i in range(998))]
-    chords = shapely.LineString(straightened(ring[:2], MM))
+    chords = shapely.LineString(curves_to_points(ring[:2], MM))
     assert max(chords.distance(shapely.Point(p)) for p in exact) <= MM
 
 
 def test_chords_stay_within_the_tolerance_and_are_no_more_than_needed() -> None:
     for radius in (3, 30, 3000):
-        ring = straightened([[radius, 0], {"a": [[0, radius], [0, 0], 1, 0]}], MM)
+        ring = curves_to_points([[radius, 0], {"a": [[0, radius], [0, 0], 1, 0]}], MM)
         sagitta = radius - math.hypot((ring[0][0] + ring[1][0]) / 2, (ring[0][1] + ring[1][1]) / 2)
         assert MM / 2 < sagitta <= MM
-    far = straightened([[1e6, 0], {"a": [[1e6, 0], [0, 0], 0, 0]}], MM)
+    far = curves_to_points([[1e6, 0], {"a": [[1e6, 0], [0, 0], 0, 0]}], MM)
     assert len(far) < 20_000
 
 
 def test_points_in_a_row_are_a_straight_line() -> None:
-    assert straightened([[0, 0], {"c": [[2, 0], [1, 0]]}], MM) == [(0, 0), (2, 0)]
-    assert straightened([[0, 0, 9], {"b": [[3, 0], [1, 0], [2, 0]]}], MM) == [(0, 0), (3, 0)]
-    assert straightened([[1, 1], {"c": [[1, 1], [1, 1]]}], MM) == [(1, 1), (1, 1)]
+    assert curves_to_points([[0, 0], {"c": [[2, 0], [1, 0]]}], MM) == [(0, 0), (2, 0)]
+    assert curves_to_points([[0, 0, 9], {"b": [[3, 0], [1, 0], [2, 0]]}], MM) == [(0, 0), (3, 0)]
+    assert curves_to_points([[1, 1], {"c": [[1, 1], [1, 1]]}], MM) == [(1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_points_in_a_row_are_a_straight_line() -> None:
     [("EPSG:26915", 0.001), ("EPSG:2274", 0.001 / (1200 / 3937)), ("EPSG:4326", 8.993e-9)],
 )
 def test_the_tolerance_is_a_millimetre_on_the_ground(crs: str, one_mm: float) -> None:
-    assert tolerance(CRS(crs)) == pytest.approx(one_mm, rel=1e-3)
+    assert chord_tolerance(CRS(crs)) == pytest.approx(one_mm, rel=1e-3)
 
 
 def test_a_lot_with_a_curve_a_hole_and_heights() -> None:

@@ -17,13 +17,13 @@ from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
 from parcels.measure import (
     area_m2,
-    areas_beside_m2,
     areas_m2,
     buffer_m,
     iou,
     local_crs,
     on_earth,
     polygonal,
+    scaled_areas_m2,
 )
 
 GEOD = Geod(ellps="WGS84")
@@ -236,6 +236,6 @@ def test_a_thing_beside_a_measured_one(crs: str, x: float, y: float) -> None:
         left, bottom = x + east * metre, y + north * metre
         beside = box(left, bottom, left + 30 * metre, bottom + 20 * metre)
         ground, ground_beside = to_wgs84(np.array([known, beside], dtype=object), projected)
-        [found] = areas_beside_m2(shapely.area([beside]), shapely.area([known]), areas_m2([ground]))
+        [found] = scaled_areas_m2(shapely.area([beside]), shapely.area([known]), areas_m2([ground]))
         assert found == pytest.approx(geodesic_m2(ground_beside), rel=1e-4)
         assert found != pytest.approx(shapely.area(beside), rel=1e-4)

@@ -7,20 +7,20 @@ import threading
 import pytest
 from faketime import FakeTime
 
-from parcels.arcgis.http.rate_limit import HostLimiter, host_of
+from parcels.arcgis.http.rate_limit import HostLimiter, host_limiter
 from parcels.errors import RateLimited
 
 
 def host(time: FakeTime, in_flight: int = 2, per_second: float = 4.0) -> HostLimiter:
     made = HostLimiter("gis.example.gov:443", time.clock, time.sleep)
-    made.limit(in_flight, per_second)
+    made.restrict(in_flight, per_second)
     return made
 
 
 def starts_s(asked: HostLimiter, time: FakeTime, calls: int, took_s: float = 0.0) -> list[float]:
     starts = []
     for _ in range(calls):
-        with asked.turn():
+        with asked.acquire():
             starts.append(time.now_s)
             time.now_s += took_s
     return starts
@@ -52,17 +52,17 @@ def test_a_rest_is_not_saved_up() -> None:
 def test_the_smallest_limits_of_all_clients_hold() -> None:
     time = FakeTime()
     asked = host(time, in_flight=2, per_second=4)
-    asked.limit(8, 2)
-    asked.limit(1, 100)
+    asked.restrict(8, 2)
+    asked.restrict(1, 100)
     assert starts_s(asked, time, 3) == [0, 0, 1.05]
     entered = threading.Event()
 
     def second() -> None:
-        with asked.turn():
+        with asked.acquire():
             entered.set()
 
     thread = threading.Thread(target=second)
-    with asked.turn():
+    with asked.acquire():
         thread.start()
         assert not entered.wait(0.05)
     thread.join(10)
@@ -78,7 +78,7 @@ def test_no_more_than_two_are_in_flight() -> None:
     def call() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with asked.turn():
+            with asked.acquire():
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -98,15 +98,15 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
     time = FakeTime()
     asked = host(time, in_flight=1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), asked.turn():
+        with pytest.raises(ZeroDivisionError), asked.acquire():
             _ = 1 / 0
 
 
 def test_a_hold_is_for_every_call() -> None:
     time = FakeTime()
     asked = host(time)
-    asked.hold(7)
-    asked.hold(3)  # said to another call: the longer one holds
+    asked.pause(7)
+    asked.pause(3)  # said to another call: the longer one holds
     assert starts_s(asked, time, 2) == [7, 7]
 
 
@@ -118,21 +118,21 @@ def test_a_hold_that_comes_while_a_call_waits_holds_it_too() -> None:
     def hold_again() -> None:
         if not held:
             held.append(True)
-            asked.hold(5)
+            asked.pause(5)
 
-    asked.hold(2)
+    asked.pause(2)
     assert starts_s(asked, time, 1) == [7]
 
 
 def test_a_long_hold_fails_at_once_and_says_until_when() -> None:
     time = FakeTime()
     asked = host(time)
-    with pytest.raises(RateLimited, match=r"asks to be left alone until 2\d{3}-\d\d-\d\d \d\d:"):
-        asked.hold(3_600)
+    with pytest.raises(RateLimited, match=r"rate limited \(Retry-After\) until 2\d{3}-\d\d-\d\d "):
+        asked.pause(3_600)
     for _ in range(2):
         with (
-            pytest.raises(RateLimited, match=r"another 3,600 s\); run again after that"),
-            asked.turn(),
+            pytest.raises(RateLimited, match=r"\(3,600 s left\); run again after that"),
+            asked.acquire(),
         ):
             pytest.fail("it is asked all the same")
     assert time.waits_s == []
@@ -144,20 +144,20 @@ def test_all_clients_of_a_process_share_a_host() -> None:
     time = FakeTime()
 
     def found(url: str) -> HostLimiter:
-        return host_of(url, time.clock, time.sleep)
+        return host_limiter(url, time.clock, time.sleep)
 
     one = found("https://gis.example.gov/arcgis/rest/services/A/MapServer")
     assert one is found("https://GIS.example.gov.:443/server/rest/services/B/FeatureServer/0/query")
     assert one is not found("https://gis.example.gov:6443/arcgis")
     assert one is not found("http://gis.example.gov/arcgis")
     other = FakeTime()
-    assert one is not host_of("https://gis.example.gov/x", other.clock, other.sleep)
+    assert one is not host_limiter("https://gis.example.gov/x", other.clock, other.sleep)
 
 
 def test_a_sleep_that_does_not_sleep_ends_all_the_same() -> None:
     asked = HostLimiter("h:80", lambda: 0.0, lambda _: None)
-    asked.limit(1, 1)
-    asked.hold(50)
+    asked.restrict(1, 1)
+    asked.pause(50)
     for _ in range(20):
-        with asked.turn():
+        with asked.acquire():
             pass

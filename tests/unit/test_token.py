@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parcels.arcgis.http.responses import TransientError
-from parcels.arcgis.http.token import SignIn, read_sign_in, sign_in_of
+from parcels.arcgis.http.token import TokenProvider, parse_token_response, token_provider_for
 from parcels.errors import AuthenticationRequired, SourceMisconfigured
 from parcels.registry.county import TokenEntry
 
@@ -20,7 +20,7 @@ RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis/restgdf/err
     [
         ("generate_token_invalid_credentials_error.json",
          r"error 400 \(Unable to generate token\.; Invalid username or password\.\): check"),
-        ("generate_token_default_html_response.html", "a web page in place of a token"),
+        ("generate_token_default_html_response.html", "an HTML page instead of a token"),
     ],
 )  # fmt: skip
 def test_recorded_refusals_are_authentication_errors(name: str, says: str) -> None:
@@ -28,26 +28,28 @@ def test_recorded_refusals_are_authentication_errors(name: str, says: str) -> No
     if not file.exists():
         pytest.skip("recorded answers are not here (../shared/data/arcgis)")
     with pytest.raises(AuthenticationRequired, match=says) as caught:
-        read_sign_in(URL, 200, file.read_bytes())
+        parse_token_response(URL, 200, file.read_bytes())
     assert str(caught.value).startswith(f"{URL}: ")
     assert "demo-token" not in str(caught.value)
 
 
 def test_an_answer_is_read_by_its_content() -> None:
-    assert read_sign_in(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
+    assert parse_token_response(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
     with pytest.raises(TransientError):
-        read_sign_in(URL, 503, b"<html>busy")
+        parse_token_response(URL, 503, b"<html>busy")
 
 
 def test_a_token_is_for_the_entrys_own_server() -> None:
     url = "https://GIS.example.gov/arcgis/rest/services/P/MapServer"
-    sign_in = sign_in_of(TokenEntry(env="COUNTY_TOKEN"), url, allow_plain=False)
-    assert isinstance(sign_in, SignIn)
-    assert sign_in.is_for("https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query")
-    assert not sign_in.is_for("https://gis.example.gov.example.org/P/MapServer")
-    assert sign_in_of(None, url, allow_plain=False) is None
-    with pytest.raises(SourceMisconfigured, match="'token' goes with 'url'"):
-        sign_in_of(TokenEntry(env="COUNTY_TOKEN"), None, allow_plain=False)
+    sign_in = token_provider_for(TokenEntry(env="COUNTY_TOKEN"), url, allow_plain=False)
+    assert isinstance(sign_in, TokenProvider)
+    assert sign_in.applies_to(
+        "https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query"
+    )
+    assert not sign_in.applies_to("https://gis.example.gov.example.org/P/MapServer")
+    assert token_provider_for(None, url, allow_plain=False) is None
+    with pytest.raises(SourceMisconfigured, match="'token' needs 'url'"):
+        token_provider_for(TokenEntry(env="COUNTY_TOKEN"), None, allow_plain=False)
 
 
 def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +58,8 @@ def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> Non
     plain = TokenEntry(
         url=URL.replace("https", "http"), username_env="GIS_USER", password_env="GIS_PASSWORD"
     )
-    sign_in = SignIn(plain, ["gis.example.gov"])
-    with pytest.raises(AuthenticationRequired, match="would be sent a secret over http"):
+    sign_in = TokenProvider(plain, ["gis.example.gov"])
+    with pytest.raises(
+        AuthenticationRequired, match="refusing to send a secret over unencrypted http"
+    ):
         sign_in.token("https://gis.example.gov/x", lambda *_: pytest.fail("it is asked"))
