@@ -103,7 +103,7 @@ def test_maps_of_two_realisations_lie_on_one_another() -> None:
 
 
 def test_nad27_is_shifted_and_the_user_is_told_how_well() -> None:
-    with pytest.warns(CoarseDatumWarning, match="NAD27 / Tennessee: lots may lie 7 m off"):
+    with pytest.warns(CoarseDatumWarning, match="NAD27 / Tennessee: lots may be 7 m off"):
         feet = there("EPSG:2204", (-90.05, 35.15))
     with pytest.warns(CoarseDatumWarning):
         again = back("EPSG:2204", feet)
@@ -138,7 +138,7 @@ def test_a_datum_that_needs_a_grid_is_refused_with_its_name() -> None:
 
 
 def test_an_unknown_datum_is_refused() -> None:
-    with pytest.raises(GeometryError, match=r"Old map.*give the CRS by its EPSG code"):
+    with pytest.raises(GeometryError, match=r"Old map.*set the CRS by its EPSG code"):
         to_wgs84(points((500_000, 4_000_000)), CRS.from_wkt(UNKNOWN_DATUM))
 
 
@@ -170,5 +170,5 @@ def test_heights_are_dropped_and_missing_ones_stay() -> None:
 def test_a_crs_that_is_not_on_earth_is_refused() -> None:
     site = CRS('ENGCRS["Site",EDATUM["Peg"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
                'LENGTHUNIT["metre",1]]')  # fmt: skip
-    with pytest.raises(GeometryError, match="Site is no CRS on Earth"):
+    with pytest.raises(GeometryError, match="Site is not a CRS on Earth"):
         to_wgs84(points((1, 2)), site)

@@ -129,7 +129,7 @@ def _raise_for_page(url: str, status: int, page: str) -> None:
         _raise_for_code(url, status, "")
     if any(phrase in start for phrase in _FIREWALL_PHRASES) or (is_page and status in (403, 406)):
         raise FirewallRefused(
-            f"{url}: a firewall blocks the call; request access from the county, or set another "
+            f"{url}: a firewall blocks the call; request access from the county, or use another "
             "layer in the registry entry"
         )
     if is_page and _LOGIN_PAGE.search(start):
