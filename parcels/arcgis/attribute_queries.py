@@ -1,4 +1,4 @@
-"""The rows with parcel ids, and those that may have an address."""
+"""Rows by parcel id, and candidate rows by address."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from parcels.arcgis.where import address_condition, any_of, in_list, sql_literal
 from parcels.column_mapping import no_addresses, no_parcel_id
 from parcels.parcel_source import ParcelRow, QueryResult
 
-# The longest list that Oracle takes, and as many rows as most servers send at once.
-_IDS = 1_000
-# Each is two or three conditions that no index of the county's helps with.
-_ADDRESSES = 25
+# Oracle's limit of an IN list, and about the rows that most servers send at once.
+_IDS_PER_CALL = 1_000
+# Each address has two or three conditions that no index of the county's database serves.
+_ADDRESSES_PER_CALL = 25
 
 
 def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> list[BatchResult]:
     """The rows with exactly these parcel ids."""
 
-    def ask(some: Sequence[str]) -> list[BatchResult]:
+    def query(some: Sequence[str]) -> list[BatchResult]:
         by_id: dict[str, list[ParcelRow]] = defaultdict(list)
-        for hit in _rows_with_ids(layer, some):
-            if hit.parcel_id is not None:
-                by_id[hit.parcel_id].append(hit)
-        # Databases compare without regard to case or closing spaces; ids are not alike so.
+        for row in _rows_with_ids(layer, some):
+            if row.parcel_id is not None:
+                by_id[row.parcel_id].append(row)
+        # Databases may ignore case and trailing blanks; parcel ids that differ so are different.
         return [QueryResult(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
 
-    batches = partial(query_in_batches, layer, ask, size=_IDS, in_flight=in_flight)
-    return requery_empty(batches, parcel_ids)
+    in_batches = partial(query_in_batches, layer, query, size=_IDS_PER_CALL, in_flight=in_flight)
+    return requery_empty(in_batches, parcel_ids)
 
 
 def with_addresses(
@@ -41,14 +41,14 @@ def with_addresses(
 ) -> list[BatchResult]:
     """The rows that may have these addresses."""
 
-    def ask(some: Sequence[StreetAddress]) -> list[BatchResult]:
-        hits = _rows_with_addresses(layer, some)
+    def query(some: Sequence[StreetAddress]) -> list[BatchResult]:
+        rows = _rows_with_addresses(layer, some)
         return [
-            QueryResult(tuple(hit for hit in hits if may_be(hit.site, address)), layer.origin)
+            QueryResult(tuple(row for row in rows if may_be(row.site, address)), layer.origin)
             for address in some
         ]
 
-    return query_in_batches(layer, ask, addresses, size=_ADDRESSES, in_flight=in_flight)
+    return query_in_batches(layer, query, addresses, size=_ADDRESSES_PER_CALL, in_flight=in_flight)
 
 
 def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[ParcelRow, ...]:
@@ -76,5 +76,5 @@ def _rows_with_addresses(
 
 
 def _rows(layer: LayerQuery, where: str) -> tuple[ParcelRow, ...]:
-    question = {"where": where}
-    return fetch_rows(layer, question, layer.rows(question))
+    params = {"where": where}
+    return fetch_rows(layer, params, layer.rows(params))

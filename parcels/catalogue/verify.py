@@ -174,11 +174,11 @@ def _a_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
         SourceMisconfigured: there are none, or none with a geometry.
     """
     try:
-        hits = layer.rows({"resultRecordCount": str(_LOTS)}).hits
+        hits = layer.rows({"resultRecordCount": str(_LOTS)}).rows
     except QueryRefused:
         # A server without pages.
-        ids, _ = layer.some_ids({})
-        hits = layer.rows({"objectIds": ",".join(map(str, ids[:_LOTS]))}).hits if ids else ()
+        ids, _ = layer.query_ids_page({})
+        hits = layer.rows({"objectIds": ",".join(map(str, ids[:_LOTS]))}).rows if ids else ()
     lots = [(hit, hit.geometry) for hit in hits if hit.geometry is not None]
     if not lots:
         what = "the first lots have no usable geometry" if hits else "the layer is empty"

@@ -48,20 +48,20 @@ def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str
     asked.check()
     # Ids and count come as they should.
     server.fail(fault, on="returnGeometry=true")
-    with pytest.raises(IncompleteAnswer, match=f"{PAGE} of {PAGE} rows do not come"):
+    with pytest.raises(IncompleteAnswer, match=f"{PAGE} of {PAGE} rows but does not send"):
         list(asked.harvest())
 
 
 def test_rows_that_are_denied_and_counted_all_the_same_are_an_error(server: FeatureServer) -> None:
     # Neither the pages nor the question whether their rows are gone is answered truly.
     server.fail("nothing", on="OBJECTID")
-    with pytest.raises(IncompleteAnswer, match=r"rows do not come, though it counts \d+"):
+    with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows but withholds"):
         list(source_of(server.url).harvest())
 
 
 def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
     server.fail("cut_ids")
-    with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows and names the object ids of 50"):
+    with pytest.raises(IncompleteAnswer, match=r"counts \d+ rows but lists 50 object ids"):
         list(source_of(server.url).harvest())
 
 

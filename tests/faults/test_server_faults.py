@@ -278,10 +278,11 @@ class TestDownForTheWholeRun:
     ) -> None:
         calls: list[str] = []
 
-        def silent(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
-            calls.append(question.url)
-            time.sleep(read_s)
-            raise TransientError(f"{question.url}: no response")
+        def silent(_: Exchange, request: HttpRequest, read_timeout_s: float) -> HttpResponse:
+            calls.append(request.url)
+            # The margin keeps a float sum from falling just short of a deadline.
+            time.sleep(read_timeout_s + 1e-6)
+            raise TransientError(f"{request.url}: no response")
 
         monkeypatch.setattr(Exchange, "send", silent)
         there: list[dict[str, object]] = [

@@ -143,7 +143,7 @@ def test_two_lots_with_the_address_are_ambiguous_and_the_zip_code_decides(
     lot_of(one, OTHER_MAIN, 101)
     assert isinstance(nowhere, NoBoundary)
     assert nowhere.reason == "address_not_found"
-    assert "there is MAIN ST 101, OTHERTON, 38002" in nowhere.detail
+    assert "similar: MAIN ST 101, OTHERTON, 38002" in nowhere.detail
 
 
 def test_a_range_of_numbers_that_are_several_lots_wants_one_of_them(layer: FeatureServer) -> None:
@@ -151,9 +151,9 @@ def test_a_range_of_numbers_that_are_several_lots_wants_one_of_them(layer: Featu
     assert isinstance(some, NoBoundary)
     assert some.reason == "address_ambiguous"
     assert "3 lots have it" in some.detail
-    assert some.detail.endswith("; write one house number, or give a parcel_id or coordinates"), (
-        "all three have one city and ZIP code"
-    )
+    assert some.detail.endswith(
+        "; use a single house number, or give a parcel_id or coordinates"
+    ), "all three have one city and ZIP code"
 
 
 def test_only_what_the_lots_differ_in_is_asked_for(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
     assert all(isinstance(f, Located) and f.method == "parcel_layer" for f in found[: len(known)])
     lost = found[len(known) :]
     assert [f.reason for f in lost if isinstance(f, NotLocated)] == ["address_not_found"] * 602
-    assert "it needs the city or the ZIP code" in str(lost[-1])
+    assert "needs the city or ZIP code" in str(lost[-1])
 
 
 def test_a_tie_of_the_census_is_ambiguous() -> None:
@@ -349,7 +349,7 @@ def test_only_a_house_that_agrees_is_believed(locator: GeocodeServerDouble) -> N
         "101 Unheard Of Pl, Sampleville",
     )
     assert [type(finding).__name__ for finding in findings] == ["AddressUnknown"] * 4
-    assert "it finds OAK AVE, SAMPLEVILLE, TN instead" in findings[0].detail
+    assert "nearest match: OAK AVE, SAMPLEVILLE, TN" in findings[0].detail
 
 
 def test_equally_good_places_are_ambiguous_unless_they_are_one_house(
@@ -453,7 +453,7 @@ def test_another_house_is_not_taken_for_the_one_that_was_asked_for() -> None:
     row = f'"0","{wanted.line}","Match","Non_Exact","101 OAKLEY AVE, SAMPLEVILLE, TN, 38001","1,2"'
     with scripted(lambda _: Reply(row.encode())) as server:
         [finding] = CensusGeocoder(client(), server.url).locate([wanted])
-    assert finding == AddressUnknown("it finds 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001 instead")
+    assert finding == AddressUnknown("nearest match: 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001")
 
 
 def test_what_is_no_geocoder_is_a_mistake_of_the_entry(locator: GeocodeServerDouble) -> None:
@@ -503,7 +503,7 @@ def test_a_county_whose_columns_of_addresses_are_not_mapped_says_so(
     layer: FeatureServer, census: CensusServer
 ) -> None:
     asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
-    says = "the registry entry of 'test' maps no columns of addresses (fields: {address: …}), so "
+    says = "the registry entry of 'test' maps no address columns (fields: {address: …}), so "
     [unknown] = ask(asked, "5 Nowhere Ln, Sampleville 38001")
     assert isinstance(unknown, NoBoundary)
     assert unknown.reason == "address_not_found"

@@ -84,7 +84,7 @@ PBF = sorted(str(path.relative_to(RECORDED)) for path in RECORDED.glob("arcgis-r
 def test_geojson_in_place_of_esri_json_is_refused(name: str) -> None:
     answer = answered_with(body(f"arcgis-rest-js/geojson/{name}"))
     assert isinstance(answer, SourceMisconfigured)
-    assert "answers in GeoJSON" in str(answer)
+    assert "the response is GeoJSON" in str(answer)
 
 
 @pytest.mark.parametrize("name", PBF)

@@ -52,7 +52,7 @@ def harvested(asked: ArcGISSource) -> list[ParcelRow]:
 )
 def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
     with replayed(exchange(folder)) as server:
-        with pytest.raises(SourceMisconfigured, match=f"{name}.*esriGeometryPoint, not a layer of"):
+        with pytest.raises(SourceMisconfigured, match=f"{name}.*Point. is not a polygon layer"):
             source_of(server.url).check()
         [answer] = source_of(server.url).at_points([Point(-90.0, 35.0)])
         assert isinstance(answer, SourceMisconfigured)
@@ -72,7 +72,7 @@ def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
 )
 def test_fewer_or_more_ids_than_rows_are_an_error(folder: str, counts: int, ids: int) -> None:
     with replayed(exchange(folder, metadata=as_polygons(folder))) as server:
-        says = rf"counts {counts} rows and names the object ids of {ids};"
+        says = rf"counts {counts} rows but lists {ids} object ids;"
         with pytest.raises(IncompleteAnswer, match=says):
             harvested(source_of(server.url))
 
@@ -117,7 +117,7 @@ def test_kent_comes_whole_where_the_count_is_that_of_the_recording() -> None:
 
 def test_rows_whose_object_ids_are_in_no_column_are_missed() -> None:
     # Tuolumne's ids are those of O_ID, which the layer does not call its object id.
-    says = r"15 of 15 rows do not come.*SHAPE\.fid"
+    says = r"15 of 15 rows but does not send.*SHAPE\.fid"
     with (
         replayed(exchange("us-ca-tuolumne", count=b'{"count": 15}')) as server,
         pytest.raises(IncompleteAnswer, match=says),
@@ -130,7 +130,7 @@ def test_a_server_that_ignores_ids_and_count_is_recognised() -> None:
     cook = exchange("us-il-cook", metadata=as_polygons("us-il-cook"), rows=lots)
     with (
         replayed(cook) as server,
-        pytest.raises(IncompleteAnswer, match="a row without its object id"),
+        pytest.raises(IncompleteAnswer, match="a row has no object id"),
     ):
         harvested(source_of(server.url))
 
@@ -177,7 +177,7 @@ PAGING = "restgdf/fixtures/pagination"
 def test_layers_that_say_no_geometry_type_are_refused_by_name(name: str, says: str) -> None:
     with (
         replayed(lambda _: body(f"{PAGING}/{name}.json")) as server,
-        pytest.raises(SourceMisconfigured, match=f"{says}.*not a layer of polygons"),
+        pytest.raises(SourceMisconfigured, match=f"{says}.*not a polygon layer"),
     ):
         source_of(server.url).check()
 

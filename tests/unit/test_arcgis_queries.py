@@ -88,9 +88,12 @@ def test_the_facts_of_a_layer() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"geometryType": "esriGeometryPolyline"}, "esriGeometryPolyline, not a layer of polygons"),
-        ({"geometryType": None, "type": "Group Layer"}, "Group Layer, not a layer of polygons"),
-        ({"capabilities": "Map"}, "may not be queried"),
+        (
+            {"geometryType": "esriGeometryPolyline"},
+            r"\(esriGeometryPolyline\) is not a polygon layer",
+        ),
+        ({"geometryType": None, "type": "Group Layer"}, r"\(Group Layer\) is not a polygon layer"),
+        ({"capabilities": "Map"}, "queries are not allowed"),
     ],
 )
 def test_a_layer_that_is_no_use_says_why(change: dict[str, Any], says: str) -> None:
@@ -114,7 +117,7 @@ def test_an_extent_that_says_nothing_is_none(extent: object) -> None:
 def test_lots_that_are_not_at_the_point_are_refused() -> None:
     [error] = source(Server([row(1, "a", x=3.0)])).at_points([Point(0.0005, 0.0005)])
     assert isinstance(error, SourceMisconfigured)
-    assert "ignores the place" in str(error)
+    assert "ignores the query geometry" in str(error)
 
 
 def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() -> None:
@@ -199,7 +202,7 @@ def test_a_layer_is_asked_in_its_own_crs_where_it_is_known(
 ) -> None:
     reference = parse_geometry_crs(layer)
     assert reference.crs.equals(CRS.from_epsg(epsg), ignore_axis_order=True)
-    assert (reference.sent, reference.wanted) == (sent, wanted)
+    assert (reference.in_sr, reference.out_sr) == (sent, wanted)
 
 
 def test_points_and_areas_go_out_in_the_layers_crs() -> None:
