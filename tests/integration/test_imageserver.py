@@ -82,7 +82,7 @@ class TestPictures:
 
     def test_what_is_asked(self, imagery: ImageServer, server: FakeImageServer) -> None:
         imagery.read(*over(0, 0, 200, 100))
-        assert [path for path, _ in server.asked] == ["", "/exportImage"]
+        assert [path for path, _ in server.requests] == ["", "/exportImage"]
         assert server.exports == [
             {
                 "bbox": "500000.000000,3879950.000000,500100.000000,3880000.000000",
@@ -141,7 +141,7 @@ class TestPictures:
         for column in (0, 50, 100):
             imagery.grid_for(lot().geometry)
             imagery.read(*over(column, 0, 50, 50))
-        assert len(server.asked) == 1 + 3
+        assert len(server.requests) == 1 + 3
 
 
 class TestNoImagery:
@@ -213,7 +213,7 @@ class TestConfiguration:
         with pytest.raises(ImageryError, match=r"no such service.*Correct the county") as caught:
             opened(server, waits_s).grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
     def test_a_token_is_wanted(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
@@ -330,7 +330,7 @@ class TestThroughTheDetector:
         server.always = "500"
         results = Detector(ThresholdSegmenter()).detect([lot()] * 40, imagery, [LABELS["lawn"]])
         assert {(r.status, r.reason) for r in results} == {("unavailable", "imagery")}
-        assert len(server.asked) == 10
+        assert len(server.requests) == 10
 
 
 def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
@@ -346,4 +346,4 @@ def test_a_private_address_needs_the_countys_word(server: FakeImageServer) -> No
     with pytest.raises(ImageryError, match="allow_private: true") as caught:
         open_imagery(ImagerySource(url=server.url)).grid_for(lot().geometry)
     assert not isinstance(caught.value, ImageryUnavailable)
-    assert server.asked == []
+    assert server.requests == []

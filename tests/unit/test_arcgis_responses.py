@@ -1,4 +1,4 @@
-"""What the ArcGIS client makes of answers and failures, without a network."""
+"""ArcGIS responses -> JSON or typed errors, and the circuit breaker, without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "says"),
+    ("status", "body", "error", "message"),
     [
         (200, {"error": {"code": 500, "message": "Error"}}, TransientError, "error 500"),
         (200, {"error": {"code": 400, "details": ["bad field"]}}, QueryRefused, "bad field"),
@@ -46,10 +46,10 @@ URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
         (200, [], SourceMisconfigured, "not a JSON object"),
     ],
 )
-def test_an_error_is_known_by_status_or_body(
-    status: int, body: object, error: type[Exception], says: str
+def test_errors_are_classified_by_status_or_body(
+    status: int, body: object, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=says) as caught:
+    with pytest.raises(error, match=message) as caught:
         parse_response(URL, status, json.dumps(body).encode())
     assert str(caught.value).startswith(URL)
     assert type(caught.value) is error
@@ -71,7 +71,7 @@ def test_an_error_is_known_by_status_or_body(
         (200, b"\xef\xbb\xbf<html>Down", TransientError),
     ],
 )
-def test_what_is_no_json_is_judged_by_its_content(
+def test_non_json_responses_are_classified_by_content(
     status: int, body: bytes, error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
@@ -93,7 +93,7 @@ def test_what_is_no_json_is_judged_by_its_content(
         "error code: 1020",
     ],
 )  # fmt: skip
-def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, page: str) -> None:
+def test_firewall_pages_are_recognised_at_any_status(status: int, page: str) -> None:
     with pytest.raises(FirewallRefused, match="a firewall blocks the call; request access"):
         parse_response(URL, status, page.encode())
 
@@ -116,14 +116,14 @@ def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, pag
         ({}, TransientError),
     ],
 )  # fmt: skip
-def test_what_an_error_body_says_decides(error: dict[str, Any], kind: type[Exception]) -> None:
+def test_the_error_body_decides_the_class(error: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
         parse_response(URL, 200, json.dumps({"error": error}).encode())
     assert type(caught.value) is kind
     assert str(error.get("message", "")) in str(caught.value)
 
 
-def test_an_error_that_is_null_is_none() -> None:
+def test_a_null_error_is_not_an_error() -> None:
     assert parse_response(URL, 200, b'{"error": null, "count": 1}')["count"] == 1
 
 
@@ -134,22 +134,22 @@ def test_an_error_that_is_null_is_none() -> None:
         b'{"features": [{"attributes": {}}], "features": []}',
     ],
 )
-def test_what_is_said_twice_is_not_believed(body: bytes) -> None:
+def test_duplicate_keys_are_rejected(body: bytes) -> None:
     with pytest.raises(SourceUnavailable, match="garbled"):
         parse_response(URL, 200, body)
     once = {"features": [{"attributes": {"NOTE": "error", "KIND": "features", "WHY": "error"}}]}
     assert parse_response(URL, 200, json.dumps(once).encode()) == once
 
 
-def test_content_goes_before_the_content_type_and_a_byte_order_mark_is_none() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert parse_response(URL, 200, b'\xef\xbb\xbf {"count": 42}') == {"count": 42}
 
 
-def test_an_answer_without_rows_is_an_answer() -> None:
+def test_an_empty_result_is_not_an_error() -> None:
     assert parse_response(URL, 200, b'{"features": []}') == {"features": []}
 
 
-def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_minute() -> None:
+def test_the_circuit_opens_after_three_failures_and_is_half_open_after_a_minute() -> None:
     now_s = 0.0
     breaker = CircuitBreaker(clock=lambda: now_s)
     for _ in range(3):
@@ -162,7 +162,7 @@ def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_min
     now_s = 60.0
     breaker.before_call()
     with pytest.raises(SourceUnavailable, match="last error: down"):
-        breaker.before_call()  # one is on its way, and the others wait for what it learns
+        breaker.before_call()  # half-open: one trial call is in flight, others are refused
     breaker.record_failure(LayerNotFound("gone"))
     with pytest.raises(
         LayerNotFound, match="circuit open after 4 failures in a row; last error: gone"
@@ -175,7 +175,7 @@ def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_min
     breaker.before_call()
 
 
-def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
+def test_a_trial_call_without_an_outcome_does_not_block_the_next_one() -> None:
     time = FakeTime()
     breaker = CircuitBreaker(time.clock)
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
             breaker.before_call()
 
 
-def test_refusals_of_single_queries_never_open_the_circuit() -> None:
+def test_refused_queries_do_not_open_the_circuit() -> None:
     breaker = CircuitBreaker(clock=lambda: 0.0)
     for _ in range(5):
         breaker.record_failure(QueryRefused("error 400"))

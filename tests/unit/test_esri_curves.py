@@ -19,12 +19,12 @@ MM = 0.001
 METRES = {"wkid": 26915}
 
 
-def area(*ring: Any, within: float = MM) -> float:
-    return float(Polygon(curves_to_points(ring, within)).area)
+def area(*ring: Any, tolerance: float = MM) -> float:
+    return float(Polygon(curves_to_points(ring, tolerance)).area)
 
 
 def off_circle(ring: Any, centre: tuple[float, float], radius: float) -> float:
-    """How far the boundary leaves a circle."""
+    """The maximum distance between the boundary and a circle."""
     boundary = Polygon(ring).exterior
     edges = shapely.segmentize(boundary, 0.01)
     distances = shapely.distance(
@@ -34,7 +34,7 @@ def off_circle(ring: Any, centre: tuple[float, float], radius: float) -> float:
 
 
 @pytest.mark.parametrize(("x", "y", "r"), [(0, 0, 1), (760_000, 3_900_000, 15), (0, 0, 400)])
-def test_a_half_circle_through_a_point_either_way(x: float, y: float, r: float) -> None:
+def test_a_half_circle_through_a_point_in_both_directions(x: float, y: float, r: float) -> None:
     for up in (1, -1):
         ring = [[x - r, y], {"c": [[x + r, y], [x, y + up * r]]}, [x - r, y]]
         half = Polygon(curves_to_points(ring, MM))
@@ -50,7 +50,7 @@ def test_a_major_arc_through_a_point() -> None:
     assert area(*quarter) == pytest.approx(math.pi / 4 - 0.5, abs=0.005)
 
 
-def test_a_whole_circle() -> None:
+def test_a_full_circle() -> None:
     for curve in (
         {"c": [[5, 0], [-5, 0]]},
         {"a": [[5, 0], [0, 0], 0, 1]},
@@ -70,7 +70,7 @@ def test_an_arc_about_a_centre(minor: int, clockwise: int, share: float) -> None
 @pytest.mark.parametrize("rotation", [0, 0.3, math.pi / 2, -2.5])
 @pytest.mark.parametrize("clockwise", [0, 1])
 def test_an_elliptic_arc(rotation: float, clockwise: int) -> None:
-    """A quarter of an ellipse of 20 x 8, turned; clockwise the other three quarters."""
+    """A quarter of an ellipse of 20 x 8, rotated; clockwise the other three quarters."""
     cos, sin = math.cos(rotation), math.sin(rotation)
     start = [100 + 20 * cos, 50 + 20 * sin]
     end = [100 - 8 * sin, 50 + 8 * cos]
@@ -79,7 +79,7 @@ def test_an_elliptic_arc(rotation: float, clockwise: int) -> None:
     assert area(*ring) == pytest.approx(math.pi * 160 * share, abs=0.1)
 
 
-def test_a_whole_ellipse() -> None:
+def test_a_full_ellipse() -> None:
     ring = [[20, 0], {"a": [[20, 0], [0, 0], 0, 1, 0, 20, 0.4]}]
     assert area(*ring) == pytest.approx(math.pi * 160, abs=0.1)
 
@@ -105,7 +105,7 @@ def test_chords_stay_within_the_tolerance_and_are_no_more_than_needed() -> None:
     assert len(far) < 20_000
 
 
-def test_points_in_a_row_are_a_straight_line() -> None:
+def test_collinear_points_make_a_straight_line() -> None:
     assert curves_to_points([[0, 0], {"c": [[2, 0], [1, 0]]}], MM) == [(0, 0), (2, 0)]
     assert curves_to_points([[0, 0, 9], {"b": [[3, 0], [1, 0], [2, 0]]}], MM) == [(0, 0), (3, 0)]
     assert curves_to_points([[1, 1], {"c": [[1, 1], [1, 1]]}], MM) == [(1, 1), (1, 1)]
@@ -139,7 +139,7 @@ def test_a_lot_with_a_curve_a_hole_and_heights() -> None:
         assert flat.area * foot**2 == pytest.approx(400 * math.pi - 100, abs=0.1)
 
 
-def test_where_a_server_sends_both_the_curves_are_the_lot() -> None:
+def test_curve_rings_take_precedence_over_rings() -> None:
     x, y = 700_000, 3_900_000
     straight = [[x, y], [x + 10, y], [x, y]]
     curved = [[x, y], {"c": [[x + 10, y], [x + 5, y + 5]]}, [x, y]]
@@ -166,12 +166,12 @@ def test_where_a_server_sends_both_the_curves_are_the_lot() -> None:
         ([[0, 0], None, {"c": [[2, 0], [1, 1]]}], "not a pair of numbers"),
     ],
 )
-def test_a_curve_that_is_none_is_refused(ring: Any, message: str) -> None:
+def test_a_malformed_curve_is_an_error(ring: Any, message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         polygon_from_esri({"curveRings": [ring]}, METRES)
 
 
-def test_curves_that_would_fill_the_memory_are_an_error() -> None:
+def test_curves_with_too_many_points_are_an_error() -> None:
     huge = {"c": [[-90.0, 35.1], [5e8, 5e3]]}
     many: list[Any] = [[0.0, 0.0]]
     many += [{"c": [[0.2 * (i % 2), i * 1e-4], [0.1, i * 1e-4 + 0.05]]} for i in range(200)]
