@@ -32,7 +32,8 @@ def fetch_object_ids(layer: LayerQuery, query: ObjectIdQuery, max_ids: float = n
     """The unique object ids (n,) of all rows of a query, ascending.
 
     Stops early with more than `max_ids` ids. Tries `returnIdsOnly`, which servers do not truncate;
-    then keyset pagination, ordered by object id; then, for a whole layer, a quadtree of its extent.
+    then keyset pagination, ordered by object id; then a quadtree of the extent, if the query is
+    for the complete layer.
 
     Raises:
         SourceUnavailable: also `IncompleteAnswer`.

@@ -70,9 +70,9 @@ def fetch_rows_by_object_id(
     middle = len(ids) // 2
     halves = (ids[:middle], ids[middle:])
     return [
-        hit
+        row
         for half in halves
-        for hit in fetch_rows_by_object_id(layer, half, consecutive=consecutive)
+        for row in fetch_rows_by_object_id(layer, half, consecutive=consecutive)
     ]
 
 

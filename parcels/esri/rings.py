@@ -105,5 +105,5 @@ def _deduplicate(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     by_outline: dict[bytes, list[int]] = defaultdict(list)
     for i, outline in enumerate(outlines):
         by_outline[outline].append(i)
-    kept = [group[0] for group in by_outline.values() if len(set(windings[group].tolist())) == 1]
-    return polygons[sorted(kept)]
+    unique = [group[0] for group in by_outline.values() if len(set(windings[group].tolist())) == 1]
+    return polygons[sorted(unique)]

@@ -109,7 +109,7 @@ class ArcGISClient:
 
         Raises:
             SourceUnavailable: no usable response for now.
-            RateLimited: the server asks for a longer pause than a call waits.
+            RateLimited: its Retry-After is longer than a call may wait.
             SourceMisconfigured: the registry entry needs a fix; subclasses in `parcels.errors`.
         """
         limits = RetryLimits(

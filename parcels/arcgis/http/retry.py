@@ -1,6 +1,6 @@
 """Retry of transient errors, with exponential backoff and jitter.
 
-This is the place to change what the client does when a server answers HTTP 503 (or 500, 502,
+This is the place to change what the client does when a server responds HTTP 503 (or 500, 502,
 504, 408, 429), times out, drops the connection or sends half a response:
 
 what is retried   only `TransientError`; `responses` and `exchange` decide what is transient
