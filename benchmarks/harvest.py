@@ -1,4 +1,4 @@
-"""A whole layer of 20,000 lots while 5 % of the calls fail: who has all of them in the end."""
+"""Harvest a layer of 20,000 lots while 5 % of the calls fail: which tools get every row."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 SEEDS = range(1, 11)
 SHARE = 0.05
-# esridump waits 10 s at every fifth call; ten harvests with that would take a quarter of an hour.
+# esridump pauses 10 s at every fifth call; ten such harvests take a quarter of an hour.
 ESRIDUMP_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """What came of one: the ids, the seconds, and the error that ended it."""
+    """The outcome of a harvest: ids, seconds, and the error that ended it."""
 
     ids: list[str]
     seconds: float
     error: str | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Every lot, and none twice."""
+    def is_complete(self) -> bool:
+        """Every lot, without duplicates."""
         return self.error is None and len(self.ids) == len(set(self.ids)) == LOTS
 
 
@@ -44,11 +44,11 @@ def ours(calls_per_second: float) -> Fetch:
     def fetch(server: FeatureServer) -> Harvest:
         entry = county(server, calls_per_second)
 
-        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+        def pause(wait_s: float) -> None:  # a separate `sleep`, so that no limit is shared
             time.sleep(wait_s)
 
         started = time.perf_counter()
-        source = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        source = ArcGISSource(entry, ArcGISClient.for_county(entry, sleep=pause))
         ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.rows]
         return Harvest(ids, time.perf_counter() - started)
 
@@ -107,14 +107,14 @@ def _row(name: str, fetch: Fetch, server: FeatureServer) -> list[str]:
         harvests.append(fetch(server))
         requests.append(len(server.calls))
         most_in_flight = max(most_in_flight, server.most_in_flight)
-    whole = [i for i, harvest in enumerate(harvests) if harvest.is_whole]
-    shown = whole or range(len(harvests))
+    complete = [i for i, harvest in enumerate(harvests) if harvest.is_complete]
+    shown = complete or range(len(harvests))
     errors = {harvest.error for harvest in harvests if harvest.error}
-    silent = sum(harvest.error is None and not harvest.is_whole for harvest in harvests)
-    faults = sorted({_kind(error) for error in errors}) + [f"{silent} short"] * (silent > 0)
+    incomplete = sum(harvest.error is None and not harvest.is_complete for harvest in harvests)
+    faults = sorted({_kind(error) for error in errors}) + [f"{incomplete} short"] * (incomplete > 0)
     return [
         name,
-        f"{len(whole)} of {len(harvests)}",
+        f"{len(complete)} of {len(harvests)}",
         f"{statistics.median(harvests[i].seconds for i in shown):.1f}",
         f"{statistics.median(requests[i] for i in shown):.0f}",
         str(most_in_flight),

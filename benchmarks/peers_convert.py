@@ -1,7 +1,7 @@
-"""Run by the peers' Python: converts Esri geometries as each peer does, and times it.
+"""Run by the peers' Python: convert Esri geometries with each peer, and time it.
 
-Input: {"cases": [Esri geometry, ...], "answer": "the text of an answer", "runs": how often}.
-Output: for each peer its GeoJSON geometries (or an error's text), and seconds for the answer.
+Input: {"cases": [Esri geometry, ...], "answer": "the text of a response", "runs": number of runs}.
+Output: for each peer its GeoJSON geometries (or an error's text), and the seconds for the response.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def attempt(convert: Callable[[Any], Any], geometry: Any) -> dict[str, Any]:  # 
 
 
 def seconds(convert: Callable[[Any], Any], answer: str) -> float:
-    """From the text of an answer to shapely's polygons."""
+    """Seconds from the text of a response to shapely's polygons."""
     gc.collect()
-    gc.freeze()  # as for ours
+    gc.freeze()  # as in our benchmark
     started = time.perf_counter()
     lots = [shape(convert(feature["geometry"])) for feature in json.loads(answer)["features"]]
     took = time.perf_counter() - started
@@ -55,14 +55,14 @@ def seconds(convert: Callable[[Any], Any], answer: str) -> float:
 
 def main() -> None:
     given = json.load(sys.stdin)
-    told = {
+    output = {
         name: {
             "cases": [attempt(convert, geometry) for geometry in given["cases"]],
             "seconds": [seconds(convert, given["answer"]) for _ in range(given["runs"])],
         }
         for name, convert in PEERS.items()
     }
-    json.dump(told, sys.stdout)
+    json.dump(output, sys.stdout)
 
 
 main()

@@ -1,4 +1,4 @@
-"""Run by the peers' Python: fetches a whole layer as a peer does.
+"""Run by the peers' Python: fetch a complete layer with a peer.
 
 Input: {"peer": name, "url": of the layer, "pause_s": esridump's pause at every fifth call}.
 Output: {"ids": the parcel ids, "seconds": …, "error": text or null}.
@@ -37,7 +37,7 @@ def restgdf(url: str, _pause_s: float) -> list[str]:
 
 
 def restgdf_split(url: str, _pause_s: float) -> list[str]:
-    """Its streaming way, which may be told to split a page that the server cuts."""
+    """Its streaming API, which can split a page that the server truncates."""
     import aiohttp
     from restgdf import FeatureLayer
 
@@ -67,14 +67,14 @@ PEERS: dict[str, Callable[[str, float], list[str]]] = {
 
 def main() -> None:
     given = json.load(sys.stdin)
-    told: dict[str, Any] = {"ids": [], "error": None}
+    output: dict[str, Any] = {"ids": [], "error": None}
     started = time.perf_counter()
     try:
-        told["ids"] = PEERS[given["peer"]](given["url"], given["pause_s"])
+        output["ids"] = PEERS[given["peer"]](given["url"], given["pause_s"])
     except Exception as error:
-        told["error"] = f"{type(error).__name__}: {error}"
-    told["seconds"] = time.perf_counter() - started
-    json.dump(told, sys.stdout)
+        output["error"] = f"{type(error).__name__}: {error}"
+    output["seconds"] = time.perf_counter() - started
+    json.dump(output, sys.stdout)
 
 
 main()

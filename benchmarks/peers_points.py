@@ -1,4 +1,4 @@
-"""Run by the peers' Python: the lots at points, a query for each, as each peer can.
+"""Run by the peers' Python: the lots at points with a peer, one query for each point.
 
 Input: {"peer": name, "url": of the layer, "points": [[longitude, latitude], ...]}.
 Output: {"ids": for each point its parcel ids, "seconds": …}.
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 logging.disable()
 
 
-def question(x: float, y: float) -> dict[str, str]:
+def query_params(x: float, y: float) -> dict[str, str]:
     return {
         "where": "1=1",
         "geometry": f"{x!r},{y!r}",
@@ -32,11 +32,8 @@ def pyogrio(url: str, points: list[list[float]]) -> list[list[str]]:
     from pyogrio import read_dataframe
 
     def at(x: float, y: float) -> list[str]:
-        return list(
-            read_dataframe(f"ESRIJSON:{url}/query?{urlencode({**question(x, y), 'f': 'json'})}")[
-                "APN"
-            ]
-        )
+        query = urlencode({**query_params(x, y), "f": "json"})
+        return list(read_dataframe(f"ESRIJSON:{url}/query?{query}")["APN"])
 
     return [at(x, y) for x, y in points]
 
@@ -47,8 +44,8 @@ def plain(url: str, points: list[list[float]]) -> list[list[str]]:
     session = requests.Session()
 
     def at(x: float, y: float) -> list[str]:
-        answer = session.get(f"{url}/query", params={**question(x, y), "f": "json"}).json()
-        return [row["attributes"]["APN"] for row in answer["features"]]
+        response = session.get(f"{url}/query", params={**query_params(x, y), "f": "json"}).json()
+        return [row["attributes"]["APN"] for row in response["features"]]
 
     return [at(x, y) for x, y in points]
 

@@ -1,4 +1,4 @@
-"""The lots of 5,000 points: how many requests the county's server gets, and how long it takes."""
+"""The lots of 5,000 points: requests to the county's server, and seconds."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def ours(calls_per_second: float, cache: FolderCache | None = None) -> Find:
     def find(server: FeatureServer, points: list[Point]) -> tuple[Ids, float]:
         entry = county(server, calls_per_second)
 
-        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+        def pause(wait_s: float) -> None:  # a separate `sleep`, so that no limit is shared
             time.sleep(wait_s)
 
         props = [Property(str(i), point.x, point.y) for i, point in enumerate(points)]
         started = time.perf_counter()
-        layer = ArcGISSource(entry, ArcGISClient.of(entry, sleep=pause))
+        layer = ArcGISSource(entry, ArcGISClient.for_county(entry, sleep=pause))
         source: ParcelSource = layer
         if cache is not None:
             source = CachedSource(layer, cache, LayerKey.of(entry))
         found = ParcelBoundaryService(entry, source).boundaries(props)
-        took_s = time.perf_counter() - started
-        return [_ids(boundary) for boundary in found], took_s
+        elapsed_s = time.perf_counter() - started
+        return [_ids(boundary) for boundary in found], elapsed_s
 
     return find
 
@@ -59,8 +59,8 @@ def peer(name: str) -> Find:
             "url": f"{server.url}/0",
             "points": [[point.x, point.y] for point in points],
         }
-        told = peers.ask("peers_points.py", given, timeout_s=3_000)
-        return told["ids"], told["seconds"]
+        response = peers.ask("peers_points.py", given, timeout_s=3_000)
+        return response["ids"], response["seconds"]
 
     return find
 
@@ -70,11 +70,11 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder, served() as server:
         points = list(server.parcels.geometry.representative_point()[:POINTS])
         true = [set(ids) for ids in _true_ids(server, points)]
-        kept = FolderCache(Path(folder))
+        cache_of_points = FolderCache(Path(folder))
         tools: dict[str, Find] = {
             "Lotline, 4 calls a second": ours(POLITE),
-            "Lotline, without that limit": ours(UNLIMITED, kept),
-            "Lotline, the same points again": ours(POLITE, kept),
+            "Lotline, without that limit": ours(UNLIMITED, cache_of_points),
+            "Lotline, the same points again": ours(POLITE, cache_of_points),
             f"one query a point, requests {peers.version('requests')}": peer("requests"),
             f"one query a point, pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
         }
@@ -112,6 +112,6 @@ def _row(
     name: str, find: Find, server: FeatureServer, points: list[Point], true: list[set[str]]
 ) -> list[str]:
     server.mend()
-    ids, took_s = find(server, points)
+    ids, elapsed_s = find(server, points)
     right = sum(bool(set(found) & of) for found, of in zip(ids, true, strict=True))
-    return [name, f"{len(server.calls):,}", f"{took_s:.1f}", f"{right:,}"]
+    return [name, f"{len(server.calls):,}", f"{elapsed_s:.1f}", f"{right:,}"]

@@ -1,4 +1,4 @@
-"""Twenty-two ways in which servers send a polygon, and what it is: known by construction.
+"""22 ways in which servers send a polygon, and the truth, known by construction.
 
 Synthetic, in degrees near 0, 0, in steps of a thousandth (u below). The truth is built from
 squares with shapely's set operations, never from the rings that are sent.
@@ -21,7 +21,7 @@ Ring = list[Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A geometry as it is sent, and what it means, in the same degrees."""
+    """A geometry as sent, and the true polygon, in the same degrees."""
 
     kind: str
     geometry: dict[str, Any]
@@ -33,7 +33,7 @@ def box(x: float, y: float, side: float) -> Polygon:
 
 
 def shell(x: float, y: float, side: float) -> Ring:
-    """Clockwise and closed, as Esri's documentation has a shell."""
+    """Clockwise and closed, like a shell in Esri's documentation."""
     a, b, c, d = x * U, y * U, (x + side) * U, (y + side) * U
     return [[a, b], [a, d], [c, d], [c, b], [a, b]]
 
@@ -56,7 +56,7 @@ def _case(kind: str, truth: BaseGeometry, *rings: Ring) -> Case:
 
 
 def cases() -> list[Case]:
-    """All of them, the well-formed first."""
+    """All cases, the well-formed ones first."""
     holed = box(0, 0, 9) - box(2, 2, 3)
     other = box(20, 0, 9) - box(23, 3, 4)
     five = union(box(0, 0, 50) - box(5, 5, 40), box(10, 10, 30) - box(15, 15, 20), box(20, 20, 10))

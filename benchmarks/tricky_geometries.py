@@ -1,4 +1,4 @@
-"""Tricky Esri geometries read right, and 10,000 plain ones read fast: ours beside other tools."""
+"""Correctness on tricky Esri geometries and speed on 10,000 plain ones, against other tools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOTS = 10_000
 RUNS = 9
 DEGREES = {"wkid": 4326}
 FEET = {"wkid": 2274}
-# Of the area: chords of a millimetre's tolerance lose a few hundred thousandths of a circle.
+# Share of the area: chords within 1 mm lose a few hundred-thousandths of a circle.
 CLOSE = 1e-4
 RIGHT, AFTER_REPAIR, WRONG = "right", "repaired", "wrong"
 
@@ -43,16 +43,16 @@ def run() -> None:
     lots = synthetic_lots()
     in_degrees = answer(lots, DEGREES)
     in_feet = answer(from_wgs84(lots, CRS.from_epsg(FEET["wkid"])), FEET)
-    told = peers.ask(
+    peer_output = peers.ask(
         "peers_convert.py",
         {"cases": [case.geometry for case in tricky], "answer": in_degrees, "runs": RUNS},
     )
     ours = "Lotline's `parcels.esri`"
     gdal = f"GDAL {pyogrio.__gdal_version_string__} by pyogrio"
-    names = {name: f"{name} {peers.version(name)}" for name in told}
+    names = {name: f"{name} {peers.version(name)}" for name in peer_output}
 
     read: dict[str, Read] = {ours: by_us(tricky), gdal: by_gdal(tricky)}
-    read |= {names[name]: by_peer(told[name]["cases"]) for name in told}
+    read |= {names[name]: by_peer(peer_output[name]["cases"]) for name in peer_output}
     _save_tricky(tricky, read)
 
     seconds = {ours: [timed(convert_ours, in_degrees) for _ in range(RUNS)]}
@@ -63,7 +63,7 @@ def run() -> None:
         path = Path(folder) / "answer.json"
         path.write_text(in_degrees, encoding="utf-8")
         seconds[gdal] = [timed(convert_gdal, path) for _ in range(RUNS)]
-    seconds |= {names[name]: told[name]["seconds"] for name in told}
+    seconds |= {names[name]: peer_output[name]["seconds"] for name in peer_output}
     _save_speed(seconds, ours)
 
 
@@ -74,10 +74,10 @@ def _save_tricky(tricky: list[Case], read: dict[str, Read]) -> None:
     }
     rows = [[case.kind, *(verdicts[tool][i] for tool in read)] for i, case in enumerate(tricky)]
     right = [verdicts[tool].count(RIGHT) for tool in read]
-    mended = [verdicts[tool].count(AFTER_REPAIR) for tool in read]
+    repaired = [verdicts[tool].count(AFTER_REPAIR) for tool in read]
     rows.append([f"right, of {len(tricky)}", *map(str, right)])
     rows.append(
-        ["after `make_valid` as well", *(str(a + b) for a, b in zip(right, mended, strict=True))]
+        ["after `make_valid` as well", *(str(a + b) for a, b in zip(right, repaired, strict=True))]
     )
     save(
         Result(
@@ -118,7 +118,7 @@ def _save_speed(seconds: dict[str, list[float]], ours: str) -> None:
 
 
 def verdict(case: Case, got: BaseGeometry | None) -> str:
-    """Whether a tool's geometry has the area and the inside that it should."""
+    """Whether a tool's geometry has the true area and interior."""
     if got is None:
         return WRONG
     if got.is_valid:
@@ -142,13 +142,13 @@ def by_us(tricky: list[Case]) -> Read:
 
 
 def by_gdal(tricky: list[Case]) -> Read:
-    """Each in a file of its own, so that one cannot spoil another."""
+    """Each case in its own file, so that a failure does not affect others."""
     found: Read = []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # GDAL says so when it closes a ring
+        warnings.simplefilter("ignore", RuntimeWarning)  # GDAL warns when it closes a ring
         path = Path(folder) / "answer.json"
         for case in tricky:
-            path.write_text(answer_of([case.geometry], DEGREES), encoding="utf-8")
+            path.write_text(response_of([case.geometry], DEGREES), encoding="utf-8")
             try:
                 [geometry] = pyogrio.read_dataframe(path, columns=[], on_invalid="fix").geometry
             except (pyogrio.errors.DataSourceError, ValueError, shapely.errors.ShapelyError):
@@ -157,11 +157,11 @@ def by_gdal(tricky: list[Case]) -> Read:
     return found
 
 
-def by_peer(told: list[dict[str, Any]]) -> Read:
+def by_peer(peer_output: list[dict[str, Any]]) -> Read:
     found: Read = []
-    for one in told:
+    for each in peer_output:
         try:
-            found.append(shape(one["geometry"]) if one.get("geometry") else None)
+            found.append(shape(each["geometry"]) if each.get("geometry") else None)
         except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError):
             found.append(None)
     return found
@@ -192,9 +192,9 @@ def _star(
 
 
 def answer(lots: np.ndarray[Any, np.dtype[np.object_]], reference: dict[str, int]) -> str:
-    """The text of a layer's answer: shells clockwise, then their holes, all closed."""
+    """The text of a layer's response: shells clockwise, then their holes, all closed."""
     turned = shapely.orient_polygons(lots, exterior_cw=True)
-    return answer_of(
+    return response_of(
         [
             {
                 "rings": [
@@ -208,7 +208,7 @@ def answer(lots: np.ndarray[Any, np.dtype[np.object_]], reference: dict[str, int
     )
 
 
-def answer_of(geometries: list[dict[str, Any]], reference: dict[str, int]) -> str:
+def response_of(geometries: list[dict[str, Any]], reference: dict[str, int]) -> str:
     return json.dumps(
         {
             "objectIdFieldName": "OBJECTID",
@@ -238,9 +238,9 @@ def convert_gdal(path: Path) -> None:
 
 def timed(convert: Callable[[Any], None], given: object) -> float:
     gc.collect()
-    gc.freeze()  # what the benchmark itself holds is no one's to search for garbage
+    gc.freeze()  # objects of the benchmark are not the converter's garbage to search
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # geopandas, of an area in degrees
+        warnings.simplefilter("ignore", UserWarning)  # geopandas warns about areas in degrees
         convert(given)
     return time.perf_counter() - started

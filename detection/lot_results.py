@@ -25,7 +25,7 @@ from detection.segmenters.interface import Mask
 from detection.vectorize import Outlines, crop_mask, vectorize_masks
 from parcels.boundary import Boundary
 from parcels.errors import ParcelsError
-from parcels.measure import areas_beside_m2, areas_m2, polygonal
+from parcels.measure import areas_m2, polygonal, scaled_areas_m2
 
 log = logging.getLogger(__name__)
 
@@ -193,8 +193,8 @@ def _measure_parts(
     complete = candidates.objects[parts.objects]
     # The equal-area measurement is done once; the other two areas are scaled from it.
     measured = shapely.area(parts.measured), area_m2
-    clipped_area_m2 = areas_beside_m2(shapely.area(parts.inside), *measured)
-    whole_area_m2 = areas_beside_m2(shapely.area(complete.polygons), *measured)
+    clipped_area_m2 = scaled_areas_m2(shapely.area(parts.inside), *measured)
+    whole_area_m2 = scaled_areas_m2(shapely.area(complete.polygons), *measured)
     lots = candidates.of_lot[parts.objects]
     return [
         (

@@ -1,4 +1,4 @@
-"""Square metres, metric buffers and validity: the only place where areas are made.
+"""Areas in m², buffers in m, IoU and repair: the only module that computes areas.
 
 Geometries are EPSG:4326 with x, y = longitude, latitude in degrees.
 """
@@ -21,10 +21,10 @@ _GEOD = Geod(ellps="WGS84")
 _EARTH_RADIUS_M = 6_371_008.8
 _COLLECTION_TYPES = (4, 5, 6, 7)  # shapely's type ids of the Multi* types and the collection
 _POLYGON_TYPE = 3
-# Above this share of the area, the edges' curvature is no longer neglected (see areas_m2).
+# Above this share of the area, edges are measured as geodesics (see areas_m2).
 _CHORD_TOLERANCE = 2e-5
-# A circle of 4 x 32 sides is 0.04 % smaller than the true one.
-_SEGMENTS_A_QUARTER = 32
+# A polygon of 4 x 32 sides is 0.04 % smaller than its circle.
+_QUAD_SEGMENTS = 32
 
 
 @lru_cache(maxsize=1)
@@ -35,10 +35,10 @@ def _to_equal_area() -> Transformer:
 def area_m2(geometry: BaseGeometry) -> float:
     """The area of an EPSG:4326 geometry in m², within 0.01 % of `pyproj.Geod`.
 
-    Lines and points have none. See `areas_m2`.
+    0 for lines and points. See `areas_m2`.
 
     Raises:
-        GeometryError: coordinates that are not degrees on Earth.
+        GeometryError: coordinates are not degrees on Earth.
     """
     return float(areas_m2([geometry])[0])
 
@@ -46,69 +46,71 @@ def area_m2(geometry: BaseGeometry) -> float:
 def areas_m2(geometries: Iterable[BaseGeometry]) -> NDArray[np.float64]:
     """The areas (n,) of n valid EPSG:4326 geometries in m², within 0.01 % of `pyproj.Geod`.
 
-    The area is taken in EPSG:6933, which is equal-area on the WGS84 ellipsoid, so that only one
-    error remains: an edge is a geodesic on the ground and a straight line there. To the leading
-    order an edge of length L at latitude f loses at most sqrt(2) tan(f) L³ / (12 R) of area (from
-    the geodesic's curvature in a cylindrical equal-area map). A polygon whose edges could
-    lose more than a fifth of the tolerance is measured by Geod, which is ten times slower.
+    Computed in EPSG:6933, which is equal-area on the WGS84 ellipsoid. One error remains: an edge
+    is a geodesic on the ground and a straight line in the projection. To leading order an edge of
+    length L at latitude f loses at most sqrt(2) tan(f) L³ / (12 R) of area (from the geodesic's
+    curvature in a cylindrical equal-area projection). A polygon whose edges could lose more than a
+    fifth of the tolerance is measured by Geod, which is ten times slower.
 
     Raises:
-        GeometryError: coordinates that are not degrees on Earth, or a missing geometry.
+        GeometryError: coordinates are not degrees on Earth, or a geometry is missing.
     """
-    whole = np.asarray(list(geometries), dtype=object)
-    areas = np.zeros(len(whole))
-    if not len(whole):
+    array = np.asarray(list(geometries), dtype=object)
+    areas = np.zeros(len(array))
+    if not len(array):
         return areas
-    if shapely.is_missing(whole).any():
-        where = int(np.flatnonzero(shapely.is_missing(whole))[0])
-        raise GeometryError(f"geometry {where} is missing: leave it out before measuring")
-    _check_degrees(shapely.get_coordinates(whole))
-    polygons, owner = _polygons(whole)
+    if shapely.is_missing(array).any():
+        index = int(np.flatnonzero(shapely.is_missing(array))[0])
+        raise GeometryError(f"geometry {index} is missing; remove it before measuring")
+    _check_degrees(shapely.get_coordinates(array))
+    polygons, owner = _polygons(array)
     if not len(polygons):
         return areas
     project = _to_equal_area().transform
-    flat = shapely.transform(polygons, project, interleaved=False)
-    parts_m2 = shapely.area(flat)
+    projected = shapely.transform(polygons, project, interleaved=False)
+    parts_m2 = shapely.area(projected)
     for i in np.flatnonzero(_chord_errors_m2(polygons) > _CHORD_TOLERANCE * parts_m2):
         parts_m2[i] = _geodesic_area_m2(polygons[i])
     np.add.at(areas, owner, parts_m2)
     return areas
 
 
-def areas_beside_m2(
-    flat: NDArray[np.float64], measured_flat: NDArray[np.float64], measured_m2: NDArray[np.float64]
+def scaled_areas_m2(
+    projected: NDArray[np.float64],
+    measured_projected: NDArray[np.float64],
+    measured_m2: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The areas (n,) in m² of things that lie where others have been measured by `areas_m2`.
+    """Areas (n,) in m² of geometries close to others that `areas_m2` has measured.
 
-    A projected CRS has nearly one scale in one place: 100 m further, areas in UTM differ by a
-    millionth of themselves. So the ratio of ground to map serves for a neighbour, whose corners
-    need not be projected. Up to 1 km away the result keeps within 0.01 % of `pyproj.Geod`.
+    The area scale of a projected CRS hardly changes locally: by one part in a million over 100 m
+    in UTM. So the ground-to-map ratio of a measured neighbour applies, without another
+    transformation. Up to 1 km away the result is within 0.01 % of `pyproj.Geod`.
 
     Args:
-        flat: their areas in the CRS.
-        measured_flat: those of the measured ones in the same CRS; above 0.
-        measured_m2: those of the measured ones on the ground.
+        projected: areas (n,) in the CRS, in its units squared.
+        measured_projected: areas (n,) of the measured neighbours in the same CRS; above 0.
+        measured_m2: areas (n,) of the measured neighbours in m², from `areas_m2`.
     """
-    return flat * (measured_m2 / measured_flat)
+    return projected * (measured_m2 / measured_projected)
 
 
 def _check_degrees(lon_lat: NDArray[np.float64]) -> None:
-    # NaN and infinity compare as False, so they are caught here too.
+    # Also catches NaN and infinity, which compare as False.
     on_earth = (np.abs(lon_lat[:, 0]) <= 180) & (np.abs(lon_lat[:, 1]) <= 90)
     if on_earth.all():
         return
     lon, lat = lon_lat[int(np.flatnonzero(~on_earth)[0])]
     raise GeometryError(
-        f"longitude {lon}, latitude {lat} is not on Earth: give EPSG:4326 degrees as x, y = "
+        f"longitude {lon}, latitude {lat} is not on Earth; use EPSG:4326 degrees as x, y = "
         "longitude, latitude"
     )
 
 
 def on_earth(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Whether each of the geometries (n,) lies wholly within the degrees of EPSG:4326.
+    """Whether each geometry (n,) is within the bounds of EPSG:4326.
 
-    False for one that is missing or empty, or reaches into infinity. A single NaN has no place
-    that could be outside: such a geometry is not valid, and found by that.
+    False for missing, empty and infinite ones. NaN coordinates are not detected here: they make
+    the geometry invalid.
     """
     with np.errstate(invalid="ignore"):
         west, south, east, north = shapely.bounds(geometries).T
@@ -117,7 +119,7 @@ def on_earth(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 
 def _polygons(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
-    """The single, non-empty polygons of the geometries, and the index each belongs to."""
+    """The single, non-empty polygons in the geometries, and the index of each one's geometry."""
     parts, owner = geometries, np.arange(len(geometries))
     while np.isin(shapely.get_type_id(parts), _COLLECTION_TYPES).any():
         parts, index = shapely.get_parts(parts, return_index=True)
@@ -127,7 +129,7 @@ def _polygons(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDA
 
 
 def _chord_errors_m2(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-    """A bound of the area that straight edges lose in EPSG:6933, for each polygon."""
+    """For each polygon an upper bound of the area that straight edges lose in EPSG:6933."""
     rings, of_polygon = shapely.get_rings(polygons, return_index=True)
     degrees, of_ring = shapely.get_coordinates(rings, return_index=True)
     lon_lat = np.radians(degrees)
@@ -135,7 +137,7 @@ def _chord_errors_m2(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
     lat = np.maximum(np.abs(lon_lat[1:, 1]), np.abs(lon_lat[:-1, 1]))
     length_m = _EARTH_RADIUS_M * np.hypot(step[:, 0] * np.cos(lon_lat[1:, 1]), step[:, 1])
     errors_m2 = np.sqrt(2) * np.tan(lat) * length_m**3 / (12 * _EARTH_RADIUS_M)
-    errors_m2[of_ring[1:] != of_ring[:-1]] = 0.0  # from one ring to the next is no edge
+    errors_m2[of_ring[1:] != of_ring[:-1]] = 0.0  # between two rings there is no edge
     return np.bincount(of_polygon[of_ring[1:]], weights=errors_m2, minlength=len(polygons)).astype(
         np.float64
     )
@@ -155,28 +157,28 @@ def local_crs(lon: float, lat: float) -> CRS:
 
 
 def buffer_m(geometry: BaseGeometry, distance_m: float) -> MultiPolygon:
-    """Everything within `distance_m` metres of an EPSG:4326 geometry, as EPSG:4326.
+    """The buffer of `distance_m` metres around an EPSG:4326 geometry, as EPSG:4326.
 
-    It is made in `local_crs` about the geometry's centre, so a circle has its true size at every
-    latitude (0.04 % less, for its corners).
+    Computed in `local_crs` at the geometry's centre, so a circle has its true size at every
+    latitude (less 0.04 %, as it is a polygon).
 
     Raises:
-        GeometryError: an empty geometry, coordinates that are not on Earth, or a distance that
-            leaves nothing.
+        GeometryError: an empty geometry, coordinates not on Earth, or nothing left after a
+            negative buffer.
     """
     if geometry.is_empty or not np.isfinite(distance_m):
-        raise GeometryError(f"cannot buffer an empty geometry or by {distance_m} m")
+        raise GeometryError(f"cannot buffer an empty geometry, or by {distance_m} m")
     _check_degrees(shapely.get_coordinates(geometry))
     centre = geometry.centroid
     to_local = _to_local(float(centre.x), float(centre.y))
     local = shapely.transform(geometry, to_local.transform, interleaved=False)
-    grown = shapely.buffer(local, distance_m, quad_segs=_SEGMENTS_A_QUARTER)
+    buffered = shapely.buffer(local, distance_m, quad_segs=_QUAD_SEGMENTS)
     back = partial(to_local.transform, direction="INVERSE")
-    return polygonal(shapely.transform(grown, back, interleaved=False))
+    return polygonal(shapely.transform(buffered, back, interleaved=False))
 
 
 def _to_local(lon: float, lat: float) -> Transformer:
-    """EPSG:4326 -> `local_crs`. Written out, as to look for the best steps takes 5 ms each."""
+    """EPSG:4326 -> `local_crs`, as an explicit pipeline: PROJ's search for one takes 5 ms."""
     return Transformer.from_pipeline(
         "+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad "
         f"+step +proj=laea +lat_0={lat!r} +lon_0={lon!r} +ellps=WGS84"
@@ -184,27 +186,27 @@ def _to_local(lon: float, lat: float) -> Transformer:
 
 
 def polygonal(geometry: BaseGeometry) -> MultiPolygon:
-    """The geometry made valid, and only the part of it that has an area. The CRS is kept.
+    """The geometry as a valid MultiPolygon: repaired, without its lines and points. Any CRS.
 
     Raises:
-        GeometryError: nothing with an area is left, or coordinates are not finite.
+        GeometryError: no area is left, or coordinates are not finite.
     """
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise GeometryError("the geometry has coordinates that are not finite numbers")
-    valid = geometry if geometry.is_valid else _repaired(geometry)
+    valid = geometry if geometry.is_valid else _make_valid(geometry)
     polygons, _ = _polygons(np.asarray([valid], dtype=object))
     if not len(polygons) or not shapely.area(polygons).sum() > 0:
         raise GeometryError(
-            f"a {geometry.geom_type} without an area is no polygon: leave it out or mend its rings"
+            f"a {geometry.geom_type} without an area is not a polygon; remove it or fix its rings"
         )
-    whole = MultiPolygon(list(polygons))
-    # The polygons of a collection may overlap each other though each is valid.
-    return whole if whole.is_valid else polygonal(shapely.union_all(polygons))
+    multi = MultiPolygon(list(polygons))
+    # Valid polygons of a collection may still overlap each other.
+    return multi if multi.is_valid else polygonal(shapely.union_all(polygons))
 
 
-def _repaired(geometry: BaseGeometry) -> BaseGeometry:
-    # "structure" keeps the union where parts overlap; "linework" would punch a hole there. But
-    # only "linework" copes with rings that collapse within the last digits of a double.
+def _make_valid(geometry: BaseGeometry) -> BaseGeometry:
+    # "structure" unites overlapping parts, where "linework" would cut a hole. But only "linework"
+    # handles rings that collapse within double precision.
     try:
         return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     except shapely.errors.GEOSException:
@@ -212,10 +214,10 @@ def _repaired(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def iou(a: BaseGeometry, b: BaseGeometry) -> float:
-    """Intersection over union, 0..1, of two valid EPSG:4326 geometries, by their areas in m².
+    """Intersection over union (IoU), 0..1, of two valid EPSG:4326 geometries, by areas in m².
 
     Raises:
-        GeometryError: invalid geometries, or coordinates that are not on Earth.
+        GeometryError: invalid geometries, or coordinates not on Earth.
     """
     try:
         common = shapely.intersection(a, b)

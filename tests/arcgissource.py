@@ -1,4 +1,4 @@
-"""The real ArcGIS source of a server on loopback; only that nobody waits between its tries."""
+"""An ArcGIS source for a server on loopback, with fake time for backoff."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from parcels.arcgis.http.client import ArcGISClient
 
 
 def source_of(url: str, **entry: Any) -> ArcGISSource:
-    """Layer 0 of a service; `entry` are more keys of a registry entry."""
+    """Layer 0 of a service; `entry` has more keys of the registry entry."""
     given = {"key": "test", "url": url, "layer": 0, "allow_private": True}
     county = County.model_validate({**given, **entry})
     time = FakeTime()
-    return ArcGISSource(county, ArcGISClient.of(county, sleep=time.sleep, clock=time.clock))
+    return ArcGISSource(county, ArcGISClient.for_county(county, sleep=time.sleep, clock=time.clock))

@@ -1,4 +1,4 @@
-"""Time that passes only when somebody waits."""
+"""Time that passes only in `sleep`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from threading import Lock
 
 
 class FakeTime:
-    """Its `clock` goes on by what `sleep` was asked for, which is kept in `waits_s`."""
+    """`sleep` advances `clock` at once and records the wait in `waits_s`."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

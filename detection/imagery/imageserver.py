@@ -163,7 +163,7 @@ class ImageServer:
 
     def _request(self, call: Callable[[], _T]) -> _T:
         try:
-            self._breaker.check()
+            self._breaker.before_call()
             return self._through_breaker(call)
         except SourceUnavailable as error:
             raise ImageryUnavailable(f"imagery: {error}") from error
@@ -183,9 +183,9 @@ class ImageServer:
         try:
             response = call()
         except SourceError as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             raise
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return response
 
 

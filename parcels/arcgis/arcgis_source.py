@@ -1,4 +1,4 @@
-"""A county's ArcGIS layer, and its alternates while it does not answer."""
+"""A county's ArcGIS layer as a parcel source, with fallback to its alternates."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, query
 from parcels.registry.county import County
 
 _Result = TypeVar("_Result")
-_Question = TypeVar("_Question", str, Point, StreetAddress)
+_Key = TypeVar("_Key", str, Point, StreetAddress)
 
 
 class ArcGISSource:
-    """Asks the county's layer; what it does not answer, its alternates in their order.
+    """Queries the county's layer; what fails there, it queries from the alternates, in order.
 
-    It is a `HarvestableLayer` too. Object ids and stamps are those of one layer: a harvest is of
-    the one that gave the last stamp.
+    It is also a `HarvestableLayer`. Object ids and layer versions belong to one layer: a harvest
+    uses the layer of the last `layer_version`.
     """
 
     def __init__(
@@ -38,33 +38,33 @@ class ArcGISSource:
     ) -> None:
         if not county.layers:
             raise SourceMisconfigured(f"county {county.key!r} has no 'url' and 'layer'")
-        client = client or ArcGISClient.of(county)
+        client = client or ArcGISClient.for_county(county)
         self._in_flight = county.calls_in_flight
         self._layers = [
             LayerQuery(layer, county.fields, county.where, client, breaker())
             for layer in county.layers
         ]
         self._points = {layer.origin: PointLookup(layer, self._in_flight) for layer in self._layers}
-        self._copied: LayerQuery | None = None
+        self._snapshot_layer: LayerQuery | None = None
 
     def check(self) -> None:
-        """Ask the layer what it is, and whether it has the mapped columns.
+        """Fetch the layer's metadata and check the mapped columns.
 
-        What does not answer is left alone for a minute: half a minute of waiting for each layer
-        is enough for all the questions that follow.
+        If no layer is available, the circuit of each opens: half a minute of waiting for a layer
+        is enough, and the queries that follow fail at once.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured: of the first layer, where none will do.
+            SourceUnavailable, SourceMisconfigured: no layer is usable.
         """
         try:
             self._first(_checked)
         except SourceUnavailable:
             for layer in self._layers:
-                layer.leave_alone()
+                layer.open_circuit()
             raise
 
     def extent(self) -> Extent | None:
-        """(west, south, east, north) in degrees, as the layer says it.
+        """(west, south, east, north) in degrees, from the layer's metadata.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
@@ -72,18 +72,17 @@ class ArcGISSource:
         return self._first(lambda layer: layer.info.extent)
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
-        """The rows with exactly these parcel ids, some hundreds in a call."""
-        ask = partial(with_ids, in_flight=self._in_flight)
-        return self._each(ask, parcel_ids)
+        """The rows with exactly these parcel ids; up to a thousand ids in a call."""
+        return self._each(partial(with_ids, in_flight=self._in_flight), parcel_ids)
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
-        """The rows that contain or touch these EPSG:4326 points, a hundred in a call."""
+        """The rows that contain or touch these EPSG:4326 points; a hundred in a call."""
         return self._each(lambda layer, some: self._points[layer.origin].at_points(some), points)
 
     def near_points(
         self, points: Sequence[Point], distance_m: float
     ) -> list[QueryResult | ParcelsError]:
-        """The rows within `distance_m` metres of these EPSG:4326 points, a hundred in a call."""
+        """The rows within `distance_m` metres of these EPSG:4326 points; a hundred in a call."""
         return self._each(
             lambda layer, some: self._points[layer.origin].near_points(some, distance_m), points
         )
@@ -91,96 +90,96 @@ class ArcGISSource:
     def with_addresses(
         self, addresses: Sequence[StreetAddress]
     ) -> list[QueryResult | ParcelsError]:
-        """Rows that may have these addresses, a few dozen in a call; the caller compares."""
+        """Rows that may have these addresses, for the caller to compare; 25 in a call."""
         return self._each(partial(with_addresses, in_flight=self._in_flight), addresses)
 
     def layer_version(self) -> LayerVersion:
-        """What the layer says of its state now, in three calls at most.
+        """The layer's version, in at most three calls.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        if self._copied is not self._layers[0]:
-            self._copied = None  # the layer itself may be back
-        return layer_version(self._to_copy)
+        if self._snapshot_layer is not self._layers[0]:
+            self._snapshot_layer = None  # the primary layer may be back
+        return layer_version(self._layer_to_snapshot)
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
-        """Every row of the layer once; with `after_object_id` only those that come after it.
+        """Every row of the layer once, in order of object id; resumes after `after_object_id`.
 
         Raises:
-            SourceUnavailable: it does not answer now; what was yielded is good.
-            IncompleteResponse: what it sent does not agree with what it says it has.
+            SourceUnavailable: the server is down; pages yielded so far are valid.
+            IncompleteResponse: the rows do not match the layer's own ids or count.
             SourceMisconfigured.
         """
-        return harvest(self._to_copy, after_object_id, self._in_flight)
+        return harvest(self._layer_to_snapshot, after_object_id, self._in_flight)
 
     def row_count(self) -> int | None:
-        """How many rows the layer has; None where its server does not count.
+        """The number of rows in the layer; None if its server does not count.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        return row_count(self._to_copy)
+        return row_count(self._layer_to_snapshot)
 
     @property
     def snapshot_origin(self) -> str:
-        """The layer that `layer_version` and `harvest` speak of.
+        """The URL of the layer that `layer_version` and `harvest` use.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        return self._to_copy.origin
+        return self._layer_to_snapshot.origin
 
     @property
-    def _to_copy(self) -> LayerQuery:
-        if self._copied is None:
-            self._copied = self._first(_checked)
-        return self._copied
+    def _layer_to_snapshot(self) -> LayerQuery:
+        if self._snapshot_layer is None:
+            self._snapshot_layer = self._first(_checked)
+        return self._snapshot_layer
 
     def _each(
         self,
-        ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
-        questions: Sequence[_Question],
+        query: Callable[[LayerQuery, Sequence[_Key]], Sequence[QueryResult | ParcelsError]],
+        keys: Sequence[_Key],
     ) -> list[QueryResult | ParcelsError]:
-        """What the first layer leaves unanswered is asked of the next."""
-        errors: dict[int, list[ParcelsError]] = {i: [] for i in range(len(questions))}
-        answers: dict[int, QueryResult | ParcelsError] = {}
+        """Query each layer for the keys that failed at the layers before it."""
+        errors: dict[int, list[ParcelsError]] = {i: [] for i in range(len(keys))}
+        results: dict[int, QueryResult | ParcelsError] = {}
         for layer in self._layers:
-            unanswered = list(errors)
-            said = query_all(partial(_ask_checked, ask, layer), [questions[i] for i in unanswered])
-            for i, answer in zip(unanswered, said, strict=True):
-                if isinstance(answer, QueryResult):
-                    answers[i] = answer
+            open_keys = list(errors)
+            found = query_all(partial(_query_checked, query, layer), [keys[i] for i in open_keys])
+            for i, result in zip(open_keys, found, strict=True):
+                if isinstance(result, QueryResult):
+                    results[i] = result
                     del errors[i]
                 else:
-                    errors[i].append(answer)
+                    errors[i].append(result)
             if not errors:
                 break
-        answers |= {i: _most_hopeful(of_layers) for i, of_layers in errors.items()}
-        return [answers[i] for i in range(len(questions))]
+        results |= {i: _most_retryable(of_layers) for i, of_layers in errors.items()}
+        return [results[i] for i in range(len(keys))]
 
-    def _first(self, ask: Callable[[LayerQuery], _Result]) -> _Result:
-        """The answer of the first layer that gives one.
+    def _first(self, query: Callable[[LayerQuery], _Result]) -> _Result:
+        """The result of the first layer that does not fail.
 
         Raises:
-            SourceUnavailable: one of them may answer later.
-            SourceMisconfigured, GeometryError: none of them will; of the first layer.
+            SourceUnavailable: one of the layers may work later.
+            SourceMisconfigured, GeometryError: the first layer's error, if none will.
         """
         errors: list[ParcelsError] = []
         for layer in self._layers:
             try:
-                return ask(layer)
+                return query(layer)
             except ParcelsError as error:
                 errors.append(error)
-        raise _most_hopeful(errors)
+        raise _most_retryable(errors)
 
 
-def _ask_checked(
-    ask: Callable[[LayerQuery, Sequence[_Question]], Sequence[QueryResult | ParcelsError]],
+def _query_checked(
+    query: Callable[[LayerQuery, Sequence[_Key]], Sequence[QueryResult | ParcelsError]],
     layer: LayerQuery,
-    questions: Sequence[_Question],
+    keys: Sequence[_Key],
 ) -> Sequence[QueryResult | ParcelsError]:
-    return ask(_checked(layer), questions)  # before there are threads that would all check it
+    return query(_checked(layer), keys)  # checked before there are threads, which all would
 
 
 def _checked(layer: LayerQuery) -> LayerQuery:
@@ -188,6 +187,6 @@ def _checked(layer: LayerQuery) -> LayerQuery:
     return layer
 
 
-def _most_hopeful(errors: Sequence[ParcelsError]) -> ParcelsError:
-    """One that may pass, if there is one; else the first."""
+def _most_retryable(errors: Sequence[ParcelsError]) -> ParcelsError:
+    """The first error that may pass later, else the first."""
     return next((error for error in errors if isinstance(error, SourceUnavailable)), errors[0])

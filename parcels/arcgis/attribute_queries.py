@@ -1,4 +1,4 @@
-"""The rows with parcel ids, and those that may have an address."""
+"""Rows by parcel id, and candidate rows by address."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from functools import partial
 
 from parcels.addresses.matching import may_match
 from parcels.addresses.street_address import StreetAddress
-from parcels.arcgis.batches import BatchResult, asked_again, in_batches
+from parcels.arcgis.batches import BatchResult, query_in_batches, requery_empty
 from parcels.arcgis.pages import fetch_rows
 from parcels.arcgis.query import LayerQuery
-from parcels.arcgis.where import at_address, either, one_of, value
+from parcels.arcgis.where import address_condition, any_of, in_list, sql_literal
 from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
 from parcels.parcel_source import ParcelRow, QueryResult
 
-# The longest list that Oracle takes, and as many rows as most servers send at once.
-_IDS = 1_000
-# Each is two or three conditions that no index of the county's helps with.
-_ADDRESSES = 25
+# Oracle's limit of an IN list, and about the rows that most servers send at once.
+_IDS_PER_CALL = 1_000
+# Each address has two or three conditions that no index of the county's database serves.
+_ADDRESSES_PER_CALL = 25
 
 
 def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> list[BatchResult]:
     """The rows with exactly these parcel ids."""
 
-    def ask(some: Sequence[str]) -> list[BatchResult]:
+    def query(some: Sequence[str]) -> list[BatchResult]:
         by_id: dict[str, list[ParcelRow]] = defaultdict(list)
-        for hit in _rows_with_ids(layer, some):
-            if hit.parcel_id is not None:
-                by_id[hit.parcel_id].append(hit)
-        # Databases compare without regard to case or closing spaces; ids are not alike so.
+        for row in _rows_with_ids(layer, some):
+            if row.parcel_id is not None:
+                by_id[row.parcel_id].append(row)
+        # Databases may ignore case and trailing blanks; parcel ids that differ so are different.
         return [QueryResult(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
 
-    batches = partial(in_batches, layer, ask, size=_IDS, in_flight=in_flight)
-    return asked_again(batches, parcel_ids)
+    in_batches = partial(query_in_batches, layer, query, size=_IDS_PER_CALL, in_flight=in_flight)
+    return requery_empty(in_batches, parcel_ids)
 
 
 def with_addresses(
@@ -41,14 +41,14 @@ def with_addresses(
 ) -> list[BatchResult]:
     """The rows that may have these addresses."""
 
-    def ask(some: Sequence[StreetAddress]) -> list[BatchResult]:
-        hits = _rows_with_addresses(layer, some)
+    def query(some: Sequence[StreetAddress]) -> list[BatchResult]:
+        rows = _rows_with_addresses(layer, some)
         return [
-            QueryResult(tuple(hit for hit in hits if may_match(hit.site, address)), layer.origin)
+            QueryResult(tuple(row for row in rows if may_match(row.site, address)), layer.origin)
             for address in some
         ]
 
-    return in_batches(layer, ask, addresses, size=_ADDRESSES, in_flight=in_flight)
+    return query_in_batches(layer, query, addresses, size=_ADDRESSES_PER_CALL, in_flight=in_flight)
 
 
 def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[ParcelRow, ...]:
@@ -56,10 +56,10 @@ def _rows_with_ids(layer: LayerQuery, parcel_ids: Sequence[str]) -> tuple[Parcel
     if column is None:
         raise no_parcel_id_error(list(layer.info.fields), layer.origin)
     numeric = layer.info.is_numeric(column)
-    values = {sql for parcel_id in parcel_ids if (sql := value(parcel_id, numeric=numeric))}
+    values = {sql for parcel_id in parcel_ids if (sql := sql_literal(parcel_id, numeric=numeric))}
     if not values:
         return ()
-    return _rows(layer, one_of(column, sorted(values)))
+    return _rows(layer, in_list(column, sorted(values)))
 
 
 def _rows_with_addresses(
@@ -70,11 +70,11 @@ def _rows_with_addresses(
     conditions = {
         sql
         for address in addresses
-        if (sql := at_address(layer.columns.fields, layer.info, address))
+        if (sql := address_condition(layer.columns.fields, layer.info, address))
     }
-    return _rows(layer, either(sorted(conditions))) if conditions else ()
+    return _rows(layer, any_of(sorted(conditions))) if conditions else ()
 
 
 def _rows(layer: LayerQuery, where: str) -> tuple[ParcelRow, ...]:
-    question = {"where": where}
-    return fetch_rows(layer, question, layer.rows(question))
+    params = {"where": where}
+    return fetch_rows(layer, params, layer.rows(params))

@@ -1,6 +1,6 @@
-"""Many questions in few calls; a batch that cannot be answered is halved.
+"""Many queries in few concurrent calls; a batch that fails is split in halves.
 
-One bad question so costs only itself: what it was asked with is asked again without it.
+So a bad query fails alone, and the others of its batch succeed.
 """
 
 from __future__ import annotations
@@ -15,87 +15,86 @@ from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceError
 from parcels.parcel_source import QueryResult
 
-_Question = TypeVar("_Question")
-_Answer = TypeVar("_Answer")
+_Key = TypeVar("_Key")  # what a query is for: a parcel id, a point, an address
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 BatchResult = QueryResult | ParcelsError
 
 
-def in_batches(
+def query_in_batches(
     layer: LayerQuery,
-    ask: Callable[[Sequence[_Question]], Sequence[BatchResult]],
-    questions: Sequence[_Question],
+    query: Callable[[Sequence[_Key]], Sequence[BatchResult]],
+    keys: Sequence[_Key],
     *,
     size: int,
     in_flight: int,
 ) -> list[BatchResult]:
-    """An answer or an error for each question, `size` of them in a call."""
-    batches = [questions[start : start + size] for start in range(0, len(questions), size)]
-    answers = in_order(partial(_halved, layer, ask), batches, in_flight)
-    return [answer for batch in answers for answer in batch]
+    """A result or an error for each key, with `size` keys in a call."""
+    batches = [keys[start : start + size] for start in range(0, len(keys), size)]
+    results = map_concurrently(partial(_split_on_error, layer, query), batches, in_flight)
+    return [result for batch in results for result in batch]
 
 
-def asked_again(
-    ask: Callable[[Sequence[_Question]], list[BatchResult]],
-    questions: Sequence[_Question],
-    is_worth_it: Callable[[], bool] = lambda: True,
+def requery_empty(
+    query: Callable[[Sequence[_Key]], list[BatchResult]],
+    keys: Sequence[_Key],
+    is_useful: Callable[[], bool] = lambda: True,
 ) -> list[BatchResult]:
-    """The answers; questions without a row are asked again, as long as that finds some.
+    """The results; keys without a row are queried again as long as that finds more.
 
-    A server that drops rows without a word must not make lots disappear.
+    Some servers silently drop rows of a large response, and no lot may get lost.
     """
-    answers = ask(questions)
-    empty = _empty(answers)
-    while empty and len(questions) > 1 and is_worth_it():
-        for i, answer in zip(empty, ask([questions[i] for i in empty]), strict=True):
-            answers[i] = answer
-        before, empty = empty, _empty(answers)
+    results = query(keys)
+    empty = _empty(results)
+    while empty and len(keys) > 1 and is_useful():
+        for i, result in zip(empty, query([keys[i] for i in empty]), strict=True):
+            results[i] = result
+        before, empty = empty, _empty(results)
         if len(empty) == len(before):
             break
-    return answers
+    return results
 
 
-def _empty(answers: Sequence[BatchResult]) -> list[int]:
-    return [
-        i for i, answer in enumerate(answers) if isinstance(answer, QueryResult) and not answer.rows
-    ]
+def _empty(results: Sequence[BatchResult]) -> list[int]:
+    return [i for i, each in enumerate(results) if isinstance(each, QueryResult) and not each.rows]
 
 
-def _halved(
+def _split_on_error(
     layer: LayerQuery,
-    ask: Callable[[Sequence[_Question]], Sequence[BatchResult]],
-    questions: Sequence[_Question],
+    query: Callable[[Sequence[_Key]], Sequence[BatchResult]],
+    keys: Sequence[_Key],
 ) -> list[BatchResult]:
     try:
-        return list(ask(questions))
+        return list(query(keys))
     except SourceError as error:
-        if len(questions) == 1 or not layer.is_up_despite(error):
-            return [error] * len(questions)
+        if len(keys) == 1 or not layer.may_succeed_in_parts(error):
+            return [error] * len(keys)
     except ParcelsError as error:
-        return [error] * len(questions)
-    middle = len(questions) // 2
+        return [error] * len(keys)
+    middle = len(keys) // 2
     return [
-        *_halved(layer, ask, questions[:middle]),
-        *_halved(layer, ask, questions[middle:]),
+        *_split_on_error(layer, query, keys[:middle]),
+        *_split_on_error(layer, query, keys[middle:]),
     ]
 
 
-def in_order(
-    ask: Callable[[_Question], _Answer], questions: Iterable[_Question], in_flight: int
-) -> Iterator[_Answer]:
-    """The answers to the questions, of which `in_flight` are asked at once.
+def map_concurrently(
+    call: Callable[[_Item], _Result], items: Iterable[_Item], in_flight: int
+) -> Iterator[_Result]:
+    """The results of `call` in the order of the items, with `in_flight` calls at a time.
 
-    Only one more than that are kept, so that none waits for whoever takes the answers. The first
-    error ends it, as does closing the iterator.
+    At most one result more than that is buffered (backpressure). The first error, or closing the
+    iterator, cancels the calls that have not started.
     """
-    waiting: deque[Future[_Answer]] = deque()
+    futures: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(in_flight, thread_name_prefix="arcgis") as pool:
         try:
-            for question in questions:
-                waiting.append(pool.submit(ask, question))
-                if len(waiting) > in_flight:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for item in items:
+                futures.append(pool.submit(call, item))
+                if len(futures) > in_flight:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()

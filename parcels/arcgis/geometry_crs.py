@@ -1,7 +1,6 @@
-"""In which CRS geometry is sent to a layer, and comes back.
+"""The CRS of geometry in queries and responses: the layer's own, if PROJ knows it.
 
-In the layer's own, wherever PROJ knows it: then no server chooses a datum step, which many take
-for nothing, and some not; `parcels.crs` takes it on purpose.
+So no server chooses a datum transformation (many apply none); `parcels.crs` does it explicitly.
 """
 
 from __future__ import annotations
@@ -24,40 +23,40 @@ from parcels.esri import crs_from_esri
 
 @dataclass(frozen=True, slots=True)
 class GeometryCrs:
-    """The CRS of the geometry in questions and answers.
+    """The CRS of geometry in queries and responses.
 
     Attributes:
-        crs: what questions are asked in.
-        esri: the same as Esri writes it; answers that name no CRS are in it.
-        sent: what a query says of the geometry that it brings; nothing for the server's own CRS.
-        wanted: what it says of the geometry that it asks for; the same.
+        crs: the CRS of query geometry.
+        esri: the same as an Esri spatial reference, for responses that have none.
+        in_sr: the query parameters for the CRS of query geometry; empty for the server's own.
+        out_sr: the query parameters for the CRS of response geometry; empty for the server's own.
     """
 
     crs: CRS
     esri: Mapping[str, Any]
-    sent: Mapping[str, str]
-    wanted: Mapping[str, str]
+    in_sr: Mapping[str, str]
+    out_sr: Mapping[str, str]
 
     def xy(self, points: Sequence[Point]) -> NDArray[np.float64]:
-        """EPSG:4326 points as coordinates (n, 2); infinite where the CRS has no place for one.
+        """EPSG:4326 points as coordinates (n, 2) in the CRS; infinite outside of the CRS.
 
         Raises:
-            GeometryError: PROJ has no good datum step to the CRS.
+            GeometryError: PROJ has no accurate operation to the CRS.
         """
-        xy: NDArray[np.float64] = shapely.get_coordinates(self._converted(points))
+        xy: NDArray[np.float64] = shapely.get_coordinates(self._convert(points))
         return xy
 
     def rings(self, area: BaseGeometry) -> list[list[list[float]]]:
-        """A polygonal EPSG:4326 geometry as Esri's rings: shells clockwise, holes the other way.
+        """A polygonal EPSG:4326 geometry as Esri rings: shells clockwise, holes counter-clockwise.
 
         Raises:
-            GeometryError: PROJ has no good datum step to the CRS.
+            GeometryError: PROJ has no accurate operation to the CRS.
         """
-        turned = shapely.orient_polygons(self._converted([area]), exterior_cw=True)
+        turned = shapely.orient_polygons(self._convert([area]), exterior_cw=True)
         rings = shapely.get_rings(shapely.get_parts(turned))
         return [shapely.get_coordinates(ring).tolist() for ring in rings]
 
-    def _converted(self, geometries: Sequence[BaseGeometry]) -> NDArray[np.object_]:
+    def _convert(self, geometries: Sequence[BaseGeometry]) -> NDArray[np.object_]:
         array = np.empty(len(geometries), dtype=object)
         array[:] = geometries
         return from_wgs84(array, self.crs)
@@ -66,19 +65,19 @@ class GeometryCrs:
 _DEGREES = GeometryCrs(WGS84, {"wkid": 4326}, {"inSR": "4326"}, {"outSR": "4326"})
 
 
-def read_geometry_crs(layer: Mapping[str, Any]) -> GeometryCrs:
-    """The reference in the answer of `<layer>?f=json`; EPSG:4326 where PROJ does not know it."""
-    of_answers = (layer.get("extent") or {}).get("spatialReference") or {}
-    # A map may show a layer in another CRS than that in which it is kept.
-    kept_in = layer.get("sourceSpatialReference") or of_answers
+def parse_geometry_crs(layer: Mapping[str, Any]) -> GeometryCrs:
+    """The CRS from the metadata of `<layer>?f=json`; EPSG:4326 if PROJ does not know it."""
+    response_sr = (layer.get("extent") or {}).get("spatialReference") or {}
+    # A map service may send another CRS than the one in which the data is stored.
+    storage_sr = layer.get("sourceSpatialReference") or response_sr
     try:
-        crs = crs_from_esri(kept_in)
+        crs = crs_from_esri(storage_sr)
     except GeometryError:
         return _DEGREES
-    wkid = kept_in.get("wkid") or kept_in.get("latestWkid")
+    wkid = storage_sr.get("wkid") or storage_sr.get("latestWkid")
     if not wkid:
-        # Not every server reads WKT, and all take what is not said for their own CRS.
-        return GeometryCrs(crs, kept_in, {}, {}) if kept_in == of_answers else _DEGREES
-    as_it_is = wkid in (of_answers.get("wkid"), of_answers.get("latestWkid"))
-    wanted = {} if as_it_is else {"outSR": str(wkid)}
-    return GeometryCrs(crs, kept_in, {"inSR": str(wkid)}, wanted)
+        # Not every server reads WKT; all use their own CRS by default.
+        return GeometryCrs(crs, storage_sr, {}, {}) if storage_sr == response_sr else _DEGREES
+    is_default = wkid in (response_sr.get("wkid"), response_sr.get("latestWkid"))
+    out_sr = {} if is_default else {"outSR": str(wkid)}
+    return GeometryCrs(crs, storage_sr, {"inSR": str(wkid)}, out_sr)

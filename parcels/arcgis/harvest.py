@@ -1,4 +1,4 @@
-"""A whole layer, once: every object id that it has, and then every row."""
+"""Harvest a layer: first all its object ids, then all its rows, page by page."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from functools import partial
 
 import numpy as np
 
-from parcels.arcgis.batches import in_order
-from parcels.arcgis.layer_info import whole_number
-from parcels.arcgis.object_ids import object_ids
-from parcels.arcgis.pages import rows_with
+from parcels.arcgis.batches import map_concurrently
+from parcels.arcgis.layer_info import as_int64
+from parcels.arcgis.object_ids import fetch_object_ids
+from parcels.arcgis.pages import fetch_rows_by_object_id
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.errors import IncompleteResponse, QueryRefused
 from parcels.parcel_source import LayerVersion, Page
 
 
 def layer_version(layer: LayerQuery) -> LayerVersion:
-    """What the layer says of its state now, in three calls at most.
+    """The layer's version: its last edit, else row count and highest id; at most three calls.
 
     Raises:
         SourceUnavailable, SourceMisconfigured.
     """
-    info = layer.info_now()
+    info = layer.fetch_info()
     if info.last_edit_ms is not None:
         return LayerVersion(last_edit_ms=info.last_edit_ms)
     return LayerVersion(count=row_count(layer), highest_id=_highest_id(layer))
 
 
 def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> Iterator[Page]:
-    """Every row of the layer once, or those after an object id; see `HarvestableLayer.harvest`.
+    """Every row of the layer once, resuming after an object id; see `HarvestableLayer.harvest`.
 
-    A row that is deleted meanwhile is not missed; one that is there and does not come is.
+    Rows may be deleted during the harvest; an existing row that does not come is an error.
 
     Raises:
         SourceUnavailable: also `IncompleteResponse`.
@@ -43,17 +43,19 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
     size = layer.page_size
     pages = [ids[first : first + size] for first in range(start, len(ids), size)]
     done, total = start, len(ids)
-    answers = in_order(partial(rows_with, layer, consecutive=True), pages, in_flight)
-    for page, hits in zip(pages, answers, strict=True):
-        done += len(hits)
-        total -= len(page) - len(hits)
-        yield Page(tuple(hits), int(page[-1]), done, total)
+    results = map_concurrently(
+        partial(fetch_rows_by_object_id, layer, consecutive=True), pages, in_flight
+    )
+    for page, rows in zip(pages, results, strict=True):
+        done += len(rows)
+        total -= len(page) - len(rows)
+        yield Page(tuple(rows), int(page[-1]), done, total)
     if total < len(ids):
         _check_deleted(layer, len(ids) - total, len(ids))
 
 
-def _check_deleted(layer: LayerQuery, gone: int, before: int) -> None:
-    """Believe that rows were deleted meanwhile only where the layer does not count them still.
+def _check_deleted(layer: LayerQuery, missing: int, before: int) -> None:
+    """Accept missing rows as deleted, unless the layer's count still includes them.
 
     Raises:
         SourceUnavailable: also `IncompleteResponse`.
@@ -62,63 +64,63 @@ def _check_deleted(layer: LayerQuery, gone: int, before: int) -> None:
     count = row_count(layer)
     if count is not None and count >= before:
         raise IncompleteResponse(
-            f"{layer.origin}: {gone} of {before} rows do not come, though it counts {count}; try "
-            "again later"
+            f"{layer.origin}: the server counts {count} rows but withholds {missing} of {before}; "
+            "try again later"
         )
 
 
 def _all_ids(layer: LayerQuery) -> ObjectIds:
-    """The ids of all rows, as many as the layer counts.
+    """The object ids of all rows; their number must equal the layer's row count.
 
     Raises:
-        SourceUnavailable: also `IncompleteResponse`, where it counts otherwise a second time too.
+        SourceUnavailable: also `IncompleteResponse`, if ids and count differ twice.
         SourceMisconfigured.
     """
-    for _ in range(2):  # rows come and go between two calls, but not always just then
-        ids = object_ids(layer, {})
+    for _ in range(2):  # an edit between the two calls explains one difference, not two
+        ids = fetch_object_ids(layer, {})
         count = row_count(layer)
         if count is None or count == len(ids):
             return ids
     raise IncompleteResponse(
-        f"{layer.origin}: counts {count} rows and names the object ids of {len(ids)}; try again "
-        "later, or name another layer in the registry entry"
+        f"{layer.origin}: the server counts {count} rows but lists {len(ids)} object ids; try "
+        "again later, or use another layer in the registry entry"
     )
 
 
 def row_count(layer: LayerQuery) -> int | None:
-    """How many rows there are; None where the server does not count.
+    """The number of rows; None if the server does not count.
 
     Raises:
-        SourceUnavailable: also `IncompleteResponse`, for an answer that says nothing.
+        SourceUnavailable: also `IncompleteResponse`, for a response without a count and rows.
         SourceMisconfigured.
     """
     try:
-        answer = layer.answer({"returnCountOnly": "true"})
+        response = layer.query({"returnCountOnly": "true"})
     except QueryRefused:
         return None
-    count = whole_number(answer.get("count"))
+    count = as_int64(response.get("count"))
     if count is not None:
         return count
-    if answer.get("features"):
-        return None  # the parameter is not known there
+    if response.get("features"):
+        return None  # the server ignores the parameter
     raise IncompleteResponse(
-        f"{layer.origin}: neither counts its rows nor sends any; try again later"
+        f"{layer.origin}: the response has neither a count nor rows; try again later"
     )
 
 
 def _highest_id(layer: LayerQuery) -> int | None:
-    """The highest object id; None where the server does not reckon it."""
+    """The highest object id; None if the server has no statistics."""
     column = layer.columns.object_id
     if column is None or not layer.info.has_statistics:
         return None
     maximum = {"statisticType": "max", "onStatisticField": column, "outStatisticFieldName": "TOP"}
     try:
-        answer = layer.answer({"outStatistics": json.dumps([maximum])})
+        response = layer.query({"outStatistics": json.dumps([maximum])})
     except QueryRefused:
         return None
-    match answer.get("features"):
+    match response.get("features"):
         case [{"attributes": dict() as attributes, **rest}] if "geometry" not in rest:
-            # Servers call it TOP, top, or MAX(OBJECTID) AS TOP.
-            tops = (whole_number(value) for value in attributes.values())
+            # Servers name it TOP, top, or MAX(OBJECTID) AS TOP.
+            tops = (as_int64(value) for value in attributes.values())
             return max((top for top in tops if top is not None), default=None)
-    return None  # rows, as though no statistics were asked for
+    return None  # the server ignores the parameter and sends rows

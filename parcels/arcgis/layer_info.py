@@ -1,4 +1,4 @@
-"""What an ArcGIS layer says of itself."""
+"""The metadata of an ArcGIS layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from parcels.arcgis.geometry_crs import GeometryCrs, read_geometry_crs
+from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -29,15 +29,15 @@ _NUMERIC = (
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """The facts of a polygon layer that a query needs.
+    """The metadata of a polygon layer that queries need.
 
     Attributes:
         fields: name -> Esri type, in the layer's order.
-        extent: (west, south, east, north) in degrees; None where the layer does not say one.
-        max_record_count: rows that it returns at most in one answer; None where it says none.
-        reference: in which CRS geometry goes there and comes back.
-        has_statistics: whether it reckons a maximum.
-        last_edit_ms: when it was last edited, in ms since 1970; None where it says nothing.
+        extent: (west, south, east, north) in degrees; None if unknown.
+        max_record_count: maximum number of rows in a response; None if unknown.
+        geometry_crs: the CRS of geometry in queries and responses.
+        has_statistics: whether it computes statistics such as a maximum.
+        last_edit_ms: time of the last edit, in ms since 1970; None if unknown.
     """
 
     name: str
@@ -45,69 +45,73 @@ class LayerInfo:
     object_id_field: str | None
     extent: Extent | None
     max_record_count: int | None
-    reference: GeometryCrs
+    geometry_crs: GeometryCrs
     has_statistics: bool
     last_edit_ms: int | None
 
     def is_numeric(self, field: str) -> bool:
-        """Whether values of the field are written without quotes in a where clause."""
+        """Whether SQL literals of the field are unquoted."""
         return self.fields.get(field) in _NUMERIC
 
 
-def read_layer_info(url: str, answer: Mapping[str, Any]) -> LayerInfo:
-    """The facts in the answer of `<layer>?f=json`.
+def parse_layer_info(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
+    """The metadata from the response of `<layer>?f=json`.
 
     Raises:
-        SourceMisconfigured: no layer of polygons, or one that cannot be queried.
+        SourceMisconfigured: not a polygon layer, or it cannot be queried.
     """
     try:
-        return _read(url, answer)
+        return _parse(url, metadata)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SourceMisconfigured(
-            f"{url}: what it says of itself makes no sense ({sanitize_text(error)}); is it "
-            "an ArcGIS layer? Correct 'url' and 'layer' in the registry entry"
+            f"{url}: the layer's metadata is invalid ({sanitize_text(error)}); is it an ArcGIS "
+            "layer? Correct 'url' and 'layer' in the registry entry"
         ) from error
 
 
-def _read(url: str, answer: Mapping[str, Any]) -> LayerInfo:
-    kind = answer.get("geometryType")
+def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
+    kind = metadata.get("geometryType")
     if kind != "esriGeometryPolygon":
-        what = sanitize_text(kind or answer.get("type") or "no layer")
-        name = sanitize_text(answer.get("name", "unnamed"))
+        what = sanitize_text(kind or metadata.get("type") or "of unknown type")
+        name = sanitize_text(metadata.get("name", "unnamed"))
         raise SourceMisconfigured(
-            f"{url}: is {name!r}, {what}, not a layer of polygons; "
-            "correct 'layer' in the registry entry"
+            f"{url}: {name!r} ({what}) is not a polygon layer; correct 'layer' in the registry "
+            "entry"
         )
-    capabilities = answer.get("capabilities")
+    capabilities = metadata.get("capabilities")
     if capabilities and "query" not in capabilities.lower():
         raise SourceMisconfigured(
-            f"{url}: may not be queried (it allows {sanitize_text(capabilities)}); name another "
-            "layer in the registry entry"
+            f"{url}: queries are not allowed (capabilities: {sanitize_text(capabilities)}); use "
+            "another layer in the registry entry"
         )
     fields = {
         name: str(field.get("type"))
-        for field in answer.get("fields") or []
-        # Another name is none of a database.
+        for field in metadata.get("fields") or []
+        # Column names with control characters are not real.
         if (name := str(field["name"])) == sanitize_text(name)
     }
-    of_type = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
-    named = answer.get("objectIdField")
-    most = whole_number(answer.get("maxRecordCount"))
-    advanced = answer.get("advancedQueryCapabilities") or {}
+    oid_fields = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
+    declared = metadata.get("objectIdField")
+    max_rows = as_int64(metadata.get("maxRecordCount"))
+    advanced = metadata.get("advancedQueryCapabilities") or {}
     return LayerInfo(
-        name=sanitize_text(answer.get("name", "")),
+        name=sanitize_text(metadata.get("name", "")),
         fields=fields,
-        object_id_field=named if isinstance(named, str) and named else next(of_type, None),
-        extent=extent_lonlat(answer.get("extent")),
-        max_record_count=most if most is not None and most > 0 else None,
-        reference=read_geometry_crs(answer),
-        has_statistics=bool(answer.get("supportsStatistics") or advanced.get("supportsStatistics")),
-        last_edit_ms=whole_number((answer.get("editingInfo") or {}).get("lastEditDate")),
+        object_id_field=declared
+        if isinstance(declared, str) and declared
+        else next(oid_fields, None),
+        extent=extent_lonlat(metadata.get("extent")),
+        max_record_count=max_rows if max_rows is not None and max_rows > 0 else None,
+        geometry_crs=parse_geometry_crs(metadata),
+        has_statistics=bool(
+            metadata.get("supportsStatistics") or advanced.get("supportsStatistics")
+        ),
+        last_edit_ms=as_int64((metadata.get("editingInfo") or {}).get("lastEditDate")),
     )
 
 
-def whole_number(value: object) -> int | None:
-    """A whole number of 64 bits, which servers write as 6.4579816E7 too; None for all else."""
+def as_int64(value: object) -> int | None:
+    """A 64-bit integer, which servers also send as 6.4579816E7; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and not value.is_integer():
@@ -118,7 +122,7 @@ def whole_number(value: object) -> int | None:
 def extent_lonlat(extent: Mapping[str, Any] | None) -> Extent | None:
     """An Esri extent as (west, south, east, north) in degrees.
 
-    None for one that is missing, empty or in an unknown CRS: it is a hint only.
+    None if it is missing, empty or in an unknown CRS: it is only a hint.
     """
     if not extent:
         return None

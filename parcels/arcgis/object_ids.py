@@ -1,7 +1,7 @@
-"""All object ids that answer a question, however little the server can do.
+"""All object ids of a query, whatever the server supports.
 
-Pages by offset need a server that pages, and pages in the same order each time. Ids need
-neither: who knows them knows what must come, and can ask again for what did not.
+Pagination by offset needs a server that paginates, in a stable order. With the object ids neither
+is needed: the rows that must come are known, and missing ones can be queried again.
 """
 
 from __future__ import annotations
@@ -10,135 +10,134 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from parcels.arcgis.layer_info import whole_number
+from parcels.arcgis.layer_info import as_int64
 from parcels.arcgis.query import LayerQuery, ObjectIds
-from parcels.arcgis.where import both, one_of
+from parcels.arcgis.where import and_where, in_list
 from parcels.errors import IncompleteResponse, QueryRefused, SourceMisconfigured
 from parcels.parcel_source import Extent
 
-# 360° halved so often is 10 m: no cell of that size fills a page.
-_MOST_SPLITS = 25
-# A cell's edge goes through rows of both sides, and through none of the layer's beyond it.
+# 360° split in half this often is a cell of 1 m, which never fills a page.
+_MAX_SPLITS = 25
+# Widens the layer's extent, so that no row touches the outer edge.
 _MARGIN_DEGREES = 0.001
 
 ObjectIdQuery = Mapping[str, str]
 
 
-class _CannotDo(Exception):
-    """The server understands something else by the query."""
+class _Unsupported(Exception):
+    """The server ignores or misreads a query parameter."""
 
 
-def object_ids(layer: LayerQuery, question: ObjectIdQuery, most: float = np.inf) -> ObjectIds:
-    """The object ids (n,) of all rows that answer a question, ascending, each once.
+def fetch_object_ids(layer: LayerQuery, query: ObjectIdQuery, max_ids: float = np.inf) -> ObjectIds:
+    """The unique object ids (n,) of all rows of a query, ascending.
 
-    Where there are more than `most` it stops, with some that are more.
-
-    `returnIdsOnly` is not capped. A server that ignores it is asked row by row in the order of
-    the ids; one that knows no order either, place by place.
+    Stops early with more than `max_ids` ids. Tries `returnIdsOnly`, which servers do not truncate;
+    then keyset pagination, ordered by object id; then a quadtree of the extent, if the query is
+    for the complete layer.
 
     Raises:
         SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured.
     """
-    whole_layer = "geometry" not in question
+    is_whole_layer = "geometry" not in query
     refusal: QueryRefused | None = None
-    for way in (_by_ids_only, _by_order, *([_by_place] if whole_layer else [])):
+    for fetch in (_by_return_ids_only, _by_keyset, *([_by_quadtree] if is_whole_layer else [])):
         try:
-            return way(layer, question, most)
-        except _CannotDo:
+            return fetch(layer, query, max_ids)
+        except _Unsupported:
             continue
         except QueryRefused as error:
             refusal = error
     if refusal is not None:
         raise refusal
     raise IncompleteResponse(
-        f"{layer.origin}: the server cuts its answer, and sends the rest in no way that is known; "
-        "name another layer in the registry entry"
+        f"{layer.origin}: the server truncates its response and supports no known pagination; "
+        "use another layer in the registry entry"
     )
 
 
-def still_there(layer: LayerQuery, wanted: ObjectIds) -> ObjectIds:
-    """Which of these object ids the layer has now.
+def existing_object_ids(layer: LayerQuery, ids: ObjectIds) -> ObjectIds:
+    """Those of the object ids that the layer has now.
 
     Raises:
         SourceUnavailable, SourceMisconfigured.
     """
-    condition = one_of(layer.object_id, map(str, wanted.tolist()))
-    there = object_ids(layer, {"where": condition})
-    return np.intersect1d(wanted, there, assume_unique=True)
+    condition = in_list(layer.object_id, map(str, ids.tolist()))
+    found = fetch_object_ids(layer, {"where": condition})
+    return np.intersect1d(ids, found, assume_unique=True)
 
 
-def _by_ids_only(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
+def _by_return_ids_only(layer: LayerQuery, query: ObjectIdQuery, max_ids: float) -> ObjectIds:
     ids: set[int] = set()
-    after: ObjectIdQuery = question
+    after: ObjectIdQuery = query
     while True:
-        answer = layer.answer({**after, "returnIdsOnly": "true"})
-        if "objectIds" not in answer:
-            raise _CannotDo  # features, as though the parameter were not there
-        page = _numbers(answer["objectIds"])
-        if not page - ids and answer.get("exceededTransferLimit"):
-            raise _CannotDo
+        response = layer.query({**after, "returnIdsOnly": "true"})
+        if "objectIds" not in response:
+            raise _Unsupported  # it sends features: the parameter was ignored
+        page = _int_ids(response["objectIds"])
+        if not page - ids and response.get("exceededTransferLimit"):
+            raise _Unsupported
         ids |= page
-        if not answer.get("exceededTransferLimit") or len(ids) > most:
+        if not response.get("exceededTransferLimit") or len(ids) > max_ids:
             return np.array(sorted(ids), dtype=np.int64)
-        after = _after(layer, question, max(ids))
+        after = _after(layer, query, max(ids))
 
 
-def _numbers(object_ids: object) -> set[int]:
-    if object_ids is None:  # there are none
+def _int_ids(object_ids: object) -> set[int]:
+    if object_ids is None:  # no rows
         return set()
     if isinstance(object_ids, list):
-        numbers = {whole_number(object_id) for object_id in object_ids}
-        known = {number for number in numbers if number is not None}
-        if known == numbers:
-            return known
-    raise _CannotDo
+        parsed = {as_int64(object_id) for object_id in object_ids}
+        valid = {object_id for object_id in parsed if object_id is not None}
+        if valid == parsed:
+            return valid
+    raise _Unsupported
 
 
-def _by_order(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
-    """Page after page of ids, until one is empty: no flag and no page length is believed."""
+def _by_keyset(layer: LayerQuery, query: ObjectIdQuery, max_ids: float) -> ObjectIds:
+    """Keyset pagination until a page is empty: flags and page lengths are not reliable."""
     ids: list[int] = []
-    after: ObjectIdQuery = question
+    after: ObjectIdQuery = query
     while True:
-        page, cut = layer.some_ids({**after, "orderByFields": layer.object_id})
+        page, truncated = layer.query_ids_page({**after, "orderByFields": layer.object_id})
         if not page:
-            if cut:
-                raise _CannotDo
+            if truncated:
+                raise _Unsupported
             return np.array(ids, dtype=np.int64)
         if sorted(set(page)) != page or (ids and page[0] <= ids[-1]):
-            raise _CannotDo
+            raise _Unsupported
         ids += page
-        if len(ids) > most:
+        if len(ids) > max_ids:
             return np.array(ids, dtype=np.int64)
-        after = _after(layer, question, ids[-1])
+        after = _after(layer, query, ids[-1])
 
 
-def _by_place(layer: LayerQuery, question: ObjectIdQuery, most: float) -> ObjectIds:
-    """Envelopes, each split in four while its answer is cut."""
+def _by_quadtree(layer: LayerQuery, query: ObjectIdQuery, max_ids: float) -> ObjectIds:
+    """A quadtree of envelopes: each is split in four while its response is truncated."""
     extent = layer.info.extent
     if extent is None:
         raise SourceMisconfigured(
-            f"{layer.origin}: says neither its object ids nor its extent, and so cannot be read "
-            "as a whole; name another layer in the registry entry"
+            f"{layer.origin}: the server sends neither object ids nor an extent, so the layer "
+            "cannot be harvested; use another layer in the registry entry"
         )
     west, south, east, north = extent
     margin = _MARGIN_DEGREES
     cells = [((west - margin, south - margin, east + margin, north + margin), 0)]
     ids: set[int] = set()
-    while cells and len(ids) <= most:
+    while cells and len(ids) <= max_ids:
         cell, splits = cells.pop()
-        page, cut = layer.some_ids({**question, **_in_envelope(cell)})
+        page, truncated = layer.query_ids_page({**query, **_in_envelope(cell)})
         ids.update(page)
-        if cut and splits == _MOST_SPLITS:
-            raise _CannotDo
-        if cut:
+        if truncated and splits == _MAX_SPLITS:
+            raise _Unsupported
+        if truncated:
             cells += [(quarter, splits + 1) for quarter in _quarters(cell)]
     return np.array(sorted(ids), dtype=np.int64)
 
 
-def _after(layer: LayerQuery, question: ObjectIdQuery, object_id: int) -> ObjectIdQuery:
+def _after(layer: LayerQuery, query: ObjectIdQuery, object_id: int) -> ObjectIdQuery:
     condition = f"{layer.object_id} > {object_id}"
-    return {**question, "where": both(question.get("where"), condition)}
+    return {**query, "where": and_where(query.get("where"), condition)}
 
 
 def _in_envelope(cell: Extent) -> ObjectIdQuery:

@@ -1,4 +1,4 @@
-"""The rows with known object ids, page by page, each page checked against what must come."""
+"""Rows by object id, page by page; each page is checked for completeness."""
 
 from __future__ import annotations
 
@@ -6,94 +6,100 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from parcels.arcgis.object_ids import object_ids, still_there
+from parcels.arcgis.object_ids import existing_object_ids, fetch_object_ids
 from parcels.arcgis.query import FeatureRows, LayerQuery, ObjectIds
 from parcels.errors import IncompleteResponse, QueryRefused, SourceError
 from parcels.parcel_source import ParcelRow
 
-# More rows than this at a point, or for an id, is a server that ignores the question.
-_MOST_ROWS = 20_000
+# More rows than this at a point or for an id: the server ignores the condition.
+_MAX_ROWS = 20_000
 
-_Question = Callable[[str, ObjectIds], dict[str, str]]
+_IdsParams = Callable[[str, ObjectIds], dict[str, str]]
 
 
 def fetch_rows(
-    layer: LayerQuery, question: Mapping[str, str], first: FeatureRows
+    layer: LayerQuery, query: Mapping[str, str], first: FeatureRows
 ) -> tuple[ParcelRow, ...]:
-    """All rows that answer a question, of which `first` are the first page.
+    """All rows of a query, given its `first` page.
 
     Raises:
         SourceUnavailable: also `IncompleteResponse`.
-        SourceMisconfigured: also `QueryRefused`, where it sends rows without end.
+        SourceMisconfigured: also `QueryRefused`, for far too many rows.
     """
-    if not first.cut:
+    if not first.truncated:
         return first.rows
-    ids = object_ids(layer, question, _MOST_ROWS)
-    if len(ids) > _MOST_ROWS:
-        # Of many points among towers of flats, fewer are asked at once; of one, it is an error.
+    ids = fetch_object_ids(layer, query, _MAX_ROWS)
+    if len(ids) > _MAX_ROWS:
+        # A batch of points among apartment towers is split and retried; one key is an error.
         raise QueryRefused(
-            f"{layer.origin}: has {len(ids)} rows or more for a question about a few: the server "
-            "ignores it; name another layer in the registry entry"
+            f"{layer.origin}: {len(ids)} rows or more match a query for a few: the server ignores "
+            "its conditions; use another layer in the registry entry"
         )
-    known = np.array([hit.object_id for hit in first.rows if hit.object_id is not None], np.int64)
-    rest = np.setdiff1d(ids, known)
-    hits = list(first.rows)
-    for start in range(0, len(rest), layer.page_size):
-        hits += rows_with(layer, rest[start : start + layer.page_size])
-    return tuple(hits)
+    known = np.array([row.object_id for row in first.rows if row.object_id is not None], np.int64)
+    missing = np.setdiff1d(ids, known)
+    rows = list(first.rows)
+    for start in range(0, len(missing), layer.page_size):
+        rows += fetch_rows_by_object_id(layer, missing[start : start + layer.page_size])
+    return tuple(rows)
 
 
-def rows_with(layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False) -> list[ParcelRow]:
-    """The rows with these ascending object ids; those that were deleted meanwhile are missing.
+def fetch_rows_by_object_id(
+    layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False
+) -> list[ParcelRow]:
+    """The rows with these ascending object ids, except those deleted since.
 
-    A page that cannot be had is halved, down to the row that the server chokes on; that one
-    comes without its geometry. Ids are `consecutive` where the layer has none between them.
+    A page that fails is split in halves, down to the row that makes the server fail; that row is
+    fetched without its geometry. `consecutive`: the layer has no other ids between these.
 
     Raises:
-        SourceUnavailable: also `IncompleteResponse`, where a row is there and does not come.
+        SourceUnavailable: also `IncompleteResponse`, if the server withholds an existing row.
         SourceMisconfigured.
     """
     try:
-        return _complete(layer, ids, _by_range if consecutive else _by_list)
+        return _fetch_complete(layer, ids, _by_range if consecutive else _by_list)
     except IncompleteResponse:
         raise
     except SourceError as error:
-        if not layer.is_up_despite(error):
+        if not layer.may_succeed_in_parts(error):
             raise
         if len(ids) == 1:
-            bare = layer.rows(_by_list(layer.object_id, ids), geometry=False).rows
-            if not bare:
+            without_geometry = layer.rows(_by_list(layer.object_id, ids), geometry=False).rows
+            if not without_geometry:
                 raise
-            return list(bare)
+            return list(without_geometry)
     middle = len(ids) // 2
     halves = (ids[:middle], ids[middle:])
-    return [hit for half in halves for hit in rows_with(layer, half, consecutive=consecutive)]
+    return [
+        row
+        for half in halves
+        for row in fetch_rows_by_object_id(layer, half, consecutive=consecutive)
+    ]
 
 
-def _complete(layer: LayerQuery, ids: ObjectIds, question: _Question) -> list[ParcelRow]:
-    hits = _wanted(layer, ids, question)
-    missing = np.setdiff1d(ids, np.fromiter(hits, np.int64))
+def _fetch_complete(layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams) -> list[ParcelRow]:
+    rows = _fetch_page(layer, ids, params_of)
+    missing = np.setdiff1d(ids, np.fromiter(rows, np.int64))
     while len(missing):
-        more = _wanted(layer, missing, _by_list)
-        hits |= more
+        more = _fetch_page(layer, missing, _by_list)
+        rows |= more
         missing = np.setdiff1d(missing, np.fromiter(more, np.int64))
         if not more:
             break
     if len(missing):
-        withheld = still_there(layer, missing)
+        withheld = existing_object_ids(layer, missing)
         if len(withheld):
             raise IncompleteResponse(
-                f"{layer.origin}: {len(withheld)} of {len(ids)} rows do not come, though the "
-                f"server says that they are there ({layer.object_id} {withheld[0]}, …); try again "
-                "later"
+                f"{layer.origin}: the server lists {len(withheld)} of {len(ids)} rows but does not "
+                f"send them ({layer.object_id} {withheld[0]}, …); try again later"
             )
-    return [hits[object_id] for object_id in sorted(hits)]
+    return [rows[object_id] for object_id in sorted(rows)]
 
 
-def _wanted(layer: LayerQuery, ids: ObjectIds, question: _Question) -> dict[int, ParcelRow]:
-    wanted = set(ids.tolist())
-    hits = layer.rows(question(layer.object_id, ids)).rows
-    return {oid: hit for hit in hits if (oid := hit.object_id) is not None and oid in wanted}
+def _fetch_page(layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams) -> dict[int, ParcelRow]:
+    """The rows by object id; the server may send fewer, and others, which are dropped."""
+    requested = set(ids.tolist())
+    rows = layer.rows(params_of(layer.object_id, ids)).rows
+    return {oid: row for row in rows if (oid := row.object_id) is not None and oid in requested}
 
 
 def _by_range(column: str, ids: ObjectIds) -> dict[str, str]:

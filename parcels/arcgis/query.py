@@ -1,4 +1,4 @@
-"""One ArcGIS layer: a question in, its rows out, whatever the server cuts off."""
+"""Queries to one ArcGIS layer: a query in, its rows out, truncation detected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
-from parcels.arcgis.where import both
+from parcels.arcgis.where import and_where
 from parcels.column_mapping import site_address
 from parcels.errors import (
     FirewallRefused,
@@ -33,27 +33,27 @@ from parcels.registry.county import ArcGISLayerEntry, ParcelFields
 
 ObjectIds = NDArray[np.int64]
 
-# A server that says neither how many rows it returns at most nor that there are more: ArcGIS 9.
-_FEWEST_IN_A_PAGE = 500
-_MOST_IN_A_PAGE = 2000
-# More, where the layer announces less, is a server that was not asked for them.
-_MOST_IN_AN_ANSWER = 20_000
-# What a layer says of itself is short, and what every other question begins with: two silences in
-# a row are enough to know that nobody answers, and ten quick failures have room.
-_READ_INFO_S = 15.0
-_TRYING_INFO_S = 28.0
+# For servers that report neither maxRecordCount nor exceededTransferLimit (ArcGIS 9).
+_DEFAULT_PAGE_ROWS = 500
+_MAX_PAGE_ROWS = 2000
+# More rows than this, and than maxRecordCount: the server ignores the conditions.
+_MAX_RESPONSE_ROWS = 20_000
+# Metadata is small, and needed before any other query: two read timeouts are enough to know that
+# the server is down, and ten retries after quick failures still fit.
+_INFO_READ_TIMEOUT_S = 15.0
+_INFO_RETRY_FOR_S = 28.0
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """The rows of one answer, each object id once; `cut` where there may be more."""
+    """The rows of a response, without duplicates; `truncated`: there may be more."""
 
     rows: tuple[ParcelRow, ...]
-    cut: bool
+    truncated: bool
 
 
 class LayerQuery:
-    """Asks one layer, and only for the columns that the registry entry maps."""
+    """Queries one layer, and only for the columns that the registry entry maps."""
 
     def __init__(
         self,
@@ -71,95 +71,96 @@ class LayerQuery:
 
     @cached_property
     def info(self) -> LayerInfo:
-        """What the layer says of itself; asked once.
+        """The layer's metadata, fetched once.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        return self.info_now()
+        return self.fetch_info()
 
-    def info_now(self) -> LayerInfo:
-        """What the layer says of itself now.
+    def fetch_info(self) -> LayerInfo:
+        """Fetch the layer's metadata now.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        limits = {"read_s": _READ_INFO_S, "trying_s": _TRYING_INFO_S}
-        return read_layer_info(self.origin, self._ask(self.origin, {}, **limits))
+        limits = {"read_timeout_s": _INFO_READ_TIMEOUT_S, "retry_for_s": _INFO_RETRY_FOR_S}
+        return parse_layer_info(self.origin, self._get_json(self.origin, {}, **limits))
 
-    def leave_alone(self) -> None:
-        """Ask nothing for a minute, if the last call failed."""
-        self._breaker.open()
+    def open_circuit(self) -> None:
+        """Open the circuit breaker, if the last call failed: no calls for a minute."""
+        self._breaker.force_open()
 
     @cached_property
     def columns(self) -> RequestedColumns:
-        """The columns that are asked for.
+        """The columns that queries request.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured: also where a mapped column does not exist.
+            SourceUnavailable, SourceMisconfigured: also if a mapped column does not exist.
         """
         return requested_columns(self.info, self.fields, self.origin)
 
     @property
     def object_id(self) -> str:
-        """The column of the object ids.
+        """The object id column.
 
         Raises:
-            SourceUnavailable, SourceMisconfigured: also where there is none.
+            SourceUnavailable, SourceMisconfigured: also if there is none.
         """
         if self.columns.object_id is None:
             raise SourceMisconfigured(
-                f"{self.origin}: has no object ids to page by; name another layer in the "
-                "registry entry"
+                f"{self.origin}: the layer has no object ids, which pagination needs; use another "
+                "layer in the registry entry"
             )
         return self.columns.object_id
 
     @property
     def page_size(self) -> int:
-        """How many rows one call asks for."""
-        return min(self.info.max_record_count or _FEWEST_IN_A_PAGE, _MOST_IN_A_PAGE)
+        """The number of rows that one call requests."""
+        return min(self.info.max_record_count or _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS)
 
-    def rows(self, question: Mapping[str, str], *, geometry: bool = True) -> FeatureRows:
-        """The rows of one call. `question` may have a `where`; the entry's is added.
+    def rows(self, params: Mapping[str, str], *, geometry: bool = True) -> FeatureRows:
+        """The rows of one query call. `params` may have a `where`; the registry entry's is added.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        asked = {
-            **self._all_of(question),
+        params = {
+            **self._with_where(params),
             "outFields": ",".join(self.columns.names),
             "returnGeometry": "true" if geometry else "false",
         }
         if geometry:
-            asked |= {"returnTrueCurves": "false", **self.info.reference.wanted}
-        answer = self._ask(f"{self.origin}/query", asked)
-        features = self._features(answer)
-        return FeatureRows(self._hits(features, answer), self._is_cut(answer, len(features)))
+            params |= {"returnTrueCurves": "false", **self.info.geometry_crs.out_sr}
+        response = self._get_json(f"{self.origin}/query", params)
+        features = self._features(response)
+        truncated = self._is_truncated(response, len(features))
+        return FeatureRows(self._parcel_rows(features, response), truncated)
 
-    def answer(self, question: Mapping[str, str]) -> dict[str, Any]:
-        """The answer of the server to a query for ids, a count or statistics.
+    def query(self, params: Mapping[str, str]) -> dict[str, Any]:
+        """The raw response of one query call, for ids, counts and statistics.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
-        return self._ask(f"{self.origin}/query", self._all_of(question))
+        return self._get_json(f"{self.origin}/query", self._with_where(params))
 
-    def some_ids(self, question: Mapping[str, str]) -> tuple[list[int], bool]:
-        """The object ids of one page of rows, as they come, and whether there may be more.
+    def query_ids_page(self, params: Mapping[str, str]) -> tuple[list[int], bool]:
+        """The object ids of one page of rows, in response order, and whether it is truncated.
 
         Raises:
             SourceUnavailable, SourceMisconfigured.
         """
         only_ids = {"outFields": self.object_id, "returnGeometry": "false"}
-        answer = self.answer({**question, **only_ids})
-        features = self._features(answer)
+        response = self.query({**params, **only_ids})
+        features = self._features(response)
         ids = [self._object_id(_attributes(feature)) for feature in features]
-        return ids, self._is_cut(answer, len(features))
+        return ids, self._is_truncated(response, len(features))
 
-    def is_up_despite(self, error: SourceError) -> bool:
-        """Whether the layer answers, though it did not answer this: less at once may do.
+    def may_succeed_in_parts(self, error: SourceError) -> bool:
+        """Whether smaller queries may succeed after this error: the layer itself works.
 
-        A batch that fails at a server that is down is not worth asking in halves.
+        If the server is down, splitting a batch only wastes calls.
         """
         if isinstance(error, QueryRefused):
             return True
@@ -168,89 +169,89 @@ class LayerQuery:
         ):
             return False
         try:
-            self.info_now()
+            self.fetch_info()
         except SourceError:
             return False
         return True
 
-    def _all_of(self, question: Mapping[str, str]) -> dict[str, str]:
-        where = question.get("where")
-        condition = both(self._where, where) if where is not None else self._where
-        return {**question, "where": condition or "1=1"}
+    def _with_where(self, params: Mapping[str, str]) -> dict[str, str]:
+        where = params.get("where")
+        condition = and_where(self._where, where) if where is not None else self._where
+        return {**params, "where": condition or "1=1"}
 
-    def _is_cut(self, answer: Mapping[str, Any], row_count: int) -> bool:
-        """The server's word counts; one that never gives it has cut whatever fills a page."""
-        if "exceededTransferLimit" in answer:
-            return bool(answer["exceededTransferLimit"])
-        return row_count >= (self.info.max_record_count or _FEWEST_IN_A_PAGE)
+    def _is_truncated(self, response: Mapping[str, Any], row_count: int) -> bool:
+        """The server's flag if it has one; else whether the rows fill a page."""
+        if "exceededTransferLimit" in response:
+            return bool(response["exceededTransferLimit"])
+        return row_count >= (self.info.max_record_count or _DEFAULT_PAGE_ROWS)
 
     @property
-    def _most_in_an_answer(self) -> int:
-        return max(self.info.max_record_count or 0, _MOST_IN_AN_ANSWER)
+    def _max_response_rows(self) -> int:
+        return max(self.info.max_record_count or 0, _MAX_RESPONSE_ROWS)
 
-    def _features(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        if answer.get("type") == "FeatureCollection":
+    def _features(self, response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if response.get("type") == "FeatureCollection":
             raise SourceMisconfigured(
-                f"{self.origin}: answers in GeoJSON, though it was asked for Esri JSON; is it an "
-                "ArcGIS server? Name another layer in the registry entry"
+                f"{self.origin}: the response is GeoJSON, not the requested Esri JSON; is it an "
+                "ArcGIS server? Use another layer in the registry entry"
             )
-        features = answer.get("features")
-        if isinstance(features, list) and len(features) > self._most_in_an_answer:
+        features = response.get("features")
+        if isinstance(features, list) and len(features) > self._max_response_rows:
             raise SourceMisconfigured(
-                f"{self.origin}: answers with {len(features)} rows at once: the server ignores the "
-                "question; name another layer in the registry entry"
+                f"{self.origin}: the response has {len(features)} rows: the server ignores the "
+                "conditions; use another layer in the registry entry"
             )
         if isinstance(features, list) and all(isinstance(row, dict) for row in features):
             return features
-        raise SourceUnavailable(f"{self.origin}: the answer has no features; try again later")
+        raise SourceUnavailable(f"{self.origin}: the response has no features; try again later")
 
-    def _hits(
-        self, features: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]
+    def _parcel_rows(
+        self, features: Sequence[Mapping[str, Any]], response: Mapping[str, Any]
     ) -> tuple[ParcelRow, ...]:
-        reference = answer.get("spatialReference") or self.info.reference.esri
+        reference = response.get("spatialReference") or self.info.geometry_crs.esri
         try:
-            lots = polygons_from_esri([row.get("geometry") for row in features], reference)
+            lots = polygons_from_esri([feature.get("geometry") for feature in features], reference)
         except GeometryError as error:
             raise SourceMisconfigured(f"{self.origin}: {error}") from error
-        hits: dict[object, ParcelRow] = {}
-        for row, lot in zip(features, lots, strict=True):
-            attributes = _attributes(row)
-            hit = ParcelRow(
+        rows: dict[object, ParcelRow] = {}
+        for feature, lot in zip(features, lots, strict=True):
+            attributes = _attributes(feature)
+            row = ParcelRow(
                 parcel_id=self.columns.parcel_id_of(attributes),
                 geometry=None if isinstance(lot, GeometryError) else lot,
                 object_id=self.columns.object_id_of(attributes),
                 site=site_address(self.columns.fields, attributes),
             )
-            # Unstable pages send a row twice; rows without an id cannot be told apart.
-            hits.setdefault(len(hits) if hit.object_id is None else ("id", hit.object_id), hit)
-        return tuple(hits.values())
+            # A server may send a row twice; rows without an object id are all different.
+            rows.setdefault(len(rows) if row.object_id is None else ("id", row.object_id), row)
+        return tuple(rows.values())
 
     def _object_id(self, attributes: Mapping[str, Any]) -> int:
         object_id = self.columns.object_id_of(attributes)
         if object_id is None:
             raise IncompleteResponse(
-                f"{self.origin}: a row without its object id ({self.object_id}); try again later, "
-                "or name another layer in the registry entry"
+                f"{self.origin}: a row has no object id ({self.object_id}); try again later, or "
+                "use another layer in the registry entry"
             )
         return object_id
 
-    def _ask(self, url: str, params: Mapping[str, str], **limits: float) -> dict[str, Any]:
-        """Call the server, unless it has failed too often of late."""
-        self._breaker.check()
+    def _get_json(self, url: str, params: Mapping[str, str], **limits: float) -> dict[str, Any]:
+        """Call the server through the circuit breaker."""
+        self._breaker.before_call()
         try:
-            answer = self._client.get_json(url, params, **limits)
+            response = self._client.get_json(url, params, **limits)
         except SourceError as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             raise
-        self._breaker.succeeded()
-        return answer
+        self._breaker.record_success()
+        return response
 
 
-def _attributes(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    attributes = row.get("attributes")
+def _attributes(feature: Mapping[str, Any]) -> Mapping[str, Any]:
+    attributes = feature.get("attributes")
     return attributes if isinstance(attributes, dict) else {}
 
 
 def esri_json(content: Mapping[str, Any]) -> str:
-    """A geometry as a parameter: no blanks, as addresses are short."""
+    """A geometry as a query parameter, without blanks: URLs are limited."""
     return json.dumps(content, separators=(",", ":"))

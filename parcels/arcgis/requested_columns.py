@@ -1,4 +1,4 @@
-"""The columns of a layer that are asked for, and what a row says in them."""
+"""The columns that queries request, and their values in a row."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parcels.arcgis.layer_info import LayerInfo, whole_number
+from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.column_mapping import choose_parcel_id, parcel_id_text, resolve_columns
 from parcels.registry.county import ParcelFields
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedColumns:
-    """The mapped columns, named as the layer writes them, and that of the object ids.
+    """The object id column and the mapped columns, as the layer spells them.
 
-    No others are ever asked for: one broken column fails a whole query, and what is not needed
-    (owners) does not leave the county.
+    No others are requested: one broken column fails a query, and personal data (owners) stays on
+    the county's server.
     """
 
     object_id: str | None
@@ -24,22 +24,22 @@ class RequestedColumns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Each of them once, the object id first."""
+        """All columns without duplicates, the object id first."""
         first = () if self.object_id is None else (self.object_id,)
         return tuple(dict.fromkeys((*first, *self.fields.columns)))
 
     def object_id_of(self, attributes: Mapping[str, Any]) -> int | None:
-        """The row's key."""
-        return whole_number(attributes.get(self.object_id)) if self.object_id else None
+        """The object id of a row."""
+        return as_int64(attributes.get(self.object_id)) if self.object_id else None
 
     def parcel_id_of(self, attributes: Mapping[str, Any]) -> str | None:
-        """The parcel id exactly as the county writes it."""
+        """The parcel id of a row, exactly as the county writes it."""
         column = self.fields.parcel_id
         return None if column is None else parcel_id_text(attributes.get(column))
 
 
 def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> RequestedColumns:
-    """The columns that the registry entry maps; the parcel id's is guessed where it names none.
+    """The columns that the registry entry maps; an unmapped parcel id column is guessed.
 
     Raises:
         SourceMisconfigured: a mapped column does not exist.

@@ -12,7 +12,7 @@ import yaml
 
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.layer_info import LayerInfo, whole_number
+from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
 from parcels.catalogue.county_names import compact, read_name
@@ -65,7 +65,7 @@ def add_county(
         county = validate_entry(name, probe)
     except RegistryError as error:
         raise RegistryError(f"county {name!r}: {error}") from error
-    client = client or ArcGISClient.of(county)
+    client = client or ArcGISClient.for_county(county)
     if number is None:
         number = _only_layer(service, client.get_json(service, {}))
     query = LayerQuery(
@@ -101,7 +101,7 @@ def _only_layer(service: str, response: Mapping[str, Any]) -> int:
     layers = [
         (number, layer)
         for layer in mappings(response.get("layers"))
-        if (number := whole_number(layer.get("id"))) is not None
+        if (number := as_int64(layer.get("id"))) is not None
         and number >= 0
         and layer.get("geometryType", "esriGeometryPolygon") == "esriGeometryPolygon"
         and not layer.get("subLayerIds")

@@ -123,8 +123,12 @@ def verify_county(
     """Check a county's layer, and its alternates within the time budget."""
     started_s = clock()
     try:
-        client = ArcGISClient.of(
-            county, sleep=sleep, clock=clock, read_s=_READ_TIMEOUT_S, trying_s=_RETRY_BUDGET_S
+        client = ArcGISClient.for_county(
+            county,
+            sleep=sleep,
+            clock=clock,
+            read_timeout_s=_READ_TIMEOUT_S,
+            retry_for_s=_RETRY_BUDGET_S,
         )
     except ParcelsError as error:
         return VerifyResult(county, str(error))
@@ -176,10 +180,10 @@ def _sample_lot(layer: LayerQuery) -> tuple[ParcelRow, Point]:
     try:
         rows = layer.rows({"resultRecordCount": str(_SAMPLE_LOTS)}).rows
     except QueryRefused:
-        # A server without pagination.
-        ids, _ = layer.some_ids({})
+        # A server without pages.
+        ids, _ = layer.query_ids_page({})
         rows = layer.rows({"objectIds": ",".join(map(str, ids[:_SAMPLE_LOTS]))}).rows if ids else ()
-    lots = [(row, row.geometry) for row in rows if row.geometry is not None]
+    lots = [(hit, hit.geometry) for hit in rows if hit.geometry is not None]
     if not lots:
         what = "the first lots have no valid geometry" if rows else "the layer is empty"
         raise SourceMisconfigured(

@@ -1,4 +1,4 @@
-"""Esri JSON polygons -> shapely in EPSG:4326, many at a time."""
+"""Esri JSON polygons -> shapely MultiPolygons in EPSG:4326, many at a time."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from shapely.geometry.base import BaseGeometry
 
 from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
-from parcels.esri.curves import MOST_POINTS, has_curves, straightened, tolerance
+from parcels.esri.curves import MAX_POINTS, chord_tolerance, curves_to_points, has_curves
 from parcels.esri.rings import even_odd
 from parcels.esri.spatial_reference import crs_from_esri
 from parcels.measure import on_earth, polygonal
 
 _EsriJson = Mapping[str, Any]
-# A hundred times the Earth's girth in feet; squares of more overflow.
-_OFF_EVERY_MAP = 1e10
+# A hundred times the Earth's circumference in feet; squares of larger values overflow.
+_MAX_COORDINATE = 1e10
 _POLYGON, _MULTIPOLYGON = 3, 6  # shapely's type ids
 
 
 def polygon_from_esri(
     geometry: _EsriJson | None, spatial_reference: _EsriJson | None = None
 ) -> MultiPolygon | None:
-    """A valid, normalised EPSG:4326 polygon of an Esri JSON geometry; None for an empty one.
+    """The valid, normalised EPSG:4326 polygon of an Esri JSON geometry; None if it is empty.
 
     Args:
         geometry: `{"rings": [...]}` or `{"curveRings": [...]}`; its own `spatialReference`, if
-            any, goes first.
-        spatial_reference: that of the answer that it came in.
+            any, takes precedence.
+        spatial_reference: that of the response.
 
     Raises:
-        GeometryError: no spatial reference, no polygon, or nothing with an area is left.
+        GeometryError: no spatial reference, not a polygon, or no area after the repair.
     """
     [lot] = polygons_from_esri([geometry], spatial_reference)
     if isinstance(lot, GeometryError):
@@ -50,20 +50,19 @@ def polygon_from_esri(
 def polygons_from_esri(
     geometries: Sequence[_EsriJson | None], spatial_reference: _EsriJson | None = None
 ) -> list[MultiPolygon | GeometryError | None]:
-    """As `polygon_from_esri`, for all geometries of an answer at once.
+    """`polygon_from_esri` for all geometries of a response.
 
-    One that cannot be a lot has its error instead, and an empty one None, so that both can be
-    counted and the others go on.
+    Returns for each the polygon, its error, or None if it is empty.
 
     Raises:
-        GeometryError: the answer's spatial reference is missing or unknown, and a geometry
-            needs it.
+        GeometryError: a geometry needs the response's spatial reference, which is missing or
+            unknown.
     """
     lots: list[MultiPolygon | GeometryError | None] = [None] * len(geometries)
     by_reference: dict[str, list[int]] = defaultdict(list)
     for i, geometry in enumerate(geometries):
         if geometry and not isinstance(geometry, Mapping):
-            lots[i] = GeometryError(f"{geometry!r:.40} is no Esri geometry")
+            lots[i] = GeometryError(f"{geometry!r:.40} is not an Esri geometry")
         elif geometry and not _is_empty(geometry):
             own = geometry.get("spatialReference")
             by_reference[json.dumps(own, sort_keys=True) if own else ""].append(i)
@@ -71,7 +70,7 @@ def polygons_from_esri(
         own = json.loads(text) if text else None
         try:
             crs = crs_from_esri(own or spatial_reference)
-            converted = _converted([geometries[i] or {} for i in rows], crs)
+            converted = _convert([geometries[i] or {} for i in rows], crs)
         except GeometryError as error:
             if not own:
                 raise
@@ -82,80 +81,80 @@ def polygons_from_esri(
 
 
 def _is_empty(geometry: _EsriJson) -> bool:
-    """Rings that are none; other geometries than polygons are not empty, but wrong."""
-    named = [geometry[key] for key in ("rings", "curveRings") if key in geometry]
-    return bool(named) and not any(named)
+    """No rings. Other geometry types are not empty but an error."""
+    ring_lists = [geometry[key] for key in ("rings", "curveRings") if key in geometry]
+    return bool(ring_lists) and not any(ring_lists)
 
 
-def _converted(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | GeometryError | None]:
-    """A lot or its error for each geometry.
+def _convert(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | GeometryError | None]:
+    """A polygon or an error for each geometry.
 
     Raises:
-        GeometryError: the CRS has no way to EPSG:4326.
+        GeometryError: no accurate transformation from the CRS to EPSG:4326.
     """
-    within = tolerance(crs)
+    tolerance = chord_tolerance(crs)
     errors: dict[int, GeometryError] = {}
     rings: dict[int, list[Sequence[Any]]] = {}
     for i, geometry in enumerate(geometries):
         try:
-            rings[i] = _rings(geometry, within)
+            rings[i] = _rings(geometry, tolerance)
         except GeometryError as error:
             errors[i] = error
     try:
         xy = _coordinates(chain.from_iterable(rings.values()))
     except GeometryError:
-        # One of them is bad; which, only each alone can tell.
-        apart = {i: _coordinates_or_error(of_one) for i, of_one in rings.items()}
-        errors |= {i: bad for i, bad in apart.items() if isinstance(bad, GeometryError)}
+        # At least one is bad: find out which, one by one.
+        checked = {i: _coordinates_or_error(of_one) for i, of_one in rings.items()}
+        errors |= {i: bad for i, bad in checked.items() if isinstance(bad, GeometryError)}
         rings = {i: of_one for i, of_one in rings.items() if i not in errors}
         xy = _coordinates(chain.from_iterable(rings.values()))
     points = np.array([len(ring) for of_one in rings.values() for ring in of_one], dtype=int)
     owners = np.repeat(np.fromiter(rings, int), [len(of_one) for of_one in rings.values()])
-    polygons, tangled = even_odd(xy, points, owners, len(geometries))
-    errors |= tangled
+    polygons, ring_errors = even_odd(xy, points, owners, len(geometries))
+    errors |= ring_errors
     lots = _lots(to_wgs84(polygons, crs), crs)
     return [errors.get(i, lot) for i, lot in enumerate(lots)]
 
 
-def _rings(geometry: _EsriJson, within: float) -> list[Sequence[Any]]:
-    """The rings, all of straight lines.
+def _rings(geometry: _EsriJson, tolerance: float) -> list[Sequence[Any]]:
+    """The rings, with curves as points.
 
-    Esri's documentation has either of the two; where a server sends both, "rings" can be but
-    the same without its curves.
+    A geometry has "rings" or "curveRings". If a server sends both, "rings" is the same without
+    curves.
     """
     rings = geometry.get("curveRings") or geometry.get("rings")
     if rings is None:
-        raise GeometryError(f"an Esri geometry with {', '.join(geometry)} is no polygon")
+        raise GeometryError(f"an Esri geometry with {', '.join(geometry)} is not a polygon")
     if not isinstance(rings, list) or not all(isinstance(ring, (list, tuple)) for ring in rings):
-        raise GeometryError("the rings of a polygon are no lists of points")
+        raise GeometryError("the rings of a polygon are not lists of points")
     straight: list[Sequence[Any]] = []
-    left = MOST_POINTS
+    points_left = MAX_POINTS
     for ring in rings:
         if not has_curves(ring):
             straight.append(ring)
             continue
-        straight.append(straightened(ring, within, left))
-        left -= len(straight[-1])
+        straight.append(curves_to_points(ring, tolerance, points_left))
+        points_left -= len(straight[-1])
     return straight
 
 
 def _coordinates(rings: Iterable[Sequence[Any]]) -> NDArray[np.float64]:
-    """The x and y (n, 2) of all points of the rings.
+    """The coordinates (n, 2) of all points of the rings.
 
     Raises:
-        GeometryError: points that are no pairs of finite numbers.
+        GeometryError: a point is not a pair of finite numbers.
     """
     points = list(chain.from_iterable(rings))
     try:
-        # Two flat lists: a new pair for each point would wake the garbage collector.
+        # Two flat lists: a tuple for each point triggers the garbage collector.
         x = np.array([point[0] for point in points], dtype=float)
         y = np.array([point[1] for point in points], dtype=float)
         xy = np.column_stack([x, y]).reshape(len(points), 2)
     except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise GeometryError(f"a ring with a point that is no pair of numbers: {error}") from error
-    # NaN and infinity compare as False, so they are caught here too.
-    if not (np.abs(xy) < _OFF_EVERY_MAP).all():
-        raise GeometryError("a ring with coordinates that are not finite numbers, or off every map")
+        raise GeometryError(f"a point of a ring is not a pair of numbers: {error}") from error
+    # Also catches NaN and infinity, which compare as False.
+    if not (np.abs(xy) < _MAX_COORDINATE).all():
+        raise GeometryError("a ring has coordinates that are not finite numbers, or too large")
     return xy
 
 
@@ -169,31 +168,31 @@ def _coordinates_or_error(
 
 
 def _lots(polygons: NDArray[np.object_], crs: CRS) -> list[MultiPolygon | GeometryError]:
-    """The polygons (n,) in EPSG:4326 as lots: those that are valid at once, the rest one by one."""
+    """The polygons (n,) in EPSG:4326 as lots: valid ones together, the others repaired singly."""
     off_earth = ~shapely.is_empty(polygons) & ~on_earth(polygons)
     types = shapely.get_type_id(polygons)
     good = ~off_earth & np.isin(types, (_POLYGON, _MULTIPOLYGON))
     good[good] = shapely.is_valid(polygons[good]) & (shapely.area(polygons[good]) > 0)
-    whole = polygons.copy()
-    whole[~good] = None
+    multi = polygons.copy()
+    multi[~good] = None
     single = good & (types == _POLYGON)
-    whole[single] = shapely.multipolygons(polygons[single], indices=np.arange(single.sum()))
-    whole = shapely.normalize(whole)
+    multi[single] = shapely.multipolygons(polygons[single], indices=np.arange(single.sum()))
+    multi = shapely.normalize(multi)
     return [
-        lot if lot is not None else _mended(polygon, crs, off_earth=bool(off))
-        for lot, polygon, off in zip(whole, polygons, off_earth, strict=True)
+        lot if lot is not None else _repair(polygon, crs, off_earth=bool(off))
+        for lot, polygon, off in zip(multi, polygons, off_earth, strict=True)
     ]
 
 
-def _mended(
+def _repair(
     polygon: BaseGeometry | None, crs: CRS, *, off_earth: bool
 ) -> MultiPolygon | GeometryError:
     if polygon is None:
         return GeometryError("an Esri polygon has no ring with an area")
     if off_earth:
         return GeometryError(
-            f"an Esri polygon with coordinates that {crs.name} does not have: the server says "
-            "the wrong spatial reference, or its rings are damaged"
+            f"an Esri polygon has coordinates outside of {crs.name}: the server reports the "
+            "wrong spatial reference, or the rings are damaged"
         )
     try:
         return shapely.normalize(polygonal(polygon))

@@ -1,4 +1,4 @@
-"""Esri's spatial references -> pyproj."""
+"""Esri spatial reference -> pyproj CRS."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pyproj.exceptions import CRSError
 from parcels.crs import horizontal
 from parcels.errors import GeometryError
 
-# PROJ takes other texts for its own language, in which a server could name files to open.
+# Any other text could be a PROJ string, in which a server could name files to open.
 _WKT = re.compile(
     r"\s*(GEOGCS|PROJCS|COMPD_CS|GEOD(ETIC)?CRS|GEOG(RAPHIC)?CRS|PROJ(ECTED)?CRS|COMPOUNDCRS)\s*\[",
     re.IGNORECASE,
 )
-_NAMES_A_FILE = re.compile(r"PROJ4|PARAMETERFILE|nadgrids|geoidgrids", re.IGNORECASE)
+_FILE_REFERENCE = re.compile(r"PROJ4|PARAMETERFILE|nadgrids|geoidgrids", re.IGNORECASE)
 
 
 def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
-    """The horizontal CRS: EPSG of latestWkid, EPSG of wkid, ESRI of wkid, or the WKT.
+    """The horizontal CRS, from EPSG:latestWkid, EPSG:wkid, ESRI:wkid or the WKT, in this order.
 
-    Of a compound one the horizontal part; vcsWkid and the like say nothing of x and y.
+    Vertical parts (vcsWkid, compound WKT) are ignored.
 
     Raises:
-        GeometryError: none is given, or none of them is known as a CRS of maps or degrees.
+        GeometryError: no spatial reference, or none that is a projected or geographic CRS.
     """
     if not spatial_reference:
         raise GeometryError(
-            "the server says no spatial reference for its geometry; name another layer in the "
+            "the server sends geometry without a spatial reference; use another layer in the "
             "registry entry"
         )
     return _crs(json.dumps(spatial_reference, sort_keys=True))
@@ -48,13 +48,13 @@ def _crs(spatial_reference: str) -> CRS:
         if crs.is_projected or crs.is_geographic:
             return crs
     raise GeometryError(
-        f"unknown spatial reference {spatial_reference}: neither EPSG nor Esri has it, and there "
-        "is no WKT that says what it is; name another layer in the registry entry"
+        f"unknown spatial reference {spatial_reference}: not an EPSG or Esri code, and no usable "
+        "WKT; use another layer in the registry entry"
     )
 
 
 def _candidates(given: object) -> Iterator[str]:
-    """What to try, in order. The WKT may be missing, and another thing than a text."""
+    """CRS texts to try, in order. A server may send anything in these keys."""
     if not isinstance(given, dict):
         return
     wkid, latest = given.get("wkid"), given.get("latestWkid")
@@ -62,7 +62,7 @@ def _candidates(given: object) -> Iterator[str]:
         if _is_code(code):
             yield f"{authority}:{code}"
     for text in (given.get("wkt2"), given.get("wkt")):
-        if isinstance(text, str) and _WKT.match(text) and not _NAMES_A_FILE.search(text):
+        if isinstance(text, str) and _WKT.match(text) and not _FILE_REFERENCE.search(text):
             yield from (text, _first_node(text))
 
 
@@ -73,7 +73,7 @@ def _is_code(code: object) -> bool:
 
 
 def _first_node(wkt: str) -> str:
-    """The first of the nodes in `PROJCS[...],VERTCS[...]`, as Esri writes a compound CRS."""
+    """The first node of `PROJCS[...],VERTCS[...]`, Esri's form of a compound CRS."""
     depth = 0
     for i, character in enumerate(wkt):
         depth += (character == "[") - (character == "]")

@@ -1,11 +1,11 @@
-"""An address -> a point, with who said so and how sure that is.
+"""An address -> a point, with its source and confidence.
 
-geocoder         asks one stage after the other, each only for what the one before left
-finding          what a stage says of an address
-parcel_layer     the county's own parcels, by house number and street
-geocode_server   the county's ArcGIS GeocodeServer, where the registry entry names one
-candidates       which of its answers is the house
-census           the US Census geocoder, in batches
+geocoder          queries the stages in order; each gets what the ones before did not find
+geocode_result    the result of a stage for an address
+parcel_addresses  stage 1: the county's own parcels, by house number and street
+geocode_server    stage 2: the county's ArcGIS GeocodeServer, if the registry entry has one
+candidates        the best of a GeocodeServer's candidates
+census            stage 3: the US Census geocoder, in batches
 """
 
 from parcels.geocode.geocoder import Geocoder

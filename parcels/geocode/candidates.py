@@ -1,4 +1,4 @@
-"""The answers of an ArcGIS geocoder: which of them is the house that was asked for."""
+"""The candidates of an ArcGIS geocoder: which one is the house with the address."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from parcels.boundary import Located
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous,
+    ambiguous_address,
     match_rating,
-    on_earth,
+    parse_lon_lat,
 )
 from parcels.lot_selection import distances_m
 from parcels.untrusted import mapping, sanitize_text
 
-_LOWEST_SCORE = 80.0
-_MOST_SCORE = 1_000.0
-# What a match is, in Esri's words. Any other (a street, a town, a ZIP code) is no house; older
-# locators do not say it, and most of them are of streets with ranges of numbers.
-_HOUSES = ("PointAddress", "Subaddress", "Parcel")
-_ALONG_THE_STREET = ("StreetAddress", "StreetAddressExt", "")
-# Candidates so close are one house: its door, its parcel, its mail box.
-_ONE_HOUSE_M = 40.0
+_MIN_SCORE = 80.0
+_MAX_SCORE = 1_000.0
+# Esri's Addr_type of houses. Other types (streets, towns, ZIP codes) are rejected. Older locators
+# send none, and most of those interpolate along streets.
+_HOUSE_TYPES = ("PointAddress", "Subaddress", "Parcel")
+_INTERPOLATED_TYPES = ("StreetAddress", "StreetAddressExt", "")
+# Candidates this close are the same house: its door, parcel or mail box.
+_SAME_HOUSE_M = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A candidate that is a house with the wanted number and street."""
+    """A candidate with the house number and street of the address."""
 
     located: Located
     rating: tuple[int, int, int]
@@ -45,63 +45,65 @@ class _Match:
     def rank(self) -> tuple[bool, tuple[int, int, int], float]:
         return not self.located.interpolated, *self.agreement
 
-    def is_elsewhere(self, house: _Match) -> bool:
-        """Whether it is another place than the house, which goes before it."""
-        one, two = self.located, house.located
+    def is_elsewhere(self, best: _Match) -> bool:
+        """Whether it is another place than the best match."""
+        one, two = self.located, best.located
         if one.interpolated and not two.interpolated and one.matched == two.matched:
-            return False  # the same house, reckoned along its street as well
+            return False  # the same house, also interpolated along its street
         here, there = Point(one.longitude, one.latitude), Point(two.longitude, two.latitude)
-        return bool(distances_m(here, [there])[0] > _ONE_HOUSE_M)
+        return bool(distances_m(here, [there])[0] > _SAME_HOUSE_M)
 
 
-def attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the locator says of a match, by field."""
+def candidate_attributes(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The attributes of a candidate."""
     return mapping(candidate.get("attributes"))
 
 
-def best(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> GeocodeResult:
-    """The best of the candidates that are a house with the wanted number and street.
+def best_match(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -> GeocodeResult:
+    """The best candidate that is a house with the address's number and street.
 
-    A score of 100 is Esri's for a perfect match; below 80 nothing is believed. Another
-    one, as good or better by its words and elsewhere, makes the address ambiguous.
+    Esri's score is 100 for a perfect match; candidates below 80 are rejected. A second candidate
+    elsewhere that agrees as well or better makes the address ambiguous.
     """
     matches = [match for c in candidates if (match := _match(wanted, c)) is not None]
     if not matches:
         others = [text for c in candidates if (text := _matched(c)) and _score(c) > 0]
-        return AddressUnknown(f"it finds {others[0]} instead" if others else "")
-    first = max(matches, key=lambda match: match.rank)
-    if any(m.agreement >= first.agreement and m.is_elsewhere(first) for m in matches):
-        return ambiguous(wanted, "the county's GeocodeServer has several places for it")
-    return first.located
+        return AddressUnknown(f"nearest match: {others[0]}" if others else "")
+    best = max(matches, key=lambda match: match.rank)
+    if any(m.agreement >= best.agreement and m.is_elsewhere(best) for m in matches):
+        return ambiguous_address(wanted, "the county's GeocodeServer finds several places")
+    return best.located
 
 
 def _match(wanted: StreetAddress, candidate: Mapping[str, Any]) -> _Match | None:
-    kind = sanitize_text(attributes(candidate).get("Addr_type") or "")
+    kind = sanitize_text(candidate_attributes(candidate).get("Addr_type") or "")
     score, matched = _score(candidate), _matched(candidate)
     point = _point(candidate.get("location"))
-    if score < _LOWEST_SCORE or point is None or kind not in (*_HOUSES, *_ALONG_THE_STREET):
+    if score < _MIN_SCORE or point is None or kind not in (*_HOUSE_TYPES, *_INTERPOLATED_TYPES):
         return None
-    rated = match_rating(matched, wanted)
-    if rated is None:
+    rating = match_rating(matched, wanted)
+    if rating is None:
         return None
-    interpolated = kind not in _HOUSES
+    interpolated = kind not in _HOUSE_TYPES
     located = Located(*point, "geocode_server", min(score / 100, 1.0), interpolated, matched)
-    return _Match(located, rated)
+    return _Match(located, rating)
 
 
 def _score(candidate: Mapping[str, Any]) -> float:
-    score = candidate.get("score", attributes(candidate).get("Score"))
-    return float(score) if isinstance(score, int | float) and 0 <= score <= _MOST_SCORE else 0.0
+    score = candidate.get("score", candidate_attributes(candidate).get("Score"))
+    return float(score) if isinstance(score, int | float) and 0 <= score <= _MAX_SCORE else 0.0
 
 
 def _matched(candidate: Mapping[str, Any]) -> str:
-    return sanitize_text(attributes(candidate).get("Match_addr") or candidate.get("address") or "")
+    return sanitize_text(
+        candidate_attributes(candidate).get("Match_addr") or candidate.get("address") or ""
+    )
 
 
 def _point(location: object) -> tuple[float, float] | None:
     if not isinstance(location, dict):
         return None
     try:
-        return on_earth(location.get("x"), location.get("y"))
+        return parse_lon_lat(location.get("x"), location.get("y"))
     except ValueError:
         return None

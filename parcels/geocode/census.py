@@ -1,6 +1,6 @@
-"""The US Census geocoder: batches of addresses, points reckoned along the street.
+"""The US Census geocoder: batches of addresses, points interpolated along streets.
 
-The service and its format: https://geocoding.geo.census.gov/geocoder/Geocoding_Services_API.html.
+API: https://geocoding.geo.census.gov/geocoder/Geocoding_Services_API.html.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from parcels.errors import IncompleteResponse, ParcelsError
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous,
+    ambiguous_address,
     match_rating,
-    on_earth,
+    parse_lon_lat,
 )
 from parcels.untrusted import sanitize_text
 
 CENSUS_URL = "https://geocoding.geo.census.gov/geocoder/locations/addressbatch"
 _BENCHMARK = "Public_AR_Current"
-# It takes 10,000, for which it needs many minutes, and often gives up on the way.
-_CHUNK = 500
-_READ_S = 300.0
-# An order, not probabilities: an exact match is surer than one with a part of it mended.
+# The service accepts 10,000, but needs many minutes for them and often fails.
+_BATCH = 500
+_READ_TIMEOUT_S = 300.0
+# A ranking, not probabilities: an exact match is better than a corrected one.
 _CONFIDENCE = {"Exact": 0.8, "Non_Exact": 0.6}
 _INDICATORS = ("Match", "No_Match", "Tie")
 
-_Answers = dict[str, list[str]]
+_RowsById = dict[str, list[str]]
 
 
 class CensusGeocoder:
-    """The batch geocoder. It has streets with ranges of numbers and no houses.
+    """The batch geocoder. It knows streets with number ranges, not houses.
 
-    Every point of it is interpolated, and says nothing until a lot's house number agrees.
+    All its points are interpolated, and need a lot with the same house number to confirm them.
     """
 
     name = "the US Census"
@@ -48,71 +48,69 @@ class CensusGeocoder:
         self._url = url
 
     def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
-        """See `Stage`. Addresses without city and ZIP code are not sent: it knows none such."""
-        findings: list[GeocodeResult] = [AddressUnknown("it needs the city or the ZIP code")] * len(
+        """See `GeocodeStage`. Addresses without city and ZIP code are not sent: none is found."""
+        results: list[GeocodeResult] = [AddressUnknown("needs the city or ZIP code")] * len(
             addresses
         )
         sendable = [i for i, wanted in enumerate(addresses) if wanted.city or wanted.postcode]
-        for start in range(0, len(sendable), _CHUNK):
-            chunk = sendable[start : start + _CHUNK]
-            for i, finding in zip(chunk, self._ask([addresses[i] for i in chunk]), strict=True):
-                findings[i] = finding
-        return findings
+        for start in range(0, len(sendable), _BATCH):
+            chunk = sendable[start : start + _BATCH]
+            for i, result in zip(chunk, self._query([addresses[i] for i in chunk]), strict=True):
+                results[i] = result
+        return results
 
-    def _ask(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
+    def _query(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         try:
-            answers: _Answers = self._client.post_file(
+            rows: _RowsById = self._client.post_file(
                 self._url,
                 {"benchmark": _BENCHMARK},
                 "addressFile",
                 _as_csv(addresses),
                 self._decode,
-                read_s=_READ_S,
+                read_timeout_s=_READ_TIMEOUT_S,
             )
         except ParcelsError as error:
             return [error] * len(addresses)
-        return [self._finding(wanted, answers.get(str(i))) for i, wanted in enumerate(addresses)]
+        return [self._result(wanted, rows.get(str(i))) for i, wanted in enumerate(addresses)]
 
-    def _decode(self, body: bytes) -> _Answers:
-        """The rows by the id that was sent: they come in any order.
+    def _decode(self, body: bytes) -> _RowsById:
+        """The rows by the id that was sent; they come in any order.
 
         Raises:
-            TryAgain: this is no answer to a batch.
+            TransientError: not a batch response.
         """
-        rows = csv.reader(io.StringIO(body.decode("utf-8", errors="replace")))
+        lines = csv.reader(io.StringIO(body.decode("utf-8", errors="replace")))
         try:
-            answers = {row[0]: row for row in rows if len(row) >= 3 and row[2] in _INDICATORS}
+            rows = {row[0]: row for row in lines if len(row) >= 3 and row[2] in _INDICATORS}
         except csv.Error:
-            answers = {}
-        if not answers:
-            raise TransientError(
-                f"{self._url}: the answer has no rows of addresses; try again later"
-            )
-        return answers
+            rows = {}
+        if not rows:
+            raise TransientError(f"{self._url}: the response has no address rows; try again later")
+        return rows
 
-    def _finding(self, wanted: StreetAddress, row: list[str] | None) -> GeocodeResult:
+    def _result(self, wanted: StreetAddress, row: list[str] | None) -> GeocodeResult:
         if row is None:
             return IncompleteResponse(
-                f"{self._url}: left {wanted.line!r} out of its answer; try again later"
+                f"{self._url}: the response omits {wanted.line!r}; try again later"
             )
         if row[2] == "Tie":
-            return ambiguous(wanted, "the US Census has several places for it")
+            return ambiguous_address(wanted, "the US Census finds several places")
         if row[2] == "No_Match":
             return AddressUnknown()
         try:
-            kind, matched, (x, y) = row[3], sanitize_text(row[4]), on_earth(*row[5].split(","))
+            kind, matched, (x, y) = row[3], sanitize_text(row[4]), parse_lon_lat(*row[5].split(","))
         except (IndexError, TypeError, ValueError):
             return IncompleteResponse(
-                f"{self._url}: its row for {wanted.line!r} is broken; try again later"
+                f"{self._url}: the row of {wanted.line!r} is malformed; try again later"
             )
         if match_rating(matched, wanted) is None:
-            return AddressUnknown(f"it finds {matched} instead")
+            return AddressUnknown(f"nearest match: {matched}")
         confidence = _CONFIDENCE.get(kind, min(_CONFIDENCE.values()))
         return Located(x, y, "census", confidence, interpolated=True, matched=matched)
 
 
 def _as_csv(addresses: Sequence[StreetAddress]) -> bytes:
-    """Rows of id, street, city, state, ZIP code, without a header."""
+    """CSV rows of id, street, city, state, ZIP code, without a header."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         (i, f"{a.house_number} {a.street}", a.city or "", a.state or "", a.postcode or "")

@@ -1,4 +1,4 @@
-"""What one stage says of an address."""
+"""The result of a geocoding stage for an address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parcels.untrusted import sanitize_text
 
 @dataclass(frozen=True, slots=True)
 class AddressUnknown:
-    """The stage does not know the address; `detail` is what it has instead, if anything."""
+    """The stage does not know the address; `detail` is its nearest match, or a reason."""
 
     detail: str = ""
 
@@ -26,24 +26,24 @@ GeocodeResult = Located | NotLocated | AddressUnknown | ParcelsError
 
 
 class GeocodeStage(Protocol):
-    """One way to find addresses.
+    """One way to geocode addresses.
 
     Attributes:
-        name: for messages: "the US Census".
+        name: for messages, as in "the US Census".
     """
 
     name: str
 
     def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
-        """A finding for each address, in order; it raises nothing of `ParcelsError`."""
+        """A result for each address, in order; a `ParcelsError` is returned, not raised."""
         ...
 
 
 def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | None:
-    """How well the address that a geocoder found agrees with the wanted one; None: not at all.
+    """How well the address that a geocoder matched agrees with the wanted one; None: not at all.
 
-    Geocoders answer with the nearest thing they know, which may be another house or another
-    town; what they found is believed only where number, street, and ZIP code or city agree.
+    Geocoders return the nearest match, which may be another house or town. It is accepted only if
+    number, street, and ZIP code or city agree.
     """
     found = parse_address(matched)
     if found is None:
@@ -58,11 +58,11 @@ def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | 
     return None if is_other_city(site, wanted) else match_rank(site, wanted)
 
 
-def on_earth(x: object, y: object) -> tuple[float, float]:
-    """Longitude and latitude in degrees, as numbers or as text.
+def parse_lon_lat(x: object, y: object) -> tuple[float, float]:
+    """Longitude and latitude in degrees, from numbers or text.
 
     Raises:
-        ValueError: they are none; an address that was not found may have NaN.
+        ValueError: not numbers or not on Earth; addresses without a match may have NaN.
     """
     try:
         lon, lat = float(sanitize_text(x)), float(sanitize_text(y))
@@ -70,27 +70,27 @@ def on_earth(x: object, y: object) -> tuple[float, float]:
         lon = lat = float("nan")
     if -180 <= lon <= 180 and -90 <= lat <= 90:
         return lon, lat
-    raise ValueError(f"{sanitize_text(x)}, {sanitize_text(y)} are no longitude and latitude")
+    raise ValueError(f"{sanitize_text(x)}, {sanitize_text(y)} is not a longitude and latitude")
 
 
-def ambiguous(
+def ambiguous_address(
     wanted: StreetAddress, detail: str, sites: Sequence[SiteAddress | None] = ()
 ) -> NotLocated:
-    """The address is that of several places; `sites` are theirs, where that is known."""
-    said = [city_and_postcode(site) for site in sites]
-    cities, postcodes = {city for city, _ in said}, {postcode for _, postcode in said}
+    """The address belongs to several places; `sites` are their addresses, if known."""
+    places = [city_and_postcode(site) for site in sites]
+    cities, postcodes = {city for city, _ in places}, {postcode for _, postcode in places}
     missing = [
         name
-        for name, value, theirs in (
+        for name, value, found in (
             ("the city", wanted.city, cities),
             ("the ZIP code", wanted.postcode, postcodes),
         )
-        if not value and (not sites or len(theirs) > 1)
+        if not value and (not sites or len(found) > 1)
     ]
     if missing:
         advice = f"add {' or '.join(missing)}"
     elif is_range(wanted.house_number):
-        advice = "write one house number"
+        advice = "use a single house number"
     else:
         advice = "add the unit, or a direction (N, S)"
     return NotLocated(

@@ -1,4 +1,4 @@
-"""A county's ArcGIS GeocodeServer: batches where it takes them, else one address at a time.
+"""A county's ArcGIS GeocodeServer: in batches if it supports them, else one by one.
 
 The operations and their fields: https://developers.arcgis.com/rest/services-reference/enterprise,
 "Geocode Addresses" and "Find Address Candidates".
@@ -22,15 +22,15 @@ from parcels.errors import (
     QueryRefused,
     SourceMisconfigured,
 )
-from parcels.geocode.candidates import attributes, best
+from parcels.geocode.candidates import best_match, candidate_attributes
 from parcels.geocode.geocode_result import GeocodeResult
 from parcels.registry.county import County
 from parcels.untrusted import mapping, mappings, sanitize_text
 
-_USUAL_BATCH, _LARGEST_BATCH = 100, 1_000
-_CANDIDATES = "10"
-# The parts of an address by the names that locators give their fields.
-_PARTS = {
+_DEFAULT_BATCH, _MAX_BATCH = 100, 1_000
+_MAX_CANDIDATES = "10"
+# Address parts, with the lower-case names that locators use for their fields.
+_PART_FIELDS = {
     "street": ("address", "street", "address1"),
     "city": ("city",),
     "state": ("region", "state", "subregion"),
@@ -40,20 +40,20 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """What the service says of itself.
+    """The metadata of the service.
 
     Attributes:
-        single_line: the field that takes a whole address; None where only the parts do.
-        parts: the fields for the parts of an address: "street" -> "Address".
-        batch: addresses in one call; 0 where it takes no batches.
+        single_line: the field for a complete address; None if it has fields for parts only.
+        parts: the fields for parts of an address: "street" -> "Address".
+        batch_size: addresses in one call; 0 if it does not support batches.
     """
 
     single_line: str | None
     parts: Mapping[str, str]
-    batch: int
+    batch_size: int
 
     def record(self, wanted: StreetAddress) -> dict[str, str]:
-        """The address in the service's own fields."""
+        """The address in the fields of the service."""
         if self.single_line is not None:
             return {self.single_line: wanted.line}
         given = {
@@ -68,7 +68,7 @@ class _Service:
 
 
 class GeocodeServer:
-    """The county's own geocoder. Points at a house are taken as they are; others interpolated."""
+    """The county's own geocoder. Points that are not at a house are marked as interpolated."""
 
     name = "the county's GeocodeServer"
 
@@ -77,91 +77,99 @@ class GeocodeServer:
         self._client = client
 
     @classmethod
-    def of(cls, county: County, client: ArcGISClient | None = None) -> GeocodeServer:
-        """The one that the county's entry names.
+    def for_county(cls, county: County, client: ArcGISClient | None = None) -> GeocodeServer:
+        """The GeocodeServer of the county's registry entry.
 
         Raises:
-            SourceMisconfigured: it names none.
+            SourceMisconfigured: the entry has none.
         """
         if county.geocode_server is None:
             raise SourceMisconfigured(f"county {county.key!r} has no 'geocode_server'")
-        return cls(county.geocode_server, client or ArcGISClient.of(county))
+        return cls(county.geocode_server, client or ArcGISClient.for_county(county))
 
     def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
-        """See `Stage`. Only matches with the wanted number and street, at a house, count."""
+        """See `GeocodeStage`. Only houses with the address's number and street are accepted."""
         try:
-            size = self._service.batch
+            size = self._service.batch_size
         except ParcelsError as error:
             return [error] * len(addresses)
-        findings: list[GeocodeResult] = []
+        results: list[GeocodeResult] = []
         for start in range(0, len(addresses), size or len(addresses) or 1):
             chunk = addresses[start : start + size] if size else addresses
-            findings += self._batch(chunk) if size else [self._one(wanted) for wanted in chunk]
-        return findings
+            results += (
+                self._locate_batch(chunk)
+                if size
+                else [self._locate_one(wanted) for wanted in chunk]
+            )
+        return results
 
     @cached_property
     def _service(self) -> _Service:
-        answer = self._client.get_json(self._url, {})
-        single_line = _name(mapping(answer.get("singleLineAddressField")))
-        named = (_name(field) for field in mappings(answer.get("addressFields")))
-        fields = {name for name in named if name is not None}
+        response = self._client.get_json(self._url, {})
+        single_line = _name(mapping(response.get("singleLineAddressField")))
+        names = (_name(field) for field in mappings(response.get("addressFields")))
+        fields = {name for name in names if name is not None}
         by_lower = {name.lower(): name for name in fields}
         parts = {
-            part: next(by_lower[name] for name in names if name in by_lower)
-            for part, names in _PARTS.items()
-            if by_lower.keys() & set(names)
+            part: next(by_lower[name] for name in aliases if name in by_lower)
+            for part, aliases in _PART_FIELDS.items()
+            if by_lower.keys() & set(aliases)
         }
         if single_line is None and "street" not in parts:
             raise SourceMisconfigured(
-                f"{self._url}: is no geocoder of addresses (its fields are "
+                f"{self._url}: not a geocoder for addresses (fields: "
                 f"{', '.join(sorted(fields)) or 'none'}); correct 'geocode_server' in the registry "
                 "entry"
             )
-        return _Service(single_line, parts, _batch_size(answer))
+        return _Service(single_line, parts, _batch_size(response))
 
-    def _batch(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
+    def _locate_batch(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
         records = [
             {"attributes": {"OBJECTID": i, **self._service.record(wanted)}}
             for i, wanted in enumerate(addresses)
         ]
-        asked = {"addresses": json.dumps({"records": records}), "outSR": "4326"}
+        params = {"addresses": json.dumps({"records": records}), "outSR": "4326"}
         try:
-            answer = self._client.get_json(f"{self._url}/geocodeAddresses", asked)
+            response = self._client.get_json(f"{self._url}/geocodeAddresses", params)
         except (QueryRefused, LayerNotFound):
-            # Many services say that they take batches, and do not, or not of everyone.
-            return [self._one(wanted) for wanted in addresses]
+            # Many services announce batches but refuse them, or require a token for them.
+            return [self._locate_one(wanted) for wanted in addresses]
         except ParcelsError as error:
             return [error] * len(addresses)
         found = {
-            sanitize_text(attributes(location).get("ResultID")): location
-            for location in mappings(answer.get("locations"))
+            sanitize_text(candidate_attributes(location).get("ResultID")): location
+            for location in mappings(response.get("locations"))
         }
-        return [self._of_batch(wanted, found.get(str(i))) for i, wanted in enumerate(addresses)]
+        return [self._batch_result(wanted, found.get(str(i))) for i, wanted in enumerate(addresses)]
 
-    def _of_batch(self, wanted: StreetAddress, location: Mapping[str, Any] | None) -> GeocodeResult:
+    def _batch_result(
+        self, wanted: StreetAddress, location: Mapping[str, Any] | None
+    ) -> GeocodeResult:
         if location is None:
             return IncompleteResponse(
-                f"{self._url}: left {wanted.line!r} out of its answer; try again later"
+                f"{self._url}: the response omits {wanted.line!r}; try again later"
             )
-        if attributes(location).get("Status") == "T":
-            return self._one(wanted)  # a batch shows one of those that tie; look at them all
-        return best(wanted, [location])
+        if candidate_attributes(location).get("Status") == "T":
+            return self._locate_one(wanted)  # a batch has only one of the tied candidates
+        return best_match(wanted, [location])
 
-    def _one(self, wanted: StreetAddress) -> GeocodeResult:
-        asked = {
+    def _locate_one(self, wanted: StreetAddress) -> GeocodeResult:
+        params = {
             **self._service.record(wanted),
             "outSR": "4326",
             "outFields": "*",
-            "maxLocations": _CANDIDATES,
+            "maxLocations": _MAX_CANDIDATES,
         }
         try:
-            answer = self._client.get_json(f"{self._url}/findAddressCandidates", asked)
+            response = self._client.get_json(f"{self._url}/findAddressCandidates", params)
         except ParcelsError as error:
             return error
-        candidates = answer.get("candidates")
+        candidates = response.get("candidates")
         if not isinstance(candidates, list):
-            return IncompleteResponse(f"{self._url}: the answer has no candidates; try again later")
-        return best(wanted, mappings(candidates))
+            return IncompleteResponse(
+                f"{self._url}: the response has no candidates; try again later"
+            )
+        return best_match(wanted, mappings(candidates))
 
 
 def _name(field: Mapping[str, Any]) -> str | None:
@@ -169,14 +177,16 @@ def _name(field: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) and name and name == sanitize_text(name) else None
 
 
-def _batch_size(answer: Mapping[str, Any]) -> int:
-    """How many addresses the service wants in one call; 0 for no batches."""
+def _batch_size(response: Mapping[str, Any]) -> int:
+    """The number of addresses in one call; 0 if the service does not support batches."""
     capabilities = (
-        sanitize_text(answer.get("capabilities") or "Geocode").replace(" ", "").split(",")
+        sanitize_text(response.get("capabilities") or "Geocode").replace(" ", "").split(",")
     )
     if "Geocode" not in capabilities:
         return 0
-    said = mapping(answer.get("locatorProperties"))
-    suggested = sanitize_text(said.get("SuggestedBatchSize") or said.get("MaxBatchSize") or "")
+    properties = mapping(response.get("locatorProperties"))
+    suggested = sanitize_text(
+        properties.get("SuggestedBatchSize") or properties.get("MaxBatchSize") or ""
+    )
     is_number = re.fullmatch(r"[0-9]{1,9}", suggested)
-    return min(int(suggested), _LARGEST_BATCH) if is_number else _USUAL_BATCH
+    return min(int(suggested), _MAX_BATCH) if is_number else _DEFAULT_BATCH

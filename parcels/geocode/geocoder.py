@@ -1,4 +1,4 @@
-"""Asks for addresses: the parcel layer, the county's GeocodeServer, the US Census."""
+"""Geocode addresses: the parcel layer, then the county's GeocodeServer, then the US Census."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from parcels.geocode.parcel_addresses import ParcelAddresses
 from parcels.parcel_source import ParcelSource
 from parcels.registry.county import County
 
-# A house of the county may lie so far beyond the outermost parcel that the layer has.
-_BEYOND_PARCELS_M = 1_000.0
+# A house of the county may be this far outside of the extent of its parcels.
+_EXTENT_MARGIN_M = 1_000.0
 
 
 @dataclass
-class _Open:
-    """An address that nobody has found so far, and what was said of it."""
+class _Lookup:
+    """The state of an address: its result, or what the stages reported so far."""
 
     wanted: StreetAddress
     result: Located | NotLocated | ParcelsError | None = None
@@ -35,7 +35,7 @@ class _Open:
 
 
 class Geocoder:
-    """Finds addresses of one county; each stage is asked only for what the one before left."""
+    """Geocodes addresses of one county; each stage gets only what earlier ones did not find."""
 
     def __init__(
         self,
@@ -45,91 +45,97 @@ class Geocoder:
         census: CensusGeocoder | None = None,
         geocode_server: GeocodeServer | None = None,
     ) -> None:
-        """`census` and `geocode_server` replace those that the county's entry asks for."""
+        """`census` and `geocode_server` replace those of the county's registry entry."""
         self._county = county
         self._outside = ExtentCheck(county, source)
         self._stages: list[GeocodeStage] = []
         if county.fields.has_addresses:
             self._stages.append(ParcelAddresses(source, county.name))
         if county.geocode_server is not None:
-            self._stages.append(geocode_server or GeocodeServer.of(county))
+            self._stages.append(geocode_server or GeocodeServer.for_county(county))
         if county.census and county.synthetic is None:
             self._stages.append(census or CensusGeocoder())
 
     def locate_many(
         self, addresses: Sequence[StreetAddress]
     ) -> list[Located | NotLocated | ParcelsError]:
-        """For each address, in order: where it is, that it cannot be found, or who is down.
+        """For each address, in order: its point, why it was not found, or a source's error.
 
-        A stage that does not answer leaves its addresses to the next; where that does not know
-        them either, they are unavailable and not unknown. Only the parcel layer's failure ends
-        the search at once: without it no lot would be found.
+        If a stage fails, its addresses go to the next one; if no later stage finds them either,
+        they are unavailable, not unknown. Only a failure of the parcel layer ends the search at
+        once: without it no lot can be found.
         """
         if not self._stages:
-            return [self._nobody_to_ask()] * len(addresses)
-        asked = [_Open(self._with_state(wanted)) for wanted in addresses]
+            return [self._no_stages_error()] * len(addresses)
+        lookups = [_Lookup(self._with_state(wanted)) for wanted in addresses]
         for stage in self._stages:
-            left = [one for one in asked if one.result is None]
-            if left:
-                for one, finding in zip(left, stage.locate([o.wanted for o in left]), strict=True):
-                    self._take(one, stage, finding)
-        return [one.result if one.result is not None else self._not_found(one) for one in asked]
+            pending = [each for each in lookups if each.result is None]
+            if pending:
+                results = stage.locate([each.wanted for each in pending])
+                for lookup, result in zip(pending, results, strict=True):
+                    self._record(lookup, stage, result)
+        return [
+            each.result if each.result is not None else self._not_found(each) for each in lookups
+        ]
 
     def _with_state(self, wanted: StreetAddress) -> StreetAddress:
         return wanted if wanted.state else replace(wanted, state=self._county.state)
 
-    def _take(self, one: _Open, stage: GeocodeStage, finding: GeocodeResult) -> None:
-        if isinstance(finding, AddressUnknown):
-            one.unknown_to.append(stage.name)
-            if finding.detail:
-                one.hints.append(f"{stage.name}: {finding.detail}")
-        elif isinstance(finding, ParcelsError):
-            one.errors.append(finding)
+    def _record(self, lookup: _Lookup, stage: GeocodeStage, result: GeocodeResult) -> None:
+        if isinstance(result, AddressUnknown):
+            lookup.unknown_to.append(stage.name)
+            if result.detail:
+                lookup.hints.append(f"{stage.name}: {result.detail}")
+        elif isinstance(result, ParcelsError):
+            lookup.errors.append(result)
             if isinstance(stage, ParcelAddresses):
-                one.result = finding
-        elif isinstance(finding, Located):
-            point = Point(finding.longitude, finding.latitude)
-            detail = self._outside.problem(point, _BEYOND_PARCELS_M)
+                lookup.result = result
+        elif isinstance(result, Located):
+            point = Point(result.longitude, result.latitude)
+            detail = self._outside.problem(point, _EXTENT_MARGIN_M)
             if detail is None:
-                one.result = finding
+                lookup.result = result
             else:
-                one.outside = f"{stage.name} finds {finding.matched}; {detail}"
+                lookup.outside = f"{stage.name} finds {result.matched}; {detail}"
         else:
-            one.result = finding
+            lookup.result = result
 
-    def _not_found(self, one: _Open) -> NotLocated | ParcelsError:
-        if one.errors:
-            for_now = [error for error in one.errors if isinstance(error, SourceUnavailable)]
-            return self._nobody_knows(one, [*for_now, *one.errors][0])
-        if one.outside is not None:
+    def _not_found(self, lookup: _Lookup) -> NotLocated | ParcelsError:
+        if lookup.errors:
+            retryable = [error for error in lookup.errors if isinstance(error, SourceUnavailable)]
+            return self._error(lookup, [*retryable, *lookup.errors][0])
+        if lookup.outside is not None:
             return NotLocated(
-                "outside_county", f"address {one.wanted.line!r}: {one.outside}; check the county"
+                "outside_county",
+                f"address {lookup.wanted.line!r}: {lookup.outside}; check the county",
             )
         return NotLocated(
             "address_not_found",
-            f"{self._unknown(one)}; check its spelling, city and ZIP code, or give longitude and "
-            "latitude, or a parcel_id",
+            f"{self._unknown(lookup)}; check its spelling, city and ZIP code, or give longitude "
+            "and latitude, or a parcel_id",
         )
 
-    def _nobody_knows(self, one: _Open, error: ParcelsError) -> ParcelsError:
-        """The error of a stage, after what the others said."""
-        if not one.unknown_to and self._county.fields.has_addresses:
+    def _error(self, lookup: _Lookup, error: ParcelsError) -> ParcelsError:
+        """A stage's error, with the results of the other stages."""
+        if not lookup.unknown_to and self._county.fields.has_addresses:
             return error
-        return type(error)(f"{self._unknown(one)}; {error}")
+        return type(error)(f"{self._unknown(lookup)}; {error}")
 
-    def _unknown(self, one: _Open) -> str:
-        hints = "".join(f" ({hint})" for hint in one.hints)
-        asked = f" is not known to {', '.join(one.unknown_to)}{hints}" if one.unknown_to else ""
-        not_asked = (
+    def _unknown(self, lookup: _Lookup) -> str:
+        hints = "".join(f" ({hint})" for hint in lookup.hints)
+        unknown_to = (
+            f" is not known to {', '.join(lookup.unknown_to)}{hints}" if lookup.unknown_to else ""
+        )
+        skipped = (
             ""
             if self._county.fields.has_addresses
-            else f"; the registry entry of {self._county.key!r} maps no columns of addresses "
-            "(fields: {address: …}), so its own parcels were not asked"
+            else f"; the registry entry of {self._county.key!r} maps no address columns (fields: "
+            "{address: …}), so its own parcels were not searched"
         )
-        return f"address {one.wanted.line!r}{asked}{not_asked}"
+        return f"address {lookup.wanted.line!r}{unknown_to}{skipped}"
 
-    def _nobody_to_ask(self) -> SourceMisconfigured:
+    def _no_stages_error(self) -> SourceMisconfigured:
         return SourceMisconfigured(
-            f"county {self._county.key!r} has nothing that finds addresses; set fields: "
-            "{address: …}, geocode_server, or census: true in the registry entry"
+            f"county {self._county.key!r} has no geocoder; set "
+            "fields: {address: …}, geocode_server, or census: true in the registry entry"
         )

@@ -1,4 +1,4 @@
-"""Addresses found in the county's own parcels: no other source is as sure."""
+"""Geocode with the county's own parcels: the most reliable source."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_name import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
-from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous
+from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous_address
 from parcels.lot_selection import LotCandidate, lots_with_address
 from parcels.parcel_source import ParcelSource, QueryResult
 from parcels.untrusted import sanitize_text
 
-# Where one side leaves out a direction or a suffix, and only one lot agrees.
+# If one side omits a direction or a suffix, and only one lot matches.
 _LOOSE_CONFIDENCE = 0.9
 
 
 class ParcelAddresses:
-    """The lots whose own address agrees; the point lies inside the lot."""
+    """Finds the lot with the address; the point is inside the lot."""
 
     def __init__(self, source: ParcelSource, county_name: str) -> None:
         self.name = f"the parcels of {county_name}"
         self._source = source
 
     def locate(self, addresses: Sequence[StreetAddress]) -> list[GeocodeResult]:
-        """See `Stage`. Two lots with the address are ambiguous, and never one of them."""
+        """See `GeocodeStage`. An address with two lots is ambiguous; none of them is chosen."""
         try:
             found = self._source.with_addresses(addresses)
         except ParcelsError as error:
             return [error] * len(addresses)
         return [
-            rows if isinstance(rows, ParcelsError) else _finding(wanted, rows)
+            rows if isinstance(rows, ParcelsError) else _result(wanted, rows)
             for wanted, rows in zip(addresses, found, strict=True)
         ]
 
 
-def _finding(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
+def _result(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
     lots = lots_with_address(rows.rows, wanted)
     if not lots:
         others = {format_site(hit.site) for hit in rows.rows if matches(hit.site, wanted)}
-        return AddressUnknown(f"there is {_listed(others)}" if others else "")
+        return AddressUnknown(f"similar: {_joined(others)}" if others else "")
     if len(lots) > 1:
         sites = [_site(lot, wanted) for lot in lots]
         described = {_described(*each) for each in zip(lots, sites, strict=True)}
-        return ambiguous(wanted, f"{len(lots)} lots have it: {_listed(described)}", sites)
+        return ambiguous_address(wanted, f"{len(lots)} lots have it: {_joined(described)}", sites)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
-    rated = match_rank(lot.rows[0].site, wanted)
-    exact = rated is not None and rated[0] == Agreement.EXACT
+    match = match_rank(lot.rows[0].site, wanted)
+    exact = match is not None and match[0] == Agreement.EXACT
     return Located(
         inside.x,
         inside.y,
@@ -71,6 +71,6 @@ def _described(lot: LotCandidate, site: SiteAddress | None) -> str:
     return f"{format_site(site)}{ids}"
 
 
-def _listed(texts: set[str]) -> str:
+def _joined(texts: set[str]) -> str:
     shown = sorted(texts)[:5]
     return "; ".join(shown) + ("; …" if len(texts) > len(shown) else "")

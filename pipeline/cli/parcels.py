@@ -59,7 +59,7 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
     register_secrets(entry)
     key = LayerKey.of(entry)
-    client = ArcGISClient.of(entry)
+    client = ArcGISClient.for_county(entry)
     source = ArcGISSource(entry, client)
     with _kept(folder, settings.database_url, settings.home) as cache:
         shown = progress("parcels")

@@ -219,7 +219,7 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     NAME is what the county is called from then on, best like travis-tx. URL is that of the layer,
     or of a service with one layer of polygons.
     """
-    from parcels.arcgis.http.address_guard import ALLOW_PRIVATE
+    from parcels.arcgis.http.address_guard import ALLOW_PRIVATE_HINT
     from parcels.catalogue.add_county import add_county
     from parcels.errors import AddressRefused
     from parcels.registry.load import default_registry, is_packed
@@ -231,7 +231,9 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     try:
         added = add_county(name, url, file, allow_private=allow_private)
     except AddressRefused as error:
-        raise AddressRefused(str(error).replace(ALLOW_PRIVATE, "add --allow-private")) from error
+        raise AddressRefused(
+            str(error).replace(ALLOW_PRIVATE_HINT, "add --allow-private")
+        ) from error
     click.echo(f"{name}:")
     for line in added.lines:
         click.echo(f"  {line}")

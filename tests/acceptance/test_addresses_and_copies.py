@@ -167,7 +167,7 @@ def test_a_copy_of_a_server_that_does_not_answer_says_whom_it_asked_and_that_alo
     done = user.impatient().run("parcels", "fetch", *here, code=1)
     asking, error = done.stderr.splitlines()
     assert asking == f"asking Here's parcel server: {url}/0"
-    assert error.startswith(f"error: {url}/0: does not answer: ")
+    assert error.startswith(f"error: {url}/0: no response: ")
 
 
 def test_what_cannot_be_copied_says_why(user: User) -> None:

@@ -1,7 +1,7 @@
-"""An entry, a redirect or a name server points where nobody may go: no packet leaves.
+"""SSRF: no packet is sent to a forbidden address of an entry, a redirect or a DNS response.
 
-Every connection that is begun and every name that is looked up is counted; GDAL, which has a
-network of its own, is watched by a server on loopback.
+Every connection attempt and every DNS lookup is recorded. GDAL has its own network code, so a
+server on loopback detects its requests.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ LAYER = {
 
 @dataclass
 class Network:
-    """What this process did: `connects` to addresses, `look_ups` of names.
+    """The network activity of this process: `connects` to addresses, `lookups` of names.
 
-    `names` is what the name server says: for each look-up of a name the next addresses, and the
-    last ones for good. Nobody listens anywhere but at the county's public address.
+    `names` has the DNS responses: the addresses for each lookup of a name in turn, the last ones
+    repeated. Only the county's public address has a server.
     """
 
     connects: list[str] = field(default_factory=list)
-    look_ups: list[str] = field(default_factory=list)
+    lookups: list[str] = field(default_factory=list)
     names: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
@@ -69,8 +69,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Network:
     seen = Network(names={COUNTY: [[COUNTY_IS_AT]]})
     real_connect = socket.socket.connect
 
-    def look_up(host: str, port: int | None, *_: object, **__: object) -> list[Any]:
-        seen.look_ups.append(host)
+    def lookup(host: str, port: int | None, *_: object, **__: object) -> list[Any]:
+        seen.lookups.append(host)
         answers = seen.names.get(host, [[host]])
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
         return [
@@ -90,7 +90,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Network:
             raise ConnectionRefusedError("nobody listens there")
         real_connect(self, ("127.0.0.1", address[1]))
 
-    monkeypatch.setattr(address_guard.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(address_guard.socket, "getaddrinfo", lookup)
     monkeypatch.setattr(socket.socket, "connect", connect)
     return seen
 
@@ -106,16 +106,16 @@ def countys_server(reply: Callable[[Call], Reply]) -> Iterator[ScriptedServer]:
 def source(url: str, **more: object) -> ArcGISSource:
     there = County.model_validate({"key": "test", "url": url, "layer": 0, **more})
     time = FakeTime()
-    return ArcGISSource(there, ArcGISClient.of(there, sleep=time.sleep, clock=time.clock))
+    return ArcGISSource(there, ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock))
 
 
-REFUSED = "is no public address|where no county's server can be"
+REFUSED = "is not a public address|which cannot be a county server"
 HOSTS = {
     "169.254.169.254": ["169.254.169.254"],
     "127.0.0.1": ["127.0.0.1"],
     "localhost": ["::1", "127.0.0.1"],
     "10.0.0.5": ["10.0.0.5"],
-    "2130706433": ["127.0.0.1"],  # as the resolver takes it
+    "2130706433": ["127.0.0.1"],  # as the resolver reads it
     "0177.0.0.1": ["127.0.0.1"],
     "0.0.0.0": ["0.0.0.0"],
     "[::1]": ["::1"],
@@ -131,11 +131,11 @@ HOSTS = {
 class TestPrivateAddresses:
     def test_of_parcels(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
-        asked = source(f"http://{host}{SERVICE}")
+        arcgis_source = source(f"http://{host}{SERVICE}")
         with pytest.raises(AddressRefused, match=REFUSED):
-            asked.check()
+            arcgis_source.check()
         there = County(key="test", url=f"http://{host}{SERVICE}", layer=0)
-        answer = ParcelBoundaryService(there, asked).look_up(Property("a", -90.0, 35.0))
+        answer = ParcelBoundaryService(there, arcgis_source).look_up(Property("a", -90.0, 35.0))
         assert isinstance(answer, Unavailable)
         assert answer.reason == "misconfigured"
         assert watched.connects == []
@@ -150,7 +150,7 @@ class TestPrivateAddresses:
         assert not isinstance(caught.value, ImageryUnavailable)
         assert watched.connects == []
 
-    def test_that_a_server_refers_to(self, watched: Network, host: str) -> None:
+    def test_as_a_redirect_target(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
         elsewhere = Reply(status=302, headers={"Location": f"http://{host}/latest/meta-data/"})
         with countys_server(lambda _: elsewhere) as server:
@@ -159,9 +159,7 @@ class TestPrivateAddresses:
             assert len(server.calls) == 1
         assert watched.connects == [COUNTY_IS_AT]
 
-    def test_with_the_entrys_word_only_where_it_makes_sense(
-        self, watched: Network, host: str
-    ) -> None:
+    def test_with_allow_private(self, watched: Network, host: str) -> None:
         watched.names[host.strip("[]")] = [HOSTS[host]]
         never = any("169.254" in at or "a9fe" in at or at == "0.0.0.0" for at in HOSTS[host])
         with pytest.raises(AddressRefused if never else SourceUnavailable):
@@ -174,25 +172,25 @@ class TestPrivateAddresses:
     ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1:70/_x", "dict://127.0.0.1/",
      "https://ada:hunter2@127.0.0.1/", "http://[::1", "data:application/json,{}"],
 )  # fmt: skip
-def test_a_server_that_refers_to_no_web_address(watched: Network, target: str) -> None:
+def test_a_redirect_to_an_invalid_url(watched: Network, target: str) -> None:
     elsewhere = Reply(status=302, headers={"Location": target})
     with countys_server(lambda _: elsewhere) as server, pytest.raises(AddressRefused):
         source(server.url).check()
     assert watched.connects == [COUNTY_IS_AT]
-    assert watched.look_ups == [COUNTY]
+    assert watched.lookups == [COUNTY]
 
 
-class TestNameServersThatLie:
-    def test_what_was_checked_is_what_is_connected_to(self, watched: Network) -> None:
-        """A second look-up would get the loopback address: there is none."""
+class TestDnsRebinding:
+    def test_the_checked_address_is_the_connected_one(self, watched: Network) -> None:
+        """A second lookup would get the loopback address, and there is no second lookup."""
         watched.names[COUNTY] = [[COUNTY_IS_AT], ["127.0.0.1"]]
         with countys_server(lambda _: Reply(json.dumps(LAYER).encode())) as server:
             source(server.url).check()
             assert server.calls[0].headers["Host"].startswith(f"{COUNTY}:")
-        assert watched.look_ups == [COUNTY]
+        assert watched.lookups == [COUNTY]
         assert watched.connects == [COUNTY_IS_AT]
 
-    def test_a_new_connection_is_checked_anew(self, watched: Network) -> None:
+    def test_a_new_connection_is_checked_again(self, watched: Network) -> None:
         watched.names[COUNTY] = [[COUNTY_IS_AT], ["169.254.169.254"]]
         with countys_server(lambda _: Reply(status=0)) as server:
             with pytest.raises(AddressRefused, match=r"is at 169\.254\.169\.254"):
@@ -200,12 +198,12 @@ class TestNameServersThatLie:
             assert len(server.calls) == 1
         assert watched.connects == [COUNTY_IS_AT]
 
-    def test_each_connection_has_a_look_up_of_its_own(self, watched: Network) -> None:
+    def test_each_connection_has_its_own_dns_lookup(self, watched: Network) -> None:
         watched.names[COUNTY] = [["8.8.8.8"], ["8.8.4.4", "1.1.1.1"], ["127.0.0.1"]]
         with pytest.raises(AddressRefused):
             source(f"https://{COUNTY}{SERVICE}").check()
         assert watched.connects == ["8.8.8.8", "8.8.4.4", "1.1.1.1"]
-        assert len(watched.look_ups) == 3
+        assert len(watched.lookups) == 3
 
 
 WEB = "https://gis.example.gov/arcgis/rest/services"
@@ -234,18 +232,18 @@ PATHS = [
     + [{"url": f"{WEB}/P/MapServer", "layer": 0, "imagery": {"path": path}} for path in PATHS],
     ids=str,
 )
-def test_an_entry_that_names_no_web_address_or_file_is_refused(
+def test_an_entry_with_an_invalid_url_or_path_is_refused(
     watched: Network, tmp_path: Path, entry: dict[str, object]
 ) -> None:
     file = tmp_path / "registry.yaml"
     file.write_text(yaml.safe_dump({"counties": {"here": entry}}))
     with pytest.raises(RegistryError, match="here"):
         _ = load_registry(file, DetectionCounty)["here"]
-    assert (watched.connects, watched.look_ups) == ([], [])
+    assert (watched.connects, watched.lookups) == ([], [])
 
 
 @pytest.mark.parametrize("path", ["WFS:x", "PG:host=127.0.0.1", "GPSBABEL:x:y", "MVT:x"])
-def test_what_gdal_takes_for_a_connection_is_a_file_that_is_not_there(path: str) -> None:
+def test_gdal_connection_strings_are_missing_files(path: str) -> None:
     there = County(key="here", path=Path(path))
     assert str(there.path).startswith("/")
     with pytest.raises(SourceMisconfigured, match="no such file"):
@@ -254,7 +252,7 @@ def test_what_gdal_takes_for_a_connection_is_a_file_that_is_not_there(path: str)
 
 @pytest.fixture
 def bait() -> Iterator[ScriptedServer]:
-    """What a file refers to; it must not be asked."""
+    """The target of remote references in files; it must get no request."""
     with scripted(lambda _: Reply(b'{"type": "FeatureCollection", "features": []}')) as server:
         yield server
 
@@ -282,7 +280,7 @@ VECTORS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("name", VECTORS)
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_file_of_parcels_that_refers_elsewhere_is_refused(
+def test_a_parcel_file_with_remote_references_is_refused(
     bait: ScriptedServer, tmp_path: Path, name: str, zipped: bool
 ) -> None:
     file = tmp_path / name
@@ -317,7 +315,7 @@ def wms(url: str) -> str:
 
 @pytest.mark.parametrize("content", [raster_vrt, wms])
 @pytest.mark.parametrize("name", ["a.vrt", "a.tif"])
-def test_imagery_that_refers_elsewhere_is_no_geotiff(
+def test_imagery_with_remote_references_is_not_a_geotiff(
     bait: ScriptedServer, tmp_path: Path, name: str, content: Callable[[str], str]
 ) -> None:
     (tmp_path / name).write_text(content(bait.address))

@@ -1,4 +1,4 @@
-"""Fault 3: cut pages, unstable order, repeated object ids. Fetched = count, or an error."""
+"""Truncated pages, unstable order, repeated object ids: all rows come, or an error."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ def server(running: FeatureServer) -> FeatureServer:
     return running
 
 
-def hits(pages: list[Page]) -> list[ParcelRow]:
+def rows_of(pages: list[Page]) -> list[ParcelRow]:
     return [hit for page in pages for hit in page.rows]
 
 
 @pytest.mark.parametrize("fault", [*DISTORTIONS, "no_paging", "old"])
 def test_a_harvest_has_every_row_once(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
-    harvested = hits(list(source_of(server.url).harvest()))
+    harvested = rows_of(list(source_of(server.url).harvest()))
     assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
     assert [hit.parcel_id for hit in harvested] == list(server.parcels.APN)
 
 
 @pytest.mark.parametrize("fault", ["empty_page", "nothing"])
-def test_pages_that_bring_nothing_are_an_error(server: FeatureServer, fault: str) -> None:
-    asked = source_of(server.url)
-    asked.check()
-    # Ids and count come as they should.
+def test_empty_pages_are_an_error(server: FeatureServer, fault: str) -> None:
+    arcgis_source = source_of(server.url)
+    arcgis_source.check()
+    # Ids and count are correct.
     server.fail(fault, on="returnGeometry=true")
-    with pytest.raises(IncompleteResponse, match=f"{PAGE} of {PAGE} rows do not come"):
-        list(asked.harvest())
+    with pytest.raises(IncompleteResponse, match=f"{PAGE} of {PAGE} rows but does not send"):
+        list(arcgis_source.harvest())
 
 
-def test_rows_that_are_denied_and_counted_all_the_same_are_an_error(server: FeatureServer) -> None:
-    # Neither the pages nor the question whether their rows are gone is answered truly.
+def test_rows_that_are_counted_but_withheld_are_an_error(server: FeatureServer) -> None:
+    # Neither the pages nor the check for deleted rows gets a correct response.
     server.fail("nothing", on="OBJECTID")
-    with pytest.raises(IncompleteResponse, match=r"rows do not come, though it counts \d+"):
+    with pytest.raises(IncompleteResponse, match=r"counts \d+ rows but withholds"):
         list(source_of(server.url).harvest())
 
 
-def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
+def test_truncated_ids_are_an_error(server: FeatureServer) -> None:
     server.fail("cut_ids")
-    with pytest.raises(IncompleteResponse, match=r"counts \d+ rows and names the object ids of 50"):
+    with pytest.raises(IncompleteResponse, match=r"counts \d+ rows but lists 50 object ids"):
         list(source_of(server.url).harvest())
 
 
@@ -73,42 +73,42 @@ def test_ids_that_are_cut_are_an_error(server: FeatureServer) -> None:
     share=st.floats(0.05, 0.6),
     seed=st.integers(0, 2**31),
 )
-def test_fetched_is_the_count_or_there_is_an_error(
+def test_the_rows_equal_the_count_or_an_error(
     server: FeatureServer, kind: str, share: float, seed: int
 ) -> None:
-    asked = source_of(server.url)
+    arcgis_source = source_of(server.url)
     server.mend()
-    asked.check()
+    arcgis_source.check()
     server.fail(kind, share=share, seed=seed)
     try:
-        harvested = hits(list(asked.harvest()))
+        harvested = rows_of(list(arcgis_source.harvest()))
     except SourceError:
         return
     assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
 
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
-def test_no_lot_disappears_at_a_point(server: FeatureServer, fault: str) -> None:
-    # Not the first, which is a stack of two in the synthetic lots.
+def test_no_lot_is_lost_at_a_point(server: FeatureServer, fault: str) -> None:
+    # Not the first one, a stack of two among the synthetic lots.
     points = list(server.parcels.geometry.iloc[1:60].representative_point())
-    asked = source_of(server.url)
-    before = asked.at_points(points)
+    arcgis_source = source_of(server.url)
+    before = arcgis_source.at_points(points)
     server.fail(fault)
-    after = asked.at_points(points)
+    after = arcgis_source.at_points(points)
     for whole, answer in zip(before, after, strict=True):
         assert isinstance(whole, QueryResult)
         assert isinstance(answer, QueryResult)
         assert answer.rows
-        if fault != "cut_page":  # nothing says that one of several rows at a point is missing
+        if fault != "cut_page":  # a missing row among several at a point cannot be detected
             assert set(answer.rows) == set(whole.rows)
 
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
-def test_no_lot_disappears_by_its_id(server: FeatureServer, fault: str) -> None:
+def test_no_lot_is_lost_by_its_id(server: FeatureServer, fault: str) -> None:
     known = list(dict.fromkeys(server.parcels.APN))[:60]
-    asked = source_of(server.url)
-    asked.check()
+    arcgis_source = source_of(server.url)
+    arcgis_source.check()
     server.fail(fault)
-    for parcel_id, answer in zip(known, asked.with_ids(known), strict=True):
+    for parcel_id, answer in zip(known, arcgis_source.with_ids(known), strict=True):
         assert isinstance(answer, QueryResult)
         assert {hit.parcel_id for hit in answer.rows} == {parcel_id}

@@ -1,4 +1,4 @@
-"""A county's server that fails: nothing is lost, nothing is made up, and it is not hammered."""
+"""A failing county server: no row is lost or invented, and calls stay limited."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def county(url: object, **more: object) -> County:
 
 
 def source(url: str, time: FakeTime, **more: object) -> ArcGISSource:
-    """The real source; only that nobody waits."""
+    """The source with fake time."""
     there = county(url, **more)
-    client = ArcGISClient.of(there, sleep=time.sleep, clock=time.clock, read_s=2.0)
+    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=2.0)
     return ArcGISSource(there, client, lambda: CircuitBreaker(time.clock))
 
 
@@ -70,7 +70,7 @@ def service(url: str, time: FakeTime, **more: object) -> ParcelBoundaryService:
 
 
 def at(server: FeatureServer, row: int) -> Property:
-    """A point in the lot of a row; for a negative row one where there is no lot."""
+    """A point in the lot of a row; for a negative row a point without a lot."""
     if row < 0:
         west, _, _, north = (float(edge) for edge in server.parcels.total_bounds)
         return Property("nowhere", west - 0.01, north + 0.01)
@@ -79,7 +79,7 @@ def at(server: FeatureServer, row: int) -> Property:
 
 
 def questions(calls: list[dict[str, object]]) -> Counter[str]:
-    """How often the same was asked."""
+    """How often each query was sent."""
     return Counter(f"{call['url']} {json.dumps(call['form'], sort_keys=True)}" for call in calls)
 
 
@@ -88,11 +88,11 @@ class TestThreeInTenCallsFail:
     def test_every_lot_is_found_at_its_point(
         self, server: FeatureServer, time: FakeTime, kind: str
     ) -> None:
-        asked = service(server.url, time)
+        parcels_under_test = service(server.url, time)
         server.fail(kind, share=0.3, seed=7, retryAfter="2")
         props = [at(server, row) for row in range(len(server.parcels))]
         for start in range(0, len(props), 50):
-            answers = asked.look_up_many(props[start : start + 50])
+            answers = parcels_under_test.look_up_many(props[start : start + 50])
             for row, answer in enumerate(answers, start):
                 assert isinstance(answer, Lot)
                 assert server.parcels.APN.iloc[row] in answer.boundary.parcel_ids
@@ -101,7 +101,7 @@ class TestThreeInTenCallsFail:
         assert max(asked_for.values()) <= 10
         assert server.most_in_flight <= 2
 
-    def test_several_runs_at_once_are_one_caller_to_the_host(
+    def test_concurrent_runs_share_the_limits_of_a_host(
         self, server: FeatureServer, time: FakeTime, kind: str
     ) -> None:
         server.fail(kind, share=0.3, seed=9, retryAfter="2", delayMs=5)
@@ -115,9 +115,9 @@ class TestThreeInTenCallsFail:
     def test_a_harvest_has_every_row_once(
         self, server: FeatureServer, time: FakeTime, kind: str
     ) -> None:
-        asked = source(server.url, time)
+        parcels_under_test = source(server.url, time)
         server.fail(kind, share=0.3, seed=8, retryAfter="2")
-        ids = [hit.object_id for page in asked.harvest() for hit in page.rows]
+        ids = [hit.object_id for page in parcels_under_test.harvest() for hit in page.rows]
         assert sorted(ids) == list(range(1, len(server.parcels) + 1))
         assert max(questions(server.calls).values()) <= 10
         assert server.most_in_flight <= 2
@@ -125,7 +125,7 @@ class TestThreeInTenCallsFail:
 
 @pytest.fixture
 def behind(server: FeatureServer) -> Iterator[Callable[..., ScriptedServer]]:
-    """Starts a server before Koop that answers some calls itself: those that get a reply."""
+    """Starts a proxy for Koop that replies to some calls itself."""
     running = []
 
     def start(fault: Callable[[Call], Reply | None]) -> ScriptedServer:
@@ -145,7 +145,7 @@ def behind(server: FeatureServer) -> Iterator[Callable[..., ScriptedServer]]:
         one.__exit__(None, None, None)
 
 
-def test_a_mix_of_faults_costs_no_lot_and_the_host_gets_the_rest_it_asks_for(
+def test_mixed_faults_lose_no_lot_and_retry_after_is_respected(
     server: FeatureServer, time: FakeTime, behind: Callable[..., ScriptedServer]
 ) -> None:
     chance = random.Random(20260)
@@ -165,10 +165,10 @@ def test_a_mix_of_faults_costs_no_lot_and_the_host_gets_the_rest_it_asks_for(
 
     before = behind(fault)
     url = server.url.replace(server.address, before.address)
-    asked = service(url, time, calls_in_flight=1)
+    parcels_under_test = service(url, time, calls_in_flight=1)
     rows = range(0, len(server.parcels), 4)
     for row in rows:
-        answer = asked.look_up(at(server, row))
+        answer = parcels_under_test.look_up(at(server, row))
         assert isinstance(answer, Lot)
         assert server.parcels.APN.iloc[row] in answer.boundary.parcel_ids
     assert len(began_s) > 1.2 * len(rows)
@@ -192,15 +192,17 @@ FAULTY_ANSWERS = {
 
 
 @pytest.mark.parametrize("kind", FAULTY_ANSWERS)
-class TestAnAnswerThatIsNone:
-    def test_is_never_no_parcel(self, server: FeatureServer, time: FakeTime, kind: str) -> None:
-        asked = service(server.url, time)
-        asked.check()
+class TestInvalidResponse:
+    def test_is_never_reported_as_no_lot(
+        self, server: FeatureServer, time: FakeTime, kind: str
+    ) -> None:
+        parcels_under_test = service(server.url, time)
+        parcels_under_test.check()
         server.fail(kind)
         by_id = Property("by id", parcel_id="no such id")
         outage = FAULTY_ANSWERS[kind] is SourceUnavailable
         for prop in (at(server, A_LOT), at(server, NO_LOT), by_id):
-            answer = asked.look_up(prop)
+            answer = parcels_under_test.look_up(prop)
             assert isinstance(answer, Unavailable)
             assert answer.reason == ("unavailable" if outage else "misconfigured")
             assert server.url in answer.detail
@@ -208,22 +210,20 @@ class TestAnAnswerThatIsNone:
     def test_is_an_error_of_its_class(
         self, server: FeatureServer, time: FakeTime, kind: str
     ) -> None:
-        asked = source(server.url, time)
-        asked.check()
+        parcels_under_test = source(server.url, time)
+        parcels_under_test.check()
         server.fail(kind)
         point = server.parcels.geometry.iloc[0].representative_point()
         for [answer] in (
-            asked.at_points([point]),
-            asked.near_points([point], 40.0),
-            asked.with_ids(["x"]),
+            parcels_under_test.at_points([point]),
+            parcels_under_test.near_points([point], 40.0),
+            parcels_under_test.with_ids(["x"]),
         ):
             assert isinstance(answer, FAULTY_ANSWERS[kind])
         with pytest.raises(FAULTY_ANSWERS[kind]):
-            list(asked.harvest())
+            list(parcels_under_test.harvest())
 
-    def test_before_the_layer_is_known_too(
-        self, server: FeatureServer, time: FakeTime, kind: str
-    ) -> None:
+    def test_also_in_the_first_call(self, server: FeatureServer, time: FakeTime, kind: str) -> None:
         server.fail(kind)
         with pytest.raises(SourceError):
             source(server.url, time).check()
@@ -239,80 +239,81 @@ class TestAnAnswerThatIsNone:
      b'{"error": "down"}', b'{"error": {}}', b'{"count": 0}', b"upstream connect error",
      b'{"type": "FeatureCollection"}', b"\x00\x01", b'{"features": [], "error": {"code": 500}}'],
 )  # fmt: skip
-def test_odd_bodies_are_never_no_parcel(
+def test_odd_bodies_are_never_reported_as_no_lot(
     server: FeatureServer,
     time: FakeTime,
     behind: Callable[..., ScriptedServer],
     body: bytes,
 ) -> None:
     before = behind(lambda call: Reply(body) if call.path.endswith("/query") else None)
-    asked = service(server.url.replace(server.address, before.address), time)
+    parcels_under_test = service(server.url.replace(server.address, before.address), time)
     for prop in (at(server, A_LOT), at(server, NO_LOT), Property("by id", parcel_id="x")):
-        assert isinstance(asked.look_up(prop), Unavailable)
+        assert isinstance(parcels_under_test.look_up(prop), Unavailable)
 
 
 class TestDownForTheWholeRun:
     def test_the_circuit_opens_and_lots_are_deferred_or_buffered(
         self, server: FeatureServer, time: FakeTime
     ) -> None:
-        asked = service(server.url, time)
-        asked.check()
+        parcels_under_test = service(server.url, time)
+        parcels_under_test.check()
         server.fail("http500")
         props = [at(server, row) for row in range(min(300, len(server.parcels)))]
         boundaries = []
-        for prop in props:  # the worst case: one at a time
-            boundaries += asked.boundaries([prop])
+        for prop in props:  # the worst case: one by one
+            boundaries += parcels_under_test.boundaries([prop])
         assert all(isinstance(b, NoBoundary) and b.reason == "unavailable" for b in boundaries)
-        # Sixteen tries until the circuit opens, and three for each minute that goes by.
+        # Sixteen attempts until the circuit opens, and three for each minute after that.
         assert len(server.calls) <= 16 + 3 * time.now_s / 60
-        [buffer] = asked.boundaries(props[:1], when_unavailable="buffer")
+        [buffer] = parcels_under_test.boundaries(props[:1], when_unavailable="buffer")
         assert isinstance(buffer, Boundary)
         assert (buffer.source, buffer.method) == ("buffer_30m", "unavailable")
         server.mend()
         time.sleep(60)
-        assert isinstance(asked.look_up(props[0]), Lot)
+        assert isinstance(parcels_under_test.look_up(props[0]), Lot)
 
     @pytest.mark.parametrize(("alternates", "most_s"), [(0, 32), (3, 95)])
-    def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again(
+    def test_a_server_that_never_responds_is_waited_for_once(
         self, time: FakeTime, monkeypatch: pytest.MonkeyPatch, alternates: int, most_s: float
     ) -> None:
         calls: list[str] = []
 
-        def silent(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
-            calls.append(question.url)
-            time.sleep(read_s)
-            raise TransientError(f"{question.url}: does not answer")
+        def silent(_: Exchange, request: HttpRequest, read_timeout_s: float) -> HttpResponse:
+            calls.append(request.url)
+            # The margin keeps a float sum from falling just short of a deadline.
+            time.sleep(read_timeout_s + 1e-6)
+            raise TransientError(f"{request.url}: no response")
 
-        monkeypatch.setattr(Exchange, "ask", silent)
+        monkeypatch.setattr(Exchange, "send", silent)
         there: list[dict[str, object]] = [
             {"url": f"https://gis{i}.example.gov/arcgis/rest/services/P/MapServer", "layer": 0}
             for i in (0, 0, 1, 1)
         ]
         layers = county(**there[0], alternates=there[1 : 1 + alternates])
-        client = ArcGISClient.of(layers, sleep=time.sleep, clock=time.clock)
+        client = ArcGISClient.for_county(layers, sleep=time.sleep, clock=time.clock)
         parcels = ArcGISSource(layers, client, lambda: CircuitBreaker(time.clock))
-        asked = ParcelBoundaryService(layers, parcels)
-        with pytest.raises(SourceUnavailable, match="does not answer"):
-            asked.check()
+        parcels_under_test = ParcelBoundaryService(layers, parcels)
+        with pytest.raises(SourceUnavailable, match="no response"):
+            parcels_under_test.check()
         assert time.now_s <= most_s
         assert len(calls) <= 2 * (1 + alternates)
         checked, checked_s = len(calls), time.now_s
         for chunk in range(50):
             props = [Property(f"{chunk}-{i}", -90.0, 35.0 + i / 1e4) for i in range(200)]
-            found = asked.boundaries([*props, Property("by id", parcel_id="7")])
+            found = parcels_under_test.boundaries([*props, Property("by id", parcel_id="7")])
             assert all(isinstance(b, NoBoundary) and b.reason == "unavailable" for b in found)
         assert (len(calls), time.now_s) == (checked, checked_s), "nobody waits for it again"
         time.sleep(60)
-        asked.look_up(props[0])
+        parcels_under_test.look_up(props[0])
         assert len(calls) == checked + 1 + alternates, "one may try, a minute later"
 
-    def test_nobody_listens(self, time: FakeTime) -> None:
-        asked = service("http://127.0.0.1:9/arcgis/rest/services/P/MapServer", time)
+    def test_connection_refused(self, time: FakeTime) -> None:
+        parcels_under_test = service("http://127.0.0.1:9/arcgis/rest/services/P/MapServer", time)
         props = [Property(str(i), -90.0, 35.0 + i / 1e4) for i in range(200)]
-        boundaries = asked.boundaries(props)
+        boundaries = parcels_under_test.boundaries(props)
         assert all(isinstance(b, NoBoundary) and b.reason == "unavailable" for b in boundaries)
 
-    def test_an_outage_is_never_kept_as_no_lot(
+    def test_an_outage_is_never_cached_as_no_lot(
         self, server: FeatureServer, time: FakeTime, tmp_path: Path
     ) -> None:
         def cached() -> ParcelBoundaryService:
@@ -331,14 +332,14 @@ class TestDownForTheWholeRun:
         again = cached().look_up_many([*props, at(server, 9)])
         assert [answer.status for answer in again] == ["lot", "lot", "none", "unavailable"]
 
-    def test_a_service_that_is_gone_for_good_is_asked_once_for_each_question_and_then_not(
+    def test_a_removed_service_opens_the_circuit(
         self, server: FeatureServer, time: FakeTime
     ) -> None:
-        asked = service(server.url.replace("/all/", "/gone/x/"), time)
-        with pytest.raises(SourceMisconfigured, match="there is no such service or layer"):
-            asked.check()
+        parcels_under_test = service(server.url.replace("/all/", "/gone/x/"), time)
+        with pytest.raises(SourceMisconfigured, match="no such service or layer"):
+            parcels_under_test.check()
         for row in range(20):
-            answer = asked.look_up(at(server, row))
+            answer = parcels_under_test.look_up(at(server, row))
             assert isinstance(answer, Unavailable)
             assert answer.reason == "misconfigured"
         assert len(server.calls) == 3

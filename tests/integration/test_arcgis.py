@@ -1,4 +1,4 @@
-"""The real service over HTTP against a real FeatureServer (Koop), and its faults."""
+"""`ParcelBoundaryService` over HTTP against a FeatureServer (Koop), with faults."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def county(server: FeatureServer, **more: object) -> County:
 
 
 def service(server: FeatureServer, **more: object) -> ParcelBoundaryService:
-    """The real service; only that it does not wait between tries, nor long for silence."""
+    """The service with fake time and a short read timeout."""
     there = county(server, **more)
     time = FakeTime()
-    client = ArcGISClient.of(there, sleep=time.sleep, clock=time.clock, read_s=0.5)
+    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=0.5)
     return ParcelBoundaryService(there, ArcGISSource(there, client))
 
 
@@ -84,15 +84,15 @@ def test_a_parcel_id_finds_its_lot(server: FeatureServer) -> None:
 
 def test_an_id_with_a_quote_and_spaces_is_found_exactly(tmp_path: Path) -> None:
     with feature_server(synthetic_lots(), tmp_path) as server:
-        asked = ["CONDO'1", "000003  00001", "000003 00001", "condo'1"]
-        answers = service(server).look_up_many([Property(i, parcel_id=i) for i in asked])
+        lookup_service = ["CONDO'1", "000003  00001", "000003 00001", "condo'1"]
+        answers = service(server).look_up_many([Property(i, parcel_id=i) for i in lookup_service])
         assert [answer.status for answer in answers] == ["lot", "lot", "none", "none"]
         stack = service(server).look_up(inside(server, 0))
         assert isinstance(stack, Lot)
         assert stack.boundary.parcel_ids == ("000000  00001", "CONDO'1")
 
 
-def test_no_lot_is_the_buffer_and_says_so(server: FeatureServer) -> None:
+def test_without_a_lot_the_buffer_is_used_and_marked(server: FeatureServer) -> None:
     prop = off_the_lots(server)
     assert isinstance(service(server).look_up(prop), NoLot)
     [boundary] = service(server).boundaries([prop])
@@ -101,7 +101,7 @@ def test_no_lot_is_the_buffer_and_says_so(server: FeatureServer) -> None:
     assert boundary.area_m2 == pytest.approx(900 * 3.14159265, rel=0.005)
 
 
-def test_an_unknown_id_with_a_point_goes_by_the_point(server: FeatureServer) -> None:
+def test_an_unknown_id_falls_back_to_the_point(server: FeatureServer) -> None:
     here = inside(server, 3)
     answer = service(server).look_up(Property("a", here.longitude, here.latitude, "no such id"))
     assert isinstance(answer, Lot)
@@ -111,7 +111,7 @@ def test_an_unknown_id_with_a_point_goes_by_the_point(server: FeatureServer) -> 
     assert gone.reason == "not_found"
 
 
-def test_a_point_of_another_county_is_outside(server: FeatureServer) -> None:
+def test_a_point_in_another_county_is_outside(server: FeatureServer) -> None:
     here = inside(server, 3)
     assert here.longitude is not None
     [far] = service(server).boundaries([Property("a", here.longitude + 1, here.latitude)])
@@ -124,11 +124,11 @@ def test_a_point_of_another_county_is_outside(server: FeatureServer) -> None:
 @pytest.mark.parametrize(
     "fault", ["http500", "error_body", "html", "truncated", "close", "hang", "http429"]
 )
-def test_an_outage_is_never_no_lot(server: FeatureServer, fault: str) -> None:
-    asked = service(server)
-    asked.check()
+def test_an_outage_is_never_reported_as_no_lot(server: FeatureServer, fault: str) -> None:
+    lookup_service = service(server)
+    lookup_service.check()
     server.fail(fault)
-    answer = asked.look_up(inside(server, 0))
+    answer = lookup_service.look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)
     assert answer.reason == "unavailable"
     assert server.url in answer.detail
@@ -136,48 +136,52 @@ def test_an_outage_is_never_no_lot(server: FeatureServer, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["http500", "error_body", "html", "truncated", "close"])
-def test_a_fault_that_passes_is_tried_again(server: FeatureServer, fault: str) -> None:
-    asked = service(server)
-    asked.check()
+def test_a_transient_error_is_retried(server: FeatureServer, fault: str) -> None:
+    lookup_service = service(server)
+    lookup_service.check()
     server.fail(fault, times=2)
-    assert isinstance(asked.look_up(inside(server, 0)), Lot)
-    assert len(server.calls) == 2 + 2  # two failed; the rows at the point, and those of its id
+    assert isinstance(lookup_service.look_up(inside(server, 0)), Lot)
+    assert (
+        len(server.calls) == 2 + 2
+    )  # two failed calls; the rows at the point, and those with its id
 
 
-@pytest.mark.parametrize(("fault", "says"), [("firewall", "firewall"), ("token", "token")])
-def test_a_refusal_is_not_tried_again(server: FeatureServer, fault: str, says: str) -> None:
-    asked = service(server)
-    asked.check()
+@pytest.mark.parametrize(("fault", "message"), [("firewall", "firewall"), ("token", "token")])
+def test_a_refusal_is_not_retried(server: FeatureServer, fault: str, message: str) -> None:
+    lookup_service = service(server)
+    lookup_service.check()
     server.fail(fault)
-    answer = asked.look_up(inside(server, 0))
+    answer = lookup_service.look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)
     assert answer.reason == "misconfigured"
-    assert says in answer.detail
+    assert message in answer.detail
     assert len(server.calls) == 1
 
 
-def test_the_policy_decides_what_an_outage_becomes(server: FeatureServer) -> None:
-    asked = service(server)
-    asked.check()
+def test_when_unavailable_decides_the_outcome_of_an_outage(server: FeatureServer) -> None:
+    lookup_service = service(server)
+    lookup_service.check()
     server.fail("http500")
     prop = inside(server, 0)
-    [deferred] = asked.boundaries([prop])
+    [deferred] = lookup_service.boundaries([prop])
     assert isinstance(deferred, NoBoundary)
     assert deferred.reason == "unavailable"
-    [buffer] = asked.boundaries([prop], when_unavailable="buffer")
+    [buffer] = lookup_service.boundaries([prop], when_unavailable="buffer")
     assert isinstance(buffer, Boundary)
     assert (buffer.source, buffer.method) == ("buffer_30m", "unavailable")
 
 
-def test_a_server_that_is_down_is_asked_a_few_times_for_any_number_of_points(
+def test_a_server_that_is_down_gets_few_calls_for_any_number_of_points(
     server: FeatureServer,
 ) -> None:
-    asked = service(server)
-    asked.check()
+    lookup_service = service(server)
+    lookup_service.check()
     server.fail("http500")
-    answers = asked.look_up_many([inside(server, row) for row in range(len(server.parcels))])
+    answers = lookup_service.look_up_many(
+        [inside(server, row) for row in range(len(server.parcels))]
+    )
     assert {answer.status for answer in answers} == {"unavailable"}
-    # Two batches at once fail, each asks if the layer is there at all, and the circuit is open.
+    # Two concurrent batches fail, each checks the layer's metadata, and the circuit opens.
     assert len(server.calls) <= 4 * TRIES
 
 
@@ -187,55 +191,55 @@ def test_an_unreachable_server_is_unavailable() -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/arcgis/rest/services/P/MapServer"
     nowhere = County(key="nowhere", url=url, layer=0)
     client = ArcGISClient(sleep=lambda _: None, allow_private=True)
-    asked = ParcelBoundaryService(nowhere, ArcGISSource(nowhere, client))
-    [deferred] = asked.boundaries([Property("a", -90.0, 35.0)])
+    lookup_service = ParcelBoundaryService(nowhere, ArcGISSource(nowhere, client))
+    [deferred] = lookup_service.boundaries([Property("a", -90.0, 35.0)])
     assert isinstance(deferred, NoBoundary)
     assert deferred.reason == "unavailable"
-    with pytest.raises(SourceUnavailable, match=r"does not answer: .*refused; try again later"):
-        asked.check()
+    with pytest.raises(SourceUnavailable, match=r"no response: .*refused; try again later"):
+        lookup_service.check()
 
 
-def test_an_alternate_answers_while_the_first_layer_does_not(server: FeatureServer) -> None:
+def test_an_alternate_is_used_while_the_first_layer_is_down(server: FeatureServer) -> None:
     gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
-    asked = service(server, url=gone, alternates=[{"url": server.url, "layer": 0}])
-    answer = asked.look_up(inside(server, 0))
+    lookup_service = service(server, url=gone, alternates=[{"url": server.url, "layer": 0}])
+    answer = lookup_service.look_up(inside(server, 0))
     assert isinstance(answer, Lot)
     assert answer.boundary.origin == f"{server.url}/0"
 
 
-def test_a_field_that_is_not_there_is_named_with_those_that_are(server: FeatureServer) -> None:
-    asked = service(server, fields={"parcel_id": "PARCELL"})
-    with pytest.raises(
-        SourceMisconfigured, match="'PARCELL' does not exist; the columns are OBJECTID, "
-    ):
-        asked.check()
-    answer = asked.look_up(inside(server, 0))
+def test_a_missing_field_is_an_error_that_lists_the_existing_ones(server: FeatureServer) -> None:
+    lookup_service = service(server, fields={"parcel_id": "PARCELL"})
+    with pytest.raises(SourceMisconfigured, match="'PARCELL' does not exist; it has: OBJECTID, "):
+        lookup_service.check()
+    answer = lookup_service.look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)
     assert answer.reason == "misconfigured"
 
 
-def test_a_service_that_is_not_there_is_misconfigured(server: FeatureServer) -> None:
-    asked = service(server, url=f"{server.address}/nothing/rest/services/here/FeatureServer")
-    with pytest.raises(SourceMisconfigured, match="there is no such service"):
-        asked.check()
+def test_a_missing_service_is_misconfigured(server: FeatureServer) -> None:
+    lookup_service = service(
+        server, url=f"{server.address}/nothing/rest/services/here/FeatureServer"
+    )
+    with pytest.raises(SourceMisconfigured, match="no such service"):
+        lookup_service.check()
 
 
-def test_only_the_mapped_columns_are_asked_for_and_long_queries_are_posted(
+def test_only_mapped_columns_are_requested_and_long_queries_posted(
     server: FeatureServer,
 ) -> None:
-    asked = service(server, fields={"parcel_id": "apn"})
-    asked.look_up(inside(server, 0))
+    lookup_service = service(server, fields={"parcel_id": "apn"})
+    lookup_service.look_up(inside(server, 0))
     for query in server.calls[1:]:
         assert "outFields=OBJECTID%2CAPN&" in query["url"]
         assert query["agent"].startswith("lotline/")
     assert len(server.calls) == 3
     server.mend()
-    asked.look_up(Property("long", parcel_id="x" * 2_000))
+    lookup_service.look_up(Property("long", parcel_id="x" * 2_000))
     [posted] = server.calls
     assert posted["method"] == "POST"
 
 
-def test_lots_are_the_same_to_the_byte_each_time(server: FeatureServer) -> None:
+def test_lots_are_identical_each_time(server: FeatureServer) -> None:
     first, second = (service(server).look_up(inside(server, 5)) for _ in range(2))
     assert isinstance(first, Lot)
     assert isinstance(second, Lot)
@@ -243,7 +247,7 @@ def test_lots_are_the_same_to_the_byte_each_time(server: FeatureServer) -> None:
     assert shapely.is_valid(first.boundary.geometry)
 
 
-def test_a_private_address_needs_the_countys_word(server: FeatureServer) -> None:
+def test_a_private_address_needs_allow_private(server: FeatureServer) -> None:
     there = county(server, allow_private=False)
     answer = ParcelBoundaryService(there).look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)

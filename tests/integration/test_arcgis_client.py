@@ -1,4 +1,4 @@
-"""One call of the ArcGIS client, over real HTTP: what it sends, follows, waits for and gives up."""
+"""The ArcGIS client over HTTP: requests, limits, retry, proxies, redirects, tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 from parcels import County
 from parcels.arcgis.http import address_guard, connections, exchange
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import TooManyCallsError, TransientError
+from parcels.arcgis.http.responses import TooManyRequestsError, TransientError
 from parcels.errors import (
     AddressRefused,
     AuthenticationRequired,
@@ -38,7 +38,7 @@ Serve = Callable[..., ScriptedServer]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts servers that answer with one reply, or as a function of the call says."""
+    """Starts servers that send one reply, or a function's reply to each call."""
     with ExitStack() as stack:
 
         def start(reply: Reply | Callable[[Call], Reply]) -> ScriptedServer:
@@ -57,28 +57,28 @@ def client(fake: FakeTime, **more: Any) -> ArcGISClient:
     return ArcGISClient(sleep=fake.sleep, clock=fake.clock, allow_private=True, **more)
 
 
-class TestAsking:
-    def test_a_query_is_got_and_a_long_one_posted(self, serve: Serve, fake: FakeTime) -> None:
+class TestRequests:
+    def test_short_queries_use_get_and_long_ones_post(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(Reply(b'{"count": 1}'))
-        asked = client(fake)
-        assert asked.get_json(server.url, {"where": "A = 'b c'"}) == {"count": 1}
-        asked.get_json(server.url, {"where": "x" * 1_600})
+        arcgis_client = client(fake)
+        assert arcgis_client.get_json(server.url, {"where": "A = 'b c'"}) == {"count": 1}
+        arcgis_client.get_json(server.url, {"where": "x" * 1_600})
         [got, posted] = server.calls
         assert (got.method, got.query) == ("GET", {"where": "A = 'b c'", "f": "json"})
         assert (posted.method, posted.form["f"]) == ("POST", "json")
         assert posted.query == {}
         assert got.headers["User-Agent"].startswith("lotline/")
 
-    def test_the_entrys_headers_are_sent(self, serve: Serve, fake: FakeTime) -> None:
+    def test_headers_of_the_registry_entry_are_sent(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(Reply())
         county = County(
             key="here", url=server.url, layer=0, allow_private=True,
             headers={"Referer": "https://maps.example.gov/"},
         )  # fmt: skip
-        ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
+        ArcGISClient.for_county(county, sleep=fake.sleep, clock=fake.clock).get_json(server.url, {})
         assert server.calls[0].headers["Referer"] == "https://maps.example.gov/"
 
-    def test_passwords_of_other_programs_are_not_sent(
+    def test_netrc_passwords_are_not_sent(
         self, serve: Serve, fake: FakeTime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         netrc = tmp_path / "netrc"
@@ -89,11 +89,16 @@ class TestAsking:
         client(fake).get_json(server.url, {})
         assert "Authorization" not in server.calls[0].headers
 
-    def test_a_file_is_posted_and_its_answer_decoded(self, serve: Serve, fake: FakeTime) -> None:
+    def test_a_file_is_posted_and_its_response_decoded(self, serve: Serve, fake: FakeTime) -> None:
         replies = iter([Reply(status=503), Reply(b'"1","Match"')])
         server = serve(lambda _: next(replies))
         found = client(fake).post_file(
-            server.url, {"benchmark": "4"}, "addressFile", b"1,12 OAK ST", bytes.decode, read_s=9
+            server.url,
+            {"benchmark": "4"},
+            "addressFile",
+            b"1,12 OAK ST",
+            bytes.decode,
+            read_timeout_s=9,
         )
         assert found == '"1","Match"'
         body = server.calls[1].body
@@ -102,16 +107,16 @@ class TestAsking:
         assert b'name="addressFile"; filename="addressFile.csv"' in body
         assert b"\r\n\r\n1,12 OAK ST\r\n" in body
 
-    def test_a_page_in_place_of_the_files_answer_is_an_outage(
+    def test_an_html_response_to_a_posted_file_is_transient(
         self, serve: Serve, fake: FakeTime
     ) -> None:
         server = serve(Reply(b"<html>Down for maintenance</html>"))
-        with pytest.raises(TransientError, match="a web page in place of data"):
-            client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_s=9)
+        with pytest.raises(TransientError, match="an HTML page instead of data"):
+            client(fake).post_file(server.url, {}, "f", b"", bytes.decode, read_timeout_s=9)
 
-    def test_json_in_place_of_an_image_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
+    def test_json_instead_of_an_image_is_misconfigured(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(Reply(b'{"href": "http://x/y.tif"}'))
-        with pytest.raises(SourceMisconfigured, match="no image; is this an ImageServer"):
+        with pytest.raises(SourceMisconfigured, match="not an image; is this an ImageServer"):
             client(fake).get_image(server.url, {}, bytes.decode)
 
 
@@ -121,30 +126,30 @@ def _boundaries(calls: list[Call]) -> tuple[bytes, bytes]:
 
 
 class TestLimits:
-    def test_an_answer_that_is_too_long_is_cut_short(
+    def test_a_too_large_response_is_an_error(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000)
+        monkeypatch.setattr(exchange, "_MAX_RESPONSE_BYTES", 1_000)
         server = serve(Reply(b"[" + b"1," * 1_000))
-        with pytest.raises(QueryRefused, match="the answer is longer than"):
+        with pytest.raises(QueryRefused, match="the response is larger than"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 1
 
-    def test_what_counts_is_the_length_unpacked(
+    def test_the_size_limit_applies_after_decompression(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exchange, "_MAX_BYTES", 1_000_000)
+        monkeypatch.setattr(exchange, "_MAX_RESPONSE_BYTES", 1_000_000)
         packed = gzip.compress(b" " * 50_000_000)
         assert len(packed) < 60_000
         server = serve(Reply(packed, headers={"Content-Encoding": "gzip"}))
-        with pytest.raises(QueryRefused, match="the answer is longer than"):
+        with pytest.raises(QueryRefused, match="the response is larger than"):
             client(fake).get_json(server.url, {})
 
     @pytest.mark.parametrize("head", [b"X-Filler: ", b"Content-Length: 1000000\r\n\r\n"])
-    def test_a_server_that_drips_is_left(
+    def test_a_slow_response_hits_the_deadline(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch, head: bytes
     ) -> None:
-        monkeypatch.setattr(connections, "_LONGEST_ANSWER_S", -4.8)
+        monkeypatch.setattr(connections, "_MAX_RESPONSE_S", -4.8)
 
         def drip() -> Iterator[bytes]:
             yield b"HTTP/1.1 200 OK\r\n" + head
@@ -153,9 +158,9 @@ class TestLimits:
                 yield b" "
 
         server = serve(lambda _: Reply(raw=drip()))
-        # Every byte comes well within the five seconds of silence that are allowed.
-        with pytest.raises(SourceUnavailable, match="does not answer"):
-            client(fake, read_s=5.0).get_json(server.url, {})
+        # Every byte comes well within the read timeout of five seconds.
+        with pytest.raises(SourceUnavailable, match="no response"):
+            client(fake, read_timeout_s=5.0).get_json(server.url, {})
         assert len(server.calls) == 10
 
     def test_two_clients_share_the_limits_of_a_host(self, serve: Serve, fake: FakeTime) -> None:
@@ -165,16 +170,16 @@ class TestLimits:
             client(fake, calls_per_second=100).get_json(server.url, {})
         assert fake.now_s == pytest.approx(1.05)
 
-    def test_no_more_than_two_calls_are_in_flight_however_many_ask(self) -> None:
+    def test_at_most_two_calls_are_in_flight_for_many_clients(self) -> None:
         def slow(_: Call) -> Reply:
             time.sleep(0.01)
             return Reply()
 
         with scripted(slow) as server:
-            askers = [ArcGISClient(allow_private=True, calls_per_second=100) for _ in range(3)]
+            clients = [ArcGISClient(allow_private=True, calls_per_second=100) for _ in range(3)]
             threads = [
-                threading.Thread(target=asker.get_json, args=(server.url, {}))
-                for asker in askers
+                threading.Thread(target=each.get_json, args=(server.url, {}))
+                for each in clients
                 for _ in range(5)
             ]
             for thread in threads:
@@ -184,25 +189,27 @@ class TestLimits:
             assert (len(server.calls), server.most_in_flight) == (15, 2)
 
 
-class TestTryingAgain:
-    def test_ten_tries_and_fewer_while_the_host_is_down(self, serve: Serve, fake: FakeTime) -> None:
+class TestRetry:
+    def test_ten_attempts_and_three_while_the_host_is_degraded(
+        self, serve: Serve, fake: FakeTime
+    ) -> None:
         reply = Reply(status=500)
         server = serve(lambda _: reply)
-        asked = client(fake)
+        arcgis_client = client(fake)
         for tries in (10, 3, 3):
             server.calls.clear()
             with pytest.raises(TransientError, match="error 500"):
-                asked.get_json(server.url, {})
+                arcgis_client.get_json(server.url, {})
             assert len(server.calls) == tries
         reply = Reply()
-        asked.get_json(server.url, {})
+        arcgis_client.get_json(server.url, {})
         reply = Reply(status=500)
         server.calls.clear()
         with pytest.raises(TransientError):
-            asked.get_json(server.url, {})
+            arcgis_client.get_json(server.url, {})
         assert len(server.calls) == 10
 
-    def test_waits_are_jittered_and_grow_to_five_seconds(self, serve: Serve) -> None:
+    def test_backoff_is_jittered_and_grows_to_five_seconds(self, serve: Serve) -> None:
         longest: list[list[float]] = []
         for _ in range(20):
             fake = FakeTime()
@@ -216,29 +223,32 @@ class TestTryingAgain:
         assert len({waits[4] for waits in longest}) == 20
         assert max(waits[4] for waits in longest) > 2.5
 
-    def test_why_nothing_came_is_said_in_short(
+    def test_connection_errors_have_short_messages(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def said(url: str, **more: Any) -> str:
+        def error_message(url: str, **more: Any) -> str:
             with pytest.raises(TransientError) as caught:
                 client(fake, **more).get_json(url, {})
-            return str(caught.value).removeprefix(f"{url}: does not answer: ")
+            return str(caught.value).removeprefix(f"{url}: no response: ")
 
         def unknown(*_: object) -> list[address_guard.ResolvedAddress]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         silent = serve(lambda _: Reply(raw=iter([b"", time.sleep(0.1) or b""]))).url
         refused = rf"\[Errno {errno.ECONNREFUSED}\] .*refused; try again later"
-        assert re.fullmatch(refused, said("http://127.0.0.1:9/x"))
-        assert said(silent, read_s=0.01) == "Read timed out. (read timeout=0.01); try again later"
+        assert re.fullmatch(refused, error_message("http://127.0.0.1:9/x"))
+        assert (
+            error_message(silent, read_timeout_s=0.01)
+            == "Read timed out. (read timeout=0.01); try again later"
+        )
         monkeypatch.setattr(address_guard, "_resolve", unknown)
         fake.waits_s.clear()
-        nobody = said("https://gis.example.gov/x")
-        assert nobody.startswith("Failed to resolve 'gis.example.gov' (")
-        assert nobody.endswith("; try again later (is this machine online?)")
-        assert len(fake.waits_s) == 2, "tried three times"
+        unresolved = error_message("https://gis.example.gov/x")
+        assert unresolved.startswith("Failed to resolve 'gis.example.gov' (")
+        assert unresolved.endswith("; try again later (is this machine online?)")
+        assert len(fake.waits_s) == 2, "three attempts"
 
-    def test_a_call_does_not_go_on_for_ever(self, serve: Serve, fake: FakeTime) -> None:
+    def test_retries_end_after_the_time_limit(self, serve: Serve, fake: FakeTime) -> None:
         def slow(_: Call) -> Reply:
             fake.now_s += 50
             return Reply(status=504)
@@ -249,26 +259,26 @@ class TestTryingAgain:
         assert len(server.calls) == 4
         with pytest.raises(TransientError, match="error 504"):
             client(fake).get_json(server.url, {})
-        assert len(server.calls) == 4 + 1, "a host that is down is waited for once"
+        assert len(server.calls) == 4 + 1, "a degraded host gets one read timeout"
         for mine, of_the_call in ((60, 180), (180, 60)):
             fake, calls = FakeTime(), len(server.calls)
             with pytest.raises(TransientError, match="error 504"):
-                client(fake, trying_s=mine).get_json(server.url, {}, trying_s=of_the_call)
+                client(fake, retry_for_s=mine).get_json(server.url, {}, retry_for_s=of_the_call)
             assert len(server.calls) == calls + 2
 
     @pytest.mark.parametrize("body", [b"", b'{"features": [{"attri'])
-    def test_a_dropped_connection_and_half_an_answer_are_tried_again(
+    def test_dropped_connections_and_truncated_responses_are_retried(
         self, serve: Serve, fake: FakeTime, body: bytes
     ) -> None:
         replies = iter([Reply(body, status=0), Reply(body), Reply(b'{"count": 1}')])
         server = serve(lambda _: next(replies))
         assert client(fake).get_json(server.url, {}) == {"count": 1}
 
-    def test_a_wait_in_seconds_holds_the_whole_host(self, serve: Serve) -> None:
+    def test_retry_after_in_seconds_pauses_the_host(self, serve: Serve) -> None:
         asked_at_s: list[float] = []
 
         class Together(FakeTime):
-            """While one call waits, another client asks the host too."""
+            """While one call waits, another client calls the same host."""
 
             def sleep(self, wait_s: float) -> None:
                 if not self.waits_s:
@@ -287,7 +297,7 @@ class TestTryingAgain:
         assert [call.path for call in server.calls][1] == "/another/MapServer"
         assert asked_at_s == [0.0, pytest.approx(7), pytest.approx(7, abs=0.5)]
 
-    def test_a_call_that_waits_for_its_turn_does_not_slip_in(self, fake: FakeTime) -> None:
+    def test_retry_after_applies_to_a_call_that_waits_for_a_slot(self, fake: FakeTime) -> None:
         asked_at_s: list[float] = []
         other = threading.Thread(target=lambda: client(fake, calls_in_flight=1).get_json(url, {}))
 
@@ -296,7 +306,7 @@ class TestTryingAgain:
             if len(asked_at_s) > 1:
                 return Reply()
             other.start()
-            other.join(0.05)  # it waits for the turn of this call to end
+            other.join(0.05)  # it waits for the slot of this call
             return Reply(status=503, headers={"Retry-After": "7"})
 
         with scripted(script) as server:
@@ -305,7 +315,7 @@ class TestTryingAgain:
             other.join(10)
         assert asked_at_s == [0.0, pytest.approx(7), pytest.approx(7, abs=0.5)]
 
-    def test_a_wait_until_a_date_is_kept(self, serve: Serve, fake: FakeTime) -> None:
+    def test_retry_after_may_be_a_date(self, serve: Serve, fake: FakeTime) -> None:
         until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
         replies = iter([Reply(status=503, headers={"Retry-After": until}), Reply()])
         server = serve(lambda _: next(replies))
@@ -313,7 +323,7 @@ class TestTryingAgain:
         assert 20 < fake.now_s <= 40
 
     @pytest.mark.parametrize("header", ["soon", "-5", "nan", "Mon, 99 Foo 2099", ""])
-    def test_a_wait_that_makes_no_sense_is_none(
+    def test_an_invalid_retry_after_is_ignored(
         self, serve: Serve, fake: FakeTime, header: str
     ) -> None:
         replies = iter([Reply(status=503, headers={"Retry-After": header}), Reply()])
@@ -322,25 +332,25 @@ class TestTryingAgain:
         assert fake.now_s <= 0.5
 
     @pytest.mark.parametrize("wait", ["3600", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
-    def test_a_long_wait_is_left_to_another_run(
+    def test_a_long_retry_after_is_rate_limited_at_once(
         self, serve: Serve, fake: FakeTime, wait: str
     ) -> None:
         server = serve(Reply(status=429, headers={"Retry-After": wait}))
         for path in ("/a/MapServer", "/b/MapServer"):
-            with pytest.raises(RateLimited, match="asks to be left alone until"):
+            with pytest.raises(RateLimited, match=r"rate limited \(Retry-After\) until"):
                 client(fake).get_json(server.address + path, {})
         assert len(server.calls) == 1
         assert fake.waits_s == []
 
-    def test_calls_that_stay_too_many_are_rate_limited(self, serve: Serve, fake: FakeTime) -> None:
+    def test_repeated_429_is_rate_limited(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(Reply(b"Too Many Requests", status=429))
         with pytest.raises(RateLimited, match="lower calls_per_second in the registry entry"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 10
 
-    def test_a_failure_can_be_sent_to_another_process(self) -> None:
-        there = pickle.loads(pickle.dumps(TooManyCallsError("down")))
-        assert (type(there), str(there)) == (TooManyCallsError, "down")
+    def test_errors_can_be_pickled(self) -> None:
+        there = pickle.loads(pickle.dumps(TooManyRequestsError("down")))
+        assert (type(there), str(there)) == (TooManyRequestsError, "down")
 
 
 class TestBehindAProxy:
@@ -352,18 +362,18 @@ class TestBehindAProxy:
             monkeypatch.delenv(name, raising=False)
         return server
 
-    def test_a_name_that_only_the_proxy_knows_is_asked_there(
+    def test_the_proxy_may_resolve_names_unknown_here(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def unknown(*_: object) -> list[address_guard.ResolvedAddress]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         monkeypatch.setattr(address_guard, "_resolve", unknown)
-        asked = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
-        assert asked.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
+        arcgis_client = ArcGISClient(sleep=fake.sleep, clock=fake.clock)
+        assert arcgis_client.get_json("http://gis.example.gov/x/MapServer", {}) == {"count": 1}
         assert proxy.calls[0].headers["Host"] == "gis.example.gov"
 
-    def test_a_name_that_is_known_to_be_private_is_not(
+    def test_a_private_host_is_refused_behind_a_proxy(
         self, proxy: ScriptedServer, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         inside = address_guard.ResolvedAddress(
@@ -381,7 +391,7 @@ def redirect(to: str, status: int = 302) -> Reply:
 
 class TestRedirects:
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
-    def test_a_long_query_is_posted_again_where_it_is_referred_to(
+    def test_a_redirected_post_is_posted_again(
         self, serve: Serve, fake: FakeTime, status: int
     ) -> None:
         server = serve(lambda call: redirect("/new", status) if call.path != "/new" else Reply())
@@ -390,23 +400,23 @@ class TestRedirects:
         assert (second.method, second.form) == ("POST", first.form)
         assert second.headers["X-Key"] == "k"
 
-    def test_a_short_query_goes_where_the_address_says(self, serve: Serve, fake: FakeTime) -> None:
+    def test_a_redirected_get_uses_the_target_url(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(
             lambda call: redirect("/new?where=y&f=json") if call.path != "/new" else Reply()
         )
         client(fake).get_json(server.url, {"where": "x"})
         assert server.calls[1].query == {"where": "y", "f": "json"}
 
-    def test_each_request_is_counted(self, serve: Serve, fake: FakeTime) -> None:
+    def test_every_request_is_counted(self, serve: Serve, fake: FakeTime) -> None:
         replies = iter([Reply(status=503), redirect("/new"), Reply()])
         server = serve(lambda _: next(replies))
-        asked = client(fake)
-        asked.get_json(server.url, {})
-        assert asked.calls == len(server.calls) == 3
+        arcgis_client = client(fake)
+        arcgis_client.get_json(server.url, {})
+        assert arcgis_client.calls == len(server.calls) == 3
 
-    def test_without_an_end_is_a_mistake(self, serve: Serve, fake: FakeTime) -> None:
+    def test_too_many_redirects_are_misconfigured(self, serve: Serve, fake: FakeTime) -> None:
         server = serve(redirect("/again?token=s3cret"))
-        with pytest.raises(SourceMisconfigured, match=r"without an end, at last to .*/again;"):
+        with pytest.raises(SourceMisconfigured, match=r"too many redirects, the last to .*/again;"):
             client(fake).get_json(server.url, {})
         assert len(server.calls) == 6
 
@@ -414,7 +424,7 @@ class TestRedirects:
         "to",
         ["file:///etc/passwd", "ftp://example.gov/x", "https://u:pw@example.gov/", "http://["],
     )
-    def test_to_what_is_no_web_address_is_refused(
+    def test_a_redirect_to_an_invalid_url_is_refused(
         self, serve: Serve, fake: FakeTime, to: str
     ) -> None:
         server = serve(redirect(to))
@@ -423,7 +433,7 @@ class TestRedirects:
         assert "pw" not in str(caught.value)
         assert len(server.calls) == 1
 
-    def test_the_page_of_a_redirect_is_not_read(self, serve: Serve, fake: FakeTime) -> None:
+    def test_the_body_of_a_redirect_is_not_read(self, serve: Serve, fake: FakeTime) -> None:
         sent: list[bytes] = []
 
         def endless() -> Iterator[bytes]:
@@ -438,7 +448,7 @@ class TestRedirects:
         assert client(fake).get_json(server.url, {}) == {"count": 1}
         assert len(sent) < 1_000
 
-    def test_each_host_on_the_way_keeps_its_own_limits(self, serve: Serve, fake: FakeTime) -> None:
+    def test_each_host_of_a_redirect_has_its_own_limits(self, serve: Serve, fake: FakeTime) -> None:
         inner = serve(Reply())
         outer = serve(redirect(inner.url))
         for _ in range(5):
@@ -448,14 +458,14 @@ class TestRedirects:
         assert (len(outer.calls), len(inner.calls)) == (1, 6)
         assert fake.now_s == began_s
 
-    def test_headers_and_tokens_stay_with_the_host_that_they_are_for(
+    def test_headers_and_tokens_are_not_sent_to_other_hosts(
         self, serve: Serve, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COUNTY_TOKEN", "s3cret")
         inner = serve(Reply())
         outer = serve(redirect(inner.url.replace("127.0.0.1", "localhost")))
-        asked = of(outer.url, {"env": "COUNTY_TOKEN"}, fake, headers={"X-Key": "k"})
-        asked.get_json(outer.url, {"where": "x"})
+        arcgis_client = of(outer.url, {"env": "COUNTY_TOKEN"}, fake, headers={"X-Key": "k"})
+        arcgis_client.get_json(outer.url, {"where": "x"})
         assert outer.calls[0].form["token"] == "s3cret"
         assert outer.calls[0].headers["X-Key"] == "k"
         [there] = inner.calls
@@ -467,11 +477,11 @@ def of(url: str, token: dict[str, str], fake: FakeTime, **more: Any) -> ArcGISCl
     county = County.model_validate(
         {"key": "here", "url": url, "layer": 0, "allow_private": True, "token": token, **more}
     )
-    return ArcGISClient.of(county, sleep=fake.sleep, clock=fake.clock)
+    return ArcGISClient.for_county(county, sleep=fake.sleep, clock=fake.clock)
 
 
 class Signed:
-    """A server that wants a token, and makes them; `valid` is the one that it takes."""
+    """A server that requires tokens and generates them; `valid` is the accepted one."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -488,8 +498,8 @@ class Signed:
         if call.form.get("token") == self.valid:
             return Reply(b'{"count": 1}')
         code = 498 if "token" in call.form else 499
-        said = f"Invalid Token {call.form.get('token')}."
-        return Reply(f'{{"error": {{"code": {code}, "message": "{said}"}}}}'.encode())
+        message = f"Invalid Token {call.form.get('token')}."
+        return Reply(f'{{"error": {{"code": {code}, "message": "{message}"}}}}'.encode())
 
 
 class TestTokens:
@@ -505,7 +515,7 @@ class TestTokens:
         monkeypatch.setenv("GIS_PASSWORD", "hunter2")
         return serve(signed)
 
-    def asked(self, server: ScriptedServer, fake: FakeTime) -> ArcGISClient:
+    def arcgis_client(self, server: ScriptedServer, fake: FakeTime) -> ArcGISClient:
         made = {
             "url": f"{server.address}/arcgis/tokens/generateToken",
             "username_env": "GIS_USER",
@@ -513,12 +523,12 @@ class TestTokens:
         }
         return of(server.url, made, fake)
 
-    def test_a_token_is_made_once_and_sent_in_the_body(
+    def test_a_token_is_generated_once_and_sent_in_the_body(
         self, server: ScriptedServer, fake: FakeTime
     ) -> None:
-        asked = self.asked(server, fake)
+        arcgis_client = self.arcgis_client(server, fake)
         for _ in range(3):
-            assert asked.get_json(server.url, {"where": "1=1"}) == {"count": 1}
+            assert arcgis_client.get_json(server.url, {"where": "1=1"}) == {"count": 1}
         making, *calls = server.calls
         assert making.form == {
             "username": "ada", "password": "hunter2", "client": "referer",
@@ -528,64 +538,64 @@ class TestTokens:
         assert {call.headers["Referer"] for call in calls} == {server.address}
         assert all(not call.query for call in server.calls)
 
-    def test_a_token_that_ran_out_is_renewed_once(
+    def test_an_expired_token_is_renewed_once(
         self, server: ScriptedServer, signed: Signed, fake: FakeTime
     ) -> None:
-        asked = self.asked(server, fake)
-        asked.get_json(server.url, {})
+        arcgis_client = self.arcgis_client(server, fake)
+        arcgis_client.get_json(server.url, {})
         signed.valid = "another"
-        assert asked.get_json(server.url, {}) == {"count": 1}
+        assert arcgis_client.get_json(server.url, {}) == {"count": 1}
         assert signed.made == 2
 
-    def test_a_service_that_takes_no_token_is_not_asked_for_ever(
+    def test_a_refused_token_is_renewed_only_once(
         self, server: ScriptedServer, signed: Signed, fake: FakeTime
     ) -> None:
-        asked = self.asked(server, fake)
-        asked.get_json(server.url, {})
+        arcgis_client = self.arcgis_client(server, fake)
+        arcgis_client.get_json(server.url, {})
         server.calls.clear()
         signed.valid = "another"
         signed.refusal = Reply(b'{"token": "useless"}')
         with pytest.raises(AuthenticationRequired, match="error 498") as caught:
-            asked.get_json(server.url, {})
+            arcgis_client.get_json(server.url, {})
         assert "useless" not in str(caught.value)
         assert len(server.calls) == 3
 
-    def test_images_are_signed_for_too(self, server: ScriptedServer, fake: FakeTime) -> None:
-        with pytest.raises(SourceMisconfigured, match="no image"):
-            self.asked(server, fake).get_image(server.url, {}, bytes.decode)
+    def test_image_requests_have_the_token(self, server: ScriptedServer, fake: FakeTime) -> None:
+        with pytest.raises(SourceMisconfigured, match="not an image"):
+            self.arcgis_client(server, fake).get_image(server.url, {}, bytes.decode)
         assert server.calls[-1].form["token"] == "token-1"
 
     @pytest.mark.parametrize(
-        ("refusal", "says"),
+        ("refusal", "message"),
         [
             (b'{"error": {"code": 400, "message": "Unable to generate token.", "details": '
              b'["Invalid username or password.", "hunter2"]}}',
-             r"Invalid username or password.*check the name and the password in the environment"),
+             r"Invalid username or password.*check the user name and password in the environment"),
             (b"<!DOCTYPE html><title>ArcGIS REST Services Directory: Generate Token</title>",
-             "a web page in place of a token"),
-            (b'{"ssl": true}', "answers without a token"),
+             "an HTML page instead of a token"),
+            (b'{"ssl": true}', "the response has no token"),
         ],
     )  # fmt: skip
-    def test_a_server_that_makes_no_token_is_an_authentication_error(
-        self, server: ScriptedServer, signed: Signed, fake: FakeTime, refusal: bytes, says: str
+    def test_a_token_server_without_a_token_is_an_authentication_error(
+        self, server: ScriptedServer, signed: Signed, fake: FakeTime, refusal: bytes, message: str
     ) -> None:
         signed.refusal = Reply(refusal)
-        with pytest.raises(AuthenticationRequired, match=says) as caught:
-            self.asked(server, fake).get_json(server.url, {})
+        with pytest.raises(AuthenticationRequired, match=message) as caught:
+            self.arcgis_client(server, fake).get_json(server.url, {})
         error: BaseException | None = caught.value
         while error is not None:
             assert "hunter2" not in f"{error} {error!r}"
             error = error.__cause__
         assert len(server.calls) == 1
 
-    def test_a_server_of_tokens_that_is_down_is_an_outage(
+    def test_a_token_server_that_is_down_is_an_outage(
         self, server: ScriptedServer, signed: Signed, fake: FakeTime
     ) -> None:
         signed.refusal = Reply(status=503)
         with pytest.raises(SourceUnavailable):
-            self.asked(server, fake).get_json(server.url, {})
+            self.arcgis_client(server, fake).get_json(server.url, {})
 
-    def test_a_token_of_the_environment(
+    def test_a_token_from_the_environment(
         self,
         server: ScriptedServer,
         signed: Signed,
@@ -594,31 +604,31 @@ class TestTokens:
     ) -> None:
         signed.valid = "t0ken"
         monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
-        asked = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
-        assert asked.get_json(server.url, {}) == {"count": 1}
+        arcgis_client = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
+        assert arcgis_client.get_json(server.url, {}) == {"count": 1}
         signed.valid = "another"
         with pytest.raises(
-            AuthenticationRequired, match="the token that the environment variable COUNTY_TOKEN hol"
+            AuthenticationRequired, match="the token from the environment variable COUNTY_TOKEN"
         ) as caught:
-            asked.get_json(server.url, {})
+            arcgis_client.get_json(server.url, {})
         assert "t0ken" not in f"{caught.value} {caught.value.__context__}"
         assert len(server.calls) == 2
 
-    def test_an_environment_without_the_token_says_which_variable(
+    def test_a_missing_environment_variable_is_named(
         self, server: ScriptedServer, fake: FakeTime
     ) -> None:
         with pytest.raises(AuthenticationRequired, match="variable NOT_THERE is not set"):
             of(server.url, {"env": "NOT_THERE"}, fake).get_json(server.url, {})
         assert server.calls == []
 
-    def test_no_token_goes_in_the_clear_over_the_internet(
+    def test_no_token_is_sent_unencrypted_over_the_internet(
         self, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
         url = "http://gis.example.gov/arcgis/rest/services/P/MapServer"
-        asked = of(url, {"env": "COUNTY_TOKEN"}, fake, allow_private=False)
-        with pytest.raises(AuthenticationRequired, match="over http, for all to read"):
-            asked.get_json(url, {})
+        arcgis_client = of(url, {"env": "COUNTY_TOKEN"}, fake, allow_private=False)
+        with pytest.raises(AuthenticationRequired, match="over unencrypted http"):
+            arcgis_client.get_json(url, {})
 
     def test_alternates_on_another_host_get_no_token(
         self,
@@ -627,7 +637,7 @@ class TestTokens:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("COUNTY_TOKEN", "t0ken")
-        asked = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
+        arcgis_client = of(server.url, {"env": "COUNTY_TOKEN"}, fake)
         with pytest.raises(AuthenticationRequired, match="error 499"):
-            asked.get_json(server.url.replace("127.0.0.1", "localhost"), {})
+            arcgis_client.get_json(server.url.replace("127.0.0.1", "localhost"), {})
         assert "token" not in server.calls[0].form

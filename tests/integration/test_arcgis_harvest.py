@@ -1,4 +1,4 @@
-"""A whole layer of a real FeatureServer (Koop), whatever the server can and cannot do."""
+"""Harvests of a FeatureServer (Koop) with and without the features of ArcGIS servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = 10
 
 
 def lots_with_gaps() -> gpd.GeoDataFrame:
-    """121 synthetic lots, whose object ids leave out every third number and begin at 3345100."""
+    """121 synthetic lots, whose object ids skip every third number and start at 3345100."""
     lots = synthetic_lots()
     return lots.assign(OBJECTID=[3345100 + i + i // 2 for i in range(len(lots))])
 
@@ -40,7 +40,7 @@ def object_ids(pages: list[Page]) -> list[int | None]:
     return [hit.object_id for page in pages for hit in page.rows]
 
 
-def test_every_row_comes_once_in_the_order_of_the_ids(server: FeatureServer) -> None:
+def test_every_row_comes_once_in_order_of_object_id(server: FeatureServer) -> None:
     pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
     hits = [hit for page in pages for hit in page.rows]
@@ -53,18 +53,18 @@ def test_every_row_comes_once_in_the_order_of_the_ids(server: FeatureServer) -> 
     assert [(page.done, page.total) for page in pages] == [
         (min(done, 121), 121) for done in range(10, 131, 10)
     ]
-    # The layer, the ids, the count, and a call for each page; no statistics, which may be wrong.
+    # The metadata, the ids, the count, and a call for each page; no statistics, which may be wrong.
     assert len(server.calls) == 3 + 13
     assert not any("outStatistics" in call["url"] for call in server.calls)
 
 
-def test_two_pages_are_under_way_at_once_and_no_more(server: FeatureServer) -> None:
+def test_two_pages_are_in_flight(server: FeatureServer) -> None:
     server.slow(30)
     assert len(object_ids(list(source_of(server.url, calls_per_second=100).harvest()))) == 121
     assert server.most_in_flight == 2
 
 
-def test_a_harvest_goes_on_where_it_was_stopped(server: FeatureServer) -> None:
+def test_a_harvest_resumes_after_an_object_id(server: FeatureServer) -> None:
     first = source_of(server.url).harvest()
     before = [next(first) for _ in range(5)]
     first.close()
@@ -75,7 +75,7 @@ def test_a_harvest_goes_on_where_it_was_stopped(server: FeatureServer) -> None:
     assert len(server.calls) == 3 + 8
 
 
-def test_nothing_is_left_after_the_last_row(server: FeatureServer) -> None:
+def test_a_harvest_after_the_last_row_is_empty(server: FeatureServer) -> None:
     last = int(server.parcels.OBJECTID.iloc[-1])
     assert list(source_of(server.url).harvest(after_object_id=last)) == []
 
@@ -84,25 +84,25 @@ def test_nothing_is_left_after_the_last_row(server: FeatureServer) -> None:
     "cannot",
     ["no_paging", "ignore_count", "no_ids", "old", "ancient", "unstable_order", "cut_page"],
 )
-def test_a_layer_comes_whole_whatever_the_server_cannot_do(
+def test_a_harvest_is_complete_despite_missing_server_features(
     server: FeatureServer, cannot: str
 ) -> None:
     server.fail(cannot)
     assert object_ids(list(source_of(server.url).harvest())) == list(server.parcels.OBJECTID)
 
 
-def test_five_percent_of_failing_calls_lose_nothing(tmp_path: Path) -> None:
+def test_five_percent_failed_calls_lose_no_rows(tmp_path: Path) -> None:
     parcels = malibu_parcels()
     with feature_server(parcels, tmp_path, wkid=2274, max_record_count=100) as server:
         for seed, kind in enumerate(("http503", "reset")):
             server.fail(kind, share=0.05, seed=seed, retryAfter="0")
             pages = list(source_of(server.url).harvest())
             assert object_ids(pages) == list(range(1, len(parcels) + 1)), kind
-            assert len(server.calls) > 3 + 87  # some did fail
+            assert len(server.calls) > 3 + 87  # some calls failed
             assert server.most_in_flight <= 2
 
 
-def test_a_row_that_the_server_chokes_on_comes_without_its_geometry(server: FeatureServer) -> None:
+def test_a_row_that_makes_the_server_fail_comes_without_geometry(server: FeatureServer) -> None:
     bad = int(server.parcels.OBJECTID.iloc[42])
     server.fail("choke", on="returnGeometry=true", value=bad)
     pages = list(source_of(server.url).harvest())
@@ -113,7 +113,7 @@ def test_a_row_that_the_server_chokes_on_comes_without_its_geometry(server: Feat
     ]
 
 
-def test_a_row_that_is_deleted_meanwhile_is_not_missed(server: FeatureServer) -> None:
+def test_rows_deleted_during_the_harvest_are_accepted(server: FeatureServer) -> None:
     gone = int(server.parcels.OBJECTID.iloc[115])
     pages = source_of(server.url).harvest()
     first = next(pages)
@@ -123,14 +123,14 @@ def test_a_row_that_is_deleted_meanwhile_is_not_missed(server: FeatureServer) ->
     assert (rest[-1].done, rest[-1].total) == (120, 120)
 
 
-def test_a_row_that_is_withheld_is_missed(server: FeatureServer) -> None:
+def test_a_withheld_row_is_an_error(server: FeatureServer) -> None:
     withheld = int(server.parcels.OBJECTID.iloc[55])
     server.fail("withheld", value=withheld)
-    with pytest.raises(IncompleteResponse, match=f"1 of 10 rows do not come.*OBJECTID {withheld}"):
+    with pytest.raises(IncompleteResponse, match=f"1 of 10 rows but .*OBJECTID {withheld}"):
         list(source_of(server.url).harvest())
 
 
-def test_what_was_yielded_is_good_when_the_server_goes_down(server: FeatureServer) -> None:
+def test_yielded_pages_stay_valid_when_the_server_goes_down(server: FeatureServer) -> None:
     pages = source_of(server.url).harvest()
     some = [next(pages) for _ in range(3)]
     server.fail("http500")
@@ -142,21 +142,21 @@ def test_what_was_yielded_is_good_when_the_server_goes_down(server: FeatureServe
     assert object_ids(some) + object_ids(rest) == list(server.parcels.OBJECTID)
 
 
-def test_a_where_of_the_entry_holds_for_a_harvest(server: FeatureServer) -> None:
+def test_a_harvest_applies_the_where_of_the_registry_entry(server: FeatureServer) -> None:
     [page] = source_of(server.url, where="APN = 'CONDO''1'").harvest()
     assert [hit.parcel_id for hit in page.rows] == ["CONDO'1"]
     assert (page.done, page.total) == (1, 1)
 
 
-def test_the_stamp_is_the_last_edit_or_else_count_and_highest_id(server: FeatureServer) -> None:
+def test_the_layer_version_is_the_last_edit_or_count_and_highest_id(server: FeatureServer) -> None:
     highest = int(server.parcels.OBJECTID.max())
-    asked = source_of(server.url)
-    assert asked.layer_version() == LayerVersion(count=121, highest_id=highest)
+    arcgis_source = source_of(server.url)
+    assert arcgis_source.layer_version() == LayerVersion(count=121, highest_id=highest)
     server.edited(1_700_000_000_000)
-    assert asked.layer_version() == LayerVersion(last_edit_ms=1_700_000_000_000)
+    assert arcgis_source.layer_version() == LayerVersion(last_edit_ms=1_700_000_000_000)
     server.edited(1_800_000_000_000)
     server.mend()
-    assert asked.layer_version() == LayerVersion(last_edit_ms=1_800_000_000_000)
+    assert arcgis_source.layer_version() == LayerVersion(last_edit_ms=1_800_000_000_000)
     assert len(server.calls) == 1
     server.edited(None)
 
@@ -169,7 +169,7 @@ def test_the_stamp_is_the_last_edit_or_else_count_and_highest_id(server: Feature
         ("ancient", LayerVersion()),
     ],
 )
-def test_a_stamp_says_what_the_server_can_say(
+def test_the_layer_version_uses_what_the_server_supports(
     server: FeatureServer, fault: str, layer_version: LayerVersion
 ) -> None:
     server.fail(fault)
@@ -177,19 +177,25 @@ def test_a_stamp_says_what_the_server_can_say(
     assert len(server.calls) <= 3 + 1
 
 
-def test_the_layer_says_its_own_stamp_as_soon_as_it_is_back(server: FeatureServer) -> None:
-    asked = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
+def test_the_primary_layer_is_used_again_when_it_is_back(server: FeatureServer) -> None:
+    arcgis_source = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
     server.fail("refused", on="FeatureServer")
-    assert (asked.layer_version().count, asked.snapshot_origin) == (121, f"{server.map_url}/0")
+    assert (arcgis_source.layer_version().count, arcgis_source.snapshot_origin) == (
+        121,
+        f"{server.map_url}/0",
+    )
     server.mend()
-    assert (asked.layer_version().count, asked.snapshot_origin) == (121, f"{server.url}/0")
+    assert (arcgis_source.layer_version().count, arcgis_source.snapshot_origin) == (
+        121,
+        f"{server.url}/0",
+    )
 
 
-def test_stamp_and_harvest_stay_with_the_layer_that_answers(server: FeatureServer) -> None:
+def test_version_and_harvest_use_the_same_layer(server: FeatureServer) -> None:
     gone = f"{server.address}/nothing/rest/services/here/FeatureServer"
-    asked = source_of(gone, alternates=[{"url": server.url, "layer": 0}])
-    assert asked.snapshot_origin == f"{server.url}/0"
-    assert asked.layer_version().count == 121
+    arcgis_source = source_of(gone, alternates=[{"url": server.url, "layer": 0}])
+    assert arcgis_source.snapshot_origin == f"{server.url}/0"
+    assert arcgis_source.layer_version().count == 121
     server.fail("http500")
     with pytest.raises(SourceUnavailable, match=server.url):
-        list(asked.harvest())
+        list(arcgis_source.harvest())

@@ -1,4 +1,4 @@
-"""Many points, ids and addresses in few calls, against a real FeatureServer (Koop)."""
+"""Many points, ids and addresses in few calls, against a FeatureServer (Koop)."""
 
 from __future__ import annotations
 
@@ -65,23 +65,23 @@ def test_five_thousand_points_take_at_most_sixty_calls(
 ) -> None:
     parcels = malibu_parcels()
     rows = np.random.default_rng(wkid).integers(0, len(parcels), count)
-    # A tenth lies some 30 m off, in a street or in another lot.
+    # A tenth is about 30 m off, in a street or in another lot.
     shift = np.where(np.arange(count) % 10 == 0, 0.0003, 0.0)
     points = [Point(p.x + dx, p.y) for p, dx in zip(points_in(parcels, rows), shift, strict=True)]
     lots = [lot_geometry(geometry) for geometry in parcels.geometry]
-    # Holes outside of their shells: what is inside of such a lot, Koop sees otherwise.
+    # Holes outside of their shells: Koop disagrees about the inside of such a lot.
     broken = set(parcels.APN[~parcels.geometry.is_valid])
     assert len(broken) == 94
-    asked, row = shapely.STRtree(lots).query(points, "dwithin", 1e-8)
+    point, row = shapely.STRtree(lots).query(points, "dwithin", 1e-8)
     expected: list[set[str]] = [set() for _ in points]
-    for i, j in zip(asked, row, strict=True):
+    for i, j in zip(point, row, strict=True):
         expected[i].add(parcels.APN.iloc[j])
     with feature_server(parcels, tmp_path, wkid=wkid) as server:
         answers = source_of(server.map_url).at_points(points)
         assert len(server.calls) <= most_calls
         assert server.most_in_flight <= 2
         assert [ids(answer) - broken for answer in answers] == [own - broken for own in expected]
-        # Nothing was simplified, shifted or turned on the way.
+        # The geometry is not simplified, shifted or rewound.
         for answer in answers[:500]:
             assert isinstance(answer, QueryResult)
             for hit in answer.rows:
@@ -111,17 +111,17 @@ def test_a_point_on_an_edge_touches_the_lots_of_both_sides(tmp_path: Path) -> No
         assert ids(inside) == {"right"}
 
 
-def test_a_batch_that_is_refused_is_halved_to_the_point_that_is_bad(server: FeatureServer) -> None:
+def test_a_refused_batch_is_split_down_to_the_bad_point(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(100))
-    asked = source_of(server.url)
+    arcgis_source = source_of(server.url)
     server.fail("refused", on=repr(points[37].x))
-    answers = asked.at_points(points)
+    answers = arcgis_source.at_points(points)
     assert [i for i, answer in enumerate(answers) if not isinstance(answer, QueryResult)] == [37]
     assert isinstance(answers[37], QueryRefused)
-    assert len(server.calls) <= 1 + 2 * 8  # the layer; then two halves seven times over
+    assert len(server.calls) <= 1 + 2 * 8  # the metadata; then two halves, seven times
 
 
-def test_a_batch_that_kills_the_server_is_halved_while_the_layer_answers(
+def test_a_batch_that_crashes_the_server_is_split_while_the_layer_works(
     server: FeatureServer,
 ) -> None:
     points = points_in(server.parcels, range(40))
@@ -130,28 +130,28 @@ def test_a_batch_that_kills_the_server_is_halved_while_the_layer_answers(
     assert [i for i, answer in enumerate(answers) if not isinstance(answer, QueryResult)] == [5]
 
 
-def test_what_a_server_refuses_to_all_is_not_asked_in_halves(server: FeatureServer) -> None:
-    asked = source_of(server.url)
-    asked.check()
+def test_a_batch_is_not_split_if_every_query_is_refused(server: FeatureServer) -> None:
+    arcgis_source = source_of(server.url)
+    arcgis_source.check()
     server.fail("token")
-    answers = asked.at_points(points_in(server.parcels, range(100)))
+    answers = arcgis_source.at_points(points_in(server.parcels, range(100)))
     assert {type(answer) for answer in answers} == {AuthenticationRequired}
     assert len(server.calls) == 1
 
 
-def test_a_server_that_takes_no_multipoints_is_asked_point_by_point(server: FeatureServer) -> None:
+def test_points_are_queried_singly_if_multipoints_are_refused(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(60))
-    asked = source_of(server.url)
+    arcgis_source = source_of(server.url)
     server.fail("refused", on="esriGeometryMultipoint")
-    first = asked.at_points(points)
+    first = arcgis_source.at_points(points)
     assert all(ids(answer) for answer in first)
     server.fail("refused", on="esriGeometryMultipoint")
-    again = asked.at_points(points)
+    again = arcgis_source.at_points(points)
     assert [ids(answer) for answer in again] == [ids(answer) for answer in first]
-    assert len(server.calls) == len(points)  # it does not try once more
+    assert len(server.calls) == len(points)  # multipoints are not tried again
 
 
-def test_a_server_that_says_nothing_to_multipoints_is_asked_point_by_point(
+def test_points_are_queried_singly_if_multipoints_return_nothing(
     server: FeatureServer,
 ) -> None:
     points = points_in(server.parcels, range(20))
@@ -159,7 +159,7 @@ def test_a_server_that_says_nothing_to_multipoints_is_asked_point_by_point(
     assert all(ids(answer) for answer in source_of(server.url).at_points(points))
 
 
-def test_a_stack_that_is_larger_than_a_page_comes_whole(tmp_path: Path) -> None:
+def test_a_stack_larger_than_a_page_is_complete(tmp_path: Path) -> None:
     lot = synthetic_lots().geometry.iloc[0]
     names = [f"UNIT {number}" for number in range(25)]
     stack = gpd.GeoDataFrame({"APN": names}, geometry=[lot] * 25, crs="EPSG:4326")
@@ -171,12 +171,12 @@ def test_a_stack_that_is_larger_than_a_page_comes_whole(tmp_path: Path) -> None:
                 assert ids(answer) == set(names), fault
 
 
-def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
+def test_near_points_uses_metres(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(0, min(300, len(server.parcels)), 3))
-    asked = source_of(server.url)
-    asked.check()
+    arcgis_source = source_of(server.url)
+    arcgis_source.check()
     server.mend()
-    answers = asked.near_points(points, 40.0)
+    answers = arcgis_source.near_points(points, 40.0)
     assert len(server.calls) == 1
     assert server.calls[0]["method"] == "POST"
     tree = shapely.STRtree(server.parcels.geometry)
@@ -186,7 +186,7 @@ def test_what_is_near_is_measured_in_metres(server: FeatureServer) -> None:
     assert sum(len(ids(answer)) for answer in answers) > 2 * len(points)
 
 
-def test_five_thousand_lots_are_whole_after_at_most_sixty_calls(tmp_path: Path) -> None:
+def test_five_thousand_lots_take_at_most_sixty_calls(tmp_path: Path) -> None:
     parcels = malibu_parcels()
     rows = np.random.default_rng(7).permutation(len(parcels))[:5000]
     points = points_in(parcels, rows)
@@ -196,24 +196,26 @@ def test_five_thousand_lots_are_whole_after_at_most_sixty_calls(tmp_path: Path) 
         )
         source = source_of(server.map_url)
         kept = CachedSource(source, FolderCache(tmp_path / "kept"), LayerKey.of(county))
-        asked = ParcelBoundaryService(county, kept)
-        at_points = asked.boundaries([Property(str(p), p.x, p.y) for p in points])
+        lookup_service = ParcelBoundaryService(county, kept)
+        at_points = lookup_service.boundaries([Property(str(p), p.x, p.y) for p in points])
         assert len(server.calls) <= 60
         named = [b for b in at_points if isinstance(b, Boundary) and b.parcel_ids][:1000]
-        by_id = asked.boundaries([Property(b.version, parcel_id=b.parcel_ids[-1]) for b in named])
+        by_id = lookup_service.boundaries(
+            [Property(b.version, parcel_id=b.parcel_ids[-1]) for b in named]
+        )
     assert len(named) == 1000
     assert [b.version for b in by_id if isinstance(b, Boundary)] == [b.version for b in named]
     assert [b.parcel_ids for b in by_id if isinstance(b, Boundary)] == [b.parcel_ids for b in named]
 
 
-def test_ids_are_asked_for_together(server: FeatureServer) -> None:
+def test_ids_are_queried_in_batches(server: FeatureServer) -> None:
     known = list(dict.fromkeys(server.parcels.APN))
     parcel_ids = [*known[:100], "no such id", known[0].lower() + " ", "x' OR 'a' = 'a"]
-    asked = source_of(server.url)
-    asked.check()
+    arcgis_source = source_of(server.url)
+    arcgis_source.check()
     server.mend()
-    answers = asked.with_ids(parcel_ids)
-    assert len(server.calls) <= 3  # a batch, and what it has beyond a page
+    answers = arcgis_source.with_ids(parcel_ids)
+    assert len(server.calls) <= 3  # a batch, and its rows beyond a page
     assert [ids(answer) for answer in answers[:100]] == [{parcel_id} for parcel_id in known[:100]]
     assert [ids(answer) for answer in answers[100:]] == [set()] * 3
 
@@ -221,36 +223,36 @@ def test_ids_are_asked_for_together(server: FeatureServer) -> None:
 @pytest.mark.parametrize(
     "fields", [FIELDS, {"parcel_id": "APN", "address": "LINE"}], ids=["columns", "line"]
 )
-def test_addresses_are_asked_for_in_batches(server: FeatureServer, fields: dict[str, Any]) -> None:
-    asked = source_of(server.url, fields=fields)
-    asked.check()
+def test_addresses_are_queried_in_batches(server: FeatureServer, fields: dict[str, Any]) -> None:
+    arcgis_source = source_of(server.url, fields=fields)
+    arcgis_source.check()
     server.mend()
     rows = list(range(40))
-    answers = asked.with_addresses([address(server.parcels.LINE.iloc[row]) for row in rows])
+    answers = arcgis_source.with_addresses([address(server.parcels.LINE.iloc[row]) for row in rows])
     assert [len(ids(answer)) for answer in answers] == [1] * 40
     assert [ids(answer) for answer in answers] == [{server.parcels.APN.iloc[row]} for row in rows]
     assert len(server.calls) <= 4
-    [nowhere] = asked.with_addresses([address("99999 N Main St")])
+    [nowhere] = arcgis_source.with_addresses([address("99999 N Main St")])
     assert ids(nowhere) == set()
 
 
 @pytest.mark.parametrize(
     "fields", [{"house_number": "NO", "street": "ST"}, {"address": "LINE"}], ids=["columns", "line"]
 )
-def test_a_house_is_found_in_the_range_of_its_building(
-    tmp_path: Path, fields: dict[str, Any]
-) -> None:
+def test_a_house_number_is_found_in_a_range(tmp_path: Path, fields: dict[str, Any]) -> None:
     numbers = ["101-105", "107", "1201-1209", "1301-1309"]
     lots = synthetic_lots().head(4).assign(NO=numbers, ST="O'Brien St", ZIP="38103-0001")
     lots["APN"], lots["LINE"] = numbers, [f"{number} O'Brien St 38103-0001" for number in numbers]
     with feature_server(lots, tmp_path) as server:
-        asked = source_of(server.url, fields={"parcel_id": "APN", **fields})
-        answers = asked.with_addresses([address(f"{n} OBrien St") for n in (103, 107, 1205, 1207)])
+        arcgis_source = source_of(server.url, fields={"parcel_id": "APN", **fields})
+        answers = arcgis_source.with_addresses(
+            [address(f"{n} OBrien St") for n in (103, 107, 1205, 1207)]
+        )
         assert [ids(answer) for answer in answers] == [{n} for n in numbers[:3]] + [{numbers[2]}]
-        assert ids(asked.with_addresses([address("104 OBrien St")])[0]) == set()
+        assert ids(arcgis_source.with_addresses([address("104 OBrien St")])[0]) == set()
 
 
-def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None:
+def test_rows_have_their_address_and_object_id(server: FeatureServer) -> None:
     [answer] = source_of(server.url, fields=FIELDS).at_points(
         points_in(server.parcels, range(2, 3))
     )
@@ -260,22 +262,22 @@ def test_a_hit_says_its_address_and_its_object_id(server: FeatureServer) -> None
     assert (hit.site.house_number, hit.site.street) == ("100", "S ST JOHNS AVE")
 
 
-def test_only_mapped_columns_and_whole_geometry_are_asked_for(server: FeatureServer) -> None:
+def test_only_mapped_columns_and_full_geometry_are_requested(server: FeatureServer) -> None:
     source_of(server.url).at_points(points_in(server.parcels, range(3)))
     [_, query] = server.calls
-    asked = {**query["form"], "url": query["url"]}
-    assert "outFields=OBJECTID%2CAPN&" in asked["url"]
-    assert "returnTrueCurves=false&f=json" in asked["url"]
+    params = {**query["form"], "url": query["url"]}
+    assert "outFields=OBJECTID%2CAPN&" in params["url"]
+    assert "returnTrueCurves=false&f=json" in params["url"]
     for lossy in ("maxAllowableOffset", "geometryPrecision", "outSR"):
-        assert lossy not in asked["url"]
+        assert lossy not in params["url"]
 
 
-def test_an_alternate_is_asked_for_what_the_first_layer_leaves(server: FeatureServer) -> None:
+def test_an_alternate_gets_what_the_first_layer_did_not_find(server: FeatureServer) -> None:
     points = points_in(server.parcels, range(60))
-    asked = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
-    asked.check()
+    arcgis_source = source_of(server.url, alternates=[{"url": server.map_url, "layer": 0}])
+    arcgis_source.check()
     server.fail("refused", on="FeatureServer")
-    answers = asked.at_points(points)
+    answers = arcgis_source.at_points(points)
     origins = {answer.origin for answer in answers if isinstance(answer, QueryResult)}
     assert origins == {f"{server.map_url}/0"}
     assert all(ids(answer) for answer in answers)

@@ -219,7 +219,7 @@ def test_a_silent_server_gets_one_request_for_all_properties(
         requested.append(request.url)
         raise SourceUnavailable(f"{request.url}: does not answer")
 
-    monkeypatch.setattr(Exchange, "ask", silent)
+    monkeypatch.setattr(Exchange, "send", silent)
     there = "https://gis.example.gov/arcgis/rest/services"
     registry = tmp_path / "registry.yaml"
     registry.write_text(

@@ -1,4 +1,4 @@
-"""Addresses over HTTP: a real FeatureServer (Koop), a GeocodeServer, and the Census batch.
+"""Geocoding over HTTP: a FeatureServer (Koop), a GeocodeServer, and the Census batch geocoder.
 
 The streets are synthetic.
 """
@@ -67,7 +67,7 @@ def locator() -> Iterator[GeocodeServerDouble]:
 
 
 def client() -> ArcGISClient:
-    """It does not wait between tries, nor between calls."""
+    """A client with fake time: no waits between retries and calls."""
     return ArcGISClient(sleep=lambda _: None, allow_private=True, calls_per_second=100)
 
 
@@ -110,9 +110,11 @@ def confidences(found: list[Boundary | NoBoundary]) -> list[float]:
     return [b.located.confidence for b in found if isinstance(b, Boundary) and b.located]
 
 
-def test_the_parcel_layer_knows_its_own_addresses(layer: FeatureServer) -> None:
-    asked = service(county(layer))
-    found = ask(asked, "103 Oak Avenue", "104 oak ave.", "101 Main St, Otherton", "111 Long Road")
+def test_addresses_are_found_in_the_parcel_layer(layer: FeatureServer) -> None:
+    lookup_service = service(county(layer))
+    found = ask(
+        lookup_service, "103 Oak Avenue", "104 oak ave.", "101 Main St, Otherton", "111 Long Road"
+    )
     lots = [(OAK, 103), (OAK, 104), (OTHER_MAIN, 101), (LONG, 111)]
     for boundary, (street, number) in zip(found, lots, strict=True):
         lot = lot_of(boundary, street, number)
@@ -128,12 +130,12 @@ def test_the_parcel_layer_knows_its_own_addresses(layer: FeatureServer) -> None:
     ] * 4
 
 
-def test_two_lots_with_the_address_are_ambiguous_and_the_zip_code_decides(
+def test_an_address_of_two_lots_is_ambiguous_without_a_zip_code(
     layer: FeatureServer,
 ) -> None:
-    asked = service(county(layer))
+    lookup_service = service(county(layer))
     both, one, nowhere = ask(
-        asked, "101 Main St", "101 Main St, TN 38002", "101 Main St, Elsewhere 38009"
+        lookup_service, "101 Main St", "101 Main St, TN 38002", "101 Main St, Elsewhere 38009"
     )
     assert isinstance(both, NoBoundary)
     assert both.reason == "address_ambiguous"
@@ -143,20 +145,20 @@ def test_two_lots_with_the_address_are_ambiguous_and_the_zip_code_decides(
     lot_of(one, OTHER_MAIN, 101)
     assert isinstance(nowhere, NoBoundary)
     assert nowhere.reason == "address_not_found"
-    assert "there is MAIN ST 101, OTHERTON, 38002" in nowhere.detail
+    assert "similar: MAIN ST 101, OTHERTON, 38002" in nowhere.detail
 
 
-def test_a_range_of_numbers_that_are_several_lots_wants_one_of_them(layer: FeatureServer) -> None:
+def test_a_number_range_over_several_lots_is_ambiguous(layer: FeatureServer) -> None:
     [some] = ask(service(county(layer)), "100-104 Oak Ave")
     assert isinstance(some, NoBoundary)
     assert some.reason == "address_ambiguous"
     assert "3 lots have it" in some.detail
-    assert some.detail.endswith("; write one house number, or give a parcel_id or coordinates"), (
-        "all three have one city and ZIP code"
-    )
+    assert some.detail.endswith(
+        "; use a single house number, or give a parcel_id or coordinates"
+    ), "all three have one city and ZIP code"
 
 
-def test_only_what_the_lots_differ_in_is_asked_for(tmp_path: Path) -> None:
+def test_the_advice_names_only_what_differs(tmp_path: Path) -> None:
     lots = county_lots([OAK, OAK])
     of_both = len(OAK.numbers)
     lots.loc[of_both:, "geometry"] = lots.geometry[of_both:].translate(0.01)
@@ -175,30 +177,30 @@ def test_only_what_the_lots_differ_in_is_asked_for(tmp_path: Path) -> None:
         assert advice in both.detail
 
 
-def test_what_is_no_address_costs_no_call(layer: FeatureServer) -> None:
+def test_invalid_addresses_cost_no_call(layer: FeatureServer) -> None:
     found = ask(service(county(layer)), "PO Box 7, Sampleville", "Main St & Oak Ave")
     assert reasons(found) == ["address_not_found"] * 2
     assert layer.calls == []
 
 
-def test_an_outage_of_the_layer_is_no_unknown_address(
+def test_a_layer_outage_is_not_an_unknown_address(
     layer: FeatureServer, census: CensusServer
 ) -> None:
-    asked = service(county(layer, census=True), census)
+    lookup_service = service(county(layer, census=True), census)
     layer.fail("http503")
-    assert reasons(ask(asked, "103 Oak Ave, Sampleville")) == ["unavailable"]
+    assert reasons(ask(lookup_service, "103 Oak Ave, Sampleville")) == ["unavailable"]
     assert census.batches == []
 
 
-def test_a_point_of_the_census_counts_where_the_house_number_agrees(
+def test_a_census_point_needs_a_lot_with_its_house_number(
     layer: FeatureServer, census: CensusServer
 ) -> None:
-    """The layer's own addresses are not asked for: only its house numbers are mapped."""
-    asked = service(
+    """The parcel layer is no stage here: only its house numbers are mapped."""
+    lookup_service = service(
         county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
     )
     addresses = [OAK.address(n) for n in (101, 106, 119)] + ["103 Oak Ave, Wrong Town, TN 38001"]
-    found = ask(asked, *addresses)
+    found = ask(lookup_service, *addresses)
     for boundary, number in zip(found, (101, 106, 119, 103), strict=True):
         lot = lot_of(boundary, OAK, number)
         assert lot.method == "house_number"
@@ -211,27 +213,27 @@ def test_a_point_of_the_census_counts_where_the_house_number_agrees(
     assert len(census.batches) == 1
 
 
-def test_a_point_along_the_street_far_from_its_lot_is_never_measured(
+def test_an_interpolated_point_far_from_its_lot_is_not_measured(
     layer: FeatureServer, census: CensusServer
 ) -> None:
-    asked = service(
+    lookup_service = service(
         county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
     )
-    [far, not_built] = ask(asked, LONG.address(138), LONG.address(250))
+    [far, not_built] = ask(lookup_service, LONG.address(138), LONG.address(250))
     for boundary in (far, not_built):
         assert isinstance(boundary, NoBoundary)
         assert boundary.reason == "address_unconfirmed"
         assert "not exactly one lot there or within 40 m has that house number" in boundary.detail
 
 
-def test_without_house_numbers_no_point_along_the_street_is_measured(
+def test_without_house_numbers_no_interpolated_point_is_measured(
     layer: FeatureServer, census: CensusServer
 ) -> None:
-    asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
-    # A street that the census has 30 m too far north runs through the lots: which one, who knows?
+    lookup_service = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
+    # A street 30 m too far north runs through the lots, and does not identify one.
     with census_server(Street("OAK AVE", y=OAK.y + 0.0003)) as shifted:
         other = service(county(layer, census=True, fields={"parcel_id": "APN"}), shifted)
-        found = [*ask(asked, OAK.address(101)), *ask(other, OAK.address(102))]
+        found = [*ask(lookup_service, OAK.address(101)), *ask(other, OAK.address(102))]
     for boundary in found:
         assert isinstance(boundary, NoBoundary)
         assert boundary.reason == "address_unconfirmed"
@@ -246,18 +248,18 @@ def test_without_house_numbers_no_point_along_the_street_is_measured(
         (["garbage"] * 20, 10, "unavailable"),
     ],
 )
-def test_faults_of_the_census_are_never_an_unknown_address(
+def test_census_errors_are_not_an_unknown_address(
     layer: FeatureServer, census: CensusServer, faults: list[str], calls: int, outcome: str
 ) -> None:
-    asked = service(
+    lookup_service = service(
         county(layer, census=True, fields={"parcel_id": "APN", "house_number": "NO"}), census
     )
     census.faults[:] = faults
-    assert reasons(ask(asked, OAK.address(101))) == [outcome]
+    assert reasons(ask(lookup_service, OAK.address(101))) == [outcome]
     assert len(census.batches) == calls
 
 
-def test_an_address_that_the_census_leaves_out_is_asked_for_again_another_day(
+def test_an_address_that_the_census_omits_is_unavailable(
     census: CensusServer,
 ) -> None:
     census.faults[:] = ["drops rows"]
@@ -267,7 +269,7 @@ def test_an_address_that_the_census_leaves_out_is_asked_for_again_another_day(
     assert isinstance(left_out, IncompleteResponse)
 
 
-def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
+def test_the_census_gets_batches_of_what_is_not_found(
     layer: FeatureServer, census: CensusServer
 ) -> None:
     here = county(layer, census=True)
@@ -283,20 +285,20 @@ def test_the_census_is_asked_in_chunks_and_only_for_what_is_left(
     assert all(isinstance(f, Located) and f.method == "parcel_layer" for f in found[: len(known)])
     lost = found[len(known) :]
     assert [f.reason for f in lost if isinstance(f, NotLocated)] == ["address_not_found"] * 602
-    assert "it needs the city or the ZIP code" in str(lost[-1])
+    assert "needs the city or ZIP code" in str(lost[-1])
 
 
-def test_a_tie_of_the_census_is_ambiguous() -> None:
+def test_a_census_tie_is_ambiguous() -> None:
     with census_server(MAIN, Street("MAIN ST", y=35.3)) as twice:
         [finding] = CensusGeocoder(client(), twice.url).locate([read_address(MAIN.address(101))])
     assert isinstance(finding, NotLocated)
     assert finding.reason == "address_ambiguous"
 
 
-def test_an_answer_far_outside_the_county_is_refused(layer: FeatureServer) -> None:
+def test_a_match_far_outside_the_county_is_refused(layer: FeatureServer) -> None:
     with census_server(Street("FAR LN", west=-80.0)) as far:
-        asked = service(county(layer, census=True), far)
-        [refused] = ask(asked, "101 Far Ln, Sampleville, TN 38001")
+        lookup_service = service(county(layer, census=True), far)
+        [refused] = ask(lookup_service, "101 Far Ln, Sampleville, TN 38001")
     assert isinstance(refused, NoBoundary)
     assert refused.reason == "outside_county"
     assert "the US Census finds 101 FAR LN" in refused.detail
@@ -309,12 +311,12 @@ def locate(
     return list(GeocodeServer(locator.url, client()).locate(wanted))
 
 
-def test_a_geocode_server_is_asked_in_batches_of_its_own_size(
+def test_a_geocode_server_gets_batches_of_its_size(
     locator: GeocodeServerDouble,
 ) -> None:
     addresses = [MAIN.address(101), OAK.address(102), MAIN.address(104), LONG.address(250)]
     house, along, house_too, reckoned = locate(locator, *addresses)
-    assert locator.asked == [("geocodeAddresses", 3), ("geocodeAddresses", 1)]
+    assert locator.requests == [("geocodeAddresses", 3), ("geocodeAddresses", 1)]
     assert house == Located(
         *MAIN.at_the_door(101).coords[0], "geocode_server", 1.0, False, MAIN.address(101)
     )
@@ -325,7 +327,7 @@ def test_a_geocode_server_is_asked_in_batches_of_its_own_size(
     )
 
 
-def test_a_geocode_server_without_batches_or_that_refuses_them_is_asked_one_by_one(
+def test_a_geocode_server_without_batches_gets_single_queries(
     locator: GeocodeServerDouble,
 ) -> None:
     addresses = [MAIN.address(101), OAK.address(102)]
@@ -333,36 +335,36 @@ def test_a_geocode_server_without_batches_or_that_refuses_them_is_asked_one_by_o
     locator.faults[:] = ["refused"]
     assert locate(locator, *addresses) == batched
     locator.metadata = {"capabilities": "ReverseGeocode"}
-    locator.asked.clear()
+    locator.requests.clear()
     assert locate(locator, *addresses) == batched
-    assert locator.asked == [("findAddressCandidates", 1)] * 2
+    assert locator.requests == [("findAddressCandidates", 1)] * 2
     locator.metadata = {"singleLineAddressField": None, "locatorProperties": {}}
     assert locate(locator, *addresses) == batched
 
 
-def test_only_a_house_that_agrees_is_believed(locator: GeocodeServerDouble) -> None:
+def test_only_a_matching_house_is_accepted(locator: GeocodeServerDouble) -> None:
     findings = locate(
         locator,
-        "999 Oak Ave, Sampleville",  # the street alone is known
-        "101 Oak Ave, Elsewhere",  # of another town, at a lower score
+        "999 Oak Ave, Sampleville",  # only the street is known
+        "101 Oak Ave, Elsewhere",  # in another town, at a lower score
         "101 Oak Ave, Sampleville 38009",
         "101 Unheard Of Pl, Sampleville",
     )
     assert [type(finding).__name__ for finding in findings] == ["AddressUnknown"] * 4
-    assert "it finds OAK AVE, SAMPLEVILLE, TN instead" in findings[0].detail
+    assert "nearest match: OAK AVE, SAMPLEVILLE, TN" in findings[0].detail
 
 
-def test_equally_good_places_are_ambiguous_unless_they_are_one_house(
+def test_equal_candidates_are_ambiguous_unless_they_are_one_house(
     locator: GeocodeServerDouble,
 ) -> None:
     [both] = locate(locator, "101 Main St")
     assert isinstance(both, NotLocated)
     assert both.reason == "address_ambiguous"
-    assert locator.asked == [("geocodeAddresses", 1), ("findAddressCandidates", 1)]
+    assert locator.requests == [("geocodeAddresses", 1), ("findAddressCandidates", 1)]
     with geocode_server(MAIN, Street("MAIN ST", y=MAIN.y + 1e-5)) as twice:
         [one] = locate(twice, "101 Main St")
     assert isinstance(one, Located)
-    # The house, and the same number reckoned along its street, 80 m away.
+    # The house, and the same number interpolated along its street, 80 m away.
     along = Street("MAIN ST", range_to=299)
     with geocode_server(MAIN, along, points=[MAIN]) as composite:
         [house] = locate(composite, "115 Main St")
@@ -379,7 +381,7 @@ def test_equally_good_places_are_ambiguous_unless_they_are_one_house(
         ("drops rows", IncompleteResponse),
     ],
 )
-def test_faults_of_a_geocode_server_have_their_error(
+def test_geocode_server_errors_are_typed(
     locator: GeocodeServerDouble, fault: str, error: type[Exception]
 ) -> None:
     locator.faults[:] = [fault] * 20
@@ -397,7 +399,7 @@ def test_faults_of_a_geocode_server_have_their_error(
         ({"location": {"x": "NaN", "y": "NaN"}}, False),
         ({"location": {"x": 1e7, "y": 4e6}}, False),  # metres
         ({"location": {"x": -90.0}}, False),
-        ({"attributes": None}, True),  # locators of before 10.3 say no type
+        ({"attributes": None}, True),  # locators before 10.3 send no type
         ({"attributes": {"Addr_type": "StreetName"}}, False),
         ({"attributes": {"Addr_type": "Postal"}}, False),
         ({"address": "102 OAK AVE"}, False),
@@ -405,7 +407,7 @@ def test_faults_of_a_geocode_server_have_their_error(
         ({"address": ""}, False),
     ],
 )
-def test_odd_candidates_are_passed_over(candidate: dict[str, Any], found: bool) -> None:
+def test_odd_candidates_are_skipped(candidate: dict[str, Any], found: bool) -> None:
     good = {
         "address": "101 OAK AVE, SAMPLEVILLE",
         "location": {"x": -90.0, "y": 35.1},
@@ -426,7 +428,7 @@ def test_odd_candidates_are_passed_over(candidate: dict[str, Any], found: bool) 
 
 
 @pytest.mark.parametrize("body", [{}, {"candidates": None}, {"candidates": {}}])
-def test_an_answer_without_candidates_is_not_an_unknown_address(body: dict[str, Any]) -> None:
+def test_a_response_without_candidates_is_not_an_unknown_address(body: dict[str, Any]) -> None:
     def reply(call: Call) -> Reply:
         service = {"capabilities": "Query", "singleLineAddressField": {"name": "SingleLine"}}
         of_address = call.path.endswith("findAddressCandidates")
@@ -440,7 +442,7 @@ def test_an_answer_without_candidates_is_not_an_unknown_address(body: dict[str, 
 @pytest.mark.parametrize(
     "where", ["", "-90.0", "x,y", "-90.0,35.1,7", "NaN,NaN", "500,35", "-90.0 35.1"]
 )
-def test_a_broken_row_of_the_census_is_not_an_unknown_address(where: str) -> None:
+def test_a_malformed_census_row_is_not_an_unknown_address(where: str) -> None:
     wanted = read_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Exact","{OAK.address(101)}","{where}","7","L"\n'
     with scripted(lambda _: Reply(row.encode())) as server:
@@ -448,28 +450,28 @@ def test_a_broken_row_of_the_census_is_not_an_unknown_address(where: str) -> Non
     assert isinstance(finding, IncompleteResponse)
 
 
-def test_another_house_is_not_taken_for_the_one_that_was_asked_for() -> None:
+def test_a_different_house_is_not_accepted() -> None:
     wanted = read_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Non_Exact","101 OAKLEY AVE, SAMPLEVILLE, TN, 38001","1,2"'
     with scripted(lambda _: Reply(row.encode())) as server:
         [finding] = CensusGeocoder(client(), server.url).locate([wanted])
-    assert finding == AddressUnknown("it finds 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001 instead")
+    assert finding == AddressUnknown("nearest match: 101 OAKLEY AVE, SAMPLEVILLE, TN, 38001")
 
 
-def test_what_is_no_geocoder_is_a_mistake_of_the_entry(locator: GeocodeServerDouble) -> None:
+def test_a_service_that_is_not_a_geocoder_is_misconfigured(locator: GeocodeServerDouble) -> None:
     locator.metadata = {"singleLineAddressField": None, "addressFields": [{"name": "Parcel"}]}
     [finding] = locate(locator, OAK.address(101))
     assert isinstance(finding, SourceMisconfigured)
     assert "correct 'geocode_server'" in str(finding)
 
 
-def test_stages_follow_each_other_and_an_outage_is_kept(
+def test_stages_are_queried_in_order_and_outages_reported(
     layer: FeatureServer, locator: GeocodeServerDouble, census: CensusServer
 ) -> None:
     numbers = {"parcel_id": "APN", "house_number": "NO"}
     here = county(layer, census=True, fields=numbers, geocode_server=locator.url)
-    asked = service(here, census, locator)
-    at_the_door, along = ask(asked, MAIN.address(101), OAK.address(103))
+    lookup_service = service(here, census, locator)
+    at_the_door, along = ask(lookup_service, MAIN.address(101), OAK.address(103))
     assert census.batches == []
     lot = lot_of(at_the_door, MAIN, 101)
     assert lot.method == "point"
@@ -477,7 +479,7 @@ def test_stages_follow_each_other_and_an_outage_is_kept(
     assert (lot.located.method, lot.located.interpolated) == ("geocode_server", False)
     assert lot_of(along, OAK, 103).method == "house_number"
     locator.faults[:] = ["500"] * 100
-    mended, unknown = ask(asked, OAK.address(103), "5 Nowhere Ln, Sampleville 38001")
+    mended, unknown = ask(lookup_service, OAK.address(103), "5 Nowhere Ln, Sampleville 38001")
     assert lot_of(mended, OAK, 103).located == Located(
         *OAK.along(103).coords[0], "census", 0.8, True, OAK.address(103)
     )
@@ -485,12 +487,12 @@ def test_stages_follow_each_other_and_an_outage_is_kept(
     assert unknown.reason == "unavailable"
 
 
-def test_a_census_that_is_down_does_not_hide_that_the_county_lacks_the_address(
+def test_a_census_outage_still_reports_the_other_stages(
     layer: FeatureServer, census: CensusServer
 ) -> None:
-    asked = service(county(layer, census=True), census)
+    lookup_service = service(county(layer, census=True), census)
     census.faults[:] = ["500"] * 100
-    [lost] = ask(asked, "101 Oka Ave, Sampleville 38001")
+    [lost] = ask(lookup_service, "101 Oka Ave, Sampleville 38001")
     assert isinstance(lost, NoBoundary)
     assert lost.reason == "unavailable"
     assert lost.detail.startswith(
@@ -499,30 +501,28 @@ def test_a_census_that_is_down_does_not_hide_that_the_county_lacks_the_address(
     assert census.url in lost.detail
 
 
-def test_a_county_whose_columns_of_addresses_are_not_mapped_says_so(
-    layer: FeatureServer, census: CensusServer
-) -> None:
-    asked = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
-    says = "the registry entry of 'test' maps no columns of addresses (fields: {address: …}), so "
-    [unknown] = ask(asked, "5 Nowhere Ln, Sampleville 38001")
+def test_unmapped_address_columns_are_reported(layer: FeatureServer, census: CensusServer) -> None:
+    lookup_service = service(county(layer, census=True, fields={"parcel_id": "APN"}), census)
+    message = "the registry entry of 'test' maps no address columns (fields: {address: …}), so "
+    [unknown] = ask(lookup_service, "5 Nowhere Ln, Sampleville 38001")
     assert isinstance(unknown, NoBoundary)
     assert unknown.reason == "address_not_found"
-    assert says in unknown.detail
+    assert message in unknown.detail
     census.faults[:] = ["500"] * 100
-    [nobody] = ask(asked, "5 Nowhere Ln, Sampleville 38001")
+    [nobody] = ask(lookup_service, "5 Nowhere Ln, Sampleville 38001")
     assert isinstance(nobody, NoBoundary)
     assert nobody.reason == "unavailable"
-    assert says in nobody.detail
+    assert message in nobody.detail
 
 
-def test_a_county_that_can_find_no_address_says_what_to_set(layer: FeatureServer) -> None:
+def test_a_county_without_geocoders_says_what_to_set(layer: FeatureServer) -> None:
     [refused] = ask(service(county(layer, fields={})), "101 Main St")
     assert isinstance(refused, NoBoundary)
     assert refused.reason == "misconfigured"
     assert "set fields: {address: …}, geocode_server, or census: true" in refused.detail
 
 
-def test_addresses_in_a_file_are_found_in_its_columns_alone_or_together(tmp_path: Path) -> None:
+def test_addresses_in_a_file_may_have_one_or_several_columns(tmp_path: Path) -> None:
     lots = county_lots(STREETS)
     lots.to_file(tmp_path / "lots.gpkg")
     for fields in (
@@ -531,10 +531,10 @@ def test_addresses_in_a_file_are_found_in_its_columns_alone_or_together(tmp_path
     ):
         entry = {"key": "test", "path": str(tmp_path / "lots.gpkg"), "census": False}
         here = County.model_validate({**entry, "fields": {"parcel_id": "APN", **fields}})
-        asked = ParcelBoundaryService(here)
-        [found] = ask(asked, "104 Oak Avenue, Sampleville")
+        lookup_service = ParcelBoundaryService(here)
+        [found] = ask(lookup_service, "104 Oak Avenue, Sampleville")
         assert lot_of(found, OAK, 104).method == "address"
-        [lost] = ask(asked, "999 Oak Avenue")
+        [lost] = ask(lookup_service, "999 Oak Avenue")
         assert reasons([lost]) == ["address_not_found"]
 
 

@@ -48,8 +48,8 @@ def imagery(server: FakeImageServer, waits_s: list[float]) -> ImageServer:
 
 
 def opened(server: FakeImageServer, waits_s: list[float], **more: Any) -> ImageServer:
-    read_s = more.pop("read_s", 5.0)
-    client = ArcGISClient(sleep=waits_s.append, read_s=read_s, allow_private=True)
+    read_timeout_s = more.pop("read_timeout_s", 5.0)
+    client = ArcGISClient(sleep=waits_s.append, read_timeout_s=read_timeout_s, allow_private=True)
     return ImageServer(server.url, gsd_m=PIXEL_M, client=client, **more)
 
 
@@ -82,7 +82,7 @@ class TestPictures:
 
     def test_export_request_parameters(self, imagery: ImageServer, server: FakeImageServer) -> None:
         imagery.read(*over(0, 0, 200, 100))
-        assert [path for path, _ in server.asked] == ["", "/exportImage"]
+        assert [path for path, _ in server.requests] == ["", "/exportImage"]
         assert server.exports == [
             {
                 "bbox": "500000.000000,3879950.000000,500100.000000,3880000.000000",
@@ -143,7 +143,7 @@ class TestPictures:
         for column in (0, 50, 100):
             imagery.grid_for(lot().geometry)
             imagery.read(*over(column, 0, 50, 50))
-        assert len(server.asked) == 1 + 3
+        assert len(server.requests) == 1 + 3
 
 
 class TestNoImagery:
@@ -198,16 +198,16 @@ class TestFaults:
 
 
 class TestConfiguration:
-    def test_a_silent_server(self, server: FakeImageServer, waits_s: list[float]) -> None:
-        imagery = opened(server, waits_s, read_s=0.2)
+    def test_a_server_that_is_silent(self, server: FakeImageServer, waits_s: list[float]) -> None:
+        imagery = opened(server, waits_s, read_timeout_s=0.2)
         server.always = "hang"
-        with pytest.raises(ImageryUnavailable, match="does not answer"):
+        with pytest.raises(ImageryUnavailable, match="no response"):
             imagery.grid_for(lot().geometry)
 
     def test_connection_refused(self, waits_s: list[float]) -> None:
         client = ArcGISClient(sleep=waits_s.append, allow_private=True)
         url = "http://127.0.0.1:9/arcgis/rest/services/Pictures/ImageServer"
-        with pytest.raises(ImageryUnavailable, match="does not answer"):
+        with pytest.raises(ImageryUnavailable, match="no response"):
             ImageServer(url, client=client).grid_for(lot().geometry)
 
     def test_a_missing_service(self, server: FakeImageServer, waits_s: list[float]) -> None:
@@ -215,7 +215,7 @@ class TestConfiguration:
         with pytest.raises(ImageryError, match=r"no such service.*Correct the county") as caught:
             opened(server, waits_s).grid_for(lot().geometry)
         assert not isinstance(caught.value, ImageryUnavailable)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
     def test_a_token_is_required(self, imagery: ImageServer, server: FakeImageServer) -> None:
         server.always = "token"
@@ -330,7 +330,7 @@ class TestThroughTheDetector:
         server.always = "500"
         results = Detector(ThresholdSegmenter()).detect([lot()] * 40, imagery, [LABELS["lawn"]])
         assert {(r.status, r.reason) for r in results} == {("unavailable", "imagery")}
-        assert len(server.asked) == 10
+        assert len(server.requests) == 10
 
 
 def test_open_imagery_takes_a_registry_entry(server: FakeImageServer) -> None:
@@ -346,4 +346,4 @@ def test_a_private_address_needs_allow_private(server: FakeImageServer) -> None:
     with pytest.raises(ImageryError, match="allow_private: true") as caught:
         open_imagery(ImagerySource(url=server.url)).grid_for(lot().geometry)
     assert not isinstance(caught.value, ImageryUnavailable)
-    assert server.asked == []
+    assert server.requests == []

@@ -1,4 +1,4 @@
-"""The recorded bodies of real servers, in every form of geometry: what a user gets of them."""
+"""Recorded bodies of real servers with every geometry type, and their results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = needs_recordings
 def test_polygons_with_heights_and_measures_are_read(
     name: str, rows: int, square_km: float
 ) -> None:
-    hits = answered_with(body(f"arcgis-rest-js/arcgis/{name}.json"))
+    hits = result_of(body(f"arcgis-rest-js/arcgis/{name}.json"))
     assert isinstance(hits, QueryResult)
     areas_m2 = [area_m2(hit.geometry) for hit in hits.rows if hit.geometry is not None]
     assert len(areas_m2) == rows
@@ -68,10 +68,10 @@ def test_lines_and_points_are_rows_without_geometry(name: str, rows: int) -> Non
     answer = content(f"{name}.json")
     geometries = [row.get("geometry") for row in answer["features"]]
     shapes = polygons_from_esri(geometries, answer["spatialReference"])
-    # A row without any geometry is none; all others say why they are no lots.
+    # A row without geometry is None; all others have an error.
     for geometry, shape in zip(geometries, shapes, strict=True):
         assert isinstance(shape, GeometryError) if geometry else shape is None
-    hits = answered_with(body(f"{name}.json"))
+    hits = result_of(body(f"{name}.json"))
     assert isinstance(hits, QueryResult)
     assert [hit.geometry for hit in hits.rows] == [None] * rows
 
@@ -81,20 +81,20 @@ PBF = sorted(str(path.relative_to(RECORDED)) for path in RECORDED.glob("arcgis-r
 
 
 @pytest.mark.parametrize("name", GEOJSON)
-def test_geojson_in_place_of_esri_json_is_refused(name: str) -> None:
-    answer = answered_with(body(f"arcgis-rest-js/geojson/{name}"))
+def test_geojson_instead_of_esri_json_is_an_error(name: str) -> None:
+    answer = result_of(body(f"arcgis-rest-js/geojson/{name}"))
     assert isinstance(answer, SourceMisconfigured)
-    assert "answers in GeoJSON" in str(answer)
+    assert "the response is GeoJSON" in str(answer)
 
 
 @pytest.mark.parametrize("name", PBF)
-def test_pbf_in_place_of_json_is_an_outage_and_no_answer(name: str) -> None:
-    answer = answered_with(body(name))
+def test_pbf_instead_of_json_is_an_outage(name: str) -> None:
+    answer = result_of(body(name))
     assert isinstance(answer, SourceUnavailable)
 
 
-def answered_with(answer: bytes) -> QueryResult | ParcelsError:
-    """What a lookup by parcel id makes of a body: all rows have the id that was asked for."""
+def result_of(answer: bytes) -> QueryResult | ParcelsError:
+    """The result of a lookup by parcel id for a body; all rows have the requested id."""
     layer = {
         "name": "Any",
         "geometryType": "esriGeometryPolygon",
@@ -104,14 +104,14 @@ def answered_with(answer: bytes) -> QueryResult | ParcelsError:
     if answer.startswith(b"{") and b'"attributes"' in answer:
         rows = json.loads(answer)
         for row in rows["features"]:
-            row["attributes"] = {**row["attributes"], "ANY": "asked"}
+            row["attributes"] = {**row["attributes"], "ANY": "requested"}
         answer = json.dumps({**rows, "exceededTransferLimit": False}).encode()
     with replayed(lambda params: answer if params else json.dumps(layer).encode()) as server:
-        [found] = source_of(server.url, fields={"parcel_id": "ANY"}).with_ids(["asked"])
+        [found] = source_of(server.url, fields={"parcel_id": "ANY"}).with_ids(["requested"])
     return found
 
 
-def test_no_recording_is_left_out() -> None:
+def test_every_recording_has_a_test() -> None:
     """Each file is named in one of the two modules, by its name or by its folder's."""
     modules = (Path(__file__), Path(__file__).with_name("test_recorded_responses.py"))
     here = "".join(module.read_text() for module in modules)

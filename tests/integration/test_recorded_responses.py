@@ -1,4 +1,4 @@
-"""The recorded exchanges of real servers, replayed: what a user gets of them.
+"""Recorded exchanges of real servers, replayed, and their results.
 
 The recordings are cut: a count is that of the whole layer, and few of its rows were kept.
 """
@@ -33,8 +33,8 @@ POLYGONS = "esriGeometryPolygon"
 pytestmark = needs_recordings
 
 
-def harvested(asked: ArcGISSource) -> list[ParcelRow]:
-    return [hit for page in asked.harvest() for hit in page.rows]
+def harvested(arcgis_source: ArcGISSource) -> list[ParcelRow]:
+    return [hit for page in arcgis_source.harvest() for hit in page.rows]
 
 
 # pyesridump: nine servers --------------------------------------------------------------------
@@ -50,9 +50,9 @@ def harvested(asked: ArcGISSource) -> list[ParcelRow]:
         ("us-mo-columbia", "city.COLUMBIA.addresses"),
     ],
 )
-def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
+def test_point_layers_are_an_error_with_their_name(folder: str, name: str) -> None:
     with replayed(exchange(folder)) as server:
-        with pytest.raises(SourceMisconfigured, match=f"{name}.*esriGeometryPoint, not a layer of"):
+        with pytest.raises(SourceMisconfigured, match=f"{name}.*Point. is not a polygon layer"):
             source_of(server.url).check()
         [answer] = source_of(server.url).at_points([Point(-90.0, 35.0)])
         assert isinstance(answer, SourceMisconfigured)
@@ -72,13 +72,13 @@ def test_layers_of_points_are_refused_by_name(folder: str, name: str) -> None:
 )
 def test_fewer_or_more_ids_than_rows_are_an_error(folder: str, counts: int, ids: int) -> None:
     with replayed(exchange(folder, metadata=as_polygons(folder))) as server:
-        says = rf"counts {counts} rows and names the object ids of {ids};"
-        with pytest.raises(IncompleteResponse, match=says):
+        message = rf"counts {counts} rows but lists {ids} object ids;"
+        with pytest.raises(IncompleteResponse, match=message):
             harvested(source_of(server.url))
 
 
 def as_polygons(folder: str) -> bytes:
-    """The recorded layer, as though it were one of polygons."""
+    """The recorded layer, as if it had polygons."""
     [file] = (RECORDED / "pyesridump" / folder).glob("*metadata.json")
     return json.dumps({**json.loads(file.read_bytes()), "geometryType": POLYGONS}).encode()
 
@@ -86,21 +86,23 @@ def as_polygons(folder: str) -> bytes:
 @pytest.mark.parametrize(
     ("folder", "layer_version"),
     [
-        ("us-mi-kent", LayerVersion(count=222460)),  # it refuses statistics
+        ("us-mi-kent", LayerVersion(count=222460)),  # the server refuses statistics
         ("us-ms-madison", LayerVersion(count=124, highest_id=43)),
         ("us-ca-tuolumne", LayerVersion(count=469, highest_id=167)),
         ("us-il-chicago", LayerVersion(count=0)),
     ],
 )
-def test_stamps(folder: str, layer_version: LayerVersion) -> None:
+def test_layer_versions(folder: str, layer_version: LayerVersion) -> None:
     with replayed(exchange(folder)) as server:
         assert source_of(server.url).layer_version() == layer_version
 
 
-def test_kent_comes_whole_where_the_count_is_that_of_the_recording() -> None:
+def test_kent_is_complete_if_the_count_matches_the_recording() -> None:
     with replayed(exchange("us-mi-kent", count=b'{"count": 15}')) as server:
-        asked = source_of(server.url, fields={"parcel_id": "PNUM", "address": "PROPERTYADDRESS"})
-        hits = harvested(asked)
+        arcgis_source = source_of(
+            server.url, fields={"parcel_id": "PNUM", "address": "PROPERTYADDRESS"}
+        )
+        hits = harvested(arcgis_source)
         fields = server.calls[-1].query["outFields"]
     assert [hit.object_id for hit in hits] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 17]
     assert hits[0].parcel_id == "41-01-06-100-009"
@@ -110,33 +112,33 @@ def test_kent_comes_whole_where_the_count_is_that_of_the_recording() -> None:
     rows = content("pyesridump/us-mi-kent/us-mi-kent-0.REDACTED.json")["features"]
     for hit, row in zip(hits, rows, strict=True):
         assert hit.geometry is not None
-        # The county's areas are those of its state plane, and a WKT alone says which that is.
+        # The county's areas are in its state plane CRS, which only a WKT names.
         county_m2 = row["attributes"]["SHAPE.STArea()"] * SQUARE_FOOT_M2
         assert area_m2(hit.geometry) == pytest.approx(county_m2, rel=3e-4)
 
 
-def test_rows_whose_object_ids_are_in_no_column_are_missed() -> None:
-    # Tuolumne's ids are those of O_ID, which the layer does not call its object id.
-    says = r"15 of 15 rows do not come.*SHAPE\.fid"
+def test_rows_without_their_object_id_column_are_an_error() -> None:
+    # Tuolumne's ids are in O_ID, which the layer does not declare as its object id field.
+    message = r"15 of 15 rows but does not send.*SHAPE\.fid"
     with (
         replayed(exchange("us-ca-tuolumne", count=b'{"count": 15}')) as server,
-        pytest.raises(IncompleteResponse, match=says),
+        pytest.raises(IncompleteResponse, match=message),
     ):
         harvested(source_of(server.url))
 
 
-def test_a_server_that_ignores_ids_and_count_is_recognised() -> None:
+def test_a_server_that_ignores_ids_and_count_is_an_error() -> None:
     lots = body("pyesridump/us-il-cook/ids-only.json")
     cook = exchange("us-il-cook", metadata=as_polygons("us-il-cook"), rows=lots)
     with (
         replayed(cook) as server,
-        pytest.raises(IncompleteResponse, match="a row without its object id"),
+        pytest.raises(IncompleteResponse, match="a row has no object id"),
     ):
         harvested(source_of(server.url))
 
 
 @pytest.mark.parametrize("name", ["ids-only", "count-only"])
-def test_cooks_lots_are_read(name: str) -> None:
+def test_cook_county_lots_are_read(name: str) -> None:
     answer = content(f"pyesridump/us-il-cook/{name}.json")
     lots = polygons_from_esri(
         [row["geometry"] for row in answer["features"]], answer["spatialReference"]
@@ -147,7 +149,7 @@ def test_cooks_lots_are_read(name: str) -> None:
         assert area_m2(lot) == pytest.approx(county_m2, rel=3e-4)
 
 
-def test_madisons_lot_without_an_area_is_a_row_without_geometry() -> None:
+def test_a_lot_without_an_area_is_a_row_without_geometry() -> None:
     ids = b'{"objectIdFieldName": "OBJECTID", "objectIds": [26353]}'
     count = b'{"count": 1}'
     with replayed(exchange("us-ms-madison", ids=ids, count=count)) as server:
@@ -155,29 +157,31 @@ def test_madisons_lot_without_an_area_is_a_row_without_geometry() -> None:
     assert (hit.object_id, hit.geometry) == (26353, None)
 
 
-def test_a_layer_without_rows_is_harvested_to_the_end() -> None:
+def test_an_empty_layer_is_harvested() -> None:
     no_ids = b'{"objectIdFieldName": "OBJECTID", "objectIds": null}'
     with replayed(exchange("us-il-chicago", ids=no_ids)) as server:
         assert harvested(source_of(server.url)) == []
 
 
-# restgdf: paging and odd errors ---------------------------------------------------------------
+# restgdf: pagination and odd errors ---------------------------------------------------------------
 
 PAGING = "restgdf/fixtures/pagination"
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("metadata_missing_supports_pagination", "Audit sample layer without paging flag"),
         ("metadata_supports_pagination_false", "Legacy layer without offset paging"),
         ("query_limit_metadata", "Hosted point layer limits sample"),
     ],
 )
-def test_layers_that_say_no_geometry_type_are_refused_by_name(name: str, says: str) -> None:
+def test_layers_without_a_geometry_type_are_an_error_with_their_name(
+    name: str, message: str
+) -> None:
     with (
         replayed(lambda _: body(f"{PAGING}/{name}.json")) as server,
-        pytest.raises(SourceMisconfigured, match=f"{says}.*not a layer of polygons"),
+        pytest.raises(SourceMisconfigured, match=f"{message}.*not a polygon layer"),
     ):
         source_of(server.url).check()
 
@@ -190,7 +194,7 @@ def test_layers_that_say_no_geometry_type_are_refused_by_name(name: str, says: s
         "query_limit_metadata",
     ],
 )
-def test_a_short_page_is_followed_whatever_the_layer_says_of_paging(name: str) -> None:
+def test_a_short_page_is_followed_by_the_next_one(name: str) -> None:
     layer = {**content(f"{PAGING}/{name}.json"), "geometryType": POLYGONS}
     short = content(f"{PAGING}/query_exceeded_transfer_limit_short_page.json")
     rest = {
@@ -213,7 +217,7 @@ def test_a_short_page_is_followed_whatever_the_layer_says_of_paging(name: str) -
     assert [hit.object_id for hit in found.rows] == [101, 102, 103]
 
 
-def test_an_empty_page_that_says_there_is_more_is_no_answer() -> None:
+def test_an_empty_page_with_a_truncation_flag_is_an_error() -> None:
     layer = {**content(f"{PAGING}/query_limit_metadata.json"), "geometryType": POLYGONS}
     empty = body(f"{PAGING}/query_exceeded_transfer_limit_empty_features.json")
     with replayed(lambda params: empty if params else json.dumps(layer).encode()) as server:
@@ -238,7 +242,7 @@ def test_a_count_in_plain_text_is_a_count() -> None:
         ("generate_token_default_html_response.html", SourceUnavailable),
     ],
 )
-def test_answers_about_tokens_are_errors_of_the_layer(name: str, error: type[ParcelsError]) -> None:
+def test_token_errors_are_typed(name: str, error: type[ParcelsError]) -> None:
     with replayed(lambda _: body(f"{ERRORS}/{name}")) as server, pytest.raises(error):
         source_of(server.url).check()
 
@@ -255,7 +259,7 @@ SHELBY_FIELDS = {
 }
 
 
-def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
+def test_shelbys_lot_is_found_without_its_owner() -> None:
     answer = content(SHELBY)
     [row] = answer["features"]
     ring = row["geometry"]["rings"][0]
@@ -278,21 +282,23 @@ def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
     assert isinstance(lot, shapely.MultiPolygon)
     inside = lot.representative_point()
     with replayed(lambda params: body(SHELBY) if params else json.dumps(layer).encode()) as server:
-        asked = source_of(server.url, fields=SHELBY_FIELDS)
+        arcgis_source = source_of(server.url, fields=SHELBY_FIELDS)
         county = County.model_validate({"key": "s", "url": server.url, "layer": 0})
-        found = ParcelBoundaryService(county, asked).look_up(Property("a", inside.x, inside.y))
-        [hit] = by_hit(asked, inside)
+        found = ParcelBoundaryService(county, arcgis_source).look_up(
+            Property("a", inside.x, inside.y)
+        )
+        [hit] = rows_at(arcgis_source, inside)
         params = server.calls[1].query
     assert isinstance(found, Lot)
     assert found.boundary.parcel_ids == ("061032  00002",)  # two spaces
-    # The county says 828.6 m², as Web Mercator has it.
+    # The county reports 828.6 m², its area in Web Mercator.
     geodesic_m2 = abs(GEOD.geometry_area_perimeter(lot)[0])
     assert found.boundary.area_m2 == pytest.approx(geodesic_m2, rel=1e-4)
     assert found.boundary.area_m2 == pytest.approx(553.3, abs=0.1)
     assert hit.site is not None
     assert (hit.site.house_number, hit.site.street) == ("2645", "SUPREME AVE")
     assert (hit.site.city, hit.site.postcode) == ("MEMPHIS", "38114")
-    # It is asked in its own CRS, which has no number to name it by, and for what is mapped alone.
+    # The query uses the layer's own CRS, which has no wkid, and requests mapped columns only.
     assert not {"inSR", "outSR"} & set(params)
     asked_at = json.loads(params["geometry"])
     assert (asked_at["x"], asked_at["y"]) == pytest.approx(
@@ -304,7 +310,7 @@ def test_shelbys_lot_is_found_whole_and_without_its_owner() -> None:
     }  # fmt: skip
 
 
-def by_hit(asked: ArcGISSource, point: Point) -> tuple[ParcelRow, ...]:
-    [found] = asked.at_points([point])
+def rows_at(arcgis_source: ArcGISSource, point: Point) -> tuple[ParcelRow, ...]:
+    [found] = arcgis_source.at_points([point])
     assert isinstance(found, QueryResult)
     return found.rows

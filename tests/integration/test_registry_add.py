@@ -155,7 +155,7 @@ def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) 
         add_county("here", f"{server.url}/0", tmp_path / "mine.yaml")
     done = run("here", f"{server.url}/0", "--registry", tmp_path / "mine.yaml")
     assert str(done.exception) == (
-        f"{server.url}/0: 127.0.0.1 is no public address; add --allow-private if that is meant"
+        f"{server.url}/0: 127.0.0.1 is not a public address; add --allow-private if intended"
     )
     assert server.calls == []
 
@@ -178,7 +178,7 @@ def test_several_layers_of_polygons_are_listed(tmp_path: Path) -> None:
 
 def test_a_layer_of_points_is_refused(tmp_path: Path) -> None:
     points = {"name": "Hydrants", "geometryType": "esriGeometryPoint"}
-    with pytest.raises(SourceMisconfigured, match=r"'Hydrants', esriGeometryPoint, not a layer of"):
+    with pytest.raises(SourceMisconfigured, match=r"'Hydrants' .*Point. is not a polygon"):
         add_county(
             "here", f"{PUBLIC}/0", tmp_path / "r.yaml", client=Canned({f"{PUBLIC}/0": points})
         )

@@ -1,4 +1,4 @@
-"""TLS on loopback, with an authority of the test's own: checks stay on, whatever the entry says."""
+"""TLS on loopback with a test CA: certificates are always verified, also with legacy_tls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from servers.scripted import Reply, ScriptedServer, scripted
 
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.connections import GuardedAdapter
-from parcels.arcgis.http.exchange import as_source_error
+from parcels.arcgis.http.exchange import to_source_error
 from parcels.arcgis.http.responses import TransientError
 from parcels.errors import SourceMisconfigured
 
@@ -63,7 +63,7 @@ def server(certificates: Path) -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def trusted(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's authority is one that the machine trusts."""
+    """The machine trusts the test CA."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "ca.pem"))
 
 
@@ -76,17 +76,17 @@ def client(*legacy_tls: str) -> ArcGISClient:
 
 @pytest.mark.parametrize("legacy_tls", [(), ("localhost",), ("LocalHost", "gis.example.gov")])
 @pytest.mark.usefixtures("trusted")
-def test_a_good_certificate_is_taken(server: ScriptedServer, legacy_tls: tuple[str, ...]) -> None:
+def test_a_valid_certificate_is_accepted(
+    server: ScriptedServer, legacy_tls: tuple[str, ...]
+) -> None:
     assert client(*legacy_tls).get_json(server.url, {}) == {"count": 1}
 
 
 @pytest.mark.parametrize("legacy_tls", [(), ("localhost",)])
-def test_a_certificate_of_nobody_known_is_refused(
+def test_an_untrusted_certificate_is_refused(
     server: ScriptedServer, legacy_tls: tuple[str, ...]
 ) -> None:
-    with pytest.raises(
-        SourceMisconfigured, match=r"no secure connection: .*CERTIFICATE_VERIFY_FAI"
-    ):
+    with pytest.raises(SourceMisconfigured, match=r"TLS failed: .*CERTIFICATE_VERIFY_FAI"):
         client(*legacy_tls).get_json(server.url, {})
     assert server.calls == []
 
@@ -102,7 +102,7 @@ def test_a_certificate_of_another_host_is_refused(
         assert server.calls == []
 
 
-def test_only_the_named_hosts_get_the_older_handshake() -> None:
+def test_only_legacy_tls_hosts_allow_legacy_renegotiation() -> None:
     adapter = GuardedAdapter(allow_private=True, legacy_tls=("old.example.gov",))
     request = requests.Request("GET", "https://OLD.example.gov:8443/x").prepare()
     _, tls = adapter.build_connection_pool_key_attributes(request, True)
@@ -116,7 +116,7 @@ def test_only_the_named_hosts_get_the_older_handshake() -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_the_older_handshake_is_on_in_the_connection_itself(
+def test_the_connection_uses_the_legacy_tls_context(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
@@ -125,7 +125,7 @@ def test_the_older_handshake_is_on_in_the_connection_itself(
     def wrapped(context: ssl.SSLContext, *args: object, **more: object) -> object:
         if not more.get("server_side"):
             used.append(context.options & _LEGACY_SERVER_CONNECT)
-        return wrap(context, *args, **more)  # type: ignore[arg-type]  # handed on as they came
+        return wrap(context, *args, **more)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrapped)
     client("localhost").get_json(server.url, {})
@@ -133,14 +133,14 @@ def test_the_older_handshake_is_on_in_the_connection_itself(
     assert used == [_LEGACY_SERVER_CONNECT, 0]
 
 
-def test_plain_http_behind_https_is_a_mistake_and_never_asked_without() -> None:
+def test_plain_http_behind_https_is_misconfigured() -> None:
     with scripted(lambda _: Reply()) as server:
-        with pytest.raises(SourceMisconfigured, match="no secure connection"):
+        with pytest.raises(SourceMisconfigured, match="TLS failed"):
             client().get_json(server.url.replace("http:", "https:"), {})
         assert server.calls == []
 
 
-def test_a_connection_dropped_in_the_handshake_is_tried_again() -> None:
+def test_a_connection_dropped_in_the_handshake_is_retried() -> None:
     dropped = 0
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -154,18 +154,18 @@ def test_a_connection_dropped_in_the_handshake_is_tried_again() -> None:
 
         thread = threading.Thread(target=drop, daemon=True)
         thread.start()
-        with pytest.raises(TransientError, match=r"does not answer: .*EOF"):
+        with pytest.raises(TransientError, match=r"no response: .*EOF"):
             client().get_json(f"https://localhost:{listening.getsockname()[1]}/x", {})
         thread.join(10)
     assert dropped == 10
 
 
-def test_a_server_that_needs_the_older_handshake_is_named_in_the_message() -> None:
+def test_the_legacy_tls_error_names_the_host() -> None:
     error = requests.exceptions.SSLError(
         "HTTPSConnectionPool(host='old.example.gov', port=443): Max retries exceeded (Caused by "
         "SSLError(SSLError(1, '[SSL: UNSAFE_LEGACY_RENEGOTIATION_DISABLED] unsafe legacy "
         "renegotiation disabled (_ssl.c:1006)')))"
     )
-    found = as_source_error("https://old.example.gov/x", error)
+    found = to_source_error("https://old.example.gov/x", error)
     assert isinstance(found, SourceMisconfigured)
     assert "set legacy_tls: [old.example.gov] in the registry entry" in str(found)

@@ -1,7 +1,7 @@
 """The US Census batch geocoder's contract, on loopback, over synthetic streets.
 
 POST multipart/form-data with `benchmark` and a CSV of id, street, city, state, ZIP code in
-`addressFile`; the answer is a CSV of quoted columns, its rows in another order:
+`addressFile`; the response is a CSV of quoted columns, its rows in another order:
 
     "1","101 MAIN ST, SAMPLEVILLE, TN, 38001","Match","Exact","101 MAIN ST, …","-90.0,35.1","7","L"
     "2","999 MAIN ST, SAMPLEVILLE, TN, 38001","No_Match"
@@ -26,9 +26,9 @@ PATH = "/geocoder/locations/addressbatch"
 
 @dataclass
 class CensusServer:
-    """A running server. `faults` are taken one a call: "500", "html", "garbage", "drops rows".
+    """A running server. `faults` has one for each call: "500", "html", "garbage", "drops rows".
 
-    `batches` holds the rows of each call, as they were sent.
+    `batches` has the rows of each call, as sent.
     """
 
     streets: Sequence[Street]

@@ -1,8 +1,8 @@
 """An ArcGIS GeocodeServer's contract, on loopback, over synthetic streets.
 
-It answers the service's metadata, `geocodeAddresses` and `findAddressCandidates` as ArcGIS
-does: it finds houses (PointAddress), numbers along a street (StreetAddress) and, for want of
-them, the street itself (StreetName) or the town (Locality), each with a score.
+It serves metadata, `geocodeAddresses` and `findAddressCandidates` like ArcGIS: houses
+(PointAddress), numbers along a street (StreetAddress), else the street (StreetName) or the town
+(Locality), each with a score.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SERVICE = "/arcgis/rest/services/Synthetic/GeocodeServer"
 class GeocodeServerDouble:
     """A running server.
 
-    `points` are the streets whose houses it knows; of the others it knows the numbers along
-    them. `faults` are taken one a call of an operation: "500", "html", "token", "refused",
-    "drops rows". `asked` holds the operations' names, and how many addresses each had.
+    `points` are the streets with known houses; other streets have interpolated numbers. `faults`
+    has one fault for each call of an operation: "500", "html", "token", "refused", "drops rows".
+    `requests` has the name of each operation and its number of addresses.
     """
 
     streets: Sequence[Street]
@@ -33,7 +33,7 @@ class GeocodeServerDouble:
     url: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-    asked: list[tuple[str, int]] = field(default_factory=list)
+    requests: list[tuple[str, int]] = field(default_factory=list)
 
     def answer(self, call: Call) -> Reply:
         params = {**call.query, **call.form}
@@ -52,11 +52,11 @@ class GeocodeServerDouble:
             return _json({"error": {"code": code, "message": fault, "details": []}})
         if operation == "geocodeAddresses":
             records = json.loads(params["addresses"])["records"]
-            self.asked.append((operation, len(records)))
+            self.requests.append((operation, len(records)))
             locations = [self._located(record["attributes"]) for record in records][::-1]
             return _json({"locations": locations[1:] if fault == "drops rows" else locations})
         assert operation == "findAddressCandidates"
-        self.asked.append((operation, 1))
+        self.requests.append((operation, 1))
         return _json({"candidates": self._candidates(_line(params))})
 
     def describe(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class GeocodeServerDouble:
         return {**first, "attributes": {**first["attributes"], **key, "Status": "MT"[tied]}}
 
     def _candidates(self, line: str) -> list[dict[str, Any]]:
-        """Every street of the name, best first; a wrong city or ZIP code costs score."""
+        """Every street of the name, best first; a wrong city or ZIP code lowers the score."""
         head, *rest = (part.strip() for part in line.split(","))
         number, _, name = head.partition(" ")
         found = []

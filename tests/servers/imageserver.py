@@ -1,8 +1,8 @@
-"""An ArcGIS ImageServer over local GeoTIFFs, on a loopback port, with faults to switch on.
+"""An ArcGIS ImageServer for local GeoTIFFs on loopback, with optional faults.
 
-It keeps the REST contract of `exportImage` (bbox, bboxSR, imageSR, size, pixelType, bandIds,
-interpolation, format=tiff, f=image) and of the service's metadata (f=json), and like the real
-one it answers most errors with HTTP 200 and a body that says so.
+It has the REST contract of `exportImage` (bbox, bboxSR, imageSR, size, pixelType, bandIds,
+interpolation, format=tiff, f=image) and of the metadata (f=json). Like ArcGIS it sends most
+errors with HTTP 200 and an error body.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PIXEL_TYPES = {"uint8": "U8", "uint16": "U16", "int16": "S16", "float32": "F32"}
 
 @dataclass
 class FakeImageServer:
-    """What the server shows, what goes wrong, and what it was asked.
+    """The server's images, its faults, and its requests.
 
-    `faults` are taken one a request, and the rest is answered well; `always` is a fault that
-    stays. They are "500", "busy" (an error body), "token", "html", "truncated", "hang",
-    "shifted" and "small". `asked` holds each request's path and parameters.
+    `faults` has one fault for each request, later requests succeed; `always` is a permanent
+    fault. They are "500", "busy" (an error body), "token", "html", "truncated", "hang",
+    "shifted" and "small". `requests` has the path and parameters of each request.
     """
 
     paths: Sequence[Path]
@@ -44,12 +44,12 @@ class FakeImageServer:
     metadata: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     always: str | None = None
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
     @property
     def exports(self) -> list[dict[str, str]]:
-        return [params for path, params in self.asked if path == "/exportImage"]
+        return [params for path, params in self.requests if path == "/exportImage"]
 
     def describe(self) -> dict[str, Any]:
         bounds = []
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str, query: str) -> None:
         fake = self.server.fake
         params = {name: values[-1] for name, values in parse_qs(query).items()}
-        fake.asked.append((path.removeprefix(SERVICE), params))
+        fake.requests.append((path.removeprefix(SERVICE), params))
         fault = fake.always or (fake.faults.pop(0) if fake.faults else None)
         if fault == "500":
             self._send(b"", status=500)
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "html":
             self._send(b"<html><body>Down for maintenance</body></html>", "text/html")
         elif fault == "hang":
-            fake.released.wait(30)  # until the test ends; the client gives up before
+            fake.released.wait(30)  # until the test ends; the client times out before
         elif path == f"{SERVICE}/exportImage":
             self._export(params, fault)
         elif path == SERVICE:
@@ -195,7 +195,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def image_server(*paths: Path) -> Iterator[FakeImageServer]:
-    """A running server over these files, the later ones on top."""
+    """A running server of these files, later ones on top."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.fake = FakeImageServer(paths)
     server.fake.url = f"http://127.0.0.1:{server.server_address[1]}{SERVICE}"

@@ -1,4 +1,4 @@
-"""A real FeatureServer (Koop, on Node) on loopback: real parcels where they lie, else synthetic."""
+"""A FeatureServer (Koop, on Node) on loopback with real parcels if available, else synthetic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NPM_CI = ["npm", "ci", "--omit=dev", "--omit=optional", "--omit=peer", "--ignor
 class FeatureServer:
     """A running server; `parcels` is what it serves, in EPSG:4326, ids in the column APN.
 
-    Object ids count from 1, in the order of the rows, where the parcels bring no OBJECTID.
+    Object ids count from 1 in the order of the rows, unless the parcels have OBJECTID.
     """
 
     address: str
@@ -49,23 +49,23 @@ class FeatureServer:
         return f"{self.address}/parcels/rest/services/all/MapServer"
 
     def fail(self, kind: str, times: int = 1_000_000, **more: Any) -> None:
-        """Answer the next calls with a fault of faults.js, and count calls from 0.
+        """Reply to the next calls with a fault of faults.js, and reset the call count.
 
-        `share` and `seed` choose among the calls, always the same ones; `on` is a text that a
-        call must have; `retryAfter` is a header; `delayMs` holds every call back.
+        `share` and `seed` choose the calls reproducibly; `on` is a text that a call must contain;
+        `retryAfter` is a header; `delayMs` delays every call.
         """
         self._post("/faults", {"kind": kind, "times": times, **more})
 
     def mend(self) -> None:
-        """Answer as it should, and count calls from 0."""
+        """Work normally, and reset the call count."""
         self._post("/faults", {})
 
     def slow(self, delay_ms: int) -> None:
-        """Answer as it should, but late, and count calls from 0."""
+        """Work normally but slowly, and reset the call count."""
         self._post("/faults", {"delayMs": delay_ms})
 
     def edited(self, last_edit_ms: int | None) -> None:
-        """The layer says that it was last edited then; or that it does not know."""
+        """Set the last edit in the layer's metadata, or remove it."""
         self._post("/layer", {"lastEditDate": last_edit_ms})
 
     @property
@@ -76,7 +76,7 @@ class FeatureServer:
 
     @property
     def most_in_flight(self) -> int:
-        """The most calls that were under way at once since the last fault was set."""
+        """The maximum number of calls in flight since the last fault was set."""
         most: int = requests.get(f"{self.address}/most_in_flight", timeout=10).json()
         return most
 
@@ -94,7 +94,7 @@ def feature_server(
     last_edit_ms: int | None = None,
     supports_pagination: bool = True,
 ) -> Iterator[FeatureServer]:
-    """Serve parcels (EPSG:4326) from 127.0.0.1, kept in the CRS `wkid`, until the block ends."""
+    """Serve parcels (EPSG:4326) from 127.0.0.1, stored in the CRS `wkid`, until the block ends."""
     modules = _install()
     numbered = parcels.reset_index(drop=True)
     if "OBJECTID" not in numbered:
@@ -161,7 +161,7 @@ def _install() -> Path:
 
 
 def some_parcels() -> gpd.GeoDataFrame:
-    """Riverside's real parcels where they lie, else synthetic lots; ids in the column APN."""
+    """Riverside's real parcels if available, else synthetic lots; ids in the column APN."""
     # Without the first synthetic lot there is no stack, as at the first of the real ones.
     return riverside_parcels() if _RIVERSIDE.exists() else synthetic_lots().iloc[1:]
 
@@ -182,7 +182,7 @@ def with_synthetic_addresses(parcels: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """The parcels with made-up house numbers (a float, as some counties keep them) and streets.
 
     Columns: NUMBER, PREDIR, STREET, SUFFIX, LINE ("12 N MAIN ST"), CITY, ZIP. Row i has the
-    number 100 + 2 i div 5, and its street goes round the same five.
+    number 100 + 2 (i div 5), and its street cycles through five.
     """
     rows = np.arange(len(parcels))
     streets = [
@@ -212,7 +212,7 @@ def with_synthetic_addresses(parcels: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 def synthetic_lots() -> gpd.GeoDataFrame:
     """A grid of 12 x 10 synthetic lots with streets between them, and a stack of two.
 
-    Columns and rows are a hair askew, so that a coordinate tells a lot from all others.
+    Columns and rows are slightly skewed, so that a coordinate identifies a lot.
     """
     corners = [
         (-90.0 + i * 0.0004 + j * 1e-7, 35.1 + j * 0.0005 + i * 1e-7)

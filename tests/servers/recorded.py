@@ -28,25 +28,25 @@ def content(name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def replayed(answer: Callable[[dict[str, str]], bytes]) -> Iterator[ScriptedServer]:
-    """A server with one layer: `answer` gets {} for the layer itself, or a query's parameters."""
+def replayed(response_of: Callable[[dict[str, str]], bytes]) -> Iterator[ScriptedServer]:
+    """A server with one layer; `response_of` gets a query's parameters, or {} for the metadata."""
 
     def reply(call: Call) -> Reply:
         params = {**call.query, **call.form}
-        return Reply(answer(params if call.path.endswith("/query") else {}))
+        return Reply(response_of(params if call.path.endswith("/query") else {}))
 
     with scripted(reply) as server:
         yield server
 
 
 def exchange(folder: str, **bodies: bytes) -> Callable[[dict[str, str]], bytes]:
-    """What the server of a pyesridump recording said; `bodies` replaces some of it."""
+    """The responses of a pyesridump recording; `bodies` replaces some of them."""
     files = {path.name: path for path in (RECORDED / "pyesridump" / folder).iterdir()}
 
     def recorded(part: str) -> bytes | None:
         return next((path.read_bytes() for name, path in files.items() if part in name), None)
 
-    def answer(params: dict[str, str]) -> bytes:
+    def response_of(params: dict[str, str]) -> bytes:
         if not params:
             kind, found = "metadata", recorded("metadata")
         elif params.get("returnIdsOnly") == "true":
@@ -60,4 +60,4 @@ def exchange(folder: str, **bodies: bytes) -> Callable[[dict[str, str]], bytes]:
         refused = b'{"error": {"code": 400, "message": "not recorded", "details": []}}'
         return bodies.get(kind) or found or refused
 
-    return answer
+    return response_of

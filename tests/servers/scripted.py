@@ -1,4 +1,4 @@
-"""A server on loopback that answers as a test tells it, and keeps what it was asked."""
+"""A server on loopback with scripted replies, which records its calls."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; status 0 drops the connection.
+    """A reply; status 0 drops the connection.
 
-    `raw` are the bytes of the whole answer, status line included, each part sent when it is made.
+    `raw` yields the bytes of the complete reply, status line included; each part is sent at once.
     """
 
     body: bytes = b"{}"
@@ -39,7 +39,7 @@ class Reply:
 
 @dataclass
 class ScriptedServer:
-    """A running server; `calls` is what it was asked."""
+    """A running server; `calls` has its requests."""
 
     address: str
     calls: list[Call] = field(default_factory=list)
@@ -70,7 +70,7 @@ def scripted(
             try:
                 answer = reply(call)
             finally:
-                # Before it is sent: whoever has the answer may ask again at once.
+                # Before the reply is sent: its receiver may call again at once.
                 with running.lock:
                     running.in_flight -= 1
             with suppress(ConnectionError, ssl.SSLError):  # the client gave up
@@ -114,11 +114,11 @@ def scripted(
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            pass  # a handshake that a test wants to fail
+            pass  # an intended handshake failure
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls is not None:
-            # The handshake is the handler thread's, so that a bad one does not stop the others.
+            # The handshake runs in the handler thread, so that a bad one does not block others.
             server.socket = tls.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )

@@ -1,4 +1,4 @@
-"""Synthetic streets with lots on both sides: what a county, a GeocodeServer and TIGER know of them.
+"""Synthetic streets with lots on both sides, for parcel layers, GeocodeServers and TIGER data.
 
 No such streets exist. Lots are 27 m wide and 44 m deep; the street between them is 20 m wide.
 """
@@ -19,7 +19,7 @@ WIDTH, DEPTH, STREET = 0.0003, 0.0004, 0.00018
 class Street:
     """A street from west to east: even numbers on its north side, odd ones on its south side.
 
-    `lots` is how many there are on each side, from `first` (an even number) on. `range_to` is
+    `lots` is the number of lots on each side, starting at `first` (an even number). `range_to` is
     the last number that the street could have, by which points are interpolated along it.
     """
 
@@ -46,7 +46,7 @@ class Street:
         return self.first <= number <= self._last
 
     def along(self, number: int) -> Point:
-        """Where a number is reckoned to be: in the middle of the street."""
+        """The interpolated point of a number, in the middle of the street."""
         share = (number - self.first + 1) / (self._last - self.first + 1)
         return Point(self.west + share * self.lots * WIDTH, self.y)
 
@@ -69,7 +69,7 @@ def county_lots(streets: Sequence[Street]) -> gpd.GeoDataFrame:
             "APN": [f"{i:04d}  {number:05d}" for i, (_, number) in enumerate(rows)],
             "NO": [float(number) for _, number in rows],
             "STREET": [street.name for street, _ in rows],
-            # Street first, as Tennessee's assessors write it.
+            # Street first, as in Tennessee's tax rolls.
             "ADDR": [f"{street.name} {number}" for street, number in rows],
             "CITY": [street.city for street, _ in rows],
             "ZIP": [street.postcode for street, _ in rows],

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from parcels.arcgis.http import address_guard
-from parcels.arcgis.http.address_guard import ResolvedAddress, check_web_address, resolve_host
+from parcels.arcgis.http.address_guard import ResolvedAddress, check_url, resolve_host
 from parcels.errors import AddressRefused
 
 HOST = "gis.example.gov"
@@ -27,7 +27,7 @@ NEVER = [
     "2002:a9fe:a9fe::",  # 6to4 of 169.254.169.254
     "64:ff9b::a9fe:a9fe",  # NAT64 of the same
     "2001:0:4136:e378:8000:63bf:80ff:fffe",  # Teredo of 127.0.0.1
-    "fd00:ec2::254", "100.100.100.200", "168.63.129.16",  # where clouds keep secrets
+    "fd00:ec2::254", "100.100.100.200", "168.63.129.16",  # cloud metadata
     "::ffff:168.63.129.16",
 ]  # fmt: skip
 
@@ -40,22 +40,22 @@ def at(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_need_the_entrys_word(
+def test_private_addresses_need_allow_private(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     at(monkeypatch, "8.8.8.8", address)
-    with pytest.raises(AddressRefused, match="no public address; set allow_private: true"):
+    with pytest.raises(AddressRefused, match="not a public address; set allow_private: true"):
         resolve_host(HOST, 443, allow_private=False)
     assert len(resolve_host(HOST, 443, allow_private=True)) == 2
 
 
 @pytest.mark.parametrize("address", NEVER)
 @pytest.mark.parametrize("allow_private", [False, True])
-def test_some_addresses_are_no_servers(
+def test_metadata_and_reserved_addresses_are_always_refused(
     monkeypatch: pytest.MonkeyPatch, address: str, allow_private: bool
 ) -> None:
     at(monkeypatch, address, "8.8.8.8")
-    with pytest.raises(AddressRefused, match="where no county's server can be"):
+    with pytest.raises(AddressRefused, match="which cannot be a county server"):
         resolve_host(HOST, 443, allow_private=allow_private)
 
 
@@ -69,12 +69,14 @@ def test_public_addresses_pass(monkeypatch: pytest.MonkeyPatch, address: str) ->
 @pytest.mark.parametrize(
     ("host", "is_at"),
     [
-        ("127.0.0.1", "127.0.0.1 is no public address; "),
-        ("localhost", "localhost is at 127.0.0.1, which is no public address; "),
-        ("[::1]", "::1 is no public address; "),
+        ("127.0.0.1", "127.0.0.1 is not a public address; "),
+        ("localhost", "localhost is at 127.0.0.1, which is not a public address; "),
+        ("[::1]", "::1 is not a public address; "),
     ],
 )
-def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: str) -> None:
+def test_private_hosts_are_named_in_the_message(
+    monkeypatch: pytest.MonkeyPatch, host: str, is_at: str
+) -> None:
     if host == "localhost":
         at(monkeypatch, "127.0.0.1")
     with pytest.raises(AddressRefused, match=f"^{re.escape(is_at)}"):
@@ -82,10 +84,8 @@ def test_hosts_are_looked_up(monkeypatch: pytest.MonkeyPatch, host: str, is_at: 
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1"])
-def test_addresses_in_odd_forms_are_what_the_resolver_takes_them_for(
-    monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    # The network block of the tests knows dotted forms only, so the C library is asked by itself.
+def test_odd_forms_of_addresses_are_resolved(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    # The network block of the tests knows dotted forms only, so this calls the C library.
     address = socket.inet_ntoa(socket.inet_aton(host))
     assert address == "127.0.0.1"
     at(monkeypatch, address)
@@ -93,7 +93,7 @@ def test_addresses_in_odd_forms_are_what_the_resolver_takes_them_for(
         resolve_host(host, 80, allow_private=False)
 
 
-def test_no_answer_of_the_name_server_is_for_the_caller_to_judge(
+def test_dns_errors_are_passed_to_the_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def silent(*_: object, **__: object) -> None:
@@ -104,12 +104,12 @@ def test_no_answer_of_the_name_server_is_for_the_caller_to_judge(
         resolve_host(HOST, 443, allow_private=False)
 
 
-def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_host_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_name(*_: object, **__: object) -> None:
         raise UnicodeError("label too long")
 
     monkeypatch.setattr(address_guard.socket, "getaddrinfo", no_name)
-    with pytest.raises(AddressRefused, match="is no host name; correct 'url'"):
+    with pytest.raises(AddressRefused, match="is not a valid host name; correct 'url'"):
         resolve_host("x" * 70, 443, allow_private=False)
 
 
@@ -118,13 +118,13 @@ def test_a_host_that_is_no_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     ["file:///etc/passwd", "/vsicurl/http://x/y", "ftp://x/y", "gopher://x:70/", "//x/y", "http://",
      "https:///x", "http://[::1", "http://x:99999/", "", "data:text/plain,x"],
 )  # fmt: skip
-def test_only_web_addresses_are_asked(url: str) -> None:
-    with pytest.raises(AddressRefused, match="is no web address"):
-        check_web_address(url)
+def test_only_http_and_https_urls_are_accepted(url: str) -> None:
+    with pytest.raises(AddressRefused, match="is not a valid URL"):
+        check_url(url)
 
 
-def test_names_and_passwords_in_addresses_are_refused_and_not_repeated() -> None:
-    with pytest.raises(AddressRefused, match="carries a name or password") as caught:
-        check_web_address("https://ada:hunter2@gis.example.gov/x")
+def test_passwords_in_urls_are_refused_and_not_repeated() -> None:
+    with pytest.raises(AddressRefused, match="contains a user name or password") as caught:
+        check_url("https://ada:hunter2@gis.example.gov/x")
     assert "hunter2" not in str(caught.value)
-    check_web_address("https://gis.example.gov:6443/arcgis")
+    check_url("https://gis.example.gov:6443/arcgis")

@@ -1,4 +1,4 @@
-"""What the ArcGIS queries make of layers, pages and columns, without a network."""
+"""ArcGIS queries: metadata, columns, conditions and CRS, without a network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from parcels import County
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
-from parcels.arcgis.geometry_crs import read_geometry_crs
+from parcels.arcgis.geometry_crs import parse_geometry_crs
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.layer_info import LayerInfo, read_layer_info
+from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import requested_columns
-from parcels.arcgis.where import at_address, like, literal, value
+from parcels.arcgis.where import address_condition, escape_like, like, sql_literal
 from parcels.column_mapping import site_address
 from parcels.errors import SourceMisconfigured
 from parcels.parcel_source import QueryResult
@@ -46,7 +46,7 @@ LAYER: dict[str, Any] = {
 
 
 class Server(ArcGISClient):
-    """A client whose server sends the same rows, whatever it is asked."""
+    """A client whose server sends the same rows for every query."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ def source(server: ArcGISClient, **more: object) -> ArcGISSource:
     )
 
 
-def test_the_facts_of_a_layer() -> None:
-    info = read_layer_info(URL, LAYER)
+def test_layer_metadata_is_parsed() -> None:
+    info = parse_layer_info(URL, LAYER)
     assert info.object_id_field == "OBJECTID"
     assert info.max_record_count == 2
     assert info.extent == pytest.approx((-90.28, 34.89, -89.74, 35.26), abs=0.01)
@@ -87,16 +87,19 @@ def test_the_facts_of_a_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ({"geometryType": "esriGeometryPolyline"}, "esriGeometryPolyline, not a layer of polygons"),
-        ({"geometryType": None, "type": "Group Layer"}, "Group Layer, not a layer of polygons"),
-        ({"capabilities": "Map"}, "may not be queried"),
+        (
+            {"geometryType": "esriGeometryPolyline"},
+            r"\(esriGeometryPolyline\) is not a polygon layer",
+        ),
+        ({"geometryType": None, "type": "Group Layer"}, r"\(Group Layer\) is not a polygon layer"),
+        ({"capabilities": "Map"}, "queries are not allowed"),
     ],
 )
-def test_a_layer_that_is_no_use_says_why(change: dict[str, Any], says: str) -> None:
-    with pytest.raises(SourceMisconfigured, match=says):
-        read_layer_info(URL, {**LAYER, **change})
+def test_an_unusable_layer_is_an_error_with_a_reason(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SourceMisconfigured, match=message):
+        parse_layer_info(URL, {**LAYER, **change})
 
 
 @pytest.mark.parametrize(
@@ -108,17 +111,17 @@ def test_a_layer_that_is_no_use_says_why(change: dict[str, Any], says: str) -> N
         {**LAYER["extent"], "xmin": None},
     ],
 )
-def test_an_extent_that_says_nothing_is_none(extent: object) -> None:
-    assert read_layer_info(URL, {**LAYER, "extent": extent}).extent is None
+def test_an_invalid_extent_is_none(extent: object) -> None:
+    assert parse_layer_info(URL, {**LAYER, "extent": extent}).extent is None
 
 
-def test_lots_that_are_not_at_the_point_are_refused() -> None:
+def test_a_server_that_ignores_the_query_geometry_is_an_error() -> None:
     [error] = source(Server([row(1, "a", x=3.0)])).at_points([Point(0.0005, 0.0005)])
     assert isinstance(error, SourceMisconfigured)
-    assert "ignores the place" in str(error)
+    assert "ignores the query geometry" in str(error)
 
 
-def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() -> None:
+def test_points_with_too_many_rows_are_queried_one_by_one() -> None:
     class Towers(Server):
         def get_json(self, url: str, params: Mapping[str, str], **_: float) -> dict[str, Any]:
             if params.get("geometryType") != "esriGeometryMultipoint":
@@ -132,7 +135,7 @@ def test_towers_with_more_flats_than_one_answer_may_hold_are_asked_one_by_one() 
         assert [hit.parcel_id for hit in found.rows] == ["a"]
 
 
-def test_an_id_is_quoted_as_its_column_wants() -> None:
+def test_ids_are_quoted_by_column_type() -> None:
     server = Server([row(1, "O'Brien")])
     [found] = source(server).with_ids(["O'Brien"])
     assert isinstance(found, QueryResult)
@@ -148,28 +151,28 @@ def test_an_id_is_quoted_as_its_column_wants() -> None:
     ]
 
 
-def test_only_rows_with_exactly_the_id_count() -> None:
+def test_only_exact_parcel_ids_match() -> None:
     [found] = source(Server([row(1, "a1"), row(2, "A1 ")])).with_ids(["A1"])
     assert found == QueryResult((), f"{URL}/0")
 
 
-def test_a_geometry_that_is_none_is_a_row_all_the_same() -> None:
+def test_a_row_without_geometry_is_kept() -> None:
     broken = {**row(1, "a"), "geometry": {"curveRings": [[]]}}
     [found] = source(Server([broken])).with_ids(["a"])
     assert isinstance(found, QueryResult)
     assert [(hit.parcel_id, hit.geometry) for hit in found.rows] == [("a", None)]
 
 
-def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
+def test_a_query_by_id_needs_a_parcel_id_column(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nameless = [field for field in LAYER["fields"] if field["name"] != "PIN"]
     monkeypatch.setitem(LAYER, "fields", nameless)
     asked = source(Server([row(1, "a")]))
-    [answer] = asked.with_ids(["a"])
-    assert isinstance(answer, SourceMisconfigured)
-    assert "set fields: {parcel_id: …}" in str(answer)
-    assert "the columns are OBJECTID, NUMBER" in str(answer)
+    [result] = asked.with_ids(["a"])
+    assert isinstance(result, SourceMisconfigured)
+    assert "set fields: {parcel_id: …}" in str(result)
+    assert "the columns are OBJECTID, NUMBER" in str(result)
 
 
 TENNESSEE_FEET = {"wkid": 102736, "latestWkid": 2274}
@@ -182,7 +185,7 @@ WKT_ONLY = {"wkt": CRS.from_epsg(2274).to_wkt("WKT1_ESRI")}
         ({"extent": {"spatialReference": TENNESSEE_FEET}}, 2274, {"inSR": "102736"}, {}),
         ({"extent": {"spatialReference": {"wkid": 102100}}}, 3857, {"inSR": "102100"}, {}),
         ({"extent": {"spatialReference": WKT_ONLY}}, 2274, {}, {}),
-        (  # a Web Mercator map of a layer that is kept in feet
+        (  # a Web Mercator map service of a layer stored in feet
             {
                 "extent": {"spatialReference": {"wkid": 102100, "latestWkid": 3857}},
                 "sourceSpatialReference": TENNESSEE_FEET,
@@ -195,16 +198,16 @@ WKT_ONLY = {"wkt": CRS.from_epsg(2274).to_wkt("WKT1_ESRI")}
         ({"extent": None}, 4326, {"inSR": "4326"}, {"outSR": "4326"}),
     ],
 )
-def test_a_layer_is_asked_in_its_own_crs_where_it_is_known(
+def test_queries_use_the_layers_own_crs_if_known(
     layer: dict[str, Any], epsg: int, sent: dict[str, str], wanted: dict[str, str]
 ) -> None:
-    reference = read_geometry_crs(layer)
+    reference = parse_geometry_crs(layer)
     assert reference.crs.equals(CRS.from_epsg(epsg), ignore_axis_order=True)
-    assert (reference.sent, reference.wanted) == (sent, wanted)
+    assert (reference.in_sr, reference.out_sr) == (sent, wanted)
 
 
-def test_points_and_areas_go_out_in_the_layers_crs() -> None:
-    reference = read_geometry_crs({"extent": {"spatialReference": TENNESSEE_FEET}})
+def test_query_geometry_is_sent_in_the_layers_crs() -> None:
+    reference = parse_geometry_crs({"extent": {"spatialReference": TENNESSEE_FEET}})
     [[x, y]] = reference.xy([Point(-90.05, 35.15)])
     to_degrees = Transformer.from_crs(2274, 4269, always_xy=True)
     assert to_degrees.transform(x, y) == pytest.approx((-90.05, 35.15), abs=1e-9)
@@ -213,7 +216,7 @@ def test_points_and_areas_go_out_in_the_layers_crs() -> None:
     other = shapely.box(-90.04, 35.14, -90.03, 35.15)
     rings = reference.rings(shapely.union_all([with_hole, other]))
     clockwise = sorted(not shapely.LinearRing(ring).is_ccw for ring in rings)
-    assert clockwise == [False, True, True]  # the hole goes the other way
+    assert clockwise == [False, True, True]  # the hole is counter-clockwise
 
 
 PARTS = {"house_number": "number", "street": ["PREDIR", "NAME", "SUFFIX"], "city": "CITY"}
@@ -221,10 +224,10 @@ PARTS = {"house_number": "number", "street": ["PREDIR", "NAME", "SUFFIX"], "city
 
 def info_with(**types: str) -> LayerInfo:
     fields = [{"name": name, "type": f"esriFieldType{kind}"} for name, kind in types.items()]
-    return read_layer_info(URL, {**LAYER, "fields": fields})
+    return parse_layer_info(URL, {**LAYER, "fields": fields})
 
 
-def test_a_row_says_its_address_as_the_county_writes_it() -> None:
+def test_site_addresses_are_read_verbatim() -> None:
     info = info_with(
         OBJECTID="OID",
         NUMBER="Double",
@@ -248,19 +251,17 @@ def test_a_row_says_its_address_as_the_county_writes_it() -> None:
     ("value_", "object_id"),
     [(7, 7), (6.4579816e7, 64579816), (7.5, None), ("7", None), (None, None), (float("nan"), None)],
 )
-def test_object_ids_are_whole_numbers_however_they_are_written(
-    value_: object, object_id: int | None
-) -> None:
+def test_object_ids_are_integers_in_any_notation(value_: object, object_id: int | None) -> None:
     columns = requested_columns(info_with(OBJECTID="OID"), ParcelFields(), URL)
     assert columns.object_id_of({"OBJECTID": value_}) == object_id
 
 
-def test_values_are_quoted_and_patterns_escaped() -> None:
-    assert value("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
-    assert value("7 OR 1=1", numeric=True) is None
-    assert value("-7.50", numeric=True) == "-7.50"
-    assert like("NAME", f"%{literal('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
-    assert like("NAME", literal("O'B")) == "UPPER(NAME) LIKE 'O''B'"
+def test_literals_are_quoted_and_patterns_escaped() -> None:
+    assert sql_literal("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
+    assert sql_literal("7 OR 1=1", numeric=True) is None
+    assert sql_literal("-7.50", numeric=True) == "-7.50"
+    assert like("NAME", f"%{escape_like('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
+    assert like("NAME", escape_like("O'B")) == "UPPER(NAME) LIKE 'O''B'"
 
 
 @pytest.mark.parametrize(
@@ -279,23 +280,24 @@ def test_values_are_quoted_and_patterns_escaped() -> None:
             "123A Main St",
             "((UPPER(NUMBER) LIKE '%123%')) AND ((UPPER(NAME) LIKE '%M%AI%N%'))",
         ),
-        ("Double", "5 2nd St", "NUMBER = 5"),  # SECOND, 2ND and 2 are one street
+        ("Double", "5 2nd St", "NUMBER = 5"),  # SECOND, 2ND and 2 are the same street
     ],
 )
-def test_an_address_is_asked_for_more_widely_than_it_is_written(
+def test_an_address_condition_matches_rather_too_much(
     number_type: str, asked: str, condition: str
 ) -> None:
     info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
     fields = ParcelFields(house_number="NUMBER", street=("NAME",))
     assert (
-        at_address(requested_columns(info, fields, URL).fields, info, address(asked)) == condition
+        address_condition(requested_columns(info, fields, URL).fields, info, address(asked))
+        == condition
     )
 
 
-def test_an_address_in_one_column_is_asked_for_number_first_and_street_first() -> None:
+def test_an_address_line_may_start_with_number_or_street() -> None:
     info = info_with(OBJECTID="OID", LINE="String")
     columns = requested_columns(info, ParcelFields(address="LINE"), URL)
-    assert at_address(columns.fields, info, address("123 Main St")) == (
+    assert address_condition(columns.fields, info, address("123 Main St")) == (
         "(UPPER(LINE) LIKE '%123%M%AI%N%') OR (UPPER(LINE) LIKE '%M%AI%N%123%') "
         "OR (UPPER(LINE) LIKE '%1%-%M%AI%N%')"
     )
@@ -307,7 +309,7 @@ def address(text: str) -> StreetAddress:
     return parsed
 
 
-def test_an_address_needs_its_columns_mapped() -> None:
-    [answer] = source(Server([])).with_addresses([address("123 Main St")])
-    assert isinstance(answer, SourceMisconfigured)
-    assert "no address columns are mapped" in str(answer)
+def test_a_query_by_address_needs_mapped_columns() -> None:
+    [result] = source(Server([])).with_addresses([address("123 Main St")])
+    assert isinstance(result, SourceMisconfigured)
+    assert "no columns are known to hold addresses" in str(result)

@@ -1,4 +1,4 @@
-"""What the ArcGIS client makes of answers and failures, without a network."""
+"""ArcGIS responses -> JSON or typed errors, and the circuit breaker, without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from faketime import FakeTime
 
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
-from parcels.arcgis.http.responses import TooManyCallsError, TransientError, read_answer
+from parcels.arcgis.http.responses import TooManyRequestsError, TransientError, parse_response
 from parcels.errors import (
     AuthenticationRequired,
     FirewallRefused,
@@ -24,12 +24,12 @@ URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "says"),
+    ("status", "body", "error", "message"),
     [
         (200, {"error": {"code": 500, "message": "Error"}}, TransientError, "error 500"),
         (200, {"error": {"code": 400, "details": ["bad field"]}}, QueryRefused, "bad field"),
-        (200, {"error": {"code": 498}}, AuthenticationRequired, "wants a token"),
-        (200, {"error": {"code": "499"}}, AuthenticationRequired, "wants a token"),
+        (200, {"error": {"code": 498}}, AuthenticationRequired, "requires a token"),
+        (200, {"error": {"code": "499"}}, AuthenticationRequired, "requires a token"),
         (200, {"error": "down"}, TransientError, "down"),
         (200, {"status": "error", "messages": ["no such"], "code": 404}, LayerNotFound, "no"),
         (
@@ -39,18 +39,18 @@ URL = "http://127.0.0.1/arcgis/rest/services/P/MapServer"
             "Could not access",
         ),
         (503, {}, TransientError, "error 503"),
-        (429, {}, TooManyCallsError, "error 429"),
-        (404, {}, LayerNotFound, "there is no such service or layer"),
-        (403, {}, AuthenticationRequired, "wants a token"),
-        (400, {}, QueryRefused, "refuses the query"),
-        (200, [], SourceMisconfigured, "no JSON object"),
+        (429, {}, TooManyRequestsError, "error 429"),
+        (404, {}, LayerNotFound, "no such service or layer"),
+        (403, {}, AuthenticationRequired, "requires a token"),
+        (400, {}, QueryRefused, "rejects the query"),
+        (200, [], SourceMisconfigured, "not a JSON object"),
     ],
 )
-def test_an_error_is_known_by_status_or_body(
-    status: int, body: object, error: type[Exception], says: str
+def test_errors_are_classified_by_status_or_body(
+    status: int, body: object, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=says) as caught:
-        read_answer(URL, status, json.dumps(body).encode())
+    with pytest.raises(error, match=message) as caught:
+        parse_response(URL, status, json.dumps(body).encode())
     assert str(caught.value).startswith(URL)
     assert type(caught.value) is error
 
@@ -66,16 +66,16 @@ def test_an_error_is_known_by_status_or_body(
         (401, b"<html>401 - Unauthorized", AuthenticationRequired),
         (403, b"<html>403 - Forbidden: Access is denied.", FirewallRefused),
         (200, b"<html><form><input name='p' type='password'></form>", AuthenticationRequired),
-        (429, b"<html>Access denied | error 1015 | Cloudflare", TooManyCallsError),
+        (429, b"<html>Access denied | error 1015 | Cloudflare", TooManyRequestsError),
         (200, b"[" * 100_000, TransientError),
         (200, b"\xef\xbb\xbf<html>Down", TransientError),
     ],
 )
-def test_what_is_no_json_is_judged_by_its_content(
+def test_non_json_responses_are_classified_by_content(
     status: int, body: bytes, error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
-        read_answer(URL, status, body)
+        parse_response(URL, status, body)
     assert type(caught.value) is error
 
 
@@ -93,9 +93,9 @@ def test_what_is_no_json_is_judged_by_its_content(
         "error code: 1020",
     ],
 )  # fmt: skip
-def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, page: str) -> None:
-    with pytest.raises(FirewallRefused, match="a firewall refuses the call; ask the county"):
-        read_answer(URL, status, page.encode())
+def test_firewall_pages_are_recognised_at_any_status(status: int, page: str) -> None:
+    with pytest.raises(FirewallRefused, match="a firewall blocks the call; request access"):
+        parse_response(URL, status, page.encode())
 
 
 @pytest.mark.parametrize(
@@ -110,21 +110,21 @@ def test_firewalls_are_known_by_their_words_whatever_the_status(status: int, pag
         ({"code": 403, "message": "You do not have permissions"}, AuthenticationRequired),
         (
             {"code": 429, "message": "Unable to perform query. Too many requests."},
-            TooManyCallsError,
+            TooManyRequestsError,
         ),
         ({"code": -2147467259, "message": "Error performing query operation"}, TransientError),
         ({}, TransientError),
     ],
 )  # fmt: skip
-def test_what_an_error_body_says_decides(error: dict[str, Any], kind: type[Exception]) -> None:
+def test_the_error_body_decides_the_class(error: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
-        read_answer(URL, 200, json.dumps({"error": error}).encode())
+        parse_response(URL, 200, json.dumps({"error": error}).encode())
     assert type(caught.value) is kind
     assert str(error.get("message", "")) in str(caught.value)
 
 
-def test_an_error_that_is_null_is_none() -> None:
-    assert read_answer(URL, 200, b'{"error": null, "count": 1}')["count"] == 1
+def test_a_null_error_is_not_an_error() -> None:
+    assert parse_response(URL, 200, b'{"error": null, "count": 1}')["count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -134,61 +134,65 @@ def test_an_error_that_is_null_is_none() -> None:
         b'{"features": [{"attributes": {}}], "features": []}',
     ],
 )
-def test_what_is_said_twice_is_not_believed(body: bytes) -> None:
+def test_duplicate_keys_are_rejected(body: bytes) -> None:
     with pytest.raises(SourceUnavailable, match="garbled"):
-        read_answer(URL, 200, body)
+        parse_response(URL, 200, body)
     once = {"features": [{"attributes": {"NOTE": "error", "KIND": "features", "WHY": "error"}}]}
-    assert read_answer(URL, 200, json.dumps(once).encode()) == once
+    assert parse_response(URL, 200, json.dumps(once).encode()) == once
 
 
-def test_content_goes_before_the_content_type_and_a_byte_order_mark_is_none() -> None:
-    assert read_answer(URL, 200, b'\xef\xbb\xbf {"count": 42}') == {"count": 42}
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert parse_response(URL, 200, b'\xef\xbb\xbf {"count": 42}') == {"count": 42}
 
 
-def test_an_answer_without_rows_is_an_answer() -> None:
-    assert read_answer(URL, 200, b'{"features": []}') == {"features": []}
+def test_an_empty_result_is_not_an_error() -> None:
+    assert parse_response(URL, 200, b'{"features": []}') == {"features": []}
 
 
-def test_the_circuit_opens_after_three_failures_and_lets_one_through_after_a_minute() -> None:
+def test_the_circuit_opens_after_three_failures_and_is_half_open_after_a_minute() -> None:
     now_s = 0.0
     breaker = CircuitBreaker(clock=lambda: now_s)
     for _ in range(3):
-        breaker.check()
-        breaker.failed(SourceUnavailable("down"))
-    with pytest.raises(SourceUnavailable, match="3 failures in a row; the last: down"):
-        breaker.check()
+        breaker.before_call()
+        breaker.record_failure(SourceUnavailable("down"))
+    with pytest.raises(
+        SourceUnavailable, match="circuit open after 3 failures in a row; last error: down"
+    ):
+        breaker.before_call()
     now_s = 60.0
-    breaker.check()
-    with pytest.raises(SourceUnavailable, match="the last: down"):
-        breaker.check()  # one is on its way, and the others wait for what it learns
-    breaker.failed(LayerNotFound("gone"))
-    with pytest.raises(LayerNotFound, match="4 failures in a row; the last: gone"):
-        breaker.check()
+    breaker.before_call()
+    with pytest.raises(SourceUnavailable, match="last error: down"):
+        breaker.before_call()  # half-open: one trial call is in flight, others are refused
+    breaker.record_failure(LayerNotFound("gone"))
+    with pytest.raises(
+        LayerNotFound, match="circuit open after 4 failures in a row; last error: gone"
+    ):
+        breaker.before_call()
     now_s = 120.0
-    breaker.check()
-    breaker.succeeded()
-    breaker.failed(SourceUnavailable("down"))
-    breaker.check()
+    breaker.before_call()
+    breaker.record_success()
+    breaker.record_failure(SourceUnavailable("down"))
+    breaker.before_call()
 
 
-def test_one_that_never_comes_back_does_not_close_the_door_for_good() -> None:
+def test_a_trial_call_without_an_outcome_does_not_block_the_next_one() -> None:
     time = FakeTime()
     breaker = CircuitBreaker(time.clock)
     for _ in range(3):
-        breaker.failed(RateLimited("later"))
+        breaker.record_failure(RateLimited("later"))
     for _ in range(2):
         time.sleep(60)
-        breaker.check()
+        breaker.before_call()
         with pytest.raises(RateLimited):
-            breaker.check()
+            breaker.before_call()
 
 
-def test_refusals_of_single_queries_never_open_the_circuit() -> None:
+def test_refused_queries_do_not_open_the_circuit() -> None:
     breaker = CircuitBreaker(clock=lambda: 0.0)
     for _ in range(5):
-        breaker.failed(QueryRefused("error 400"))
-        breaker.check()
+        breaker.record_failure(QueryRefused("error 400"))
+        breaker.before_call()
     for _ in range(3):
-        breaker.failed(SourceMisconfigured("a firewall refuses the call"))
+        breaker.record_failure(SourceMisconfigured("a firewall blocks the call"))
     with pytest.raises(SourceMisconfigured, match="firewall"):
-        breaker.check()
+        breaker.before_call()

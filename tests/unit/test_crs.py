@@ -1,4 +1,4 @@
-"""Datum steps: which are null on purpose, which are not, and which are refused."""
+"""Datum transformations: intentionally null, applied, or refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def apart_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     return float(GEOD.inv(*a, *b)[2])
 
 
-# The zones' published parameters on an ellipsoid without a datum: any datum step would show.
+# The zones' published parameters on an ellipsoid without a datum: any datum shift would show.
 @pytest.mark.parametrize(
     ("crs", "zone", "place"),
     [
@@ -59,7 +59,7 @@ def apart_m(a: tuple[float, float], b: tuple[float, float]) -> float:
         ("EPSG:900913", "+proj=merc +a=6378137 +b=6378137", MEMPHIS),
     ],
 )  # fmt: skip
-def test_nad83_and_wgs84_maps_are_projected_without_a_datum_step(
+def test_nad83_and_wgs84_maps_have_no_datum_shift(
     crs: str, zone: str, place: tuple[float, float]
 ) -> None:
     assert there(crs, place) == pytest.approx(Proj(zone)(*place), abs=2e-3)
@@ -87,12 +87,12 @@ def test_nad83_and_wgs84_maps_are_projected_without_a_datum_step(
     ],
 )
 @pytest.mark.parametrize("place", [MEMPHIS, MALIBU, (-157.86, 21.31), (144.79, 13.47)])
-def test_every_realisation_of_nad83_is_taken_as_it_is(crs: str, place: tuple[float, float]) -> None:
+def test_every_realisation_of_nad83_is_used_unchanged(crs: str, place: tuple[float, float]) -> None:
     assert back(crs, place) == place
     assert there(crs, place) == place
 
 
-def test_maps_of_two_realisations_lie_on_one_another() -> None:
+def test_maps_of_two_realisations_align() -> None:
     """California zone 5 in NAD83, HARN, 2007 and 2011, and the UTM zone of the imagery."""
     feet = there("EPSG:2229", MALIBU)
     for crs in ("EPSG:2874", "EPSG:3497", "EPSG:6423"):
@@ -102,8 +102,8 @@ def test_maps_of_two_realisations_lie_on_one_another() -> None:
     assert back("EPSG:26911", there("EPSG:3741", MALIBU)) == pytest.approx(MALIBU, abs=1e-11)
 
 
-def test_nad27_is_shifted_and_the_user_is_told_how_well() -> None:
-    with pytest.warns(CoarseDatumWarning, match="NAD27 / Tennessee: lots may lie 7 m off"):
+def test_nad27_is_shifted_with_a_warning_about_its_accuracy() -> None:
+    with pytest.warns(CoarseDatumWarning, match="NAD27 / Tennessee: lots may be 7 m off"):
         feet = there("EPSG:2204", (-90.05, 35.15))
     with pytest.warns(CoarseDatumWarning):
         again = back("EPSG:2204", feet)
@@ -120,8 +120,8 @@ def test_nad27_is_shifted_and_the_user_is_told_how_well() -> None:
     assert apart_m(shifted, (-90.05, 35.15)) > 5
 
 
-def test_a_lot_lies_in_one_place_whatever_comes_with_it() -> None:
-    """Each is converted by what holds at its own place, not at the middle of them all."""
+def test_a_lots_coordinates_do_not_depend_on_the_batch() -> None:
+    """Each geometry uses the operation of its own place, not of the batch's centre."""
     crs = CRS("EPSG:4267")
     lots = points(MEMPHIS, (-80.2, 25.8), (-104.9, 39.7), (-79.4, 43.7))
     with warnings.catch_warnings():
@@ -131,26 +131,26 @@ def test_a_lot_lies_in_one_place_whatever_comes_with_it() -> None:
     assert list(together) == alone
 
 
-def test_a_datum_that_needs_a_grid_is_refused_with_its_name() -> None:
+def test_a_datum_that_needs_a_missing_grid_is_an_error() -> None:
     # All operations without a grid are 14 to 44 m off.
     with pytest.raises(GeometryError, match=r"Old Hawaiian.*pyproj sync --file us_noaa_hawaii"):
         to_wgs84(points((-157.86, 21.31)), CRS("EPSG:4135"))
 
 
-def test_an_unknown_datum_is_refused() -> None:
-    with pytest.raises(GeometryError, match=r"Old map.*give the CRS by its EPSG code"):
+def test_an_unknown_datum_is_an_error() -> None:
+    with pytest.raises(GeometryError, match=r"Old map.*set the CRS by its EPSG code"):
         to_wgs84(points((500_000, 4_000_000)), CRS.from_wkt(UNKNOWN_DATUM))
 
 
-def test_a_place_that_no_operation_reaches_has_no_coordinates() -> None:
+def test_coordinates_outside_of_all_operations_are_infinite() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", CoarseDatumWarning)
         [point] = to_wgs84(points((20, -30)), CRS("EPSG:4267"))
     assert not np.isfinite([point.x, point.y]).any()
 
 
-def test_a_crs_that_brings_its_own_shift() -> None:
-    """Three metres of translation in a TOWGS84 are taken for a datum that is not NAD83."""
+def test_a_crs_with_its_own_datum_shift() -> None:
+    """Three metres of translation in a TOWGS84 mean a datum that is not NAD83."""
     crs = CRS("+proj=longlat +ellps=clrk66 +towgs84=-8,160,176 +no_defs")
     [point] = to_wgs84(points(MEMPHIS), crs)
     assert 5 < apart_m((point.x, point.y), MEMPHIS) < 30
@@ -158,7 +158,7 @@ def test_a_crs_that_brings_its_own_shift() -> None:
     assert to_wgs84(points(MEMPHIS), nad83)[0] == Point(MEMPHIS)
 
 
-def test_heights_are_dropped_and_missing_ones_stay() -> None:
+def test_heights_are_dropped_and_missing_geometries_stay() -> None:
     given = np.asarray([Point(1, 2, 3), None], dtype=object)
     for crs in (CRS("EPSG:4326"), CRS("EPSG:4269"), CRS("EPSG:26915")):
         point, missing = to_wgs84(given, crs)
@@ -167,8 +167,8 @@ def test_heights_are_dropped_and_missing_ones_stay() -> None:
     assert len(to_wgs84(given[:0], CRS("EPSG:2274"))) == 0
 
 
-def test_a_crs_that_is_not_on_earth_is_refused() -> None:
+def test_a_crs_that_is_not_on_earth_is_an_error() -> None:
     site = CRS('ENGCRS["Site",EDATUM["Peg"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
                'LENGTHUNIT["metre",1]]')  # fmt: skip
-    with pytest.raises(GeometryError, match="Site is no CRS on Earth"):
+    with pytest.raises(GeometryError, match="Site is not a CRS on Earth"):
         to_wgs84(points((1, 2)), site)

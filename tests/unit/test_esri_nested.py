@@ -1,4 +1,4 @@
-"""Random nested polygons: what was built must come back, however its rings are shuffled."""
+"""Random nested polygons survive the conversion, however their rings are shuffled."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ Ring = list[list[float]]
 
 @dataclass(frozen=True)
 class Nest:
-    """A star-shaped outline about a centre, and nests inside it that do not meet."""
+    """A star-shaped outline around a centre, with disjoint nests inside."""
 
     ring: Ring
     inside: list[Nest]
 
     @property
     def area(self) -> float:
-        """By construction: the outline less what its nests take away."""
+        """By construction: the outline minus its nests."""
         return ring_area(self.ring) - sum(nest.area for nest in self.inside)
 
     @property
     def rings(self) -> list[Ring]:
         return [self.ring, *(ring for nest in self.inside for ring in nest.rings)]
 
-    def holds(self, x: float, y: float) -> bool:
-        """By construction: in the outline, and in no nest in it, or in an even number of levels."""
-        return ring_holds(self.ring, x, y) and not any(nest.holds(x, y) for nest in self.inside)
+    def contains(self, x: float, y: float) -> bool:
+        """By construction: in the outline and in no nest, or in an even number of levels."""
+        return ring_contains(self.ring, x, y) and not any(
+            nest.contains(x, y) for nest in self.inside
+        )
 
 
 def ring_area(ring: Ring) -> float:
@@ -52,7 +54,7 @@ def ring_area(ring: Ring) -> float:
                    for (x, y), (u, v) in pairs)) / 2  # fmt: skip
 
 
-def ring_holds(ring: Ring, x: float, y: float) -> bool:
+def ring_contains(ring: Ring, x: float, y: float) -> bool:
     """Crossings of a ray to the east."""
     crossings = 0
     for (ax, ay), (bx, by) in zip(ring, [*ring[1:], ring[0]], strict=True):
@@ -61,7 +63,7 @@ def ring_holds(ring: Ring, x: float, y: float) -> bool:
 
 
 def nest(random: Random, x: float, y: float, radius: float, levels: int) -> Nest:
-    """Within `radius` of (x, y); its own nests lie in squares of the disc that it surely holds."""
+    """Within `radius` of (x, y); its nests are in squares inside the disc that it contains."""
     corners = random.randint(4, 9)
     turn = random.random()
     ring = []
@@ -83,7 +85,7 @@ def nest(random: Random, x: float, y: float, radius: float, levels: int) -> Nest
 
 
 def as_sent(random: Random, ring: Ring) -> Ring:
-    """From any corner, either way round, closed or not, with points repeated, z and m."""
+    """From any start, in either winding, closed or not, with repeated points, z and m."""
     start = random.randrange(len(ring))
     turned = ring[start:] + ring[:start]
     if random.random() < 0.5:
@@ -99,7 +101,9 @@ def as_sent(random: Random, ring: Ring) -> Ring:
 
 @settings(deadline=None, max_examples=150)
 @given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 3))
-def test_shells_holes_and_islands_come_back(seed: int, shells: int, levels: int) -> None:
+def test_shells_holes_and_islands_survive_the_round_trip(
+    seed: int, shells: int, levels: int
+) -> None:
     random = Random(seed)
     nests = [
         nest(random, ORIGIN[0] + 450.0 * i, ORIGIN[1] + random.uniform(-200, 200), 200.0, levels)
@@ -118,22 +122,22 @@ def test_shells_holes_and_islands_come_back(seed: int, shells: int, levels: int)
     [flat] = from_wgs84(np.array([lot], dtype=object), crs_from_esri(TENNESSEE_FEET))
     area = sum(one.area for one in nests)
     assert flat.area == pytest.approx(area, rel=1e-7)
-    # State plane is true to scale within 1 part in 10,000; its areas within twice that.
+    # State plane scale is correct to 1 part in 10,000; areas to twice that.
     assert area_m2(lot) == pytest.approx(area * (1200 / 3937) ** 2, rel=4e-4)
     x = np.array([ORIGIN[0] + random.uniform(-250, 450 * shells) for _ in range(80)])
     y = np.array([ORIGIN[1] + random.uniform(-450, 450) for _ in range(80)])
     edges = shapely.union_all([Polygon(ring).exterior for ring in built])
     clear = shapely.distance(edges, shapely.points(x, y)) > 1e-3
-    expected = np.array([any(one.holds(*xy) for one in nests) for xy in zip(x, y, strict=True)])
+    expected = np.array([any(one.contains(*xy) for one in nests) for xy in zip(x, y, strict=True)])
     assert (shapely.contains_xy(flat, x, y) == expected)[clear].all()
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=9), max_size=5))
-def test_rings_that_cross_touch_and_fold_are_valid_or_refused(
+def test_rings_that_cross_touch_and_fold_are_valid_or_an_error(
     rings: list[list[tuple[int, int]]],
 ) -> None:
-    """Corners on a grid of 5 x 5: every way to be wrong turns up."""
+    """Corners on a 5 x 5 grid cover every kind of invalid ring."""
     sent = [[[x / 8, y / 8] for x, y in ring] for ring in rings]
     try:
         lot = polygon_from_esri({"rings": sent}, {"wkid": 4326})

@@ -1,4 +1,4 @@
-"""The same answers read by GDAL's ESRIJSON driver, where it is right: well-formed rings."""
+"""Compare with GDAL's ESRIJSON driver, which is correct for well-formed rings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parcels.crs import from_wgs84, horizontal, to_wgs84
 from parcels.esri import polygons_from_esri
 
 SHARED = Path(__file__).parents[3] / "shared/data"
-# A polygon layer's answers; the first two are where a server sends features for a count or ids.
+# Responses of a polygon layer; in the first two the server sends features for a count or ids.
 RECORDED = [
     "pyesridump/us-il-cook/count-only.json",
     "pyesridump/us-il-cook/ids-only.json",
@@ -27,7 +27,7 @@ RECORDED = [
     "arcgis-rest-js/arcgis/arcGISPolygonResponse.json",
     "shelby_tn/cert_parcel_query_1feature.REDACTED.json",
 ]
-# A hundredth of a millimetre: both have the numbers of the answer, and one projection.
+# 0.01 mm: both read the same numbers and use one projection.
 NEAR_DEGREES = 1e-9
 
 
@@ -48,10 +48,10 @@ def assert_as_gdal(path: Path) -> None:
     assert shapely.area(ours) == pytest.approx(shapely.area(theirs), rel=1e-6)
 
 
-# GDAL closes a recorded ring that the server left open, as is right, and says so.
+# GDAL closes a recorded open ring, correctly, and warns.
 @pytest.mark.filterwarnings("ignore:Non closed ring:RuntimeWarning")
 @pytest.mark.parametrize("name", RECORDED)
-def test_recorded_answers(name: str) -> None:
+def test_recorded_responses(name: str) -> None:
     path = SHARED / "arcgis" / name
     if not path.is_file():
         pytest.skip("recorded answers are not here (../shared/data/arcgis)")
@@ -65,12 +65,12 @@ def test_real_parcels(wkid: int, tmp_path: Path) -> None:
         pytest.skip("real parcels are not here (../shared/data/real/parcels)")
     parcels = gpd.read_file(path).geometry
     lots = np.asarray(parcels[parcels.is_valid][::4], dtype=object)
-    write_answer(tmp_path / "answer.json", lots, wkid)
+    write_response(tmp_path / "answer.json", lots, wkid)
     assert_as_gdal(tmp_path / "answer.json")
 
 
 def test_synthetic_parts_with_holes(tmp_path: Path) -> None:
-    """Shells before their holes, shells clockwise, all closed: as Esri's documentation has it."""
+    """Shells before their holes, shells clockwise, all closed: as in Esri's documentation."""
     hole = [shapely.box(x + 2, 2, x + 5, 4).exterior for x in (0, 20)]
     parts = [
         shapely.Polygon(shapely.box(x, 0, x + 9, 9).exterior, [h])
@@ -79,12 +79,12 @@ def test_synthetic_parts_with_holes(tmp_path: Path) -> None:
     lots = np.array(
         [parts[0], shapely.MultiPolygon(parts), shapely.box(40, 0, 41, 1)], dtype=object
     )
-    write_answer(tmp_path / "answer.json", lots, 4326)
+    write_response(tmp_path / "answer.json", lots, 4326)
     assert_as_gdal(tmp_path / "answer.json")
 
 
-def write_answer(path: Path, lots: Any, wkid: int) -> None:
-    """An answer of a layer with these EPSG:4326 lots, in another spatial reference."""
+def write_response(path: Path, lots: Any, wkid: int) -> None:
+    """A response of a layer with these EPSG:4326 lots, in another spatial reference."""
     features = []
     for number, lot in enumerate(from_wgs84(lots, CRS.from_epsg(wkid))):
         clockwise = shapely.orient_polygons(lot, exterior_cw=True)

@@ -17,13 +17,13 @@ from parcels.crs import to_wgs84
 from parcels.errors import GeometryError
 from parcels.measure import (
     area_m2,
-    areas_beside_m2,
     areas_m2,
     buffer_m,
     iou,
     local_crs,
     on_earth,
     polygonal,
+    scaled_areas_m2,
 )
 
 GEOD = Geod(ellps="WGS84")
@@ -45,7 +45,7 @@ def geodesic_m2(polygon: Polygon) -> float:
 
 
 def spike_to(x: str) -> Polygon:
-    with np.errstate(invalid="ignore"):  # GEOS computes with it on the way in
+    with np.errstate(invalid="ignore"):  # GEOS computes with NaN on construction
         return shapely.from_wkt(f"POLYGON ((0 0, 1 0, {x} 1, 0 0))")
 
 
@@ -68,15 +68,15 @@ def lots(draw: st.DrawFn) -> Polygon:
 
 @settings(deadline=None, max_examples=300)
 @given(lots())
-def test_an_area_is_within_a_hundredth_of_a_percent_of_the_geodesic_one(lot: Polygon) -> None:
+def test_areas_are_within_0_01_percent_of_geodesic_areas(lot: Polygon) -> None:
     truth_m2 = geodesic_m2(lot)
-    # Degrees of 14 decimals are 1e-9 m: below some 10 m2 Geod itself is that uncertain.
+    # Degrees of 14 decimals are 1e-9 m: below about 10 m2 Geod itself is no more accurate.
     assert area_m2(lot) == pytest.approx(truth_m2, rel=1e-4, abs=1e-3)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(lots(), min_size=1, max_size=5))
-def test_many_areas_are_the_areas_of_each(several: list[Polygon]) -> None:
+def test_many_areas_equal_single_areas(several: list[Polygon]) -> None:
     assert areas_m2(several) == pytest.approx([area_m2(lot) for lot in several], rel=1e-12)
 
 
@@ -85,12 +85,12 @@ def test_a_multipolygon_is_the_sum_of_its_parts() -> None:
     assert area_m2(MultiPolygon(parts)) == pytest.approx(sum(areas_m2(parts)), rel=1e-12)
 
 
-def test_a_sliver_with_long_edges_is_measured_on_the_ground() -> None:
+def test_a_sliver_with_long_edges_is_measured_geodesically() -> None:
     sliver = Polygon([(-90, 69), (-89.5, 69.0), (-89.75, 69.0005)])
     assert area_m2(sliver) == pytest.approx(geodesic_m2(sliver), rel=1e-4)
 
 
-def test_web_mercator_sizes_are_not_what_comes_out() -> None:
+def test_areas_are_not_web_mercator_areas() -> None:
     side = box(-90, 35.1, -89.9998, 35.1002)
     expected_m2 = geodesic_m2(side)
     assert area_m2(side) == pytest.approx(expected_m2, rel=1e-6)
@@ -116,12 +116,12 @@ def test_lines_points_and_empty_geometries_have_no_area() -> None:
     ],
     ids=["longitude", "latitude", "nan", "infinity"],
 )
-def test_coordinates_off_the_earth_are_refused(polygon: Polygon) -> None:
+def test_coordinates_off_the_earth_are_an_error(polygon: Polygon) -> None:
     with pytest.raises(GeometryError, match="not on Earth"):
         area_m2(polygon)
 
 
-def test_a_missing_geometry_is_refused_with_its_place() -> None:
+def test_a_missing_geometry_is_an_error_with_its_index() -> None:
     with pytest.raises(GeometryError, match="geometry 1 is missing"):
         areas_m2([box(0, 0, 1, 1), None])
 
@@ -136,7 +136,7 @@ def test_a_30_m_buffer_is_a_circle_of_30_m(lat: float) -> None:
     assert radii_m == pytest.approx(30, abs=0.01)
 
 
-def test_a_buffer_of_a_polygon_grows_it_on_all_sides() -> None:
+def test_a_polygon_buffer_extends_all_sides() -> None:
     lot = box(-90, 35, -89.9997, 35.0003)
     grown = buffer_m(lot, 5)
     perimeter_m = GEOD.geometry_length(lot.exterior)
@@ -145,7 +145,7 @@ def test_a_buffer_of_a_polygon_grows_it_on_all_sides() -> None:
     assert grown.contains(lot)
 
 
-def test_what_cannot_be_buffered_is_refused() -> None:
+def test_invalid_buffers_are_an_error() -> None:
     with pytest.raises(GeometryError, match="empty"):
         buffer_m(Point(), 30)
     with pytest.raises(GeometryError, match="not on Earth"):
@@ -154,7 +154,7 @@ def test_what_cannot_be_buffered_is_refused() -> None:
         buffer_m(Point(-90, 35), -1)
 
 
-def test_a_local_crs_is_in_metres_about_its_centre() -> None:
+def test_a_local_crs_is_in_metres_around_its_centre() -> None:
     crs = local_crs(-90.0, 35.0)
     assert [axis.unit_name for axis in crs.axis_info] == ["metre", "metre"]
     assert crs.coordinate_operation is not None
@@ -167,7 +167,7 @@ def test_a_bow_tie_becomes_its_two_triangles() -> None:
     assert mended.area == pytest.approx(2.0)
 
 
-def test_overlapping_parts_are_one_and_lines_are_left_out() -> None:
+def test_overlapping_parts_are_united_and_lines_dropped() -> None:
     overlap = MultiPolygon([box(0, 0, 2, 2), box(1, 0, 3, 2)])
     assert polygonal(overlap).area == pytest.approx(6.0)
     collection = GeometryCollection(
@@ -179,12 +179,12 @@ def test_overlapping_parts_are_one_and_lines_are_left_out() -> None:
 @pytest.mark.parametrize(
     "geometry", [LineString([(0, 0), (1, 1)]), Polygon(), Polygon([(0, 0), (1, 1), (2, 2)])]
 )
-def test_what_has_no_area_is_no_polygon(geometry: shapely.Geometry) -> None:
+def test_geometry_without_an_area_is_an_error(geometry: shapely.Geometry) -> None:
     with pytest.raises(GeometryError, match="without an area"):
         polygonal(geometry)
 
 
-def test_a_polygon_of_nan_is_refused() -> None:
+def test_a_polygon_of_nan_is_an_error() -> None:
     with pytest.raises(GeometryError, match="not finite"):
         polygonal(spike_to("NaN"))
 
@@ -197,14 +197,14 @@ def test_iou() -> None:
     assert iou(Polygon(), Polygon()) == 0.0
 
 
-def test_iou_of_invalid_geometries_is_refused() -> None:
+def test_iou_of_invalid_geometries_is_an_error() -> None:
     bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     with pytest.raises(GeometryError, match=r"call polygonal\(\) first"):
         iou(bow_tie, box(0, 0.5, 2, 1.5))
 
 
-def test_rings_that_collapse_in_the_last_digits_are_repaired() -> None:
-    # A clipped lawn of the synthetic county on which GEOS's "structure" repair gives up.
+def test_rings_that_collapse_within_double_precision_are_repaired() -> None:
+    # A clipped lawn of the synthetic county on which GEOS's "structure" repair fails.
     broken = shapely.from_wkb((Path(__file__).parents[1] / "data/collapsed_rings.wkb").read_bytes())
     assert not broken.is_valid
     with pytest.raises(shapely.errors.GEOSException):
@@ -223,12 +223,12 @@ def test_on_earth() -> None:
 @pytest.mark.parametrize(
     ("crs", "x", "y"),
     [
-        ("EPSG:26916", 770_000, 3_890_000),  # the zone's edge, where its scale changes most
+        ("EPSG:26916", 770_000, 3_890_000),  # the zone's edge, where the scale changes most
         ("EPSG:32633", 165_000, 7_500_000),
         ("EPSG:2274", 750_000, 300_000),  # feet
     ],
 )
-def test_a_thing_beside_a_measured_one(crs: str, x: float, y: float) -> None:
+def test_areas_scaled_from_a_measured_neighbour(crs: str, x: float, y: float) -> None:
     projected = CRS.from_user_input(crs)
     metre = 1 / projected.axis_info[0].unit_conversion_factor
     known = box(x, y, x + 10 * metre, y + 10 * metre)
@@ -236,6 +236,6 @@ def test_a_thing_beside_a_measured_one(crs: str, x: float, y: float) -> None:
         left, bottom = x + east * metre, y + north * metre
         beside = box(left, bottom, left + 30 * metre, bottom + 20 * metre)
         ground, ground_beside = to_wgs84(np.array([known, beside], dtype=object), projected)
-        [found] = areas_beside_m2(shapely.area([beside]), shapely.area([known]), areas_m2([ground]))
+        [found] = scaled_areas_m2(shapely.area([beside]), shapely.area([known]), areas_m2([ground]))
         assert found == pytest.approx(geodesic_m2(ground_beside), rel=1e-4)
         assert found != pytest.approx(shapely.area(beside), rel=1e-4)

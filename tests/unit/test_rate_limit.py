@@ -1,4 +1,4 @@
-"""What a host may be asked: a few at once, a few a second, and nothing while it wants rest."""
+"""Limits of a host: calls in flight, calls per second, and the pause of a Retry-After."""
 
 from __future__ import annotations
 
@@ -7,78 +7,80 @@ import threading
 import pytest
 from faketime import FakeTime
 
-from parcels.arcgis.http.rate_limit import HostLimiter, host_of
+from parcels.arcgis.http.rate_limit import HostLimiter, host_limiter
 from parcels.errors import RateLimited
 
 
-def host(time: FakeTime, in_flight: int = 2, per_second: float = 4.0) -> HostLimiter:
+def limiter_with(time: FakeTime, in_flight: int = 2, per_second: float = 4.0) -> HostLimiter:
     made = HostLimiter("gis.example.gov:443", time.clock, time.sleep)
-    made.limit(in_flight, per_second)
+    made.restrict(in_flight, per_second)
     return made
 
 
-def starts_s(asked: HostLimiter, time: FakeTime, calls: int, took_s: float = 0.0) -> list[float]:
+def starts_s(
+    limiter: HostLimiter, time: FakeTime, calls: int, duration_s: float = 0.0
+) -> list[float]:
     starts = []
     for _ in range(calls):
-        with asked.turn():
+        with limiter.acquire():
             starts.append(time.now_s)
-            time.now_s += took_s
+            time.now_s += duration_s
     return starts
 
 
 @pytest.mark.parametrize("per_second", [4.0, 2.5, 1.0, 0.5, 100.0])
-@pytest.mark.parametrize("took_s", [0.0, 0.07, 0.4, 3.0])
-def test_never_more_than_the_limit_begin_in_any_second(per_second: float, took_s: float) -> None:
+@pytest.mark.parametrize("duration_s", [0.0, 0.07, 0.4, 3.0])
+def test_calls_per_second_is_a_sliding_window(per_second: float, duration_s: float) -> None:
     time = FakeTime()
-    starts = starts_s(host(time, per_second=per_second), time, 50, took_s)
+    starts = starts_s(limiter_with(time, per_second=per_second), time, 50, duration_s)
     most = max(1, int(per_second))
     window_s = most / per_second
     for first, beyond in zip(starts, starts[most:], strict=False):
         assert beyond - first > window_s
-    # And no slower than the limit asks for, but for the margin.
-    assert starts[-1] <= max(50 / per_second * 1.06, 50 * took_s)
+    # And not slower than the limit, except for the margin.
+    assert starts[-1] <= max(50 / per_second * 1.06, 50 * duration_s)
 
 
-def test_a_rest_is_not_saved_up() -> None:
+def test_idle_time_does_not_allow_a_larger_burst() -> None:
     time = FakeTime()
-    asked = host(time)
-    starts_s(asked, time, 4)
+    limiter = limiter_with(time)
+    starts_s(limiter, time, 4)
     time.now_s += 3_600
     began = time.now_s
-    waits = [start - began for start in starts_s(asked, time, 5)]
+    waits = [start - began for start in starts_s(limiter, time, 5)]
     assert waits == pytest.approx([0, 0, 0, 0, 1.05])
 
 
-def test_the_smallest_limits_of_all_clients_hold() -> None:
+def test_the_strictest_limits_of_all_clients_apply() -> None:
     time = FakeTime()
-    asked = host(time, in_flight=2, per_second=4)
-    asked.limit(8, 2)
-    asked.limit(1, 100)
-    assert starts_s(asked, time, 3) == [0, 0, 1.05]
+    limiter = limiter_with(time, in_flight=2, per_second=4)
+    limiter.restrict(8, 2)
+    limiter.restrict(1, 100)
+    assert starts_s(limiter, time, 3) == [0, 0, 1.05]
     entered = threading.Event()
 
     def second() -> None:
-        with asked.turn():
+        with limiter.acquire():
             entered.set()
 
     thread = threading.Thread(target=second)
-    with asked.turn():
+    with limiter.acquire():
         thread.start()
         assert not entered.wait(0.05)
     thread.join(10)
     assert entered.is_set()
 
 
-def test_no_more_than_two_are_in_flight() -> None:
+def test_at_most_two_calls_are_in_flight() -> None:
     time = FakeTime()
-    asked = host(time, per_second=100)
+    limiter = limiter_with(time, per_second=100)
     inside, most = 0, 0
     lock = threading.Lock()
 
     def call() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with asked.turn():
+            with limiter.acquire():
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -94,70 +96,72 @@ def test_no_more_than_two_are_in_flight() -> None:
     assert most == 2
 
 
-def test_a_call_that_fails_gives_its_place_back() -> None:
+def test_a_failed_call_releases_its_slot() -> None:
     time = FakeTime()
-    asked = host(time, in_flight=1)
+    limiter = limiter_with(time, in_flight=1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), asked.turn():
+        with pytest.raises(ZeroDivisionError), limiter.acquire():
             _ = 1 / 0
 
 
-def test_a_hold_is_for_every_call() -> None:
+def test_a_pause_applies_to_every_call() -> None:
     time = FakeTime()
-    asked = host(time)
-    asked.hold(7)
-    asked.hold(3)  # said to another call: the longer one holds
-    assert starts_s(asked, time, 2) == [7, 7]
+    limiter = limiter_with(time)
+    limiter.pause(7)
+    limiter.pause(3)  # from another call: the longer pause wins
+    assert starts_s(limiter, time, 2) == [7, 7]
 
 
-def test_a_hold_that_comes_while_a_call_waits_holds_it_too() -> None:
+def test_a_pause_applies_to_calls_that_already_wait() -> None:
     time = FakeTime()
-    asked = HostLimiter("h:80", time.clock, lambda wait_s: (time.sleep(wait_s), hold_again())[0])
-    held = []
+    limiter = HostLimiter("h:80", time.clock, lambda wait_s: (time.sleep(wait_s), pause_again())[0])
+    paused = []
 
-    def hold_again() -> None:
-        if not held:
-            held.append(True)
-            asked.hold(5)
+    def pause_again() -> None:
+        if not paused:
+            paused.append(True)
+            limiter.pause(5)
 
-    asked.hold(2)
-    assert starts_s(asked, time, 1) == [7]
+    limiter.pause(2)
+    assert starts_s(limiter, time, 1) == [7]
 
 
-def test_a_long_hold_fails_at_once_and_says_until_when() -> None:
+def test_a_long_pause_fails_at_once_and_reports_its_end() -> None:
     time = FakeTime()
-    asked = host(time)
-    with pytest.raises(RateLimited, match=r"asks to be left alone until 2\d{3}-\d\d-\d\d \d\d:"):
-        asked.hold(3_600)
+    limiter = limiter_with(time)
+    with pytest.raises(RateLimited, match=r"rate limited \(Retry-After\) until 2\d{3}-\d\d-\d\d "):
+        limiter.pause(3_600)
     for _ in range(2):
         with (
-            pytest.raises(RateLimited, match=r"another 3,600 s\); run again after that"),
-            asked.turn(),
+            pytest.raises(RateLimited, match=r"\(3,600 s left\); run again after that"),
+            limiter.acquire(),
         ):
-            pytest.fail("it is asked all the same")
+            pytest.fail("the call started")
     assert time.waits_s == []
     time.now_s += 3_590
-    assert starts_s(asked, time, 1) == [3_600]
+    assert starts_s(limiter, time, 1) == [3_600]
 
 
-def test_all_clients_of_a_process_share_a_host() -> None:
+def test_all_clients_of_a_process_share_a_limiter() -> None:
     time = FakeTime()
 
-    def found(url: str) -> HostLimiter:
-        return host_of(url, time.clock, time.sleep)
+    def limiter_of(url: str) -> HostLimiter:
+        return host_limiter(url, time.clock, time.sleep)
 
-    one = found("https://gis.example.gov/arcgis/rest/services/A/MapServer")
-    assert one is found("https://GIS.example.gov.:443/server/rest/services/B/FeatureServer/0/query")
-    assert one is not found("https://gis.example.gov:6443/arcgis")
-    assert one is not found("http://gis.example.gov/arcgis")
+    one = limiter_of("https://gis.example.gov/arcgis/rest/services/A/MapServer")
+    assert one is limiter_of(
+        "https://GIS.example.gov.:443/server/rest/services/B/FeatureServer/0/query"
+    )
+    assert one is not limiter_of("https://gis.example.gov:6443/arcgis")
+    assert one is not limiter_of("http://gis.example.gov/arcgis")
     other = FakeTime()
-    assert one is not host_of("https://gis.example.gov/x", other.clock, other.sleep)
+    assert one is not host_limiter("https://gis.example.gov/x", other.clock, other.sleep)
 
 
-def test_a_sleep_that_does_not_sleep_ends_all_the_same() -> None:
-    asked = HostLimiter("h:80", lambda: 0.0, lambda _: None)
-    asked.limit(1, 1)
-    asked.hold(50)
+def test_a_sleep_that_returns_at_once_does_not_loop() -> None:
+    limiter = HostLimiter("h:80", lambda: 0.0, lambda _: None)
+    limiter.restrict(1, 1)
+    limiter.pause(50)
     for _ in range(20):
-        with asked.turn():
+        with limiter.acquire():
             pass

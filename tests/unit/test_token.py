@@ -1,4 +1,4 @@
-"""What a server that makes tokens says, as real ones said it."""
+"""Responses of token servers, partly recorded, and the rules for sending tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parcels.arcgis.http.responses import TransientError
-from parcels.arcgis.http.token import SignIn, read_sign_in, sign_in_of
+from parcels.arcgis.http.token import TokenProvider, parse_token_response, token_provider_for
 from parcels.errors import AuthenticationRequired, SourceMisconfigured
 from parcels.registry.county import TokenEntry
 
@@ -16,38 +16,40 @@ RECORDED = Path(__file__).resolve().parents[3] / "shared/data/arcgis/restgdf/err
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("generate_token_invalid_credentials_error.json",
          r"error 400 \(Unable to generate token\.; Invalid username or password\.\): check"),
-        ("generate_token_default_html_response.html", "a web page in place of a token"),
+        ("generate_token_default_html_response.html", "an HTML page instead of a token"),
     ],
 )  # fmt: skip
-def test_recorded_refusals_are_authentication_errors(name: str, says: str) -> None:
+def test_recorded_refusals_are_authentication_errors(name: str, message: str) -> None:
     file = RECORDED / name
     if not file.exists():
-        pytest.skip("recorded answers are not here (../shared/data/arcgis)")
-    with pytest.raises(AuthenticationRequired, match=says) as caught:
-        read_sign_in(URL, 200, file.read_bytes())
+        pytest.skip("recorded responses are not available (../shared/data/arcgis)")
+    with pytest.raises(AuthenticationRequired, match=message) as caught:
+        parse_token_response(URL, 200, file.read_bytes())
     assert str(caught.value).startswith(f"{URL}: ")
     assert "demo-token" not in str(caught.value)
 
 
-def test_an_answer_is_read_by_its_content() -> None:
-    assert read_sign_in(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
+def test_the_body_decides_how_a_token_response_is_read() -> None:
+    assert parse_token_response(URL, 200, b'{"token": "t", "expires": 1}')["token"] == "t"
     with pytest.raises(TransientError):
-        read_sign_in(URL, 503, b"<html>busy")
+        parse_token_response(URL, 503, b"<html>busy")
 
 
-def test_a_token_is_for_the_entrys_own_server() -> None:
+def test_a_token_applies_to_the_registry_entrys_server() -> None:
     url = "https://GIS.example.gov/arcgis/rest/services/P/MapServer"
-    sign_in = sign_in_of(TokenEntry(env="COUNTY_TOKEN"), url, allow_plain=False)
-    assert isinstance(sign_in, SignIn)
-    assert sign_in.is_for("https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query")
-    assert not sign_in.is_for("https://gis.example.gov.example.org/P/MapServer")
-    assert sign_in_of(None, url, allow_plain=False) is None
-    with pytest.raises(SourceMisconfigured, match="'token' goes with 'url'"):
-        sign_in_of(TokenEntry(env="COUNTY_TOKEN"), None, allow_plain=False)
+    tokens = token_provider_for(TokenEntry(env="COUNTY_TOKEN"), url, allow_plain=False)
+    assert isinstance(tokens, TokenProvider)
+    assert tokens.applies_to(
+        "https://gis.example.gov:6443/server/rest/services/P/MapServer/0/query"
+    )
+    assert not tokens.applies_to("https://gis.example.gov.example.org/P/MapServer")
+    assert token_provider_for(None, url, allow_plain=False) is None
+    with pytest.raises(SourceMisconfigured, match="'token' needs 'url'"):
+        token_provider_for(TokenEntry(env="COUNTY_TOKEN"), None, allow_plain=False)
 
 
 def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +58,8 @@ def test_a_password_goes_over_https_only(monkeypatch: pytest.MonkeyPatch) -> Non
     plain = TokenEntry(
         url=URL.replace("https", "http"), username_env="GIS_USER", password_env="GIS_PASSWORD"
     )
-    sign_in = SignIn(plain, ["gis.example.gov"])
-    with pytest.raises(AuthenticationRequired, match="would be sent a secret over http"):
-        sign_in.token("https://gis.example.gov/x", lambda *_: pytest.fail("it is asked"))
+    tokens = TokenProvider(plain, ["gis.example.gov"])
+    with pytest.raises(
+        AuthenticationRequired, match="refusing to send a secret over unencrypted http"
+    ):
+        tokens.token("https://gis.example.gov/x", lambda *_: pytest.fail("a token was requested"))

@@ -1,4 +1,4 @@
-"""The cases that the benchmark counts: all of them, one by one."""
+"""Every case of the tricky geometries benchmark."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from benchmarks.tricky_geometries import RIGHT, WRONG, by_us, verdict
 CASES = cases()
 
 
-def test_there_are_twenty_two_kinds() -> None:
+def test_there_are_22_kinds() -> None:
     assert len({case.kind for case in CASES}) == 22
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
-def test_right(case: Case) -> None:
+def test_conversion_is_correct(case: Case) -> None:
     [lot] = by_us([case])
     assert verdict(case, lot) == RIGHT
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
-def test_another_shape_is_not_right(case: Case) -> None:
+def test_a_different_shape_is_detected(case: Case) -> None:
     others = [other.truth for other in CASES if not other.truth.equals(case.truth)]
     near = [
         case.truth.buffer(1e-4),

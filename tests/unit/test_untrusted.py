@@ -16,8 +16,8 @@ from parcels.addresses.matching import format_site, may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import parse_address, read_address
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.http.responses import read_answer
-from parcels.arcgis.layer_info import extent_lonlat, read_layer_info
+from parcels.arcgis.http.responses import parse_response
+from parcels.arcgis.layer_info import extent_lonlat, parse_layer_info
 from parcels.catalogue.add_county import add_county
 from parcels.catalogue.import_layers import import_layers
 from parcels.catalogue.openaddresses import read_source
@@ -73,19 +73,19 @@ def test_words_become_one_printable_line_of_limited_length() -> None:
 def test_an_error_quotes_a_server_in_one_short_line(message: object) -> None:
     body = {"error": {"code": 400, "message": message, "details": [ESCAPES] * 1_000}}
     with pytest.raises(QueryRefused) as caught:
-        read_answer(SERVICE, 400, json.dumps(body).encode())
+        parse_response(SERVICE, 400, json.dumps(body).encode())
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
 
 
 def test_a_layer_is_named_in_printable_words_and_has_printable_columns() -> None:
     odd = {"name": f"PIN2{ESCAPES}", "type": "esriFieldTypeString"}
-    info = read_layer_info(SERVICE, {**LAYER, "fields": [*LAYER["fields"], odd]})
+    info = parse_layer_info(SERVICE, {**LAYER, "fields": [*LAYER["fields"], odd]})
     assert info.name.isprintable()
     assert list(info.fields) == ["OBJECTID", "PIN"]
     for wrong in ({"geometryType": ESCAPES}, {"capabilities": ESCAPES}):
         with pytest.raises(SourceMisconfigured) as caught:
-            read_layer_info(SERVICE, {**LAYER, **wrong})
+            parse_layer_info(SERVICE, {**LAYER, **wrong})
         assert str(caught.value).isprintable()
 
 

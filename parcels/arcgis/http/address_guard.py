@@ -1,4 +1,7 @@
-"""Which addresses a server may have: a registry entry must not reach into a private network."""
+"""SSRF guard: a URL of the registry, or a redirect, must not reach into a private network.
+
+Cloud metadata addresses are always refused. Loopback and private ranges need `allow_private`.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,23 @@ from urllib.parse import urlsplit
 
 from parcels.errors import AddressRefused
 
-# What to do about a private address; a command may have an option for it.
-ALLOW_PRIVATE = "set allow_private: true in the registry entry"
+# How to allow a private address; commands replace it by their own option.
+ALLOW_PRIVATE_HINT = "set allow_private: true in the registry entry"
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
-# Where clouds keep the secrets of their machines, though these are no link-local addresses.
-_OF_CLOUDS = (
-    IPv6Address("fd00:ec2::254"),  # Amazon
+# Metadata services, which hand out credentials, outside of the link-local ranges.
+_CLOUD_METADATA = (
+    IPv6Address("fd00:ec2::254"),  # AWS
     IPv4Address("100.100.100.200"),  # Alibaba
     IPv4Address("168.63.129.16"),  # Azure
 )
-# A gateway of an IPv6-only network puts IPv4 addresses there (RFC 6052).
+# NAT64 gateways of IPv6-only networks embed IPv4 addresses here (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedAddress:
-    """An address that a name was found at, and all that a socket needs to connect to it."""
+    """An address of a host name, with what a socket needs to connect to it."""
 
     family: int
     kind: int
@@ -35,59 +38,63 @@ class ResolvedAddress:
 
     @property
     def address(self) -> str:
-        """The address as text, an IPv6 scope included."""
+        """The address as text, with its IPv6 scope if it has one."""
         return str(self.socket_address[0])
 
 
-def check_web_address(url: str) -> None:
-    """Refuse what is no plain web address.
+def check_url(url: str) -> None:
+    """Accept only plain http and https URLs.
 
     Raises:
-        AddressRefused: another scheme than http and https, no host, or a name and password.
+        AddressRefused: another scheme, no host, or a user name or password in the URL.
     """
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise AddressRefused(f"{url}: is no web address: {error}") from error
+        raise AddressRefused(f"{url}: is not a valid URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AddressRefused(f"{url}: is no web address; only http:// and https:// are asked")
+        raise AddressRefused(f"{url}: is not a valid URL; use http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise AddressRefused(
-            f"{parts.scheme}://{parts.hostname}{parts.path}: carries a name or password; take it "
-            "out of the address, and set 'token' in the registry entry"
+            f"{parts.scheme}://{parts.hostname}{parts.path}: contains a user name or password; "
+            "remove it from the URL, and set 'token' in the registry entry"
         )
 
 
 def resolve_host(host: str, port: int | None, *, allow_private: bool) -> list[ResolvedAddress]:
-    """All places of a host, each of which may be connected to.
+    """Resolve a host name and check all its addresses.
 
-    Whoever connects must do so to one of them: a name server may say something else when it is
-    asked again.
+    Connect to one of the returned addresses: a second DNS lookup may return others (DNS
+    rebinding).
 
     Args:
-        host: a name, or an address in any form that the resolver takes (2130706433 is one).
-        allow_private: whether loopback and private ranges will do.
+        host: a name, or an address in any form that the resolver accepts (also 2130706433).
+        allow_private: whether to accept loopback and private ranges.
 
     Raises:
-        OSError: the name cannot be looked up now.
-        AddressRefused: one of the places is not allowed, or `host` is no name.
+        OSError: the DNS lookup failed.
+        AddressRefused: an address is not allowed, or `host` is not a valid name.
     """
     try:
-        places = _resolve(host, port)
+        resolved = _resolve(host, port)
     except UnicodeError as error:
-        raise AddressRefused(f"{host!r} is no host name; correct 'url'") from error
-    for place in places:
-        address = _plain(place.address)
-        if _is_public(address) and address not in _OF_CLOUDS:
+        raise AddressRefused(f"{host!r} is not a valid host name; correct 'url'") from error
+    for candidate in resolved:
+        address = _effective_address(candidate.address)
+        if _is_public(address) and address not in _CLOUD_METADATA:
             continue
-        if address in _OF_CLOUDS or not _is_private_network(address):
-            raise AddressRefused(f"{host} is at {place.address}, where no county's server can be")
+        if address in _CLOUD_METADATA or not _is_private_network(address):
+            raise AddressRefused(
+                f"{host} is at {candidate.address}, which cannot be a county server; correct 'url'"
+            )
         if not allow_private:
-            is_itself = host.strip("[]") == place.address
-            what = place.address if is_itself else f"{host} is at {place.address}, which"
-            raise AddressRefused(f"{what} is no public address; {ALLOW_PRIVATE} if that is meant")
-    return places
+            is_literal = host.strip("[]") == candidate.address
+            what = candidate.address if is_literal else f"{host} is at {candidate.address}, which"
+            raise AddressRefused(
+                f"{what} is not a public address; {ALLOW_PRIVATE_HINT} if intended"
+            )
+    return resolved
 
 
 def _resolve(host: str, port: int | None) -> list[ResolvedAddress]:
@@ -95,8 +102,8 @@ def _resolve(host: str, port: int | None) -> list[ResolvedAddress]:
     return [ResolvedAddress(family, kind, protocol, at) for family, kind, protocol, _, at in found]
 
 
-def _plain(text: str) -> IPv4Address | IPv6Address:
-    """The address that is really reached: IPv6 may carry an IPv4 address inside."""
+def _effective_address(text: str) -> IPv4Address | IPv6Address:
+    """The address that a connection reaches: IPv6 addresses can embed an IPv4 address."""
     address = ipaddress.ip_address(text)
     if isinstance(address, IPv4Address):
         return address
@@ -116,7 +123,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _is_private_network(address: IPv4Address | IPv6Address) -> bool:
-    """Loopback or a private range; not link-local, where clouds keep their secrets."""
+    """Loopback or a private range. Link-local is neither: clouds serve metadata there."""
     if isinstance(address, IPv6Address):
         return address.is_loopback or address in _UNIQUE_LOCAL
     never = address.is_link_local or address.is_multicast or address.is_reserved
