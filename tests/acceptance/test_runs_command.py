@@ -17,8 +17,8 @@ def _json(user: User, *arguments: str) -> Any:
 
 
 def test_a_batch_tells_what_it_did(fresh: User) -> None:
-    assert "No batch was run yet" in fresh.run("runs", "list").stdout
-    assert "no batch was run yet" in fresh.run("runs", "show", code=2).stderr
+    assert "No runs yet" in fresh.run("runs", "list").stdout
+    assert "no runs yet" in fresh.run("runs", "show", code=2).stderr
 
     first = fresh.run("batch", "--limit", "12")
     out = fresh.folder / "out" / "sample"
@@ -74,7 +74,7 @@ def test_what_is_no_run_is_said(fresh: User) -> None:
     fresh.run("batch", "--limit", "1")
     assert "there is no run 99" in fresh.run("runs", "show", "99", code=2).stderr
     assert "there is no run 99" in fresh.run("runs", "compare", "latest", "99", code=2).stderr
-    assert "is no run" in fresh.run("runs", "show", "the-best", code=2).stderr
+    assert "is not a run number" in fresh.run("runs", "show", "the-best", code=2).stderr
     nowhere = fresh.folder / "nowhere" / "page.html"
     done = fresh.run("runs", "show", "--html", str(nowhere), code=2)
     assert f"{nowhere} cannot be written" in done.stderr

@@ -62,7 +62,7 @@ def test_once_ends_with_what_is_in_hand(
     assert code == 130, (said, complained)
     assert "Traceback" not in complained, complained
     assert "lost" not in complained, "no process below it ended before it"
-    assert "the same command goes on from there" in said
+    assert "the same command resumes" in said
     assert leased(database.url, KEY) == []
     assert half_written(database.url, KEY, LABELS) == []
     states = states_of(database.url, KEY)
@@ -100,7 +100,7 @@ def test_ctrl_c_in_a_terminal(
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130, shown
     assert "Ctrl-C again stops at once" in shown
-    assert "the same command goes on from there" in shown
+    assert "the same command resumes" in shown
     assert "Traceback" not in shown
     assert leased(database.url, KEY) == []
 

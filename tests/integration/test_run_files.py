@@ -46,7 +46,7 @@ def test_page_and_data_are_of_the_run_alone(
         return draw_map(path, lots, detections, *others)
 
     monkeypatch.setattr(map_module, "map_png", counted)
-    monkeypatch.setattr(run_outputs, "MOST_DRAWN", 6)
+    monkeypatch.setattr(run_outputs, "MAX_DRAWN", 6)
     settings = Settings(database_url=database.url, home=tmp_path)
     reports = [
         run_batch(

@@ -1,4 +1,4 @@
-"""What a batch says that has nothing to do."""
+"""The terminal summary of a batch with nothing to do."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ from pipeline.report import RunReport
 from pipeline.store.reads.county_status import CountyStatus
 
 
-def _said(capsys: pytest.CaptureFixture[str], asked: dict[tuple[str, str], int]) -> str:
+def _summary(capsys: pytest.CaptureFixture[str], asked: dict[tuple[str, str], int]) -> str:
     status = CountyStatus("here", asked, {}, (), ("spectral-2",), None, None)
     file = Path("leads.csv")
     print_report(BatchReport("Here", False, None, asked, status, BadRows(), properties_file=file))
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_a_csv_without_rows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _said(capsys, {}) == "Nothing to do: leads.csv names no property."
+def test_csv_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _summary(capsys, {}) == "Nothing to do: leads.csv has no properties."
 
 
-def test_only_what_has_a_result_is_called_processed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_properties_with_a_result_count_as_processed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     asked = {("done", "measured"): 3, ("no_imagery", "missing"): 2, ("failed", "not_found"): 1}
-    said = _said(capsys, asked)
-    assert "Nothing to do: 3 properties of Here are processed by spectral-2" in said
-    assert "Without a result: 1 failed (not_found), 2 no_imagery (missing)" in said
-    assert "RETRY_FAILED=1 tries them once more" in said
+    summary = _summary(capsys, asked)
+    assert "Nothing to do: 3 properties of Here are processed by spectral-2" in summary
+    assert "Without a result: 1 failed (not_found), 2 no_imagery (missing)" in summary
+    assert "RETRY_FAILED=1 retries them" in summary
 
 
-def test_where_nothing_has_a_result_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(capsys, {("no_imagery", "missing"): 2})
-    assert said.startswith(
-        "Nothing to do: 2 properties of Here were tried before and have no result, and nothing was "
-        "mended since (in the CSV or the registry). Without a result: 2 no_imagery (missing)"
+def test_no_property_has_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = _summary(capsys, {("no_imagery", "missing"): 2})
+    assert summary.startswith(
+        "Nothing to do: 2 properties of Here were tried before and have no result, and the CSV and "
+        "the registry have not changed since. Without a result: 2 no_imagery (missing)"
     )
-    assert "RETRY_FAILED=1 tries them once more" in said
-    assert "processed" not in said
-    one = _said(capsys, {("failed", "not_found"): 1})
+    assert "RETRY_FAILED=1 retries them" in summary
+    assert "processed" not in summary
+    one = _summary(capsys, {("failed", "not_found"): 1})
     assert "1 property of Here was tried before and has no result" in one
 
 
-def test_what_another_batch_holds_is_not_called_processed(
+def test_properties_leased_by_another_batch_are_not_processed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = _said(capsys, {("leased", ""): 1})
-    assert said == "1 property is being worked on by another batch."
+    summary = _summary(capsys, {("leased", ""): 1})
+    assert summary == "1 property is being processed by another batch."
 
 
-def test_a_run_that_others_left_nothing_tells_of_them_alone(
+def test_run_that_other_batches_left_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     now = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
@@ -67,9 +69,9 @@ def test_a_run_that_others_left_nothing_tells_of_them_alone(
     status = CountyStatus("here", asked, {}, (), ("spectral-2",), None, None)
     print_report(BatchReport("Here", False, run, asked, status))
     assert " ".join(capsys.readouterr().out.split()) == (
-        "Other batches of Here took all that waited: nothing was left to do. "
-        "40 properties are being worked on by another batch."
+        "Nothing to do: other batches of Here took all pending properties. "
+        "40 properties are being processed by another batch."
     )
     stopped = run.model_copy(update={"state": "interrupted"})
     print_report(BatchReport("Here", False, stopped, asked, status))
-    assert "goes on from there" in capsys.readouterr().out
+    assert "the same command resumes" in capsys.readouterr().out
