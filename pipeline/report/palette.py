@@ -7,8 +7,8 @@ have to be readable on aerial imagery, on white paper and in dark mode.
 from __future__ import annotations
 
 LABEL_COLOURS = {
-    "lawn": "#9bd41f",
-    "tree": "#00a8b5",
+    "lawn": "#a9de1c",
+    "tree": "#0fb0c6",
     "vegetation": "#e667b8",
     "driveway": "#9a78f0",
     "roof": "#f2573f",
