@@ -111,7 +111,7 @@ def _decoded_terms(
         box_loss = box_loss + 10 * (predicted - true_boxes).abs().sum() / layers
         giou = torch.stack([_giou(layer, true_boxes).diagonal() for layer in predicted])
         box_loss = box_loss + (1 - giou).sum() / layers
-        # The target score of a query is the GIoU of its box: poor boxes leave it to the semantic map.
+        # A query's target score is the GIoU of its box: poor boxes leave it to the semantic map.
         target[:, row, queries] = giou.detach().clamp(0, 1)
         things += len(queries)
     classes = functional.binary_cross_entropy_with_logits(decoded.logits, target)
