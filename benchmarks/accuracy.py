@@ -1,4 +1,4 @@
-"""How well the segmenters find things on synthetic counties of several seeds, lot by lot."""
+"""Accuracy of the segmenters on synthetic counties of several seeds."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def _row(made: sample.SampleCounty, name: str) -> list[str]:
 
 
 def _pixel_iou(imagery: GeoTiffMosaic, found: list, true: list) -> float:
-    frame = imagery.grid_for((found or true)[0])
-    everything = geopandas.GeoSeries(found + true, crs=4326).to_crs(frame.crs)
-    window = frame.window_from_bounds(tuple(everything.total_bounds))
-    shape, transform = (window.height, window.width), frame.transform(window)
+    grid = imagery.grid_for((found or true)[0])
+    everything = geopandas.GeoSeries(found + true, crs=4326).to_crs(grid.crs)
+    window = grid.window_from_bounds(tuple(everything.total_bounds))
+    shape, transform = (window.height, window.width), grid.transform(window)
     masks = [
         geometry_mask(part, shape, transform, invert=True)
         for part in (everything.iloc[: len(found)], everything.iloc[len(found) :])

@@ -1,4 +1,4 @@
-"""Synthetic rows for the tests of exports, and what GeoParquet's specification asks of a file."""
+"""Synthetic rows for export tests, and a check against the GeoParquet specification."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def places(
 
 
 def check_geoparquet(path: Path) -> dict[str, Any]:
-    """Assert what the specification of GeoParquet 1.1 asks; the metadata of the geometry.
+    """Assert that a file follows GeoParquet 1.1; returns the metadata of the geometry column.
 
     https://geoparquet.org/releases/v1.1.0/
     """
@@ -59,14 +59,14 @@ def check_geoparquet(path: Path) -> dict[str, Any]:
     assert geo["version"] == "1.1.0"
     assert geo["primary_column"] == "geometry"
     assert list(geo["columns"]) == ["geometry"]
-    said: dict[str, Any] = geo["columns"]["geometry"]
-    assert said["encoding"] == "WKB"
-    assert said["geometry_types"] == ["MultiPolygon"]
-    crs = CRS.from_json_dict(said["crs"])
-    assert said["crs"]["$schema"].endswith("projjson.schema.json")
+    metadata: dict[str, Any] = geo["columns"]["geometry"]
+    assert metadata["encoding"] == "WKB"
+    assert metadata["geometry_types"] == ["MultiPolygon"]
+    crs = CRS.from_json_dict(metadata["crs"])
+    assert metadata["crs"]["$schema"].endswith("projjson.schema.json")
     assert crs.to_epsg() == 4326
-    assert said["covering"] == {"bbox": {side: ["bbox", side] for side in SIDES}}
-    assert said.keys() <= {"encoding", "geometry_types", "crs", "covering", "bbox"}
+    assert metadata["covering"] == {"bbox": {side: ["bbox", side] for side in SIDES}}
+    assert metadata.keys() <= {"encoding", "geometry_types", "crs", "covering", "bbox"}
 
     table = file.read()
     assert str(table.schema.field("geometry").type) == "binary"
@@ -80,33 +80,33 @@ def check_geoparquet(path: Path) -> dict[str, Any]:
             assert np.isnan(bounds).all()
         else:
             assert [box[side] for side in SIDES] == bounds.tolist()
-    if "bbox" in said:
-        assert said["bbox"] == shapely.total_bounds(shapes).tolist()
+    if "bbox" in metadata:
+        assert metadata["bbox"] == shapely.total_bounds(shapes).tolist()
     else:
         assert all(box is None for box in boxes)
     assert max((group["rows"] for group in row_groups(path)), default=0) <= 65_536
-    return said
+    return metadata
 
 
 def row_groups(path: Path) -> list[dict[str, Any]]:
-    """The number of rows of each row group, and the box that its statistics say."""
-    metadata = pq.ParquetFile(path).metadata
-    columns = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    """The rows of each row group, and the bounding box in its statistics."""
+    footer = pq.ParquetFile(path).metadata
+    columns = [footer.schema.column(i).path for i in range(footer.num_columns)]
     places = {side: columns.index(f"bbox.{side}") for side in SIDES}
     groups = []
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
         box = {}
         for side, place in places.items():
-            said = group.column(place).statistics
-            if said is not None and said.has_min_max:
-                box[side] = said.min if side.endswith("min") else said.max
+            statistics = group.column(place).statistics
+            if statistics is not None and statistics.has_min_max:
+                box[side] = statistics.min if side.endswith("min") else statistics.max
         groups.append({"rows": group.num_rows, **box})
     return groups
 
 
-def meeting(path: Path, west: float, south: float, east: float, north: float) -> list[int]:
-    """The row groups that a reader has to open for what lies in a window."""
+def intersecting(path: Path, west: float, south: float, east: float, north: float) -> list[int]:
+    """The row groups that a reader has to open for a window."""
     return [
         number
         for number, group in enumerate(row_groups(path))

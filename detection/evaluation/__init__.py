@@ -1,4 +1,4 @@
-"""Measuring segmenters against a known truth.
+"""Evaluation of segmenters against a known truth.
 
-sample_county  IoU and area errors on synthetic lots
+sample_county  pixel IoU, objects found and absent prompts on synthetic lots
 """

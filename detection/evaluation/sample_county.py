@@ -1,9 +1,12 @@
-"""How well a trained network finds what is on lots it has never seen, through the adapter."""
+"""Evaluate a SAM3 on synthetic lots that it was not trained on: IoU, objects, absent prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -21,10 +24,13 @@ from detection.labels import Label
 from detection.mosaic import mosaic_of
 from detection.segmenters.interface import Mask
 from detection.segmenters.sam3.segmenter import Sam3
+from detection.segmenters.sam3.weights import load_weights
 from detection.training.phrases import PHRASES
 from detection.training.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
 from detection.vectorize import vectorize_masks
 
+# (seed of the sample generator, lots); training uses other seeds.
+EVALUATION_SEEDS = ((2026, 200), (901, 120), (902, 120))
 # None of these is in the sample county, and none was trained on.
 ABSENT = (
     "round backyard trampoline", "solar panel", "tennis court", "car", "boat", "greenhouse",
@@ -32,59 +38,91 @@ ABSENT = (
     "snow", "person", "fountain", "white van", "green umbrella", "parking lot", "railway",
     "football field",
 )  # fmt: skip
-# The plan's cells: chips overlap, and each lot is looked at in the middle of one.
+# As in the chip plan: chips overlap, and each lot is evaluated in the centre of one.
 _CELL_PX, _MARGIN_PX = 672, 168
-_FRAME = PixelGrid("EPSG:26916", 0.3)
+_GRID = PixelGrid("EPSG:26916", 0.3)
 _WINDOW = PixelWindow(0, 0, CHIP_PX, CHIP_PX)
 _FOUND_IOU = 0.5
 _FALSE_IOU = 0.1
+_REPORT_NAME = "measured.json"
 
 
 @dataclass
-class PixelCounts:
-    """Pixels of stuff, or objects of things."""
+class LabelCounts:
+    """Pixels of a label, and objects of things.
 
-    shared: int = 0
-    either: int = 0
+    Attributes:
+        intersection_px, union_px: of prediction and truth, inside lots.
+        true: objects in the truth; `found` of them are predicted.
+        predicted: objects predicted; `false` of them match nothing in the truth.
+    """
+
+    intersection_px: int = 0
+    union_px: int = 0
     true: int = 0
     found: int = 0
-    said: int = 0
+    predicted: int = 0
     false: int = 0
 
 
 @dataclass
 class SampleMetrics:
-    """Sums over chips; `share` makes figures of them."""
+    """Counts summed over chips; `figures` turns them into ratios."""
 
-    of: dict[str, PixelCounts] = field(
-        default_factory=lambda: {n: PixelCounts() for n in (*STUFF, *THINGS)}
+    labels: dict[str, LabelCounts] = field(
+        default_factory=lambda: {n: LabelCounts() for n in (*STUFF, *THINGS)}
     )
-    asked_in_vain: int = 0
-    said_nothing: int = 0
+    absent_prompts: int = 0
+    absent_empty: int = 0
 
     def figures(self) -> dict[str, float]:
-        """IoU of pixels inside lots; things found and false; absent prompts answered so."""
-        figures = {f"{name}_iou": c.shared / max(1, c.either) for name, c in self.of.items()}
+        """Pixel IoU inside lots; share of things found and false; share of absent prompts empty."""
+        figures = {
+            f"{name}_iou": c.intersection_px / max(1, c.union_px) for name, c in self.labels.items()
+        }
         for name in THINGS:
-            count = self.of[name]
+            count = self.labels[name]
             figures[f"{name}s_found"] = count.found / max(1, count.true)
-            figures[f"{name}s_false"] = count.false / max(1, count.said)
-        figures["absent_nothing"] = self.said_nothing / max(1, self.asked_in_vain)
+            figures[f"{name}s_false"] = count.false / max(1, count.predicted)
+        figures["absent_nothing"] = self.absent_empty / max(1, self.absent_prompts)
         return {name: round(value, 4) for name, value in figures.items()}
 
 
 def evaluate_on_sample(sam3: Sam3, seeds: tuple[tuple[int, int], ...]) -> dict[str, float]:
-    """Figures over neighbourhoods (seed, lots) that were not trained on."""
+    """Ratios over neighbourhoods (seed, lots)."""
     total = SampleMetrics()
     for seed, lots in seeds:
         place = neighbourhood(seed, lots)
-        for top, left in _cells(place):
+        for top, left in _chip_corners(place):
             _measure_chip(sam3, place, top, left, total)
     return total.figures()
 
 
-def _cells(place: Neighbourhood) -> Iterator[tuple[int, int]]:
-    """Corners of chips whose middles tile the lots."""
+def write_evaluation(folder: Path, training: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Evaluate the weights in a folder and write measured.json beside them.
+
+    Args:
+        training: how the weights were trained; None keeps what measured.json has.
+    """
+    path = folder / _REPORT_NAME
+    if training is None:
+        training = json.loads(path.read_text())["training"] if path.is_file() else {}
+    weights = load_weights(str(folder))
+    sam3 = Sam3(weights, "sam3-tiny", device="cpu")
+    content = {
+        "synthetic": True,
+        "sha256": weights.sha256,
+        "bytes": (folder / "model.safetensors").stat().st_size,
+        "training": training,
+        "measured_on": [{"sample_seed": seed, "lots": lots} for seed, lots in EVALUATION_SEEDS],
+        "figures": evaluate_on_sample(sam3, EVALUATION_SEEDS),
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    return content
+
+
+def _chip_corners(place: Neighbourhood) -> Iterator[tuple[int, int]]:
+    """(top, left) of chips whose centres tile the lots."""
     _, height, width = place.rgb.shape
     rows, columns = np.nonzero(place.lots)
     for top in range(int(rows.min()) - _MARGIN_PX, int(rows.max()) - _MARGIN_PX, _CELL_PX):
@@ -99,8 +137,8 @@ def _measure_chip(
 ) -> None:
     pixels = chip_at(place.rgb, top, left)
     chip = Chip(
-        pixels, np.ones((CHIP_PX, CHIP_PX), bool), _FRAME.transform(_WINDOW),
-        CRS.from_user_input(_FRAME.crs), ("red", "green", "blue"),
+        pixels, np.ones((CHIP_PX, CHIP_PX), bool), _GRID.transform(_WINDOW),
+        CRS.from_user_input(_GRID.crs), ("red", "green", "blue"),
     )  # fmt: skip
     labels = [Label(name, PHRASES[name][-1], "continuous", 4.0) for name in STUFF]
     labels += [Label(name, PHRASES[name][1], "discrete", 4.0) for name in THINGS]
@@ -108,68 +146,72 @@ def _measure_chip(
     absent += [Label(text, text, "discrete", 4.0) for text in ABSENT[1::2]]
     [masks] = sam3.segment([chip], [*labels, *absent])
     window = (slice(top, top + CHIP_PX), slice(left, left + CHIP_PX))
-    middle = np.zeros((CHIP_PX, CHIP_PX), bool)
-    middle[_MARGIN_PX:-_MARGIN_PX, _MARGIN_PX:-_MARGIN_PX] = True
-    on_lots = (place.lots[window] > 0) & middle
+    centre = np.zeros((CHIP_PX, CHIP_PX), bool)
+    centre[_MARGIN_PX:-_MARGIN_PX, _MARGIN_PX:-_MARGIN_PX] = True
+    on_lots = (place.lots[window] > 0) & centre
     for label in labels:
-        mine = [mask for mask in masks if mask.label is label]
-        said = np.zeros_like(middle)
-        for mask in mine:
-            said |= _pixels(mask)
-        count = total.of[label.name]
+        label_masks = [mask for mask in masks if mask.label is label]
+        predicted = np.zeros_like(centre)
+        for mask in label_masks:
+            predicted |= _mask_pixels(mask)
+        count = total.labels[label.name]
         plane = place.things if label.name in THINGS else place.stuff
         true = plane[label.name][window]
-        count.shared += int((said & (true > 0) & on_lots).sum())
-        count.either += int(((said | (true > 0)) & on_lots).sum())
+        count.intersection_px += int((predicted & (true > 0) & on_lots).sum())
+        count.union_px += int(((predicted | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
             objects = (
-                list(vectorize_masks(mine, mosaic_of(chip, _FRAME, _WINDOW)).polygons)
-                if mine
+                list(vectorize_masks(label_masks, mosaic_of(chip, _GRID, _WINDOW)).polygons)
+                if label_masks
                 else []
             )
             _count_things(objects, true, chip, count)
     for label in absent:
-        total.asked_in_vain += 1
-        total.said_nothing += not any((m.field > 0).any() for m in masks if m.label is label)
+        total.absent_prompts += 1
+        total.absent_empty += not any((m.field > 0).any() for m in masks if m.label is label)
 
 
-def _pixels(mask: Mask) -> NDArray[np.bool_]:
-    """Where a mask is, on the chip's pixels."""
-    whole = np.full(mask.cells, -1.0, np.float32)
+def _mask_pixels(mask: Mask) -> NDArray[np.bool_]:
+    """(CHIP_PX, CHIP_PX): where the field of a mask is positive."""
+    field = np.full(mask.cells, -1.0, np.float32)
     height, width = mask.field.shape
-    whole[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field
-    field = torch.from_numpy(whole)[None, None]
-    fine = functional.interpolate(field, (CHIP_PX, CHIP_PX), mode="bilinear")
+    field[mask.row : mask.row + height, mask.column : mask.column + width] = mask.field
+    fine = functional.interpolate(
+        torch.from_numpy(field)[None, None], (CHIP_PX, CHIP_PX), mode="bilinear"
+    )
     return (fine[0, 0] > 0).numpy()
 
 
 def _count_things(
-    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: PixelCounts
+    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: LabelCounts
 ) -> None:
-    """Things whose middle is in the chip's; the largest piece stands for one that a tree parts."""
-    pieces: dict[float, shapely.Polygon] = {}
+    """Count objects whose centroid is in the chip's centre.
+
+    A thing that a tree splits counts as its largest piece.
+    """
+    largest: dict[float, shapely.Polygon] = {}
     for outline, number in shapes(true.astype(np.int32), mask=true > 0, transform=chip.transform):
         piece = shape(outline)
-        if number not in pieces or piece.area > pieces[number].area:
-            pieces[number] = piece
-    known = list(pieces.values())
-    inside = _middle_box(chip)
-    truths = [piece for piece in known if inside.contains(piece.centroid) and piece.area > 4]
-    said = [one for one in objects if inside.contains(one.centroid)]
+        if number not in largest or piece.area > largest[number].area:
+            largest[number] = piece
+    known = list(largest.values())
+    centre = _centre_box(chip)
+    truths = [piece for piece in known if centre.contains(piece.centroid) and piece.area > 4]
+    predicted = [each for each in objects if centre.contains(each.centroid)]
     count.true += len(truths)
     count.found += sum(_best_iou(piece, objects) >= _FOUND_IOU for piece in truths)
-    count.said += len(said)
-    count.false += sum(_best_iou(one, known) < _FALSE_IOU for one in said)
+    count.predicted += len(predicted)
+    count.false += sum(_best_iou(each, known) < _FALSE_IOU for each in predicted)
 
 
-def _middle_box(chip: Chip) -> shapely.Polygon:
+def _centre_box(chip: Chip) -> shapely.Polygon:
     left, top = chip.transform @ (_MARGIN_PX, _MARGIN_PX)
     right, bottom = chip.transform @ (CHIP_PX - _MARGIN_PX, CHIP_PX - _MARGIN_PX)
     return shapely.box(left, bottom, right, top)
 
 
-def _best_iou(one: shapely.Polygon, others: list[shapely.Polygon]) -> float:
-    near = [others[index] for index in STRtree(others).query(one)]
-    shared = [one.intersection(other).area for other in near]
-    ious = [s / (one.area + o.area - s) for s, o in zip(shared, near, strict=True)]
+def _best_iou(polygon: shapely.Polygon, others: list[shapely.Polygon]) -> float:
+    near = [others[index] for index in STRtree(others).query(polygon)]
+    shared = [polygon.intersection(other).area for other in near]
+    ious = [s / (polygon.area + o.area - s) for s, o in zip(shared, near, strict=True)]
     return max(ious, default=0.0)

@@ -1,4 +1,4 @@
-"""The sample county: a seeded, synthetic neighbourhood with imagery and the exact truth."""
+"""The sample county: a synthetic neighbourhood from a seed, with imagery and exact truth."""
 
 from detection.sample.county import SampleCounty, generate, is_current, load
 from detection.sample.truth import LawnErrors, LotError, lawn_errors, true_areas_m2

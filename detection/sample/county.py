@@ -1,4 +1,4 @@
-"""The sample county as files: lots, imagery, properties to run on, the truth, a manifest."""
+"""Generate the sample county as files: lots, imagery, properties CSV, truth, manifest."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from detection.sample.paint import grid, paint
 from detection.sample.scene import GSD_M, SyntheticScene, build_scene
 from detection.sample.truth import lot_truth, to_degrees
 
-# Raise it with every change of what a seed gives, so that stale folders are made anew.
+# Raise it whenever the output of a seed changes, so that stale folders are regenerated.
 GENERATOR = "2"
 CAPTURED_ON = "2024-06-15"
 DEFAULT_SEED = 20_26
 DEFAULT_LOTS = 200
 _TILE_PX = 640
-# Two processes get in each other's way once; more are for a third.
-_SWAPS = 4
+# Two processes can conflict once; further retries are for more processes.
+_MAX_SWAPS = 4
 _NOTICE = "Synthetic aerial image made by the lotline sample generator; not a real place"
 
 
 @dataclass(frozen=True, slots=True)
 class SampleCounty:
-    """Where the files of a generated county are."""
+    """The paths of a generated county."""
 
     folder: Path
     seed: int
@@ -47,7 +47,7 @@ class SampleCounty:
 
     @property
     def parcels(self) -> Path:
-        """The lots: GeoPackage, EPSG:4326, with parcel_id, house_number, address."""
+        """Lots: GeoPackage, EPSG:4326, with parcel_id, house_number, address."""
         return self.folder / "parcels.gpkg"
 
     @property
@@ -62,66 +62,66 @@ class SampleCounty:
 
     @property
     def truth(self) -> Path:
-        """GeoPackage, EPSG:4326: what is visible on each lot; see `detection.sample.truth`."""
+        """GeoPackage, EPSG:4326: the visible labels of each lot; see `detection.sample.truth`."""
         return self.folder / "truth.gpkg"
 
     @property
     def manifest(self) -> Path:
-        """JSON: seed, size, generator, hashes of the content, and that it is synthetic."""
+        """JSON: seed, size, generator version, content hashes, a notice that it is synthetic."""
         return self.folder / "manifest.json"
 
 
 def generate(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> SampleCounty:
-    """Make the synthetic county of a seed in `folder`, replacing one that is there.
+    """Generate the synthetic county of a seed in `folder`, replacing an older one.
 
-    The same seed and size give the same pixels and the same geometry. The folder appears whole
-    or not at all. Where another process makes the same county meanwhile, that one is kept.
+    The same seed and size give the same pixels and geometry. The folder is replaced atomically;
+    if another process generates the same county at the same time, that one stays.
 
     Raises:
-        ValueError: fewer than 4 lots, or a folder that holds something else.
+        ValueError: fewer than 4 lots, or a folder with other content.
     """
     if lots < 4:
         raise ValueError(
-            f"a sample county of {lots} lots has no streets to lie on: ask for 4 or more"
+            f"a sample county of {lots} lots is too small for streets. Use 4 or more lots"
         )
     folder = Path(folder)
-    _refuse_foreign(folder)
+    _check_replaceable(folder)
     was_current = is_current(folder, seed, lots)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        making.chmod(0o755)
-        made = SampleCounty(making, seed, lots)
-        _write(made)
-        _replace(folder, made, accept=not was_current)
+        draft.chmod(0o755)
+        generated = SampleCounty(draft, seed, lots)
+        _write(generated)
+        _replace(folder, generated, accept=not was_current)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
     return SampleCounty(folder, seed, lots)
 
 
 def load(folder: Path) -> SampleCounty:
-    """The county that was generated in `folder`.
+    """The generated county in `folder`.
 
     Raises:
-        FileNotFoundError: there is none, or not of this version of the generator.
+        FileNotFoundError: there is none of this generator version.
     """
     manifest = _read_manifest(Path(folder))
     if manifest is None:
         raise FileNotFoundError(
-            f"{folder} holds no sample county of this version: make one with "
+            f"{folder} has no sample county of this version. Generate one with "
             "detection.sample.generate(folder)"
         )
     return SampleCounty(Path(folder), int(manifest["seed"]), int(manifest["lots"]))
 
 
 def is_current(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> bool:
-    """Whether `folder` holds, complete, what `generate` would make of this seed and size."""
+    """Whether `folder` has the complete output of `generate` for this seed and size."""
     manifest = _read_manifest(Path(folder))
     return manifest is not None and (manifest["seed"], manifest["lots"]) == (seed, lots)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest, if the generator is this one and every file it lists has its size."""
+    """The manifest, if the generator version and the sizes of all listed files match."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if not isinstance(manifest, dict) or manifest["generator"] != GENERATOR:
@@ -134,40 +134,40 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "manifest.json").exists()):
         raise ValueError(
-            f"{folder} is not a sample county and is not overwritten: name a new folder"
+            f"{folder} is not a sample county and is not overwritten. Choose a new folder"
         )
 
 
-def _replace(folder: Path, made: SampleCounty, *, accept: bool) -> None:
-    """Put `made` in the place of `folder`; a reader sees the old one, none, or the new one.
+def _replace(folder: Path, generated: SampleCounty, *, accept: bool) -> None:
+    """Move the generated county to `folder`; a reader sees the old one, none, or the new one.
 
-    With `accept`, a folder that holds the same county by now is left, as it may be in use.
+    With `accept`, a folder that has the same county by now stays, as it may be in use.
     """
-    for left in reversed(range(_SWAPS)):
-        if accept and is_current(folder, made.seed, made.lots):
+    for retries_left in reversed(range(_MAX_SWAPS)):
+        if accept and is_current(folder, generated.seed, generated.lots):
             return
         try:
-            _swap(folder, made.folder)
+            _swap(folder, generated.folder)
             return
-        except OSError:  # another process has moved the folder, or has filled it
-            if not left:
+        except OSError:  # another process has moved or filled the folder
+            if not retries_left:
                 raise
             accept = True
 
 
-def _swap(folder: Path, made: Path) -> None:
+def _swap(folder: Path, new: Path) -> None:
     if not folder.exists():
-        made.rename(folder)
+        new.rename(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
     try:
         folder.rename(old)
-        made.rename(folder)
+        new.rename(folder)
     finally:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -190,11 +190,11 @@ def _write(county: SampleCounty) -> None:
         "gsd_m": GSD_M,
         "crs": CRS,
         "captured_on": CAPTURED_ON,
-        # GeoPackages carry the time of writing, so what is hashed is the content.
+        # Hashes of the content, because GeoPackages contain their time of writing.
         "sha256": {
             "pixels": hashlib.sha256(image.tobytes()).hexdigest(),
-            "parcels": _frame_sha256(parcels),
-            "truth": _frame_sha256(truth),
+            "parcels": _geodataframe_sha256(parcels),
+            "truth": _geodataframe_sha256(truth),
             "properties": hashlib.sha256(properties.encode()).hexdigest(),
         },
         "bytes": {
@@ -206,7 +206,7 @@ def _write(county: SampleCounty) -> None:
     county.manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _frame_sha256(frame: geopandas.GeoDataFrame) -> str:
+def _geodataframe_sha256(frame: geopandas.GeoDataFrame) -> str:
     columns = frame.drop(columns="geometry").to_csv(index=False)
     digest = hashlib.sha256(columns.encode())
     for wkb in shapely.to_wkb(frame.geometry.to_numpy(), byte_order=1):
@@ -228,7 +228,7 @@ def _parcels(scene: SyntheticScene) -> geopandas.GeoDataFrame:
 
 
 def _properties(scene: SyntheticScene) -> str:
-    """One row a lot by a point in its house, then points where there is no lot, then one unseen."""
+    """A row per lot with a point in its house, then points without a lot, then one not imaged."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["property_id", "parcel_id", "longitude", "latitude", "address"])
@@ -245,20 +245,20 @@ def _properties(scene: SyntheticScene) -> str:
 
 
 def _points_without_a_lot(scene: SyntheticScene) -> list[tuple[float, float]]:
-    """Five: in the park if there is one, and on the streets."""
+    """Five points: in the park if there is one, and on the streets."""
     image = shapely.box(*scene.bounds)
     lots = shapely.union_all([yard.plan.polygon for yard in scene.yards])
-    places = [common.representative_point() for common in scene.plan.commons[:1]]
-    # Where their buffers of 30 m are imaged whole; a small county has no such place.
+    points = [common.representative_point() for common in scene.plan.commons[:1]]
+    # Where imagery covers the 30 m buffers completely; a small county has no such street.
     inner = scene.plan.street_lines.intersection(image.buffer(-35.0))
     streets = scene.plan.street_lines.intersection(image) if inner.is_empty else inner
     parts = sorted(getattr(streets, "geoms", [streets]), key=lambda part: -part.length)
-    shares = [0.5, 0.25, 0.75, 0.4, 0.6]
-    places += [
-        parts[number % len(parts)].interpolate(share, normalized=True)
-        for number, share in enumerate(shares)
+    fractions = [0.5, 0.25, 0.75, 0.4, 0.6]
+    points += [
+        parts[number % len(parts)].interpolate(fraction, normalized=True)
+        for number, fraction in enumerate(fractions)
     ]
-    return [(place.x, place.y) for place in places if not lots.contains(place)][:5]
+    return [(point.x, point.y) for point in points if not lots.contains(point)][:5]
 
 
 def _degrees(x: float, y: float) -> tuple[str, str]:
@@ -267,7 +267,7 @@ def _degrees(x: float, y: float) -> tuple[str, str]:
 
 
 def _write_tiles(folder: Path, image: NDArray[np.uint8], transform: Affine) -> None:
-    """Adjoining GeoTIFFs on one pixel grid."""
+    """Adjacent GeoTIFFs on one pixel grid."""
     folder.mkdir()
     _, height, width = image.shape
     for row, top in enumerate(range(0, height, _TILE_PX)):

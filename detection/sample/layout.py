@@ -1,7 +1,7 @@
-"""Where the synthetic lots and streets lie: rows of blocks, a slanted avenue and a court.
+"""The layout of the synthetic lots and streets: rows of blocks, a slanted avenue and a court.
 
-The neighbourhood is laid out straight in a frame (u, v) of metres, then bent and turned, so that
-nothing follows the pixel grid. Coordinates that leave this module are EPSG:26916 (x, y) in metres.
+The neighbourhood is laid out on straight axes (u, v) in metres, then bent and rotated, so that
+nothing follows the pixel grid. The results are in EPSG:26916 (x, y), metres.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 CRS = "EPSG:26916"
-# At the latitude of Shelby County, Tennessee; what lies here is synthetic all the same.
+# At the latitude of Shelby County, Tennessee. Everything here is synthetic.
 ORIGIN_XY_M = (236_400.0, 3_891_000.0)
 PAVEMENT_HALF_M = 4.5
 RIGHT_OF_WAY_HALF_M = 7.5
@@ -29,7 +29,7 @@ _AVENUE_LEAN = 0.22
 _COURT_LENGTH_M = 122.0
 _COURT_STEM_M = 88.0
 _BULB_RADIUS_M = 14.0
-# A neighbourhood shorter than this along its streets has no avenue, lower than this no court.
+# A neighbourhood with shorter streets has no avenue; one with fewer rows has no court.
 _MIN_LENGTH_FOR_AVENUE_M = 160.0
 _MIN_ROWS_FOR_COURT = 3
 _STREET_NAMES = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Gum", "Hazel", "Ironwood")
@@ -37,13 +37,13 @@ _STREET_NAMES = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Gum", "Haz
 
 @dataclass(frozen=True, slots=True)
 class LotPlan:
-    """A lot before anything stands on it.
+    """An empty lot.
 
     Attributes:
         polygon: in EPSG:26916.
-        front_xy_m: the middle of the line along the street.
+        front_xy_m: the middle of the street line.
         inward: unit vector from the street into the lot.
-        frontage_m: length of the line along the street.
+        frontage_m: length of the street line.
     """
 
     parcel_id: str
@@ -56,7 +56,7 @@ class LotPlan:
 
     @property
     def address(self) -> str:
-        """House number, street, and that the county is synthetic."""
+        """House number, street, and a mark that the county is synthetic."""
         return f"{self.house_number} {self.street}, Synthetic County"
 
 
@@ -66,8 +66,8 @@ class GroundPlan:
 
     Attributes:
         street_lines: the centre lines of the streets.
-        bulbs: the round ends of courts, as pavement.
-        commons: ground that belongs to no lot, a park.
+        bulbs: the round ends of courts, paved.
+        commons: parks, without lots.
     """
 
     lots: tuple[LotPlan, ...]
@@ -76,14 +76,14 @@ class GroundPlan:
     commons: tuple[Polygon, ...]
 
     def pavement(self, half_width_m: float) -> BaseGeometry:
-        """The streets, as wide as twice `half_width_m`."""
+        """The streets, twice `half_width_m` wide."""
         extra_m = half_width_m - PAVEMENT_HALF_M
         return unary_union([self.street_lines.buffer(half_width_m), self.bulbs.buffer(extra_m)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """A lot in the (u, v) frame."""
+    """A lot on the (u, v) axes."""
 
     polygon: Polygon
     front: tuple[float, float]
@@ -94,7 +94,7 @@ class _Parcel:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Ground between streets: from `left` to `right` (metres of u, at a given v)."""
+    """The ground between streets, from `left` to `right` (metres of u, at a given v)."""
 
     row: int
     bottom: float
@@ -106,7 +106,7 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """A block's side: u = at + lean * v."""
+    """A side of a block: u = at + lean * v."""
 
     at: float
     lean: float = 0.0
@@ -116,7 +116,7 @@ class _Edge:
 
 
 def lay_out(rng: Generator, lots: int) -> GroundPlan:
-    """A plan with exactly `lots` lots; what the last row has beyond them becomes a park."""
+    """A plan with exactly `lots` lots; the rest of the last row becomes a park."""
     length_m = _FRONTAGE_M * float(np.clip(round(1.5 * math.sqrt(lots)), 2, 22))
     parcels: list[_Parcel] = []
     lines: list[LineString] = []
@@ -176,7 +176,7 @@ def _cross_streets(top: float, length_m: float) -> list[LineString]:
 
 
 def _terrace(rng: Generator, block: _Block) -> list[_Parcel]:
-    """Lots back to back, of varied width, fanned out between the block's two sides."""
+    """Lots back to back, of varying width, between the two sides of a block."""
     parcels = []
     for front, back, up, street in (
         (block.bottom, block.middle, 1.0, block.row),
@@ -210,7 +210,7 @@ def _between(block: _Block, share: float, v: float) -> float:
 
 
 def _court(block: _Block) -> tuple[list[_Parcel], LineString, Polygon]:
-    """A cul-de-sac from the eastern street into the block, its lots cut like cake."""
+    """A cul-de-sac from the eastern street into the block, with wedge-shaped lots."""
     east, middle = block.right.at, (block.bottom + block.top) / 2
     west = east - _COURT_LENGTH_M
     end = (east - _COURT_STEM_M, middle)
@@ -238,7 +238,7 @@ def _court(block: _Block) -> tuple[list[_Parcel], LineString, Polygon]:
 def _nearest_ground(
     ground: Polygon, seed: tuple[float, float], seeds: list[tuple[float, float]]
 ) -> Polygon:
-    """The part of the ground that is nearer to `seed` than to any other of the seeds."""
+    """The Voronoi cell of `seed` among the seeds, within the ground."""
     far_m = 1000.0
     for other in seeds:
         if other == seed:
@@ -265,7 +265,7 @@ def _bend(
     lines: list[LineString],
     bulbs: list[Polygon],
 ) -> GroundPlan:
-    """From the straight frame to EPSG:26916: gentle waves and a turn of the whole."""
+    """From the (u, v) axes to EPSG:26916: gentle waves and a rotation."""
     phases = rng.uniform(0, 2 * math.pi, 3)
     turn = math.radians(rng.uniform(6.5, 9.0))
     cos, sin = math.cos(turn), math.sin(turn)

@@ -1,4 +1,4 @@
-"""What each part of the scene is made of: its colour in four bands, its grain, its stripes."""
+"""The material of each part of the scene: colour in four bands, grain, mowing stripes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from detection.sample.things import Crown, Yard
 
 BANDS = ("red", "green", "blue", "nir")
 
-# Where the sun stands in the picture: (east, north) towards it, and the tangent of its elevation.
+# The sun: unit vector (east, north) towards it, and the tangent of its elevation.
 SUN_XY = (0.62, -0.785)
 SUN_TAN_ELEVATION = math.tan(math.radians(52.0))
 _ROOF_SLOPE = math.tan(math.radians(24.0))
 
 Colour = tuple[float, float, float, float]
 
-# Digital numbers as in NAIP's 8 bit product: a lawn has an NDVI of about 0.3, dry turf 0.03,
-# roofs and roads -0.05 to -0.15, open water -0.5.
+# Digital numbers as in NAIP's 8 bit product. NDVI: lawn about 0.3, dry turf 0.03, roofs and roads
+# -0.05 to -0.15, open water -0.5.
 _GREEN_TURF: Colour = (88, 110, 76, 164)
 _STRAW_TURF: Colour = (150, 138, 108, 160)
 _MEADOW: Colour = (112, 116, 84, 148)
@@ -61,12 +61,12 @@ _LEAVES: Colour = (74, 100, 58, 160)
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A polygon (EPSG:26916) with its look; later ones lie over earlier ones.
+    """A polygon (EPSG:26916) and its material; later ones cover earlier ones.
 
     Attributes:
-        colour: digital numbers in `BANDS`, in the sun.
+        colour: digital numbers in `BANDS`, sunlit.
         grain: the relative standard deviation of its fine texture.
-        height_m: what casts a shadow.
+        height_m: above ground, for its shadow.
         stripes: unit vector across mowing stripes, or (0, 0).
     """
 
@@ -78,45 +78,45 @@ class Surface:
 
 
 def surfaces(scene: SyntheticScene) -> list[Surface]:
-    """All but trees and shrubs, from the ground up."""
+    """Everything except trees and shrubs, from the ground up."""
     rng = np.random.default_rng([scene.seed, 2])
     plan = scene.plan
-    found = [Surface(common, _MEADOW, 0.06) for common in plan.commons]
-    found.append(Surface(plan.pavement(7.2), _CONCRETE, 0.02))
-    found.append(Surface(plan.pavement(5.9), _mix(_GREEN_TURF, _STRAW_TURF, 0.3), 0.04))
+    layers = [Surface(common, _MEADOW, 0.06) for common in plan.commons]
+    layers.append(Surface(plan.pavement(7.2), _CONCRETE, 0.02))
+    layers.append(Surface(plan.pavement(5.9), _mix(_GREEN_TURF, _STRAW_TURF, 0.3), 0.04))
     for yard in scene.yards:
-        found += _ground(rng, yard)
-    found.append(Surface(plan.pavement(PAVEMENT_HALF_M + 0.3), _KERB, 0.02))
-    found.append(Surface(plan.pavement(PAVEMENT_HALF_M), _ASPHALT, 0.03))
-    found += _tar_lines(rng, plan.street_lines)
+        layers += _ground(rng, yard)
+    layers.append(Surface(plan.pavement(PAVEMENT_HALF_M + 0.3), _KERB, 0.02))
+    layers.append(Surface(plan.pavement(PAVEMENT_HALF_M), _ASPHALT, 0.03))
+    layers += _tar_lines(rng, plan.street_lines)
     for car in scene.cars:
         paint = _CARS[rng.integers(len(_CARS))]
-        found.append(Surface(car, paint, 0.02, height_m=1.4))
+        layers.append(Surface(car, paint, 0.02, height_m=1.4))
         glass = car.buffer(-0.35)
-        found.append(Surface(glass, _mix(paint, (60, 64, 70, 60), 0.35), 0.02, height_m=1.5))
+        layers.append(Surface(glass, _mix(paint, (60, 64, 70, 60), 0.35), 0.02, height_m=1.5))
     for yard in scene.yards:
-        found += _buildings(rng, yard)
-    return [surface for surface in found if not surface.polygon.is_empty]
+        layers += _buildings(rng, yard)
+    return [surface for surface in layers if not surface.polygon.is_empty]
 
 
 def country() -> Colour:
-    """The ground where nothing else is."""
+    """The colour of bare ground outside everything else."""
     return _MEADOW
 
 
 def foliage(crown: Crown) -> Colour:
-    """The colour of a crown in the sun."""
+    """The sunlit colour of a crown."""
     return _mix(_NEEDLES, _LEAVES, crown.tone)
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    """`share` of b in a."""
+    """A blend with the fraction `share` of b."""
     red, green, blue, nir = ((1 - share) * x + share * y for x, y in zip(a, b, strict=True))
     return (red, green, blue, nir)
 
 
 def _vary(rng: Generator, colour: Colour, spread: float) -> Colour:
-    """The same material elsewhere: lighter or darker, and a little off in each band."""
+    """A random variation of a material: brightness, and slightly each band."""
     light = rng.normal(1.0, spread)
     red, green, blue, nir = (
         float(np.clip(value * light * rng.normal(1.0, spread / 4), 15, 245)) for value in colour
@@ -129,7 +129,7 @@ def _ground(rng: Generator, yard: Yard) -> list[Surface]:
     drive = (_CONCRETE, _OLD_CONCRETE, _DRIVE_ASPHALT)[rng.choice(3, p=(0.5, 0.3, 0.2))]
     drive = _vary(rng, drive, 0.05)
     return [
-        # The turf runs under what stands on it, so no seam of another colour shows.
+        # Turf continues under everything on it, so that no seams are visible.
         Surface(yard.plan.polygon, turf, 0.035, stripes=yard.stripes),
         Surface(yard.bare, _vary(rng, _SOIL, 0.06), 0.06),
         Surface(yard.beds, _vary(rng, _MULCH, 0.08), 0.08),
@@ -141,24 +141,24 @@ def _ground(rng: Generator, yard: Yard) -> list[Surface]:
 
 
 def _buildings(rng: Generator, yard: Yard) -> list[Surface]:
-    found = [Surface(yard.shed, _vary(rng, _SHED, 0.15), 0.03, height_m=2.6)]
+    layers = [Surface(yard.shed, _vary(rng, _SHED, 0.15), 0.03, height_m=2.6)]
     roof = _vary(rng, _ROOFS[rng.integers(len(_ROOFS))], 0.08)
     grain = rng.uniform(0.02, 0.05)
     for face in yard.roof_faces:
-        # Lambert: how squarely the face meets the sun, against level ground.
+        # Lambert shading of the face, relative to level ground.
         to_sun = face.downhill[0] * SUN_XY[0] + face.downhill[1] * SUN_XY[1]
         lit = (1 + _ROOF_SLOPE * to_sun / SUN_TAN_ELEVATION) / math.hypot(1, _ROOF_SLOPE)
         red, green, blue, nir = (value * lit for value in roof)
-        found.append(Surface(face.polygon, (red, green, blue, nir), grain, height_m=4.6))
-    return found
+        layers.append(Surface(face.polygon, (red, green, blue, nir), grain, height_m=4.6))
+    return layers
 
 
 def _tar_lines(rng: Generator, streets: BaseGeometry) -> list[Surface]:
     """Sealed cracks along the streets."""
-    found = []
+    layers = []
     for line in streets.geoms:
         for _ in range(2):
             offset: NDArray[np.float64] = np.array(line.coords) + rng.normal(0, 1.6, 2)
             crack = LineString(offset).buffer(0.12)
-            found.append(Surface(crack, (76, 76, 76, 68), 0.03))
-    return found
+            layers.append(Surface(crack, (76, 76, 76, 68), 0.03))
+    return layers

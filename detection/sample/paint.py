@@ -1,4 +1,4 @@
-"""From the scene to pixels: materials, sun, shadows, texture, the camera's blur and noise."""
+"""Render the scene to pixels: materials, sun, shadows, texture, camera blur and noise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ Plane = NDArray[np.float32]
 
 _STRIPE_M = 1.1
 _STRIPE_CONTRAST = 0.03
-_SKYLIGHT = np.array([0.36, 0.40, 0.50, 0.30], np.float32)  # of the sunlit value, in the shade
+_SKYLIGHT = np.array(
+    [0.36, 0.40, 0.50, 0.30], np.float32
+)  # fraction of the sunlit value in the shade
 _HAZE_DN = np.array([4, 5, 8, 1], np.float32)
 _BLUR_SIGMA_PX = 0.75
 _SENSOR_NOISE_DN = 1.8
@@ -34,7 +36,7 @@ _SENSOR_NOISE_DN = 1.8
 
 @dataclass(slots=True)
 class _Canvas:
-    """The picture in the making: (4, H, W) colours, relief in metres, grain."""
+    """The image being rendered: (4, H, W) colours, (H, W) relief in metres and grain."""
 
     colour: Plane
     relief_m: Plane
@@ -43,7 +45,7 @@ class _Canvas:
 
 
 def paint(scene: SyntheticScene) -> NDArray[np.uint8]:
-    """The image (4, height, width) of red, green, blue and near infrared, 0.3 m a pixel."""
+    """The image (4, height, width): red, green, blue, near infrared; 0.3 m per pixel."""
     rng = np.random.default_rng([scene.seed, 3])
     canvas = _ground(scene, rng)
     leaves = _crowns(canvas, scene)
@@ -62,7 +64,7 @@ def grid(scene: SyntheticScene) -> Affine:
 
 
 def noise(rng: Generator, shape: tuple[int, int], cell_px: float) -> Plane:
-    """Smooth noise (height, width) of unit variance or a little less, with cells of that size."""
+    """Smooth noise (height, width) of at most unit variance, with cells of `cell_px`."""
     height, width = shape
     rows, columns = np.arange(height) / cell_px, np.arange(width) / cell_px
     coarse = rng.standard_normal((int(rows[-1]) + 2, int(columns[-1]) + 2), np.float32)
@@ -75,7 +77,7 @@ def noise(rng: Generator, shape: tuple[int, int], cell_px: float) -> Plane:
 
 
 def _ground(scene: SyntheticScene, rng: Generator) -> _Canvas:
-    """Everything but trees and shrubs, without light."""
+    """Everything except trees and shrubs, unlit."""
     transform = grid(scene)
     layers = [Surface(scene.plan.street_lines, country(), 0.06), *surfaces(scene)]
     index = rasterize(
@@ -102,7 +104,7 @@ def _ground(scene: SyntheticScene, rng: Generator) -> _Canvas:
 
 
 def _stripes(across: NDArray[np.float32], index: NDArray[np.int32]) -> Plane:
-    """Mowing stripes, -1..1, where a layer has a direction for them."""
+    """Mowing stripes, -1..1, where a layer has a stripe direction."""
     rows, columns = np.indices(index.shape, dtype=np.float32)
     turn = 2 * np.pi * GSD_M / _STRIPE_M
     phase = turn * (across[index, 0] * columns - across[index, 1] * rows)
@@ -111,7 +113,7 @@ def _stripes(across: NDArray[np.float32], index: NDArray[np.int32]) -> Plane:
 
 
 def _crowns(canvas: _Canvas, scene: SyntheticScene) -> NDArray[np.bool_]:
-    """Raise the domes of shrubs and trees, and colour them. True where there are leaves."""
+    """Add the domes of shrubs and trees to relief and colour; True where there are leaves."""
     leaves = np.zeros(scene.shape, bool)
     shrubs = (shrub for yard in scene.yards for shrub in yard.shrubs)
     for crown in _from_low_to_high([*shrubs, *scene.crowns]):
@@ -136,7 +138,7 @@ def _raise_crown(canvas: _Canvas, leaves: NDArray[np.bool_], crown: Crown) -> No
     dx, dy = (columns + 0.5 - column) * GSD_M, -(rows + 0.5 - row) * GSD_M
     share = np.hypot(dx, dy) / crown.reach_m(np.arctan2(dy, dx))
     window = (slice(top, bottom), slice(left, right))
-    # A crown hides what is lower than its top; a shrub does not grow over the eaves.
+    # A crown hides lower surfaces; a shrub does not cover the eaves.
     inside = (share < 1) & (canvas.relief_m[window] < crown.height_m)
     dome = crown.height_m * (0.45 + 0.55 * np.sqrt(np.clip(1 - share**2, 0, 1)))
     canvas.relief_m[window][inside] = dome[inside]
@@ -146,7 +148,7 @@ def _raise_crown(canvas: _Canvas, leaves: NDArray[np.bool_], crown: Crown) -> No
 
 
 def _shade_crowns(canvas: _Canvas, leaves: NDArray[np.bool_], rng: Generator) -> None:
-    """Light crowns by their lumpy relief: bright towards the sun, dark gaps between the leaves."""
+    """Shade crowns by their relief: bright towards the sun, dark gaps between leaves."""
     lumps = 0.55 * noise(rng, leaves.shape, 4.5) + 0.30 * noise(rng, leaves.shape, 2.2)
     relief = canvas.relief_m + lumps * np.minimum(1, canvas.relief_m / 3)
     north, east = np.gradient(relief, GSD_M)
@@ -158,7 +160,7 @@ def _shade_crowns(canvas: _Canvas, leaves: NDArray[np.bool_], rng: Generator) ->
 
 
 def _shadows(relief_m: Plane) -> Plane:
-    """1 where something towards the sun stands above the line of sight to it, else 0."""
+    """1 where something higher blocks the line of sight to the sun, else 0."""
     shadow = np.zeros(relief_m.shape, bool)
     reach_px = int(float(relief_m.max()) / SUN_TAN_ELEVATION / GSD_M) + 1
     for step in range(1, reach_px + 1):
@@ -169,7 +171,7 @@ def _shadows(relief_m: Plane) -> Plane:
 
 
 def _shifted(plane: Plane, down: int, right: int) -> Plane:
-    """`plane` as seen from each pixel's neighbour that many rows below and columns right."""
+    """`plane` shifted: each pixel gets the value that many rows below and columns right."""
     height, width = plane.shape
     moved = np.zeros_like(plane)
     rows = (slice(max(0, -down), height - max(0, down)), slice(max(0, down), height + min(0, down)))
@@ -187,17 +189,17 @@ def _speckle(rng: Generator, shape: tuple[int, int]) -> Plane:
 
 
 def _expose(colour: Plane, rng: Generator) -> NDArray[np.uint8]:
-    """Blur by the optics, add haze and the sensor's noise, and round to 8 bits."""
+    """Apply optical blur, haze and sensor noise, and round to 8 bits."""
     image = np.empty(colour.shape, np.uint8)
     for band, plane in enumerate(colour):
-        seen = _blur(plane, _BLUR_SIGMA_PX) + _HAZE_DN[band]
-        seen += _SENSOR_NOISE_DN * rng.standard_normal(plane.shape, np.float32)
-        image[band] = np.clip(np.rint(seen), 1, 255)
+        exposed = _blur(plane, _BLUR_SIGMA_PX) + _HAZE_DN[band]
+        exposed += _SENSOR_NOISE_DN * rng.standard_normal(plane.shape, np.float32)
+        image[band] = np.clip(np.rint(exposed), 1, 255)
     return image
 
 
 def _blur(plane: Plane, sigma_px: float) -> Plane:
-    """Gaussian, separable, with the edge repeated."""
+    """Separable Gaussian blur with edge padding."""
     offsets = np.arange(-3, 4)
     weights = np.exp(-(offsets**2) / (2 * sigma_px**2))
     weights = (weights / weights.sum()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The whole synthetic neighbourhood: ground plan, yards, street cars, parks, and what is imaged."""
+"""The synthetic scene: ground plan, yards, parked cars, wild trees, and the imaged bounds."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _CAR_M = (4.6, 1.8)
 
 @dataclass(frozen=True, slots=True)
 class SyntheticScene:
-    """Everything there is, in EPSG:26916 metres.
+    """A synthetic neighbourhood, in EPSG:26916 metres.
 
     Attributes:
-        wild_trees: on ground that is no lot: parks and the country around.
-        bounds: (left, bottom, right, top) of the imagery, whole pixels.
+        wild_trees: outside the lots, in parks and around the neighbourhood.
+        bounds: (left, bottom, right, top) of the imagery, in full pixels.
     """
 
     seed: int
@@ -48,7 +48,7 @@ class SyntheticScene:
 
 
 def build_scene(seed: int, lots: int) -> SyntheticScene:
-    """The scene of a seed. Every lot draws from a stream of its own."""
+    """The scene of a seed. Every lot has its own random stream."""
     rng = np.random.default_rng([seed, 0])
     plan = lay_out(rng, lots)
     right_of_way = plan.pavement(RIGHT_OF_WAY_HALF_M)
@@ -56,7 +56,7 @@ def build_scene(seed: int, lots: int) -> SyntheticScene:
         furnish(np.random.default_rng([seed, 1, number]), lot, right_of_way)
         for number, lot in enumerate(plan.lots)
     )
-    bounds = _imaged(plan)
+    bounds = _imaged_bounds(plan)
     return SyntheticScene(
         seed=seed,
         plan=plan,
@@ -67,15 +67,15 @@ def build_scene(seed: int, lots: int) -> SyntheticScene:
     )
 
 
-def _imaged(plan: GroundPlan) -> tuple[float, float, float, float]:
-    """All the lots with a margin, but for the easternmost two, which the imagery cuts."""
+def _imaged_bounds(plan: GroundPlan) -> tuple[float, float, float, float]:
+    """All lots with a margin, except the easternmost two, which are only partly imaged."""
     edges = np.array([lot.polygon.bounds for lot in plan.lots])
     left, bottom = edges[:, :2].min(axis=0) - _MARGIN_M
     top = edges[:, 3].max() + _MARGIN_M
     eastern = np.sort(edges[:, 2])
     cut = min(_LOTS_PARTLY_IMAGED, len(eastern) - 1)
     right = max(eastern[-1 - cut] + 0.3, eastern[-1] - 8.0)
-    # The grid starts at the upper left corner, so that every tile's corner is a whole pixel.
+    # The grid starts at the upper left corner, so that tile corners are on full pixels.
     width, height = math.floor((right - left) / GSD_M), math.ceil((top - bottom) / GSD_M)
     left, top = math.floor(left), math.ceil(top)
     return (left, top - height * GSD_M, left + width * GSD_M, float(top))
@@ -84,7 +84,7 @@ def _imaged(plan: GroundPlan) -> tuple[float, float, float, float]:
 def _wild_trees(
     rng: Generator, plan: GroundPlan, bounds: tuple[float, float, float, float]
 ) -> list[Crown]:
-    """Clumps of trees where there are neither lots nor streets."""
+    """Clumps of trees outside lots and streets."""
     taken = shapely.unary_union(
         [plan.pavement(PAVEMENT_HALF_M + 6), *(lot.polygon.buffer(2) for lot in plan.lots)]
     )

@@ -1,4 +1,4 @@
-"""What stands on a synthetic lot: house, drive, walk, patio, pool, beds, trees, and the turf.
+"""The objects on a synthetic lot: house, drive, walk, patio, pool, beds, trees and turf.
 
 All polygons are EPSG:26916; sizes are metres.
 """
@@ -24,7 +24,7 @@ _NOTHING = Polygon()
 
 @dataclass(frozen=True)
 class Crown:
-    """A tree or shrub from above: a lobed disc, domed.
+    """A tree or shrub from above: a lobed disc with a domed top.
 
     Attributes:
         lobes: (amplitude, phase) of the outline's waves of 2, 3 and 5 lobes.
@@ -39,7 +39,7 @@ class Crown:
     tone: float
 
     def reach_m(self, angle: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Distance from the centre to the outline at angles in radians."""
+        """Distance from the centre to the outline, at angles in radians."""
         reach = np.ones_like(angle)
         for waves, (amplitude, phase) in zip((2, 3, 5), self.lobes, strict=True):
             reach += amplitude * np.cos(waves * angle + phase)
@@ -57,7 +57,7 @@ class Crown:
 
 @dataclass(frozen=True, slots=True)
 class RoofFace:
-    """One plane of a roof; `downhill` is the unit vector that it falls towards."""
+    """One plane of a roof; `downhill` is the unit vector of its slope."""
 
     polygon: Polygon
     downhill: tuple[float, float]
@@ -65,12 +65,12 @@ class RoofFace:
 
 @dataclass(frozen=True, slots=True)
 class Yard:
-    """A lot with what stands on it, before anything hides anything.
+    """A lot with its objects, without occlusion.
 
     Attributes:
         door_xy_m: a point inside the house.
-        turf: ground under grass, whether or not a crown hangs over it.
-        dormancy: 0 a green lawn .. 1 straw.
+        turf: ground with grass, also under crowns.
+        dormancy: 0 (green lawn) to 1 (straw).
         stripes: unit vector across the mowing stripes.
     """
 
@@ -93,8 +93,8 @@ class Yard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """A lot's own axes: x along the street, y from the street into the lot, in metres."""
+class _LotAxes:
+    """Local axes of a lot: x along the street, y from the street into the lot, in metres."""
 
     origin: tuple[float, float]
     inward: tuple[float, float]
@@ -116,7 +116,7 @@ class _Frame:
 
 @dataclass(slots=True)
 class _House:
-    """A house in the lot's frame: the main block and at most one wing."""
+    """A house on the lot's axes: the main block and at most one wing."""
 
     left: float
     front: float
@@ -131,7 +131,7 @@ class _House:
 
 
 def grow_crown(rng: Generator, x_m: float, y_m: float, radius_m: float, height_m: float) -> Crown:
-    """A crown of about that radius with an outline and a tone of its own."""
+    """A crown of about that radius with a random outline and tone."""
     lobes = tuple(
         (float(rng.uniform(0, 0.09)), float(rng.uniform(0, 2 * math.pi))) for _ in range(3)
     )
@@ -139,28 +139,28 @@ def grow_crown(rng: Generator, x_m: float, y_m: float, radius_m: float, height_m
 
 
 def furnish(rng: Generator, plan: LotPlan, right_of_way: BaseGeometry) -> Yard:
-    """Build on a lot and plant it. Drive and walk may cross the `right_of_way` to the road."""
-    frame = _Frame(plan.front_xy_m, plan.inward)
+    """Build and plant a lot. Drive and walk may cross the `right_of_way` to the road."""
+    axes = _LotAxes(plan.front_xy_m, plan.inward)
     lot = plan.polygon
-    house = _build_house(rng, plan, frame)
+    house = _build_house(rng, plan, axes)
     roof = unary_union([face.polygon for face in house.faces])
 
     to_road = unary_union([lot, shapely.clip_by_rect(right_of_way, *lot.buffer(6.0).bounds)])
-    drive, garage = _drive(rng, frame, house, lot)
+    drive, garage = _drive(rng, axes, house, lot)
     drive = _areal(drive.intersection(to_road).difference(roof))
-    shed = _inside(_shed(rng, frame, house, lot) if garage.is_empty else garage, lot, 0.6, roof)
+    shed = _inside(_shed(rng, axes, house, lot) if garage.is_empty else garage, lot, 0.6, roof)
     door_x = house.left + house.width * rng.uniform(0.4, 0.6)
-    walk = frame.box(door_x - 0.6, -2.0, door_x + 0.6, house.front + 0.5)
+    walk = axes.box(door_x - 0.6, -2.0, door_x + 0.6, house.front + 0.5)
     walk = _areal(walk.intersection(to_road).difference(unary_union([drive, roof])))
-    patio = _patio(rng, frame, house)
-    pool, deck = _pool(rng, frame, house)
+    patio = _patio(rng, axes, house)
+    pool, deck = _pool(rng, axes, house)
     if not deck.within(lot.buffer(-0.8)):
         pool = deck = _NOTHING
     patio = _areal(unary_union([patio, deck]).intersection(lot.buffer(-0.5)))
 
     built = unary_union([roof, shed, drive, walk, patio, pool])
     beds = roof.buffer(rng.uniform(0.9, 1.6)).intersection(
-        frame.box(house.left - 2, house.front - 4, house.right + 2, house.front + 3)
+        axes.box(house.left - 2, house.front - 4, house.right + 2, house.front + 3)
     )
     beds = _areal(beds.difference(built).intersection(lot))
     bare = _bare_patches(rng, lot) if rng.random() < 0.3 else _NOTHING
@@ -184,16 +184,16 @@ def furnish(rng: Generator, plan: LotPlan, right_of_way: BaseGeometry) -> Yard:
         beds=beds,
         bare=bare,
         turf=turf,
-        trees=tuple(_trees(rng, frame, lot, built)),
+        trees=tuple(_trees(rng, axes, lot, built)),
         shrubs=tuple(shrubs),
-        door_xy_m=frame.xy((house.left + house.right) / 2, (house.front + house.back) / 2),
+        door_xy_m=axes.xy((house.left + house.right) / 2, (house.front + house.back) / 2),
         dormancy=float(dormancy),
-        stripes=frame.direction(math.cos(turn), math.sin(turn)),
+        stripes=axes.direction(math.cos(turn), math.sin(turn)),
     )
 
 
-def _build_house(rng: Generator, plan: LotPlan, frame: _Frame) -> _House:
-    """The largest of a few sizes that stays clear of the lot lines."""
+def _build_house(rng: Generator, plan: LotPlan, axes: _LotAxes) -> _House:
+    """The largest of a few sizes that fits inside the lot lines."""
     width = float(np.clip(plan.frontage_m - rng.uniform(4.0, 7.5), 10.5, 18.5))
     depth = rng.uniform(9.0, 12.5)
     setback = rng.uniform(7.0, 10.5)
@@ -203,43 +203,43 @@ def _build_house(rng: Generator, plan: LotPlan, frame: _Frame) -> _House:
     for scale in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
         half = scale * width / 2
         house = _House(shift - half, setback, shift + half, setback + scale * depth, garage_side)
-        outline = frame.box(house.left, house.front, house.right, house.back)
+        outline = axes.box(house.left, house.front, house.right, house.back)
         if outline.within(clear):
             break
     hipped = rng.random() < 0.5
-    house.faces += _main_roof(frame, house, hipped)
-    wing = _wing(rng, frame, house)
+    house.faces += _main_roof(axes, house, hipped)
+    wing = _wing(rng, axes, house)
     if wing and all(face.polygon.within(clear) for face in wing):
         house.faces += wing
     return house
 
 
-def _main_roof(frame: _Frame, house: _House, hipped: bool) -> list[RoofFace]:
-    """The faces of a roof whose ridge runs along x: two, or four where it is hipped."""
+def _main_roof(axes: _LotAxes, house: _House, hipped: bool) -> list[RoofFace]:
+    """The faces of a roof with its ridge along x: two, or four if hipped."""
     x0, y0, x1, y1 = house.left, house.front, house.right, house.back
     middle = (y0 + y1) / 2
     inset = (y1 - y0) / 2 if hipped else 0.0
     a, b = x0 + inset, x1 - inset
     if a >= b:
         a = b = (x0 + x1) / 2
-    front = frame.polygon((x0, y0), (x1, y0), (b, middle), (a, middle))
-    back = frame.polygon((x0, y1), (x1, y1), (b, middle), (a, middle))
+    front = axes.polygon((x0, y0), (x1, y0), (b, middle), (a, middle))
+    back = axes.polygon((x0, y1), (x1, y1), (b, middle), (a, middle))
     faces = [
-        RoofFace(front, frame.direction(0, -1)),
-        RoofFace(back, frame.direction(0, 1)),
+        RoofFace(front, axes.direction(0, -1)),
+        RoofFace(back, axes.direction(0, 1)),
     ]
     if hipped:
-        left = frame.polygon((x0, y0), (a, middle), (x0, y1))
-        right = frame.polygon((x1, y0), (b, middle), (x1, y1))
+        left = axes.polygon((x0, y0), (a, middle), (x0, y1))
+        right = axes.polygon((x1, y0), (b, middle), (x1, y1))
         faces += [
-            RoofFace(left, frame.direction(-1, 0)),
-            RoofFace(right, frame.direction(1, 0)),
+            RoofFace(left, axes.direction(-1, 0)),
+            RoofFace(right, axes.direction(1, 0)),
         ]
     return faces
 
 
-def _wing(rng: Generator, frame: _Frame, house: _House) -> list[RoofFace]:
-    """A garage to the street or a room to the garden, its ridge across the main one."""
+def _wing(rng: Generator, axes: _LotAxes, house: _House) -> list[RoofFace]:
+    """A garage towards the street or a room towards the garden, with a perpendicular ridge."""
     kind = rng.random()
     if kind < 0.3:
         return []
@@ -251,55 +251,55 @@ def _wing(rng: Generator, frame: _Frame, house: _House) -> list[RoofFace]:
     x0, x1 = (house.right - width, house.right) if side > 0 else (house.left, house.left + width)
     ridge = (x0 + x1) / 2
     return [
-        RoofFace(frame.box(x0, y0, ridge, y1), frame.direction(-1, 0)),
-        RoofFace(frame.box(ridge, y0, x1, y1), frame.direction(1, 0)),
+        RoofFace(axes.box(x0, y0, ridge, y1), axes.direction(-1, 0)),
+        RoofFace(axes.box(ridge, y0, x1, y1), axes.direction(1, 0)),
     ]
 
 
 def _drive(
-    rng: Generator, frame: _Frame, house: _House, lot: Polygon
+    rng: Generator, axes: _LotAxes, house: _House, lot: Polygon
 ) -> tuple[BaseGeometry, BaseGeometry]:
-    """(drive, garage): to a garage in the house, or past it to one in the garden."""
+    """(drive, garage): to a garage in the house, or past the house to a separate one."""
     side, edge = house.garage_side, house.right if house.garage_side > 0 else house.left
     if rng.random() < 0.25:
         inner, outer = edge + side * 0.2, edge + side * 2.9
         back = house.back + rng.uniform(1.5, 4.0)
-        drive = frame.box(min(inner, outer), -5.0, max(inner, outer), back + 1)
-        garage = frame.box(
+        drive = axes.box(min(inner, outer), -5.0, max(inner, outer), back + 1)
+        garage = axes.box(
             min(inner - 3.4 * side, outer), back, max(inner - 3.4 * side, outer), back + 5.5
         )
-        keep = unary_union([lot.buffer(-0.3), frame.box(-30, -5.0, 30, 1.0)])
+        keep = unary_union([lot.buffer(-0.3), axes.box(-30, -5.0, 30, 1.0)])
         return drive.intersection(keep), garage.intersection(lot.buffer(-0.6))
     half = rng.uniform(1.6, 2.8)
     centre = edge - side * (half + rng.uniform(0.2, 0.8))
-    drive = frame.box(centre - half, -5.0, centre + half, house.front + 1.0)
+    drive = axes.box(centre - half, -5.0, centre + half, house.front + 1.0)
     return drive, _NOTHING
 
 
-def _shed(rng: Generator, frame: _Frame, house: _House, lot: Polygon) -> BaseGeometry:
+def _shed(rng: Generator, axes: _LotAxes, house: _House, lot: Polygon) -> BaseGeometry:
     if rng.random() > 0.35:
         return _NOTHING
     width, depth = rng.uniform(2.2, 4.0, 2)
     x, y = rng.uniform(house.left, house.right), house.back + rng.uniform(9.0, 15.0)
-    shed = frame.box(x, y, x + width, y + depth)
+    shed = axes.box(x, y, x + width, y + depth)
     return shed if shed.within(lot.buffer(-0.8)) else _NOTHING
 
 
-def _patio(rng: Generator, frame: _Frame, house: _House) -> BaseGeometry:
+def _patio(rng: Generator, axes: _LotAxes, house: _House) -> BaseGeometry:
     if rng.random() > 0.7:
         return _NOTHING
     x = house.left + rng.uniform(0.1, 0.5) * house.width
     width, depth = rng.uniform(3.0, 6.5), rng.uniform(2.5, 4.5)
-    return frame.box(x, house.back - 0.3, x + width, house.back + depth)
+    return axes.box(x, house.back - 0.3, x + width, house.back + depth)
 
 
-def _pool(rng: Generator, frame: _Frame, house: _House) -> tuple[BaseGeometry, BaseGeometry]:
+def _pool(rng: Generator, axes: _LotAxes, house: _House) -> tuple[BaseGeometry, BaseGeometry]:
     """(water, deck) behind the house."""
     if rng.random() > 0.2:
         return _NOTHING, _NOTHING
     x = house.left + rng.uniform(0.2, 0.5) * house.width
     y = house.back + rng.uniform(3.5, 5.0)
-    core = frame.box(x + 1.6, y + 1.6, x + rng.uniform(6.0, 9.0), y + rng.uniform(3.0, 4.2))
+    core = axes.box(x + 1.6, y + 1.6, x + rng.uniform(6.0, 9.0), y + rng.uniform(3.0, 4.2))
     water = core.buffer(1.6)
     return water, water.buffer(rng.uniform(0.9, 1.8))
 
@@ -311,7 +311,7 @@ def _inside(
 
 
 def _areal(shape: BaseGeometry) -> BaseGeometry:
-    """Only the polygons of what an overlay leaves: shapes that touch leave lines and points too."""
+    """Only the polygons of an overlay; touching shapes also leave lines and points."""
     parts = shapely.get_parts(shape)
     return unary_union([part for part in parts if part.geom_type == "Polygon"])
 
@@ -322,7 +322,7 @@ def _bare_patches(rng: Generator, lot: Polygon) -> BaseGeometry:
 
 
 def _spot(rng: Generator, lot: Polygon) -> tuple[float, float]:
-    """A random place in the lot."""
+    """A random point in the lot."""
     left, bottom, right, top = lot.bounds
     while True:
         x, y = rng.uniform(left, right), rng.uniform(bottom, top)
@@ -343,7 +343,7 @@ def _foundation_shrubs(rng: Generator, beds: BaseGeometry) -> list[Crown]:
 
 
 def _hedge(rng: Generator, lot: Polygon, built: BaseGeometry) -> list[Crown]:
-    """A row of shrubs along a stretch of the lot line."""
+    """A row of shrubs along part of the lot line."""
     line = lot.buffer(-0.9).exterior
     start, shrubs = rng.uniform(0, line.length), []
     for along in np.arange(0, rng.uniform(8, 28), 0.8):
@@ -353,8 +353,8 @@ def _hedge(rng: Generator, lot: Polygon, built: BaseGeometry) -> list[Crown]:
     return shrubs
 
 
-def _trees(rng: Generator, frame: _Frame, lot: Polygon, built: BaseGeometry) -> list[Crown]:
-    """Trees stand clear of what is built; their crowns may hang over it, and over the line."""
+def _trees(rng: Generator, axes: _LotAxes, lot: Polygon, built: BaseGeometry) -> list[Crown]:
+    """Trees away from buildings; crowns may overhang them and the lot line."""
     trees: list[Crown] = []
     keep_off = built.buffer(1.0)
     for _ in range(rng.poisson(4.6)):
@@ -364,10 +364,10 @@ def _trees(rng: Generator, frame: _Frame, lot: Polygon, built: BaseGeometry) -> 
         ):
             continue
         radius = float(np.clip(rng.lognormal(math.log(3.3), 0.42), 1.4, 7.0))
-        # Always higher than a roof: what hangs over a house hides it.
+        # Always higher than a roof, so that an overhanging crown hides it.
         trees.append(grow_crown(rng, x, y, radius, 4.0 + radius * rng.uniform(0.8, 1.5)))
     if rng.random() < 0.35:
-        x, y = frame.xy(rng.uniform(-6, 6), -2.3)
+        x, y = axes.xy(rng.uniform(-6, 6), -2.3)
         if not keep_off.contains(Point(x, y)):
             trees.append(grow_crown(rng, x, y, rng.uniform(1.8, 4.5), rng.uniform(6, 9)))
     return trees

@@ -1,7 +1,6 @@
-"""The exact truth of the synthetic neighbourhood, and how far a measurement is from it.
+"""The exact truth of the synthetic neighbourhood, and the errors of measured lawns.
 
-Truth is what the image shows from above: where a crown hangs over a lawn or a roof, there is tree.
-Shadows hide nothing.
+Truth is what is visible from above: a crown over a lawn or a roof is tree. Shadows hide nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from detection.sample.things import Yard
 from parcels.measure import areas_m2, polygonal
 
 LABELS = ("lawn", "tree", "vegetation", "roof", "driveway", "pool")
-_WORST = 5
-# Slivers that intersecting polygons leaves; a thousandth of a pixel.
-_LEAST_AREA_M2 = 1e-4
+_MAX_WORST = 5
+# Smaller pieces are slivers of an overlay (a thousandth of a pixel).
+_MIN_AREA_M2 = 1e-4
 
 
 def lot_truth(scene: SyntheticScene) -> geopandas.GeoDataFrame:
-    """What lies visibly on each lot: a row for each parcel and label that is there, EPSG:4326.
+    """The visible area of each label on each lot: a row per parcel and label, EPSG:4326.
 
     Columns: parcel_id, label, area_m2, coverage_fraction (0..1), geometry (MultiPolygon,
     inside the lot and inside the imagery).
@@ -82,10 +81,10 @@ def _visible(yard: Yard, canopy: BaseGeometry) -> dict[str, BaseGeometry]:
 
 
 def _polygons(shape: BaseGeometry) -> BaseGeometry | None:
-    """The shape in EPSG:4326, valid; None where nothing but slivers is left of it."""
-    # Snapped to the millimetre, so that turning it to degrees does not make edges cross.
+    """The shape in EPSG:4326, valid; None where only slivers are left."""
+    # Snapped to the millimetre, so that reprojection does not make edges cross.
     snapped = shapely.set_precision(shape, 0.001)
-    if snapped.area < _LEAST_AREA_M2:
+    if snapped.area < _MIN_AREA_M2:
         return None
     return polygonal(to_degrees(snapped))
 
@@ -98,7 +97,7 @@ def true_areas_m2(truth: Path, label: str) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class LotError:
-    """One lot's lawn, measured and true."""
+    """The measured and true lawn area of a lot."""
 
     parcel_id: str
     true_m2: float
@@ -106,7 +105,7 @@ class LotError:
 
     @property
     def error_m2(self) -> float:
-        """Measured less true."""
+        """Measured minus true."""
         return self.measured_m2 - self.true_m2
 
     @property
@@ -117,13 +116,13 @@ class LotError:
 
 @dataclass(frozen=True, slots=True)
 class LawnErrors:
-    """How far measured lawns are from the truth.
+    """The errors of measured lawns.
 
     Attributes:
-        lots: how many were compared.
-        total_percent: of all measured area from all true area; over- and underestimates cancel.
-        median_absolute_percent: of a lot.
-        worst: the lots that are furthest off in m², worst first.
+        lots: number of compared lots.
+        total_percent: error of the total area; over- and underestimates cancel.
+        median_absolute_percent: per lot.
+        worst: the lots with the largest errors in m², largest first.
     """
 
     lots: int
@@ -135,10 +134,10 @@ class LawnErrors:
 
 
 def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> LawnErrors | None:
-    """Compare lawns in m² by parcel id. Only lots that were measured are compared.
+    """Compare measured lots with the truth, lawns in m² by parcel id.
 
-    A lot with no lawn in truth counts in the totals; it has no percentage of its own. None where
-    there is nothing to compare: no measured lot has a lawn in truth.
+    A lot without a true lawn counts in the totals, but has no percentage. None if no measured lot
+    has a true lawn.
     """
     errors = [
         LotError(parcel_id, truth.get(parcel_id, 0.0), area_m2)
@@ -149,7 +148,7 @@ def lawn_errors(truth: Mapping[str, float], measured: Mapping[str, float]) -> La
         return None
     true_m2 = sum(error.true_m2 for error in errors)
     measured_m2 = sum(error.measured_m2 for error in errors)
-    worst = sorted(errors, key=lambda error: -abs(error.error_m2))[:_WORST]
+    worst = sorted(errors, key=lambda error: -abs(error.error_m2))[:_MAX_WORST]
     return LawnErrors(
         lots=len(errors),
         true_m2=true_m2,

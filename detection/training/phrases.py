@@ -1,4 +1,4 @@
-"""What the tiny network is asked, and what it is asked in vain."""
+"""Prompts for training: phrases of each label, and phrases for absent things."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ PHRASES = {
     "driveway": ("driveway", "paved driveway"),
     "pool": ("pool", "swimming pool", "backyard swimming pool"),
 }
-# Words that come with things that are there, before words that never are.
-_KNOWN = ("green", "backyard", "house", "paved", "mowed", "swimming")
-# Any word that is not in PHRASES is the same to the network: one stands for all.
-_STRANGE = ("trampoline", "solar panel", "car", "boat", "tennis court", "helicopter", "snow")
+# Words of PHRASES, which an absent phrase may contain too.
+_KNOWN_WORDS = ("green", "backyard", "house", "paved", "mowed", "swimming")
+# Words outside PHRASES share one embedding in the network.
+_UNKNOWN_WORDS = ("trampoline", "solar panel", "car", "boat", "tennis court", "helicopter", "snow")
 
 
-def absent_phrase(chance: random.Random) -> str:
-    """Something that is in no sample county, in part of words that are in PHRASES."""
-    words = [chance.choice(_STRANGE)]
-    while chance.random() < 0.4:
-        words.insert(chance.randint(0, len(words)), chance.choice((*_KNOWN, *_STRANGE)))
+def absent_phrase(rng: random.Random) -> str:
+    """A phrase for something that no sample county has, partly of words in PHRASES."""
+    words = [rng.choice(_UNKNOWN_WORDS)]
+    while rng.random() < 0.4:
+        words.insert(rng.randint(0, len(words)), rng.choice((*_KNOWN_WORDS, *_UNKNOWN_WORDS)))
     return " ".join(words)

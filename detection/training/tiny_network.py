@@ -1,8 +1,9 @@
-"""The tiny network: every part of SAM3, narrow, and a start from which it learns quickly.
+"""The architecture of sam3-tiny and an initialisation from which it learns quickly.
 
-From nothing, a network of transformers' needs far more pictures than twenty minutes on a CPU
-show it. So the start knows what costs the most to find out: that a patch is a picture of 4 x 4
-cells, where each patch lies, that queries stand on a grid, and that each looks into its box.
+It has every part of SAM3, only narrower. With a random initialisation it would need far more images
+than twenty minutes on a CPU allow, so the initial weights encode what takes longest to learn: a
+patch is an image of 4 x 4 cells, positions are known, queries are on a grid, and each query attends
+to its box.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import torch
 from torch import Tensor, nn
 from transformers import Sam3Config, Sam3Model
 
-SIDE_PX = 672  # of a chip of 1008: 0.45 m a pixel of the sample county, 1.6 m a mask's
+SIDE_PX = (
+    672  # a chip of 1008 px resized: 0.45 m per pixel of the sample county, 1.6 m per mask pixel
+)
 TOKENS = SIDE_PX // 14
 MASK_PX = 4 * TOKENS
 _WIDTH = 32
 _VIT_WIDTH = 96
 _HEADS = 4
-_QUERIES_A_SIDE = 14
-_CELLS = 4  # of a patch, along a side: one for each pixel of the mask
+_QUERIES_PER_SIDE = 14
+_CELLS = 4  # per side of a patch, one for each pixel of the mask
 
 
 def tiny_config() -> Sam3Config:
-    """The smallest that finds roofs: 0.4 % of SAM3's width times depth."""
+    """The smallest configuration that finds roofs: 0.4 % of SAM3's width times depth."""
     sides = [[TOKENS * 4] * 2, [TOKENS * 2] * 2, [TOKENS] * 2]
     narrow = {"hidden_size": _WIDTH, "num_attention_heads": _HEADS}
     return Sam3Config(
@@ -62,7 +65,7 @@ def tiny_config() -> Sam3Config:
         detr_decoder_config=narrow
         | {
             "num_layers": 2,
-            "num_queries": _QUERIES_A_SIDE**2,
+            "num_queries": _QUERIES_PER_SIDE**2,
             "intermediate_size": 2 * _WIDTH,
             "dropout": 0.0,
         },
@@ -72,34 +75,34 @@ def tiny_config() -> Sam3Config:
 
 @torch.no_grad()
 def tiny_network(seed: int) -> Sam3Model:
-    """A network to train."""
+    """An initialised network, ready for training."""
     torch.manual_seed(seed)
     model = Sam3Model(tiny_config())
     for module in model.modules():
-        # transformers' start, normal with 0.02, is for networks forty times as wide.
+        # The default of transformers (standard deviation 0.02) suits networks forty times as wide.
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             module.reset_parameters()
-    _residuals_start_small(model)
+    _scale_down_residuals(model)
     model.text_encoder.text_model.embeddings.token_embedding.weight.normal_(0, 1)
-    _patches_are_pictures(model)
-    _places_are_known(model)
-    _queries_stand_on_a_grid(model)
+    _encode_patches_as_pixels(model)
+    _encode_positions(model)
+    _place_queries_on_a_grid(model)
     return model
 
 
-def _residuals_start_small(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
-    """What is known at the start comes through: layers add little to it, but for the prompt."""
+def _scale_down_residuals(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
+    """Keep the initial features: residual branches start small, except those of the prompt."""
     for name, parameter in model.named_parameters():
-        listens = "text_cross" in name or "prompt_cross" in name or "detr_encoder" in name
-        if name.endswith(("o_proj.weight", "mlp.fc2.weight")) and not listens:
+        uses_prompt = "text_cross" in name or "prompt_cross" in name or "detr_encoder" in name
+        if name.endswith(("o_proj.weight", "mlp.fc2.weight")) and not uses_prompt:
             parameter.mul_(0.3)
     for level in model.vision_encoder.neck.fpn_layers:
         level.proj2.weight.mul_(0.3)
         level.proj2.weight[:, :, 1, 1] += torch.eye(_WIDTH)
 
 
-def _patches_are_pictures(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
-    """Channels 0..47 of a token are the colours of its 4 x 4 cells; the neck lays them out."""
+def _encode_patches_as_pixels(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
+    """Channels 0..47 of a token are the colours of its 4 x 4 cells; the neck upsamples them."""
     edges = torch.arange(15) * _CELLS / 14
     share = torch.zeros(_CELLS, 14)
     for cell in range(_CELLS):
@@ -120,7 +123,7 @@ def _patches_are_pictures(model: Any) -> None:  # noqa: ANN401  parts of a netwo
                     for colour in range(3):
                         layer.weight[:, 3 * inner + colour, row, column] = 0
                         layer.weight[3 * index + colour, 3 * inner + colour, row, column] = 1
-    fine.scale_layers[0].bias[:12] = 2.0  # past the bend of the GELU that follows
+    fine.scale_layers[0].bias[:12] = 2.0  # in the linear range of the following GELU
     finest = fine.scale_layers[2]
     for inner in range(4):
         for colour in range(3):
@@ -129,8 +132,8 @@ def _patches_are_pictures(model: Any) -> None:  # noqa: ANN401  parts of a netwo
     finest.bias[:3] = -2.0
 
 
-def _places_are_known(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
-    """Channels 48..95 of a position embedding are waves over the chip, from one to a few tokens."""
+def _encode_positions(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
+    """Channels 48..95 of a position embedding are sines and cosines of several wavelengths."""
     rows, columns = torch.meshgrid(torch.arange(TOKENS), torch.arange(TOKENS), indexing="ij")
     waves: list[Tensor] = []
     for step in range(12):
@@ -143,10 +146,10 @@ def _places_are_known(model: Any) -> None:  # noqa: ANN401  parts of a network a
     place[0, :, 48:] = torch.stack(waves, -1).flatten(0, 1)
 
 
-def _queries_stand_on_a_grid(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
-    """A query starts with a box of 5 % of the chip on a grid, and looks mostly into it."""
+def _place_queries_on_a_grid(model: Any) -> None:  # noqa: ANN401  parts of a network are untyped
+    """A query starts with a box of 5 % of the chip on a grid, and attends mostly to it."""
     decoder = model.detr_decoder
-    middle = (torch.arange(_QUERIES_A_SIDE) + 0.5) / _QUERIES_A_SIDE
+    middle = (torch.arange(_QUERIES_PER_SIDE) + 0.5) / _QUERIES_PER_SIDE
     y, x = torch.meshgrid(middle, middle, indexing="ij")
     size = torch.full_like(x, 0.05)
     decoder.reference_points.weight.copy_(torch.stack([x, y, size, size], -1).flatten(0, 1).logit())
@@ -155,7 +158,7 @@ def _queries_stand_on_a_grid(model: Any) -> None:  # noqa: ANN401  parts of a ne
     decoder.box_head.layer3.bias.zero_()
     steepness = torch.tensor([10.0, 20.0, 40.0, 80.0])
     for bias in (decoder.box_rpb_embed_x, decoder.box_rpb_embed_y):
-        # Its two inputs are how far a place lies after the box's start, and after its end.
+        # The two inputs are the distances of a position from the start and from the end of the box.
         bias.layer1.weight[:2] = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
         bias.layer1.bias[:2] = 0
         bias.layer2.weight[:, :2] = -steepness[:, None]

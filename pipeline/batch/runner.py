@@ -31,7 +31,7 @@ from pipeline.batch.run_context import RunContext
 from pipeline.batch.stage_context import StageContext, chip_spec, lot_lines
 from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
-from pipeline.report.run_outputs import draw_run, lawn_truth, report_run
+from pipeline.report.run_outputs import draw_map, lawn_errors_of_county, write_run_report
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
@@ -180,7 +180,9 @@ class BatchRunner:
     def _report(self, run_info: RunInfo, loop: LeaseLoop, started_s: float) -> BatchReport:
         opened, enqueued = self._context.opened, self._context.enqueued
         map_path = self._draw_map(run_info, loop)
-        run_report, page_path = report_run(self._database, run_info.id, self._context.request.out)
+        run_report, page_path = write_run_report(
+            self._database, run_info.id, self._context.request.out
+        )
         with self._database.engine.connect() as conn:
             status = county_status(conn, opened.county.key)
             selected_by_state = queue.count_states(conn, opened.county.key, enqueued.selection)
@@ -196,7 +198,7 @@ class BatchRunner:
             time.perf_counter() - started_s,
             map_path,
             page_path,
-            lawn_truth(self._database, opened),
+            lawn_errors_of_county(self._database, opened),
         )
 
     def _draw_map(self, run_info: RunInfo, loop: LeaseLoop) -> Path | None:
@@ -208,7 +210,7 @@ class BatchRunner:
         try:
             with loop.counters.timer.stage("map"):
                 lines = lot_lines(opened.county)
-                return draw_run(self._database, opened, run_info, self._imagery, lines, path)
+                return draw_map(self._database, opened, run_info, self._imagery, lines, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
             return None

@@ -1,4 +1,4 @@
-"""A run's report as tables in the terminal, 80 columns wide."""
+"""The terminal summary of a run, the list of runs, and two runs compared; 80 columns wide."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from rich.text import Text
 
 from pipeline.plurals import count_of
 from pipeline.report import RunReport, formatting
-from pipeline.report.caveats import found_by
+from pipeline.report.advice import segmenter_notes
 from pipeline.report.comparison import RunComparison
 from pipeline.store.runs.totals import ExampleProperty
 
 
 def print_run(console: Console, report: RunReport) -> None:
-    """What a run alone did: the county's other properties are in none of these numbers."""
-    console.print(f"Run {report.id} of {report.county_name}: {_answered(report)}.")
-    if ended := formatting.ended(report.state, report.settings):
-        console.print(ended, style="yellow")
+    """The summary of one run; the county's other properties are in none of these numbers."""
+    console.print(f"Run {report.id} of {report.county_name}: {_processed(report)}.")
+    if end_note := formatting.run_end_note(report.state, report.settings):
+        console.print(end_note, style="yellow")
     if report.kept_reviews:
-        console.print(formatting.reviewed(report.kept_reviews))
-    _print_counts(console, report)
+        console.print(formatting.reviewed_note(report.kept_reviews))
+    _print_states(console, report)
+    _print_coverage(console, report)
     _print_areas(console, report)
-    for sentence in found_by([report.segmenter]):
-        console.print(sentence)
+    for note in segmenter_notes([report.segmenter]):
+        console.print(note)
     _print_examples(console, "Not measured:", [e for e in report.examples if e.state != "done"])
-    _print_examples(console, "To look at:", [e for e in report.examples if e.state == "done"])
+    _print_examples(console, "To check:", [e for e in report.examples if e.state == "done"])
     _print_stages(console, report)
-    _print_calls(console, report)
+    _print_requests_and_faults(console, report)
 
 
 def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
-    """A line for each run."""
+    """One line per run."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
     for heading in ("run", "county", "started (UTC)", "state", "segmenter"):
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("county", "segmenter"))
@@ -49,7 +50,7 @@ def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
             f"{report.started_at.astimezone(UTC):%Y-%m-%d %H:%M}",
             report.state,
             report.segmenter,
-            formatting.known(report.took_s or None),
+            formatting.duration_or_dash(report.took_s or None),
             f"{report.properties:,}",
             formatting.rate(report.properties_per_s),
             f"{report.properties_in('failed', 'deferred'):,}",
@@ -57,37 +58,38 @@ def print_runs(console: Console, reports: Iterable[RunReport]) -> None:
     console.print(table)
 
 
-def print_comparison(console: Console, told: RunComparison) -> None:
+def print_comparison(console: Console, comparison: RunComparison) -> None:
     """Two runs side by side."""
-    a, b = told.a, told.b
+    a, b = comparison.a, comparison.b
     for name, run in (("A", a), ("B", b)):
-        console.print(f"{name}: run {run.id} of {run.county_name}, {run.state}: {_answered(run)}.")
-    if told.settings:
+        console.print(f"{name}: run {run.id} of {run.county_name}, {run.state}: {_processed(run)}.")
+    if comparison.settings:
         settings = table_of("Settings that differ", ("setting", "A", "B"), ())
-        for each in told.settings:
-            settings.add_row(each.setting, formatting.setting(each.a), formatting.setting(each.b))
+        for each in comparison.settings:
+            a_value, b_value = map(formatting.setting_value, (each.a, each.b))
+            settings.add_row(each.setting, a_value, b_value)
         console.print(settings)
     counts = table_of("Properties", ("state", "reason"), ("A", "B"))
-    for count in told.counts:
+    for count in comparison.counts:
         counts.add_row(count.state, count.reason, f"{count.a:,}", f"{count.b:,}")
     console.print(counts)
-    _print_changes(console, told)
-    stages = table_of("Stages", ("stage",), ("A median", "B median", "A 99 in 100", "B 99 in 100"))
-    for stage in told.stages:
+    _print_area_changes(console, comparison)
+    stages = table_of("Stages", ("stage",), ("A p50", "B p50", "A p99", "B p99"))
+    for stage in comparison.stages:
         both = (stage.a, stage.b)
         times = [None if one is None else one.p50_s for one in both]
         times += [None if one is None else one.p99_s for one in both]
-        stages.add_row(stage.stage, *map(formatting.known, times))
+        stages.add_row(stage.stage, *map(formatting.duration_or_dash, times))
     console.print(stages)
 
 
-def _print_changes(console: Console, told: RunComparison) -> None:
-    if not told.common_properties:
-        console.print("There is no property that both measured.")
+def _print_area_changes(console: Console, comparison: RunComparison) -> None:
+    if not comparison.common_properties:
+        console.print("The runs have no measured property in common.")
         return
-    title = f"Areas of the {count_of(told.common_properties, 'properties')} that both measured"
-    areas = table_of(title, ("label", "boundary"), ("A m²", "B m²", "more m²", "%"))
-    for area in told.areas:
+    title = f"Areas of {count_of(comparison.common_properties, 'properties')} measured by both"
+    areas = table_of(title, ("label", "boundary"), ("A m²", "B m²", "B - A m²", "%"))
+    for area in comparison.areas:
         percent = area.difference_percent
         areas.add_row(
             area.label,
@@ -101,28 +103,36 @@ def _print_changes(console: Console, told: RunComparison) -> None:
 
 
 def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    """An empty table: columns of texts first, then columns of numbers."""
-    made = Table(title=title, title_justify="left")
+    """An empty table: text columns first, then right-aligned number columns."""
+    table = Table(title=title, title_justify="left")
     for heading in texts:
-        made.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold")
     for heading in numbers:
-        made.add_column(heading, justify="right")
-    return made
+        table.add_column(heading, justify="right")
+    return table
 
 
-def _answered(report: RunReport) -> str:
-    return formatting.answered(report.properties, report.took_s, report.properties_per_s)
+def _processed(report: RunReport) -> str:
+    return formatting.processed_summary(report.properties, report.took_s, report.properties_per_s)
 
 
-def _print_counts(console: Console, report: RunReport) -> None:
+def _print_states(console: Console, report: RunReport) -> None:
     if not report.counts:
         return
     states = table_of("This run's properties", ("state", "reason"), ("properties",))
     for count in report.counts:
         states.add_row(count.state, count.reason, f"{count.properties:,}")
     console.print(states)
+
+
+def _print_coverage(console: Console, report: RunReport) -> None:
+    """Print how many properties were measured in lots and how many in 30 m buffers.
+
+    The number of partly imaged properties belongs here; today only the export has it, in the
+    columns `coverage_fraction` and `partly_imaged`.
+    """
     sources = [
-        f"{source.properties:,} in a {formatting.SOURCES.get(source.source, source.source)}"
+        f"{source.properties:,} in a {formatting.source_name(source.source)}"
         for source in report.sources
     ]
     if sources:
@@ -151,30 +161,31 @@ def _print_examples(console: Console, title: str, examples: Iterable[ExampleProp
     if groups:
         console.print(title, style="yellow")
     for group in groups:
-        for each in group:
-            state = "" if each.state == "done" else f"{each.state} ({each.reason}) - "
-            console.print(Text(f"  {each.property_id}: {state}{each.detail}"))
+        for example in group:
+            state = "" if example.state == "done" else f"{example.state} ({example.reason}) - "
+            console.print(Text(f"  {example.property_id}: {state}{example.detail}"))
         if (more := group[0].told - len(group)) > 0:
-            console.print(f"  and {more:,} more like these")
+            console.print(f"  and {more:,} more of this kind")
 
 
 def _print_stages(console: Console, report: RunReport) -> None:
     if not report.stages:
         return
-    numbers = ("calls", "in all", "median", "9 in 10", "99 in 100", "longest")
-    stages = table_of("Stages; they overlap", ("stage",), numbers)
+    numbers = ("calls", "total", "p50", "p90", "p99", "longest")
+    stages = table_of("Stages (they overlap)", ("stage",), numbers)
     for stage in report.stages:
         times = (stage.p50_s, stage.p90_s, stage.p99_s, stage.longest_s)
-        known = map(formatting.known, times)
-        stages.add_row(stage.stage, f"{stage.calls:,}", formatting.duration(stage.seconds), *known)
+        latencies = map(formatting.duration_or_dash, times)
+        total = formatting.duration(stage.seconds)
+        stages.add_row(stage.stage, f"{stage.calls:,}", total, *latencies)
     console.print(stages)
 
 
-def _print_calls(console: Console, report: RunReport) -> None:
-    console.print(f"Chips shown to the segmenter: {report.encoder_calls:,}.")
+def _print_requests_and_faults(console: Console, report: RunReport) -> None:
+    console.print(f"Chips segmented: {report.encoder_calls:,}.")
     if report.requests:
         hosts = ", ".join(f"{each.requests:,} to {each.host}" for each in report.requests)
         console.print(f"Requests: {hosts}.")
     if report.faults:
         faults = ", ".join(f"{each.fault} ({each.times:,})" for each in report.faults)
-        console.print(f"Mended on the way: {faults}.", style="yellow")
+        console.print(f"Recovered faults: {faults}.", style="yellow")

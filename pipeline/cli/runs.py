@@ -1,4 +1,4 @@
-"""`lotline runs`: what each batch did, and two of them side by side."""
+"""`lotline runs`: list, show and compare runs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ if TYPE_CHECKING:
 
 _LATEST = "latest"
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def runs() -> None:
-    """What each batch did; every one is kept with its settings, counts, faults and times."""
+    """List, show and compare runs: settings, results, faults and timings of each batch."""
 
 
 @runs.command("list")
-@click.option("--county", help="Of this county alone.")
+@click.option("--county", help="Only runs of this county.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Maximum number of runs.",
 )
 @as_json_option
 def list_(county: str | None, limit: int, as_json: bool) -> None:
-    """List the runs, the newest first."""
+    """List runs, newest first."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_runs
     from pipeline.report import build_report
@@ -41,14 +45,16 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
     with _connection() as conn:
         found = recent_runs(conn, county, limit)
         if county is not None and not found:
-            found = recent_runs(conn, _known(county), limit)
-        kept = [build_report(conn, run) for run in found]
+            found = recent_runs(conn, _county_key(county), limit)
+        reports = [build_report(conn, run) for run in found]
     if as_json:
-        click.echo(json.dumps([_in_short(run.model_dump(mode="json")) for run in kept], indent=2))
-    elif kept:
-        print_runs(console(), kept)
+        click.echo(
+            json.dumps([_summary(report.model_dump(mode="json")) for report in reports], indent=2)
+        )
+    elif reports:
+        print_runs(console(), reports)
     else:
-        click.echo(f"No batch of {county} was run yet." if county else "No batch was run yet.")
+        click.echo(f"No runs of {county} yet." if county else "No runs yet.")
 
 
 @runs.command()
@@ -56,10 +62,10 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
 @as_json_option
 @click.option(
     "--html", "page", type=click.Path(path_type=Path, dir_okay=False),
-    help="Write its page into this file.",
+    help="Write the HTML report to this file.",
 )  # fmt: skip
 def show(run_id: str, as_json: bool, page: Path | None) -> None:
-    """Show what a run did: of a killed one, or one that is running, what it did so far."""
+    """Show a run's results; of a running or killed run, the results so far."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_run
     from pipeline.report import build_report
@@ -70,9 +76,9 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     with _connection() as conn:
         run = _find(conn, run_id)
         report = build_report(conn, run)
-        places = None if page is None else build_run_map(conn, run)
+        run_map = None if page is None else build_run_map(conn, run)
     if page is not None:
-        write_page(report, places, page)
+        write_page(report, run_map, page)
     if as_json:
         click.echo(json_of(report), nl=False)
     elif page is not None:
@@ -86,22 +92,22 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
 @click.argument("b")
 @as_json_option
 def compare(a: str, b: str, as_json: bool) -> None:
-    """Put two runs side by side; areas on the properties that both measured."""
+    """Compare two runs; areas on the properties that both measured."""
     from pipeline.cli.batch_summary import console
     from pipeline.cli.run_tables import print_comparison
     from pipeline.report.comparison import compare_runs
 
     with _connection() as conn:
-        told = compare_runs(conn, _find(conn, a), _find(conn, b))
+        comparison = compare_runs(conn, _find(conn, a), _find(conn, b))
     if as_json:
-        click.echo(told.model_dump_json(indent=2))
+        click.echo(comparison.model_dump_json(indent=2))
     else:
-        print_comparison(console(), told)
+        print_comparison(console(), comparison)
 
 
 @contextmanager
 def _connection() -> Iterator[Connection]:
-    """The database, seen as it is at one moment: a batch may be writing."""
+    """A connection with one snapshot for all queries, because a batch may be writing."""
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
 
@@ -113,11 +119,11 @@ def _connection() -> Iterator[Connection]:
         yield conn
 
 
-def _known(county: str) -> str:
-    """The key of a county of the registry.
+def _county_key(county: str) -> str:
+    """The key of a registry county.
 
     Raises:
-        RegistryError: there is none of that key or name; it says what to do.
+        RegistryError: no county has that key or name.
     """
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
@@ -133,15 +139,15 @@ def _find(conn: Connection, run_id: str) -> Run:
     if run_id == _LATEST:
         for run in recent_runs(conn):
             return run
-        raise StoreError("no batch was run yet: `lotline batch` runs one")
-    # Beyond what a run's number can be there is none, and the database would not understand it.
+        raise StoreError("no runs yet. Start one with `lotline batch`")
+    # Longer numbers overflow the bigint column.
     if not run_id.isdecimal() or len(run_id) > 18:
-        raise click.UsageError(f"{run_id!r} is no run: give its number, or {_LATEST}")
+        raise click.UsageError(f"{run_id!r} is not a run number. Pass a number, or {_LATEST}")
     return get_run(conn, int(run_id))
 
 
-def _in_short(run: dict[str, object]) -> dict[str, object]:
-    """What a list says of a run."""
+def _summary(run: dict[str, object]) -> dict[str, object]:
+    """The fields that `runs list --json` prints."""
     names = (
         "id", "county", "county_name", "synthetic", "state", "started_at", "finished_at", "took_s",
         "segmenter", "properties", "properties_per_s", "counts",

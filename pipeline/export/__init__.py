@@ -1,4 +1,4 @@
-"""A county's results as files, with a dictionary of their columns."""
+"""Export a county's results as files, with a README and a data dictionary."""
 
 from pipeline.export.export_county import export_county
 

@@ -1,4 +1,4 @@
-"""The formats of an export: how the files are called, and what writes them."""
+"""The export formats: file suffix, writer and columns."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipeline.store.reads.row_cursors import ColumnArrays
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A format by its name, as `--format` takes it.
+    """A value of `--format`.
 
     Attributes:
-        write: writes a table into an open file as its chunks of rows come, and leaves it open.
-        columns: what of a table is in the file, in its order.
+        write: streams a table's chunks of rows into an open file, and leaves it open.
+        columns: of a table in this format, in file order.
     """
 
     name: str
@@ -30,8 +30,8 @@ class ExportFormat:
 
 CSV = ExportFormat("csv", ".csv", write_csv, lambda table: table.cells)
 FORMATS = {
-    each.name: each
-    for each in (
+    file_format.name: file_format
+    for file_format in (
         ExportFormat(
             "geoparquet", ".parquet", write_geoparquet, lambda table: (*table.columns, BOX)
         ),

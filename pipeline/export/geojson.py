@@ -1,4 +1,4 @@
-"""GeoJSON (RFC 7946), a feature a line, written as the rows come."""
+"""GeoJSON (RFC 7946), streamed, one feature per line."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ DECIMALS = 9
 
 
 def write_geojson(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) -> None:
-    """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
+    """Write a table; geometries are WKB in EPSG:4326 or None."""
     names = [column.name for column in table.cells]
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     head = encode({"type": "FeatureCollection", "name": table.name})
     file.write(head.encode()[:-1] + b', "features": [')
-    between = b"\n"
+    separator = b"\n"
     for columns in chunks:
         rows = zip(*(columns[name] for name in names), strict=True)
-        for row, shape in zip(rows, _shapes(columns["geometry"]), strict=True):
+        for row, geometry in zip(rows, _geojson_geometries(columns["geometry"]), strict=True):
             properties = encode(dict(zip(names, row, strict=True)))
-            feature = f'{{"type": "Feature", "properties": {properties}, "geometry": {shape}}}'
-            file.write(between + feature.encode())
-            between = b",\n"
+            feature = f'{{"type": "Feature", "properties": {properties}, "geometry": {geometry}}}'
+            file.write(separator + feature.encode())
+            separator = b",\n"
     file.write(b"\n]}\n")
 
 
-def _shapes(wkb: list[bytes | None]) -> Iterator[str]:
-    """Geometries as GeoJSON, outer rings counterclockwise as the RFC wants them."""
+def _geojson_geometries(wkb: list[bytes | None]) -> Iterator[str]:
+    """Geometries as GeoJSON, outer rings counterclockwise as RFC 7946 requires."""
     geometries = shapely.transform(shapely.from_wkb(wkb), _rounded)
     for text in shapely.to_geojson(shapely.orient_polygons(geometries)):
         yield "null" if text is None else text

@@ -1,9 +1,9 @@
-"""GeoParquet 1.1, written as the rows come.
+"""GeoParquet 1.1, streamed.
 
-A row group ends at `GROUP_ROWS` rows or `GROUP_BYTES`, so that what waits in memory is bounded
-whatever the outlines look like. Each row has the box of its geometry beside it (the `covering`
-of the specification): readers skip the row groups that lie elsewhere, and rows that come in
-spatial order make those many. https://geoparquet.org/releases/v1.1.0/
+A row group ends at `GROUP_ROWS` rows or `GROUP_BYTES`, so that buffered rows are bounded whatever
+the outlines look like. Each row has the bounding box of its geometry (the `covering` of the
+specification): readers skip row groups outside a window, and more of them when rows are in spatial
+order. https://geoparquet.org/releases/v1.1.0/
 """
 
 from __future__ import annotations
@@ -41,43 +41,43 @@ _TYPES = {
 def write_geoparquet(
     file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays], group_rows: int = GROUP_ROWS
 ) -> None:
-    """Write a table with geometry, WKB in EPSG:4326, None where a row has none."""
+    """Write a table; geometries are WKB in EPSG:4326 or None."""
     schema = pa.schema([*map(_field, table.columns), _field(BOX)])
     sortable = [column.name for column in table.cells]
     writer = pq.ParquetWriter(
         file,
         schema,
         compression="zstd",
-        # Outlines never repeat, and the smallest of their bytes says nothing.
+        # Geometries never repeat, and byte statistics of WKB are useless.
         use_dictionary=sortable,
         write_statistics=[*sortable, *(f"{BOX.name}.{side}" for side in _SIDES)],
     )
     extent = np.full(4, np.nan)
     try:
         for group in _groups((_batch(columns, schema) for columns in chunks), group_rows):
-            extent = _grown(extent, group[BOX.name])
+            extent = _extend(extent, group[BOX.name])
             writer.write_table(group, row_group_size=group_rows)
-        writer.add_key_value_metadata({"geo": json.dumps(_geo(extent))})
+        writer.add_key_value_metadata({"geo": json.dumps(_geo_metadata(extent))})
         writer.close()
     finally:
-        # Where the file could not be written, the end of it could not be either: the writer is
-        # not to try when it is thrown away.
+        # After a failed write the footer cannot be written either: stop the writer from trying
+        # when it is garbage collected.
         writer.is_open = False
 
 
 def _groups(batches: Iterable[pa.RecordBatch], group_rows: int) -> Iterator[pa.Table]:
-    """Batches together, until they are a row group."""
-    waiting: list[pa.RecordBatch] = []
+    """Concatenate batches into row groups."""
+    pending: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
-        waiting.append(batch)
+        pending.append(batch)
         rows += batch.num_rows
         size += batch.nbytes
         if rows >= group_rows or size >= GROUP_BYTES:
-            yield pa.Table.from_batches(waiting)
-            waiting, rows, size = [], 0, 0
-    if waiting:
-        yield pa.Table.from_batches(waiting)
+            yield pa.Table.from_batches(pending)
+            pending, rows, size = [], 0, 0
+    if pending:
+        yield pa.Table.from_batches(pending)
 
 
 def _batch(columns: ColumnArrays, schema: pa.Schema) -> pa.RecordBatch:
@@ -95,15 +95,15 @@ def _field(column: Column) -> pa.Field:
     return pa.field(column.name, _TYPES[column.kind])
 
 
-def _grown(extent: NDArray[np.float64], boxes: pa.ChunkedArray) -> NDArray[np.float64]:
-    """The box round an extent and boxes; NaN where there is nothing yet."""
+def _extend(extent: NDArray[np.float64], boxes: pa.ChunkedArray) -> NDArray[np.float64]:
+    """The bounding box of an extent and of boxes; NaN where there is nothing yet."""
     lowest = [pc.min(pc.struct_field(boxes, side)).as_py() for side in _SIDES[:2]]
     highest = [pc.max(pc.struct_field(boxes, side)).as_py() for side in _SIDES[2:]]
-    found = np.array([*lowest, *highest], dtype=float)
-    return np.concatenate([np.fmin(extent[:2], found[:2]), np.fmax(extent[2:], found[2:])])
+    total = np.array([*lowest, *highest], dtype=float)
+    return np.concatenate([np.fmin(extent[:2], total[:2]), np.fmax(extent[2:], total[2:])])
 
 
-def _geo(extent: NDArray[np.float64]) -> dict[str, Any]:
+def _geo_metadata(extent: NDArray[np.float64]) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["MultiPolygon"],

@@ -1,130 +1,73 @@
-"""The README of an export: what is in it, what it adds up to, and how to read it."""
+"""README.md and DATA_DICTIONARY.md of an export, from the Markdown templates of this package."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from jinja2 import Environment
+
+from pipeline.export.columns import Column
 from pipeline.export.export_folder import MARK
-from pipeline.export.markdown import table
 from pipeline.store.reads.county_status import CountyStatus
+from pipeline.templates import load_templates
 from pipeline.units import M2_PER_SQFT
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file of an export: what it holds, how many rows of it, and how large it is."""
+    """A file of an export: its content in words, its rows and its size."""
 
     what: str
     rows: int
     size_bytes: int
 
 
-def readme(
-    title: str, notes: list[str], files: Mapping[str, ExportedFile], status: CountyStatus, kind: str
+def render_readme(
+    title: str,
+    notes: Sequence[str],
+    files: Mapping[str, ExportedFile],
+    status: CountyStatus,
+    format_name: str,
 ) -> str:
-    """The README as Markdown.
+    """The README: the files, the totals, and how to read the format.
 
     Args:
-        status: of the county at the moment of the export.
-        kind: the format, by its name.
+        notes: what holds for all files, as Markdown.
+        status: of the county in the snapshot that is exported.
     """
-    found_by = ", ".join(status.segmenters) or "no segmenter"
-    parts = [
-        f"# {title}\n{MARK}",
-        *notes,
-        "## Files",
-        table(
-            ("file", "holds", "rows", "bytes"),
-            [
-                (f"`{name}`", file.what, f"{file.rows:,}", f"{file.size_bytes:,}")
-                for name, file in files.items()
-            ],
-        ),
-        "Beside them `DATA_DICTIONARY.md` says what each column means. `errors.csv` says why a "
-        "property is not done; mended, it can be given to the next batch as its properties "
-        "(`PROPERTIES=errors.csv`). Any other file in this folder is not of this export.",
-        "## Properties",
-        table(
-            ("state", "reason", "properties"),
-            [
-                (state, reason, f"{count:,}")
-                for (state, reason), count in sorted(status.by_state.items())
-            ],
-        ),
-        "## Measured areas",
-        f"Of the properties that are done, found by {found_by}; one that waits to be looked at "
-        "again has its last areas in the files, and is in no sum here. Lots and circles of 30 m "
-        "are apart, because a circle is no lot: never add the two. Nor do labels add up where they "
-        "overlap: `vegetation` has lawns and trees in it, and a tree may hide a roof.",
-        table(
-            ("label", "boundary", "properties", "polygons", "m²", "sq ft"),
-            [
-                (
-                    area.label,
-                    area.source,
-                    f"{area.properties:,}",
-                    f"{area.detections:,}",
-                    f"{area.area_m2:,.1f}",
-                    f"{area.area_m2 / M2_PER_SQFT:,.0f}",
-                )
-                for area in status.areas
-            ],
-        ),
-        "Several properties may lie on one lot (the units of a house); each has all that is on it, "
-        "and so these sums count that several times.",
-        "## Reading it",
-        _READING[kind],
-    ]
-    return "\n\n".join(parts) + "\n"
+    return (
+        _templates()
+        .get_template("README.md.jinja")
+        .render(
+            title=title,
+            mark=MARK,
+            notes=notes,
+            files=files,
+            status=status,
+            format=format_name,
+            m2_per_sqft=M2_PER_SQFT,
+        )
+    )
 
 
-_READING = {
-    "geoparquet": """What the properties have of each label, lots and circles apart:
+def render_data_dictionary(
+    title: str, notes: Sequence[str], files: Mapping[str, Sequence[Column]]
+) -> str:
+    """The meaning of each column of each file; files with the same columns share a table."""
+    tables: dict[tuple[Column, ...], list[str]] = {}
+    for name, columns in files.items():
+        tables.setdefault(tuple(columns), []).append(name)
+    template = _templates().get_template("data_dictionary.md.jinja")
+    return template.render(title=title, notes=notes, tables=tables)
 
-```python
-import geopandas
 
-properties = geopandas.read_parquet("properties.parquet")
-done = properties[properties["state"] == "done"]
-print(done.filter(regex="source|_m2$").groupby("source").sum())
-```
+@cache
+def _templates() -> Environment:
+    return load_templates("pipeline.export", {"cell": table_cell})
 
-GeoParquet 1.1. Rows lie along a Hilbert curve and have the box of their geometry in `bbox`: so a
-reader skips the row groups that lie elsewhere.
 
-```python
-west, south, east, north = properties.total_bounds  # degrees; of a part, to read that alone
-part = geopandas.read_parquet("properties.parquet", bbox=(west, south, east, north))
-```
-
-```sql
--- DuckDB
-SELECT source, count(*) FROM 'properties.parquet'
-WHERE bbox.xmin <= $east AND bbox.xmax >= $west AND bbox.ymin <= $north AND bbox.ymax >= $south
-GROUP BY source;
-```""",
-    "geojson": """GeoJSON (RFC 7946), a feature a line: whatever reads one reads it. Coordinates
-have nine decimals, a tenth of a millimetre.
-
-What the properties have of each label, lots and circles apart:
-
-```python
-import geopandas
-
-properties = geopandas.read_file("properties.geojson")
-done = properties[properties["state"] == "done"]
-print(done.filter(regex="source|_m2$").groupby("source").sum())
-```""",
-    "csv": """CSV in UTF-8 with a line of names, without geometry.
-
-What the properties have of each label, lots and circles apart:
-
-```python
-import pandas
-
-properties = pandas.read_csv("properties.csv")
-done = properties[properties["state"] == "done"]
-print(done.filter(regex="source|_m2$").groupby("source").sum())
-```""",
-}
+def table_cell(text: str) -> str:
+    """Text that cannot end its Markdown table cell or row: one line, with pipes escaped."""
+    return " ".join(text.split()).replace("|", "\\|")

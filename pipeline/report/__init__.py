@@ -1,4 +1,4 @@
-"""What a run tells: data of its row and its properties, as JSON, as tables and as one HTML page."""
+"""The report of a run: data, JSON, tables, an HTML page and maps; and two runs compared."""
 
 from pipeline.report.build_report import build_report
 from pipeline.report.run_report import RunReport

@@ -1,43 +1,55 @@
-"""What a person can do about a property that has no result, in one line for each reason."""
+"""What a person can do: advice per state and reason, and caveats per segmenter."""
 
 from __future__ import annotations
 
-_RETRY = "the next run asks again"
-_MEND_ENTRY = "mend the registry entry, then run again"
-_MEND_ROW = "mend its row in the CSV, then run again"
+from collections.abc import Sequence
+
+_RETRY = "the next run retries"
+_FIX_ENTRY = "fix the registry entry, then run again"
+_FIX_ROW = "fix its row in the CSV, then run again"
 
 _BY_REASON = {
-    ("deferred", "unavailable"): f"the county's server did not answer: {_RETRY}",
-    ("deferred", "imagery_unavailable"): f"the imagery's server did not answer: {_RETRY}",
-    (
-        "no_imagery",
-        "missing",
-    ): "no imagery covers it: add some to the registry entry, then run again",
-    ("no_imagery", "nodata"): "the imagery is empty there: add other imagery, then run again",
+    ("deferred", "unavailable"): f"the county server did not respond: {_RETRY}",
+    ("deferred", "imagery_unavailable"): f"the imagery server did not respond: {_RETRY}",
+    ("no_imagery", "missing"): "no imagery there: add some to the registry entry, then run again",
+    ("no_imagery", "nodata"): "only nodata pixels there: add other imagery, then run again",
     ("no_imagery", "corrupt"): "the imagery cannot be read: replace it, then --retry-failed",
-    ("failed", "misconfigured"): _MEND_ENTRY,
-    ("failed", "not_found"): f"the county has no such parcel: {_MEND_ROW}",
-    ("failed", "outside_county"): f"it lies in another county: {_MEND_ROW}",
-    ("failed", "bad_geometry"): "the county's polygon is broken: report it to the county",
-    ("failed", "address_not_found"): f"nobody knows the address: {_MEND_ROW}",
-    ("failed", "address_ambiguous"): f"the address is of several places: {_MEND_ROW}",
-    ("failed", "address_unconfirmed"): f"the address may be of another place: {_MEND_ROW}",
-    ("failed", "too_large"): "it needs more chips than a lot may: measure its parts",
-    (
-        "failed",
-        "segmenter",
-    ): "the segmenter failed on it: the next runs try again, then --retry-failed",
-    ("failed", "crashed"): "a process died over it twice: see the log, then --retry-failed",
-    ("failed", "refused"): "the database refused what was found: see the detail, --retry-failed",
+    ("failed", "misconfigured"): _FIX_ENTRY,
+    ("failed", "not_found"): f"the county has no such parcel: {_FIX_ROW}",
+    ("failed", "outside_county"): f"it is in another county: {_FIX_ROW}",
+    ("failed", "bad_geometry"): "the county's polygon is invalid: report it to the county",
+    ("failed", "address_not_found"): f"no geocoder knows the address: {_FIX_ROW}",
+    ("failed", "address_ambiguous"): f"the address matches several places: {_FIX_ROW}",
+    ("failed", "address_unconfirmed"): f"the address may belong to another place: {_FIX_ROW}",
+    ("failed", "too_large"): "the lot needs more chips than allowed: measure parts of it",
+    ("failed", "segmenter"): "the segmenter failed: the next runs retry, then --retry-failed",
+    ("failed", "crashed"): "two worker processes died on it: see the log, then --retry-failed",
+    ("failed", "refused"): "the database rejected the result: see the detail, --retry-failed",
 }
 
 _BY_STATE = {
     "deferred": _RETRY,
     "no_imagery": "add imagery to the registry entry, then run again",
-    "failed": "see the detail, mend it, then --retry-failed",
+    "failed": "see the detail, fix it, then --retry-failed",
+}
+
+# By the beginning of the segmenter's name.
+_SEGMENTER_CAVEATS = {
+    "spectral": "a baseline without weights: colour and texture only, not SAM3",
+    "sam3-tiny": "a small SAM3 trained on synthetic images only; its results say nothing about "
+    "real imagery",
 }
 
 
 def what_to_do(state: str, reason: str) -> str:
-    """One line for a state and reason; empty where nothing is amiss."""
+    """One line of advice; empty where there is nothing to do."""
     return _BY_REASON.get((state, reason)) or _BY_STATE.get(state, "")
+
+
+def segmenter_notes(segmenters: Sequence[str]) -> list[str]:
+    """A sentence per segmenter, with its caveats."""
+    notes = []
+    for name in segmenters:
+        caveats = [text for key, text in _SEGMENTER_CAVEATS.items() if name.startswith(key)]
+        notes.append(f"Found by {', '.join([name, *caveats])}.")
+    return notes

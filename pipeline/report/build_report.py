@@ -1,4 +1,4 @@
-"""A run's report, from its row and from what its properties came to."""
+"""Build a run's report from its database row and the outcomes of its properties."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pipeline.store.runs.lifecycle import Run
 from pipeline.store.runs.totals import AreaTotal
 from pipeline.units import M2_PER_SQFT
 
-# As a property goes through them; what is not named here comes last.
-_TURNS = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
+# In the order in which a property passes them; other stages come last.
+_STAGE_ORDER = ("lease", "boundary", "plan", "read", "segment", "stitch", "measure", "write")
 
 
 def build_report(conn: Connection, run: Run) -> RunReport:
-    """What a run tells: as it was when it ended, or as it stands while it has not."""
-    results, account = lifecycle.results_of(conn, run), run.metrics
+    """The report of a run as stored at its end, or a snapshot while it is running."""
+    results, metrics = lifecycle.results_of(conn, run), run.metrics
     settings = redactor.mapping(run.settings)
     return RunReport(
         id=run.id,
@@ -55,26 +55,27 @@ def build_report(conn: Connection, run: Run) -> RunReport:
             for count in results.counts
         ),
         sources=results.sources,
-        areas=tuple(_area(area) for area in results.areas),
+        areas=tuple(_label_area(area) for area in results.areas),
         stages=tuple(
-            _stage(name, account.stages[name]) for name in sorted(account.stages, key=_in_turn)
+            _stage_timing(name, metrics.stages[name])
+            for name in sorted(metrics.stages, key=_stage_order)
         ),
         requests=tuple(
             HostRequests(host=host, requests=count)
-            for host, count in sorted(account.requests.items(), key=lambda each: -each[1])
+            for host, count in sorted(metrics.requests.items(), key=lambda item: -item[1])
         ),
-        encoder_calls=account.encoder_calls,
-        kept_reviews=account.kept_reviews,
+        encoder_calls=metrics.encoder_calls,
+        kept_reviews=metrics.kept_reviews,
         faults=tuple(
-            FaultCount(fault=name, times=times) for name, times in sorted(account.faults.items())
+            FaultCount(fault=name, times=times) for name, times in sorted(metrics.faults.items())
         ),
         examples=tuple(
-            replace(each, detail=redactor.text(each.detail)) for each in results.examples
+            replace(example, detail=redactor.text(example.detail)) for example in results.examples
         ),
     )
 
 
-def _area(area: AreaTotal) -> LabelArea:
+def _label_area(area: AreaTotal) -> LabelArea:
     return LabelArea(
         label=area.label,
         source=area.source,
@@ -85,18 +86,19 @@ def _area(area: AreaTotal) -> LabelArea:
     )
 
 
-def _in_turn(name: str) -> tuple[int, str]:
-    return (_TURNS.index(name) if name in _TURNS else len(_TURNS), name)
+def _stage_order(name: str) -> tuple[int, str]:
+    known = name in _STAGE_ORDER
+    return (_STAGE_ORDER.index(name) if known else len(_STAGE_ORDER), name)
 
 
-def _stage(name: str, spread: DurationHistogram) -> StageTiming:
-    known = bool(spread.buckets)
+def _stage_timing(name: str, latencies: DurationHistogram) -> StageTiming:
+    known = bool(latencies.buckets)
     return StageTiming(
         stage=name,
-        calls=spread.calls,
-        seconds=spread.seconds,
-        p50_s=spread.quantile_s(0.5) if known else None,
-        p90_s=spread.quantile_s(0.9) if known else None,
-        p99_s=spread.quantile_s(0.99) if known else None,
-        longest_s=spread.longest_s if known else None,
+        calls=latencies.calls,
+        seconds=latencies.seconds,
+        p50_s=latencies.quantile_s(0.5) if known else None,
+        p90_s=latencies.quantile_s(0.9) if known else None,
+        p99_s=latencies.quantile_s(0.99) if known else None,
+        longest_s=latencies.longest_s if known else None,
     )

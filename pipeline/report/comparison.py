@@ -1,32 +1,27 @@
-"""Two runs side by side, as data."""
+"""Two runs compared: settings, states, areas on common properties, stage timings."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pipeline.report.build_report import build_report
-from pipeline.report.run_report import RunReport, StageTiming
+from pipeline.report.run_report import FrozenModel, RunReport, StageTiming
 from pipeline.store.runs.comparison import AreaPair, pair_runs
 from pipeline.store.runs.lifecycle import Run
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SettingDifference(_Frozen):
-    """A setting that the runs do not share."""
+class SettingDifference(FrozenModel):
+    """A setting whose value differs."""
 
     setting: str
     a: Any
     b: Any
 
 
-class CountPair(_Frozen):
-    """How many properties each run has in a state, for a reason."""
+class CountPair(FrozenModel):
+    """How many properties each run has with a state and reason."""
 
     state: str
     reason: str
@@ -34,12 +29,12 @@ class CountPair(_Frozen):
     b: int
 
 
-class AreaChange(_Frozen):
-    """What both measured on the same properties, in boundaries of one source.
+class AreaChange(FrozenModel):
+    """What both runs measured on common properties, in boundaries of one source.
 
     Attributes:
-        difference_m2: how much more B measured.
-        difference_percent: of what A measured; None where that was nothing.
+        difference_m2: B minus A.
+        difference_percent: of A; None where A is 0.
     """
 
     label: str
@@ -52,19 +47,19 @@ class AreaChange(_Frozen):
     difference_percent: float | None
 
 
-class StagePair(_Frozen):
-    """How long a stage took in each run; None where there was no such stage."""
+class StagePair(FrozenModel):
+    """A stage in each run; None where a run does not have it."""
 
     stage: str
     a: StageTiming | None
     b: StageTiming | None
 
 
-class RunComparison(_Frozen):
-    """Run A beside run B.
+class RunComparison(FrozenModel):
+    """Run A and run B side by side.
 
     Attributes:
-        common_properties: that both measured; `areas` are of those alone.
+        common_properties: that both measured; `areas` are of those only.
     """
 
     version: Literal[1] = 1
@@ -78,46 +73,46 @@ class RunComparison(_Frozen):
 
 
 def compare_runs(conn: Connection, a: Run, b: Run) -> RunComparison:
-    """Put two runs side by side; of different counties they have no properties in common."""
-    one, other = build_report(conn, a), build_report(conn, b)
+    """Compare two runs; runs of different counties have no common properties."""
+    report_a, report_b = build_report(conn, a), build_report(conn, b)
     common = pair_runs(conn, a, b)
     return RunComparison(
-        a=one,
-        b=other,
-        settings=_settings(one, other),
-        counts=_counts(one, other),
+        a=report_a,
+        b=report_b,
+        settings=_settings(report_a, report_b),
+        counts=_counts(report_a, report_b),
         common_properties=common.properties,
-        areas=tuple(_change(each) for each in common.areas),
-        stages=_stages(one, other),
+        areas=tuple(_area_change(pair) for pair in common.areas),
+        stages=_stages(report_a, report_b),
     )
 
 
 def _settings(a: RunReport, b: RunReport) -> tuple[SettingDifference, ...]:
-    ours, theirs = (
+    of_a, of_b = (
         {"county": run.county, "segmenter": run.segmenter, "weights_sha256": run.weights_sha256}
         | run.settings
         for run in (a, b)
     )
-    names = [*ours, *(name for name in theirs if name not in ours)]
+    names = [*of_a, *(name for name in of_b if name not in of_a)]
     return tuple(
-        SettingDifference(setting=name, a=ours.get(name), b=theirs.get(name))
+        SettingDifference(setting=name, a=of_a.get(name), b=of_b.get(name))
         for name in names
-        if ours.get(name) != theirs.get(name)
+        if of_a.get(name) != of_b.get(name)
     )
 
 
 def _counts(a: RunReport, b: RunReport) -> tuple[CountPair, ...]:
-    ours, theirs = (
+    of_a, of_b = (
         {(count.state, count.reason): count.properties for count in run.counts} for run in (a, b)
     )
     return tuple(
-        CountPair(state=state, reason=reason, a=ours.get(key, 0), b=theirs.get(key, 0))
-        for key in sorted(ours.keys() | theirs.keys())
+        CountPair(state=state, reason=reason, a=of_a.get(key, 0), b=of_b.get(key, 0))
+        for key in sorted(of_a.keys() | of_b.keys())
         for state, reason in [key]
     )
 
 
-def _change(areas: AreaPair) -> AreaChange:
+def _area_change(areas: AreaPair) -> AreaChange:
     difference_m2 = areas.b_m2 - areas.a_m2
     return AreaChange(
         label=areas.label,
@@ -132,6 +127,6 @@ def _change(areas: AreaPair) -> AreaChange:
 
 
 def _stages(a: RunReport, b: RunReport) -> tuple[StagePair, ...]:
-    ours, theirs = ({stage.stage: stage for stage in run.stages} for run in (a, b))
-    names = [*ours, *(name for name in theirs if name not in ours)]
-    return tuple(StagePair(stage=name, a=ours.get(name), b=theirs.get(name)) for name in names)
+    of_a, of_b = ({stage.stage: stage for stage in run.stages} for run in (a, b))
+    names = [*of_a, *(name for name in of_b if name not in of_a)]
+    return tuple(StagePair(stage=name, a=of_a.get(name), b=of_b.get(name)) for name in names)

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, the same in the tables and on the page."""
+"""Numbers, names and notes of a run as text, the same in the terminal and on the page."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.plurals import count_of, is_or_are
+from pipeline.plurals import count_of
 
 SOURCES = {"lot": "lot", "buffer_30m": "30 m buffer"}
 
-_ENDS = {
-    "running": "It is still running: these numbers are of this moment.",
-    "interrupted": "Interrupted. What was written is kept; {again} goes on from there.",
-    "failed": "An error stopped it. What was written is kept; {again} goes on from there.",
-    "killed": "It was killed without a last word. What was written is kept, and counted here; "
-    "{again} goes on from there. Times and requests are as of its last sign of life.",
+_END_NOTES = {
+    "running": "Still running: these numbers are a snapshot.",
+    "interrupted": "Interrupted. Written results are kept; {again} resumes.",
+    "failed": "Stopped by an error. Written results are kept; {again} resumes.",
+    "killed": "Killed. Written results are kept and counted here; {again} resumes. Times and "
+    "requests are as of the last heartbeat.",
 }
 
 
-def ended(state: str, settings: Mapping[str, Any]) -> str:
-    """How a run of these settings ended, and how to go on; "" of one that is finished.
+def run_end_note(state: str, settings: Mapping[str, Any]) -> str:
+    """How a run ended and how to resume it; "" for a finished run.
 
-    What is told to begin anew would not go on.
+    A run that reprocesses properties (--again, --retry-failed) would start over, so the command
+    to resume leaves that out.
     """
-    anew = [f"{name.upper()}=1" for name in ("again", "retry_failed") if settings.get(name)]
-    without = f" without {' and '.join(anew)}" if anew else ""
-    return _ENDS.get(state, "").format(again=f"the same command{without}")
+    restarts = [f"{name.upper()}=1" for name in ("again", "retry_failed") if settings.get(name)]
+    without = f" without {' and '.join(restarts)}" if restarts else ""
+    return _END_NOTES.get(state, "").format(again=f"the same command{without}")
 
 
 def duration(seconds: float) -> str:
@@ -46,50 +47,51 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def known(seconds: float | None) -> str:
-    """A duration, or that it is not known."""
+def duration_or_dash(seconds: float | None) -> str:
+    """A duration, or "-" where it is unknown."""
     return "-" if seconds is None else duration(seconds)
 
 
-def moment(at: datetime | None) -> str:
-    """A time in UTC."""
+def timestamp_utc(at: datetime | None) -> str:
+    """A time in UTC, or "-" where it is unknown."""
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def rate(per_s: float) -> str:
-    """How many a second, where it is known of any."""
+    """A rate per second, or "-" where it is 0 (nothing processed, or no known duration)."""
     if not per_s:
         return "-"
     return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.3f}"
 
 
 def area(m2: float) -> str:
-    """In whole units, and not as 0 where there is some."""
+    """In whole units, but a small area is never shown as 0."""
     return f"{m2:,.0f}" if m2 == 0 or m2 >= 10 else f"{m2:.1f}"
 
 
-def answered(count: int, took_s: float, per_s: float) -> str:
-    """So many properties, in what time and how fast; what is not known is left out.
+def source_name(source: str) -> str:
+    """A boundary source as people read it."""
+    return SOURCES.get(source, source)
 
-    A run that was killed before its first sign of life took nobody knows how long.
+
+def processed_summary(count: int, took_s: float, per_s: float) -> str:
+    """How many properties, in what time, at what rate; leaves out what is unknown.
+
+    The duration of a run that was killed before its first heartbeat is unknown (0).
     """
-    said = count_of(count, "properties")
+    summary = count_of(count, "properties")
     if took_s:
-        said += f" in {duration(took_s)}"
-    return f"{said}, {rate(per_s)} a second" if count and took_s else said
+        summary += f" in {duration(took_s)}"
+    return f"{summary}, {rate(per_s)} per second" if count and took_s else summary
 
 
-def reviewed(count: int) -> str:
-    """That findings of a run are of what people have reviewed, whatever they said of it.
-
-    Who restores what was rejected has said something too: no run changes it any more.
-    """
-    findings = f"{count_of(count, 'findings')} {is_or_are(count)}"
-    return f"{findings} of what people have reviewed: that stays as it is."
+def reviewed_note(count: int) -> str:
+    """How many findings match a detection that people accepted, edited, rejected or restored."""
+    return f"{count_of(count, 'findings')} matched reviewed detections; left unchanged."
 
 
-def setting(value: object) -> str:
-    """A setting's value in a line."""
+def setting_value(value: object) -> str:
+    """A setting's value on one line."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -1,46 +1,74 @@
-"""How long the calls of each stage took, as a chart on a logarithmic axis."""
+"""Latencies of the stages (p50, p90, p99) as a chart on a logarithmic axis."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.report.formatting import duration
-from pipeline.report.html import Raw, element, joined, legend, swatch
 from pipeline.report.run_report import StageTiming
 
+_MIN_S = 1e-6
 
-def latency_chart(stages: Sequence[StageTiming]) -> Raw:
-    """A line for each stage, from its median to the longest of 99 in 100 calls."""
+
+@dataclass(frozen=True, slots=True)
+class LatencyMark:
+    """A quantile ("p50") or a tick label ("10 ms"), in percent of the axis."""
+
+    name: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """A stage: its quantiles, the longest last, and the same as text for a tooltip."""
+
+    stage: str
+    title: str
+    marks: tuple[LatencyMark, ...]
+
+    @property
+    def left_percent(self) -> float:
+        """Where the line between the quantiles starts."""
+        return min(mark.percent for mark in self.marks)
+
+    @property
+    def width_percent(self) -> float:
+        """The length of that line."""
+        return max(mark.percent for mark in self.marks) - self.left_percent
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyChart:
+    """A row per stage; `grid_percent` are the vertical lines between the ends of the axis."""
+
+    rows: tuple[LatencyRow, ...]
+    ticks: tuple[LatencyMark, ...]
+    grid_percent: tuple[float, ...]
+
+
+def latency_chart(stages: Sequence[StageTiming]) -> LatencyChart | None:
+    """A row per stage whose quantiles are known; None where there is no such stage."""
     known = [stage for stage in stages if stage.p50_s is not None]
     if not known:
-        return Raw()
+        return None
     axis = _Axis(known)
-    rows = []
-    for stage in known:
-        rows += [element("span", stage.stage), _track(stage, axis)]
-    ticks = joined(
-        element("span", duration(at_s), style=f"left:{axis.percent(at_s):.1f}%")
-        for at_s in axis.labelled_s
-    )
-    rows += [element("span"), element("div", ticks, class_="ticks")]
-    names = (("p50", "half the calls"), ("p90", "9 in 10"), ("p99", "99 in 100"))
-    return joined(
-        [
-            element("div", joined(rows), class_="latency"),
-            legend((swatch(kind), f"{name} took no longer") for kind, name in names),
-        ]
+    return LatencyChart(
+        rows=tuple(_row(stage, axis) for stage in known),
+        ticks=tuple(LatencyMark(duration(at_s), axis.percent(at_s)) for at_s in axis.labelled_s),
+        grid_percent=tuple(axis.percent(at_s) for at_s in axis.decades_s[1:-1]),
     )
 
 
 class _Axis:
-    """From the power of ten below all to the one above."""
+    """From the power of ten below the shortest p50 to the one above the longest p99."""
 
     def __init__(self, stages: Sequence[StageTiming]) -> None:
-        least = min(max(stage.p50_s or 0.0, 1e-6) for stage in stages)
-        most = max(max(stage.p99_s or 0.0, 1e-6) for stage in stages)
-        self._low = math.floor(math.log10(least))
-        self._high = max(math.ceil(math.log10(most)), self._low + 1)
+        shortest = min(max(stage.p50_s or 0.0, _MIN_S) for stage in stages)
+        longest = max(max(stage.p99_s or 0.0, _MIN_S) for stage in stages)
+        self._low = math.floor(math.log10(shortest))
+        self._high = max(math.ceil(math.log10(longest)), self._low + 1)
 
     @property
     def decades_s(self) -> list[float]:
@@ -48,27 +76,21 @@ class _Axis:
 
     @property
     def labelled_s(self) -> list[float]:
-        """Few enough that their labels have room on a phone."""
+        """Few enough that the labels fit on a phone."""
         decades = self.decades_s
         step = math.ceil((len(decades) - 1) / 4)
         inner = decades[:-1:step] if len(decades) > 2 else decades[:1]
-        kept = [at_s for at_s in inner if at_s * 10**step <= decades[-1]]
-        return [*kept, decades[-1]]
+        spaced = [at_s for at_s in inner if at_s * 10**step <= decades[-1]]
+        return [*spaced, decades[-1]]
 
     def percent(self, seconds: float) -> float:
-        place = (math.log10(max(seconds, 1e-6)) - self._low) / (self._high - self._low)
-        return 100 * min(max(place, 0.0), 1.0)
+        fraction = (math.log10(max(seconds, _MIN_S)) - self._low) / (self._high - self._low)
+        return 100 * min(max(fraction, 0.0), 1.0)
 
 
-def _track(stage: StageTiming, axis: _Axis) -> Raw:
-    marks = {"p50": stage.p50_s, "p90": stage.p90_s, "p99": stage.p99_s}
-    places = {kind: axis.percent(at_s) for kind, at_s in marks.items() if at_s is not None}
-    left, right = min(places.values()), max(places.values())
-    said = ", ".join(f"{kind} {duration(at_s)}" for kind, at_s in marks.items() if at_s is not None)
-    lines = [element("u", style=f"left:{axis.percent(at_s):.1f}%") for at_s in axis.decades_s[1:-1]]
-    span = element("s", style=f"left:{left:.2f}%;width:{right - left:.2f}%")
-    dots = [
-        element("i", class_=kind, style=f"left:{place:.2f}%")
-        for kind, place in reversed(places.items())
-    ]
-    return element("div", joined([*lines, span, *dots]), class_="track", title=said)
+def _row(stage: StageTiming, axis: _Axis) -> LatencyRow:
+    quantiles = {"p50": stage.p50_s, "p90": stage.p90_s, "p99": stage.p99_s}
+    known_s = {name: at_s for name, at_s in quantiles.items() if at_s is not None}
+    title = ", ".join(f"{name} {duration(at_s)}" for name, at_s in known_s.items())
+    marks = tuple(LatencyMark(name, axis.percent(at_s)) for name, at_s in known_s.items())
+    return LatencyRow(stage.stage, title, marks)

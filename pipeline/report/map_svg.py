@@ -1,9 +1,13 @@
-"""A run's map as SVG: each lot where they are few, else a grid; its size is bounded either way."""
+"""A run's map as SVG: each lot where they are few, else a grid, so that its size is bounded.
+
+This module computes what is drawn; `templates/map.html.jinja` writes the SVG.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -11,8 +15,8 @@ from shapely.geometry.base import BaseGeometry
 
 from pipeline.plurals import count_of, is_or_are
 from pipeline.report.formatting import SOURCES, area
-from pipeline.report.html import Raw, element, joined, legend, made, swatch
-from pipeline.report.scale_bar import scale_bar, width_m
+from pipeline.report.palette import STATE_COLOURS, label_colour
+from pipeline.report.scale_bar import ScaleBar, scale_bar, width_m
 from pipeline.store.runs.map_data import (
     GridCell,
     MapBounds,
@@ -23,74 +27,145 @@ from pipeline.store.runs.map_data import (
 )
 from pipeline.units import M_PER_FT
 
-STATES = ("done", "no_imagery", "deferred", "failed")
-
-_COLOURS = {
-    "lawn": "#5fa833", "tree": "#1b8a80", "vegetation": "#c264ac", "driveway": "#8a6bd1",
-    "roof": "#cf5a45", "pool": "#2f7bff",
-}  # fmt: skip
-_OTHERS = ("#d9822b", "#2aa198", "#b58900", "#a0704a", "#c7389b")
+STATES = tuple(STATE_COLOURS)
 
 _WIDTH = 1_000
-_MOST_HEIGHT = 1_400
-# Lines closer than this to each other, in units of the drawing, are one on any screen.
-_FINE = 0.4
-# The letters of the scale bar are so much of the drawing's size, and have room below it.
-_LETTERS = 0.018
-_ROOM = 4.2
+_MAX_HEIGHT = 1_400
+# Simplification tolerance in drawing units: no screen separates lines that are closer.
+_TOLERANCE = 0.4
+# Text height of the scale bar, as a fraction of the drawing, and the space below the map for it.
+_FONT_FRACTION = 0.018
+_SCALE_SPACE_EM = 4.2
 
 _CROSS_LINES = "l12 12m0 -12l-12 12"
 _SQUARE, _CROSS = "M1 1h12v12h-12z", f"M1 1{_CROSS_LINES}"
 
 
-def colour_of(label: str) -> str:
-    """A label's colour on the page: its own, or one picked by its name."""
-    return _COLOURS.get(label) or _OTHERS[sum(label.encode()) % len(_OTHERS)]
+@dataclass(frozen=True, slots=True)
+class MapPath:
+    """An SVG path with its tooltip; colours come from the CSS classes or from `style`."""
+
+    title: str
+    css_class: str
+    d: str
+    style: str = ""
 
 
-def map_svg(run_map: RunMap, answered: int) -> Raw:
-    """The map with its legend, and in words what of the run it shows.
+@dataclass(frozen=True, slots=True)
+class MapRect:
+    """A cell of a grid map, or a part of it, with its tooltip; columns are one unit wide."""
+
+    title: str
+    x: float
+    y: float
+    width: float
+    css_class: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """A swatch drawn like the thing that it explains; without `d` a square of the CSS class."""
+
+    text: str
+    css_class: str
+    d: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LotMap:
+    """Every lot and detection as a path, in drawing order; sizes in drawing units."""
+
+    width: float
+    height: float
+    paths: tuple[MapPath, ...]
+    scale_bar: ScaleBar
+    legend: tuple[LegendEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelGridMap:
+    """A label's mean area per lot in each cell; the darkest cell has `max_m2`."""
+
+    label: str
+    max_m2: float
+    cells: tuple[MapRect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GridMap:
+    """Cells split by the share of each state, and a map of each label."""
+
+    columns: int
+    rows: int
+    states: tuple[MapRect, ...]
+    legend: tuple[LegendEntry, ...]
+    labels: tuple[LabelGridMap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapDrawing:
+    """What the page draws: `lots` or `grid`, and a caption that says what of the run it shows."""
+
+    caption: str
+    lots: LotMap | None = None
+    grid: GridMap | None = None
+
+
+def map_drawing(run_map: RunMap, processed: int) -> MapDrawing:
+    """The drawing of a run's map.
 
     Args:
-        answered: how many properties the run answered; some may be a later run's by now.
+        processed: how many properties the run processed; a later run may have taken some since.
     """
-    said = _said(run_map, answered)
+    caption = _caption(run_map, processed)
     if run_map.grid is not None:
-        return joined([*_grid_maps(run_map.grid), element("p", said, class_="soft")])
-    frame = _Frame(_around(run_map))
-    lots = [_lot(lot, frame) for lot in run_map.lots if not _is_point(lot)]
-    things = _things(run_map.detections, frame)
-    points = [_point(lot, frame) for lot in run_map.lots if _is_point(lot)]
-    letters = _LETTERS * max(frame.width, frame.height)
-    begin = letters, frame.height + _ROOM / 2 * letters
-    scale = scale_bar(*begin, frame.width / 4, frame.units_per_m, letters)
-    parts = [*lots, *things, *points, scale]
-    picture = _svg(frame.width, frame.height + _ROOM * letters, parts, said)
-    return joined([picture, _legend(run_map), element("p", said, class_="soft")])
+        return MapDrawing(caption, grid=_grid_map(run_map.grid))
+    return MapDrawing(caption, lots=_lot_map(run_map))
 
 
-class _Frame:
-    """From degrees to the drawing's units, as high as wide by the middle's latitude."""
+def _lot_map(run_map: RunMap) -> LotMap:
+    projection = _Projection(_padded_bounds(run_map))
+    width, height = projection.width, projection.height
+    font_size = _FONT_FRACTION * max(width, height)
+    baseline = height + _SCALE_SPACE_EM / 2 * font_size
+    bar = scale_bar(font_size, baseline, width / 4, projection.units_per_m, font_size)
+    return LotMap(
+        width=width,
+        height=height + _SCALE_SPACE_EM * font_size,
+        paths=(
+            *(_lot_path(lot, projection) for lot in run_map.lots if not _is_point(lot)),
+            *_detection_paths(run_map.detections, projection),
+            *(_point_path(lot, projection) for lot in run_map.lots if _is_point(lot)),
+        ),
+        scale_bar=bar,
+        legend=tuple(_lot_legend(run_map)),
+    )
+
+
+class _Projection:
+    """Degrees to drawing units, equidistant along the middle latitude."""
 
     def __init__(self, bounds: MapBounds) -> None:
         west, south, east, north = bounds
         shrink = math.cos(math.radians((south + north) / 2))
-        size_deg = max((east - west) * shrink, 1e-6)
-        units = min(_WIDTH / size_deg, _MOST_HEIGHT / max(north - south, 1e-6))
+        width_deg = max((east - west) * shrink, 1e-6)
+        units_per_deg = min(_WIDTH / width_deg, _MAX_HEIGHT / max(north - south, 1e-6))
         self._origin = np.array([west, north])
-        self._scale = np.array([units * shrink, -units])
-        self.width = max((east - west) * shrink * units, 1.0)
-        self.height = max((north - south) * units, 1.0)
+        self._scale = np.array([units_per_deg * shrink, -units_per_deg])
+        self.width = max((east - west) * shrink * units_per_deg, 1.0)
+        self.height = max((north - south) * units_per_deg, 1.0)
         self.units_per_m = self.width / width_m(bounds)
 
-    def drawn(self, geometry: BaseGeometry) -> BaseGeometry:
-        """The geometry in the drawing's units, as fine as a screen shows it."""
-        moved = shapely.transform(geometry, lambda at: (at - self._origin) * self._scale)
-        return shapely.simplify(moved, _FINE, preserve_topology=False)
+    def project(self, geometry: BaseGeometry) -> BaseGeometry:
+        """The geometry in drawing units, simplified to what a screen shows."""
+        moved = shapely.transform(geometry, lambda xy: (xy - self._origin) * self._scale)
+        return shapely.simplify(moved, _TOLERANCE, preserve_topology=False)
 
 
-def _around(run_map: RunMap) -> MapBounds:
-    """The bounds of what is drawn, with a margin; lots reach further than their middles."""
+def _padded_bounds(run_map: RunMap) -> MapBounds:
+    """The bounds of everything drawn, with a margin; `run_map.bounds` holds only the centres."""
     shapes = [lot.geometry for lot in run_map.lots]
     west, south, east, north = shapely.total_bounds(shapes)
     margin = 0.02 * max(east - west, north - south, 2e-4)
@@ -101,164 +176,134 @@ def _is_point(lot: PlacedLot) -> bool:
     return lot.source is None
 
 
-def _lot(lot: PlacedLot, frame: _Frame) -> Raw:
-    source = lot.source or ""
-    outline = _path(frame.drawn(lot.geometry))
-    return _titled("path", _name(lot), class_=f"lot {source} {lot.state}", d=outline)
+def _lot_path(lot: PlacedLot, projection: _Projection) -> MapPath:
+    outline = _path_data(projection.project(lot.geometry))
+    return MapPath(_tooltip(lot), f"lot {lot.source or ''} {lot.state}", outline)
 
 
-def _point(lot: PlacedLot, frame: _Frame) -> Raw:
-    x, y = shapely.get_coordinates(frame.drawn(lot.geometry))[0]
-    cross = f"M{x - 6:.0f} {y - 6:.0f}{_CROSS_LINES}"
-    return _titled("path", _name(lot), class_=f"point {lot.state}", d=cross)
+def _point_path(lot: PlacedLot, projection: _Projection) -> MapPath:
+    x, y = shapely.get_coordinates(projection.project(lot.geometry))[0]
+    return MapPath(_tooltip(lot), f"point {lot.state}", f"M{x - 6:.0f} {y - 6:.0f}{_CROSS_LINES}")
 
 
-def _name(lot: PlacedLot) -> str:
+def _tooltip(lot: PlacedLot) -> str:
     source = f", {SOURCES.get(lot.source, lot.source)}" if lot.source else ""
     return f"{lot.property_id}: {lot.state} ({lot.reason}){source}"
 
 
-def _things(things: Sequence[MapDetection], frame: _Frame) -> list[Raw]:
-    """What was found, one path for each label; the labels that cover most come first."""
+def _detection_paths(detections: Sequence[MapDetection], projection: _Projection) -> list[MapPath]:
+    """One path per label; the label that covers most is drawn first."""
     by_label: dict[str, list[BaseGeometry]] = {}
-    for thing in things:
-        by_label.setdefault(thing.label, []).append(thing.geometry)
-    # One area: what two lots share would be a hole in the path of both.
-    covered = {label: shapely.union_all(each) for label, each in by_label.items()}
-    widest = sorted(covered, key=lambda label: -covered[label].area)
+    for detection in detections:
+        by_label.setdefault(detection.label, []).append(detection.geometry)
+    # The union, because even-odd filling would leave a hole where two polygons overlap.
+    covered = {label: shapely.union_all(shapes) for label, shapes in by_label.items()}
+    widest_first = sorted(covered, key=lambda label: -covered[label].area)
     return [
-        _titled(
-            "path",
-            label,
-            class_="thing",
-            style=_style(label),
-            d=_path(frame.drawn(covered[label])),
-        )
-        for label in widest
+        MapPath(label, "thing", _path_data(projection.project(covered[label])), _label_style(label))
+        for label in widest_first
     ]
 
 
-def _style(label: str) -> str:
-    """Vegetation holds lawns and trees: it goes round them."""
-    colour = colour_of(label)
+def _label_style(label: str) -> str:
+    """Vegetation contains lawns and trees, so only its outline is drawn."""
+    colour = label_colour(label)
     return f"fill:none;stroke:{colour}" if label == "vegetation" else f"fill:{colour}"
 
 
-def _path(geometry: BaseGeometry) -> str:
-    """A polygon's rings; the holes of one are left out by the fill rule of the drawing."""
+def _path_data(geometry: BaseGeometry) -> str:
+    """SVG path data of polygons; even-odd filling leaves their holes open."""
     rings: list[str] = []
     for polygon in shapely.get_parts(geometry):
         for ring in (polygon.exterior, *polygon.interiors) if not polygon.is_empty else ():
-            at = np.round(shapely.get_coordinates(ring)[:-1] * 2) / 2
-            rings.append("M" + "L".join(f"{x:g} {y:g}" for x, y in at) + "z")
+            points = np.round(shapely.get_coordinates(ring)[:-1] * 2) / 2
+            rings.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "z")
     return "".join(rings)
 
 
-def _legend(run_map: RunMap) -> Raw:
-    """Each swatch is a piece of the drawing, and looks as what it stands for."""
+def _lot_legend(run_map: RunMap) -> list[LegendEntry]:
     states = {lot.state for lot in run_map.lots if not _is_point(lot)}
     entries = [
-        (_sample(_SQUARE, class_=f"{state} lot"), state.replace("_", " "))
+        LegendEntry(state.replace("_", " "), f"{state} lot", _SQUARE)
         for state in STATES
         if state in states
     ]
     if any(lot.source == "buffer_30m" for lot in run_map.lots):
-        entries.append((_sample(_SQUARE, class_="done lot buffer_30m"), "30 m buffer"))
+        entries.append(LegendEntry("30 m buffer", "done lot buffer_30m", _SQUARE))
     entries += [
-        (_sample(_CROSS, class_=f"point {state}"), f"{state.replace('_', ' ')}, no boundary")
+        LegendEntry(f"{state.replace('_', ' ')}, no boundary", f"point {state}", _CROSS)
         for state in STATES
         if any(lot.state == state and _is_point(lot) for lot in run_map.lots)
     ]
-    labels = sorted({thing.label for thing in run_map.detections})
-    entries += [(_sample(_SQUARE, class_="thing", style=_style(each)), each) for each in labels]
-    return legend(entries)
+    labels = sorted({detection.label for detection in run_map.detections})
+    entries += [LegendEntry(label, "thing", _SQUARE, _label_style(label)) for label in labels]
+    return entries
 
 
-def _sample(path: str, **attributes: str) -> Raw:
-    drawn = element("path", d=path, **attributes)
-    return Raw(f'<svg viewBox="0 0 14 14" aria-hidden="true">{drawn}</svg>')
-
-
-def _grid_maps(grid: MapGrid) -> list[Raw]:
-    """A map of states, and one of each label."""
+def _grid_map(grid: MapGrid) -> GridMap:
     shown = [state for state in STATES if any(state in cell.states for cell in grid.cells)]
     labels = sorted({label for cell in grid.cells for label in cell.areas_m2})
-    return [
-        element("h3", "Share of properties by state"),
-        _svg(grid.columns, grid.rows, [each for c in grid.cells for each in _shares(c)], "states"),
-        legend((swatch(state), state.replace("_", " ")) for state in shown),
-        element("h3", "m² for each lot, mean of a cell (lots only)") if labels else Raw(),
-        element("div", joined(_label_map(grid, label) for label in labels), class_="maps"),
-    ]
+    return GridMap(
+        columns=grid.columns,
+        rows=grid.rows,
+        states=tuple(rect for cell in grid.cells for rect in _state_rects(cell)),
+        legend=tuple(LegendEntry(state.replace("_", " "), state) for state in shown),
+        labels=tuple(_label_grid_map(grid, label) for label in labels),
+    )
 
 
-def _shares(cell: GridCell) -> list[Raw]:
-    """A cell cut into stripes, as wide as each state's share."""
+def _state_rects(cell: GridCell) -> list[MapRect]:
+    """A cell cut into stripes, each as wide as the share of its state."""
     total = sum(cell.states.values())
-    said = ", ".join(f"{count:,} {state}" for state, count in sorted(cell.states.items()))
+    title = ", ".join(f"{count:,} {state}" for state, count in sorted(cell.states.items()))
     stripes, x = [], float(cell.x)
     for state in STATES:
         width = cell.states.get(state, 0) / total
         if width:
-            stripes.append(_rectangle(x, cell.y, width, said, class_=state))
+            stripes.append(MapRect(title, x, cell.y, width, css_class=state))
         x += width
     return stripes
 
 
-def _label_map(grid: MapGrid, label: str) -> Raw:
+def _label_grid_map(grid: MapGrid, label: str) -> LabelGridMap:
     means_m2 = {
         (cell.x, cell.y): cell.areas_m2.get(label, 0.0) / cell.lots
         for cell in grid.cells
         if cell.lots
     }
-    most_m2 = max(means_m2.values())
-    cells = [
-        _rectangle(
-            x, y, 1, f"{area(mean_m2)} m² a lot",
-            style=f"fill:{colour_of(label)};fill-opacity:{0.06 + 0.94 * mean_m2 / most_m2:.2f}",
+    max_m2 = max(means_m2.values())
+    cells = tuple(
+        MapRect(
+            f"{area(mean_m2)} m² per lot", x, y, 1,
+            style=f"fill:{label_colour(label)};fill-opacity:{0.06 + 0.94 * mean_m2 / max_m2:.2f}",
         )
         for (x, y), mean_m2 in means_m2.items()
-        if most_m2
-    ]  # fmt: skip
-    name = f"{label}: 0 to {area(most_m2)} m²"
-    return element("div", joined([element("h3", name), _svg(grid.columns, grid.rows, cells, name)]))
+        if max_m2
+    )  # fmt: skip
+    return LabelGridMap(label, max_m2, cells)
 
 
-def _rectangle(x: float, y: float, width: float, title: str, **attributes: str) -> Raw:
-    place = {"x": f"{x:.6g}", "y": f"{y:g}", "width": f"{width:.4g}", "height": "1"}
-    return _titled("rect", title, **place, **attributes)
-
-
-def _titled(name: str, title: str, **attributes: str) -> Raw:
-    return element(name, element("title", title), **attributes)
-
-
-def _svg(width: float, height: float, parts: Sequence[Raw], title: str) -> Raw:
-    box = f'viewBox="0 0 {width:.6g} {height:.6g}"'
-    rule = 'fill-rule="evenodd"'
-    return Raw(f'<svg {box} {rule} role="img" aria-label="{made(title)}">{joined(parts)}</svg>')
-
-
-def _said(run_map: RunMap, answered: int) -> str:
-    parts = [
-        f"{run_map.shown:,} of {count_of(answered, 'properties')} {is_or_are(run_map.shown)} shown."
+def _caption(run_map: RunMap, processed: int) -> str:
+    sentences = [
+        f"{run_map.shown:,} of {count_of(processed, 'properties')} "
+        f"{is_or_are(run_map.shown)} shown."
     ]
-    later = answered - run_map.properties
-    nowhere, far = run_map.properties - run_map.placed, run_map.placed - run_map.shown
+    later = processed - run_map.properties
+    not_located, outliers = run_map.properties - run_map.placed, run_map.placed - run_map.shown
     if later > 0:
-        parts.append(f"Worked on again by a later run: {later:,}.")
-    if nowhere:
-        parts.append(f"Of {nowhere:,} it is not known where they are.")
-    if far:
-        parts.append(f"Too far from the others to be shown: {far:,}.")
+        sentences.append(f"Reprocessed by a later run: {later:,}.")
+    if not_located:
+        sentences.append(f"Without a known location: {not_located:,}.")
+    if outliers:
+        sentences.append(f"Too far from the others to show: {outliers:,}.")
     if run_map.grid is not None:
         side_m = width_m(run_map.bounds) / run_map.grid.columns
-        wide = f"{_whole(side_m)} m ({_whole(side_m / M_PER_FT)} ft)"
-        parts.append(f"Each square is a piece of the county, {wide} wide, with what lies in it.")
-    return " ".join(parts)
+        side = f"{_two_digits(side_m)} m ({_two_digits(side_m / M_PER_FT)} ft)"
+        sentences.append(f"Each square is {side} wide and sums up the properties in it.")
+    return " ".join(sentences)
 
 
-def _whole(length: float) -> str:
-    """With two digits, as squares are not all quite the same."""
+def _two_digits(length: float) -> str:
+    """Rounded to two digits, because the squares are only nearly the same size."""
     digits = max(0, math.floor(math.log10(max(length, 1.0))) - 1)
     return f"{round(length, -digits):,.0f}"

@@ -1,4 +1,4 @@
-"""What a finished run is shown with: its map, and the truth where the county is synthetic."""
+"""Outputs of a finished run: the PNG map, the report files, and errors against known truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detection.sample import LawnErrors, lawn_errors, true_areas_m2
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.report import RunReport, build_report
-from pipeline.report.caveats import found_by
+from pipeline.report.advice import segmenter_notes
 from pipeline.report.write_report import write_files
 from pipeline.store.database import Database
 from pipeline.store.reads import row_cursors
@@ -24,11 +24,11 @@ from pipeline.store.runs.map_data import build_run_map
 
 log = logging.getLogger(__name__)
 
-# No picture shows more, and all of them are in memory together.
-MOST_DRAWN = 1_000
+# A picture cannot show more, and all of them are in memory at once.
+MAX_DRAWN = 1_000
 
 
-def draw_run(
+def draw_map(
     database: Database,
     opened: OpenCounty,
     run: RunInfo,
@@ -36,53 +36,54 @@ def draw_run(
     lines: LotLines,
     path: Path,
 ) -> Path | None:
-    """Draw some of what the county has after a run; None where nothing was imaged."""
-    # Loading matplotlib takes longer than finding out that there is nothing to draw.
+    """Draw lots and detections of a run as a PNG; None where no imagery covers them."""
+    # Deferred, because importing matplotlib is slow.
     from pipeline.report.map_png import map_png
 
     county = opened.county
     with database.engine.connect() as conn:
-        lots = row_cursors.run_boundaries(conn, county.key, run.id, MOST_DRAWN + 1)
-        is_all = len(lots) <= MOST_DRAWN
-        lots = lots.head(MOST_DRAWN)
+        lots = row_cursors.run_boundaries(conn, county.key, run.id, MAX_DRAWN + 1)
+        is_all = len(lots) <= MAX_DRAWN
+        lots = lots.head(MAX_DRAWN)
         found = list(row_cursors.iter_detections(conn, county.key, list(lots["property_id"])))
     detections = pd.concat(found, ignore_index=True)
     notes = ["Synthetic imagery and lots, not a real place."] if opened.synthetic else []
-    # What a lot had of an earlier run stays where this one asked for other labels.
-    notes += found_by(sorted(set(detections["segmenter"]) - {"person"}))
+    # Detections of an earlier run remain where this run has other labels.
+    notes += segmenter_notes(sorted(set(detections["segmenter"]) - {"person"}))
     if lines.offset_m != (0.0, 0.0):
         east_m, north_m = lines.offset_m
-        notes.append(f"Lots are moved onto the imagery: {east_m:g} m east, {north_m:g} m north.")
+        notes.append(f"Lots are shifted onto the imagery: {east_m:g} m east, {north_m:g} m north.")
     if not is_all:
-        notes.append(f"Only {MOST_DRAWN:,} boundaries of the run, neighbours of each other.")
+        notes.append(f"Shows only {MAX_DRAWN:,} neighbouring boundaries of the run.")
     title = f"{opened.name}: run {run.id}"
     footnote = " ".join(notes)
     return path if map_png(path, lots, detections, imagery, title, footnote, lines) else None
 
 
-def report_run(
+def write_run_report(
     database: Database, run_id: int, folder: Path | None
 ) -> tuple[RunReport, Path | None]:
-    """What a run tells, and the page that was written of it; without a folder none is.
+    """The report of a run, and the path of its page where one was written.
 
-    None is of a run that answered nothing, for it would take the place of one that did. What was
-    measured is kept, even where nothing can be written of it.
+    Nothing is written without a folder, or for a run that processed no property: it would
+    overwrite the files of one that did. A file that cannot be written is only a warning, because
+    the results are in the database.
     """
     with database.engine.connect() as conn:
         run = lifecycle.get_run(conn, run_id)
         report = build_report(conn, run)
-        places = None if folder is None else build_run_map(conn, run)
+        run_map = None if folder is None else build_run_map(conn, run)
     if folder is None or not report.properties:
         return report, None
     try:
-        return report, write_files(report, places, folder)
+        return report, write_files(report, run_map, folder)
     except PipelineError as error:
         log.warning("%s", error)
         return report, None
 
 
-def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:
-    """How far the measured lawns of whole, imaged lots are from the truth, if it is known."""
+def lawn_errors_of_county(database: Database, opened: OpenCounty) -> LawnErrors | None:
+    """Errors of the measured lawns of fully imaged lots; None where the truth is unknown."""
     if opened.truth is None:
         return None
     measured: dict[str, float] = {}
@@ -90,10 +91,10 @@ def lawn_truth(database: Database, opened: OpenCounty) -> LawnErrors | None:
         for frame in row_cursors.iter_properties(conn, opened.county.key):
             if "lawn_m2" not in frame:
                 continue
-            whole = (frame["source"] == "lot") & (
+            imaged = (frame["source"] == "lot") & (
                 frame["coverage_fraction"] >= FULL_COVERAGE_FRACTION
             )
-            lawns = frame[whole & frame["lawn_m2"].notna()]
+            lawns = frame[imaged & frame["lawn_m2"].notna()]
             for parcel_ids, lawn_m2 in zip(lawns["parcel_ids"], lawns["lawn_m2"], strict=True):
                 measured.update(dict.fromkeys(parcel_ids, float(lawn_m2)))
     return lawn_errors(true_areas_m2(opened.truth, "lawn"), measured) if measured else None

@@ -1,4 +1,4 @@
-"""A run's report as data: what the JSON holds, and what the tables and the page are made of."""
+"""A run's report as data: the content of report.json, of the tables and of the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.store.runs.totals import ExampleProperty, SourceCount
 
 
-class _Frozen(BaseModel):
+class FrozenModel(BaseModel):
+    """An immutable model that rejects unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StateSummary(_Frozen):
-    """So many properties in a state for a reason, and what a person can do about them."""
+class StateSummary(FrozenModel):
+    """How many properties have a state and reason, and what a person can do about them."""
 
     state: str
     reason: str
@@ -23,8 +25,8 @@ class StateSummary(_Frozen):
     what_to_do: str
 
 
-class LabelArea(_Frozen):
-    """What was measured of a label in boundaries of one source: never lots and buffers together."""
+class LabelArea(FrozenModel):
+    """The area of a label in boundaries of one source; lots and buffers are never added up."""
 
     label: str
     source: str
@@ -34,11 +36,11 @@ class LabelArea(_Frozen):
     area_sqft: float
 
 
-class StageTiming(_Frozen):
-    """How long a stage's calls took; what half, nine in ten and 99 in 100 of them did not exceed.
+class StageTiming(FrozenModel):
+    """Latencies of a stage's calls.
 
     Attributes:
-        p50_s, p90_s, p99_s, longest_s: None where only the sum was kept.
+        p50_s, p90_s, p99_s, longest_s: None where only the sum is stored.
     """
 
     stage: str
@@ -50,35 +52,35 @@ class StageTiming(_Frozen):
     longest_s: float | None
 
 
-class HostRequests(_Frozen):
-    """HTTP requests to a host, those that failed among them."""
+class HostRequests(FrozenModel):
+    """HTTP requests to a host, including failed ones."""
 
     host: str
     requests: int
 
 
-class FaultCount(_Frozen):
-    """Something that went wrong and was mended."""
+class FaultCount(FrozenModel):
+    """A fault that the run recovered from."""
 
     fault: str
     times: int
 
 
-class RunReport(_Frozen):
-    """What a run did, all of it of this run alone and none of the county's other properties.
+class RunReport(FrozenModel):
+    """What one run did; nothing of the county's other properties.
 
     Attributes:
         version: of this format.
         state: running, finished, interrupted (by a person), failed (by an error) or killed.
-        last_sign_at: when the run last said what it had counted; what it answered is newer.
-        took_s: until it ended, or until now; 0 where a killed run left no sign of life.
-        properties: that it answered, measured or not.
+        last_sign_at: the last heartbeat, when metrics were stored; results may be newer.
+        took_s: until the end, or until now; 0 where a killed run left no heartbeat.
+        properties: that it processed, measured or not.
         counts, examples: of those.
         sources: of those that are done.
-        areas: of the same, of the labels that it was asked for.
-        stages: of threads and machines together, so that they add up to more than the run.
-        encoder_calls: chips that the segmenter was shown.
-        kept_reviews: findings of what people have reviewed, which no run changes.
+        areas: of the same, for the labels of this run.
+        stages: summed over threads and machines, so they add up to more than the run.
+        encoder_calls: chips passed to the segmenter.
+        kept_reviews: findings that matched reviewed detections, which no run changes.
     """
 
     version: Literal[1] = 1
@@ -107,9 +109,9 @@ class RunReport(_Frozen):
     examples: tuple[ExampleProperty, ...]
 
     def properties_in(self, *states: str) -> int:
-        """How many of its properties are in these states."""
+        """How many properties are in these states."""
         return sum(count.properties for count in self.counts if count.state in states)
 
     def areas_of(self, source: str) -> list[LabelArea]:
-        """What was measured in boundaries of one source."""
+        """The areas in boundaries of one source."""
         return [area for area in self.areas if area.source == source]

@@ -1,4 +1,4 @@
-"""A run's report as files: JSON for programs, a page for people."""
+"""Write a run's report as files: report.json for programs, report.html for people."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from pipeline.report.html_page import html_page
 from pipeline.report.run_report import RunReport
 from pipeline.store.runs.map_data import RunMap
 
-PAGE, DATA = "report.html", "report.json"
+PAGE_NAME, JSON_NAME = "report.html", "report.json"
 
 
 def as_json(report: RunReport) -> str:
-    """The report as JSON, with a line break at its end."""
+    """The report as JSON, with a line break at the end."""
     return report.model_dump_json(indent=2) + "\n"
 
 
 def write_files(report: RunReport, run_map: RunMap | None, folder: Path) -> Path:
-    """Write report.html and report.json into a folder that is there; the page's path.
+    """Write report.html and report.json into an existing folder; returns the page's path.
 
     Raises:
-        PipelineError: they cannot be written.
+        PipelineError: a file cannot be written.
     """
-    write_text(folder / DATA, as_json(report))
-    return write_page(report, run_map, folder / PAGE)
+    write_text(folder / JSON_NAME, as_json(report))
+    return write_page(report, run_map, folder / PAGE_NAME)
 
 
 def write_page(report: RunReport, run_map: RunMap | None, path: Path) -> Path:
     """Write the page.
 
     Raises:
-        PipelineError: it cannot be written.
+        PipelineError: the file cannot be written.
     """
     write_text(path, html_page(report, run_map))
     return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write all of a file or leave what was there.
+    """Replace a file atomically: on an error the old one stays.
 
     Raises:
-        PipelineError: it cannot be written.
+        PipelineError: the file cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        # Command arguments may hold what is no text (a lone surrogate): it is shown as "?".
+        # Command arguments may contain lone surrogates, which UTF-8 cannot encode: write "?".
         part.write_text(text, encoding="utf-8", errors="replace")
         part.replace(path)
     except OSError as error:
         raise PipelineError(
-            f"{path} cannot be written ({error.strerror}): name another place for it"
+            f"{path} cannot be written ({error.strerror}). Choose another path"
         ) from error

@@ -87,7 +87,9 @@ def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
         server.mend()
         again = fresh.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
         assert _queries(server) == [], "all of it was said before"
-        assert re.search(r"Parcels: \d+ questions answered with what is kept, 0 put", again.stdout)
+        assert re.search(
+            r"Parcels: \d+ lookups from the cache, 0 from the county server", again.stdout
+        )
         areas = fresh.status(*little)["areas"]
 
     user = fresh.impatient()

@@ -70,7 +70,7 @@ def test_two_batches_at_once_do_no_lot_twice(fresh: User) -> None:
     first = _start(fresh)
     _wait_for_some(fresh, first, 1)
     second = fresh.run("batch")
-    assert "being worked on by another batch" in second.stdout
+    assert "being processed by another batch" in second.stdout
     first.communicate(timeout=120)
     assert first.returncode == 0
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:

@@ -54,7 +54,7 @@ def test_a_rejected_detection_stays_rejected(fresh: User) -> None:
     assert rejected != before
 
     again = fresh.run("batch", "--limit", "12", "--again")
-    assert "of what people have reviewed" in again.stdout
+    assert "matched reviewed detections; left unchanged" in again.stdout
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
         state = conn.execute("SELECT state FROM lotline.detection WHERE id = %s", [detection_id])
         assert state.fetchone() == ("rejected",)

@@ -1,6 +1,6 @@
-"""Fault 10: a disk that fills up, or a kill, in the middle of an export.
+"""Fault 10: a full disk or a kill in the middle of an export.
 
-There is no README.md, nothing half written has its final name, and the next export is whole.
+There is no README.md, no partial file has its final name, and the next export is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.export.export_folder import README
 from pipeline.store.database import Database
 
 LOTS = 400
-ROOM = 300_000  # bytes; the export is several times as large, and so is one of its GeoJSON files
+DISK_BYTES = 300_000  # the export is several times as large, and so is one of its GeoJSON files
 REGISTRY = """
 counties:
   synthetic:
@@ -66,8 +66,8 @@ def filled(database: Database) -> Database:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of `ROOM` bytes."""
-    with small_disk(tmp_path / "disk", str(ROOM)) as folder:
+    """A file system of `DISK_BYTES`."""
+    with small_disk(tmp_path / "disk", str(DISK_BYTES)) as folder:
         yield folder
 
 
@@ -102,12 +102,12 @@ def lotline_export(
     return python(database, folder, code, *arguments, before=before)
 
 
-def check_says_how_to_mend(done: subprocess.CompletedProcess[str], out: Path) -> None:
+def check_disk_full_message(done: subprocess.CompletedProcess[str], out: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     message = done.stderr.splitlines()[-1]
-    assert message.startswith(f"error: {out} is full: there was room for 0.")
+    assert message.startswith(f"error: {out} is full after 0.")
     assert "Free some space" in message
     assert "then export again" in message
 
@@ -118,24 +118,24 @@ def test_a_full_disk_leaves_no_readme(
     filled: Database, tmp_path: Path, disk: Path, kind: str
 ) -> None:
     out = disk / "out"
-    check_says_how_to_mend(lotline_export(filled, tmp_path, out, kind), out)
-    assert list(out.iterdir()) == [], "the parts of it are removed"
+    check_disk_full_message(lotline_export(filled, tmp_path, out, kind), out)
+    assert list(out.iterdir()) == [], "the draft is removed"
 
 
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson", "csv"])
-def test_a_limit_leaves_no_readme_and_the_earlier_files(
+def test_a_file_size_limit_leaves_no_readme_and_the_earlier_files(
     filled: Database, tmp_path: Path, kind: str
 ) -> None:
     out = tmp_path / "out"
-    whole = lotline_export(filled, tmp_path, out, kind)
-    assert whole.returncode == 0, whole.stderr
+    complete = lotline_export(filled, tmp_path, out, kind)
+    assert complete.returncode == 0, complete.stderr
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    room = max(path.stat().st_size for path in out.iterdir()) // 2
+    limit_bytes = max(path.stat().st_size for path in out.iterdir()) // 2
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-    check_says_how_to_mend(lotline_export(filled, tmp_path, out, kind, limited), out)
+    check_disk_full_message(lotline_export(filled, tmp_path, out, kind, limited), out)
     del before[README]
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     again = lotline_export(filled, tmp_path, out, kind)
@@ -144,9 +144,7 @@ def test_a_limit_leaves_no_readme_and_the_earlier_files(
 
 
 @pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM"])
-def test_a_stopped_export_says_so_and_leaves_nothing(
-    filled: Database, tmp_path: Path, stop: str
-) -> None:
+def test_a_stopped_export_leaves_nothing(filled: Database, tmp_path: Path, stop: str) -> None:
     done = python(filled, tmp_path, STOPPED, stop, *EXPORT, "--out", "out")
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "stopped"
@@ -154,7 +152,7 @@ def test_a_stopped_export_says_so_and_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_killed_export_leaves_no_readme_and_the_next_one_sweeps_up(
+def test_a_killed_export_leaves_no_readme_and_the_next_one_cleans_up(
     filled: Database, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -62,7 +62,7 @@ def test_one_signal_finishes_the_work_in_progress(
     assert code == 130, (output, errors)
     assert "Traceback" not in errors, errors
     assert "lost" not in errors, "no worker process ended before it"
-    assert "the same command goes on from there" in output
+    assert "the same command resumes" in output
     assert leased_properties(database.url, KEY) == []
     assert inconsistent_properties(database.url, KEY, LABELS) == []
     states = count_by_state(database.url, KEY)
@@ -100,7 +100,7 @@ def test_ctrl_c_in_a_terminal(
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130, shown
     assert "Ctrl-C again stops at once" in shown
-    assert "the same command goes on from there" in shown
+    assert "the same command resumes" in shown
     assert "Traceback" not in shown
     assert leased_properties(database.url, KEY) == []
 

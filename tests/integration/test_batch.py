@@ -185,7 +185,7 @@ def test_boundary_notes_are_reported_and_stored(
     kept = "SELECT detail FROM lotline.property WHERE property_id IN ('astray', 'fine') ORDER BY 1"
     assert _rows(database, kept) == [("",), (note.detail,)]
     print_report(report)
-    assert "To look at:\n  astray: the point lies " in capsys.readouterr().out
+    assert "To check:\n  astray: the point lies " in capsys.readouterr().out
 
 
 class RecordedProgress:

@@ -1,4 +1,4 @@
-"""A county's export: complete, consistent, and explained."""
+"""A county's export: complete, consistent and documented."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 from bigcounty import LABELS, LOT_DEG, SOUTH, WEST, create_county
-from exports import check_geoparquet, meeting, row_groups
+from exports import check_geoparquet, intersecting, row_groups
 from sqlalchemy import event, text
 
 from parcels import County
@@ -53,7 +53,7 @@ SUFFIX = {"geoparquet": ".parquet", "geojson": ".geojson", "csv": ".csv"}
 
 
 @pytest.mark.parametrize("kind", SUFFIX)
-def test_every_format_holds_all_of_it_and_is_explained(
+def test_every_format_is_complete_and_listed_in_the_readme(
     filled: Database, tmp_path: Path, kind: str
 ) -> None:
     written = export_county(filled.engine, COUNTY, tmp_path, kind)
@@ -62,13 +62,13 @@ def test_every_format_holds_all_of_it_and_is_explained(
     assert [path.name for path in written] == [*names, "DATA_DICTIONARY.md", README]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 
-    said = (tmp_path / README).read_text()
+    documented = (tmp_path / README).read_text()
     for path, count in written.items():
         if count is None:
             continue
         assert len(read(path)) == count
-        assert f"| `{path.name}` |" in said
-        assert f"| {count:,} | {path.stat().st_size:,} |" in said
+        assert f"| `{path.name}` |" in documented
+        assert f"| {count:,} | {path.stat().st_size:,} |" in documented
     assert {count for path, count in written.items() if "detections" in path.name} == {LOTS - 4}
     assert (written[tmp_path / names[-2]], written[tmp_path / "errors.csv"]) == (LOTS, 4)
 
@@ -95,17 +95,17 @@ def in_dictionary(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("kind", SUFFIX)
-def test_the_dictionary_and_the_files_have_the_same_columns_in_the_same_order(
+def test_the_data_dictionary_matches_the_columns_of_the_files(
     filled: Database, tmp_path: Path, kind: str
 ) -> None:
     written = export_county(filled.engine, COUNTY, tmp_path, kind)
-    said = in_dictionary(tmp_path / "DATA_DICTIONARY.md")
+    documented = in_dictionary(tmp_path / "DATA_DICTIONARY.md")
     tables = [path for path, count in written.items() if count is not None]
-    assert {path.name: columns_of(path) for path in tables} == said
+    assert {path.name: columns_of(path) for path in tables} == documented
 
 
 @pytest.mark.parametrize("kind", SUFFIX)
-def test_what_the_readme_says_of_reading_it_works(
+def test_the_code_of_the_readme_works(
     filled: Database,
     tmp_path: Path,
     kind: str,
@@ -114,13 +114,13 @@ def test_what_the_readme_says_of_reading_it_works(
 ) -> None:
     export_county(filled.engine, COUNTY, tmp_path, kind)
     monkeypatch.chdir(tmp_path)
-    said = Path(README).read_text()
+    documented = Path(README).read_text()
     names: dict[str, Any] = {}
-    for code in re.findall(r"```python\n(.+?)```", said, re.DOTALL):
+    for code in re.findall(r"```python\n(.+?)```", documented, re.DOTALL):
         exec(code, names)
     shown = capsys.readouterr().out
     lawns = names["done"].groupby("source")["lawn_m2"].sum()
-    assert f"| lawn | lot | {lots(names)} | {lots(names)} | {lawns['lot']:,.1f} |" in said
+    assert f"| lawn | lot | {lots(names)} | {lots(names)} | {lawns['lot']:,.1f} |" in documented
     assert "buffer_30m" in shown
     assert "lawn_m2" in shown
     if kind == "geoparquet":
@@ -147,7 +147,7 @@ def test_geoparquet_is_as_specified_and_lies_along_a_curve(
         edge + LOT_DEG * lots for edge, lots in zip((WEST, SOUTH) * 2, (8, 0, 12, 1), strict=True)
     )
     for path in paths:
-        assert 1 <= len(meeting(path, *window)) <= len(row_groups(path)) / 3, path
+        assert 1 <= len(intersecting(path, *window)) <= len(row_groups(path)) / 3, path
         frame = geopandas.read_parquet(path)
         inside = geopandas.read_parquet(path, bbox=window)
         assert len(inside) == int(frame.cx[window[0] : window[2], window[1] : window[3]].shape[0])
@@ -158,7 +158,7 @@ def test_the_roll_up_adds_up_to_what_the_readme_says_and_never_mixes_sources(
 ) -> None:
     export_county(filled.engine, COUNTY, tmp_path, "geoparquet")
     properties = geopandas.read_parquet(tmp_path / "properties.parquet")
-    said = (tmp_path / README).read_text()
+    documented = (tmp_path / README).read_text()
     assert set(properties["source"].dropna()) == {"lot", "buffer_30m"}
     for label in LABELS:
         detections = geopandas.read_parquet(tmp_path / f"detections_{label}.parquet")
@@ -175,9 +175,9 @@ def test_the_roll_up_adds_up_to_what_the_readme_says_and_never_mixes_sources(
             assert (
                 f"| {label} | {source} | {len(of_source):,} | {len(of_source):,} | "
                 f"{area_m2:,.1f} | {area_sqft:,.0f} |"
-            ) in said
+            ) in documented
     everything = sum(properties[f"{label}_m2"].sum() for label in LABELS)
-    assert f"{everything:,.1f}" not in said
+    assert f"{everything:,.1f}" not in documented
 
 
 def test_errors_have_their_reason_and_can_be_given_to_the_next_batch(
@@ -223,7 +223,7 @@ def test_odd_ids_come_back_from_the_errors_file_as_they_were(
     assert not [line for line in first if line[0] in "=+@" or line.startswith("-12")]
 
 
-def test_an_export_is_of_one_moment_though_a_batch_writes(filled: Database, tmp_path: Path) -> None:
+def test_an_export_is_a_snapshot_while_a_batch_writes(filled: Database, tmp_path: Path) -> None:
     changed = []
 
     def batch_writes(done: int, total: int) -> None:
@@ -248,7 +248,7 @@ def test_an_export_is_of_one_moment_though_a_batch_writes(filled: Database, tmp_
                                                      ("pending", "not_found"): 4}  # fmt: skip
 
 
-def test_rows_come_through_cursors_of_the_server_in_one_read_only_transaction(
+def test_rows_stream_through_server_side_cursors_in_one_transaction(
     filled: Database, tmp_path: Path
 ) -> None:
     cursors: list[tuple[str, str]] = []
@@ -266,9 +266,7 @@ def test_rows_come_through_cursors_of_the_server_in_one_read_only_transaction(
     assert begun == ["REPEATABLE READ"]
 
 
-def test_labels_that_were_looked_for_in_vain_have_an_empty_file(
-    filled: Database, tmp_path: Path
-) -> None:
+def test_labels_without_detections_have_an_empty_file(filled: Database, tmp_path: Path) -> None:
     with filled.engine.begin() as conn:
         conn.execute(text("UPDATE lotline.detection SET state = 'superseded' WHERE label = 'pool'"))
         conn.execute(text("UPDATE lotline.measurement SET area_m2 = 0, detection_count = 0 "
@@ -279,7 +277,7 @@ def test_labels_that_were_looked_for_in_vain_have_an_empty_file(
         out = tmp_path / kind
         written = export_county(filled.engine, COUNTY, out, kind)
         assert written[out / f"detections_pool{suffix}"] == 0
-        # A label that a person made up is no path.
+        # A free-text label cannot escape the folder.
         odd = out / f"detections_roof%2F..%2Fsolar%20%2B1{suffix}"
         assert written[odd] == LOTS - 4
         assert set(read(odd)["label"]) == {"roof/../solar +1"}
@@ -300,10 +298,10 @@ def rename(database: Database, labels: dict[str, str]) -> None:
                 )
 
 
-def test_labels_that_are_called_like_another_column_or_file_stay_apart(
+def test_labels_that_clash_with_a_column_or_file_are_numbered(
     filled: Database, tmp_path: Path
 ) -> None:
-    """Whoever reviews may write any text, in capitals too, which some disks take for the same."""
+    """A label may be any text; some file systems ignore its case."""
     odd = {"lawn": "boundary_area", "tree": "properties", "roof": "Pool"}
     rename(filled, odd)
     for kind, suffix in SUFFIX.items():
@@ -326,26 +324,29 @@ def test_labels_that_are_called_like_another_column_or_file_stay_apart(
             assert rolled[f"{column}_count"].sum() == len(frame)
         assert rolled["boundary_area_m2"].sum() > 5 * rolled["boundary_area_2_m2"].sum()
         assert len(rolled) == LOTS
-        said = in_dictionary(out / "DATA_DICTIONARY.md")
-        assert said[f"properties{suffix}"] == columns_of(out / f"properties{suffix}")
+        documented = in_dictionary(out / "DATA_DICTIONARY.md")
+        assert documented[f"properties{suffix}"] == columns_of(out / f"properties{suffix}")
         meaning = (out / "DATA_DICTIONARY.md").read_text()
         assert "| `boundary_area_2_m2` | number | m² | Measured area of boundary_area on" in meaning
 
 
-def test_a_label_of_many_letters_and_one_that_would_break_a_table(
+def test_a_long_label_and_one_that_would_break_a_markdown_table(
     filled: Database, tmp_path: Path
 ) -> None:
-    long = "屋" * 90  # nine letters each in a file's name
-    rename(filled, {"lawn": long, "tree": f"{long}根", "roof": "a | b\nc"})
+    long = "屋" * 90  # percent-encoded as nine characters each
+    jinja = "{{ 7*7 }} {% raw %}"
+    rename(filled, {"lawn": long, "tree": f"{long}根", "roof": "a | b\nc", "pool": jinja})
     written = export_county(filled.engine, COUNTY, tmp_path, "csv")
     for path in written:
         if path.name.startswith("detections_"):
             assert len(set(read(path)["label"])) == 1
-    said = (tmp_path / README).read_text()
-    assert "| one row for each polygon of a \\| b c |" in said
+    documented = (tmp_path / README).read_text()
+    assert "| one row per polygon of a \\| b c |" in documented
+    assert f"| one row per polygon of {jinja} |" in documented
+    assert f"Measured area of {jinja} on" in (tmp_path / "DATA_DICTIONARY.md").read_text()
 
 
-def test_the_roll_up_says_who_looked_and_who_found(filled: Database, tmp_path: Path) -> None:
+def test_the_properties_table_lists_segmenters(filled: Database, tmp_path: Path) -> None:
     with filled.engine.begin() as conn:
         ids = list(conn.execute(text("SELECT id FROM lotline.property WHERE state = 'done' "
                                      "ORDER BY id LIMIT 3")).scalars())  # fmt: skip
@@ -367,7 +368,7 @@ def test_the_roll_up_says_who_looked_and_who_found(filled: Database, tmp_path: P
     assert "found by sam3-tiny-1, synthetic;" in (tmp_path / README).read_text()
 
 
-def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
+def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_complete(
     filled: Database, tmp_path: Path
 ) -> None:
     def stop(done: int, total: int) -> None:
@@ -382,13 +383,11 @@ def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_whole(
         filled.engine, COUNTY, tmp_path / "out", "geoparquet", lambda *at: reached.append(at)
     )
     assert (tmp_path / "out" / README) in written
-    assert reached[-1] == (reached[-1][1],) * 2, "all that was to be done"
+    assert reached[-1] == (reached[-1][1],) * 2, "all rows are reported"
     assert reached[-1][0] == sum(count or 0 for count in written.values())
 
 
-def test_a_database_that_goes_away_leaves_no_readme_and_says_so(
-    filled: Database, tmp_path: Path
-) -> None:
+def test_a_lost_database_connection_leaves_no_readme(filled: Database, tmp_path: Path) -> None:
     def restart(done: int, total: int) -> None:
         with filled.engine.connect() as conn:
             conn.execute(
@@ -398,14 +397,12 @@ def test_a_database_that_goes_away_leaves_no_readme_and_says_so(
                 )
             )
 
-    with pytest.raises(ExportError, match=r"the database failed while it was read.*export again"):
+    with pytest.raises(ExportError, match=r"the database failed during the export.*export again"):
         export_county(filled.engine, COUNTY, tmp_path / "out", "csv", restart)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_county_without_properties_leaves_the_folder_alone(
-    database: Database, tmp_path: Path
-) -> None:
-    with pytest.raises(ExportError, match="nothing to export: run `lotline batch` first"):
+def test_a_county_without_properties_creates_no_folder(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"nothing to export\. Run `lotline batch` first"):
         export_county(database.engine, COUNTY, tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()

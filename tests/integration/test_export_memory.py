@@ -1,4 +1,4 @@
-"""Memory of an export: the same whatever the size of the county, for every format.
+"""Memory of an export: constant in the size of the county, for every format.
 
 Each export is a process of its own, whose highest resident set (VmHWM) the kernel knows.
 """
@@ -92,7 +92,7 @@ def export(database: Database, folder: Path, key: str, kind: str, group_bytes: i
 
 
 def test_memory_does_not_grow_with_the_county(database: Database, tmp_path: Path) -> None:
-    """In row groups of a megabyte, that small counties fill as well."""
+    """With row groups of a megabyte, which small counties fill too."""
     with database.engine.connect() as conn:
         create_county(conn, "small", 1500, corners=100)
         create_county(conn, "large", 6000, corners=100)
@@ -100,15 +100,13 @@ def test_memory_does_not_grow_with_the_county(database: Database, tmp_path: Path
         small = export(database, tmp_path, "small", kind, 2**20)
         large = export(database, tmp_path, "large", kind, 2**20)
         assert large.rows == pytest.approx(small.rows * 4, rel=0.01)
-        # Outlines of 29 MB more are read.
+        # The large county has 29 MB more of outlines.
         assert large.peak_mb - small.peak_mb < 12, f"{small}; {large}"
 
 
 @pytest.mark.long  # five minutes
 @pytest.mark.timeout(1800)
-def test_memory_of_a_hundred_thousand_lots_is_that_of_thirty_thousand(
-    database: Database, tmp_path: Path
-) -> None:
+def test_100_000_lots_use_the_memory_of_30_000(database: Database, tmp_path: Path) -> None:
     with database.engine.connect() as conn:
         create_county(conn, "small", 30_000)
         create_county(conn, "large", 100_000)
@@ -116,7 +114,7 @@ def test_memory_of_a_hundred_thousand_lots_is_that_of_thirty_thousand(
         small = export(database, tmp_path, "small", kind, 32 * 2**20)
         large = export(database, tmp_path, "large", kind, 32 * 2**20)
         assert large.rows == 497_000
-        # What is read is 600 MB, of which 420 MB are more than of the small one.
+        # It reads 600 MB, 420 MB more than the small county.
         assert large.peak_mb - small.peak_mb < 60
         assert large.peak_mb < 450
         assert max(large.resident_mb[5:]) - max(large.resident_mb[:5]) < 60, "no slow growth"

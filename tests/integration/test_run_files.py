@@ -1,4 +1,4 @@
-"""What a batch leaves in its folder: a page, its data, and a picture that stays small."""
+"""The files of a run: page, data, and a map of bounded size."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return registry
 
 
-def test_page_and_data_are_of_the_run_alone(
+def test_page_and_data_cover_the_run_only(
     county: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[int, int, str]] = []
@@ -46,7 +46,7 @@ def test_page_and_data_are_of_the_run_alone(
         return draw_map(path, lots, detections, *others)
 
     monkeypatch.setattr(map_module, "map_png", counted)
-    monkeypatch.setattr(run_outputs, "MOST_DRAWN", 6)
+    monkeypatch.setattr(run_outputs, "MAX_DRAWN", 6)
     settings = Settings(database_url=database.url, home=tmp_path)
     reports = [
         run_batch(
@@ -56,25 +56,25 @@ def test_page_and_data_are_of_the_run_alone(
         for limit in (4, 9)
     ]
     for limit, report in zip((4, 9), reports, strict=True):
-        told = report.run
-        assert told is not None
-        assert told.properties == report.done == limit
+        run = report.run
+        assert run is not None
+        assert run.properties == report.done == limit
         folder = tmp_path / str(limit)
-        kept = RunReport.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))
-        assert kept == told
+        stored = RunReport.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))
+        assert stored == run
         assert report.page_path == folder / "report.html"
         page = report.page_path.read_text(encoding="utf-8")
         assert "&lt;i&gt;Little&lt;/i&gt;" in page
         assert "<i>Little" not in page
         assert f"{limit} of {limit} properties are shown." in page
-        # The encoder sees a chip once, and the run's clock counts what the machine did.
-        assert told.encoder_calls > 0
-        assert {stage.stage for stage in told.stages} >= {"lease", "read", "segment", "write"}
+        # Each chip is encoded once; the stages have times.
+        assert run.encoder_calls > 0
+        assert {stage.stage for stage in run.stages} >= {"lease", "read", "segment", "write"}
     assert sum(reports[1].status.by_state.values()) > 13
-    (few, _, said), (bounded, found_on, said_too) = drawn
+    (few, _, note), (bounded, found_on, bounded_note) = drawn
     assert (few, bounded, found_on) == (4, 6, 6)
-    assert "boundaries of the run" not in said
-    assert "Only 6 boundaries of the run" in said_too
+    assert "boundaries of the run" not in note
+    assert "Shows only 6 neighbouring boundaries of the run" in bounded_note
 
 
 def test_without_a_folder_nothing_is_written(
@@ -88,29 +88,29 @@ def test_without_a_folder_nothing_is_written(
     assert not list(tmp_path.glob("*.*"))
 
 
-def test_a_run_that_a_rival_left_nothing_leaves_its_files_alone(
+def test_a_run_without_properties_does_not_overwrite_files(
     county: Path, database: Database, tmp_path: Path
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path / "home")
-    order = BatchRequest("little", registry=county, out=tmp_path / "out")
-    rivals = []
+    request = BatchRequest("little", registry=county, out=tmp_path / "out")
+    other_runs = []
 
     def build(name: str, weights: str | None) -> Segmenter:
-        rivals.append(run_batch(order, settings))
+        other_runs.append(run_batch(request, settings))
         return build_segmenter(name, weights)
 
-    report = run_batch(order, settings, build=build)
-    [rival] = rivals
-    assert rival.done > 0
+    report = run_batch(request, settings, build=build)
+    [other] = other_runs
+    assert other.done > 0
     assert report.done == 0
     assert (report.map_path, report.page_path) == (None, None)
     for name in ("report.html", "report.json", "map.png"):
         assert (tmp_path / "out" / name).exists()
-    kept = RunReport.model_validate_json((tmp_path / "out" / "report.json").read_text("utf-8"))
-    assert kept == rival.run
+    stored = RunReport.model_validate_json((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert stored == other.run
 
 
-def test_a_sign_of_life_says_what_was_counted(
+def test_a_heartbeat_stores_the_metrics(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "LEASE_RENEWAL_S", 0.01)

@@ -1,4 +1,4 @@
-"""Runs as they are kept: what each did, how it ended, and two of them on the same properties."""
+"""Stored runs: results, end states, comparison of two runs, maps."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ LARGER = square(1, 1, 6, 5)
 TREE = square(1, 6, 3, 3)
 
 
-def _spread(*seconds: float) -> DurationHistogram:
-    spread = DurationHistogram()
+def _histogram(*seconds: float) -> DurationHistogram:
+    histogram = DurationHistogram()
     for each in seconds:
-        spread.record(each)
-    return spread
+        histogram.record(each)
+    return histogram
 
 
-ACCOUNT = RunMetrics(
-    {"segment": _spread(0.1, 0.2, 0.3)}, {"gis.example.gov:443": 7}, 5, {"worker lost": 1}, 2
+METRICS = RunMetrics(
+    {"segment": _histogram(0.1, 0.2, 0.3)}, {"gis.example.gov:443": 7}, 5, {"worker lost": 1}, 2
 )
 
 
-def _take(conn: Connection, run: RunInfo, *property_fks: int) -> None:
-    """As a lease does, beside the state that `write_lot` makes."""
+def _lease(conn: Connection, run: RunInfo, *property_fks: int) -> None:
+    """Lease properties for a run; `write_lot` sets the state."""
     lease_to(conn, property_fks)
     query = text("UPDATE lotline.property SET run_fk = :run WHERE id = ANY(:ids)")
     conn.execute(query, {"run": run.id, "ids": list(property_fks)})
 
 
-def _pretend_later(conn: Connection) -> None:
-    """What was written so far was written an hour ago: a test is all of one transaction."""
+def _move_into_the_past(conn: Connection) -> None:
+    """Date everything written so far an hour back, because a test is one transaction."""
     for table, column in (("measurement", "created_at"), ("run", "finished_at")):
         conn.execute(text(f"UPDATE lotline.{table} SET {column} = {column} - interval '1 h'"))
 
 
-def _wait_until_gone(database: Database) -> None:
-    """The server notices a closed connection a moment later."""
+def _wait_for_unlock(database: Database) -> None:
+    """The server releases the lock a moment after the connection closes."""
     locks = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         for _ in range(500):
@@ -82,15 +82,15 @@ def _wait_until_gone(database: Database) -> None:
     pytest.fail("the lock of a closed connection is still held")
 
 
-def test_an_account_is_kept_as_it_is() -> None:
-    assert RunMetrics.from_json(json.loads(json.dumps(ACCOUNT.as_json()))) == ACCOUNT
+def test_metrics_round_trip_as_json() -> None:
+    assert RunMetrics.from_json(json.loads(json.dumps(METRICS.as_json()))) == METRICS
     assert RunMetrics.from_json({}) == RunMetrics()
 
 
-def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> None:
+def test_a_report_covers_its_run_only(conn: Connection) -> None:
     earlier = start_run(conn, ["lawn", "tree"])
     first, second, circle, dark, away, waiting = load_properties(conn, 6)
-    _take(conn, earlier, first, second)
+    _lease(conn, earlier, first, second)
     write_lot(conn, earlier, first, make_boundary(), make_result(make_detection(LAWN)))
     write_lot(
         conn,
@@ -102,7 +102,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     lifecycle.finish(conn, earlier.id, "finished", RunMetrics())
 
     run = start_run(conn, ["lawn"])
-    _take(conn, run, second, circle, dark, away, waiting)
+    _lease(conn, run, second, circle, dark, away, waiting)
     write_lot(conn, run, second, make_boundary(), make_result(make_detection(LARGER)))
     write_lot(conn, run, circle, make_boundary(8, "buffer_30m"), make_result(make_detection(LAWN)))
     write_lot(
@@ -114,7 +114,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     )
     set_state(conn, [away], "deferred", "unavailable")
     set_state(conn, [waiting], "pending")
-    lifecycle.finish(conn, run.id, "interrupted", ACCOUNT)
+    lifecycle.finish(conn, run.id, "interrupted", METRICS)
 
     report = build_report(conn, lifecycle.get_run(conn, run.id))
     assert (report.state, report.properties) == ("interrupted", 4)
@@ -124,7 +124,7 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
         ("deferred", "unavailable"): 1,
     }
     assert {each.source: each.properties for each in report.sources} == {"lot": 1, "buffer_30m": 1}
-    # The tree is of the earlier run, and this one was not asked for trees.
+    # The tree is from the earlier run; this run has no label tree.
     assert [(a.label, a.source, a.properties, a.detections) for a in report.areas] == [
         ("lawn", "lot", 1, 1),
         ("lawn", "buffer_30m", 1, 1),
@@ -141,16 +141,16 @@ def test_a_run_tells_what_it_did_and_nothing_of_the_county(conn: Connection) -> 
     assert stage.p50_s == pytest.approx(0.2, rel=0.05)
 
 
-def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Connection) -> None:
+def test_a_report_is_unchanged_after_a_later_run(conn: Connection) -> None:
     [only] = load_properties(conn, 1)
-    told = []
+    reports = []
     for shape in (LAWN, LARGER):
         run = start_run(conn, ["lawn"])
-        _take(conn, run, only)
+        _lease(conn, run, only)
         write_lot(conn, run, only, make_boundary(), make_result(make_detection(shape)))
-        lifecycle.finish(conn, run.id, "finished", ACCOUNT)
-        told.append(build_report(conn, lifecycle.get_run(conn, run.id)))
-    first, second = told
+        lifecycle.finish(conn, run.id, "finished", METRICS)
+        reports.append(build_report(conn, lifecycle.get_run(conn, run.id)))
+    first, second = reports
     assert build_report(conn, lifecycle.get_run(conn, first.id)) == first
     assert first.properties == second.properties == 1
     assert first.areas[0].area_m2 < second.areas[0].area_m2
@@ -158,74 +158,76 @@ def test_a_run_keeps_its_numbers_when_a_later_one_takes_its_properties(conn: Con
     assert lifecycle.recent_runs(conn, "elsewhere") == []
 
 
-def test_a_killed_run_is_called_so_and_shows_what_it_did(database: Database) -> None:
+def test_a_killed_run_is_detected_and_its_results_count(database: Database) -> None:
     with database.engine.begin() as conn:
         done, held = load_properties(conn, 2)
     alive = database.engine.connect()
     alive.detach()
     run = start_run(alive, ["lawn"])
-    _take(alive, run, done, held)
+    _lease(alive, run, done, held)
     alive.commit()
     with database.engine.begin() as conn:
-        lifecycle.heartbeat(conn, run.id, ACCOUNT)
+        lifecycle.heartbeat(conn, run.id, METRICS)
         write_lot(conn, run, done, make_boundary(), make_result(make_detection(LAWN)))
     with database.engine.connect() as conn:
         assert lifecycle.get_run(conn, run.id).state == "running"
     alive.close()
-    _wait_until_gone(database)
+    _wait_for_unlock(database)
 
-    # Before anybody has noticed, and after the next batch has.
+    # Before and after the next batch detects it.
     with database.engine.connect() as conn:
-        unnoticed = build_report(conn, lifecycle.get_run(conn, run.id))
+        undetected = build_report(conn, lifecycle.get_run(conn, run.id))
     with database.engine.begin() as conn:
         assert lifecycle.reclaim_killed(conn, COUNTY) == 1
         tried = conn.execute(text("SELECT attempts FROM lotline.property WHERE id = :id"),
                              {"id": held})  # fmt: skip
         assert tried.scalar_one() == 0
     with database.engine.begin() as conn:
-        noticed = build_report(conn, lifecycle.get_run(conn, run.id))
+        detected = build_report(conn, lifecycle.get_run(conn, run.id))
         later = start_run(conn, ["lawn"])
-        _take(conn, later, done, held)
+        _lease(conn, later, done, held)
         set_state(conn, [done], "failed", "not_found")
     with database.engine.connect() as conn:
         at_last = build_report(conn, lifecycle.get_run(conn, run.id))
-    for report in (unnoticed, noticed, at_last):
+    for report in (undetected, detected, at_last):
         assert report.state == "killed"
         assert [(c.state, c.properties) for c in report.counts] == [("done", 1)]
         assert report.areas[0].area_m2 == pytest.approx(area_m2(LAWN))
         assert report.encoder_calls == 5
         assert report.last_sign_at is not None
-    assert noticed.finished_at is not None
-    assert noticed.finished_at >= report.last_sign_at
-    assert at_last == noticed
+    assert detected.finished_at is not None
+    assert detected.finished_at >= report.last_sign_at
+    assert at_last == detected
 
 
-def test_one_that_lost_its_connection_alone_lives_on(database: Database) -> None:
+def test_a_run_that_lost_its_connection_reopens(database: Database) -> None:
     with database.engine.begin() as conn:
         held = load_properties(conn, 2)
-        run = start_run(conn)  # nobody holds its lock any more
-        _take(conn, run, *held)
-        assert lifecycle.reclaim_killed(conn, COUNTY, own=run.id) == 0, "it knows that it lives"
-        assert lifecycle.reclaim_killed(conn, COUNTY) == 2, "a rival cannot know"
+        run = start_run(conn)  # its lock is not held
+        _lease(conn, run, *held)
+        assert lifecycle.reclaim_killed(conn, COUNTY, own=run.id) == 0, (
+            "a run does not reclaim itself"
+        )
+        assert lifecycle.reclaim_killed(conn, COUNTY) == 2, "another batch reclaims it"
     alive = database.engine.connect()
     alive.detach()
     lifecycle.reacquire_lock(alive, run.id)
     alive.commit()
     with database.engine.begin() as conn:
-        lifecycle.heartbeat(conn, run.id, ACCOUNT)
-        told = lifecycle.get_run(conn, run.id)
-        assert (told.state, told.finished_at, told.results) == ("running", None, None)
-        assert told.beat_at is not None
+        lifecycle.heartbeat(conn, run.id, METRICS)
+        reopened = lifecycle.get_run(conn, run.id)
+        assert (reopened.state, reopened.finished_at, reopened.results) == ("running", None, None)
+        assert reopened.beat_at is not None
         assert lifecycle.reclaim_killed(conn, COUNTY) == 0
     alive.close()
 
 
-def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_result(
+def test_a_run_killed_before_its_first_heartbeat_lasts_until_its_last_result(
     conn: Connection,
 ) -> None:
     [done] = load_properties(conn)
     run = start_run(conn, ["lawn"])
-    _take(conn, run, done)
+    _lease(conn, run, done)
     write_lot(conn, run, done, make_boundary(), make_result(make_detection(LAWN)))
     conn.execute(text("UPDATE lotline.run SET started_at = started_at - interval '7 s'"))
     conn.execute(text("SELECT pg_advisory_unlock_all()"))
@@ -233,17 +235,17 @@ def test_one_that_was_killed_before_its_first_sign_of_life_took_until_its_last_r
     assert (killed.state, killed.beat_at, round(killed.took_s)) == ("killed", None, 7)
 
 
-def test_a_beat_after_the_end_changes_nothing(conn: Connection) -> None:
+def test_a_heartbeat_after_the_end_changes_nothing(conn: Connection) -> None:
     run = start_run(conn)
-    lifecycle.finish(conn, run.id, "finished", ACCOUNT)
+    lifecycle.finish(conn, run.id, "finished", METRICS)
     lifecycle.heartbeat(conn, run.id, RunMetrics())
-    assert lifecycle.get_run(conn, run.id).metrics == ACCOUNT
+    assert lifecycle.get_run(conn, run.id).metrics == METRICS
 
 
-def test_examples_are_few_for_each_reason(conn: Connection) -> None:
+def test_examples_are_limited_per_reason(conn: Connection) -> None:
     run = start_run(conn)
     keys = load_properties(conn, 20)
-    _take(conn, run, *keys)
+    _lease(conn, run, *keys)
     set_state(conn, keys[:12], "failed", "not_found")
     set_state(conn, keys[12:], "deferred", "unavailable")
     results = lifecycle.finish(conn, run.id, "finished", RunMetrics())
@@ -255,24 +257,24 @@ def test_examples_are_few_for_each_reason(conn: Connection) -> None:
     assert results.examples[5] == ExampleProperty("p0", "failed", "not_found", "", 12)
 
 
-def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
+def test_two_runs_are_compared_on_common_properties(conn: Connection) -> None:
     both, first_only, second_only, moved = load_properties(conn, 4)
     reports = []
     for shape, others, source in ((LAWN, first_only, "lot"), (LARGER, second_only, "buffer_30m")):
         run = start_run(conn, ["lawn"] if source == "lot" else ["lawn", "tree"])
         for key in (both, others, moved):
-            _take(conn, run, key)
+            _lease(conn, run, key)
             where: Any = source if key == moved else "lot"
             write_lot(
                 conn, run, key, make_boundary(source=where), make_result(make_detection(shape))
             )
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         if source == "lot":
-            _pretend_later(conn)
+            _move_into_the_past(conn)
         reports.append(lifecycle.get_run(conn, run.id))
-    told = compare_runs(conn, *reports)
-    assert told.common_properties == 2
-    lots, circles = told.areas
+    comparison = compare_runs(conn, *reports)
+    assert comparison.common_properties == 2
+    lots, circles = comparison.areas
     assert (lots.source, lots.a_properties, lots.b_properties) == ("lot", 2, 1)
     assert (circles.source, circles.a_properties, circles.b_properties) == ("buffer_30m", 0, 1)
     assert lots.a_m2 == pytest.approx(2 * area_m2(LAWN))
@@ -280,7 +282,7 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
     assert lots.difference_m2 == lots.b_m2 - lots.a_m2
     assert lots.difference_percent == pytest.approx(100 * lots.difference_m2 / lots.a_m2)
     assert circles.difference_percent is None
-    assert [(each.setting, each.a, each.b) for each in told.settings] == [
+    assert [(each.setting, each.a, each.b) for each in comparison.settings] == [
         ("labels", ["lawn"], ["lawn", "tree"])
     ]
     nothing_changed = compare_runs(conn, reports[1], reports[1])
@@ -289,22 +291,22 @@ def test_two_runs_are_compared_on_what_both_measured(conn: Connection) -> None:
     assert {each.difference_m2 for each in nothing_changed.areas} == {0}
 
 
-def test_runs_that_found_the_same_are_compared_after_a_later_one(conn: Connection) -> None:
+def test_equal_runs_are_compared_after_a_later_run(conn: Connection) -> None:
     [key] = load_properties(conn, 1)
     ids = []
     for _ in range(3):
         run = start_run(conn, ["lawn"])
-        _take(conn, run, key)
+        _lease(conn, run, key)
         write_lot(conn, run, key, make_boundary(), make_result(make_detection(LAWN)))
         lifecycle.finish(conn, run.id, "finished", RunMetrics())
         ids.append(run.id)
     for a, b in ((ids[0], ids[1]), (ids[1], ids[2]), (ids[1], ids[1])):
-        told = pair_runs(conn, lifecycle.get_run(conn, a), lifecycle.get_run(conn, b))
-        assert told.properties == 1
-        assert [(each.a_properties, each.b_properties) for each in told.areas] == [(1, 1)]
+        pairs = pair_runs(conn, lifecycle.get_run(conn, a), lifecycle.get_run(conn, b))
+        assert pairs.properties == 1
+        assert [(each.a_properties, each.b_properties) for each in pairs.areas] == [(1, 1)]
 
 
-def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database) -> None:
+def test_runs_of_an_older_schema_keep_their_numbers(empty_database: Database) -> None:
     old = """
     INSERT INTO lotline.run (county, settings, segmenter, state, finished_at, counts, timings)
     VALUES
@@ -336,18 +338,18 @@ def test_runs_of_an_older_database_keep_what_they_said(empty_database: Database)
     assert (second.state, second.properties, second.stages) == ("interrupted", 0, ())
 
 
-def test_settings_never_hold_a_secret(conn: Connection) -> None:
+def test_settings_contain_no_secrets(conn: Connection) -> None:
     given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
     run_id = lifecycle.start(conn, COUNTY, given, "synthetic", None)
     kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
-    told = html_page(build_report(conn, lifecycle.get_run(conn, run_id)), None)
-    for text_ in (kept, told):
+    page = html_page(build_report(conn, lifecycle.get_run(conn, run_id)), None)
+    for text_ in (kept, page):
         assert "gis.example.gov" in text_
         assert "verysecretword" not in text_
         assert "abcd1" not in text_
 
 
-def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
+def test_few_lots_are_drawn_as_outlines_and_many_as_a_grid(conn: Connection) -> None:
     for county, count in (
         ("few", 200),
         ("many", MAX_DRAWN_LOTS + 500),
@@ -360,9 +362,9 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
         report = build_report(conn, run)
         assert places.properties == places.placed == report.properties == count
         assert (places.grid is None) == (count <= MAX_DRAWN_LOTS)
-        told = html_page(report, places)
-        assert f"{places.shown:,} of {count:,} properties are shown." in told
-        assert len(told) < 1_000_000
+        page = html_page(report, places)
+        assert f"{places.shown:,} of {count:,} properties are shown." in page
+        assert len(page) < 1_000_000
         if places.grid is not None:
             cells = places.grid.cells
             assert len(cells) <= 28 * 28
@@ -371,11 +373,11 @@ def test_a_few_lots_are_drawn_each_and_many_as_a_grid(conn: Connection) -> None:
                 in_cells = sum(cell.areas_m2.get(area.label, 0.0) for cell in cells)
                 assert in_cells == pytest.approx(area.area_m2)
         else:
-            assert len(re.findall('class="lot ', told)) == 198
+            assert len(re.findall('class="lot ', page)) == 198
             assert len(places.detections) == 198 * 4
 
 
-def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
+def test_an_outlier_does_not_shrink_the_map(conn: Connection) -> None:
     create_county(conn, COUNTY, 150)
     conn.execute(
         text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
@@ -388,6 +390,6 @@ def test_one_that_is_far_off_does_not_shrink_the_map(conn: Connection) -> None:
     assert places.bounds[2] < -89
 
 
-def test_where_nothing_is_known_of_places_there_is_no_map(conn: Connection) -> None:
+def test_without_known_locations_there_is_no_map(conn: Connection) -> None:
     run = start_run(conn)
     assert build_run_map(conn, lifecycle.get_run(conn, run.id)) is None

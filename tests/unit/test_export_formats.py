@@ -1,4 +1,4 @@
-"""Tables as files: each format holds what it was given, and readers read it."""
+"""Tables as files: each format round-trips, and common readers read it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
-from exports import TABLE, check_geoparquet, meeting, places, row_groups, squares
+from exports import TABLE, check_geoparquet, intersecting, places, row_groups, squares
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.export import geoparquet
-from pipeline.export.csv_format import harmless, write_csv
+from pipeline.export.csv_format import escape_formula, write_csv
 from pipeline.export.formats import FORMATS
 from pipeline.export.geoparquet import write_geoparquet
 from pipeline.store.reads.row_cursors import ColumnArrays
@@ -45,7 +45,7 @@ def write(folder: Path, kind: str, *chunks: ColumnArrays) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["geoparquet", "geojson"])
-def test_geometry_and_text_come_back_as_they_were(tmp_path: Path, kind: str) -> None:
+def test_geometry_and_text_round_trip(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, kind, ODD, squares(3))
     read = geopandas.read_parquet if kind == "geoparquet" else geopandas.read_file
     frame = read(path)
@@ -73,39 +73,39 @@ def test_a_table_without_rows_has_its_columns(
         assert path.read_text() == "name,number,area_m2,synthetic\n"
 
 
-def test_geoparquet_is_as_specified_and_exact(tmp_path: Path) -> None:
+def test_geoparquet_follows_the_specification_and_is_lossless(tmp_path: Path) -> None:
     path = write(tmp_path, "geoparquet", ODD, squares(10))
-    said = check_geoparquet(path)
-    assert said["bbox"] == [-90, 0, 20 + 1 / 3, 35.01]
-    kept = pq.read_table(path)
-    assert kept["geometry"].to_pylist() == ODD["geometry"] + squares(10)["geometry"]
-    assert [str(kept.schema.field(name).type) for name in EMPTY] == [
+    metadata = check_geoparquet(path)
+    assert metadata["bbox"] == [-90, 0, 20 + 1 / 3, 35.01]
+    table = pq.read_table(path)
+    assert table["geometry"].to_pylist() == ODD["geometry"] + squares(10)["geometry"]
+    assert [str(table.schema.field(name).type) for name in EMPTY] == [
         "string", "int64", "double", "bool", "binary",
     ]  # fmt: skip
 
 
-def test_geoparquet_without_any_geometry_says_no_box(tmp_path: Path) -> None:
+def test_geoparquet_without_geometry_has_no_bbox(tmp_path: Path) -> None:
     path = write(tmp_path, "geoparquet", places(["a", "b"], [None, None]))
     assert "bbox" not in check_geoparquet(path)
     assert geopandas.read_parquet(path).geometry.isna().all()
 
 
-def test_readers_skip_the_row_groups_that_lie_elsewhere(tmp_path: Path) -> None:
+def test_readers_skip_row_groups_outside_the_window(tmp_path: Path) -> None:
     path = tmp_path / "places.parquet"
     with path.open("wb") as file:
         write_geoparquet(file, TABLE, (squares(50, i * 50) for i in range(20)), group_rows=100)
     assert [group["rows"] for group in row_groups(path)] == [100] * 10
     window = (-89.7495, 35, -89.7005, 35.01)
-    assert meeting(path, *window) == [2]
+    assert intersecting(path, *window) == [2]
     inside = geopandas.read_parquet(path, bbox=window)
     assert inside["name"].tolist() == [f"s{i}" for i in range(250, 300)]
-    # pyarrow leaves them out by the statistics of `bbox`, before it reads anything.
+    # pyarrow prunes by the statistics of `bbox` before it reads anything.
     [fragment] = ds.dataset(path).get_fragments()
     near = (pc.field("bbox", "xmin") <= window[2]) & (pc.field("bbox", "xmax") >= window[0])
     assert [group.id for group in fragment.subset(near).row_groups] == [2]
 
 
-def test_row_groups_end_early_where_outlines_are_long(
+def test_row_groups_end_early_for_large_geometries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(geoparquet, "GROUP_BYTES", 10_000)
@@ -115,7 +115,7 @@ def test_row_groups_end_early_where_outlines_are_long(
     assert [group["rows"] for group in row_groups(path)] == [1, 1, 1]
 
 
-def test_a_chunk_larger_than_a_row_group_is_cut(tmp_path: Path) -> None:
+def test_a_chunk_larger_than_a_row_group_is_split(tmp_path: Path) -> None:
     path = tmp_path / "places.parquet"
     with path.open("wb") as file:
         write_geoparquet(file, TABLE, [squares(250)], group_rows=100)
@@ -123,8 +123,8 @@ def test_a_chunk_larger_than_a_row_group_is_cut(tmp_path: Path) -> None:
     assert geoparquet.GROUP_ROWS <= 65_536
 
 
-def test_a_writer_whose_rows_do_not_come_leaves_nothing_open(tmp_path: Path) -> None:
-    """Warnings are errors here: one that tries to end its file when thrown away would be one."""
+def test_a_failed_writer_leaves_nothing_open(tmp_path: Path) -> None:
+    """Warnings are errors here; writing a footer during garbage collection would raise one."""
 
     def broken() -> Iterator[ColumnArrays]:
         yield squares(3)
@@ -135,12 +135,12 @@ def test_a_writer_whose_rows_do_not_come_leaves_nothing_open(tmp_path: Path) -> 
             FORMATS[kind].write(file, TABLE, broken())
 
 
-def test_geojson_is_as_the_rfc_wants_it(tmp_path: Path) -> None:
+def test_geojson_follows_the_rfc(tmp_path: Path) -> None:
     path = write(tmp_path, "geojson", ODD, squares(2))
-    whole = json.loads(path.read_bytes())
-    assert whole["type"] == "FeatureCollection"
+    collection = json.loads(path.read_bytes())
+    assert collection["type"] == "FeatureCollection"
     assert len(path.read_text().splitlines()) == 2 + 6
-    first, second, *_ = whole["features"]
+    first, second, *_ = collection["features"]
     assert first["type"] == "Feature"
     assert second["geometry"] is None
     outer, hole = first["geometry"]["coordinates"][0]
@@ -154,7 +154,7 @@ def test_geojson_is_as_the_rfc_wants_it(tmp_path: Path) -> None:
     assert info["layer_name"] == "places"
 
 
-def test_text_in_a_csv_is_no_formula_and_numbers_stay(tmp_path: Path) -> None:
+def test_csv_text_is_never_a_formula_and_numbers_are_unchanged(tmp_path: Path) -> None:
     texts = ["=1+1", "+12 Oak", "-cmd", "@sum", "\t=1", "\n=1", "-90.05", "+12", "a=b", "", None]
     path = tmp_path / "t.csv"
     with path.open("wb") as file:
@@ -169,8 +169,8 @@ def test_text_in_a_csv_is_no_formula_and_numbers_stay(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_no_cell_begins_as_a_formula_but_numbers(text: str) -> None:
-    shown = harmless(text) or ""
+def test_only_numbers_may_start_like_a_formula(text: str) -> None:
+    shown = escape_formula(text) or ""
     if shown.startswith(("=", "@", "\t", "\r", "\n")):
         pytest.fail(f"{shown!r} would be run")
     if shown.startswith(("+", "-")):

@@ -1,4 +1,4 @@
-"""The summary of a batch that has nothing to do."""
+"""The terminal summary of a batch with nothing to do."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ def _summary(capsys: pytest.CaptureFixture[str], counts: dict[tuple[str, str], i
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_a_csv_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _summary(capsys, {}) == "Nothing to do: leads.csv names no property."
+def test_csv_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _summary(capsys, {}) == "Nothing to do: leads.csv has no properties."
 
 
-def test_only_properties_with_a_result_are_called_processed(
+def test_only_properties_with_a_result_count_as_processed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     counts = {("done", "measured"): 3, ("no_imagery", "missing"): 2, ("failed", "not_found"): 1}
     summary = _summary(capsys, counts)
     assert "Nothing to do: 3 properties of Here are processed by spectral-2" in summary
     assert "Without a result: 1 failed (not_found), 2 no_imagery (missing)" in summary
-    assert "RETRY_FAILED=1 tries them once more" in summary
+    assert "RETRY_FAILED=1 retries them" in summary
 
 
 def test_no_property_has_a_result(capsys: pytest.CaptureFixture[str]) -> None:
     summary = _summary(capsys, {("no_imagery", "missing"): 2})
     assert summary.startswith(
-        "Nothing to do: 2 properties of Here were tried before and have no result, and nothing was "
-        "mended since (in the CSV or the registry). Without a result: 2 no_imagery (missing)"
+        "Nothing to do: 2 properties of Here were tried before and have no result, and the CSV and "
+        "the registry have not changed since. Without a result: 2 no_imagery (missing)"
     )
-    assert "RETRY_FAILED=1 tries them once more" in summary
+    assert "RETRY_FAILED=1 retries them" in summary
     assert "processed" not in summary
     one = _summary(capsys, {("failed", "not_found"): 1})
     assert "1 property of Here was tried before and has no result" in one
 
 
-def test_properties_leased_by_another_batch_are_not_called_processed(
+def test_properties_leased_by_another_batch_are_not_processed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     summary = _summary(capsys, {("leased", ""): 1})
-    assert summary == "1 property is being worked on by another batch."
+    assert summary == "1 property is being processed by another batch."
 
 
-def test_a_run_whose_properties_other_batches_took(
+def test_run_that_other_batches_left_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     now = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
@@ -69,9 +69,9 @@ def test_a_run_whose_properties_other_batches_took(
     status = CountyStatus("here", counts, {}, (), ("spectral-2",), None, None)
     print_report(BatchReport("Here", False, run, counts, status))
     assert " ".join(capsys.readouterr().out.split()) == (
-        "Other batches of Here took all that waited: nothing was left to do. "
-        "40 properties are being worked on by another batch."
+        "Nothing to do: other batches of Here took all pending properties. "
+        "40 properties are being processed by another batch."
     )
     stopped = run.model_copy(update={"state": "interrupted"})
     print_report(BatchReport("Here", False, stopped, counts, status))
-    assert "goes on from there" in capsys.readouterr().out
+    assert "the same command resumes" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A run's report: the page asks for nothing, escapes everything, and says what the JSON says."""
+"""A run's report: the page is self-contained, escapes every text, and agrees with the JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import shapely
+from jinja2 import UndefinedError
 from rich.console import Console
 
 from pipeline.cli.run_tables import print_run, print_runs
-from pipeline.report import RunReport, formatting
+from pipeline.report import RunReport, formatting, palette
+from pipeline.report import html_page as html_page_module
 from pipeline.report.advice import what_to_do
 from pipeline.report.html_page import html_page
 from pipeline.report.run_report import (
@@ -27,7 +29,7 @@ from pipeline.report.write_report import as_json
 from pipeline.store.runs.map_data import GridCell, MapDetection, MapGrid, PlacedLot, RunMap
 from pipeline.store.runs.totals import ExampleProperty, SourceCount
 
-HOSTILE = "<script>alert('x')</script>\"&"
+HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}{% raw %}"
 STARTED = datetime(2026, 5, 4, 22, 0, tzinfo=UTC)
 
 
@@ -105,7 +107,7 @@ def _hostile() -> tuple[RunReport, RunMap]:
 
 
 class _Reader(HTMLParser):
-    """Elements that are open, all that were there, and the text that people see."""
+    """Open elements, all tags and attributes, and the visible text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,25 +156,45 @@ def _grid_map() -> RunMap:
 def test_every_text_is_escaped() -> None:
     report, places = _hostile()
     for drawn in (places, None):
-        told = html_page(report, drawn)
-        assert "<script" not in told
-        read = _read(told)
+        page = html_page(report, drawn)
+        assert "<script" not in page
+        assert ">49<" not in page
+        assert "&{49}" not in page
+        read = _read(page)
         assert not read.tags & {"script", "iframe", "object", "img", "link", "a", "form"}
         assert not [name for name in read.attributes if name.startswith("on")]
         assert HOSTILE in "".join(read.text)
 
 
-def test_the_page_asks_for_nothing() -> None:
+@pytest.mark.parametrize("text", ["<script>", "{{ 7*7 }}", "{% raw %}", "{# note #}", "<!--"])
+def test_a_property_id_is_shown_literally(text: str) -> None:
+    example = ExampleProperty(text, "failed", "not_found", "no such parcel", 34)
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)
+    lot = PlacedLot(text, "done", "measured", "lot", box)
+    run_map = RunMap(box.bounds, 1, 1, 1, (lot,), (MapDetection(text, box),))
+    read = _read(html_page(_report(examples=(example,)), run_map))
+    shown = [cell.strip() for cell in read.text]
+    assert text in shown  # the table of examples and the legend
+    assert f"{text}: done (measured), lot" in shown
+
+
+def test_a_missing_template_value_is_an_error() -> None:
+    template = html_page_module._templates().get_template("run.html.jinja")
+    with pytest.raises(UndefinedError, match="report"):
+        template.render()
+
+
+def test_the_page_loads_nothing() -> None:
     read = []
     for drawn in (None, _hostile()[1], _grid_map()):
-        told = html_page(_report(), drawn)
-        assert not re.findall(r"https?:|//\w|url\(|@import|src=|href=|xlink", told)
-        read.append(_read(told))
+        page = html_page(_report(), drawn)
+        assert not re.findall(r"https?:|//\w|url\(|@import|src=|href=|xlink", page)
+        read.append(_read(page))
     assert all("svg" in reader.tags for reader in read[1:])
     assert "default-src 'none'" in html_page(_report(), None)
 
 
-def test_json_table_and_page_say_the_same_numbers() -> None:
+def test_json_table_and_page_agree() -> None:
     report = _report()
     assert RunReport.model_validate_json(as_json(report)) == report
     seen = {"html_page": " ".join(_read(html_page(report, None)).text), "table": _table(report)}
@@ -184,7 +206,7 @@ def test_json_table_and_page_say_the_same_numbers() -> None:
             "2,468", "4,444", "gis.example.gov:443", "worker lost", "3 findings", "12.3",
         ):  # fmt: skip
             assert number in text, f"{number} in the {where}"
-        # What lots and buffers would come to together is nowhere.
+        # The sum of lots and buffers is nowhere.
         assert "355,555" not in text
 
 
@@ -203,24 +225,24 @@ def test_tables_fit_a_terminal_of_80_columns() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed", "killed"])
-def test_how_a_run_ended_is_said(state: str) -> None:
+def test_the_end_of_a_run(state: str) -> None:
     report = _report(state=state)
-    said = formatting.ended(state, report.settings)
+    said = formatting.run_end_note(state, report.settings)
     assert said in _table(report)
     text = " ".join(_read(html_page(report, None)).text)
     assert said in text
-    assert ("Last sign of life: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
+    assert ("Last heartbeat: 2026-05-04 22:01:35 UTC" in text) == (state == "killed")
 
 
 @pytest.mark.parametrize("state", ["interrupted", "failed", "killed"])
-def test_what_began_anew_goes_on_without_that(state: str) -> None:
-    assert "the same command goes on" in formatting.ended(state, {"again": False})
-    assert "command without AGAIN=1 goes on" in formatting.ended(state, {"again": True})
-    both = formatting.ended(state, {"again": True, "retry_failed": True})
-    assert "command without AGAIN=1 and RETRY_FAILED=1 goes on" in both
+def test_a_restart_is_resumed_without_its_flags(state: str) -> None:
+    assert "the same command resumes" in formatting.run_end_note(state, {"again": False})
+    assert "command without AGAIN=1 resumes" in formatting.run_end_note(state, {"again": True})
+    both = formatting.run_end_note(state, {"again": True, "retry_failed": True})
+    assert "command without AGAIN=1 and RETRY_FAILED=1 resumes" in both
 
 
-def test_what_is_not_known_of_a_killed_run_is_not_told_as_nought() -> None:
+def test_unknown_values_of_a_killed_run_are_not_shown_as_zero() -> None:
     killed = _report(state="killed", took_s=0.0, properties=0, properties_per_s=0.0, counts=())
     console = Console(width=80, soft_wrap=True, highlight=False, markup=False)
     with console.capture() as capture:
@@ -233,68 +255,68 @@ def test_what_is_not_known_of_a_killed_run_is_not_told_as_nought() -> None:
     assert "0.000" not in text
 
 
-def test_one_finding_is_told_of_as_one() -> None:
+def test_reviewed_findings_are_counted() -> None:
     for report, said in (
-        (_report(kept_reviews=1), "1 finding is of what people have reviewed"),
-        (_report(kept_reviews=2), "2 findings are of what people have reviewed"),
+        (_report(kept_reviews=1), "1 finding matched reviewed detections"),
+        (_report(kept_reviews=2), "2 findings matched reviewed detections"),
     ):
         assert said in _table(report)
         assert said in html_page(report, None)
 
 
-def test_rows_that_are_no_properties_are_told() -> None:
-    told = html_page(_report(settings={"rows_left_out": 1_003}), None)
-    assert "no properties, and in none of these numbers: 1,003." in told
-    assert "of its CSV" not in html_page(_report(settings={"rows_left_out": 0}), None)
+def test_skipped_csv_rows() -> None:
+    page = html_page(_report(settings={"rows_left_out": 1_003}), None)
+    assert "skipped and not counted here: 1,003." in page
+    assert "rows of the CSV" not in html_page(_report(settings={"rows_left_out": 0}), None)
 
 
-def test_a_synthetic_place_says_so() -> None:
+def test_a_synthetic_county_is_marked() -> None:
     assert "not a real place" in html_page(_report(), None)
     assert "not a real place" not in html_page(_report(synthetic=False), None)
 
 
-def test_a_run_that_answered_nothing_has_a_page() -> None:
+def test_a_run_without_properties_has_a_page() -> None:
     nothing = _report(
         properties=0, properties_per_s=0.0, counts=(), sources=(), areas=(), stages=(),
         requests=(), faults=(), examples=(), took_s=0.0,
     )  # fmt: skip
-    assert "It answered none." in html_page(nothing, None)
+    assert "No properties processed." in html_page(nothing, None)
     assert "0 properties" in _table(nothing)
 
 
-def test_a_grid_says_what_lies_in_its_cells() -> None:
-    told = html_page(_report(properties=4_020), _grid_map())
-    read = " ".join(_read(told).text)
+def test_a_grid_map_has_the_counts_of_its_cells() -> None:
+    page = html_page(_report(properties=4_020), _grid_map())
+    read = " ".join(_read(page).text)
     assert "3,000 done, 1,000 failed" in read
-    assert "200 m² a lot" in read
+    assert "200 m² per lot" in read
     assert "4,005 of 4,020 properties are shown." in read
-    assert "Worked on again by a later run: 10." in read
-    assert "Of 4 it is not known where they are. Too far from the others to be shown: 1." in read
+    assert "Reprocessed by a later run: 10." in read
+    assert "Without a known location: 4. Too far from the others to show: 1." in read
     # A degree of longitude at 35.5° north, in four.
     assert "23,000 m (74,000 ft) wide" in read
-    assert told.count('<rect class="failed"') + told.count('height="1" class="failed"') == 1
+    assert page.count('<rect class="failed"') + page.count('height="1" class="failed"') == 1
 
 
-def test_a_legend_is_a_piece_of_the_drawing() -> None:
+def test_a_legend_swatch_is_drawn_like_the_map() -> None:
     box = shapely.box(-90.0, 35.0, -89.999, 35.001)
     lots = tuple(
         PlacedLot(f"p-{state}", state, "", source, box if source else box.centroid)
         for state, source in (("done", "lot"), ("failed", "lot"), ("failed", None))
     )
-    told = html_page(_report(), RunMap(box.bounds, 3, 3, 3, lots, (MapDetection("lawn", box),)))
-    [legend] = re.findall(r'<div class="legend"><span><svg.*?</div>', told, re.DOTALL)
+    page = html_page(_report(), RunMap(box.bounds, 3, 3, 3, lots, (MapDetection("lawn", box),)))
+    [legend] = re.findall(r'<div class="legend"><span><svg.*?</div>', page, re.DOTALL)
     assert re.findall(r'<path d="\S[^"]*" class="(.*?)"', legend) == [
         "done lot", "failed lot", "point failed", "thing",
     ]  # fmt: skip
     assert ">failed, no boundary<" in legend.replace("\n", "")
 
 
-def test_a_map_has_a_scale_in_metres_and_feet() -> None:
+def test_a_map_has_a_scale_bar_in_metres_and_feet() -> None:
     box = shapely.box(-90.0, 35.0, -89.999, 35.001)  # 91 m by 111 m
     lot = PlacedLot("p", "done", "measured", "lot", box)
-    told = html_page(_report(), RunMap(box.bounds, 1, 1, 1, (lot,), ()))
+    page = html_page(_report(), RunMap(box.bounds, 1, 1, 1, (lot,), ()))
     width, bars = (
-        re.search(pattern, told)
+        re.search(pattern, page)
         for pattern in (r'viewBox="0 0 (\d+)', r'd="M.*?H(\S+?)V.*?M(\S+) .*?H(\S+?)V')
     )
     assert width is not None
@@ -303,20 +325,20 @@ def test_a_map_has_a_scale_in_metres_and_feet() -> None:
     units_per_m = float(width[1]) / (1.04 * 91.3)
     assert (metres - begin) / units_per_m == pytest.approx(20, rel=0.01)
     assert (feet - begin) / units_per_m == pytest.approx(50 * 0.3048, rel=0.01)
-    assert ">20 m<" in told
-    assert ">50 ft<" in told
+    assert ">20 m<" in page
+    assert ">50 ft<" in page
 
 
 @pytest.mark.parametrize(
-    ("most_m", "said"),
+    ("max_m", "labels"),
     [(0.9, ("0.5 m", "2 ft")), (26, ("20 m", "50 ft")), (1_500, ("1 km", "2000 ft")),
      (3_400, ("2 km", "2 mi"))],
 )  # fmt: skip
-def test_a_scale_is_round(most_m: float, said: tuple[str, str]) -> None:
-    assert tuple(re.findall("<text.*?>(.*?)</text>", scale_bar(0, 0, most_m, 1, 9))) == said
+def test_a_scale_bar_has_round_lengths(max_m: float, labels: tuple[str, str]) -> None:
+    assert tuple(label.text for label in scale_bar(0, 0, max_m, 1, 9).labels) == labels
 
 
-def test_what_to_do_is_told_where_there_is_something_to_do() -> None:
+def test_advice_is_shown_where_there_is_some() -> None:
     done = _report().counts[:1]
     assert "what to do" in html_page(_report(), None)
     assert "what to do" not in html_page(_report(counts=done), None)
@@ -338,3 +360,15 @@ def test_every_reason_that_is_retried_has_advice() -> None:
 )  # fmt: skip
 def test_durations(seconds: float, said: str) -> None:
     assert formatting.duration(seconds) == said
+
+
+def test_a_label_has_one_colour_in_every_picture() -> None:
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)
+    lot = PlacedLot("p", "done", "measured", "lot", box)
+    for label in (*palette.LABEL_COLOURS, "solar panel"):
+        colour = palette.label_colour(label)
+        drawn = RunMap(box.bounds, 1, 1, 1, (lot,), (MapDetection(label, box),))
+        page = html_page(_report(areas=(_area(label, "lot", 1, 1.0),)), drawn)
+        assert page.count(colour) == 3  # the bar, the map and its legend
+    colours = [*palette.LABEL_COLOURS.values(), *palette.OTHER_LABEL_COLOURS]
+    assert len({*colours}) == len(colours)

@@ -1,4 +1,4 @@
-"""The sample county: the same seed is the same county, and its truth adds up."""
+"""The sample county: reproducible from its seed, with a consistent truth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _tiles(county: SampleCounty) -> list[Path]:
     return sorted(county.folder.glob("imagery/*.tif"))
 
 
-def test_the_same_seed_is_the_same_county(county: SampleCounty, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_county(county: SampleCounty, tmp_path: Path) -> None:
     again = generate(tmp_path / "again", SEED, LOTS)
     assert _hashes(again) == _hashes(county)
     for tile, other in zip(_tiles(county), _tiles(again), strict=True):
@@ -47,13 +47,13 @@ def test_the_same_seed_is_the_same_county(county: SampleCounty, tmp_path: Path) 
     assert again.properties.read_bytes() == county.properties.read_bytes()
 
 
-def test_another_seed_is_another_county(county: SampleCounty, tmp_path: Path) -> None:
+def test_another_seed_gives_another_county(county: SampleCounty, tmp_path: Path) -> None:
     other = generate(tmp_path / "other", SEED + 1, LOTS)
     mine, theirs = _hashes(county), _hashes(other)
     assert all(mine[name] != theirs[name] for name in mine)
 
 
-def test_it_says_that_it_is_synthetic(county: SampleCounty) -> None:
+def test_everything_is_marked_as_synthetic(county: SampleCounty) -> None:
     assert json.loads(county.manifest.read_text())["synthetic"] is True
     for tile in _tiles(county):
         with rasterio.open(tile) as dataset:
@@ -63,7 +63,7 @@ def test_it_says_that_it_is_synthetic(county: SampleCounty) -> None:
     assert parcels["parcel_id"].str.startswith("SYN-").all()
 
 
-def test_the_tiles_adjoin_and_name_their_bands(county: SampleCounty) -> None:
+def test_tiles_are_adjacent_and_have_band_names(county: SampleCounty) -> None:
     tiles = _tiles(county)
     assert len(tiles) > 1
     boxes = []
@@ -76,12 +76,12 @@ def test_the_tiles_adjoin_and_name_their_bands(county: SampleCounty) -> None:
             assert dataset.tags()["TIFFTAG_DATETIME"] == "2024:06:15 12:00:00"
             boxes.append(shapely.box(*dataset.bounds))
     whole = shapely.union_all(boxes)
-    # No gap and no overlap: the tiles' areas sum to that of the rectangle around them.
+    # No gaps or overlaps: the tile areas add up to their bounding rectangle.
     assert sum(box.area for box in boxes) == pytest.approx(whole.area, rel=1e-9)
     assert whole.area == pytest.approx(whole.envelope.area, rel=1e-9)
 
 
-def test_lots_do_not_overlap_and_two_are_imaged_in_part(county: SampleCounty) -> None:
+def test_lots_do_not_overlap_and_two_are_partly_imaged(county: SampleCounty) -> None:
     parcels = geopandas.read_file(county.parcels).to_crs(26916)
     assert len(parcels) == LOTS
     overlap_m2 = parcels.area.sum() - parcels.union_all().area
@@ -91,7 +91,7 @@ def test_lots_do_not_overlap_and_two_are_imaged_in_part(county: SampleCounty) ->
     assert (shares >= 0.999).sum() == LOTS - 2
 
 
-def test_truth_adds_up_on_every_lot(county: SampleCounty) -> None:
+def test_the_truth_of_every_lot_is_consistent(county: SampleCounty) -> None:
     truth = geopandas.read_file(county.truth)
     assert truth.is_valid.all()
     assert np.allclose(truth["area_m2"], areas_m2(truth.geometry))
@@ -106,7 +106,7 @@ def test_truth_adds_up_on_every_lot(county: SampleCounty) -> None:
         assert areas_m2([shapes["lawn"].intersection(shapes["roof"])])[0] < 0.01
 
 
-def test_a_lawn_is_open_where_the_house_stands(county: SampleCounty) -> None:
+def test_lawns_have_holes_for_houses(county: SampleCounty) -> None:
     truth = geopandas.read_file(county.truth)
     lawns = truth[truth["label"] == "lawn"].set_index("parcel_id").geometry
     holes = sum(len(part.interiors) for lawn in lawns for part in lawn.geoms)
@@ -118,7 +118,7 @@ def test_a_lawn_is_open_where_the_house_stands(county: SampleCounty) -> None:
                 assert not lawns[row["parcel_id"]].contains(door)
 
 
-def test_properties_name_their_lot_or_lie_on_none(county: SampleCounty) -> None:
+def test_properties_are_in_their_lot_or_in_none(county: SampleCounty) -> None:
     parcels = geopandas.read_file(county.parcels).set_index("parcel_id").geometry
     with county.properties.open() as lines:
         rows = list(csv.DictReader(lines))
@@ -128,14 +128,14 @@ def test_properties_name_their_lot_or_lie_on_none(county: SampleCounty) -> None:
         assert list(parcels.index[parcels.contains(point)]) == [row["parcel_id"]] * bool(
             row["parcel_id"]
         )
-    unseen = shapely.Point(float(rows[-1]["longitude"]), float(rows[-1]["latitude"]))
+    outside = shapely.Point(float(rows[-1]["longitude"]), float(rows[-1]["latitude"]))
     assert all(
-        not shapely.box(*rasterio.warp.transform_bounds(d.crs, 4326, *d.bounds)).contains(unseen)
+        not shapely.box(*rasterio.warp.transform_bounds(d.crs, 4326, *d.bounds)).contains(outside)
         for d in map(rasterio.open, _tiles(county))
     )
 
 
-def test_a_court_and_an_avenue_have_lots_of_one_piece() -> None:
+def test_lots_at_a_court_and_an_avenue_are_single_polygons() -> None:
     scene = build_scene(seed=3, lots=70)
     streets = {yard.plan.street for yard in scene.yards}
     assert "Juniper Court" in streets
@@ -151,11 +151,11 @@ def test_load_and_is_current(county: SampleCounty, tmp_path: Path) -> None:
     assert not is_current(county.folder, SEED + 1, LOTS)
     assert not is_current(county.folder, SEED, LOTS + 1)
     assert not is_current(tmp_path / "absent", SEED, LOTS)
-    with pytest.raises(FileNotFoundError, match="make one"):
+    with pytest.raises(FileNotFoundError, match="Generate one"):
         load(tmp_path / "absent")
 
 
-def test_a_county_that_lost_a_file_is_made_anew(tmp_path: Path) -> None:
+def test_a_county_with_a_missing_file_is_regenerated(tmp_path: Path) -> None:
     county = generate(tmp_path / "county", 1, 4)
     _tiles(county)[0].unlink()
     assert not is_current(county.folder, 1, 4)
@@ -163,7 +163,7 @@ def test_a_county_that_lost_a_file_is_made_anew(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["county"]
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(scene: object) -> None:
         raise OSError("the disk is full")
 
@@ -173,14 +173,14 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("keep me")
     with pytest.raises(ValueError, match="not overwritten"):
         generate(tmp_path, 1, 4)
     assert (tmp_path / "letter.txt").read_text() == "keep me"
 
 
-def test_too_few_lots_are_refused(tmp_path: Path) -> None:
+def test_too_few_lots_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="4 or more"):
         generate(tmp_path / "county", 1, 3)
 
@@ -196,7 +196,7 @@ def test_lawn_errors() -> None:
     assert errors.worst[0].error_percent == pytest.approx(-25)
 
 
-def test_lawn_errors_against_the_truth_itself_are_none(county: SampleCounty) -> None:
+def test_lawn_errors_of_the_truth_itself_are_zero(county: SampleCounty) -> None:
     truth = true_areas_m2(county.truth, "lawn")
     errors = lawn_errors(truth, truth)
     assert errors is not None
@@ -211,7 +211,7 @@ def test_lawn_errors_without_a_common_lot() -> None:
 
 
 @pytest.mark.parametrize("before", ["nothing", "another county"])
-def test_a_county_that_another_process_has_made_meanwhile_is_kept(
+def test_a_county_generated_by_another_process_stays(
     county: SampleCounty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     folder = tmp_path / "county"
@@ -232,7 +232,7 @@ def test_a_county_that_another_process_has_made_meanwhile_is_kept(
 
 
 @pytest.mark.parametrize("there_before", [True, False])
-def test_a_county_that_appears_at_the_last_moment_is_kept(
+def test_a_county_that_appears_during_the_swap_stays(
     county: SampleCounty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_before: bool
 ) -> None:
     folder = tmp_path / "county"
