@@ -1,4 +1,4 @@
-"""`lotline batch` leaves a report, and `lotline runs` tells of it then and later."""
+"""`lotline batch` writes a report, and `lotline runs` shows it at any time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _json(user: User, *arguments: str) -> Any:
     return json.loads(user.run("runs", *arguments, "--json").stdout)
 
 
-def test_a_batch_tells_what_it_did(fresh: User) -> None:
+def test_a_batch_reports_what_it_did(fresh: User) -> None:
     assert "No batch was run yet" in fresh.run("runs", "list").stdout
     assert "no batch was run yet" in fresh.run("runs", "show", code=2).stderr
 
@@ -29,14 +29,14 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
         stage.stage for stage in report.stages
     }
     assert f"Run {report.id} of Sample county (synthetic): 12 properties" in first.stdout
-    # What the run did, and what the county has, are two tables.
+    # The run and the county have a table each.
     assert re.search(r"This run's properties\n(?:.*\n)*?.*measured +│ +\d+ │", first.stdout)
     assert re.search(r"all its properties\n(?:.*\n)*?.*pending +│ +│ +194 │", first.stdout)
-    told = (out / "report.html").read_text(encoding="utf-8")
-    assert "not a real place" in told
-    assert not re.search(r"https?:|<script|src=", told)
+    page_text = (out / "report.html").read_text(encoding="utf-8")
+    assert "not a real place" in page_text
+    assert not re.search(r"https?:|<script|src=", page_text)
     for area in report.areas:
-        assert f"{area.area_m2:,.0f}" in told
+        assert f"{area.area_m2:,.0f}" in page_text
         assert f"{area.area_m2:,.0f}" in first.stdout
 
     second = fresh.run("batch", "--limit", "12", "--again", LABELS="lawn")
@@ -49,7 +49,7 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
     assert "there is no county 'nowhere'" in nowhere
     assert "lotline registry list" in nowhere
 
-    # The first is still told as it was, and the second is the latest.
+    # The first is unchanged, and the second is the latest.
     assert RunReport.model_validate(_json(fresh, "show", str(report.id))) == report
     latest = RunReport.model_validate(_json(fresh, "show"))
     assert (latest.id, latest.settings["labels"]) == (report.id + 1, ["lawn"])
@@ -70,7 +70,7 @@ def test_a_batch_tells_what_it_did(fresh: User) -> None:
     assert "Settings that differ" in shown
 
 
-def test_what_is_no_run_is_said(fresh: User) -> None:
+def test_an_unknown_run_is_an_error(fresh: User) -> None:
     fresh.run("batch", "--limit", "1")
     assert "there is no run 99" in fresh.run("runs", "show", "99", code=2).stderr
     assert "there is no run 99" in fresh.run("runs", "compare", "latest", "99", code=2).stderr
@@ -80,7 +80,7 @@ def test_what_is_no_run_is_said(fresh: User) -> None:
     assert f"{nowhere} cannot be written" in done.stderr
 
 
-def test_a_report_that_cannot_be_written_stops_no_batch(fresh: User) -> None:
+def test_an_unwritable_report_does_not_stop_the_batch(fresh: User) -> None:
     out = fresh.folder / "out"
     (out / "report.html").mkdir(parents=True)
     done = fresh.run("batch", "--limit", "2", "--out", str(out))
