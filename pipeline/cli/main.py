@@ -104,7 +104,7 @@ def _with_locations(message: str, file: SettingsFile) -> str:
     if "database_url" in values_by_name:  # messages name the variable, never the URL itself
         values_by_name["database_url"] = ["DATABASE_URL"]
     locations = [
-        f"; {name!r} is set in {file.location(name)}"
+        f" ({name!r} is set in {file.location(name)})"
         for name, values in values_by_name.items()
         if any(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message) for value in values)
     ]

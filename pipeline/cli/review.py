@@ -6,6 +6,8 @@ import getpass
 
 import click
 
+from pipeline.cli.options import PositiveInt
+
 
 def _reviewer() -> str:
     return getpass.getuser()
@@ -19,7 +21,7 @@ def review() -> None:
     """
 
 
-_detection = click.argument("detection_id", type=click.IntRange(min=1))
+_detection = click.argument("detection_id", type=PositiveInt(min=1))
 _by = click.option(
     "--by", "reviewer", default=_reviewer, help="Reviewer; your user name by default."
 )

@@ -90,11 +90,11 @@ def test_a_wrong_value_in_the_file_is_reported_with_its_line(user: User, command
 @pytest.mark.parametrize(
     ("line", "arguments", "ending"),
     [
-        ('county = "shelbi"', ("status",), "; 'county' is set in lotline.toml:2"),
-        ('registry = "nope.yaml"', ("status",), "; 'registry' is set in lotline.toml:2"),
-        ('properties = "nope.csv"', ("batch",), "; 'properties' is set in lotline.toml:2"),
-        ('labels = ["pool", "lawm"]', ("batch",), "; 'labels' is set in lotline.toml:2"),
-        (f'database_url = "{URL}"', ("status",), "; 'database_url' is set in lotline.toml:2"),
+        ('county = "shelbi"', ("status",), " ('county' is set in lotline.toml:2)"),
+        ('registry = "nope.yaml"', ("status",), " ('registry' is set in lotline.toml:2)"),
+        ('properties = "nope.csv"', ("batch",), " ('properties' is set in lotline.toml:2)"),
+        ('labels = ["pool", "lawm"]', ("batch",), " ('labels' is set in lotline.toml:2)"),
+        (f'database_url = "{URL}"', ("status",), " ('database_url' is set in lotline.toml:2)"),
     ],
 )
 def test_a_value_that_fails_in_use_is_reported_with_its_line(

@@ -26,7 +26,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_an_unknown_variable_is_rejected(typed: str) -> None:
     done = make("batch", "COUNTY=shelby", typed)
     assert done.returncode == 2
-    assert f"no setting is called {typed.partition('=')[0]}; there are COUNTY " in done.stderr
+    assert f"unknown setting {typed.partition('=')[0]}; the settings are COUNTY " in done.stderr
 
 
 def test_every_setting_and_a_countys_token_is_accepted() -> None:
@@ -37,5 +37,5 @@ def test_every_setting_and_a_countys_token_is_accepted() -> None:
 
 def test_the_value_of_an_unknown_variable_is_not_executed(tmp_path: Path) -> None:
     done = make("batch", f"COUNTRY=$(shell touch {tmp_path}/ran)")
-    assert "no setting is called COUNTRY" in done.stderr
+    assert "unknown setting COUNTRY" in done.stderr
     assert list(tmp_path.iterdir()) == []
