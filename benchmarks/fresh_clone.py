@@ -33,9 +33,12 @@ def run() -> None:
     total = downloads + install + batch
     rows = [
         [f"download the Python packages ({size_mb:,.0f} MB)", *_share(downloads, total)],
-        ["`make install` from those files", *_share(install, total)],
-        ["`make batch`: cluster, sample county, 206 properties, map", *_share(batch, total)],
-        ["all", *_share(total, total)],
+        ["`make install` from the downloaded files", *_share(install, total)],
+        [
+            "`make batch`: database cluster, sample county, 206 properties, map",
+            *_share(batch, total),
+        ],
+        ["total", *_share(total, total)],
     ]
     save(
         Result(
@@ -46,9 +49,9 @@ def run() -> None:
             columns=["step", "minutes", "share"],
             rows=rows,
             notes=[
-                "PostgreSQL with PostGIS was installed already. The CPU build of PyTorch was on "
-                "disk: from an index its CUDA build adds gigabytes. "
-                f"Cores: {os.cpu_count()}."
+                "PostgreSQL with PostGIS was already installed. The CPU build of PyTorch "
+                "was on disk: downloading the CUDA build adds gigabytes. Cores: "
+                f"{os.cpu_count()}.",
             ],
         )
     )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LOTS = 20_000
 WHAT = (
-    f"{LOTS:,} lots: Malibu's 8,626 real ones, and copies of them moved east by one and two "
-    "degrees. The server is Koop on loopback, 1,000 rows an answer."
+    f"{LOTS:,} lots: Malibu's 8,626 real lots, and copies moved east by one and two degrees. "
+    "The server is Koop on loopback, with 1,000 rows per response."
 )
 # Politeness costs time by design; without it the work alone shows.
 POLITE, UNLIMITED = 4.0, 100.0
