@@ -30,7 +30,7 @@ help:
 batch: install
 	@$(VENV)/bin/lotline batch
 
-# WORKERS=: how many processes run tests at once; two without it.
+# WORKERS= sets the number of parallel test processes, 2 by default.
 check: $(READY)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
@@ -38,7 +38,7 @@ test: install
 	@sh scripts/install_node.sh
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
-# What the long proofs measured is kept in pytest's cache; `make figures` puts it into the docs.
+# The long tests store their figures in pytest's cache; `make figures` writes them to the docs.
 LONG := .pytest_cache/long.xml
 
 test-long: install
@@ -47,7 +47,7 @@ test-long: install
 figures: install
 	@$(VENV)/bin/python scripts/keep_figures.py $(LONG)
 
-# One test after the other: takes half as long again as they do without it.
+# Runs the tests serially; takes 50 % longer than without coverage.
 coverage: install
 	@$(VENV)/bin/python -m pytest -m "not long" --cov --cov-report=term
 
@@ -62,7 +62,7 @@ $(READY): requirements.lock pyproject.toml scripts/install_venv.sh
 	@PYTHON="$(PYTHON)" sh scripts/install_venv.sh $(VENV)
 	@touch $@
 
-# The documentation as a site, in out/site.
+# Build the documentation site in out/site.
 docs: install
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/docs.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The checks that need no server: format, lint, types, import rules, unit tests. Run by `make check`
-# and, before anything slower, by `make test`; the venv is on the PATH.
-# Argument 1: a folder that gets the times of the tests as JUnit XML; none are kept without it.
+# Run the checks that need no server: format, lint, types, import rules, unit tests. `make check`
+# runs it, and `make test` first of all; the venv must be on the PATH.
+# Argument 1 (optional): a folder for the test times as JUnit XML.
 set -eu
 echo "ruff";          ruff check . && ruff format --check --quiet .
 echo "mypy";          mypy

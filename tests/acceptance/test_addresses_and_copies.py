@@ -90,7 +90,7 @@ def test_addresses_are_located_measured_and_cached_for_an_outage(
         assert re.search(r"Parcels: \d+ questions answered with what is kept, 0 put", again.stdout)
         areas = fresh.status(*little)["areas"]
 
-    user = fresh.impatient()
+    user = fresh.without_backoff()
     user.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
     assert {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]} == by_state
     assert fresh.status(*little)["areas"] == areas
@@ -164,7 +164,7 @@ def test_a_fetch_from_an_unreachable_server_names_the_server_once(
         "calls_per_second: 100}\n"
     )
     here = ("--county", "here", "--registry", "registry.yaml", "--to", "kept")
-    done = user.impatient().run("parcels", "fetch", *here, code=1)
+    done = user.without_backoff().run("parcels", "fetch", *here, code=1)
     querying, error = done.stderr.splitlines()
     assert querying == f"querying Here's parcel server: {url}/0"
     assert error.startswith(f"error: {url}/0: does not answer: ")

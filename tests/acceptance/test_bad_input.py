@@ -101,7 +101,7 @@ def test_a_misspelt_registry_key_is_named(user: User) -> None:
 def test_an_unreachable_server_defers_or_measures_a_buffer(
     fresh: User, made: sample.SampleCounty
 ) -> None:
-    user = fresh.impatient()
+    user = fresh.without_backoff()
     registry = _registry(
         fresh.folder,
         made,
