@@ -1,4 +1,4 @@
-"""How well the segmenters find things on synthetic counties of several seeds, lot by lot."""
+"""Accuracy of the segmenters on synthetic counties of several seeds, lot by lot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A county end to end with a segmenter that costs nothing: so that everything else shows."""
+"""A county end to end with a segmenter that costs nothing, to measure everything else."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """One batch on a county that nobody worked on.
+    """One batch on an unprocessed county.
 
     Attributes:
-        wall_s: of the run, from its first lease to its report.
-        busy_s: of each stage, all of its threads and processes together.
-        peak_mb: resident memory of the batch and its processes in each half of its time.
+        wall_s: wall-clock time of the run, from its first lease to its report.
+        busy_s: busy time of each stage, over all of its threads and processes.
+        peak_mb: peak resident memory of all its processes in each half of the run.
     """
 
     lots: int
@@ -39,7 +39,7 @@ class Run:
 
 
 def batch(county: LargeCounty, home: Path) -> Run:
-    """Run a batch in a process of its own, and watch its memory meanwhile."""
+    """Run a batch in a separate process and sample its memory."""
     samples: list[float] = []
     with started(free_batch(county, KEY, home / "log"), home, environment(None, home)) as batch:
         while batch.process.poll() is None:

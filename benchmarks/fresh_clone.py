@@ -1,4 +1,4 @@
-"""A fresh clone to the first result: how long the downloads take, and how long the work."""
+"""Time from a fresh clone to the first result: downloads and work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run() -> None:
         )
         size_mb = sum(path.stat().st_size for path in wheels.iterdir()) / 1e6
         env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
-        # hatchling builds the project itself, and is no part of the lock.
+        # hatchling builds the project itself and is not in the lock.
         timed([*pip, "download", "-q", "hatchling", "editables", "pip", "-d", str(wheels)], clone,
               {k: v for k, v in env.items() if k != "PIP_NO_INDEX"})  # fmt: skip
         install = timed(["make", "install"], clone, env)

@@ -1,4 +1,4 @@
-"""A whole layer of 20,000 lots while 5 % of the calls fail: who has all of them in the end."""
+"""Fetch a layer of 20,000 lots while 5 % of the requests fail: which tools get all of them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 SEEDS = range(1, 11)
 SHARE = 0.05
-# esridump waits 10 s at every fifth call; ten harvests with that would take a quarter of an hour.
+# esridump pauses 10 s at every fifth request: ten fetches would take a quarter of an hour.
 ESRIDUMP_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """What came of one: the ids, the seconds, and the error that ended it."""
+    """One fetch: the ids, the seconds, and the error that ended it."""
 
     ids: list[str]
     seconds: float
     error: str | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Every lot, and none twice."""
+    def is_complete(self) -> bool:
+        """Whether every lot was fetched, without duplicates."""
         return self.error is None and len(self.ids) == len(set(self.ids)) == LOTS
 
 
@@ -44,7 +44,7 @@ def ours(calls_per_second: float) -> Fetch:
     def fetch(server: FeatureServer) -> Harvest:
         entry = county(server, calls_per_second)
 
-        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+        def pause(wait_s: float) -> None:  # a function of its own, so that no rate limit is shared
             time.sleep(wait_s)
 
         started = time.perf_counter()
@@ -108,10 +108,10 @@ def _row(name: str, fetch: Fetch, server: FeatureServer) -> list[str]:
         harvests.append(fetch(server))
         requests.append(len(server.calls))
         most_in_flight = max(most_in_flight, server.most_in_flight)
-    whole = [i for i, harvest in enumerate(harvests) if harvest.is_whole]
+    whole = [i for i, harvest in enumerate(harvests) if harvest.is_complete]
     shown = whole or range(len(harvests))
     errors = {harvest.error for harvest in harvests if harvest.error}
-    silent = sum(harvest.error is None and not harvest.is_whole for harvest in harvests)
+    silent = sum(harvest.error is None and not harvest.is_complete for harvest in harvests)
     faults = sorted({_kind(error) for error in errors}) + [f"{silent} short"] * (silent > 0)
     return [
         name,

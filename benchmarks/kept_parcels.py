@@ -1,4 +1,4 @@
-"""A county of 353,214 synthetic lots, kept: how large, how soon loaded, how fast it answers."""
+"""A snapshot of 353,214 synthetic lots: its size, load time and lookup time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _points() -> list[Point]:
 
 
 def _ask(layer: CachedLayer) -> dict[str, float]:
-    """Seconds of each kind of question, the first of a process and so with its indexes made."""
+    """Return the seconds of each kind of lookup, including its index, for a new process."""
     seconds: dict[str, float] = {}
     started = time.perf_counter()
     copy = layer.copy()
@@ -101,7 +101,7 @@ def _in_database(home: Path) -> tuple[float, dict[str, float]]:
 
 
 def child(folder: str) -> None:
-    """A fresh process that loads the copy of a folder; its figures as JSON."""
+    """Load a folder's snapshot in a new process; print the figures as JSON."""
     before_mb = resident_mb()
     forget_peak()
     seconds = _ask(FolderCache(Path(folder)).layer(KEY))

@@ -1,4 +1,4 @@
-"""Lots a second from masks to square metres, and how exactly; beside samgeo on the same masks."""
+"""Speed and accuracy from masks to square metres, compared with samgeo on the same masks."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ LOTS = 800
 RUNS = 5
 STAGES = ("plan", "stitch", "measure")
 PINS = peers.HERE / "peers_samgeo.txt"
-# What samgeo's generate_masks_tiled cuts when it is not told otherwise.
+# The defaults of samgeo's generate_masks_tiled.
 TILE_PX = 1024
 OVERLAP_PX = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A synthetic county whose masks are known beforehand."""
+    """A synthetic county with known masks."""
 
     boundaries: list[Boundary]
     imagery: BlankImagery
     segmenter: Prepared
 
     def detect(self, lots: Sequence[int], clock: StageTimer | None = None) -> list[LotResult]:
-        """The results of some of the lots."""
+        """Return the results of these lots."""
         boundaries = [self.boundaries[lot] for lot in lots]
         found = dict(Detector(self.segmenter).detect_iter(boundaries, self.imagery, ASKED, clock))
         return [found[index] for index in range(len(lots))]
@@ -62,12 +62,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a number of processes needed for all lots: the median run.
+    """The median run over all lots with a number of processes.
 
     Attributes:
-        seconds: of the slowest process in each stage, and in "all" from the first start to the
+        seconds: of the slowest process in each stage; "all" is from the first start to the
             last end.
-        grown_mb: the most memory that a process took beside what it had before.
+        grown_mb: the maximum memory that a process added.
     """
 
     seconds: dict[str, float]
@@ -80,7 +80,7 @@ def run() -> None:
     looks = Looks(scene)
     boundaries = [_boundary(yard.plan.polygon) for yard in scene.yards]
     work = Work(boundaries, BlankImagery(scene), Prepared(looks))
-    results = work.detect(range(LOTS))  # the masks are made here, and timed nowhere
+    results = work.detect(range(LOTS))  # makes the masks, which are not timed
     paces = {processes: _pace(work, processes) for processes in (1, 2)}
     frame = work.imagery.frame
     truth = Truth(lot_truth(scene), [yard.plan.parcel_id for yard in scene.yards], frame)
@@ -104,14 +104,14 @@ def _boundary(lot: BaseGeometry) -> Boundary:
 
 
 def _overlaps(windows: Iterable[Bounds]) -> BaseGeometry:
-    """The ground that more than one of the windows shows."""
+    """Return the area that more than one of the windows covers."""
     boxes = [shapely.box(*bounds) for bounds in windows]
     pairs = [shapely.intersection(one, other) for one, other in combinations(boxes, 2)]
     return shapely.union_all(pairs)
 
 
 def _pace(work: Work, processes: int) -> Pace:
-    """All lots by so many processes, each with those of one part of the county."""
+    """Time all lots with `processes` processes, each with a part of the county."""
     fork = multiprocessing.get_context("fork")
     north = np.argsort([boundary.geometry.bounds[1] for boundary in work.boundaries])
     together = fork.Barrier(processes)
@@ -135,7 +135,7 @@ def _pace(work: Work, processes: int) -> Pace:
 
 
 def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -> None:
-    """Send for each run its start, end and clock, and the MB that the process has grown by."""
+    """Send the start, end and timer of each run, and the MB that the process added."""
     before_mb = resident_mb()
     forget_peak()
     spans = []
@@ -148,7 +148,7 @@ def _timed(work: Work, lots: list[int], together: Barrier, answer: Connection) -
 
 
 def _prepare_samgeo(folder: Path, scene: SyntheticScene, work: Work) -> list[Bounds]:
-    """An image of the county, its lots, and the masks of each tile; the tiles' CRS bounds."""
+    """Write the county's image, its lots and each tile's masks; return the tiles' bounds."""
     frame = work.imagery.frame
     whole = frame.window_from_bounds(scene.bounds)
     profile = {
@@ -172,7 +172,7 @@ def _prepare_samgeo(folder: Path, scene: SyntheticScene, work: Work) -> list[Bou
 
 
 def _tiles(whole: PixelWindow) -> list[PixelWindow]:
-    """The windows of samgeo's generate_masks_tiled, in its order; the last end with the image."""
+    """Return the windows of samgeo's generate_masks_tiled, in its order, within the image."""
     step = TILE_PX - OVERLAP_PX
     starts = [
         [min(number * step, side - TILE_PX) for number in range(-(-(side - OVERLAP_PX) // step))]

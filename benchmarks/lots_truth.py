@@ -1,4 +1,4 @@
-"""How far what was found on lots is from the exact truth: areas, seams and holes."""
+"""Errors of the detections on lots against the exact truth: areas, seams and holes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from detection.imagery.pixel_grid import PixelGrid
 from detection.labels import Label
 from detection.results import FULL_COVERAGE_FRACTION, LotResult
 
-# A hole as small as a few cells of a mask is not there to be kept.
+# Smaller holes have only a few cells of a mask, too few to preserve.
 LEAST_HOLE_M2 = 6.0
-# What a piece must cover of a thing to be a piece of it.
+# The minimum share of an object that a piece of it must cover.
 _LEAST_PIECE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a tool says of a label on a lot: its m², and polygons in the imagery's CRS."""
+    """A tool's result for a label on a lot: m², and polygons in the imagery's CRS."""
 
     area_m2: float
     polygons: tuple[Polygon, ...]
@@ -36,10 +36,10 @@ class Comparison:
     """One label on all lots.
 
     Attributes:
-        errors: of each lot, the absolute error of its area as a share of the true area.
-        total: the error of all lots together, as a share.
-        at_seams, elsewhere: (things broken into pieces or lost, things).
-        holes: (holes kept, holes).
+        errors: the absolute error of each lot's area as a share of the true area.
+        total: the error of the total area, as a share.
+        at_seams, elsewhere: (objects broken or lost, objects).
+        holes: (holes preserved, holes).
     """
 
     errors: NDArray[np.float64]
@@ -53,7 +53,7 @@ _Key = tuple[int, str]
 
 
 class Truth:
-    """What lies on each lot that is imaged whole, of labels that a tool was asked for."""
+    """The true objects on each completely imaged lot, by label."""
 
     def __init__(
         self, truth: geopandas.GeoDataFrame, parcel_ids: Sequence[str], frame: PixelGrid
@@ -71,10 +71,10 @@ class Truth:
     def compared(
         self, found: Mapping[_Key, Found], label: Label, seams: BaseGeometry
     ) -> Comparison:
-        """One label as it was found, on the lots that have at least its smallest area of it.
+        """Compare one label on the lots that have at least its minimum area.
 
         Args:
-            seams: what was looked at twice, in the imagery's CRS.
+            seams: the area of overlapping chips or tiles, in the imagery's CRS.
         """
         shapely.prepare(seams)
         true_m2, measured_m2 = [], []
@@ -115,12 +115,12 @@ def _is_broken(thing: Polygon, polygons: NDArray[np.object_]) -> bool:
 
 
 def _covered(shape: Polygon, polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-    """The area of a shape that each of the polygons covers."""
+    """Return the area of a shape that each polygon covers."""
     return np.asarray(shapely.area(shapely.intersection(polygons, shape)))
 
 
 def found_by_us(results: Sequence[LotResult], frame: PixelGrid) -> dict[_Key, Found]:
-    """The detector's results, by lot and label."""
+    """Return the detector's results, by lot and label."""
     rows = [(lot, each) for lot, result in enumerate(results) for each in result.detections]
     shapes = frame.from_lonlat(np.array([each.geometry for _, each in rows], dtype=object))
     return _by_key(
@@ -130,7 +130,7 @@ def found_by_us(results: Sequence[LotResult], frame: PixelGrid) -> dict[_Key, Fo
 
 
 def found_by_peer(rows: Iterable[tuple[int, str, str]]) -> dict[_Key, Found]:
-    """Polygons (lot, label, WKB in hex), with the areas that they have in their CRS."""
+    """Return a peer's polygons (lot, label, WKB in hex), with areas in their CRS."""
     shapes = ((lot, label, shapely.from_wkb(wkb)) for lot, label, wkb in rows)
     return _by_key((lot, label, float(shape.area), shape) for lot, label, shape in shapes)
 

@@ -1,7 +1,7 @@
 """Run by the peers' Python: converts Esri geometries as each peer does, and times it.
 
-Input: {"cases": [Esri geometry, ...], "answer": "the text of an answer", "runs": how often}.
-Output: for each peer its GeoJSON geometries (or an error's text), and seconds for the answer.
+Input: {"cases": [Esri geometry, ...], "answer": "the text of a response", "runs": how often}.
+Output: for each peer its GeoJSON geometries (or an error's text), and seconds for the response.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def attempt(convert: Callable[[Any], Any], geometry: Any) -> dict[str, Any]:  # 
 
 
 def seconds(convert: Callable[[Any], Any], answer: str) -> float:
-    """From the text of an answer to shapely's polygons."""
+    """Time the conversion of a response's text to shapely polygons."""
     gc.collect()
-    gc.freeze()  # as for ours
+    gc.freeze()  # as for Lotline
     started = time.perf_counter()
     lots = [shape(convert(feature["geometry"])) for feature in json.loads(answer)["features"]]
     took = time.perf_counter() - started

@@ -1,6 +1,6 @@
-"""Run by the peers' Python: fetches a whole layer as a peer does.
+"""Run by the peers' Python: fetches a complete layer as a peer does.
 
-Input: {"peer": name, "url": of the layer, "pause_s": esridump's pause at every fifth call}.
+Input: {"peer": name, "url": of the layer, "pause_s": esridump's pause at every fifth request}.
 Output: {"ids": the parcel ids, "seconds": …, "error": text or null}.
 """
 
@@ -37,7 +37,7 @@ def restgdf(url: str, _pause_s: float) -> list[str]:
 
 
 def restgdf_split(url: str, _pause_s: float) -> list[str]:
-    """Its streaming way, which may be told to split a page that the server cuts."""
+    """Its streaming API, which can split a page that the server truncates."""
     import aiohttp
     from restgdf import FeatureLayer
 

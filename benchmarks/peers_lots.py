@@ -1,4 +1,4 @@
-"""Run by the peers' Python: samgeo's tiled path with prepared masks in place of its model.
+"""Run by the peers' Python: samgeo's tiled path with prepared masks instead of its model.
 
 Input: {"folder": …, "labels": [name, …], "side": cells of a mask's grid, "unique": bool}. The
 folder has source.tif, lots.gpkg with a column "lot", and for each tile, in samgeo's order,
@@ -21,8 +21,8 @@ import geopandas
 import numpy as np
 import torch
 
-# Its __init__ imports every model that it knows; of them only SAM3's module is wanted. That one
-# says on stdout which models are not installed.
+# Its __init__ imports every model; only SAM3's module is needed. That module prints the missing
+# models on stdout.
 package = types.ModuleType("samgeo")
 package.__path__ = [str(distribution("segment-geospatial").locate_file("samgeo"))]
 sys.modules["samgeo"] = package
@@ -31,12 +31,12 @@ with redirect_stdout(io.StringIO()):
 
 # Its default is uint32, which its own raster_to_vector cannot read (rasterio's shapes refuses it).
 DTYPE = "uint16"
-# What a network says where it has drawn nothing.
+# The logit where nothing is drawn.
 OUTSIDE = -4.0
 
 
 class Prepared(SamGeo3):
-    """SamGeo3 as it is, but for the model: the masks of a tile come from a file."""
+    """SamGeo3 with the masks of a tile from a file instead of the model."""
 
     def __init__(self, folder: Path, side: int) -> None:
         self.backend = "transformers"
@@ -44,12 +44,12 @@ class Prepared(SamGeo3):
         self.start()
 
     def start(self) -> None:
-        """Before the first tile."""
+        """Start before the first tile."""
         self.tile = 0
         self.model_s = 0.0
 
     def generate_masks(self, prompt: str, **_: object) -> None:
-        """Put the masks of the next tile where the model would."""
+        """Load the masks of the next tile where the model would store them."""
         started = time.perf_counter()
         given = np.load(self.folder / f"{self.tile}.npz")
         names = [name for name in given if name.startswith(f"{prompt}_") and name[-3:] != "_at"]
@@ -60,7 +60,7 @@ class Prepared(SamGeo3):
         self.model_s += time.perf_counter() - started
 
     def drawn(self, field: np.ndarray, at: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """As transformers makes masks of logits (`post_process_instance_segmentation`)."""
+        """Make masks from logits like transformers' `post_process_instance_segmentation`."""
         logits = torch.full((1, 1, self.side, self.side), OUTSIDE)
         row, column = (int(first) for first in at)
         height, width = field.shape
@@ -72,7 +72,7 @@ class Prepared(SamGeo3):
 
 
 def status_mb(what: str) -> float:
-    """VmRSS is what this process holds, VmHWM the most that it held."""
+    """Return VmRSS (resident memory) or VmHWM (its peak)."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split(f"{what}:")[1].split()[0]) * 1024 / 1e6
 

@@ -1,4 +1,4 @@
-"""Run by the peers' Python: the lots at points, a query for each, as each peer can.
+"""Run by the peers' Python: looks up the lots at points, one query per point.
 
 Input: {"peer": name, "url": of the layer, "points": [[longitude, latitude], ...]}.
 Output: {"ids": for each point its parcel ids, "seconds": …}.

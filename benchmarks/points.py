@@ -1,4 +1,4 @@
-"""The lots of 5,000 points: how many requests the county's server gets, and how long it takes."""
+"""Look up the lots of 5,000 points: requests to the county's server, and time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ours(calls_per_second: float, cache: FolderCache | None = None) -> Find:
     def find(server: FeatureServer, points: list[Point]) -> tuple[Ids, float]:
         entry = county(server, calls_per_second)
 
-        def pause(wait_s: float) -> None:  # of its own, so that no limit is shared
+        def pause(wait_s: float) -> None:  # a function of its own, so that no rate limit is shared
             time.sleep(wait_s)
 
         props = [Property(str(i), point.x, point.y) for i, point in enumerate(points)]

@@ -1,4 +1,4 @@
-"""What Ray costs on one machine: the same county with a segmenter that costs nothing, twice."""
+"""Overhead of Ray on one machine, with a segmenter that costs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long it takes to find a county among a thousand, to load them all, and to change one."""
+"""Time to find a county among a thousand, to load all, and to change one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run() -> None:
         as_json = Path(name) / "registry.json"
         as_json.write_text(json.dumps(yaml.load(file.read_text(), Loader=yaml.CSafeLoader)))
 
-        # By turns, for what is said already is not written again.
+        # Alternating values, because an unchanged value is not written.
         days = itertools.cycle(["2026-05-30", "2026-05-31"])
 
         ways: dict[str, dict[str, Callable[[], object]]] = {

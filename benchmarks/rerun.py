@@ -1,4 +1,4 @@
-"""A re-run of a finished county of 100,000 lots: how soon a batch sees that nothing is to do."""
+"""A batch over a finished county of 100,000 lots: time to find nothing to do."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def _seconds(command: list[str], folder: Path, env: dict[str, str]) -> list[floa
 
 
 def _finished(command: list[str], folder: Path, env: dict[str, str]) -> float:
-    """Seconds of a batch that ends with 1: one property of the county has no such parcel."""
+    """Time a batch that exits with 1, because the county has no parcel for one property."""
     shell = ["sh", "-c", '"$@"; test $? -eq 1', "sh", *command]
     return timed(shell, folder, env)

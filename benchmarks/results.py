@@ -1,4 +1,4 @@
-"""Benchmark results: one JSON file each, and docs/benchmarks.md made from all of them."""
+"""Benchmark results: a JSON file each, and docs/benchmarks.md generated from all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ depend on the machine: compare ratios and shares. No test asserts a time.
 
 
 def _machine() -> str:
-    """Cores, memory and Python, in a line."""
+    """Return cores, memory and Python version on a line."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} "
@@ -30,9 +30,9 @@ def _machine() -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """A table with what repeats it, and what it means.
+    """A table with the command that repeats it, and notes.
 
-    `order` puts the results into a row in the document.
+    `order` is its position in the document.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Result:
 
 
 def save(result: Result) -> None:
-    """Write the result, and the document anew."""
+    """Write the result, and regenerate the document."""
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     text = json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n"
@@ -57,7 +57,7 @@ def save(result: Result) -> None:
 
 
 def document() -> str:
-    """docs/benchmarks.md from every result there is."""
+    """Return docs/benchmarks.md from all stored results."""
     results = [
         Result(**json.loads(path.read_text(encoding="utf-8")))
         for path in (HERE / "results").glob("*.json")
@@ -67,7 +67,7 @@ def document() -> str:
 
 
 def section(result: Result) -> str:
-    """One result as Markdown."""
+    """Format one result as Markdown."""
     lines = [
         f"## {result.title}\n",
         f"`{result.command}` on {result.machine}, {result.measured_on}.\n",

@@ -1,7 +1,7 @@
-"""SAM3 at full size in the local engine: how busy the rest of a batch keeps one GPU.
+"""SAM3 at full size in the local engine: how busy one GPU is.
 
-Run on a machine with a CUDA GPU: `python -m benchmarks.sam3_county`. No database is there: what
-would be written is counted and dropped, which the notes say.
+Run on a machine with a CUDA GPU: `python -m benchmarks.sam3_county`. There is no database:
+results are counted and discarded.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ sys.path.append(str(ROOT / "tests"))
 from largecounty import KEY, LargeCounty, make
 
 LOTS = 400_000
-EVERY = 25  # of these lots one is asked for: some 16 share a chip, as in a county of 0.5 ha a lot
+EVERY = 25  # one lot in so many is processed: about 16 share a chip, as with lots of 0.5 ha
 CHIP_PX, GSD_M, BATCH, PROMPTS = 1008, 0.6, 16, 2
-ALONE = 12  # batches that the segmenter is shown alone
+ALONE = 12  # batches for the segmenter only
 SERIAL_LOTS = 128
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way through the county: chips and lots a second, and the GPU's share of the time."""
+    """One setup: chips, lots, and the GPU's share of the time."""
 
     name: str
     precision: str
@@ -69,7 +69,7 @@ class Way:
     segment_s: float
 
     def row(self) -> list[str]:
-        """As the table shows it."""
+        """Return the row of the table."""
         return [
             self.name,
             self.precision,
@@ -85,7 +85,7 @@ def run() -> None:
         sys.exit("benchmarks.sam3_county needs a CUDA GPU")
     with tempfile.TemporaryDirectory() as name:
         county = make(Path(name), LOTS)
-        _make_each_chip_another(county)
+        _make_chips_unique(county)
         entry = load_registry(county.registry).county(KEY)
         imagery = open_imagery(entry.imagery)
         leased = _neighbours(county)
@@ -127,7 +127,7 @@ def _alone(
     imagery: ImagerySource,
     labels: Sequence[Label],
 ) -> Way:
-    """Chips that are in memory and hashed, and nothing else to do."""
+    """Time chips that are already in memory and hashed."""
     plans, _ = plan_chips(boundaries, imagery, CHIP_PX, GSD_M, LotLines())
     places = list(dict.fromkeys(place for plan in plans for place in plan.chip_keys))
     chips = list(read_chips(places[: ALONE * BATCH], imagery, StageTimer()).values())
@@ -170,7 +170,7 @@ def _engine(
     labels: tuple[Label, ...],
     leased: Sequence[LeasedProperty],
 ) -> Way:
-    """From when the first lots are through, as its processes take seconds to start."""
+    """Time from the first completed lots, because the processes take seconds to start."""
     names = tuple(label.name for label in labels)
     run_info = RunInfo(1, sam3.name, None, names)
     spec = ChipSpec(CHIP_PX, GSD_M, BATCH)
@@ -206,7 +206,7 @@ def _nothing_is_written() -> Iterator[None]:
 
 
 def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
-    """One property of so many, in squares of some half a kilometre, as a sweep has them."""
+    """Return one property in `EVERY`, in squares of about half a kilometre, in queue order."""
     rows = [line.split(",") for line in county.properties.read_text("utf-8").splitlines()[1:]]
     asked = [row for row in rows if row[0][4:].isdigit() and int(row[0][4:]) % EVERY == 0]
     asked.sort(key=lambda row: (round(float(row[2]) * 200), round(float(row[1]) * 160), row[0]))
@@ -216,8 +216,8 @@ def _neighbours(county: LargeCounty) -> list[LeasedProperty]:
     ]
 
 
-def _make_each_chip_another(county: LargeCounty) -> None:
-    """Grain over imagery that repeats itself: equal chips would be encoded once."""
+def _make_chips_unique(county: LargeCounty) -> None:
+    """Add grain to the repeating imagery: equal chips would be encoded only once."""
     grain = np.random.default_rng(0).integers(0, 4, 64_000_000, dtype=np.uint8)
     path = county.folder / "imagery.tif"
     grainy = county.folder / "grainy.tif"

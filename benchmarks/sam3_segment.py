@@ -1,7 +1,7 @@
-"""SAM3's whole way at full size: 8 bit chips in, masks cut out and in numpy; a part of sam3_speed.
+"""SAM3 at full size from 8-bit chips to masks in numpy; part of sam3_speed.
 
-The weights are random. They are drawn so that boxes and masks spread over the chip, and a label's
-least score is set so that so many queries count as found: what finding costs is in the times.
+The weights are random, so that boxes and masks spread over the chip. A label's score threshold is
+set so that FOUND queries pass it: the times include the cost of detections.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Way:
-    """`Sam3.segment` of so many prompts, measured.
+    """Measurement of `Sam3.segment`.
 
-    `prepared_s` is the compilation; `masks` a chip's; `memory_gib` the most that was in use.
+    `prepared_s` is the compilation time; `masks` is per chip; `memory_gib` is the peak.
     """
 
     precision: Precision
@@ -53,7 +53,7 @@ class Way:
 
 
 def real_chips(count: int) -> list[Chip]:
-    """Smooth random pictures with grain, red, green, blue and near infrared, 8 bits."""
+    """Return smooth random 8-bit images with grain: red, green, blue, near infrared."""
     noise = np.random.default_rng(0)
     chips = []
     for number in range(count):
@@ -68,14 +68,14 @@ def real_chips(count: int) -> list[Chip]:
 
 
 def segmenter(model: Sam3Model, precision: Precision, batch: int) -> Sam3:
-    """With a copy of the weights: the fast network takes its model apart."""
+    """Return a segmenter with a copy of the weights: the fast network modifies its model."""
     return Sam3(
         Weights(copy.deepcopy(model), "random"), device="cuda", precision=precision, batch=batch
     )
 
 
 def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
-    """Labels of which about FOUND queries a chip count as found."""
+    """Return labels with thresholds that about FOUND queries per chip pass."""
     labels = []
     with torch.inference_mode():
         for label in ASKED[:prompts]:
@@ -89,7 +89,7 @@ def labels_for(sam3: Sam3, chips: Sequence[Chip], prompts: int) -> list[Label]:
 
 
 def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> Way:
-    """Eight batches, of which the middle time counts."""
+    """Time the batches; the median counts."""
     torch.cuda.reset_peak_memory_stats()
     chips = real_chips(4 * batch)
     sam3 = segmenter(model, precision, batch)
@@ -101,7 +101,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
     for start in range(0, len(chips), batch):
         some = chips[start : start + batch]
         for chip in some:
-            chip.sha256  # noqa: B018  the detector keeps it with each detection, at any speed
+            chip.sha256  # noqa: B018  the detector stores it with each detection
         sam3._kept.clear()
         started = time.perf_counter()
         found = sam3.segment(some, labels)
@@ -113,7 +113,7 @@ def timed(model: Sam3Model, precision: Precision, prompts: int, batch: int) -> W
 
 
 def short_of_memory(model: Sam3Model) -> list[str]:
-    """What becomes of eight chips where fewer fit, and of a chip that does not fit alone."""
+    """Report the outcome for eight chips if fewer fit, and for a chip that does not fit."""
     chips = real_chips(8)
     roomy = segmenter(model, "bf16", 8)
     labels = labels_for(roomy, chips, 2)
@@ -154,7 +154,7 @@ def _all_that_is_left() -> list[torch.Tensor]:
 
 
 def _agreement(found: list[list[Mask]], expected: list[list[Mask]]) -> str:
-    """How much of the cover of the first, continuous label is the same."""
+    """Return the share of equal cells of the first, continuous label."""
     pairs = [(a[0].field > 0, b[0].field > 0) for a, b in zip(found, expected, strict=True)]
     same = float(np.mean([np.mean(a == b) for a, b in pairs]))
     return f"{same:.2%} of the cells are as without a limit"

@@ -1,4 +1,4 @@
-"""Chips a second through SAM3 at full size on one GPU, and what each step costs in accuracy.
+"""Speed of SAM3 at full size on one GPU, and the accuracy cost of each step.
 
     python -m benchmarks.sam3_speed
 
@@ -27,9 +27,9 @@ from detection.segmenters.sam3.fast import FastEncoder, FastHeads, HeadsOutput
 
 SIZE_PX = 1008
 BATCH = 32
-COMPARED = 2  # chips whose answers are compared
+COMPARED = 2  # chips whose results are compared
 WORDS = 32
-REPLAYED = ((1, BATCH), (1, 2 * BATCH), (4, BATCH // 2))  # prompts, chips a call
+REPLAYED = ((1, BATCH), (1, 2 * BATCH), (4, BATCH // 2))  # prompts, chips per call
 SEGMENTED = (("bf16", 1, 16), ("bf16", 1, 32), ("bf16", 4, 16), ("fp8", 1, 16), ("fp8", 4, 16))
 FAMILIES = {
     "products": ("nvjet", "gemm", "cutlass::Kernel2"),
@@ -73,7 +73,7 @@ that differ by a few per cent, all at their power limit; a step with … builds 
 
 @dataclass(frozen=True)
 class Timed:
-    """One way, measured."""
+    """Measurement of one setup."""
 
     way: str
     precision: str
@@ -83,7 +83,7 @@ class Timed:
     error: str = ""
 
     def row(self) -> list[str]:
-        """As the table shows it."""
+        """Return the row of the table."""
         per_chip = self.ms / self.batch
         return [
             self.way,
@@ -180,7 +180,7 @@ def _spread(model: nn.Module) -> None:
 
 
 def _time_ms(function: Callable[[], object], repeats: int = 20) -> float:
-    """The median of `repeats` calls, on the GPU's clock."""
+    """Return the median of `repeats` calls, by the GPU's clock."""
     for _ in range(3):
         function()
     spans = []
@@ -195,7 +195,7 @@ def _time_ms(function: Callable[[], object], repeats: int = 20) -> float:
 
 
 def _limits() -> dict[str, float]:
-    """What the GPU does at most: products in TFLOP/s, a copy in TB/s; on random data."""
+    """Return the GPU's limits on random data: products in TFLOP/s, a copy in TB/s."""
     n = 8192
     a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     one = torch.ones((), device="cuda")
@@ -216,7 +216,7 @@ def _limits() -> dict[str, float]:
 
 
 def _flops(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> dict[str, float]:
-    """TFLOP of transformers' forward for one chip: image encoder, and all after it a prompt."""
+    """Return the TFLOP of transformers' forward: image encoder per chip, the rest per prompt."""
     with torch.inference_mode():
         with FlopCounterMode(display=False) as encoder:
             vision = model.vision_encoder(chips[:1])
@@ -231,7 +231,7 @@ def _flops(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> dict
 def _forward(
     model: nn.Module, text: Tensor, valid: Tensor, **image: object
 ) -> Sam3ImageSegmentationOutput:
-    """Transformers' own forward; the text is encoded already."""
+    """Run transformers' own forward on encoded text."""
     embedded = BaseModelOutputWithPooling(pooler_output=text)
     return model(text_embeds=embedded, attention_mask=valid.long(), **image)
 
@@ -242,7 +242,7 @@ def _roof(flops: dict[str, float], limits: dict[str, float]) -> Timed:
 
 
 def _plain(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> list[Timed]:
-    """Transformers' own forward, image by image; for more prompts it is called for each."""
+    """Time transformers' own forward, one image per call, one call per prompt."""
     rows = []
 
     def forward(batch: int, words: Tensor, real: Tensor) -> HeadsOutput:
@@ -284,7 +284,7 @@ def _found(output: Sam3ImageSegmentationOutput) -> HeadsOutput:
 def _reference(
     model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor, prompts: int
 ) -> HeadsOutput:
-    """float32 throughout, no TF32: transformers' encoder, and heads that equal its own.
+    """Return float32 results without TF32: transformers' encoder, and equal heads.
 
     The heads are ours because transformers leaves out a token that Meta's model has.
     """
@@ -294,7 +294,7 @@ def _reference(
 
 
 def _error(found: HeadsOutput, reference: HeadsOutput) -> str:
-    """Masks' relative error, their IoU at logit 0, boxes in px, scores, with bars between."""
+    """Return relative error of masks, IoU at logit 0, boxes in px, scores, separated by bars."""
     n = len(reference.boxes)
     masks, true = found.masks[:n].float(), reference.masks.float()
     relative = float((masks - true).norm() / true.norm())
@@ -322,7 +322,7 @@ def _fast(
     references: dict[int, HeadsOutput],
     notes: list[str],
 ) -> list[Timed]:
-    """Ours: eager, compiled and replayed; the last with its profile as a note."""
+    """Time ours: eager, compiled, and as a CUDA graph, with a profile as a note."""
     rows = []
     if precision == "bf16":
         encoder, heads = FastEncoder(model, precision), FastHeads(model, precision)
@@ -377,7 +377,7 @@ def _of_ways(ways: list[Way]) -> list[str]:
 
 
 def _shares(function: Callable[[], object], batch: int) -> str:
-    """GPU time by kind of kernel, ms a chip."""
+    """Return the GPU time by kind of kernel, in ms per chip."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         function()
         torch.cuda.synchronize()
@@ -388,7 +388,7 @@ def _shares(function: Callable[[], object], batch: int) -> str:
 
 
 def _family(kernel: str) -> str:
-    # A convolution's kernel is also called a gemm, and a quantising GELU's is no norm.
+    # Order matters: a convolution's kernel is also called gemm.
     for name in ("convolutions", "GELU to fp8", "attention", "rotary angles", "products"):
         if any(part in kernel for part in FAMILIES[name]):
             return name

@@ -1,4 +1,4 @@
-"""A synthetic county in an embedded database of its own, to be written to and thrown away."""
+"""A temporary synthetic county in its own embedded database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWNER = "benchmark"
 
 @contextmanager
 def scratch_county(count: int) -> Iterator[tuple[Database, list[int]]]:
-    """So many properties that wait, and their keys in order; the server stops at the end."""
+    """Yield `count` pending properties with their keys in order; stop the server at the end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -38,7 +38,7 @@ def scratch_county(count: int) -> Iterator[tuple[Database, list[int]]]:
 
 
 def lease(engine: Engine, count: int) -> RunInfo:
-    """A run that has leased all of them."""
+    """Return a run that has leased all of them."""
     with engine.begin() as conn:
         run_id = lifecycle.start(conn, "synthetic", {}, "synthetic", None)
         states.reset(conn, "synthetic")
@@ -47,7 +47,7 @@ def lease(engine: Engine, count: int) -> RunInfo:
 
 
 def server_s(database: Database) -> float:
-    """Seconds of CPU of the server's processes that live, and of those that ended."""
+    """Return the CPU seconds of the server's processes, ended ones included."""
     with database.engine.connect() as conn:
         pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
     postmaster = psutil.Process(pid).parent()

@@ -1,4 +1,4 @@
-"""A second `lotline batch`: how long it takes to see that there is nothing to do."""
+"""A second `lotline batch`: time to find nothing to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lots a second in each stage of a batch on the sample county."""
+"""Lots per second in each stage of a batch on the sample county."""
 
 from __future__ import annotations
 

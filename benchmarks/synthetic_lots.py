@@ -1,4 +1,4 @@
-"""Synthetic lots with results, for the benchmarks of writing: as many as are asked for."""
+"""Synthetic lots with results, for the benchmarks of writing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LON, LAT = -90.05, 35.15
 LOT_DEG = 0.0003  # about 30 m
 LOTS_A_ROW = 500
 LOTS_A_CHIP = 6
-# Front lawn, back lawn, a tree and a roof: where they lie on the lot, and how big they are.
+# Front lawn, back lawn, a tree and a roof: position on the lot and size.
 THINGS = (
     ("lawn", 0.5, 0.25, 0.2), ("lawn", 0.5, 0.78, 0.18), ("tree", 0.2, 0.5, 0.12),
     ("roof", 0.7, 0.5, 0.15),
@@ -26,14 +26,14 @@ CORNERS = 40
 
 
 def properties(count: int) -> Iterator[Property]:
-    """The first `count` properties, each with a point."""
+    """Yield the first `count` properties, each with a point."""
     for i in range(count):
         x, y = _corner(i)
         yield Property(f"lot-{i:07}", x + LOT_DEG / 2, y + LOT_DEG / 2)
 
 
 def results(first: int, count: int) -> list[tuple[Boundary, LotResult]]:
-    """The boundaries of `count` lots from the `first` on, and what was found in them."""
+    """Return the boundaries and results of `count` lots, starting at `first`."""
     lots = range(first, first + count)
     boundaries = [_rectangle(*_corner(i)) for i in lots]
     outlines = [_blob(i, part, *_corner(i)) for i in lots for part in range(len(THINGS))]
@@ -65,7 +65,7 @@ def _rectangle(x: float, y: float) -> MultiPolygon:
 
 
 def _blob(i: int, part: int, x: float, y: float) -> MultiPolygon:
-    """A round thing with a ragged edge, the same each time."""
+    """Return a deterministic round shape with a ragged edge."""
     _, across, up, radius = THINGS[part]
     turn = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
     reach = radius * LOT_DEG * (1 + 0.1 * np.sin(7 * turn + i + part))

@@ -1,8 +1,8 @@
-"""What a good SAM3 would answer of the synthetic county: fields on its grid, and exact truth.
+"""Masks that a good SAM3 would return for the synthetic county, with exact truth.
 
-Truth comes as vectors from the sample generator. A cell's value is the share of it that a label
-covers, as a logit, with smooth noise of its own for each look: two looks at one place agree about
-as well as two answers of a model do.
+The truth is the sample generator's vectors. A cell's value is the share that a label covers, as a
+logit, with smooth noise per window: two windows of one place agree about as well as two results of
+a model.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from detection.segmenters.interface import Mask
 CHIP_PX = 1008
 SIDE = 288
 ASKED = tuple(LABELS[name] for name in ("lawn", "tree", "driveway", "roof", "pool"))
-# Truth is drawn this much finer than the cells.
+# The truth is rasterized this much finer than the cells.
 _FINER = 8
-# A network trained on covered shares is never surer than this of a cell on an edge.
+# A network trained on covered shares is never more confident than this about a cell.
 _LEAST_SHARE = 0.02
-# Of the noise: its standard deviation as a logit, and its width in cells.
+# The noise: standard deviation as a logit, and width in cells.
 _NOISE_LOGIT = 0.4
 _NOISE_CELLS = 4.0
-# Cells round a thing in its mask: SAM3's are as large as the chip, and nothing lies further out.
+# Cells around an object in its mask; SAM3's masks cover the chip, but are empty further out.
 _ROUND_CELLS = 2
 
 _Floats = NDArray[np.float32]
@@ -48,14 +48,14 @@ Bounds = tuple[float, float, float, float]
 
 
 class _Layer:
-    """Shapes that can be drawn in a window, each with its number."""
+    """Shapes to rasterize in a window, each with its number."""
 
     def __init__(self, shapes: Sequence[BaseGeometry]) -> None:
         self._shapes = np.array([shape for shape in shapes if not shape.is_empty], dtype=object)
         self._tree = STRtree(self._shapes)
 
     def drawn(self, bounds: Bounds, side: int) -> NDArray[np.int32]:
-        """(side, side): the number of the shape at each cell's middle, 0 where there is none."""
+        """Return (side, side): the number of the shape at each cell's centre, else 0."""
         left, bottom, right, top = bounds
         near = self._tree.query(shapely.box(*bounds))
         if not near.size:
@@ -77,7 +77,7 @@ class Looks:
     scene: SyntheticScene
 
     def masks(self, bounds: Bounds) -> list[Mask]:
-        """The masks of all of `ASKED` of a window, CRS bounds (left, bottom, right, top)."""
+        """Return the masks of `ASKED` for a window, CRS bounds (left, bottom, right, top)."""
         drawn = self._drawn(bounds)
         return [
             mask
@@ -153,7 +153,7 @@ def _mask(
 
 
 class Prepared:
-    """A segmenter that has its answers from `Looks`, each made once."""
+    """A segmenter that returns masks of `Looks`, each made once."""
 
     name = "prepared masks"
     weights_sha256: str | None = None
@@ -168,10 +168,10 @@ class Prepared:
         self.made: dict[Bounds, list[Mask]] = {}
 
     def prepare(self, labels: Sequence[Label]) -> None:
-        """Nothing: what it is asked is known."""
+        """Do nothing: the labels are fixed."""
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:
-        """The masks of `ASKED`; other labels it does not know."""
+        """Return the masks of `ASKED`, the only valid labels."""
         assert tuple(labels) == ASKED
         for chip in chips:
             if chip.bounds not in self.made:
@@ -180,7 +180,7 @@ class Prepared:
 
 
 class BlankImagery:
-    """Black pixels without end on the grid of a scene: the masks are known without them."""
+    """Unbounded black pixels on the grid of a scene: the masks do not depend on them."""
 
     def __init__(self, scene: SyntheticScene) -> None:
         left, _, _, top = scene.bounds
@@ -189,11 +189,11 @@ class BlankImagery:
         self._valid = np.ones((CHIP_PX, CHIP_PX), bool)
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:  # noqa: ARG002 - there is but one
-        """The one frame."""
+        """Return the only grid."""
         return self.frame
 
     def read(self, frame: PixelGrid, window: PixelWindow) -> Chip:
-        """A black chip."""
+        """Return a black chip."""
         transform = frame.transform(window)
         crs = CRS.from_user_input(frame.crs)
         return Chip(self._pixels, self._valid, transform, crs, ("red", "green", "blue"))

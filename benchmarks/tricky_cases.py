@@ -1,7 +1,7 @@
-"""Twenty-two ways in which servers send a polygon, and what it is: known by construction.
+"""Twenty-two polygons as servers encode them, with the true shape, known by construction.
 
 Synthetic, in degrees near 0, 0, in steps of a thousandth (u below). The truth is built from
-squares with shapely's set operations, never from the rings that are sent.
+squares with shapely's set operations, never from the encoded rings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Ring = list[Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A geometry as it is sent, and what it means, in the same degrees."""
+    """A geometry as encoded, and its true shape, in the same degrees."""
 
     kind: str
     geometry: dict[str, Any]
@@ -33,13 +33,13 @@ def box(x: float, y: float, side: float) -> Polygon:
 
 
 def shell(x: float, y: float, side: float) -> Ring:
-    """Clockwise and closed, as Esri's documentation has a shell."""
+    """Return a shell: clockwise and closed, as Esri documents."""
     a, b, c, d = x * U, y * U, (x + side) * U, (y + side) * U
     return [[a, b], [a, d], [c, d], [c, b], [a, b]]
 
 
 def hole(x: float, y: float, side: float) -> Ring:
-    """Counter-clockwise and closed, as a hole."""
+    """Return a hole: counter-clockwise and closed."""
     return shell(x, y, side)[::-1]
 
 
@@ -56,7 +56,7 @@ def _case(kind: str, truth: BaseGeometry, *rings: Ring) -> Case:
 
 
 def cases() -> list[Case]:
-    """All of them, the well-formed first."""
+    """Return all cases, the well-formed first."""
     holed = box(0, 0, 9) - box(2, 2, 3)
     other = box(20, 0, 9) - box(23, 3, 4)
     five = union(box(0, 0, 50) - box(5, 5, 40), box(10, 10, 30) - box(15, 15, 20), box(20, 20, 10))

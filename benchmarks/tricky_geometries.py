@@ -1,4 +1,4 @@
-"""Tricky Esri geometries read right, and 10,000 plain ones read fast: ours beside other tools."""
+"""Tricky Esri geometries, and the speed of 10,000 plain ones, compared with other tools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOTS = 10_000
 RUNS = 9
 DEGREES = {"wkid": 4326}
 FEET = {"wkid": 2274}
-# Of the area: chords of a millimetre's tolerance lose a few hundred thousandths of a circle.
+# Relative to the area: chords with a tolerance of 1 mm lose a few 1e-5 of a circle.
 CLOSE = 1e-4
 RIGHT, AFTER_REPAIR, WRONG = "right", "repaired", "wrong"
 
@@ -118,7 +118,7 @@ def _save_speed(seconds: dict[str, list[float]], ours: str) -> None:
 
 
 def verdict(case: Case, got: BaseGeometry | None) -> str:
-    """Whether a tool's geometry has the area and the inside that it should."""
+    """Whether a tool's geometry has the right area and interior."""
     if got is None:
         return WRONG
     if got.is_valid:
@@ -142,10 +142,10 @@ def by_us(tricky: list[Case]) -> Read:
 
 
 def by_gdal(tricky: list[Case]) -> Read:
-    """Each in a file of its own, so that one cannot spoil another."""
+    """Read each from its own file, so that an error affects only one."""
     found: Read = []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # GDAL says so when it closes a ring
+        warnings.simplefilter("ignore", RuntimeWarning)  # GDAL warns when it closes a ring
         path = Path(folder) / "answer.json"
         for case in tricky:
             path.write_text(answer_of([case.geometry], DEGREES), encoding="utf-8")
@@ -168,7 +168,7 @@ def by_peer(told: list[dict[str, Any]]) -> Read:
 
 
 def synthetic_lots() -> np.ndarray[Any, np.dtype[np.object_]]:
-    """Star-shaped lots of about 30 m across, in EPSG:4326 near Memphis."""
+    """Return star-shaped lots about 30 m across, in EPSG:4326 near Memphis."""
     random = Random(2026)
     lots = np.empty(LOTS, dtype=object)
     for i in range(LOTS):
@@ -192,7 +192,7 @@ def _star(
 
 
 def answer(lots: np.ndarray[Any, np.dtype[np.object_]], reference: dict[str, int]) -> str:
-    """The text of a layer's answer: shells clockwise, then their holes, all closed."""
+    """Return a layer's response text: shells clockwise, then their holes, all closed."""
     turned = shapely.orient_polygons(lots, exterior_cw=True)
     return answer_of(
         [
@@ -238,7 +238,7 @@ def convert_gdal(path: Path) -> None:
 
 def timed(convert: Callable[[Any], None], given: object) -> float:
     gc.collect()
-    gc.freeze()  # what the benchmark itself holds is no one's to search for garbage
+    gc.freeze()  # excludes the benchmark's own objects from garbage collection
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # geopandas, of an area in degrees

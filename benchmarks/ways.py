@@ -1,8 +1,8 @@
-"""Ways of writing detections into PostGIS: binary COPY, SQLAlchemy's core, GeoPandas and the ORM.
+"""Methods of writing detections to PostGIS: binary COPY, SQLAlchemy core, GeoPandas and the ORM.
 
 All write the same rows into the same table, `lotline.detection` with its constraints, foreign keys,
-indexes and triggers, in one transaction for so many lots. Each begins with geometries of shapely,
-and is given the fastest form of it that we know for many rows.
+indexes and triggers, in transactions of LOTS_A_TRANSACTION lots. Each starts with shapely
+geometries and uses the fastest form known to us for many rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A detection, as it is written."""
+    """The row of a detection."""
 
     property_fk: int
     boundary_fk: int
@@ -74,7 +74,7 @@ _MERGE = text(f"INSERT INTO lotline.detection ({_NAMES}) SELECT {_NAMES} FROM {_
 
 
 class _Base(DeclarativeBase):
-    """Its classes are mapped to tables that are there."""
+    """Base of classes mapped to existing tables."""
 
 
 class _Detection(_Base):
@@ -98,7 +98,7 @@ def core(conn: Connection, rows: Sequence[Row]) -> None:
 
 
 def core_values(conn: Connection, rows: Sequence[Row]) -> None:
-    """The same, and ids are asked for: then SQLAlchemy puts many rows into a statement."""
+    """The same with RETURNING: then SQLAlchemy puts many rows into a statement."""
     conn.execute(insert(tables.detection).returning(tables.detection.c.id), _dicts(rows)).all()
 
 
@@ -110,14 +110,14 @@ def to_postgis(conn: Connection, rows: Sequence[Row]) -> None:
 
 
 def orm(conn: Connection, rows: Sequence[Row]) -> None:
-    """Objects of a mapped class, added to a session together."""
+    """Add objects of a mapped class to a session."""
     with Session(conn) as session:
         session.add_all([_Detection(**values) for values in _dicts(rows)])
         session.flush()
 
 
 def _dicts(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """With geometry as hexadecimal EWKB, which GeoAlchemy2 hands on as it is."""
+    """Return rows with geometry as hex EWKB, which GeoAlchemy2 passes through."""
     shapes = shapely.set_srid([row.geom for row in rows], 4326)
     outlines = shapely.to_wkb(shapes, hex=True, include_srid=True)
     return [
@@ -138,11 +138,11 @@ WAYS: dict[str, Way] = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What it cost to write all rows in one way.
+    """The cost of writing all rows with one method.
 
     Attributes:
-        ours_s, theirs_s: seconds of CPU, in this process and in the server's.
-        peak_mb: of memory, beyond what the process had before.
+        ours_s, theirs_s: CPU seconds of this process and of the server.
+        peak_mb: the maximum memory added.
     """
 
     seconds: float
@@ -152,11 +152,11 @@ class Figures:
 
 
 def measured(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
-    """Write the same rows in each of the ways, so many times in turn."""
+    """Write the same rows with each method, `rounds` times in turn."""
     found: dict[str, list[Figures]] = {name: [] for name in WAYS}
     with scratch_county(lots) as (database, ids):
         run = lease(database.engine, lots)
-        # Boundaries, chips and the run are there then; detections go again before each round.
+        # This creates boundaries, chips and the run; detections are deleted before each round.
         for start in range(0, lots, LOTS_A_TRANSACTION):
             chunk = _answered(ids[start : start + LOTS_A_TRANSACTION], start)
             writer.write(database.engine, run, chunk, OWNER)
@@ -192,7 +192,7 @@ def _row(how: str, found: Sequence[Figures], count: int, slowest_s: float) -> li
     seconds, ours_s, theirs_s, peak_mb = (
         statistics.median(getattr(each, field.name) for each in found) for field in fields(Figures)
     )
-    ms = 1e6 / count  # a thousand detections, from seconds for all
+    ms = 1e6 / count  # from seconds for all to ms per thousand detections
     return [
         how, f"{count / seconds:,.0f}", f"{slowest_s / seconds:.1f}",
         f"{ours_s * ms:.0f}", f"{theirs_s * ms:.0f}", f"{peak_mb:.0f}",
@@ -206,7 +206,7 @@ def _answered(ids: Sequence[int], first: int) -> list[Processed]:
 
 def _clear(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        # A trigger refuses it everywhere else.
+        # Bypasses the trigger that forbids it.
         conn.execute(text("SET session_replication_role = replica"))
         conn.execute(text("TRUNCATE lotline.detection CASCADE"))
         conn.execute(text("RESET session_replication_role"))
@@ -223,7 +223,7 @@ def _check(engine: Engine, count: int) -> None:
 def _in_a_process(
     name: str, url: str, run: RunInfo, ids: Sequence[int]
 ) -> tuple[float, float, float]:
-    """What one way costs a process of its own: seconds, seconds of CPU, MB of memory."""
+    """Run one method in a new process; return seconds, CPU seconds, MB."""
     apart = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, apart) as process:
         return process.submit(_write_all, name, url, run, ids).result()

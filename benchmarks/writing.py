@@ -1,4 +1,4 @@
-"""Writing what was found: a lot at a time or in chunks, by one writer or two, and in other ways."""
+"""Writing results: one lot at a time or in chunks, with one writer or two, and other methods."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Figures = tuple[float, float, float]
 
 
 def _median(count: int, write: Write, twice: bool = False) -> Figures:
-    """Lots a second, and milliseconds of CPU a lot in this process and in the server's."""
+    """Return lots per second, and CPU ms per lot of this process and of the server."""
     found = [_figures(count, write, twice) for _ in range(RUNS)]
     rate, ours, theirs = (statistics.median(values) for values in zip(*found, strict=True))
     return rate, ours, theirs

@@ -105,7 +105,7 @@ def batch(
     from pipeline.settings import load_settings
 
     key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
-    order = BatchRequest(
+    request = BatchRequest(
         county=key,
         registry=registry,
         properties=properties,
@@ -122,7 +122,7 @@ def batch(
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
         out=out or Path("out") / key,
     )
-    report = run_batch(order, progress=progress(), confirm=partial(_confirm, yes))
+    report = run_batch(request, progress=progress(), confirm=partial(_confirm, yes))
     print_report(report)
     sys.exit(130 if report.interrupted else report.exit_code)
 

@@ -88,7 +88,7 @@ def main() -> None:
 
         if isinstance(error, DBAPIError):
             detail = " ".join(str(error.orig).split())
-            _fail(f"database error: {detail}; results written so far are kept")
+            _fail(f"database error: {detail}; results written so far remain stored")
         if not isinstance(error, DetectionError):
             raise
         _fail(_with_locations(str(error), file))
