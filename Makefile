@@ -1,4 +1,4 @@
-# Each target is by itself all that a fresh Debian or Ubuntu machine needs.
+# Each target installs what it needs on a fresh Debian or Ubuntu machine.
 #
 #   make batch                                    the sample county (synthetic)
 #   make batch COUNTY=shelby PROPERTIES=leads.csv
@@ -9,16 +9,16 @@ PYTHON ?= python3
 VENV   := .venv
 READY  := $(VENV)/.ready
 
-# What a user sets reaches the command through its environment and as it is typed: neither make
-# nor a shell runs any part of it.
+# Settings reach the command through its environment, exactly as typed: neither make nor a shell
+# expands any part of them.
 SETTINGS := COUNTY REGISTRY PROPERTIES LABELS LABEL SEGMENTER SAM3_WEIGHTS ENGINE LIMIT BBOX AGAIN RETRY_FAILED ALL_LOTS YES WHEN_UNAVAILABLE OUT
-# What make hands on to it all the same, with secrets that a county names; and what is make's own.
+# Variables that are passed on too, with the tokens that a registry names; and make's own.
 OTHERS := DATABASE_URL LOTLINE_HOME LOTLINE_CONFIG RAY_ADDRESS RAY_GPUS_PER_WORKER LOG_LEVEL LOG_FORMAT \
           PYTHON VENV SHELL %_TOKEN %_KEY
-# A misspelt name would be ignored in silence, and another county be measured, or all of it.
+# A misspelt setting must be an error: ignored, it would process another county, or all of one.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(if $(filter batch,$(MAKECMDGOALS)),$(filter-out $(SETTINGS) $(OTHERS),$(TYPED)))
-$(if $(UNKNOWN),$(error no setting is called $(UNKNOWN); there are $(SETTINGS). What is for another program stands before make: NAME=... make batch))
+$(if $(UNKNOWN),$(error unknown setting $(UNKNOWN); the settings are $(SETTINGS). Put variables of other programs before make: NAME=... make batch))
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
@@ -30,7 +30,7 @@ help:
 batch: install
 	@$(VENV)/bin/lotline batch
 
-# WORKERS=: how many processes run tests at once; what suits two cores without it.
+# WORKERS= sets the number of parallel test processes.
 check: $(READY)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
@@ -38,7 +38,7 @@ test: install
 	@sh scripts/install_node.sh
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
-# What the long proofs measured is kept in pytest's cache; `make figures` puts it into the docs.
+# The long tests store their figures in pytest's cache; `make figures` writes them to the docs.
 LONG := .pytest_cache/long.xml
 
 test-long: install
@@ -47,7 +47,7 @@ test-long: install
 figures: install
 	@$(VENV)/bin/python scripts/keep_figures.py $(LONG)
 
-# One test after the other: takes half as long again as they do without it.
+# Runs the tests serially; takes 50 % longer than without coverage.
 coverage: install
 	@$(VENV)/bin/python -m pytest -m "not long" --cov --cov-report=term
 
@@ -57,12 +57,12 @@ bench: install
 install: $(READY)
 	@sh scripts/install_postgis.sh
 
-# The lock holds the version of every package, on every machine the same.
+# requirements.lock pins every package, so that all machines have the same versions.
 $(READY): requirements.lock pyproject.toml scripts/install_venv.sh
 	@PYTHON="$(PYTHON)" sh scripts/install_venv.sh $(VENV)
 	@touch $@
 
-# The documentation as a site, in out/site.
+# Build the documentation site in out/site.
 docs: install
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/docs.sh
 

@@ -13,7 +13,7 @@ NAMES = (
 
 
 def main() -> None:
-    """Run them in their order."""
+    """Run the benchmarks."""
     names = sys.argv[1:] or NAMES
     for name in names:
         if name not in NAMES:

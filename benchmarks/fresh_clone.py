@@ -1,4 +1,4 @@
-"""A fresh clone to the first result: how long the downloads take, and how long the work."""
+"""Time from a fresh clone to the first result: downloads and work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run() -> None:
         )
         size_mb = sum(path.stat().st_size for path in wheels.iterdir()) / 1e6
         env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
-        # hatchling builds the project itself, and is no part of the lock.
+        # hatchling builds the project itself and is not in the lock.
         timed([*pip, "download", "-q", "hatchling", "editables", "pip", "-d", str(wheels)], clone,
               {k: v for k, v in env.items() if k != "PIP_NO_INDEX"})  # fmt: skip
         install = timed(["make", "install"], clone, env)
@@ -33,9 +33,12 @@ def run() -> None:
     total = downloads + install + batch
     rows = [
         [f"download the Python packages ({size_mb:,.0f} MB)", *_share(downloads, total)],
-        ["`make install` from those files", *_share(install, total)],
-        ["`make batch`: cluster, sample county, 206 properties, map", *_share(batch, total)],
-        ["all", *_share(total, total)],
+        ["`make install` from the downloaded files", *_share(install, total)],
+        [
+            "`make batch`: database cluster, sample county, 206 properties, map",
+            *_share(batch, total),
+        ],
+        ["total", *_share(total, total)],
     ]
     save(
         Result(
@@ -46,9 +49,9 @@ def run() -> None:
             columns=["step", "minutes", "share"],
             rows=rows,
             notes=[
-                "PostgreSQL with PostGIS was installed already. The CPU build of PyTorch was on "
-                "disk: from an index its CUDA build adds gigabytes. "
-                f"Cores: {os.cpu_count()}."
+                "PostgreSQL with PostGIS was already installed. The CPU build of PyTorch "
+                "was on disk: downloading the CUDA build adds gigabytes. Cores: "
+                f"{os.cpu_count()}.",
             ],
         )
     )

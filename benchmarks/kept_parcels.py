@@ -1,4 +1,4 @@
-"""A county of 353,214 synthetic lots, kept: how large, how soon loaded, how fast it answers."""
+"""A snapshot of 353,214 synthetic lots: its size, load time and lookup time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _points() -> list[Point]:
 
 
 def _ask(layer: CachedLayer) -> dict[str, float]:
-    """Seconds of each kind of question, the first of a process and so with its indexes made."""
+    """Return the seconds of each kind of lookup, including its index, for a new process."""
     seconds: dict[str, float] = {}
     started = time.perf_counter()
     copy = layer.snapshot()
@@ -102,7 +102,7 @@ def _in_database(home: Path) -> tuple[float, dict[str, float]]:
 
 
 def child(folder: str) -> None:
-    """A fresh process that loads the copy of a folder; its figures as JSON."""
+    """Load a folder's snapshot in a new process; print the figures as JSON."""
     before_mb = resident_mb()
     forget_peak()
     seconds = _ask(FolderCache(Path(folder)).layer(KEY))
@@ -129,15 +129,15 @@ def run() -> None:
         Result(
             name="kept_parcels",
             order=45,
-            title=f"A whole copy of {LOTS:,} synthetic lots",
+            title=f"A snapshot of {LOTS:,} synthetic lots",
             command="python -m benchmarks kept_parcels",
             columns=["", "folder of GeoParquet", "PostGIS"],
             rows=[
-                ["written, without a server's time (s)", f"{written_s:.1f}", f"{stored_s:.1f}"],
+                ["write, without server time (s)", f"{written_s:.1f}", f"{stored_s:.1f}"],
                 *(
                     [f"{what} (s)", f"{folder[name]:.2f}", f"{database[name]:.2f}"]
                     for name, what in (
-                        ("load", "opened"),
+                        ("load", "open"),
                         ("points", f"{QUESTIONS:,} points"),
                         ("ids", f"{QUESTIONS:,} parcel ids"),
                         ("addresses", "500 addresses"),
@@ -145,10 +145,10 @@ def run() -> None:
                 ),
             ],
             notes=[
-                f"The file has {size_mb:.1f} MB; a process that opens it and asks all this takes "
-                f"{folder['mb']:,.0f} MB of memory. PostGIS looks lots up with its own indexes: "
-                "nothing is read into memory, however large the county. The first question of a "
-                "kind makes the folder's index for it, which is in its time."
+                f"The file has {size_mb:.1f} MB; a process that opens it and runs all these "
+                f"lookups uses {folder['mb']:,.0f} MB of memory. PostGIS uses its own "
+                "indexes: nothing is loaded into memory, however large the county. The "
+                "first lookup of a kind builds the folder's index, which its time includes.",
             ],
         )
     )

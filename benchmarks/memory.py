@@ -1,6 +1,6 @@
-"""How much memory this process holds, as Linux counts it.
+"""Memory of this process, as Linux counts it.
 
-`getrusage` will not do: a new process inherits the peak of the one that started it.
+Not `getrusage`: a new process inherits its parent's peak.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from pathlib import Path
 
 
 def resident_mb() -> float:
-    """What it holds now."""
+    """Return the resident memory."""
     return _status_mb("VmRSS")
 
 
 def peak_mb() -> float:
-    """The most that it held, since it began or since `forget_peak`."""
+    """Return the peak since the start, or since `forget_peak`."""
     return _status_mb("VmHWM")
 
 
 def forget_peak() -> None:
-    """Let the peak begin anew from what it holds now."""
+    """Reset the peak."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

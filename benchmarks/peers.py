@@ -1,4 +1,4 @@
-"""Other people's tools, in virtual environments of their own, to compare with."""
+"""Other tools for comparison, in their own virtual environments."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PINS = HERE / "peers.txt"
 
 
 def interpreter(pins: Path = PINS) -> Path:
-    """Their Python. The environment is made on the first call, and anew when a pin changes.
+    """Return their Python; the environment is created on the first call and when a pin changes.
 
-    The pins are all that is installed, whatever else the packages ask for.
+    Only the pins are installed, without their dependencies.
     """
     digest = hashlib.sha256(pins.read_bytes()).hexdigest()[:12]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -40,9 +40,9 @@ def ask(
     timeout_s: float = 600,
     pins: Path = PINS,
 ) -> Any:  # noqa: ANN401 - JSON
-    """What a script of this folder prints, run by the peers' Python with JSON for its input.
+    """Run a script of this folder with the peers' Python; JSON in, JSON out.
 
-    The script must not import from this project, which the peers' environment does not have.
+    The script must not import this project, which is not in the peers' environment.
     """
     done = subprocess.run(
         [interpreter(pins), HERE / script],
@@ -55,6 +55,6 @@ def ask(
 
 
 def version(name: str, pins: Path = PINS) -> str:
-    """The pinned version of a peer."""
+    """Return the pinned version of a peer."""
     lines = pins.read_text(encoding="utf-8").splitlines()
     return dict(line.split("==") for line in lines if "==" in line)[name]

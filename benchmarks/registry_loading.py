@@ -1,4 +1,4 @@
-"""How long it takes to find a county among a thousand, to load them all, and to change one."""
+"""Time to find a county among a thousand, to load all, and to change one."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def run() -> None:
         as_json = Path(name) / "registry.json"
         as_json.write_text(json.dumps(yaml.load(file.read_text(), Loader=yaml.CSafeLoader)))
 
-        # By turns, for what is said already is not written again.
+        # Alternating values, because an unchanged value is not written.
         days = itertools.cycle(["2026-05-30", "2026-05-31"])
 
         ways: dict[str, dict[str, Callable[[], object]]] = {
             "find one county": {
-                "Lotline: its text alone is parsed": lambda: validate_entry(
+                "Lotline: parses only its text": lambda: validate_entry(
                     COUNTY, ShippedLayers(file)[COUNTY], None, DetectionCounty
                 ),
                 "CSafeLoader, all": lambda: _all(_c_loader(file))[COUNTY],
                 "yaml.safe_load, all": lambda: _all(_pure_loader(file))[COUNTY],
-                "the same as JSON, all": lambda: _all(json.loads(as_json.read_text()))[COUNTY],
+                "JSON instead of YAML, all": lambda: _all(json.loads(as_json.read_text()))[COUNTY],
             },
             "load all": {
-                "Lotline: checked for hostile YAML too": lambda: load_registry(
+                "Lotline: also checks for hostile YAML": lambda: load_registry(
                     file, DetectionCounty
                 ),
                 "CSafeLoader + pydantic": lambda: _all(_c_loader(file)),
                 "yaml.safe_load + pydantic": lambda: _all(_pure_loader(file)),
             },
             "change one": {
-                "Lotline: ruamel.yaml there and back, then checked": lambda: set_keys(
+                "Lotline: ruamel.yaml round trip, then validation": lambda: set_keys(
                     file, {COUNTY: {"verified": next(days)}}
                 ),
             },
@@ -63,13 +63,13 @@ def run() -> None:
             order=47,
             title="A registry of a thousand counties",
             command="python -m benchmarks registry_loading",
-            columns=["what", "how", "ms", "times the first"],
+            columns=["task", "method", "ms", "ratio to the first"],
             rows=rows,
             notes=[
-                f"The {len(ShippedLayers()):,} US layers that are shipped "
-                f"({SHIPPED.stat().st_size / 1024:.0f} KiB of YAML); the median CPU time of {RUNS} "
-                "runs, files included, imports not. All entries are validated but where one is "
-                "looked up."
+                f"The {len(ShippedLayers()):,} shipped US layers "
+                f"({SHIPPED.stat().st_size / 1024:.0f} KiB of YAML); the median CPU time of "
+                f"{RUNS} runs, with file reads, without imports. All entries are validated, "
+                "except when one is looked up.",
             ],
         )
     )

@@ -1,4 +1,4 @@
-"""CUDA graphs: what a function costs without the Python that starts its kernels."""
+"""CUDA graphs: a function's cost without the Python that launches its kernels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Replayed(Generic[T]):
     """A function of CUDA tensors of fixed shapes, recorded once and replayed.
 
-    Its hundreds of small kernels then start without Python. Each call overwrites what the call
-    before it returned. `arguments` are examples; their shapes are those of every call.
+    Its hundreds of small kernels then launch without Python. Each call overwrites the result of the
+    previous one. `arguments` are examples; their shapes are those of every call.
     """
 
     def __init__(self, function: Callable[..., T], *arguments: Tensor) -> None:
@@ -23,7 +23,7 @@ class Replayed(Generic[T]):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.inference_mode(), torch.cuda.stream(stream):
-            for _ in range(2):  # compiles, and lets libraries take their memory
+            for _ in range(2):  # compiles, and lets libraries allocate their memory
                 function(*self.arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
@@ -31,7 +31,7 @@ class Replayed(Generic[T]):
             self.result = function(*self.arguments)
 
     def __call__(self, *arguments: Tensor) -> T:
-        """The function's result, in memory that the next call overwrites."""
+        """Return the function's result, in memory that the next call overwrites."""
         for mine, given in zip(self.arguments, arguments, strict=True):
             mine.copy_(given, non_blocking=True)
         self.graph.replay()

@@ -1,4 +1,4 @@
-"""A second `lotline batch`: how long it takes to see that there is nothing to do."""
+"""A second `lotline batch`: time to find nothing to do."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def run() -> None:
         bare = [timed([str(LOTLINE), "--version"], folder, env) for _ in range(RUNS)]
         timed([str(LOTLINE), "db", "stop"], folder, env)
     rows = [
-        ["first `lotline batch`, 206 properties, cluster made from nothing", f"{first:.1f}", "1"],
-        _row("second, embedded database started and stopped", cold, first),
-        _row("second, database running already", warm, first),
-        _row("`lotline --version`: the interpreter and the command line alone", bare, first),
+        ["first `lotline batch`: 206 properties, new database cluster", f"{first:.1f}", "1"],
+        _row("second: embedded database started and stopped", cold, first),
+        _row("second: database already running", warm, first),
+        _row("`lotline --version`: interpreter and command line only", bare, first),
     ]
     save(
         Result(
@@ -36,7 +36,7 @@ def run() -> None:
             order=20,
             title="A second `make batch` on a finished county",
             command="python -m benchmarks second_batch",
-            columns=["whole process", "s (median)", "of the first"],
+            columns=["process", "median, s", "ratio to the first"],
             rows=rows,
         )
     )

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 LOTS = 20_000
 WHAT = (
-    f"{LOTS:,} lots: Malibu's 8,626 real ones, and copies of them moved east by one and two "
-    "degrees. The server is Koop on loopback, 1,000 rows an answer."
+    f"{LOTS:,} lots: Malibu's 8,626 real lots, and copies moved east by one and two degrees. "
+    "The server is Koop on loopback, with 1,000 rows per response."
 )
-# Politeness costs time by design; without it the work alone shows.
+# The rate limit costs time by design; without it, only the work is measured.
 POLITE, UNLIMITED = 4.0, 100.0
 
 
 def lots() -> geopandas.GeoDataFrame:
-    """The lots, EPSG:4326, with synthetic ids in the column APN."""
+    """Return the lots in EPSG:4326, with synthetic ids in the column APN."""
     real = malibu_parcels()
     moved = [real.assign(geometry=real.geometry.translate(xoff=degrees)) for degrees in range(3)]
     whole = pd.concat(moved, ignore_index=True).iloc[:LOTS]
@@ -41,7 +41,7 @@ def lots() -> geopandas.GeoDataFrame:
 
 @contextmanager
 def served() -> Iterator[FeatureServer]:
-    """Serve them until the block ends."""
+    """Serve the lots until the block ends."""
     with (
         tempfile.TemporaryDirectory() as folder,
         feature_server(lots(), Path(folder), last_edit_ms=1) as server,
@@ -50,7 +50,7 @@ def served() -> Iterator[FeatureServer]:
 
 
 def county(server: FeatureServer, calls_per_second: float) -> County:
-    """The registry entry of the server."""
+    """Return the registry entry of the server."""
     return County.model_validate(
         {
             "key": "synthetic",

@@ -55,13 +55,13 @@ def run() -> None:
             order=30,
             title="Stages of a batch on the sample county",
             command="python -m benchmarks stages",
-            columns=["stage", "calls", "s", "lots a second", "share"],
+            columns=["stage", "calls", "s", "lots/s", "share"],
             rows=rows,
             notes=[
-                f"{lots} properties, three labels, `spectral` on the CPU, in one process; the "
-                f"median of {RUNS} runs. Stages work side by side in threads, and their seconds "
-                "are those of each, its waits for a core too; the run is by the clock, from its "
-                "first lease to its end. `segment` is called once for each chip."
+                f"{lots} properties, three labels, `spectral` on the CPU, in one process; "
+                f"the median of {RUNS} runs. Stages run concurrently in threads; the seconds "
+                "of a stage include its waits for a core. The run is wall-clock time, from "
+                "its first lease to its end. `segment` is called once per chip.",
             ],
         )
     )

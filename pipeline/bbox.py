@@ -1,4 +1,4 @@
-"""A box on the map, as people write it."""
+"""Bounding boxes as users write them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from collections.abc import Sequence
 # (west, south, east, north) in degrees.
 BBox = tuple[float, float, float, float]
 
-_HOW = "write WEST,SOUTH,EAST,NORTH in degrees, such as -90.1,35.0,-89.9,35.2"
+_EXAMPLE = "write WEST,SOUTH,EAST,NORTH in degrees, such as -90.1,35.0,-89.9,35.2"
 
 
 def parse_bbox(text: str) -> BBox:
-    """A box from four numbers with commas between them.
+    """Parse "WEST,SOUTH,EAST,NORTH" in degrees.
 
     Raises:
-        ValueError: they are no box; it says why, and how to write one.
+        ValueError: not a valid box, with the reason and an example.
     """
     try:
         sides = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{text!r} is not four numbers: {_HOW}") from None
+        raise ValueError(f"{text!r} is not four numbers; {_EXAMPLE}") from None
     return validate_bbox(sides)
 
 
 def validate_bbox(sides: Sequence[object]) -> BBox:
-    """A box from its west, south, east and north.
+    """Check (west, south, east, north) in degrees.
 
     Raises:
-        ValueError: they are no box; it says why, and how to write one.
+        ValueError: not a valid box, with the reason and an example.
     """
     numbers = [float(side) for side in sides if isinstance(side, int | float)]
-    shown = ",".join(str(side) for side in sides)
+    text = ",".join(str(side) for side in sides)
     if not len(numbers) == len(sides) == 4:
-        raise ValueError(f"{shown!r} is not four numbers: {_HOW}")
+        raise ValueError(f"{text!r} is not four numbers; {_EXAMPLE}")
     west, south, east, north = numbers
     if not (-180 <= west <= 180 and -180 <= east <= 180):
-        raise ValueError(f"the longitudes {west:g} and {east:g} are not within ±180: {_HOW}")
+        raise ValueError(f"the longitudes {west:g} and {east:g} are not within ±180; {_EXAMPLE}")
     if not (-90 <= south <= 90 and -90 <= north <= 90):
         swapped = -90 <= west <= 90 and -90 <= east <= 90
         hint = "; latitude and longitude look swapped" if swapped else ""
-        raise ValueError(f"the latitudes {south:g} and {north:g} are not within ±90{hint}: {_HOW}")
+        raise ValueError(
+            f"the latitudes {south:g} and {north:g} are not within ±90{hint}; {_EXAMPLE}"
+        )
     if west >= east or south >= north:
-        side = "west of its east" if west >= east else "south of its north"
-        raise ValueError(f"the box {shown} does not begin {side}: {_HOW}")
+        wrong = "west is not less than east" if west >= east else "south is not less than north"
+        raise ValueError(f"{text!r}: {wrong}; {_EXAMPLE}")
     return west, south, east, north

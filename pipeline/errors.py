@@ -1,45 +1,45 @@
-"""The errors of `pipeline`.
+"""Errors of `pipeline`.
 
     PipelineError
-    ├── SettingsError            the settings file, or what a variable of the environment says
-    ├── PropertiesFileError      a CSV of properties that cannot be read at all
-    ├── EmptyQueueError          a county that has no properties to work on
-    ├── ClusterError             a Ray cluster that cannot be used, or does not have what it needs
-    ├── ExportError              results that cannot be written as files
-    └── StoreError               the database, or what was asked of it
-        └── VersionConflict      somebody changed the detection after it was read
+    ├── SettingsError            the settings file or an environment variable is wrong
+    ├── PropertiesFileError      a CSV of properties cannot be read
+    ├── EmptyQueueError          a county has no properties in its queue
+    ├── ClusterError             a Ray cluster cannot be reached, or lacks a requirement
+    ├── ExportError              results cannot be written to files
+    └── StoreError               the database is unavailable, or refuses a request
+        └── VersionConflict      the detection changed after it was read
 
-A message says what, where and how to mend it.
+A message names the problem, the place and the fix.
 """
 
 
 class PipelineError(Exception):
-    """The base of every error that `pipeline` raises on purpose."""
+    """Base of all errors that `pipeline` raises on purpose."""
 
 
 class SettingsError(PipelineError):
-    """The settings file cannot be read, or a setting is none or has a value it cannot have."""
+    """The settings file cannot be read, or a setting is unknown or has a wrong value."""
 
 
 class PropertiesFileError(PipelineError):
-    """A CSV of properties that cannot be read at all."""
+    """A CSV of properties cannot be read."""
 
 
 class EmptyQueueError(PipelineError):
-    """A county that has no properties to work on."""
+    """A county has no properties in its queue."""
 
 
 class ClusterError(PipelineError):
-    """A Ray cluster cannot be reached or used, or one of its machines lacks what it needs."""
+    """A Ray cluster cannot be reached, or one of its machines lacks a requirement."""
 
 
 class ExportError(PipelineError):
-    """Results that cannot be written as files."""
+    """Results cannot be written to files."""
 
 
 class StoreError(PipelineError):
-    """The database cannot be used, or what was asked of it is not possible."""
+    """The database is unavailable, or refuses a request."""
 
 
 class VersionConflict(StoreError):
-    """Somebody changed the detection after it was read: read it again, then decide."""
+    """The detection changed after it was read: read it again, then decide."""

@@ -1,10 +1,10 @@
-"""Logs: of which run, county and property a record is, as a line for people or as JSON.
+"""Logging as text or JSON, with the run, county and property of each record; secrets masked.
 
     with log_context(run=12, county="shelby"):
-        ...                      # every record made in here says so, whoever makes it
+        ...                      # every record logged inside carries both
 
-Importing Lotline sets up nothing: a command does, with `configure`, and so does each process that
-works for it, with what `setup` gave. Secrets are taken out where a record becomes text.
+Importing Lotline configures no logging. Commands call `configure`; worker processes call
+`configure_as` with the result of `setup`. Secrets are masked when a record is formatted.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from pipeline.redaction import redactor, secrets_of_environment
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
-OURS = ("parcels", "detection", "pipeline", "lotline")
-SUBJECTS = ("run", "county", "property")
+OUR_LOGGERS = ("parcels", "detection", "pipeline", "lotline")
+CONTEXT_FIELDS = ("run", "county", "property")
 
 _context: ContextVar[dict[str, int | str]] = ContextVar("lotline_log_context")
 
 
 @dataclass(frozen=True, slots=True)
 class LogSetup:
-    """How this process logs; it can be sent to another. It holds secrets: hide it from people."""
+    """Logging configuration for a worker process; picklable. Contains secrets: never print it."""
 
     level: LogLevel = "WARNING"
     format: LogFormat = "text"
@@ -54,9 +54,9 @@ def log_context(
     county: str | None = None,
     property: str | None = None,  # noqa: A002
 ) -> Iterator[None]:
-    """Every record made inside is of this run, county and property; None leaves what was said.
+    """Add run, county and property to every record logged inside; None keeps the outer value.
 
-    It holds for this thread, and for those that run in a copy of its context.
+    Applies to this thread, and to threads that run in a copy of its context.
     """
     given = {"run": run, "county": county, "property": property}
     known = {name: value for name, value in given.items() if value is not None}
@@ -67,27 +67,27 @@ def log_context(
         _context.reset(token)
 
 
-# Its earlier name, which other services still import.
+# The earlier name, which other services still import.
 about = log_context
 
 
 def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None:  # noqa: A002
-    """Log to standard error from now on; uncaught errors and warnings are records too.
+    """Log to standard error; warnings and uncaught exceptions are logged too.
 
-    `level` is of Lotline's own records; of other libraries nothing below a warning is logged.
+    `level` applies to Lotline's own loggers; other libraries log at WARNING or above.
     """
-    global _setup  # noqa: PLW0603  logging is one for a process
+    global _setup  # noqa: PLW0603  logging is global to a process
     _setup = LogSetup(level, format)
     redactor.add_secrets(secrets_of_environment(os.environ))
     handler = _StandardError()
-    handler.addFilter(_stamp)
+    handler.addFilter(_add_context)
     handler.setFormatter(_Json() if format == "json" else _Text())
     root = logging.getLogger()
     for earlier in [each for each in root.handlers if isinstance(each, _StandardError)]:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
-    for name in OURS:
+    for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
@@ -95,72 +95,74 @@ def configure(level: LogLevel = "WARNING", format: LogFormat = "text") -> None: 
 
 
 def setup() -> LogSetup:
-    """How this process logs, what about, and the secrets that it knows: for one that helps it."""
+    """Return this process's logging configuration, context and secrets, for a worker process."""
     return LogSetup(_setup.level, _setup.format, dict(_context.get({})), redactor.known)
 
 
 def configure_as(given: LogSetup) -> None:
-    """Log as the process that made this does, and of the same run."""
+    """Log as the process that called `setup` does, with the same context."""
     redactor.add_secrets(given.secrets)
     configure(given.level, given.format)
     _context.set(dict(given.context))
 
 
 def is_json() -> bool:
-    """Whether standard error is for programs: then nothing but records goes there."""
+    """Whether standard error carries JSON records only."""
     return _setup.format == "json"
 
 
 class _StandardError(logging.Handler):
-    """Looks for standard error at each record: a live progress bar puts itself in its place."""
+    """Looks up `sys.stderr` at each record, because a live progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except Exception:  # a log that cannot be written stops no work
+        except Exception:  # a failing log must not stop the work
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
-        """Say what failed and where; logging's own way prints the record with its secrets."""
+        """Report the failure; the standard handler would print the record with its secrets."""
         error = sys.exc_info()[1]
         text = f"a record of {record.name}, line {record.lineno}, cannot be logged: {error!r}\n"
-        with suppress(OSError):  # standard error is closed: nobody is there to be told
+        with suppress(OSError):  # standard error is closed
             sys.stderr.write(redactor.text(text))
 
 
 class _Text(logging.Formatter):
-    """`INFO: run 12, property a-17: what happened`, and the traceback where there is one."""
+    """`INFO: run 12, property a-17: message`, with the traceback if there is one."""
 
     def __init__(self) -> None:
-        super().__init__("%(levelname)s: %(about)s%(message)s")
+        super().__init__("%(levelname)s: %(context)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        # Without the county, which is the run's.
+        # The county is left out: a run has one county.
         names = [name for name in ("run", "property") if hasattr(record, name)]
-        said = ", ".join(f"{name} {getattr(record, name)}" for name in names)
-        record.about = f"{said}: " if said else ""
+        context = ", ".join(f"{name} {getattr(record, name)}" for name in names)
+        record.context = f"{context}: " if context else ""
         return redactor.text(super().format(record))
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, object] = {
+        document: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: getattr(record, name) for name in SUBJECTS if hasattr(record, name)},
+            **{name: getattr(record, name) for name in CONTEXT_FIELDS if hasattr(record, name)},
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(redactor.mapping(told), default=lambda value: redactor.text(str(value)))
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(
+            redactor.mapping(document), default=lambda value: redactor.text(str(value))
+        )
 
 
-def _stamp(record: logging.LogRecord) -> bool:
-    """A record says what it is about; `extra=` of the call itself goes first."""
+def _add_context(record: logging.LogRecord) -> bool:
+    """Add the context to a record; the call's own `extra=` takes precedence."""
     for name, value in _context.get({}).items():
         if not hasattr(record, name):
             setattr(record, name, value)
@@ -169,9 +171,7 @@ def _stamp(record: logging.LogRecord) -> bool:
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if _setup.format == "json":
-        logging.getLogger("lotline").critical(
-            "an error that was not expected", exc_info=(kind, error, trace)
-        )
+        logging.getLogger("lotline").critical("unexpected error", exc_info=(kind, error, trace))
         return
     text = "".join(traceback.format_exception(kind, error, trace))
     sys.stderr.write(redactor.text(text))

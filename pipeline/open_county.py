@@ -1,4 +1,4 @@
-"""A county by its name, ready to work on: a synthetic one is generated when it is first used."""
+"""Open a county by name; a synthetic one is generated on first use."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from pipeline.redaction import redactor
 
 @dataclass(frozen=True, slots=True)
 class OpenCounty:
-    """A county with its files in place; `truth` only where it is synthetic."""
+    """A county with its files in place; `truth` is set only for a synthetic one."""
 
     county: DetectionCounty
     truth: Path | None = None
 
     @property
     def name(self) -> str:
-        """As people are shown it: a synthetic place says so, whatever its entry says."""
+        """The display name; that of a synthetic county always says so."""
         return display_name(self.county.name, synthetic=self.synthetic)
 
     @property
     def synthetic(self) -> bool:
-        """Whether it is a generated place."""
+        """Whether the county is generated."""
         return self.truth is not None
 
 
 def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
-    """Find a county in the registry; make the files of a synthetic one under `home`.
+    """Look up a county in the registry; generate the files of a synthetic one under `home`.
 
     Raises:
-        RegistryError: the registry or the county is wrong, or there is no such county.
+        RegistryError: the registry or the entry is invalid, or there is no such county.
         PipelineError: the files of a synthetic county cannot be written.
     """
     county = load_registry(registry, DetectionCounty).county(name)
     register_secrets(county)
     if county.synthetic is None:
         return OpenCounty(county)
-    # Only a county that is generated has to wait for geopandas.
+    # Imported late, so that real counties do not wait for geopandas.
     from detection import sample
 
     spec = county.synthetic
     folder = home / "sample" / f"{spec.seed}-{spec.lots}"
     if sample.is_current(folder, spec.seed, spec.lots):
-        made = sample.load(folder)
+        files = sample.load(folder)
     else:
         try:
-            made = sample.generate(folder, spec.seed, spec.lots)
+            files = sample.generate(folder, spec.seed, spec.lots)
         except OSError as error:
             raise PipelineError(
-                f"the synthetic county cannot be made in {folder} ({error.strerror}): make the "
-                "folder writable, or name another one with LOTLINE_HOME="
+                f"the synthetic county cannot be written to {folder} ({error.strerror}): make the "
+                "folder writable, or set LOTLINE_HOME to another one"
             ) from error
-    # Whatever else the entry says holds for the generated place too.
+    # All other keys of the entry apply to the generated county too.
     generated = county.model_copy(
         update={
             "synthetic": None,
-            "path": made.parcels,
-            "imagery": ImageryEntry(path=made.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
-            "properties": county.properties or made.properties,
+            "path": files.parcels,
+            "imagery": ImageryEntry(path=files.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
+            "properties": county.properties or files.properties,
         }
     )
-    return OpenCounty(generated, made.truth)
+    return OpenCounty(generated, files.truth)
 
 
 def register_secrets(county: County) -> None:
-    """Nothing that is printed shows the token or the password that this county's servers want."""
+    """Have redaction mask the token and the password of this county's servers."""
     token = county.token
     if token is not None:
         names = filter(None, (token.env, token.password_env))
@@ -78,5 +78,5 @@ def register_secrets(county: County) -> None:
 
 
 def display_name(name: str, *, synthetic: bool) -> str:
-    """A county's name; one that is synthetic always carries the word."""
+    """Return a county's name, with "(synthetic)" if it is and does not say so."""
     return f"{name} (synthetic)" if synthetic and "synthetic" not in name.lower() else name

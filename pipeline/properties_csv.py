@@ -1,4 +1,4 @@
-"""A CSV of properties -> properties, and the rows that are wrong, each with its reason."""
+"""Read a CSV of properties: the valid ones, and each invalid row with its reason."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pipeline.errors import PropertiesFileError
 
 COLUMNS = ("property_id", "longitude", "latitude", "parcel_id", "address")
 
-# Raised when the same file is read otherwise: what was kept of it before is then read anew.
-_FORM = 3
+# Raise it when parsing changes: lists stored from the same file are then read again.
+_PARSER_VERSION = 3
 
-# An index of the database takes some 2,700 bytes, of which a character may need four.
-_LONGEST_ID = 500
+# A PostgreSQL index entry holds about 2,700 bytes; a character takes up to four.
+_MAX_ID_CHARS = 500
 
-_KEPT_FROM_RUNNING = re.compile(r"^'(?='*[=+\-@])")
+_FORMULA_GUARD = re.compile(r"^'(?='*[=+\-@])")
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no property: where it is, and what to mend."""
+    """An invalid row: its line, and what to fix."""
 
     line: int
     problem: str
@@ -34,7 +34,7 @@ class BadRow:
 
 @dataclass(slots=True)
 class BadRows:
-    """How many rows of a file are bad, and the first of them as examples, in order."""
+    """The number of invalid rows in a file, and the first of them as examples, by line."""
 
     MAX_EXAMPLES: ClassVar[int] = 100
 
@@ -42,16 +42,16 @@ class BadRows:
     examples: list[BadRow] = field(default_factory=list)
 
     def add(self, *rows: BadRow, count: int | None = None) -> None:
-        """There are these too; `count` says how many, where they are examples themselves."""
+        """Add rows; with `count`, that many, of which `rows` are examples."""
         self.count += len(rows) if count is None else count
         if len(self.examples) < self.MAX_EXAMPLES or count is not None:
-            both = sorted([*self.examples, *rows], key=lambda row: row.line)
-            self.examples = both[: self.MAX_EXAMPLES]
+            merged = sorted([*self.examples, *rows], key=lambda row: row.line)
+            self.examples = merged[: self.MAX_EXAMPLES]
 
 
 @dataclass(frozen=True, slots=True)
 class PropertiesFile:
-    """What a CSV holds: its good rows, and its bad ones, which stop nothing."""
+    """The contents of a CSV: its properties, and its invalid rows, which are skipped."""
 
     path: Path
     properties: tuple[Property, ...]
@@ -59,7 +59,7 @@ class PropertiesFile:
 
 
 def read_properties(path: Path) -> PropertiesFile:
-    """Read a whole CSV into memory; see `read_rows`.
+    """Read a CSV into memory; see `read_rows`.
 
     Raises:
         PropertiesFileError: no such file, not UTF-8, or columns missing.
@@ -78,16 +78,15 @@ def read_properties(path: Path) -> PropertiesFile:
 
 
 def duplicate_problem(property_id: str, first_line: int) -> str:
-    """What is wrong with a row whose id an earlier one has; the earlier one counts."""
-    return f"property_id {property_id} is on line {first_line} already"
+    """Describe a row with the id of an earlier row; the earlier one is used."""
+    return f"property_id {property_id} is already on line {first_line}"
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Property] | BadRow]:
-    """Each row of a UTF-8 CSV: a property with its line, or what is wrong with it.
+    """Yield each row of a UTF-8 CSV: a property with its line, or a `BadRow`.
 
-    A row has a `property_id` and a place: a point, a parcel_id or an address. Of a point,
-    `longitude` and `latitude` are degrees. A property may have all three. Whether an id comes
-    twice is not looked at.
+    A row has a `property_id` and at least one of: a point (`longitude`, `latitude` in degrees), a
+    `parcel_id`, an `address`. Duplicate ids are not checked.
 
     Raises:
         PropertiesFileError: no such file, not UTF-8, or columns missing.
@@ -105,14 +104,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, Property] | BadRow]:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise PropertiesFileError(
-            f"{path}: not UTF-8 (byte {error.start}): save the CSV as UTF-8"
+            f"{path}: not UTF-8 (byte {error.start}); save the CSV as UTF-8"
         ) from error
     except csv.Error as error:
         raise PropertiesFileError(f"{path}: not a CSV: {error}") from error
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal digest of a CSV and of how it is read: with the same one, the same rows.
+    """Return the hex digest of a CSV and the parser version: equal digests mean equal rows.
 
     Raises:
         PropertiesFileError: it cannot be read.
@@ -122,7 +121,7 @@ def file_sha256(path: Path) -> str:
             digest = hashlib.file_digest(file, "sha256")
     except OSError as error:
         raise _unreadable(path, error) from error
-    digest.update(f"form {_FORM}".encode())
+    digest.update(f"form {_PARSER_VERSION}".encode())
     return digest.hexdigest()
 
 
@@ -136,7 +135,7 @@ def _unreadable(path: Path, error: OSError) -> PropertiesFileError:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A row as it stands in the file, from its first line; or what keeps it from being one."""
+    """A raw row with its first line; or the problem that makes it unreadable."""
 
     line: int
     cells: list[str]
@@ -144,36 +143,38 @@ class _Record:
 
 
 def _records(file: Iterable[str]) -> Iterator[_Record]:
-    taken: list[str] = []
+    consumed: list[str] = []
 
     def lines() -> Iterator[str]:
         for line in file:
-            taken.append(line)
+            consumed.append(line)
             yield line
 
     rows = csv.reader(lines())
     start = 1
     while True:
-        taken.clear()
+        consumed.clear()
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error:
-            # Of one value as long as a book, the cause is a quote that takes in all the lines.
-            if '"' not in "".join(taken):
+            # `csv` rejects values over 131,072 characters; the cause is a quote that is not closed.
+            if '"' not in "".join(consumed):
                 raise
-            count = len(taken) + sum(1 for _ in file)
-            yield _Record(start, [], _not_closed(start, count))
+            count = len(consumed) + sum(1 for _ in file)
+            yield _Record(start, [], _open_quote_problem(start, count))
             return
-        open_quote = any("\n" in cell or "\r" in cell for cell in cells) and _ends_open(taken)
-        problem = _not_closed(start, len(taken)) if open_quote else None
+        open_quote = any("\n" in cell or "\r" in cell for cell in cells) and _ends_in_quote(
+            consumed
+        )
+        problem = _open_quote_problem(start, len(consumed)) if open_quote else None
         yield _Record(start, cells, problem)
         start = rows.line_num + 1
 
 
-def _ends_open(lines: list[str]) -> bool:
-    """Whether the lines of a row end inside a quoted value, which `csv` lets pass."""
+def _ends_in_quote(lines: list[str]) -> bool:
+    """Whether a row ends inside a quoted value, which `csv` accepts by default."""
     try:
         list(csv.reader(lines, strict=True))
     except csv.Error as error:
@@ -181,7 +182,7 @@ def _ends_open(lines: list[str]) -> bool:
     return False
 
 
-def _not_closed(line: int, count: int) -> str:
+def _open_quote_problem(line: int, count: int) -> str:
     lines = "that line" if count == 1 else f"the {count:,} lines from there to the end of the file"
     return f"a quote is opened on line {line} and not closed, so {lines} cannot be read; close it"
 
@@ -201,11 +202,11 @@ def _check_header(path: Path, header: list[str]) -> None:
             column.strip() for column in header[0].split(sign)
         ):
             raise PropertiesFileError(
-                f"{path}: the values have {name} between them; save it as a CSV with commas"
+                f"{path}: the values are separated by {name}; save the CSV with commas"
             )
     raise PropertiesFileError(
         f"{path}: the first line must name the columns property_id and longitude, latitude "
-        f"(or parcel_id, or address); it says {', '.join(header) or 'nothing'}"
+        f"(or parcel_id, or address); it has {', '.join(header) or 'nothing'}"
     )
 
 
@@ -226,21 +227,22 @@ def _read_rows(
 
 
 class _RowError(Exception):
-    """What is wrong with a row."""
+    """The problem of an invalid row."""
 
 
 def _property(header: list[str], row: list[str]) -> Property:
     if len(row) != len(header):
         raise _RowError(
-            f"{len(row)} values for {len(header)} columns; put quotes round a value with a comma"
+            f"{len(row)} values for {len(header)} columns; put quotes around a value with a comma"
         )
-    # Ids may hold runs of spaces that mean something; only the outermost are the CSV's.
+    # Only outer spaces are stripped: those inside an id may be significant.
     if any("\0" in cell for cell in row):
-        raise _RowError("holds a NUL byte, which is no text: save the CSV anew")
-    cells = {name: _typed(cell.strip()) for name, cell in zip(header, row, strict=True)}
-    if len(cells["property_id"]) > _LONGEST_ID:
+        raise _RowError("contains a NUL byte; save the CSV again as text")
+    cells = {name: _without_guard(cell.strip()) for name, cell in zip(header, row, strict=True)}
+    if len(cells["property_id"]) > _MAX_ID_CHARS:
         raise _RowError(
-            f"property_id has {len(cells['property_id']):,} characters: {_LONGEST_ID} at most"
+            f"property_id has {len(cells['property_id']):,} characters; "
+            f"the maximum is {_MAX_ID_CHARS}"
         )
     return Property(
         property_id=cells["property_id"],
@@ -251,9 +253,9 @@ def _property(header: list[str], row: list[str]) -> Property:
     )
 
 
-def _typed(cell: str) -> str:
-    """Without the apostrophe that keeps a spreadsheet from running it, as our exports write it."""
-    return _KEPT_FROM_RUNNING.sub("", cell)
+def _without_guard(cell: str) -> str:
+    """Strip the apostrophe that exports put before a formula character (CSV injection)."""
+    return _FORMULA_GUARD.sub("", cell)
 
 
 def _degrees(cells: dict[str, str], column: str) -> float | None:
@@ -264,5 +266,5 @@ def _degrees(cells: dict[str, str], column: str) -> float | None:
         return float(text)
     except ValueError:
         raise _RowError(
-            f"{column} is {text!r}, which is no number: use decimal degrees such as -89.97"
+            f"{column} is {text!r}, not a number; use decimal degrees such as -89.97"
         ) from None

@@ -1,8 +1,8 @@
-"""Every setting, in one typed place: what it is called, what it may be, and what it is by itself.
+"""All settings: names, types, defaults and help texts.
 
-A setting's name is its key in `lotline.toml`; in capitals it is the environment's variable, and its
-flag is named alike. A flag goes over the environment, this over the file, this over the default.
-What is ordered of one batch stands in no file.
+A setting's name is its key in `lotline.toml`; in capitals, its environment variable; its flag is
+named alike. A flag overrides the environment, which overrides the file, which overrides the
+default. Per-run flags (`--again` and others) cannot be set in `lotline.toml`.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pipeline.bbox import BBox, parse_bbox, validate_bbox
 from pipeline.errors import SettingsError
 from pipeline.log import LogFormat, LogLevel
-from pipeline.redaction import redactor, secrets_of_address
+from pipeline.redaction import redactor, secrets_of_url
 from pipeline.settings_file import SettingsFile, problem_text, read_settings_file
 
 
 def default_home() -> Path:
-    """Where Lotline keeps what it makes: `.lotline` in a clone, else the user's data folder."""
+    """Return Lotline's data folder: `.lotline` in a clone, else in the user's data folder."""
     clone = Path(__file__).resolve().parent.parent
     try:
         project = tomllib.loads((clone / "pyproject.toml").read_text(encoding="utf-8"))
         if project["project"]["name"] == "lotline":
             return clone / ".lotline"
     except (OSError, KeyError, tomllib.TOMLDecodeError):
-        pass  # installed from a wheel: nothing of ours lies beside the packages
+        pass  # installed from a wheel: no pyproject.toml beside the packages
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "lotline"
 
 
-def _of_the_user(path: Path) -> Path:
+def _expand_user(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ValueError("it names a user who has no home folder") from error
+        raise ValueError("the user after ~ has no home folder; write the full path") from error
 
 
-def _box(written: object) -> object:
-    if isinstance(written, str):
-        return parse_bbox(written)
-    return validate_bbox(written) if isinstance(written, list | tuple) else written
+def _parse_bbox_value(value: object) -> object:
+    if isinstance(value, str):
+        return parse_bbox(value)
+    return validate_bbox(value) if isinstance(value, list | tuple) else value
 
 
-# What SQLAlchemy reads as an address, and as the author meant it: in a password that is not quoted
-# an @ would end it too early, and its rest be shown as a host.
-_ADDRESS = re.compile(
+# URLs that SQLAlchemy parses as their author meant. In a password that is not percent-encoded, an @
+# would end it too early, and the rest would be printed as a host.
+_POSTGRES_URL = re.compile(
     r"(?:postgres|postgresql|postgresql\+psycopg)://"
     r"(?:[^:/]*(?::[^@]*)?@)?"
     r"(?:\[[^/?@]+\]|[^/:?@]*)(?::\d*)?"
@@ -60,147 +60,154 @@ _ADDRESS = re.compile(
 )
 
 
-def _address_of_postgres(url: str) -> str:
-    # The address itself is not shown: a password may be anywhere in it.
-    if not _ADDRESS.fullmatch(url):
+def _check_postgres_url(url: str) -> str:
+    # Never print the URL itself: the password may be anywhere in it. USER:PASSWORD@ is not part of
+    # the example, because redaction would mask it.
+    if not _POSTGRES_URL.fullmatch(url):
         raise ValueError(
-            "it is not the address of a PostgreSQL: write postgresql://USER@HOST:PORT/DATABASE, "
-            "with a password USER:PASSWORD@, and in this %40 for @, %2F for /, %3A for :"
+            "not a PostgreSQL URL; write postgresql://USER@HOST:PORT/DATABASE, with a password "
+            "USER:PASSWORD@ (in the password, %40 for @, %2F for /, %3A for :)"
         )
     return url
 
 
-UserPath = Annotated[Path, AfterValidator(_of_the_user)]
+UserPath = Annotated[Path, AfterValidator(_expand_user)]
 
 
 class Settings(BaseModel):
-    """What commands and the library alike take from their surroundings."""
+    """Settings of the library and of all commands."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    database_url: Annotated[str, AfterValidator(_address_of_postgres)] | None = Field(
-        None, repr=False, description="The PostGIS to use; the embedded one without it.",
+    database_url: Annotated[str, AfterValidator(_check_postgres_url)] | None = Field(
+        None, repr=False, description="PostGIS database; the embedded one by default.",
         examples=["postgresql://ann@db.example/lots"],
     )  # fmt: skip
     home: UserPath = Field(
         default_factory=default_home,
-        description="The folder of the embedded database and the sample county.",
+        description="Folder of the embedded database and the sample county.",
         examples=["/data/lotline"],
     )
     registry: UserPath | None = Field(
-        None, description="Another registry file; its paths are relative to it.",
+        None, description="Registry file; its paths are relative to it.",
         examples=["counties.yaml"],
     )  # fmt: skip
     sam3_weights: str | None = Field(
         None,
-        description="Of sam3: a folder, a file (.safetensors, sam3.pt) or a hub id "
+        description="SAM3 weights: a folder, a file (.safetensors, sam3.pt) or a hub id "
         "(facebook/sam3).",
         examples=["facebook/sam3"],
     )
     ray_address: str | None = Field(
         None,
-        description="Of ENGINE=ray: HOST:PORT of a cluster's head, or auto on one of its machines; "
-        "this machine alone without it.",
+        description="For ENGINE=ray: HOST:PORT of the cluster's head, or auto on one of its "
+        "machines; by default, a cluster of this machine only.",
         examples=["10.0.0.7:6379"],
     )
     ray_gpus_per_worker: float = Field(
         1.0,
         gt=0,
-        description="Of ENGINE=ray: 0.5 where two workers share a GPU; 1 without it.",
+        description="For ENGINE=ray: GPUs per worker, 1 by default; at 0.5, two workers share one.",
         examples=[0.5],
     )
 
 
 class FileSettings(Settings):
-    """What a file may set: also what commands alone know, where each has a flag."""
+    """Settings that lotline.toml may set: also those that only commands have, as flags."""
 
-    county: str = Field("sample", description="A county of the registry.", examples=["shelby"])
+    county: str = Field(
+        "sample", description="County: a registry key, a name or a FIPS code.", examples=["shelby"]
+    )
     properties: UserPath | None = Field(
         None,
-        description="A CSV: property_id and longitude, latitude, or a parcel_id, or an address.",
+        description="CSV with property_id and longitude, latitude, or a parcel_id, or an address.",
         examples=["leads.csv"],
     )
     labels: tuple[str, ...] = Field(
-        (), description="Which labels; all by default.", examples=[["lawn", "pool"]]
+        (), description="Labels to detect; all by default.", examples=[["lawn", "pool"]]
     )
     label: tuple[str, ...] = Field(
         (),
-        description='A label of your own, too: "trampoline=round backyard trampoline". Repeatable.',
+        description='Additional label: "trampoline=round backyard trampoline". Repeatable.',
         examples=[["trampoline=round backyard trampoline"]],
     )
     segmenter: Literal["spectral", "sam3", "sam3-tiny"] = Field(
         "spectral",
-        description="What looks at the imagery: sam3 (needs weights), sam3-tiny (trained on "
-        "synthetic pictures alone) or spectral (a baseline without weights).",
+        description="Detection model: sam3 (needs weights), sam3-tiny (trained on synthetic images "
+        "only) or spectral (a baseline without weights).",
         examples=["sam3"],
     )
     engine: Literal["local", "ray"] = Field(
-        "local", description="Where the stages run: here, or on a Ray cluster.", examples=["ray"]
+        "local",
+        description="Where the stages run: on this machine, or on a Ray cluster.",
+        examples=["ray"],
     )
     limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
-        None, description="At most so many.", examples=[100]
+        None, description="Maximum number of properties.", examples=[100]
     )
-    bbox: Annotated[BBox, BeforeValidator(_box)] | None = Field(
+    bbox: Annotated[BBox, BeforeValidator(_parse_bbox_value)] | None = Field(
         None,
-        description="Only properties that lie in this box: WEST,SOUTH,EAST,NORTH in degrees.",
+        description="Only properties in this box: WEST,SOUTH,EAST,NORTH in degrees.",
         examples=["-90.1,35.0,-89.9,35.2"],
     )
     when_unavailable: Literal["defer", "buffer"] = Field(
         "defer",
-        description="Where the county's server does not answer: leave for later, or measure a "
-        "30 m buffer.",
+        description="If the county's server is unavailable: defer the property to a later run, or "
+        "measure a 30 m buffer.",
     )
     out: UserPath | None = Field(
-        None, description="The folder of the map; out/COUNTY by default.", examples=["results"]
+        None,
+        description="Folder of the map and the report; out/COUNTY by default.",
+        examples=["results"],
     )
-    log_level: LogLevel = Field("WARNING", description="The least that is logged.")
+    log_level: LogLevel = Field("WARNING", description="Minimum log level.")
     log_format: LogFormat = Field(
-        "text", description="Logs as lines for people, or as one JSON object a line."
+        "text", description="Log format: text lines, or one JSON object per line."
     )
 
 
 class CommandSettings(FileSettings):
-    """All settings: also what is ordered of one batch.
+    """All settings, with the per-run flags that lotline.toml must not set.
 
-    In a file it would hold for each batch that is run there: a county would be done anew every
-    time, and nobody asked before its lots become properties.
+    In a file they would apply to every batch: it would reprocess the county each time, and turn
+    all its lots into properties without confirmation.
     """
 
-    again: bool = Field(False, description="Also those that are done.")
+    again: bool = Field(False, description="Reprocess completed properties.")
     retry_failed: bool = Field(
         False,
-        description="Also those without a result: failed, deferred, without imagery.",
+        description="Retry properties without a result: failed, deferred, no_imagery.",
     )
     all_lots: bool = Field(
         False,
-        description="Every lot of the county becomes a property; asks first, with the number.",
+        description="Turn every lot of the county into a property; asks for confirmation.",
     )
-    yes: bool = Field(False, description="Go on without asking, whatever the number.")
+    yes: bool = Field(False, description="Do not ask for confirmation.")
 
 
 _VARIABLES = {"home": "LOTLINE_HOME"}
 
 
 def env_variable(name: str) -> str:
-    """The environment's variable for a setting."""
+    """Return the environment variable of a setting."""
     return _VARIABLES.get(name, name.upper())
 
 
 def settings_file(environment: Mapping[str, str] = os.environ) -> SettingsFile:
-    """What `lotline.toml` sets, where there is one.
+    """Read `lotline.toml`; without one, an empty `SettingsFile`.
 
     Raises:
-        SettingsError: it cannot be read, or says what no setting knows.
+        SettingsError: it cannot be read, or has an unknown setting or a wrong value.
     """
-    orders = CommandSettings.model_fields.keys() - FileSettings.model_fields.keys()
-    return read_settings_file(environment, FileSettings, orders)
+    per_run = CommandSettings.model_fields.keys() - FileSettings.model_fields.keys()
+    return read_settings_file(environment, FileSettings, per_run)
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of an environment over those of its file; an empty variable is not set.
+    """Read settings: the environment's over the file's; an empty variable counts as not set.
 
     Raises:
-        SettingsError: the file or a variable is wrong.
+        SettingsError: the file or a variable has a wrong value.
     """
     file = settings_file(environment)
     given: dict[str, Any] = {}
@@ -211,11 +218,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        said = (
+        problems = (
             f"{env_variable(str(problem['loc'][0]))}{problem_text(problem)}"
             for problem in error.errors(include_url=False, include_input=False)
         )
-        raise SettingsError("\n".join(said)) from None
+        raise SettingsError("\n".join(problems)) from None
     if settings.database_url:
-        redactor.add_secrets(secrets_of_address(settings.database_url))
+        redactor.add_secrets(secrets_of_url(settings.database_url))
     return settings.model_copy(update={"home": settings.home.absolute()})

@@ -1,4 +1,4 @@
-"""`lotline.toml`: settings in a file, found in the working folder or named by LOTLINE_CONFIG."""
+"""`lotline.toml`: the settings file, in the working folder or named by LOTLINE_CONFIG."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAME = "lotline.toml"
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """What a file sets.
+    """The settings of a file.
 
     Attributes:
-        path: None where there is none.
-        values: by the setting's name; its paths, written from the file's folder, from this one.
-        lines: on which line each stands, from 1.
+        path: None without a file.
+        values: by setting name; relative paths are resolved against the file's folder.
+        lines: the line of each setting, from 1.
     """
 
     path: Path | None = None
@@ -33,20 +33,20 @@ class SettingsFile:
     lines: dict[str, int] = field(default_factory=dict)
 
     def location(self, name: str) -> str:
-        """Where a setting stands: `lotline.toml:3`."""
+        """Return file and line of a setting: `lotline.toml:3`."""
         return f"{self.path}:{self.lines[name]}" if name in self.lines else str(self.path)
 
 
 def read_settings_file(
-    environment: Mapping[str, str], model: type[BaseModel], orders: Collection[str] = ()
+    environment: Mapping[str, str], model: type[BaseModel], per_run: Collection[str] = ()
 ) -> SettingsFile:
-    """The file's settings, checked against the fields of a model; an empty text is not set.
+    """Read and validate the file against a model; an empty text counts as not set.
 
     Args:
-        orders: settings that are given with each command, and stand in no file.
+        per_run: settings that may only be given per run, not in a file.
 
     Raises:
-        SettingsError: the file cannot be read, or says what no setting knows.
+        SettingsError: the file cannot be read, or has an unknown setting or a wrong value.
     """
     path = _find(environment)
     if path is None:
@@ -55,14 +55,16 @@ def read_settings_file(
     try:
         given = {key: value for key, value in tomllib.loads(text).items() if value != ""}
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is no TOML: {error}; write a line like limit = 100") from None
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}; write lines like limit = 100"
+        ) from None
     except RecursionError:
-        raise SettingsError(f"{path} is no TOML: it is nested too deeply") from None
+        raise SettingsError(f"{path} is not valid TOML: nested too deeply") from None
     file = SettingsFile(path, {}, _lines(text, given))
     try:
         read = model.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(_problems(file, given, model, orders, error)) from None
+        raise SettingsError(_problems(file, given, model, per_run, error)) from None
     for name in read.model_fields_set:
         value = getattr(read, name)
         file.values[name] = path.parent / value if isinstance(value, Path) else value
@@ -70,12 +72,12 @@ def read_settings_file(
 
 
 def _find(environment: Mapping[str, str]) -> Path | None:
-    named = environment.get("LOTLINE_CONFIG")
-    if not named:
+    configured = environment.get("LOTLINE_CONFIG")
+    if not configured:
         return Path(NAME) if Path(NAME).exists() else None
-    path = Path(named)
+    path = Path(configured)
     if not path.exists():
-        raise SettingsError(f"there is no file {path}: LOTLINE_CONFIG names it")
+        raise SettingsError(f"LOTLINE_CONFIG: there is no file {path}")
     return path
 
 
@@ -85,11 +87,13 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no UTF-8 text (byte {error.start})") from None
+        raise SettingsError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def _lines(text: str, keys: Mapping[str, Any]) -> dict[str, int]:
-    """The line of each key. TOML's reader does not say; keys stand at the beginning of a line."""
+    """Find the line of each key, which `tomllib` does not report; keys start a line."""
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         match = re.match(r"""\s*\[*\s*["']?([\w-]+)["']?\s*[=.\]]""", line)
@@ -102,47 +106,54 @@ def _problems(
     file: SettingsFile,
     given: Mapping[str, Any],
     model: type[BaseModel],
-    orders: Collection[str],
+    per_run: Collection[str],
     error: ValidationError,
 ) -> str:
-    """What is wrong, a line each; never with a value that may be a secret."""
-    said = []
+    """Describe each problem on a line; never with a value, which may be a secret."""
+    lines = []
     for problem in error.errors(include_url=False, include_input=False):
         name = str(problem["loc"][0])
-        if name in orders:
-            text = f"{name!r} would hold for every batch: say it each time, {name.upper()}=1"
+        if name in per_run:
+            text = (
+                f"{name!r} is a per-run option; remove it and pass {_flag(name)} ({name.upper()}=1)"
+            )
         elif problem["type"] == "extra_forbidden":
             text = _unknown(name, given[name], model)
         else:
-            whose = f"{name!r}" if len(problem["loc"]) == 1 else f"each of {name!r}"
-            text = f"{whose}{problem_text(problem)}"
+            subject = f"{name!r}" if len(problem["loc"]) == 1 else f"each item of {name!r}"
+            text = f"{subject}{problem_text(problem)}"
             examples = model.model_fields[name].examples
-            if examples and problem["type"] != "value_error":  # which says itself how to write it
+            if examples and problem["type"] != "value_error":  # our own, with an example
                 text += f"; write for example {name} = {as_toml(examples[0])}"
-        said.append(f"{file.location(name)}: {text}")
-    return "\n".join(dict.fromkeys(said))
+        lines.append(f"{file.location(name)}: {text}")
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _unknown(name: str, value: object, model: type[BaseModel]) -> str:
     if isinstance(value, dict):
-        return f"settings stand in no table: write them without [{name}]"
-    meant = name.lower().replace("-", "_").removeprefix("lotline_")
-    near = get_close_matches(meant, model.model_fields, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "`lotline config` lists those there are"
-    return f"there is no setting {name!r}; {hint}"
+        return f"settings are top-level keys; write them outside the table [{name}]"
+    normalized = name.lower().replace("-", "_").removeprefix("lotline_")
+    near = get_close_matches(normalized, model.model_fields, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "`lotline config` lists all settings"
+    return f"unknown setting {name!r}; {hint}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def problem_text(problem: ErrorDetails) -> str:
-    """What pydantic or a validator of ours says of a value, to stand right after its name."""
+    """Return a validation message to append to the setting's name."""
     if problem["type"] == "value_error":
         return f": {problem['msg'].removeprefix('Value error, ')}"
-    said = problem["msg"].removeprefix("Input ")
-    # TOML knows no tuples, and people no integers.
-    return f" {said.replace('valid tuple', 'valid list').replace('valid integer', 'whole number')}"
+    message = problem["msg"].removeprefix("Input ")
+    # Python's type names mean nothing to the user.
+    message = message.replace("valid tuple", "valid list")
+    return f" {message.replace('valid integer', 'whole number')}"
 
 
 def as_toml(value: object) -> str:
-    """A text, a number, a switch or a list of texts as TOML writes it."""
+    """Format a string, a number, a boolean or a list of them as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):

@@ -1,8 +1,7 @@
-"""The foot that people are told of beside the metre."""
+"""Square feet, shown beside square metres."""
 
 from __future__ import annotations
 
-# Exactly: the international foot, of which the US survey foot is no more than 0.0004 % larger in
-# area.
+# The international foot, exact; areas in US survey feet differ by less than 0.0004 %.
 M_PER_FT = 0.3048
 M2_PER_SQFT = M_PER_FT**2

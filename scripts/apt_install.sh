@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs Debian packages (the arguments) where that needs no password; exits with 1 where it does.
+# Install Debian packages (the arguments) if that needs no password; else exit with 1.
 set -eu
 command -v apt-get >/dev/null 2>&1 || exit 1
 if [ "$(id -u)" = 0 ]; then sudo=

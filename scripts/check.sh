@@ -1,12 +1,12 @@
 #!/bin/sh
-# The checks that need no server: format, lint, import rules, types, unit tests. Run by `make check`
-# and, before anything slower, by `make test`; the venv is on the PATH.
-# Argument 1: a folder that gets the times of the tests as JUnit XML; none are kept without it.
+# Run the checks that need no server: format, lint, import rules, types, unit tests. `make check`
+# runs it, and `make test` first of all; the venv must be on the PATH.
+# Argument 1 (optional): a folder for the test times as JUnit XML.
 set -eu
 echo "ruff";          ruff check . && ruff format --check --quiet .
 echo "import-linter"; lint-imports --no-cache >/dev/null || lint-imports --no-cache
 
-# mypy has one process, and takes as long as the unit tests do where it has no cache yet.
+# mypy has one process, and without a cache it takes as long as the unit tests.
 types=$(mktemp)
 mypy >"$types" 2>&1 &
 mypy=$!

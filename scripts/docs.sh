@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the documentation site into out/site. Run by `make docs`, with the venv on the PATH.
+# Build the documentation site in out/site. `make docs` runs it, with the venv on the PATH.
 set -eu
-# The site draws its diagrams with a local mermaid, so that it works without Internet.
+# A local copy of mermaid draws the diagrams, so that the site works offline.
 mermaid=11.17.2
 if [ ! -f out/mermaid/$mermaid.min.js ] && command -v npm >/dev/null 2>&1; then
     mkdir -p out/mermaid

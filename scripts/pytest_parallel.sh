@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs tests that are independent of each other, on WORKERS processes; the arguments are pytest's.
+# Run independent tests in several processes (WORKERS=). The arguments are those of pytest.
 set -eu
-# With more threads for PyTorch or BLAS the workers would only get in each other's way.
+# Each worker has one core: more threads of PyTorch or BLAS would only compete for it.
 export OMP_NUM_THREADS=1
-# A file is not divided: its tests share what is dear to make, such as a county or a server. Files
-# start in the order of the folders, in which the slow ones come first, and not by their number of
-# tests: so no worker is left alone with a long one at the end.
+# A file is not split, because its tests share expensive fixtures, such as a county or a server.
+# Files start in folder order, slow folders first, not by their number of tests: otherwise one worker
+# might run a slow file alone at the end.
 exec python -m pytest -q -m "not long and not serial" --numprocesses "$WORKERS" \
     --dist loadfile --no-loadscope-reorder "$@"

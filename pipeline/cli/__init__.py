@@ -1,4 +1,4 @@
-"""The command `lotline`. Exit codes: 0 done, 1 some properties failed (listed), 2 wrong usage."""
+"""The `lotline` command. Exit codes: 0 success, 1 some properties failed, 2 error, 130 Ctrl-C."""
 
 from pipeline.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`lotline batch`: work on a county's queue, and say what came of it."""
+"""`lotline batch`: process a county's properties and print a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.cli.options import PositiveInt, county_option, registry_option, se
 
 
 class NameListType(click.ParamType[list[str]]):
-    """Names with commas between them."""
+    """A comma-separated list of names."""
 
     name = "a,b,c"
 
@@ -23,32 +23,32 @@ class NameListType(click.ParamType[list[str]]):
         param: click.Parameter | None,  # noqa: ARG002
         ctx: click.Context | None,  # noqa: ARG002
     ) -> list[str]:
-        """Split; white space round a name does not count."""
-        if isinstance(value, list | tuple):  # of the settings file
+        """Split and strip."""
+        if isinstance(value, list | tuple):  # from the settings file
             return list(value)
         return [name.strip() for name in str(value).split(",") if name.strip()]
 
 
 class SemicolonText(click.ParamType[str]):
-    """A text; in the environment several, with semicolons between them."""
+    """A text; the environment variable holds several, separated by semicolons."""
 
     name = "name=prompt"
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """The texts; what is empty between two semicolons is none."""
+        """Split at semicolons; empty parts are dropped."""
         return [text for text in rv.split(";") if text.strip()]
 
 
 class BBoxType(click.ParamType[BBox]):
-    """A box on the map."""
+    """A bounding box in degrees."""
 
     name = "west,south,east,north"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> BBox:
-        """Read; see `parse_bbox`."""
-        if isinstance(value, tuple):  # of the settings file
+        """Parse; see `parse_bbox`."""
+        if isinstance(value, tuple):  # from the settings file
             return value
         try:
             return parse_bbox(str(value))
@@ -91,9 +91,11 @@ def batch(
     when_unavailable: str,
     out: Path | None,
 ) -> None:
-    """Fetch boundaries, detect inside them, and keep what was measured.
+    """Process a county's properties and store their measurements.
 
-    Without --properties it takes the county's own CSV, or what is unprocessed in its queue.
+    Fetches each property's boundary, detects the labels inside it and measures their areas. Without
+    --properties, the properties are those of the CSV in the county's registry entry, or else those
+    pending in the county's queue. After an interruption, the same command resumes.
     """
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
@@ -103,7 +105,7 @@ def batch(
     from pipeline.settings import load_settings
 
     key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
-    order = BatchRequest(
+    request = BatchRequest(
         county=key,
         registry=registry,
         properties=properties,
@@ -120,22 +122,20 @@ def batch(
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
         out=out or Path("out") / key,
     )
-    report = run_batch(order, progress=progress(), confirm=partial(_confirm, yes))
+    report = run_batch(request, progress=progress(), confirm=partial(_confirm, yes))
     print_report(report)
     sys.exit(130 if report.interrupted else report.exit_code)
 
 
 def _confirm(yes: bool, question: str) -> None:
-    """Ask a person, unless that was answered before.
+    """Ask the user to confirm, unless --yes was given.
 
     Raises:
-        UsageError: nobody is there to be asked.
-        Abort: they would rather not.
+        UsageError: stdin is not a terminal.
+        Abort: the user declined.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{question} Nobody can be asked, as this is no terminal: add --yes (YES=1) to go on."
-        )
-    click.confirm(f"{question} Go on?", abort=True, err=True)
+        raise click.UsageError(f"{question} To confirm without a terminal, pass --yes (YES=1).")
+    click.confirm(f"{question} Continue?", abort=True, err=True)

@@ -1,4 +1,4 @@
-"""`lotline config`: what every setting is, and where that came from."""
+"""`lotline config`: every setting, its value and its source."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _SOURCES: dict[ParameterSource | None, SettingSource] = {
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A setting as it would be used now.
+    """A setting with its effective value.
 
     Attributes:
-        value: as JSON knows it, without secrets; None is not set.
-        place: the flag, the variable, or the file's line; "" for a default.
+        value: JSON-compatible, secrets masked; None if not set.
+        place: the flag, the variable, or the line of the file; "" for a default.
     """
 
     name: str
@@ -43,39 +43,42 @@ class SettingRow:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def config(ctx: click.Context, as_json: bool) -> None:
-    """Show every setting, and where it came from: a flag, the environment, lotline.toml."""
+    """Show every setting, its value and where it is set.
+
+    A flag overrides the environment, which overrides lotline.toml, which overrides the default.
+    """
     from pipeline.settings import settings_file
 
     file = settings_file()
     try:
         rows = list(_rows(ctx.find_root(), file))
-    except click.UsageError as error:  # of the batch that is read here, and that nobody typed
+    except click.UsageError as error:  # raised for `batch`, which the user did not type
         raise click.UsageError(error.format_message(), ctx) from None
     if as_json:
-        told = {
+        document = {
             "file": None if file.path is None else str(file.path.absolute()),
             "settings": [asdict(row) for row in rows],
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(document, indent=2))
         return
-    names = max(len(row.name) for row in rows)
-    places = max(len(row.place or row.source) for row in rows)
+    name_width = max(len(row.name) for row in rows)
+    place_width = max(len(row.place or row.source) for row in rows)
     for row in rows:
         place = row.place or row.source
-        click.echo(f"{row.name:<{names}}  {place:<{places}}  {_shown(row.value)}")
+        click.echo(f"{row.name:<{name_width}}  {place:<{place_width}}  {_value_text(row.value)}")
     if file.path is None:
-        click.echo("There is no lotline.toml in this folder, and LOTLINE_CONFIG names none.")
+        click.echo("No lotline.toml in this folder, and LOTLINE_CONFIG is not set.")
 
 
 def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
-    """Every setting, read as the commands themselves read it."""
+    """Read every setting as the commands do."""
     from pipeline.redaction import redactor
     from pipeline.settings import CommandSettings, env_variable, load_settings
 
-    plain = load_settings()
+    without_flags = load_settings()
     with_flag = {
         option.setting: (context, str(option.name))
         for context in (root, batch.make_context("batch", [], parent=root))
@@ -90,18 +93,18 @@ def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:
             value = context.params[parameter]
             source = _SOURCES.get(context.get_parameter_source(parameter), "default")
         else:
-            value = getattr(plain, name)
+            value = getattr(without_flags, name)
             source = "file" if name in file.values else "default"
             source = "environment" if os.environ.get(variable) else source
         places = {"flag": f"--{name.replace('_', '-')}", "environment": variable, "default": ""}
         place = file.location(name) if source == "file" else places[source]
         if name == "database_url" and value is not None:
-            value = redactor.address(value)
+            value = redactor.url(value)
         as_json = json.loads(json.dumps(value, default=str))
         yield SettingRow(name, variable, redactor.mapping({name: as_json})[name], source, place)
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if value is None or value in ([], ()):
         return "-"
     if isinstance(value, list):

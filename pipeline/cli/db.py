@@ -1,4 +1,4 @@
-"""`lotline db`: the database's address, its schema, and stopping the embedded one."""
+"""`lotline db`: print the database URL, migrate the schema, stop the embedded server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pipeline.settings import load_settings
 
 @click.group()
 def db() -> None:
-    """The database: PostGIS at DATABASE_URL, or the embedded one."""
+    """Manage the database and its schema.
+
+    The database is the PostGIS at DATABASE_URL, or the embedded one.
+    """
 
 
 @db.command()
 def url() -> None:
-    """Print the address, for psql. The embedded database stays up until `lotline db stop`.
+    """Print the database URL. The embedded server then runs until `lotline db stop`.
 
-    A terminal is not shown the password; psql "$(lotline db url)" is.
+    On a terminal the password is masked; psql "$(lotline db url)" receives it.
     """
     from pipeline.redaction import redactor
     from pipeline.store.database import open_database
@@ -27,12 +30,12 @@ def url() -> None:
     with open_database(settings.database_url, settings.home) as database:
         if database.server:
             database.server.keep_running()
-        click.echo(redactor.address(database.url) if sys.stdout.isatty() else database.url)
+        click.echo(redactor.url(database.url) if sys.stdout.isatty() else database.url)
 
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema up to this version of Lotline."""
+    """Migrate the schema to this version of Lotline."""
     from pipeline.store.database import open_database
 
     settings = load_settings()
@@ -42,10 +45,10 @@ def upgrade() -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded database."""
+    """Stop the embedded database server."""
     from pipeline.store.embedded.postgres import EmbeddedPostgres
 
     settings = load_settings()
     if settings.database_url:
-        raise click.UsageError("DATABASE_URL is set: that database is not Lotline's to stop")
+        raise click.UsageError("DATABASE_URL is set; unset it to stop the embedded database")
     EmbeddedPostgres(settings.home / "postgres").stop()

@@ -1,4 +1,4 @@
-"""`lotline export`: a county's results as files."""
+"""`lotline export`: write a county's results to files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from pipeline.plurals import count_of
 @county_option
 @registry_option
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder."
-)
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False),
+    help="Output folder.",
+)  # fmt: skip
 @click.option(
     "--format", "kind", type=click.Choice(["geoparquet", "geojson", "csv"]),
-    default="geoparquet", show_default=True,
+    default="geoparquet", show_default=True, help="File format.",
 )  # fmt: skip
 def export(county: str, registry: Path | None, out: Path, kind: str) -> None:
-    """Write a table a label, one of the properties, one of the errors, and a README."""
+    """Export a county's results to files.
+
+    Writes a table per label, one of properties, one of errors, and a README.
+    """
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.cli.progress import TotalProgress, progress

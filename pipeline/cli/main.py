@@ -1,4 +1,4 @@
-"""The command's root: its subcommands, and how its errors reach people."""
+"""Entry point of `lotline`: subcommands, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from pipeline.cli.config import config
 from pipeline.cli.db import db
 from pipeline.cli.export import export
 from pipeline.cli.options import file_defaults, setting
-from pipeline.cli.output import print_message
+from pipeline.cli.output import print_message, wrap_standard_streams
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.runs import runs
 from pipeline.cli.status import status
-from pipeline.cli.streams import open_streams
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 from pipeline.settings import env_variable, settings_file
@@ -36,8 +35,8 @@ from pipeline.settings_file import SettingsFile
 
 INTERRUPTED = 130
 
-# Only its use shows that such a value is wrong, and the error knows not where that came from.
-_FOUND_WRONG_LATER = {
+# Settings whose values fail only in use, in code that does not know where they were set.
+_CHECKED_IN_USE = {
     "database_url", "registry", "sam3_weights", "ray_address",
     "county", "properties", "labels", "segmenter",
 }  # fmt: skip
@@ -48,7 +47,10 @@ _FOUND_WRONG_LATER = {
 @setting("log_level")
 @setting("log_format")
 def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
-    """Measure what lies on a property: the lot's boundary first, then what is inside it."""
+    """Measure lawns, trees, roofs and pools on properties from aerial imagery.
+
+    Finds each lot's boundary first, then detects what is inside it.
+    """
     log.configure(log_level, log_format)
 
 
@@ -57,9 +59,9 @@ for command in (batch, status, runs, export, parcels, registry, review, db, conf
 
 
 def main() -> None:
-    """Run the command; an error that Lotline raises on purpose is one message and exit code 2."""
-    open_streams()
-    # A service manager stops with SIGTERM what a person stops with Ctrl-C.
+    """Run the command; an expected error prints one message and exits with 2."""
+    wrap_standard_streams()
+    # SIGTERM (systemd, Docker) stops a batch as gracefully as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log.configure()
     file = SettingsFile()
@@ -71,57 +73,57 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code != INTERRUPTED:
             raise
-        _leave(INTERRUPTED)
+        _exit_now(INTERRUPTED)
     except click.ClickException as error:
         _fail(error.format_message(), usage=error)
     except (click.Abort, KeyboardInterrupt):
         print_message("stopped", logging.WARNING)
-        _leave(INTERRUPTED)
+        _exit_now(INTERRUPTED)
     except (ParcelsError, PipelineError) as error:
-        _fail(_with_places(str(error), file))
+        _fail(_with_locations(str(error), file))
     except Exception as error:
         from sqlalchemy.exc import DBAPIError
 
         from detection.errors import DetectionError
 
         if isinstance(error, DBAPIError):
-            said = " ".join(str(error.orig).split())
-            _fail(f"the database refused or went away: {said}; what was written is kept")
+            detail = " ".join(str(error.orig).split())
+            _fail(f"database error: {detail}; results written so far remain stored")
         if not isinstance(error, DetectionError):
             raise
-        _fail(_with_places(str(error), file))
+        _fail(_with_locations(str(error), file))
 
 
-def _with_places(message: str, file: SettingsFile) -> str:
-    """Say too where the file gives what a message names: nobody may have typed it."""
-    named = {
+def _with_locations(message: str, file: SettingsFile) -> str:
+    """Append where lotline.toml sets a value that the message names."""
+    values_by_name = {
         name: [value] if isinstance(value, str | Path) else value
         for name, value in file.values.items()
-        if name in _FOUND_WRONG_LATER and not os.environ.get(env_variable(name))
+        if name in _CHECKED_IN_USE and not os.environ.get(env_variable(name))
     }
-    if "database_url" in named:  # its value is in no message
-        named["database_url"] = ["DATABASE_URL"]
-    places = [
-        f"; {name!r} stands in {file.location(name)}"
-        for name, values in named.items()
+    if "database_url" in values_by_name:  # messages name the variable, never the URL itself
+        values_by_name["database_url"] = ["DATABASE_URL"]
+    locations = [
+        f" ({name!r} is set in {file.location(name)})"
+        for name, values in values_by_name.items()
         if any(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message) for value in values)
     ]
-    return "".join([message, *places])
+    return "".join([message, *locations])
 
 
-def _leave(code: int) -> NoReturn:
-    """End now: threads that wait for a server, or work, would hold the process or crash its end."""
+def _exit_now(code: int) -> NoReturn:
+    """Exit without joining threads: those waiting for a server would delay or crash the exit."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # its reader is gone
             stream.flush()
     os._exit(code)
 
 
 def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
     if usage is not None and not log.is_json():
-        shown = io.StringIO()
-        usage.show(shown)
-        click.echo(redactor.text(shown.getvalue()), err=True, nl=False)
+        text = io.StringIO()
+        usage.show(text)
+        click.echo(redactor.text(text.getvalue()), err=True, nl=False)
     else:
         print_message(message, logging.ERROR)
-    _leave(2)
+    _exit_now(2)

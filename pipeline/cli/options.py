@@ -1,4 +1,4 @@
-"""Options of commands: those that are settings, and those that several commands share."""
+"""Command-line options that are settings, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class SettingOption(click.Option):
-    """An option that is a setting: the environment and the settings file may give it, too."""
+    """An option that can also be set by an environment variable or in lotline.toml."""
 
     def __init__(self, *args: Any, setting: str, **kwargs: Any) -> None:  # noqa: ANN401  click's
         super().__init__(*args, **kwargs)
         self.setting = setting
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Where the wrong value is from, which need not be a flag: nobody may have given it."""
+        """Name the source of a wrong value: the flag, the variable, or the line of the file."""
         if ctx is not None and self.name is not None:
             source = ctx.get_parameter_source(self.name)
             if source is ParameterSource.ENVIRONMENT:
-                return f"{self.envvar} of the environment"
+                return f"environment variable {self.envvar}"
             if source is ParameterSource.DEFAULT_MAP:
-                return f"{self.setting!r} of {settings_file().location(self.setting)}"
+                return f"{self.setting!r} in {settings_file().location(self.setting)}"
         return super().get_error_hint(ctx)
 
 
 class PositiveInt(click.IntRange):
-    """A whole number, of which a wrong one is told in these words."""
+    """Like `click.IntRange`, but its error says "whole number", not "integer"."""
 
     name = "whole number"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read."""
+        """Parse and check the range."""
         try:
             number = int(str(value))
         except ValueError:
@@ -49,9 +49,9 @@ class PositiveInt(click.IntRange):
 
 
 def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401  click's
-    """The option of a setting; its variable, default and help are the setting's own.
+    """Return the option of a setting, with its variable, default and help text.
 
-    `declared` and `more` are as of `click.option`; by default the flag is named for the setting.
+    `declared` and `more` go to `click.option`; the flag is the setting's name by default.
     """
     field = CommandSettings.model_fields[name]
     if get_origin(field.annotation) is Literal:
@@ -67,15 +67,15 @@ def setting(name: str, *declared: str, **more: Any) -> Callable[[_Command], _Com
 
 
 def file_defaults(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
-    """The settings file's values as click takes them: a command's defaults, by its parameters."""
-    own = {
+    """Return the settings file's values as click's `default_map`, by command and parameter."""
+    defaults = {
         str(option.name): values[option.setting]
         for option in command.params
         if isinstance(option, SettingOption) and option.setting in values
     }
     if not isinstance(command, click.Group):
-        return own
-    return own | {name: file_defaults(each, values) for name, each in command.commands.items()}
+        return defaults
+    return defaults | {name: file_defaults(sub, values) for name, sub in command.commands.items()}
 
 
 county_option = setting("county")

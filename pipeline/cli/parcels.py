@@ -1,4 +1,4 @@
-"""`lotline parcels`: a county's parcels as a whole, copied when a person asks for it."""
+"""`lotline parcels`: fetch a snapshot of a county's parcel layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from pipeline.cli.options import county_option, registry_option
 from pipeline.cli.output import print_message
-from pipeline.plurals import count_of, is_or_are
+from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
     from parcels.cache import ParcelCache
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def parcels() -> None:
-    """Copies of counties' parcels."""
+    """Manage snapshots of counties' parcel layers."""
 
 
 @parcels.command()
@@ -32,16 +32,15 @@ def parcels() -> None:
 @registry_option
 @click.option(
     "--to", "folder", type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for GeoParquet; without it the copy goes into the database.",
+    help="Write GeoParquet to this folder, not to the database.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Also where the copy that is kept is current.")
+@click.option("--again", is_flag=True, help="Fetch again even if the snapshot is current.")
 def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) -> None:
-    """Copy every parcel of a county, so that batches need not ask its server.
+    """Fetch a snapshot of a county's parcel layer.
 
-    Stopped in any way, the same command goes on where it was, as long as the county has not edited
-    its parcels meanwhile. The copy is used when it is whole, until the county edits its parcels. A
-    copy that is current is not fetched again; where the layer does not say whether it was edited,
-    it is.
+    With a snapshot, batches need not query the county's server until the county edits its parcels.
+    After an interruption, the same command resumes, unless the county has edited its parcels. A
+    current snapshot is not fetched again, unless the layer does not report edits.
     """
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
@@ -61,34 +60,34 @@ def fetch(county: str, registry: Path | None, folder: Path | None, again: bool) 
     key = LayerKey.of(entry)
     client = ArcGISClient.for_county(entry)
     source = ArcGISSource(entry, client)
-    with _kept(folder, settings.database_url, settings.home) as cache:
-        shown = progress("parcels")
-        pages = TotalProgress(shown, entry.name)
-        shown.message(f"asking {entry.name}'s parcel server: {key.origin}")
-        kept = cache.layer(key)
+    with _open_cache(folder, settings.database_url, settings.home) as cache:
+        display = progress("parcels")
+        pages = TotalProgress(display, entry.name)
+        display.message(f"querying {entry.name}'s parcel server: {key.origin}")
+        layer = cache.layer(key)
         try:
-            current = None if again else current_snapshot(source, kept)
+            current = None if again else current_snapshot(source, layer)
             if current is not None:
-                _report_current(current, entry.name, folder)
+                _print_current(current, entry.name, folder)
                 return
-            if kept.snapshot_version() == LayerVersion():
-                shown.message("its layer does not say whether it was edited: it is copied anew")
-            fetched = fetch_layer(source, kept, pages.update)
+            if layer.snapshot_version() == LayerVersion():
+                display.message("the layer does not report edits: fetching it again")
+            fetched = fetch_layer(source, layer, pages.update)
         except SourceUnavailable as error:
             print_message(str(error), logging.ERROR)
             if not isinstance(error, IncompleteResponse):
-                _say_kept(pages)
+                _print_resumable(pages)
             sys.exit(1)
         except KeyboardInterrupt:
-            _say_kept(pages)
+            _print_resumable(pages)
             raise
         finally:
             pages.stop()
-    _report(fetched, client.calls, entry.name, folder)
+    _print_result(fetched, client.calls, entry.name, folder)
 
 
 @contextmanager
-def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCache]:
+def _open_cache(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCache]:
     from parcels.cache import FolderCache
 
     if folder is not None:
@@ -101,37 +100,35 @@ def _kept(folder: Path | None, url: str | None, home: Path) -> Iterator[ParcelCa
         yield DatabaseCache(database.engine)
 
 
-def _say_kept(pages: TotalProgress) -> None:
+def _print_resumable(pages: TotalProgress) -> None:
     if pages.started:
-        print_message("What was fetched is kept: the same command goes on from there.")
+        print_message("Fetched pages are stored; run the same command to resume.")
 
 
-def _place(folder: Path | None) -> str:
+def _target(folder: Path | None) -> str:
     return "the database" if folder is None else str(folder)
 
 
-def _report_current(copy: LayerSnapshot, name: str, folder: Path | None) -> None:
+def _print_current(snapshot: LayerSnapshot, name: str, folder: Path | None) -> None:
     click.echo(
-        f"{name}: the copy of {count_of(copy.rows, 'parcels')} in {_place(folder)}, of "
-        f"{copy.fetched_at:%Y-%m-%d}, is current; nothing fetched (--again copies them anew)."
+        f"{name}: the snapshot of {count_of(snapshot.rows, 'parcels')} in {_target(folder)}, "
+        f"fetched {snapshot.fetched_at:%Y-%m-%d}, is current; --again fetches it again."
     )
 
 
-def _report(fetched: FetchResult, calls: int, name: str, folder: Path | None) -> None:
-    parcels = f"{count_of(fetched.rows, 'parcels')} {is_or_are(fetched.rows)}"
+def _print_result(fetched: FetchResult, calls: int, name: str, folder: Path | None) -> None:
     click.echo(
-        f"{name}: {parcels} in {_place(folder)}, "
-        f"{fetched.rows - fetched.resumed_rows:,} of them fetched now with "
-        f"{count_of(calls, 'requests')} "
+        f"{name}: {count_of(fetched.rows, 'parcels')} in {_target(folder)}; "
+        f"{fetched.rows - fetched.resumed_rows:,} fetched now with {count_of(calls, 'requests')} "
         f"in {fetched.seconds:.1f} s."
     )
     if fetched.without_geometry:
         click.echo(
-            "Without a polygon that can be used (missing, empty or beyond repair), so that only "
-            f"their id finds them: {fetched.without_geometry:,}."
+            "Parcels without a usable polygon (missing, empty or not repairable), found by "
+            f"parcel id only: {fetched.without_geometry:,}."
         )
     if fetched.layer_changed:
         print_message(
-            "The county edited its parcels meanwhile: batches ask its server until the same "
-            "command is run again."
+            "The county edited its parcels during the fetch, so batches still query its server; "
+            "run the same command again."
         )

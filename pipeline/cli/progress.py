@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, records in a JSON log."""
+"""Progress: a bar on a terminal, plain lines elsewhere, records with LOG_FORMAT=json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINE_EVERY_S = 10.0
 
 
 class BarProgress:
-    """A rich bar on standard error."""
+    """A `rich` progress bar on standard error."""
 
     def __init__(self, unit: str) -> None:
         self._bar = Progress(
@@ -38,7 +38,7 @@ class BarProgress:
         )
 
     def message(self, what: str) -> None:
-        """A line above the bar, or before it is there."""
+        """Print a line above the bar."""
         self._bar.console.print(redactor.text(what), markup=False, highlight=False, soft_wrap=True)
 
     def start(self, total: int, what: str) -> None:
@@ -47,76 +47,76 @@ class BarProgress:
         self._bar.start()
 
     def advance(self, count: int) -> None:
-        """Move it on."""
+        """Add to the number of completed items."""
         self._bar.advance(self._task, count)
 
     def stop(self) -> None:
-        """Leave it as it is."""
+        """Stop refreshing the bar; it stays on the screen."""
         self._bar.stop()
 
 
 class LineProgress:
-    """A line now and then, for logs and pipes."""
+    """A line every `LINE_EVERY_S` seconds, for logs and pipes."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
 
     def message(self, what: str) -> None:
-        """A line of its own."""
+        """Print a line."""
         print_message(what)
 
     def start(self, total: int, what: str) -> None:
-        """Say what begins."""
+        """Print the task and its total."""
         self._total, self._done, self._what = total, 0, what
-        self._started = self._last = time.monotonic()
+        self._started_s = self._printed_s = time.monotonic()
         self.message(f"{what}: {count_of(total, self._unit)} to do")
 
     def advance(self, count: int) -> None:
-        """Count, and say so when a while has passed or all is done."""
+        """Add to the count; print it when due, and at the end."""
         self._done += count
         now = time.monotonic()
-        if self._done < self._total and now - self._last < LINE_EVERY_S:
+        if self._done < self._total and now - self._printed_s < LINE_EVERY_S:
             return
-        self._last = now
-        speed = _speed(self._done, now - self._started)
+        self._printed_s = now
+        speed = _speed_text(self._done, now - self._started_s)
         self.message(f"{self._what}: {self._done:,} of {self._total:,}, {speed}")
 
     def stop(self) -> None:
-        """Nothing is left open."""
+        """Nothing to close."""
 
 
 class TotalProgress:
-    """Progress of what says how far it is, and how far it is to go."""
+    """Progress of a task that reports (done, total); starts the display at the first report."""
 
-    def __init__(self, shown: BarProgress | LineProgress, what: str) -> None:
-        self._shown = shown
+    def __init__(self, display: BarProgress | LineProgress, what: str) -> None:
+        self._display = display
         self._what = what
-        self._reached: int | None = None
+        self._done: int | None = None
 
     def update(self, done: int, total: int) -> None:
-        """So much of the total is done."""
-        if self._reached is None:
-            self._shown.start(total, self._what)
-            self._reached = 0
-        self._shown.advance(done - self._reached)
-        self._reached = done
+        """Report that `done` of `total` items are complete."""
+        if self._done is None:
+            self._display.start(total, self._what)
+            self._done = 0
+        self._display.advance(done - self._done)
+        self._done = done
 
     @property
     def started(self) -> bool:
-        """Whether there was any."""
-        return self._reached is not None
+        """Whether any progress was reported."""
+        return self._done is not None
 
     def stop(self) -> None:
-        """No more will come."""
-        if self._reached is not None:
-            self._shown.stop()
+        """Stop the display."""
+        if self._done is not None:
+            self._display.stop()
 
 
-def _speed(count: int, seconds: float) -> str:
+def _speed_text(count: int, seconds: float) -> str:
     rate = count / max(seconds, 1e-3)
     return f"{rate:.0f} a second" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s each"
 
 
 def progress(unit: str = "properties") -> BarProgress | LineProgress:
-    """What fits the place that standard error goes to."""
+    """Return a bar if standard error is a terminal, else plain lines."""
     return BarProgress(unit) if sys.stderr.isatty() and not log.is_json() else LineProgress(unit)

@@ -1,4 +1,4 @@
-"""`lotline registry`: which counties there are, and how to get more."""
+"""`lotline registry`: list, import, verify and add counties."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ import click
 
 from pipeline.cli.options import registry_option
 from pipeline.cli.output import print_message
+from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
     from parcels import County, Registry
     from parcels.catalogue.import_layers import ImportResult
     from parcels.catalogue.verify import VerifyResult
 
+_OWN_FILE = "the shipped registry is read-only; name your own file with --registry"
+
 
 @click.group()
 def registry() -> None:
-    """The counties that Lotline knows."""
+    """List, verify and add counties."""
 
 
 @registry.command("list")
 @registry_option
-@click.option("--state", help="The counties of one state, shipped ones too: CO.")
-@click.option("--all", "everything", is_flag=True, help="Also all the US layers that are shipped.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--state", help="Counties of this state, shipped ones included (CO).")
+@click.option("--all", "everything", is_flag=True, help="Include all shipped US layers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(registry: Path | None, state: str | None, everything: bool, as_json: bool) -> None:
-    """List the counties of the registry file, a line each."""
+    """List the counties of the registry file, one per line."""
     known = _load(registry)
     counties = sorted(_listed(known, state, everything=everything), key=lambda c: c.key)
     if as_json:
-        click.echo(json.dumps([_facts(county, own=county.key in known) for county in counties]))
+        listed = [_county_json(county, own=county.key in known) for county in counties]
+        click.echo(json.dumps(listed))
         return
     rows = [(c.key, c.name, _verified(c), _parcels(c)) for c in counties]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -42,7 +46,8 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
         padded = [f"{text:<{width}}" for text, width in zip(row, widths, strict=True)]
         click.echo("  ".join(padded).rstrip())
     if not everything and state is None:
-        print_message(f"and {len(known.shipped_keys()):,} shipped US layers: --all, or --state CO")
+        shipped = len(known.shipped_keys())
+        print_message(f"plus {shipped:,} shipped US layers: list them with --all or --state CO")
 
 
 def _load(file: Path | None) -> Registry[County]:
@@ -54,7 +59,7 @@ def _load(file: Path | None) -> Registry[County]:
 
 
 def _listed(known: Registry[County], state: str | None, *, everything: bool) -> list[County]:
-    """The counties of the file, of a state, or all."""
+    """Select the counties of the file, of a state, or all."""
     from parcels.catalogue.county_names import slug
     from parcels.catalogue.us_states import states_as_written
 
@@ -62,7 +67,7 @@ def _listed(known: Registry[County], state: str | None, *, everything: bool) -> 
         return [*known.values(), *(known.shipped() if everything else ())]
     code = states_as_written().get(slug(state))
     if code is None:
-        raise click.BadParameter(f"{state!r} is no state of the US; write for example CO")
+        raise click.BadParameter(f"{state!r} is not a US state; write for example CO")
     return [*(c for c in known.values() if c.state == code), *known.shipped(code)]
 
 
@@ -72,11 +77,11 @@ def _parcels(county: County) -> str:
 
 def _verified(county: County) -> str:
     if not county.layers:
-        return ""  # there is no server to ask
+        return ""  # a file: nothing to verify
     return f"verified {county.verified}" if county.verified else "not verified"
 
 
-def _facts(county: County, *, own: bool) -> dict[str, Any]:
+def _county_json(county: County, *, own: bool) -> dict[str, Any]:
     return {
         "key": county.key,
         "name": county.name,
@@ -93,31 +98,34 @@ def _facts(county: County, *, own: bool) -> dict[str, Any]:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
-    help="The registry file to write; a table of what was left out lies beside it.",
+    help="Registry file to write; skipped layers are listed in a CSV beside it.",
 )  # fmt: skip
 def import_(source: Path, out: Path) -> None:
-    """Make a registry file of an OpenAddresses source tree, or of a table (CSV) of its layers."""
+    """Create a registry file from OpenAddresses sources.
+
+    SOURCE is an OpenAddresses source tree, or a CSV of its layers.
+    """
     from parcels.catalogue.import_layers import import_layers
 
     _print_import(import_layers(source, out))
 
 
-def _print_import(done: ImportResult) -> None:
-    whole = sum(1 for drop in done.dropped if drop.what == "layer")
-    parts = len(done.dropped) - whole
-    click.echo(f"{len(done.keys):,} of {done.layers:,} layers are entries of {done.file}")
+def _print_import(result: ImportResult) -> None:
+    layers = sum(1 for drop in result.dropped if drop.what == "layer")
+    details = len(result.dropped) - layers
+    click.echo(f"imported {len(result.keys):,} of {result.layers:,} layers into {result.file}")
     click.echo(
-        f"{whole:,} layers and {parts:,} of the others' codes and columns were left out; each "
-        f"with its reason: {done.dropped_file}"
+        f"skipped {count_of(layers, 'layers')}, and {count_of(details, 'details')} (a code or a "
+        f"column) of imported layers; reasons: {result.dropped_file}"
     )
 
 
 @registry.command()
 @click.argument("counties", nargs=-1, metavar="[COUNTY]...")
 @registry_option
-@click.option("--state", help="The counties of one state, shipped ones too: CO.")
-@click.option("--all", "everything", is_flag=True, help="Also all the US layers that are shipped.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--state", help="Counties of this state, shipped ones included (CO).")
+@click.option("--all", "everything", is_flag=True, help="Include all shipped US layers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
     counties: tuple[str, ...],
     registry: Path | None,
@@ -125,12 +133,12 @@ def verify(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Ask the counties' servers whether their entries still hold.
+    """Check registry entries against the counties' servers.
 
-    Without names: those of the registry file. What is in order is marked there with the day and
-    the extent; what fails loses the mark; what does not answer keeps it. A server that is silent
-    for 12 seconds is asked once more; a county that does not answer is given up within a minute
-    or so.
+    Without names, it checks the counties of the registry file. An entry that passes is marked
+    there with the date and the extent; one that fails loses the mark; if its server is
+    unavailable, it keeps the mark. A request that times out after 12 seconds is retried once; an
+    unavailable county takes about a minute.
     """
     from parcels.catalogue.verify import verify_all
     from pipeline.open_county import register_secrets
@@ -145,15 +153,15 @@ def verify(
             verdicts.append(verdict)
             _print_verdict(verdict, len(verdicts), len(chosen), to_stderr=as_json)
     finally:
-        # Also of what was done when someone presses Ctrl-C.
-        kept = _keep(known.path, verdicts)
+        # In `finally`, so that Ctrl-C saves the counties verified so far.
+        saved = _save(known.path, verdicts)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
-        click.echo(json.dumps([_verdict_facts(verdict) for verdict in verdicts], indent=2))
-    silent = sum(verdict.inconclusive for verdict in failed)
+        click.echo(json.dumps([_verdict_json(verdict) for verdict in verdicts], indent=2))
+    unavailable = sum(verdict.inconclusive for verdict in failed)
     click.echo(
-        f"{len(verdicts) - len(failed):,} in order, {len(failed) - silent:,} failed, {silent:,} "
-        f"without an answer; {kept}",
+        f"{len(verdicts) - len(failed):,} passed, {len(failed) - unavailable:,} failed, "
+        f"{unavailable:,} unavailable; {saved}",
         err=as_json,
     )
     sys.exit(1 if failed else 0)
@@ -162,26 +170,26 @@ def verify(
 def _chosen(
     known: Registry[County], names: tuple[str, ...], state: str | None, *, everything: bool
 ) -> list[County]:
-    """The counties that have a server, of those that were asked for."""
+    """Select the named counties, or those of the file or the state, that have a server."""
     chosen = [known.county(name) for name in names] or _listed(known, state, everything=everything)
     with_server = {county.key: county for county in chosen if county.layers}
     if not with_server:
-        raise click.UsageError("none of these counties has an ArcGIS server to ask")
+        raise click.UsageError("none of these counties has an ArcGIS server to verify")
     return list(with_server.values())
 
 
 def _print_verdict(verdict: VerifyResult, done: int, total: int, *, to_stderr: bool) -> None:
-    word = "ok" if verdict.passed else "no answer" if verdict.inconclusive else "failed"
-    said = [verdict.problem] if verdict.problem else []
-    first, *others = [*said, *verdict.notes] or [verdict.county.name]
-    counted = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
-    click.echo(f"{counted}{word:<9}  {verdict.county.key}  {first}", err=to_stderr)
+    word = "ok" if verdict.passed else "unavailable" if verdict.inconclusive else "failed"
+    problem = [verdict.problem] if verdict.problem else []
+    first, *others = [*problem, *verdict.notes] or [verdict.county.name]
+    counter = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
+    click.echo(f"{counter}{word:<11}  {verdict.county.key}  {first}", err=to_stderr)
     for note in others:
-        click.echo(f"{'':<{len(counted) + 9}}  {note}", err=to_stderr)
+        click.echo(f"{'':<{len(counter) + 11}}  {note}", err=to_stderr)
 
 
-def _keep(file: Path, verdicts: list[VerifyResult]) -> str:
-    """Say it in the registry file; what came of that."""
+def _save(file: Path, verdicts: list[VerifyResult]) -> str:
+    """Write the marks to the registry file; return the outcome as text."""
     from datetime import UTC, datetime
 
     from parcels.catalogue.edit_registry import set_keys
@@ -189,15 +197,15 @@ def _keep(file: Path, verdicts: list[VerifyResult]) -> str:
 
     today = datetime.now(UTC).date()
     facts = {verdict.county.key: verdict.registry_changes(today) for verdict in verdicts}
-    known = {key: said for key, said in facts.items() if said}
-    if known and is_packed(file):
-        return "nothing is kept: name a registry file of your own with --registry"
-    if known:
-        set_keys(file, known)
-    return f"kept in {file}" if known else "nothing to keep"
+    changes = {key: values for key, values in facts.items() if values}
+    if changes and is_packed(file):
+        return f"not saved: {_OWN_FILE}"
+    if changes:
+        set_keys(file, changes)
+    return f"saved in {file}" if changes else "nothing to save"
 
 
-def _verdict_facts(verdict: VerifyResult) -> dict[str, Any]:
+def _verdict_json(verdict: VerifyResult) -> dict[str, Any]:
     return {
         "key": verdict.county.key,
         "in_order": verdict.passed,
@@ -212,12 +220,14 @@ def _verdict_facts(verdict: VerifyResult) -> dict[str, Any]:
 @click.argument("name")
 @click.argument("url")
 @registry_option
-@click.option("--allow-private", is_flag=True, help="The server is on a private address.")
+@click.option("--allow-private", is_flag=True, help="Allow a server on a private address.")
 def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None:
-    """Look at a layer and write an entry for it, with its columns guessed.
+    """Add a county from its ArcGIS layer.
 
-    NAME is what the county is called from then on, best like travis-tx. URL is that of the layer,
-    or of a service with one layer of polygons.
+    Inspects the layer, guesses its columns, and writes a registry entry.
+
+    NAME is the county's key, for example travis-tx. URL is that of the layer, or of a service with
+    one polygon layer.
     """
     from parcels.arcgis.http.address_guard import ALLOW_PRIVATE_HINT
     from parcels.catalogue.add_county import add_county
@@ -227,7 +237,7 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
 
     file = registry or load_settings().registry or default_registry()
     if is_packed(file):
-        raise click.UsageError("name a registry file of your own with --registry")
+        raise click.UsageError(_OWN_FILE)
     try:
         added = add_county(name, url, file, allow_private=allow_private)
     except AddressRefused as error:
@@ -237,5 +247,5 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
     click.echo(f"{name}:")
     for line in added.lines:
         click.echo(f"  {line}")
-    there = f" --registry {shlex.quote(str(registry))}" if registry else ""
-    print_message(f"written to {file}; now: lotline registry verify {name}{there}")
+    option = f" --registry {shlex.quote(str(registry))}" if registry else ""
+    print_message(f"added to {file}; next: lotline registry verify {name}{option}")

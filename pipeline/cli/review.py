@@ -1,10 +1,12 @@
-"""`lotline review`: a person's verdict on a detection."""
+"""`lotline review`: a reviewer's decision on a detection."""
 
 from __future__ import annotations
 
 import getpass
 
 import click
+
+from pipeline.cli.options import PositiveInt
 
 
 def _reviewer() -> str:
@@ -13,12 +15,17 @@ def _reviewer() -> str:
 
 @click.group()
 def review() -> None:
-    """Accept, reject or restore detections by their number (see `lotline export`)."""
+    """Accept, reject or restore detections.
+
+    DETECTION_ID is a detection's ID in the database and in the files of `lotline export`.
+    """
 
 
-_detection = click.argument("detection_id", type=click.IntRange(min=1))
-_by = click.option("--by", "reviewer", default=_reviewer, help="Who says so; you by default.")
-_note = click.option("--note", default="", help="Why.")
+_detection = click.argument("detection_id", type=PositiveInt(min=1))
+_by = click.option(
+    "--by", "reviewer", default=_reviewer, help="Reviewer; your user name by default."
+)
+_note = click.option("--note", default="", help="Reason.")
 
 
 @review.command()
@@ -26,7 +33,7 @@ _note = click.option("--note", default="", help="Why.")
 @_by
 @_note
 def accept(detection_id: int, reviewer: str, note: str) -> None:
-    """It is right."""
+    """Accept a detection as correct."""
     _decide("accept", detection_id, reviewer, note)
 
 
@@ -35,7 +42,7 @@ def accept(detection_id: int, reviewer: str, note: str) -> None:
 @_by
 @_note
 def reject(detection_id: int, reviewer: str, note: str) -> None:
-    """It is wrong, and no later run brings it back."""
+    """Reject a wrong detection; later runs do not bring it back."""
     _decide("reject", detection_id, reviewer, note)
 
 
@@ -44,7 +51,7 @@ def reject(detection_id: int, reviewer: str, note: str) -> None:
 @_by
 @_note
 def restore(detection_id: int, reviewer: str, note: str) -> None:
-    """It was rejected by mistake: back to proposed."""
+    """Restore a rejected detection: it is proposed again."""
     _decide("restore", detection_id, reviewer, note)
 
 

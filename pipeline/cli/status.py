@@ -1,4 +1,4 @@
-"""`lotline status`: what a county's queue and measurements look like."""
+"""`lotline status`: a county's properties by state, and its measured areas."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.plurals import count_of
 @click.command()
 @county_option
 @registry_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(county: str, registry: Path | None, as_json: bool) -> None:
-    """Show how many properties are in which state, and what was measured."""
+    """Show a county's properties by state, and its measured areas."""
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.cli.batch_summary import console, print_status
@@ -45,6 +45,6 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     if now.parcel_snapshot is not None:
         day = now.parcel_snapshot["fetched_at"][:10]
         parcels = count_of(now.parcel_snapshot["rows"], "parcels")
-        out.print(f"A copy of {parcels} is kept, of {day}.")
+        out.print(f"Parcel snapshot: {parcels}, fetched {day}.")
     for prop in open_:
         out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")

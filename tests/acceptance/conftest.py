@@ -1,4 +1,4 @@
-"""Who runs the command: in a folder of their own, with a database that is shared or their own."""
+"""Users of the command, each with a working folder and a shared or separate database."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from user import LOTLINE, User, clean_environment
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """One home for the run, or for each worker: making a cluster takes seconds.
+    """One LOTLINE_HOME per worker, because creating a database cluster takes seconds.
 
-    Its server is stopped and it is removed at the end. Not under pytest's own folder, which only
-    root may enter when the tests run as root.
+    Not under pytest's folder, which only root may enter if root runs the tests.
     """
     folder = Path(tempfile.mkdtemp(prefix="lotline-test-"))
     folder.chmod(0o755)
@@ -32,15 +31,15 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def user(tmp_path: Path, home: Path) -> User:
-    """Somebody in an empty folder; the database may hold other tests' counties."""
+    """A user in an empty folder; the database may contain other tests' counties."""
     return User(tmp_path, clean_environment(LOTLINE_HOME=str(home)))
 
 
 @pytest.fixture(scope="session")
 def server_url(home: Path) -> str:
-    """The home's server, kept up for the tests that want a database of their own.
+    """URL of the session's embedded server, for tests with a database of their own.
 
-    It does not wait for the disk, which no test needs.
+    It runs without fsync.
     """
     done = subprocess.run(
         [str(LOTLINE), "db", "url"],
@@ -58,7 +57,7 @@ def server_url(home: Path) -> str:
 
 @pytest.fixture
 def fresh(tmp_path: Path, home: Path, server_url: str) -> Iterator[User]:
-    """Somebody with an empty database of their own, named by DATABASE_URL."""
+    """A user with an empty database of their own, at DATABASE_URL."""
     name = f"test_{abs(hash(tmp_path)):x}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

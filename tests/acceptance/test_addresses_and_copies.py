@@ -1,4 +1,4 @@
-"""A county with a server: its parcels are asked for once, by address too, or copied as a whole.
+"""A county with a server: cached responses, address lookups, and layer snapshots.
 
 The lots and their addresses are synthetic; the server is a real FeatureServer.
 """
@@ -57,7 +57,7 @@ def _queries(server: FeatureServer) -> list[str]:
     return [call["url"] for call in server.calls if "/query" in call["url"]]
 
 
-def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
+def test_addresses_are_located_measured_and_cached_for_an_outage(
     fresh: User, made: sample.SampleCounty, tmp_path: Path
 ) -> None:
     lots = _lots(made)
@@ -86,13 +86,13 @@ def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
 
         server.mend()
         again = fresh.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
-        assert _queries(server) == [], "all of it was said before"
+        assert _queries(server) == [], "every response is cached"
         assert re.search(
             r"Parcels: \d+ lookups from the cache, 0 from the county server", again.stdout
         )
         areas = fresh.status(*little)["areas"]
 
-    user = fresh.impatient()
+    user = fresh.without_backoff()
     user.run("batch", *little, "--properties", "leads.csv", "--again", code=1)
     assert {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]} == by_state
     assert fresh.status(*little)["areas"] == areas
@@ -100,11 +100,11 @@ def test_addresses_alone_are_found_measured_and_known_when_the_server_is_down(
     more.write_text(f'property_id,address\nnew,"{lots["address"][20]}"\n')
     user.run("batch", *little, "--properties", "more.csv", code=1)
     states = {(s["state"], s["reason"]) for s in fresh.status(*little)["by_state"]}
-    assert ("deferred", "unavailable") in states, "an outage is no absence"
+    assert ("deferred", "unavailable") in states, "an outage is not an absence"
 
 
 @pytest.mark.parametrize("to", ["the database", "a folder"])
-def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
+def test_a_killed_fetch_resumes_and_the_snapshot_serves_every_lookup(
     fresh: User, made: sample.SampleCounty, tmp_path: Path, to: str
 ) -> None:
     lots = _lots(made)
@@ -123,25 +123,25 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         running.communicate()
         server.mend()
         done = fresh.run(*fetch)
-        said = r"(\d+) parcels are in .+, (\d+) of them fetched now with (\d+) requests"
-        counted = re.search(said, done.stdout)
+        pattern = r"(\d+) parcels in .+; (\d+) fetched now with (\d+) requests"
+        counted = re.search(pattern, done.stdout)
         assert counted, done.stdout
         assert int(counted[3]) == len(server.calls)
         assert int(counted[1]) == len(lots)
-        assert 0 < int(counted[2]) < len(lots), "what was fetched before was kept"
-        assert "is current; nothing fetched" in fresh.run(*fetch).stdout
-        assert f"{len(lots)} of them fetched now" in fresh.run(*fetch, "--again").stdout
+        assert 0 < int(counted[2]) < len(lots), "the pages fetched before the kill are reused"
+        assert "is current; --again fetches it again" in fresh.run(*fetch).stdout
+        assert f"{len(lots)} fetched now" in fresh.run(*fetch, "--again").stdout
         if to == "a folder":
             copy = FolderCache(folder).layer(LayerKey.of(load_registry(registry).county("little")))
-            whole = copy.snapshot()
-            assert whole is not None
-            assert whole.rows == len(lots)
+            snapshot = copy.snapshot()
+            assert snapshot is not None
+            assert snapshot.rows == len(lots)
             written = geopandas.read_parquet(next(folder.glob("little/*/copy.parquet")))
             assert len(written) == len(lots)
             assert written.crs == "OGC:CRS84"
             return
         status = fresh.run("status", "--county", "little", "--registry", str(registry))
-        assert f"A copy of {len(lots)} parcels is kept" in status.stdout
+        assert f"Parcel snapshot: {len(lots)} parcels, fetched" in status.stdout
         server.mend()
         leads = fresh.folder / "leads.csv"
         points = lots.representative_point()
@@ -154,7 +154,7 @@ def test_a_copy_that_is_killed_goes_on_and_then_answers_everything(
         assert fresh.status(*little)["by_source"]["lot"] == 12
 
 
-def test_a_copy_of_a_server_that_does_not_answer_says_whom_it_asked_and_that_alone(
+def test_a_fetch_from_an_unreachable_server_names_the_server_once(
     user: User,
 ) -> None:
     with socket.socket() as closed:
@@ -166,13 +166,13 @@ def test_a_copy_of_a_server_that_does_not_answer_says_whom_it_asked_and_that_alo
         "calls_per_second: 100}\n"
     )
     here = ("--county", "here", "--registry", "registry.yaml", "--to", "kept")
-    done = user.impatient().run("parcels", "fetch", *here, code=1)
-    asking, error = done.stderr.splitlines()
-    assert asking == f"asking Here's parcel server: {url}/0"
+    done = user.without_backoff().run("parcels", "fetch", *here, code=1)
+    querying, error = done.stderr.splitlines()
+    assert querying == f"querying Here's parcel server: {url}/0"
     assert error.startswith(f"error: {url}/0: no response: ")
 
 
-def test_what_cannot_be_copied_says_why(user: User) -> None:
+def test_a_county_without_a_server_cannot_be_fetched(user: User) -> None:
     done = user.run("parcels", "fetch", "--county", "sample", code=2)
     assert "has no 'url' and 'layer'" in done.stderr
 

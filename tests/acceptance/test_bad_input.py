@@ -1,4 +1,4 @@
-"""Bad input, typed as a user would: the message says how to mend it, the exit code fits."""
+"""Bad input, as a user would type it: the message names the fix, and the exit code is right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detection import sample
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> sample.SampleCounty:
-    """A small synthetic county as files, so that tests can break them."""
+    """The files of a small synthetic county, for tests to damage."""
     return sample.generate(tmp_path_factory.mktemp("made") / "county", seed=11, lots=12)
 
 
@@ -31,20 +31,20 @@ def _registry(folder: Path, made: sample.SampleCounty, **more: str) -> Path:
     return path
 
 
-def test_unknown_county(user: User) -> None:
+def test_an_unknown_county_suggests_the_closest_name(user: User) -> None:
     done = user.run("batch", "--county", "shelbi", code=2)
     assert "shelbi" in done.stderr
     assert "shelby" in done.stderr
 
 
 @pytest.mark.parametrize("county", ["../../x", "a;rm", "$(reboot)"])
-def test_a_county_that_is_no_name(user: User, county: str) -> None:
+def test_an_invalid_county_name_is_an_error(user: User, county: str) -> None:
     done = user.run("batch", "--county", county, code=2)
     assert done.stderr.startswith("error: ")
     assert not (user.folder / "out").exists()
 
 
-def test_malformed_rows_stop_nothing(fresh: User, made: sample.SampleCounty) -> None:
+def test_invalid_rows_are_skipped_and_reported(fresh: User, made: sample.SampleCounty) -> None:
     registry = _registry(fresh.folder, made)
     good = made.properties.read_text().splitlines()[1].split(",")
     leads = fresh.folder / "leads.csv"
@@ -61,19 +61,19 @@ def test_malformed_rows_stop_nothing(fresh: User, made: sample.SampleCounty) -> 
     )
     args = ("--county", "little", "--registry", str(registry), "--properties", str(leads))
     done = fresh.run("batch", *args, code=1)
-    said = " ".join(done.stdout.split())
-    assert "4 rows of leads.csv were left out" in said
-    assert "line 3: longitude is 'minus ninety'" in said
-    assert "line 4: 2 values for 3 columns" in said
-    assert "line 5" in said
-    assert "swapped" in said
-    assert "line 7: property_id good is on line 2 already" in said
-    assert "far: failed (outside_county)" in said
+    text = " ".join(done.stdout.split())
+    assert "4 rows of leads.csv were left out" in text
+    assert "line 3: longitude is 'minus ninety'" in text
+    assert "line 4: 2 values for 3 columns" in text
+    assert "line 5" in text
+    assert "swapped" in text
+    assert "line 7: property_id good is already on line 2" in text
+    assert "far: failed (outside_county)" in text
     states = fresh.status("--county", "little", REGISTRY=str(registry))["by_state"]
     assert {s["state"]: s["properties"] for s in states} == {"done": 1, "failed": 1}
 
 
-def test_a_csv_without_the_columns(user: User, made: sample.SampleCounty) -> None:
+def test_a_csv_without_the_columns_is_an_error(user: User, made: sample.SampleCounty) -> None:
     registry = _registry(user.folder, made)
     leads = user.folder / "leads.csv"
     leads.write_text("id,lat,lon\na,1,2\n")
@@ -85,7 +85,7 @@ def test_a_csv_without_the_columns(user: User, made: sample.SampleCounty) -> Non
     assert "no such file" in done.stderr
 
 
-def test_registry_typo(user: User) -> None:
+def test_a_misspelt_registry_key_is_named(user: User) -> None:
     path = user.folder / "mine.yaml"
     path.write_text(
         "counties:\n  mine:\n    url: https://gis.example.gov/arcgis/rest/services/P/MapServer\n"
@@ -98,8 +98,10 @@ def test_registry_typo(user: User) -> None:
     assert "none.yaml" in done.stderr
 
 
-def test_unreachable_server_defers_or_buffers(fresh: User, made: sample.SampleCounty) -> None:
-    user = fresh.impatient()
+def test_an_unreachable_server_defers_or_measures_a_buffer(
+    fresh: User, made: sample.SampleCounty
+) -> None:
+    user = fresh.without_backoff()
     registry = _registry(
         fresh.folder,
         made,
@@ -122,7 +124,7 @@ def test_unreachable_server_defers_or_buffers(fresh: User, made: sample.SampleCo
     assert "deferred" not in {s["state"] for s in status["by_state"]}
 
 
-def test_unreadable_imagery(fresh: User, made: sample.SampleCounty) -> None:
+def test_unreadable_imagery_is_an_error(fresh: User, made: sample.SampleCounty) -> None:
     tiles = fresh.folder / "tiles"
     shutil.copytree(Path(made.imagery).parent, tiles)
     for tile in tiles.glob("*.tif"):
@@ -138,28 +140,30 @@ def test_unreadable_imagery(fresh: User, made: sample.SampleCounty) -> None:
     assert "no imagery file matches" in done.stderr
 
 
-def test_imagery_that_breaks_off(fresh: User, made: sample.SampleCounty) -> None:
+def test_truncated_imagery_is_corrupt_or_an_error(fresh: User, made: sample.SampleCounty) -> None:
     tiles = fresh.folder / "tiles"
     shutil.copytree(Path(made.imagery).parent, tiles)
     for tile in tiles.glob("*.tif"):
         tile.write_bytes(tile.read_bytes()[: tile.stat().st_size // 8])
     registry = _registry(fresh.folder, made, imagery='{path: "tiles/*.tif"}')
     done = fresh.run("batch", "--county", "little", "--registry", str(registry), code=None)
-    if done.returncode == 2:  # not even the headers are left
+    if done.returncode == 2:  # the headers are lost too
         assert "can be read" in done.stderr
         return
     states = fresh.status("--county", "little", REGISTRY=str(registry))["by_state"]
     assert {"state": "no_imagery", "reason": "corrupt"}.items() <= states[-1].items()
 
 
-def test_no_postgresql(user: User, tmp_path: Path) -> None:
+def test_an_unreachable_database_is_an_error_without_its_password(
+    user: User, tmp_path: Path
+) -> None:
     done = user.run("status", code=2, DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/nothing")
     assert "127.0.0.1" in done.stderr
     assert "secret" not in done.stderr
     assert "DATABASE_URL" in done.stderr
 
 
-def test_wrong_usage(user: User) -> None:
+def test_wrong_usage_exits_with_2(user: User) -> None:
     assert "label" in user.run("batch", "--labels", "lawn,moat", code=2).stderr
     assert "segmenter" in user.run("batch", "--segmenter", "sam9", code=2).stderr
     assert user.run("batch", "--limit", "0", code=2).stderr
@@ -167,7 +171,7 @@ def test_wrong_usage(user: User) -> None:
     assert user.run("export", "--county", "shelby", "--out", "x", code=2).stderr
 
 
-def test_an_empty_queue_says_how_to_fill_it(fresh: User, made: sample.SampleCounty) -> None:
+def test_an_empty_queue_is_an_error_with_the_fix(fresh: User, made: sample.SampleCounty) -> None:
     registry = _registry(fresh.folder, made, properties="")
     done = fresh.run("batch", "--county", "little", "--registry", str(registry), code=2)
     assert "PROPERTIES=" in done.stderr

@@ -1,4 +1,4 @@
-"""A batch that is killed or rivalled: the next goes on at once, and nothing is lost."""
+"""A killed batch, and two batches at once: the next resumes, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _start(user: User) -> subprocess.Popen[str]:
 
 
 def _wait_for_some(user: User, running: subprocess.Popen[str], count: int) -> None:
-    """Until the batch has written so many lots."""
+    """Wait until the batch has written `count` lots."""
     for _ in range(1200):
         assert running.poll() is None, running.communicate()
         try:
@@ -45,7 +45,7 @@ def _wait_for_some(user: User, running: subprocess.Popen[str], count: int) -> No
     pytest.fail("the batch wrote nothing in a minute")
 
 
-def test_after_a_kill_the_next_batch_goes_on_at_once(fresh: User) -> None:
+def test_after_a_kill_the_next_batch_resumes_at_once(fresh: User) -> None:
     running = _start(fresh)
     _wait_for_some(fresh, running, 20)
     running.kill()
@@ -60,13 +60,13 @@ def test_after_a_kill_the_next_batch_goes_on_at_once(fresh: User) -> None:
         before = conn.execute(MEASURED).fetchall()
     assert runs == [("killed",), ("finished",)]
 
-    # A clean run over everything says the same.
+    # A clean run of everything has the same results.
     fresh.run("batch", "--again")
     with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
         assert conn.execute(MEASURED).fetchall() == before
 
 
-def test_two_batches_at_once_do_no_lot_twice(fresh: User) -> None:
+def test_two_concurrent_batches_process_no_lot_twice(fresh: User) -> None:
     first = _start(fresh)
     _wait_for_some(fresh, first, 1)
     second = fresh.run("batch")

@@ -1,4 +1,4 @@
-"""Real parcels over real NAIP imagery: every point of the CSVs comes out as they expect."""
+"""Real parcels and NAIP imagery: every point of the CSVs has the expected result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from user import User
 
 
 @pytest.mark.parametrize("county", ["claremont", "long_beach", "riverside"])
-def test_every_point_comes_out_as_expected(
+def test_every_point_has_the_expected_result(
     fresh: User, real_registry: Path, real_data: Path, county: str
 ) -> None:
     args = ("--county", county, "--registry", str(real_registry))
@@ -23,7 +23,7 @@ def test_every_point_comes_out_as_expected(
         expected = {row["property_id"]: row for row in csv.DictReader(file)}
 
     assert found.keys() == expected.keys()
-    assert {name: _came_out_as(row) for name, row in found.items()} == {
+    assert {name: _result_of(row) for name, row in found.items()} == {
         name: row["expect"] for name, row in expected.items()
     }
     for name, row in expected.items():
@@ -34,7 +34,7 @@ def test_every_point_comes_out_as_expected(
     assert "Nothing to do" in again.stdout
 
 
-def _came_out_as(row: dict[str, str]) -> str:
+def _result_of(row: dict[str, str]) -> str:
     if row["state"] == "no_imagery":
         return "no_imagery"
     assert row["state"] == "done", row

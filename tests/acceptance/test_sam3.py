@@ -1,4 +1,4 @@
-"""`SEGMENTER=sam3-tiny` and `sam3` as a user runs them, and what is said where that cannot work."""
+"""`SEGMENTER=sam3-tiny` and `sam3` as a user runs them, and their errors."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def test_the_sample_county_with_the_tiny_sam3(fresh: User) -> None:
     measured = results[whole].drop_duplicates("parcel_ids").set_index("parcel_ids")
     assert len(measured) > 150
     truth = load(Path(fresh.env["LOTLINE_HOME"]) / "sample" / "2026-200").truth
-    for label, off_in_all, off_on_a_lot in (
+    for label, max_total_error, max_median_error in (
         ("lawn", 0.08, 0.1),
         ("roof", 0.08, 0.12),
         ("pool", 0.15, 0.2),
     ):
         true = true_areas_m2(truth, label)
         lots = [lot for lot in measured.index if lot in true]
-        mine = measured.loc[lots, f"{label}_m2"].to_numpy()
-        there = np.array([true[lot] for lot in lots])
-        assert abs(mine.sum() / there.sum() - 1) < off_in_all, label
-        real = there > 15
-        assert np.median(np.abs(mine - there)[real] / there[real]) < off_on_a_lot, label
+        found_m2 = measured.loc[lots, f"{label}_m2"].to_numpy()
+        true_m2 = np.array([true[lot] for lot in lots])
+        assert abs(found_m2.sum() / true_m2.sum() - 1) < max_total_error, label
+        not_tiny = true_m2 > 15
+        assert (
+            np.median(np.abs(found_m2 - true_m2)[not_tiny] / true_m2[not_tiny]) < max_median_error
+        ), label
 
     assert fresh.status()["segmenters"] == ["sam3-tiny-1"]
     areas = fresh.status()["areas"]
@@ -53,14 +55,14 @@ def test_the_sample_county_with_the_tiny_sam3(fresh: User) -> None:
     assert fresh.status()["areas"] == areas
 
 
-def test_a_label_in_words_is_one_more_column(fresh: User) -> None:
+def test_a_custom_label_adds_a_column(fresh: User) -> None:
     fresh.run(
         "batch", "--segmenter", "sam3-tiny", "--limit", "4", "--labels", "lawn",
         LABEL="trampoline=round backyard trampoline; basin=swimming pool",
     )  # fmt: skip
     areas = {area["label"]: area for area in fresh.status()["areas"] if area["source"] == "lot"}
     assert areas.keys() == {"lawn", "trampoline", "basin"}
-    # Nobody there has one: it was asked for, and nothing was found.
+    # There are no trampolines: zero, not a missing row.
     assert (areas["trampoline"]["detections"], areas["trampoline"]["area_m2"]) == (0, 0)
     fresh.run("export", "--out", "results", "--format", "csv")
     columns = (fresh.folder / "results" / "properties.csv").read_text().splitlines()[0].split(",")
@@ -77,7 +79,7 @@ def test_a_label_in_words_is_one_more_column(fresh: User) -> None:
         (("--segmenter", "sam3", "--weights", "no/such/folder"), ("no/such/folder", "folder, a")),
     ],
 )
-def test_what_is_wrong_is_said_with_how_to_mend_it(
+def test_an_error_has_one_message_with_the_fix(
     user: User, arguments: tuple[str, ...], messages: tuple[str, ...]
 ) -> None:
     done = user.run("batch", "--limit", "1", "--again", *arguments, code=2)
@@ -88,7 +90,7 @@ def test_what_is_wrong_is_said_with_how_to_mend_it(
 
 @pytest.fixture
 def gated_hub() -> Iterator[str]:
-    """A hub that answers as Hugging Face's does to who has not accepted a licence."""
+    """A hub that responds like Hugging Face's before the licence is accepted."""
 
     class Gate(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -97,7 +99,7 @@ def gated_hub() -> Iterator[str]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_HEAD = do_GET  # noqa: N815  the server calls it so
+        do_HEAD = do_GET  # noqa: N815  http.server's name
 
         def log_message(self, *_: object) -> None:
             pass
@@ -111,7 +113,7 @@ def gated_hub() -> Iterator[str]:
     server.server_close()
 
 
-def test_weights_behind_a_gate(user: User, gated_hub: str) -> None:
+def test_gated_weights_are_an_error_with_the_fix(user: User, gated_hub: str) -> None:
     done = user.run(
         "batch", "--segmenter", "sam3", "--limit", "1", "--again", code=2,
         SAM3_WEIGHTS="facebook/sam3", HF_ENDPOINT=gated_hub, HF_HOME=str(user.folder / "hf"),

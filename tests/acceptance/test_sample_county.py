@@ -1,4 +1,4 @@
-"""`lotline batch` with nothing said: the sample county, from an empty database to a picture."""
+"""`lotline batch` without arguments: the sample county, from an empty database to a map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageStat
 from user import User
 
 
-def test_the_sample_county_from_nothing(fresh: User) -> None:
+def test_the_sample_county_from_an_empty_database(fresh: User) -> None:
     first = fresh.run("batch")
 
     assert "synthetic" in first.stdout
@@ -27,9 +27,9 @@ def test_the_sample_county_from_nothing(fresh: User) -> None:
     assert not {state for state, _ in states} & {"pending", "leased", "failed", "deferred"}
     assert status["by_source"]["buffer_30m"] == 5
 
-    with Image.open(fresh.folder / "out" / "sample" / "map.png") as picture:
-        assert picture.width > 800
-        assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 20
+    with Image.open(fresh.folder / "out" / "sample" / "map.png") as image:
+        assert image.width > 800
+        assert min(ImageStat.Stat(image.convert("RGB")).stddev) > 20
 
     second = fresh.run("batch")
     assert "Nothing to do" in second.stdout
@@ -48,8 +48,8 @@ def test_a_rejected_detection_stays_rejected(fresh: User) -> None:
     detection_id, _ = row
     before = fresh.status()["areas"]
 
-    said = fresh.run("review", "reject", str(detection_id), "--by", "ann", "--note", "gravel")
-    assert "rejected" in said.stdout
+    done = fresh.run("review", "reject", str(detection_id), "--by", "ann", "--note", "gravel")
+    assert "rejected" in done.stdout
     rejected = fresh.status()["areas"]
     assert rejected != before
 
@@ -64,7 +64,7 @@ def test_a_rejected_detection_stays_rejected(fresh: User) -> None:
     assert fresh.status()["areas"] == before
 
 
-def test_exports_open_and_explain_themselves(fresh: User) -> None:
+def test_exports_open_and_document_every_column(fresh: User) -> None:
     fresh.run("batch", "--limit", "20")
     for kind, suffix in (("geoparquet", "parquet"), ("geojson", "geojson"), ("csv", "csv")):
         folder = fresh.folder / kind
@@ -86,7 +86,7 @@ def test_exports_open_and_explain_themselves(fresh: User) -> None:
                 assert f"`{column}`" in guide, column
 
 
-def test_the_map_says_that_it_is_synthetic_and_psql_can_open_the_database(user: User) -> None:
+def test_the_map_is_written_and_db_url_connects(user: User) -> None:
     user.run("batch", "--limit", "3", "--out", "here")
     assert (user.folder / "here" / "map.png").stat().st_size > 10_000
     url = user.run("db", "url").stdout.strip()
@@ -95,7 +95,7 @@ def test_the_map_says_that_it_is_synthetic_and_psql_can_open_the_database(user: 
     assert version is not None
 
 
-def test_registry_list(user: User) -> None:
+def test_registry_list_has_the_sample_and_shelby(user: User) -> None:
     listed = user.run("registry", "list").stdout
     assert re.search(r"^sample +Sample county \(synthetic\)", listed, re.MULTILINE)
     assert re.search(r"^shelby +Shelby County", listed, re.MULTILINE)

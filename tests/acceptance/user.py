@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, in a folder of its own."""
+"""Run the command as a user does: in its own process and folder."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.settings import CommandSettings, env_variable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOTLINE = Path(sys.executable).with_name("lotline")
-IMPATIENT = Path(__file__).with_name("impatient.py")
-# What the shell of whoever runs the tests may hold, and no test wants.
-OURS = {"LOTLINE_CONFIG", *map(env_variable, CommandSettings.model_fields)}
+WITHOUT_BACKOFF = Path(__file__).with_name("without_backoff.py")
+# Removed from the environment: the developer's own settings.
+SETTING_VARIABLES = {"LOTLINE_CONFIG", *map(env_variable, CommandSettings.model_fields)}
 
 
 @dataclass
 class User:
-    """Somebody with a folder, a home for Lotline, and the command."""
+    """A user with a working folder, a LOTLINE_HOME, and the command."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = (str(LOTLINE),)
 
-    def impatient(self) -> User:
-        """The same one, whose command calls a server again at once, and as often as ever."""
-        return replace(self, command=(sys.executable, str(IMPATIENT)))
+    def without_backoff(self) -> User:
+        """The same user, with a command that retries requests without backoff."""
+        return replace(self, command=(sys.executable, str(WITHOUT_BACKOFF)))
 
     def run(
         self, *arguments: str, code: int | None = 0, **env: str
@@ -50,13 +50,13 @@ class User:
 
     def status(self, *arguments: str, **env: str) -> dict[str, Any]:
         """`lotline status --json`."""
-        answer: dict[str, Any] = json.loads(
+        document: dict[str, Any] = json.loads(
             self.run("status", "--json", *arguments, code=0, **env).stdout
         )
-        return answer
+        return document
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if name not in OURS}
+    env = {name: value for name, value in os.environ.items() if name not in SETTING_VARIABLES}
     blocked = str(ROOT / "tests" / "netblock")
     return {**env, "PYTHONPATH": blocked, "PYTHONWARNINGS": "", **more}

@@ -66,7 +66,7 @@ def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path)
     assert not any("OWNER" in call["url"] for call in server.calls)
     assert done.stdout.startswith("shelby-tn:\n  # Layer ")
     verify = f"lotline registry verify shelby-tn --registry {file}"
-    assert done.stderr == f"written to {file}; now: {verify}\n"
+    assert done.stderr == f"added to {file}; next: {verify}\n"
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,8 @@ def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: P
     done = run("--registry", file)
     assert done.exit_code == 0, done.output
     assert (
-        done.output == "ok         here  no address columns\n"
-        f"1 in order, 0 failed, 0 without an answer; kept in {file}\n"
+        done.output == "ok           here  no address columns\n"
+        f"1 passed, 0 failed, 0 unavailable; saved in {file}\n"
     )
     text = file.read_text()
     assert text.startswith("# Mine.\ncounties:\n  here:  # a comment\n    verified: 20")
@@ -218,8 +218,8 @@ def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
     file = registry(tmp_path, gone(server), mark)
     done = run("here", "--registry", file)
     assert done.exit_code == 1
-    assert done.output.startswith("failed     here  ")
-    assert "0 in order, 1 failed, 0 without an answer" in done.output
+    assert done.output.startswith("failed       here  ")
+    assert "0 passed, 1 failed, 0 unavailable" in done.output
     assert "verified" not in file.read_text()
 
     monkeypatch.setattr(
@@ -228,7 +228,7 @@ def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
     file = registry(tmp_path, server.url, mark)
     done = run("HERE", "--registry", file)
     assert done.exit_code == 1
-    assert "0 in order, 0 failed, 1 without an answer; nothing to keep" in done.output
+    assert "0 passed, 0 failed, 1 unavailable; nothing to save" in done.output
     assert mark in file.read_text()
 
 
@@ -237,7 +237,7 @@ def test_as_json(server: FeatureServer, tmp_path: Path) -> None:
     done = CliRunner().invoke(lotline, ["registry", "verify", "--registry", str(file), "--json"])
     [said] = json.loads(done.stdout)
     assert (said["key"], said["in_order"], said["answered"]) == ("here", True, True)
-    assert done.stderr.startswith("ok         here")
+    assert done.stderr.startswith("ok           here")
 
 
 def test_a_shipped_county_gets_an_entry_that_overrides_it(
@@ -284,8 +284,8 @@ def test_what_was_verified_before_ctrl_c_is_kept(
     ("args", "message"),
     [
         (["nowhere"], "no county 'nowhere'"),
-        (["sample"], "none of these counties has an ArcGIS server to ask"),
-        (["--state", "ZZ"], "'ZZ' is no state of the US"),
+        (["sample"], "none of these counties has an ArcGIS server to verify"),
+        (["--state", "ZZ"], "'ZZ' is not a US state"),
     ],
 )
 def test_wrong_usage(args: list[str], message: str) -> None:

@@ -49,7 +49,7 @@ def test_duplicate_ids_are_bad_rows_and_the_first_is_used(conn: Connection) -> N
     listed = loading.load_list(
         conn, COUNTY, "1", [(2, twice[0]), BadRow(3, "no place"), (4, twice[1]), (5, twice[2])]
     )
-    bad_rows = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is on line 2 already")])
+    bad_rows = BadRows(2, [BadRow(3, "no place"), BadRow(5, "property_id a is already on line 2")])
     assert listed.bad_rows == bad_rows
     assert loading.current_list(conn, COUNTY, "1") == listed
     assert loading.load(conn, COUNTY, twice[:2]) == LoadResult(0, 0, 2)

@@ -1,4 +1,4 @@
-"""Boxes as people write them."""
+"""Parse bounding boxes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from pipeline.bbox import parse_bbox
 
 
-def test_west_south_east_north() -> None:
+def test_a_box_is_west_south_east_north() -> None:
     assert parse_bbox("-90.1, 35.0,-89.9,35.2") == (-90.1, 35.0, -89.9, 35.2)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("-90,35,-89", "not four numbers"),
         ("-90,35,-89,north", "not four numbers"),
@@ -20,11 +20,11 @@ def test_west_south_east_north() -> None:
         ("-190,35,-189,36", "longitudes -190 and -189 are not within ±180"),
         ("nan,35,-89,36", "longitudes nan"),
         ("-90,35,-89,inf", "latitudes 35 and inf"),
-        ("-89,35,-90,36", "does not begin west of its east"),
-        ("-90,36,-89,35", "does not begin south of its north"),
+        ("-89,35,-90,36", "west is not less than east"),
+        ("-90,36,-89,35", "south is not less than north"),
     ],
 )
-def test_what_is_no_box_says_how_to_write_one(text: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says) as error:
+def test_an_invalid_box_is_rejected_with_an_example(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
         parse_bbox(text)
     assert "WEST,SOUTH,EAST,NORTH" in str(error.value)

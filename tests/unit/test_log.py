@@ -1,4 +1,4 @@
-"""Logs: what a record says of its run, county and property, as text and as JSON; and no secrets."""
+"""Logs: run, county and property of each record, as text and as JSON, without secrets."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SECRET = "kh7-Zb!qW2x&8"
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restore_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers = root.handlers[:]
-    levels = {name: logging.getLogger(name).level for name in (None, *log.OURS)}
+    levels = {name: logging.getLogger(name).level for name in (None, *log.OUR_LOGGERS)}
     monkeypatch.setattr(log, "redactor", Redactor())
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
@@ -47,11 +47,11 @@ def test_a_line_of_text_is_the_level_and_the_message(capsys: pytest.CaptureFixtu
     logging.getLogger("parcels.x").warning("%d lots are odd", 3)
     logging.getLogger("parcels.x").info("not at this level")
     log.configure("DEBUG")
-    logging.getLogger("urllib3.connectionpool").info("what others say at length")
+    logging.getLogger("urllib3.connectionpool").info("a message of another library")
     assert capsys.readouterr().err == "WARNING: 3 lots are odd\n"
 
 
-def test_a_line_of_text_says_of_which_run_and_property(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_of_text_names_the_run_and_the_property(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("INFO")
     with log.log_context(run=12, county="shelby"):
         logging.getLogger("pipeline.x").info("begun")
@@ -65,7 +65,7 @@ def test_a_line_of_text_says_of_which_run_and_property(capsys: pytest.CaptureFix
     ]
 
 
-def test_json_says_when_how_bad_who_what_and_about_which(
+def test_a_json_record_has_time_level_logger_message_and_context(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log.configure("INFO", "json")
@@ -88,7 +88,7 @@ def test_json_says_when_how_bad_who_what_and_about_which(
     assert not {"run", "county", "property"} & set(last)
 
 
-def test_a_thread_that_copies_the_context_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_thread_that_copies_the_context_logs_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("WARNING", "json")
     warn = logging.getLogger("x").warning
     with log.log_context(run=7):
@@ -106,7 +106,7 @@ def _in_another_process(setup: log.LogSetup) -> None:
     logging.getLogger("worker").warning("it is %s", SECRET)
 
 
-def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
     log.redactor.add_secrets([SECRET])
     log.configure("WARNING", "json")
     with log.log_context(run=3, county="shelby"):
@@ -120,7 +120,7 @@ def test_another_process_logs_alike(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["text", "json"])
-def test_no_part_of_a_record_holds_a_known_secret(
+def test_no_part_of_a_record_contains_a_known_secret(
     capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
     log.redactor.add_secrets([SECRET])
@@ -132,15 +132,15 @@ def test_no_part_of_a_record_holds_a_known_secret(
     warnings.warn(f"beware of {SECRET}", UserWarning, stacklevel=1)
     with log.log_context(property=SECRET):
         logging.getLogger("x").error("about it")
-    said = capsys.readouterr().err
-    assert SECRET not in said
-    assert said.count("***") >= 3
-    assert "ValueError" in said
-    assert "beware of" in said
+    text = capsys.readouterr().err
+    assert SECRET not in text
+    assert text.count("***") >= 3
+    assert "ValueError" in text
+    assert "beware of" in text
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])
-def test_an_error_that_nobody_expected_is_told_without_secrets(
+def test_an_unexpected_error_is_logged_without_secrets(
     capsys: pytest.CaptureFixture[str], kind: log.LogFormat
 ) -> None:
     log.redactor.add_secrets([SECRET])
@@ -159,39 +159,39 @@ def test_an_error_that_nobody_expected_is_told_without_secrets(
         thread = threading.Thread(target=fail)
         thread.start()
         thread.join()
-    said = capsys.readouterr().err
-    assert SECRET not in said
-    assert said.count("Traceback (most recent call last)") == 2
+    text = capsys.readouterr().err
+    assert SECRET not in text
+    assert text.count("Traceback (most recent call last)") == 2
     if kind == "json":
-        assert [json.loads(line)["level"] for line in said.splitlines()] == ["CRITICAL"] * 2
+        assert [json.loads(line)["level"] for line in text.splitlines()] == ["CRITICAL"] * 2
 
 
-def test_a_record_that_cannot_be_made_stops_nothing_and_tells_no_secret(
+def test_a_record_that_cannot_be_formatted_is_reported_without_secrets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log.redactor.add_secrets([SECRET])
     log.configure()
-    # Past pytest's own handler, for which such a record is a failure.
+    # Bypasses pytest's own handler, which fails the test on such a record.
     record = logging.LogRecord("x", logging.WARNING, "x.py", 7, "%d", (SECRET,), None)
     logging.getLogger().handlers[-1].handle(record)
-    said = capsys.readouterr().err
-    assert "cannot be logged" in said
-    assert SECRET not in said
+    text = capsys.readouterr().err
+    assert "cannot be logged" in text
+    assert SECRET not in text
 
 
-def test_a_record_goes_to_what_standard_error_is_now(
+def test_a_record_goes_to_the_current_standard_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.configure()
     bar = io.StringIO()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", bar)  # as a live bar of rich does
+        patch.setattr(sys, "stderr", bar)  # as a live progress bar of rich does
         logging.getLogger("x").warning("above the bar")
     assert bar.getvalue() == "WARNING: above the bar\n"
     assert capsys.readouterr().err == ""
 
 
-def test_importing_lotline_sets_up_no_logging() -> None:
+def test_importing_lotline_configures_no_logging() -> None:
     import subprocess
 
     code = (
@@ -207,7 +207,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_a_record_stands_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_printed_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.cli.progress import BarProgress
 
     monkeypatch.setenv("TERM", "xterm")
@@ -223,7 +223,7 @@ def test_a_record_stands_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> No
         thread.join()
         bar.advance(1)
     bar.stop()
-    # What a terminal shows is what stands after the last return and erasure of each line.
+    # A terminal shows what follows the last carriage return of each line.
     written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     shown = [line.rpartition("\r")[2].rstrip() for line in written.splitlines()]
     assert shown.count("WARNING: [a] is odd") == 10

@@ -1,4 +1,4 @@
-"""`make batch` knows what it is told: a variable that is misspelt is refused, not ignored."""
+"""`make batch` rejects a misspelt variable, instead of ignoring it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # The tests themselves may be run by make, which hands its own flags down.
+    # If make runs the tests, its own flags are in the environment.
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
         ["make", "--dry-run", *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
@@ -23,19 +23,19 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("typed", ["COUNTRY=shelby", "LIMT=4", "county=shelby"])
-def test_a_variable_that_is_no_setting_is_refused(typed: str) -> None:
+def test_an_unknown_variable_is_rejected(typed: str) -> None:
     done = make("batch", "COUNTY=shelby", typed)
     assert done.returncode == 2
-    assert f"no setting is called {typed.partition('=')[0]}; there are COUNTY " in done.stderr
+    assert f"unknown setting {typed.partition('=')[0]}; the settings are COUNTY " in done.stderr
 
 
-def test_every_setting_and_what_a_county_needs_is_taken() -> None:
+def test_every_setting_and_a_countys_token_is_accepted() -> None:
     names = [*map(env_variable, CommandSettings.model_fields), "LOTLINE_CONFIG", "SHELBY_TOKEN"]
     done = make("batch", *(f"{name}=1" for name in names))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_typed_for_another_variable_is_not_run(tmp_path: Path) -> None:
+def test_the_value_of_an_unknown_variable_is_not_executed(tmp_path: Path) -> None:
     done = make("batch", f"COUNTRY=$(shell touch {tmp_path}/ran)")
-    assert "no setting is called COUNTRY" in done.stderr
+    assert "unknown setting COUNTRY" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Progress in plain lines: what begins, how far it is, and how fast."""
+"""Progress as plain lines: the task, the count and the speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.cli.progress import LineProgress
     ("seconds", "speed"),
     [(0.5, "400 a second"), (200.0, "1 a second"), (400.0, "2.0 s each"), (3_000.0, "15.0 s each")],
 )
-def test_how_fast_it_is(
+def test_the_last_line_has_the_speed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
@@ -31,17 +31,17 @@ def test_how_fast_it_is(
 
 
 @pytest.mark.parametrize(
-    ("count", "things", "said"),
+    ("count", "things", "text"),
     [(1, "properties", "1 property"), (0, "properties", "0 properties"), (1, "rows", "1 row"),
      (2_345, "parcels", "2,345 parcels")],
 )  # fmt: skip
-def test_one_is_no_plural(
-    capsys: pytest.CaptureFixture[str], count: int, things: str, said: str
+def test_one_item_is_singular(
+    capsys: pytest.CaptureFixture[str], count: int, things: str, text: str
 ) -> None:
     LineProgress(things).start(count, "Here")
-    assert capsys.readouterr().err == f"Here: {said} to do\n"
+    assert capsys.readouterr().err == f"Here: {text} to do\n"
 
 
-def test_what_is_waited_for_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    LineProgress("properties").message("asking Here's parcel server")
-    assert capsys.readouterr().err == "asking Here's parcel server\n"
+def test_a_message_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    LineProgress("properties").message("querying Here's parcel server")
+    assert capsys.readouterr().err == "querying Here's parcel server\n"

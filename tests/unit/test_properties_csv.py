@@ -1,4 +1,4 @@
-"""CSVs of properties: what is read, and what is said of rows that are none."""
+"""Read CSVs of properties; invalid rows are reported with their line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_ids_keep_their_inner_spaces_and_quotes_protect_commas(csv: Path) -> Non
     assert prop.address == "1 Oak, 2"
 
 
-def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -> None:
+def test_a_byte_order_mark_blank_lines_and_other_columns_are_ignored(csv: Path) -> None:
     csv.write_bytes("\ufeffproperty_id,parcel_id,note\r\np1,7,x\r\n\r\n,,\r\n".encode())
     file = read_properties(csv)
     assert [prop.property_id for prop in file.properties] == ["p1"]
@@ -35,7 +35,7 @@ def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "problem"),
     [
         (",-90,35", "property_id is empty"),
         ("p,,", "give longitude and latitude, a parcel_id, or an address"),
@@ -46,42 +46,44 @@ def test_a_byte_order_mark_blank_lines_and_other_columns_do_no_harm(csv: Path) -
         ("p,35,-120", "swapped"),
         ("p,-90,35,1,2", "5 values for 3 columns"),
         ("p\0q,-90,35", "NUL byte"),
-        ("p" * 501 + ",-90,35", "property_id has 501 characters: 500 at most"),
+        ("p" * 501 + ",-90,35", "property_id has 501 characters; the maximum is 500"),
     ],
 )
-def test_a_bad_row_names_its_line_and_stops_nothing(csv: Path, row: str, says: str) -> None:
+def test_an_invalid_row_is_skipped_and_reported_with_its_line(
+    csv: Path, row: str, problem: str
+) -> None:
     csv.write_text(f"property_id,longitude,latitude\nfirst,-90,35\n{row}\nlast,-90,35\n")
     file = read_properties(csv)
     assert [prop.property_id for prop in file.properties] == ["first", "last"]
     (bad,) = file.bad_rows
     assert bad.line == 3
-    assert says in bad.problem
+    assert problem in bad.problem
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        (b"", "it says nothing"),
+        (b"", "it has nothing"),
         (b"property_id,latitude\np,35\n", "property_id and longitude, latitude"),
         (b"property_id,parcel_id\n\xff\xfe,1\n", "not UTF-8"),
         (b"property_id,address,address \np,1 A St,2 B St\n", "the column address occurs twice"),
     ],
 )
-def test_a_file_that_is_no_list_of_properties(csv: Path, content: bytes, says: str) -> None:
+def test_an_unreadable_file_is_an_error(csv: Path, content: bytes, message: str) -> None:
     csv.write_bytes(content)
-    with pytest.raises(PropertiesFileError, match=says) as error:
+    with pytest.raises(PropertiesFileError, match=message) as error:
         read_properties(csv)
     assert str(csv) in str(error.value)
 
 
-def test_no_file_or_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(PropertiesFileError, match="no such file"):
         read_properties(tmp_path / "none.csv")
     with pytest.raises(PropertiesFileError, match="directory"):
         read_properties(tmp_path)
 
 
-def test_a_quote_that_is_not_closed_says_from_where_and_how_much_is_lost(csv: Path) -> None:
+def test_an_unclosed_quote_is_reported_with_its_line_and_the_lines_lost(csv: Path) -> None:
     lost = "".join(f"p{i},-90,35,{i} Oak\n" for i in range(10))
     csv.write_text(
         f'property_id,longitude,latitude,address\nfirst,-90,35,"1\nOak"\nbad,-90,35,"2 Oak\n{lost}'
@@ -93,7 +95,7 @@ def test_a_quote_that_is_not_closed_says_from_where_and_how_much_is_lost(csv: Pa
     assert "a quote is opened on line 4 and not closed, so the 11 lines" in bad.problem
 
 
-def test_an_open_quote_in_a_long_file_is_one_bad_row(csv: Path) -> None:
+def test_an_unclosed_quote_in_a_long_file_is_one_invalid_row(csv: Path) -> None:
     lost = "".join(f"p{i},{i}\n" for i in range(30_000))
     csv.write_text(f'property_id,parcel_id\nfirst,1\nbad,"2\n{lost}')
     file = read_properties(csv)
@@ -103,13 +105,15 @@ def test_an_open_quote_in_a_long_file_is_one_bad_row(csv: Path) -> None:
     assert "so the 30,001 lines" in bad.problem
 
 
-def test_an_open_quote_in_the_header_is_said(csv: Path) -> None:
+def test_an_unclosed_quote_in_the_header_is_an_error(csv: Path) -> None:
     csv.write_text('property_id,"parcel_id\np,1\n')
     with pytest.raises(PropertiesFileError, match="opened on line 1 and not closed"):
         read_properties(csv)
 
 
-def test_a_value_of_two_lines_is_no_open_quote_and_a_bad_row_has_its_first_line(csv: Path) -> None:
+def test_a_multiline_value_is_valid_and_an_invalid_row_is_reported_at_its_first_line(
+    csv: Path,
+) -> None:
     csv.write_text('property_id,parcel_id,address\np,1,"1 Oak\nCourt"\nq,2,"3\nElm",x\nr,3,')
     file = read_properties(csv)
     assert [prop.property_id for prop in file.properties] == ["p", "r"]
@@ -118,7 +122,7 @@ def test_a_value_of_two_lines_is_no_open_quote_and_a_bad_row_has_its_first_line(
     assert "4 values for 3 columns" in bad.problem
 
 
-def test_an_address_alone_is_a_place(csv: Path) -> None:
+def test_an_address_alone_is_enough(csv: Path) -> None:
     csv.write_text('property_id,address\na,"123 Main St, Memphis TN 38103"\nb,\n')
     file = read_properties(csv)
     (prop,) = file.properties
@@ -132,7 +136,7 @@ def test_an_address_alone_is_a_place(csv: Path) -> None:
 
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs")])
-def test_other_signs_between_the_values_are_named(csv: Path, sign: str, name: str) -> None:
+def test_other_separators_are_named(csv: Path, sign: str, name: str) -> None:
     csv.write_text(sign.join(("property_id", "longitude", "latitude")) + "\n" + sign.join("123"))
-    with pytest.raises(PropertiesFileError, match=f"{name} between them; save it as a CSV with"):
+    with pytest.raises(PropertiesFileError, match=f"separated by {name}; save the CSV with"):
         read_properties(csv)

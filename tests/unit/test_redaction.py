@@ -1,4 +1,4 @@
-"""Secrets are taken out of text: by their place, and because they are known."""
+"""Secrets are masked in text: by pattern, and because they are known."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipeline.open_county import open_county
 from pipeline.redaction import (
     Redactor,
     is_secret_name,
-    secrets_of_address,
     secrets_of_environment,
+    secrets_of_url,
 )
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40)
@@ -26,18 +26,18 @@ PLAIN = st.text("abcdefghijkXYZ0123456789._~-", min_size=8, max_size=40)
 
 
 @given(secret=LONG, before=TEXT, after=TEXT)
-def test_a_known_secret_never_comes_out(secret: str, before: str, after: str) -> None:
+def test_a_known_secret_is_masked_in_every_spelling(secret: str, before: str, after: str) -> None:
     redactor = Redactor([secret])
     for written in (secret, repr(secret), json.dumps(secret), quote(secret, safe="")):
         assert secret not in redactor.text(f"{before}{written}{after}")
     assert quote(secret, safe="") not in redactor.text(f"{before}{quote(secret, safe='')}{after}")
-    told = json.dumps(redactor.mapping({"a": [f"{before}{secret}", {"b": secret}]}))
-    assert json.dumps(secret)[1:-1] not in told
+    text = json.dumps(redactor.mapping({"a": [f"{before}{secret}", {"b": secret}]}))
+    assert json.dumps(secret)[1:-1] not in text
 
 
 @given(secret=PLAIN)
 @pytest.mark.parametrize(
-    "place",
+    "template",
     [
         "postgresql://ann:{}@db.example/lots",
         "postgresql+psycopg://ann:{}@/lots?host=/run",
@@ -59,27 +59,27 @@ def test_a_known_secret_never_comes_out(secret: str, before: str, after: str) ->
         "client_secret={}",
     ],
 )
-def test_a_secret_is_known_by_its_place(place: str, secret: str) -> None:
-    assert secret not in Redactor().text(place.format(secret)).replace(place.format(""), "")
+def test_a_secret_is_masked_by_pattern(template: str, secret: str) -> None:
+    assert secret not in Redactor().text(template.format(secret)).replace(template.format(""), "")
 
 
 @given(user=PLAIN, password=st.text(min_size=1, max_size=20).filter(lambda p: "*" not in p))
-def test_the_password_of_an_address_never_comes_out(user: str, password: str) -> None:
+def test_the_password_of_a_database_url_is_masked(user: str, password: str) -> None:
     for written in (password, quote(password, safe="")):
-        shown = Redactor().address(f"postgresql://{user}:{written}@db.example:5432/lots")
+        shown = Redactor().url(f"postgresql://{user}:{written}@db.example:5432/lots")
         assert shown == f"postgresql://{user}:***@db.example:5432/lots"
 
 
-def test_of_an_address_that_is_none_nothing_comes_out() -> None:
-    for address in ("ann:hunter2@db", "hunter2", "host=db password=hunter2"):
-        assert Redactor().address(address) == "***"
-    assert Redactor().address("postgresql:///lots?password=hunter2&host=/run") == (
+def test_what_is_not_a_url_is_masked_completely() -> None:
+    for text in ("ann:hunter2@db", "hunter2", "host=db password=hunter2"):
+        assert Redactor().url(text) == "***"
+    assert Redactor().url("postgresql:///lots?password=hunter2&host=/run") == (
         "postgresql:///lots?password=***&host=/run"
     )
 
 
 @pytest.mark.parametrize(
-    ("address", "secrets"),
+    ("url", "secrets"),
     [
         ("postgresql://ann:hunter2@db/lots", {"hunter2"}),
         ("postgresql://ann:p%40ss@db/lots", {"p%40ss", "p@ss"}),
@@ -91,8 +91,8 @@ def test_of_an_address_that_is_none_nothing_comes_out() -> None:
         ("my secret", {"my secret"}),
     ],
 )
-def test_the_secrets_of_an_address(address: str, secrets: set[str]) -> None:
-    assert secrets_of_address(address) == secrets
+def test_the_passwords_in_a_url_are_found(url: str, secrets: set[str]) -> None:
+    assert secrets_of_url(url) == secrets
 
 
 @pytest.mark.parametrize(
@@ -109,22 +109,22 @@ def test_the_secrets_of_an_address(address: str, secrets: set[str]) -> None:
         "a basic description of the bearer",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     assert Redactor(["postgres"]).text(text) == text
 
 
-def test_a_short_secret_is_hidden_where_it_stands_alone() -> None:
+def test_a_short_secret_is_masked_only_as_a_whole_word() -> None:
     redactor = Redactor(["postgres", "pw"])
     assert redactor.text("FATAL: postgres of postgresql says pw") == (
         "FATAL: *** of postgresql says pw"
     )
 
 
-def test_of_two_secrets_the_longer_is_looked_for_first() -> None:
+def test_the_longer_of_two_secrets_is_masked_first() -> None:
     assert Redactor(["hunter2", "hunter2-and-more"]).text("hunter2-and-more") == "***"
 
 
-def test_names_of_secrets() -> None:
+def test_names_that_hold_secrets() -> None:
     for name in ("HF_TOKEN", "GIS_PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "apiKey"):
         assert is_secret_name(name)
     for name in ("PWD", "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "PASSWORD_FILE", "KEYBOARD",
@@ -132,15 +132,15 @@ def test_names_of_secrets() -> None:
         assert not is_secret_name(name)
 
 
-def test_an_environment_tells_its_secrets() -> None:
-    told = secrets_of_environment(
+def test_variables_with_a_secrets_name_are_secrets() -> None:
+    found = secrets_of_environment(
         {"HF_TOKEN": "hf_0123456789", "PWD": "/somewhere", "USE_TOKEN": "true"}
     )
-    assert told == {"hf_0123456789"}
+    assert found == {"hf_0123456789"}
 
 
-def test_settings_that_are_kept_lose_their_secrets() -> None:
-    kept = Redactor(["hunter2hunter2"]).mapping(
+def test_stored_settings_have_no_secrets() -> None:
+    masked = Redactor(["hunter2hunter2"]).mapping(
         {
             "imagery": {"url": "https://x/ImageServer?token=abc", "bands": ["red", "nir"]},
             "password": "short",
@@ -149,7 +149,7 @@ def test_settings_that_are_kept_lose_their_secrets() -> None:
             "again": True,
         }
     )
-    assert kept == {
+    assert masked == {
         "imagery": {"url": "https://x/ImageServer?token=***", "bands": ["red", "nir"]},
         "password": "***",
         "note": "***",
@@ -158,7 +158,7 @@ def test_settings_that_are_kept_lose_their_secrets() -> None:
     }
 
 
-def test_what_a_countys_servers_want_is_known_as_a_secret(
+def test_credentials_of_a_countys_servers_are_masked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("GIS_PASS_WORD", "COUNTY_GIS"):

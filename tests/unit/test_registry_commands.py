@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_counties_of_the_file(file: Path) -> None:
+def test_list_prints_the_counties_of_the_file(file: Path) -> None:
     done = run("list", "--registry", file)
     first, second = done.stdout.splitlines()
     assert first == f"here     Here                              {file.parent / 'lots.gpkg'}"
@@ -39,11 +39,11 @@ def test_the_counties_of_the_file(file: Path) -> None:
     )
     starts = {line.index("https://") for line in shipped if "https://" in line}
     assert len(starts) == 1, "the columns are aligned"
-    assert done.stderr == "and 1,018 shipped US layers: --all, or --state CO\n"
+    assert done.stderr == ("plus 1,018 shipped US layers: list them with --all or --state CO\n")
 
 
 @pytest.mark.parametrize("state", ["CO", "co", "Colorado"])
-def test_the_counties_of_a_state(file: Path, state: str) -> None:
+def test_list_prints_the_counties_of_a_state(file: Path, state: str) -> None:
     keys = [
         line.split()[0]
         for line in run("list", "--registry", file, "--state", state).stdout.splitlines()
@@ -54,7 +54,7 @@ def test_the_counties_of_a_state(file: Path, state: str) -> None:
     assert "shelby-al" not in keys
 
 
-def test_all_counties_as_json(file: Path) -> None:
+def test_list_prints_all_counties_as_json(file: Path) -> None:
     counties = {
         c["key"]: c for c in json.loads(run("list", "--registry", file, "--all", "--json").stdout)
     }
@@ -73,13 +73,13 @@ def test_all_counties_as_json(file: Path) -> None:
     assert counties["mesa-co"]["verified"] == "2026-05-30"
 
 
-def test_a_state_that_is_none(file: Path) -> None:
+def test_an_unknown_state_is_an_error(file: Path) -> None:
     done = run("list", "--registry", file, "--state", "Ontario")
     assert done.exit_code == 2
-    assert "'Ontario' is no state of the US; write for example CO" in done.stderr
+    assert "'Ontario' is not a US state; write for example CO" in done.stderr
 
 
-def test_import_says_what_it_wrote_and_where_the_rest_is(tmp_path: Path) -> None:
+def test_import_prints_the_counts_and_the_file_of_skipped_layers(tmp_path: Path) -> None:
     folder = tmp_path / "sources" / "us" / "co"
     folder.mkdir(parents=True)
     layer = {
@@ -94,14 +94,14 @@ def test_import_says_what_it_wrote_and_where_the_rest_is(tmp_path: Path) -> None
     out = tmp_path / "layers.yaml"
     done = run("import", tmp_path, "--out", out)
     assert done.stdout.splitlines() == [
-        f"1 of 2 layers are entries of {out}",
-        "1 layers and 1 of the others' codes and columns were left out; each with its reason: "
+        f"imported 1 of 2 layers into {out}",
+        "skipped 1 layer, and 1 detail (a code or a column) of imported layers; reasons: "
         f"{tmp_path / 'layers.dropped.csv'}",
     ]
-    left_out = (tmp_path / "layers.dropped.csv").read_text()
+    skipped = (tmp_path / "layers.dropped.csv").read_text()
     assert (
         "https://gis.example.gov/parcels.zip,is not an ArcGIS layer; protocol: http"
-        in left_out.replace('"', "")
+        in skipped.replace('"', "")
     )
-    assert "OBJECTID,is not a parcel id" in left_out
+    assert "OBJECTID,is not a parcel id" in skipped
     assert set(load_registry(out)) == {"montrose-co"}

@@ -16,7 +16,7 @@ DOCS = (Path(__file__).resolve().parents[2] / "docs" / "batches.md").read_text(e
 _IN_WORDS = {
     "next run": "in the next run",
     "registry changed": "when the registry entry",
-    "on request": "when it is asked for",
+    "on request": "on request",
 }
 
 

@@ -1,4 +1,4 @@
-"""Settings: from the environment, over those of lotline.toml, over what they are by themselves."""
+"""Settings: the environment overrides lotline.toml, which overrides the defaults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A working folder of the test's own."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -39,7 +39,7 @@ def write(folder: Path, text: str, name: str = "lotline.toml") -> Path:
     return path
 
 
-def test_an_empty_variable_is_none() -> None:
+def test_an_empty_variable_counts_as_not_set() -> None:
     # `make` exports REGISTRY and the rest even when nobody set them.
     names = ("DATABASE_URL", "REGISTRY", "LOTLINE_HOME", "SAM3_WEIGHTS", "LOTLINE_CONFIG")
     settings = load_settings(dict.fromkeys(names, ""))
@@ -48,12 +48,12 @@ def test_an_empty_variable_is_none() -> None:
     assert settings.sam3_weights is None
 
 
-def test_weights_are_a_place_or_a_name_and_stay_as_they_are_written() -> None:
+def test_weights_are_not_resolved_as_a_path() -> None:
     for written in ("facebook/sam3", "~/models/sam3", "base.safetensors:delta.safetensors"):
         assert load_settings({"SAM3_WEIGHTS": written}).sam3_weights == written
 
 
-def test_home_is_in_the_clone_and_not_the_users_home() -> None:
+def test_home_is_in_the_clone() -> None:
     assert load_settings({"HOME": "/somewhere"}).home == ROOT / ".lotline"
 
 
@@ -61,57 +61,57 @@ def test_home_is_absolute(folder: Path) -> None:
     assert load_settings({"LOTLINE_HOME": "here"}).home == folder / "here"
 
 
-def test_a_home_of_nobody_is_told() -> None:
-    with pytest.raises(SettingsError, match="LOTLINE_HOME: it names a user who has no home folder"):
+def test_a_home_of_an_unknown_user_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="LOTLINE_HOME: the user after ~ has no home folder"):
         load_settings({"LOTLINE_HOME": "~nobody-of-that-name/x"})
 
 
-def test_the_segmenters_are_those_that_detection_knows() -> None:
+def test_the_segmenters_are_those_of_detection() -> None:
     assert get_args(FileSettings.model_fields["segmenter"].annotation) == SEGMENTERS
 
 
-ADDRESSES = [
+VALID_URLS = [
     "postgresql://ann:hunter2@db.example:5432/lots?sslmode=require",
     "postgresql://ann:pa/ss@db/lots",
     "postgres://db", "postgresql+psycopg:///lots?host=/run/x@y", "postgresql://ann@[::1]:5432/lots",
 ]  # fmt: skip
-NO_ADDRESSES = [
+INVALID_URLS = [
     "hunter2", "db.example/lots", "mysql://ann@db/lots", "postgresql://ann:hunt@er2@db/lots",
     "postgresql://ann:hunter2@db:54x2/lots",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_that_the_store_can_open_is_one(address: str) -> None:
-    assert load_settings({"DATABASE_URL": address}).database_url == address
-    open_engine(address).dispose()
+@pytest.mark.parametrize("url", VALID_URLS)
+def test_a_database_url_that_the_store_can_open_is_valid(url: str) -> None:
+    assert load_settings({"DATABASE_URL": url}).database_url == url
+    open_engine(url).dispose()
 
 
-@pytest.mark.parametrize("address", NO_ADDRESSES)
-def test_what_the_store_could_not_open_is_no_address_and_is_not_shown(address: str) -> None:
-    with pytest.raises(SettingsError, match=r"^DATABASE_URL: it is not the address") as caught:
-        load_settings({"DATABASE_URL": address})
+@pytest.mark.parametrize("url", INVALID_URLS)
+def test_an_invalid_database_url_is_rejected_and_not_printed(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: not a PostgreSQL URL") as caught:
+        load_settings({"DATABASE_URL": url})
     assert "hunt" not in str(caught.value)
     with pytest.raises(StoreError):
-        open_engine(address)
+        open_engine(url)
 
 
-def test_settings_do_not_change_and_do_not_print_their_secret() -> None:
+def test_settings_are_frozen_and_their_repr_has_no_secret() -> None:
     settings = Settings(database_url="postgresql://ann:hunter2@db/lots")
     assert "hunter2" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.registry = Path("x")  # type: ignore[misc]  # that it fails is the test
 
 
-def test_the_environment_goes_over_the_file(folder: Path) -> None:
+def test_the_environment_overrides_the_file(folder: Path) -> None:
     write(folder, 'sam3_weights = "mine"\nregistry = "counties.yaml"\n')
     settings = load_settings({"SAM3_WEIGHTS": "facebook/sam3"})
     assert settings.sam3_weights == "facebook/sam3"
     assert settings.registry == Path("counties.yaml")
 
 
-def test_a_file_may_be_anywhere_and_its_paths_are_relative_to_it(folder: Path) -> None:
-    write(folder, 'sam3_weights = "this is not read"')
+def test_lotline_config_names_the_file_and_paths_are_relative_to_it(folder: Path) -> None:
+    write(folder, 'sam3_weights = "not read"')
     (folder / "etc").mkdir()
     write(folder, 'home = "data"\nregistry = "/counties.yaml"\nout = "../maps"', "etc/mine.toml")
     environment = {"LOTLINE_CONFIG": "etc/mine.toml"}
@@ -122,12 +122,12 @@ def test_a_file_may_be_anywhere_and_its_paths_are_relative_to_it(folder: Path) -
     assert settings_file(environment).values["out"] == Path("etc/../maps")
 
 
-def test_an_empty_text_in_the_file_is_not_set(folder: Path) -> None:
+def test_an_empty_text_in_the_file_counts_as_not_set(folder: Path) -> None:
     write(folder, 'database_url = ""\nhome = ""')
     assert load_settings({}) == Settings(home=ROOT / ".lotline")
 
 
-def test_every_setting_but_an_order_can_stand_in_the_file(folder: Path) -> None:
+def test_the_file_may_set_everything_except_per_run_options(folder: Path) -> None:
     lines = {
         name: as_toml(field.examples[0] if field.examples else field.default)
         for name, field in FileSettings.model_fields.items()
@@ -141,72 +141,74 @@ def test_every_setting_but_an_order_can_stand_in_the_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["again", "retry_failed", "all_lots", "yes"])
-def test_what_is_ordered_of_one_batch_stands_in_no_file(folder: Path, name: str) -> None:
+def test_the_file_cannot_set_per_run_options(folder: Path, name: str) -> None:
     write(folder, f"{name} = true")
-    said = (
-        f"lotline.toml:1: '{name}' would hold for every batch: say it each time, {name.upper()}=1"
+    flag = f"--{name.replace('_', '-')}"
+    message = (
+        rf"lotline.toml:1: '{name}' is a per-run option; remove it and pass {flag} "
+        rf"\({name.upper()}=1\)"
     )
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         settings_file({})
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        ('segmentor = "x"', "lotline.toml:2: there is no setting 'segmentor'; did you mean 'seg"),
-        ('LOTLINE_HOME = "x"', "no setting 'LOTLINE_HOME'; did you mean 'home'"),
+        ('segmentor = "x"', "lotline.toml:2: unknown setting 'segmentor'; did you mean 'seg"),
+        ('LOTLINE_HOME = "x"', "unknown setting 'LOTLINE_HOME'; did you mean 'home'"),
         ('when-unavailable = "defer"', "did you mean 'when_unavailable'"),
-        ("xyzzy = 1", "there is no setting 'xyzzy'; `lotline config` lists"),
-        ('[batch]\nsegmenter = "x"', "lotline.toml:2: settings stand in no table"),
+        ("xyzzy = 1", "unknown setting 'xyzzy'; `lotline config` lists all"),
+        ('[batch]\nsegmenter = "x"', "lotline.toml:2: settings are top-level keys"),
         ('limit = "ten"', "lotline.toml:2: 'limit' should be a whole number; .* limit = 100"),
         ("limit = 0", "'limit' should be greater than or equal to 1"),
         ("limit = true", "'limit' should be a whole number"),
         ('labels = "lawn"', r"'labels' should be a valid list; .* labels = \[\"lawn\", "),
-        ('labels = ["lawn", 3]', "each of 'labels' should be a valid string"),
+        ('labels = ["lawn", 3]', "each item of 'labels' should be a valid string"),
         ('when_unavailable = "wait"', "'when_unavailable' should be 'defer' or 'buffer'"),
         ('log_level = "loud"', "'log_level' should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("county = 47157", "'county' should be a valid string; write for example county"),
         ('segmenter = "sam4"', "toml:2: 'segmenter' should be 'spectral', 'sam3' or 'sam3-tiny'"),
-        ("bbox = [1, 2, 3]", "toml:2: 'bbox': '1,2,3' is not four numbers: write WEST.*35.2$"),
+        ("bbox = [1, 2, 3]", "toml:2: 'bbox': '1,2,3' is not four numbers; write WEST.*35.2$"),
         ("bbox = 7", "toml:2: 'bbox' should be a valid list; write for example bbox = "),
-        ("bbox = [-89.9, 35.2, -90.1, 35.0]", "toml:2: 'bbox': the box .* west of its east"),
+        ("bbox = [-89.9, 35.2, -90.1, 35.0]", "toml:2: 'bbox': .* west is not less than east"),
         ("bbox = [[1], 2, 3, 4]", "toml:2: 'bbox': .* is not four numbers"),
-        ('database_url = "db/lots"', "toml:2: 'database_url': it is not the address of a Postg"),
-        ('home = "~nobody-of-that-name"', "'home': it names a user who has no home folder"),
-        ("limit = ", "lotline.toml is no TOML: Invalid value .at line 2"),
-        ("limit = 1\nlimit = 2", "lotline.toml is no TOML: Cannot overwrite a value"),
-        ("x = " + "[" * 10_000, "lotline.toml is no TOML"),
+        ('database_url = "db/lots"', "toml:2: 'database_url': not a PostgreSQL URL"),
+        ('home = "~nobody-of-that-name"', "'home': the user after ~ has no home folder"),
+        ("limit = ", "lotline.toml is not valid TOML: Invalid value .at line 2"),
+        ("limit = 1\nlimit = 2", "lotline.toml is not valid TOML: Cannot overwrite a value"),
+        ("x = " + "[" * 10_000, "lotline.toml is not valid TOML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_line(folder: Path, text: str, says: str) -> None:
+def test_an_error_in_the_file_names_its_line(folder: Path, text: str, message: str) -> None:
     write(folder, f"# settings\n{text}\n")
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=message):
         load_settings({})
 
 
-def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
+def test_all_errors_of_the_file_are_reported_at_once(folder: Path) -> None:
     write(folder, 'limit = "ten"\n\nsegmentor = "x"\n')
     with pytest.raises(SettingsError) as caught:
         load_settings({})
     first, second = str(caught.value).splitlines()
     assert first.startswith("lotline.toml:1: 'limit'")
-    assert second.startswith("lotline.toml:3: there is no setting")
+    assert second.startswith("lotline.toml:3: unknown setting")
 
 
-def test_a_file_that_cannot_be_read(folder: Path) -> None:
-    with pytest.raises(SettingsError, match=r"there is no file x\.toml: LOTLINE_CONFIG names it"):
+def test_an_unreadable_file_is_an_error(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"LOTLINE_CONFIG: there is no file x\.toml"):
         load_settings({"LOTLINE_CONFIG": "x.toml"})
     (folder / "lotline.toml").mkdir()
     with pytest.raises(SettingsError, match=r"lotline\.toml cannot be read: Is a directory"):
         load_settings({})
     (folder / "lotline.toml").rmdir()
     (folder / "lotline.toml").write_bytes(b'county = "\xff"')
-    with pytest.raises(SettingsError, match=r"lotline\.toml is no UTF-8 text \(byte 10\)"):
+    with pytest.raises(SettingsError, match=r"lotline\.toml is not UTF-8 text \(byte 10\)"):
         load_settings({})
 
 
 @given(secret=st.text("abcdefXYZ0189!$~", min_size=8, max_size=30))
-def test_a_secret_in_the_file_is_in_no_error(
+def test_errors_never_print_a_value_of_the_file(
     tmp_path_factory: pytest.TempPathFactory, secret: str
 ) -> None:
     folder = tmp_path_factory.mktemp("wrong")
@@ -220,7 +222,7 @@ def test_a_secret_in_the_file_is_in_no_error(
 
 
 @given(secret=st.text("abcdefXYZ0189!$~", min_size=12, max_size=30))
-def test_the_databases_password_is_known_as_a_secret_from_then_on(secret: str) -> None:
+def test_the_password_of_the_database_url_is_masked(secret: str) -> None:
     redactor = Redactor()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.settings.redactor", redactor)
@@ -228,11 +230,11 @@ def test_the_databases_password_is_known_as_a_secret_from_then_on(secret: str) -
     assert secret not in redactor.text(f"it is {secret}")
 
 
-def test_names_of_variables() -> None:
+def test_variables_are_the_names_in_capitals() -> None:
     assert env_variable("home") == "LOTLINE_HOME"
     assert env_variable("when_unavailable") == "WHEN_UNAVAILABLE"
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     for name, field in CommandSettings.model_fields.items():
         assert field.description, name

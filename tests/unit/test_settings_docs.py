@@ -1,4 +1,4 @@
-"""docs/settings.md agrees with the code: every setting, its variable, its default, what it is."""
+"""docs/settings.md lists every setting with its variable, flag, default and description."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
 
 def rows() -> list[str]:
-    """The table as the code has it."""
+    """The rows of the table, from the code."""
     flags = {
         option.setting: option.opts[-1]
         for command in (lotline, lotline.commands["batch"])
@@ -35,12 +35,12 @@ def rows() -> list[str]:
     return made
 
 
-def test_the_table_is_the_codes() -> None:
+def test_the_table_matches_the_settings() -> None:
     written = [line for line in DOCS.read_text().splitlines() if line.startswith(("| `", "|  | `"))]
     assert written == rows(), "write into docs/settings.md:\n" + "\n".join(rows())
 
 
-def test_the_example_is_read(tmp_path: Path) -> None:
+def test_the_example_file_is_valid(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
     file = tmp_path / "lotline.toml"
     file.write_text(example)
@@ -49,7 +49,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(lotline.commands))
-def test_every_option_that_the_environment_gives_is_a_setting(name: str) -> None:
+def test_every_option_with_a_variable_is_a_setting(name: str) -> None:
     commands = [lotline.commands[name]]
     while commands:
         command = commands.pop()
