@@ -1,4 +1,4 @@
-"""Spellings of addresses: which are the same house, which are not, and which are no address."""
+"""Addresses: spellings that match, spellings that do not, and text that is not an address."""
 
 from __future__ import annotations
 
@@ -133,31 +133,31 @@ def at(line: str) -> SiteAddress:
     return SiteAddress(line=line)
 
 
-def test_the_table_is_as_long_as_it_says() -> None:
+def test_the_tables_have_the_documented_length() -> None:
     assert (len(SAME), len(NOT_SAME)) == (62, 32)
     assert len(set(SAME) | set(NOT_SAME)) == 94
 
 
 @pytest.mark.parametrize(("wanted", "site"), SAME)
-def test_the_same_house(wanted: str, site: str) -> None:
+def test_spellings_of_the_same_house_match(wanted: str, site: str) -> None:
     assert matches(at(site), read_address(wanted))
     assert matches(at(wanted), read_address(site))
 
 
 @pytest.mark.parametrize(("wanted", "site"), NOT_SAME)
-def test_another_house(wanted: str, site: str) -> None:
+def test_different_houses_do_not_match(wanted: str, site: str) -> None:
     assert not matches(at(site), read_address(wanted))
     assert not matches(at(wanted), read_address(site))
 
 
 @pytest.mark.parametrize(("text", "problem"), UNREADABLE)
-def test_what_is_no_address_says_why(text: str, problem: str) -> None:
+def test_invalid_addresses_report_the_problem(text: str, problem: str) -> None:
     with pytest.raises(PropertyError, match=problem):
         read_address(text)
     assert parse_address(text) is None
 
 
-def test_all_parts_of_an_address() -> None:
+def test_an_address_is_parsed_into_all_parts() -> None:
     assert read_address("123 north Main street, Apt. 4b, St. Louis, Missouri 63101-1234, USA") == (
         StreetAddress("123", "N MAIN ST", "MAIN", "4B", "SAINT LOUIS", "MO", "63101")
     )
@@ -183,7 +183,7 @@ _street = st.builds(
 
 
 @given(_street)
-def test_a_street_that_was_read_reads_the_same_again(street: str) -> None:
+def test_parsing_a_street_is_idempotent(street: str) -> None:
     once = read_street(street)
     assert once is not None
     assert read_street(once.text) == once
@@ -191,7 +191,7 @@ def test_a_street_that_was_read_reads_the_same_again(street: str) -> None:
 
 
 @given(_street, st.integers(1, 99_999))
-def test_an_address_that_was_read_reads_the_same_again(street: str, number: int) -> None:
+def test_parsing_an_address_is_idempotent(street: str, number: int) -> None:
     once = parse_address(f"{number} {street}")
     if once is not None and once.city is None:
         again = parse_address(once.line)
@@ -203,19 +203,19 @@ def test_an_address_that_was_read_reads_the_same_again(street: str, number: int)
 
 
 @given(st.text(max_size=60))
-def test_no_text_ends_in_anything_but_an_address_or_a_reason(text: str) -> None:
+def test_any_text_is_parsed_or_raises_property_error(text: str) -> None:
     address = parse_address(text)
     assert address is None or (address.house_number and address.street)
 
 
 @given(st.integers(1, 9_998), st.integers(0, 20), st.integers(-3, 60))
-def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: int) -> None:
-    high, asked = low + 2 * pairs, low + step
-    number, of_range = read_house_number(str(asked)), read_house_number(f"{low}-{high}")
+def test_a_range_contains_the_numbers_of_its_parity(low: int, pairs: int, step: int) -> None:
+    high, tested = low + 2 * pairs, low + step
+    number, of_range = read_house_number(str(tested)), read_house_number(f"{low}-{high}")
     if number is not None and of_range is not None and low < high:
-        assert of_range.matches(number) == (low <= asked <= high and asked % 2 == low % 2)
+        assert of_range.matches(number) == (low <= tested <= high and tested % 2 == low % 2)
         assert of_range.matches(number) == number.matches(of_range)
-        assert (asked in of_range.numbers()) == of_range.matches(number)
+        assert (tested in of_range.numbers()) == of_range.matches(number)
 
 
 @pytest.mark.parametrize(
@@ -227,12 +227,12 @@ def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: in
         ("105-101", "105-101"), ("101-104", "101-104"), (None, None),
     ],
 )  # fmt: skip
-def test_a_house_number_is_written_one_way(text: str | None, written: str | None) -> None:
+def test_house_numbers_are_normalized(text: str | None, written: str | None) -> None:
     number = read_house_number(text)
     assert (number.text if number else None) == written
 
 
-def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
+def test_the_full_address_has_priority_over_separate_columns() -> None:
     wanted = read_address("123 N Main St")
     assert matches(SiteAddress(house_number="123.0", street="N MAIN"), wanted)
     assert matches(SiteAddress(house_number="123", street="MAIN ST", line="MAIN ST"), wanted)
@@ -244,7 +244,7 @@ def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
     assert matches(SiteAddress(line="123 MAIN ST", unit="B"), read_address("123B Main St"))
 
 
-def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
+def test_the_number_alone_may_match_without_a_street() -> None:
     wanted = read_address("103 Main St")
     assert may_match(SiteAddress(house_number="101-105"), wanted)
     assert may_match(SiteAddress(house_number="103"), wanted)
@@ -253,7 +253,7 @@ def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
     assert not may_match(None, wanted)
 
 
-def test_the_better_agreement_is_rated_higher() -> None:
+def test_better_matches_rank_higher() -> None:
     wanted = read_address("103 N Main St Apt 4")
     lines = ["103 N MAIN ST APT 4", "103 N MAIN ST", "101-105 N MAIN ST", "103 MAIN ST"]
     ratings = [match_rank(at(line), wanted) or () for line in lines]
@@ -261,7 +261,7 @@ def test_the_better_agreement_is_rated_higher() -> None:
     assert len(set(ratings)) == 4
 
 
-def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
+def test_zip_code_and_city_distinguish_streets_of_one_name() -> None:
     wanted = read_address("123 Main St, St. Louis, MO 63101")
     assert not is_other_city(SiteAddress(city="SAINT LOUIS"), wanted)
     assert is_other_city(SiteAddress(city="CLAYTON"), wanted)
@@ -290,5 +290,5 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     [("OBRIEN", "IEN"), ("SAINT MARYS", "ARY"), ("MAIN", "AIN"), ("1ST", None), ("CENTER", None),
      ("MLK", None), ("STATE HWY 76", None), ("AVENUE C", None)],
 )  # fmt: skip
-def test_the_letters_that_every_spelling_holds(name: str, letters: str | None) -> None:
+def test_filter_letters_occur_in_every_spelling(name: str, letters: str | None) -> None:
     assert filter_letters(name) == letters
