@@ -19,7 +19,7 @@ from shapely import Point, Polygon, box
 from sqlalchemy import text
 
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
-from parcels.addresses.street_address import read_address
+from parcels.addresses.street_address import parse_address
 from parcels.cache import ParcelCache
 from parcels.cache.file_snapshot import SnapshotFile, snapshot_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
@@ -71,7 +71,7 @@ def _frame(count: int = 12) -> gpd.GeoDataFrame:
 
 
 ADDRESSES = {"parcel_id": "apn", "house_number": "no", "street": ["dir", "name"]}
-ASKED = [read_address(a) for a in ("104 OBrien St", "102 N O'Brien St", "1 Main St", "126 OBrien")]
+ASKED = [parse_address(a) for a in ("104 OBrien St", "102 N O'Brien St", "1 Main St", "126 OBrien")]
 
 
 def _write(frame: gpd.GeoDataFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ from shapely import MultiPolygon, Point, Polygon, box
 
 from parcels import Boundary, County, Lot, NoLot, ParcelBoundaryService, Property, load_registry
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import read_address
+from parcels.addresses.street_address import parse_address
 from parcels.boundary import Unavailable
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files import FileSource
@@ -267,12 +267,12 @@ def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None
     fields = {"house_number": "no", "street": ["dir", "name", "kind"]}
     source = FileSource(county(path, fields=fields))
     asked = ["101 North Main Street", "103 OBrien Ave", "1 Main St", "105 Ctr Hill Drive"]
-    found = source.with_addresses([read_address(text) for text in asked])
+    found = source.with_addresses([parse_address(text) for text in asked])
     hits = [f.rows for f in found if isinstance(f, QueryResult)]
     assert [[hit.parcel_id for hit in rows] for rows in hits] == [["a"], ["b"], [], ["e"]]
     assert hits[0][0].site == SiteAddress(house_number="101", street="N MAIN ST")
     with pytest.raises(SourceMisconfigured, match="no address columns are mapped"):
-        FileSource(county(path)).with_addresses([read_address("1 Main St")])
+        FileSource(county(path)).with_addresses([parse_address("1 Main St")])
     with pytest.raises(SourceMisconfigured, match="'No2' does not exist"):
         FileSource(county(path, fields={"house_number": "No2", "street": "Name"})).check()
 

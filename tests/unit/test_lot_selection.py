@@ -13,7 +13,7 @@ from shapely import MultiPolygon, Point, box
 from shapely.affinity import translate
 
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import read_address
+from parcels.addresses.street_address import parse_address
 from parcels.lot_selection import (
     distances_m,
     lot_at,
@@ -67,8 +67,8 @@ def test_on_a_shared_edge_the_number_decides_then_the_area() -> None:
     rows = [row("west", WEST, "101 MAIN ST"), row("east", EAST, "103 MAIN ST")]
     edge = Point(-90.0, 35.0005)
     smaller = lot_at(edge, rows)
-    numbered = lot_at(edge, rows, read_address("101 Main St"))
-    neither = lot_at(edge, rows, read_address("105 Main St"))
+    numbered = lot_at(edge, rows, parse_address("101 Main St"))
+    neither = lot_at(edge, rows, parse_address("105 Main St"))
     assert [p.parcel_ids for p in (smaller, numbered, neither) if p] == [
         ("east",), ("west",), ("east",),
     ]  # fmt: skip
@@ -79,9 +79,9 @@ def test_strict_containment_beats_the_number_and_the_number_beats_the_area() -> 
     rows = [row("common", common, "101 MAIN ST"), row("west", WEST, "103 MAIN ST")]
     inside = Point(-90.0005, 35.0005)
     by_area = lot_at(inside, rows)
-    by_number = lot_at(inside, rows, read_address("101 Main St"))
+    by_number = lot_at(inside, rows, parse_address("101 Main St"))
     touching = row("east", EAST, "105 MAIN ST")
-    strict = lot_at(Point(-90.0, 35.0005), [rows[0], touching], read_address("105 Main St"))
+    strict = lot_at(Point(-90.0, 35.0005), [rows[0], touching], parse_address("105 Main St"))
     assert [p.parcel_ids for p in (by_area, by_number, strict) if p] == [
         ("west",), ("common",), ("common",),
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def test_rows_away_from_the_point_are_ignored() -> None:
     assert lot_at(Point(-90.0005, 35.001 + metre), rows) is not None
     far = Point(-90.0005, 35.001 + 3 * metre)
     assert lot_at(far, rows) is None
-    assert lot_at(far, rows, read_address("101 Main St")) is None
+    assert lot_at(far, rows, parse_address("101 Main St")) is None
 
 
 def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
@@ -122,7 +122,7 @@ def test_the_nearest_lot_with_the_number_within_the_distance() -> None:
         ParcelRow("lost", None, site=SiteAddress(line="107 MAIN ST")),
     ]
     found = {
-        number: lots_near_with_number(street, rows, read_address(f"{number} Main St"), 40)
+        number: lots_near_with_number(street, rows, parse_address(f"{number} Main St"), 40)
         for number in (101, 103, 105, 107)
     }
     ids = {number: [place.parcel_ids[0] for place in lots] for number, lots in found.items()}
@@ -135,7 +135,7 @@ def test_without_a_street_the_nearest_number_is_chosen() -> None:
         row("near", WEST, house_number="101"),
         row("across", translate(WEST, 0, -0.00135), house_number="101.0"),
     ]
-    lots = lots_near_with_number(street, rows, read_address("101 Main St"), 40)
+    lots = lots_near_with_number(street, rows, parse_address("101 Main St"), 40)
     assert [lot.parcel_ids for lot in lots] == [("near",), ("across",)]
 
 
@@ -143,7 +143,7 @@ def test_a_better_match_beats_a_nearer_lot() -> None:
     street = Point(-90.0005, 34.99985)
     across = row("across", translate(WEST, 0, -0.00135), "101 N MAIN ST")
     rows = [row("near", WEST, "101 MAIN ST"), across, ParcelRow("flat", across.geometry)]
-    lots = lots_near_with_number(street, rows, read_address("101 N Main St"), 40)
+    lots = lots_near_with_number(street, rows, parse_address("101 N Main St"), 40)
     assert [lot.parcel_ids for lot in lots] == [("across", "flat")]
 
 
@@ -155,7 +155,7 @@ def test_an_address_finds_one_lot_or_all_ambiguous_ones() -> None:
         row("range", translate(WEST, 2), "101-109 OAK AVE"),
     ]
     found = {
-        text: [place.parcel_ids[0] for place in lots_with_address(rows, read_address(text))]
+        text: [place.parcel_ids[0] for place in lots_with_address(rows, parse_address(text))]
         for text in ("101 N Main St", "101 Main St", "101 Oak Ave", "105 Oak Ave", "7 Oak Ave")
     }
     assert {text: sorted(ids) for text, ids in found.items()} == {
@@ -169,30 +169,30 @@ def test_an_address_finds_one_lot_or_all_ambiguous_ones() -> None:
 
 def test_a_lot_in_several_rows_is_represented_by_its_largest_piece() -> None:
     rows = [row("x", EAST, "101 MAIN ST"), row("x", WEST, "101 MAIN ST")]
-    [lot] = lots_with_address(rows, read_address("101 Main St"))
+    [lot] = lots_with_address(rows, parse_address("101 Main St"))
     assert lot.geometry == multi(WEST)
 
 
 def test_the_unit_decides_between_units_with_separate_geometries() -> None:
     rows = [row(str(i), translate(EAST, i), f"101 MAIN ST APT {i}") for i in (1, 2)]
     building_row = row("0", WEST, "101 MAIN ST")
-    [flat] = lots_with_address([*rows, building_row], read_address("101 Main St #2"))
-    [building] = lots_with_address([*rows, building_row], read_address("101 Main St"))
+    [flat] = lots_with_address([*rows, building_row], parse_address("101 Main St #2"))
+    [building] = lots_with_address([*rows, building_row], parse_address("101 Main St"))
     assert (flat.parcel_ids, building.parcel_ids) == (("2",), ("0",))
-    assert len(lots_with_address(rows, read_address("101 Main St"))) == 2
+    assert len(lots_with_address(rows, parse_address("101 Main St"))) == 2
 
 
 def test_a_unit_with_its_own_geometry_matches_only_itself() -> None:
     four = row("4", WEST, "101 MAIN ST UNIT 04")
     for text, there in (("101 Main St #4", 1), ("101 Main St", 1), ("101 Main St #5", 0)):
-        assert len(lots_with_address([four], read_address(text))) == there
+        assert len(lots_with_address([four], parse_address(text))) == there
         assert (
-            len(lots_near_with_number(Point(-90.0005, 34.9999), [four], read_address(text), 40))
+            len(lots_near_with_number(Point(-90.0005, 34.9999), [four], parse_address(text), 40))
             == there
         )
     # Of a building some flats may be missing.
     stacked = [four, row("6", WEST, "101 MAIN ST UNIT 6")]
-    assert len(lots_with_address(stacked, read_address("101 Main St #5"))) == 1
+    assert len(lots_with_address(stacked, parse_address("101 Main St #5"))) == 1
 
 
 @given(st.floats(-70, 70), st.floats(-60, 60), st.floats(-60, 60))
