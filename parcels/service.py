@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from shapely import Point
 
-from parcels.addresses.street_address import StreetAddress, parse_address, read_address
+from parcels.addresses.street_address import StreetAddress, parse_address, try_parse_address
 from parcels.boundary import (
     Boundary,
     Located,
@@ -131,7 +131,7 @@ class ParcelBoundaryService:
             if outside is not None:
                 results[i] = outside
             else:
-                wanted = parse_address(prop.address) if prop.address else None
+                wanted = try_parse_address(prop.address) if prop.address else None
                 search_points[i] = SearchPoint(place, wanted)
         return search_points
 
@@ -144,7 +144,7 @@ class ParcelBoundaryService:
             if not isinstance(results[i], NoLot) or prop.longitude is not None or not prop.address:
                 continue
             try:
-                wanted[i] = read_address(prop.address)
+                wanted[i] = parse_address(prop.address)
             except PropertyError as error:
                 results[i] = NotLocated("address_not_found", str(error))
         if not wanted:
@@ -201,7 +201,7 @@ class ParcelBoundaryService:
     def _no_lot_note(self, prop: Property) -> str:
         """A note if no lot near the point has the given address; else empty."""
         can_compare = self._lookup.has_house_numbers and prop.point is not None
-        if not can_compare or not prop.address or parse_address(prop.address) is None:
+        if not can_compare or not prop.address or try_parse_address(prop.address) is None:
             return ""
         return (
             f"no lot within {NEAR_LOT_RADIUS_M:.0f} m of the point has the address {prop.address!r}"

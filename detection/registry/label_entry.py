@@ -1,4 +1,4 @@
-"""What people may write of a label: in the registry, in labels.yaml, or on the command line."""
+"""LabelEntry: what the registry, labels.yaml and --label may contain about a label."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from parcels.registry.entry_model import EntryModel
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# Measured areas are exported as LABEL_m2 beside this one.
-_TAKEN = ("boundary_area",)
+# Exports have a column LABEL_m2 for each label; this one exists already.
+_RESERVED_NAMES = ("boundary_area",)
 _KEYS = "prompt, kind, min_area_m2, score_threshold, simplify_share"
-_LONGEST_PROMPT = 200
+_MAX_PROMPT_LENGTH = 200
 # Key -> what to write instead of an invalid value.
 LABEL_HINTS = {
     "labels.*.kind": "write discrete or continuous",
     "labels.*.min_area_m2": "write square metres, from 0 to 10,000",
     "labels.*.score_threshold": "write a number above 0 and below 1",
-    "labels.*.simplify_share": "write a share from 0 to 0.1",
-    "labels.*.prompt": "write in a few words what is looked for, such as swimming pool",
+    "labels.*.simplify_share": "write a fraction from 0 to 0.1",
+    "labels.*.prompt": "write a few words that name the object, such as swimming pool",
 }
 _OLD_KEYS = {"least_score": "score_threshold"}
 
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class LabelEntry(EntryModel):
-    """A label as it is written; what it leaves out is said elsewhere, or is the usual.
+    """A label as written; a missing key keeps its known or default value.
 
     Attributes:
-        prompt: the words that a segmenter is asked with.
-        kind: "discrete" things belong to a lot whole, "continuous" ones end at its line.
-        min_area_m2: smaller polygons are taken for noise.
-        score_threshold: what a segmenter must be sure of, 0..1.
-        simplify_share: how much of a polygon's area may change where its outline is simplified.
+        prompt: the text prompt of the segmenter.
+        kind: "discrete" objects are counted for one lot, "continuous" ones are cut at the lot line.
+        min_area_m2: smaller polygons are dropped as noise.
+        score_threshold: the minimum score of the segmenter, 0..1.
+        simplify_share: the fraction of a polygon's area that simplification may change.
     """
 
     prompt: str | None = None
@@ -48,25 +48,25 @@ class LabelEntry(EntryModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _words_or_mapping(cls, entry: object) -> object:
+    def _accept_prompt_text(cls, entry: object) -> object:
         if isinstance(entry, str):
             return {"prompt": entry}
         if not isinstance(entry, dict | LabelEntry):
             raise ValueError(f"write its prompt, or a mapping of {_KEYS}")
-        return _renamed(entry) if isinstance(entry, dict) else entry
+        return _replace_old_keys(entry) if isinstance(entry, dict) else entry
 
     @field_validator("prompt")
     @classmethod
-    def _readable(cls, prompt: str | None) -> str | None:
+    def _check_prompt(cls, prompt: str | None) -> str | None:
         if prompt is None:
             return None
         words = " ".join(prompt.split())
-        if not words or not words.isprintable() or len(words) > _LONGEST_PROMPT:
-            raise ValueError("write in a few words what is looked for, such as swimming pool")
+        if not words or not words.isprintable() or len(words) > _MAX_PROMPT_LENGTH:
+            raise ValueError("write a few words that name the object, such as swimming pool")
         return words
 
 
-def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
+def _replace_old_keys(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with old key names replaced; the old names stay accepted."""
     for old, new in _OLD_KEYS.items():
         if old in entry:
@@ -78,25 +78,25 @@ def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def label_name(name: str) -> str:
-    """A name for a label: it becomes a column (`lawn_m2`) and a part of file names.
+    """A label name, which becomes a column (`lawn_m2`) and a part of file names.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not valid, or reserved.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:60]!r} is no name of a label; write a-z, digits and '_', a letter first, "
-            "40 at most, such as solar_panel"
+            f"{name[:60]!r} is not a label name; write a-z, digits and '_', a letter first, at "
+            "most 40, such as solar_panel"
         )
-    if name in _TAKEN:
-        raise ValueError(f"{name!r} is the name of another column of the exports; choose another")
+    if name in _RESERVED_NAMES:
+        raise ValueError(f"{name!r} is a column of the exports already; choose another name")
     return name
 
 
-def _named(entries: object) -> object:
+def _check_names(entries: object) -> object:
     if not isinstance(entries, Mapping):
         raise ValueError("write a name and a prompt for each label, such as pool: swimming pool")
     return {label_name(str(name)): entry for name, entry in entries.items()}
 
 
-LabelEntries = Annotated[dict[str, LabelEntry], BeforeValidator(_named)]
+LabelEntries = Annotated[dict[str, LabelEntry], BeforeValidator(_check_names)]

@@ -58,7 +58,7 @@ class HouseNumber:
         return range(self.low, self.high + 1, 2)
 
 
-def read_house_number(text: str | None) -> HouseNumber | None:
+def parse_house_number(text: str | None) -> HouseNumber | None:
     """The house number that is the complete text; None for another text, or for 0 (no number)."""
     if text is None:
         return None
@@ -78,14 +78,14 @@ def read_house_number(text: str | None) -> HouseNumber | None:
 
 def is_range(text: str) -> bool:
     """Whether it is a range of house numbers, and not one number with a dash."""
-    number = read_house_number(text)
+    number = parse_house_number(text)
     return number is not None and len(number.numbers()) > 1
 
 
 def numbers_in(text: str) -> Iterator[int]:
     """Every number in a text and in its ranges: a superset of the possible house numbers."""
     for match in _NUMBERS.finditer(text):
-        number = read_house_number(match[0])
+        number = parse_house_number(match[0])
         inside = number.numbers() if number is not None else range(0)
         yield from inside or (int(digits) for digits in re.findall(r"\d+", match[0], re.ASCII))
 

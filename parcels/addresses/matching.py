@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parcels.addresses.house_number import HouseNumber, read_house_number
+from parcels.addresses.house_number import HouseNumber, parse_house_number
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import StreetAddress, city_text, parse_address, unit_text
-from parcels.addresses.street_name import Agreement, StreetName, read_street
+from parcels.addresses.street_address import StreetAddress, city_text, try_parse_address, unit_text
+from parcels.addresses.street_name import Agreement, StreetName, parse_street
 from parcels.untrusted import sanitize_text
 
 
@@ -29,7 +29,7 @@ def match_rank(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, in
     not only in a range, the unit is equal.
     """
     parsed = _parse_site(site) if site is not None else None
-    street = read_street(wanted.street)
+    street = parse_street(wanted.street)
     if (
         parsed is None
         or parsed.street is None
@@ -108,19 +108,19 @@ class _ParsedSite:
 @lru_cache(maxsize=16_384)
 def _parse_site(site: SiteAddress) -> _ParsedSite:
     """The street in the full address is preferred: the street column often lacks the suffix."""
-    number = read_house_number(site.house_number)
+    number = parse_house_number(site.house_number)
     unit, city, postcode = unit_text(site.unit), city_text(site.city), _postcode(site.postcode)
     line = (site.line or "").strip()
-    parsed = parse_address(line)
+    parsed = try_parse_address(line)
     if parsed is None and number is not None and line:
-        parsed = parse_address(f"{number.text} {line}")
+        parsed = try_parse_address(f"{number.text} {line}")
     if parsed is None:
-        return _ParsedSite(number, read_street(site.street or ""), unit, city, postcode)
+        return _ParsedSite(number, parse_street(site.street or ""), unit, city, postcode)
     # Without state and ZIP code, the last word of the street may be parsed as a city.
     city_in_line = parsed.city if parsed.state or parsed.postcode else None
     return _ParsedSite(
-        number or read_house_number(parsed.house_number),
-        read_street(parsed.street),
+        number or parse_house_number(parsed.house_number),
+        parse_street(parsed.street),
         unit or parsed.unit,
         city or city_in_line,
         postcode or parsed.postcode,
@@ -136,7 +136,7 @@ def _postcode(text: str | None) -> str | None:
 
 
 def _same_number(parsed: _ParsedSite, wanted: StreetAddress) -> bool:
-    number = read_house_number(wanted.house_number)
+    number = parse_house_number(wanted.house_number)
     if parsed.number is None or number is None:
         return False
     if parsed.number.matches(number):

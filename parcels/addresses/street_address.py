@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parcels.addresses.house_number import read_house_number
-from parcels.addresses.street_name import normalize_words, read_street, suffixes
+from parcels.addresses.house_number import parse_house_number
+from parcels.addresses.street_name import normalize_words, parse_street, suffixes
 from parcels.errors import PropertyError
 
 _MAX_LENGTH = 500
@@ -71,16 +71,16 @@ class StreetAddress:
         return ", ".join(filter(None, (f"{self.house_number} {self.street}", self.city, end)))
 
 
-def parse_address(text: str) -> StreetAddress | None:
-    """As `read_address`, but None instead of an error."""
+def try_parse_address(text: str) -> StreetAddress | None:
+    """As `parse_address`, but None instead of an error."""
     try:
-        return read_address(text)
+        return parse_address(text)
     except PropertyError:
         return None
 
 
 @lru_cache(maxsize=16_384)
-def read_address(text: str) -> StreetAddress:
+def parse_address(text: str) -> StreetAddress:
     """Parse an address into number, street, unit, city, state and ZIP code.
 
     Street-first addresses ("MAIN ST 123") work too.
@@ -95,8 +95,8 @@ def read_address(text: str) -> StreetAddress:
         raise _unreadable(text, "is a PO box, which has no location: give the street address")
     numbered = _number_first(line)
     parts = _label_parts(numbered)
-    number = read_house_number(parts.get("number", "").strip(", "))
-    street = read_street(parts.get("street", ""))
+    number = parse_house_number(parts.get("number", "").strip(", "))
+    street = parse_street(parts.get("street", ""))
     if number is None and not line[:1].isdigit() and _CROSSING.search(line):
         raise _unreadable(text, "is an intersection: give the address of a house")
     if number is None:

@@ -1,4 +1,4 @@
-"""The name of a street, taken apart by the abbreviations of the US Postal Service."""
+"""Parses and compares street names, with the abbreviations of the US Postal Service."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _variable_words() -> frozenset[str]:
 
 
 @lru_cache(maxsize=16_384)
-def read_street(text: str) -> StreetName | None:
+def parse_street(text: str) -> StreetName | None:
     """Parse a street without its house number; None for an empty text."""
     tokens = _normalize_tokens(normalize_words(text).split())
     if not tokens:

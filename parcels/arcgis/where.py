@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from parcels.addresses.house_number import read_house_number
+from parcels.addresses.house_number import parse_house_number
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.layer_info import LayerInfo
 from parcels.registry.county import ParcelFields
@@ -105,7 +105,7 @@ def _number_texts(house_number: str) -> list[str]:
 
 def _range_numbers(house_number: str) -> list[str]:
     """The numbers of a range, each of which may be a lot; else the number itself."""
-    number = read_house_number(house_number)
+    number = parse_house_number(house_number)
     plain = [] if number is None or number.rest else number.numbers()
     return [str(each) for each in plain] if len(plain) > 1 else [house_number]
 

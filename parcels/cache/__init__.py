@@ -2,7 +2,7 @@
 
     from parcels.cache import FolderCache
 
-    service = ParcelBoundaryService(county, cache=FolderCache(Path("parcels-kept")))
+    service = ParcelBoundaryService(county, cache=FolderCache(Path("parcel-cache")))
 
 interface        ParcelCache and CachedLayer: what a cache (a folder, a database) implements
 cached_source    a ParcelSource with a cache in front: hits, misses, TTL, layer version

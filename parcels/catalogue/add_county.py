@@ -15,7 +15,7 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
-from parcels.catalogue.county_names import compact, read_name
+from parcels.catalogue.county_names import compact, parse_county_name
 from parcels.catalogue.edit_registry import add_entry
 from parcels.catalogue.us_counties import box_of, boxes_intersect, county_named
 from parcels.catalogue.us_states import states_as_written
@@ -137,7 +137,7 @@ def _guess_columns(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> 
 
 def _place_lines(name: str, info: LayerInfo) -> list[str]:
     """Name, state and FIPS code derived from a name like `travis-tx`; the state alone if unsure."""
-    base, state = read_name(name, states_as_written())
+    base, state = parse_county_name(name, states_as_written())
     if state is None:
         return []
     place = county_named(state, base)

@@ -32,7 +32,7 @@ def bare_slug(name: str) -> str:
     return re.sub(rf"^{_OF}-", "", without)
 
 
-def read_name(written: str, states: Mapping[str, str]) -> tuple[str, str | None]:
+def parse_county_name(written: str, states: Mapping[str, str]) -> tuple[str, str | None]:
     """A county's name as people write it -> its slug without the kind, and the state code.
 
     "City of X" becomes "x-city", as in keys.

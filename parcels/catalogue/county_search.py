@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from parcels.catalogue.county_names import compact, read_name
+from parcels.catalogue.county_names import compact, parse_county_name
 from parcels.catalogue.shipped_layers import ShippedLayers
 from parcels.catalogue.us_states import states_as_written
 from parcels.errors import RegistryError
@@ -48,7 +48,7 @@ def _with_fips(code: str, own: Mapping[str, County], shipped: ShippedLayers) -> 
 
 
 def _with_name(name: str, own: Mapping[str, County], shipped: ShippedLayers) -> list[str]:
-    base, state = read_name(name, states_as_written())
+    base, state = parse_county_name(name, states_as_written())
     own_keys = [key for key, county in own.items() if _has_name(key, county, base, state)]
     return own_keys or _shipped_with_name(base, state, shipped)
 
@@ -58,7 +58,7 @@ def unknown_county_message(written: str, own: Iterable[str], shipped: ShippedLay
     names = sorted(own)
     close = get_close_matches(written[:80].lower(), [*names, *shipped], n=3)
     guess = f"; did you mean {' or '.join(map(repr, close))}? " if close else ". "
-    _, state = read_name(written[:80], states_as_written())
+    _, state = parse_county_name(written[:80], states_as_written())
     statewide = f"statewide-{(state or '').lower()}"
     guess += f"{statewide!r} has parcels of all of {state}. " if statewide in shipped else ""
     code = written.strip()
@@ -73,10 +73,10 @@ def unknown_county_message(written: str, own: Iterable[str], shipped: ShippedLay
 
 
 def _has_name(key: str, county: County, base: str, state: str | None) -> bool:
-    name, own_state = read_name(key, states_as_written())
+    name, own_state = parse_county_name(key, states_as_written())
     if county.state is not None and own_state != county.state:
         # The end of the key is part of the name: "rio_in" is not necessarily in Indiana.
-        name, own_state = read_name(f"{key}-{county.state}", states_as_written())
+        name, own_state = parse_county_name(f"{key}-{county.state}", states_as_written())
     return compact(name) == compact(base) and state in (None, own_state)
 
 

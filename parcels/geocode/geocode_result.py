@@ -9,7 +9,7 @@ from typing import Protocol
 from parcels.addresses.house_number import is_range
 from parcels.addresses.matching import city_and_postcode, is_other_city, match_rank
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import StreetAddress, parse_address
+from parcels.addresses.street_address import StreetAddress, try_parse_address
 from parcels.boundary import Located, NotLocated
 from parcels.errors import ParcelsError
 from parcels.untrusted import sanitize_text
@@ -45,7 +45,7 @@ def match_rating(matched: str, wanted: StreetAddress) -> tuple[int, int, int] | 
     Geocoders return the nearest match, which may be another house or town. It is accepted only if
     number, street, and ZIP code or city agree.
     """
-    found = parse_address(matched)
+    found = try_parse_address(matched)
     if found is None:
         return None
     site = SiteAddress(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 class EntryModel(BaseModel):
     """Frozen; an unknown key is an error, so that a typo is never ignored.
 
-    A subclass adds the words of its error messages:
+    A subclass sets the texts of its error messages:
 
     Attributes:
         nested_models: key -> the model of its value, which lists the keys that are known there.

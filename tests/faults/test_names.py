@@ -1,4 +1,4 @@
-"""Names that are paths, commands or YAML are refused wherever a county is named; nothing runs."""
+"""County names that are paths, commands or YAML are refused everywhere; nothing is executed."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_county_has_such_a_name(name: str) -> None:
+def test_hostile_county_names_are_unknown(name: str) -> None:
     with pytest.raises(RegistryError, match="no county"):
         load_registry().county(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_entry_has_such_a_name(tmp_path: Path, name: str) -> None:
+def test_hostile_entry_names_are_refused(tmp_path: Path, name: str) -> None:
     file = tmp_path / "registry.yaml"
     file.write_text(f"counties:\n  {json.dumps(name)}: {{path: x}}\n")
     with pytest.raises(RegistryError) as caught:
@@ -54,7 +54,7 @@ def test_no_entry_has_such_a_name(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_entry_of_such_a_name_is_added(tmp_path: Path, name: str) -> None:
+def test_add_refuses_hostile_names(tmp_path: Path, name: str) -> None:
     file = tmp_path / "registry.yaml"
     with pytest.raises(RegistryError, match="write the county's name with a-z"):
         add_county(name, "https://gis.example.gov/x/MapServer/0", file)
@@ -62,7 +62,7 @@ def test_no_entry_of_such_a_name_is_added(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a: {path: /etc}\n  b", "&x", "*x", "{a", "- a", "#a"])
-def test_a_name_is_never_read_as_yaml(tmp_path: Path, name: str) -> None:
+def test_names_are_never_parsed_as_yaml(tmp_path: Path, name: str) -> None:
     file = tmp_path / "registry.yaml"
     file.write_text("counties:\n  here: {path: x}\n")
     with pytest.raises(RegistryError):
@@ -73,7 +73,7 @@ def test_a_name_is_never_read_as_yaml(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["$(touch ran)", "a;rm", "...", "'; drop table"])
-def test_an_imported_name_is_made_of_letters_or_dropped(tmp_path: Path, name: str) -> None:
+def test_imported_names_are_slugs_or_dropped(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "sources" / "us" / "co"
     folder.mkdir(parents=True)
     layer = {"data": "https://gis.example.gov/x/MapServer/0", "protocol": "ESRI", "name": "county"}
@@ -94,9 +94,7 @@ def test_an_imported_name_is_made_of_letters_or_dropped(tmp_path: Path, name: st
     ("command", "name"),
     [(["status"], "../../x"), (["export", "--out", "o"], "../../x"), (["batch"], "a;touch ran")],
 )
-def test_commands_refuse_it_before_they_do_anything(
-    tmp_path: Path, command: list[str], name: str
-) -> None:
+def test_commands_refuse_hostile_names_first(tmp_path: Path, command: list[str], name: str) -> None:
     done = subprocess.run(
         [LOTLINE, *command, "--county", name],
         cwd=tmp_path, env={**os.environ, "LOTLINE_HOME": str(tmp_path / "home")},
@@ -108,7 +106,7 @@ def test_commands_refuse_it_before_they_do_anything(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_make_hands_a_name_on_as_it_is_typed(tmp_path: Path) -> None:
+def test_make_passes_the_name_unchanged(tmp_path: Path) -> None:
     make = shutil.which("make")
     if make is None:
         pytest.skip("make is not installed")

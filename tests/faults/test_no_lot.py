@@ -1,4 +1,4 @@
-"""A point in the street, where no lot is: a circle of 30 m, recorded as one."""
+"""A point in the street gets the fallback buffer of 30 m, recorded as such."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lots() -> gpd.GeoDataFrame:
 
 @pytest.fixture(scope="module")
 def astray(lots: gpd.GeoDataFrame) -> list[tuple[int, Point]]:
-    """25 rows, and for each a point 5 to 20 m off its lot that lies in no lot at all."""
+    """25 rows, each with a point 5 to 20 m from its lot and outside every lot."""
     tree = shapely.STRtree(lots.geometry.to_numpy())
     found: list[tuple[int, Point]] = []
     for row, lot in enumerate(lots.geometry):
@@ -77,7 +77,7 @@ def service(
     return ParcelBoundaryService(county, ArcGISSource(county, client))
 
 
-def test_where_no_lot_is_there_is_a_circle_of_30_m_and_it_says_so(
+def test_a_point_in_the_street_gets_the_30_m_buffer(
     service: ParcelBoundaryService, astray: list[tuple[int, Point]]
 ) -> None:
     props = [Property(str(row), point.x, point.y) for row, point in astray]
@@ -91,7 +91,7 @@ def test_where_no_lot_is_there_is_a_circle_of_30_m_and_it_says_so(
         assert circle.area_m2 == pytest.approx(by_geod_m2, rel=1e-4)
 
 
-def test_the_house_number_finds_the_lot_across_the_kerb(
+def test_the_house_number_finds_the_nearby_lot(
     service: ParcelBoundaryService, lots: gpd.GeoDataFrame, astray: list[tuple[int, Point]]
 ) -> None:
     props = [
@@ -106,7 +106,7 @@ def test_the_house_number_finds_the_lot_across_the_kerb(
         assert found.geometry.symmetric_difference(lots.geometry.iloc[row]).area < 1e-12
 
 
-def test_a_number_that_is_not_there_leaves_the_circle(
+def test_an_unknown_house_number_gets_the_buffer(
     service: ParcelBoundaryService, astray: list[tuple[int, Point]]
 ) -> None:
     props = [Property("even", p.x, p.y, address="100 Synthetic St") for _, p in astray]

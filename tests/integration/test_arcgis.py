@@ -209,7 +209,9 @@ def test_an_alternate_is_used_while_the_first_layer_is_down(server: FeatureServe
 
 def test_a_missing_field_is_an_error_that_lists_the_existing_ones(server: FeatureServer) -> None:
     lookup_service = service(server, fields={"parcel_id": "PARCELL"})
-    with pytest.raises(SourceMisconfigured, match="'PARCELL' does not exist; it has: OBJECTID, "):
+    with pytest.raises(
+        SourceMisconfigured, match="'PARCELL' does not exist; the columns are OBJECTID, "
+    ):
         lookup_service.check()
     answer = lookup_service.look_up(inside(server, 0))
     assert isinstance(answer, Unavailable)

@@ -22,7 +22,7 @@ from servers.koop import (
 from shapely import Point
 
 from parcels import Boundary, County, ParcelBoundaryService, Property
-from parcels.addresses.street_address import StreetAddress, parse_address
+from parcels.addresses.street_address import StreetAddress, try_parse_address
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.errors import AuthenticationRequired, ParcelsError, QueryRefused
 from parcels.measure import buffer_m
@@ -284,6 +284,6 @@ def test_an_alternate_gets_what_the_first_layer_did_not_find(server: FeatureServ
 
 
 def address(text: str) -> StreetAddress:
-    parsed = parse_address(text)
+    parsed = try_parse_address(text)
     assert parsed is not None, text
     return parsed

@@ -1,4 +1,4 @@
-"""A long file is copied into the database once, and its copy answers as the file does."""
+"""A large file gets one snapshot in the cache, which returns the same rows as the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shapely import Point, Polygon, box
 from sqlalchemy import text
 
 from parcels import Boundary, County, ParcelBoundaryService, Property, load_registry
-from parcels.addresses.street_address import read_address
+from parcels.addresses.street_address import parse_address
 from parcels.cache import ParcelCache
 from parcels.cache.file_snapshot import SnapshotFile, snapshot_file
 from parcels.errors import CacheError, GeometryError, ParcelsError, SourceMisconfigured
@@ -49,7 +49,7 @@ def _inside(number: int) -> Point:
 
 
 def _frame(count: int = 12) -> gpd.GeoDataFrame:
-    """Synthetic lots, with everything that files have: no id, no number, a stack, a bow tie."""
+    """Synthetic lots with the problems of real files: no id, no number, a stack, a bow tie."""
     lots = [*_lots(count), _lots(count)[2], BOWTIE, None, Polygon()]
     n = len(lots)
     ids = [f"0{i}  A" for i in range(n)]
@@ -71,7 +71,7 @@ def _frame(count: int = 12) -> gpd.GeoDataFrame:
 
 
 ADDRESSES = {"parcel_id": "apn", "house_number": "no", "street": ["dir", "name"]}
-ASKED = [read_address(a) for a in ("104 OBrien St", "102 N O'Brien St", "1 Main St", "126 OBrien")]
+ASKED = [parse_address(a) for a in ("104 OBrien St", "102 N O'Brien St", "1 Main St", "126 OBrien")]
 
 
 def _write(frame: gpd.GeoDataFrame, path: Path) -> None:
@@ -102,7 +102,7 @@ def _said(ask: Callable[[], object]) -> object:
         ("nameless.fgb", 4326, {}),
     ],
 )
-def test_it_answers_as_the_file_does(
+def test_a_file_snapshot_returns_the_same_rows_as_the_file(
     tmp_path: Path, cache: ParcelCache, name: str, crs: int, more: dict[str, object]
 ) -> None:
     frame = _frame().to_crs(crs)
@@ -123,8 +123,8 @@ def test_it_answers_as_the_file_does(
         near = copy.near_points(points, distance_m), file.near_points(points, distance_m)
         assert near[0] == near[1]
     for ids in (["00  A", "05  A", "00 A", "014  A", "1", "2", "106"], ["none"], []):
-        asked = partial(copy.with_ids, ids), partial(file.with_ids, ids)
-        assert _said(asked[0]) == _said(asked[1])
+        queries = partial(copy.with_ids, ids), partial(file.with_ids, ids)
+        assert _said(queries[0]) == _said(queries[1])
     assert _said(lambda: copy.with_addresses(ASKED)) == _said(lambda: file.with_addresses(ASKED))
 
 
@@ -143,7 +143,7 @@ def test_it_answers_as_the_file_does(
         ("none.gpkg", {}, "no such file; correct 'path'"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_in_the_same_words(
+def test_an_unusable_file_raises_the_same_error(
     tmp_path: Path, database: Database, name: str, more: dict[str, object], error: str
 ) -> None:
     for path in (tmp_path / "lots.gpkg", tmp_path / "lots.parquet"):
@@ -173,7 +173,7 @@ def test_a_file_without_a_crs_is_refused(tmp_path: Path, cache: ParcelCache) -> 
     assert snapshot_file(_county(tmp_path / "lots.shp", crs="EPSG:4326"), cache, min_rows=1)
 
 
-def test_a_file_of_few_lots_is_not_copied(tmp_path: Path, database: Database) -> None:
+def test_a_small_file_gets_no_snapshot(tmp_path: Path, database: Database) -> None:
     _frame().to_file(tmp_path / "lots.gpkg")
     county, cache = _county(tmp_path / "lots.gpkg"), DatabaseCache(database.engine)
     assert snapshot_file(county, cache) is None
@@ -182,17 +182,15 @@ def test_a_file_of_few_lots_is_not_copied(tmp_path: Path, database: Database) ->
         assert conn.scalar(text("SELECT count(*) FROM lotline.parcel")) == 0
 
 
-def test_it_is_read_again_when_it_or_its_entry_was_changed(
-    tmp_path: Path, database: Database
-) -> None:
+def test_a_changed_file_or_entry_makes_a_new_snapshot(tmp_path: Path, database: Database) -> None:
     path, cache = tmp_path / "lots.gpkg", DatabaseCache(database.engine)
     _frame(12).to_file(path)
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
 
     def copied(**more: object) -> SnapshotFile:
-        told.clear()
+        progress.clear()
         copy = snapshot_file(
-            _county(path, **more), cache, lambda *far: told.append(far), min_rows=1
+            _county(path, **more), cache, lambda *far: progress.append(far), min_rows=1
         )
         assert copy is not None
         return copy
@@ -202,18 +200,18 @@ def test_it_is_read_again_when_it_or_its_entry_was_changed(
             return int(conn.scalar(text("SELECT count(*) FROM lotline.parcel")) or 0)
 
     first = copied()
-    assert told == [(0, 16), (16, 16)]
+    assert progress == [(0, 16), (16, 16)]
     assert copied().extent() == first.extent()
-    assert told == []
+    assert progress == []
     _frame(13).to_file(path)
     assert len(list(copied().all_rows())) == 17
-    assert told == [(0, 17), (17, 17)]
-    assert rows() == 17, "those of before are gone"
-    assert [hit.parcel_id for hit in copied(fields={"parcel_id": "Block"}).all_rows()][4] == "1"
+    assert progress == [(0, 17), (17, 17)]
+    assert rows() == 17, "the earlier rows are gone"
+    assert [row.parcel_id for row in copied(fields={"parcel_id": "Block"}).all_rows()][4] == "1"
     assert rows() == 34
 
 
-def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) -> None:
+def test_without_the_file_its_snapshot_is_used(tmp_path: Path, cache: ParcelCache) -> None:
     path = tmp_path / "lots.gpkg"
     _frame().to_file(path)
     assert snapshot_file(_county(path), cache, min_rows=1)
@@ -222,14 +220,12 @@ def test_without_the_file_its_copy_serves(tmp_path: Path, cache: ParcelCache) ->
     assert copy is not None
     [found] = copy.at_points([_inside(1)])
     assert not isinstance(found, ParcelsError)
-    assert [hit.parcel_id for hit in found.rows] == ["01  A"]
+    assert [row.parcel_id for row in found.rows] == ["01  A"]
     with pytest.raises(SourceMisconfigured, match="no such file"):
         copy.check()  # as the machine does that has the registry
 
 
-def test_a_file_that_is_changed_while_it_is_copied_is_refused(
-    tmp_path: Path, cache: ParcelCache
-) -> None:
+def test_a_file_changed_during_the_copy_is_refused(tmp_path: Path, cache: ParcelCache) -> None:
     path = tmp_path / "lots.gpkg"
     _frame().to_file(path)
 
@@ -238,12 +234,12 @@ def test_a_file_that_is_changed_while_it_is_copied_is_refused(
 
     with pytest.raises(CacheError, match="changed during the copy: run the command again"):
         snapshot_file(_county(path), cache, change, min_rows=1)
-    told: list[tuple[int, int]] = []
-    assert snapshot_file(_county(path), cache, lambda *far: told.append(far), min_rows=1)
-    assert told[0] == (0, 16), "nothing of it was kept"
+    progress: list[tuple[int, int]] = []
+    assert snapshot_file(_county(path), cache, lambda *far: progress.append(far), min_rows=1)
+    assert progress[0] == (0, 16), "the incomplete copy was discarded"
 
 
-def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Database) -> None:
+def test_concurrent_processes_make_one_snapshot(tmp_path: Path, database: Database) -> None:
     path, cache = tmp_path / "lots.gpkg", DatabaseCache(database.engine)
     _frame().to_file(path)
     has_begun, may_go_on = Event(), Event()
@@ -256,11 +252,13 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     first = Thread(target=snapshot_file, args=(_county(path), cache, hold, 1))
     first.start()
     assert has_begun.wait(60)
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     found: list[SnapshotFile | None] = []
 
     def ask() -> None:
-        found.append(snapshot_file(_county(path), cache, lambda *far: told.append(far), min_rows=1))
+        found.append(
+            snapshot_file(_county(path), cache, lambda *far: progress.append(far), min_rows=1)
+        )
 
     second = Thread(target=ask)
     second.start()
@@ -270,14 +268,14 @@ def test_two_that_need_it_at_once_copy_it_once(tmp_path: Path, database: Databas
     second.join(60)
     assert found[0] is not None
     assert len(list(found[0].all_rows())) == 16
-    assert told == []
+    assert progress == []
     with database.engine.connect() as conn:
         states = conn.execute(text("SELECT state FROM lotline.parcel_copy")).scalars().all()
     assert states == ["complete"]
 
 
 class Telling(NoProgress):
-    """Progress that remembers."""
+    """Progress that records its messages."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -286,7 +284,7 @@ class Telling(NoProgress):
         self.said.append(what)
 
 
-def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
+def test_all_lots_of_a_large_file_are_enqueued_with_one_snapshot(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -313,7 +311,7 @@ def test_every_lot_of_a_long_file_becomes_a_property_and_it_is_copied_once(
     ]
 
 
-# Copies a file, and says how far it is, a line for each page.
+# Copies a file and prints its progress, a line for each batch.
 COPIER = """
 import sys
 from pathlib import Path
@@ -327,9 +325,7 @@ snapshot_file(county, DatabaseCache(open_engine(sys.argv[1])), lambda *far: prin
 
 
 @pytest.mark.parametrize("name", ["lots.gpkg", "lots.parquet"])
-def test_killed_while_it_copies_the_next_goes_on(
-    tmp_path: Path, database: Database, name: str
-) -> None:
+def test_a_killed_copy_is_resumed(tmp_path: Path, database: Database, name: str) -> None:
     path = tmp_path / name
     lots = _lots(22_000)
     frame = gpd.GeoDataFrame({"apn": [f"{i}" for i in range(22_000)]}, geometry=lots, crs=4326)
@@ -344,12 +340,12 @@ def test_killed_while_it_copies_the_next_goes_on(
     copier.send_signal(signal.SIGKILL)
     copier.wait()
     copier.stdout.close()
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     cache = DatabaseCache(database.engine)
-    copy = snapshot_file(_county(path), cache, lambda *far: told.append(far))
+    copy = snapshot_file(_county(path), cache, lambda *far: progress.append(far))
     assert copy is not None
-    assert told[0][0] >= 5_000
-    assert told[-1] == (22_000, 22_000)
+    assert progress[0][0] >= 5_000
+    assert progress[-1] == (22_000, 22_000)
     assert list(copy.all_rows()) == list(FileSource(_county(path)).all_rows())
 
 
@@ -361,15 +357,17 @@ def test_the_real_neighbourhoods_have_the_same_boundaries(
     assert county.properties is not None
     with county.properties.open() as file:
         rows = list(csv.DictReader(file))
-    asked = [Property(r["property_id"], float(r["longitude"]), float(r["latitude"])) for r in rows]
-    asked += [
+    queries = [
+        Property(r["property_id"], float(r["longitude"]), float(r["latitude"])) for r in rows
+    ]
+    queries += [
         Property(f"by id {r['property_id']}", parcel_id=r["parcel_id"])
         for r in rows
         if r["parcel_id"]
     ]
     copy = snapshot_file(county, DatabaseCache(database.engine), min_rows=1)
-    found = ParcelBoundaryService(county, copy).boundaries(asked)
-    expected = ParcelBoundaryService(county).boundaries(asked)
+    found = ParcelBoundaryService(county, copy).boundaries(queries)
+    expected = ParcelBoundaryService(county).boundaries(queries)
     assert copy is not None
     assert len(found) == len(expected)
     for one, two in zip(found, expected, strict=True):

@@ -19,7 +19,7 @@ from servers.scripted import Call, Reply, scripted
 from servers.streets import Street, county_lots
 
 from parcels import Boundary, County, Located, NoBoundary, ParcelBoundaryService, Property
-from parcels.addresses.street_address import StreetAddress, read_address
+from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.boundary import NotLocated
@@ -263,7 +263,7 @@ def test_an_address_that_the_census_omits_is_unavailable(
     census: CensusServer,
 ) -> None:
     census.faults[:] = ["drops rows"]
-    wanted = [read_address(OAK.address(number)) for number in (101, 103)]
+    wanted = [parse_address(OAK.address(number)) for number in (101, 103)]
     found, left_out = CensusGeocoder(client(), census.url).locate(wanted)
     assert isinstance(found, Located)
     assert isinstance(left_out, IncompleteResponse)
@@ -276,9 +276,9 @@ def test_the_census_gets_batches_of_what_is_not_found(
     geocoder = Geocoder(
         here, ArcGISSource(here, client()), census=CensusGeocoder(client(), census.url)
     )
-    known = [read_address(OAK.address(number)) for number in OAK.numbers]
-    unknown = [read_address(f"{n} Nowhere Ln, Sampleville, TN 38001") for n in range(1, 602)]
-    without_city = read_address("1 Nowhere Ln")
+    known = [parse_address(OAK.address(number)) for number in OAK.numbers]
+    unknown = [parse_address(f"{n} Nowhere Ln, Sampleville, TN 38001") for n in range(1, 602)]
+    without_city = parse_address("1 Nowhere Ln")
     found = geocoder.locate_many([*known, *unknown, without_city])
     assert [len(batch) for batch in census.batches] == [500, 101]
     assert census.batches[0][0] == ["0", "1 NOWHERE LN", "SAMPLEVILLE", "TN", "38001"]
@@ -290,7 +290,7 @@ def test_the_census_gets_batches_of_what_is_not_found(
 
 def test_a_census_tie_is_ambiguous() -> None:
     with census_server(MAIN, Street("MAIN ST", y=35.3)) as twice:
-        [finding] = CensusGeocoder(client(), twice.url).locate([read_address(MAIN.address(101))])
+        [finding] = CensusGeocoder(client(), twice.url).locate([parse_address(MAIN.address(101))])
     assert isinstance(finding, NotLocated)
     assert finding.reason == "address_ambiguous"
 
@@ -307,7 +307,7 @@ def test_a_match_far_outside_the_county_is_refused(layer: FeatureServer) -> None
 def locate(
     locator: GeocodeServerDouble, *addresses: str
 ) -> list[Located | NotLocated | Exception | Any]:
-    wanted = [read_address(text) for text in addresses]
+    wanted = [parse_address(text) for text in addresses]
     return list(GeocodeServer(locator.url, client()).locate(wanted))
 
 
@@ -423,7 +423,7 @@ def test_odd_candidates_are_skipped(candidate: dict[str, Any], found: bool) -> N
         return Reply(json.dumps(answer).encode())
 
     with scripted(reply) as server:
-        [finding] = GeocodeServer(server.url, client()).locate([read_address("101 Oak Ave")])
+        [finding] = GeocodeServer(server.url, client()).locate([parse_address("101 Oak Ave")])
     assert isinstance(finding, Located) == found
 
 
@@ -435,7 +435,7 @@ def test_a_response_without_candidates_is_not_an_unknown_address(body: dict[str,
         return Reply(json.dumps(body if of_address else service).encode())
 
     with scripted(reply) as server:
-        [finding] = GeocodeServer(server.url, client()).locate([read_address("101 Oak Ave")])
+        [finding] = GeocodeServer(server.url, client()).locate([parse_address("101 Oak Ave")])
     assert isinstance(finding, IncompleteResponse)
 
 
@@ -443,7 +443,7 @@ def test_a_response_without_candidates_is_not_an_unknown_address(body: dict[str,
     "where", ["", "-90.0", "x,y", "-90.0,35.1,7", "NaN,NaN", "500,35", "-90.0 35.1"]
 )
 def test_a_malformed_census_row_is_not_an_unknown_address(where: str) -> None:
-    wanted = read_address(OAK.address(101))
+    wanted = parse_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Exact","{OAK.address(101)}","{where}","7","L"\n'
     with scripted(lambda _: Reply(row.encode())) as server:
         [finding] = CensusGeocoder(client(), server.url).locate([wanted])
@@ -451,7 +451,7 @@ def test_a_malformed_census_row_is_not_an_unknown_address(where: str) -> None:
 
 
 def test_a_different_house_is_not_accepted() -> None:
-    wanted = read_address(OAK.address(101))
+    wanted = parse_address(OAK.address(101))
     row = f'"0","{wanted.line}","Match","Non_Exact","101 OAKLEY AVE, SAMPLEVILLE, TN, 38001","1,2"'
     with scripted(lambda _: Reply(row.encode())) as server:
         [finding] = CensusGeocoder(client(), server.url).locate([wanted])
@@ -544,7 +544,7 @@ def test_every_address_of_a_file_finds_its_own_lot(tmp_path: Path) -> None:
     entry = {"key": "test", "path": str(path), "fields": {"parcel_id": "APN", "address": "ADDR"}}
     source = FileSource(County.model_validate(entry))
     wanted = [(street, n) for street in (OAK, LONG) for n in street.numbers]
-    addresses: list[StreetAddress] = [read_address(s.address(n)) for s, n in wanted]
+    addresses: list[StreetAddress] = [parse_address(s.address(n)) for s, n in wanted]
     for (street, number), found in zip(wanted, source.with_addresses(addresses), strict=True):
         assert not isinstance(found, Exception)
         [hit] = found.rows

@@ -1,4 +1,4 @@
-"""What keeps parcels keeps the same promises, as a folder and as a database."""
+"""Both caches, folder and database, give the same guarantees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import shapely
-from askedsource import ORIGIN, SOUTH, STEP, WEST, AskedSource, inside, synthetic_hits
+from recordingsource import ORIGIN, SOUTH, STEP, WEST, RecordingSource, inside, synthetic_rows
 from shapely import MultiPolygon, Point
 from sqlalchemy import event, text
 
@@ -41,8 +41,8 @@ def layer(cache: ParcelCache) -> CachedLayer:
     return cache.layer(KEY)
 
 
-def _odd_hits() -> tuple[ParcelRow, ...]:
-    """Rows with everything that a layer may say, and with nothing."""
+def _odd_rows() -> tuple[ParcelRow, ...]:
+    """Rows with every value that a layer can have, and with none."""
     hole = shapely.box(-90, 35, -89.999, 35.001) - shapely.box(-89.9995, 35.0002, -89.9994, 35.0003)
     geometry = shapely.normalize(
         MultiPolygon([hole, shapely.box(-89.99, 35, -89.98, 35.1 + 1e-13)])
@@ -55,11 +55,11 @@ def _odd_hits() -> tuple[ParcelRow, ...]:
     )
 
 
-def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_results_are_read_back_as_stored(cache: ParcelCache, layer: CachedLayer) -> None:
     kept = {
-        "point:1,2": QueryResult(_odd_hits(), ORIGIN, NOW),
+        "point:1,2": QueryResult(_odd_rows(), ORIGIN, NOW),
         "id:" + "long" * 5_000: QueryResult((), "another layer", NOW - timedelta(days=3)),
-        "id:'\"{}\\": QueryResult(_odd_hits()[:1], ORIGIN, NOW),
+        "id:'\"{}\\": QueryResult(_odd_rows()[:1], ORIGIN, NOW),
     }
     layer.store_results(kept, STAMP)
     for reader in (layer, cache.layer(KEY)):
@@ -68,11 +68,11 @@ def test_answers_come_back_as_they_were_kept(cache: ParcelCache, layer: CachedLa
         assert {q: f.fetched_at for q, f in found.items()} == {
             q: f.fetched_at for q, f in kept.items()
         }
-        versions = [hit.geometry.wkb for hit in found["point:1,2"].rows if hit.geometry]
-        assert versions == [hit.geometry.wkb for hit in _odd_hits() if hit.geometry]
+        versions = [row.geometry.wkb for row in found["point:1,2"].rows if row.geometry]
+        assert versions == [row.geometry.wkb for row in _odd_rows() if row.geometry]
 
 
-def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_results_belong_to_one_version_of_one_layer(cache: ParcelCache, layer: CachedLayer) -> None:
     layer.store_results({"id:1": QueryResult((), ORIGIN, NOW)}, STAMP)
     assert not layer.read_results(["id:1"], LayerVersion(last_edit_ms=2))
     assert not layer.read_results(["id:1"], LayerVersion(count=1))
@@ -81,27 +81,25 @@ def test_answers_are_of_one_state_of_one_layer(cache: ParcelCache, layer: Cached
     assert layer.read_results(["id:1"], STAMP)
 
 
-def test_the_newest_answer_counts(cache: ParcelCache, layer: CachedLayer) -> None:
-    layer.store_results({"id:1": QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
-    layer.store_results({"id:1": QueryResult(_odd_hits()[:1], ORIGIN, NOW)}, STAMP)
+def test_the_newest_result_counts(cache: ParcelCache, layer: CachedLayer) -> None:
+    layer.store_results({"id:1": QueryResult(_odd_rows(), ORIGIN, NOW - timedelta(hours=1))}, STAMP)
+    layer.store_results({"id:1": QueryResult(_odd_rows()[:1], ORIGIN, NOW)}, STAMP)
     for reader in (layer, cache.layer(KEY)):
-        assert reader.read_results(["id:1"], STAMP)["id:1"].rows == _odd_hits()[:1]
+        assert reader.read_results(["id:1"], STAMP)["id:1"].rows == _odd_rows()[:1]
 
 
-def test_what_is_old_makes_room(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_old_results_are_evicted(cache: ParcelCache, layer: CachedLayer) -> None:
     for days in (40, 20):
-        found = QueryResult(_odd_hits(), ORIGIN, NOW - timedelta(days=days))
+        found = QueryResult(_odd_rows(), ORIGIN, NOW - timedelta(days=days))
         layer.store_results({f"id:{days}": found}, STAMP)
     layer.evict_before(NOW - timedelta(days=30))
     assert set(cache.layer(KEY).read_results(["id:40", "id:20"], STAMP)) == {"id:20"}
 
 
-def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
-    cache: ParcelCache, layer: CachedLayer
-) -> None:
+def test_unused_data_of_a_changed_entry_is_evicted(cache: ParcelCache, layer: CachedLayer) -> None:
     others = [LayerKey("synthetic", ORIGIN, "b" * 32), LayerKey("another", ORIGIN, "b" * 32)]
     for key in (KEY, *others):
-        fetch_layer(AskedSource(), cache.layer(key))
+        fetch_layer(RecordingSource(), cache.layer(key))
         cache.layer(key).store_results(
             {"id:1": QueryResult((), ORIGIN, NOW + timedelta(days=9))}, STAMP
         )
@@ -114,10 +112,12 @@ def test_what_another_form_of_the_entry_kept_goes_when_nobody_uses_it(
         0,
         1,
     ]
-    assert fetch_layer(AskedSource(), cache.layer(others[0])).rows == 20, "it may come back"
+    assert fetch_layer(RecordingSource(), cache.layer(others[0])).rows == 20, (
+        "the entry may be changed back"
+    )
 
 
-def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
+def test_concurrent_stores_do_not_block_each_other(database: Database) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
     old = NOW - timedelta(days=40)
     layer.store_results(
@@ -134,7 +134,7 @@ def test_what_is_kept_anew_is_not_waited_for(database: Database) -> None:
     assert len(layer.read_results(["id:1", "id:2"], STAMP)) == 1
 
 
-def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
+def test_unstorable_results_are_lost_without_an_error(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     layer = DatabaseCache(database.engine).layer(KEY)
@@ -146,9 +146,9 @@ def test_answers_that_cannot_be_kept_are_lost_and_nothing_else(
     assert caplog.text.count("1 parcel results were not cached") == 2
 
 
-def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
+def test_status_reports_the_snapshot_that_batches_use(database: Database) -> None:
     cache = DatabaseCache(database.engine)
-    fetch_layer(AskedSource(), cache.layer(KEY))
+    fetch_layer(RecordingSource(), cache.layer(KEY))
     with database.engine.connect() as conn:
         copy = county_status(conn, "synthetic").parcel_snapshot
         assert copy is not None
@@ -161,7 +161,7 @@ def test_status_speaks_of_the_copy_that_batches_use(database: Database) -> None:
 @pytest.mark.parametrize(
     "layer_version", [LayerVersion(), STAMP, LayerVersion(None, 3, 9), LayerVersion(0, 0, 0)]
 )
-def test_the_last_state_is_remembered(
+def test_the_last_version_is_recorded(
     cache: ParcelCache, layer: CachedLayer, layer_version: LayerVersion
 ) -> None:
     assert layer.last_version() is None
@@ -170,11 +170,13 @@ def test_the_last_state_is_remembered(
     assert cache.layer(KEY).last_version() == layer_version
 
 
-def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_a_snapshot_returns_the_same_rows_as_the_layer(
+    cache: ParcelCache, layer: CachedLayer
+) -> None:
     stacked = ParcelRow(
-        "002  twin", synthetic_hits()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST")
+        "002  twin", synthetic_rows()[1].geometry, 30, SiteAddress(line="104 OBRIEN ST")
     )
-    source = AskedSource([*synthetic_hits(), stacked])
+    source = RecordingSource([*synthetic_rows(), stacked])
     fetch_layer(source, layer)
     copy = cache.layer(KEY).snapshot()
     assert copy is not None
@@ -191,11 +193,11 @@ def test_a_copy_answers_as_the_layer_does(cache: ParcelCache, layer: CachedLayer
     wanted = [StreetAddress(n, "OBRIEN ST", "OBRIEN") for n in ("104", "138", "105")]
     wanted.append(StreetAddress("104", "MAIN ST", "MAIN"))
     found = copy.with_addresses(wanted)
-    assert [[hit.object_id for hit in each.rows] for each in found] == [[2, 30], [19], [], []]
+    assert [[row.object_id for row in each.rows] for each in found] == [[2, 30], [19], [], []]
     assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
 
 
-def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_a_snapshot_without_addresses_or_lots(cache: ParcelCache, layer: CachedLayer) -> None:
     with layer.begin_snapshot(STAMP, ORIGIN) as begin_snapshot:
         begin_snapshot.add(Page((ParcelRow("1", None, 1),), 1, 1, 1))
         begin_snapshot.finish()
@@ -211,34 +213,34 @@ def test_of_a_layer_without_addresses_and_lots(cache: ParcelCache, layer: Cached
 
 
 @pytest.mark.parametrize(
-    ("hits", "error"),
+    ("rows", "error"),
     [
         ([], IncompleteResponse),
         ([ParcelRow("1", None, 1)], SourceMisconfigured),
         (
-            [*synthetic_hits(21)[:20], *(ParcelRow("b", None, n) for n in range(21, 32))],
+            [*synthetic_rows(21)[:20], *(ParcelRow("b", None, n) for n in range(21, 32))],
             SourceMisconfigured,
         ),
     ],
 )
-def test_a_copy_that_would_hide_lots_is_refused(
-    cache: ParcelCache, layer: CachedLayer, hits: list[ParcelRow], error: type[ParcelsError]
+def test_a_snapshot_that_would_hide_lots_is_refused(
+    cache: ParcelCache, layer: CachedLayer, rows: list[ParcelRow], error: type[ParcelsError]
 ) -> None:
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     with pytest.raises(error, match=r"reports zero rows|no valid polygon"):
-        fetch_layer(AskedSource(hits), layer)
+        fetch_layer(RecordingSource(rows), layer)
     kept = cache.layer(KEY).snapshot()
     assert kept is not None
-    assert kept.rows == 20, "the one before it stays"
+    assert kept.rows == 20, "the previous snapshot stays"
 
 
-def test_ten_rows_without_geometry_are_not_too_many(layer: CachedLayer) -> None:
-    some = [*synthetic_hits(12)[:11], *(ParcelRow("b", None, n) for n in range(12, 22))]
-    assert fetch_layer(AskedSource(some), layer).without_geometry == 10
+def test_ten_rows_without_geometry_are_accepted(layer: CachedLayer) -> None:
+    some = [*synthetic_rows(12)[:11], *(ParcelRow("b", None, n) for n in range(12, 22))]
+    assert fetch_layer(RecordingSource(some), layer).without_geometry == 10
 
 
-class Stops(AskedSource):
-    """A source that goes away after some pages of a harvest."""
+class Stops(RecordingSource):
+    """A source that fails after some pages of a harvest."""
 
     pages = 2
 
@@ -247,17 +249,19 @@ class Stops(AskedSource):
         raise SourceUnavailable("down")
 
 
-def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
+def test_an_interrupted_snapshot_resumes_after_its_last_page(
     cache: ParcelCache, layer: CachedLayer
 ) -> None:
     with pytest.raises(SourceUnavailable):
         fetch_layer(Stops(), layer)
     assert layer.snapshot_version() is None
-    assert layer.snapshot() is None, "half a copy is none"
-    source, told = AskedSource(), []
-    fetched = fetch_layer(source, cache.layer(KEY), lambda rows, total: told.append((rows, total)))
+    assert layer.snapshot() is None, "an incomplete snapshot is not used"
+    source, progress = RecordingSource(), []
+    fetched = fetch_layer(
+        source, cache.layer(KEY), lambda rows, total: progress.append((rows, total))
+    )
     assert source.after == [12]
-    assert told == [(18, 20), (20, 20)]
+    assert progress == [(18, 20), (20, 20)]
     assert (fetched.rows, fetched.resumed_rows, fetched.without_geometry) == (20, 12, 1)
     copy = layer.snapshot()
     assert copy is not None
@@ -276,10 +280,10 @@ def test_a_copy_that_was_stopped_goes_on_after_its_last_page(
         (LayerVersion(), 0, False),
     ],
 )
-def test_a_copy_is_current_as_long_as_batches_use_it(
+def test_a_snapshot_is_current_as_long_as_batches_use_it(
     cache: ParcelCache, layer: CachedLayer, layer_version: LayerVersion, days: int, is_current: bool
 ) -> None:
-    source = AskedSource()
+    source = RecordingSource()
     source.last_version = layer_version
     assert current_snapshot(source, layer) is None
     fetch_layer(source, layer)
@@ -293,22 +297,24 @@ def test_a_copy_is_current_as_long_as_batches_use_it(
     assert current_snapshot(source, layer) is None
 
 
-def test_of_another_state_it_begins_anew(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_another_layer_version_starts_a_new_snapshot(
+    cache: ParcelCache, layer: CachedLayer
+) -> None:
     with pytest.raises(SourceUnavailable):
         fetch_layer(Stops(), layer)
-    source = AskedSource()
+    source = RecordingSource()
     source.last_version = LayerVersion(last_edit_ms=2)
     assert fetch_layer(source, layer).resumed_rows == 0
     assert source.after == [None]
     assert cache.layer(KEY).snapshot_version() == source.last_version
 
 
-def test_the_old_copy_is_there_until_the_new_one_is_whole(
+def test_the_old_snapshot_stays_until_the_new_one_is_complete(
     cache: ParcelCache, layer: CachedLayer
 ) -> None:
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     held = layer.snapshot()
-    shrunk = Stops(synthetic_hits()[:13])
+    shrunk = Stops(synthetic_rows()[:13])
     shrunk.last_version = LayerVersion(last_edit_ms=2)
     with pytest.raises(SourceUnavailable):
         fetch_layer(shrunk, layer)
@@ -319,17 +325,17 @@ def test_the_old_copy_is_there_until_the_new_one_is_whole(
     shrunk.pages = 99
     with pytest.raises(SourceUnavailable):
         fetch_layer(shrunk, layer)
-    fresh = AskedSource(synthetic_hits()[:13])
+    fresh = RecordingSource(synthetic_rows()[:13])
     fresh.last_version = LayerVersion(last_edit_ms=2)
     fetch_layer(fresh, layer)
     assert layer.snapshot_version() == fresh.last_version
-    # Whoever holds the old one is not told that there are no lots any more.
+    # A reader of the old snapshot still gets its lots.
     assert held is not None
     assert len(held.at_points([inside(1)])[0].rows) == 1
 
 
-def test_fewer_rows_than_announced_are_no_copy(layer: CachedLayer) -> None:
-    class Short(AskedSource):
+def test_fewer_rows_than_announced_are_refused(layer: CachedLayer) -> None:
+    class Short(RecordingSource):
         def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
             for page in super().harvest(after_object_id):
                 yield Page(page.rows[1:], page.last_object_id, page.done, page.total)
@@ -337,11 +343,13 @@ def test_fewer_rows_than_announced_are_no_copy(layer: CachedLayer) -> None:
     with pytest.raises(IncompleteResponse, match=r"announced 20 rows and sent 16"):
         fetch_layer(Short(), layer)
     assert layer.snapshot() is None
-    assert fetch_layer(AskedSource(), layer).rows == 20, "what was short is fetched anew"
+    assert fetch_layer(RecordingSource(), layer).rows == 20, (
+        "a new snapshot starts from the beginning"
+    )
 
 
-def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: CachedLayer) -> None:
-    class Edited(AskedSource):
+def test_a_layer_edited_during_the_download_is_reported(layer: CachedLayer) -> None:
+    class Edited(RecordingSource):
         def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
             yield from super().harvest(after_object_id)
             self.last_version = LayerVersion(last_edit_ms=2)
@@ -350,7 +358,7 @@ def test_a_layer_edited_meanwhile_is_copied_and_said_to_be(layer: CachedLayer) -
     assert layer.snapshot_version() == STAMP
 
 
-def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: CachedLayer) -> None:
+def test_one_process_at_a_time_makes_a_snapshot(cache: ParcelCache, layer: CachedLayer) -> None:
     with (
         layer.begin_snapshot(STAMP, ORIGIN) as copy,
         pytest.raises(CacheError, match=r"another process (copies|downloads)"),
@@ -358,18 +366,18 @@ def test_two_do_not_copy_a_layer_at_once(cache: ParcelCache, layer: CachedLayer)
     ):
         pass
     assert copy.rows == 0
-    assert fetch_layer(AskedSource(), layer).rows == 20
+    assert fetch_layer(RecordingSource(), layer).rows == 20
 
 
-def test_a_source_over_it_asks_once(cache: ParcelCache, caplog: pytest.LogCaptureFixture) -> None:
-    source = AskedSource()
+def test_a_cached_source_queries_once(cache: ParcelCache, caplog: pytest.LogCaptureFixture) -> None:
+    source = RecordingSource()
     points = [inside(n % 19 + 1) for n in range(1_200)]
     for _ in range(2):
         found = CachedSource(source, cache, KEY).at_points(points)
         assert [f.rows[0].object_id for f in found if isinstance(f, QueryResult)] == [
             n % 19 + 1 for n in range(1_200)
         ]
-    assert len(source.asked) == 19
+    assert len(source.queries) == 19
     with caplog.at_level(logging.WARNING):
         CachedSource(source, cache, KEY).at_points(points)
     assert not caplog.records
@@ -385,14 +393,14 @@ FROM lotline.parcel_copy, generate_series(1, 40000) AS n WHERE state = 'copying'
 """
 
 
-def test_no_question_reads_a_whole_copy(database: Database) -> None:
+def test_no_query_scans_a_complete_snapshot(database: Database) -> None:
     cache = DatabaseCache(database.engine)
     with cache.layer(LayerKey("another", ORIGIN, "c" * 32)).begin_snapshot(STAMP, ORIGIN) as other:
         with database.engine.begin() as conn:
             conn.execute(text(MANY))
         other.finish()
     layer = cache.layer(KEY)
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     copy = layer.snapshot()
     assert copy is not None
     asked: list[tuple[str, Any]] = []

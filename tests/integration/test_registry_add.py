@@ -38,21 +38,21 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 class Canned(ArcGISClient):
-    """Answers that Koop cannot give: service lists of several layers, layers of points."""
+    """Responses that Koop cannot give: services with several layers, point layers."""
 
-    def __init__(self, answers: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, responses: dict[str, dict[str, Any]]) -> None:
         super().__init__()
-        self._answers = answers
+        self._responses = responses
 
     def get_json(self, url: str, params: Any, **limits: float) -> dict[str, Any]:  # noqa: ARG002
-        return self._answers[url]
+        return self._responses[url]
 
 
 def run(*args: str | Path) -> Result:
     return CliRunner().invoke(lotline, ["registry", "add", *map(str, args)])
 
 
-def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path) -> None:
+def test_a_layer_is_inspected_and_its_entry_written(server: FeatureServer, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     done = run("shelby-tn", f"{server.url}/0", "--allow-private", "--registry", file)
     assert done.exit_code == 0, done.output
@@ -72,7 +72,7 @@ def test_a_layer_is_looked_at_and_written(server: FeatureServer, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "state"), [("parcels-tn", "TN"), ("parcels-ca", None), ("parcels", None)]
 )
-def test_the_state_of_a_name_is_kept_where_the_layer_lies_there(
+def test_a_state_in_the_name_counts_if_the_layer_is_there(
     server: FeatureServer, tmp_path: Path, name: str, state: str | None
 ) -> None:
     file = tmp_path / "mine.yaml"
@@ -80,7 +80,7 @@ def test_the_state_of_a_name_is_kept_where_the_layer_lies_there(
     assert load_registry(file)[name].state == state
 
 
-def test_an_entry_without_columns_of_addresses_says_so(tmp_path: Path) -> None:
+def test_an_entry_without_address_columns_has_a_comment(tmp_path: Path) -> None:
     url = f"{PUBLIC}/0"
     described = {
         "name": "Lots",
@@ -97,14 +97,16 @@ def test_an_entry_without_columns_of_addresses_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tail", ["", "/", "?f=pjson", "/0/", "/0?f=json", "/0/query?where=1=1"])
-def test_a_url_as_people_copy_it(server: FeatureServer, tmp_path: Path, tail: str) -> None:
+def test_urls_as_people_copy_them_are_accepted(
+    server: FeatureServer, tmp_path: Path, tail: str
+) -> None:
     client = ArcGISClient(allow_private=True)
     file = tmp_path / "mine.yaml"
     add_county("here", f"{server.url}{tail}", file, allow_private=True, client=client)
     assert load_registry(file)["here"].layer == 0
 
 
-def test_the_rest_of_the_file_stays(server: FeatureServer, tmp_path: Path) -> None:
+def test_other_entries_stay_unchanged(server: FeatureServer, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     before = "# Mine.\ncounties:\n    a: {path: x}  # lots\n    # no more\n"
     file.write_text(before)
@@ -113,16 +115,14 @@ def test_the_rest_of_the_file_stays(server: FeatureServer, tmp_path: Path) -> No
     assert set(load_registry(file)) == {"a", "b"}
 
 
-def test_values_that_cannot_be_sampled_leave_the_names(
-    server: FeatureServer, tmp_path: Path
-) -> None:
+def test_without_a_sample_the_names_decide(server: FeatureServer, tmp_path: Path) -> None:
     server.fail("refused", on="resultRecordCount")
     file = tmp_path / "mine.yaml"
     add_county("here", f"{server.url}/0", file, allow_private=True)
     assert load_registry(file)["here"].fields.parcel_id == "APN"
 
 
-def test_a_name_that_is_taken_is_refused_before_a_call(
+def test_an_existing_name_is_refused_before_any_request(
     server: FeatureServer, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.yaml"
@@ -133,7 +133,7 @@ def test_a_name_that_is_taken_is_refused_before_a_call(
 
 
 @pytest.mark.parametrize("name", ["Travis County", "../x", "a;rm", "", "-x", "a\nb: {path: x}"])
-def test_a_name_that_is_none_is_refused_before_a_call(
+def test_an_invalid_name_is_refused_before_any_request(
     server: FeatureServer, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(RegistryError, match="write the county's name with a-z"):
@@ -145,12 +145,12 @@ def test_a_name_that_is_none_is_refused_before_a_call(
 @pytest.mark.parametrize(
     "url", ["https://gis.example.gov/portal", "file:///MapServer/0", "MapServer/0", ""]
 )
-def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
+def test_an_invalid_url_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(RegistryError, match=r"is not the URL of a layer|is not a web address"):
         add_county("here", url, tmp_path / "mine.yaml")
 
 
-def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) -> None:
+def test_a_private_address_needs_allow_private(server: FeatureServer, tmp_path: Path) -> None:
     with pytest.raises(SourceMisconfigured, match="allow_private: true"):
         add_county("here", f"{server.url}/0", tmp_path / "mine.yaml")
     done = run("here", f"{server.url}/0", "--registry", tmp_path / "mine.yaml")
@@ -160,7 +160,7 @@ def test_a_private_address_must_be_meant(server: FeatureServer, tmp_path: Path) 
     assert server.calls == []
 
 
-def test_several_layers_of_polygons_are_listed(tmp_path: Path) -> None:
+def test_several_polygon_layers_are_listed(tmp_path: Path) -> None:
     def layer(number: int, kind: str, **more: Any) -> dict[str, Any]:
         return {"id": number, "name": f"L{number}", "geometryType": f"esriGeometry{kind}", **more}
 
@@ -176,7 +176,7 @@ def test_several_layers_of_polygons_are_listed(tmp_path: Path) -> None:
         add_county("here", PUBLIC, tmp_path / "r.yaml", client=Canned({PUBLIC: {}}))
 
 
-def test_a_layer_of_points_is_refused(tmp_path: Path) -> None:
+def test_a_point_layer_is_refused(tmp_path: Path) -> None:
     points = {"name": "Hydrants", "geometryType": "esriGeometryPoint"}
     with pytest.raises(SourceMisconfigured, match=r"'Hydrants' .*Point. is not a polygon"):
         add_county(
@@ -185,7 +185,7 @@ def test_a_layer_of_points_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "r.yaml").exists()
 
 
-def test_what_a_server_says_of_itself_cannot_leave_its_comment(tmp_path: Path) -> None:
+def test_server_text_cannot_leave_its_comment(tmp_path: Path) -> None:
     url = f"{PUBLIC}/0"
     described = {
         "name": "Lots\n  evil:\n    path: /etc",

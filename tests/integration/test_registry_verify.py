@@ -63,7 +63,7 @@ def run(*args: str | Path) -> Result:
     return CliRunner().invoke(lotline, ["registry", "verify", *map(str, args)])
 
 
-def test_a_layer_in_order_takes_four_small_calls(server: FeatureServer) -> None:
+def test_a_valid_layer_takes_four_small_requests(server: FeatureServer) -> None:
     verdict = verified(server, fields={"parcel_id": "APN"})
     assert verdict.passed
     assert verdict.notes == ("no address columns",)
@@ -75,11 +75,11 @@ def test_a_layer_in_order_takes_four_small_calls(server: FeatureServer) -> None:
     assert json.loads(str(facts["extent"])) == pytest.approx([-90.02, 35.08, -89.98, 35.12], 0.011)
 
 
-def test_a_map_server_is_in_order_too(server: FeatureServer) -> None:
+def test_a_map_server_passes_too(server: FeatureServer) -> None:
     assert verified(server, url=server.map_url).passed
 
 
-def test_the_condition_of_the_entry_is_asked_with(server: FeatureServer) -> None:
+def test_the_where_filter_is_applied(server: FeatureServer) -> None:
     assert verified(server, where="OBJECTID > 50").passed
     problem = verified(server, where="OBJECTID > 5000").problem
     assert problem is not None
@@ -104,13 +104,13 @@ def test_a_layer_somewhere_else(server: FeatureServer) -> None:
     assert verified(server, state=None, fips=None).passed  # nobody knows where it should lie
 
 
-def test_a_layer_that_is_not_there(server: FeatureServer) -> None:
+def test_a_missing_layer_fails(server: FeatureServer) -> None:
     verdict = verified(server, url=gone(server))
     assert not verdict.passed
     assert not verdict.inconclusive
 
 
-def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
+def test_a_missing_id_column_is_noted(tmp_path: Path) -> None:
     lots = synthetic_lots().rename(columns={"APN": "THING"})
     with feature_server(lots, tmp_path) as server:
         verdict = verified(server)
@@ -120,26 +120,26 @@ def test_ids_that_cannot_be_guessed_are_noted(tmp_path: Path) -> None:
         assert no_address == "no address columns"
 
 
-def test_a_server_without_pages(tmp_path: Path) -> None:
+def test_a_server_without_pagination_passes(tmp_path: Path) -> None:
     with feature_server(synthetic_lots(), tmp_path, supports_pagination=False) as server:
         assert verified(server).passed
         server.fail("refused", on="resultRecordCount=5")
         assert verified(server).passed
 
 
-def test_ids_that_are_empty_are_noted(tmp_path: Path) -> None:
+def test_empty_ids_are_noted(tmp_path: Path) -> None:
     with feature_server(synthetic_lots().assign(APN=""), tmp_path) as server:
         assert verified(server).notes[0] == "APN is empty in the sample lot"
 
 
-def test_a_server_that_does_not_find_lots_at_points(server: FeatureServer) -> None:
+def test_a_server_without_point_queries_fails(server: FeatureServer) -> None:
     server.fail("nothing", on="geometryType")
     problem = verified(server).problem
     assert problem is not None
     assert "does not find the lot at that point (" in problem
 
 
-def test_a_firewall_is_no_outage(server: FeatureServer) -> None:
+def test_a_firewall_is_a_failure_and_not_an_outage(server: FeatureServer) -> None:
     server.fail("firewall")
     verdict = verified(server)
     assert not verdict.passed
@@ -147,7 +147,7 @@ def test_a_firewall_is_no_outage(server: FeatureServer) -> None:
 
 
 @pytest.mark.parametrize("fault", ["http500", "html", "close"])
-def test_an_outage_says_nothing_of_the_entry(server: FeatureServer, fault: str) -> None:
+def test_an_outage_is_inconclusive(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
     verdict = verified(server)
     assert verdict.inconclusive
@@ -164,7 +164,7 @@ def test_an_alternate_that_fails_is_noted(server: FeatureServer) -> None:
     assert verdict.notes == (f"alternate {server.url}/0: ok",)
 
 
-def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
+def test_an_unresponsive_county_takes_about_a_minute() -> None:
     fake = FakeTime()
 
     def silent(_: Call) -> Reply:
@@ -173,8 +173,8 @@ def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
 
     with scripted(silent) as server:
         there = {"url": server.url, "layer": 0}
-        asked = County(key="k", **there, alternates=[there, there, there], allow_private=True)
-        verdict = verify_county(asked, sleep=fake.sleep, clock=fake.clock)
+        checked = County(key="k", **there, alternates=[there, there, there], allow_private=True)
+        verdict = verify_county(checked, sleep=fake.sleep, clock=fake.clock)
     assert verdict.inconclusive
     assert len(server.calls) == 3
     assert 36 < fake.now_s < 50
@@ -183,7 +183,7 @@ def test_a_silent_county_is_given_up_in_about_a_minute() -> None:
     assert not_asked == 2 * [f"alternate {server.url}/0: not asked, as the others took too long"]
 
 
-def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_read_timeout_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
 
     def ask(_: Exchange, question: HttpRequest, read_s: float) -> HttpResponse:
@@ -196,7 +196,7 @@ def test_silence_is_waited_for_in_short(monkeypatch: pytest.MonkeyPatch) -> None
     assert set(waited) == {12.0}
 
 
-def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: Path) -> None:
+def test_a_passed_check_is_written_to_the_file(server: FeatureServer, tmp_path: Path) -> None:
     file = registry(tmp_path, server.url)
     done = run("--registry", file)
     assert done.exit_code == 0, done.output
@@ -211,7 +211,7 @@ def test_what_is_in_order_is_kept_in_the_file(server: FeatureServer, tmp_path: P
     assert here.extent is not None
 
 
-def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
+def test_a_failure_removes_the_date_and_an_outage_keeps_it(
     server: FeatureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = "    verified: 2020-01-01\n"
@@ -232,7 +232,7 @@ def test_what_fails_loses_its_mark_and_what_is_silent_keeps_it(
     assert mark in file.read_text()
 
 
-def test_as_json(server: FeatureServer, tmp_path: Path) -> None:
+def test_verify_as_json(server: FeatureServer, tmp_path: Path) -> None:
     file = registry(tmp_path, server.url)
     done = CliRunner().invoke(lotline, ["registry", "verify", "--registry", str(file), "--json"])
     [said] = json.loads(done.stdout)
@@ -243,10 +243,10 @@ def test_as_json(server: FeatureServer, tmp_path: Path) -> None:
 def test_a_shipped_county_gets_an_entry_that_overrides_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    checked: list[str] = []
 
     def pretend(county: County) -> VerifyResult:
-        asked.append(county.key)
+        checked.append(county.key)
         return VerifyResult(county, extent=(-108.0, 38.2, -107.6, 38.6))
 
     monkeypatch.setattr("parcels.catalogue.verify.verify_county", pretend)
@@ -260,14 +260,12 @@ def test_a_shipped_county_gets_an_entry_that_overrides_it(
         "    extent: [-108.01, 38.19, -107.59, 38.61]",
     ]
     assert run("--state", "wyoming", "--registry", file).exit_code == 0
-    assert len(asked) > 10
-    assert all(key.endswith("-wy") for key in asked[1:])
+    assert len(checked) > 10
+    assert all(key.endswith("-wy") for key in checked[1:])
     assert run("--registry", file).exit_code == 0  # all that the file has by now
 
 
-def test_what_was_verified_before_ctrl_c_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_before_ctrl_c_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(counties: list[County]) -> Iterator[VerifyResult]:
         yield VerifyResult(counties[0])
         raise KeyboardInterrupt
@@ -288,13 +286,13 @@ def test_what_was_verified_before_ctrl_c_is_kept(
         (["--state", "ZZ"], "'ZZ' is not a US state"),
     ],
 )
-def test_wrong_usage(args: list[str], message: str) -> None:
+def test_usage_errors(args: list[str], message: str) -> None:
     done = run(*args)
     assert done.exit_code != 0
     assert message in done.output + str(done.exception)
 
 
-def test_hosts_are_asked_at_once_and_each_for_one_county_at_a_time() -> None:
+def test_hosts_are_checked_in_parallel_one_county_each() -> None:
     hosts = ["a.example", "b.example", "a.example", "c.example", "a.example"]
     counties = [
         County(key=f"c{n}", url=f"https://{host}/arcgis/rest/services/P/MapServer", layer=0)

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 import tenacity
-from askedsource import ORIGIN, AskedSource
 from largecounty import KEY, ODD, LargeCounty, make_county
+from recordingsource import ORIGIN, RecordingSource
 from segmenters import FreeSegmenter
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
@@ -200,7 +200,7 @@ def test_a_snapshot_is_read_across_a_broken_connection(
     break_connection: Callable[[str, str], BrokenConnection], database: Database
 ) -> None:
     layer = DatabaseCache(database.engine).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     break_connection("SELECT c.origin", "statement")
     copy = layer.snapshot()
     assert copy is not None

@@ -1,4 +1,4 @@
-"""The boundary service over a real FeatureServer and a cache: what was said is not asked again."""
+"""The boundary service over a real FeatureServer and a cache: hits make no requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parcels.registry.county import ParcelFields
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureServer]:
-    """Some parcels in the CRS that most counties serve."""
+    """Parcels in the CRS that most counties use."""
     folder = tmp_path_factory.mktemp("server")
     with feature_server(some_parcels(), folder, wkid=102100, last_edit_ms=1) as running:
         yield running
@@ -63,7 +63,7 @@ def _found(boundaries: list[object]) -> list[object]:
     ]
 
 
-def test_the_second_lookup_asks_nothing(
+def test_the_second_lookup_makes_no_query(
     server: FeatureServer, county: County, tmp_path: Path
 ) -> None:
     props = _properties(server)
@@ -79,7 +79,7 @@ def test_the_second_lookup_asks_nothing(
     assert _queries(server) > 0, "the county edited its parcels"
 
 
-def test_a_whole_copy_says_what_the_server_says(
+def test_a_snapshot_returns_the_same_boundaries_as_the_server(
     server: FeatureServer, county: County, tmp_path: Path
 ) -> None:
     props = _properties(server)

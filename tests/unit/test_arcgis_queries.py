@@ -12,7 +12,7 @@ from shapely import Point
 
 from parcels import County
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import StreetAddress, parse_address
+from parcels.addresses.street_address import StreetAddress, try_parse_address
 from parcels.arcgis import ArcGISSource
 from parcels.arcgis.geometry_crs import parse_geometry_crs
 from parcels.arcgis.http.client import ArcGISClient
@@ -304,7 +304,7 @@ def test_an_address_line_may_start_with_number_or_street() -> None:
 
 
 def address(text: str) -> StreetAddress:
-    parsed = parse_address(text)
+    parsed = try_parse_address(text)
     assert parsed is not None
     return parsed
 
@@ -312,4 +312,4 @@ def address(text: str) -> StreetAddress:
 def test_a_query_by_address_needs_mapped_columns() -> None:
     [result] = source(Server([])).with_addresses([address("123 Main St")])
     assert isinstance(result, SourceMisconfigured)
-    assert "no columns are known to hold addresses" in str(result)
+    assert "no address columns are mapped" in str(result)

@@ -1,4 +1,4 @@
-"""The service over a source in memory: which lot, which buffer, and which reason."""
+"""The boundary service over a source in memory: which lot, which buffer, which reason."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lot(shape: shapely.Polygon) -> MultiPolygon:
 
 @dataclass
 class Memory:
-    """Rows in memory; `error` is raised, or answered where `each` is set."""
+    """Rows in memory; `error` is raised, or returned for each query if `each` is set."""
 
     rows: Sequence[ParcelRow] = ()
     error: ParcelsError | None = None
@@ -110,7 +110,7 @@ def service(
     return ParcelBoundaryService(COUNTY, Memory(rows, error, each))
 
 
-def test_the_public_names() -> None:
+def test_parcels_exports_its_public_names() -> None:
     assert sorted(parcels.__all__) == [
         "Boundary",
         "County",
@@ -129,9 +129,9 @@ def test_the_public_names() -> None:
     assert all(getattr(parcels, name) for name in parcels.__all__)
 
 
-def test_the_smallest_lot_that_contains_the_point_is_taken() -> None:
-    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL)))
-    [small, big] = asked.boundaries(
+def test_the_smallest_lot_containing_the_point_is_chosen() -> None:
+    boundary_service = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL)))
+    [small, big] = boundary_service.boundaries(
         [Property("a", -90.0005, 35.0003), Property("b", -90.0009, 35.0009)]
     )
     assert isinstance(small, Boundary)
@@ -139,37 +139,37 @@ def test_the_smallest_lot_that_contains_the_point_is_taken() -> None:
     assert (small.parcel_ids, big.parcel_ids) == (("small",), ("big",))
 
 
-def test_on_the_edge_of_a_lot_the_one_around_it_goes_before() -> None:
+def test_a_lot_strictly_containing_the_point_comes_first() -> None:
     west = SMALL.bounds[0]
-    answer = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL))).look_up(
+    result = service(ParcelRow("big", lot(BIG)), ParcelRow("small", lot(SMALL))).look_up(
         Property("a", west, 35.0003)
     )
-    assert isinstance(answer, Lot)
-    assert answer.boundary.parcel_ids == ("big",)
+    assert isinstance(result, Lot)
+    assert result.boundary.parcel_ids == ("big",)
 
 
-def test_on_a_shared_edge_the_smaller_of_the_lots_is_taken() -> None:
-    answer = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT))).look_up(
+def test_on_a_shared_edge_the_smaller_lot_is_chosen() -> None:
+    result = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT))).look_up(
         Property("a", -90.0, 35.0005)
     )
-    assert isinstance(answer, Lot)
-    assert answer.boundary.parcel_ids == ("next",)
+    assert isinstance(result, Lot)
+    assert result.boundary.parcel_ids == ("next",)
 
 
-def test_stacked_lots_are_one_boundary_with_many_ids() -> None:
+def test_stacked_lots_are_one_boundary_with_several_ids() -> None:
     turned = shapely.Polygon(BIG.exterior.coords[::-1][1:])
-    asked = service(
+    boundary_service = service(
         ParcelRow("2", lot(BIG)), ParcelRow("1", lot(turned)), ParcelRow(None, lot(BIG))
     )
-    answer = asked.look_up(Property("a", -90.0005, 35.0005))
-    assert isinstance(answer, Lot)
-    assert answer.boundary.parcel_ids == ("1", "2")
+    result = boundary_service.look_up(Property("a", -90.0005, 35.0005))
+    assert isinstance(result, Lot)
+    assert result.boundary.parcel_ids == ("1", "2")
 
 
-def test_a_lot_in_two_rows_is_whole_however_it_is_found() -> None:
+def test_a_lot_in_two_rows_is_complete_by_id_and_by_point() -> None:
     rows = [addressed("x", BIG, "101 MAIN ST"), addressed("x", NEXT, None)]
-    asked = numbered(*rows, addressed("y", SMALL, "103 MAIN ST"))
-    answers = asked.look_up_many(
+    boundary_service = numbered(*rows, addressed("y", SMALL, "103 MAIN ST"))
+    results = boundary_service.look_up_many(
         [
             Property("id", parcel_id="x"),
             Property("one piece", -90.0009, 35.0009),
@@ -178,30 +178,30 @@ def test_a_lot_in_two_rows_is_whole_however_it_is_found() -> None:
             Property("street", STREET.x, STREET.y, address="101 Main St"),
         ]
     )
-    found = [answer.boundary for answer in answers if isinstance(answer, Lot)]
+    found = [result.boundary for result in results if isinstance(result, Lot)]
     assert [b.method for b in found] == ["parcel_id", "point", "point", "address", "house_number"]
     assert found[0].geometry.equals(shapely.union(BIG, NEXT))
     assert found[0].area_m2 == pytest.approx(sum(area_m2(lot(s)) for s in (BIG, NEXT)), rel=1e-9)
     assert {(b.version, b.parcel_ids) for b in found} == {(found[0].version, ("x",))}
 
 
-def test_a_lot_that_others_are_stacked_on_is_the_same_however_it_is_found() -> None:
+def test_a_stacked_lot_is_the_same_by_id_and_by_point() -> None:
     nudged = shapely.transform(BIG, lambda xy: xy + SAME_PLACE_DEGREES / 2)
-    asked = service(
+    boundary_service = service(
         ParcelRow("2", lot(BIG)), ParcelRow("1", lot(nudged)), ParcelRow("next", lot(NEXT))
     )
-    answers = asked.look_up_many(
+    results = boundary_service.look_up_many(
         [
             Property("a", parcel_id="1"),
             Property("b", parcel_id="2"),
             Property("c", -90.0005, 35.0005),
         ]
     )
-    found = [answer.boundary for answer in answers if isinstance(answer, Lot)]
+    found = [result.boundary for result in results if isinstance(result, Lot)]
     assert [(b.version, b.parcel_ids) for b in found] == [(found[0].version, ("1", "2"))] * 3
 
 
-def test_an_outage_of_the_second_question_is_unavailable_and_a_refusal_is_not() -> None:
+def test_an_outage_of_the_second_query_is_unavailable_and_a_refusal_is_not() -> None:
     class Half(Memory):
         def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
             return super().at_points(points) if self.near_error is None else self._failed()
@@ -213,25 +213,25 @@ def test_an_outage_of_the_second_question_is_unavailable_and_a_refusal_is_not() 
             raise second
 
     by_id, by_point = Property("a", parcel_id="big"), Property("b", -90.0005, 35.0005)
-    for prop, near_error in ((by_id, SourceUnavailable("not asked")), (by_point, None)):
+    for prop, near_error in ((by_id, SourceUnavailable("never queried")), (by_point, None)):
         source = Half([ParcelRow("big", lot(BIG))], near_error=near_error)
         second: ParcelsError = SourceUnavailable("down")
         assert ParcelBoundaryService(COUNTY, source).look_up(prop) == Unavailable("down")
         second = SourceMisconfigured("refused")
-        answer = ParcelBoundaryService(COUNTY, source).look_up(prop)
-        assert isinstance(answer, Lot)
-        assert answer.boundary.geometry.equals(lot(BIG))
+        result = ParcelBoundaryService(COUNTY, source).look_up(prop)
+        assert isinstance(result, Lot)
+        assert result.boundary.geometry.equals(lot(BIG))
 
 
 @pytest.mark.parametrize("parcel_id", ["0", "000-00-000", "ROW", "r/w", "Unknown", " ", "n/a"])
-def test_what_stands_for_no_id_is_no_lots(parcel_id: str) -> None:
+def test_placeholder_ids_find_no_lot(parcel_id: str) -> None:
     rows = [
         ParcelRow(parcel_id, lot(BIG)),
         ParcelRow(parcel_id, lot(NEXT)),
         ParcelRow("small", lot(SMALL)),
     ]
-    asked = ParcelBoundaryService(NUMBERED, Memory(rows))
-    in_small, in_next, nowhere = asked.boundaries(
+    boundary_service = ParcelBoundaryService(NUMBERED, Memory(rows))
+    in_small, in_next, nowhere = boundary_service.boundaries(
         [
             Property("a", -90.0005, 35.0003, parcel_id=parcel_id),
             Property("b", -89.9998, 35.0005),
@@ -246,12 +246,12 @@ def test_what_stands_for_no_id_is_no_lots(parcel_id: str) -> None:
     assert nowhere.reason == "not_found"
 
 
-def test_rows_of_one_id_that_lie_far_apart_are_no_lot() -> None:
+def test_rows_of_one_id_far_apart_are_not_a_lot() -> None:
     far = shapely.transform(BIG, lambda xy: xy + 0.03)
     many = [shapely.transform(BIG, lambda xy, i=i: xy + i * 0.0002) for i in range(30)]
     for shapes in ([BIG, far], many):
-        asked = service(*(ParcelRow("TRACT A", lot(shape)) for shape in shapes))
-        [by_id, by_point] = asked.boundaries(
+        boundary_service = service(*(ParcelRow("TRACT A", lot(shape)) for shape in shapes))
+        [by_id, by_point] = boundary_service.boundaries(
             [Property("a", parcel_id="TRACT A"), Property("b", *shapes[-1].exterior.coords[2])]
         )
         assert isinstance(by_id, NoBoundary)
@@ -260,10 +260,10 @@ def test_rows_of_one_id_that_lie_far_apart_are_no_lot() -> None:
         assert by_point.geometry.equals(lot(shapes[-1]))
 
 
-def test_the_parcel_id_goes_before_the_point() -> None:
-    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
+def test_the_parcel_id_has_priority_over_the_point() -> None:
+    boundary_service = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
     at_next = (-89.9998, 35.0005)
-    by_id, by_point = asked.look_up_many(
+    by_id, by_point = boundary_service.look_up_many(
         [Property("a", *at_next, parcel_id="big"), Property("b", *at_next, parcel_id="gone")]
     )
     assert isinstance(by_id, Lot)
@@ -283,60 +283,62 @@ def test_the_parcel_id_goes_before_the_point() -> None:
          "of the two is wrong"),
     ],
 )  # fmt: skip
-def test_an_id_and_a_point_that_disagree_are_told(longitude: float, away: str) -> None:
-    asked = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
-    [found] = asked.boundaries([Property("p", longitude, 35.0005, parcel_id="big")])
+def test_a_point_far_from_the_lot_of_the_id_is_noted(longitude: float, away: str) -> None:
+    boundary_service = service(ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT)))
+    [found] = boundary_service.boundaries([Property("p", longitude, 35.0005, parcel_id="big")])
     assert isinstance(found, Boundary)
     assert (found.parcel_ids, found.method) == (("big",), "parcel_id")
     assert found.note == away
 
 
-def test_a_known_id_costs_no_look_up_at_its_point() -> None:
+def test_a_known_id_needs_no_query_at_the_point() -> None:
     source = Memory([ParcelRow("big", lot(BIG)), ParcelRow("next", lot(NEXT))])
     ParcelBoundaryService(COUNTY, source).look_up(Property("a", -89.9998, 35.0, parcel_id="big"))
     assert source.asked_points == 1  # inside of the lot that was found: what else is there
 
 
-def test_a_geometry_beyond_repair_is_neither_a_lot_nor_none() -> None:
-    asked = service(ParcelRow("x", None))
+def test_an_irreparable_geometry_is_reported_as_bad_geometry() -> None:
+    boundary_service = service(ParcelRow("x", None))
     for prop in (Property("a", parcel_id="x"), Property("b", -90.0005, 35.0005)):
-        answer = asked.look_up(prop)
-        assert isinstance(answer, Unavailable)
-        assert answer.reason == "bad_geometry"
-        [kept] = asked.boundaries([prop], when_unavailable="buffer")
-        assert isinstance(kept, NoBoundary)
-        assert kept.reason == "bad_geometry"
+        result = boundary_service.look_up(prop)
+        assert isinstance(result, Unavailable)
+        assert result.reason == "bad_geometry"
+        [boundary] = boundary_service.boundaries([prop], when_unavailable="buffer")
+        assert isinstance(boundary, NoBoundary)
+        assert boundary.reason == "bad_geometry"
 
 
-def test_a_lot_beyond_repair_is_neither_the_road_nor_the_neighbours() -> None:
-    asked = numbered(ParcelRow("x", None), ParcelRow(None, lot(NEXT)), ParcelRow("big", lot(BIG)))
+def test_an_irreparable_lot_is_not_replaced_by_a_neighbour() -> None:
+    boundary_service = numbered(
+        ParcelRow("x", None), ParcelRow(None, lot(NEXT)), ParcelRow("big", lot(BIG))
+    )
     for point in ((-89.9998, 35.0005), (-90.0005, 35.0)):
-        answer = asked.look_up(Property("a", *point))
-        assert isinstance(answer, Unavailable)
-        assert answer.reason == "bad_geometry"
+        result = boundary_service.look_up(Property("a", *point))
+        assert isinstance(result, Unavailable)
+        assert result.reason == "bad_geometry"
 
 
-def test_a_lot_around_one_beyond_repair_is_taken_only_for_its_house_number() -> None:
+def test_a_lot_around_an_irreparable_one_needs_the_house_number() -> None:
     rows = [ParcelRow("x", None), addressed("subdivision", BIG, "10 Oak St")]
     there = (-90.0005, 35.0005)
-    answers = [
+    results = [
         numbered(*rows).look_up(Property("a", *there, address=address))
         for address in (None, "12 Oak St", "10 Oak St")
     ]
-    assert [getattr(answer, "reason", "lot") for answer in answers] == [
+    assert [getattr(result, "reason", "lot") for result in results] == [
         "bad_geometry", "bad_geometry", "lot",
     ]  # fmt: skip
     piece = numbered(ParcelRow("big", None), addressed("big", BIG, None))
     assert isinstance(piece.look_up(Property("b", *there)), Lot)
 
 
-def test_at_a_pole_there_is_no_county() -> None:
+def test_a_point_at_a_pole_is_outside_the_county() -> None:
     class Nowhere(Memory):
         def extent(self) -> Extent | None:
             return None
 
-    asked = ParcelBoundaryService(COUNTY, Nowhere([]))
-    good, pole = asked.boundaries([Property("a", -90.0, 35.0), Property("b", 0.0, 90.0)])
+    boundary_service = ParcelBoundaryService(COUNTY, Nowhere([]))
+    good, pole = boundary_service.boundaries([Property("a", -90.0, 35.0), Property("b", 0.0, 90.0)])
     assert isinstance(good, Boundary)
     assert isinstance(pole, NoBoundary)
     assert pole.reason == "outside_county"
@@ -344,12 +346,12 @@ def test_at_a_pole_there_is_no_county() -> None:
 
 @pytest.mark.parametrize("each", [False, True])
 def test_an_outage_is_unavailable_for_ids_and_points(each: bool) -> None:
-    asked = service(error=SourceUnavailable("down"), each=each)
+    boundary_service = service(error=SourceUnavailable("down"), each=each)
     props = [Property("a", -90.0005, 35.0005), Property("b", parcel_id="x")]
-    assert [answer.status for answer in asked.look_up_many(props)] == ["unavailable"] * 2
-    deferred = asked.boundaries(props)
+    assert [result.status for result in boundary_service.look_up_many(props)] == ["unavailable"] * 2
+    deferred = boundary_service.boundaries(props)
     assert [b.reason for b in deferred if isinstance(b, NoBoundary)] == ["unavailable"] * 2
-    buffer, without_a_point = asked.boundaries(props, when_unavailable="buffer")
+    buffer, without_a_point = boundary_service.boundaries(props, when_unavailable="buffer")
     assert isinstance(buffer, Boundary)
     assert (buffer.source, buffer.method) == ("buffer_30m", "unavailable")
     assert isinstance(without_a_point, NoBoundary)
@@ -357,28 +359,30 @@ def test_an_outage_is_unavailable_for_ids_and_points(each: bool) -> None:
 
 
 @pytest.mark.parametrize("error", [SourceMisconfigured("wrong"), GeometryError("no CRS")])
-def test_a_wrong_entry_is_never_hidden_by_a_buffer(error: ParcelsError) -> None:
-    asked = service(error=error)
-    [kept] = asked.boundaries([Property("a", -90.0005, 35.0005)], when_unavailable="buffer")
-    assert kept == NoBoundary("misconfigured", str(error))
+def test_a_misconfigured_source_never_gets_a_buffer(error: ParcelsError) -> None:
+    boundary_service = service(error=error)
+    [boundary] = boundary_service.boundaries(
+        [Property("a", -90.0005, 35.0005)], when_unavailable="buffer"
+    )
+    assert boundary == NoBoundary("misconfigured", str(error))
     with pytest.raises(type(error)):
-        asked.check()
+        boundary_service.check()
 
 
-def test_no_lot_at_a_point_is_a_circle_of_30_m() -> None:
-    asked = service(ParcelRow("big", lot(BIG)))
+def test_a_point_without_a_lot_gets_the_30_m_buffer() -> None:
+    boundary_service = service(ParcelRow("big", lot(BIG)))
     prop = Property("a", -90.1, 35.0)
-    assert asked.look_up(prop) == NoLot()
-    [circle] = asked.boundaries([prop])
-    assert isinstance(circle, Boundary)
-    assert (circle.source, circle.method, circle.parcel_ids) == ("buffer_30m", "no_lot", ())
-    assert circle.area_m2 == pytest.approx(900 * math.pi, rel=0.005)
-    assert circle.origin.endswith("here.gpkg")
+    assert boundary_service.look_up(prop) == NoLot()
+    [buffer] = boundary_service.boundaries([prop])
+    assert isinstance(buffer, Boundary)
+    assert (buffer.source, buffer.method, buffer.parcel_ids) == ("buffer_30m", "no_lot", ())
+    assert buffer.area_m2 == pytest.approx(900 * math.pi, rel=0.005)
+    assert buffer.origin.endswith("here.gpkg")
 
 
-def test_far_from_every_parcel_is_outside_the_county() -> None:
-    asked = service(ParcelRow("big", lot(BIG)))
-    near, far, swapped = asked.boundaries(
+def test_a_point_far_from_all_parcels_is_outside_the_county() -> None:
+    boundary_service = service(ParcelRow("big", lot(BIG)))
+    near, far, swapped = boundary_service.boundaries(
         [Property("a", -90.4, 35.0), Property("b", -91.0, 35.0), Property("c", 35.0, -90.0)]
     )
     assert isinstance(near, Boundary)
@@ -389,29 +393,31 @@ def test_far_from_every_parcel_is_outside_the_county() -> None:
     assert "longitude and latitude are not swapped" in swapped.detail
 
 
-def test_the_extent_of_the_entry_is_sharp() -> None:
+def test_the_extent_of_the_entry_is_a_hard_limit() -> None:
     county = COUNTY.model_copy(update={"extent": (-90.2, 34.9, -89.9, 35.1)})
-    asked = ParcelBoundaryService(county, Memory())
-    inside, outside = asked.boundaries([Property("a", -90.19, 35.0), Property("b", -90.21, 35.0)])
+    boundary_service = ParcelBoundaryService(county, Memory())
+    inside, outside = boundary_service.boundaries(
+        [Property("a", -90.19, 35.0), Property("b", -90.21, 35.0)]
+    )
     assert isinstance(inside, Boundary)
     assert isinstance(outside, NoBoundary)
     assert outside.reason == "outside_county"
 
 
-def test_an_id_that_is_not_known_and_no_point() -> None:
+def test_an_unknown_id_without_a_point_is_not_found() -> None:
     [gone] = service().boundaries([Property("a", parcel_id="1 2")])
     assert isinstance(gone, NoBoundary)
     assert gone.reason == "not_found"
     assert "'1 2'" in gone.detail
 
 
-def test_a_synthetic_county_says_how_it_is_made() -> None:
+def test_a_synthetic_county_must_be_generated_first() -> None:
     sample = County.model_validate({"key": "sample", "synthetic": {"seed": 1}})
     with pytest.raises(SourceMisconfigured, match="`make batch COUNTY=sample`"):
         ParcelBoundaryService(sample)
 
 
-def test_nothing_asked_nothing_answered() -> None:
+def test_an_empty_request_makes_no_query() -> None:
     assert service().look_up_many([]) == []
     assert service(error=SourceUnavailable("down")).boundaries([]) == []
 
@@ -427,7 +433,7 @@ def test_nothing_asked_nothing_answered() -> None:
         (("a", math.nan, 35.0), "is not on Earth"),
     ],
 )
-def test_a_property_that_cannot_be_looked_up(arguments: Any, message: str) -> None:
+def test_invalid_properties_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(PropertyError, match=message):
         Property(*arguments)
 
@@ -450,22 +456,24 @@ def addressed(parcel_id: str | None, shape: shapely.Polygon, line: str | None) -
     return ParcelRow(parcel_id, lot(shape), site=SiteAddress(line=line))
 
 
-class Told(Geocoder):
-    """A geocoder that says what it is told."""
+class FixedGeocoder(Geocoder):
+    """A geocoder that returns the given location."""
 
-    def __init__(self, says: Located | NotLocated | ParcelsError) -> None:
-        self.says = says
+    def __init__(self, location: Located | NotLocated | ParcelsError) -> None:
+        self.location = location
 
     def locate_many(
         self, addresses: Sequence[StreetAddress]
     ) -> list[Located | NotLocated | ParcelsError]:
-        return [self.says] * len(addresses)
+        return [self.location] * len(addresses)
 
 
-def test_a_point_in_the_street_takes_the_nearest_lot_with_the_number() -> None:
-    asked = numbered(addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST"))
+def test_a_point_in_the_street_finds_the_nearest_lot_with_the_number() -> None:
+    boundary_service = numbered(
+        addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")
+    )
     at = (STREET.x, STREET.y)
-    [lot_101, lot_103, no_number] = asked.boundaries(
+    [lot_101, lot_103, no_number] = boundary_service.boundaries(
         [
             Property("a", *at, address="101 Main Street"),
             Property("b", *at, address="103 Main Street"),
@@ -482,10 +490,10 @@ def test_a_point_in_the_street_takes_the_nearest_lot_with_the_number() -> None:
     assert no_number.located == Located(*at)
 
 
-def test_a_circle_says_that_no_lot_near_it_has_the_address() -> None:
-    asked = numbered(addressed("big", BIG, "101 MAIN ST"))
+def test_a_buffer_notes_that_no_nearby_lot_has_the_address() -> None:
+    boundary_service = numbered(addressed("big", BIG, "101 MAIN ST"))
     beside = (-89.9999, 35.0005)
-    found = asked.boundaries(
+    found = boundary_service.boundaries(
         [
             Property("other", *beside, address="777 Main St"),
             Property("unreadable", *beside, address="Main St"),
@@ -502,16 +510,16 @@ def test_a_circle_says_that_no_lot_near_it_has_the_address() -> None:
     assert found.note == ""
 
 
-def test_given_coordinates_inside_a_lot_stay_with_it_whatever_the_number() -> None:
+def test_given_coordinates_inside_a_lot_keep_that_lot() -> None:
     source = Memory([addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")])
-    asked = ParcelBoundaryService(NUMBERED, source)
-    answer = asked.look_up(Property("a", -90.0005, 35.0005, address="103 Main St"))
-    assert isinstance(answer, Lot)
-    assert (answer.boundary.parcel_ids, answer.boundary.method) == (("big",), "point")
+    boundary_service = ParcelBoundaryService(NUMBERED, source)
+    result = boundary_service.look_up(Property("a", -90.0005, 35.0005, address="103 Main St"))
+    assert isinstance(result, Lot)
+    assert (result.boundary.parcel_ids, result.boundary.method) == (("big",), "point")
     assert source.asked_near == 0
 
 
-def test_no_number_to_match_costs_no_look_up_nearby() -> None:
+def test_without_a_house_number_nothing_nearby_is_queried() -> None:
     for county, address in ((NUMBERED, None), (NUMBERED, "PO Box 7"), (COUNTY, "101 Main St")):
         source = Memory([addressed("big", BIG, "101 MAIN ST")])
         prop = Property("a", STREET.x, STREET.y, address=address)
@@ -519,40 +527,40 @@ def test_no_number_to_match_costs_no_look_up_nearby() -> None:
         assert source.asked_near == 0
 
 
-def test_a_right_of_way_is_no_lot_where_lots_have_ids() -> None:
+def test_a_right_of_way_is_not_a_lot_in_a_layer_with_ids() -> None:
     road = box(-90.01, 34.9997, -89.99, 35.0)
     prop = Property("a", STREET.x, STREET.y, address="101 Main St")
     rows = [addressed(None, road, None), addressed("big", BIG, "101 MAIN ST")]
-    answer = numbered(*rows).look_up(prop)
-    assert isinstance(answer, Lot)
-    assert (answer.boundary.parcel_ids, answer.boundary.method) == (("big",), "house_number")
-    [circle] = numbered(rows[0]).boundaries([prop])
-    assert isinstance(circle, Boundary)
-    assert circle.source == "buffer_30m"
+    result = numbered(*rows).look_up(prop)
+    assert isinstance(result, Lot)
+    assert (result.boundary.parcel_ids, result.boundary.method) == (("big",), "house_number")
+    [buffer] = numbered(rows[0]).boundaries([prop])
+    assert isinstance(buffer, Boundary)
+    assert buffer.source == "buffer_30m"
     # Where nobody knows whether lots have ids, the house number decides.
     without_ids = NUMBERED.model_copy(update={"fields": ParcelFields(address="ADDR")})
-    asked = ParcelBoundaryService(without_ids, Memory(rows))
-    by_number = asked.look_up(prop)
+    boundary_service = ParcelBoundaryService(without_ids, Memory(rows))
+    by_number = boundary_service.look_up(prop)
     assert isinstance(by_number, Lot)
     assert by_number.boundary.method == "house_number"
-    by_point = asked.look_up(Property("b", STREET.x, STREET.y))
+    by_point = boundary_service.look_up(Property("b", STREET.x, STREET.y))
     assert isinstance(by_point, Lot)
     assert by_point.boundary.parcel_ids == ()
 
 
-def test_a_right_of_way_that_has_an_id_gives_way_to_the_number_beside_it() -> None:
+def test_a_matching_number_nearby_beats_a_right_of_way_with_an_id() -> None:
     road = addressed("9-9", box(-90.01, 34.9997, -89.99, 35.0), None)
-    asked = numbered(road, addressed("big", BIG, "101 MAIN ST"))
-    by_number = asked.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
+    boundary_service = numbered(road, addressed("big", BIG, "101 MAIN ST"))
+    by_number = boundary_service.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
     assert isinstance(by_number, Lot)
     assert (by_number.boundary.parcel_ids, by_number.boundary.method) == (("big",), "house_number")
-    # Nothing else says that it is a road: it may be a vacant lot.
-    by_point = asked.look_up(Property("a", STREET.x, STREET.y, address="105 Main St"))
+    # Nothing shows that it is a road: it may be a vacant lot.
+    by_point = boundary_service.look_up(Property("a", STREET.x, STREET.y, address="105 Main St"))
     assert isinstance(by_point, Lot)
     assert by_point.boundary.parcel_ids == ("9-9",)
 
 
-def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
+def test_outside_the_extent_no_query_is_made() -> None:
     county = COUNTY.model_copy(update={"extent": (-90.2, 35.0006, -89.9, 35.1)})
     source = Memory([ParcelRow("big", lot(BIG))])
     inside, beyond = ParcelBoundaryService(county, source).boundaries(
@@ -564,36 +572,38 @@ def test_beyond_the_extent_of_the_entry_no_lot_is_looked_for() -> None:
     assert source.asked_points == 1
 
 
-def test_the_house_number_goes_before_a_geocoders_point_in_the_next_lot() -> None:
+def test_the_house_number_beats_a_geocoded_point_in_the_next_lot() -> None:
     rows = [addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")]
     at_the_house = Located(-90.0001, 35.0005, "geocode_server", 0.98)
     prop = Property("a", address="103 Main St")
-    strayed = numbered(*rows, geocoder=Told(at_the_house)).look_up(prop)
+    strayed = numbered(*rows, geocoder=FixedGeocoder(at_the_house)).look_up(prop)
     assert isinstance(strayed, Lot)
     assert (strayed.boundary.parcel_ids, strayed.boundary.method) == (("next",), "house_number")
     # The corner house is on Oak Avenue for the assessor, and its own lot is near no other 103.
-    corner = numbered(rows[0], geocoder=Told(at_the_house)).look_up(prop)
+    corner = numbered(rows[0], geocoder=FixedGeocoder(at_the_house)).look_up(prop)
     assert isinstance(corner, Lot)
     assert (corner.boundary.parcel_ids, corner.boundary.method) == (("big",), "point")
 
 
-def test_a_point_along_the_street_is_never_a_circle_in_the_road() -> None:
+def test_an_interpolated_point_never_gets_a_buffer() -> None:
     along = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
     in_the_lot = Located(-90.0005, 35.0005, "census", 0.8, interpolated=True)
     prop = Property("a", address="105 Main St")
     rows = [addressed("big", BIG, "101 MAIN ST")]
     for located in (along, in_the_lot):
         for when in ("defer", "buffer"):
-            [kept] = numbered(*rows, geocoder=Told(located)).boundaries([prop], when)
-            assert isinstance(kept, NoBoundary)
-            assert kept.reason == "address_unconfirmed"
-            assert "'105 MAIN ST': census places it at longitude -90.000" in kept.detail
-    right = numbered(*rows, geocoder=Told(in_the_lot)).look_up(Property("a", address="101 Main St"))
+            [boundary] = numbered(*rows, geocoder=FixedGeocoder(located)).boundaries([prop], when)
+            assert isinstance(boundary, NoBoundary)
+            assert boundary.reason == "address_unconfirmed"
+            assert "'105 MAIN ST': census places it at longitude -90.000" in boundary.detail
+    right = numbered(*rows, geocoder=FixedGeocoder(in_the_lot)).look_up(
+        Property("a", address="101 Main St")
+    )
     assert isinstance(right, Lot)
     assert (right.boundary.method, right.boundary.located) == ("point", in_the_lot)
 
 
-def test_a_point_along_the_street_cannot_tell_two_houses_of_one_number_apart() -> None:
+def test_an_interpolated_point_cannot_choose_between_equal_numbers() -> None:
     by_number = NUMBERED.model_copy(update={"fields": ParcelFields(house_number="NO")})
     across = box(-90.001, 34.9987, -90.0, 34.9997)
     site = SiteAddress(house_number="101")
@@ -602,37 +612,39 @@ def test_a_point_along_the_street_cannot_tell_two_houses_of_one_number_apart() -
     )
     along = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
     prop = Property("a", address="101 Main St")
-    answer = ParcelBoundaryService(by_number, source, Told(along)).look_up(prop)
-    assert isinstance(answer, NotLocated)
-    assert answer.reason == "address_unconfirmed"
+    result = ParcelBoundaryService(by_number, source, FixedGeocoder(along)).look_up(prop)
+    assert isinstance(result, NotLocated)
+    assert result.reason == "address_unconfirmed"
     given = Property("a", STREET.x, 34.9999, address="101 Main St")
     nearest = ParcelBoundaryService(by_number, source).look_up(given)
     assert isinstance(nearest, Lot)
     assert nearest.boundary.parcel_ids == ("big",)
 
 
-def test_a_geocoders_point_at_a_house_without_a_lot_has_a_circle() -> None:
+def test_a_geocoded_house_without_a_lot_gets_the_buffer() -> None:
     at_the_house = Located(-90.01, 35.0, "geocode_server", 0.98)
-    asked = numbered(addressed("big", BIG, "101 MAIN ST"), geocoder=Told(at_the_house))
-    [circle] = asked.boundaries([Property("a", address="999 Main St")])
-    assert isinstance(circle, Boundary)
-    assert (circle.source, circle.method, circle.located) == ("buffer_30m", "no_lot", at_the_house)
+    boundary_service = numbered(
+        addressed("big", BIG, "101 MAIN ST"), geocoder=FixedGeocoder(at_the_house)
+    )
+    [buffer] = boundary_service.boundaries([Property("a", address="999 Main St")])
+    assert isinstance(buffer, Boundary)
+    assert (buffer.source, buffer.method, buffer.located) == ("buffer_30m", "no_lot", at_the_house)
 
 
-def test_a_geocoder_that_is_down_is_unavailable_even_where_buffers_are_wanted() -> None:
-    asked = numbered(geocoder=Told(SourceUnavailable("down")))
+def test_a_geocoder_outage_is_unavailable_even_with_the_buffer_policy() -> None:
+    boundary_service = numbered(geocoder=FixedGeocoder(SourceUnavailable("down")))
     for when in ("defer", "buffer"):
-        [kept] = asked.boundaries([Property("a", address="101 Main St")], when)
-        assert kept == NoBoundary("unavailable", "down")
-    wrong = numbered(geocoder=Told(SourceMisconfigured("wrong")))
-    [kept] = wrong.boundaries([Property("a", address="101 Main St")])
-    assert kept == NoBoundary("misconfigured", "wrong")
+        [boundary] = boundary_service.boundaries([Property("a", address="101 Main St")], when)
+        assert boundary == NoBoundary("unavailable", "down")
+    wrong = numbered(geocoder=FixedGeocoder(SourceMisconfigured("wrong")))
+    [boundary] = wrong.boundaries([Property("a", address="101 Main St")])
+    assert boundary == NoBoundary("misconfigured", "wrong")
 
 
-def test_the_parcel_id_goes_before_the_address_which_helps_where_it_is_not_known() -> None:
+def test_the_address_is_used_if_the_parcel_id_is_unknown() -> None:
     rows = [addressed("big", BIG, "101 MAIN ST"), addressed("next", NEXT, "103 MAIN ST")]
-    asked = numbered(*rows)
-    by_id, by_address, by_neither = asked.look_up_many(
+    boundary_service = numbered(*rows)
+    by_id, by_address, by_neither = boundary_service.look_up_many(
         [
             Property("a", parcel_id="next", address="101 Main St"),
             Property("b", parcel_id="gone", address="101 Main St"),
@@ -649,35 +661,37 @@ def test_the_parcel_id_goes_before_the_address_which_helps_where_it_is_not_known
 
 def test_the_unit_finds_its_building_with_the_ids_of_all_units() -> None:
     rows = [addressed(str(unit), BIG, f"101 MAIN ST APT {unit}") for unit in (1, 2, 3)]
-    asked = numbered(*rows, addressed("next", NEXT, "103 MAIN ST"))
+    boundary_service = numbered(*rows, addressed("next", NEXT, "103 MAIN ST"))
     for address in ("101 Main Street #2", "101 Main Street, Unit 9", "101 Main Street"):
-        answer = asked.look_up(Property("a", address=address))
-        assert isinstance(answer, Lot)
-        assert answer.boundary.parcel_ids == ("1", "2", "3")
-        assert answer.boundary.method == "address"
+        result = boundary_service.look_up(Property("a", address=address))
+        assert isinstance(result, Lot)
+        assert result.boundary.parcel_ids == ("1", "2", "3")
+        assert result.boundary.method == "address"
 
 
-def test_an_address_whose_direction_is_left_out_is_less_sure() -> None:
-    asked = numbered(addressed("big", BIG, "101 N MAIN ST"), addressed("next", NEXT, "103 MAIN ST"))
-    loose, exact = asked.look_up_many(
+def test_an_address_without_its_direction_has_lower_confidence() -> None:
+    boundary_service = numbered(
+        addressed("big", BIG, "101 N MAIN ST"), addressed("next", NEXT, "103 MAIN ST")
+    )
+    loose, exact = boundary_service.look_up_many(
         [Property("a", address="101 Main St"), Property("b", address="103 Main St")]
     )
-    kept = [a.boundary.located for a in (loose, exact) if isinstance(a, Lot)]
-    assert [located.confidence for located in kept if located] == [0.9, 1.0]
+    boundary = [a.boundary.located for a in (loose, exact) if isinstance(a, Lot)]
+    assert [located.confidence for located in boundary if located] == [0.9, 1.0]
 
 
 def test_an_outage_after_an_address_was_found_is_unavailable() -> None:
     source = Memory(error=SourceUnavailable("down"))
     located = Located(STREET.x, STREET.y, "census", 0.8, interpolated=True)
-    asked = ParcelBoundaryService(NUMBERED, source, Told(located))
-    answer = asked.look_up(Property("a", address="101 Main St"))
-    assert isinstance(answer, Unavailable)
-    assert answer.reason == "unavailable"
+    boundary_service = ParcelBoundaryService(NUMBERED, source, FixedGeocoder(located))
+    result = boundary_service.look_up(Property("a", address="101 Main St"))
+    assert isinstance(result, Unavailable)
+    assert result.reason == "unavailable"
 
 
-def test_an_outage_of_the_look_up_nearby_is_unavailable() -> None:
+def test_an_outage_of_the_nearby_query_is_unavailable() -> None:
     rows = [addressed("big", BIG, "101 MAIN ST")]
     source = Memory(rows, near_error=SourceUnavailable("down"))
-    asked = ParcelBoundaryService(NUMBERED, source)
-    answer = asked.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
-    assert answer == Unavailable("down")
+    boundary_service = ParcelBoundaryService(NUMBERED, source)
+    result = boundary_service.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
+    assert result == Unavailable("down")

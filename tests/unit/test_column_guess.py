@@ -1,4 +1,4 @@
-"""The columns of a layer that is added: found by name, and believed for their values."""
+"""Guessing columns: candidates by name, confirmed by their values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_columns_of_shelby_county() -> None:
         ("MAIL_ADDR MAIL_CITY OWNER1 OWNER_ADDRESS", {}),
     ],
 )
-def test_names_that_are_known(columns: str, fields: dict[str, Any]) -> None:
+def test_common_column_names_are_mapped(columns: str, fields: dict[str, Any]) -> None:
     assert guessed(*columns.split()).fields == fields
 
 
@@ -73,18 +73,18 @@ def test_names_that_are_known(columns: str, fields: dict[str, Any]) -> None:
         (["1", "1", "1", "2", "1"], "is the same in many rows"),
     ],
 )
-def test_a_column_whose_values_are_no_ids_is_refused(values: list[Any], problem: str) -> None:
+def test_a_column_without_id_values_is_refused(values: list[Any], problem: str) -> None:
     rows = [(value, f"{n:03d}") for n, value in enumerate(values)]
     found = guessed("PARCEL_ID", "PIN", rows=rows)
     assert found.fields == {"parcel_id": "PIN"}
     assert found.refused == {"PARCEL_ID": problem}
 
 
-def test_a_layer_of_one_row_has_its_id() -> None:
+def test_a_single_row_is_enough_for_an_id_column() -> None:
     assert guessed("PIN", rows=[("7",)]).fields == {"parcel_id": "PIN"}
 
 
-def test_bare_names_are_believed_for_their_values_alone() -> None:
+def test_ambiguous_names_need_matching_values() -> None:
     columns = ("APN", "NUMBER", "PREDIR", "STREET", "SUFFIX", "LINE", "CITY", "ZIP")
     rows = [
         ("1-1", 12.0, "N", "MAIN", "ST", "12 N MAIN ST", "TOWN", "92501"),
@@ -100,12 +100,12 @@ def test_bare_names_are_believed_for_their_values_alone() -> None:
     assert guessed(*columns, rows=of_the_number).fields["street"] == ["PREDIR", "STREET"]
     no_numbers = [(row[0], "LOT", *row[2:]) for row in rows]
     assert not guessed(*columns, rows=no_numbers).has_addresses
-    assert not guessed(*columns).has_addresses, "a name alone says too little"
+    assert not guessed(*columns).has_addresses, "a name alone is not enough"
     assert not guessed("APN", "NUMBER", "CITY", rows=[("1-1", 12.0, "TOWN")]).has_addresses
     assert {"NUMBER", "SUFFIX"} <= set(candidates(columns, None))
 
 
-def test_addresses_are_believed_for_their_values() -> None:
+def test_address_columns_need_address_values() -> None:
     columns = ("SITUS", "STREET_NO", "STREET")
     good = [("12 MAIN ST", 12.0, "MAIN ST"), (None, None, None), ("MAIN ST 14", "14A", "MAIN ST")]
     assert guessed(*columns, rows=good).fields == {"address": "SITUS"}

@@ -1,4 +1,4 @@
-"""Parcels of a file: formats, CRS, ids, repairs, and the real neighbourhoods."""
+"""Parcel files: formats, CRS, ids, repairs, and the real neighbourhoods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shapely import MultiPolygon, Point, Polygon, box
 
 from parcels import Boundary, County, Lot, NoLot, ParcelBoundaryService, Property, load_registry
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import read_address
+from parcels.addresses.street_address import parse_address
 from parcels.boundary import Unavailable
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files import FileSource
@@ -42,7 +42,7 @@ def ids_at(path: Path, lon: float = -89.9995, lat: float = 35.0005, **more: obje
 
 
 @pytest.mark.parametrize("name", ["lots.gpkg", "lots.geojson", "lots.shp", "lots.fgb"])
-def test_what_gdal_reads(tmp_path: Path, name: str) -> None:
+def test_vector_formats_of_gdal(tmp_path: Path, name: str) -> None:
     frame().to_file(tmp_path / name)
     assert ids_at(tmp_path / name) == ("00  A",)
 
@@ -65,7 +65,7 @@ def test_geoparquet(tmp_path: Path) -> None:
         FileSource(county(tmp_path / "lots.parquet", where="APN = 'x'")).check()
 
 
-def test_a_file_in_feet_is_read_in_degrees(tmp_path: Path) -> None:
+def test_projected_coordinates_in_feet_become_degrees(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     frame().to_crs(2274).to_file(path)
     answer = ParcelBoundaryService(county(path)).look_up(Property("a", -89.9995, 35.0005))
@@ -104,7 +104,7 @@ def test_ids_are_compared_exactly_as_text(
     assert isinstance(answer, Lot) == found
 
 
-def test_the_id_column_is_the_mapped_one_else_a_common_name_else_none(tmp_path: Path) -> None:
+def test_the_id_column_is_mapped_or_guessed_or_none(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     texts = [[f"{letter}{i}" for i in range(5)] for letter in "abc"]
     frame(PIN=texts[0], Parcel_ID=texts[1], other=texts[2]).to_file(path)
@@ -118,9 +118,7 @@ def test_the_id_column_is_the_mapped_one_else_a_common_name_else_none(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["lots.gpkg", "lots.parquet"])
-def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_lookup_by_id_without_an_id_column_is_misconfigured(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     lots = frame(other=["a", "b", "c", "d", "e"], more=[1, 2, 3, 4, 5])
     lots.to_parquet(path) if name.endswith("parquet") else lots.to_file(path)
@@ -134,7 +132,7 @@ def test_an_id_without_a_known_column_of_ids_is_a_mistake_of_the_entry(
     assert ids_at(path, fields={"parcel_id": "other"}) == ("a",)
 
 
-def test_an_id_brings_those_of_the_same_geometry(tmp_path: Path) -> None:
+def test_a_lookup_by_id_returns_the_stacked_ids(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     stacked = gpd.GeoDataFrame(
         {"apn": ["1", "2", "3"]}, geometry=[LOTS[0], LOTS[0].reverse(), LOTS[1]], crs=4326
@@ -149,7 +147,7 @@ def test_an_id_brings_those_of_the_same_geometry(tmp_path: Path) -> None:
     assert by_id.boundary.version == by_point.boundary.version
 
 
-def test_a_where_leaves_out_rights_of_way(tmp_path: Path) -> None:
+def test_where_filters_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     frame(apn=list("abcde"), kind=["ROW", "LOT", "LOT", "LOT", "LOT"]).to_file(path)
     service = ParcelBoundaryService(county(path, where="kind <> 'ROW'"))
@@ -159,7 +157,7 @@ def test_a_where_leaves_out_rights_of_way(tmp_path: Path) -> None:
         FileSource(county(path, where="no such column = 1")).check()
 
 
-def test_invalid_geometries_are_mended_and_counted(tmp_path: Path) -> None:
+def test_invalid_geometries_are_repaired_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     bow_tie = Polygon([(-90, 35), (-89.999, 35.001), (-89.999, 35), (-90, 35.001)])
     flat = Polygon([(-90, 35), (-89.999, 35), (-89.998, 35)])
@@ -181,7 +179,7 @@ def test_invalid_geometries_are_mended_and_counted(tmp_path: Path) -> None:
         assert answer.reason == "bad_geometry"
 
 
-def test_a_file_that_is_not_there_or_no_vector_at_all(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceMisconfigured, match="no such file; correct 'path'"):
         FileSource(county(tmp_path / "no.gpkg")).check()
     for name in ("text.gpkg", "text.parquet", "text.zip"):
@@ -193,7 +191,7 @@ def test_a_file_that_is_not_there_or_no_vector_at_all(tmp_path: Path) -> None:
         FileSource(county(tmp_path / "table.csv")).check()
 
 
-def test_two_layers_of_polygons_are_one_too_many(tmp_path: Path) -> None:
+def test_a_file_with_two_polygon_layers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     frame().to_file(path, layer="lots")
     gpd.GeoDataFrame(geometry=[Point(0, 0)], crs=4326).to_file(path, layer="trees")
@@ -203,7 +201,7 @@ def test_two_layers_of_polygons_are_one_too_many(tmp_path: Path) -> None:
         FileSource(county(path)).check()
 
 
-def test_a_file_of_no_parcels_is_a_mistake(tmp_path: Path) -> None:
+def test_a_file_without_polygons_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lots.gpkg"
     frame().iloc[:0].to_file(path)
     with pytest.raises(SourceMisconfigured, match="it has no polygons"):
@@ -222,7 +220,7 @@ def test_a_file_of_no_parcels_is_a_mistake(tmp_path: Path) -> None:
         '{"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {}}}',
     ],
 )  # fmt: skip
-def test_broken_metadata_of_geoparquet_are_a_mistake_of_the_file(tmp_path: Path, geo: str) -> None:
+def test_invalid_geoparquet_metadata_are_refused(tmp_path: Path, geo: str) -> None:
     path = tmp_path / "lots.parquet"
     table = pyarrow.table({"apn": ["a"], "geometry": [shapely.to_wkb(LOTS[0])]})
     parquet.write_table(table.replace_schema_metadata({"geo": geo}), path)
@@ -230,7 +228,7 @@ def test_broken_metadata_of_geoparquet_are_a_mistake_of_the_file(tmp_path: Path,
         FileSource(county(path)).check()
 
 
-def test_junk_in_place_of_geometries_is_a_mistake_of_the_file(tmp_path: Path) -> None:
+def test_invalid_geometry_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "lots.parquet"
     frame().to_parquet(path)
     metadata = parquet.read_schema(path).metadata
@@ -269,20 +267,18 @@ def test_addresses_are_read_from_the_mapped_columns_only(tmp_path: Path) -> None
     fields = {"house_number": "no", "street": ["dir", "name", "kind"]}
     source = FileSource(county(path, fields=fields))
     asked = ["101 North Main Street", "103 OBrien Ave", "1 Main St", "105 Ctr Hill Drive"]
-    found = source.with_addresses([read_address(text) for text in asked])
+    found = source.with_addresses([parse_address(text) for text in asked])
     hits = [f.rows for f in found if isinstance(f, QueryResult)]
     assert [[hit.parcel_id for hit in rows] for rows in hits] == [["a"], ["b"], [], ["e"]]
     assert hits[0][0].site == SiteAddress(house_number="101", street="N MAIN ST")
     with pytest.raises(SourceMisconfigured, match="no address columns are mapped"):
-        FileSource(county(path)).with_addresses([read_address("1 Main St")])
+        FileSource(county(path)).with_addresses([parse_address("1 Main St")])
     with pytest.raises(SourceMisconfigured, match="'No2' does not exist"):
         FileSource(county(path, fields={"house_number": "No2", "street": "Name"})).check()
 
 
 @pytest.mark.parametrize("key", ["claremont", "long_beach", "riverside"])
-def test_every_point_of_the_real_neighbourhoods_is_what_it_should_be(
-    real_registry: Path, key: str
-) -> None:
+def test_the_real_neighbourhoods_have_the_expected_lots(real_registry: Path, key: str) -> None:
     real = load_registry(real_registry).county(key)
     assert real.properties is not None
     with real.properties.open() as file:

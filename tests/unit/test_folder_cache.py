@@ -1,4 +1,4 @@
-"""The folder of kept parcels: killed processes, rivals and damaged files cost time, not answers."""
+"""The folder cache: killed or concurrent processes and damaged files cause misses, not errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from askedsource import ORIGIN, AskedSource, synthetic_hits
+from recordingsource import ORIGIN, RecordingSource, synthetic_rows
 
 from parcels.cache import CachedLayer, FolderCache, LayerKey
 from parcels.cache.fetch_layer import fetch_layer
@@ -27,18 +27,18 @@ KEY = LayerKey("synthetic", ORIGIN, "a" * 32)
 STAMP = LayerVersion(last_edit_ms=1)
 TESTS = Path(__file__).resolve().parent.parent
 
-# Keeps answers for good and says so, a line for each, until it is killed.
+# Stores results and prints a line for each, until it is killed.
 WRITER = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
-from askedsource import ORIGIN, synthetic_hits
+from recordingsource import ORIGIN, synthetic_rows
 from parcels.cache import FolderCache, LayerKey
 from parcels.parcel_source import LayerVersion, QueryResult
 layer = FolderCache(Path(sys.argv[1])).layer(LayerKey("synthetic", ORIGIN, "a" * 32))
 for number in range(100_000):
     question = f"{{sys.argv[2]}}:{{number}}"
-    found = QueryResult(tuple(synthetic_hits()), ORIGIN)
+    found = QueryResult(tuple(synthetic_rows()), ORIGIN)
     layer.store_results({{question: found}}, LayerVersion(last_edit_ms=1))
     print(question, flush=True)
 """
@@ -53,7 +53,7 @@ def _parts(tmp_path: Path) -> list[Path]:
     return sorted(tmp_path.glob("synthetic/*/answers/*/*.parquet"))
 
 
-def test_what_a_killed_process_kept_is_whole(tmp_path: Path) -> None:
+def test_results_of_a_killed_process_are_complete(tmp_path: Path) -> None:
     for round_ in range(4):
         writers = [
             subprocess.Popen(
@@ -63,25 +63,25 @@ def test_what_a_killed_process_kept_is_whole(tmp_path: Path) -> None:
             )
             for name in "ab"
         ]
-        said: list[str] = []
+        keys: list[str] = []
         for writer in writers:
             assert writer.stdout is not None
-            said += [writer.stdout.readline().strip() for _ in range(3)]
+            keys += [writer.stdout.readline().strip() for _ in range(3)]
         time.sleep(random.Random(round_).random() / 50)  # at any instant
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
         for writer in writers:
             rest, _ = writer.communicate()
-            said += rest.split()
-        found = FolderCache(tmp_path).layer(KEY).read_results(said, STAMP)
-        assert set(found) == set(said)
-        assert {answer.rows for answer in found.values()} == {tuple(synthetic_hits())}
+            keys += rest.split()
+        found = FolderCache(tmp_path).layer(KEY).read_results(keys, STAMP)
+        assert set(found) == set(keys)
+        assert {result.rows for result in found.values()} == {tuple(synthetic_rows())}
 
 
-def test_a_damaged_part_is_dropped_with_a_word(
+def test_a_damaged_part_is_removed_with_a_warning(
     tmp_path: Path, layer: CachedLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    layer.store_results({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.store_results({"id:1": QueryResult(tuple(synthetic_rows()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     content = good.read_bytes()
     middle = len(content) // 2
@@ -96,7 +96,7 @@ def test_a_damaged_part_is_dropped_with_a_word(
     with caplog.at_level(logging.WARNING):
         found = FolderCache(tmp_path).layer(KEY).read_results(["id:1", "id:2"], STAMP)
     assert set(found) == {"id:1"}
-    assert found["id:1"].rows == tuple(synthetic_hits())
+    assert found["id:1"].rows == tuple(synthetic_rows())
     assert caplog.text.count("is damaged and was removed") == len(damaged)
     assert _parts(tmp_path) == [good]
 
@@ -107,39 +107,39 @@ def _with(good: Path, name: str, column: pa.Array) -> None:
     pq.write_table(table.set_column(place, table.schema.field(place), column), good)
 
 
-def test_odd_parts_and_an_odd_state_cost_answers_only(tmp_path: Path, layer: CachedLayer) -> None:
-    def kept() -> Path:
+def test_invalid_parts_and_versions_are_cache_misses(tmp_path: Path, layer: CachedLayer) -> None:
+    def newest_part() -> Path:
         shutil.rmtree(tmp_path / "synthetic", ignore_errors=True)
         fresh = FolderCache(tmp_path).layer(KEY)
         fresh.record_version(STAMP)
-        fresh.store_results({"id:1": QueryResult(tuple(synthetic_hits(3)), ORIGIN)}, STAMP)
+        fresh.store_results({"id:1": QueryResult(tuple(synthetic_rows(3)), ORIGIN)}, STAMP)
         [part] = _parts(tmp_path)
         return part
 
-    _with(kept(), "geometry", pa.array([b"\x01\x02"] * 3, pa.binary()))
+    _with(newest_part(), "geometry", pa.array([b"\x01\x02"] * 3, pa.binary()))
     assert FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP) == {}
-    _with(kept(), "fetched_at", pa.nulls(3, pa.timestamp("us", tz="UTC")))
+    _with(newest_part(), "fetched_at", pa.nulls(3, pa.timestamp("us", tz="UTC")))
     assert FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP) == {}
-    good = kept()
+    good = newest_part()
     good.with_name("5-ab.parquet").mkdir()
     later = FolderCache(tmp_path).layer(KEY)
     assert set(later.read_results(["id:1", "id:2"], STAMP)) == {"id:1"}
     later.evict_before(datetime.now(UTC) - timedelta(days=30))
     about = good.parent.parent.parent / "layer.json"
-    for said in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
-        about.write_text(said)
+    for keys in ("[" * 100_000, '{"stamp": {"last_edit_ms": "/../x"}}', '{"stamp": {"count": {}}}'):
+        about.write_text(keys)
         assert FolderCache(tmp_path).layer(KEY).last_version() is None
     with pytest.raises(CacheError):
         layer.store_results({}, LayerVersion(last_edit_ms="/../x"))  # type: ignore[arg-type]  # a server's word
 
 
-def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
+def test_a_folder_without_delete_permission_still_works(
     tmp_path: Path,
     layer: CachedLayer,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layer.store_results({"id:1": QueryResult(tuple(synthetic_hits()), ORIGIN)}, STAMP)
+    layer.store_results({"id:1": QueryResult(tuple(synthetic_rows()), ORIGIN)}, STAMP)
     [good] = _parts(tmp_path)
     good.with_name("1-aa.parquet").write_bytes(b"not a table")
 
@@ -155,7 +155,7 @@ def test_a_folder_that_lets_nothing_be_removed_costs_answers_only(
     assert caplog.text.count("old parcels stay in") == 1
 
 
-def test_many_parts_become_one(tmp_path: Path, layer: CachedLayer) -> None:
+def test_many_parts_are_merged(tmp_path: Path, layer: CachedLayer) -> None:
     now = datetime.now(UTC)
     for number in range(120):
         when = now - timedelta(days=40 if number < 5 else 0)
@@ -169,12 +169,12 @@ def test_many_parts_become_one(tmp_path: Path, layer: CachedLayer) -> None:
     assert not FolderCache(tmp_path).layer(KEY).read_results(["id:1"], STAMP)
 
 
-def test_answers_of_an_earlier_state_leave_the_memory(layer: CachedLayer) -> None:
+def test_results_of_an_earlier_version_leave_memory(layer: CachedLayer) -> None:
     before = pa.total_allocated_bytes()
     for edited in range(5):
         layer_version = LayerVersion(last_edit_ms=edited)
         layer.store_results(
-            {"id:1": QueryResult(tuple(synthetic_hits(2_000)), ORIGIN)}, layer_version
+            {"id:1": QueryResult(tuple(synthetic_rows(2_000)), ORIGIN)}, layer_version
         )
         if edited == 0:
             one = pa.total_allocated_bytes() - before
@@ -185,7 +185,7 @@ def test_answers_of_an_earlier_state_leave_the_memory(layer: CachedLayer) -> Non
     )
 
 
-def test_a_place_that_cannot_be_written_costs_answers_only(
+def test_a_read_only_folder_causes_cache_misses_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "synthetic").write_text("a file where the folder should be")
@@ -199,39 +199,39 @@ def test_a_place_that_cannot_be_written_costs_answers_only(
     assert caplog.text.count("make the folder writable") == 1
 
 
-def test_a_damaged_copy_is_not_used(
+def test_a_damaged_snapshot_is_not_used(
     tmp_path: Path, layer: CachedLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     [copy] = tmp_path.glob("synthetic/*/copy.parquet")
     copy.write_bytes(copy.read_bytes()[:-40])
     with caplog.at_level(logging.WARNING):
         assert layer.snapshot_version() is None
         assert layer.snapshot() is None
     assert "lotline parcels fetch" in caplog.text
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     assert layer.snapshot() is not None
 
 
-def test_what_a_killed_process_left_of_a_copy_is_removed(
+def test_temporary_files_of_a_killed_process_are_removed(
     tmp_path: Path, layer: CachedLayer
 ) -> None:
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     [copy] = tmp_path.glob("synthetic/*/copy.parquet")
     half = copy.with_name(".copy.parquet.0123abcd.part")
     half.write_bytes(b"half a copy")
-    fetch_layer(AskedSource(), layer)
+    fetch_layer(RecordingSource(), layer)
     assert not half.exists()
     assert copy.exists()
 
 
-def test_a_damaged_page_is_fetched_anew(tmp_path: Path, layer: CachedLayer) -> None:
-    pages = list(AskedSource().harvest())
+def test_a_damaged_page_is_downloaded_again(tmp_path: Path, layer: CachedLayer) -> None:
+    pages = list(RecordingSource().harvest())
     with layer.begin_snapshot(STAMP, ORIGIN) as copy:
         for page in pages[:3]:
             copy.add(page)
     second = next(tmp_path.glob("synthetic/*/copying/*/000002.parquet"))
     second.write_bytes(b"half a page")
-    source = AskedSource()
+    source = RecordingSource()
     assert fetch_layer(source, layer).rows == 20
     assert source.after == [6]

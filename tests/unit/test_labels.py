@@ -99,15 +99,15 @@ def test_a_label_option() -> None:
     ("text", "message"),
     [
         ("trampoline", "write a name and its prompt"),
-        ("=x", "'' is no name of a label"),
-        ("trampoline=", "'labels.trampoline.prompt': write in a few words"),
-        ("trampoline=a\0b", "'labels.trampoline.prompt': write in a few words"),
-        (f"trampoline={'x' * 201}", "'labels.trampoline.prompt': write in a few words"),
-        ("Trampoline=x", "'Trampoline' is no name of a label; write a-z, digits and '_'"),
-        ("../x=y", "'../x' is no name of a label"),
-        ("solar panel=x", "'solar panel' is no name of a label; write a-z, digits and '_', a"),
-        (f"{'x' * 41}=y", "is no name of a label"),
-        ("boundary_area=x", "is the name of another column of the exports"),
+        ("=x", "'' is not a label name"),
+        ("trampoline=", "'labels.trampoline.prompt': write a few words"),
+        ("trampoline=a\0b", "'labels.trampoline.prompt': write a few words"),
+        (f"trampoline={'x' * 201}", "'labels.trampoline.prompt': write a few words"),
+        ("Trampoline=x", "'Trampoline' is not a label name; write a-z, digits and '_'"),
+        ("../x=y", "'../x' is not a label name"),
+        ("solar panel=x", "'solar panel' is not a label name; write a-z, digits and '_', a"),
+        (f"{'x' * 41}=y", "is not a label name"),
+        ("boundary_area=x", "is a column of the exports already"),
     ],
 )
 def test_invalid_label_options(text: str, message: str) -> None:
@@ -135,12 +135,15 @@ def test_invalid_label_options(text: str, message: str) -> None:
         ),
         (
             "labels: {lawn: {prompt: x, simplify_share: .nan}}",
-            "'labels.lawn.simplify_share': nan is wrong; write a share from 0 to 0.1",
+            "'labels.lawn.simplify_share': nan is wrong; write a fraction from 0 to 0.1",
         ),
-        ("labels: {lawn: {prompt: [x]}}", "'labels.lawn.prompt': a list is wrong; write in a few"),
+        ("labels: {lawn: {prompt: [x]}}", "'labels.lawn.prompt': a list is wrong; write a few wo"),
         ("labels: {lawn: {kind: discrete}}", "'labels.lawn': a new label needs a prompt"),
-        ("labels: {lawn: x, lawn: y}", "line 1: not valid YAML: 'lawn' is a duplicate key; keep"),
-        ("labels: {1: x}", "'labels': '1' is no name of a label"),
+        (
+            "labels: {lawn: x, lawn: y}",
+            "line 1: not valid YAML: 'lawn' is a duplicate key; keep one",
+        ),
+        ("labels: {1: x}", "'labels': '1' is not a label name"),
     ],
 )
 def test_mistakes_in_a_file_are_named_with_a_fix(tmp_path: Path, text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""registry.yaml: what is read, and what is said of a mistake."""
+"""registry.yaml: valid entries, and the error message of every mistake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def entry(folder: Path, text: str) -> County:
     return load_registry(write(folder, f"counties:\n  here: {{{text}}}\n")).county("here")
 
 
-def test_the_projects_registry_has_shelby_tennessee_and_the_synthetic_sample() -> None:
+def test_the_shipped_registry_has_sample_shelby_and_tennessee() -> None:
     registry = load_registry()
     assert registry.path == ROOT / "registry.yaml"
     assert set(registry) == {"sample", "shelby", "statewide-tn"}
@@ -55,7 +55,7 @@ def test_url_and_layer_are_enough(tmp_path: Path) -> None:
     assert county.name == "here"
 
 
-def test_paths_are_taken_from_the_folder_of_the_file(
+def test_paths_are_relative_to_the_registry_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     county = entry(tmp_path, "path: a/lots.gpkg, properties: ../c.csv")
@@ -66,7 +66,7 @@ def test_paths_are_taken_from_the_folder_of_the_file(
     assert load_registry("registry.yaml").county("here").path == tmp_path / "a/lots.gpkg"
 
 
-def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
+def test_an_unquoted_fips_code_becomes_text(tmp_path: Path) -> None:
     assert entry(tmp_path, "path: x, fips: 47157").fips == "47157"
 
 
@@ -139,16 +139,14 @@ def test_a_fips_code_that_yaml_reads_as_a_number(tmp_path: Path) -> None:
         ('path: "a\\0b"', "'path': 'a\\x00b' is not a valid path; remove the NUL"),
     ],
 )
-def test_a_mistake_is_named_with_file_county_and_what_to_write(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_an_error_names_file_county_key_and_fix(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RegistryError) as caught:
         entry(tmp_path, text)
     [line] = str(caught.value).splitlines()
     assert line.startswith(f"{tmp_path / 'registry.yaml'}: county 'here': {message}")
 
 
-def test_every_mistake_has_a_line(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_on_its_own_line(tmp_path: Path) -> None:
     file = write(tmp_path, "counties:\n  a: {path: x, fips: no}\n  b:\n  c: {path: y}\n")
     with pytest.raises(RegistryError) as caught:
         load_registry(file)
@@ -158,7 +156,7 @@ def test_every_mistake_has_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["../../x", "a;rm", "Shelby", "-x", "a b", '"a\\n"', '""'])
-def test_a_name_that_is_no_name_is_refused(tmp_path: Path, key: str) -> None:
+def test_an_invalid_county_key_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(RegistryError, match="write the county's name with a-z"):
         load_registry(write(tmp_path, f"counties:\n  {key}: {{path: x}}\n"))
 
@@ -189,14 +187,14 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path, key: str) -> None:
         ("counties: {a: !!python/object/apply:os.getcwd []}", "line 1: not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_registry(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_registry_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(RegistryError) as caught:
         load_registry(file)
     assert str(caught.value).startswith(f"{file}: {message}")
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no such file"):
         load_registry(tmp_path / "no.yaml")
     with pytest.raises(RegistryError, match="cannot be read"):
@@ -212,7 +210,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load_registry(tmp_path / "huge.yaml")
 
 
-def test_what_a_server_may_want(tmp_path: Path) -> None:
+def test_keys_of_arcgis_servers(tmp_path: Path) -> None:
     county = entry(
         tmp_path,
         f"{LAYER}, headers: {{Referer: 'https://maps.example.gov/'}}, "
@@ -231,20 +229,20 @@ def test_what_a_server_may_want(tmp_path: Path) -> None:
     assert county.verified == date(2026, 5, 31)
 
 
-def test_a_token_is_made_in_the_clear_on_a_private_network_alone(tmp_path: Path) -> None:
+def test_http_token_urls_need_allow_private(tmp_path: Path) -> None:
     token = "token: {url: 'http://10.0.0.1/tokens/', username_env: A, password_env: B}"
     made = entry(tmp_path, f"{LAYER}, {token}, allow_private: true").token
     assert made is not None
     assert made.url == "http://10.0.0.1/tokens"
 
 
-def test_a_long_value_is_not_said_whole(tmp_path: Path) -> None:
+def test_a_long_value_is_cut_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught:
         entry(tmp_path, f"path: x, state: {'T' * 5_000}")
     assert len(str(caught.value)) < 300
 
 
-def test_an_unknown_county_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_county_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught:
         load_registry().county("Shelbyy")
     assert "no county 'Shelbyy'; did you mean 'shelby' or " in str(caught.value)
@@ -253,7 +251,7 @@ def test_an_unknown_county_is_answered_with_the_known_ones(tmp_path: Path) -> No
         load_registry(write(tmp_path, "counties:\n")).county("nowhere")
 
 
-def test_anchors_and_merges_are_read(tmp_path: Path) -> None:
+def test_yaml_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     text = f"""
 counties:
   a: &base {{url: {URL}, layer: 0}}
@@ -262,7 +260,7 @@ counties:
     assert load_registry(write(tmp_path, text)).county("b").layer == 1
 
 
-def test_the_registry_of_the_real_neighbourhoods(real_registry: Path) -> None:
+def test_the_registry_of_the_real_neighbourhoods_loads(real_registry: Path) -> None:
     registry = load_registry(real_registry)
     assert set(registry) == {"claremont", "long_beach", "riverside"}
     for county in registry.values():

@@ -1,4 +1,4 @@
-"""A registry file is changed where it must be, and stays as it is everywhere else."""
+"""Editing a registry file changes single keys and nothing else."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def write(folder: Path, text: str = TEXT) -> Path:
 
 
 def changes(before: str, after: str) -> list[str]:
-    """The lines that went and came, as in a diff; a blank line is one too."""
+    """The removed and added lines, as in a diff, including blank lines."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     return [line for line in list(lines)[2:] if not line.startswith("@@")]
 
 
-def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
+def test_keys_are_set_and_nothing_else_changes(tmp_path: Path) -> None:
     file = write(tmp_path)
     set_keys(file, {"a": FACTS, "b": FACTS, "c": FACTS})
     for county in load_registry(file).values():
@@ -73,7 +73,7 @@ def test_facts_are_said_and_nothing_else_changes(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_facts_said_twice_are_said_once(tmp_path: Path) -> None:
+def test_setting_keys_is_idempotent(tmp_path: Path) -> None:
     file = write(tmp_path)
     set_keys(file, {"a": FACTS, "b": FACTS, "c": FACTS})
     once = file.read_text()
@@ -81,14 +81,14 @@ def test_facts_said_twice_are_said_once(tmp_path: Path) -> None:
     assert file.read_text() == once
 
 
-def test_a_fact_that_no_longer_holds_is_taken_away(tmp_path: Path) -> None:
+def test_a_key_set_to_none_is_removed(tmp_path: Path) -> None:
     file = write(tmp_path)
     set_keys(file, {"a": FACTS, "c": FACTS})
     set_keys(file, {name: dict.fromkeys(FACTS) for name in ("a", "c", "never")})
     assert file.read_text() == TEXT
 
 
-def test_a_fact_with_a_comment_leaves_its_key(tmp_path: Path) -> None:
+def test_a_removed_key_with_a_comment_keeps_its_name(tmp_path: Path) -> None:
     text = TEXT.replace("    where: A = 1\n", "")
     file = write(tmp_path, text.replace("  # north\n    # A comment on where.", "  # north"))
     before = file.read_text()
@@ -100,7 +100,7 @@ def test_a_fact_with_a_comment_leaves_its_key(tmp_path: Path) -> None:
     assert load_registry(file)["b"].verified is None
 
 
-def test_the_next_entrys_comment_stays_its_own(tmp_path: Path) -> None:
+def test_the_comment_of_the_next_entry_stays_there(tmp_path: Path) -> None:
     text = "counties:\n  a:\n    path: x\n    verified: 2020-01-01\n\n  # Of b.\n  b: {path: y}\n"
     file = write(tmp_path, text)
     set_keys(file, {"a": {"verified": None}})
@@ -111,7 +111,7 @@ def test_the_next_entrys_comment_stays_its_own(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_said_already_changes_nothing(tmp_path: Path) -> None:
+def test_equal_values_leave_the_file_unchanged(tmp_path: Path) -> None:
     text = "counties:\n  a:   {path: x,    verified: 2026-05-31}\n\n\n"
     file = write(tmp_path, text)
     set_keys(file, {"a": {"verified": "2026-05-31", "extent": None}})
@@ -135,7 +135,7 @@ def test_what_is_said_already_changes_nothing(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_laid_out_anew(tmp_path: Path, before: str, after: str) -> None:
+def test_inconsistent_layout_is_reformatted(tmp_path: Path, before: str, after: str) -> None:
     file = write(tmp_path, f"counties:\n{before}")
     add_entry(file, "z", ["path: z"])
     assert file.read_text() == f"counties:\n{after}\n  z:\n    path: z\n"
@@ -143,7 +143,7 @@ def test_what_is_laid_out_anew(tmp_path: Path, before: str, after: str) -> None:
 
 @pytest.mark.parametrize("width", [2, 3, 4])
 @pytest.mark.parametrize("dash", [0, 2])
-def test_the_files_own_indentation_is_kept(tmp_path: Path, width: int, dash: int) -> None:
+def test_the_indentation_of_the_file_is_kept(tmp_path: Path, width: int, dash: int) -> None:
     one, two, item = " " * width, " " * 2 * width, " " * (2 * width + dash)
     text = (
         f"---\n# Mine.\ncounties:\n{one}a:\n{two}path: x\n{two}bands:\n{item}- u: 1\n"
@@ -167,7 +167,7 @@ def test_a_shipped_county_gets_an_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", " {}", " null", "  # none yet", " {}  # none yet"])
-def test_the_first_entry(tmp_path: Path, nothing: str) -> None:
+def test_an_entry_is_added_to_an_empty_file(tmp_path: Path, nothing: str) -> None:
     file = write(tmp_path, f"# Mine.\ncounties:{nothing}\n")
     add_entry(file, "here", ["path: x.gpkg  # lots", "fields: {parcel_id: APN}"])
     county = load_registry(file)["here"]
@@ -176,7 +176,7 @@ def test_the_first_entry(tmp_path: Path, nothing: str) -> None:
     assert ("none yet" in nothing) == ("# none yet" in file.read_text())
 
 
-def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
+def test_windows_line_endings_stay(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT.replace("\n", "\r\n"))
     set_keys(file, {"a": FACTS, "b": {"verified": None}, "montrose-co": FACTS})
     text = file.read_bytes().decode()
@@ -184,7 +184,7 @@ def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
     assert str(load_registry(file)["a"].verified) == "2026-05-31"
 
 
-def test_letters_beyond_ascii_shift_nothing(tmp_path: Path) -> None:
+def test_non_ascii_text_is_kept(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT.replace("Ours", "Österreich 🌲").replace("A County", "Doña 🏠"))
     set_keys(file, {"a": FACTS, "b": FACTS})
     assert load_registry(file)["a"].name == "Doña 🏠"
@@ -195,7 +195,7 @@ def test_letters_beyond_ascii_shift_nothing(tmp_path: Path) -> None:
     ("name", "keys"),
     [("registry.yaml", ["shelby", "statewide-tn"]), (SHIPPED, ["ada-id", "yuma-az"])],
 )
-def test_of_the_projects_own_files_only_the_changed_lines_differ(
+def test_in_shipped_files_only_the_changed_lines_differ(
     tmp_path: Path, name: str, keys: list[str]
 ) -> None:
     before = (ROOT / name).read_text()
@@ -208,7 +208,7 @@ def test_of_the_projects_own_files_only_the_changed_lines_differ(
 
 
 @pytest.mark.parametrize("head", ["# Mine.\n---\n", "--- # Mine.\n# Theirs.\n", "%YAML 1.1\n---\n"])
-def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
+def test_the_document_start_and_its_comments_stay(tmp_path: Path, head: str) -> None:
     text = f"{head}counties:\n  a: {{path: x}}\n"
     file = write(tmp_path, text)
     set_keys(file, {"a": {"verified": "2026-05-31"}})
@@ -226,19 +226,19 @@ def test_the_start_of_the_document_stays(tmp_path: Path, head: str) -> None:
         "counties:\n  a: {extent: [1, 2, 3]}\n",
     ],
 )
-def test_a_layout_that_only_a_person_can_change_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_a_layout_that_cannot_be_edited_is_refused(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(RegistryError, match="cannot be edited automatically"):
         set_keys(file, {"a": FACTS, "z": FACTS})
     assert file.read_text() == text
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+def test_an_existing_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="county 'a' already exists; choose another name"):
         add_entry(write(tmp_path), "a", ["path: x"])
 
 
-def test_a_link_stays_one_and_a_mode_stays_the_same(tmp_path: Path) -> None:
+def test_symbolic_links_and_file_modes_stay(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     file = write(tmp_path / "kept")
     file.chmod(0o640)

@@ -1,4 +1,4 @@
-"""OpenAddresses -> registry entries: nothing goes missing without a reason."""
+"""OpenAddresses -> registry entries: every dropped value has a reason."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ URL = "https://gis.example.gov/arcgis/rest/services/Parcels/MapServer"
 @pytest.fixture(scope="module")
 def table() -> Path:
     if not TABLE.exists():
-        pytest.skip("the table of layers is not here (../shared/reference)")
+        pytest.skip("the table of layers is missing (../shared/reference)")
     return TABLE
 
 
-def layer(source: str = "co/montrose.json", **said: Any) -> SourceLayer:
-    facts: dict[str, Any] = {"kind": "county", "url": f"{URL}/0", **said}
-    return SourceLayer(source, source[:2].upper(), **facts)
+def layer(source: str = "co/montrose.json", **given: Any) -> SourceLayer:
+    keys: dict[str, Any] = {"kind": "county", "url": f"{URL}/0", **given}
+    return SourceLayer(source, source[:2].upper(), **keys)
 
 
-def one(said: SourceLayer) -> tuple[str, dict[str, Any], list[DroppedLayer]]:
-    entries, dropped = entries_of([said])
+def entry_of(given: SourceLayer) -> tuple[str, dict[str, Any], list[DroppedLayer]]:
+    entries, dropped = entries_of([given])
     [(key, entry)] = entries.items()
     return key, entry, dropped
 
@@ -63,13 +63,13 @@ def source_file(**parcels: Any) -> dict[str, Any]:
     }
 
 
-def test_the_shipped_layers_are_what_import_makes_of_the_table(table: Path, tmp_path: Path) -> None:
+def test_the_shipped_layers_equal_an_import_of_the_table(table: Path, tmp_path: Path) -> None:
     import_layers(table, tmp_path / "made.yaml")
     assert (tmp_path / "made.yaml").read_text() == SHIPPED.read_text()
     assert (tmp_path / "made.dropped.csv").read_text() == dropped_beside(SHIPPED).read_text()
 
 
-def test_every_row_of_the_table_is_shipped_or_dropped_with_a_reason(table: Path) -> None:
+def test_every_row_of_the_table_is_shipped_or_dropped(table: Path) -> None:
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     with dropped_beside(SHIPPED).open(newline="") as file:
@@ -77,15 +77,15 @@ def test_every_row_of_the_table_is_shipped_or_dropped_with_a_reason(table: Path)
     shipped = {
         f"{c.url}/{c.layer}".lower() for c in load_registry(SHIPPED).values() if c.url is not None
     }
-    whole = {drop["source"] for drop in dropped if drop["what"] == "layer"}
+    dropped_sources = {drop["source"] for drop in dropped if drop["what"] == "layer"}
     for row in rows:
         url = f"{row['service_url']}/{int(row['layer_id'])}".lower()
-        assert (url in shipped) or row["source"] in whole, row["source"]
-    assert len(shipped) + len(whole) == len(rows)
+        assert (url in shipped) or row["source"] in dropped_sources, row["source"]
+    assert len(shipped) + len(dropped_sources) == len(rows)
     assert all(drop["reason"] for drop in dropped)
 
 
-def test_known_mistakes_of_the_table_are_mended(table: Path) -> None:
+def test_known_mistakes_of_the_table_are_corrected(table: Path) -> None:
     entries, dropped = entries_of(read_source(table))
     assert entries["thurston-wa"]["fips"] == "53067"
     assert entries["wood-wv"]["fips"] == "54107"
@@ -96,8 +96,8 @@ def test_known_mistakes_of_the_table_are_mended(table: Path) -> None:
     assert [key for key, entry in entries.items() if "headers" in entry] == [
         "champaign-il", "kane-il", "piatt-il",
     ]  # fmt: skip
-    mended = {drop.key for drop in dropped if drop.what == "fips" and len(drop.given) == 5}
-    assert len(mended) > 25
+    corrected = {drop.key for drop in dropped if drop.what == "fips" and len(drop.given) == 5}
+    assert len(corrected) > 25
     useless = {drop.given for drop in dropped if drop.what == "fields.parcel_id"}
     assert {"OBJECTID", "FID", "Name", "ANGLE", "STR", "ll_uuid"} <= useless
     for entry in entries.values():
@@ -106,7 +106,7 @@ def test_known_mistakes_of_the_table_are_mended(table: Path) -> None:
         assert not any(str(column).upper().startswith("OWN") for column in fields.values())
 
 
-def test_a_tree_of_source_files(tmp_path: Path) -> None:
+def test_a_source_tree_is_imported(tmp_path: Path) -> None:
     conform = {
         "format": "geojson",
         "pid": "ASSESSOR_ID",
@@ -129,12 +129,12 @@ def test_a_tree_of_source_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", ["sources/us", "sources", "."])
-def test_a_tree_is_found_from_any_of_its_folders(tmp_path: Path, inside: str) -> None:
+def test_a_source_tree_may_be_given_by_any_of_its_folders(tmp_path: Path, inside: str) -> None:
     source = tree(tmp_path, {"co/montrose.json": source_file()})
-    assert [said.source for said in read_source(source / inside)] == ["co/montrose.json"]
+    assert [given.source for given in read_source(source / inside)] == ["co/montrose.json"]
 
 
-def test_schema_1_has_one_layer_which_may_be_of_parcels(tmp_path: Path) -> None:
+def test_schema_1_layers_are_used_if_they_are_parcels(tmp_path: Path) -> None:
     old = {"coverage": source_file()["coverage"], "type": "ESRI", "data": f"{URL}/0"}
     conform = {"type": "geojson", "number": "HOUSE_NO", "street": ["DIR", "NAME", "TYPE"]}
     points = "https://gis.example.gov/arcgis/rest/services/AddressPoints/MapServer/0"
@@ -170,7 +170,7 @@ def test_schema_1_has_one_layer_which_may_be_of_parcels(tmp_path: Path) -> None:
         ("[]", "cannot be read: not a JSON object"),
     ],
 )
-def test_a_layer_that_cannot_be_used_is_dropped_with_the_reason(
+def test_an_unusable_layer_is_dropped_with_a_reason(
     tmp_path: Path, content: object, reason: str
 ) -> None:
     entries, dropped = entries_of(read_source(tree(tmp_path, {"co/montrose.json": content})))
@@ -181,7 +181,7 @@ def test_a_layer_that_cannot_be_used_is_dropped_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("said", "key", "name"),
+    ("given", "key", "name"),
     [
         (layer(), "montrose-co", "Montrose County"),
         (layer("fl/st-lucie.json", county="St. Lucie"), "st-lucie-fl", "St. Lucie County"),
@@ -199,13 +199,13 @@ def test_a_layer_that_cannot_be_used_is_dropped_with_the_reason(
         (layer("wv/pocohontas.json", geoid="54075"), "pocahontas-wv", "Pocahontas County"),
     ],
 )  # fmt: skip
-def test_how_entries_are_called(said: SourceLayer, key: str, name: str) -> None:
-    made, entry, _ = one(said)
+def test_keys_and_names_of_entries(given: SourceLayer, key: str, name: str) -> None:
+    made, entry, _ = entry_of(given)
     assert (made, entry["name"].lower()) == (key, name.lower())
 
 
-def test_a_wrong_code_is_replaced_by_the_right_one() -> None:
-    _, entry, dropped = one(layer("wv/wood.json", county="Wood", geoid="53107"))
+def test_a_wrong_fips_code_is_corrected() -> None:
+    _, entry, dropped = entry_of(layer("wv/wood.json", county="Wood", geoid="53107"))
     assert entry["fips"] == "54107"
     assert dropped == [
         DroppedLayer(
@@ -215,7 +215,7 @@ def test_a_wrong_code_is_replaced_by_the_right_one() -> None:
     ]  # fmt: skip
 
 
-def test_a_layer_that_two_places_claim_goes_to_the_one_named_in_it() -> None:
+def test_a_url_of_two_sources_belongs_to_the_one_named_in_it() -> None:
     url = "https://gis.mesacounty.example/arcgis/rest/services/P/MapServer/0"
     entries, dropped = entries_of([layer(url=url), layer("co/mesa.json", url=url)])
     assert list(entries) == ["mesa-co"]
@@ -249,16 +249,16 @@ def test_a_second_layer_of_a_county_is_dropped() -> None:
         ("TOWN_NUM", "DOWNTOWN_ST", {"house_number": "TOWN_NUM", "street": ["DOWNTOWN_ST"]}),
     ],
 )
-def test_columns_of_an_address(number: str, street: str, fields: dict[str, Any]) -> None:
-    said = layer(number=tuple(number.split()), street=tuple(street.split()))
-    _, entry, dropped = one(said)
+def test_address_columns_are_mapped(number: str, street: str, fields: dict[str, Any]) -> None:
+    given = layer(number=tuple(number.split()), street=tuple(street.split()))
+    _, entry, dropped = entry_of(given)
     assert entry.get("fields", {}) == fields
     assert bool(dropped) is not bool(fields)
 
 
-def test_city_and_postcode_in_one_column_are_left_out() -> None:
-    said = layer(number=("S",), street=("S",), city=("CSZ",), postcode=("CSZ",), unit=("U", "N"))
-    _, entry, dropped = one(said)
+def test_a_shared_city_and_postcode_column_is_left_out() -> None:
+    given = layer(number=("S",), street=("S",), city=("CSZ",), postcode=("CSZ",), unit=("U", "N"))
+    _, entry, dropped = entry_of(given)
     assert entry["fields"] == {"address": "S"}
     assert {drop.what for drop in dropped} == {"fields.city", "fields.postcode", "fields.unit"}
 
@@ -267,7 +267,7 @@ def test_city_and_postcode_in_one_column_are_left_out() -> None:
     ("content", "message"),
     [("a,b\n1,2\n", "column 'source' is missing"), ("", "column 'source' is missing")],
 )
-def test_a_table_that_is_none(tmp_path: Path, content: str, message: str) -> None:
+def test_a_table_without_the_columns_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(RegistryError, match=message):
         import_layers(tmp_path / "t.csv", tmp_path / "out.yaml")
@@ -277,7 +277,7 @@ def test_a_table_that_is_none(tmp_path: Path, content: str, message: str) -> Non
     assert not (tmp_path / "out.yaml").exists()
 
 
-def test_a_source_with_nothing_in_it(tmp_path: Path) -> None:
+def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no such file or folder"):
         import_layers(tmp_path / "no", tmp_path / "out.yaml")
     with pytest.raises(RegistryError, match="has no OpenAddresses source files"):
@@ -287,7 +287,7 @@ def test_a_source_with_nothing_in_it(tmp_path: Path) -> None:
         import_layers(source, tmp_path / "out.yaml")
 
 
-def test_a_file_that_import_has_not_written_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_not_written_by_import_is_not_overwritten(tmp_path: Path) -> None:
     source = tree(tmp_path, {"co/montrose.json": source_file()})
     mine = tmp_path / "registry.yaml"
     mine.write_text("# Mine.\ncounties:\n  here: {path: lots.gpkg}\n")
@@ -299,7 +299,7 @@ def test_a_file_that_import_has_not_written_is_left_alone(tmp_path: Path) -> Non
         assert import_layers(source, written).keys == ("montrose-co",)
 
 
-def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_write_error_is_reported(tmp_path: Path) -> None:
     source = tree(tmp_path, {"co/montrose.json": source_file()})
     (tmp_path / "taken").write_text("")
     with pytest.raises(RegistryError, match="cannot be written"):

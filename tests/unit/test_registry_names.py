@@ -1,4 +1,4 @@
-"""Shipped layers under a registry file: which county a name means, and what is laid over what."""
+"""County names and keys, and registry entries merged over shipped layers."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def registry_with(folder: Path, entries: str = "") -> Path:
         ("Baltimore city, MD", "baltimore-city-md"),
     ],
 )
-def test_the_county_that_a_name_means(written: str, key: str) -> None:
+def test_names_codes_and_keys_find_a_county(written: str, key: str) -> None:
     registry = load_registry()
     assert registry.key_of(written) == key
     assert registry.county(written).key == key
 
 
-def test_a_name_that_several_have_is_answered_with_them() -> None:
+def test_an_ambiguous_name_lists_the_counties() -> None:
     with pytest.raises(RegistryError) as caught:
         load_registry().county("Montgomery")
-    said = str(caught.value)
-    assert "6 counties are called 'Montgomery': montgomery-al, montgomery-ga, " in said
-    assert said.endswith("; write one of these keys")
+    message = str(caught.value)
+    assert "6 counties are called 'Montgomery': montgomery-al, montgomery-ga, " in message
+    assert message.endswith("; write one of these keys")
 
 
 @pytest.mark.parametrize(
@@ -65,28 +65,28 @@ def test_a_name_that_several_have_is_answered_with_them() -> None:
     ["", " ", "../../x", "../shelby", "shelby;rm", "a;rm", "$(montrose)", "montrose/", "shelby..",
      "montrose\0", "\u0661\u0662\u0663\u0664\u0665", "x" * 100_000],
 )  # fmt: skip
-def test_what_is_no_name_is_no_county(written: str) -> None:
+def test_paths_and_commands_are_not_county_names(written: str) -> None:
     with pytest.raises(RegistryError, match="no county") as caught:
         load_registry().county(written)
     assert len(str(caught.value)) < 800
 
 
-def test_a_code_that_no_layer_has() -> None:
+def test_an_unknown_fips_code_is_reported() -> None:
     with pytest.raises(RegistryError, match=r"no layer with FIPS 99999\. The counties are"):
         load_registry().county("99999")
 
 
-def test_a_misspelt_name_is_answered_with_close_ones() -> None:
+def test_a_misspelt_name_suggests_close_matches() -> None:
     with pytest.raises(RegistryError, match="did you mean 'montrose-co'"):
         load_registry().county("montrse")
 
 
-def test_a_county_without_a_layer_may_be_in_its_states() -> None:
+def test_a_county_without_a_layer_suggests_the_statewide_one() -> None:
     with pytest.raises(RegistryError, match="'statewide-ut' has parcels of all of UT"):
         load_registry().county("Piute County, Utah")
 
 
-def test_the_file_goes_before_the_shipped_layers(tmp_path: Path) -> None:
+def test_the_file_takes_precedence_over_shipped_layers(tmp_path: Path) -> None:
     file = registry_with(
         tmp_path,
         "  montrose: {path: lots.gpkg, state: CO, fips: '08085'}\n  rio_in: {path: x, state: TX}\n",
@@ -95,11 +95,11 @@ def test_the_file_goes_before_the_shipped_layers(tmp_path: Path) -> None:
     for written in ("montrose", "Montrose County", "08085", "Montrose, Colorado"):
         assert registry.county(written).key == "montrose"
     assert registry.county("montrose-co").url is not None
-    # The end of a key is only a state where the entry says so.
+    # The end of a key is a state only if the entry has that state.
     assert registry.county("Rio In, TX").key == "rio_in"
 
 
-def test_an_entry_without_parcels_is_laid_over_the_shipped_one(tmp_path: Path) -> None:
+def test_an_entry_without_parcels_is_merged_over_the_shipped_one(tmp_path: Path) -> None:
     file = registry_with(
         tmp_path,
         "  antrim-mi:\n    imagery: {path: a.tif}\n    fields: {city: null, address: SITE}\n"
@@ -115,13 +115,13 @@ def test_an_entry_without_parcels_is_laid_over_the_shipped_one(tmp_path: Path) -
     assert laid.fields.parcel_id == shipped.fields.parcel_id
 
 
-def test_an_entry_with_parcels_of_its_own_stands_alone(tmp_path: Path) -> None:
+def test_an_entry_with_parcels_replaces_the_shipped_one(tmp_path: Path) -> None:
     file = registry_with(tmp_path, "  antrim-mi: {path: lots.gpkg}\n")
     county = load_registry(file)["antrim-mi"]
     assert (county.url, county.fips, county.fields.parcel_id) == (None, None, None)
 
 
-def test_a_mistake_laid_over_a_shipped_entry_is_the_files(tmp_path: Path) -> None:
+def test_a_mistake_in_a_merged_entry_names_the_file(tmp_path: Path) -> None:
     file = registry_with(tmp_path, "  antrim-mi: {imagry: {}}\n")
     with pytest.raises(RegistryError) as caught:
         load_registry(file)
@@ -130,11 +130,11 @@ def test_a_mistake_laid_over_a_shipped_entry_is_the_files(tmp_path: Path) -> Non
     )
 
 
-def test_every_shipped_entry_is_valid_and_is_what_the_whole_file_says() -> None:
-    whole = read_entries(SHIPPED)
+def test_every_shipped_entry_is_valid_and_parsed_alone_as_in_the_file() -> None:
+    entries = read_entries(SHIPPED)
     one_by_one = {key: shipped_layers()[key] for key in shipped_layers()}
-    assert one_by_one == whole
-    counties = [validate_entry(key, entry, None, DetectionCounty) for key, entry in whole.items()]
+    assert one_by_one == entries
+    counties = [validate_entry(key, entry, None, DetectionCounty) for key, entry in entries.items()]
     assert len(counties) > 1_000
     codes = [county.fips for county in counties if county.fips is not None]
     assert len(codes) == len(set(codes)) > 850
@@ -176,7 +176,7 @@ def test_the_table_of_us_counties() -> None:
         assert -15 < south < north < 72, place
 
 
-def test_cities_that_are_no_countys_part() -> None:
+def test_independent_cities_belong_to_no_county() -> None:
     county, city = county_named("VA", "Richmond"), county_named("VA", "Richmond", city=True)
     assert county is not None
     assert city is not None
@@ -187,7 +187,7 @@ def test_cities_that_are_no_countys_part() -> None:
     assert county_named("TN", "Memphis", city=True) is None
 
 
-def test_boxes_of_counties_and_states() -> None:
+def test_bounding_boxes_of_counties_and_states() -> None:
     assert box_of("CO", "08085") == us_counties()["08085"].box
     west, south, east, north = box_of("CO", None) or (0, 0, 0, 0)
     assert (round(west), round(south), round(east), round(north)) == (-109, 37, -102, 41)

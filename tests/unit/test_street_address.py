@@ -1,4 +1,4 @@
-"""Spellings of addresses: which are the same house, which are not, and which are no address."""
+"""Addresses: spellings that match, spellings that do not, and text that is not an address."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from parcels.addresses.house_number import read_house_number
+from parcels.addresses.house_number import parse_house_number
 from parcels.addresses.matching import is_other_city, match_rank, matches, may_match
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import StreetAddress, parse_address, read_address
-from parcels.addresses.street_name import filter_letters, read_street, suffixes
+from parcels.addresses.street_address import StreetAddress, parse_address, try_parse_address
+from parcels.addresses.street_name import filter_letters, parse_street, suffixes
 from parcels.errors import PropertyError
 
 # As people write it, and as assessors do.
@@ -133,40 +133,40 @@ def at(line: str) -> SiteAddress:
     return SiteAddress(line=line)
 
 
-def test_the_table_is_as_long_as_it_says() -> None:
+def test_the_tables_have_the_documented_length() -> None:
     assert (len(SAME), len(NOT_SAME)) == (62, 32)
     assert len(set(SAME) | set(NOT_SAME)) == 94
 
 
 @pytest.mark.parametrize(("wanted", "site"), SAME)
-def test_the_same_house(wanted: str, site: str) -> None:
-    assert matches(at(site), read_address(wanted))
-    assert matches(at(wanted), read_address(site))
+def test_spellings_of_the_same_house_match(wanted: str, site: str) -> None:
+    assert matches(at(site), parse_address(wanted))
+    assert matches(at(wanted), parse_address(site))
 
 
 @pytest.mark.parametrize(("wanted", "site"), NOT_SAME)
-def test_another_house(wanted: str, site: str) -> None:
-    assert not matches(at(site), read_address(wanted))
-    assert not matches(at(wanted), read_address(site))
+def test_different_houses_do_not_match(wanted: str, site: str) -> None:
+    assert not matches(at(site), parse_address(wanted))
+    assert not matches(at(wanted), parse_address(site))
 
 
 @pytest.mark.parametrize(("text", "problem"), UNREADABLE)
-def test_what_is_no_address_says_why(text: str, problem: str) -> None:
+def test_invalid_addresses_report_the_problem(text: str, problem: str) -> None:
     with pytest.raises(PropertyError, match=problem):
-        read_address(text)
-    assert parse_address(text) is None
+        parse_address(text)
+    assert try_parse_address(text) is None
 
 
-def test_all_parts_of_an_address() -> None:
-    assert read_address("123 north Main street, Apt. 4b, St. Louis, Missouri 63101-1234, USA") == (
+def test_an_address_is_parsed_into_all_parts() -> None:
+    assert parse_address("123 north Main street, Apt. 4b, St. Louis, Missouri 63101-1234, USA") == (
         StreetAddress("123", "N MAIN ST", "MAIN", "4B", "SAINT LOUIS", "MO", "63101")
     )
-    assert read_address("123 Main St Fl 2 Apt 5, Memphis, Shelby County, TN 38103") == (
+    assert parse_address("123 Main St Fl 2 Apt 5, Memphis, Shelby County, TN 38103") == (
         StreetAddress("123", "MAIN ST", "MAIN", "2", "MEMPHIS", "TN", "38103")
     )
-    assert read_address("12 Main St Bldg 5 Apt 7").unit == "7"
-    assert read_address("12 Main St Bldg 5").unit == "5"
-    assert read_address("MAIN ST N 123, Memphis TN 38103").line == (
+    assert parse_address("12 Main St Bldg 5 Apt 7").unit == "7"
+    assert parse_address("12 Main St Bldg 5").unit == "5"
+    assert parse_address("MAIN ST N 123, Memphis TN 38103").line == (
         "123 MAIN ST N, MEMPHIS, TN 38103"
     )
 
@@ -183,18 +183,18 @@ _street = st.builds(
 
 
 @given(_street)
-def test_a_street_that_was_read_reads_the_same_again(street: str) -> None:
-    once = read_street(street)
+def test_parsing_a_street_is_idempotent(street: str) -> None:
+    once = parse_street(street)
     assert once is not None
-    assert read_street(once.text) == once
-    assert read_street(f" {street.lower()}. ") == once
+    assert parse_street(once.text) == once
+    assert parse_street(f" {street.lower()}. ") == once
 
 
 @given(_street, st.integers(1, 99_999))
-def test_an_address_that_was_read_reads_the_same_again(street: str, number: int) -> None:
-    once = parse_address(f"{number} {street}")
+def test_parsing_an_address_is_idempotent(street: str, number: int) -> None:
+    once = try_parse_address(f"{number} {street}")
     if once is not None and once.city is None:
-        again = parse_address(once.line)
+        again = try_parse_address(once.line)
         # "1 5TH AAAAA ST" is read as no address at all, which finds nothing and no wrong lot.
         assume(again is not None)
         assert again is not None
@@ -203,19 +203,19 @@ def test_an_address_that_was_read_reads_the_same_again(street: str, number: int)
 
 
 @given(st.text(max_size=60))
-def test_no_text_ends_in_anything_but_an_address_or_a_reason(text: str) -> None:
-    address = parse_address(text)
+def test_any_text_is_parsed_or_raises_property_error(text: str) -> None:
+    address = try_parse_address(text)
     assert address is None or (address.house_number and address.street)
 
 
 @given(st.integers(1, 9_998), st.integers(0, 20), st.integers(-3, 60))
-def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: int) -> None:
-    high, asked = low + 2 * pairs, low + step
-    number, of_range = read_house_number(str(asked)), read_house_number(f"{low}-{high}")
+def test_a_range_contains_the_numbers_of_its_parity(low: int, pairs: int, step: int) -> None:
+    high, tested = low + 2 * pairs, low + step
+    number, of_range = parse_house_number(str(tested)), parse_house_number(f"{low}-{high}")
     if number is not None and of_range is not None and low < high:
-        assert of_range.matches(number) == (low <= asked <= high and asked % 2 == low % 2)
+        assert of_range.matches(number) == (low <= tested <= high and tested % 2 == low % 2)
         assert of_range.matches(number) == number.matches(of_range)
-        assert (asked in of_range.numbers()) == of_range.matches(number)
+        assert (tested in of_range.numbers()) == of_range.matches(number)
 
 
 @pytest.mark.parametrize(
@@ -227,13 +227,13 @@ def test_a_range_holds_its_own_side_of_the_street(low: int, pairs: int, step: in
         ("105-101", "105-101"), ("101-104", "101-104"), (None, None),
     ],
 )  # fmt: skip
-def test_a_house_number_is_written_one_way(text: str | None, written: str | None) -> None:
-    number = read_house_number(text)
+def test_house_numbers_are_normalized(text: str | None, written: str | None) -> None:
+    number = parse_house_number(text)
     assert (number.text if number else None) == written
 
 
-def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
-    wanted = read_address("123 N Main St")
+def test_the_full_address_has_priority_over_separate_columns() -> None:
+    wanted = parse_address("123 N Main St")
     assert matches(SiteAddress(house_number="123.0", street="N MAIN"), wanted)
     assert matches(SiteAddress(house_number="123", street="MAIN ST", line="MAIN ST"), wanted)
     assert not matches(SiteAddress(line="123 MAIN DR", house_number="123", street="MAIN"), wanted)
@@ -241,11 +241,11 @@ def test_columns_stand_in_for_a_line_and_a_line_goes_before_them() -> None:
     assert not matches(SiteAddress(street="MAIN ST"), wanted)
     assert not matches(SiteAddress(), wanted)
     assert not matches(None, wanted)
-    assert matches(SiteAddress(line="123 MAIN ST", unit="B"), read_address("123B Main St"))
+    assert matches(SiteAddress(line="123 MAIN ST", unit="B"), parse_address("123B Main St"))
 
 
-def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
-    wanted = read_address("103 Main St")
+def test_the_number_alone_may_match_without_a_street() -> None:
+    wanted = parse_address("103 Main St")
     assert may_match(SiteAddress(house_number="101-105"), wanted)
     assert may_match(SiteAddress(house_number="103"), wanted)
     assert not may_match(SiteAddress(house_number="103", street="OAK ST"), wanted)
@@ -253,16 +253,16 @@ def test_a_number_alone_may_be_the_house_where_no_street_is_known() -> None:
     assert not may_match(None, wanted)
 
 
-def test_the_better_agreement_is_rated_higher() -> None:
-    wanted = read_address("103 N Main St Apt 4")
+def test_better_matches_rank_higher() -> None:
+    wanted = parse_address("103 N Main St Apt 4")
     lines = ["103 N MAIN ST APT 4", "103 N MAIN ST", "101-105 N MAIN ST", "103 MAIN ST"]
     ratings = [match_rank(at(line), wanted) or () for line in lines]
     assert ratings == sorted(ratings, reverse=True)
     assert len(set(ratings)) == 4
 
 
-def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
-    wanted = read_address("123 Main St, St. Louis, MO 63101")
+def test_zip_code_and_city_distinguish_streets_of_one_name() -> None:
+    wanted = parse_address("123 Main St, St. Louis, MO 63101")
     assert not is_other_city(SiteAddress(city="SAINT LOUIS"), wanted)
     assert is_other_city(SiteAddress(city="CLAYTON"), wanted)
     assert not is_other_city(SiteAddress(city="CLAYTON", postcode="63101-0001"), wanted)
@@ -277,12 +277,12 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     ):
         assert is_other_city(at(line), wanted) == is_elsewhere
     assert not is_other_city(SiteAddress(line="123 MAIN ST 63105", postcode="63101"), wanted)
-    boston = read_address("123 Main St, Boston, MA 02108")
+    boston = parse_address("123 Main St, Boston, MA 02108")
     assert [
         is_other_city(SiteAddress(postcode=text), boston)
         for text in ("2108", "02108-1234", "021081234", "21081234", "2109")
     ] == [False, False, False, False, True]
-    assert not is_other_city(SiteAddress(city="CLAYTON"), read_address("123 Main St"))
+    assert not is_other_city(SiteAddress(city="CLAYTON"), parse_address("123 Main St"))
 
 
 @pytest.mark.parametrize(
@@ -290,5 +290,5 @@ def test_zip_code_and_city_tell_streets_of_one_name_apart() -> None:
     [("OBRIEN", "IEN"), ("SAINT MARYS", "ARY"), ("MAIN", "AIN"), ("1ST", None), ("CENTER", None),
      ("MLK", None), ("STATE HWY 76", None), ("AVENUE C", None)],
 )  # fmt: skip
-def test_the_letters_that_every_spelling_holds(name: str, letters: str | None) -> None:
+def test_filter_letters_occur_in_every_spelling(name: str, letters: str | None) -> None:
     assert filter_letters(name) == letters

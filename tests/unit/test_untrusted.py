@@ -1,4 +1,4 @@
-"""What servers and source files say: it neither rules a terminal nor ends a run."""
+"""Untrusted data of servers and source files: no terminal escapes, no crash."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from servers.scripted import Reply, scripted
 
-from parcels.addresses.house_number import numbers_in, read_house_number
+from parcels.addresses.house_number import numbers_in, parse_house_number
 from parcels.addresses.matching import format_site, may_match
 from parcels.addresses.site import SiteAddress
-from parcels.addresses.street_address import parse_address, read_address
+from parcels.addresses.street_address import parse_address, try_parse_address
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import parse_response
 from parcels.arcgis.layer_info import extent_lonlat, parse_layer_info
@@ -37,7 +37,7 @@ from parcels.untrusted import mapping, mappings, sanitize_text
 SERVICE = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\nok  here\u2028\u202e\x85\ud800"
 MANY_DIGITS = "9" * 5_000
-WANTED = read_address("123 N Main St, Memphis, TN 38103")
+WANTED = parse_address("123 N Main St, Memphis, TN 38103")
 LAYER: dict[str, Any] = {
     "name": f"Parcels{ESCAPES}",
     "geometryType": "esriGeometryPolygon",
@@ -48,17 +48,17 @@ LAYER: dict[str, Any] = {
 
 
 class Canned(ArcGISClient):
-    """Answers by the end of the URL."""
+    """Canned responses by the end of the URL."""
 
-    def __init__(self, answers: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, responses: Mapping[str, dict[str, Any]]) -> None:
         super().__init__()
-        self._answers = answers
+        self._responses = responses
 
     def get_json(self, url: str, params: Any, **_: float) -> dict[str, Any]:  # noqa: ARG002
-        return self._answers[url.rsplit("/", 1)[1]]
+        return self._responses[url.rsplit("/", 1)[1]]
 
 
-def test_words_become_one_printable_line_of_limited_length() -> None:
+def test_untrusted_text_becomes_one_short_printable_line() -> None:
     assert sanitize_text("Grünfläche, 5 m²") == "Grünfläche, 5 m²"
     assert sanitize_text(ESCAPES).isprintable()
     assert sanitize_text("x" * 10**6) == "x" * 300 + "…"
@@ -78,7 +78,7 @@ def test_an_error_quotes_a_server_in_one_short_line(message: object) -> None:
     assert len(str(caught.value)) < 600
 
 
-def test_a_layer_is_named_in_printable_words_and_has_printable_columns() -> None:
+def test_layer_and_column_names_are_sanitized() -> None:
     odd = {"name": f"PIN2{ESCAPES}", "type": "esriFieldTypeString"}
     info = parse_layer_info(SERVICE, {**LAYER, "fields": [*LAYER["fields"], odd]})
     assert info.name.isprintable()
@@ -89,7 +89,7 @@ def test_a_layer_is_named_in_printable_words_and_has_printable_columns() -> None
         assert str(caught.value).isprintable()
 
 
-def test_an_extent_of_absurd_numbers_is_none() -> None:
+def test_an_invalid_extent_is_ignored() -> None:
     edges = {"xmin": -(10**400), "ymin": 0, "xmax": 10**400, "ymax": 1}
     assert extent_lonlat({**edges, "spatialReference": {"wkid": 4326}}) is None
 
@@ -97,7 +97,7 @@ def test_an_extent_of_absurd_numbers_is_none() -> None:
 @pytest.mark.parametrize(
     "location", ["http://127.0.0.1:99999/", "http://127.0.0.1:x/", "http://[::1", "\x1b[2J://x/"]
 )
-def test_a_redirect_to_no_address_is_refused_in_printable_words(location: str) -> None:
+def test_an_invalid_redirect_is_refused_with_a_sanitized_message(location: str) -> None:
     client = ArcGISClient(allow_private=True, sleep=lambda _: None)
     to = Reply(status=302, headers={"Location": location})
     with scripted(lambda _: to) as server, pytest.raises(ParcelsError) as caught:
@@ -110,19 +110,19 @@ def test_a_redirect_to_no_address_is_refused_in_printable_words(location: str) -
     "header",
     ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2300", MANY_DIGITS + "x"],
 )
-def test_an_absurd_retry_after_is_none(header: str) -> None:
+def test_an_invalid_retry_after_is_ignored(header: str) -> None:
     client = ArcGISClient(allow_private=True, sleep=lambda _: None)
     with scripted(lambda _: Reply(b'{"a": 1}', headers={"Retry-After": header})) as server:
         assert client.get_json(server.url, {}) == {"a": 1}
 
 
-def test_thousands_of_digits_are_no_house_number() -> None:
+def test_thousands_of_digits_are_not_a_house_number() -> None:
     for text in (MANY_DIGITS, f"{MANY_DIGITS}A", f"{MANY_DIGITS} 1/2", f"1-{MANY_DIGITS}"):
-        assert read_house_number(text) is None
+        assert parse_house_number(text) is None
     assert list(numbers_in(f"{MANY_DIGITS} Main St 12-14, {MANY_DIGITS}-7")) == [12, 14, 7]
-    assert parse_address(f"{MANY_DIGITS} Main St") is None
+    assert try_parse_address(f"{MANY_DIGITS} Main St") is None
     with pytest.raises(PropertyError, match="is too long") as caught:
-        read_address(f"123 {'Main ' * 200_000}St")
+        parse_address(f"123 {'Main ' * 200_000}St")
     assert len(str(caught.value)) < 1_000
     for site in (
         SiteAddress(house_number=MANY_DIGITS, street="N MAIN ST"),
@@ -134,10 +134,10 @@ def test_thousands_of_digits_are_no_house_number() -> None:
     assert format_site(SiteAddress(line=ESCAPES)).isprintable()
 
 
-def candidate(**said: Any) -> dict[str, Any]:
+def candidate(**keys: Any) -> dict[str, Any]:
     place = {"address": "123 N MAIN ST, MEMPHIS, TN, 38103", "location": {"x": -90, "y": 35}}
     kind = {"Addr_type": "PointAddress", "ResultID": 0}
-    return {**place, "score": 100, "attributes": kind, **said}
+    return {**place, "score": 100, "attributes": kind, **keys}
 
 
 ODD_SERVICES: list[dict[str, Any]] = [
@@ -154,16 +154,16 @@ ODD_SERVICES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("said", ODD_SERVICES)
-def test_odd_words_of_a_geocode_server_about_itself(said: dict[str, Any]) -> None:
-    service = {"singleLineAddressField": {"name": "SingleLine"}, **said}
+@pytest.mark.parametrize("keys", ODD_SERVICES)
+def test_an_invalid_geocode_server_description_is_handled(keys: dict[str, Any]) -> None:
+    service = {"singleLineAddressField": {"name": "SingleLine"}, **keys}
     found = {"candidates": [candidate()], "locations": [candidate()]}
-    answers = {"G": service, "geocodeAddresses": found, "findAddressCandidates": found}
-    [finding] = GeocodeServer("https://x/G", Canned(answers)).locate([WANTED])
+    responses = {"G": service, "geocodeAddresses": found, "findAddressCandidates": found}
+    [finding] = GeocodeServer("https://x/G", Canned(responses)).locate([WANTED])
     assert getattr(finding, "longitude", None) == -90
 
 
-def test_a_geocode_server_without_a_field_of_addresses_is_none() -> None:
+def test_a_geocode_server_without_address_fields_is_refused() -> None:
     service = {"singleLineAddressField": [1], "addressFields": [{"name": "\x1b[2J"}]}
     [finding] = GeocodeServer("https://x/G", Canned({"G": service})).locate([WANTED])
     assert isinstance(finding, SourceMisconfigured)
@@ -185,10 +185,10 @@ def test_a_geocode_server_without_a_field_of_addresses_is_none() -> None:
         [candidate(attributes=[1])],
     ],
 )
-def test_odd_places_of_a_geocode_server_are_passed_over(locations: Any) -> None:
+def test_invalid_geocode_candidates_are_skipped(locations: Any) -> None:
     service = {"singleLineAddressField": {"name": "SingleLine"}}
-    answers = {"G": service, "geocodeAddresses": {"locations": locations}}
-    [finding] = GeocodeServer("https://x/G", Canned(answers)).locate([WANTED])
+    responses = {"G": service, "geocodeAddresses": {"locations": locations}}
+    [finding] = GeocodeServer("https://x/G", Canned(responses)).locate([WANTED])
     assert not hasattr(finding, "longitude")
     assert getattr(finding, "detail", str(finding)).isprintable()
 
@@ -198,7 +198,7 @@ def test_odd_places_of_a_geocode_server_are_passed_over(locations: Any) -> None:
     [b'"0","' + b"x" * 200_000 + b'","Match"\n', b"0,x,Match\r1,x", f'"0","x","Match","Exact",'
      f'"{MANY_DIGITS} MAIN ST, MEMPHIS","-90,35","1","L"\n'.encode()],
 )  # fmt: skip
-def test_an_odd_table_of_the_census_finds_nothing(body: bytes) -> None:
+def test_an_invalid_census_table_finds_nothing(body: bytes) -> None:
     client = ArcGISClient(allow_private=True, sleep=lambda _: None, calls_per_second=100)
     with scripted(lambda _: Reply(body)) as server:
         [finding] = CensusGeocoder(client, server.url).locate([WANTED])
@@ -212,7 +212,7 @@ def test_an_odd_table_of_the_census_finds_nothing(body: bytes) -> None:
         [{"id": 1, "name": ESCAPES}, {"id": 2, "name": [ESCAPES]}],
     ],
 )  # fmt: skip
-def test_odd_lists_of_layers_are_no_layer(tmp_path: Path, layers: Any) -> None:
+def test_invalid_layer_lists_have_no_layer(tmp_path: Path, layers: Any) -> None:
     client = Canned({"MapServer": {"layers": layers}})
     with pytest.raises(RegistryError, match=r"polygon layers?") as caught:
         add_county("here", SERVICE, tmp_path / "r.yaml", client=client)
@@ -220,24 +220,24 @@ def test_odd_lists_of_layers_are_no_layer(tmp_path: Path, layers: Any) -> None:
 
 
 @pytest.mark.parametrize("features", [{"a": 1}, [1, 2], [{"attributes": [1]}], 5])
-def test_a_sample_of_odd_rows_is_an_empty_one(tmp_path: Path, features: Any) -> None:
+def test_invalid_sample_rows_are_ignored(tmp_path: Path, features: Any) -> None:
     client = Canned({"0": LAYER, "query": {"features": features}})
     added = add_county("here", f"{SERVICE}/0", tmp_path / "r.yaml", client=client)
     assert all(line.isprintable() for line in added.lines)
 
 
-def test_a_url_with_thousands_of_digits_names_no_layer(tmp_path: Path) -> None:
+def test_a_url_with_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="is not the URL of a layer"):
         add_county("here", f"{SERVICE}/{MANY_DIGITS}", tmp_path / "r.yaml")
 
 
-def source(url: str = f"{SERVICE}/0", **said: Any) -> dict[str, Any]:
-    layer = {"name": "county", "protocol": "ESRI", "data": url, **said}
+def source(url: str = f"{SERVICE}/0", **keys: Any) -> dict[str, Any]:
+    layer = {"name": "county", "protocol": "ESRI", "data": url, **keys}
     return {"coverage": {"county": "Knox"}, "layers": {"parcels": [layer]}}
 
 
 def tree(folder: Path) -> Path:
-    """A source tree with one good source; the folder of its state."""
+    """A source tree with one valid source; returns the folder of its state."""
     state = folder / "us" / "tn"
     state.mkdir(parents=True)
     good = source("https://gis.shelby.example/arcgis/rest/services/P/MapServer/0")
@@ -261,7 +261,7 @@ def tree(folder: Path) -> Path:
         (source(request={"headers": {"X": "\ud800"}}), "'headers.X'"),
     ],
 )
-def test_an_odd_source_is_a_drop_with_its_reason(
+def test_an_invalid_source_is_dropped_with_a_reason(
     tmp_path: Path, content: dict[str, Any], reason: str
 ) -> None:
     (tree(tmp_path) / "knox.json").write_text(json.dumps(content))
@@ -272,7 +272,7 @@ def test_an_odd_source_is_a_drop_with_its_reason(
     assert drop.reason.isprintable()
 
 
-def test_a_url_that_is_none_of_a_whole_state_is_a_drop_too(tmp_path: Path) -> None:
+def test_an_invalid_statewide_url_is_dropped(tmp_path: Path) -> None:
     (tree(tmp_path) / "statewide.json").write_text(json.dumps(source("http://[x/MapServer/0")))
     assert import_layers(tmp_path, tmp_path / "out.yaml").keys == ("shelby-tn",)
 
@@ -285,12 +285,14 @@ def test_a_url_that_is_none_of_a_whole_state_is_a_drop_too(tmp_path: Path) -> No
         source(conform=[1], name=5),
     ],
 )
-def test_odd_types_in_a_source_end_no_import(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_invalid_types_in_a_source_do_not_stop_the_import(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
     (tree(tmp_path) / "knox.json").write_text(json.dumps(content))
     assert "shelby-tn" in import_layers(tmp_path, tmp_path / "out.yaml").keys
 
 
-def test_names_that_no_file_can_hold_end_no_import(tmp_path: Path) -> None:
+def test_unencodable_file_names_do_not_stop_the_import(tmp_path: Path) -> None:
     odd = source(conform={"pid": f"A{ESCAPES}"})
     odd["coverage"] = {"county": f"Knox{ESCAPES}"}
     (tree(tmp_path) / "knox.json").write_text(json.dumps(odd))
@@ -299,7 +301,7 @@ def test_names_that_no_file_can_hold_end_no_import(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in out.read_text().split("\n"))
 
 
-def test_only_plain_files_of_the_tree_are_read(tmp_path: Path) -> None:
+def test_only_regular_files_of_the_tree_are_read(tmp_path: Path) -> None:
     folder = tree(tmp_path / "tree")
     outside = tmp_path / "secret.json"
     outside.write_text(json.dumps(source()))

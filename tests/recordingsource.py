@@ -1,4 +1,4 @@
-"""A source of synthetic lots that counts what it is asked, and fails when it is told to."""
+"""A parcel source of synthetic lots that records its queries, and fails on request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ORIGIN = "https://gis.example.gov/arcgis/rest/services/Synthetic/FeatureServer/0
 WEST, SOUTH, STEP = -90.0, 35.1, 0.001
 
 
-def synthetic_hits(count: int = 20) -> list[ParcelRow]:
-    """A row of square lots from west to east, a gap after each; the last without a geometry."""
-    hits = [
+def synthetic_rows(count: int = 20) -> list[ParcelRow]:
+    """Square lots from west to east with gaps between them; the last row has no geometry."""
+    rows = [
         ParcelRow(
             f"{number:03d}  00007",
             shapely.normalize(MultiPolygon([shapely.box(x, SOUTH, x + STEP * 0.8, SOUTH + STEP)])),
@@ -30,7 +30,7 @@ def synthetic_hits(count: int = 20) -> list[ParcelRow]:
         )
         for number, x in ((n, WEST + n * STEP) for n in range(1, count))
     ]
-    return [*hits, ParcelRow("lost", None, count, SiteAddress())]
+    return [*rows, ParcelRow("lost", None, count, SiteAddress())]
 
 
 def inside(number: int) -> Point:
@@ -38,22 +38,22 @@ def inside(number: int) -> Point:
     return Point(WEST + (number + 0.4) * STEP, SOUTH + STEP / 2)
 
 
-class AskedSource:
+class RecordingSource:
     """See `ParcelSource` and `HarvestableLayer`.
 
     Attributes:
-        asked: every question, in order.
-        down: raised instead of any answer, while it is set.
-        broken: questions that get an error of their own.
-        clock: what time it is when it answers.
+        queries: every query, in order.
+        down: the error that every call raises while it is set.
+        broken: queries that return an error.
+        clock: the time of a result.
     """
 
-    def __init__(self, hits: Sequence[ParcelRow] | None = None) -> None:
-        self.rows = list(synthetic_hits() if hits is None else hits)
+    def __init__(self, rows: Sequence[ParcelRow] | None = None) -> None:
+        self.rows = list(synthetic_rows() if rows is None else rows)
         self.last_version = LayerVersion(last_edit_ms=1)
         self.snapshot_origin = ORIGIN
-        self.asked: list[object] = []
-        self.stamps = 0
+        self.queries: list[object] = []
+        self.version_checks = 0
         self.down: ParcelsError | None = None
         self.broken: set[object] = set()
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -61,24 +61,24 @@ class AskedSource:
         self.after: list[int | None] = []
 
     def check(self) -> None:
-        self._answer()
+        self._raise_if_down()
 
     def extent(self) -> Extent | None:
-        self._answer()
+        self._raise_if_down()
         return (-180.0, -90.0, 180.0, 90.0)
 
     def with_ids(self, parcel_ids: Sequence[str]) -> list[QueryResult | ParcelsError]:
-        return [self._found(i, lambda hit, i=i: hit.parcel_id == i) for i in parcel_ids]
+        return [self._result(i, lambda row, i=i: row.parcel_id == i) for i in parcel_ids]
 
     def at_points(self, points: Sequence[Point]) -> list[QueryResult | ParcelsError]:
-        return [self._found(p, lambda hit, p=p: _meets(hit, p)) for p in points]
+        return [self._result(p, lambda row, p=p: _intersects(row, p)) for p in points]
 
     def near_points(
         self, points: Sequence[Point], distance_m: float
     ) -> list[QueryResult | ParcelsError]:
         circles = [buffer_m(point, distance_m) for point in points]
         return [
-            self._found(p, lambda hit, circle=circle: _meets(hit, circle))
+            self._result(p, lambda row, circle=circle: _intersects(row, circle))
             for p, circle in zip(points, circles, strict=True)
         ]
 
@@ -86,38 +86,38 @@ class AskedSource:
         self, addresses: Sequence[StreetAddress]
     ) -> list[QueryResult | ParcelsError]:
         return [
-            self._found(a, lambda hit, a=a: (hit.site.line or "").startswith(f"{a.house_number} "))
+            self._result(a, lambda row, a=a: (row.site.line or "").startswith(f"{a.house_number} "))
             for a in addresses
         ]
 
     def layer_version(self) -> LayerVersion:
-        self._answer()
-        self.stamps += 1
+        self._raise_if_down()
+        self.version_checks += 1
         return self.last_version
 
     def harvest(self, after_object_id: int | None = None) -> Iterator[Page]:
         self.after.append(after_object_id)
-        rest = [hit for hit in self.rows if (hit.object_id or 0) > (after_object_id or 0)]
-        done = len(self.rows) - len(rest)
-        for start in range(0, len(rest), self.page_size):
-            self._answer()
-            hits = tuple(rest[start : start + self.page_size])
-            done += len(hits)
-            yield Page(hits, hits[-1].object_id or 0, done, len(self.rows))
+        remaining = [row for row in self.rows if (row.object_id or 0) > (after_object_id or 0)]
+        done = len(self.rows) - len(remaining)
+        for start in range(0, len(remaining), self.page_size):
+            self._raise_if_down()
+            rows = tuple(remaining[start : start + self.page_size])
+            done += len(rows)
+            yield Page(rows, rows[-1].object_id or 0, done, len(self.rows))
 
-    def _answer(self) -> None:
+    def _raise_if_down(self) -> None:
         if self.down is not None:
             raise self.down
 
-    def _found(
-        self, question: object, meets: Callable[[ParcelRow], bool]
+    def _result(
+        self, query: object, matches: Callable[[ParcelRow], bool]
     ) -> QueryResult | ParcelsError:
-        self.asked.append(question)
-        self._answer()
-        if question in self.broken:
+        self.queries.append(query)
+        self._raise_if_down()
+        if query in self.broken:
             return SourceUnavailable("this one is broken: try again later")
-        return QueryResult(tuple(hit for hit in self.rows if meets(hit)), ORIGIN, self.clock())
+        return QueryResult(tuple(row for row in self.rows if matches(row)), ORIGIN, self.clock())
 
 
-def _meets(hit: ParcelRow, place: BaseGeometry) -> bool:
-    return hit.geometry is not None and bool(hit.geometry.intersects(place))
+def _intersects(row: ParcelRow, place: BaseGeometry) -> bool:
+    return row.geometry is not None and bool(row.geometry.intersects(place))
