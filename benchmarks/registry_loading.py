@@ -16,9 +16,9 @@ import yaml
 from benchmarks.results import Result, save
 from detection.registry.county import DetectionCounty
 from parcels.catalogue.edit_registry import set_keys
-from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers
 from parcels.registry.entry import validate_entry
 from parcels.registry.load import load_registry
+from parcels.registry.shipped_layers import SHIPPED, ShippedLayers
 
 RUNS = 7
 COUNTY = "montrose-co"

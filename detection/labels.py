@@ -148,3 +148,4 @@ def _entries(content: object, where: str) -> dict[str, LabelEntry]:
 
 
 LABELS: Mapping[str, Label] = MappingProxyType(read_labels(Path(__file__).with_name("labels.yaml")))
+"""The labels of labels.yaml, by name."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from parcels.catalogue.county_names import compact
-from parcels.catalogue.us_states import STATES
 from parcels.parcel_source import Extent
+from parcels.registry.county_names import compact
+from parcels.registry.us_states import STATES
 
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "us_counties.csv"
 # Virginia's cities, Baltimore, St. Louis and Carson City belong to no county.

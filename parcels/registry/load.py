@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from parcels.catalogue.county_search import find_key, unknown_county_message
-from parcels.catalogue.shipped_layers import SHIPPED, ShippedLayers, shipped_layers
 from parcels.errors import RegistryError
 from parcels.registry.county import County
+from parcels.registry.county_search import find_key, unknown_county_message
 from parcels.registry.entry import CountyT, validate_entry
+from parcels.registry.shipped_layers import SHIPPED, ShippedLayers, shipped_layers
 from parcels.registry.yaml_file import read_entries
 
 CountyT_co = TypeVar("CountyT_co", bound=County, covariant=True)

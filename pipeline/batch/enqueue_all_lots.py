@@ -15,7 +15,7 @@ from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.files import FileSource
 from parcels.lot_selection import is_placeholder
 from parcels.parcel_source import ParcelRow
-from pipeline.batch.parcel_source import large_file_snapshot
+from pipeline.batch.cached_parcels import large_file_snapshot
 from pipeline.batch.request import ConfirmLots, Progress
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty

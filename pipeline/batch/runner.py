@@ -18,13 +18,13 @@ from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
 from parcels.parcel_source import ParcelSource
+from pipeline.batch.cached_parcels import cached_parcels
 from pipeline.batch.engine import EngineRuntime
 from pipeline.batch.engines.local import local_runtime
 from pipeline.batch.engines.ray import ray_runtime
 from pipeline.batch.enqueue import make_pending, registry_sha256
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.lease_loop import LeaseLoop, new_owner
-from pipeline.batch.parcel_source import cached_parcels
 from pipeline.batch.request import Progress
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext

@@ -1,5 +1,5 @@
 """The `lotline` command. Exit codes: 0 success, 1 some properties failed, 2 error, 130 Ctrl-C."""
 
-from pipeline.cli.main import main
+from pipeline.cli.app import main
 
 __all__ = ["main"]

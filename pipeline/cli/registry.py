@@ -60,8 +60,8 @@ def _load(file: Path | None) -> Registry[County]:
 
 def _listed(known: Registry[County], state: str | None, *, everything: bool) -> list[County]:
     """Select the counties of the file, of a state, or all."""
-    from parcels.catalogue.county_names import slug
-    from parcels.catalogue.us_states import states_as_written
+    from parcels.registry.county_names import slug
+    from parcels.registry.us_states import states_as_written
 
     if state is None:
         return [*known.values(), *(known.shipped() if everything else ())]

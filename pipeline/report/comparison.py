@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from pipeline.report.build_report import build_report
+from pipeline.report.report_builder import build_report
 from pipeline.report.run_report import FrozenModel, RunReport, StageTiming
 from pipeline.store.runs.comparison import AreaPair, pair_runs
 from pipeline.store.runs.lifecycle import Run

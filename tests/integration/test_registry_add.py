@@ -14,7 +14,7 @@ from parcels import load_registry
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.catalogue.add_county import add_county
 from parcels.errors import RegistryError, SourceMisconfigured
-from pipeline.cli.main import lotline
+from pipeline.cli.app import lotline
 
 PUBLIC = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
 

@@ -18,7 +18,7 @@ from parcels import County, load_registry
 from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
 from parcels.arcgis.http.responses import TransientError
 from parcels.catalogue.verify import VerifyResult, verify_all, verify_county
-from pipeline.cli.main import lotline
+from pipeline.cli.app import lotline
 
 # The synthetic lots lie in Memphis.
 PLACE = {"state": "TN", "fips": "47157"}

@@ -18,7 +18,7 @@ from detection.registry.label_entry import LabelEntry
 from parcels import load_registry
 from parcels.errors import RegistryError
 from parcels.registry.unparsed_value import UnparsedValue
-from pipeline.cli.main import lotline
+from pipeline.cli.app import lotline
 
 URL = "https://gis.example.gov/arcgis/rest/services/P/MapServer"
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parcels import load_registry
-from pipeline.cli.main import lotline
+from pipeline.cli.app import lotline
 
 
 def run(*args: str | Path) -> Result:

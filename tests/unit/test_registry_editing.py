@@ -10,8 +10,8 @@ import pytest
 
 from parcels import load_registry
 from parcels.catalogue.edit_registry import add_entry, set_keys
-from parcels.catalogue.shipped_layers import SHIPPED
 from parcels.errors import RegistryError
+from parcels.registry.shipped_layers import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"verified": "2026-05-31", "extent": "[-90.3, 34.9, -89.6, 35.5]"}

@@ -13,9 +13,9 @@ from parcels import load_registry
 from parcels.catalogue.import_layers import import_layers
 from parcels.catalogue.openaddresses import SourceLayer, read_source
 from parcels.catalogue.openaddresses_entries import DroppedLayer, entries_of
-from parcels.catalogue.shipped_layers import SHIPPED
 from parcels.catalogue.write_registry import dropped_beside
 from parcels.errors import RegistryError
+from parcels.registry.shipped_layers import SHIPPED
 
 TABLE = Path(__file__).resolve().parents[3] / "shared/reference/openaddresses_us_parcel_layers.csv"
 URL = "https://gis.example.gov/arcgis/rest/services/Parcels/MapServer"

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.cli.main import lotline
+from pipeline.cli.app import lotline
 from pipeline.cli.options import SettingOption
 from pipeline.settings import CommandSettings, FileSettings, env_variable, settings_file
 

@@ -46,7 +46,7 @@ def ray_runtime(
     if not address:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
-        from pipeline.batch.engines.ray.cluster import check_machines, cluster
+        from pipeline.batch.engines.ray.cluster import check_machines, ray_cluster
         from pipeline.batch.engines.ray.engine import RayEngine
         from pipeline.batch.engines.ray.segmenter_pool import SegmenterPool
     except ModuleNotFoundError as error:
@@ -58,5 +58,5 @@ def ray_runtime(
         check_machines(context)
         return RayEngine(context, pool)
 
-    with cluster(address), SegmenterPool(build_segmenter, gpus_per_worker) as pool:
+    with ray_cluster(address), SegmenterPool(build_segmenter, gpus_per_worker) as pool:
         yield EngineRuntime(pool.segmenter_info(), pool.prepare, create_engine)

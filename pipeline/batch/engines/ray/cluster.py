@@ -25,7 +25,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def ray_cluster(address: str | None) -> Iterator[None]:
     """Stay connected to the cluster at `address` (HOST:PORT, or "auto") for the block.
 
     Without an address, a cluster of this machine alone runs until the block ends. If the caller

@@ -22,9 +22,9 @@ from detection.inference import ChipFailure, InferenceResult
 from detection.labels import Label
 from detection.segmenters.interface import Segmenter
 from parcels import ParcelBoundaryService
+from pipeline.batch.cached_parcels import cached_parcels
 from pipeline.batch.engine import Completed
 from pipeline.batch.engines.ray.telemetry import WorkerTelemetry, collect_telemetry
-from pipeline.batch.parcel_source import cached_parcels
 from pipeline.batch.stage_context import SegmenterInfo, StageContext, segmenter_info
 from pipeline.batch.stages import (
     ChipsByKey,

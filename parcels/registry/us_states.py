@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from parcels.catalogue.county_names import slug
+from parcels.registry.county_names import slug
 
 STATES = {
     "AL": ("01", "Alabama"),

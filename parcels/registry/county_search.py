@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from parcels.catalogue.county_names import compact, parse_county_name
-from parcels.catalogue.shipped_layers import ShippedLayers
-from parcels.catalogue.us_states import states_as_written
 from parcels.errors import RegistryError
 from parcels.registry.county import County
+from parcels.registry.county_names import compact, parse_county_name
+from parcels.registry.shipped_layers import ShippedLayers
+from parcels.registry.us_states import states_as_written
 
 _FIPS = re.compile(r"[0-9]{5}")
 # Characters of a county name; a path or shell syntax is never a name.
