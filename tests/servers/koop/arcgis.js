@@ -1,5 +1,5 @@
-// What ArcGIS has and Koop has not: rows capped at maxRecordCount, a MapServer beside the
-// FeatureServer, geometry in the layer's own CRS where none is named, errors for unknown columns.
+// Features of ArcGIS that Koop lacks: rows limited to maxRecordCount, a MapServer beside the
+// FeatureServer, geometry in the layer's own CRS by default, errors for unknown columns.
 module.exports = function asArcGIS (layer) {
   return (request, response, next) => {
     const isMap = request.path.includes('/MapServer/')
@@ -25,7 +25,7 @@ function refused (request, response, { fields }) {
 }
 
 function prepare (request, { wkid, maxRecordCount }) {
-  // Koop lets what is in the address go before what is in the body.
+  // In Koop the URL's parameters take precedence over the body's.
   const asked = { ...request.body, ...request.query }
   if (asked.geometry && !asked.inSR) request.query.inSR = String(wkid)
   if (['returnIdsOnly', 'returnCountOnly'].some(key => asked[key] === 'true') || asked.outStatistics) return
@@ -40,7 +40,7 @@ function describe (metadata, { lastEditDate, supportsPagination }, isMap) {
   return described
 }
 
-// Koop's answer, changed on its way out.
+// Koop's response, modified before it is sent.
 function rewrite (response, change) {
   const send = response.json.bind(response)
   response.json = payload => send(payload.error ? payload : change(payload))

@@ -1,8 +1,8 @@
-// What goes wrong, and a record of the calls.
+// Faults, and a record of the calls.
 //
 //   POST /faults {"kind": "html", "times": 1}        the next call
-//   … {"share": 0.05, "seed": 1}                     of all calls, at random but always the same ones
-//   … {"on": "-118.8"}                               only calls whose address or body has this text
+//   … {"share": 0.05, "seed": 1}                     of all calls, random but reproducible
+//   … {"on": "-118.8"}                               only calls with this text in the URL or body
 //   … {"retryAfter": "7", "delayMs": 20}             for http429 and http503; of every call
 //   … {"value": 7}                                   an object id, for choke, withheld and deleted
 //   POST /layer {"lastEditDate": 1700000000000}      the layer was edited
@@ -11,7 +11,7 @@
 const express = require('express')
 const { rewrite } = require('./arcgis')
 
-// These answer in place of the server.
+// These reply instead of the server.
 const answers = {
   http500: response => response.status(500).send('Internal Server Error'),
   http429: (response, { retryAfter = '7' }) => response.status(429).set('Retry-After', retryAfter).send('Too Many Requests'),
@@ -29,11 +29,11 @@ const answers = {
   empty_page: response => response.json({ features: [], exceededTransferLimit: true })
 }
 
-// These change what the server understands, …
+// These change how the server reads a query, …
 const misunderstandings = {
   ignore_count: request => forget(request, 'returnCountOnly', 'returnIdsOnly'),
   no_ids: request => forget(request, 'returnIdsOnly'),
-  // ArcGIS 10.0, and the time before it: what a server does not know, it ignores.
+  // ArcGIS 10.0 and older: the server ignores parameters that it does not know.
   old: request => forget(request, 'resultOffset', 'orderByFields', 'outStatistics'),
   ancient: request => forget(request, 'resultOffset', 'orderByFields', 'outStatistics', 'returnIdsOnly', 'returnCountOnly'),
   unstable_order: request => {
@@ -42,10 +42,10 @@ const misunderstandings = {
   }
 }
 
-// … and these what it says. `value` is an object id.
+// … and these its responses. `value` is an object id.
 const without = (page, value) => ({ ...page, features: page.features.filter(({ attributes }) => attributes.OBJECTID !== value) })
 const distortions = {
-  // A row whose geometry cannot be read fails each page that has it.
+  // A row with unreadable geometry fails every page that contains it.
   choke: (page, { value }) => page.features.some(({ attributes }) => attributes.OBJECTID === value)
     ? { error: { code: 400, message: 'Error performing query operation', details: [] } }
     : page,

@@ -1,4 +1,4 @@
-// Koop's provider of the parcels, with an R-tree: it only spares Koop the far-away features.
+// Koop's provider of the parcels, with an R-tree that keeps far-away features from Koop.
 const RBush = require('rbush')
 const geometryFilter = require('@koopjs/winnow/src/normalize-query-options/geometry-filter')
 

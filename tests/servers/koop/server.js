@@ -1,9 +1,9 @@
-// A real FeatureServer over a GeoJSON file, on a free port of 127.0.0.1, with a fault switch.
+// A FeatureServer for a GeoJSON file, on a free port of 127.0.0.1, with faults.
 //
 //   node server.js parcels.geojson '{"wkid": 2274, "maxRecordCount": 1000, "fields": […]}'
 //   -> listening 41234           (then /parcels/rest/services/all/FeatureServer/0)
 //
-// It ends when its standard input is closed, so it never outlives the tests that started it.
+// It exits when its standard input closes, so it never outlives its tests.
 const fs = require('fs')
 const express = require('express')
 const Koop = require('@koopjs/koop-core')
