@@ -49,7 +49,7 @@ def ours(calls_per_second: float) -> Fetch:
 
         started = time.perf_counter()
         source = ArcGISSource(entry, ArcGISClient.for_county(entry, sleep=pause))
-        ids = [str(hit.parcel_id) for page in source.harvest() for hit in page.rows]
+        ids = [str(parcel.parcel_id) for page in source.harvest() for parcel in page.rows]
         return Harvest(ids, time.perf_counter() - started)
 
     return fetch

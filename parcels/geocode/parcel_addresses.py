@@ -14,7 +14,7 @@ from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous_address
 from parcels.lot_selection import LotCandidate, lots_with_address
-from parcels.parcel_source import ParcelSource, QueryResult
+from parcels.parcel_source import ParcelRow, ParcelSource
 from parcels.untrusted import sanitize_text
 
 # If one side omits a direction or a suffix, and only one lot matches.
@@ -35,15 +35,15 @@ class ParcelAddresses:
         except ParcelsError as error:
             return [error] * len(addresses)
         return [
-            rows if isinstance(rows, ParcelsError) else _result(wanted, rows)
-            for wanted, rows in zip(addresses, found, strict=True)
+            each if isinstance(each, ParcelsError) else _result(wanted, each.rows)
+            for wanted, each in zip(addresses, found, strict=True)
         ]
 
 
-def _result(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
-    lots = lots_with_address(rows.rows, wanted)
+def _result(wanted: StreetAddress, rows: Sequence[ParcelRow]) -> GeocodeResult:
+    lots = lots_with_address(rows, wanted)
     if not lots:
-        others = {format_site(hit.site) for hit in rows.rows if matches(hit.site, wanted)}
+        others = {format_site(row.site) for row in rows if matches(row.site, wanted)}
         return AddressUnknown(f"similar: {_joined(others)}" if others else "")
     if len(lots) > 1:
         sites = [_site(lot, wanted) for lot in lots]
@@ -63,7 +63,7 @@ def _result(wanted: StreetAddress, rows: QueryResult) -> GeocodeResult:
 
 
 def _site(lot: LotCandidate, wanted: StreetAddress) -> SiteAddress | None:
-    return next((hit.site for hit in lot.rows if matches(hit.site, wanted)), None)
+    return next((row.site for row in lot.rows if matches(row.site, wanted)), None)
 
 
 def _described(lot: LotCandidate, site: SiteAddress | None) -> str:

@@ -31,15 +31,15 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 def rows_of(pages: list[Page]) -> list[ParcelRow]:
-    return [hit for page in pages for hit in page.rows]
+    return [parcel for page in pages for parcel in page.rows]
 
 
 @pytest.mark.parametrize("fault", [*DISTORTIONS, "no_paging", "old"])
 def test_a_harvest_has_every_row_once(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
     harvested = rows_of(list(source_of(server.url).harvest()))
-    assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
-    assert [hit.parcel_id for hit in harvested] == list(server.parcels.APN)
+    assert [parcel.object_id for parcel in harvested] == list(server.parcels.OBJECTID)
+    assert [parcel.parcel_id for parcel in harvested] == list(server.parcels.APN)
 
 
 @pytest.mark.parametrize("fault", ["empty_page", "nothing"])
@@ -84,7 +84,7 @@ def test_the_rows_equal_the_count_or_an_error(
         harvested = rows_of(list(arcgis_source.harvest()))
     except SourceError:
         return
-    assert [hit.object_id for hit in harvested] == list(server.parcels.OBJECTID)
+    assert [parcel.object_id for parcel in harvested] == list(server.parcels.OBJECTID)
 
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
@@ -95,12 +95,12 @@ def test_no_lot_is_lost_at_a_point(server: FeatureServer, fault: str) -> None:
     before = arcgis_source.at_points(points)
     server.fail(fault)
     after = arcgis_source.at_points(points)
-    for whole, answer in zip(before, after, strict=True):
-        assert isinstance(whole, QueryResult)
+    for expected, answer in zip(before, after, strict=True):
+        assert isinstance(expected, QueryResult)
         assert isinstance(answer, QueryResult)
         assert answer.rows
         if fault != "cut_page":  # a missing row among several at a point cannot be detected
-            assert set(answer.rows) == set(whole.rows)
+            assert set(answer.rows) == set(expected.rows)
 
 
 @pytest.mark.parametrize("fault", DISTORTIONS)
@@ -111,4 +111,4 @@ def test_no_lot_is_lost_by_its_id(server: FeatureServer, fault: str) -> None:
     server.fail(fault)
     for parcel_id, answer in zip(known, arcgis_source.with_ids(known), strict=True):
         assert isinstance(answer, QueryResult)
-        assert {hit.parcel_id for hit in answer.rows} == {parcel_id}
+        assert {parcel.parcel_id for parcel in answer.rows} == {parcel_id}

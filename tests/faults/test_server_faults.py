@@ -117,7 +117,7 @@ class TestThreeInTenCallsFail:
     ) -> None:
         parcels_under_test = source(server.url, time)
         server.fail(kind, share=0.3, seed=8, retryAfter="2")
-        ids = [hit.object_id for page in parcels_under_test.harvest() for hit in page.rows]
+        ids = [parcel.object_id for page in parcels_under_test.harvest() for parcel in page.rows]
         assert sorted(ids) == list(range(1, len(server.parcels) + 1))
         assert max(questions(server.calls).values()) <= 10
         assert server.most_in_flight <= 2

@@ -37,17 +37,17 @@ def server(running: FeatureServer) -> FeatureServer:
 
 
 def object_ids(pages: list[Page]) -> list[int | None]:
-    return [hit.object_id for page in pages for hit in page.rows]
+    return [parcel.object_id for page in pages for parcel in page.rows]
 
 
 def test_every_row_comes_once_in_order_of_object_id(server: FeatureServer) -> None:
     pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
-    hits = [hit for page in pages for hit in page.rows]
-    assert [hit.parcel_id for hit in hits] == list(server.parcels.APN)
-    for hit, lot in zip(hits, server.parcels.geometry, strict=True):
-        assert hit.geometry is not None
-        assert shapely.hausdorff_distance(hit.geometry, lot_geometry(lot)) < 1e-9
+    parcels = [parcel for page in pages for parcel in page.rows]
+    assert [parcel.parcel_id for parcel in parcels] == list(server.parcels.APN)
+    for parcel, lot in zip(parcels, server.parcels.geometry, strict=True):
+        assert parcel.geometry is not None
+        assert shapely.hausdorff_distance(parcel.geometry, lot_geometry(lot)) < 1e-9
     lasts = [*range(9, 120, 10), 120]
     assert [page.last_object_id for page in pages] == list(server.parcels.OBJECTID.iloc[lasts])
     assert [(page.done, page.total) for page in pages] == [
@@ -107,8 +107,8 @@ def test_a_row_that_makes_the_server_fail_comes_without_geometry(server: Feature
     server.fail("choke", on="returnGeometry=true", value=bad)
     pages = list(source_of(server.url).harvest())
     assert object_ids(pages) == list(server.parcels.OBJECTID)
-    without = [hit for page in pages for hit in page.rows if hit.geometry is None]
-    assert [(hit.object_id, hit.parcel_id) for hit in without] == [
+    without = [parcel for page in pages for parcel in page.rows if parcel.geometry is None]
+    assert [(parcel.object_id, parcel.parcel_id) for parcel in without] == [
         (bad, server.parcels.APN.iloc[42])
     ]
 
@@ -144,7 +144,7 @@ def test_yielded_pages_stay_valid_when_the_server_goes_down(server: FeatureServe
 
 def test_a_harvest_applies_the_where_of_the_registry_entry(server: FeatureServer) -> None:
     [page] = source_of(server.url, where="APN = 'CONDO''1'").harvest()
-    assert [hit.parcel_id for hit in page.rows] == ["CONDO'1"]
+    assert [parcel.parcel_id for parcel in page.rows] == ["CONDO'1"]
     assert (page.done, page.total) == (1, 1)
 
 

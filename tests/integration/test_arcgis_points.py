@@ -54,7 +54,7 @@ def points_in(parcels: gpd.GeoDataFrame, rows: np.ndarray | range) -> list[Point
 
 def ids(found: QueryResult | ParcelsError) -> set[str | None]:
     assert isinstance(found, QueryResult), found
-    return {hit.parcel_id for hit in found.rows}
+    return {parcel.parcel_id for parcel in found.rows}
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_five_thousand_points_take_at_most_sixty_calls(
         # The geometry is not simplified, shifted or rewound.
         for answer in answers[:500]:
             assert isinstance(answer, QueryResult)
-            for hit in answer.rows:
-                assert hit.geometry is not None
-                assert hit.object_id is not None
-                own = lots[hit.object_id - 1]
-                assert shapely.hausdorff_distance(hit.geometry, own) < 1e-9
+            for parcel in answer.rows:
+                assert parcel.geometry is not None
+                assert parcel.object_id is not None
+                own = lots[parcel.object_id - 1]
+                assert shapely.hausdorff_distance(parcel.geometry, own) < 1e-9
 
 
 def test_points_off_the_lots_have_no_rows(server: FeatureServer) -> None:
@@ -257,9 +257,9 @@ def test_rows_have_their_address_and_object_id(server: FeatureServer) -> None:
         points_in(server.parcels, range(2, 3))
     )
     assert isinstance(answer, QueryResult)
-    hit = next(hit for hit in answer.rows if hit.object_id == 3)
-    assert hit.site is not None
-    assert (hit.site.house_number, hit.site.street) == ("100", "S ST JOHNS AVE")
+    parcel = next(parcel for parcel in answer.rows if parcel.object_id == 3)
+    assert parcel.site is not None
+    assert (parcel.site.house_number, parcel.site.street) == ("100", "S ST JOHNS AVE")
 
 
 def test_only_mapped_columns_and_full_geometry_are_requested(server: FeatureServer) -> None:

@@ -479,8 +479,8 @@ def test_stages_are_queried_in_order_and_outages_reported(
     assert (lot.located.method, lot.located.interpolated) == ("geocode_server", False)
     assert lot_of(along, OAK, 103).method == "house_number"
     locator.faults[:] = ["500"] * 100
-    mended, unknown = ask(lookup_service, OAK.address(103), "5 Nowhere Ln, Sampleville 38001")
-    assert lot_of(mended, OAK, 103).located == Located(
+    found, unknown = ask(lookup_service, OAK.address(103), "5 Nowhere Ln, Sampleville 38001")
+    assert lot_of(found, OAK, 103).located == Located(
         *OAK.along(103).coords[0], "census", 0.8, True, OAK.address(103)
     )
     assert isinstance(unknown, NoBoundary)
@@ -547,6 +547,6 @@ def test_every_address_of_a_file_finds_its_own_lot(tmp_path: Path) -> None:
     addresses: list[StreetAddress] = [parse_address(s.address(n)) for s, n in wanted]
     for (street, number), found in zip(wanted, source.with_addresses(addresses), strict=True):
         assert not isinstance(found, Exception)
-        [hit] = found.rows
-        assert hit.geometry is not None
-        assert shapely.hausdorff_distance(hit.geometry, street.lot(number)) < 1e-9
+        [parcel] = found.rows
+        assert parcel.geometry is not None
+        assert shapely.hausdorff_distance(parcel.geometry, street.lot(number)) < 1e-9

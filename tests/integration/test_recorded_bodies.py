@@ -30,9 +30,9 @@ pytestmark = needs_recordings
 def test_polygons_with_heights_and_measures_are_read(
     name: str, rows: int, square_km: float
 ) -> None:
-    hits = result_of(body(f"arcgis-rest-js/arcgis/{name}.json"))
-    assert isinstance(hits, QueryResult)
-    areas_m2 = [area_m2(hit.geometry) for hit in hits.rows if hit.geometry is not None]
+    found = result_of(body(f"arcgis-rest-js/arcgis/{name}.json"))
+    assert isinstance(found, QueryResult)
+    areas_m2 = [area_m2(parcel.geometry) for parcel in found.rows if parcel.geometry is not None]
     assert len(areas_m2) == rows
     assert sum(areas_m2) == pytest.approx(square_km * 1e6, rel=1e-3)
 
@@ -71,9 +71,9 @@ def test_lines_and_points_are_rows_without_geometry(name: str, rows: int) -> Non
     # A row without geometry is None; all others have an error.
     for geometry, shape in zip(geometries, shapes, strict=True):
         assert isinstance(shape, GeometryError) if geometry else shape is None
-    hits = result_of(body(f"{name}.json"))
-    assert isinstance(hits, QueryResult)
-    assert [hit.geometry for hit in hits.rows] == [None] * rows
+    found = result_of(body(f"{name}.json"))
+    assert isinstance(found, QueryResult)
+    assert [parcel.geometry for parcel in found.rows] == [None] * rows
 
 
 GEOJSON = sorted(path.name for path in RECORDED.glob("arcgis-rest-js/geojson/*"))

@@ -1,6 +1,6 @@
 """Recorded exchanges of real servers, replayed, and their results.
 
-The recordings are cut: a count is that of the whole layer, and few of its rows were kept.
+The recordings are truncated: the count is that of the layer, but only a few rows are included.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = needs_recordings
 
 
 def harvested(arcgis_source: ArcGISSource) -> list[ParcelRow]:
-    return [hit for page in arcgis_source.harvest() for hit in page.rows]
+    return [parcel for page in arcgis_source.harvest() for parcel in page.rows]
 
 
 # pyesridump: nine servers --------------------------------------------------------------------
@@ -102,19 +102,35 @@ def test_kent_is_complete_if_the_count_matches_the_recording() -> None:
         arcgis_source = source_of(
             server.url, fields={"parcel_id": "PNUM", "address": "PROPERTYADDRESS"}
         )
-        hits = harvested(arcgis_source)
+        parcels = harvested(arcgis_source)
         fields = server.calls[-1].query["outFields"]
-    assert [hit.object_id for hit in hits] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 17]
-    assert hits[0].parcel_id == "41-01-06-100-009"
-    assert hits[0].site is not None
-    assert hits[0].site.line == "4660 22 MILE RD NW"
+    assert [parcel.object_id for parcel in parcels] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        17,
+    ]
+    assert parcels[0].parcel_id == "41-01-06-100-009"
+    assert parcels[0].site is not None
+    assert parcels[0].site.line == "4660 22 MILE RD NW"
     assert "OWNER" not in fields
     rows = content("pyesridump/us-mi-kent/us-mi-kent-0.REDACTED.json")["features"]
-    for hit, row in zip(hits, rows, strict=True):
-        assert hit.geometry is not None
+    for parcel, row in zip(parcels, rows, strict=True):
+        assert parcel.geometry is not None
         # The county's areas are in its state plane CRS, which only a WKT names.
         county_m2 = row["attributes"]["SHAPE.STArea()"] * SQUARE_FOOT_M2
-        assert area_m2(hit.geometry) == pytest.approx(county_m2, rel=3e-4)
+        assert area_m2(parcel.geometry) == pytest.approx(county_m2, rel=3e-4)
 
 
 def test_rows_without_their_object_id_column_are_an_error() -> None:
@@ -153,8 +169,8 @@ def test_a_lot_without_an_area_is_a_row_without_geometry() -> None:
     ids = b'{"objectIdFieldName": "OBJECTID", "objectIds": [26353]}'
     count = b'{"count": 1}'
     with replayed(exchange("us-ms-madison", ids=ids, count=count)) as server:
-        [hit] = harvested(source_of(server.url))
-    assert (hit.object_id, hit.geometry) == (26353, None)
+        [parcel] = harvested(source_of(server.url))
+    assert (parcel.object_id, parcel.geometry) == (26353, None)
 
 
 def test_an_empty_layer_is_harvested() -> None:
@@ -214,7 +230,7 @@ def test_a_short_page_is_followed_by_the_next_one(name: str) -> None:
     with replayed(answer) as server:
         [found] = source_of(server.url).at_points([Point(-117.19, 34.05)])
     assert isinstance(found, QueryResult)
-    assert [hit.object_id for hit in found.rows] == [101, 102, 103]
+    assert [parcel.object_id for parcel in found.rows] == [101, 102, 103]
 
 
 def test_an_empty_page_with_a_truncation_flag_is_an_error() -> None:
@@ -287,7 +303,7 @@ def test_shelbys_lot_is_found_without_its_owner() -> None:
         found = ParcelBoundaryService(county, arcgis_source).look_up(
             Property("a", inside.x, inside.y)
         )
-        [hit] = rows_at(arcgis_source, inside)
+        [parcel] = rows_at(arcgis_source, inside)
         params = server.calls[1].query
     assert isinstance(found, Lot)
     assert found.boundary.parcel_ids == ("061032  00002",)  # two spaces
@@ -295,9 +311,9 @@ def test_shelbys_lot_is_found_without_its_owner() -> None:
     geodesic_m2 = abs(GEOD.geometry_area_perimeter(lot)[0])
     assert found.boundary.area_m2 == pytest.approx(geodesic_m2, rel=1e-4)
     assert found.boundary.area_m2 == pytest.approx(553.3, abs=0.1)
-    assert hit.site is not None
-    assert (hit.site.house_number, hit.site.street) == ("2645", "SUPREME AVE")
-    assert (hit.site.city, hit.site.postcode) == ("MEMPHIS", "38114")
+    assert parcel.site is not None
+    assert (parcel.site.house_number, parcel.site.street) == ("2645", "SUPREME AVE")
+    assert (parcel.site.city, parcel.site.postcode) == ("MEMPHIS", "38114")
     # The query uses the layer's own CRS, which has no wkid, and requests mapped columns only.
     assert not {"inSR", "outSR"} & set(params)
     asked_at = json.loads(params["geometry"])

@@ -59,22 +59,22 @@ class CensusServer:
         return Reply(text.getvalue().encode(), headers={"Content-Type": "text/csv"})
 
     def _row(self, key: str, line: str, city: str, state: str, postcode: str) -> list[str]:
-        asked = f"{line}, {city}, {state}, {postcode}"
+        sent = f"{line}, {city}, {state}, {postcode}"
         number, _, name = line.partition(" ")
         known = [s for s in self.streets if s.name == name and number.isdigit()]
         known = [s for s in known if s.has(int(number))]
         here = [s for s in known if postcode in ("", s.postcode) and city in ("", s.city)] or known
         if not here:
-            return [key, asked, "No_Match"]
+            return [key, sent, "No_Match"]
         if len(here) > 1:
-            return [key, asked, "Tie"]
+            return [key, sent, "Tie"]
         [street] = here
         exact = (city, postcode) == (street.city, street.postcode)
         point = street.along(int(number))
         matched = street.address(int(number))
         kind = "Exact" if exact else "Non_Exact"
         where = f"{point.x:.12f},{point.y:.12f}"
-        return [key, asked, "Match", kind, matched, where, "70000001", "R"]
+        return [key, sent, "Match", kind, matched, where, "70000001", "R"]
 
 
 def _multipart(call: Call) -> dict[str, str]:

@@ -164,7 +164,7 @@ def test_rows_not_at_the_point_are_dropped_and_alone_an_error() -> None:
         [point]
     )
     assert isinstance(found, QueryResult)
-    assert [hit.parcel_id for hit in found.rows] == ["a"]
+    assert [parcel.parcel_id for parcel in found.rows] == ["a"]
     astray = source_of(LAYER, rows=rows_of(("a", RING)))
     for arcgis_source in ([other], [point, other]):
         *good, bad = astray.at_points(arcgis_source)
@@ -177,7 +177,7 @@ def test_a_lot_with_invalid_geometry_is_found_in_any_batch() -> None:
     arcgis_source = source_of(LAYER, rows=rows_of(("a", RING), ("broken", [[0, 0]])))
     for found in arcgis_source.at_points([Point(0.0005, 0.0005), Point(0.0004, 0.0004)]):
         assert isinstance(found, QueryResult)
-        assert {hit.parcel_id for hit in found.rows} == {"a", "broken"}
+        assert {parcel.parcel_id for parcel in found.rows} == {"a", "broken"}
 
 
 def test_a_point_at_a_pole_does_not_affect_other_points() -> None:

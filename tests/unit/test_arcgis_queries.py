@@ -132,18 +132,18 @@ def test_points_with_too_many_rows_are_queried_one_by_one() -> None:
 
     for found in source(Towers([row(1, "a")])).at_points([Point(0.0005, 0.0005)] * 3):
         assert isinstance(found, QueryResult)
-        assert [hit.parcel_id for hit in found.rows] == ["a"]
+        assert [parcel.parcel_id for parcel in found.rows] == ["a"]
 
 
 def test_ids_are_quoted_by_column_type() -> None:
     server = Server([row(1, "O'Brien")])
     [found] = source(server).with_ids(["O'Brien"])
     assert isinstance(found, QueryResult)
-    assert [hit.parcel_id for hit in found.rows] == ["O'Brien"]
+    assert [parcel.parcel_id for parcel in found.rows] == ["O'Brien"]
     by_number = source(server, fields={"parcel_id": "NUMBER"}, where="PIN <> 'ROW'")
     [numbered, text] = by_number.with_ids(["7", "7 or 1=1"])
     assert isinstance(numbered, QueryResult)
-    assert [hit.parcel_id for hit in numbered.rows] == ["7"]
+    assert [parcel.parcel_id for parcel in numbered.rows] == ["7"]
     assert text == QueryResult((), f"{URL}/0")
     assert [query["where"] for query in server.queries] == [
         "PIN IN ('O''Brien')",
@@ -160,7 +160,7 @@ def test_a_row_without_geometry_is_kept() -> None:
     broken = {**row(1, "a"), "geometry": {"curveRings": [[]]}}
     [found] = source(Server([broken])).with_ids(["a"])
     assert isinstance(found, QueryResult)
-    assert [(hit.parcel_id, hit.geometry) for hit in found.rows] == [("a", None)]
+    assert [(parcel.parcel_id, parcel.geometry) for parcel in found.rows] == [("a", None)]
 
 
 def test_a_query_by_id_needs_a_parcel_id_column(
@@ -168,8 +168,8 @@ def test_a_query_by_id_needs_a_parcel_id_column(
 ) -> None:
     nameless = [field for field in LAYER["fields"] if field["name"] != "PIN"]
     monkeypatch.setitem(LAYER, "fields", nameless)
-    asked = source(Server([row(1, "a")]))
-    [result] = asked.with_ids(["a"])
+    arcgis_source = source(Server([row(1, "a")]))
+    [result] = arcgis_source.with_ids(["a"])
     assert isinstance(result, SourceMisconfigured)
     assert "set fields: {parcel_id: …}" in str(result)
     assert "the columns are OBJECTID, NUMBER" in str(result)
@@ -265,7 +265,7 @@ def test_literals_are_quoted_and_patterns_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number_type", "asked", "condition"),
+    ("number_type", "text", "condition"),
     [
         ("Double", "123 Main St", "(NUMBER = 123) AND ((UPPER(NAME) LIKE '%M%AI%N%'))"),
         ("Double", "123A Main St", "(NUMBER = 123) AND ((UPPER(NAME) LIKE '%M%AI%N%'))"),
@@ -284,12 +284,12 @@ def test_literals_are_quoted_and_patterns_escaped() -> None:
     ],
 )
 def test_an_address_condition_matches_rather_too_much(
-    number_type: str, asked: str, condition: str
+    number_type: str, text: str, condition: str
 ) -> None:
     info = info_with(OBJECTID="OID", NUMBER=number_type, NAME="String")
     fields = ParcelFields(house_number="NUMBER", street=("NAME",))
     assert (
-        address_condition(requested_columns(info, fields, URL).fields, info, address(asked))
+        address_condition(requested_columns(info, fields, URL).fields, info, address(text))
         == condition
     )
 

@@ -279,7 +279,7 @@ def test_an_unknown_or_missing_reference_is_an_error() -> None:
     for unknown in ({"wkid": 999_999}, {"wkt": "PROJCS[broken"}, {"wkid": 4978}, {"wkid": 5703}):
         with pytest.raises(GeometryError, match=r"unknown spatial reference.*use another layer"):
             crs_from_esri(unknown)
-    # Of the whole response: nothing in it can be placed, and that is no matter of one row.
+    # An error of the response, not of a row: none of its rows has a CRS.
     with pytest.raises(GeometryError, match="without a spatial reference"):
         polygons_from_esri([{"rings": [square(0, 0, 1)]}], None)
 
