@@ -36,7 +36,7 @@ class Table:
 
     Attributes:
         name: of the file, without the suffix of its format.
-        what: its content in words.
+        what: its content, as text.
     """
 
     name: str

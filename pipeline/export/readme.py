@@ -17,7 +17,7 @@ from pipeline.units import M2_PER_SQFT
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file of an export: its content in words, its rows and its size."""
+    """A file of an export: its content as text, its rows and its size."""
 
     what: str
     rows: int
