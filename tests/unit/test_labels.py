@@ -139,7 +139,10 @@ def test_invalid_label_options(text: str, message: str) -> None:
         ),
         ("labels: {lawn: {prompt: [x]}}", "'labels.lawn.prompt': a list is wrong; write in a few"),
         ("labels: {lawn: {kind: discrete}}", "'labels.lawn': a new label needs a prompt"),
-        ("labels: {lawn: x, lawn: y}", "line 1: not valid YAML: 'lawn' is there twice; keep one"),
+        (
+            "labels: {lawn: x, lawn: y}",
+            "line 1: not valid YAML: 'lawn' is a duplicate key",
+        ),
         ("labels: {1: x}", "'labels': '1' is no name of a label"),
     ],
 )
