@@ -38,21 +38,22 @@ def run() -> None:
                 "seed",
                 "segmenter",
                 *(f"{label} IoU" for label in LABELS),
-                "lawn, all lots",
-                "lawn, median of a lot",
+                "lawn area error, all lots",
+                "lawn area error, median lot",
             ],
             rows=rows,
             notes=[
-                "`spectral` is a baseline without weights beside SAM3: colour and texture alone. "
-                "`sam3-tiny` is a SAM3 of 1.5 MB, trained on synthetic counties of other seeds: "
-                "its figures are of the way from a prompt to a row, and say nothing of real "
-                "imagery.",
-                "IoU by pixel inside the lots, all lots together, against the exact truth of "
-                "what is visible from above. Area errors over the lots that are imaged whole. "
-                "Seed 2026 is the one that `make batch` uses; what `spectral` misses most is straw "
-                "lawn. On the real NAIP tiles of Chico, Claremont, Long Beach, Palm Springs and "
-                "Riverside, 0.74 of the mapped tree positions fall into its `tree` (a test asserts "
-                "a floor); how good its lawns are there is not measured.",
+                "`spectral` is a baseline without weights: colour and texture only. "
+                "`sam3-tiny` is a SAM3 of 1.5 MB, trained on synthetic counties with other "
+                "seeds: its figures test the pipeline from a prompt to a row, and say "
+                "nothing about real imagery.",
+                "IoU is by pixel inside the lots, over all lots, against the exact truth of "
+                "what is visible from above. Area errors are over the completely imaged "
+                "lots. `make batch` uses seed 2026; `spectral` misses mostly straw-coloured "
+                "lawns. On the real NAIP tiles of Chico, Claremont, Long Beach, Palm "
+                "Springs and Riverside, 0.74 of the mapped tree positions are inside its "
+                "`tree` detections (a test asserts a minimum); its lawns there have not "
+                "been evaluated.",
             ],
         )
     )

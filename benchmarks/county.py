@@ -66,19 +66,20 @@ def run() -> None:
         Result(
             name="county",
             order=32,
-            title="A county end to end, with the free segmenter",
+            title="A county end to end, with a segmenter that costs nothing",
             command="python -m benchmarks county",
-            columns=["lots", "s", "lots a second", "peak MB, 1st half", "2nd half", *STAGES],
+            columns=["lots", "s", "lots/s", "peak MB, 1st half", "2nd half", *STAGES],
             rows=[_row(each) for each in runs],
             notes=[
-                "A synthetic county: 18 x 36 m lots of a GeoParquet file, 0.6 m imagery of them in "
-                "a GeoTIFF that is read and decoded, chips of 512 pixels, and four labels (lawn, "
-                "tree, roof, pool) drawn as masks without reading the pixels; about "
-                "four detections a lot, outlined, clipped, measured and written to an embedded "
-                "PostGIS on the same cores.",
-                "Under each stage: lots for each second in which a thread or process of it was "
-                "busy; stages overlap. Peaks are the resident memory of the batch's "
-                "processes, sampled five times a second, without PostgreSQL.",
+                "A synthetic county: lots of 18 x 36 m in a GeoParquet file; 0.6 m imagery "
+                "in a GeoTIFF that is read and decoded; chips of 512 pixels; four labels "
+                "(lawn, tree, roof, pool) whose masks are drawn without inference. About "
+                "four detections per lot are vectorized, clipped, measured and written to "
+                "an embedded PostGIS on the same cores.",
+                "Columns of stages: lots per second of busy time, over all threads and "
+                "processes of the stage; stages run concurrently. Peaks are the resident "
+                "memory of all processes of the batch, sampled five times per second, "
+                "without PostgreSQL's.",
             ],
         )
     )

@@ -64,8 +64,8 @@ def peer(name: str, pause_s: float = 0.0) -> Fetch:
 
 
 TOOLS: dict[str, Fetch] = {
-    "Lotline, 4 calls a second": ours(POLITE),
-    "Lotline, without that limit": ours(UNLIMITED),
+    "Lotline, 4 requests/s": ours(POLITE),
+    "Lotline, no rate limit": ours(UNLIMITED),
     f"pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
     f"esridump {peers.version('esridump')}, without its pauses": peer("esridump"),
     f"restgdf {peers.version('restgdf')}, `get_gdf`": peer("restgdf"),
@@ -83,16 +83,17 @@ def run() -> None:
         Result(
             name="harvest",
             order=46,
-            title="A layer of 20,000 lots, 5 % of the calls failing",
+            title="Fetching a layer of 20,000 lots while 5 % of the requests fail",
             command="python -m benchmarks harvest",
-            columns=["tool", "whole harvests", "s", "requests", "in flight", "else"],
+            columns=["tool", "complete fetches", "s", "requests", "in flight", "errors"],
             rows=rows,
             notes=[
-                f"{WHAT} {SHARE:.0%} of the calls, chosen by a seed, answer with HTTP 500; "
-                f"{len(SEEDS)} seeds. Whole is: no error, every lot, none twice. Seconds and "
-                "requests are medians of the whole harvests (of all, where none is whole), in "
-                "flight the most calls at once that the server saw. "
-                f"With its own pauses esridump takes {paused.seconds:.0f} s where nothing fails.",
+                f"{WHAT} {SHARE:.0%} of the requests, chosen by a seed, fail with HTTP 500; "
+                f"{len(SEEDS)} seeds. Complete means no error, every lot, and no duplicates. "
+                "Seconds and requests are medians of the complete fetches (of all, if none "
+                "is complete); in flight is the maximum of concurrent requests at the "
+                f"server. With its own pauses, esridump takes {paused.seconds:.0f} s without "
+                "failures.",
             ],
         )
     )

@@ -220,25 +220,26 @@ def _save_speed(
         Result(
             name="lots",
             order=60,
-            title="Lots a second from masks to square metres",
+            title="From masks to square metres: lots per second",
             command="python -m benchmarks lots",
-            columns=["tool and stage", "s", "lots a second", "MB a process"],
+            columns=["tool and stage", "s", "lots/s", "MB per process"],
             rows=rows,
             notes=[
-                f"{LOTS} synthetic lots, {len(work.segmenter.created)} chips of 1008 px at 0.3 m, "
-                f"{len(BENCHMARK_LABELS)} labels, {masks} masks on SAM3's grid of {SIDE} cells: "
-                "lawn, tree and driveway one a chip, roofs and pools one each. They are made from "
-                "the sample generator's exact shapes, as logits of the share of a cell that is "
-                "covered, with smooth noise. The detector runs as it is, with a segmenter that has "
-                "the masks already, over black pixels; `measure` is vectorise, clip and square "
-                "metres. Two processes have half of the lots each, and of stages the slower one's "
-                "time. "
-                f"Lotline: the median of {RUNS} runs. MB are what a process took on top of what "
-                "it had before.",
-                "samgeo runs its own `generate_masks_tiled` (tiles of 1024 px, 128 shared), "
-                "`raster_to_vector` and geopandas' `overlay` with the lots, as its users do, once "
-                "and in one process, with masks of the same truth in place of its model; what "
-                "the masks take, their enlargement included, is left out of its time.",
+                f"{LOTS} synthetic lots, {len(work.segmenter.created)} chips of 1008 px at "
+                f"0.3 m, {len(BENCHMARK_LABELS)} labels, {masks} masks on SAM3's grid of "
+                f"{SIDE} cells: one per chip for lawn, tree and driveway, one per object for "
+                "roofs and pools. They are made from the sample generator's exact shapes, "
+                "as logits of the covered share of a cell, with smooth noise. The detector "
+                "is unchanged; its segmenter returns these masks for black pixels. "
+                "`measure` is vectorizing, clipping and computing square metres. Two "
+                "processes have half of the lots each; a stage's time is that of the slower "
+                f"one. Lotline: the median of {RUNS} runs. MB is the memory that a process "
+                "added.",
+                "samgeo runs its own `generate_masks_tiled` (tiles of 1024 px with an "
+                "overlap of 128), `raster_to_vector` and geopandas' `overlay` with the "
+                "lots, as its users do, once and in one process, with masks of the same "
+                "truth instead of its model; the time to make and enlarge the masks is "
+                "excluded.",
             ],
         )
     )
@@ -272,21 +273,21 @@ def _save_accuracy(compared: Mapping[str, Sequence[Comparison]]) -> None:
             command="python -m benchmarks lots",
             columns=[
                 "label and tool", "lots", "area error, median", "95th percentile", "all lots",
-                "broken at a seam", "broken elsewhere", "holes kept",
+                "broken at a seam", "broken elsewhere", "holes preserved",
             ],
             rows=rows,
             notes=[
-                "The masks of the table above, against the synthetic county's exact truth, on the "
-                "lots that are imaged whole and have at least the label's smallest area. A "
-                "connected thing of the truth within a lot is broken where it comes out as "
-                "more or less than one piece (of at least 5 % of it), or is not half covered. At "
-                "a seam: it reaches onto ground that two chips or tiles show. Elsewhere, a thing "
-                "may be drawn in two at a neck thinner than a cell, and Lotline leaves out what "
-                "is smaller than the label's smallest area. Holes of at least "
-                f"{LEAST_HOLE_M2:g} m² are kept where less than half of them is covered. With "
-                "`unique=True`, its default, samgeo numbers things tile by tile; with "
-                "`unique=False` all of a label is one mask: nothing breaks, and things that touch "
-                "are one."
-            ],
+"The masks of the table above against the synthetic county's exact truth, "
+"on completely imaged lots with at least the label's minimum area. A "
+"connected object of the truth within a lot is broken if it is detected as "
+"more or less than one piece (of at least 5 % of it), or is less than half "
+"covered. At a seam: it extends into the overlap of two chips or tiles. "
+"Elsewhere, an object may be split at a neck thinner than a cell, and "
+"Lotline discards what is smaller than the label's minimum area. Holes of "
+f"at least {LEAST_HOLE_M2:g} m² are preserved if less than half of them is "
+"covered. With `unique=True`, its default, samgeo numbers objects tile by "
+"tile; with `unique=False`, all of a label is one mask: nothing breaks, and "
+"touching objects are merged.",
+],
         )
     )  # fmt: skip

@@ -72,28 +72,28 @@ def run() -> None:
         true = [set(ids) for ids in _true_ids(server, points)]
         cache_of_points = FolderCache(Path(folder))
         tools: dict[str, Find] = {
-            "Lotline, 4 calls a second": ours(POLITE),
-            "Lotline, without that limit": ours(UNLIMITED, cache_of_points),
-            "Lotline, the same points again": ours(POLITE, cache_of_points),
-            f"one query a point, requests {peers.version('requests')}": peer("requests"),
-            f"one query a point, pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
+            "Lotline, 4 requests/s": ours(POLITE),
+            "Lotline, no rate limit": ours(UNLIMITED, cache_of_points),
+            "Lotline, the same points from the cache": ours(POLITE, cache_of_points),
+            f"one query per point, requests {peers.version('requests')}": peer("requests"),
+            f"one query per point, pyogrio {peers.version('pyogrio')}": peer("pyogrio"),
         }
         rows = [_row(name, find, server, points, true) for name, find in tools.items()]
     save(
         Result(
             name="points",
             order=44,
-            title="The lots of 5,000 points",
+            title="Looking up the lots of 5,000 points",
             command="python -m benchmarks points",
-            columns=["tool", "requests", "s", "right"],
+            columns=["tool", "requests", "s", "correct"],
             rows=rows,
             notes=[
-                f"{WHAT} Requests are those that the server counted, all of them. Right is a point "
-                "whose lot it is, among others where lots overlap. Lotline chooses one lot, and "
-                "measures it; the others return rows. "
-                f"{true.count(set())} of the points lie, for GEOS, in no lot: the rings of theirs "
-                "are invalid. Again: from the folder that the run before "
-                "filled. esridump and restgdf fetch layers, and are left out."
+                f"{WHAT} Requests are counted by the server. A point is correct if the "
+                "result contains its lot, among others where lots overlap. Lotline chooses "
+                "one lot and measures it; the others return rows. According to GEOS, "
+                f"{true.count(set())} of the points are in no lot, because their rings are "
+                "invalid. The cache is a folder that the previous run filled. esridump and "
+                "restgdf fetch entire layers and are not included.",
             ],
         )
     )

@@ -37,15 +37,15 @@ def run() -> None:
         Result(
             name="ray_overhead",
             order=34,
-            title="Ray against local, on one machine",
+            title="Local engine and Ray on one machine",
             command="python -m benchmarks ray_overhead",
-            columns=["engine", "complete call, s", "run, s", "lots a second", *STAGES],
+            columns=["engine", "entire call, s", "run, s", "lots/s", *STAGES],
             rows=[local, ray],
             notes=[
-                f"The synthetic county of {LOTS:,} lots, with the free segmenter, so the "
-                "overhead between the stages shows. The complete call includes the start and the "
-                "end of Ray and its workers; the run is from the first lease to the report. Under "
-                "each stage: seconds of all its calls.",
+                f"A synthetic county of {LOTS:,} lots, with a segmenter that costs nothing, "
+                "so that the overhead between the stages shows. The entire call includes "
+                "starting and stopping Ray and its workers; the run lasts from its first "
+                "lease to its report. Columns of stages: seconds of all calls.",
             ],
         )
     )

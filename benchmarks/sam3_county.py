@@ -140,7 +140,7 @@ def _alone(
     for first in range(0, len(chips) - BATCH + 1, BATCH):
         sam3.segment(chips[first : first + BATCH], labels)  # type: ignore[arg-type]
     wall_s = time.perf_counter() - started
-    return Way("the segmenter alone", precision, len(chips) // BATCH * BATCH, 0, wall_s, wall_s)
+    return Way("segmenter only", precision, len(chips) // BATCH * BATCH, 0, wall_s, wall_s)
 
 
 def _one_after_the_other(
@@ -157,7 +157,7 @@ def _one_after_the_other(
     wall_s = time.perf_counter() - started
     stages = timer.stages
     return Way(
-        "one stage after the other", precision, stages["read"].calls, lots, wall_s,
+        "stages in sequence", precision, stages["read"].calls, lots, wall_s,
         stages["segment"].seconds,
     )  # fmt: skip
 
@@ -190,7 +190,7 @@ def _engine(
             lots += len(update.completed)
         wall_s = time.perf_counter() - began
     spent_s = counters.timer.stages["segment"].seconds
-    return Way("the local engine", precision, counters.encoder_calls, lots, wall_s, spent_s)
+    return Way("local engine", precision, counters.encoder_calls, lots, wall_s, spent_s)
 
 
 def _processes() -> int:
@@ -237,17 +237,19 @@ def _result(ways: Sequence[Way]) -> Result:
     return Result(
         name="sam3_county",
         order=12,
-        title="SAM3 in a batch: how busy the rest keeps one GPU",
+        title="SAM3 in a batch: how busy one GPU is",
         command="python -m benchmarks.sam3_county",
-        columns=["way", "precision", "chips", "chips a second", "lots a second", "segmenter busy"],
+        columns=["setup", "precision", "chips", "chips/s", "lots/s", "segmenter busy"],
         rows=[way.row() for way in ways],
         notes=[
-            f"The full architecture with random weights, {PROMPTS} prompts, chips of {CHIP_PX} px "
-            f"at {GSD_M} m in batches of {BATCH}, a synthetic county of 18 x 36 m lots of which "
-            f"one in {EVERY} is a property; its imagery is a deflated GeoTIFF with grain. Masks "
-            "are those of random weights: 40 of 200 queries pass the threshold.",
-            f"The local engine with {_processes()} worker processes, measured from the first "
-            "written lots. There is no database: outcomes are dropped.",
+            f"The full architecture with random weights, {PROMPTS} prompts, chips of "
+            f"{CHIP_PX} px at {GSD_M} m in batches of {BATCH}; a synthetic county of 18 "
+            f"x 36 m lots, of which one in {EVERY} is processed; its imagery is a "
+            "deflated GeoTIFF with grain. With random weights, 40 of 200 queries are "
+            "above the score threshold.",
+            f"The local engine has {_processes()} worker processes and is timed from its "
+            "first written lots on. There is no database: results are discarded instead "
+            "of written.",
         ],
         machine=f"{_machine()}, {os.cpu_count()} cores",
     )

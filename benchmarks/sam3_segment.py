@@ -129,15 +129,15 @@ def short_of_memory(model: Sam3Model) -> list[str]:
         before = tight.batch
         try:
             found = tight.segment(chips, labels)
-            outcome = f"answered in batches of {tight.batch}, {_agreement(found, expected)}"
+            outcome = f"completed in batches of {tight.batch}, {_agreement(found, expected)}"
         except SegmenterError as error:
             outcome = f"SegmenterError: {error}"
-        said.append(f"with {spare_gib} GiB to spare, {before} chips at once: {outcome}")
+        said.append(f"with {spare_gib} GiB free, {before} chips at once: {outcome}")
         del taken
         torch.cuda.set_per_process_memory_fraction(1.0)
         tight._token_cache.clear()
     again = tight.segment(chips[:2], labels)
-    said.append(f"with memory again, two chips: {_agreement(again, expected[:2])}")
+    said.append(f"after freeing memory, two chips: {_agreement(again, expected[:2])}")
     return said
 
 
@@ -156,4 +156,4 @@ def _agreement(found: list[list[Mask]], expected: list[list[Mask]]) -> str:
     """How much of the cover of the first, continuous label is the same."""
     pairs = [(a[0].field > 0, b[0].field > 0) for a, b in zip(found, expected, strict=True)]
     same = float(np.mean([np.mean(a == b) for a, b in pairs]))
-    return f"{same:.2%} of the cells as with room"
+    return f"{same:.2%} of the cells are as without a limit"

@@ -41,15 +41,14 @@ FAMILIES = {
 }
 
 # ruff: noqa: E501
-STEPS = """Steps on the way, with what was expected of each (ms a chip in batches of 8 to 32,
-on several H200s a few per cent apart, all at their power limit; a step with … builds on the one
-above it).
+STEPS = """Optimization steps, expected and measured (ms per chip in batches of 8 to 32, on several H200s
+that differ by a few per cent, all at their power limit; a step with … builds on the one above it).
 
 | step | expected | outcome |
 | --- | --- | --- |
-| image encoder, compiled by default: where this began | | 13.3 |
-| tokens kept in window order, q, k, v packed, patches as a product, cuDNN attention, compiled | 10.5 | 12.0: GELU takes 1.3, since `erf` is bound by arithmetic |
-| … max-autotune | | 12.1: the library's products beat the generated ones |
+| image encoder, default compilation: the starting point | | 13.3 |
+| tokens in window order, q, k, v packed, patches as a product, cuDNN attention, compiled | 10.5 | 12.0: GELU takes 1.3, since `erf` is limited by arithmetic |
+| … max-autotune | | 12.1: the library's products are faster than generated ones |
 | … GELU inside the product's last step (tanh form, as Meta's own code) | 11.3 | 11.0 |
 | … rotary angles in place in one kernel | | 11.0 |
 | … attention as a plain Triton kernel, 64 x 64 tiles, instead of cuDNN | 10.7 | 10.8 |
@@ -59,17 +58,17 @@ above it).
 | … attention writes fp8 for the next product; sum, norm and quantisation in one kernel | 8.0 | 8.1 |
 | heads with prompt attention folded into two products, compiled | 1.6 | 2.3: float32 products and box bias 0.5, group norm 0.2 |
 | … box bias, group sums and prompt softmax as kernels, attention kernel, TF32 decoder | 1.4 | 1.6 |
-| … group sums and box bias written again: bound by reductions and three-part TF32 | 1.4 | 1.4 |
-| … only the best 64 queries' masks | -0.02 | the same |
-| encoder and heads on two streams | -0.1 | -0.1, not kept: twice the memory |
-| attention: rescale only when the maximum grows by 2^8 | -0.25 | +0.4, dropped |
-| attention in windows: tensor-map loads; exponentials of two bf16 at once | less | +0.04; +0.1, dropped |
-| attention: tiles of 32 to 128, 2 to 8 warps, 2 to 4 stages, in global, window and DETR layers | -0.2 | none beats 64 x 64, 4 warps, 3 stages: 477 and 375 TFLOP/s in the ViT's two kinds (cuDNN 426 and 305) |
-| 64 chips a call instead of 32 | -0.1 | -0.04 in bf16, -0.07 in fp8 |
-| up product with GELU in one Triton kernel: fp8; bf16 | -0.3; -0.2 | -0.1, and needs a calibrated scale; +0.2, dropped |
-| the ViT's attention with fp8 products; queries and keys turned, cast and values laid out by channel in one kernel | -0.6 | -0.5 |
-| … the bits of its fp8 weights from the scores, without exponentials | -0.3 | -0.2, errors the same |
-| … these weights' sum in float32 outside the matrix unit | 0 | the same; with 5,184 random tokens its error is 6.7 % instead of 10.7 % |"""
+| … group sums and box bias rewritten: limited by reductions and three-part TF32 | 1.4 | 1.4 |
+| … only the best 64 queries' masks | -0.02 | no change |
+| encoder and heads on two streams | -0.1 | -0.1, rejected: twice the memory |
+| attention: rescale only when the maximum grows by 2^8 | -0.25 | +0.4, rejected |
+| attention in windows: tensor-map loads; exponentials of two bf16 at once | less | +0.04; +0.1, rejected |
+| attention: tiles of 32 to 128, 2 to 8 warps, 2 to 4 stages, in global, window and DETR layers | -0.2 | none is faster than 64 x 64, 4 warps, 3 stages: 477 and 375 TFLOP/s in the ViT's two kinds of layers (cuDNN 426 and 305) |
+| 64 chips per call instead of 32 | -0.1 | -0.04 in bf16, -0.07 in fp8 |
+| up product with GELU in one Triton kernel: fp8; bf16 | -0.3; -0.2 | -0.1, and needs a calibrated scale; +0.2, rejected |
+| the ViT's attention with fp8 products; queries and keys rotated, cast and values laid out by channel in one kernel | -0.6 | -0.5 |
+| … the bits of its fp8 weights from the scores, without exponentials | -0.3 | -0.2, same errors |
+| … these weights' sum in float32 outside the matrix unit | 0 | no change; with 5,184 random tokens its error is 6.7 % instead of 10.7 % |"""
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def run() -> None:
     rows += [_segmented(way) for way in ways]
     notes += _of_ways(ways)
     notes.append(
-        "Memory taken away with `set_per_process_memory_fraction`: "
+        "With memory limited by `set_per_process_memory_fraction`: "
         + "; ".join(short_of_memory(model))
         + "."
     )
@@ -133,8 +132,8 @@ def run() -> None:
         found = heads(encoder.pyramid(chips[:COMPARED]), text[:1], valid[:1])
         mask, overlap, box, score = _error(found, wide).split("|")
         notes.append(
-            f"{precision} with weights that keep each layer's variance, so that boxes and masks "
-            f"spread over the chip and every error grows on its way: masks {mask}, IoU {overlap}, "
+            f"{precision} with weights that preserve each layer's variance, so that boxes and masks "
+            f"spread over the chip and errors accumulate: masks {mask}, IoU {overlap}, "
             f"boxes {box} px, scores {score}."
         )
     save(
@@ -144,12 +143,12 @@ def run() -> None:
             title="SAM3 at full size on one GPU",
             command="python -m benchmarks.sam3_speed",
             columns=[
-                "way",
+                "setup",
                 "precision",
                 "prompts",
-                "chips a call",
-                "ms a chip",
-                "chips a second",
+                "chips per call",
+                "ms per chip",
+                "chips/s",
                 "masks",
                 "IoU at 0, mean (min)",
                 "boxes px, mean (max)",
@@ -239,7 +238,7 @@ def _forward(
 
 def _roof(flops: dict[str, float], limits: dict[str, float]) -> Timed:
     ms = 1000 * (flops["encoder"] + flops["heads"]) / limits["bf16"]
-    return Timed("limit: its FLOP at the rate of a large product", "bf16", 1, 1, ms)
+    return Timed("bound: its FLOP at the rate of a large matrix product", "bf16", 1, 1, ms)
 
 
 def _plain(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> list[Timed]:
@@ -259,12 +258,12 @@ def _plain(model: nn.Module, chips: Tensor, text: Tensor, valid: Tensor) -> list
             reference = forward(COMPARED, text[:1], valid[:1])
         for prompts in (1, 4):
             ms = _time_ms(lambda prompts=prompts: each(1, prompts), 6)
-            rows.append(Timed("transformers, image by image", "float32", prompts, 1, ms))
+            rows.append(Timed("transformers, one image per call", "float32", prompts, 1, ms))
         with torch.autocast("cuda", torch.bfloat16):
             error = _error(forward(COMPARED, text[:1], valid[:1]), reference)
             for prompts in (1, 4):
                 ms = _time_ms(lambda prompts=prompts: each(1, prompts), 10)
-                way = "transformers, image by image"
+                way = "transformers, one image per call"
                 rows.append(Timed(way, "bf16 autocast", prompts, 1, ms, error))
             batch = 8
             ms = _time_ms(lambda: each(batch, 1), 8)
@@ -338,7 +337,7 @@ def _fast(
     encoder = FastEncoder(model, precision, compiled=True)
     heads = FastHeads(model, precision, compiled=True)
     alone = Replayed(encoder.pyramid, chips[:BATCH])
-    way = "ours: image encoder alone"
+    way = "ours: image encoder only"
     rows.append(Timed(way, precision, 0, BATCH, _time_ms(alone.graph.replay)))
     del alone
     for prompts, batch in REPLAYED:
@@ -352,28 +351,28 @@ def _fast(
         replayed = Replayed(whole, chips[:batch])
         error = _error(replayed(chips[:batch]), references[prompts])
         ms = _time_ms(replayed.graph.replay)
-        rows.append(Timed("ours, compiled and replayed", precision, prompts, batch, ms, error))
+        rows.append(Timed("ours, compiled, CUDA graph", precision, prompts, batch, ms, error))
         if batch == BATCH:
             shares = _shares(replayed.graph.replay, batch)
-            notes.append(f"Where {precision} with one prompt spends its ms a chip: {shares}.")
+            notes.append(f"Time per chip with {precision} and one prompt, ms: {shares}.")
         del replayed
     return rows
 
 
 def _segmented(way: Way) -> Timed:
-    said = "ours: `Sam3.segment`, 8 bit chips to masks"
+    said = "ours: `Sam3.segment`, 8-bit chips to masks"
     return Timed(said, way.precision, way.prompts, way.batch, way.ms_a_chip * way.batch)
 
 
 def _of_ways(ways: list[Way]) -> list[str]:
     parts = [
         f"{way.precision}, {way.prompts} prompt{'s' if way.prompts > 1 else ''}, {way.batch} chips: compiled in "
-        f"{way.prepared_s:.0f} s, {way.masks:.0f} masks a chip, {way.memory_gib:.1f} GiB at most"
+        f"{way.prepared_s:.0f} s, {way.masks:.0f} masks per chip, peak {way.memory_gib:.1f} GiB"
         for way in ways
     ]
     return [
-        "`Sam3.segment` by the wall clock, chips handed over one batch a call; of 200 queries a "
-        f"prompt {FOUND} score enough. {'; '.join(parts)}."
+        "`Sam3.segment` in wall-clock time, one batch of chips per call; of 200 queries per "
+        f"prompt, {FOUND} are above the score threshold. {'; '.join(parts)}."
     ]
 
 
@@ -382,7 +381,7 @@ def _shares(function: Callable[[], object], batch: int) -> str:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         function()
         torch.cuda.synchronize()
-    spent: dict[str, float] = dict.fromkeys([*FAMILIES, "the rest"], 0.0)
+    spent: dict[str, float] = dict.fromkeys([*FAMILIES, "other"], 0.0)
     for event in profile.key_averages():
         spent[_family(event.key)] += event.self_device_time_total / 1000 / batch
     return ", ".join(f"{name} {ms:.2f}" for name, ms in spent.items())
@@ -394,25 +393,25 @@ def _family(kernel: str) -> str:
         if any(part in kernel for part in FAMILIES[name]):
             return name
     norms = "norms, with sum and fp8"
-    return norms if any(part in kernel for part in FAMILIES[norms]) else "the rest"
+    return norms if any(part in kernel for part in FAMILIES[norms]) else "other"
 
 
 def _meaning(flops: dict[str, float], limits: dict[str, float]) -> Sequence[str]:
     return [
         f"The full architecture (840 M parameters) with random weights, chips of {SIZE_PX} px. "
         f"transformers' forward is {flops['encoder']:.2f} TFLOP for the image encoder and "
-        f"{flops['heads']:.2f} a prompt. This GPU multiplied 8192² matrices at "
+        f"{flops['heads']:.2f} per prompt. This GPU multiplied 8192² matrices at "
         f"{limits['bf16']:,.0f} TFLOP/s in bf16 and {limits['fp8']:,.0f} in fp8 and copied "
-        f"{limits['copy']:.1f} TB/s. Text is encoded beforehand in every row. `ours` runs the image "
-        "encoder once a chip; transformers' own forward is called once a prompt.",
+        f"{limits['copy']:.1f} TB/s. Text encoding is excluded in every row. `ours` runs the image "
+        "encoder once per chip; transformers' own forward runs once per prompt.",
         "Errors are against float32 on the same weights and chips: relative error of the mask "
         "logits of all 200 queries, IoU of the masks at logit 0, box corners in px of the chip, "
-        "score = sigmoid(logit) sigmoid(presence). Random weights say how much rounding there is, "
-        "not how much accuracy it costs.",
+        "score = sigmoid(logit) sigmoid(presence). Random weights show the rounding error, not "
+        "its cost in accuracy.",
         "In float32: the DETR decoder's residual stream, norms, boxes and scores; its products "
         "take TF32 inputs. In bf16: everything else of the heads, and with fp8 the neck "
-        "and the residual stream. fp8 (e4m3) are the ViT's four products a layer and those of its "
-        "attention, scaled by row, or from a bound that the weights give.",
+        "and the residual stream. In fp8 (e4m3): the ViT's four products per layer and those of its "
+        "attention, scaled by row, or by a bound from the weights.",
     ]
 
 

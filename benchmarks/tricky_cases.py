@@ -117,6 +117,6 @@ def _members(holed: BaseGeometry) -> list[Case]:
     )
     return [
         _case("shell written twice", holed, shell(0, 0, 9), shell(0, 0, 9), hole(2, 2, 3)),
-        Case("heights that are null", {"hasZ": True, "hasM": True, "rings": [ring]}, box(0, 0, 9)),
+        Case("null z values", {"hasZ": True, "hasM": True, "rings": [ring]}, box(0, 0, 9)),
         Case("curve rings", {"curveRings": [[[r, 0.0], arc, back]]}, circle),
     ]

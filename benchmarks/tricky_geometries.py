@@ -48,7 +48,7 @@ def run() -> None:
         {"cases": [case.geometry for case in tricky], "answer": in_degrees, "runs": RUNS},
     )
     ours = "Lotline's `parcels.esri`"
-    gdal = f"GDAL {pyogrio.__gdal_version_string__} by pyogrio"
+    gdal = f"GDAL {pyogrio.__gdal_version_string__} with pyogrio"
     names = {name: f"{name} {peers.version(name)}" for name in peer_output}
 
     read: dict[str, Read] = {ours: by_us(tricky), gdal: by_gdal(tricky)}
@@ -56,7 +56,7 @@ def run() -> None:
     _save_tricky(tricky, read)
 
     seconds = {ours: [timed(convert_ours, in_degrees) for _ in range(RUNS)]}
-    seconds[f"{ours}, projected from feet as well"] = [
+    seconds[f"{ours}, with projection from feet"] = [
         timed(convert_ours, in_feet) for _ in range(RUNS)
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def _save_tricky(tricky: list[Case], read: dict[str, Read]) -> None:
     repaired = [verdicts[tool].count(AFTER_REPAIR) for tool in read]
     rows.append([f"right, of {len(tricky)}", *map(str, right)])
     rows.append(
-        ["after `make_valid` as well", *(str(a + b) for a, b in zip(right, repaired, strict=True))]
+        ["right after `make_valid`", *(str(a + b) for a, b in zip(right, repaired, strict=True))]
     )
     save(
         Result(
@@ -85,13 +85,13 @@ def _save_tricky(tricky: list[Case], read: dict[str, Read]) -> None:
             order=42,
             title="Tricky Esri geometries",
             command="python -m benchmarks tricky_geometries",
-            columns=["sent", *read],
+            columns=["input", *read],
             rows=rows,
             notes=[
-                "Synthetic, with shapes known by construction. Right: valid, the area to "
-                f"{CLOSE:.2%}, and every probe on the side of the boundary where it belongs; some "
-                "are so only after shapely's `make_valid`. The cases are ours, in "
-                "`benchmarks/tricky_cases.py`."
+                "Synthetic, with shapes known by construction. Right: valid, the area "
+                f"within {CLOSE:.2%}, and every probe point on the correct side of the "
+                "boundary. Repaired: right only after shapely's `make_valid`. The cases are "
+                "ours, in `benchmarks/tricky_cases.py`.",
             ],
         )
     )
@@ -103,15 +103,15 @@ def _save_speed(seconds: dict[str, list[float]], ours: str) -> None:
         Result(
             name="convert_polygons",
             order=43,
-            title=f"{LOTS:,} Esri polygons converted",
+            title=f"Converting {LOTS:,} Esri polygons",
             command="python -m benchmarks tricky_geometries",
-            columns=["tool", "s", "of ours"],
+            columns=["tool", "s", "ratio to Lotline"],
             rows=[[tool, f"{took:.2f}", f"{took / best[ours]:.1f}"] for tool, took in best.items()],
             notes=[
-                "From the text of an answer in EPSG:4326 to shapely's polygons, the best of "
-                f"{RUNS} runs; synthetic lots of 4 to 20 corners, one in ten with a hole, one in "
-                "fifty of two parts. Ours are valid and normalised besides; the others project "
-                "nothing and repair nothing."
+                "From the text of a response in EPSG:4326 to shapely polygons, the best of "
+                f"{RUNS} runs; synthetic lots of 4 to 20 corners, one in ten with a hole, "
+                "one in fifty with two parts. Only Lotline's results are also validated and "
+                "normalized; the other tools neither project nor repair.",
             ],
         )
     )

@@ -130,7 +130,7 @@ Way = Callable[[Connection, Sequence[Row]], None]
 WAYS: dict[str, Way] = {
     "binary COPY into a staging table, one INSERT": copy,
     "GeoPandas `to_postgis` (COPY of CSV)": to_postgis,
-    "SQLAlchemy core, many rows a statement": core_values,
+    "SQLAlchemy core, many rows per statement": core_values,
     "SQLAlchemy core, executemany": core,
     "SQLAlchemy ORM, `add_all`": orm,
 }
@@ -174,18 +174,18 @@ def measure_ways(lots: int = LOTS, rounds: int = ROUNDS) -> Result:
     return Result(
         name="writing_ways",
         order=36,
-        title="Ways of writing detections into PostGIS",
+        title="Methods of writing detections to PostGIS",
         command="python -m benchmarks writing",
-        columns=["how", "detections a second", "times the ORM", "CPU ms a thousand, Python",
-                 "and PostgreSQL", "memory, MB"],
+        columns=["method", "detections/s", "speedup over the ORM", "Python CPU, ms/1,000",
+                 "PostgreSQL CPU, ms/1,000", "memory, MB"],
         rows=[_row(name, each, count, slowest_s) for name, each in figures.items()],
         notes=[
-            f"The same {count:,} detections of {synthetic_lots.CORNERS} corners, from shapely's "
-            f"geometries into `lotline.detection` with its checks, foreign keys, indexes and "
-            f"triggers, {LOTS_A_TRANSACTION} lots a transaction; a process for each, the median of "
-            f"{rounds} rounds. PostgreSQL does the same for all: it looks at each row, "
-            "whatever brought it. Memory is the most that was added while writing."
-        ],
+f"The same {count:,} detections of {synthetic_lots.CORNERS} corners, from "
+"shapely geometries to `lotline.detection` with its checks, foreign keys, "
+f"indexes and triggers, {LOTS_A_TRANSACTION} lots per transaction; a process "
+f"per method, the median of {rounds} rounds. PostgreSQL's work per row is "
+"the same for all methods. Memory is the maximum added while writing.",
+],
     )  # fmt: skip
 
 

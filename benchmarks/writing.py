@@ -33,19 +33,25 @@ def run() -> None:
         figures = _median(count, _in_chunks(size, writers))
         many = "writers" if writers > 1 else "writer"
         rows.append(_row(f"chunks of {size:,}, {writers} {many}", figures, one))
-    rows.append(_row("the same chunks of 500 again", _median(LOTS, _in_chunks(500, 1), True), one))
+    rows.append(_row("chunks of 500, written again", _median(LOTS, _in_chunks(500, 1), True), one))
     save(
         Result(
             name="writing",
             order=35,
-            title="Writing lots into PostGIS",
+            title="Writing lots to PostGIS",
             command="python -m benchmarks writing",
-            columns=["how", "lots a second", "times", "CPU ms a lot, Python", "and PostgreSQL"],
+            columns=[
+                "method",
+                "lots/s",
+                "speedup",
+                "Python CPU, ms/lot",
+                "PostgreSQL CPU, ms/lot",
+            ],
             rows=rows,
             notes=[
                 f"Synthetic lots with {len(synthetic_lots.THINGS)} detections of "
-                f"{synthetic_lots.CORNERS} corners each, three labels, in a fresh embedded "
-                f"database that waits for the disk; the median of {RUNS} runs."
+                f"{synthetic_lots.CORNERS} corners each, three labels, in a new embedded "
+                f"database that flushes each commit to disk; the median of {RUNS} runs.",
             ],
         )
     )

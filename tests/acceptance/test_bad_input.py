@@ -62,7 +62,7 @@ def test_invalid_rows_are_skipped_and_reported(fresh: User, made: sample.SampleC
     args = ("--county", "little", "--registry", str(registry), "--properties", str(leads))
     done = fresh.run("batch", *args, code=1)
     text = " ".join(done.stdout.split())
-    assert "4 rows of leads.csv were left out" in text
+    assert "4 rows of leads.csv were skipped" in text
     assert "line 3: longitude is 'minus ninety'" in text
     assert "line 4: 2 values for 3 columns" in text
     assert "line 5" in text

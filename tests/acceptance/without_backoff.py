@@ -2,11 +2,11 @@
 
 from tenacity import wait_none
 
-from parcels.arcgis.http import client
+from parcels.arcgis.http import retry
 from pipeline.cli import main
 
-assert client._wait_s  # else this patches nothing
-client._wait_s = wait_none()
+assert retry._BACKOFF_S  # else this patches nothing
+retry._BACKOFF_S = wait_none()
 
 if __name__ == "__main__":
     main()
