@@ -181,11 +181,11 @@ def test_boundary_notes_are_reported_and_stored(
     assert report.exit_code == 0
     [note] = report.notes
     assert note.property_id == "astray"
-    assert note.detail.startswith("the point lies ")
+    assert note.detail.startswith("the point is ")
     kept = "SELECT detail FROM lotline.property WHERE property_id IN ('astray', 'fine') ORDER BY 1"
     assert _rows(database, kept) == [("",), (note.detail,)]
     print_report(report)
-    assert "To check:\n  astray: the point lies " in capsys.readouterr().out
+    assert "To check:\n  astray: the point is " in capsys.readouterr().out
 
 
 class RecordedProgress:

@@ -86,13 +86,13 @@ def test_is_local_database(url: str, is_local: bool) -> None:
 def test_several_machines_with_a_local_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pipeline.batch.engines.ray import ray_cluster
+    from pipeline.batch.engines.ray import cluster
 
     machines: list[dict[str, Any]] = [{"NodeManagerAddress": f"10.0.0.{n}"} for n in (7, 8)]
-    monkeypatch.setattr(ray_cluster, "alive_machines", lambda: machines)
+    monkeypatch.setattr(cluster, "alive_machines", lambda: machines)
     context: Any = SimpleNamespace(database_url="postgresql://lotline@/lotline?host=%2Ftmp&port=1")
     with pytest.raises(ClusterError, match=r"has 2 machines, .* set DATABASE_URL to a PostGIS"):
-        ray_cluster.check_machines(context)
+        cluster.check_machines(context)
 
 
 @pytest.mark.parametrize(
