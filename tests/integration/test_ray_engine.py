@@ -66,6 +66,8 @@ def machines() -> Iterator[Machines]:
         # The workers import the tests' segmenters by name.
         environment.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # A machine that is gone is missed after a few of these, and not after half a minute.
+        environment.setenv("RAY_health_check_period_ms", "500")
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(head_node_args=_node(num_cpus=2), initialize_head=True)
