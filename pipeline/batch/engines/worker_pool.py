@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -147,6 +148,9 @@ def _shut_down(executor: Executor) -> None:
 
 def _submit(executor: Executor, function: Callable[..., _T], args: tuple[Any, ...]) -> Future[_T]:
     try:
+        if isinstance(executor, ProcessPoolExecutor):
+            # A process pool starts the tracker, which unblocks signals; so it starts before.
+            resource_tracker.ensure_running()
         with _signals_blocked():
             return executor.submit(function, *args)
     except BrokenExecutor as error:
