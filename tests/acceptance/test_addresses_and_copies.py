@@ -68,7 +68,7 @@ def test_addresses_are_located_measured_and_cached_for_an_outage(
         little = ("--county", "little", "--registry", str(_registry(fresh.folder, made, server)))
         first = fresh.run("batch", *little, "--properties", "leads.csv", code=1)
         assert "lost: failed (address_not_found)" in " ".join(first.stdout.split())
-        assert "put to the county's server" in first.stdout
+        assert "from the county server" in first.stdout
         by_state = {s["state"]: s["properties"] for s in fresh.status(*little)["by_state"]}
         assert by_state == {"done": 10, "failed": 1}
         fresh.run("export", *little, "--out", "results")

@@ -23,7 +23,7 @@ def test_the_sample_county_with_the_tiny_sam3(fresh: User) -> None:
         r"CPU.*: [\d.]+ (chips a second|s a chip) with 6 prompts; about \d+ chips, .+ left",
         done.stderr,
     ), done.stderr
-    assert "Found by sam3-tiny-1, a small SAM3 that was trained on synthetic" in done.stdout
+    assert "Found by sam3-tiny-1, a small SAM3 trained on synthetic" in done.stdout
 
     fresh.run("export", "--out", "results")
     results = geopandas.read_parquet(fresh.folder / "results" / "properties.parquet")
