@@ -14,7 +14,7 @@ def test_the_sample_county_from_an_empty_database(fresh: User) -> None:
     first = fresh.run("batch")
 
     assert "synthetic" in first.stdout
-    assert "Found by spectral-2, a baseline without weights" in first.stdout
+    assert "Found by spectral-2, a baseline without weights: colour and texture" in first.stdout
     compared = re.search(r"\(([+-][\d.]+) %\); median error per lot ([\d.]+) %", first.stdout)
     assert compared, first.stdout
     assert abs(float(compared[1])) < 15
