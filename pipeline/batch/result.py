@@ -1,4 +1,4 @@
-"""The report of a batch, as data. `pipeline.cli.batch_summary` prints it."""
+"""The report of a batch, as data. `pipeline.cli.batch_result` prints it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def batch(
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
     from pipeline.batch import BatchRequest, run_batch
-    from pipeline.cli.batch_summary import print_report
+    from pipeline.cli.batch_result import print_report
     from pipeline.cli.progress import progress
     from pipeline.settings import load_settings
 

@@ -37,8 +37,8 @@ def runs() -> None:
 @as_json_option
 def list_(county: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
-    from pipeline.cli.batch_summary import console
-    from pipeline.cli.run_tables import print_runs
+    from pipeline.cli.batch_result import console
+    from pipeline.cli.summary_tables import print_runs
     from pipeline.report import build_report
     from pipeline.store.runs.lifecycle import recent_runs
 
@@ -66,8 +66,8 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
 )  # fmt: skip
 def show(run_id: str, as_json: bool, page: Path | None) -> None:
     """Show a run's results; of a running or killed run, the results so far."""
-    from pipeline.cli.batch_summary import console
-    from pipeline.cli.run_tables import print_run
+    from pipeline.cli.batch_result import console
+    from pipeline.cli.summary_tables import print_run
     from pipeline.report import build_report
     from pipeline.report.write_report import as_json as json_of
     from pipeline.report.write_report import write_page
@@ -93,8 +93,8 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
 @as_json_option
 def compare(a: str, b: str, as_json: bool) -> None:
     """Compare two runs; areas on the properties that both measured."""
-    from pipeline.cli.batch_summary import console
-    from pipeline.cli.run_tables import print_comparison
+    from pipeline.cli.batch_result import console
+    from pipeline.cli.summary_tables import print_comparison
     from pipeline.report.comparison import compare_runs
 
     with _connection() as conn:

@@ -19,7 +19,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show a county's properties by state, and its measured areas."""
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
-    from pipeline.cli.batch_summary import console, print_status
+    from pipeline.cli.batch_result import console, print_status
     from pipeline.open_county import display_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database

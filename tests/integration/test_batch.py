@@ -23,7 +23,7 @@ from pipeline import BatchRequest, run_batch
 from pipeline.batch import lease_loop
 from pipeline.batch.request import NoProgress
 from pipeline.batch.result import BatchReport
-from pipeline.cli.batch_summary import print_report
+from pipeline.cli.batch_result import print_report
 from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.queue.leases import LeaseScan

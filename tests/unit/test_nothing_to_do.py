@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.batch.result import BatchReport
-from pipeline.cli.batch_summary import print_report
+from pipeline.cli.batch_result import print_report
 from pipeline.properties_csv import BadRows
 from pipeline.report import RunReport
 from pipeline.store.reads.county_status import CountyStatus

@@ -12,7 +12,7 @@ import shapely
 from jinja2 import UndefinedError
 from rich.console import Console
 
-from pipeline.cli.run_tables import print_run, print_runs
+from pipeline.cli.summary_tables import print_run, print_runs
 from pipeline.report import RunReport, formatting, palette
 from pipeline.report import html_page as html_page_module
 from pipeline.report.advice import what_to_do

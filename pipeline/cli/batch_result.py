@@ -1,4 +1,4 @@
-"""The terminal summary of a batch, and the status tables of a county."""
+"""What a batch prints when it ends, and the status tables of a county."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.batch.result import BatchReport
-from pipeline.cli.run_tables import print_run, table_of
+from pipeline.cli.summary_tables import print_run, table_of
 from pipeline.plurals import count_of, is_or_are
 from pipeline.report import formatting
 from pipeline.report.advice import segmenter_notes
