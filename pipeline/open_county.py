@@ -54,8 +54,9 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
             files = sample.generate(folder, spec.seed, spec.lots)
         except OSError as error:
             raise PipelineError(
-                f"the synthetic county cannot be written to {folder} ({error.strerror}): make the "
-                "folder writable, or set LOTLINE_HOME to another one"
+                f"the synthetic county cannot be written to {folder} "
+                f"({error.strerror or error}): make the folder writable, or set LOTLINE_HOME "
+                "to another one"
             ) from error
     # All other keys of the entry apply to the generated county too.
     generated = county.model_copy(

@@ -102,7 +102,7 @@ def test_full_disk_of_lotline_home(disk: Path, tmp_path: Path) -> None:
     assert code == 2, output
     assert "Traceback" not in errors
     assert str(disk / "home") in errors
-    assert "LOTLINE_HOME=" in errors
+    assert "or set LOTLINE_HOME to another one" in errors
 
 
 def _fill(filler: Path) -> None:

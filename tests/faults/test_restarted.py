@@ -151,3 +151,4 @@ def _lock_in_reverse_order(url: str, stopped: threading.Event) -> None:
             with contextlib.suppress(psycopg.errors.DeadlockDetected), conn.transaction():
                 for number in ids:
                     conn.execute(lock, [number])
+                    time.sleep(0.005)  # long enough for the batch to lock from the other end
