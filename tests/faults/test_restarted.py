@@ -135,8 +135,12 @@ def test_deadlocked_transactions_are_retried(
             stopped.set()
             rival.join()
         assert code == 0, (output, errors)
-    with psycopg.connect(server.url) as conn:
-        [deadlocks] = conn.execute(_DEADLOCKS).fetchone() or [0]
+    deadlocks, deadline_s = 0, time.monotonic() + 10
+    with psycopg.connect(server.url, autocommit=True) as conn:
+        # A server process reports its statistics when it ends, a moment after its client.
+        while deadlocks == 0 and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+            [deadlocks] = conn.execute(_DEADLOCKS).fetchone() or [0]
     assert deadlocks > 0
     assert_equal_to_clean_run(server.url, county, tmp_path)
 
@@ -151,4 +155,3 @@ def _lock_in_reverse_order(url: str, stopped: threading.Event) -> None:
             with contextlib.suppress(psycopg.errors.DeadlockDetected), conn.transaction():
                 for number in ids:
                     conn.execute(lock, [number])
-                    time.sleep(0.005)  # long enough for the batch to lock from the other end
