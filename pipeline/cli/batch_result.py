@@ -9,12 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.batch.result import BatchReport
-from pipeline.cli.summary_tables import print_run, table_of
+from pipeline.cli.summary_tables import areas_table, print_run, table_of
 from pipeline.plurals import count_of, is_or_are
-from pipeline.report import formatting
 from pipeline.report.advice import segmenter_notes
 from pipeline.store.reads.county_status import CountyStatus
-from pipeline.units import M2_PER_SQFT
 
 MAX_BAD_ROWS_LISTED = 20
 
@@ -98,18 +96,7 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
     console.print(states)
     if not status.areas:
         return
-    numbers = ("properties", "detections", "m²", "sq ft")
-    areas = table_of("All measured areas, by boundary source", ("label", "boundary"), numbers)
-    for area in status.areas:
-        areas.add_row(
-            area.label,
-            area.source,
-            f"{area.properties:,}",
-            f"{area.detections:,}",
-            formatting.area(area.area_m2),
-            formatting.area(area.area_m2 / M2_PER_SQFT),
-        )
-    console.print(areas)
+    console.print(areas_table("All measured areas, by boundary source", status.areas))
     for note in segmenter_notes(status.segmenters):
         console.print(note)
 

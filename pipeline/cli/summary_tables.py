@@ -15,7 +15,9 @@ from pipeline.plurals import count_of
 from pipeline.report import RunReport, formatting
 from pipeline.report.advice import segmenter_notes
 from pipeline.report.comparison import RunComparison
-from pipeline.store.runs.totals import ExampleProperty
+from pipeline.report.run_report import LabelArea
+from pipeline.store.runs.totals import AreaTotal, ExampleProperty
+from pipeline.units import M2_PER_SQFT
 
 
 def print_run(console: Console, report: RunReport) -> None:
@@ -112,6 +114,22 @@ def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
+def areas_table(title: str, areas: Iterable[LabelArea | AreaTotal]) -> Table:
+    """The measured areas by label and boundary source."""
+    numbers = ("properties", "detections", "m²", "sq ft")
+    table = table_of(title, ("label", "boundary"), numbers)
+    for area in areas:
+        table.add_row(
+            area.label,
+            area.source,
+            f"{area.properties:,}",
+            f"{area.detections:,}",
+            formatting.area(area.area_m2),
+            formatting.area(area.area_m2 / M2_PER_SQFT),
+        )
+    return table
+
+
 def _processed(report: RunReport) -> str:
     return formatting.processed_summary(report.properties, report.took_s, report.properties_per_s)
 
@@ -142,18 +160,7 @@ def _print_coverage(console: Console, report: RunReport) -> None:
 def _print_areas(console: Console, report: RunReport) -> None:
     if not report.areas:
         return
-    numbers = ("properties", "detections", "m²", "sq ft")
-    areas = table_of("This run's areas, by boundary source", ("label", "boundary"), numbers)
-    for area in report.areas:
-        areas.add_row(
-            area.label,
-            area.source,
-            f"{area.properties:,}",
-            f"{area.detections:,}",
-            formatting.area(area.area_m2),
-            formatting.area(area.area_sqft),
-        )
-    console.print(areas)
+    console.print(areas_table("This run's areas, by boundary source", report.areas))
 
 
 def _print_examples(console: Console, title: str, examples: Iterable[ExampleProperty]) -> None:
