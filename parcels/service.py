@@ -271,7 +271,7 @@ def _source_of(county: County, cache: ParcelCache | None) -> ParcelSource:
             f"county {county.key!r} is synthetic and must be generated first: run `make batch "
             f"COUNTY={county.key}`"
         )
-    # Imported late: importing geopandas takes a second, and only a file needs it.
+    # Imported late: importing pyarrow and GDAL takes a moment, and only a file needs them.
     if county.source == "file":
         from parcels.files import FileSource
 

@@ -16,7 +16,7 @@ from parcels.parcel_source import HarvestableLayer, LayerVersion, Page, QueryRes
 from parcels.registry.county import County
 
 # Incremented when the code reads other rows from the same layer: older entries are then ignored.
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class LayerKey:
         county: the county's key.
         origin: the layer's URL with its number, or the path of a file.
         digest: 32 hexadecimal digits of a hash of the layer, its alternates, the mapped columns
-            and `where`; of a file also of the CRS in its entry.
+            and `where`; of a file also of the CRS, the layer and the encoding in its entry.
     """
 
     county: str
@@ -53,7 +53,8 @@ class LayerKey:
     def of_file(cls, county: County) -> LayerKey:
         """The key of a county's file."""
         path = str(county.path)
-        return cls(county.key, path, _digest(county, path=path, crs=county.crs))
+        given = {"crs": county.crs, "layer": county.layer, "encoding": county.encoding}
+        return cls(county.key, path, _digest(county, path=path, **given))
 
 
 def _digest(county: County, **source: object) -> str:

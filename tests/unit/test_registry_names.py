@@ -8,7 +8,7 @@ import pytest
 
 from detection.registry.county import DetectionCounty
 from parcels import load_registry
-from parcels.catalogue.us_counties import box_of, county_named, us_counties
+from parcels.registry.us_counties import box_of, county_named, us_counties
 from parcels.errors import RegistryError
 from parcels.registry.county_names import compact, slug
 from parcels.registry.entry import validate_entry
