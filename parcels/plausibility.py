@@ -132,7 +132,9 @@ def _stored(centre: Point, crs: CRS | None) -> tuple[float, float] | None:
 
 
 def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
-    """EPSG codes of the projected CRSs for this box in which a point lies in it."""
+    """EPSG codes of the CRSs for this box in which stored coordinates lie in it."""
+    if _is_inside(x, y, box):
+        return ["EPSG:4326"]
     infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box), contains=True)
     found = []
     for info in sorted(infos, key=_preference):

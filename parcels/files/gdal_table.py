@@ -46,16 +46,51 @@ class GdalTable:
         self._dataset, self._source, self._layer, self._where = dataset, source, layer, where
         self._is_shapefile = dataset.suffix == _SHAPEFILE
         if self._is_shapefile:
-            encoding, legacy = _shapefile_encoding(dataset, encoding)
-            self.decoder = TextDecoder(encoding, legacy)
+            self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
         else:
             self.decoder = TextDecoder(encoding)
-        # Without recoding: the decoder gets the bytes as they are.
-        self._options = {"ENCODING": ""} if self._is_shapefile else {}
         with quiet_gdal():
-            info = pyogrio.read_info(source, layer=layer)
+            info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]
         self.crs: object | None = info["crs"]
+
+    def _recoded(self, *, by_values: bool) -> dict[str, str]:
+        """The option for GDAL to recode a shapefile, from the declared or detected encoding.
+
+        Args:
+            by_values: detect it by all values; else by the column names.
+        """
+        if not self._is_shapefile:
+            return {}
+        detected = "UTF-8" if self._is_utf8(by_values=by_values) else self.decoder.legacy
+        return {"ENCODING": self.decoder.declared or detected}
+
+    def _is_utf8(self, *, by_values: bool) -> bool:
+        table = self._dataset.sidecar(".dbf")
+        if table is None:
+            return True
+        with self._dataset.open(table) as file:
+            header = file.read(32)
+            fields = file.read(max(0, int.from_bytes(header[8:10], "little") - 32))
+            names = b"".join(fields[at : at + 11] for at in range(0, len(fields), 32))
+            text = names + (file.read() if by_values else b"")
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _recoding(self, columns: Sequence[str]) -> tuple[dict[str, str], TextDecoder]:
+        """The options for GDAL, and the decoder of what it then returns.
+
+        A shapefile is read without recoding, so that the decoder gets the bytes. But an SQL filter
+        or a column with other letters than ASCII needs GDAL's recoding.
+        """
+        if not self._is_shapefile:
+            return {}, self.decoder
+        if all(map(str.isascii, (*columns, self._where or ""))):
+            return {"ENCODING": ""}, self.decoder
+        return self._recoded(by_values=True), TextDecoder("utf-8")
 
     def count(self) -> int:
         """See `TableReader`."""
@@ -70,29 +105,32 @@ class GdalTable:
         tolerance = chord_tolerance(crs)
         with ExitStack() as opened:
             wide = self._wide_numbers(opened)
+            options, decoder = self._recoding(columns)
             with quiet_gdal():
                 info, batches = opened.enter_context(
                     pyogrio.open_arrow(
                         self._source,
                         layer=self._layer,
-                        columns=list(columns),
+                        columns=[*columns, *self._filtered_columns(columns)],
                         where=self._where,
                         skip_features=after,
                         batch_size=batch_size,
                         use_pyarrow=True,
                         return_fids=wide is not None,
-                        **self._options,
+                        **options,
                     )
                 )
             geometry = info["geometry_name"] or "wkb_geometry"
             while (batch := _next(batches)) is not None:
-                values = {name: self._texts(batch, name) for name in columns}
+                values = {name: column_texts(batch.column(name), decoder) for name in columns}
                 if wide is not None:
                     values |= self._exact(batch, columns, wide, str(info["fid_column"]))
                 yield RawRows(self._geometries(batch.column(geometry), tolerance), values)
 
-    def _texts(self, batch: pa.RecordBatch, name: str) -> Texts:
-        return column_texts(batch.column(name), self.decoder)
+    def _filtered_columns(self, columns: Sequence[str]) -> list[str]:
+        """The other columns that the SQL filter names: GDAL takes what is not read as null."""
+        where = (self._where or "").lower()
+        return [name for name in self.columns if name.lower() in where and name not in columns]
 
     def _geometries(self, column: pa.Array, tolerance: float) -> NDArray[np.object_]:
         geometries = geometries_from_wkb(column.to_pylist(), tolerance)
@@ -131,7 +169,8 @@ def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:
 
 
 def _fids(path: str, layer: str, where: str | None) -> NDArray[np.int64]:
-    options: dict[str, Any] = {"read_geometry": False, "columns": [], "return_fids": True}
+    # With all columns: GDAL takes those that are not read as null in the filter.
+    options: dict[str, Any] = {"read_geometry": False, "return_fids": True}
     with quiet_gdal():
         fids, _ = pyogrio.raw.read(path, layer=layer, where=where, **options)[1:3]
     return np.asarray(fids, dtype=np.int64)

@@ -45,7 +45,8 @@ class JsonTable(ABC):
         names: dict[str, None] = {}
         for feature in self._features(names_other=True):
             self._rows += 1
-            names.update(dict.fromkeys(self._attributes(feature)))
+            for name in self._attributes(feature):
+                names[name] = None
             if self._kept is not None:
                 self._kept.append(feature)
                 if self._position > _MAX_KEPT_BYTES:

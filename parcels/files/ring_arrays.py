@@ -52,7 +52,7 @@ def polygons_of_rings(geometries: Sequence[Sequence[PolygonRings] | None]) -> ND
 
 
 def _closed(ring: Ring) -> Ring:
-    if len(ring) > 2 and (ring[0] != ring[-1]).any():
+    if len(ring) > 2 and (ring[0, 0] != ring[-1, 0] or ring[0, 1] != ring[-1, 1]):
         return np.concatenate([ring, ring[:1]])
     return ring
 

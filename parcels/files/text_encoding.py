@@ -25,12 +25,13 @@ class TextDecoder:
         legacy: the encoding of a value that is not UTF-8, if none is declared.
 
     Attributes:
-        declared: see above.
+        declared, legacy: see above.
         undecodable: number of values so far that are not valid in the encoding; they are None.
     """
 
     def __init__(self, declared: str | None = None, legacy: str = _WINDOWS) -> None:
         self.declared = declared
+        self.legacy = legacy
         self.undecodable = 0
         self._encodings = _with_windows(declared) if declared else ("utf-8", legacy)
 

@@ -21,6 +21,8 @@ _WKT = re.compile(
 )
 
 
+# What shapely reads; the rest is parsed by `curved_wkt`.
+_PLAIN = re.compile(r"\s*(?:MULTI)?POLYGON\b", re.IGNORECASE)
 _SURFACES = (3, 6, 7, 10, 12)  # WKB's types with an area
 
 
@@ -35,7 +37,8 @@ def geometries_from_texts(values: Sequence[str | None], tolerance: float) -> NDA
     is_hex = np.array([match is not None for match in hexes], dtype=bool)
     found = np.full(len(wkt), None, dtype=object)
     is_wkt = ~is_hex & np.array([v is not None for v in wkt], dtype=bool)
-    found[is_wkt] = shapely.from_wkt(wkt[is_wkt], on_invalid="ignore")
+    plain = is_wkt & np.array([bool(v and _PLAIN.match(v)) for v in wkt], dtype=bool)
+    found[plain] = shapely.from_wkt(wkt[plain], on_invalid="ignore")
     if is_hex.any():
         wkb = [bytes.fromhex(match[1]) for match in hexes if match]
         found[is_hex] = geometries_from_wkb(wkb, tolerance)
