@@ -16,7 +16,9 @@ from parcels.parcel_source import HarvestableLayer, LayerVersion, Page, QueryRes
 from parcels.registry.county import County
 
 # Incremented when the code reads other rows from the same layer: older entries are then ignored.
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 1
+# The same for files alone.
+_FILE_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class LayerKey:
     def of_file(cls, county: County) -> LayerKey:
         """The key of a county's file."""
         path = str(county.path)
-        given = {"crs": county.crs, "layer": county.layer, "encoding": county.encoding}
-        return cls(county.key, path, _digest(county, path=path, **given))
+        read_as = {"crs": county.crs, "layer": county.layer, "encoding": county.encoding}
+        digest = _digest(county, path=path, file_form=_FILE_FORMAT_VERSION, **read_as)
+        return cls(county.key, path, digest)
 
 
 def _digest(county: County, **source: object) -> str:
