@@ -61,7 +61,8 @@ def check_plausibility(
         )
     if len(drawn):
         sample = drawn[:: max(1, len(drawn) // _SAMPLE_LOTS)]
-        warnings += filter(None, (_wrong_place(county, sample, crs), _wrong_size(county, sample)))
+        # Lots in the wrong place have the wrong size too, for the same reason.
+        warnings += filter(None, [_wrong_place(county, sample, crs) or _wrong_size(county, sample)])
     return warnings
 
 

@@ -42,7 +42,9 @@ class OffEarth:
         x, y = self._example
         said_by = "'crs:' in the registry entry" if is_of_entry else "the file"
         looks = "feet or metres, not degrees" if max(abs(x), abs(y)) > 360 else "another CRS"
-        if not crs.is_geographic and max(abs(x), abs(y)) <= 360:
+        if abs(x) <= 90 < abs(y) <= 180:
+            looks = "latitude before longitude"
+        elif not crs.is_geographic and max(abs(x), abs(y)) <= 360:
             looks = "degrees"
         example = "EPSG:4326" if looks == "degrees" else "EPSG:2274"
         return (

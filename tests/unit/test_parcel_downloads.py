@@ -254,7 +254,7 @@ def test_zips_that_cannot_be_used(tmp_path: Path, name: str) -> None:
         ("lots.json", b'{"objectIds": [1, 2]}', "only ids"),
         ("lots.json", b'{"currentVersion": 11}', "lotline registry add"),
         ("lots.json", b'{"a": 1}', "it has no polygons"),
-        ("lots.json", b'{"features": [{"type": "Feature"', "ends too early; download it again"),
+        ("lots.json", b'{"features": [{"type": "Feature"', "or ends too early"),
         ("lots.csv", b"a,b\n1,2\n", "a CSV needs a column of WKT polygons"),
     ],
 )
@@ -265,7 +265,7 @@ def test_dead_ends_say_what_to_do(tmp_path: Path, name: str, content: bytes, rem
 
 def test_one_file_of_a_geodatabase_and_a_compressed_one(tmp_path: Path) -> None:
     path = tmp_path / "lots.gdb"
-    gpd.GeoDataFrame({"a": [1]}, geometry=[Point(0, 0)], crs=4326).to_file(
+    gpd.GeoDataFrame({"a": ["x"]}, geometry=[Point(0, 0)], crs=4326).to_file(
         path, driver="OpenFileGDB"
     )
     assert "set 'path' to the whole folder" in refused(path / "a00000001.gdbtable")

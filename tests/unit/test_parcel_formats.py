@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
@@ -89,6 +89,36 @@ def _write_zip(path: Path) -> None:
         packed.writestr("Parcels 2026/readme.txt", "parcels")
 
 
+def _kml_polygon(polygon: Polygon) -> str:
+    names = ["outerBoundaryIs"] + ["innerBoundaryIs"] * len(polygon.interiors)
+    rings = [
+        f"<{name}><LinearRing><coordinates>"
+        + " ".join(f"{x},{y},0" for x, y in ring.coords)
+        + f"</coordinates></LinearRing></{name}>"
+        for name, ring in zip(names, [polygon.exterior, *polygon.interiors], strict=True)
+    ]
+    return f"<Polygon>{''.join(rings)}</Polygon>"
+
+
+def _write_kml(path: Path) -> None:
+    marks = []
+    for text, number, lot in zip(TEXTS, NUMBERS, LOTS, strict=True):
+        values = {"APN": text} if number is None else {"APN": text, "NUM": number}
+        data = "".join(f'<SimpleData name="{k}">{v}</SimpleData>' for k, v in values.items())
+        polygons = "".join(map(_kml_polygon, shapely.get_parts(lot)))
+        marks.append(
+            f'<Placemark><ExtendedData><SchemaData schemaUrl="#s">{data}</SchemaData>'
+            f"</ExtendedData><MultiGeometry>{polygons}</MultiGeometry></Placemark>"
+        )
+    schema = '<Schema name="s" id="s"><SimpleField name="APN" type="string"/>'
+    schema += '<SimpleField name="NUM" type="string"/></Schema>'
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><kml xmlns="http://www.opengis.net/kml/2.2">'
+        f"<Document>{schema}<Folder><name>lots</name>{''.join(marks)}</Folder></Document></kml>",
+        encoding="utf-8",
+    )
+
+
 def _write_csv(path: Path) -> None:
     rows = [
         f'"{text}";{"" if number is None else number};"{lot.wkt}"'
@@ -159,11 +189,16 @@ FORMATS: dict[str, tuple[str, Callable[[Path], None], dict[str, object]]] = {
     "GeoPackage": ("lots.gpkg", _by_gdal("GPKG"), {}),
     "file geodatabase": (
         "lots.gdb",
-        _by_gdal("OpenFileGDB", TARGET_ARCGIS_VERSION="ARCGIS_PRO_3_2_OR_LATER"),
+        _by_gdal(
+            "OpenFileGDB",
+            TARGET_ARCGIS_VERSION="ARCGIS_PRO_3_2_OR_LATER",
+            geometry_type="MultiPolygon",
+            promote_to_multi="YES",
+        ),
         {},
     ),
     "FlatGeobuf": ("lots.fgb", _by_gdal("FlatGeobuf", SPATIAL_INDEX="NO"), {}),
-    "KML": ("lots.kml", _by_gdal("LIBKML"), {"fields": {"parcel_id": "APN"}}),
+    "KML": ("lots.kml", _write_kml, {"fields": {"parcel_id": "APN"}}),
     "GML": ("lots.gml", _by_gdal("GML"), {}),
     "GeoJSON": ("lots.geojson", _write_geojson, {}),
     "newline GeoJSON": ("lots.geojsonl", _write_lines, {}),
@@ -241,11 +276,10 @@ def test_the_table_of_formats_is_complete() -> None:
     assert re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)[1:] == list(FORMATS)
 
 
-def _real_files() -> Iterator[Path]:
-    yield from sorted(REAL.glob("*.geojson")) if REAL.is_dir() else [REAL]
+REAL_FILES = sorted(REAL.glob("*.geojson")) or [REAL]
 
 
-@pytest.mark.parametrize("path", _real_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("suffix", [".geojson", ".parquet", ".shp", ".gpkg"])
 def test_real_lots_are_the_same_in_small_and_large_files(
     tmp_path: Path, path: Path, suffix: str
