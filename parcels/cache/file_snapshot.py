@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
@@ -102,7 +102,10 @@ class SnapshotFile:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is not plausible about the lots, by a sample; empty without the file."""
-        lots = [row.geometry for row in islice(self._snapshot.all_rows(), _SAMPLE_ROWS)]
+        rows = self._snapshot.all_rows()
+        lots = [row.geometry for row in islice(rows, _SAMPLE_ROWS)]
+        if isinstance(rows, Generator):
+            rows.close()  # with its cursor in the database
         try:
             return self._file.warnings(np.array(lots, dtype=object))
         except (SourceMisconfigured, GeometryError):

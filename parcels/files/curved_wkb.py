@@ -49,7 +49,8 @@ def geometries_from_wkb(values: Sequence[bytes | None], tolerance: float) -> NDA
     wkb = np.array(values, dtype=object)
     found = np.full(len(values), None, dtype=object)
     found[plain] = shapely.from_wkb(wkb[plain], on_invalid="ignore")
-    others = [i for i in np.flatnonzero(shapely.is_missing(found)) if values[i] is not None]
+    missing = np.flatnonzero(shapely.is_missing(found)).tolist()
+    others = [i for i in missing if values[i] is not None]
     if others:
         found[others] = polygons_of_rings([_polygons(values[i] or b"", tolerance) for i in others])
     return found
@@ -97,7 +98,7 @@ class _Wkb:
             pieces = [self._curve(depth + 1) for _ in range(self._count(order))]
             # Each piece starts where the one before ends.
             return [step for n, piece in enumerate(pieces) for step in piece[1 if n else 0 :]]
-        points = self._points(order, dimensions).tolist()
+        points: list[Any] = self._points(order, dimensions).tolist()
         if kind == _LINE:
             return points
         if kind != _CIRCULAR or (len(points) and len(points) % 2 == 0):

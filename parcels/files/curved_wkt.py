@@ -24,7 +24,7 @@ def polygons_from_curved_wkt(wkt: str, tolerance: float) -> BaseGeometry | None:
         polygons = _Wkt(wkt, tolerance).polygons("")
     except (ValueError, LookupError, GeometryError):
         return None
-    return polygons_of_rings([polygons])[0]  # type: ignore[no-any-return]
+    return polygons_of_rings([polygons])[0]
 
 
 class _Wkt:

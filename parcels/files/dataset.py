@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO
 
 from parcels.errors import SourceMisconfigured
 from parcels.files.self_contained import refuse_external_references
@@ -78,7 +78,7 @@ class Dataset:
         if not self.is_zip:
             return (self.path / member).open("rb")
         with zipfile.ZipFile(self.path) as archive:
-            return cast(IO[bytes], archive.open(member))
+            return archive.open(member)
 
     def sidecar(self, suffix: str) -> str | None:
         """The name of the file beside this one with another suffix, for `open`; None if missing."""

@@ -34,7 +34,7 @@ def json_features(file: IO[bytes]) -> Iterator[tuple[bool, Members]]:
     Raises:
         ValueError: not valid JSON, or it ends too early.
     """
-    text = _Text(file)
+    text = _JsonWindow(file)
     try:
         first_line = text.first_line()
         if first_line is not None:
@@ -69,7 +69,7 @@ def _of_value(value: object) -> Iterator[tuple[bool, Members]]:
     yield False, members
 
 
-def _of_object(text: _Text) -> Iterator[tuple[bool, Members]]:
+def _of_object(text: _JsonWindow) -> Iterator[tuple[bool, Members]]:
     """An object, of which the features are not held."""
     members: Members = {}
     text.at += 1
@@ -105,7 +105,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Text:
+class _JsonWindow:
     """The text of a file, of which only a window is held.
 
     Attributes:

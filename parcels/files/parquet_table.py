@@ -153,9 +153,9 @@ def _without_metadata(
     names = {name.lower(): name for name in reversed(schema.names)}
     for wanted in _GEOMETRY_NAMES:
         if wanted in names:
-            kind = str(schema.field(names[wanted]).type)
-            if "binary" in kind or "string" in kind:
-                return names[wanted], "wkb" if "binary" in kind else "wkt", None
+            values = str(schema.field(names[wanted]).type)
+            if "binary" in values or "string" in values:
+                return names[wanted], "wkb" if "binary" in values else "wkt", None
     raise ValueError("it has no GeoParquet metadata, and no column of WKB or WKT")
 
 

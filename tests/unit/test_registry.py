@@ -82,7 +82,10 @@ def test_an_unquoted_fips_code_becomes_text(tmp_path: Path) -> None:
         ("name: x", "has no parcels; write 'url' and 'layer', or 'path'"),
         (f"url: {URL}, layer: 0, path: x", "has both 'url' and 'path'; keep one of them"),
         ("path: x, layer: -1", "'layer': '-1' is wrong; write the layer's number"),
-        ("path: x, alternates: [{url: x, layer: 0}]", "must end with /MapServer"),
+        (
+            f"path: x, alternates: [{{{LAYER}}}]",
+            "'alternates' goes with 'url', not with 'path'; remove it",
+        ),
         ("path: x, encoding: nonsense", "'encoding': 'nonsense' is not a text encoding"),
         (f"{LAYER}, encoding: utf-8", "'encoding' goes with 'path'; remove it"),
         (f"url: {URL}, layer: zero", "'layer': 'zero' is wrong; write the layer's number"),
