@@ -17,7 +17,6 @@ from parcels.esri.curves import chord_tolerance
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
-from parcels.files.ring_arrays import rebuilt_even_odd
 from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
 from parcels.files.text_values import Texts, column_texts
@@ -125,16 +124,13 @@ class GdalTable:
                 values = {name: column_texts(batch.column(name), decoder) for name in columns}
                 if wide is not None:
                     values |= self._exact(batch, columns, wide, str(info["fid_column"]))
-                yield RawRows(self._geometries(batch.column(geometry), tolerance), values)
+                lots = geometries_from_wkb(batch.column(geometry).to_pylist(), tolerance)
+                yield RawRows(lots, values, has_unordered_rings=self._is_shapefile)
 
     def _filtered_columns(self, columns: Sequence[str]) -> list[str]:
         """The other columns that the SQL filter names: GDAL takes what is not read as null."""
         where = (self._where or "").lower()
         return [name for name in self.columns if name.lower() in where and name not in columns]
-
-    def _geometries(self, column: pa.Array, tolerance: float) -> NDArray[np.object_]:
-        geometries = geometries_from_wkb(column.to_pylist(), tolerance)
-        return rebuilt_even_odd(geometries) if self._is_shapefile else geometries
 
     def _wide_numbers(self, opened: ExitStack) -> DbfNumbers | None:
         """The .dbf if GDAL has as many columns as it."""

@@ -29,6 +29,7 @@ from parcels.files.geojson_table import GeoJsonTable
 from parcels.files.layer_choice import FileLayer, choose_layer
 from parcels.files.off_earth import OffEarth
 from parcels.files.parquet_table import ParquetTable
+from parcels.files.ring_arrays import rebuilt_even_odd
 from parcels.files.row_index import RowIndex
 from parcels.files.table_reader import RawRows, TableReader
 from parcels.parcel_source import lot_geometries
@@ -142,7 +143,8 @@ class ParcelFile:
     def _indexed(self, rows: RawRows, first: int) -> RowIndex:
         degrees = to_wgs84(rows.geometries, self.crs)
         self._off_earth.add(rows.geometries, degrees)
-        lots, repaired = lot_geometries(degrees)
+        rebuild = rebuilt_even_odd if rows.has_unordered_rings else None
+        lots, repaired = lot_geometries(degrees, rebuild)
         return RowIndex(lots, self.fields, rows.values, first, repaired)
 
     def _own_crs(self) -> CRS | None:
