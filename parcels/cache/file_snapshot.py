@@ -38,7 +38,12 @@ _ROWS_PER_BATCH = 5_000
 _POLL_S = 0.5
 _SAMPLE_ROWS = 2_000
 # Formats that consist of several files.
-_SIDECARS = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
+_SIDECARS = {
+    ".shp": (".dbf", ".shx", ".prj", ".cpg"),
+    ".gpkg": (".gpkg-wal",),
+    ".tab": (".dat", ".map", ".id"),
+    ".mif": (".mid",),
+}
 
 CopyProgress = Callable[[int, int], None]
 
@@ -206,5 +211,6 @@ def _add_rows(
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
-    sidecars = [path.with_suffix(ending) for ending in _SIDECARS.get(path.suffix.lower(), ())]
+    endings = _SIDECARS.get(path.suffix.lower(), ())
+    sidecars = [path.with_suffix(each) for ending in endings for each in (ending, ending.upper())]
     return [path, *(file for file in sidecars if file.exists())]

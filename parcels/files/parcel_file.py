@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ from parcels.registry.county import County
 
 log = logging.getLogger(__name__)
 
+_PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
 
@@ -152,6 +154,8 @@ class ParcelFile:
         if declared is None:
             return None
         try:
+            if isinstance(declared, str) and _PROJ_TEXT.search(declared):
+                raise CRSError("a PROJ text can name files to open")
             return horizontal(CRS.from_user_input(declared))
         except CRSError:
             log.warning("%s: the CRS of the file is not known: %.200s", self.path, declared)

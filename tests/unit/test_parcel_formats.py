@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from shapely import MultiPolygon, Point, Polygon, box
+from shapely import MultiPolygon, Polygon, box
 
 from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.cache import FolderCache
@@ -276,7 +276,27 @@ def test_the_table_of_formats_is_complete() -> None:
     assert re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)[1:] == list(FORMATS)
 
 
-REAL_FILES = sorted(REAL.glob("*.geojson")) or [REAL]
+DOWNLOADED = sorted([*REAL.glob("*.geojson"), *REAL.glob("*.zip")]) or [REAL]
+REAL_FILES = [path for path in DOWNLOADED if path.suffix != ".zip"]
+
+
+@pytest.mark.parametrize("path", DOWNLOADED, ids=lambda path: path.stem)
+def test_real_downloads_are_the_same_small_and_large(tmp_path: Path, path: Path) -> None:
+    if not path.is_file():
+        pytest.skip("real parcels are not here (../shared/data/real/parcels)")
+    small = FileSource(county(path))
+    copy = snapshot_file(county(path), FolderCache(tmp_path), min_rows=1)
+    assert copy is not None
+    rows = list(small.all_rows())
+    assert len(rows) > 100
+    assert list(copy.all_rows()) == rows
+    assert copy.extent() == small.extent()
+    assert copy.warnings == small.warnings == ()
+    ids = [row.parcel_id for row in rows if row.parcel_id]
+    if ids:
+        assert copy.with_ids(ids) == small.with_ids(ids)
+    inside = [row.geometry.representative_point() for row in rows if row.geometry]
+    assert copy.at_points(inside) == small.at_points(inside)
 
 
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)
@@ -306,6 +326,3 @@ def test_real_lots_are_the_same_in_small_and_large_files(
     ]
     # Invalid lots are repaired differently from rings and from polygons.
     assert np.mean(same) > 0.99
-    inside = [row.geometry.representative_point() for row in small[:200] if row.geometry]
-    assert copy.at_points(inside) == FileSource(entry).at_points(inside)
-    assert isinstance(inside[0], Point)
