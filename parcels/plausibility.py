@@ -37,6 +37,8 @@ _SAMPLE_LOTS = 1_000
 # A county's box is simplified, and lots may be just outside.
 _MARGIN_DEGREES = 0.15
 _MAX_CANDIDATES = 3
+# That a CRS without a code is one of the EPSG registry, in percent.
+_MIN_CONFIDENCE = 60
 _FOOT_M2 = 0.3048**2
 _GEOD = Geod(ellps="WGS84")
 
@@ -91,10 +93,19 @@ def _expected_box(county: County, crs: CRS | None) -> tuple[Box | None, str]:
     box = box_of(county.state, county.fips)
     if box is not None:
         return box, f"{county.name}" if county.fips else f"the state {county.state}"
-    area = None if crs is None else crs.area_of_use
-    if crs is None or area is None or area.west > area.east:
-        return None, ""
-    return (area.west, area.south, area.east, area.north), f"the area of {crs.name}"
+    area = None if crs is None else _area_of_use(crs)
+    return area, "" if crs is None else f"the area of {crs.name}"
+
+
+def _area_of_use(crs: CRS) -> Box | None:
+    """Where a CRS applies; one without a code is looked up by its parameters."""
+    area = crs.area_of_use
+    if area is None:
+        authority = crs.to_authority(min_confidence=_MIN_CONFIDENCE)
+        area = None if authority is None else CRS.from_authority(*authority).area_of_use
+    if area is None or area.west > area.east:  # it crosses the antimeridian
+        return None
+    return area.west, area.south, area.east, area.north
 
 
 def _cause(centre: Point, box: Box, crs: CRS | None) -> str:

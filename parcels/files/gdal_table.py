@@ -48,7 +48,7 @@ class GdalTable:
         if self._is_shapefile:
             self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
         else:
-            self.decoder = TextDecoder(encoding)
+            self.decoder = TextDecoder.of_utf8_format(encoding)
         with quiet_gdal():
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]

@@ -39,7 +39,7 @@ class JsonTable(ABC):
 
     def __init__(self, dataset: Dataset, where: str | None, encoding: str | None) -> None:
         self._dataset, self._where = dataset, where
-        self.decoder = TextDecoder(encoding)
+        self.decoder = TextDecoder.of_utf8_format(encoding)
         self.crs: object | None = None
         self._rows = 0
         self._position = 0

@@ -20,6 +20,7 @@ from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.cache import FolderCache
 from parcels.cache.file_snapshot import SnapshotFile, snapshot_file
 from parcels.files import FileSource
+from parcels.files.parcel_file import ParcelFile
 from parcels.parcel_source import ParcelRow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -326,3 +327,33 @@ def test_real_lots_are_the_same_in_small_and_large_files(
     ]
     # Invalid lots are repaired differently from rings and from polygons.
     assert np.mean(same) > 0.99
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_reading_resumes_after_any_row(tmp_path: Path, name: str) -> None:
+    file, write, more = FORMATS[name]
+    write(tmp_path / file)
+    opened = ParcelFile(county(tmp_path / file, **more))
+    for after in (0, 1, 3, 5, 6, 9):
+        found = [row for batch in opened.batches(2, after) for row in batch.all_rows()]
+        assert [row.parcel_id for row in found] == TEXTS[after:]
+        assert [row.object_id for row in found] == list(range(after + 1, 7))
+    assert opened.count() == 6
+
+
+@pytest.mark.parametrize("name", ["GeoJSON", "newline GeoJSON", "saved Esri JSON"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_large_json_is_read_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, indent: int | None
+) -> None:
+    file, write, more = FORMATS[name]
+    path = tmp_path / file
+    write(path)
+    if indent and name != "newline GeoJSON":
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=indent))
+    whole = list(FileSource(county(path, **more)).all_rows())
+    monkeypatch.setattr("parcels.files.json_table._MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr("parcels.files.json_stream._MAX_LINE", 10)
+    for size in (1, 7, 64, 1000):
+        monkeypatch.setattr("parcels.files.json_stream._CHUNK", size)
+        assert list(FileSource(county(path, **more)).all_rows()) == whole

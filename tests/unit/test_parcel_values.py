@@ -340,6 +340,21 @@ def test_parquet_of_other_writers(tmp_path: Path) -> None:
         )
 
 
+def test_parquet_columns_with_dots_and_structs(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    boxes = [{"xmin": 1.0, "ymin": 2.0}] * 3
+    table = pa.table(
+        {
+            "bbox": boxes,
+            "PARCELS.PIN": ["a", "b", "c"],
+            "geometry": [shapely.to_wkb(lot) for lot in LOTS],
+        }
+    )
+    geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB"}}}
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    assert ids_of(path, fields={"parcel_id": "PARCELS.PIN"}) == ["a", "b", "c"]
+
+
 def test_a_crs_text_that_could_name_a_file_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "lots.parquet"
     write_parquet(path, pa.array(["a", "b", "c"]), crs="+proj=longlat +nadgrids=/etc/passwd")
