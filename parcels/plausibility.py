@@ -68,6 +68,13 @@ def check_plausibility(
     return warnings
 
 
+def suggest_crs(county: County, x: float, y: float) -> str | None:
+    """A CRS, as "EPSG:2274", in which stored coordinates are in the county; None if unknown."""
+    known = _known_box(county)
+    found = [] if known is None else _fitting_crs(x, y, known[0], "")
+    return found[0] if found else None
+
+
 def log_warnings(warnings: Sequence[str]) -> None:
     """Log the warnings of `check_plausibility`."""
     for warning in warnings:
@@ -76,7 +83,8 @@ def log_warnings(warnings: Sequence[str]) -> None:
 
 def _wrong_place(county: County, lots: NDArray[np.object_], crs: CRS | None) -> str | None:
     """The warning if most lots are outside of where the county is, or the CRS is made for."""
-    box, what = _expected_box(county, crs)
+    known = _known_box(county)
+    box, what = known if known is not None else _box_of_crs(crs)
     if box is None:
         return None
     centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
@@ -84,17 +92,22 @@ def _wrong_place(county: County, lots: NDArray[np.object_], crs: CRS | None) -> 
         return None
     away_km = _distance_m(centre, box) / 1000
     where = f"longitude {centre.x:.3f}, latitude {centre.y:.3f}, {away_km:,.0f} km outside {what}"
-    return f"{county.key}: its lots are at {where}; {_cause(centre, box, crs)}"
+    cause = _cause(centre, box, crs, is_known=known is not None)
+    return f"{county.key}: its lots are at {where}; {cause}"
 
 
-def _expected_box(county: County, crs: CRS | None) -> tuple[Box | None, str]:
+def _known_box(county: County) -> tuple[Box, str] | None:
+    """Where the county is by its entry, and a name for it."""
     if county.extent is not None:
         return county.extent, "the 'extent' of its registry entry"
     box = box_of(county.state, county.fips)
-    if box is not None:
-        return box, f"{county.name}" if county.fips else f"the state {county.state}"
-    area = None if crs is None else _area_of_use(crs)
-    return area, "" if crs is None else f"the area of {crs.name}"
+    if box is None:
+        return None
+    return box, county.name if county.fips else f"the state {county.state}"
+
+
+def _box_of_crs(crs: CRS | None) -> tuple[Box | None, str]:
+    return (None, "") if crs is None else (_area_of_use(crs), f"the area of {crs.name}")
 
 
 def _area_of_use(crs: CRS) -> Box | None:
@@ -108,15 +121,21 @@ def _area_of_use(crs: CRS) -> Box | None:
     return area.west, area.south, area.east, area.north
 
 
-def _cause(centre: Point, box: Box, crs: CRS | None) -> str:
-    """The likely cause and what to set."""
+def _cause(centre: Point, box: Box, crs: CRS | None, *, is_known: bool) -> str:
+    """The likely cause and what to set.
+
+    Args:
+        is_known: whether the county is in the box; else only the CRS is made for it.
+    """
     if _is_inside(centre.y, centre.x, box):
         return (
             "longitude and latitude are swapped: correct the coordinates, or the axis order in "
             "the file"
         )
     stored = _stored(centre, crs)
-    candidates = [] if stored is None else _fitting_crs(*stored, box)
+    # Without the county's place, only the same CRS in another unit is a good guess.
+    name = crs.name.split(" (")[0] if crs is not None and not is_known else ""
+    candidates = [] if stored is None else _fitting_crs(*stored, box, name)
     if stored is None or crs is None or not candidates:
         return "check 'path', 'state', 'fips' and 'extent', or set 'crs:' to the county's CRS"
     cause = "the CRS is wrong"
@@ -143,13 +162,23 @@ def _stored(centre: Point, crs: CRS | None) -> tuple[float, float] | None:
     return (point.x, point.y) if np.isfinite([point.x, point.y]).all() else None
 
 
-def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
-    """EPSG codes of the CRSs for this box in which stored coordinates lie in it."""
+def _fitting_crs(x: float, y: float, box: Box, name: str) -> list[str]:
+    """EPSG codes of the CRSs for this box in which stored coordinates lie in it.
+
+    Args:
+        name: that the names of the CRSs start with.
+    """
     if _is_inside(x, y, box):
         return ["EPSG:4326"]
-    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box), contains=True)
+    west, south, east, north = box
+    # Not the whole box: a state's is larger than the areas of its CRSs.
+    x_margin, y_margin = (east - west) * 0.4, (north - south) * 0.4
+    core = AreaOfInterest(west + x_margin, south + y_margin, east - x_margin, north - y_margin)
+    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, core, contains=True)
     found = []
     for info in sorted(infos, key=_preference):
+        if not info.name.startswith(name):
+            continue
         try:
             crs = CRS.from_epsg(int(info.code))
             base = crs.geodetic_crs

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyogrio.errors
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -34,7 +33,7 @@ from parcels.files.ring_arrays import rebuilt_even_odd
 from parcels.files.row_index import RowIndex
 from parcels.files.table_reader import RawRows, TableReader
 from parcels.parcel_source import lot_geometries
-from parcels.plausibility import check_plausibility
+from parcels.plausibility import check_plausibility, suggest_crs
 from parcels.registry.county import County
 
 log = logging.getLogger(__name__)
@@ -140,7 +139,13 @@ class ParcelFile:
         """The warning about lots read so far that are not on Earth; None if there are none."""
         if not self._off_earth.rows:
             return None
-        return f"{self.path}: {self._off_earth.explanation(self.crs, self._county.crs is not None)}"
+        example = self._off_earth.example
+        why = self._off_earth.explanation(
+            self.crs,
+            is_of_entry=self._county.crs is not None,
+            fitting=None if example is None else suggest_crs(self._county, *example),
+        )
+        return f"{self.path}: {why}"
 
     def _indexed(self, rows: RawRows, first: int) -> RowIndex:
         degrees = to_wgs84(rows.geometries, self.crs)
@@ -193,8 +198,7 @@ class ParcelFile:
         try:
             yield
         except (
-            pyogrio.errors.DataSourceError,
-            pyogrio.errors.DataLayerError,
+            RuntimeError,  # includes the errors of GDAL
             shapely.GEOSException,
             ValueError,  # includes most errors of Arrow
             csv.Error,
@@ -205,9 +209,11 @@ class ParcelFile:
             MemoryError,
         ) as error:
             raise self.unreadable(error) from error
-        except (TypeError, KeyError, AttributeError) as error:
-            # Metadata that are JSON but not valid GeoParquet.
-            raise self.unreadable(f"its GeoParquet metadata are not valid ({error!r})") from error
+        except (TypeError, LookupError, AttributeError) as error:
+            # For example GeoParquet metadata that are JSON but do not follow the specification.
+            raise self.unreadable(
+                f"its content does not follow its format ({error!r}); save it as a GeoPackage"
+            ) from error
 
 
 def parcel_file_path(county: County) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -357,3 +359,26 @@ def test_large_json_is_read_in_windows(
     for size in (1, 7, 64, 1000):
         monkeypatch.setattr("parcels.files.json_stream._CHUNK", size)
         assert list(FileSource(county(path, **more)).all_rows()) == whole
+
+
+def test_files_are_read_without_geopandas_and_pandas(tmp_path: Path) -> None:
+    files = ["GeoParquet", "shapefile", "GeoPackage", "GeoJSON", "CSV with WKT"]
+    paths = []
+    for name in files:
+        file, write, _ = FORMATS[name]
+        write(tmp_path / file)
+        paths.append(str(tmp_path / file))
+    code = (
+        "import sys\n"
+        "for name in ('geopandas', 'pandas'):\n"
+        "    sys.modules[name] = None\n"
+        "from parcels import County\n"
+        "from parcels.files import FileSource\n"
+        f"for path in {paths!r}:\n"
+        "    county = County(key='here', path=path, crs='EPSG:4326')\n"
+        "    print(len(list(FileSource(county).all_rows())))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["6"] * len(files), done.stderr
