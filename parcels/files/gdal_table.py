@@ -20,7 +20,7 @@ from parcels.files.dbf_numbers import DbfNumbers
 from parcels.files.sqlite_texts import texts_in_number_columns
 from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
-from parcels.files.text_values import Texts, column_texts
+from parcels.files.text_values import column_texts
 
 _SHAPEFILE = ".shp"
 
@@ -105,7 +105,7 @@ class GdalTable:
         """See `TableReader`."""
         tolerance = chord_tolerance(crs)
         with ExitStack() as opened:
-            wide = self._wide_numbers(opened)
+            wide, floats = self._wide_numbers(columns, opened)
             in_sqlite = self._texts_in_sqlite(columns)
             options, decoder = self._recoding(columns)
             with quiet_gdal():
@@ -125,12 +125,14 @@ class GdalTable:
             geometry = info["geometry_name"] or "wkb_geometry"
             while (batch := _next(batches)) is not None:
                 values = {name: column_texts(batch.column(name), decoder) for name in columns}
-                fid = str(info["fid_column"] or "OGC_FID")
+                if wide is not None or in_sqlite:
+                    rows = batch.column(_fid_column(info)).to_pylist()
                 if wide is not None:
-                    values |= self._exact(batch, columns, wide, fid)
+                    numbers = wide.texts([self.columns.index(name) for name in floats], rows)
+                    values |= dict(zip(floats, numbers, strict=True))
                 for name, texts in in_sqlite.items():
-                    rows = zip(batch.column(fid).to_pylist(), values[name], strict=True)
-                    values[name] = [texts.get(row, value) for row, value in rows]
+                    as_read = zip(rows, values[name], strict=True)
+                    values[name] = [texts.get(row, value) for row, value in as_read]
                 lots = geometries_from_wkb(batch.column(geometry).to_pylist(), tolerance)
                 yield RawRows(lots, values, has_unordered_rings=self._is_shapefile)
 
@@ -146,30 +148,19 @@ class GdalTable:
         where = (self._where or "").lower()
         return [name for name in self.columns if name.lower() in where and name not in columns]
 
-    def _wide_numbers(self, opened: ExitStack) -> DbfNumbers | None:
-        """The .dbf if GDAL has as many columns as it."""
-        table = self._dataset.sidecar(".dbf") if self._is_shapefile else None
+    def _wide_numbers(
+        self, columns: Sequence[str], opened: ExitStack
+    ) -> tuple[DbfNumbers | None, list[str]]:
+        """The .dbf, if GDAL reads numbers of it as floats, and the names of these columns."""
+        floats = [name for name in columns if self._types[name].startswith("float")]
+        table = self._dataset.sidecar(".dbf") if self._is_shapefile and floats else None
         if table is None:
-            return None
+            return None, []
         numbers = DbfNumbers(self._dataset.open(table))
         opened.callback(numbers.close)
-        return numbers if len(numbers) == len(self.columns) else None
-
-    def _exact(
-        self, batch: pa.RecordBatch, columns: Sequence[str], wide: DbfNumbers, fid: str
-    ) -> dict[str, Texts]:
-        """The numbers that GDAL reads as floats, from the .dbf."""
-        floats = [
-            name
-            for name in columns
-            if pa.types.is_floating(batch.column(name).type)
-            and wide.is_number(self.columns.index(name))
-        ]
-        if not floats:
-            return {}
-        rows = batch.column(fid).to_pylist()
-        texts = wide.texts([self.columns.index(name) for name in floats], rows)
-        return dict(zip(floats, texts, strict=True))
+        if len(numbers) != len(self.columns):
+            return None, []
+        return numbers, [name for name in floats if numbers.is_number(self.columns.index(name))]
 
 
 def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:
@@ -180,10 +171,22 @@ def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:
 
 def _fids(path: str, layer: str, where: str | None) -> NDArray[np.int64]:
     # With all columns: GDAL takes those that are not read as null in the filter.
-    options: dict[str, Any] = {"read_geometry": False, "return_fids": True}
-    with quiet_gdal():
-        fids, _ = pyogrio.raw.read(path, layer=layer, where=where, **options)[1:3]
+    options: dict[str, Any] = {"read_geometry": False, "return_fids": True, "use_pyarrow": True}
+    fids: list[int] = []
+    with (
+        quiet_gdal(),
+        pyogrio.open_arrow(path, layer=layer, where=where, **options) as (
+            info,
+            batches,
+        ),
+    ):
+        for batch in batches:
+            fids += batch.column(_fid_column(info)).to_pylist()
     return np.asarray(fids, dtype=np.int64)
+
+
+def _fid_column(info: dict[str, Any]) -> str:
+    return str(info["fid_column"] or "OGC_FID")
 
 
 @contextmanager

@@ -175,6 +175,25 @@ def test_columns_and_filters_with_letters_that_are_not_ascii(tmp_path: Path) -> 
     assert ids_of(path, **mapped, where="KIND = 'Peña'") == ["2"]
 
 
+def test_a_column_named_like_gdals_feature_id(tmp_path: Path) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    fields = [("OGC_FID", "N", 9, 0), ("BIG", "N", 20, 0)]
+    values = [(str(i), f"1234567890123456789{i}") for i in range(3)]
+    path = write_shapefile(tmp_path / "lots.shp", lots, fields, values)
+    assert ids_of(path, fields={"parcel_id": "OGC_FID"}) == ["0", "1", "2"]
+    texts = ids_of(path, fields={"parcel_id": "BIG"})
+    assert texts == [f"1234567890123456789{i}" for i in range(3)]
+
+
+@pytest.mark.parametrize("name", ["lots.csv", "lots.geojson"])
+def test_a_filter_beside_letters_in_windows_1252(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    frame = gpd.GeoDataFrame({"APN": ["1", "Peza", "3"]}, geometry=LOTS, crs=4326)
+    frame.to_csv(path, index=False) if name == "lots.csv" else frame.to_file(path)
+    path.write_bytes(path.read_bytes().replace(b"Peza", b"Pe\xf1a"))
+    assert ids_of(path, where="APN <> '3'", crs="EPSG:4326") == ["1", "Peña"]
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
