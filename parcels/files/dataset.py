@@ -27,7 +27,7 @@ _FORMATS = (
 )  # fmt: skip
 # Used if there is nothing else: in a download these are mostly documentation.
 _WEAK_FORMATS = (".json", ".csv", ".tsv")
-_JUNK = re.compile(r"(^|/)(__macosx|\.[^/]*|thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
+_JUNK = re.compile(r"(^|/)(__macosx|\.[^/]+|thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
 _GEODATABASE = re.compile(r"^(?P<folder>(.*/)?[^/]+\.gdb)/[^/]+$", re.IGNORECASE)
 _GEODATABASE_TABLE = re.compile(r"^(?P<folder>.*?)/?a00000001\.gdbtable$", re.IGNORECASE)
 _HEAD_BYTES = 16 * 1024

@@ -11,6 +11,7 @@ from parcels.registry.validators import known_encoding
 
 _XML = (".kml", ".gml", ".xml")
 _PROLOG = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']+)[\"'][^>]*\?>")
+_COUNTS = re.compile(rb"\b(numberMatched|numberReturned)\s*=\s*[\"'](\d+)[\"']")
 _CHUNK = 1 << 20
 _MAX_BYTES = 512 << 20
 
@@ -22,12 +23,13 @@ def gdal_source(dataset: Dataset, encoding: str | None) -> str | bytes:
         encoding: of the registry entry.
 
     Raises:
-        ValueError: it is too large for that.
+        ValueError: it is too large for that, or one page of a server's answer.
     """
     if dataset.suffix not in _XML:
         return dataset.gdal_path
     with dataset.open() as file:
         content = file.read(_CHUNK)
+        _refuse_part(content)
         declared = _PROLOG.match(content.removeprefix(codecs.BOM_UTF8))
         name = known_encoding(declared[1].decode("ascii", "replace")) if declared else "utf-8"
         # Text in UTF-16 is left to the XML parser.
@@ -50,6 +52,17 @@ def gdal_source(dataset: Dataset, encoding: str | None) -> str | bytes:
     if name in (None, "utf-8", "ascii"):
         return _as_utf8(content, TextDecoder.of_utf8_format(encoding))
     return _as_utf8(content, TextDecoder(name))
+
+
+def _refuse_part(head: bytes) -> None:
+    """Refuse one page of a WFS."""
+    found = dict(_COUNTS.findall(head))
+    total, returned = found.get(b"numberMatched"), found.get(b"numberReturned")
+    if total and returned and int(total) > int(returned):
+        raise ValueError(
+            f"it is cut: it has {int(returned):,} of {int(total):,} lots (numberMatched), so the "
+            "others are missing; download all pages"
+        )
 
 
 def _as_utf8(content: bytes, decoder: TextDecoder) -> bytes:

@@ -57,6 +57,7 @@ class JsonTable(ABC):
                         self._kept = None
         if not self._rows:
             _refuse_other(self._other)
+        _refuse_part(self._other, self._rows)
         self.columns = [self.decoder.repair(name) or name for name in names]
         self._raw_names = dict(zip(self.columns, names, strict=True))
         self.crs = self._declared_crs(self._other)
@@ -129,6 +130,17 @@ def _refuse_cut(members: Members) -> None:
     for holder in (members, members.get("properties"), members.get("metadata")):
         if isinstance(holder, dict) and _is_true(holder.get("exceededTransferLimit")):
             raise ValueError(_CUT)
+
+
+def _refuse_part(members: Members, rows: int) -> None:
+    """Refuse one page of an OGC API, or of GeoServer."""
+    for key in ("numberMatched", "totalFeatures"):
+        total = members.get(key)
+        if isinstance(total, int) and total > rows:
+            raise ValueError(
+                f"it is cut: it has {rows:,} of {total:,} lots ({key}), so the others are missing; "
+                "download all pages"
+            )
 
 
 def _is_true(value: object) -> bool:

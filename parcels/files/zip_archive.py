@@ -21,12 +21,23 @@ def names_in_zip(path: Path) -> tuple[str, ...]:
     Raises:
         zipfile.BadZipFile: damaged, encrypted, or refused for what it contains.
     """
+    return tuple(_members(path))
+
+
+def open_in_zip(path: Path, name: str) -> IO[bytes]:
+    """A file in a zip, by its name in `names_in_zip`."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.open(_members(path)[name])
+
+
+def _members(path: Path) -> dict[str, str]:
+    """The normalized name of each file, and its name in the zip."""
     status = path.stat()
-    return _names(path, status.st_mtime_ns, status.st_size)
+    return _checked_members(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)
-def _names(path: Path, _modified_ns: int, size: int) -> tuple[str, ...]:
+def _checked_members(path: Path, _modified_ns: int, size: int) -> dict[str, str]:
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > _MAX_MEMBERS:
@@ -42,14 +53,6 @@ def _names(path: Path, _modified_ns: int, size: int) -> tuple[str, ...]:
             raise zipfile.BadZipFile(f"it has a file outside of itself, {member.filename!r}")
         if member.compress_type not in _METHODS:
             raise zipfile.BadZipFile("it is compressed by an unusual method")
-    # Some tools write Windows paths.
-    return tuple(member.filename.replace("\\", "/") for member in members)
-
-
-def open_in_zip(path: Path, name: str) -> IO[bytes]:
-    """A file in a zip, by its name in `names_in_zip`."""
-    with zipfile.ZipFile(path) as archive:
-        try:
-            return archive.open(name)
-        except KeyError:
-            return archive.open(name.replace("/", "\\"))
+    # Some tools write Windows paths, or "./" before each name.
+    names = [member.filename for member in members]
+    return {name.replace("\\", "/").removeprefix("./"): name for name in names}

@@ -25,7 +25,6 @@ CountyKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=10
 NonEmptyText = Annotated[str, Field(min_length=1)]
 # Keys that only make sense with an ArcGIS server.
 _SERVER_KEYS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
-_FILE_KEYS = ("encoding",)  # keys that only make sense with a file
 LayerId = Annotated[int, Field(ge=0)]
 
 
@@ -214,12 +213,12 @@ class County(EntryModel):
     @field_validator("layer", mode="before")
     @classmethod
     def _check_layer(cls, layer: object, info: ValidationInfo) -> object:
+        if layer is None or (type(layer) is int and layer >= 0):
+            return layer
         is_server = info.data.get("url") is not None
         if is_server and isinstance(layer, str) and layer.strip().isdecimal():
             return int(layer)
-        is_number = isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0
-        is_name = isinstance(layer, str) and layer.strip() != "" and not is_server
-        if layer is None or is_number or is_name:
+        if isinstance(layer, str) and layer.strip() and not is_server:
             return layer
         hint = "" if is_server else "; of a file, also its name"
         raise ValueError(
@@ -301,21 +300,18 @@ class County(EntryModel):
             raise ValueError(f"{missing}; write 'url' and 'layer', or 'path'")
         if self.url is not None and self.layer is None:
             raise ValueError("'layer' is missing; write the layer's number, for example layer: 0")
-        goes_with = {"layer": ("url", "path"), "alternates": ("url",)}
-        for key, sources in goes_with.items():
-            if getattr(self, key) not in (None, ()) and given[0] not in sources:
-                raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
+        if self.url is None:
+            misplaced = "alternates" if self.alternates else None
+            if self.layer is not None and self.path is None:
+                misplaced = "layer"
+            if misplaced is not None:
+                raise ValueError(f"{misplaced!r} goes with 'url', not with {given[0]!r}; remove it")
         return self
 
     @model_validator(mode="after")
-    def _check_file_keys(self) -> County:
-        given = [key for key in _FILE_KEYS if getattr(self, key) is not None]
-        if given and self.path is None:
-            raise ValueError(f"{given[0]!r} goes with 'path'; remove it")
-        return self
-
-    @model_validator(mode="after")
-    def _check_server_keys(self) -> County:
+    def _check_keys_of_sources(self) -> County:
+        if self.encoding is not None and self.path is None:
+            raise ValueError("'encoding' goes with 'path'; remove it")
         if self.url is None:
             given = [key for key in _SERVER_KEYS if key in self.model_fields_set]
             if given:

@@ -82,6 +82,16 @@ def test_a_zip_with_upper_case_names(tmp_path: Path, shape: list[Path]) -> None:
     assert ids_of(pack(tmp_path / "a.zip", {file.name.upper(): file for file in shape})) == IDS
 
 
+def test_a_zip_with_names_that_start_with_a_dot(tmp_path: Path, shape: list[Path]) -> None:
+    inside = {f"./Parcels/{file.name}": file for file in shape}
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, file in inside.items():
+            packed.write(file, "_/" + name[2:])
+    path.write_bytes(path.read_bytes().replace(b"_/Parcels", b"./Parcels"))
+    assert ids_of(path) == IDS
+
+
 def test_a_zip_with_windows_paths(tmp_path: Path, shape: list[Path]) -> None:
     path = pack(tmp_path / "a.zip", {f"Parcels/{file.name}": file for file in shape})
     path.write_bytes(path.read_bytes().replace(b"Parcels/Lots", b"Parcels\\Lots"))
@@ -333,6 +343,23 @@ def test_a_cut_answer_of_a_server_is_refused(
             assert "it is cut" in refused(path)
             assert "lotline registry add" in refused(path)
     path.write_text(json.dumps({**whole, "exceededTransferLimit": False}))
+    assert ids_of(path) == IDS
+
+
+def test_a_page_of_a_feature_service_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    for key in ("numberMatched", "totalFeatures"):
+        path.write_text(json.dumps(_collection(**{key: 500, "numberReturned": 3})))
+        assert "it is cut: it has 3 of 500 lots" in refused(path)
+        path.write_text(json.dumps(_collection(**{key: 3})))
+        assert ids_of(path) == IDS
+    path = tmp_path / "lots.gml"
+    frame().to_file(path, driver="GML")
+    text = path.read_text()
+    counts = '<ogr:FeatureCollection numberMatched="500" numberReturned="3"'
+    path.write_text(text.replace("<ogr:FeatureCollection", counts))
+    assert "it is cut: it has 3 of 500 lots" in refused(path)
+    path.write_text(text.replace("<ogr:FeatureCollection", counts.replace("500", "3")))
     assert ids_of(path) == IDS
 
 
