@@ -1,9 +1,14 @@
-"""What GDAL opens: a path; or the content of an XML file (KML, GML) with text that XML forbids."""
+"""What GDAL opens: a path, or the content of an XML file.
+
+That is KML or GML with text that is not UTF-8, which XML forbids; and every GML, because GDAL would
+write a .gfs file beside it.
+"""
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 
 from parcels.files.dataset import Dataset
 from parcels.files.text_encoding import TextDecoder
@@ -17,7 +22,7 @@ _MAX_BYTES = 512 << 20
 
 
 def gdal_source(dataset: Dataset, encoding: str | None) -> str | bytes:
-    """The path for GDAL, or for XML that is not UTF-8 its content as UTF-8.
+    """The path for GDAL, or the content of XML, as UTF-8.
 
     Args:
         encoding: of the registry entry.
@@ -42,16 +47,24 @@ def gdal_source(dataset: Dataset, encoding: str | None) -> str | bytes:
                 is_utf8.decode(chunk)
                 chunk = file.read(_CHUNK)
             if name in ("utf-8", "ascii"):
-                return dataset.gdal_path
+                return _content(dataset) or dataset.gdal_path
         except UnicodeDecodeError:
             pass  # rewritten below
-    with dataset.open() as file:
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
+    whole = _content(dataset, of=_XML)
+    if whole is None:
         raise ValueError("its text is not UTF-8; save it as a GeoPackage")
     if name in (None, "utf-8", "ascii"):
-        return _as_utf8(content, TextDecoder.of_utf8_format(encoding))
-    return _as_utf8(content, TextDecoder(name))
+        return _as_utf8(whole, TextDecoder.of_utf8_format(encoding))
+    return _as_utf8(whole, TextDecoder(name))
+
+
+def _content(dataset: Dataset, of: Sequence[str] = (".gml",)) -> bytes | None:
+    """The content of a file of these suffixes; None if it is too large to hold."""
+    if dataset.suffix not in of:
+        return None
+    with dataset.open() as file:
+        content = file.read(_MAX_BYTES + 1)
+    return content if len(content) <= _MAX_BYTES else None
 
 
 def _refuse_part(head: bytes) -> None:

@@ -49,7 +49,7 @@ class GdalTable:
             self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
         else:
             self.decoder = TextDecoder.of_utf8_format(encoding)
-        with quiet_gdal():
+        with quiet_gdal(), self._exact_gml():
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]
         self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
@@ -108,7 +108,7 @@ class GdalTable:
             wide, floats = self._wide_numbers(columns, opened)
             in_sqlite = self._texts_in_sqlite(columns)
             options, decoder = self._recoding(columns)
-            with quiet_gdal():
+            with quiet_gdal(), self._exact_gml():
                 info, batches = opened.enter_context(
                     pyogrio.open_arrow(
                         self._source,
@@ -124,7 +124,11 @@ class GdalTable:
                 )
             geometry = info["geometry_name"] or "wkb_geometry"
             while (batch := _next(batches)) is not None:
-                values = {name: column_texts(batch.column(name), decoder) for name in columns}
+                values = {
+                    name: column_texts(batch.column(name), decoder)
+                    for name in columns
+                    if name not in floats
+                }
                 if wide is not None or in_sqlite:
                     rows = batch.column(_fid_column(info)).to_pylist()
                 if wide is not None:
@@ -135,6 +139,21 @@ class GdalTable:
                     values[name] = [texts.get(row, value) for row, value in as_read]
                 lots = geometries_from_wkb(batch.column(geometry).to_pylist(), tolerance)
                 yield RawRows(lots, values, has_unordered_rings=self._is_shapefile)
+
+    @contextmanager
+    def _exact_gml(self) -> Iterator[None]:
+        """Have GDAL read GML as texts, where it would guess numbers, and cut those of 20 digits.
+
+        Not with an SQL filter, which may compare numbers.
+        """
+        if self._dataset.suffix != ".gml" or self._where is not None:
+            yield
+            return
+        pyogrio.set_gdal_config_options({"GML_FIELDTYPES": "ALWAYS_STRING"})
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options({"GML_FIELDTYPES": None})
 
     def _texts_in_sqlite(self, columns: Sequence[str]) -> dict[str, dict[int, str]]:
         if self._dataset.is_zip:

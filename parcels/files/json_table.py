@@ -122,7 +122,7 @@ class JsonTable(ABC):
     def _texts(self, attributes: Sequence[Members], name: str) -> Texts:
         return [
             None if text is None else self.decoder.repair(text)
-            for text in (json_text(each.get(name)) for each in attributes)
+            for text in (json_text(each.get(name), self.decoder) for each in attributes)
         ]
 
 

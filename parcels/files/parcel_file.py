@@ -93,7 +93,7 @@ class ParcelFile:
             for rows in self._table.batches(self.fields.columns, batch_size, after, crs):
                 yield self._indexed(rows, first)
                 first += len(rows)
-        self._report_undecodable()
+        self._report_left_out()
 
     @cached_property
     def crs(self) -> CRS:
@@ -184,8 +184,14 @@ class ParcelFile:
             return EsriJsonTable(dataset, where, encoding)
         return GdalTable(dataset, layer.source, layer.name, where, encoding)
 
-    def _report_undecodable(self) -> None:
+    def _report_left_out(self) -> None:
         decoder = self._table.decoder
+        if decoder.rounded:
+            log.warning(
+                "%s: %d numbers have more than 15 digits but are stored as floats, so they are not "
+                "exact and were left out; save that column as text or integers",
+                self.path, decoder.rounded,
+            )  # fmt: skip
         if decoder.undecodable:
             log.warning(
                 "%s: %d values are not valid %s and were left out; set 'encoding:' of county %r "

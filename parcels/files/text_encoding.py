@@ -27,12 +27,14 @@ class TextDecoder:
     Attributes:
         declared, legacy: see above.
         undecodable: number of values so far that are not valid in the encoding; they are None.
+        rounded: number of floats so far that are too large to be exact; they are None.
     """
 
     def __init__(self, declared: str | None = None, legacy: str = _WINDOWS) -> None:
         self.declared = declared
         self.legacy = legacy
         self.undecodable = 0
+        self.rounded = 0
         self._encodings = _with_windows(declared) if declared else ("utf-8", legacy)
 
     @classmethod

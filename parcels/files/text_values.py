@@ -16,6 +16,9 @@ from parcels.files.text_encoding import TextDecoder
 
 Texts = list[str | None]
 
+# A larger float is several integers, so that neighbours would have one id.
+_MAX_EXACT = 2.0**53
+
 
 def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
     """The values (n,) of a column as text; null, NaN and undecodable values are None."""
@@ -32,9 +35,9 @@ def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
     if pa.types.is_float32(kind) or pa.types.is_float16(kind):
         # The shortest text of the stored value: 0.1, not 0.10000000149.
         return _each(column.cast(pa.float32()).cast(pa.string()), _number_in_text)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _each(column, number_text)
-    return _each(column, str)
+    if pa.types.is_floating(kind):
+        return _exact_floats(column.to_pylist(), decoder)
+    return _each(column, number_text if pa.types.is_decimal(kind) else str)
 
 
 def number_text(number: float | Decimal) -> str | None:
@@ -56,8 +59,8 @@ def decimal_text(text: str) -> str | None:
         return None
 
 
-def json_text(value: object) -> str | None:
-    """`number_text` for a value of JSON; lists and objects stay JSON."""
+def json_text(value: object, decoder: TextDecoder) -> str | None:
+    """The text of a value of JSON, numbers as in `column_texts`; lists and objects stay JSON."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -65,10 +68,19 @@ def json_text(value: object) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return number_text(value)
+        return _exact_floats([value], decoder)[0]
     import json
 
     return json.dumps(value, ensure_ascii=False)
+
+
+def _exact_floats(numbers: list[float | None], decoder: TextDecoder) -> Texts:
+    """The texts of floats; None for those that stand for several integers."""
+    too_large = sum(1 for n in numbers if n is not None and abs(n) >= _MAX_EXACT)
+    if not too_large:
+        return [None if n is None else number_text(n) for n in numbers]
+    decoder.rounded += sum(1 for n in numbers if n is not None and _MAX_EXACT <= abs(n) < math.inf)
+    return [None if n is None or abs(n) >= _MAX_EXACT else number_text(n) for n in numbers]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -80,6 +80,32 @@ def test_ids_are_exact_texts_of_every_type(
     assert ids_of(write_parquet(tmp_path / "lots.parquet", ids)) == expected
 
 
+def test_floats_that_are_not_exact_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_parquet(tmp_path / "lots.parquet", pa.array([2.0**53 - 1, float(BIG), 2.0**53]))
+    with caplog.at_level(logging.WARNING):
+        assert ids_of(path) == ["9007199254740991", None, None]
+    assert "2 numbers have more than 15 digits" in caplog.text
+    geojson = tmp_path / "lots.geojson"
+    features = [
+        {"type": "Feature", "properties": {"APN": value}, "geometry": shapely.geometry.mapping(lot)}
+        for value, lot in zip([1.5, 1e20, 7], LOTS, strict=True)
+    ]
+    geojson.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    assert ids_of(geojson) == ["1.5", None, "7"]
+
+
+@pytest.mark.parametrize("ids", [["12345678901234567890", "1.10", "2e5"], ["012", "12", "13"]])
+def test_gml_values_stay_as_written(tmp_path: Path, ids: list[str]) -> None:
+    path = tmp_path / "in" / "lots.gml"
+    path.parent.mkdir()
+    gpd.GeoDataFrame({"APN": ids}, geometry=LOTS, crs=4326).to_file(path, driver="GML")
+    path.with_suffix(".xsd").unlink()
+    assert ids_of(path) == ids
+    assert [file.name for file in path.parent.iterdir()] == ["lots.gml"]
+
+
 def test_neighbours_with_18_digits_do_not_merge(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "lots.parquet", pa.array([BIG, BIG + 1, None]))
     service = ParcelBoundaryService(County.model_validate({"key": "here", "path": str(path)}))
