@@ -27,6 +27,7 @@ _ESRI = re.compile(
     rb'|"(curveR|r)ings"\s*:|"objectIdFieldName"\s*:|"exceededTransferLimit"\s*:'
 )
 _GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
+_TITLE = re.compile(rb'"name"\s*:\s*"([^"\\]+)"')
 _OTHER_JSON = re.compile(rb'"type"\s*:\s*"Topology"|"conformsTo"\s*:')
 
 
@@ -39,6 +40,7 @@ class FileLayer:
         source: what GDAL opens.
         has_polygons: whether it may have them; a table or a layer of lines has none.
         is_unknown: whether only its features show that, as in KML.
+        title: another name, which the file has inside.
     """
 
     dataset: Dataset
@@ -47,10 +49,15 @@ class FileLayer:
     source: str | bytes = ""
     has_polygons: bool = True
     is_unknown: bool = False
+    title: str = ""
 
     def is_named(self, wanted: str) -> bool:
-        """Whether an entry may call it so: by layer, file, or file without suffix."""
-        names = {self.name, self.dataset.name, self.dataset.stem, self.dataset.member}
+        """Whether an entry may call it so: by layer, file, or file without suffix.
+
+        Also without what a database puts before the name ("dbo.Parcels").
+        """
+        names = {self.name, self.dataset.name, self.dataset.stem, self.dataset.member, self.title}
+        names.add(self.name.rpartition(".")[2])
         return wanted.strip().casefold() in {name.casefold() for name in names if name}
 
 
@@ -151,7 +158,13 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
     if kind == "csv":
         return [FileLayer(dataset, dataset.stem, kind, has_polygons=csv_has_polygons(dataset))]
     if kind is None or kind != "gdal":
-        return [FileLayer(dataset, dataset.stem, kind or "geojson", has_polygons=bool(kind))]
+        title = _title_in_json(dataset) if kind == "geojson" else ""
+        has_polygons = kind is not None
+        return [
+            FileLayer(
+                dataset, dataset.stem, kind or "geojson", has_polygons=has_polygons, title=title
+            )
+        ]
     _check_shapefile(dataset)
     try:
         source = gdal_source(dataset, encoding)
@@ -229,6 +242,14 @@ def _kind(dataset: Dataset) -> Kind | None:
     if text[:1] in (b"{", b"["):
         return _kind_of_json(text)
     return "csv" if dataset.suffix in CSV else "gdal"
+
+
+def _title_in_json(dataset: Dataset) -> str:
+    """The "name" of a feature collection, which GIS software shows as its layer."""
+    with dataset.open() as file:
+        head = file.read(_HEAD_BYTES).split(b'"features"', 1)[0]
+    match = _TITLE.search(head)
+    return match[1].decode("utf-8", "replace") if match else ""
 
 
 def _kind_of_json(text: bytes) -> Kind | None:

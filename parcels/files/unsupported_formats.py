@@ -41,7 +41,7 @@ _BY_SUFFIX = {
     (".pdf", ".doc", ".docx", ".htm", ".html"): _DOCUMENT,
     (".crdownload", ".part", ".partial", ".download"): _UNFINISHED,
     (".gpkg-wal", ".gpkg-shm", ".gpkg-journal"): "set 'path' to the .gpkg file beside it",
-    (".zip",): "it is a zip in a zip; unpack it and set 'path' to the inner one",
+    (".zip",): "it is another zip; set 'path' to it, after unpacking the one around it",
 }  # fmt: skip
 _REMEDIES = {suffix: why for suffixes, why in _BY_SUFFIX.items() for suffix in suffixes}
 # Files of a shapefile that people name instead of the .shp.

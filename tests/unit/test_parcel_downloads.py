@@ -169,10 +169,19 @@ def test_layers_by_name_and_number(tmp_path: Path) -> None:
     assert ids_of(path, layer="1") == IDS
     assert ids_of(path, layer="2020") == ids_of(path, layer=2) == ["x", "y", "z"]
     assert "layer 'trees' has no polygons" in refused(path, layer=0)
+    frame(["q", "r", "s"]).to_file(path, layer="dbo.Blocks")
+    assert ids_of(path, layer="Blocks") == ["q", "r", "s"]
     said = refused(path, layer="lots of land")
     assert "has no layer 'lots of land'" in said
-    assert "one of: 0: trees, 1: Parcels, 2: 2020" in said
+    assert "one of: 0: trees, 1: Parcels, 2: 2020, 3: dbo.Blocks" in said
     assert LayerKey.of_file(county(path, layer=1)) != LayerKey.of_file(county(path, layer=2))
+
+
+def test_the_name_inside_a_feature_collection(tmp_path: Path) -> None:
+    path = tmp_path / "export.geojson"
+    path.write_text(json.dumps({"name": "Parcels", **_collection()}))
+    assert ids_of(path, layer="Parcels") == ids_of(path, layer="export") == IDS
+    assert "has no layer 'Lots'" in refused(path, layer="Lots")
 
 
 def test_several_files_are_layers(tmp_path: Path, shape: list[Path]) -> None:
@@ -239,7 +248,10 @@ BAD_ZIPS: dict[str, tuple[Callable[[Path], object], str]] = {
     "encrypted": (_encrypted, "protected by a password"),
     "outside": (lambda path: pack(path, {"../lots.gpkg": b"x"}), "outside of itself"),
     "absolute": (lambda path: pack(path, {"/etc/lots.gpkg": b"x"}), "outside of itself"),
-    "nested": (lambda path: pack(path, {"in.zip": b"PK\3\4"}), "a zip in a zip; unpack it"),
+    "nested": (
+        lambda path: pack(path, {"in.zip": b"PK\3\4"}),
+        "it is another zip; set 'path' to it",
+    ),
     "empty": (lambda path: pack(path, {}), "contains no parcels"),
     "documents": (lambda path: pack(path, {"a.txt": b"x"}), "contains no parcels, but a.txt"),
     "damaged": (lambda path: path.write_bytes(b"PK\3\4" + b"x" * 99), "the zip cannot be used"),
