@@ -110,6 +110,8 @@ class SnapshotFile:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is not plausible about the lots, by a sample; empty without the file."""
+        if self._opened is not None:
+            return self._opened.warnings()
         rows = self._snapshot.all_rows()
         lots = [row.geometry for row in islice(rows, _SAMPLE_ROWS)]
         if isinstance(rows, Generator):

@@ -104,6 +104,6 @@ class FileSource:
         if rows.dropped == len(rows.geometries):
             raise self._file.no_polygons()
         self.repaired, self.dropped = rows.repaired, rows.dropped
-        self.warnings = self._file.warnings(rows.geometries)
+        self.warnings = self._file.warnings()
         log_warnings(self.warnings)
         return rows

@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 _PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
+# Lots of each read, and reads, of which the plausibility is checked.
+_SAMPLE_LOTS, _MAX_SAMPLES = 500, 20
+_NONE = np.empty(0, dtype=object)
 
 
 class ParcelFile:
@@ -62,6 +65,7 @@ class ParcelFile:
             self._table = self._open_table(self._layer)
         self.columns = self._table.columns
         self._off_earth = OffEarth()
+        self._sample: list[NDArray[np.object_]] = []
         where, mapped = str(self.path), county.fields
         parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
         with_id = mapped.model_copy(update={"parcel_id": parcel_id})
@@ -125,13 +129,14 @@ class ParcelFile:
             return SourceMisconfigured(self._off_earth_warning)
         return self.unreadable("it has no polygons; check 'path' and 'where' in the registry entry")
 
-    def warnings(self, lots: NDArray[np.object_]) -> tuple[str, ...]:
-        """What is not plausible about these lots (n,) of the file, and about all that were read.
+    def warnings(self, lots: NDArray[np.object_] | None = None) -> tuple[str, ...]:
+        """What is not plausible about these lots (n,); by default, about those read so far.
 
         Raises:
             GeometryError: it has no CRS.
         """
-        found = check_plausibility(self._county, lots, self.crs)
+        sample = np.concatenate([_NONE, *self._sample]) if lots is None else lots
+        found = check_plausibility(self._county, sample, self.crs)
         return (*filter(None, [self._off_earth_warning]), *found)
 
     @property
@@ -152,6 +157,9 @@ class ParcelFile:
         self._off_earth.add(rows.geometries, degrees)
         rebuild = rebuilt_even_odd if rows.has_unordered_rings else None
         lots, repaired = lot_geometries(degrees, rebuild)
+        self._sample.append(lots[:: max(1, len(lots) // _SAMPLE_LOTS)])
+        if len(self._sample) > _MAX_SAMPLES:
+            self._sample = self._sample[::2]
         return RowIndex(lots, self.fields, rows.values, first, repaired)
 
     def _own_crs(self) -> CRS | None:
