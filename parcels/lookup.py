@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from shapely import Point
 
+from parcels.addresses.matching import has_house_number
 from parcels.addresses.street_address import StreetAddress
 from parcels.boundary import (
     Boundary,
@@ -24,7 +25,6 @@ from parcels.boundary import (
 from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.lot_selection import (
     LotCandidate,
-    is_placeholder,
     lot_at,
     lot_candidates,
     lot_with_id,
@@ -32,8 +32,10 @@ from parcels.lot_selection import (
     same_place,
 )
 from parcels.measure import areas_m2
+from parcels.not_a_lot import is_placeholder, not_a_lot_reason
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
 from parcels.registry.county import County
+from parcels.street_shape import NEIGHBOUR_RADIUS_M, Elongated, elongated, street_reason
 
 # Search radius around a point in the street for the lot with the house number.
 NEAR_LOT_RADIUS_M = 40.0
@@ -84,6 +86,7 @@ class LotLookup:
         found = query_all(self._source.at_points, points)
         first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
         results = [result for result, _ in first]
+        self._reject_streets(results, found)
         unmatched = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = query_all(
             lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
@@ -103,8 +106,9 @@ class LotLookup:
         if isinstance(found, ParcelsError):
             return as_unavailable(found), None
         lot = lot_at(point, found.rows, search.wanted)
-        if lot is not None and self._has_ids and lot.is_anonymous():
-            lot = None  # a right of way: in a layer with ids, every lot has one
+        reason = "" if lot is None else self._not_a_lot_reason(lot)
+        if reason:
+            lot = None
         if not _has_house_number(lot, search) and _hides_another(lot, found.rows):
             # The row without a valid geometry may be the lot, instead of the road, the neighbour
             # or the surrounding subdivision.
@@ -114,11 +118,45 @@ class LotLookup:
         if search.needs_house_number:
             return self._confirmed(search, lot, found), nearby
         if lot is None:
-            return NoLot(search.located), nearby
+            return NoLot(search.located, not_taken(reason)), nearby
         # A geocoded point can be in the neighbour's lot, and a lot without a number can be the
         # road; otherwise given coordinates are trusted.
         is_sure = search.located.method == "given" and lot.has_house_number()
         return _lot(lot, found, "point", search.located), None if is_sure else nearby
+
+    def _not_a_lot_reason(self, lot: LotCandidate) -> str:
+        # Sources mark rows without an id (`lacks_id`), also if the column was guessed; a source of
+        # the caller's own may not.
+        reason = lot.not_a_lot_reason()
+        return (
+            "it has no parcel id" if not reason and self._has_ids and lot.is_anonymous() else reason
+        )
+
+    def _reject_streets(
+        self, results: list[LookupResult], found: Sequence[QueryResult | ParcelsError]
+    ) -> None:
+        """Replace lots at points that have the shape of a street and dozens of neighbours.
+
+        A lot with a house number, or with the ids of several flats, is no street.
+        """
+        lots = {
+            i: lot
+            for i, lot in _lots(results).items()
+            if len(lot.boundary.parcel_ids) < 2
+            and isinstance(rows := found[i], QueryResult)
+            and not _is_numbered(lot, rows.rows)
+        }
+        shapes = elongated([lot.boundary.geometry for lot in lots.values()])
+        streets = {i: shape for i, shape in zip(lots, shapes, strict=True) if shape is not None}
+        # Many points may be in one street.
+        unique = {shape.geometry.wkb: shape for shape in streets.values()}
+        places = [point for shape in unique.values() for point in shape.places]
+        answers = iter(
+            query_all(lambda points: self._source.near_points(points, NEIGHBOUR_RADIUS_M), places)
+        )
+        neighbours = {wkb: [next(answers) for _ in shape.places] for wkb, shape in unique.items()}
+        for i, shape in streets.items():
+            results[i] = _unless_street(lots[i], shape, neighbours[shape.geometry.wkb])
 
     def _confirmed(
         self, search: SearchPoint, lot: LotCandidate | None, found: QueryResult
@@ -149,6 +187,28 @@ def _has_house_number(lot: LotCandidate | None, search: SearchPoint) -> bool:
     return lot is not None and search.wanted is not None and lot.may_match(search.wanted)
 
 
+def _is_numbered(lot: Lot, rows: Sequence[ParcelRow]) -> bool:
+    """Whether a row with the lot's geometry has a house number."""
+    geometry = lot.boundary.geometry
+    return any(has_house_number(row.site) for row in rows if same_place(row.geometry, geometry))
+
+
+def _unless_street(
+    lot: Lot, shape: Elongated, neighbours: Sequence[QueryResult | ParcelsError]
+) -> LookupResult:
+    failed = next((each for each in neighbours if isinstance(each, SourceUnavailable)), None)
+    if failed is not None:
+        return as_unavailable(failed)
+    rows = [row for each in neighbours if isinstance(each, QueryResult) for row in each.rows]
+    reason = street_reason(shape, rows)
+    return NoLot(lot.boundary.located, not_taken(reason)) if reason else lot
+
+
+def not_taken(reason: str) -> str:
+    """The note about a polygon that is not a lot; empty without a reason."""
+    return f"the parcel there was not taken, as {reason}" if reason else ""
+
+
 def _hides_another(lot: LotCandidate | None, rows: Sequence[ParcelRow]) -> bool:
     """Whether a row without a valid geometry, and not a piece of this lot, may be the lot."""
     ids = lot.parcel_ids if lot is not None else ()
@@ -173,7 +233,12 @@ def _lot_of_id(parcel_id: str, found: QueryResult | ParcelsError) -> LookupResul
     if own and all(row.geometry is None for row in own):
         return _bad_geometry(f"parcel id {parcel_id!r}", found)
     lot = lot_with_id(parcel_id, own)
-    return NoLot() if lot is None else _lot(lot, found, "parcel_id", None)
+    reason = next(iter(filter(None, map(not_a_lot_reason, own))), "") if lot is None else ""
+    if lot is not None:
+        reason = lot.not_a_lot_reason()
+    if lot is None or reason:
+        return NoLot(detail=not_taken(reason))
+    return _lot(lot, found, "parcel_id", None)
 
 
 def _lots(results: Sequence[LookupResult]) -> dict[int, Lot]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Geod
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
@@ -22,7 +20,8 @@ from parcels.addresses.matching import (
 )
 from parcels.addresses.street_address import StreetAddress
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, areas_m2, buffer_m, polygonal
+from parcels.measure import area_m2, areas_m2, buffer_m, local_scale_m, polygonal
+from parcels.not_a_lot import is_placeholder, not_a_lot_reason
 from parcels.parcel_source import ParcelRow
 
 # 1 cm north to south, less east to west: the noise of coordinates that were projected, rounded or
@@ -31,21 +30,9 @@ SAME_PLACE_DEGREES = 9e-8
 # A lot farther than this is not at the point: some servers return everything in the bounding box.
 # Smaller distances come from datum transformations.
 _AT_POINT_M = 2.0
-# Values of the id column that are not ids.
-_PLACEHOLDER = re.compile(
-    r"[\W_0]*|R/?O?/?W|RIGHTS?[ -]?OF[ -]?WAY|ROADS?|STREETS?|ALLEYS?|HIGHWAYS?|RAIL(ROAD|WAY)|RR"
-    r"|WATER|HYDRO|RIVER|LAKE|UNKNOWN|N/A",
-    re.IGNORECASE,
-)
 # An id with more pieces, or with pieces farther than about 2 km, belongs to several lots.
 _MAX_PIECES = 20
 _MAX_PIECE_DISTANCE_DEGREES = 0.02
-_GEOD = Geod(ellps="WGS84")
-
-
-def is_placeholder(parcel_id: str) -> bool:
-    """Whether it is a placeholder and not an id: "ROW", "0", "UNKNOWN"."""
-    return _PLACEHOLDER.fullmatch(parcel_id.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +48,15 @@ class LotCandidate:
         ids = {row.parcel_id for row in self.rows if row.parcel_id is not None}
         return tuple(sorted(ids))
 
+    def not_a_lot_reason(self) -> str:
+        """Why it is not a lot (see `not_a_lot`); empty if any of its rows may be one."""
+        reasons = [not_a_lot_reason(row) for row in self.rows]
+        return reasons[0] if all(reasons) else ""
+
     def is_anonymous(self) -> bool:
         """Whether it has neither an id nor a house number, like a right of way."""
+        if self.not_a_lot_reason():
+            return True
         return all(map(is_placeholder, self.parcel_ids)) and not self.has_house_number()
 
     def has_house_number(self) -> bool:
@@ -75,7 +69,8 @@ class LotCandidate:
         A unit with a geometry of its own must be the wanted unit.
         """
         sites = [row.site for row in self.rows if may_match(row.site, wanted)]
-        return bool(sites) and not is_other_unit(sites, wanted)
+        is_match = bool(sites) and not is_other_unit(sites, wanted)
+        return is_match and not self.not_a_lot_reason()
 
     def match_rank(self, wanted: StreetAddress) -> tuple[int, ...]:
         """The best `matching.match_rank` of its rows; empty if no street can be compared."""
@@ -214,7 +209,7 @@ def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.
     Degrees are scaled to metres at the point, which is accurate to 0.1 % within a kilometre.
     """
     x, y = point.x, point.y
-    scale = _GEOD.inv(x, y, x + 1e-4, y)[2] * 1e4, _GEOD.inv(x, y, x, y + 1e-4)[2] * 1e4
+    scale = local_scale_m(x, y)
     local = shapely.transform(
         np.asarray(geometries, dtype=object), lambda degrees: (degrees - (x, y)) * scale
     )

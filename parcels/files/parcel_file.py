@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from parcels.column_mapping import choose_parcel_id, resolve_columns
+from parcels.column_mapping import choose_parcel_id, choose_parcel_type, resolve_columns
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.row_index import RowIndex
@@ -56,8 +56,9 @@ class ParcelFile:
         self.columns = self._columns_of_parquet() if is_parquet else self._columns_of_vector()
         where, mapped = str(self.path), county.fields
         parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
-        with_id = mapped.model_copy(update={"parcel_id": parcel_id})
-        self.fields = resolve_columns(with_id, self.columns, where)
+        parcel_type = choose_parcel_type(mapped.parcel_type, self.columns)
+        guessed = {"parcel_id": parcel_id, "parcel_type": parcel_type}
+        self.fields = resolve_columns(mapped.model_copy(update=guessed), self.columns, where)
 
     def count(self) -> int:
         """The number of rows of the layer, before the `where` filter."""

@@ -57,7 +57,15 @@ class RowIndex:
 
     def parcel_row(self, row: int) -> ParcelRow:
         """The row as a `ParcelRow`."""
-        return ParcelRow(self._id(row), self.geometries[row], self._first + row, self._site(row))
+        parcel_id = self._id(row)
+        return ParcelRow(
+            parcel_id,
+            self.geometries[row],
+            self._first + row,
+            self._site(row),
+            self._parcel_type(row),
+            lacks_id=parcel_id is None and self._fields.parcel_id is not None,
+        )
 
     def all_rows(self) -> Iterator[ParcelRow]:
         """Every row, created lazily."""
@@ -100,6 +108,10 @@ class RowIndex:
         column = self._fields.parcel_id
         return None if column is None else parcel_id_text(self._values[column][row])
 
+    def _parcel_type(self, row: int) -> str | None:
+        column = self._fields.parcel_type
+        return None if column is None else parcel_id_text(self._values[column][row])
+
     def _site(self, row: int) -> SiteAddress | None:
         if not self._has_sites:
             return None
@@ -115,7 +127,8 @@ class RowIndex:
 
     @cached_property
     def _has_sites(self) -> bool:
-        return any(column != self._fields.parcel_id for column in self._fields.columns)
+        others = {self._fields.parcel_id, self._fields.parcel_type}
+        return any(column not in others for column in self._fields.columns)
 
     @cached_property
     def _tree(self) -> shapely.STRtree:
