@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
@@ -15,9 +17,16 @@ from parcels.cache.cached_source import MAX_AGE
 from parcels.cache.interface import CachedLayer, LayerKey, ParcelCache, SnapshotInProgress
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
-from parcels.errors import CacheError, ParcelsError, SnapshotLocked
+from parcels.errors import (
+    CacheError,
+    GeometryError,
+    ParcelsError,
+    SnapshotLocked,
+    SourceMisconfigured,
+)
 from parcels.files.parcel_file import ParcelFile, parcel_file_path
 from parcels.parcel_source import Extent, LayerVersion, Page, ParcelRow, QueryResult
+from parcels.plausibility import log_warnings
 from parcels.registry.county import County
 
 # A smaller file is read in a second and takes about 30 MiB.
@@ -27,6 +36,7 @@ _MIN_BYTES_PER_ROW = 20
 # Rows of one read and one transaction; an interrupted one is read again.
 _ROWS_PER_BATCH = 5_000
 _POLL_S = 0.5
+_SAMPLE_ROWS = 2_000
 # Formats that consist of several files.
 _SIDECARS = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
 
@@ -90,6 +100,18 @@ class SnapshotFile:
         return self._snapshot.all_rows()
 
     @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not plausible about the lots, by a sample; empty without the file."""
+        rows = self._snapshot.all_rows()
+        lots = [row.geometry for row in islice(rows, _SAMPLE_ROWS)]
+        if isinstance(rows, Generator):
+            rows.close()  # with its cursor in the database
+        try:
+            return self._file.warnings(np.array(lots, dtype=object))
+        except (SourceMisconfigured, GeometryError):
+            return ()
+
+    @cached_property
     def _file(self) -> ParcelFile:
         return ParcelFile(self._county)
 
@@ -121,7 +143,8 @@ def snapshot_file(
     if sum(file.stat().st_size for file in _files(path)) < min_rows * _MIN_BYTES_PER_ROW:
         return None
     cached = cache.layer(LayerKey.of_file(county))
-    if cached.snapshot_version() != file_version(path):
+    is_new = cached.snapshot_version() != file_version(path)
+    if is_new:
         file = ParcelFile(county)
         count = file.count()
         if count < min_rows:
@@ -131,7 +154,10 @@ def snapshot_file(
     snapshot = cached.snapshot()
     if snapshot is None:
         raise CacheError(f"the snapshot of {path} was deleted: run the command again")
-    return SnapshotFile(county, snapshot)
+    source = SnapshotFile(county, snapshot)
+    if is_new:
+        log_warnings(source.warnings)
+    return source
 
 
 def file_version(path: Path) -> LayerVersion:

@@ -19,18 +19,13 @@ class FolderCache:
         """The cached data of a layer.
 
         Raises:
-            CacheError: the key would lead outside the folder, or pyarrow is not installed.
+            CacheError: the key would lead outside the folder.
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*/[0-9a-f]+", f"{key.county}/{key.digest}"):
             raise CacheError(
                 f"{key.county!r} cannot be a folder name: use the county's key in the registry"
             )
-        try:
-            # Imported late: only a folder cache needs pyarrow.
-            from parcels.cache.layer_folder import LayerFolder
-        except ImportError:
-            raise CacheError(
-                "the parcel cache is GeoParquet, which needs pyarrow: "
-                'pip install "lotline[geoparquet]"'
-            ) from None
+        # Imported late: only a folder cache needs pyarrow.
+        from parcels.cache.layer_folder import LayerFolder
+
         return LayerFolder(self.folder / key.county / key.digest, key.origin)

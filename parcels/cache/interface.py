@@ -17,6 +17,8 @@ from parcels.registry.county import County
 
 # Incremented when the code reads other rows from the same layer: older entries are then ignored.
 _FORMAT_VERSION = 2
+# The same for files alone.
+_FILE_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class LayerKey:
         county: the county's key.
         origin: the layer's URL with its number, or the path of a file.
         digest: 32 hexadecimal digits of a hash of the layer, its alternates, the mapped columns
-            and `where`; of a file also of the CRS in its entry.
+            and `where`; of a file also of the CRS, the layer and the encoding in its entry.
     """
 
     county: str
@@ -53,7 +55,9 @@ class LayerKey:
     def of_file(cls, county: County) -> LayerKey:
         """The key of a county's file."""
         path = str(county.path)
-        return cls(county.key, path, _digest(county, path=path, crs=county.crs))
+        read_as = {"crs": county.crs, "layer": county.layer, "encoding": county.encoding}
+        digest = _digest(county, path=path, file_form=_FILE_FORMAT_VERSION, **read_as)
+        return cls(county.key, path, digest)
 
 
 def _digest(county: County, **source: object) -> str:

@@ -1,6 +1,5 @@
 """Tools that maintain a registry: import, verify, add.
 
-us_counties            the counties of the US: FIPS codes, names and bounding boxes
 openaddresses          an OpenAddresses source tree or table -> its parcel layers
 openaddresses_entries  those layers -> registry entries, and a reason for each one left out
 address_columns        which columns hold the site address and not the owner's

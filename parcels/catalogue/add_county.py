@@ -16,13 +16,13 @@ from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
 from parcels.catalogue.edit_registry import add_entry
-from parcels.catalogue.us_counties import box_of, boxes_intersect, county_named
 from parcels.catalogue.write_registry import write_text
 from parcels.column_mapping import match_column
 from parcels.errors import QueryRefused, RegistryError
 from parcels.registry.county import ArcGISLayerEntry, County, ParcelFields
 from parcels.registry.county_names import compact, parse_county_name
 from parcels.registry.entry import validate_entry
+from parcels.registry.us_counties import box_of, boxes_intersect, county_named
 from parcels.registry.us_states import states_as_written
 from parcels.registry.yaml_file import read_entries
 from parcels.untrusted import mapping, mappings, sanitize_text

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from parcels.catalogue.address_columns import address_fields
 from parcels.catalogue.openaddresses import SourceLayer
-from parcels.catalogue.us_counties import UsCounty, county_named, us_counties
 from parcels.errors import RegistryError
 from parcels.registry.county_names import bare_slug, compact, slug
 from parcels.registry.entry import validate_entry
+from parcels.registry.us_counties import UsCounty, county_named, us_counties
 from parcels.registry.us_states import STATES
 from parcels.untrusted import sanitize_text
 

@@ -23,7 +23,6 @@ from parcels.arcgis.http.rate_limit import MonotonicClock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.edit_registry import EntryChanges
-from parcels.catalogue.us_counties import box_of, boxes_intersect
 from parcels.errors import (
     ColumnsMissing,
     ParcelsError,
@@ -33,6 +32,7 @@ from parcels.errors import (
 )
 from parcels.parcel_source import Extent, ParcelRow
 from parcels.registry.county import County
+from parcels.registry.us_counties import box_of, boxes_intersect
 from parcels.untrusted import sanitize_text
 
 _SAMPLE_LOTS = 5

@@ -92,7 +92,29 @@ def _convert(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | Geome
     Raises:
         GeometryError: no accurate transformation from the CRS to EPSG:4326.
     """
-    tolerance = chord_tolerance(crs)
+    polygons, errors = _even_odd_polygons(geometries, chord_tolerance(crs))
+    lots = _lots(to_wgs84(polygons, crs), crs)
+    return [errors.get(i, lot) for i, lot in enumerate(lots)]
+
+
+def polygons_in_own_crs(
+    geometries: Sequence[_EsriJson | None], tolerance: float
+) -> NDArray[np.object_]:
+    """The valid polygons (n,) of Esri JSON geometries, not transformed; None for empty or bad ones.
+
+    Their own spatial references are ignored.
+
+    Args:
+        tolerance: maximum distance of a chord from its curve; see `chord_tolerance`.
+    """
+    usable = [each if isinstance(each, Mapping) else {"rings": []} for each in geometries]
+    return _even_odd_polygons(usable, tolerance)[0]
+
+
+def _even_odd_polygons(
+    geometries: Sequence[_EsriJson], tolerance: float
+) -> tuple[NDArray[np.object_], dict[int, GeometryError]]:
+    """The polygons (n,) in their own CRS, and errors by geometry."""
     errors: dict[int, GeometryError] = {}
     rings: dict[int, list[Sequence[Any]]] = {}
     for i, geometry in enumerate(geometries):
@@ -111,9 +133,7 @@ def _convert(geometries: list[_EsriJson], crs: CRS) -> list[MultiPolygon | Geome
     points = np.array([len(ring) for of_one in rings.values() for ring in of_one], dtype=int)
     owners = np.repeat(np.fromiter(rings, int), [len(of_one) for of_one in rings.values()])
     polygons, ring_errors = even_odd(xy, points, owners, len(geometries))
-    errors |= ring_errors
-    lots = _lots(to_wgs84(polygons, crs), crs)
-    return [errors.get(i, lot) for i, lot in enumerate(lots)]
+    return polygons, errors | ring_errors
 
 
 def _rings(geometry: _EsriJson, tolerance: float) -> list[Sequence[Any]]:

@@ -14,6 +14,7 @@ from parcels.errors import ParcelsError, SourceMisconfigured
 from parcels.files.parcel_file import ParcelFile
 from parcels.files.row_index import RowIndex
 from parcels.parcel_source import Extent, ParcelRow, QueryResult
+from parcels.plausibility import log_warnings
 from parcels.registry.county import County
 
 
@@ -23,6 +24,7 @@ class FileSource:
     Attributes (set by the first query or `check`):
         repaired: number of invalid geometries that were repaired.
         dropped: number of rows without a valid geometry; they are found by id only.
+        warnings: what is not plausible about the lots, with the likely cause.
     """
 
     def __init__(self, county: County) -> None:
@@ -32,6 +34,7 @@ class FileSource:
         self._county = county
         self.repaired = 0
         self.dropped = 0
+        self.warnings: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Read the file.
@@ -101,4 +104,6 @@ class FileSource:
         if rows.dropped == len(rows.geometries):
             raise self._file.no_polygons()
         self.repaired, self.dropped = rows.repaired, rows.dropped
+        self.warnings = self._file.warnings(rows.geometries)
+        log_warnings(self.warnings)
         return rows

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import json
+import csv
+import logging
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import pyogrio.errors
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from parcels.column_mapping import choose_parcel_id, choose_parcel_type, resolve_columns
 from parcels.crs import horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
+from parcels.files.csv_table import CsvTable
+from parcels.files.dataset import find_datasets
+from parcels.files.esri_json_table import EsriJsonTable
+from parcels.files.gdal_table import GdalTable
+from parcels.files.geojson_table import GeoJsonTable
+from parcels.files.layer_choice import FileLayer, choose_layer
+from parcels.files.off_earth import OffEarth
+from parcels.files.parquet_table import ParquetTable
 from parcels.files.row_index import RowIndex
-from parcels.files.self_contained import refuse_external_references
+from parcels.files.table_reader import RawRows, TableReader
 from parcels.parcel_source import lot_geometries
+from parcels.plausibility import check_plausibility
 from parcels.registry.county import County
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+log = logging.getLogger(__name__)
 
-# Rows and the CRS of their geometry, in a form that geopandas reads.
-_Table = tuple["pa.Table", object]
-
-_PARQUET = (".parquet", ".geoparquet")
-# The GeoParquet default: a geometry column without a CRS is longitude and latitude.
-_LON_LAT = "OGC:CRS84"
+# Rows of one read if all are read.
+_ROWS_AT_ONCE = 65_536
 
 
 class ParcelFile:
@@ -49,11 +55,11 @@ class ParcelFile:
     def __init__(self, county: County) -> None:
         self.path = parcel_file_path(county)
         self._county = county
-        self._is_parquet = self.path.suffix.lower() in _PARQUET
-        self._layer = ""
-        self._geo: dict[str, Any] = {}
-        is_parquet = self._is_parquet
-        self.columns = self._columns_of_parquet() if is_parquet else self._columns_of_vector()
+        with self._reading():
+            self._layer = choose_layer(find_datasets(self.path), county.layer, county.encoding)
+            self._table = self._open_table(self._layer)
+        self.columns = self._table.columns
+        self._off_earth = OffEarth()
         where, mapped = str(self.path), county.fields
         parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
         parcel_type = choose_parcel_type(mapped.parcel_type, self.columns)
@@ -63,12 +69,7 @@ class ParcelFile:
     def count(self) -> int:
         """The number of rows of the layer, before the `where` filter."""
         with self._reading():
-            if self._is_parquet:
-                from pyarrow import parquet
-
-                return int(parquet.read_metadata(self.path).num_rows)
-            info = pyogrio.read_info(self.path, layer=self._layer, force_feature_count=True)
-            return int(info["features"])
+            return self._table.count()
 
     def rows(self) -> RowIndex:
         """All rows.
@@ -77,36 +78,41 @@ class ParcelFile:
             SourceMisconfigured: it cannot be read.
             GeometryError: it has no CRS.
         """
-        with self._reading():
-            if self._is_parquet:
-                frame = gpd.read_parquet(self.path, columns=self._parquet_columns())
-            else:
-                frame = pyogrio.read_dataframe(
-                    self.path,
-                    layer=self._layer,
-                    columns=self._mapped_columns,
-                    where=self._county.where,
-                )
-        if not isinstance(frame, gpd.GeoDataFrame):
-            raise self.unreadable("it has no geometry")
-        table = frame.drop(columns=frame.geometry.name)
-        values = {str(name): table[name].tolist() for name in table.columns}
-        return self._rows(np.asarray(frame.geometry, dtype=object), frame.crs, values, 1)
+        return RowIndex.joined(list(self.batches(_ROWS_AT_ONCE)), self.fields)
 
     def batches(self, batch_size: int, after: int = 0) -> Iterator[RowIndex]:
-        """The rows after the first `after`, in batches. Needs pyarrow.
+        """The rows after the first `after`, in batches.
 
         Raises:
             SourceMisconfigured, GeometryError: as `rows`.
         """
         first = after + 1
-        tables = self._tables_of_parquet if self._is_parquet else self._tables_of_vector
-        for table, crs in self._read(tables(batch_size, after)):
-            with self._reading():
-                geometries = _geometries(table)
-                values = {name: table[name].to_pylist() for name in self._mapped_columns}
-            yield self._rows(geometries, crs, values, first)
-            first += table.num_rows
+        with self._reading():
+            crs = self.crs
+            for rows in self._table.batches(self.fields.columns, batch_size, after, crs):
+                yield self._indexed(rows, first)
+                first += len(rows)
+        self._report_undecodable()
+
+    @cached_property
+    def crs(self) -> CRS:
+        """The horizontal CRS of the coordinates: that of the entry, else that of the file.
+
+        Raises:
+            GeometryError: neither has one.
+        """
+        own, given = self._own_crs(), self._county.crs
+        if given is not None:
+            crs = horizontal(CRS.from_user_input(given))
+            if own is not None and not crs.equals(own, ignore_axis_order=True):
+                log.info("%s: 'crs: %s' replaces the file's CRS, %s", self.path, given, own.name)
+            return crs
+        if own is not None:
+            return own
+        raise GeometryError(
+            f"{self.path}: the file has no CRS; set 'crs:' of county {self._county.key!r} in "
+            "the registry, for example crs: EPSG:4326"
+        )
 
     def unreadable(self, why: object) -> SourceMisconfigured:
         """The error for a file that cannot be used as parcels."""
@@ -114,97 +120,68 @@ class ParcelFile:
 
     def no_polygons(self) -> SourceMisconfigured:
         """The error if no row has a polygon; every property would get a fallback buffer."""
+        if self._off_earth_warning is not None:
+            return SourceMisconfigured(self._off_earth_warning)
         return self.unreadable("it has no polygons; check 'path' and 'where' in the registry entry")
 
+    def warnings(self, lots: NDArray[np.object_]) -> tuple[str, ...]:
+        """What is not plausible about these lots (n,) of the file, and about all that were read.
+
+        Raises:
+            GeometryError: it has no CRS.
+        """
+        found = check_plausibility(self._county, lots, self.crs)
+        return (*filter(None, [self._off_earth_warning]), *found)
+
     @property
-    def _mapped_columns(self) -> list[str]:
-        return list(self.fields.columns)
+    def _off_earth_warning(self) -> str | None:
+        """The warning about lots read so far that are not on Earth; None if there are none."""
+        if not self._off_earth.rows:
+            return None
+        return f"{self.path}: {self._off_earth.explanation(self.crs, self._county.crs is not None)}"
 
-    def _rows(
-        self, geometries: NDArray[np.object_], crs: object, values: dict[str, list[Any]], first: int
-    ) -> RowIndex:
-        lots, repaired = lot_geometries(to_wgs84(geometries, self._crs(crs)))
-        return RowIndex(lots, self.fields, values, first, repaired)
+    def _indexed(self, rows: RawRows, first: int) -> RowIndex:
+        degrees = to_wgs84(rows.geometries, self.crs)
+        self._off_earth.add(rows.geometries, degrees)
+        lots, repaired = lot_geometries(degrees)
+        return RowIndex(lots, self.fields, rows.values, first, repaired)
 
-    def _crs(self, file_crs: object) -> CRS:
-        if file_crs is not None:
-            return horizontal(CRS.from_user_input(file_crs))
-        if self._county.crs is not None:
-            return horizontal(CRS.from_user_input(self._county.crs))
-        raise GeometryError(
-            f"{self.path}: the file has no CRS; set 'crs:' of county {self._county.key!r} in "
-            "the registry, for example crs: EPSG:4326"
-        )
-
-    def _columns_of_vector(self) -> list[str]:
-        refuse_external_references(self.path)
-        with self._reading():
-            layers = pyogrio.list_layers(self.path)
-            names = [str(name) for name, kind in layers if _may_hold_polygons(kind)]
-            if len(names) != 1:
-                raise self.unreadable(
-                    f"it has {len(names)} polygon layers ({', '.join(names) or 'none'}), but needs "
-                    "exactly one; save the parcels as a separate file"
-                )
-            self._layer = names[0]
-            return [str(name) for name in pyogrio.read_info(self.path, layer=self._layer)["fields"]]
-
-    def _columns_of_parquet(self) -> list[str]:
-        if self._county.where is not None:
-            raise SourceMisconfigured(
-                f"{self.path}: 'where' does not work with GeoParquet; filter the file, or save it "
-                "as a GeoPackage"
-            )
+    def _own_crs(self) -> CRS | None:
+        declared = self._table.crs
+        if declared is None:
+            return None
         try:
-            # An optional dependency: only GeoParquet needs it.
-            from pyarrow import parquet
-        except ImportError:
-            raise self.unreadable("GeoParquet needs pyarrow; run: pip install pyarrow") from None
-        with self._reading():
-            schema = parquet.read_schema(self.path)
-            self._geo = _geoparquet(schema.metadata or {})
-            return [name for name in schema.names if name != "geometry"]
+            return horizontal(CRS.from_user_input(declared))
+        except CRSError:
+            log.warning("%s: the CRS of the file is not known: %.200s", self.path, declared)
+            return None
 
-    def _parquet_columns(self) -> list[str]:
-        return [str(self._geo["primary_column"]), *self._mapped_columns]
+    def _open_table(self, layer: FileLayer) -> TableReader:
+        county = self._county
+        dataset, where, encoding = layer.dataset, county.where, county.encoding
+        if layer.kind == "parquet":
+            if where is not None:
+                raise SourceMisconfigured(
+                    f"{self.path}: 'where' does not work with GeoParquet; filter the file, or "
+                    "save it as a GeoPackage"
+                )
+            return ParquetTable(dataset, encoding)
+        if layer.kind == "csv":
+            return CsvTable(dataset, where, encoding)
+        if layer.kind == "geojson":
+            return GeoJsonTable(dataset, where, encoding)
+        if layer.kind == "esri":
+            return EsriJsonTable(dataset, where, encoding)
+        return GdalTable(dataset, layer.source, layer.name, where, encoding)
 
-    def _read(self, tables: Iterator[_Table]) -> Iterator[_Table]:
-        with self._reading():
-            yield from tables
-
-    def _tables_of_vector(self, batch_size: int, after: int) -> Iterator[_Table]:
-        import pyarrow as pa
-
-        with pyogrio.open_arrow(
-            self.path,
-            layer=self._layer,
-            columns=self._mapped_columns,
-            where=self._county.where,
-            skip_features=after,
-            batch_size=batch_size,
-            use_pyarrow=True,
-        ) as (info, batches):
-            name = info["geometry_name"] or "wkb_geometry"
-            for batch in batches:
-                yield _with_encoding(pa.Table.from_batches([batch]), name, "wkb"), info["crs"]
-
-    def _tables_of_parquet(self, batch_size: int, after: int) -> Iterator[_Table]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        name = str(self._geo["primary_column"])
-        column = self._geo["columns"][name]
-        skip = after
-        with parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size, columns=self._parquet_columns()):
-                remaining = batch.slice(skip)
-                skip = max(0, skip - batch.num_rows)
-                if remaining.num_rows:
-                    table = pa.Table.from_batches([remaining])
-                    yield (
-                        _with_encoding(table, name, column["encoding"]),
-                        column.get("crs", _LON_LAT),
-                    )
+    def _report_undecodable(self) -> None:
+        decoder = self._table.decoder
+        if decoder.undecodable:
+            log.warning(
+                "%s: %d values are not valid %s and were left out; set 'encoding:' of county %r "
+                "in the registry, for example encoding: cp1252",
+                self.path, decoder.undecodable, decoder.declared or "text", self._county.key,
+            )  # fmt: skip
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -215,12 +192,16 @@ class ParcelFile:
             pyogrio.errors.DataLayerError,
             shapely.GEOSException,
             ValueError,  # includes most errors of Arrow
+            csv.Error,
+            zipfile.BadZipFile,
+            zlib.error,
             OSError,
             NotImplementedError,
+            MemoryError,
         ) as error:
             raise self.unreadable(error) from error
         except (TypeError, KeyError, AttributeError) as error:
-            # geopandas raises one of these for metadata that are JSON but not valid GeoParquet.
+            # Metadata that are JSON but not valid GeoParquet.
             raise self.unreadable(f"its GeoParquet metadata are not valid ({error!r})") from error
 
 
@@ -237,27 +218,3 @@ def parcel_file_path(county: County) -> Path:
             f"{county.path}: no such file; correct 'path' of county {county.key!r} in the registry"
         )
     return county.path
-
-
-def _with_encoding(table: pa.Table, geometry: str, encoding: str) -> pa.Table:
-    """The table with its geometry column marked with its encoding for geopandas."""
-    index = table.schema.get_field_index(geometry)
-    extension = {"ARROW:extension:name": f"geoarrow.{encoding.lower()}"}
-    field = table.schema.field(index).with_metadata(extension)
-    return table.set_column(index, field, table.column(index))
-
-
-def _geometries(table: pa.Table) -> NDArray[np.object_]:
-    return np.asarray(gpd.GeoDataFrame.from_arrow(table).geometry, dtype=object)
-
-
-def _may_hold_polygons(kind: str | None) -> bool:
-    return kind is not None and ("Polygon" in kind or kind in ("Unknown", "GeometryCollection"))
-
-
-def _geoparquet(metadata: dict[bytes, bytes]) -> dict[str, Any]:
-    if b"geo" not in metadata:
-        raise ValueError("it has no GeoParquet metadata")
-    geo: dict[str, Any] = json.loads(metadata[b"geo"])
-    _ = geo["primary_column"], geo["columns"]  # a KeyError means invalid metadata
-    return geo

@@ -50,6 +50,19 @@ class RowIndex:
         self._values = values
         self._first = first
 
+    @classmethod
+    def joined(cls, batches: Sequence[RowIndex], fields: ParcelFields) -> RowIndex:
+        """The rows of consecutive batches of a file."""
+        if len(batches) == 1:
+            return batches[0]
+        values: dict[str, list[Any]] = {column: [] for column in fields.columns}
+        for batch in batches:
+            for column, of_batch in batch._values.items():
+                values[column].extend(of_batch)
+        geometries = [batch.geometries for batch in batches]
+        joined = np.concatenate(geometries) if geometries else np.empty(0, dtype=object)
+        return cls(joined, fields, values, 1, sum(batch.repaired for batch in batches))
+
     @property
     def dropped(self) -> int:
         """The number of rows without a geometry."""

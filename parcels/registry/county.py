@@ -16,6 +16,7 @@ from parcels.registry.validators import (
     check_headers,
     host_name,
     resolve,
+    text_encoding,
     variable_name,
     web_address,
 )
@@ -24,6 +25,7 @@ CountyKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=10
 NonEmptyText = Annotated[str, Field(min_length=1)]
 # Keys that only make sense with an ArcGIS server.
 _SERVER_KEYS = ("headers", "legacy_tls", "token", "calls_in_flight", "calls_per_second")
+_FILE_KEYS = ("encoding",)  # keys that only make sense with a file
 LayerId = Annotated[int, Field(ge=0)]
 
 
@@ -118,10 +120,12 @@ class County(EntryModel):
 
     Attributes:
         key: the entry's name in the registry.
-        path: absolute; a vector file that GDAL reads, or GeoParquet.
+        layer: the number of a server's layer; of a file with several, the name or the number.
+        path: absolute; a file or folder of parcels: see `parcels.files`.
+        encoding: the encoding of a file's text, for example "cp1252"; by default the file's own.
         alternates: fallback layers, tried in order while the first is unavailable.
         where: an SQL filter on the parcels, for example to leave out rights of way.
-        crs: the CRS of a file that declares none, for example "EPSG:2274".
+        crs: the CRS of a file, for example "EPSG:2274"; takes precedence over the file's own.
         extent: (west, south, east, north) in degrees; points outside are rejected.
         imagery, lot_offset_m, line_tolerance_m, labels: owned by `detection` and not parsed here;
             `DetectionCounty` validates them too.
@@ -144,9 +148,10 @@ class County(EntryModel):
     state: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     fips: Annotated[str, Field(pattern=r"^\d{5}$")] | None = None
     url: NonEmptyText | None = None
-    layer: LayerId | None = None
+    layer: int | str | None = None
     alternates: tuple[ArcGISLayerEntry, ...] = ()
     path: Path | None = None
+    encoding: NonEmptyText | None = None
     synthetic: SyntheticEntry | None = None
     fields: ParcelFields = ParcelFields()
     where: NonEmptyText | None = None
@@ -199,7 +204,7 @@ class County(EntryModel):
     @property
     def layers(self) -> tuple[ArcGISLayerEntry, ...]:
         """The ArcGIS layers in the order in which they are tried; empty for a file."""
-        if self.url is None or self.layer is None:
+        if self.url is None or not isinstance(self.layer, int):
             return ()
         return (ArcGISLayerEntry(url=self.url, layer=self.layer), *self.alternates)
 
@@ -207,6 +212,28 @@ class County(EntryModel):
     @classmethod
     def _check_service_url(cls, url: str | None) -> str | None:
         return None if url is None else arcgis_url(url, ("MapServer", "FeatureServer"))
+
+    @field_validator("layer", mode="before")
+    @classmethod
+    def _check_layer(cls, layer: object, info: ValidationInfo) -> object:
+        is_server = info.data.get("url") is not None
+        if is_server and isinstance(layer, str) and layer.strip().isdecimal():
+            return int(layer)
+        is_number = isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0
+        is_name = isinstance(layer, str) and layer.strip() != "" and not is_server
+        if layer is None or is_number or is_name:
+            return layer
+        hint = "" if is_server else "; of a file, also its name"
+        raise ValueError(
+            f"{str(layer)[:80]!r} is wrong; write the layer's number, for example layer: 0{hint}"
+        )
+
+    @field_validator("encoding", mode="before")
+    @classmethod
+    def _check_encoding(cls, encoding: object) -> object:
+        # YAML reads 1252 as a number.
+        is_name = isinstance(encoding, str | int) and not isinstance(encoding, bool)
+        return text_encoding(str(encoding)) if is_name else encoding
 
     @field_validator("geocode_server")
     @classmethod
@@ -276,9 +303,17 @@ class County(EntryModel):
             raise ValueError(f"{missing}; write 'url' and 'layer', or 'path'")
         if self.url is not None and self.layer is None:
             raise ValueError("'layer' is missing; write the layer's number, for example layer: 0")
-        if self.url is None and (self.layer is not None or self.alternates):
-            key = "layer" if self.layer is not None else "alternates"
-            raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
+        goes_with = {"layer": ("url", "path"), "alternates": ("url",)}
+        for key, sources in goes_with.items():
+            if getattr(self, key) not in (None, ()) and given[0] not in sources:
+                raise ValueError(f"{key!r} goes with 'url', not with {given[0]!r}; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_file_keys(self) -> County:
+        given = [key for key in _FILE_KEYS if getattr(self, key) is not None]
+        if given and self.path is None:
+            raise ValueError(f"{given[0]!r} goes with 'path'; remove it")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,3 +117,34 @@ def variable_name(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
         raise ValueError("write the name of an environment variable, never the secret")
     return name
+
+
+def text_encoding(name: str) -> str:
+    """The standard name of a text encoding, from one of the ways in which people write it.
+
+    Raises:
+        ValueError: unknown.
+    """
+    found = known_encoding(name)
+    if found is None:
+        raise ValueError(f"{name!r} is not a text encoding; write for example cp1252 or utf-8")
+    return found
+
+
+def known_encoding(name: str) -> str | None:
+    """The standard name of "UTF-8", "1252", "ANSI 1252", "88591", "LDID/87" and the like."""
+    text = name.strip().strip("\0").lower().strip()
+    iso = re.fullmatch(r"(?:iso)?[ _-]?8859[ _-]?(\d{1,2})", text)
+    page = re.fullmatch(r"(?:ansi|oem|cp|ibm|ms|windows|win|msdos)?[ _-]*(\d{3,5})", text)
+    candidates = [f"iso8859-{iso[1]}"] if iso else []
+    if page and page[1] not in ("65001",):
+        candidates.append(f"cp{page[1]}")
+    aliases = {"65001": "utf-8", "cp65001": "utf-8", "utf8": "utf-8", "ansi": "cp1252"}
+    candidates += [aliases.get(text, text), text.replace(" ", "-")]
+    for candidate in candidates:
+        try:
+            b"a".decode(candidate)  # a LookupError also for a codec that is not of text (base64)
+            return codecs.lookup(candidate).name
+        except (LookupError, UnicodeError, ValueError):
+            continue
+    return None

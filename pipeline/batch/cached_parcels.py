@@ -37,7 +37,7 @@ def large_file_snapshot(
         SourceMisconfigured, GeometryError: the file cannot be read; correct the registry entry.
         CacheError: the file changed while it was copied.
     """
-    # A lazy import: geopandas takes a second to load, and only counties with a file need it.
+    # A lazy import: pyarrow and GDAL take a moment to load, and only a file needs them.
     from parcels.cache.file_snapshot import snapshot_file
 
     return snapshot_file(county, DatabaseCache(database.engine), _CopyProgress(county, progress))

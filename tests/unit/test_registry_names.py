@@ -8,11 +8,11 @@ import pytest
 
 from detection.registry.county import DetectionCounty
 from parcels import load_registry
-from parcels.catalogue.us_counties import box_of, county_named, us_counties
 from parcels.errors import RegistryError
 from parcels.registry.county_names import compact, slug
 from parcels.registry.entry import validate_entry
 from parcels.registry.shipped_layers import SHIPPED, shipped_layers
+from parcels.registry.us_counties import box_of, county_named, us_counties
 from parcels.registry.yaml_file import read_entries
 
 

@@ -162,8 +162,11 @@ class DatabaseSnapshot(LayerSnapshot):
         """See `LayerSnapshot`; the rows are streamed."""
         # A server-side cursor: otherwise the driver would hold all rows in memory.
         streamed = {"stream_results": True, "max_row_buffer": _ROWS_PER_CHUNK}
-        with self._engine.connect() as conn:
-            rows = conn.execute(_ALL, self._layer, execution_options=streamed)
+        with (
+            self._engine.connect() as conn,
+            # Closed also if the caller stops early.
+            conn.execute(_ALL, self._layer, execution_options=streamed) as rows,
+        ):
             for chunk in rows.partitions(_ROWS_PER_CHUNK):
                 yield from to_parcel_rows(chunk)
 

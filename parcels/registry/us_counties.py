@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from parcels.parcel_source import Extent
 from parcels.registry.county_names import compact
 from parcels.registry.us_states import STATES
 
+# (west, south, east, north) in degrees.
+_Box = tuple[float, float, float, float]
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "us_counties.csv"
 # Virginia's cities, Baltimore, St. Louis and Carson City belong to no county.
 _INDEPENDENT_CITY = 510
@@ -36,7 +37,7 @@ class UsCounty:
     fips: str
     state: str
     name: str
-    box: Extent
+    box: _Box
 
     @property
     def independent_city(self) -> bool:
@@ -83,7 +84,7 @@ def county_named(state: str, name: str, *, city: bool = False) -> UsCounty | Non
     return places[0] if places and not city else None
 
 
-def box_of(state: str | None, fips: str | None) -> Extent | None:
+def box_of(state: str | None, fips: str | None) -> _Box | None:
     """The bounding box of a county, else of its state; None if neither is known."""
     place = us_counties().get(fips or "")
     if place is not None:
@@ -95,7 +96,7 @@ def box_of(state: str | None, fips: str | None) -> Extent | None:
     return (min(wests), min(souths), max(easts), max(norths))
 
 
-def boxes_intersect(a: Extent, b: Extent) -> bool:
+def boxes_intersect(a: _Box, b: _Box) -> bool:
     """Whether two boxes in degrees intersect, with a margin of 0.1°."""
     gap_x = max(a[0], b[0]) - min(a[2], b[2])
     gap_y = max(a[1], b[1]) - min(a[3], b[3])

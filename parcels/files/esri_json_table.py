@@ -1,0 +1,43 @@
+"""EsriJsonTable: saved answers of an ArcGIS server, with the geometry rules of our queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from parcels.esri import crs_from_esri, polygons_in_own_crs
+from parcels.esri.curves import chord_tolerance
+from parcels.files.json_stream import Members
+from parcels.files.json_table import JsonTable
+
+
+class EsriJsonTable(JsonTable):
+    """See `JsonTable`."""
+
+    @staticmethod
+    def _attributes(feature: Members) -> Members:
+        attributes = feature.get("attributes")
+        return attributes if isinstance(attributes, dict) else {}
+
+    def _geometries(self, features: list[Members], crs: CRS) -> NDArray[np.object_]:
+        return polygons_in_own_crs(
+            [feature.get("geometry") for feature in features], chord_tolerance(crs)
+        )
+
+    def _declared_crs(self, other: Members) -> object | None:
+        reference = other.get("spatialReference")
+        if not isinstance(reference, dict) or not reference:
+            reference = self._first_reference()
+        return None if reference is None else crs_from_esri(reference)
+
+    def _first_reference(self) -> dict[str, Any] | None:
+        """The spatial reference of the first geometry that has its own."""
+        for feature in self._kept if self._kept is not None else self._features():
+            geometry = feature.get("geometry")
+            reference = geometry.get("spatialReference") if isinstance(geometry, dict) else None
+            if isinstance(reference, dict) and reference:
+                return reference
+        return None

@@ -1,0 +1,203 @@
+"""GdalTable: a layer of any vector format that GDAL reads, through Arrow."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from parcels.esri.curves import chord_tolerance
+from parcels.files.curved_wkb import geometries_from_wkb
+from parcels.files.dataset import Dataset
+from parcels.files.dbf_numbers import DbfNumbers
+from parcels.files.ring_arrays import rebuilt_even_odd
+from parcels.files.table_reader import RawRows
+from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
+from parcels.files.text_values import Texts, column_texts
+
+_SHAPEFILE = ".shp"
+
+
+class GdalTable:
+    """See `TableReader`.
+
+    Args:
+        source: what GDAL opens: see `gdal_source`.
+        layer: its name in the dataset.
+        where: an SQL filter.
+        encoding: of the registry entry.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: str | bytes,
+        layer: str,
+        where: str | None,
+        encoding: str | None,
+    ) -> None:
+        self._dataset, self._source, self._layer, self._where = dataset, source, layer, where
+        self._is_shapefile = dataset.suffix == _SHAPEFILE
+        if self._is_shapefile:
+            self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
+        else:
+            self.decoder = TextDecoder(encoding)
+        with quiet_gdal():
+            info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
+        self.columns = [str(name) for name in info["fields"]]
+        self.crs: object | None = info["crs"]
+
+    def _recoded(self, *, by_values: bool) -> dict[str, str]:
+        """The option for GDAL to recode a shapefile, from the declared or detected encoding.
+
+        Args:
+            by_values: detect it by all values; else by the column names.
+        """
+        if not self._is_shapefile:
+            return {}
+        detected = "UTF-8" if self._is_utf8(by_values=by_values) else self.decoder.legacy
+        return {"ENCODING": self.decoder.declared or detected}
+
+    def _is_utf8(self, *, by_values: bool) -> bool:
+        table = self._dataset.sidecar(".dbf")
+        if table is None:
+            return True
+        with self._dataset.open(table) as file:
+            header = file.read(32)
+            fields = file.read(max(0, int.from_bytes(header[8:10], "little") - 32))
+            names = b"".join(fields[at : at + 11] for at in range(0, len(fields), 32))
+            text = names + (file.read() if by_values else b"")
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _recoding(self, columns: Sequence[str]) -> tuple[dict[str, str], TextDecoder]:
+        """The options for GDAL, and the decoder of what it then returns.
+
+        A shapefile is read without recoding, so that the decoder gets the bytes. But an SQL filter
+        or a column with other letters than ASCII needs GDAL's recoding.
+        """
+        if not self._is_shapefile:
+            return {}, self.decoder
+        if all(map(str.isascii, (*columns, self._where or ""))):
+            return {"ENCODING": ""}, self.decoder
+        return self._recoded(by_values=True), TextDecoder("utf-8")
+
+    def count(self) -> int:
+        """See `TableReader`."""
+        with quiet_gdal():
+            info = pyogrio.read_info(self._source, layer=self._layer, force_feature_count=True)
+        return int(info["features"])
+
+    def batches(
+        self, columns: Sequence[str], batch_size: int, after: int, crs: CRS
+    ) -> Iterator[RawRows]:
+        """See `TableReader`."""
+        tolerance = chord_tolerance(crs)
+        with ExitStack() as opened:
+            wide = self._wide_numbers(opened)
+            options, decoder = self._recoding(columns)
+            with quiet_gdal():
+                info, batches = opened.enter_context(
+                    pyogrio.open_arrow(
+                        self._source,
+                        layer=self._layer,
+                        columns=[*columns, *self._filtered_columns(columns)],
+                        where=self._where,
+                        skip_features=after,
+                        batch_size=batch_size,
+                        use_pyarrow=True,
+                        return_fids=wide is not None,
+                        **options,
+                    )
+                )
+            geometry = info["geometry_name"] or "wkb_geometry"
+            while (batch := _next(batches)) is not None:
+                values = {name: column_texts(batch.column(name), decoder) for name in columns}
+                if wide is not None:
+                    values |= self._exact(batch, columns, wide, str(info["fid_column"]))
+                yield RawRows(self._geometries(batch.column(geometry), tolerance), values)
+
+    def _filtered_columns(self, columns: Sequence[str]) -> list[str]:
+        """The other columns that the SQL filter names: GDAL takes what is not read as null."""
+        where = (self._where or "").lower()
+        return [name for name in self.columns if name.lower() in where and name not in columns]
+
+    def _geometries(self, column: pa.Array, tolerance: float) -> NDArray[np.object_]:
+        geometries = geometries_from_wkb(column.to_pylist(), tolerance)
+        return rebuilt_even_odd(geometries) if self._is_shapefile else geometries
+
+    def _wide_numbers(self, opened: ExitStack) -> DbfNumbers | None:
+        """The .dbf if GDAL has as many columns as it."""
+        table = self._dataset.sidecar(".dbf") if self._is_shapefile else None
+        if table is None:
+            return None
+        numbers = DbfNumbers(self._dataset.open(table))
+        opened.callback(numbers.close)
+        return numbers if len(numbers) == len(self.columns) else None
+
+    def _exact(
+        self, batch: pa.RecordBatch, columns: Sequence[str], wide: DbfNumbers, fid: str
+    ) -> dict[str, Texts]:
+        """The numbers that GDAL reads as floats, from the .dbf."""
+        floats = [
+            name
+            for name in columns
+            if pa.types.is_floating(batch.column(name).type)
+            and wide.is_number(self.columns.index(name))
+        ]
+        if not floats:
+            return {}
+        rows = batch.column(fid or "OGC_FID").to_pylist()
+        texts = wide.texts([self.columns.index(name) for name in floats], rows)
+        return dict(zip(floats, texts, strict=True))
+
+
+def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:
+    """Which of a layer's rows (n,) an SQL filter keeps, in file order."""
+    every, kept = _fids(path, layer, None), _fids(path, layer, where)
+    return np.isin(every, kept)
+
+
+def _fids(path: str, layer: str, where: str | None) -> NDArray[np.int64]:
+    # With all columns: GDAL takes those that are not read as null in the filter.
+    options: dict[str, Any] = {"read_geometry": False, "return_fids": True}
+    with quiet_gdal():
+        fids, _ = pyogrio.raw.read(path, layer=layer, where=where, **options)[1:3]
+    return np.asarray(fids, dtype=np.int64)
+
+
+@contextmanager
+def quiet_gdal() -> Iterator[None]:
+    """Suppress GDAL's warnings, for example about the winding of rings: they are handled here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def _next(batches: Any) -> pa.RecordBatch | None:  # noqa: ANN401
+    with quiet_gdal():
+        return next(iter(batches), None)
+
+
+def _shapefile_encoding(dataset: Dataset, encoding: str | None) -> tuple[str | None, str]:
+    """The declared encoding, if any, and that of a value that is not UTF-8."""
+    table, declared = dataset.sidecar(".dbf"), dataset.sidecar(".cpg")
+    legacy = dbf_legacy_encoding(0)
+    if table is not None:
+        with dataset.open(table) as file:
+            header = file.read(32)
+            legacy = dbf_legacy_encoding(header[29] if len(header) == 32 else 0)
+    if encoding is None and declared is not None:
+        with dataset.open(declared) as file:
+            encoding = cpg_encoding(file.read(200))
+    return encoding, legacy

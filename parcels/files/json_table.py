@@ -1,0 +1,142 @@
+"""JsonTable: what GeoJSON and saved Esri answers have in common."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from parcels.files.dataset import Dataset
+from parcels.files.gdal_table import matching_rows
+from parcels.files.json_stream import Members, json_features
+from parcels.files.table_reader import RawRows
+from parcels.files.text_encoding import TextDecoder
+from parcels.files.text_values import Texts, json_text
+
+# A smaller file is parsed once, and its rows are kept until they are read.
+_MAX_KEPT_BYTES = 32 << 20
+_CUT = (
+    "it is cut: the server sent only its first page (exceededTransferLimit), so lots are missing; "
+    "add the layer itself with `lotline registry add NAME URL`, or download all pages"
+)
+
+
+class JsonTable(ABC):
+    """See `TableReader`. The first pass finds the columns, the CRS and a cut answer.
+
+    Args:
+        where: an SQL filter, which GDAL evaluates.
+        encoding: of the registry entry.
+    """
+
+    def __init__(self, dataset: Dataset, where: str | None, encoding: str | None) -> None:
+        self._dataset, self._where = dataset, where
+        self.decoder = TextDecoder(encoding)
+        self.crs: object | None = None
+        self._rows = 0
+        self._position = 0
+        self._kept: list[Members] | None = []
+        self._other: Members = {}
+        names: dict[str, None] = {}
+        for feature in self._features(names_other=True):
+            self._rows += 1
+            for name in self._attributes(feature):
+                names[name] = None
+            if self._kept is not None:
+                self._kept.append(feature)
+                if self._position > _MAX_KEPT_BYTES:
+                    self._kept = None
+        if not self._rows:
+            _refuse_other(self._other)
+        self.columns = [self.decoder.repair(name) or name for name in names]
+        self._raw_names = dict(zip(self.columns, names, strict=True))
+        self.crs = self._declared_crs(self._other)
+
+    def count(self) -> int:
+        """See `TableReader`."""
+        return self._rows
+
+    def batches(
+        self, columns: Sequence[str], batch_size: int, after: int, crs: CRS
+    ) -> Iterator[RawRows]:
+        """See `TableReader`."""
+        kept = iter(self._kept) if self._kept is not None else self._features()
+        self._kept = None  # read once, so that the rows are not held twice
+        features = itertools.islice(self._matching(kept), after, None)
+        while batch := list(itertools.islice(features, batch_size)):
+            attributes = [self._attributes(feature) for feature in batch]
+            values = {name: self._texts(attributes, self._raw_names[name]) for name in columns}
+            yield RawRows(self._geometries(batch, crs), values)
+
+    @staticmethod
+    @abstractmethod
+    def _attributes(feature: Members) -> Members:
+        """The column values of a feature."""
+
+    @abstractmethod
+    def _geometries(self, features: list[Members], crs: CRS) -> NDArray[np.object_]:
+        """The geometries (n,) of features."""
+
+    @abstractmethod
+    def _declared_crs(self, other: Members) -> object | None:
+        """The CRS from the members beside the features."""
+
+    def _features(self, *, names_other: bool = False) -> Iterator[Members]:
+        with self._dataset.open() as file:
+            for is_feature, members in json_features(file):
+                if is_feature:
+                    self._position = file.tell()
+                    yield members
+                elif names_other:
+                    _refuse_cut(members)
+                    self._other = {**members, **self._other}
+
+    def _matching(self, features: Iterator[Members]) -> Iterator[Members]:
+        if self._where is None:
+            return features
+        import pyogrio
+
+        path = self._dataset.gdal_path
+        layer = str(pyogrio.list_layers(path)[0][0])
+        keep = matching_rows(path, layer, self._where)
+        if len(keep) != self._rows:
+            raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
+        return itertools.compress(features, keep.tolist())
+
+    def _texts(self, attributes: list[Members], name: str) -> Texts:
+        return [
+            None if text is None else self.decoder.repair(text)
+            for text in (json_text(each.get(name)) for each in attributes)
+        ]
+
+
+def _refuse_cut(members: Members) -> None:
+    for holder in (members, members.get("properties"), members.get("metadata")):
+        if isinstance(holder, dict) and _is_true(holder.get("exceededTransferLimit")):
+            raise ValueError(_CUT)
+
+
+def _is_true(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def _refuse_other(members: Members) -> None:
+    """Refuse what has no features for a known reason."""
+    error: Any = members.get("error")
+    if error:
+        message = error.get("message") if isinstance(error, dict) else error
+        raise ValueError(
+            f"it is a server's error message ({str(message)[:100]}), not data; download it again"
+        )
+    if {"objectIds", "count"} & members.keys():
+        raise ValueError("it has only ids or a count of a server, no lots; download the features")
+    if "currentVersion" in members or "drawingInfo" in members:
+        raise ValueError(
+            "it describes a server's layer and has no lots; add the layer itself with `lotline "
+            "registry add NAME URL`"
+        )

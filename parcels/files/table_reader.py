@@ -1,0 +1,54 @@
+"""TableReader: what every format provides: columns, a CRS, and rows in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from parcels.files.text_encoding import TextDecoder
+from parcels.files.text_values import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Rows as they are in a file.
+
+    Attributes:
+        geometries: (n,) in the CRS that the reader was given.
+        values: column -> n texts.
+    """
+
+    geometries: NDArray[np.object_]
+    values: dict[str, Texts]
+
+    def __len__(self) -> int:
+        return len(self.geometries)
+
+
+class TableReader(Protocol):
+    """The rows of one layer; opening it reads no rows, or only to find the columns.
+
+    Attributes:
+        columns: without the geometry.
+        crs: as the file declares it, in a form that pyproj reads; None if it declares none.
+        decoder: decodes its text, and counts what it cannot decode.
+    """
+
+    columns: list[str]
+    crs: object | None
+    decoder: TextDecoder
+
+    def count(self) -> int:
+        """The number of rows, before the `where` filter."""
+        ...
+
+    def batches(
+        self, columns: Sequence[str], batch_size: int, after: int, crs: CRS
+    ) -> Iterator[RawRows]:
+        """The rows after the first `after` in batches, with these columns, in file order."""
+        ...

@@ -1,0 +1,44 @@
+"""What a zip contains, refused if it is encrypted, built to exhaust the disk, or not safe."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+# Deflate packs at most 1,032 bytes into one; real parcels 5 to 50.
+_MAX_RATIO = 500
+_SMALL_BYTES = 512 * 2**20
+_MAX_BYTES = 64 * 2**30
+_MAX_MEMBERS = 100_000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def names_in_zip(path: Path) -> tuple[str, ...]:
+    """The names of the files in a zip.
+
+    Raises:
+        zipfile.BadZipFile: damaged, encrypted, or refused for what it contains.
+    """
+    status = path.stat()
+    return _names(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _names(path: Path, _modified_ns: int, size: int) -> tuple[str, ...]:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > _MAX_MEMBERS:
+        raise zipfile.BadZipFile(f"it has {len(members):,} files")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max(_SMALL_BYTES, size * _MAX_RATIO) or unpacked > _MAX_BYTES:
+        raise zipfile.BadZipFile(f"its {size:,} bytes unpack to {unpacked:,}")
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if member.flag_bits & 1:
+            raise zipfile.BadZipFile("it is protected by a password")
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            raise zipfile.BadZipFile(f"it has a file outside of itself, {member.filename!r}")
+        if member.compress_type not in _METHODS:
+            raise zipfile.BadZipFile("it is compressed by an unusual method")
+    return tuple(member.filename for member in members)

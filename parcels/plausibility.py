@@ -1,0 +1,191 @@
+"""Whether a county's lots are where the county is, and as large as lots are.
+
+A wrong CRS moves lots or scales them, and nothing else fails: every property would get no lot, or
+a lot ten times too large. Each warning names the likely cause and what to set.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+from pyproj.aoi import AreaOfInterest
+from pyproj.database import query_crs_info
+from pyproj.enums import PJType
+from pyproj.exceptions import CRSError, ProjError
+from shapely import Point
+
+from parcels.crs import from_wgs84
+from parcels.errors import GeometryError
+from parcels.measure import areas_m2
+from parcels.registry.county import County
+from parcels.registry.us_counties import box_of
+
+log = logging.getLogger(__name__)
+
+Box = tuple[float, float, float, float]  # (west, south, east, north) in degrees
+
+# The smallest and the largest median of a county's lots; parcels of ranches and of townhouses are
+# within.
+_MIN_MEDIAN_M2, _MAX_MEDIAN_M2 = 20.0, 100_000.0
+_MIN_POLYGON_SHARE = 0.5
+_SAMPLE_LOTS = 1_000
+# A county's box is simplified, and lots may be just outside.
+_MARGIN_DEGREES = 0.15
+_MAX_CANDIDATES = 3
+_FOOT_M2 = 0.3048**2
+_GEOD = Geod(ellps="WGS84")
+
+
+def check_plausibility(
+    county: County, lots: NDArray[np.object_], crs: CRS | None = None
+) -> list[str]:
+    """Warnings about a county's lots; empty if they are plausible.
+
+    Args:
+        lots: (n,) EPSG:4326 lots, or a part of them; None for a row without a polygon.
+        crs: that of the coordinates as stored, if known.
+    """
+    if not len(lots):
+        return []
+    drawn = lots[~shapely.is_missing(lots)]
+    warnings = []
+    if len(drawn) < _MIN_POLYGON_SHARE * len(lots):
+        warnings.append(
+            f"{county.key}: only {len(drawn):,} of {len(lots):,} rows have a valid polygon; check "
+            "that 'path' or 'layer' is the layer of parcels, or leave the others out with 'where'"
+        )
+    if len(drawn):
+        sample = drawn[:: max(1, len(drawn) // _SAMPLE_LOTS)]
+        # Lots in the wrong place have the wrong size too, for the same reason.
+        warnings += filter(None, [_wrong_place(county, sample, crs) or _wrong_size(county, sample)])
+    return warnings
+
+
+def log_warnings(warnings: Sequence[str]) -> None:
+    """Log the warnings of `check_plausibility`."""
+    for warning in warnings:
+        log.warning("%s", warning)
+
+
+def _wrong_place(county: County, lots: NDArray[np.object_], crs: CRS | None) -> str | None:
+    """The warning if most lots are outside of where the county is, or the CRS is made for."""
+    box, what = _expected_box(county, crs)
+    if box is None:
+        return None
+    centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
+    if _is_inside(centre.x, centre.y, box):
+        return None
+    away_km = _distance_m(centre, box) / 1000
+    where = f"longitude {centre.x:.3f}, latitude {centre.y:.3f}, {away_km:,.0f} km outside {what}"
+    return f"{county.key}: its lots are at {where}; {_cause(centre, box, crs)}"
+
+
+def _expected_box(county: County, crs: CRS | None) -> tuple[Box | None, str]:
+    if county.extent is not None:
+        return county.extent, "the 'extent' of its registry entry"
+    box = box_of(county.state, county.fips)
+    if box is not None:
+        return box, f"{county.name}" if county.fips else f"the state {county.state}"
+    area = None if crs is None else crs.area_of_use
+    if crs is None or area is None or area.west > area.east:
+        return None, ""
+    return (area.west, area.south, area.east, area.north), f"the area of {crs.name}"
+
+
+def _cause(centre: Point, box: Box, crs: CRS | None) -> str:
+    """The likely cause and what to set."""
+    if _is_inside(centre.y, centre.x, box):
+        return (
+            "longitude and latitude are swapped: correct the coordinates, or the axis order in "
+            "the file"
+        )
+    stored = _stored(centre, crs)
+    candidates = [] if stored is None else _fitting_crs(*stored, box)
+    if stored is None or crs is None or not candidates:
+        return "check 'path', 'state', 'fips' and 'extent', or set 'crs:' to the county's CRS"
+    cause = "the CRS is wrong"
+    fit = CRS.from_user_input(candidates[0])
+    if fit.axis_info[0].unit_name != crs.axis_info[0].unit_name and not crs.is_geographic:
+        cause = f"its coordinates are in {_unit(fit)} and the CRS ({crs.name}) in {_unit(crs)}"
+    fits = " or ".join(candidates[:_MAX_CANDIDATES])
+    return f"{cause}: set 'crs:' in the registry entry; coordinates fit with crs: {fits}"
+
+
+def _unit(crs: CRS) -> str:
+    name = crs.axis_info[0].unit_name
+    return "feet" if "foot" in name else f"{name}s"
+
+
+def _stored(centre: Point, crs: CRS | None) -> tuple[float, float] | None:
+    """The coordinates in the file of a point in degrees."""
+    if crs is None:
+        return None
+    try:
+        point = from_wgs84(np.asarray([centre], dtype=object), crs)[0]
+    except GeometryError:
+        return None
+    return (point.x, point.y) if np.isfinite([point.x, point.y]).all() else None
+
+
+def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
+    """EPSG codes of the CRSs for this box in which stored coordinates lie in it."""
+    if _is_inside(x, y, box):
+        return ["EPSG:4326"]
+    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box), contains=True)
+    found = []
+    for info in sorted(infos, key=_preference):
+        try:
+            crs = CRS.from_epsg(int(info.code))
+            base = crs.geodetic_crs
+            if base is None:
+                continue
+            lon, lat = Transformer.from_crs(crs, base, always_xy=True).transform(x, y)
+        except (CRSError, ProjError):
+            continue
+        if _is_inside(lon, lat, box):
+            found.append(f"EPSG:{info.code}")
+        if len(found) == _MAX_CANDIDATES:
+            break
+    return found
+
+
+def _preference(info: object) -> tuple[bool, bool, int]:
+    """The CRSs of county GIS first: NAD83 in feet."""
+    name = str(getattr(info, "name", ""))
+    return not name.startswith("NAD83 /"), "ftUS" not in name, int(getattr(info, "code", 0))
+
+
+def _wrong_size(county: County, lots: NDArray[np.object_]) -> str | None:
+    """The warning if the median lot is too small or too large for a county."""
+    median_m2 = float(np.median(areas_m2(lots)))
+    if _MIN_MEDIAN_M2 <= median_m2 <= _MAX_MEDIAN_M2:
+        return None
+    size = f"{county.key}: its median lot has {median_m2:,.{0 if median_m2 > 10 else 2}f} m²"
+    if median_m2 > _MAX_MEDIAN_M2:
+        return (
+            f"{size}, which is large for lots; if feet were read as metres, areas are "
+            f"{1 / _FOOT_M2:.1f} times too large: set 'crs:' in the registry entry to the "
+            "county's CRS in feet"
+        )
+    return (
+        f"{size}, which is small for lots; check that 'path' or 'layer' is the layer of parcels, "
+        f"or, if metres were read as feet (areas {1 / _FOOT_M2:.1f} times too small), set 'crs:' "
+        "in the registry entry"
+    )
+
+
+def _is_inside(x: float, y: float, box: Box) -> bool:
+    west, south, east, north = box
+    in_x = west - _MARGIN_DEGREES <= x <= east + _MARGIN_DEGREES
+    return in_x and south - _MARGIN_DEGREES <= y <= north + _MARGIN_DEGREES
+
+
+def _distance_m(point: Point, box: Box) -> float:
+    west, south, east, north = box
+    x, y = min(max(point.x, west), east), min(max(point.y, south), north)
+    return float(_GEOD.inv(point.x, point.y, x, y)[2])

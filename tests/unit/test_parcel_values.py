@@ -1,0 +1,365 @@
+"""Values and shapes in parcel files: ids, encodings, rings, curves, WKB."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sqlite3
+import struct
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+from pyarrow import parquet
+from shapefiles import Ring, square, write_shapefile
+from shapely import Polygon, box
+
+from parcels import Boundary, County, ParcelBoundaryService, Property
+from parcels.files import FileSource
+from parcels.files.curved_wkb import geometries_from_wkb
+from parcels.files.text_encoding import TextDecoder, cpg_encoding
+from parcels.files.text_values import column_texts
+from parcels.files.wkt_values import geometries_from_texts
+from parcels.parcel_source import ParcelRow
+
+LOTS = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(3)]
+BIG = 123456789012345671
+
+
+def rows_of(path: Path, **more: object) -> list[ParcelRow]:
+    entry = {"key": "here", "path": str(path), **more}
+    return list(FileSource(County.model_validate(entry)).all_rows())
+
+
+def ids_of(path: Path, **more: object) -> list[str | None]:
+    return [row.parcel_id for row in rows_of(path, **more)]
+
+
+def write_parquet(path: Path, ids: pa.Array, **column: object) -> Path:
+    geometry = pa.array([shapely.to_wkb(lot) for lot in LOTS], pa.binary())
+    described = {"encoding": "WKB", "geometry_types": [], **column}
+    geo = {"version": "1.1.0", "primary_column": "shp", "columns": {"shp": described}}
+    table = pa.table({"APN": ids, "shp": geometry})
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (pa.array([BIG, None, BIG + 1]), [str(BIG), None, str(BIG + 1)]),
+        (pa.array([2**63 + 1, None, 7], pa.uint64()), ["9223372036854775809", None, "7"]),
+        (
+            pa.array([Decimal("12345678901234567890"), None, Decimal(2)], pa.decimal128(38, 0)),
+            ["12345678901234567890", None, "2"],
+        ),
+        (pa.array([Decimal("10.50"), None, Decimal(2)], pa.decimal128(9, 2)), ["10.5", None, "2"]),
+        (pa.array([10.0, None, 10.5]), ["10", None, "10.5"]),
+        (pa.array([10.0, math.nan, math.inf]), ["10", None, None]),
+        (pa.array([0.1, None, 3.0], pa.float32()), ["0.1", None, "3"]),
+        (pa.array(["042 ", None, "b"]).dictionary_encode(), ["042 ", None, "b"]),
+        (pa.array([BIG, None, 1]).dictionary_encode(), [str(BIG), None, "1"]),
+        (pa.array(["a", None, "b"], pa.large_string()), ["a", None, "b"]),
+        (pa.array(["a", None, "b"], pa.string_view()), ["a", None, "b"]),
+        (pa.array([b"a", None, b"Pe\xf1a"]), ["a", None, "Peña"]),
+        (pa.nulls(3), [None, None, None]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_ids_are_exact_texts_of_every_type(
+    tmp_path: Path, ids: pa.Array, expected: list[str | None]
+) -> None:
+    assert column_texts(ids, TextDecoder()) == expected
+    assert column_texts(pa.concat_arrays([ids, ids]).slice(3), TextDecoder()) == expected
+    assert ids_of(write_parquet(tmp_path / "lots.parquet", ids)) == expected
+
+
+def test_neighbours_with_18_digits_do_not_merge(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "lots.parquet", pa.array([BIG, BIG + 1, None]))
+    service = ParcelBoundaryService(County.model_validate({"key": "here", "path": str(path)}))
+    [boundary] = service.boundaries([Property("a", parcel_id=str(BIG))])
+    assert isinstance(boundary, Boundary)
+    assert boundary.area_m2 == pytest.approx(8099, rel=1e-3)
+
+
+def test_wide_numbers_of_a_shapefile_keep_their_digits(tmp_path: Path) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    fields = [("BIG", "N", 20, 0), ("SCI", "F", 19, 11), ("PART", "N", 22, 4), ("LONG", "N", 18, 0)]
+    values = [
+        ("12345678901234567891", "1.23400000000e+006", "123456789012345678.5", str(BIG)),
+        ("12345678901234567892", "********", "7.0000", ""),
+        ("", "", "", str(BIG + 1)),
+    ]
+    path = write_shapefile(tmp_path / "lots.shp", lots, fields, values)
+    expected = {
+        "BIG": ["12345678901234567891", "12345678901234567892", None],
+        "SCI": ["1234000", None, None],
+        "PART": ["123456789012345678.5", "7", None],
+        "LONG": [str(BIG), None, str(BIG + 1)],
+    }
+    for column, texts in expected.items():
+        assert ids_of(path, fields={"parcel_id": column}) == texts
+    filtered = {"where": "LONG > 123456789012345671", "fields": {"parcel_id": "BIG"}}
+    assert ids_of(path, **filtered) == [None]
+
+
+def test_json_numbers_and_texts_in_one_column_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    ids = [12345678901234567890, "012", 13.0]
+    features = [
+        {"type": "Feature", "properties": {"APN": value}, "geometry": shapely.geometry.mapping(lot)}
+        for value, lot in zip(ids, LOTS, strict=True)
+    ]
+    path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
+    assert ids_of(path) == ["12345678901234567890", "012", "13"]
+    assert ids_of(path, where="APN = '012'") == ["012"]
+
+
+@pytest.mark.parametrize(
+    ("cpg", "language_driver", "more", "expected"),
+    [
+        ("1252", 0, {}, "Peña"),
+        ("ANSI 1252", 0, {}, "Peña"),
+        ("ISO-8859-1", 0, {}, "Peña"),
+        ("88591", 0, {}, "Peña"),
+        (None, 0, {}, "Peña"),
+        (None, 0x57, {}, "Peña"),
+        (None, 0x02, {}, "Pe±a"),
+        (None, 0, {"encoding": "cp850"}, "Pe±a"),
+        ("UTF-8", 0, {"encoding": "latin1"}, "Peña"),
+        ("OEM 850", 0, {}, "Pe±a"),
+        ("UTF-8", 0, {}, None),
+    ],
+)
+def test_the_encoding_of_a_shapefile(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    cpg: str | None,
+    language_driver: int,
+    more: dict[str, str],
+    expected: str | None,
+) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    path = tmp_path / "lots.shp"
+    values = [("1",), (b"Pe\xf1a",), ("3",)]
+    fields = [("APN", "C", 6, 0)]
+    write_shapefile(path, lots, fields, values, language_driver=language_driver)
+    if cpg is not None:
+        path.with_suffix(".cpg").write_text(f"{cpg}\n")
+    with caplog.at_level(logging.WARNING):
+        assert ids_of(path, **more) == ["1", expected, "3"]
+    assert ("1 values are not valid utf-8" in caplog.text) == (expected is None)
+    assert ("set 'encoding:'" in caplog.text) == (expected is None)
+
+
+def test_utf8_without_a_declaration_is_detected(tmp_path: Path) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    values = [("1",), ("Peña".encode(),), (b"A\xf1o",)]
+    path = write_shapefile(tmp_path / "lots.shp", lots, [("APN", "C", 6, 0)], values)
+    assert ids_of(path) == ["1", "Peña", "Año"]
+
+
+def test_columns_and_filters_with_letters_that_are_not_ascii(tmp_path: Path) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    fields = [("AÑO", "C", 6, 0), ("KIND", "C", 6, 0)]
+    values = [("1", "lot"), ("2", b"Pe\xf1a"), ("3", "row")]
+    path = write_shapefile(tmp_path / "lots.shp", lots, fields, values)
+    mapped = {"fields": {"parcel_id": "AÑO"}}
+    assert ids_of(path, **mapped) == ["1", "2", "3"]
+    assert ids_of(path, **mapped, where="KIND = 'Peña'") == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("UTF-8", "utf-8"), ("utf8\r\n", "utf-8"), ("65001", "utf-8"), ("1252", "cp1252"),
+        ("ANSI 1252", "cp1252"), ("windows-1252", "cp1252"), ("ISO 8859-15", "iso8859-15"),
+        ("LATIN1", "iso8859-1"), ("936", "gbk"), ("OEM 437", "cp437"), ("nonsense", None),
+        ("base64", None), ("", None),
+    ],
+)  # fmt: skip
+def test_names_of_encodings_in_cpg_files(text: str, encoding: str | None) -> None:
+    assert cpg_encoding(text.encode()) == encoding
+
+
+@pytest.mark.parametrize("name", ["lots.gpkg", "lots.fgb", "lots.kml", "lots.geojson"])
+def test_a_bad_byte_affects_its_own_row_only(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    frame = gpd.GeoDataFrame({"APN": ["1", "Peza", "3"]}, geometry=LOTS, crs=4326)
+    options = {"SPATIAL_INDEX": "NO"} if name == "lots.fgb" else {}
+    frame.to_file(path, **({"driver": "LIBKML"} if name == "lots.kml" else options))
+    path.write_bytes(path.read_bytes().replace(b"Peza", b"Pe\xf1a"))
+    assert ids_of(path, fields={"parcel_id": "APN"}) == ["1", "Peña", "3"]
+    path.write_bytes(path.read_bytes().replace(b"Pe\xf1a", b"Pe\x81a"))
+    assert ids_of(path, fields={"parcel_id": "APN"})[::2] == ["1", "3"]
+
+
+# Rings -> area of the lot, whatever their winding and order.
+RINGS: dict[str, tuple[list[Ring], float]] = {
+    "reversed": ([square(0, 0, 9, clockwise=False)], 81),
+    "all reversed": ([square(0, 0, 9, clockwise=False), square(1, 1, 2)], 77),
+    "hole wound like its shell": ([square(0, 0, 9), square(1, 1, 2)], 77),
+    "both anticlockwise": (
+        [square(0, 0, 9, clockwise=False), square(1, 1, 2, clockwise=False)],
+        77,
+    ),
+    "hole before its shell": ([square(1, 1, 2, clockwise=False), square(0, 0, 9)], 77),
+    "island in a hole": ([square(0, 0, 9), square(1, 1, 6, clockwise=False), square(2, 2, 3)], 54),
+    "island, all clockwise": ([square(0, 0, 9), square(1, 1, 6), square(2, 2, 3)], 54),
+    "island first": ([square(2, 2, 3), square(1, 1, 6, clockwise=False), square(0, 0, 9)], 54),
+    "two parts, all reversed": (
+        [square(0, 0, 3, clockwise=False), square(5, 5, 3, clockwise=False), square(1, 1, 1)],
+        17,
+    ),
+    "repeated ring": ([square(0, 0, 3), square(0, 0, 3)], 9),
+    "a spike as second ring": ([square(0, 0, 3), [(7, 7), (7, 8), (7, 7)]], 9),
+}
+
+
+@pytest.mark.parametrize("name", RINGS)
+def test_shapefile_rings_follow_the_even_odd_rule(tmp_path: Path, name: str) -> None:
+    rings, area = RINGS[name]
+    path = write_shapefile(tmp_path / "lots.shp", [rings, None], [("APN", "C", 3, 0)], ["1", "2"])
+    lot, nothing = rows_of(path)
+    assert lot.geometry is not None
+    assert lot.geometry.area == pytest.approx(area)
+    assert nothing.geometry is None
+
+
+def _wkb(kind: int, *parts: bytes, order: str = "<") -> bytes:
+    return struct.pack(f"{order}BII", order == "<", kind, len(parts)) + b"".join(parts)
+
+
+def _points(*points: tuple[float, ...], order: str = "<") -> list[bytes]:
+    return [struct.pack(f"{order}{len(point)}d", *point) for point in points]
+
+
+def _circle(order: str = "<", more: int = 0, tail: tuple[float, ...] = ()) -> bytes:
+    """A circle of radius 100 around the origin."""
+    points = [(-100, 0), (0, 100), (100, 0), (0, -100), (-100, 0)]
+    string = _wkb(8 + more, *_points(*((*p, *tail) for p in points), order=order), order=order)
+    return _wkb(10 + more, string, order=order)
+
+
+def _half_disc() -> bytes:
+    arc = _wkb(8, *_points((-100, 0), (0, 100), (100, 0)))
+    line = _wkb(2, *_points((100, 0), (-100, 0)))
+    return _wkb(10, _wkb(9, arc, line))
+
+
+@pytest.mark.parametrize(
+    ("wkb", "area"),
+    [
+        (_circle(), math.pi * 100**2),
+        (_circle(">"), math.pi * 100**2),
+        (_circle(more=1000, tail=(5,)), math.pi * 100**2),
+        (_circle(more=3000, tail=(5, 6)), math.pi * 100**2),
+        (_circle(more=0x80000000, tail=(5,)), math.pi * 100**2),
+        (_wkb(12, _circle(), shapely.to_wkb(box(200, 0, 210, 10))), math.pi * 100**2 + 100),
+        (_half_disc(), math.pi * 100**2 / 2),
+        (_wkb(7, _half_disc()), math.pi * 100**2 / 2),
+        (_wkb(16, _wkb(17, _wkb(0, *_points((0, 0), (0, 2), (2, 0), (0, 0)))[5:])), 2),
+    ],
+)
+def test_curves_are_within_a_centimetre(wkb: bytes, area: float) -> None:
+    [lot] = geometries_from_wkb([wkb], 0.001)
+    # A chord error of 1 mm along a circle of 628 m costs less than 0.5 m².
+    assert lot.area == pytest.approx(area, abs=0.5)
+    assert lot.is_valid
+
+
+def test_an_arc_is_approximated_within_a_centimetre(tmp_path: Path) -> None:
+    path = tmp_path / "lots.gpkg"
+    gpd.GeoDataFrame({"APN": ["a"]}, geometry=[box(0, 0, 1, 1)], crs=32616).to_file(path)
+    around = [(500_000 + x, 3_900_000 + y) for x, y in ((-100, 0), (0, 100), (100, 0), (0, -100))]
+    wkb = _wkb(12, _wkb(10, _wkb(8, *_points(*around, around[0]))))
+    with sqlite3.connect(path) as database:
+        triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        for (name,) in database.execute(triggers).fetchall():
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute("UPDATE lots SET geom = ?", (b"GP\0\1" + struct.pack("<i", 32616) + wkb,))
+        database.execute("UPDATE gpkg_geometry_columns SET geometry_type_name = 'MULTISURFACE'")
+    database.close()
+    [row] = rows_of(path)
+    assert row.geometry is not None
+    lot = gpd.GeoSeries([row.geometry], crs=4326).to_crs(32616).iloc[0]
+    radii = np.hypot(*(shapely.get_coordinates(lot.segmentize(0.5)) - (500_000, 3_900_000)).T)
+    assert np.abs(radii - 100).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "wkb",
+    [b"", b"\x01", b"junk and more junk", _circle()[:-3], struct.pack("<BII", 1, 10, 2**31),
+     shapely.to_wkb(shapely.Point(0, 0)), _wkb(12, shapely.to_wkb(shapely.Point(0, 0)))],
+)  # fmt: skip
+def test_damaged_wkb_leaves_out_its_row_only(wkb: bytes) -> None:
+    found = geometries_from_wkb([wkb, shapely.to_wkb(LOTS[0]), None], 0.001)
+    assert found.tolist() == [None, LOTS[0], None]
+
+
+def test_geometry_as_text() -> None:
+    with_srid = shapely.to_wkb(shapely.set_srid(LOTS[1], 4326), hex=True, include_srid=True)
+    texts: list[Any] = [
+        LOTS[0].wkt, f"SRID=4326;{LOTS[0].wkt}", with_srid, with_srid.lower(), f"\\x{with_srid}",
+        "CURVEPOLYGON (CIRCULARSTRING (0 0, 1 1, 2 0, 1 -1, 0 0))",
+        "MULTISURFACE Z (((0 0 1, 0 1 1, 1 1 1, 0 0 1)), CURVEPOLYGON (COMPOUNDCURVE ("
+        "CIRCULARSTRING (5 0, 6 1, 7 0), (7 0, 5 0))))",
+        "POLYGON ((0 0, 0 1, 1 1))", "POLYGON EMPTY", "POINT (0 0)", "words", "", None,
+    ]  # fmt: skip
+    found = geometries_from_texts(texts, 0.001)
+    assert found[:5].tolist() == [LOTS[0], LOTS[0], LOTS[1], LOTS[1], LOTS[1]]
+    areas = [0 if lot is None else lot.area for lot in found[5:]]
+    expected = [math.pi, 0.5 + math.pi / 2, 0.5, 0, 0, 0, 0, 0]
+    assert areas == pytest.approx(expected, abs=0.01)
+
+
+def test_parquet_of_other_writers(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    ids = pa.array(["a", "b", "c"])
+    wkt = gpd.GeoSeries(LOTS, crs=4326).crs.to_wkt()
+    assert ids_of(write_parquet(path, ids, crs=wkt)) == ["a", "b", "c"]
+    write_parquet(path, ids, crs=None)
+    with pytest.raises(Exception, match="has no CRS; set 'crs:'"):
+        ids_of(path)
+    assert ids_of(path, crs="EPSG:4326") == ["a", "b", "c"]
+    for name, values in (
+        ("geometry", [shapely.to_wkb(lot) for lot in LOTS]),
+        ("wkt", [lot.wkt for lot in LOTS]),
+    ):
+        parquet.write_table(pa.table({"APN": ids, name: values}), path)
+        found = rows_of(path, crs="EPSG:4326")
+        assert [row.parcel_id for row in found] == ["a", "b", "c"]
+        assert all(
+            isinstance(row.geometry.geoms[0], Polygon) for row in found if row.geometry is not None
+        )
+
+
+def test_parquet_with_its_own_geometry_type(tmp_path: Path) -> None:
+    class Wkb(pa.ExtensionType):
+        def __init__(self) -> None:
+            super().__init__(pa.binary(), "geoarrow.wkb")
+
+        def __arrow_ext_serialize__(self) -> bytes:
+            return b'{"crs": "EPSG:4326"}'
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Wkb:
+            return cls()
+
+    path = tmp_path / "lots.parquet"
+    pa.register_extension_type(Wkb())
+    try:
+        storage = pa.array([shapely.to_wkb(lot) for lot in LOTS], pa.binary())
+        lots = pa.ExtensionArray.from_storage(Wkb(), storage)
+        table = pa.table({"APN": ["a", "b", "c"], "g": lots})
+        parquet.write_table(table, path, store_schema=False)
+        assert ids_of(path) == ["a", "b", "c"]
+    finally:
+        pa.unregister_extension_type("geoarrow.wkb")
+    assert ids_of(path) == ["a", "b", "c"]
