@@ -69,20 +69,25 @@ def choose_parcel_id(
     """
     if mapped is not None:
         return find_column(mapped, names, where, aliases)
-    return _first_with_name(_PARCEL_ID_NAMES, names)
+    return next(iter(parcel_id_candidates(names)), None)
+
+
+def parcel_id_candidates(names: Sequence[str]) -> list[str]:
+    """The columns with a common name of parcel ids, the most specific name first."""
+    return _with_names(_PARCEL_ID_NAMES, names)
 
 
 def choose_parcel_type(mapped: str | None, names: Sequence[str]) -> str | None:
     """The column that tells lots from rights of way: the mapped one, else a common name."""
-    return mapped if mapped is not None else _first_with_name(_PARCEL_TYPE_NAMES, names)
+    return mapped or next(iter(_with_names(_PARCEL_TYPE_NAMES, names)), None)
 
 
-def _first_with_name(common: Iterable[str], names: Sequence[str]) -> str | None:
-    """The first column with one of these names; one without a table is preferred."""
+def _with_names(common: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The columns with these names, in their order; one without a table is preferred."""
     by_name: dict[str, str] = {}
     for name in sorted(names, key=lambda name: "." in name):
         by_name.setdefault(unqualified(name), name)
-    return next((by_name[name] for name in common if name in by_name), None)
+    return [by_name[name] for name in common if name in by_name]
 
 
 def unqualified(name: str) -> str:

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_crs_info
+from pyproj.database import CRSInfo, query_crs_info
 from pyproj.enums import PJType
 from pyproj.exceptions import CRSError, ProjError
 from shapely import Point
@@ -32,12 +32,18 @@ Box = tuple[float, float, float, float]  # (west, south, east, north) in degrees
 # The smallest and the largest median of a county's lots; parcels of ranches and of townhouses are
 # within.
 _MIN_MEDIAN_M2, _MAX_MEDIAN_M2 = 20.0, 100_000.0
+# The median of most counties' lots is within a factor of ten of this.
+_TYPICAL_MEDIAN_M2 = 1_000.0
+# Feet read as metres make areas eleven times too large.
+_MIN_UNLIKELINESS = 3.0
 _MIN_POLYGON_SHARE = 0.5
 _SAMPLE_LOTS = 1_000
 # A county's box is simplified, and lots may be just outside.
 _MARGIN_DEGREES = 0.15
 _MAX_CANDIDATES = 3
 _FOOT_M2 = 0.3048**2
+# Of PROJ's, that a CRS without a code is the one that was found, in percent.
+_MIN_CONFIDENCE = 70
 _GEOD = Geod(ellps="WGS84")
 
 
@@ -62,7 +68,14 @@ def check_plausibility(
     if len(drawn):
         sample = drawn[:: max(1, len(drawn) // _SAMPLE_LOTS)]
         # Lots in the wrong place have the wrong size too, for the same reason.
-        warnings += filter(None, [_wrong_place(county, sample, crs) or _wrong_size(county, sample)])
+        warnings += filter(
+            None,
+            [
+                _wrong_place(county, sample, crs)
+                or _wrong_size(county, sample)
+                or _wrong_unit(county, sample, crs)
+            ],
+        )
     return warnings
 
 
@@ -91,10 +104,20 @@ def _expected_box(county: County, crs: CRS | None) -> tuple[Box | None, str]:
     box = box_of(county.state, county.fips)
     if box is not None:
         return box, f"{county.name}" if county.fips else f"the state {county.state}"
-    area = None if crs is None else crs.area_of_use
-    if crs is None or area is None or area.west > area.east:
+    area = None if crs is None else _area_of_use(crs)
+    if crs is None or area is None:
         return None, ""
-    return (area.west, area.south, area.east, area.north), f"the area of {crs.name}"
+    return area, f"the area of {crs.name}"
+
+
+def _area_of_use(crs: CRS) -> Box | None:
+    """Where a CRS is meant to be used; a .prj does not say, so its code is looked up."""
+    area = crs.area_of_use
+    if area is None and (code := crs.to_authority(min_confidence=_MIN_CONFIDENCE)) is not None:
+        area = CRS.from_authority(*code).area_of_use
+    if area is None or area.west > area.east:
+        return None
+    return area.west, area.south, area.east, area.north
 
 
 def _cause(centre: Point, box: Box, crs: CRS | None) -> str:
@@ -136,9 +159,10 @@ def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
     """EPSG codes of the CRSs for this box in which stored coordinates lie in it."""
     if _is_inside(x, y, box):
         return ["EPSG:4326"]
-    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box), contains=True)
+    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box))
     found = []
-    for info in sorted(infos, key=_preference):
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    for info in sorted(infos, key=lambda info: _preference(info, middle)):
         try:
             crs = CRS.from_epsg(int(info.code))
             base = crs.geodetic_crs
@@ -154,10 +178,14 @@ def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
     return found
 
 
-def _preference(info: object) -> tuple[bool, bool, int]:
-    """The CRSs of county GIS first: NAD83 in feet."""
-    name = str(getattr(info, "name", ""))
-    return not name.startswith("NAD83 /"), "ftUS" not in name, int(getattr(info, "code", 0))
+def _preference(info: CRSInfo, middle: tuple[float, float]) -> tuple[bool, bool, bool, int]:
+    """The CRSs of county GIS first: of the place, and NAD83 in feet."""
+    area = info.area_of_use
+    is_there = area is not None and _is_inside(
+        *middle, (area.west, area.south, area.east, area.north)
+    )
+    is_nad83 = info.name.startswith("NAD83 /")
+    return not is_there, not is_nad83, "ftUS" not in info.name, int(info.code)
 
 
 def _wrong_size(county: County, lots: NDArray[np.object_]) -> str | None:
@@ -177,6 +205,40 @@ def _wrong_size(county: County, lots: NDArray[np.object_]) -> str | None:
         f"or, if metres were read as feet (areas {1 / _FOOT_M2:.1f} times too small), set 'crs:' "
         "in the registry entry"
     )
+
+
+def _wrong_unit(county: County, lots: NDArray[np.object_], crs: CRS | None) -> str | None:
+    """The warning if the same coordinates in another unit give lots of a far likelier size.
+
+    State plane zones exist in metres and in feet, and a .prj that names the wrong one may still put
+    the lots somewhere in the state.
+    """
+    median_m2 = float(np.median(areas_m2(lots)))
+    if crs is None or crs.is_geographic or _unlikeliness(median_m2) < _MIN_UNLIKELINESS:
+        return None
+    box, _ = _expected_box(county, crs)
+    centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
+    stored = _stored(centre, crs)
+    if box is None or stored is None:
+        return None
+    own_m = crs.axis_info[0].unit_conversion_factor
+    for code in _fitting_crs(*stored, box):
+        fit = CRS.from_user_input(code)
+        other_m = fit.axis_info[0].unit_conversion_factor
+        other_m2 = median_m2 * (other_m / own_m) ** 2
+        is_other_unit = not fit.is_geographic and abs(other_m / own_m - 1) > 0.1
+        if is_other_unit and _unlikeliness(median_m2) > _MIN_UNLIKELINESS * _unlikeliness(other_m2):
+            return (
+                f"{county.key}: its median lot has {median_m2:,.0f} m², but {other_m2:,.0f} m² if "
+                f"its coordinates are in {_unit(fit)}, and not in {_unit(crs)} as the CRS says "
+                f"({crs.name}); if so, set 'crs:' in the registry entry, for example crs: {code}"
+            )
+    return None
+
+
+def _unlikeliness(median_m2: float) -> float:
+    """The factor between a median lot and a typical one, at least 1."""
+    return max(median_m2 / _TYPICAL_MEDIAN_M2, _TYPICAL_MEDIAN_M2 / median_m2)
 
 
 def _is_inside(x: float, y: float, box: Box) -> bool:
