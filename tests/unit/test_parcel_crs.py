@@ -151,7 +151,7 @@ def test_some_lots_off_the_earth_are_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("true", "said", "message"),
     [
-        (2274, 32136, r"median lot has 4,\d{3} m², but 4\d\d m² if its coordinates are in feet"),
+        (2274, 32136, r"median lot has 9,8\d\d m², but 91\d m² if its coordinates are in feet"),
         (32136, 2274, r"its coordinates are in metres and the CRS .* in feet: .* crs: EPSG:32136"),
     ],
 )
@@ -161,8 +161,9 @@ def test_a_prj_in_the_wrong_unit_is_told_without_the_county(
 ) -> None:
     # A .prj has no code, and these feet, read as metres, are still near Tennessee.
     path = tmp_path / "lots.shp"
-    south = frame().translate(yoff=-0.1).to_crs(true).set_crs(said, allow_override=True)
-    gpd.GeoDataFrame({"APN": range(len(south))}, geometry=south).to_file(path)
+    lots = [box(-90 + i * 0.0003, 35, -90 + (i + 1) * 0.0003, 35.0003) for i in range(9)]
+    stored = gpd.GeoSeries(lots, crs=4326).to_crs(true).set_crs(said, allow_override=True)
+    gpd.GeoDataFrame({"APN": range(9)}, geometry=stored).to_file(path)
     source = FileSource(county(path, **place))
     source.check()
     [warning] = source.warnings
