@@ -86,6 +86,14 @@ class ParcelBoundaryService:
         """
         self._source.check()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not plausible about the county's lots, such as a wrong CRS; also logged.
+
+        Known after `check` for a file, and after the first lookups for a server.
+        """
+        return tuple(getattr(self._source, "warnings", ()))
+
     def look_up(self, prop: Property) -> LookupResult:
         """See `look_up_many`."""
         return self.look_up_many([prop])[0]

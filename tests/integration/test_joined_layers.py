@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,19 @@ def test_a_guessed_id_column_that_is_empty_everywhere_makes_no_lot_a_right_of_wa
         [circle] = service_of(server.url).boundaries([IN_THE_SECOND_LOT])
         assert isinstance(circle, Boundary)
         assert circle.note == "the parcel there was not taken, as it has no parcel id"
+
+
+def test_a_server_whose_lots_are_elsewhere_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = lots_in_a_row(60, PIN=[f"A{i}" for i in range(60)])
+    with table_server(Table(COLUMNS, rows)) as server:
+        service = service_of(server.url, state="CA")
+        props = [Property(str(i), parcel_id=f"A{i}") for i in range(60)]
+        with caplog.at_level(logging.WARNING):
+            service.look_up_many(props[:40])
+            service.look_up_many(props[40:])
+        [warning] = [record.message for record in caplog.records if "its lots" in record.message]
+        assert "outside the state CA" in warning
+        assert service.warnings == (warning,)
+        assert service_of(server.url, state="TN").warnings == ()
