@@ -9,7 +9,7 @@ import shapely
 from parcels.addresses.matching import format_site, match_rank, matches
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import Agreement
+from parcels.addresses.street_agreement import Agreement
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
 from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous_address
