@@ -26,11 +26,12 @@ from parcels.addresses.street_words import (
 
 UNIT = r"(?:APT|APARTMENT|UNIT|STE|SUITE|BLDG|BUILDING|FL|FLOOR|RM|ROOM|TRLR|SPC|LOT)\b\.?|#"
 _UNITS = re.compile(
-    rf" (?P<kind>{UNIT}|NO\b\.?(?= ?\d)) ?(?P<unit>#? ?(?:[A-Z]?-?\d+[A-Z0-9-]*|[A-Z]{{1,2}}))(?= |$)"
+    rf" (?P<kind>{UNIT}|NO\b\.?(?= ?\d))"
+    r" ?(?P<unit>#? ?(?:[A-Z]?-?\d+[A-Z0-9-]*|[A-Z]{1,2}))(?= |$)"
 )
 _POSTCODE = re.compile(r"[ ,]+(\d{5})(?:-?\d{4})?$", re.ASCII)
 # After these words five digits are a road: CO RD 45300.
-_ROAD_BEFORE = re.compile(r"(?:RD|ROAD|HWY|HIGHWAY|ROUTE|RTE|RT|CR|SR|FM)\.?")
+_ROAD_BEFORE = re.compile(r"\b(?:RD|ROAD|HWY|HIGHWAY|ROUTE|RTE|RT|CR|SR|FM)\.?$")
 _POSTCODES_OF = {
     "CT": "0", "PR": "0", "AL": "3", "FL": "3", "KY": "4", "MT": "5", "LA": "7", "CO": "8",
 }  # fmt: skip
@@ -44,6 +45,11 @@ _CITY_STARTS = frozenset((
 _CITIES_WITH_SUFFIX = frozenset((
     "FEDERAL WAY", "UNIVERSITY PLACE", "TEMPLE TERRACE", "MOUNTLAKE TERRACE", "GRAND TERRACE",
     "CITY TERRACE", "KENNETT SQUARE", "NEWTOWN SQUARE", "PIKE ROAD", "CIRCLE PINES",
+))  # fmt: skip
+# Words before ST that are no name of a street: RUE ST LOUIS.
+_BEFORE_SAINT = frozenset((
+    "AVENIDA", "BAYOU", "CALLE", "CAMINO", "FORT", "FT", "LAKE", "MOUNT", "MT", "OLD", "PASEO",
+    "PORT", "RUE", "VIA",
 ))  # fmt: skip
 _LABELS = {
     "AddressNumberPrefix": "number",
@@ -130,7 +136,7 @@ def _with_split(parts: AddressParts, words: list[str], end: int, other: int) -> 
 
 def _pop_postcode(line: str) -> tuple[str, str]:
     match = _POSTCODE.search(line)
-    if match is None or _ROAD_BEFORE.fullmatch(line[: match.start()].split(" ")[-1]):
+    if match is None or _ROAD_BEFORE.search(line[: match.start()]):
         return line, ""
     return line[: match.start()].rstrip(" ,"), match[1]
 
@@ -227,22 +233,27 @@ def _split_city(words: list[str], *, has_end: bool) -> tuple[int, int] | None:
     `has_end`: a state or a ZIP code follows, so a city is likely; otherwise the line may be a
     street alone.
     """
-    start = 1 if len(words) > 1 and words[0] in directions() else 0
-    if end := _road_end(words):
-        return end, _without_direction(words, end)
     if not has_end and _ends_street(words[-1]):
         return len(words), len(words)
+    if end := _road_end(words):
+        return end, _without_direction(words, end)
+    start = 1 if len(words) > 1 and words[0] in directions() else 0
     end = _grid_end(words, start) or _lettered_end(words, start) or _suffix_end(words, start)
-    if not end:
-        return None if has_end and len(words) > 1 else (len(words), len(words))
-    if end == len(words) or words[end] not in directions():
+    if end:
+        return _with_direction(words, end)
+    return None if has_end and len(words) > 1 else (len(words), len(words))
+
+
+def _with_direction(words: list[str], end: int) -> tuple[int, int]:
+    """The end of the street after its suffix; a direction there may also begin the city."""
+    rest = words[end:]
+    if not rest or rest[0] not in directions():
         return end, end
-    # The direction may begin the city: NORTH BEND, N LITTLE ROCK.
-    if end + 1 == len(words):
+    if len(rest) == 1 or rest[1].isdigit():
         return end + 1, end + 1
-    if words[end] in ("NORTH", "SOUTH", "EAST", "WEST") and not words[end + 1].isdigit():
-        return end, end + 1
-    return end + 1, end if not words[end + 1].isdigit() else end + 1
+    # MAIN ST NORTH BEND, but GAULT AVE N FT PAYNE.
+    is_city = rest[0] in ("NORTH", "SOUTH", "EAST", "WEST")
+    return (end, end + 1) if is_city else (end + 1, end)
 
 
 def _road_end(words: list[str]) -> int:
@@ -296,8 +307,7 @@ def _suffix_end(words: list[str], start: int) -> int:
         first = 1
     ends: list[int] = []
     for i in range(first, len(words)):
-        # After the street's suffix ST begins a city: MAIN ST PORT ST LUCIE.
-        if _is_suffix_at(words, i) and not (ends and words[i] == "ST" and _is_saint(words, i + 1)):
+        if _is_suffix_at(words, i) and not (ends and _begins_city(words, i)):
             ends.append(i + 1)
     if not ends:
         return start + 2 if words[start] in ("ST", "SAINT") and _is_saint(words, start + 1) else 0
@@ -310,6 +320,18 @@ def _suffix_end(words: list[str], start: int) -> int:
     return end
 
 
+def _begins_city(words: list[str], i: int) -> bool:
+    """Whether a suffix after the street's own begins a city, or is inside its name.
+
+    MAIN ST PORT ST LUCIE, BEACH DR N ST PETERSBURG, CLARK AVE AVENUE (in Maryland).
+    """
+    last = words[i - 1]
+    if suffixes()[words[i]] == suffixes().get(last):
+        return i + 1 == len(words) or words[i] == "ST"
+    follows_street = last in directions() or is_core_suffix(last)
+    return words[i] == "ST" and (_is_saint(words, i + 1) or (follows_street and i + 1 < len(words)))
+
+
 def _is_saint(words: list[str], i: int) -> bool:
     return i < len(words) and words[i] in SAINTS
 
@@ -320,7 +342,8 @@ def _is_suffix_at(words: list[str], i: int) -> bool:
         return False
     if words[i] != "ST" or not _is_saint(words, i + 1):
         return True
-    is_first = i == 0 or words[i - 1] in directions() or is_core_suffix(words[i - 1])
+    last = words[i - 1] if i else ""
+    is_first = not last or last in directions() or is_core_suffix(last) or last in _BEFORE_SAINT
     goes_on = any(is_core_suffix(word) for word in words[i + 2 :])
     return not (is_first or goes_on)
 

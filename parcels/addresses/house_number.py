@@ -11,12 +11,14 @@ from parcels.addresses.street_words import directions, is_core_suffix, suffixes
 _FRACTIONS = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4"}
 # Longer numbers are not house numbers, and would not fit a 64-bit index.
 _DIGITS = r"\d{1,12}"
-_PLAIN = re.compile(rf"({_DIGITS})(?:\.0*)?", re.ASCII)
-_WITH_LETTER = re.compile(rf"({_DIGITS})(?: |-)?([A-Z])", re.ASCII)
-_WITH_FRACTION = re.compile(rf"({_DIGITS})(?: |-)(\d/\d)", re.ASCII)
-_RANGE = re.compile(rf"({_DIGITS}) ?(?:[-\u2013\u2014&]|TO|AND) ?({_DIGITS})", re.ASCII)
-# "N6W23001" and "W156 N8480" in Wisconsin, "39W123" in Illinois; and "W6428" or "G1075" in
-# Michigan, where the letter is the quarter or the township.
+# W6428 and G1075 of Wisconsin and Michigan begin with the quarter or the township.
+_SINGLE = re.compile(
+    rf"(?:(?P<prefix>[A-Z])[ -]?)?(?P<digits>{_DIGITS})"
+    r"(?:\.0*|[ -]?(?P<letter>[A-Z])|[ -](?P<fraction>\d/\d))?",
+    re.ASCII,
+)
+_RANGE = re.compile(rf"({_DIGITS}) ?(?:[-\u2013\u2014&]|TO|AND) ?({_DIGITS})([A-Z])?", re.ASCII)
+# "N6W23001" and "W156 N8480" in Wisconsin, "39W123" in Illinois.
 _GRID = re.compile(r"([NSEW]) ?-?(\d+) ?-?([NSEW]) ?(\d+)|(\d+) ?([NSEW]) ?(\d+)", re.ASCII)
 _WITH_PREFIX = re.compile(rf"([A-Z])(?: |-)?({_DIGITS})", re.ASCII)
 
@@ -34,7 +36,7 @@ _SPACED_GRID = re.compile(
     r"([NSEW] \d+ [NSEW] ?\d+|\d+ ?[NSEW] ?\d+|[NSEW] \d{4,}) ([A-Z]{3,}\b.*)", re.ASCII
 )
 _LEADING_RANGE = re.compile(
-    rf"({_DIGITS} ?(?:[-\u2013\u2014&]|\bTO\b|\bAND\b) ?{_DIGITS}) (\S.*)", re.ASCII
+    rf"({_DIGITS} ?(?:[-\u2013\u2014&]|\bTO\b|\bAND\b) ?{_DIGITS}[A-Z]?) (\S.*)", re.ASCII
 )
 _LEADING = re.compile(
     rf"({_DIGITS}(?:\.0*)?(?:-?[A-Z](?= )|[ -]\d/\d(?= )| ?[½¼¾])?) (\S.*)", re.ASCII
@@ -93,19 +95,15 @@ def parse_house_number(text: str | None) -> HouseNumber | None:
     for symbol, digits in _FRACTIONS.items():
         text = text.replace(symbol, digits)
     text = " ".join(text.upper().replace("#", " ").split())
-    if plain := _PLAIN.fullmatch(text):
-        return _number(int(plain[1]))
-    if with_letter := _WITH_LETTER.fullmatch(text):
-        return _number(int(with_letter[1]), with_letter[2])
-    if with_fraction := _WITH_FRACTION.fullmatch(text):
-        return _number(int(with_fraction[1]), f" {with_fraction[2]}")
     if of_range := _RANGE.fullmatch(text):
-        return _range(of_range[1].lstrip("0"), of_range[2])
+        return _range(of_range[1].lstrip("0"), of_range[2], of_range[3] or "")
     if grid := _GRID.fullmatch(text):
         return HouseNumber("".join(part for part in grid.groups() if part))
-    if with_prefix := _WITH_PREFIX.fullmatch(text):
-        return _number(int(with_prefix[2]), prefix=with_prefix[1])
-    return None
+    single = _SINGLE.fullmatch(text)
+    if single is None:
+        return None
+    rest = single["letter"] or (f" {single['fraction']}" if single["fraction"] else "")
+    return _number(int(single["digits"]), rest, single["prefix"] or "")
 
 
 def split_house_number(line: str) -> tuple[str, str] | None:
@@ -139,12 +137,12 @@ def _number(number: int, rest: str = "", prefix: str = "") -> HouseNumber | None
     return HouseNumber(f"{prefix}{number}{rest}", number, number, rest, prefix) if number else None
 
 
-def _range(first: str, last: str) -> HouseNumber | None:
+def _range(first: str, last: str, letter: str) -> HouseNumber | None:
     if not first:
         return None
     # "1201-05" is short for 1201-1205; "120-05" is one number in Queens, New York.
     full_last = first[: -len(last)] + last if len(last) < len(first) else last.lstrip("0")
     low, high = int(first), int(full_last or 0)
-    if 0 < high - low <= _MAX_RANGE and low % 2 == high % 2:
+    if 0 < high - low <= _MAX_RANGE and low % 2 == high % 2 and not letter:
         return HouseNumber(f"{low}-{high}", low, high)
-    return HouseNumber(f"{first}-{last}")
+    return HouseNumber(f"{first}-{last}{letter}")

@@ -51,6 +51,14 @@ def may_match(site: SiteAddress | None, wanted: StreetAddress) -> bool:
     return any(_compare_numbers(parsed, each) > Agreement.NONE for each in _readings(wanted))
 
 
+def is_namesake(site: SiteAddress | None, wanted: StreetAddress) -> bool:
+    """Whether the house number is equal and the street is another one."""
+    parsed = _parse_site(site) if site is not None else None
+    if parsed is None or parsed.street is None or matches(site, wanted):
+        return False
+    return _compare_numbers(parsed, wanted) > Agreement.NONE
+
+
 def address_key(site: SiteAddress | None) -> tuple[str | None, ...]:
     """The parts of an address in one spelling: two lots with one key have the same address."""
     if site is None:

@@ -11,15 +11,17 @@ from parcels.addresses.street_words import directions, suffixes
 
 _WAY = r"(?:TRUNK )?(?:HWY|HIGHWAY|HIWAY|RTE|ROUTE|RT|RD|ROAD)"
 # What counties and people write -> one way. A number follows, or for some a letter.
+_RANCH_OR_FARM = r"(?:TO )?MARKET|(?:RD|ROAD)"
 _ROADS = (
     (re.compile(rf"(?:I|IH|INTERSTATE(?: {_WAY})?) "), "I", False),
     (re.compile(rf"(?:US|U S|UNITED STATES)(?: {_WAY})? "), "US HWY", False),
     (re.compile(r"(?:STATE )?(?:LOOP|LP) "), "LOOP", False),
     (re.compile(r"(?:STATE )?SPUR "), "SPUR", False),
-    (re.compile(rf"(?:(?:STATE|ST) {_WAY}|SR|SH|STH|CARR|CARRETERA)(?: [MK])? "), "STATE HWY", True),
+    (re.compile(rf"(?:STATE|ST) {_WAY}(?: [MK])? "), "STATE HWY", True),
+    (re.compile(r"(?:SR|SH|STH|CARR|CARRETERA) "), "STATE HWY", True),
     (re.compile(rf"(?:CR|CTH|CSAH|(?:COUNTY|CNTY|CO|CTY) {_WAY}) "), "COUNTY RD", True),
-    (re.compile(rf"(?:FM|F M|FARM (?:TO )?MARKET|FARM (?:RD|ROAD))(?: {_WAY})? "), "FM", False),
-    (re.compile(rf"(?:RM|RR|R M|RANCH (?:TO )?MARKET|RANCH (?:RD|ROAD))(?: {_WAY})? "), "RM", False),
+    (re.compile(rf"(?:FM|F M|FARM (?:{_RANCH_OR_FARM}))(?: {_WAY})? "), "FM", False),
+    (re.compile(rf"(?:RM|RR|R M|RANCH (?:{_RANCH_OR_FARM}))(?: {_WAY})? "), "RM", False),
     (re.compile(rf"(?:PRIVATE|PVT|PRIV) {_WAY} "), "PRIVATE RD", False),
     (re.compile(rf"PR(?: {_WAY})? "), "PR", False),
     (re.compile(rf"(?:TWP|TOWNSHIP) {_WAY} "), "TWP RD", False),
@@ -27,7 +29,7 @@ _ROADS = (
     (re.compile(r"(?:HWY|HIGHWAY|HIWAY|RTE|ROUTE|RT) "), "HWY", True),
     (re.compile(r"(?:RD|ROAD) "), "RD", False),
     (re.compile(r"[MK] "), "STATE HWY", False),
-)  # fmt: skip
+)
 _STATE_CODE = re.compile(rf"([A-Z]{{2}})(?: {_WAY})? ")
 _GLUED = re.compile(r"(US|SR|SH|FM|RM|RR|CR|CTH|I|IH|HWY|M|K|PR|RT|RTE)(\d+[A-Z]?)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[A-Z]?|[A-Z]\d+[A-Z]?")
@@ -65,12 +67,14 @@ class NumberedRoad:
     Attributes:
         name: kind, number and modifiers: "US HWY 1 BUS", "OLD HWY 51", "I 45 FRONTAGE".
         suffix: of a road beside it: "RD" for I 45 FRONTAGE RD.
+        before: the direction of I-35W S, which belongs before the road.
         after: the direction after the number.
         length: how many words it has.
     """
 
     name: str
     suffix: str
+    before: str
     after: str
     length: int
 
@@ -87,28 +91,31 @@ def numbered_road(words: list[str]) -> NumberedRoad | None:
     if found is None:
         return None
     kind, number, after, rest = found
-    suffix = ""
+    suffix, before, is_glued = "", "", bool(after)
     while rest:
         word = rest[0]
-        if not after and word in directions():
+        if word in directions() and not after:
             after = directions()[word]
+        elif word in directions() and is_glued and not before:
+            before = directions()[word]
         elif word in _MODIFIERS and not suffix:
             modifiers.append(_MODIFIERS[word])
         elif word in _SIDE_ROADS and len(rest) > 1 and suffixes().get(rest[1]) == "RD":
             modifiers.append(_SIDE_ROADS[word])
             suffix = "RD"
             rest = rest[1:]
-        elif suffixes().get(word) == "RD" and not suffix:
-            suffix = "RD"
+        elif suffixes().get(word) in ("RD", "HWY") and not suffix:
+            suffix = suffixes()[word]
         else:
             break
         rest = rest[1:]
-    if suffix == "RD" and not modifiers and kind in ("FM", "RM", "COUNTY RD"):
-        suffix = ""  # FM 1960 RD
+    # FM 1960 RD, K-10 HWY
+    if not modifiers and (suffix == "HWY" or kind in ("FM", "RM", "COUNTY RD")):
+        suffix = ""
     age = [each for each in modifiers if each in ("OLD", "NEW")]
     others = sorted(each for each in modifiers if each not in ("OLD", "NEW"))
     name = " ".join((*age, kind, number, *others))
-    return NumberedRoad(name, suffix, after, len(words) - len(rest))
+    return NumberedRoad(name, suffix, before, after, len(words) - len(rest))
 
 
 def compare_roads(one: str, two: str) -> Agreement | None:

@@ -135,6 +135,7 @@ def _direction_after(words: list[str]) -> tuple[list[str], str]:
 
 
 def _numbered_street(before: str, road: NumberedRoad, rest: list[str]) -> StreetName:
+    before = before or road.before
     if not rest:
         return StreetName(before, road.name, road.suffix, road.after)
     words = [*filter(None, (road.name, road.suffix)), *rest]
@@ -171,7 +172,7 @@ def _compare(one: StreetName, two: StreetName) -> Agreement:
     names = _names(one, two)
     if names is not Agreement.NONE:
         return min(agreement, names)
-    # In "CEDAR CREEK" (without DR) CREEK was parsed as the suffix; but 136TH ST is not 136TH ST CIR.
+    # In "CEDAR CREEK" (without DR) CREEK was parsed as the suffix; 136TH ST is not 136TH ST CIR.
     for a, b in ((one, two), (two, one)):
         if a.suffix and a.suffix not in CORE_SUFFIXES and not a.name[:1].isdigit():
             joined = replace(a, name=f"{a.name} {a.suffix}", suffix="")

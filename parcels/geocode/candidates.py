@@ -9,11 +9,11 @@ from typing import Any
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
+from parcels.ambiguity import ambiguous_address
 from parcels.boundary import Located
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous_address,
     match_rating,
     parse_lon_lat,
 )
