@@ -205,17 +205,12 @@ def lots_with_address(rows: Sequence[ParcelRow], wanted: StreetAddress) -> list[
     Only lots with the best `matching.match_rank` count. Rows of one id are one lot, represented by
     its largest piece.
     """
-    ranked = [
-        (rank, row)
+    matching = [
+        row
         for row in rows
-        if not is_other_city(row.site, wanted)
-        and (rank := match_rank(row.site, wanted)) is not None
+        if match_rank(row.site, wanted) is not None and not is_other_city(row.site, wanted)
     ]
-    best = _best_ranks([(rank, _street_key(row.site)) for rank, row in ranked])
-    matching = lot_candidates(
-        [row for rank, row in ranked if best.get(_street_key(row.site)) == rank]
-    )
-    found = [place for place in matching if place.may_match(wanted)]
+    found = _best([p for p in lot_candidates(matching) if p.may_match(wanted)], wanted)
     return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
 
 

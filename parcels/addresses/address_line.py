@@ -201,12 +201,9 @@ def _letter(number: str, words: list[str]) -> tuple[str, list[str], tuple[str, s
     """
     first, rest = words[0], words[1:]
     if number.isdigit() and len(first) == 1 and first.isalpha() and first not in directions():
-        is_name = (
-            len(rest) < 2
-            or is_core_suffix(rest[0])
-            or ("/" in rest[0] or numbered_road(words) is not None or KING.match(" ".join(words)))
-        )
-        if not is_name:
+        is_name = not rest or is_core_suffix(rest[0]) or (rest[0] in suffixes() and not rest[1:])
+        is_road = numbered_road(words) is not None or KING.match(" ".join(words)) is not None
+        if not (is_name or is_road or "/" in rest[0]):
             return number + first, rest, (number, first)
     if number[:-1].isdigit() and number[-1:] in directions():
         return number, words, (number[:-1], number[-1])

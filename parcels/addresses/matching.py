@@ -37,8 +37,10 @@ def match_rank(site: SiteAddress | None, wanted: StreetAddress) -> tuple[int, in
     agreement = _agreement(parsed, parsed.street, wanted)
     if agreement is Agreement.NONE:
         return None
-    is_equal = parsed.number is not None and parsed.number.text == wanted.house_number
-    return agreement, int(is_equal), int(parsed.unit == wanted.unit)
+    if parsed.number is not None and parsed.number.text == wanted.house_number:
+        return agreement, 1, int(parsed.unit == wanted.unit)
+    is_lettered = _is_lettered(parsed, wanted)
+    return agreement, int(is_lettered), int(is_lettered)
 
 
 def may_match(site: SiteAddress | None, wanted: StreetAddress) -> bool:
@@ -194,7 +196,7 @@ def _compare_numbers(site: _ParsedSite, wanted: StreetAddress) -> Agreement:
         return Agreement.NONE
     if site.number.matches(number):
         return Agreement.EXACT
-    if _with_letter(site.number, site.unit) == _with_letter(number, wanted.unit):
+    if _is_lettered(site, wanted):
         return Agreement.EXACT
     return Agreement.LOOSE if site.number.lacks_prefix(number) else Agreement.NONE
 
@@ -210,6 +212,14 @@ def _is_other_quarter(
         (one.prefix, wanted_street.before) if one.prefix else (two.prefix, street.before)
     )
     return prefix in ("N", "S", "E", "W") and before not in ("", prefix)
+
+
+def _is_lettered(site: _ParsedSite, wanted: StreetAddress) -> bool:
+    """Whether 123A is unit A of 123."""
+    number = parse_house_number(wanted.house_number)
+    if site.number is None or number is None:
+        return False
+    return _with_letter(site.number, site.unit) == _with_letter(number, wanted.unit)
 
 
 def _with_letter(number: HouseNumber, unit: str | None) -> str:

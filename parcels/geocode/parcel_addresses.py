@@ -48,12 +48,13 @@ def _result(wanted: StreetAddress, rows: Sequence[ParcelRow]) -> GeocodeResult:
         return ambiguous_lots(wanted, lots)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
-    match = match_rank(lot.rows[0].site, wanted)
+    site = lot.best_site(wanted)
+    match = match_rank(site, wanted)
     exact = match is not None and match[0] == Agreement.EXACT
     return Located(
         inside.x,
         inside.y,
         "parcel_layer",
         confidence=1.0 if exact else _LOOSE_CONFIDENCE,
-        matched=format_site(lot.rows[0].site),
+        matched=format_site(site),
     )
