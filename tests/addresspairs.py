@@ -15,16 +15,23 @@ from pathlib import Path
 import shapely
 from shapely import Point
 
+from parcels import County, Located, NotLocated, ParcelBoundaryService, Property
 from parcels.addresses.matching import is_other_unit, match_rank
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address
 from parcels.addresses.street_agreement import Agreement
+from parcels.boundary import LookupResult
 from parcels.errors import ParcelsError
+from parcels.geocode import Geocoder
 from parcels.lot_selection import distances_m
 from parcels.parcel_source import Extent, ParcelRow, QueryResult, lot_geometry
+from parcels.registry.county import ParcelFields
 
 TABLE = Path(__file__).parent / "unit" / "address_pairs.csv"
 STREET_POINT = Point(-95.6, 29.9)
+FIELDS = ParcelFields(parcel_id="APN", address="LINE", house_number="NO", street=("ST",))
+_COUNTY = County(key="here", name="Here County", path="here.gpkg", census=False, fields=FIELDS)
+_ALONG_THE_STREET = Located(STREET_POINT.x, STREET_POINT.y, "census", 0.8, interpolated=True)
 _METRE = 1 / 111_000
 
 
@@ -62,6 +69,10 @@ def by_wanted(pairs: Sequence[AddressPair]) -> dict[str, list[AddressPair]]:
     for pair in pairs:
         found[pair.wanted].append(pair)
     return found
+
+
+def with_verdict(pairs: Sequence[AddressPair], *verdicts: str) -> list[AddressPair]:
+    return [pair for pair in pairs if pair.verdict in verdicts]
 
 
 def matching_verdict(pair: AddressPair) -> str:
@@ -122,6 +133,30 @@ class RowsSource:
         self, addresses: Sequence[StreetAddress]
     ) -> list[QueryResult | ParcelsError]:
         return [_result(self.rows) for _ in addresses]
+
+
+class StreetGeocoder(Geocoder):
+    """Interpolates every address at the street point."""
+
+    def __init__(self) -> None:
+        """No stages."""
+
+    def locate_many(
+        self, addresses: Sequence[StreetAddress]
+    ) -> list[Located | NotLocated | ParcelsError]:
+        return [_ALONG_THE_STREET] * len(addresses)
+
+
+def look_up(pairs: Sequence[AddressPair], wanted: str) -> dict[str, LookupResult]:
+    """What the service finds at a given street point, at a geocoded one, and by address alone."""
+    source = RowsSource(rows_around(pairs))
+    given = Property("a", STREET_POINT.x, STREET_POINT.y, address=wanted)
+    by_address = Property("a", address=wanted)
+    return {
+        "given": ParcelBoundaryService(_COUNTY, source).look_up(given),
+        "geocoded": ParcelBoundaryService(_COUNTY, source, StreetGeocoder()).look_up(by_address),
+        "address": ParcelBoundaryService(_COUNTY, source).look_up(by_address),
+    }
 
 
 def _result(rows: Sequence[ParcelRow]) -> QueryResult:

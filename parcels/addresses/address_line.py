@@ -14,11 +14,12 @@ from functools import cache
 
 from parcels.addresses.house_number import split_house_number
 from parcels.addresses.numbered_road import numbered_road
+from parcels.addresses.street_end import has_street, road_end, split_street
 from parcels.addresses.street_words import (
     KING,
-    SAINTS,
     directions,
     is_core_suffix,
+    is_street_suffix,
     normalize_ordinals,
     normalize_words,
     suffixes,
@@ -31,26 +32,14 @@ _UNITS = re.compile(
 )
 _POSTCODE = re.compile(r"[ ,]+(\d{5})(?:-?\d{4})?$", re.ASCII)
 # After these words five digits are a road: CO RD 45300.
-_ROAD_BEFORE = re.compile(r"\b(?:RD|ROAD|HWY|HIGHWAY|ROUTE|RTE|RT|CR|SR|FM)\.?$")
+_ROAD_BEFORE = re.compile(
+    r"\b(?:RD|ROAD|HWY|HIGHWAY|ROUTE|RTE|RT|CR|CTH|SR|SH|FM|RM|RR|MARKET|US|U\.S|I|IH|INTERSTATE"
+    r"|LOOP|SPUR)\.?$"
+)
 _POSTCODES_OF = {
-    "CT": "0", "PR": "0", "AL": "3", "FL": "3", "KY": "4", "MT": "5", "LA": "7", "CO": "8",
+    "CT": "0", "PR": "0", "AL": "3", "FL": "3", "KY": "4", "MT": "5", "NE": "6", "LA": "7",
+    "CO": "8",
 }  # fmt: skip
-# Suffixes that are hardly ever inside a name, as LANE is in MILL LANE CREEK CT.
-_ENDINGS = {"ST", "AVE", "RD", "DR", "BLVD"}
-# Cities that begin like a suffix, or contain one.
-_CITY_STARTS = frozenset((
-    ("CIRCLE", "PINES"), ("PASS", "CHRISTIAN"), ("PIKE", "ROAD"), ("TERRACE", "PARK"),
-    ("LANE", "CITY"), ("PLAZA", "CITY"), ("SQUARE", "BUTTE"),
-))  # fmt: skip
-_CITIES_WITH_SUFFIX = frozenset((
-    "FEDERAL WAY", "UNIVERSITY PLACE", "TEMPLE TERRACE", "MOUNTLAKE TERRACE", "GRAND TERRACE",
-    "CITY TERRACE", "KENNETT SQUARE", "NEWTOWN SQUARE", "PIKE ROAD", "CIRCLE PINES",
-))  # fmt: skip
-# Words before ST that are no name of a street: RUE ST LOUIS.
-_BEFORE_SAINT = frozenset((
-    "AVENIDA", "BAYOU", "CALLE", "CAMINO", "FORT", "FT", "LAKE", "MOUNT", "MT", "OLD", "PASEO",
-    "PORT", "RUE", "VIA",
-))  # fmt: skip
 _LABELS = {
     "AddressNumberPrefix": "number",
     "AddressNumber": "number",
@@ -109,7 +98,7 @@ def split_line(line: str) -> AddressParts:
         street, unit_after = _pop_trailing_unit(words, len(words))
         parts = replace(parts, street=street, unit=unit or unit_after, city=cities[0])
     else:
-        split = _split_city(words, has_end=bool(state or postcode))
+        split = split_street(words, has_end=bool(state or postcode))
         if split is None:
             return _label_parts(line)
         parts = _with_split(parts, words, *split)
@@ -145,7 +134,7 @@ def _pop_state(line: str, postcode: str) -> tuple[str, str]:
     """The line without its state, and the state as written; words of the street are no state."""
     head, comma, last = line.rpartition(",")
     name = normalize_words(last)
-    if comma and name in _state_names():
+    if comma and name in _state_names() and (name not in directions() or "," in head):
         return head, name
     words = last.split()
     for count in (2, 1):
@@ -153,18 +142,13 @@ def _pop_state(line: str, postcode: str) -> tuple[str, str]:
         before = [word.strip(".") for word in words[:-count]]
         if name not in _state_names() or len(before) < (1 if comma else 2):
             continue
-        has_street = bool(comma) or _has_street(before, is_suffix=name in suffixes())
+        follows_street = bool(comma) or has_street(before, is_suffix=name in suffixes())
+        if name in directions() and before and is_street_suffix(before[-1]) and not postcode:
+            continue  # MILL RUN XING NE is not in Nebraska
         belongs = not postcode or postcode[0] == _POSTCODES_OF.get(name, postcode[0])
-        if belongs and (has_street or (postcode and len(name) == 2)):
+        if belongs and (follows_street or (postcode and len(name) == 2)):
             return f"{head}{comma}{' '.join(words[:-count])}", name
     return line, ""
-
-
-def _has_street(words: list[str], *, is_suffix: bool) -> bool:
-    """Whether a number, a street and a city come before a state; CT and LA may be its suffix."""
-    street = normalize_words(" ".join(words[1:])).split()
-    found = {suffixes()[street[i]] for i in range(1, len(street) - 1) if _is_suffix_at(street, i)}
-    return bool(found & _ENDINGS if is_suffix else found) or _road_end(street) > 0
 
 
 @cache
@@ -201,7 +185,7 @@ def _letter(number: str, words: list[str]) -> tuple[str, list[str], tuple[str, s
     """
     first, rest = words[0], words[1:]
     if number.isdigit() and len(first) == 1 and first.isalpha() and first not in directions():
-        is_name = not rest or is_core_suffix(rest[0]) or (rest[0] in suffixes() and not rest[1:])
+        is_name = not rest or is_street_suffix(rest[0]) or (rest[0] in suffixes() and not rest[1:])
         is_road = numbered_road(words) is not None or KING.match(" ".join(words)) is not None
         if not (is_name or is_road or "/" in rest[0]):
             return number + first, rest, (number, first)
@@ -219,130 +203,9 @@ def _pop_trailing_unit(words: list[str], end: int) -> tuple[str, str]:
     follows = (
         len(named) > 2 and is_core_suffix(named[-2]) and street[-2] in (named[-2], *directions())
     )
-    if is_unit and follows and not _road_end(street):
+    if is_unit and follows and not road_end(street):
         return " ".join(street[:-1]), last
     return " ".join(street), ""
-
-
-def _split_city(words: list[str], *, has_end: bool) -> tuple[int, int] | None:
-    """Where the street ends, and where in a less likely reading; None if nothing shows it.
-
-    `has_end`: a state or a ZIP code follows, so a city is likely; otherwise the line may be a
-    street alone.
-    """
-    if not has_end and _ends_street(words[-1]):
-        return len(words), len(words)
-    if end := _road_end(words):
-        return end, _without_direction(words, end)
-    start = 1 if len(words) > 1 and words[0] in directions() else 0
-    end = _grid_end(words, start) or _lettered_end(words, start) or _suffix_end(words, start)
-    if end:
-        return _with_direction(words, end)
-    return None if has_end and len(words) > 1 else (len(words), len(words))
-
-
-def _with_direction(words: list[str], end: int) -> tuple[int, int]:
-    """The end of the street after its suffix; a direction there may also begin the city."""
-    rest = words[end:]
-    if not rest or rest[0] not in directions():
-        return end, end
-    if len(rest) == 1 or rest[1].isdigit():
-        return end + 1, end + 1
-    # MAIN ST NORTH BEND, but GAULT AVE N FT PAYNE.
-    is_city = rest[0] in ("NORTH", "SOUTH", "EAST", "WEST")
-    return (end, end + 1) if is_city else (end + 1, end)
-
-
-def _road_end(words: list[str]) -> int:
-    """The end of a numbered road: HWY 6 N, E STATE HWY D, ANDERSON COUNTY RD 312; 0 without one."""
-    for i in range(min(3, len(words))):
-        road = numbered_road(words[i:])
-        is_first = all(word in directions() for word in words[:i])
-        # In PACIFIC COAST HWY 21 and MAIN RD 76 the number is the unit.
-        if road is not None and (is_first or not road.name.startswith(("HWY ", "RD "))):
-            return i + road.length
-    return 0
-
-
-def _ends_street(word: str) -> bool:
-    return word in suffixes() or word in directions() or word.isdigit()
-
-
-def _without_direction(words: list[str], end: int) -> int:
-    """The end of a numbered road without its direction, if a city may begin with it."""
-    if end < len(words) and words[end - 1] in directions() and len(words[end - 1]) > 2:
-        return end - 1
-    return end
-
-
-def _grid_end(words: list[str], start: int) -> int:
-    """The end of 900 N, 900 NORTH ST or 294TH EAST AVE; 0 for another street."""
-    if len(words) < start + 2 or words[start + 1] not in directions():
-        return 0
-    has_suffix = len(words) > start + 2 and is_core_suffix(words[start + 2])
-    if not words[start].isdigit() and not (has_suffix and words[start][:1].isdigit()):
-        return 0
-    return start + 2 + has_suffix
-
-
-def _lettered_end(words: list[str], start: int) -> int:
-    """The end of AVENUE D, AVENUE 12 or AVENUE OF THE STARS; 0 for another street."""
-    if words[start] not in ("AVE", "AVENUE", "AV") or len(words) < start + 2:
-        return 0
-    if len(words[start + 1]) == 1 or words[start + 1][0].isdigit():
-        return start + 2
-    if words[start + 1] == "OF":
-        return min(len(words), start + 3 + (words[start + 2 : start + 3] == ["THE"]))
-    return 0
-
-
-def _suffix_end(words: list[str], start: int) -> int:
-    """The end of the street's suffix, and of a second one; 0 without a suffix."""
-    first = start + 1
-    # In N ST and NORTH AVE the direction is the name.
-    if start and _is_suffix_at(words, 1):
-        first = 1
-    ends: list[int] = []
-    for i in range(first, len(words)):
-        if _is_suffix_at(words, i) and not (ends and _begins_city(words, i)):
-            ends.append(i + 1)
-    if not ends:
-        return start + 2 if words[start] in ("ST", "SAINT") and _is_saint(words, start + 1) else 0
-    end = ends[0]
-    while end < len(words) and end + 1 in ends and tuple(words[end : end + 2]) not in _CITY_STARTS:
-        end += 1
-    # A suffix in the rest belongs to a longer name (MILL LANE CREEK DR), unless it is a city's.
-    if ends[-1] > end and " ".join(words[end:]) not in _CITIES_WITH_SUFFIX:
-        return ends[-1]
-    return end
-
-
-def _begins_city(words: list[str], i: int) -> bool:
-    """Whether a suffix after the street's own begins a city, or is inside its name.
-
-    MAIN ST PORT ST LUCIE, BEACH DR N ST PETERSBURG, CLARK AVE AVENUE (in Maryland).
-    """
-    last = words[i - 1]
-    if suffixes()[words[i]] == suffixes().get(last):
-        return i + 1 == len(words) or words[i] == "ST"
-    follows_street = last in directions() or is_core_suffix(last)
-    return words[i] == "ST" and (_is_saint(words, i + 1) or (follows_street and i + 1 < len(words)))
-
-
-def _is_saint(words: list[str], i: int) -> bool:
-    return i < len(words) and words[i] in SAINTS
-
-
-def _is_suffix_at(words: list[str], i: int) -> bool:
-    """Whether a core suffix is there; ST before a saint's name is SAINT if the street goes on."""
-    if not is_core_suffix(words[i]):
-        return False
-    if words[i] != "ST" or not _is_saint(words, i + 1):
-        return True
-    last = words[i - 1] if i else ""
-    is_first = not last or last in directions() or is_core_suffix(last) or last in _BEFORE_SAINT
-    goes_on = any(is_core_suffix(word) for word in words[i + 2 :])
-    return not (is_first or goes_on)
 
 
 def _label_parts(line: str) -> AddressParts:

@@ -172,22 +172,35 @@ def _readings(wanted: StreetAddress) -> tuple[StreetAddress, ...]:
 
 def _agreement(site: _ParsedSite, street: StreetName, wanted: StreetAddress) -> Agreement:
     """The agreement of the best reading; what leaves something out must contradict no reading."""
+    readings = _readings(wanted)
+    in_city = [each for each in readings if site.city and city_text(each.city) == site.city]
     found: list[Agreement] = []
-    for reading in _readings(wanted):
+    for reading in in_city or readings:
         number = _compare_numbers(site, reading)
         wanted_street = parse_street(reading.street)
         if number is Agreement.NONE or wanted_street is None:
             continue
-        # Another city in the line leaves the direction open; another house number does not.
-        is_other_split = reading.house_number == wanted.house_number
-        other = Agreement.LOOSE if is_other_split else Agreement.SAME
-        best = Agreement.EXACT if reading is wanted else other
+        best = Agreement.EXACT if in_city else _best_of_reading(reading, wanted)
         if number is Agreement.LOOSE and _is_other_quarter(site, street, reading, wanted_street):
             best = Agreement.NONE
         found.append(min(best, number, street.compare(wanted_street)))
     agreement = max(found, default=Agreement.NONE)
     is_contradicted = agreement is Agreement.LOOSE and Agreement.NONE in found
     return Agreement.NONE if is_contradicted else agreement
+
+
+def _best_of_reading(reading: StreetAddress, wanted: StreetAddress) -> Agreement:
+    """The best agreement of a reading of the line.
+
+    MAIN ST NORTH BEND is as likely MAIN ST N, but HWY 6 NORTH HOUSTON is hardly HWY 6.
+    """
+    if wanted.other is None:
+        return Agreement.EXACT
+    if wanted.other.house_number != wanted.house_number:
+        return Agreement.EXACT if reading is wanted else Agreement.SAME
+    if len(wanted.other.street) > len(wanted.street):
+        return Agreement.SAME
+    return Agreement.EXACT if reading is wanted else Agreement.LOOSE
 
 
 def _compare_numbers(site: _ParsedSite, wanted: StreetAddress) -> Agreement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 
 from parcels.addresses.numbered_road import NumberedRoad, compare_roads, numbered_road
 from parcels.addresses.street_agreement import Agreement
@@ -59,7 +60,19 @@ class StreetName:
                 lettered = _lettered_avenue(one)
                 if lettered is not None:
                     agreement = max(agreement, _compare(lettered, two))
+        if agreement is Agreement.NONE and self._split_directions == other._split_directions:
+            return Agreement.SAME if self._split_directions else Agreement.NONE
         return agreement
+
+    @property
+    def _split_directions(self) -> str:
+        """N W END AVE for both NW END AVE and N WEST END AVE; empty for another street."""
+        words = f"{self.before} {self.name}".split()
+        leading = [directions()[word] for word in takewhile(directions().__contains__, words)]
+        rest = words[len(leading) :]
+        if len("".join(leading)) < 2 or not rest:
+            return ""
+        return " ".join((*"".join(leading), *rest, self.suffix, self.after))
 
 
 @lru_cache(maxsize=16_384)
@@ -103,7 +116,9 @@ def _join_directions(words: list[str]) -> list[str]:
     joined: list[str] = []
     for i, word in enumerate(words):
         last = joined[-1] if joined else ""
-        is_pair = last in ("N", "S", "NORTH", "SOUTH") and word in ("E", "W", "EAST", "WEST")
+        is_pair = (last in ("N", "S") and word in ("E", "W")) or (
+            last in ("NORTH", "SOUTH") and word in ("EAST", "WEST")
+        )
         is_name = len(joined) == 1 and all(each in suffixes() for each in words[i + 1 :])
         if is_pair and not is_name:
             joined[-1] = last[0] + word[0]

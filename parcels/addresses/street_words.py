@@ -31,6 +31,11 @@ CORE_SUFFIXES = frozenset((
     "ALY", "AVE", "BLVD", "BYP", "CIR", "CSWY", "CT", "DR", "EXPY", "EXT", "FWY", "HWY", "LN",
     "LOOP", "PIKE", "PKWY", "PL", "PLZ", "RD", "SQ", "ST", "TER", "TPKE", "WAY",
 ))  # fmt: skip
+# They end a name too, but are inside another one more often: MILL RUN RD.
+_OTHER_ENDINGS = frozenset((
+    "BND", "CRES", "CRSE", "CV", "CVS", "MEWS", "PASS", "PATH", "ROW", "RUN", "TRCE", "TRL", "WALK",
+    "XING",
+))  # fmt: skip
 # Name words with several spellings, beside the suffixes.
 _SHORT_WORDS = {
     "SAINT": "ST", "SAINTE": "STE", "MOUNT": "MT", "FORT": "FT", "DOCTOR": "DR", "JUNIOR": "JR",
@@ -96,6 +101,12 @@ def suffixes() -> dict[str, str]:
 def is_core_suffix(word: str) -> bool:
     """Whether the word usually ends a street name: STREET, AVE, but not CREEK."""
     return suffixes().get(word) in CORE_SUFFIXES
+
+
+def is_street_suffix(word: str) -> bool:
+    """Whether the word can end a street name before its city: also TRAIL, not CREEK or LAKE."""
+    suffix = suffixes().get(word, "")
+    return suffix in CORE_SUFFIXES or suffix in _OTHER_ENDINGS
 
 
 def is_same_suffix(one: str, two: str) -> bool:

@@ -11,56 +11,28 @@ from collections import Counter
 import numpy as np
 import pytest
 from addresspairs import (
+    FIELDS,
     STREET_POINT,
     AddressPair,
-    RowsSource,
     address_pairs,
     by_wanted,
+    look_up,
     matching_verdict,
-    rows_around,
+    with_verdict,
 )
 
-from parcels import County, Located, Lot, NotLocated, ParcelBoundaryService, Property
+from parcels import Lot, NotLocated
 from parcels.addresses.matching import address_key, format_site
 from parcels.addresses.street_address import parse_address
 from parcels.arcgis.layer_info import parse_layer_info
 from parcels.arcgis.where import address_condition
-from parcels.boundary import LookupResult, NoLot
+from parcels.boundary import NoLot
 from parcels.files.row_index import RowIndex
-from parcels.geocode import Geocoder
 from parcels.registry.county import ParcelFields
 
 PAIRS = address_pairs()
+BY_WANTED = by_wanted(PAIRS)
 GROUPS = sorted({pair.group for pair in PAIRS})
-FIELDS = ParcelFields(parcel_id="APN", address="LINE", house_number="NO", street=("ST",))
-COUNTY = County(key="here", name="Here County", path="here.gpkg", census=False, fields=FIELDS)
-ALONG_THE_STREET = Located(STREET_POINT.x, STREET_POINT.y, "census", 0.8, interpolated=True)
-
-
-class StreetGeocoder(Geocoder):
-    """Places every address at the street point."""
-
-    def __init__(self) -> None:
-        pass
-
-    def locate_many(self, addresses):  # noqa: ANN001, ANN201
-        return [ALONG_THE_STREET for _ in addresses]
-
-
-def look_up(pairs: list[AddressPair], wanted: str) -> dict[str, LookupResult]:
-    """The results at a given street point, at a geocoded one, and by the address alone."""
-    source = RowsSource(rows_around(pairs))
-    given = Property("a", STREET_POINT.x, STREET_POINT.y, address=wanted)
-    only_address = Property("a", address=wanted)
-    return {
-        "given": ParcelBoundaryService(COUNTY, source).look_up(given),
-        "geocoded": ParcelBoundaryService(COUNTY, source, StreetGeocoder()).look_up(only_address),
-        "address": ParcelBoundaryService(COUNTY, source).look_up(only_address),
-    }
-
-
-def with_verdict(pairs: list[AddressPair], *verdicts: str) -> list[AddressPair]:
-    return [pair for pair in pairs if pair.verdict in verdicts]
 
 
 def test_the_table_covers_many_states_and_patterns() -> None:
@@ -81,9 +53,9 @@ def test_matching_agrees_with_the_verdicts(group: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("wanted", sorted(by_wanted(PAIRS)))
+@pytest.mark.parametrize("wanted", sorted(BY_WANTED))
 def test_the_right_lot_is_found_behind_nearer_ones(wanted: str) -> None:
-    pairs = by_wanted(PAIRS)[wanted]
+    pairs = BY_WANTED[wanted]
     others = with_verdict(pairs, "different", "ambiguous")
     for right in with_verdict(pairs, "same"):
         for way, found in look_up([*others, right], wanted).items():
@@ -91,21 +63,26 @@ def test_the_right_lot_is_found_behind_nearer_ones(wanted: str) -> None:
             assert found.boundary.parcel_ids == (str(len(others)),), (way, right.site)
 
 
-@pytest.mark.parametrize("wanted", sorted(by_wanted(PAIRS)))
+@pytest.mark.parametrize("wanted", sorted(BY_WANTED))
 def test_the_wrong_lot_is_never_returned(wanted: str) -> None:
-    wrong = with_verdict(by_wanted(PAIRS)[wanted], "different")
+    wrong = with_verdict(BY_WANTED[wanted], "different")
     for way, found in look_up(wrong, wanted).items():
         assert isinstance(found, NoLot | NotLocated), (way, found)
         assert way == "given" or isinstance(found, NotLocated)
 
 
-@pytest.mark.parametrize("wanted", sorted(by_wanted(PAIRS)))
+DIFFERING = {
+    wanted: maybe
+    for wanted, pairs in BY_WANTED.items()
+    if len({address_key(pair.site) for pair in (maybe := with_verdict(pairs, "ambiguous"))}) > 1
+}
+
+
+@pytest.mark.parametrize("wanted", sorted(DIFFERING))
 def test_candidates_that_differ_are_ambiguous(wanted: str) -> None:
-    pairs = by_wanted(PAIRS)[wanted]
-    maybe = with_verdict(pairs, "ambiguous")
-    if len({address_key(pair.site) for pair in maybe}) < 2:
-        pytest.skip("fewer than two candidates that differ")
-    for way, found in look_up([*with_verdict(pairs, "different"), *maybe], wanted).items():
+    maybe = DIFFERING[wanted]
+    others = with_verdict(BY_WANTED[wanted], "different")
+    for way, found in look_up([*others, *maybe], wanted).items():
         assert isinstance(found, NotLocated), (way, found)
         assert found.reason == "address_ambiguous"
         for pair in maybe:
