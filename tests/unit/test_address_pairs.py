@@ -71,10 +71,11 @@ def test_the_wrong_lot_is_never_returned(wanted: str) -> None:
         assert way == "given" or isinstance(found, NotLocated)
 
 
+MAYBE = {wanted: with_verdict(pairs, "ambiguous") for wanted, pairs in BY_WANTED.items()}
 DIFFERING = {
     wanted: maybe
-    for wanted, pairs in BY_WANTED.items()
-    if len({address_key(pair.site) for pair in (maybe := with_verdict(pairs, "ambiguous"))}) > 1
+    for wanted, maybe in MAYBE.items()
+    if len({address_key(pair.site) for pair in maybe}) > 1
 }
 
 
