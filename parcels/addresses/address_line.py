@@ -14,7 +14,7 @@ from functools import cache
 
 from parcels.addresses.house_number import split_house_number
 from parcels.addresses.numbered_road import numbered_road
-from parcels.addresses.street_end import has_street, road_end, split_street
+from parcels.addresses.street_end import ends_street, has_street, road_end, split_street
 from parcels.addresses.street_words import (
     KING,
     directions,
@@ -87,7 +87,7 @@ def split_line(line: str) -> AddressParts:
     if units_before_city:
         unit = unit or units_before_city[0][1]
         cities[0] = _UNITS.sub("", f" {cities[0]}").strip()
-    if cities and cities[0] in directions():
+    if cities and normalize_words(cities[0]) in directions():
         text, cities = f"{text} {cities[0]}", cities[1:]
     words = normalize_ordinals(normalize_words(text).split())
     if not words:
@@ -143,7 +143,7 @@ def _pop_state(line: str, postcode: str) -> tuple[str, str]:
         if name not in _state_names() or len(before) < (1 if comma else 2):
             continue
         follows_street = bool(comma) or has_street(before, is_suffix=name in suffixes())
-        if name in directions() and before and is_street_suffix(before[-1]) and not postcode:
+        if name in directions() and not postcode and ends_street(before):
             continue  # MILL RUN XING NE is not in Nebraska
         belongs = not postcode or postcode[0] == _POSTCODES_OF.get(name, postcode[0])
         if belongs and (follows_street or (postcode and len(name) == 2)):

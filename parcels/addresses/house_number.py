@@ -33,7 +33,7 @@ _LEADING_GRID = re.compile(
     re.ASCII,
 )
 _SPACED_GRID = re.compile(
-    r"([NSEW] \d+ [NSEW] ?\d+|\d+ ?[NSEW] ?\d+|[NSEW] \d{4,}) ([A-Z]{3,}\b.*)", re.ASCII
+    r"([NSEW] \d+ [NSEW] ?\d+|\d{1,2} ?[NSEW] ?\d{3,}|[NSEW] \d{4,}) ([A-Z]{3,}\b.*)", re.ASCII
 )
 _LEADING_RANGE = re.compile(
     rf"({_DIGITS} ?(?:[-\u2013\u2014&]|\bTO\b|\bAND\b) ?{_DIGITS}[A-Z]?) (\S.*)", re.ASCII

@@ -81,6 +81,14 @@ def road_end(words: list[str]) -> int:
     return 0
 
 
+def ends_street(words: list[str]) -> bool:
+    """Whether a house number and a street have no city after them yet."""
+    street = normalize_words(" ".join(words[1:])).split()
+    if not street:
+        return False
+    return is_street_suffix(street[-1]) or road_end(street) == len(street)
+
+
 def _ends_street(word: str) -> bool:
     return word in suffixes() or word in directions() or word.isdigit()
 

@@ -232,6 +232,9 @@ def _suffixes(one: StreetName, two: StreetName) -> Agreement:
         return Agreement.EXACT
     if one.suffix and two.suffix and not is_same_suffix(one.suffix, two.suffix):
         return Agreement.NONE
+    if one.name.isdigit() and one.after and two.after:
+        # Utah's 1000 W CIR is not 1000 W, where only ST says nothing.
+        return Agreement.LOOSE if {one.suffix, two.suffix} == {"", "ST"} else Agreement.NONE
     if _SPANISH_TYPE.match(one.name) or _SPANISH_TYPE.match(two.name):
         return Agreement.NONE
     return Agreement.LOOSE

@@ -13,6 +13,11 @@ _TEENS = (
 )  # fmt: skip
 _TENS = ("TWENT", "THIRT", "FORT", "FIFT", "SIXT", "SEVENT", "EIGHT", "NINET")
 
+_CARDINALS = (
+    "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ELEVEN",
+    "TWELVE",
+)  # fmt: skip
+
 # Abbreviations of counties that the Postal Service does not list.
 _COUNTY_SUFFIXES = {
     "BL": "BLVD", "BLV": "BLVD", "BV": "BLVD", "BVD": "BLVD", "CI": "CIR", "CRSG": "XING",
@@ -127,6 +132,8 @@ def short_word(word: str) -> str:
     """A word of a name in one spelling: STREET is ST, SAINT too, and 21ST is 21."""
     if word in _SHORT_WORDS:
         return _SHORT_WORDS[word]
+    if word in _CARDINALS:
+        return str(_CARDINALS.index(word) + 1)
     numbered = re.fullmatch(r"(\d+)(?:ST|ND|RD|TH)", word)
     return numbered[1] if numbered else suffixes().get(word, word)
 
@@ -153,7 +160,7 @@ def variable_words() -> frozenset[str]:
     return frozenset((
         *abbreviations, *abbreviations.values(), *directions(), *_SHORT_WORDS,
         *_SHORT_WORDS.values(), *_ordinals(), *_ONES, *(f"{ten}Y" for ten in _TENS),
-        "AND", "THE", "OF",
+        *_CARDINALS, "AND", "THE", "OF",
     ))  # fmt: skip
 
 
