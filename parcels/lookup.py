@@ -10,8 +10,9 @@ import numpy as np
 import shapely
 from shapely import Point
 
-from parcels.addresses.matching import has_house_number
+from parcels.addresses.matching import format_site, has_house_number
 from parcels.addresses.street_address import StreetAddress
+from parcels.ambiguity import ambiguous_lots
 from parcels.boundary import (
     Boundary,
     Located,
@@ -25,6 +26,7 @@ from parcels.boundary import (
 from parcels.errors import ParcelsError, SourceUnavailable
 from parcels.lot_selection import (
     LotCandidate,
+    have_other_addresses,
     lot_at,
     lot_candidates,
     lot_with_id,
@@ -113,15 +115,20 @@ class LotLookup:
             # The row without a valid geometry may be the lot, instead of the road, the neighbour
             # or the surrounding subdivision.
             return _bad_geometry(f"longitude {point.x}, latitude {point.y}", found), None
-        search_nearby = self.has_house_numbers and not _has_house_number(lot, search)
+        search_nearby = self.has_house_numbers and not _is_certain(lot, search, point)
         nearby = search.wanted if search_nearby else None
         if search.needs_house_number:
             return self._confirmed(search, lot, found), nearby
+        is_inside = lot is not None and shapely.contains_properly(lot.geometry, point)
+        is_given = search.located.method == "given"
+        if lot is not None and not (is_given and is_inside) and _is_namesake(lot, search):
+            # HWY 6 S at a point for HWY 6 N: given coordinates are trusted only inside a lot.
+            return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
         if lot is None:
             return NoLot(search.located, not_taken(reason)), nearby
         # A geocoded point can be in the neighbour's lot, and a lot without a number can be the
         # road; otherwise given coordinates are trusted.
-        is_sure = search.located.method == "given" and lot.has_house_number()
+        is_sure = is_given and is_inside and lot.has_house_number()
         return _lot(lot, found, "point", search.located), None if is_sure else nearby
 
     def _not_a_lot_reason(self, lot: LotCandidate) -> str:
@@ -209,6 +216,31 @@ def not_taken(reason: str) -> str:
     return f"the parcel there was not taken, as {reason}" if reason else ""
 
 
+def _is_certain(lot: LotCandidate | None, search: SearchPoint, point: Point) -> bool:
+    """Whether no other lot nearby can have the address instead.
+
+    A lot that leaves out a direction or the suffix must contain the point.
+    """
+    if lot is None or search.wanted is None or not lot.may_match(search.wanted):
+        return False
+    is_inside = not search.located.interpolated and shapely.contains_properly(lot.geometry, point)
+    return bool(is_inside) or lot.has_exactly(search.wanted)
+
+
+def _is_namesake(lot: LotCandidate, search: SearchPoint) -> bool:
+    return search.wanted is not None and lot.is_namesake(search.wanted)
+
+
+def _unconfirmed(search: SearchPoint, lot: LotCandidate) -> NotLocated:
+    wanted = search.wanted.line if search.wanted is not None else search.located.matched
+    addresses = "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
+    return NotLocated(
+        "address_unconfirmed",
+        f"address {wanted!r}: {search.located.method} places it in a lot with the address "
+        f"{addresses}; give longitude and latitude, or a parcel_id",
+    )
+
+
 def _hides_another(lot: LotCandidate | None, rows: Sequence[ParcelRow]) -> bool:
     """Whether a row without a valid geometry, and not a piece of this lot, may be the lot."""
     ids = lot.parcel_ids if lot is not None else ()
@@ -221,6 +253,8 @@ def _near(
     if isinstance(found, ParcelsError):
         return as_unavailable(found)
     lots = lots_near_with_number(point, found.rows, wanted, NEAR_LOT_RADIUS_M)
+    if have_other_addresses(lots, wanted):
+        return ambiguous_lots(wanted, lots, f" within {NEAR_LOT_RADIUS_M:.0f} m")
     if not lots or (len(lots) > 1 and search.needs_house_number):
         return None  # two houses have the number: a point in the road cannot decide
     return _lot(lots[0], found, "house_number", search.located)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from parcels.addresses.street_name import normalize_words, suffixes
+from parcels.addresses.street_words import normalize_words, suffixes
 from parcels.catalogue.address_columns import MAILING_ADDRESS
 from parcels.column_mapping import (
     choose_parcel_id,
