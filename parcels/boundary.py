@@ -136,9 +136,15 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class NoLot:
-    """The source has no lot here. `located` is the place; None for a parcel id."""
+    """The source has no lot here. `located` is the place; None for a parcel id.
+
+    Attributes:
+        similar_ids: of several lots, any of which the given id may mean: equal but for leading
+            zeros.
+    """
 
     located: Located | None = field(default=None, compare=False)
+    similar_ids: tuple[str, ...] = field(default=(), compare=False)
     status: Literal["none"] = "none"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def console() -> Console:
 def print_report(report: BatchReport) -> None:
     """The run, the rest of the county, and the paths of the map and the page."""
     out = console()
+    if report.understood:
+        out.print(f"{report.understood}.")
     print_bad_rows(out, report)
     if report.run is None:
         _print_nothing_to_do(out, report)
@@ -112,6 +115,12 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     for row in report.bad_rows.examples[:MAX_BAD_ROWS_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
     _print_more(console, count)
+    if report.rejected_path is not None:
+        rejected = _relative(report.rejected_path)
+        console.print(
+            f"All skipped rows are in {rejected}: correct them there, then run the batch with "
+            f"PROPERTIES={shlex.quote(rejected)}."
+        )
 
 
 def _print_more(console: Console, count: int) -> None:
