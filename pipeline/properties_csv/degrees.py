@@ -153,10 +153,10 @@ def _halves(typed: str) -> tuple[str, str] | None:
 
 def _order_of(first: str, second: str, name: str, text: str) -> PairOrder:
     """The order of a pair in a column whose name does not say it: latitude first by convention."""
-    for value, order in ((first, "latitude first"), (second, "longitude first")):
+    for value, axis in ((first, "latitude"), (second, "longitude")):
         if (match := _DIRECTION.search(value)) is not None:
-            is_latitude = _AXES[match[0].upper()] == "latitude"
-            return order if is_latitude else _reverse(order)
+            is_usual = _AXES[match[0].upper()] == axis
+            return "latitude first" if is_usual else "longitude first"
     one, two = parse_degrees(first, "latitude", name), parse_degrees(second, "longitude", name)
     if abs(one) > 90:
         return "longitude first"
@@ -166,7 +166,3 @@ def _order_of(first: str, second: str, name: str, text: str) -> PairOrder:
             "LngLat or LatLng"
         )
     return "latitude first"
-
-
-def _reverse(order: str) -> PairOrder:
-    return "longitude first" if order == "latitude first" else "latitude first"

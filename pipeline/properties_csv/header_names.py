@@ -102,9 +102,12 @@ _PLACE = re.compile(
     r"(?=[a-z])"
 )
 _WITH_SYSTEM: frozenset[Role] = frozenset({"longitude", "latitude", "coordinates"})
-_WITH_PLACE: frozenset[Role] = (
-    frozenset({"full_address", "address", "street", "unit", "city", "state", "zip"}) | _WITH_SYSTEM
-)
+_WITH_PLACE: frozenset[Role] = frozenset(
+    {
+        "full_address", "address", "street", "unit", "city", "state", "zip",
+        "longitude", "latitude", "coordinates",
+    }
+)  # fmt: skip
 
 
 def role_of(name: str) -> tuple[Role, int] | None:

@@ -12,18 +12,20 @@ class RawRecord:
     """A row's cells and its first line; or the problem that makes it unreadable.
 
     Attributes:
+        line_count: how many lines it has.
         is_cut_off: it is the last one, and its line has no line ending.
     """
 
     line: int
     cells: list[str]
     problem: str | None = None
+    line_count: int = 1
     is_cut_off: bool = False
 
     @property
     def is_blank(self) -> bool:
-        """Whether it has no text: an empty line, or the separators that Excel leaves."""
-        return self.problem is None and not any(cell.strip() for cell in self.cells)
+        """Whether it has no text: an empty line, Excel's separators, or the end mark of MS-DOS."""
+        return self.problem is None and not any(cell.strip().strip("\x1a") for cell in self.cells)
 
 
 def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
@@ -52,14 +54,13 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
             if '"' not in "".join(consumed):
                 raise
             count = len(consumed) + sum(1 for _ in lines)
-            yield RawRecord(start, [], _open_quote_problem(start, count))
+            yield RawRecord(start, [], _open_quote_problem(start, count), count)
             return
         is_cut_off = not consumed[-1].endswith(("\n", "\r"))
-        open_quote = any("\n" in cell or "\r" in cell for cell in cells) and _ends_in_quote(
-            consumed, delimiter
-        )
-        problem = _open_quote_problem(start, len(consumed)) if open_quote else None
-        yield RawRecord(start, cells, problem, is_cut_off)
+        problem = None
+        if any("\n" in cell or "\r" in cell for cell in cells):
+            problem = _quote_problem(start, consumed, delimiter)
+        yield RawRecord(start, cells, problem, len(consumed), is_cut_off)
         start = rows.line_num + 1
 
 
@@ -78,13 +79,19 @@ def unwrap(cells: list[str], delimiter: str) -> list[str]:
     return next(csv.reader([inner], delimiter=delimiter), cells)
 
 
-def _ends_in_quote(lines: list[str], delimiter: str) -> bool:
-    """Whether a row ends inside a quoted value, which `csv` accepts by default."""
+def _quote_problem(start: int, lines: list[str], delimiter: str) -> str | None:
+    """What is wrong with the quotes of a row of several lines, which `csv` accepts by default."""
     try:
         list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
-        return "unexpected end of data" in str(error)
-    return False
+        if "unexpected end of data" in str(error):
+            return _open_quote_problem(start, len(lines))
+        end = start + len(lines) - 1
+        return (
+            f"a quote is opened on line {start} and closed in the middle of a value on line {end}, "
+            "so these lines cannot be read; close it where its value ends"
+        )
+    return None
 
 
 def _open_quote_problem(line: int, count: int) -> str:

@@ -12,12 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.formula_guard import escape_formula
+from pipeline.formula_guard import escape_formula, strip_guard
+from pipeline.properties_csv.excel_values import without_formula
 from pipeline.properties_csv.header import REJECTED_COLUMNS
 from pipeline.properties_csv.layout import CsvLayout
 from pipeline.properties_csv.problems import BadRow
 from pipeline.properties_csv.read import checked_records
-from pipeline.properties_csv.records import split_line
+from pipeline.properties_csv.records import RawRecord, split_line
 from pipeline.properties_csv.rows import RowReader
 
 REJECTED_NAME = "rejected.csv"
@@ -89,7 +90,7 @@ def _refused(
     for row in checked_records(layout):
         record = row.record
         if record.problem is not None:
-            yield from _unquoted_lines(layout, record.line, record.problem)
+            yield from _unquoted_lines(layout, record)
         elif row.prop is None:
             yield record.line, row.problem, reader.cells(record)
         while duplicate is not None and duplicate.line <= record.line:
@@ -98,19 +99,18 @@ def _refused(
             duplicate = next(remaining, None)
 
 
-def _unquoted_lines(
-    layout: CsvLayout, start: int, problem: str
-) -> Iterator[tuple[int, str, list[str]]]:
-    """The line with a quote that is not closed, and each line that it hides."""
+def _unquoted_lines(layout: CsvLayout, record: RawRecord) -> Iterator[tuple[int, str, list[str]]]:
+    """The line with a wrong quote, and each line that it hides."""
+    start, end = record.line, record.line + record.line_count
     with layout.open_text() as file:
-        for number, text in enumerate(islice(file, start - 1, None), start):
+        for number, text in enumerate(islice(file, start - 1, end - 1), start):
             if not text.strip():
                 continue
             if number == start:
-                yield number, problem, split_line(text, layout.delimiter)
+                yield number, record.problem or "", split_line(text, layout.delimiter)
             else:
                 cells = next(csv.reader([text], delimiter=layout.delimiter), [])
-                yield number, f"behind the quote that line {start} does not close", cells
+                yield number, f"behind the quote that is opened on line {start}", cells
 
 
 def _kept_columns(names: Iterable[str]) -> list[int]:
@@ -121,7 +121,8 @@ def _kept_columns(names: Iterable[str]) -> list[int]:
 
 
 def _safe(cell: str) -> str:
-    text = cell.strip().replace("\0", "\ufffd")
+    """A cell that no spreadsheet runs, and that is read as the original is."""
+    text = strip_guard(without_formula(cell.strip().replace("\0", "\ufffd")))
     return text if _DECIMAL_COMMA.fullmatch(text) else escape_formula(text) or ""
 
 

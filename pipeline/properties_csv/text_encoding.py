@@ -169,7 +169,7 @@ def _eight_bit(path: Path, file: IO[bytes]) -> TextEncoding:
     words: Counter[tuple[bytes, bytes, bytes]] = Counter()
     for chunk in _chunks(file):
         used.update(chunk)
-        words.update(match.groups() for match in _AFTER_LETTER.finditer(chunk))
+        words.update((match[1], match[2], match[3]) for match in _AFTER_LETTER.finditer(chunk))
     is_windows = _defines(_WINDOWS, used)
     if is_windows and _makes_words(_WINDOWS, words):
         return _WINDOWS

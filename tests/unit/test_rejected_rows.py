@@ -85,13 +85,24 @@ def test_a_row_with_the_id_of_another_row_stays_refused(leads: Path, out: Path) 
 
 
 def test_lines_behind_an_open_quote_are_all_there(leads: Path, out: Path) -> None:
-    leads.write_text('id,address\na,1 Oak\nb,"2 Oak\nc,"3 Oak, Memphis"\n\nd,4 Oak\n')
+    leads.write_text('id,address\na,1 Oak\nb,"2 Oak\nc,3 Oak\n\nd,4 Oak\n')
     path = _write(leads, out)
     rows = _rows(path)[1:]
     assert [row[0] for row in rows] == ["3", "4", "6"]
-    assert [row[2:] for row in rows] == [["b", '"2 Oak'], ["c", "3 Oak, Memphis"], ["d", "4 Oak"]]
-    assert "a quote is opened on line 3" in rows[0][1]
+    assert [row[2:] for row in rows] == [["b", '"2 Oak'], ["c", "3 Oak"], ["d", "4 Oak"]]
+    assert "a quote is opened on line 3 and not closed" in rows[0][1]
     assert "behind the quote" in rows[1][1]
+
+
+def test_a_quote_that_a_later_row_closes_hides_no_row(leads: Path, out: Path) -> None:
+    leads.write_text('id,address\na,"1 Oak\nb,"2 Oak, Memphis"\nc,"3 Oak"\n')
+    file = read_properties(leads)
+    assert [prop.property_id for prop in file.properties] == ["c"]
+    assert "opened on line 2 and closed in the middle of a value on line 3" in (
+        file.bad_rows[0].problem
+    )
+    rows = _rows(_write(leads, out))[1:]
+    assert [row[2:] for row in rows] == [["a", '"1 Oak'], ["b", "2 Oak, Memphis"]]
 
 
 def test_formulas_are_guarded_and_come_back(leads: Path, out: Path) -> None:
