@@ -64,6 +64,8 @@ def parse_degrees(text: str, axis: Axis, name: str) -> float:
     Raises:
         RowProblem: it is not a number, it lost digits, or it belongs to the other axis.
     """
+    if _DECIMAL.fullmatch(text):
+        return float(text.replace(",", "."))
     typed = text.translate(_AS_TYPED).strip()
     if _DECIMAL.fullmatch(typed):
         return float(typed.replace(",", "."))

@@ -15,19 +15,30 @@ _ERROR = re.compile(
 _TOO_NARROW = re.compile(r"##+")
 # As Excel writes a long number: one digit, at most a few decimals, a sign, two digits or more.
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[Ee][+-]\d{2,3}", re.ASCII)
-_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+# As Excel writes them in English, German, French and Spanish; with capitals they are ids: MAR-12.
+_MONTHS = (
+    "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mär|Mai|Okt|Dez|"
+    r"janv\.?|févr\.?|mars|avr\.?|mai|juin|juil\.?|août|sept\.?|oct\.?|nov\.?|déc\.?|"
+    "ene|feb|mar|abr|may|jun|jul|ago|sep|dic"
+)
 _DATE = re.compile(
-    rf"\d{{1,2}}-(?:{_MONTHS})(?:-\d{{2,4}})?|(?:{_MONTHS})-\d{{2,4}}"
+    rf"\d{{1,2}}(?:-|\. ?)(?:{_MONTHS})(?:[- ]\d{{2,4}})?|(?:{_MONTHS})[- ]\d{{2,4}}"
     r"|\d{1,2}/\d{1,2}/(?:19|20)\d{2}(?: .*)?|(?:19|20)\d{2}-\d{2}-\d{2} \d{2}:\d{2}.*",
     re.ASCII,
 )
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.0+)?", re.ASCII)
+# Any of these; most ids are none, and a file has many.
+_CHANGED = re.compile(
+    "|".join(each.pattern for each in (_ERROR, _TOO_NARROW, _SCIENTIFIC, _DATE, _GROUPED)), re.ASCII
+)
 # ="00123" keeps the zeros of a number in Excel.
 _AS_FORMULA = re.compile(r'="(.*)"', re.DOTALL)
 
 
 def spreadsheet_error(text: str) -> str | None:
     """What a value is that a spreadsheet wrote in place of the real one; None for real values."""
+    if text[:1] != "#":
+        return None
     if _ERROR.fullmatch(text):
         return f"Excel's error {text}; correct the cell"
     if _TOO_NARROW.fullmatch(text):
@@ -51,6 +62,8 @@ def check_id(text: str, name: str, *, is_number: bool = False) -> None:
     Raises:
         RowProblem: digits are lost, it became a date, or it is an error value.
     """
+    if _CHANGED.fullmatch(text) is None and "\ufffd" not in text:
+        return
     if (error := spreadsheet_error(text)) is not None:
         raise RowProblem(f"{name} is {error}")
     if _SCIENTIFIC.fullmatch(text):

@@ -43,6 +43,7 @@ class CsvLayout:
 
     Attributes:
         header_line: the line on which the header begins.
+        has_title: whether there is text above the header.
         decimal_comma, restored_zips: whether the first rows have such values.
         is_plain: UTF-8 with commas, and the columns named as documented: nothing was inferred.
     """
@@ -51,6 +52,7 @@ class CsvLayout:
     encoding: TextEncoding
     delimiter: str
     header_line: int
+    has_title: bool
     columns: HeaderColumns
     decimal_comma: bool
     restored_zips: bool
@@ -76,7 +78,7 @@ class CsvLayout:
         facts = [self.encoding.name, _DELIMITERS.get(self.delimiter, repr(self.delimiter))]
         if self.decimal_comma:
             facts.append("decimal commas")
-        if self.header_line > 1:
+        if self.has_title:
             facts.append(f"header on line {self.header_line}")
         if self.restored_zips:
             facts.append("leading zeros of ZIP codes restored")
@@ -95,7 +97,8 @@ def read_layout(path: Path) -> CsvLayout:
         head = file.read(_HEAD_BYTES)
         if (kind := other_kind(path, file, head)) is not None:
             raise PropertiesFileError(
-                f"{path}: this is {kind}, not a CSV. Open it and save the sheet as a CSV: {SAVE_AS}"
+                f"{path}: this is {kind}, not a CSV. Open it and save its table as a CSV with "
+                f"UTF-8 ({SAVE_AS})"
             )
         encoding = detect_encoding(path, file, head)
     with path.open(encoding=encoding.codec, newline="") as text:
@@ -115,6 +118,7 @@ def read_layout(path: Path) -> CsvLayout:
         encoding,
         delimiter,
         record.line,
+        any(each.line < record.line for each in _first_records(sample, delimiter)),
         columns,
         any(
             _DECIMAL_COMMA.search(_cell(columns, row, role))

@@ -11,7 +11,9 @@ from parcels.untrusted import sanitize_text
 # How people save a file that is read without a guess.
 SAVE_AS = "in Excel: Save as CSV UTF-8"
 
-_DUPLICATE = re.compile(r"property_id (?P<id>.*) is already on line \d+", re.DOTALL)
+_DUPLICATE = re.compile(
+    r"property_id (?P<id>.*) is (?:already on line \d+|still that of another row; .*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,16 @@ def duplicate_problem(property_id: str, first_line: int) -> str:
     return f"property_id {property_id} is already on line {first_line}"
 
 
+def still_duplicate_problem(property_id: str) -> str:
+    """Describe a row of a rejected.csv that was refused as a duplicate and has the same id."""
+    return (
+        f"property_id {property_id} is still that of another row; give it another id, or clear "
+        "the cell `problem` to replace the other row"
+    )
+
+
 def duplicate_id(problem: str) -> str | None:
-    """The id in a text of `duplicate_problem`; None for any other problem."""
+    """The id in a text of `duplicate_problem` or `still_duplicate_problem`; None for others."""
     match = _DUPLICATE.fullmatch(problem)
     return match["id"] if match else None
 

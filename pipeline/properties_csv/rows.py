@@ -11,7 +11,12 @@ from pipeline.properties_csv.excel_values import check_id, spreadsheet_error, wi
 from pipeline.properties_csv.header import REJECTED_COLUMNS, HeaderColumns
 from pipeline.properties_csv.header_names import Role
 from pipeline.properties_csv.joined_address import join_address
-from pipeline.properties_csv.problems import RowProblem, duplicate_id, quoted
+from pipeline.properties_csv.problems import (
+    RowProblem,
+    duplicate_id,
+    quoted,
+    still_duplicate_problem,
+)
 from pipeline.properties_csv.records import RawRecord, unwrap
 
 # A PostgreSQL index entry holds about 2,700 bytes; a character takes up to four.
@@ -124,10 +129,7 @@ class RowReader:
         if self._problem_index is None:
             return
         if duplicate_id(_clean(cells[self._problem_index])) == property_id:
-            raise RowProblem(
-                f"property_id {property_id} is still that of another row; give it another id, or "
-                "clear the cell `problem` to replace the other row"
-            )
+            raise RowProblem(still_duplicate_problem(property_id))
 
     def _point(self, given: dict[Role, str]) -> tuple[float | None, float | None]:
         if text := given.get("coordinates"):
@@ -146,7 +148,8 @@ class RowReader:
         if not parcel_id:
             return None
         # Excel shows 'text for a number that is text; some programs write the sign into the file.
-        return _TEXT_SIGN.sub("", parcel_id).translate(_TYPOGRAPHY)
+        plain = _TEXT_SIGN.sub("", parcel_id) if parcel_id[0] == "'" else parcel_id
+        return plain if plain.isascii() else plain.translate(_TYPOGRAPHY)
 
     def _address(self, given: dict[Role, str]) -> str:
         parts = self._columns.address_parts

@@ -171,6 +171,8 @@ def test_latitudes_that_are_longitudes_are_refused(csv: Path) -> None:
         ("1,23E+11", "Excel has cut the digits"),
         ("12-Mar", "Excel has made a date of it"),
         ("Mar-12", "Excel has made a date of it"),
+        ("12. Mrz", "Excel has made a date of it"),
+        ("12-déc", "Excel has made a date of it"),
         ("3/12/2024", "Excel has made a date of it"),
         ("1,234,567", "thousands separators"),
         ("#N/A", "Excel's error #N/A"),

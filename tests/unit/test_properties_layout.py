@@ -95,6 +95,7 @@ def test_excels_separator_line(tmp_path: Path, line: str) -> None:
     file = _read(tmp_path, f"{line}\r\n{SEMICOLONS}p2;x;1;\r\n")
     assert file.properties[0].longitude == -89.97
     assert [row.line for row in file.bad_rows] == [4]
+    assert "header on" not in file.understood
 
 
 def test_decimal_commas_in_quotes_between_commas(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_row_with_the_id_of_another_row_stays_refused(leads: Path, out: Path) 
     path = _write(leads, out)
     (bad,) = read_properties(path).bad_rows
     assert "property_id a is still that of another row" in bad.problem
+    assert "still that of another row" in read_properties(_write(path, out)).bad_rows[0].problem
     text = path.read_text("utf-8-sig")
     path.write_text(text.replace(",a,2", ",b,2"))
     assert [prop.property_id for prop in read_properties(path).properties] == ["b"]
