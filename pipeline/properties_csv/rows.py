@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from parcels import ParcelsError, Property
 from pipeline.formula_guard import strip_guard
@@ -81,7 +82,7 @@ class RowReader:
         try:
             # Excel leaves out the separators of empty cells at the end of a row.
             return self._property([*cells, *[""] * missing])
-        except (RowProblem, ParcelsError) as error:
+        except ParcelsError as error:
             raise self._wrong_count(len(cells)) from error
 
     def _wrong_count(self, count: int) -> RowProblem:
@@ -93,17 +94,14 @@ class RowReader:
 
     def _property(self, cells: list[str]) -> Property:
         given = {role: _clean(cells[index]) for role, index in self._columns.roles.items()}
+        try:
+            self._check_property_id(cells, given["property_id"])
+            longitude, latitude = self._point(given)
+            parcel_id, address = self._parcel_id(given), self._address(given)
+        except RowProblem:
+            raise RowProblem("; ".join(self._all_problems(cells, given))) from None
         property_id = given["property_id"]
-        self._check_ids(given)
-        self._check_still_duplicate(cells, property_id)
-        longitude, latitude = self._point(given)
-        prop = Property(
-            property_id=property_id,
-            longitude=longitude,
-            latitude=latitude,
-            parcel_id=self._parcel_id(given),
-            address=self._address(given) or None,
-        )
+        prop = Property(property_id, longitude, latitude, parcel_id or None, address or None)
         if latitude is not None and latitude < _SOUTHERNMOST:
             raise RowProblem(
                 f"property {property_id}: latitude {latitude} is in Antarctica; longitude and "
@@ -111,15 +109,30 @@ class RowReader:
             )
         return prop
 
-    def _check_ids(self, given: dict[Role, str]) -> None:
-        property_id = given["property_id"]
+    def _all_problems(self, cells: list[str], given: dict[Role, str]) -> list[str]:
+        """Every problem of a row's values, so that one correction is enough."""
+        checks: list[Callable[[], object]] = [
+            lambda: self._check_property_id(cells, given["property_id"]),
+            lambda: self._point({**given, "latitude": ""}),
+            lambda: self._point({**given, "longitude": ""}),
+            lambda: self._parcel_id(given),
+            lambda: self._address(given),
+        ]
+        problems: dict[str, None] = {}
+        for check in checks:
+            try:
+                check()
+            except RowProblem as problem:
+                problems[str(problem)] = None
+        return list(problems)
+
+    def _check_property_id(self, cells: list[str], property_id: str) -> None:
         if len(property_id) > _MAX_ID_CHARS:
             raise RowProblem(
                 f"property_id has {len(property_id):,} characters; the maximum is {_MAX_ID_CHARS}"
             )
         check_id(property_id, self._names["property_id"])
-        if parcel_id := given.get("parcel_id"):
-            check_id(parcel_id, self._names["parcel_id"], is_number=True)
+        self._check_still_duplicate(cells, property_id)
 
     def _check_still_duplicate(self, cells: list[str], property_id: str) -> None:
         """Refuse a row of a rejected.csv whose id is still that of another row.
@@ -143,10 +156,11 @@ class RowReader:
             parse_degrees(latitude, "latitude", self._names["latitude"]) if latitude else None,
         )
 
-    def _parcel_id(self, given: dict[Role, str]) -> str | None:
-        parcel_id = given.get("parcel_id")
+    def _parcel_id(self, given: dict[Role, str]) -> str:
+        parcel_id = given.get("parcel_id", "")
         if not parcel_id:
-            return None
+            return ""
+        check_id(parcel_id, self._names["parcel_id"], is_number=True)
         # Excel shows 'text for a number that is text; some programs write the sign into the file.
         plain = _TEXT_SIGN.sub("", parcel_id) if parcel_id[0] == "'" else parcel_id
         return plain if plain.isascii() else plain.translate(_TYPOGRAPHY)

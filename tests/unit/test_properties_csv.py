@@ -187,6 +187,14 @@ def test_an_id_that_excel_changed_is_refused(csv: Path, parcel_id: str, problem:
     assert "parcel_id" in bad.problem
 
 
+def test_all_problems_of_a_row_are_reported_at_once(csv: Path) -> None:
+    csv.write_text("property_id,longitude,latitude,parcel_id,address\n12-Mar,west,5x,1E+12,#REF!\n")
+    (bad,) = read_properties(csv).bad_rows
+    for part in ("12-Mar", "longitude is 'west'", "latitude is '5x'", "1E+12", "#REF!"):
+        assert part in bad.problem
+    assert bad.problem.count("west") == 1
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [
