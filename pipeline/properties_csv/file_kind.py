@@ -41,6 +41,8 @@ _MEMBERS = (
     (re.compile(r"word/.*"), "a Word document"),
 )
 _MAX_CONTROL_FRACTION = 0.05
+# NUL, which a row reports, and the end mark of MS-DOS.
+_NOT_BINARY = b"\0\x1a"
 
 
 def other_kind(path: Path, file: IO[bytes], head: bytes) -> str | None:
@@ -95,7 +97,7 @@ def _kind_of_text(text: str) -> str | None:
 def _kind_of_binary(path: Path, head: bytes) -> str | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return None
-    controls = sum(byte < 9 or 13 < byte < 32 for byte in head if byte)
+    controls = sum(byte < 9 or 13 < byte < 32 for byte in head if byte not in _NOT_BINARY)
     if controls <= _MAX_CONTROL_FRACTION * len(head):
         return None
     return f"binary data ({path.suffix or 'without a suffix'})"

@@ -25,6 +25,8 @@ _MEANINGS = {
     "location": "longitude and latitude, or address",
 }
 _MAX_NAMES = 25
+# A byte order mark that an earlier program read as Windows-1252.
+_MISREAD_MARK = "\u00ef\u00bb\u00bf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ class HeaderColumns:
 
 def read_header(cells: Sequence[str]) -> HeaderColumns:
     """The columns of a header; it may have problems."""
-    names = [cell.strip().strip("\ufeff\u200b").strip() for cell in cells]
+    names = [
+        cell.strip().strip("\ufeff\u200b").removeprefix(_MISREAD_MARK).strip() for cell in cells
+    ]
     while names and not names[-1]:
         names.pop()
     found = _columns_by_role(names)
@@ -88,7 +92,10 @@ def read_header(cells: Sequence[str]) -> HeaderColumns:
         found.keys() & {"coordinates", "parcel_id", "full_address", "address", "street", "location"}
     )
     if "property_id" not in found:
-        problems.insert(0, "no column for property_id (such as ID, Ref or Customer ID)")
+        copy = ""
+        if "parcel_id" in chosen:
+            copy = f"; a copy of {sanitize_text(names[chosen['parcel_id']], 60)} will do"
+        problems.insert(0, f"no column for property_id (such as ID, Ref or Customer ID{copy})")
     if not has_place:
         problems.append("no columns for longitude and latitude, parcel_id or address")
     return HeaderColumns(

@@ -30,12 +30,13 @@ _SPELLINGS: dict[Role, tuple[str, ...]] = {
         "# no nr objectid fid serialno sno",
     ),
     "longitude": (
-        "longitude lon lng long longi londeg longdeg lonx longitudex xlon xlong xlongitude "
-        "centroidlon centroidlng centroidlong centroidlongitude centerlon centerlongitude",
+        "longitude lon lng long longi longitud londeg longdeg lonx longitudex xlon xlong "
+        "xlongitude centroidlon centroidlng centroidlong centroidlongitude centerlon "
+        "centerlongitude",
         "x xcoord xcoordinate coordx coordinatex pointx centroidx",
     ),
     "latitude": (
-        "latitude lat lati latdeg laty latitudey ylat ylatitude "
+        "latitude lat lati latitud latdeg laty latitudey ylat ylatitude "
         "centroidlat centroidlatitude centerlat centerlatitude",
         "y ycoord ycoordinate coordy coordinatey pointy centroidy",
     ),

@@ -188,8 +188,8 @@ def _header_error(path: Path, record: RawRecord, columns: HeaderColumns) -> Prop
     if any(problem.startswith("no column") for problem in columns.problems):
         return PropertiesFileError(
             f"{path}: the first line must name the columns property_id and longitude, latitude (or "
-            f"parcel_id, or address); it has {columns.listed_names()}. Found: {problems}. Rename "
-            f"or add columns, and save ({SAVE_AS})"
+            f"parcel_id, or address); it has {columns.listed_names()}. Problems: {problems}. "
+            f"Rename or add columns, and save ({SAVE_AS})"
         )
     return PropertiesFileError(
         f"{path}, line {record.line}: {problems}; keep one of them, or rename the others. "

@@ -49,10 +49,10 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
             cells = next(rows)
         except StopIteration:
             return
-        except csv.Error:
+        except csv.Error as error:
             # `csv` rejects values over 131,072 characters; the cause is a quote that is not closed.
             if '"' not in "".join(consumed):
-                raise
+                raise csv.Error(f"{error}, on line {start}") from error
             count = len(consumed) + sum(1 for _ in lines)
             yield RawRecord(start, [], _open_quote_problem(start, count), count)
             return

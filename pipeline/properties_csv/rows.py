@@ -72,11 +72,16 @@ class RowReader:
         if record.problem is not None:
             raise RowProblem(record.problem)
         cells = self.cells(record)
-        missing = self._width - len(cells)
-        if missing < 0 or (missing and record.is_cut_off):
-            raise self._wrong_count(len(cells))
         if any("\0" in cell for cell in cells):
             raise RowProblem("contains a NUL byte; save the CSV again as text")
+        missing = self._width - len(cells)
+        if missing < 0:
+            raise self._wrong_count(len(cells))
+        if missing and record.is_cut_off:
+            raise RowProblem(
+                f"{_values(len(cells))} for {self._width} columns, and the last line has no line "
+                "ending: the file may be cut off; save or copy it again"
+            )
         if not missing:
             return self._property(cells)
         try:
@@ -86,10 +91,9 @@ class RowReader:
             raise self._wrong_count(len(cells)) from error
 
     def _wrong_count(self, count: int) -> RowProblem:
-        values = "1 value" if count == 1 else f"{count} values"
         sign = _SIGNS.get(self._delimiter, self._delimiter)
         return RowProblem(
-            f"{values} for {self._width} columns; put quotes around a value with a {sign}"
+            f"{_values(count)} for {self._width} columns; put quotes around a value with a {sign}"
         )
 
     def _property(self, cells: list[str]) -> Property:
@@ -183,6 +187,10 @@ class RowReader:
         if not parts or (parts[0] == "location" and _is_pair(given[parts[0]])):
             return ""
         return given[parts[0]]
+
+
+def _values(count: int) -> str:
+    return "1 value" if count == 1 else f"{count} values"
 
 
 def _is_pair(location: str) -> bool:

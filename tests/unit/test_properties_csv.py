@@ -148,7 +148,7 @@ def test_excel_leaves_out_separators_of_empty_cells_at_the_end(csv: Path) -> Non
     assert [prop.property_id for prop in file.properties] == ["a", "c"]
     problems = {row.line: row.problem for row in file.bad_rows}
     assert "3 values for 4 columns" in problems[3]
-    assert "2 values for 4 columns" in problems[5], "the last line may be cut off"
+    assert "2 values for 4 columns, and the last line has no line ending" in problems[5]
 
 
 def test_a_value_under_no_name_is_refused(csv: Path) -> None:

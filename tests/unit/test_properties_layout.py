@@ -131,6 +131,7 @@ def test_titles_above_the_header(tmp_path: Path) -> None:
         "Customer #,Site Longitude,Site Latitude",
         "Reference,Decimal Longitude,Decimal Latitude",
         '"ID","x_coord","y_coord"',
+        "\u00ef\u00bb\u00bfID,Longitud,Latitud",
     ],
 )
 def test_usual_spellings_of_id_and_point(tmp_path: Path, names: str) -> None:
@@ -278,6 +279,21 @@ def test_a_numbers_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "leads.numbers").mkdir()
     with pytest.raises(PropertiesFileError, match="a Numbers document"):
         read_properties(tmp_path / "leads.numbers")
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\r\n;;\r\n\x1a\r\n"])
+def test_the_end_mark_of_ms_dos_is_no_row(tmp_path: Path, end: str) -> None:
+    file = _read(tmp_path, f"ID;APN\r\n1;22\r\n{end}")
+    assert len(file.properties) == 1
+    assert not file.bad_rows
+
+
+def test_a_value_that_is_too_long_is_an_error_with_its_line(tmp_path: Path) -> None:
+    assert "on line 3" in _error(tmp_path, f"id,address\n1,1 Oak\n2,{'x' * 200_000}\n")
+
+
+def test_a_parcel_id_may_be_copied_as_the_id(tmp_path: Path) -> None:
+    assert "a copy of APN will do" in _error(tmp_path, "APN,Lat\n1,2\n")
 
 
 def test_a_plain_file_is_understood_too(tmp_path: Path) -> None:
