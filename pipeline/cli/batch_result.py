@@ -51,7 +51,8 @@ def print_report(report: BatchReport) -> None:
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     if not report.selected_by_state:
         file = _relative(report.properties_file) if report.properties_file else "the queue"
-        console.print(f"Nothing to do: {file} has no properties.")
+        what = "valid rows" if report.bad_rows.count else "properties"
+        console.print(f"Nothing to do: {file} has no {what}.")
     leased = _print_leased(console, report)
     retryable = {
         k: n
