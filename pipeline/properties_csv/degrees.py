@@ -22,7 +22,7 @@ _DOUBLE_PRIMES = dict.fromkeys(map(ord, "\u2033\u201d\u201c"), '"')
 _AS_TYPED = {**_MINUS_SIGNS, **_SPACES, **_PRIMES, **_DOUBLE_PRIMES}
 
 _DECIMAL = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)", re.ASCII)
-_EXPONENT = re.compile(r"[+-]?\d+(?:[.,](\d*))?[eE]([+-]?\d+)", re.ASCII)
+_EXPONENT = re.compile(r"[+-]?\d+(?:[.,](\d*))?[eE]([+-]?\d{1,9})", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _GROUPS = re.compile(
     r"[+-]?\d{1,3}([.,' ])\d{3}(?:\1\d{3})+(?:[.,]\d*)?|[+-]?\d+(?:[.,]\d+){2,}", re.ASCII
@@ -36,8 +36,9 @@ _ANGLE = re.compile(
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 _AXES: dict[str, Axis] = {"N": "latitude", "S": "latitude", "E": "longitude", "W": "longitude"}
-# Coarser, and a number with an exponent has lost the digits that say which lot it is.
-_EXPONENT_DEGREES = 1e-4
+# A number with an exponent has lost the digits that say which lot it is, if its last digit is worth
+# more than this power of ten, in degrees.
+_LAST_DIGIT = -4
 
 _WKT_POINT = re.compile(r"(?:SRID=4326;)?\s*POINT\s*\(\s*(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
 _DIRECTION = re.compile(r"(?<![A-Za-z])[NSEW]", re.IGNORECASE)
@@ -73,7 +74,7 @@ def parse_degrees(text: str, axis: Axis, name: str) -> float:
         return float(typed)
     if (exponent := _EXPONENT.fullmatch(typed)) is not None:
         decimals = len(exponent[1] or "")
-        if 10.0 ** (int(exponent[2]) - decimals) > _EXPONENT_DEGREES:
+        if int(exponent[2]) - decimals > _LAST_DIGIT:
             raise RowProblem(
                 f"{name} is {quoted(text)}, which has lost its digits; format the column as a "
                 "number with 6 decimals and save again"

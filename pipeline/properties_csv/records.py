@@ -12,14 +12,14 @@ class RawRecord:
     """A row's cells and its first line; or the problem that makes it unreadable.
 
     Attributes:
-        line_count: how many lines it has.
+        lines: its text, if its quotes are wrong; empty if that hides the rest of a long file.
         is_cut_off: it is the last one, and its line has no line ending.
     """
 
     line: int
     cells: list[str]
     problem: str | None = None
-    line_count: int = 1
+    lines: tuple[str, ...] = ()
     is_cut_off: bool = False
 
     @property
@@ -54,19 +54,24 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
             if '"' not in "".join(consumed):
                 raise csv.Error(f"{error}, on line {start}") from error
             count = len(consumed) + sum(1 for _ in lines)
-            yield RawRecord(start, [], _open_quote_problem(start, count), count)
+            yield RawRecord(start, [], _open_quote_problem(start, count))
             return
         is_cut_off = not consumed[-1].endswith(("\n", "\r"))
         problem = None
         if any("\n" in cell or "\r" in cell for cell in cells):
             problem = _quote_problem(start, consumed, delimiter)
-        yield RawRecord(start, cells, problem, len(consumed), is_cut_off)
+        yield RawRecord(start, cells, problem, tuple(consumed) if problem else (), is_cut_off)
         start = rows.line_num + 1
 
 
-def split_line(line: str, delimiter: str) -> list[str]:
-    """The cells of one line whose quotes mean nothing."""
-    return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
+def split_line(line: str, delimiter: str, *, has_quotes: bool) -> list[str]:
+    """The cells of one line, with or without a meaning of its quotes."""
+    text = line.rstrip("\r\n")
+    quoting = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
+    try:
+        return next(csv.reader([text], delimiter=delimiter, quoting=quoting), [])
+    except csv.Error:
+        return [text]
 
 
 def unwrap(cells: list[str], delimiter: str) -> list[str]:

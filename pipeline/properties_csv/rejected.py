@@ -101,16 +101,17 @@ def _refused(
 
 def _unquoted_lines(layout: CsvLayout, record: RawRecord) -> Iterator[tuple[int, str, list[str]]]:
     """The line with a wrong quote, and each line that it hides."""
-    start, end = record.line, record.line + record.line_count
+    for number, text in enumerate(record.lines or _lines_from(layout, record.line), record.line):
+        if not text.strip():
+            continue
+        is_first = number == record.line
+        problem = record.problem if is_first else f"behind the quote of line {record.line}"
+        yield number, problem or "", split_line(text, layout.delimiter, has_quotes=not is_first)
+
+
+def _lines_from(layout: CsvLayout, line: int) -> Iterator[str]:
     with layout.open_text() as file:
-        for number, text in enumerate(islice(file, start - 1, end - 1), start):
-            if not text.strip():
-                continue
-            if number == start:
-                yield number, record.problem or "", split_line(text, layout.delimiter)
-            else:
-                cells = next(csv.reader([text], delimiter=layout.delimiter), [])
-                yield number, f"behind the quote that is opened on line {start}", cells
+        yield from islice(file, line - 1, None)
 
 
 def _kept_columns(names: Iterable[str]) -> list[int]:

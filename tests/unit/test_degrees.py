@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.properties_csv.degrees import Axis, parse_degrees
+from pipeline.properties_csv.degrees import Axis, parse_degrees, parse_pair
 from pipeline.properties_csv.problems import RowProblem
 
 
@@ -43,6 +46,16 @@ def test_degrees(text: str, axis: Axis, degrees: float | None) -> None:
         assert parse_degrees(text, axis, axis) == pytest.approx(degrees, abs=1e-12)
 
 
+@given(st.text("0123456789+-.,eENSWds°'\"|;/() \n", max_size=20))
+def test_any_text_is_degrees_or_a_problem(text: str) -> None:
+    with suppress(RowProblem):
+        assert isinstance(parse_degrees(text, "latitude", "latitude"), float)
+    with suppress(RowProblem):
+        longitude, latitude = parse_pair(text, "unknown", "Coordinates")
+        assert isinstance(longitude, float)
+        assert isinstance(latitude, float)
+
+
 def test_no_number_is_not_on_earth() -> None:
     assert math.isnan(parse_degrees("NaN", "latitude", "latitude"))
     assert math.isinf(parse_degrees("-inf", "latitude", "latitude"))
@@ -64,6 +77,8 @@ def test_no_number_is_not_on_earth() -> None:
         ("89°61' W", "not a number"),
         ("89.5°58' W", "not a number"),
         ("1_0", "not a number"),
+        ("1E+99999", "lost its digits"),
+        ("1E+9999999999", "not a number"),
         ("90 90", "not a number"),
         ("W 89.97 W", "not a number"),
         ("٣٥", "not a number"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.errors import PropertiesFileError
 from pipeline.properties_csv import BadRow, layout_of, read_properties
 from pipeline.properties_csv.rejected import set_aside_stale, write_rejected
 
@@ -95,6 +99,14 @@ def test_lines_behind_an_open_quote_are_all_there(leads: Path, out: Path) -> Non
     assert "behind the quote" in rows[1][1]
 
 
+def test_an_open_quote_hides_no_line_of_a_long_file(leads: Path, out: Path) -> None:
+    lost = "".join(f"p{i},{i} Oak\n" for i in range(20_000))
+    leads.write_text(f'id,address\na,"1 Oak\n{lost}')
+    rows = _rows(_write(leads, out))[1:]
+    assert len(rows) == 20_001
+    assert (rows[0][2:], rows[-1][2:]) == (["a", '"1 Oak'], ["p19999", "19999 Oak"])
+
+
 def test_a_quote_that_a_later_row_closes_hides_no_row(leads: Path, out: Path) -> None:
     leads.write_text('id,address\na,"1 Oak\nb,"2 Oak, Memphis"\nc,"3 Oak"\n')
     file = read_properties(leads)
@@ -149,3 +161,37 @@ def test_duplicates_come_from_the_caller(leads: Path, out: Path) -> None:
     duplicates = (BadRow(line, "property_id a is already on line 2") for line in (3, 5))
     rows = _rows(write_rejected(layout_of(leads), duplicates, out))
     assert [row[0] for row in rows] == ["line", "3", "4", "5"]
+
+
+_PIECES = st.sampled_from(
+    [*"aé,;\t|\"'=-\n\r\0\x1a\ufeff ", "\r\n", "-90", "35,1", "1E+999", "#N/A", "12-Mar", "sep=;"]
+)
+_HEADERS = (
+    "",
+    "ID,Lon,Lat,Address\n",
+    "ID;APN;X;Y\r\n",
+    "id\tlocation\r",
+    "line,problem,ID,Zip,Street\n",
+)
+
+
+@given(
+    st.sampled_from(_HEADERS),
+    st.lists(_PIECES, max_size=40).map("".join),
+    st.sampled_from(["utf-8", "utf-16", "cp1252", "utf-16-be"]),
+)
+def test_any_file_is_read_or_an_error_and_all_refused_rows_are_written(
+    header: str, rows: str, encoding: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "leads.csv"
+        path.write_bytes((header + rows).encode(encoding, errors="replace"))
+        try:
+            file = read_properties(path)
+        except PropertiesFileError:
+            return
+        layout = layout_of(path)
+        written = write_rejected(layout, file.bad_rows, Path(folder) / "out")
+        lines = [row[0] for row in _rows(written, ";" if layout.delimiter == ";" else ",")[1:]]
+        assert {str(row.line) for row in file.bad_rows} <= set(lines)
+        assert lines == sorted(lines, key=int)
