@@ -164,10 +164,13 @@ class NoLot:
     Attributes:
         located: the place; None for a parcel id.
         detail: why a polygon there is not a lot, such as a right of way; empty if there is none.
+        similar_ids: of several lots, any of which the given id may mean: equal but for leading
+            zeros.
     """
 
     located: Located | None = field(default=None, compare=False)
     detail: str = field(default="", compare=False)
+    similar_ids: tuple[str, ...] = field(default=(), compare=False)
     status: Literal["none"] = "none"
 
 

@@ -24,6 +24,7 @@ from parcels.boundary import (
     Unavailable,
 )
 from parcels.errors import ParcelsError, SourceUnavailable
+from parcels.lost_zeros import PaddedResults, lost_zeros_note, query_padded
 from parcels.lot_selection import (
     LotCandidate,
     have_other_addresses,
@@ -76,11 +77,28 @@ class LotLookup:
         """For each parcel id, in order."""
         found = query_all(self._source.with_ids, parcel_ids)
         results = [_lot_of_id(*each) for each in zip(parcel_ids, found, strict=True)]
+        self._search_lost_zeros(parcel_ids, found, results)
         lots = _lots(results)
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
         # A query by id returns only that id: the stacked ones need a query by point.
         _complete(results, lots, query_all(self._source.at_points, inside), _stack_of)
         return _with_areas(results)
+
+    def _search_lost_zeros(
+        self,
+        parcel_ids: Sequence[str],
+        found: Sequence[QueryResult | ParcelsError],
+        results: list[LookupResult],
+    ) -> None:
+        """Replace the result of each id that has no row but, with leading zeros, one lot."""
+        absent = [
+            i
+            for i, result in enumerate(found)
+            if isinstance(result, QueryResult) and not result.rows
+        ]
+        padded = query_padded(self._source, [parcel_ids[i] for i in absent])
+        for i, answers in zip(absent, padded, strict=True):
+            results[i] = _lot_with_zeros(parcel_ids[i], answers) or results[i]
 
     def at(self, search_points: Sequence[SearchPoint]) -> list[LookupResult]:
         """For each point, in order: the lot there, else the nearest with the house number."""
@@ -273,6 +291,22 @@ def _lot_of_id(parcel_id: str, found: QueryResult | ParcelsError) -> LookupResul
     if lot is None or reason:
         return NoLot(detail=not_taken(reason))
     return _lot(lot, found, "parcel_id", None)
+
+
+def _lot_with_zeros(parcel_id: str, answers: PaddedResults) -> LookupResult | None:
+    """The one lot of the padded ids, or all of them if there are several; None without any."""
+    error = next((one for one in answers.values() if isinstance(one, ParcelsError)), None)
+    if error is not None:
+        return as_unavailable(error)
+    results = {padded: _lot_of_id(padded, found) for padded, found in answers.items()}
+    known = {padded: one for padded, one in results.items() if not isinstance(one, NoLot)}
+    if len(known) != 1:
+        return NoLot(similar_ids=tuple(known)) if known else None
+    [(padded, result)] = known.items()
+    if not isinstance(result, Lot):
+        return result
+    note = lost_zeros_note(parcel_id, padded)
+    return Lot(replace(result.boundary, note=note))
 
 
 def _lots(results: Sequence[LookupResult]) -> dict[int, Lot]:

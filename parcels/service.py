@@ -206,10 +206,16 @@ class ParcelBoundaryService:
             return self._buffer(Located(prop.point.x, prop.point.y), "unavailable")
         if result.located is None:
             problem = f"; {result.detail}" if result.detail else ""
+            advice = (
+                f"{problem}; check it (white space and dashes count), or give longitude and "
+                "latitude"
+                if not result.similar_ids
+                else ", and several have it with leading zeros: "
+                f"{', '.join(result.similar_ids)}; give one of these"
+            )
             return NoBoundary(
                 "not_found",
-                f"no lot in {self.county.name} has parcel id {prop.parcel_id!r}{problem}; check it "
-                "(white space and dashes count), or give longitude and latitude",
+                f"no lot in {self.county.name} has parcel id {prop.parcel_id!r}{advice}",
             )
         notes = (result.detail, self._no_lot_note(prop))
         return self._buffer(result.located, "no_lot", "; ".join(filter(None, notes)))
@@ -271,7 +277,8 @@ def _with_distance_note(prop: Property, lot: Lot) -> Lot:
         f"the point is {distance} from the lot of parcel id {prop.parcel_id!r}, which was "
         "used: one of the two is wrong"
     )
-    return Lot(replace(lot.boundary, note=note))
+    notes = filter(None, (lot.boundary.note, note))
+    return Lot(replace(lot.boundary, note="; ".join(notes)))
 
 
 def _fill(

@@ -28,10 +28,10 @@ def quote(text: str) -> str:
 
 
 def sql_literal(text: str, *, numeric: bool) -> str | None:
-    """A value as an SQL literal; None if a numeric column cannot have it."""
+    """A value as an SQL literal; None if a numeric column cannot have it, such as 007."""
     if not numeric:
         return quote(text)
-    return text if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else None
+    return text if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text, re.ASCII) else None
 
 
 def in_list(column: str, values: Iterable[str]) -> str:
