@@ -67,9 +67,10 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
 def split_line(line: str, delimiter: str, *, has_quotes: bool) -> list[str]:
     """The cells of one line, with or without a meaning of its quotes."""
     text = line.rstrip("\r\n")
-    quoting = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
     try:
-        return next(csv.reader([text], delimiter=delimiter, quoting=quoting), [])
+        if has_quotes:
+            return next(csv.reader([text], delimiter=delimiter), [])
+        return next(csv.reader([text], delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
     except csv.Error:
         return [text]
 
