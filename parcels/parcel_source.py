@@ -202,8 +202,15 @@ def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:
         return None
 
 
-def lot_geometries(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], int]:
-    """`lot_geometry` of (n,) geometries, vectorized; and how many of them were repaired."""
+def lot_geometries(
+    geometries: NDArray[np.object_],
+    rebuild: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None = None,
+) -> tuple[NDArray[np.object_], int]:
+    """`lot_geometry` of (n,) geometries, vectorized; and how many of them were repaired.
+
+    Args:
+        rebuild: makes those that are not valid (m,) anew, before the repair.
+    """
     polygons = on_earth(geometries) & np.isin(shapely.get_type_id(geometries), (3, 6))
     valid = np.flatnonzero(polygons & shapely.is_valid(geometries))
     valid = valid[shapely.area(geometries[valid]) > 0]
@@ -215,7 +222,10 @@ def lot_geometries(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_]
             shapely.multipolygons(parts[not_empty], indices=owners[not_empty])
         )
     others = np.setdiff1d(np.arange(len(geometries)), valid)
-    for i in others:
-        lots[i] = lot_geometry(geometries[i])
+    doubtful = geometries[others]
+    if rebuild is not None and len(others):
+        doubtful = rebuild(doubtful)
+    for i, geometry in zip(others.tolist(), doubtful, strict=True):
+        lots[i] = lot_geometry(geometry)
     repaired = [i for i in others if lots[i] is not None]
     return lots, len(repaired)

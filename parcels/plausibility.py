@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.aoi import AreaOfInterest
-from pyproj.database import CRSInfo, query_crs_info
+from pyproj.database import query_crs_info
 from pyproj.enums import PJType
 from pyproj.exceptions import CRSError, ProjError
 from shapely import Point
@@ -41,9 +41,9 @@ _SAMPLE_LOTS = 1_000
 # A county's box is simplified, and lots may be just outside.
 _MARGIN_DEGREES = 0.15
 _MAX_CANDIDATES = 3
+# That a CRS without a code is one of the EPSG registry, in percent.
+_MIN_CONFIDENCE = 60
 _FOOT_M2 = 0.3048**2
-# Of PROJ's, that a CRS without a code is the one that was found, in percent.
-_MIN_CONFIDENCE = 70
 _GEOD = Geod(ellps="WGS84")
 
 
@@ -79,6 +79,13 @@ def check_plausibility(
     return warnings
 
 
+def suggest_crs(county: County, x: float, y: float) -> str | None:
+    """A CRS, as "EPSG:2274", in which stored coordinates are in the county; None if unknown."""
+    known = _known_box(county)
+    found = [] if known is None else _fitting_crs(x, y, known[0], "")
+    return found[0] if found else None
+
+
 def log_warnings(warnings: Sequence[str]) -> None:
     """Log the warnings of `check_plausibility`."""
     for warning in warnings:
@@ -87,48 +94,64 @@ def log_warnings(warnings: Sequence[str]) -> None:
 
 def _wrong_place(county: County, lots: NDArray[np.object_], crs: CRS | None) -> str | None:
     """The warning if most lots are outside of where the county is, or the CRS is made for."""
-    box, what = _expected_box(county, crs)
+    known = _known_box(county)
+    box, what = known if known is not None else _box_of_crs(crs)
     if box is None:
         return None
-    centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
+    centre = _centre(lots)
     if _is_inside(centre.x, centre.y, box):
         return None
     away_km = _distance_m(centre, box) / 1000
     where = f"longitude {centre.x:.3f}, latitude {centre.y:.3f}, {away_km:,.0f} km outside {what}"
-    return f"{county.key}: its lots are at {where}; {_cause(centre, box, crs)}"
+    cause = _cause(centre, box, crs, is_known=known is not None)
+    return f"{county.key}: its lots are at {where}; {cause}"
 
 
-def _expected_box(county: County, crs: CRS | None) -> tuple[Box | None, str]:
+def _centre(lots: NDArray[np.object_]) -> Point:
+    """The median of the lots' places."""
+    return Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
+
+
+def _known_box(county: County) -> tuple[Box, str] | None:
+    """Where the county is by its entry, and a name for it."""
     if county.extent is not None:
         return county.extent, "the 'extent' of its registry entry"
     box = box_of(county.state, county.fips)
-    if box is not None:
-        return box, f"{county.name}" if county.fips else f"the state {county.state}"
-    area = None if crs is None else _area_of_use(crs)
-    if crs is None or area is None:
-        return None, ""
-    return area, f"the area of {crs.name}"
+    if box is None:
+        return None
+    return box, county.name if county.fips else f"the state {county.state}"
+
+
+def _box_of_crs(crs: CRS | None) -> tuple[Box | None, str]:
+    return (None, "") if crs is None else (_area_of_use(crs), f"the area of {crs.name}")
 
 
 def _area_of_use(crs: CRS) -> Box | None:
-    """Where a CRS is meant to be used; a .prj does not say, so its code is looked up."""
+    """Where a CRS applies; one without a code is looked up by its parameters."""
     area = crs.area_of_use
-    if area is None and (code := crs.to_authority(min_confidence=_MIN_CONFIDENCE)) is not None:
-        area = CRS.from_authority(*code).area_of_use
-    if area is None or area.west > area.east:
+    if area is None:
+        authority = crs.to_authority(min_confidence=_MIN_CONFIDENCE)
+        area = None if authority is None else CRS.from_authority(*authority).area_of_use
+    if area is None or area.west > area.east:  # it crosses the antimeridian
         return None
     return area.west, area.south, area.east, area.north
 
 
-def _cause(centre: Point, box: Box, crs: CRS | None) -> str:
-    """The likely cause and what to set."""
+def _cause(centre: Point, box: Box, crs: CRS | None, *, is_known: bool) -> str:
+    """The likely cause and what to set.
+
+    Args:
+        is_known: whether the county is in the box; else only the CRS is made for it.
+    """
     if _is_inside(centre.y, centre.x, box):
         return (
             "longitude and latitude are swapped: correct the coordinates, or the axis order in "
             "the file"
         )
     stored = _stored(centre, crs)
-    candidates = [] if stored is None else _fitting_crs(*stored, box)
+    # Without the county's place, only the same CRS in another unit is a good guess.
+    name = crs.name.split(" (")[0] if crs is not None and not is_known else ""
+    candidates = [] if stored is None else _fitting_crs(*stored, box, name)
     if stored is None or crs is None or not candidates:
         return "check 'path', 'state', 'fips' and 'extent', or set 'crs:' to the county's CRS"
     cause = "the CRS is wrong"
@@ -155,14 +178,23 @@ def _stored(centre: Point, crs: CRS | None) -> tuple[float, float] | None:
     return (point.x, point.y) if np.isfinite([point.x, point.y]).all() else None
 
 
-def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
-    """EPSG codes of the CRSs for this box in which stored coordinates lie in it."""
+def _fitting_crs(x: float, y: float, box: Box, name: str) -> list[str]:
+    """EPSG codes of the CRSs for this box in which stored coordinates lie in it.
+
+    Args:
+        name: that the names of the CRSs start with.
+    """
     if _is_inside(x, y, box):
         return ["EPSG:4326"]
-    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, AreaOfInterest(*box))
+    west, south, east, north = box
+    # Not the whole box: a state's is larger than the areas of its CRSs.
+    x_margin, y_margin = (east - west) * 0.4, (north - south) * 0.4
+    core = AreaOfInterest(west + x_margin, south + y_margin, east - x_margin, north - y_margin)
+    infos = query_crs_info("EPSG", PJType.PROJECTED_CRS, core, contains=True)
     found = []
-    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    for info in sorted(infos, key=lambda info: _preference(info, middle)):
+    for info in sorted(infos, key=_preference):
+        if not info.name.startswith(name):
+            continue
         try:
             crs = CRS.from_epsg(int(info.code))
             base = crs.geodetic_crs
@@ -178,14 +210,10 @@ def _fitting_crs(x: float, y: float, box: Box) -> list[str]:
     return found
 
 
-def _preference(info: CRSInfo, middle: tuple[float, float]) -> tuple[bool, bool, bool, int]:
-    """The CRSs of county GIS first: of the place, and NAD83 in feet."""
-    area = info.area_of_use
-    is_there = area is not None and _is_inside(
-        *middle, (area.west, area.south, area.east, area.north)
-    )
-    is_nad83 = info.name.startswith("NAD83 /")
-    return not is_there, not is_nad83, "ftUS" not in info.name, int(info.code)
+def _preference(info: object) -> tuple[bool, bool, int]:
+    """The CRSs of county GIS first: NAD83 in feet."""
+    name = str(getattr(info, "name", ""))
+    return not name.startswith("NAD83 /"), "ftUS" not in name, int(getattr(info, "code", 0))
 
 
 def _wrong_size(county: County, lots: NDArray[np.object_]) -> str | None:
@@ -216,13 +244,13 @@ def _wrong_unit(county: County, lots: NDArray[np.object_], crs: CRS | None) -> s
     median_m2 = float(np.median(areas_m2(lots)))
     if crs is None or crs.is_geographic or _unlikeliness(median_m2) < _MIN_UNLIKELINESS:
         return None
-    box, _ = _expected_box(county, crs)
-    centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
-    stored = _stored(centre, crs)
+    known = _known_box(county)
+    box = known[0] if known is not None else _box_of_crs(crs)[0]
+    stored = _stored(_centre(lots), crs)
     if box is None or stored is None:
         return None
     own_m = crs.axis_info[0].unit_conversion_factor
-    for code in _fitting_crs(*stored, box):
+    for code in _fitting_crs(*stored, box, crs.name.split(" (")[0]):
         fit = CRS.from_user_input(code)
         other_m = fit.axis_info[0].unit_conversion_factor
         other_m2 = median_m2 * (other_m / own_m) ** 2

@@ -38,7 +38,12 @@ _ROWS_PER_BATCH = 5_000
 _POLL_S = 0.5
 _SAMPLE_ROWS = 2_000
 # Formats that consist of several files.
-_SIDECARS = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".gpkg": (".gpkg-wal",)}
+_SIDECARS = {
+    ".shp": (".dbf", ".shx", ".prj", ".cpg"),
+    ".gpkg": (".gpkg-wal",),
+    ".tab": (".dat", ".map", ".id"),
+    ".mif": (".mid",),
+}
 
 CopyProgress = Callable[[int, int], None]
 
@@ -46,9 +51,12 @@ CopyProgress = Callable[[int, int], None]
 class SnapshotFile:
     """A ParcelSource over the snapshot of a file; it returns the same rows as `FileSource`."""
 
-    def __init__(self, county: County, snapshot: LayerSnapshot) -> None:
+    def __init__(
+        self, county: County, snapshot: LayerSnapshot, file: ParcelFile | None = None
+    ) -> None:
         self._county = county
         self._snapshot = snapshot
+        self._opened = file
 
     def check(self) -> None:
         """See `ParcelSource`: the rows were checked when the snapshot was made.
@@ -113,7 +121,7 @@ class SnapshotFile:
 
     @cached_property
     def _file(self) -> ParcelFile:
-        return ParcelFile(self._county)
+        return self._opened or ParcelFile(self._county)
 
 
 def snapshot_file(
@@ -143,8 +151,8 @@ def snapshot_file(
     if sum(file.stat().st_size for file in _files(path)) < min_rows * _MIN_BYTES_PER_ROW:
         return None
     cached = cache.layer(LayerKey.of_file(county))
-    is_new = cached.snapshot_version() != file_version(path)
-    if is_new:
+    file = None
+    if cached.snapshot_version() != file_version(path):
         file = ParcelFile(county)
         count = file.count()
         if count < min_rows:
@@ -154,8 +162,8 @@ def snapshot_file(
     snapshot = cached.snapshot()
     if snapshot is None:
         raise CacheError(f"the snapshot of {path} was deleted: run the command again")
-    source = SnapshotFile(county, snapshot)
-    if is_new:
+    source = SnapshotFile(county, snapshot, file)
+    if file is not None:
         log_warnings(source.warnings)
     return source
 
@@ -203,5 +211,6 @@ def _add_rows(
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
-    sidecars = [path.with_suffix(ending) for ending in _SIDECARS.get(path.suffix.lower(), ())]
+    endings = _SIDECARS.get(path.suffix.lower(), ())
+    sidecars = [path.with_suffix(each) for ending in endings for each in (ending, ending.upper())]
     return [path, *(file for file in sidecars if file.exists())]

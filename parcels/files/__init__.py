@@ -17,6 +17,7 @@ table_reader         what they have in common
 gdal_table           shapefile, GeoPackage, file geodatabase, FlatGeobuf, KML, …
 gdal_source          XML with text that XML forbids
 dbf_numbers          wide numbers of a shapefile
+sqlite_texts         texts among the numbers of a GeoPackage
 parquet_table        GeoParquet and Parquet
 csv_table            CSV with WKT
 json_table           what the two kinds of JSON have in common

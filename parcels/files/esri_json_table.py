@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ class EsriJsonTable(JsonTable):
         attributes = feature.get("attributes")
         return attributes if isinstance(attributes, dict) else {}
 
-    def _geometries(self, features: list[Members], crs: CRS) -> NDArray[np.object_]:
-        return polygons_in_own_crs(
-            [feature.get("geometry") for feature in features], chord_tolerance(crs)
-        )
+    @staticmethod
+    def _shape(geometry: Any) -> Any:  # noqa: ANN401
+        return geometry
+
+    def _geometries(self, shapes: Sequence[Any], crs: CRS) -> NDArray[np.object_]:
+        return polygons_in_own_crs(shapes, chord_tolerance(crs))
 
     def _declared_crs(self, other: Members) -> object | None:
         reference = other.get("spatialReference")
@@ -35,8 +38,7 @@ class EsriJsonTable(JsonTable):
 
     def _first_reference(self) -> dict[str, Any] | None:
         """The spatial reference of the first geometry that has its own."""
-        for feature in self._kept if self._kept is not None else self._features():
-            geometry = feature.get("geometry")
+        for _, geometry in self._kept if self._kept is not None else self._features():
             reference = geometry.get("spatialReference") if isinstance(geometry, dict) else None
             if isinstance(reference, dict) and reference:
                 return reference

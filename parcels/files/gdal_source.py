@@ -47,11 +47,12 @@ def gdal_source(dataset: Dataset, encoding: str | None) -> str | bytes:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ValueError("its text is not UTF-8; save it as a GeoPackage")
-    return _as_utf8(content, encoding or (name if name != "utf-8" else None))
+    if name in (None, "utf-8", "ascii"):
+        return _as_utf8(content, TextDecoder.of_utf8_format(encoding))
+    return _as_utf8(content, TextDecoder(name))
 
 
-def _as_utf8(content: bytes, encoding: str | None) -> bytes:
-    decoder = TextDecoder(encoding)
+def _as_utf8(content: bytes, decoder: TextDecoder) -> bytes:
     body = re.sub(rb"^\s*<\?xml.*?\?>", b"", content.removeprefix(codecs.BOM_UTF8), flags=re.S)
     lines = (decoder.decode(line) or line.decode("utf-8", "replace") for line in body.split(b"\n"))
     return b'<?xml version="1.0" encoding="UTF-8"?>' + "\n".join(lines).encode()

@@ -17,7 +17,7 @@ from parcels.esri.curves import chord_tolerance
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
-from parcels.files.ring_arrays import rebuilt_even_odd
+from parcels.files.sqlite_texts import texts_in_number_columns
 from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
 from parcels.files.text_values import Texts, column_texts
@@ -48,10 +48,11 @@ class GdalTable:
         if self._is_shapefile:
             self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
         else:
-            self.decoder = TextDecoder(encoding)
+            self.decoder = TextDecoder.of_utf8_format(encoding)
         with quiet_gdal():
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]
+        self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
         self.crs: object | None = info["crs"]
 
     def _recoded(self, *, by_values: bool) -> dict[str, str]:
@@ -105,6 +106,7 @@ class GdalTable:
         tolerance = chord_tolerance(crs)
         with ExitStack() as opened:
             wide = self._wide_numbers(opened)
+            in_sqlite = self._texts_in_sqlite(columns)
             options, decoder = self._recoding(columns)
             with quiet_gdal():
                 info, batches = opened.enter_context(
@@ -116,25 +118,33 @@ class GdalTable:
                         skip_features=after,
                         batch_size=batch_size,
                         use_pyarrow=True,
-                        return_fids=wide is not None,
+                        return_fids=wide is not None or bool(in_sqlite),
                         **options,
                     )
                 )
             geometry = info["geometry_name"] or "wkb_geometry"
             while (batch := _next(batches)) is not None:
                 values = {name: column_texts(batch.column(name), decoder) for name in columns}
+                fid = str(info["fid_column"] or "OGC_FID")
                 if wide is not None:
-                    values |= self._exact(batch, columns, wide, str(info["fid_column"]))
-                yield RawRows(self._geometries(batch.column(geometry), tolerance), values)
+                    values |= self._exact(batch, columns, wide, fid)
+                for name, texts in in_sqlite.items():
+                    rows = zip(batch.column(fid).to_pylist(), values[name], strict=True)
+                    values[name] = [texts.get(row, value) for row, value in rows]
+                lots = geometries_from_wkb(batch.column(geometry).to_pylist(), tolerance)
+                yield RawRows(lots, values, has_unordered_rings=self._is_shapefile)
+
+    def _texts_in_sqlite(self, columns: Sequence[str]) -> dict[str, dict[int, str]]:
+        if self._dataset.is_zip:
+            return {}
+        numbers = [name for name in columns if self._types[name].startswith(("int", "float"))]
+        path = self._dataset.path / self._dataset.member
+        return texts_in_number_columns(path, self._layer, numbers)
 
     def _filtered_columns(self, columns: Sequence[str]) -> list[str]:
         """The other columns that the SQL filter names: GDAL takes what is not read as null."""
         where = (self._where or "").lower()
         return [name for name in self.columns if name.lower() in where and name not in columns]
-
-    def _geometries(self, column: pa.Array, tolerance: float) -> NDArray[np.object_]:
-        geometries = geometries_from_wkb(column.to_pylist(), tolerance)
-        return rebuilt_even_odd(geometries) if self._is_shapefile else geometries
 
     def _wide_numbers(self, opened: ExitStack) -> DbfNumbers | None:
         """The .dbf if GDAL has as many columns as it."""
@@ -157,7 +167,7 @@ class GdalTable:
         ]
         if not floats:
             return {}
-        rows = batch.column(fid or "OGC_FID").to_pylist()
+        rows = batch.column(fid).to_pylist()
         texts = wide.texts([self.columns.index(name) for name in floats], rows)
         return dict(zip(floats, texts, strict=True))
 

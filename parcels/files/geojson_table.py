@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,15 @@ class GeoJsonTable(JsonTable):
             return {**properties, "id": feature["id"]}
         return properties
 
-    def _geometries(self, features: list[Members], crs: CRS) -> NDArray[np.object_]:  # noqa: ARG002
-        return polygons_of_rings([_polygons_or_none(each.get("geometry")) for each in features])
+    @staticmethod
+    def _shape(geometry: Any) -> list[PolygonRings] | None:  # noqa: ANN401
+        try:
+            return list(_polygons(geometry))
+        except (TypeError, ValueError, LookupError, OverflowError):
+            return None
+
+    def _geometries(self, shapes: Sequence[Any], crs: CRS) -> NDArray[np.object_]:  # noqa: ARG002
+        return polygons_of_rings(shapes)
 
     def _declared_crs(self, other: Members) -> object | None:
         if "crs" not in other:
@@ -42,13 +49,6 @@ class GeoJsonTable(JsonTable):
                 name = str(properties[key])
                 return f"EPSG:{name}" if name.isdecimal() else name
         return properties if isinstance(properties, str) and properties else None
-
-
-def _polygons_or_none(geometry: object) -> list[PolygonRings] | None:
-    try:
-        return list(_polygons(geometry))
-    except (TypeError, ValueError, LookupError, OverflowError):
-        return None
 
 
 def _polygons(geometry: Any, depth: int = 0) -> Iterator[PolygonRings]:  # noqa: ANN401

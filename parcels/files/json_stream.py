@@ -94,7 +94,7 @@ def _object(value: object) -> Members:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """A third faster: the collector would visit every list of coordinates again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -134,8 +134,7 @@ class _JsonWindow:
         if len(line) > _MAX_LINE:
             return None
         try:
-            with _without_garbage_collection():
-                value, end = self._json.raw_decode(line)
+            value, end = self._json.raw_decode(line)
         except (ValueError, RecursionError):
             return None
         self.at += end

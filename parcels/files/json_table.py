@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from parcels.files.dataset import Dataset
 from parcels.files.gdal_table import matching_rows
-from parcels.files.json_stream import Members, json_features
+from parcels.files.json_stream import Members, json_features, without_garbage_collection
 from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.text_values import Texts, json_text
@@ -26,6 +26,9 @@ _CUT = (
 )
 
 
+_Feature = TypeVar("_Feature")
+
+
 class JsonTable(ABC):
     """See `TableReader`. The first pass finds the columns, the CRS and a cut answer.
 
@@ -36,21 +39,22 @@ class JsonTable(ABC):
 
     def __init__(self, dataset: Dataset, where: str | None, encoding: str | None) -> None:
         self._dataset, self._where = dataset, where
-        self.decoder = TextDecoder(encoding)
+        self.decoder = TextDecoder.of_utf8_format(encoding)
         self.crs: object | None = None
         self._rows = 0
         self._position = 0
-        self._kept: list[Members] | None = []
+        self._kept: list[tuple[Members, Any]] | None = []
         self._other: Members = {}
         names: dict[str, None] = {}
-        for feature in self._features(names_other=True):
-            self._rows += 1
-            for name in self._attributes(feature):
-                names[name] = None
-            if self._kept is not None:
-                self._kept.append(feature)
-                if self._position > _MAX_KEPT_BYTES:
-                    self._kept = None
+        with without_garbage_collection():
+            for attributes, shape in self._features(names_other=True):
+                self._rows += 1
+                for name in attributes:
+                    names[name] = None
+                if self._kept is not None:
+                    self._kept.append((attributes, shape))
+                    if self._position > _MAX_KEPT_BYTES:
+                        self._kept = None
         if not self._rows:
             _refuse_other(self._other)
         self.columns = [self.decoder.repair(name) or name for name in names]
@@ -69,34 +73,40 @@ class JsonTable(ABC):
         self._kept = None  # read once, so that the rows are not held twice
         features = itertools.islice(self._matching(kept), after, None)
         while batch := list(itertools.islice(features, batch_size)):
-            attributes = [self._attributes(feature) for feature in batch]
+            attributes, shapes = zip(*batch, strict=True)
             values = {name: self._texts(attributes, self._raw_names[name]) for name in columns}
-            yield RawRows(self._geometries(batch, crs), values)
+            yield RawRows(self._geometries(shapes, crs), values)
 
     @staticmethod
     @abstractmethod
     def _attributes(feature: Members) -> Members:
         """The column values of a feature."""
 
+    @staticmethod
     @abstractmethod
-    def _geometries(self, features: list[Members], crs: CRS) -> NDArray[np.object_]:
-        """The geometries (n,) of features."""
+    def _shape(geometry: Any) -> Any:  # noqa: ANN401
+        """The geometry of a feature in the form of which `_geometries` makes polygons."""
+
+    @abstractmethod
+    def _geometries(self, shapes: Sequence[Any], crs: CRS) -> NDArray[np.object_]:
+        """The polygons (n,) of shapes."""
 
     @abstractmethod
     def _declared_crs(self, other: Members) -> object | None:
         """The CRS from the members beside the features."""
 
-    def _features(self, *, names_other: bool = False) -> Iterator[Members]:
+    def _features(self, *, names_other: bool = False) -> Iterator[tuple[Members, Any]]:
+        """The attributes and the shape of each feature."""
         with self._dataset.open() as file:
             for is_feature, members in json_features(file):
                 if is_feature:
                     self._position = file.tell()
-                    yield members
+                    yield self._attributes(members), self._shape(members.get("geometry"))
                 elif names_other:
                     _refuse_cut(members)
                     self._other = {**members, **self._other}
 
-    def _matching(self, features: Iterator[Members]) -> Iterator[Members]:
+    def _matching(self, features: Iterator[_Feature]) -> Iterator[_Feature]:
         if self._where is None:
             return features
         import pyogrio
@@ -108,7 +118,7 @@ class JsonTable(ABC):
             raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
         return itertools.compress(features, keep.tolist())
 
-    def _texts(self, attributes: list[Members], name: str) -> Texts:
+    def _texts(self, attributes: Sequence[Members], name: str) -> Texts:
         return [
             None if text is None else self.decoder.repair(text)
             for text in (json_text(each.get(name)) for each in attributes)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyogrio
+import shapely
 
 from parcels.errors import SourceMisconfigured
 from parcels.files.csv_table import csv_has_polygons
+from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import CSV, JSON, PARQUET, Dataset
 from parcels.files.gdal_source import gdal_source
 from parcels.files.gdal_table import quiet_gdal
@@ -19,6 +21,7 @@ Kind = Literal["gdal", "parquet", "csv", "geojson", "esri"]
 
 _SURFACES = ("Polygon", "Surface", "TIN", "Triangle")
 _HEAD_BYTES = 64 * 1024
+_PROBED = 1_000
 _ESRI = re.compile(
     rb'"geometryType"\s*:\s*"esri|"attributes"\s*:\s*\{|"spatialReference"\s*:\s*\{'
     rb'|"(curveR|r)ings"\s*:|"objectIdFieldName"\s*:|"exceededTransferLimit"\s*:'
@@ -35,6 +38,7 @@ class FileLayer:
         name: in its dataset.
         source: what GDAL opens.
         has_polygons: whether it may have them; a table or a layer of lines has none.
+        is_unknown: whether only its features show that, as in KML.
     """
 
     dataset: Dataset
@@ -42,6 +46,7 @@ class FileLayer:
     kind: Kind
     source: str | bytes = ""
     has_polygons: bool = True
+    is_unknown: bool = False
 
     def is_named(self, wanted: str) -> bool:
         """Whether an entry may call it so: by layer, file, or file without suffix."""
@@ -73,6 +78,8 @@ def choose_layer(
         found = [layer for layer in layers if layer.has_polygons]
         if len(layers) == 1 and layers[0].kind != "gdal":
             return layers[0]  # opening it says what is wrong
+        if len(found) > 1:
+            found = [layer for layer in found if not layer.is_unknown or _shows_polygons(layer)]
         if len(found) != 1:
             raise _not_one(datasets[0], layers, found)
         return found[0]
@@ -156,7 +163,7 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
             "download it again, or export the parcels as a GeoPackage"
         ) from error
     return [
-        FileLayer(dataset, str(name), "gdal", source, _may_hold_polygons(shape))
+        FileLayer(dataset, str(name), "gdal", source, _may_hold_polygons(shape), _is_any(shape))
         for name, shape in found
     ]
 
@@ -177,9 +184,19 @@ def _first_sentence(error: Exception) -> str:
 def _may_hold_polygons(kind: str | None) -> bool:
     if kind is None:
         return False
-    return kind in ("Unknown", "Unknown (any)", "GeometryCollection") or any(
-        surface in kind for surface in _SURFACES
-    )
+    return _is_any(kind) or any(surface in kind for surface in _SURFACES)
+
+
+def _is_any(kind: str | None) -> bool:
+    return kind is not None and ("Unknown" in kind or "GeometryCollection" in kind)
+
+
+def _shows_polygons(layer: FileLayer) -> bool:
+    """Whether there is a polygon among the first features."""
+    with quiet_gdal():
+        wkb = pyogrio.raw.read(layer.source, layer.name, columns=[], max_features=_PROBED)[2]
+    found = geometries_from_wkb(list(wkb), 1.0)
+    return bool((shapely.get_dimensions(found) == 2).any())
 
 
 def _check_shapefile(dataset: Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyogrio.errors
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -29,16 +29,18 @@ from parcels.files.geojson_table import GeoJsonTable
 from parcels.files.layer_choice import FileLayer, choose_layer
 from parcels.files.off_earth import OffEarth
 from parcels.files.parquet_table import ParquetTable
+from parcels.files.ring_arrays import rebuilt_even_odd
 from parcels.files.row_index import RowIndex
 from parcels.files.table_reader import RawRows, TableReader
 from parcels.parcel_source import lot_geometries
-from parcels.plausibility import check_plausibility
+from parcels.plausibility import check_plausibility, suggest_crs
 from parcels.registry.county import County
 
 log = logging.getLogger(__name__)
 
 # Rows in which a guessed column must have a value.
 _SAMPLE_ROWS = 1_000
+_PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
 
@@ -141,12 +143,19 @@ class ParcelFile:
         """The warning about lots read so far that are not on Earth; None if there are none."""
         if not self._off_earth.rows:
             return None
-        return f"{self.path}: {self._off_earth.explanation(self.crs, self._county.crs is not None)}"
+        example = self._off_earth.example
+        why = self._off_earth.explanation(
+            self.crs,
+            is_of_entry=self._county.crs is not None,
+            fitting=None if example is None else suggest_crs(self._county, *example),
+        )
+        return f"{self.path}: {why}"
 
     def _indexed(self, rows: RawRows, first: int) -> RowIndex:
         degrees = to_wgs84(rows.geometries, self.crs)
         self._off_earth.add(rows.geometries, degrees)
-        lots, repaired = lot_geometries(degrees)
+        rebuild = rebuilt_even_odd if rows.has_unordered_rings else None
+        lots, repaired = lot_geometries(degrees, rebuild)
         return RowIndex(lots, self.fields, self._columns.merge(rows.values), first, repaired)
 
     def _columns_with_values(self, names: Sequence[str]) -> list[str]:
@@ -175,6 +184,8 @@ class ParcelFile:
         if declared is None:
             return None
         try:
+            if isinstance(declared, str) and _PROJ_TEXT.search(declared):
+                raise CRSError("a PROJ text can name files to open")
             return horizontal(CRS.from_user_input(declared))
         except CRSError:
             log.warning("%s: the CRS of the file is not known: %.200s", self.path, declared)
@@ -212,8 +223,7 @@ class ParcelFile:
         try:
             yield
         except (
-            pyogrio.errors.DataSourceError,
-            pyogrio.errors.DataLayerError,
+            RuntimeError,  # includes the errors of GDAL
             shapely.GEOSException,
             ValueError,  # includes most errors of Arrow
             csv.Error,
@@ -224,9 +234,11 @@ class ParcelFile:
             MemoryError,
         ) as error:
             raise self.unreadable(error) from error
-        except (TypeError, KeyError, AttributeError) as error:
-            # Metadata that are JSON but not valid GeoParquet.
-            raise self.unreadable(f"its GeoParquet metadata are not valid ({error!r})") from error
+        except (TypeError, LookupError, AttributeError) as error:
+            # For example GeoParquet metadata that are JSON but do not follow the specification.
+            raise self.unreadable(
+                f"its content does not follow its format ({error!r}); save it as a GeoPackage"
+            ) from error
 
 
 def parcel_file_path(county: County) -> Path:

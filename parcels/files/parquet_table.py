@@ -40,7 +40,7 @@ class ParquetTable:
 
     def __init__(self, dataset: Dataset, encoding: str | None) -> None:
         self._dataset = dataset
-        self.decoder = TextDecoder(encoding)
+        self.decoder = TextDecoder.of_utf8_format(encoding)
         with self._file(self._parts[0]) as file:
             schema, logical_types = file.schema_arrow, _logical_types(file)
         geo = _geo_metadata(schema.metadata or {})

@@ -58,24 +58,21 @@ def _closed(ring: Ring) -> Ring:
 
 
 def rebuilt_even_odd(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The same rings (n,) as polygons by the even-odd rule, whatever their winding and order.
+    """The rings of invalid polygons (n,) as polygons by the even-odd rule, however they are wound.
 
-    Polygons with one ring that is valid stay as they are; too complex ones become None.
+    Of valid polygons the rule would give the same. What is no polygon, or not finite, stays as it
+    is; what is too complex becomes None.
     """
-    types = shapely.get_type_id(polygons)
-    doubtful = np.isin(types, (_POLYGON, _MULTIPOLYGON)) & ~shapely.is_empty(polygons)
-    one_ring = shapely.get_num_geometries(polygons) == 1
-    one_ring &= shapely.get_num_interior_rings(shapely.get_geometry(polygons, 0)) == 0
-    doubtful[one_ring] &= ~shapely.is_valid(polygons[one_ring])
-    at = np.flatnonzero(doubtful)
+    is_polygon = np.isin(shapely.get_type_id(polygons), (_POLYGON, _MULTIPOLYGON))
+    at = np.flatnonzero(is_polygon & np.isfinite(shapely.bounds(polygons)).all(axis=1))
     if not len(at):
         return polygons
     parts, of_part = shapely.get_parts(polygons[at], return_index=True)
     rings, of_ring = shapely.get_rings(parts, return_index=True)
-    xy = shapely.get_coordinates(rings)
+    xy, points = shapely.get_coordinates(rings), shapely.get_num_coordinates(rings)
     if not np.isfinite(xy).all():
-        return polygons  # `lot_geometries` drops them
-    rebuilt, errors = even_odd(xy, shapely.get_num_coordinates(rings), of_part[of_ring], len(at))
+        return polygons
+    rebuilt, errors = even_odd(xy, points, of_part[of_ring], len(at))
     rebuilt[list(errors)] = None
     result = polygons.copy()
     result[at] = rebuilt

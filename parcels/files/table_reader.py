@@ -21,10 +21,12 @@ class RawRows:
     Attributes:
         geometries: (n,) in the CRS that the reader was given.
         values: column -> n texts.
+        has_unordered_rings: whether the rings of a polygon do not tell shells from holes.
     """
 
     geometries: NDArray[np.object_]
     values: dict[str, Texts]
+    has_unordered_rings: bool = False
 
     def __len__(self) -> int:
         return len(self.geometries)

@@ -36,6 +36,11 @@ class TextDecoder:
         self.undecodable = 0
         self._encodings = _with_windows(declared) if declared else ("utf-8", legacy)
 
+    @classmethod
+    def of_utf8_format(cls, encoding: str | None) -> TextDecoder:
+        """The decoder for a format whose text is UTF-8, except for values in another encoding."""
+        return cls(None, encoding or _WINDOWS)
+
     @property
     def is_utf8(self) -> bool:
         """Whether a value that is valid UTF-8 is decoded as such."""

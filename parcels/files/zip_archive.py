@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 # Deflate packs at most 1,032 bytes into one; real parcels 5 to 50.
 _MAX_RATIO = 500
@@ -41,4 +42,14 @@ def _names(path: Path, _modified_ns: int, size: int) -> tuple[str, ...]:
             raise zipfile.BadZipFile(f"it has a file outside of itself, {member.filename!r}")
         if member.compress_type not in _METHODS:
             raise zipfile.BadZipFile("it is compressed by an unusual method")
-    return tuple(member.filename for member in members)
+    # Some tools write Windows paths.
+    return tuple(member.filename.replace("\\", "/") for member in members)
+
+
+def open_in_zip(path: Path, name: str) -> IO[bytes]:
+    """A file in a zip, by its name in `names_in_zip`."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            return archive.open(name)
+        except KeyError:
+            return archive.open(name.replace("/", "\\"))

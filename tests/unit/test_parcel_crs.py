@@ -176,3 +176,27 @@ def test_lots_of_usual_size_are_plausible_in_any_unit(tmp_path: Path, epsg: int)
     source = FileSource(county(tmp_path / "lots.shp", state="TN"))
     source.check()
     assert source.warnings == ()
+
+
+def test_the_crs_that_fits_is_named_for_lots_off_the_earth(tmp_path: Path) -> None:
+    path = write_lying(tmp_path / "lots.shp", 2274, 4269)
+    with pytest.raises(SourceMisconfigured, match="the one that fits, for example crs: EPSG:2274"):
+        FileSource(county(path, **SHELBY)).check()
+    assert len(list(FileSource(county(path, crs="EPSG:2274", **SHELBY)).all_rows())) == 9
+
+
+@pytest.mark.parametrize("said", [26916, 3857, 32136])
+def test_coordinates_in_feet_that_are_said_in_metres(tmp_path: Path, said: int) -> None:
+    path = write_lying(tmp_path / "lots.gpkg", 2274, said)
+    source = FileSource(county(path, state="TN"))
+    source.check()
+    [warning] = source.warnings
+    assert "its coordinates are in feet" in warning
+    assert "fit with crs: EPSG:2274" in warning
+
+
+def test_degrees_that_are_said_in_feet(tmp_path: Path) -> None:
+    path = write_lying(tmp_path / "lots.gpkg", 4326, 2274)
+    source = FileSource(county(path, **SHELBY))
+    source.check()
+    assert "fit with crs: EPSG:4326" in " ".join(source.warnings)

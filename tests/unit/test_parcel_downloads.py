@@ -82,6 +82,31 @@ def test_a_zip_with_upper_case_names(tmp_path: Path, shape: list[Path]) -> None:
     assert ids_of(pack(tmp_path / "a.zip", {file.name.upper(): file for file in shape})) == IDS
 
 
+def test_a_zip_with_windows_paths(tmp_path: Path, shape: list[Path]) -> None:
+    path = pack(tmp_path / "a.zip", {f"Parcels/{file.name}": file for file in shape})
+    path.write_bytes(path.read_bytes().replace(b"Parcels/Lots", b"Parcels\\Lots"))
+    assert ids_of(path) == IDS
+
+
+def test_kml_folders_without_polygons_do_not_count(tmp_path: Path) -> None:
+    ring = " ".join(f"{x},{y}" for x, y in LOTS[0].exterior.coords)
+    shell = f"<LinearRing><coordinates>{ring}</coordinates></LinearRing>"
+    folders = {
+        "Points": "<Point><coordinates>-90,35</coordinates></Point>",
+        "Lots": f"<Polygon><outerBoundaryIs>{shell}</outerBoundaryIs></Polygon>",
+        "Lines": "<LineString><coordinates>-90,35 -91,35</coordinates></LineString>",
+    }
+    marks = "".join(
+        f"<Folder><name>{name}</name><Placemark><name>a</name>{shape}</Placemark></Folder>"
+        for name, shape in folders.items()
+    )
+    path = tmp_path / "lots.kml"
+    path.write_text(
+        f'<kml xmlns="http://www.opengis.net/kml/2.2"><Document>{marks}</Document></kml>'
+    )
+    assert ids_of(path, fields={"parcel_id": "Name"}) == ["a"]
+
+
 FILES: dict[str, Callable[[Path], None]] = {
     "lots.gpkg": lambda path: frame().to_file(path),
     "lots.fgb": lambda path: frame().to_file(path, SPATIAL_INDEX="NO"),

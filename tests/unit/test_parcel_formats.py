@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from shapely import MultiPolygon, Point, Polygon, box
+from shapely import MultiPolygon, Polygon, box
 
 from parcels import County, Lot, ParcelBoundaryService, Property
 from parcels.cache import FolderCache
 from parcels.cache.file_snapshot import SnapshotFile, snapshot_file
 from parcels.files import FileSource
+from parcels.files.parcel_file import ParcelFile
 from parcels.parcel_source import ParcelRow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,7 +279,27 @@ def test_the_table_of_formats_is_complete() -> None:
     assert re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)[1:] == list(FORMATS)
 
 
-REAL_FILES = sorted(REAL.glob("*.geojson")) or [REAL]
+DOWNLOADED = sorted([*REAL.glob("*.geojson"), *REAL.glob("*.zip")]) or [REAL]
+REAL_FILES = [path for path in DOWNLOADED if path.suffix != ".zip"]
+
+
+@pytest.mark.parametrize("path", DOWNLOADED, ids=lambda path: path.stem)
+def test_real_downloads_are_the_same_small_and_large(tmp_path: Path, path: Path) -> None:
+    if not path.is_file():
+        pytest.skip("real parcels are not here (../shared/data/real/parcels)")
+    small = FileSource(county(path))
+    copy = snapshot_file(county(path), FolderCache(tmp_path), min_rows=1)
+    assert copy is not None
+    rows = list(small.all_rows())
+    assert len(rows) > 100
+    assert list(copy.all_rows()) == rows
+    assert copy.extent() == small.extent()
+    assert copy.warnings == small.warnings == ()
+    ids = [row.parcel_id for row in rows if row.parcel_id]
+    if ids:
+        assert copy.with_ids(ids) == small.with_ids(ids)
+    inside = [row.geometry.representative_point() for row in rows if row.geometry]
+    assert copy.at_points(inside) == small.at_points(inside)
 
 
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)
@@ -306,6 +329,56 @@ def test_real_lots_are_the_same_in_small_and_large_files(
     ]
     # Invalid lots are repaired differently from rings and from polygons.
     assert np.mean(same) > 0.99
-    inside = [row.geometry.representative_point() for row in small[:200] if row.geometry]
-    assert copy.at_points(inside) == FileSource(entry).at_points(inside)
-    assert isinstance(inside[0], Point)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_reading_resumes_after_any_row(tmp_path: Path, name: str) -> None:
+    file, write, more = FORMATS[name]
+    write(tmp_path / file)
+    opened = ParcelFile(county(tmp_path / file, **more))
+    for after in (0, 1, 3, 5, 6, 9):
+        found = [row for batch in opened.batches(2, after) for row in batch.all_rows()]
+        assert [row.parcel_id for row in found] == TEXTS[after:]
+        assert [row.object_id for row in found] == list(range(after + 1, 7))
+    assert opened.count() == 6
+
+
+@pytest.mark.parametrize("name", ["GeoJSON", "newline GeoJSON", "saved Esri JSON"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_large_json_is_read_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, indent: int | None
+) -> None:
+    file, write, more = FORMATS[name]
+    path = tmp_path / file
+    write(path)
+    if indent and name != "newline GeoJSON":
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=indent))
+    whole = list(FileSource(county(path, **more)).all_rows())
+    monkeypatch.setattr("parcels.files.json_table._MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr("parcels.files.json_stream._MAX_LINE", 10)
+    for size in (1, 7, 64, 1000):
+        monkeypatch.setattr("parcels.files.json_stream._CHUNK", size)
+        assert list(FileSource(county(path, **more)).all_rows()) == whole
+
+
+def test_files_are_read_without_geopandas_and_pandas(tmp_path: Path) -> None:
+    files = ["GeoParquet", "shapefile", "GeoPackage", "GeoJSON", "CSV with WKT"]
+    paths = []
+    for name in files:
+        file, write, _ = FORMATS[name]
+        write(tmp_path / file)
+        paths.append(str(tmp_path / file))
+    code = (
+        "import sys\n"
+        "for name in ('geopandas', 'pandas'):\n"
+        "    sys.modules[name] = None\n"
+        "from parcels import County\n"
+        "from parcels.files import FileSource\n"
+        f"for path in {paths!r}:\n"
+        "    county = County(key='here', path=path, crs='EPSG:4326')\n"
+        "    print(len(list(FileSource(county).all_rows())))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["6"] * len(files), done.stderr

@@ -344,6 +344,40 @@ def test_parquet_of_other_writers(tmp_path: Path) -> None:
         )
 
 
+def test_parquet_columns_with_dots_and_structs(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    boxes = [{"xmin": 1.0, "ymin": 2.0}] * 3
+    table = pa.table(
+        {
+            "bbox": boxes,
+            "PARCELS.PIN": ["a", "b", "c"],
+            "geometry": [shapely.to_wkb(lot) for lot in LOTS],
+        }
+    )
+    geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB"}}}
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    assert ids_of(path, fields={"parcel_id": "PARCELS.PIN"}) == ["a", "b", "c"]
+
+
+def test_a_crs_text_that_could_name_a_file_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    write_parquet(path, pa.array(["a", "b", "c"]), crs="+proj=longlat +nadgrids=/etc/passwd")
+    with pytest.raises(Exception, match="has no CRS; set 'crs:'"):
+        ids_of(path)
+
+
+def test_texts_in_a_number_column_of_a_geopackage(tmp_path: Path) -> None:
+    path = tmp_path / "lots.gpkg"
+    gpd.GeoDataFrame({"APN": [1, 2, 3]}, geometry=LOTS, crs=4326).to_file(path)
+    with sqlite3.connect(path) as database:
+        triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        for (name,) in database.execute(triggers).fetchall():
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute("UPDATE lots SET APN = '012-' || APN WHERE APN > 1")
+    database.close()
+    assert ids_of(path) == ["1", "012-2", "012-3"]
+
+
 def test_parquet_with_its_own_geometry_type(tmp_path: Path) -> None:
     class Wkb(pa.ExtensionType):
         def __init__(self) -> None:
