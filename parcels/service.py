@@ -48,9 +48,9 @@ class ParcelBoundaryService:
     The parcel id is tried first, then the point, then the address. Of several lots at a point,
     those with the same geometry are one boundary with several ids; otherwise the lot is chosen
     that strictly contains the point, then that has the house number, then that is smallest. A
-    point in the street takes the nearest lot with the house number within 40 m. An interpolated
-    geocoder point counts only if a lot's house number matches. Rows with one id are pieces of
-    one lot.
+    point in the street takes the nearest lot with the address within 40 m; lots whose addresses
+    differ in a part that was not given make it ambiguous. An interpolated geocoder point counts
+    only if a lot's house number matches. Rows with one id are pieces of one lot.
 
     Threads may share a service: it keeps no state between calls but its source's connections,
     indexes and caches, which are locked where that is needed. Other processes need their own.

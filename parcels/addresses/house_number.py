@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from parcels.addresses.street_words import directions, is_core_suffix, suffixes
 
@@ -88,6 +89,7 @@ class HouseNumber:
         return range(self.low, self.high + 1, 2)
 
 
+@lru_cache(maxsize=16_384)
 def parse_house_number(text: str | None) -> HouseNumber | None:
     """The house number that is the complete text; None for another text, or for 0 (no number)."""
     if text is None:

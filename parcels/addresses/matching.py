@@ -173,12 +173,14 @@ def _readings(wanted: StreetAddress) -> tuple[StreetAddress, ...]:
 def _agreement(site: _ParsedSite, street: StreetName, wanted: StreetAddress) -> Agreement:
     """The agreement of the best reading; what leaves something out must contradict no reading."""
     readings = _readings(wanted)
-    in_city = [each for each in readings if site.city and city_text(each.city) == site.city]
+    in_city = [r for r in readings if wanted.other and site.city and r.city == site.city]
     found: list[Agreement] = []
     for reading in in_city or readings:
         number = _compare_numbers(site, reading)
+        if number is Agreement.NONE:
+            continue
         wanted_street = parse_street(reading.street)
-        if number is Agreement.NONE or wanted_street is None:
+        if wanted_street is None:
             continue
         best = Agreement.EXACT if in_city else _best_of_reading(reading, wanted)
         if number is Agreement.LOOSE and _is_other_quarter(site, street, reading, wanted_street):
@@ -230,7 +232,7 @@ def _is_other_quarter(
 def _is_lettered(site: _ParsedSite, wanted: StreetAddress) -> bool:
     """Whether 123A is unit A of 123."""
     number = parse_house_number(wanted.house_number)
-    if site.number is None or number is None:
+    if site.number is None or number is None or (site.unit, wanted.unit) == (None, None):
         return False
     return _with_letter(site.number, site.unit) == _with_letter(number, wanted.unit)
 

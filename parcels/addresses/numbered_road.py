@@ -167,7 +167,7 @@ def _number(words: list[str], *, lettered: bool) -> tuple[str, str, list[str]] |
     while rest and not after and (rest[0].isdigit() or _FRACTION.fullmatch(rest[0])):
         first, rest = f"{first} {rest[0]}", rest[1:]
     is_letter = bool(rest) and len(rest[0]) == 1 and rest[0].isalpha()
-    if is_letter and first.isdigit() and rest[0] != "O" and rest[0] not in directions():
+    if is_letter and first.isdigit() and rest[0] not in directions():
         first, rest = first + rest[0], rest[1:]
     return first, after, rest
 

@@ -81,7 +81,8 @@ _ROAD_WORDS = frozenset((
 KING = re.compile(
     r"(?:(?:DR|DOCTOR) )?(?:REV )?(?:MARTIN LUTHER KING|M L KING|ML KING|MLK)(?: JR)?"
 )
-_DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+# O FALLON for O'FALLON: after a suffix or a number the O is no letter of a street.
+_IRISH = re.compile(r"\bO (?=(?:BRIEN|DONNELL|FALLON|HARA|NEAL|NEIL|NEILL)\b)")
 
 
 def normalize_words(text: str) -> str:
@@ -91,7 +92,7 @@ def normalize_words(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", text.upper())
     letters = re.sub(r"[\u0300-\u036f\u02bb\u2018\u2019'`]|(?<!\d)\.|\.(?!\d)", "", plain)
-    return " ".join(re.sub(r"[^A-Z0-9/.]+", " ", letters).split())
+    return _IRISH.sub("O", " ".join(re.sub(r"[^A-Z0-9/.]+", " ", letters).split()))
 
 
 @cache
