@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely import Point
 
-from parcels.addresses.matching import format_site, has_house_number
+from parcels.addresses.matching import format_site
 from parcels.addresses.street_address import StreetAddress
 from parcels.ambiguity import ambiguous_lots
 from parcels.boundary import (
@@ -38,7 +38,7 @@ from parcels.measure import areas_m2
 from parcels.not_a_lot import is_placeholder, not_a_lot_reason
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
 from parcels.registry.county import County
-from parcels.street_shape import NEIGHBOUR_RADIUS_M, Elongated, elongated, street_reason
+from parcels.street_lots import not_taken, reject_streets
 
 # Search radius around a point in the street for the lot with the house number.
 NEAR_LOT_RADIUS_M = 40.0
@@ -106,7 +106,8 @@ class LotLookup:
         found = query_all(self._source.at_points, points)
         first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
         results = [result for result, _ in first]
-        self._reject_streets(results, found)
+        for i, street in reject_streets(self._source, results, found).items():
+            results[i] = as_unavailable(street) if isinstance(street, ParcelsError) else street
         unmatched = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = query_all(
             lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
@@ -157,32 +158,6 @@ class LotLookup:
             "it has no parcel id" if not reason and self._has_ids and lot.is_anonymous() else reason
         )
 
-    def _reject_streets(
-        self, results: list[LookupResult], found: Sequence[QueryResult | ParcelsError]
-    ) -> None:
-        """Replace lots at points that have the shape of a street and dozens of neighbours.
-
-        A lot with a house number, or with the ids of several flats, is no street.
-        """
-        lots = {
-            i: lot
-            for i, lot in _lots(results).items()
-            if len(lot.boundary.parcel_ids) < 2
-            and isinstance(rows := found[i], QueryResult)
-            and not _is_numbered(lot, rows.rows)
-        }
-        shapes = elongated([lot.boundary.geometry for lot in lots.values()])
-        streets = {i: shape for i, shape in zip(lots, shapes, strict=True) if shape is not None}
-        # Many points may be in one street.
-        unique = {shape.geometry.wkb: shape for shape in streets.values()}
-        places = [point for shape in unique.values() for point in shape.places]
-        answers = iter(
-            query_all(lambda points: self._source.near_points(points, NEIGHBOUR_RADIUS_M), places)
-        )
-        neighbours = {wkb: [next(answers) for _ in shape.places] for wkb, shape in unique.items()}
-        for i, shape in streets.items():
-            results[i] = _unless_street(lots[i], shape, neighbours[shape.geometry.wkb])
-
     def _confirmed(
         self, search: SearchPoint, lot: LotCandidate | None, found: QueryResult
     ) -> LookupResult:
@@ -210,28 +185,6 @@ def _points(search_points: Sequence[SearchPoint]) -> list[Point]:
 
 def _has_house_number(lot: LotCandidate | None, search: SearchPoint) -> bool:
     return lot is not None and search.wanted is not None and lot.may_match(search.wanted)
-
-
-def _is_numbered(lot: Lot, rows: Sequence[ParcelRow]) -> bool:
-    """Whether a row with the lot's geometry has a house number."""
-    geometry = lot.boundary.geometry
-    return any(has_house_number(row.site) for row in rows if same_place(row.geometry, geometry))
-
-
-def _unless_street(
-    lot: Lot, shape: Elongated, neighbours: Sequence[QueryResult | ParcelsError]
-) -> LookupResult:
-    failed = next((each for each in neighbours if isinstance(each, SourceUnavailable)), None)
-    if failed is not None:
-        return as_unavailable(failed)
-    rows = [row for each in neighbours if isinstance(each, QueryResult) for row in each.rows]
-    reason = street_reason(shape, rows)
-    return NoLot(lot.boundary.located, not_taken(reason)) if reason else lot
-
-
-def not_taken(reason: str) -> str:
-    """The note about a polygon that is not a lot; empty without a reason."""
-    return f"the parcel there was not taken, as {reason}" if reason else ""
 
 
 def _is_certain(lot: LotCandidate | None, search: SearchPoint, point: Point) -> bool:
