@@ -27,7 +27,7 @@ from addresspairs import (  # noqa: E402
 PEER = "usaddress-scourgify"
 # Pairs that were written after the matcher; those that agreed at the first run; the mistakes in the
 # verdicts among the others.
-LATER_PAIRS, AGREED_AT_FIRST, WRONG_VERDICTS = 413, 395, 5
+LATER_PAIRS, AGREED_AT_FIRST, WRONG_VERDICTS = 466, 441, 6
 
 
 @dataclass

@@ -138,16 +138,17 @@ class LotLookup:
         nearby = search.wanted if search_nearby else None
         if search.needs_house_number:
             return self._confirmed(search, lot, found), nearby
-        is_inside = lot is not None and shapely.contains_properly(lot.geometry, point)
-        is_given = search.located.method == "given"
-        if lot is not None and not (is_given and is_inside) and _is_namesake(lot, search):
-            # HWY 6 S at a point for HWY 6 N: given coordinates are trusted only inside a lot.
-            return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
         if lot is None:
             return NoLot(search.located, not_taken(reason)), nearby
         # A geocoded point can be in the neighbour's lot, and a lot without a number can be the
-        # road; otherwise given coordinates are trusted.
-        is_sure = is_given and is_inside and lot.has_house_number()
+        # road; given coordinates are trusted inside a lot.
+        is_given = search.located.method == "given"
+        is_trusted = search.wanted is None or (
+            is_given and bool(shapely.contains_properly(lot.geometry, point))
+        )
+        if not is_trusted and _is_namesake(lot, search):  # HWY 6 S at a point for HWY 6 N
+            return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
+        is_sure = is_trusted and lot.has_house_number()
         return _lot(lot, found, "point", search.located), None if is_sure else nearby
 
     def _not_a_lot_reason(self, lot: LotCandidate) -> str:

@@ -1,6 +1,7 @@
 """US street addresses: parsing, normalization and comparison.
 
 site              SiteAddress: the address columns of a parcel row
+parsed_site       the parts of a site address
 street_address    an address line -> house number, street, city, ZIP code
 address_line      splits a line into its parts
 street_end        where the street ends and the city begins

@@ -28,7 +28,8 @@ from parcels.addresses.street_words import (
 UNIT = r"(?:APT|APARTMENT|UNIT|STE|SUITE|BLDG|BUILDING|FL|FLOOR|RM|ROOM|TRLR|SPC|LOT)\b\.?|#"
 _UNITS = re.compile(
     rf" (?P<kind>{UNIT}|NO\b\.?(?= ?\d))"
-    r" ?(?P<unit>#? ?(?:[A-Z]?-?\d+[A-Z0-9-]*|[A-Z]{1,2}))(?= |$)"
+    # Not the suffix of a street: PARKING LOT LN.
+    r" ?(?P<unit>#? ?(?:[A-Z]?-?\d+[A-Z0-9-]*|(?!ST|RD|DR|LN|CT|PL|CV|SQ)[A-Z]{1,2}))(?= |$)"
 )
 _POSTCODE = re.compile(r"[ ,]+(\d{5})(?:-?\d{4})?$", re.ASCII)
 # After these words five digits are a road: CO RD 45300.

@@ -15,6 +15,7 @@ from parcels.errors import PropertyError
 
 _MAX_LENGTH = 500
 _BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
+_BOX_AFTER = re.compile(r"[, ]+P\.? ?O\.? ?BOX \w+")
 _COUNTRY = re.compile(r"(?:[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)|(?<=\d)[, ]+US)$")
 _CROSSING = re.compile(r"&|@|/| AND | AT ")
 _NUMBER = r"\d+(?:\.0*)?(?:-?[A-Z])?(?: ?[½¼¾]| \d/\d)?|\d+ ?- ?\d+"
@@ -80,7 +81,7 @@ def parse_address(text: str) -> StreetAddress:
     line = _COUNTRY.sub("", " ".join(text.replace("\n", ", ").upper().split())).lstrip("# ")
     if _BOX.match(line):
         raise _unreadable(text, "is a PO box, which has no location: give the street address")
-    parts = split_line(_number_first(line))
+    parts = split_line(_number_first(_BOX_AFTER.sub("", line)))
     address = _address(parts)
     if isinstance(address, StreetAddress):
         other = _address(parts.other) if parts.other is not None else None

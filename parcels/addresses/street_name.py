@@ -27,6 +27,7 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 _SPANISH_TYPE = re.compile(
     r"(?:LA |EL )?(?:AVENIDA|CALLE|CALLEJON|CAMINO|CAMINITO|PASEO|VIA|VEREDA)\b"
 )
+_ROAD_KINDS = ("HWY", "HIGHWAY", "FM", "RM", "CR", "SR", "SH")
 _ARTICLES = ("DE", "DEL", "LA", "LAS", "LOS", "EL")
 
 
@@ -82,6 +83,8 @@ def parse_street(text: str) -> StreetName | None:
     if not words:
         return None
     before, words = _direction_before(words)
+    if len(words) > 1 and words[0].isdigit() and words[1] in _ROAD_KINDS:
+        words[:2] = words[1], words[0]  # name and suffix in columns of their own: 6 HWY
     road = numbered_road(words)
     if road is not None:
         return _numbered_street(before, road, words[road.length :])
@@ -94,6 +97,8 @@ def parse_street(text: str) -> StreetName | None:
         words = words[:-1]
         if len(words) > 1 and suffixes().get(words[-1]) in CORE_SUFFIXES:
             words[-1] = suffixes()[words[-1]]
+            if words[-1] == suffix:
+                words = words[:-1]  # MAIN ST in the column of the name, and ST in the next
     if words[0] == "ST" and len(words) + bool(suffix) > 1:
         words[0] = "SAINT"
     if len(words) > 1 and words[0] in ("AVE", "AV") and words[1] in _ARTICLES:
@@ -234,7 +239,7 @@ def _suffixes(one: StreetName, two: StreetName) -> Agreement:
         return Agreement.NONE
     if one.name.isdigit() and one.after and two.after:
         # Utah's 1000 W CIR is not 1000 W, where only ST says nothing.
-        return Agreement.LOOSE if {one.suffix, two.suffix} == {"", "ST"} else Agreement.NONE
+        return Agreement.SAME if {one.suffix, two.suffix} == {"", "ST"} else Agreement.NONE
     if _SPANISH_TYPE.match(one.name) or _SPANISH_TYPE.match(two.name):
         return Agreement.NONE
     return Agreement.LOOSE
