@@ -22,7 +22,7 @@ from detection.errors import ImageryUnavailable, NoImagery
 from detection.imagery.interface import ImagerySource
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, union
 from detection.results import LotStatus
-from parcels.boundary import Boundary
+from parcels.boundary import Boundary, NoBoundary
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class PlanFailure:
 
 
 def plan_chips(
-    boundaries: Sequence[Boundary],
+    boundaries: Sequence[Boundary | NoBoundary],
     imagery: ImagerySource,
     chip_px: int,
     gsd_m: float | None = None,
@@ -98,7 +98,7 @@ def plan_chips(
     for native_grid, indexes in by_grid.items():
         grid = _chip_grid(native_grid, gsd_m)
         side_px = _chip_side_px(grid, chip_px, gsd_m)
-        on_grid = [boundaries[index] for index in indexes]
+        on_grid = [each for index in indexes if isinstance(each := boundaries[index], Boundary)]
         needed_windows = _needed_windows(on_grid, grid, lines or LotLines())
         for index, needed in zip(indexes, needed_windows, strict=True):
             windows = chip_windows(needed, side_px) if needed else ()
@@ -114,13 +114,16 @@ def plan_chips(
 
 
 def _by_grid(
-    boundaries: Sequence[Boundary], imagery: ImagerySource
+    boundaries: Sequence[Boundary | NoBoundary], imagery: ImagerySource
 ) -> tuple[dict[PixelGrid, list[int]], dict[int, PlanFailure]]:
     """The boundaries (by index) on each native grid of the imagery, and those without imagery."""
     by_grid: dict[PixelGrid, list[int]] = defaultdict(list)
     failures: dict[int, PlanFailure] = {}
     unavailable: PlanFailure | None = None
     for index, boundary in enumerate(boundaries):
+        if isinstance(boundary, NoBoundary):
+            failures[index] = PlanFailure("no_boundary", boundary.reason, boundary.detail)
+            continue
         if unavailable:
             failures[index] = unavailable
             continue

@@ -17,7 +17,7 @@ from detection.labels import Label
 from detection.results import LotResult
 from detection.segmenters.interface import Segmenter
 from detection.timing import StageTimer
-from parcels.boundary import Boundary
+from parcels.boundary import Boundary, NoBoundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,15 @@ class Detector:
         self.gsd_m = gsd_m or segmenter.gsd_m
 
     def detect(
-        self, boundaries: Sequence[Boundary], imagery: ImagerySource, labels: Sequence[Label]
+        self,
+        boundaries: Sequence[Boundary | NoBoundary],
+        imagery: ImagerySource,
+        labels: Sequence[Label],
     ) -> list[LotResult]:
         """One result for each boundary, in their order.
+
+        Takes what `ParcelBoundaryService.boundaries` returns: the result of a `NoBoundary` has the
+        status "no_boundary" and its reason.
 
         A boundary without usable imagery, or on a chip that the segmenter fails on, gets a
         result with that status; the others continue.
@@ -72,7 +78,7 @@ class Detector:
 
     def detect_iter(
         self,
-        boundaries: Sequence[Boundary],
+        boundaries: Sequence[Boundary | NoBoundary],
         imagery: ImagerySource,
         labels: Sequence[Label],
         timer: StageTimer | None = None,
@@ -113,7 +119,11 @@ class Detector:
                         planned_lots,
                     )
                 )  # fmt: skip
-            lots = {index: boundaries[index] for index in batch.lots}
+            lots = {
+                index: boundary
+                for index in batch.lots
+                if isinstance(boundary := boundaries[index], Boundary)
+            }
             yield from assemble_lot_results(
                 batch.plans, results_by_chip, lots, labels, self.lines, segmenter.name, timer
             )
@@ -134,5 +144,5 @@ def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[La
             raise LabelError(
                 f"the segmenter {name} cannot detect {label.name!r}, only "
                 f"{', '.join(supported)}. Choose one of these, or a segmenter with text prompts "
-                "(SEGMENTER=sam3-tiny or sam3)"
+                "(sam3-tiny or sam3)"
             )

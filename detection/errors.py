@@ -5,7 +5,9 @@ DetectionError
 │   └── ImageryUnavailable   an imagery server is temporarily unavailable
 ├── NoImagery                no usable pixels at the requested position
 ├── LabelError               a label that is not defined correctly, or not supported
+│   └── UnknownLabel         a name that no label has
 └── SegmenterError           a segmenter that cannot be built, or failed on a chip
+    └── WeightsMissing       it needs weights, and none were given
 """
 
 from __future__ import annotations
@@ -45,5 +47,13 @@ class LabelError(DetectionError):
     """A label that is not defined correctly, or that the segmenter does not support."""
 
 
+class UnknownLabel(LabelError):
+    """A name that no label has."""
+
+
 class SegmenterError(DetectionError):
     """A segmenter that cannot be built, or that failed on a chip."""
+
+
+class WeightsMissing(SegmenterError):
+    """A segmenter that needs weights, without any."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
 
-from detection.errors import LabelError
+from detection.errors import LabelError, UnknownLabel
 from detection.registry.label_entry import LABEL_HINTS, LabelEntries, LabelEntry
 from parcels.errors import RegistryError
 from parcels.registry.entry import validation_messages
@@ -100,7 +100,7 @@ def merge_label_entries(
 
 
 def parse_label_option(text: str) -> dict[str, LabelEntry]:
-    """The entry of a --label option such as "trampoline=round backyard trampoline", by name.
+    """The entry of a text such as "trampoline=round backyard trampoline", by name.
 
     Raises:
         LabelError: not of this form.
@@ -129,9 +129,9 @@ def choose_labels(
     chosen: dict[str, Label] = {}
     for name in names:
         if name not in known:
-            raise LabelError(
+            raise UnknownLabel(
                 f"unknown label {name!r}: choose from {', '.join(known)}, or add it with a "
-                f'prompt (--label "{name}=…", or labels: in the registry)'
+                "prompt under 'labels' in the registry entry"
             )
         chosen[name] = known[name]
     if not chosen:

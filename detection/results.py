@@ -12,7 +12,7 @@ from shapely import MultiPolygon
 FULL_COVERAGE_FRACTION = 0.995
 
 Relation = Literal["belongs", "shared", "trimmed"]
-LotStatus = Literal["detected", "no_imagery", "unavailable", "failed"]
+LotStatus = Literal["detected", "no_imagery", "unavailable", "failed", "no_boundary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class LotResult:
     """The result for one boundary. "no_imagery" differs from "nothing found" (no detections).
 
     Attributes:
-        reason: of every status except "detected": missing, corrupt, nodata, too_large, segmenter…
+        reason: of every status except "detected": missing, corrupt, nodata, too_large, segmenter…;
+            of "no_boundary" that of the `NoBoundary`.
         coverage_fraction: the fraction of the boundary's area with valid imagery, 0..1.
         chip: the provenance; None without imagery.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from numbers import Real
 from typing import Literal
 
 from shapely import MultiPolygon, Point, to_wkb
@@ -33,7 +34,8 @@ class Property:
     At least one of the three is needed.
 
     Raises:
-        PropertyError: all three are missing, or the coordinates are not on Earth.
+        PropertyError: all three are missing, the coordinates are not on Earth, or a value has a
+            wrong type: ids and addresses are text, so that leading zeros count.
     """
 
     property_id: str
@@ -43,6 +45,10 @@ class Property:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("property_id", "parcel_id", "address"):
+            _check_text(self.property_id, name, getattr(self, name))
+        for name in ("longitude", "latitude"):
+            _check_number(self.property_id, name, getattr(self, name))
         if not self.property_id:
             raise PropertyError("property_id is empty: give each property a unique id")
         if (self.longitude is None) != (self.latitude is None):
@@ -61,6 +67,23 @@ class Property:
     def point(self) -> Point | None:
         """The point in EPSG:4326 (x = longitude, y = latitude); None without coordinates."""
         return None if self.longitude is None else Point(self.longitude, self.latitude)
+
+
+def _check_text(property_id: object, name: str, value: object) -> None:
+    if isinstance(value, str) or (value is None and name != "property_id"):
+        return
+    raise PropertyError(
+        f"property {property_id!r}: {name} is {value!r} ({type(value).__name__}); give it as text"
+    )
+
+
+def _check_number(property_id: object, name: str, value: object) -> None:
+    if value is None or (isinstance(value, Real) and not isinstance(value, bool)):
+        return
+    raise PropertyError(
+        f"property {property_id!r}: {name} is {value!r} ({type(value).__name__}); give decimal "
+        "degrees as a number"
+    )
 
 
 def _check_point(property_id: str, longitude: float, latitude: float) -> None:
@@ -136,9 +159,18 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class NoLot:
-    """The source has no lot here. `located` is the place; None for a parcel id."""
+    """The source has no lot here.
+
+    Attributes:
+        located: the place; None for a parcel id.
+        detail: why a polygon there is not a lot, such as a right of way; empty if there is none.
+        similar_ids: of several lots, any of which the given id may mean: equal but for leading
+            zeros.
+    """
 
     located: Located | None = field(default=None, compare=False)
+    detail: str = field(default="", compare=False)
+    similar_ids: tuple[str, ...] = field(default=(), compare=False)
     status: Literal["none"] = "none"
 
 

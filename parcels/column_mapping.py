@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from parcels.addresses.site import SiteAddress
 from parcels.errors import SourceMisconfigured
@@ -31,41 +31,118 @@ _PARCEL_ID_NAMES = (
     "folio",
     "ain",
 )
+# Common names of the column that tells lots from rights of way and water.
+_PARCEL_TYPE_NAMES = (
+    "poly_type",
+    "polytype",
+    "parcel_type",
+    "parceltype",
+    "par_type",
+    "partype",
+    "prcl_type",
+    "lot_type",
+    "lottype",
+    "feature_type",
+    "featuretype",
+    "feat_type",
+    "feattype",
+)
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
-def choose_parcel_id(mapped: str | None, names: Sequence[str], where: str) -> str | None:
+def choose_parcel_id(
+    mapped: str | None,
+    names: Sequence[str],
+    where: str,
+    aliases: Mapping[str, str] | None = None,
+) -> str | None:
     """The column that holds parcel ids: the mapped one, else a common name, else None.
 
     Args:
         mapped: `fields.parcel_id` of the registry entry.
         names: the existing columns.
         where: the layer or file, for the error message.
+        aliases: name -> the alias that the layer shows to people.
 
     Raises:
         SourceMisconfigured: the mapped column does not exist.
     """
     if mapped is not None:
-        return find_column(mapped, names, where)
-    by_lower = {name.lower(): name for name in reversed(names)}
-    return next((by_lower[name] for name in _PARCEL_ID_NAMES if name in by_lower), None)
+        return find_column(mapped, names, where, aliases)
+    return next(iter(parcel_id_candidates(names)), None)
 
 
-def find_column(wanted: str, names: Sequence[str], where: str) -> str:
-    """The column as spelled in the layer; case is ignored.
+def parcel_id_candidates(names: Sequence[str]) -> list[str]:
+    """The columns with a common name of parcel ids, the most specific name first."""
+    return _with_names(_PARCEL_ID_NAMES, names)
+
+
+def choose_parcel_type(mapped: str | None, names: Sequence[str]) -> str | None:
+    """The column that tells lots from rights of way: the mapped one, else a common name."""
+    return mapped or next(iter(_with_names(_PARCEL_TYPE_NAMES, names)), None)
+
+
+def _with_names(common: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The columns with these names, in their order; one without a table is preferred."""
+    by_name: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: "." in name):
+        by_name.setdefault(unqualified(name), name)
+    return [by_name[name] for name in common if name in by_name]
+
+
+def unqualified(name: str) -> str:
+    """The column name without its table, in lower case: "pin" for "GIS.PARCELS.PIN"."""
+    return name.rsplit(".", 1)[-1].lower()
+
+
+def find_column(
+    wanted: str, names: Sequence[str], where: str, aliases: Mapping[str, str] | None = None
+) -> str:
+    """The column as the layer spells it, found as databases find it.
+
+    The spelling counts first, then the name without regard to case, then an alias, then the name
+    without its table ("PIN" for "GIS.PARCELS.PIN", and the other way round).
+
+    Args:
+        wanted: the column of the registry entry.
+        names: the existing columns.
+        where: the layer or file, for the error message.
+        aliases: name -> the alias that the layer shows to people.
 
     Raises:
-        SourceMisconfigured: it does not exist; the message lists the existing columns.
+        SourceMisconfigured: it does not exist, or several columns match; the message lists them.
     """
-    if wanted in names:
-        return wanted
-    for name in names:
-        if name.lower() == wanted.lower():
-            return name
+    found = match_column(wanted, names, aliases or {})
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SourceMisconfigured(
+            f"{where}: several columns match {wanted!r}: {', '.join(found)}. Write one of them "
+            "under 'fields' in the registry entry"
+        )
     raise SourceMisconfigured(
         f"{where}: column {wanted!r} does not exist; the columns are "
         f"{', '.join(names) or 'none'}. Correct 'fields' in the registry entry"
     )
+
+
+def match_column(wanted: str, names: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+    """The columns that match best, by the rule of `find_column`: none, one, or several."""
+    if wanted in names:
+        return [wanted]
+    lower = wanted.lower()
+    same = [name for name in names if name.lower() == lower]
+    if same:
+        return same[:1]
+    by_alias = [name for name in names if aliases.get(name, "").strip().lower() == lower]
+    if by_alias:
+        return by_alias
+    return [name for name in names if _ends_with(name.lower(), lower)]
+
+
+def _ends_with(one: str, other: str) -> bool:
+    """Whether one of two names is the other without its database, owner or table."""
+    return one.endswith(f".{other}") or other.endswith(f".{one}")
 
 
 def no_parcel_id_error(names: Sequence[str], where: str) -> SourceMisconfigured:
@@ -97,7 +174,12 @@ def parcel_id_text(value: object) -> str | None:
     return str(value)
 
 
-def resolve_columns(mapped: ParcelFields, names: Sequence[str], where: str) -> ParcelFields:
+def resolve_columns(
+    mapped: ParcelFields,
+    names: Sequence[str],
+    where: str,
+    aliases: Mapping[str, str] | None = None,
+) -> ParcelFields:
     """The mapped columns as spelled in the layer; see `find_column`.
 
     Raises:
@@ -106,9 +188,9 @@ def resolve_columns(mapped: ParcelFields, names: Sequence[str], where: str) -> P
     found: dict[str, object] = {}
     for key, column in mapped:
         if isinstance(column, tuple):
-            found[key] = tuple(find_column(name, names, where) for name in column)
+            found[key] = tuple(find_column(name, names, where, aliases) for name in column)
         elif column is not None:
-            found[key] = find_column(column, names, where)
+            found[key] = find_column(column, names, where, aliases)
     return mapped.model_copy(update=found)
 
 

@@ -10,6 +10,7 @@
         ├── SourceUnavailable           transient: retry later (never means "no lot")
         │   ├── RateLimited             HTTP 429 or Retry-After
         │   └── IncompleteResponse      the response disagrees with the server's own counts
+        │       └── ColumnsMissing      no row of it has a mapped column
         └── SourceMisconfigured         permanent until the registry entry is corrected
             ├── AuthenticationRequired  a token is missing, or was rejected
             ├── FirewallRefused         a web application firewall blocks the request
@@ -63,6 +64,10 @@ class RateLimited(SourceUnavailable):
 
 class IncompleteResponse(SourceUnavailable):
     """A response that disagrees with the server's own counts."""
+
+
+class ColumnsMissing(IncompleteResponse):
+    """No row of a response has a mapped column, although the layer lists it."""
 
 
 class AuthenticationRequired(SourceMisconfigured):

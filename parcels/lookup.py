@@ -10,7 +10,9 @@ import numpy as np
 import shapely
 from shapely import Point
 
+from parcels.addresses.matching import format_site
 from parcels.addresses.street_address import StreetAddress
+from parcels.ambiguity import ambiguous_lots
 from parcels.boundary import (
     Boundary,
     Located,
@@ -22,9 +24,10 @@ from parcels.boundary import (
     Unavailable,
 )
 from parcels.errors import ParcelsError, SourceUnavailable
+from parcels.lost_zeros import PaddedResults, lost_zeros_note, query_padded
 from parcels.lot_selection import (
     LotCandidate,
-    is_placeholder,
+    have_other_addresses,
     lot_at,
     lot_candidates,
     lot_with_id,
@@ -32,8 +35,10 @@ from parcels.lot_selection import (
     same_place,
 )
 from parcels.measure import areas_m2
+from parcels.not_a_lot import is_placeholder, not_a_lot_reason
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
 from parcels.registry.county import County
+from parcels.street_lots import not_taken, reject_streets
 
 # Search radius around a point in the street for the lot with the house number.
 NEAR_LOT_RADIUS_M = 40.0
@@ -72,11 +77,28 @@ class LotLookup:
         """For each parcel id, in order."""
         found = query_all(self._source.with_ids, parcel_ids)
         results = [_lot_of_id(*each) for each in zip(parcel_ids, found, strict=True)]
+        self._search_lost_zeros(parcel_ids, found, results)
         lots = _lots(results)
         inside = [shapely.point_on_surface(lot.boundary.geometry) for lot in lots.values()]
         # A query by id returns only that id: the stacked ones need a query by point.
         _complete(results, lots, query_all(self._source.at_points, inside), _stack_of)
         return _with_areas(results)
+
+    def _search_lost_zeros(
+        self,
+        parcel_ids: Sequence[str],
+        found: Sequence[QueryResult | ParcelsError],
+        results: list[LookupResult],
+    ) -> None:
+        """Replace the result of each id that has no row but, with leading zeros, one lot."""
+        absent = [
+            i
+            for i, result in enumerate(found)
+            if isinstance(result, QueryResult) and not result.rows
+        ]
+        padded = query_padded(self._source, [parcel_ids[i] for i in absent])
+        for i, answers in zip(absent, padded, strict=True):
+            results[i] = _lot_with_zeros(parcel_ids[i], answers) or results[i]
 
     def at(self, search_points: Sequence[SearchPoint]) -> list[LookupResult]:
         """For each point, in order: the lot there, else the nearest with the house number."""
@@ -84,6 +106,8 @@ class LotLookup:
         found = query_all(self._source.at_points, points)
         first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
         results = [result for result, _ in first]
+        for i, street in reject_streets(self._source, results, found).items():
+            results[i] = as_unavailable(street) if isinstance(street, ParcelsError) else street
         unmatched = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = query_all(
             lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
@@ -103,22 +127,37 @@ class LotLookup:
         if isinstance(found, ParcelsError):
             return as_unavailable(found), None
         lot = lot_at(point, found.rows, search.wanted)
-        if lot is not None and self._has_ids and lot.is_anonymous():
-            lot = None  # a right of way: in a layer with ids, every lot has one
+        reason = "" if lot is None else self._not_a_lot_reason(lot)
+        if reason:
+            lot = None
         if not _has_house_number(lot, search) and _hides_another(lot, found.rows):
             # The row without a valid geometry may be the lot, instead of the road, the neighbour
             # or the surrounding subdivision.
             return _bad_geometry(f"longitude {point.x}, latitude {point.y}", found), None
-        search_nearby = self.has_house_numbers and not _has_house_number(lot, search)
+        search_nearby = self.has_house_numbers and not _is_certain(lot, search, point)
         nearby = search.wanted if search_nearby else None
         if search.needs_house_number:
             return self._confirmed(search, lot, found), nearby
         if lot is None:
-            return NoLot(search.located), nearby
+            return NoLot(search.located, not_taken(reason)), nearby
         # A geocoded point can be in the neighbour's lot, and a lot without a number can be the
-        # road; otherwise given coordinates are trusted.
-        is_sure = search.located.method == "given" and lot.has_house_number()
+        # road; given coordinates are trusted inside a lot.
+        is_given = search.located.method == "given"
+        is_trusted = search.wanted is None or (
+            is_given and bool(shapely.contains_properly(lot.geometry, point))
+        )
+        if not is_trusted and _is_namesake(lot, search):  # HWY 6 S at a point for HWY 6 N
+            return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
+        is_sure = is_trusted and lot.has_house_number()
         return _lot(lot, found, "point", search.located), None if is_sure else nearby
+
+    def _not_a_lot_reason(self, lot: LotCandidate) -> str:
+        # Sources mark rows without an id (`lacks_id`), also if the column was guessed; a source of
+        # the caller's own may not.
+        reason = lot.not_a_lot_reason()
+        return (
+            "it has no parcel id" if not reason and self._has_ids and lot.is_anonymous() else reason
+        )
 
     def _confirmed(
         self, search: SearchPoint, lot: LotCandidate | None, found: QueryResult
@@ -149,6 +188,31 @@ def _has_house_number(lot: LotCandidate | None, search: SearchPoint) -> bool:
     return lot is not None and search.wanted is not None and lot.may_match(search.wanted)
 
 
+def _is_certain(lot: LotCandidate | None, search: SearchPoint, point: Point) -> bool:
+    """Whether no other lot nearby can have the address instead.
+
+    A lot that leaves out a direction or the suffix must contain the point.
+    """
+    if lot is None or search.wanted is None or not lot.may_match(search.wanted):
+        return False
+    is_inside = not search.located.interpolated and shapely.contains_properly(lot.geometry, point)
+    return bool(is_inside) or lot.has_exactly(search.wanted)
+
+
+def _is_namesake(lot: LotCandidate, search: SearchPoint) -> bool:
+    return search.wanted is not None and lot.is_namesake(search.wanted)
+
+
+def _unconfirmed(search: SearchPoint, lot: LotCandidate) -> NotLocated:
+    wanted = search.wanted.line if search.wanted is not None else search.located.matched
+    addresses = "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
+    return NotLocated(
+        "address_unconfirmed",
+        f"address {wanted!r}: {search.located.method} places it in a lot with the address "
+        f"{addresses}; give longitude and latitude, or a parcel_id",
+    )
+
+
 def _hides_another(lot: LotCandidate | None, rows: Sequence[ParcelRow]) -> bool:
     """Whether a row without a valid geometry, and not a piece of this lot, may be the lot."""
     ids = lot.parcel_ids if lot is not None else ()
@@ -161,6 +225,8 @@ def _near(
     if isinstance(found, ParcelsError):
         return as_unavailable(found)
     lots = lots_near_with_number(point, found.rows, wanted, NEAR_LOT_RADIUS_M)
+    if have_other_addresses(lots, wanted):
+        return ambiguous_lots(wanted, lots, f" within {NEAR_LOT_RADIUS_M:.0f} m")
     if not lots or (len(lots) > 1 and search.needs_house_number):
         return None  # two houses have the number: a point in the road cannot decide
     return _lot(lots[0], found, "house_number", search.located)
@@ -173,7 +239,28 @@ def _lot_of_id(parcel_id: str, found: QueryResult | ParcelsError) -> LookupResul
     if own and all(row.geometry is None for row in own):
         return _bad_geometry(f"parcel id {parcel_id!r}", found)
     lot = lot_with_id(parcel_id, own)
-    return NoLot() if lot is None else _lot(lot, found, "parcel_id", None)
+    reason = next(iter(filter(None, map(not_a_lot_reason, own))), "") if lot is None else ""
+    if lot is not None:
+        reason = lot.not_a_lot_reason()
+    if lot is None or reason:
+        return NoLot(detail=not_taken(reason))
+    return _lot(lot, found, "parcel_id", None)
+
+
+def _lot_with_zeros(parcel_id: str, answers: PaddedResults) -> LookupResult | None:
+    """The one lot of the padded ids, or all of them if there are several; None without any."""
+    error = next((one for one in answers.values() if isinstance(one, ParcelsError)), None)
+    if error is not None:
+        return as_unavailable(error)
+    results = {padded: _lot_of_id(padded, found) for padded, found in answers.items()}
+    known = {padded: one for padded, one in results.items() if not isinstance(one, NoLot)}
+    if len(known) != 1:
+        return NoLot(similar_ids=tuple(known)) if known else None
+    [(padded, result)] = known.items()
+    if not isinstance(result, Lot):
+        return result
+    note = lost_zeros_note(parcel_id, padded)
+    return Lot(replace(result.boundary, note=note))
 
 
 def _lots(results: Sequence[LookupResult]) -> dict[int, Lot]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Geod
 from shapely import MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
 from parcels.addresses.matching import (
+    address_key,
     has_house_number,
+    is_namesake,
     is_other_city,
     is_other_unit,
     match_rank,
     may_match,
 )
+from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
+from parcels.addresses.street_agreement import Agreement
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, areas_m2, buffer_m, polygonal
+from parcels.measure import area_m2, areas_m2, buffer_m, local_scale_m, polygonal
+from parcels.not_a_lot import is_placeholder, not_a_lot_reason
 from parcels.parcel_source import ParcelRow
 
 # 1 cm north to south, less east to west: the noise of coordinates that were projected, rounded or
@@ -31,21 +34,9 @@ SAME_PLACE_DEGREES = 9e-8
 # A lot farther than this is not at the point: some servers return everything in the bounding box.
 # Smaller distances come from datum transformations.
 _AT_POINT_M = 2.0
-# Values of the id column that are not ids.
-_PLACEHOLDER = re.compile(
-    r"[\W_0]*|R/?O?/?W|RIGHTS?[ -]?OF[ -]?WAY|ROADS?|STREETS?|ALLEYS?|HIGHWAYS?|RAIL(ROAD|WAY)|RR"
-    r"|WATER|HYDRO|RIVER|LAKE|UNKNOWN|N/A",
-    re.IGNORECASE,
-)
 # An id with more pieces, or with pieces farther than about 2 km, belongs to several lots.
 _MAX_PIECES = 20
 _MAX_PIECE_DISTANCE_DEGREES = 0.02
-_GEOD = Geod(ellps="WGS84")
-
-
-def is_placeholder(parcel_id: str) -> bool:
-    """Whether it is a placeholder and not an id: "ROW", "0", "UNKNOWN"."""
-    return _PLACEHOLDER.fullmatch(parcel_id.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +52,15 @@ class LotCandidate:
         ids = {row.parcel_id for row in self.rows if row.parcel_id is not None}
         return tuple(sorted(ids))
 
+    def not_a_lot_reason(self) -> str:
+        """Why it is not a lot (see `not_a_lot`); empty if any of its rows may be one."""
+        reasons = [not_a_lot_reason(row) for row in self.rows]
+        return reasons[0] if all(reasons) else ""
+
     def is_anonymous(self) -> bool:
         """Whether it has neither an id nor a house number, like a right of way."""
+        if self.not_a_lot_reason():
+            return True
         return all(map(is_placeholder, self.parcel_ids)) and not self.has_house_number()
 
     def has_house_number(self) -> bool:
@@ -75,11 +73,30 @@ class LotCandidate:
         A unit with a geometry of its own must be the wanted unit.
         """
         sites = [row.site for row in self.rows if may_match(row.site, wanted)]
-        return bool(sites) and not is_other_unit(sites, wanted)
+        is_match = bool(sites) and not is_other_unit(sites, wanted)
+        return is_match and not self.not_a_lot_reason()
 
     def match_rank(self, wanted: StreetAddress) -> tuple[int, ...]:
         """The best `matching.match_rank` of its rows; empty if no street can be compared."""
         return max((match_rank(row.site, wanted) or () for row in self.rows), default=())
+
+    def best_site(self, wanted: StreetAddress) -> SiteAddress | None:
+        """The address of the row that matches best."""
+        sites = [row.site for row in self.rows]
+        return max(sites, key=lambda site: match_rank(site, wanted) or (), default=None)
+
+    def has_exactly(self, wanted: StreetAddress) -> bool:
+        """Whether nothing of the address is missing or in another order.
+
+        In a layer without streets the house number is all there is.
+        """
+        rank = self.match_rank(wanted)
+        return not rank or rank[0] == Agreement.EXACT
+
+    def is_namesake(self, wanted: StreetAddress) -> bool:
+        """Whether it has the house number, but in another street, such as S of the wanted N."""
+        sites = [row.site for row in self.rows if has_house_number(row.site)]
+        return bool(sites) and all(is_namesake(site, wanted) for site in sites)
 
 
 def lot_candidates(rows: Sequence[ParcelRow]) -> list[LotCandidate]:
@@ -146,7 +163,8 @@ def lot_at(
     found = [place for place in lot_candidates(rows) if is_at_point(point, place.geometry)]
     named = [place for place in found if not place.is_anonymous()] or found
     inside = [p for p in named if shapely.contains_properly(p.geometry, point)] or named
-    numbered = [p for p in inside if wanted is not None and p.may_match(wanted)] or inside
+    matching = [p for p in inside if wanted is not None and p.may_match(wanted)]
+    numbered = _best(matching, wanted) if wanted is not None and matching else inside
     if len(numbered) <= 1:
         return numbered[0] if numbered else None
     return numbered[int(areas_m2([place.geometry for place in numbered]).argmin())]
@@ -162,11 +180,13 @@ def lots_near_with_number(
 ) -> list[LotCandidate]:
     """The best matching lots within `distance_m` metres by number and street, nearest first.
 
-    Without a street the number is enough. Only lots with the best `matching.match_rank` count.
+    Without a street the number is enough. Only lots with the best `matching.match_rank` count, and
+    those in the wanted city if there are any. If their addresses differ (`have_other_addresses`),
+    the distance must not decide between them.
     """
     matching = [place for place in lot_candidates(rows) if place.may_match(wanted)]
-    best = max((place.match_rank(wanted) for place in matching), default=())
-    found = [place for place in matching if place.match_rank(wanted) == best]
+    here = [p for p in matching if not is_other_city(p.best_site(wanted), wanted)]
+    found = _best(here or matching, wanted)
     lot_distances_m = distances_m(point, [place.geometry for place in found])
     order = [
         int(i) for i in lot_distances_m.argsort(kind="stable") if lot_distances_m[i] <= distance_m
@@ -180,15 +200,47 @@ def lots_with_address(rows: Sequence[ParcelRow], wanted: StreetAddress) -> list[
     Only lots with the best `matching.match_rank` count. Rows of one id are one lot, represented by
     its largest piece.
     """
-    ranked = [
-        (match_rank(row.site, wanted), row) for row in rows if not is_other_city(row.site, wanted)
+    matching = [
+        row
+        for row in rows
+        if match_rank(row.site, wanted) is not None and not is_other_city(row.site, wanted)
     ]
-    best = max((rank for rank, _ in ranked if rank is not None), default=None)
-    if best is None:
-        return []
-    matching = lot_candidates([row for rank, row in ranked if rank == best])
-    found = [place for place in matching if place.may_match(wanted)]
+    found = _best([p for p in lot_candidates(matching) if p.may_match(wanted)], wanted)
     return _one_per_id(sorted(found, key=lambda place: -area_m2(place.geometry)))
+
+
+def have_other_addresses(lots: Sequence[LotCandidate], wanted: StreetAddress) -> bool:
+    """Whether the lots differ in an address that the wanted one may be: N and S of one street."""
+    return len({address_key(lot.best_site(wanted)) for lot in lots}) > 1
+
+
+def _best(lots: Sequence[LotCandidate], wanted: StreetAddress) -> list[LotCandidate]:
+    ranked = [(lot.match_rank(wanted), _street_key(lot.best_site(wanted))) for lot in lots]
+    best = _best_ranks(ranked)
+    return [
+        lot for lot, (rank, street) in zip(lots, ranked, strict=True) if best.get(street) == rank
+    ]
+
+
+def _best_ranks(
+    ranked: Sequence[tuple[tuple[int, ...], str | None]],
+) -> dict[str | None, tuple[int, ...]]:
+    """The best rank of each street that agrees best.
+
+    Number and unit decide between lots of one street, not between N and S of it.
+    """
+    best = max((rank for rank, _ in ranked), default=())
+    if not best or best[0] != Agreement.LOOSE:
+        return {street: best for rank, street in ranked if rank == best}
+    of_street: dict[str | None, tuple[int, ...]] = {}
+    for rank, street in ranked:
+        if rank[:1] == best[:1]:
+            of_street[street] = max(rank, of_street.get(street, rank))
+    return of_street
+
+
+def _street_key(site: SiteAddress | None) -> str | None:
+    return address_key(site)[1] if site is not None else None
 
 
 def _one_per_id(found: Sequence[LotCandidate]) -> list[LotCandidate]:
@@ -214,7 +266,7 @@ def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.
     Degrees are scaled to metres at the point, which is accurate to 0.1 % within a kilometre.
     """
     x, y = point.x, point.y
-    scale = _GEOD.inv(x, y, x + 1e-4, y)[2] * 1e4, _GEOD.inv(x, y, x, y + 1e-4)[2] * 1e4
+    scale = local_scale_m(x, y)
     local = shapely.transform(
         np.asarray(geometries, dtype=object), lambda degrees: (degrees - (x, y)) * scale
     )

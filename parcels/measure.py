@@ -151,6 +151,13 @@ def _geodesic_area_m2(polygon: Polygon) -> float:
     return ring_m2(polygon.exterior) - sum(ring_m2(hole) for hole in polygon.interiors)
 
 
+def local_scale_m(lon: float, lat: float) -> tuple[float, float]:
+    """Metres per degree of longitude and of latitude at a point."""
+    east_m = _GEOD.inv(lon, lat, lon + 1e-4, lat)[2]
+    north_m = _GEOD.inv(lon, lat, lon, lat + 1e-4)[2]
+    return east_m * 1e4, north_m * 1e4
+
+
 def local_crs(lon: float, lat: float) -> CRS:
     """A Lambert azimuthal equal-area CRS in metres, centred on a point in degrees."""
     return CRS.from_proj4(f"+proj=laea +lat_0={lat!r} +lon_0={lon!r} +datum=WGS84 +units=m")

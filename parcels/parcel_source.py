@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,12 +33,16 @@ class ParcelRow:
             if it cannot be repaired.
         object_id: the row's key in its layer; in a file, its position from 1.
         site: None if no address columns are mapped.
+        parcel_type: the county's word for what it is (lot, right of way, water); None if unknown.
+        lacks_id: it has no id, in a layer where lots have one.
     """
 
     parcel_id: str | None
     geometry: MultiPolygon | None
     object_id: int | None = None
     site: SiteAddress | None = None
+    parcel_type: str | None = None
+    lacks_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,24 @@ def query_all(
         return list(query(queries))
     except ParcelsError as error:
         return [error] * len(queries)
+
+
+def unique_rows(rows: Sequence[ParcelRow]) -> list[ParcelRow]:
+    """The rows, each once: a server may send a row twice.
+
+    A joined layer repeats an object id for each account on a parcel: these rows differ in their id
+    or address and are all kept, as are rows without an object id.
+    """
+    by_object_id: dict[int, list[ParcelRow]] = defaultdict(list)
+    unique: list[ParcelRow] = []
+    for row in rows:
+        if row.object_id is not None:
+            same = by_object_id[row.object_id]
+            if row in same:
+                continue
+            same.append(row)
+        unique.append(row)
+    return unique
 
 
 def lot_geometry(geometry: BaseGeometry | None) -> MultiPolygon | None:

@@ -32,6 +32,10 @@ Box = tuple[float, float, float, float]  # (west, south, east, north) in degrees
 # The smallest and the largest median of a county's lots; parcels of ranches and of townhouses are
 # within.
 _MIN_MEDIAN_M2, _MAX_MEDIAN_M2 = 20.0, 100_000.0
+# The median of most counties' lots is within a factor of ten of this.
+_TYPICAL_MEDIAN_M2 = 1_000.0
+# Feet read as metres make areas eleven times too large.
+_MIN_UNLIKELINESS = 3.0
 _MIN_POLYGON_SHARE = 0.5
 _SAMPLE_LOTS = 1_000
 # A county's box is simplified, and lots may be just outside.
@@ -64,7 +68,14 @@ def check_plausibility(
     if len(drawn):
         sample = drawn[:: max(1, len(drawn) // _SAMPLE_LOTS)]
         # Lots in the wrong place have the wrong size too, for the same reason.
-        warnings += filter(None, [_wrong_place(county, sample, crs) or _wrong_size(county, sample)])
+        warnings += filter(
+            None,
+            [
+                _wrong_place(county, sample, crs)
+                or _wrong_size(county, sample)
+                or _wrong_unit(county, sample, crs)
+            ],
+        )
     return warnings
 
 
@@ -87,13 +98,18 @@ def _wrong_place(county: County, lots: NDArray[np.object_], crs: CRS | None) -> 
     box, what = known if known is not None else _box_of_crs(crs)
     if box is None:
         return None
-    centre = Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
+    centre = _centre(lots)
     if _is_inside(centre.x, centre.y, box):
         return None
     away_km = _distance_m(centre, box) / 1000
     where = f"longitude {centre.x:.3f}, latitude {centre.y:.3f}, {away_km:,.0f} km outside {what}"
     cause = _cause(centre, box, crs, is_known=known is not None)
     return f"{county.key}: its lots are at {where}; {cause}"
+
+
+def _centre(lots: NDArray[np.object_]) -> Point:
+    """The median of the lots' places."""
+    return Point(*np.median(shapely.get_coordinates(shapely.point_on_surface(lots)), axis=0))
 
 
 def _known_box(county: County) -> tuple[Box, str] | None:
@@ -217,6 +233,40 @@ def _wrong_size(county: County, lots: NDArray[np.object_]) -> str | None:
         f"or, if metres were read as feet (areas {1 / _FOOT_M2:.1f} times too small), set 'crs:' "
         "in the registry entry"
     )
+
+
+def _wrong_unit(county: County, lots: NDArray[np.object_], crs: CRS | None) -> str | None:
+    """The warning if the same coordinates in another unit give lots of a far likelier size.
+
+    State plane zones exist in metres and in feet, and a .prj that names the wrong one may still put
+    the lots somewhere in the state.
+    """
+    median_m2 = float(np.median(areas_m2(lots)))
+    if crs is None or crs.is_geographic or _unlikeliness(median_m2) < _MIN_UNLIKELINESS:
+        return None
+    known = _known_box(county)
+    box = known[0] if known is not None else _box_of_crs(crs)[0]
+    stored = _stored(_centre(lots), crs)
+    if box is None or stored is None:
+        return None
+    own_m = crs.axis_info[0].unit_conversion_factor
+    for code in _fitting_crs(*stored, box, crs.name.split(" (")[0]):
+        fit = CRS.from_user_input(code)
+        other_m = fit.axis_info[0].unit_conversion_factor
+        other_m2 = median_m2 * (other_m / own_m) ** 2
+        is_other_unit = not fit.is_geographic and abs(other_m / own_m - 1) > 0.1
+        if is_other_unit and _unlikeliness(median_m2) > _MIN_UNLIKELINESS * _unlikeliness(other_m2):
+            return (
+                f"{county.key}: its median lot has {median_m2:,.0f} m², but {other_m2:,.0f} m² if "
+                f"its coordinates are in {_unit(fit)}, and not in {_unit(crs)} as the CRS says "
+                f"({crs.name}); if so, set 'crs:' in the registry entry, for example crs: {code}"
+            )
+    return None
+
+
+def _unlikeliness(median_m2: float) -> float:
+    """The factor between a median lot and a typical one, at least 1."""
+    return max(median_m2 / _TYPICAL_MEDIAN_M2, _TYPICAL_MEDIAN_M2 / median_m2)
 
 
 def _is_inside(x: float, y: float, box: Box) -> bool:

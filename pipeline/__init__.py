@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.batch import BatchReport, BatchRequest, run_batch
+    from pipeline.errors import PipelineError
 
-__all__ = ["BatchReport", "BatchRequest", "run_batch"]
+__all__ = ["BatchReport", "BatchRequest", "PipelineError", "run_batch"]
 
 # Deprecated names that other services still import.
 _DEPRECATED_NAMES = {"Order": "BatchRequest"}
@@ -19,6 +20,10 @@ _DEPRECATED_NAMES = {"Order": "BatchRequest"}
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     # A lazy import: `lotline db url` must not load rasterio and geopandas.
+    if name == "PipelineError":
+        from pipeline.errors import PipelineError
+
+        return PipelineError
     if name in __all__ or name in _DEPRECATED_NAMES:
         from pipeline import batch
 

@@ -1,4 +1,4 @@
-"""LabelEntry: what the registry, labels.yaml and --label may contain about a label."""
+"""LabelEntry: what a registry, labels.yaml or a caller may say about a label."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from detection.errors import SegmenterError
+from detection.errors import SegmenterError, WeightsMissing
 from detection.segmenters.interface import Segmenter
 from detection.segmenters.sam3.sources import check_source
 
@@ -25,9 +25,9 @@ def check_segmenter(name: str, weights: str | None = None) -> None:
     if name != "sam3":
         return
     if not weights:
-        raise SegmenterError(
-            "SEGMENTER=sam3 needs SAM3_WEIGHTS= or --weights: a folder, a file (.safetensors or "
-            "Meta's sam3.pt) or a hub id such as facebook/sam3. SEGMENTER=sam3-tiny needs none"
+        raise WeightsMissing(
+            "the segmenter sam3 needs weights: a folder, a file (.safetensors or Meta's sam3.pt) "
+            "or a hub id such as facebook/sam3. The segmenter sam3-tiny needs none"
         )
     check_source(weights)
 

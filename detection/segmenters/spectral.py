@@ -121,7 +121,7 @@ class Spectral:
             if label.name not in _LABELS:
                 raise SegmenterError(
                     f"{self.name} cannot detect {label.name!r}, only {', '.join(_LABELS)}. Choose "
-                    "one of these, or a segmenter with text prompts (SEGMENTER=sam3-tiny or sam3)"
+                    "one of these, or a segmenter with text prompts (sam3-tiny or sam3)"
                 )
 
     def segment(self, chips: Sequence[Chip], labels: Sequence[Label]) -> list[list[Mask]]:

@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
-from parcels.addresses.house_number import parse_house_number
-from parcels.addresses.street_name import normalize_words, parse_street, suffixes
+from parcels.addresses.address_line import UNIT, AddressParts, split_line
+from parcels.addresses.house_number import parse_house_number, split_house_number
+from parcels.addresses.street_name import parse_street
+from parcels.addresses.street_words import normalize_words, suffixes
 from parcels.errors import PropertyError
 
 _MAX_LENGTH = 500
 _BOX = re.compile(r"\b(?:P\.? ?O\.? ?BOX|POB|POST OFFICE BOX)\b")
-_COUNTRY = re.compile(r"[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)$")
+_BOX_AFTER = re.compile(r"[, ]+P\.? ?O\.? ?BOX \w+")
+_COUNTRY = re.compile(r"(?:[, ]+(?:USA|U\.S\.A\.?|UNITED STATES(?: OF AMERICA)?)|(?<=\d)[, ]+US)$")
 _CROSSING = re.compile(r"&|@|/| AND | AT ")
-_UNIT = r"(?:APT|APARTMENT|UNIT|STE|SUITE|BLDG|BUILDING|FL|FLOOR|RM|ROOM|TRLR|SPC|LOT)\b\.?|#"
 _NUMBER = r"\d+(?:\.0*)?(?:-?[A-Z])?(?: ?[½¼¾]| \d/\d)?|\d+ ?- ?\d+"
 # Tennessee's assessors write MAIN ST 123; the text before the number must be a street.
 _STREET_FIRST = re.compile(
     rf"(?P<street>(?:\d+(?:ST|ND|RD|TH)|[A-Z])[^,#]*?) (?P<number>{_NUMBER})"
-    rf"(?P<rest>(?: (?:{_UNIT}) ?[A-Z0-9-]+)?(?:,.*|[A-Z .]* [A-Z]{{2}}[ ,]+\d{{5}}(?:-\d{{4}})?)?)"
+    rf"(?P<rest>(?: (?:{UNIT}) ?[A-Z0-9-]+)?(?:,.*|[A-Z .]* [A-Z]{{2}}[ ,]+\d{{5}}(?:-\d{{4}})?)?)"
 )
-# 12 N ST CLAIR is Saint Clair, and not N Street in a town called Clair.
-_SAINT = re.compile(
-    rf"^({_NUMBER})( (?:[NSEW]|NORTH|SOUTH|EAST|WEST))? ST\.? "
-    rf"(?!(?:{_UNIT}|[NS](?:ORTH|OUTH)|EAST|WEST))(?=[A-Z]{{3}})"
-)
-_TWO_NUMBERS = re.compile(r"^(\d+) ?(?:-|&|AND|TO) ?(\d+) ")
-_PARTS = {
-    "AddressNumberPrefix": "number",
-    "AddressNumber": "number",
-    "AddressNumberSuffix": "number",
-    "OccupancyIdentifier": "unit",
-    "SubaddressIdentifier": "building",
-    "PlaceName": "city",
-    "StateName": "state",
-    "ZipCode": "zip",
-}
 # Words with a number of their own: HIGHWAY 76 has no house number.
 _NUMBERED = re.compile(
-    r"(?:HWY|HIGHWAY|ROUTE|RTE|RT|ROAD|RD|INTERSTATE|FM|SR|CR|US|AVENUE|AVE|STREET|BOX|LOT|APT"
-    r"|UNIT|STE|SUITE|NO|DISTRICT)\.?"
+    r"(?:HWY|HIGHWAY|ROUTE|RTE|RT|ROAD|RD|INTERSTATE|FM|RM|RR|LOOP|SPUR|SR|CR|US|AVENUE|AVE|STREET"
+    r"|BOX|LOT|APT|UNIT|STE|SUITE|NO|DISTRICT)\.?"
 )
 _QUALIFIERS = ("STATE", "ST", "US", "U", "S", "COUNTY", "CO", "N", "E", "W", "OLD")
 
@@ -54,6 +40,7 @@ class StreetAddress:
         house_number: "123", "123A", "12-34"; without leading zeros.
         street: direction, name and suffix: "N MAIN ST".
         street_name: the name alone: "MAIN"; used in server queries.
+        other: a less likely reading of the same line, which a lot may have too.
     """
 
     house_number: str
@@ -63,6 +50,7 @@ class StreetAddress:
     city: str | None = None
     state: str | None = None
     postcode: str | None = None
+    other: StreetAddress | None = None
 
     @property
     def line(self) -> str:
@@ -93,25 +81,33 @@ def parse_address(text: str) -> StreetAddress:
     line = _COUNTRY.sub("", " ".join(text.replace("\n", ", ").upper().split())).lstrip("# ")
     if _BOX.match(line):
         raise _unreadable(text, "is a PO box, which has no location: give the street address")
-    numbered = _number_first(line)
-    parts = _label_parts(numbered)
-    number = parse_house_number(parts.get("number", "").strip(", "))
-    street = parse_street(parts.get("street", ""))
-    if number is None and not line[:1].isdigit() and _CROSSING.search(line):
+    parts = split_line(_number_first(_BOX_AFTER.sub("", line)))
+    address = _address(parts)
+    if isinstance(address, StreetAddress):
+        other = _address(parts.other) if parts.other is not None else None
+        return replace(address, other=other) if isinstance(other, StreetAddress) else address
+    if address == "number" and not line[:1].isdigit() and _CROSSING.search(line):
         raise _unreadable(text, "is an intersection: give the address of a house")
+    missing = "no house number" if address == "number" else "no street"
+    raise _unreadable(text, f"has {missing}: write it like 123 N Main St, City, ST 12345")
+
+
+def _address(parts: AddressParts) -> StreetAddress | Literal["number", "street"]:
+    """The normalized parts, or which one is missing."""
+    number = parse_house_number(parts.number.strip(", "))
+    street = parse_street(parts.street)
     if number is None:
-        raise _unreadable(text, "has no house number: write it like 123 N Main St, City, ST 12345")
+        return "number"
     if street is None:
-        raise _unreadable(text, "has no street: write it like 123 N Main St, City, ST 12345")
-    postcode = re.search(r"\d{5}", parts.get("zip", ""))
+        return "street"
+    postcode = re.search(r"\d{5}", parts.postcode)
     return StreetAddress(
         house_number=number.text,
         street=street.text,
         street_name=street.name,
-        unit=unit_text(parts.get("unit") or parts.get("building")),
-        # "MEMPHIS, SHELBY COUNTY": the town comes first.
-        city=city_text(parts.get("city", "").split(",")[0]),
-        state=_state(parts.get("state")),
+        unit=unit_text(parts.unit),
+        city=city_text(parts.city),
+        state=_state(parts.state),
         postcode=postcode[0] if postcode else None,
     )
 
@@ -120,7 +116,7 @@ def unit_text(unit: str | None) -> str | None:
     """A unit without its designator: "4B" for "Apt. 4b" and "# 04B"."""
     if unit is None:
         return None
-    bare = re.sub(rf"^(?:{_UNIT}) *", "", normalize_words(unit))
+    bare = re.sub(rf"^(?:{UNIT}) *", "", normalize_words(unit))
     return bare.replace(" ", "").lstrip("0") or None
 
 
@@ -138,12 +134,13 @@ def _unreadable(text: str, problem: str) -> PropertyError:
 
 
 def _number_first(line: str) -> str:
-    """The line with the house number first, and a range without spaces."""
-    line = _TWO_NUMBERS.sub(r"\1-\2 ", line)
+    """The line with the house number first."""
     match = _STREET_FIRST.fullmatch(line)
-    if match is not None and not _is_road_number(match["street"].split()):
-        line = f"{match['number']} {match['street']}{match['rest']}"
-    return _SAINT.sub(r"\1\2 SAINT ", line)
+    if match is None or split_house_number(line) is not None:
+        return line
+    if _is_road_number(match["street"].split()):
+        return line
+    return f"{match['number']} {match['street']}{match['rest']}"
 
 
 def _is_road_number(before: list[str]) -> bool:
@@ -152,23 +149,6 @@ def _is_road_number(before: list[str]) -> bool:
         return False
     names = [word for word in before[:-1] if word not in _QUALIFIERS]
     return not names or before[-1].strip(".") not in suffixes()
-
-
-def _label_parts(line: str) -> dict[str, str]:
-    """The labelled parts of a line that starts with its house number; commas are kept.
-
-    If a label occurs twice ("FL 2 APT 5"), only its first words count.
-    """
-    import usaddress
-
-    parts: dict[str, list[str]] = defaultdict(list)
-    last = ""
-    for word, label in usaddress.parse(line):
-        part = _PARTS.get(label) or ("street" if label.startswith("StreetName") else "")
-        if part == last or part not in parts:
-            parts[part].append(word)
-        last = part
-    return {part: " ".join(found) for part, found in parts.items()}
 
 
 def _state(state: str | None) -> str | None:

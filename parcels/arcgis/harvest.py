@@ -13,8 +13,8 @@ from parcels.arcgis.layer_info import as_int64
 from parcels.arcgis.object_ids import fetch_object_ids
 from parcels.arcgis.pages import fetch_rows_by_object_id
 from parcels.arcgis.query import LayerQuery, ObjectIds
-from parcels.errors import IncompleteResponse, QueryRefused
-from parcels.parcel_source import LayerVersion, Page
+from parcels.errors import ColumnsMissing, IncompleteResponse, QueryRefused
+from parcels.parcel_source import LayerVersion, Page, ParcelRow
 
 
 def layer_version(layer: LayerQuery) -> LayerVersion:
@@ -38,20 +38,41 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
         SourceUnavailable: also `IncompleteResponse`.
         SourceMisconfigured.
     """
-    ids = _all_ids(layer)
+    ids, count = _all_ids(layer)
     start = 0 if after_object_id is None else int(np.searchsorted(ids, after_object_id, "right"))
+    if start and count != len(ids):
+        raise _count_differs(layer, count, len(ids))
     size = layer.page_size
     pages = [ids[first : first + size] for first in range(start, len(ids), size)]
-    done, total = start, len(ids)
+    missing = repeated = 0
     results = map_concurrently(
-        partial(fetch_rows_by_object_id, layer, consecutive=True), pages, in_flight
+        partial(fetch_rows_by_object_id, layer, consecutive=True, ids_are_unique=count == len(ids)),
+        pages,
+        in_flight,
     )
-    for page, rows in zip(pages, results, strict=True):
+    done = start
+    for page, rows in zip(pages, _explained(results, layer, count, len(ids)), strict=True):
+        found = len({row.object_id for row in rows})
+        missing += len(page) - found
+        repeated += len(rows) - found
         done += len(rows)
-        total -= len(page) - len(rows)
-        yield Page(tuple(rows), int(page[-1]), done, total)
-    if total < len(ids):
-        _check_deleted(layer, len(ids) - total, len(ids))
+        yield Page(tuple(rows), int(page[-1]), done, len(ids) - missing + repeated)
+    if missing:
+        _check_deleted(layer, missing, len(ids) + repeated)
+    elif count not in (len(ids), len(ids) + repeated):
+        raise _count_differs(layer, count, len(ids) + repeated)
+
+
+def _explained(
+    pages: Iterator[list[ParcelRow]], layer: LayerQuery, count: int, listed: int
+) -> Iterator[list[ParcelRow]]:
+    """The pages; if one is incomplete, and the count differed too, that is the better error."""
+    try:
+        yield from pages
+    except IncompleteResponse as error:
+        if count == listed or isinstance(error, ColumnsMissing):
+            raise
+        raise _count_differs(layer, count, listed) from error
 
 
 def _check_deleted(layer: LayerQuery, missing: int, before: int) -> None:
@@ -69,20 +90,31 @@ def _check_deleted(layer: LayerQuery, missing: int, before: int) -> None:
         )
 
 
-def _all_ids(layer: LayerQuery) -> ObjectIds:
-    """The object ids of all rows; their number must equal the layer's row count.
+def _all_ids(layer: LayerQuery) -> tuple[ObjectIds, int]:
+    """The object ids of all rows, and the number of rows.
+
+    A joined layer has more rows than object ids; whether it is one shows when its rows come.
 
     Raises:
-        SourceUnavailable: also `IncompleteResponse`, if ids and count differ twice.
+        SourceUnavailable: also `IncompleteResponse`, if there are twice more ids than rows, or no
+            ids of existing rows.
         SourceMisconfigured.
     """
+    ids, count = np.empty(0, np.int64), 0
     for _ in range(2):  # an edit between the two calls explains one difference, not two
         ids = fetch_object_ids(layer, {})
-        count = row_count(layer)
-        if count is None or count == len(ids):
-            return ids
-    raise IncompleteResponse(
-        f"{layer.origin}: the server counts {count} rows but lists {len(ids)} object ids; try "
+        counted = row_count(layer)
+        if counted is None or counted == len(ids):
+            return ids, len(ids)
+        count = counted
+    if count < len(ids) or not len(ids):
+        raise _count_differs(layer, count, len(ids))
+    return ids, count
+
+
+def _count_differs(layer: LayerQuery, count: int, found: int) -> IncompleteResponse:
+    return IncompleteResponse(
+        f"{layer.origin}: the server counts {count} rows but lists {found} object ids; try "
         "again later, or use another layer in the registry entry"
     )
 

@@ -15,7 +15,7 @@ from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
 from parcels.parcel_source import Extent
-from parcels.untrusted import sanitize_text
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 _NUMERIC = (
     "esriFieldTypeOID",
@@ -33,6 +33,8 @@ class LayerInfo:
 
     Attributes:
         fields: name -> Esri type, in the layer's order.
+        aliases: name -> the alias that the layer shows to people, where it differs.
+        coded_values: name -> code as text -> its meaning, for columns with a coded value domain.
         extent: (west, south, east, north) in degrees; None if unknown.
         max_record_count: maximum number of rows in a response; None if unknown.
         geometry_crs: the CRS of geometry in queries and responses.
@@ -42,6 +44,8 @@ class LayerInfo:
 
     name: str
     fields: dict[str, str]
+    aliases: dict[str, str]
+    coded_values: dict[str, dict[str, str]]
     object_id_field: str | None
     extent: Extent | None
     max_record_count: int | None
@@ -84,12 +88,13 @@ def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
             f"{url}: queries are not allowed (capabilities: {sanitize_text(capabilities)}); use "
             "another layer in the registry entry"
         )
-    fields = {
-        name: str(field.get("type"))
+    described = {
+        name: field
         for field in metadata.get("fields") or []
         # Column names with control characters are not real.
         if (name := str(field["name"])) == sanitize_text(name)
     }
+    fields = {name: str(field.get("type")) for name, field in described.items()}
     oid_fields = (name for name, type_ in fields.items() if type_ == "esriFieldTypeOID")
     declared = metadata.get("objectIdField")
     max_rows = as_int64(metadata.get("maxRecordCount"))
@@ -97,6 +102,14 @@ def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
     return LayerInfo(
         name=sanitize_text(metadata.get("name", "")),
         fields=fields,
+        aliases={
+            name: alias
+            for name, field in described.items()
+            if isinstance(alias := field.get("alias"), str) and alias != name
+        },
+        coded_values={
+            name: codes for name, field in described.items() if (codes := _coded_values(field))
+        },
         object_id_field=declared
         if isinstance(declared, str) and declared
         else next(oid_fields, None),
@@ -108,6 +121,16 @@ def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
         ),
         last_edit_ms=as_int64((metadata.get("editingInfo") or {}).get("lastEditDate")),
     )
+
+
+def _coded_values(field: Mapping[str, Any]) -> dict[str, str]:
+    """Code as text -> meaning, of a column with a coded value domain; else empty."""
+    domain = mapping(field.get("domain"))
+    return {
+        str(each["code"]): sanitize_text(each["name"])
+        for each in mappings(domain.get("codedValues"))
+        if "code" in each and "name" in each
+    }
 
 
 def as_int64(value: object) -> int | None:

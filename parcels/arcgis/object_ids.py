@@ -104,9 +104,10 @@ def _by_keyset(layer: LayerQuery, query: ObjectIdQuery, max_ids: float) -> Objec
             if truncated:
                 raise _Unsupported
             return np.array(ids, dtype=np.int64)
-        if sorted(set(page)) != page or (ids and page[0] <= ids[-1]):
+        # A joined layer repeats an object id.
+        if sorted(page) != page or (ids and page[0] <= ids[-1]):
             raise _Unsupported
-        ids += page
+        ids += dict.fromkeys(page)
         if len(ids) > max_ids:
             return np.array(ids, dtype=np.int64)
         after = _after(layer, query, ids[-1])

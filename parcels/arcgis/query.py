@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,8 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
 from parcels.arcgis.where import and_where
-from parcels.column_mapping import site_address
 from parcels.errors import (
+    ColumnsMissing,
     FirewallRefused,
     GeometryError,
     IncompleteResponse,
@@ -28,7 +28,7 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
-from parcels.parcel_source import ParcelRow
+from parcels.parcel_source import ParcelRow, unique_rows
 from parcels.registry.county import ArcGISLayerEntry, ParcelFields
 
 ObjectIds = NDArray[np.int64]
@@ -46,10 +46,16 @@ _INFO_RETRY_FOR_S = 28.0
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """The rows of a response, without duplicates; `truncated`: there may be more."""
+    """The rows of a response, without repeated ones.
+
+    Attributes:
+        truncated: there may be more.
+        says_truncated: the server itself says that there are more.
+    """
 
     rows: tuple[ParcelRow, ...]
     truncated: bool
+    says_truncated: bool = False
 
 
 class LayerQuery:
@@ -135,7 +141,8 @@ class LayerQuery:
         response = self._get_json(f"{self.origin}/query", params)
         features = self._features(response)
         truncated = self._is_truncated(response, len(features))
-        return FeatureRows(self._parcel_rows(features, response), truncated)
+        says_truncated = truncated and "exceededTransferLimit" in response
+        return FeatureRows(self._parcel_rows(features, response), truncated, says_truncated)
 
     def query(self, params: Mapping[str, str]) -> dict[str, Any]:
         """The raw response of one query call, for ids, counts and statistics.
@@ -154,7 +161,10 @@ class LayerQuery:
         only_ids = {"outFields": self.object_id, "returnGeometry": "false"}
         response = self.query({**params, **only_ids})
         features = self._features(response)
-        ids = [self._object_id(_attributes(feature)) for feature in features]
+        attributes = [_attributes(feature) for feature in features]
+        only_id = RequestedColumns(self.object_id, ParcelFields())
+        columns = only_id.in_response(attributes, self.origin)
+        ids = [self._object_id(columns, values) for values in attributes]
         return ids, self._is_truncated(response, len(features))
 
     def may_succeed_in_parts(self, error: SourceError) -> bool:
@@ -164,7 +174,7 @@ class LayerQuery:
         """
         if isinstance(error, QueryRefused):
             return True
-        if isinstance(error, RateLimited) or not isinstance(
+        if isinstance(error, RateLimited | ColumnsMissing) or not isinstance(
             error, SourceUnavailable | FirewallRefused
         ):
             return False
@@ -213,21 +223,30 @@ class LayerQuery:
             lots = polygons_from_esri([feature.get("geometry") for feature in features], reference)
         except GeometryError as error:
             raise SourceMisconfigured(f"{self.origin}: {error}") from error
-        rows: dict[object, ParcelRow] = {}
-        for feature, lot in zip(features, lots, strict=True):
-            attributes = _attributes(feature)
-            row = ParcelRow(
-                parcel_id=self.columns.parcel_id_of(attributes),
-                geometry=None if isinstance(lot, GeometryError) else lot,
-                object_id=self.columns.object_id_of(attributes),
-                site=site_address(self.columns.fields, attributes),
-            )
-            # A server may send a row twice; rows without an object id are all different.
-            rows.setdefault(len(rows) if row.object_id is None else ("id", row.object_id), row)
-        return tuple(rows.values())
+        attributes = [_attributes(feature) for feature in features]
+        columns = self.columns.in_response(attributes, self.origin)
+        rows = [
+            columns.parcel_row(values, None if isinstance(lot, GeometryError) else lot)
+            for values, lot in zip(attributes, lots, strict=True)
+        ]
+        if columns.id_is_guessed and any(row.lacks_id for row in rows) and not self._has_ids:
+            rows = [replace(row, lacks_id=False) for row in rows]
+        return tuple(unique_rows(rows))
 
-    def _object_id(self, attributes: Mapping[str, Any]) -> int:
-        object_id = self.columns.object_id_of(attributes)
+    @cached_property
+    def _has_ids(self) -> bool:
+        """Whether any row has a parcel id: a guessed column may be empty in the whole layer."""
+        column = self.columns.fields.parcel_id or ""
+        empty = "0" if self.info.is_numeric(column) else "''"
+        condition = f"{column} IS NOT NULL AND {column} <> {empty}"
+        try:
+            found = self.query({"where": condition, "returnCountOnly": "true"}).get("count")
+        except QueryRefused:
+            return True
+        return found != 0
+
+    def _object_id(self, columns: RequestedColumns, attributes: Mapping[str, Any]) -> int:
+        object_id = columns.object_id_of(attributes)
         if object_id is None:
             raise IncompleteResponse(
                 f"{self.origin}: a row has no object id ({self.object_id}); try again later, or "

@@ -10,16 +10,16 @@ from collections.abc import Iterable
 
 from parcels.addresses.house_number import parse_house_number
 from parcels.addresses.street_address import StreetAddress
+from parcels.addresses.street_words import common_letters, stable_words
 from parcels.arcgis.layer_info import LayerInfo
 from parcels.registry.county import ParcelFields
 
+_DIGITS = re.compile(r"\d+", re.ASCII)
+_GRID_LETTER = re.compile(r"\d[NSEW]\d", re.ASCII)
+# From this length on a name may be written in two words: DE SOTO.
+_MAY_HAVE_SPACE = 5
 # For LIKE … ESCAPE, as in Esri's SQL reference for query expressions.
 _ESCAPE = "$"
-# Words that either side may spell differently (SAINT, ST) or omit.
-_AMBIGUOUS_WORDS = re.compile(
-    r"[NS]?[EW]?|NORTH|SOUTH|EAST|WEST|SAINT|ST|MOUNT|MT|FORT|FT|US|STATE|COUNTY|CR|FM|HWY|HIGHWAY|"
-    r"RD|ROAD|RTE|ROUTE|STREET|AVE|AVENUE|DR|DRIVE|LN|LANE|BLVD|THE|OF|AND"
-)
 
 
 def quote(text: str) -> str:
@@ -28,10 +28,10 @@ def quote(text: str) -> str:
 
 
 def sql_literal(text: str, *, numeric: bool) -> str | None:
-    """A value as an SQL literal; None if a numeric column cannot have it."""
+    """A value as an SQL literal; None if a numeric column cannot have it, such as 007."""
     if not numeric:
         return quote(text)
-    return text if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else None
+    return text if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text, re.ASCII) else None
 
 
 def in_list(column: str, values: Iterable[str]) -> str:
@@ -94,13 +94,20 @@ def _number_condition(
         if len(numbers) < 2:
             return f"{column} = {numbers[0]}" if numbers else None
         return in_list(column, numbers)
-    patterns = [*_number_texts(house_number), *(_ranges(house_number) if with_ranges else ())]
+    # W156 N8480 may have a column for each of its numbers.
+    texts = [text.split("%")[0] for text in _number_texts(house_number)]
+    patterns = [*texts, *(_ranges(house_number) if with_ranges else ())]
     return any_of(like(column, f"%{pattern}%") for pattern in patterns)
 
 
 def _number_texts(house_number: str) -> list[str]:
-    """LIKE texts of a house number: with wildcards, 123 matches "0123", "123.0" and "123-125"."""
-    return [escape_like(_digits(each) or each) for each in _range_numbers(house_number)]
+    """LIKE texts of a house number: with wildcards, 123 matches "0123", "123.0" and "123-125".
+
+    W156N8480 is also written W156 N8480.
+    """
+    return [
+        _digits(each) or "%".join(_DIGITS.findall(each)) for each in _range_numbers(house_number)
+    ]
 
 
 def _range_numbers(house_number: str) -> list[str]:
@@ -116,8 +123,9 @@ def _ranges(house_number: str) -> list[str]:
 
 
 def _digits(house_number: str) -> str | None:
-    leading = re.match(r"\d+", house_number, re.ASCII)
-    return leading[0] if leading else None
+    """The digits of a house number; None for a grid number, which has two numbers."""
+    digits = _DIGITS.search(house_number)
+    return None if digits is None or _GRID_LETTER.search(house_number) else digits[0]
 
 
 def _street_pattern(street_name: str) -> str | None:
@@ -125,14 +133,11 @@ def _street_pattern(street_name: str) -> str | None:
 
     Numbered streets have none: they are spelled 2ND, 2 and SECOND.
     """
-    words = [
-        word
-        for word in street_name.upper().split()
-        if not _AMBIGUOUS_WORDS.fullmatch(word) and not any(map(str.isdigit, word))
-    ]
-    longest = max(words, key=len, default="")
-    if len(longest) < 2:
+    letters = common_letters(street_name.upper())
+    if len(letters) < 2:
         return None
+    if len(letters) >= _MAY_HAVE_SPACE or letters not in stable_words(street_name.upper()):
+        return f"%{'%'.join(map(escape_like, letters))}%"
     # Address parsing drops the apostrophes of O'BRIEN and ST JOHN'S.
-    first, middle, last = longest[0], longest[1:-1], longest[-1]
+    first, middle, last = letters[0], letters[1:-1], letters[-1]
     return "%" + "%".join(escape_like(part) for part in (first, middle, last) if part) + "%"

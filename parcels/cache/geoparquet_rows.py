@@ -31,6 +31,8 @@ COLUMNS = pa.schema(
         pa.field("object_id", pa.int64()),
         pa.field("has_site", pa.bool_()),
         *(pa.field(name, pa.string()) for name in _SITE),
+        pa.field("parcel_type", pa.string()),
+        pa.field("lacks_id", pa.bool_()),
         pa.field("geometry", pa.binary()),
     ]
 )
@@ -48,6 +50,8 @@ def table_from_rows(rows: Sequence[ParcelRow]) -> pa.Table:
         "parcel_id": [row.parcel_id for row in rows],
         "object_id": [row.object_id for row in rows],
         "has_site": [site is not None for site in sites],
+        "parcel_type": [row.parcel_type for row in rows],
+        "lacks_id": [row.lacks_id for row in rows],
         "geometry": list(shapely.to_wkb([row.geometry for row in rows])) if rows else [],
     }
     for name in _SITE:
@@ -64,6 +68,8 @@ def rows_from_table(table: pa.Table) -> list[ParcelRow]:
         geometries,
         table["object_id"].to_pylist(),
         sites,
+        table["parcel_type"].to_pylist(),
+        table["lacks_id"].to_pylist(),
         strict=True,
     )
     return [
@@ -72,8 +78,10 @@ def rows_from_table(table: pa.Table) -> list[ParcelRow]:
             geometry,
             object_id,
             SiteAddress(**site) if site.pop("has_site") else None,
+            parcel_type,
+            lacks_id,
         )
-        for parcel_id, geometry, object_id, site in rows
+        for parcel_id, geometry, object_id, site, parcel_type, lacks_id in rows
     ]
 
 

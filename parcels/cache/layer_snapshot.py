@@ -14,7 +14,8 @@ from parcels.addresses.house_number import numbers_in
 from parcels.addresses.matching import may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import filter_letters, normalize_words
+from parcels.addresses.street_name import filter_letters
+from parcels.addresses.street_words import normalize_words
 from parcels.lot_selection import circle_around, distances_m
 from parcels.parcel_source import Extent, ParcelRow, QueryResult
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
 from parcels.catalogue.edit_registry import add_entry
 from parcels.catalogue.write_registry import write_text
+from parcels.column_mapping import match_column
 from parcels.errors import QueryRefused, RegistryError
 from parcels.registry.county import ArcGISLayerEntry, County, ParcelFields
 from parcels.registry.county_names import compact, parse_county_name
@@ -131,8 +132,24 @@ def _guess_columns(query: LayerQuery, info: LayerInfo, client: ArcGISClient) -> 
         features = mappings(client.get_json(f"{query.origin}/query", sample).get("features"))
     except QueryRefused:
         features = []  # no pagination: guess from the names alone
-    rows = [mapping(feature.get("attributes")) for feature in features[:_SAMPLE_ROWS]]
+    rows = [
+        _as_listed(mapping(feature.get("attributes")), sampled, info)
+        for feature in features[:_SAMPLE_ROWS]
+    ]
     return guess_columns(columns, info.object_id_field, rows)
+
+
+def _as_listed(
+    attributes: Mapping[str, Any], columns: Sequence[str], info: LayerInfo
+) -> dict[str, Any]:
+    """The values of a row by column as the layer lists it; a response may spell it otherwise."""
+    spelled = {name: match_column(name, list(attributes), {}) for name in columns}
+    return {
+        name: info.coded_values.get(name, {}).get(str(value), value)
+        for name, found in spelled.items()
+        if found
+        for value in [attributes[found[0]]]
+    }
 
 
 def _place_lines(name: str, info: LayerInfo) -> list[str]:

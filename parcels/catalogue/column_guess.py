@@ -1,4 +1,4 @@
-"""Guesses the columns of parcel id and site address from their names and sample values."""
+"""Guesses the columns of parcel id, type and site address from names and sample values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from parcels.addresses.street_name import normalize_words, suffixes
+from parcels.addresses.street_words import normalize_words, suffixes
 from parcels.catalogue.address_columns import MAILING_ADDRESS
-from parcels.column_mapping import choose_parcel_id, parcel_id_text
+from parcels.column_mapping import (
+    choose_parcel_id,
+    choose_parcel_type,
+    parcel_id_text,
+    unqualified,
+)
+from parcels.not_a_lot import is_not_lot_text
 
 SampleRows = Sequence[Mapping[str, Any]]
 
@@ -42,6 +48,11 @@ _ID_LIKE = re.compile(
     r"|(map_?)?tax_?lot|^(tms|tmk|upc|acctid|maplot|propid|prop_id)$",
     re.IGNORECASE,
 )
+# Columns that may tell lots from rights of way, which their values must confirm.
+_TYPE_LIKE = re.compile(
+    r"(^|_)(type|class|category)$|(poly|parcel|prcl|par|lot|feat|feature|use)_?(type|class|desc)",
+    re.IGNORECASE,
+)
 _SITE_PREFIXES = ("situs", "site")
 # Ambiguous names: they count only if sample values agree and the layer has a street column.
 _AMBIGUOUS = {
@@ -70,7 +81,7 @@ class ColumnGuess:
 
 def candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
     """The columns whose values `guess_columns` needs in the sample."""
-    ids = _id_candidates(columns, object_id)
+    ids = [*_id_candidates(columns, object_id), *_type_candidates(columns)]
     addresses = [name for group in _address_groups(columns) for name in group.values()]
     return list(dict.fromkeys([*ids, *addresses]))
 
@@ -85,6 +96,9 @@ def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRow
             fields["parcel_id"] = name
             break
         refused[name] = problem
+    parcel_type = _parcel_type(columns, rows)
+    if parcel_type is not None:
+        fields["parcel_type"] = parcel_type
     for group in _address_groups(columns):
         mapped = _fields_of(group, rows)
         if mapped:
@@ -99,8 +113,22 @@ def _id_candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
     while (name := choose_parcel_id(None, remaining, "")) is not None:
         found.append(name)
         remaining.remove(name)
-    also = [name for name in remaining if _ID_LIKE.search(name)]
+    also = [name for name in remaining if _ID_LIKE.search(unqualified(name))]
     return [*found, *also]
+
+
+def _type_candidates(columns: Sequence[str]) -> list[str]:
+    usual = choose_parcel_type(None, columns)
+    also = [name for name in columns if _TYPE_LIKE.search(unqualified(name))]
+    return list(dict.fromkeys([*([usual] if usual is not None else []), *also]))
+
+
+def _parcel_type(columns: Sequence[str], rows: SampleRows) -> str | None:
+    """The type column: one with a usual name, or one that says of a sample that it is no lot."""
+    for name in _type_candidates(columns):
+        if any(value is not None and is_not_lot_text(value) for value in _values(rows, name)):
+            return name
+    return choose_parcel_type(None, columns)
 
 
 def _id_problem(values: Sequence[str | None]) -> str:

@@ -23,7 +23,13 @@ from parcels.arcgis.http.rate_limit import MonotonicClock, Sleep
 from parcels.arcgis.multipoint import PointLookup
 from parcels.arcgis.query import LayerQuery
 from parcels.catalogue.edit_registry import EntryChanges
-from parcels.errors import ParcelsError, QueryRefused, SourceMisconfigured, SourceUnavailable
+from parcels.errors import (
+    ColumnsMissing,
+    ParcelsError,
+    QueryRefused,
+    SourceMisconfigured,
+    SourceUnavailable,
+)
 from parcels.parcel_source import Extent, ParcelRow
 from parcels.registry.county import County
 from parcels.registry.us_counties import box_of, boxes_intersect
@@ -159,7 +165,10 @@ def _verify_layer(layer: LayerQuery, county: County) -> VerifyResult:
         _check_location((point.x, point.y, point.x, point.y), county, layer.origin)
         _check_point(layer, lot, point)
     except ParcelsError as error:
-        return VerifyResult(county, str(error), inconclusive=isinstance(error, SourceUnavailable))
+        passes_later = isinstance(error, SourceUnavailable) and not isinstance(
+            error, ColumnsMissing
+        )
+        return VerifyResult(county, str(error), inconclusive=passes_later)
     notes = [] if extent is not None else ["the layer reports no extent"]
     if parcel_id is None:
         notes.append("no parcel id column is known; set fields: {parcel_id: …}")

@@ -45,7 +45,6 @@ class CsvTable:
     def __init__(self, dataset: Dataset, where: str | None, encoding: str | None) -> None:
         self._dataset, self._where = dataset, where
         self.decoder = TextDecoder(encoding)
-        csv.field_size_limit(_MAX_FIELD_CHARACTERS)
         rows = self._records()
         self._names = [name.strip() for name in next(rows, [])]
         sample = list(itertools.islice(rows, _SAMPLE_ROWS))
@@ -87,7 +86,8 @@ class CsvTable:
             delimiter = max(_DELIMITERS, key=header.count)
             lines = itertools.chain([header], text)
             no_nul = (line.replace("\0", "") for line in lines)
-            for row in csv.reader(no_nul, delimiter=delimiter):
+            reader = csv.reader(no_nul, delimiter=delimiter)
+            while (row := _next_record(reader)) is not None:
                 if row:
                     yield row
 
@@ -114,3 +114,12 @@ class CsvTable:
         if len(keep) != self.count():
             raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
         return itertools.compress(rows, np.asarray(keep).tolist())
+
+
+def _next_record(reader: Iterator[list[str]]) -> list[str] | None:
+    """The next row, with long polygons; the limit is the process's, so it is restored."""
+    limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(limit)

@@ -71,12 +71,12 @@ class JsonTable(ABC):
     ) -> Iterator[RawRows]:
         """See `TableReader`."""
         kept = iter(self._kept) if self._kept is not None else self._features()
-        self._kept = None  # read once, so that the rows are not held twice
         features = itertools.islice(self._matching(kept), after, None)
         while batch := list(itertools.islice(features, batch_size)):
             attributes, shapes = zip(*batch, strict=True)
             values = {name: self._texts(attributes, self._raw_names[name]) for name in columns}
             yield RawRows(self._geometries(shapes, crs), values)
+        self._kept = None  # read once, so that the rows are not held twice
 
     @staticmethod
     @abstractmethod

@@ -7,7 +7,7 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from parcels.column_mapping import choose_parcel_id, resolve_columns
-from parcels.crs import horizontal, to_wgs84
+from parcels.crs import WGS84, horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.csv_table import CsvTable
 from parcels.files.dataset import find_datasets
 from parcels.files.esri_json_table import EsriJsonTable
+from parcels.files.file_columns import FileColumns
 from parcels.files.gdal_table import GdalTable
 from parcels.files.geojson_table import GeoJsonTable
 from parcels.files.layer_choice import FileLayer, choose_layer
@@ -38,6 +38,8 @@ from parcels.registry.county import County
 
 log = logging.getLogger(__name__)
 
+# Rows in which a guessed column must have a value.
+_SAMPLE_ROWS = 1_000
 _PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
@@ -66,10 +68,10 @@ class ParcelFile:
         self.columns = self._table.columns
         self._off_earth = OffEarth()
         self._sample: list[NDArray[np.object_]] = []
-        where, mapped = str(self.path), county.fields
-        parcel_id = choose_parcel_id(mapped.parcel_id, self.columns, where)
-        with_id = mapped.model_copy(update={"parcel_id": parcel_id})
-        self.fields = resolve_columns(with_id, self.columns, where)
+        self._columns = FileColumns(
+            county.fields, self.columns, str(self.path), self._columns_with_values
+        )
+        self.fields = self._columns.fields
 
     def count(self) -> int:
         """The number of rows of the layer, before the `where` filter."""
@@ -94,9 +96,11 @@ class ParcelFile:
         first = after + 1
         with self._reading():
             crs = self.crs
-            for rows in self._table.batches(self.fields.columns, batch_size, after, crs):
+            for rows in self._table.batches(self._columns.requested, batch_size, after, crs):
                 yield self._indexed(rows, first)
                 first += len(rows)
+        if not after and first > 1:
+            self._check_parcel_ids()
         self._report_left_out()
 
     @cached_property
@@ -110,7 +114,7 @@ class ParcelFile:
         if given is not None:
             crs = horizontal(CRS.from_user_input(given))
             if own is not None and not crs.equals(own, ignore_axis_order=True):
-                log.info("%s: 'crs: %s' replaces the file's CRS, %s", self.path, given, own.name)
+                log.warning("%s: 'crs: %s' replaces the file's CRS, %s", self.path, given, own.name)
             return crs
         if own is not None:
             return own
@@ -160,7 +164,30 @@ class ParcelFile:
         self._sample.append(lots[:: max(1, len(lots) // _SAMPLE_LOTS)])
         if len(self._sample) > _MAX_SAMPLES:
             self._sample = self._sample[::2]
-        return RowIndex(lots, self.fields, rows.values, first, repaired)
+        return RowIndex(lots, self.fields, self._columns.merge(rows.values), first, repaired)
+
+    def _columns_with_values(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that have a value in the first rows."""
+        with self._reading():
+            batches = self._table.batches(names, _SAMPLE_ROWS, 0, WGS84)
+            rows = next(batches, None)
+            del batches  # closes the file
+        self._table.decoder.undecodable = self._table.decoder.rounded = (
+            0  # these rows are read and counted again
+        )
+        return [] if rows is None else [name for name in names if any(rows.values[name])]
+
+    def _check_parcel_ids(self) -> None:
+        """
+        Raises:
+            SourceMisconfigured: the mapped column is empty in every row: no lot would be found.
+        """
+        if self._county.fields.parcel_id is not None and not self._columns.id_was_seen:
+            raise SourceMisconfigured(
+                f"{self.path}: the column {self.fields.parcel_id!r} is empty in every row; correct "
+                "'parcel_id' under 'fields' in the registry entry. The columns are "
+                f"{', '.join(self.columns)}"
+            )
 
     def _own_crs(self) -> CRS | None:
         declared = self._table.crs
@@ -202,8 +229,8 @@ class ParcelFile:
             )  # fmt: skip
         if decoder.undecodable:
             log.warning(
-                "%s: %d values are not valid %s and were left out; set 'encoding:' of county %r "
-                "in the registry, for example encoding: cp1252",
+                "%s: %d values are not valid %s; they were read as Windows-1252, or left out. Set "
+                "'encoding:' of county %r in the registry, for example encoding: cp1252",
                 self.path, decoder.undecodable, decoder.declared or "text", self._county.key,
             )  # fmt: skip
 

@@ -16,7 +16,8 @@ from parcels.addresses.house_number import numbers_in
 from parcels.addresses.matching import may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import filter_letters, normalize_words
+from parcels.addresses.street_name import filter_letters
+from parcels.addresses.street_words import normalize_words
 from parcels.column_mapping import parcel_id_text, site_address
 from parcels.lot_selection import distances_m
 from parcels.parcel_source import ParcelRow
@@ -70,7 +71,15 @@ class RowIndex:
 
     def parcel_row(self, row: int) -> ParcelRow:
         """The row as a `ParcelRow`."""
-        return ParcelRow(self._id(row), self.geometries[row], self._first + row, self._site(row))
+        parcel_id = self._id(row)
+        return ParcelRow(
+            parcel_id,
+            self.geometries[row],
+            self._first + row,
+            self._site(row),
+            self._parcel_type(row),
+            lacks_id=parcel_id is None and self._fields.parcel_id is not None,
+        )
 
     def all_rows(self) -> Iterator[ParcelRow]:
         """Every row, created lazily."""
@@ -113,6 +122,10 @@ class RowIndex:
         column = self._fields.parcel_id
         return None if column is None else parcel_id_text(self._values[column][row])
 
+    def _parcel_type(self, row: int) -> str | None:
+        column = self._fields.parcel_type
+        return None if column is None else parcel_id_text(self._values[column][row])
+
     def _site(self, row: int) -> SiteAddress | None:
         if not self._has_sites:
             return None
@@ -128,7 +141,8 @@ class RowIndex:
 
     @cached_property
     def _has_sites(self) -> bool:
-        return any(column != self._fields.parcel_id for column in self._fields.columns)
+        others = {self._fields.parcel_id, self._fields.parcel_type}
+        return any(column not in others for column in self._fields.columns)
 
     @cached_property
     def _tree(self) -> shapely.STRtree:

@@ -26,7 +26,8 @@ class TextDecoder:
 
     Attributes:
         declared, legacy: see above.
-        undecodable: number of values so far that are not valid in the encoding; they are None.
+        undecodable: number of values so far that are not valid in the encoding. Those that are not
+            valid UTF-8 are read as `legacy`, the others are None.
         rounded: number of floats so far that are too large to be exact; they are None.
     """
 
@@ -58,13 +59,20 @@ class TextDecoder:
                 if is_cut and error.start > 0:
                     return raw[: error.start].decode("utf-8")
         self.undecodable += 1
-        return None
+        return _decode_or_none(raw, self.legacy) if self.declared == "utf-8" else None
 
     def repair(self, text: str) -> str | None:
         """The text of a value that was decoded as UTF-8 with "surrogateescape"."""
         if text.isascii() or (self.is_utf8 and text.isprintable()):
             return text
         return self.decode(text.encode("utf-8", "surrogateescape"))
+
+
+def _decode_or_none(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return None
 
 
 def _with_windows(declared: str) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from typing import Any
 from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
+from parcels.addresses.street_agreement import Agreement
+from parcels.ambiguity import ambiguous_address, joined
 from parcels.boundary import Located
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous_address,
     match_rating,
     parse_lon_lat,
 )
@@ -45,6 +46,12 @@ class _Match:
     def rank(self) -> tuple[bool, tuple[int, int, int], float]:
         return not self.located.interpolated, *self.agreement
 
+    def rivals(self, best: _Match) -> bool:
+        """Whether it agrees as well; a score does not decide between N and S of a street."""
+        are_loose = self.rating[0] == best.rating[0] == Agreement.LOOSE
+        is_other = self.located.matched != best.located.matched
+        return (are_loose and is_other) or self.agreement >= best.agreement
+
     def is_elsewhere(self, best: _Match) -> bool:
         """Whether it is another place than the best match."""
         one, two = self.located, best.located
@@ -63,15 +70,20 @@ def best_match(wanted: StreetAddress, candidates: Sequence[Mapping[str, Any]]) -
     """The best candidate that is a house with the address's number and street.
 
     Esri's score is 100 for a perfect match; candidates below 80 are rejected. A second candidate
-    elsewhere that agrees as well or better makes the address ambiguous.
+    elsewhere that agrees as well or better makes the address ambiguous, as do two that leave out
+    something different.
     """
     matches = [match for c in candidates if (match := _match(wanted, c)) is not None]
     if not matches:
         others = [text for c in candidates if (text := _matched(c)) and _score(c) > 0]
         return AddressUnknown(f"nearest match: {others[0]}" if others else "")
     best = max(matches, key=lambda match: match.rank)
-    if any(m.agreement >= best.agreement and m.is_elsewhere(best) for m in matches):
-        return ambiguous_address(wanted, "the county's GeocodeServer finds several places")
+    rivals = [match for match in matches if match.rivals(best) and match.is_elsewhere(best)]
+    if rivals:
+        places = joined({match.located.matched for match in (best, *rivals)})
+        return ambiguous_address(
+            wanted, f"the county's GeocodeServer finds several places: {places}"
+        )
     return best.located
 
 

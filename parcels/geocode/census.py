@@ -10,6 +10,7 @@ import io
 from collections.abc import Sequence
 
 from parcels.addresses.street_address import StreetAddress
+from parcels.ambiguity import ambiguous_address
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import TransientError
 from parcels.boundary import Located
@@ -17,7 +18,6 @@ from parcels.errors import IncompleteResponse, ParcelsError
 from parcels.geocode.geocode_result import (
     AddressUnknown,
     GeocodeResult,
-    ambiguous_address,
     match_rating,
     parse_lon_lat,
 )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from parcels.addresses.house_number import is_range
-from parcels.addresses.matching import city_and_postcode, is_other_city, match_rank
+from parcels.addresses.matching import is_other_city, match_rank
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, try_parse_address
 from parcels.boundary import Located, NotLocated
@@ -71,29 +70,3 @@ def parse_lon_lat(x: object, y: object) -> tuple[float, float]:
     if -180 <= lon <= 180 and -90 <= lat <= 90:
         return lon, lat
     raise ValueError(f"{sanitize_text(x)}, {sanitize_text(y)} is not a longitude and latitude")
-
-
-def ambiguous_address(
-    wanted: StreetAddress, detail: str, sites: Sequence[SiteAddress | None] = ()
-) -> NotLocated:
-    """The address belongs to several places; `sites` are their addresses, if known."""
-    places = [city_and_postcode(site) for site in sites]
-    cities, postcodes = {city for city, _ in places}, {postcode for _, postcode in places}
-    missing = [
-        name
-        for name, value, found in (
-            ("the city", wanted.city, cities),
-            ("the ZIP code", wanted.postcode, postcodes),
-        )
-        if not value and (not sites or len(found) > 1)
-    ]
-    if missing:
-        advice = f"add {' or '.join(missing)}"
-    elif is_range(wanted.house_number):
-        advice = "use a single house number"
-    else:
-        advice = "add the unit, or a direction (N, S)"
-    return NotLocated(
-        "address_ambiguous",
-        f"address {wanted.line!r}: {detail}; {advice}, or give a parcel_id or coordinates",
-    )

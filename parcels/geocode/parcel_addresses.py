@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import shapely
 
 from parcels.addresses.matching import format_site, match_rank, matches
-from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
-from parcels.addresses.street_name import Agreement
+from parcels.addresses.street_agreement import Agreement
+from parcels.ambiguity import ambiguous_lots, joined
 from parcels.boundary import Located
 from parcels.errors import ParcelsError
-from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult, ambiguous_address
-from parcels.lot_selection import LotCandidate, lots_with_address
+from parcels.geocode.geocode_result import AddressUnknown, GeocodeResult
+from parcels.lot_selection import lots_with_address
 from parcels.parcel_source import ParcelRow, ParcelSource
-from parcels.untrusted import sanitize_text
 
 # If one side omits a direction or a suffix, and only one lot matches.
 _LOOSE_CONFIDENCE = 0.9
@@ -44,33 +43,18 @@ def _result(wanted: StreetAddress, rows: Sequence[ParcelRow]) -> GeocodeResult:
     lots = lots_with_address(rows, wanted)
     if not lots:
         others = {format_site(row.site) for row in rows if matches(row.site, wanted)}
-        return AddressUnknown(f"similar: {_joined(others)}" if others else "")
+        return AddressUnknown(f"similar: {joined(others)}" if others else "")
     if len(lots) > 1:
-        sites = [_site(lot, wanted) for lot in lots]
-        described = {_described(*each) for each in zip(lots, sites, strict=True)}
-        return ambiguous_address(wanted, f"{len(lots)} lots have it: {_joined(described)}", sites)
+        return ambiguous_lots(wanted, lots)
     [lot] = lots
     inside = shapely.point_on_surface(lot.geometry)
-    match = match_rank(lot.rows[0].site, wanted)
+    site = lot.best_site(wanted)
+    match = match_rank(site, wanted)
     exact = match is not None and match[0] == Agreement.EXACT
     return Located(
         inside.x,
         inside.y,
         "parcel_layer",
         confidence=1.0 if exact else _LOOSE_CONFIDENCE,
-        matched=format_site(lot.rows[0].site),
+        matched=format_site(site),
     )
-
-
-def _site(lot: LotCandidate, wanted: StreetAddress) -> SiteAddress | None:
-    return next((row.site for row in lot.rows if matches(row.site, wanted)), None)
-
-
-def _described(lot: LotCandidate, site: SiteAddress | None) -> str:
-    ids = f" (parcel {sanitize_text(lot.parcel_ids[0])})" if lot.parcel_ids else ""
-    return f"{format_site(site)}{ids}"
-
-
-def _joined(texts: set[str]) -> str:
-    shown = sorted(texts)[:5]
-    return "; ".join(shown) + ("; …" if len(texts) > len(shown) else "")

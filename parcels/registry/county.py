@@ -32,11 +32,13 @@ class ParcelFields(EntryModel):
     """Column mapping of the parcel layer; no other column is ever fetched.
 
     Attributes:
+        parcel_type: the column that tells lots from rights of way and water.
         address: the column with the full address.
         street: the columns of the street name, in order (direction, name, suffix).
     """
 
     parcel_id: NonEmptyText | None = None
+    parcel_type: NonEmptyText | None = None
     address: NonEmptyText | None = None
     house_number: NonEmptyText | None = None
     street: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)] | None = None
@@ -58,7 +60,7 @@ class ParcelFields(EntryModel):
     def columns(self) -> tuple[str, ...]:
         """Every mapped column once, the parcel id first."""
         street = self.street or ()
-        columns = (self.parcel_id, self.address, self.house_number, *street)
+        columns = (self.parcel_id, self.parcel_type, self.address, self.house_number, *street)
         columns += (self.unit, self.city, self.postcode)
         return tuple(dict.fromkeys(column for column in columns if column is not None))
 

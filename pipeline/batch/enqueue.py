@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +15,17 @@ from pipeline.batch.request import BatchRequest, ConfirmLots, Progress
 from pipeline.bbox import BBox
 from pipeline.errors import EmptyQueueError, PropertiesFileError
 from pipeline.open_county import OpenCounty
-from pipeline.properties_csv import BadRows, file_sha256, read_rows
+from pipeline.properties_csv import BadRows, file_sha256, layout_of, read_rows
+from pipeline.properties_csv.layout import CsvLayout
+from pipeline.properties_csv.rejected import REJECTED_NAME, set_aside_stale, write_rejected
 from pipeline.store.database import Database
 from pipeline.store.queue import loading
 from pipeline.store.queue import states as queue
-from pipeline.store.queue.loading import PropertyList
 from pipeline.store.queue.selection import Selection
 from pipeline.store.queue.states import ReprocessScope
 from pipeline.store.runs import lifecycle
+
+log = logging.getLogger(__name__)
 
 # Reading a file of this size takes some seconds.
 _LARGE_FILE_BYTES = 5_000_000
@@ -52,6 +56,8 @@ class EnqueueResult:
         bad_rows: rows of the CSV that are not valid.
         without_location: properties that the bounding box skips because they are not located yet.
         requested_at: by the database's clock.
+        understood: one line about the CSV's encoding, separator and columns; "" without a CSV.
+        rejected_path: the file with the rows that are not valid; None if not written.
     """
 
     selection: Selection
@@ -60,6 +66,18 @@ class EnqueueResult:
     bad_rows: BadRows
     without_location: int
     requested_at: datetime
+    understood: str = ""
+    rejected_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCsv:
+    """A CSV that is a list in the database; see `EnqueueResult`."""
+
+    list_id: int
+    bad_rows: BadRows
+    understood: str
+    rejected_path: Path | None
 
 
 def enqueue(
@@ -86,21 +104,25 @@ def enqueue(
     path = request.properties or opened.county.properties
     with database.engine.begin() as conn:
         lifecycle.reclaim_killed(conn, county)
-    listed = None if path is None else _load_csv(database, county, path, progress)
-    bad_rows = BadRows() if listed is None else listed.bad_rows
+    loaded = None if path is None else _load_csv(database, county, path, request.out, progress)
+    bad_rows = BadRows() if loaded is None else loaded.bad_rows
+    understood = "" if loaded is None else loaded.understood
+    rejected_path = None if loaded is None else loaded.rejected_path
     if request.all_lots:
         # A lazy import: reading layers is slow to import, and few batches need it here.
         from pipeline.batch.enqueue_all_lots import add_all_lots
 
         add_all_lots(database, opened, progress, confirm)
-    list_id = None if listed is None or request.all_lots else listed.id
+    list_id = None if loaded is None or request.all_lots else loaded.list_id
     selection = Selection(list_id, request.bbox)
     with database.engine.connect() as conn:
         requested_at = conn.execute(text("SELECT now()")).scalar_one()
         if queue.is_empty(conn, county):
             if not bad_rows.count:
                 raise _empty_queue_error(opened)
-            return EnqueueResult(selection, 0, path, bad_rows, 0, requested_at)
+            return EnqueueResult(
+                selection, 0, path, bad_rows, 0, requested_at, understood, rejected_path
+            )
         waiting = _count_waiting(conn, opened.county, request, selection)
         without_location = 0
         if request.bbox is not None:
@@ -111,7 +133,16 @@ def enqueue(
                 progress.message(
                     f"skipped by the bounding box: {without_location:,} not located yet"
                 )
-    return EnqueueResult(selection, waiting, path, bad_rows, without_location, requested_at)
+    return EnqueueResult(
+        selection,
+        waiting,
+        path,
+        bad_rows,
+        without_location,
+        requested_at,
+        understood,
+        rejected_path,
+    )
 
 
 def make_pending(
@@ -157,19 +188,50 @@ def _count_waiting(
     return waiting if request.limit is None else min(waiting, request.limit)
 
 
-def _load_csv(database: Database, county: str, path: Path, progress: Progress) -> PropertyList:
-    """The CSV as a list in the database; it is read only if its content is not loaded already."""
+def _load_csv(
+    database: Database, county: str, path: Path, out: Path | None, progress: Progress
+) -> LoadedCsv:
+    """The CSV as a list in the database; it is loaded only if its content is not loaded already."""
     sha256 = file_sha256(path)
+    layout = layout_of(path)
+    if not layout.is_plain:
+        progress.message(layout.understood)
     with database.engine.begin() as conn:
-        loaded = loading.current_list(conn, county, sha256)
-        if loaded is not None:
-            return loaded
-        if path.stat().st_size > _LARGE_FILE_BYTES:
-            progress.message(f"reading {path}")
-        loaded = loading.load_list(conn, county, sha256, read_rows(path))
-        if file_sha256(path) != sha256:
-            raise PropertiesFileError(f"{path}: changed while it was read: run the command again")
-    return loaded
+        listed = loading.current_list(conn, county, sha256)
+        is_staged = listed is None
+        if listed is None:
+            if path.stat().st_size > _LARGE_FILE_BYTES:
+                progress.message(f"reading {path}")
+            listed = loading.load_list(conn, county, sha256, read_rows(path))
+            if file_sha256(path) != sha256:
+                raise PropertiesFileError(
+                    f"{path}: changed while it was read: run the command again"
+                )
+        rejected_path = None
+        if out is not None:
+            rejected_path = _write_rejected(conn, layout, listed.bad_rows, out, is_staged=is_staged)
+    return LoadedCsv(listed.id, listed.bad_rows, layout.understood, rejected_path)
+
+
+def _write_rejected(
+    conn: Connection, layout: CsvLayout, bad_rows: BadRows, out: Path, *, is_staged: bool
+) -> Path | None:
+    """Write all invalid rows into the folder of the report; None if there are none.
+
+    A file that cannot be written is only a warning: the valid rows are in the queue.
+    """
+    try:
+        if not bad_rows.count:
+            set_aside_stale(layout, out)
+            return None
+        if bad_rows.is_complete:
+            return write_rejected(layout, bad_rows.examples, out)
+        if not is_staged:
+            loading.stage_again(conn, read_rows(layout.path))
+        return write_rejected(layout, loading.iter_duplicates(conn), out)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", out / REJECTED_NAME, error.strerror)
+        return None
 
 
 def _empty_queue_error(opened: OpenCounty) -> EmptyQueueError:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 
 import shapely
+from shapely import MultiPolygon
 
 from parcels import County
 from parcels.addresses.matching import has_house_number
 from parcels.arcgis import ArcGISSource
 from parcels.cache import LayerKey
 from parcels.cache.fetch_layer import current_snapshot, fetch_layer
+from parcels.cache.file_snapshot import SnapshotFile
+from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.files import FileSource
-from parcels.lot_selection import is_placeholder
-from parcels.parcel_source import ParcelRow
+from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.parcel_source import ParcelRow, QueryResult
+from parcels.street_shape import NEIGHBOUR_RADIUS_M, Elongated, elongated, street_reason
 from pipeline.batch.cached_parcels import large_file_snapshot
 from pipeline.batch.request import ConfirmLots, Progress
 from pipeline.errors import PipelineError
@@ -23,6 +28,9 @@ from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
 from pipeline.store.queue import all_lots
 from pipeline.store.queue.all_lots import LotPart
+
+WholeLayer = FileSource | SnapshotFile | LayerSnapshot
+_ROWS_PER_CHECK = 1_000
 
 
 def add_all_lots(
@@ -51,8 +59,8 @@ def add_all_lots(
         is_confirmed = _fetch_snapshot(database, opened, progress, confirm)
     progress.message(f"listing the lots of {opened.name}")
     with database.engine.begin() as conn:
-        rows = _parcel_rows(database, county, progress)
-        found = all_lots.stage(conn, county.key, _lot_parts(county, rows))
+        layer = _layer(database, county, progress)
+        found = all_lots.stage(conn, county.key, _lot_parts(layer))
         if not found.count:
             raise PipelineError(f"{opened.name} has no lots: check its layer in the registry entry")
         if not found.new:
@@ -97,35 +105,49 @@ def _fetch_snapshot(
     return True
 
 
-def _parcel_rows(database: Database, county: County, progress: Progress) -> Iterator[ParcelRow]:
+def _layer(database: Database, county: County, progress: Progress) -> WholeLayer:
     if county.source == "file":
-        snapshot = large_file_snapshot(county, database, progress)
-        return (snapshot or FileSource(county)).all_rows()
-    copy = DatabaseCache(database.engine).layer(LayerKey.of(county)).snapshot()
-    if copy is None:
+        return large_file_snapshot(county, database, progress) or FileSource(county)
+    snapshot = DatabaseCache(database.engine).layer(LayerKey.of(county)).snapshot()
+    if snapshot is None:
         raise PipelineError(
             f"the snapshot of {county.name}'s parcels was removed: run the command again"
         )
-    return copy.all_rows()
+    return snapshot
 
 
-def _lot_parts(county: County, rows: Iterable[ParcelRow]) -> Iterator[LotPart]:
-    has_ids = county.fields.parcel_id is not None
-    for row in rows:
-        parcel_id = row.parcel_id
-        if parcel_id is not None and is_placeholder(parcel_id):
-            parcel_id = None
-        # A right of way: lookups reject these rows, too.
-        if row.geometry is None or (
-            has_ids and parcel_id is None and not has_house_number(row.site)
-        ):
-            continue
-        inside = shapely.point_on_surface(row.geometry)
-        yield LotPart(
-            parcel_id or f"lot@{inside.x:.6f}_{inside.y:.6f}",
-            parcel_id,
-            inside.x,
-            inside.y,
-            row.geometry.area,
-            hashlib.blake2b(shapely.to_wkb(row.geometry), digest_size=16).digest(),
-        )
+def _lot_parts(layer: WholeLayer) -> Iterator[LotPart]:
+    """Each row that a lookup takes for a lot, or for a piece of one."""
+    rows = iter(layer.all_rows())
+    while some := list(islice(rows, _ROWS_PER_CHECK)):
+        lots = [
+            (row, row.geometry)
+            for row in some
+            if row.geometry is not None and not not_a_lot_reason(row)
+        ]
+        shapes = elongated([geometry for _, geometry in lots])
+        for (row, geometry), shape in zip(lots, shapes, strict=True):
+            if shape is None or not _is_street(row, shape, layer):
+                yield _lot_part(row, geometry)
+
+
+def _lot_part(row: ParcelRow, geometry: MultiPolygon) -> LotPart:
+    is_id = row.parcel_id is not None and not is_placeholder(row.parcel_id)
+    parcel_id = row.parcel_id if is_id else None
+    inside = shapely.point_on_surface(geometry)
+    return LotPart(
+        parcel_id or f"lot@{inside.x:.6f}_{inside.y:.6f}",
+        parcel_id,
+        inside.x,
+        inside.y,
+        geometry.area,
+        hashlib.blake2b(shapely.to_wkb(geometry), digest_size=16).digest(),
+    )
+
+
+def _is_street(row: ParcelRow, shape: Elongated, layer: WholeLayer) -> bool:
+    if has_house_number(row.site):
+        return False
+    found = layer.near_points(shape.places, NEIGHBOUR_RADIUS_M)
+    near = [each for result in found if isinstance(result, QueryResult) for each in result.rows]
+    return bool(street_reason(shape, near))

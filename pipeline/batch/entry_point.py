@@ -76,4 +76,6 @@ def _report_nothing_to_do(context: RunContext) -> BatchReport:
             status=queue_status(conn, context.county.key),
             bad_rows=enqueued.bad_rows,
             properties_file=enqueued.properties_file,
+            understood=enqueued.understood,
+            rejected_path=enqueued.rejected_path,
         )

@@ -26,6 +26,8 @@ class BatchReport:
             the county) by (state, reason).
         status: the county after the run; if there was nothing to do, its queue only.
         bad_rows: rows of the CSV that are not valid.
+        understood: one line about the CSV's encoding, separator and columns; "" without a CSV.
+        rejected_path: the file with all rows that are not valid; None if not written.
         timer: seconds and calls by stage, including the map.
         wall_s: wall-clock seconds, including the map and the report page.
         map_path, page_path: None if not written.
@@ -51,6 +53,8 @@ class BatchReport:
     parcel_cache_hits: int = 0
     parcel_requests: int = 0
     snapshot_is_unverified: bool = False
+    understood: str = ""
+    rejected_path: Path | None = None
 
     @property
     def run_id(self) -> int | None:

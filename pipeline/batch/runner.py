@@ -199,6 +199,8 @@ class BatchRunner:
             map_path,
             page_path,
             lawn_errors_of_county(self._database, opened),
+            understood=enqueued.understood,
+            rejected_path=enqueued.rejected_path,
         )
 
     def _draw_map(self, run_info: RunInfo, loop: LeaseLoop) -> Path | None:
@@ -219,12 +221,14 @@ class BatchRunner:
         """What the run's row keeps of its settings."""
         request, opened = self._context.request, self._context.opened
         enqueued, county = self._context.enqueued, self._context.county
-        file = enqueued.properties_file
+        file, rejected = enqueued.properties_file, enqueued.rejected_path
         return {
             "county_name": opened.name,
             "synthetic": opened.synthetic,
             "properties_file": None if file is None else str(file),
+            "properties_understood": enqueued.understood or None,
             "rows_left_out": enqueued.bad_rows.count,
+            "rejected_file": None if rejected is None else str(rejected),
             "segmenter": request.segmenter,
             "engine": request.engine,
             "labels": [label.name for label in self._labels],

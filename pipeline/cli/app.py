@@ -91,7 +91,18 @@ def main() -> None:
             _fail(f"database error: {detail}; results written so far remain stored")
         if not isinstance(error, DetectionError):
             raise
-        _fail(_with_locations(str(error), file))
+        _fail(_with_locations(f"{error}{_command_hint(error)}", file))
+
+
+def _command_hint(error: Exception) -> str:
+    """How the command takes what the library's error asks for."""
+    from detection.errors import UnknownLabel, WeightsMissing
+
+    if isinstance(error, WeightsMissing):
+        return " (SAM3_WEIGHTS= or --weights)"
+    if isinstance(error, UnknownLabel):
+        return ' (or on the command line, --label "name=prompt")'
+    return ""
 
 
 def _with_locations(message: str, file: SettingsFile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def console() -> Console:
 def print_report(report: BatchReport) -> None:
     """The run, the rest of the county, and the paths of the map and the page."""
     out = console()
+    if report.understood:
+        out.print(f"{report.understood}.")
     print_bad_rows(out, report)
     if report.run is None:
         _print_nothing_to_do(out, report)
@@ -48,7 +51,8 @@ def print_report(report: BatchReport) -> None:
 def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     if not report.selected_by_state:
         file = _relative(report.properties_file) if report.properties_file else "the queue"
-        console.print(f"Nothing to do: {file} has no properties.")
+        what = "valid rows" if report.bad_rows.count else "properties"
+        console.print(f"Nothing to do: {file} has no {what}.")
     leased = _print_leased(console, report)
     retryable = {
         k: n
@@ -112,6 +116,12 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     for row in report.bad_rows.examples[:MAX_BAD_ROWS_LISTED]:
         console.print(Text(f"  line {row.line}: {row.problem}"))
     _print_more(console, count)
+    if report.rejected_path is not None:
+        rejected = _relative(report.rejected_path)
+        console.print(
+            f"All skipped rows are in {rejected}: correct them there, then run the batch with "
+            f"PROPERTIES={shlex.quote(rejected)}."
+        )
 
 
 def _print_more(console: Console, count: int) -> None:

@@ -84,6 +84,8 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     elif page is not None:
         click.echo(str(page))
     else:
+        if understood := report.settings.get("properties_understood"):
+            console().print(f"{understood}.")
         print_run(console(), report)
 
 

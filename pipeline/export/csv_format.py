@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from pipeline.export.columns import Column, Table
+from pipeline.formula_guard import escape_formula
 from pipeline.store.reads.row_cursors import ColumnArrays
-
-# The start of a formula. Text that already has apostrophes before it gets one more, so that
-# removing one restores the original.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def write_csv(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) -> None:
@@ -30,13 +25,3 @@ def write_csv(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) -> N
 
 def _cells(column: Column, values: Iterable[Any]) -> Iterable[Any]:
     return map(escape_formula, values) if column.kind == "text" else values
-
-
-def escape_formula(text: str | None) -> str | None:
-    """Put an apostrophe before text that a spreadsheet would run as a formula.
-
-    Numbers as text are unchanged: "-90.05" is not a formula.
-    """
-    if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text

@@ -340,6 +340,8 @@ parcel_hit = Table(
     Column("parcel_id", Text),
     Column("object_id", BigInteger),
     Column("site", JSONB),
+    Column("parcel_type", Text),
+    Column("lacks_id", Boolean, nullable=False, server_default="false"),
     _polygons(nullable=True),
 )  # fmt: skip
 
@@ -367,8 +369,12 @@ parcel = Table(
         primary_key=True,
     ),
     Column("object_id", BigInteger, primary_key=True, autoincrement=False),
+    # Numbers the rows with one object id: a joined layer has one for each account on a parcel.
+    Column("place", Integer, primary_key=True, autoincrement=False, server_default="0"),
     Column("parcel_id", Text),
     Column("site", JSONB),
+    Column("parcel_type", Text),
+    Column("lacks_id", Boolean, nullable=False, server_default="false"),
     # House numbers, each prefixed with the snapshot's id: one index serves every county.
     Column("house_keys", ARRAY(BigInteger), nullable=False),
     _polygons(nullable=True),

@@ -76,13 +76,76 @@ def test_invalid_rows_are_skipped_and_reported(fresh: User, made: sample.SampleC
 def test_a_csv_without_the_columns_is_an_error(user: User, made: sample.SampleCounty) -> None:
     registry = _registry(user.folder, made)
     leads = user.folder / "leads.csv"
-    leads.write_text("id,lat,lon\na,1,2\n")
+    leads.write_text("name,lat,lng,lon\na,1,2,3\n")
     args = ("--county", "little", "--registry", str(registry), "--properties")
     done = user.run("batch", *args, "leads.csv", code=2)
     assert "property_id" in done.stderr
-    assert "id, lat, lon" in done.stderr
+    assert "name, lat, lng, lon" in done.stderr
+    assert "lng and lon mean the same" in done.stderr
+    assert "in Excel: Save as CSV UTF-8" in done.stderr
     done = user.run("batch", *args, "nowhere.csv", code=2)
     assert "no such file" in done.stderr
+
+
+def test_an_excel_file_is_read_refused_rows_are_corrected_and_given_again(
+    fresh: User, made: sample.SampleCounty
+) -> None:
+    registry = _registry(fresh.folder, made)
+    rows = [line.split(",") for line in made.properties.read_text().splitlines()[1:]]
+    lon, lat = (rows[0][i].replace(".", ",") for i in (2, 3))
+    lines = [
+        "Leads für Mai;;;;",
+        "ID;Parcel #;Lng;Lat;Straße",
+        f"1;;{lon};{lat};",
+        f"2;{rows[1][1]};;;;;",
+        f"3;1,23E+11;{lon};;",
+        f"4;;{lat.replace(',', '.')}.123.456;{lat};",
+        f"2;{rows[2][1]}",
+        *(f"x{i};;west;{lat};" for i in range(30)),
+        ";;;;",
+    ]
+    leads = fresh.folder / "leads.csv"
+    leads.write_bytes("\r\n".join(lines).encode("cp1252"))
+    args = ("--county", "little", "--registry", str(registry), "--properties")
+    done = fresh.run("batch", *args, "leads.csv", code=1)
+    text = " ".join(done.stdout.split())
+    assert (
+        "Read leads.csv: Windows-1252, semicolons, decimal commas, header on line 2; "
+        "ID → property_id, Lng → longitude, Lat → latitude, Parcel # → parcel_id." in text
+    )
+    assert "33 rows of leads.csv were skipped" in text
+    assert "line 5: parcel_id (Parcel #) is '1,23E+11': Excel has cut the digits" in text
+    assert "and 13 more" in text
+    rejected = fresh.folder / "out" / "little" / "rejected.csv"
+    assert "run the batch with PROPERTIES=out/little/rejected.csv" in text
+    page = (fresh.folder / "out" / "little" / "report.html").read_text()
+    assert "Read leads.csv: Windows-1252, semicolons" in page
+    assert "All of them are in out/little/rejected.csv" in page
+
+    content = rejected.read_text("utf-8-sig")
+    assert content.splitlines()[0] == "line;problem;ID;Parcel #;Lng;Lat;Straße"
+    assert len(content.splitlines()) == 34
+    fresh.run("batch", *args, "leads.csv", code=1)
+    assert rejected.read_text("utf-8-sig") == content, "also if the CSV is not parsed again"
+    fixed = content.replace("west", lon).replace("1,23E+11", rows[2][1])
+    fixed = fixed.replace(f"3;{rows[2][1]};{lon};", f"3;{rows[2][1]};;")
+    fixed = "\r\n".join(line for line in fixed.splitlines() if line[:2] not in ("6;", "7;"))
+    rejected.write_bytes(fixed.encode("cp1252"))
+    done = fresh.run("batch", *args, "out/little/rejected.csv", code=0)
+    assert "skipped" not in done.stdout
+    states = fresh.status("--county", "little", REGISTRY=str(registry))["by_state"]
+    assert sum(s["properties"] for s in states if s["state"] == "done") == 33
+
+
+def test_a_workbook_is_an_error_that_says_how_to_save_it(
+    user: User, made: sample.SampleCounty
+) -> None:
+    registry = _registry(user.folder, made)
+    (user.folder / "leads.csv").write_text("<html><table><tr><td>ID</td></tr></table>")
+    args = ("--county", "little", "--registry", str(registry), "--properties", "leads.csv")
+    done = user.run("batch", *args, code=2)
+    assert "a web page (HTML), whatever its name, not a CSV" in done.stderr
+    assert "in Excel: Save as CSV UTF-8" in done.stderr
 
 
 def test_a_misspelt_registry_key_is_named(user: User) -> None:

@@ -82,6 +82,24 @@ def test_a_parcel_id_finds_its_lot(server: FeatureServer) -> None:
     assert parcel_id in answer.boundary.parcel_ids
 
 
+def test_ids_without_their_leading_zeros_are_found_in_text_columns(tmp_path: Path) -> None:
+    lots = synthetic_lots().iloc[:3].copy()
+    lots["APN"] = ["0000123", "0456", "00456"]
+    with feature_server(lots, tmp_path) as server:
+        found = service(server).boundaries(
+            [Property(i, parcel_id=i) for i in ("123", "123.0", "456", "789")]
+        )
+    one, other, several, none = found
+    assert isinstance(one, Boundary)
+    assert isinstance(other, Boundary)
+    assert one.parcel_ids == other.parcel_ids == ("0000123",)
+    assert one.note == "parcel id '0000123' was used for '123': leading zeros"
+    assert isinstance(several, NoBoundary)
+    assert "0456, 00456" in several.detail
+    assert isinstance(none, NoBoundary)
+    assert (several.reason, none.reason) == ("not_found", "not_found")
+
+
 def test_an_id_with_a_quote_and_spaces_is_found_exactly(tmp_path: Path) -> None:
     with feature_server(synthetic_lots(), tmp_path) as server:
         lookup_service = ["CONDO'1", "000003  00001", "000003 00001", "condo'1"]

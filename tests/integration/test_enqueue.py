@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as csv_module
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,56 @@ def test_a_csv_with_only_bad_rows_is_not_an_empty_queue(
 ) -> None:
     enqueued = enqueue_request(properties=_csv(tmp_path, "1,,,"))
     assert (enqueued.waiting, enqueued.bad_rows.count) == (0, 1)
+
+
+def _rejected_lines(path: Path | None) -> list[int]:
+    assert path is not None
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [int(row["line"]) for row in csv_module.DictReader(file)]
+
+
+@pytest.mark.parametrize("bad", [3, 300], ids=["few", "more than are stored"])
+def test_rejected_rows_are_complete_also_for_a_list_that_is_loaded_already(
+    enqueue_request: Enqueue, tmp_path: Path, bad: int
+) -> None:
+    rows = [row for i in range(bad) for row in (f"{i},,,{i}", f"{i},,,7", f"x{i},ninety,35,")]
+    csv, out = _csv(tmp_path, *rows), tmp_path / "out"
+    first = enqueue_request(properties=csv, out=out)
+    assert first.bad_rows.count == 2 * bad
+    expected = [line for i in range(bad) for line in (3 * i + 3, 3 * i + 4)]
+    assert _rejected_lines(first.rejected_path) == expected
+    assert first.rejected_path == out / "rejected.csv"
+    first.rejected_path.unlink()
+    again = enqueue_request(properties=csv, out=out)
+    assert _rejected_lines(again.rejected_path) == expected
+    assert again.selection == first.selection
+    csv.write_text("property_id,parcel_id\n1,1\n")
+    assert enqueue_request(properties=csv, out=out).rejected_path is None
+    assert not (out / "rejected.csv").exists()
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_a_batch(
+    enqueue_request: Enqueue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    out.write_text("a file")
+    enqueued = enqueue_request(properties=_csv(tmp_path, "1,,,1", "1,,,2"), out=out)
+    assert (enqueued.waiting, enqueued.rejected_path) == (1, None)
+    assert "rejected.csv cannot be written" in caplog.text
+
+
+def test_what_was_understood_is_reported_at_once_and_in_the_result(
+    enqueue_request: Enqueue, tmp_path: Path, progress: RecordedProgress
+) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_bytes(f"ID;Lng;Lat;Notiz\n1;{LON};{LAT};Süd\n".replace(".", ",").encode("cp1252"))
+    understood = (
+        "Read leads.csv: Windows-1252, semicolons, decimal commas; ID → property_id, "
+        "Lng → longitude, Lat → latitude"
+    )
+    assert enqueue_request(properties=path).understood == understood
+    assert progress.messages == [understood]
+    assert enqueue_request(properties=path).understood == understood
 
 
 def test_bbox_selects_and_reports_properties_without_a_location(

@@ -52,6 +52,7 @@ def _odd_rows() -> tuple[ParcelRow, ...]:
         ParcelRow("042035  00007", geometry, 7, site),
         ParcelRow("", None, 2**40, SiteAddress()),
         ParcelRow(None, geometry, None, None),
+        ParcelRow(None, geometry, 8, None, "PRIV_ROW", lacks_id=True),
     )
 
 
@@ -195,6 +196,23 @@ def test_a_snapshot_returns_the_same_rows_as_the_layer(
     found = copy.with_addresses(wanted)
     assert [[row.object_id for row in each.rows] for each in found] == [[2, 30], [19], [], []]
     assert copy.extent() == pytest.approx((WEST + STEP, SOUTH, WEST + 19.8 * STEP, SOUTH + STEP))
+
+
+def test_a_snapshot_has_every_row_of_a_joined_layer(cache: ParcelCache, layer: CachedLayer) -> None:
+    first, second = synthetic_rows()[:2]
+    accounts = [
+        ParcelRow(f"account {n}", first.geometry, 1, first.site, "FEE", lacks_id=False)
+        for n in range(3)
+    ]
+    way = ParcelRow(None, second.geometry, 2, None, "ROW", lacks_id=True)
+    source = RecordingSource([*accounts, way])
+    assert fetch_layer(source, layer).rows == 4
+    copy = cache.layer(KEY).snapshot()
+    assert copy is not None
+    assert copy.rows == 4
+    assert copy.with_ids(["account 2", "account 0"]) == source.with_ids(["account 2", "account 0"])
+    assert copy.at_points([inside(1), inside(2)]) == source.at_points([inside(1), inside(2)])
+    assert sorted(copy.all_rows(), key=repr) == sorted(source.rows, key=repr)
 
 
 def test_a_snapshot_without_addresses_or_lots(cache: ParcelCache, layer: CachedLayer) -> None:

@@ -260,6 +260,8 @@ def test_literals_are_quoted_and_patterns_escaped() -> None:
     assert sql_literal("O'Brien' OR 1=1", numeric=False) == "'O''Brien'' OR 1=1'"
     assert sql_literal("7 OR 1=1", numeric=True) is None
     assert sql_literal("-7.50", numeric=True) == "-7.50"
+    assert sql_literal("0.5", numeric=True) == "0.5"
+    assert sql_literal("007", numeric=True) is None
     assert like("NAME", f"%{escape_like('100%_o$')}") == "UPPER(NAME) LIKE '%100$%$_O$$' ESCAPE '$'"
     assert like("NAME", escape_like("O'B")) == "UPPER(NAME) LIKE 'O''B'"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -391,6 +392,9 @@ def test_a_point_far_from_all_parcels_is_outside_the_county() -> None:
     assert far.detail.startswith("longitude -91.0, latitude 35.0 is 91.2 km outside Here County;")
     assert isinstance(swapped, NoBoundary)
     assert "longitude and latitude are not swapped" in swapped.detail
+    looked_up = boundary_service.look_up(Property("b", -91.0, 35.0))
+    assert isinstance(looked_up, NotLocated)
+    assert (looked_up.reason, looked_up.detail) == (far.reason, far.detail)
 
 
 def test_the_extent_of_the_entry_is_a_hard_limit() -> None:
@@ -411,9 +415,9 @@ def test_an_unknown_id_without_a_point_is_not_found() -> None:
     assert "'1 2'" in gone.detail
 
 
-def test_a_synthetic_county_must_be_generated_first() -> None:
+def test_a_synthetic_county_has_no_parcels_before_a_batch_generates_them() -> None:
     sample = County.model_validate({"key": "sample", "synthetic": {"seed": 1}})
-    with pytest.raises(SourceMisconfigured, match="`make batch COUNTY=sample`"):
+    with pytest.raises(SourceMisconfigured, match="'sample' is synthetic: its parcels are gener"):
         ParcelBoundaryService(sample)
 
 
@@ -431,6 +435,13 @@ def test_an_empty_request_makes_no_query() -> None:
         (("a", 35.1, -120.05), "look swapped"),
         (("a", -500_000.0, 35.0), "use decimal degrees"),
         (("a", math.nan, 35.0), "is not on Earth"),
+        (("a", "-90.05", 35.0), r"longitude is '-90.05' \(str\); give decimal degrees"),
+        (("a", True, 35.0), "longitude is True"),
+        (("a", Decimal("-90.05"), 35.0), "longitude is Decimal"),
+        (("a", -90.0, None, 12345), r"parcel_id is 12345 \(int\); give it as text"),
+        (("a", None, None, None, ["101 Main St"]), "address is "),
+        ((7, -90.0, 35.0), r"property_id is 7 \(int\)"),
+        ((None, -90.0, 35.0), "property_id is None"),
     ],
 )
 def test_invalid_properties_are_refused(arguments: Any, message: str) -> None:

@@ -32,6 +32,7 @@ from detection.detector import FirstChips
 from detection.imagery.pixel_grid import PixelGrid
 from detection.segmenters.interface import Mask
 from detection.timing import StageTimer
+from parcels import NoBoundary
 
 LAWN = LABELS["lawn"]
 POOL = Label("pool", "swimming pool", "discrete", 1.0)
@@ -148,6 +149,14 @@ class TestSharing:
         results = Detector(ThresholdSegmenter()).detect([far, away, near], imagery, [LAWN])
         assert [len(r.detections) for r in results] == [0, 0, 1]
         assert [r.status for r in results] == ["detected", "no_imagery", "detected"]
+
+    def test_a_property_without_a_boundary_gets_its_reason(self, tmp_path: Path) -> None:
+        imagery = painted(tmp_path, (100, 100, 40, 60))
+        given = [NoBoundary("not_found", "no such id"), boundary(at(90, 90, 80, 90))]
+        missing, detected = Detector(ThresholdSegmenter()).detect(given, imagery, [LAWN])
+        assert (missing.status, missing.reason) == ("no_boundary", "not_found")
+        assert (missing.detail, missing.detections) == ("no such id", ())
+        assert detected.status == "detected"
 
     def test_nothing_to_detect(self, tmp_path: Path) -> None:
         assert Detector(ThresholdSegmenter()).detect([], painted(tmp_path), [LAWN]) == []

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.export import geoparquet
-from pipeline.export.csv_format import escape_formula, write_csv
+from pipeline.export.csv_format import write_csv
 from pipeline.export.formats import FORMATS
 from pipeline.export.geoparquet import write_geoparquet
+from pipeline.formula_guard import escape_formula
 from pipeline.store.reads.row_cursors import ColumnArrays
 
 EMPTY = places([], [])

@@ -89,7 +89,8 @@ def test_a_file_without_a_crs_needs_one_in_the_entry(tmp_path: Path) -> None:
     [
         ([10, 11, 12, 13, 14], "10", True),
         ([10.0, 11.0, 12.5, 13.0, None], "10", True),
-        ([10.0, 11.0, 12.5, 13.0, None], "10.0", False),
+        ([10.0, 11.0, 12.5, 13.0, None], "10.00", True),  # with a note: see test_lost_zeros
+        ([10.0, 11.0, 12.5, 13.0, None], "12.50", False),
         (["042  7", "b", "c", "d", None], "042  7", True),
         (["042  7", "b", "c", "d", None], "042 7", False),
         (["042  7", "b", "c", "d", ""], " 042  7", False),

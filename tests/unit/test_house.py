@@ -36,7 +36,7 @@ def test_importing_a_package_does_not_load_what_it_does_not_need(
 def test_pipeline_namespace() -> None:
     import pipeline
 
-    assert pipeline.__all__ == ["BatchReport", "BatchRequest", "run_batch"]
+    assert pipeline.__all__ == ["BatchReport", "BatchRequest", "PipelineError", "run_batch"]
     for name in pipeline.__all__:
         assert getattr(pipeline, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing"):

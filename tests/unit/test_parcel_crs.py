@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import geopandas as gpd
@@ -145,6 +146,36 @@ def test_some_lots_off_the_earth_are_a_warning(tmp_path: Path) -> None:
     assert source.dropped == 1
     [warning] = source.warnings
     assert "1 lots are not on Earth" in warning
+
+
+@pytest.mark.parametrize(
+    ("true", "said", "message"),
+    [
+        (2274, 32136, r"median lot has 9,8\d\d m², but 91\d m² if its coordinates are in feet"),
+        (32136, 2274, r"its coordinates are in metres and the CRS .* in feet: .* crs: EPSG:32136"),
+    ],
+)
+@pytest.mark.parametrize("place", [{}, {"state": "TN"}])
+def test_a_prj_in_the_wrong_unit_is_told_without_the_county(
+    tmp_path: Path, true: int, said: int, message: str, place: dict[str, str]
+) -> None:
+    # A .prj has no code, and these feet, read as metres, are still near Tennessee.
+    path = tmp_path / "lots.shp"
+    lots = [box(-90 + i * 0.0003, 35, -90 + (i + 1) * 0.0003, 35.0003) for i in range(9)]
+    stored = gpd.GeoSeries(lots, crs=4326).to_crs(true).set_crs(said, allow_override=True)
+    gpd.GeoDataFrame({"APN": range(9)}, geometry=stored).to_file(path)
+    source = FileSource(county(path, **place))
+    source.check()
+    [warning] = source.warnings
+    assert re.search(message, warning)
+
+
+@pytest.mark.parametrize("epsg", [2274, 32136, 32616, 3857])
+def test_lots_of_usual_size_are_plausible_in_any_unit(tmp_path: Path, epsg: int) -> None:
+    frame(epsg).to_file(tmp_path / "lots.shp")
+    source = FileSource(county(tmp_path / "lots.shp", state="TN"))
+    source.check()
+    assert source.warnings == ()
 
 
 def test_the_crs_that_fits_is_named_for_lots_off_the_earth(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from shapefiles import Ring, square, write_shapefile
 from shapely import Polygon, box
 
 from parcels import Boundary, County, ParcelBoundaryService, Property
+from parcels.errors import SourceMisconfigured
 from parcels.files import FileSource
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.text_encoding import TextDecoder, cpg_encoding
@@ -131,8 +132,8 @@ def test_wide_numbers_of_a_shapefile_keep_their_digits(tmp_path: Path) -> None:
     }
     for column, texts in expected.items():
         assert ids_of(path, fields={"parcel_id": column}) == texts
-    filtered = {"where": "LONG > 123456789012345671", "fields": {"parcel_id": "BIG"}}
-    assert ids_of(path, **filtered) == [None]
+    filtered = {"where": "LONG > 1", "fields": {"parcel_id": "BIG"}}
+    assert ids_of(path, **filtered) == ["12345678901234567891", None]
 
 
 def test_json_numbers_and_texts_in_one_column_stay_apart(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_json_numbers_and_texts_in_one_column_stay_apart(tmp_path: Path) -> None
         (None, 0, {"encoding": "cp850"}, "Pe±a"),
         ("UTF-8", 0, {"encoding": "latin1"}, "Peña"),
         ("OEM 850", 0, {}, "Pe±a"),
-        ("UTF-8", 0, {}, None),
+        ("UTF-8", 0, {}, "Peña"),
     ],
 )
 def test_the_encoding_of_a_shapefile(
@@ -180,8 +181,11 @@ def test_the_encoding_of_a_shapefile(
         path.with_suffix(".cpg").write_text(f"{cpg}\n")
     with caplog.at_level(logging.WARNING):
         assert ids_of(path, **more) == ["1", expected, "3"]
-    assert ("1 values are not valid utf-8" in caplog.text) == (expected is None)
-    assert ("set 'encoding:'" in caplog.text) == (expected is None)
+    is_wrong = cpg == "UTF-8" and not more
+    assert (
+        "1 values are not valid utf-8; they were read as Windows-1252" in caplog.text
+    ) == is_wrong
+    assert ("Set 'encoding:'" in caplog.text) == is_wrong
 
 
 def test_utf8_without_a_declaration_is_detected(tmp_path: Path) -> None:
@@ -442,3 +446,24 @@ def test_parquet_with_its_own_geometry_type(tmp_path: Path) -> None:
     finally:
         pa.unregister_extension_type("geoarrow.wkb")
     assert ids_of(path) == ["a", "b", "c"]
+
+
+def test_columns_that_differ_in_case_from_row_to_row_are_one_column(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    features = [
+        {"type": "Feature", "properties": {name: str(i)}, "geometry": shapely.geometry.mapping(lot)}
+        for i, (name, lot) in enumerate(zip(["PIN", "pin", "Pin"], LOTS, strict=True))
+    ]
+    path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
+    for more in ({}, {"fields": {"parcel_id": "pin"}}, {"fields": {"parcel_id": "PIN"}}):
+        assert ids_of(path, **more) == ["0", "1", "2"]
+
+
+def test_a_mapped_id_column_that_is_empty_everywhere_is_an_error(tmp_path: Path) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    fields = [("APN", "C", 6, 0), ("PIN", "C", 6, 0)]
+    values = [("", "1"), ("", "2"), ("", "3")]
+    path = write_shapefile(tmp_path / "lots.shp", lots, fields, values)
+    with pytest.raises(SourceMisconfigured, match="column 'APN' is empty in every row"):
+        ids_of(path, fields={"parcel_id": "APN"})
+    assert ids_of(path) == ["1", "2", "3"], "a guess takes the column that has values"

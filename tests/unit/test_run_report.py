@@ -265,7 +265,16 @@ def test_reviewed_findings_are_counted() -> None:
 
 
 def test_skipped_csv_rows() -> None:
+    settings = {
+        "rows_left_out": 1_003,
+        "rejected_file": "out/little/rejected.csv",
+        "properties_understood": "Read leads.csv: UTF-8, tabs; <b> → property_id",
+    }
+    page = html_page(_report(settings=settings), None)
+    assert "Read leads.csv: UTF-8, tabs; &lt;b&gt; → property_id." in page
+    assert "All of them are in out/little/rejected.csv" in page
     page = html_page(_report(settings={"rows_left_out": 1_003}), None)
+    assert "rejected.csv" not in page
     assert "skipped and not counted here: 1,003." in page
     assert "rows of the CSV" not in html_page(_report(settings={"rows_left_out": 0}), None)
 

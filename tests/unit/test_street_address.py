@@ -12,7 +12,8 @@ from parcels.addresses.house_number import parse_house_number
 from parcels.addresses.matching import is_other_city, match_rank, matches, may_match
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress, parse_address, try_parse_address
-from parcels.addresses.street_name import filter_letters, parse_street, suffixes
+from parcels.addresses.street_name import filter_letters, parse_street
+from parcels.addresses.street_words import suffixes
 from parcels.errors import PropertyError
 
 # As people write it, and as assessors do.

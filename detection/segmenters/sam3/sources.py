@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from detection.errors import SegmenterError
+from detection.errors import SegmenterError, WeightsMissing
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
@@ -20,9 +20,9 @@ def find_weight_files(source: str) -> tuple[Path, list[Path]]:
         SegmenterError: it does not exist, access is denied, or the copy is incomplete.
     """
     if not source:
-        raise SegmenterError(
-            "SAM3_WEIGHTS is empty. Set it to a folder, a file (.safetensors or sam3.pt) or a "
-            "hub id such as facebook/sam3"
+        raise WeightsMissing(
+            "the source of the weights is empty: give a folder, a file (.safetensors or sam3.pt) "
+            "or a hub id such as facebook/sam3"
         )
     path = local_path(source)
     if path.is_file():
@@ -35,8 +35,8 @@ def find_weight_files(source: str) -> tuple[Path, list[Path]]:
         folder = _download(source)
         return folder, _in_folder(folder)
     raise SegmenterError(
-        f"{source} does not exist. SAM3_WEIGHTS is a folder, a file (.safetensors or sam3.pt) or "
-        "a hub id such as facebook/sam3"
+        f"{source} does not exist. Weights are a folder, a file (.safetensors or sam3.pt) or a hub "
+        "id such as facebook/sam3"
     )
 
 
@@ -111,7 +111,7 @@ def _download(repository: str) -> Path:
             f"the weights of {repository} are gated. Accept Meta's licence on "
             f"https://huggingface.co/{repository}, create a read token on "
             "https://huggingface.co/settings/tokens and set HF_TOKEN to it (or run "
-            "`hf auth login`). SEGMENTER=sam3-tiny needs no download"
+            "`hf auth login`). The segmenter sam3-tiny needs no download"
         ) from error
     except HFValidationError as error:
         raise SegmenterError(
@@ -125,7 +125,7 @@ def _download(repository: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise SegmenterError(
             f"{repository} cannot be downloaded ({type(error).__name__}), and there is no local "
-            "copy. Try again, or copy the folder to this machine and name it in SAM3_WEIGHTS"
+            "copy. Try again, or copy the folder to this machine and give its path"
         ) from error
 
 
@@ -140,7 +140,7 @@ def local_path(source: str) -> Path:
         path.exists()
     except (OSError, RuntimeError) as error:  # a name that is too long, or an unknown user's home
         raise SegmenterError(
-            f"{source[:80]} is not a valid path ({error.args[-1]}). SAM3_WEIGHTS is a folder, a "
-            "file or a hub id such as facebook/sam3"
+            f"{source[:80]} is not a valid path ({error.args[-1]}). Weights are a folder, a file "
+            "or a hub id such as facebook/sam3"
         ) from error
     return path

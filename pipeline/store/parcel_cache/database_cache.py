@@ -41,7 +41,7 @@ SELECT stamp FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'compl
 
 _READ_RESULTS = text("""
 SELECT a.question_sha256, a.origin, a.fetched_at, h.answer_fk IS NOT NULL AS is_hit,
-    h.parcel_id, h.object_id, h.site, ST_AsBinary(h.geom) AS geom
+    h.parcel_id, h.object_id, h.site, h.parcel_type, h.lacks_id, ST_AsBinary(h.geom) AS geom
 FROM lotline.parcel_answer a LEFT JOIN lotline.parcel_hit h ON h.answer_fk = a.id
 WHERE a.layer_fk = :layer AND a.stamp = :stamp
     AND a.question_sha256 = ANY(CAST(:questions AS text[]))
@@ -65,12 +65,14 @@ DELETE FROM lotline.parcel_hit WHERE answer_fk = ANY(CAST(:answers AS bigint[]))
 """)
 
 _INSERT_ROWS = text("""
-INSERT INTO lotline.parcel_hit (answer_fk, place, parcel_id, object_id, site, geom)
+INSERT INTO lotline.parcel_hit
+    (answer_fk, place, parcel_id, object_id, site, parcel_type, lacks_id, geom)
 SELECT new.answer, new.place, new.parcel_id, new.object_id, CAST(new.site AS jsonb),
-    ST_GeomFromWKB(new.geom, 4326)
+    new.parcel_type, new.lacks_id, ST_GeomFromWKB(new.geom, 4326)
 FROM unnest(CAST(:answers AS bigint[]), CAST(:places AS int[]), CAST(:parcel_ids AS text[]),
-        CAST(:object_ids AS bigint[]), CAST(:sites AS text[]), CAST(:geoms AS bytea[]))
-    AS new (answer, place, parcel_id, object_id, site, geom)
+        CAST(:object_ids AS bigint[]), CAST(:sites AS text[]), CAST(:types AS text[]),
+        CAST(:lack_ids AS boolean[]), CAST(:geoms AS bytea[]))
+    AS new (answer, place, parcel_id, object_id, site, parcel_type, lacks_id, geom)
 """)
 
 # SKIP LOCKED: a locked result is being refreshed by another process.

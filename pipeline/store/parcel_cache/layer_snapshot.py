@@ -6,6 +6,7 @@ advisory lock allows one writer at a time. Queries use PostGIS's spatial index.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -52,14 +53,17 @@ FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'copying'
 """)
 
 _INSERT_ROWS = text("""
-INSERT INTO lotline.parcel (copy_fk, object_id, parcel_id, site, house_keys, geom)
-SELECT :copy, new.object_id, new.parcel_id, CAST(new.site AS jsonb),
+INSERT INTO lotline.parcel
+    (copy_fk, object_id, place, parcel_id, site, parcel_type, lacks_id, house_keys, geom)
+SELECT :copy, new.object_id, new.place, new.parcel_id, CAST(new.site AS jsonb),
+    new.parcel_type, new.lacks_id,
     ARRAY(SELECT (CAST(:copy AS bigint) << 32) | number
           FROM unnest(CAST(new.numbers AS bigint[])) AS number),
     ST_GeomFromWKB(new.geom, 4326)
 FROM unnest(CAST(:parcel_ids AS text[]), CAST(:object_ids AS bigint[]), CAST(:sites AS text[]),
-        CAST(:geoms AS bytea[]), CAST(:numbers AS text[]))
-    AS new (parcel_id, object_id, site, geom, numbers)
+        CAST(:types AS text[]), CAST(:lack_ids AS boolean[]), CAST(:geoms AS bytea[]),
+        CAST(:numbers AS text[]), CAST(:places AS int[]))
+    AS new (parcel_id, object_id, site, parcel_type, lacks_id, geom, numbers, place)
 ON CONFLICT DO NOTHING
 """)
 
@@ -87,7 +91,9 @@ FROM lotline.parcel_copy c WHERE c.layer_fk = :layer AND c.state = 'complete'
 _COMPLETE = """
 p.copy_fk = (SELECT id FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'complete')
 """
-_ROW = "p.parcel_id, p.object_id, p.site, ST_AsBinary(p.geom) AS geom"
+_ROW = """
+p.parcel_id, p.object_id, p.site, p.parcel_type, p.lacks_id, ST_AsBinary(p.geom) AS geom
+"""
 
 _ROWS_PER_CHUNK = 1_000
 
@@ -95,14 +101,14 @@ _WITH_IDS = text(f"""
 SELECT asked.place, {_ROW}
 FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS asked (id, place)
 JOIN lotline.parcel p ON p.parcel_id = asked.id AND {_COMPLETE}
-ORDER BY asked.place, p.object_id
+ORDER BY asked.place, p.object_id, p.place
 """)  # noqa: S608
 
 _INTERSECTING = text(f"""
 SELECT asked.place, {_ROW}
 FROM unnest(CAST(:places AS bytea[])) WITH ORDINALITY AS asked (geom, place)
 JOIN lotline.parcel p ON ST_Intersects(p.geom, ST_GeomFromWKB(asked.geom, 4326)) AND {_COMPLETE}
-ORDER BY asked.place, p.object_id
+ORDER BY asked.place, p.object_id, p.place
 """)  # noqa: S608
 
 _WITH_NUMBERS = text(f"""
@@ -115,7 +121,7 @@ WITH asked AS MATERIALIZED (
 )
 SELECT asked.place, {_ROW}
 FROM asked JOIN lotline.parcel p ON p.house_keys && asked.keys AND {_COMPLETE}
-ORDER BY asked.place, p.object_id
+ORDER BY asked.place, p.object_id, p.place
 """)  # noqa: S608
 
 _ALL = text(f"SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE}")  # noqa: S608
@@ -246,7 +252,12 @@ class DatabaseSnapshotInProgress:
         """See `SnapshotInProgress`."""
         numbers = [_array(site_numbers(row.site)) for row in page.rows]
         with self._engine.begin() as conn:
-            columns = {**self._ids, **to_columns(page.rows), "numbers": numbers}
+            columns = {
+                **self._ids,
+                **to_columns(page.rows),
+                "numbers": numbers,
+                "places": _places(page.rows),
+            }
             added = conn.execute(_INSERT_ROWS, columns).rowcount
             without_geometry = sum(row.geometry is None for row in page.rows)
             progress = {
@@ -271,6 +282,16 @@ class DatabaseSnapshotInProgress:
         """See `SnapshotInProgress`."""
         with self._engine.begin() as conn:
             conn.execute(_DISCARD, self._ids)
+
+
+def _places(rows: Sequence[ParcelRow]) -> list[int]:
+    """The number of each row among those with its object id, from 0."""
+    seen: Counter[int | None] = Counter()
+    places = []
+    for row in rows:
+        places.append(seen[row.object_id])
+        seen[row.object_id] += 1
+    return places
 
 
 def _array(numbers: Sequence[int]) -> str:

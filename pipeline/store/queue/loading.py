@@ -37,6 +37,12 @@ STAGED_PROPERTIES = StagingTable(
     key="line",
 )
 
+_DUPLICATES = StagingTable(
+    "staged_duplicate",
+    {"line": "bigint", "property_id": "text", "first_line": "bigint"},
+    key="line",
+)
+
 # Of a duplicate id, the first line is used.
 _DROP_DUPLICATES = text("""
 WITH repeated AS (
@@ -47,7 +53,11 @@ WITH repeated AS (
     WHERE staged.property_id = repeated.property_id AND staged.line > repeated.first
     RETURNING staged.line, staged.property_id, repeated.first
 )
-SELECT line, property_id, first, count(*) OVER () AS dropped FROM dropped ORDER BY line LIMIT :most
+INSERT INTO staged_duplicate (line, property_id, first_line) SELECT * FROM dropped
+""")
+
+_READ_DUPLICATES = text("""
+SELECT line, property_id, first_line FROM staged_duplicate ORDER BY line LIMIT :most
 """)
 
 _POINT = "ST_SetSRID(ST_MakePoint(staged.longitude, staged.latitude), 4326)"
@@ -210,6 +220,21 @@ def load_list(
     return PropertyList(list_id, bad_rows)
 
 
+def stage_again(conn: Connection, rows: Iterable[tuple[int, Property] | BadRow]) -> None:
+    """Find the duplicates of a file whose list is loaded already, for `iter_duplicates`."""
+    bad_rows = BadRows()
+    _stage(conn, _good(rows, bad_rows), bad_rows)
+
+
+def iter_duplicates(conn: Connection, limit: int | None = None) -> Iterator[BadRow]:
+    """Rows of the file last loaded in this transaction whose id an earlier row has, by line."""
+    found = conn.execute(
+        _READ_DUPLICATES, {"most": limit}, execution_options={"stream_results": True}
+    )
+    for row in found:
+        yield BadRow(row.line, duplicate_problem(row.property_id, row.first_line))
+
+
 def add_staged(conn: Connection, county: str) -> int:
     """Insert the rows of `STAGED_PROPERTIES`; existing ones stay. Returns how many were new.
 
@@ -238,12 +263,10 @@ def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows:
             for line, item in numbered
         ),
     )
-    duplicates = conn.execute(_DROP_DUPLICATES, {"most": BadRows.MAX_EXAMPLES}).all()
-    if duplicates:
-        rows = [
-            BadRow(row.line, duplicate_problem(row.property_id, row.first)) for row in duplicates
-        ]
-        bad_rows.add(*rows, count=duplicates[0].dropped)
+    _DUPLICATES.create_empty(conn)
+    dropped = conn.execute(_DROP_DUPLICATES).rowcount
+    if dropped:
+        bad_rows.add(*iter_duplicates(conn, BadRows.MAX_EXAMPLES), count=dropped)
 
 
 def _merge(conn: Connection, county: str, sha256: str | None) -> LoadResult:

@@ -1,0 +1,45 @@
+"""Checks the first lots of a server once for plausibility; see `parcels.plausibility`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Lock
+
+import numpy as np
+from pyproj import CRS
+from shapely import MultiPolygon
+
+from parcels.parcel_source import ParcelRow
+from parcels.plausibility import check_plausibility, log_warnings
+from parcels.registry.county import County
+
+# Fewer lots say too little about the county.
+_MIN_LOTS = 30
+
+
+class LotSample:
+    """Collects lots until they are enough to check.
+
+    Attributes:
+        warnings: what is not plausible about them; empty before the check.
+    """
+
+    def __init__(self, county: County) -> None:
+        self.warnings: tuple[str, ...] = ()
+        self._county = county
+        self._lots: list[MultiPolygon] | None = []
+        self._lock = Lock()
+
+    def add(self, rows: Iterable[ParcelRow], crs: CRS) -> None:
+        """Add the lots of a response; `crs` is that of the layer."""
+        if self._lots is None:
+            return
+        with self._lock:
+            if self._lots is None:
+                return
+            self._lots += [row.geometry for row in rows if row.geometry is not None]
+            if len(self._lots) < _MIN_LOTS:
+                return
+            lots, self._lots = np.array(self._lots, dtype=object), None
+        self.warnings = tuple(check_plausibility(self._county, lots, crs))
+        log_warnings(self.warnings)

@@ -1,0 +1,97 @@
+"""Lots that look like a street: long, thin, and beside dozens of other lots.
+
+Some layers give rights of way ids like those of lots. What gives them away is their shape, and that
+the lots along them touch them. A long lot alone (a farm strip, a driveway) has few neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely import MultiPolygon, Point
+
+from parcels.measure import local_scale_m
+from parcels.not_a_lot import not_a_lot_reason
+from parcels.parcel_source import ParcelRow
+
+# Perimeter² / (4 π area): 1 for a circle, 1.6 for a lot of 20 x 50 m, 4 for a flag lot, and 5 for
+# 15 x 200 m of street.
+_MIN_ELONGATION = 4.5
+# In degrees the ratio differs by up to the ratio of a degree's sides.
+_MIN_ELONGATION_DEGREES = 2.0
+# 2 x area / perimeter; golf courses and parks between houses are wider.
+_MAX_MEAN_WIDTH_M = 30.0
+# A shorter polygon cannot have so many neighbours.
+_MIN_PERIMETER_M = 250.0
+# A street of 15 x 200 m with lots of 20 m has about 20.
+_MIN_NEIGHBOURS = 12
+_TOUCHING_DEGREES = 2e-5  # about 2 m
+# Neighbours are looked up around this many points of the boundary, within this distance.
+_PLACES = 4
+NEIGHBOUR_RADIUS_M = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Elongated:
+    """A long and thin lot, and points of its boundary around which neighbours are looked up.
+
+    Attributes:
+        mean_width_m: twice the area by the perimeter.
+    """
+
+    geometry: MultiPolygon
+    mean_width_m: float
+    places: tuple[Point, ...]
+
+
+def elongated(geometries: Sequence[MultiPolygon]) -> list[Elongated | None]:
+    """For each EPSG:4326 lot, whether it is as long and thin as a street; None if not."""
+    found: list[Elongated | None] = [None] * len(geometries)
+    array = np.array(geometries, dtype=object)
+    perimeters, areas = shapely.length(array), shapely.area(array)
+    suspects = np.flatnonzero(perimeters**2 >= 4 * np.pi * areas * _MIN_ELONGATION_DEGREES)
+    for i in suspects.tolist():
+        found[i] = _elongated(geometries[i])
+    return found
+
+
+def street_reason(lot: Elongated, rows: Sequence[ParcelRow]) -> str:
+    """Why the lot is a street, as the end of "… was not taken, as …"; empty if it is a lot.
+
+    Args:
+        rows: those within `NEIGHBOUR_RADIUS_M` of its `places`.
+    """
+    others = [
+        row.geometry
+        for row in rows
+        if row.geometry is not None
+        and not not_a_lot_reason(row)
+        and row.geometry.dwithin(lot.geometry, _TOUCHING_DEGREES)
+        and not row.geometry.contains(lot.geometry.representative_point())
+    ]
+    # The flats of a stack share one geometry.
+    count = len({shapely.to_wkb(geometry) for geometry in others})
+    if count < _MIN_NEIGHBOURS:
+        return ""
+    return (
+        f"it is long and thin ({lot.mean_width_m:.0f} m wide on average) and touches at least "
+        f"{count} lots, like a street"
+    )
+
+
+def _elongated(geometry: MultiPolygon) -> Elongated | None:
+    center = geometry.representative_point()
+    scale_m = np.array(local_scale_m(center.x, center.y))
+    local = shapely.transform(geometry, lambda degrees: degrees * scale_m)
+    perimeter_m, area_m2 = local.length, local.area
+    mean_width_m = 2 * area_m2 / perimeter_m
+    is_long = perimeter_m**2 >= 4 * np.pi * area_m2 * _MIN_ELONGATION
+    if not is_long or perimeter_m < _MIN_PERIMETER_M or mean_width_m > _MAX_MEAN_WIDTH_M:
+        return None
+    outline = shapely.get_exterior_ring(max(geometry.geoms, key=lambda part: part.area))
+    steps = (np.arange(_PLACES) + 0.5) / _PLACES
+    places = shapely.line_interpolate_point(outline, steps, normalized=True)
+    return Elongated(geometry, mean_width_m, tuple(places))

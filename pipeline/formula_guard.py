@@ -1,0 +1,26 @@
+"""Guards cells against formula injection: a spreadsheet runs text that begins like a formula."""
+
+from __future__ import annotations
+
+import re
+
+# The start of a formula. Text that already has apostrophes before it gets one more, so that
+# removing one restores the original.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_GUARD = re.compile(r"^'(?='*[=+\-@])")
+
+
+def escape_formula(text: str | None) -> str | None:
+    """Put an apostrophe before text that a spreadsheet would run as a formula.
+
+    Numbers as text are unchanged: "-90.05" is not a formula.
+    """
+    if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def strip_guard(text: str) -> str:
+    """Remove the apostrophe that `escape_formula` put before a formula character."""
+    return _GUARD.sub("", text)

@@ -1,0 +1,218 @@
+"""Columns as responses spell them, and layers that repeat an object id, against a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arcgissource import source_of
+from servers.table import Table, lots_in_a_row, table_server
+
+from parcels import Boundary, County, Lot, NoBoundary, ParcelBoundaryService, Property, Unavailable
+from parcels.cache import CachedSource, FolderCache, LayerKey
+from parcels.cache.fetch_layer import fetch_layer
+from parcels.catalogue.add_county import add_county
+from parcels.catalogue.verify import verify_county
+from parcels.errors import ColumnsMissing
+from parcels.parcel_source import QueryResult
+
+COLUMNS = {"OBJECTID": "esriFieldTypeOID", "PIN": "esriFieldTypeString"}
+QUALIFIED = {
+    "GIS.PARCELS.OBJECTID": "esriFieldTypeOID",
+    "GIS.PARCELS.PIN": "esriFieldTypeString",
+    "GIS.CAMA.SITUS_ADDR": "esriFieldTypeString",
+}
+IN_THE_SECOND_LOT = Property("a", -90 + 0.00045, 35.00015)
+
+
+def county_of(url: str, **entry: Any) -> County:
+    given = {"key": "test", "url": url, "layer": 0, "allow_private": True, **entry}
+    return County.model_validate(given)
+
+
+def service_of(url: str, **entry: Any) -> ParcelBoundaryService:
+    return ParcelBoundaryService(county_of(url, **entry), source_of(url, **entry))
+
+
+def ids_of(result: object) -> tuple[str, ...]:
+    assert isinstance(result, Lot), result
+    return result.boundary.parcel_ids
+
+
+@pytest.mark.parametrize("fields", [{}, {"parcel_id": "PIN"}, {"parcel_id": "pin"}])
+@pytest.mark.parametrize(
+    "spelling", [str.lower, str.title, lambda name: f"GIS.PARCELS.{name}"], ids=str
+)
+def test_responses_may_spell_columns_otherwise_than_the_metadata(
+    spelling: Callable[[str], str], fields: dict[str, str]
+) -> None:
+    rows = lots_in_a_row(5, PIN=["A1", "A2", "A3", "A4", "A5"])
+    with table_server(Table(COLUMNS, rows, respond_as=spelling)) as server:
+        service = service_of(server.url, fields=fields)
+        by_point, by_id = service.look_up_many([IN_THE_SECOND_LOT, Property("b", parcel_id="A4")])
+        assert ids_of(by_point) == ("A2",)
+        assert ids_of(by_id) == ("A4",)
+        harvested = [row for page in source_of(server.url).harvest() for row in page.rows]
+        assert [row.parcel_id for row in harvested] == ["A1", "A2", "A3", "A4", "A5"]
+
+
+def test_responses_may_spell_columns_by_their_alias() -> None:
+    rows = lots_in_a_row(3, PIN=["A1", "A2", "A3"])
+    details = {"PIN": {"alias": "Parcel Number"}}
+    table = Table(
+        COLUMNS,
+        rows,
+        field_details=details,
+        respond_as=lambda name: {"PIN": "Parcel Number"}.get(name, name),
+    )
+    with table_server(table) as server:
+        assert ids_of(service_of(server.url).look_up(IN_THE_SECOND_LOT)) == ("A2",)
+        by_alias = service_of(server.url, fields={"parcel_id": "parcel number"})
+        assert ids_of(by_alias.look_up(IN_THE_SECOND_LOT)) == ("A2",)
+
+
+def test_an_entry_may_leave_out_the_table_of_a_column() -> None:
+    rows = [
+        {"GIS.PARCELS.OBJECTID": r["OBJECTID"], "GIS.PARCELS.PIN": r["PIN"], "shape": r["shape"],
+         "GIS.CAMA.SITUS_ADDR": f"{100 + r['OBJECTID']} MAIN ST"}
+        for r in lots_in_a_row(3, PIN=["A1", "A2", "A3"])
+    ]  # fmt: skip
+    table = Table(QUALIFIED, rows, object_id="GIS.PARCELS.OBJECTID")
+    with table_server(table) as server:
+        for fields in ({}, {"parcel_id": "PIN", "address": "situs_addr"}):
+            service = service_of(server.url, fields=fields)
+            assert ids_of(service.look_up(IN_THE_SECOND_LOT)) == ("A2",)
+            assert ids_of(service.look_up(Property("b", parcel_id="A3"))) == ("A3",)
+
+
+@pytest.mark.parametrize("fields", [{}, {"parcel_id": "PIN"}])
+def test_a_column_in_no_row_of_a_response_is_an_error_and_no_missing_lot(
+    fields: dict[str, str],
+) -> None:
+    rows = lots_in_a_row(3, PIN=["A1", "A2", "A3"])
+    without_pin = Table(COLUMNS, rows, respond_as={"OBJECTID": "OBJECTID"}.get)
+    with table_server(without_pin) as server:
+        service = service_of(server.url, fields=fields)
+        props = [IN_THE_SECOND_LOT, Property("b", parcel_id="A1")]
+        for result in service.look_up_many(props):
+            assert isinstance(result, Unavailable)
+            assert "no row of the response has the column 'PIN'" in result.detail
+        for boundary in service.boundaries(props):
+            assert isinstance(boundary, NoBoundary)
+            assert boundary.reason == "unavailable"
+        # A whole batch is not split into single calls: each would fail in the same way.
+        before = len(server.calls)
+        service.look_up_many([Property(str(i), parcel_id=f"A{i}") for i in range(500)])
+        assert len(server.calls) - before <= 3
+        result = verify_county(county_of(server.url, fields=fields))
+        assert not result.passed
+        assert not result.inconclusive
+        assert "PIN" in str(result.problem)
+        with pytest.raises(ColumnsMissing):
+            list(source_of(server.url, fields=fields).harvest())
+
+
+def joined(accounts: list[tuple[int, str]], **table: Any) -> Table:
+    """A layer with a row for each account; those with one object id share its lot."""
+    lots = {row["OBJECTID"]: row for row in lots_in_a_row(max(oid for oid, _ in accounts))}
+    rows = [{**lots[oid], "PIN": pin} for oid, pin in accounts]
+    return Table(COLUMNS, rows, **table)
+
+
+ACCOUNTS = [(1, "A1"), (2, "A2"), (2, "A2-1"), (2, "A2-2"), (3, "A3"), (4, "A4"), (4, "A4-1")]
+
+
+@pytest.mark.parametrize("says_truncated", [True, False])
+@pytest.mark.parametrize("max_rows", [1_000, 7, 5, 4, 3, 2, 1])
+def test_every_account_of_a_joined_layer_is_found(
+    max_rows: int, says_truncated: bool, tmp_path: Path
+) -> None:
+    table = joined(ACCOUNTS, max_rows=max_rows, says_truncated=says_truncated)
+    with table_server(table) as server:
+        service = service_of(server.url)
+        props = [Property(pin, parcel_id=pin) for _, pin in ACCOUNTS]
+        for prop, result in zip(props, service.look_up_many(props), strict=True):
+            assert prop.property_id in ids_of(result)
+            assert ids_of(service.look_up(prop)) == ids_of(result)
+        assert ids_of(service.look_up(IN_THE_SECOND_LOT)) == ("A2", "A2-1", "A2-2")
+        source = source_of(server.url)
+        harvested = [row for page in source.harvest() for row in page.rows]
+        assert [(row.object_id, row.parcel_id) for row in harvested] == ACCOUNTS
+        county = county_of(server.url)
+        layer = FolderCache(tmp_path).layer(LayerKey.of(county))
+        assert fetch_layer(source, layer).rows == len(ACCOUNTS)
+        cached = CachedSource(source, FolderCache(tmp_path), LayerKey.of(county))
+        from_cache = ParcelBoundaryService(county, cached)
+        for prop in props:
+            assert ids_of(from_cache.look_up(prop)) == ids_of(service.look_up(prop))
+
+
+def test_a_row_that_is_sent_twice_counts_once() -> None:
+    table = joined([(1, "A1"), (2, "A2"), (2, "A2")])
+    with table_server(table) as server:
+        [found] = source_of(server.url).with_ids(["A2"])
+        assert isinstance(found, QueryResult)
+        assert len(found.rows) == 1
+
+
+def test_registry_add_finds_qualified_ids_and_the_type_column(tmp_path: Path) -> None:
+    columns = {**QUALIFIED, "GIS.PARCELS.POLY_TYPE": "esriFieldTypeString"}
+    rows = [
+        {"GIS.PARCELS.OBJECTID": r["OBJECTID"], "GIS.PARCELS.PIN": f"F_{r['OBJECTID']}",
+         "GIS.CAMA.SITUS_ADDR": "", "GIS.PARCELS.POLY_TYPE": kind, "shape": r["shape"]}
+        for r, kind in zip(lots_in_a_row(4), ["FEE", "ROW", "FEE", "WATER"], strict=True)
+    ]  # fmt: skip
+    table = Table(columns, rows, object_id="GIS.PARCELS.OBJECTID", respond_as=str.lower)
+    with table_server(table) as server:
+        added = add_county("test", f"{server.url}/0", tmp_path / "r.yaml", allow_private=True)
+    assert added.county.fields.parcel_id == "GIS.PARCELS.PIN"
+    assert added.county.fields.parcel_type == "GIS.PARCELS.POLY_TYPE"
+
+
+def test_a_coded_type_is_read_by_its_meaning() -> None:
+    columns = {**COLUMNS, "PARCELTYPE": "esriFieldTypeInteger"}
+    codes = [{"code": 1, "name": "Lot"}, {"code": 7, "name": "Right of Way"}]
+    details = {"PARCELTYPE": {"domain": {"type": "codedValue", "codedValues": codes}}}
+    rows = lots_in_a_row(3, PIN=["A1", "A2", "A3"], PARCELTYPE=[1, 7, 1])
+    with table_server(Table(columns, rows, field_details=details)) as server:
+        service = service_of(server.url)
+        circle, lot = service.boundaries([IN_THE_SECOND_LOT, Property("b", parcel_id="A1")])
+        assert isinstance(circle, Boundary)
+        assert (circle.source, circle.parcel_ids) == ("buffer_30m", ())
+        assert circle.note == "the parcel there was not taken, as its type is 'Right of Way'"
+        assert isinstance(lot, Boundary)
+        assert lot.source == "lot"
+        [of_the_way] = service.boundaries([Property("c", parcel_id="A2")])
+        assert isinstance(of_the_way, NoBoundary)
+        assert "its type is 'Right of Way'" in of_the_way.detail
+
+
+def test_a_guessed_id_column_that_is_empty_everywhere_makes_no_lot_a_right_of_way() -> None:
+    with table_server(Table(COLUMNS, lots_in_a_row(3, PIN=[None, "", None]))) as server:
+        result = service_of(server.url).look_up(IN_THE_SECOND_LOT)
+        assert isinstance(result, Lot)
+        counts = [call for call in server.calls if "returnCountOnly" in {**call.query, **call.form}]
+        assert len(counts) == 1
+    with table_server(Table(COLUMNS, lots_in_a_row(3, PIN=["A1", "", None]))) as server:
+        [circle] = service_of(server.url).boundaries([IN_THE_SECOND_LOT])
+        assert isinstance(circle, Boundary)
+        assert circle.note == "the parcel there was not taken, as it has no parcel id"
+
+
+def test_a_server_whose_lots_are_elsewhere_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = lots_in_a_row(60, PIN=[f"A{i}" for i in range(60)])
+    with table_server(Table(COLUMNS, rows)) as server:
+        service = service_of(server.url, state="CA")
+        props = [Property(str(i), parcel_id=f"A{i}") for i in range(60)]
+        with caplog.at_level(logging.WARNING):
+            service.look_up_many(props[:40])
+            service.look_up_many(props[40:])
+        [warning] = [record.message for record in caplog.records if "its lots" in record.message]
+        assert "outside the state CA" in warning
+        assert service.warnings == (warning,)
+        assert service_of(server.url, state="TN").warnings == ()
