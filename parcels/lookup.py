@@ -35,8 +35,9 @@ from parcels.lot_selection import (
     same_place,
 )
 from parcels.measure import areas_m2
-from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.not_a_lot import not_a_lot_reason
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
+from parcels.placeholders import is_placeholder
 from parcels.registry.county import County
 from parcels.street_lots import not_taken, reject_streets
 

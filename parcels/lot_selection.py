@@ -25,8 +25,9 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_agreement import Agreement
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, areas_m2, buffer_m, local_scale_m, polygonal
-from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.not_a_lot import not_a_lot_reason
 from parcels.parcel_source import ParcelRow
+from parcels.placeholders import is_placeholder
 
 # 1 cm north to south, less east to west: the noise of coordinates that were projected, rounded or
 # digitized twice. Two different lots are never this similar.

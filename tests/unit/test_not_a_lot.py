@@ -11,7 +11,7 @@ import shapely
 from shapely import Polygon
 
 from parcels import Boundary, County, NoBoundary, ParcelBoundaryService, Property
-from parcels.not_a_lot import is_not_lot_text, is_placeholder
+from parcels.placeholders import is_placeholder, is_type_of_no_lot
 
 PLACEHOLDERS = (
     """
@@ -22,22 +22,27 @@ OPEN WATER|WATER BODY|CANAL|SUBMERGED LANDS|STREETS|ALLEY|ALLEYS|HIGHWAY 61|STAT
 ROAD|Public Road|ROADWAY|CITY STREET|COUNTY ROAD 12|RIGHTS-OF-WAY STREETS, ROADS|EASEMENT|MEDIAN
 UNKNOWN|Unk|U/K|NONE|none|NULL|<Null>|N/A|NA|#N/A|nan|NO ID|NOPIN|NO PARCEL|NO_PARCEL|NO DATA
 GAP|gap 12|OVERLAP|VOID|TBD|UNASSIGNED|NOT ASSIGNED|NOT A PARCEL
-0|000|0.0|00-00-000|-1|-9999|-99|99999|999-99-999|9999999999|XXX|XX-XX|?|--|.
+0|000|0.0|00-00-000|-1|-9999|-99|99999999|999-99-999|9999999999
+NO PARCEL ID|NO PARCEL NUMBER|NON-PARCEL|NONPARCEL|RT OF WAY|RIGHT OF WY|ST ROW|ROW-A
+ROW-12-34-56-78|NO VALUE|12-ROW-3|12-ROW|2-R/W-9|DRAINAGE DITCH|R/R
+|XXX|XX-XX|?|--|.
 """.strip()
     .replace("\n", "|")
     .split("|")
 )
 IDS = (
     """
-123|0123|042035  00007|LAKE-12|RR-0012|12-ROW|1-0|10|99|999|9999|X12|ROWE-12|ROWAN 1|ST-123|A|N
+123|0123|042035  00007|LAKE-12|RR-0012|1-0|10|99|999|9999|99999|999999
+NA-0001|NA1|UNK-0012|999-99|-12345|X12|x|ROWE-12|ROWAN 1|ST-123|A|N
 S12|ROADRUNNER 3|CREEKSIDE|C|TR 1|TRACT A|LOT 12|OUTLOT A|WATERFRONT LOT 3|RIVERSIDE 1|LAKEVIEW
-00-0001|2-R/W-9|RD12|ROW-A12B|GAPP|BAY 3|HWY61-12-003A|PARCEL 1|CITY PARK|COUNTY|STATE
+00-0001|RD12|ROW-A12B|GAPP|BAY 3|HWY61-12-003A|PARCEL 1|CITY PARK|COUNTY|STATE
 """.strip()
     .replace("\n", "|")
     .split("|")
 )
 TYPES_OF_LOTS = (
     "FEE|TAX|Lot|Parcel|TAX PARCEL|CONDO|Residential|Water Front|Waterfront|Vacant|Other"
+    "|Unknown|N/A|NA|None|Undefined|Unassigned|RR"
 )
 
 
@@ -54,17 +59,19 @@ def test_real_ids_are_not_placeholders(text: str) -> None:
 
 @pytest.mark.parametrize("text", TYPES_OF_LOTS.split("|"))
 def test_types_of_lots(text: str) -> None:
-    assert not is_not_lot_text(text)
+    assert not is_type_of_no_lot(text)
 
 
 # MassGIS, FGDL (land use), Guam's style, and a parcel fabric.
 @pytest.mark.parametrize(
     "text",
     ["ROW", "PRIV_ROW", "RAIL_ROW", "WATER", "Right of Way", "RIGHTS-OF-WAY, STREETS, ROADS",
-     "RIVERS AND LAKES, SUBMERGED LANDS", "R/W", "Easement", "Road", "Hydro", "Gap"],
+     "RIVERS AND LAKES, SUBMERGED LANDS", "R/W", "Easement", "Road", "Hydro", "Gap",
+     "Water/River", "Lake/Pond", "ROW/Easement", "Creek/Drainage", "Rd", "DOT ROW", "Non-Parcel",
+     "Tidelands", "Water Feature"],
 )  # fmt: skip
 def test_types_that_are_not_lots(text: str) -> None:
-    assert is_not_lot_text(text)
+    assert is_type_of_no_lot(text)
 
 
 def county(folder: Path, rows: list[tuple[Any, Polygon]], fields: dict[str, str]) -> County:
