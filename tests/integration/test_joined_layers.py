@@ -194,8 +194,6 @@ def test_a_guessed_id_column_that_is_empty_everywhere_makes_no_lot_a_right_of_wa
     with table_server(Table(COLUMNS, lots_in_a_row(3, PIN=[None, "", None]))) as server:
         result = service_of(server.url).look_up(IN_THE_SECOND_LOT)
         assert isinstance(result, Lot)
-        counts = [call for call in server.calls if "returnCountOnly" in {**call.query, **call.form}]
-        assert len(counts) == 1
     with table_server(Table(COLUMNS, lots_in_a_row(3, PIN=["A1", "", None]))) as server:
         [circle] = service_of(server.url).boundaries([IN_THE_SECOND_LOT])
         assert isinstance(circle, Boundary)
@@ -216,3 +214,65 @@ def test_a_server_whose_lots_are_elsewhere_is_reported_once(
         assert "outside the state CA" in warning
         assert service.warnings == (warning,)
         assert service_of(server.url, state="TN").warnings == ()
+
+
+@pytest.mark.parametrize("useless", [None, "", " ", "0", "N/A", "0042"])
+def test_a_guessed_id_column_has_ids(useless: str | None) -> None:
+    columns = {**COLUMNS, "PARCEL_ID": "esriFieldTypeString"}
+    ids = [f"A{i}" for i in range(1, 9)]
+    values = ["x", *[useless] * 7]
+    rows = lots_in_a_row(8, PARCEL_ID=values, PIN=ids)
+    with table_server(Table(dict(sorted(columns.items())), rows)) as server:
+        by_point, by_id = service_of(server.url).look_up_many(
+            [IN_THE_SECOND_LOT, Property("b", parcel_id="A4")]
+        )
+        assert ids_of(by_point) == ("A2",)
+        assert ids_of(by_id) == ("A4",)
+
+
+@pytest.mark.parametrize("useless", [None, "", "0", "UNKNOWN"])
+def test_a_mapped_id_column_without_ids_is_an_error(useless: str | None) -> None:
+    with table_server(Table(COLUMNS, lots_in_a_row(6, PIN=[useless] * 6))) as server:
+        service = service_of(server.url, fields={"parcel_id": "PIN"})
+        result = service.look_up(IN_THE_SECOND_LOT)
+        assert isinstance(result, Unavailable)
+        assert (result.reason, "'PIN' has no parcel id" in result.detail) == ("misconfigured", True)
+        assert not verify_county(county_of(server.url, fields={"parcel_id": "PIN"})).passed
+
+
+class LeavesOutNulls(Table):
+    """A server whose rows have no key for a null."""
+
+    def query(self, params: dict[str, str]) -> dict[str, Any]:
+        response = super().query(params)
+        for feature in response.get("features", []):
+            values = feature["attributes"]
+            feature["attributes"] = {k: v for k, v in values.items() if v is not None}
+        return response
+
+
+def test_a_server_may_leave_out_nulls() -> None:
+    columns = {**COLUMNS, "ADDR": "esriFieldTypeString", "UNIT": "esriFieldTypeString"}
+    rows = lots_in_a_row(3, PIN=["A1", "A2", None], ADDR=["1 MAIN ST", None, None], UNIT=[None] * 3)
+    fields = {"parcel_id": "PIN", "address": "ADDR", "unit": "UNIT"}
+    with table_server(LeavesOutNulls(columns, rows)) as server:
+        service = service_of(server.url, fields=fields)
+        assert ids_of(service.look_up(IN_THE_SECOND_LOT)) == ("A2",)
+        [way] = service.boundaries([Property("c", -90 + 0.00075, 35.00015)])
+        assert isinstance(way, Boundary)
+        assert way.note == "the parcel there was not taken, as it has no parcel id"
+
+
+class Oracle(Table):
+    """A database where nothing differs from an empty text."""
+
+    def _where(self, where: str) -> list[dict[str, Any]]:
+        return [] if "<> ''" in where else super()._where(where)
+
+
+def test_rows_without_an_id_are_judged_alike_on_oracle() -> None:
+    with table_server(Oracle(COLUMNS, lots_in_a_row(3, PIN=["A1", None, "A3"]))) as server:
+        for fields in ({}, {"parcel_id": "PIN"}):
+            [way] = service_of(server.url, fields=fields).boundaries([IN_THE_SECOND_LOT])
+            assert isinstance(way, Boundary)
+            assert way.note == "the parcel there was not taken, as it has no parcel id"
