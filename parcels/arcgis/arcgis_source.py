@@ -10,11 +10,12 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.attribute_queries import with_addresses, with_ids
-from parcels.arcgis.harvest import harvest, layer_version, row_count
+from parcels.arcgis.harvest import harvest, layer_version
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.lot_sample import LotSample
 from parcels.arcgis.multipoint import PointLookup
+from parcels.arcgis.object_ids import row_count
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, query_all

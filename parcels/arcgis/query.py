@@ -54,12 +54,12 @@ class FeatureRows:
 
     Attributes:
         truncated: there may be more.
-        says_truncated: the server itself says that there are more.
+        received: number of rows of the response, also repeated ones.
     """
 
     rows: tuple[ParcelRow, ...]
     truncated: bool
-    says_truncated: bool = False
+    received: int = 0
 
 
 class LayerQuery:
@@ -147,8 +147,7 @@ class LayerQuery:
         response = self._get_json(f"{self.origin}/query", params)
         features = self._features(response)
         truncated = self._is_truncated(response, len(features))
-        says_truncated = truncated and "exceededTransferLimit" in response
-        return FeatureRows(self._parcel_rows(features, response), truncated, says_truncated)
+        return FeatureRows(self._parcel_rows(features, response), truncated, len(features))
 
     def query(self, params: Mapping[str, str]) -> dict[str, Any]:
         """The raw response of one query call, for ids, counts and statistics.

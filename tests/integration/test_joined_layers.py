@@ -276,3 +276,57 @@ def test_rows_without_an_id_are_judged_alike_on_oracle() -> None:
             [way] = service_of(server.url, fields=fields).boundaries([IN_THE_SECOND_LOT])
             assert isinstance(way, Boundary)
             assert way.note == "the parcel there was not taken, as it has no parcel id"
+
+
+# In no order of object ids, and with rows that are equal in every requested column.
+UNORDERED = [(1, "A1"), (2, "A2"), (3, "A3"), (1, "A1-2"), (4, "A4"), (2, "A2"), (2, "A2-2")]
+
+
+class RefusesCounts(Table):
+    def query(self, params: dict[str, str]) -> dict[str, Any]:
+        if params.get("returnCountOnly") == "true":
+            return {"error": {"code": 400, "message": "not supported"}}
+        return super().query(params)
+
+
+class SendsLess(Table):
+    """A server that sends fewer rows than its maxRecordCount says."""
+
+    def metadata(self) -> dict[str, Any]:
+        return {**super().metadata(), "maxRecordCount": 4}
+
+
+@pytest.mark.parametrize("says_truncated", [True, False])
+@pytest.mark.parametrize("kind", [Table, RefusesCounts, SendsLess])
+@pytest.mark.parametrize("max_rows", [1_000, 4, 3, 2])
+def test_no_row_is_lost_where_answers_are_cut(
+    kind: type[Table], max_rows: int, says_truncated: bool
+) -> None:
+    if kind is SendsLess and not says_truncated:
+        pytest.skip("nothing shows that its answers are cut")
+    lots = {row["OBJECTID"]: row for row in lots_in_a_row(4)}
+    rows = [{**lots[oid], "PIN": pin} for oid, pin in UNORDERED]
+    with table_server(
+        kind(COLUMNS, rows, max_rows=max_rows, says_truncated=says_truncated)
+    ) as server:
+        service = service_of(server.url)
+        points = [Property(str(i), -90 + (i + 0.5) * 0.0003, 35.00015) for i in range(4)]
+        expected = [("A1", "A1-2"), ("A2", "A2-2"), ("A3",), ("A4",)]
+        assert [ids_of(result) for result in service.look_up_many(points)] == expected
+        for _, pin in UNORDERED:
+            assert pin in ids_of(service.look_up(Property("b", parcel_id=pin)))
+        harvested = [row.parcel_id for page in source_of(server.url).harvest() for row in page.rows]
+        assert sorted(map(str, harvested)) == sorted({pin for _, pin in UNORDERED})
+
+
+def test_a_cut_answer_that_cannot_be_continued_is_an_error() -> None:
+    class IgnoresOffset(Table):
+        def query(self, params: dict[str, str]) -> dict[str, Any]:
+            return super().query({k: v for k, v in params.items() if k != "resultOffset"})
+
+    [lot] = lots_in_a_row(1)
+    rows = [{**lot, "PIN": f"A{i}"} for i in range(24)]
+    with table_server(IgnoresOffset(COLUMNS, rows, max_rows=7, says_truncated=False)) as server:
+        result = service_of(server.url).look_up(Property("b", -90 + 0.00015, 35.00015))
+        assert isinstance(result, Unavailable)
+        assert "sends no further page" in result.detail
