@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import pytest
 import shapely
+import shapely.affinity
 from shapely import Polygon
 
 from parcels import Boundary, County, NoBoundary, ParcelBoundaryService, Property
@@ -152,3 +153,96 @@ def test_a_long_lot_with_few_neighbours_is_a_lot(tmp_path: Path) -> None:
 
 def test_a_wide_or_compact_lot_with_many_neighbours_is_a_lot(tmp_path: Path) -> None:
     assert boundary_in_street(tmp_path, street_rows(15, width_m=80)).source == "lot"
+
+
+W = 0.0003  # a lot of about 30 m
+
+
+def found_at(tmp_path: Path, rows: list[tuple[Any, Any]], x: float, y: float) -> Boundary:
+    service = ParcelBoundaryService(county(tmp_path, rows, {}))
+    [found] = service.boundaries([Property("a", x, y)])
+    assert isinstance(found, Boundary)
+    return found
+
+
+def test_a_lot_of_several_parts_is_judged_by_the_part_at_the_point(tmp_path: Path) -> None:
+    grid = {
+        (i, j): shapely.box(i * W, j * W, (i + 1) * W, (j + 1) * W)
+        for i in range(9)
+        for j in range(9)
+    }
+    parts = shapely.MultiPolygon([grid.pop((i, j)) for i in (1, 3) for j in (1, 3)])
+    rows = [(f"{i}-{j}", lot) for (i, j), lot in grid.items()]
+    assert found_at(tmp_path, [*rows, ("PARTS", parts)], 1.5 * W, 1.5 * W).parcel_ids == ("PARTS",)
+
+
+def test_a_flag_lot_is_a_lot(tmp_path: Path) -> None:
+    pole = shapely.box(0, 0, 4 * M, 140 * M)
+    flag = pole.union(shapely.box(-15 * M, 140 * M, 20 * M, 179 * M))
+    beside = [
+        (f"{side}{i}", shapely.box(x * M, i * 20 * M, (x + 30) * M, (i + 1) * 20 * M))
+        for side, x in (("W", -30), ("E", 4))
+        for i in range(7)
+    ]
+    found = found_at(tmp_path, [*beside, ("FLAG", flag)], 2 * M, 160 * M)
+    assert found.parcel_ids == ("FLAG",)
+
+
+def test_land_around_the_buildings_of_a_condominium_is_a_lot(tmp_path: Path) -> None:
+    pads = [
+        shapely.box(x * M, y * M, (x + 14) * M, (y + 22) * M)
+        for x in range(4, 160, 18)
+        for y in (4, 30)
+    ]
+    land = shapely.box(0, 0, 164 * M, 56 * M) - shapely.union_all(pads)
+    rows = [("LAND", land), *((f"UNIT-{i}", pad) for i, pad in enumerate(pads))]
+    assert found_at(tmp_path, rows, 2 * M, 2 * M).parcel_ids == ("LAND",)
+
+
+def test_streets_around_blocks_of_lots_are_streets(tmp_path: Path) -> None:
+    blocks = [shapely.box(x * M, 12 * M, (x + 80) * M, 72 * M) for x in (12, 104)]
+    streets = shapely.box(0, 0, 196 * M, 84 * M) - shapely.union_all(blocks)
+    lots = [
+        (f"{b}-{i}", shapely.box(x * M, y * M, (x + 20) * M, (y + 30) * M))
+        for b, left in enumerate((12, 104))
+        for i, (x, y) in enumerate((left + dx, y) for dx in range(0, 80, 20) for y in (12, 42))
+    ]
+    found = found_at(tmp_path, [("07-100", streets), *lots], 98 * M, 40 * M)
+    assert found.source == "buffer_30m"
+    assert "long and thin" in found.note
+
+
+def test_the_lot_below_a_street_is_found(tmp_path: Path) -> None:
+    [strip, *lots] = street_rows(15)
+    big = ("BIG", shapely.box(-500 * M, -500 * M, 900 * M, 900 * M))
+    assert boundary_in_street(tmp_path, [strip, *lots, big]).parcel_ids == ("BIG",)
+
+
+def test_pieces_that_are_no_lots_are_not_part_of_the_lot(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"PIN": ["A1", "A1"], "POLY_TYPE": ["FEE", "PRIV_ROW"]}, geometry=[LOT, WAY], crs=4326
+    )
+    frame.to_file(tmp_path / "lots.gpkg")
+    entry = County.model_validate({"key": "test", "path": str(tmp_path / "lots.gpkg")})
+    by_id, by_point = ParcelBoundaryService(entry).boundaries(
+        [Property("a", parcel_id="A1"), Property("b", -90.0005, 35.0005)]
+    )
+    for found in (by_id, by_point):
+        assert isinstance(found, Boundary)
+        assert found.geometry.equals(LOT)
+
+
+def test_a_lot_whose_piece_has_no_geometry_is_noted(tmp_path: Path) -> None:
+    service = ParcelBoundaryService(county(tmp_path, [("A1", LOT), ("A1", None)], {}))
+    props = [Property("a", parcel_id="A1"), Property("b", -90.0005, 35.0005)]
+    for found in service.boundaries(props):
+        assert isinstance(found, Boundary)
+        assert found.note.startswith("1 of 2 rows of the lot have no usable geometry")
+
+
+def test_an_id_of_too_many_polygons_says_so(tmp_path: Path) -> None:
+    far = shapely.affinity.translate(LOT, 0.5, 0)
+    service = ParcelBoundaryService(county(tmp_path, [("A1", LOT), ("A1", far)], {}))
+    [found] = service.boundaries([Property("a", parcel_id="A1")])
+    assert isinstance(found, NoBoundary)
+    assert "2 polygons have this id, too many or too far apart for one lot" in found.detail
