@@ -6,7 +6,7 @@ that many lots share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from parcels.placeholders import is_placeholder
 
@@ -14,6 +14,8 @@ from parcels.placeholders import is_placeholder
 _MIN_SAMPLE = 5
 
 Ids = Sequence[str | None]
+# Column names -> their values in some rows; empty if unknown.
+Sample = Callable[[Sequence[str]], Mapping[str, Ids]]
 
 
 def usable_ids(values: Ids) -> list[str]:

@@ -24,12 +24,9 @@ from parcels.column_mapping import (
     unqualified,
 )
 from parcels.errors import ColumnsMissing
-from parcels.id_column import Ids, choose_id_column
+from parcels.id_column import Sample, choose_id_column
 from parcels.parcel_source import ParcelRow
 from parcels.registry.county import ParcelFields
-
-# Column names -> their values in some rows; empty if unknown.
-Sample = Callable[[Sequence[str]], Mapping[str, Ids]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from parcels.column_mapping import (
@@ -11,11 +11,8 @@ from parcels.column_mapping import (
     resolve_columns,
 )
 from parcels.files.text_values import Texts
-from parcels.id_column import choose_id_column, usable_ids
+from parcels.id_column import Ids, Sample, choose_id_column, usable_ids
 from parcels.registry.county import ParcelFields
-
-# Column names -> their values in some of the rows.
-Sample = Callable[[Sequence[str]], Mapping[str, Texts]]
 
 
 class FileColumns:
@@ -70,7 +67,7 @@ def _guess_parcel_id(columns: Sequence[str], sample: Sample) -> str | None:
     return choose_id_column({n: _merged(values, n, o) for n, o in spellings.items() if values})
 
 
-def _merged(values: Mapping[str, Texts], name: str, others: Sequence[str]) -> Texts:
+def _merged(values: Mapping[str, Ids], name: str, others: Sequence[str]) -> Texts:
     """The first value in each row of a column in all its spellings."""
     rows = zip(values[name], *(values[other] for other in others), strict=True)
     return [next((value for value in row if value is not None), None) for row in rows]
