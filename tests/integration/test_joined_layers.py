@@ -172,12 +172,20 @@ def test_registry_add_finds_qualified_ids_and_the_type_column(tmp_path: Path) ->
     assert added.county.fields.parcel_type == "GIS.PARCELS.POLY_TYPE"
 
 
-def test_a_coded_type_is_read_by_its_meaning() -> None:
+class HasSubtypes(Table):
+    def metadata(self) -> dict[str, Any]:
+        types = [{"id": 1, "name": "Lot"}, {"id": 7, "name": "Right of Way"}]
+        return {**super().metadata(), "typeIdField": "parceltype", "types": types}
+
+
+@pytest.mark.parametrize("kind", [Table, HasSubtypes])
+def test_a_coded_type_is_read_by_its_meaning(kind: type[Table]) -> None:
     columns = {**COLUMNS, "PARCELTYPE": "esriFieldTypeInteger"}
-    codes = [{"code": 1, "name": "Lot"}, {"code": 7, "name": "Right of Way"}]
+    codes = [{"code": 1, "name": "Lot"}, {"code": 7.0, "name": "Right of Way"}]
     details = {"PARCELTYPE": {"domain": {"type": "codedValue", "codedValues": codes}}}
     rows = lots_in_a_row(3, PIN=["A1", "A2", "A3"], PARCELTYPE=[1, 7, 1])
-    with table_server(Table(columns, rows, field_details=details)) as server:
+    table = kind(columns, rows, field_details=details if kind is Table else {})
+    with table_server(table) as server:
         service = service_of(server.url)
         circle, lot = service.boundaries([IN_THE_SECOND_LOT, Property("b", parcel_id="A1")])
         assert isinstance(circle, Boundary)
