@@ -9,6 +9,7 @@ dataset              finds the datasets in a file, zip or folder
 zip_archive          checks what a zip contains
 layer_choice         chooses the layer, and the reader for it
 unsupported_formats  what to do about formats that are not supported
+shapefile_check      refuses shapefiles that are damaged or mixed
 self_contained       refuses files that would make GDAL open other data
 off_earth            coordinates that are not in the CRS that the file names
 

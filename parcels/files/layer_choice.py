@@ -16,6 +16,7 @@ from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import CSV, JSON, PARQUET, Dataset
 from parcels.files.gdal_source import gdal_source
 from parcels.files.gdal_table import quiet_gdal
+from parcels.files.shapefile_check import DamagedShapefile, check_shapefile
 
 Kind = Literal["gdal", "parquet", "csv", "geojson", "esri"]
 
@@ -78,6 +79,8 @@ def choose_layer(
         try:
             layers += _layers(dataset, encoding)
         except SourceMisconfigured as error:
+            if wanted is None and isinstance(error, DamagedShapefile):
+                raise  # it may be the one with the parcels
             unreadable.append(error)
     if unreadable and not any(layer.has_polygons for layer in layers):
         raise unreadable[0]
@@ -165,7 +168,8 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
                 dataset, dataset.stem, kind or "geojson", has_polygons=has_polygons, title=title
             )
         ]
-    _check_shapefile(dataset)
+    if dataset.suffix == ".shp":
+        check_shapefile(dataset)
     try:
         source = gdal_source(dataset, encoding)
         with quiet_gdal():
@@ -210,17 +214,6 @@ def _shows_polygons(layer: FileLayer) -> bool:
         wkb = pyogrio.raw.read(layer.source, layer.name, columns=[], max_features=_PROBED)[2]
     found = geometries_from_wkb(list(wkb), 1.0)
     return bool((shapely.get_dimensions(found) == 2).any())
-
-
-def _check_shapefile(dataset: Dataset) -> None:
-    if dataset.suffix != ".shp":
-        return
-    missing = [ending for ending in (".shx", ".dbf") if dataset.sidecar(ending) is None]
-    if missing:
-        raise dataset.refusal(
-            f"{dataset.stem}{missing[0]} is missing; a shapefile consists of .shp, .shx, .dbf and "
-            ".prj with one name: put them beside each other"
-        )
 
 
 def _kind(dataset: Dataset) -> Kind | None:

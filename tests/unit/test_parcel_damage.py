@@ -1,0 +1,99 @@
+"""Parcel files that are damaged, cut, or changed by a spreadsheet."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from shapely import box
+
+from parcels import County
+from parcels.errors import SourceMisconfigured
+from parcels.files import FileSource
+
+LOTS = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(6)]
+IDS = ["A1", "A2", "A3", "A4", "A5", "A6"]
+
+
+def frame(count: int = 6) -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame({"PIN": IDS[:count]}, geometry=LOTS[:count], crs=4326)
+
+
+def source(path: Path, **more: object) -> FileSource:
+    return FileSource(County.model_validate({"key": "here", "path": str(path), **more}))
+
+
+def ids_of(path: Path, **more: object) -> list[str | None]:
+    return [row.parcel_id for row in source(path, **more).all_rows()]
+
+
+def refused(path: Path, **more: object) -> str:
+    with pytest.raises(SourceMisconfigured) as error:
+        source(path, **more).check()
+    return str(error.value)
+
+
+def _cut(suffix: str, count: int) -> Callable[[Path, Path], None]:
+    def cut(lots: Path, _other: Path) -> None:
+        file = lots.with_suffix(suffix)
+        file.write_bytes(file.read_bytes()[:-count])
+
+    return cut
+
+
+def _swap(*suffixes: str) -> Callable[[Path, Path], None]:
+    def swap(lots: Path, other: Path) -> None:
+        for suffix in suffixes:
+            shutil.copy(other.with_suffix(suffix), lots.with_suffix(suffix))
+
+    return swap
+
+
+SHAPEFILES: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "other dbf": (_swap(".dbf"), "lots.shp has 6 records, lots.shx has 6 records, lots.dbf has 3"),
+    "other shp": (_swap(".shp"), "lots.shp has 3 records, lots.shx has 6"),
+    "other shx": (_swap(".shx"), "lots.shp has 6 records, lots.shx has 3"),
+    "other shx and dbf": (_swap(".shx", ".dbf"), "lots.shp has 6 records"),
+    "half a dbf": (_cut(".dbf", 300), "lots.dbf has"),
+    "cut shp": (_cut(".shp", 60), "lots.shp has"),
+    "cut shx": (_cut(".shx", 8), "lots.shx has"),
+    "short shx": (_cut(".shx", 148), "lots.shx has 0 bytes of 100"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPEFILES)
+@pytest.mark.parametrize("kind", ["file", "folder", "zip"])
+def test_a_damaged_shapefile_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / "in" / "lots.shp"
+    path.parent.mkdir()
+    (tmp_path / "out").mkdir()
+    frame().to_file(path)
+    frame(3).to_file(tmp_path / "out" / "lots.shp")
+    damage, said = SHAPEFILES[name]
+    damage(path, tmp_path / "out" / "lots.shp")
+    where = {"file": path, "folder": path.parent, "zip": tmp_path / "lots.zip"}[kind]
+    if kind == "folder":
+        frame().to_file(path.with_name("blocks.shp"))
+    with zipfile.ZipFile(tmp_path / "lots.zip", "w") as packed:
+        for file in path.parent.iterdir():
+            packed.write(file, f"a/{file.name}")
+    message = refused(where)
+    assert "damaged or mixed from two downloads" in message
+    assert "download it again" in message
+    assert said in message
+
+
+def test_a_shapefile_with_more_bytes_than_it_needs_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lots.shp"
+    frame().to_file(path)
+    for suffix, more in ((".shp", bytes(512)), (".shx", bytes(8)), (".dbf", b"\x1a\0\0")):
+        file = path.with_suffix(suffix)
+        file.write_bytes(file.read_bytes() + more)
+    assert ids_of(path) == IDS
+    table = path.with_suffix(".dbf")
+    table.write_bytes(table.read_bytes().rstrip(b"\x1a\0"))
+    assert ids_of(path) == IDS
