@@ -11,6 +11,7 @@ layer_choice         chooses the layer, and the reader for it
 unsupported_formats  what to do about formats that are not supported
 shapefile_check      refuses shapefiles that are damaged or mixed
 self_contained       refuses files that would make GDAL open other data
+missing_polygons     rows without a usable polygon
 off_earth            coordinates that are not in the CRS that the file names
 
 One reader for each kind of format, each a TableReader:

@@ -27,6 +27,7 @@ from parcels.files.file_columns import FileColumns
 from parcels.files.gdal_table import GdalTable
 from parcels.files.geojson_table import GeoJsonTable
 from parcels.files.layer_choice import FileLayer, choose_layer
+from parcels.files.missing_polygons import MissingPolygons
 from parcels.files.off_earth import OffEarth
 from parcels.files.parquet_table import ParquetTable
 from parcels.files.ring_arrays import rebuilt_even_odd
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 # Rows in which a guessed column must have a value.
 _SAMPLE_ROWS = 1_000
 _PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
+# Texts that GDAL's and GEOS' wrappers print as bytes: b'…'.
+_BYTES = re.compile(r"\bb(['\"])(.*?)\1")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
 # Lots of each read, and reads, of which the plausibility is checked.
@@ -66,8 +69,7 @@ class ParcelFile:
             self._layer = choose_layer(find_datasets(self.path), county.layer, county.encoding)
             self._table = self._open_table(self._layer)
         self.columns = self._table.columns
-        self._off_earth = OffEarth()
-        self._sample: list[NDArray[np.object_]] = []
+        self._start_counting()
         self._columns = FileColumns(
             county.fields, self.columns, str(self.path), self._columns_with_values
         )
@@ -94,6 +96,7 @@ class ParcelFile:
             SourceMisconfigured, GeometryError: as `rows`.
         """
         first = after + 1
+        self._start_counting()
         with self._reading():
             crs = self.crs
             for rows in self._table.batches(self._columns.requested, batch_size, after, crs):
@@ -156,6 +159,12 @@ class ParcelFile:
         )
         return f"{self.path}: {why}"
 
+    def _start_counting(self) -> None:
+        """Forget what an earlier reading counted."""
+        self._off_earth, self._missing = OffEarth(), MissingPolygons()
+        self._sample: list[NDArray[np.object_]] = []
+        self._table.decoder.undecodable = self._table.decoder.rounded = 0
+
     def _indexed(self, rows: RawRows, first: int) -> RowIndex:
         degrees = to_wgs84(rows.geometries, self.crs)
         self._off_earth.add(rows.geometries, degrees)
@@ -164,7 +173,9 @@ class ParcelFile:
         self._sample.append(lots[:: max(1, len(lots) // _SAMPLE_LOTS)])
         if len(self._sample) > _MAX_SAMPLES:
             self._sample = self._sample[::2]
-        return RowIndex(lots, self.fields, self._columns.merge(rows.values), first, repaired)
+        values = self._columns.merge(rows.values)
+        self._missing.add(lots, values.get(self.fields.parcel_id or ""), first)
+        return RowIndex(lots, self.fields, values, first, repaired)
 
     def _columns_with_values(self, names: Sequence[str]) -> list[str]:
         """Those of the columns that have a value in the first rows."""
@@ -220,6 +231,9 @@ class ParcelFile:
         return GdalTable(dataset, layer.source, layer.name, where, encoding)
 
     def _report_left_out(self) -> None:
+        missing = self._missing.warning(self._off_earth.rows)
+        if missing is not None:
+            log.warning("%s: %s", self.path, missing)
         decoder = self._table.decoder
         if decoder.rounded:
             log.warning(
@@ -238,6 +252,9 @@ class ParcelFile:
     def _reading(self) -> Iterator[None]:
         try:
             yield
+        except (SystemError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+            # Sizes and texts in a damaged file that GDAL and Arrow believe.
+            raise self.unreadable(f"it is damaged ({error}); download it again") from error
         except (
             RuntimeError,  # includes the errors of GDAL
             shapely.GEOSException,
@@ -249,7 +266,7 @@ class ParcelFile:
             NotImplementedError,
             MemoryError,
         ) as error:
-            raise self.unreadable(error) from error
+            raise self.unreadable(_BYTES.sub(r"\2", str(error))) from error
         except (TypeError, LookupError, AttributeError) as error:
             # For example GeoParquet metadata that are JSON but do not follow the specification.
             raise self.unreadable(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
 from shapely import box
 
 from parcels import County
-from parcels.errors import SourceMisconfigured
+from parcels.errors import ParcelsError, SourceMisconfigured
 from parcels.files import FileSource
 
 LOTS = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(6)]
@@ -97,3 +99,55 @@ def test_a_shapefile_with_more_bytes_than_it_needs_is_read(tmp_path: Path) -> No
     table = path.with_suffix(".dbf")
     table.write_bytes(table.read_bytes().rstrip(b"\x1a\0"))
     assert ids_of(path) == IDS
+
+
+def test_rows_without_a_usable_polygon_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lots.csv"
+    texts = [lot.wkt for lot in LOTS]
+    texts[1] = texts[1].replace("-89.999", "nan", 1)
+    texts[3] = texts[3][:40]
+    rows = "".join(f'{pin},"{wkt}"\n' for pin, wkt in zip(IDS, texts, strict=True))
+    path.write_text(f"PIN,WKT\n{rows}")
+    with caplog.at_level(logging.WARNING):
+        found = list(source(path, crs="EPSG:4326").all_rows())
+    assert [row.parcel_id for row in found if row.geometry is None] == ["A2", "A4"]
+    assert caplog.text.count("2 of 6 rows have no usable polygon") == 1
+    assert "for example row 2, parcel id 'A2'" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemError("Negative size"), OverflowError, RecursionError])
+def test_faults_of_readers_are_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    path = tmp_path / "lots.fgb"
+    frame().to_file(path)
+
+    def fail(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("parcels.files.gdal_table._next", fail)
+    assert "cannot be read as parcels: it is damaged" in refused(path)
+
+
+def test_a_damaged_flatgeobuf_never_ends_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "lots.fgb"
+    frame().to_file(path)
+    whole = bytearray(path.read_bytes())
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        damaged = whole.copy()
+        for at in random.integers(12, len(whole), 3):
+            damaged[at] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            source(path).check()
+        except ParcelsError:
+            continue
+
+
+def test_a_wrong_filter_names_its_layer_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "lots.shp"
+    frame().to_file(path)
+    assert "Invalid SQL query for layer 'lots'" in refused(path, where="NOPE = 1")
