@@ -11,6 +11,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
+from parcels.column_mapping import parcel_id_text
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -127,7 +128,8 @@ def _coded_values(field: Mapping[str, Any]) -> dict[str, str]:
     """Code as text -> meaning, of a column with a coded value domain; else empty."""
     domain = mapping(field.get("domain"))
     return {
-        str(each["code"]): sanitize_text(each["name"])
+        # As values are written: a code 7.0 is 7.
+        parcel_id_text(each["code"]) or "": sanitize_text(each["name"])
         for each in mappings(domain.get("codedValues"))
         if "code" in each and "name" in each
     }

@@ -13,7 +13,7 @@ from pyproj import CRS
 from parcels.esri.curves import chord_tolerance
 from parcels.files.dataset import Dataset
 from parcels.files.gdal_table import matching_rows
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.wkt_values import geometries_from_texts, looks_like_polygon, srid_of
 
@@ -53,6 +53,7 @@ class CsvTable:
         first = next(
             (row[self._at] for row in sample if len(row) > self._at and row[self._at].strip()), ""
         )
+        self.notes = NO_NOTES
         self.crs: object | None = srid_of(first)
 
     def count(self) -> int:

@@ -18,7 +18,7 @@ from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
 from parcels.files.sqlite_texts import texts_in_number_columns
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
 from parcels.files.text_values import column_texts
 
@@ -53,6 +53,7 @@ class GdalTable:
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]
         self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
+        self.notes = NO_NOTES
         self.crs: object | None = info["crs"]
 
     def _recoded(self, *, by_values: bool) -> dict[str, str]:

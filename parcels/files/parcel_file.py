@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from parcels.column_mapping import resolve_columns
 from parcels.crs import WGS84, horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.csv_table import CsvTable
@@ -70,9 +71,10 @@ class ParcelFile:
             self._table = self._open_table(self._layer)
         self.columns = self._table.columns
         self._start_counting()
-        self._columns = FileColumns(
-            county.fields, self.columns, str(self.path), self._columns_with_values
+        mapped = resolve_columns(
+            county.fields, self.columns, str(self.path), self._table.notes.aliases
         )
+        self._columns = FileColumns(mapped, self.columns, str(self.path), self._columns_with_values)
         self.fields = self._columns.fields
 
     def count(self) -> int:
@@ -174,6 +176,9 @@ class ParcelFile:
         if len(self._sample) > _MAX_SAMPLES:
             self._sample = self._sample[::2]
         values = self._columns.merge(rows.values)
+        parcel_type = self.fields.parcel_type or ""
+        if codes := self._table.notes.coded_values.get(parcel_type):
+            values[parcel_type] = [codes.get(code or "", code) for code in values[parcel_type]]
         self._missing.add(lots, values.get(self.fields.parcel_id or ""), first)
         return RowIndex(lots, self.fields, values, first, repaired)
 

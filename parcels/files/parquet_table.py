@@ -16,7 +16,7 @@ from parcels.esri.curves import chord_tolerance
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.geoarrow import NATIVE_ENCODINGS, geometries_from_geoarrow
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.text_values import column_texts
 from parcels.files.wkt_values import geometries_from_texts
@@ -39,7 +39,7 @@ class ParquetTable:
     """
 
     def __init__(self, dataset: Dataset, encoding: str | None) -> None:
-        self._dataset = dataset
+        self._dataset, self.notes = dataset, NO_NOTES
         self.decoder = TextDecoder.of_utf8_format(encoding)
         with self._file(self._parts[0]) as file:
             schema, logical_types = file.schema_arrow, _logical_types(file)

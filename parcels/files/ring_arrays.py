@@ -20,7 +20,8 @@ _POLYGON, _MULTIPOLYGON = 3, 6  # shapely's type ids
 def polygons_of_rings(geometries: Sequence[Sequence[PolygonRings] | None]) -> NDArray[np.object_]:
     """A (multi)polygon for each geometry (n,); None without a ring that has an area.
 
-    None also if a coordinate is not a number. Rings may be open. A polygon whose shell is too short is left out, and so is a hole.
+    None also if a coordinate is not a number. Rings may be open. A polygon whose shell is too
+    short is left out, and so is a hole.
     """
     made = np.full(len(geometries), None, dtype=object)
     rings: list[Ring] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import zipfile
@@ -12,6 +13,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from shapely import box
+from shapely.geometry import mapping
 
 from parcels import County
 from parcels.errors import ParcelsError, SourceMisconfigured
@@ -151,3 +153,49 @@ def test_a_wrong_filter_names_its_layer_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "lots.shp"
     frame().to_file(path)
     assert "Invalid SQL query for layer 'lots'" in refused(path, where="NOPE = 1")
+
+
+def _collection(**more: object) -> str:
+    features = [
+        {"type": "Feature", "properties": {"PIN": pin}, "geometry": mapping(lot)}
+        for pin, lot in zip(IDS, LOTS, strict=True)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features, **more})
+
+
+def test_a_page_that_names_the_next_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    following = {"links": [{"rel": "self", "href": "x"}, {"rel": "next", "href": "y"}]}
+    path.write_text(_collection(**following))
+    assert "it is cut: it is one page" in refused(path)
+    path.write_text(_collection(numberMatched="12", numberReturned="6"))
+    assert "it has 6 of 12 lots" in refused(path)
+    path.write_text(_collection(**following) + "\n" + _collection(links=[{"rel": "self"}]))
+    assert ids_of(path) == IDS * 2
+
+
+def _esri(path: Path, fields: list[dict[str, object]], **more: object) -> Path:
+    features = [
+        {
+            "attributes": {"NUM": pin, "PARCEL_TYPE": 7 if pin == "A1" else 8.0},
+            "geometry": {"rings": [list(lot.exterior.coords)]},
+        }
+        for pin, lot in zip(IDS, LOTS, strict=True)
+    ]
+    answer = {"geometryType": "esriGeometryPolygon", "spatialReference": {"wkid": 4326},
+              "fields": fields, "features": features, **more}  # fmt: skip
+    path.write_text(json.dumps(answer))
+    return path
+
+
+@pytest.mark.parametrize("of_field", [True, False])
+def test_aliases_and_coded_values_of_a_saved_answer(tmp_path: Path, of_field: bool) -> None:
+    codes = [{"code": 7.0, "name": "Right of Way"}, {"code": 9, "name": "Lot"}]
+    domain = {"type": "codedValue", "codedValues": codes}
+    alias: dict[str, object] = {"alias": "Parcel Number"} if of_field else {}
+    fields = [{"name": "NUM", **alias}, {"name": "PARCEL_TYPE", "domain": domain}]
+    more = {} if of_field else {"fieldAliases": {"NUM": "Parcel Number"}}
+    path = _esri(tmp_path / "lots.json", fields, **more)
+    first, second, *_ = source(path, fields={"parcel_id": "parcel number"}).all_rows()
+    assert (first.parcel_id, first.parcel_type) == ("A1", "Right of Way")
+    assert (second.parcel_id, second.parcel_type) == ("A2", "8")
