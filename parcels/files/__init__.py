@@ -22,6 +22,7 @@ dbf_numbers          wide numbers of a shapefile
 sqlite_texts         texts among the numbers of a GeoPackage
 parquet_table        GeoParquet and Parquet
 csv_table            CSV with WKT
+spreadsheet_changes  values of a CSV that Excel has changed or cut
 json_table           what the two kinds of JSON have in common
 json_stream          features one at a time
 geojson_table        GeoJSON, also newline-delimited

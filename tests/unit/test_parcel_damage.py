@@ -199,3 +199,27 @@ def test_aliases_and_coded_values_of_a_saved_answer(tmp_path: Path, of_field: bo
     first, second, *_ = source(path, fields={"parcel_id": "parcel number"}).all_rows()
     assert (first.parcel_id, first.parcel_type) == ("A1", "Right of Way")
     assert (second.parcel_id, second.parcel_type) == ("A2", "8")
+
+
+@pytest.mark.parametrize("separator", ["sep=;", '"sep=;"', ""])
+def test_what_excel_adds_to_a_csv(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "lots.csv"
+    cells = ['="A1"', '"=""A2"""', "A3", "A4", "A5", "A6"]
+    rows = "".join(f"{cell};{lot.wkt}\n" for cell, lot in zip(cells, LOTS, strict=True))
+    path.write_text(f"{separator}\n".lstrip() + f"PIN;WKT\n{rows}")
+    assert ids_of(path, crs="EPSG:4326") == IDS
+
+
+def test_what_excel_loses_in_a_csv_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lots.csv"
+    ids = ["1.23E+11", "#N/A", "2E5", "A4", "A5", "A6"]
+    texts = [lot.wkt for lot in LOTS]
+    texts[4] = ("POLYGON((" + "-90.123456 35.123456," * 2_000)[:32_767]
+    rows = "".join(f'{pin},"{wkt}"\n' for pin, wkt in zip(ids, texts, strict=True))
+    path.write_text(f"PIN,WKT\n{rows}")
+    with caplog.at_level(logging.WARNING):
+        source(path, crs="EPSG:4326").check()
+    assert "2 values of column 'PIN', such as '1.23E+11', were changed by Excel" in caplog.text
+    assert "1 polygons end where Excel cuts a cell" in caplog.text
