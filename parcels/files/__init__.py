@@ -18,7 +18,7 @@ One reader for each kind of format, each a TableReader:
 table_reader         what they have in common
 gdal_table           shapefile, GeoPackage, file geodatabase, FlatGeobuf, KML, …
 gdal_source          XML with text that XML forbids
-dbf_numbers          wide numbers of a shapefile
+dbf_numbers          wide numbers and leading blanks of a shapefile
 sqlite_texts         texts among the numbers of a GeoPackage
 parquet_table        GeoParquet and Parquet
 csv_table            CSV with WKT

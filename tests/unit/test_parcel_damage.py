@@ -12,6 +12,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+from shapefiles import write_shapefile
 from shapely import box
 from shapely.geometry import mapping
 
@@ -223,3 +224,31 @@ def test_what_excel_loses_in_a_csv_is_a_warning(
         source(path, crs="EPSG:4326").check()
     assert "2 values of column 'PIN', such as '1.23E+11', were changed by Excel" in caplog.text
     assert "1 polygons end where Excel cuts a cell" in caplog.text
+
+
+def test_parts_of_geoparquet_that_spell_columns_differently(tmp_path: Path) -> None:
+    folder = tmp_path / "lots"
+    folder.mkdir()
+    frame(3).to_parquet(folder / "a.parquet")
+    rest = frame()[3:]
+    rest.rename(columns={"PIN": "pin"}).rename_geometry("shape").to_parquet(folder / "b.parquet")
+    assert ids_of(folder) == IDS
+    rest.rename(columns={"PIN": "ID"}).to_parquet(folder / "b.parquet")
+    assert "b.parquet has no column 'PIN'" in refused(folder)
+    rest.to_crs(2274).to_parquet(folder / "b.parquet")
+    said = refused(folder)
+    assert "b.parquet is in another CRS (NAD83 / Tennessee (ftUS))" in said
+    assert "convert all of them" in said
+
+
+def test_leading_blanks_of_ids_in_a_shapefile(tmp_path: Path) -> None:
+    rings = [[list(lot.exterior.coords)] for lot in LOTS[:4]]
+    values = [(" A1", "  A1"), ("A2 ", "A2"), ("  A 3", " ñ"), ("", " ")]
+    encoded = [tuple(value.encode("cp1252") for value in row) for row in values]
+    path = write_shapefile(
+        tmp_path / "lots.shp", rings, [("PIN", "C", 8, 0)], [row[:1] for row in encoded]
+    )
+    assert ids_of(path) == [" A1", "A2", "  A 3", None]
+    write_shapefile(path, rings, [("APN", "C", 8, 0)], [row[1:] for row in encoded])
+    assert ids_of(path) == ["  A1", "A2", " ñ", None]
+    assert ids_of(path, where="APN = 'A2'") == ["A2"]
