@@ -103,7 +103,9 @@ def choose_layer(
             return _with_polygons(found[0])
     problem = f"has no layer {wanted!r}" if not named else f"has {len(named)} layers {wanted!r}"
     raise _refusal(
-        datasets[0], f"{problem}; set 'layer:' in the registry entry to one of: {_listed(layers)}"
+        datasets[0],
+        f"{problem}; set 'layer:' in the registry entry to one of: {_listed(layers)}"
+        f"{_compressed(datasets[0])}",
     )
 
 
@@ -177,7 +179,7 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
     except pyogrio.errors.DataSourceError as error:
         raise dataset.refusal(
             f"its format is not recognized, or it is damaged ({_first_sentence(error)}); "
-            "download it again, or export the parcels as a GeoPackage"
+            f"download it again, or export the parcels as a GeoPackage{_compressed(dataset)}"
         ) from error
     return [
         FileLayer(dataset, str(name), "gdal", source, _may_hold_polygons(shape), _is_any(shape))
