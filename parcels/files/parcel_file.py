@@ -120,12 +120,19 @@ class ParcelFile:
             crs = horizontal(CRS.from_user_input(given))
             if own is not None and not crs.equals(own, ignore_axis_order=True):
                 log.warning("%s: 'crs: %s' replaces the file's CRS, %s", self.path, given, own.name)
-            return crs
-        if own is not None:
-            return own
-        raise GeometryError(
-            f"{self.path}: the file has no CRS; set 'crs:' of county {self._county.key!r} in "
-            "the registry, for example crs: EPSG:4326"
+            what = f"'crs: {given}'"
+        elif own is not None:
+            crs, what = own, f"the file's CRS ({own.name})"
+        else:
+            raise self._crs_error("the file has no CRS")
+        if crs.source_crs is None and crs.geodetic_crs is None:
+            raise self._crs_error(f"{what} is a local one, with no place on Earth")
+        return crs
+
+    def _crs_error(self, why: str) -> GeometryError:
+        return GeometryError(
+            f"{self.path}: {why}; set 'crs:' of county {self._county.key!r} in the registry, for "
+            "example crs: EPSG:4326"
         )
 
     def unreadable(self, why: object) -> SourceMisconfigured:

@@ -252,3 +252,16 @@ def test_leading_blanks_of_ids_in_a_shapefile(tmp_path: Path) -> None:
     write_shapefile(path, rings, [("APN", "C", 8, 0)], [row[1:] for row in encoded])
     assert ids_of(path) == ["  A1", "A2", " ñ", None]
     assert ids_of(path, where="APN = 'A2'") == ["A2"]
+
+
+def test_a_compressed_geodatabase_that_is_damaged_too(tmp_path: Path) -> None:
+    path = tmp_path / "lots.gdb"
+    path.mkdir()
+    (path / "a00000001.gdbtable").write_bytes(b"\3\0\0\0")
+    (path / "a00000009.cdf").write_bytes(b"x")
+    assert "uncompress it in ArcGIS" in refused(path)
+    with zipfile.ZipFile(tmp_path / "lots.zip", "w") as packed:
+        for file in path.iterdir():
+            packed.write(file, f"lots.gdb/{file.name}")
+    assert "uncompress it in ArcGIS" in refused(tmp_path / "lots.zip")
+    assert "uncompress it in ArcGIS" in refused(path, layer="Parcels")
