@@ -29,13 +29,15 @@ log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]  # (west, south, east, north) in degrees
 
-# The smallest and the largest median of a county's lots; parcels of ranches and of townhouses are
-# within.
-_MIN_MEDIAN_M2, _MAX_MEDIAN_M2 = 20.0, 100_000.0
+# The smallest and the largest median of a county's lots; townhouses and ranches (a quarter section
+# has 650,000 m²) are within.
+_MIN_MEDIAN_M2, _MAX_MEDIAN_M2 = 20.0, 5_000_000.0
 # The median of most counties' lots is within a factor of ten of this.
 _TYPICAL_MEDIAN_M2 = 1_000.0
 # Feet read as metres make areas eleven times too large.
 _MIN_UNLIKELINESS = 3.0
+# Ranches would not be typical lots in another unit either.
+_MAX_UNLIKELINESS_OF_OTHER = 30.0
 _MIN_POLYGON_SHARE = 0.5
 _SAMPLE_LOTS = 1_000
 # A county's box is simplified, and lots may be just outside.
@@ -72,8 +74,8 @@ def check_plausibility(
             None,
             [
                 _wrong_place(county, sample, crs)
-                or _wrong_size(county, sample)
                 or _wrong_unit(county, sample, crs)
+                or _wrong_size(county, sample)
             ],
         )
     return warnings
@@ -258,7 +260,9 @@ def _wrong_unit(county: County, lots: NDArray[np.object_], crs: CRS | None) -> s
         other_m = fit.axis_info[0].unit_conversion_factor
         other_m2 = median_m2 * (other_m / own_m) ** 2
         is_other_unit = not fit.is_geographic and abs(other_m / own_m - 1) > 0.1
-        if is_other_unit and _unlikeliness(median_m2) > _MIN_UNLIKELINESS * _unlikeliness(other_m2):
+        other = _unlikeliness(other_m2)
+        is_likely = _unlikeliness(median_m2) > _MIN_UNLIKELINESS * other
+        if is_other_unit and is_likely and other <= _MAX_UNLIKELINESS_OF_OTHER:
             return (
                 f"{county.key}: its median lot has {median_m2:,.0f} m², but {other_m2:,.0f} m² if "
                 f"its coordinates are in {_unit(fit)}, and not in {_unit(crs)} as the CRS says "

@@ -140,6 +140,7 @@ def _coded_values(
 def _meanings(values: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
     """Code as text -> its name."""
     return {
+        # As values are written: a code 7.0 is 7.
         code: sanitize_text(each["name"])
         for each in values
         if "name" in each and (code := parcel_id_text(each.get(key))) is not None

@@ -9,17 +9,20 @@ dataset              finds the datasets in a file, zip or folder
 zip_archive          checks what a zip contains
 layer_choice         chooses the layer, and the reader for it
 unsupported_formats  what to do about formats that are not supported
+shapefile_check      refuses shapefiles that are damaged or mixed
 self_contained       refuses files that would make GDAL open other data
+missing_polygons     rows without a usable polygon
 off_earth            coordinates that are not in the CRS that the file names
 
 One reader for each kind of format, each a TableReader:
 table_reader         what they have in common
 gdal_table           shapefile, GeoPackage, file geodatabase, FlatGeobuf, KML, …
 gdal_source          XML with text that XML forbids
-dbf_numbers          wide numbers of a shapefile
+dbf_numbers          wide numbers and leading blanks of a shapefile
 sqlite_texts         texts among the numbers of a GeoPackage
 parquet_table        GeoParquet and Parquet
 csv_table            CSV with WKT
+spreadsheet_changes  values of a CSV that Excel has changed or cut
 json_table           what the two kinds of JSON have in common
 json_stream          features one at a time
 geojson_table        GeoJSON, also newline-delimited

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from pyproj import CRS
 from parcels.esri.curves import chord_tolerance
 from parcels.files.dataset import Dataset
 from parcels.files.gdal_table import matching_rows
-from parcels.files.table_reader import RawRows
+from parcels.files.spreadsheet_changes import SpreadsheetChanges
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.wkt_values import geometries_from_texts, looks_like_polygon, srid_of
 
@@ -21,6 +23,9 @@ _DELIMITERS = ",;\t|"
 # Names of the geometry column, the most common first; then any column with WKT.
 _NAMES = ("wkt", "geom", "geometry", "the_geom", "shape", "wkb_geometry", "geom_wkt", "wkb",
           "geometry_wkt", "multipolygon", "polygon", "geo_shape", "geometrywkt")  # fmt: skip
+# The first line of a file of Excel may declare the delimiter.
+_SEPARATOR = re.compile(r"\"?sep=(.)\"?\s*$", re.IGNORECASE)
+_FORMULA = re.compile(r'\s*="(.*)"\s*', re.DOTALL)
 _SAMPLE_ROWS = 1_000
 _MAX_FIELD_CHARACTERS = 256 << 20
 
@@ -46,13 +51,14 @@ class CsvTable:
         self._dataset, self._where = dataset, where
         self.decoder = TextDecoder(encoding)
         rows = self._records()
-        self._names = [name.strip() for name in next(rows, [])]
+        self._names = [_unquoted(name).strip() for name in next(rows, [])]
         sample = list(itertools.islice(rows, _SAMPLE_ROWS))
         self._at = self._geometry_column(sample)
         self.columns = [name for i, name in enumerate(self._names) if i != self._at]
         first = next(
             (row[self._at] for row in sample if len(row) > self._at and row[self._at].strip()), ""
         )
+        self.notes = NO_NOTES
         self.crs: object | None = srid_of(first)
 
     def count(self) -> int:
@@ -67,14 +73,18 @@ class CsvTable:
         rows = itertools.islice(
             self._matching(itertools.islice(self._records(), 1, None)), after, None
         )
+        changes = SpreadsheetChanges(self._dataset.path)
         while batch := list(itertools.islice(rows, batch_size)):
             texts = [row[self._at] if len(row) > self._at else None for row in batch]
             geometries = geometries_from_texts([text or None for text in texts], tolerance)
-            yield RawRows(geometries, {name: self._values(batch, name) for name in columns})
+            values = {name: self._values(batch, name) for name in columns}
+            changes.add(values, texts, geometries)
+            yield RawRows(geometries, values)
+        changes.log()
 
     def _values(self, batch: list[list[str]], name: str) -> list[str | None]:
         at = self._names.index(name)
-        return [self.decoder.repair(row[at]) if len(row) > at else None for row in batch]
+        return [self.decoder.repair(_unquoted(row[at])) if len(row) > at else None for row in batch]
 
     def _records(self) -> Iterator[list[str]]:
         with self._dataset.open() as raw:
@@ -83,7 +93,10 @@ class CsvTable:
         with self._dataset.open() as raw:
             text = io.TextIOWrapper(raw, bom, "surrogateescape", newline="")
             header = text.readline()
-            delimiter = max(_DELIMITERS, key=header.count)
+            declared = _SEPARATOR.match(header)
+            if declared:
+                header = text.readline()
+            delimiter = declared[1] if declared else max(_DELIMITERS, key=header.count)
             lines = itertools.chain([header], text)
             no_nul = (line.replace("\0", "") for line in lines)
             reader = csv.reader(no_nul, delimiter=delimiter)
@@ -114,6 +127,12 @@ class CsvTable:
         if len(keep) != self.count():
             raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
         return itertools.compress(rows, np.asarray(keep).tolist())
+
+
+def _unquoted(cell: str) -> str:
+    """The text in ="…", with which spreadsheets are told to keep a text."""
+    match = _FORMULA.fullmatch(cell)
+    return match[1].replace('""', '"') if match else cell
 
 
 def _next_record(reader: Iterator[list[str]]) -> list[str] | None:

@@ -16,7 +16,7 @@ from typing import IO
 from parcels.errors import SourceMisconfigured
 from parcels.files.self_contained import refuse_external_references
 from parcels.files.unsupported_formats import unsupported
-from parcels.files.zip_archive import names_in_zip, open_in_zip
+from parcels.files.zip_archive import names_in_zip, open_in_zip, size_in_zip
 
 PARQUET = (".parquet", ".geoparquet")
 JSON = (".geojson", ".geojsonl", ".geojsons", ".ndjson", ".jsonl", ".json", ".esrijson")
@@ -78,6 +78,13 @@ class Dataset:
         if not self.is_zip:
             return (self.path / member).open("rb")
         return open_in_zip(self.path, member)
+
+    def size(self, name: str | None = None) -> int:
+        """The bytes of the file, or of another one, after unpacking."""
+        member = self.member if name is None else name
+        if not self.is_zip:
+            return (self.path / member).stat().st_size
+        return size_in_zip(self.path, member)
 
     def sidecar(self, suffix: str) -> str | None:
         """The name of the file beside this one with another suffix, for `open`; None if missing."""

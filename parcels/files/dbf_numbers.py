@@ -1,4 +1,7 @@
-"""Wide numbers of a .dbf, as written: GDAL reads them as floats and rounds after 15 digits."""
+"""What GDAL changes in the values of a .dbf.
+
+It reads wide numbers as floats, and rounds after 15 digits; and it drops leading blanks of texts.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+import numpy as np
+
 from parcels.files.text_values import Texts, decimal_text
 
 _HEADER_BYTES, _FIELD_BYTES, _END_OF_FIELDS = 32, 32, b"\r"
 _NUMERIC = (b"N", b"F")
+_TEXT = b"C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,27 @@ class DbfNumbers:
             ]
             for field in fields
         ]
+
+    def with_leading_blanks(self, column: int, rows: Sequence[int], texts: Texts) -> Texts:
+        """The texts of a column in these ascending rows (from 0), with their leading blanks."""
+        field = self._fields[column]
+        if field.kind != _TEXT or not rows:
+            return texts
+        self._file.seek(self._first + rows[0] * self._width)
+        records = self._file.read((rows[-1] - rows[0] + 1) * self._width)
+        at = np.asarray(rows) - rows[0]
+        starts = at * self._width + field.offset
+        known = starts + field.width <= len(records)
+        content = np.frombuffer(records, np.uint8)
+        indented = np.flatnonzero(known)[content[starts[known]] == ord(" ")]
+        found = list(texts)
+        for i in indented.tolist():
+            text = texts[i]
+            if text:
+                value = records[starts[i] : starts[i] + field.width]
+                blanks = len(value) - len(value.lstrip(b" "))
+                found[i] = " " * blanks + text.lstrip(" ")
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from parcels.column_mapping import parcel_id_text
 from parcels.esri import crs_from_esri, polygons_in_own_crs
 from parcels.esri.curves import chord_tolerance
 from parcels.files.json_stream import Members
 from parcels.files.json_table import JsonTable
+from parcels.files.table_reader import ColumnNotes
+from parcels.untrusted import mapping, mappings, sanitize_text
 
 
 class EsriJsonTable(JsonTable):
@@ -35,6 +38,21 @@ class EsriJsonTable(JsonTable):
         if not isinstance(reference, dict) or not reference:
             reference = self._first_reference()
         return None if reference is None else crs_from_esri(reference)
+
+    def _column_notes(self, other: Members) -> ColumnNotes:
+        aliases = {name: str(alias) for name, alias in mapping(other.get("fieldAliases")).items()}
+        coded_values = {}
+        for field in mappings(other.get("fields")):
+            name = str(field.get("name"))
+            if isinstance(field.get("alias"), str):
+                aliases.setdefault(name, field["alias"])
+            codes = mappings(mapping(field.get("domain")).get("codedValues"))
+            coded_values[name] = {
+                code: sanitize_text(each["name"])
+                for each in codes
+                if "name" in each and (code := parcel_id_text(each.get("code"))) is not None
+            }
+        return ColumnNotes(aliases, coded_values)
 
     def _first_reference(self) -> dict[str, Any] | None:
         """The spatial reference of the first geometry that has its own."""

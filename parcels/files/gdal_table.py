@@ -18,7 +18,7 @@ from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
 from parcels.files.sqlite_texts import texts_in_number_columns
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
 from parcels.files.text_values import column_texts
 
@@ -53,6 +53,7 @@ class GdalTable:
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
         self.columns = [str(name) for name in info["fields"]]
         self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
+        self.notes = NO_NOTES
         self.crs: object | None = info["crs"]
 
     def _recoded(self, *, by_values: bool) -> dict[str, str]:
@@ -105,7 +106,8 @@ class GdalTable:
         """See `TableReader`."""
         tolerance = chord_tolerance(crs)
         with ExitStack() as opened:
-            wide, floats = self._wide_numbers(columns, opened)
+            table = self._dbf_values(opened)
+            floats = self._float_columns(columns, table)
             in_sqlite = self._texts_in_sqlite(columns)
             options, decoder = self._recoding(columns)
             with quiet_gdal(), self._exact_gml():
@@ -118,21 +120,27 @@ class GdalTable:
                         skip_features=after,
                         batch_size=batch_size,
                         use_pyarrow=True,
-                        return_fids=wide is not None or bool(in_sqlite),
+                        return_fids=table is not None or bool(in_sqlite),
                         **options,
                     )
                 )
             geometry = info["geometry_name"] or "wkb_geometry"
             while (batch := _next(batches)) is not None:
+                # GDAL's feature id comes first, and a column may have its name.
+                at = {name: i for i, name in enumerate(batch.schema.names)}
                 values = {
-                    name: column_texts(batch.column(name), decoder)
+                    name: column_texts(batch.column(at[name]), decoder)
                     for name in columns
                     if name not in floats
                 }
-                if wide is not None or in_sqlite:
-                    rows = batch.column(_fid_column(info)).to_pylist()
-                if wide is not None:
-                    numbers = wide.texts([self.columns.index(name) for name in floats], rows)
+                if table is not None or in_sqlite:
+                    rows = batch.column(batch.schema.names.index(_fid_column(info))).to_pylist()
+                if table is not None:
+                    values = {
+                        name: table.with_leading_blanks(self.columns.index(name), rows, texts)
+                        for name, texts in values.items()
+                    }
+                    numbers = table.texts([self.columns.index(name) for name in floats], rows)
                     values |= dict(zip(floats, numbers, strict=True))
                 for name, texts in in_sqlite.items():
                     as_read = zip(rows, values[name], strict=True)
@@ -167,19 +175,24 @@ class GdalTable:
         where = (self._where or "").lower()
         return [name for name in self.columns if name.lower() in where and name not in columns]
 
-    def _wide_numbers(
-        self, columns: Sequence[str], opened: ExitStack
-    ) -> tuple[DbfNumbers | None, list[str]]:
-        """The .dbf, if GDAL reads numbers of it as floats, and the names of these columns."""
-        floats = [name for name in columns if self._types[name].startswith("float")]
-        table = self._dataset.sidecar(".dbf") if self._is_shapefile and floats else None
+    def _dbf_values(self, opened: ExitStack) -> DbfNumbers | None:
+        """The .dbf of a shapefile; None if its columns are not those that GDAL reads."""
+        table = self._dataset.sidecar(".dbf") if self._is_shapefile else None
         if table is None:
-            return None, []
-        numbers = DbfNumbers(self._dataset.open(table))
-        opened.callback(numbers.close)
-        if len(numbers) != len(self.columns):
-            return None, []
-        return numbers, [name for name in floats if numbers.is_number(self.columns.index(name))]
+            return None
+        values = DbfNumbers(self._dataset.open(table))
+        opened.callback(values.close)
+        return values if len(values) == len(self.columns) else None
+
+    def _float_columns(self, columns: Sequence[str], table: DbfNumbers | None) -> list[str]:
+        """The columns of the .dbf whose numbers GDAL reads as floats."""
+        if table is None:
+            return []
+        return [
+            name
+            for name in columns
+            if self._types[name].startswith("float") and table.is_number(self.columns.index(name))
+        ]
 
 
 def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from pyproj import CRS
 from parcels.files.dataset import Dataset
 from parcels.files.gdal_table import matching_rows
 from parcels.files.json_stream import Members, json_features, without_garbage_collection
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, ColumnNotes, RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.text_values import Texts, json_text
 
@@ -23,6 +23,10 @@ _MAX_KEPT_BYTES = 32 << 20
 _CUT = (
     "it is cut: the server sent only its first page (exceededTransferLimit), so lots are missing; "
     "add the layer itself with `lotline registry add NAME URL`, or download all pages"
+)
+_PAGE = (
+    "it is cut: it is one page of an answer, which names the next one (links, rel=next), so lots "
+    "are missing; download all pages"
 )
 
 
@@ -45,6 +49,7 @@ class JsonTable(ABC):
         self._position = 0
         self._kept: list[tuple[Members, Any]] | None = []
         self._other: Members = {}
+        self._answers, self._answers_with_next = 0, 0
         names: dict[str, None] = {}
         with without_garbage_collection():
             for attributes, shape in self._features(names_other=True):
@@ -58,9 +63,13 @@ class JsonTable(ABC):
         if not self._rows:
             _refuse_other(self._other)
         _refuse_part(self._other, self._rows)
+        # Of several answers in one file, the last has no next page.
+        if 0 < self._answers <= self._answers_with_next:
+            raise ValueError(_PAGE)
         self.columns = [self.decoder.repair(name) or name for name in names]
         self._raw_names = dict(zip(self.columns, names, strict=True))
         self.crs = self._declared_crs(self._other)
+        self.notes = self._column_notes(self._other)
 
     def count(self) -> int:
         """See `TableReader`."""
@@ -96,6 +105,10 @@ class JsonTable(ABC):
     def _declared_crs(self, other: Members) -> object | None:
         """The CRS from the members beside the features."""
 
+    def _column_notes(self, other: Members) -> ColumnNotes:  # noqa: ARG002
+        """What the members beside the features say about the columns."""
+        return NO_NOTES
+
     def _features(self, *, names_other: bool = False) -> Iterator[tuple[Members, Any]]:
         """The attributes and the shape of each feature."""
         with self._dataset.open() as file:
@@ -105,6 +118,8 @@ class JsonTable(ABC):
                     yield self._attributes(members), self._shape(members.get("geometry"))
                 elif names_other:
                     _refuse_cut(members)
+                    self._answers += 1
+                    self._answers_with_next += _has_next_page(members)
                     self._other = {**members, **self._other}
 
     def _matching(self, features: Iterator[_Feature]) -> Iterator[_Feature]:
@@ -136,11 +151,20 @@ def _refuse_part(members: Members, rows: int) -> None:
     """Refuse one page of an OGC API, or of GeoServer."""
     for key in ("numberMatched", "totalFeatures"):
         total = members.get(key)
+        if isinstance(total, str) and total.strip().isdecimal():
+            total = int(total)
         if isinstance(total, int) and total > rows:
             raise ValueError(
                 f"it is cut: it has {rows:,} of {total:,} lots ({key}), so the others are missing; "
                 "download all pages"
             )
+
+
+def _has_next_page(members: Members) -> bool:
+    links = members.get("links")
+    return isinstance(links, list) and any(
+        isinstance(link, dict) and link.get("rel") == "next" for link in links
+    )
 
 
 def _is_true(value: object) -> bool:

@@ -16,6 +16,7 @@ from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import CSV, JSON, PARQUET, Dataset
 from parcels.files.gdal_source import gdal_source
 from parcels.files.gdal_table import quiet_gdal
+from parcels.files.shapefile_check import DamagedShapefile, check_shapefile
 
 Kind = Literal["gdal", "parquet", "csv", "geojson", "esri"]
 
@@ -78,6 +79,8 @@ def choose_layer(
         try:
             layers += _layers(dataset, encoding)
         except SourceMisconfigured as error:
+            if wanted is None and isinstance(error, DamagedShapefile):
+                raise  # it may be the one with the parcels
             unreadable.append(error)
     if unreadable and not any(layer.has_polygons for layer in layers):
         raise unreadable[0]
@@ -100,7 +103,9 @@ def choose_layer(
             return _with_polygons(found[0])
     problem = f"has no layer {wanted!r}" if not named else f"has {len(named)} layers {wanted!r}"
     raise _refusal(
-        datasets[0], f"{problem}; set 'layer:' in the registry entry to one of: {_listed(layers)}"
+        datasets[0],
+        f"{problem}; set 'layer:' in the registry entry to one of: {_listed(layers)}"
+        f"{_compressed(datasets[0])}",
     )
 
 
@@ -165,7 +170,8 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
                 dataset, dataset.stem, kind or "geojson", has_polygons=has_polygons, title=title
             )
         ]
-    _check_shapefile(dataset)
+    if dataset.suffix == ".shp":
+        check_shapefile(dataset)
     try:
         source = gdal_source(dataset, encoding)
         with quiet_gdal():
@@ -173,7 +179,7 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
     except pyogrio.errors.DataSourceError as error:
         raise dataset.refusal(
             f"its format is not recognized, or it is damaged ({_first_sentence(error)}); "
-            "download it again, or export the parcels as a GeoPackage"
+            f"download it again, or export the parcels as a GeoPackage{_compressed(dataset)}"
         ) from error
     return [
         FileLayer(dataset, str(name), "gdal", source, _may_hold_polygons(shape), _is_any(shape))
@@ -210,17 +216,6 @@ def _shows_polygons(layer: FileLayer) -> bool:
         wkb = pyogrio.raw.read(layer.source, layer.name, columns=[], max_features=_PROBED)[2]
     found = geometries_from_wkb(list(wkb), 1.0)
     return bool((shapely.get_dimensions(found) == 2).any())
-
-
-def _check_shapefile(dataset: Dataset) -> None:
-    if dataset.suffix != ".shp":
-        return
-    missing = [ending for ending in (".shx", ".dbf") if dataset.sidecar(ending) is None]
-    if missing:
-        raise dataset.refusal(
-            f"{dataset.stem}{missing[0]} is missing; a shapefile consists of .shp, .shx, .dbf and "
-            ".prj with one name: put them beside each other"
-        )
 
 
 def _kind(dataset: Dataset) -> Kind | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from parcels.column_mapping import resolve_columns
 from parcels.crs import WGS84, horizontal, to_wgs84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.csv_table import CsvTable
@@ -27,6 +28,7 @@ from parcels.files.file_columns import FileColumns
 from parcels.files.gdal_table import GdalTable
 from parcels.files.geojson_table import GeoJsonTable
 from parcels.files.layer_choice import FileLayer, choose_layer
+from parcels.files.missing_polygons import MissingPolygons
 from parcels.files.off_earth import OffEarth
 from parcels.files.parquet_table import ParquetTable
 from parcels.files.ring_arrays import rebuilt_even_odd
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 # Rows in which a guessed column must have a value.
 _SAMPLE_ROWS = 1_000
 _PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
+# Texts that GDAL's and GEOS' wrappers print as bytes: b'…'.
+_BYTES = re.compile(r"\bb(['\"])(.*?)\1")
 # Rows of one read if all are read.
 _ROWS_AT_ONCE = 65_536
 # Lots of each read, and reads, of which the plausibility is checked.
@@ -68,9 +72,11 @@ class ParcelFile:
             self._layer = choose_layer(find_datasets(self.path), county.layer, county.encoding)
             self._table = self._open_table(self._layer)
         self.columns = self._table.columns
-        self._off_earth = OffEarth()
-        self._sample: list[NDArray[np.object_]] = []
-        self._columns = FileColumns(county.fields, self.columns, str(self.path), self._id_sample)
+        self._start_counting()
+        mapped = resolve_columns(
+            county.fields, self.columns, str(self.path), self._table.notes.aliases
+        )
+        self._columns = FileColumns(mapped, self.columns, str(self.path), self._id_sample)
         self.fields = self._columns.fields
 
     def count(self) -> int:
@@ -94,6 +100,7 @@ class ParcelFile:
             SourceMisconfigured, GeometryError: as `rows`.
         """
         first = after + 1
+        self._start_counting()
         with self._reading():
             crs = self.crs
             for rows in self._table.batches(self._columns.requested, batch_size, after, crs):
@@ -115,12 +122,19 @@ class ParcelFile:
             crs = horizontal(CRS.from_user_input(given))
             if own is not None and not crs.equals(own, ignore_axis_order=True):
                 log.warning("%s: 'crs: %s' replaces the file's CRS, %s", self.path, given, own.name)
-            return crs
-        if own is not None:
-            return own
-        raise GeometryError(
-            f"{self.path}: the file has no CRS; set 'crs:' of county {self._county.key!r} in "
-            "the registry, for example crs: EPSG:4326"
+            what = f"'crs: {given}'"
+        elif own is not None:
+            crs, what = own, f"the file's CRS ({own.name})"
+        else:
+            raise self._crs_error("the file has no CRS")
+        if crs.source_crs is None and crs.geodetic_crs is None:
+            raise self._crs_error(f"{what} is a local one, with no place on Earth")
+        return crs
+
+    def _crs_error(self, why: str) -> GeometryError:
+        return GeometryError(
+            f"{self.path}: {why}; set 'crs:' of county {self._county.key!r} in the registry, for "
+            "example crs: EPSG:4326"
         )
 
     def unreadable(self, why: object) -> SourceMisconfigured:
@@ -156,6 +170,12 @@ class ParcelFile:
         )
         return f"{self.path}: {why}"
 
+    def _start_counting(self) -> None:
+        """Forget what an earlier reading counted."""
+        self._off_earth, self._missing = OffEarth(), MissingPolygons()
+        self._sample: list[NDArray[np.object_]] = []
+        self._table.decoder.undecodable = self._table.decoder.rounded = 0
+
     def _indexed(self, rows: RawRows, first: int) -> RowIndex:
         degrees = to_wgs84(rows.geometries, self.crs)
         self._off_earth.add(rows.geometries, degrees)
@@ -164,7 +184,12 @@ class ParcelFile:
         self._sample.append(lots[:: max(1, len(lots) // _SAMPLE_LOTS)])
         if len(self._sample) > _MAX_SAMPLES:
             self._sample = self._sample[::2]
-        return RowIndex(lots, self.fields, self._columns.merge(rows.values), first, repaired)
+        values = self._columns.merge(rows.values)
+        parcel_type = self.fields.parcel_type or ""
+        if codes := self._table.notes.coded_values.get(parcel_type):
+            values[parcel_type] = [codes.get(code or "", code) for code in values[parcel_type]]
+        self._missing.add(lots, values.get(self.fields.parcel_id or ""), first)
+        return RowIndex(lots, self.fields, values, first, repaired)
 
     def _id_sample(self, names: Sequence[str]) -> dict[str, Texts]:
         """The columns' values in the first rows that have an id in any of them; else empty."""
@@ -221,6 +246,9 @@ class ParcelFile:
         return GdalTable(dataset, layer.source, layer.name, where, encoding)
 
     def _report_left_out(self) -> None:
+        missing = self._missing.warning(self._off_earth.rows)
+        if missing is not None:
+            log.warning("%s: %s", self.path, missing)
         decoder = self._table.decoder
         if decoder.rounded:
             log.warning(
@@ -239,6 +267,9 @@ class ParcelFile:
     def _reading(self) -> Iterator[None]:
         try:
             yield
+        except (SystemError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+            # Sizes and texts in a damaged file that GDAL and Arrow believe.
+            raise self.unreadable(f"it is damaged ({error}); download it again") from error
         except (
             RuntimeError,  # includes the errors of GDAL
             shapely.GEOSException,
@@ -250,7 +281,7 @@ class ParcelFile:
             NotImplementedError,
             MemoryError,
         ) as error:
-            raise self.unreadable(error) from error
+            raise self.unreadable(_BYTES.sub(r"\2", str(error))) from error
         except (TypeError, LookupError, AttributeError) as error:
             # For example GeoParquet metadata that are JSON but do not follow the specification.
             raise self.unreadable(

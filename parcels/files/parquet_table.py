@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -11,15 +12,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from parcels.esri.curves import chord_tolerance
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.geoarrow import NATIVE_ENCODINGS, geometries_from_geoarrow
-from parcels.files.table_reader import RawRows
+from parcels.files.table_reader import NO_NOTES, RawRows
 from parcels.files.text_encoding import TextDecoder
 from parcels.files.text_values import column_texts
 from parcels.files.wkt_values import geometries_from_texts
+from parcels.untrusted import sanitize_text
 
 # The default of GeoParquet and of Parquet's own geometry type: longitude and latitude.
 _LON_LAT = "OGC:CRS84"
@@ -39,24 +42,13 @@ class ParquetTable:
     """
 
     def __init__(self, dataset: Dataset, encoding: str | None) -> None:
-        self._dataset = dataset
+        self._dataset, self.notes = dataset, NO_NOTES
         self.decoder = TextDecoder.of_utf8_format(encoding)
         with self._file(self._parts[0]) as file:
-            schema, logical_types = file.schema_arrow, _logical_types(file)
-        geo = _geo_metadata(schema.metadata or {})
-        if geo is not None:
-            self._geometry = str(geo["primary_column"])
-            column = dict(geo["columns"][self._geometry])
-            _ = schema.field(self._geometry)  # a KeyError means invalid metadata
-            self._encoding = str(column["encoding"]).lower()
-            self.crs: object | None = column.get("crs", _LON_LAT)
-            geometries = set(geo["columns"])
-        else:
-            self._geometry, self._encoding, self.crs = _without_metadata(schema, logical_types)
-            geometries = {self._geometry}
-        if self._encoding not in ("wkb", "wkt", *NATIVE_ENCODINGS):
-            raise ValueError(f"unknown geometry encoding {self._encoding!r}")
-        self.columns = [name for name in schema.names if name not in geometries]
+            first = _part_layout(file)
+        self._first = first
+        self.crs: object | None = first.crs
+        self.columns = first.columns
 
     def count(self) -> int:
         """See `TableReader`."""
@@ -71,7 +63,6 @@ class ParquetTable:
     ) -> Iterator[RawRows]:
         """See `TableReader`."""
         tolerance = chord_tolerance(crs)
-        wanted = list(dict.fromkeys([self._geometry, *columns]))
         skip = after
         for part in self._parts:
             with self._file(part) as file:
@@ -79,25 +70,42 @@ class ParquetTable:
                 if skip >= rows:
                     skip -= rows
                     continue
+                layout = _part_layout(file)
+                names = self._names_in(layout, columns, part or self._dataset.name)
+                wanted = list(dict.fromkeys([layout.geometry, *names.values()]))
                 for batch in file.iter_batches(batch_size, columns=wanted):
                     remaining = batch.slice(skip)
                     skip = max(0, skip - batch.num_rows)
                     if remaining.num_rows:
                         values = {
-                            name: column_texts(remaining.column(name), self.decoder)
-                            for name in columns
+                            name: column_texts(remaining.column(own), self.decoder)
+                            for name, own in names.items()
                         }
-                        yield RawRows(self._geometries(remaining, tolerance), values)
+                        lots = _geometries(remaining, layout, tolerance)
+                        yield RawRows(lots, values)
 
-    def _geometries(self, batch: pa.RecordBatch, tolerance: float) -> NDArray[np.object_]:
-        column = batch.column(self._geometry)
-        if isinstance(column, pa.ExtensionArray):
-            column = column.storage
-        if self._encoding == "wkb":
-            return geometries_from_wkb(column.to_pylist(), tolerance)
-        if self._encoding == "wkt":
-            return geometries_from_texts(column.to_pylist(), tolerance)
-        return geometries_from_geoarrow(column, self._encoding)
+    def _names_in(self, layout: _PartLayout, columns: Sequence[str], part: str) -> dict[str, str]:
+        """The columns, and their names in a part: a part may spell them differently.
+
+        Raises:
+            ValueError: a column is missing, or the part is in another CRS.
+        """
+        if not _is_same_crs(layout.crs, self._first.crs):
+            raise ValueError(
+                f"{part} is in another CRS ({_crs_name(layout.crs)}) than the first file "
+                f"({_crs_name(self._first.crs)}); convert all of them to one CRS"
+            )
+        lower = {name.lower(): name for name in layout.columns}
+        exact = set(layout.columns)
+        names = {name: name if name in exact else lower.get(name.lower()) for name in columns}
+        found = {name: own for name, own in names.items() if own is not None}
+        for name in columns:
+            if name not in found:
+                raise ValueError(
+                    f"{part} has no column {name!r}, as the first file has; its columns are "
+                    f"{', '.join(layout.columns)}"
+                )
+        return found
 
     @property
     def _parts(self) -> tuple[str | None, ...]:
@@ -108,6 +116,72 @@ class ParquetTable:
             return parquet.ParquetFile(self._dataset.path / (part or self._dataset.member))
         with self._dataset.open(part) as file:
             return parquet.ParquetFile(pa.BufferReader(_limited(file)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PartLayout:
+    """How one file of the dataset holds its rows.
+
+    Attributes:
+        geometry: the column of geometries.
+        encoding: of the geometries.
+        columns: the others.
+    """
+
+    geometry: str
+    encoding: str
+    crs: object | None
+    columns: list[str]
+
+
+def _part_layout(file: parquet.ParquetFile) -> _PartLayout:
+    schema = file.schema_arrow
+    geo = _geo_metadata(schema.metadata or {})
+    if geo is not None:
+        geometry = str(geo["primary_column"])
+        column = dict(geo["columns"][geometry])
+        _ = schema.field(geometry)  # a KeyError means invalid metadata
+        encoding = str(column["encoding"]).lower()
+        crs: object | None = column.get("crs", _LON_LAT)
+        geometries = set(geo["columns"])
+    else:
+        geometry, encoding, crs = _without_metadata(schema, _logical_types(file))
+        geometries = {geometry}
+    if encoding not in ("wkb", "wkt", *NATIVE_ENCODINGS):
+        raise ValueError(f"unknown geometry encoding {encoding!r}")
+    return _PartLayout(
+        geometry, encoding, crs, [name for name in schema.names if name not in geometries]
+    )
+
+
+def _is_same_crs(one: object | None, other: object | None) -> bool:
+    if one == other:
+        return True
+    if one is None or other is None:
+        return False
+    try:
+        first, second = CRS.from_user_input(one), CRS.from_user_input(other)
+    except CRSError:
+        return False
+    return bool(first.equals(second, ignore_axis_order=True))
+
+
+def _crs_name(crs: object | None) -> str:
+    name = crs.get("name") if isinstance(crs, dict) else crs
+    return sanitize_text(name or "none")[:100]
+
+
+def _geometries(
+    batch: pa.RecordBatch, layout: _PartLayout, tolerance: float
+) -> NDArray[np.object_]:
+    column = batch.column(layout.geometry)
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if layout.encoding == "wkb":
+        return geometries_from_wkb(column.to_pylist(), tolerance)
+    if layout.encoding == "wkt":
+        return geometries_from_texts(column.to_pylist(), tolerance)
+    return geometries_from_geoarrow(column, layout.encoding)
 
 
 def _limited(file: IO[bytes]) -> bytes:

@@ -20,13 +20,16 @@ _POLYGON, _MULTIPOLYGON = 3, 6  # shapely's type ids
 def polygons_of_rings(geometries: Sequence[Sequence[PolygonRings] | None]) -> NDArray[np.object_]:
     """A (multi)polygon for each geometry (n,); None without a ring that has an area.
 
-    Rings may be open. A polygon whose shell is too short is left out, and so is a hole.
+    None also if a coordinate is not a number. Rings may be open. A polygon whose shell is too
+    short is left out, and so is a hole.
     """
     made = np.full(len(geometries), None, dtype=object)
     rings: list[Ring] = []
     polygon_of_ring: list[int] = []
     owners: list[int] = []
     for i, polygons in enumerate(geometries):
+        if any(np.isnan(ring).any() for polygon in polygons or () for ring in polygon):
+            continue
         for polygon in polygons or ():
             closed = [_closed(ring) for ring in polygon]
             if not closed or len(closed[0]) < _MIN_POINTS:

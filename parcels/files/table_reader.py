@@ -32,16 +32,34 @@ class RawRows:
         return len(self.geometries)
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnNotes:
+    """What a file says about its columns.
+
+    Attributes:
+        aliases: column -> the name that people see.
+        coded_values: column -> code as text -> its meaning.
+    """
+
+    aliases: dict[str, str]
+    coded_values: dict[str, dict[str, str]]
+
+
+NO_NOTES = ColumnNotes({}, {})
+
+
 class TableReader(Protocol):
     """The rows of one layer; opening it reads no rows, or only to find the columns.
 
     Attributes:
         columns: without the geometry.
+        notes: on the columns.
         crs: as the file declares it, in a form that pyproj reads; None if it declares none.
         decoder: decodes its text, and counts what it cannot decode.
     """
 
     columns: list[str]
+    notes: ColumnNotes
     crs: object | None
     decoder: TextDecoder
 

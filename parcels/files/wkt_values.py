@@ -38,7 +38,7 @@ def geometries_from_texts(values: Sequence[str | None], tolerance: float) -> NDA
     found = np.full(len(wkt), None, dtype=object)
     is_wkt = ~is_hex & np.array([v is not None for v in wkt], dtype=bool)
     plain = is_wkt & np.array([bool(v and _PLAIN.match(v)) for v in wkt], dtype=bool)
-    with np.errstate(over="ignore"):  # a number that is too large makes its geometry infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers too large, or NaN
         found[plain] = shapely.from_wkt(wkt[plain], on_invalid="ignore")
     if is_hex.any():
         wkb = [bytes.fromhex(match[1]) for match in hexes if match]

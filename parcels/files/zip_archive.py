@@ -30,6 +30,12 @@ def open_in_zip(path: Path, name: str) -> IO[bytes]:
         return archive.open(_members(path)[name])
 
 
+def size_in_zip(path: Path, name: str) -> int:
+    """The bytes of a file in a zip, unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(_members(path)[name]).file_size
+
+
 def _members(path: Path) -> dict[str, str]:
     """The normalized name of each file, and its name in the zip."""
     status = path.stat()

@@ -265,6 +265,11 @@ class County(EntryModel):
         # Before pydantic makes it a Path, which would turn http://x into http:/x.
         return resolve(str(path), info) if isinstance(path, str | Path) else path
 
+    @field_validator("crs", mode="before")
+    @classmethod
+    def _accept_epsg_code(cls, crs: object) -> object:
+        return f"EPSG:{crs}" if type(crs) is int else crs
+
     @field_validator("crs")
     @classmethod
     def _check_crs(cls, crs: str | None) -> str | None:

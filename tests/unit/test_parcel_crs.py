@@ -17,7 +17,7 @@ from shapely import MultiPolygon, box
 from parcels import County
 from parcels.cache import FolderCache
 from parcels.cache.file_snapshot import snapshot_file
-from parcels.errors import SourceMisconfigured
+from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files import FileSource
 from parcels.plausibility import check_plausibility
 
@@ -127,7 +127,9 @@ def test_implausible_areas_and_rows() -> None:
     lots = _multi(np.array(LOTS, dtype=object))
     large = shapely.transform(lots, lambda xy: (xy - (-90, 35)) * 30 + (-90, 35))
     small = shapely.transform(lots, lambda xy: (xy - (-90, 35)) / 30 + (-90, 35))
-    assert "median lot has 350," in " ".join(check_plausibility(county(), large, None))
+    assert check_plausibility(county(), large, None) == []  # ranches
+    large = shapely.transform(lots, lambda xy: (xy - (-90, 35)) * 200 + (-90, 35))
+    assert "which is large for lots" in " ".join(check_plausibility(county(), large, None))
     assert "median lot has 0.4" in " ".join(check_plausibility(county(), small, None))
     sparse = np.array([lots[0], None, None], dtype=object)
     [warning] = check_plausibility(county(), sparse, None)
@@ -200,3 +202,40 @@ def test_degrees_that_are_said_in_feet(tmp_path: Path) -> None:
     source = FileSource(county(path, **SHELBY))
     source.check()
     assert "fit with crs: EPSG:4326" in " ".join(source.warnings)
+
+
+def test_quarter_sections_are_plausible(tmp_path: Path) -> None:
+    side_m = 804.7
+    lots = [box(600_000 + i * side_m, 400_000, 600_000 + (i + 1) * side_m, 400_000 + side_m)
+            for i in range(9)]  # fmt: skip
+    path = tmp_path / "lots.gpkg"
+    gpd.GeoDataFrame({"APN": range(9)}, geometry=lots, crs=32100).to_file(path)
+    for place in ({}, {"state": "MT"}):
+        source = FileSource(county(path, **place))
+        source.check()
+        assert source.warnings == ()
+
+
+def test_lots_off_the_earth_are_counted_anew_by_each_reading(tmp_path: Path) -> None:
+    path = write_lying(tmp_path / "lots.shp", 2274, 4269)
+    source = FileSource(county(path, **SHELBY))
+    said = set()
+    for _ in range(3):
+        with pytest.raises(SourceMisconfigured, match="9 lots are not on Earth") as error:
+            source.check()
+        said.add(str(error.value))
+    assert len(said) == 1
+
+
+def test_a_local_crs_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = write_lying(tmp_path / "lots.shp", 2274, 2274)
+    path.with_suffix(".prj").write_text('LOCAL_CS["plant",UNIT["Meter",1]]')
+    with pytest.raises(GeometryError, match=r"lots\.shp: the file's CRS \(plant\) is a local one"):
+        FileSource(county(path)).check()
+    assert len(list(FileSource(county(path, crs=2274)).all_rows())) == 9
+    local = 'LOCAL_CS["plant",UNIT["Meter",1]]'
+    with pytest.raises(GeometryError, match=r"'crs: LOCAL_CS.* is a local one.*set 'crs:'"):
+        FileSource(county(path, crs=local)).check()
+    assert county(path, crs=2274).crs == "EPSG:2274"
+    with pytest.raises(ValueError, match="'EPSG:1' is not a valid CRS"):
+        county(path, crs=1)
