@@ -40,8 +40,6 @@ _PARCEL_TYPE_NAMES = (
     "par_type",
     "partype",
     "prcl_type",
-    "lot_type",
-    "lottype",
     "feature_type",
     "featuretype",
     "feat_type",

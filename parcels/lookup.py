@@ -32,11 +32,13 @@ from parcels.lot_selection import (
     lot_candidates,
     lot_with_id,
     lots_near_with_number,
+    missing_pieces_note,
     same_place,
 )
 from parcels.measure import areas_m2
-from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.not_a_lot import not_a_lot_reason
 from parcels.parcel_source import ParcelRow, ParcelSource, QueryResult, query_all
+from parcels.placeholders import is_placeholder
 from parcels.registry.county import County
 from parcels.street_lots import not_taken, reject_streets
 
@@ -107,7 +109,10 @@ class LotLookup:
         first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
         results = [result for result, _ in first]
         for i, street in reject_streets(self._source, results, found).items():
-            results[i] = as_unavailable(street) if isinstance(street, ParcelsError) else street
+            if isinstance(street, ParcelsError):
+                results[i] = as_unavailable(street)
+            else:
+                results[i] = self._below(search_points[i], points[i], found[i], results[i], street)
         unmatched = {i: wanted for i, (_, wanted) in enumerate(first) if wanted is not None}
         near = query_all(
             lambda points: self._source.near_points(points, NEAR_LOT_RADIUS_M),
@@ -150,6 +155,22 @@ class LotLookup:
             return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
         is_sure = is_trusted and lot.has_house_number()
         return _lot(lot, found, "point", search.located), None if is_sure else nearby
+
+    def _below(
+        self,
+        search: SearchPoint,
+        point: Point,
+        found: QueryResult | ParcelsError,
+        street: LookupResult,
+        none: NoLot,
+    ) -> LookupResult:
+        """The lot below a street at the point, else `none`."""
+        if not isinstance(found, QueryResult) or not isinstance(street, Lot):
+            return none
+        geometry = street.boundary.geometry
+        rows = tuple(row for row in found.rows if not same_place(row.geometry, geometry))
+        result, _ = self._at(search, point, replace(found, rows=rows))
+        return none if isinstance(result, NoLot) else result
 
     def _not_a_lot_reason(self, lot: LotCandidate) -> str:
         # Sources mark rows without an id (`lacks_id`), also if the column was guessed; a source of
@@ -239,12 +260,12 @@ def _lot_of_id(parcel_id: str, found: QueryResult | ParcelsError) -> LookupResul
     if own and all(row.geometry is None for row in own):
         return _bad_geometry(f"parcel id {parcel_id!r}", found)
     lot = lot_with_id(parcel_id, own)
-    reason = next(iter(filter(None, map(not_a_lot_reason, own))), "") if lot is None else ""
     if lot is not None:
-        reason = lot.not_a_lot_reason()
-    if lot is None or reason:
-        return NoLot(detail=not_taken(reason))
-    return _lot(lot, found, "parcel_id", None)
+        return _lot(lot, found, "parcel_id", None, missing_pieces_note(own))
+    reason = next(iter(filter(None, map(not_a_lot_reason, own))), "")
+    if own and not reason:
+        reason = f"{len(own)} polygons have this id, too many or too far apart for one lot"
+    return NoLot(detail=not_taken(reason))
 
 
 def _lot_with_zeros(parcel_id: str, answers: PaddedResults) -> LookupResult | None:
@@ -285,13 +306,17 @@ def _complete(
     is not possible at all (no id column), the lot stays as it is.
     """
     for (i, lot), second in zip(lots.items(), found, strict=True):
-        complete = complete_lot(lot, second.rows) if isinstance(second, QueryResult) else None
         if isinstance(second, SourceUnavailable):
             results[i] = as_unavailable(second)
-        elif complete is not None:
-            results[i] = Lot(
-                replace(lot.boundary, geometry=complete.geometry, parcel_ids=complete.parcel_ids)
-            )
+        if not isinstance(second, QueryResult):
+            continue
+        boundary = lot.boundary
+        own = [row for row in second.rows if row.parcel_id in boundary.parcel_ids]
+        boundary = replace(boundary, note=boundary.note or missing_pieces_note(own))
+        complete = complete_lot(lot, second.rows)
+        if complete is not None:
+            boundary = replace(boundary, geometry=complete.geometry, parcel_ids=complete.parcel_ids)
+        results[i] = Lot(boundary)
 
 
 def _stack_of(lot: Lot, rows: Sequence[ParcelRow]) -> LotCandidate | None:
@@ -317,7 +342,9 @@ def _with_areas(results: list[LookupResult]) -> list[LookupResult]:
     return results
 
 
-def _lot(lot: LotCandidate, found: QueryResult, method: Method, located: Located | None) -> Lot:
+def _lot(
+    lot: LotCandidate, found: QueryResult, method: Method, located: Located | None, note: str = ""
+) -> Lot:
     """A lot without its area, which `_with_areas` adds."""
     return Lot(
         Boundary(
@@ -329,6 +356,7 @@ def _lot(lot: LotCandidate, found: QueryResult, method: Method, located: Located
             parcel_ids=lot.parcel_ids,
             fetched_at=found.fetched_at,
             located=located,
+            note=note,
         )
     )
 

@@ -25,8 +25,9 @@ from parcels.addresses.street_address import StreetAddress
 from parcels.addresses.street_agreement import Agreement
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, areas_m2, buffer_m, local_scale_m, polygonal
-from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.not_a_lot import not_a_lot_reason
 from parcels.parcel_source import ParcelRow
+from parcels.placeholders import is_placeholder
 
 # 1 cm north to south, less east to west: the noise of coordinates that were projected, rounded or
 # digitized twice. Two different lots are never this similar.
@@ -122,7 +123,7 @@ def lot_with_id(parcel_id: str, rows: Sequence[ParcelRow]) -> LotCandidate | Non
 
     None without a geometry, or if the rows are not one lot, for example a placeholder id.
     """
-    own = [row for row in rows if row.parcel_id == parcel_id]
+    own = [row for row in rows if row.parcel_id == parcel_id and not not_a_lot_reason(row)]
     if is_placeholder(parcel_id):
         return None
     if len(own) > _MAX_PIECES:
@@ -136,6 +137,14 @@ def lot_with_id(parcel_id: str, rows: Sequence[ParcelRow]) -> LotCandidate | Non
     if shapely.distance(geometries[0], geometries[1:]).max() > _MAX_PIECE_DISTANCE_DEGREES:
         return None
     return LotCandidate(shapely.normalize(polygonal(shapely.union_all(geometries))), tuple(own))
+
+
+def missing_pieces_note(rows: Sequence[ParcelRow]) -> str:
+    """A note if some of a lot's rows have no usable geometry; else empty."""
+    missing = sum(row.geometry is None for row in rows)
+    if not missing:
+        return ""
+    return f"{missing} of {len(rows)} rows of the lot have no usable geometry and are not measured"
 
 
 def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:

@@ -155,7 +155,10 @@ def _cause(centre: Point, box: Box, crs: CRS | None, *, is_known: bool) -> str:
     name = crs.name.split(" (")[0] if crs is not None and not is_known else ""
     candidates = [] if stored is None else _fitting_crs(*stored, box, name)
     if stored is None or crs is None or not candidates:
-        return "check 'path', 'state', 'fips' and 'extent', or set 'crs:' to the county's CRS"
+        return (
+            "check 'path' or 'url' and 'layer', 'state', 'fips' and 'extent', or set 'crs:' of a "
+            "file to the county's CRS"
+        )
     cause = "the CRS is wrong"
     fit = CRS.from_user_input(candidates[0])
     if fit.axis_info[0].unit_name != crs.axis_info[0].unit_name and not crs.is_geographic:

@@ -25,6 +25,7 @@ from parcels.county_extent import ExtentCheck
 from parcels.errors import ParcelsError, PropertyError, SourceMisconfigured
 from parcels.fallback_buffer import fallback_buffer
 from parcels.lookup import NEAR_LOT_RADIUS_M, LotLookup, SearchPoint, as_unavailable
+from parcels.lot_sample import LotSample
 from parcels.lot_selection import distances_m
 from parcels.measure import area_m2
 from parcels.parcel_source import ParcelSource
@@ -76,6 +77,7 @@ class ParcelBoundaryService:
         self._given_geocoder = geocoder
         self._lookup = LotLookup(county, self._source)
         self._extent_check = ExtentCheck(county, self._source)
+        self._sample = LotSample(county)
 
     def check(self) -> None:
         """Open the county's source, to find a configuration error before any lookup.
@@ -92,7 +94,7 @@ class ParcelBoundaryService:
 
         Known after `check` for a file, and after the first lookups for a server.
         """
-        return tuple(getattr(self._source, "warnings", ()))
+        return (*getattr(self._source, "warnings", ()), *self._sample.warnings)
 
     def look_up(self, prop: Property) -> LookupResult:
         """See `look_up_many`."""
@@ -114,6 +116,8 @@ class ParcelBoundaryService:
         for i, result in enumerate(results):
             if isinstance(result, NoLot) and result.located is not None:
                 results[i] = self._outside_county(_point(result.located)) or result
+        if self.county.source == "arcgis":  # a file's lots were checked when it was opened
+            self._sample.add(results)
         return results
 
     def _check_distance(self, prop: Property, result: LookupResult) -> LookupResult:

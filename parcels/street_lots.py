@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shapely import Point
+
 from parcels.addresses.matching import has_house_number
 from parcels.boundary import LookupResult, Lot, NoLot
 from parcels.errors import ParcelsError, SourceUnavailable
@@ -33,20 +35,26 @@ def reject_streets(
         and isinstance(rows := found[i], QueryResult)
         and not _is_numbered(result, rows.rows)
     }
-    shapes = elongated([lot.boundary.geometry for lot in lots.values()])
+    points = [_point(lot) for lot in lots.values()]
+    shapes = elongated([lot.boundary.geometry for lot in lots.values()], points)
     suspects = {i: shape for i, shape in zip(lots, shapes, strict=True) if shape is not None}
     # Many points may be in one street.
-    unique = {shape.geometry.wkb: shape for shape in suspects.values()}
+    unique = {shape.part.wkb: shape for shape in suspects.values()}
     places = [point for shape in unique.values() for point in shape.places]
     answers = iter(query_all(lambda points: source.near_points(points, NEIGHBOUR_RADIUS_M), places))
     near = {wkb: [next(answers) for _ in shape.places] for wkb, shape in unique.items()}
-    checked = {i: _checked(lots[i], s, near[s.geometry.wkb]) for i, s in suspects.items()}
+    checked = {i: _checked(lots[i], s, near[s.part.wkb]) for i, s in suspects.items()}
     return {i: result for i, result in checked.items() if result is not None}
 
 
 def not_taken(reason: str) -> str:
     """The note about a polygon that is not a lot; empty without a reason."""
     return f"the parcel there was not taken, as {reason}" if reason else ""
+
+
+def _point(lot: Lot) -> Point | None:
+    located = lot.boundary.located
+    return None if located is None else Point(located.longitude, located.latitude)
 
 
 def _is_numbered(lot: Lot, rows: Sequence[ParcelRow]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from shapely import MultiPolygon, Point
+from shapely import MultiPolygon, Point, Polygon
 
 from parcels.measure import local_scale_m
 from parcels.not_a_lot import not_a_lot_reason
@@ -34,27 +34,46 @@ _PLACES = 4
 NEIGHBOUR_RADIUS_M = 60.0
 
 
+# The widest place of a street, a cul-de-sac, by its mean width; a flag lot's house is wider.
+_MAX_WIDEST = 2.8
+# A hole of a street is a block of several lots; one of a condominium's land is a building.
+_MIN_LOTS_IN_BLOCK = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Elongated:
-    """A long and thin lot, and points of its boundary around which neighbours are looked up.
+    """A long and thin part of a lot, and points of its outline around which neighbours are.
 
     Attributes:
+        geometry: the lot.
+        part: in EPSG:4326.
         mean_width_m: twice the area by the perimeter.
     """
 
     geometry: MultiPolygon
+    part: Polygon
     mean_width_m: float
     places: tuple[Point, ...]
 
 
-def elongated(geometries: Sequence[MultiPolygon]) -> list[Elongated | None]:
-    """For each EPSG:4326 lot, whether it is as long and thin as a street; None if not."""
+def elongated(
+    geometries: Sequence[MultiPolygon], points: Sequence[Point | None] | None = None
+) -> list[Elongated | None]:
+    """For each EPSG:4326 lot, whether it is as long and thin as a street; None if not.
+
+    Args:
+        points: for each lot, where it was found: that part is judged; else its largest.
+    """
     found: list[Elongated | None] = [None] * len(geometries)
-    array = np.array(geometries, dtype=object)
+    parts = [
+        _part_at(geometry, point)
+        for geometry, point in zip(geometries, points or [None] * len(geometries), strict=True)
+    ]
+    array = np.array(parts, dtype=object)
     perimeters, areas = shapely.length(array), shapely.area(array)
     suspects = np.flatnonzero(perimeters**2 >= 4 * np.pi * areas * _MIN_ELONGATION_DEGREES)
     for i in suspects.tolist():
-        found[i] = _elongated(geometries[i])
+        found[i] = _elongated(geometries[i], parts[i])
     return found
 
 
@@ -64,16 +83,17 @@ def street_reason(lot: Elongated, rows: Sequence[ParcelRow]) -> str:
     Args:
         rows: those within `NEIGHBOUR_RADIUS_M` of its `places`.
     """
-    others = [
-        row.geometry
+    inside = lot.part.representative_point()
+    # The flats of a stack share one geometry.
+    others = {
+        shapely.to_wkb(row.geometry): row.geometry
         for row in rows
         if row.geometry is not None
         and not not_a_lot_reason(row)
-        and row.geometry.dwithin(lot.geometry, _TOUCHING_DEGREES)
-        and not row.geometry.contains(lot.geometry.representative_point())
-    ]
-    # The flats of a stack share one geometry.
-    count = len({shapely.to_wkb(geometry) for geometry in others})
+        and row.geometry.dwithin(lot.part, _TOUCHING_DEGREES)
+        and not row.geometry.contains(inside)
+    }
+    count = _neighbours(lot.part, list(others.values()))
     if count < _MIN_NEIGHBOURS:
         return ""
     return (
@@ -82,16 +102,39 @@ def street_reason(lot: Elongated, rows: Sequence[ParcelRow]) -> str:
     )
 
 
-def _elongated(geometry: MultiPolygon) -> Elongated | None:
-    center = geometry.representative_point()
+def _neighbours(part: Polygon, lots: Sequence[MultiPolygon]) -> int:
+    """The number of lots outside of a polygon, and in those of its holes that are blocks."""
+    holes = [Polygon(ring) for ring in part.interiors]
+    if not holes:
+        return len(lots)
+    inside = shapely.point_on_surface(np.array(lots, dtype=object))
+    lot, hole = shapely.STRtree(holes).query(inside, predicate="within")
+    in_hole = np.bincount(hole, minlength=len(holes))
+    return len(lots) - len(lot) + int(in_hole[in_hole >= _MIN_LOTS_IN_BLOCK].sum())
+
+
+def _part_at(geometry: MultiPolygon, point: Point | None) -> Polygon:
+    """The polygon of a lot at a point, else its largest."""
+    parts = list(geometry.geoms)
+    if len(parts) == 1:
+        return parts[0]
+    if point is None:
+        return max(parts, key=lambda part: part.area)
+    return min(parts, key=lambda part: part.distance(point))
+
+
+def _elongated(geometry: MultiPolygon, part: Polygon) -> Elongated | None:
+    center = part.representative_point()
     scale_m = np.array(local_scale_m(center.x, center.y))
-    local = shapely.transform(geometry, lambda degrees: degrees * scale_m)
+    local = shapely.transform(part, lambda degrees: degrees * scale_m)
     perimeter_m, area_m2 = local.length, local.area
     mean_width_m = 2 * area_m2 / perimeter_m
     is_long = perimeter_m**2 >= 4 * np.pi * area_m2 * _MIN_ELONGATION
     if not is_long or perimeter_m < _MIN_PERIMETER_M or mean_width_m > _MAX_MEAN_WIDTH_M:
         return None
-    outline = shapely.get_exterior_ring(max(geometry.geoms, key=lambda part: part.area))
+    widest_m = 2 * shapely.maximum_inscribed_circle(local, tolerance=1.0).length
+    if widest_m > _MAX_WIDEST * mean_width_m:
+        return None
     steps = (np.arange(_PLACES) + 0.5) / _PLACES
-    places = shapely.line_interpolate_point(outline, steps, normalized=True)
-    return Elongated(geometry, mean_width_m, tuple(places))
+    places = shapely.line_interpolate_point(part.exterior, steps, normalized=True)
+    return Elongated(geometry, part, mean_width_m, tuple(places))

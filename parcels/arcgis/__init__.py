@@ -8,7 +8,6 @@ requested_columns   the columns that queries request
 geometry_crs        the CRS of geometry in queries and responses
 where               SQL conditions, quoted and escaped
 batches             many queries in few concurrent calls; a failed batch is split
-lot_sample          checks the first lots once for plausibility
 multipoint          rows at or near points
 attribute_queries   rows by parcel id, and candidate rows by address
 object_ids          all object ids of a query, also by keyset pagination or a quadtree

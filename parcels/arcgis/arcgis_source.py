@@ -10,11 +10,11 @@ from shapely import Point
 
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.attribute_queries import with_addresses, with_ids
-from parcels.arcgis.harvest import harvest, layer_version, row_count
+from parcels.arcgis.harvest import harvest, layer_version
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
-from parcels.arcgis.lot_sample import LotSample
 from parcels.arcgis.multipoint import PointLookup
+from parcels.arcgis.object_ids import row_count
 from parcels.arcgis.query import LayerQuery
 from parcels.errors import ParcelsError, SourceMisconfigured, SourceUnavailable
 from parcels.parcel_source import Extent, LayerVersion, Page, QueryResult, query_all
@@ -26,8 +26,6 @@ _Key = TypeVar("_Key", str, Point, StreetAddress)
 
 class ArcGISSource:
     """Queries the county's layer; what fails there, it queries from the alternates, in order.
-
-    The first lots that it returns are checked for plausibility.
 
     It is also a `HarvestableLayer`. Object ids and layer versions belong to one layer: a harvest
     uses the layer of the last `layer_version`.
@@ -49,12 +47,6 @@ class ArcGISSource:
         ]
         self._points = {layer.origin: PointLookup(layer, self._in_flight) for layer in self._layers}
         self._snapshot_layer: LayerQuery | None = None
-        self._sample = LotSample(county)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is not plausible about the lots so far, with the likely cause."""
-        return self._sample.warnings
 
     def check(self) -> None:
         """Fetch the layer's metadata and check the mapped columns.
@@ -158,7 +150,6 @@ class ArcGISSource:
             found = query_all(partial(_query_checked, query, layer), [keys[i] for i in open_keys])
             for i, result in zip(open_keys, found, strict=True):
                 if isinstance(result, QueryResult):
-                    self._sample.add(result.rows, layer.info.geometry_crs.crs)
                     results[i] = result
                     del errors[i]
                 else:

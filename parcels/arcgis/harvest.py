@@ -10,11 +10,11 @@ import numpy as np
 
 from parcels.arcgis.batches import map_concurrently
 from parcels.arcgis.layer_info import as_int64
-from parcels.arcgis.object_ids import fetch_object_ids
-from parcels.arcgis.pages import fetch_rows_by_object_id
+from parcels.arcgis.object_ids import fetch_object_ids, row_count
+from parcels.arcgis.pages import FetchedRows, fetch_rows_by_object_id
 from parcels.arcgis.query import LayerQuery, ObjectIds
 from parcels.errors import ColumnsMissing, IncompleteResponse, QueryRefused
-from parcels.parcel_source import LayerVersion, Page, ParcelRow
+from parcels.parcel_source import LayerVersion, Page
 
 
 def layer_version(layer: LayerQuery) -> LayerVersion:
@@ -40,37 +40,43 @@ def harvest(layer: LayerQuery, after_object_id: int | None, in_flight: int) -> I
     """
     ids, count = _all_ids(layer)
     start = 0 if after_object_id is None else int(np.searchsorted(ids, after_object_id, "right"))
-    if start and count != len(ids):
+    if start and count not in (None, len(ids)):
         raise _count_differs(layer, count, len(ids))
     size = layer.page_size
     pages = [ids[first : first + size] for first in range(start, len(ids), size)]
-    missing = repeated = 0
+    missing = repeated = received = 0
     results = map_concurrently(
-        partial(fetch_rows_by_object_id, layer, consecutive=True, ids_are_unique=count == len(ids)),
+        partial(
+            fetch_rows_by_object_id,
+            layer,
+            consecutive=True,
+            ids_are_unique=None if count is None else count == len(ids),
+        ),
         pages,
         in_flight,
     )
     done = start
-    for page, rows in zip(pages, _explained(results, layer, count, len(ids)), strict=True):
-        found = len({row.object_id for row in rows})
+    for page, fetched in zip(pages, _explained(results, layer, count, len(ids)), strict=True):
+        found = len({row.object_id for row in fetched.rows})
         missing += len(page) - found
-        repeated += len(rows) - found
-        done += len(rows)
-        yield Page(tuple(rows), int(page[-1]), done, len(ids) - missing + repeated)
+        repeated += len(fetched.rows) - found
+        received += fetched.received
+        done += len(fetched.rows)
+        yield Page(tuple(fetched.rows), int(page[-1]), done, len(ids) - missing + repeated)
     if missing:
         _check_deleted(layer, missing, len(ids) + repeated)
-    elif count not in (len(ids), len(ids) + repeated):
-        raise _count_differs(layer, count, len(ids) + repeated)
+    elif count is not None and count > max(len(ids), start + received):
+        raise _count_differs(layer, count, start + received)
 
 
 def _explained(
-    pages: Iterator[list[ParcelRow]], layer: LayerQuery, count: int, listed: int
-) -> Iterator[list[ParcelRow]]:
+    pages: Iterator[FetchedRows], layer: LayerQuery, count: int | None, listed: int
+) -> Iterator[FetchedRows]:
     """The pages; if one is incomplete, and the count differed too, that is the better error."""
     try:
         yield from pages
     except IncompleteResponse as error:
-        if count == listed or isinstance(error, ColumnsMissing):
+        if count in (None, listed) or isinstance(error, ColumnsMissing):
             raise
         raise _count_differs(layer, count, listed) from error
 
@@ -90,8 +96,8 @@ def _check_deleted(layer: LayerQuery, missing: int, before: int) -> None:
         )
 
 
-def _all_ids(layer: LayerQuery) -> tuple[ObjectIds, int]:
-    """The object ids of all rows, and the number of rows.
+def _all_ids(layer: LayerQuery) -> tuple[ObjectIds, int | None]:
+    """The object ids of all rows, and the number of rows if the server counts them.
 
     A joined layer has more rows than object ids; whether it is one shows when its rows come.
 
@@ -105,38 +111,17 @@ def _all_ids(layer: LayerQuery) -> tuple[ObjectIds, int]:
         ids = fetch_object_ids(layer, {})
         counted = row_count(layer)
         if counted is None or counted == len(ids):
-            return ids, len(ids)
+            return ids, counted
         count = counted
     if count < len(ids) or not len(ids):
         raise _count_differs(layer, count, len(ids))
     return ids, count
 
 
-def _count_differs(layer: LayerQuery, count: int, found: int) -> IncompleteResponse:
+def _count_differs(layer: LayerQuery, count: int | None, found: int) -> IncompleteResponse:
     return IncompleteResponse(
         f"{layer.origin}: the server counts {count} rows but lists {found} object ids; try "
         "again later, or use another layer in the registry entry"
-    )
-
-
-def row_count(layer: LayerQuery) -> int | None:
-    """The number of rows; None if the server does not count.
-
-    Raises:
-        SourceUnavailable: also `IncompleteResponse`, for a response without a count and rows.
-        SourceMisconfigured.
-    """
-    try:
-        response = layer.query({"returnCountOnly": "true"})
-    except QueryRefused:
-        return None
-    count = as_int64(response.get("count"))
-    if count is not None:
-        return count
-    if response.get("features"):
-        return None  # the server ignores the parameter
-    raise IncompleteResponse(
-        f"{layer.origin}: the response has neither a count nor rows; try again later"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
-from parcels.column_mapping import parcel_id_text
+from parcels.column_mapping import match_column, parcel_id_text
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -108,9 +108,7 @@ def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
             for name, field in described.items()
             if isinstance(alias := field.get("alias"), str) and alias != name
         },
-        coded_values={
-            name: codes for name, field in described.items() if (codes := _coded_values(field))
-        },
+        coded_values=_coded_values(metadata, described),
         object_id_field=declared
         if isinstance(declared, str) and declared
         else next(oid_fields, None),
@@ -124,14 +122,27 @@ def _parse(url: str, metadata: Mapping[str, Any]) -> LayerInfo:
     )
 
 
-def _coded_values(field: Mapping[str, Any]) -> dict[str, str]:
-    """Code as text -> meaning, of a column with a coded value domain; else empty."""
-    domain = mapping(field.get("domain"))
+def _coded_values(
+    metadata: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    """Column -> code as text -> its meaning, from coded value domains and subtypes."""
+    coded = {
+        name: _meanings(mappings(mapping(field.get("domain")).get("codedValues")), "code")
+        for name, field in fields.items()
+    }
+    subtypes = _meanings(mappings(metadata.get("types")), "id")
+    by_subtype = match_column(str(metadata.get("typeIdField") or ""), list(fields), {})
+    if len(by_subtype) == 1 and subtypes:
+        coded[by_subtype[0]] = subtypes
+    return {name: codes for name, codes in coded.items() if codes}
+
+
+def _meanings(values: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
+    """Code as text -> its name."""
     return {
-        # As values are written: a code 7.0 is 7.
-        parcel_id_text(each["code"]) or "": sanitize_text(each["name"])
-        for each in mappings(domain.get("codedValues"))
-        if "code" in each and "name" in each
+        code: sanitize_text(each["name"])
+        for each in values
+        if "name" in each and (code := parcel_id_text(each.get(key))) is not None
     }
 
 

@@ -67,6 +67,27 @@ def existing_object_ids(layer: LayerQuery, ids: ObjectIds) -> ObjectIds:
     return np.intersect1d(ids, found, assume_unique=True)
 
 
+def row_count(layer: LayerQuery, query: ObjectIdQuery | None = None) -> int | None:
+    """The number of rows of a query, or of the layer; None if the server does not count.
+
+    Raises:
+        SourceUnavailable: also `IncompleteResponse`, for a response without a count and rows.
+        SourceMisconfigured.
+    """
+    try:
+        response = layer.query({**(query or {}), "returnCountOnly": "true"})
+    except QueryRefused:
+        return None
+    count = as_int64(response.get("count"))
+    if count is not None:
+        return count
+    if response.get("features"):
+        return None  # the server ignores the parameter
+    raise IncompleteResponse(
+        f"{layer.origin}: the response has neither a count nor rows; try again later"
+    )
+
+
 def _by_return_ids_only(layer: LayerQuery, query: ObjectIdQuery, max_ids: float) -> ObjectIds:
     ids: set[int] = set()
     after: ObjectIdQuery = query

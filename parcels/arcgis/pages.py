@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from parcels.arcgis.object_ids import existing_object_ids, fetch_object_ids
+from parcels.arcgis.object_ids import existing_object_ids, fetch_object_ids, row_count
 from parcels.arcgis.query import FeatureRows, LayerQuery, ObjectIds
 from parcels.errors import IncompleteResponse, QueryRefused, SourceError
 from parcels.parcel_source import ParcelRow
@@ -36,28 +37,42 @@ def fetch_rows(
             f"{layer.origin}: {len(ids)} rows or more match a query for a few: the server ignores "
             "its conditions; use another layer in the registry entry"
         )
-    rows = _whole_rows(first.rows)
+    # A joined layer repeats an object id, so that those in a cut page may have more rows.
+    ids_are_unique = are_unique(ids, row_count(layer, query))
+    rows = [row for row in first.rows if ids_are_unique or row.object_id is None]
     known = np.array([row.object_id for row in rows if row.object_id is not None], np.int64)
     missing = np.setdiff1d(ids, known)
     for start in range(0, len(missing), layer.page_size):
-        rows += fetch_rows_by_object_id(layer, missing[start : start + layer.page_size])
+        page = missing[start : start + layer.page_size]
+        rows += fetch_rows_by_object_id(layer, page, ids_are_unique=ids_are_unique).rows
     return tuple(rows)
 
 
-def _whole_rows(rows: Sequence[ParcelRow]) -> list[ParcelRow]:
-    """The rows of a truncated page whose object ids are complete.
+@dataclass(frozen=True, slots=True)
+class FetchedRows:
+    """Rows by object id.
 
-    A joined layer repeats an object id, and the page may end between two of its rows: then none is
-    certain, else all but the last.
+    Attributes:
+        rows: each once, ascending by object id.
+        received: their number as the server sent them: a joined layer may repeat equal rows.
     """
-    ids = [row.object_id for row in rows if row.object_id is not None]
-    uncertain = set(ids) if len(set(ids)) < len(ids) else set(ids[-1:])
-    return [row for row in rows if row.object_id not in uncertain]
+
+    rows: list[ParcelRow]
+    received: int
+
+
+def are_unique(ids: ObjectIds, row_count: int | None) -> bool | None:
+    """Whether no object id has several rows, as in a joined layer; None if nobody counts."""
+    return None if row_count is None else row_count <= len(ids)
 
 
 def fetch_rows_by_object_id(
-    layer: LayerQuery, ids: ObjectIds, *, consecutive: bool = False, ids_are_unique: bool = False
-) -> list[ParcelRow]:
+    layer: LayerQuery,
+    ids: ObjectIds,
+    *,
+    consecutive: bool = False,
+    ids_are_unique: bool | None = None,
+) -> FetchedRows:
     """The rows with these ascending object ids, except those deleted since.
 
     A page that fails is split in halves, down to the row that makes the server fail; that row is
@@ -65,7 +80,7 @@ def fetch_rows_by_object_id(
 
     Args:
         consecutive: the layer has no other ids between these.
-        ids_are_unique: no object id has several rows, as in a joined layer.
+        ids_are_unique: see `are_unique`.
 
     Raises:
         SourceUnavailable: also `IncompleteResponse`, if the server withholds an existing row.
@@ -86,16 +101,14 @@ def fetch_rows_by_object_id(
             without_geometry = layer.rows(_by_list(layer.object_id, ids), geometry=False).rows
             if not without_geometry:
                 raise
-            return list(without_geometry)
+            return FetchedRows(list(without_geometry), len(without_geometry))
     middle = len(ids) // 2
     halves = (ids[:middle], ids[middle:])
-    return [
-        row
+    one, two = (
+        fetch_rows_by_object_id(layer, half, consecutive=consecutive, ids_are_unique=ids_are_unique)
         for half in halves
-        for row in fetch_rows_by_object_id(
-            layer, half, consecutive=consecutive, ids_are_unique=ids_are_unique
-        )
-    ]
+    )
+    return FetchedRows(one.rows + two.rows, one.received + two.received)
 
 
 class _CutPage(Exception):
@@ -103,13 +116,14 @@ class _CutPage(Exception):
 
 
 def _fetch_complete(
-    layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams, *, ids_are_unique: bool
-) -> list[ParcelRow]:
-    rows = _fetch_page(layer, ids, params_of, ids_are_unique=ids_are_unique)
+    layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams, *, ids_are_unique: bool | None
+) -> FetchedRows:
+    rows, received = _fetch_page(layer, ids, params_of, ids_are_unique=ids_are_unique)
     missing = np.setdiff1d(ids, np.fromiter(rows, np.int64))
     while len(missing):
-        more = _fetch_page(layer, missing, _by_list, ids_are_unique=ids_are_unique)
+        more, also = _fetch_page(layer, missing, _by_list, ids_are_unique=ids_are_unique)
         rows |= more
+        received += also
         missing = np.setdiff1d(missing, np.fromiter(more, np.int64))
         if not more:
             break
@@ -120,13 +134,13 @@ def _fetch_complete(
                 f"{layer.origin}: the server lists {len(withheld)} of {len(ids)} rows but does not "
                 f"send them ({layer.object_id} {withheld[0]}, …); try again later"
             )
-    return [row for object_id in sorted(rows) for row in rows[object_id]]
+    return FetchedRows([row for oid in sorted(rows) for row in rows[oid]], received)
 
 
 def _fetch_page(
-    layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams, *, ids_are_unique: bool
-) -> dict[int, list[ParcelRow]]:
-    """The rows by object id; the server may send fewer, and others, which are dropped.
+    layer: LayerQuery, ids: ObjectIds, params_of: _IdsParams, *, ids_are_unique: bool | None
+) -> tuple[dict[int, list[ParcelRow]], int]:
+    """The rows by object id, and how many came; others than the requested ones are dropped.
 
     Raises:
         _CutPage: it was cut where that may have cost a row of a repeated object id.
@@ -137,13 +151,15 @@ def _fetch_page(
     for row in page.rows:
         if row.object_id is not None and row.object_id in requested:
             rows[row.object_id].append(row)
-    repeats = any(len(same) > 1 for same in rows.values())
-    if page.truncated and (repeats or (not ids_are_unique and len(rows) == len(ids))):
+    others = {row.object_id for row in page.rows} - requested
+    received = page.received - sum(row.object_id in others for row in page.rows)
+    is_uncertain = ids_are_unique is False or (ids_are_unique is None and len(rows) == len(ids))
+    if page.truncated and (received > len(rows) or is_uncertain):
         raise _CutPage
-    return rows
+    return rows, received
 
 
-def _fetch_by_offset(layer: LayerQuery, ids: ObjectIds) -> list[ParcelRow]:
+def _fetch_by_offset(layer: LayerQuery, ids: ObjectIds) -> FetchedRows:
     """All rows of one object id that fill more than a page.
 
     Raises:
@@ -152,20 +168,20 @@ def _fetch_by_offset(layer: LayerQuery, ids: ObjectIds) -> list[ParcelRow]:
     """
     order = layer.columns.fields.parcel_id or layer.object_id
     rows: list[ParcelRow] = []
+    received = 0
     while True:
-        params = {"orderByFields": order, "resultOffset": str(len(rows))}
+        params = {"orderByFields": order, "resultOffset": str(received)}
         page = layer.rows({**_by_list(layer.object_id, ids), **params})
         new = [row for row in page.rows if row not in rows]
+        if page.rows and not new and page.truncated:
+            raise IncompleteResponse(
+                f"{layer.origin}: the server cuts the rows of {layer.object_id} {ids[0]} and sends "
+                "no further page; use another layer in the registry entry"
+            )
         rows += new
-        if not page.truncated or len(rows) > _MAX_ROWS:
-            return rows
-        if not new:
-            if page.says_truncated:
-                raise IncompleteResponse(
-                    f"{layer.origin}: the server cuts the rows of {layer.object_id} {ids[0]} and "
-                    "sends no further page; use another layer in the registry entry"
-                )
-            return rows
+        received += page.received
+        if not page.truncated or not page.rows or len(rows) > _MAX_ROWS:
+            return FetchedRows(rows, received)
 
 
 def _by_range(column: str, ids: ObjectIds) -> dict[str, str]:

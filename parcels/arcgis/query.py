@@ -16,6 +16,7 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
 from parcels.arcgis.where import and_where
+from parcels.column_mapping import match_column, parcel_id_text
 from parcels.errors import (
     ColumnsMissing,
     FirewallRefused,
@@ -28,6 +29,7 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
+from parcels.id_column import usable_ids
 from parcels.parcel_source import ParcelRow, unique_rows
 from parcels.registry.county import ArcGISLayerEntry, ParcelFields
 
@@ -36,6 +38,8 @@ ObjectIds = NDArray[np.int64]
 # For servers that report neither maxRecordCount nor exceededTransferLimit (ArcGIS 9).
 _DEFAULT_PAGE_ROWS = 500
 _MAX_PAGE_ROWS = 2000
+# Rows by whose values a column is judged.
+_SAMPLE_ROWS = 50
 # More rows than this, and than maxRecordCount: the server ignores the conditions.
 _MAX_RESPONSE_ROWS = 20_000
 # Metadata is small, and needed before any other query: two read timeouts are enough to know that
@@ -50,12 +54,12 @@ class FeatureRows:
 
     Attributes:
         truncated: there may be more.
-        says_truncated: the server itself says that there are more.
+        received: number of rows of the response, also repeated ones.
     """
 
     rows: tuple[ParcelRow, ...]
     truncated: bool
-    says_truncated: bool = False
+    received: int = 0
 
 
 class LayerQuery:
@@ -74,6 +78,8 @@ class LayerQuery:
         self._where = where
         self._client = client
         self._breaker = breaker
+        self._id_was_seen = False
+        self._left_out: dict[str, bool] = {}
 
     @cached_property
     def info(self) -> LayerInfo:
@@ -104,7 +110,7 @@ class LayerQuery:
         Raises:
             SourceUnavailable, SourceMisconfigured: also if a mapped column does not exist.
         """
-        return requested_columns(self.info, self.fields, self.origin)
+        return requested_columns(self.info, self.fields, self.origin, self._sample_ids)
 
     @property
     def object_id(self) -> str:
@@ -141,8 +147,7 @@ class LayerQuery:
         response = self._get_json(f"{self.origin}/query", params)
         features = self._features(response)
         truncated = self._is_truncated(response, len(features))
-        says_truncated = truncated and "exceededTransferLimit" in response
-        return FeatureRows(self._parcel_rows(features, response), truncated, says_truncated)
+        return FeatureRows(self._parcel_rows(features, response), truncated, len(features))
 
     def query(self, params: Mapping[str, str]) -> dict[str, Any]:
         """The raw response of one query call, for ids, counts and statistics.
@@ -224,26 +229,105 @@ class LayerQuery:
         except GeometryError as error:
             raise SourceMisconfigured(f"{self.origin}: {error}") from error
         attributes = [_attributes(feature) for feature in features]
-        columns = self.columns.in_response(attributes, self.origin)
+        columns = self.columns.in_response(attributes, self.origin, self._is_left_out)
         rows = [
             columns.parcel_row(values, None if isinstance(lot, GeometryError) else lot)
             for values, lot in zip(attributes, lots, strict=True)
         ]
-        if columns.id_is_guessed and any(row.lacks_id for row in rows) and not self._has_ids:
-            rows = [replace(row, lacks_id=False) for row in rows]
-        return tuple(unique_rows(rows))
+        return tuple(unique_rows(self._checked_ids(rows)))
+
+    def _checked_ids(self, rows: list[ParcelRow]) -> list[ParcelRow]:
+        """The rows; if the whole layer has no ids, none of them lacks one.
+
+        Raises:
+            SourceUnavailable.
+            SourceMisconfigured: the mapped id column has no ids in the whole layer.
+        """
+        if self._id_was_seen or self.columns.fields.parcel_id is None or not rows:
+            return rows
+        self._id_was_seen = bool(usable_ids([row.parcel_id for row in rows])) or self._has_ids
+        if self._id_was_seen:
+            return rows
+        if not self.columns.id_is_guessed:
+            raise SourceMisconfigured(
+                f"{self.origin}: the column {self.columns.fields.parcel_id!r} has no parcel id: it "
+                "is empty or a placeholder in every row; correct 'parcel_id' under 'fields' in the "
+                f"registry entry. The columns are {', '.join(self.info.fields)}"
+            )
+        return [replace(row, parcel_id=None, lacks_id=False) for row in rows]
 
     @cached_property
     def _has_ids(self) -> bool:
-        """Whether any row has a parcel id: a guessed column may be empty in the whole layer."""
+        """Whether any row has a parcel id, by a sample of those that are not empty."""
         column = self.columns.fields.parcel_id or ""
         empty = "0" if self.info.is_numeric(column) else "''"
-        condition = f"{column} IS NOT NULL AND {column} <> {empty}"
+        # Oracle has no empty texts, and nothing differs from one there.
+        conditions = (f"{column} IS NOT NULL", f"{column} <> {empty}")
         try:
-            found = self.query({"where": condition, "returnCountOnly": "true"}).get("count")
+            samples = (self._column_values([column], where) for where in conditions)
+            return any(usable_ids(sample.get(column, ())) for sample in samples)
         except QueryRefused:
             return True
-        return found != 0
+
+    def _sample_ids(self, names: Sequence[str]) -> dict[str, list[str | None]]:
+        """The values of columns in some rows; only of columns that the responses have."""
+        try:
+            values = self._column_values(names, "1=1")
+            if any(usable_ids(each) for each in values.values()):
+                return values
+            for name in names:
+                values |= self._column_values([name], f"{name} IS NOT NULL")
+            return values
+        except QueryRefused:
+            return {}
+
+    def _column_values(self, names: Sequence[str], where: str) -> dict[str, list[str | None]]:
+        """The values of columns in some rows, as texts; without columns that no row has.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        rows = self._sample_rows(names, where)
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        found = {name: self._spellings(name, keys) for name in names}
+        return {
+            name: [parcel_id_text(row.get(spelled[0])) for row in rows]
+            for name, spelled in found.items()
+            if spelled
+        }
+
+    def _spellings(self, column: str, keys: Sequence[str]) -> list[str]:
+        """How the rows of a response spell a column."""
+        alias = self.info.aliases.get(column)
+        by_alias = match_column(alias, keys, {}) if alias is not None else []
+        return match_column(column, keys, {}) or by_alias
+
+    def _sample_rows(self, names: Sequence[str], where: str) -> list[Mapping[str, Any]]:
+        """The attributes of some rows.
+
+        Raises:
+            SourceUnavailable, SourceMisconfigured.
+        """
+        response = self.query(
+            {
+                "where": where,
+                "outFields": ",".join(names),
+                "returnGeometry": "false",
+                "resultRecordCount": str(_SAMPLE_ROWS),
+            }
+        )
+        return [_attributes(feature) for feature in self._features(response)]
+
+    def _is_left_out(self, column: str) -> bool:
+        """Whether the server leaves out a column where it is null: others have it, or none."""
+        if column not in self._left_out:
+            try:
+                rows = self._sample_rows([column], f"{column} IS NOT NULL")
+            except QueryRefused:
+                rows = [{}]
+            keys = {key for row in rows for key in row}
+            self._left_out[column] = not rows or bool(self._spellings(column, list(keys)))
+        return self._left_out[column]
 
     def _object_id(self, columns: RequestedColumns, attributes: Mapping[str, Any]) -> int:
         object_id = columns.object_id_of(attributes)

@@ -7,7 +7,7 @@ them; one that is in no row is an error, as every lot would seem to have no id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,14 +15,16 @@ from shapely import MultiPolygon
 
 from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.column_mapping import (
-    choose_parcel_id,
     choose_parcel_type,
     match_column,
+    parcel_id_candidates,
     parcel_id_text,
     resolve_columns,
     site_address,
+    unqualified,
 )
 from parcels.errors import ColumnsMissing
+from parcels.id_column import Sample, choose_id_column
 from parcels.parcel_source import ParcelRow
 from parcels.registry.county import ParcelFields
 
@@ -54,8 +56,16 @@ class RequestedColumns:
         first = () if self.object_id is None else (self.object_id,)
         return tuple(dict.fromkeys((*first, *self.fields.columns)))
 
-    def in_response(self, rows: Sequence[Mapping[str, Any]], origin: str) -> RequestedColumns:
+    def in_response(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        origin: str,
+        is_left_out: Callable[[str], bool] = lambda _: False,
+    ) -> RequestedColumns:
         """The columns as the rows (attributes) of a response spell them.
+
+        Args:
+            is_left_out: whether the server leaves a column out of the rows where it is null.
 
         Raises:
             ColumnsMissing: a mapped column is in none of the rows.
@@ -66,6 +76,7 @@ class RequestedColumns:
         spelled = {name: self._spelling(name, keys) for name in self.names}
         optional = self.fields.parcel_type if self.type_is_guessed else None
         missing = [n for n in self.fields.columns if spelled[n] is None and n != optional]
+        missing = [name for name in missing if not is_left_out(name)]
         if missing:
             raise ColumnsMissing(
                 f"{origin}: no row of the response has the column {', '.join(map(repr, missing))}, "
@@ -73,9 +84,9 @@ class RequestedColumns:
                 "'fields' in the registry entry, or report it to the county"
             )
         fields = {
-            key: tuple(spelled[name] for name in column)
+            key: tuple(spelled[name] or name for name in column)
             if isinstance(column, tuple)
-            else spelled[column]
+            else spelled[column] or column
             for key, column in self.fields
             if column is not None
         }
@@ -112,15 +123,20 @@ class RequestedColumns:
         return found[0] if len(found) == 1 else None
 
 
-def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> RequestedColumns:
+def requested_columns(
+    info: LayerInfo, fields: ParcelFields, origin: str, sample: Sample = lambda _: {}
+) -> RequestedColumns:
     """The columns that the registry entry maps; unmapped columns of id and type are guessed.
+
+    Args:
+        sample: column names -> their values in some rows; empty if unknown.
 
     Raises:
         SourceMisconfigured: a mapped column does not exist.
     """
     names = list(info.fields)
     guessed = {
-        "parcel_id": choose_parcel_id(fields.parcel_id, names, origin, info.aliases),
+        "parcel_id": fields.parcel_id or _guess_parcel_id(names, sample),
         "parcel_type": choose_parcel_type(fields.parcel_type, names),
     }
     mapped = resolve_columns(fields.model_copy(update=guessed), names, origin, info.aliases)
@@ -132,6 +148,14 @@ def requested_columns(info: LayerInfo, fields: ParcelFields, origin: str) -> Req
         info.aliases,
         info.coded_values.get(mapped.parcel_type or "", {}),
     )
+
+
+def _guess_parcel_id(names: Sequence[str], sample: Sample) -> str | None:
+    candidates = parcel_id_candidates(names)
+    # The usual case costs no request; "parcel" may be a part of the id, beside a map and a lot.
+    is_sure = len(candidates) == 1 and unqualified(candidates[0]) != "parcel"
+    values = sample(candidates) if candidates and not is_sure else {}
+    return choose_id_column(values) if values else next(iter(candidates), None)
 
 
 def _object_id_column(info: LayerInfo) -> str | None:

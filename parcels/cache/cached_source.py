@@ -86,11 +86,6 @@ class CachedSource:
         self._state: _State | None = None
         self._state_lock = Lock()
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is not plausible about the inner source's lots, with the likely cause."""
-        return tuple(getattr(self._source, "warnings", ()))
-
     def check(self) -> None:
         """See `ParcelSource`: checks the inner source."""
         self._source.check()

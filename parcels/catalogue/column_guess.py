@@ -15,7 +15,8 @@ from parcels.column_mapping import (
     parcel_id_text,
     unqualified,
 )
-from parcels.not_a_lot import is_not_lot_text
+from parcels.id_column import id_problem
+from parcels.placeholders import is_type_of_no_lot
 
 SampleRows = Sequence[Mapping[str, Any]]
 
@@ -91,7 +92,7 @@ def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRow
     fields: dict[str, str | list[str]] = {}
     refused: dict[str, str] = {}
     for name in _id_candidates(columns, object_id):
-        problem = _id_problem(_values(rows, name))
+        problem = id_problem(_values(rows, name))
         if not problem:
             fields["parcel_id"] = name
             break
@@ -126,23 +127,9 @@ def _type_candidates(columns: Sequence[str]) -> list[str]:
 def _parcel_type(columns: Sequence[str], rows: SampleRows) -> str | None:
     """The type column: one with a usual name, or one that says of a sample that it is no lot."""
     for name in _type_candidates(columns):
-        if any(value is not None and is_not_lot_text(value) for value in _values(rows, name)):
+        if any(value is not None and is_type_of_no_lot(value) for value in _values(rows, name)):
             return name
     return choose_parcel_type(None, columns)
-
-
-def _id_problem(values: Sequence[str | None]) -> str:
-    """Why values cannot be parcel ids; empty if they can."""
-    present = [value for value in values if value is not None]
-    if not present:
-        return "is empty" if values else ""
-    if len(set(present)) == 1 and len(present) > 1:
-        return "is the same in every row"
-    if len(present) < len(values) / 2:
-        return "is empty in most rows"
-    if len(set(present)) < len(present) / 2:
-        return "is the same in many rows"
-    return ""
 
 
 def _address_groups(columns: Iterable[str]) -> list[dict[str, str]]:

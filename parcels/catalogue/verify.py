@@ -128,6 +128,8 @@ def verify_county(
 ) -> VerifyResult:
     """Check a county's layer, and its alternates within the time budget."""
     started_s = clock()
+    if not county.layers:
+        return VerifyResult(county, f"{county.key}: has no 'url', so there is no server to verify")
     try:
         client = ArcGISClient.for_county(
             county,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from parcels.column_mapping import (
@@ -11,10 +11,8 @@ from parcels.column_mapping import (
     resolve_columns,
 )
 from parcels.files.text_values import Texts
+from parcels.id_column import Ids, Sample, choose_id_column, usable_ids
 from parcels.registry.county import ParcelFields
-
-# Column names -> those of them that have a value in a sample of the rows.
-HaveValues = Callable[[Sequence[str]], Sequence[str]]
 
 
 class FileColumns:
@@ -25,17 +23,17 @@ class FileColumns:
     Attributes:
         fields: the mapped columns as spelled in the file, with guessed columns of id and type.
         requested: the columns to read.
-        id_was_seen: whether a row so far had a parcel id.
+        id_was_seen: whether a row so far had a parcel id that is no placeholder.
 
     Raises:
         SourceMisconfigured: a mapped column does not exist.
     """
 
     def __init__(
-        self, mapped: ParcelFields, columns: Sequence[str], where: str, have_values: HaveValues
+        self, mapped: ParcelFields, columns: Sequence[str], where: str, sample: Sample
     ) -> None:
         guessed = {
-            "parcel_id": mapped.parcel_id or _guess_parcel_id(columns, have_values),
+            "parcel_id": mapped.parcel_id or _guess_parcel_id(columns, sample),
             "parcel_type": choose_parcel_type(mapped.parcel_type, columns),
         }
         self.fields = resolve_columns(mapped.model_copy(update=guessed), columns, where)
@@ -50,22 +48,29 @@ class FileColumns:
 
     def merge(self, values: Mapping[str, Texts]) -> dict[str, Texts]:
         """The values (n,) of each mapped column, from all of its spellings."""
-        merged = {name: values[name] for name in self.fields.columns}
-        for name, others in self._other_spellings.items():
-            for other in others:
-                pairs = zip(merged[name], values[other], strict=True)
-                merged[name] = [one if one is not None else two for one, two in pairs]
+        others = self._other_spellings
+        merged = {
+            name: _merged(values, name, others[name]) if name in others else values[name]
+            for name in self.fields.columns
+        }
         parcel_id = self.fields.parcel_id
         if parcel_id is not None and not self.id_was_seen:
-            self.id_was_seen = any(merged[parcel_id])
+            self.id_was_seen = bool(usable_ids(merged[parcel_id]))
         return merged
 
 
-def _guess_parcel_id(columns: Sequence[str], have_values: HaveValues) -> str | None:
-    """The first column with a common name that has values; None if none has."""
-    candidates = parcel_id_candidates(columns)
-    filled = have_values(candidates) if candidates else ()
-    return next((name for name in candidates if name in filled), None)
+def _guess_parcel_id(columns: Sequence[str], sample: Sample) -> str | None:
+    spellings = {n: _other_spellings(n, columns) for n in parcel_id_candidates(columns)}
+    if not spellings:
+        return None
+    values = sample([*spellings, *chain(*spellings.values())])
+    return choose_id_column({n: _merged(values, n, o) for n, o in spellings.items() if values})
+
+
+def _merged(values: Mapping[str, Ids], name: str, others: Sequence[str]) -> Texts:
+    """The first value in each row of a column in all its spellings."""
+    rows = zip(values[name], *(values[other] for other in others), strict=True)
+    return [next((value for value in row if value is not None), None) for row in rows]
 
 
 def _other_spellings(name: str, columns: Sequence[str]) -> list[str]:

@@ -34,6 +34,8 @@ from parcels.files.parquet_table import ParquetTable
 from parcels.files.ring_arrays import rebuilt_even_odd
 from parcels.files.row_index import RowIndex
 from parcels.files.table_reader import RawRows, TableReader
+from parcels.files.text_values import Texts
+from parcels.id_column import usable_ids
 from parcels.parcel_source import lot_geometries
 from parcels.plausibility import check_plausibility, suggest_crs
 from parcels.registry.county import County
@@ -74,7 +76,7 @@ class ParcelFile:
         mapped = resolve_columns(
             county.fields, self.columns, str(self.path), self._table.notes.aliases
         )
-        self._columns = FileColumns(mapped, self.columns, str(self.path), self._columns_with_values)
+        self._columns = FileColumns(mapped, self.columns, str(self.path), self._id_sample)
         self.fields = self._columns.fields
 
     def count(self) -> int:
@@ -189,27 +191,28 @@ class ParcelFile:
         self._missing.add(lots, values.get(self.fields.parcel_id or ""), first)
         return RowIndex(lots, self.fields, values, first, repaired)
 
-    def _columns_with_values(self, names: Sequence[str]) -> list[str]:
-        """Those of the columns that have a value in the first rows."""
+    def _id_sample(self, names: Sequence[str]) -> dict[str, Texts]:
+        """The columns' values in the first rows that have an id in any of them; else empty."""
+        sample: dict[str, Texts] = {}
         with self._reading():
-            batches = self._table.batches(names, _SAMPLE_ROWS, 0, WGS84)
-            rows = next(batches, None)
-            del batches  # closes the file
-        self._table.decoder.undecodable = self._table.decoder.rounded = (
-            0  # these rows are read and counted again
-        )
-        return [] if rows is None else [name for name in names if any(rows.values[name])]
+            for rows in self._table.batches(names, _SAMPLE_ROWS, 0, WGS84):
+                if any(usable_ids(values) for values in rows.values.values()):
+                    sample = rows.values
+                    break
+        # These rows are read and counted again.
+        self._table.decoder.undecodable = self._table.decoder.rounded = 0
+        return sample
 
     def _check_parcel_ids(self) -> None:
         """
         Raises:
-            SourceMisconfigured: the mapped column is empty in every row: no lot would be found.
+            SourceMisconfigured: the mapped column has no id in any row: no lot would be found.
         """
         if self._county.fields.parcel_id is not None and not self._columns.id_was_seen:
             raise SourceMisconfigured(
-                f"{self.path}: the column {self.fields.parcel_id!r} is empty in every row; correct "
-                "'parcel_id' under 'fields' in the registry entry. The columns are "
-                f"{', '.join(self.columns)}"
+                f"{self.path}: the column {self.fields.parcel_id!r} has no parcel id: it is empty "
+                "or a placeholder in every row; correct 'parcel_id' under 'fields' in the registry "
+                f"entry. The columns are {', '.join(self.columns)}"
             )
 
     def _own_crs(self) -> CRS | None:

@@ -17,8 +17,9 @@ from parcels.cache.fetch_layer import current_snapshot, fetch_layer
 from parcels.cache.file_snapshot import SnapshotFile
 from parcels.cache.layer_snapshot import LayerSnapshot
 from parcels.files import FileSource
-from parcels.not_a_lot import is_placeholder, not_a_lot_reason
+from parcels.not_a_lot import not_a_lot_reason
 from parcels.parcel_source import ParcelRow, QueryResult
+from parcels.placeholders import is_placeholder
 from parcels.street_shape import NEIGHBOUR_RADIUS_M, Elongated, elongated, street_reason
 from pipeline.batch.cached_parcels import large_file_snapshot
 from pipeline.batch.request import ConfirmLots, Progress

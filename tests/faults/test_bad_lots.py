@@ -74,7 +74,7 @@ def _drawn(lot: Polygon) -> dict[str, tuple[BaseGeometry | None, BaseGeometry | 
     hole, island = (shapely.box(x - r, y - r, x + r, y + r) for r in (3, 2))
     holed = MultiPolygon([shapely.box(west, south, east, north) - hole, island])
     return {
-        "none": (lot, lot),
+        "no fault": (lot, lot),
         "null": (None, None),
         "empty": (Polygon(), None),
         "a line": (Polygon([(west, south), (east, north), (west, south)]), None),
@@ -138,11 +138,11 @@ def _esri(shape: BaseGeometry | None) -> dict[str, Any] | None:
 
 def test_metres_declared_as_degrees_are_refused(lots: gpd.GeoDataFrame, tmp_path: Path) -> None:
     """One bad row of a file in degrees does not affect the others."""
-    mixed = lots[lots.APN.isin(["none", "two parts"])].to_crs(4326)
-    metres = lots[lots.APN == "none"].set_crs(4326, allow_override=True).assign(APN="metres")
+    mixed = lots[lots.APN.isin(["no fault", "two parts"])].to_crs(4326)
+    metres = lots[lots.APN == "no fault"].set_crs(4326, allow_override=True).assign(APN="metres")
     pd.concat([mixed, metres]).to_file(tmp_path / "mixed.gpkg")
     county = County.model_validate({"key": "mixed", "path": tmp_path / "mixed.gpkg"})
-    asked = [Property(apn, parcel_id=apn) for apn in ("none", "metres", "two parts")]
+    asked = [Property(apn, parcel_id=apn) for apn in ("no fault", "metres", "two parts")]
     good, metres_answer, parts = ParcelBoundaryService(county).look_up_many(asked)
     assert isinstance(good, Lot)
     assert isinstance(parts, Lot)

@@ -320,3 +320,8 @@ def test_hosts_are_checked_in_parallel_one_county_each() -> None:
     assert verdicts["c4"].problem == "cannot be checked: ZeroDivisionError: what a server sent"
     assert verdicts["c4"].inconclusive
     assert all(verdicts[f"c{n}"].passed for n in range(4))
+
+
+def test_a_county_with_a_file_has_nothing_to_verify(tmp_path: Path) -> None:
+    county = County.model_validate({"key": "here", "path": str(tmp_path / "lots.gpkg")})
+    assert verify_county(county).problem == "here: has no 'url', so there is no server to verify"

@@ -452,11 +452,11 @@ def test_columns_that_differ_in_case_from_row_to_row_are_one_column(tmp_path: Pa
     path = tmp_path / "lots.geojson"
     features = [
         {"type": "Feature", "properties": {name: str(i)}, "geometry": shapely.geometry.mapping(lot)}
-        for i, (name, lot) in enumerate(zip(["PIN", "pin", "Pin"], LOTS, strict=True))
+        for i, (name, lot) in enumerate(zip(["PIN", "pin", "Pin"], LOTS, strict=True), start=1)
     ]
     path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
     for more in ({}, {"fields": {"parcel_id": "pin"}}, {"fields": {"parcel_id": "PIN"}}):
-        assert ids_of(path, **more) == ["0", "1", "2"]
+        assert ids_of(path, **more) == ["1", "2", "3"]
 
 
 def test_a_mapped_id_column_that_is_empty_everywhere_is_an_error(tmp_path: Path) -> None:
@@ -464,6 +464,23 @@ def test_a_mapped_id_column_that_is_empty_everywhere_is_an_error(tmp_path: Path)
     fields = [("APN", "C", 6, 0), ("PIN", "C", 6, 0)]
     values = [("", "1"), ("", "2"), ("", "3")]
     path = write_shapefile(tmp_path / "lots.shp", lots, fields, values)
-    with pytest.raises(SourceMisconfigured, match="column 'APN' is empty in every row"):
+    with pytest.raises(SourceMisconfigured, match="column 'APN' has no parcel id"):
         ids_of(path, fields={"parcel_id": "APN"})
     assert ids_of(path) == ["1", "2", "3"], "a guess takes the column that has values"
+
+
+@pytest.mark.parametrize("useless", ["0", "N/A", " ", None, "0042"])
+@pytest.mark.parametrize("filled", [0, 1])
+def test_a_guessed_id_column_has_ids(tmp_path: Path, useless: str | None, filled: int) -> None:
+    lots = [box(-90 + i * 0.001, 35, -90 + i * 0.001 + 0.0008, 35.001) for i in range(12)]
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"PARCEL_ID": "x" if i < filled else useless, "PIN": str(i)},
+            "geometry": shapely.geometry.mapping(lot),
+        }
+        for i, lot in enumerate(lots)
+    ]
+    path = tmp_path / "lots.geojson"
+    path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
+    assert ids_of(path) == [str(i) for i in range(12)]

@@ -1,4 +1,4 @@
-"""Checks the first lots of a server once for plausibility; see `parcels.plausibility`."""
+"""Checks the first lots that a server's county answers; see `parcels.plausibility`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from threading import Lock
 
 import numpy as np
-from pyproj import CRS
 from shapely import MultiPolygon
 
-from parcels.parcel_source import ParcelRow
+from parcels.boundary import LookupResult, Lot
 from parcels.plausibility import check_plausibility, log_warnings
 from parcels.registry.county import County
 
@@ -30,16 +29,17 @@ class LotSample:
         self._lots: list[MultiPolygon] | None = []
         self._lock = Lock()
 
-    def add(self, rows: Iterable[ParcelRow], crs: CRS) -> None:
-        """Add the lots of a response; `crs` is that of the layer."""
+    def add(self, results: Iterable[LookupResult]) -> None:
+        """Add the lots of some lookups, also those that a cache answered."""
         if self._lots is None:
             return
         with self._lock:
             if self._lots is None:
                 return
-            self._lots += [row.geometry for row in rows if row.geometry is not None]
+            found = (result.boundary for result in results if isinstance(result, Lot))
+            self._lots += [boundary.geometry for boundary in found]
             if len(self._lots) < _MIN_LOTS:
                 return
             lots, self._lots = np.array(self._lots, dtype=object), None
-        self.warnings = tuple(check_plausibility(self._county, lots, crs))
+        self.warnings = tuple(check_plausibility(self._county, lots))
         log_warnings(self.warnings)
