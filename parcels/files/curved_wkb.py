@@ -48,7 +48,8 @@ def geometries_from_wkb(values: Sequence[bytes | None], tolerance: float) -> NDA
     plain = np.fromiter((v is not None and v[:5] in _PLAIN for v in values), bool, len(values))
     wkb = np.array(values, dtype=object)
     found = np.full(len(values), None, dtype=object)
-    found[plain] = shapely.from_wkb(wkb[plain], on_invalid="ignore")
+    with np.errstate(invalid="ignore"):  # NaN
+        found[plain] = shapely.from_wkb(wkb[plain], on_invalid="ignore")
     missing = np.flatnonzero(shapely.is_missing(found)).tolist()
     others = [i for i in missing if values[i] is not None]
     if others:

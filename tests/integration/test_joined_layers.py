@@ -44,7 +44,9 @@ def ids_of(result: object) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("fields", [{}, {"parcel_id": "PIN"}, {"parcel_id": "pin"}])
 @pytest.mark.parametrize(
-    "spelling", [str.lower, str.title, lambda name: f"GIS.PARCELS.{name}"], ids=str
+    "spelling",
+    [str.lower, str.title, lambda name: f"GIS.PARCELS.{name}"],
+    ids=["lower", "title", "qualified"],
 )
 def test_responses_may_spell_columns_otherwise_than_the_metadata(
     spelling: Callable[[str], str], fields: dict[str, str]

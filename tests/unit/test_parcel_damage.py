@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -265,3 +267,19 @@ def test_a_compressed_geodatabase_that_is_damaged_too(tmp_path: Path) -> None:
             packed.write(file, f"lots.gdb/{file.name}")
     assert "uncompress it in ArcGIS" in refused(tmp_path / "lots.zip")
     assert "uncompress it in ArcGIS" in refused(path, layer="Parcels")
+
+
+def test_coordinates_that_are_not_numbers_affect_their_row_only(tmp_path: Path) -> None:
+    x = struct.pack("<d", LOTS[0].exterior.coords[0][0])
+    for damaged in (
+        LOTS[0].wkb.replace(x, struct.pack("<d", math.nan)),
+        LOTS[0].wkb.replace(x, struct.pack("<d", math.nan), 1),
+    ):
+        path = tmp_path / "lots.csv"
+        path.write_text(f"PIN,WKB\nA1,{damaged.hex()}\nA2,{LOTS[1].wkb.hex()}\n")
+        first, second = source(path, crs="EPSG:4326").all_rows()
+        assert first.geometry is None
+        assert second.geometry is not None
+    path = tmp_path / "lots.geojson"
+    path.write_text(_collection().replace("-89.9992", "NaN", 1))
+    assert [row.geometry is None for row in source(path).all_rows()] == [True, *[False] * 5]
