@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from parcels.placeholders import is_placeholder
+from parcels.placeholders import is_placeholder, is_way_or_water
 
 # Fewer rows may share an id by chance: two pieces of one lot.
 _MIN_SAMPLE = 5
@@ -21,6 +21,11 @@ Sample = Callable[[Sequence[str]], Mapping[str, Ids]]
 def usable_ids(values: Ids) -> list[str]:
     """The values that are ids: not empty, and no placeholder."""
     return [value for value in values if value is not None and not is_placeholder(value)]
+
+
+def tells_lots(values: Ids) -> bool:
+    """Whether an id is among the values, or a word such as "ROW" for what is not a lot."""
+    return any(usable_ids([value]) or is_way_or_water(value or "") for value in values)
 
 
 def id_problem(values: Ids) -> str:

@@ -7,8 +7,8 @@ trap 'rm -rf "$times"' EXIT
 sh scripts/check.sh "$times"
 
 echo "pytest: independent tests, in parallel"
-# One worker more than cores: a test waits for its server or its clock now and then.
-WORKERS=${WORKERS:-3} sh scripts/pytest_parallel.sh \
+# Two workers more than cores: a test often waits for its server or its clock.
+WORKERS=${WORKERS:-4} sh scripts/pytest_parallel.sh \
     tests/acceptance tests/faults tests/integration --junitxml="$times/parallel.xml"
 
 echo "pytest: tests that need the machine exclusively"

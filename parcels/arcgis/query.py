@@ -29,7 +29,7 @@ from parcels.errors import (
     SourceUnavailable,
 )
 from parcels.esri import polygons_from_esri
-from parcels.id_column import usable_ids
+from parcels.id_column import tells_lots, usable_ids
 from parcels.parcel_source import ParcelRow, unique_rows
 from parcels.registry.county import ArcGISLayerEntry, ParcelFields
 
@@ -245,7 +245,7 @@ class LayerQuery:
         """
         if self._id_was_seen or self.columns.fields.parcel_id is None or not rows:
             return rows
-        self._id_was_seen = bool(usable_ids([row.parcel_id for row in rows])) or self._has_ids
+        self._id_was_seen = tells_lots([row.parcel_id for row in rows]) or self._has_ids
         if self._id_was_seen:
             return rows
         if not self.columns.id_is_guessed:
@@ -265,7 +265,7 @@ class LayerQuery:
         conditions = (f"{column} IS NOT NULL", f"{column} <> {empty}")
         try:
             samples = (self._column_values([column], where) for where in conditions)
-            return any(usable_ids(sample.get(column, ())) for sample in samples)
+            return any(tells_lots(sample.get(column, ())) for sample in samples)
         except QueryRefused:
             return True
 

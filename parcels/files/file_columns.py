@@ -11,7 +11,7 @@ from parcels.column_mapping import (
     resolve_columns,
 )
 from parcels.files.text_values import Texts
-from parcels.id_column import Ids, Sample, choose_id_column, usable_ids
+from parcels.id_column import Ids, Sample, choose_id_column, tells_lots
 from parcels.registry.county import ParcelFields
 
 
@@ -23,7 +23,7 @@ class FileColumns:
     Attributes:
         fields: the mapped columns as spelled in the file, with guessed columns of id and type.
         requested: the columns to read.
-        id_was_seen: whether a row so far had a parcel id that is no placeholder.
+        id_was_seen: whether a row so far had a parcel id, or a word for what is not a lot.
 
     Raises:
         SourceMisconfigured: a mapped column does not exist.
@@ -55,7 +55,7 @@ class FileColumns:
         }
         parcel_id = self.fields.parcel_id
         if parcel_id is not None and not self.id_was_seen:
-            self.id_was_seen = bool(usable_ids(merged[parcel_id]))
+            self.id_was_seen = tells_lots(merged[parcel_id])
         return merged
 
 
