@@ -102,6 +102,7 @@ def check_runs(url: str, kills: int) -> None:
     assert runs == ["killed"] * kills + ["finished"]
 
 
+@pytest.mark.long  # half a minute; one kill is in tests/acceptance/test_killed.py
 def test_after_three_kills_rows_are_those_of_a_clean_run(
     database: Database,
     tmp_path: Path,

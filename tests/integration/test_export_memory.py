@@ -91,6 +91,7 @@ def export(database: Database, folder: Path, key: str, kind: str, group_bytes: i
     return found
 
 
+@pytest.mark.long  # half a minute
 def test_memory_does_not_grow_with_the_county(database: Database, tmp_path: Path) -> None:
     """With row groups of a megabyte, which small counties fill too."""
     with database.engine.connect() as conn:

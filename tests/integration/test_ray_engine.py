@@ -286,7 +286,9 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
         if not is_sent:
             is_sent = True
             first = next(iter(self._surveys))
-            engine.ray.wait([first], timeout=30)
+            # After a lost machine, the surveyor's process may take long to start.
+            ready, _ = engine.ray.wait([first], timeout=300)
+            assert ready
             os.kill(os.getpid(), signal.SIGINT)
         return more_follow
 
