@@ -55,8 +55,13 @@ class LotCandidate:
 
     def not_a_lot_reason(self) -> str:
         """Why it is not a lot (see `not_a_lot`); empty if any of its rows may be one."""
-        reasons = [not_a_lot_reason(row) for row in self.rows]
-        return reasons[0] if all(reasons) else ""
+        first = ""
+        for row in self.rows:
+            reason = not_a_lot_reason(row)
+            if not reason:
+                return ""
+            first = first or reason
+        return first
 
     def is_anonymous(self) -> bool:
         """Whether it has neither an id nor a house number, like a right of way."""

@@ -25,15 +25,17 @@ def not_a_lot_reason(row: ParcelRow) -> str:
     address, and of one whose type is water or a road, which may say what lies beside it.
     """
     parcel_id, parcel_type = row.parcel_id, row.parcel_type
-    may_be_beside_it = has_house_number(row.site) and not is_right_of_way(parcel_type or "")
-    if parcel_type is not None and is_type_of_no_lot(parcel_type) and not may_be_beside_it:
+    # The house number comes last each time, because parsing the address takes longest.
+    if (
+        parcel_type is not None
+        and is_type_of_no_lot(parcel_type)
+        and (is_right_of_way(parcel_type) or not has_house_number(row.site))
+    ):
         return f"its type is {sanitize_text(parcel_type)!r}"
     if parcel_id is not None and is_way_or_water(parcel_id):
         return f"its parcel id is {sanitize_text(parcel_id)!r}"
-    if has_house_number(row.site):
-        return ""
     if row.lacks_id:
-        return "it has no parcel id"
-    if parcel_id is not None and is_placeholder(parcel_id):
+        return "" if has_house_number(row.site) else "it has no parcel id"
+    if parcel_id is not None and is_placeholder(parcel_id) and not has_house_number(row.site):
         return f"its parcel id is {sanitize_text(parcel_id)!r}"
     return ""

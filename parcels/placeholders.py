@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Rights of way. Numbers and a letter beside them do not make an id: "ROW 12", "12-ROW-3A".
 _ROW = (
@@ -42,9 +43,12 @@ _WAYS_TEXT = re.compile(
 _NO_ID_TEXT = re.compile(_NO_ID)
 # Numbers that stand for none: zeros, -1 and -9999, at least eight nines, and two X or more.
 _NUMBER_FOR_NONE = re.compile(r"[0 .-]*|-\s*(1|9+)(\.0*)?|(9[ .-]?){8,}|X[X -]*X", re.ASCII)
+# What every such word has: most ids are told by this alone.
+_MAY_BE_WORD = re.compile(r"[A-Z]{2}|R[^A-Z0-9]{1,3}(O[^A-Z0-9]{1,3})?W", re.IGNORECASE | re.ASCII)
 _ROAD_TYPE = re.compile(r"RDS?")
 
 
+@lru_cache(maxsize=16_384)
 def is_placeholder(parcel_id: str) -> bool:
     """Whether it is a placeholder and not an id: "ROW", "0", "UNKNOWN"."""
     text = parcel_id.strip().upper()
@@ -53,13 +57,17 @@ def is_placeholder(parcel_id: str) -> bool:
     return is_way_or_water(parcel_id) or _NO_ID_TEXT.fullmatch(_words(text)) is not None
 
 
+@lru_cache(maxsize=16_384)
 def is_right_of_way(text: str) -> bool:
     """Whether a parcel id or type says that it is a right of way or a railroad: "PRIV_ROW"."""
-    return _ROW_TEXT.fullmatch(_words(text)) is not None
+    return _MAY_BE_WORD.search(text) is not None and _ROW_TEXT.fullmatch(_words(text)) is not None
 
 
+@lru_cache(maxsize=16_384)
 def is_way_or_water(text: str) -> bool:
     """Whether a parcel id or type says that it is a way, water or a gap: "Water", "ROW 12"."""
+    if _MAY_BE_WORD.search(text) is None:
+        return False
     return is_right_of_way(text) or _WAYS_TEXT.fullmatch(_words(text)) is not None
 
 
