@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from parcels.addresses.site import SiteAddress
@@ -48,28 +49,6 @@ _PARCEL_TYPE_NAMES = (
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
-def choose_parcel_id(
-    mapped: str | None,
-    names: Sequence[str],
-    where: str,
-    aliases: Mapping[str, str] | None = None,
-) -> str | None:
-    """The column that holds parcel ids: the mapped one, else a common name, else None.
-
-    Args:
-        mapped: `fields.parcel_id` of the registry entry.
-        names: the existing columns.
-        where: the layer or file, for the error message.
-        aliases: name -> the alias that the layer shows to people.
-
-    Raises:
-        SourceMisconfigured: the mapped column does not exist.
-    """
-    if mapped is not None:
-        return find_column(mapped, names, where, aliases)
-    return next(iter(parcel_id_candidates(names)), None)
-
-
 def parcel_id_candidates(names: Sequence[str]) -> list[str]:
     """The columns with a common name of parcel ids, the most specific name first."""
     return _with_names(_PARCEL_ID_NAMES, names)
@@ -81,11 +60,11 @@ def choose_parcel_type(mapped: str | None, names: Sequence[str]) -> str | None:
 
 
 def _with_names(common: Iterable[str], names: Sequence[str]) -> list[str]:
-    """The columns with these names, in their order; one without a table is preferred."""
-    by_name: dict[str, str] = {}
+    """The columns with these names, in their order; those without a table are preferred."""
+    by_name: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names, key=lambda name: "." in name):
-        by_name.setdefault(unqualified(name), name)
-    return [by_name[name] for name in common if name in by_name]
+        by_name[unqualified(name)].append(name)
+    return [column for name in common if name in by_name for column in by_name[name]]
 
 
 def unqualified(name: str) -> str:
@@ -144,7 +123,7 @@ def _ends_with(one: str, other: str) -> bool:
 
 
 def no_parcel_id_error(names: Sequence[str], where: str) -> SourceMisconfigured:
-    """The error of a lookup by parcel id if `choose_parcel_id` found no column."""
+    """The error of a lookup by parcel id if no parcel id column is known."""
     return SourceMisconfigured(
         f"{where}: no parcel id column is known; set fields: {{parcel_id: …}} in the "
         f"registry entry; the columns are {', '.join(names) or 'none'}"

@@ -45,12 +45,10 @@ class Elongated:
     """A long and thin part of a lot, and points of its outline around which neighbours are.
 
     Attributes:
-        geometry: the lot.
         part: in EPSG:4326.
         mean_width_m: twice the area by the perimeter.
     """
 
-    geometry: MultiPolygon
     part: Polygon
     mean_width_m: float
     places: tuple[Point, ...]
@@ -73,7 +71,7 @@ def elongated(
     perimeters, areas = shapely.length(array), shapely.area(array)
     suspects = np.flatnonzero(perimeters**2 >= 4 * np.pi * areas * _MIN_ELONGATION_DEGREES)
     for i in suspects.tolist():
-        found[i] = _elongated(geometries[i], parts[i])
+        found[i] = _elongated(parts[i])
     return found
 
 
@@ -123,7 +121,7 @@ def _part_at(geometry: MultiPolygon, point: Point | None) -> Polygon:
     return min(parts, key=lambda part: part.distance(point))
 
 
-def _elongated(geometry: MultiPolygon, part: Polygon) -> Elongated | None:
+def _elongated(part: Polygon) -> Elongated | None:
     center = part.representative_point()
     scale_m = np.array(local_scale_m(center.x, center.y))
     local = shapely.transform(part, lambda degrees: degrees * scale_m)
@@ -137,4 +135,4 @@ def _elongated(geometry: MultiPolygon, part: Polygon) -> Elongated | None:
         return None
     steps = (np.arange(_PLACES) + 0.5) / _PLACES
     places = shapely.line_interpolate_point(part.exterior, steps, normalized=True)
-    return Elongated(geometry, part, mean_width_m, tuple(places))
+    return Elongated(part, mean_width_m, tuple(places))

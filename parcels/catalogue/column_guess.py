@@ -10,8 +10,8 @@ from typing import Any
 from parcels.addresses.street_words import normalize_words, suffixes
 from parcels.catalogue.address_columns import MAILING_ADDRESS
 from parcels.column_mapping import (
-    choose_parcel_id,
     choose_parcel_type,
+    parcel_id_candidates,
     parcel_id_text,
     unqualified,
 )
@@ -109,13 +109,10 @@ def guess_columns(columns: Sequence[str], object_id: str | None, rows: SampleRow
 
 
 def _id_candidates(columns: Sequence[str], object_id: str | None) -> list[str]:
-    remaining = [name for name in columns if name != object_id]
-    found: list[str] = []
-    while (name := choose_parcel_id(None, remaining, "")) is not None:
-        found.append(name)
-        remaining.remove(name)
-    also = [name for name in remaining if _ID_LIKE.search(unqualified(name))]
-    return [*found, *also]
+    others = [name for name in columns if name != object_id]
+    usual = parcel_id_candidates(others)
+    also = [name for name in others if _ID_LIKE.search(unqualified(name)) and name not in usual]
+    return [*usual, *also]
 
 
 def _type_candidates(columns: Sequence[str]) -> list[str]:
