@@ -108,7 +108,7 @@ class LotLookup:
         found = query_all(self._source.at_points, points)
         first = [self._at(*each) for each in zip(search_points, points, found, strict=True)]
         results = [result for result, _ in first]
-        for i, street in reject_streets(self._source, results, found).items():
+        for i, street in reject_streets(self._source, points, found, results).items():
             if isinstance(street, ParcelsError):
                 results[i] = as_unavailable(street)
             else:

@@ -112,14 +112,19 @@ def lot_candidates(rows: Sequence[ParcelRow]) -> list[LotCandidate]:
     bytes, in whatever order the rows come.
     """
     drawn = [row for row in rows if row.geometry is not None]
+    if len(drawn) == 1:  # most calls
+        return [LotCandidate(row.geometry, (row,)) for row in drawn if row.geometry]
     stacks: list[list[ParcelRow]] = []
-    # Most calls have a single row: skip the sort.
-    for row in sorted(drawn, key=_by_id) if len(drawn) > 1 else drawn:
-        stack = next((s for s in stacks if same_place(s[0].geometry, row.geometry)), None)
-        if stack is None:
-            stacks.append([row])
-        else:
-            stack.append(row)
+    by_wkb: dict[bytes, list[ParcelRow]] = {}  # the rows of a stack mostly have equal bytes
+    wkbs: list[bytes] = shapely.to_wkb([row.geometry for row in drawn]).tolist()
+    by_id = sorted(zip(drawn, wkbs, strict=True), key=lambda key: (key[0].parcel_id or "", key[1]))
+    for row, wkb in by_id:
+        if wkb not in by_wkb:
+            stack = next((s for s in stacks if same_place(s[0].geometry, row.geometry)), [])
+            if not stack:
+                stacks.append(stack)
+            by_wkb[wkb] = stack
+        by_wkb[wkb].append(row)
     return [LotCandidate(stack[0].geometry, tuple(stack)) for stack in stacks if stack[0].geometry]
 
 
@@ -156,12 +161,10 @@ def same_place(one: MultiPolygon | None, two: MultiPolygon | None) -> bool:
     """Whether two geometries are equal within 1 cm, the noise of coordinates."""
     if one is None or two is None:
         return False
-    if one is two:
+    if one is two or shapely.equals_exact(one, two):
         return True
     if np.abs(np.subtract(one.bounds, two.bounds)).max() > SAME_PLACE_DEGREES:
         return False
-    if one == two:
-        return True
     # GEOS measures from the vertices of one to the edges of the other, both ways.
     return bool(shapely.hausdorff_distance(one.boundary, two.boundary) <= SAME_PLACE_DEGREES)
 
@@ -285,7 +288,3 @@ def distances_m(point: Point, geometries: Sequence[BaseGeometry]) -> NDArray[np.
         np.asarray(geometries, dtype=object), lambda degrees: (degrees - (x, y)) * scale
     )
     return np.asarray(shapely.distance(local, Point(0, 0)), dtype=np.float64)
-
-
-def _by_id(row: ParcelRow) -> tuple[str, bytes]:
-    return row.parcel_id or "", b"" if row.geometry is None else shapely.to_wkb(row.geometry)

@@ -78,6 +78,7 @@ def is_type_of_no_lot(text: str) -> bool:
     return is_road or words in ("NON PARCEL", "NONPARCEL") or is_way_or_water(text)
 
 
+@lru_cache(maxsize=16_384)
 def _words(text: str) -> str:
     """In capitals, with single blanks: R/W and N/A are one word, Water/River are two."""
     upper = re.sub(r"\b([RNU])/([WAK])\b", r"\1\2", text.upper()).replace(".", "")

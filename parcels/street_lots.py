@@ -16,15 +16,16 @@ from parcels.street_shape import NEIGHBOUR_RADIUS_M, Elongated, elongated, stree
 
 def reject_streets(
     source: ParcelSource,
-    results: Sequence[LookupResult],
+    points: Sequence[Point],
     found: Sequence[QueryResult | ParcelsError],
+    results: Sequence[LookupResult],
 ) -> dict[int, NoLot | SourceUnavailable]:
     """The results, by index, that are streets, or that cannot be checked as the source failed.
 
     A lot with a house number, or with the ids of several flats, is no street.
 
     Args:
-        results: of points.
+        points: for each result, where it was looked up.
         found: the rows at each point.
     """
     lots = {
@@ -35,8 +36,8 @@ def reject_streets(
         and isinstance(rows := found[i], QueryResult)
         and not _is_numbered(result, rows.rows)
     }
-    points = [_point(lot) for lot in lots.values()]
-    shapes = elongated([lot.boundary.geometry for lot in lots.values()], points)
+    geometries = [lot.boundary.geometry for lot in lots.values()]
+    shapes = elongated(geometries, [points[i] for i in lots])
     suspects = {i: shape for i, shape in zip(lots, shapes, strict=True) if shape is not None}
     # Many points may be in one street.
     unique = {shape.part.wkb: shape for shape in suspects.values()}
@@ -50,11 +51,6 @@ def reject_streets(
 def not_taken(reason: str) -> str:
     """The note about a polygon that is not a lot; empty without a reason."""
     return f"the parcel there was not taken, as {reason}" if reason else ""
-
-
-def _point(lot: Lot) -> Point | None:
-    located = lot.boundary.located
-    return None if located is None else Point(located.longitude, located.latitude)
 
 
 def _is_numbered(lot: Lot, rows: Sequence[ParcelRow]) -> bool:

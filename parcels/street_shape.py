@@ -55,20 +55,19 @@ class Elongated:
 
 
 def elongated(
-    geometries: Sequence[MultiPolygon], points: Sequence[Point | None] | None = None
+    geometries: Sequence[MultiPolygon], points: Sequence[Point]
 ) -> list[Elongated | None]:
     """For each EPSG:4326 lot, whether it is as long and thin as a street; None if not.
 
     Args:
-        points: for each lot, where it was found: that part is judged; else its largest.
+        points: for each lot, where it was found: the polygon there is judged.
     """
     found: list[Elongated | None] = [None] * len(geometries)
-    parts = [
-        _part_at(geometry, point)
-        for geometry, point in zip(geometries, points or [None] * len(geometries), strict=True)
-    ]
-    array = np.array(parts, dtype=object)
-    perimeters, areas = shapely.length(array), shapely.area(array)
+    multipart = np.array(geometries, dtype=object)
+    parts = shapely.get_geometry(multipart, 0)
+    for i in np.flatnonzero(shapely.get_num_geometries(multipart) > 1).tolist():
+        parts[i] = min(geometries[i].geoms, key=points[i].distance)
+    perimeters, areas = shapely.length(parts), shapely.area(parts)
     suspects = np.flatnonzero(perimeters**2 >= 4 * np.pi * areas * _MIN_ELONGATION_DEGREES)
     for i in suspects.tolist():
         found[i] = _elongated(parts[i])
@@ -109,16 +108,6 @@ def _neighbours(part: Polygon, lots: Sequence[MultiPolygon]) -> int:
     lot, hole = shapely.STRtree(holes).query(inside, predicate="within")
     in_hole = np.bincount(hole, minlength=len(holes))
     return len(lots) - len(lot) + int(in_hole[in_hole >= _MIN_LOTS_IN_BLOCK].sum())
-
-
-def _part_at(geometry: MultiPolygon, point: Point | None) -> Polygon:
-    """The polygon of a lot at a point, else its largest."""
-    parts = list(geometry.geoms)
-    if len(parts) == 1:
-        return parts[0]
-    if point is None:
-        return max(parts, key=lambda part: part.area)
-    return min(parts, key=lambda part: part.distance(point))
 
 
 def _elongated(part: Polygon) -> Elongated | None:
