@@ -92,7 +92,8 @@ def run() -> None:
                 "result contains its lot, among others where lots overlap. Lotline chooses "
                 "one lot and measures it; the others return rows. According to GEOS, "
                 f"{true.count(set())} of the points are in no lot, because their rings are "
-                "invalid. The cache is a folder that the previous run filled. esridump and "
+                "invalid. Lotline takes one more polygon for a street, by its shape and its "
+                "neighbours. The cache is a folder that the previous run filled. esridump and "
                 "restgdf fetch entire layers and are not included.",
             ],
         )
