@@ -55,18 +55,20 @@ class Elongated:
 
 
 def elongated(
-    geometries: Sequence[MultiPolygon], points: Sequence[Point]
+    geometries: Sequence[MultiPolygon], points: Sequence[Point] | None = None
 ) -> list[Elongated | None]:
     """For each EPSG:4326 lot, whether it is as long and thin as a street; None if not.
 
     Args:
-        points: for each lot, where it was found: the polygon there is judged.
+        points: for each lot, where it was found: the polygon there is judged; else the largest.
     """
     found: list[Elongated | None] = [None] * len(geometries)
     multipart = np.array(geometries, dtype=object)
     parts = shapely.get_geometry(multipart, 0)
     for i in np.flatnonzero(shapely.get_num_geometries(multipart) > 1).tolist():
-        parts[i] = min(geometries[i].geoms, key=points[i].distance)
+        polygons = np.array(geometries[i].geoms, dtype=object)
+        best = shapely.area(polygons) if points is None else -shapely.distance(polygons, points[i])
+        parts[i] = polygons[best.argmax()]
     perimeters, areas = shapely.length(parts), shapely.area(parts)
     suspects = np.flatnonzero(perimeters**2 >= 4 * np.pi * areas * _MIN_ELONGATION_DEGREES)
     for i in suspects.tolist():
