@@ -18,7 +18,7 @@ from parcels.registry.county import County
 # Incremented when the code reads other rows from the same layer: older entries are then ignored.
 _FORMAT_VERSION = 2
 # The same for files alone.
-_FILE_FORMAT_VERSION = 3
+_FILE_FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

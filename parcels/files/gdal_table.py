@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from parcels.esri.curves import chord_tolerance
+from parcels.files.column_notes import read_column_notes
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
 from parcels.files.sqlite_texts import texts_in_number_columns
-from parcels.files.table_reader import NO_NOTES, RawRows
+from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
 from parcels.files.text_values import column_texts
 
@@ -51,9 +52,9 @@ class GdalTable:
             self.decoder = TextDecoder.of_utf8_format(encoding)
         with quiet_gdal(), self._exact_gml():
             info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
+            self.notes = read_column_notes(dataset.suffix, source, layer)
         self.columns = [str(name) for name in info["fields"]]
         self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
-        self.notes = NO_NOTES
         self.crs: object | None = info["crs"]
 
     def _recoded(self, *, by_values: bool) -> dict[str, str]:
