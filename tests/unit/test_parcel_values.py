@@ -313,6 +313,11 @@ def _half_disc() -> bytes:
         (_wkb(12, _circle(), shapely.to_wkb(box(200, 0, 210, 10))), math.pi * 100**2 + 100),
         (_half_disc(), math.pi * 100**2 / 2),
         (_wkb(7, _half_disc()), math.pi * 100**2 / 2),
+        (_wkb(7, shapely.to_wkb(shapely.Point(0, 0, 5)), _half_disc()), math.pi * 100**2 / 2),
+        (
+            _wkb(7, _wkb(11, _wkb(9, _wkb(8, *_points((0, 0), (1, 1), (2, 0))))), _half_disc()),
+            math.pi * 100**2 / 2,
+        ),
         (_wkb(16, _wkb(17, _wkb(0, *_points((0, 0), (0, 2), (2, 0), (0, 0)))[5:])), 2),
     ],
 )
@@ -366,6 +371,50 @@ def test_geometry_as_text() -> None:
     areas = [0 if lot is None else lot.area for lot in found[5:]]
     expected = [math.pi, 0.5 + math.pi / 2, 0.5, 0, 0, 0, 0, 0]
     assert areas == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["lots.gpkg", "lots.fgb", "lots.parquet", "lots.geojson",
+                                  "lots.csv"])  # fmt: skip
+def test_points_and_lines_beside_a_lot_are_left_out(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    others = [
+        shapely.MultiPoint([(-90, 35), (-89, 35)]),
+        shapely.MultiLineString([[(-90, 35), (-89, 35)]]),
+        shapely.GeometryCollection([shapely.Point(-90, 35), shapely.Point()]),
+    ]
+    frame = gpd.GeoDataFrame(
+        {"APN": ["a", "b", "c"]},
+        geometry=[
+            shapely.GeometryCollection([lot.centroid, other, lot, other])
+            for lot, other in zip(LOTS, others, strict=True)
+        ],
+        crs=4326,
+    )
+    if name.endswith("csv"):
+        frame.to_wkt().to_csv(path, index=False)
+    elif name.endswith("parquet"):
+        frame.to_parquet(path)
+    else:
+        frame.to_file(path)
+    rows = sorted(rows_of(path, crs="EPSG:4326"), key=lambda row: row.parcel_id or "")
+    assert [row.parcel_id for row in rows] == ["a", "b", "c"]
+    for row, lot in zip(rows, LOTS, strict=True):
+        assert row.geometry is not None
+        assert row.geometry.equals(lot)
+
+
+def test_a_kml_with_labels_beside_its_lots(tmp_path: Path) -> None:
+    path = tmp_path / "lots.kml"
+    points = [f"{x},{y},0" for x, y in LOTS[0].exterior.coords]
+    path.write_text(
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark><name>a</name>'
+        "<MultiGeometry><Point><coordinates>-90,35</coordinates></Point><Polygon><outerBoundaryIs>"
+        f"<LinearRing><coordinates>{' '.join(points)}</coordinates></LinearRing></outerBoundaryIs>"
+        "</Polygon></MultiGeometry></Placemark></Document></kml>"
+    )
+    [row] = rows_of(path, fields={"parcel_id": "name"})
+    assert row.geometry is not None
+    assert row.geometry.equals(LOTS[0])
 
 
 def test_parquet_of_other_writers(tmp_path: Path) -> None:
