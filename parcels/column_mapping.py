@@ -46,6 +46,9 @@ _PARCEL_TYPE_NAMES = (
     "feat_type",
     "feattype",
 )
+# From here on a double, and a single-precision number, stands for several integers, so that
+# neighbours would have one id.
+MAX_EXACT, MAX_EXACT_SINGLE = 2.0**53, 2.0**24
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
@@ -142,9 +145,11 @@ def no_address_columns_error(names: Sequence[str], where: str) -> SourceMisconfi
 def parcel_id_text(value: object) -> str | None:
     """A parcel id as text, exactly as written by the county; None if empty.
 
-    White space is kept. A number in a float column loses its ".0".
+    White space is kept. A number in a float column loses its ".0"; from `MAX_EXACT` on it is None.
     """
     if value is None or value == "" or value != value:  # noqa: PLR0124  NaN is not itself
+        return None
+    if isinstance(value, float) and abs(value) >= MAX_EXACT:
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

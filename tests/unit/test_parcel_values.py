@@ -64,6 +64,7 @@ def write_parquet(path: Path, ids: pa.Array, **column: object) -> Path:
         (pa.array([10.0, None, 10.5]), ["10", None, "10.5"]),
         (pa.array([10.0, math.nan, math.inf]), ["10", None, None]),
         (pa.array([0.1, None, 3.0], pa.float32()), ["0.1", None, "3"]),
+        (pa.array([1e-7, None, 1e15]), ["0.0000001", None, "1000000000000000"]),
         (pa.array(["042 ", None, "b"]).dictionary_encode(), ["042 ", None, "b"]),
         (pa.array([BIG, None, 1]).dictionary_encode(), [str(BIG), None, "1"]),
         (pa.array(["a", None, "b"], pa.large_string()), ["a", None, "b"]),
@@ -88,6 +89,8 @@ def test_floats_that_are_not_exact_are_left_out(
     with caplog.at_level(logging.WARNING):
         assert ids_of(path) == ["9007199254740991", None, None]
     assert "2 numbers have more than 15 digits" in caplog.text
+    single = pa.array([2.0**24 - 1, 123456789.0, 123456790.0], pa.float32())
+    assert ids_of(write_parquet(path, single)) == ["16777215", None, None]
     geojson = tmp_path / "lots.geojson"
     features = [
         {"type": "Feature", "properties": {"APN": value}, "geometry": shapely.geometry.mapping(lot)}
