@@ -211,8 +211,8 @@ class ParcelFile:
         if self._county.fields.parcel_id is not None and not self._columns.id_was_seen:
             raise SourceMisconfigured(
                 f"{self.path}: the column {self.fields.parcel_id!r} has no parcel id: it is empty, "
-                "a rounded number or a placeholder in every row; correct 'parcel_id' under 'fields' "
-                f"in the registry entry. The columns are {', '.join(self.columns)}"
+                "a rounded number or a placeholder in every row; correct 'parcel_id' under "
+                f"'fields' in the registry entry. The columns are {', '.join(self.columns)}"
             )
 
     def _own_crs(self) -> CRS | None:

@@ -536,3 +536,46 @@ def test_a_guessed_id_column_has_ids(tmp_path: Path, useless: str | None, filled
     path = tmp_path / "lots.geojson"
     path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
     assert ids_of(path) == [str(i) for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("driver", "encoding", "letters"),
+    [(0x04, "mac_roman", "Ñé"), (0x08, "cp865", "Øå"), (0x19, "cp437", "Ñé"), (0x37, "cp850", "Ñé"),
+     (0x6A, "cp737", "Ω"), (0xCC, "cp1257", "š"), (0x57, "cp1252", "Ñé"), (0, "cp1252", "Ñé")],
+)  # fmt: skip
+@pytest.mark.parametrize("in_cpg", [False, True])
+def test_the_language_driver_of_a_shapefile(
+    tmp_path: Path, driver: int, encoding: str, letters: str, in_cpg: bool
+) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    values = [(letters.encode(encoding),), (b"b",), (b"c",)]
+    fields = [("APN", "C", 9, 0)]
+    in_dbf = 0 if in_cpg else driver
+    path = write_shapefile(tmp_path / "a.shp", lots, fields, values, language_driver=in_dbf)
+    if in_cpg:
+        path.with_suffix(".cpg").write_text(f"LDID/{driver}")
+    assert ids_of(path) == [letters, "b", "c"]
+
+
+def test_the_column_with_the_polygons_of_geoparquet(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    frame = gpd.GeoDataFrame({"APN": ["a", "b", "c"]}, geometry=LOTS, crs=4326)
+    frame["label"] = frame.geometry.to_crs(3857).centroid.to_crs(4326)
+    frame.set_geometry("label").to_parquet(path)
+    rows = rows_of(path)
+    assert [row.parcel_id for row in rows] == ["a", "b", "c"]
+    assert [row.geometry is not None for row in rows] == [True] * 3
+    # Of two columns with polygons, the writer says which.
+    frame["roof"] = frame.geometry.scale(0.5, 0.5)
+    frame.set_geometry("roof").to_parquet(path)
+    assert rows_of(path)[0].geometry.area == pytest.approx(LOTS[0].area / 4)  # type: ignore[union-attr]
+
+
+def test_two_columns_of_a_csv_with_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "lots.csv"
+    lines = [f'{i},{i},"{lot.wkt}"' for i, lot in enumerate(LOTS, 1)]
+    path.write_text("\n".join(["APN,APN,wkt", *lines]))
+    assert ids_of(path, crs="EPSG:4326") == ["1", "2", "3"]
+    path.write_text("\n".join(["APN,APN,wkt", *lines[:2], lines[2].replace("3", "4", 1)]))
+    with pytest.raises(SourceMisconfigured, match="2 different columns named 'APN'; rename one"):
+        ids_of(path, crs="EPSG:4326")
