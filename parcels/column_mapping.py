@@ -66,8 +66,15 @@ def _with_names(common: Iterable[str], names: Sequence[str]) -> list[str]:
     """The columns with these names, in their order; those without a table are preferred."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names, key=lambda name: "." in name):
-        by_name[unqualified(name)].append(name)
-    return [column for name in common if name in by_name for column in by_name[name]]
+        by_name[_plain_name(unqualified(name))].append(name)
+    plain = dict.fromkeys(map(_plain_name, common))
+    return [column for name in plain if name in by_name for column in by_name[name]]
+
+
+def _plain_name(name: str) -> str:
+    """Without blanks, and "parcel_no" as "parcelno"; but a P_ID may be that of a polygon."""
+    words = re.sub(r"[ -]+", "_", name.strip())
+    return words.replace("_", "") if words.startswith("parcel") else words
 
 
 def unqualified(name: str) -> str:
