@@ -105,7 +105,16 @@ class ParcelBoundaryService:
         """For each property, in order: its lot, no lot, or why it is not known.
 
         A failed source does not raise: the result is `Unavailable` with the reason.
+
+        Raises:
+            PropertyError: one of them is no `Property`.
         """
+        for prop in props:
+            if not isinstance(prop, Property):
+                raise PropertyError(
+                    f"{prop!r} ({type(prop).__name__}) is no Property; give Property objects in a "
+                    "list"
+                )
         results: list[LookupResult] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
         lots = self._lookup.by_id(list(ids.values()))
