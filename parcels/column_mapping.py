@@ -46,6 +46,9 @@ _PARCEL_TYPE_NAMES = (
     "feat_type",
     "feattype",
 )
+# From here on a double, and a single-precision number, stands for several integers, so that
+# neighbours would have one id.
+MAX_EXACT, MAX_EXACT_SINGLE = 2.0**53, 2.0**24
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
@@ -63,8 +66,15 @@ def _with_names(common: Iterable[str], names: Sequence[str]) -> list[str]:
     """The columns with these names, in their order; those without a table are preferred."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names, key=lambda name: "." in name):
-        by_name[unqualified(name)].append(name)
-    return [column for name in common if name in by_name for column in by_name[name]]
+        by_name[_plain_name(unqualified(name))].append(name)
+    plain = dict.fromkeys(map(_plain_name, common))
+    return [column for name in plain if name in by_name for column in by_name[name]]
+
+
+def _plain_name(name: str) -> str:
+    """Without blanks, and "parcel_no" as "parcelno"; but a P_ID may be that of a polygon."""
+    words = re.sub(r"[ -]+", "_", name.strip())
+    return words.replace("_", "") if words.startswith("parcel") else words
 
 
 def unqualified(name: str) -> str:
@@ -142,9 +152,11 @@ def no_address_columns_error(names: Sequence[str], where: str) -> SourceMisconfi
 def parcel_id_text(value: object) -> str | None:
     """A parcel id as text, exactly as written by the county; None if empty.
 
-    White space is kept. A number in a float column loses its ".0".
+    White space is kept. A number in a float column loses its ".0"; from `MAX_EXACT` on it is None.
     """
     if value is None or value == "" or value != value:  # noqa: PLR0124  NaN is not itself
+        return None
+    if isinstance(value, float) and abs(value) >= MAX_EXACT:
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -154,7 +154,8 @@ class LotLookup:
         if not is_trusted and _is_namesake(lot, search):  # HWY 6 S at a point for HWY 6 N
             return (NoLot(search.located) if is_given else _unconfirmed(search, lot)), nearby
         is_sure = is_trusted and lot.has_house_number()
-        return _lot(lot, found, "point", search.located), None if is_sure else nearby
+        note = _other_address_note(lot, search)
+        return _lot(lot, found, "point", search.located, note), None if is_sure else nearby
 
     def _below(
         self,
@@ -222,6 +223,17 @@ def _is_certain(lot: LotCandidate | None, search: SearchPoint, point: Point) -> 
 
 def _is_namesake(lot: LotCandidate, search: SearchPoint) -> bool:
     return search.wanted is not None and lot.is_namesake(search.wanted)
+
+
+def _other_address_note(lot: LotCandidate, search: SearchPoint) -> str:
+    """A note if the lot at given coordinates has another address than the property."""
+    if search.wanted is None or not lot.has_house_number() or lot.may_match(search.wanted):
+        return ""
+    addresses = "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
+    return (
+        f"the lot at the point has the address {addresses}, not {search.wanted.line!r}: one of the "
+        "two is wrong"
+    )
 
 
 def _unconfirmed(search: SearchPoint, lot: LotCandidate) -> NotLocated:

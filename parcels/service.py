@@ -29,6 +29,7 @@ from parcels.lot_sample import LotSample
 from parcels.lot_selection import distances_m
 from parcels.measure import area_m2
 from parcels.parcel_source import ParcelSource
+from parcels.placeholders import is_placeholder
 from parcels.registry.county import County
 
 if TYPE_CHECKING:
@@ -104,7 +105,16 @@ class ParcelBoundaryService:
         """For each property, in order: its lot, no lot, or why it is not known.
 
         A failed source does not raise: the result is `Unavailable` with the reason.
+
+        Raises:
+            PropertyError: one of them is no `Property`.
         """
+        for prop in props:
+            if not isinstance(prop, Property):
+                raise PropertyError(
+                    f"{prop!r} ({type(prop).__name__}) is no Property; give Property objects in a "
+                    "list"
+                )
         results: list[LookupResult] = [NoLot()] * len(props)
         ids = {i: prop.parcel_id for i, prop in enumerate(props) if prop.parcel_id}
         lots = self._lookup.by_id(list(ids.values()))
@@ -112,7 +122,9 @@ class ParcelBoundaryService:
         _fill(results, ids, checked)
         search_points = self._points_from_coordinates(props, results)
         search_points |= self._points_from_geocoder(props, results)
-        _fill(results, search_points, self._lookup.at(list(search_points.values())))
+        at_points = self._lookup.at(list(search_points.values()))
+        noted = [_with_id_note(props[i], r) for i, r in zip(search_points, at_points, strict=True)]
+        _fill(results, search_points, noted)
         for i, result in enumerate(results):
             if isinstance(result, NoLot) and result.located is not None:
                 results[i] = self._outside_county(_point(result.located)) or result
@@ -265,6 +277,16 @@ class ParcelBoundaryService:
 
 def _point(located: Located) -> Point:
     return Point(located.longitude, located.latitude)
+
+
+def _with_id_note(prop: Property, result: LookupResult) -> LookupResult:
+    """A lot found by its place says so if the property's parcel id was not found."""
+    if not prop.parcel_id or is_placeholder(prop.parcel_id) or not isinstance(result, Lot):
+        return result
+    boundary = result.boundary
+    what = "address" if prop.longitude is None else "point"
+    note = f"parcel id {prop.parcel_id!r} was not found: the lot at the {what} was used"
+    return Lot(replace(boundary, note="; ".join(filter(None, (note, boundary.note)))))
 
 
 def _with_distance_note(prop: Property, lot: Lot) -> Lot:

@@ -24,7 +24,7 @@ _ROADS = (
     (re.compile(rf"(?:RM|RR|R M|RANCH (?:{_RANCH_OR_FARM}))(?: {_WAY})? "), "RM", False),
     (re.compile(rf"(?:PRIVATE|PVT|PRIV) {_WAY} "), "PRIVATE RD", False),
     (re.compile(rf"PR(?: {_WAY})? "), "PR", False),
-    (re.compile(rf"(?:TWP|TOWNSHIP) {_WAY} "), "TWP RD", False),
+    (re.compile(rf"(?:(?:TWP|TOWNSHIP) {_WAY}|TR) "), "TWP RD", False),
     (re.compile(rf"(?:(?:NATIONAL )?FOREST(?: SERVICE)?|FS|NF) {_WAY} "), "FOREST RD", False),
     (re.compile(r"(?:HWY|HIGHWAY|HIWAY|RTE|ROUTE|RT) "), "HWY", True),
     (re.compile(r"(?:RD|ROAD) "), "RD", False),

@@ -25,6 +25,11 @@ _CITIES_WITH_SUFFIX = frozenset((
     "KENNETT SQUARE", "MEADOWS PLACE", "MOUNTLAKE TERRACE", "NEWTOWN SQUARE", "PASS CHRISTIAN",
     "PIKE ROAD", "TEMPLE TERRACE", "UNIVERSITY PLACE", "WALNUT COVE",
 ))  # fmt: skip
+# They make another street of the one before them, and begin no city: RIDGE RD CUTOFF.
+_ANOTHER_STREET = frozenset((
+    "ACCESS", "BYPASS", "CONN", "CONNECTOR", "CTF", "CUTOFF", "DETOUR", "EXTENSION", "FEEDER",
+    "FRONTAGE", "FRTG", "OVERPASS", "RAMP", "SERVICE", "SVC", "TURNAROUND", "UNDERPASS",
+))  # fmt: skip
 # Words before ST that are no name of a street: RUE ST LOUIS.
 _BEFORE_SAINT = frozenset((
     "AVENIDA", "BAYOU", "CALLE", "CAMINO", "FORT", "FT", "LAKE", "MOUNT", "MT", "OLD", "PASEO",
@@ -50,12 +55,28 @@ def split_street(words: list[str], *, has_end: bool) -> tuple[int, int] | None:
     if not has_end and _ends_street(words[-1]):
         return len(words), len(words)
     if end := road_end(words):
+        if (longer := _with_another_street(words, end, has_end=has_end)) > end:
+            return _with_direction(words, longer)
         return _with_road_direction(words, end)
     start = 1 if len(words) > 1 and words[0] in directions() else 0
     end = _grid_end(words, start) or _lettered_end(words, start) or _suffix_end(words, start)
     if end:
-        return _with_direction(words, end)
+        return _with_direction(words, _with_another_street(words, end, has_end=has_end))
     return None if has_end and len(words) > 1 else (len(words), len(words))
+
+
+def _with_another_street(words: list[str], end: int, *, has_end: bool) -> int:
+    """The end with the words that make another street of it: RIDGE RD CUTOFF, HWY 290 SERVICE RD.
+
+    CUT OFF and OLD are among them only at the end of the line: Cut Off and Old Bridge are cities.
+    """
+    if not has_end and words[end:] in (["CUT", "OFF"], ["OLD"]):
+        return len(words)
+    at = end + (words[end : end + 1] != [] and words[end] in directions())
+    if at >= len(words) or words[at] not in _ANOTHER_STREET:
+        return end
+    at += 1
+    return at + (at < len(words) and is_core_suffix(words[at]))
 
 
 def _with_direction(words: list[str], end: int) -> tuple[int, int]:

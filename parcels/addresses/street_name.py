@@ -216,9 +216,19 @@ def _names(one: StreetName, two: StreetName) -> Agreement:
             return Agreement.NONE
         # N ST may be a letter: only NORTH AVE E is surely N AVE E.
         return Agreement.SAME if one.after and two.after else Agreement.LOOSE
+    return _plain_names(a, b)
+
+
+def _plain_names(a: str, b: str) -> Agreement:
     # "DE SOTO" equals "DESOTO", and "CENTER HILL" equals "CTR HILL".
-    is_same = _unspaced(a) == _unspaced(b) or _key(a) == _key(b)
-    return Agreement.EXACT if is_same else Agreement.NONE
+    if _unspaced(a) == _unspaced(b) or _key(a) == _key(b):
+        return Agreement.EXACT
+    # THE ESPLANADE, AVENUE OF THE AMERICAS
+    return Agreement.LOOSE if _without_the(a) == _without_the(b) != "" else Agreement.NONE
+
+
+def _without_the(name: str) -> str:
+    return " ".join(word for word in _key(name).split() if word != "THE")
 
 
 def _unspaced(name: str) -> str:

@@ -75,8 +75,8 @@ _ROAD_WORDS = frozenset((
     "ACCESS", "ALT", "ALTERNATE", "BUS", "BUSINESS", "BYP", "BYPASS", "CARR", "CARRETERA",
     "COUNTY", "CR", "CTH", "CTY", "FARM", "FEEDER", "FM", "FOREST", "FRONTAGE", "HALF", "HIGHWAY",
     "HWY", "I", "IH", "INTERSTATE", "MARKET", "PR", "PRIVATE", "PVT", "RANCH", "RD", "RM", "ROAD",
-    "ROUTE", "RR", "RTE", "SERVICE", "SH", "SR", "STATE", "SVC", "TO", "TOWNSHIP", "TRUCK", "TWP",
-    "US",
+    "ROUTE", "RR", "RTE", "SERVICE", "SH", "SR", "STATE", "SVC", "TO", "TOWNSHIP", "TR", "TRUCK",
+    "TWP", "US",
 ))  # fmt: skip
 KING = re.compile(
     r"(?:(?:DR|DOCTOR) )?(?:REV )?(?:MARTIN LUTHER KING|M L KING|ML KING|MLK)(?: JR)?"

@@ -10,9 +10,10 @@ from parcels.addresses.matching import may_match
 from parcels.addresses.street_address import StreetAddress
 from parcels.arcgis.batches import BatchResult, query_in_batches, requery_empty
 from parcels.arcgis.pages import fetch_rows
-from parcels.arcgis.query import LayerQuery
+from parcels.arcgis.query import LayerQuery, rounded_ids
 from parcels.arcgis.where import address_condition, any_of, in_list, sql_literal
 from parcels.column_mapping import no_address_columns_error, no_parcel_id_error
+from parcels.errors import SourceMisconfigured
 from parcels.parcel_source import ParcelRow, QueryResult
 
 # Oracle's limit of an IN list, and about the rows that most servers send at once.
@@ -25,15 +26,29 @@ def with_ids(layer: LayerQuery, parcel_ids: Sequence[str], in_flight: int) -> li
     """The rows with exactly these parcel ids."""
 
     def query(some: Sequence[str]) -> list[BatchResult]:
-        by_id: dict[str, list[ParcelRow]] = defaultdict(list)
+        by_id: dict[str | None, list[ParcelRow]] = defaultdict(list)
         for row in _rows_with_ids(layer, some):
-            if row.parcel_id is not None:
-                by_id[row.parcel_id].append(row)
+            by_id[row.parcel_id].append(row)
+        column = layer.columns.fields.parcel_id or ""
+        max_exact = layer.info.max_exact(column)
+        rounded = SourceMisconfigured(f"{layer.origin}: {rounded_ids(column)}")
         # Databases may ignore case and trailing blanks; parcel ids that differ so are different.
-        return [QueryResult(tuple(by_id[parcel_id]), layer.origin) for parcel_id in some]
+        return [
+            rounded
+            if by_id[None] and not by_id[parcel_id] and _is_number_from(max_exact, parcel_id)
+            else QueryResult(tuple(by_id[parcel_id]), layer.origin)
+            for parcel_id in some
+        ]
 
     in_batches = partial(query_in_batches, layer, query, size=_IDS_PER_CALL, in_flight=in_flight)
     return requery_empty(in_batches, parcel_ids)
+
+
+def _is_number_from(limit: float, parcel_id: str) -> bool:
+    try:
+        return abs(float(parcel_id)) >= limit
+    except ValueError:
+        return False
 
 
 def with_addresses(

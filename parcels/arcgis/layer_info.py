@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
-from parcels.column_mapping import match_column, parcel_id_text
+from parcels.column_mapping import MAX_EXACT, MAX_EXACT_SINGLE, match_column, parcel_id_text
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -26,6 +27,7 @@ _NUMERIC = (
     "esriFieldTypeSingle",
     "esriFieldTypeDouble",
 )
+_MAX_EXACT = {"esriFieldTypeDouble": MAX_EXACT, "esriFieldTypeSingle": MAX_EXACT_SINGLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class LayerInfo:
     def is_numeric(self, field: str) -> bool:
         """Whether SQL literals of the field are unquoted."""
         return self.fields.get(field) in _NUMERIC
+
+    def max_exact(self, field: str) -> float:
+        """From here on a number of the field stands for several integers: infinite for integers."""
+        return _MAX_EXACT.get(self.fields.get(field, ""), inf)
 
 
 def parse_layer_info(url: str, metadata: Mapping[str, Any]) -> LayerInfo:

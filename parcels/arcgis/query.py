@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,11 @@ from numpy.typing import NDArray
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
-from parcels.arcgis.requested_columns import RequestedColumns, requested_columns
+from parcels.arcgis.requested_columns import (
+    RequestedColumns,
+    is_rounded_id,
+    requested_columns,
+)
 from parcels.arcgis.where import and_where
 from parcels.column_mapping import match_column, parcel_id_text
 from parcels.errors import (
@@ -32,6 +37,8 @@ from parcels.esri import polygons_from_esri
 from parcels.id_column import tells_lots, usable_ids
 from parcels.parcel_source import ParcelRow, unique_rows
 from parcels.registry.county import ArcGISLayerEntry, ParcelFields
+
+log = logging.getLogger(__name__)
 
 ObjectIds = NDArray[np.int64]
 
@@ -79,6 +86,7 @@ class LayerQuery:
         self._client = client
         self._breaker = breaker
         self._id_was_seen = False
+        self._has_rounded = False
         self._left_out: dict[str, bool] = {}
 
     @cached_property
@@ -230,11 +238,29 @@ class LayerQuery:
             raise SourceMisconfigured(f"{self.origin}: {error}") from error
         attributes = [_attributes(feature) for feature in features]
         columns = self.columns.in_response(attributes, self.origin, self._is_left_out)
+        if columns.fields.parcel_id is not None:
+            self._check_rounded(attributes, columns)
         rows = [
             columns.parcel_row(values, None if isinstance(lot, GeometryError) else lot)
             for values, lot in zip(attributes, lots, strict=True)
         ]
         return tuple(unique_rows(self._checked_ids(rows)))
+
+    def _check_rounded(
+        self, attributes: Sequence[Mapping[str, Any]], columns: RequestedColumns
+    ) -> None:
+        """
+        Raises:
+            SourceMisconfigured: most ids are rounded, so that neighbours would merge.
+        """
+        column = columns.fields.parcel_id or ""
+        values = [row.get(column) for row in attributes if row.get(column) is not None]
+        rounded = sum(is_rounded_id(value, columns.max_exact_id) for value in values)
+        if rounded > len(values) / 2:
+            raise SourceMisconfigured(f"{self.origin}: {rounded_ids(column)}")
+        if rounded and not self._has_rounded:
+            self._has_rounded = True
+            log.warning("%s: %s; such lots are left out", self.origin, rounded_ids(column))
 
     def _checked_ids(self, rows: list[ParcelRow]) -> list[ParcelRow]:
         """The rows; if the whole layer has no ids, none of them lacks one.
@@ -291,10 +317,14 @@ class LayerQuery:
         keys = list(dict.fromkeys(key for row in rows for key in row))
         found = {name: self._spellings(name, keys) for name in names}
         return {
-            name: [parcel_id_text(row.get(spelled[0])) for row in rows]
+            name: [self._id_text(name, row.get(spelled[0])) for row in rows]
             for name, spelled in found.items()
             if spelled
         }
+
+    def _id_text(self, column: str, value: object) -> str | None:
+        is_rounded = is_rounded_id(value, self.info.max_exact(column))
+        return None if is_rounded else parcel_id_text(value)
 
     def _spellings(self, column: str, keys: Sequence[str]) -> list[str]:
         """How the rows of a response spell a column."""
@@ -353,6 +383,15 @@ class LayerQuery:
 def _attributes(feature: Mapping[str, Any]) -> Mapping[str, Any]:
     attributes = feature.get("attributes")
     return attributes if isinstance(attributes, dict) else {}
+
+
+def rounded_ids(column: str) -> str:
+    """Why ids of this column cannot be used, and what to do."""
+    return (
+        f"the column {column!r} has ids with too many digits for its type, so that several lots "
+        "have one; map another column to 'parcel_id' under 'fields' in the registry entry, such as "
+        "the object id"
+    )
 
 
 def esri_json(content: Mapping[str, Any]) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from shapely import MultiPolygon
 
 from parcels.arcgis.layer_info import LayerInfo, as_int64
 from parcels.column_mapping import (
+    MAX_EXACT,
     choose_parcel_type,
     match_column,
     parcel_id_candidates,
@@ -41,6 +43,7 @@ class RequestedColumns:
             name.
         aliases: column -> the alias that the layer shows to people.
         parcel_types: code as text -> its meaning, if the parcel type column has coded values.
+        max_exact_id: an id from here on is a rounded number.
     """
 
     object_id: str | None
@@ -49,6 +52,7 @@ class RequestedColumns:
     type_is_guessed: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     parcel_types: Mapping[str, str] = field(default_factory=dict)
+    max_exact_id: float = inf
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +104,8 @@ class RequestedColumns:
     def parcel_row(self, attributes: Mapping[str, Any], geometry: MultiPolygon | None) -> ParcelRow:
         """The row of a response with these attributes."""
         column = self.fields.parcel_id
-        parcel_id = None if column is None else parcel_id_text(attributes.get(column))
+        value = None if column is None else attributes.get(column)
+        parcel_id = None if is_rounded_id(value, self.max_exact_id) else parcel_id_text(value)
         return ParcelRow(
             parcel_id,
             geometry,
@@ -147,7 +152,16 @@ def requested_columns(
         fields.parcel_type is None and mapped.parcel_type is not None,
         info.aliases,
         info.coded_values.get(mapped.parcel_type or "", {}),
+        info.max_exact(mapped.parcel_id or ""),
     )
+
+
+def is_rounded_id(value: object, max_exact: float) -> bool:
+    """Whether an id is a number that stands for several integers, so that neighbours share it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    limit = min(max_exact, MAX_EXACT) if isinstance(value, float) else max_exact
+    return limit <= abs(value) < inf
 
 
 def _guess_parcel_id(names: Sequence[str], sample: Sample) -> str | None:

@@ -83,8 +83,16 @@ class CsvTable:
         changes.log()
 
     def _values(self, batch: list[list[str]], name: str) -> list[str | None]:
-        at = self._names.index(name)
+        at, *others = [i for i, each in enumerate(self._names) if each == name]
+        if any(self._differ(row, at, other) for other in others for row in batch):
+            raise ValueError(
+                f"it has {len(others) + 1} different columns named {name!r}; rename one of them"
+            )
         return [self.decoder.repair(_unquoted(row[at])) if len(row) > at else None for row in batch]
+
+    @staticmethod
+    def _differ(row: list[str], at: int, other: int) -> bool:
+        return row[at : at + 1] != row[other : other + 1]
 
     def _records(self) -> Iterator[list[str]]:
         with self._dataset.open() as raw:

@@ -2,7 +2,8 @@
 
 shapely reads polygons; what it does not read is parsed here: CIRCULARSTRING, COMPOUNDCURVE,
 CURVEPOLYGON, MULTISURFACE, TIN, POLYHEDRALSURFACE and TRIANGLE, as ISO WKB (Z: + 1000, M: + 2000)
-and as EWKB (flags in the upper bits), and polygons with rings that are not closed.
+and as EWKB (flags in the upper bits), polygons with rings that are not closed, and collections, of
+which points and lines are left out: KML has a label's point beside a lot.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from parcels.errors import GeometryError
 from parcels.esri.curves import curves_to_points
 from parcels.files.ring_arrays import PolygonRings, Ring, polygons_of_rings
 
-_LINE, _POLYGON, _MULTIPOLYGON, _COLLECTION = 2, 3, 6, 7
-_CIRCULAR, _COMPOUND, _CURVE_POLYGON, _MULTI_SURFACE = 8, 9, 10, 12
+_POINT, _LINE, _POLYGON, _MULTIPOINT, _MULTILINE, _MULTIPOLYGON, _COLLECTION = range(1, 8)
+_CIRCULAR, _COMPOUND, _CURVE_POLYGON, _MULTI_CURVE, _MULTI_SURFACE = range(8, 13)
 _POLYHEDRAL, _TIN, _TRIANGLE = 15, 16, 17
 _COLLECTIONS = (_MULTIPOLYGON, _COLLECTION, _MULTI_SURFACE, _POLYHEDRAL, _TIN)
+_WITHOUT_AREA = (_MULTIPOINT, _MULTILINE, _COMPOUND, _MULTI_CURVE)
 _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
 _MAX_DEPTH = 16
 
@@ -72,23 +74,46 @@ class _Wkb:
         self._at = 0
         self._tolerance = tolerance
 
-    def polygons(self, depth: int = 0) -> list[PolygonRings]:
-        """The polygons of the geometry, in all its parts; none for points and lines."""
+    def polygons(self, depth: int = 0, *, may_be_other: bool = True) -> list[PolygonRings]:
+        """The polygons of the geometry, in all its parts; none for points and lines.
+
+        Args:
+            may_be_other: whether it may be a point or a line, as a part of a collection may be.
+        """
         order, kind, dimensions = self._header()
         if depth > _MAX_DEPTH:
             raise ValueError("too many levels of geometries")
         if kind in _COLLECTIONS:
             parts = range(self._count(order))
-            return [polygon for _ in parts for polygon in self.polygons(depth + 1)]
+            is_mixed = kind == _COLLECTION
+            return [
+                polygon
+                for _ in parts
+                for polygon in self.polygons(depth + 1, may_be_other=is_mixed)
+            ]
         if kind in (_POLYGON, _TRIANGLE):
             count = self._count(order)
             return [[self._points(order, dimensions) for _ in range(count)]]
         if kind == _CURVE_POLYGON:
             rings = [self._curve(depth) for _ in range(self._count(order))]
             return [[np.array(curves_to_points(ring, self._tolerance)) for ring in rings]]
-        if depth == 0:
-            return []
-        raise ValueError(f"geometry of type {kind} among polygons")
+        if depth > 0:
+            if not may_be_other:
+                raise ValueError(f"geometry of type {kind} among polygons")
+            self._skip(order, kind, dimensions, depth)
+        return []
+
+    def _skip(self, order: str, kind: int, dimensions: int, depth: int) -> None:
+        """Go to the end of a geometry without an area."""
+        if kind in _WITHOUT_AREA:
+            for _ in range(self._count(order)):
+                self.polygons(depth + 1)
+        elif kind == _POINT:
+            self._at += 8 * dimensions
+        elif kind in (_LINE, _CIRCULAR):
+            self._points(order, dimensions)
+        else:
+            raise ValueError(f"unknown type {kind}")
 
     def _curve(self, depth: int) -> list[Any]:
         """A ring in the form of `parcels.esri.curves`: points, and arcs as objects."""

@@ -15,6 +15,13 @@ from parcels.files.ring_arrays import PolygonRings, polygons_of_rings
 _TOKEN = re.compile(r"[A-Za-z]+|[(),]|[-+.\dEe]+")
 _COLLECTIONS = ("MULTIPOLYGON", "MULTISURFACE", "GEOMETRYCOLLECTION")
 _POLYGONS = ("POLYGON", "CURVEPOLYGON")
+# Left out of a collection.
+_WITHOUT_AREA = (
+    "POINT", "MULTIPOINT", "LINESTRING", "MULTILINESTRING", "CIRCULARSTRING", "COMPOUNDCURVE",
+    "MULTICURVE",
+)  # fmt: skip
+# Said of the parts of a collection: each has a name.
+_ANY = "ANY"
 _MAX_DEPTH = 16
 
 
@@ -42,13 +49,25 @@ class _Wkt:
         kind = self._name() or default
         if self._is_empty():
             return []
+        if default == _ANY and kind in _WITHOUT_AREA:
+            self._skip()
+            return []
         if kind in _COLLECTIONS:
-            inner = "" if kind == "GEOMETRYCOLLECTION" else "POLYGON"
+            inner = _ANY if kind == "GEOMETRYCOLLECTION" else "POLYGON"
             return [p for part in self._list(lambda: self.polygons(inner, depth + 1)) for p in part]
         if kind not in _POLYGONS:
             raise ValueError(f"{kind} has no area")
         rings = self._list(lambda: self._curve("LINESTRING", depth))
         return [[np.array(curves_to_points(r, self._tolerance)).reshape(-1, 2) for r in rings]]
+
+    def _skip(self) -> None:
+        """Go to the end of a list, with the lists in it."""
+        level = 0
+        while True:
+            sign = self._next()
+            level += (sign == "(") - (sign == ")")
+            if level <= 0:
+                return
 
     def _curve(self, default: str, depth: int) -> list[Any]:
         """A ring in the form of `parcels.esri.curves`: points, and arcs as objects."""

@@ -20,7 +20,12 @@ from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
 from parcels.files.sqlite_texts import texts_in_number_columns
 from parcels.files.table_reader import RawRows
-from parcels.files.text_encoding import TextDecoder, cpg_encoding, dbf_legacy_encoding
+from parcels.files.text_encoding import (
+    TextDecoder,
+    cpg_encoding,
+    cpg_language_driver,
+    dbf_legacy_encoding,
+)
 from parcels.files.text_values import column_texts
 
 _SHAPEFILE = ".shp"
@@ -245,5 +250,8 @@ def _shapefile_encoding(dataset: Dataset, encoding: str | None) -> tuple[str | N
             legacy = dbf_legacy_encoding(header[29] if len(header) == 32 else 0)
     if encoding is None and declared is not None:
         with dataset.open(declared) as file:
-            encoding = cpg_encoding(file.read(200))
+            cpg = file.read(200)
+        encoding, driver = cpg_encoding(cpg), cpg_language_driver(cpg)
+        if driver is not None:
+            legacy = dbf_legacy_encoding(driver)
     return encoding, legacy

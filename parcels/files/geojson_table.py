@@ -59,7 +59,7 @@ def _polygons(geometry: Any, depth: int = 0) -> Iterator[PolygonRings]:  # noqa:
         for polygon in geometry["coordinates"]:
             yield [_ring(ring) for ring in polygon]
     elif kind == "GeometryCollection" and depth < _MAX_DEPTH:
-        for each in geometry["geometries"]:
+        for each in geometry["geometries"] or ():  # GDAL writes null for none
             yield from _polygons(each, depth + 1)
 
 

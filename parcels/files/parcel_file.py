@@ -210,9 +210,9 @@ class ParcelFile:
         """
         if self._county.fields.parcel_id is not None and not self._columns.id_was_seen:
             raise SourceMisconfigured(
-                f"{self.path}: the column {self.fields.parcel_id!r} has no parcel id: it is empty "
-                "or a placeholder in every row; correct 'parcel_id' under 'fields' in the registry "
-                f"entry. The columns are {', '.join(self.columns)}"
+                f"{self.path}: the column {self.fields.parcel_id!r} has no parcel id: it is empty, "
+                "a rounded number or a placeholder in every row; correct 'parcel_id' under "
+                f"'fields' in the registry entry. The columns are {', '.join(self.columns)}"
             )
 
     def _own_crs(self) -> CRS | None:
@@ -252,8 +252,9 @@ class ParcelFile:
         decoder = self._table.decoder
         if decoder.rounded:
             log.warning(
-                "%s: %d numbers have more than 15 digits but are stored as floats, so they are not "
-                "exact and were left out; save that column as text or integers",
+                "%s: %d numbers have more than 15 digits (7 in single precision) but are stored as "
+                "floats, so they are not exact and were left out; save that column as text or "
+                "integers",
                 self.path, decoder.rounded,
             )  # fmt: skip
         if decoder.undecodable:

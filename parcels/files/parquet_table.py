@@ -31,6 +31,7 @@ _GEOMETRY_NAMES = (
     "geometry", "geom", "wkb_geometry", "shape", "the_geom", "wkb", "wkt", "geography",
     "geometry_wkb", "geom_wkb", "geometry_wkt", "geom_wkt",
 )  # fmt: skip
+_SURFACES = {"Polygon", "MultiPolygon"}
 _MAX_ZIPPED_BYTES = 4 * 2**30
 
 
@@ -138,7 +139,7 @@ def _part_layout(file: parquet.ParquetFile) -> _PartLayout:
     schema = file.schema_arrow
     geo = _geo_metadata(schema.metadata or {})
     if geo is not None:
-        geometry = str(geo["primary_column"])
+        geometry = _polygon_column(geo)
         column = dict(geo["columns"][geometry])
         _ = schema.field(geometry)  # a KeyError means invalid metadata
         encoding = str(column["encoding"]).lower()
@@ -152,6 +153,18 @@ def _part_layout(file: parquet.ParquetFile) -> _PartLayout:
     return _PartLayout(
         geometry, encoding, crs, [name for name in schema.names if name not in geometries]
     )
+
+
+def _polygon_column(geo: dict[str, Any]) -> str:
+    """The primary column, or the only one with polygons if the primary one has none."""
+    primary = str(geo["primary_column"])
+    kinds = {
+        str(name): [str(kind).split()[0] for kind in column.get("geometry_types") or ()]
+        for name, column in geo["columns"].items()
+    }
+    with_polygons = [name for name, found in kinds.items() if _SURFACES & set(found)]
+    has_other = kinds[primary] and not {*_SURFACES, "GeometryCollection"} & set(kinds[primary])
+    return with_polygons[0] if has_other and len(with_polygons) == 1 else primary
 
 
 def _is_same_crs(one: object | None, other: object | None) -> bool:

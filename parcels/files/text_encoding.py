@@ -6,15 +6,27 @@ bad byte affects only its own row.
 
 from __future__ import annotations
 
+import re
+
 from parcels.registry.validators import known_encoding
 
-# The language driver (byte 29 of a .dbf) of a text that is not UTF-8.
-_LANGUAGE_DRIVERS = {
-    0x01: "cp437", 0x02: "cp850", 0x13: "cp932", 0x26: "cp866", 0x4D: "gbk", 0x4E: "cp949",
-    0x4F: "big5", 0x64: "cp852", 0x65: "cp866", 0x78: "big5", 0x79: "cp949", 0x7A: "gbk",
-    0x7B: "cp932", 0xC8: "cp1250", 0xC9: "cp1251", 0xCA: "cp1254", 0xCB: "cp1253",
+# The language driver (byte 29 of a .dbf) of a text that is not UTF-8; others are Windows-1252.
+_DRIVERS_OF = {
+    "cp437": (0x01, 0x09, 0x0B, 0x0D, 0x0F, 0x11, 0x15, 0x18, 0x19, 0x1B),
+    "cp737": (0x6A, 0x86),
+    "cp850": (0x02, 0x0A, 0x0E, 0x10, 0x12, 0x14, 0x16, 0x1A, 0x1D, 0x25, 0x37),
+    "cp852": (0x1F, 0x22, 0x23, 0x40, 0x64, 0x87), "cp857": (0x6B, 0x88),
+    "cp860": (0x24,), "cp861": (0x67,), "cp863": (0x1C, 0x6C), "cp865": (0x08, 0x17, 0x66),
+    "cp866": (0x26, 0x65), "cp874": (0x50, 0x7C), "cp932": (0x13, 0x7B), "gbk": (0x4D, 0x7A),
+    "cp949": (0x4E, 0x79), "big5": (0x4F, 0x78), "cp1250": (0xC8,), "cp1251": (0xC9,),
+    "cp1253": (0xCB,), "cp1254": (0xCA,), "cp1255": (0x7D,), "cp1256": (0x7E,),
+    "cp1257": (0xCC,), "mac_roman": (0x04,), "mac_cyrillic": (0x96,), "mac_greek": (0x98,),
+    "mac_latin2": (0x97,),
 }  # fmt: skip
+_LANGUAGE_DRIVERS = {driver: name for name, drivers in _DRIVERS_OF.items() for driver in drivers}
 _WINDOWS = "cp1252"
+# A .cpg may name the language driver instead.
+_LDID = re.compile(r"LDID/(\d{1,3})", re.IGNORECASE | re.ASCII)
 
 
 class TextDecoder:
@@ -82,8 +94,19 @@ def _with_windows(declared: str) -> tuple[str, ...]:
 
 def cpg_encoding(cpg: bytes) -> str | None:
     """The standard name of the encoding in a .cpg file; None if it names none."""
-    lines = cpg.decode("utf-8-sig", "replace").split("\n")
-    return known_encoding(lines[0])
+    line = _first_line(cpg)
+    # What Esri calls the code page of MS-DOS.
+    return "cp437" if line.upper() == "OEM" else known_encoding(line)
+
+
+def cpg_language_driver(cpg: bytes) -> int | None:
+    """The language driver that a .cpg file names, as "LDID/2"; None if it names none."""
+    driver = _LDID.fullmatch(_first_line(cpg))
+    return None if driver is None else int(driver[1])
+
+
+def _first_line(cpg: bytes) -> str:
+    return cpg.decode("utf-8-sig", "replace").split("\n")[0].strip()
 
 
 def dbf_legacy_encoding(language_driver: int) -> str:

@@ -12,12 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from parcels.column_mapping import MAX_EXACT, MAX_EXACT_SINGLE
 from parcels.files.text_encoding import TextDecoder
 
 Texts = list[str | None]
-
-# A larger float is several integers, so that neighbours would have one id.
-_MAX_EXACT = 2.0**53
 
 
 def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
@@ -34,7 +32,9 @@ def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
         return list(column.cast(pa.string()).to_pylist())
     if pa.types.is_float32(kind) or pa.types.is_float16(kind):
         # The shortest text of the stored value: 0.1, not 0.10000000149.
-        return _each(column.cast(pa.float32()).cast(pa.string()), _number_in_text)
+        single = column.cast(pa.float32())
+        texts = _each(single.cast(pa.string()), _number_in_text)
+        return _without_rounded(single.to_pylist(), texts, MAX_EXACT_SINGLE, decoder)
     if pa.types.is_floating(kind):
         return _exact_floats(column.to_pylist(), decoder)
     return _each(column, number_text if pa.types.is_decimal(kind) else str)
@@ -48,7 +48,7 @@ def number_text(number: float | Decimal) -> str | None:
         return str(int(number))
     if isinstance(number, Decimal):
         return format(number.normalize(), "f")
-    return str(float(number))
+    return format(Decimal(repr(float(number))), "f")
 
 
 def decimal_text(text: str) -> str | None:
@@ -76,11 +76,19 @@ def json_text(value: object, decoder: TextDecoder) -> str | None:
 
 def _exact_floats(numbers: list[float | None], decoder: TextDecoder) -> Texts:
     """The texts of floats; None for those that stand for several integers."""
-    too_large = sum(1 for n in numbers if n is not None and abs(n) >= _MAX_EXACT)
-    if not too_large:
-        return [None if n is None else number_text(n) for n in numbers]
-    decoder.rounded += sum(1 for n in numbers if n is not None and _MAX_EXACT <= abs(n) < math.inf)
-    return [None if n is None or abs(n) >= _MAX_EXACT else number_text(n) for n in numbers]
+    texts = [None if n is None else number_text(n) for n in numbers]
+    return _without_rounded(numbers, texts, MAX_EXACT, decoder)
+
+
+def _without_rounded(
+    numbers: list[float | None], texts: Texts, limit: float, decoder: TextDecoder
+) -> Texts:
+    """The texts of numbers; None from a limit on, and such numbers are counted."""
+    too_large = [n is not None and limit <= abs(n) < math.inf for n in numbers]
+    if not any(too_large):
+        return texts
+    decoder.rounded += sum(too_large)
+    return [None if is_rounded else text for text, is_rounded in zip(texts, too_large, strict=True)]
 
 
 def _is_text(kind: pa.DataType) -> bool:

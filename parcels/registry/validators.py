@@ -132,7 +132,7 @@ def text_encoding(name: str) -> str:
 
 
 def known_encoding(name: str) -> str | None:
-    """The standard name of "UTF-8", "1252", "ANSI 1252", "88591", "LDID/87" and the like."""
+    """The standard name of "UTF-8", "1252", "ANSI 1252", "88591" and the like."""
     text = name.strip().strip("\0").lower().strip()
     iso = re.fullmatch(r"(?:iso)?[ _-]?8859[ _-]?(\d{1,2})", text)
     page = re.fullmatch(r"(?:ansi|oem|cp|ibm|ms|windows|win|msdos)?[ _-]*(\d{3,5})", text)

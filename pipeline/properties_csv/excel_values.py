@@ -69,17 +69,17 @@ def check_id(text: str, name: str, *, is_number: bool = False) -> None:
     if _SCIENTIFIC.fullmatch(text):
         raise RowProblem(
             f"{name} is {quoted(text)}: Excel has cut the digits of a long number; format the "
-            "column as Text and enter the id again"
+            "column as Text and enter it again"
         )
     if _DATE.fullmatch(text):
         raise RowProblem(
             f"{name} is {quoted(text)}: Excel has made a date of it (3-12 becomes 12-Mar); format "
-            "the column as Text and enter the id again"
+            "the column as Text and enter it again"
         )
     if is_number and _GROUPED.fullmatch(text):
         raise RowProblem(
             f"{name} is {quoted(text)}, a number with thousands separators; format the column as "
-            "Text and enter the id again"
+            "Text and enter it again"
         )
     if "\ufffd" in text:
         raise RowProblem(f"{name} is {quoted(text)}, in which a character was lost; enter it again")

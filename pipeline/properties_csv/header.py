@@ -14,8 +14,12 @@ from pipeline.properties_csv.header_names import Role, is_longitude_first, role_
 REJECTED_COLUMNS = ("line", "problem")
 
 _STREET_ROLES: tuple[Role, ...] = (
-    "house_number", "pre_direction", "street", "street_type", "post_direction",
+    "house_number", "number_suffix", "pre_direction", "street", "street_type", "post_direction",
 )  # fmt: skip
+# Their less sure names, such as Suffix, count beside a house number, and if no column has the name
+# of a person.
+_ALSO_OF_PERSONS: frozenset[Role] = frozenset({"pre_direction", "street_type"})
+_NAMES_OF_PERSONS = {"firstname", "lastname", "fname", "lname", "middlename", "ownername"}
 _TOWN_ROLES: tuple[Role, ...] = ("city", "state", "zip")
 # Together these are the columns of an export, where `state` is not a part of an address.
 _EXPORT_COLUMNS = {"state", "reason", "detail"}
@@ -118,7 +122,10 @@ def _columns_by_role(names: Sequence[str]) -> dict[Role, list[tuple[int, int]]]:
             continue
         role, rank = known
         found[role].append((rank, index))
-    return dict(found)
+    if "house_number" not in found or _NAMES_OF_PERSONS & set(map(spelling, names)):
+        for role in _ALSO_OF_PERSONS & found.keys():
+            found[role] = [each for each in found[role] if each[0] == 0]
+    return {role: ranked for role, ranked in found.items() if ranked}
 
 
 def _used_roles(found: dict[Role, list[tuple[int, int]]]) -> list[Role]:

@@ -12,8 +12,8 @@ from typing import Literal
 
 Role = Literal[
     "property_id", "longitude", "latitude", "coordinates", "parcel_id",
-    "full_address", "address", "location", "house_number", "pre_direction", "street",
-    "street_type", "post_direction", "unit", "city", "state", "zip",
+    "full_address", "address", "location", "house_number", "number_suffix", "pre_direction",
+    "street", "street_type", "post_direction", "unit", "city", "state", "zip",
 ]  # fmt: skip
 
 # For each role its spellings, the surest group first: a column of a later group has the role only
@@ -71,14 +71,25 @@ _SPELLINGS: dict[Role, tuple[str, ...]] = {
         "housenumber houseno housenum hno streetnumber streetno streetnum stnumber stno stnum "
         "addressnumber addressno addrnumber addrno buildingnumber buildingno",
     ),
+    "number_suffix": (
+        "numbersuffix housenumbersuffix addressnumbersuffix addrnumbersuffix streetnumbersuffix "
+        "housesuffix fraction housefraction addressfraction addrfrac streetfraction",
+    ),
+    # The second groups are also parts of a person's name.
     "pre_direction": (
         "predirection predirectional predir streetdirection streetdir directionprefix "
-        "prefixdirection stdir",
+        "prefixdirection prefixdir stdir streetprefix stprefix streetpredir streetpredirection "
+        "stpredir",
+        "direction dir prefix",
     ),
     "street": ("street streetname stname roadname road",),
-    "street_type": ("streettype streetsuffix sttype stsuffix roadtype",),
+    "street_type": (
+        "streettype streetsuffix sttype stsuffix roadtype posttype streetposttype stposttype",
+        "suffix",
+    ),
     "post_direction": (
-        "postdirection postdirectional postdir directionsuffix suffixdirection",
+        "postdirection postdirectional postdir directionsuffix suffixdirection suffixdir "
+        "streetpostdir streetpostdirection stpostdir",
     ),
     "unit": (
         "unit unitno unitnumber apt aptno aptnumber apartment apartmentno apartmentnumber suite "

@@ -61,10 +61,12 @@ def _street_line(cells: Mapping[Role, str]) -> str:
     if not street:
         return ""
     number = _without_decimals(cells.get("house_number", ""))
+    suffix = cells.get("number_suffix", "")
     if street.split()[0] == number:
-        number = ""
+        number = suffix = ""
     parts = (
         number,
+        suffix if number else "",
         cells.get("pre_direction"),
         street,
         cells.get("street_type"),

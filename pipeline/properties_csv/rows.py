@@ -30,6 +30,8 @@ _TYPOGRAPHY = str.maketrans(
     dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 )
+# Excel makes dates of ranges and fractions: 10-12 and 1/2.
+_NUMBERS: tuple[Role, ...] = ("house_number", "number_suffix")
 # No county is there: these are longitudes.
 _SOUTHERNMOST = -60.0
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -177,6 +179,8 @@ class RowReader:
         for role in parts:
             if (error := spreadsheet_error(given[role])) is not None:
                 raise RowProblem(f"{self._names[role]} is {error}")
+            if role in _NUMBERS:
+                check_id(given[role], self._names[role], is_number=True)
             if "\ufffd" in given[role]:
                 raise RowProblem(
                     f"{self._names[role]} is {quoted(given[role])}, in which a character was lost; "

@@ -11,7 +11,16 @@ import pytest
 from arcgissource import source_of
 from servers.table import Table, lots_in_a_row, table_server
 
-from parcels import Boundary, County, Lot, NoBoundary, ParcelBoundaryService, Property, Unavailable
+from parcels import (
+    Boundary,
+    County,
+    Lot,
+    NoBoundary,
+    NoLot,
+    ParcelBoundaryService,
+    Property,
+    Unavailable,
+)
 from parcels.cache import CachedSource, FolderCache, LayerKey
 from parcels.cache.fetch_layer import fetch_layer
 from parcels.catalogue.add_county import add_county
@@ -347,3 +356,56 @@ def test_a_cut_answer_that_cannot_be_continued_is_an_error() -> None:
         result = service_of(server.url).look_up(Property("b", -90 + 0.00015, 35.00015))
         assert isinstance(result, Unavailable)
         assert "sends no further page" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last"),
+    [
+        ("esriFieldTypeDouble", 1e17, 100000000000000021),
+        ("esriFieldTypeDouble", 10**17, 100000000000000021),
+        ("esriFieldTypeSingle", 123456792.0, 123456795),
+    ],
+)
+def test_neighbours_whose_ids_were_rounded_never_merge(kind: str, first: float, last: int) -> None:
+    ids = [first, first, last]
+    table = Table({"OBJECTID": "esriFieldTypeOID", "PIN": kind}, lots_in_a_row(3, PIN=ids))
+    by_id = Property("b", parcel_id=str(int(first)))
+    with table_server(table) as server:
+        for fields in ({}, {"parcel_id": "PIN"}):
+            for found in service_of(server.url, fields=fields).look_up_many(
+                [IN_THE_SECOND_LOT, by_id]
+            ):
+                assert isinstance(found, Unavailable)
+                assert found.reason == "misconfigured"
+                assert "too many digits for its type" in found.detail
+        lot = service_of(server.url, fields={"parcel_id": "OBJECTID"}).look_up(IN_THE_SECOND_LOT)
+        assert ids_of(lot) == ("2",)
+
+
+def test_one_rounded_id_does_not_concern_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    table = Table(
+        {"OBJECTID": "esriFieldTypeOID", "PIN": "esriFieldTypeDouble"},
+        lots_in_a_row(3, PIN=[1.0, 1e17, 3.0]),
+    )
+    with table_server(table) as server, caplog.at_level(logging.WARNING):
+        three, rounded = service_of(server.url).look_up_many(
+            [Property("a", parcel_id="3"), Property("b", parcel_id="100000000000000000")]
+        )
+        assert ids_of(three) == ("3",)
+        assert isinstance(rounded, Unavailable)
+        harvested = [row for page in source_of(server.url).harvest() for row in page.rows]
+        assert [row.parcel_id for row in harvested] == ["1", None, "3"]
+    assert "'PIN' has ids with too many digits" in caplog.text
+
+
+def test_an_id_with_too_many_digits_is_not_found_among_exact_ones() -> None:
+    table = Table(
+        {"OBJECTID": "esriFieldTypeOID", "PIN": "esriFieldTypeDouble"},
+        lots_in_a_row(3, PIN=[1.0, 2.0, 3.0]),
+    )
+    with table_server(table) as server:
+        two, none = service_of(server.url).look_up_many(
+            [Property("a", parcel_id="2"), Property("b", parcel_id="100000000000000021")]
+        )
+        assert ids_of(two) == ("2",)
+        assert isinstance(none, NoLot)

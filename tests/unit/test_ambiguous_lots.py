@@ -180,3 +180,28 @@ def test_the_score_of_a_geocoder_does_not_decide_between_directions() -> None:
     south = best_match(parse_address("101 S Main St, Memphis, TN 38103"), candidates)
     assert isinstance(south, Located)
     assert south.matched.startswith("101 S MAIN ST")
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        ({"parcel_id": "x"}, "parcel id 'x' was not found: the lot at the point was used"),
+        ({"parcel_id": "N/A"}, ""),
+        ({"address": "103 N Main St"}, "has the address 101 N MAIN ST, not '103 N MAIN ST'"),
+        ({"address": "101 North Main Street"}, ""),
+    ],
+)
+def test_a_note_says_what_contradicts_the_lot_at_a_point(given: dict[str, str], note: str) -> None:
+    service = ParcelBoundaryService(COUNTY, RowsSource([NORTH, SOUTH]))
+    found = service.look_up(Property("a", STREET.x, STREET.y + 10 * METRE, **given))
+    assert isinstance(found, Lot)
+    assert found.boundary.parcel_ids == ("n",)
+    assert note in found.boundary.note
+    assert bool(note) == bool(found.boundary.note)
+
+
+def test_a_note_says_that_only_the_address_was_found() -> None:
+    service = ParcelBoundaryService(COUNTY, RowsSource([NORTH, SOUTH]))
+    found = service.look_up(Property("a", parcel_id="x", address="101 N Main St"))
+    assert isinstance(found, Lot)
+    assert found.boundary.note == "parcel id 'x' was not found: the lot at the address was used"

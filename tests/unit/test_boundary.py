@@ -706,3 +706,12 @@ def test_an_outage_of_the_nearby_query_is_unavailable() -> None:
     boundary_service = ParcelBoundaryService(NUMBERED, source)
     result = boundary_service.look_up(Property("a", STREET.x, STREET.y, address="101 Main St"))
     assert result == Unavailable("down")
+
+
+@pytest.mark.parametrize("given", ["P1", None, 5])
+def test_what_is_no_property_is_our_error(given: object) -> None:
+    service = ParcelBoundaryService(County(key="here", path="here.gpkg"))
+    with pytest.raises(PropertyError, match="is no Property"):
+        service.look_up(given)  # type: ignore[arg-type]
+    with pytest.raises(PropertyError, match="is no Property"):
+        service.boundaries([given])  # type: ignore[list-item]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
+from parcels.column_mapping import choose_parcel_type, parcel_id_candidates
 
 SHELBY = (
     Path(__file__).resolve().parents[3]
@@ -115,3 +116,12 @@ def test_address_columns_need_address_values() -> None:
         "street": ["STREET"],
     }
     assert guessed(*columns, rows=[("VACANT", "LOT", "MAIN ST")]).fields == {}
+
+
+@pytest.mark.parametrize("name", ["Parcel ID", "PARCELNUMBER", "parcel-no", "Parcel_Type ", "PIN "])
+def test_usual_names_of_columns_with_blanks(name: str) -> None:
+    other = "P_ID"
+    if "Type" in name:
+        assert choose_parcel_type(None, [other, name]) == name
+    else:
+        assert parcel_id_candidates([other, name]) == [name]

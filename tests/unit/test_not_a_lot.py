@@ -26,6 +26,9 @@ GAP|gap 12|OVERLAP|VOID|TBD|UNASSIGNED|NOT ASSIGNED|NOT A PARCEL
 0|000|0.0|00-00-000|-1|-9999|-99|99999999|999-99-999|9999999999
 NO PARCEL ID|NO PARCEL NUMBER|NON-PARCEL|NONPARCEL|RT OF WAY|RIGHT OF WY|ST ROW|ROW-A
 ROW-12-34-56-78|NO VALUE|12-ROW-3|12-ROW|2-R/W-9|DRAINAGE DITCH|R/R
+RR ROW|RAILROAD R/W|BNSF ROW|TDOT ROW|I-40 ROW|SR 9 ROW|US HWY 64 ROW|0000000ROW|00ROW|R of W
+UPRR|CSX|NORFOLK SOUTHERN RAILROAD|Union Pacific Railroad Co.|RD|PVT RD|COUNTY RD 5|ROUTE 9|HIATUS
+BAYOU|RIVERBED|TRAFFIC ISLAND
 |XXX|XX-XX|?|--|.
 """.strip()
     .replace("\n", "|")
@@ -36,6 +39,7 @@ IDS = (
 123|0123|042035  00007|LAKE-12|RR-0012|1-0|10|99|999|9999|99999|999999
 NA-0001|NA1|UNK-0012|999-99|-12345|X12|x|ROWE-12|ROWAN 1|ST-123|A|N
 S12|ROADRUNNER 3|CREEKSIDE|C|TR 1|TRACT A|LOT 12|OUTLOT A|WATERFRONT LOT 3|RIVERSIDE 1|LAKEVIEW
+RW1234567|ROW1234567|LOT ROW|BURR|ARR-1|CSX-12|HARBORVIEW 3|GULFSTREAM|GORE-12A|RD-1
 00-0001|RD12|ROW-A12B|GAPP|BAY 3|HWY61-12-003A|PARCEL 1|CITY PARK|COUNTY|STATE
 """.strip()
     .replace("\n", "|")
@@ -43,7 +47,7 @@ S12|ROADRUNNER 3|CREEKSIDE|C|TR 1|TRACT A|LOT 12|OUTLOT A|WATERFRONT LOT 3|RIVER
 )
 TYPES_OF_LOTS = (
     "FEE|TAX|Lot|Parcel|TAX PARCEL|CONDO|Residential|Water Front|Waterfront|Vacant|Other"
-    "|Unknown|N/A|NA|None|Undefined|Unassigned|RR"
+    "|Unknown|N/A|NA|None|Undefined|Unassigned|RR|IRR|Lot with ROW|Row House|No ROW|Waterfront Lot"
 )
 
 
@@ -69,7 +73,7 @@ def test_types_of_lots(text: str) -> None:
     ["ROW", "PRIV_ROW", "RAIL_ROW", "WATER", "Right of Way", "RIGHTS-OF-WAY, STREETS, ROADS",
      "RIVERS AND LAKES, SUBMERGED LANDS", "R/W", "Easement", "Road", "Hydro", "Gap",
      "Water/River", "Lake/Pond", "ROW/Easement", "Creek/Drainage", "Rd", "DOT ROW", "Non-Parcel",
-     "Tidelands", "Water Feature"],
+     "Tidelands", "Water Feature", "Railroad ROW", "TDOT ROW", "I-40 ROW", "BNSF Railway"],
 )  # fmt: skip
 def test_types_that_are_not_lots(text: str) -> None:
     assert is_type_of_no_lot(text)

@@ -64,6 +64,7 @@ def write_parquet(path: Path, ids: pa.Array, **column: object) -> Path:
         (pa.array([10.0, None, 10.5]), ["10", None, "10.5"]),
         (pa.array([10.0, math.nan, math.inf]), ["10", None, None]),
         (pa.array([0.1, None, 3.0], pa.float32()), ["0.1", None, "3"]),
+        (pa.array([1e-7, None, 1e15]), ["0.0000001", None, "1000000000000000"]),
         (pa.array(["042 ", None, "b"]).dictionary_encode(), ["042 ", None, "b"]),
         (pa.array([BIG, None, 1]).dictionary_encode(), [str(BIG), None, "1"]),
         (pa.array(["a", None, "b"], pa.large_string()), ["a", None, "b"]),
@@ -88,6 +89,8 @@ def test_floats_that_are_not_exact_are_left_out(
     with caplog.at_level(logging.WARNING):
         assert ids_of(path) == ["9007199254740991", None, None]
     assert "2 numbers have more than 15 digits" in caplog.text
+    single = pa.array([2.0**24 - 1, 123456789.0, 123456790.0], pa.float32())
+    assert ids_of(write_parquet(path, single)) == ["16777215", None, None]
     geojson = tmp_path / "lots.geojson"
     features = [
         {"type": "Feature", "properties": {"APN": value}, "geometry": shapely.geometry.mapping(lot)}
@@ -313,6 +316,11 @@ def _half_disc() -> bytes:
         (_wkb(12, _circle(), shapely.to_wkb(box(200, 0, 210, 10))), math.pi * 100**2 + 100),
         (_half_disc(), math.pi * 100**2 / 2),
         (_wkb(7, _half_disc()), math.pi * 100**2 / 2),
+        (_wkb(7, shapely.to_wkb(shapely.Point(0, 0, 5)), _half_disc()), math.pi * 100**2 / 2),
+        (
+            _wkb(7, _wkb(11, _wkb(9, _wkb(8, *_points((0, 0), (1, 1), (2, 0))))), _half_disc()),
+            math.pi * 100**2 / 2,
+        ),
         (_wkb(16, _wkb(17, _wkb(0, *_points((0, 0), (0, 2), (2, 0), (0, 0)))[5:])), 2),
     ],
 )
@@ -366,6 +374,50 @@ def test_geometry_as_text() -> None:
     areas = [0 if lot is None else lot.area for lot in found[5:]]
     expected = [math.pi, 0.5 + math.pi / 2, 0.5, 0, 0, 0, 0, 0]
     assert areas == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["lots.gpkg", "lots.fgb", "lots.parquet", "lots.geojson",
+                                  "lots.csv"])  # fmt: skip
+def test_points_and_lines_beside_a_lot_are_left_out(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    others = [
+        shapely.MultiPoint([(-90, 35), (-89, 35)]),
+        shapely.MultiLineString([[(-90, 35), (-89, 35)]]),
+        shapely.GeometryCollection([shapely.Point(-90, 35), shapely.Point()]),
+    ]
+    frame = gpd.GeoDataFrame(
+        {"APN": ["a", "b", "c"]},
+        geometry=[
+            shapely.GeometryCollection([lot.centroid, other, lot, other])
+            for lot, other in zip(LOTS, others, strict=True)
+        ],
+        crs=4326,
+    )
+    if name.endswith("csv"):
+        frame.to_wkt().to_csv(path, index=False)
+    elif name.endswith("parquet"):
+        frame.to_parquet(path)
+    else:
+        frame.to_file(path)
+    rows = sorted(rows_of(path, crs="EPSG:4326"), key=lambda row: row.parcel_id or "")
+    assert [row.parcel_id for row in rows] == ["a", "b", "c"]
+    for row, lot in zip(rows, LOTS, strict=True):
+        assert row.geometry is not None
+        assert row.geometry.equals(lot)
+
+
+def test_a_kml_with_labels_beside_its_lots(tmp_path: Path) -> None:
+    path = tmp_path / "lots.kml"
+    points = [f"{x},{y},0" for x, y in LOTS[0].exterior.coords]
+    path.write_text(
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark><name>a</name>'
+        "<MultiGeometry><Point><coordinates>-90,35</coordinates></Point><Polygon><outerBoundaryIs>"
+        f"<LinearRing><coordinates>{' '.join(points)}</coordinates></LinearRing></outerBoundaryIs>"
+        "</Polygon></MultiGeometry></Placemark></Document></kml>"
+    )
+    [row] = rows_of(path, fields={"parcel_id": "name"})
+    assert row.geometry is not None
+    assert row.geometry.equals(LOTS[0])
 
 
 def test_parquet_of_other_writers(tmp_path: Path) -> None:
@@ -484,3 +536,46 @@ def test_a_guessed_id_column_has_ids(tmp_path: Path, useless: str | None, filled
     path = tmp_path / "lots.geojson"
     path.write_text(json.dumps({"features": features, "type": "FeatureCollection"}))
     assert ids_of(path) == [str(i) for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("driver", "encoding", "letters"),
+    [(0x04, "mac_roman", "Ñé"), (0x08, "cp865", "Øå"), (0x19, "cp437", "Ñé"), (0x37, "cp850", "Ñé"),
+     (0x6A, "cp737", "Ω"), (0xCC, "cp1257", "š"), (0x57, "cp1252", "Ñé"), (0, "cp1252", "Ñé")],
+)  # fmt: skip
+@pytest.mark.parametrize("in_cpg", [False, True])
+def test_the_language_driver_of_a_shapefile(
+    tmp_path: Path, driver: int, encoding: str, letters: str, in_cpg: bool
+) -> None:
+    lots = [[list(lot.exterior.coords)] for lot in LOTS]
+    values = [(letters.encode(encoding),), (b"b",), (b"c",)]
+    fields = [("APN", "C", 9, 0)]
+    in_dbf = 0 if in_cpg else driver
+    path = write_shapefile(tmp_path / "a.shp", lots, fields, values, language_driver=in_dbf)
+    if in_cpg:
+        path.with_suffix(".cpg").write_text(f"LDID/{driver}")
+    assert ids_of(path) == [letters, "b", "c"]
+
+
+def test_the_column_with_the_polygons_of_geoparquet(tmp_path: Path) -> None:
+    path = tmp_path / "lots.parquet"
+    frame = gpd.GeoDataFrame({"APN": ["a", "b", "c"]}, geometry=LOTS, crs=4326)
+    frame["label"] = frame.geometry.to_crs(3857).centroid.to_crs(4326)
+    frame.set_geometry("label").to_parquet(path)
+    rows = rows_of(path)
+    assert [row.parcel_id for row in rows] == ["a", "b", "c"]
+    assert [row.geometry is not None for row in rows] == [True] * 3
+    # Of two columns with polygons, the writer says which.
+    frame["roof"] = frame.geometry.scale(0.5, 0.5)
+    frame.set_geometry("roof").to_parquet(path)
+    assert rows_of(path)[0].geometry.area == pytest.approx(LOTS[0].area / 4)  # type: ignore[union-attr]
+
+
+def test_two_columns_of_a_csv_with_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "lots.csv"
+    lines = [f'{i},{i},"{lot.wkt}"' for i, lot in enumerate(LOTS, 1)]
+    path.write_text("\n".join(["APN,APN,wkt", *lines]))
+    assert ids_of(path, crs="EPSG:4326") == ["1", "2", "3"]
+    path.write_text("\n".join(["APN,APN,wkt", *lines[:2], lines[2].replace("3", "4", 1)]))
+    with pytest.raises(SourceMisconfigured, match="2 different columns named 'APN'; rename one"):
+        ids_of(path, crs="EPSG:4326")

@@ -299,3 +299,27 @@ def test_a_parcel_id_may_be_copied_as_the_id(tmp_path: Path) -> None:
 def test_a_plain_file_is_understood_too(tmp_path: Path) -> None:
     file = _read(tmp_path, "property_id,longitude,latitude,note\n1,-90,35,x\n")
     assert file.understood == ("Read leads.csv: UTF-8, commas; property_id, longitude, latitude")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "address"),
+    [
+        ("House No,Pre Dir,Street Name,Suffix,Post Dir,City", "12,N,Elm,Ave,E,Avon",
+         "12 N Elm Ave E, Avon"),
+        ("House No,Dir,Street,Post Type", "12,N,Elm,Ave", "12 N Elm Ave"),
+        ("House No,Fraction,Street", "12,1/2,Elm Ave", "12 1/2 Elm Ave"),
+        ("Prefix,First Name,Suffix,House No,Street", "Mr,Al,Jr,12,Elm Ave", "12 Elm Ave"),
+        ("Street,Suffix", "12 Elm Ave,Jr", "12 Elm Ave"),
+    ],
+)  # fmt: skip
+def test_parts_of_a_street_in_columns(tmp_path: Path, header: str, row: str, address: str) -> None:
+    file = _read(tmp_path, f"ID,{header}\n1,{row}\n")
+    assert [prop.address for prop in file.properties] == [address]
+
+
+@pytest.mark.parametrize("number", ["12-Oct", "1,234", "1.2E+03"])
+def test_house_numbers_that_excel_changed_are_refused(tmp_path: Path, number: str) -> None:
+    file = _read(tmp_path, f'ID,House No,Street\n1,"{number}",Elm Ave\n')
+    assert not file.properties
+    assert "House No" in file.bad_rows[0].problem
+    assert "as Text" in file.bad_rows[0].problem

@@ -293,3 +293,38 @@ def test_zip_code_and_city_distinguish_streets_of_one_name() -> None:
 )  # fmt: skip
 def test_filter_letters_occur_in_every_spelling(name: str, letters: str | None) -> None:
     assert filter_letters(name) == letters
+
+
+@pytest.mark.parametrize(
+    ("wanted", "site"),
+    [
+        ("10 Ridge Rd Cutoff", "10 RIDGE RD CUTOFF"),
+        ("10 Ridge Rd Cut Off", "10 RIDGE RD CUTOFF"),
+        ("10 Ridge Rd Connector Memphis TN 38103", "10 RIDGE RD CONNECTOR"),
+        ("10 Ridge Rd Cut Off LA 70345", "10 RIDGE RD"),
+        ("10 IH 35 Frontage", "10 IH 35 FRONTAGE RD"),
+        ("10 Hwy 290 Service Rd Austin TX 78704", "10 HWY 290 SERVICE RD"),
+        ("10 Twp Rd 12", "10 TR 12"),
+        ("200 The Esplanade", "200 ESPLANADE"),
+        ("100 Avenue of the Americas", "100 AVE OF AMERICAS"),
+    ],
+)
+def test_words_that_make_another_street_belong_to_it(wanted: str, site: str) -> None:
+    assert match_rank(SiteAddress(line=site), parse_address(wanted)) is not None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "site"),
+    [
+        ("10 Ridge Rd Cutoff", "10 RIDGE RD"),
+        ("10 Ridge Rd Cut Off", "10 RIDGE RD"),
+        ("10 Ridge Rd N Cutoff", "10 RIDGE RD N"),
+        ("10 Ridge Rd Connector", "10 RIDGE RD"),
+        ("10 Ridge Rd Old", "10 RIDGE RD"),
+        ("10 Hwy 290 Service", "10 HWY 290"),
+        ("10 IH 35 Frontage", "10 IH 35"),
+        ("10 Twp Rd 12", "10 COUNTY RD 12"),
+    ],
+)
+def test_they_are_no_city(wanted: str, site: str) -> None:
+    assert match_rank(SiteAddress(line=site), parse_address(wanted)) is None
