@@ -16,7 +16,7 @@ from parcels.parcel_source import HarvestableLayer, LayerVersion, Page, QueryRes
 from parcels.registry.county import County
 
 # Incremented when the code reads other rows from the same layer: older entries are then ignored.
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 # The same for files alone.
 _FILE_FORMAT_VERSION = 4
 
