@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from parcels.addresses.site import SiteAddress
 from parcels.errors import SourceMisconfigured
 from parcels.registry.county import ParcelFields
+from parcels.untrusted import sanitize_text
 
 # Common names of the parcel id column in US layers, the most specific first.
 _PARCEL_ID_NAMES = (
@@ -147,6 +148,18 @@ def no_address_columns_error(names: Sequence[str], where: str) -> SourceMisconfi
         "{house_number: …, street: …}, in the registry entry; the columns are "
         f"{', '.join(names) or 'none'}"
     )
+
+
+def meanings_by_code(coded: Iterable[tuple[object, object]]) -> dict[str, str]:
+    """Code as text -> its meaning, from the (code, meaning) pairs of a coded value domain.
+
+    Codes are written as values are (7.0 is 7); one without a meaning is left out.
+    """
+    return {
+        text: sanitize_text(meaning)
+        for code, meaning in coded
+        if meaning and (text := parcel_id_text(code)) is not None
+    }
 
 
 def parcel_id_text(value: object) -> str | None:

@@ -229,21 +229,24 @@ def _other_address_note(lot: LotCandidate, search: SearchPoint) -> str:
     """A note if the lot at given coordinates has another address than the property."""
     if search.wanted is None or not lot.has_house_number() or lot.may_match(search.wanted):
         return ""
-    addresses = "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
     return (
-        f"the lot at the point has the address {addresses}, not {search.wanted.line!r}: one of the "
-        "two is wrong"
+        f"the lot at the point has the address {_addresses(lot)}, not "
+        f"{search.wanted.line!r}: one of the two is wrong"
     )
 
 
 def _unconfirmed(search: SearchPoint, lot: LotCandidate) -> NotLocated:
     wanted = search.wanted.line if search.wanted is not None else search.located.matched
-    addresses = "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
     return NotLocated(
         "address_unconfirmed",
         f"address {wanted!r}: {search.located.method} places it in a lot with the address "
-        f"{addresses}; give longitude and latitude, or a parcel_id",
+        f"{_addresses(lot)}; give longitude and latitude, or a parcel_id",
     )
+
+
+def _addresses(lot: LotCandidate) -> str:
+    """Up to three addresses of a lot, for a message."""
+    return "; ".join(sorted({format_site(row.site) for row in lot.rows})[:3])
 
 
 def _hides_another(lot: LotCandidate | None, rows: Sequence[ParcelRow]) -> bool:

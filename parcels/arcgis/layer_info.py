@@ -12,7 +12,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from parcels.arcgis.geometry_crs import GeometryCrs, parse_geometry_crs
-from parcels.column_mapping import MAX_EXACT, MAX_EXACT_SINGLE, match_column, parcel_id_text
+from parcels.column_mapping import MAX_EXACT, MAX_EXACT_SINGLE, match_column, meanings_by_code
 from parcels.crs import WGS84
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.esri import crs_from_esri
@@ -145,12 +145,7 @@ def _coded_values(
 
 def _meanings(values: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
     """Code as text -> its name."""
-    return {
-        # As values are written: a code 7.0 is 7.
-        code: sanitize_text(each["name"])
-        for each in values
-        if "name" in each and (code := parcel_id_text(each.get(key))) is not None
-    }
+    return meanings_by_code((each.get(key), each.get("name")) for each in values)
 
 
 def as_int64(value: object) -> int | None:

@@ -17,11 +17,12 @@ from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.layer_info import LayerInfo, parse_layer_info
 from parcels.arcgis.requested_columns import (
     RequestedColumns,
+    exact_id_text,
     is_rounded_id,
     requested_columns,
 )
 from parcels.arcgis.where import and_where
-from parcels.column_mapping import match_column, parcel_id_text
+from parcels.column_mapping import match_column
 from parcels.errors import (
     ColumnsMissing,
     FirewallRefused,
@@ -249,7 +250,8 @@ class LayerQuery:
     def _check_rounded(
         self, attributes: Sequence[Mapping[str, Any]], columns: RequestedColumns
     ) -> None:
-        """
+        """Warn once of rounded ids.
+
         Raises:
             SourceMisconfigured: most ids are rounded, so that neighbours would merge.
         """
@@ -317,14 +319,10 @@ class LayerQuery:
         keys = list(dict.fromkeys(key for row in rows for key in row))
         found = {name: self._spellings(name, keys) for name in names}
         return {
-            name: [self._id_text(name, row.get(spelled[0])) for row in rows]
+            name: [exact_id_text(row.get(spelled[0]), self.info.max_exact(name)) for row in rows]
             for name, spelled in found.items()
             if spelled
         }
-
-    def _id_text(self, column: str, value: object) -> str | None:
-        is_rounded = is_rounded_id(value, self.info.max_exact(column))
-        return None if is_rounded else parcel_id_text(value)
 
     def _spellings(self, column: str, keys: Sequence[str]) -> list[str]:
         """How the rows of a response spell a column."""

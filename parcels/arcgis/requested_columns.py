@@ -105,7 +105,7 @@ class RequestedColumns:
         """The row of a response with these attributes."""
         column = self.fields.parcel_id
         value = None if column is None else attributes.get(column)
-        parcel_id = None if is_rounded_id(value, self.max_exact_id) else parcel_id_text(value)
+        parcel_id = exact_id_text(value, self.max_exact_id)
         return ParcelRow(
             parcel_id,
             geometry,
@@ -162,6 +162,11 @@ def is_rounded_id(value: object, max_exact: float) -> bool:
         return False
     limit = min(max_exact, MAX_EXACT) if isinstance(value, float) else max_exact
     return limit <= abs(value) < inf
+
+
+def exact_id_text(value: object, max_exact: float) -> str | None:
+    """`parcel_id_text`; None for a rounded id."""
+    return None if is_rounded_id(value, max_exact) else parcel_id_text(value)
 
 
 def _guess_parcel_id(names: Sequence[str], sample: Sample) -> str | None:

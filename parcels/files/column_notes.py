@@ -6,16 +6,16 @@ its coded value domain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET  # see `_elements`
 
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from parcels.column_mapping import parcel_id_text
+from parcels.column_mapping import meanings_by_code
 from parcels.files.table_reader import NO_NOTES, ColumnNotes
-from parcels.untrusted import sanitize_text
 
 # GPKG 1.3, annex F.9 (schema extension).
 _GEOPACKAGE_COLUMNS = """
@@ -48,13 +48,13 @@ def _geopackage_notes(source: str | bytes, layer: str) -> ColumnNotes:
     if not _rows(source, sql=_HAS_COLUMNS):
         return NO_NOTES
     aliases: dict[str, str] = {}
-    coded_values: dict[str, dict[str, str]] = {}
+    coded: dict[str, list[tuple[object, object]]] = defaultdict(list)
     for row in _rows(source, sql=_GEOPACKAGE_COLUMNS.format(layer=layer.replace("'", "''"))):
         column = str(row["column_name"])
         if alias := row["title"] or row["name"]:
             aliases[column] = str(alias)
-        _add_code(coded_values, column, row["value"], row["description"])
-    return ColumnNotes(aliases, coded_values)
+        coded[column].append((row["value"], row["description"]))
+    return _column_notes(aliases, coded)
 
 
 def _geodatabase_notes(source: str | bytes, layer: str) -> ColumnNotes:
@@ -66,19 +66,30 @@ def _geodatabase_notes(source: str | bytes, layer: str) -> ColumnNotes:
         return NO_NOTES
     domains = {item.findtext("DomainName"): item for item in items}
     aliases: dict[str, str] = {}
-    coded_values: dict[str, dict[str, str]] = {}
+    coded: dict[str, list[tuple[object, object]]] = defaultdict(list)
     for field in table.iter("GPFieldInfoEx"):
         column = field.findtext("Name") or ""
         if alias := field.findtext("AliasName"):
             aliases[column] = alias
         domain = domains.get(field.findtext("DomainName"))
-        for value in () if domain is None else domain.iter("CodedValue"):
-            _add_code(coded_values, column, value.findtext("Code"), value.findtext("Name"))
-    for subtype in table.iter("Subtype"):
-        column = table.findtext("SubtypeFieldName") or ""
-        code, name = subtype.findtext("SubtypeCode"), subtype.findtext("SubtypeName")
-        _add_code(coded_values, column, code, name)
-    return ColumnNotes(aliases, coded_values)
+        if domain is not None:
+            coded[column] += _pairs(domain.iter("CodedValue"), "Code", "Name")
+    subtyped = table.findtext("SubtypeFieldName") or ""
+    coded[subtyped] += _pairs(table.iter("Subtype"), "SubtypeCode", "SubtypeName")
+    return _column_notes(aliases, coded)
+
+
+def _pairs(
+    elements: Iterable[ET.Element], code: str, meaning: str
+) -> Iterator[tuple[object, object]]:
+    return ((each.findtext(code), each.findtext(meaning)) for each in elements)
+
+
+def _column_notes(
+    aliases: dict[str, str], coded: Mapping[str, Iterable[tuple[object, object]]]
+) -> ColumnNotes:
+    meanings = {column: meanings_by_code(pairs) for column, pairs in coded.items()}
+    return ColumnNotes(aliases, {column: found for column, found in meanings.items() if found})
 
 
 def _elements(source: str | bytes) -> Iterator[ET.Element]:
@@ -91,14 +102,6 @@ def _elements(source: str | bytes) -> Iterator[ET.Element]:
             yield ET.fromstring(definition)  # noqa: S314
         except ET.ParseError:
             continue
-
-
-def _add_code(
-    coded_values: dict[str, dict[str, str]], column: str, code: object, meaning: object
-) -> None:
-    text = parcel_id_text(code)
-    if text is not None and meaning:
-        coded_values.setdefault(column, {})[text] = sanitize_text(str(meaning))
 
 
 def _rows(source: str | bytes, **query: str) -> list[dict[str, Any]]:

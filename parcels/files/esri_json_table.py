@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from parcels.column_mapping import parcel_id_text
+from parcels.column_mapping import meanings_by_code
 from parcels.esri import crs_from_esri, polygons_in_own_crs
 from parcels.esri.curves import chord_tolerance
 from parcels.files.json_stream import Members
 from parcels.files.json_table import JsonTable
 from parcels.files.table_reader import ColumnNotes
-from parcels.untrusted import mapping, mappings, sanitize_text
+from parcels.untrusted import mapping, mappings
 
 
 class EsriJsonTable(JsonTable):
@@ -47,11 +47,7 @@ class EsriJsonTable(JsonTable):
             if isinstance(field.get("alias"), str):
                 aliases.setdefault(name, field["alias"])
             codes = mappings(mapping(field.get("domain")).get("codedValues"))
-            coded_values[name] = {
-                code: sanitize_text(each["name"])
-                for each in codes
-                if "name" in each and (code := parcel_id_text(each.get("code"))) is not None
-            }
+            coded_values[name] = meanings_by_code((c.get("code"), c.get("name")) for c in codes)
         return ColumnNotes(aliases, coded_values)
 
     def _first_reference(self) -> dict[str, Any] | None:
