@@ -268,13 +268,19 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
     from pipeline.batch.engines.ray import engine, workers
 
     responded, run_has_ended = tmp_path / "responded", tmp_path / "run_has_ended"
+    interrupted = tmp_path / "interrupted"
+
+    def wait_for(file: Path, timeout_s: float) -> None:
+        give_up = time.monotonic() + timeout_s
+        while not file.exists() and time.monotonic() < give_up:
+            time.sleep(0.1)
 
     class SlowSurveyor(workers.Surveyor):
         def survey(self, chunk: Any) -> Any:
-            give_up = time.monotonic() + 120
-            while chunk.number and not run_has_ended.exists() and time.monotonic() < give_up:
-                time.sleep(0.1)
             if chunk.number:
+                # The first chunk's survey may take minutes to start; only then the wait counts.
+                wait_for(interrupted, 420)
+                wait_for(run_has_ended, 120)
                 responded.touch()
             return super().survey(chunk)
 
@@ -289,6 +295,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_server(
             # After a lost machine, the surveyor's process may take long to start.
             ready, _ = engine.ray.wait([first], timeout=300)
             assert ready
+            interrupted.touch()
             os.kill(os.getpid(), signal.SIGINT)
         return more_follow
 
