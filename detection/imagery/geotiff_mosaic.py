@@ -31,6 +31,7 @@ class GeoTiffMosaic:
     Attributes:
         bands: the band names, in the order of a chip's pixels.
         unreadable: files whose header cannot be read -> why. They are skipped.
+        notes: what was decided about the files; a sentence each.
 
     Raises:
         ImageryError: no file matches, none can be read, one has no CRS, or bands differ.
@@ -50,6 +51,7 @@ class GeoTiffMosaic:
                 f"no imagery file matches {pattern}. Correct the county's `imagery: {{path: …}}`"
             )
         self.unreadable: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
         files = [self._open(path, bands, captured_on) for path in paths]
         self._files = [file for file in files if file]
         if not self._files:

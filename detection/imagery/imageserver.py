@@ -87,6 +87,11 @@ class ImageServer:
         self._info_lock = Lock()
         self._has_served = False
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: a server's bands are named by their number, or by the registry entry."""
+        return ()
+
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The UTM grid of a geometry (EPSG:4326).
 

@@ -10,6 +10,7 @@ To add a kind of source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from shapely.geometry.base import BaseGeometry
@@ -20,6 +21,13 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
 class ImagerySource(Protocol):
     """Aerial imagery that is read window by window. Engines call it from several threads."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was decided about the imagery that a person should know; a sentence each, no
+        sentence twice. A server's are complete after the reads.
+        """
+        ...
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The pixel grid on which a geometry (EPSG:4326) is read.

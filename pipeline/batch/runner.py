@@ -70,7 +70,7 @@ def run(context: RunContext) -> BatchReport:
         check_labels(segmenter.name, segmenter.labels, labels)
         runtime.prepare(labels)
         make_pending(context.database, county, context.request, context.enqueued)
-        report = BatchRunner(context, runtime, labels, imagery).run()
+        report = BatchRunner(context, runtime, labels, service, imagery).run()
     if not isinstance(parcels, CachedSource):
         return report
     return replace(
@@ -111,11 +111,13 @@ class BatchRunner:
         context: RunContext,
         runtime: EngineRuntime,
         labels: tuple[Label, ...],
+        service: ParcelBoundaryService,
         imagery: ImagerySource,
     ) -> None:
         self._context = context
         self._runtime = runtime
         self._labels = labels
+        self._service = service
         self._imagery = imagery
         self._database = context.database
         self._owner = new_owner()
@@ -168,6 +170,8 @@ class BatchRunner:
     def _close(self, run_id: int, end: lifecycle.RunEnd, loop: LeaseLoop) -> None:
         with self._database.engine.begin() as conn:
             queue.release(conn, self._owner)
+            # Again, because servers are known better after they have answered.
+            lifecycle.update_settings(conn, run_id, self._notes())
             lifecycle.finish(conn, run_id, end, loop.metrics())
 
     def _try_to_close(self, run_id: int, end: lifecycle.RunEnd, loop: LeaseLoop) -> None:
@@ -239,4 +243,12 @@ class BatchRunner:
             "registry_sha256": registry_sha256(county),
             "when_unavailable": request.when_unavailable,
             "imagery": county.imagery.model_dump(mode="json", exclude_none=True),
+            **self._notes(),
+        }
+
+    def _notes(self) -> dict[str, list[str]]:
+        """What the county's imagery and lots were taken for; the report shows it."""
+        return {
+            "imagery_notes": list(dict.fromkeys(self._imagery.notes)),
+            "county_notes": list(dict.fromkeys(self._service.warnings)),
         }

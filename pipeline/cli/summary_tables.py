@@ -32,6 +32,10 @@ def print_run(console: Console, report: RunReport) -> None:
     _print_areas(console, report)
     for note in segmenter_notes([report.segmenter]):
         console.print(note)
+    for note in report.imagery_notes:
+        console.print(f"Imagery: {note}", style="yellow")
+    for note in report.county_notes:
+        console.print(f"Lots: {note}", style="yellow")
     _print_examples(console, "Not measured:", [e for e in report.examples if e.state != "done"])
     _print_examples(console, "To check:", [e for e in report.examples if e.state == "done"])
     _print_stages(console, report)

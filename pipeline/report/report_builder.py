@@ -42,6 +42,8 @@ def build_report(conn: Connection, run: Run) -> RunReport:
         took_s=run.took_s,
         segmenter=run.segmenter,
         weights_sha256=run.weights_sha256,
+        imagery_notes=_notes(settings.pop("imagery_notes", None)),
+        county_notes=_notes(settings.pop("county_notes", None)),
         settings=settings,
         properties=results.properties,
         properties_per_s=results.properties / run.took_s if run.took_s > 0 else 0.0,
@@ -73,6 +75,11 @@ def build_report(conn: Connection, run: Run) -> RunReport:
             replace(example, detail=redactor.text(example.detail)) for example in results.examples
         ),
     )
+
+
+def _notes(stored: object) -> tuple[str, ...]:
+    """Notes from a run's settings; runs of earlier versions have none."""
+    return tuple(str(note) for note in stored) if isinstance(stored, list) else ()
 
 
 def _label_area(area: AreaTotal) -> LabelArea:

@@ -74,6 +74,8 @@ class RunReport(FrozenModel):
         state: running, finished, interrupted (by a person), failed (by an error) or killed.
         last_sign_at: the last heartbeat, when metrics were stored; results may be newer.
         took_s: until the end, or until now; 0 where a killed run left no heartbeat.
+        imagery_notes: what the imagery was taken for, such as which band is near infrared.
+        county_notes: what is not plausible about the county's lots.
         properties: that it processed, measured or not.
         counts, examples: of those.
         sources: of those that are done.
@@ -95,6 +97,8 @@ class RunReport(FrozenModel):
     took_s: float
     segmenter: str
     weights_sha256: str | None
+    imagery_notes: tuple[str, ...] = ()
+    county_notes: tuple[str, ...] = ()
     settings: dict[str, Any]
     properties: int
     properties_per_s: float

@@ -87,6 +87,17 @@ def test_metrics_round_trip_as_json() -> None:
     assert RunMetrics.from_json({}) == RunMetrics()
 
 
+def test_notes_are_stored_when_they_become_known(conn: Connection) -> None:
+    run = start_run(conn, ["lawn"])
+    lifecycle.update_settings(conn, run.id, {"imagery_notes": ["token=secret is NIR"]})
+    lifecycle.update_settings(conn, run.id, {"county_notes": ["small lots"]})
+    lifecycle.finish(conn, run.id, "finished", RunMetrics())
+    report = build_report(conn, lifecycle.get_run(conn, run.id))
+    assert report.imagery_notes == ("token=*** is NIR",)
+    assert report.county_notes == ("small lots",)
+    assert report.settings["labels"] == ["lawn"]
+
+
 def test_a_report_covers_its_run_only(conn: Connection) -> None:
     earlier = start_run(conn, ["lawn", "tree"])
     first, second, circle, dark, away, waiting = load_properties(conn, 6)

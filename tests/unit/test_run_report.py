@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -99,6 +100,8 @@ def _hostile() -> tuple[RunReport, RunMap]:
         requests=(HostRequests(host=HOSTILE, requests=1),),
         faults=(FaultCount(fault=HOSTILE, times=1),),
         examples=(ExampleProperty(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1),),
+        imagery_notes=(HOSTILE,),
+        county_notes=(HOSTILE,),
         stages=(_report().stages[0].model_copy(update={"stage": HOSTILE}),),
     )
     box = shapely.box(-90.0, 35.0, -89.999, 35.001)
@@ -151,6 +154,14 @@ def _grid_map() -> RunMap:
         GridCell(3, 2, {"deferred": 5}, 0, {}),
     )
     return RunMap((-90, 35, -89, 36), 4_010, 4_006, 4_005, grid=MapGrid(4, 3, cells))
+
+
+def test_notes_on_imagery_and_lots_are_shown() -> None:
+    report = _report(imagery_notes=("band 4 is a mask",), county_notes=("lots are small",))
+    for shown in ("".join(_read(html_page(report, None)).text), _table(report)):
+        assert "Imagery: band 4 is a mask" in shown
+        assert "Lots: lots are small" in shown
+    assert json.loads(as_json(report))["imagery_notes"] == ["band 4 is a mask"]
 
 
 def test_every_text_is_escaped() -> None:

@@ -71,6 +71,10 @@ UPDATE lotline.run r SET state = :state, finished_at = now(), measured = {_MEASU
 WHERE r.id = :run
 """)  # noqa: S608
 
+_UPDATE_SETTINGS = text("""
+UPDATE lotline.run SET settings = settings || CAST(:changes AS jsonb) WHERE id = :run
+""")
+
 # A run whose state is 'running' but that holds no lock was killed and is not yet reclaimed.
 _RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
@@ -142,6 +146,12 @@ def start(
     # Before the commit: otherwise another batch could see a running run without a lock.
     acquire_lock(conn, run_id)
     return run_id
+
+
+def update_settings(conn: Connection, run_id: int, changes: Mapping[str, Any]) -> None:
+    """Store what became known only while the run worked. Secrets are masked."""
+    changes_json = json.dumps(redactor.mapping(changes))
+    conn.execute(_UPDATE_SETTINGS, {"run": run_id, "changes": changes_json})
 
 
 def acquire_lock(conn: Connection, run_id: int) -> None:
