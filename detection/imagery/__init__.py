@@ -2,8 +2,10 @@
 
 interface       ImagerySource: what every kind of source implements; how to add one (WMS, …)
 open_imagery    (below) chooses the kind of source from a county's `imagery:` entry
-geotiff_mosaic  local GeoTIFFs: a glob is one mosaic
-geotiff         one GeoTIFF: header, pixels on a grid, warp
+geotiff_mosaic  local files: a folder or a glob is one mosaic
+geotiff         one file: header, pixels on a grid, warp
+raster_file     opens GeoTIFF, JPEG 2000, .img and checked VRTs (vrt_check), and nothing else
+file_list       the files that a path means; unsupported_imagery: what to type for the others
 imageserver     an ArcGIS ImageServer, by exportImage
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
 bands, nodata   band names and dates; valid pixels
@@ -27,8 +29,9 @@ def open_imagery(
 ) -> ImagerySource:
     """Choose and open the imagery source of `county.imagery`; None is USGS NAIP.
 
-    `url` is an ImageServer, `path` is a glob of local GeoTIFFs. A new kind of source is added
-    here; see `detection.imagery.interface`. A server gets its first request at the first read.
+    `url` is an ImageServer, `path` is a file, a folder or a glob of local files. A new kind of
+    source is added here; see `detection.imagery.interface`. A server gets its first request at
+    the first read.
 
     Args:
         allow_private: the county's setting: whether a server may have a private address.

@@ -1,4 +1,4 @@
-"""One GeoTIFF: its header, and its pixels on any grid."""
+"""One imagery file: its header, and its pixels on any grid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
-from rasterio.io import DatasetReader
 from rasterio.warp import reproject
 from shapely import Polygon
 
@@ -22,6 +21,7 @@ from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.blocks import read_blocks
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
+from detection.imagery.raster_file import open_raster
 from parcels.errors import GeometryError
 
 # Two grids are the same if they differ by less than this fraction of a pixel.
@@ -29,8 +29,6 @@ GRID_TOLERANCE = 0.01
 # Bilinear interpolation reads neighbours, and the warp's transformer is approximate.
 _WARP_PAD_PX = 3
 _OPAQUE, _HALF_OPAQUE = 255, 128
-# GDAL detects formats by content: a VRT or WMS file with any name could request any address (SSRF).
-_DRIVER = "GTiff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class GeoTiff:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error below
-            dataset = rasterio.open(path, driver=_DRIVER)
+            dataset = open_raster(path)
         with dataset:
             if dataset.crs is None or dataset.transform.is_identity:
                 raise ImageryError(
@@ -129,7 +127,7 @@ class GeoTiff:
             rasterio.errors.RasterioError: the file cannot be read; no pixel has been filled.
         """
         factor = self.integer_factor_to(grid)
-        with rasterio.open(self.path, driver=_DRIVER) as dataset:
+        with open_raster(self.path) as dataset:
             if self.window is not None and factor is not None:
                 overlap = self.window.zoom_out(factor).intersection(window)
                 if overlap is None:
@@ -154,7 +152,7 @@ class GeoTiff:
         return bool(take.any())
 
     def _warp(
-        self, dataset: DatasetReader, grid: PixelGrid, window: PixelWindow
+        self, dataset: rasterio.DatasetReader, grid: PixelGrid, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
         """The file's pixels warped to a window; None if it covers none of it."""
         factor = self.grid.coarsening_factor(grid.gsd_m)
@@ -182,7 +180,7 @@ class GeoTiff:
         return warped[:-1], warped[-1] >= _HALF_OPAQUE
 
 
-def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
+def _footprint(dataset: rasterio.DatasetReader, crs: str) -> Polygon:
     width, height = dataset.width, dataset.height
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     outline = Polygon([dataset.transform @ corner for corner in corners])
@@ -196,7 +194,7 @@ def _footprint(dataset: DatasetReader, crs: str) -> Polygon:
 
 
 def _native_grid(
-    dataset: DatasetReader, crs: str, footprint: Polygon
+    dataset: rasterio.DatasetReader, crs: str, footprint: Polygon
 ) -> tuple[PixelGrid, PixelWindow | None]:
     transform = dataset.transform
     longitude, latitude = footprint.centroid.x, footprint.centroid.y
@@ -215,7 +213,7 @@ def _native_grid(
     return grid, window
 
 
-def _utm_grid(dataset: DatasetReader, crs: str, utm: str) -> PixelGrid:
+def _utm_grid(dataset: rasterio.DatasetReader, crs: str, utm: str) -> PixelGrid:
     """A UTM grid for a file whose pixels are not north-up squares in metres."""
     steps = [(0, 0), (dataset.width, 0), (0, dataset.height)]
     corners = shapely.MultiPoint([dataset.transform @ step for step in steps])

@@ -1,10 +1,8 @@
-"""Local GeoTIFFs: a glob is one mosaic, also with files in several UTM zones."""
+"""Local imagery files: a folder or a glob is one mosaic, also with several UTM zones."""
 
 from __future__ import annotations
 
-import glob
 import logging
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -16,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from detection.chip import Chip
 from detection.errors import ImageryError, NoImagery
 from detection.imagery.bands import date_span
+from detection.imagery.file_list import imagery_files
 from detection.imagery.geotiff import GeoTiff
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class GeoTiffMosaic:
-    """The GeoTIFFs that a glob matches, as one mosaic; newer files cover older ones.
+    """The files of a folder or of a glob as one mosaic; newer files cover older ones.
 
     A file on the chip's grid is read without resampling, or as block means if the chip's grid is
     coarser. A file on another grid or in another UTM zone is warped (bilinear) to the chip's.
@@ -43,13 +42,7 @@ class GeoTiffMosaic:
         bands: tuple[str, ...] | None = None,
         captured_on: str | None = None,
     ) -> None:
-        paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
-        if Path(pattern).is_file():  # a file name with brackets is not a glob
-            paths = [pattern]
-        if not paths:
-            raise ImageryError(
-                f"no imagery file matches {pattern}. Correct the county's `imagery: {{path: …}}`"
-            )
+        paths = imagery_files(pattern)
         self.unreadable: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         files = [self._open(path, bands, captured_on) for path in paths]

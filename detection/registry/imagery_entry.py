@@ -26,10 +26,10 @@ PixelSizeM = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 
 class ImageryEntry(EntryModel):
-    """Where a county's imagery is: local GeoTIFFs (`path`, a glob) or an ImageServer (`url`).
+    """Where a county's imagery is: local files (`path`) or an ImageServer (`url`).
 
     Attributes:
-        path: an absolute glob; several files form one mosaic.
+        path: an absolute file, folder or glob; several files form one mosaic.
         bands: band names in order; None reads them from the files, or from the band count.
         captured_on: an ISO 8601 date, or only the year.
         gsd_m: the pixel size in metres that an ImageServer is requested in.

@@ -1,0 +1,101 @@
+"""Opens imagery files, each by the one GDAL driver that its content names.
+
+GDAL alone would detect the format by itself, and so open a file with any name that refers to any
+address (SSRF): a WMS description, a VRT, a catalogue. Here only self-contained local formats are
+opened, and a VRT after `vrt_check`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from detection.imagery.unsupported_imagery import what_to_do
+from detection.imagery.vrt_check import VrtRefused, check_vrt, looks_like_vrt
+
+# What a folder is searched for. VRTs are read where they are named: those in a folder mostly list
+# the folder's own files, which would be read twice.
+FOLDER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k", ".img")
+_SIGNATURES = (
+    (b"II*\0", "GTiff"),
+    (b"MM\0*", "GTiff"),
+    (b"II+\0", "GTiff"),  # BigTIFF
+    (b"MM\0+", "GTiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JP2OpenJPEG"),
+    (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),  # a bare codestream
+    (b"EHFA_HEADER_TAG", "HFA"),
+)
+_HEAD_BYTES = 4096
+_VRT, _IMG = "VRT", "HFA"
+
+
+class UnreadableRaster(RasterioError):  # type: ignore[misc]  # rasterio is untyped
+    """A file that is not opened: its format is not read, or it refers to other data."""
+
+
+def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - rasterio's
+    """Open a file for reading; close it, or use it as a context manager.
+
+    Args:
+        options: further arguments of `rasterio.open`, such as `overview_level`.
+
+    Raises:
+        UnreadableRaster: with what to do instead.
+        rasterio.errors.RasterioError: it is missing or damaged.
+    """
+    driver = driver_of(Path(path))
+    if driver == _VRT:
+        _check_vrt(path, Path(path).stat().st_mtime_ns)
+    return _open(path, driver, **options)
+
+
+def driver_of(path: Path) -> str:
+    """The GDAL driver for a file's content.
+
+    Raises:
+        UnreadableRaster: none of the formats that are read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise UnreadableRaster(f"{error.strerror or error}") from error
+    for signature, driver in _SIGNATURES:
+        if head.startswith(signature):
+            return driver
+    if looks_like_vrt(head):
+        return _VRT
+    raise UnreadableRaster(what_to_do(path, head))
+
+
+@lru_cache(maxsize=1024)
+def _check_vrt(path: str, _changed_ns: int) -> None:
+    try:
+        for source in check_vrt(Path(path)):
+            with _open(str(source), driver_of(source)):
+                pass  # refused here if it refers to other data itself
+    except VrtRefused as error:
+        raise UnreadableRaster(str(error)) from error
+
+
+def _open(path: str, driver: str, **options: Any) -> DatasetReader:  # noqa: ANN401
+    dataset = rasterio.open(path, driver=driver, **options)
+    # GDAL opens whatever this names as the file's overviews, an address too.
+    if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
+        dataset.close()
+        raise UnreadableRaster(
+            "its metadata (OVERVIEW_FILE) refers to another file; save the pixels themselves: "
+            f"gdal_translate -of COG {Path(path).name} new.tif"
+        )
+    # An .img may keep its pixels in an .ige that it names.
+    if driver == _IMG and any(Path(f).parent != Path(path).parent for f in dataset.files):
+        dataset.close()
+        raise UnreadableRaster(
+            "it refers to a file outside of its folder; copy all its files to one"
+        )
+    return dataset
