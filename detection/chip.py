@@ -11,6 +11,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from detection.footage import Footage
+
 
 @dataclass(frozen=True, eq=False)
 class Chip:
@@ -25,6 +27,7 @@ class Chip:
         captured_on: ISO 8601 date, interval or year; None where unknown.
         sources: the files, or the service, that the pixels come from.
         failed_sources: files that cover a part of it but could not be read.
+        footage: which source each pixel comes from; None where only `sources` is known.
     """
 
     pixels: NDArray[np.generic]
@@ -35,6 +38,7 @@ class Chip:
     captured_on: str | None = None
     sources: tuple[str, ...] = ()
     failed_sources: tuple[str, ...] = ()
+    footage: Footage | None = None
 
     @property
     def height(self) -> int:

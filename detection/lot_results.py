@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import geometry_mask
-from shapely import GeometryType, MultiPolygon, STRtree
+from shapely import GeometryType, STRtree
 
 from detection.chip_plan import CONTEXT_BUFFER_M
 from detection.clip import LotLines, Parts, continuous_parts, discrete_parts
+from detection.lot_imagery import lot_imagery
 from detection.mosaic import Mosaic
 from detection.results import Detection, LotResult
 from detection.segmenters.interface import Mask
@@ -80,12 +80,13 @@ def _results(
     # Rounding in the target CRS can make a valid lot's ring cross itself.
     lots = _multipolygons(mosaic.grid.from_lonlat(lonlat))
     lots = lines.align_to_imagery(boundaries, lots, mosaic.grid.unit_m)
-    coverage = _coverage_fractions(lots, mosaic)
-    imaged = np.flatnonzero(coverage)
+    imagery = lot_imagery(list(lots), mosaic)
+    imaged = np.flatnonzero([each.coverage_fraction for each in imagery])
     detections = _detections(lots[imaged], mosaic, masks, lines)
     results = [_no_imagery(mosaic)] * len(boundaries)
     for found, index in zip(detections, imaged, strict=True):
-        results[index] = LotResult("detected", found, float(coverage[index]), mosaic.info)
+        of_lot = imagery[index]
+        results[index] = LotResult("detected", found, of_lot.coverage_fraction, of_lot.info)
     return results
 
 
@@ -224,21 +225,3 @@ def _multipolygons(geometries: NDArray[np.object_]) -> _Lots:
     for i in np.flatnonzero(~single & ~(valid & (kind == GeometryType.MULTIPOLYGON))):
         result[i] = polygonal(result[i])
     return result
-
-
-def _coverage_fractions(lots: _Lots, mosaic: Mosaic) -> NDArray[np.float64]:
-    """The fraction of each lot's pixels (by their centres) that are valid, 0..1."""
-    if mosaic.valid.all():
-        return np.ones(len(lots))
-    return np.array([_coverage_fraction(lot, mosaic) for lot in lots])
-
-
-def _coverage_fraction(lot: MultiPolygon, mosaic: Mosaic) -> float:
-    window = mosaic.grid.window_from_bounds(lot.bounds)
-    row, column = window.row - mosaic.window.row, window.column - mosaic.window.column
-    valid = mosaic.valid[row : row + window.height, column : column + window.width]
-    transform = mosaic.grid.transform(window)
-    inside = geometry_mask([lot], valid.shape, transform, invert=True)
-    if not inside.any():  # smaller than a pixel: use the pixels that it touches
-        inside = geometry_mask([lot], valid.shape, transform, all_touched=True, invert=True)
-    return float(valid[inside].mean()) if inside.any() else 0.0

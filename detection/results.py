@@ -41,7 +41,21 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ChipInfo:
-    """The provenance of a detection: the imagery that its lot was detected on."""
+    """The provenance of a detection: the imagery that its lot was detected on.
+
+    Of a `LotResult`, `sources`, `captured_on` and `gsd_m` are those of the files whose pixels lie
+    in the lot, not of the rest of the chip.
+
+    Attributes:
+        sha256: of the chip's pixels; of the lot's own part if only some of the chip's sources lie
+            in the lot.
+        sources: the files, or the service.
+        captured_on: ISO 8601 date, year or interval; None if the date of any source is unknown.
+        crs: of the chip, in which `bounds` (left, bottom, right, top) are.
+        gsd_m: the pixel size of the imagery in metres, the coarsest of several sources.
+        chip_gsd_m: the pixel size of the chip that the segmenter processed; it differs from `gsd_m`
+            where imagery is resampled. None if it was not recorded.
+    """
 
     sha256: str
     sources: tuple[str, ...]
@@ -50,6 +64,7 @@ class ChipInfo:
     gsd_m: float
     bands: tuple[str, ...]
     bounds: tuple[float, float, float, float]
+    chip_gsd_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -131,11 +130,3 @@ def _past_day(digits: str) -> str | None:
     except ValueError:
         return None
     return day.isoformat() if day <= datetime.now(UTC).date() else None
-
-
-def date_span(dates: Iterable[str | None]) -> str | None:
-    """The date of several files: one date, or an ISO 8601 interval "first/last"."""
-    known = sorted({date for date in dates if date})
-    if not known:
-        return None
-    return known[0] if len(known) == 1 else f"{known[0]}/{known[-1]}"

@@ -12,17 +12,19 @@ from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
+from detection.dates import date_span
 from detection.errors import ImageryError, NoImagery
-from detection.imagery.bands import date_span
+from detection.footage import Footage, SourceImage
 from detection.imagery.file_list import imagery_files
 from detection.imagery.geotiff import GeoTiff
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from detection.imagery.precedence import by_precedence, main_grid, native_gsd_m
 
 log = logging.getLogger(__name__)
 
 
 class GeoTiffMosaic:
-    """The files of a folder or of a glob as one mosaic; newer files cover older ones.
+    """The files of a folder or of a glob as one mosaic; newer files cover older (`precedence`).
 
     A file on the chip's grid is read without resampling, or as block means if the chip's grid is
     coarser. A file on another grid or in another UTM zone is warped (bilinear) to the chip's.
@@ -57,21 +59,15 @@ class GeoTiffMosaic:
         self._tree = STRtree([file.footprint for file in self._files])
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
-        """The grid of the files that cover most of the geometry (EPSG:4326).
+        """The grid of the files that give most of the pixels in the geometry (EPSG:4326).
 
         Raises:
             NoImagery: no readable file covers any of it ("missing", or "corrupt" if an unreadable
                 file might cover it).
         """
-        area_by_grid: dict[PixelGrid, float] = {}
-        for index in self._tree.query(geometry, predicate="intersects"):
-            file = self._files[int(index)]
-            area = geometry.intersection(file.footprint).area
-            area_by_grid[file.grid] = area_by_grid.get(file.grid, 0.0) + area
-        if area_by_grid:
-            return max(
-                area_by_grid, key=lambda grid: (area_by_grid[grid], -grid.pixel_size, grid.crs)
-            )
+        covering = self._covering(geometry)
+        if covering:
+            return main_grid(covering, geometry)
         if self.unreadable:
             raise NoImagery(
                 "corrupt",
@@ -88,18 +84,17 @@ class GeoTiffMosaic:
         """
         pixels = np.zeros((len(self.bands), window.height, window.width), self._dtype)
         valid = np.zeros((window.height, window.width), bool)
+        index = np.zeros(valid.shape, np.uint16)
         used: list[GeoTiff] = []
         failed: list[str] = []
         outline = grid.to_lonlat(shapely.box(*grid.bounds(window)))
-        covering = [self._files[int(i)] for i in self._tree.query(outline, predicate="intersects")]
-        # Among files of one date, those that need no warp come first.
-        on_grid = {file.path: file.integer_factor_to(grid) is not None for file in covering}
-        covering.sort(key=lambda f: (f.captured_on or "", on_grid[f.path], f.path), reverse=True)
-        for file in covering:
+        for file in by_precedence(self._covering(outline), grid):
             if valid.all():
                 break
+            filled = valid.copy()
             try:
                 if file.read_into(grid, window, pixels, valid):
+                    index[valid & ~filled] = len(used)
                     used.append(file)
             except RasterioError as error:
                 failed.append(file.path)
@@ -109,6 +104,7 @@ class GeoTiffMosaic:
                 detail = f"imagery cannot be read: {', '.join(failed)}"
                 raise NoImagery("corrupt", detail, tuple(failed))
             raise NoImagery("nodata", "the imagery is all nodata here")
+        images = tuple(SourceImage(f.path, f.captured_on, native_gsd_m(f)) for f in used)
         return Chip(
             pixels,
             valid,
@@ -118,7 +114,13 @@ class GeoTiffMosaic:
             date_span(file.captured_on for file in used),
             tuple(file.path for file in used),
             tuple(failed),
+            Footage(images, index if len(images) > 1 else None),
         )
+
+    def _covering(self, geometry: BaseGeometry) -> list[GeoTiff]:
+        """The files whose outline meets a geometry (EPSG:4326)."""
+        found = self._tree.query(geometry, predicate="intersects")
+        return [self._files[int(index)] for index in found]
 
     def _open(
         self, path: str, bands: tuple[str, ...] | None, captured_on: str | None

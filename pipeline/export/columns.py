@@ -58,6 +58,20 @@ METHOD = Column(
     "nearest lot with the address's number), no_lot (the county has no lot there), unavailable "
     "(the county server did not respond, and the run was set to use the circle then).",
 )
+CAPTURED_ON = Column(
+    "captured_on",
+    "text",
+    "ISO 8601",
+    "Capture date of the imagery in the boundary: a date, a year, or first/last of several files; "
+    "empty if the date of any of them is unknown.",
+)
+GSD = Column(
+    "gsd_m",
+    "number",
+    "m",
+    "Ground sample distance: the pixel size of the imagery in the boundary, the coarsest of "
+    "several files.",
+)
 SYNTHETIC = Column("synthetic", "flag", "", "True if the county is generated, not a real place.")
 
 DETECTIONS = (
@@ -105,14 +119,22 @@ DETECTIONS = (
     METHOD,
     Column("boundary_version", "text", "", "SHA-256 of the boundary's source and geometry."),
     Column("parcel_ids", "text", "", "The county's ids of the lot, separated by ;."),
-    Column("imagery_sha256", "text", "", "SHA-256 of the chip in which it was detected."),
     Column(
-        "captured_on",
+        "imagery_sha256",
         "text",
-        "ISO 8601",
-        "Capture date of the imagery: a date, a year, or first/last.",
+        "",
+        "SHA-256 of the chip in which it was detected; of the lot's own part if only some of the "
+        "chip's files lie in the lot.",
     ),
-    Column("gsd_m", "number", "m", "Ground sample distance: the pixel size of the imagery."),
+    CAPTURED_ON,
+    GSD,
+    Column(
+        "chip_gsd_m",
+        "number",
+        "m",
+        "The pixel size that the segmenter processed; it differs from gsd_m where imagery is "
+        "resampled.",
+    ),
     Column("run_id", "integer", "", "The run that found it; empty if a person added it."),
     SYNTHETIC,
     Column(
@@ -166,6 +188,14 @@ PROPERTIES = (
     Column("parcel_ids", "text", "", "The county's ids of the lot, separated by ;."),
     Column("coverage_fraction", "number", "0..1", "Fraction of the boundary covered by imagery."),
     Column("partly_imaged", "flag", "", "True if imagery covers less than 99.5 % of the boundary."),
+    CAPTURED_ON,
+    GSD,
+    Column(
+        "imagery_files",
+        "text",
+        "",
+        "The files, or the service, whose pixels lie in the boundary, separated by ;.",
+    ),
     Column(
         "longitude",
         "number",

@@ -165,6 +165,9 @@ def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnAr
     if "parcel_ids" in columns:
         # As text: CSV and GeoJSON readers have no lists.
         completed["parcel_ids"] = [";".join(ids or ()) for ids in columns["parcel_ids"]]
+    if "imagery_files" in columns:
+        sources = columns["imagery_files"]
+        completed["imagery_files"] = [";".join(paths or ()) or None for paths in sources]
     if "segmenters" in columns:
         completed["segmenters"] = [";".join(names) or None for names in columns["segmenters"]]
     if any(column == SYNTHETIC for column in table.cells):

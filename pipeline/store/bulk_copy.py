@@ -115,6 +115,7 @@ CHIPS = StagingTable(
         "gsd_m": "float8",
         "bands": "text[]",
         "bounds": "float8[]",
+        "chip_gsd_m": "float8",
     },
     key="sha256",
 )

@@ -80,6 +80,7 @@ run = Table(
     Index("run_county_idx", "county", "id"),
 )
 
+# The imagery of a lot: a chip, and those of its files whose pixels lie in the lot.
 chip = Table(
     "chip",
     metadata,
@@ -87,10 +88,11 @@ chip = Table(
     Column("sources", ARRAY(Text), nullable=False),
     Column("captured_on", Text),
     Column("crs", Text, nullable=False),
-    Column("gsd_m", Double, nullable=False),
+    Column("gsd_m", Double, nullable=False),  # of the imagery; the coarsest of several files
     Column("bands", ARRAY(Text), nullable=False),
     # left, bottom, right, top in the chip's CRS
     Column("bounds", ARRAY(Double), nullable=False),
+    Column("chip_gsd_m", Double),  # of the pixels that the segmenter processed
     CheckConstraint("cardinality(bounds) = 4", "bounds"),
 )
 

@@ -410,3 +410,16 @@ def test_equal_detections_measure_equal_to_the_last_bit(conn: Connection) -> Non
     assert read_areas_m2(conn, lot_id) == before
     write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(*reversed(pieces)))
     assert read_areas_m2(conn, lot_id) == before
+
+
+def test_a_corrected_date_of_the_same_pixels_is_stored(conn: Connection) -> None:
+    [lot_id] = load_properties(conn)
+    result = make_result(make_detection(LAWN))
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), result)
+    corrected = replace(CHIP, captured_on="2024", chip_gsd_m=1.2)
+    again = write_lot(
+        conn, start_run(conn), lot_id, make_boundary(), replace(result, chip=corrected)
+    )
+    assert (again.new, again.unchanged) == (0, 1)
+    rows = conn.execute(text("SELECT captured_on, gsd_m, chip_gsd_m FROM lotline.chip")).all()
+    assert rows == [("2024", 0.6, 1.2)]

@@ -10,8 +10,9 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasters import noise, write_tiff
 
+from detection.dates import date_span
 from detection.errors import ImageryError
-from detection.imagery.bands import band_names, capture_date, data_indexes, date_span
+from detection.imagery.bands import band_names, capture_date, data_indexes
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 

@@ -26,7 +26,7 @@ SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipp
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
        b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
        b.version AS boundary_version, b.parcel_ids,
-       d.chip_sha256 AS imagery_sha256, c.captured_on, c.gsd_m, d.run_fk AS run_id,
+       d.chip_sha256 AS imagery_sha256, c.captured_on, c.gsd_m, c.chip_gsd_m, d.run_fk AS run_id,
        ST_AsBinary(d.geom) AS geometry
 FROM lotline.property p
 JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
@@ -50,6 +50,7 @@ PROPERTIES = text("""
 -- properties without a known location last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        b.area_m2 AS boundary_area_m2, b.parcel_ids, p.coverage_fraction,
+       c.captured_on, c.gsd_m, c.sources AS imagery_files,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
        p.located_by, p.confidence, p.address, p.matched_address, m.measured,
@@ -63,6 +64,7 @@ SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        ST_AsBinary(b.geom) AS geometry
 FROM lotline.property p
 LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
+LEFT JOIN lotline.chip c ON c.sha256 = p.chip_sha256
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(label, jsonb_build_array(area_m2, detection_count)) AS measured
     FROM lotline.measurement WHERE property_fk = p.id AND current

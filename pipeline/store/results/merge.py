@@ -54,11 +54,17 @@ WHERE boundary.property_fk = lot.property_fk AND boundary.version = lot.version
 RETURNING lot.property_fk, lot.boundary_fk
 """)
 
-# Sorted, so that two batches that insert the same chips do not deadlock.
+# Sorted, so that two batches that insert the same chips do not deadlock. What the registry or an
+# earlier version said of the same pixels (a date, a path) may have been corrected since.
 _INSERT_CHIPS = text("""
-INSERT INTO lotline.chip (sha256, sources, captured_on, crs, gsd_m, bands, bounds)
-SELECT sha256, sources, captured_on, crs, gsd_m, bands, bounds FROM staged_chip ORDER BY sha256
-ON CONFLICT (sha256) DO NOTHING
+INSERT INTO lotline.chip AS known (sha256, sources, captured_on, crs, gsd_m, bands, bounds,
+                                   chip_gsd_m)
+SELECT sha256, sources, captured_on, crs, gsd_m, bands, bounds, chip_gsd_m
+FROM staged_chip ORDER BY sha256
+ON CONFLICT (sha256) DO UPDATE SET sources = EXCLUDED.sources,
+    captured_on = EXCLUDED.captured_on, gsd_m = EXCLUDED.gsd_m, chip_gsd_m = EXCLUDED.chip_gsd_m
+WHERE (known.sources, known.captured_on, known.gsd_m, known.chip_gsd_m)
+    IS DISTINCT FROM (EXCLUDED.sources, EXCLUDED.captured_on, EXCLUDED.gsd_m, EXCLUDED.chip_gsd_m)
 """)
 
 # Geometry only of reviewed detections: others are compared by fingerprint. OFFSET 0 keeps the
@@ -273,6 +279,7 @@ def _chip_rows(imaged: Sequence[Processed]) -> Iterator[tuple[object, ...]]:
             chip.gsd_m,
             list(chip.bands),
             list(chip.bounds),
+            chip.chip_gsd_m,
         )
 
 
