@@ -32,11 +32,11 @@ batch: install
 
 # WORKERS= sets the number of parallel test processes.
 check: $(READY)
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/check.sh
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" sh scripts/check.sh
 
 test: install
 	@sh scripts/install_node.sh
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/test.sh
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
 # The long tests store their figures in pytest's cache; `make figures` writes them to the docs.
 LONG := .pytest_cache/long.xml
@@ -64,7 +64,7 @@ $(READY): requirements.lock pyproject.toml scripts/install_venv.sh
 
 # Build the documentation site in out/site.
 docs: install
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh scripts/docs.sh
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" sh scripts/docs.sh
 
 lock:
 	@sh scripts/lock.sh $(VENV)

@@ -319,6 +319,43 @@ def test_it_runs_from_any_working_folder(
     server.release()
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ["$(touch ran)", "`touch ran`", '";touch ran;"', "'$(touch ran)'", "a\\b", "$HOME", "é %s"],
+    ids=["substitution", "backtick", "double-quote", "quote", "backslash", "variable",
+         "percent"],
+)  # fmt: skip
+def test_name_of_the_folder_is_never_a_command(open_folder: Path, mark: str, made: Path) -> None:
+    parent = open_folder / f"h{mark}"
+    parent.mkdir()
+    folder = parent / "postgres"
+    subprocess.run(["cp", "-a", str(made), str(folder)], check=True)
+    (folder / "id").unlink()
+    _insert_and_stop(folder)
+    shutil.rmtree(folder / "data")  # initdb gets the folder's name too
+    _insert_and_stop(folder)
+    assert list(open_folder.rglob("ran")) == []
+    assert not Path("/ran").exists()  # programs run there, or in the cluster's folder
+
+
+def test_name_with_a_line_break_is_refused(open_folder: Path) -> None:
+    folder = open_folder / "a\nb" / "postgres"
+    with pytest.raises(StoreError, match=r"has a line break .* set LOTLINE_HOME"):
+        EmbeddedPostgres(folder).start()
+    assert list(open_folder.iterdir()) == []
+
+
+def _insert_and_stop(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    server.start()
+    try:
+        _insert(server.url, "reached")
+        assert _notes(server.url) == ["reached"]
+    finally:
+        server.release()
+    assert not _is_up(folder)
+
+
 def test_path_too_long_for_a_socket(open_folder: Path) -> None:
     deep = open_folder.joinpath(*["a folder with a long name, and a comma"] * 4) / "postgres"
     deep.parent.mkdir(parents=True)

@@ -39,3 +39,21 @@ def test_the_value_of_an_unknown_variable_is_not_executed(tmp_path: Path) -> Non
     done = make("batch", f"COUNTRY=$(shell touch {tmp_path}/ran)")
     assert "unknown setting COUNTRY" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["check", "test", "docs"])
+def test_the_name_of_the_clones_folder_is_not_executed(target: str, tmp_path: Path) -> None:
+    clone = tmp_path / "c$(touch ran)`touch ran`"
+    clone.mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    scripts = ("check", "test", "docs", "install_venv", "install_postgis", "install_node")
+    (clone / "scripts").mkdir()
+    for name in scripts:  # they only say where they look for programs
+        (clone / "scripts" / f"{name}.sh").write_text('mkdir -p .venv; echo "$PATH"\n')
+    done = subprocess.run(
+        ["make", target], cwd=clone, capture_output=True, text=True, check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
+    )  # fmt: skip
+    assert f"{clone}/.venv/bin:" in done.stdout
+    assert list(tmp_path.rglob("ran")) == []

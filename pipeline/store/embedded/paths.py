@@ -43,8 +43,13 @@ def cluster_folder(folder: Path, user: ServerUser) -> Path:
     """The cluster's folder for a project's `folder`; creates it, accessible to `user`.
 
     Raises:
-        StoreError: the folder cannot be created.
+        StoreError: the folder cannot be created, or PostgreSQL cannot have its name.
     """
+    if any(ord(mark) < 32 for mark in str(folder)):  # postmaster.pid has a path per line
+        raise StoreError(
+            f"the embedded database cannot be stored in {str(folder)!r}: the path has a line break "
+            "or another control character. Rename the folder, or set LOTLINE_HOME to another one"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if user.is_caller:

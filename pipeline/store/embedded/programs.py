@@ -51,29 +51,42 @@ class Programs:
     folder: Path
     major: int
 
-    def run(self, program: str, *arguments: str, user: ServerUser) -> None:
-        """Run a program and wait for it.
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        user: ServerUser,
+        cluster: Path | None = None,
+    ) -> None:
+        """Run a program and wait for it, in the folder `cluster` and on the data in it, if given.
+
+        `pg_ctl` puts its arguments into a line for a shell, which would expand a `$(…)` in a
+        folder's name. So paths reach it as its working folder and as PGDATA only.
 
         Raises:
             StoreError: its exit code is not 0; with the end of its output.
         """
-        done = run_as(user, [str(self.folder / program), *arguments])
+        done = run_as(user, [str(self.folder / program), *arguments], cluster)
         if done.returncode:
             output = "\n".join(done.stdout.strip().splitlines()[-8:])
             raise StoreError(f"{self.folder / program} failed ({done.returncode}):\n{output}")
 
 
-def run_as(user: ServerUser, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_as(
+    user: ServerUser, command: Sequence[str], cluster: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command as `user` and wait for it, without the caller's PG* variables.
 
     It runs in its own session: a signal that ends the caller does not reach a starting server.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     environment["LC_ALL"] = "C"  # the log is parsed
+    if cluster is not None:
+        environment["PGDATA"] = str(cluster / "data")
     switch = not user.is_caller
     return subprocess.run(
         command,
-        cwd="/",  # the server's user may have no access to the caller's folder
+        cwd=cluster or "/",  # the server's user may have no access to the caller's folder
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

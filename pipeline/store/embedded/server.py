@@ -124,8 +124,8 @@ def _start(programs: Programs, cluster: Path, socket: Path, user: ServerUser) ->
         try:
             programs.run(
                 "pg_ctl", "start", "--wait", f"--timeout={_READY_TIMEOUT_S:.0f}", "--silent",
-                f"--pgdata={cluster / 'data'}", f"--log={log}", f"--options={options}",
-                user=user,
+                f"--log={log.name}", f"--options={options}",
+                user=user, cluster=cluster,
             )  # fmt: skip
         except StoreError as error:
             # Children of a killed server hold its shared memory until they exit: retry.
@@ -155,8 +155,8 @@ def stop_running(cluster: Path, user: ServerUser) -> None:
     try:
         find_programs(major=major).run(
             "pg_ctl", "stop", "--wait", f"--timeout={_READY_TIMEOUT_S:.0f}", "--silent",
-            "--mode=fast", f"--pgdata={cluster / 'data'}",
-            user=user,
+            "--mode=fast",
+            user=user, cluster=cluster,
         )  # fmt: skip
     except StoreError:
         if is_alive(cluster, user):  # otherwise it was shutting down already
@@ -198,7 +198,7 @@ def is_alive(cluster: Path, user: ServerUser) -> bool:
     listed = subprocess.run(
         ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return "postgres -D" in listed.stdout
+    return "postgres" in listed.stdout and "unix_socket_directories" in listed.stdout
 
 
 def _has_working_folder(pid: int, data: Path, user: ServerUser) -> bool:
