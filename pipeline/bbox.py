@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# (west, south, east, north) in degrees.
+# (west, south, east, north) in degrees; west is more than east in a box across longitude 180.
 BBox = tuple[float, float, float, float]
 
 _EXAMPLE = "write WEST,SOUTH,EAST,NORTH in degrees, such as -90.1,35.0,-89.9,35.2"
@@ -42,7 +42,9 @@ def validate_bbox(sides: Sequence[object]) -> BBox:
         raise ValueError(
             f"the latitudes {south:g} and {north:g} are not within ±90{hint}; {_EXAMPLE}"
         )
-    if west >= east or south >= north:
-        wrong = "west is not less than east" if west >= east else "south is not less than north"
+    # Across longitude 180 the box begins in the east of the world and ends in its west.
+    is_across_180 = west > 0 > east and east + 360 - west < 180
+    if south >= north or (west >= east and not is_across_180):
+        wrong = "south is not less than north" if south >= north else "west is not less than east"
         raise ValueError(f"{text!r}: {wrong}; {_EXAMPLE}")
     return west, south, east, north

@@ -8,7 +8,7 @@ import re
 # removing one restores the original.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_GUARD = re.compile(r"^'(?='*[=+\-@])")
+_GUARD = re.compile(r"^'(?='*[=+\-@\t\r\n])")
 
 
 def escape_formula(text: str | None) -> str | None:

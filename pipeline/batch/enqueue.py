@@ -202,7 +202,8 @@ def _load_csv(
         if listed is None:
             if path.stat().st_size > _LARGE_FILE_BYTES:
                 progress.message(f"reading {path}")
-            listed = loading.load_list(conn, county, sha256, read_rows(path))
+            own_names = tuple(layout.own_columns.values())
+            listed = loading.load_list(conn, county, sha256, read_rows(path), own_names)
             if file_sha256(path) != sha256:
                 raise PropertiesFileError(
                     f"{path}: changed while it was read: run the command again"

@@ -217,6 +217,7 @@ PROPERTIES = (
         "Confidence in the point: 1 for given coordinates and the county's own address. Use it "
         "for sorting, not as a probability.",
     ),
+    Column("parcel_id", "text", "", "As given in the properties CSV."),
     Column("address", "text", "", "As given in the properties CSV."),
     Column("matched_address", "text", "", "The address that matched the one in the CSV."),
     SYNTHETIC,
@@ -227,6 +228,9 @@ PROPERTIES = (
         "The boundary as MultiPolygon, x = longitude; empty if there is none.",
     ),
 )
+
+# Ids of the properties table: text, because they may begin with zeros or have many digits.
+ID_COLUMNS = ("property_id", "parcel_id", "parcel_ids")
 
 # For each label of the runs; before the geometry.
 MEASURED = (
@@ -256,7 +260,6 @@ BOX = Column(
     "window.",
 )
 
-ERRORS = Table("errors", "one row per property that is not done", UNFINISHED)
 
 # File names are limited to 255 bytes.
 _MAX_STEM_LENGTH = 160
@@ -274,17 +277,25 @@ def detections_tables(labels: Iterable[str]) -> dict[str, Table]:
     }
 
 
-def properties_table(stems: Mapping[str, str]) -> Table:
+def properties_table(stems: Mapping[str, str], own: Sequence[Column] = ()) -> Table:
     """One row per property: its state, its boundary, and the measured areas of each label.
 
     Args:
         stems: of the column names by label; see `column_stems`.
+        own: the customer's own columns; see `pipeline.export.own_columns`.
     """
-    measured = [
-        column.for_label(label, stem) for label, stem in stems.items() for column in MEASURED
-    ]
-    columns = (*PROPERTIES[:-1], *measured, PROPERTIES[-1])
+    columns = (*PROPERTIES[:-1], *measured_columns(stems), *own, PROPERTIES[-1])
     return Table("properties", "one row per property", columns)
+
+
+def errors_table(own: Sequence[Column] = ()) -> Table:
+    """One row per property that is not done, with the columns of its row in the CSV."""
+    return Table("errors", "one row per property that is not done", (*UNFINISHED, *own))
+
+
+def measured_columns(stems: Mapping[str, str]) -> list[Column]:
+    """The columns of each label, by the stem of their names."""
+    return [column.for_label(label, stem) for label, stem in stems.items() for column in MEASURED]
 
 
 def column_stems(labels: Iterable[str]) -> dict[str, str]:

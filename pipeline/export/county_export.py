@@ -15,20 +15,29 @@ from detection.results import FULL_COVERAGE_FRACTION
 from parcels import County
 from pipeline.errors import ExportError
 from pipeline.export.columns import (
-    ERRORS,
+    ID_COLUMNS,
     SYNTHETIC,
     Column,
     Table,
     column_stems,
     detections_tables,
+    errors_table,
     properties_table,
 )
 from pipeline.export.export_folder import README, draft
+from pipeline.export.export_request import WHOLE_COUNTY_REQUEST, ExportRequest, resolve
 from pipeline.export.formats import CSV, FORMATS, ExportFormat
-from pipeline.export.readme import ExportedFile, render_data_dictionary, render_readme
+from pipeline.export.own_columns import OwnColumnNames, name_own_columns
+from pipeline.export.readme import (
+    ExportedFile,
+    render_data_dictionary,
+    render_readme,
+    table_cell,
+)
 from pipeline.open_county import display_name
 from pipeline.store.reads import row_cursors
 from pipeline.store.reads.county_status import county_status
+from pipeline.store.reads.export_selection import ExportSelection
 from pipeline.store.reads.row_cursors import ColumnArrays
 from pipeline.units import M2_PER_SQFT
 
@@ -41,6 +50,7 @@ def export_county(
     out: Path,
     kind: str,
     on_rows: Callable[[int, int], None] | None = None,
+    request: ExportRequest = WHOLE_COUNTY_REQUEST,
 ) -> dict[Path, int | None]:
     """Write a snapshot of a county's results into a folder.
 
@@ -51,32 +61,38 @@ def export_county(
     Args:
         kind: "geoparquet", "geojson" or "csv".
         on_rows: called with the rows written so far and the total.
+        request: which of the county's properties; all by default.
 
     Returns:
         Row counts by file (None for the guides), README.md last.
 
     Raises:
-        ExportError: the folder cannot be used or is full, the county has no properties, or the
-            database fails.
+        ExportError: the folder cannot be used or is full, it has files that are not from an
+            export, there is nothing to export, or the database fails.
     """
     snapshot = engine.connect().execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
     with _database_errors(out), snapshot as conn:
         snapshot_at = datetime.now(UTC)
-        status = county_status(conn, county.key)
+        selected = resolve(conn, county, request)
+        selection = selected.selection
+        status = county_status(conn, county.key, selection)
         if not status.by_state:
-            raise ExportError(f"{county.name} has nothing to export. Run `lotline batch` first")
-        live = row_cursors.count_live_detections(conn, county.key)
+            raise ExportError(selected.nothing)
+        live = row_cursors.count_live_detections(conn, county.key, selection)
         # A label without detections has an empty file.
-        labels = sorted({*row_cursors.measured_labels(conn, county.key), *live})
+        labels = sorted({*row_cursors.measured_labels(conn, county.key, selection), *live})
+        own = name_own_columns(
+            row_cursors.own_columns(conn, county.key, selection), column_stems(labels)
+        )
         unfinished = sum(n for (state, _), n in status.by_state.items() if state != "done")
         total = sum(live.values()) + sum(status.by_state.values()) + unfinished
         counter = _RowCounter(on_rows, total)
         synthetic = county.synthetic is not None
         files: dict[str, ExportedFile] = {}
         columns: dict[str, tuple[Column, ...]] = {}
-        tables = _tables(conn, county.key, labels, FORMATS[kind])
+        tables = _tables(conn, county.key, labels, FORMATS[kind], selection, own)
         with draft(out) as new, closing(tables):
             for table, chunks, file_format in tables:
                 name = table.name + file_format.suffix
@@ -88,12 +104,15 @@ def export_county(
                 files[name] = ExportedFile(table.what, rows, new.size_bytes(name))
                 columns[name] = file_format.columns(table)
             title = display_name(county.name, synthetic=synthetic)
-            notes = _notes(kind, snapshot_at, synthetic=synthetic)
+            notes = [selected.description] if selected.description else []
+            notes += _notes(kind, snapshot_at, own, synthetic=synthetic)
             with new.file(DATA_DICTIONARY) as file:
                 file.write(render_data_dictionary(title, notes, columns).encode())
             with new.file(README) as file:
-                file.write(render_readme(title, notes, files, status, kind).encode())
-            new.publish(outdated=f"detections_*{FORMATS[kind].suffix}")
+                text_columns = (*ID_COLUMNS, *own.by_exported)
+                readme = render_readme(title, notes, files, status, kind, text_columns)
+                file.write(readme.encode())
+            new.publish()
     row_counts = {out / name: exported.rows for name, exported in files.items()}
     return {**row_counts, out / DATA_DICTIONARY: None, out / README: None}
 
@@ -128,22 +147,33 @@ class _RowCounter:
 
 
 def _tables(
-    conn: Connection, county: str, labels: list[str], table_format: ExportFormat
+    conn: Connection,
+    county: str,
+    labels: list[str],
+    table_format: ExportFormat,
+    selection: ExportSelection,
+    own: OwnColumnNames,
 ) -> Generator[tuple[Table, Iterable[ColumnArrays], ExportFormat]]:
     """Each table with its rows and format; consume the rows before the next table."""
     empty = detections_tables(labels)
-    with closing(row_cursors.detection_columns(conn, county)) as chunks:
+    with closing(row_cursors.detection_columns(conn, county, selection=selection)) as chunks:
         parts = (part for columns in chunks for part in _split_by_label(columns))
         for label, of_label in groupby(parts, lambda part: part["label"][0]):
             yield empty.pop(label), of_label, table_format
     for table in empty.values():
         yield table, [], table_format
     stems = column_stems(labels)
-    with closing(row_cursors.property_columns(conn, county, stems)) as chunks:
-        yield properties_table(stems), chunks, table_format
+    with closing(
+        row_cursors.property_columns(
+            conn, county, stems, selection=selection, own_names=own.by_exported
+        )
+    ) as chunks:
+        yield properties_table(stems, own.columns), chunks, table_format
     # Always a CSV: people fix it and pass it to the next batch.
-    with closing(row_cursors.unfinished_columns(conn, county)) as chunks:
-        yield ERRORS, chunks, CSV
+    with closing(
+        row_cursors.unfinished_columns(conn, county, selection=selection, own_names=own.by_exported)
+    ) as chunks:
+        yield errors_table(own.columns), chunks, CSV
 
 
 def _split_by_label(columns: ColumnArrays) -> Iterator[ColumnArrays]:
@@ -180,7 +210,7 @@ def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnAr
     return completed
 
 
-def _notes(kind: str, snapshot_at: datetime, *, synthetic: bool) -> list[str]:
+def _notes(kind: str, snapshot_at: datetime, own: OwnColumnNames, *, synthetic: bool) -> list[str]:
     """Markdown notes that hold for all files of an export."""
     notes = [
         f"Snapshot of {snapshot_at:%Y-%m-%d %H:%M} UTC, as {kind}. Areas are equal-area, within "
@@ -188,6 +218,17 @@ def _notes(kind: str, snapshot_at: datetime, *, synthetic: bool) -> list[str]:
         "Spreadsheets run text that begins with = + - or @ as a formula, so CSV files have an "
         "apostrophe before such text. Numbers have none.",
     ]
+    if own.columns:
+        listed = ", ".join(f"`{table_cell(name)}`" for name in own.by_exported)
+        renamed = "".join(
+            f" `{table_cell(name)}` is called `{table_cell(exported)}`, because Lotline has a "
+            "column of that name."
+            for name, exported in own.renamed.items()
+        )
+        notes.append(
+            "Columns of the properties CSV are carried along as text in the tables of properties "
+            f"and errors: {listed}.{renamed}"
+        )
     if synthetic:
         notes.append("**Synthetic:** generated imagery and lots, not a real place.")
     return notes

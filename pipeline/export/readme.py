@@ -30,12 +30,14 @@ def render_readme(
     files: Mapping[str, ExportedFile],
     status: CountyStatus,
     format_name: str,
+    text_columns: Sequence[str] = (),
 ) -> str:
     """The README: the files, the totals, and how to read the format.
 
     Args:
         notes: what holds for all files, as Markdown.
         status: of the county in the snapshot that is exported.
+        text_columns: the ids and the customer's own columns of the properties table.
     """
     return (
         _templates()
@@ -48,6 +50,7 @@ def render_readme(
             status=status,
             format=format_name,
             m2_per_sqft=M2_PER_SQFT,
+            text_columns="{" + ", ".join(f"{name!r}: str" for name in text_columns) + "}",
         )
     )
 

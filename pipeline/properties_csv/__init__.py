@@ -3,6 +3,7 @@
 from pipeline.properties_csv.problems import BadRow, BadRows, duplicate_problem
 from pipeline.properties_csv.read import (
     PropertiesFile,
+    PropertyRow,
     file_sha256,
     layout_of,
     read_properties,
@@ -13,6 +14,7 @@ __all__ = [
     "BadRow",
     "BadRows",
     "PropertiesFile",
+    "PropertyRow",
     "duplicate_problem",
     "file_sha256",
     "layout_of",

@@ -20,6 +20,7 @@ from pipeline.properties_csv.file_kind import other_kind
 from pipeline.properties_csv.header import HeaderColumns, read_header
 from pipeline.properties_csv.header_names import Role
 from pipeline.properties_csv.joined_address import restore_zip
+from pipeline.properties_csv.own_columns import own_columns
 from pipeline.properties_csv.problems import SAVE_AS
 from pipeline.properties_csv.records import RawRecord, read_records, unwrap
 from pipeline.properties_csv.text_encoding import TextEncoding, detect_encoding
@@ -62,6 +63,11 @@ class CsvLayout:
         """The file as text, with its line endings."""
         with self.path.open(encoding=self.encoding.codec, newline="") as file:
             yield file
+
+    @property
+    def own_columns(self) -> dict[int, str]:
+        """The index and the name of each column that is the customer's own."""
+        return own_columns(self.columns)
 
     @property
     def is_plain(self) -> bool:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from parcels import ParcelsError, Property
 from pipeline.errors import PropertiesFileError
 from pipeline.properties_csv.layout import CsvLayout, is_separator_line, read_layout
+from pipeline.properties_csv.own_columns import own_values
 from pipeline.properties_csv.problems import SAVE_AS, BadRow, RowProblem, duplicate_problem
 from pipeline.properties_csv.records import RawRecord, read_records
 from pipeline.properties_csv.rows import RowReader
 
 # Raise it when parsing changes: lists stored from the same file are then read again.
-_PARSER_VERSION = 4
+_PARSER_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,27 @@ class PropertiesFile:
     understood: str = ""
 
 
+class PropertyRow(NamedTuple):
+    """A valid row of the file.
+
+    Attributes:
+        line: on which it begins.
+        own: the text of the customer's own columns by name, "" for a blank cell.
+    """
+
+    line: int
+    prop: Property
+    own: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedRecord:
-    """A row of the file: its property, or its problem."""
+    """A row of the file: its property and its own columns, or its problem."""
 
     record: RawRecord
     prop: Property | None
     problem: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_properties(path: Path) -> PropertiesFile:
@@ -56,16 +72,16 @@ def read_properties(path: Path) -> PropertiesFile:
         if isinstance(row, BadRow):
             bad_rows.append(row)
             continue
-        line, prop = row
-        first, _ = properties.setdefault(prop.property_id, row)
+        line, prop, _ = row
+        first, _ = properties.setdefault(prop.property_id, (line, prop))
         if first != line:
             bad_rows.append(BadRow(line, duplicate_problem(prop.property_id, first)))
     found = tuple(prop for _, prop in properties.values())
     return PropertiesFile(path, found, tuple(bad_rows), layout.understood)
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Property] | BadRow]:
-    """Yield each row of a CSV: a property with its line, or a `BadRow`.
+def read_rows(path: Path) -> Iterator[PropertyRow | BadRow]:
+    """Yield each row of a CSV: a property with its line and its own columns, or a `BadRow`.
 
     A row has an id and at least one of: a point (longitude, latitude in degrees), a parcel id, an
     address. Encoding, separator and columns are found as `layout_of` says. Duplicate ids are not
@@ -94,6 +110,7 @@ def checked_records(layout: CsvLayout) -> Iterator[CheckedRecord]:
         PropertiesFileError: it cannot be read any more.
     """
     reader = RowReader(layout.columns, layout.delimiter)
+    own = layout.own_columns
     with _as_properties_error(layout.path), layout.open_text() as file:
         for record in read_records(file, layout.delimiter):
             if record.is_blank or is_separator_line(record, layout.delimiter):
@@ -105,7 +122,8 @@ def checked_records(layout: CsvLayout) -> Iterator[CheckedRecord]:
                     yield CheckedRecord(record, None, "above the header; move it below")
                 continue
             try:
-                yield CheckedRecord(record, reader.property_of(record))
+                prop = reader.property_of(record)
+                yield CheckedRecord(record, prop, own=own_values(own, reader.cells(record)))
             except (RowProblem, ParcelsError) as error:
                 yield CheckedRecord(record, None, str(error))
 
@@ -125,12 +143,12 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _rows(layout: CsvLayout) -> Iterator[tuple[int, Property] | BadRow]:
+def _rows(layout: CsvLayout) -> Iterator[PropertyRow | BadRow]:
     for row in checked_records(layout):
         if row.prop is None:
             yield BadRow(row.record.line, row.problem)
         else:
-            yield row.record.line, row.prop
+            yield PropertyRow(row.record.line, row.prop, row.own)
 
 
 @contextmanager

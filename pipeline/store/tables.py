@@ -151,6 +151,15 @@ property_ = Table(
     Index("property_state_idx", "county", "state", "reason"),
 )  # fmt: skip
 
+# The customer's own columns of a properties file: text by column name.
+own_columns = Table(
+    "own_columns",
+    metadata,
+    Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), primary_key=True,
+           autoincrement=False),
+    Column("cells", JSONB, nullable=False),
+)  # fmt: skip
+
 property_list = Table(
     "property_list",
     metadata,
@@ -161,6 +170,7 @@ property_list = Table(
     Column("bad_rows", JSONB, nullable=False),  # the first ones, as examples
     # Whether its properties are still as in the file: no later list changed any of them.
     Column("is_current", Boolean, nullable=False, server_default=text("true")),
+    Column("own_columns", ARRAY(Text), nullable=False, server_default="{}"),  # in file order
     _now("loaded_at"),
     _now("used_at"),
     UniqueConstraint("county", "sha256"),

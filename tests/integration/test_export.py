@@ -21,6 +21,7 @@ from parcels import County
 from pipeline.errors import ExportError
 from pipeline.export import export_county, geoparquet
 from pipeline.export.export_folder import README
+from pipeline.export.manifest import MANIFEST
 from pipeline.properties_csv import read_properties
 from pipeline.store.database import Database
 from pipeline.store.reads import row_cursors
@@ -49,6 +50,11 @@ def read(path: Path) -> Any:
     return (geopandas.read_parquet if path.suffix == ".parquet" else geopandas.read_file)(path)
 
 
+def files_in(folder: Path) -> set[str]:
+    """The files of a folder, without the manifest."""
+    return {path.name for path in folder.iterdir()} - {MANIFEST}
+
+
 SUFFIX = {"geoparquet": ".parquet", "geojson": ".geojson", "csv": ".csv"}
 
 
@@ -60,7 +66,7 @@ def test_every_format_is_complete_and_listed_in_the_readme(
     tables = [*(f"detections_{label}" for label in sorted(LABELS)), "properties"]
     names = [f"{table}{SUFFIX[kind]}" for table in tables] + ["errors.csv"]
     assert [path.name for path in written] == [*names, "DATA_DICTIONARY.md", README]
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
+    assert files_in(tmp_path) == {path.name for path in written}
 
     documented = (tmp_path / README).read_text()
     for path, count in written.items():

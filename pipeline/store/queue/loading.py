@@ -7,7 +7,7 @@ and merged by a fixed number of statements.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from parcels.boundary import Property
 from pipeline.properties_csv import BadRow, BadRows, duplicate_problem
 from pipeline.store.bulk_copy import StagingTable
+from pipeline.store.queue import own_columns
 
 # The newest lists of a county are kept, and those that a long batch may still be using.
 KEEP_LISTS = 5
@@ -33,9 +34,13 @@ STAGED_PROPERTIES = StagingTable(
         "latitude": "float8",
         "parcel_id": "text",
         "address": "text",
+        "own_columns": "text",
     },
     key="line",
 )
+
+# A row of a file: its line, its property and, if the file has any, the customer's own columns.
+ListedRow = tuple[int, Property] | tuple[int, Property, Mapping[str, str]]
 
 _DUPLICATES = StagingTable(
     "staged_duplicate",
@@ -126,10 +131,11 @@ RETURNING id, bad_row_count, bad_rows
 """)
 
 _UPSERT_LIST = text("""
-INSERT INTO lotline.property_list (county, sha256, bad_row_count, bad_rows)
-VALUES (:county, :sha256, :bad_row_count, CAST(:bad_rows AS jsonb))
+INSERT INTO lotline.property_list (county, sha256, bad_row_count, bad_rows, own_columns)
+VALUES (:county, :sha256, :bad_row_count, CAST(:bad_rows AS jsonb), :own_columns)
 ON CONFLICT (county, sha256) DO UPDATE SET bad_row_count = excluded.bad_row_count,
-    bad_rows = excluded.bad_rows, is_current = true, loaded_at = now(), used_at = now()
+    bad_rows = excluded.bad_rows, own_columns = excluded.own_columns, is_current = true,
+    loaded_at = now(), used_at = now()
 RETURNING id
 """)
 
@@ -198,12 +204,17 @@ def current_list(conn: Connection, county: str, sha256: str) -> PropertyList | N
 
 
 def load_list(
-    conn: Connection, county: str, sha256: str, rows: Iterable[tuple[int, Property] | BadRow]
+    conn: Connection,
+    county: str,
+    sha256: str,
+    rows: Iterable[ListedRow | BadRow],
+    own_names: Sequence[str] = (),
 ) -> PropertyList:
     """Load a file's properties as `load` does, and store them as a list.
 
     Args:
-        rows: of the file; each property with its line number.
+        rows: of the file.
+        own_names: the customer's own columns, in the order of the file.
     """
     bad_rows = BadRows()
     _stage(conn, _good(rows, bad_rows), bad_rows)
@@ -213,6 +224,7 @@ def load_list(
         "sha256": sha256,
         "bad_row_count": bad_rows.count,
         "bad_rows": json.dumps([(row.line, row.problem) for row in bad_rows.examples]),
+        "own_columns": list(own_names),
     }
     list_id = int(conn.execute(_UPSERT_LIST, values).scalar_one())
     conn.execute(_INSERT_LISTED, {"county": county, "list": list_id})
@@ -220,7 +232,7 @@ def load_list(
     return PropertyList(list_id, bad_rows)
 
 
-def stage_again(conn: Connection, rows: Iterable[tuple[int, Property] | BadRow]) -> None:
+def stage_again(conn: Connection, rows: Iterable[ListedRow | BadRow]) -> None:
     """Find the duplicates of a file whose list is loaded already, for `iter_duplicates`."""
     bad_rows = BadRows()
     _stage(conn, _good(rows, bad_rows), bad_rows)
@@ -244,9 +256,7 @@ def add_staged(conn: Connection, county: str) -> int:
     return conn.execute(_INSERT_NEW, {"county": county}).rowcount
 
 
-def _good(
-    rows: Iterable[tuple[int, Property] | BadRow], bad_rows: BadRows
-) -> Iterator[tuple[int, Property]]:
+def _good(rows: Iterable[ListedRow | BadRow], bad_rows: BadRows) -> Iterator[ListedRow]:
     for row in rows:
         if isinstance(row, BadRow):
             bad_rows.add(row)
@@ -254,19 +264,21 @@ def _good(
             yield row
 
 
-def _stage(conn: Connection, numbered: Iterable[tuple[int, Property]], bad_rows: BadRows) -> None:
+def _stage(conn: Connection, rows: Iterable[ListedRow], bad_rows: BadRows) -> None:
     """Copy the properties into the staging table and drop duplicate ids as bad rows."""
-    STAGED_PROPERTIES.copy_rows(
-        conn,
-        (
-            (line, item.property_id, item.longitude, item.latitude, item.parcel_id, item.address)
-            for line, item in numbered
-        ),
-    )
+    STAGED_PROPERTIES.copy_rows(conn, map(_staged, rows))
     _DUPLICATES.create_empty(conn)
     dropped = conn.execute(_DROP_DUPLICATES).rowcount
     if dropped:
         bad_rows.add(*iter_duplicates(conn, BadRows.MAX_EXAMPLES), count=dropped)
+
+
+def _staged(row: ListedRow) -> tuple[object, ...]:
+    line, item, *own = row
+    cells = own_columns.as_json(own[0]) if own else None
+    return (
+        line, item.property_id, item.longitude, item.latitude, item.parcel_id, item.address, cells,
+    )  # fmt: skip
 
 
 def _merge(conn: Connection, county: str, sha256: str | None) -> LoadResult:
@@ -276,6 +288,6 @@ def _merge(conn: Connection, county: str, sha256: str | None) -> LoadResult:
         conn.execute(_UPDATE_CHANGED, {"county": county})
     new = conn.execute(_INSERT_NEW, {"county": county}).rowcount
     staged = int(conn.execute(text("SELECT count(*) FROM staged_property")).scalar_one())
-    if changed:
+    if own_columns.merge(conn, county) or changed:
         conn.execute(_MARK_OTHER_LISTS_OUTDATED, {"county": county, "sha256": sha256})
     return LoadResult(new, changed, staged - new - changed)

@@ -16,8 +16,20 @@ _LISTED = """EXISTS (SELECT 1 FROM lotline.listed l
 
 _ALL_LISTED = "p.id IN (SELECT l.property_fk FROM lotline.listed l WHERE l.list_fk = :list_id)"
 
-_INSIDE = f"""(ST_X({PLACE}) BETWEEN :west AND :east
-    AND ST_Y({PLACE}) BETWEEN :south AND :north)"""
+
+def inside_bbox(place: str) -> str:
+    """SQL condition that a point is in the box :west, :south, :east, :north.
+
+    West is more than east in a box across longitude 180.
+    """
+    x = f"ST_X({place})"
+    return (
+        f"(ST_Y({place}) BETWEEN :south AND :north AND CASE WHEN :west <= :east "
+        f"THEN {x} BETWEEN :west AND :east ELSE {x} >= :west OR {x} <= :east END)"
+    )
+
+
+_INSIDE = inside_bbox(PLACE)
 
 
 @dataclass(frozen=True, slots=True)

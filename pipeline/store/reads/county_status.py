@@ -5,32 +5,33 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
+from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.queue.states import count_states
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.totals import AreaTotal
 
-SOURCES = text("""
+SOURCES = """
 SELECT b.source, count(*) AS properties
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
-WHERE p.county = :county AND p.state = 'done' GROUP BY b.source
-""")
+WHERE {selected} AND p.state = 'done' GROUP BY b.source
+"""
 
-AREAS = text("""
+AREAS = """
 -- By source: areas of lots and of 30 m buffers are never added up.
 SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
        sum(m.area_m2 ORDER BY p.id) AS area_m2  -- a fixed order: equal to the last bit
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
-WHERE p.county = :county AND p.state = 'done'
+WHERE {selected} AND p.state = 'done'
 GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
-""")
+"""
 
-SEGMENTERS = text("""
+SEGMENTERS = """
 SELECT DISTINCT d.segmenter FROM lotline.property p
 JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
-WHERE p.county = :county AND d.segmenter <> 'person' ORDER BY d.segmenter
-""")
+WHERE {selected} AND d.segmenter <> 'person' ORDER BY d.segmenter
+"""
 
 # From the last run of each property: reading the detections takes seconds in a large county.
 LAST_SEGMENTERS = text("""
@@ -92,20 +93,26 @@ class CountyStatus:
         }
 
 
-def county_status(conn: Connection, county: str) -> CountyStatus:
-    """The complete status of a county."""
-    where = {"county": county}
+def county_status(
+    conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
+) -> CountyStatus:
+    """The complete status of a county, or of some of its properties."""
+    where = {"county": county, **selection.values}
+
+    def selected(query: str) -> TextClause:
+        return text(query.replace("{selected}", selection.full_scan_condition))
+
     last_run = lifecycle.latest_run(conn, county)
-    snapshot = conn.execute(SNAPSHOT, where).one_or_none()
+    snapshot = conn.execute(SNAPSHOT, {"county": county}).one_or_none()
     return CountyStatus(
         county=county,
-        by_state=count_states(conn, county),
-        by_source={row.source: row.properties for row in conn.execute(SOURCES, where)},
+        by_state=count_states(conn, county, selection),
+        by_source={row.source: row.properties for row in conn.execute(selected(SOURCES), where)},
         areas=tuple(
             AreaTotal(row.label, row.source, row.properties, int(row.detections), row.area_m2)
-            for row in conn.execute(AREAS, where)
+            for row in conn.execute(selected(AREAS), where)
         ),
-        segmenters=tuple(conn.execute(SEGMENTERS, where).scalars()),
+        segmenters=tuple(conn.execute(selected(SEGMENTERS), where).scalars()),
         last_run=None if last_run is None else _summary(last_run),
         parcel_snapshot=None
         if snapshot is None

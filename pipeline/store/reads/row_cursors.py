@@ -8,11 +8,14 @@ generator, and with it the cursor.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import geopandas
 import shapely
 from sqlalchemy import Connection, TextClause, text
+
+from pipeline.store.reads.export_selection import WHOLE_COUNTY, ExportSelection
 
 CHUNK_ROWS = 1024
 
@@ -20,7 +23,7 @@ ColumnArrays = dict[str, list[Any]]
 
 # PostGIS sorts geometries along a Hilbert curve, by the centers of their boxes. Sorting the center
 # points is faster: comparing two large polygons would decompress both each time.
-DETECTIONS = text("""
+DETECTIONS = """
 -- Live detections (proposed and accepted) with their provenance: by label, neighbours together.
 SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
        d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
@@ -32,10 +35,10 @@ FROM lotline.property p
 JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
 JOIN lotline.boundary b ON b.id = d.boundary_fk
 LEFT JOIN lotline.chip c ON c.sha256 = d.chip_sha256
-WHERE p.county = :county AND (CAST(:property_ids AS text[]) IS NULL
+WHERE {selected} AND (CAST(:property_ids AS text[]) IS NULL
     OR p.property_id = ANY(CAST(:property_ids AS text[])))
 ORDER BY d.label, ST_Centroid(ST_Envelope(d.geom)), d.id
-""")
+"""
 
 BOUNDARIES = text("""
 -- Boundaries of the properties of a run: neighbours together.
@@ -45,7 +48,7 @@ WHERE p.county = :county AND p.run_fk = :run
 ORDER BY p.sort_key, p.id LIMIT :limit
 """)
 
-PROPERTIES = text("""
+PROPERTIES = """
 -- Every property, its boundary if it has one, and its measurements by label: neighbours together,
 -- properties without a known location last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
@@ -53,7 +56,8 @@ SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        c.captured_on, c.gsd_m, c.sources AS imagery_files,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
-       p.located_by, p.confidence, p.address, p.matched_address, m.measured,
+       p.located_by, p.confidence, p.parcel_id, p.address, p.matched_address, m.measured,
+       o.cells AS own_cells,
        -- Of the last run and of the measured detections: these differ after a review.
        array(SELECT r.segmenter FROM lotline.run r WHERE r.id = p.run_fk AND p.state = 'done'
              UNION
@@ -69,55 +73,117 @@ LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(label, jsonb_build_array(area_m2, detection_count)) AS measured
     FROM lotline.measurement WHERE property_fk = p.id AND current
 ) m ON true
-WHERE p.county = :county
+LEFT JOIN lotline.own_columns o ON o.property_fk = p.id
+WHERE {selected}
 ORDER BY coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point), p.id
-""")
+"""
 
-UNFINISHED = text("""
+UNFINISHED = """
 -- Properties that are not done, and why, with the columns of their CSV row.
-SELECT property_id, state, reason, detail, ST_X(point) AS longitude, ST_Y(point) AS latitude,
-       parcel_id, address
-FROM lotline.property WHERE county = :county AND state <> 'done'
-ORDER BY state, reason, property_id
-""")
+SELECT p.property_id, p.state, p.reason, p.detail, ST_X(p.point) AS longitude,
+       ST_Y(p.point) AS latitude, p.parcel_id, p.address, o.cells AS own_cells
+FROM lotline.property p LEFT JOIN lotline.own_columns o ON o.property_fk = p.id
+WHERE {selected} AND p.state <> 'done'
+ORDER BY p.state, p.reason, p.property_id
+"""
 
-LABELS = text("""
+LABELS = """
 SELECT DISTINCT m.label
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
-WHERE p.county = :county ORDER BY m.label
-""")
+WHERE {selected} ORDER BY m.label
+"""
 
-LIVE_COUNTS = text("""
+LIVE_COUNTS = """
 SELECT d.label, count(*) AS detections
 FROM lotline.property p
 JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
-WHERE p.county = :county GROUP BY d.label
+WHERE {selected} GROUP BY d.label
+"""
+
+OWN_COLUMNS = """
+-- The names in use, how many properties have each, and in how many it is blank.
+SELECT name, count(*) AS properties, count(*) FILTER (WHERE value = '') AS blank
+FROM lotline.property p JOIN lotline.own_columns o ON o.property_fk = p.id
+CROSS JOIN LATERAL jsonb_each_text(o.cells) AS each (name, value)
+WHERE {selected} GROUP BY name ORDER BY name
+"""
+
+# In the order of the files: those of the oldest list first, as they were added.
+FILE_ORDER = text("""
+SELECT own_columns FROM lotline.property_list
+WHERE county = :county AND (CAST(:list_id AS bigint) IS NULL OR id = :list_id)
+ORDER BY loaded_at, id
 """)
 
 
-def measured_labels(conn: Connection, county: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class OwnColumn:
+    """A column of the customer's properties file: properties that have it, blank ones included."""
+
+    name: str
+    properties: int
+    blank: int
+
+
+def measured_labels(
+    conn: Connection, county: str, selection: ExportSelection = WHOLE_COUNTY
+) -> list[str]:
     """The labels that have a current measurement on any property."""
-    return list(conn.execute(LABELS, {"county": county}).scalars())
+    return list(conn.execute(*_selected(LABELS, county, selection)).scalars())
 
 
-def count_live_detections(conn: Connection, county: str) -> dict[str, int]:
+def count_live_detections(
+    conn: Connection, county: str, selection: ExportSelection = WHOLE_COUNTY
+) -> dict[str, int]:
     """Number of live detections of each label."""
-    return {row.label: row.detections for row in conn.execute(LIVE_COUNTS, {"county": county})}
+    rows = conn.execute(*_selected(LIVE_COUNTS, county, selection))
+    return {row.label: row.detections for row in rows}
+
+
+def own_columns(
+    conn: Connection, county: str, selection: ExportSelection = WHOLE_COUNTY
+) -> list[OwnColumn]:
+    """The customer's own columns, in the order of the files; of a list, only those of its file."""
+    rows = conn.execute(*_selected(OWN_COLUMNS, county, selection))
+    found = {row.name: OwnColumn(row.name, row.properties, row.blank) for row in rows}
+    files = conn.execute(FILE_ORDER, {"county": county, "list_id": selection.list_id}).scalars()
+    ordered = dict.fromkeys(name for names in files for name in names)
+    if selection.list_id is None:
+        ordered |= dict.fromkeys(found)  # of files that are forgotten
+        return [found[name] for name in ordered if name in found]
+    return [found.get(name, OwnColumn(name, 0, 0)) for name in ordered]
 
 
 def detection_columns(
-    conn: Connection, county: str, property_ids: list[str] | None = None, chunk: int = CHUNK_ROWS
+    conn: Connection,
+    county: str,
+    property_ids: list[str] | None = None,
+    chunk: int = CHUNK_ROWS,
+    *,
+    selection: ExportSelection = WHOLE_COUNTY,
 ) -> Generator[ColumnArrays]:
     """Live detections by label; with `property_ids`, only those on these properties."""
-    where = {"county": county, "property_ids": property_ids}
-    return _chunks(conn, DETECTIONS, where, chunk)
+    query, where = _selected(DETECTIONS, county, selection)
+    return _chunks(conn, query, {**where, "property_ids": property_ids}, chunk)
 
 
 def property_columns(
-    conn: Connection, county: str, stems: Mapping[str, str], chunk: int = CHUNK_ROWS
+    conn: Connection,
+    county: str,
+    stems: Mapping[str, str],
+    chunk: int = CHUNK_ROWS,
+    *,
+    selection: ExportSelection = WHOLE_COUNTY,
+    own_names: Mapping[str, str] | None = None,
 ) -> Generator[ColumnArrays]:
-    """Every property, with `STEM_m2` and `STEM_count` (detections) for the stem of each label."""
-    for columns in _chunks(conn, PROPERTIES, {"county": county}, chunk):
+    """Every property, with `STEM_m2` and `STEM_count` (detections) for the stem of each label.
+
+    Args:
+        own_names: the customer's own columns, by the name that each gets.
+    """
+    query, where = _selected(PROPERTIES, county, selection)
+    for columns in _chunks(conn, query, where, chunk):
+        _split_own_columns(columns, own_names or {})
         by_property = [by_label or {} for by_label in columns.pop("measured")]
         for label, stem in stems.items():
             measured = [by_label.get(label, (None, None)) for by_label in by_property]
@@ -127,10 +193,17 @@ def property_columns(
 
 
 def unfinished_columns(
-    conn: Connection, county: str, chunk: int = CHUNK_ROWS
+    conn: Connection,
+    county: str,
+    chunk: int = CHUNK_ROWS,
+    *,
+    selection: ExportSelection = WHOLE_COUNTY,
+    own_names: Mapping[str, str] | None = None,
 ) -> Generator[ColumnArrays]:
-    """The properties that are not done, without geometry."""
-    return _chunks(conn, UNFINISHED, {"county": county}, chunk)
+    """The properties that are not done, without geometry; `own_names` as of `property_columns`."""
+    for columns in _chunks(conn, *_selected(UNFINISHED, county, selection), chunk):
+        _split_own_columns(columns, own_names or {})
+        yield columns
 
 
 def iter_detections(
@@ -157,6 +230,22 @@ def iter_properties(
     stems = dict(zip(labels, labels, strict=True))
     for columns in property_columns(conn, county, stems, chunk):
         yield _geodataframe(columns).astype({f"{label}_m2": "float64" for label in labels})
+
+
+def _selected(
+    query: str, county: str, selection: ExportSelection
+) -> tuple[TextClause, dict[str, Any]]:
+    """The query for a selection, and its bind values."""
+    return text(query.replace("{selected}", selection.condition)), {
+        "county": county, **selection.values,
+    }  # fmt: skip
+
+
+def _split_own_columns(columns: ColumnArrays, own_names: Mapping[str, str]) -> None:
+    """Replace `own_cells` by a column for each own name; None where a property lacks it."""
+    cells = [by_name or {} for by_name in columns.pop("own_cells")]
+    for exported, name in own_names.items():
+        columns[exported] = [by_name.get(name) for by_name in cells]
 
 
 def _chunks(
