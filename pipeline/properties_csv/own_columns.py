@@ -19,7 +19,8 @@ EXPORTED_COLUMNS = frozenset({
     "property_id", "state", "reason", "detail", "source", "method", "boundary_area_m2",
     "boundary_area_sqft", "segmenters", "parcel_id", "parcel_ids", "coverage_fraction",
     "partly_imaged", "longitude", "latitude", "located_by", "confidence", "address",
-    "matched_address", "synthetic",
+    "matched_address", "synthetic", "captured_on", "gsd_m",
+    "imagery_files",
 })  # fmt: skip
 # Together these columns tell an export.
 _EXPORT_MARKS = {"state", "reason", "detail"}
