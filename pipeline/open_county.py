@@ -71,11 +71,14 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
 
 
 def register_secrets(county: County) -> None:
-    """Have redaction mask the token and the password of this county's servers."""
+    """Have redaction mask the tokens and the password of this county's servers."""
     token = county.token
     if token is not None:
         names = filter(None, (token.env, token.password_env))
         redactor.add_secrets(os.environ.get(name, "") for name in names)
+    imagery = getattr(county, "imagery", None)
+    if isinstance(imagery, ImageryEntry) and imagery.token is not None:
+        redactor.add_secrets([os.environ.get(imagery.token.env, "")])
 
 
 def display_name(name: str, *, synthetic: bool) -> str:

@@ -7,6 +7,8 @@ geotiff         one file: header, pixels on a grid, warp
 raster_file     opens GeoTIFF, JPEG 2000, .img and checked VRTs (vrt_check), and nothing else
 file_list       the files that a path means; unsupported_imagery: what to type for the others
 imageserver     an ArcGIS ImageServer, by exportImage
+tiles/          XYZ, WMTS and WMS
+remote_calls    circuit breaker and typed errors of the calls to a server
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
 bands, nodata   band names and dates; valid pixels
 blocks          downsampling by block means and overviews
@@ -17,6 +19,7 @@ from __future__ import annotations
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from detection.imagery.imageserver import ImageServer
 from detection.imagery.interface import ImagerySource
+from detection.imagery.tiles.open_tiles import open_tiles
 from detection.registry.imagery_entry import ImageryEntry, parse_imagery
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.registry.unparsed_value import UnparsedValue
@@ -29,20 +32,23 @@ def open_imagery(
 ) -> ImagerySource:
     """Choose and open the imagery source of `county.imagery`; None is USGS NAIP.
 
-    `url` is an ImageServer, `path` is a file, a folder or a glob of local files. A new kind of
-    source is added here; see `detection.imagery.interface`. A server gets its first request at
-    the first read.
+    `url` is an ImageServer, XYZ tiles, a WMTS or a WMS; `path` is a file, a folder or a glob of
+    local files. A new kind of source is added here; see `detection.imagery.interface`. A server
+    gets its first request at the first read.
 
     Args:
         allow_private: the county's setting: whether a server may have a private address.
 
     Raises:
-        ImageryError: local files that are missing, unreadable or not georeferenced.
+        ImageryError: local files that are missing, unreadable or not georeferenced; the
+            environment variable of a token is not set.
         RegistryError: the county was loaded without `DetectionCounty`, and its entry is wrong.
     """
     if not isinstance(source, ImageryEntry):
         source = parse_imagery(source)
     if source.url is not None:
+        if source.kind != "imageserver":
+            return open_tiles(source, allow_private=allow_private)
         client = ArcGISClient(allow_private=allow_private)
         return ImageServer(
             source.url, source.bands, source.gsd_m, source.captured_on, client=client

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import shapely
@@ -16,15 +16,15 @@ from rasterio.io import DatasetReader, MemoryFile
 from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
-from detection.errors import ImageryError, ImageryUnavailable, NoImagery
+from detection.errors import ImageryError, NoImagery
 from detection.imagery.bands import default_names
 from detection.imagery.nodata import valid_pixels
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
+from detection.imagery.remote_calls import RemoteCalls
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import TransientError
 from parcels.arcgis.layer_info import extent_lonlat
-from parcels.errors import SourceError, SourceMisconfigured, SourceUnavailable
 
 # NAIP's resolution, and typical of statewide imagery.
 DEFAULT_GSD_M = 0.6
@@ -40,8 +40,6 @@ _DTYPES = {
     "F32": "float32",
     "F64": "float64",
 }
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,9 @@ class ImageServer:
         self._gsd_m = gsd_m or DEFAULT_GSD_M
         self._captured_on = captured_on
         self._client = client or ArcGISClient()
-        self._breaker = breaker or CircuitBreaker()
+        self._calls = RemoteCalls(breaker)
         self._info: _ServiceInfo | None = None
         self._info_lock = Lock()
-        self._has_served = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,7 +135,7 @@ class ImageServer:
     def _service_info(self) -> _ServiceInfo:
         with self._info_lock:
             if self._info is None:
-                metadata = self._request(lambda: self._client.get_json(self.url, {}))
+                metadata = self._calls.make(lambda: self._client.get_json(self.url, {}))
                 self._info = _parse_service_info(self.url, metadata, self._bands)
             return self._info
 
@@ -162,36 +159,9 @@ class ImageServer:
             return _decode(self.url, body, service, grid, tile)
 
         url = f"{self.url}/exportImage"
-        pixels_and_valid = self._request(lambda: self._client.get_image(url, params, decode))
-        self._has_served = True
+        pixels_and_valid = self._calls.make(lambda: self._client.get_image(url, params, decode))
+        self._calls.has_served = True
         return pixels_and_valid
-
-    def _request(self, call: Callable[[], _T]) -> _T:
-        try:
-            self._breaker.before_call()
-            return self._through_breaker(call)
-        except SourceUnavailable as error:
-            raise ImageryUnavailable(f"imagery: {error}") from error
-        except SourceMisconfigured as error:
-            if self._has_served:
-                # A service that has served images is configured correctly: only this place fails.
-                raise ImageryUnavailable(f"imagery: {error}") from error
-            raise ImageryError(
-                f"imagery: {error}. Correct the county's `imagery: {{url: …}}`"
-            ) from error
-        except ImageryError as error:
-            if self._has_served:  # one wrong image among good ones fails only its own lots
-                raise ImageryUnavailable(f"imagery: {error}") from error
-            raise
-
-    def _through_breaker(self, call: Callable[[], _T]) -> _T:
-        try:
-            response = call()
-        except SourceError as error:
-            self._breaker.record_failure(error)
-            raise
-        self._breaker.record_success()
-        return response
 
 
 def _parse_service_info(

@@ -1,4 +1,4 @@
-"""The protocol of every imagery source: GeoTIFFs, ImageServers, and any new kind such as WMS.
+"""The protocol of every imagery source: files, ImageServers, tiles, and any new kind.
 
 To add a kind of source:
 

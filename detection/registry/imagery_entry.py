@@ -9,39 +9,74 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from detection.registry.imagery_url import ImageryKind, check_keys, imagery_url, kind_of
 from parcels.errors import RegistryError
 from parcels.registry.county import NonEmptyText
 from parcels.registry.entry import validation_messages
 from parcels.registry.entry_model import EntryModel
 from parcels.registry.unparsed_value import UnparsedValue
-from parcels.registry.validators import arcgis_url, resolve
+from parcels.registry.validators import resolve, variable_name
 
 USGS_NAIP_URL = "https://imagery.nationalmap.gov/arcgis/rest/services/USGSNAIPPlus/ImageServer"
 _USGS_NAIP = {"url": USGS_NAIP_URL, "bands": ("red", "green", "blue", "nir"), "gsd_m": 0.6}
 # Key -> what to write instead of an invalid value.
-IMAGERY_HINTS = {"imagery.chip_gsd_m": "write metres a pixel, for example 0.3"}
+IMAGERY_HINTS = {
+    "imagery.chip_gsd_m": "write metres a pixel, for example 0.3",
+    "imagery.zoom": "write a zoom level from 0 to 24, for example 19",
+    "imagery.tile_px": "write the pixels of a tile's side, for example 512",
+    "imagery.token": "write {env: NAME}, the name of an environment variable",
+}
 _GLOB_CHARACTERS = "*?["
 
+Zoom = Annotated[int, Field(ge=0, le=24)]
+TilePx = Annotated[int, Field(ge=64, le=4096)]
 PixelSizeM = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 
+class ImageryToken(EntryModel):
+    """A key of a tile server: the name of an environment variable, never the key."""
+
+    env: NonEmptyText
+
+    @field_validator("env")
+    @classmethod
+    def _check_variable(cls, name: str) -> str:
+        return variable_name(name)
+
+
 class ImageryEntry(EntryModel):
-    """Where a county's imagery is: local files (`path`) or an ImageServer (`url`).
+    """Where a county's imagery is: local files (`path`) or a server (`url`).
 
     Attributes:
         path: an absolute file, folder or glob; several files form one mosaic.
         bands: band names in order; None reads them from the files, or from the band count.
         captured_on: an ISO 8601 date, or only the year.
-        gsd_m: the pixel size in metres that an ImageServer is requested in.
+        url: an ImageServer, XYZ tiles, a WMTS or a WMS; see `detection.registry.imagery_url`.
+        gsd_m: the pixel size in metres that an ImageServer or a WMS is requested in.
+        zoom: the zoom level of XYZ tiles, or the tile matrix of a WMTS.
+        layers: of a WMS or WMTS; also written as `layer`.
+        licence: what tiles may be used for; shown in reports.
+        crs, styles: of the requests to a WMS.
+        matrix_set: of a WMTS.
+        tile_px: the side of a tile, where it is not 256.
+        token: the key that `{token}` in the URL stands for.
         chip_gsd_m: the pixel size in metres of the chips that a model gets; None leaves it to
             the model. An entry with this key alone uses USGS NAIP.
     """
 
     path: NonEmptyText | None = None
+    layers: tuple[NonEmptyText, ...] | None = None  # before the URL, which is judged with it
     url: NonEmptyText | None = None
     bands: tuple[NonEmptyText, ...] | None = None
     captured_on: str | None = None
     gsd_m: PixelSizeM | None = None
+    zoom: Zoom | None = None
+    licence: NonEmptyText | None = None
+    crs: NonEmptyText | None = None
+    styles: str | None = None
+    matrix_set: NonEmptyText | None = None
+    tile_px: TilePx | None = None
+    token: ImageryToken | None = None
     chip_gsd_m: PixelSizeM | None = None
 
     @model_validator(mode="before")
@@ -51,6 +86,22 @@ class ImageryEntry(EntryModel):
             return {**_USGS_NAIP, **entry}
         return entry
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_layers(cls, entry: object) -> object:
+        """`layer: a`, `layers: a` and `layers: "a,b"` as a list."""
+        if not isinstance(entry, dict):
+            return entry
+        named = dict(entry)
+        if "layer" in named and "layers" not in named:
+            named["layers"] = named.pop("layer")
+        if "license" in named and "licence" not in named:
+            named["licence"] = named.pop("license")
+        layers = named.get("layers")
+        if isinstance(layers, str | int) and not isinstance(layers, bool):
+            named["layers"] = [name.strip() for name in str(layers).split(",")]
+        return named
+
     @field_validator("path")
     @classmethod
     def _resolve_path(cls, path: str | None, info: ValidationInfo) -> str | None:
@@ -58,8 +109,9 @@ class ImageryEntry(EntryModel):
 
     @field_validator("url")
     @classmethod
-    def _check_url(cls, url: str | None) -> str | None:
-        return None if url is None else arcgis_url(url, ("ImageServer",))
+    def _check_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        has_layers = bool(info.data.get("layers"))
+        return None if url is None else imagery_url(url, has_layers=has_layers)
 
     @field_validator("captured_on", mode="before")
     @classmethod
@@ -78,7 +130,15 @@ class ImageryEntry(EntryModel):
     def _check_one_location(self) -> ImageryEntry:
         if (self.path is None) == (self.url is None):
             raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
+        check_keys(self.kind, self.model_dump(exclude_none=True))
         return self
+
+    @property
+    def kind(self) -> ImageryKind:
+        """The kind of source."""
+        if self.url is None:
+            return "files"
+        return kind_of(self.url, has_layers=bool(self.layers)) or "imageserver"
 
 
 class _ImageryKey(EntryModel):

@@ -44,6 +44,7 @@ class HttpRequest:
 
     Attributes:
         headers, secrets: for this host only; secrets are form fields and never in a URL.
+        byte_range: (first, last) byte of the content to request, also after a redirect.
     """
 
     url: str
@@ -51,6 +52,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     upload: Upload | None = None
+    byte_range: tuple[int, int] | None = None
 
     @property
     def is_post(self) -> bool:
@@ -65,6 +67,11 @@ class HttpResponse:
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class RangesIgnored(SourceMisconfigured):
+    """The server answers a request for a part of a file with all of it, which is not read."""
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -143,6 +150,7 @@ class Exchange:
             AddressRefused: not a valid URL, or not a public address; also after a redirect.
             QueryRefused: the response is too large.
             SourceMisconfigured: TLS failed, or too many redirects.
+            RangesIgnored: the server does not serve parts of files.
         """
         url, same_server = request.url, True
         for _ in range(_MAX_REDIRECTS + 1):
@@ -174,7 +182,7 @@ class Exchange:
                     params=None if request.is_post or is_redirected else params,
                     data=params if request.is_post else None,
                     files=_as_file(request.upload),
-                    headers=dict(request.headers) if same_server else None,
+                    headers=_headers(request, same_server=same_server),
                     timeout=(_CONNECT_TIMEOUT_S, read_timeout_s),
                     stream=True,
                     allow_redirects=False,
@@ -184,13 +192,25 @@ class Exchange:
                     location = response.headers.get("Location")
                     if response.status_code in _REDIRECT_CODES and location:
                         return _redirect_target(url, location)
-                    return HttpResponse(response.status_code, _read_body(request.url, response))
+                    if request.byte_range is not None and response.status_code == 200:
+                        raise RangesIgnored(f"{request.url}: the server sends only whole files")
+                    body = _read_body(request.url, response)
+                    return HttpResponse(response.status_code, body, response.headers)
         except AddressRefused as error:
             if str(error).startswith(request.url):
                 raise
             raise AddressRefused(f"{request.url}: {sanitize_text(error)}") from error
         except requests.RequestException as error:
             raise to_source_error(request.url, error) from error
+
+
+def _headers(request: HttpRequest, *, same_server: bool) -> dict[str, str] | None:
+    headers = dict(request.headers) if same_server else {}
+    if request.byte_range is not None:
+        first, last = request.byte_range
+        # Compressed, a part of a file would be a part of the compressed file.
+        headers |= {"Range": f"bytes={first}-{last}", "Accept-Encoding": "identity"}
+    return headers or None
 
 
 def _as_file(upload: Upload | None) -> dict[str, tuple[str, bytes, str]] | None:
