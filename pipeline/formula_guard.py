@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-# The start of a formula. Text that already has apostrophes before it gets one more, so that
-# removing one restores the original.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+# The start of a formula, also with the full-width characters that some locales of Excel take for
+# it, and after blanks that an import may trim. Text that already has apostrophes before it gets one
+# more, so that removing one restores the original.
+_MARKS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_START = rf"'*(\s*[{_MARKS}]|[\t\r\n])"
+_FORMULA = re.compile(_START)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_GUARD = re.compile(r"^'(?='*[=+\-@\t\r\n])")
+_GUARD = re.compile(rf"^'(?={_START})")
 
 
 def escape_formula(text: str | None) -> str | None:

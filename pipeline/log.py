@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
+from parcels.untrusted import sanitize_text
 from pipeline.redaction import redactor, secrets_of_environment
 
 LogFormat = Literal["text", "json"]
@@ -111,6 +112,25 @@ def is_json() -> bool:
     return _setup.format == "json"
 
 
+def visible(text: str) -> str:
+    """Text for a terminal or a log: all control characters but line breaks become spaces."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else " " for character in text
+    )
+
+
+def indented(text: str, indent: str) -> str:
+    """Indent all lines but the first, so that none of them looks like a line of its own.
+
+    Lines that are indented already stay as they are.
+    """
+    first, *others = text.split("\n")
+    kept = [line if not line or line.startswith("  ") else f"{indent}{line}" for line in others]
+    return "\n".join([first, *kept])
+
+
 class _StandardError(logging.Handler):
     """Looks up `sys.stderr` at each record, because a live progress bar replaces it."""
 
@@ -130,7 +150,10 @@ class _StandardError(logging.Handler):
 
 
 class _Text(logging.Formatter):
-    """`INFO: run 12, property a-17: message`, with the traceback if there is one."""
+    """`INFO: run 12, property a-17: message`, with the traceback if there is one.
+
+    Only the first line of a record starts at the margin: text from outside cannot forge another.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s: %(context)s%(message)s")
@@ -138,9 +161,9 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # The county is left out: a run has one county.
         names = [name for name in ("run", "property") if hasattr(record, name)]
-        context = ", ".join(f"{name} {getattr(record, name)}" for name in names)
+        context = ", ".join(f"{name} {sanitize_text(getattr(record, name))}" for name in names)
         record.context = f"{context}: " if context else ""
-        return redactor.text(super().format(record))
+        return visible(indented(redactor.text(super().format(record)), "    "))
 
 
 class _Json(logging.Formatter):
@@ -173,8 +196,8 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     if _setup.format == "json":
         logging.getLogger("lotline").critical("unexpected error", exc_info=(kind, error, trace))
         return
-    text = "".join(traceback.format_exception(kind, error, trace))
-    sys.stderr.write(redactor.text(text))
+    text = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
+    sys.stderr.write(visible(indented(redactor.text(text), "    ")) + "\n")
 
 
 def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:

@@ -22,17 +22,19 @@ from pipeline.cli.config import config
 from pipeline.cli.db import db
 from pipeline.cli.export import export
 from pipeline.cli.options import file_defaults, setting
-from pipeline.cli.output import print_message, wrap_standard_streams
+from pipeline.cli.output import echo, print_message
 from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.runs import runs
 from pipeline.cli.status import status
+from pipeline.cli.streams import lost_output, wrap_standard_streams
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 from pipeline.settings import env_variable, settings_file
 from pipeline.settings_file import SettingsFile
 
+OUTPUT_LOST = 3
 INTERRUPTED = 130
 
 # Settings whose values fail only in use, in code that does not know where they were set.
@@ -59,8 +61,26 @@ for command in (batch, status, runs, export, parcels, registry, review, db, conf
 
 
 def main() -> None:
-    """Run the command; an expected error prints one message and exits with 2."""
+    """Run the command; an expected error prints one message and exits with 2.
+
+    Where the work is done but standard output could not be written, it exits with 3.
+    """
     wrap_standard_streams()
+    try:
+        _run()
+    except SystemExit as stop:
+        if stop.code or not (reason := lost_output()):
+            raise
+    else:
+        if not (reason := lost_output()):
+            return
+    print_message(
+        f"standard output could not be written ({reason}); what was stored stays", logging.ERROR
+    )
+    sys.exit(OUTPUT_LOST)
+
+
+def _run() -> None:
     # SIGTERM (systemd, Docker) stops a batch as gracefully as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log.configure()
@@ -134,7 +154,7 @@ def _fail(message: str, usage: click.ClickException | None = None) -> NoReturn:
     if usage is not None and not log.is_json():
         text = io.StringIO()
         usage.show(text)
-        click.echo(redactor.text(text.getvalue()), err=True, nl=False)
+        echo(redactor.text(text.getvalue()).rstrip("\n"), err=True)
     else:
         print_message(message, logging.ERROR)
     _exit_now(2)

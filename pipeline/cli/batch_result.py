@@ -7,20 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
+from parcels.untrusted import sanitize_text
 from pipeline.batch.result import BatchReport
+from pipeline.cli.console import console
 from pipeline.cli.summary_tables import areas_table, print_run, table_of
 from pipeline.plurals import count_of, is_or_are
 from pipeline.report.advice import segmenter_notes
 from pipeline.store.reads.county_status import CountyStatus
 
 MAX_BAD_ROWS_LISTED = 20
-
-
-def console() -> Console:
-    """Standard output without Rich markup, because ids and paths may contain brackets."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def print_report(report: BatchReport) -> None:
@@ -114,7 +110,7 @@ def print_bad_rows(console: Console, report: BatchReport) -> None:
     were = "was" if count == 1 else "were"
     console.print(f"{count_of(count, 'rows')} of {file} {were} skipped:", style="yellow")
     for row in report.bad_rows.examples[:MAX_BAD_ROWS_LISTED]:
-        console.print(Text(f"  line {row.line}: {row.problem}"))
+        console.print(f"  line {row.line}: {sanitize_text(row.problem, 1000)}")
     _print_more(console, count)
     if report.rejected_path is not None:
         rejected = _relative(report.rejected_path)

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from pipeline.cli.batch import batch
 from pipeline.cli.options import SettingOption
+from pipeline.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from pipeline.settings_file import SettingsFile
@@ -62,15 +63,15 @@ def config(ctx: click.Context, as_json: bool) -> None:
             "file": None if file.path is None else str(file.path.absolute()),
             "settings": [asdict(row) for row in rows],
         }
-        click.echo(json.dumps(document, indent=2))
+        echo_json(json.dumps(document, indent=2))
         return
     name_width = max(len(row.name) for row in rows)
     place_width = max(len(row.place or row.source) for row in rows)
     for row in rows:
         place = row.place or row.source
-        click.echo(f"{row.name:<{name_width}}  {place:<{place_width}}  {_value_text(row.value)}")
+        echo(f"{row.name:<{name_width}}  {place:<{place_width}}  {_value_text(row.value)}")
     if file.path is None:
-        click.echo("No lotline.toml in this folder, and LOTLINE_CONFIG is not set.")
+        echo("No lotline.toml in this folder, and LOTLINE_CONFIG is not set.")
 
 
 def _rows(root: click.Context, file: SettingsFile) -> Iterator[SettingRow]:

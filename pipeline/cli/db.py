@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from pipeline.cli.output import echo
 from pipeline.settings import load_settings
 
 
@@ -30,7 +31,7 @@ def url() -> None:
     with open_database(settings.database_url, settings.home) as database:
         if database.server:
             database.server.keep_running()
-        click.echo(redactor.url(database.url) if sys.stdout.isatty() else database.url)
+        echo(redactor.url(database.url) if sys.stdout.isatty() else database.url)
 
 
 @db.command()
@@ -40,7 +41,7 @@ def upgrade() -> None:
 
     settings = load_settings()
     with open_database(settings.database_url, settings.home, upgrade=True):
-        click.echo("the schema is up to date")
+        echo("the schema is up to date")
 
 
 @db.command()

@@ -10,6 +10,7 @@ import click
 from pipeline.bbox import BBox
 from pipeline.cli.batch import BBoxType
 from pipeline.cli.options import county_option, registry_option
+from pipeline.cli.output import echo
 from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def export(
         finally:
             shown.stop()
     for path, count in written.items():
-        click.echo(f"{path} ({count_of(count, 'rows')})" if count is not None else str(path))
+        echo(f"{path} ({count_of(count, 'rows')})" if count is not None else str(path))
 
 
 def _run_id(database: Database, county: str, run: str | None) -> int | None:

@@ -1,20 +1,20 @@
-"""Standard output and error: streams that no reader can break, and messages to the user."""
+"""What a command prints: messages and lines in which text from outside is only text.
+
+Ids of properties and parcels, and messages of servers, come from others. Escape sequences and other
+control characters in them are shown as spaces, and a line break never starts a line that looks like
+one of ours.
+"""
 
 from __future__ import annotations
 
-import io
 import logging
-import os
-import sys
-from typing import TYPE_CHECKING, TextIO
+import re
+from collections.abc import Iterable
 
 import click
 
 from pipeline import log
 from pipeline.redaction import redactor
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _logger = logging.getLogger(__name__)
 
@@ -22,43 +22,33 @@ _logger = logging.getLogger(__name__)
 def print_message(message: str, level: int = logging.INFO) -> None:
     """Print a message on standard error, whatever the log level; a record with LOG_FORMAT=json.
 
-    Errors start with `error: `; secrets are masked.
+    Errors start with `error: `; secrets are masked; further lines are indented.
     """
     if log.is_json():
         _logger.setLevel(logging.INFO)
         _logger.log(level, "%s", message)
         return
     prefix = "error: " if level >= logging.ERROR else ""
-    click.echo(f"{prefix}{redactor.text(message)}", err=True)
+    echo(f"{prefix}{log.indented(redactor.text(message), '  ')}", err=True)
 
 
-def wrap_standard_streams() -> None:
-    """Wrap stdout and stderr so that neither encoding nor a closed pipe stops the work.
-
-    Characters that the terminal's encoding lacks (m²) become question marks. After the reader of
-    a pipe exits (`lotline batch | head`), further output is discarded and the command runs on.
-    """
-    sys.stdout, sys.stderr = _wrapped(sys.stdout), _wrapped(sys.stderr)
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines without control characters on standard output, or standard error."""
+    click.echo(log.visible(text), err=err)
 
 
-class _UnbreakablePipe(io.FileIO):
-    def write(self, data: ReadableBuffer, /) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(devnull, self.fileno())
-            os.close(devnull)
-            return super().write(data)
+def echo_json(document: str) -> None:
+    """Print a JSON document; characters that a terminal would act on are escaped."""
+    click.echo(re.sub(r"[^\n -~]", _escaped, document), nl=not document.endswith("\n"))
 
 
-def _wrapped(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper):
-        return stream  # replaced by a caller (pytest, click's runner): left to them
-    stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_UnbreakablePipe(stream.fileno(), "w", closefd=False)),
-        encoding=stream.encoding,
-        errors="replace",
-        line_buffering=stream.line_buffering,
-    )
+def _escaped(match: re.Match[str]) -> str:
+    character = match.group()
+    if character.isprintable():
+        return character
+    return "".join(f"\\u{unit:04x}" for unit in _utf16(character))
+
+
+def _utf16(character: str) -> Iterable[int]:
+    encoded = character.encode("utf-16-be", errors="surrogatepass")
+    return (int.from_bytes(encoded[i : i + 2]) for i in range(0, len(encoded), 2))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import county_option, registry_option
-from pipeline.cli.output import print_message
+from pipeline.cli.output import echo, print_message
 from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
@@ -110,20 +110,20 @@ def _target(folder: Path | None) -> str:
 
 
 def _print_current(snapshot: LayerSnapshot, name: str, folder: Path | None) -> None:
-    click.echo(
+    echo(
         f"{name}: the snapshot of {count_of(snapshot.rows, 'parcels')} in {_target(folder)}, "
         f"fetched {snapshot.fetched_at:%Y-%m-%d}, is current; --again fetches it again."
     )
 
 
 def _print_result(fetched: FetchResult, calls: int, name: str, folder: Path | None) -> None:
-    click.echo(
+    echo(
         f"{name}: {count_of(fetched.rows, 'parcels')} in {_target(folder)}; "
         f"{fetched.rows - fetched.resumed_rows:,} fetched now with {count_of(calls, 'requests')} "
         f"in {fetched.seconds:.1f} s."
     )
     if fetched.without_geometry:
-        click.echo(
+        echo(
             "Parcels without a usable polygon (missing, empty or not repairable), found by "
             f"parcel id only: {fetched.without_geometry:,}."
         )

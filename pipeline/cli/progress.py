@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
 )
 
 from pipeline import log
+from pipeline.cli.console import console
 from pipeline.cli.output import print_message
 from pipeline.plurals import count_of
 from pipeline.redaction import redactor
@@ -28,18 +28,18 @@ class BarProgress:
 
     def __init__(self, unit: str) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console(stderr=True),
         )
 
     def message(self, what: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(redactor.text(what), markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(redactor.text(what))
 
     def start(self, total: int, what: str) -> None:
         """Show the bar."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import registry_option
-from pipeline.cli.output import print_message
+from pipeline.cli.output import echo, echo_json, print_message
 from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def list_(registry: Path | None, state: str | None, everything: bool, as_json: b
     counties = sorted(_listed(known, state, everything=everything), key=lambda c: c.key)
     if as_json:
         listed = [_county_json(county, own=county.key in known) for county in counties]
-        click.echo(json.dumps(listed))
+        echo_json(json.dumps(listed))
         return
     rows = [(c.key, c.name, _verified(c), _parcels(c)) for c in counties]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         padded = [f"{text:<{width}}" for text, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())
     if not everything and state is None:
         shipped = len(known.shipped_keys())
         print_message(f"plus {shipped:,} shipped US layers: list them with --all or --state CO")
@@ -113,8 +113,8 @@ def import_(source: Path, out: Path) -> None:
 def _print_import(result: ImportResult) -> None:
     layers = sum(1 for drop in result.dropped if drop.what == "layer")
     details = len(result.dropped) - layers
-    click.echo(f"imported {len(result.keys):,} of {result.layers:,} layers into {result.file}")
-    click.echo(
+    echo(f"imported {len(result.keys):,} of {result.layers:,} layers into {result.file}")
+    echo(
         f"skipped {count_of(layers, 'layers')}, and {count_of(details, 'details')} (a code or a "
         f"column) of imported layers; reasons: {result.dropped_file}"
     )
@@ -157,9 +157,9 @@ def verify(
         saved = _save(known.path, verdicts)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
-        click.echo(json.dumps([_verdict_json(verdict) for verdict in verdicts], indent=2))
+        echo_json(json.dumps([_verdict_json(verdict) for verdict in verdicts], indent=2))
     unavailable = sum(verdict.inconclusive for verdict in failed)
-    click.echo(
+    echo(
         f"{len(verdicts) - len(failed):,} passed, {len(failed) - unavailable:,} failed, "
         f"{unavailable:,} unavailable; {saved}",
         err=as_json,
@@ -183,9 +183,9 @@ def _print_verdict(verdict: VerifyResult, done: int, total: int, *, to_stderr: b
     problem = [verdict.problem] if verdict.problem else []
     first, *others = [*problem, *verdict.notes] or [verdict.county.name]
     counter = f"[{done:>{len(str(total))}}/{total}] " if total > 1 else ""
-    click.echo(f"{counter}{word:<11}  {verdict.county.key}  {first}", err=to_stderr)
+    echo(f"{counter}{word:<11}  {verdict.county.key}  {first}", err=to_stderr)
     for note in others:
-        click.echo(f"{'':<{len(counter) + 11}}  {note}", err=to_stderr)
+        echo(f"{'':<{len(counter) + 11}}  {note}", err=to_stderr)
 
 
 def _save(file: Path, verdicts: list[VerifyResult]) -> str:
@@ -244,8 +244,8 @@ def add(name: str, url: str, registry: Path | None, allow_private: bool) -> None
         raise AddressRefused(
             str(error).replace(ALLOW_PRIVATE_HINT, "add --allow-private")
         ) from error
-    click.echo(f"{name}:")
+    echo(f"{name}:")
     for line in added.lines:
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     option = f" --registry {shlex.quote(str(registry))}" if registry else ""
     print_message(f"added to {file}; next: lotline registry verify {name}{option}")

@@ -7,6 +7,7 @@ import getpass
 import click
 
 from pipeline.cli.options import PositiveInt
+from pipeline.cli.output import echo
 
 
 def _reviewer() -> str:
@@ -67,4 +68,4 @@ def _decide(action: str, detection_id: int, reviewer: str, note: str) -> None:
     ):
         decide = {"accept": verdicts.accept, "reject": verdicts.reject, "restore": verdicts.restore}
         done = decide[action](conn, detection_id, reviewer, note=note)
-    click.echo(f"detection {detection_id}: {done.state}, by {reviewer}")
+    echo(f"detection {detection_id}: {done.state}, by {reviewer}")

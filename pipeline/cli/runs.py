@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.output import echo, echo_json
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -37,7 +39,7 @@ def runs() -> None:
 @as_json_option
 def list_(county: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
-    from pipeline.cli.batch_result import console
+    from pipeline.cli.console import console
     from pipeline.cli.summary_tables import print_runs
     from pipeline.report import build_report
     from pipeline.store.runs.lifecycle import recent_runs
@@ -48,13 +50,13 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
             found = recent_runs(conn, _county_key(county), limit)
         reports = [build_report(conn, run) for run in found]
     if as_json:
-        click.echo(
+        echo_json(
             json.dumps([_summary(report.model_dump(mode="json")) for report in reports], indent=2)
         )
     elif reports:
         print_runs(console(), reports)
     else:
-        click.echo(f"No runs of {county} yet." if county else "No runs yet.")
+        echo(f"No runs of {county} yet." if county else "No runs yet.")
 
 
 @runs.command()
@@ -66,7 +68,7 @@ def list_(county: str | None, limit: int, as_json: bool) -> None:
 )  # fmt: skip
 def show(run_id: str, as_json: bool, page: Path | None) -> None:
     """Show a run's results; of a running or killed run, the results so far."""
-    from pipeline.cli.batch_result import console
+    from pipeline.cli.console import console
     from pipeline.cli.summary_tables import print_run
     from pipeline.report import build_report
     from pipeline.report.write_report import as_json as json_of
@@ -80,9 +82,9 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     if page is not None:
         write_page(report, run_map, page)
     if as_json:
-        click.echo(json_of(report), nl=False)
+        echo_json(json_of(report))
     elif page is not None:
-        click.echo(str(page))
+        echo(str(page))
     else:
         if understood := report.settings.get("properties_understood"):
             console().print(f"{understood}.")
@@ -95,14 +97,14 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
 @as_json_option
 def compare(a: str, b: str, as_json: bool) -> None:
     """Compare two runs; areas on the properties that both measured."""
-    from pipeline.cli.batch_result import console
+    from pipeline.cli.console import console
     from pipeline.cli.summary_tables import print_comparison
     from pipeline.report.comparison import compare_runs
 
     with _connection() as conn:
         comparison = compare_runs(conn, _find(conn, a), _find(conn, b))
     if as_json:
-        click.echo(comparison.model_dump_json(indent=2))
+        echo_json(comparison.model_dump_json(indent=2))
     else:
         print_comparison(console(), comparison)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from parcels.untrusted import sanitize_text
 from pipeline.cli.options import county_option, registry_option
+from pipeline.cli.output import echo_json
 from pipeline.plurals import count_of
 
 
@@ -19,7 +21,8 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show a county's properties by state, and its measured areas."""
     from detection.registry.county import DetectionCounty
     from parcels import load_registry
-    from pipeline.cli.batch_result import console, print_status
+    from pipeline.cli.batch_result import print_status
+    from pipeline.cli.console import console
     from pipeline.open_county import display_name
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
@@ -36,7 +39,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     synthetic = entry.synthetic is not None
     name = display_name(entry.name, synthetic=synthetic)
     if as_json:
-        click.echo(
+        echo_json(
             json.dumps({**now.as_json(), "synthetic": synthetic, "unanswered": open_}, indent=2)
         )
         return
@@ -47,4 +50,5 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         parcels = count_of(now.parcel_snapshot["rows"], "parcels")
         out.print(f"Parcel snapshot: {parcels}, fetched {day}.")
     for prop in open_:
-        out.print(f"  {prop['property_id']}: {prop['state']} ({prop['reason']}) - {prop['detail']}")
+        why = f"{prop['state']} ({prop['reason']}) - {prop['detail']}"
+        out.print(f"  {sanitize_text(prop['property_id'])}: {sanitize_text(why, 1000)}")

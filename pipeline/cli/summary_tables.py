@@ -9,8 +9,8 @@ from itertools import groupby
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from parcels.untrusted import sanitize_text
 from pipeline.plurals import count_of
 from pipeline.report import RunReport, formatting
 from pipeline.report.advice import segmenter_notes
@@ -174,7 +174,8 @@ def _print_examples(console: Console, title: str, examples: Iterable[ExampleProp
     for group in groups:
         for example in group:
             state = "" if example.state == "done" else f"{example.state} ({example.reason}) - "
-            console.print(Text(f"  {example.property_id}: {state}{example.detail}"))
+            line = f"{example.property_id}: {state}{example.detail}"
+            console.print(f"  {sanitize_text(line, 1000)}")
         if (more := group[0].told - len(group)) > 0:
             console.print(f"  and {more:,} more of this kind")
 

@@ -65,6 +65,20 @@ def test_a_line_of_text_names_the_run_and_the_property(capsys: pytest.CaptureFix
     ]
 
 
+def test_text_from_outside_starts_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("INFO")
+    with log.log_context(run=1, property="R1\nERROR: run 1: forged"):
+        try:
+            raise ValueError("bad\nERROR: run 1: forged \x1b[2J")
+        except ValueError:
+            logging.getLogger("parcels").exception("a server says\r\nERROR: run 1: forged")
+    lines = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert lines[0] == "ERROR: run 1, property R1 ERROR: run 1: forged: a server says "
+    assert len(lines) > 4
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "\x1b" not in "".join(lines)
+
+
 def test_a_json_record_has_time_level_logger_message_and_context(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

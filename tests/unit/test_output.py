@@ -1,16 +1,27 @@
-"""Standard streams: a closed pipe or a narrow encoding does not stop the command."""
+"""Output: a stream that fails does not stop the command, and text from outside is only text."""
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.console import console
+from pipeline.cli.output import echo, echo_json, print_message
+
 _PRINTS_AND_CONTINUES = """
 import logging, sys, click
 from rich.console import Console
-from pipeline.cli.output import wrap_standard_streams
+from pipeline.cli.streams import wrap_standard_streams
 
 wrap_standard_streams()
 logging.basicConfig()
@@ -44,7 +55,7 @@ def test_a_closed_pipe_does_not_stop_the_command(tmp_path: Path) -> None:
 
 def test_unencodable_characters_become_question_marks() -> None:
     code = (
-        "from pipeline.cli.output import wrap_standard_streams;"
+        "from pipeline.cli.streams import wrap_standard_streams;"
         "wrap_standard_streams(); print('1 m²')"
     )
     done = subprocess.run(
@@ -52,3 +63,109 @@ def test_unencodable_characters_become_question_marks() -> None:
         capture_output=True, check=True,
     )  # fmt: skip
     assert done.stdout == b"1 m?\n"
+
+
+FULL = Path("/dev/full")
+_LOTLINE = "import sys; from pipeline.cli.app import main; sys.argv[0] = 'lotline'; main()"
+
+
+def _shell(redirection: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    script = f'"$0" "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", script, sys.executable, "-c", _LOTLINE, *arguments],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">/dev/full 2>/dev/full"])
+def test_lost_output_has_an_exit_code_of_its_own(redirection: str, tmp_path: Path) -> None:
+    done = _shell(redirection, "config", cwd=tmp_path)
+    assert done.returncode == 3
+    if "2>" not in redirection:
+        assert "error: standard output could not be written (No space left on device)" in (
+            done.stderr
+        )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- 0<&-"])
+def test_a_lost_log_changes_nothing(redirection: str, tmp_path: Path) -> None:
+    done = _shell(redirection, "config", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lotline.toml" in done.stdout
+    assert _shell(redirection, "config", "--nonsense", cwd=tmp_path).returncode == 2
+
+
+def test_closed_standard_output_is_discarded_output(tmp_path: Path) -> None:
+    done = _shell(">&-", "config", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+_OPENS = """
+import os, sys
+import pipeline.cli
+from pipeline.cli.streams import wrap_standard_streams
+wrap_standard_streams()
+with open(sys.argv[1], "w") as file:
+    os.write(2, b"from a library")
+    sys.stderr.write("logged")
+    file.write("rows")
+"""
+
+
+def test_a_file_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    script = '"$0" -c "$1" "$2" 2>&-'
+    subprocess.run(["sh", "-c", script, sys.executable, _OPENS, str(tmp_path / "f")], check=True)
+    assert (tmp_path / "f").read_text() == "rows"
+
+
+def test_a_full_pipe_that_does_not_block_loses_nothing() -> None:
+    read, written = os.pipe()
+    os.set_blocking(written, False)
+    code = (
+        "from pipeline.cli.streams import wrap_standard_streams;"
+        "wrap_standard_streams(); print('x' * 300_000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=written) as process:
+        os.close(written)
+        with os.fdopen(read) as pipe:
+            assert len(pipe.read()) == 300_001
+    assert process.returncode == 0
+
+
+HOSTILE = "R:100:7 [red]x[/red] \x1b[2J\x1b]0;t\x07\x9b31m\u202eabc\r\x00"
+SHOWN = "R:100:7 [red]x[/red]  [2J ]0;t  31m abc  "
+
+
+def test_a_console_shows_text_from_outside_as_it_is() -> None:
+    out = console()
+    out.file = io.StringIO()
+    out.width = 200
+    table = Table(HOSTILE, title=HOSTILE)
+    table.add_row(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    for renderable in (HOSTILE, Text(HOSTILE), table):
+        out.print(renderable)
+    printed = out.file.getvalue()
+    # Rich drops a bell in its own texts.
+    shown = re.findall(r"R:100:7 \[red\]x\[/red\]  \[2J \]0;t {1,2}31m abc", printed)
+    assert len(shown) == 6
+    assert all(character.isprintable() or character == "\n" for character in printed)
+
+
+def test_a_line_from_outside_is_not_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    print_message("county\nerror: forged\n  listed", logging.ERROR)
+    echo(HOSTILE)
+    captured = capsys.readouterr()
+    assert captured.err == "error: county\n  error: forged\n  listed\n"
+    assert captured.out == f"{SHOWN}\n"
+
+
+def test_json_shows_nothing_that_a_terminal_acts_on(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.dumps({"id": HOSTILE + "\U000e0041é"}, ensure_ascii=False, indent=1)
+    echo_json(document)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"id": HOSTILE + "\U000e0041é"}
+    assert "é" in printed
+    assert all(character.isprintable() or character == "\n" for character in printed)
