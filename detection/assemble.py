@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from detection.caveats import result_caveats
 from detection.chip_plan import ChipKey, ChipPlan
 from detection.clip import LotLines
 from detection.imagery.pixel_grid import union
@@ -32,14 +34,18 @@ def assemble_lot_results(
     Args:
         results_by_chip: for all chips of the plans.
         lots: the boundaries of the plans, by index.
-        segmenter: its name, for messages about invalid masks.
+        segmenter: its name, for the results and for messages about invalid masks.
     """
+    caveats = result_caveats(segmenter, labels)
     results: list[tuple[int, LotResult]] = []
     for plan in plans:
         boundaries = [lots[index] for index in plan.lots]
         of_plan = {key: results_by_chip[key] for key in plan.chip_keys}
         plan_results = _plan_results(plan, boundaries, of_plan, labels, lines, segmenter, timer)
-        results += zip(plan.lots, plan_results, strict=True)
+        results += [
+            (index, replace(result, segmenter=segmenter, caveats=caveats))
+            for index, result in zip(plan.lots, plan_results, strict=True)
+        ]
     return results
 
 

@@ -38,6 +38,7 @@ class Label:
         score_threshold: the score, 0..1, from which a prompted segmenter's object counts.
         simplify_share: outlines are simplified as long as a polygon's area changes by at most
             this fraction; 0 keeps every vertex.
+        contains: labels that are part of this one: adding their areas counts ground twice.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Label:
     min_area_m2: float
     score_threshold: float = 0.5
     simplify_share: float = 0.0
+    contains: tuple[str, ...] = ()
 
 
 class _File(EntryModel):
@@ -96,6 +98,13 @@ def merge_label_entries(
                 f"{where}: 'labels.{name}': a new label needs a prompt, such as "
                 f"prompt: round backyard trampoline. Only {', '.join(known)} have a default prompt"
             )
+    for name, entry in entries.items():
+        for part in entry.contains or ():
+            if part not in labels or part == name:
+                raise LabelError(
+                    f"{where}: 'labels.{name}.contains': {part!r} is not another label; choose "
+                    f"from {', '.join(labels)}"
+                )
     return labels
 
 
@@ -137,6 +146,16 @@ def choose_labels(
     if not chosen:
         raise LabelError(f"no label given: choose from {', '.join(known)}")
     return tuple(chosen.values())
+
+
+def contained_labels(labels: Iterable[Label] | None = None) -> dict[str, tuple[str, ...]]:
+    """The labels that are part of a label, by name, for those that have any.
+
+    Args:
+        labels: None is `LABELS`.
+    """
+    labels = LABELS.values() if labels is None else labels
+    return {label.name: label.contains for label in labels if label.contains}
 
 
 def _entries(content: object, where: str) -> dict[str, LabelEntry]:

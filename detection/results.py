@@ -76,6 +76,9 @@ class LotResult:
             of "no_boundary" that of the `NoBoundary`.
         coverage_fraction: the fraction of the boundary's area with valid imagery, 0..1.
         chip: the provenance; None without imagery.
+        segmenter: name and version; "" where none ran.
+        caveats: what to know of these detections, a sentence or phrase each: see
+            `detection.caveats`.
     """
 
     status: LotStatus
@@ -84,3 +87,5 @@ class LotResult:
     chip: ChipInfo | None = None
     reason: str = ""
     detail: str = ""
+    segmenter: str = ""
+    caveats: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from parcels.registry.entry_model import EntryModel
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Exports have a column LABEL_m2 for each label; this one exists already.
 _RESERVED_NAMES = ("boundary_area",)
-_KEYS = "prompt, kind, min_area_m2, score_threshold, simplify_share"
+_KEYS = "prompt, kind, min_area_m2, score_threshold, simplify_share, contains"
 _MAX_PROMPT_LENGTH = 200
 # Key -> what to write instead of an invalid value.
 LABEL_HINTS = {
@@ -22,6 +22,7 @@ LABEL_HINTS = {
     "labels.*.min_area_m2": "write square metres, from 0 to 10,000",
     "labels.*.score_threshold": "write a number above 0 and below 1",
     "labels.*.simplify_share": "write a fraction from 0 to 0.1",
+    "labels.*.contains": "write a list of label names, such as [lawn, tree]",
     "labels.*.prompt": "write a few words that name the object, such as swimming pool",
 }
 _OLD_KEYS = {"least_score": "score_threshold"}
@@ -38,6 +39,7 @@ class LabelEntry(EntryModel):
         min_area_m2: smaller polygons are dropped as noise.
         score_threshold: the minimum score of the segmenter, 0..1.
         simplify_share: the fraction of a polygon's area that simplification may change.
+        contains: names of labels that are part of this one.
     """
 
     prompt: str | None = None
@@ -45,6 +47,7 @@ class LabelEntry(EntryModel):
     min_area_m2: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] | None = None
     score_threshold: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     simplify_share: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)] | None = None
+    contains: tuple[str, ...] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from detection import open_imagery
 from detection.detector import check_labels
 from detection.imagery.interface import ImagerySource
-from detection.labels import Label
+from detection.labels import Label, contained_labels
 from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
@@ -236,6 +236,8 @@ class BatchRunner:
             "segmenter": request.segmenter,
             "engine": request.engine,
             "labels": [label.name for label in self._labels],
+            "prompts": {label.name: label.prompt for label in self._labels},
+            "label_contains": contained_labels(self._labels),
             "limit": request.limit,
             "again": request.again,
             "retry_failed": request.retry_failed,

@@ -11,9 +11,10 @@ from rich.console import Console
 from parcels.untrusted import sanitize_text
 from pipeline.batch.result import BatchReport
 from pipeline.cli.console import console
-from pipeline.cli.summary_tables import areas_table, print_run, table_of
+from pipeline.cli.summary_tables import print_areas, print_run, table_of
 from pipeline.plurals import count_of, is_or_are
-from pipeline.report.advice import segmenter_notes
+from pipeline.report.advice import county_caveats
+from pipeline.report.area_notes import measured_in
 from pipeline.store.reads.county_status import CountyStatus
 
 MAX_BAD_ROWS_LISTED = 20
@@ -35,7 +36,7 @@ def print_report(report: BatchReport) -> None:
     print_run(out, report.run)
     _print_leased(out, report)
     if sum(report.status.by_state.values()) > report.run.properties:
-        print_status(out, report.status, report.county)
+        print_status(out, report.status, report.county, synthetic=report.synthetic)
     _print_parcel_lookups(out, report)
     _print_lawn_errors(out, report)
     if report.map_path:
@@ -88,7 +89,7 @@ def _print_leased(console: Console, report: BatchReport) -> int:
     return leased
 
 
-def print_status(console: Console, status: CountyStatus, county: str) -> None:
+def print_status(console: Console, status: CountyStatus, county: str, *, synthetic: bool) -> None:
     """The queue by state and reason, and the measured areas by boundary source."""
     states = table_of(f"{county}: all its properties", ("state", "reason"), ("properties",))
     for (state, reason), count in sorted(status.by_state.items()):
@@ -96,8 +97,11 @@ def print_status(console: Console, status: CountyStatus, county: str) -> None:
     console.print(states)
     if not status.areas:
         return
-    console.print(areas_table("All measured areas, by boundary source", status.areas))
-    for note in segmenter_notes(status.segmenters):
+    if measured := measured_in(status.sources):
+        console.print(measured)
+    title = "All measured areas, by boundary source"
+    print_areas(console, title, status.sources, status.areas, status.label_contains)
+    for note in county_caveats(status, synthetic=synthetic):
         console.print(note)
 
 

@@ -24,6 +24,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     from pipeline.cli.batch_result import print_status
     from pipeline.cli.console import console
     from pipeline.open_county import display_name
+    from pipeline.report.advice import county_caveats
     from pipeline.settings import load_settings
     from pipeline.store.database import open_database
     from pipeline.store.reads.county_status import county_status, list_without_result
@@ -39,12 +40,12 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     synthetic = entry.synthetic is not None
     name = display_name(entry.name, synthetic=synthetic)
     if as_json:
-        echo_json(
-            json.dumps({**now.as_json(), "synthetic": synthetic, "unanswered": open_}, indent=2)
-        )
+        caveats = county_caveats(now, synthetic=synthetic)
+        document = {**now.as_json(), "synthetic": synthetic, "caveats": caveats}
+        echo_json(json.dumps({**document, "unanswered": open_}, indent=2))
         return
     out = console()
-    print_status(out, now, name)
+    print_status(out, now, name, synthetic=synthetic)
     if now.parcel_snapshot is not None:
         day = now.parcel_snapshot["fetched_at"][:10]
         parcels = count_of(now.parcel_snapshot["rows"], "parcels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from itertools import groupby
 
@@ -13,10 +13,9 @@ from rich.table import Table
 from parcels.untrusted import sanitize_text
 from pipeline.plurals import count_of
 from pipeline.report import RunReport, formatting
-from pipeline.report.advice import segmenter_notes
+from pipeline.report.area_notes import AreaRow, area_groups, area_notes, measured_in, overlap_notes
 from pipeline.report.comparison import RunComparison
-from pipeline.report.run_report import LabelArea
-from pipeline.store.runs.totals import AreaTotal, ExampleProperty
+from pipeline.store.runs.totals import ExampleProperty, SourceCount
 from pipeline.units import M2_PER_SQFT
 
 
@@ -28,9 +27,11 @@ def print_run(console: Console, report: RunReport) -> None:
     if report.kept_reviews:
         console.print(formatting.reviewed_note(report.kept_reviews))
     _print_states(console, report)
-    _print_coverage(console, report)
-    _print_areas(console, report)
-    for note in segmenter_notes([report.segmenter]):
+    if measured := measured_in(report.sources):
+        console.print(measured)
+    title = "This run's areas, by boundary source"
+    print_areas(console, title, report.sources, report.areas, report.label_contains)
+    for note in report.caveats:
         console.print(note)
     for note in report.imagery_notes:
         console.print(f"Imagery: {note}", style="yellow")
@@ -106,6 +107,15 @@ def _print_area_changes(console: Console, comparison: RunComparison) -> None:
             "-" if percent is None else f"{percent:+z.1f}",
         )
     console.print(areas)
+    partly = max((max(a.a_partly_imaged, a.b_partly_imaged) for a in comparison.areas), default=0)
+    if partly:
+        properties = count_of(partly, "properties")
+        console.print(f"Includes {properties} imaged only in part.")
+    labels = {area.label for area in comparison.areas}
+    contains = {**comparison.a.label_contains, **comparison.b.label_contains}
+    caveats = dict.fromkeys([*comparison.a.caveats, *comparison.b.caveats])
+    for note in [*overlap_notes(labels, contains), *caveats]:
+        console.print(note)
 
 
 def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -118,7 +128,22 @@ def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
-def areas_table(title: str, areas: Iterable[LabelArea | AreaTotal]) -> Table:
+def print_areas(
+    console: Console,
+    title: str,
+    sources: Sequence[SourceCount],
+    areas: Sequence[AreaRow],
+    contains: Mapping[str, Sequence[str]],
+) -> None:
+    """The measured areas, a table for each group that is not added to others, with notes."""
+    for group in area_groups(areas):
+        heading = f"{title}; {group.heading}" if group.heading else title
+        console.print(areas_table(heading, group.rows))
+    for note in area_notes(sources, areas, contains):
+        console.print(note)
+
+
+def areas_table(title: str, areas: Iterable[AreaRow]) -> Table:
     """The measured areas by label and boundary source."""
     numbers = ("properties", "detections", "m²", "sq ft")
     table = table_of(title, ("label", "boundary"), numbers)
@@ -145,26 +170,6 @@ def _print_states(console: Console, report: RunReport) -> None:
     for count in report.counts:
         states.add_row(count.state, count.reason, f"{count.properties:,}")
     console.print(states)
-
-
-def _print_coverage(console: Console, report: RunReport) -> None:
-    """Print how many properties were measured in lots and how many in 30 m buffers.
-
-    The number of partly imaged properties belongs here; today only the export has it, in the
-    columns `coverage_fraction` and `partly_imaged`.
-    """
-    sources = [
-        f"{source.properties:,} in a {formatting.source_name(source.source)}"
-        for source in report.sources
-    ]
-    if sources:
-        console.print(f"Measured: {', '.join(sources)}.")
-
-
-def _print_areas(console: Console, report: RunReport) -> None:
-    if not report.areas:
-        return
-    console.print(areas_table("This run's areas, by boundary source", report.areas))
 
 
 def _print_examples(console: Console, title: str, examples: Iterable[ExampleProperty]) -> None:

@@ -174,16 +174,17 @@ PROPERTIES = (
         "number",
         "m²",
         "Area of the boundary. Several properties may share one lot (the units of a house): each "
-        "has all areas of the lot, so sums count them several times. `parcel_ids` and the geometry "
-        "show which properties share a lot.",
+        "has all areas of the lot, so sums count them several times. They have the same "
+        "`boundary_version`.",
     ),
+    Column("boundary_version", "text", "", "SHA-256 of the boundary's source and geometry."),
     Column("boundary_area_sqft", "number", "sq ft", "The same in square feet."),
     Column(
         "segmenters",
         "text",
         "",
-        "Segmenters of the last run and of the measured detections, with versions, separated by ;. "
-        "person: drawn by a person. Empty: not measured.",
+        "Segmenters that measured a label, and those of its detections, with versions, separated "
+        "by ;. person: drawn by a person. Empty: not measured.",
     ),
     Column("parcel_ids", "text", "", "The county's ids of the lot, separated by ;."),
     Column("coverage_fraction", "number", "0..1", "Fraction of the boundary covered by imagery."),

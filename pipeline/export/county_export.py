@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
@@ -35,6 +35,7 @@ from pipeline.export.readme import (
     table_cell,
 )
 from pipeline.open_county import display_name
+from pipeline.report.advice import county_caveats
 from pipeline.store.reads import row_cursors
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.reads.export_selection import ExportSelection
@@ -90,6 +91,7 @@ def export_county(
         total = sum(live.values()) + sum(status.by_state.values()) + unfinished
         counter = _RowCounter(on_rows, total)
         synthetic = county.synthetic is not None
+        caveats = county_caveats(status, synthetic=synthetic)
         files: dict[str, ExportedFile] = {}
         columns: dict[str, tuple[Column, ...]] = {}
         tables = _tables(conn, county.key, labels, FORMATS[kind], selection, own)
@@ -105,7 +107,7 @@ def export_county(
                 columns[name] = file_format.columns(table)
             title = display_name(county.name, synthetic=synthetic)
             notes = [selected.description] if selected.description else []
-            notes += _notes(kind, snapshot_at, own, synthetic=synthetic)
+            notes += _notes(kind, snapshot_at, own, caveats)
             with new.file(DATA_DICTIONARY) as file:
                 file.write(render_data_dictionary(title, notes, columns).encode())
             with new.file(README) as file:
@@ -210,7 +212,9 @@ def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnAr
     return completed
 
 
-def _notes(kind: str, snapshot_at: datetime, own: OwnColumnNames, *, synthetic: bool) -> list[str]:
+def _notes(
+    kind: str, snapshot_at: datetime, own: OwnColumnNames, caveats: Sequence[str]
+) -> list[str]:
     """Markdown notes that hold for all files of an export."""
     notes = [
         f"Snapshot of {snapshot_at:%Y-%m-%d %H:%M} UTC, as {kind}. Areas are equal-area, within "
@@ -229,6 +233,4 @@ def _notes(kind: str, snapshot_at: datetime, own: OwnColumnNames, *, synthetic: 
             "Columns of the properties CSV are carried along as text in the tables of properties "
             f"and errors: {listed}.{renamed}"
         )
-    if synthetic:
-        notes.append("**Synthetic:** generated imagery and lots, not a real place.")
-    return notes
+    return [*notes, *(f"**{note}**" for note in caveats)]

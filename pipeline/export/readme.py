@@ -10,7 +10,9 @@ from jinja2 import Environment
 
 from pipeline.export.columns import Column
 from pipeline.export.export_folder import MARK
+from pipeline.report.area_notes import area_groups, area_notes, measured_in, segmenter_name
 from pipeline.store.reads.county_status import CountyStatus
+from pipeline.store.runs.area_totals import AreaTotal
 from pipeline.templates import load_templates
 from pipeline.units import M2_PER_SQFT
 
@@ -48,6 +50,9 @@ def render_readme(
             notes=notes,
             files=files,
             status=status,
+            measured_in=measured_in(status.sources),
+            area_groups=area_groups(status.areas),
+            area_notes=area_notes(status.sources, status.areas, status.label_contains),
             format=format_name,
             m2_per_sqft=M2_PER_SQFT,
             text_columns="{" + ", ".join(f"{name!r}: str" for name in text_columns) + "}",
@@ -68,7 +73,11 @@ def render_data_dictionary(
 
 @cache
 def _templates() -> Environment:
-    return load_templates("pipeline.export", {"cell": table_cell})
+    return load_templates("pipeline.export", {"cell": table_cell, "segmenter": _segmenter})
+
+
+def _segmenter(area: AreaTotal) -> str:
+    return segmenter_name(area.segmenter, area.weights_sha256)
 
 
 def table_cell(text: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from detection.caveats import segmenter_caveats, untested_labels
+from pipeline.store.reads.county_status import CountyStatus
 
 _RETRY = "the next run retries"
 _FIX_ENTRY = "fix the registry entry, then run again"
@@ -33,12 +36,7 @@ _BY_STATE = {
     "failed": "see the detail, fix it, then --retry-failed",
 }
 
-# By the beginning of the segmenter's name.
-_SEGMENTER_CAVEATS = {
-    "spectral": "a baseline without weights: colour and texture only, not SAM3",
-    "sam3-tiny": "a small SAM3 trained on synthetic images only; its results say nothing about "
-    "real imagery",
-}
+SYNTHETIC_NOTE = "Synthetic imagery and lots, not a real place."
 
 
 def what_to_do(state: str, reason: str) -> str:
@@ -48,8 +46,33 @@ def what_to_do(state: str, reason: str) -> str:
 
 def segmenter_notes(segmenters: Sequence[str]) -> list[str]:
     """A sentence per segmenter, with its caveats."""
-    notes = []
-    for name in segmenters:
-        caveats = [text for key, text in _SEGMENTER_CAVEATS.items() if name.startswith(key)]
-        notes.append(f"Found by {', '.join([name, *caveats])}.")
-    return notes
+    return [f"Found by {', '.join([name, *segmenter_caveats(name)])}." for name in segmenters]
+
+
+def label_notes(labels: Iterable[str], prompts: Mapping[str, str]) -> list[str]:
+    """A sentence for the labels that no segmenter was evaluated on; see `untested_labels`."""
+    untested = untested_labels(labels, prompts)
+    if not untested:
+        return []
+    named = ", ".join(
+        f"{label} ({prompt})" if prompt else label for label, prompt in untested.items()
+    )
+    return [f"Labels or prompts of your own, whose accuracy is untested: {named}."]
+
+
+def caveats(
+    segmenters: Sequence[str],
+    labels: Iterable[str],
+    prompts: Mapping[str, str],
+    *,
+    synthetic: bool,
+) -> list[str]:
+    """Every caveat of a set of numbers, a sentence each."""
+    notes = [SYNTHETIC_NOTE] if synthetic else []
+    return [*notes, *segmenter_notes(segmenters), *label_notes(labels, prompts)]
+
+
+def county_caveats(status: CountyStatus, *, synthetic: bool) -> list[str]:
+    """The caveats of a county's areas."""
+    labels = dict.fromkeys(area.label for area in status.areas)
+    return caveats(status.segmenters, labels, status.prompts, synthetic=synthetic)

@@ -35,6 +35,7 @@ class AreaChange(FrozenModel):
     Attributes:
         difference_m2: B minus A.
         difference_percent: of A; None where A is 0.
+        a_partly_imaged, b_partly_imaged: how many of the properties are imaged only in part.
     """
 
     label: str
@@ -45,6 +46,8 @@ class AreaChange(FrozenModel):
     b_m2: float
     difference_m2: float
     difference_percent: float | None
+    a_partly_imaged: int = 0
+    b_partly_imaged: int = 0
 
 
 class StagePair(FrozenModel):
@@ -123,6 +126,8 @@ def _area_change(areas: AreaPair) -> AreaChange:
         b_m2=areas.b_m2,
         difference_m2=difference_m2,
         difference_percent=100 * difference_m2 / areas.a_m2 if areas.a_m2 else None,
+        a_partly_imaged=areas.a_partly_imaged,
+        b_partly_imaged=areas.b_partly_imaged,
     )
 
 

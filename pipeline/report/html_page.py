@@ -7,7 +7,8 @@ from functools import cache
 from jinja2 import Environment
 
 from pipeline.report import formatting, palette
-from pipeline.report.advice import segmenter_notes
+from pipeline.report.advice import SYNTHETIC_NOTE
+from pipeline.report.area_notes import area_groups, area_notes, measured_in
 from pipeline.report.latency_chart import latency_chart
 from pipeline.report.map_svg import map_drawing
 from pipeline.report.run_report import RunReport
@@ -33,9 +34,15 @@ def html_page(report: RunReport, run_map: RunMap | None) -> str:
     template = _templates().get_template("run.html.jinja")
     return template.render(
         report=report,
-        segmenter_notes=segmenter_notes([report.segmenter]),
+        caveats=[note for note in report.caveats if note != SYNTHETIC_NOTE],
         end_note=formatting.run_end_note(report.state, report.settings),
-        areas={source: report.areas_of(source) for source in formatting.SOURCES},
+        area_groups=[
+            (source, group)
+            for source in formatting.SOURCES
+            for group in area_groups(report.areas_of(source))
+        ],
+        area_notes=area_notes(report.sources, report.areas, report.label_contains),
+        measured_in=measured_in(report.sources),
         map=None if run_map is None else map_drawing(run_map, report.properties),
         latency=latency_chart(report.stages),
         settings={**report.settings, "weights (SHA-256)": report.weights_sha256 or "-"},

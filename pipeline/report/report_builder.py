@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from detection.labels import contained_labels
 from detection.timing import DurationHistogram
 from pipeline.redaction import redactor
-from pipeline.report.advice import what_to_do
+from pipeline.report.advice import caveats, what_to_do
 from pipeline.report.run_report import (
     FaultCount,
     HostRequests,
@@ -18,8 +19,8 @@ from pipeline.report.run_report import (
     StateSummary,
 )
 from pipeline.store.runs import lifecycle
+from pipeline.store.runs.area_totals import AreaTotal
 from pipeline.store.runs.lifecycle import Run
-from pipeline.store.runs.totals import AreaTotal
 from pipeline.units import M2_PER_SQFT
 
 # In the order in which a property passes them; other stages come last.
@@ -30,11 +31,14 @@ def build_report(conn: Connection, run: Run) -> RunReport:
     """The report of a run as stored at its end, or a snapshot while it is running."""
     results, metrics = lifecycle.results_of(conn, run), run.metrics
     settings = redactor.mapping(run.settings)
+    contains = settings.pop("label_contains", None)
+    synthetic = bool(settings.pop("synthetic", False))
+    labels, prompts = run.settings.get("labels") or (), run.settings.get("prompts") or {}
     return RunReport(
         id=run.id,
         county=run.county,
         county_name=str(settings.pop("county_name", run.county)),
-        synthetic=bool(settings.pop("synthetic", False)),
+        synthetic=synthetic,
         state=run.state,
         started_at=run.started_at,
         finished_at=run.finished_at,
@@ -57,7 +61,7 @@ def build_report(conn: Connection, run: Run) -> RunReport:
             for count in results.counts
         ),
         sources=results.sources,
-        areas=tuple(_label_area(area) for area in results.areas),
+        areas=tuple(_label_area(area, run) for area in results.areas),
         stages=tuple(
             _stage_timing(name, metrics.stages[name])
             for name in sorted(metrics.stages, key=_stage_order)
@@ -74,6 +78,8 @@ def build_report(conn: Connection, run: Run) -> RunReport:
         examples=tuple(
             replace(example, detail=redactor.text(example.detail)) for example in results.examples
         ),
+        caveats=tuple(caveats([run.segmenter], labels, prompts, synthetic=synthetic)),
+        label_contains=contained_labels() if contains is None else contains,
     )
 
 
@@ -82,7 +88,7 @@ def _notes(stored: object) -> tuple[str, ...]:
     return tuple(str(note) for note in stored) if isinstance(stored, list) else ()
 
 
-def _label_area(area: AreaTotal) -> LabelArea:
+def _label_area(area: AreaTotal, run: Run) -> LabelArea:
     return LabelArea(
         label=area.label,
         source=area.source,
@@ -90,6 +96,12 @@ def _label_area(area: AreaTotal) -> LabelArea:
         detections=area.detections,
         area_m2=area.area_m2,
         area_sqft=area.area_m2 / M2_PER_SQFT,
+        # Earlier versions stored no segmenter with the areas: it is the run's.
+        segmenter=area.segmenter or run.segmenter,
+        weights_sha256=area.weights_sha256 if area.segmenter else run.weights_sha256,
+        partly_imaged=area.partly_imaged,
+        boundaries=area.boundaries,
+        repeated_m2=area.repeated_m2,
     )
 
 

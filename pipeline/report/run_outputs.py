@@ -14,7 +14,7 @@ from detection.sample import LawnErrors, lawn_errors, true_areas_m2
 from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.report import RunReport, build_report
-from pipeline.report.advice import segmenter_notes
+from pipeline.report.advice import SYNTHETIC_NOTE, segmenter_notes
 from pipeline.report.write_report import write_files
 from pipeline.store.database import Database
 from pipeline.store.reads import row_cursors
@@ -47,7 +47,7 @@ def draw_map(
         lots = lots.head(MAX_DRAWN)
         found = list(row_cursors.iter_detections(conn, county.key, list(lots["property_id"])))
     detections = pd.concat(found, ignore_index=True)
-    notes = ["Synthetic imagery and lots, not a real place."] if opened.synthetic else []
+    notes = [SYNTHETIC_NOTE] if opened.synthetic else []
     # Detections of an earlier run remain where this run has other labels.
     notes += segmenter_notes(sorted(set(detections["segmenter"]) - {"person"}))
     if lines.offset_m != (0.0, 0.0):

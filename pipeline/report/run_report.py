@@ -26,7 +26,10 @@ class StateSummary(FrozenModel):
 
 
 class LabelArea(FrozenModel):
-    """The area of a label in boundaries of one source; lots and buffers are never added up."""
+    """The area of a label in boundaries of one source; lots and buffers are never added up.
+
+    Attributes: see `AreaTotal`.
+    """
 
     label: str
     source: str
@@ -34,6 +37,11 @@ class LabelArea(FrozenModel):
     detections: int
     area_m2: float
     area_sqft: float
+    segmenter: str = ""
+    weights_sha256: str | None = None
+    partly_imaged: bool | None = None
+    boundaries: int | None = None
+    repeated_m2: float | None = None
 
 
 class StageTiming(FrozenModel):
@@ -80,6 +88,8 @@ class RunReport(FrozenModel):
         counts, examples: of those.
         sources: of those that are done.
         areas: of the same, for the labels of this run.
+        caveats: of the areas: what the segmenter is, untested labels, synthetic imagery.
+        label_contains: the labels that are part of a label, and not to be added to it.
         stages: summed over threads and machines, so they add up to more than the run.
         encoder_calls: chips passed to the segmenter.
         kept_reviews: findings that matched reviewed detections, which no run changes.
@@ -111,6 +121,8 @@ class RunReport(FrozenModel):
     kept_reviews: int
     faults: tuple[FaultCount, ...]
     examples: tuple[ExampleProperty, ...]
+    caveats: tuple[str, ...] = ()
+    label_contains: dict[str, tuple[str, ...]] = {}
 
     def properties_in(self, *states: str) -> int:
         """How many properties are in these states."""

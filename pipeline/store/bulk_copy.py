@@ -148,6 +148,8 @@ AREAS = StagingTable(
         "area_m2": "float8",
         "coverage_fraction": "float8",
         "source": "text",
+        "segmenter": "text",
+        "weights_sha256": "text",
     },
     key="property_fk, label",
 )

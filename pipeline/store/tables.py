@@ -114,6 +114,8 @@ property_ = Table(
     Column("coverage_fraction", Double),
     Column("boundary_fk", BigInteger),  # the version that was last measured
     Column("run_fk", BigInteger),  # the run that last leased it
+    # Set where a finished property waits for labels that it lacks: a run measures only those.
+    Column("only_labels", ARRAY(Text)),
     Column("chip_sha256", Text),  # the chip of the last inference
     # From the last lookup: how the boundary was found, and what located the property.
     Column("method", Text),
@@ -287,6 +289,9 @@ measurement = Table(
     Column("source", Text, nullable=False),  # of the boundary: sums keep the sources separate
     _now("created_at"),
     Column("current", Boolean, nullable=False, server_default=text("true")),
+    # Of the last run that measured the label; "person" if none did.
+    Column("segmenter", Text, nullable=False),
+    Column("weights_sha256", Text),
     UniqueConstraint("id", "property_fk"),
     ForeignKeyConstraint(
         ["boundary_fk", "property_fk"], ["lotline.boundary.id", "lotline.boundary.property_fk"]
@@ -313,6 +318,25 @@ measurement_detection = Table(
         ["lotline.detection.id", "lotline.detection.property_fk"],
     ),
     Index("measurement_detection_detection_idx", "detection_fk"),
+)
+
+# Boundaries whose overlaps are in boundary_overlap; equal ones have one version. A cache: see
+# pipeline.store.runs.overlaps.
+compared_boundary = Table(
+    "compared_boundary",
+    metadata,
+    Column("county", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("boundary_fk", BigInteger, nullable=False),
+    Index("compared_boundary_boundary_fk_idx", "boundary_fk"),
+)
+
+boundary_overlap = Table(
+    "boundary_overlap",
+    metadata,
+    Column("county", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("other_version", Text, primary_key=True),
 )
 
 parcel_layer = Table(

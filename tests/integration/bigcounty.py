@@ -65,8 +65,8 @@ _ANALYZE = text("ANALYZE lotline.property, lotline.boundary, lotline.detection")
 
 _MEASUREMENTS = text("""
 INSERT INTO lotline.measurement (property_fk, boundary_fk, run_fk, label, area_m2,
-    detection_count, coverage_fraction, source)
-SELECT d.property_fk, d.boundary_fk, :run, d.label, d.area_m2, 1, 1, b.source
+    detection_count, coverage_fraction, source, segmenter)
+SELECT d.property_fk, d.boundary_fk, :run, d.label, d.area_m2, 1, 1, b.source, d.segmenter
 FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
 JOIN lotline.property p ON p.id = d.property_fk
 WHERE p.county = :county

@@ -112,7 +112,8 @@ WHERE id = :property
 
 
 _CURRENT = text("""
-SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.coverage_fraction,
+SELECT m.id, m.label, m.area_m2, m.boundary_fk, m.coverage_fraction, m.segmenter,
+    m.weights_sha256,
     array(SELECT d.detection_fk FROM lotline.measurement_detection d
           WHERE d.measurement_fk = m.id ORDER BY 1) AS detections
 FROM lotline.measurement m
@@ -126,8 +127,9 @@ _INSERT_MEASUREMENTS = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
         (property_fk, boundary_fk, run_fk, label, area_m2, detection_count,
-         coverage_fraction, source)
-    SELECT :property, :boundary, :run, label, area_m2, detection_count, :coverage_fraction, :source
+         coverage_fraction, source, segmenter, weights_sha256)
+    SELECT :property, :boundary, :run, label, area_m2, detection_count, :coverage_fraction, :source,
+        :segmenter, :weights_sha256
     FROM unnest(CAST(:labels AS text[]), CAST(:areas_m2 AS float8[]), CAST(:counts AS int[]))
         AS new (label, area_m2, detection_count)
     RETURNING id, label
@@ -166,6 +168,8 @@ class Basis:
     source: str
     geometry: MultiPolygon
     coverage_fraction: float
+    segmenter: str
+    weights_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,8 @@ def write_lot(
             boundary.source,
             boundary.geometry,
             result.coverage_fraction,
+            run.segmenter,
+            run.weights_sha256,
         )
         written, live = _reconcile(conn, run, basis, boundary, result.chip, result.detections)
         superseded = written.superseded + retired
@@ -410,7 +416,14 @@ def _replace(
 
     rows = conn.execute(_CURRENT, {"property": basis.property_fk, "labels": list(by_label)}).all()
     stored = {
-        row.label: (row.area_m2, row.boundary_fk, row.coverage_fraction, row.detections)
+        row.label: (
+            row.area_m2,
+            row.boundary_fk,
+            row.coverage_fraction,
+            row.segmenter,
+            row.weights_sha256,
+            row.detections,
+        )
         for row in rows
     }
     new = [
@@ -421,6 +434,8 @@ def _replace(
             areas_m2[label],
             basis.boundary_fk,
             basis.coverage_fraction,
+            basis.segmenter,
+            basis.weights_sha256,
             sorted(detection.id for detection in found),
         )
     ]
@@ -437,6 +452,8 @@ def _replace(
                 "run": basis.run_fk,
                 "coverage_fraction": basis.coverage_fraction,
                 "source": basis.source,
+                "segmenter": basis.segmenter,
+                "weights_sha256": basis.weights_sha256,
                 "labels": new,
                 "areas_m2": [areas_m2[label] for label in new],
                 "counts": [len(by_label[label]) for label in new],

@@ -180,7 +180,8 @@ QUERIES = {
         FROM lotline.detection d JOIN lotline.boundary b ON b.id = d.boundary_fk
         WHERE d.property_fk = ANY(:ids) ORDER BY d.property_fk, d.id""",
     "measurement": """
-        SELECT m.label, b.version, m.run_fk, m.area_m2, m.detection_count, m.coverage_fraction,
+        SELECT m.label, b.version, m.run_fk, m.segmenter, m.weights_sha256, m.area_m2,
+            m.detection_count, m.coverage_fraction,
             m.source,
             m.current, array(SELECT d.label || ST_AsText(d.geom) || d.version
                              FROM lotline.measurement_detection c

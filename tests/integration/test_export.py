@@ -126,7 +126,10 @@ def test_the_code_of_the_readme_works(
         exec(code, names)
     shown = capsys.readouterr().out
     lawns = names["done"].groupby("source")["lawn_m2"].sum()
-    assert f"| lawn | lot | {lots(names)} | {lots(names)} | {lawns['lot']:,.1f} |" in documented
+    assert (
+        f"| lawn | lot | full | synthetic | {lots(names)} | {lots(names)} | {lawns['lot']:,.1f} |"
+        in documented
+    )
     assert "buffer_30m" in shown
     assert "lawn_m2" in shown
     if kind == "geoparquet":
@@ -179,7 +182,8 @@ def test_the_roll_up_adds_up_to_what_the_readme_says_and_never_mixes_sources(
             area_m2, area_sqft = of_source[f"{label}_m2"].sum(), of_source[f"{label}_sqft"].sum()
             assert area_sqft == pytest.approx(area_m2 * 10.7639104, rel=1e-8)
             assert (
-                f"| {label} | {source} | {len(of_source):,} | {len(of_source):,} | "
+                f"| {label} | {source} | full | synthetic | {len(of_source):,} | "
+                f"{len(of_source):,} | "
                 f"{area_m2:,.1f} | {area_sqft:,.0f} |"
             ) in documented
     everything = sum(properties[f"{label}_m2"].sum() for label in LABELS)
@@ -267,8 +271,9 @@ def test_rows_stream_through_server_side_cursors_in_one_transaction(
     event.listen(filled.engine, "begin", lambda conn: begun.append(conn.get_isolation_level()))
     export_county(filled.engine, COUNTY, tmp_path, "csv")
     streamed = [what for what, cursor in cursors if cursor == "ServerCursor"]
-    assert len(streamed) == 3
-    assert all("property_id" in what for what in streamed)
+    assert len(streamed) == 4, "the totals, and a cursor for each table"
+    assert "property_fk" in streamed[0]
+    assert all("property_id" in what for what in streamed[1:])
     assert begun == ["REPEATABLE READ"]
 
 
@@ -371,7 +376,7 @@ def test_the_properties_table_lists_segmenters(filled: Database, tmp_path: Path)
     ]  # fmt: skip
     failed = rolled[rolled["state"] == "failed"]
     assert failed["segmenters"].isna().all()
-    assert "found by sam3-tiny-1, synthetic;" in (tmp_path / README).read_text()
+    assert "| lawn | lot | full | synthetic | " in (tmp_path / README).read_text()
 
 
 def test_an_interrupted_export_leaves_no_readme_and_the_next_one_is_complete(

@@ -76,6 +76,7 @@ def _report(**changes: Any) -> RunReport:
         encoder_calls=4_444,
         kept_reviews=3,
         faults=(FaultCount(fault="worker lost", times=2),),
+        caveats=("Found by spectral-2, a baseline.",),
         examples=(ExampleProperty("p-1", "failed", "not_found", "no such parcel", 34),),
     )  # fmt: skip
     return report.model_copy(update=changes)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
+from detection.labels import contained_labels
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.queue.states import count_states
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.totals import AreaTotal
+from pipeline.store.runs.area_totals import AreaTotal
+from pipeline.store.runs.totals import BOUNDARY_ROWS, SourceCount, sources_and_areas
 
-SOURCES = """
-SELECT b.source, count(*) AS properties
-FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
-WHERE {selected} AND p.state = 'done' GROUP BY b.source
-"""
-
-AREAS = """
--- By source: areas of lots and of 30 m buffers are never added up.
-SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count) AS detections,
-       sum(m.area_m2 ORDER BY p.id) AS area_m2  -- a fixed order: equal to the last bit
+# A finished property that waits for another label keeps what was measured before.
+_MEASURED = f"""
+SELECT m.property_fk, m.boundary_fk, m.source, m.id AS measurement_fk, m.label, m.segmenter,
+    m.weights_sha256, m.area_m2, m.detection_count AS detections, m.coverage_fraction
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
-WHERE {selected} AND p.state = 'done'
-GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
-"""
-
-SEGMENTERS = """
-SELECT DISTINCT d.segmenter FROM lotline.property p
-JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
-WHERE {selected} AND d.segmenter <> 'person' ORDER BY d.segmenter
-"""
+WHERE {{selected}} AND (p.state = 'done' OR p.only_labels IS NOT NULL)
+UNION ALL
+{BOUNDARY_ROWS} FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
+WHERE {{selected}} AND p.state = 'done'
+"""  # noqa: S608
 
 # From the last run of each property: reading the detections takes seconds in a large county.
 LAST_SEGMENTERS = text("""
@@ -44,6 +37,18 @@ SNAPSHOT = text("""
 -- Of the registry entry last used: a snapshot made with an earlier entry is not used.
 SELECT rows, fetched_at FROM lotline.parcel_copy WHERE state = 'complete' AND layer_fk = (
     SELECT id FROM lotline.parcel_layer WHERE county = :county ORDER BY used_at DESC LIMIT 1)
+""")
+
+# Of the newest run that stored it: a county may have labels of its own.
+LABEL_CONTAINS = text("""
+SELECT settings -> 'label_contains' FROM lotline.run
+WHERE county = :county AND settings ? 'label_contains' ORDER BY id DESC LIMIT 1
+""")
+
+PROMPTS = text("""
+SELECT DISTINCT ON (key) key, value FROM lotline.run r, jsonb_each_text(r.settings -> 'prompts')
+WHERE r.county = :county AND jsonb_typeof(r.settings -> 'prompts') = 'object'
+ORDER BY key, r.id DESC
 """)
 
 COUNTIES = text("""
@@ -64,8 +69,11 @@ class CountyStatus:
     Attributes:
         by_state: number of properties by (state, reason).
         by_source: number of measured properties by the source of their boundary.
+        sources: the same, with the ground of these boundaries.
+        label_contains: the labels that are part of a label, and not to be added to it.
+        prompts: of the labels, as the newest run with each of them had it.
         areas: of the measured properties.
-        segmenters: name and version of the segmenters of their live detections.
+        segmenters: name and version of the segmenters that measured them.
         parcel_snapshot: the snapshot of the parcel layer: `rows` and `fetched_at`.
     """
 
@@ -76,6 +84,9 @@ class CountyStatus:
     segmenters: tuple[str, ...]
     last_run: dict[str, Any] | None
     parcel_snapshot: dict[str, Any] | None
+    sources: tuple[SourceCount, ...] = ()
+    label_contains: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -86,6 +97,8 @@ class CountyStatus:
                 for (state, reason), count in sorted(self.by_state.items())
             ],
             "by_source": self.by_source,
+            "sources": [asdict(source) for source in self.sources],
+            "label_contains": {k: list(v) for k, v in self.label_contains.items()},
             "areas": [asdict(area) for area in self.areas],
             "segmenters": list(self.segmenters),
             "last_run": self.last_run,
@@ -97,26 +110,24 @@ def county_status(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> CountyStatus:
     """The complete status of a county, or of some of its properties."""
-    where = {"county": county, **selection.values}
-
-    def selected(query: str) -> TextClause:
-        return text(query.replace("{selected}", selection.full_scan_condition))
-
+    where = {"county": county}
     last_run = lifecycle.latest_run(conn, county)
     snapshot = conn.execute(SNAPSHOT, {"county": county}).one_or_none()
+    measured = _MEASURED.replace("{selected}", selection.full_scan_condition)
+    sources, areas = sources_and_areas(conn, county, measured, selection.values)
     return CountyStatus(
         county=county,
         by_state=count_states(conn, county, selection),
-        by_source={row.source: row.properties for row in conn.execute(selected(SOURCES), where)},
-        areas=tuple(
-            AreaTotal(row.label, row.source, row.properties, int(row.detections), row.area_m2)
-            for row in conn.execute(selected(AREAS), where)
-        ),
-        segmenters=tuple(conn.execute(selected(SEGMENTERS), where).scalars()),
+        by_source={source.source: source.properties for source in sources},
+        areas=areas,
+        segmenters=tuple(sorted({area.segmenter for area in areas} - {"person"})),
         last_run=None if last_run is None else _summary(last_run),
         parcel_snapshot=None
         if snapshot is None
         else {"rows": snapshot.rows, "fetched_at": snapshot.fetched_at.isoformat()},
+        sources=sources,
+        prompts={row.key: row.value for row in conn.execute(PROMPTS, where)},
+        label_contains=conn.execute(LABEL_CONTAINS, where).scalar() or contained_labels(),
     )
 
 

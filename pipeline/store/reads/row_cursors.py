@@ -52,14 +52,14 @@ PROPERTIES = """
 -- Every property, its boundary if it has one, and its measurements by label: neighbours together,
 -- properties without a known location last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
-       b.area_m2 AS boundary_area_m2, b.parcel_ids, p.coverage_fraction,
-       c.captured_on, c.gsd_m, c.sources AS imagery_files,
+       b.area_m2 AS boundary_area_m2, b.version AS boundary_version, b.parcel_ids,
+       p.coverage_fraction, c.captured_on, c.gsd_m, c.sources AS imagery_files,
        ST_X(coalesce(p.point, p.located_point)) AS longitude,
        ST_Y(coalesce(p.point, p.located_point)) AS latitude,
        p.located_by, p.confidence, p.parcel_id, p.address, p.matched_address, m.measured,
        o.cells AS own_cells,
-       -- Of the last run and of the measured detections: these differ after a review.
-       array(SELECT r.segmenter FROM lotline.run r WHERE r.id = p.run_fk AND p.state = 'done'
+       -- What measured the labels, and of the detections: a reviewed one may be older.
+       array(SELECT n.segmenter FROM lotline.measurement n WHERE n.property_fk = p.id AND n.current
              UNION
              SELECT d.segmenter FROM lotline.detection d
              WHERE d.property_fk = p.id AND d.state IN ('proposed', 'accepted')

@@ -46,6 +46,7 @@ class MeasurementBasis:
         source: of the boundary, `lot` or `buffer_30m`.
         geometry: of the boundary, in EPSG:4326.
         coverage_fraction: share of the boundary's area that has imagery, 0..1.
+        segmenter, weights_sha256: what measures the labels; "person" if no run did.
     """
 
     property_fk: int
@@ -54,6 +55,8 @@ class MeasurementBasis:
     source: str
     geometry: MultiPolygon
     coverage_fraction: float
+    segmenter: str
+    weights_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +73,20 @@ class LabelAreas:
 
 
 # The run whose imagery was measured: the run that last leased the property may not have finished.
+# A label that no run has measured is a person's.
 _BASIS = text("""
 SELECT p.boundary_fk, b.source, ST_AsBinary(b.geom) AS geom,
     coalesce(p.coverage_fraction, 0) AS coverage_fraction,
-    (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk
+    (SELECT max(run_fk) FROM lotline.measurement WHERE property_fk = p.id AND current) AS run_fk,
+    coalesce(m.segmenter, 'person') AS segmenter, m.weights_sha256
 FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
+LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.label = :label AND m.current
 WHERE p.id = :property
 """)
 
 _LIVE = text("""
 SELECT id, label, ST_AsBinary(geom) AS geom, boundary_fk FROM lotline.detection
-WHERE property_fk = :property AND label = ANY(:labels) AND state IN ('proposed', 'accepted')
+WHERE property_fk = :property AND label = :label AND state IN ('proposed', 'accepted')
 ORDER BY id
 """)
 
@@ -100,6 +106,8 @@ CROSS JOIN LATERAL (
 WHERE NOT EXISTS (
     SELECT FROM lotline.measurement m
     WHERE m.property_fk = new.property_fk AND m.label = new.label AND m.current
+        AND m.segmenter = new.segmenter
+        AND m.weights_sha256 IS NOT DISTINCT FROM new.weights_sha256
         AND (m.area_m2, m.boundary_fk, m.coverage_fraction)
             = (new.area_m2, new.boundary_fk, new.coverage_fraction)
         AND counted.detections = array(
@@ -121,10 +129,9 @@ _INSERT = text("""
 WITH written AS (
     INSERT INTO lotline.measurement
         (property_fk, boundary_fk, run_fk, label, area_m2, detection_count,
-         coverage_fraction, source)
+         coverage_fraction, source, segmenter, weights_sha256)
     SELECT property_fk, boundary_fk, run_fk, label, area_m2, cardinality(detections),
-        coverage_fraction,
-        source
+        coverage_fraction, source, segmenter, weights_sha256
     FROM staged_measurement
     RETURNING id, property_fk, label
 )
@@ -186,13 +193,18 @@ def replace(conn: Connection, bases: Mapping[int, MeasurementBasis], measured: L
 def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:
     """Measure labels of a property again, after a review changed its live detections.
 
-    Coverage and run stay the same. Does nothing if the property has no boundary, as after its
-    location was corrected.
+    Coverage, run and segmenter stay the same. Does nothing if the property has no boundary, as
+    after its location was corrected.
     """
-    row = conn.execute(_BASIS, {"property": property_fk}).one_or_none()
+    for label in dict.fromkeys(labels):
+        _remeasure_label(conn, property_fk, label)
+
+
+def _remeasure_label(conn: Connection, property_fk: int, label: str) -> None:
+    row = conn.execute(_BASIS, {"property": property_fk, "label": label}).one_or_none()
     if row is None:
         return
-    rows = conn.execute(_LIVE, {"property": property_fk, "labels": list(labels)})
+    rows = conn.execute(_LIVE, {"property": property_fk, "label": label})
     live = [
         LiveDetection(
             each.id, property_fk, each.label, shapely.from_wkb(each.geom), each.boundary_fk
@@ -206,9 +218,11 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
         row.source,
         shapely.from_wkb(row.geom),
         row.coverage_fraction,
+        row.segmenter,
+        row.weights_sha256,
     )
     bases = {property_fk: basis}
-    replace(conn, bases, measure(bases, labels, live))
+    replace(conn, bases, measure(bases, [label], live))
 
 
 def _part_inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPolygon | None:
@@ -248,4 +262,6 @@ def _area_rows(
             label_area_m2,
             basis.coverage_fraction,
             basis.source,
+            basis.segmenter,
+            basis.weights_sha256,
         )

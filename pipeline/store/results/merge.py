@@ -224,6 +224,8 @@ def _basis(run: RunInfo, lot: Processed, boundary_fk: int) -> MeasurementBasis:
         lot.boundary.source,
         lot.boundary.geometry,
         lot.result.coverage_fraction,
+        run.segmenter,
+        run.weights_sha256,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from pipeline.store.runs.area_totals import AreaTotal, sum_areas
 from pipeline.store.runs.lifecycle import Run
 
 # A run stores its measured properties when it ends. For a running run, and for runs of an older
@@ -25,26 +27,19 @@ WITH measured (run_fk, property_fk) AS (
 
 _COUNT = text(f"{_COMMON} SELECT count(*) FROM common")  # noqa: S608
 
-# The measurements at the end of each run, for the labels that both runs have.
-_AREAS = text(f"""
-{_COMMON}, ends (side, at) AS (
-    VALUES ('a', coalesce(CAST(:a_end AS timestamptz), now())),
-           ('b', coalesce(CAST(:b_end AS timestamptz), now()))
-), at_end AS (
-    SELECT DISTINCT ON (ends.side, m.property_fk, m.label)
-        ends.side, m.property_fk, m.label, m.source, m.area_m2
-    FROM common JOIN lotline.measurement m USING (property_fk) JOIN ends ON m.created_at <= ends.at
-    WHERE m.label = ANY(CAST(:labels AS text[]))
-    ORDER BY ends.side, m.property_fk, m.label, m.id DESC
+# The measurements at the end of a run, for the labels that both runs have.
+_AT_END = f"""
+{_COMMON}, at_end AS (
+    SELECT DISTINCT ON (m.property_fk, m.label) m.*
+    FROM common JOIN lotline.measurement m USING (property_fk)
+    WHERE m.created_at <= coalesce(CAST(:ends_at AS timestamptz), now())
+        AND m.label = ANY(CAST(:labels AS text[]))
+    ORDER BY m.property_fk, m.label, m.id DESC
 )
-SELECT label, source,
-    count(*) FILTER (WHERE side = 'a') AS a_properties,
-    count(*) FILTER (WHERE side = 'b') AS b_properties,
-    -- A fixed order: equal to the last bit where both measured the same.
-    coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'a'), 0) AS a_m2,
-    coalesce(sum(area_m2 ORDER BY property_fk) FILTER (WHERE side = 'b'), 0) AS b_m2
-FROM at_end GROUP BY label, source ORDER BY label, source DESC
-""")  # noqa: S608
+SELECT property_fk, boundary_fk, source, id AS measurement_fk, label, segmenter, weights_sha256,
+    area_m2, detection_count AS detections, coverage_fraction
+FROM at_end
+"""  # noqa: S608
 
 
 # Old measurements have no index by property. The planner expects few common properties and would
@@ -55,7 +50,12 @@ _ENABLE_NESTED_LOOPS = text("SET LOCAL enable_nestloop = on")
 
 @dataclass(frozen=True, slots=True)
 class AreaPair:
-    """The areas of a label that two runs measured on the same properties, by boundary source."""
+    """The areas of a label that two runs measured on the same properties, by boundary source.
+
+    Attributes:
+        a_m2, b_m2: of distinct ground, see `sum_areas`.
+        a_partly_imaged, b_partly_imaged: how many of the properties are imaged only in part.
+    """
 
     label: str
     source: str
@@ -63,6 +63,8 @@ class AreaPair:
     b_properties: int
     a_m2: float
     b_m2: float
+    a_partly_imaged: int = 0
+    b_partly_imaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,33 @@ def pair_runs(conn: Connection, a: Run, b: Run) -> RunPair:
     conn.execute(_DISABLE_NESTED_LOOPS)
     both = {"a": a.id, "b": b.id, "county": a.county}
     count = conn.execute(_COUNT, both).scalar_one()
-    ends = {"a_end": a.finished_at, "b_end": b.finished_at, "labels": labels}
-    areas = tuple(AreaPair(*row) for row in conn.execute(_AREAS, {**both, **ends}))
+    at_end = (
+        sum_areas(conn, a.county, _AT_END, {**both, "labels": labels, "ends_at": run.finished_at})
+        for run in (a, b)
+    )
+    areas = _pairs(*at_end)
     conn.execute(_ENABLE_NESTED_LOOPS)
     return RunPair(count, areas)
+
+
+def _pairs(a: Sequence[AreaTotal], b: Sequence[AreaTotal]) -> tuple[AreaPair, ...]:
+    keys = {(total.label, total.source) for total in (*a, *b)}
+    pairs = []
+    for label, source in sorted(keys, key=lambda key: (key[0], key[1] != "lot")):
+        of_a, of_b = (
+            [total for total in totals if (total.label, total.source) == (label, source)]
+            for totals in (a, b)
+        )
+        pairs.append(
+            AreaPair(
+                label,
+                source,
+                sum(total.properties for total in of_a),
+                sum(total.properties for total in of_b),
+                sum(total.area_m2 for total in of_a),
+                sum(total.area_m2 for total in of_b),
+                sum(total.properties for total in of_a if total.partly_imaged),
+                sum(total.properties for total in of_b if total.partly_imaged),
+            )
+        )
+    return tuple(pairs)

@@ -21,6 +21,7 @@ from pipeline.redaction import redactor
 from pipeline.store import tables
 from pipeline.store.queue.states import release_runs
 from pipeline.store.runs.metrics import RunMetrics
+from pipeline.store.runs.overlaps import compare_new
 from pipeline.store.runs.totals import RunResults, count_results
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,9 @@ def finish(conn: Connection, run_id: int, state: RunEnd, metrics: RunMetrics) ->
     Raises:
         StoreError: there is no such run.
     """
-    results = _count(conn, get_run(conn, run_id))
+    run = get_run(conn, run_id)
+    compare_new(conn, run.county)
+    results = _count(conn, run)
     values = {
         "run": run_id,
         "state": state,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from pipeline.store.runs.area_totals import AreaTotal, sum_areas
+
 # Examples for each state and reason; the detail of every property is in its row.
 _EXAMPLES = 5
+
+# The boundary itself, as a row of what `sum_areas` sums.
+BOUNDARY_ROWS = """
+SELECT p.id, b.id, b.source, CAST(NULL AS bigint), '', '', CAST(NULL AS text), b.area_m2, 0,
+    coalesce(p.coverage_fraction, 1)"""
 
 # Properties that the run leased last and completed. A property that a later run leases belongs to
 # that run, so results are stored when a run ends.
@@ -22,23 +29,18 @@ SELECT p.state, p.reason, count(*) AS properties FROM {PROCESSED}
 GROUP BY p.state, p.reason ORDER BY p.state, p.reason
 """)  # noqa: S608
 
-SOURCES = text(f"""
-SELECT b.source, count(*) AS properties
-FROM (SELECT p.boundary_fk FROM {PROCESSED} AND p.state = 'done') done
-JOIN lotline.boundary b ON b.id = done.boundary_fk
-GROUP BY b.source ORDER BY b.source DESC
-""")  # noqa: S608
-
-AREAS = text(f"""
--- By source: areas of lots and of 30 m buffers are never added up. Only the run's labels: others
--- may have a measurement of an earlier run.
-SELECT m.label, m.source, count(*) AS properties, sum(m.detection_count)::bigint AS detections,
-    sum(m.area_m2 ORDER BY done.id) AS area_m2  -- a fixed order: equal to the last bit
-FROM (SELECT p.id FROM {PROCESSED} AND p.state = 'done') done
+# Only the run's labels: others may have a measurement of an earlier run.
+_MEASURED = f"""
+SELECT m.property_fk, m.boundary_fk, m.source, m.id AS measurement_fk, m.label, m.segmenter,
+    m.weights_sha256, m.area_m2, m.detection_count AS detections, m.coverage_fraction
+FROM (SELECT p.id, p.only_labels FROM {PROCESSED} AND p.state = 'done') done
 JOIN lotline.measurement m ON m.property_fk = done.id AND m.current
-WHERE CAST(:labels AS text[]) IS NULL OR m.label = ANY(CAST(:labels AS text[]))
-GROUP BY m.label, m.source ORDER BY m.label, m.source DESC
-""")  # noqa: S608
+WHERE (CAST(:labels AS text[]) IS NULL OR m.label = ANY(CAST(:labels AS text[])))
+    AND (done.only_labels IS NULL OR m.label = ANY(done.only_labels))
+UNION ALL
+{BOUNDARY_ROWS} FROM (SELECT p.* FROM {PROCESSED} AND p.state = 'done') p
+JOIN lotline.boundary b ON b.id = p.boundary_fk
+"""  # noqa: S608
 
 EXAMPLES = text(f"""
 -- Every reason of properties that are not done, and done properties whose boundary has a note.
@@ -62,21 +64,23 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class SourceCount:
-    """Number of measured properties by the source of their boundary."""
+    """Number of measured properties by the source of their boundary.
+
+    Runs that ended before the others were stored have None there.
+
+    Attributes:
+        boundaries: number of distinct boundaries; less than `properties` where some share a lot.
+        partly_imaged: number of properties of which the imagery shows only a part.
+        ground_m2: area of the distinct ground of the boundaries.
+        repeated_m2: what is left out of `ground_m2`, because several boundaries have it.
+    """
 
     source: str
     properties: int
-
-
-@dataclass(frozen=True, slots=True)
-class AreaTotal:
-    """The area of a label in boundaries of one source, in m²."""
-
-    label: str
-    source: str
-    properties: int
-    detections: int
-    area_m2: float
+    boundaries: int | None = None
+    partly_imaged: int | None = None
+    ground_m2: float | None = None
+    repeated_m2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +143,39 @@ def count_results(
         labels: of the run; None means any.
     """
     where = {"county": county, "run": run_id}
-    areas = conn.execute(AREAS, {**where, "labels": labels})
+    sources, areas = sources_and_areas(conn, county, _MEASURED, {"run": run_id, "labels": labels})
     examples = conn.execute(EXAMPLES, {**where, "examples": _EXAMPLES})
     return RunResults(
         tuple(StateCount(*row) for row in conn.execute(COUNTS, where)),
-        tuple(SourceCount(*row) for row in conn.execute(SOURCES, where)),
-        tuple(AreaTotal(*row) for row in areas),
+        sources,
+        areas,
         tuple(ExampleProperty(*row) for row in examples),
+    )
+
+
+def sources_and_areas(
+    conn: Connection, county: str, selected: str, values: Mapping[str, Any]
+) -> tuple[tuple[SourceCount, ...], tuple[AreaTotal, ...]]:
+    """The boundaries by source and the areas of each label; see `sum_areas`.
+
+    Args:
+        selected: SQL with the rows of measurements, and `BOUNDARY_ROWS`.
+    """
+    totals = sum_areas(conn, county, selected, values)
+    boundaries = [total for total in totals if not total.label]
+    sources = dict.fromkeys(total.source for total in boundaries)
+    return (
+        tuple(_source_count([b for b in boundaries if b.source == name]) for name in sources),
+        tuple(total for total in totals if total.label),
+    )
+
+
+def _source_count(totals: Sequence[AreaTotal]) -> SourceCount:
+    return SourceCount(
+        totals[0].source,
+        sum(total.properties for total in totals),
+        sum(total.boundaries or 0 for total in totals),
+        sum(total.properties for total in totals if total.partly_imaged),
+        sum(total.area_m2 for total in totals),
+        sum(total.repeated_m2 or 0.0 for total in totals),
     )
