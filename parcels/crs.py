@@ -24,6 +24,7 @@ from pyproj import CRS, Transformer
 from pyproj.enums import TransformDirection
 from pyproj.transformer import TransformerGroup
 
+from parcels.antimeridian import spans_antimeridian, split_at_antimeridian
 from parcels.errors import GeometryError
 
 WGS84 = CRS.from_epsg(4326)
@@ -43,6 +44,8 @@ _AS_WGS84 = re.compile(
 # A larger error would measure the neighbour's yard.
 _MAX_ERROR_M = 10.0
 _WARN_ERROR_M = 5.0
+# Wider geometries, in metres or feet, go around the world and not over the antimeridian.
+_WORLD_WIDTH = 1e7
 
 
 class CoarseDatumWarning(UserWarning):
@@ -52,12 +55,16 @@ class CoarseDatumWarning(UserWarning):
 def to_wgs84(geometries: NDArray[np.object_], crs: CRS) -> NDArray[np.object_]:
     """The geometries (n,) in EPSG:4326; z is dropped, None stays None.
 
-    Coordinates outside of the CRS or of all its operations become infinite.
+    Coordinates outside of the CRS or of all its operations become infinite. A polygon of a
+    projected CRS that crosses the antimeridian is split there.
 
     Raises:
         GeometryError: PROJ has no accurate enough operation from the CRS.
     """
-    return _convert(geometries, crs, _FORWARD)
+    converted = _convert(geometries, crs, _FORWARD)
+    if crs.is_projected:
+        _split_across_180(np.asarray(geometries, dtype=object), converted)
+    return converted
 
 
 def from_wgs84(geometries: NDArray[np.object_], crs: CRS) -> NDArray[np.object_]:
@@ -98,6 +105,15 @@ def _convert(
         operation = operations[number].transformer if number >= 0 else None
         converted[here] = _apply(flat[here], operation, direction)
     return converted
+
+
+def _split_across_180(own: NDArray[np.object_], degrees: NDArray[np.object_]) -> None:
+    """Split those that cross the antimeridian; an extent of the world does not."""
+    across = spans_antimeridian(shapely.bounds(degrees))
+    for index in np.flatnonzero(across):
+        west, _, east, _ = own[index].bounds
+        if east - west < _WORLD_WIDTH:
+            degrees[index] = split_at_antimeridian(degrees[index])
 
 
 def _apply(
@@ -178,6 +194,7 @@ def _choose_operations(
     on the others in the call.
     """
     lon, lat = (bounds[:, :2] + bounds[:, 2:]).T / 2
+    lon = np.where(spans_antimeridian(bounds), 180.0, lon)
     chosen = np.full(len(bounds), -1)
     for number, op in enumerate(operations):
         west, south, east, north = op.area

@@ -1,6 +1,7 @@
 """The errors of `parcels`.
 
     ParcelsError
+    ├── InstallationError               the environment points to another installation's data
     ├── RegistryError                   an invalid registry file, county or key
     ├── GeometryError                   a geometry that cannot be repaired, or has no CRS
     ├── PropertyError                   a property without a usable id, point or address
@@ -24,6 +25,10 @@ A message names the problem, the place and the fix.
 
 class ParcelsError(Exception):
     """Base class of all errors of `parcels`."""
+
+
+class InstallationError(ParcelsError):
+    """The environment points PROJ or GDAL to the data of another installation."""
 
 
 class RegistryError(ParcelsError):

@@ -15,6 +15,7 @@ from pyproj import CRS, Geod, Transformer
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from parcels.antimeridian import centre_lonlat, split_at_antimeridian
 from parcels.errors import GeometryError
 
 _GEOD = Geod(ellps="WGS84")
@@ -176,12 +177,12 @@ def buffer_m(geometry: BaseGeometry, distance_m: float) -> MultiPolygon:
     if geometry.is_empty or not np.isfinite(distance_m):
         raise GeometryError(f"cannot buffer an empty geometry, or by {distance_m} m")
     _check_degrees(shapely.get_coordinates(geometry))
-    centre = geometry.centroid
-    to_local = _to_local(float(centre.x), float(centre.y))
+    to_local = _to_local(*centre_lonlat(geometry))
     local = shapely.transform(geometry, to_local.transform, interleaved=False)
     buffered = shapely.buffer(local, distance_m, quad_segs=_QUAD_SEGMENTS)
     back = partial(to_local.transform, direction="INVERSE")
-    return polygonal(shapely.transform(buffered, back, interleaved=False))
+    lonlat = shapely.transform(buffered, back, interleaved=False)
+    return polygonal(split_at_antimeridian(lonlat))
 
 
 def _to_local(lon: float, lat: float) -> Transformer:

@@ -5,6 +5,7 @@ open_imagery    (below) chooses the kind of source from a county's `imagery:` en
 geotiff_mosaic  local files: a folder or a glob is one mosaic
 geotiff         one file: header, pixels on a grid, warp
 raster_file     opens GeoTIFF, JPEG 2000, .img and checked VRTs (vrt_check), and nothing else
+georeference    the CRS of a file, or what to type to give it one
 file_list       the files that a path means; unsupported_imagery: what to type for the others
 imageserver     an ArcGIS ImageServer, by exportImage
 tiles/          XYZ, WMTS and WMS
@@ -22,6 +23,7 @@ from detection.imagery.interface import ImagerySource
 from detection.imagery.tiles.open_tiles import open_tiles
 from detection.registry.imagery_entry import ImageryEntry, parse_imagery
 from parcels.arcgis.http.client import ArcGISClient
+from parcels.installation import check_installation
 from parcels.registry.unparsed_value import UnparsedValue
 
 __all__ = ["GeoTiffMosaic", "ImageServer", "ImagerySource", "open_imagery"]
@@ -42,10 +44,12 @@ def open_imagery(
     Raises:
         ImageryError: local files that are missing, unreadable or not georeferenced; the
             environment variable of a token is not set.
+        InstallationError: PROJ or GDAL would use the data of another installation.
         RegistryError: the county was loaded without `DetectionCounty`, and its entry is wrong.
     """
     if not isinstance(source, ImageryEntry):
         source = parse_imagery(source)
+    check_installation()
     if source.url is not None:
         if source.kind != "imageserver":
             return open_tiles(source, allow_private=allow_private)
@@ -55,4 +59,4 @@ def open_imagery(
         )
     if source.path is None:
         raise ValueError("an imagery entry needs a path or a url")
-    return GeoTiffMosaic(source.path, source.bands, source.captured_on)
+    return GeoTiffMosaic(source.path, source.bands, source.captured_on, source.crs)

@@ -15,13 +15,15 @@ from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.warp import reproject
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 
 from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.blocks import read_blocks
+from detection.imagery.georeference import crs_of
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
 from detection.imagery.raster_file import open_raster
+from parcels.antimeridian import centre_lonlat
 from parcels.errors import GeometryError
 
 # Two grids are the same if they differ by less than this fraction of a pixel.
@@ -39,7 +41,7 @@ class GeoTiff:
         grid: the file's own grid if it is square, north-up and metric, else one of the local UTM
             zone with pixels at least as fine.
         window: the file's pixels in `grid`; None if the file must be warped to it.
-        footprint: its outline in EPSG:4326.
+        footprint: its outline in EPSG:4326; in two parts if it crosses 180°.
         indexes: the 1-based bands to read, named by `bands`.
     """
 
@@ -50,7 +52,7 @@ class GeoTiff:
     height: int
     grid: PixelGrid
     window: PixelWindow | None
-    footprint: Polygon
+    footprint: Polygon | MultiPolygon
     indexes: tuple[int, ...]
     bands: tuple[str, ...]
     dtype: str
@@ -58,9 +60,15 @@ class GeoTiff:
 
     @classmethod
     def open(
-        cls, path: str, bands: tuple[str, ...] | None = None, captured_on: str | None = None
+        cls,
+        path: str,
+        bands: tuple[str, ...] | None = None,
+        captured_on: str | None = None,
+        declared_crs: str | None = None,
     ) -> GeoTiff:
         """Read a file's header.
+
+        `declared_crs` takes precedence over the file's own CRS.
 
         Raises:
             ImageryError: not georeferenced, no CRS, or fewer bands than `bands` names.
@@ -70,13 +78,8 @@ class GeoTiff:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error below
             dataset = open_raster(path)
         with dataset:
-            if dataset.crs is None or dataset.transform.is_identity:
-                raise ImageryError(
-                    f"{path} has no CRS or no geotransform, but imagery must be georeferenced. Set "
-                    "both, for example with gdal_edit.py -a_srs … -a_ullr …"
-                )
             try:
-                crs = _crs_name(dataset.crs.to_wkt())
+                crs = crs_of(dataset, declared_crs)
                 footprint = _footprint(dataset, crs)
                 grid, window = _native_grid(dataset, crs, footprint)
             except (GeometryError, CRSError) as error:
@@ -180,12 +183,12 @@ class GeoTiff:
         return warped[:-1], warped[-1] >= _HALF_OPAQUE
 
 
-def _footprint(dataset: rasterio.DatasetReader, crs: str) -> Polygon:
+def _footprint(dataset: rasterio.DatasetReader, crs: str) -> Polygon | MultiPolygon:
     width, height = dataset.width, dataset.height
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     outline = Polygon([dataset.transform @ corner for corner in corners])
     # Straight sides are curved in degrees, so they are densified.
-    lonlat: Polygon = PixelGrid(crs, 1.0).to_lonlat(
+    lonlat: Polygon | MultiPolygon = PixelGrid(crs, 1.0).to_lonlat(
         shapely.segmentize(outline, outline.length / 64)
     )
     if not np.isfinite(shapely.get_coordinates(lonlat)).all():
@@ -194,10 +197,10 @@ def _footprint(dataset: rasterio.DatasetReader, crs: str) -> Polygon:
 
 
 def _native_grid(
-    dataset: rasterio.DatasetReader, crs: str, footprint: Polygon
+    dataset: rasterio.DatasetReader, crs: str, footprint: Polygon | MultiPolygon
 ) -> tuple[PixelGrid, PixelWindow | None]:
     transform = dataset.transform
-    longitude, latitude = footprint.centroid.x, footprint.centroid.y
+    longitude, latitude = centre_lonlat(footprint)
     square = np.isclose(transform.a, -transform.e, rtol=1e-4) and transform.a > 0
     north_up = transform.b == transform.d == 0
     if not (square and north_up and is_metric(CRS.from_user_input(crs), longitude, latitude)):
@@ -248,10 +251,3 @@ def _phase(origin: float, pixel: float) -> float:
     steps = (origin / pixel) % 1.0
     steps = round(steps / GRID_TOLERANCE) * GRID_TOLERANCE % 1.0
     return round(steps * pixel, 6)
-
-
-def _crs_name(wkt: str) -> str:
-    """EPSG:n if the CRS has a code, else its WKT."""
-    crs = CRS.from_wkt(wkt)
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else wkt

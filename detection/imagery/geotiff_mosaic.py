@@ -43,11 +43,12 @@ class GeoTiffMosaic:
         pattern: str,
         bands: tuple[str, ...] | None = None,
         captured_on: str | None = None,
+        crs: str | None = None,
     ) -> None:
         paths = imagery_files(pattern)
         self.unreadable: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
-        files = [self._open(path, bands, captured_on) for path in paths]
+        files = [self._open(path, bands, captured_on, crs) for path in paths]
         self._files = [file for file in files if file]
         if not self._files:
             path, error = next(iter(self.unreadable.items()))
@@ -123,10 +124,10 @@ class GeoTiffMosaic:
         return [self._files[int(index)] for index in found]
 
     def _open(
-        self, path: str, bands: tuple[str, ...] | None, captured_on: str | None
+        self, path: str, bands: tuple[str, ...] | None, captured_on: str | None, crs: str | None
     ) -> GeoTiff | None:
         try:
-            return GeoTiff.open(path, bands, captured_on)
+            return GeoTiff.open(path, bands, captured_on, crs)
         except RasterioError as error:
             self.unreadable[path] = _first_line(error)
             log.warning("%s cannot be read: %s", path, _first_line(error))

@@ -21,6 +21,7 @@ from detection.imagery.bands import default_names
 from detection.imagery.nodata import valid_pixels
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
 from detection.imagery.remote_calls import RemoteCalls
+from parcels.antimeridian import centre_lonlat
 from parcels.arcgis.http.circuit_breaker import CircuitBreaker
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.arcgis.http.responses import TransientError
@@ -100,8 +101,7 @@ class ImageServer:
         footprint = self._service_info().footprint
         if footprint is not None and not footprint.intersects(geometry):
             raise NoImagery("missing", f"{self.url} has no imagery here")
-        centre = geometry.centroid
-        return PixelGrid(utm_crs(centre.x, centre.y), self._gsd_m)
+        return PixelGrid(utm_crs(*centre_lonlat(geometry)), self._gsd_m)
 
     def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels, requested in tiles of a size that the server allows.

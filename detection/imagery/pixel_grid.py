@@ -168,7 +168,7 @@ def is_metric(crs: CRS, longitude: float, latitude: float) -> bool:
 
 def utm_crs(longitude: float, latitude: float) -> str:
     """The WGS 84 UTM zone of a position, as "EPSG:326zz" or "EPSG:327zz"."""
-    zone = min(60, int((longitude + 180) // 6) + 1)
+    zone = int((longitude + 180) % 360 // 6) + 1 if longitude != 180 else 60
     return f"EPSG:{32600 + zone if latitude >= 0 else 32700 + zone}"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from detection.registry.imagery_url import ImageryKind, check_keys, imagery_url, kind_of
 from parcels.errors import RegistryError
@@ -56,7 +58,8 @@ class ImageryEntry(EntryModel):
         zoom: the zoom level of XYZ tiles, or the tile matrix of a WMTS.
         layers: of a WMS or WMTS; also written as `layer`.
         licence: what tiles may be used for; shown in reports.
-        crs, styles: of the requests to a WMS.
+        crs: of the files, which takes precedence over their own; or of the requests to a WMS.
+        styles: of a WMS.
         matrix_set: of a WMTS.
         tile_px: the side of a tile, where it is not 256.
         token: the key that `{token}` in the URL stands for.
@@ -112,6 +115,18 @@ class ImageryEntry(EntryModel):
     def _check_url(cls, url: str | None, info: ValidationInfo) -> str | None:
         has_layers = bool(info.data.get("layers"))
         return None if url is None else imagery_url(url, has_layers=has_layers)
+
+    @field_validator("crs", mode="before")
+    @classmethod
+    def _check_crs(cls, crs: object) -> object:
+        if crs is None or str(crs).upper() == "CRS:84":
+            return crs
+        name = f"EPSG:{crs}" if type(crs) is int else str(crs)
+        try:
+            CRS.from_user_input(name)
+        except CRSError:
+            raise ValueError(f"{name!r} is not a valid CRS; write for example EPSG:6344") from None
+        return name
 
     @field_validator("captured_on", mode="before")
     @classmethod

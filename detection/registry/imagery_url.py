@@ -24,7 +24,7 @@ _WMTS_NAMES = ("tilematrix", "tilerow", "tilecol", "tilematrixset", "layer", "st
 # A registry is shared and committed, so it must not contain secrets.
 _SECRET = re.compile(r"(^|_)(token|key|apikey|sig|signature|secret|password)$", re.IGNORECASE)
 _KEYS: Mapping[ImageryKind, tuple[str, ...]] = {
-    "files": (),
+    "files": ("crs",),
     "imageserver": (),
     "xyz": ("zoom", "tile_px", "token"),
     "wmts": ("zoom", "layers", "matrix_set", "tile_px", "token"),

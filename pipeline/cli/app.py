@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from parcels.errors import ParcelsError
+from parcels.installation import check_installation
 from pipeline import log
 from pipeline.cli.batch import batch
 from pipeline.cli.config import config
@@ -54,6 +55,7 @@ def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
     Finds each lot's boundary first, then detects what is inside it.
     """
     log.configure(log_level, log_format)
+    check_installation()
 
 
 for command in (batch, status, runs, export, parcels, registry, review, db, config):

@@ -27,6 +27,7 @@ from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
 from detection.imagery.remote_calls import RemoteCalls
 from detection.imagery.tiles.tile_grid import TileGrid, TileIndex, rounded_gsd_m
 from detection.imagery.tiles.tile_image import TileImage, parse_tile
+from parcels.antimeridian import centre_lonlat
 from parcels.arcgis.http.byte_client import ByteClient
 from parcels.errors import ParcelsError
 
@@ -117,14 +118,14 @@ class TiledImagery:
         Raises:
             NoImagery: outside of the tiles' CRS ("missing").
         """
-        centre = geometry.centroid
+        longitude, centre_latitude = centre_lonlat(geometry)
         # By whole degrees, so that neighbours share a grid.
-        latitude = min(max(math.floor(centre.y) + 0.5, -89.5), 89.5)
+        latitude = min(max(math.floor(centre_latitude) + 0.5, -89.5), 89.5)
         tiles = self._grid_at(latitude)
-        gsd_m = tiles.gsd_m(centre.x, latitude)
+        gsd_m = tiles.gsd_m(longitude, latitude)
         if not math.isfinite(gsd_m) or gsd_m <= 0:
             raise NoImagery("missing", f"{self.label} has no imagery here ({tiles.crs})")
-        return PixelGrid(utm_crs(centre.x, centre.y), rounded_gsd_m(gsd_m))
+        return PixelGrid(utm_crs(longitude, centre_latitude), rounded_gsd_m(gsd_m))
 
     def read(self, grid: PixelGrid, window: PixelWindow) -> Chip:
         """The window's pixels, from the tiles that cover it.
@@ -136,7 +137,7 @@ class TiledImagery:
         """
         outline = shapely.segmentize(shapely.box(*grid.bounds(window)), grid.pixel_size * 64)
         lonlat = grid.to_lonlat(outline)
-        latitude = math.floor(lonlat.centroid.y) + 0.5
+        latitude = math.floor(centre_lonlat(lonlat)[1]) + 0.5
         tiles = self._grid_at(latitude)
         xy = shapely.get_coordinates(PixelGrid(tiles.crs, 1.0).from_lonlat(lonlat))
         try:
@@ -204,8 +205,8 @@ class TiledImagery:
         # The valid mask is warped as an alpha band, so that no value is mixed with nodata.
         stack = np.concatenate([joined.pixels, np.where(joined.valid, _OPAQUE, 0)[None]])
         warped = np.zeros((len(stack), window.height, window.width), np.uint8)
-        centre = grid.to_lonlat(shapely.box(*grid.bounds(window))).centroid
-        is_coarse = grid.gsd_m >= 2 * tiles.gsd_m(centre.x, centre.y)
+        centre = centre_lonlat(grid.to_lonlat(shapely.box(*grid.bounds(window))))
+        is_coarse = grid.gsd_m >= 2 * tiles.gsd_m(*centre)
         reproject(
             stack.astype(np.uint8),
             warped,
