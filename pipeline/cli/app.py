@@ -28,6 +28,7 @@ from pipeline.cli.parcels import parcels
 from pipeline.cli.registry import registry
 from pipeline.cli.review import review
 from pipeline.cli.runs import runs
+from pipeline.cli.second_signal import exit_at_second_signal
 from pipeline.cli.status import status
 from pipeline.cli.streams import lost_output, wrap_standard_streams
 from pipeline.errors import PipelineError
@@ -85,6 +86,7 @@ def main() -> None:
 def _run() -> None:
     # SIGTERM (systemd, Docker) stops a batch as gracefully as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    exit_at_second_signal(INTERRUPTED)
     log.configure()
     file = SettingsFile()
     try:
