@@ -11,7 +11,9 @@ imageserver     an ArcGIS ImageServer, by exportImage
 tiles/          XYZ, WMTS and WMS
 remote_calls    circuit breaker and typed errors of the calls to a server
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
-bands, nodata   band names and dates; valid pixels
+bands           band names and dates
+nodata          valid pixels: masks (declared) and fill (undeclared; fill_survey, fill_colours,
+                fill_view, fill_notes)
 blocks          downsampling by block means and overviews
 """
 
@@ -55,8 +57,15 @@ def open_imagery(
             return open_tiles(source, allow_private=allow_private)
         client = ArcGISClient(allow_private=allow_private)
         return ImageServer(
-            source.url, source.bands, source.gsd_m, source.captured_on, client=client
+            source.url,
+            source.bands,
+            source.gsd_m,
+            source.captured_on,
+            client=client,
+            nodata=source.nodata,
         )
     if source.path is None:
         raise ValueError("an imagery entry needs a path or a url")
-    return GeoTiffMosaic(source.path, source.bands, source.captured_on, source.crs)
+    return GeoTiffMosaic(
+        source.path, source.bands, source.captured_on, source.crs, nodata=source.nodata
+    )

@@ -13,14 +13,16 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.warp import reproject
 from shapely import MultiPolygon, Polygon
 
 from detection.errors import ImageryError
 from detection.imagery.bands import band_names, capture_date, data_indexes
 from detection.imagery.blocks import read_blocks
+from detection.imagery.fill import fill_of
 from detection.imagery.georeference import crs_of
+from detection.imagery.nodata import Nodata, hidden_by_mask_alone
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
 from detection.imagery.raster_file import open_raster
 from parcels.antimeridian import centre_lonlat
@@ -43,6 +45,7 @@ class GeoTiff:
         window: the file's pixels in `grid`; None if the file must be warped to it.
         footprint: its outline in EPSG:4326; in two parts if it crosses 180°.
         indexes: the 1-based bands to read, named by `bands`.
+        nodata: the entry's nodata, which overrules the file's.
     """
 
     path: str
@@ -57,6 +60,7 @@ class GeoTiff:
     bands: tuple[str, ...]
     dtype: str
     captured_on: str | None
+    nodata: Nodata = None
 
     @classmethod
     def open(
@@ -65,6 +69,8 @@ class GeoTiff:
         bands: tuple[str, ...] | None = None,
         captured_on: str | None = None,
         declared_crs: str | None = None,
+        *,
+        nodata: Nodata = None,
     ) -> GeoTiff:
         """Read a file's header.
 
@@ -103,6 +109,7 @@ class GeoTiff:
                 names,
                 dataset.dtypes[indexes[0] - 1],
                 captured_on or capture_date(dataset),
+                nodata,
             )
 
     def integer_factor_to(self, grid: PixelGrid) -> int | None:
@@ -110,6 +117,26 @@ class GeoTiff:
         factor = round(grid.pixel_size / self.grid.pixel_size)
         same = self.window is not None and factor > 0 and self.grid.zoom_out(factor) == grid
         return factor if same else None
+
+    def fill_share(self) -> float:
+        """The fraction of the file that is undeclared fill; 0 where the entry says what is not."""
+        if self.nodata is not None:
+            return 0.0
+        try:
+            with open_raster(self.path) as dataset:
+                return sum(fill.share for fill in fill_of(dataset, list(self.indexes)))
+        except RasterioError:
+            return 0.0
+
+    def is_hidden_by_mask_alone(self) -> bool:
+        """Whether the file's mask hides all of it, although its pixels differ."""
+        if self.nodata is not None:
+            return False
+        try:
+            with open_raster(self.path) as dataset:
+                return hidden_by_mask_alone(dataset, list(self.indexes))
+        except RasterioError:
+            return False
 
     def read_into(
         self,
@@ -142,7 +169,9 @@ class GeoTiff:
                     overlap.width * factor,
                     overlap.height * factor,
                 )
-                found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
+                found, found_valid = read_blocks(
+                    dataset, list(self.indexes), source, factor, self.nodata
+                )
             else:
                 rows, columns = slice(None), slice(None)
                 warped = self._warp(dataset, grid, window)
@@ -162,7 +191,7 @@ class GeoTiff:
         source = _source_window(self, grid, window, factor)
         if source is None:
             return None
-        found, found_valid = read_blocks(dataset, list(self.indexes), source, factor)
+        found, found_valid = read_blocks(dataset, list(self.indexes), source, factor, self.nodata)
         # The valid mask is warped as an alpha band, so that no value is mixed with nodata.
         stack = np.concatenate([found, np.where(found_valid, _OPAQUE, 0)[None].astype(found.dtype)])
         warped = np.zeros((len(stack), window.height, window.width), stack.dtype)

@@ -16,7 +16,9 @@ from detection.dates import date_span
 from detection.errors import ImageryError, NoImagery
 from detection.footage import Footage, SourceImage
 from detection.imagery.file_list import imagery_files
+from detection.imagery.fill_notes import fill_note
 from detection.imagery.geotiff import GeoTiff
+from detection.imagery.nodata import Nodata
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.imagery.precedence import by_precedence, main_grid, native_gsd_m
 
@@ -32,7 +34,6 @@ class GeoTiffMosaic:
     Attributes:
         bands: the band names, in the order of a chip's pixels.
         unreadable: files whose header cannot be read -> why. They are skipped.
-        notes: what was decided about the files; a sentence each.
 
     Raises:
         ImageryError: no file matches, none can be read, one has no CRS, or bands differ.
@@ -44,11 +45,13 @@ class GeoTiffMosaic:
         bands: tuple[str, ...] | None = None,
         captured_on: str | None = None,
         crs: str | None = None,
+        *,
+        nodata: Nodata = None,
     ) -> None:
         paths = imagery_files(pattern)
         self.unreadable: dict[str, str] = {}
-        self.notes: tuple[str, ...] = ()
-        files = [self._open(path, bands, captured_on, crs) for path in paths]
+        self._notes = _entered_nodata_note(nodata)
+        files = [self._open(path, bands, captured_on, crs, nodata) for path in paths]
         self._files = [file for file in files if file]
         if not self._files:
             path, error = next(iter(self.unreadable.items()))
@@ -58,6 +61,12 @@ class GeoTiffMosaic:
         self.bands = self._common_bands()
         self._dtype = self._files[0].dtype
         self._tree = STRtree([file.footprint for file in self._files])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the files; the first call looks for fill in some of them."""
+        found = fill_note([file.fill_share for file in self._files])
+        return (*self._notes, found) if found else self._notes
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The grid of the files that give most of the pixels in the geometry (EPSG:4326).
@@ -104,7 +113,7 @@ class GeoTiffMosaic:
             if failed:
                 detail = f"imagery cannot be read: {', '.join(failed)}"
                 raise NoImagery("corrupt", detail, tuple(failed))
-            raise NoImagery("nodata", "the imagery is all nodata here")
+            raise NoImagery("nodata", self._why_hidden(outline))
         images = tuple(SourceImage(f.path, f.captured_on, native_gsd_m(f)) for f in used)
         return Chip(
             pixels,
@@ -123,11 +132,25 @@ class GeoTiffMosaic:
         found = self._tree.query(geometry, predicate="intersects")
         return [self._files[int(index)] for index in found]
 
+    def _why_hidden(self, outline: BaseGeometry) -> str:
+        hidden = [file.path for file in self._covering(outline) if file.is_hidden_by_mask_alone()]
+        if not hidden:
+            return "the imagery is all nodata here"
+        return (
+            f"the imagery is all nodata here: the mask of {', '.join(hidden)} hides every pixel, "
+            "although the pixels differ. If the mask is wrong, set `imagery: {nodata: none}`"
+        )
+
     def _open(
-        self, path: str, bands: tuple[str, ...] | None, captured_on: str | None, crs: str | None
+        self,
+        path: str,
+        bands: tuple[str, ...] | None,
+        captured_on: str | None,
+        crs: str | None,
+        nodata: Nodata,
     ) -> GeoTiff | None:
         try:
-            return GeoTiff.open(path, bands, captured_on, crs)
+            return GeoTiff.open(path, bands, captured_on, crs, nodata=nodata)
         except RasterioError as error:
             self.unreadable[path] = _first_line(error)
             log.warning("%s cannot be read: %s", path, _first_line(error))
@@ -143,6 +166,15 @@ class GeoTiffMosaic:
                     "mosaic need the same bands: narrow `imagery: {path: …}`, or set its `bands:`"
                 )
         return first.bands
+
+
+def _entered_nodata_note(nodata: Nodata) -> tuple[str, ...]:
+    if nodata is None:
+        return ()
+    if not nodata:
+        return ("`nodata: none` of the entry: every pixel of the imagery files counts as imaged.",)
+    values = ", ".join(f"{value:g}" for value in nodata)
+    return (f"`nodata: {values}` of the entry replaces masks and nodata of the imagery files.",)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from detection.chip import Chip
 from detection.errors import ImageryError, NoImagery
 from detection.imagery.bands import default_names
-from detection.imagery.nodata import valid_pixels
+from detection.imagery.nodata import Nodata, valid_pixels
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
 from detection.imagery.remote_calls import RemoteCalls
 from parcels.antimeridian import centre_lonlat
@@ -65,6 +65,7 @@ class ImageServer:
             far as their number allows it.
         gsd_m: the pixel size to request.
         captured_on: an ISO 8601 date or year; the server does not report it.
+        nodata: the entry's nodata, which overrules what the images declare.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class ImageServer:
         captured_on: str | None = None,
         client: ArcGISClient | None = None,
         breaker: CircuitBreaker | None = None,
+        nodata: Nodata = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._bands = bands
         self._gsd_m = gsd_m or DEFAULT_GSD_M
         self._captured_on = captured_on
+        self._nodata = nodata
         self._client = client or ArcGISClient()
         self._calls = RemoteCalls(breaker)
         self._info: _ServiceInfo | None = None
@@ -156,7 +159,7 @@ class ImageServer:
             params["bandIds"] = ",".join(str(i) for i in range(len(service.bands)))
 
         def decode(body: bytes) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-            return _decode(self.url, body, service, grid, tile)
+            return _decode(self.url, body, service, grid, tile, self._nodata)
 
         url = f"{self.url}/exportImage"
         pixels_and_valid = self._calls.make(lambda: self._client.get_image(url, params, decode))
@@ -225,7 +228,12 @@ def _tiles(
 
 
 def _decode(
-    url: str, body: bytes, service: _ServiceInfo, grid: PixelGrid, tile: PixelWindow
+    url: str,
+    body: bytes,
+    service: _ServiceInfo,
+    grid: PixelGrid,
+    tile: PixelWindow,
+    nodata: Nodata,
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Pixels and validity of an exported TIFF.
 
@@ -238,7 +246,7 @@ def _decode(
             _check_response(url, dataset, service, grid, tile)
             indexes = list(range(1, len(service.bands) + 1))
             pixels = dataset.read(indexes)
-            return pixels, valid_pixels(dataset, indexes, pixels)
+            return pixels, valid_pixels(dataset, indexes, pixels, nodata=nodata)
     except RasterioError as error:
         raise TransientError(f"{url}: the TIFF is truncated or damaged; try again later") from error
 

@@ -1,51 +1,182 @@
-"""Valid pixels: from declared masks and nodata values, and from undeclared black collars."""
+"""Valid pixels: from declared masks and nodata values, and from undeclared fill.
+
+An entry's `nodata:` decides alone. Else whatever the file's mask, its nodata value or a survey for
+undeclared fill (`fill_survey`) hides is hidden.
+"""
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
-from rasterio.features import sieve
 from rasterio.io import DatasetReader
-from rasterio.windows import Window
+from scipy import ndimage
 
+from detection.errors import ImageryError
 from detection.imagery.bands import mask_index
+from detection.imagery.fill import fill_in, is_near_fill, window_of, with_rim
+from detection.imagery.fill_colours import FillColour
+from detection.imagery.fill_view import is_lossy
+from detection.imagery.masks import has_mask, mask_shown, matches
+from detection.imagery.pixel_grid import PixelWindow
 
-# Aerial tiles are often filled with zeros where nothing was flown, without declaring it. Patches
-# of at least this size with zero in every band are such a collar; smaller ones are shadows and
-# dead pixels, which are data.
-MIN_COLLAR_PIXELS = 64
+# A hole inside a file: a square of this side with exactly 0 in every band. Shadows and water have
+# noise; black patches without such a square are data.
+HOLE_PX = 32
+_CORE_PX = 8
+_SAMPLE_PX = 256
+
+# An entry's nodata: a value, or one per band; () for none at all; None where it says nothing.
+Nodata = tuple[float, ...] | None
 
 
 def valid_pixels(
     dataset: DatasetReader,
     indexes: list[int],
     pixels: NDArray[np.generic],
-    window: Window | None = None,
+    window: PixelWindow | None = None,
+    nodata: Nodata = None,
 ) -> NDArray[np.bool_]:
     """(height, width) bool for `pixels` (bands, height, width): the bands `indexes` of a window.
 
-    Uses the file's mask, else its nodata value (where every band has it), else large black
-    patches. NaN and infinite values are never valid.
+    A nodata value hides a pixel only if every band has it. NaN and infinite values are never valid.
+
+    Args:
+        window: in pixels of the file, inside it; by default all of it.
+        nodata: what the entry says, which overrules the file.
+
+    Raises:
+        ImageryError: `nodata` has neither one value nor one for each band.
     """
+    window = window or PixelWindow(0, 0, dataset.width, dataset.height)
     valid = np.ones(pixels.shape[1:], bool)
     if np.issubdtype(pixels.dtype, np.floating):
         valid &= np.isfinite(pixels).all(axis=0)
-    alpha = mask_index(dataset, indexes)
-    flags = dataset.mask_flag_enums[0]
-    if alpha is not None:
-        valid &= dataset.read(alpha, window=window) > 0
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid &= dataset.read_masks(1, window=window) > 0
+    if nodata is not None:
+        return valid & ~_as_entered(dataset, indexes, pixels, window, nodata)
+    shown = mask_shown(dataset, indexes, window_of(window))
+    if shown is not None:
+        valid &= shown
     elif dataset.nodata is not None:
-        valid &= (pixels != dataset.nodata).any(axis=0)
+        valid &= ~matches(pixels, (dataset.nodata,))
     else:
-        valid &= ~_black_collar(pixels)
-    return valid
+        valid &= ~_holes(dataset, indexes, pixels, window)
+    fill = fill_in(dataset, indexes, window)
+    return valid if fill is None else valid & ~fill
 
 
-def _black_collar(pixels: NDArray[np.generic]) -> NDArray[np.bool_]:
-    black: NDArray[np.bool_] = ~np.asarray(pixels.any(axis=0))
-    if black.any():
-        black &= sieve(black.astype(np.uint8), MIN_COLLAR_PIXELS) > 0
-    return black
+def may_be_hidden(
+    dataset: DatasetReader,
+    overview: DatasetReader,
+    indexes: list[int],
+    part: PixelWindow,
+    nodata: Nodata = None,
+) -> bool:
+    """Whether anything of a part of an overview, in its pixels, may be hidden.
+
+    A mask is read at full resolution, because GDAL misplaces one that has no overview of its own
+    (gdal#2021). Everything else is seen in the overview.
+    """
+    pixels = overview.read(indexes, window=window_of(part))
+    values = nodata if nodata is not None else (dataset.nodata or 0.0,)
+    finite = not np.issubdtype(pixels.dtype, np.floating) or bool(np.isfinite(pixels).all())
+    if not finite or (values and bool(matches(pixels, values).any())):
+        return True
+    if nodata is not None:
+        return False
+    return _mask_hides_some(dataset, overview, indexes, part) or is_near_fill(
+        overview, indexes, part
+    )
+
+
+def _mask_hides_some(
+    dataset: DatasetReader, overview: DatasetReader, indexes: list[int], part: PixelWindow
+) -> bool:
+    alpha = mask_index(dataset, indexes)
+    if alpha is not None:
+        # Averages of alpha lie between its values: only a constant one hides nothing for sure.
+        shown = overview.read(alpha, window=window_of(part))
+        return bool(shown.min() == 0 or shown.min() != shown.max())
+    step = round(dataset.width / overview.width)
+    whole = PixelWindow(*(step * value for value in astuple(part)))
+    inside = whole.intersection(PixelWindow(0, 0, dataset.width, dataset.height))
+    mask = None if inside is None else mask_shown(dataset, indexes, window_of(inside))
+    return mask is not None and not mask.all()
+
+
+def hidden_by_mask_alone(dataset: DatasetReader, indexes: list[int]) -> bool:
+    """Whether the mask hides every pixel although they differ, which a sample decides."""
+    shape = (min(dataset.height, _SAMPLE_PX), min(dataset.width, _SAMPLE_PX))
+    alpha = mask_index(dataset, indexes)
+    if alpha is not None:
+        shown = dataset.read(alpha, out_shape=shape)
+    elif has_mask(dataset, indexes):
+        shown = dataset.read_masks(1, out_shape=shape)
+    else:
+        return False
+    pixels = dataset.read(indexes, out_shape=(len(indexes), *shape))
+    return not shown.any() and bool((pixels != pixels[:, :1, :1]).any())
+
+
+def _as_entered(
+    dataset: DatasetReader,
+    indexes: list[int],
+    pixels: NDArray[np.generic],
+    window: PixelWindow,
+    nodata: tuple[float, ...],
+) -> NDArray[np.bool_]:
+    """Pixels with the entry's nodata; in a lossy file also the noise around parts of it."""
+    if len(nodata) not in (0, 1, len(pixels)):
+        raise ImageryError(
+            f"`imagery: {{nodata: …}}` has {len(nodata)} values, but {dataset.name} has "
+            f"{len(pixels)} bands. Write one value, or one for each band"
+        )
+    if not nodata:
+        return np.zeros(pixels.shape[1:], bool)
+    hidden = matches(pixels, nodata)
+    if not is_lossy(dataset) or not np.isfinite(nodata).all():
+        return hidden
+    colour = FillColour(nodata, 2.0, pure=True)
+    padded = window.pad(_CORE_PX + 2 * HOLE_PX).intersection(
+        PixelWindow(0, 0, dataset.width, dataset.height)
+    )
+    if padded is None:
+        return hidden
+    around = dataset.read(indexes, window=window_of(padded))
+    near = matches(around, colour.values, colour.tolerance)
+    core = ndimage.binary_opening(near, np.ones((_CORE_PX, _CORE_PX), bool))
+    rim = with_rim(around, core, colour) if core.any() else core
+    return hidden | rim[window.slices_in(padded)]
+
+
+def _holes(
+    dataset: DatasetReader,
+    indexes: list[int],
+    pixels: NDArray[np.generic],
+    window: PixelWindow,
+) -> NDArray[np.bool_]:
+    """Pixels of squares of `HOLE_PX` with 0 in every band, wherever the window cuts them."""
+    black = matches(pixels, (0.0,))
+    if not black.any():
+        return black
+    # If all around the window were black, there would be most: without any, no more is read.
+    pad = HOLE_PX - 1
+    most = _opened(np.pad(black, pad, constant_values=True))[pad:-pad, pad:-pad]
+    if not (most & black).any():
+        return np.zeros_like(black)
+    file = PixelWindow(0, 0, dataset.width, dataset.height)
+    padded = window.pad(pad).intersection(file)
+    if padded is None:
+        return black
+    around = dataset.read(indexes, window=window_of(padded))
+    return _opened(matches(around, (0.0,)))[window.slices_in(padded)]
+
+
+def _opened(black: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels in any square of `HOLE_PX` that is black."""
+    least = ndimage.minimum_filter(black, HOLE_PX, mode="constant", cval=False)
+    # A filter of even size is centred half a pixel off: the second is mirrored.
+    return np.asarray(
+        ndimage.maximum_filter(least, HOLE_PX, mode="constant", cval=False, origin=-1)
+    )

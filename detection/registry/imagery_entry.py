@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
@@ -63,6 +72,9 @@ class ImageryEntry(EntryModel):
         matrix_set: of a WMTS.
         tile_px: the side of a tile, where it is not 256.
         token: the key that `{token}` in the URL stands for.
+        nodata: pixels that are no imagery: a value, or one per band; () for `none`: all are
+            imagery; None leaves it to masks and nodata values of the files, and to a search for
+            fill.
         chip_gsd_m: the pixel size in metres of the chips that a model gets; None leaves it to
             the model. An entry with this key alone uses USGS NAIP.
     """
@@ -72,6 +84,7 @@ class ImageryEntry(EntryModel):
     url: NonEmptyText | None = None
     bands: tuple[NonEmptyText, ...] | None = None
     captured_on: str | None = None
+    nodata: tuple[float, ...] | None = None
     gsd_m: PixelSizeM | None = None
     zoom: Zoom | None = None
     licence: NonEmptyText | None = None
@@ -141,6 +154,16 @@ class ImageryEntry(EntryModel):
         except ValueError:
             raise ValueError(f"{text!r} is not a date; write 2020-05-31, or 2020") from None
 
+    @field_validator("nodata", mode="before")
+    @classmethod
+    def _parse_nodata(cls, value: object) -> object:
+        return None if value is None else _nodata_values(value)
+
+    @field_serializer("nodata", when_used="json-unless-none")
+    def _write_nodata(self, values: tuple[float, ...]) -> object:
+        """As it is written in an entry; JSON has no NaN."""
+        return ["nan" if math.isnan(value) else value for value in values] or "none"
+
     @model_validator(mode="after")
     def _check_one_location(self) -> ImageryEntry:
         if (self.path is None) == (self.url is None):
@@ -163,6 +186,25 @@ class _ImageryKey(EntryModel):
 
     nested_models: ClassVar = {"imagery": ImageryEntry}
     hints: ClassVar = IMAGERY_HINTS
+
+
+def _nodata_values(written: object) -> tuple[float, ...]:
+    """`none` as (); a value as one of a tuple; `nan` also as text.
+
+    Raises:
+        ValueError: neither numbers nor `none`.
+    """
+    if isinstance(written, str) and written.strip().lower() == "none":
+        return ()
+    items: Iterable[Any] = written if isinstance(written, list | tuple) else [written]
+    values = [math.nan if str(item).strip().lower() == "nan" else item for item in items]
+    numbers = [float(value) for value in values if type(value) in (int, float)]
+    if len(numbers) < len(values) or not (numbers or written == ()):
+        raise ValueError(
+            f"{written!r} is not a pixel value; write a number (255), one per band "
+            "([255, 255, 255]), or none if every pixel is imagery"
+        )
+    return tuple(numbers)
 
 
 def usgs_naip() -> ImageryEntry:

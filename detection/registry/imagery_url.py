@@ -107,6 +107,8 @@ def check_keys(kind: ImageryKind, entry: Mapping[str, object]) -> None:
         raise ValueError(f"{unused[0]!r} has no meaning for imagery of the kind {kind}; remove it")
     if kind in _NEEDED and entry.get("bands", _RGB) != _RGB:
         raise ValueError("'bands': tiles have red, green and blue only; remove it")
+    if kind in _NEEDED and "nodata" in entry:
+        raise ValueError("'nodata': tiles are transparent where there is no imagery; remove it")
     layers = entry.get("layers")
     if kind == "wmts" and isinstance(layers, tuple) and len(layers) > 1:
         raise ValueError("'layers': a WMTS has one layer at a time; write one")
