@@ -1,12 +1,13 @@
 """Detects labelled objects on lots: boundaries and imagery in, measured detections out.
 
-    from detection import LABELS, Detector, build_segmenter, open_imagery
+    from detection import Detector
 
-    detector = Detector(build_segmenter("spectral"))
-    [result] = detector.detect([boundary], open_imagery(county.imagery), [LABELS["lawn"]])
-    print(result.status, [d.area_m2 for d in result.detections])
+    detector = Detector.for_county(county, "spectral", labels=["lawn"])
+    [result] = detector.detect([boundary])
+    print(result.status, result.areas_m2, result.caveats)
 
-`boundary` and `county` come from `parcels`. Importing this does not load torch.
+`boundary` and `county` come from `parcels`. The result is that of a batch: `county_settings` and
+`county_labels` say for both what a county's entry means. Importing this does not load torch.
 
 The stages, in their order:
 

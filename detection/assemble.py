@@ -38,12 +38,13 @@ def assemble_lot_results(
     """
     caveats = result_caveats(segmenter, labels)
     results: list[tuple[int, LotResult]] = []
+    names = tuple(label.name for label in labels)
     for plan in plans:
         boundaries = [lots[index] for index in plan.lots]
         of_plan = {key: results_by_chip[key] for key in plan.chip_keys}
         plan_results = _plan_results(plan, boundaries, of_plan, labels, lines, segmenter, timer)
         results += [
-            (index, replace(result, segmenter=segmenter, caveats=caveats))
+            (index, replace(result, segmenter=segmenter, caveats=caveats, labels=names))
             for index, result in zip(plan.lots, plan_results, strict=True)
         ]
     return results

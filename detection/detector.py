@@ -7,17 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from detection.assemble import assemble_lot_results
+from detection.caveats import result_caveats
 from detection.chip_batches import SharedResults, chip_batches
 from detection.chip_plan import plan_chips
 from detection.clip import LotLines
-from detection.errors import LabelError
+from detection.county_labels import CountyLabels
+from detection.county_settings import chip_gsd_m, lot_lines, open_county_imagery
+from detection.errors import DetectionError, ImageryError
 from detection.imagery.interface import ImagerySource
 from detection.inference import ChipFailure, InferenceResult, read_chips, run_inference
-from detection.labels import Label
+from detection.labels import Label, check_labels
+from detection.registry.county import detection_county
 from detection.results import LotResult
+from detection.segmenters import build_segmenter
 from detection.segmenters.interface import Segmenter
 from detection.timing import StageTimer
 from parcels.boundary import Boundary, NoBoundary
+from parcels.registry.county import County
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +48,83 @@ class FirstChips:
 class Detector:
     """Runs a segmenter on the chips that boundaries need, on each chip once.
 
+    `Detector.for_county(county, "spectral")` gives the results that a batch of the county gives:
+    imagery, labels, lot lines and pixel size are those of its entry. `Detector(segmenter)` knows no
+    county: its lot lines fit the imagery, and `detect` needs imagery and labels.
+
     Args:
         lines: offset and accuracy of the lot lines on the imagery.
         gsd_m: the ground sample distance for the segmenter, instead of its default.
+        imagery: for the calls of `detect` that name none.
+        labels: likewise.
     """
 
     def __init__(
-        self, segmenter: Segmenter, lines: LotLines | None = None, gsd_m: float | None = None
+        self,
+        segmenter: Segmenter,
+        lines: LotLines | None = None,
+        gsd_m: float | None = None,
+        imagery: ImagerySource | None = None,
+        labels: Sequence[Label] | None = None,
     ) -> None:
         self.segmenter = segmenter
         self.lines = lines or LotLines()
         self.gsd_m = gsd_m or segmenter.gsd_m
+        self.imagery = imagery
+        self.labels = labels
+
+    @classmethod
+    def for_county(
+        cls,
+        county: County,
+        segmenter: Segmenter | str = "spectral",
+        labels: Sequence[str] = (),
+        own_labels: Sequence[str] = (),
+    ) -> Detector:
+        """The detector of a county, as a batch has it.
+
+        Its imagery, `lot_offset_m`, `line_tolerance_m`, `chip_gsd_m` and labels are those of the
+        county's entry.
+
+        Args:
+            segmenter: a segmenter, or the name of one that needs no weights.
+            labels: their names; empty for all that the segmenter detects.
+            own_labels: more labels, or other prompts for known ones, written as
+                "trampoline=round backyard trampoline".
+
+        Raises:
+            RegistryError: an imagery, label or lot-line key of the entry is wrong.
+            LabelError: an unknown label, or one that the segmenter cannot detect.
+            SegmenterError: the segmenter cannot be built.
+            ImageryError: the imagery is configured wrongly, or the county is synthetic and not
+                generated.
+        """
+        entry = detection_county(county)
+        if entry.synthetic is not None:
+            raise ImageryError(
+                f"county {county.key!r} is synthetic and has no imagery yet. Generate it first: "
+                "county = detection.sample.generated_county(county, folder)"
+            )
+        county_labels = CountyLabels(entry, labels, own_labels)
+        built = build_segmenter(segmenter) if isinstance(segmenter, str) else segmenter
+        return cls(
+            built,
+            lot_lines(entry),
+            chip_gsd_m(entry, built.gsd_m),
+            open_county_imagery(entry),
+            county_labels.for_segmenter(built.name, built.labels),
+        )
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What to know of the numbers of its labels, a phrase each; each result has them too."""
+        return result_caveats(self.segmenter.name, self.labels or ())
 
     def detect(
         self,
         boundaries: Sequence[Boundary | NoBoundary],
-        imagery: ImagerySource,
-        labels: Sequence[Label],
+        imagery: ImagerySource | None = None,
+        labels: Sequence[Label] | None = None,
     ) -> list[LotResult]:
         """One result for each boundary, in their order.
 
@@ -68,7 +134,12 @@ class Detector:
         A boundary without usable imagery, or on a chip that the segmenter fails on, gets a
         result with that status; the others continue.
 
+        Args:
+            imagery: None for that of the detector.
+            labels: None for those of the detector.
+
         Raises:
+            DetectionError: imagery or labels are given neither here nor to the detector.
             ImageryError: the imagery is configured wrongly.
             LabelError: a label that the segmenter cannot detect.
             SegmenterError: a prompt that the segmenter cannot read.
@@ -79,8 +150,8 @@ class Detector:
     def detect_iter(
         self,
         boundaries: Sequence[Boundary | NoBoundary],
-        imagery: ImagerySource,
-        labels: Sequence[Label],
+        imagery: ImagerySource | None = None,
+        labels: Sequence[Label] | None = None,
         timer: StageTimer | None = None,
         on_first: Callable[[FirstChips], None] | None = None,
     ) -> Iterator[tuple[int, LotResult]]:
@@ -92,6 +163,13 @@ class Detector:
         """
         timer = timer or StageTimer()
         segmenter = self.segmenter
+        imagery = self.imagery if imagery is None else imagery
+        labels = self.labels if labels is None else labels
+        if imagery is None or labels is None:
+            raise DetectionError(
+                "a detector needs imagery and labels: make it with Detector.for_county(county), or "
+                "give both to detect"
+            )
         check_labels(segmenter.name, segmenter.labels, labels)
         with timer.stage("plan"):
             plans, failures = plan_chips(
@@ -126,23 +204,4 @@ class Detector:
             }
             yield from assemble_lot_results(
                 batch.plans, results_by_chip, lots, labels, self.lines, segmenter.name, timer
-            )
-
-
-def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[Label]) -> None:
-    """Refuse labels that a segmenter cannot detect.
-
-    Args:
-        name: of the segmenter.
-        supported: its label names; None if it takes text prompts.
-
-    Raises:
-        LabelError: an unsupported label.
-    """
-    for label in labels:
-        if supported is not None and label.name not in supported:
-            raise LabelError(
-                f"the segmenter {name} cannot detect {label.name!r}, only "
-                f"{', '.join(supported)}. Choose one of these, or a segmenter with text prompts "
-                "(sam3-tiny or sam3)"
             )

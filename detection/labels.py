@@ -5,7 +5,7 @@ The shipped ones are in labels.yaml. A county may change them, and add its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -156,6 +156,25 @@ def contained_labels(labels: Iterable[Label] | None = None) -> dict[str, tuple[s
     """
     labels = LABELS.values() if labels is None else labels
     return {label.name: label.contains for label in labels if label.contains}
+
+
+def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[Label]) -> None:
+    """Refuse labels that a segmenter cannot detect.
+
+    Args:
+        name: of the segmenter.
+        supported: its label names; None if it takes text prompts.
+
+    Raises:
+        LabelError: an unsupported label.
+    """
+    for label in labels:
+        if supported is not None and label.name not in supported:
+            raise LabelError(
+                f"the segmenter {name} cannot detect {label.name!r}, only "
+                f"{', '.join(supported)}. Choose one of these, or a segmenter with text prompts "
+                "(sam3-tiny or sam3)"
+            )
 
 
 def _entries(content: object, where: str) -> dict[str, LabelEntry]:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from shapely import MultiPolygon
 
+from detection.label_areas import union_areas_m2
+
 # Below this coverage a boundary counts as partly imaged. It is not 1: coverage is sampled at pixel
 # centres, so a lot that ends at the image's edge may miss a few.
 FULL_COVERAGE_FRACTION = 0.995
@@ -79,6 +81,7 @@ class LotResult:
         segmenter: name and version; "" where none ran.
         caveats: what to know of these detections, a sentence or phrase each: see
             `detection.caveats`.
+        labels: the names of the labels that were looked for.
     """
 
     status: LotStatus
@@ -89,3 +92,18 @@ class LotResult:
     detail: str = ""
     segmenter: str = ""
     caveats: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def areas_m2(self) -> dict[str, float]:
+        """The area of each label that was looked for, 0 where none was found; overlaps count once.
+
+        Empty unless the status is "detected": no imagery is not an area of 0. It is the area of the
+        imaged part of the boundary, see `coverage_fraction`; labels may overlap each other.
+        """
+        if self.status != "detected":
+            return {}
+        found: dict[str, list[MultiPolygon]] = {name: [] for name in self.labels}
+        for detection in self.detections:
+            found.setdefault(detection.label, []).append(detection.geometry)
+        return dict(zip(found, union_areas_m2(list(found.values())).tolist(), strict=True))

@@ -47,27 +47,15 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
 
     spec = county.synthetic
     folder = home / "sample" / f"{spec.seed}-{spec.lots}"
-    if sample.is_current(folder, spec.seed, spec.lots):
-        files = sample.load(folder)
-    else:
-        try:
-            files = sample.generate(folder, spec.seed, spec.lots)
-        except OSError as error:
-            raise PipelineError(
-                f"the synthetic county cannot be written to {folder} "
-                f"({error.strerror or error}): make the folder writable, or set LOTLINE_HOME "
-                "to another one"
-            ) from error
-    # All other keys of the entry apply to the generated county too.
-    generated = county.model_copy(
-        update={
-            "synthetic": None,
-            "path": files.parcels,
-            "imagery": ImageryEntry(path=files.imagery, chip_gsd_m=county.imagery.chip_gsd_m),
-            "properties": county.properties or files.properties,
-        }
-    )
-    return OpenCounty(generated, files.truth)
+    try:
+        generated = sample.generated_county(county, folder)
+    except OSError as error:
+        raise PipelineError(
+            f"the synthetic county cannot be written to {folder} "
+            f"({error.strerror or error}): make the folder writable, or set LOTLINE_HOME "
+            "to another one"
+        ) from error
+    return OpenCounty(generated, sample.generated_files(county, folder).truth)
 
 
 def register_secrets(county: County) -> None:

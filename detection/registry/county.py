@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from detection.registry.imagery_entry import IMAGERY_HINTS, ImageryEntry, usgs_naip
 from detection.registry.label_entry import LABEL_HINTS, LabelEntries, LabelEntry
+from parcels.errors import RegistryError
 from parcels.registry.county import County
+from parcels.registry.entry import validation_messages
+from parcels.registry.unparsed_value import UnparsedValue
 
 OffsetM = Annotated[float, Field(ge=-50, le=50, allow_inf_nan=False)]
 
@@ -43,3 +47,25 @@ class DetectionCounty(County):
         **County.list_hints,
         "lot_offset_m": "write [east, north] in metres, from -50 to 50",
     }
+
+
+def detection_county(county: County) -> DetectionCounty:
+    """A county whose imagery, labels and lot-line keys are validated.
+
+    Takes that of `load_registry()`, which carries these keys unparsed.
+
+    Raises:
+        RegistryError: a line for each mistake, with county, key and what to write instead.
+    """
+    if isinstance(county, DetectionCounty):
+        return county
+    values: dict[str, Any] = {name: getattr(county, name) for name in county.model_fields_set}
+    folder, location = Path(), f"county {county.key!r}"
+    for name, value in values.items():
+        if isinstance(value, UnparsedValue):
+            values[name], folder, location = value.value, value.folder, value.location
+    try:
+        return DetectionCounty.model_validate(values, context={"folder": folder})
+    except ValidationError as error:
+        lines = (f"{location}: {line}" for line in validation_messages(error, DetectionCounty))
+        raise RegistryError("\n".join(lines)) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from detection.county_labels import CountyLabels
 from detection.segmenters import build_segmenter, check_segmenter
 from pipeline.batch.enqueue import enqueue
-from pipeline.batch.label_selection import LabelSelection
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
@@ -45,7 +45,7 @@ def run_batch(
     weights = request.weights or settings.sam3_weights
     if build is build_segmenter:
         check_segmenter(request.segmenter, weights)
-    label_selection = LabelSelection(request, opened.county)
+    labels = CountyLabels(opened.county, request.labels, request.own_labels)
     with open_database(settings.database_url, settings.home) as database:
         context = RunContext(
             request,
@@ -53,7 +53,7 @@ def run_batch(
             progress,
             database,
             opened,
-            label_selection,
+            labels,
             enqueue(database, opened, request, progress, confirm),
             partial(build, request.segmenter, weights),
         )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from detection.county_labels import CountyLabels
 from detection.registry.county import DetectionCounty
 from pipeline.batch.enqueue import EnqueueResult
-from pipeline.batch.label_selection import LabelSelection
 from pipeline.batch.request import BatchRequest, Progress
 from pipeline.open_county import OpenCounty
 from pipeline.settings import Settings
@@ -25,7 +25,7 @@ class RunContext:
     Attributes:
         request: what the caller wants.
         opened: the county; a synthetic one has been generated.
-        label_selection: the labels; which ones apply depends on the segmenter.
+        labels: the county's and the request's; which ones apply depends on the segmenter.
         enqueued: the properties to work on.
         build_segmenter: builds the request's segmenter; can be sent to another process.
     """
@@ -35,7 +35,7 @@ class RunContext:
     progress: Progress
     database: Database
     opened: OpenCounty
-    label_selection: LabelSelection
+    labels: CountyLabels
     enqueued: EnqueueResult
     build_segmenter: Callable[[], Segmenter]
 

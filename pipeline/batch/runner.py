@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from detection import open_imagery
-from detection.detector import check_labels
+from detection.county_settings import lot_lines, open_county_imagery
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label, contained_labels
 from parcels import County, ParcelBoundaryService
@@ -28,7 +27,7 @@ from pipeline.batch.lease_loop import LeaseLoop, new_owner
 from pipeline.batch.request import Progress
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
-from pipeline.batch.stage_context import StageContext, chip_spec, lot_lines
+from pipeline.batch.stage_context import StageContext, chip_spec
 from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
 from pipeline.report.run_outputs import draw_map, lawn_errors_of_county, write_run_report
@@ -49,7 +48,7 @@ def run(context: RunContext) -> BatchReport:
     """
     county, progress = context.county, context.progress
     # All of these may fail, so they come before the queue is changed.
-    imagery = open_imagery(county.imagery, allow_private=county.allow_private)
+    imagery = open_county_imagery(county)
     parcels = cached_parcels(county, context.database, progress)
     service = _open_service(county, parcels, progress)
     _make_output_folder(context.request.out)
@@ -66,8 +65,7 @@ def run(context: RunContext) -> BatchReport:
         else:
             runtime = local_runtime(context, service, imagery)
         segmenter = runtime.segmenter_info
-        labels = context.label_selection.for_segmenter(segmenter.labels)
-        check_labels(segmenter.name, segmenter.labels, labels)
+        labels = context.labels.for_segmenter(segmenter.name, segmenter.labels)
         runtime.prepare(labels)
         make_pending(context.database, county, context.request, context.enqueued)
         report = BatchRunner(context, runtime, labels, service, imagery).run()

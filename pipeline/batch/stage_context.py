@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from detection.clip import LotLines
-from detection.imagery import open_imagery
+from detection.county_settings import chip_gsd_m, open_county_imagery
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label
 from detection.registry.county import DetectionCounty
@@ -68,7 +68,7 @@ class StageContext:
         Raises:
             ImageryError: the imagery is misconfigured.
         """
-        return open_imagery(self.county.imagery, allow_private=self.county.allow_private)
+        return open_county_imagery(self.county)
 
 
 def segmenter_info(segmenter: Segmenter) -> SegmenterInfo:
@@ -85,12 +85,4 @@ def segmenter_info(segmenter: Segmenter) -> SegmenterInfo:
 
 def chip_spec(info: SegmenterInfo, county: DetectionCounty) -> ChipSpec:
     """The chips that a segmenter expects; a county may set another ground sample distance."""
-    gsd_m = county.imagery.chip_gsd_m or info.gsd_m
-    return ChipSpec(info.chip_px, gsd_m, info.chips_per_batch)
-
-
-def lot_lines(county: DetectionCounty) -> LotLines:
-    """The offset and the tolerance of the county's lot lines on its imagery."""
-    if county.line_tolerance_m is None:
-        return LotLines(county.lot_offset_m)
-    return LotLines(county.lot_offset_m, county.line_tolerance_m)
+    return ChipSpec(info.chip_px, chip_gsd_m(county, info.gsd_m), info.chips_per_batch)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import shapely
 from shapely import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
+from detection.label_areas import union_areas_m2
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, areas_m2, polygonal
+from parcels.measure import area_m2, polygonal
 from pipeline.store.bulk_copy import AREAS, MEASUREMENTS, plan_by_index
 
 # A smaller overlap is the rounding of an edge shared with the neighbour.
@@ -166,14 +166,7 @@ def measure(
             groups[detection.property_fk, detection.label].append(part)
         elif detection.id is not None:
             outside.append(detection.id)
-    covered = [parts[0] if len(parts) == 1 else None for parts in groups.values()]
-    several = [i for i, parts in enumerate(groups.values()) if len(parts) > 1]
-    unions = _unions([parts for parts in groups.values() if len(parts) > 1])
-    for i, union in zip(several, unions, strict=True):
-        covered[i] = union
-    nonempty = [i for i, geometry in enumerate(covered) if geometry is not None]
-    label_areas_m2 = np.zeros(len(covered))
-    label_areas_m2[nonempty] = areas_m2(covered[i] for i in nonempty)
+    label_areas_m2 = union_areas_m2(list(groups.values()))
     return LabelAreas(dict(zip(groups, label_areas_m2.tolist(), strict=True)), outside)
 
 
@@ -237,16 +230,6 @@ def _part_inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPoly
     except GeometryError:  # disjoint or only touching
         return None
     return None if area_m2(part) < _MIN_OVERLAP_M2 else part
-
-
-def _unions(groups: Sequence[Sequence[BaseGeometry]]) -> Sequence[BaseGeometry]:
-    """The union of each group: overlaps count once."""
-    if not groups:
-        return []
-    members = [member for group in groups for member in group]
-    group_indices = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    collections = shapely.geometrycollections(members, indices=group_indices)
-    return list(shapely.union_all(collections[:, None], axis=1))
 
 
 def _area_rows(

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from detection import LABELS
+from detection.county_labels import CountyLabels
 from detection.errors import LabelError
 from detection.registry.county import DetectionCounty
 from detection.registry.label_entry import LabelEntry
 from pipeline.batch import BatchRequest
-from pipeline.batch.label_selection import LabelSelection
 from pipeline.cli.batch import batch
 from pipeline.open_county import open_county
 
@@ -27,10 +27,14 @@ TRAMPOLINE = "trampoline=round backyard trampoline"
 SPECTRAL = ("lawn", "tree", "vegetation")
 
 
+def _labels(request: BatchRequest, county: DetectionCounty) -> CountyLabels:
+    return CountyLabels(county, request.labels, request.own_labels)
+
+
 def _names(
     request: BatchRequest, county: DetectionCounty, supported: tuple[str, ...] | None
 ) -> list[str]:
-    return [label.name for label in LabelSelection(request, county).for_segmenter(supported)]
+    return [label.name for label in _labels(request, county).for_segmenter("a test", supported)]
 
 
 def test_default_is_all_labels_that_the_segmenter_supports() -> None:
@@ -44,19 +48,19 @@ def test_default_is_all_labels_that_the_segmenter_supports() -> None:
 def test_own_labels_are_added() -> None:
     request = BatchRequest("here", own_labels=(TRAMPOLINE,))
     assert _names(request, COUNTY, None) == [*LABELS, "trampoline"]
-    # A label of the request is kept: the segmenter is then rejected.
-    assert _names(request, COUNTY, SPECTRAL) == ["lawn", "tree", "vegetation", "trampoline"]
+    with pytest.raises(LabelError, match="a test cannot detect 'trampoline', only lawn, tree"):
+        _names(request, COUNTY, SPECTRAL)
     request = BatchRequest("here", labels=("pool",), own_labels=(TRAMPOLINE,))
     assert _names(request, COUNTY, None) == ["pool", "trampoline"]
     assert _names(BatchRequest("here", labels=("shed",)), OWN, None) == ["shed"]
 
 
 def test_another_prompt_for_a_known_label_changes_nothing_else() -> None:
-    [lawn, *_] = LabelSelection(BatchRequest("here"), OWN).for_segmenter(None)
+    [lawn, *_] = _labels(BatchRequest("here"), OWN).for_segmenter("a test", None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("dry grass", "continuous", 4.0)
-    [lawn] = LabelSelection(
+    [lawn] = _labels(
         BatchRequest("here", labels=("lawn",), own_labels=("lawn=moss",)), OWN
-    ).for_segmenter(None)
+    ).for_segmenter("a test", None)
     assert (lawn.prompt, lawn.kind, lawn.min_area_m2) == ("moss", "continuous", 4.0)
 
 
@@ -70,7 +74,7 @@ def test_another_prompt_for_a_known_label_changes_nothing_else() -> None:
 )
 def test_invalid_labels_are_rejected(request_with_error: BatchRequest, message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        LabelSelection(request_with_error, COUNTY)
+        _labels(request_with_error, COUNTY)
 
 
 def test_a_county_label_without_a_prompt_is_rejected() -> None:
@@ -78,7 +82,7 @@ def test_a_county_label_without_a_prompt_is_rejected() -> None:
     with pytest.raises(
         LabelError, match=r"county 'here': 'labels\.moat': a new label needs a prompt"
     ):
-        LabelSelection(BatchRequest("here"), county)
+        _labels(BatchRequest("here"), county)
 
 
 @pytest.mark.parametrize(
