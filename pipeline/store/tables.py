@@ -17,60 +17,57 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-SCHEMA = "lotline"
-
-metadata = MetaData(
-    schema=SCHEMA,
-    # PostgreSQL's own naming, so that a constraint in an error message can be found here.
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    },
+from pipeline.store.parcel_tables import (
+    parcel,
+    parcel_answer,
+    parcel_copy,
+    parcel_hit,
+    parcel_layer,
 )
+from pipeline.store.table_parts import SCHEMA, id_column, metadata, now_column, polygons_column
 
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger, Identity(always=True), primary_key=True)
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _layer_fk() -> Column[int]:
-    layer = ForeignKey("lotline.parcel_layer.id", ondelete="CASCADE")
-    return Column("layer_fk", BigInteger, layer, nullable=False)
-
-
-def _polygons(*, nullable: bool = False) -> Column[object]:
-    kind = Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)
-    return Column("geom", kind, nullable=nullable)
-
+__all__ = [
+    "SCHEMA",
+    "boundary",
+    "boundary_overlap",
+    "chip",
+    "compared_boundary",
+    "detection",
+    "listed",
+    "measurement",
+    "measurement_detection",
+    "metadata",
+    "own_columns",
+    "parcel",
+    "parcel_answer",
+    "parcel_copy",
+    "parcel_hit",
+    "parcel_layer",
+    "property_",
+    "property_list",
+    "review",
+    "run",
+]
 
 run = Table(
     "run",
     metadata,
-    _id(),
+    id_column(),
     Column("county", Text, nullable=False),
     Column("settings", JSONB, nullable=False),
     Column("segmenter", Text, nullable=False),
     Column("weights_sha256", Text),
     Column("state", Text, nullable=False, server_default="running"),
-    _now("started_at"),
+    now_column("started_at"),
     Column("finished_at", DateTime(timezone=True)),
     Column("beat_at", DateTime(timezone=True)),  # last heartbeat
     Column("account", JSONB, nullable=False, server_default="{}"),  # its RunMetrics
@@ -99,7 +96,7 @@ chip = Table(
 property_ = Table(
     "property",
     metadata,
-    _id(),
+    id_column(),
     Column("county", Text, nullable=False),
     Column("property_id", Text, nullable=False),
     Column("point", Geometry("POINT", srid=4326, spatial_index=False)),
@@ -128,8 +125,8 @@ property_ = Table(
         "sort_key", Text,
         Computed("st_geohash(coalesce(point, located_point), 9)", persisted=True),
     ),
-    _now("created_at"),
-    _now("updated_at"),
+    now_column("created_at"),
+    now_column("updated_at"),
     UniqueConstraint("county", "property_id"),
     ForeignKeyConstraint(
         ["boundary_fk", "id"], ["lotline.boundary.id", "lotline.boundary.property_fk"],
@@ -165,7 +162,7 @@ own_columns = Table(
 property_list = Table(
     "property_list",
     metadata,
-    _id(),
+    id_column(),
     Column("county", Text, nullable=False),
     Column("sha256", Text, nullable=False),  # of the file and of how it is read
     Column("bad_row_count", Integer, nullable=False),
@@ -173,8 +170,8 @@ property_list = Table(
     # Whether its properties are still as in the file: no later list changed any of them.
     Column("is_current", Boolean, nullable=False, server_default=text("true")),
     Column("own_columns", ARRAY(Text), nullable=False, server_default="{}"),  # in file order
-    _now("loaded_at"),
-    _now("used_at"),
+    now_column("loaded_at"),
+    now_column("used_at"),
     UniqueConstraint("county", "sha256"),
 )
 
@@ -189,10 +186,10 @@ listed = Table(
 boundary = Table(
     "boundary",
     metadata,
-    _id(),
+    id_column(),
     Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
     Column("source", Text, nullable=False),
-    _polygons(),
+    polygons_column(),
     Column("area_m2", Double, nullable=False),
     Column("origin", Text, nullable=False),
     Column("parcel_ids", ARRAY(Text), nullable=False),
@@ -209,7 +206,7 @@ boundary = Table(
 detection = Table(
     "detection",
     metadata,
-    _id(),
+    id_column(),
     Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
     Column("boundary_fk", BigInteger, nullable=False),
     # A run's detection has a run and a chip; one that a person added may have neither.
@@ -221,7 +218,7 @@ detection = Table(
     Column("weights_sha256", Text),
     Column("score", Double, nullable=False),
     Column("relation", Text, nullable=False),
-    _polygons(),
+    polygons_column(),
     Column("area_m2", Double, nullable=False),
     Column("clipped_area_m2", Double, nullable=False),
     Column("whole_area_m2", Double, nullable=False),
@@ -230,8 +227,8 @@ detection = Table(
     Column("review_fk", BigInteger),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("fingerprint", Text, nullable=False),
-    _now("created_at"),
-    _now("updated_at"),
+    now_column("created_at"),
+    now_column("updated_at"),
     UniqueConstraint("id", "property_fk"),
     ForeignKeyConstraint(
         ["boundary_fk", "property_fk"], ["lotline.boundary.id", "lotline.boundary.property_fk"]
@@ -255,7 +252,7 @@ detection = Table(
 review = Table(
     "review",
     metadata,
-    _id(),
+    id_column(),
     Column("detection_fk", BigInteger, ForeignKey("lotline.detection.id"), nullable=False),
     Column("action", Text, nullable=False),
     Column("reviewer", Text, nullable=False),
@@ -265,7 +262,7 @@ review = Table(
     Column("after", JSONB, nullable=False, server_default="{}"),
     Column("geom", Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)),
     Column("label", Text),
-    _now("created_at"),
+    now_column("created_at"),
     Column("idempotency_key", Text, unique=True),
     UniqueConstraint("id", "detection_fk"),
     CheckConstraint(
@@ -278,7 +275,7 @@ review = Table(
 measurement = Table(
     "measurement",
     metadata,
-    _id(),
+    id_column(),
     Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), nullable=False),
     Column("boundary_fk", BigInteger, nullable=False),
     Column("run_fk", BigInteger, ForeignKey("lotline.run.id")),
@@ -287,7 +284,7 @@ measurement = Table(
     Column("detection_count", Integer, nullable=False),
     Column("coverage_fraction", Double, nullable=False),
     Column("source", Text, nullable=False),  # of the boundary: sums keep the sources separate
-    _now("created_at"),
+    now_column("created_at"),
     Column("current", Boolean, nullable=False, server_default=text("true")),
     # Of the last run that measured the label; "person" if none did.
     Column("segmenter", Text, nullable=False),
@@ -338,85 +335,3 @@ boundary_overlap = Table(
     Column("version", Text, primary_key=True),
     Column("other_version", Text, primary_key=True),
 )
-
-parcel_layer = Table(
-    "parcel_layer",
-    metadata,
-    _id(),
-    Column("county", Text, nullable=False),
-    Column("digest", Text, nullable=False),  # of everything that affects responses, see LayerKey
-    Column("origin", Text, nullable=False),
-    Column("stamp", Text),  # the LayerVersion last observed
-    _now("used_at"),
-    UniqueConstraint("county", "digest"),
-)
-
-parcel_answer = Table(
-    "parcel_answer",
-    metadata,
-    _id(),
-    _layer_fk(),
-    Column("stamp", Text, nullable=False),
-    # Hashed: a query may contain an id of any length, an index entry may not.
-    Column("question_sha256", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("fetched_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("layer_fk", "stamp", "question_sha256"),
-    Index("parcel_answer_age_idx", "layer_fk", "fetched_at"),
-)
-
-parcel_hit = Table(
-    "parcel_hit",
-    metadata,
-    Column(
-        "answer_fk", BigInteger, ForeignKey("lotline.parcel_answer.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
-    Column("place", Integer, primary_key=True),
-    Column("parcel_id", Text),
-    Column("object_id", BigInteger),
-    Column("site", JSONB),
-    Column("parcel_type", Text),
-    Column("lacks_id", Boolean, nullable=False, server_default="false"),
-    _polygons(nullable=True),
-)  # fmt: skip
-
-parcel_copy = Table(
-    "parcel_copy",
-    metadata,
-    _id(),
-    _layer_fk(),
-    Column("stamp", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default="copying"),
-    _now("fetched_at"),
-    Column("after_object_id", BigInteger),  # where an interrupted snapshot resumes
-    Column("rows", BigInteger, nullable=False, server_default="0"),
-    Column("without_geometry", BigInteger, nullable=False, server_default="0"),
-    UniqueConstraint("layer_fk", "state"),
-    CheckConstraint("state IN ('copying', 'complete')", "state"),
-)
-
-parcel = Table(
-    "parcel",
-    metadata,
-    Column(
-        "copy_fk", BigInteger, ForeignKey("lotline.parcel_copy.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
-    Column("object_id", BigInteger, primary_key=True, autoincrement=False),
-    # Numbers the rows with one object id: a joined layer has one for each account on a parcel.
-    Column("place", Integer, primary_key=True, autoincrement=False, server_default="0"),
-    Column("parcel_id", Text),
-    Column("site", JSONB),
-    Column("parcel_type", Text),
-    Column("lacks_id", Boolean, nullable=False, server_default="false"),
-    # House numbers, each prefixed with the snapshot's id: one index serves every county.
-    Column("house_keys", ARRAY(BigInteger), nullable=False),
-    _polygons(nullable=True),
-    Index("parcel_parcel_id_idx", "parcel_id", postgresql_using="hash"),
-    # No pending list (fastupdate): every query would have to scan it.
-    Index("parcel_house_keys_idx", "house_keys", postgresql_using="gin",
-          postgresql_with={"fastupdate": "off"}),
-    Index("parcel_geom_idx", "geom", postgresql_using="gist"),
-)  # fmt: skip
