@@ -9,6 +9,7 @@ georeference    the CRS of a file, or what to type to give it one
 file_list       the files that a path means; unsupported_imagery: what to type for the others
 imageserver     an ArcGIS ImageServer, by exportImage
 tiles/          XYZ, WMTS and WMS
+remote/         COGs on servers and in buckets, and STAC: range reads
 remote_calls    circuit breaker and typed errors of the calls to a server
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
 bands           band names and dates
@@ -22,8 +23,10 @@ from __future__ import annotations
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from detection.imagery.imageserver import ImageServer
 from detection.imagery.interface import ImagerySource
+from detection.imagery.remote.stac_imagery import StacImagery
 from detection.imagery.tiles.open_tiles import open_tiles
 from detection.registry.imagery_entry import ImageryEntry, parse_imagery
+from parcels.arcgis.http.byte_client import ByteClient
 from parcels.arcgis.http.client import ArcGISClient
 from parcels.installation import check_installation
 from parcels.registry.unparsed_value import UnparsedValue
@@ -36,9 +39,9 @@ def open_imagery(
 ) -> ImagerySource:
     """Choose and open the imagery source of `county.imagery`; None is USGS NAIP.
 
-    `url` is an ImageServer, XYZ tiles, a WMTS or a WMS; `path` is a file, a folder or a glob of
-    local files. A new kind of source is added here; see `detection.imagery.interface`. A server
-    gets its first request at the first read.
+    `url` is an ImageServer, XYZ tiles, a WMTS, a WMS or a COG; `stac` a STAC document; `path` is
+    a file, a folder or a glob of local files. A new kind of source is added here; see
+    `detection.imagery.interface`. A server gets its first request at the first read.
 
     Args:
         allow_private: the county's setting: whether a server may have a private address.
@@ -52,6 +55,8 @@ def open_imagery(
     if not isinstance(source, ImageryEntry):
         source = parse_imagery(source)
     check_installation()
+    if source.kind in ("stac", "cog"):
+        return _open_remote(source, allow_private=allow_private)
     if source.url is not None:
         if source.kind != "imageserver":
             return open_tiles(source, allow_private=allow_private)
@@ -68,4 +73,20 @@ def open_imagery(
         raise ValueError("an imagery entry needs a path or a url")
     return GeoTiffMosaic(
         source.path, source.bands, source.captured_on, source.crs, nodata=source.nodata
+    )
+
+
+def _open_remote(source: ImageryEntry, *, allow_private: bool) -> ImagerySource:
+    # Range reads are many and small: object stores allow far more than county servers.
+    client = ByteClient(allow_private=allow_private, calls_in_flight=8, calls_per_second=64.0)
+    return StacImagery(
+        source.stac or source.url or "",
+        client,
+        is_stac=source.kind == "stac",
+        bands=source.bands,
+        captured_on=source.captured_on,
+        crs=source.crs,
+        nodata=source.nodata,
+        asset=source.asset,
+        licence=source.licence,
     )

@@ -14,19 +14,20 @@ from detection.errors import ImageryError
 _REGISTRY = "or write `imagery: {path: …, crs: EPSG:…}`, for all files"
 
 
-def crs_of(dataset: rasterio.DatasetReader, declared: str | None) -> str:
+def crs_of(path: str, dataset: rasterio.DatasetReader, declared: str | None) -> str:
     """The CRS of a georeferenced file, as "EPSG:n" if it is exactly that, else as WKT.
 
     A CRS is never named by a guess: PROJ takes a UTM zone of an unknown datum for the one of
     Costa Rica, with 70 % confidence.
 
     Args:
+        path: as shown in messages.
         declared: the CRS of the registry entry, which takes precedence over the file's.
 
     Raises:
         ImageryError: no CRS or no geotransform, an unknown datum; with the command that mends it.
     """
-    path, name = dataset.name, Path(dataset.name).name
+    name = Path(dataset.name).name
     if dataset.transform.is_identity:
         raise ImageryError(
             f"{path} has no CRS or no geotransform, but imagery needs both. {_remedy(dataset)}"

@@ -85,7 +85,7 @@ class GeoTiff:
             dataset = open_raster(path)
         with dataset:
             try:
-                crs = crs_of(dataset, declared_crs)
+                crs = crs_of(path, dataset, declared_crs)
                 footprint = _footprint(dataset, crs)
                 grid, window = _native_grid(dataset, crs, footprint)
             except (GeometryError, CRSError) as error:

@@ -47,8 +47,9 @@ class GeoTiffMosaic:
         crs: str | None = None,
         *,
         nodata: Nodata = None,
+        paths: list[str] | None = None,
     ) -> None:
-        paths = imagery_files(pattern)
+        paths = imagery_files(pattern) if paths is None else paths
         self.unreadable: dict[str, str] = {}
         self._notes = _entered_nodata_note(nodata)
         files = [self._open(path, bands, captured_on, crs, nodata) for path in paths]
@@ -152,9 +153,12 @@ class GeoTiffMosaic:
         try:
             return GeoTiff.open(path, bands, captured_on, crs, nodata=nodata)
         except RasterioError as error:
-            self.unreadable[path] = _first_line(error)
-            log.warning("%s cannot be read: %s", path, _first_line(error))
+            self._skip(path, error)
             return None
+
+    def _skip(self, path: str, error: Exception) -> None:
+        self.unreadable[path] = _first_line(error)
+        log.warning("%s cannot be read: %s", path, _first_line(error))
 
     def _common_bands(self) -> tuple[str, ...]:
         first = self._files[0]

@@ -10,11 +10,13 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from detection.imagery.remote.remote_files import head_of, is_remote, open_remote
 from detection.imagery.unsupported_imagery import what_to_do
 from detection.imagery.vrt_check import VrtRefused, check_vrt, looks_like_vrt
 
@@ -31,7 +33,7 @@ _SIGNATURES = (
     (b"EHFA_HEADER_TAG", "HFA"),
 )
 _HEAD_BYTES = 4096
-_VRT, _IMG = "VRT", "HFA"
+_TIFF, _VRT, _IMG = "GTiff", "VRT", "HFA"
 
 
 class UnreadableRaster(RasterioError):  # type: ignore[misc]  # rasterio is untyped
@@ -42,12 +44,15 @@ def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - r
     """Open a file for reading; close it, or use it as a context manager.
 
     Args:
+        path: of a file, or an address that `remote_files` knows, which must be a GeoTIFF.
         options: further arguments of `rasterio.open`, such as `overview_level`.
 
     Raises:
         UnreadableRaster: with what to do instead.
         rasterio.errors.RasterioError: it is missing or damaged.
     """
+    if is_remote(path):
+        return _open_remote(path, **options)
     driver = driver_of(Path(path))
     if driver == _VRT:
         _check_vrt(path, Path(path).stat().st_mtime_ns)
@@ -65,12 +70,26 @@ def driver_of(path: Path) -> str:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise UnreadableRaster(f"{error.strerror or error}") from error
-    for signature, driver in _SIGNATURES:
-        if head.startswith(signature):
-            return driver
+    driver = _driver_of_head(head)
+    if driver is not None:
+        return driver
     if looks_like_vrt(head):
         return _VRT
     raise UnreadableRaster(what_to_do(path, head))
+
+
+def _driver_of_head(head: bytes) -> str | None:
+    return next((driver for start, driver in _SIGNATURES if head.startswith(start)), None)
+
+
+def _open_remote(address: str, **options: Any) -> DatasetReader:  # noqa: ANN401
+    head = head_of(address, _HEAD_BYTES)
+    if _driver_of_head(head) != _TIFF:
+        raise UnreadableRaster(
+            "at an address, only GeoTIFF (best a COG) is read; "
+            + (what_to_do(Path(urlsplit(address).path), head))
+        )
+    return _checked(open_remote(address, _TIFF, **options), address)
 
 
 @lru_cache(maxsize=1024)
@@ -84,18 +103,22 @@ def _check_vrt(path: str, _changed_ns: int) -> None:
 
 
 def _open(path: str, driver: str, **options: Any) -> DatasetReader:  # noqa: ANN401
-    dataset = rasterio.open(path, driver=driver, **options)
+    dataset = _checked(rasterio.open(path, driver=driver, **options), path)
+    # An .img may keep its pixels in an .ige that it names.
+    if driver == _IMG and any(Path(f).parent != Path(path).parent for f in dataset.files):
+        dataset.close()
+        raise UnreadableRaster(
+            "it refers to a file outside of its folder; copy all its files into one folder"
+        )
+    return dataset
+
+
+def _checked(dataset: DatasetReader, path: str) -> DatasetReader:
     # GDAL opens whatever this names as the file's overviews, an address too.
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         dataset.close()
         raise UnreadableRaster(
             "its metadata (OVERVIEW_FILE) refers to another file; save the pixels themselves: "
             f"gdal_translate -of COG {Path(path).name} new.tif"
-        )
-    # An .img may keep its pixels in an .ige that it names.
-    if driver == _IMG and any(Path(f).parent != Path(path).parent for f in dataset.files):
-        dataset.close()
-        raise UnreadableRaster(
-            "it refers to a file outside of its folder; copy all its files to one"
         )
     return dataset

@@ -20,7 +20,13 @@ from pydantic import (
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from detection.registry.imagery_url import ImageryKind, check_keys, imagery_url, kind_of
+from detection.registry.imagery_url import (
+    ImageryKind,
+    check_keys,
+    cog_url,
+    imagery_url,
+    kind_of,
+)
 from parcels.errors import RegistryError
 from parcels.registry.county import NonEmptyText
 from parcels.registry.entry import validation_messages
@@ -62,7 +68,9 @@ class ImageryEntry(EntryModel):
         path: an absolute file, folder or glob; several files form one mosaic.
         bands: band names in order; None reads them from the files, or from the band count.
         captured_on: an ISO 8601 date, or only the year.
-        url: an ImageServer, XYZ tiles, a WMTS or a WMS; see `detection.registry.imagery_url`.
+        url: of a server or a COG; see `detection.registry.imagery_url`.
+        stac: a STAC item, item collection or catalog: an absolute path or an address.
+        asset: the key of the items' asset; by default `image`, `visual`, `data` or the only TIFF.
         gsd_m: the pixel size in metres that an ImageServer or a WMS is requested in.
         zoom: the zoom level of XYZ tiles, or the tile matrix of a WMTS.
         layers: of a WMS or WMTS; also written as `layer`.
@@ -82,12 +90,14 @@ class ImageryEntry(EntryModel):
     path: NonEmptyText | None = None
     layers: tuple[NonEmptyText, ...] | None = None  # before the URL, which is judged with it
     url: NonEmptyText | None = None
+    stac: NonEmptyText | None = None
     bands: tuple[NonEmptyText, ...] | None = None
     captured_on: str | None = None
     nodata: tuple[float, ...] | None = None
     gsd_m: PixelSizeM | None = None
     zoom: Zoom | None = None
     licence: NonEmptyText | None = None
+    asset: NonEmptyText | None = None
     crs: NonEmptyText | None = None
     styles: str | None = None
     matrix_set: NonEmptyText | None = None
@@ -122,6 +132,13 @@ class ImageryEntry(EntryModel):
     @classmethod
     def _resolve_path(cls, path: str | None, info: ValidationInfo) -> str | None:
         return None if path is None else _resolve_glob(path, info)
+
+    @field_validator("stac")
+    @classmethod
+    def _check_stac(cls, stac: str | None, info: ValidationInfo) -> str | None:
+        if stac is None:
+            return None
+        return cog_url(stac) if "://" in stac else str(resolve(stac, info))
 
     @field_validator("url")
     @classmethod
@@ -166,14 +183,18 @@ class ImageryEntry(EntryModel):
 
     @model_validator(mode="after")
     def _check_one_location(self) -> ImageryEntry:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("write either 'path' (GeoTIFFs) or 'url' (an ImageServer)")
+        if sum(place is not None for place in (self.path, self.url, self.stac)) != 1:
+            raise ValueError(
+                "write either 'path' (GeoTIFFs) or 'url' (an ImageServer), or 'stac'; one of them"
+            )
         check_keys(self.kind, self.model_dump(exclude_none=True))
         return self
 
     @property
     def kind(self) -> ImageryKind:
         """The kind of source."""
+        if self.stac is not None:
+            return "stac"
         if self.url is None:
             return "files"
         return kind_of(self.url, has_layers=bool(self.layers)) or "imageserver"

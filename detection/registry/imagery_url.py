@@ -5,6 +5,7 @@
 | has {z}, {x}, {y}, or {q}                      | xyz         |
 | has {TileMatrix}, or is a WMTS's capabilities  | wmts        |
 | service=WMS in it, or `layers:` beside it      | wms         |
+| ends with .tif or .tiff, also s3://            | cog         |
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from parcels.registry.validators import arcgis_url, web_address
 
-ImageryKind = Literal["files", "imageserver", "xyz", "wmts", "wms"]
+ImageryKind = Literal["files", "imageserver", "xyz", "wmts", "wms", "cog", "stac"]
 
 _PLACEHOLDER = re.compile(r"\$?\{([^{}]*)\}")
 _XYZ_NAMES = ("z", "x", "y", "-y", "q", "s", "r", "token")
@@ -29,6 +30,8 @@ _KEYS: Mapping[ImageryKind, tuple[str, ...]] = {
     "xyz": ("zoom", "tile_px", "token"),
     "wmts": ("zoom", "layers", "matrix_set", "tile_px", "token"),
     "wms": ("layers", "styles", "crs", "token"),
+    "cog": ("crs",),
+    "stac": ("crs", "asset"),
 }
 _SERVER_KEYS = frozenset(key for keys in _KEYS.values() for key in keys)
 _LICENCE = (
@@ -40,6 +43,7 @@ _NEEDED: Mapping[ImageryKind, Mapping[str, str]] = {
     "wmts": {"zoom": "'zoom' is missing; write the zoom level or the number of a tile matrix"},
     "wms": {"layers": "'layers' is missing; write the layers of the WMS, for example [ortho]"},
 }
+_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}/[^\x00-\x20\x7f\\?#]+")
 _RGB = ("red", "green", "blue")
 # Their terms allow pictures in their own maps only.
 _CLOSED = (
@@ -61,7 +65,23 @@ def kind_of(url: str, *, has_layers: bool = False) -> ImageryKind | None:
         return "imageserver"
     if "service=wms" in lower or has_layers or re.search(r"/wms(server)?(\?|$)", lower):
         return "wms"
+    if urlsplit(lower).path.endswith((".tif", ".tiff")) and not names:
+        return "cog"
     return None
+
+
+def cog_url(url: str) -> str:
+    """The address of a file: https, http, or s3://bucket/key.
+
+    Raises:
+        ValueError: it is not one, or it contains a secret.
+    """
+    if not url.startswith("s3://"):
+        _check_secrets(url)
+        return web_address(url)
+    if not _S3.fullmatch(url):
+        raise ValueError(f"{url!r} is not an address in a bucket; write s3://bucket/key")
+    return url
 
 
 def imagery_url(url: str, *, has_layers: bool = False) -> str:
@@ -76,6 +96,8 @@ def imagery_url(url: str, *, has_layers: bool = False) -> str:
     kind = kind_of(url, has_layers=has_layers)
     if kind in (None, "imageserver"):
         return _arcgis(url)
+    if kind == "cog":
+        return cog_url(url)
     plain = web_address(_PLACEHOLDER.sub("0", url))
     _check_owner(urlsplit(plain).hostname or "", url)
     _check_secrets(url)

@@ -107,7 +107,7 @@ class LocalEngine:
             surveyed = stages.prefetch(self._survey(chunks), 1, "survey")
             jobs = self._create_jobs(surveyed, stop_requested)
             # One process reads from an imagery server, so that its rate limit holds.
-            is_file = self._context.county.imagery.url is None
+            is_file = self._context.county.imagery.path is not None
             reads = self._submit_reads(jobs, workers if self._processes and is_file else threads)
             reading = stages.prefetch(reads, read_ahead, "read")
             read = stages.prefetch(self._collect_reads(reading), read_ahead, "ready")

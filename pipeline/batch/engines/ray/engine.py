@@ -43,7 +43,7 @@ class RayEngine:
     """See `pipeline.batch.engine.Engine`. It serves one run."""
 
     def __init__(self, context: StageContext, pool: SegmenterPool) -> None:
-        is_server = context.county.imagery.url is not None
+        is_server = context.county.imagery.path is None
         self._context = context
         self._pool = pool
         self._context_ref = ray.put(context)
