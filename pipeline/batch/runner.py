@@ -30,7 +30,9 @@ from pipeline.batch.run_context import RunContext
 from pipeline.batch.stage_context import StageContext, chip_spec
 from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
+from pipeline.report.map_imagery import map_imagery
 from pipeline.report.run_outputs import draw_map, lawn_errors_of_county, write_run_report
+from pipeline.report.run_report import MAX_REJECTED
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
@@ -182,8 +184,10 @@ class BatchRunner:
     def _report(self, run_info: RunInfo, loop: LeaseLoop, started_s: float) -> BatchReport:
         opened, enqueued = self._context.opened, self._context.enqueued
         map_path = self._draw_map(run_info, loop)
+        entry = self._context.county.imagery.model_dump(mode="json", exclude_none=True)
+        page_imagery = map_imagery(entry, self._imagery, lot_lines(opened.county))
         run_report, page_path = write_run_report(
-            self._database, run_info.id, self._context.request.out
+            self._database, run_info.id, self._context.request.out, page_imagery
         )
         with self._database.engine.connect() as conn:
             status = county_status(conn, opened.county.key)
@@ -230,6 +234,9 @@ class BatchRunner:
             "properties_file": None if file is None else str(file),
             "properties_understood": enqueued.understood or None,
             "rows_left_out": enqueued.bad_rows.count,
+            "rejected_rows": [
+                (row.line, row.problem) for row in enqueued.bad_rows.examples[:MAX_REJECTED]
+            ],
             "rejected_file": None if rejected is None else str(rejected),
             "segmenter": request.segmenter,
             "engine": request.engine,
@@ -242,6 +249,7 @@ class BatchRunner:
             "bbox": request.bbox,
             "registry_sha256": registry_sha256(county),
             "when_unavailable": request.when_unavailable,
+            "lot_offset_m": county.lot_offset_m,
             "imagery": county.imagery.model_dump(mode="json", exclude_none=True),
             **self._notes(),
         }

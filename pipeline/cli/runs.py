@@ -73,14 +73,16 @@ def show(run_id: str, as_json: bool, page: Path | None) -> None:
     from pipeline.report import build_report
     from pipeline.report.write_report import as_json as json_of
     from pipeline.report.write_report import write_page
-    from pipeline.store.runs.map_data import build_run_map
 
     with _connection() as conn:
         run = _find(conn, run_id)
         report = build_report(conn, run)
-        run_map = None if page is None else build_run_map(conn, run)
-    if page is not None:
-        write_page(report, run_map, page)
+        if page is not None:
+            from pipeline.report.map_imagery import imagery_of_run
+            from pipeline.report.page_extras import load_extras
+
+            extras = load_extras(conn, run, imagery_of_run(run.settings))
+            write_page(report, extras, page)
     if as_json:
         echo_json(json_of(report))
     elif page is not None:

@@ -11,8 +11,8 @@ from pipeline.report.advice import SYNTHETIC_NOTE
 from pipeline.report.area_notes import area_groups, area_notes, measured_in
 from pipeline.report.latency_chart import latency_chart
 from pipeline.report.map_svg import map_drawing
+from pipeline.report.page_extras import PageExtras
 from pipeline.report.run_report import RunReport
-from pipeline.store.runs.map_data import RunMap
 from pipeline.templates import load_templates
 
 # What one call of each stage is.
@@ -29,8 +29,10 @@ STAGE_CALLS = {
 }
 
 
-def html_page(report: RunReport, run_map: RunMap | None) -> str:
+def html_page(report: RunReport, extras: PageExtras | None = None) -> str:
     """The page as text, to be encoded in UTF-8."""
+    extras = extras or PageExtras()
+    run_map = extras.run_map
     template = _templates().get_template("run.html.jinja")
     return template.render(
         report=report,
@@ -43,9 +45,10 @@ def html_page(report: RunReport, run_map: RunMap | None) -> str:
         ],
         area_notes=area_notes(report.sources, report.areas, report.label_contains),
         measured_in=measured_in(report.sources),
-        map=None if run_map is None else map_drawing(run_map, report.properties),
+        map=None if run_map is None else map_drawing(run_map, report.properties, extras.imagery),
         latency=latency_chart(report.stages),
         settings={**report.settings, "weights (SHA-256)": report.weights_sha256 or "-"},
+        without_result=extras.without_result,
         stage_calls=STAGE_CALLS,
         palette=palette,
     )

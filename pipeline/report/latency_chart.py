@@ -22,7 +22,7 @@ class LatencyMark:
 
 @dataclass(frozen=True, slots=True)
 class LatencyRow:
-    """A stage: its quantiles, the longest last, and the same as text for a tooltip."""
+    """A stage: its quantiles, the longest last, and the same as text: "p50 60 ms, p90 …"."""
 
     stage: str
     title: str

@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from detection.chip import Chip
 from detection.clip import LotLines
 from detection.errors import DetectionError
 from detection.imagery.interface import ImagerySource
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from pipeline.report.aerial_image import rgba_image
 from pipeline.report.palette import BOUNDARY_COLOURS, NO_IMAGERY_COLOUR, label_colour
 
 MAX_PANELS = 12
@@ -167,20 +166,6 @@ def _draw_panel(
     axis.set_axis_off()
     _scale_bar(axis, (left, right, bottom, top), grid.pixel_size / grid.gsd_m)
     return len(boundaries)
-
-
-def rgba_image(chip: Chip) -> NDArray[np.uint8]:
-    """(height, width, 4) uint8 in natural colours; pixels without imagery are transparent."""
-    names = ("red", "green", "blue")
-    bands = [band for name in names if (band := chip.band(name)) is not None]
-    if len(bands) < 3:
-        bands = [chip.pixels[0]] * 3
-    rgb = np.stack(bands, axis=-1).astype(np.float32)
-    if chip.pixels.dtype != np.uint8:
-        low, high = np.percentile(rgb[chip.valid], (1, 99))
-        rgb = (rgb - low) / max(float(high - low), 1e-6) * 255
-    alpha = np.where(chip.valid, 255, 0)[..., None]
-    return np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1).astype(np.uint8)
 
 
 def _draw_order(label: str) -> tuple[bool, str]:

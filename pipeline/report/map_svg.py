@@ -1,6 +1,6 @@
-"""A run's map as SVG: each lot where they are few, else a grid, so that its size is bounded.
+"""A run's map as SVG: panels of neighbouring lots where they are few, else a grid.
 
-This module computes what is drawn; `templates/map.html.jinja` writes the SVG.
+This module computes what is drawn; `templates/map.html.jinja` writes the SVG. Its size is bounded.
 """
 
 from __future__ import annotations
@@ -9,46 +9,39 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
-
 from pipeline.plurals import count_of, is_or_are
-from pipeline.report.formatting import SOURCES, area
-from pipeline.report.palette import STATE_COLOURS, label_colour
+from pipeline.report.formatting import area
+from pipeline.report.key_map import KeyMap, key_map
+from pipeline.report.map_imagery import MapImagery
+from pipeline.report.map_panels import MAX_PANELS, Panel, choose_panels
+from pipeline.report.map_shapes import (
+    STATES,
+    LegendEntry,
+    MapPath,
+    casing,
+    detection_paths,
+    is_point,
+    legend,
+    lot_path,
+    point_path,
+)
+from pipeline.report.palette import label_colour
+from pipeline.report.projections import LatitudeProjection, Projection
 from pipeline.report.scale_bar import ScaleBar, scale_bar, width_m
 from pipeline.store.runs.map_data import (
+    MAX_LOTS_WITH_DETECTIONS,
     GridCell,
-    MapBounds,
     MapDetection,
     MapGrid,
-    PlacedLot,
     RunMap,
 )
 from pipeline.units import M_PER_FT
 
-STATES = tuple(STATE_COLOURS)
-
-_WIDTH = 1_000
-_MAX_HEIGHT = 1_400
-# Simplification tolerance in drawing units: no screen separates lines that are closer.
-_TOLERANCE = 0.4
-# Text height of the scale bar, as a fraction of the drawing, and the space below the map for it.
-_FONT_FRACTION = 0.018
-_SCALE_SPACE_EM = 4.2
-
-_CROSS_LINES = "l12 12m0 -12l-12 12"
-_SQUARE, _CROSS = "M1 1h12v12h-12z", f"M1 1{_CROSS_LINES}"
-
-
-@dataclass(frozen=True, slots=True)
-class MapPath:
-    """An SVG path with its tooltip; colours come from the CSS classes or from `style`."""
-
-    title: str
-    css_class: str
-    d: str
-    style: str = ""
+# Text height of a scale bar, as a fraction of the panel's width, and the space for it below.
+_FONT_FRACTION, _PANEL_FONT_FRACTION = 0.018, 0.045
+# A panel with more lots is as wide as the page.
+_MAX_LOTS_OF_SMALL = 30
+_SCALE_SPACE_EM = 3.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +57,34 @@ class MapRect:
 
 
 @dataclass(frozen=True, slots=True)
-class LegendEntry:
-    """A swatch drawn like the thing that it explains; without `d` a square of the CSS class."""
+class PanelMap:
+    """Neighbouring lots and their detections as paths, in drawing order.
 
-    text: str
-    css_class: str
-    d: str = ""
-    style: str = ""
+    Attributes:
+        caption: its number and its place; "" for the only panel.
+        width, height: in drawing units, with the scale bar.
+        picture_height: without it.
+        is_large: as wide as the page.
+        picture: the imagery below, as a data URI; "" without.
+    """
+
+    caption: str
+    width: float
+    height: float
+    picture_height: float
+    is_large: bool
+    picture: str
+    casing: str
+    paths: tuple[MapPath, ...]
+    scale_bar: ScaleBar
 
 
 @dataclass(frozen=True, slots=True)
 class LotMap:
-    """Every lot and detection as a path, in drawing order; sizes in drawing units."""
+    """The panels, and a key map that shows where they are; None for a single panel."""
 
-    width: float
-    height: float
-    paths: tuple[MapPath, ...]
-    scale_bar: ScaleBar
+    key: KeyMap | None
+    panels: tuple[PanelMap, ...]
     legend: tuple[LegendEntry, ...]
 
 
@@ -113,131 +117,85 @@ class MapDrawing:
     grid: GridMap | None = None
 
 
-def map_drawing(run_map: RunMap, processed: int) -> MapDrawing:
+def map_drawing(run_map: RunMap, processed: int, imagery: MapImagery | None = None) -> MapDrawing:
     """The drawing of a run's map.
 
     Args:
         processed: how many properties the run processed; a later run may have taken some since.
+        imagery: what lies under the lots; None draws them on plain ground.
     """
     caption = _caption(run_map, processed)
     if run_map.grid is not None:
-        return MapDrawing(caption, grid=_grid_map(run_map.grid))
-    return MapDrawing(caption, lots=_lot_map(run_map))
+        return MapDrawing(" ".join(caption), grid=_grid_map(run_map.grid))
+    clusters = choose_panels(run_map.lots)
+    shown = clusters[:MAX_PANELS]
+    pictures = 0
+    panels = []
+    for number, panel in enumerate(shown, 1):
+        drawn = _panel_map(panel, number, len(shown), run_map.detections, imagery)
+        pictures += bool(drawn.picture)
+        panels.append(drawn)
+    key = key_map(run_map.lots, shown) if len(clusters) > 1 else None
+    caption += _panel_notes(run_map, clusters)
+    if pictures:
+        caption.append("Plain grey ground has no imagery.")
+    if imagery is not None:
+        caption += filter(None, (imagery.credit if pictures else "", imagery.problem))
+    return MapDrawing(" ".join(caption), lots=LotMap(key, tuple(panels), tuple(legend(run_map))))
 
 
-def _lot_map(run_map: RunMap) -> LotMap:
-    projection = _Projection(_padded_bounds(run_map))
+def _panel_map(
+    panel: Panel,
+    number: int,
+    panels: int,
+    detections: Sequence[MapDetection],
+    imagery: MapImagery | None,
+) -> PanelMap:
+    is_large = panels == 1 or len(panel.lots) > _MAX_LOTS_OF_SMALL
+    picture = None if imagery is None else imagery.panel(panel.bounds, panels, is_large=is_large)
+    projection: Projection = (
+        LatitudeProjection(panel.bounds) if picture is None else picture.projection
+    )
     width, height = projection.width, projection.height
-    font_size = _FONT_FRACTION * max(width, height)
+    font_size = (_FONT_FRACTION if is_large else _PANEL_FONT_FRACTION) * width
     baseline = height + _SCALE_SPACE_EM / 2 * font_size
-    bar = scale_bar(font_size, baseline, width / 4, projection.units_per_m, font_size)
-    return LotMap(
+    bar = scale_bar(font_size, baseline, width / 3, projection.units_per_m, font_size)
+    own = {lot.property_id for lot in panel.lots}
+    here = [each for each in detections if each.property_id in own or not each.property_id]
+    outlines = tuple(lot_path(lot, projection) for lot in panel.lots if not is_point(lot))
+    points = tuple(point_path(lot, projection) for lot in panel.lots if is_point(lot))
+    return PanelMap(
+        caption="" if panels == 1 else _panel_caption(panel, number),
         width=width,
         height=height + _SCALE_SPACE_EM * font_size,
-        paths=(
-            *(_lot_path(lot, projection) for lot in run_map.lots if not _is_point(lot)),
-            *_detection_paths(run_map.detections, projection),
-            *(_point_path(lot, projection) for lot in run_map.lots if _is_point(lot)),
-        ),
+        picture_height=height,
+        is_large=is_large,
+        picture="" if picture is None else picture.data_uri,
+        casing=casing(outlines),
+        paths=(*detection_paths(here, projection), *outlines, *points),
         scale_bar=bar,
-        legend=tuple(_lot_legend(run_map)),
     )
 
 
-class _Projection:
-    """Degrees to drawing units, equidistant along the middle latitude."""
-
-    def __init__(self, bounds: MapBounds) -> None:
-        west, south, east, north = bounds
-        shrink = math.cos(math.radians((south + north) / 2))
-        width_deg = max((east - west) * shrink, 1e-6)
-        units_per_deg = min(_WIDTH / width_deg, _MAX_HEIGHT / max(north - south, 1e-6))
-        self._origin = np.array([west, north])
-        self._scale = np.array([units_per_deg * shrink, -units_per_deg])
-        self.width = max((east - west) * shrink * units_per_deg, 1.0)
-        self.height = max((north - south) * units_per_deg, 1.0)
-        self.units_per_m = self.width / width_m(bounds)
-
-    def project(self, geometry: BaseGeometry) -> BaseGeometry:
-        """The geometry in drawing units, simplified to what a screen shows."""
-        moved = shapely.transform(geometry, lambda xy: (xy - self._origin) * self._scale)
-        return shapely.simplify(moved, _TOLERANCE, preserve_topology=False)
+def _panel_caption(panel: Panel, number: int) -> str:
+    west, south, east, north = panel.bounds
+    x, y = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
+    place = f"{abs(y):.4f}° {'N' if y >= 0 else 'S'}, {abs(x):.4f}° {'E' if x >= 0 else 'W'}"
+    return f"{number}: {count_of(len(panel.lots), 'properties')} at {place}"
 
 
-def _padded_bounds(run_map: RunMap) -> MapBounds:
-    """The bounds of everything drawn, with a margin; `run_map.bounds` holds only the centres."""
-    shapes = [lot.geometry for lot in run_map.lots]
-    west, south, east, north = shapely.total_bounds(shapes)
-    margin = 0.02 * max(east - west, north - south, 2e-4)
-    return west - margin, south - margin, east + margin, north + margin
-
-
-def _is_point(lot: PlacedLot) -> bool:
-    return lot.source is None
-
-
-def _lot_path(lot: PlacedLot, projection: _Projection) -> MapPath:
-    outline = _path_data(projection.project(lot.geometry))
-    return MapPath(_tooltip(lot), f"lot {lot.source or ''} {lot.state}", outline)
-
-
-def _point_path(lot: PlacedLot, projection: _Projection) -> MapPath:
-    x, y = shapely.get_coordinates(projection.project(lot.geometry))[0]
-    return MapPath(_tooltip(lot), f"point {lot.state}", f"M{x - 6:.0f} {y - 6:.0f}{_CROSS_LINES}")
-
-
-def _tooltip(lot: PlacedLot) -> str:
-    source = f", {SOURCES.get(lot.source, lot.source)}" if lot.source else ""
-    return f"{lot.property_id}: {lot.state} ({lot.reason}){source}"
-
-
-def _detection_paths(detections: Sequence[MapDetection], projection: _Projection) -> list[MapPath]:
-    """One path per label; the label that covers most is drawn first."""
-    by_label: dict[str, list[BaseGeometry]] = {}
-    for detection in detections:
-        by_label.setdefault(detection.label, []).append(detection.geometry)
-    # The union, because even-odd filling would leave a hole where two polygons overlap.
-    covered = {label: shapely.union_all(shapes) for label, shapes in by_label.items()}
-    widest_first = sorted(covered, key=lambda label: -covered[label].area)
-    return [
-        MapPath(label, "thing", _path_data(projection.project(covered[label])), _label_style(label))
-        for label in widest_first
-    ]
-
-
-def _label_style(label: str) -> str:
-    """Vegetation contains lawns and trees, so only its outline is drawn."""
-    colour = label_colour(label)
-    return f"fill:none;stroke:{colour}" if label == "vegetation" else f"fill:{colour}"
-
-
-def _path_data(geometry: BaseGeometry) -> str:
-    """SVG path data of polygons; even-odd filling leaves their holes open."""
-    rings: list[str] = []
-    for polygon in shapely.get_parts(geometry):
-        for ring in (polygon.exterior, *polygon.interiors) if not polygon.is_empty else ():
-            points = np.round(shapely.get_coordinates(ring)[:-1] * 2) / 2
-            rings.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "z")
-    return "".join(rings)
-
-
-def _lot_legend(run_map: RunMap) -> list[LegendEntry]:
-    states = {lot.state for lot in run_map.lots if not _is_point(lot)}
-    entries = [
-        LegendEntry(state.replace("_", " "), f"{state} lot", _SQUARE)
-        for state in STATES
-        if state in states
-    ]
-    if any(lot.source == "buffer_30m" for lot in run_map.lots):
-        entries.append(LegendEntry("30 m buffer", "done lot buffer_30m", _SQUARE))
-    entries += [
-        LegendEntry(f"{state.replace('_', ' ')}, no boundary", f"point {state}", _CROSS)
-        for state in STATES
-        if any(lot.state == state and _is_point(lot) for lot in run_map.lots)
-    ]
-    labels = sorted({detection.label for detection in run_map.detections})
-    entries += [LegendEntry(label, "thing", _SQUARE, _label_style(label)) for label in labels]
-    return entries
+def _panel_notes(run_map: RunMap, clusters: Sequence[Panel]) -> list[str]:
+    notes = []
+    if len(clusters) > 1:
+        notes.append("Each panel has a scale of its own; its number is on the key map.")
+    beyond = sum(len(panel.lots) for panel in clusters[MAX_PANELS:])
+    if beyond:
+        notes.append(
+            f"Only on the key map, because {MAX_PANELS} panels are the maximum: {beyond:,}."
+        )
+    if len(run_map.lots) > MAX_LOTS_WITH_DETECTIONS:
+        notes.append(f"Detections are drawn for up to {MAX_LOTS_WITH_DETECTIONS} properties.")
+    return notes
 
 
 def _grid_map(grid: MapGrid) -> GridMap:
@@ -283,7 +241,7 @@ def _label_grid_map(grid: MapGrid, label: str) -> LabelGridMap:
     return LabelGridMap(label, max_m2, cells)
 
 
-def _caption(run_map: RunMap, processed: int) -> str:
+def _caption(run_map: RunMap, processed: int) -> list[str]:
     sentences = [
         f"{run_map.shown:,} of {count_of(processed, 'properties')} "
         f"{is_or_are(run_map.shown)} shown."
@@ -300,7 +258,7 @@ def _caption(run_map: RunMap, processed: int) -> str:
         side_m = width_m(run_map.bounds) / run_map.grid.columns
         side = f"{_two_digits(side_m)} m ({_two_digits(side_m / M_PER_FT)} ft)"
         sentences.append(f"Each square is {side} wide and sums up the properties in it.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _two_digits(length: float) -> str:

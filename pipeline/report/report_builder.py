@@ -14,6 +14,7 @@ from pipeline.report.run_report import (
     FaultCount,
     HostRequests,
     LabelArea,
+    RejectedRow,
     RunReport,
     StageTiming,
     StateSummary,
@@ -34,6 +35,8 @@ def build_report(conn: Connection, run: Run) -> RunReport:
     contains = settings.pop("label_contains", None)
     synthetic = bool(settings.pop("synthetic", False))
     labels, prompts = run.settings.get("labels") or (), run.settings.get("prompts") or {}
+    settings.pop("rejected_rows", None)  # a field of its own
+    rejected = run.settings.get("rejected_rows") or ()
     return RunReport(
         id=run.id,
         county=run.county,
@@ -80,6 +83,9 @@ def build_report(conn: Connection, run: Run) -> RunReport:
         ),
         caveats=tuple(caveats([run.segmenter], labels, prompts, synthetic=synthetic)),
         label_contains=contained_labels() if contains is None else contains,
+        rejected_rows=tuple(
+            RejectedRow(line=line, problem=redactor.text(problem)) for line, problem in rejected
+        ),
     )
 
 

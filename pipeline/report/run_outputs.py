@@ -15,12 +15,13 @@ from pipeline.errors import PipelineError
 from pipeline.open_county import OpenCounty
 from pipeline.report import RunReport, build_report
 from pipeline.report.advice import SYNTHETIC_NOTE, segmenter_notes
+from pipeline.report.map_imagery import MapImagery
+from pipeline.report.page_extras import load_extras
 from pipeline.report.write_report import write_files
 from pipeline.store.database import Database
 from pipeline.store.reads import row_cursors
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.runs import lifecycle
-from pipeline.store.runs.map_data import build_run_map
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def draw_map(
 
 
 def write_run_report(
-    database: Database, run_id: int, folder: Path | None
+    database: Database, run_id: int, folder: Path | None, imagery: MapImagery | None = None
 ) -> tuple[RunReport, Path | None]:
     """The report of a run, and the path of its page where one was written.
 
@@ -72,11 +73,11 @@ def write_run_report(
     with database.engine.connect() as conn:
         run = lifecycle.get_run(conn, run_id)
         report = build_report(conn, run)
-        run_map = None if folder is None else build_run_map(conn, run)
-    if folder is None or not report.properties:
-        return report, None
+        if folder is None or not report.properties:
+            return report, None
+        extras = load_extras(conn, run, imagery)
     try:
-        return report, write_files(report, run_map, folder)
+        return report, write_files(report, extras, folder)
     except PipelineError as error:
         log.warning("%s", error)
         return report, None

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.store.runs.totals import ExampleProperty, SourceCount
 
+# Refused rows that a run keeps; rejected.csv has all of them.
+MAX_REJECTED = 20
+
 
 class FrozenModel(BaseModel):
     """An immutable model that rejects unknown fields."""
@@ -67,6 +70,13 @@ class HostRequests(FrozenModel):
     requests: int
 
 
+class RejectedRow(FrozenModel):
+    """A row of the properties CSV that was refused: its line, and what to fix."""
+
+    line: int
+    problem: str
+
+
 class FaultCount(FrozenModel):
     """A fault that the run recovered from."""
 
@@ -93,6 +103,7 @@ class RunReport(FrozenModel):
         stages: summed over threads and machines, so they add up to more than the run.
         encoder_calls: chips passed to the segmenter.
         kept_reviews: findings that matched reviewed detections, which no run changes.
+        rejected_rows: the first rows of the properties CSV that were refused.
     """
 
     version: Literal[1] = 1
@@ -123,6 +134,7 @@ class RunReport(FrozenModel):
     examples: tuple[ExampleProperty, ...]
     caveats: tuple[str, ...] = ()
     label_contains: dict[str, tuple[str, ...]] = {}
+    rejected_rows: tuple[RejectedRow, ...] = ()
 
     def properties_in(self, *states: str) -> int:
         """How many properties are in these states."""

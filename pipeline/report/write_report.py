@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.report.html_page import html_page
+from pipeline.report.page_extras import PageExtras
 from pipeline.report.run_report import RunReport
-from pipeline.store.runs.map_data import RunMap
 
 PAGE_NAME, JSON_NAME = "report.html", "report.json"
 
@@ -17,23 +17,23 @@ def as_json(report: RunReport) -> str:
     return report.model_dump_json(indent=2) + "\n"
 
 
-def write_files(report: RunReport, run_map: RunMap | None, folder: Path) -> Path:
+def write_files(report: RunReport, extras: PageExtras, folder: Path) -> Path:
     """Write report.html and report.json into an existing folder; returns the page's path.
 
     Raises:
         PipelineError: a file cannot be written.
     """
     write_text(folder / JSON_NAME, as_json(report))
-    return write_page(report, run_map, folder / PAGE_NAME)
+    return write_page(report, extras, folder / PAGE_NAME)
 
 
-def write_page(report: RunReport, run_map: RunMap | None, path: Path) -> Path:
+def write_page(report: RunReport, extras: PageExtras, path: Path) -> Path:
     """Write the page.
 
     Raises:
         PipelineError: the file cannot be written.
     """
-    write_text(path, html_page(report, run_map))
+    write_text(path, html_page(report, extras))
     return path
 
 

@@ -152,11 +152,8 @@ property_ = Table(
 
 # The customer's own columns of a properties file: text by column name.
 own_columns = Table(
-    "own_columns",
-    metadata,
-    Column("property_fk", BigInteger, ForeignKey("lotline.property.id"), primary_key=True,
-           autoincrement=False),
-    Column("cells", JSONB, nullable=False),
+    "own_columns", metadata, Column("cells", JSONB, nullable=False),
+    Column("property_fk", ForeignKey("lotline.property.id"), primary_key=True, autoincrement=False),
 )  # fmt: skip
 
 property_list = Table(

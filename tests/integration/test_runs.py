@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from bigcounty import create_county
+from bigcounty import LOT_DEG, create_county
 from lots import (
     COUNTY,
     lease_to,
@@ -32,6 +32,8 @@ from parcels.measure import area_m2
 from pipeline.report import build_report
 from pipeline.report.comparison import compare_runs
 from pipeline.report.html_page import html_page
+from pipeline.report.map_svg import map_drawing
+from pipeline.report.page_extras import PageExtras
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.results.outcomes import RunInfo
@@ -354,7 +356,7 @@ def test_settings_contain_no_secrets(conn: Connection) -> None:
     given = {"imagery": {"url": "https://gis.example.gov/x?token=verysecretword"}, "token": "abcd1"}
     run_id = lifecycle.start(conn, COUNTY, given, "synthetic", None)
     kept = conn.execute(text("SELECT settings::text FROM lotline.run")).scalar_one()
-    page = html_page(build_report(conn, lifecycle.get_run(conn, run_id)), None)
+    page = html_page(build_report(conn, lifecycle.get_run(conn, run_id)))
     for text_ in (kept, page):
         assert "gis.example.gov" in text_
         assert "verysecretword" not in text_
@@ -374,7 +376,7 @@ def test_few_lots_are_drawn_as_outlines_and_many_as_a_grid(conn: Connection) -> 
         report = build_report(conn, run)
         assert places.properties == places.placed == report.properties == count
         assert (places.grid is None) == (count <= MAX_DRAWN_LOTS)
-        page = html_page(report, places)
+        page = html_page(report, PageExtras(places))
         assert f"{places.shown:,} of {count:,} properties are shown." in page
         assert len(page) < 1_000_000
         if places.grid is not None:
@@ -398,8 +400,97 @@ def test_an_outlier_does_not_shrink_the_map(conn: Connection) -> None:
     [run] = lifecycle.recent_runs(conn, COUNTY)
     places = build_run_map(conn, run)
     assert places is not None
-    assert (places.placed, places.shown) == (150, 149)
+    assert (places.placed, places.shown) == (150, 150)
+    drawing = map_drawing(places, 150)
+    assert drawing.lots is not None
+    *near, far = drawing.lots.panels
+    assert far.caption.endswith("1 property at 48.0000° N, 12.0000° E")
+    assert all("N, 90.0" in panel.caption for panel in near)
+
+
+def test_an_outlier_does_not_shrink_a_grid(conn: Connection) -> None:
+    create_county(conn, COUNTY, MAX_DRAWN_LOTS + 500)
+    conn.execute(
+        text("UPDATE lotline.property SET boundary_fk = NULL, state = 'failed', "
+             "point = ST_SetSRID(ST_MakePoint(12, 48), 4326) WHERE property_id = 'lot-7'")
+    )  # fmt: skip
+    [run] = lifecycle.recent_runs(conn, COUNTY)
+    places = build_run_map(conn, run)
+    assert places is not None
+    assert places.placed - places.shown == 1
     assert places.bounds[2] < -89
+
+
+def test_a_lot_that_several_properties_share_counts_once_in_a_cell(conn: Connection) -> None:
+    create_county(conn, COUNTY, MAX_DRAWN_LOTS + 500)
+    [run] = lifecycle.recent_runs(conn, COUNTY)
+    before = build_run_map(conn, run)
+    # The units of a house: each has the lot, with one version, and all of its areas.
+    unit, house = conn.execute(
+        text("SELECT p.id, p.boundary_fk FROM lotline.property p JOIN lotline.boundary b "
+             "ON b.id = p.boundary_fk AND b.source = 'lot' ORDER BY p.id LIMIT 2")
+    ).all()  # fmt: skip
+    conn.execute(text("SET LOCAL session_replication_role = replica"))
+    for statement in (
+        "UPDATE lotline.boundary u SET geom = h.geom, version = h.version "
+        "FROM lotline.boundary h WHERE u.id = :unit_lot AND h.id = :house_lot",
+        "UPDATE lotline.measurement u SET area_m2 = h.area_m2 FROM lotline.measurement h "
+        "WHERE u.property_fk = :unit AND h.property_fk = :house AND u.label = h.label",
+    ):
+        conn.execute(
+            text(statement),
+            {"unit": unit.id, "house": house.id, "unit_lot": unit.boundary_fk,
+             "house_lot": house.boundary_fk},
+        )  # fmt: skip
+    after = build_run_map(conn, run)
+    assert before is not None
+    assert after is not None
+    assert before.grid is not None
+    assert after.grid is not None
+    of_label = "SELECT sum(area_m2) FROM (SELECT DISTINCT ON (b.version) m.area_m2 FROM " \
+        "lotline.measurement m JOIN lotline.boundary b ON b.id = m.boundary_fk " \
+        "WHERE m.label = 'lawn' AND m.source = 'lot') lots"  # fmt: skip
+    distinct_m2 = float(conn.execute(text(of_label)).scalar_one())
+    in_cells = sum(cell.areas_m2.get("lawn", 0.0) for cell in after.grid.cells)
+    assert in_cells == pytest.approx(distinct_m2)
+    lots = [sum(cell.lots for cell in grid.cells) for grid in (before.grid, after.grid)]
+    assert lots[0] - lots[1] == 1
+
+
+def test_a_map_across_longitude_180_is_narrow(conn: Connection) -> None:
+    for count in (20, MAX_DRAWN_LOTS + 500):
+        county = f"fiji {count}"
+        create_county(conn, county, count)
+        conn.execute(text("SET LOCAL session_replication_role = replica"))
+        # 180 runs through a lot, which is stored in two parts.
+        moved = "ST_WrapX(ST_Translate({}, 270.0499 - :half, 0), 180, -360)"
+        where = {"county": county, "half": LOT_DEG * min(count, 400) / 2}
+        for table in ("boundary", "detection"):
+            conn.execute(
+                text(
+                    f"UPDATE lotline.{table} t SET geom = "
+                    f"ST_Multi(ST_CollectionExtract({moved.format('t.geom')}, 3)) "
+                    "FROM lotline.property p WHERE p.id = t.property_fk AND p.county = :county"
+                ),
+                where,
+            )
+        conn.execute(
+            text(
+                f"UPDATE lotline.property SET point = {moved.format('point')} "
+                "WHERE county = :county"
+            ),
+            where,
+        )
+        [run] = lifecycle.recent_runs(conn, county)
+        places = build_run_map(conn, run)
+        assert places is not None
+        west, _, east, _ = places.bounds
+        assert west < 180 < east
+        assert east - west < 400 * LOT_DEG
+        assert places.shown >= count * 0.98
+        if places.grid is None:
+            widths = [each.geometry.bounds[2] - each.geometry.bounds[0] for each in places.lots]
+            assert max(widths) < 2 * LOT_DEG
 
 
 def test_without_known_locations_there_is_no_map(conn: Connection) -> None:

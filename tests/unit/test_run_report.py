@@ -17,11 +17,15 @@ from pipeline.cli.summary_tables import print_run, print_runs
 from pipeline.report import RunReport, formatting, palette
 from pipeline.report import html_page as html_page_module
 from pipeline.report.advice import what_to_do
-from pipeline.report.html_page import html_page
+from pipeline.report.html_page import html_page as page_of
+from pipeline.report.map_imagery import MapImagery
+from pipeline.report.map_panels import padded
+from pipeline.report.page_extras import PageExtras
 from pipeline.report.run_report import (
     FaultCount,
     HostRequests,
     LabelArea,
+    RejectedRow,
     StageTiming,
     StateSummary,
 )
@@ -132,6 +136,10 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":
             self.text.append(data)
+
+
+def html_page(report: RunReport, run_map: RunMap | None) -> str:
+    return page_of(report, PageExtras(run_map))
 
 
 def _read(text: str) -> _Reader:
@@ -343,11 +351,12 @@ def test_a_map_has_a_scale_bar_in_metres_and_feet() -> None:
     assert width is not None
     assert bars is not None
     metres, begin, feet = map(float, bars.groups())
-    units_per_m = float(width[1]) / (1.04 * 91.3)
+    west, _, east, _ = padded(box.bounds)
+    units_per_m = float(width[1]) / ((east - west) * 91_300)
     assert (metres - begin) / units_per_m == pytest.approx(20, rel=0.01)
-    assert (feet - begin) / units_per_m == pytest.approx(50 * 0.3048, rel=0.01)
+    assert (feet - begin) / units_per_m == pytest.approx(100 * 0.3048, rel=0.01)
     assert ">20 m<" in page
-    assert ">50 ft<" in page
+    assert ">100 ft<" in page
 
 
 @pytest.mark.parametrize(
@@ -393,3 +402,42 @@ def test_a_label_has_one_colour_in_every_picture() -> None:
         assert page.count(colour) == 3  # the bar, the map and its legend
     colours = [*palette.LABEL_COLOURS.values(), *palette.OTHER_LABEL_COLOURS]
     assert len({*colours}) == len(colours)
+
+
+def test_embedded_imagery_is_all_that_the_page_contains() -> None:
+    from test_map_panels import Imagery
+
+    box = shapely.box(-90.0, 35.0, -89.999, 35.001)
+    lot = PlacedLot("p", "done", "measured", "lot", box)
+    extras = PageExtras(RunMap(box.bounds, 1, 1, 1, (lot,)), MapImagery(Imagery(east=0)))
+    page = page_of(_report(), extras)
+    assert page.count("data:image/jpeg;base64,") == 1
+    rest = re.sub(r'href="data:image/jpeg;base64,[^"]*"', "", page)
+    assert not re.findall(r"https?:|//\w|url\(|@import|src=|href=|xlink", rest)
+    assert "img-src data:" in page
+    assert "image" in _read(page).tags
+
+
+def test_rejected_rows_and_properties_without_a_result_are_listed() -> None:
+    rejected = tuple(RejectedRow(line=i, problem=f"wrong {i}") for i in range(2, 22))
+    report = _report(
+        rejected_rows=rejected, settings={"rows_left_out": 50, "rejected_file": "out/rejected.csv"}
+    )
+    failed = ExampleProperty("p-9", "failed", "not_found", "no <such> parcel", 300)
+    done = ExampleProperty("p-2", "done", "measured", "the id was not found", 1)
+    report = report.model_copy(update={"examples": (*report.examples, done)})
+    page = page_of(report, PageExtras(without_result=[failed]))
+    read = " ".join(_read(page).text)
+    assert "The first 20 of 50; out/rejected.csv has all." in read
+    assert "wrong 21" in read
+    assert "The first 1 of 300; lotline export writes all of them into errors.csv." in read
+    assert "no <such> parcel" in read
+    assert "the id was not found" in read
+    assert "p-1" not in read, "examples of what is listed in full are left out"
+    assert RunReport.model_validate_json(as_json(report)) == report
+
+
+def test_the_latency_chart_names_its_quantiles() -> None:
+    text = " ".join(_read(html_page(_report(), None)).text)
+    assert "p50 12 ms, p90 34 ms, p99 678 ms" in text
+    assert "p90: 90 % of them" in text

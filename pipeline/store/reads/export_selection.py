@@ -8,9 +8,9 @@ from sqlalchemy import Connection, text
 
 from pipeline.store.queue.selection import Selection, inside_bbox
 
-# As for a batch, and the centre of the boundary where a parcel id was enough to find it.
+# As for a batch, and a point in the boundary where a parcel id was enough to find it.
 _PLACE = """coalesce(p.point, p.located_point, (
-    SELECT ST_Centroid(b.geom) FROM lotline.boundary b WHERE b.id = p.boundary_fk))"""
+    SELECT ST_PointOnSurface(b.geom) FROM lotline.boundary b WHERE b.id = p.boundary_fk))"""
 
 _LISTED = "p.id IN (SELECT l.property_fk FROM lotline.listed l WHERE l.list_fk = :list_id)"
 _PROCESSED = "p.run_fk = :run_id AND p.state NOT IN ('pending', 'leased')"
