@@ -38,6 +38,13 @@ class CountyLabels:
         self._known: Mapping[str, Label] = merge_label_entries(in_county, own, "--label")
         self._chosen = choose_labels([*names, *own], self._known) if names else None
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The names of the labels that the caller chose or added; empty for the default."""
+        if self._chosen is None:
+            return self._own
+        return tuple(label.name for label in self._chosen)
+
     def for_segmenter(self, name: str, supported: Sequence[str] | None) -> tuple[Label, ...]:
         """The labels for a segmenter that detects the `supported` names; None if it detects any.
 

@@ -9,9 +9,33 @@ from importlib.resources import files
 
 from detection.errors import SegmenterError, WeightsMissing
 from detection.segmenters.interface import Segmenter
+from detection.segmenters.known_labels import SPECTRAL_LABELS
 from detection.segmenters.sam3.sources import check_source
 
 SEGMENTERS = ("spectral", "sam3", "sam3-tiny")
+
+
+# The names of the labels that each can find; None if it takes text prompts.
+_LABELS = {"spectral": SPECTRAL_LABELS, "sam3": None, "sam3-tiny": None}
+
+
+def supported_labels(name: str) -> tuple[str, ...] | None:
+    """What `Segmenter.labels` will be, known before the segmenter is built.
+
+    Raises:
+        SegmenterError: no such segmenter.
+    """
+    check_name(name)
+    return _LABELS[name]
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        SegmenterError: no such segmenter.
+    """
+    if name not in SEGMENTERS:
+        raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
 
 
 def check_segmenter(name: str, weights: str | None = None) -> None:
@@ -20,8 +44,7 @@ def check_segmenter(name: str, weights: str | None = None) -> None:
     Raises:
         SegmenterError: no such segmenter, or sam3 without weights or with a wrong path.
     """
-    if name not in SEGMENTERS:
-        raise SegmenterError(f"unknown segmenter {name!r}: choose from {', '.join(SEGMENTERS)}")
+    check_name(name)
     if name != "sam3":
         return
     if not weights:

@@ -29,8 +29,9 @@ from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
 from detection.segmenters.interface import Mask
+from detection.segmenters.known_labels import SPECTRAL_LABELS
 
-_LABELS = ("lawn", "tree", "vegetation")
+_LABELS = SPECTRAL_LABELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from detection.labels import Label
 from parcels import County
 from pipeline.batch.request import BatchRequest, ConfirmLots, Progress
 from pipeline.bbox import BBox
@@ -19,8 +20,9 @@ from pipeline.properties_csv import BadRows, file_sha256, layout_of, read_rows
 from pipeline.properties_csv.layout import CsvLayout
 from pipeline.properties_csv.rejected import REJECTED_NAME, set_aside_stale, write_rejected
 from pipeline.store.database import Database
-from pipeline.store.queue import loading
+from pipeline.store.queue import loading, missing_labels
 from pipeline.store.queue import states as queue
+from pipeline.store.queue.missing_labels import AskedLabels
 from pipeline.store.queue.selection import Selection
 from pipeline.store.queue.states import ReprocessScope
 from pipeline.store.runs import lifecycle
@@ -58,6 +60,8 @@ class EnqueueResult:
         requested_at: by the database's clock.
         understood: one line about the CSV's encoding, separator and columns; "" without a CSV.
         rejected_path: the file with the rows that are not valid; None if not written.
+        asked: labels for which finished properties are processed again where they lack them; None
+            if the batch reprocesses all, or its labels are not known yet.
     """
 
     selection: Selection
@@ -68,6 +72,7 @@ class EnqueueResult:
     requested_at: datetime
     understood: str = ""
     rejected_path: Path | None = None
+    asked: AskedLabels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def enqueue(
     request: BatchRequest,
     progress: Progress,
     confirm: ConfirmLots,
+    asked: AskedLabels | None = None,
 ) -> EnqueueResult:
     """Put the request's properties into the queue.
 
@@ -94,6 +100,7 @@ def enqueue(
 
     Args:
         confirm: called with the number of lots before `all_lots` makes them properties.
+        asked: the labels that finished properties should have; None leaves them finished.
 
     Raises:
         ParcelsError: the layer of all lots cannot be read.
@@ -115,6 +122,11 @@ def enqueue(
         add_all_lots(database, opened, progress, confirm)
     list_id = None if loaded is None or request.all_lots else loaded.list_id
     selection = Selection(list_id, request.bbox)
+    if request.again:
+        asked = None
+    if asked is not None:
+        with database.engine.begin() as conn:
+            missing_labels.settle(conn, county, selection, asked.names)
     with database.engine.connect() as conn:
         requested_at = conn.execute(text("SELECT now()")).scalar_one()
         if queue.is_empty(conn, county):
@@ -123,7 +135,7 @@ def enqueue(
             return EnqueueResult(
                 selection, 0, path, bad_rows, 0, requested_at, understood, rejected_path
             )
-        waiting = _count_waiting(conn, opened.county, request, selection)
+        waiting = _count_waiting(conn, opened.county, request, selection, asked)
         without_location = 0
         if request.bbox is not None:
             without_location = queue.count_without_location(conn, county, selection)
@@ -142,7 +154,31 @@ def enqueue(
         requested_at,
         understood,
         rejected_path,
+        asked,
     )
+
+
+def labels_to_run(
+    database: Database,
+    county: County,
+    request: BatchRequest,
+    enqueued: EnqueueResult,
+    labels: tuple[Label, ...],
+) -> tuple[Label, ...]:
+    """The labels that a run must find: all, or those that finished properties lack.
+
+    All, if any property waits that is not finished.
+    """
+    if enqueued.asked is None:
+        return labels
+    scope, sha256 = _reprocess_scope(request), registry_sha256(county)
+    with database.engine.connect() as conn:
+        if queue.any_waits_for_all_labels(conn, county.key, enqueued.selection, scope, sha256):
+            return labels
+        missing = missing_labels.missing_anywhere(
+            conn, county.key, enqueued.selection, enqueued.asked
+        )
+    return tuple(label for label in labels if label.name in missing) or labels
 
 
 def make_pending(
@@ -162,6 +198,10 @@ def make_pending(
             request.limit,
             enqueued.requested_at,
         )
+        if enqueued.asked is not None:
+            missing_labels.reopen(
+                conn, county.key, enqueued.selection, enqueued.asked, request.limit
+            )
 
 
 def registry_sha256(county: County) -> str:
@@ -180,11 +220,17 @@ def _reprocess_scope(request: BatchRequest) -> ReprocessScope:
 
 
 def _count_waiting(
-    conn: Connection, county: County, request: BatchRequest, selection: Selection
+    conn: Connection,
+    county: County,
+    request: BatchRequest,
+    selection: Selection,
+    asked: AskedLabels | None,
 ) -> int:
     """How many properties the batch will lease, at most its limit."""
     scope = _reprocess_scope(request)
     waiting = queue.count_waiting(conn, county.key, selection, scope, registry_sha256(county))
+    if asked is not None:
+        waiting += missing_labels.count_missing(conn, county.key, selection, asked)
     return waiting if request.limit is None else min(waiting, request.limit)
 
 

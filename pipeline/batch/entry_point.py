@@ -6,6 +6,7 @@ from functools import partial
 
 from detection.county_labels import CountyLabels
 from detection.segmenters import build_segmenter, check_segmenter
+from pipeline.batch.asked_labels import asked_labels
 from pipeline.batch.enqueue import enqueue
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
@@ -46,6 +47,7 @@ def run_batch(
     if build is build_segmenter:
         check_segmenter(request.segmenter, weights)
     labels = CountyLabels(opened.county, request.labels, request.own_labels)
+    asked = asked_labels(labels, request.segmenter if build is build_segmenter else None)
     with open_database(settings.database_url, settings.home) as database:
         context = RunContext(
             request,
@@ -54,7 +56,7 @@ def run_batch(
             database,
             opened,
             labels,
-            enqueue(database, opened, request, progress, confirm),
+            enqueue(database, opened, request, progress, confirm, asked),
             partial(build, request.segmenter, weights),
         )
         if not context.enqueued.waiting:
@@ -73,7 +75,7 @@ def _report_nothing_to_do(context: RunContext) -> BatchReport:
             context.opened.synthetic,
             None,
             selected_by_state=queue.count_states(conn, context.county.key, enqueued.selection),
-            status=queue_status(conn, context.county.key),
+            status=queue_status(conn, context.county.key, enqueued.selection),
             bad_rows=enqueued.bad_rows,
             properties_file=enqueued.properties_file,
             understood=enqueued.understood,

@@ -21,7 +21,7 @@ from pipeline.batch.cached_parcels import cached_parcels
 from pipeline.batch.engine import EngineRuntime
 from pipeline.batch.engines.local import local_runtime
 from pipeline.batch.engines.ray import ray_runtime
-from pipeline.batch.enqueue import make_pending, registry_sha256
+from pipeline.batch.enqueue import labels_to_run, make_pending, registry_sha256
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.lease_loop import LeaseLoop, new_owner
 from pipeline.batch.request import Progress
@@ -68,6 +68,7 @@ def run(context: RunContext) -> BatchReport:
             runtime = local_runtime(context, service, imagery)
         segmenter = runtime.segmenter_info
         labels = context.labels.for_segmenter(segmenter.name, segmenter.labels)
+        labels = labels_to_run(context.database, county, context.request, context.enqueued, labels)
         runtime.prepare(labels)
         make_pending(context.database, county, context.request, context.enqueued)
         report = BatchRunner(context, runtime, labels, service, imagery).run()

@@ -60,9 +60,8 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
     if processed:
         console.print(
             f"Nothing to do: {count_of(processed, 'properties')} of {report.county} "
-            f"{is_or_are(processed)} processed by "
-            f"{', '.join(report.status.segmenters) or 'earlier runs'} (--again or "
-            "AGAIN=1 reprocesses them with the chosen segmenter)."
+            f"{is_or_are(processed)} processed {_by_whom(report.status)} (--again or AGAIN=1 "
+            "reprocesses them with the chosen segmenter; nothing else replaces what was measured)."
         )
     elif retryable:
         tried = sum(retryable.values())
@@ -76,6 +75,13 @@ def _print_nothing_to_do(console: Console, report: BatchReport) -> None:
             f"Without a result: {_counts(retryable)} (lotline status shows why; --retry-failed or "
             "RETRY_FAILED=1 retries them)."
         )
+
+
+def _by_whom(status: CountyStatus) -> str:
+    """Which segmenter processed them last; how many each where they are several."""
+    if len(status.processed_by) <= 1:
+        return f"by {', '.join(status.segmenters) or 'earlier runs'}"
+    return ", ".join(f"{count:,} by {name}" for name, count in status.processed_by.items())
 
 
 def _print_leased(console: Console, report: BatchReport) -> int:

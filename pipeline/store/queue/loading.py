@@ -99,7 +99,7 @@ WITH differing AS MATERIALIZED (
             SELECT p.boundary_fk, p.chip_sha256, p.coverage_fraction, p.method, p.located_by,
                 p.located_point, p.confidence, p.matched_address
             WHERE new.moved IS NOT TRUE),  -- else all NULL
-        state = 'pending', reason = '', detail = '', attempts = 0,
+        state = 'pending', reason = '', detail = '', attempts = 0, only_labels = NULL,
         lease_owner = NULL, leased_until = NULL, updated_at = now()
     FROM differing new WHERE p.id = new.id
     RETURNING p.id, new.moved

@@ -129,6 +129,28 @@ def count_waiting(
     return int(conn.execute(counted, values).scalar_one())
 
 
+def any_waits_for_all_labels(
+    conn: Connection,
+    county: str,
+    selection: Selection = WHOLE_COUNTY,
+    scope: ReprocessScope = "nothing",
+    registry_sha256: str = "",
+) -> bool:
+    """Whether a property waits, or would after `reset`, that is not limited to some labels."""
+    found = text(f"""
+        SELECT EXISTS (SELECT FROM lotline.property p
+            WHERE {selection.condition} AND p.only_labels IS NULL
+                AND ({WAITS} OR {_reprocessed(scope)}))
+    """)  # noqa: S608
+    values = {
+        "county": county,
+        "registry_sha256": registry_sha256,
+        "requested_at": None,
+        **selection.values,
+    }
+    return bool(conn.execute(found, values).scalar_one())
+
+
 def count_without_location(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> int:
@@ -173,8 +195,10 @@ def reset(
             FOR NO KEY UPDATE OF p SKIP LOCKED
         )
         UPDATE lotline.property p SET state = 'pending', reason = '', detail = '', attempts = 0,
+            {"only_labels = NULL," if scope == "everything" else ""}
             lease_owner = NULL, leased_until = NULL, updated_at = now()
-        FROM picked WHERE p.id = picked.id AND NOT picked.waits
+        FROM picked WHERE p.id = picked.id
+            AND (NOT picked.waits {"OR p.only_labels IS NOT NULL" if scope == "everything" else ""})
     """)  # noqa: S608
     values: dict[str, object] = {
         "county": county,

@@ -23,15 +23,16 @@ FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m
 WHERE {{selected}} AND (p.state = 'done' OR p.only_labels IS NOT NULL)
 UNION ALL
 {BOUNDARY_ROWS} FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
-WHERE {{selected}} AND p.state = 'done'
+WHERE {{selected}} AND (p.state = 'done' OR p.only_labels IS NOT NULL)
 """  # noqa: S608
 
-# From the last run of each property: reading the detections takes seconds in a large county.
-LAST_SEGMENTERS = text("""
-SELECT DISTINCT r.segmenter FROM lotline.run r JOIN (
-    SELECT DISTINCT p.run_fk FROM lotline.property p WHERE p.county = :county AND p.state = 'done'
-) done ON r.id = done.run_fk ORDER BY r.segmenter
-""")
+# From the last run of each property: reading the measurements takes seconds in a large county.
+LAST_SEGMENTERS = """
+SELECT r.segmenter, CAST(sum(done.properties) AS bigint) AS properties FROM lotline.run r JOIN (
+    SELECT p.run_fk, count(*) AS properties FROM lotline.property p
+    WHERE {selected} AND p.state = 'done' GROUP BY p.run_fk
+) done ON r.id = done.run_fk GROUP BY r.segmenter ORDER BY r.segmenter
+"""
 
 SNAPSHOT = text("""
 -- Of the registry entry last used: a snapshot made with an earlier entry is not used.
@@ -71,6 +72,8 @@ class CountyStatus:
         by_source: number of measured properties by the source of their boundary.
         sources: the same, with the ground of these boundaries.
         label_contains: the labels that are part of a label, and not to be added to it.
+        processed_by: number of finished properties by the segmenter of their last run; only of
+            `queue_status`.
         prompts: of the labels, as the newest run with each of them had it.
         areas: of the measured properties.
         segmenters: name and version of the segmenters that measured them.
@@ -87,6 +90,7 @@ class CountyStatus:
     sources: tuple[SourceCount, ...] = ()
     label_contains: Mapping[str, Sequence[str]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
+    processed_by: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -131,20 +135,26 @@ def county_status(
     )
 
 
-def queue_status(conn: Connection, county: str) -> CountyStatus:
+def queue_status(
+    conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
+) -> CountyStatus:
     """The status of a county without measured areas, which take long to sum: see `county_status`.
 
-    `segmenters` are those of the last run of each property.
+    `processed_by` and `segmenters` are of the last run of each selected property.
     """
+    last = text(LAST_SEGMENTERS.replace("{selected}", selection.full_scan_condition))
+    rows = conn.execute(last, {"county": county, **selection.values})
+    processed_by = {row.segmenter: row.properties for row in rows}
     last_run = lifecycle.latest_run(conn, county)
     return CountyStatus(
         county=county,
         by_state=count_states(conn, county),
         by_source={},
         areas=(),
-        segmenters=tuple(conn.execute(LAST_SEGMENTERS, {"county": county}).scalars()),
+        segmenters=tuple(processed_by),
         last_run=None if last_run is None else _summary(last_run),
         parcel_snapshot=None,
+        processed_by=processed_by,
     )
 
 

@@ -142,13 +142,15 @@ FROM written JOIN staged_measurement new USING (property_fk, label)
 
 
 def measure(
-    bases: Mapping[int, MeasurementBasis], labels: Sequence[str], live: Iterable[LiveDetection]
+    bases: Mapping[int, MeasurementBasis],
+    labels: Mapping[int, Sequence[str]],
+    live: Iterable[LiveDetection],
 ) -> LabelAreas:
     """Measure labels on properties.
 
     Args:
         bases: by property.
-        labels: that are measured.
+        labels: that are measured, by property.
         live: all live detections of these labels, in the order in which they were written: the
             same detections then give the same area to the last bit. A detection from another
             version of the boundary counts only inside the current one.
@@ -157,7 +159,7 @@ def measure(
         GeometryError, shapely.GEOSException: a geometry cannot be measured.
     """
     groups: dict[tuple[int, str], list[BaseGeometry]] = {
-        (property_fk, label): [] for property_fk in bases for label in labels
+        (property_fk, label): [] for property_fk in bases for label in labels[property_fk]
     }
     outside = []
     for detection in live:
@@ -215,7 +217,7 @@ def _remeasure_label(conn: Connection, property_fk: int, label: str) -> None:
         row.weights_sha256,
     )
     bases = {property_fk: basis}
-    replace(conn, bases, measure(bases, [label], live))
+    replace(conn, bases, measure(bases, {property_fk: [label]}, live))
 
 
 def _part_inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPolygon | None:

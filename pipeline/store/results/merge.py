@@ -6,7 +6,9 @@ caller's transaction (see `pipeline.store.results.writer`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import shapely
 from sqlalchemy import Connection, text
@@ -24,7 +26,7 @@ from pipeline.store.results.review_matches import review_matches
 # lease was lost: it expired, or the property was changed. Properties that this run has completed
 # are included until they are pending or leased again.
 _LOCK_HELD = text("""
-SELECT id, state, reason, detail FROM lotline.property
+SELECT id, state, reason, detail, only_labels FROM lotline.property
 WHERE id = ANY(CAST(:ids AS bigint[])) AND (
     (state = 'leased' AND lease_owner = :owner)
     OR (state NOT IN ('pending', 'leased') AND run_fk = :run))
@@ -135,6 +137,8 @@ def write_chunk(
     measurements of the old version end. Reviewed detections stay and are measured inside the new
     boundary.
 
+    Of a property that waits for some labels only, the other labels stay as they are.
+
     `no_imagery` updates the boundary but leaves detections in the same boundary unchanged. The
     boundary's note is part of the property's detail.
 
@@ -148,15 +152,16 @@ def write_chunk(
     ids = [outcome.property_fk for outcome in outcomes]
     if len(set(ids)) < len(ids):
         raise StoreError("a property is in a chunk twice: write only its last outcome")
-    rows = conn.execute(_LOCK_HELD, {"ids": ids, "owner": owner, "run": run.id})
+    rows = conn.execute(_LOCK_HELD, {"ids": ids, "owner": owner, "run": run.id}).all()
     stored = {row.id: WriteResult(row.state, row.reason, row.detail) for row in rows}
+    only_labels = {row.id: frozenset(row.only_labels) for row in rows if row.only_labels}
     held = [outcome for outcome in outcomes if outcome.property_fk in stored]
     processed = [outcome for outcome in held if isinstance(outcome, Processed)]
     unprocessed = [outcome for outcome in held if isinstance(outcome, NotProcessed)]
     leased = [each for each in unprocessed if stored[each.property_fk].state == "leased"]
     written = {each.property_fk: stored[each.property_fk] for each in unprocessed}
     written |= _finish(conn, leased)
-    return written | _merge(conn, run, processed) if processed else written
+    return written | _merge(conn, run, processed, only_labels) if processed else written
 
 
 def _finish(conn: Connection, outcomes: Sequence[NotProcessed]) -> dict[int, WriteResult]:
@@ -174,7 +179,13 @@ def _finish(conn: Connection, outcomes: Sequence[NotProcessed]) -> dict[int, Wri
     }
 
 
-def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[int, WriteResult]:
+def _merge(
+    conn: Connection,
+    run: RunInfo,
+    lots: Sequence[Processed],
+    only_labels: Mapping[int, AbstractSet[str]],
+) -> dict[int, WriteResult]:
+    lots = [_with_labels(lot, only_labels.get(lot.property_fk)) for lot in lots]
     imaged = [lot for lot in lots if lot.is_imaged]
     findings = collect_findings(run, imaged)
     plan_by_index(conn)
@@ -186,7 +197,12 @@ def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[in
     boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_LINK_BOUNDARIES)}
 
     labels = frozenset(run.labels)
-    labels_of = {lot.property_fk: labels if lot.is_imaged else frozenset[str]() for lot in lots}
+    labels_of = {
+        lot.property_fk: labels & only_labels.get(lot.property_fk, labels)
+        if lot.is_imaged
+        else frozenset[str]()
+        for lot in lots
+    }
     suppressed = review_matches(conn, findings)
     stored = [StoredDetection(*row) for row in conn.execute(_STORED)]
     reconciled = reconcile(findings, suppressed, stored, boundary_of, labels_of)
@@ -195,13 +211,25 @@ def _merge(conn: Connection, run: RunInfo, lots: Sequence[Processed]) -> dict[in
     live = [item for item in reconciled.live if item.label in labels_of[item.property_fk]]
     bases = {lot.property_fk: _basis(run, lot, boundary_of[lot.property_fk]) for lot in imaged}
     conn.execute(_RETIRE_OTHER_BOUNDARIES)
-    measurements.replace(conn, bases, measure(bases, run.labels, live))
+    ordered = {fk: [name for name in run.labels if name in labels_of[fk]] for fk in bases}
+    measurements.replace(conn, bases, measure(bases, ordered, live))
 
     measured = {item.property_fk for item in live}
+    # What earlier runs found of other labels stays, and so does the property's reason.
+    of_any_label = reconciled.kept | {item.property_fk for item in reconciled.live}
+    measured |= of_any_label & only_labels.keys()
     conn.execute(_COMPLETE, {"run": run.id, "measured": list(measured)})
     return {
         lot.property_fk: _write_result(lot, reconciled, lot.property_fk in measured) for lot in lots
     }
+
+
+def _with_labels(lot: Processed, only: AbstractSet[str] | None) -> Processed:
+    """The lot with the detections of these labels only; None means all."""
+    if only is None:
+        return lot
+    found = tuple(each for each in lot.result.detections if each.label in only)
+    return replace(lot, result=replace(lot.result, detections=found))
 
 
 def _write_detections(

@@ -38,12 +38,14 @@ class Reconciliation:
         new: indices of the findings to insert.
         superseded: ids of unreviewed detections that were not found again.
         live: in the order in which they were written, new ones last.
+        kept: properties with unreviewed detections of other labels, which stay.
         new_count, unchanged_count, superseded_count, suppressed_count: numbers by property.
     """
 
     new: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
     live: list[LiveDetection] = field(default_factory=list)
+    kept: set[int] = field(default_factory=set)
     new_count: Counter[int] = field(default_factory=Counter)
     unchanged_count: Counter[int] = field(default_factory=Counter)
     superseded_count: Counter[int] = field(default_factory=Counter)
@@ -94,6 +96,8 @@ def reconcile(
         elif _is_superseded(old, boundary_of, labels_of):
             result.superseded.append(old.id)
             result.superseded_count[old.property_fk] += 1
+        else:
+            result.kept.add(old.property_fk)
     for finding in (findings[index] for index in result.new):
         result.live.append(_live(finding, boundary_of[finding.property_fk]))
     return result

@@ -1,0 +1,5 @@
+"""The labels of segmenters without text prompts, known before a segmenter is loaded."""
+
+from __future__ import annotations
+
+SPECTRAL_LABELS = ("lawn", "tree", "vegetation")
