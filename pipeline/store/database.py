@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from pipeline.errors import StoreError
 from pipeline.store import schema
 from pipeline.store.disk_full import on_database_error
 from pipeline.store.embedded.postgres import EmbeddedPostgres
+from pipeline.store.silent_server import WatchfulConnection
 
 _DRIVER = "postgresql+psycopg"
 
@@ -93,8 +94,11 @@ def _embedded(folder: Path) -> Iterator[Database]:
     server = EmbeddedPostgres(folder)
     server.start()
     try:
-        engine = _engine(URL.create(_DRIVER, database="lotline"), server.connect_args)
-        event.listen(engine, "do_connect", partial(_connect_embedded, server))
+        engine = _engine(
+            URL.create(_DRIVER, database="lotline"),
+            server.connect_args,
+            partial(_connect_embedded, server),
+        )
         try:
             _prepare(engine, upgrade=True)
             yield Database(engine, server.url, server)
@@ -104,22 +108,31 @@ def _embedded(folder: Path) -> Iterator[Database]:
         server.release()
 
 
-def _engine(address: URL, arguments: Mapping[str, object]) -> Engine:
+def _engine(
+    address: URL, arguments: Mapping[str, object], connect: Callable[..., WatchfulConnection]
+) -> Engine:
     # Pre-ping: a pooled connection may be older than the server's last restart.
     engine = create_engine(address, connect_args=dict(arguments), pool_pre_ping=True)
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "handle_error", on_database_error)
     return engine
 
 
+def _connect(
+    _dialect: Dialect, _: object, args: list[Any], kwargs: dict[str, Any]
+) -> WatchfulConnection:
+    return WatchfulConnection.connect(*args, **kwargs)
+
+
 def _connect_embedded(
-    server: EmbeddedPostgres, dialect: Dialect, _: object, args: list[Any], kwargs: dict[str, Any]
-) -> DBAPIConnection:
+    server: EmbeddedPostgres, _dialect: Dialect, _: object, args: list[Any], kwargs: dict[str, Any]
+) -> WatchfulConnection:
     """Connect to the embedded server; restart it first if it died, as nothing else does."""
     try:
-        return dialect.connect(*args, **kwargs)
+        return WatchfulConnection.connect(*args, **kwargs)
     except psycopg.OperationalError:
         server.restart_if_dead()
-        return dialect.connect(*args, **{**kwargs, **server.connect_args})
+        return WatchfulConnection.connect(*args, **{**kwargs, **server.connect_args})
 
 
 @contextmanager
@@ -156,7 +169,7 @@ def _remote_engine(address: URL) -> Engine:
     parameters = {
         name: value for name, value in _CLIENT_PARAMETERS.items() if name not in address.query
     }
-    engine = _engine(address, parameters)
+    engine = _engine(address, parameters, _connect)
     event.listen(engine, "connect", _set_keepalives)
     return engine
 

@@ -177,6 +177,8 @@ class EmbeddedPostgres:
         try:
             with psycopg.connect(self._conninfo("postgres")) as connection:
                 row = connection.execute(_OTHER_CLIENTS, [NAME]).fetchone()
+        except psycopg.errors.ConnectionTimeout:  # it is frozen, and so cannot be stopped
+            return False
         except psycopg.OperationalError:  # it is down or shutting down
             return True
         return row is not None and row[0] == 0

@@ -43,6 +43,7 @@ def connection_parameters(socket: Path) -> dict[str, str]:
         "host": str(socket),
         "hostaddr": "",
         "port": "5432",
+        "connect_timeout": "10",
         "user": NAME,
         # The default path starts with "$user": the role has the name of our schema.
         "options": "-c search_path=public",
