@@ -73,6 +73,7 @@ class Heartbeat:
                     self._lock_connection = self._reconnect()
                 queue.renew(self._lock_connection, self._owner, LEASE_S)
                 lifecycle.heartbeat(self._lock_connection, self._run_id, self._metrics())
+                lifecycle.verify_lock(self._lock_connection, self._run_id)
                 self._lock_connection.commit()
             except (SQLAlchemyError, StoreError) as error:
                 log.info("heartbeat failed, trying again: %s", error)

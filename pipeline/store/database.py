@@ -11,44 +11,36 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.errors import StoreError
 from pipeline.store import schema
+from pipeline.store.connection_pooler import check_pooler
 from pipeline.store.disk_full import on_database_error
+from pipeline.store.embedded.paths import has_cluster
 from pipeline.store.embedded.postgres import EmbeddedPostgres
+from pipeline.store.server_checks import check_server
+from pipeline.store.session_settings import (
+    KEEPALIVE_COUNT,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    USER_TIMEOUT_MS,
+    prepare_session,
+)
 from pipeline.store.silent_server import WatchfulConnection
 
 _DRIVER = "postgresql+psycopg"
 
-# TCP keepalives: each side notices within about a minute that the other machine froze or that the
-# network is cut. They do not limit how long a statement may run.
-_KEEPALIVE_IDLE_S, _KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT, _USER_TIMEOUT_MS = 30, 10, 3, 60_000
-
-# libpq parameters, unless DATABASE_URL sets them. A Unix socket ignores all but connect_timeout.
+# libpq parameters, unless DATABASE_URL sets them. A Unix socket ignores the keepalives.
 _CLIENT_PARAMETERS = {
+    "client_encoding": "utf8",
     "connect_timeout": 10,
     "keepalives": 1,
-    "keepalives_idle": _KEEPALIVE_IDLE_S,
-    "keepalives_interval": _KEEPALIVE_INTERVAL_S,
-    "keepalives_count": _KEEPALIVE_COUNT,
-    "tcp_user_timeout": _USER_TIMEOUT_MS,
+    "keepalives_idle": KEEPALIVE_IDLE_S,
+    "keepalives_interval": KEEPALIVE_INTERVAL_S,
+    "keepalives_count": KEEPALIVE_COUNT,
+    "tcp_user_timeout": USER_TIMEOUT_MS,
 }
-
-# Server settings of the session, where they have their default. Otherwise the server would hold the
-# locks of a lost machine for hours, the advisory lock of its run included.
-_SERVER_SETTINGS = {
-    "tcp_keepalives_idle": str(_KEEPALIVE_IDLE_S),
-    "tcp_keepalives_interval": str(_KEEPALIVE_INTERVAL_S),
-    "tcp_keepalives_count": str(_KEEPALIVE_COUNT),
-    "tcp_user_timeout": str(_USER_TIMEOUT_MS),
-}
-_SET_KEEPALIVES = """
-SELECT set_config(name, value, false) FROM pg_settings
-JOIN unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS wanted (name, value) USING (name)
-WHERE source = 'default'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +82,26 @@ def open_database(url: str | None, home: Path, *, upgrade: bool = False) -> Iter
 
 
 @contextmanager
-def _embedded(folder: Path) -> Iterator[Database]:
+def open_existing(url: str | None, home: Path) -> Iterator[Database | None]:
+    """Open a database with results; None if there are none yet. Creates and upgrades nothing.
+
+    Raises:
+        StoreError: the database cannot be reached or started, or is older or newer than the code.
+    """
+    opened = _external(url, create=False) if url is not None else None
+    if opened is None:
+        if not has_cluster(home / "postgres"):
+            yield None
+            return
+        opened = _embedded(home / "postgres", create=False)
+    with opened as database, database.engine.connect() as connection:
+        has_tables = schema.check(connection)
+        connection.close()
+        yield database if has_tables else None
+
+
+@contextmanager
+def _embedded(folder: Path, *, create: bool = True) -> Iterator[Database]:
     server = EmbeddedPostgres(folder)
     server.start()
     try:
@@ -100,7 +111,8 @@ def _embedded(folder: Path) -> Iterator[Database]:
             partial(_connect_embedded, server),
         )
         try:
-            _prepare(engine, upgrade=True)
+            if create:
+                _prepare(engine, upgrade=True)
             yield Database(engine, server.url, server)
         finally:
             engine.dispose()
@@ -114,6 +126,7 @@ def _engine(
     # Pre-ping: a pooled connection may be older than the server's last restart.
     engine = create_engine(address, connect_args=dict(arguments), pool_pre_ping=True)
     event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", prepare_session)
     event.listen(engine, "handle_error", on_database_error)
     return engine
 
@@ -136,24 +149,40 @@ def _connect_embedded(
 
 
 @contextmanager
-def _external(url: str, *, upgrade: bool) -> Iterator[Database]:
+def _external(url: str, *, create: bool = True, upgrade: bool = False) -> Iterator[Database]:
     address = _parse_url(url)
     engine = _remote_engine(address)
     try:
-        try:
-            engine.connect().close()
-        except DBAPIError as error:
-            shown = address.set(drivername="postgresql").render_as_string(hide_password=True)
-            raise StoreError(
-                f"the database {shown} cannot be reached: "
-                f"{' '.join(str(error.orig).split()).rstrip('.:?')}: check DATABASE_URL and "
-                "that the server runs, or unset DATABASE_URL to use the embedded database"
-            ) from error
-        _prepare(engine, upgrade=upgrade)
+        _check(engine, address, writes=create)
+        if create:
+            _prepare(engine, upgrade=upgrade)
         full_url = address.set(drivername="postgresql").render_as_string(hide_password=False)
         yield Database(engine, full_url, None)
     finally:
         engine.dispose()
+
+
+def _check(engine: Engine, address: URL, *, writes: bool) -> None:
+    """Check the server before anything is stored; see `server_checks` and `connection_pooler`."""
+    _, parameters = engine.dialect.create_connect_args(address)
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(**_client_parameters(address), **parameters, autocommit=True)
+
+    try:
+        with connect() as connection:
+            check_pooler(connection, connect)
+            prepare_session(connection)
+            check_server(connection, writes=writes)
+        engine.connect().close()
+    except (psycopg.Error, DBAPIError) as error:
+        shown = address.set(drivername="postgresql").render_as_string(hide_password=True)
+        detail = getattr(error, "orig", error)
+        raise StoreError(
+            f"the database {shown} cannot be reached: "
+            f"{' '.join(str(detail).split()).rstrip('.:?')}: check DATABASE_URL and "
+            "that the server runs, or unset DATABASE_URL to use the embedded database"
+        ) from error
 
 
 def open_engine(url: str) -> Engine:
@@ -166,18 +195,11 @@ def open_engine(url: str) -> Engine:
 
 
 def _remote_engine(address: URL) -> Engine:
-    parameters = {
-        name: value for name, value in _CLIENT_PARAMETERS.items() if name not in address.query
-    }
-    engine = _engine(address, parameters, _connect)
-    event.listen(engine, "connect", _set_keepalives)
-    return engine
+    return _engine(address, _client_parameters(address), _connect)
 
 
-def _set_keepalives(connection: DBAPIConnection, _: object) -> None:
-    names, values = list(_SERVER_SETTINGS), list(_SERVER_SETTINGS.values())
-    connection.cursor().execute(_SET_KEEPALIVES, [names, values])
-    connection.commit()
+def _client_parameters(address: URL) -> dict[str, Any]:
+    return {k: value for k, value in _CLIENT_PARAMETERS.items() if k not in address.query}
 
 
 def _parse_url(url: str) -> URL:
@@ -204,6 +226,6 @@ def _parse_url(url: str) -> URL:
 def _prepare(engine: Engine, *, upgrade: bool) -> None:
     if not upgrade:
         with engine.connect() as connection:
-            if schema.check(connection):
+            if schema.check(connection, writes=True):
                 return
     schema.upgrade(engine)

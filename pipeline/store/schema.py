@@ -15,6 +15,18 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 # Advisory lock key that only Lotline uses: concurrent upgrades of one database are serialized.
 _UPGRADE_LOCK = 0x4C4F544C
 
+_RIGHTS = text("""
+SELECT quote_ident(current_user) AS role,
+    (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = :schema)
+        AS may_use,
+    coalesce(bool_and(has_table_privilege(c.oid, 'SELECT')), true) AS may_read,
+    coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
+        AS may_write
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname <> 'alembic_version'
+""")
+
 
 def code_revisions() -> list[str]:
     """The revisions that this code knows, oldest first; the migration files start with them."""
@@ -29,12 +41,16 @@ def database_revision(connection: Connection) -> str | None:
     return found
 
 
-def check(connection: Connection) -> bool:
+def check(connection: Connection, *, writes: bool = False) -> bool:
     """Check that the database is at the code's revision; False if it has no tables of Lotline.
 
+    Args:
+        writes: whether the caller will write.
+
     Raises:
-        StoreError: the database is older or newer than the code.
+        StoreError: the database is older or newer than the code, or the role lacks rights.
     """
+    _check_rights(connection, writes=writes)
     found, known = database_revision(connection), code_revisions()
     if found is None:
         return False
@@ -49,6 +65,20 @@ def check(connection: Connection) -> bool:
             f"{known[-1]}: run `lotline db upgrade`"
         )
     return True
+
+
+def _check_rights(connection: Connection, *, writes: bool) -> None:
+    """StoreError if the tables are another role's, which has not granted what is needed."""
+    found = connection.execute(_RIGHTS, {"schema": SCHEMA}).one()
+    rights = "SELECT, INSERT, UPDATE, DELETE" if writes else "SELECT"
+    if found.may_use is not False and (found.may_write if writes else found.may_read):
+        return
+    role = found.role
+    raise StoreError(
+        f"the tables of Lotline in this database belong to another role: use that role in "
+        f"DATABASE_URL, or run as that role GRANT USAGE ON SCHEMA {SCHEMA} TO {role}; "
+        f"GRANT {rights} ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"
+    )
 
 
 def upgrade(engine: Engine) -> None:

@@ -216,8 +216,14 @@ def test_a_killed_run_is_detected_and_its_results_count(database: Database) -> N
 def test_a_run_that_lost_its_connection_reopens(database: Database) -> None:
     with database.engine.begin() as conn:
         held = load_properties(conn, 2)
-        run = start_run(conn)  # its lock is not held
-        _lease(conn, run, *held)
+    lost = database.engine.connect()
+    lost.detach()
+    run = start_run(lost)
+    _lease(lost, run, *held)
+    lost.commit()
+    lost.close()
+    _wait_for_unlock(database)
+    with database.engine.begin() as conn:
         assert lifecycle.reclaim_killed(conn, COUNTY, own=run.id) == 0, (
             "a run does not reclaim itself"
         )
@@ -233,6 +239,47 @@ def test_a_run_that_lost_its_connection_reopens(database: Database) -> None:
         assert reopened.beat_at is not None
         assert lifecycle.reclaim_killed(conn, COUNTY) == 0
     alive.close()
+
+
+def test_a_run_behind_an_unrecognised_pooler_is_not_taken_for_a_killed_one(
+    database: Database,
+) -> None:
+    """The lock is another session's, the caller's own, or lost; the heartbeats go on."""
+    with database.engine.begin() as conn:
+        held = load_properties(conn, 2)
+    shared, other = database.engine.connect(), database.engine.connect()
+    shared.detach()
+    run = start_run(shared)
+    _lease(shared, run, *held)
+    shared.commit()
+    # A batch whose transaction gets the session that holds the lock.
+    assert lifecycle.reclaim_killed(shared, COUNTY) == 0
+    assert lifecycle.get_run(shared, run.id).state == "running"
+    shared.commit()
+
+    # A heartbeat that gets another session; then the pooler closes the first one.
+    lifecycle.heartbeat(other, run.id, METRICS)
+    lifecycle.verify_lock(other, run.id)
+    other.commit()
+    shared.close()
+    _wait_for_unlock(database)
+    assert lifecycle.reclaim_killed(other, COUNTY) == 0
+    assert lifecycle.get_run(other, run.id).state == "running"
+    other.commit()
+
+    other.execute(text("UPDATE lotline.run SET beat_at = beat_at - interval '16 min'"))
+    assert lifecycle.get_run(other, run.id).state == "killed"
+    assert lifecycle.reclaim_killed(other, COUNTY) == 2
+    other.close()
+
+
+def test_a_run_that_holds_its_lock_is_sure_of_it(database: Database) -> None:
+    with database.engine.connect() as conn:
+        load_properties(conn, 1)
+        run = start_run(conn)
+        lifecycle.verify_lock(conn, run.id)
+        unsure = conn.execute(text("SELECT lock_is_unsure FROM lotline.run")).scalar_one()
+        assert unsure is False
 
 
 def test_a_run_killed_before_its_first_heartbeat_lasts_until_its_last_result(

@@ -39,6 +39,22 @@ def ensure_project_id(folder: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
+def has_cluster(folder: Path) -> bool:
+    """Whether a project's `folder` has a cluster, there or in `SYSTEM_FOLDER`; creates nothing.
+
+    A folder that cannot be entered counts as one: opening it says what is wrong.
+    """
+    try:
+        if (folder / "data").exists():
+            return True
+        project_id = (folder / "id").read_text(encoding="ascii").strip()
+        return (SYSTEM_FOLDER / project_id / "data").exists()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 def cluster_folder(folder: Path, user: ServerUser) -> Path:
     """The cluster's folder for a project's `folder`; creates it, accessible to `user`.
 

@@ -3,6 +3,11 @@
 A running run holds an advisory lock on its id while its connection is open. If its process is
 killed, on whichever machine, the database releases the lock, and the next batch of the county
 reclaims the run's leases and marks it `killed`.
+
+Behind a pooler that shares server sessions, the lock may be lost while the run lives, or be the
+caller's own. `store.connection_pooler` refuses those that it recognises. If one is not recognised,
+the run's heartbeat finds that its session does not hold the lock, and from then on the run counts
+as alive until its last heartbeat is as old as a lease.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from sqlalchemy import Connection, Row, insert, text
 from pipeline.errors import StoreError
 from pipeline.redaction import redactor
 from pipeline.store import tables
+from pipeline.store.queue.leases import LEASE_S
 from pipeline.store.queue.states import release_runs
 from pipeline.store.runs.metrics import RunMetrics
 from pipeline.store.runs.overlaps import compare_new
@@ -33,13 +39,29 @@ _LOCK_CLASS = 0x10771E
 
 _ACQUIRE_LOCK = text("SELECT pg_advisory_lock(:class, CAST(:run AS int))")
 
-_KILLED_RUNS = text("""
+_LOCK = """SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+        AND l.classid = :class AND l.objid = r.id AND l.objsubid = 2
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+# The lock of any session, the caller's included: `pg_try_advisory_lock` would grant it again.
+_IS_ALIVE = f"""(EXISTS ({_LOCK})
+    OR r.lock_is_unsure
+    AND coalesce(r.beat_at, r.started_at) > now() - make_interval(secs => {LEASE_S}))"""
+
+_VERIFY_LOCK = text(f"""
+UPDATE lotline.run r SET lock_is_unsure = true
+WHERE id = :run AND NOT lock_is_unsure AND NOT EXISTS ({_LOCK} AND l.pid = pg_backend_pid())
+""")  # noqa: S608
+
+# The lock is also taken: of two batches that reclaim at the same time, one does.
+_KILLED_RUNS = text(f"""
 WITH running AS MATERIALIZED (
-    SELECT id FROM lotline.run
+    SELECT id FROM lotline.run r
     WHERE county = :county AND state = 'running' AND id IS DISTINCT FROM CAST(:own AS bigint)
+        AND NOT {_IS_ALIVE}
 )
 SELECT id FROM running WHERE pg_try_advisory_xact_lock(:class, CAST(id AS int)) ORDER BY id
-""")
+""")  # noqa: S608
 
 # The last write of a killed run is newer than its last heartbeat, which may be missing.
 _LAST_ACTIVITY = """greatest(r.started_at, r.beat_at, (
@@ -84,11 +106,8 @@ SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, 
         WHEN actual.state = 'running' THEN now() ELSE {_LAST_ACTIVITY} END - r.started_at) AS float)
         AS took_s
 FROM lotline.run r CROSS JOIN LATERAL (
-    SELECT CASE WHEN r.state = 'running' AND NOT EXISTS (
-            SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
-                AND l.classid = :class AND l.objid = r.id AND l.objsubid = 2
-                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-        THEN 'killed' ELSE r.state END AS state) actual
+    SELECT CASE WHEN r.state = 'running' AND NOT {_IS_ALIVE} THEN 'killed' ELSE r.state END
+        AS state) actual
 """  # noqa: S608
 
 _RUN = text(f"{_RUNS} WHERE r.id = :run")
@@ -163,6 +182,20 @@ def acquire_lock(conn: Connection, run_id: int) -> None:
 def heartbeat(conn: Connection, run_id: int, metrics: RunMetrics) -> None:
     """Record a heartbeat of a running run, with its metrics so far."""
     conn.execute(_HEARTBEAT, {"run": run_id, "account": json.dumps(metrics.as_json())})
+
+
+def verify_lock(conn: Connection, run_id: int) -> None:
+    """Check that the connection which acquired the run's lock still holds it.
+
+    If not, a pooler has given the connection another server session: the lock says nothing more,
+    and the run's heartbeats show that it lives.
+    """
+    if conn.execute(_VERIFY_LOCK, {"class": _LOCK_CLASS, "run": run_id}).rowcount:
+        log.warning(
+            "a connection pooler has exchanged the server session of this run: point DATABASE_URL "
+            "to the server's own port. If this run is killed, its leases are reclaimed only after "
+            "%.0f minutes", LEASE_S / 60,
+        )  # fmt: skip
 
 
 def reacquire_lock(conn: Connection, run_id: int) -> None:
