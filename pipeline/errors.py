@@ -7,6 +7,7 @@
     ├── ClusterError             a Ray cluster cannot be reached, or lacks a requirement
     ├── ExportError              results cannot be written to files
     └── StoreError               the database is unavailable, or refuses a request
+        ├── CountyMismatch       the database has another county under this key
         └── VersionConflict      the detection changed after it was read
 
 A message names the problem, the place and the fix.
@@ -39,6 +40,10 @@ class ExportError(PipelineError):
 
 class StoreError(PipelineError):
     """The database is unavailable, or refuses a request."""
+
+
+class CountyMismatch(StoreError):
+    """The database has another county under this key: its source is not that of the entry."""
 
 
 class VersionConflict(StoreError):

@@ -8,17 +8,29 @@ from pathlib import Path
 
 from detection.registry.county import DetectionCounty
 from detection.registry.imagery_entry import ImageryEntry
-from parcels import County, load_registry
+from parcels import County
+from parcels.registry.county_source import county_source
+from pipeline.county_entry import CountyEntry, find_county
 from pipeline.errors import PipelineError
 from pipeline.redaction import redactor
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCounty:
-    """A county with its files in place; `truth` is set only for a synthetic one."""
+    """A county with its files in place; `truth` is set only for a synthetic one.
+
+    Attributes:
+        found: the registry entry as written; None if there is none but `county`.
+    """
 
     county: DetectionCounty
     truth: Path | None = None
+    found: CountyEntry | None = None
+
+    @property
+    def entry(self) -> CountyEntry:
+        """The registry entry, which names the source of the county's results."""
+        return self.found or CountyEntry(self.county, county_source(self.county))
 
     @property
     def name(self) -> str:
@@ -38,10 +50,11 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
         RegistryError: the registry or the entry is invalid, or there is no such county.
         PipelineError: the files of a synthetic county cannot be written.
     """
-    county = load_registry(registry, DetectionCounty).county(name)
+    entry = find_county(name, registry)
+    county = entry.county
     register_secrets(county)
     if county.synthetic is None:
-        return OpenCounty(county)
+        return OpenCounty(county, found=entry)
     # Imported late, so that real counties do not wait for geopandas.
     from detection import sample
 
@@ -55,7 +68,7 @@ def open_county(name: str, registry: Path | None, home: Path) -> OpenCounty:
             f"({error.strerror or error}): make the folder writable, or set LOTLINE_HOME "
             "to another one"
         ) from error
-    return OpenCounty(generated, sample.generated_files(county, folder).truth)
+    return OpenCounty(generated, sample.generated_files(county, folder).truth, entry)
 
 
 def register_secrets(county: County) -> None:

@@ -11,9 +11,10 @@ from pipeline.batch.enqueue import enqueue
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
-from pipeline.open_county import open_county
+from pipeline.open_county import OpenCounty, open_county
 from pipeline.settings import Settings, load_settings
-from pipeline.store.database import open_database
+from pipeline.store.counties import bind_county
+from pipeline.store.database import Database, open_database
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import queue_status
 
@@ -49,6 +50,7 @@ def run_batch(
     labels = CountyLabels(opened.county, request.labels, request.own_labels)
     asked = asked_labels(labels, request.segmenter if build is build_segmenter else None)
     with open_database(settings.database_url, settings.home) as database:
+        _bind(database, opened, progress)
         context = RunContext(
             request,
             settings,
@@ -65,6 +67,17 @@ def run_batch(
         from pipeline.batch.runner import run
 
         return run(context)
+
+
+def _bind(database: Database, opened: OpenCounty, progress: Progress) -> None:
+    """Bind the county in the database to the entry's source, or refuse another county's results."""
+    with database.engine.begin() as conn:
+        binding = bind_county(conn, opened.entry)
+    if binding == "adopted":
+        progress.message(
+            f"{opened.name} has results of an earlier version of Lotline; from now on they belong "
+            f"to {opened.entry.source.description}"
+        )
 
 
 def _report_nothing_to_do(context: RunContext) -> BatchReport:

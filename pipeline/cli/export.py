@@ -53,18 +53,27 @@ def export(
     columns of their CSV. Without --properties, --run or --bbox, the whole county; with several,
     the properties that meet all of them.
     """
-    from detection.registry.county import DetectionCounty
-    from parcels import load_registry
     from pipeline.cli.progress import TotalProgress, progress
+    from pipeline.cli.stored import first_batch_hint
+    from pipeline.county_entry import find_county
+    from pipeline.errors import ExportError
     from pipeline.export import export_county
     from pipeline.export.export_request import ExportRequest
     from pipeline.settings import load_settings
-    from pipeline.store.database import open_database
+    from pipeline.store.counties import check_county
+    from pipeline.store.database import open_existing
 
     settings = load_settings()
-    entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
+    found = find_county(county, registry or settings.registry)
+    entry = found.county
     shown = TotalProgress(progress("rows"), "exporting")
-    with open_database(settings.database_url, settings.home) as database:
+    with open_existing(settings.database_url, settings.home) as database:
+        if database is None:
+            raise ExportError(
+                f"{entry.name} has nothing to export: {first_batch_hint(found)} first"
+            )
+        with database.engine.connect() as conn:
+            check_county(conn, found)
         try:
             request = ExportRequest(properties, _run_id(database, entry.key, run), bbox)
             written = export_county(database.engine, entry, out, kind, shown.update, request)

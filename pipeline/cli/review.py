@@ -57,15 +57,23 @@ def restore(detection_id: int, reviewer: str, note: str) -> None:
 
 
 def _decide(action: str, detection_id: int, reviewer: str, note: str) -> None:
+    from pipeline.errors import StoreError
     from pipeline.settings import load_settings
-    from pipeline.store.database import open_database
+    from pipeline.store.database import open_existing
     from pipeline.store.reviews import verdicts
 
     settings = load_settings()
-    with (
-        open_database(settings.database_url, settings.home) as database,
-        database.engine.begin() as conn,
-    ):
-        decide = {"accept": verdicts.accept, "reject": verdicts.reject, "restore": verdicts.restore}
-        done = decide[action](conn, detection_id, reviewer, note=note)
-    echo(f"detection {detection_id}: {done.state}, by {reviewer}")
+    with open_existing(settings.database_url, settings.home) as database:
+        if database is None:
+            raise StoreError(
+                f"there is no detection {detection_id}: nothing is stored yet; run `lotline batch`"
+            )
+        with database.engine.begin() as conn:
+            decide = {
+                "accept": verdicts.accept,
+                "reject": verdicts.reject,
+                "restore": verdicts.restore,
+            }
+            done = decide[action](conn, detection_id, reviewer, note=note)
+            where = verdicts.place_of(conn, detection_id)
+    echo(f"detection {detection_id}: {done.state}, by {reviewer} ({done.label} on {where})")

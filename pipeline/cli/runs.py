@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.options import registry_option
 from pipeline.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.store.runs.lifecycle import Run
 
 _LATEST = "latest"
+_NO_RUNS = "no runs yet. Start one with `lotline batch`"
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -29,6 +31,7 @@ def runs() -> None:
 
 @runs.command("list")
 @click.option("--county", help="Only runs of this county.")
+@registry_option
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -37,18 +40,21 @@ def runs() -> None:
     help="Maximum number of runs.",
 )
 @as_json_option
-def list_(county: str | None, limit: int, as_json: bool) -> None:
+def list_(county: str | None, registry: Path | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
     from pipeline.cli.console import console
+    from pipeline.cli.stored import stored_results
     from pipeline.cli.summary_tables import print_runs
     from pipeline.report import build_report
+    from pipeline.settings import load_settings
     from pipeline.store.runs.lifecycle import recent_runs
 
-    with _connection() as conn:
-        found = recent_runs(conn, county, limit)
-        if county is not None and not found:
-            found = recent_runs(conn, _county_key(county), limit)
-        reports = [build_report(conn, run) for run in found]
+    with stored_results(load_settings()) as conn:
+        if county is not None:
+            found = _runs_of(conn, county, registry, limit)
+        else:
+            found = [] if conn is None else recent_runs(conn, None, limit)
+        reports = [] if conn is None else [build_report(conn, run) for run in found]
     if as_json:
         echo_json(
             json.dumps([_summary(report.model_dump(mode="json")) for report in reports], indent=2)
@@ -114,28 +120,40 @@ def compare(a: str, b: str, as_json: bool) -> None:
 @contextmanager
 def _connection() -> Iterator[Connection]:
     """A connection with one snapshot for all queries, because a batch may be writing."""
+    from pipeline.cli.stored import stored_results
+    from pipeline.errors import StoreError
     from pipeline.settings import load_settings
-    from pipeline.store.database import open_database
 
-    settings = load_settings()
-    with (
-        open_database(settings.database_url, settings.home) as database,
-        database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
-    ):
+    with stored_results(load_settings()) as conn:
+        if conn is None:
+            raise StoreError(_NO_RUNS)
         yield conn
 
 
-def _county_key(county: str) -> str:
-    """The key of a registry county.
+def _runs_of(conn: Connection | None, county: str, registry: Path | None, limit: int) -> list[Run]:
+    """The newest runs of a county, by its key, or by its name in the registry.
 
     Raises:
-        RegistryError: no county has that key or name.
+        RegistryError: no county has that key or name, in the database or in the registry.
+        CountyMismatch: the runs of that key are those of another county.
     """
-    from detection.registry.county import DetectionCounty
-    from parcels import load_registry
+    from parcels.errors import RegistryError
+    from pipeline.county_entry import find_county
     from pipeline.settings import load_settings
+    from pipeline.store.counties import check_county
+    from pipeline.store.runs.lifecycle import recent_runs
 
-    return load_registry(load_settings().registry, DetectionCounty).key_of(county)
+    found = [] if conn is None else recent_runs(conn, county, limit)
+    try:
+        entry = find_county(county, registry or load_settings().registry)
+    except RegistryError:
+        if not found:  # of a county that is in no registry now
+            raise
+        return found
+    if conn is None or (found and entry.key != county):
+        return found
+    check_county(conn, entry)
+    return found or recent_runs(conn, entry.key, limit)
 
 
 def _find(conn: Connection, run_id: str) -> Run:
@@ -145,7 +163,7 @@ def _find(conn: Connection, run_id: str) -> Run:
     if run_id == _LATEST:
         for run in recent_runs(conn):
             return run
-        raise StoreError("no runs yet. Start one with `lotline batch`")
+        raise StoreError(_NO_RUNS)
     # Longer numbers overflow the bigint column.
     if not run_id.isdecimal() or len(run_id) > 18:
         raise click.UsageError(f"{run_id!r} is not a run number. Pass a number, or {_LATEST}")

@@ -19,24 +19,25 @@ from pipeline.plurals import count_of
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show a county's properties by state, and its measured areas."""
-    from detection.registry.county import DetectionCounty
-    from parcels import load_registry
     from pipeline.cli.batch_result import print_status
     from pipeline.cli.console import console
+    from pipeline.cli.stored import first_batch_hint, stored_results
+    from pipeline.county_entry import find_county
     from pipeline.open_county import display_name
     from pipeline.report.advice import county_caveats
     from pipeline.settings import load_settings
-    from pipeline.store.database import open_database
-    from pipeline.store.reads.county_status import county_status, list_without_result
+    from pipeline.store.reads.county_status import (
+        county_status,
+        empty_status,
+        list_without_result,
+    )
 
     settings = load_settings()
-    entry = load_registry(registry or settings.registry, DetectionCounty).county(county)
-    with (
-        open_database(settings.database_url, settings.home) as database,
-        database.engine.connect() as conn,
-    ):
-        now = county_status(conn, entry.key)
-        open_ = list_without_result(conn, entry.key)
+    found = find_county(county, registry or settings.registry)
+    entry = found.county
+    with stored_results(settings, found) as conn:
+        now = empty_status(entry.key) if conn is None else county_status(conn, entry.key)
+        open_ = [] if conn is None else list_without_result(conn, entry.key)
     synthetic = entry.synthetic is not None
     name = display_name(entry.name, synthetic=synthetic)
     if as_json:
@@ -45,7 +46,10 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
         echo_json(json.dumps({**document, "unanswered": open_}, indent=2))
         return
     out = console()
-    print_status(out, now, name, synthetic=synthetic)
+    if now.by_state:
+        print_status(out, now, name, synthetic=synthetic)
+    else:
+        out.print(f"{name} has no properties yet: {first_batch_hint(found)}.")
     if now.parcel_snapshot is not None:
         day = now.parcel_snapshot["fetched_at"][:10]
         parcels = count_of(now.parcel_snapshot["rows"], "parcels")

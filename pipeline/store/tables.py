@@ -58,6 +58,16 @@ __all__ = [
     "run",
 ]
 
+county = Table(
+    "county",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("source", JSONB, nullable=False),  # a CountySource
+    Column("fingerprint", Text, nullable=False),  # of the source
+    Column("registry", Text),  # its file; NULL for the shipped one
+    now_column("bound_at"),
+)
+
 run = Table(
     "run",
     metadata,
@@ -70,6 +80,8 @@ run = Table(
     now_column("started_at"),
     Column("finished_at", DateTime(timezone=True)),
     Column("beat_at", DateTime(timezone=True)),  # last heartbeat
+    # Whether a heartbeat's session did not hold the run's lock: a pooler has exchanged it.
+    Column("lock_is_unsure", Boolean, nullable=False, server_default="false"),
     Column("account", JSONB, nullable=False, server_default="{}"),  # its RunMetrics
     Column("results", JSONB),  # its RunResults at the end of the run
     Column("measured", ARRAY(BigInteger)),  # properties measured by the end of the run

@@ -135,6 +135,11 @@ def county_status(
     )
 
 
+def empty_status(county: str) -> CountyStatus:
+    """The status of a county in a database without Lotline's tables."""
+    return CountyStatus(county, {}, {}, (), (), None, None)
+
+
 def queue_status(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> CountyStatus:

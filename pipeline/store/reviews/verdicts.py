@@ -77,6 +77,11 @@ VALUES (:property, :boundary, :chip, :label, '', 'person', 1, 'belongs',
 RETURNING id
 """)
 
+_PLACE = text("""
+SELECT p.property_id, p.county FROM lotline.property p
+JOIN lotline.detection d ON d.property_fk = p.id WHERE d.id = :id
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -108,6 +113,12 @@ class _Verdict:
     state: str
     label: str | None = None
     geometry: MultiPolygon | None = None
+
+
+def place_of(conn: Connection, detection_id: int) -> str:
+    """The property and the county of an existing detection, in words."""
+    found = conn.execute(_PLACE, {"id": detection_id}).one()
+    return f"{found.property_id} of {found.county}"
 
 
 def accept(
