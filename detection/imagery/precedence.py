@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.imagery.geotiff import GeoTiff
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from detection.imagery.vrt_scale import coarsest_scale
 from parcels.measure import area_m2, polygonal
 
 # The shares of files in a lot are counted on at most this many pixels along its longer side.
@@ -52,11 +54,15 @@ def main_grid(files: Sequence[GeoTiff], geometry: BaseGeometry) -> PixelGrid:
 
 @lru_cache(maxsize=4096)
 def native_gsd_m(file: GeoTiff) -> float:
-    """The size of a file's own pixels in metres: of a warped file from the area that it covers."""
+    """The size of a file's own pixels in metres: of a VRT, those of its coarsest file.
+
+    Of a file that is warped it follows from the area that it covers.
+    """
+    scale = coarsest_scale(Path(file.path))
     if file.window is not None:
-        return file.grid.gsd_m
+        return float(f"{file.grid.gsd_m * scale:.6g}")
     pixel_area_m2 = area_m2(polygonal(file.footprint)) / (file.width * file.height)
-    return float(f"{math.sqrt(pixel_area_m2):.3g}")
+    return float(f"{math.sqrt(pixel_area_m2) * scale:.3g}")
 
 
 def _ranked(files: Sequence[GeoTiff]) -> list[GeoTiff]:

@@ -10,12 +10,22 @@ import pytest
 import shapely
 from affine import Affine
 from pictures import at
-from rasters import LEFT, PIXEL_M, TOP, ThresholdSegmenter, boundary, pixel_grid, write_tiff
+from rasters import (
+    CRS_NAME,
+    LEFT,
+    PIXEL_M,
+    TOP,
+    ThresholdSegmenter,
+    boundary,
+    pixel_grid,
+    write_tiff,
+)
 from shapely.geometry.base import BaseGeometry
 
 from detection import LABELS, Detector
 from detection.footage import Footage, SourceImage, captured_span, join_footage
 from detection.imagery import GeoTiffMosaic
+from detection.imagery.vrt_scale import coarsest_scale
 from detection.results import ChipInfo
 
 LAWN = LABELS["lawn"]
@@ -136,6 +146,34 @@ def test_a_file_in_degrees_has_the_size_of_its_pixels(tmp_path: Path) -> None:
     [info] = infos(tmp_path, at(10, 10, 60, 60))
     # 9e-6 degrees are 0.999 m north and 0.821 m east.
     assert info.gsd_m == pytest.approx(0.906, abs=0.003)
+
+
+def test_a_vrt_has_the_size_of_its_coarsest_pixels(tmp_path: Path) -> None:
+    """gdalbuildvrt takes the finest size of its files for all of them (rio-tiler#482)."""
+    for pixel_m in (0.25, 1.0):
+        tile(tmp_path, f"{pixel_m}.tif", pixel_m=pixel_m)
+    head = (
+        f'<VRTDataset rasterXSize="800" rasterYSize="400"><SRS>{CRS_NAME}</SRS>'
+        f"<GeoTransform>{LEFT}, 0.25, 0, {TOP}, 0, -0.25</GeoTransform>"
+    )
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">1.0.tif</SourceFilename><SourceBand>{band}</SourceBand>'
+        '<SrcRect xOff="0" yOff="0" xSize="200" ySize="100"/>'
+        '<DstRect xOff="0" yOff="0" xSize="800" ySize="400"/></SimpleSource></VRTRasterBand>'
+        for band in (1, 2, 3)
+    )
+    vrt = tmp_path / "mosaic_2021.vrt"
+    vrt.write_text(f"{head}{bands}</VRTDataset>")
+    lot = boundary(at(100, 40, 60, 60))
+    [result] = Detector(ThresholdSegmenter()).detect([lot], GeoTiffMosaic(str(vrt)), [LAWN])
+    assert result.chip is not None
+    assert (result.chip.captured_on, result.chip.gsd_m) == ("2021", 1.0)
+    assert result.chip.chip_gsd_m == 0.25
+    outer = tmp_path / "outer.vrt"
+    outer.write_text(f"{head}{bands}</VRTDataset>".replace("1.0.tif", "mosaic_2021.vrt"))
+    assert coarsest_scale(outer) == 16.0
+    assert coarsest_scale(tmp_path / "1.0.tif") == 1.0
 
 
 def test_joined_footage_numbers_equal_sources_once() -> None:
