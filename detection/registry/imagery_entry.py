@@ -255,6 +255,11 @@ def _resolve_glob(path: str, info: ValidationInfo) -> str:
     Raises:
         ValueError: not a path on this machine, or it would search the whole machine.
     """
+    if path.startswith(("http://", "https://", "s3://")):
+        raise ValueError(
+            f"{path!r} is not a local file; write the address of a GeoTIFF or of a server as "
+            "'url', and that of a STAC document as 'stac'"
+        )
     absolute = resolve(path, info)
     literal: list[str] = []
     for part in absolute.parts:

@@ -47,7 +47,8 @@ _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}/[^\x00-\x20\x7f\\?#]+")
 _RGB = ("red", "green", "blue")
 # Their terms allow pictures in their own maps only.
 _CLOSED = (
-    (re.compile(r"(^|\.)(google|googleapis|ggpht)\.[a-z.]+$"), "Google"),
+    (re.compile(r"^(mts?\d*|khms?\d*|maps|www)\.google\.(com|co)(\.[a-z]+)?$"), "Google"),
+    (re.compile(r"^(tile|maps|khms?\d*|mts?\d*)\.googleapis\.com$"), "Google"),
     (re.compile(r"(^|\.)virtualearth\.net$"), "Bing"),
     (re.compile(r"(^|\.)mapbox\.com$"), "Mapbox"),
 )

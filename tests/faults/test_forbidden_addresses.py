@@ -23,6 +23,7 @@ from servers.scripted import Call, Reply, ScriptedServer, scripted
 
 from detection import open_imagery
 from detection.errors import ImageryError, ImageryUnavailable
+from detection.imagery.pixel_grid import PixelWindow
 from detection.registry.county import DetectionCounty
 from detection.registry.imagery_entry import ImageryEntry
 from parcels import County, ParcelBoundaryService, Property, load_registry
@@ -127,6 +128,15 @@ HOSTS = {
 }
 
 
+LICENCE = {"licence": "a test"}
+IMAGERY: dict[str, tuple[str, dict[str, object]]] = {
+    "xyz": ("{z}/{x}/{y}.png", {**LICENCE, "zoom": 19}),
+    "wmts": ("WMTSCapabilities.xml", {**LICENCE, "zoom": 19}),
+    "wms": ("wms", {**LICENCE, "layers": "a"}),
+    "cog": ("a.tif", {}),
+}
+
+
 @pytest.mark.parametrize("host", HOSTS)
 class TestPrivateAddresses:
     def test_of_parcels(self, watched: Network, host: str) -> None:
@@ -148,6 +158,34 @@ class TestPrivateAddresses:
         with pytest.raises(ImageryError, match=REFUSED) as caught:
             imagery.grid_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
         assert not isinstance(caught.value, ImageryUnavailable)
+        assert watched.connects == []
+
+    @pytest.mark.parametrize("kind", IMAGERY)
+    def test_of_tiles_and_cogs(self, watched: Network, host: str, kind: str) -> None:
+        watched.names[host.strip("[]")] = [HOSTS[host]]
+        url, keys = IMAGERY[kind]
+        imagery = open_imagery(
+            ImageryEntry.model_validate({**keys, "url": f"https://{host}/{url}"})
+        )
+
+        def read() -> None:
+            grid = imagery.grid_for(shapely.box(-90.0, 35.0, -89.9996, 35.0004))
+            imagery.read(grid, PixelWindow(1_000_000, -16_000_000, 9, 9))
+
+        with pytest.raises(ImageryError, match=REFUSED) as caught:
+            read()
+        assert not isinstance(caught.value, ImageryUnavailable)
+        assert watched.connects == []
+
+    def test_of_a_bucket(
+        self, watched: Network, host: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watched.names[host.strip("[]")] = [HOSTS[host]]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://{host}")
+        with pytest.raises(ImageryError, match=REFUSED):
+            open_imagery(ImageryEntry(url="s3://bucket/a.tif")).grid_for(
+                shapely.box(-90, 35, -89, 36)
+            )
         assert watched.connects == []
 
     def test_as_a_redirect_target(self, watched: Network, host: str) -> None:

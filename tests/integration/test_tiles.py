@@ -92,6 +92,19 @@ def test_a_known_square_has_its_area(server: ScriptedServer, kind: str) -> None:
     assert result.chip.gsd_m == pytest.approx(0.244 if "degrees" not in kind else 0.25, rel=0.25)
 
 
+@pytest.mark.parametrize("kind", ["xyz", "wmts", "wms"])
+def test_a_square_on_the_antimeridian(scene: Scene, server: ScriptedServer, kind: str) -> None:
+    centre = PixelGrid("EPSG:32601", 1.0).from_lonlat(shapely.Point(180.0, 52.0))
+    left, bottom = centre.x - 12.0, centre.y - 12.0
+    scene.square, scene.crs = (left, bottom, left + 24, bottom + 24), "EPSG:32601"
+    lot = boundary(shapely.box(left - 10, bottom - 10, left + 34, bottom + 34), "EPSG:32601")
+    imagery = opened(server, kind)
+    [result] = Detector(ThresholdSegmenter()).detect([lot], imagery, [LABELS["lawn"]])
+    area_m2 = sum(found.clipped_area_m2 for found in result.detections)
+    # The square is not parallel to the pixels of the other zone: its outline is a staircase.
+    assert area_m2 == pytest.approx(SQUARE_M2, rel=0.04)
+
+
 def test_a_bright_square_is_where_it_is(server: ScriptedServer) -> None:
     imagery = opened(server)
     grid = imagery.grid_for(boundary(LOT).geometry)
@@ -320,7 +333,10 @@ MISTAKES = [
     ({"url": "https://t.org/wms?key=abc", "licence": "x", "layers": "a"}, "contains a secret"),
     ({"url": "https://mt1.google.com/vt?x={x}&y={y}&z={z}", "zoom": 9, "licence": "x"}, "Google's"),
     ({"url": "https://t.org/rest/services/A/MapServer"}, "/MapServer/tile/{z}/{y}/{x}"),
-    ({"url": "https://t.org/{z}/{x}/{y}", "zoom": 1, "licence": "x", "crs": "EPSG:1"}, "'crs' has"),
+    (
+        {"url": "https://t.org/{q}", "zoom": 1, "licence": "x", "crs": "EPSG:2274"},
+        "'crs' has",
+    ),
     ({"path": "a.tif", "zoom": 3}, "'zoom' has no meaning"),
     ({"url": "https://t.org/wms?k={token}", "layers": "a", "licence": "x"}, "belong together"),
 ]

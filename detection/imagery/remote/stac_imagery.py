@@ -67,7 +67,7 @@ class StacImagery:
         if self._licence or licences:
             where = "as written in the registry" if self._licence else "as its items say"
             text = self._licence or ", ".join(licences)
-            notes.append(f"Imagery of {self._location}: licence {where}: {text}")
+            notes.append(f"{self._location}: licence {where}: {text}")
         return tuple(notes)
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:

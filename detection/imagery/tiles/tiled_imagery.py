@@ -94,8 +94,8 @@ class TiledImagery:
     def notes(self) -> tuple[str, ...]:
         """The licence, what kind of imagery it is, and that no tile was found so far."""
         notes = [
-            f"Imagery of {self.label}: licence as written in the registry: {self._licence}",
-            f"Imagery of {self.label} has no near infrared, and tiles may be of several dates.",
+            f"{self.label}: licence as written in the registry: {self._licence}",
+            f"{self.label} has no near infrared, and its tiles may be of several dates.",
         ]
         with self._lock:
             missing = 0 if self._calls.has_served else self._missing
@@ -137,14 +137,15 @@ class TiledImagery:
         """
         outline = shapely.segmentize(shapely.box(*grid.bounds(window)), grid.pixel_size * 64)
         lonlat = grid.to_lonlat(outline)
-        latitude = math.floor(centre_lonlat(lonlat)[1]) + 0.5
-        tiles = self._grid_at(latitude)
-        xy = shapely.get_coordinates(PixelGrid(tiles.crs, 1.0).from_lonlat(lonlat))
-        try:
-            first, last = tiles.tiles_of(*_unwrapped(tiles, xy), _PAD_PX)
-        except ValueError as error:
-            raise NoImagery("missing", f"{self.label} has no imagery here: {error}") from error
-        pixels, valid = self._warp(tiles, first, self._join(tiles, first, last), grid, window)
+        tiles = self._grid_at(math.floor(centre_lonlat(lonlat)[1]) + 0.5)
+        pixels = np.zeros((len(BANDS), window.height, window.width), np.uint8)
+        valid = np.zeros((window.height, window.width), bool)
+        # Two parts if it crosses the antimeridian, where the coordinates of most CRSs jump.
+        for part in shapely.get_parts(lonlat):
+            found, found_valid = self._read_part(tiles, part, grid, window)
+            take = found_valid & ~valid
+            pixels[:, take] = found[:, take]
+            valid |= take
         if not valid.any():
             raise NoImagery("nodata", f"{self.label} has no imagery here")
         return Chip(
@@ -156,6 +157,17 @@ class TiledImagery:
             self._captured_on,
             (self.label,),
         )
+
+    def _read_part(
+        self, tiles: TileGrid, lonlat: BaseGeometry, grid: PixelGrid, window: PixelWindow
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The window's pixels from the tiles of a part of it (EPSG:4326)."""
+        xy = shapely.get_coordinates(PixelGrid(tiles.crs, 1.0).from_lonlat(lonlat))
+        try:
+            first, last = tiles.tiles_of(xy[:, 0], xy[:, 1], _PAD_PX)
+        except ValueError as error:
+            raise NoImagery("missing", f"{self.label} has no imagery here: {error}") from error
+        return self._warp(tiles, first, self._join(tiles, first, last), grid, window)
 
     def _grid_at(self, latitude: float) -> TileGrid:
         try:
@@ -267,15 +279,3 @@ class TiledImagery:
 
 def _size(image: TileImage | None) -> int:
     return 256 if image is None else image.pixels.nbytes + image.valid.nbytes
-
-
-def _unwrapped(
-    tiles: TileGrid, xy: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """X and y of an outline that may cross the edge of the world, on one side of it."""
-    xs, ys = xy[:, 0].copy(), xy[:, 1]
-    if tiles.wraps_at is not None:
-        world = tiles.wraps_at * tiles.tile_width * tiles.pixel_size
-        if xs.max() - xs.min() > world / 2:
-            xs[xs < 0] += world
-    return xs, ys
