@@ -50,7 +50,16 @@ class ExtentCheck:
 
 
 def _distance_m(point: Point, extent: Extent) -> float:
-    """The geodesic distance from a point to a bounding box; 0 inside."""
+    """The geodesic distance from a point to a bounding box; 0 inside.
+
+    West is more than east in a box across longitude 180.
+    """
     west, south, east, north = extent
-    nearest_x, nearest_y = min(max(point.x, west), east), min(max(point.y, south), north)
-    return float(_GEOD.inv(point.x, point.y, nearest_x, nearest_y)[2])
+    nearest_y = min(max(point.y, south), north)
+    if west <= east:
+        nearest = [min(max(point.x, west), east)]
+    elif point.x >= west or point.x <= east:
+        nearest = [point.x]
+    else:
+        nearest = [west, east]
+    return min(float(_GEOD.inv(point.x, point.y, x, nearest_y)[2]) for x in nearest)

@@ -117,6 +117,8 @@ def _centre(lots: NDArray[np.object_]) -> Point:
 def _known_box(county: County) -> tuple[Box, str] | None:
     """Where the county is by its entry, and a name for it."""
     if county.extent is not None:
+        if county.extent[0] > county.extent[2]:  # across longitude 180: not checked
+            return None
         return county.extent, "the 'extent' of its registry entry"
     box = box_of(county.state, county.fips)
     if box is None:

@@ -125,7 +125,8 @@ class County(EntryModel):
         alternates: fallback layers, tried in order while the first is unavailable.
         where: an SQL filter on the parcels, for example to leave out rights of way.
         crs: the CRS of a file, for example "EPSG:2274"; takes precedence over the file's own.
-        extent: (west, south, east, north) in degrees; points outside are rejected.
+        extent: (west, south, east, north) in degrees; points outside are rejected. West is more
+            than east in an extent across longitude 180.
         imagery, lot_offset_m, line_tolerance_m, labels: owned by `detection` and not parsed here;
             `DetectionCounty` validates them too.
         properties: absolute path of the default CSV of properties for a batch.
@@ -293,7 +294,8 @@ class County(EntryModel):
         if extent is None:
             return None
         west, south, east, north = extent
-        if -180 <= west < east <= 180 and -90 <= south < north <= 90:
+        is_across_180 = 180 >= west > 0 > east >= -180 and east + 360 - west < 180
+        if (-180 <= west < east <= 180 or is_across_180) and -90 <= south < north <= 90:
             return extent
         raise ValueError("write [west, south, east, north] in degrees")
 

@@ -26,12 +26,18 @@ from pipeline.report.aerial_image import jpeg
 from pipeline.report.projections import GridProjection
 from pipeline.store.runs.map_data import MapBounds
 
+# Catalogs of many collections, of which this one is NAIP.
+_NAIP_COLLECTION = re.compile(
+    r"https://(planetarycomputer\.microsoft\.com|earth-search\.aws\.element84\.com)/"
+    r"([\w./-]+/)?collections/naip/"
+)
 # All pictures of a page together; base64 adds a third.
 MAX_BYTES = 2_000_000
 _LARGE_PX, _SMALL_PX = 1_100, 600
 # Of NAIP: the USGS's own server, and the copies in public buckets.
 _PUBLIC_DOMAIN = re.compile(
-    r"([\w.-]+\.)?(nationalmap|usgs)\.gov|naip-[\w-]+(\.s3[\w.-]*\.amazonaws\.com)?|naipeuwest\.blob\.core\.windows\.net"
+    r"([\w.-]+\.)?(nationalmap|usgs)\.gov"
+    r"|naip-[\w-]+(\.s3[\w.-]*\.amazonaws\.com)?|naipeuwest\.blob\.core\.windows\.net"
 )
 
 
@@ -146,11 +152,11 @@ def terms_of(entry: Mapping[str, Any]) -> tuple[bool, str]:
     Args:
         entry: the `imagery` of a registry entry, or of a run's settings.
     """
-    location = str(entry.get("url") or entry.get("path") or "")
-    if entry.get("path") and "://" not in location:
+    location = str(entry.get("url") or entry.get("stac") or entry.get("path") or "")
+    if entry.get("path") == location and "://" not in location:
         return True, ""
-    host = urlsplit(location).hostname or "the server"
-    if _PUBLIC_DOMAIN.fullmatch(host):
+    host = urlsplit(location).hostname or ("STAC items" if entry.get("stac") else "the server")
+    if _PUBLIC_DOMAIN.fullmatch(host) or _NAIP_COLLECTION.match(location):
         return True, "Imagery: USDA NAIP, in the public domain."
     licence = f" Its licence: {entry['licence']}." if entry.get("licence") else ""
     return False, f"The imagery of {host} is not embedded: its terms may forbid copies.{licence}"

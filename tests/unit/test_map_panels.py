@@ -228,8 +228,14 @@ def test_without_imagery_the_lots_are_drawn_on_plain_ground(
         ({"url": "https://nationalmap.gov.example.com/x"}, False, "is not embedded"),
         ({"url": "https://t.example/{z}/{x}/{y}", "licence": "CC BY 4.0"}, False, "CC BY 4.0."),
         ({}, False, "is not embedded"),
+        ({"stac": "/catalogs/own.json"}, False, "STAC items is not embedded"),
+        (
+            {"stac": "https://planetarycomputer.microsoft.com/api/stac/v1/collections/naip/items/x"},
+            True, "NAIP",
+        ),
+        ({"stac": "https://stac.example/collections/naip/items/x"}, False, "stac.example"),
     ],
-)
+)  # fmt: skip
 def test_only_imagery_whose_terms_allow_copies_is_embedded(
     entry: dict[str, str], allowed: bool, note: str
 ) -> None:

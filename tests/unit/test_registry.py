@@ -101,6 +101,7 @@ def test_an_unquoted_fips_code_becomes_text(tmp_path: Path) -> None:
         ("path: x, state: Tennessee", "'state': 'Tennessee' is wrong; write two capital letters"),
         ("path: x, crs: EPSG:0", "'crs': 'EPSG:0' is not a valid CRS; write for example EPSG:2274"),
         ("path: x, extent: [1, 2, 0, 3]", "'extent': write [west, south, east, north] in degrees"),
+        ("path: x, extent: [-170, 2, 170, 1]", "'extent': write [west, south, east, north]"),
         ("path: x, extent: [1, 2]", "'extent': write [west, south, east, north] in degrees"),
         ("synthetic: {lots: 3}", "'synthetic.lots': 3 is wrong"),
         ("synthetic: {lots: 20001}", "'synthetic.lots': 20001 is wrong"),
