@@ -13,8 +13,8 @@ remote/         COGs on servers and in buckets, and STAC: range reads
 remote_calls    circuit breaker and typed errors of the calls to a server
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
 bands           band names and dates
-nodata          valid pixels: masks (declared) and fill (undeclared; fill_survey, fill_colours,
-                fill_view, fill_notes)
+nodata          valid pixels: masks (declared) and fill (undeclared; fill_survey, fill_cells,
+                fill_colours, fill_view, fill_notes)
 blocks          downsampling by block means and overviews
 """
 

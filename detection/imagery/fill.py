@@ -18,8 +18,9 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from scipy import ndimage
 
+from detection.imagery.fill_cells import SOFT_TOLERANCE
 from detection.imagery.fill_colours import FillColour
-from detection.imagery.fill_survey import RIM_PX, SOFT_TOLERANCE, Fill, find_fill
+from detection.imagery.fill_survey import RIM_PX, Fill, find_fill
 from detection.imagery.masks import matches
 from detection.imagery.pixel_grid import PixelWindow
 

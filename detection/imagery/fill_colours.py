@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 # JPEG moves a fill of 0 or 255 by at most this in blocks without any picture.
 _NEAR_PURE = 5
 _TOLERANCES = (0.0, 2.0, 5.0)
-# A colour needs this many pixels of the edges, and this share, to be looked at.
-_MIN_PIXELS, _MIN_SHARE = 16, 0.005
+# A colour needs this many pixels of the edges, and this share, to be looked at; and this one if it
+# is not pure.
+_MIN_PIXELS, _MIN_SHARE, _MIN_PLAIN_SHARE = 16, 0.005, 0.2
 _MAX_COLOURS = 6
 # What other types than 8 bit are filled with, beside the ends of their range.
 _SENTINELS = (0.0, -9999.0, -32767.0, -32768.0, 65535.0)
@@ -57,9 +58,9 @@ def edge_colours(edges: NDArray[np.generic], lossy: bool) -> list[FillColour]:
         pixels = pixels[~pure]
     values, counts = np.unique(pixels, axis=0, return_counts=True)
     for index in np.argsort(-counts, kind="stable")[:_MAX_COLOURS]:
-        if counts[index] >= least:
-            colour = tuple(float(value) for value in values[index])
-            is_pure = pixels.dtype != np.uint8 and _is_sentinel(colour, pixels.dtype)
+        colour = tuple(float(value) for value in values[index])
+        is_pure = pixels.dtype != np.uint8 and _is_sentinel(colour, pixels.dtype)
+        if counts[index] >= (least if is_pure else max(least, _MIN_PLAIN_SHARE * len(edges.T))):
             found.append((int(counts[index]), FillColour(colour, 0.0, is_pure)))
     found.sort(key=lambda item: -item[0])
     return [colour for _, colour in found[:_MAX_COLOURS]]

@@ -23,6 +23,6 @@ def fill_note(fill_shares: Sequence[Callable[[], float]]) -> str | None:
     looked = "imagery files" if len(shares) == len(fill_shares) else "imagery files looked at"
     return (
         f"{len(filled)} of {len(shares)} {looked} have undeclared fill at the edge, up to "
-        f"{max(filled):.0%} of a file; it does not count as imaged (`nodata:` of the entry "
+        f"{100 * max(filled):.2g} % of a file; it does not count as imaged (`nodata:` of the entry "
         "overrules this)."
     )

@@ -18,21 +18,19 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from scipy import ndimage
 
+from detection.imagery.fill_cells import SOFT_TOLERANCE, FillCells, count_cells
 from detection.imagery.fill_colours import FillColour, edge_colours
 from detection.imagery.fill_view import FillView, fill_view
 from detection.imagery.masks import matches
 
-# JPEG's noise around fill: how far from it in colour, and how far in pixels (a block of 8 x 8, with
-# subsampled colour 16 x 16).
-SOFT_TOLERANCE = 40.0
+# How far JPEG's noise reaches from fill: a block of 8 x 8, with subsampled colour 16 x 16.
 RIM_PX = 16
-_CELL_PX, _MAX_CELLS_A_SIDE = 8, 512
 _MIN_PIXELS = 64
 # How far fill reaches along the edge, as a share of the file's shorter side: with a corner, and
 # without; and for colours that real surfaces have, as a share of the whole edge.
 _MIN_CONTACT_PX, _MIN_CONTACT, _MIN_CONTACT_INSIDE, _MIN_CONTACT_PLAIN = 48, 0.1, 0.25, 0.25
 _MIN_CONTACT_ZERO_PX = 8
-_WHOLE_SIDE, _NOISY_LINE = 0.95, 0.75
+_WHOLE_SIDE = 0.95
 _SAMPLED_CELLS = 48
 _SQUARE = np.ones((3, 3), bool)
 _SOFT_SHARE, _GRADUAL_SHARE, _FLAT_SHARE = 0.3, 0.5, 0.2
@@ -59,27 +57,6 @@ class Fill:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """Counts of one colour.
-
-    Attributes:
-        counts: (rows, columns): pixels of the view with the colour.
-        sizes: (rows, columns): pixels of the view.
-        sides: the edge pixels with the colour: top, bottom, left, right.
-        noisy_sides: those that have it with JPEG's noise; as `sides` if there is none.
-        line_share: how much of a cell's line on a side has to.
-        side_px: the side of a cell in pixels of the view.
-    """
-
-    counts: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    sides: tuple[NDArray[np.bool_], ...]
-    noisy_sides: tuple[NDArray[np.bool_], ...]
-    line_share: float
-    side_px: int
-
-
 def find_fill(dataset: DatasetReader, indexes: list[int]) -> tuple[Fill, ...]:
     """The undeclared fill of a file, by colour.
 
@@ -91,72 +68,16 @@ def find_fill(dataset: DatasetReader, indexes: list[int]) -> tuple[Fill, ...]:
         colours = edge_colours(view.edges(), view.lossy)
         if not colours:
             return ()
-        found = (_fill_of(view, colour, cells) for colour, cells in _count(view, colours))
+        found = (_fill_of(view, cells) for cells in count_cells(view, colours))
         return tuple(fill for fill in found if fill)
 
 
-def _count(view: FillView, colours: list[FillColour]) -> list[tuple[FillColour, _Cells]]:
-    """One pass over the view: the cells of each colour."""
-    longest = max(view.width, view.height)
-    side = max(-(-_CELL_PX // view.step), 1)
-    while side * _MAX_CELLS_A_SIDE < longest:
-        side *= 2
-    row_starts = np.arange(0, view.height, side)
-    column_starts = np.arange(0, view.width, side)
-    row_sizes = np.diff(np.append(row_starts, view.height))
-    column_sizes = np.diff(np.append(column_starts, view.width))
-    sizes = np.outer(row_sizes, column_sizes)
-    cells = [
-        _Cells(
-            np.zeros_like(sizes),
-            sizes,
-            _no_sides(view),
-            _no_sides(view),
-            _NOISY_LINE if _is_noisy(view, colour) else 1.0,
-            side,
-        )
-        for colour in colours
-    ]
-    for top, pixels, shown in view.chunks(side):
-        height = pixels.shape[1]
-        starts = np.arange(0, height, side)
-        cell_rows = slice(top // side, top // side + len(starts))
-        for colour, of in zip(colours, cells, strict=True):
-            near = matches(pixels, colour.values, colour.tolerance) & shown
-            by_rows = np.add.reduceat(near, starts, axis=0, dtype=np.int64)
-            of.counts[cell_rows] = np.add.reduceat(by_rows, column_starts, axis=1)
-            _keep_edges(of.sides, near, top)
-            if _is_noisy(view, colour):
-                near = matches(pixels, colour.values, SOFT_TOLERANCE) & shown
-            _keep_edges(of.noisy_sides, near, top)
-    return list(zip(colours, cells, strict=True))
-
-
-def _is_noisy(view: FillView, colour: FillColour) -> bool:
-    return view.step == 1 and colour.pure and (view.lossy or colour.tolerance > 0)
-
-
-def _no_sides(view: FillView) -> tuple[NDArray[np.bool_], ...]:
-    return tuple(np.zeros(n, bool) for n in (view.width, view.width, view.height, view.height))
-
-
-def _keep_edges(sides: tuple[NDArray[np.bool_], ...], rows: NDArray[np.bool_], top: int) -> None:
-    """Copy the edge pixels of some rows of a view to its sides."""
-    above, below, left, right = sides
-    bottom = top + len(rows)
-    left[top:bottom], right[top:bottom] = rows[:, 0], rows[:, -1]
-    if top == 0:
-        above[:] = rows[0]
-    if bottom == len(left):
-        below[:] = rows[-1]
-
-
-def _fill_of(view: FillView, colour: FillColour, cells: _Cells) -> Fill | None:
-    solid = _connected(view, colour, cells)
+def _fill_of(view: FillView, cells: FillCells) -> Fill | None:
+    colour, solid = cells.colour, _connected(view, cells)
     if not solid.any():
         return None
     share = float(cells.counts[solid].sum() / cells.sizes.sum())
-    around = _Around.sample(view, colour, solid, cells)
+    around = _Around.sample(view, cells, solid)
     if not (colour.is_zero or around.is_abrupt or _spans_a_side(cells)):
         return None
     if not (colour.pure or (around.is_textured and _is_convex(~solid))):
@@ -167,9 +88,9 @@ def _fill_of(view: FillView, colour: FillColour, cells: _Cells) -> Fill | None:
     return Fill(colour, solid, nearby, cells.side_px * view.step, soft, share)
 
 
-def _connected(view: FillView, colour: FillColour, cells: _Cells) -> NDArray[np.bool_]:
+def _connected(view: FillView, cells: FillCells) -> NDArray[np.bool_]:
     """The solid cells of the parts that reach far enough along the edge of the file."""
-    solid = cells.counts == cells.sizes
+    colour, solid = cells.colour, cells.full
     lines = zip(_edge_cells(solid), cells.noisy_sides, strict=True)
     starts = [np.arange(0, len(side), cells.side_px) for side in cells.sides]
     for (edge, side), at in zip(lines, starts, strict=True):
@@ -212,7 +133,7 @@ def _is_convex(cells: NDArray[np.bool_]) -> bool:
     return bool(hull.area <= np.count_nonzero(cells))
 
 
-def _spans_a_side(cells: _Cells) -> bool:
+def _spans_a_side(cells: FillCells) -> bool:
     """Whether the colour covers a side of the file from end to end."""
     return any(side.mean() >= _WHOLE_SIDE for side in cells.sides)
 
@@ -237,9 +158,8 @@ class _Around:
     is_textured: bool
 
     @classmethod
-    def sample(
-        cls, view: FillView, colour: FillColour, solid: NDArray[np.bool_], cells: _Cells
-    ) -> _Around:
+    def sample(cls, view: FillView, cells: FillCells, solid: NDArray[np.bool_]) -> _Around:
+        colour = cells.colour
         rim, reach = -(-RIM_PX // view.step), -(-2 * RIM_PX // view.step)
         totals = np.zeros(6, np.int64)
         for pixels in _where_it_ends(view, solid, cells.side_px, reach):

@@ -22,8 +22,7 @@ _MAX_PIXELS = 400_000_000
 _OVERVIEW_PX = 512
 # A file of at most this many pixels is read at once; of a larger one the edges come first.
 _SMALL_PIXELS = 1_000_000
-_BLOCKS_A_SIDE = 16
-_CHUNK_PIXELS = 4_000_000
+_BLOCKS_A_SIDE = 8
 
 _Shown = NDArray[np.bool_]
 
@@ -61,16 +60,6 @@ class FillView:
         # The mask of an overview may be misplaced (gdal#2021), but here it only spares a search.
         shown = mask_shown(self.dataset, self.indexes, window)
         return pixels, np.ones(pixels.shape[1:], bool) if shown is None else shown
-
-    def chunks(self, rows: int) -> Iterator[tuple[int, NDArray[np.generic], _Shown]]:
-        """From top to bottom: first row, pixels, shown; heights are multiples of `rows`.
-
-        Parts that cannot be read are left out: whoever needs them gets the error.
-        """
-        height = rows * max(1, _CHUNK_PIXELS // (self.width * rows))
-        for top in range(0, self.height, height):
-            with suppress(RasterioError):
-                yield top, *self.read(top, 0, min(height, self.height - top), self.width)
 
     def edges(self) -> NDArray[np.generic]:
         """Pixels (bands, n) of its four sides; of a large file, of blocks spread along them."""
@@ -123,7 +112,7 @@ def is_lossy(dataset: DatasetReader) -> bool:
 
 
 def _spread(length: int, block: int) -> list[int]:
-    """The starts of up to 16 blocks along a side, first and last among them."""
+    """The starts of up to `_BLOCKS_A_SIDE` blocks along a side, first and last among them."""
     count = -(-length // block)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _BLOCKS_A_SIDE)).round().astype(int))
     return [int(index) * block for index in chosen]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
@@ -38,14 +41,20 @@ def matches(
     values = colour * len(pixels) if len(colour) == 1 else colour
     found = np.ones(pixels.shape[1:], bool)
     for band, value in zip(pixels, values, strict=True):
-        if np.isnan(value):
-            found &= np.isnan(band)
-        elif tolerance == 0:
-            found &= np.asarray(band == value)
-        else:
-            # Bounds in the band's own type: a difference of unsigned pixels wraps around.
-            found &= np.asarray((band >= value - tolerance) & (band <= value + tolerance))
+        found &= _is_near(band, value, tolerance)
     return found
+
+
+def _is_near(band: NDArray[Any], value: float, tolerance: float) -> NDArray[np.bool_]:
+    if np.isnan(value):
+        return np.asarray(np.isnan(band))
+    low, high = value - tolerance, value + tolerance
+    if band.dtype.kind in "iu" and np.isfinite(value):
+        # Bounds as integers: with floats, numpy would compare copies of the band as float64.
+        low, high = math.ceil(low), math.floor(high)
+    if low == high:
+        return np.asarray(band == low)
+    return np.asarray((band >= low) & (band <= high))
 
 
 def _has_mask_band(dataset: DatasetReader) -> bool:
