@@ -6,6 +6,7 @@ of it, never on the window, so that chips of neighbouring lots agree.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ def fill_of(dataset: DatasetReader, indexes: list[int]) -> tuple[Fill, ...]:
         version = (about.st_mtime_ns, about.st_size)
     except OSError:  # a remote file
         version = (0, 0)
-    key = (dataset.name, version, dataset.width, tuple(indexes))
+    # Each opening of a remote file has another prefix.
+    name = re.sub(r"^/vsiriopener_[^/]*", "", dataset.name)
+    key = (name, version, dataset.width, tuple(indexes))
     with _lock:
         if key in _surveys:
             _surveys.move_to_end(key)

@@ -88,7 +88,7 @@ class FillView:
 def fill_view(dataset: DatasetReader, indexes: list[int]) -> Iterator[FillView | None]:
     """The view of a file; None if looking would mean to fetch all of a remote file."""
     lossy = is_lossy(dataset)
-    remote = dataset.name.startswith("/vsi") and not dataset.name.startswith("/vsimem/")
+    remote = is_remote(dataset)
     if not remote and dataset.width * dataset.height <= _MAX_PIXELS:
         yield FillView(dataset, indexes, 1, lossy)
         return
@@ -104,6 +104,11 @@ def fill_view(dataset: DatasetReader, indexes: list[int]) -> Iterator[FillView |
         yield FillView(dataset, indexes, 1, lossy)
     else:
         yield None
+
+
+def is_remote(dataset: DatasetReader) -> bool:
+    """Whether every block of a file is a request."""
+    return dataset.name.startswith("/vsi") and not dataset.name.startswith("/vsimem/")
 
 
 def is_lossy(dataset: DatasetReader) -> bool:

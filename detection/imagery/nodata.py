@@ -17,7 +17,7 @@ from detection.errors import ImageryError
 from detection.imagery.bands import mask_index
 from detection.imagery.fill import fill_in, is_near_fill, window_of, with_rim
 from detection.imagery.fill_colours import FillColour
-from detection.imagery.fill_view import is_lossy
+from detection.imagery.fill_view import is_lossy, is_remote
 from detection.imagery.masks import has_mask, mask_shown, matches
 from detection.imagery.pixel_grid import PixelWindow
 
@@ -85,9 +85,19 @@ def may_be_hidden(
         return True
     if nodata is not None:
         return False
-    return _mask_hides_some(dataset, overview, indexes, part) or is_near_fill(
-        overview, indexes, part
-    )
+    if _mask_hides_some(dataset, overview, indexes, part):
+        return True
+    # A remote file is surveyed by its smallest overview, whichever one is read.
+    if is_remote(dataset):
+        return is_near_fill(dataset, indexes, _in_file(dataset, overview, part))
+    return is_near_fill(overview, indexes, part)
+
+
+def _in_file(dataset: DatasetReader, overview: DatasetReader, part: PixelWindow) -> PixelWindow:
+    """A part of an overview in pixels of the file."""
+    step = round(dataset.width / overview.width)
+    whole = PixelWindow(*(step * value for value in astuple(part)))
+    return whole.intersection(PixelWindow(0, 0, dataset.width, dataset.height)) or whole
 
 
 def _mask_hides_some(
@@ -98,10 +108,7 @@ def _mask_hides_some(
         # Averages of alpha lie between its values: only a constant one hides nothing for sure.
         shown = overview.read(alpha, window=window_of(part))
         return bool(shown.min() == 0 or shown.min() != shown.max())
-    step = round(dataset.width / overview.width)
-    whole = PixelWindow(*(step * value for value in astuple(part)))
-    inside = whole.intersection(PixelWindow(0, 0, dataset.width, dataset.height))
-    mask = None if inside is None else mask_shown(dataset, indexes, window_of(inside))
+    mask = mask_shown(dataset, indexes, window_of(_in_file(dataset, overview, part)))
     return mask is not None and not mask.all()
 
 

@@ -172,6 +172,18 @@ class TestNoImagery:
         assert chip.valid[:, :40].all()
         assert not chip.valid[:, 40:].any()
 
+    @pytest.mark.parametrize("value", [255, 0])
+    def test_fill_of_an_export_is_not_imaged(
+        self, tmp_path: Path, waits_s: list[float], value: int
+    ) -> None:
+        pixels = noise(4, 240, 320)
+        pixels[:, :, 150:] = value
+        path = write_tiff(tmp_path / "a.tif", pixels)
+        with image_server(path) as server:
+            chip = opened(server, waits_s).read(*over(50, 10, 200, 200))
+        assert chip.valid[:, :100].all()
+        assert not chip.valid[:, 100:].any()
+
 
 @pytest.mark.parametrize("fault", ["500", "busy", "html", "truncated"])
 class TestFaults:

@@ -351,3 +351,25 @@ class TestStac:
 def test_a_mistake_in_the_entry(keys: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         ImageryEntry.model_validate(keys)
+
+
+class TestFill:
+    def test_fill_is_found_by_ranges(self, tmp_path: Path) -> None:
+        pixels = noise(3, 2000, 2000)
+        pixels[:, :, 1100:] = 255
+        tiff = write_tiff(tmp_path / "a.tif", pixels)
+        raster_copy(tiff, tmp_path / "cog.tif", driver="COG", BLOCKSIZE=128, COMPRESS="NONE")
+        bucket = Bucket({"naip/a.tif": (tmp_path / "cog.tif").read_bytes()})
+        at = pixel_grid().window_from_bounds((LEFT, TOP - 1, LEFT + 1, TOP))
+        with bucket_server(bucket) as server:
+            imagery = opened(url=f"{server.address}/naip/a.tif")
+            grid = imagery.grid_for(LOT)
+            chip = imagery.read(grid, PixelWindow(at.column + 1050, at.row + 900, 100, 100))
+            assert chip.valid[:, :50].all()
+            assert not chip.valid[:, 50:].any()
+            assert bucket.sent < 2_000_000
+            # Away from it overviews stand for the pixels, a sixty-fourth of them.
+            before = bucket.sent
+            coarse = PixelWindow(at.column // 8 + 10, at.row // 8 + 10, 60, 60)
+            assert imagery.read(grid.zoom_out(8), coarse).valid.all()
+            assert bucket.sent - before < 400_000

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from rasterio.enums import ColorInterp
-from rasters import CRS_NAME, pixel_grid, write_tiff
+from rasters import CRS_NAME, LEFT, TOP, ThresholdSegmenter, boundary, pixel_grid, write_tiff
 from scipy import ndimage
+from shapely import box
 from test_geotiff_mosaic import window
 
+from detection import LABELS, Detector, LotResult
 from detection.errors import ImageryError, NoImagery
 from detection.imagery import GeoTiffMosaic
 from detection.imagery.fill_survey import find_fill
@@ -394,3 +396,32 @@ def test_nodata_that_is_not_a_number() -> None:
 def test_nodata_that_is_no_pixel_value(written: object) -> None:
     with pytest.raises(ValidationError, match="write a number"):
         ImageryEntry.model_validate({"path": "/data/a.tif", "nodata": written})
+
+
+# What it does to a lot's area.
+
+
+def lot_of_60_m(folder: Path) -> LotResult:
+    """Lawn everywhere on a lot of 120 x 120 pixels."""
+    lot = boundary(box(LEFT + 40, TOP - 100, LEFT + 100, TOP - 40))
+    imagery = GeoTiffMosaic(str(folder / "*.tif"))
+    [result] = Detector(ThresholdSegmenter(50)).detect([lot], imagery, [LABELS["lawn"]])
+    return result
+
+
+@pytest.mark.parametrize("packing", PACKING)
+@pytest.mark.parametrize("value", [255, 0])
+def test_fill_neither_hides_a_lawn_nor_is_one(tmp_path: Path, value: int, packing: str) -> None:
+    lawn = np.full((3, SIDE, SIDE), 120, np.uint8) + photograph() // 16
+    newer = lawn.copy()
+    newer[:, COLUMNS >= 140] = value
+    write_tiff(tmp_path / "a_2020.tif", newer, **PACKING[packing])
+    alone = lot_of_60_m(tmp_path)
+    # The fill begins in the middle of the lot; in JPEG 2 mixed columns of pixels go with it.
+    assert alone.coverage_fraction == pytest.approx(0.5, abs=2 / 120 + 0.001)
+    assert sum(found.area_m2 for found in alone.detections) == pytest.approx(1800, rel=0.04)
+
+    write_tiff(tmp_path / "b_2018.tif", lawn)
+    both = lot_of_60_m(tmp_path)
+    assert both.coverage_fraction == 1
+    assert sum(found.area_m2 for found in both.detections) == pytest.approx(3600, rel=0.002)
