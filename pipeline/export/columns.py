@@ -37,11 +37,13 @@ class Table:
     Attributes:
         name: of the file, without the suffix of its format.
         what: its content, as text.
+        caveats: of all rows, a sentence each; formats with metadata store them.
     """
 
     name: str
     what: str
     columns: tuple[Column, ...]
+    caveats: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Column, ...]:
@@ -71,6 +73,13 @@ GSD = Column(
     "m",
     "Ground sample distance: the pixel size of the imagery in the boundary, the coarsest of "
     "several files.",
+)
+CAVEATS = Column(
+    "caveats",
+    "text",
+    "",
+    "What to know of the row's numbers: what the segmenter is (a baseline, trained on synthetic "
+    "images only), labels and prompts of your own that are untested; empty if there is nothing.",
 )
 SYNTHETIC = Column("synthetic", "flag", "", "True if the county is generated, not a real place.")
 
@@ -136,6 +145,7 @@ DETECTIONS = (
         "resampled.",
     ),
     Column("run_id", "integer", "", "The run that found it; empty if a person added it."),
+    CAVEATS,
     SYNTHETIC,
     Column(
         "geometry",
@@ -221,6 +231,7 @@ PROPERTIES = (
     Column("parcel_id", "text", "", "As given in the properties CSV."),
     Column("address", "text", "", "As given in the properties CSV."),
     Column("matched_address", "text", "", "The address that matched the one in the CSV."),
+    CAVEATS,
     SYNTHETIC,
     Column(
         "geometry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -34,8 +35,9 @@ from pipeline.export.readme import (
     render_readme,
     table_cell,
 )
+from pipeline.export.row_caveats import row_caveats
 from pipeline.open_county import display_name
-from pipeline.report.advice import county_caveats
+from pipeline.report.advice import county_caveats, label_notes
 from pipeline.store.reads import row_cursors
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.reads.export_selection import ExportSelection
@@ -92,6 +94,7 @@ def export_county(
         counter = _RowCounter(on_rows, total)
         synthetic = county.synthetic is not None
         caveats = county_caveats(status, synthetic=synthetic)
+        own_notes = label_notes([area.label for area in status.areas], status.prompts)
         files: dict[str, ExportedFile] = {}
         columns: dict[str, tuple[Column, ...]] = {}
         tables = _tables(conn, county.key, labels, FORMATS[kind], selection, own)
@@ -100,8 +103,9 @@ def export_county(
                 name = table.name + file_format.suffix
                 rows_before = counter.rows
                 with new.file(name) as file:
-                    completed = (_completed(chunk, table, synthetic) for chunk in chunks)
-                    file_format.write(file, table, counter.count(completed))
+                    completed = (_completed(chunk, table, synthetic, own_notes) for chunk in chunks)
+                    with_caveats = replace(table, caveats=tuple(caveats))
+                    file_format.write(file, with_caveats, counter.count(completed))
                 rows = counter.rows - rows_before
                 files[name] = ExportedFile(table.what, rows, new.size_bytes(name))
                 columns[name] = file_format.columns(table)
@@ -187,9 +191,13 @@ def _split_by_label(columns: ColumnArrays) -> Iterator[ColumnArrays]:
         start = end
 
 
-def _completed(columns: ColumnArrays, table: Table, synthetic: bool) -> ColumnArrays:
+def _completed(
+    columns: ColumnArrays, table: Table, synthetic: bool, label_caveats: Sequence[str]
+) -> ColumnArrays:
     """The rows with derived columns, and with those that are the same for the county."""
     completed = dict(columns)
+    if (caveats := row_caveats(columns, label_caveats)) is not None:
+        completed["caveats"] = caveats
     for column in table.cells:
         if column.unit == "sq ft":
             areas_m2 = columns[f"{column.name.removesuffix('_sqft')}_m2"]

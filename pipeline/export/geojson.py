@@ -21,7 +21,9 @@ def write_geojson(file: BinaryIO, table: Table, chunks: Iterable[ColumnArrays]) 
     """Write a table; geometries are WKB in EPSG:4326 or None."""
     names = [column.name for column in table.cells]
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    head = encode({"type": "FeatureCollection", "name": table.name})
+    # A foreign member (RFC 7946, section 6.1): readers that do not know it ignore it.
+    caveats = {"caveats": table.caveats} if table.caveats else {}
+    head = encode({"type": "FeatureCollection", "name": table.name, **caveats})
     file.write(head.encode()[:-1] + b', "features": [')
     separator = b"\n"
     for columns in chunks:

@@ -1,4 +1,4 @@
-"""GeoParquet 1.1, streamed.
+"""GeoParquet 1.1, streamed. The key `lotline` of the metadata has the caveats of a table.
 
 A row group ends at `GROUP_ROWS` rows or `GROUP_BYTES`, so that buffered rows are bounded whatever
 the outlines look like. Each row has the bounding box of its geometry (the `covering` of the
@@ -57,7 +57,10 @@ def write_geoparquet(
         for group in _groups((_batch(columns, schema) for columns in chunks), group_rows):
             extent = _extend(extent, group[BOX.name])
             writer.write_table(group, row_group_size=group_rows)
-        writer.add_key_value_metadata({"geo": json.dumps(_geo_metadata(extent))})
+        metadata = {"geo": json.dumps(_geo_metadata(extent))}
+        if table.caveats:
+            metadata["lotline"] = json.dumps({"caveats": table.caveats}, ensure_ascii=False)
+        writer.add_key_value_metadata(metadata)
         writer.close()
     finally:
         # After a failed write the footer cannot be written either: stop the writer from trying

@@ -366,8 +366,8 @@ def test_lot_offset_and_label_settings_of_a_county_apply(
         request = BatchRequest(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
         report = run_batch(request, settings)
         assert report.exit_code == 0
-        [area] = report.status.areas
-        lawn_m2[name] = area.area_m2
+        # Lots at the edge are imaged only in part, and have a row of their own.
+        lawn_m2[name] = sum(area.area_m2 for area in report.status.areas)
     assert lawn_m2["back"] == pytest.approx(lawn_m2["drawn"], rel=1e-3)
     assert lawn_m2["moved"] < 0.97 * lawn_m2["drawn"]
     assert lawn_m2["large"] < 0.5 * lawn_m2["drawn"]

@@ -417,3 +417,37 @@ def test_a_county_without_properties_creates_no_folder(database: Database, tmp_p
     with pytest.raises(ExportError, match=r"nothing to export\. Run `lotline batch` first"):
         export_county(database.engine, COUNTY, tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
+
+
+def test_caveats_are_in_every_format(filled: Database, tmp_path: Path) -> None:
+    """What the segmenter is goes with the rows, and with the metadata of each file."""
+    with filled.engine.begin() as conn:
+        for table in ("detection", "measurement"):
+            conn.execute(text(f"UPDATE lotline.{table} SET segmenter = 'spectral-2'"))
+        for label, prompt in (("roof", "my roof"), ("pool", "swimming pool")):
+            conn.execute(
+                text("UPDATE lotline.detection SET prompt = :prompt WHERE label = :label"),
+                {"label": label, "prompt": prompt},
+            )
+    caveat = "a baseline without weights: colour and texture only, not SAM3"
+    for kind, suffix in SUFFIX.items():
+        export_county(filled.engine, COUNTY, tmp_path / kind, kind)
+        for name in (README, "DATA_DICTIONARY.md"):
+            assert caveat in (tmp_path / kind / name).read_text()
+        file = tmp_path / kind / f"properties{suffix}"
+        if kind == "csv":
+            rows: Any = pd.read_csv(file)
+        elif kind == "geojson":
+            rows = geopandas.read_file(file)
+            assert caveat in json.loads(file.read_text())["caveats"][0]
+        else:
+            rows = geopandas.read_parquet(file)
+            metadata = pq.ParquetFile(file).metadata.metadata[b"lotline"]
+            assert caveat in json.loads(metadata)["caveats"][0]
+        done = rows[rows["state"] == "done"]
+        assert done["caveats"].str.contains(f"spectral-2: {caveat}", regex=False).all()
+        assert rows[rows["state"] == "failed"]["caveats"].isna().all()
+    roofs = pd.read_csv(tmp_path / "csv" / "detections_roof.csv")
+    assert roofs["caveats"].str.endswith("whose accuracy is untested").all()
+    pools = pd.read_csv(tmp_path / "csv" / "detections_pool.csv")
+    assert (pools["caveats"] == caveat).all()

@@ -58,21 +58,22 @@ _SAME_SUM = """(j.label, j.source, j.segmenter, j.weights_sha256)
 # ground that earlier rows of the same sum have, or `is_copy` where that is all of it.
 _SUMS = """
 WITH counted AS MATERIALIZED (
-    SELECT s.property_fk, s.boundary_fk, s.source, s.measurement_fk, s.label, s.segmenter,
-        coalesce(s.weights_sha256, '') AS weights_sha256, s.area_m2, s.detections,
-        s.coverage_fraction < {full} AS is_partly_imaged, b.version
-    FROM ({selected}) s JOIN lotline.boundary b ON b.id = s.boundary_fk
+    SELECT s.property_fk, s.boundary_fk, s.source COLLATE "C" AS source, s.measurement_fk,
+        s.label COLLATE "C" AS label, s.segmenter COLLATE "C" AS segmenter,
+        coalesce(s.weights_sha256, '') COLLATE "C" AS weights_sha256, s.area_m2, s.detections,
+        s.coverage_fraction < {full} AS is_partly_imaged
+    FROM ({selected}) s
 ), {contested}, ranked AS MATERIALIZED (
-    SELECT c.*,
+    SELECT c.*, contested.version,
         row_number() OVER (same_lot ORDER BY is_partly_imaged, property_fk) AS in_lot,
         row_number() OVER (PARTITION BY label, source, segmenter, weights_sha256, version, area_m2
             ORDER BY is_partly_imaged, property_fk) AS copy
-    FROM counted c JOIN contested USING (version)
+    FROM counted c JOIN contested USING (boundary_fk)
     WINDOW same_lot AS (PARTITION BY label, source, segmenter, weights_sha256, version)
 ), near AS MATERIALIZED (
     SELECT version, other_version FROM pair
     UNION ALL SELECT other_version, version FROM pair
-    UNION ALL SELECT version, version FROM contested
+    UNION ALL SELECT version, version FROM contested_version
 ), earlier AS (
     SELECT i.property_fk, i.label, i.segmenter, i.weights_sha256, i.boundary_fk,
         array_agg(j.measurement_fk) AS other_measurements,
@@ -92,7 +93,8 @@ SELECT label, source, segmenter, weights_sha256, is_partly_imaged, count(*) AS p
     count(*) AS boundaries, sum(detections)::bigint AS detections,
     sum(area_m2 ORDER BY property_fk) AS area_m2,  -- a fixed order: equal to the last bit
     false AS is_copy, CAST(NULL AS bytea) AS repeated
-FROM counted c WHERE NOT EXISTS (SELECT FROM contested k WHERE k.version = c.version)
+FROM counted c WHERE NOT EXISTS (
+    SELECT FROM contested k WHERE k.boundary_fk = c.boundary_fk)
 GROUP BY label, source, segmenter, weights_sha256, is_partly_imaged
 UNION ALL
 SELECT label, source, segmenter, weights_sha256, is_partly_imaged, 1, (in_lot = 1)::int,
@@ -101,6 +103,11 @@ SELECT label, source, segmenter, weights_sha256, is_partly_imaged, 1, (in_lot = 
         WHEN measurement_fk IS NULL THEN {repeated_boundary} ELSE {repeated} END
 FROM contested_row
 """
+
+
+# Half a million rows would go through temporary files several times; compiling costs more than it
+# saves. Until the end of the transaction.
+_IN_MEMORY = text("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,7 @@ def sum_areas(
         )
     ).execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
     sums: dict[tuple[str, str, str, str, bool], _Sum] = {}
+    conn.execute(_IN_MEMORY)
     with conn.execute(statement, {**values, "county": county}) as result:
         for rows in result.partitions(_CHUNK_ROWS):
             _add(sums, rows)
