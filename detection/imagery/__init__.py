@@ -12,7 +12,12 @@ tiles/          XYZ, WMTS and WMS
 remote/         COGs on servers and in buckets, and STAC: range reads
 remote_calls    circuit breaker and typed errors of the calls to a server
 pixel_grid      PixelGrid and PixelWindow: the grid that all chips of an area share
-bands           band names and dates
+band_choice     which band is what, for a whole mosaic, and what was decided
+  band_layout, band_names         from a file's marks
+  band_samples                    a few windows of some files
+  band_evidence, band_order       what their pixels say
+palette         a file with a palette, read as red, green and blue
+bands           alpha band and date of a file
 nodata          valid pixels: masks (declared) and fill (undeclared; fill_survey, fill_cells,
                 fill_colours, fill_view, fill_notes)
 blocks          downsampling by block means and overviews

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import rasterio
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.warp import reproject
 from shapely import MultiPolygon, Polygon
 
 from detection.errors import ImageryError
-from detection.imagery.bands import band_names, capture_date, data_indexes
+from detection.imagery.band_layout import BandLayout, NamedBands
+from detection.imagery.band_values import BandValues
+from detection.imagery.bands import capture_date
 from detection.imagery.blocks import read_blocks
 from detection.imagery.fill import fill_of
 from detection.imagery.georeference import crs_of
@@ -33,6 +36,7 @@ GRID_TOLERANCE = 0.01
 # Bilinear interpolation reads neighbours, and the warp's transformer is approximate.
 _WARP_PAD_PX = 3
 _OPAQUE, _HALF_OPAQUE = 255, 128
+_NOT_CHOSEN = BandValues((), "uint8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,10 @@ class GeoTiff:
             zone with pixels at least as fine.
         window: the file's pixels in `grid`; None if the file must be warped to it.
         footprint: its outline in EPSG:4326; in two parts if it crosses 180°.
-        indexes: the 1-based bands to read, named by `bands`.
+        layout: what the file says of its bands.
         nodata: the entry's nodata, which overrules the file's.
+        bands: their names, and `values`: how they are read; both empty until the mosaic has
+            chosen them (`with_bands`).
     """
 
     path: str
@@ -56,17 +62,16 @@ class GeoTiff:
     grid: PixelGrid
     window: PixelWindow | None
     footprint: Polygon | MultiPolygon
-    indexes: tuple[int, ...]
-    bands: tuple[str, ...]
-    dtype: str
+    layout: BandLayout
     captured_on: str | None
     nodata: Nodata = None
+    bands: tuple[str, ...] = ()
+    values: BandValues = _NOT_CHOSEN
 
     @classmethod
     def open(
         cls,
         path: str,
-        bands: tuple[str, ...] | None = None,
         captured_on: str | None = None,
         declared_crs: str | None = None,
         *,
@@ -77,7 +82,7 @@ class GeoTiff:
         `declared_crs` takes precedence over the file's own CRS.
 
         Raises:
-            ImageryError: not georeferenced, no CRS, or fewer bands than `bands` names.
+            ImageryError: not georeferenced, or no CRS.
             rasterio.errors.RasterioError: it cannot be read.
         """
         with warnings.catch_warnings():
@@ -94,8 +99,6 @@ class GeoTiff:
                     f"{path}: its CRS cannot be transformed to longitude and latitude ({error}). "
                     "Set the right CRS (gdal_edit.py -a_srs …), or warp the file to another one"
                 ) from error
-            indexes = data_indexes(dataset, bands)
-            names = band_names(dataset, indexes, bands)
             return cls(
                 path,
                 crs,
@@ -105,12 +108,24 @@ class GeoTiff:
                 grid,
                 window,
                 footprint,
-                tuple(indexes[: len(names)]),
-                names,
-                dataset.dtypes[indexes[0] - 1],
+                BandLayout.of(dataset),
                 captured_on or capture_date(dataset),
                 nodata,
             )
+
+    @property
+    def dtype(self) -> str:
+        """The data type of a chip's pixels."""
+        return self.values.dtype
+
+    def with_bands(self, bands: NamedBands) -> GeoTiff:
+        """The file with its bands chosen.
+
+        Raises:
+            ImageryError: a scale that leaves no values.
+        """
+        values = BandValues.of(self.layout, bands, self.path)
+        return replace(self, bands=bands.names, values=values)
 
     def integer_factor_to(self, grid: PixelGrid) -> int | None:
         """The integer factor from the file's pixels to the grid's; None if the grids differ."""
@@ -124,7 +139,7 @@ class GeoTiff:
             return 0.0
         try:
             with open_raster(self.path) as dataset:
-                return sum(fill.share for fill in fill_of(dataset, list(self.indexes)))
+                return sum(fill.share for fill in fill_of(dataset, list(self.values.indexes)))
         except RasterioError:
             return 0.0
 
@@ -134,7 +149,7 @@ class GeoTiff:
             return False
         try:
             with open_raster(self.path) as dataset:
-                return hidden_by_mask_alone(dataset, list(self.indexes))
+                return hidden_by_mask_alone(dataset, list(self.values.indexes))
         except RasterioError:
             return False
 
@@ -169,9 +184,7 @@ class GeoTiff:
                     overlap.width * factor,
                     overlap.height * factor,
                 )
-                found, found_valid = read_blocks(
-                    dataset, list(self.indexes), source, factor, self.nodata
-                )
+                found, found_valid = self._read_blocks(dataset, source, factor)
             else:
                 rows, columns = slice(None), slice(None)
                 warped = self._warp(dataset, grid, window)
@@ -183,6 +196,14 @@ class GeoTiff:
         valid[rows, columns] |= take
         return bool(take.any())
 
+    def _read_blocks(
+        self, dataset: DatasetReader, part: PixelWindow, factor: int
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        indexes = list(self.values.indexes)
+        pixels, valid = read_blocks(dataset, indexes, part, factor, self.nodata)
+        # Scaled last, because nodata is a pixel's value before.
+        return self.values.of_pixels(pixels), valid
+
     def _warp(
         self, dataset: rasterio.DatasetReader, grid: PixelGrid, window: PixelWindow
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]] | None:
@@ -191,7 +212,7 @@ class GeoTiff:
         source = _source_window(self, grid, window, factor)
         if source is None:
             return None
-        found, found_valid = read_blocks(dataset, list(self.indexes), source, factor, self.nodata)
+        found, found_valid = self._read_blocks(dataset, source, factor)
         # The valid mask is warped as an alpha band, so that no value is mixed with nodata.
         stack = np.concatenate([found, np.where(found_valid, _OPAQUE, 0)[None].astype(found.dtype)])
         warped = np.zeros((len(stack), window.height, window.width), stack.dtype)

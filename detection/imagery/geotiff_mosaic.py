@@ -15,12 +15,14 @@ from detection.chip import Chip
 from detection.dates import date_span
 from detection.errors import ImageryError, NoImagery
 from detection.footage import Footage, SourceImage
+from detection.imagery.band_choice import choose_bands
 from detection.imagery.file_list import imagery_files
 from detection.imagery.fill_notes import fill_note
 from detection.imagery.geotiff import GeoTiff
 from detection.imagery.nodata import Nodata
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.imagery.precedence import by_precedence, main_grid, native_gsd_m
+from detection.imagery.raster_file import open_raster
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class GeoTiffMosaic:
     coarser. A file on another grid or in another UTM zone is warped (bilinear) to the chip's.
 
     Attributes:
-        bands: the band names, in the order of a chip's pixels.
+        bands: the band names, in the order of a chip's pixels, and `dtype`, their data type.
         unreadable: files whose header cannot be read -> why. They are skipped.
 
     Raises:
@@ -51,16 +53,17 @@ class GeoTiffMosaic:
     ) -> None:
         paths = imagery_files(pattern) if paths is None else paths
         self.unreadable: dict[str, str] = {}
-        self._notes = _entered_nodata_note(nodata)
-        files = [self._open(path, bands, captured_on, crs, nodata) for path in paths]
-        self._files = [file for file in files if file]
-        if not self._files:
+        files = [f for path in paths if (f := self._open(path, captured_on, crs, nodata))]
+        if not files:
             path, error = next(iter(self.unreadable.items()))
             raise ImageryError(
                 f"none of the {len(paths)} imagery files of {pattern} can be read. {path}: {error}"
             )
+        choice = choose_bands({file.path: file.layout for file in files}, bands, open_raster)
+        self._notes = (*choice.notes, *_entered_nodata_note(nodata))
+        self._files = [file.with_bands(choice.bands[file.path]) for file in files]
         self.bands = self._common_bands()
-        self._dtype = self._files[0].dtype
+        self.dtype = self._files[0].dtype
         self._tree = STRtree([file.footprint for file in self._files])
 
     @property
@@ -93,7 +96,7 @@ class GeoTiffMosaic:
         Raises:
             NoImagery: not one valid pixel ("corrupt" if a file failed, else "nodata").
         """
-        pixels = np.zeros((len(self.bands), window.height, window.width), self._dtype)
+        pixels = np.zeros((len(self.bands), window.height, window.width), self.dtype)
         valid = np.zeros((window.height, window.width), bool)
         index = np.zeros(valid.shape, np.uint16)
         used: list[GeoTiff] = []
@@ -143,15 +146,10 @@ class GeoTiffMosaic:
         )
 
     def _open(
-        self,
-        path: str,
-        bands: tuple[str, ...] | None,
-        captured_on: str | None,
-        crs: str | None,
-        nodata: Nodata,
+        self, path: str, captured_on: str | None, crs: str | None, nodata: Nodata
     ) -> GeoTiff | None:
         try:
-            return GeoTiff.open(path, bands, captured_on, crs, nodata=nodata)
+            return GeoTiff.open(path, captured_on, crs, nodata=nodata)
         except RasterioError as error:
             self._skip(path, error)
             return None
@@ -166,8 +164,9 @@ class GeoTiffMosaic:
             if (file.bands, file.dtype) != (first.bands, first.dtype):
                 raise ImageryError(
                     f"{file.path} has bands {', '.join(file.bands)} ({file.dtype}), but "
-                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}). All files of a "
-                    "mosaic need the same bands: narrow `imagery: {path: …}`, or set its `bands:`"
+                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}). All files "
+                    "of a mosaic need the same bands: narrow `imagery: {path: …}`, or set its "
+                    "`bands:`"
                 )
         return first.bands
 

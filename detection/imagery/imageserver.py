@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
 from detection.errors import ImageryError, NoImagery
-from detection.imagery.bands import default_names
+from detection.imagery.band_layout import default_names
 from detection.imagery.nodata import Nodata, valid_pixels
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
 from detection.imagery.remote_calls import RemoteCalls

@@ -16,6 +16,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from detection.imagery.palette import with_colours
 from detection.imagery.remote.remote_files import head_of, is_remote, open_remote
 from detection.imagery.unsupported_imagery import what_to_do
 from detection.imagery.vrt_check import VrtRefused, check_vrt, looks_like_vrt
@@ -43,6 +44,8 @@ class UnreadableRaster(RasterioError):  # type: ignore[misc]  # rasterio is unty
 def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - rasterio's
     """Open a file for reading; close it, or use it as a context manager.
 
+    A palette is expanded: the file has red, green and blue bands.
+
     Args:
         path: of a file, or an address that `remote_files` knows, which must be a GeoTIFF.
         options: further arguments of `rasterio.open`, such as `overview_level`.
@@ -52,11 +55,11 @@ def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - r
         rasterio.errors.RasterioError: it is missing or damaged.
     """
     if is_remote(path):
-        return _open_remote(path, **options)
+        return with_colours(_open_remote(path, **options))
     driver = driver_of(Path(path))
     if driver == _VRT:
         _check_vrt(path, Path(path).stat().st_mtime_ns)
-    return _open(path, driver, **options)
+    return with_colours(_open(path, driver, **options))
 
 
 def driver_of(path: Path) -> str:

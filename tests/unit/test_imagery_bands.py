@@ -1,4 +1,4 @@
-"""A file's metadata: band names, alpha that is not a mask, and dates."""
+"""Names of bands from a file's marks, and dates."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rasters import noise, write_tiff
 
 from detection.dates import date_span
 from detection.errors import ImageryError
-from detection.imagery.bands import band_names, capture_date, data_indexes
+from detection.imagery import GeoTiffMosaic
+from detection.imagery.bands import capture_date
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 def names(path: Path, declared: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    with rasterio.open(path) as dataset:
-        return band_names(dataset, data_indexes(dataset, declared), declared)
+    return GeoTiffMosaic(str(path), declared).bands
 
 
 def alpha_band(open_share: float) -> np.ndarray:
@@ -36,11 +36,15 @@ def alpha_band(open_share: float) -> np.ndarray:
         (4, (*RGB, ColorInterp.undefined), ("red", "green", "blue", "nir")),
         (4, (*RGB, ColorInterp.alpha), ("red", "green", "blue", "nir")),
         (4, None, ("red", "green", "blue", "nir")),
-        (1, None, ("band1",)),
+        (1, None, ("gray",)),
         (2, None, ("band1", "band2")),
+        (5, None, ("band1", "band2", "band3", "band4", "band5")),
         (5, (*RGB, ColorInterp.undefined, ColorInterp.undefined),
          ("red", "green", "blue", "band4", "band5")),
-        (4, (*RGB[::-1], ColorInterp.undefined), ("blue", "green", "red", "band4")),
+        (4, (*RGB[::-1], ColorInterp.undefined), ("blue", "green", "red", "nir")),
+        (5, (*RGB, ColorInterp.undefined, ColorInterp.alpha), ("red", "green", "blue", "nir")),
+        (4, (ColorInterp.nir, *RGB), ("nir", "red", "green", "blue")),
+        (2, (ColorInterp.gray, ColorInterp.alpha), ("gray",)),
     ],
 )  # fmt: skip
 def test_bands_are_named_by_colour_tag_and_convention(
@@ -50,16 +54,45 @@ def test_bands_are_named_by_colour_tag_and_convention(
     assert names(path) == expected
 
 
-def test_descriptions_name_bands_in_any_order(tmp_path: Path) -> None:
-    path = write_tiff(
-        tmp_path / "a.tif", noise(4, 8, 8), descriptions=["NIR", "Red", "green ", "Blue"]
-    )
-    assert names(path) == ("nir", "red", "green", "blue")
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [
+        ("NIR|Red|green |Blue", "nir red green blue"),
+        ("B04|B03|B02|B08", "red green blue nir"),
+        ("S2 B02 (10 m)|T33_B03_10m|B04|B08", "blue green red nir"),
+        ("Band 1 (Red)|Band 2 (Green)|Band 3 (Blue)|Band 4 (NIR)", "red green blue nir"),
+        ("near_infrared|RED|Green|b", "nir red green blue"),
+        ("blue|green|red|NearInfraRed", "blue green red nir"),
+        ("B0|B1|B2|B3", "blue green red nir"),
+        ("Rot|Grün|Blau|Infrarot", "red green blue nir"),
+        ("475 nm|560nm|668 nm|842 nm", "blue green red nir"),
+        ("Coastal|Blue|Green|Yellow|Red|RedEdge|NIR1|NIR2",
+         "coastal blue green yellow red rededge nir band8"),
+        ("coastal_blue|blue|green_i|green|yellow|red|rededge|nir",
+         "coastal blue band3 green yellow red rededge nir"),
+        ("Blue|Green|Red|Red edge|NIR", "blue green red rededge nir"),
+        ("Band 1|Band 2|Band 3|Band 4", "red green blue nir"),
+        # Red is B4 on Landsat 8, and B3 before.
+        ("SR_B2|SR_B3|SR_B4|SR_B5", "band1 band2 band3 band4"),
+        ("Red|Green|Blue|NIR mask", "red green blue band4"),
+        ("Red|Green|Blue|height", "red green blue band4"),
+        ("red|red|green", "band1 band2 green"),
+    ],
+)  # fmt: skip
+def test_descriptions_name_bands_in_any_spelling_and_order(
+    tmp_path: Path, descriptions: str, expected: str
+) -> None:
+    texts = descriptions.split("|")
+    path = write_tiff(tmp_path / "a.tif", noise(len(texts), 8, 8), descriptions=texts)
+    assert " ".join(names(path)) == expected
 
 
-def test_a_name_that_two_bands_claim_is_not_used(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", noise(2, 8, 8), descriptions=["red", "red"])
-    assert names(path) == ("band1", "band2")
+def test_the_wavelength_in_the_metadata_names_a_band(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", noise(4, 8, 8))
+    with rasterio.open(path, "r+") as dataset:
+        for index, micrometres in enumerate((0.48, 0.55, 0.66, 0.83), start=1):
+            dataset.update_tags(index, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=str(micrometres))
+    assert names(path) == ("blue", "green", "red", "nir")
 
 
 @pytest.mark.parametrize("open_share", [1.0, 0.5, 0.0])
@@ -72,8 +105,7 @@ def test_declared_names_decide_what_alpha_is(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", alpha_band(0.5), colours=(*RGB, ColorInterp.alpha))
     assert names(path, ("red", "green", "blue", "nir")) == ("red", "green", "blue", "nir")
     picture = write_tiff(tmp_path / "b.tif", noise(4, 40, 40), colours=(*RGB, ColorInterp.alpha))
-    with rasterio.open(picture) as dataset:
-        assert data_indexes(dataset, ("red", "green", "blue")) == [1, 2, 3]
+    assert names(picture, ("red", "green", "blue")) == ("red", "green", "blue")
 
 
 def test_declared_names_must_fit(tmp_path: Path) -> None:

@@ -278,9 +278,9 @@ def test_a_newer_tiles_fill_shows_the_older_tile(tmp_path: Path, value: int, pac
 def test_fill_found_is_a_note(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", painted(SHAPES["half"], 255))
     write_tiff(tmp_path / "b.tif", photograph(), column=SIDE)
-    [note] = GeoTiffMosaic(str(tmp_path / "*.tif")).notes
+    *_, note = GeoTiffMosaic(str(tmp_path / "*.tif")).notes
     assert note.startswith("1 of 2 imagery files have undeclared fill at the edge, up to 4")
-    assert GeoTiffMosaic(str(tmp_path / "b.tif")).notes == ()
+    assert not any("fill" in said for said in GeoTiffMosaic(str(tmp_path / "b.tif")).notes)
 
 
 # What the file declares, and what the entry says.

@@ -161,19 +161,14 @@ class _AssetMosaic(GeoTiffMosaic):
         )
 
     def _open(
-        self,
-        path: str,
-        bands: tuple[str, ...] | None,
-        captured_on: str | None,
-        crs: str | None,
-        nodata: Nodata,
+        self, path: str, captured_on: str | None, crs: str | None, nodata: Nodata
     ) -> GeoTiff | None:
         day = captured_on or self._by_address[path].captured_on
         if not is_remote(path):
-            return super()._open(path, bands, day, crs, nodata)
+            return super()._open(path, day, crs, nodata)
         try:
             with raising_source_errors():
-                return GeoTiff.open(path, bands, day, crs, nodata=nodata)
+                return GeoTiff.open(path, day, crs, nodata=nodata)
         except (RasterioError, SourceMisconfigured) as error:
             self._skip(path, error)
             return None
