@@ -18,6 +18,7 @@ from detection.imagery.interface import ImagerySource
 from detection.inference import ChipFailure, InferenceResult, read_chips, run_inference
 from detection.labels import Label, check_labels
 from detection.registry.county import detection_county
+from detection.required_bands import check_bands
 from detection.results import LotResult
 from detection.segmenters import build_segmenter
 from detection.segmenters.interface import Segmenter
@@ -171,6 +172,7 @@ class Detector:
                 "give both to detect"
             )
         check_labels(segmenter.name, segmenter.labels, labels)
+        check_bands(segmenter.name, imagery)
         with timer.stage("plan"):
             plans, failures = plan_chips(
                 boundaries, imagery, segmenter.chip_px, self.gsd_m, self.lines

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from detection.county_settings import lot_lines, open_county_imagery
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label, contained_labels
+from detection.required_bands import band_notes, check_bands
 from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
@@ -51,6 +52,7 @@ def run(context: RunContext) -> BatchReport:
     county, progress = context.county, context.progress
     # All of these may fail, so they come before the queue is changed.
     imagery = open_county_imagery(county)
+    check_bands(context.request.segmenter, imagery)
     parcels = cached_parcels(county, context.database, progress)
     service = _open_service(county, parcels, progress)
     _make_output_folder(context.request.out)
@@ -257,7 +259,11 @@ class BatchRunner:
 
     def _notes(self) -> dict[str, list[str]]:
         """What the county's imagery and lots were taken for; the report shows it."""
+        notes = [
+            *self._imagery.notes,
+            *band_notes(self._runtime.segmenter_info.name, self._imagery),
+        ]
         return {
-            "imagery_notes": list(dict.fromkeys(self._imagery.notes)),
+            "imagery_notes": list(dict.fromkeys(notes)),
             "county_notes": list(dict.fromkeys(self._service.warnings)),
         }

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from landscapes import landscape
+from landscapes import landscape, with_lawn
 from rasterio.enums import ColorInterp
-from rasters import write_tiff
+from rasters import LEFT, TOP, boundary, write_tiff
+from shapely import box
 
+from detection import LABELS, Detector
 from detection.errors import ImageryError
 from detection.imagery import GeoTiffMosaic
+from detection.required_bands import band_notes
+from detection.segmenters.spectral import Spectral
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 RGBN = ("red", "green", "blue", "nir")
@@ -235,3 +239,30 @@ def test_damaged_samples_do_not_stop_the_others(tmp_path: Path) -> None:
     assert opened(tmp_path).bands == RGBN
     with rasterio.open(path) as dataset:
         assert dataset.count == 4
+
+
+@pytest.mark.parametrize("fourth", ["all 255", "all 0", "mask", "copy of red"])
+def test_a_false_near_infrared_measures_no_false_lawn(tmp_path: Path, fourth: str) -> None:
+    """Near infrared that is none is not used; a note says that areas are not usable."""
+    imagery_pixels = with_fourth(fourth)
+    write_tiff(tmp_path / "a.tif", imagery_pixels)
+    imagery = opened(tmp_path)
+    assert "nir" not in imagery.bands
+    assert band_notes("spectral-2", imagery)
+
+
+def test_planets_order_is_measured_as_declared(tmp_path: Path) -> None:
+    """A lawn of 1,600 m² (80 x 80 pixels of 0.5 m) in the order blue, green, red, nir."""
+    pixels = with_lawn(landscape(seed=3), 80)
+    lot = boundary(box(LEFT + 20, TOP - 108, LEFT + 108, TOP - 20))
+    areas = []
+    for name, order in (("rgbn", (0, 1, 2, 3)), ("bgrn", (2, 1, 0, 3))):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_tiff(folder / "a.tif", pixels[list(order)])
+        bands = tuple(RGBN[index] for index in order)
+        imagery = GeoTiffMosaic(str(folder / "*.tif"), bands)
+        [result] = Detector(Spectral("cpu")).detect([lot], imagery, [LABELS["vegetation"]])
+        areas.append(sum(d.area_m2 for d in result.detections))
+    assert areas[0] == pytest.approx(1_600, rel=0.05)
+    assert areas[1] == pytest.approx(areas[0], rel=1e-6)
