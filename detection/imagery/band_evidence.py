@@ -54,6 +54,11 @@ def varies(samples: Sequence[BandSample], peak: float) -> str:
     return ""
 
 
+def is_mask(sample: BandSample, peak: float) -> bool:
+    """Whether one window's fourth band has one or two values where the colours vary."""
+    return _kind(sample, peak) == "constant"
+
+
 def resembles(samples: Sequence[BandSample], peak: float) -> str:
     """Why a varying fourth band is not near infrared, compared with the colours; "" if it is.
 

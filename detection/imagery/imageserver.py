@@ -17,7 +17,9 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.chip import Chip
 from detection.errors import ImageryError, NoImagery
+from detection.imagery.band_evidence import is_mask
 from detection.imagery.band_layout import default_names
+from detection.imagery.band_samples import BandSample
 from detection.imagery.nodata import Nodata, valid_pixels
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, utm_crs
 from detection.imagery.remote_calls import RemoteCalls
@@ -32,6 +34,7 @@ DEFAULT_GSD_M = 0.6
 # Servers allow up to 15,000 x 4,100 px. Smaller tiles make a failed request cheap to retry.
 MAX_TILE_PX = 2048
 _MAX_TILE_BYTES = 32 * 1024 * 1024
+_MASK_SAMPLE_PX = 256
 _DTYPES = {
     "U8": "uint8",
     "S16": "int16",
@@ -90,8 +93,12 @@ class ImageServer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing: a server's bands are named by their number, or by the registry entry."""
-        return ()
+        """How the bands are named, where the entry does not say so; empty before an answer."""
+        info = self._info
+        if info is None or self._bands is not None:
+            return ()
+        said = f"{self.url} does not name its {info.band_count} bands"
+        return (f"{said}: taken for {', '.join(info.bands)}; `bands:` overrules it.",)
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The UTM grid of a geometry (EPSG:4326).
@@ -159,7 +166,10 @@ class ImageServer:
             params["bandIds"] = ",".join(str(i) for i in range(len(service.bands)))
 
         def decode(body: bytes) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-            return _decode(self.url, body, service, grid, tile, self._nodata)
+            pixels, valid = _decode(self.url, body, service, grid, tile, self._nodata)
+            if self._bands is None and service.bands[3:] == ("nir",):
+                _check_near_infrared(self.url, pixels, valid)
+            return pixels, valid
 
         url = f"{self.url}/exportImage"
         pixels_and_valid = self._calls.make(lambda: self._client.get_image(url, params, decode))
@@ -193,6 +203,8 @@ def _parse_service_info(
             f"({', '.join(declared)}). List only those it has"
         )
     bands = declared or default_names(band_count)
+    if declared is None and bands[3:] == ("nir",) and _is_constant(metadata, 3):
+        bands = bands[:3]
     pixel_type = str(metadata.get("pixelType", "U8"))
     if pixel_type not in _DTYPES:
         raise ImageryError(
@@ -213,6 +225,33 @@ def _parse_service_info(
         ),
         shapely.box(*extent) if extent else None,
     )
+
+
+def _is_constant(metadata: Mapping[str, Any], band: int) -> bool:
+    """Whether a service's own statistics say that a band (0-based) has one value."""
+    least, greatest = metadata.get("minValues"), metadata.get("maxValues")
+    if not isinstance(least, list) or not isinstance(greatest, list):
+        return False
+    return bool(least[band : band + 1] and least[band : band + 1] == greatest[band : band + 1])
+
+
+def _check_near_infrared(url: str, pixels: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+    """Refuse a fourth band that is a mask; of a tile, because a service has no places to compare.
+
+    Raises:
+        ImageryError: it is one; the message says what to write.
+    """
+    step = max(1, max(valid.shape) // _MASK_SAMPLE_PX)
+    thinned = pixels[:, ::step, ::step].astype(np.float32)
+    sample = BandSample(url, thinned, valid[::step, ::step])
+    is_byte = pixels.dtype == np.uint8
+    peak = float(np.iinfo(np.uint8).max) if is_byte else float(thinned[3].max(initial=1))
+    if is_mask(sample, peak):
+        raise ImageryError(
+            f"{url}: its fourth band would be taken for near infrared, but it has one value, or "
+            "two, where the colours vary. Write `bands: [red, green, blue]` in the county's "
+            "`imagery:`, or bands: [red, green, blue, nir] if it is near infrared"
+        )
 
 
 def _tiles(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from landscapes import landscape
 from rasters import LEFT, PIXEL_M, TOP, ThresholdSegmenter, boundary, noise, smooth, write_tiff
 from servers.imageserver import FakeImageServer, image_server
 
@@ -359,3 +360,36 @@ def test_a_private_address_needs_allow_private(server: FakeImageServer) -> None:
         open_imagery(ImagerySource(url=server.url)).grid_for(lot().geometry)
     assert not isinstance(caught.value, ImageryUnavailable)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("fourth", ["opaque", "half"])
+def test_a_fourth_band_that_is_a_mask_is_refused(tmp_path: Path, fourth: str) -> None:
+    pixels = landscape(SIZE_PX, SIZE_PX)
+    pixels[3] = 255
+    if fourth == "half":
+        pixels[3, :, :100] = 0
+    with image_server(write_tiff(tmp_path / "a.tif", pixels)) as server:
+        with pytest.raises(ImageryError, match=r"fourth band.*bands: \[red, green, blue\]"):
+            opened(server, []).read(*over(0, 0, 200, 200))
+        names = ("red", "green", "blue")
+        assert opened(server, [], bands=names).read(*over(0, 0, 200, 200)).bands == names
+
+
+def test_near_infrared_of_a_server_is_noted(tmp_path: Path) -> None:
+    pixels = landscape(SIZE_PX, SIZE_PX, water=0.5)
+    with image_server(write_tiff(tmp_path / "a.tif", pixels)) as server:
+        imagery = opened(server, [])
+        assert imagery.notes == ()
+        assert imagery.read(*over(0, 0, 200, 200)).bands[3:] == ("nir",)
+        [note] = imagery.notes
+        assert "taken for red, green, blue, nir" in note
+        assert opened(server, [], bands=("red", "green", "blue", "nir")).notes == ()
+
+
+def test_a_fourth_band_that_the_statistics_call_constant(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", landscape(SIZE_PX, SIZE_PX))
+    with image_server(path) as server:
+        server.metadata = {"minValues": [0, 0, 0, 255], "maxValues": [255, 255, 255, 255]}
+        imagery = opened(server, [])
+        imagery.grid_for(lot().geometry)
+        assert "taken for red, green, blue;" in imagery.notes[0]
