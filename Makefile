@@ -36,6 +36,7 @@ check: $(READY)
 
 test: install
 	@sh scripts/install_node.sh
+	@sh scripts/install_pgbouncer.sh
 	@PATH="$$PWD/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
 # The long tests store their figures in pytest's cache; `make figures` writes them to the docs.

@@ -25,6 +25,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from parcels.missing_extra import missing_extra
+
 if TYPE_CHECKING:
     from detection.chip import Chip
     from detection.detector import Detector
@@ -64,5 +66,11 @@ _MODULE_OF = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     # Imported lazily: a batch with nothing to do must not wait for rasterio.
     if name in _MODULE_OF:
-        return getattr(import_module(_MODULE_OF[name]), name)
+        try:
+            return getattr(import_module(_MODULE_OF[name]), name)
+        except ModuleNotFoundError as error:
+            message = missing_extra(error, "detection")
+            if message is None:
+                raise
+            raise ModuleNotFoundError(message, name=error.name) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from parcels.missing_extra import missing_extra
+
 if TYPE_CHECKING:
     from pipeline.batch import BatchReport, BatchRequest, run_batch
     from pipeline.errors import PipelineError
@@ -25,7 +27,12 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
 
         return PipelineError
     if name in __all__ or name in _DEPRECATED_NAMES:
-        from pipeline import batch
-
+        try:
+            from pipeline import batch
+        except ModuleNotFoundError as error:
+            message = missing_extra(error, "pipeline")
+            if message is None:
+                raise
+            raise ModuleNotFoundError(message, name=error.name) from error
         return getattr(batch, _DEPRECATED_NAMES.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

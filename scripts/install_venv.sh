@@ -10,8 +10,17 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 if ! command -v "$python" >/dev/null 2>&1; then
     sh scripts/apt_install.sh python3 python3-venv || fail "$python not found: install Python 3.11 or newer (apt-get install python3 python3-venv), or set PYTHON=/path/to/python"
 fi
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$("$python" --version) is too old: Lotline needs Python 3.11 or newer; set PYTHON=/path/to/python"
+if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+    found=$("$python" --version 2>&1 | tail -n 1)
+    # `python3` may be a newer one than those that the pinned packages are built for.
+    for other in python3.13 python3.12 python3.11; do
+        [ -z "${PYTHON:-}" ] || [ "${PYTHON:-}" = python3 ] || break
+        command -v "$other" >/dev/null 2>&1 && "$other" -c 'import ensurepip, venv' 2>/dev/null && python=$other && break
+    done
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null ||
+        fail "$found does not fit: Lotline's pinned packages need Python 3.11, 3.12 or 3.13; install one of them, or set PYTHON=/path/to/python3.13"
+    say "$found does not fit; using $("$python" --version)"
+fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     minor=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     sh scripts/apt_install.sh "$minor" || fail "Python's venv module is missing: run apt-get install $minor"

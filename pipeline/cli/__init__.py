@@ -1,14 +1,28 @@
-"""The `lotline` command.
+"""The `lotline` command. Exit codes: 0 success, 1 some properties failed, 2 error, 130 Ctrl-C."""
 
-Exit codes: 0 success, 1 some properties failed, 2 error, 3 standard output could not be written,
-130 Ctrl-C.
-"""
+from __future__ import annotations
 
-# First of all: an import opens files, which would get the number of a closed standard stream.
-from pipeline.cli.streams import open_closed_streams
+import sys
 
-open_closed_streams()
-
-from pipeline.cli.app import main  # noqa: E402
+from parcels.missing_extra import missing_extra
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command; without the packages that it needs, say which extra brings them."""
+    try:
+        from pipeline.cli.app import main as run
+
+        run()
+    except ModuleNotFoundError as error:
+        message = missing_extra(error, _wanted(error))
+        if message is None:
+            raise
+        sys.stderr.write(f"error: {message}\n")
+        sys.exit(2)
+
+
+def _wanted(error: ModuleNotFoundError) -> str | None:
+    """Every command needs the extra `pipeline`, except what `ray` adds to it."""
+    return None if (error.name or "").partition(".")[0] == "ray" else "pipeline"

@@ -3,6 +3,7 @@
 database      opens the database (DATABASE_URL or embedded), keepalives
 schema        checks and upgrades the schema revision (`migrations/`)
 tables        the tables as SQLAlchemy Core sees them
+server_checks, connection_pooler, session_settings   what a database must offer; sessions
 counties      the source of each county; another entry with its key is refused
 retries       retries transient errors with backoff and jitter
 disk_full     turns a full database disk into one clear error

@@ -47,7 +47,15 @@ def test_the_name_of_the_clones_folder_is_not_executed(target: str, tmp_path: Pa
     clone.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         (clone / name).write_bytes((ROOT / name).read_bytes())
-    scripts = ("check", "test", "docs", "install_venv", "install_postgis", "install_node")
+    scripts = (
+        "check",
+        "test",
+        "docs",
+        "install_venv",
+        "install_postgis",
+        "install_node",
+        "install_pgbouncer",
+    )
     (clone / "scripts").mkdir()
     for name in scripts:  # they only say where they look for programs
         (clone / "scripts" / f"{name}.sh").write_text('mkdir -p .venv; echo "$PATH"\n')
@@ -57,3 +65,23 @@ def test_the_name_of_the_clones_folder_is_not_executed(target: str, tmp_path: Pa
     )  # fmt: skip
     assert f"{clone}/.venv/bin:" in done.stdout
     assert list(tmp_path.rglob("ran")) == []
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.10.13", "3.14.0"])
+def test_a_python_that_does_not_fit_is_named_with_those_that_do(
+    version: str, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version} && exit 0\nexit 1\n'
+    )
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "scripts/install_venv.sh", str(tmp_path / "venv")], cwd=ROOT, capture_output=True,
+        text=True, check=False, env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"Python {version} does not fit" in done.stderr
+    assert "3.11, 3.12 or 3.13" in done.stderr
+    assert "PYTHON=" in done.stderr
+    assert not (tmp_path / "venv").exists()
