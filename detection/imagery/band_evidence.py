@@ -31,7 +31,7 @@ _MIN_DIFFERENCES = 1_000
 # The colours' own detail: pixels of noise prove nothing.
 _REAL_DETAIL = 0.5
 
-Kind = Literal["varied", "constant", "dark", "flat"]
+BandKind = Literal["varied", "constant", "dark", "flat"]
 
 
 def varies(samples: Sequence[BandSample], peak: float) -> str:
@@ -102,7 +102,7 @@ def pooled_values(samples: Sequence[BandSample]) -> NDArray[np.float32]:
     return np.concatenate([sample.pixels[:, sample.valid] for sample in samples], axis=1)
 
 
-def _kind(sample: BandSample, peak: float) -> Kind:
+def _kind(sample: BandSample, peak: float) -> BandKind:
     """What one window says of its fourth band."""
     band = sample.pixels[3]
     active = sample.valid & (band > _TOLERANCE * peak)

@@ -65,7 +65,7 @@ class FillCells:
         sides = (_no_sides(view), _no_sides(view))
         return cls(colour, np.zeros_like(sizes), sizes, *sides, share, side)
 
-    def add(self, view: FillView, part: _Part, pixels: NDArray[np.generic], shown: _Shown) -> None:
+    def add(self, view: FillView, part: _Tile, pixels: NDArray[np.generic], shown: _Shown) -> None:
         """Count a part of the view."""
         near = matches(pixels, self.colour.values, self.colour.tolerance) & shown
         rows, columns = (np.arange(0, length, self.side_px) for length in near.shape)
@@ -84,7 +84,7 @@ _Shown = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Tile:
     """A rectangle of a view."""
 
     top: int
@@ -114,7 +114,7 @@ def count_cells(view: FillView, colours: list[FillColour]) -> list[FillCells]:
     while waiting:
         row, column = heappop(waiting)
         top, left = row * height, column * width
-        part = _Part(top, left, min(height, view.height - top), min(width, view.width - left))
+        part = _Tile(top, left, min(height, view.height - top), min(width, view.width - left))
         with suppress(RasterioError):
             pixels, shown = view.read(part.top, part.left, part.height, part.width)
             for cells in found:
@@ -137,7 +137,7 @@ def _part_size(view: FillView, side: int) -> tuple[int, int]:
     return length, length
 
 
-def _leads_to(found: list[FillCells], part: _Part) -> list[tuple[int, int]]:
+def _leads_to(found: list[FillCells], part: _Tile) -> list[tuple[int, int]]:
     """The (row, column) steps to the parts beside one that its full cells touch."""
     steps: set[tuple[int, int]] = set()
     for cells in found:
@@ -160,7 +160,7 @@ def _no_sides(view: FillView) -> _Sides:
     return tuple(np.zeros(n, bool) for n in (view.width, view.width, view.height, view.height))
 
 
-def _keep_edges(sides: _Sides, near: NDArray[np.bool_], part: _Part) -> None:
+def _keep_edges(sides: _Sides, near: NDArray[np.bool_], part: _Tile) -> None:
     """Copy the edge pixels of a part to the sides of its view."""
     above, below, left, right = sides
     rows, columns = (

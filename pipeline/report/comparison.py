@@ -96,12 +96,20 @@ def _settings(a: RunReport, b: RunReport) -> tuple[SettingDifference, ...]:
         | run.settings
         for run in (a, b)
     )
+    _keep_common_prompts(of_a, of_b)
     names = [*of_a, *(name for name in of_b if name not in of_a)]
     return tuple(
         SettingDifference(setting=name, a=of_a.get(name), b=of_b.get(name))
         for name in names
         if of_a.get(name) != of_b.get(name)
     )
+
+
+def _keep_common_prompts(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Leave out the prompts of labels that only one run has: `labels` differ already."""
+    of_a, of_b = ({**(settings.get("prompts") or {})} for settings in (a, b))
+    common = of_a.keys() & of_b.keys()
+    a["prompts"], b["prompts"] = ({k: p[k] for k in sorted(common)} for p in (of_a, of_b))
 
 
 def _counts(a: RunReport, b: RunReport) -> tuple[CountPair, ...]:
@@ -133,5 +141,6 @@ def _area_change(areas: AreaPair) -> AreaChange:
 
 def _stages(a: RunReport, b: RunReport) -> tuple[StagePair, ...]:
     of_a, of_b = ({stage.stage: stage for stage in run.stages} for run in (a, b))
+    _keep_common_prompts(of_a, of_b)
     names = [*of_a, *(name for name in of_b if name not in of_a)]
     return tuple(StagePair(stage=name, a=of_a.get(name), b=of_b.get(name)) for name in names)

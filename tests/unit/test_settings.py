@@ -171,7 +171,7 @@ def test_the_file_cannot_set_per_run_options(folder: Path, name: str) -> None:
         ('segmenter = "sam4"', "toml:2: 'segmenter' should be 'spectral', 'sam3' or 'sam3-tiny'"),
         ("bbox = [1, 2, 3]", "toml:2: 'bbox': '1,2,3' is not four numbers; write WEST.*35.2$"),
         ("bbox = 7", "toml:2: 'bbox' should be a valid list; write for example bbox = "),
-        ("bbox = [-89.9, 35.2, -90.1, 35.0]", "toml:2: 'bbox': .* west is not less than east"),
+        ("bbox = [-89.9, 35.0, -90.1, 35.2]", "toml:2: 'bbox': .* west is not less than east"),
         ("bbox = [[1], 2, 3, 4]", "toml:2: 'bbox': .* is not four numbers"),
         ('database_url = "db/lots"', "toml:2: 'database_url': not a PostgreSQL URL"),
         ('home = "~nobody-of-that-name"', "'home': the user after ~ has no home folder"),
