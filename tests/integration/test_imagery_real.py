@@ -17,6 +17,7 @@ from rasters import ThresholdSegmenter
 
 from detection import LABELS, Detector
 from detection.chip import Chip
+from detection.errors import ImageryError
 from detection.imagery import GeoTiffMosaic
 from detection.imagery.pixel_grid import PixelGrid
 from detection.results import FULL_COVERAGE_FRACTION
@@ -101,6 +102,23 @@ def test_near_infrared_tagged_as_alpha_is_read(real_data: Path) -> None:
         assert chip.bands == ("red", "green", "blue", "nir")
         assert np.array_equal(chip.pixels, own)
         assert chip.valid.all()
+
+
+def test_every_tile_of_naip_keeps_its_near_infrared(real_data: Path) -> None:
+    """Each tile alone, so that no tile depends on its neighbours."""
+    folders = [real_data / "naip", real_data / "naip_utm_zone_seam"]
+    folders.append(real_data.parent / "naip_train" / "naip")
+    tiles = sorted(path for folder in folders for path in folder.glob("*.tif"))
+    assert len(tiles) == 918
+    wrong = []
+    for path in tiles:
+        try:
+            names = GeoTiffMosaic(str(path)).bands
+        except ImageryError as error:
+            names = (str(error),)
+        if names != ("red", "green", "blue", "nir"):
+            wrong.append((path.name, names))
+    assert wrong == []
 
 
 def test_the_newest_year_is_on_top(real_data: Path) -> None:

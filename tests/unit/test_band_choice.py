@@ -215,23 +215,6 @@ def test_a_mosaic_is_judged_by_a_bounded_number_of_reads(
     assert sum(reads) == 3 * 16 * 64 * 64
 
 
-def test_every_tile_of_naip_keeps_its_near_infrared(real_data: Path) -> None:
-    """Each tile alone, so that no tile depends on its neighbours."""
-    folders = [real_data / "naip", real_data / "naip_utm_zone_seam"]
-    folders.append(real_data.parent / "naip_train" / "naip")
-    tiles = sorted(path for folder in folders for path in folder.glob("*.tif"))
-    assert len(tiles) == 918
-    wrong = []
-    for path in tiles:
-        try:
-            names = GeoTiffMosaic(str(path)).bands
-        except ImageryError as error:
-            names = (str(error),)
-        if names != RGBN:
-            wrong.append((path.name, names))
-    assert wrong == []
-
-
 def test_damaged_samples_do_not_stop_the_others(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", landscape(), blockysize=8, compress="deflate")
     content = path.read_bytes()
