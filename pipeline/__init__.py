@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from parcels.missing_extra import missing_extra
-
 if TYPE_CHECKING:
     from pipeline.batch import BatchReport, BatchRequest, run_batch
     from pipeline.errors import PipelineError
@@ -30,6 +28,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         try:
             from pipeline import batch
         except ModuleNotFoundError as error:
+            from parcels.missing_extra import missing_extra
+
             message = missing_extra(error, "pipeline")
             if message is None:
                 raise

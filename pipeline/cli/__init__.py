@@ -1,12 +1,19 @@
-"""The `lotline` command. Exit codes: 0 success, 1 some properties failed, 2 error, 130 Ctrl-C."""
+"""The `lotline` command.
+
+Exit codes: 0 success, 1 some properties failed, 2 error, 3 standard output could not be written,
+130 Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from parcels.missing_extra import missing_extra
+from pipeline.cli.streams import open_closed_streams
 
 __all__ = ["main"]
+
+# First of all: an import opens files, which would get the number of a closed standard stream.
+open_closed_streams()
 
 
 def main() -> None:
@@ -16,10 +23,13 @@ def main() -> None:
 
         run()
     except ModuleNotFoundError as error:
+        from parcels.missing_extra import missing_extra
+
         message = missing_extra(error, _wanted(error))
         if message is None:
             raise
-        sys.stderr.write(f"error: {message}\n")
+        if sys.stderr is not None:  # not closed
+            sys.stderr.write(f"error: {message}\n")
         sys.exit(2)
 
 

@@ -20,7 +20,7 @@ EXPORTED_COLUMNS = frozenset({
     "boundary_area_sqft", "segmenters", "parcel_id", "parcel_ids", "coverage_fraction",
     "partly_imaged", "longitude", "latitude", "located_by", "confidence", "address",
     "matched_address", "synthetic", "captured_on", "gsd_m",
-    "imagery_files", "boundary_version",
+    "imagery_files", "boundary_version", "caveats",
 })  # fmt: skip
 # Together these columns tell an export.
 _EXPORT_MARKS = {"state", "reason", "detail"}
