@@ -21,6 +21,7 @@ from detection.clip import LotLines
 from detection.errors import DetectionError
 from detection.imagery.interface import ImagerySource
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from parcels.untrusted import sanitize_text
 from pipeline.report.aerial_image import rgba_image
 from pipeline.report.palette import BOUNDARY_COLOURS, NO_IMAGERY_COLOUR, label_colour
 
@@ -37,6 +38,7 @@ _CASING = withStroke(linewidth=3.5, foreground="#606060")
 _Panel = tuple[PixelGrid, PixelWindow]
 
 
+@mpl.rc_context({"text.parse_math": False})  # names may have dollar signs
 def map_png(
     path: Path,
     lots: geopandas.GeoDataFrame,
@@ -73,7 +75,7 @@ def map_png(
     for axis, (grid, window) in zip(axes, panels, strict=False):
         shown += _draw_panel(axis, grid, window, lots, detections, imagery, lines or LotLines())
     caption = f"{shown:,} of {len(lots):,} boundaries, in {len(panels)} of {len(clusters)} clusters"
-    figure.suptitle(title, fontsize=15, fontweight="bold")
+    figure.suptitle(sanitize_text(title), fontsize=15, fontweight="bold")
     note = "\n".join(textwrap.wrap(f"{footnote} {caption}.".strip(), 30 * columns + 60))
     figure.legend(
         handles=_legend(detections["label"].unique()),
