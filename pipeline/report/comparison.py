@@ -141,6 +141,5 @@ def _area_change(areas: AreaPair) -> AreaChange:
 
 def _stages(a: RunReport, b: RunReport) -> tuple[StagePair, ...]:
     of_a, of_b = ({stage.stage: stage for stage in run.stages} for run in (a, b))
-    _keep_common_prompts(of_a, of_b)
     names = [*of_a, *(name for name in of_b if name not in of_a)]
     return tuple(StagePair(stage=name, a=of_a.get(name), b=of_b.get(name)) for name in names)

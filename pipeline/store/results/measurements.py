@@ -113,6 +113,7 @@ WHERE NOT EXISTS (
         AND counted.detections = array(
             SELECT d.detection_fk FROM lotline.measurement_detection d
             WHERE d.measurement_fk = m.id ORDER BY 1)
+    OFFSET 0  -- without statistics, a join would read the entire table
 )
 """)
 
