@@ -17,8 +17,15 @@ def sanitize_text(value: object, max_length: int = _MAX_LENGTH) -> str:
         text = value if isinstance(value, str) else str(value)
     except RecursionError:  # deeply nested lists
         return type(value).__name__
-    printable = "".join(char if char.isprintable() else " " for char in text[:max_length])
-    return printable if len(text) <= max_length else f"{printable}…"
+    cut = printable(text[:max_length])
+    return cut if len(text) <= max_length else f"{cut}…"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text whose control characters, but for those in `keep`, are spaces."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else " " for char in text)
 
 
 def mapping(value: object) -> dict[str, Any]:

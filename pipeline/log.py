@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
-from parcels.untrusted import sanitize_text
+from parcels.untrusted import printable, sanitize_text
 from pipeline.redaction import redactor, secrets_of_environment
 
 LogFormat = Literal["text", "json"]
@@ -114,11 +114,7 @@ def is_json() -> bool:
 
 def visible(text: str) -> str:
     """Text for a terminal or a log: all control characters but line breaks become spaces."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character == "\n" else " " for character in text
-    )
+    return printable(text, keep="\n")
 
 
 def indented(text: str, indent: str) -> str:

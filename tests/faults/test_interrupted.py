@@ -7,10 +7,8 @@ import pty
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from batches import (
     LOTLINE,
@@ -24,6 +22,7 @@ from batches import (
     start_process,
     wait_for,
 )
+from frozenserver import frozen
 from largecounty import KEY, LargeCounty, make_county
 
 from pipeline.store.database import Database
@@ -89,7 +88,7 @@ def test_two_signals_stop_at_once(
 def test_two_signals_end_a_batch_whose_database_is_frozen(
     county: LargeCounty, database: Database, batch: Batch, tmp_path: Path
 ) -> None:
-    with _frozen(database):
+    with frozen(database.engine):
         batch.stop()
         time.sleep(0.5)
         assert batch.group(), "the first signal waits for the work in progress"
@@ -109,23 +108,6 @@ def _assert_next_batch_resumes(county: LargeCounty, database: Database, tmp_path
         code, output, errors = resumed.wait()
     assert code in (0, 1), (output, errors)  # 1: the county has lots that fail
     assert leased_properties(database.url, KEY) == []
-
-
-@contextmanager
-def _frozen(database: Database) -> Iterator[None]:
-    """Freeze all processes of the database server."""
-    with database.engine.connect() as conn:
-        backend = psutil.Process(conn.exec_driver_sql("SELECT pg_backend_pid()").scalar())
-    server = backend.parent()
-    assert server is not None
-    processes = [server, *server.children()]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
 
 
 def test_ctrl_c_in_a_terminal(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
+from frozenserver import frozen
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -24,21 +23,6 @@ def engine(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engin
     with open_database(None, open_folder) as database:
         yield database.engine
     EmbeddedPostgres(open_folder / "postgres").stop()
-
-
-@contextmanager
-def frozen(engine: Engine) -> Iterator[None]:
-    with engine.connect() as conn:
-        server = psutil.Process(conn.exec_driver_sql("SELECT pg_backend_pid()").scalar()).parent()
-    assert server is not None
-    processes = [server, *server.children()]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
 
 
 def test_a_slow_statement_is_waited_for(engine: Engine) -> None:

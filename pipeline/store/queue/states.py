@@ -120,12 +120,7 @@ def count_waiting(
             + (SELECT count(*) FROM lotline.property p
                WHERE {selection.condition} AND NOT ({WAITS}) AND ({_reprocessed(scope)}))
     """)  # noqa: S608
-    values = {
-        "county": county,
-        "registry_sha256": registry_sha256,
-        "requested_at": None,
-        **selection.values,
-    }
+    values = _values(county, selection, registry_sha256)
     return int(conn.execute(counted, values).scalar_one())
 
 
@@ -142,12 +137,7 @@ def any_waits_for_all_labels(
             WHERE {selection.condition} AND p.only_labels IS NULL
                 AND ({WAITS} OR {_reprocessed(scope)}))
     """)  # noqa: S608
-    values = {
-        "county": county,
-        "registry_sha256": registry_sha256,
-        "requested_at": None,
-        **selection.values,
-    }
+    values = _values(county, selection, registry_sha256)
     return bool(conn.execute(found, values).scalar_one())
 
 
@@ -200,15 +190,25 @@ def reset(
         FROM picked WHERE p.id = picked.id
             AND (NOT picked.waits {"OR p.only_labels IS NOT NULL" if scope == "everything" else ""})
     """)  # noqa: S608
-    values: dict[str, object] = {
+    values = _values(county, selection, registry_sha256, requested_at)
+    if limit is not None:
+        values["limit"] = limit
+    return conn.execute(made_pending, values).rowcount
+
+
+def _values(
+    county: str,
+    selection: Selection,
+    registry_sha256: str,
+    requested_at: datetime | None = None,
+) -> dict[str, object]:
+    """The parameters of a statement with `_reprocessed`."""
+    return {
         "county": county,
         "registry_sha256": registry_sha256,
         "requested_at": requested_at,
         **selection.values,
     }
-    if limit is not None:
-        values["limit"] = limit
-    return conn.execute(made_pending, values).rowcount
 
 
 def renew(conn: Connection, owner: str, lease_s: float) -> None:
