@@ -82,7 +82,7 @@ class LayerSnapshot(ABC):
 
     @abstractmethod
     def all_rows(self) -> Iterator[ParcelRow]:
-        """Every row, one at a time."""
+        """Every row, one at a time, by object id."""
 
     @abstractmethod
     def rows_with_ids(self, parcel_ids: Sequence[str]) -> list[list[ParcelRow]]:

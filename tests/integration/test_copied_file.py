@@ -340,6 +340,8 @@ def test_a_killed_copy_is_resumed(tmp_path: Path, database: Database, name: str)
     copier.send_signal(signal.SIGKILL)
     copier.wait()
     copier.stdout.close()
+    with database.engine.begin() as conn:  # the stored rows are now the last ones of the table
+        conn.execute(text("UPDATE lotline.parcel SET lacks_id = lacks_id WHERE object_id < 4000"))
     progress: list[tuple[int, int]] = []
     cache = DatabaseCache(database.engine)
     copy = snapshot_file(_county(path), cache, lambda *far: progress.append(far))

@@ -30,7 +30,8 @@ from pipeline.store.parcel_cache.rows import to_columns, to_parcel_rows
 from pipeline.store.retries import retry_transient
 
 # One process at a time writes a snapshot of a layer. The database releases the lock when its
-# connection ends; for a process killed during a page, at the end of that page.
+# connection ends, for a killed process perhaps before the commit of its last page has ended:
+# `_PROGRESS` waits for that commit.
 _LOCK_CLASS = 0x10771F
 _LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '2s'")
 _LOCK = text("SELECT pg_advisory_lock(:class, CAST(:layer AS int))")
@@ -50,6 +51,7 @@ ON CONFLICT (layer_fk, state) DO NOTHING
 _PROGRESS = text("""
 SELECT id, after_object_id, rows, without_geometry
 FROM lotline.parcel_copy WHERE layer_fk = :layer AND state = 'copying'
+FOR UPDATE
 """)
 
 _INSERT_ROWS = text("""
@@ -124,7 +126,10 @@ FROM asked JOIN lotline.parcel p ON p.house_keys && asked.keys AND {_COMPLETE}
 ORDER BY asked.place, p.object_id, p.place
 """)  # noqa: S608
 
-_ALL = text(f"SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE}")  # noqa: S608
+# In the layer's order, by the primary key: the table's own order changes after an interrupted page.
+_ALL = text(f"""
+SELECT {_ROW} FROM lotline.parcel p WHERE {_COMPLETE} ORDER BY p.object_id, p.place
+""")  # noqa: S608
 
 _EXTENT = text(f"""
 SELECT ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north
