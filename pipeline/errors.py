@@ -4,6 +4,7 @@
     ├── SettingsError            the settings file or an environment variable is wrong
     ├── PropertiesFileError      a CSV of properties cannot be read
     ├── EmptyQueueError          a county has no properties in its queue
+    ├── ConcurrentBatchError     a running batch measures the same properties otherwise
     ├── ClusterError             a Ray cluster cannot be reached, or lacks a requirement
     ├── ExportError              results cannot be written to files
     └── StoreError               the database is unavailable, or refuses a request
@@ -28,6 +29,10 @@ class PropertiesFileError(PipelineError):
 
 class EmptyQueueError(PipelineError):
     """A county has no properties in its queue."""
+
+
+class ConcurrentBatchError(PipelineError):
+    """A batch that is running works on the same properties with other settings."""
 
 
 class ClusterError(PipelineError):

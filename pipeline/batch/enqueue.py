@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from detection.labels import Label
 from parcels import County
+from pipeline.batch.registry_entry import registry_sha256
 from pipeline.batch.request import BatchRequest, ConfirmLots, Progress
 from pipeline.bbox import BBox
 from pipeline.errors import EmptyQueueError, PropertiesFileError
@@ -26,25 +27,12 @@ from pipeline.store.queue.missing_labels import AskedLabels
 from pipeline.store.queue.selection import Selection
 from pipeline.store.queue.states import ReprocessScope
 from pipeline.store.runs import lifecycle
+from pipeline.store.runs.concurrent import check_running
 
 log = logging.getLogger(__name__)
 
 # Reading a file of this size takes some seconds.
 _LARGE_FILE_BYTES = 5_000_000
-
-# Keys of a registry entry whose change is no reason to retry a property that has no result.
-_IRRELEVANT_KEYS = {
-    "name",
-    "state",
-    "fips",
-    "labels",
-    "properties",
-    "verified",
-    "lot_offset_m",
-    "line_tolerance_m",
-    "calls_in_flight",
-    "calls_per_second",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +50,7 @@ class EnqueueResult:
         rejected_path: the file with the rows that are not valid; None if not written.
         asked: labels for which finished properties are processed again where they lack them; None
             if the batch reprocesses all, or its labels are not known yet.
+        is_beside: other batches are working on these properties.
     """
 
     selection: Selection
@@ -73,6 +62,7 @@ class EnqueueResult:
     understood: str = ""
     rejected_path: Path | None = None
     asked: AskedLabels | None = None
+    is_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +82,7 @@ def enqueue(
     progress: Progress,
     confirm: ConfirmLots,
     asked: AskedLabels | None = None,
+    shared: Mapping[str, str] | None = None,
 ) -> EnqueueResult:
     """Put the request's properties into the queue.
 
@@ -101,8 +92,10 @@ def enqueue(
     Args:
         confirm: called with the number of lots before `all_lots` makes them properties.
         asked: the labels that finished properties should have; None leaves them finished.
+        shared: settings that running batches on the same properties must have too.
 
     Raises:
+        ConcurrentBatchError: a running batch on the same properties has other settings.
         ParcelsError: the layer of all lots cannot be read.
         PropertiesFileError: the CSV cannot be read.
         EmptyQueueError: the county has no properties, or none in the bounding box.
@@ -111,17 +104,21 @@ def enqueue(
     path = request.properties or opened.county.properties
     with database.engine.begin() as conn:
         lifecycle.reclaim_killed(conn, county)
+        # Before the CSV is loaded: a batch of the whole county would process its properties.
+        check_running(conn, county, None, shared or {})
     loaded = None if path is None else _load_csv(database, county, path, request.out, progress)
     bad_rows = BadRows() if loaded is None else loaded.bad_rows
     understood = "" if loaded is None else loaded.understood
     rejected_path = None if loaded is None else loaded.rejected_path
+    list_id = None if loaded is None or request.all_lots else loaded.list_id
+    selection = Selection(list_id, request.bbox)
+    with database.engine.begin() as conn:
+        is_beside = check_running(conn, county, selection, shared or {})
     if request.all_lots:
         # A lazy import: reading layers is slow to import, and few batches need it here.
         from pipeline.batch.enqueue_all_lots import add_all_lots
 
         add_all_lots(database, opened, progress, confirm)
-    list_id = None if loaded is None or request.all_lots else loaded.list_id
-    selection = Selection(list_id, request.bbox)
     if request.again:
         asked = None
     if asked is not None:
@@ -155,6 +152,7 @@ def enqueue(
         understood,
         rejected_path,
         asked,
+        is_beside,
     )
 
 
@@ -182,11 +180,18 @@ def labels_to_run(
 
 
 def make_pending(
-    database: Database, county: County, request: BatchRequest, enqueued: EnqueueResult
+    database: Database,
+    county: County,
+    request: BatchRequest,
+    enqueued: EnqueueResult,
+    shared: Mapping[str, str] | None = None,
 ) -> None:
     """Reset to pending what is to be reprocessed, or may succeed with a changed registry entry.
 
     Called right before the work begins, so that an invalid request leaves the queue unchanged.
+
+    Args:
+        shared: the run's settings; what a batch with others has completed meanwhile is not fresh.
     """
     with database.engine.begin() as conn:
         queue.reset(
@@ -197,20 +202,12 @@ def make_pending(
             registry_sha256(county),
             request.limit,
             enqueued.requested_at,
+            shared,
         )
         if enqueued.asked is not None:
             missing_labels.reopen(
                 conn, county.key, enqueued.selection, enqueued.asked, request.limit
             )
-
-
-def registry_sha256(county: County) -> str:
-    """Hexadecimal digest of a registry entry's parcels and imagery, and of its file's stat."""
-    digest = hashlib.sha256(county.model_dump_json(exclude=_IRRELEVANT_KEYS).encode())
-    if county.path is not None and county.path.exists():
-        stat = county.path.stat()
-        digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    return digest.hexdigest()
 
 
 def _reprocess_scope(request: BatchRequest) -> ReprocessScope:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from detection.county_labels import CountyLabels
-from detection.segmenters import build_segmenter, check_segmenter
+from detection.segmenters import build_segmenter, check_segmenter, supported_labels
 from pipeline.batch.asked_labels import asked_labels
 from pipeline.batch.enqueue import enqueue
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
+from pipeline.batch.shared_settings import are_all_known, shared_settings
 from pipeline.open_county import OpenCounty, open_county
 from pipeline.settings import Settings, load_settings
 from pipeline.store.counties import bind_county
@@ -48,6 +49,10 @@ def run_batch(
     if build is build_segmenter:
         check_segmenter(request.segmenter, weights)
     labels = CountyLabels(opened.county, request.labels, request.own_labels)
+    found = None
+    if build is build_segmenter:
+        found = labels.for_segmenter(request.segmenter, supported_labels(request.segmenter))
+    shared = shared_settings(opened.county, request, found)
     asked = asked_labels(labels, request.segmenter if build is build_segmenter else None)
     with open_database(settings.database_url, settings.home) as database:
         _bind(database, opened, progress)
@@ -58,10 +63,12 @@ def run_batch(
             database,
             opened,
             labels,
-            enqueue(database, opened, request, progress, confirm, asked),
+            enqueue(database, opened, request, progress, confirm, asked, shared),
             partial(build, request.segmenter, weights),
         )
-        if not context.enqueued.waiting:
+        enqueued = context.enqueued
+        # Beside other batches, only the segmenter shows whether they do what this one asks for.
+        if not enqueued.waiting and (are_all_known(shared) or not enqueued.is_beside):
             return _report_nothing_to_do(context)
         # A lazy import: without work, rasterio, geopandas and the engines are not loaded.
         from pipeline.batch.runner import run

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from detection.county_settings import lot_lines, open_county_imagery
@@ -22,12 +23,14 @@ from pipeline.batch.cached_parcels import cached_parcels
 from pipeline.batch.engine import EngineRuntime
 from pipeline.batch.engines.local import local_runtime
 from pipeline.batch.engines.ray import ray_runtime
-from pipeline.batch.enqueue import labels_to_run, make_pending, registry_sha256
+from pipeline.batch.enqueue import labels_to_run, make_pending
 from pipeline.batch.heartbeat import Heartbeat
 from pipeline.batch.lease_loop import LeaseLoop, new_owner
+from pipeline.batch.registry_entry import registry_sha256
 from pipeline.batch.request import Progress
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
+from pipeline.batch.shared_settings import all_shared_settings
 from pipeline.batch.stage_context import StageContext, chip_spec
 from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
@@ -38,7 +41,7 @@ from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.retries import retry_transient
-from pipeline.store.runs import lifecycle
+from pipeline.store.runs import concurrent, lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +73,10 @@ def run(context: RunContext) -> BatchReport:
             runtime = local_runtime(context, service, imagery)
         segmenter = runtime.segmenter_info
         labels = context.labels.for_segmenter(segmenter.name, segmenter.labels)
+        shared = all_shared_settings(county, context.request, labels, segmenter.weights_sha256)
         labels = labels_to_run(context.database, county, context.request, context.enqueued, labels)
         runtime.prepare(labels)
-        make_pending(context.database, county, context.request, context.enqueued)
-        report = BatchRunner(context, runtime, labels, service, imagery).run()
+        report = BatchRunner(context, runtime, labels, shared, service, imagery).run()
     if not isinstance(parcels, CachedSource):
         return report
     return replace(
@@ -114,12 +117,14 @@ class BatchRunner:
         context: RunContext,
         runtime: EngineRuntime,
         labels: tuple[Label, ...],
+        shared: dict[str, str],
         service: ParcelBoundaryService,
         imagery: ImagerySource,
     ) -> None:
         self._context = context
         self._runtime = runtime
         self._labels = labels
+        self._shared = shared
         self._service = service
         self._imagery = imagery
         self._database = context.database
@@ -130,14 +135,7 @@ class BatchRunner:
         context, segmenter = self._context, self._runtime.segmenter_info
         county = context.county.key
         started_s = time.perf_counter()
-        # Its advisory lock marks the run as alive. Detached from the pool, so that closing it
-        # releases the lock.
-        lock_connection = self._database.engine.connect()
-        lock_connection.detach()
-        run_id = lifecycle.start(
-            lock_connection, county, self._settings(), segmenter.name, segmenter.weights_sha256
-        )
-        lock_connection.commit()
+        run_id, lock_connection = self._start()
         label_names = tuple(label.name for label in self._labels)
         run_info = RunInfo(run_id, segmenter.name, segmenter.weights_sha256, label_names)
         loop = LeaseLoop(context, run_id, self._owner)
@@ -147,6 +145,9 @@ class BatchRunner:
         )
         with log_context(run=run_id, county=county), heartbeat:
             try:
+                make_pending(
+                    self._database, context.county, context.request, context.enqueued, self._shared
+                )
                 end = loop.run(self._runtime.create_engine(self._stage_context(run_info)))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
@@ -156,6 +157,29 @@ class BatchRunner:
                 context.progress.stop()
             retry_transient(self._close)(run_id, end, loop)
         return retry_transient(self._report)(run_info, loop, started_s)
+
+    def _start(self) -> tuple[int, Connection]:
+        """The run's id, and the connection whose advisory lock marks it as alive.
+
+        Raises:
+            ConcurrentBatchError: a running batch on the same properties has other settings.
+        """
+        county, segmenter = self._context.county.key, self._runtime.segmenter_info
+        connection = self._database.engine.connect()
+        # Detached from the pool, so that closing it releases the lock.
+        connection.detach()
+        try:
+            concurrent.serialize_starts(connection, county)
+            selection = self._context.enqueued.selection
+            concurrent.check_running(connection, county, selection, self._shared)
+            run_id = lifecycle.start(
+                connection, county, self._settings(), segmenter.name, segmenter.weights_sha256
+            )
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return run_id, connection
 
     def _stage_context(self, run_info: RunInfo) -> StageContext:
         county = self._context.county
@@ -250,6 +274,8 @@ class BatchRunner:
             "again": request.again,
             "retry_failed": request.retry_failed,
             "bbox": request.bbox,
+            concurrent.LIST_ID: enqueued.selection.list_id,
+            concurrent.SHARED_SETTINGS: self._shared,
             "registry_sha256": registry_sha256(county),
             "when_unavailable": request.when_unavailable,
             "lot_offset_m": county.lot_offset_m,

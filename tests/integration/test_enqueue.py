@@ -15,7 +15,8 @@ from servers.koop import feature_server
 from sqlalchemy import text
 
 from detection.registry.county import DetectionCounty
-from pipeline.batch.enqueue import EnqueueResult, enqueue, make_pending, registry_sha256
+from pipeline.batch.enqueue import EnqueueResult, enqueue, make_pending
+from pipeline.batch.registry_entry import registry_sha256
 from pipeline.batch.request import BatchRequest, NoProgress
 from pipeline.errors import EmptyQueueError, PipelineError, PropertiesFileError
 from pipeline.open_county import OpenCounty

@@ -6,7 +6,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -55,11 +56,14 @@ WAITS = f"""p.state IN ('pending', 'leased', 'deferred', 'failed') AND (
     OR (p.state = 'leased' AND p.leased_until < clock_timestamp())
     OR (({retry_policy.condition("next run")}) AND {_COMPLETED_BEFORE}))"""
 
-# The same, at the time of the batch request: results that another run wrote since are fresh.
+# The same, at the time of the batch request: results that another run with the same settings wrote
+# since are fresh.
 _COMPLETED_BEFORE_REQUEST = """(p.run_fk IS NULL OR p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
-        AND coalesce(r.finished_at, r.started_at)
-            <= coalesce(CAST(:requested_at AS timestamptz), 'infinity')))"""
+        AND (coalesce(r.finished_at, r.started_at)
+                <= coalesce(CAST(:requested_at AS timestamptz), 'infinity')
+            OR r.settings -> 'shared_settings' IS DISTINCT FROM
+                coalesce(CAST(:shared AS jsonb), r.settings -> 'shared_settings'))))"""
 
 # Processed with another registry entry, whose hash each run stores in its settings.
 _REGISTRY_CHANGED = f"""(({retry_policy.condition("registry changed")}) AND p.run_fk IN (
@@ -161,6 +165,7 @@ def reset(
     registry_sha256: str = "",
     limit: int | None = None,
     requested_at: datetime | None = None,
+    shared: Mapping[str, str] | None = None,
 ) -> int:
     """Make properties pending again, except those that are waiting or being processed.
 
@@ -172,6 +177,7 @@ def reset(
             entry, and may succeed with this one, become pending too.
         limit: reset only as many as needed for the first `limit` properties to be waiting.
         requested_at: time of the batch request, by the database's clock; None means now.
+        shared: see `runs.concurrent`; results of runs with other settings are not fresh.
 
     Returns:
         The number of properties made pending.
@@ -190,7 +196,7 @@ def reset(
         FROM picked WHERE p.id = picked.id
             AND (NOT picked.waits {"OR p.only_labels IS NOT NULL" if scope == "everything" else ""})
     """)  # noqa: S608
-    values = _values(county, selection, registry_sha256, requested_at)
+    values = _values(county, selection, registry_sha256, requested_at, shared)
     if limit is not None:
         values["limit"] = limit
     return conn.execute(made_pending, values).rowcount
@@ -201,12 +207,14 @@ def _values(
     selection: Selection,
     registry_sha256: str,
     requested_at: datetime | None = None,
+    shared: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """The parameters of a statement with `_reprocessed`."""
     return {
         "county": county,
         "registry_sha256": registry_sha256,
         "requested_at": requested_at,
+        "shared": None if shared is None else json.dumps(shared),
         **selection.values,
     }
 

@@ -98,6 +98,11 @@ _UPDATE_SETTINGS = text("""
 UPDATE lotline.run SET settings = settings || CAST(:changes AS jsonb) WHERE id = :run
 """)
 
+_ALIVE_IDS = text(f"""
+SELECT r.id FROM lotline.run r
+WHERE r.county = :county AND r.state = 'running' AND {_IS_ALIVE} ORDER BY r.id
+""")  # noqa: S608
+
 # A run whose state is 'running' but that holds no lock was killed and is not yet reclaimed.
 _RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
@@ -260,6 +265,12 @@ def recent_runs(conn: Connection, county: str | None = None, limit: int = 1) -> 
     """Up to `limit` runs of one county or of all, newest first."""
     where = {"class": _LOCK_CLASS, "county": county, "limit": limit}
     return [_run(row) for row in conn.execute(_RECENT_RUNS, where)]
+
+
+def running_runs(conn: Connection, county: str) -> list[Run]:
+    """The county's runs that are alive, oldest first."""
+    values = {"class": _LOCK_CLASS, "county": county}
+    return [get_run(conn, run_id) for run_id in conn.execute(_ALIVE_IDS, values).scalars().all()]
 
 
 def latest_run(conn: Connection, county: str) -> Run | None:
