@@ -22,7 +22,7 @@ $(if $(UNKNOWN),$(error unknown setting $(UNKNOWN); the settings are $(SETTINGS)
 $(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
 export $(SETTINGS)
 
-.PHONY: batch check test test-long figures coverage bench docs lock install clean help
+.PHONY: batch check test test-long fuzz figures coverage bench docs lock install clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//;2,6p' Makefile
@@ -44,6 +44,11 @@ LONG := .pytest_cache/long.xml
 
 test-long: install
 	@$(VENV)/bin/python -m pytest -m long --junitxml=$(LONG)
+
+# Fuzz the readers of untrusted input: docs/security.md. MINUTES= for each reader, TARGET=, SEED=.
+fuzz: install
+	@cd tests && ../$(VENV)/bin/python -m fuzz.session --minutes "$${MINUTES:-1}" \
+	    --seed "$${SEED:-1}" $${TARGET:+--target "$$TARGET"}
 
 figures: install
 	@$(VENV)/bin/python scripts/keep_figures.py $(LONG)
