@@ -6,6 +6,7 @@ matrices are those of GoogleMapsCompatible, named by their zoom level.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from threading import Lock
@@ -22,11 +23,14 @@ from detection.imagery.tiles.tile_image import error_text
 from parcels.arcgis.http.byte_client import ByteClient
 from parcels.arcgis.http.exchange import HttpResponse
 from parcels.errors import SourceMisconfigured
+from parcels.untrusted import sanitize_text
 
 # The OGC's standard pixel of 0.28 mm, and metres in a degree of WGS 84's equator.
 _STANDARD_PIXEL_M = 0.00028
 _METRES_PER_DEGREE = 111_319.49079327358
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+# A larger tile would be a picture of a whole county.
+_MAX_TILE_PX = 8192
 _FORMATS = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 
 
@@ -170,7 +174,7 @@ def _choose(url: str, key: str, name: str | None, found: dict[str, ET.Element]) 
 
 def _matrix(url: str, found_set: ET.Element, zoom: int) -> ET.Element:
     matrices = sorted(
-        found_set.iter("TileMatrix"), key=lambda m: -float(_text(m, "ScaleDenominator"))
+        found_set.iter("TileMatrix"), key=lambda m: -_number(url, m, "ScaleDenominator")
     )
     names = [_text(matrix, "Identifier") for matrix in matrices]
     for wanted in (str(zoom), f"{zoom:02d}"):
@@ -194,22 +198,55 @@ def _grid(url: str, crs_text: str, matrix: ET.Element) -> TileGrid:
     unit_m = (
         _METRES_PER_DEGREE if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor)
     )
-    corner = [float(value) for value in _text(matrix, "TopLeftCorner").split()]
+    corner = _numbers(url, matrix, "TopLeftCorner", 2)
     is_north_first = crs.axis_info[0].direction.lower() in ("north", "south")
     # Some servers write longitude first in spite of the CRS: 180 is no latitude.
     if crs.is_geographic and abs(corner[0]) > 90:
         is_north_first = False
     left, top = corner[::-1] if is_north_first else corner
-    columns, rows = int(_text(matrix, "MatrixWidth")), int(_text(matrix, "MatrixHeight"))
     return TileGrid(
         name,
-        float(_text(matrix, "ScaleDenominator")) * _STANDARD_PIXEL_M / unit_m,
+        _number(url, matrix, "ScaleDenominator") * _STANDARD_PIXEL_M / unit_m,
         left,
         top,
-        int(_text(matrix, "TileWidth")),
-        int(_text(matrix, "TileHeight")),
-        columns=(0, columns - 1),
-        rows=(0, rows - 1),
+        _count(url, matrix, "TileWidth", _MAX_TILE_PX),
+        _count(url, matrix, "TileHeight", _MAX_TILE_PX),
+        columns=(0, _count(url, matrix, "MatrixWidth") - 1),
+        rows=(0, _count(url, matrix, "MatrixHeight") - 1),
+    )
+
+
+def _number(url: str, matrix: ET.Element, name: str) -> float:
+    """A positive number of a tile matrix."""
+    [number] = _numbers(url, matrix, name, 1)
+    if number <= 0:
+        raise _odd_value(url, matrix, name)
+    return number
+
+
+def _count(url: str, matrix: ET.Element, name: str, most: float = 2.0**31) -> int:
+    """A positive whole number of a tile matrix, at most `most`."""
+    number = _number(url, matrix, name)
+    if number > most or not number.is_integer():
+        raise _odd_value(url, matrix, name)
+    return int(number)
+
+
+def _numbers(url: str, matrix: ET.Element, name: str, count: int) -> list[float]:
+    try:
+        numbers = [float(value) for value in _text(matrix, name).split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise _odd_value(url, matrix, name)
+    return numbers
+
+
+def _odd_value(url: str, matrix: ET.Element, name: str) -> ImageryError:
+    value, matrix_name = (sanitize_text(_text(matrix, of)) for of in (name, "Identifier"))
+    return ImageryError(
+        f"{url}: the tile matrix {matrix_name!r} has the {name} {value!r}; set another `zoom:` or "
+        "`matrix_set:`, or use the service's XYZ tiles"
     )
 
 
