@@ -28,10 +28,11 @@ def at(column: float, row: float, width: float, height: float) -> shapely.Polygo
 def painted(
     folder: Path, *rectangles: tuple[int, int, int, int], size_px: int = 400
 ) -> GeoTiffMosaic:
-    """One dark file with bright rectangles (column, row, width, height)."""
+    """One dark file with bright rectangles (column, row, width, height), and a little noise."""
     pixels = np.full((3, size_px, size_px), 20, np.uint8)
     for column, row, width, height in rectangles:
         pixels[:, row : row + height, column : column + width] = 200
+    pixels += np.random.default_rng(0).integers(0, 3, pixels.shape).astype(np.uint8)
     return GeoTiffMosaic(str(write_tiff(folder / "a_2020.tif", pixels)))
 
 

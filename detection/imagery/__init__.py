@@ -18,8 +18,9 @@ band_choice     which band is what, for a whole mosaic, and what was decided
   band_evidence, band_order       what their pixels say
 palette         a file with a palette, read as red, green and blue
 bands           alpha band and date of a file
-nodata          valid pixels: masks (declared) and fill (undeclared; fill_survey, fill_cells,
-                fill_colours, fill_view, fill_notes)
+nodata          valid pixels: masks (declared), fill at the edge (undeclared; fill_survey,
+                fill_cells, fill_colours, fill_view, fill_notes) and holes inside (drawn)
+file_surveys    what is found out about a file once
 blocks          downsampling by block means and overviews
 """
 

@@ -18,6 +18,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from detection.imagery.nodata import are_numbers
+
 log = logging.getLogger(__name__)
 
 MAX_FILES, MAX_REMOTE_FILES = 64, 8
@@ -127,11 +129,13 @@ def _sample(
     out_shape = None if shape is None else (len(indexes), *shape)
     pixels = dataset.read(indexes, window=window, out_shape=out_shape)
     valid = pixels[:3].any(axis=0)
-    if np.issubdtype(pixels.dtype, np.floating):
-        valid &= np.isfinite(pixels).all(axis=0)
+    numbers = are_numbers(pixels)
+    # A window of one colour is fill, and would make a mask of a fourth band.
+    valid &= numbers & bool((pixels != pixels[:, :1, :1]).any())
     flags = dataset.mask_flag_enums[0]
     if dataset.nodata is not None:
         valid &= (pixels != dataset.nodata).any(axis=0)
     elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         valid &= dataset.read_masks(1, window=window, out_shape=shape) > 0
-    return BandSample(path, pixels.astype(np.float32), valid)
+    plain = np.where(numbers, pixels, np.zeros((), pixels.dtype)).astype(np.float32)
+    return BandSample(path, plain, valid)

@@ -6,12 +6,7 @@ of it, never on the window, so that chips of neighbouring lots agree.
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from scipy import ndimage
 
+from detection.imagery.file_surveys import FileSurveys
 from detection.imagery.fill_cells import SOFT_TOLERANCE
 from detection.imagery.fill_colours import FillColour
 from detection.imagery.fill_survey import RIM_PX, Fill, find_fill
@@ -28,34 +24,14 @@ from detection.imagery.pixel_grid import PixelWindow
 # Pixels beside the rim are mixed with fill (bilinear, subsampled colour).
 _MIXED_PX = 2
 _SQUARE = np.ones((3, 3), bool)
-# Surveys that a process keeps: empty for most files, at most 512 kB for one with fill.
-_KEPT = 1024
-_surveys: OrderedDict[Hashable, tuple[Fill, ...]] = OrderedDict()
-_lock = Lock()
+# How far from fill its rim reaches.
+RIM_REACH_PX = RIM_PX + _MIXED_PX
+_surveys: FileSurveys[tuple[Fill, ...]] = FileSurveys()
 
 
 def fill_of(dataset: DatasetReader, indexes: list[int]) -> tuple[Fill, ...]:
     """The fill of a file or of one of its overviews, from a survey at its first use."""
-    if dataset.name.startswith("/vsimem/"):
-        return find_fill(dataset, indexes)
-    try:
-        about = Path(dataset.name).stat()
-        version = (about.st_mtime_ns, about.st_size)
-    except OSError:  # a remote file
-        version = (0, 0)
-    # Each opening of a remote file has another prefix.
-    name = re.sub(r"^/vsiriopener_[^/]*", "", dataset.name)
-    key = (name, version, dataset.width, tuple(indexes))
-    with _lock:
-        if key in _surveys:
-            _surveys.move_to_end(key)
-            return _surveys[key]
-    found = find_fill(dataset, indexes)
-    with _lock:
-        _surveys[key] = found
-        while len(_surveys) > _KEPT:
-            _surveys.popitem(last=False)
-    return found
+    return _surveys.of(dataset, indexes, find_fill)
 
 
 def is_near_fill(dataset: DatasetReader, indexes: list[int], window: PixelWindow) -> bool:
@@ -107,7 +83,7 @@ class _Part:
     @classmethod
     def around(cls, fill: Fill, window: PixelWindow, dataset: DatasetReader) -> _Part:
         reach = 2 * fill.cell_px
-        pad = reach + (RIM_PX + _MIXED_PX if fill.soft else 0)
+        pad = reach + (RIM_REACH_PX if fill.soft else 0)
         file = PixelWindow(0, 0, dataset.width, dataset.height)
         padded = window.pad(pad).intersection(file)
         if padded is None:

@@ -30,6 +30,7 @@ _MIN_PIXELS = 64
 # without; and for colours that real surfaces have, as a share of the whole edge.
 _MIN_CONTACT_PX, _MIN_CONTACT, _MIN_CONTACT_INSIDE, _MIN_CONTACT_PLAIN = 48, 0.1, 0.25, 0.25
 _MIN_CONTACT_ZERO_PX = 8
+_MIN_BLANK_PIXELS = 256 * 256
 _WHOLE_SIDE = 0.95
 _SAMPLED_CELLS = 48
 _SQUARE = np.ones((3, 3), bool)
@@ -77,6 +78,9 @@ def _fill_of(view: FillView, cells: FillCells) -> Fill | None:
     if not solid.any():
         return None
     share = float(cells.counts[solid].sum() / cells.sizes.sum())
+    if _is_blank(view, cells):
+        soft = colour.pure and (view.lossy or colour.is_noisy)
+        return Fill(colour, solid, solid, cells.side_px * view.step, soft, share)
     around = _Around.sample(view, cells, solid)
     if not (colour.is_zero or around.is_abrupt or _spans_a_side(cells)):
         return None
@@ -124,6 +128,12 @@ def _connected(view: FillView, cells: FillCells) -> NDArray[np.bool_]:
             enough[edge] = True
     enough[0] = False
     return np.asarray(enough[parts])
+
+
+def _is_blank(view: FillView, cells: FillCells) -> bool:
+    """Whether all of a file has the colour: any one, because ground has noise."""
+    pixels = int(cells.sizes.sum()) * view.step**2
+    return pixels >= _MIN_BLANK_PIXELS and bool(cells.full.all())
 
 
 def _is_convex(cells: NDArray[np.bool_]) -> bool:

@@ -7,6 +7,7 @@ undeclared fill (`fill_survey`) hides is hidden.
 from __future__ import annotations
 
 from dataclasses import astuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,15 @@ from detection.imagery.bands import mask_index
 from detection.imagery.fill import fill_in, is_near_fill, window_of, with_rim
 from detection.imagery.fill_colours import FillColour
 from detection.imagery.fill_view import is_lossy, is_remote
+from detection.imagery.holes import black_holes, flat_holes, may_have_flat_holes
 from detection.imagery.masks import has_mask, mask_shown, matches
 from detection.imagery.pixel_grid import PixelWindow
 
-# A hole inside a file: a square of this side with exactly 0 in every band. Shadows and water have
-# noise; black patches without such a square are data.
-HOLE_PX = 32
+# Numbers that no pixel has: floats are filled with the largest of their type, or of another. And
+# values below 0 that stand for no data, undeclared, where every band has one of them.
+_MAX_VALUE = 1e15
+_SENTINELS = (-999.0, -9999.0, -32767.0, -32768.0, -99999.0)
+_NEARBY_PX = 64
 _CORE_PX = 8
 _SAMPLE_PX = 256
 
@@ -40,7 +44,8 @@ def valid_pixels(
 ) -> NDArray[np.bool_]:
     """(height, width) bool for `pixels` (bands, height, width): the bands `indexes` of a window.
 
-    A nodata value hides a pixel only if every band has it. NaN and infinite values are never valid.
+    A nodata value hides a pixel only if every band has it. NaN, infinite values and those beyond
+    1e15 are never valid.
 
     Args:
         window: in pixels of the file, inside it; by default all of it.
@@ -50,9 +55,7 @@ def valid_pixels(
         ImageryError: `nodata` has neither one value nor one for each band.
     """
     window = window or PixelWindow(0, 0, dataset.width, dataset.height)
-    valid = np.ones(pixels.shape[1:], bool)
-    if np.issubdtype(pixels.dtype, np.floating):
-        valid &= np.isfinite(pixels).all(axis=0)
+    valid = are_numbers(pixels)
     if nodata is not None:
         return valid & ~_as_entered(dataset, indexes, pixels, window, nodata)
     shown = mask_shown(dataset, indexes, window_of(window))
@@ -61,9 +64,17 @@ def valid_pixels(
     elif dataset.nodata is not None:
         valid &= ~matches(pixels, (dataset.nodata,))
     else:
-        valid &= ~_holes(dataset, indexes, pixels, window)
+        valid &= ~black_holes(dataset, indexes, pixels, window)
+    valid &= ~(_sentinels(pixels) | flat_holes(dataset, indexes, pixels, window))
     fill = fill_in(dataset, indexes, window)
     return valid if fill is None else valid & ~fill
+
+
+def are_numbers(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(height, width): pixels (bands, height, width) that are neither NaN nor beyond any value."""
+    if not np.issubdtype(pixels.dtype, np.floating):
+        return np.ones(pixels.shape[1:], bool)
+    return np.asarray(((pixels > -_MAX_VALUE) & (pixels < _MAX_VALUE)).all(axis=0))
 
 
 def may_be_hidden(
@@ -80,11 +91,13 @@ def may_be_hidden(
     """
     pixels = overview.read(indexes, window=window_of(part))
     values = nodata if nodata is not None else (dataset.nodata or 0.0,)
-    finite = not np.issubdtype(pixels.dtype, np.floating) or bool(np.isfinite(pixels).all())
-    if not finite or (values and bool(matches(pixels, values).any())):
+    if not are_numbers(pixels).all() or (values and bool(matches(pixels, values).any())):
         return True
     if nodata is not None:
         return False
+    step = round(dataset.width / overview.width)
+    if _sentinels(pixels).any() or may_have_flat_holes(overview, indexes, pixels, part, step):
+        return True
     if _mask_hides_some(dataset, overview, indexes, part):
         return True
     # A remote file is surveyed by its smallest overview, whichever one is read.
@@ -126,6 +139,19 @@ def hidden_by_mask_alone(dataset: DatasetReader, indexes: list[int]) -> bool:
     return not shown.any() and bool((pixels != pixels[:, :1, :1]).any())
 
 
+def _sentinels(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels that have a value for no data, below 0, in every band."""
+    if pixels.dtype.kind not in "if":
+        return np.zeros(pixels.shape[1:], bool)
+    values = list(_SENTINELS)
+    if pixels.dtype.kind == "i":
+        values.append(float(np.iinfo(pixels.dtype.name).min))
+    found = np.asarray((pixels <= max(_SENTINELS)).all(axis=0))
+    if found.any():
+        found[found] = np.isin(pixels[:, found], values).all(axis=0)
+    return found
+
+
 def _as_entered(
     dataset: DatasetReader,
     indexes: list[int],
@@ -145,7 +171,7 @@ def _as_entered(
     if not is_lossy(dataset) or not np.isfinite(nodata).all():
         return hidden
     colour = FillColour(nodata, 2.0, pure=True)
-    padded = window.pad(_CORE_PX + 2 * HOLE_PX).intersection(
+    padded = window.pad(_CORE_PX + _NEARBY_PX).intersection(
         PixelWindow(0, 0, dataset.width, dataset.height)
     )
     if padded is None:
@@ -155,35 +181,3 @@ def _as_entered(
     core = ndimage.binary_opening(near, np.ones((_CORE_PX, _CORE_PX), bool))
     rim = with_rim(around, core, colour) if core.any() else core
     return hidden | rim[window.slices_in(padded)]
-
-
-def _holes(
-    dataset: DatasetReader,
-    indexes: list[int],
-    pixels: NDArray[np.generic],
-    window: PixelWindow,
-) -> NDArray[np.bool_]:
-    """Pixels of squares of `HOLE_PX` with 0 in every band, wherever the window cuts them."""
-    black = matches(pixels, (0.0,))
-    if not black.any():
-        return black
-    # If all around the window were black, there would be most: without any, no more is read.
-    pad = HOLE_PX - 1
-    most = _opened(np.pad(black, pad, constant_values=True))[pad:-pad, pad:-pad]
-    if not (most & black).any():
-        return np.zeros_like(black)
-    file = PixelWindow(0, 0, dataset.width, dataset.height)
-    padded = window.pad(pad).intersection(file)
-    if padded is None:
-        return black
-    around = dataset.read(indexes, window=window_of(padded))
-    return _opened(matches(around, (0.0,)))[window.slices_in(padded)]
-
-
-def _opened(black: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels in any square of `HOLE_PX` that is black."""
-    least = ndimage.minimum_filter(black, HOLE_PX, mode="constant", cval=False)
-    # A filter of even size is centred half a pixel off: the second is mirrored.
-    return np.asarray(
-        ndimage.maximum_filter(least, HOLE_PX, mode="constant", cval=False, origin=-1)
-    )

@@ -31,13 +31,18 @@ from detection.results import ChipInfo
 LAWN = LABELS["lawn"]
 
 
+def ground(height: int, width: int) -> Any:
+    """Dark, with the noise without which it would be no imagery."""
+    return np.random.default_rng(0).integers(48, 53, (3, height, width)).astype(np.uint8)
+
+
 def tile(
     folder: Path, name: str, column: float = 0, width: int = 200, pixel_m: float = PIXEL_M,
     pixels: Any = None, **profile: Any,
 ) -> str:  # fmt: skip
     """A file of 200 m x 100 m at `column` half metres from the tests' corner."""
     side = (int(100 / pixel_m), int(width / pixel_m))
-    shown = np.full((3, *side), 50, np.uint8) if pixels is None else pixels
+    shown = ground(*side) if pixels is None else pixels
     transform = Affine(pixel_m, 0, LEFT + column * PIXEL_M, 0, -pixel_m, TOP)
     return str(write_tiff(folder / name, shown, transform=transform, **profile))
 
@@ -140,7 +145,7 @@ def test_a_file_in_degrees_has_the_size_of_its_pixels(tmp_path: Path) -> None:
     corner = pixel_grid().to_lonlat(shapely.Point(LEFT, TOP))
     degrees = Affine(9e-6, 0, corner.x, 0, -9e-6, corner.y)
     write_tiff(
-        tmp_path / "a_2018.tif", np.full((3, 300, 300), 50, np.uint8), crs="EPSG:4326",
+        tmp_path / "a_2018.tif", ground(300, 300), crs="EPSG:4326",
         transform=degrees,
     )  # fmt: skip
     [info] = infos(tmp_path, at(10, 10, 60, 60))
