@@ -24,6 +24,8 @@ _COLLECTION_TYPES = (4, 5, 6, 7)  # shapely's type ids of the Multi* types and t
 _POLYGON_TYPE = 3
 # Above this share of the area, edges are measured as geodesics (see areas_m2).
 _CHORD_TOLERANCE = 2e-5
+# Smaller slivers are rounding where two outlines coincide.
+_MIN_SLIVER_M2 = 0.001
 # A polygon of 4 x 32 sides is 0.04 % smaller than its circle.
 _QUAD_SEGMENTS = 32
 
@@ -183,6 +185,33 @@ def buffer_m(geometry: BaseGeometry, distance_m: float) -> MultiPolygon:
     back = partial(to_local.transform, direction="INVERSE")
     lonlat = shapely.transform(buffered, back, interleaved=False)
     return polygonal(split_at_antimeridian(lonlat))
+
+
+def without_new_slivers(part: BaseGeometry, whole: BaseGeometry, width_m: float) -> BaseGeometry:
+    """A part of an EPSG:4326 geometry without the slivers that became narrower than `width_m`.
+
+    A sliver that is as narrow in the whole stays: only those that cutting made are removed. The
+    corners of what stays are kept, up to 60 degrees. May be empty.
+
+    Raises:
+        GeometryError: an empty geometry, or coordinates not on Earth.
+    """
+    narrow = shapely.difference(part, _opened(part, width_m))
+    slivers, _ = _polygons(np.asarray([shapely.intersection(narrow, _opened(whole, width_m))]))
+    slivers = slivers[areas_m2(slivers) >= _MIN_SLIVER_M2]
+    return shapely.difference(part, shapely.union_all(slivers)) if len(slivers) else part
+
+
+def _opened(geometry: BaseGeometry, width_m: float) -> BaseGeometry:
+    """The geometry where it is at least `width_m` wide (a morphological opening, with corners)."""
+    try:
+        core = buffer_m(geometry, -width_m / 2)
+    except GeometryError:
+        if geometry.is_empty:
+            raise
+        return MultiPolygon()
+    # Twice as far as it was eroded, which reaches into corners.
+    return shapely.intersection(buffer_m(core, width_m), geometry)
 
 
 def _to_local(lon: float, lat: float) -> Transformer:

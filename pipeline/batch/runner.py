@@ -136,8 +136,10 @@ class BatchRunner:
         county = context.county.key
         started_s = time.perf_counter()
         run_id, lock_connection = self._start()
-        label_names = tuple(label.name for label in self._labels)
-        run_info = RunInfo(run_id, segmenter.name, segmenter.weights_sha256, label_names)
+        min_areas_m2 = {label.name: label.min_area_m2 for label in self._labels}
+        run_info = RunInfo(
+            run_id, segmenter.name, segmenter.weights_sha256, tuple(min_areas_m2), min_areas_m2
+        )
         loop = LeaseLoop(context, run_id, self._owner)
         context.progress.start(context.enqueued.waiting, context.opened.name)
         heartbeat = Heartbeat(

@@ -256,6 +256,8 @@ detection = Table(
     Index("detection_live_key", "property_fk", "fingerprint", unique=True,
           postgresql_where=text("state <> 'superseded'")),
     Index("detection_geom_idx", "geom", postgresql_using="gist"),
+    Index("detection_reviewed_geom_idx", "geom", postgresql_using="gist",
+          postgresql_where=text("review_fk IS NOT NULL")),
 )  # fmt: skip
 
 review = Table(
@@ -279,6 +281,12 @@ review = Table(
     ),
     CheckConstraint("reviewer <> ''", "reviewer"),
     Index("review_detection_idx", "detection_fk", "id"),
+    Index(
+        "review_before_geom_idx",
+        text("CAST(before ->> 'geom' AS geometry)"),
+        postgresql_using="gist",
+        postgresql_where=text("action IN ('edit', 'relabel')"),
+    ),
 )
 
 measurement = Table(

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import shapely
 from shapely import MultiPolygon
@@ -18,10 +19,12 @@ from sqlalchemy import Connection, text
 from detection.results import ChipInfo, Detection, LotResult
 from parcels.boundary import Boundary
 from parcels.errors import GeometryError
-from parcels.measure import area_m2, iou, polygonal
+from parcels.measure import area_m2, iou, polygonal, without_new_slivers
 from pipeline.store.results.outcomes import RunInfo, WriteResult
 
 REVIEW_MATCH_IOU = 0.5
+DECIDED_SHARE = 0.5
+MIN_PART_M2 = 0.5
 _MIN_OVERLAP_M2 = 0.01
 
 # Runs and reviewers write to a property one at a time.
@@ -70,6 +73,21 @@ SELECT r.before ->> 'label' AS label,
     ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)) AS geom
 FROM lotline.detection d JOIN lotline.review r ON r.detection_fk = d.id
 WHERE d.property_fk = :property AND r.action IN ('edit', 'relabel')
+""")
+
+# All forms in the county: what was rejected, edited away or relabelled away does not stand.
+_COUNTY_FORMS = text("""
+SELECT d.property_fk, d.label, d.state <> 'rejected' AS stands, d.id, ST_AsBinary(d.geom) AS geom
+FROM lotline.detection d JOIN lotline.property p ON p.id = d.property_fk
+WHERE d.review_fk IS NOT NULL
+    AND p.county = (SELECT county FROM lotline.property WHERE id = :property)
+UNION ALL
+SELECT d.property_fk, r.before ->> 'label', false, d.id,
+    ST_AsBinary(ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326))
+FROM lotline.review r JOIN lotline.detection d ON d.id = r.detection_fk
+JOIN lotline.property p ON p.id = d.property_fk
+WHERE r.action IN ('edit', 'relabel')
+    AND p.county = (SELECT county FROM lotline.property WHERE id = :property)
 """)
 
 _SUPERSEDE = text("UPDATE lotline.detection SET state = 'superseded' WHERE id = ANY(:ids)")
@@ -212,8 +230,26 @@ def write_lot(
         superseded = written.superseded + retired
         written = dataclasses.replace(written, detail=detail, superseded=superseded)
         _replace(conn, basis, run.labels, [found for found in live if found.label in run.labels])
+        _measure_reviewed(conn, run, basis)
         _complete(conn, run, property_fk, boundary_fk, result, written)
         return written
+
+
+def _measure_reviewed(conn: Connection, run: RunInfo, basis: Basis) -> None:
+    """Measure as a person's what people let stand of labels that the run did not have."""
+    rows = conn.execute(_STORED, {"property": basis.property_fk}).all()
+    others = {row.label for row in rows if row.is_reviewed and row.state != "rejected"}
+    by_person = dataclasses.replace(basis, segmenter="person", weights_sha256=None)
+    for label in sorted(others - set(run.labels)):
+        where = {"property": basis.property_fk, "labels": [label]}
+        live = [
+            Live(row.id, label, shapely.from_wkb(row.geom), row.boundary_fk)
+            for row in rows
+            if row.label == label and row.is_reviewed and row.state != "rejected"
+        ]
+        is_inside = any(_inside(each, basis) is not None for each in live)
+        if is_inside and not conn.execute(_CURRENT, where).all():
+            _replace(conn, by_person, [label], live)
 
 
 def _reconcile(
@@ -230,14 +266,25 @@ def _reconcile(
     unchanged: dict[str, Live] = {}
     new: dict[str, Detection] = {}
     suppressed = 0
+    county_forms = conn.execute(_COUNTY_FORMS, {"property": basis.property_fk}).all()
+    # The finding that each written outline is of: two that overlap may leave the same one.
+    origins = {
+        each: each for each in (_fingerprint(run, version, chip.sha256, f) for f in findings)
+    }
     for finding in findings:
-        fingerprint = _fingerprint(run, version, chip.sha256, finding)
-        if _matches_review(finding, stored.reviewed_forms):
+        found = _fingerprint(run, version, chip.sha256, finding)
+        left = (
+            None
+            if _matches_review(finding, stored.reviewed_forms)
+            else _undecided(finding, basis.property_fk, county_forms, chip.gsd_m)
+        )
+        fingerprint = None if left is None else _fingerprint(run, version, chip.sha256, left)
+        if left is None or origins.setdefault(str(fingerprint), found) != found:
             suppressed += 1
         elif fingerprint in stored.unreviewed:
             unchanged[fingerprint] = stored.unreviewed[fingerprint]
         else:
-            new[fingerprint] = finding
+            new[str(fingerprint)] = left
     # A run does not change labels that it did not request.
     others = [live for live in stored.unreviewed.values() if live.label not in run.labels]
     superseded = [
@@ -292,6 +339,41 @@ def _matches_review(finding: Detection, reviewed: Sequence[tuple[str, BaseGeomet
         and iou(finding.geometry, geometry) >= REVIEW_MATCH_IOU
         for label, geometry in reviewed
     )
+
+
+def _undecided(
+    finding: Detection, property_fk: int, county_forms: Sequence[Any], gsd_m: float
+) -> Detection | None:
+    """The finding without the ground that people decided about; None if that leaves no object."""
+    groups: dict[tuple[bool, bool], dict[bytes, int]] = {}
+    for form in county_forms:
+        geometry = shapely.from_wkb(form.geom)
+        if form.label == finding.label and shapely.box(*geometry.bounds).intersects(
+            shapely.box(*finding.geometry.bounds)
+        ):
+            group = groups.setdefault((form.property_fk == property_fk, form.stands), {})
+            group[form.geom] = min(form.id, group.get(form.geom, form.id))
+    ordered = {
+        key: [shapely.from_wkb(wkb) for wkb in sorted(group, key=lambda each: group[each])]
+        for key, group in groups.items()
+    }
+    denied = shapely.union_all(ordered.get((False, False), []))
+    denied = denied.difference(shapely.union_all(ordered.get((False, True), [])))
+    own = [*ordered.get((True, False), []), *ordered.get((True, True), [])]
+    decided = shapely.union_all([*own, denied])
+    decided_m2 = area_m2(finding.geometry.intersection(decided))
+    if decided_m2 < _MIN_OVERLAP_M2:
+        return finding
+    if decided_m2 >= DECIDED_SHARE * finding.area_m2:
+        return None
+    rest = polygonal(finding.geometry.difference(decided))
+    rest = polygonal(without_new_slivers(rest, finding.geometry, 2 * gsd_m))
+    parts = [part for part in rest.geoms if area_m2(part) >= MIN_PART_M2]
+    if not parts:
+        return None
+    left = MultiPolygon(parts)
+    left_m2 = area_m2(left)
+    return dataclasses.replace(finding, geometry=left, area_m2=left_m2, clipped_area_m2=left_m2)
 
 
 def _fingerprint(run: RunInfo, version: str, chip_sha256: str, finding: Detection) -> str:

@@ -189,7 +189,9 @@ def test_chunk_with_a_duplicate_property_is_an_error(conn: Connection) -> None:
         write_chunk(conn, start_run(conn), twice, "worker")
 
 
-@pytest.mark.parametrize("broken", ["review_matches", "reconcile", "measure", "_write_result"])
+@pytest.mark.parametrize(
+    "broken", ["leave_decided_ground", "reconcile", "measure", "_write_result"]
+)
 def test_failed_write_changes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -244,11 +246,14 @@ def test_finding_that_matches_a_rejected_detection_is_suppressed(conn: Connectio
         assert again == WriteResult("done", "nothing_found", suppressed=1)
     assert read_states(conn, lot_id) == ["rejected"]
     assert read_areas_m2(conn, lot_id)["lawn"] == 0
-    elsewhere = make_result(make_detection(shifted(LAWN, 2.1)))  # 0.48
+    # IoU of 0.48, but 65 % of it lies on rejected ground; then 45 %.
+    mostly_on_it = make_result(make_detection(shifted(LAWN, 2.1)))
+    assert write_lot(conn, start_run(conn), lot_id, make_boundary(), mostly_on_it).suppressed == 1
+    elsewhere = make_result(make_detection(shifted(LAWN, 3.3)))
     assert write_lot(conn, start_run(conn), lot_id, make_boundary(), elsewhere).new == 1
 
 
-def test_rejection_does_not_apply_to_other_labels_or_properties(conn: Connection) -> None:
+def test_rejection_is_of_the_ground_and_not_of_other_labels(conn: Connection) -> None:
     first, second = load_properties(conn, 2)
     run = start_run(conn)
     write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN)))
@@ -257,7 +262,9 @@ def test_rejection_does_not_apply_to_other_labels_or_properties(conn: Connection
         write_lot(conn, run, first, make_boundary(), make_result(make_detection(LAWN, "tree"))).new
         == 1
     )
-    assert write_lot(conn, run, second, make_boundary(), make_result(make_detection(LAWN))).new == 1
+    # The other property of a shared lot: the same ground.
+    there = write_lot(conn, run, second, make_boundary(), make_result(make_detection(LAWN)))
+    assert (there.new, there.suppressed) == (0, 1)
 
 
 def test_rejection_applies_to_a_new_boundary_version(conn: Connection) -> None:

@@ -36,7 +36,7 @@ from shapely import MultiPolygon, Polygon
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from detection.results import LotResult
+from detection.results import Detection, LotResult
 from pipeline.errors import StoreError
 from pipeline.store.database import Database, open_database
 from pipeline.store.queue.leases import LeaseScan
@@ -521,24 +521,33 @@ def _statements(engine: Engine, run: RunInfo, chunk: Sequence[Outcome]) -> list[
     return asked
 
 
+def _apart(property_fk: int, *found: Detection, width: float = 10) -> Processed:
+    """A result on the property's own ground, 20 steps from the next: verdicts are of the ground."""
+    east = property_fk * 20.0
+    outline = shifted(make_boundary(width).geometry, east)
+    boundary = replace(make_boundary(width), geometry=outline)
+    moved = [replace(each, geometry=shifted(each.geometry, east)) for each in found]
+    return Processed(property_fk, boundary, make_result(*moved))
+
+
 def test_number_of_statements_is_independent_of_the_chunk_size(database: Database) -> None:
     run, ids = _ready(database.engine, 51)
     asked = []
     for lots in ([ids[0]], ids[1:]):
-        first = [Processed(fk, make_boundary(), GARDEN) for fk in lots]
+        first = [_apart(fk, *GARDEN.detections) for fk in lots]
         writer.write(database.engine, run, first, "worker")
         with database.engine.begin() as conn:
             for fk in lots:
                 lawn, tree = read_detections(conn, fk)
                 verdicts.reject(conn, lawn.id, "ann")
-                verdicts.edit(conn, tree.id, "ann", square(1, 6, 2, 2))
+                verdicts.edit(conn, tree.id, "ann", shifted(square(1, 6, 2, 2), fk * 20.0))
             lease_to(conn, lots)
-        moved = make_result(
+        moved = (
             make_detection(shifted(LAWN, 0.2)),
             make_detection(TREE, "tree"),
-            make_detection(square(7, 7, 1, 1)),
+            make_detection(square(6, 3, 3, 6)),  # a part of it is on the rejected lawn
         )
-        again: list[Outcome] = [Processed(fk, make_boundary(), moved) for fk in lots]
+        again: list[Outcome] = [_apart(fk, *moved) for fk in lots]
         asked.append(_statements(database.engine, run, again))
         with database.engine.connect() as conn:
             assert [row.state for row in read_detections(conn, lots[-1])] == [
@@ -564,24 +573,23 @@ def test_rows_read_are_independent_of_the_county_size(database: Database) -> Non
     for lots in (ids[:5], ids[-5:]):
         with database.engine.begin() as conn:
             merge_module.write_chunk(
-                conn, run, [Processed(fk, make_boundary(), GARDEN) for fk in lots], "worker"
+                conn, run, [_apart(fk, *GARDEN.detections) for fk in lots], "worker"
             )
             for fk in lots:
-                verdicts.edit(conn, read_detections(conn, fk)[0].id, "ann", square(1, 1, 2, 4))
+                drawn = shifted(square(1, 1, 2, 4), fk * 20.0)
+                verdicts.edit(conn, read_detections(conn, fk)[0].id, "ann", drawn)
             lease_to(conn, lots)
         with database.engine.connect() as conn:
             # Otherwise reads of earlier transactions of this connection may still be counted.
             conn.execute(text("SELECT pg_stat_force_next_flush()"))
             conn.commit()
-            moved = make_result(
-                make_detection(shifted(LAWN, 0.2)), make_detection(shifted(TREE, 0.2), "tree")
-            )
-            chunk = [Processed(fk, make_boundary(9), moved) for fk in lots]
+            moved = make_detection(shifted(LAWN, 0.2)), make_detection(shifted(TREE, 0.2), "tree")
+            chunk = [_apart(fk, *moved, width=9) for fk in lots]
             written = merge_module.write_chunk(conn, run, chunk, "worker")
             assert [written[fk].superseded for fk in lots] == [1] * 5
             read.append(_rows_read(conn))
             conn.commit()
-        others = [Processed(fk, make_boundary(), GARDEN) for fk in ids[5:-5]]
+        others = [_apart(fk, *GARDEN.detections) for fk in ids[5:-5]]
         writer.write(database.engine, run, others, "worker")
     assert read[1] < 1.5 * read[0], read
 

@@ -6,7 +6,9 @@ only inside the current one. Areas come from `parcels.measure`, in one call for 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import shapely
@@ -88,6 +90,15 @@ _LIVE = text("""
 SELECT id, label, ST_AsBinary(geom) AS geom, boundary_fk FROM lotline.detection
 WHERE property_fk = :property AND label = :label AND state IN ('proposed', 'accepted')
 ORDER BY id
+""")
+
+_WITHOUT_MEASUREMENT = text("""
+SELECT wanted.property_fk, wanted.label
+FROM unnest(CAST(:ids AS bigint[]), CAST(:labels AS text[])) AS wanted (property_fk, label)
+WHERE NOT EXISTS (
+    SELECT FROM lotline.measurement m
+    WHERE m.property_fk = wanted.property_fk AND m.label = wanted.label AND m.current
+    OFFSET 0)
 """)
 
 # A measurement that is equal to the current one is not written.
@@ -184,6 +195,43 @@ def replace(conn: Connection, bases: Mapping[int, MeasurementBasis], measured: L
     conn.execute(_STAGE_CHANGED, {"outside": measured.outside})
     conn.execute(_RETIRE)
     conn.execute(_INSERT)
+
+
+def measure_reviewed(
+    conn: Connection,
+    bases: Mapping[int, MeasurementBasis],
+    labels_of: Mapping[int, AbstractSet[str]],
+    reviewed: Iterable[LiveDetection],
+) -> None:
+    """Measure what people let stand of labels that a run did not have, in a new boundary.
+
+    The measurements of the old boundary ended, and only a run measures the label again. Until then
+    what people let stand inside the new boundary is measured as theirs.
+
+    Args:
+        bases: by property.
+        labels_of: the labels that the run measured, by property.
+        reviewed: live ones, in the order in which they were written.
+    """
+    others: dict[tuple[int, str], list[LiveDetection]] = {}
+    for item in reviewed:
+        if item.property_fk in bases and item.label not in labels_of[item.property_fk]:
+            others.setdefault((item.property_fk, item.label), []).append(item)
+    if not others:
+        return
+    ids, names = zip(*others, strict=True)
+    rows = conn.execute(_WITHOUT_MEASUREMENT, {"ids": list(ids), "labels": list(names)})
+    wanted = sorted((row.property_fk, row.label) for row in rows)
+    by_person = {
+        key: dataclasses.replace(bases[key], segmenter="person", weights_sha256=None)
+        for key, _ in wanted
+    }
+    labels = {key: [name for other, name in wanted if other == key] for key in by_person}
+    measured = measure(by_person, labels, [item for each in wanted for item in others[each]])
+    # Outside the boundary nobody looked: that is not an area of 0.
+    inside = {each: size_m2 for each, size_m2 in measured.areas_m2.items() if size_m2 > 0}
+    if inside:
+        replace(conn, by_person, LabelAreas(inside, measured.outside))
 
 
 def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None:

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, text
 from pipeline.errors import StoreError
 from pipeline.store.bulk_copy import CHIPS, FINDINGS, LOTS, plan_by_index
 from pipeline.store.results import measurements
+from pipeline.store.results.decided_ground import leave_decided_ground
 from pipeline.store.results.findings import Finding, collect_findings
 from pipeline.store.results.measurements import MeasurementBasis, measure
 from pipeline.store.results.outcomes import NotProcessed, Outcome, Processed, RunInfo, WriteResult
 from pipeline.store.results.reconcile import Reconciliation, StoredDetection, reconcile
-from pipeline.store.results.review_matches import review_matches
 
 # Row locks: runs and reviewers write to a property one at a time. Excluded are properties whose
 # lease was lost: it expired, or the property was changed. Properties that this run has completed
@@ -130,8 +130,9 @@ def write_chunk(
     one; the stored state is returned instead.
 
     For a lot with imagery, this writes its boundary, detections, measurements and state. Findings
-    that match a reviewed detection (see `review_matches`) are suppressed. Unreviewed detections of
-    earlier runs are superseded, unless they are equal in every respect.
+    on ground that people decided about are suppressed, or that ground is cut out of them (see
+    `decided_ground`). Unreviewed detections of earlier runs are superseded, unless they are equal
+    in every respect.
 
     If the boundary has a new version, unreviewed detections of all labels are superseded and the
     measurements of the old version end. Reviewed detections stay and are measured inside the new
@@ -187,11 +188,11 @@ def _merge(
 ) -> dict[int, WriteResult]:
     lots = [_with_labels(lot, only_labels.get(lot.property_fk)) for lot in lots]
     imaged = [lot for lot in lots if lot.is_imaged]
-    findings = collect_findings(run, imaged)
+    found = collect_findings(run, imaged)
     plan_by_index(conn)
     LOTS.copy_rows(conn, map(_lot_row, lots))
     CHIPS.copy_rows(conn, _chip_rows(imaged))
-    FINDINGS.copy_rows(conn, map(_finding_row, range(len(findings)), findings))
+    FINDINGS.copy_rows(conn, _finding_rows(found, frozenset()))
     conn.execute(_INSERT_BOUNDARIES)
     conn.execute(_INSERT_CHIPS)
     boundary_of = {row.property_fk: row.boundary_fk for row in conn.execute(_LINK_BOUNDARIES)}
@@ -203,7 +204,10 @@ def _merge(
         else frozenset[str]()
         for lot in lots
     }
-    suppressed = review_matches(conn, findings)
+    undecided = leave_decided_ground(conn, run, found, {lot.property_fk: lot for lot in imaged})
+    findings, suppressed = undecided.findings, undecided.suppressed
+    if undecided.cut:
+        FINDINGS.copy_rows(conn, _finding_rows(findings, suppressed))
     stored = [StoredDetection(*row) for row in conn.execute(_STORED)]
     reconciled = reconcile(findings, suppressed, stored, boundary_of, labels_of)
     _write_detections(conn, run, reconciled, len(findings))
@@ -213,6 +217,7 @@ def _merge(
     conn.execute(_RETIRE_OTHER_BOUNDARIES)
     ordered = {fk: [name for name in run.labels if name in labels_of[fk]] for fk in bases}
     measurements.replace(conn, bases, measure(bases, ordered, live))
+    measurements.measure_reviewed(conn, bases, labels_of, reconciled.reviewed)
 
     measured = {item.property_fk for item in live}
     # What earlier runs found of other labels stays, and so does the property's reason.
@@ -311,6 +316,14 @@ def _chip_rows(imaged: Sequence[Processed]) -> Iterator[tuple[object, ...]]:
             list(chip.bounds),
             chip.chip_gsd_m,
         )
+
+
+def _finding_rows(
+    findings: Sequence[Finding], suppressed: AbstractSet[int]
+) -> Iterator[tuple[object, ...]]:
+    for index, finding in enumerate(findings):
+        if index not in suppressed:
+            yield _finding_row(index, finding)
 
 
 def _finding_row(index: int, finding: Finding) -> tuple[object, ...]:

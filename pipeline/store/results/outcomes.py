@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from detection.results import LotResult
 from parcels.boundary import Boundary
@@ -16,12 +17,14 @@ class RunInfo:
 
     Attributes:
         labels: names of the requested labels; a label without findings measures 0 m².
+        min_areas_m2: of the labels: smaller parts of a finding are noise.
     """
 
     id: int
     segmenter: str
     weights_sha256: str | None
     labels: tuple[str, ...]
+    min_areas_m2: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class WriteResult:
         new: written as proposed.
         unchanged: equal to a stored detection in every respect.
         superseded: unreviewed detections of earlier runs that were not found again.
-        suppressed: findings that match a reviewed detection.
+        suppressed: findings that are on ground that a person decided about.
     """
 
     state: str

@@ -38,6 +38,7 @@ class Reconciliation:
         new: indices of the findings to insert.
         superseded: ids of unreviewed detections that were not found again.
         live: in the order in which they were written, new ones last.
+        reviewed: those of `live` that people let stand.
         kept: properties with unreviewed detections of other labels, which stay.
         new_count, unchanged_count, superseded_count, suppressed_count: numbers by property.
     """
@@ -45,6 +46,7 @@ class Reconciliation:
     new: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
     live: list[LiveDetection] = field(default_factory=list)
+    reviewed: list[LiveDetection] = field(default_factory=list)
     kept: set[int] = field(default_factory=set)
     new_count: Counter[int] = field(default_factory=Counter)
     unchanged_count: Counter[int] = field(default_factory=Counter)
@@ -88,9 +90,10 @@ def reconcile(
         if old.reviewed_wkb is not None:
             if old.state != "rejected":
                 geometry = shapely.from_wkb(old.reviewed_wkb)
-                result.live.append(
+                result.reviewed.append(
                     LiveDetection(old.id, old.property_fk, old.label, geometry, old.boundary_fk)
                 )
+                result.live.append(result.reviewed[-1])
         elif old.id in unchanged:
             result.live.append(_live(unchanged[old.id], old.boundary_fk, old.id))
         elif _is_superseded(old, boundary_of, labels_of):

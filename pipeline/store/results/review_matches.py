@@ -1,8 +1,11 @@
-"""Finds the findings of a chunk that match a reviewed detection, with one spatial query.
+"""Which findings are the object of a review: by intersection over union (IoU).
 
-A finding matches if its intersection over union (IoU) with a reviewed detection of its property and
-label, or with one polygon of it, is at least `REVIEW_MATCH_IOU`. It is then the same object: the
-review is left unchanged and the finding is suppressed.
+A finding matches if its IoU with a form of a reviewed detection of its property and label, or with
+one polygon of it, is at least `REVIEW_MATCH_IOU`. It is then the same object: the review is left
+unchanged and the finding is suppressed. Forms are the current outline and label, and those before
+each edit: a tree that was relabelled as a lawn is not a tree, and an edited outline replaces the
+one that was found. Each polygon of a multipolygon is matched too: a person may have joined a front
+and a back lawn, which runs find as two.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely.errors import GEOSException
-from sqlalchemy import Connection, text
+from sqlalchemy import Row
 
 from parcels.errors import GeometryError
 from parcels.measure import areas_m2
@@ -21,51 +24,24 @@ from pipeline.store.results.findings import Finding
 
 REVIEW_MATCH_IOU = 0.5
 
-# Matched are the current form of a reviewed detection and its form before each edit: a tree that
-# was relabelled as a lawn is not a tree, and an edited outline replaces the one that was found.
-# Each polygon of a multipolygon is matched too: a person may have joined a front and a back lawn,
-# which runs find as two. Candidate pairs come from bounding boxes (&&).
-_CANDIDATES = text("""
-WITH reviewed AS MATERIALIZED (
-    SELECT lot.property_fk, d.*
-    FROM staged_lot lot CROSS JOIN LATERAL (
-        SELECT id, label, geom FROM lotline.detection
-        WHERE property_fk = lot.property_fk AND review_fk IS NOT NULL AND state <> 'superseded'
-        OFFSET 0) d
-), forms AS (
-    SELECT property_fk, label, geom FROM reviewed
-    UNION ALL
-    SELECT reviewed.property_fk, r.before ->> 'label',
-        ST_SetSRID(CAST(r.before ->> 'geom' AS geometry), 4326)
-    FROM reviewed CROSS JOIN LATERAL (
-        SELECT before FROM lotline.review
-        WHERE detection_fk = reviewed.id AND action IN ('edit', 'relabel')
-        OFFSET 0) r
-)
-SELECT found.finding_index, ST_AsBinary(piece.geom) AS geom
-FROM forms CROSS JOIN LATERAL (
-    SELECT forms.geom
-    UNION ALL
-    SELECT (ST_Dump(forms.geom)).geom WHERE ST_NumGeometries(forms.geom) > 1
-    OFFSET 0) piece
-CROSS JOIN LATERAL (
-    SELECT finding_index FROM staged_finding
-    WHERE property_fk = forms.property_fk AND label = forms.label AND geom && piece.geom
-    OFFSET 0) found
-""")
 
+def matching(findings: Sequence[Finding], forms: Sequence[Row[tuple[object, ...]]]) -> set[int]:
+    """The indices of the findings that match a form.
 
-def review_matches(conn: Connection, findings: Sequence[Finding]) -> set[int]:
-    """The indices of the staged findings that match a reviewed detection.
+    Args:
+        forms: pairs of a `finding_index` and a `geom` (WKB) of the finding's property and label.
 
     Raises:
         GeometryError: the geometry of a finding is invalid.
     """
-    candidates = conn.execute(_CANDIDATES).all()
-    if not candidates:
+    if not forms:
         return set()
-    indices = np.array([row.finding_index for row in candidates])
-    reviewed = shapely.from_wkb([row.geom for row in candidates])
+    complete = shapely.from_wkb([form.geom for form in forms])
+    polygons, of_form = shapely.get_parts(complete, return_index=True)
+    of_several = shapely.get_num_geometries(complete)[of_form] > 1
+    reviewed = np.concatenate([complete, polygons[of_several]])
+    indices = np.array([form.finding_index for form in forms])
+    indices = np.concatenate([indices, indices[of_form[of_several]]])
     found = [findings[index].detection.geometry for index in indices]
     matches = _iou(found, reviewed) >= REVIEW_MATCH_IOU
     return set(indices[matches].tolist())
