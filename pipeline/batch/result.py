@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.exit_codes import OUTPUT_LOST
 from pipeline.properties_csv import BadRows
 from pipeline.store.reads.county_status import CountyStatus
 from pipeline.store.runs.totals import ExampleProperty
@@ -28,6 +29,7 @@ class BatchReport:
         bad_rows: rows of the CSV that are not valid.
         understood: one line about the CSV's encoding, separator and columns; "" without a CSV.
         rejected_path: the file with all rows that are not valid; None if not written.
+        is_output_lost: the map or the report could not be written, although the results are stored.
         timer: seconds and calls by stage, including the map.
         wall_s: wall-clock seconds, including the map and the report page.
         map_path, page_path: None if not written.
@@ -55,6 +57,7 @@ class BatchReport:
     snapshot_is_unverified: bool = False
     understood: str = ""
     rejected_path: Path | None = None
+    is_output_lost: bool = False
 
     @property
     def run_id(self) -> int | None:
@@ -89,6 +92,11 @@ class BatchReport:
 
     @property
     def exit_code(self) -> int:
-        """0 if all is well; 1 if a selected property failed or is deferred, or a row is bad."""
+        """0 if all is well; 1 if a selected property failed or is deferred, or a row is bad.
+
+        3 if only the map or the report could not be written.
+        """
         states = {state for state, _ in self.selected_by_state}
-        return int(bool(self.bad_rows.count) or bool(states & {"failed", "deferred"}))
+        if self.bad_rows.count or states & {"failed", "deferred"}:
+            return 1
+        return OUTPUT_LOST if self.is_output_lost else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -107,6 +108,11 @@ def _make_output_folder(out: Path | None) -> None:
         raise PipelineError(
             f"cannot create the output folder {out} ({error.strerror}): choose another with OUT="
         ) from error
+    if out is not None and not os.access(out, os.W_OK | os.X_OK):
+        raise PipelineError(
+            f"cannot write into the output folder {out}: make it writable, or choose another with "
+            "OUT="
+        )
 
 
 class BatchRunner:
@@ -129,6 +135,7 @@ class BatchRunner:
         self._imagery = imagery
         self._database = context.database
         self._owner = new_owner()
+        self._is_output_lost = False
 
     def run(self) -> BatchReport:
         """Work until the queue is empty, the limit is reached or Ctrl-C; then report."""
@@ -218,6 +225,8 @@ class BatchRunner:
         run_report, page_path = write_run_report(
             self._database, run_info.id, self._context.request.out, page_imagery
         )
+        if page_path is None and self._context.request.out is not None and run_report.properties:
+            self._is_output_lost = True
         with self._database.engine.connect() as conn:
             status = county_status(conn, opened.county.key)
             selected_by_state = queue.count_states(conn, opened.county.key, enqueued.selection)
@@ -236,6 +245,7 @@ class BatchRunner:
             lawn_errors_of_county(self._database, opened),
             understood=enqueued.understood,
             rejected_path=enqueued.rejected_path,
+            is_output_lost=self._is_output_lost,
         )
 
     def _draw_map(self, run_info: RunInfo, loop: LeaseLoop) -> Path | None:
@@ -250,6 +260,7 @@ class BatchRunner:
                 return draw_map(self._database, opened, run_info, self._imagery, lines, path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error.strerror)
+            self._is_output_lost = True
             return None
 
     def _settings(self) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The `lotline` command.
 
-Exit codes: 0 success, 1 some properties failed, 2 error, 3 standard output could not be written,
-130 Ctrl-C.
+Exit codes: 0 success, 1 some properties failed, 2 error, 3 the work is done, but standard output,
+the map or the report could not be written, 130 Ctrl-C.
 """
 
 from __future__ import annotations

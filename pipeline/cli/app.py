@@ -32,12 +32,10 @@ from pipeline.cli.second_signal import exit_at_second_signal
 from pipeline.cli.status import status
 from pipeline.cli.streams import lost_output, wrap_standard_streams
 from pipeline.errors import PipelineError
+from pipeline.exit_codes import INTERRUPTED, OUTPUT_LOST
 from pipeline.redaction import redactor
 from pipeline.settings import env_variable, settings_file
 from pipeline.settings_file import SettingsFile
-
-OUTPUT_LOST = 3
-INTERRUPTED = 130
 
 # Settings whose values fail only in use, in code that does not know where they were set.
 _CHECKED_IN_USE = {

@@ -79,7 +79,9 @@ def write_run_report(
     try:
         return report, write_files(report, extras, folder)
     except PipelineError as error:
-        log.warning("%s", error)
+        log.warning(
+            "%s: `lotline runs show %d --html FILE` writes its page elsewhere", error, run_id
+        )
         return report, None
 
 
