@@ -7,9 +7,11 @@ from pathlib import Path
 
 import rasterio
 from pyproj import CRS
-from rasterio.errors import CRSError
+from pyproj.exceptions import CRSError
+from rasterio.errors import CRSError as RasterCRSError
 
 from detection.errors import ImageryError
+from parcels.crs_definition import crs_of_data
 
 _REGISTRY = "or write `imagery: {path: …, crs: EPSG:…}`, for all files"
 
@@ -41,8 +43,8 @@ def crs_of(path: str, dataset: rasterio.DatasetReader, declared: str | None) -> 
             f"gdal_edit.py -a_srs EPSG:… {shlex.quote(name)}, {_REGISTRY}"
         )
     try:
-        crs = CRS.from_wkt(dataset.crs.to_wkt())
-    except CRSError as error:
+        crs = crs_of_data(dataset.crs.to_wkt())
+    except (CRSError, RasterCRSError) as error:
         raise ImageryError(f"{path}: its CRS cannot be read ({error}). {_set_crs(name)}") from error
     if is_unknown_datum(crs):
         raise ImageryError(

@@ -11,7 +11,7 @@ from typing import Any
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from parcels.crs import horizontal
+from parcels.crs_definition import crs_of_data
 from parcels.errors import GeometryError
 
 # Any other text could be a PROJ string, in which a server could name files to open.
@@ -42,7 +42,7 @@ def crs_from_esri(spatial_reference: Mapping[str, Any] | None) -> CRS:
 def _crs(spatial_reference: str) -> CRS:
     for candidate in _candidates(json.loads(spatial_reference)):
         try:
-            crs = horizontal(CRS.from_wkt(candidate) if "[" in candidate else CRS(candidate))
+            crs = crs_of_data(candidate)
         except CRSError:
             continue
         if crs.is_projected or crs.is_geographic:

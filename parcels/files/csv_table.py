@@ -12,7 +12,9 @@ import numpy as np
 from pyproj import CRS
 
 from parcels.esri.curves import chord_tolerance
+from parcels.files import gdal_format
 from parcels.files.dataset import Dataset
+from parcels.files.gdal_source import file_alone
 from parcels.files.gdal_table import matching_rows
 from parcels.files.spreadsheet_changes import SpreadsheetChanges
 from parcels.files.table_reader import NO_NOTES, RawRows
@@ -130,8 +132,9 @@ class CsvTable:
     def _matching(self, rows: Iterator[list[str]]) -> Iterator[list[str]]:
         if self._where is None:
             return rows
-        path = self._dataset.gdal_path
-        keep = matching_rows(path, self._dataset.stem, self._where)
+        # GDAL knows a CSV by its suffix.
+        source = file_alone(self._dataset, gdal_format.CSV)
+        keep = matching_rows(source, self._dataset.stem, self._where)
         if len(keep) != self.count():
             raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
         return itertools.compress(rows, np.asarray(keep).tolist())

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from parcels.errors import SourceMisconfigured
-from parcels.files.self_contained import refuse_external_references
+from parcels.files.foreign_links import refuse_foreign_parts
+from parcels.files.self_contained import refuse_external_references, refuse_references_in_zip
 from parcels.files.unsupported_formats import unsupported
 from parcels.files.zip_archive import names_in_zip, open_in_zip, size_in_zip
 
@@ -86,6 +88,14 @@ class Dataset:
             return (self.path / member).stat().st_size
         return size_in_zip(self.path, member)
 
+    def names_inside(self) -> list[str]:
+        """The names, for `open`, of the files of a file geodatabase."""
+        if self.is_zip:
+            start = f"{self.member}/" if self.member else ""
+            return [name for name in names_in_zip(self.path) if name.startswith(start)]
+        folder = self.path / self.member
+        return [str(file) for file in folder.iterdir() if file.is_file()]
+
     def sidecar(self, suffix: str) -> str | None:
         """The name of the file beside this one with another suffix, for `open`; None if missing."""
         for ending in (suffix, suffix.upper()):
@@ -115,8 +125,11 @@ def find_datasets(path: Path) -> list[Dataset]:
     """
     if path.is_dir():
         return _in_folder(path)
-    refuse_external_references(path)
     whole = Dataset(path)
+    if not path.is_file():
+        raise whole.refusal("it is a pipe or a device, not a file; set 'path' to a file")
+    refuse_external_references(path)
+    refuse_foreign_parts(path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     why = unsupported(str(path), head)
@@ -126,7 +139,10 @@ def find_datasets(path: Path) -> list[Dataset]:
         return [whole]
     try:
         names = names_in_zip(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        refuse_references_in_zip(path)
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError
+    ) as error:  # fmt: skip
         raise whole.refusal(
             f"the zip cannot be used ({error}); unpack it and set 'path' to the file inside, or "
             "download it again"
@@ -144,9 +160,11 @@ def _in_folder(path: Path) -> list[Dataset]:
             raise Dataset(path).refusal("the folder has too many files; set 'path' to one of them")
     found = [Dataset(path, member, False, parts) for member, parts in _grouped(names)]
     if [each.member for each in found] == [""] and not found[0].parts:
+        refuse_foreign_parts(path)
         return [Dataset(path)]  # the folder is a geodatabase
     for each in found:
         for member in each.parts or (each.member,):
+            refuse_foreign_parts(path / member, path)
             refuse_external_references(path / member)
     return found or _refuse_empty(Dataset(path), names)
 

@@ -21,6 +21,8 @@ from parcels.untrusted import mapping, mappings
 class EsriJsonTable(JsonTable):
     """See `JsonTable`."""
 
+    _is_esri = True
+
     @staticmethod
     def _attributes(feature: Members) -> Members:
         attributes = feature.get("attributes")

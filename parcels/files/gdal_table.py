@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from parcels.files.column_notes import read_column_notes
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
 from parcels.files.dbf_numbers import DbfNumbers
+from parcels.files.gdal_source import GdalSource
 from parcels.files.sqlite_texts import texts_in_number_columns
 from parcels.files.table_reader import RawRows
 from parcels.files.text_encoding import (
@@ -44,7 +44,7 @@ class GdalTable:
     def __init__(
         self,
         dataset: Dataset,
-        source: str | bytes,
+        source: GdalSource,
         layer: str,
         where: str | None,
         encoding: str | None,
@@ -55,9 +55,9 @@ class GdalTable:
             self.decoder = TextDecoder(*_shapefile_encoding(dataset, encoding))
         else:
             self.decoder = TextDecoder.of_utf8_format(encoding)
-        with quiet_gdal(), self._exact_gml():
-            info = pyogrio.read_info(source, layer=layer, **self._recoded(by_values=False))
-            self.notes = read_column_notes(dataset.suffix, source, layer)
+        with source.opened() as data, self._exact_gml():
+            info = pyogrio.read_info(data, layer=layer, **self._recoded(by_values=False))
+            self.notes = read_column_notes(dataset.suffix, data, layer)
         self.columns = [str(name) for name in info["fields"]]
         self._types = dict(zip(self.columns, map(str, info["dtypes"]), strict=True))
         self.crs: object | None = info["crs"]
@@ -102,8 +102,8 @@ class GdalTable:
 
     def count(self) -> int:
         """See `TableReader`."""
-        with quiet_gdal():
-            info = pyogrio.read_info(self._source, layer=self._layer, force_feature_count=True)
+        with self._source.opened() as data:
+            info = pyogrio.read_info(data, layer=self._layer, force_feature_count=True)
         return int(info["features"])
 
     def batches(
@@ -116,10 +116,10 @@ class GdalTable:
             floats = self._float_columns(columns, table)
             in_sqlite = self._texts_in_sqlite(columns)
             options, decoder = self._recoding(columns)
-            with quiet_gdal(), self._exact_gml():
+            with self._source.opened() as data, self._exact_gml():
                 info, batches = opened.enter_context(
                     pyogrio.open_arrow(
-                        self._source,
+                        data,
                         layer=self._layer,
                         columns=[*columns, *self._filtered_columns(columns)],
                         where=self._where,
@@ -131,7 +131,7 @@ class GdalTable:
                     )
                 )
             geometry = info["geometry_name"] or "wkb_geometry"
-            while (batch := _next(batches)) is not None:
+            while (batch := _next(self._source, batches)) is not None:
                 # GDAL's feature id comes first, and a column may have its name.
                 at = {name: i for i, name in enumerate(batch.schema.names)}
                 values = {
@@ -170,10 +170,11 @@ class GdalTable:
             pyogrio.set_gdal_config_options({"GML_FIELDTYPES": None})
 
     def _texts_in_sqlite(self, columns: Sequence[str]) -> dict[str, dict[int, str]]:
-        if self._dataset.is_zip:
+        folder = self._source.folder
+        if self._dataset.is_zip and folder is None:
             return {}
         numbers = [name for name in columns if self._types[name].startswith(("int", "float"))]
-        path = self._dataset.path / self._dataset.member
+        path = folder.path if folder else self._dataset.path / self._dataset.member
         return texts_in_number_columns(path, self._layer, numbers)
 
     def _filtered_columns(self, columns: Sequence[str]) -> list[str]:
@@ -201,43 +202,36 @@ class GdalTable:
         ]
 
 
-def matching_rows(path: str, layer: str, where: str) -> NDArray[np.bool_]:
-    """Which of a layer's rows (n,) an SQL filter keeps, in file order."""
-    every, kept = _fids(path, layer, None), _fids(path, layer, where)
+def matching_rows(source: GdalSource, layer: str | None, where: str) -> NDArray[np.bool_]:
+    """Which of a layer's rows (n,) an SQL filter keeps, in file order.
+
+    Args:
+        layer: its name; None for the first one.
+    """
+    every, kept = _fids(source, layer, None), _fids(source, layer, where)
     return np.isin(every, kept)
 
 
-def _fids(path: str, layer: str, where: str | None) -> NDArray[np.int64]:
+def _fids(source: GdalSource, layer: str | None, where: str | None) -> NDArray[np.int64]:
     # With all columns: GDAL takes those that are not read as null in the filter.
     options: dict[str, Any] = {"read_geometry": False, "return_fids": True, "use_pyarrow": True}
     fids: list[int] = []
     with (
-        quiet_gdal(),
-        pyogrio.open_arrow(path, layer=layer, where=where, **options) as (
-            info,
-            batches,
-        ),
+        source.opened() as data,
+        pyogrio.open_arrow(data, layer=layer, where=where, **options) as (info, batches),
     ):
         for batch in batches:
             fids += batch.column(_fid_column(info)).to_pylist()
     return np.asarray(fids, dtype=np.int64)
 
 
+def _next(source: GdalSource, batches: Any) -> pa.RecordBatch | None:  # noqa: ANN401
+    with source.opened():
+        return next(iter(batches), None)
+
+
 def _fid_column(info: dict[str, Any]) -> str:
     return str(info["fid_column"] or "OGC_FID")
-
-
-@contextmanager
-def quiet_gdal() -> Iterator[None]:
-    """Suppress GDAL's warnings, for example about the winding of rings: they are handled here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield
-
-
-def _next(batches: Any) -> pa.RecordBatch | None:  # noqa: ANN401
-    with quiet_gdal():
-        return next(iter(batches), None)
 
 
 def _shapefile_encoding(dataset: Dataset, encoding: str | None) -> tuple[str | None, str]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from parcels.files.dataset import Dataset
-from parcels.files.gdal_table import matching_rows
 from parcels.files.json_stream import Members, json_features, without_garbage_collection
 from parcels.files.table_reader import NO_NOTES, ColumnNotes, RawRows
 from parcels.files.text_encoding import TextDecoder
@@ -40,6 +39,8 @@ class JsonTable(ABC):
         where: an SQL filter, which GDAL evaluates.
         encoding: of the registry entry.
     """
+
+    _is_esri = False
 
     def __init__(self, dataset: Dataset, where: str | None, encoding: str | None) -> None:
         self._dataset, self._where = dataset, where
@@ -125,11 +126,9 @@ class JsonTable(ABC):
     def _matching(self, features: Iterator[_Feature]) -> Iterator[_Feature]:
         if self._where is None:
             return features
-        import pyogrio
+        from parcels.files.json_filter import matching_features
 
-        path = self._dataset.gdal_path
-        layer = str(pyogrio.list_layers(path)[0][0])
-        keep = matching_rows(path, layer, self._where)
+        keep = matching_features(self._dataset, self._where, self._other, is_esri=self._is_esri)
         if len(keep) != self._rows:
             raise ValueError("'where' cannot be evaluated for this file; save it as a GeoPackage")
         return itertools.compress(features, keep.tolist())

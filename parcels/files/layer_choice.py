@@ -14,8 +14,7 @@ from parcels.errors import SourceMisconfigured
 from parcels.files.csv_table import csv_has_polygons
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import CSV, JSON, PARQUET, Dataset
-from parcels.files.gdal_source import gdal_source
-from parcels.files.gdal_table import quiet_gdal
+from parcels.files.gdal_source import GdalSource, gdal_source
 from parcels.files.shapefile_check import DamagedShapefile, check_shapefile
 
 Kind = Literal["gdal", "parquet", "csv", "geojson", "esri"]
@@ -38,7 +37,7 @@ class FileLayer:
 
     Attributes:
         name: in its dataset.
-        source: what GDAL opens.
+        source: what GDAL opens; None for other readers.
         has_polygons: whether it may have them; a table or a layer of lines has none.
         is_unknown: whether only its features show that, as in KML.
         title: another name, which the file has inside.
@@ -47,7 +46,7 @@ class FileLayer:
     dataset: Dataset
     name: str
     kind: Kind
-    source: str | bytes = ""
+    source: GdalSource | None = None
     has_polygons: bool = True
     is_unknown: bool = False
     title: str = ""
@@ -174,8 +173,11 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[FileLayer]:
         check_shapefile(dataset)
     try:
         source = gdal_source(dataset, encoding)
-        with quiet_gdal():
-            found = pyogrio.list_layers(source)
+    except ValueError as error:
+        raise dataset.refusal(f"{error}{_compressed(dataset)}") from error
+    try:
+        with source.opened() as data:
+            found = pyogrio.list_layers(data)
     except pyogrio.errors.DataSourceError as error:
         raise dataset.refusal(
             f"its format is not recognized, or it is damaged ({_first_sentence(error)}); "
@@ -212,8 +214,10 @@ def _is_any(kind: str | None) -> bool:
 
 def _shows_polygons(layer: FileLayer) -> bool:
     """Whether there is a polygon among the first features."""
-    with quiet_gdal():
-        wkb = pyogrio.raw.read(layer.source, layer.name, columns=[], max_features=_PROBED)[2]
+    if layer.source is None:
+        return False
+    with layer.source.opened() as data:
+        wkb = pyogrio.raw.read(data, layer.name, columns=[], max_features=_PROBED)[2]
     found = geometries_from_wkb(list(wkb), 1.0)
     return bool((shapely.get_dimensions(found) == 2).any())
 

@@ -20,6 +20,7 @@ from pyproj.exceptions import CRSError
 
 from parcels.column_mapping import resolve_columns
 from parcels.crs import WGS84, horizontal, to_wgs84
+from parcels.crs_definition import crs_of_data
 from parcels.errors import GeometryError, SourceMisconfigured
 from parcels.files.csv_table import CsvTable
 from parcels.files.dataset import find_datasets
@@ -39,12 +40,12 @@ from parcels.id_column import usable_ids
 from parcels.parcel_source import lot_geometries
 from parcels.plausibility import check_plausibility, suggest_crs
 from parcels.registry.county import County
+from parcels.untrusted import sanitize_text
 
 log = logging.getLogger(__name__)
 
 # Rows in which a guessed column must have a value.
 _SAMPLE_ROWS = 1_000
-_PROJ_TEXT = re.compile(r"^[^\[]*\w\s*=")
 # Texts that GDAL's and GEOS' wrappers print as bytes: b'…'.
 _BYTES = re.compile(r"\bb(['\"])(.*?)\1")
 # Rows of one read if all are read.
@@ -220,11 +221,10 @@ class ParcelFile:
         if declared is None:
             return None
         try:
-            if isinstance(declared, str) and _PROJ_TEXT.search(declared):
-                raise CRSError("a PROJ text can name files to open")
-            return horizontal(CRS.from_user_input(declared))
+            return crs_of_data(declared)
         except CRSError:
-            log.warning("%s: the CRS of the file is not known: %.200s", self.path, declared)
+            shown = sanitize_text(declared, 200)
+            log.warning("%s: the CRS of the file is not known: %s", self.path, shown)
             return None
 
     def _open_table(self, layer: FileLayer) -> TableReader:
@@ -243,6 +243,8 @@ class ParcelFile:
             return GeoJsonTable(dataset, where, encoding)
         if layer.kind == "esri":
             return EsriJsonTable(dataset, where, encoding)
+        if layer.source is None:
+            raise TypeError(f"a layer of kind {layer.kind} has no reader")
         return GdalTable(dataset, layer.source, layer.name, where, encoding)
 
     def _report_left_out(self) -> None:

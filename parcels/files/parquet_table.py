@@ -14,6 +14,7 @@ from pyarrow import parquet
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from parcels.crs_definition import crs_of_data
 from parcels.esri.curves import chord_tolerance
 from parcels.files.curved_wkb import geometries_from_wkb
 from parcels.files.dataset import Dataset
@@ -173,7 +174,7 @@ def _is_same_crs(one: object | None, other: object | None) -> bool:
     if one is None or other is None:
         return False
     try:
-        first, second = CRS.from_user_input(one), CRS.from_user_input(other)
+        first, second = crs_of_data(one), crs_of_data(other)
     except CRSError:
         return False
     return bool(first.equals(second, ignore_axis_order=True))

@@ -1,4 +1,4 @@
-"""What a zip contains, refused if it is encrypted, built to exhaust the disk, or not safe."""
+"""What a zip contains, refused if it is encrypted, ambiguous, or built to exhaust the disk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from parcels.files.zip_headers import check_headers
+
 # Deflate packs at most 1,032 bytes into one; real parcels 5 to 50.
 _MAX_RATIO = 500
 _SMALL_BYTES = 512 * 2**20
 _MAX_BYTES = 64 * 2**30
 _MAX_MEMBERS = 100_000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def names_in_zip(path: Path) -> tuple[str, ...]:
@@ -44,7 +45,8 @@ def _members(path: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _checked_members(path: Path, _modified_ns: int, size: int) -> dict[str, str]:
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        check_headers(file, archive)
         members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > _MAX_MEMBERS:
         raise zipfile.BadZipFile(f"it has {len(members):,} files")
@@ -53,12 +55,11 @@ def _checked_members(path: Path, _modified_ns: int, size: int) -> dict[str, str]
         raise zipfile.BadZipFile(f"its {size:,} bytes unpack to {unpacked:,}")
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if member.flag_bits & 1:
-            raise zipfile.BadZipFile("it is protected by a password")
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if name.is_absolute() or ".." in name.parts or ":" in str(name).split("/", 1)[0]:
             raise zipfile.BadZipFile(f"it has a file outside of itself, {member.filename!r}")
-        if member.compress_type not in _METHODS:
-            raise zipfile.BadZipFile("it is compressed by an unusual method")
     # Some tools write Windows paths, or "./" before each name.
     names = [member.filename for member in members]
-    return {name.replace("\\", "/").removeprefix("./"): name for name in names}
+    normal = {name.replace("\\", "/").removeprefix("./"): name for name in names}
+    if len(normal) < len(names):
+        raise zipfile.BadZipFile("it has several files of one name")
+    return normal
