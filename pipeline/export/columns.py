@@ -83,20 +83,38 @@ CAVEATS = Column(
 )
 SYNTHETIC = Column("synthetic", "flag", "", "True if the county is generated, not a real place.")
 
+PARTLY_IMAGED = Column(
+    "partly_imaged", "flag", "", "True if imagery covers less than 99.5 % of the boundary."
+)
+
 DETECTIONS = (
     Column("detection_id", "integer", "", "Id of the detection, for `lotline review`."),
     Column("property_id", "text", "", "The property's id in the properties CSV."),
+    Column(
+        "property_state",
+        "text",
+        "",
+        "The property's state, as in the table of properties: done; another one where it waits for "
+        "a further label. Other properties (a lot that vanished, one that waits to be reprocessed) "
+        "have no rows here.",
+    ),
     Column("label", "text", "", "What was detected, for example lawn."),
     Column("state", "text", "", "proposed (not reviewed), accepted (by a person)."),
-    Column("area_m2", "number", "m²", "Area of the row's geometry, which counts for the property."),
+    Column(
+        "area_m2",
+        "number",
+        "m²",
+        "Area of the row's geometry, which counts for the property. The rows of a property add up "
+        "to its area of the label.",
+    ),
     Column("area_sqft", "number", "sq ft", "The same in square feet (0.09290304 m²)."),
     Column("clipped_area_m2", "number", "m²", "Area of the part inside the boundary."),
     Column(
         "whole_area_m2",
         "number",
         "m²",
-        "Area of the unclipped object; of a continuous one only within 5 m around the boundary's "
-        "window.",
+        "Area of the unclipped object, also of ground outside the boundary of today; of a "
+        "continuous one only within 5 m around the boundary's window.",
     ),
     Column(
         "relation",
@@ -119,12 +137,22 @@ DETECTIONS = (
         "weights_sha256", "text", "", "SHA-256 of the segmenter's weights; empty if it has none."
     ),
     Column(
+        "measured_by",
+        "text",
+        "",
+        "The segmenter, with its version, that last measured the label on the property; person if "
+        "only people drew it. It differs from segmenter where a person let stand what an earlier "
+        "one found. Sums are by this, source and partly_imaged.",
+    ),
+    Column("measured_weights_sha256", "text", "", "SHA-256 of its weights; empty if it has none."),
+    Column(
         "source",
         "text",
         "",
-        "Source of the boundary: lot (the county's parcel) or buffer_30m (a circle of 30 m where "
-        "no lot is known). Never add the two.",
+        "Source of the property's boundary of today: lot (the county's parcel) or buffer_30m (a "
+        "circle of 30 m where no lot is known). Never add the two.",
     ),
+    PARTLY_IMAGED,
     METHOD,
     Column("boundary_version", "text", "", "SHA-256 of the boundary's source and geometry."),
     Column("parcel_ids", "text", "", "The county's ids of the lot, separated by ;."),
@@ -151,7 +179,9 @@ DETECTIONS = (
         "geometry",
         "polygons",
         "EPSG:4326",
-        "MultiPolygon, x = longitude; the part that counts for the property.",
+        "MultiPolygon, x = longitude; the part that counts for the property: inside its boundary "
+        "of today, and without ground that another row of the label on the property has. Accepted "
+        "rows have it before proposed ones, then the lower detection_id.",
     ),
 )
 
@@ -198,7 +228,7 @@ PROPERTIES = (
     ),
     Column("parcel_ids", "text", "", "The county's ids of the lot, separated by ;."),
     Column("coverage_fraction", "number", "0..1", "Fraction of the boundary covered by imagery."),
-    Column("partly_imaged", "flag", "", "True if imagery covers less than 99.5 % of the boundary."),
+    PARTLY_IMAGED,
     CAPTURED_ON,
     GSD,
     Column(
@@ -247,7 +277,8 @@ ID_COLUMNS = ("property_id", "parcel_id", "parcel_ids")
 # For each label of the runs; before the geometry.
 MEASURED = (
     Column("{stem}_m2", "number", "m²", "Measured area of {label} on the property; "
-           "overlapping polygons count once. Empty: not measured."),
+           "overlapping polygons count once. Empty: not measured, or no longer counted: the lot "
+           "vanished, or the property waits to be reprocessed (see state)."),
     Column("{stem}_sqft", "number", "sq ft", "The same in square feet (0.09290304 m²)."),
     Column("{stem}_count", "integer", "", "Number of polygons of {label}."),
 )  # fmt: skip

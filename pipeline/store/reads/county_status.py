@@ -13,17 +13,17 @@ from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.queue.states import count_states
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.area_totals import AreaTotal
+from pipeline.store.runs.counted_ground import IS_COUNTED
 from pipeline.store.runs.totals import BOUNDARY_ROWS, SourceCount, sources_and_areas
 
-# A finished property that waits for another label keeps what was measured before.
 _MEASURED = f"""
 SELECT m.property_fk, m.boundary_fk, m.source, m.id AS measurement_fk, m.label, m.segmenter,
     m.weights_sha256, m.area_m2, m.detection_count AS detections, m.coverage_fraction
 FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
-WHERE {{selected}} AND (p.state = 'done' OR p.only_labels IS NOT NULL)
+WHERE {{selected}} AND {IS_COUNTED}
 UNION ALL
 {BOUNDARY_ROWS} FROM lotline.property p JOIN lotline.boundary b ON b.id = p.boundary_fk
-WHERE {{selected}} AND (p.state = 'done' OR p.only_labels IS NOT NULL)
+WHERE {{selected}} AND {IS_COUNTED}
 """  # noqa: S608
 
 # From the last run of each property: reading the measurements takes seconds in a large county.

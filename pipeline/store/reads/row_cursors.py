@@ -7,15 +7,26 @@ generator, and with it the cursor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import geopandas
+import numpy as np
 import shapely
 from sqlalchemy import Connection, TextClause, text
 
+from parcels.measure import areas_m2
 from pipeline.store.reads.export_selection import WHOLE_COUNTY, ExportSelection
+from pipeline.store.results.measurements import MIN_OVERLAP_M2
+from pipeline.store.runs.counted_ground import (
+    COUNTED_DETECTIONS,
+    IS_COUNTED,
+    OVERLAPS_OR_IS_OLD,
+    OWN_GROUND,
+)
 
 CHUNK_ROWS = 1024
 
@@ -23,22 +34,26 @@ ColumnArrays = dict[str, list[Any]]
 
 # PostGIS sorts geometries along a Hilbert curve, by the centers of their boxes. Sorting the center
 # points is faster: comparing two large polygons would decompress both each time.
-DETECTIONS = """
--- Live detections (proposed and accepted) with their provenance: by label, neighbours together.
-SELECT d.id AS detection_id, p.property_id, d.label, d.state, d.area_m2, d.clipped_area_m2,
-       d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter, d.weights_sha256,
-       b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
+DETECTIONS = f"""
+-- Live detections (proposed and accepted) that count, with their provenance and their ground in the
+-- boundary of today: by label, neighbours together.
+SELECT d.id AS detection_id, p.property_id, p.state AS property_state, d.label, d.state, d.area_m2,
+       d.clipped_area_m2, d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter,
+       d.weights_sha256, m.segmenter AS measured_by, m.weights_sha256 AS measured_weights_sha256,
+       m.coverage_fraction, b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
        b.version AS boundary_version, b.parcel_ids,
        d.chip_sha256 AS imagery_sha256, c.captured_on, c.gsd_m, c.chip_gsd_m, d.run_fk AS run_id,
-       ST_AsBinary(d.geom) AS geometry
-FROM lotline.property p
-JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
-JOIN lotline.boundary b ON b.id = d.boundary_fk
+       label.may_change, d.boundary_fk <> b.id AS is_of_old_boundary,
+       CASE WHEN label.may_change AND d.clipped_area_m2 < d.area_m2
+           THEN ST_AsBinary(b.geom) END AS crossed_boundary,
+       ST_AsBinary(CASE WHEN label.may_change THEN {OWN_GROUND} ELSE d.geom END) AS geometry
+FROM lotline.property p {COUNTED_DETECTIONS}
+CROSS JOIN LATERAL (SELECT {OVERLAPS_OR_IS_OLD} AS may_change) label
 LEFT JOIN lotline.chip c ON c.sha256 = d.chip_sha256
-WHERE {selected} AND (CAST(:property_ids AS text[]) IS NULL
+WHERE {{selected}} AND {IS_COUNTED} AND (CAST(:property_ids AS text[]) IS NULL
     OR p.property_id = ANY(CAST(:property_ids AS text[])))
 ORDER BY d.label, ST_Centroid(ST_Envelope(d.geom)), d.id
-"""
+"""  # noqa: S608
 
 BOUNDARIES = text("""
 -- Boundaries of the properties of a run: neighbours together.
@@ -48,7 +63,7 @@ WHERE p.county = :county AND p.run_fk = :run
 ORDER BY p.sort_key, p.id LIMIT :limit
 """)
 
-PROPERTIES = """
+PROPERTIES = f"""
 -- Every property, its boundary if it has one, and its measurements by label: neighbours together,
 -- properties without a known location last.
 SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
@@ -59,7 +74,8 @@ SELECT p.property_id, p.state, p.reason, p.detail, b.source, p.method,
        p.located_by, p.confidence, p.parcel_id, p.address, p.matched_address, m.measured,
        o.cells AS own_cells,
        -- What measured the labels, and of the detections: a reviewed one may be older.
-       array(SELECT n.segmenter FROM lotline.measurement n WHERE n.property_fk = p.id AND n.current
+       array(SELECT n.segmenter FROM lotline.measurement n
+             WHERE n.property_fk = p.id AND n.current AND m.measured IS NOT NULL
              UNION
              SELECT d.segmenter FROM lotline.detection d
              WHERE d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
@@ -71,12 +87,12 @@ LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
 LEFT JOIN lotline.chip c ON c.sha256 = p.chip_sha256
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(label, jsonb_build_array(area_m2, detection_count)) AS measured
-    FROM lotline.measurement WHERE property_fk = p.id AND current
+    FROM lotline.measurement WHERE property_fk = p.id AND current AND {IS_COUNTED}
 ) m ON true
 LEFT JOIN lotline.own_columns o ON o.property_fk = p.id
-WHERE {selected}
+WHERE {{selected}}
 ORDER BY coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point), p.id
-"""
+"""  # noqa: S608
 
 UNFINISHED = """
 -- Properties that are not done, and why, with the columns of their CSV row.
@@ -93,12 +109,11 @@ FROM lotline.property p JOIN lotline.measurement m ON m.property_fk = p.id AND m
 WHERE {selected} ORDER BY m.label
 """
 
-LIVE_COUNTS = """
+LIVE_COUNTS = f"""
 SELECT d.label, count(*) AS detections
-FROM lotline.property p
-JOIN lotline.detection d ON d.property_fk = p.id AND d.state IN ('proposed', 'accepted')
-WHERE {selected} GROUP BY d.label
-"""
+FROM lotline.property p {COUNTED_DETECTIONS}
+WHERE {{selected}} AND {IS_COUNTED} GROUP BY d.label
+"""  # noqa: S608
 
 OWN_COLUMNS = """
 -- The names in use, how many properties have each, and in how many it is blank.
@@ -135,7 +150,10 @@ def measured_labels(
 def count_live_detections(
     conn: Connection, county: str, selection: ExportSelection = WHOLE_COUNTY
 ) -> dict[str, int]:
-    """Number of live detections of each label."""
+    """Number of live detections that count of each label, including those that have no row.
+
+    `detection_columns` has no row of a detection without ground of its own.
+    """
     rows = conn.execute(*_selected(LIVE_COUNTS, county, selection))
     return {row.label: row.detections for row in rows}
 
@@ -162,9 +180,16 @@ def detection_columns(
     *,
     selection: ExportSelection = WHOLE_COUNTY,
 ) -> Generator[ColumnArrays]:
-    """Live detections by label; with `property_ids`, only those on these properties."""
+    """Live detections that count, by label; with `property_ids`, only those on these properties.
+
+    Their geometry and areas are those inside the boundary of today, without what an earlier row of
+    the same label and property has: accepted ones come first, then the older one. So the rows add
+    up to what `county_status` sums, and the ground that it leaves out as repeated. A detection
+    without ground of its own has no row. `whole_area_m2` is that of the complete object.
+    """
     query, where = _selected(DETECTIONS, county, selection)
-    return _chunks(conn, query, {**where, "property_ids": property_ids}, chunk)
+    with closing(_chunks(conn, query, {**where, "property_ids": property_ids}, chunk)) as chunks:
+        yield from map(_measured_again, chunks)
 
 
 def property_columns(
@@ -239,6 +264,29 @@ def _selected(
     return text(query.replace("{selected}", selection.condition)), {
         "county": county, **selection.values,
     }  # fmt: skip
+
+
+def _measured_again(columns: ColumnArrays) -> ColumnArrays:
+    """The rows with the areas of their geometry, where that is not the stored one."""
+    may_change, is_old = columns.pop("may_change"), columns.pop("is_of_old_boundary")
+    boundaries = columns.pop("crossed_boundary")
+    changed = [row for row, may in enumerate(may_change) if may]
+    if not changed:
+        return columns
+    outlines = shapely.from_wkb([columns["geometry"][row] for row in changed])
+    # None: the detection is inside its own boundary, and so is what is left of it.
+    lots = shapely.from_wkb([boundaries[row] for row in changed])
+    inside = np.where(shapely.is_missing(lots), outlines, shapely.intersection(outlines, lots))
+    without_ground = set()
+    for row, size_m2, inside_m2 in zip(changed, areas_m2(outlines), areas_m2(inside), strict=True):
+        if size_m2 < min(MIN_OVERLAP_M2, columns["area_m2"][row]):
+            without_ground.add(row)
+        if not is_old[row] and math.isclose(size_m2, columns["area_m2"][row]):
+            continue  # no other row has its ground
+        columns["area_m2"][row] = float(size_m2)
+        columns["clipped_area_m2"][row] = float(inside_m2)
+    kept = [row for row in range(len(may_change)) if row not in without_ground]
+    return {name: [values[row] for row in kept] for name, values in columns.items()}
 
 
 def _split_own_columns(columns: ColumnArrays, own_names: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from parcels.measure import area_m2, polygonal
 from pipeline.store.bulk_copy import AREAS, MEASUREMENTS, plan_by_index
 
 # A smaller overlap is the rounding of an edge shared with the neighbour.
-_MIN_OVERLAP_M2 = 0.01
+MIN_OVERLAP_M2 = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ def _part_inside(detection: LiveDetection, basis: MeasurementBasis) -> MultiPoly
         part = polygonal(shapely.intersection(detection.geometry, basis.geometry))
     except GeometryError:  # disjoint or only touching
         return None
-    return None if area_m2(part) < _MIN_OVERLAP_M2 else part
+    return None if area_m2(part) < MIN_OVERLAP_M2 else part
 
 
 def _area_rows(

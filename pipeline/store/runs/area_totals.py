@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, text
 
 from detection.results import FULL_COVERAGE_FRACTION
 from parcels.measure import areas_m2
+from pipeline.store.runs.counted_ground import inside_boundary
 from pipeline.store.runs.overlaps import CONTESTED
 
 # Rows whose ground is measured together.
@@ -27,15 +28,13 @@ _CHUNK_ROWS = 512
 COUNTED_COLUMNS = """property_fk, boundary_fk, source, measurement_fk, label, segmenter,
     weights_sha256, area_m2, detections, coverage_fraction"""
 
-# The ground that a measurement counts: a detection of another version of the boundary counts only
-# inside the current one.
-_GROUND = """(
-    SELECT ST_Union(CASE WHEN d.boundary_fk = m.boundary_fk THEN d.geom
-        ELSE ST_Intersection(d.geom, b.geom) END)
+# The ground that a measurement counts.
+_GROUND = f"""(
+    SELECT ST_Union({inside_boundary()})
     FROM lotline.measurement m JOIN lotline.boundary b ON b.id = m.boundary_fk
     JOIN lotline.measurement_detection c ON c.measurement_fk = m.id
     JOIN lotline.detection d ON d.id = c.detection_fk
-    WHERE m.id = ANY({measurements}))"""
+    WHERE m.id = ANY({{measurements}}))"""  # noqa: S608
 _BOUNDARIES = "(SELECT ST_Union(b.geom) FROM lotline.boundary b WHERE b.id = ANY({boundaries}))"
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, Row, text
 
+from pipeline.store.runs.counted_ground import COUNTED_DETECTIONS, inside_boundary
 from pipeline.store.runs.lifecycle import Run
 from pipeline.store.runs.totals import PROCESSED
 
@@ -27,7 +28,7 @@ MapBounds = tuple[float, float, float, float]
 
 # The envelope of a lot that is cut at longitude 180 is as wide as the world.
 _PLACED = f"""
-SELECT p.id, p.property_id, p.state, p.reason, b.source, b.version, b.geom,
+SELECT p.id, p.property_id, p.state, p.reason, p.boundary_fk, b.source, b.version, b.geom,
     CASE WHEN ST_XMax(b.geom) - ST_XMin(b.geom) > 180 THEN ST_PointOnSurface(b.geom)
         ELSE coalesce(ST_Centroid(ST_Envelope(b.geom)), p.point, p.located_point) END AS place
 FROM (SELECT p.* FROM {PROCESSED}) p LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
@@ -54,11 +55,12 @@ FROM ({_PLACED}) placed WHERE place IS NOT NULL ORDER BY id
 """)  # noqa: S608
 
 _DETECTIONS = text(f"""
-SELECT d.label, ST_AsBinary(d.geom) AS geom, placed.property_id
-FROM ({_PLACED}) placed JOIN lotline.detection d ON d.property_fk = placed.id
-WHERE place IS NOT NULL AND placed.state = 'done' AND d.state IN ('proposed', 'accepted')
-    AND (CAST(:labels AS text[]) IS NULL OR d.label = ANY(CAST(:labels AS text[])))
-ORDER BY d.label, d.id
+SELECT label, ST_AsBinary(geom) AS geom, property_id FROM (
+    SELECT d.label, d.id, {inside_boundary()} AS geom, p.property_id
+    FROM ({_PLACED}) p {COUNTED_DETECTIONS}
+    WHERE place IS NOT NULL AND p.state = 'done'
+        AND (CAST(:labels AS text[]) IS NULL OR d.label = ANY(CAST(:labels AS text[])))
+) counted WHERE NOT ST_IsEmpty(geom) ORDER BY label, id
 """)  # noqa: S608
 
 _IN_CELLS = f"""
