@@ -7,7 +7,6 @@
 
 PYTHON ?= python3
 VENV   := .venv
-READY  := $(VENV)/.ready
 
 # Settings reach the command through its environment, exactly as typed: neither make nor a shell
 # expands any part of them.
@@ -19,8 +18,16 @@ OTHERS := DATABASE_URL LOTLINE_HOME LOTLINE_CONFIG RAY_ADDRESS RAY_GPUS_PER_WORK
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(if $(filter batch,$(MAKECMDGOALS)),$(filter-out $(SETTINGS) $(OTHERS),$(TYPED)))
 $(if $(UNKNOWN),$(error unknown setting $(UNKNOWN); the settings are $(SETTINGS). Put variables of other programs before make: NAME=... make batch))
-$(foreach name,$(SETTINGS),$(eval override $(name) := $$(value $(name))))
-export $(SETTINGS)
+$(foreach name,$(SETTINGS) PYTHON VENV $(TYPED),$(eval override $(name) := $$(value $(name))))
+export $(SETTINGS) PYTHON $(TYPED)
+
+# Rules and recipes have VENV, where make and the shell would expand it: what is left without these?
+HARMLESS := a b c d e f g h i j k l m n o p q r s t u v w x y z \
+            A B C D E F G H I J K L M N O P Q R S T U V W X Y Z 0 1 2 3 4 5 6 7 8 9 . _ + / -
+HARMFUL := $(VENV)
+$(foreach mark,$(HARMLESS),$(eval HARMFUL := $$(subst $(mark),,$$(HARMFUL))))
+$(if $(HARMFUL)$(filter -%,$(VENV)),$(error VENV may have letters, digits and . _ + / - only, and no dash in front))
+READY := $(VENV)/.ready
 
 .PHONY: batch check test test-long fuzz figures coverage bench docs lock install clean help
 
@@ -65,7 +72,7 @@ install: $(READY)
 
 # requirements.lock pins every package, so that all machines have the same versions.
 $(READY): requirements.lock pyproject.toml scripts/install_venv.sh
-	@PYTHON="$(PYTHON)" sh scripts/install_venv.sh $(VENV)
+	@sh scripts/install_venv.sh $(VENV)
 	@touch $@
 
 # Build the documentation site in out/site.

@@ -7,6 +7,14 @@ python=${PYTHON:-python3}
 say() { printf '%s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
+# The programs of a virtual environment begin with its path, in double quotes of a shell.
+case $PWD in
+    *[\`\$\"\\:]* | *"
+"*) fail "the folder $PWD has one of the characters \` \$ \" \\ : or a line break in its path, which the programs of a virtual environment would run as commands: move the clone to another folder" ;;
+esac
+# A path that begins with a dash would be an option.
+case $python in -*) fail "PYTHON=$python is not the path of a program: set PYTHON=/path/to/python3" ;; esac
+
 if ! command -v "$python" >/dev/null 2>&1; then
     sh scripts/apt_install.sh python3 python3-venv || fail "$python not found: install Python 3.11 or newer (apt-get install python3 python3-venv), or set PYTHON=/path/to/python"
 fi

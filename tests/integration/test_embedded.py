@@ -338,9 +338,10 @@ def test_name_of_the_folder_is_never_a_command(open_folder: Path, mark: str, mad
     assert not Path("/ran").exists()  # programs run there, or in the cluster's folder
 
 
-def test_name_with_a_line_break_is_refused(open_folder: Path) -> None:
-    folder = open_folder / "a\nb" / "postgres"
-    with pytest.raises(StoreError, match=r"has a line break .* set LOTLINE_HOME"):
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\udcffb"], ids=["line", "tab", "not UTF-8"])
+def test_name_that_postgres_cannot_have_is_refused(open_folder: Path, name: str) -> None:
+    folder = open_folder / name / "postgres"
+    with pytest.raises(StoreError, match=r"has a line break.* not UTF-8.* set LOTLINE_HOME"):
         EmbeddedPostgres(folder).start()
     assert list(open_folder.iterdir()) == []
 

@@ -58,6 +58,16 @@ def test_address_of_a_ray_client() -> None:
     assert "start the run on a machine of the cluster" in _cluster_error("ray://10.0.0.7:10001")
 
 
+@pytest.mark.parametrize("folder", ["a b", "a$(touch ran)", "a`touch ran`", "a;touch ran", "a'b"])
+def test_a_path_of_python_that_a_shell_would_run(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", f"/home/ann/{folder}/.venv/bin/python")
+    with pytest.raises(ClusterError) as raised, ray_runtime(FreeSegmenter):
+        pass
+    assert f"cannot start workers with /home/ann/{folder}/.venv/bin/python" in str(raised.value)
+
+
 def test_error_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.startswith("pipeline.batch.engines.ray."):

@@ -67,6 +67,57 @@ def test_the_name_of_the_clones_folder_is_not_executed(target: str, tmp_path: Pa
     assert list(tmp_path.rglob("ran")) == []
 
 
+@pytest.mark.parametrize("where", ["environment", "command line"])
+@pytest.mark.parametrize(
+    "hostile",
+    ["p$(touch ran)", "`touch ran`", '"; touch ran; "', "$(shell touch ran)", "a b;touch ran"],
+)
+@pytest.mark.parametrize("name", ["PYTHON", "VENV", "LOTLINE_HOME", "COUNTY", "OUT", "X_TOKEN"])
+def test_a_value_is_not_executed_and_arrives_as_typed(
+    name: str, hostile: str, where: str, tmp_path: Path
+) -> None:
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    for file in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / file).touch()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for script in ("scripts/install_venv.sh", "scripts/install_postgis.sh", ".venv/bin/lotline"):
+        path = tmp_path / script
+        path.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} is ${name}"\n')
+        path.chmod(0o755)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    typed = [f"{name}={hostile}"] if where == "command line" else []
+    done = subprocess.run(
+        ["make", "batch", *typed], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=env if typed else {**env, name: hostile},
+    )  # fmt: skip
+    assert list(tmp_path.rglob("ran")) == []
+    if typed and name == "VENV":
+        assert "VENV may have letters, digits and . _ + / - only" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        value = ".venv" if name == "VENV" else hostile  # the environment does not set it
+        assert done.stdout.splitlines() == [f"{name} is {value}"] * 3
+
+
+@pytest.mark.parametrize(
+    "folder", ["c$(touch ran)", "c`touch ran`", 'c"; touch ran; "', "c\\", "c:d", "c\n$(touch ran)"]
+)
+def test_a_venv_is_not_made_where_its_programs_would_be_commands(
+    folder: str, tmp_path: Path
+) -> None:
+    clone = tmp_path / folder
+    clone.mkdir()
+    done = subprocess.run(
+        ["sh", str(ROOT / "scripts" / "install_venv.sh"), ".venv"], cwd=clone, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "move the clone to another folder" in done.stderr
+    assert list(tmp_path.rglob("ran")) == []
+    assert list(clone.iterdir()) == []
+
+
 @pytest.mark.parametrize("version", ["2.7.18", "3.10.13", "3.14.0"])
 def test_a_python_that_does_not_fit_is_named_with_those_that_do(
     version: str, tmp_path: Path

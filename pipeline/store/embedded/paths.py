@@ -61,10 +61,12 @@ def cluster_folder(folder: Path, user: ServerUser) -> Path:
     Raises:
         StoreError: the folder cannot be created, or PostgreSQL cannot have its name.
     """
-    if any(ord(mark) < 32 for mark in str(folder)):  # postmaster.pid has a path per line
+    # postmaster.pid has a path per line, and a database URL is UTF-8.
+    if any(ord(mark) < 32 or "\ud800" <= mark <= "\udfff" for mark in str(folder)):
         raise StoreError(
-            f"the embedded database cannot be stored in {str(folder)!r}: the path has a line break "
-            "or another control character. Rename the folder, or set LOTLINE_HOME to another one"
+            f"the embedded database cannot be stored in {str(folder)!r}: the path has a line "
+            "break, another control character or bytes that are not UTF-8. Rename the folder, or "
+            "set LOTLINE_HOME to another one"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +40,9 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         yield
         return
     local = address in {None, "", "local"}
-    if not local:
+    if local:
+        _check_folder(sys.executable)
+    else:
         _check_address(str(address))
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray would print its messages about lost workers between our results: we log them ourselves.
@@ -107,6 +111,16 @@ def is_local_database(database_url: str) -> bool:
     parts = urlsplit(database_url)
     host = parts.hostname or (parse_qs(parts.query).get("host") or [""])[0]
     return not host or host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
+
+
+def _check_folder(python: str) -> None:
+    """Ray puts the path of Python into a command for a shell."""
+    if shlex.quote(python) != python:
+        raise ClusterError(
+            f"ENGINE=ray cannot start workers with {python}: a shell would take a part of its path "
+            "for a command. Install Lotline in a folder with letters, digits and ./_- in its path, "
+            "or use ENGINE=local"
+        )
 
 
 def _check_address(address: str) -> None:
