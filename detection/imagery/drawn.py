@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,35 +13,44 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from detection.imagery.file_surveys import FileSurveys
+from detection.imagery.fill_view import fill_view
 
 # Cells of one colour say nothing. Of the others, those of a drawing have few edges.
 _CELL_PX = 8
 _MAX_EQUAL_SHARE = 0.5
-_WINDOW_PX, _PLACES = 64, 8
+_WINDOW_PX, _PLACES, _MAX_BLOCKS = 64, 8, 100_000
 _surveys: FileSurveys[bool] = FileSurveys()
 
 
 def is_drawn(dataset: DatasetReader, indexes: list[int]) -> bool:
     """Whether most neighbours are equal where colours change: synthetic, or enlarged.
 
-    A sample decides, or all of a local file if the sample has one colour. So does a file without
-    any change of colour count as drawn: `fill_survey` finds those.
+    A sample decides, or the whole file if the sample has one colour; of a remote file, its
+    smallest overview. A file without any change of colour counts as drawn: `fill_survey` finds it.
     """
     return _surveys.of(dataset, indexes, _looks_drawn)
 
 
 def _looks_drawn(dataset: DatasetReader, indexes: list[int]) -> bool:
+    with fill_view(dataset, indexes) as view:
+        if view is None:  # remote, without an overview: nothing is known
+            return True
+        equal, pairs = _counted(view.dataset, indexes, _windows(view.dataset, _PLACES))
+        if not pairs:
+            blocks = (window for _, window in view.dataset.block_windows(indexes[0]))
+            equal, pairs = _counted(view.dataset, indexes, islice(blocks, _MAX_BLOCKS))
+    return equal >= _MAX_EQUAL_SHARE * pairs
+
+
+def _counted(
+    dataset: DatasetReader, indexes: list[int], windows: Iterable[Window]
+) -> tuple[int, int]:
     equal, pairs = 0, 0
-    for window in _windows(dataset, _PLACES):
+    for window in windows:
         with suppress(RasterioError):
             found = _equal_pairs(dataset.read(indexes, window=window))
             equal, pairs = equal + found[0], pairs + found[1]
-    if not pairs:
-        for _, window in dataset.block_windows(indexes[0]):
-            with suppress(RasterioError):
-                found = _equal_pairs(dataset.read(indexes, window=window))
-                equal, pairs = equal + found[0], pairs + found[1]
-    return equal >= _MAX_EQUAL_SHARE * pairs
+    return equal, pairs
 
 
 def _windows(dataset: DatasetReader, places: int) -> Iterator[Window]:

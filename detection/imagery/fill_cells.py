@@ -19,6 +19,7 @@ SOFT_TOLERANCE = 40.0
 _CELL_PX, _MAX_CELLS_A_SIDE = 8, 512
 # What is read at once: of tiled files about this square, of others as many full rows.
 _PART_PX, _PART_PIXELS = 1024, 4_000_000
+_MAX_PARTS = 1_000
 _NOISY_LINE = 0.75
 
 _Sides = tuple[NDArray[np.bool_], ...]
@@ -96,8 +97,9 @@ class _Tile:
 def count_cells(view: FillView, colours: list[FillColour]) -> list[FillCells]:
     """The cells of each colour.
 
-    Read are the parts of the view along its edges, and those that full cells lead to. Parts that
-    cannot be read count 0: whoever needs their pixels gets the error.
+    Read are the parts of the view along its edges, and those that full cells lead to, up to a
+    number that only views of billions of pixels reach. Parts that cannot be read count 0: whoever
+    needs their pixels gets the error.
     """
     found = [FillCells.empty(view, colour) for colour in colours]
     side = found[0].side_px
@@ -111,7 +113,9 @@ def count_cells(view: FillView, colours: list[FillColour]) -> list[FillCells]:
     ]
     heapify(waiting)  # in the order of the file, so that its blocks are decoded once
     known = set(waiting)
-    while waiting:
+    for _ in range(_MAX_PARTS):
+        if not waiting:
+            break
         row, column = heappop(waiting)
         top, left = row * height, column * width
         part = _Tile(top, left, min(height, view.height - top), min(width, view.width - left))

@@ -27,6 +27,7 @@ BLACK_HOLE_PX = 32
 HOLE_PX = 128
 SATURATED_HOLE_PX = 256
 _SATURATED = 0.98
+_GLANCE_PX = 8
 
 
 def black_holes(
@@ -46,26 +47,31 @@ def black_holes(
 
 
 def flat_holes(
-    dataset: DatasetReader, indexes: list[int], pixels: NDArray[np.generic], window: PixelWindow
-) -> NDArray[np.bool_]:
+    dataset: DatasetReader, indexes: list[int], pixels: NDArray[np.generic], window: PixelWindow,
+    shown: NDArray[np.bool_],
+) -> NDArray[np.bool_]:  # fmt: skip
     """(height, width): the pixels of squares of `HOLE_PX` of one colour, but for drawn pictures.
 
     Squares of saturated pixels are larger (`SATURATED_HOLE_PX`). In a lossy file the noise around
     them is hidden too.
+
+    Args:
+        shown: pixels that nothing else hides; if none of them may be in a hole, no more is read.
     """
-    rim = RIM_REACH_PX if is_lossy(dataset) else 0
     nothing = np.zeros(pixels.shape[1:], bool)
-    if rim:
-        near = _padded(dataset, window, rim)
-        pixels = dataset.read(indexes, window=window_of(near))
-    if not _may_be_flat(pixels, HOLE_PX):
+    rim = RIM_REACH_PX if is_lossy(dataset) else 0
+    if not rim and not (_may_be_flat(pixels, HOLE_PX) & shown).any():
         return nothing
-    padded = _padded(dataset, window, SATURATED_HOLE_PX - 1 + rim)
-    around = dataset.read(indexes, window=window_of(padded))
-    flat = _flat(around, HOLE_PX)
+    # Most candidates are pixels at the window's edge: a few pixels more tell.
+    inner, near = (_padded(dataset, window, rim + more) for more in (0, _GLANCE_PX))
+    candidates = _may_be_flat(dataset.read(indexes, window=window_of(near)), HOLE_PX)
+    if not candidates[inner.slices_in(near)].any():
+        return nothing
+    flat, padded, around = _found_around(dataset, indexes, window, HOLE_PX, rim)
     saturated = flat & _are_saturated(around)
     if saturated.any():
-        flat &= ~saturated | _flat(around, SATURATED_HOLE_PX)
+        flat, padded, around = _found_around(dataset, indexes, window, SATURATED_HOLE_PX, rim)
+        flat |= _flat(around, HOLE_PX) & ~_are_saturated(around)
     if not flat.any() or is_drawn(dataset, indexes):
         return nothing
     if rim:
@@ -80,7 +86,7 @@ def may_have_flat_holes(
     """Whether pixels of an overview, each `step` of the file's, may have any of a hole."""
     # The outermost pixels of a hole are mixed with others in an overview.
     side = max(HOLE_PX // step - 2, 2)
-    if not _may_be_flat(pixels, side):
+    if not _may_be_flat(pixels, side).any():
         return False
     padded = _padded(overview, part, side - 1)
     around = overview.read(indexes, window=window_of(padded))
@@ -95,11 +101,20 @@ def _padded(dataset: DatasetReader, window: PixelWindow, pad: int) -> PixelWindo
     return padded
 
 
-def _may_be_flat(pixels: NDArray[np.generic], side: int) -> bool:
-    """Whether there is a square of one colour here, if all around were of that colour."""
+def _found_around(
+    dataset: DatasetReader, indexes: list[int], window: PixelWindow, side: int, rim: int
+) -> tuple[NDArray[np.bool_], PixelWindow, NDArray[np.generic]]:
+    """Flat squares in and around a window, the window that they are in, and its pixels."""
+    padded = _padded(dataset, window, side - 1 + rim)
+    around = dataset.read(indexes, window=window_of(padded))
+    return _flat(around, side), padded, around
+
+
+def _may_be_flat(pixels: NDArray[np.generic], side: int) -> NDArray[np.bool_]:
+    """Pixels in a square of one colour, if all around were of that colour."""
     pad = side - 1
     even = np.pad(_even(pixels), pad, constant_values=True)
-    return bool(_opened(even, pad)[pad:-pad, pad:-pad].any())
+    return _opened(even, pad)[pad:-pad, pad:-pad]
 
 
 def _are_saturated(pixels: NDArray[Any]) -> NDArray[np.bool_]:

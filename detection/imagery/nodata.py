@@ -65,9 +65,11 @@ def valid_pixels(
         valid &= ~matches(pixels, (dataset.nodata,))
     else:
         valid &= ~black_holes(dataset, indexes, pixels, window)
-    valid &= ~(_sentinels(pixels) | flat_holes(dataset, indexes, pixels, window))
+    valid &= ~_sentinels(pixels)
     fill = fill_in(dataset, indexes, window)
-    return valid if fill is None else valid & ~fill
+    if fill is not None:
+        valid &= ~fill
+    return valid & ~flat_holes(dataset, indexes, pixels, window, valid)
 
 
 def are_numbers(pixels: NDArray[Any]) -> NDArray[np.bool_]:
