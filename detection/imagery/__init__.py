@@ -6,7 +6,9 @@ geotiff_mosaic  local files: a folder or a glob is one mosaic
 geotiff         one file: header, pixels on a grid, warp
 raster_file     opens GeoTIFF, JPEG 2000, .img and checked VRTs (vrt_check), and nothing else
 georeference    the CRS of a file, or what to type to give it one
-file_list       the files that a path means; unsupported_imagery: what to type for the others
+placement       whether its geotransform can be that of imagery
+file_list       the files that a path means (path_pattern: a glob); unsupported_imagery: what to
+                type for the others
 imageserver     an ArcGIS ImageServer, by exportImage
 tiles/          XYZ, WMTS and WMS
 remote/         COGs on servers and in buckets, and STAC: range reads

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from detection.errors import ImageryError
+from detection.imagery.path_pattern import matching_paths
 from detection.imagery.raster_file import FOLDER_SUFFIXES
 from detection.imagery.unsupported_imagery import first_unsupported, what_to_do
+from parcels.untrusted import sanitize_text
 
 _CORRECT = "Correct the county's `imagery: {path: …}`"
 
@@ -17,11 +19,14 @@ def imagery_files(pattern: str) -> list[str]:
     """The sorted paths of at least one file.
 
     A folder means the imagery files in it and in its subfolders; VRTs must be named. Of a glob's
-    matches, folders do not count.
+    matches, folders do not count. No symbolic link to a folder is followed below either, and a file
+    with several names through symbolic links counts once.
 
     Raises:
         ImageryError: none.
     """
+    if "\0" in pattern:
+        raise ImageryError(f"{sanitize_text(pattern)}: a path has no NUL byte. {_CORRECT}")
     path = Path(pattern)
     if path.is_file():  # a file name with brackets is not a glob
         return [pattern]
@@ -29,8 +34,8 @@ def imagery_files(pattern: str) -> list[str]:
         raise ImageryError(f"{pattern}: {what_to_do(path)}")
     if path.is_dir():
         return _files_of_folder(path)
-    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
-    files = [match for match in matches if not Path(match).is_dir()]
+    matches = matching_paths(pattern)
+    files = _each_once(match for match in matches if not Path(match).is_dir())
     if files:
         return files
     folder = next((Path(match) for match in matches), None)
@@ -49,7 +54,7 @@ def _files_of_folder(folder: Path) -> list[str]:
         files += [Path(parent, name) for name in names + folders if not name.startswith(".")]
     found = [str(f) for f in files if f.suffix.lower() in FOLDER_SUFFIXES and f.is_file()]
     if found:
-        return sorted(found)
+        return _each_once(sorted(found))
     wanted = ", ".join(FOLDER_SUFFIXES)
     vrt = next((f for f in files if f.suffix.lower() == ".vrt"), None)
     if vrt is not None:
@@ -62,3 +67,11 @@ def _files_of_folder(folder: Path) -> list[str]:
     raise ImageryError(
         f"no imagery file in the folder {folder} (looked for {wanted}). {advice}{_CORRECT}"
     )
+
+
+def _each_once(paths: Iterable[str]) -> list[str]:
+    """The paths without further names of the same file; a name that is no link comes first."""
+    by_target: dict[str, str] = {}
+    for path in sorted(paths, key=lambda path: (Path(path).is_symlink(), path)):
+        by_target.setdefault(os.path.realpath(path), path)
+    return sorted(by_target.values())

@@ -19,7 +19,7 @@ SOFT_TOLERANCE = 40.0
 _CELL_PX, _MAX_CELLS_A_SIDE = 8, 512
 # What is read at once: of tiled files about this square, of others as many full rows.
 _PART_PX, _PART_PIXELS = 1024, 4_000_000
-_MAX_PARTS = 1_000
+_MAX_READ_PIXELS = 1_000_000_000
 _NOISY_LINE = 0.75
 
 _Sides = tuple[NDArray[np.bool_], ...]
@@ -113,7 +113,7 @@ def count_cells(view: FillView, colours: list[FillColour]) -> list[FillCells]:
     ]
     heapify(waiting)  # in the order of the file, so that its blocks are decoded once
     known = set(waiting)
-    for _ in range(_MAX_PARTS):
+    for _ in range(max(_MAX_READ_PIXELS // (height * width), 4)):
         if not waiting:
             break
         row, column = heappop(waiting)

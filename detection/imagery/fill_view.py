@@ -19,6 +19,7 @@ from detection.imagery.masks import mask_shown
 _LOSSY = {Compression.jpeg, Compression.webp, Compression.jpeg2000}
 # Remote files, and local ones of more pixels, are searched by an overview.
 _MAX_PIXELS = 400_000_000
+_MAX_SIDE_PX = 4_000_000
 _OVERVIEW_PX = 512
 # A file of at most this many pixels is read at once; of a larger one the edges come first.
 _SMALL_PIXELS = 1_000_000
@@ -86,7 +87,7 @@ class FillView:
 
 @contextmanager
 def fill_view(dataset: DatasetReader, indexes: list[int]) -> Iterator[FillView | None]:
-    """The view of a file; None if looking would mean to fetch all of a remote file."""
+    """The view of a file; None without an overview of a remote file, or of a vast one."""
     lossy = is_lossy(dataset)
     remote = is_remote(dataset)
     if not remote and dataset.width * dataset.height <= _MAX_PIXELS:
@@ -100,7 +101,7 @@ def fill_view(dataset: DatasetReader, indexes: list[int]) -> Iterator[FillView |
     if step > 1 and longest / step <= 2 * _OVERVIEW_PX:
         with rasterio.open(dataset.name, driver=dataset.driver, overview_level=level) as overview:
             yield FillView(overview, indexes, step, lossy)
-    elif longest <= _OVERVIEW_PX or not remote:
+    elif longest <= _OVERVIEW_PX or (not remote and longest <= _MAX_SIDE_PX):
         yield FillView(dataset, indexes, 1, lossy)
     else:
         yield None

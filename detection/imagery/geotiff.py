@@ -12,11 +12,12 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError as ProjError
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
-from shapely import MultiPolygon, Polygon
+from shapely import GEOSException, MultiPolygon, Polygon
 
 from detection.errors import ImageryError
 from detection.imagery.band_layout import BandLayout, NamedBands
@@ -27,6 +28,7 @@ from detection.imagery.fill import fill_of
 from detection.imagery.georeference import crs_of
 from detection.imagery.nodata import Nodata, hidden_by_mask_alone
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow, is_metric, utm_crs
+from detection.imagery.placement import check_placement
 from detection.imagery.raster_file import open_raster
 from parcels.antimeridian import centre_lonlat
 from parcels.errors import GeometryError
@@ -36,6 +38,7 @@ GRID_TOLERANCE = 0.01
 # Bilinear interpolation reads neighbours, and the warp's transformer is approximate.
 _WARP_PAD_PX = 3
 _OPAQUE, _HALF_OPAQUE = 255, 128
+_MAX_LATITUDE = 90.000001
 _NOT_CHOSEN = BandValues((), "uint8")
 
 
@@ -83,7 +86,7 @@ class GeoTiff:
 
         Raises:
             ImageryError: not georeferenced, or no CRS.
-            rasterio.errors.RasterioError: it cannot be read.
+            rasterio.errors.RasterioError: it cannot be read, or its pixels cannot be imagery.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error below
@@ -91,9 +94,12 @@ class GeoTiff:
         with dataset:
             try:
                 crs = crs_of(path, dataset, declared_crs)
+                check_placement(dataset, crs)
                 footprint = _footprint(dataset, crs)
                 grid, window = _native_grid(dataset, crs, footprint)
-            except (GeometryError, CRSError) as error:
+            except (
+                GeometryError, CRSError, ProjError, GEOSException, ArithmeticError, ValueError,
+            ) as error:  # fmt: skip
                 # For example a local or engineering CRS, which has no relation to the Earth.
                 raise ImageryError(
                     f"{path}: its CRS cannot be transformed to longitude and latitude ({error}). "
@@ -241,7 +247,9 @@ def _footprint(dataset: rasterio.DatasetReader, crs: str) -> Polygon | MultiPoly
     lonlat: Polygon | MultiPolygon = PixelGrid(crs, 1.0).to_lonlat(
         shapely.segmentize(outline, outline.length / 64)
     )
-    if not np.isfinite(shapely.get_coordinates(lonlat)).all():
+    _, south, _, north = lonlat.bounds if not lonlat.is_empty else [math.nan] * 4
+    on_earth = south >= -_MAX_LATITUDE and north <= _MAX_LATITUDE
+    if not (on_earth and np.isfinite(shapely.get_coordinates(lonlat)).all()):
         raise GeometryError("its corners are outside the area of use of the CRS")
     return lonlat
 
@@ -273,6 +281,8 @@ def _utm_grid(dataset: rasterio.DatasetReader, crs: str, utm: str) -> PixelGrid:
     lonlat = PixelGrid(crs, 1.0).to_lonlat(corners)
     origin, right, down = shapely.get_parts(PixelGrid(utm, 1.0).from_lonlat(lonlat))
     pixel = min(origin.distance(right) / dataset.width, origin.distance(down) / dataset.height)
+    if not (math.isfinite(pixel) and pixel > 0):
+        raise GeometryError("it covers too much of the Earth for a UTM zone")
     # Rounded down to two digits, so that neighbouring files get one grid and lose no detail.
     unit = 10.0 ** (math.floor(math.log10(pixel)) - 1)
     return PixelGrid(utm, round(math.floor(pixel / unit) * unit, 9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 
 import numpy as np
 import shapely
@@ -22,9 +23,13 @@ from detection.imagery.geotiff import GeoTiff
 from detection.imagery.nodata import Nodata
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.imagery.precedence import by_precedence, main_grid, native_gsd_m
-from detection.imagery.raster_file import open_raster
+from detection.imagery.raster_file import UnreadableRaster, open_raster
+from parcels.untrusted import printable, sanitize_text
 
 log = logging.getLogger(__name__)
+
+# Names that a message lists.
+_MAX_LISTED = 8
 
 
 class GeoTiffMosaic:
@@ -60,7 +65,8 @@ class GeoTiffMosaic:
                 f"none of the {len(paths)} imagery files of {pattern} can be read. {path}: {error}"
             )
         choice = choose_bands({file.path: file.layout for file in files}, bands, open_raster)
-        self._notes = (*choice.notes, *_entered_nodata_note(nodata))
+        left_out = _unreadable_note(self.unreadable, len(paths))
+        self._notes = (*left_out, *choice.notes, *_entered_nodata_note(nodata))
         self._files = [file.with_bands(choice.bands[file.path]) for file in files]
         self.bands = self._common_bands()
         self.dtype = self._files[0].dtype
@@ -163,12 +169,31 @@ class GeoTiffMosaic:
         for file in self._files:
             if (file.bands, file.dtype) != (first.bands, first.dtype):
                 raise ImageryError(
-                    f"{file.path} has bands {', '.join(file.bands)} ({file.dtype}), but "
-                    f"{first.path} has {', '.join(first.bands)} ({first.dtype}). All files "
+                    f"{file.path} has {_listed(file.bands)} ({file.dtype}), but "
+                    f"{first.path} has {_listed(first.bands)} ({first.dtype}). All files "
                     "of a mosaic need the same bands: narrow `imagery: {path: …}`, or set its "
                     "`bands:`"
                 )
         return first.bands
+
+
+def _listed(bands: tuple[str, ...]) -> str:
+    return f"bands {', '.join(bands)}" if len(bands) <= _MAX_LISTED else f"{len(bands)} bands"
+
+
+def _unreadable_note(unreadable: dict[str, str], count: int) -> tuple[str, ...]:
+    """Which files are left out, and why."""
+    if not unreadable:
+        return ()
+    named = [
+        f"{printable(path)} ({reason})" for path, reason in islice(unreadable.items(), _MAX_LISTED)
+    ]
+    more = len(unreadable) - len(named)
+    rest = f"; and {more:,} more" if more else ""
+    return (
+        f"{len(unreadable):,} of {count:,} imagery files cannot be read and are left out: "
+        f"{'; '.join(named)}{rest}.",
+    )
 
 
 def _entered_nodata_note(nodata: Nodata) -> tuple[str, ...]:
@@ -181,5 +206,6 @@ def _entered_nodata_note(nodata: Nodata) -> tuple[str, ...]:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error.__cause__ or error)
-    return text.splitlines()[0] if text else type(error).__name__
+    # A message of ours says it all; rasterio's is general, and its cause GDAL's own.
+    text = str(error if isinstance(error, UnreadableRaster) else error.__cause__ or error)
+    return sanitize_text(text.splitlines()[0]) if text.strip() else type(error).__name__

@@ -68,6 +68,8 @@ def driver_of(path: Path) -> str:
     Raises:
         UnreadableRaster: none of the formats that are read.
     """
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise UnreadableRaster("it is not a regular file; name a file, or a folder of files")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -99,8 +101,11 @@ def _open_remote(address: str, **options: Any) -> DatasetReader:  # noqa: ANN401
 def _check_vrt(path: str, _changed_ns: int) -> None:
     try:
         for source in check_vrt(Path(path)):
-            with _open(str(source), driver_of(source)):
-                pass  # refused here if it refers to other data itself
+            try:
+                with _open(str(source), driver_of(source)):
+                    pass  # refused here if it refers to other data itself
+            except RasterioError as error:
+                raise UnreadableRaster(f"its file {source.name}: {error}") from error
     except VrtRefused as error:
         raise UnreadableRaster(str(error)) from error
 
@@ -117,6 +122,9 @@ def _open(path: str, driver: str, **options: Any) -> DatasetReader:  # noqa: ANN
 
 
 def _checked(dataset: DatasetReader, path: str) -> DatasetReader:
+    if not dataset.count or any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        dataset.close()
+        raise UnreadableRaster("it has no bands, or complex numbers, as radar has; remove the file")
     # GDAL opens whatever this names as the file's overviews, an address too.
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         dataset.close()
