@@ -2,6 +2,7 @@
 #
 #   make batch                                    the sample county (synthetic)
 #   make batch COUNTY=shelby PROPERTIES=leads.csv
+#   make review                                   the review panel
 #   make check                                    format, lint, types, import rules, unit tests
 #   make test                                     every check, from a fresh clone
 
@@ -29,13 +30,18 @@ $(foreach mark,$(HARMLESS),$(eval HARMFUL := $$(subst $(mark),,$$(HARMFUL))))
 $(if $(HARMFUL)$(filter -%,$(VENV)),$(error VENV may have letters, digits and . _ + / - only, and no dash in front))
 READY := $(VENV)/.ready
 
-.PHONY: batch check test test-long fuzz figures coverage bench docs lock install clean help
+.PHONY: batch review check test test-long fuzz figures coverage bench docs lock install clean help
 
 help:
-	@sed -n 's/^# \{0,1\}//;2,6p' Makefile
+	@sed -n 's/^# \{0,1\}//;2,7p' Makefile
 
 batch: install
 	@$(VENV)/bin/lotline batch
+
+# The review panel, in a browser: PORT=, REGISTRY=.
+review: install
+	@sh scripts/build_page.sh
+	@$(VENV)/bin/lotline review --port "$${PORT:-8787}"
 
 # WORKERS= sets the number of parallel test processes.
 check: $(READY)
@@ -44,6 +50,8 @@ check: $(READY)
 test: install
 	@sh scripts/install_node.sh
 	@sh scripts/install_pgbouncer.sh
+	@sh scripts/install_chromium.sh
+	@sh scripts/build_page.sh || [ $$? = 2 ]
 	@PATH="$$PWD/$(VENV)/bin:$$PATH" sh scripts/test.sh
 
 # The long tests store their figures in pytest's cache; `make figures` writes them to the docs.

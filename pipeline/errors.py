@@ -9,6 +9,8 @@
     ├── ExportError              results cannot be written to files
     └── StoreError               the database is unavailable, or refuses a request
         ├── CountyMismatch       the database has another county under this key
+        ├── NotStored            there is no such property, detection or token
+        ├── InvalidOutline       a drawn outline is not a polygon of a lot
         └── VersionConflict      the detection changed after it was read
 
 A message names the problem, the place and the fix.
@@ -49,6 +51,14 @@ class StoreError(PipelineError):
 
 class CountyMismatch(StoreError):
     """The database has another county under this key: its source is not that of the entry."""
+
+
+class NotStored(StoreError):
+    """There is no such property, detection or token."""
+
+
+class InvalidOutline(StoreError):
+    """A drawn outline has no area, crosses itself beyond repair, or lies outside the boundary."""
 
 
 class VersionConflict(StoreError):

@@ -34,5 +34,6 @@ def main() -> None:
 
 
 def _wanted(error: ModuleNotFoundError) -> str | None:
-    """Every command needs the extra `pipeline`, except what `ray` adds to it."""
-    return None if (error.name or "").partition(".")[0] == "ray" else "pipeline"
+    """Every command needs the extra `pipeline`, except what `ray` and `review` add to it."""
+    added = ("ray", "fastapi", "starlette", "uvicorn")
+    return None if (error.name or "").partition(".")[0] in added else "pipeline"

@@ -1,25 +1,145 @@
-"""`lotline review`: a reviewer's decision on a detection."""
+"""`lotline review`: the review panel, its tokens, and decisions about single detections."""
 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import PositiveInt
+from parcels.untrusted import sanitize_text
+from pipeline.cli.options import PositiveInt, registry_option
 from pipeline.cli.output import echo
+from pipeline.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.store.reviews.tokens import AccessRole
+
+# As in `pipeline.store.reviews.tokens`, which is imported late.
+ROLES = ("viewer", "reviewer", "admin")
 
 
 def _reviewer() -> str:
     return getpass.getuser()
 
 
-@click.group()
-def review() -> None:
-    """Accept, reject or restore detections.
+@click.group(invoke_without_command=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Port; 0 for any free one.",
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="Another name of this server, as browsers write it; repeatable.",
+)
+@registry_option
+@click.pass_context
+def review(
+    ctx: click.Context, host: str, port: int, allow_host: tuple[str, ...], registry: Path | None
+) -> None:
+    """Serve the review panel, or decide about one detection.
 
     DETECTION_ID is a detection's ID in the database and in the files of `lotline export`.
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    from pipeline.review.server import serve_panel
+    from pipeline.settings import load_settings
+    from pipeline.store.database import open_existing
+
+    settings = load_settings()
+    with open_existing(settings.database_url, settings.home) as database:
+        if database is None:
+            raise StoreError("there is nothing to review yet: run `lotline batch` first")
+        serve_panel(
+            database,
+            registry=registry or settings.registry,
+            home=settings.home,
+            local_user=_reviewer(),
+            host=host,
+            port=port,
+            allow_hosts=allow_host,
+            ready=_say_ready,
+        )
+
+
+def _say_ready(address: str, has_tokens: bool) -> None:
+    echo(f"The review panel is at {address} (Ctrl-C stops it).")
+    if not has_tokens:
+        echo(
+            f"No token exists: only this machine can reach it, and whoever does reviews as "
+            f"{_reviewer()}. `lotline review token add NAME` makes a token for a reviewer."
+        )
+
+
+@review.group()
+def token() -> None:
+    """Tokens with which people and services sign in."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), default="reviewer", show_default=True)
+@click.option("--county", "counties", multiple=True, help="Only this county; repeatable.")
+def add_token(name: str, role: AccessRole, counties: tuple[str, ...]) -> None:
+    """Make a token for the reviewer NAME and print it, once."""
+    from pipeline.store.reviews import tokens
+
+    with _database() as conn:
+        token_id, secret = tokens.add_token(conn, name, role, counties)
+    echo(secret)
+    echo(f"token {token_id} for {name} ({role}): it is not shown again", err=True)
+
+
+@token.command("list")
+def list_tokens() -> None:
+    """List the tokens, without their secrets."""
+    from pipeline.store.reviews import tokens
+
+    with _database() as conn:
+        found = tokens.list_tokens(conn)
+    for each in found:
+        used = "never used" if each.used_at is None else f"last used {each.used_at:%Y-%m-%d}"
+        state = used if each.revoked_at is None else f"revoked {each.revoked_at:%Y-%m-%d}"
+        where = "all counties" if each.counties is None else ", ".join(each.counties)
+        echo(f"{each.id}  {sanitize_text(each.reviewer)}  {each.role}  {where}  {state}")
+    if not found:
+        echo("no tokens: the panel listens on this machine alone")
+
+
+@token.command("revoke")
+@click.argument("token_id", type=PositiveInt(min=1, max=2**63 - 1))
+def revoke_token(token_id: int) -> None:
+    """Revoke a token; sessions that were begun with it end."""
+    from pipeline.store.reviews import tokens
+
+    with _database() as conn:
+        tokens.revoke_token(conn, token_id)
+    echo(f"token {token_id} is revoked")
+
+
+@contextmanager
+def _database() -> Iterator[Connection]:
+    from pipeline.settings import load_settings
+    from pipeline.store.database import open_existing
+
+    settings = load_settings()
+    with open_existing(settings.database_url, settings.home) as database:
+        if database is None:
+            raise StoreError("there is no database yet: run `lotline batch` first")
+        with database.engine.begin() as conn:
+            yield conn
 
 
 _detection = click.argument("detection_id", type=PositiveInt(min=1))
@@ -57,7 +177,6 @@ def restore(detection_id: int, reviewer: str, note: str) -> None:
 
 
 def _decide(action: str, detection_id: int, reviewer: str, note: str) -> None:
-    from pipeline.errors import StoreError
     from pipeline.settings import load_settings
     from pipeline.store.database import open_existing
     from pipeline.store.reviews import verdicts

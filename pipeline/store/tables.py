@@ -55,6 +55,8 @@ __all__ = [
     "property_",
     "property_list",
     "review",
+    "review_session",
+    "review_token",
     "run",
 ]
 
@@ -287,6 +289,33 @@ review = Table(
         postgresql_using="gist",
         postgresql_where=text("action IN ('edit', 'relabel')"),
     ),
+)
+
+# Who may use the review panel; only hashes of the secrets are stored.
+review_token = Table(
+    "review_token",
+    metadata,
+    id_column(),
+    Column("reviewer", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("counties", ARRAY(Text)),  # NULL for all
+    Column("sha256", Text, nullable=False, unique=True),
+    now_column("created_at"),
+    Column("used_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("role IN ('viewer', 'reviewer', 'admin')", "role"),
+    CheckConstraint("reviewer <> ''", "reviewer"),
+    CheckConstraint("cardinality(counties) > 0", "counties"),
+)
+
+review_session = Table(
+    "review_session",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("token_fk", BigInteger, ForeignKey("lotline.review_token.id"), nullable=False),
+    now_column("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("review_session_token_idx", "token_fk"),
 )
 
 measurement = Table(

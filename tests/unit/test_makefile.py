@@ -55,6 +55,8 @@ def test_the_name_of_the_clones_folder_is_not_executed(target: str, tmp_path: Pa
         "install_postgis",
         "install_node",
         "install_pgbouncer",
+        "install_chromium",
+        "build_page",
     )
     (clone / "scripts").mkdir()
     for name in scripts:  # they only say where they look for programs

@@ -1,0 +1,36 @@
+/** What can be done, each with one key for the left hand; the buttons and `?` are made from it. */
+
+/**
+ * @typedef {object} Command
+ * @property {string} name
+ * @property {string} key As in `KeyboardEvent.key`, lower case.
+ * @property {string} title For people.
+ * @property {"property" | "object" | "draft"} when What must be there.
+ */
+
+/** @type {Command[]} */
+export const COMMANDS = [
+  { name: "accept", key: "a", title: "Accept", when: "object" },
+  { name: "reject", key: "r", title: "Reject", when: "object" },
+  { name: "relabel", key: "f", title: "Change label", when: "object" },
+  { name: "restore", key: "t", title: "Restore", when: "object" },
+  { name: "edit", key: "e", title: "Edit outline", when: "object" },
+  { name: "draw", key: "d", title: "Draw a missed object", when: "property" },
+  { name: "save", key: "s", title: "Save outline", when: "draft" },
+  { name: "undo", key: "z", title: "Undo", when: "draft" },
+  { name: "redo", key: "y", title: "Redo", when: "draft" },
+  { name: "cancel", key: "escape", title: "Cancel", when: "draft" },
+  { name: "nextObject", key: "c", title: "Next object", when: "property" },
+  { name: "previousObject", key: "x", title: "Previous object", when: "property" },
+  { name: "nextProperty", key: "w", title: "Next property", when: "property" },
+  { name: "previousProperty", key: "q", title: "Back to the last property", when: "property" },
+];
+
+/** Whether a key press is text for a field. @param {KeyboardEvent} event */
+export function isTyping(event) {
+  const target = event.target;
+  return (
+    event.ctrlKey || event.metaKey || event.altKey ||
+    (target instanceof HTMLElement && target.matches("input, select, textarea, dialog *"))
+  );
+}

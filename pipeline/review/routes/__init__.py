@@ -1,0 +1,1 @@
+"""The panel's routes, by what they are about."""

@@ -1,0 +1,212 @@
+"""A property as a reviewer sees it: boundary, imagery, detections with full geometry, areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy import Connection, Row, text
+
+from pipeline.errors import NotStored
+
+_PROPERTY = text("""
+SELECT p.id, p.county, p.property_id, p.state, p.reason, p.detail, p.address, p.parcel_id,
+    p.coverage_fraction, b.source, b.area_m2, b.parcel_ids, ST_AsBinary(b.geom) AS boundary,
+    c.captured_on, c.gsd_m, c.chip_gsd_m, c.sources
+FROM lotline.property p
+LEFT JOIN lotline.boundary b ON b.id = p.boundary_fk
+LEFT JOIN lotline.chip c ON c.sha256 = p.chip_sha256
+WHERE p.id = :id AND (CAST(:counties AS text[]) IS NULL OR p.county = ANY(:counties))
+""")
+
+# Rejected ones are shown too: only a person brings them back.
+_DETECTIONS = text("""
+SELECT d.id, d.label, d.state, d.score, d.version, d.segmenter, d.relation,
+    d.area_m2, d.clipped_area_m2, d.review_fk IS NOT NULL AS is_reviewed,
+    r.reviewer, r.action, r.created_at AS reviewed_at, ST_AsBinary(d.geom) AS geom
+FROM lotline.detection d LEFT JOIN lotline.review r ON r.id = d.review_fk
+WHERE d.property_fk = :id AND d.state <> 'superseded'
+ORDER BY d.label, d.id
+""")
+
+_MEASURED = text("""
+SELECT label, area_m2, detection_count FROM lotline.measurement
+WHERE property_fk = :id AND current ORDER BY label
+""")
+
+_HISTORY = text("""
+SELECT r.id, r.action, r.reviewer, r.note, r.created_at, r.before, r.after, r.label,
+    ST_AsBinary(r.geom) AS geom
+FROM lotline.review r JOIN lotline.detection d ON d.id = r.detection_fk
+JOIN lotline.property p ON p.id = d.property_fk
+WHERE r.detection_fk = :id AND (CAST(:counties AS text[]) IS NULL OR p.county = ANY(:counties))
+ORDER BY r.id
+""")
+
+_PROPERTY_OF_DETECTION = text("""
+SELECT p.id FROM lotline.property p JOIN lotline.detection d ON d.property_fk = p.id
+WHERE d.id = :id AND (CAST(:counties AS text[]) IS NULL OR p.county = ANY(:counties))
+""")
+
+_COUNTIES = text("""
+SELECT county, count(*) AS properties, count(*) FILTER (WHERE state = 'done') AS done
+FROM lotline.property
+WHERE CAST(:counties AS text[]) IS NULL OR county = ANY(:counties)
+GROUP BY county ORDER BY county
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionView:
+    """A detection that is not superseded; areas in m², geometry in EPSG:4326."""
+
+    id: int
+    label: str
+    state: str
+    score: float
+    version: int
+    segmenter: str
+    area_m2: float
+    clipped_area_m2: float
+    is_reviewed: bool
+    reviewer: str | None
+    reviewed_at: datetime | None
+    geometry: BaseGeometry
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyView:
+    """A property and what was found on it.
+
+    Attributes:
+        boundary: of today, in EPSG:4326; None if none is known.
+        source: of the boundary: "lot" or "buffer_30m".
+        captured_on: of the imagery that was last segmented, ISO 8601.
+        areas_m2: the measured area by label.
+    """
+
+    key: int
+    county: str
+    property_id: str
+    state: str
+    reason: str
+    detail: str
+    address: str | None
+    parcel_ids: tuple[str, ...]
+    source: str | None
+    boundary: BaseGeometry | None
+    boundary_area_m2: float | None
+    captured_on: str | None
+    gsd_m: float | None
+    imagery_files: tuple[str, ...]
+    coverage_fraction: float | None
+    areas_m2: dict[str, float]
+    detections: tuple[DetectionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewEvent:
+    """An event in a detection's history; `geometry` is the outline that it set, if any."""
+
+    id: int
+    action: str
+    reviewer: str
+    note: str
+    created_at: datetime
+    before: dict[str, Any]
+    after: dict[str, Any]
+    geometry: BaseGeometry | None
+
+
+def property_view(
+    conn: Connection, property_key: int, counties: Sequence[str] | None = None
+) -> PropertyView:
+    """A property by its key.
+
+    Args:
+        counties: those that may be seen; None for all.
+
+    Raises:
+        NotStored: there is none, or it may not be seen.
+    """
+    where = {"id": property_key, "counties": None if counties is None else list(counties)}
+    row = conn.execute(_PROPERTY, where).one_or_none()
+    if row is None:
+        raise NotStored(f"there is no property {property_key}")
+    measured = conn.execute(_MEASURED, {"id": property_key})
+    return PropertyView(
+        row.id,
+        row.county,
+        row.property_id,
+        row.state,
+        row.reason,
+        row.detail,
+        row.address,
+        tuple(row.parcel_ids or ()),
+        row.source,
+        None if row.boundary is None else shapely.from_wkb(row.boundary),
+        row.area_m2,
+        row.captured_on,
+        row.chip_gsd_m or row.gsd_m,
+        tuple(row.sources or ()),
+        row.coverage_fraction,
+        {each.label: each.area_m2 for each in measured},
+        tuple(map(_detection, conn.execute(_DETECTIONS, {"id": property_key}))),
+    )
+
+
+def property_of_detection(
+    conn: Connection, detection_id: int, counties: Sequence[str] | None = None
+) -> int:
+    """The key of the property that a detection is on.
+
+    Raises:
+        NotStored: there is no such detection, or it may not be seen.
+    """
+    where = {"id": detection_id, "counties": None if counties is None else list(counties)}
+    found = conn.execute(_PROPERTY_OF_DETECTION, where).scalar()
+    if found is None:
+        raise NotStored(f"there is no detection {detection_id}")
+    return int(found)
+
+
+def review_history(
+    conn: Connection, detection_id: int, counties: Sequence[str] | None = None
+) -> list[ReviewEvent]:
+    """What people decided about a detection, oldest first."""
+    where = {"id": detection_id, "counties": None if counties is None else list(counties)}
+    return [
+        ReviewEvent(
+            row.id, row.action, row.reviewer, row.note, row.created_at,
+            {k: v for k, v in row.before.items() if k != "geom"}, row.after,
+            None if row.geom is None else shapely.from_wkb(row.geom),
+        )
+        for row in conn.execute(_HISTORY, where)
+    ]  # fmt: skip
+
+
+def counties_of(conn: Connection, counties: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The counties that may be seen, with their numbers of properties."""
+    where = {"counties": None if counties is None else list(counties)}
+    return [dict(row) for row in conn.execute(_COUNTIES, where).mappings()]
+
+
+def _detection(row: Row[Any]) -> DetectionView:
+    return DetectionView(
+        row.id,
+        row.label,
+        row.state,
+        row.score,
+        row.version,
+        row.segmenter,
+        row.area_m2,
+        row.clipped_area_m2,
+        row.is_reviewed,
+        row.reviewer,
+        row.reviewed_at,
+        shapely.from_wkb(row.geom),
+    )
