@@ -42,6 +42,7 @@ from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
 from pipeline.store.retries import retry_transient
+from pipeline.store.reviews.carried_over import carry_over
 from pipeline.store.runs import concurrent, lifecycle
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,8 @@ class BatchRunner:
                 raise
             finally:
                 context.progress.stop()
+            if end == "finished":
+                carry_over(self._database.engine, county, min_areas_m2)
             retry_transient(self._close)(run_id, end, loop)
         return retry_transient(self._report)(run_info, loop, started_s)
 

@@ -88,11 +88,7 @@ def leave_decided_ground(
     if not rows:
         return UndecidedFindings(findings)
     suppressed = matching(findings, [row for row in rows if row.is_own])
-    forms: dict[int, list[Row[tuple[object, ...]]]] = defaultdict(list)
-    for row in rows:
-        if row.finding_index not in suppressed:
-            forms[row.finding_index].append(row)
-    decided = {index: _decided(near) for index, near in forms.items()}
+    decided = _by_finding([row for row in rows if row.finding_index not in suppressed])
     overlaps_m2 = _overlaps_m2(findings, decided)
     result = list(findings)
     cut: set[int] = set()
@@ -115,6 +111,18 @@ def leave_decided_ground(
         result[index] = left
         cut.add(index)
     return UndecidedFindings(result, suppressed, cut)
+
+
+def decided_ground(conn: Connection) -> dict[int, BaseGeometry]:
+    """The decided ground near each staged finding that has any, by its index."""
+    return _by_finding(conn.execute(_FORMS).all())
+
+
+def _by_finding(rows: Sequence[Row[tuple[object, ...]]]) -> dict[int, BaseGeometry]:
+    forms: dict[int, list[Row[tuple[object, ...]]]] = defaultdict(list)
+    for row in rows:
+        forms[row.finding_index].append(row)
+    return {index: _decided(near) for index, near in forms.items()}
 
 
 def _decided(forms: Sequence[Row[tuple[object, ...]]]) -> BaseGeometry:
@@ -143,13 +151,29 @@ def _remainder(
     finding: Finding, decided: BaseGeometry, lot: Processed, run: RunInfo
 ) -> MultiPolygon | None:
     """What is left of a finding without decided ground; None if that is no object."""
-    outline, chip = finding.detection.geometry, lot.result.chip
+    chip = lot.result.chip
     assert chip is not None  # noqa: S101 (the lot is imaged; for the type checker)
     pixel_m = max(chip.gsd_m, chip.chip_gsd_m or 0.0)
     min_part_m2 = run.min_areas_m2.get(finding.detection.label, MIN_PART_M2)
+    outline = finding.detection.geometry
+    rest = shapely.difference(outline, decided)
+    return object_left(rest, outline, 2 * pixel_m, min_part_m2)
+
+
+def object_left(
+    rest: BaseGeometry, whole: BaseGeometry, sliver_width_m: float, min_part_m2: float
+) -> MultiPolygon | None:
+    """What a cut left of an outline, if that is an object; None if it is not.
+
+    Args:
+        sliver_width_m: slivers that the cut made are removed up to this width.
+        min_part_m2: so are smaller connected parts.
+
+    Raises:
+        shapely.GEOSException: an invalid geometry.
+    """
     try:
-        rest = polygonal(shapely.difference(outline, decided))
-        rest = polygonal(without_new_slivers(rest, outline, 2 * pixel_m))
+        rest = polygonal(without_new_slivers(polygonal(rest), whole, sliver_width_m))
     except GeometryError:  # nothing with an area is left
         return None
     parts = np.array(rest.geoms, dtype=object)

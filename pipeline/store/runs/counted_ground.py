@@ -16,10 +16,11 @@ _WITHOUT_LOT = (
     "address_unconfirmed",
 )
 
-# Condition on `lotline.property p`. A finished property that waits for another label keeps what was
-# measured before, unless its lot has vanished meanwhile.
-IS_COUNTED = f"""(p.state = 'done' OR (p.only_labels IS NOT NULL AND NOT (
-    p.state = 'failed' AND p.reason IN ({", ".join(f"'{name}'" for name in _WITHOUT_LOT)}))))"""
+# Conditions on `lotline.property p`. A finished property that waits for another label keeps what
+# was measured before, unless its lot has vanished meanwhile.
+HAS_VANISHED = f"""(p.state = 'failed'
+    AND p.reason IN ({", ".join(f"'{name}'" for name in _WITHOUT_LOT)}))"""
+IS_COUNTED = f"(p.state = 'done' OR (p.only_labels IS NOT NULL AND NOT {HAS_VANISHED}))"
 
 # Live detections `d` of `lotline.property p`, with the label's measurement `m` and the boundary `b`
 # of today.
