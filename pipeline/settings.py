@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+)
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pipeline.bbox import BBox, parse_bbox, validate_bbox
@@ -71,6 +78,9 @@ def _check_postgres_url(url: str) -> str:
     return url
 
 
+# More than a database counts is a mistake.
+MAX_COUNT = 2**31 - 1
+
 UserPath = Annotated[Path, AfterValidator(_expand_user)]
 
 
@@ -111,6 +121,14 @@ class Settings(BaseModel):
         examples=[0.5],
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_no_nul_byte(cls, value: object) -> object:
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any("\0" in str(part) for part in parts if isinstance(part, str | Path)):
+            raise ValueError("contains a NUL byte; remove it")
+        return value
+
 
 class FileSettings(Settings):
     """Settings that lotline.toml may set: also those that only commands have, as flags."""
@@ -142,7 +160,7 @@ class FileSettings(Settings):
         description="Where the stages run: on this machine, or on a Ray cluster.",
         examples=["ray"],
     )
-    limit: Annotated[StrictInt, Field(ge=1)] | None = Field(
+    limit: Annotated[StrictInt, Field(ge=1, le=MAX_COUNT)] | None = Field(
         None, description="Maximum number of properties.", examples=[100]
     )
     bbox: Annotated[BBox, BeforeValidator(_parse_bbox_value)] | None = Field(

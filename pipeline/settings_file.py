@@ -13,9 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from parcels.regular_file import other_than_file
 from pipeline.errors import SettingsError
 
 NAME = "lotline.toml"
+
+_MAX_CHARS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,13 @@ def _find(environment: Mapping[str, str]) -> Path | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        if (kind := other_than_file(path)) is not None:
+            raise SettingsError(f"{path} is {kind}, not a settings file")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAX_CHARS + 1)
+        if len(text) > _MAX_CHARS:
+            raise SettingsError(f"{path} is longer than {_MAX_CHARS:,} characters; check the path")
+        return text
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from parcels.errors import RegistryError
+from parcels.regular_file import other_than_file
 
 # A thousand counties with every key are about 1 MB.
 _MAX_BYTES = 16 * 1024 * 1024
@@ -51,6 +52,8 @@ def read_text(file: Path) -> str:
         RegistryError: it cannot be read, or is too long for a registry.
     """
     try:
+        if (kind := other_than_file(file)) is not None:
+            raise RegistryError(f"{file}: this is {kind}, not a file; check the path")
         with file.open("rb") as opened:
             content = opened.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:

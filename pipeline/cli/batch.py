@@ -10,6 +10,7 @@ import click
 
 from pipeline.bbox import BBox, parse_bbox
 from pipeline.cli.options import PositiveInt, county_option, registry_option, setting
+from pipeline.settings import MAX_COUNT
 
 
 class NameListType(click.ParamType[list[str]]):
@@ -65,7 +66,7 @@ class BBoxType(click.ParamType[BBox]):
 @setting("segmenter")
 @setting("sam3_weights", "--weights", "weights")
 @setting("engine")
-@setting("limit", type=PositiveInt(min=1))
+@setting("limit", type=PositiveInt(min=1, max=MAX_COUNT))
 @setting("bbox", type=BBoxType())
 @setting("again")
 @setting("retry_failed")

@@ -142,7 +142,7 @@ def _database() -> Iterator[Connection]:
             yield conn
 
 
-_detection = click.argument("detection_id", type=PositiveInt(min=1))
+_detection = click.argument("detection_id", type=PositiveInt(min=1, max=2**63 - 1))
 _by = click.option(
     "--by", "reviewer", default=_reviewer, help="Reviewer; your user name by default."
 )

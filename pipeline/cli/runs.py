@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import registry_option
+from pipeline.cli.options import PositiveInt, registry_option
 from pipeline.cli.output import echo, echo_json
+from pipeline.settings import MAX_COUNT
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,7 +35,7 @@ def runs() -> None:
 @registry_option
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=PositiveInt(min=1, max=MAX_COUNT),
     default=50,
     show_default=True,
     help="Maximum number of runs.",

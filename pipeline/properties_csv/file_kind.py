@@ -52,6 +52,8 @@ def other_kind(path: Path, file: IO[bytes], head: bytes) -> str | None:
         file: open at any position; moved.
         head: its first bytes.
     """
+    if not head.strip(b"\0"):
+        return "a file of NUL bytes"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _kind_of_zip(file)
     for signature, kind in _SIGNATURES:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from parcels.regular_file import other_than_file
 from pipeline.errors import PropertiesFileError
 from pipeline.properties_csv.file_kind import other_kind
 from pipeline.properties_csv.header import HeaderColumns, read_header
@@ -27,6 +28,7 @@ from pipeline.properties_csv.text_encoding import TextEncoding, detect_encoding
 
 _HEAD_BYTES = 8192
 _SAMPLE_CHARS = 1 << 18
+_MAX_BYTES = 4_000_000_000
 # Titles may stand above the header, but not a page of them.
 _MAX_HEADER_RECORD = 20
 _SAMPLE_RECORDS = 200
@@ -99,6 +101,7 @@ def read_layout(path: Path) -> CsvLayout:
         PropertiesFileError: it is no CSV, its encoding is unclear, or its header lacks columns.
         OSError: it cannot be read.
     """
+    check_file(path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         if (kind := other_kind(path, file, head)) is not None:
@@ -117,7 +120,7 @@ def read_layout(path: Path) -> CsvLayout:
     rows = [
         unwrap(each.cells, delimiter)
         for each in islice(read_records(io.StringIO(sample, newline=""), delimiter), 2000)
-        if each.line > record.line
+        if each.line > record.line and each.problem is None
     ][:_SAMPLE_RECORDS]
     return CsvLayout(
         path,
@@ -133,6 +136,28 @@ def read_layout(path: Path) -> CsvLayout:
         ),
         any(_has_short_zip(columns, row) for row in rows),
     )
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no regular file, is empty, or is too large to be a list of properties.
+
+    Raises:
+        PropertiesFileError: with the reason.
+        OSError: it does not exist.
+    """
+    kind = other_than_file(path)
+    if kind is not None:
+        raise PropertiesFileError(
+            f"{path}: this is {kind}, not a file; save it as a CSV file first"
+        )
+    size = path.stat().st_size
+    if path.is_file() and size > _MAX_BYTES:
+        raise PropertiesFileError(
+            f"{path}: {size / 1e9:,.1f} GB, but a CSV has at most {_MAX_BYTES / 1e9:.0f} GB; "
+            "split it"
+        )
+    if path.is_file() and size == 0:  # also files of /proc, whose reading may wait
+        raise _header_error(path, RawRecord(1, []), read_header([]))
 
 
 def is_separator_line(record: RawRecord, delimiter: str) -> bool:

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from parcels import ParcelsError, Property
 from pipeline.errors import PropertiesFileError
-from pipeline.properties_csv.layout import CsvLayout, is_separator_line, read_layout
+from pipeline.properties_csv.layout import CsvLayout, check_file, is_separator_line, read_layout
 from pipeline.properties_csv.own_columns import own_values
 from pipeline.properties_csv.problems import SAVE_AS, BadRow, RowProblem, duplicate_problem
-from pipeline.properties_csv.records import RawRecord, read_records
+from pipeline.properties_csv.records import RawRecord, bounded_lines, read_records
 from pipeline.properties_csv.rows import RowReader
 
 # Raise it when parsing changes: lists stored from the same file are then read again.
-_PARSER_VERSION = 5
+_PARSER_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def checked_records(layout: CsvLayout) -> Iterator[CheckedRecord]:
     reader = RowReader(layout.columns, layout.delimiter)
     own = layout.own_columns
     with _as_properties_error(layout.path), layout.open_text() as file:
-        for record in read_records(file, layout.delimiter):
+        for record in read_records(bounded_lines(file), layout.delimiter):
             if record.is_blank or is_separator_line(record, layout.delimiter):
                 continue
             if record.line <= layout.header_line:
@@ -135,6 +135,7 @@ def file_sha256(path: Path) -> str:
         PropertiesFileError: it cannot be read.
     """
     try:
+        check_file(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
     except OSError as error:

@@ -5,6 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TextIO
+
+# The longest value of a property's row, and how much of a line is read into memory.
+MAX_VALUE_CHARS = 131_072
+_MAX_LINE_CHARS = 4_000_000
+_SHOWN_CHARS = 200
+# For the whole process: `csv` cannot go on behind a value that is longer.
+csv.field_size_limit(max(csv.field_size_limit(), 2 * _MAX_LINE_CHARS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +42,36 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
     Args:
         lines: with their line endings, as a file opened with `newline=""` yields them.
     """
+    remaining = iter(lines)
     consumed: list[str] = []
 
     def recorded() -> Iterator[str]:
-        for line in lines:
+        for line in remaining:
             consumed.append(line)
+            if len(line) > _MAX_LINE_CHARS:
+                raise _LongLine
             yield line
 
-    rows = csv.reader(recorded(), delimiter=delimiter)
     start = 1
+    rows = csv.reader(recorded(), delimiter=delimiter)
     while True:
         consumed.clear()
         try:
             cells = next(rows)
         except StopIteration:
             return
-        except csv.Error as error:
-            # `csv` rejects values over 131,072 characters; the cause is a quote that is not closed.
-            if '"' not in "".join(consumed):
-                raise csv.Error(f"{error}, on line {start}") from error
-            count = len(consumed) + sum(1 for _ in lines)
+        except _LongLine:
+            # The reader has ended inside that line; another one goes on behind it.
+            too_long = f"a line has more than {_MAX_LINE_CHARS:,} characters; shorten it"
+            # One value, so that the rest of the line does not become a row that seems complete.
+            shown = tuple(line[:_SHOWN_CHARS].replace(delimiter, " ") for line in consumed)
+            yield RawRecord(start, [], too_long, shown)
+            start += len(consumed)
+            rows = csv.reader(recorded(), delimiter=delimiter)
+            continue
+        except csv.Error:
+            # A value over the limit of many lines: the cause is a quote that is not closed.
+            count = len(consumed) + sum(1 for _ in remaining)
             yield RawRecord(start, [], _open_quote_problem(start, count))
             return
         is_cut_off = not consumed[-1].endswith(("\n", "\r"))
@@ -61,7 +79,20 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[RawRecord]:
         if any("\n" in cell or "\r" in cell for cell in cells):
             problem = _quote_problem(start, consumed, delimiter)
         yield RawRecord(start, cells, problem, tuple(consumed) if problem else (), is_cut_off)
-        start = rows.line_num + 1
+        start += len(consumed)
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines of a text; of one that is too long, a little more than `read_records` accepts."""
+    while line := file.readline(_MAX_LINE_CHARS + 2):
+        yield line
+        if len(line) > _MAX_LINE_CHARS:
+            while line and not line.endswith(("\n", "\r")):
+                line = file.readline(_MAX_LINE_CHARS)
+
+
+class _LongLine(Exception):
+    """A line has more than `_MAX_LINE_CHARS`."""
 
 
 def split_line(line: str, delimiter: str, *, has_quotes: bool) -> list[str]:
@@ -82,7 +113,10 @@ def unwrap(cells: list[str], delimiter: str) -> list[str]:
     if not cells or delimiter not in cells[0]:
         return cells
     inner = cells[0].rstrip(";\t" if delimiter == "," else "")
-    return next(csv.reader([inner], delimiter=delimiter), cells)
+    try:
+        return next(csv.reader([inner], delimiter=delimiter), cells)
+    except csv.Error:  # several lines
+        return cells
 
 
 def _quote_problem(start: int, lines: list[str], delimiter: str) -> str | None:

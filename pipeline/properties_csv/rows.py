@@ -18,7 +18,7 @@ from pipeline.properties_csv.problems import (
     quoted,
     still_duplicate_problem,
 )
-from pipeline.properties_csv.records import RawRecord, unwrap
+from pipeline.properties_csv.records import MAX_VALUE_CHARS, RawRecord, unwrap
 
 # A PostgreSQL index entry holds about 2,700 bytes; a character takes up to four.
 _MAX_ID_CHARS = 500
@@ -74,6 +74,11 @@ class RowReader:
         if record.problem is not None:
             raise RowProblem(record.problem)
         cells = self.cells(record)
+        longest = max(map(len, cells), default=0)
+        if longest > MAX_VALUE_CHARS:
+            raise RowProblem(
+                f"a value has {longest:,} characters, the most is {MAX_VALUE_CHARS:,}; shorten it"
+            )
         if any("\0" in cell for cell in cells):
             raise RowProblem("contains a NUL byte; save the CSV again as text")
         missing = self._width - len(cells)

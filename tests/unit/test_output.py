@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pipeline.cli.console import console
 from pipeline.cli.output import echo, echo_json, print_message
+from pipeline.cli.summary_tables import table_of
 
 _PRINTS_AND_CONTINUES = """
 import logging, sys, click
@@ -169,3 +170,34 @@ def test_json_shows_nothing_that_a_terminal_acts_on(capsys: pytest.CaptureFixtur
     assert json.loads(printed) == {"id": HOSTILE + "\U000e0041é"}
     assert "é" in printed
     assert all(character.isprintable() or character == "\n" for character in printed)
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 79, 100, 200])
+def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
+    table = table_of("Areas", ("label", "boundary"), ("properties", "detections", "m²", "sq ft"))
+    table.add_row("vegetation", "lot", "1,039", "80,080", "21,445,000", "230,831,001")
+    table.add_row("lawn", "", "39", "119", "17,618", "189,644")
+    out = console()
+    out.width = width
+    with out.capture() as captured:
+        out.print(table)
+    printed = captured.get()
+    for text in ("Areas", "1,039", "80,080", "21,445,000", "230,831,001", "189,644", "sq ft"):
+        assert text in printed
+    assert "…" not in printed
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[31m", "[red]", ":100:", "a\nERROR: run 1", "\u202e"],
+                         ids=["escape", "markup", "emoji", "line break", "bidi"])  # fmt: skip
+def test_a_table_as_lines_shows_text_alone(hostile: str) -> None:
+    table = table_of("T", ("label", "reason"), ("lots",))
+    table.add_row(hostile, hostile, "1,234,567")
+    out = console()
+    out.width = 8
+    with out.capture() as captured:
+        out.print(table)
+    printed = captured.get()
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    assert printed.count("\n") == 2
+    if hostile.isprintable():
+        assert hostile in printed

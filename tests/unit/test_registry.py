@@ -209,7 +209,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"counties: {a: {path: \xe9}}")
     with pytest.raises(RegistryError, match="cannot be read as UTF-8"):
         load_registry(tmp_path / "latin.yaml")
-    with pytest.raises(RegistryError, match="cannot be read: embedded null byte"):
+    with pytest.raises(RegistryError, match=r"cannot be read: .*no NUL byte"):
         load_registry("a\0b")
     with (tmp_path / "huge.yaml").open("wb") as huge:
         huge.truncate(17 * 2**20)

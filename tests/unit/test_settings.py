@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -238,3 +239,28 @@ def test_variables_are_the_names_in_capitals() -> None:
 def test_every_setting_has_a_description() -> None:
     for name, field in CommandSettings.model_fields.items():
         assert field.description, name
+
+
+@pytest.mark.parametrize(
+    "line", ['home = "/a\\u0000b"', 'labels = ["a\\u0000"]', 'out = "\\u0000"']
+)
+def test_a_nul_byte_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "lotline.toml"
+    file.write_text(line)
+    with pytest.raises(SettingsError, match="contains a NUL byte"):
+        settings_file({"LOTLINE_CONFIG": str(file)})
+
+
+def test_a_limit_that_no_database_counts_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lotline.toml"
+    file.write_text(f"limit = {10**30}")
+    with pytest.raises(SettingsError, match="limit"):
+        settings_file({"LOTLINE_CONFIG": str(file)})
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_a_settings_file_that_is_no_file_is_refused(tmp_path: Path, target: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "lotline.toml").symlink_to(target)
+    with pytest.raises(SettingsError, match=r"is a (device|pipe), not a settings file"):
+        settings_file({"LOTLINE_CONFIG": str(tmp_path / "lotline.toml")})
