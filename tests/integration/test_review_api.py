@@ -12,6 +12,7 @@ import pytest
 import requests
 from lots import (
     COUNTY,
+    LAT,
     LAWN,
     LON,
     TREE,
@@ -25,6 +26,7 @@ from lots import (
     write_lot,
 )
 from servers.panel import panel
+from shapely import LineString, Point
 from shapely.geometry import mapping
 from sqlalchemy import text
 
@@ -166,6 +168,7 @@ def test_a_conflict_shows_both_versions_and_their_difference(client: Client) -> 
         {"type": "Polygon", "coordinates": [[[35.0, LON], [35.1, LON], [35.1, -91], [35.0, LON]]]},
         {"type": "Polygon", "coordinates": [[[1e308, 0], [0, 1], [1, 1], [1e308, 0]]]},
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [2, 2], [0, 0]]]},
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]},
         {"type": "MultiPolygon", "coordinates": [[[[LON + i * 1e-9, 35] for i in range(100_001)]]]},
         {"type": "Point", "coordinates": [0, 0]},
         "a text",
@@ -209,6 +212,47 @@ def test_areas_are_those_that_are_stored(client: Client) -> None:
     measured = client.call("POST", "/v1/review/areas", DRAWN).json()["area_m2"]
     done = client.decide(client.lawn, action="edit", version=1, geometry=DRAWN).json()
     assert done["property"]["areas_m2"]["lawn"] == measured
+
+
+@pytest.mark.parametrize(
+    ("tool", "shape", "outlines"),
+    [
+        ("cut", mapping(square(2, 2, 1, 1)), 1),
+        ("join", mapping(square(4, 1, 1, 1)), 1),
+        ("split", mapping(LineString([(LON, LAT + 3e-4), (LON + 9e-4, LAT + 3e-4)])), 2),
+        ("drop_hole", mapping(Point(LON + 2e-4, LAT + 2e-4)), "422"),
+        ("reshape", mapping(Point(LON, LAT)), "422"),
+        ("split", mapping(square(2, 2, 1, 1)), "422"),
+        ("cut", {"type": "Polygon", "coordinates": [[["a"]]]}, "422"),
+        ("cut", {"type": "Polygon", "coordinates": []}, "422"),
+        ("split", {"type": "LineString", "coordinates": [[0, 0]]}, "422"),
+        ("split", {"type": "LineString", "coordinates": [[0, 0], [0, 0]]}, "422"),
+        ("drop_hole", {"type": "Point", "coordinates": []}, "422"),
+        ("drop_hole", {"type": "Point", "coordinates": [None, None]}, "422"),
+        ("melt", None, "422"),
+        ("cut", None, "422"),
+        ("clip", None, "422"),
+    ],
+)
+def test_tools_change_an_outline_and_store_nothing(
+    client: Client, database: Database, tool: str, shape: object, outlines: object
+) -> None:
+    body = {"tool": tool, "outline": DRAWN, "with_shape": shape}
+    answer = client.call("POST", "/v1/review/outlines", json.loads(json.dumps(body)))
+    if outlines == "422":
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["detail"]
+    else:
+        assert len(answer.json()) == outlines, answer.text
+        assert all(each["area_m2"] > 0 for each in answer.json())
+    assert _reviews(database) == []
+
+
+def test_an_outline_is_clipped_to_the_lot(client: Client) -> None:
+    beyond = mapping(square(-5, 1, 10, 1))
+    body = {"tool": "clip", "outline": beyond, "property_key": client.lot}
+    [clipped] = client.call("POST", "/v1/review/outlines", body).json()
+    assert clipped["area_m2"] == pytest.approx(area_m2(square(0, 1, 5, 1)))
 
 
 def test_another_name_of_this_machine_is_refused(client: Client) -> None:

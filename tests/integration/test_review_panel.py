@@ -19,7 +19,7 @@ from shapely import MultiPolygon, Polygon, box
 from sqlalchemy import text
 
 from detection.imagery.pixel_grid import PixelGrid
-from parcels.measure import polygonal
+from parcels.measure import area_m2, polygonal
 from pipeline.store.database import Database
 from pipeline.store.reviews import verdicts
 
@@ -242,14 +242,20 @@ def test_an_edit_is_undone_and_redone_exactly(reviewer: Reviewer) -> None:
     assert reviewer.reviews() == []
 
 
+def _draw(reviewer: Reviewer, corners: list[tuple[float, float]], *, closes: bool) -> None:
+    """Click the corners, in fractions of the map; a line ends with a double click."""
+    page = reviewer.page
+    at = page.query_selector("#map").bounding_box()
+    for x, y in [*corners, *(corners[:1] if closes else corners[-1:])]:
+        page.mouse.click(at["x"] + at["width"] * x, at["y"] + at["height"] * y)
+        if closes or (x, y) != corners[-1]:
+            page.wait_for_timeout(300)  # two clicks at once would be a double click
+
+
 def test_a_missed_object_is_drawn(reviewer: Reviewer) -> None:
     page = reviewer.page
     page.keyboard.press("d")
-    at = page.query_selector("#map").bounding_box()
-    corners = [(0.45, 0.6), (0.55, 0.6), (0.55, 0.7), (0.45, 0.7), (0.45, 0.6)]
-    for x, y in corners:
-        page.mouse.click(at["x"] + at["width"] * x, at["y"] + at["height"] * y)
-        page.wait_for_timeout(300)  # two clicks at once would be a double click
+    _draw(reviewer, [(0.45, 0.6), (0.55, 0.6), (0.55, 0.7), (0.45, 0.7)], closes=True)
     reviewer.wait_for("[data-command=save]:not([hidden])")
     page.keyboard.press("s")
     page.keyboard.type("pool")
@@ -257,6 +263,45 @@ def test_a_missed_object_is_drawn(reviewer: Reviewer) -> None:
     reviewer.wait_for_reviews(1)
     page.wait_for_function("() => document.querySelectorAll('#objects li').length == 3")
     assert any("pool" in each and "accepted" in each for each in reviewer.objects())
+
+
+def test_a_split_makes_two_objects_and_is_undone_as_a_whole(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    page.keyboard.press("e")
+    page.keyboard.press("3")
+    left, right = (page.evaluate(f"window.lotlinePanel.map.pixelOfVertex({n})")[0] for n in (0, 2))
+    box_ = page.query_selector("#map").bounding_box()
+    middle = (left + right) / 2 / box_["width"]
+    _draw(reviewer, [(middle, 0.02), (middle, 0.98)], closes=False)
+    page.wait_for_function("() => window.lotlinePanel.map.cutOff().length == 1")
+    page.keyboard.press("z")
+    page.wait_for_function("() => window.lotlinePanel.map.cutOff().length == 0")
+    page.keyboard.press("y")
+    page.wait_for_function("() => window.lotlinePanel.map.cutOff().length == 1")
+    page.keyboard.press("s")
+    reviewer.wait_for_reviews(2)
+    assert sorted(action for action, _ in reviewer.reviews()) == ["add", "edit"]
+    areas = reviewer.rows(
+        "SELECT area_m2 FROM lotline.detection WHERE label = 'lawn' AND property_fk = :lot",
+        lot=reviewer.lots[0],
+    )
+    assert len(areas) == 2
+    assert sum(row.area_m2 for row in areas) == pytest.approx(area_m2(_ground(5, 5, 20, 10)))
+
+
+def test_a_piece_is_cut_out_by_keyboard_and_mouse(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    page.keyboard.press("e")
+    page.keyboard.press("1")
+    _draw(reviewer, [(0.25, 0.3), (0.3, 0.3), (0.3, 0.38), (0.25, 0.38)], closes=True)
+    page.wait_for_function("() => window.lotlinePanel.map.done.length == 2")
+    page.keyboard.press("s")
+    reviewer.wait_for_reviews(1)
+    [lawn] = reviewer.rows(
+        "SELECT area_m2 FROM lotline.detection WHERE label = 'lawn' AND property_fk = :lot",
+        lot=reviewer.lots[0],
+    )
+    assert lawn.area_m2 < area_m2(_ground(5, 5, 20, 10))
 
 
 def test_a_conflict_shows_both_versions(reviewer: Reviewer) -> None:

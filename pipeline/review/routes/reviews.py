@@ -9,18 +9,17 @@ import shapely
 from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from shapely.errors import GEOSException
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection
 
-from parcels.measure import area_m2, polygonal
-from pipeline.errors import InvalidOutline, VersionConflict
+from parcels.measure import area_m2
+from pipeline.errors import VersionConflict
 from pipeline.review.access import Reviewer
 from pipeline.review.json_response import json_response
 from pipeline.review.panel_context import PanelResources
 from pipeline.review.parameters import RowKey
 from pipeline.review.problems import ProblemError
+from pipeline.review.routes.outlines import Outline, outline
 from pipeline.review.routes.properties import property_json
 from pipeline.store.reads.property_view import (
     PropertyView,
@@ -31,17 +30,9 @@ from pipeline.store.reviews import verdicts
 
 router = APIRouter(prefix="/v1/review", tags=["review"])
 
-MAX_VERTICES = 100_000
 
 IdempotencyKey = Annotated[str, Header(min_length=8, max_length=200)]
 LabelName = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class Outline(BaseModel):
-    """A GeoJSON polygon or multipolygon in degrees."""
-
-    type: Literal["Polygon", "MultiPolygon"]
-    coordinates: list[Any]
 
 
 class Decision(BaseModel):
@@ -116,36 +107,6 @@ def add(
             "property": property_json(property_view(conn, key)),
         }
     return json_response(added, HTTPStatus.CREATED)
-
-
-@router.post("/areas")
-def areas(body: Outline, _access: Reviewer) -> dict[str, float]:
-    """The area of an outline that is being drawn, in m², as it will be stored."""
-    return {"area_m2": area_m2(outline(body))}
-
-
-def outline(drawn: Outline) -> BaseGeometry:
-    """The geometry of a drawn outline; a valid one keeps its vertices exactly.
-
-    Raises:
-        InvalidOutline: it is no polygon on Earth, or has too many vertices.
-        GeometryError: it has no area.
-    """
-    try:
-        geometry = shape(drawn.model_dump())
-        coordinates = shapely.get_coordinates(geometry)
-    except (ValueError, TypeError, IndexError, AttributeError, GEOSException) as error:
-        raise InvalidOutline(f"the outline is not a polygon: {error}") from error
-    if not 4 <= len(coordinates) <= MAX_VERTICES:
-        raise InvalidOutline(
-            f"the outline has {len(coordinates):,} vertices: draw 3 to {MAX_VERTICES:,}"
-        )
-    # Not for NaN either.
-    if not ((abs(coordinates[:, 0]) <= 180) & (abs(coordinates[:, 1]) <= 90)).all():
-        raise InvalidOutline(
-            "the outline has a vertex that is not on Earth: coordinates are longitude, latitude"
-        )
-    return polygonal(geometry)
 
 
 def _decide(

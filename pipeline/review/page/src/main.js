@@ -190,6 +190,7 @@ class Panel {
       else if (name === "undo") this.map.undo() || say("nothing to undo");
       else if (name === "redo") this.map.redo() || say("nothing to redo");
       else if (name === "cancel") this.cancel();
+      else if (name in TOOLS) await this.useTool(name);
       else if (object && name === "edit") this.begin(object.id, () => this.map.edit(object.id));
       else if (object && name === "accept") this.decide(object, { action: "accept" });
       else if (object && name === "restore") this.decide(object, { action: "restore" });
@@ -235,6 +236,23 @@ class Panel {
     say(id === null ? "click the corners; click the first one again to close" : "drag a vertex, or an edge; Alt-click removes a vertex");
   }
 
+  /** @param {string} tool */
+  async useTool(tool) {
+    const { type, hint } = TOOLS[tool] ?? {};
+    let shape = null;
+    if (type) {
+      say(hint ?? "");
+      shape = await this.map.askShape(type);
+      if (!shape) return;
+    }
+    const outline = this.map.draftGeometry();
+    if (!outline) return;
+    const body = { tool, outline, with_shape: shape, property_key: this.property?.key };
+    const [kept, rest] = await call("POST", "/v1/review/outlines", body);
+    this.map.changeDraft(kept.outline, rest ? [rest.outline] : []);
+    if (rest) say(`two objects: ${area(kept.area_m2)} and ${area(rest.area_m2)}; S saves both`);
+  }
+
   cancel() {
     this.map.cancel();
     enableButtons((name) => this.can(name));
@@ -245,15 +263,17 @@ class Panel {
     const geometry = this.map.draftGeometry();
     if (!geometry || !this.property) return say("the outline is not closed yet");
     const object = this.property.detections.find((each) => each.id === this.edited);
-    if (object) {
-      this.map.cancel();
-      this.decide(object, { action: "edit", geometry });
-    } else {
-      const label = await ask("What did you draw?", { choices: this.labels() });
-      if (!label) return;
-      this.map.cancel();
+    const label = object?.label ?? (await ask("What did you draw?", { choices: this.labels() }));
+    if (!label) return;
+    const cutOff = this.map.cutOff();
+    const drawn = object ? cutOff : [geometry, ...cutOff];
+    this.cancel();
+    if (object) this.decide(object, { action: "edit", geometry });
+    for (const each of drawn) {
       void this.outbox.add(
-        `/v1/review/properties/${this.property.key}/detections`, { label, geometry }, `draw ${label}`,
+        `/v1/review/properties/${this.property.key}/detections`,
+        { label, geometry: each },
+        `draw ${label}`,
       );
     }
     enableButtons((name) => this.can(name));
@@ -288,6 +308,16 @@ class Panel {
     }
   }
 }
+
+/** @type {Record<string, {type?: "Polygon" | "LineString" | "Point", hint?: string}>} */
+const TOOLS = {
+  cut: { type: "Polygon", hint: "draw the piece to cut out; click its first corner again to close" },
+  join: { type: "Polygon", hint: "draw the piece to join; click its first corner again to close" },
+  split: { type: "LineString", hint: "draw a line across the object; double-click ends it" },
+  reshape: { type: "LineString", hint: "draw the new edge: begin and end beyond the old one; double-click ends it" },
+  drop_hole: { type: "Point", hint: "click inside the hole" },
+  clip: {},
+};
 
 const REASONS = ["not there", "wrong outline", "shadow", "another object", "not on this property"];
 

@@ -3,6 +3,7 @@
 import OlMap from "ol/Map.js";
 import View from "ol/View.js";
 import Feature from "ol/Feature.js";
+import MultiPoint from "ol/geom/MultiPoint.js";
 import MultiPolygon from "ol/geom/MultiPolygon.js";
 import Draw from "ol/interaction/Draw.js";
 import Modify from "ol/interaction/Modify.js";
@@ -13,6 +14,7 @@ import MVT from "ol/format/MVT.js";
 import VectorSource from "ol/source/Vector.js";
 import VectorTileSource from "ol/source/VectorTile.js";
 import XYZ from "ol/source/XYZ.js";
+import { toLonLat } from "ol/proj.js";
 import { Circle, Fill, Stroke, Style } from "ol/style.js";
 
 import { ExactCoordinates } from "./exact_coordinates.js";
@@ -37,11 +39,12 @@ export class PropertyMap {
     /** @type {number | null} */
     this.selected = null;
     this.countyKey = "";
-    /** @type {Position[][][][]} */
-    this.undone = [];
-    /** @type {Position[][][][]} */
+    /** @type {Draft[]} the draft after each change, and as it was at first */
     this.done = [];
+    /** @type {Draft[]} what was taken back, the newest last */
+    this.undone = [];
     this.onChange = () => {};
+    this.giveUpShape = () => {};
     this.boundaryLayer = new VectorLayer({ source: this.boundary, style: boundaryStyle });
     this.detectionLayer = new VectorLayer({
       source: this.detections,
@@ -140,6 +143,57 @@ export class PropertyMap {
     this.map.addInteraction(drawing);
   }
 
+  /**
+   * Have the reviewer draw a shape for a tool; null if they cancel.
+   *
+   * @param {"Polygon" | "LineString" | "Point"} type
+   * @returns {Promise<Geometry | null>} in degrees
+   */
+  askShape(type) {
+    this.stopDrawing();
+    this.modify?.setActive(false);
+    const drawing = new Draw({ source: new VectorSource(), type });
+    this.drawing = drawing;
+    this.map.addInteraction(drawing);
+    return new Promise((resolve) => {
+      this.giveUpShape = () => resolve(null);
+      drawing.on("drawend", (event) => {
+        const geometry = event.feature.getGeometry();
+        // @ts-expect-error a geometry of this type has coordinates
+        const coordinates = /** @type {any} */ (geometry.getCoordinates());
+        this.giveUpShape = () => {};
+        this.stopDrawing();
+        resolve({ type, coordinates: degreesOf(coordinates) });
+      });
+    });
+  }
+
+  stopDrawing() {
+    if (this.drawing) this.map.removeInteraction(this.drawing);
+    this.drawing = undefined;
+    this.modify?.setActive(true);
+    this.giveUpShape();
+    this.giveUpShape = () => {};
+  }
+
+  /**
+   * Change the draft; it can be undone.
+   *
+   * @param {Geometry} outline in degrees
+   * @param {Geometry[]} [rest] what a split has cut off
+   */
+  changeDraft(outline, rest = []) {
+    const changed = { coordinates: this.exact.toMetres(outline), cutOff: [...this.cutOff(), ...rest] };
+    this.done.push(changed);
+    this.undone = [];
+    this.setDraft(changed);
+  }
+
+  /** What splits have cut off the draft: objects of their own. @returns {Geometry[]} */
+  cutOff() {
+    return this.done.at(-1)?.cutOff ?? [];
+  }
+
   /** @param {Position[][][]} coordinates */
   begin(coordinates) {
     this.cancel();
@@ -147,10 +201,10 @@ export class PropertyMap {
     this.draft.addFeature(feature);
     this.detectionLayer.setOpacity(0.35);
     this.modify = new Modify({ source: this.draft, pixelTolerance: 12 });
-    this.done = [coordinates];
+    this.done = [{ coordinates, cutOff: [] }];
     this.undone = [];
     this.modify.on("modifyend", () => {
-      this.done.push(this.draftCoordinates());
+      this.done.push({ coordinates: this.draftCoordinates(), cutOff: this.cutOff() });
       this.undone = [];
       this.onChange();
     });
@@ -175,11 +229,11 @@ export class PropertyMap {
     return true;
   }
 
-  /** @param {Position[][][] | undefined} coordinates */
-  setDraft(coordinates) {
+  /** @param {Draft | undefined} changed */
+  setDraft(changed) {
     const feature = this.draft.getFeatures()[0];
-    if (!feature || !coordinates) return;
-    feature.setGeometry(new MultiPolygon(coordinates));
+    if (!feature || !changed) return;
+    feature.setGeometry(new MultiPolygon(changed.coordinates));
     this.onChange();
   }
 
@@ -202,16 +256,21 @@ export class PropertyMap {
   }
 
   cancel() {
+    this.stopDrawing();
     if (this.modify) this.map.removeInteraction(this.modify);
-    if (this.drawing) this.map.removeInteraction(this.drawing);
     this.modify = undefined;
-    this.drawing = undefined;
     this.draft.clear();
     this.detectionLayer.setOpacity(1);
   }
 }
 
 /** @typedef {number[]} Position */
+/** @typedef {{coordinates: Position[][][], cutOff: Geometry[]}} Draft an outline in metres */
+
+/** Metres to degrees, at any depth. @param {any} coordinates @returns {any} */
+function degreesOf(coordinates) {
+  return Array.isArray(coordinates[0]) ? coordinates.map(degreesOf) : toLonLat(coordinates);
+}
 
 /** @param {import("ol/Feature.js").FeatureLike} feature */
 function boundaryStyle(feature) {
@@ -251,7 +310,24 @@ function overviewStyle(feature) {
   return new Style({ stroke: new Stroke({ color: colour, width: 1 }) });
 }
 
+// More handles than these would hide the outline; the one under the pointer is always drawn.
+const MOST_HANDLES = 1500;
+
 const draftStyle = [
+  new Style({
+    geometry: (feature) => {
+      const geometry = feature.getGeometry();
+      if (!(geometry instanceof MultiPolygon)) return undefined;
+      const vertices = geometry.getCoordinates().flat(2);
+      return vertices.length > MOST_HANDLES ? undefined : new MultiPoint(vertices);
+    },
+    image: new Circle({
+      radius: 4,
+      fill: new Fill({ color: "#ffffff" }),
+      stroke: new Stroke({ color: "#0057ff", width: 1.5 }),
+    }),
+    zIndex: 2,
+  }),
   new Style({
     fill: new Fill({ color: "#ffffff33" }),
     stroke: new Stroke({ color: "#ffffff", width: 3 }),
