@@ -13,11 +13,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from detection.imagery.palette import with_colours
 from detection.imagery.remote.remote_files import head_of, is_remote, open_remote
+from detection.imagery.sibling_check import (
+    HFA_START,
+    TIFF_STARTS,
+    SiblingRefused,
+    check_siblings,
+)
 from detection.imagery.unsupported_imagery import what_to_do
 from detection.imagery.vrt_check import VrtRefused, check_vrt, looks_like_vrt
 
@@ -25,13 +32,10 @@ from detection.imagery.vrt_check import VrtRefused, check_vrt, looks_like_vrt
 # the folder's own files, which would be read twice.
 FOLDER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k", ".img")
 _SIGNATURES = (
-    (b"II*\0", "GTiff"),
-    (b"MM\0*", "GTiff"),
-    (b"II+\0", "GTiff"),  # BigTIFF
-    (b"MM\0+", "GTiff"),
+    *((start, "GTiff") for start in TIFF_STARTS),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JP2OpenJPEG"),
     (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),  # a bare codestream
-    (b"EHFA_HEADER_TAG", "HFA"),
+    (HFA_START, "HFA"),
 )
 _HEAD_BYTES = 4096
 _TIFF, _VRT, _IMG = "GTiff", "VRT", "HFA"
@@ -59,7 +63,12 @@ def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - r
     driver = driver_of(Path(path))
     if driver == _VRT:
         _check_vrt(path, Path(path).stat().st_mtime_ns)
-    return with_colours(_open(path, driver, **options))
+    _check_beside(path)
+    try:
+        return with_colours(_open(path, driver, **options))
+    except CPLE_BaseError as error:
+        # rasterio lets the errors of some metadata through as GDAL's own.
+        raise UnreadableRaster(f"its metadata are damaged ({error})") from error
 
 
 def driver_of(path: Path) -> str:
@@ -97,11 +106,28 @@ def _open_remote(address: str, **options: Any) -> DatasetReader:  # noqa: ANN401
     return _checked(open_remote(address, _TIFF, **options), address)
 
 
+def _check_beside(path: str) -> None:
+    """Check a file's overviews, masks and metadata, and theirs."""
+    file = Path(path)
+    _check_siblings(path, file.parent.stat().st_mtime_ns, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _check_siblings(path: str, _folder_changed_ns: int, _changed_ns: int) -> None:
+    try:
+        for sibling in check_siblings(Path(path)):
+            with _open(str(sibling), driver_of(sibling)):
+                pass  # refused here if it refers to other data itself
+    except (SiblingRefused, OSError) as error:
+        raise UnreadableRaster(str(error)) from error
+
+
 @lru_cache(maxsize=1024)
 def _check_vrt(path: str, _changed_ns: int) -> None:
     try:
         for source in check_vrt(Path(path)):
             try:
+                _check_beside(str(source))
                 with _open(str(source), driver_of(source)):
                     pass  # refused here if it refers to other data itself
             except RasterioError as error:
