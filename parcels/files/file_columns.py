@@ -13,6 +13,7 @@ from parcels.column_mapping import (
 from parcels.files.text_values import Texts
 from parcels.id_column import Ids, Sample, choose_id_column, tells_lots
 from parcels.registry.county import ParcelFields
+from parcels.untrusted import storable_text
 
 
 class FileColumns:
@@ -47,10 +48,10 @@ class FileColumns:
         self.id_was_seen = False
 
     def merge(self, values: Mapping[str, Texts]) -> dict[str, Texts]:
-        """The values (n,) of each mapped column, from all of its spellings."""
+        """The values (n,) of each mapped column, from all of its spellings; all can be stored."""
         others = self._other_spellings
         merged = {
-            name: _merged(values, name, others[name]) if name in others else values[name]
+            name: _storable(_merged(values, name, others[name]) if name in others else values[name])
             for name in self.fields.columns
         }
         parcel_id = self.fields.parcel_id
@@ -65,6 +66,10 @@ def _guess_parcel_id(columns: Sequence[str], sample: Sample) -> str | None:
         return None
     values = sample([*spellings, *chain(*spellings.values())])
     return choose_id_column({n: _merged(values, n, o) for n, o in spellings.items() if values})
+
+
+def _storable(texts: Texts) -> Texts:
+    return [None if text is None else storable_text(text) for text in texts]
 
 
 def _merged(values: Mapping[str, Ids], name: str, others: Sequence[str]) -> Texts:

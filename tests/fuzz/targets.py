@@ -110,7 +110,9 @@ def _read_parcels(path: Path) -> None:
 
 def _check_rows(rows: Sequence[ParcelRow]) -> None:
     for row in rows:
-        assert row.parcel_id is None or "\0" not in row.parcel_id
+        if row.parcel_id is not None:
+            assert "\0" not in row.parcel_id
+            row.parcel_id.encode()  # a lone surrogate cannot be stored
         if row.geometry is not None:
             assert row.geometry.geom_type == "MultiPolygon"
             assert not row.geometry.is_empty

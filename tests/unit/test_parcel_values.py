@@ -579,3 +579,11 @@ def test_two_columns_of_a_csv_with_one_name(tmp_path: Path) -> None:
     path.write_text("\n".join(["APN,APN,wkt", *lines[:2], lines[2].replace("3", "4", 1)]))
     with pytest.raises(SourceMisconfigured, match="2 different columns named 'APN'; rename one"):
         ids_of(path, crs="EPSG:4326")
+
+
+def test_what_no_database_stores_is_not_in_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "lots.geojson"
+    frame = gpd.GeoDataFrame({"apn": ["one", "two", "three"]}, geometry=LOTS, crs=4326)
+    text = frame.to_json().replace('"two"', r'"t\u0000wo"').replace('"three"', r'"thr\ud800ee"')
+    path.write_text(text)
+    assert ids_of(path) == ["one", "two", "thr?ee"]

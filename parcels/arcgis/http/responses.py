@@ -18,7 +18,7 @@ from parcels.errors import (
     SourceMisconfigured,
     SourceUnavailable,
 )
-from parcels.untrusted import sanitize_text
+from parcels.untrusted import sanitize_text, storable_text
 
 _TOO_MANY_REQUESTS = 429
 # Transient, like any code from 500 on: `retry` retries them.
@@ -113,7 +113,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _storable(content: object) -> object:
     """The same without NUL padding, and with a ? for each lone surrogate."""
     if isinstance(content, str):
-        return content.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+        return storable_text(content)
     if isinstance(content, list):
         return [_storable(item) for item in content]
     if isinstance(content, dict):
